@@ -1,0 +1,202 @@
+//! An event as its publisher handed it in, checked and ready for the journal.
+
+use super::{EventType, Invalid, Payload, StreamName, Timestamp, shape};
+use serde_json::value::RawValue;
+use xxhash_rust::xxh3::Xxh3;
+
+/// Streams one event may belong to.
+pub const MAX_STREAMS_PER_EVENT: usize = 16;
+/// Longest idempotency key, in bytes.
+const MAX_KEY_BYTES: usize = 128;
+
+/// An idempotency key: 1 to 128 bytes of UTF-8.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Key(Box<str>);
+
+impl Key {
+    /// Checks and takes `text`; the error blames `field`.
+    pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
+        if text.is_empty() || text.len() > MAX_KEY_BYTES {
+            return Err(Invalid::new(field, format!("a key has 1 to {MAX_KEY_BYTES} bytes")));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A checked event that has no place in the order yet.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    streams: Box<[StreamName]>,
+    kind: EventType,
+    payload: Payload,
+    key: Option<Key>,
+    fingerprint: u128,
+}
+
+impl Draft {
+    /// An event whose data is one JSON value, given as its text. A JSON string goes out as its
+    /// text; `log`, `metric` and `heartbeat` must have their shape and get a missing `timestamp`
+    /// from `now`.
+    pub fn from_json(
+        streams: Vec<StreamName>,
+        kind: EventType,
+        data: &RawValue,
+        now: Timestamp,
+    ) -> Result<Self, Invalid> {
+        let raw = data.get();
+        let payload = if shape::is_shaped(&kind) {
+            Payload::json(&shape::check(&kind, raw, now)?)
+        } else if raw.starts_with('"') {
+            let text: String = serde_json::from_str(raw)
+                .map_err(|e| Invalid::new("data", format!("not a string of Unicode text: {e}")))?;
+            Payload::text(&text)
+        } else {
+            Payload::json(raw)
+        };
+        Self::new(streams, kind, payload, raw)
+    }
+
+    /// An event whose data is plain text. For a type with a shape the text must be its JSON,
+    /// save that a `log` may be a bare line, which becomes the message at level `info`.
+    pub fn from_text(
+        streams: Vec<StreamName>,
+        kind: EventType,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<Self, Invalid> {
+        let payload = if shape::is_shaped(&kind) {
+            Payload::json(&shape::check_text(&kind, text, now)?)
+        } else {
+            Payload::text(text)
+        };
+        Self::new(streams, kind, payload, text)
+    }
+
+    fn new(
+        streams: Vec<StreamName>,
+        kind: EventType,
+        payload: Payload,
+        said: &str,
+    ) -> Result<Self, Invalid> {
+        if streams.is_empty() || streams.len() > MAX_STREAMS_PER_EVENT {
+            return Err(Invalid::new(
+                "stream",
+                format!("an event belongs to 1 to {MAX_STREAMS_PER_EVENT} streams"),
+            ));
+        }
+        for (i, name) in streams.iter().enumerate() {
+            if streams[..i].contains(name) {
+                return Err(Invalid::new("stream", format!("{name:?} is named twice")));
+            }
+        }
+        let fingerprint = fingerprint(&streams, &kind, payload.is_json(), said);
+        Ok(Self { streams: streams.into(), kind, payload, key: None, fingerprint })
+    }
+
+    /// The same draft under an idempotency key.
+    #[must_use]
+    pub fn with_key(self, key: Option<Key>) -> Self {
+        Self { key, ..self }
+    }
+
+    /// Where it goes: 1 to 16 distinct streams.
+    pub fn streams(&self) -> &[StreamName] {
+        &self.streams
+    }
+
+    /// Its type.
+    pub fn kind(&self) -> &EventType {
+        &self.kind
+    }
+
+    /// Its data.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// Its idempotency key.
+    pub fn key(&self) -> Option<&Key> {
+        self.key.as_ref()
+    }
+
+    /// What tells "the same again" from "another event under this key": a hash of the set of
+    /// streams, the type and the data as they were said, before anything was filled in.
+    pub fn fingerprint(&self) -> u128 {
+        self.fingerprint
+    }
+}
+
+fn fingerprint(streams: &[StreamName], kind: &EventType, is_json: bool, said: &str) -> u128 {
+    let mut names: Vec<&StreamName> = streams.iter().collect();
+    names.sort_unstable();
+    let mut hash = Xxh3::new();
+    for part in names.iter().map(|n| n.as_str()).chain([kind.as_str()]) {
+        hash.update(&(part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.update(&[u8::from(is_json)]);
+    if is_json {
+        hash.update(&super::json::compact(said));
+    } else {
+        hash.update(said.as_bytes());
+    }
+    hash.digest128()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> Vec<StreamName> {
+        list.iter().map(|n| StreamName::parse(n).expect("a name")).collect()
+    }
+
+    fn json(streams: &[&str], kind: &str, data: &str) -> Result<Draft, Invalid> {
+        let raw = RawValue::from_string(data.into()).expect("JSON");
+        let kind = EventType::parse(kind).expect("a type");
+        Draft::from_json(names(streams), kind, &raw, Timestamp::from_ms(0))
+    }
+
+    #[test]
+    fn a_json_string_goes_out_as_its_text_and_other_json_compact() {
+        let text = json(&["a"], "message", r#""line\nbreak""#).expect("ok");
+        assert_eq!(text.payload(), &Payload::text("line\nbreak"));
+        let object = json(&["a"], "message", r#"{ "n": 1.0 }"#).expect("ok");
+        assert_eq!(object.payload().as_bytes(), br#"{"n":1.0}"#);
+        assert!(object.payload().is_json());
+    }
+
+    #[test]
+    fn the_same_content_has_one_fingerprint_whatever_the_order_of_its_streams() {
+        let one = json(&["a", "b"], "x", "[1, 2]").expect("ok");
+        let same = json(&["b", "a"], "x", "[1,2]").expect("ok");
+        assert_eq!(one.fingerprint(), same.fingerprint());
+        for other in [
+            json(&["a"], "x", "[1,2]"),
+            json(&["a", "b"], "y", "[1,2]"),
+            json(&["a", "b"], "x", "[1,3]"),
+        ] {
+            assert_ne!(one.fingerprint(), other.expect("ok").fingerprint());
+        }
+    }
+
+    #[test]
+    fn streams_are_1_to_16_and_distinct() {
+        assert!(json(&[], "x", "1").is_err());
+        assert!(json(&["a", "a"], "x", "1").is_err());
+        let many: Vec<String> = (0..17).map(|i| format!("s{i}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(json(&many[..16], "x", "1").is_ok());
+        assert!(json(&many, "x", "1").is_err());
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_no_text() {
+        assert_eq!(json(&["a"], "x", r#""\ud800""#).expect_err("refused").field, "data");
+    }
+}

@@ -1,0 +1,70 @@
+//! What a subscriber asked for.
+
+use super::{Body, Entry, EventType, Invalid, Selector, StreamName};
+
+/// Selectors a subscription may name: each costs a look-up when it starts.
+pub const MAX_SELECTORS: usize = 100;
+
+/// A set of selectors and, optionally, the types wanted. Two subscribers that asked for the same
+/// have equal interests, whatever the order they said it in.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Interest {
+    selectors: Box<[Selector]>,
+    types: Option<Box<[EventType]>>,
+}
+
+impl Interest {
+    /// 1 to 100 selectors; no types mean all of them.
+    pub fn new(
+        mut selectors: Vec<Selector>,
+        types: Option<Vec<EventType>>,
+    ) -> Result<Self, Invalid> {
+        if selectors.is_empty() || selectors.len() > MAX_SELECTORS {
+            return Err(Invalid::new(
+                "stream",
+                format!("1 to {MAX_SELECTORS} selectors are needed, got {}", selectors.len()),
+            ));
+        }
+        selectors.sort_unstable();
+        selectors.dedup();
+        let types = types.map(|mut types| {
+            types.sort_unstable();
+            types.dedup();
+            types.into()
+        });
+        Ok(Self { selectors: selectors.into(), types })
+    }
+
+    /// The selectors, sorted.
+    pub fn selectors(&self) -> &[Selector] {
+        &self.selectors
+    }
+
+    /// The streams named, where no selector is a pattern.
+    pub fn exact_streams(&self) -> Option<Vec<&StreamName>> {
+        self.selectors.iter().map(Selector::exact).collect()
+    }
+
+    /// Whether any selector means `stream`.
+    pub fn selects(&self, stream: &StreamName) -> bool {
+        self.selectors.iter().any(|s| s.matches(stream))
+    }
+
+    /// Whether the type filter lets the entry through; ends always pass.
+    pub fn passes(&self, entry: &Entry) -> bool {
+        match (&entry.body, &self.types) {
+            (Body::Event { kind, .. }, Some(types)) => types.contains(kind),
+            _ => true,
+        }
+    }
+
+    /// Whether every event of the selected streams is wanted.
+    pub fn wants_all_types(&self) -> bool {
+        self.types.is_none()
+    }
+
+    /// Whether the entry goes to such a subscriber.
+    pub fn wants(&self, entry: &Entry) -> bool {
+        self.passes(entry) && entry.streams.iter().any(|s| self.selects(s))
+    }
+}

@@ -1,0 +1,31 @@
+//! The words of the hub: stream name, selector, draft, entry, position, receipt.
+//!
+//! Promises: a value of any of these types is valid, because each can only be built by a
+//! constructor that checks it; the checks name the field that is wrong.
+//! Never: I/O, locks, clocks (the time is handed in).
+
+mod draft;
+mod entry;
+mod event_type;
+mod interest;
+mod invalid;
+pub(crate) mod json;
+mod payload;
+mod position;
+mod receipt;
+mod selector;
+mod shape;
+mod stream_name;
+mod timestamp;
+
+pub use draft::{Draft, Key, MAX_STREAMS_PER_EVENT};
+pub use entry::{Body, EndReason, Entry};
+pub use event_type::EventType;
+pub use interest::{Interest, MAX_SELECTORS};
+pub use invalid::Invalid;
+pub use payload::Payload;
+pub use position::{Epoch, EventId, MAX_ENTRIES_PER_BATCH, Position};
+pub use receipt::Receipt;
+pub use selector::Selector;
+pub use stream_name::StreamName;
+pub use timestamp::Timestamp;

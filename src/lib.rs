@@ -1,0 +1,3 @@
+//! Fanfare (work in progress map).
+pub mod event;
+pub mod wire;

@@ -1,0 +1,220 @@
+//! Publish bodies: one JSON object, an array of them, or one a line.
+
+use crate::event::{Draft, EventType, Invalid, Key, StreamName, Timestamp, json};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// Events one body may hold: they are one atomic batch of the journal.
+pub const MAX_EVENTS_PER_BODY: usize = crate::event::MAX_ENTRIES_PER_BATCH;
+
+/// What a publish body asks for.
+#[derive(Debug)]
+pub enum Publish {
+    /// A single object.
+    One(Draft),
+    /// An array: one atomic batch.
+    Batch(Vec<Draft>),
+}
+
+/// Why a body was refused. Nothing of it is published.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It cannot be read at all (400).
+    #[error("{0}")]
+    Unreadable(String),
+    /// It can be read, but a value fails its check (422).
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// An event is larger than the hub takes (413).
+    #[error("{place}the data has {size} bytes, at most {limit} are taken")]
+    TooLarge {
+        /// Which of several, or empty.
+        place: String,
+        /// Its size in bytes.
+        size: usize,
+        /// The bound in bytes.
+        limit: usize,
+    },
+}
+
+/// Reads a JSON body: an object or an array of 1 to 4,096 of them.
+pub fn read_json(
+    body: &[u8],
+    max_event_bytes: usize,
+    now: Timestamp,
+) -> Result<Publish, BodyError> {
+    let text = utf8(body)?;
+    if !text.trim_start().starts_with('[') {
+        return object(text, max_event_bytes, now).map(Publish::One);
+    }
+    let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|e| unreadable(&e))?;
+    bounded(items.len())?;
+    let mut drafts = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        let draft = object(item.get(), max_event_bytes, now).map_err(|e| match e {
+            BodyError::Invalid(why) => BodyError::Invalid(why.at(index)),
+            other => other.at(&format!("event [{index}]: ")),
+        })?;
+        drafts.push(draft);
+    }
+    Ok(Publish::Batch(drafts))
+}
+
+/// Reads newline-delimited JSON, one object a line; blank lines are skipped.
+pub fn read_ndjson(
+    body: &[u8],
+    max_event_bytes: usize,
+    now: Timestamp,
+) -> Result<Vec<Draft>, BodyError> {
+    let mut drafts = Vec::new();
+    for (index, line) in utf8(body)?.lines().enumerate() {
+        if line.trim().is_empty() {
+            continue;
+        }
+        bounded(drafts.len() + 1)?;
+        let place = format!("line {}: ", index + 1);
+        drafts.push(object(line, max_event_bytes, now).map_err(|e| e.at(&place))?);
+    }
+    bounded(drafts.len())?;
+    Ok(drafts)
+}
+
+impl BodyError {
+    /// The same complaint, saying where in the body.
+    fn at(self, place: &str) -> Self {
+        match self {
+            Self::Unreadable(why) => Self::Unreadable(format!("{place}{why}")),
+            Self::Invalid(why) => {
+                Self::Invalid(Invalid::new(why.field, format!("{place}{}", why.detail)))
+            }
+            Self::TooLarge { size, limit, .. } => {
+                Self::TooLarge { place: place.to_owned(), size, limit }
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an event must be a JSON object")]
+struct Item<'a> {
+    #[serde(borrow)]
+    stream: Option<&'a RawValue>,
+    r#type: Option<&'a RawValue>,
+    // A `null` is data too, so it must not read as a missing member.
+    #[serde(default, borrow, deserialize_with = "json::present")]
+    data: Option<&'a RawValue>,
+    key: Option<&'a RawValue>,
+}
+
+fn object(text: &str, max_event_bytes: usize, now: Timestamp) -> Result<Draft, BodyError> {
+    let item: Item<'_> = serde_json::from_str(text).map_err(|e| match e.classify() {
+        serde_json::error::Category::Data => {
+            BodyError::Invalid(Invalid::new("body", e.to_string()))
+        }
+        _ => unreadable(&e),
+    })?;
+    let missing = |field: &str| Invalid::new(field, format!("`{field}` is missing"));
+    let streams = streams(item.stream.ok_or_else(|| missing("stream"))?)?;
+    let kind = match item.r#type {
+        Some(kind) => EventType::parse(&string("type", kind)?)?,
+        None => EventType::default(),
+    };
+    let data = item.data.ok_or_else(|| missing("data"))?;
+    let draft = Draft::from_json(streams, kind, data, now)?;
+    let size = draft.payload().as_bytes().len();
+    if size > max_event_bytes {
+        return Err(BodyError::TooLarge { place: String::new(), size, limit: max_event_bytes });
+    }
+    let key = item.key.map(|k| Key::parse("key", &string("key", k)?)).transpose()?;
+    Ok(draft.with_key(key))
+}
+
+fn streams(raw: &RawValue) -> Result<Vec<StreamName>, Invalid> {
+    let text = raw.get();
+    if !text.starts_with('[') {
+        return Ok(vec![StreamName::parse(&string("stream", raw)?)?]);
+    }
+    let names: Vec<Cow<'_, str>> = serde_json::from_str(text)
+        .map_err(|_| Invalid::new("stream", "must be a name or a list of names"))?;
+    names.iter().map(|name| StreamName::parse(name)).collect()
+}
+
+fn string<'a>(field: &str, raw: &'a RawValue) -> Result<Cow<'a, str>, Invalid> {
+    json::string(raw).ok_or_else(|| Invalid::new(field, format!("`{field}` must be a string")))
+}
+
+fn bounded(events: usize) -> Result<(), BodyError> {
+    match events {
+        0 => Err(BodyError::Unreadable("the batch is empty".into())),
+        n if n > MAX_EVENTS_PER_BODY => Err(BodyError::Invalid(Invalid::new(
+            "body",
+            format!("a batch holds at most {MAX_EVENTS_PER_BODY} events"),
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn utf8(body: &[u8]) -> Result<&str, BodyError> {
+    std::str::from_utf8(body)
+        .map_err(|e| BodyError::Unreadable(format!("not UTF-8 after byte {}", e.valid_up_to())))
+}
+
+fn unreadable(error: &serde_json::Error) -> BodyError {
+    BodyError::Unreadable(format!("not JSON: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(body: &str) -> Result<Publish, BodyError> {
+        read_json(body.as_bytes(), 64, Timestamp::from_ms(0))
+    }
+
+    fn blamed(body: &str) -> String {
+        match json(body) {
+            Err(BodyError::Invalid(why)) => why.field,
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_wrong_member_is_named() {
+        assert_eq!(blamed(r#"{"data":1}"#), "stream");
+        assert_eq!(blamed(r#"{"stream":"a"}"#), "data");
+        assert_eq!(blamed(r#"{"stream":5,"data":1}"#), "stream");
+        assert_eq!(blamed(r#"{"stream":["a",5],"data":1}"#), "stream");
+        assert_eq!(blamed(r#"{"stream":"a","type":"open","data":1}"#), "type");
+        assert_eq!(blamed(r#"{"stream":"a","data":1,"key":""}"#), "key");
+        assert_eq!(blamed(r#"{"stream":"a","data":1,"strem":"b"}"#), "body");
+        assert_eq!(blamed(r#"[{"stream":"a","data":1},{"stream":"","data":1}]"#), "[1].stream");
+        assert_eq!(blamed("5"), "body");
+    }
+
+    #[test]
+    fn what_is_no_json_is_unreadable_and_an_empty_batch_too() {
+        for bad in ["", "{", "[]", "hello", r#"{"stream":"a","data":1} x"#] {
+            assert!(matches!(json(bad), Err(BodyError::Unreadable(_))), "{bad}");
+        }
+        assert!(matches!(
+            read_json(b"\xff", 9, Timestamp::default()),
+            Err(BodyError::Unreadable(_))
+        ));
+    }
+
+    #[test]
+    fn null_is_data_and_a_large_event_is_too_large() {
+        assert!(matches!(json(r#"{"stream":"a","data":null}"#), Ok(Publish::One(_))));
+        let large = format!(r#"{{"stream":"a","data":"{}"}}"#, "x".repeat(65));
+        assert!(matches!(json(&large), Err(BodyError::TooLarge { size: 65, limit: 64, .. })));
+    }
+
+    #[test]
+    fn a_bad_line_is_named_by_its_number() {
+        let body = b"{\"stream\":\"a\",\"data\":1}\n\r\n{\"stream\":\"a\"}\n";
+        let error = read_ndjson(body, 64, Timestamp::from_ms(0)).expect_err("refused");
+        assert!(error.to_string().contains("line 3"), "{error}");
+        assert!(read_ndjson(b"\n\n", 64, Timestamp::from_ms(0)).is_err());
+    }
+}

@@ -1,0 +1,150 @@
+//! The hub's own events, `hub-…`: what became of a resume, a gap, a refusal.
+//!
+//! Never named `open` or `error`: in a browser those collide with EventSource's own. The id that
+//! `hub-open` and `hub-gap` carry is the place *before* what is still to come, so that a client
+//! that drops right after them resumes where it was.
+
+use super::sse::{self, line};
+use crate::event::EventId;
+use serde::Serialize;
+use uuid::Uuid;
+
+/// What became of the place a subscriber asked to go on from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resume {
+    /// No id was given.
+    Live,
+    /// Everything after the requested id follows.
+    Resumed,
+    /// Something after it was, or may have been, removed; replay starts at the oldest kept.
+    Gap,
+    /// The id means nothing here; replay starts at the oldest kept.
+    Reset,
+}
+
+/// What lies between a subscriber's place and the first event still kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gap {
+    /// Events missed, where that is known.
+    pub missed: Option<u64>,
+    /// The first event that follows, where one is kept.
+    pub first: Option<EventId>,
+}
+
+/// How a session starts: the data of `hub-open`.
+#[derive(Clone, Debug)]
+pub struct Opening<'a> {
+    /// The session's name in logs and admin views.
+    pub session: Uuid,
+    /// What became of the resume.
+    pub resume: Resume,
+    /// The id as the client gave it.
+    pub requested: Option<&'a str>,
+    /// The place before the first event that will come.
+    pub from: EventId,
+    /// With [`Resume::Gap`]: what is missing.
+    pub gap: Option<Gap>,
+}
+
+/// Appends the first block of a session.
+pub fn hub_open(out: &mut Vec<u8>, retry_ms: u64, opening: &Opening<'_>) {
+    #[derive(Serialize)]
+    struct Data<'a> {
+        session: Uuid,
+        resume: Resume,
+        requested: Option<&'a str>,
+        from: String,
+        #[serde(flatten)]
+        gap: Option<Missing>,
+    }
+    sse::retry(out, retry_ms);
+    let data = Data {
+        session: opening.session,
+        resume: opening.resume,
+        requested: opening.requested,
+        from: opening.from.to_string(),
+        gap: opening.gap.map(Missing::from),
+    };
+    block(out, "hub-open", Some(opening.from), &data);
+}
+
+/// Appends the notice that retention overtook a session; `from` is the place before what follows.
+pub fn hub_gap(out: &mut Vec<u8>, from: EventId, gap: Gap) {
+    block(out, "hub-gap", Some(from), &Missing::from(gap));
+}
+
+/// Appends a refusal or farewell that a browser's EventSource survives: it reads `retry` and comes
+/// back. `limit` names the limit that was hit, where one was.
+pub fn hub_error(out: &mut Vec<u8>, retry_ms: u64, code: &str, limit: Option<&str>) {
+    #[derive(Serialize)]
+    struct Data<'a> {
+        code: &'a str,
+        retry_ms: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        limit: Option<&'a str>,
+    }
+    sse::retry(out, retry_ms);
+    block(out, "hub-error", None, &Data { code, retry_ms, limit });
+}
+
+#[derive(Serialize)]
+struct Missing {
+    missed: Option<u64>,
+    first: Option<String>,
+}
+
+impl From<Gap> for Missing {
+    fn from(gap: Gap) -> Self {
+        Self { missed: gap.missed, first: gap.first.map(|id| id.to_string()) }
+    }
+}
+
+pub(super) fn block(out: &mut Vec<u8>, kind: &str, id: Option<EventId>, data: &impl Serialize) {
+    line(out, b"event: ", kind.as_bytes());
+    if let Some(id) = id {
+        line(out, b"id: ", &id.text());
+    }
+    line(out, b"data: ", &json(data));
+    out.push(b'\n');
+}
+
+/// `value` as JSON. The types of this room have string keys and finite numbers, so it cannot fail.
+pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Epoch, Position};
+
+    #[test]
+    fn the_first_block_carries_retry_and_the_place_as_its_id() {
+        let from = EventId { epoch: Epoch(1), position: Position::of(0, 2) };
+        let gap = Some(Gap { missed: None, first: Some(from) });
+        let opening = Opening {
+            session: Uuid::nil(),
+            resume: Resume::Gap,
+            requested: Some("x\"y"),
+            from,
+            gap,
+        };
+        let mut out = Vec::new();
+        hub_open(&mut out, 3000, &opening);
+        assert_eq!(
+            String::from_utf8(out).expect("UTF-8"),
+            "retry: 3000\nevent: hub-open\nid: 00000001-0000000000000002\ndata: {\"session\":\"00000000-0000-0000-0000-000000000000\",\"resume\":\"gap\",\"requested\":\"x\\\"y\",\"from\":\"00000001-0000000000000002\",\"missed\":null,\"first\":\"00000001-0000000000000002\"}\n\n"
+        );
+    }
+
+    #[test]
+    fn a_refusal_has_its_retry_in_its_own_block_and_no_id() {
+        let mut out = Vec::new();
+        hub_error(&mut out, 4200, "resource_exhausted", Some("max_connections"));
+        assert_eq!(
+            String::from_utf8(out).expect("UTF-8"),
+            "retry: 4200\nevent: hub-error\ndata: {\"code\":\"resource_exhausted\",\"retry_ms\":4200,\"limit\":\"max_connections\"}\n\n"
+        );
+    }
+}

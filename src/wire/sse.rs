@@ -1,0 +1,176 @@
+//! Server-Sent Events: one block an entry (WHATWG HTML §9.2.5 and §9.2.6).
+//!
+//! Lines end in LF; data is split on CRLF, CR and LF, because a bare CR ends a line for a client
+//! too; `id:` stands in the block of its event and never alone.
+
+use crate::event::{Body, Entry, EventId, Timestamp};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// A heartbeat: one comment line and no blank line. As a block of its own it would make
+/// httpx-sse and fetch-event-source emit an empty message once an id has been seen.
+pub const COMMENT: &[u8] = b":\n";
+
+/// What a subscriber wants to read in `data`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum View {
+    /// The event's data as it was published.
+    #[default]
+    Plain,
+    /// `{"stream","type","time","data"}`, for a client of several streams.
+    Envelope,
+}
+
+/// Appends the block of `entry`, whose id is `id`.
+pub fn entry(out: &mut Vec<u8>, id: EventId, entry: &Entry, view: View) {
+    match &entry.body {
+        Body::End(reason) => {
+            let stream = entry.streams.first().map(|s| s.as_str()).unwrap_or_default();
+            let end = End { stream, reason: reason.as_str() };
+            super::control::block(out, "hub-end", Some(id), &end);
+        }
+        Body::Event { kind, payload } => {
+            if !kind.is_default() {
+                line(out, b"event: ", kind.as_str().as_bytes());
+            }
+            line(out, b"id: ", &id.text());
+            match view {
+                View::Plain => data(out, payload.as_bytes()),
+                View::Envelope => data(out, &enveloped(entry, kind.as_str(), payload)),
+            }
+            out.push(b'\n');
+        }
+    }
+}
+
+/// Appends a `retry:` line, which belongs to the block that follows.
+pub fn retry(out: &mut Vec<u8>, retry_ms: u64) {
+    line(out, b"retry: ", retry_ms.to_string().as_bytes());
+}
+
+/// Appends a heartbeat that a page can see; it carries no id, so it moves no client's place.
+pub fn heartbeat(out: &mut Vec<u8>, now: Timestamp) {
+    let beat = Heartbeat { source: "fanfare", timestamp: now.to_string() };
+    super::control::block(out, "heartbeat", None, &beat);
+}
+
+#[derive(Serialize)]
+struct End<'a> {
+    stream: &'a str,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct Heartbeat<'a> {
+    source: &'a str,
+    timestamp: String,
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    stream: Names<'a>,
+    r#type: &'a str,
+    time: String,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Names<'a> {
+    One(&'a str),
+    Several(Vec<&'a str>),
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Data<'a> {
+    Json(&'a RawValue),
+    Text(std::borrow::Cow<'a, str>),
+}
+
+fn enveloped(entry: &Entry, kind: &str, payload: &crate::event::Payload) -> Vec<u8> {
+    let text = String::from_utf8_lossy(payload.as_bytes());
+    let raw: Option<&RawValue> =
+        if payload.is_json() { serde_json::from_str(&text).ok() } else { None };
+    let stream = match &*entry.streams {
+        [one] => Names::One(one.as_str()),
+        several => Names::Several(several.iter().map(|s| s.as_str()).collect()),
+    };
+    let data = match raw {
+        Some(json) => Data::Json(json),
+        None => Data::Text(text.clone()),
+    };
+    let envelope = Envelope { stream, r#type: kind, time: entry.time.to_string(), data };
+    super::control::json(&envelope)
+}
+
+pub(super) fn line(out: &mut Vec<u8>, field: &[u8], value: &[u8]) {
+    out.extend_from_slice(field);
+    out.extend_from_slice(value);
+    out.push(b'\n');
+}
+
+pub(super) fn data(out: &mut Vec<u8>, payload: &[u8]) {
+    let mut rest = payload;
+    while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
+        line(out, b"data: ", &rest[..at]);
+        let ending = if rest[at..].starts_with(b"\r\n") { 2 } else { 1 };
+        rest = &rest[at + ending..];
+    }
+    line(out, b"data: ", rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Draft, Epoch, EventType, Position, StreamName};
+
+    fn spelled(streams: &[&str], kind: &str, text: &str, view: View) -> String {
+        let streams: Vec<_> = streams.iter().map(|s| StreamName::parse(s).expect("name")).collect();
+        let kind = EventType::parse(kind).expect("a type");
+        let now = Timestamp::from_ms(1_000);
+        let draft = match serde_json::from_str::<&RawValue>(text) {
+            Ok(raw) => Draft::from_json(streams, kind, raw, now),
+            Err(_) => Draft::from_text(streams, kind, text, now),
+        }
+        .expect("a draft");
+        let position = Position::of(1, 0);
+        let body = Body::Event { kind: draft.kind().clone(), payload: draft.payload().clone() };
+        let it = Entry { position, time: now, streams: draft.streams().into(), body };
+        let mut out = Vec::new();
+        entry(&mut out, EventId { epoch: Epoch(0), position }, &it, view);
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn data_is_split_on_every_line_ending_that_a_client_knows() {
+        assert_eq!(
+            spelled(&["a"], "message", "1\n2\r\n3\r4\n\n5\u{2028}\u{0}\n", View::Plain),
+            "id: 00000000-0000000000001000\ndata: 1\ndata: 2\ndata: 3\ndata: 4\ndata: \ndata: 5\u{2028}\u{0}\ndata: \n\n"
+        );
+        assert_eq!(
+            spelled(&["a"], "x", "", View::Plain),
+            "event: x\nid: 00000000-0000000000001000\ndata: \n\n"
+        );
+    }
+
+    #[test]
+    fn an_envelope_says_where_an_event_comes_from() {
+        assert_eq!(
+            spelled(&["a", "b"], "x", "[1.0, 2]", View::Envelope),
+            "event: x\nid: 00000000-0000000000001000\ndata: {\"stream\":[\"a\",\"b\"],\"type\":\"x\",\"time\":\"1970-01-01T00:00:01.000Z\",\"data\":[1.0,2]}\n\n"
+        );
+        assert!(spelled(&["a"], "x", "l\nm", View::Envelope).contains(r#""stream":"a""#));
+        assert!(spelled(&["a"], "x", "l\nm", View::Envelope).contains(r#""data":"l\nm""#));
+    }
+
+    #[test]
+    fn a_heartbeat_event_carries_no_id() {
+        let mut out = Vec::new();
+        heartbeat(&mut out, Timestamp::from_ms(0));
+        assert_eq!(
+            out,
+            b"event: heartbeat\ndata: {\"source\":\"fanfare\",\"timestamp\":\"1970-01-01T00:00:00.000Z\"}\n\n"
+        );
+    }
+}
