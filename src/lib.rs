@@ -1,3 +1,5 @@
-//! Fanfare (work in progress map).
+//! work in progress
 pub mod event;
+pub mod journal;
+pub mod telemetry;
 pub mod wire;

@@ -1,0 +1,101 @@
+//! The highest committed position, in a small file of its own.
+//!
+//! fjall opens after a byte has flipped in the middle of its journal and silently drops what
+//! stands behind it. This file, written after each commit and before receipt and fan-out, is what
+//! such a loss is measured against.
+
+use super::keys::{Bytestring, Fields};
+use crate::event::{Epoch, Position};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Two copies, written in turn, so that a torn write leaves the other one.
+const SLOTS: u64 = 2;
+const SLOT_BYTES: u64 = 64;
+
+/// What the file says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Mark {
+    pub(super) epoch: Epoch,
+    pub(super) position: Position,
+    /// Nothing up to the position can be lost: it is synced, or the stop was orderly.
+    pub(super) settled: bool,
+}
+
+/// The file.
+pub(super) struct HighWater {
+    file: File,
+    sequence: u64,
+}
+
+impl HighWater {
+    /// Opens or creates the file; returns what it says, if anything.
+    pub(super) fn open(path: &Path) -> io::Result<(Self, Option<Mark>)> {
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let read = |slot| {
+            let mut bytes = [0; SLOT_BYTES as usize];
+            file.read_exact_at(&mut bytes, slot * SLOT_BYTES).ok()?;
+            decode(&bytes)
+        };
+        let newest = (0..SLOTS).filter_map(read).max_by_key(|(sequence, _)| *sequence);
+        let sequence = newest.map_or(0, |(sequence, _)| sequence);
+        Ok((Self { file, sequence }, newest.map(|(_, mark)| mark)))
+    }
+
+    /// Notes a mark; it survives this process, and power loss after the next [`Self::sync`].
+    pub(super) fn write(&mut self, mark: Mark) -> io::Result<()> {
+        self.sequence += 1;
+        self.file.write_all_at(&encode(self.sequence, mark), self.sequence % SLOTS * SLOT_BYTES)
+    }
+
+    /// Puts the last mark on the medium.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+fn encode(sequence: u64, mark: Mark) -> Vec<u8> {
+    let body = Bytestring(Vec::with_capacity(SLOT_BYTES as usize))
+        .u64(sequence)
+        .u32(mark.epoch.0)
+        .u64(mark.position.get())
+        .u8(u8::from(mark.settled))
+        .0;
+    let sum = crc32fast::hash(&body);
+    let mut slot = Bytestring(body).u32(sum).0;
+    slot.resize(SLOT_BYTES as usize, 0);
+    slot
+}
+
+fn decode(slot: &[u8]) -> Option<(u64, Mark)> {
+    let mut fields = Fields(slot);
+    let (sequence, epoch) = (fields.u64()?, Epoch(fields.u32()?));
+    let (position, settled) = (fields.position()?, fields.u8()? == 1);
+    let body = &slot[..slot.len() - fields.0.len()];
+    let sum = fields.u32()?;
+    (crc32fast::hash(body) == sum).then_some((sequence, Mark { epoch, position, settled }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_whole_mark_is_read_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("HEAD");
+        let mark =
+            |n| Mark { epoch: Epoch(1), position: Position::from_stored(n), settled: n == 3 };
+        let (mut file, none) = HighWater::open(&path).expect("opens");
+        assert_eq!(none, None);
+        for n in 1..=3 {
+            file.write(mark(n)).expect("writes");
+        }
+        assert_eq!(HighWater::open(&path).expect("opens").1, Some(mark(3)));
+        file.file.write_all_at(&[0xff; 20], 3 % SLOTS * SLOT_BYTES).expect("damages");
+        assert_eq!(HighWater::open(&path).expect("opens").1, Some(mark(2)));
+    }
+}

@@ -1,0 +1,357 @@
+//! The bytes of the journal: what the keys and values of the store look like.
+//!
+//! One letter says what a key is; numbers are big-endian, so that keys sort as their numbers do.
+//!
+//! | key | value |
+//! |---|---|
+//! | `e` position | the entry |
+//! | `i` stream number, position | [`IndexItem`]: what retention and counting need of it |
+//! | `h` stream number | [`Row`]: the stream's head |
+//! | `k` stream number, idempotency key | [`KeyItem`] |
+//! | `n` stream name | stream number |
+//! | `t` time | position of the first entry at that time (sparse) |
+//! | `x` stream name | [`Trace`]: what a stream that is gone had |
+//! | `m` word | the hub as a whole |
+
+use crate::event::{Body, EndReason, Entry, EventType, Payload, Position, StreamName, Timestamp};
+use bytes::Bytes;
+
+pub(super) const ENTRY: u8 = b'e';
+pub(super) const INDEX: u8 = b'i';
+pub(super) const HEAD: u8 = b'h';
+pub(super) const KEY: u8 = b'k';
+pub(super) const NAME: u8 = b'n';
+pub(super) const TIME: u8 = b't';
+pub(super) const TRACE: u8 = b'x';
+
+/// The key of the hub-wide totals.
+pub(super) const TOTALS: &[u8] = b"m:totals";
+/// The key of the epochs.
+pub(super) const EPOCHS: &[u8] = b"m:epochs";
+
+/// The internal number of a stream. Never used twice, so that a name that is deleted and used
+/// anew does not find its old history.
+pub(super) type StreamNumber = u32;
+
+pub(super) fn entry(position: Position) -> Vec<u8> {
+    Bytestring::new(ENTRY).u64(position.get()).0
+}
+
+pub(super) fn index(number: StreamNumber, position: Position) -> Vec<u8> {
+    Bytestring::new(INDEX).u32(number).u64(position.get()).0
+}
+
+pub(super) fn head(number: StreamNumber) -> Vec<u8> {
+    Bytestring::new(HEAD).u32(number).0
+}
+
+pub(super) fn key(number: StreamNumber, key: &str) -> Vec<u8> {
+    Bytestring::new(KEY).u32(number).bytes(key.as_bytes()).0
+}
+
+pub(super) fn name(name: &str) -> Vec<u8> {
+    Bytestring::new(NAME).bytes(name.as_bytes()).0
+}
+
+pub(super) fn time(time: Timestamp) -> Vec<u8> {
+    Bytestring::new(TIME).u64(time.ms()).0
+}
+
+pub(super) fn trace(name: &str) -> Vec<u8> {
+    Bytestring::new(TRACE).bytes(name.as_bytes()).0
+}
+
+/// The first key after every key of one kind.
+pub(super) fn end_of(kind: u8) -> Vec<u8> {
+    vec![kind + 1]
+}
+
+/// The position at the end of an entry's or an index item's key.
+pub(super) fn position_of(key: &[u8]) -> Option<Position> {
+    let (_, tail) = key.split_last_chunk::<8>()?;
+    Some(Position::from_stored(u64::from_be_bytes(*tail)))
+}
+
+/// The stream number after the letter of a key.
+pub(super) fn number_of(key: &[u8]) -> Option<StreamNumber> {
+    Some(u32::from_be_bytes(*key.get(1..)?.first_chunk()?))
+}
+
+/// Writes fixed-width fields one after the other.
+pub(super) struct Bytestring(pub(super) Vec<u8>);
+
+impl Bytestring {
+    pub(super) fn new(kind: u8) -> Self {
+        let mut bytes = Vec::with_capacity(32);
+        bytes.push(kind);
+        Self(bytes)
+    }
+
+    pub(super) fn u8(mut self, value: u8) -> Self {
+        self.0.push(value);
+        self
+    }
+
+    pub(super) fn u32(self, value: u32) -> Self {
+        self.bytes(&value.to_be_bytes())
+    }
+
+    pub(super) fn u64(self, value: u64) -> Self {
+        self.bytes(&value.to_be_bytes())
+    }
+
+    pub(super) fn bytes(mut self, value: &[u8]) -> Self {
+        self.0.extend_from_slice(value);
+        self
+    }
+}
+
+/// Reads fixed-width fields one after the other; `None` where the bytes end too early.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+
+impl<'a> Fields<'a> {
+    pub(super) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (head, tail) = self.0.split_at_checked(length)?;
+        self.0 = tail;
+        Some(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    pub(super) fn u8(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    pub(super) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    pub(super) fn position(&mut self) -> Option<Position> {
+        self.u64().map(Position::from_stored)
+    }
+}
+
+const TEXT: u8 = 0;
+const JSON: u8 = 1;
+const ENDED: u8 = 2;
+const DELETED: u8 = 3;
+
+/// The value of an `e` key. Layout: what (u8), time (u64), stream count (u8), stream numbers
+/// (u32 each), then for an event the type's length (u8), the type and the data; for an end the
+/// stream's name, since a deleted stream's number leads nowhere.
+pub(super) fn write_entry(entry: &Entry, numbers: &[StreamNumber]) -> Vec<u8> {
+    let (what, tail_bytes) = match &entry.body {
+        Body::Event { payload, .. } if payload.is_json() => (JSON, payload.as_bytes().len()),
+        Body::Event { payload, .. } => (TEXT, payload.as_bytes().len()),
+        Body::End(EndReason::Ended) => (ENDED, 0),
+        Body::End(EndReason::Deleted) => (DELETED, 0),
+    };
+    let mut out = Bytestring(Vec::with_capacity(80 + 4 * numbers.len() + tail_bytes))
+        .u8(what)
+        .u64(entry.time.ms())
+        .u8(numbers.len() as u8);
+    for number in numbers {
+        out = out.u32(*number);
+    }
+    match &entry.body {
+        Body::Event { kind, payload } => {
+            let kind = if kind.is_default() { "" } else { kind.as_str() };
+            out.u8(kind.len() as u8).bytes(kind.as_bytes()).bytes(payload.as_bytes()).0
+        }
+        Body::End(_) => out.bytes(entry.streams.first().map_or("", |s| s.as_str()).as_bytes()).0,
+    }
+}
+
+/// An entry as it is stored: streams by number, the rest still bytes.
+pub(super) struct StoredEntry {
+    pub(super) time: Timestamp,
+    pub(super) numbers: Vec<StreamNumber>,
+    what: u8,
+    tail: Bytes,
+}
+
+impl StoredEntry {
+    /// Reads the value of an `e` key; `None` where it is damaged.
+    pub(super) fn read(value: &Bytes) -> Option<Self> {
+        let mut fields = Fields(value);
+        let what = fields.u8()?;
+        let time = Timestamp::from_ms(fields.u64()?);
+        let count = fields.u8()?;
+        let numbers = (0..count).map(|_| fields.u32()).collect::<Option<_>>()?;
+        let tail = value.slice(value.len() - fields.0.len()..);
+        (what <= DELETED).then_some(Self { time, numbers, what, tail })
+    }
+
+    /// Whether it is an event rather than an end.
+    pub(super) fn is_event(&self) -> bool {
+        self.what <= JSON
+    }
+
+    /// Whether it says that its stream was deleted.
+    pub(super) fn is_deletion(&self) -> bool {
+        self.what == DELETED
+    }
+
+    /// The entry, given the names of those of its streams that are still there.
+    pub(super) fn into_entry(self, position: Position, streams: Vec<StreamName>) -> Option<Entry> {
+        let time = self.time;
+        let end = |reason| -> Option<Entry> {
+            let stream = StreamName::parse(std::str::from_utf8(&self.tail).ok()?).ok()?;
+            Some(Entry { position, time, streams: [stream].into(), body: Body::End(reason) })
+        };
+        match self.what {
+            ENDED => end(EndReason::Ended),
+            DELETED => end(EndReason::Deleted),
+            what => {
+                let length = usize::from(*self.tail.first()?);
+                let kind = match std::str::from_utf8(self.tail.get(1..1 + length)?).ok()? {
+                    "" => EventType::default(),
+                    kind => EventType::parse(kind).ok()?,
+                };
+                let payload = Payload::from_stored(self.tail.slice(1 + length..), what == JSON);
+                let body = Body::Event { kind, payload };
+                Some(Entry { position, time, streams: streams.into(), body })
+            }
+        }
+    }
+}
+
+/// What the index holds of an entry, so that retention and counts need not read it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct IndexItem {
+    /// The how-manieth event of its stream it is, from 1; an end has its last event's.
+    pub(super) ordinal: u64,
+    pub(super) time: Timestamp,
+    /// Bytes of the stored entry.
+    pub(super) bytes: u32,
+    /// Streams the entry belongs to.
+    pub(super) streams: u8,
+    pub(super) is_event: bool,
+}
+
+impl IndexItem {
+    pub(super) fn write(&self) -> Vec<u8> {
+        Bytestring(Vec::with_capacity(22))
+            .u64(self.ordinal)
+            .u64(self.time.ms())
+            .u32(self.bytes)
+            .u8(self.streams)
+            .u8(u8::from(self.is_event))
+            .0
+    }
+
+    pub(super) fn read(value: &[u8]) -> Option<Self> {
+        let mut fields = Fields(value);
+        Some(Self {
+            ordinal: fields.u64()?,
+            time: Timestamp::from_ms(fields.u64()?),
+            bytes: fields.u32()?,
+            streams: fields.u8()?,
+            is_event: fields.u8()? == 1,
+        })
+    }
+}
+
+/// What an idempotency key stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct KeyItem {
+    pub(super) position: Position,
+    pub(super) time: Timestamp,
+    pub(super) fingerprint: u128,
+}
+
+impl KeyItem {
+    pub(super) fn write(&self) -> Vec<u8> {
+        Bytestring(Vec::with_capacity(32))
+            .u64(self.position.get())
+            .u64(self.time.ms())
+            .bytes(&self.fingerprint.to_be_bytes())
+            .0
+    }
+
+    pub(super) fn read(value: &[u8]) -> Option<Self> {
+        let mut fields = Fields(value);
+        Some(Self {
+            position: fields.position()?,
+            time: Timestamp::from_ms(fields.u64()?),
+            fingerprint: u128::from_be_bytes(fields.array()?),
+        })
+    }
+}
+
+/// What is remembered of a stream that is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Trace {
+    /// The last place it had; its deletion's where it was deleted.
+    pub(super) position: Position,
+    pub(super) time: Timestamp,
+    /// Deleted by somebody, rather than emptied by retention.
+    pub(super) deleted: bool,
+}
+
+impl Trace {
+    pub(super) fn write(&self) -> Vec<u8> {
+        Bytestring(Vec::with_capacity(17))
+            .u64(self.position.get())
+            .u64(self.time.ms())
+            .u8(u8::from(self.deleted))
+            .0
+    }
+
+    pub(super) fn read(value: &[u8]) -> Option<Self> {
+        let mut fields = Fields(value);
+        Some(Self {
+            position: fields.position()?,
+            time: Timestamp::from_ms(fields.u64()?),
+            deleted: fields.u8()? == 1,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_read_back_as_they_were_written() {
+        let streams = |list: &[&str]| -> Vec<StreamName> {
+            list.iter().map(|n| StreamName::parse(n).expect("a name")).collect()
+        };
+        let event = |kind, is_json, data: &'static [u8]| Body::Event {
+            kind: EventType::parse(kind).expect("a type"),
+            payload: Payload::from_stored(Bytes::from_static(data), is_json),
+        };
+        for (body, names) in [
+            (event("message", false, b""), streams(&["a"])),
+            (event("log", true, b"{}"), streams(&["a", "b"])),
+            (Body::End(EndReason::Ended), streams(&["a"])),
+            (Body::End(EndReason::Deleted), streams(&["a"])),
+        ] {
+            let position = Position::of(7, 3);
+            let time = Timestamp::from_ms(99);
+            let it = Entry { position, time, streams: names.clone().into(), body };
+            let numbers: Vec<u32> = (0..names.len() as u32).collect();
+            let bytes = Bytes::from(write_entry(&it, &numbers));
+            let stored = StoredEntry::read(&bytes).expect("whole");
+            assert_eq!(stored.numbers, numbers);
+            assert_eq!(stored.into_entry(position, names), Some(it));
+        }
+    }
+
+    #[test]
+    fn a_short_value_is_damage_and_no_panic() {
+        for length in 0..9 {
+            assert!(StoredEntry::read(&Bytes::from(vec![1; length])).is_none());
+        }
+        assert!(IndexItem::read(&[0; 5]).is_none());
+        assert!(KeyItem::read(&[0; 5]).is_none());
+        assert!(Trace::read(&[0; 5]).is_none());
+    }
+}

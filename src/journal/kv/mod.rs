@@ -1,0 +1,140 @@
+//! Where the store keeps its bytes: sorted keys and values, changed in atomic batches.
+//!
+//! Promises: a batch is applied whole or not at all; what `commit` returned for with
+//! [`Sync::Disk`] survives power loss, with [`Sync::Process`] a killed process.
+//! Never: knows what a key means.
+
+mod disk;
+mod memory;
+
+pub(super) use disk::DiskKv;
+pub(super) use memory::MemoryKv;
+
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How durable a batch must be when `commit` returns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sync {
+    /// On the medium.
+    Disk,
+    /// With the operating system.
+    Process,
+}
+
+/// Why the bytes could not be read or written.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct KvError(pub(super) String);
+
+/// Tells which keys may be dropped for good whenever the bytes are next rewritten.
+pub(super) trait Expiry: Send + std::marker::Sync + 'static {
+    /// Whether nobody will ever read this key again.
+    fn is_dead(&self, key: &[u8], value: &[u8]) -> bool;
+}
+
+/// A key and what it becomes; `None` removes it.
+pub(super) type Change = (Vec<u8>, Option<Vec<u8>>);
+
+/// One atomic change. What is said of a key last holds.
+#[derive(Default)]
+pub(super) struct Changes {
+    list: Vec<Change>,
+    removes: bool,
+}
+
+impl Changes {
+    pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.list.push((key, Some(value)));
+    }
+
+    pub(super) fn remove(&mut self, key: Vec<u8>) {
+        self.list.push((key, None));
+        self.removes = true;
+    }
+
+    pub(super) fn append(&mut self, mut later: Self) {
+        self.list.append(&mut later.list);
+        self.removes |= later.removes;
+    }
+
+    /// The changes, each key once. Only a removal can bring a key in twice, so that the common
+    /// batch is passed on as it is.
+    fn into_list(self) -> Vec<Change> {
+        match self.removes {
+            true => self.list.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect(),
+            false => self.list,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+/// A key and its value.
+pub(super) type Pair = (Bytes, Bytes);
+/// Pairs in key order, or the error that ended the walk.
+pub(super) type Walk<'a> = Box<dyn Iterator<Item = Result<Pair, KvError>> + 'a>;
+
+/// The bytes of one journal. Readers on any thread see whole batches.
+#[derive(Clone)]
+pub(super) enum Kv {
+    Disk(DiskKv),
+    Memory(Arc<MemoryKv>),
+}
+
+impl Kv {
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
+        match self {
+            Self::Disk(kv) => kv.get(key),
+            Self::Memory(kv) => Ok(kv.get(key)),
+        }
+    }
+
+    /// The pairs with `from <= key < until`, ascending.
+    pub(super) fn walk(&self, from: Vec<u8>, until: Vec<u8>) -> Walk<'_> {
+        match self {
+            Self::Disk(kv) => kv.walk(from, until),
+            Self::Memory(kv) => kv.walk(from, until),
+        }
+    }
+
+    /// The pairs with `from <= key < until`, descending.
+    pub(super) fn walk_back(&self, from: Vec<u8>, until: Vec<u8>) -> Walk<'_> {
+        match self {
+            Self::Disk(kv) => kv.walk_back(from, until),
+            Self::Memory(kv) => kv.walk_back(from, until),
+        }
+    }
+
+    pub(super) fn commit(&self, changes: Changes, sync: Sync) -> Result<(), KvError> {
+        match self {
+            Self::Disk(kv) => kv.commit(changes.into_list(), sync),
+            Self::Memory(kv) => {
+                kv.commit(changes.into_list());
+                Ok(())
+            }
+        }
+    }
+
+    /// Drops every dead key now, giving back its space. Slow; commits go on meanwhile.
+    pub(super) fn reclaim(&self) -> Result<(), KvError> {
+        match self {
+            Self::Disk(kv) => kv.reclaim(),
+            Self::Memory(kv) => {
+                kv.reclaim();
+                Ok(())
+            }
+        }
+    }
+
+    /// Bytes that the files take; 0 in memory.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        match self {
+            Self::Disk(kv) => kv.disk_bytes(),
+            Self::Memory(_) => 0,
+        }
+    }
+}

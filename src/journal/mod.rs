@@ -1,0 +1,32 @@
+//! The journal: one order of everything that is published, durable and readable from any place.
+//!
+//! Promises: only it assigns positions; what it has answered for survives what the mode covers
+//! (`sync`: power loss, `os`: a killed process); a loss is found and told, never silent.
+//! Never: knows of clients or HTTP. `order` decides which batch comes next, `store` applies it,
+//! the writer thread drives both, [`History`] reads.
+
+mod batch;
+mod folder;
+mod health;
+mod high_water;
+mod history;
+mod keys;
+mod kv;
+mod open;
+mod order;
+mod publisher;
+mod recent;
+mod reclaim;
+mod room;
+mod store;
+mod writer;
+
+pub use batch::{Committed, Item, Refusal, Unit};
+pub use folder::{FORMAT, FolderError};
+pub use health::{Health, Loss};
+pub use history::{History, Start};
+pub use kv::KvError as JournalError;
+pub use open::{Durability, Journal, OpenError, Settings};
+pub use publisher::{MAX_QUEUED_BYTES, MAX_QUEUED_PUBLISHES, PublishError, Publisher};
+pub use store::{Limits, Retention, StreamView};
+pub use writer::Dispatch;

@@ -1,0 +1,206 @@
+//! Opening a journal: what survived, what it means for ids, and the threads that drive it.
+
+use super::folder::{Folder, FolderError};
+use super::health::{Health, Loss};
+use super::high_water::{HighWater, Mark};
+use super::history::{History, Marks};
+use super::kv::{DiskKv, Kv, KvError, MemoryKv, Sync};
+use super::order::LocalOrder;
+use super::publisher::{MAX_QUEUED_PUBLISHES, Publisher};
+use super::recent::Recent;
+use super::reclaim::Reclaimer;
+use super::room::Room;
+use super::store::{Epochs, Floors, Retention, Store};
+use super::writer::{Dispatch, Writer};
+use crate::telemetry::Telemetry;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::sync::mpsc::Sender;
+
+/// When a publish counts as done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// Once it is on the medium.
+    Sync,
+    /// Once the operating system has it.
+    Os,
+    /// At once; nothing is written anywhere.
+    Memory,
+}
+
+/// What a journal is told to be.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it lives; not touched in memory.
+    pub data_dir: PathBuf,
+    /// When a publish counts as done.
+    pub durability: Durability,
+    /// What is kept.
+    pub retention: Retention,
+    /// Free bytes on the disk below which publishes are refused.
+    pub min_free_bytes: u64,
+    /// Bytes of recent entries kept in memory.
+    pub recent_bytes: usize,
+    /// What another hub on the same directory is told of this one.
+    pub holder: String,
+}
+
+/// Why a journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory is not to be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// Its bytes cannot be read or written.
+    #[error("the journal in {0} cannot be opened: {1}")]
+    Store(PathBuf, KvError),
+    /// A thread or file that it needs is not to be had.
+    #[error("the journal in {0} cannot be opened: {1}")]
+    Io(PathBuf, std::io::Error),
+}
+
+/// An open journal.
+pub struct Journal {
+    /// The publishers' side.
+    pub publisher: Publisher,
+    /// The readers' side.
+    pub history: Arc<History>,
+    /// How it is.
+    pub health: Arc<Health>,
+    writer: JoinHandle<()>,
+}
+
+impl Journal {
+    /// Opens what `settings` name; committed batches go to `out` from then on.
+    pub fn open(
+        settings: Settings,
+        telemetry: Telemetry,
+        out: Sender<Dispatch>,
+    ) -> Result<Self, OpenError> {
+        let path = settings.data_dir.clone();
+        let store_failed = |e| OpenError::Store(path.clone(), e);
+        let io_failed = |e| OpenError::Io(path.clone(), e);
+        let floors = Arc::new(Floors::default());
+        let ground = Ground::lay(&settings, floors.clone())?;
+        let mut store = Store::open(ground.kv.clone(), ground.sync, settings.retention, floors)
+            .map_err(store_failed)?;
+        let (epochs, loss) = ground.epochs(&mut store).map_err(store_failed)?;
+        if let Some(loss) = &loss {
+            tracing::error!(
+                "{loss}; a new epoch begins, and clients that saw the lost events are told"
+            );
+        }
+        let totals = *store.totals();
+        let history = Arc::new(History {
+            kv: ground.kv.clone(),
+            streams: store.streams(),
+            recent: Recent::new(totals.last, settings.recent_bytes),
+            epochs,
+            marks: Marks::default(),
+        });
+        history.marks.set_removed(&totals, store.removals());
+        history.marks.set_head(totals.last);
+        let health = Arc::new(Health::new(loss));
+        let (queue, waiting) = std::sync::mpsc::sync_channel(MAX_QUEUED_PUBLISHES);
+        let room =
+            ground.folder.is_some().then(|| Room::new(path.clone(), settings.min_free_bytes));
+        let mut writer = Writer {
+            queue: waiting,
+            order: Box::new(LocalOrder::after(totals.number)),
+            store,
+            history: history.clone(),
+            high_water: ground.high_water,
+            room,
+            health: health.clone(),
+            telemetry,
+            out,
+            reclaim: Reclaimer::start(ground.kv).map_err(io_failed)?,
+            _folder: ground.folder,
+        };
+        writer.begin().map_err(store_failed)?;
+        let writer = std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || writer.run())
+            .map_err(io_failed)?;
+        let publisher = Publisher::new(queue, health.clone());
+        Ok(Self { publisher, history, health, writer })
+    }
+
+    /// Waits until everything handed in is durable and the files are closed. Every clone of the
+    /// publisher must be gone.
+    pub fn close(self) {
+        drop(self.publisher);
+        if self.writer.join().is_err() {
+            tracing::error!("the journal's writer panicked");
+        }
+    }
+}
+
+/// The bytes and what stands beside them.
+struct Ground {
+    kv: Kv,
+    sync: Sync,
+    high_water: Option<HighWater>,
+    mark: Option<Mark>,
+    folder: Option<Folder>,
+    path: PathBuf,
+}
+
+impl Ground {
+    fn lay(settings: &Settings, floors: Arc<Floors>) -> Result<Self, OpenError> {
+        let path = settings.data_dir.clone();
+        let sync = match settings.durability {
+            Durability::Sync => Sync::Disk,
+            Durability::Os => Sync::Process,
+            Durability::Memory => {
+                let kv = Kv::Memory(Arc::new(MemoryKv::new(floors)));
+                let sync = Sync::Process;
+                return Ok(Self { kv, sync, high_water: None, mark: None, folder: None, path });
+            }
+        };
+        let folder = Folder::open(&path, &settings.holder)?;
+        let (high_water, mark) =
+            HighWater::open(&folder.join("HEAD")).map_err(|e| OpenError::Io(path.clone(), e))?;
+        let kv = DiskKv::open(&folder.join("journal"), floors)
+            .map_err(|e| OpenError::Store(path.clone(), e))?;
+        let (high_water, folder) = (Some(high_water), Some(folder));
+        Ok(Self { kv: Kv::Disk(kv), sync, high_water, mark, folder, path })
+    }
+
+    /// The epochs, with a new one where positions could otherwise be given out twice; and what
+    /// is missing of what had been committed.
+    fn epochs(&self, store: &mut Store) -> Result<(Epochs, Option<Loss>), KvError> {
+        let kept = store.totals().last;
+        let lost = self.mark.filter(|mark| mark.position > kept);
+        let Some(mut epochs) = Epochs::load(&self.kv)? else {
+            let epochs = Epochs::first();
+            let lost = self.mark.map(|mark| (mark, epochs.id(kept)));
+            store.write_epochs(&epochs)?;
+            return Ok((epochs, lost.map(|(mark, kept)| self.loss(mark, kept))));
+        };
+        let loss = lost.map(|mark| self.loss(mark, epochs.id(kept)));
+        if loss.is_some() || self.mark.is_some_and(|mark| !mark.settled) {
+            epochs.begin(kept);
+            store.write_epochs(&epochs)?;
+        }
+        Ok((epochs, loss))
+    }
+
+    fn loss(&self, mark: Mark, kept: crate::event::EventId) -> Loss {
+        let committed = crate::event::EventId { epoch: mark.epoch, position: mark.position };
+        Loss { committed, kept, place: wal_files(&self.path.join("journal")) }
+    }
+}
+
+/// The write-ahead files, by name, for whoever has to look at them.
+fn wal_files(folder: &Path) -> String {
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut logs: Vec<String> = names
+        .map(|file| file.path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "jnl"))
+        .map(|path| path.display().to_string())
+        .collect();
+    logs.sort();
+    if logs.is_empty() { folder.display().to_string() } else { logs.join(", ") }
+}

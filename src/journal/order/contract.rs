@@ -1,0 +1,68 @@
+//! The contract of [`Order`] as tests, for every order there is.
+
+use super::*;
+use crate::event::StreamName;
+use crate::journal::batch::Item;
+
+/// Makes orders that share one log, each going on after the batch given.
+trait Subject {
+    type Order: Order;
+    fn after(&self, applied: u64) -> Self::Order;
+}
+
+struct Local;
+impl Subject for Local {
+    type Order = LocalOrder;
+    fn after(&self, applied: u64) -> LocalOrder {
+        LocalOrder::after(applied)
+    }
+}
+
+fn proposal(ticket: Ticket) -> Proposal {
+    let stream = StreamName::parse(&format!("s{ticket}")).expect("a name");
+    Proposal { ticket, time: Timestamp::from_ms(ticket), units: vec![vec![Item::End(stream)]] }
+}
+
+fn drain(order: &mut impl Order) -> Vec<(Ordered, Option<Ticket>)> {
+    std::iter::from_fn(|| order.next().expect("the order works")).collect()
+}
+
+fn whole_once_and_in_order(subject: &impl Subject) {
+    let mut order = subject.after(0);
+    let mut accepted = Vec::new();
+    let mut came = Vec::new();
+    for ticket in 0..100 {
+        match order.propose(proposal(ticket)) {
+            Ok(()) => accepted.push(ticket),
+            Err(_) => came.extend(drain(&mut order)),
+        }
+    }
+    came.extend(drain(&mut order));
+    assert!(accepted.len() > 50);
+    let tickets: Vec<Ticket> = came.iter().filter_map(|(_, ticket)| *ticket).collect();
+    assert_eq!(tickets, accepted);
+    for (ordered, ticket) in &came {
+        let sent = proposal(ticket.expect("our own"));
+        assert_eq!(format!("{:?}", ordered.units), format!("{:?}", sent.units));
+        assert_eq!(ordered.time, sent.time);
+    }
+    assert!(came.windows(2).all(|pair| pair[0].0.number < pair[1].0.number));
+}
+
+fn no_number_comes_twice_over_a_restart(subject: &impl Subject) {
+    let mut order = subject.after(0);
+    order.propose(proposal(1)).expect("room");
+    let applied = drain(&mut order).last().expect("one").0.number;
+    drop(order);
+    let mut order = subject.after(applied);
+    order.propose(proposal(2)).expect("room");
+    let came = drain(&mut order);
+    assert_eq!(came.len(), 1);
+    assert!(came[0].0.number > applied);
+}
+
+#[test]
+fn the_local_order_keeps_the_contract() {
+    whole_once_and_in_order(&Local);
+    no_number_comes_twice_over_a_restart(&Local);
+}

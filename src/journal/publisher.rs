@@ -1,0 +1,89 @@
+//! The publishers' side of a journal.
+
+use super::batch::{Placed, Refusal, Unit};
+use super::health::Health;
+use super::writer::Envelope;
+use crate::event::Receipt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use tokio::sync::oneshot;
+
+/// Publish requests that may wait for the writer.
+pub const MAX_QUEUED_PUBLISHES: usize = 8_192;
+/// Bytes of them.
+pub const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
+
+/// Why nothing was published.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PublishError {
+    /// It contradicts what is there.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Too many publishes wait already.
+    #[error("the publish queue is full")]
+    QueueFull,
+    /// The hub is stopping.
+    #[error("the hub is draining")]
+    Draining,
+    /// There is too little room on the disk.
+    #[error("{0}")]
+    DiskFull(String),
+    /// The journal takes no more until a restart.
+    #[error("the journal is poisoned: {0}")]
+    Poisoned(String),
+}
+
+/// What a publisher is answered, and whom the events went to.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) placed: Vec<Placed>,
+    pub(crate) receipts: Vec<Receipt>,
+    pub(crate) reply: Reply,
+}
+
+/// Where an answer goes; a publisher that has gone does not matter.
+pub(crate) type Reply = oneshot::Sender<Result<Vec<Receipt>, PublishError>>;
+
+/// Hands units to the writer. Cheap to clone.
+#[derive(Clone)]
+pub struct Publisher {
+    queue: SyncSender<Envelope>,
+    health: Arc<Health>,
+    closed: Arc<AtomicBool>,
+}
+
+impl Publisher {
+    pub(super) fn new(queue: SyncSender<Envelope>, health: Arc<Health>) -> Self {
+        Self { queue, health, closed: Arc::default() }
+    }
+
+    /// Publishes a unit whole or not at all. Returns at once where it cannot be taken, and
+    /// otherwise once it is as durable as the hub's mode promises; a receipt for each item.
+    /// Dropping the future does not take the unit back.
+    pub async fn publish(&self, unit: Unit, bytes: usize) -> Result<Vec<Receipt>, PublishError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(PublishError::Draining);
+        }
+        if let Some(why) = self.health.poisoned() {
+            return Err(PublishError::Poisoned(why.to_owned()));
+        }
+        if !self.health.enqueue(bytes, MAX_QUEUED_PUBLISHES, MAX_QUEUED_BYTES) {
+            return Err(PublishError::QueueFull);
+        }
+        let (reply, answer) = oneshot::channel();
+        if let Err(error) = self.queue.try_send(Envelope { unit, bytes, reply }) {
+            self.health.dequeue(bytes);
+            return Err(match error {
+                TrySendError::Full(_) => PublishError::QueueFull,
+                TrySendError::Disconnected(_) => PublishError::Draining,
+            });
+        }
+        answer.await.unwrap_or(Err(PublishError::Draining))
+    }
+
+    /// From now on every publish is refused as draining; those in flight are answered.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+}

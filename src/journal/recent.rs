@@ -1,0 +1,192 @@
+//! The newest entries in memory, so that those who reconnect at once read no disk.
+//!
+//! Promises: holds every entry above its floor, in order, up to a bound in bytes.
+//! Never: held locked while anything else is waited for.
+
+use super::batch::Committed;
+use super::store::Streams;
+use crate::event::{Entry, Interest, Position, StreamName};
+use std::collections::{HashMap, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+/// What a reader does with each entry: break after one to stop there.
+pub(super) type Visit<'a> = dyn FnMut(&Entry) -> ControlFlow<()> + 'a;
+
+/// A ring of committed batches with an index by stream.
+pub(super) struct Recent {
+    ring: RwLock<Ring>,
+    max_bytes: usize,
+}
+
+struct Ring {
+    batches: VecDeque<Arc<Committed>>,
+    by_stream: HashMap<StreamName, VecDeque<Position>>,
+    /// Streams that went while entries of theirs were here, and the last place each had.
+    vanished: HashMap<StreamName, Position>,
+    bytes: usize,
+    /// Every entry above this place is here.
+    floor: Position,
+}
+
+impl Recent {
+    /// Empty, for what comes after `head`; `max_bytes` is counted by [`Entry::footprint_bytes`].
+    pub(super) fn new(head: Position, max_bytes: usize) -> Self {
+        let ring = Ring {
+            batches: VecDeque::new(),
+            by_stream: HashMap::new(),
+            vanished: HashMap::new(),
+            bytes: 0,
+            floor: head,
+        };
+        Self { ring: RwLock::new(ring), max_bytes }
+    }
+
+    /// Adds the next batch and lets the oldest go.
+    pub(super) fn push(&self, batch: Arc<Committed>) {
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        for entry in &batch.entries {
+            ring.bytes += entry.footprint_bytes();
+            for stream in &entry.streams {
+                match ring.by_stream.get_mut(stream) {
+                    Some(places) => places.push_back(entry.position),
+                    None => {
+                        ring.by_stream.insert(stream.clone(), VecDeque::from([entry.position]));
+                    }
+                }
+            }
+        }
+        ring.batches.push_back(batch);
+        while ring.bytes > self.max_bytes {
+            let Some(oldest) = ring.batches.pop_front() else { break };
+            ring.evict(&oldest);
+        }
+    }
+
+    /// Entries of `stream` up to `last` are to be seen no more.
+    pub(super) fn vanish(&self, stream: StreamName, last: Position) {
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        if last <= ring.floor {
+            return;
+        }
+        if let Some(places) = ring.by_stream.get_mut(&stream) {
+            while places.front().is_some_and(|place| *place <= last) {
+                places.pop_front();
+            }
+        }
+        ring.vanished.insert(stream, last);
+    }
+
+    /// Shows `visit` the entries in `(after, until]` that `interest` wants, in order. Returns the
+    /// place it got to, or `None` where they are not all here.
+    pub(super) fn read(
+        &self,
+        streams: &Streams,
+        interest: &Interest,
+        (after, until): (Position, Position),
+        visit: &mut Visit<'_>,
+    ) -> Option<Position> {
+        let ring = self.lock();
+        if after < ring.floor {
+            return None;
+        }
+        let stopped_at = match interest.exact_streams() {
+            Some(names) => ring.read_narrow(streams, &names, (after, until), &mut |entry| {
+                if interest.passes(entry) { visit(entry) } else { ControlFlow::Continue(()) }
+            }),
+            None => ring.read_wide(streams, interest, (after, until), visit),
+        };
+        Some(stopped_at.unwrap_or(until))
+    }
+
+    fn lock(&self) -> RwLockReadGuard<'_, Ring> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ring {
+    fn evict(&mut self, batch: &Committed) {
+        self.floor = batch.last;
+        for entry in &batch.entries {
+            self.bytes -= entry.footprint_bytes();
+            for stream in &entry.streams {
+                if let Some(places) = self.by_stream.get_mut(stream) {
+                    if places.front() == Some(&entry.position) {
+                        places.pop_front();
+                    }
+                    if places.is_empty() {
+                        self.by_stream.remove(stream);
+                    }
+                }
+            }
+        }
+        if !self.vanished.is_empty() {
+            self.vanished.retain(|_, last| *last > batch.last);
+        }
+    }
+
+    fn entry(&self, position: Position) -> Option<&Entry> {
+        let at = self.batches.partition_point(|batch| batch.last < position);
+        let batch = self.batches.get(at)?;
+        batch.entries.get(usize::try_from(position.get().checked_sub(batch.first.get())?).ok()?)
+    }
+
+    fn read_narrow(
+        &self,
+        streams: &Streams,
+        names: &[&StreamName],
+        (after, until): (Position, Position),
+        visit: &mut Visit<'_>,
+    ) -> Option<Position> {
+        let mut places: Vec<Position> = Vec::new();
+        for name in names {
+            let Some(of_stream) = self.by_stream.get(*name) else { continue };
+            let floor = streams.get(name).map_or(Position::ZERO, |row| row.floor).max(after);
+            let from = of_stream.partition_point(|place| *place <= floor);
+            let to = of_stream.partition_point(|place| *place <= until);
+            places.extend(of_stream.range(from.min(to)..to));
+        }
+        if names.len() > 1 {
+            places.sort_unstable();
+            places.dedup();
+        }
+        places
+            .into_iter()
+            .filter_map(|place| self.entry(place))
+            .find(|entry| visit(entry).is_break())
+            .map(|entry| entry.position)
+    }
+
+    fn read_wide(
+        &self,
+        streams: &Streams,
+        interest: &Interest,
+        (after, until): (Position, Position),
+        visit: &mut Visit<'_>,
+    ) -> Option<Position> {
+        let mut floors: HashMap<&StreamName, Position> = HashMap::new();
+        let floor_of = |name: &StreamName| {
+            let floor = streams.get(name).map_or(Position::ZERO, |row| row.floor);
+            self.vanished.get(name).map_or(floor, |last| floor.max(*last))
+        };
+        let from = self.batches.partition_point(|batch| batch.last <= after);
+        let entries = self.batches.range(from..).flat_map(|batch| &batch.entries);
+        for entry in entries {
+            if entry.position <= after {
+                continue;
+            }
+            if entry.position > until {
+                break;
+            }
+            let shown = interest.passes(entry)
+                && entry.streams.iter().any(|name| {
+                    interest.selects(name)
+                        && *floors.entry(name).or_insert_with(|| floor_of(name)) < entry.position
+                });
+            if shown && visit(entry).is_break() {
+                return Some(entry.position);
+            }
+        }
+        None
+    }
+}

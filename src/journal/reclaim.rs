@@ -1,0 +1,55 @@
+//! Giving space back. Compaction is driven by writes, so an idle hub would keep what retention
+//! removed; here a thread rewrites the store once enough of it is dead.
+
+use super::kv::Kv;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+/// Dead bytes below this are left to ordinary compaction.
+const MIN_DEAD_BYTES: u64 = 32 * 1024 * 1024;
+/// A rewrite reads and writes what is alive, so it waits until this share of it is dead.
+const DEAD_SHARE: u64 = 2;
+/// A fully rewritten store is left alone at least this long.
+const REST: Duration = Duration::from_secs(30);
+
+/// Counts what died and wakes the thread when it is worth it.
+pub(super) struct Reclaimer {
+    wake: SyncSender<()>,
+    dead_bytes: u64,
+    last: Option<Instant>,
+}
+
+impl Reclaimer {
+    /// Starts the thread; it ends when this value is dropped.
+    pub(super) fn start(kv: Kv) -> std::io::Result<Self> {
+        let (wake, woken) = sync_channel(1);
+        std::thread::Builder::new().name("reclaim".into()).spawn(move || run(&kv, &woken))?;
+        Ok(Self { wake, dead_bytes: 0, last: None })
+    }
+
+    /// Notes that `removed` bytes died while `kept` live on.
+    pub(super) fn note(&mut self, removed: u64, kept: u64) {
+        self.dead_bytes += removed;
+        let enough = self.dead_bytes >= MIN_DEAD_BYTES.max(kept / DEAD_SHARE);
+        let rested = self.last.is_none_or(|last| last.elapsed() >= REST);
+        if enough && rested && self.wake.try_send(()).is_ok() {
+            self.dead_bytes = 0;
+            self.last = Some(Instant::now());
+        }
+    }
+}
+
+fn run(kv: &Kv, woken: &Receiver<()>) {
+    while woken.recv().is_ok() {
+        let (began, before) = (Instant::now(), kv.disk_bytes());
+        match kv.reclaim() {
+            Ok(()) => tracing::info!(
+                before_bytes = before,
+                after_bytes = kv.disk_bytes(),
+                seconds = began.elapsed().as_secs_f64(),
+                "gave back the space of what retention removed"
+            ),
+            Err(error) => tracing::error!("space could not be given back: {error}"),
+        }
+    }
+}

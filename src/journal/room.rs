@@ -1,0 +1,29 @@
+//! Whether there is room on the disk for another batch.
+
+use std::path::PathBuf;
+
+/// Refuses below a reserve, so that compaction always has room to make more.
+pub(super) struct Room {
+    path: PathBuf,
+    min_free_bytes: u64,
+}
+
+impl Room {
+    pub(super) fn new(path: PathBuf, min_free_bytes: u64) -> Self {
+        Self { path, min_free_bytes }
+    }
+
+    /// Why there is too little room, if so. A system that cannot tell is taken to have room: a
+    /// write that then fails is found out and told.
+    pub(super) fn lacking(&mut self) -> Option<String> {
+        let stat = rustix::fs::statvfs(&self.path).ok()?;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        (free < self.min_free_bytes).then(|| {
+            format!(
+                "the disk that holds {} has less than min-free-bytes ({}) left",
+                self.path.display(),
+                self.min_free_bytes
+            )
+        })
+    }
+}

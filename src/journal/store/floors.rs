@@ -1,0 +1,97 @@
+//! What compaction may drop. It sees only floors that are durable already, so that a crash never
+//! finds entries gone which the heads still count.
+
+use super::super::keys::{self, StoredEntry, StreamNumber};
+use super::super::kv::Expiry;
+use super::{KEY_WINDOW_MS, Row, Streams};
+use crate::event::{Position, Timestamp};
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+/// How long a stream that is gone is remembered for those who come back to it.
+const TRACE_KEPT_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Durable floors by stream number.
+#[derive(Default)]
+pub(crate) struct Floors {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// A stream's floor, and the place above which its index must stay.
+    streams: HashMap<StreamNumber, (Position, Position)>,
+    /// Numbers from here on may be newer than `streams` knows.
+    known_below: StreamNumber,
+    now: Timestamp,
+}
+
+impl Floors {
+    pub(super) fn reset(&self, table: &Streams, next_stream: StreamNumber) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        inner.streams.clear();
+        table.for_each(|_, row| {
+            inner.streams.insert(row.number, (row.floor, row.counted_from));
+        });
+        inner.known_below = next_stream;
+    }
+
+    pub(super) fn publish(
+        &self,
+        rows: impl Iterator<Item = Row>,
+        gone: &[StreamNumber],
+        next_stream: StreamNumber,
+        now: Timestamp,
+    ) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        for row in rows {
+            inner.streams.insert(row.number, (row.floor, row.counted_from));
+        }
+        for number in inner.known_below..next_stream {
+            inner.streams.entry(number).or_default();
+        }
+        for number in gone {
+            inner.streams.remove(number);
+        }
+        inner.known_below = next_stream;
+        inner.now = now;
+    }
+}
+
+impl Inner {
+    /// The floors of a stream; everything of one that is gone is below them.
+    fn of(&self, number: StreamNumber) -> (Position, Position) {
+        let all = Position::from_stored(u64::MAX);
+        match self.streams.get(&number) {
+            Some(floors) => *floors,
+            None if number >= self.known_below => (Position::ZERO, Position::ZERO),
+            None => (all, all),
+        }
+    }
+
+    fn judge(&self, key: &[u8], value: &[u8]) -> Option<bool> {
+        let older_than = |time: Timestamp, ms: u64| time.ms() + ms < self.now.ms();
+        Some(match *key.first()? {
+            keys::ENTRY => {
+                let position = keys::position_of(key)?;
+                let entry = StoredEntry::read(&bytes::Bytes::copy_from_slice(value))?;
+                entry.numbers.iter().all(|number| self.of(*number).0 >= position)
+            }
+            keys::INDEX => self.of(keys::number_of(key)?).1 >= keys::position_of(key)?,
+            keys::KEY => {
+                self.of(keys::number_of(key)?).0 == Position::from_stored(u64::MAX)
+                    || older_than(keys::KeyItem::read(value)?.time, KEY_WINDOW_MS)
+            }
+            keys::TRACE => older_than(keys::Trace::read(value)?.time, TRACE_KEPT_MS),
+            _ => false,
+        })
+    }
+}
+
+impl Expiry for Floors {
+    fn is_dead(&self, key: &[u8], value: &[u8]) -> bool {
+        // What cannot be read is damage, and damage is kept for whoever has to look at it.
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        inner.judge(key, value).unwrap_or(false)
+    }
+}

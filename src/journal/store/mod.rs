@@ -1,0 +1,212 @@
+//! The store: what an ordered batch does to this machine.
+//!
+//! Promises: applying is a function of the batch and what was applied before it; a unit of a batch
+//! is applied whole or refused whole; after [`Store::apply`] returns the batch is as durable as
+//! asked for and readable, and not before.
+//! Never: decides the order, waits for a reader. One thread owns it; readers use [`Streams`],
+//! [`Kv`] and [`Recent`](super::recent::Recent) beside it.
+
+mod epochs;
+mod floors;
+mod retention;
+mod staging;
+mod streams;
+mod totals;
+
+pub(super) use epochs::Epochs;
+pub(super) use floors::Floors;
+pub use retention::{Limits, Retention};
+pub use streams::StreamView;
+pub(super) use streams::{Row, Streams};
+pub(super) use totals::Totals;
+
+use super::batch::{Committed, Ordered, Outcome};
+use super::keys;
+use super::kv::{Changes, Kv, KvError, Sync};
+use crate::event::{Position, StreamName, Timestamp};
+use staging::Staging;
+use std::sync::Arc;
+
+/// How long an idempotency key is remembered.
+pub(super) const KEY_WINDOW_MS: u64 = 10 * 60 * 1000;
+/// The time index gets at most one entry in this long, so that it stays small; `from=` walks at
+/// most this much of the journal to find its exact place.
+const TIME_MARK_EVERY_MS: u64 = 100;
+
+/// The one writer of a journal's bytes.
+pub(super) struct Store {
+    kv: Kv,
+    sync: Sync,
+    streams: Arc<Streams>,
+    floors: Arc<Floors>,
+    totals: Totals,
+    trimmer: retention::Trimmer,
+    /// Changes that ride on the next commit: streams that retention emptied.
+    owed: Changes,
+    last_time_mark: Timestamp,
+    vanished: Vec<(StreamName, Position)>,
+    removed_bytes: u64,
+    /// Removals since the start; those before it are the first.
+    removals: u64,
+}
+
+/// What became of a batch.
+pub(super) struct Applied {
+    /// Its entries, in order, for readers; `None` where nothing was added.
+    pub(super) batch: Option<Arc<Committed>>,
+    /// One for each unit, in order.
+    pub(super) outcomes: Vec<Outcome>,
+}
+
+impl Store {
+    /// Reads the heads of all streams; the entries stay where they are.
+    pub(super) fn open(
+        kv: Kv,
+        sync: Sync,
+        retention: Retention,
+        floors: Arc<Floors>,
+    ) -> Result<Self, KvError> {
+        let totals = Totals::load(&kv)?;
+        let streams = Arc::new(Streams::load(&kv)?);
+        floors.reset(&streams, totals.next_stream);
+        let trimmer = retention::Trimmer::new(retention, &streams);
+        let owed = Changes::default();
+        let last_time_mark = Timestamp::default();
+        let vanished = Vec::new();
+        let (removed_bytes, removals) = (0, 1);
+        Ok(Self {
+            kv,
+            sync,
+            streams,
+            floors,
+            totals,
+            trimmer,
+            owed,
+            last_time_mark,
+            vanished,
+            removed_bytes,
+            removals,
+        })
+    }
+
+    /// The streams that went since this was last asked, each with the last place it had.
+    pub(super) fn take_vanished(&mut self) -> Vec<(StreamName, Position)> {
+        std::mem::take(&mut self.vanished)
+    }
+
+    pub(super) fn streams(&self) -> Arc<Streams> {
+        self.streams.clone()
+    }
+
+    /// Whether a batch is on the medium once it is applied.
+    pub(super) fn syncs(&self) -> bool {
+        self.sync == Sync::Disk
+    }
+
+    pub(super) fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Bytes that died since this was last asked.
+    pub(super) fn take_removed_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.removed_bytes)
+    }
+
+    /// The number of the last removal.
+    pub(super) fn removals(&self) -> u64 {
+        self.removals
+    }
+
+    /// Applies the next batch of the order.
+    pub(super) fn apply(&mut self, ordered: Ordered) -> Result<Applied, KvError> {
+        let mut staging = Staging::new(self, ordered.number, ordered.time);
+        let mut outcomes = Vec::with_capacity(ordered.units.len());
+        for unit in ordered.units {
+            outcomes.push(staging.unit(unit)?);
+        }
+        let staged = staging.finish();
+        if staged.entries.is_empty() {
+            return Ok(Applied { batch: None, outcomes });
+        }
+        let mut changes = staged.changes;
+        if staged.totals.time.ms() >= self.last_time_mark.ms() + TIME_MARK_EVERY_MS {
+            let first = Position::of(ordered.number, 0);
+            changes.put(keys::time(staged.totals.time), first.get().to_be_bytes().to_vec());
+            self.last_time_mark = staged.totals.time;
+        }
+        self.commit(changes, &staged.totals, self.sync)?;
+        self.totals = staged.totals;
+        self.removed_bytes += staged.removed_bytes;
+        let mut touched = Vec::with_capacity(staged.rows.len());
+        for (name, row) in staged.rows {
+            match row {
+                Some(row) => {
+                    self.trimmer.appended(&name, &row, self.totals.time);
+                    self.streams.put(&name, row);
+                    touched.push(name);
+                }
+                None => self.streams.remove(&name),
+            }
+        }
+        for (name, number, last) in staged.deleted {
+            self.removals += 1;
+            self.streams.forget_number(number);
+            self.trimmer.gone(number);
+            self.vanished.push((name, last));
+        }
+        self.trim(&touched)?;
+        let first = Position::of(ordered.number, 0);
+        let batch = Committed { first, last: self.totals.last, entries: staged.entries };
+        Ok(Applied { batch: Some(Arc::new(batch)), outcomes })
+    }
+
+    /// Work that waits for no batch: ages, the total cap, and making floors durable so that
+    /// compaction may drop what is below them. Called about once a second.
+    pub(super) fn tick(&mut self, now: Timestamp) -> Result<(), KvError> {
+        self.expire(now)?;
+        self.shrink()?;
+        let mut changes = Changes::default();
+        let dirty = self.trimmer.take_dirty();
+        for name in &dirty {
+            if let Some(row) = self.streams.get(name) {
+                changes.put(keys::head(row.number), row.write());
+            }
+        }
+        let gone = self.trimmer.take_gone();
+        if !changes.is_empty() || !self.owed.is_empty() || !gone.is_empty() {
+            let totals = self.totals;
+            self.commit(changes, &totals, Sync::Disk)?;
+        }
+        let rows = dirty.iter().filter_map(|name| self.streams.get(name));
+        self.floors.publish(rows, &gone, self.totals.next_stream, now);
+        Ok(())
+    }
+
+    /// Starts a new epoch after `kept`, the last position that survived.
+    pub(super) fn write_epochs(&mut self, epochs: &Epochs) -> Result<(), KvError> {
+        let mut changes = Changes::default();
+        changes.put(keys::EPOCHS.to_vec(), epochs.write());
+        let totals = self.totals;
+        self.commit(changes, &totals, Sync::Disk)
+    }
+
+    fn commit(&mut self, changes: Changes, totals: &Totals, sync: Sync) -> Result<(), KvError> {
+        let mut all = std::mem::take(&mut self.owed);
+        all.append(changes);
+        all.put(keys::TOTALS.to_vec(), totals.write());
+        self.kv.commit(all, sync)
+    }
+
+    /// A stream that has nothing left: its row goes, a trace stays for those who come back.
+    fn forget(&mut self, name: &StreamName, row: &Row, now: Timestamp) {
+        let trace = keys::Trace { position: row.last, time: now, deleted: false };
+        self.owed.remove(keys::head(row.number));
+        self.owed.remove(keys::name(name.as_str()));
+        self.owed.put(keys::trace(name.as_str()), trace.write());
+        self.totals.forgotten_to = self.totals.forgotten_to.max(row.last);
+        self.streams.remove(name);
+        self.streams.forget_number(row.number);
+        self.trimmer.gone(row.number);
+        self.vanished.push((name.clone(), row.last));
+    }
+}

@@ -1,0 +1,302 @@
+//! Retention: what each stream keeps, and the cap over the whole hub.
+//!
+//! Removing is moving a floor: readers clamp to it at once, compaction drops what is below it
+//! later. Count and bytes are exact after every batch; age and the cap are looked after in steps.
+
+use super::super::keys::{self, IndexItem, StoredEntry, StreamNumber};
+use super::super::kv::KvError;
+use super::{Row, Store, Streams};
+use crate::event::{Position, Selector, StreamName, Timestamp};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+
+/// Index items read ahead when a stream is trimmed, so that a busy one costs a seek per this many.
+const READ_AHEAD: usize = 64;
+/// Streams with items read ahead; past it all are let go and read anew.
+const MAX_READ_AHEADS: usize = 1024;
+/// Entries that one step of the total cap looks at, so that no batch waits long for it; twice
+/// what a batch can add, so that it gains on the writers.
+const SHRINK_STEP: usize = 2 * crate::event::MAX_ENTRIES_PER_BATCH;
+
+/// What one stream keeps; `None` is without limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Limits {
+    /// Events older than this many milliseconds go.
+    pub max_age_ms: Option<u64>,
+    /// Events beyond this many go, oldest first.
+    pub max_events: Option<u64>,
+    /// Events beyond this many stored bytes go, oldest first.
+    pub max_bytes: Option<u64>,
+}
+
+/// What all streams keep.
+#[derive(Clone, Debug, Default)]
+pub struct Retention {
+    /// The first pattern that matches a stream decides for it.
+    pub rules: Vec<(Selector, Limits)>,
+    /// For every other stream.
+    pub otherwise: Limits,
+    /// Bytes kept in all; the oldest of the whole hub go first.
+    pub total_bytes: u64,
+}
+
+impl Retention {
+    fn limits(&self, name: &StreamName) -> Limits {
+        let rule = self.rules.iter().find(|(selector, _)| selector.matches(name));
+        rule.map_or(self.otherwise, |(_, limits)| *limits)
+    }
+}
+
+/// Which streams are due, and what was read ahead of them.
+pub(super) struct Trimmer {
+    retention: Retention,
+    ahead: HashMap<StreamNumber, VecDeque<(Position, IndexItem)>>,
+    /// When the front of a stream with an age limit may be due.
+    due: BinaryHeap<Reverse<(u64, StreamNumber, StreamName)>>,
+    waiting: HashSet<StreamNumber>,
+    dirty: HashSet<StreamName>,
+    gone: Vec<StreamNumber>,
+}
+
+impl Trimmer {
+    pub(super) fn new(retention: Retention, streams: &Streams) -> Self {
+        let mut trimmer = Self {
+            retention,
+            ahead: HashMap::new(),
+            due: BinaryHeap::new(),
+            waiting: HashSet::new(),
+            dirty: HashSet::new(),
+            gone: Vec::new(),
+        };
+        streams.for_each(|name, row| trimmer.appended(name, row, Timestamp::default()));
+        trimmer
+    }
+
+    /// A stream got entries; one with an age limit is due when its first of them is.
+    pub(super) fn appended(&mut self, name: &StreamName, row: &Row, now: Timestamp) {
+        if let Some(age) = self.retention.limits(name).max_age_ms {
+            if self.waiting.insert(row.number) {
+                self.due.push(Reverse((now.ms() + age, row.number, name.clone())));
+            }
+        }
+    }
+
+    pub(super) fn gone(&mut self, number: StreamNumber) {
+        self.ahead.remove(&number);
+        self.waiting.remove(&number);
+        self.gone.push(number);
+    }
+
+    pub(super) fn take_dirty(&mut self) -> HashSet<StreamName> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    pub(super) fn take_gone(&mut self) -> Vec<StreamNumber> {
+        std::mem::take(&mut self.gone)
+    }
+}
+
+impl Store {
+    /// Brings the streams of a batch back within their counts and bytes.
+    pub(super) fn trim(&mut self, touched: &[StreamName]) -> Result<(), KvError> {
+        for name in touched {
+            let limits = self.trimmer.retention.limits(name);
+            if limits.max_events.is_none() && limits.max_bytes.is_none() {
+                continue;
+            }
+            self.trim_stream(name, |row, _| {
+                limits.max_events.is_some_and(|max| row.events > max)
+                    || limits.max_bytes.is_some_and(|max| row.bytes > max)
+            })?;
+        }
+        self.shrink()
+    }
+
+    /// Removes what is older than its stream keeps.
+    pub(super) fn expire(&mut self, now: Timestamp) -> Result<(), KvError> {
+        while let Some(Reverse((due, ..))) = self.trimmer.due.peek() {
+            if *due > now.ms() {
+                break;
+            }
+            let Some(Reverse((_, number, name))) = self.trimmer.due.pop() else { break };
+            let Some(age) = self.trimmer.retention.limits(&name).max_age_ms else { continue };
+            if self.streams.get(&name).is_none_or(|row| row.number != number) {
+                continue;
+            }
+            let front = self.trim_stream(&name, |_, item| item.time.ms() + age <= now.ms())?;
+            match front {
+                Some(front) => {
+                    let due = front.time.ms() + age;
+                    self.trimmer.due.push(Reverse((due, number, name)));
+                }
+                None => {
+                    self.trimmer.waiting.remove(&number);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the oldest entries of the hub while it holds more than its cap: one step.
+    pub(super) fn shrink(&mut self) -> Result<(), KvError> {
+        let cap = self.trimmer.retention.total_bytes;
+        if self.totals.bytes <= cap {
+            return Ok(());
+        }
+        let from = keys::entry(Position::from_stored(self.totals.floor.get() + 1));
+        let kv = self.kv.clone();
+        for pair in kv.walk(from, keys::end_of(keys::ENTRY)).take(SHRINK_STEP) {
+            if self.totals.bytes <= cap {
+                break;
+            }
+            let (key, value) = pair?;
+            let (Some(position), Some(entry)) =
+                (keys::position_of(&key), StoredEntry::read(&value))
+            else {
+                return Err(KvError("an entry at the journal's tail is damaged".into()));
+            };
+            self.totals.floor = position;
+            self.drop_entry(position, &entry, value.len() as u64);
+        }
+        Ok(())
+    }
+
+    fn drop_entry(&mut self, position: Position, entry: &StoredEntry, bytes: u64) {
+        let mut was_kept = false;
+        for number in &entry.numbers {
+            let Some(name) = self.streams.name_of(*number) else { continue };
+            let Some(mut row) = self.streams.get(&name).filter(|row| row.floor < position) else {
+                continue;
+            };
+            was_kept = true;
+            row.remove_front(position, bytes, entry.numbers.len() == 1, entry.is_event());
+            self.put_trimmed(&name, row);
+        }
+        if was_kept {
+            self.freed(bytes);
+            self.totals.removed_to = self.totals.removed_to.max(position);
+        }
+    }
+
+    /// Removes from the front of a stream while `over` says so; returns the new front.
+    fn trim_stream(
+        &mut self,
+        name: &StreamName,
+        over: impl Fn(&Row, &IndexItem) -> bool,
+    ) -> Result<Option<IndexItem>, KvError> {
+        let Some(mut row) = self.streams.get(name) else { return Ok(None) };
+        let before = row;
+        let mut front = None;
+        while let Some((position, item)) = self.front(&row)? {
+            // An end is the last of its stream; it goes by age and by the cap, as all of it does.
+            if !over(&row, &item) {
+                front = Some(item);
+                break;
+            }
+            let bytes = u64::from(item.bytes);
+            row.remove_front(position, bytes, item.streams == 1, item.is_event);
+            if item.streams == 1 || !self.kept_elsewhere(position, row.number)? {
+                self.freed(bytes);
+            }
+            self.totals.removed_to = self.totals.removed_to.max(position);
+        }
+        if row != before {
+            self.put_trimmed(name, row);
+        }
+        Ok(front)
+    }
+
+    fn freed(&mut self, bytes: u64) {
+        self.totals.bytes = self.totals.bytes.saturating_sub(bytes);
+        self.removed_bytes += bytes;
+    }
+
+    fn put_trimmed(&mut self, name: &StreamName, mut row: Row) {
+        self.removals += 1;
+        row.removal = self.removals;
+        if row.is_empty() {
+            let now = self.totals.time;
+            self.forget(name, &row, now);
+        } else {
+            self.streams.put(name, row);
+            self.trimmer.dirty.insert(name.clone());
+        }
+    }
+
+    /// The first entry of a stream above its floor.
+    fn front(&mut self, row: &Row) -> Result<Option<(Position, IndexItem)>, KvError> {
+        if self.trimmer.ahead.len() > MAX_READ_AHEADS {
+            self.trimmer.ahead.clear();
+        }
+        let ahead = self.trimmer.ahead.entry(row.number).or_default();
+        while ahead.front().is_some_and(|(position, _)| *position <= row.floor) {
+            ahead.pop_front();
+        }
+        if ahead.is_empty() {
+            let from = keys::index(row.number, Position::from_stored(row.floor.get() + 1));
+            let until = keys::index(row.number, Position::from_stored(u64::MAX));
+            for pair in self.kv.walk(from, until).take(READ_AHEAD) {
+                let (key, value) = pair?;
+                let damaged = || KvError("an index item is damaged".into());
+                let position = keys::position_of(&key).ok_or_else(damaged)?;
+                ahead.push_back((position, IndexItem::read(&value).ok_or_else(damaged)?));
+            }
+        }
+        let front = ahead.front().copied();
+        if front.is_none() {
+            self.trimmer.ahead.remove(&row.number);
+        }
+        Ok(front)
+    }
+
+    /// Whether the entry still belongs to a stream other than `number`.
+    fn kept_elsewhere(&self, position: Position, number: StreamNumber) -> Result<bool, KvError> {
+        let Some(value) = self.kv.get(&keys::entry(position))? else { return Ok(false) };
+        let Some(entry) = StoredEntry::read(&value) else { return Ok(false) };
+        Ok(entry.numbers.iter().filter(|other| **other != number).any(|other| {
+            let row = self.streams.name_of(*other).and_then(|name| self.streams.get(&name));
+            row.is_some_and(|row| row.number == *other && row.floor < position)
+        }))
+    }
+
+    /// Bytes of entries on several streams that are kept by no other one than `row`'s.
+    pub(super) fn shared_bytes_freed_with(&self, row: &Row) -> Result<u64, KvError> {
+        if row.bytes <= row.sole_bytes && row.end.is_none() {
+            return Ok(0);
+        }
+        let from = keys::index(row.number, Position::from_stored(row.floor.get() + 1));
+        let until = keys::index(row.number, Position::from_stored(u64::MAX));
+        let mut freed = 0;
+        for pair in self.kv.walk(from, until) {
+            let (key, value) = pair?;
+            let (Some(position), Some(item)) = (keys::position_of(&key), IndexItem::read(&value))
+            else {
+                continue;
+            };
+            if item.streams > 1 && !self.kept_elsewhere(position, row.number)? {
+                freed += u64::from(item.bytes);
+            }
+        }
+        Ok(freed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_rule_that_matches_decides() {
+        let limits = |n| Limits { max_events: Some(n), ..Limits::default() };
+        let rule = |text: &str, n| (Selector::parse(text).expect("ok"), limits(n));
+        let retention = Retention {
+            rules: vec![rule("builds.main", 1), rule("builds.**", 2)],
+            otherwise: limits(3),
+            total_bytes: u64::MAX,
+        };
+        let max = |name: &str| retention.limits(&StreamName::parse(name).expect("ok")).max_events;
+        assert_eq!(max("builds.main"), Some(1));
+        assert_eq!(max("builds.x.y"), Some(2));
+        assert_eq!(max("other"), Some(3));
+    }
+}

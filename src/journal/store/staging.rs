@@ -1,0 +1,249 @@
+//! A batch being applied: seen by nobody until it is committed.
+
+use super::super::batch::{Item, Outcome, Placed, Refusal, Unit};
+use super::super::keys::{self, IndexItem, KeyItem, StreamNumber, Trace};
+use super::super::kv::{Changes, KvError};
+use super::{KEY_WINDOW_MS, Row, Store, Totals};
+use crate::event::{Body, Draft, EndReason, Entry, Key, Position, StreamName, Timestamp};
+use std::collections::HashMap;
+
+/// Everything a batch changes.
+pub(super) struct Staged {
+    pub(super) entries: Vec<Entry>,
+    pub(super) changes: Changes,
+    /// New heads; `None` for a stream that was deleted.
+    pub(super) rows: HashMap<StreamName, Option<Row>>,
+    /// Streams that were deleted: the number and the last place each had.
+    pub(super) deleted: Vec<(StreamName, StreamNumber, Position)>,
+    pub(super) totals: Totals,
+    pub(super) removed_bytes: u64,
+}
+
+/// The batch so far, over what was applied before it.
+pub(super) struct Staging<'a> {
+    store: &'a Store,
+    number: u64,
+    keys: HashMap<(StreamName, Key), KeyItem>,
+    staged: Staged,
+}
+
+impl<'a> Staging<'a> {
+    pub(super) fn new(store: &'a Store, number: u64, time: Timestamp) -> Self {
+        let mut totals = store.totals;
+        totals.number = number;
+        totals.time = totals.time.max(time);
+        let staged = Staged {
+            entries: Vec::new(),
+            changes: Changes::default(),
+            rows: HashMap::new(),
+            deleted: Vec::new(),
+            totals,
+            removed_bytes: 0,
+        };
+        Self { store, number, keys: HashMap::new(), staged }
+    }
+
+    pub(super) fn finish(mut self) -> Staged {
+        for (name, row) in &self.staged.rows {
+            if let Some(row) = row {
+                self.staged.changes.put(keys::head(row.number), row.write());
+                if self.store.streams.get(name).is_none_or(|old| old.number != row.number) {
+                    let number = row.number.to_be_bytes().to_vec();
+                    self.staged.changes.put(keys::name(name.as_str()), number);
+                }
+            }
+        }
+        self.staged
+    }
+
+    /// Applies one unit whole, or says why it changes nothing.
+    pub(super) fn unit(&mut self, unit: Unit) -> Result<Outcome, KvError> {
+        let mut new_keys = Vec::new();
+        let mut next = self.staged.entries.len();
+        let mut placed = Vec::with_capacity(unit.len());
+        for item in &unit {
+            let verdict = self.judge(item, Position::of(self.number, next), &mut new_keys)?;
+            match verdict {
+                Ok(place) => {
+                    next += usize::from(!place.duplicate);
+                    placed.push(place);
+                }
+                Err(refusal) => {
+                    for key in new_keys {
+                        self.keys.remove(&key);
+                    }
+                    return Ok(Err(refusal));
+                }
+            }
+        }
+        for (item, place) in unit.into_iter().zip(&placed) {
+            match item {
+                _ if place.duplicate => {}
+                Item::Event(draft) => self.event(&draft, place.position),
+                Item::End(stream) => self.end(stream, place.position),
+                Item::Delete(stream) => self.delete(stream, place.position)?,
+            }
+        }
+        Ok(Ok(placed))
+    }
+
+    fn row(&self, name: &StreamName) -> Option<Row> {
+        match self.staged.rows.get(name) {
+            Some(row) => *row,
+            None => self.store.streams.get(name),
+        }
+    }
+
+    fn judge(
+        &mut self,
+        item: &Item,
+        position: Position,
+        new_keys: &mut Vec<(StreamName, Key)>,
+    ) -> Result<Result<Placed, Refusal>, KvError> {
+        let fresh = Placed { position, duplicate: false };
+        let draft = match item {
+            Item::Event(draft) => draft,
+            Item::End(stream) => {
+                let end = self.row(stream).and_then(|row| row.end);
+                return Ok(Ok(end.map_or(fresh, |position| Placed { position, duplicate: true })));
+            }
+            Item::Delete(stream) => {
+                let unknown = || Refusal::Unknown(stream.clone());
+                return Ok(self.row(stream).map(|_| fresh).ok_or_else(unknown));
+            }
+        };
+        if let Some(key) = draft.key() {
+            if let Some(known) = self.key_of(draft.streams(), key)? {
+                return Ok(match known.fingerprint == draft.fingerprint() {
+                    true => Ok(Placed { position: known.position, duplicate: true }),
+                    false => Err(Refusal::KeyConflict(key.as_str().to_owned())),
+                });
+            }
+        }
+        let ended = |s: &&StreamName| self.row(s).is_some_and(|row| row.end.is_some());
+        if let Some(stream) = draft.streams().iter().find(ended) {
+            return Ok(Err(Refusal::Ended(stream.clone())));
+        }
+        if let Some(key) = draft.key() {
+            let time = self.staged.totals.time;
+            let item = KeyItem { position, time, fingerprint: draft.fingerprint() };
+            for stream in draft.streams() {
+                self.keys.insert((stream.clone(), key.clone()), item);
+                new_keys.push((stream.clone(), key.clone()));
+            }
+        }
+        Ok(Ok(fresh))
+    }
+
+    /// What `key` stands for on the first of `streams` that knows it.
+    fn key_of(&self, streams: &[StreamName], key: &Key) -> Result<Option<KeyItem>, KvError> {
+        for stream in streams {
+            if let Some(item) = self.keys.get(&(stream.clone(), key.clone())) {
+                return Ok(Some(*item));
+            }
+            let Some(row) = self.row(stream) else { continue };
+            let Some(value) = self.store.kv.get(&keys::key(row.number, key.as_str()))? else {
+                continue;
+            };
+            let item = KeyItem::read(&value)
+                .ok_or_else(|| KvError(format!("the key {:?} is damaged", key.as_str())))?;
+            if item.time.ms() + KEY_WINDOW_MS > self.staged.totals.time.ms() {
+                return Ok(Some(item));
+            }
+        }
+        Ok(None)
+    }
+
+    fn event(&mut self, draft: &Draft, position: Position) {
+        let body = Body::Event { kind: draft.kind().clone(), payload: draft.payload().clone() };
+        self.append(draft.streams().into(), position, body, draft.key());
+    }
+
+    fn end(&mut self, stream: StreamName, position: Position) {
+        self.append([stream].into(), position, Body::End(EndReason::Ended), None);
+    }
+
+    fn append(
+        &mut self,
+        streams: Box<[StreamName]>,
+        position: Position,
+        body: Body,
+        key: Option<&Key>,
+    ) {
+        let is_event = matches!(body, Body::Event { .. });
+        let time = self.staged.totals.time;
+        let entry = Entry { position, time, streams, body };
+        let mut rows: Vec<Row> = Vec::with_capacity(entry.streams.len());
+        for stream in &entry.streams {
+            rows.push(self.row(stream).unwrap_or_else(|| self.new_row()));
+        }
+        let numbers: Vec<StreamNumber> = rows.iter().map(|row| row.number).collect();
+        let value = keys::write_entry(&entry, &numbers);
+        let bytes = value.len();
+        for (stream, mut row) in entry.streams.iter().zip(rows) {
+            row.last = position;
+            row.last_time = time;
+            if is_event {
+                row.ordinal += 1;
+                row.events += 1;
+                row.bytes += bytes as u64;
+            } else {
+                row.end = Some(position);
+            }
+            if numbers.len() == 1 {
+                row.sole_bytes += bytes as u64;
+            }
+            let item = IndexItem {
+                ordinal: row.ordinal,
+                time,
+                bytes: bytes as u32,
+                streams: numbers.len() as u8,
+                is_event,
+            };
+            self.staged.changes.put(keys::index(row.number, position), item.write());
+            let key = key.and_then(|key| {
+                let item = self.keys.get(&(stream.clone(), key.clone()))?;
+                Some((keys::key(row.number, key.as_str()), item.write()))
+            });
+            if let Some((key, value)) = key {
+                self.staged.changes.put(key, value);
+            }
+            self.staged.rows.insert(stream.clone(), Some(row));
+        }
+        self.staged.changes.put(keys::entry(position), value);
+        self.staged.totals.bytes += bytes as u64;
+        self.staged.totals.last = position;
+        self.staged.entries.push(entry);
+    }
+
+    fn delete(&mut self, stream: StreamName, position: Position) -> Result<(), KvError> {
+        let Some(row) = self.row(&stream) else { return Ok(()) };
+        let shared = self.store.shared_bytes_freed_with(&row)?;
+        let time = self.staged.totals.time;
+        let body = Body::End(EndReason::Deleted);
+        let entry = Entry { position, time, streams: [stream.clone()].into(), body };
+        let value = keys::write_entry(&entry, &[row.number]);
+        let trace = Trace { position, time, deleted: true };
+        let changes = &mut self.staged.changes;
+        changes.put(keys::entry(position), value);
+        changes.remove(keys::head(row.number));
+        changes.remove(keys::name(stream.as_str()));
+        changes.put(keys::trace(stream.as_str()), trace.write());
+        let totals = &mut self.staged.totals;
+        totals.bytes = totals.bytes.saturating_sub(row.sole_bytes + shared);
+        self.staged.removed_bytes += row.sole_bytes + shared;
+        totals.removed_to = totals.removed_to.max(row.last);
+        totals.forgotten_to = totals.forgotten_to.max(row.last);
+        totals.last = position;
+        self.staged.deleted.push((stream.clone(), row.number, row.last));
+        self.staged.rows.insert(stream, None);
+        self.staged.entries.push(entry);
+        Ok(())
+    }
+
+    fn new_row(&mut self) -> Row {
+        let number = self.staged.totals.next_stream;
+        self.staged.totals.next_stream += 1;
+        Row::new(number)
+    }
+}

@@ -1,0 +1,189 @@
+//! The table of streams: one row each, read by every thread, written by the store alone.
+
+use super::super::keys::{self, Bytestring, Fields, StreamNumber};
+use super::super::kv::{Kv, KvError};
+use crate::event::{Position, StreamName, Timestamp};
+use dashmap::DashMap;
+
+/// The head of one stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Row {
+    pub(crate) number: StreamNumber,
+    /// Events kept.
+    pub(crate) events: u64,
+    /// Their stored bytes.
+    pub(crate) bytes: u64,
+    /// Stored bytes of the entries that belong to no other stream.
+    pub(super) sole_bytes: u64,
+    /// Events there ever were.
+    pub(crate) ordinal: u64,
+    /// The last entry.
+    pub(crate) last: Position,
+    pub(crate) last_time: Timestamp,
+    /// The last entry that retention removed: readers see nothing up to here.
+    pub(crate) floor: Position,
+    /// Above this place the index still holds removed entries, so that they can be counted.
+    pub(crate) counted_from: Position,
+    /// Where the stream ended.
+    pub(crate) end: Option<Position>,
+    /// The how-manieth removal moved the floor last, counted over the hub since the start.
+    pub(crate) removal: u64,
+    /// Where `counted_from` goes next, and the ordinal there.
+    mark: (Position, u64),
+}
+
+/// Removed entries that stay countable, at least: beyond this many, a gap's size is unknown.
+const COUNTABLE_REMOVALS: u64 = 1024;
+
+impl Row {
+    pub(super) fn new(number: StreamNumber) -> Self {
+        Self { number, ..Self::default() }
+    }
+
+    /// Whether nothing is left of it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.events == 0 && self.end.is_none_or(|end| end <= self.floor)
+    }
+
+    /// The ordinal of the last event removed.
+    pub(crate) fn removed_ordinal(&self) -> u64 {
+        self.ordinal - self.events
+    }
+
+    /// The front entry, at `position`, is removed.
+    pub(super) fn remove_front(
+        &mut self,
+        position: Position,
+        bytes: u64,
+        is_sole: bool,
+        is_event: bool,
+    ) {
+        self.floor = position;
+        if is_event {
+            self.events -= 1;
+            self.bytes -= bytes;
+        }
+        if is_sole {
+            self.sole_bytes -= bytes;
+        }
+        if self.removed_ordinal() >= self.mark.1 + COUNTABLE_REMOVALS {
+            self.counted_from = self.mark.0;
+            self.mark = (position, self.removed_ordinal());
+        }
+    }
+
+    pub(super) fn write(&self) -> Vec<u8> {
+        Bytestring(Vec::with_capacity(80))
+            .u64(self.events)
+            .u64(self.bytes)
+            .u64(self.sole_bytes)
+            .u64(self.ordinal)
+            .u64(self.last.get())
+            .u64(self.last_time.ms())
+            .u64(self.floor.get())
+            .u64(self.counted_from.get())
+            .u64(self.end.map_or(0, Position::get))
+            .0
+    }
+
+    fn read(number: StreamNumber, value: &[u8]) -> Option<Self> {
+        let mut fields = Fields(value);
+        let mut row = Self {
+            number,
+            events: fields.u64()?,
+            bytes: fields.u64()?,
+            sole_bytes: fields.u64()?,
+            ordinal: fields.u64()?,
+            last: fields.position()?,
+            last_time: Timestamp::from_ms(fields.u64()?),
+            floor: fields.position()?,
+            counted_from: fields.position()?,
+            end: fields.position().map(|end| (end != Position::ZERO).then_some(end))?,
+            removal: 1,
+            mark: (Position::ZERO, 0),
+        };
+        row.mark = (row.floor, row.removed_ordinal());
+        Some(row)
+    }
+}
+
+/// What others may know of a stream.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamView {
+    /// Whether it takes no more events.
+    pub ended: bool,
+    /// Events kept.
+    pub events: u64,
+    /// Their stored bytes.
+    pub bytes: u64,
+    /// The first entry kept.
+    pub first: Option<Position>,
+    /// The last entry.
+    pub last: Position,
+    /// When that was.
+    pub last_time: Timestamp,
+}
+
+/// All streams that have history.
+#[derive(Default)]
+pub(crate) struct Streams {
+    rows: DashMap<StreamName, Row>,
+    names: DashMap<StreamNumber, StreamName>,
+}
+
+impl Streams {
+    pub(super) fn load(kv: &Kv) -> Result<Self, KvError> {
+        let table = Self::default();
+        for pair in kv.walk(vec![keys::NAME], keys::end_of(keys::NAME)) {
+            let (key, value) = pair?;
+            let name = std::str::from_utf8(&key[1..]).ok().and_then(|n| StreamName::parse(n).ok());
+            let number = Fields(&value).u32();
+            let (Some(name), Some(number)) = (name, number) else {
+                return Err(KvError("the table of stream names is damaged".into()));
+            };
+            table.names.insert(number, name);
+        }
+        for pair in kv.walk(vec![keys::HEAD], keys::end_of(keys::HEAD)) {
+            let (key, value) = pair?;
+            let row = keys::number_of(&key).and_then(|number| Row::read(number, &value));
+            let row = row.ok_or_else(|| KvError("the table of stream heads is damaged".into()))?;
+            if let Some(name) = table.names.get(&row.number) {
+                table.rows.insert(name.clone(), row);
+            }
+        }
+        Ok(table)
+    }
+
+    pub(crate) fn get(&self, name: &StreamName) -> Option<Row> {
+        self.rows.get(name).map(|row| *row)
+    }
+
+    pub(crate) fn name_of(&self, number: StreamNumber) -> Option<StreamName> {
+        self.names.get(&number).map(|name| name.clone())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Calls `visit` for every row; others may be added or removed meanwhile.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&StreamName, &Row)) {
+        for item in &self.rows {
+            visit(item.key(), item.value());
+        }
+    }
+
+    pub(super) fn put(&self, name: &StreamName, row: Row) {
+        if self.rows.insert(name.clone(), row).is_none_or(|old| old.number != row.number) {
+            self.names.insert(row.number, name.clone());
+        }
+    }
+
+    pub(super) fn remove(&self, name: &StreamName) {
+        self.rows.remove(name);
+    }
+
+    pub(super) fn forget_number(&self, number: StreamNumber) {
+        self.names.remove(&number);
+    }
+}

@@ -1,0 +1,62 @@
+//! What is true of the hub as a whole.
+
+use super::super::keys::{self, Bytestring, Fields};
+use super::super::kv::{Kv, KvError};
+use crate::event::{Position, Timestamp};
+
+/// Hub-wide totals, written with every batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Totals {
+    /// The last batch applied.
+    pub(crate) number: u64,
+    /// The last entry applied.
+    pub(crate) last: Position,
+    /// Its time.
+    pub(crate) time: Timestamp,
+    /// The number that the next new stream gets; from 1.
+    pub(crate) next_stream: u32,
+    /// Bytes of the entries that are kept, each counted once.
+    pub(crate) bytes: u64,
+    /// The total cap has dropped everything up to here.
+    pub(crate) floor: Position,
+    /// No removal of any kind lies above this place.
+    pub(crate) removed_to: Position,
+    /// No entry of a stream that is gone lies above this place.
+    pub(crate) forgotten_to: Position,
+}
+
+impl Totals {
+    pub(super) fn load(kv: &Kv) -> Result<Self, KvError> {
+        let Some(value) = kv.get(keys::TOTALS)? else {
+            return Ok(Self { next_stream: 1, ..Self::default() });
+        };
+        Self::read(&value).ok_or_else(|| KvError("the hub-wide totals are damaged".into()))
+    }
+
+    fn read(value: &[u8]) -> Option<Self> {
+        let mut fields = Fields(value);
+        Some(Self {
+            number: fields.u64()?,
+            last: fields.position()?,
+            time: Timestamp::from_ms(fields.u64()?),
+            next_stream: fields.u32()?,
+            bytes: fields.u64()?,
+            floor: fields.position()?,
+            removed_to: fields.position()?,
+            forgotten_to: fields.position()?,
+        })
+    }
+
+    pub(super) fn write(&self) -> Vec<u8> {
+        Bytestring(Vec::with_capacity(60))
+            .u64(self.number)
+            .u64(self.last.get())
+            .u64(self.time.ms())
+            .u32(self.next_stream)
+            .u64(self.bytes)
+            .u64(self.floor.get())
+            .u64(self.removed_to.get())
+            .u64(self.forgotten_to.get())
+            .0
+    }
+}

@@ -1,0 +1,298 @@
+//! The writer: one thread that orders, applies, makes durable and passes on.
+//!
+//! Promises: publishes that wait together share one commit; a batch is passed on only once it is
+//! durable; the first write or sync that fails poisons the journal, and then nothing is published
+//! until a restart.
+
+use super::batch::{Committed, Item, Outcome, Unit};
+use super::folder::Folder;
+use super::health::Health;
+use super::high_water::{HighWater, Mark};
+use super::history::History;
+use super::kv::KvError;
+use super::order::{Order, Proposal, Ticket};
+use super::publisher::{Answer, PublishError, Reply};
+use super::reclaim::Reclaimer;
+use super::room::Room;
+use super::store::{Applied, Store};
+use crate::event::{MAX_ENTRIES_PER_BATCH, Receipt, StreamName, Timestamp};
+use crate::telemetry::Telemetry;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::mpsc::Sender;
+
+/// Bytes of publishes that one commit takes, so that a commit stays short.
+const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// How often the writer looks after age limits, the total cap and the high-water file.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A publish on its way to the writer.
+pub(super) struct Envelope {
+    pub(super) unit: Unit,
+    pub(super) bytes: usize,
+    pub(super) reply: Reply,
+}
+
+/// A durable batch on its way to the readers, with the publishers to be answered.
+#[derive(Debug)]
+pub struct Dispatch {
+    /// What was committed; `None` where every item was a duplicate.
+    pub batch: Option<Arc<Committed>>,
+    pub(crate) answers: Vec<Answer>,
+}
+
+/// Everything the writer thread owns.
+pub(super) struct Writer {
+    pub(super) queue: Receiver<Envelope>,
+    pub(super) order: Box<dyn Order>,
+    pub(super) store: Store,
+    pub(super) history: Arc<History>,
+    pub(super) high_water: Option<HighWater>,
+    pub(super) room: Option<Room>,
+    pub(super) health: Arc<Health>,
+    pub(super) telemetry: Telemetry,
+    pub(super) out: Sender<Dispatch>,
+    pub(super) reclaim: Reclaimer,
+    pub(super) _folder: Option<Folder>,
+}
+
+impl Writer {
+    /// Notes on the medium that the journal is open, so that a stop which is not orderly shows.
+    pub(super) fn begin(&mut self) -> Result<(), KvError> {
+        self.note_high_water(false)?;
+        self.sync_high_water()
+    }
+
+    /// Runs until every publisher is gone, then leaves everything on the medium.
+    pub(super) fn run(mut self) {
+        let mut ticked = Instant::now();
+        let mut ahead: Option<Envelope> = None;
+        let mut ticket: Ticket = 0;
+        loop {
+            let first = match ahead.take() {
+                Some(envelope) => Ok(envelope),
+                None => self.queue.recv_timeout(TICK.saturating_sub(ticked.elapsed())),
+            };
+            match first {
+                Ok(first) => {
+                    let (batch, next) = self.gather(first);
+                    ahead = next;
+                    ticket += 1;
+                    self.publish(ticket, batch);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                self.tick();
+            }
+        }
+        self.close();
+    }
+
+    /// What waits now and fits in one batch, and the first that does not.
+    fn gather(&self, first: Envelope) -> (Vec<Envelope>, Option<Envelope>) {
+        let (mut items, mut bytes) = (first.unit.len(), first.bytes);
+        let mut batch = vec![first];
+        while let Ok(next) = self.queue.try_recv() {
+            items += next.unit.len();
+            bytes += next.bytes;
+            if items > MAX_ENTRIES_PER_BATCH || bytes > MAX_BATCH_BYTES {
+                return (batch, Some(next));
+            }
+            batch.push(next);
+        }
+        (batch, None)
+    }
+
+    fn publish(&mut self, ticket: Ticket, envelopes: Vec<Envelope>) {
+        let mut units = Vec::with_capacity(envelopes.len());
+        let mut replies = Vec::with_capacity(envelopes.len());
+        for Envelope { unit, bytes, reply } in envelopes {
+            self.health.dequeue(bytes);
+            replies.push((reply, streams_of(&unit)));
+            units.push(unit);
+        }
+        if let Err(error) = self.admit() {
+            for (reply, _) in replies {
+                let _ = reply.send(Err(error.clone()));
+            }
+            return;
+        }
+        match self.commit(ticket, units) {
+            Ok(applied) => self.pass_on(applied, replies),
+            Err(error) => {
+                self.poison(&error);
+                for (reply, _) in replies {
+                    let _ = reply.send(Err(PublishError::Poisoned(error.0.clone())));
+                }
+            }
+        }
+    }
+
+    /// Whether a commit may be tried.
+    fn admit(&mut self) -> Result<(), PublishError> {
+        if let Some(why) = self.health.poisoned() {
+            return Err(PublishError::Poisoned(why.to_owned()));
+        }
+        let full = self.room.as_mut().and_then(Room::lacking);
+        if full != self.health.disk_full() {
+            match &full {
+                Some(why) => tracing::error!("publishes are refused: {why}"),
+                None => tracing::info!("there is room on the disk again; publishes are taken"),
+            }
+            self.health.set_disk_full(full.clone());
+        }
+        full.map_or(Ok(()), |why| Err(PublishError::DiskFull(why)))
+    }
+
+    /// Orders, applies and makes durable.
+    fn commit(&mut self, ticket: Ticket, units: Vec<Unit>) -> Result<Applied, KvError> {
+        let began = Instant::now();
+        self.health.commit_begins();
+        let result = self.order_and_apply(Proposal { ticket, time: now(), units });
+        self.health.commit_ended();
+        if let Ok(applied) = &result {
+            let entries = applied.batch.as_ref().map_or(0, |batch| batch.entries.len());
+            self.telemetry.batch_committed(entries, began.elapsed());
+        }
+        result
+    }
+
+    fn order_and_apply(&mut self, proposal: Proposal) -> Result<Applied, KvError> {
+        self.order.propose(proposal).map_err(|e| KvError(e.to_string()))?;
+        let next = self.order.next().map_err(|e| KvError(e.to_string()))?;
+        let (ordered, _) = next.ok_or_else(|| KvError("the order gave out nothing".into()))?;
+        let applied = self.store.apply(ordered)?;
+        if applied.batch.is_some() {
+            self.note_high_water(false)?;
+        }
+        Ok(applied)
+    }
+
+    fn pass_on(&mut self, applied: Applied, replies: Vec<(Reply, Vec<Box<[StreamName]>>)>) {
+        let mut answers = Vec::with_capacity(replies.len());
+        for (outcome, (reply, streams)) in applied.outcomes.into_iter().zip(replies) {
+            if let Some(answer) = self.answer(outcome, streams, reply) {
+                answers.push(answer);
+            }
+        }
+        if let Some(batch) = &applied.batch {
+            self.history.recent.push(batch.clone());
+            self.show_marks();
+        }
+        if applied.batch.is_none() && answers.is_empty() {
+            return;
+        }
+        // The manager waits for no reader, so this waits for it at most a moment; it is gone only
+        // when the hub is.
+        let dispatch = Dispatch { batch: applied.batch, answers };
+        if self.out.blocking_send(dispatch).is_err() {
+            tracing::error!("a committed batch found nobody to hand it out");
+        }
+    }
+
+    fn answer(
+        &self,
+        outcome: Outcome,
+        streams: Vec<Box<[StreamName]>>,
+        reply: Reply,
+    ) -> Option<Answer> {
+        let placed = match outcome {
+            Ok(placed) => placed,
+            Err(refusal) => {
+                let _ = reply.send(Err(refusal.into()));
+                return None;
+            }
+        };
+        let receipts = placed.iter().zip(streams).map(|(place, streams)| Receipt {
+            id: self.history.id(place.position),
+            streams,
+            subscribers: 0,
+            duplicate: place.duplicate,
+        });
+        Some(Answer { receipts: receipts.collect(), placed, reply })
+    }
+
+    fn show_marks(&mut self) {
+        let totals = *self.store.totals();
+        self.history.marks.set_removed(&totals, self.store.removals());
+        for (stream, last) in self.store.take_vanished() {
+            self.history.recent.vanish(stream, last);
+        }
+        self.history.marks.set_head(totals.last);
+    }
+
+    fn tick(&mut self) {
+        if self.health.poisoned().is_some() {
+            return;
+        }
+        let room = self.admit();
+        let result = match room {
+            // Moving floors writes, too; but only a little, and it is what makes room.
+            Ok(()) | Err(PublishError::DiskFull(_)) => self.store.tick(now()),
+            Err(_) => return,
+        };
+        if let Err(error) = result.and_then(|()| self.sync_high_water()) {
+            self.poison(&error);
+            return;
+        }
+        self.show_marks();
+        let removed = self.store.take_removed_bytes();
+        let totals = self.store.totals();
+        self.reclaim.note(removed, totals.bytes);
+        self.telemetry.journal_holds(totals.bytes, self.history.stream_count());
+    }
+
+    fn note_high_water(&mut self, closing: bool) -> Result<(), KvError> {
+        let Some(file) = &mut self.high_water else { return Ok(()) };
+        let position = self.store.totals().last;
+        let settled = closing || self.store.syncs();
+        let mark = Mark { epoch: self.history.epoch(), position, settled };
+        file.write(mark).map_err(|e| KvError(format!("high-water file: {e}")))
+    }
+
+    fn sync_high_water(&self) -> Result<(), KvError> {
+        let Some(file) = &self.high_water else { return Ok(()) };
+        file.sync().map_err(|e| KvError(format!("high-water file: {e}")))
+    }
+
+    fn poison(&self, error: &KvError) {
+        tracing::error!("the journal is poisoned, publishes fail until a restart: {error}");
+        self.health.poison(&error.0);
+        self.telemetry.journal_poisoned();
+    }
+
+    fn close(&mut self) {
+        if self.health.poisoned().is_some() {
+            return;
+        }
+        let result = self
+            .store
+            .tick(now())
+            .and_then(|()| self.note_high_water(true))
+            .and_then(|()| self.sync_high_water());
+        match result {
+            Ok(()) => tracing::info!("the journal is closed"),
+            Err(error) => tracing::error!("the journal could not be closed: {error}"),
+        }
+    }
+}
+
+/// The streams of each item, for the receipts.
+fn streams_of(unit: &Unit) -> Vec<Box<[StreamName]>> {
+    unit.iter()
+        .map(|item| match item {
+            Item::Event(draft) => draft.streams().into(),
+            Item::End(stream) | Item::Delete(stream) => [stream.clone()].into(),
+        })
+        .collect()
+}
+
+/// The wall clock.
+pub(super) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_ms(since.as_millis() as u64)
+}

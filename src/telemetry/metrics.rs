@@ -1,0 +1,370 @@
+//! The metrics and the verbs that move them.
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Seconds from 50 µs to 10 s, where a publish or a commit lies.
+const LATENCY_BUCKETS: [f64; 16] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+    1.0, 2.5, 10.0,
+];
+const BATCH_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1024.0, 4096.0];
+/// Types with a label value of their own; any other is `other`, so that labels stay bounded.
+const TYPES: [&str; 4] = ["message", "log", "metric", "heartbeat"];
+
+macro_rules! reasons {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum $name { $($(#[$vdoc])* $variant,)* }
+
+        impl $name {
+            const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The label value.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a session ended.
+    Closed {
+        /// The client went away.
+        Client = "client_disconnected",
+        /// It took no byte for the write timeout.
+        WriteTimeout = "connection_timeout",
+        /// Every stream it named has ended.
+        Ended = "ended",
+        /// The hub stopped.
+        Draining = "draining",
+        /// Its history could not be read.
+        Error = "server_error",
+    }
+}
+
+reasons! {
+    /// Why a subscriber was turned away.
+    Turned {
+        /// The hub is stopping.
+        Draining = "draining",
+        /// As many sessions as allowed are open.
+        MaxConnections = "max_connections",
+        /// The connection manager has more to do than it is allowed to put off.
+        ManagerBusy = "manager_queue",
+        /// What it asked for cannot be understood.
+        Invalid = "validation_error",
+        /// Everything it asked for has ended.
+        Finished = "finished",
+        /// The journal cannot be read.
+        Error = "server_error",
+    }
+}
+
+reasons! {
+    /// Why a publish was refused.
+    PublishRefused {
+        /// A value fails its check or cannot be read.
+        Invalid = "validation_error",
+        /// A body or an event is too large.
+        TooLarge = "payload_too_large",
+        /// A stream has ended or a key means something else.
+        Conflict = "conflict",
+        /// The stream to delete is not there.
+        NotFound = "not_found",
+        /// The publish queue is full.
+        QueueFull = "publish_queue",
+        /// The disk has too little room.
+        DiskFull = "disk_full",
+        /// The journal is poisoned.
+        Poisoned = "journal_poisoned",
+        /// The hub is stopping.
+        Draining = "draining",
+        /// The sender went away in the middle.
+        Client = "client_disconnected",
+    }
+}
+
+reasons! {
+    /// Where replayed events came from.
+    Replayed {
+        /// The newest, in memory.
+        Memory = "memory",
+        /// The journal.
+        Disk = "disk",
+    }
+}
+
+/// The metrics of one hub. Cheap to clone.
+#[derive(Clone)]
+pub struct Telemetry(Arc<Metrics>);
+
+struct Metrics {
+    registry: Registry,
+    sessions: IntGauge,
+    catching_up: IntGauge,
+    opened: IntCounterVec,
+    closed: IntCounterVec,
+    refused: IntCounterVec,
+    published: IntCounterVec,
+    publish_refused: IntCounterVec,
+    publish_latency: Histogram,
+    deliveries: IntCounter,
+    delivered_bytes: IntCounter,
+    replayed: IntCounterVec,
+    session_overflows: IntCounter,
+    shard_overflows: IntCounter,
+    gaps: IntCounter,
+    commit_latency: Histogram,
+    batch_events: Histogram,
+    journal_bytes: IntGauge,
+    journal_streams: IntGauge,
+    poisoned: IntGauge,
+    lost: IntGauge,
+}
+
+impl Telemetry {
+    /// Registers every family. Fails only when two have one name.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let make = Maker(Registry::new());
+        let metrics = Metrics {
+            sessions: make.gauge("fanfare_sessions", "Sessions that are live")?,
+            catching_up: make
+                .gauge("fanfare_sessions_catching_up", "Sessions that read from history")?,
+            opened: make.counters(
+                "fanfare_sessions_opened_total",
+                "Sessions opened, by what became of their resume",
+                "resume",
+                ["live", "resumed", "gap", "reset"].into_iter(),
+            )?,
+            closed: make.counters(
+                "fanfare_sessions_closed_total",
+                "Sessions closed, by reason",
+                "reason",
+                Closed::ALL.iter().map(|r| r.as_str()),
+            )?,
+            refused: make.counters(
+                "fanfare_subscribers_refused_total",
+                "Subscribers turned away, by reason",
+                "reason",
+                Turned::ALL.iter().map(|r| r.as_str()),
+            )?,
+            published: make.counters(
+                "fanfare_events_published_total",
+                "Events published, by type",
+                "type",
+                TYPES.into_iter().chain(["other"]),
+            )?,
+            publish_refused: make.counters(
+                "fanfare_publishes_refused_total",
+                "Publish requests refused, by reason",
+                "reason",
+                PublishRefused::ALL.iter().map(|r| r.as_str()),
+            )?,
+            publish_latency: make.histogram(
+                "fanfare_publish_seconds",
+                "From a publish request's body to its receipt",
+                &LATENCY_BUCKETS,
+            )?,
+            deliveries: make.counter(
+                "fanfare_deliveries_total",
+                "Events handed to live sessions; control events and heartbeats are none",
+            )?,
+            delivered_bytes: make
+                .counter("fanfare_delivered_bytes_total", "Bytes of those deliveries")?,
+            replayed: make.counters(
+                "fanfare_events_replayed_total",
+                "Events handed to sessions from history, by where they came from",
+                "source",
+                Replayed::ALL.iter().map(|r| r.as_str()),
+            )?,
+            session_overflows: make.counter(
+                "fanfare_session_queue_overflows_total",
+                "Times a session fell so far behind that it went on from history",
+            )?,
+            shard_overflows: make.counter(
+                "fanfare_shard_queue_overflows_total",
+                "Times a shard fell so far behind that its sessions went on from history",
+            )?,
+            gaps: make.counter(
+                "fanfare_session_gaps_total",
+                "Times retention overtook a session, which was told",
+            )?,
+            commit_latency: make.histogram(
+                "fanfare_journal_commit_seconds",
+                "From handing a batch to the order until it is durable",
+                &LATENCY_BUCKETS,
+            )?,
+            batch_events: make.histogram(
+                "fanfare_journal_batch_entries",
+                "Entries that shared one commit",
+                &BATCH_BUCKETS,
+            )?,
+            journal_bytes: make
+                .gauge("fanfare_journal_bytes", "Bytes of the entries that are kept")?,
+            journal_streams: make.gauge("fanfare_journal_streams", "Streams with history")?,
+            poisoned: make.gauge(
+                "fanfare_journal_poisoned",
+                "1 once a write or sync has failed, so that publishes fail until a restart",
+            )?,
+            lost: make.gauge(
+                "fanfare_journal_loss_found",
+                "1 where committed events were found missing at the start",
+            )?,
+            registry: make.0,
+        };
+        let build = Opts::new("fanfare_build_info", "1, with what this binary is")
+            .const_label("version", env!("CARGO_PKG_VERSION"));
+        let build = IntGauge::with_opts(build)?;
+        build.set(1);
+        metrics.registry.register(Box::new(build))?;
+        #[cfg(target_os = "linux")]
+        metrics
+            .registry
+            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(Self(Arc::new(metrics)))
+    }
+
+    /// Everything, in Prometheus' text format 0.0.4.
+    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut out = Vec::new();
+        TextEncoder::new().encode(&self.0.registry.gather(), &mut out)?;
+        Ok(out)
+    }
+
+    /// A session began, its resume having become `resume`.
+    pub fn session_opened(&self, resume: &str) {
+        self.0.sessions.inc();
+        self.0.opened.with_label_values(&[resume]).inc();
+    }
+
+    /// A session ended.
+    pub fn session_closed(&self, reason: Closed) {
+        self.0.sessions.dec();
+        self.0.closed.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// A session began (+1) or stopped (-1) to read from history.
+    pub fn catching_up(&self, change: i64) {
+        self.0.catching_up.add(change);
+    }
+
+    /// A subscriber was turned away.
+    pub fn subscriber_refused(&self, reason: Turned) {
+        self.0.refused.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// An event of this type was published.
+    pub fn event_published(&self, kind: &str) {
+        let label = if TYPES.contains(&kind) { kind } else { "other" };
+        self.0.published.with_label_values(&[label]).inc();
+    }
+
+    /// A publish request was answered after this long.
+    pub fn publish_answered(&self, took: Duration) {
+        self.0.publish_latency.observe(took.as_secs_f64());
+    }
+
+    /// A publish request was refused.
+    pub fn publish_refused(&self, reason: PublishRefused) {
+        self.0.publish_refused.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// A shard handed events to live sessions: so many deliveries of so many bytes.
+    pub fn delivered(&self, deliveries: u64, bytes: u64) {
+        self.0.deliveries.inc_by(deliveries);
+        self.0.delivered_bytes.inc_by(bytes);
+    }
+
+    /// Events were handed to a session from history.
+    pub fn replayed(&self, source: Replayed, events: u64) {
+        self.0.replayed.with_label_values(&[source.as_str()]).inc_by(events);
+    }
+
+    /// A session's queue was full, so it goes on from history.
+    pub fn session_overflowed(&self) {
+        self.0.session_overflows.inc();
+    }
+
+    /// A shard's mailbox was full, so its sessions go on from history.
+    pub fn shard_overflowed(&self) {
+        self.0.shard_overflows.inc();
+    }
+
+    /// Retention overtook a session.
+    pub fn session_gap(&self) {
+        self.0.gaps.inc();
+    }
+
+    /// A batch of so many entries became durable in this time.
+    pub fn batch_committed(&self, entries: usize, took: Duration) {
+        self.0.commit_latency.observe(took.as_secs_f64());
+        self.0.batch_events.observe(entries as f64);
+    }
+
+    /// What the journal holds now.
+    pub fn journal_holds(&self, bytes: u64, streams: usize) {
+        self.0.journal_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.0.journal_streams.set(i64::try_from(streams).unwrap_or(i64::MAX));
+    }
+
+    /// The journal takes no more until a restart.
+    pub fn journal_poisoned(&self) {
+        self.0.poisoned.set(1);
+    }
+
+    /// Committed events were found missing at the start.
+    pub fn journal_lost(&self) {
+        self.0.lost.set(1);
+    }
+}
+
+/// Makes and registers families.
+struct Maker(Registry);
+
+impl Maker {
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        let gauge = IntGauge::new(name, help)?;
+        self.0.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        let counter = IntCounter::new(name, help)?;
+        self.0.register(Box::new(counter.clone()))?;
+        Ok(counter)
+    }
+
+    fn counters<'a>(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl Iterator<Item = &'a str>,
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
+        for value in values {
+            counters.with_label_values(&[value]);
+        }
+        self.0.register(Box::new(counters.clone()))?;
+        Ok(counters)
+    }
+
+    fn histogram(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: &[f64],
+    ) -> Result<Histogram, prometheus::Error> {
+        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        let histogram = Histogram::with_opts(opts)?;
+        self.0.register(Box::new(histogram.clone()))?;
+        Ok(histogram)
+    }
+}

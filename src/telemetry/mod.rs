@@ -1,0 +1,11 @@
+//! What the hub says of itself: the Prometheus registry with verbs on it, and logging.
+//!
+//! Promises: every family is there from the first scrape, known label values at 0; a verb costs a
+//! few atomic additions and never fails.
+//! Never: knows the hub.
+
+mod logging;
+mod metrics;
+
+pub use logging::{LogFormat, start as start_logging};
+pub use metrics::{Closed, PublishRefused, Replayed, Telemetry, Turned};
