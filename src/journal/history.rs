@@ -163,7 +163,8 @@ impl History {
         let mut hit = None;
         for name in &names {
             // Whoever is told of a deletion while reading on is told by the stream's end.
-            if self.trace(name, after)?.is_some_and(|trace| told == 0 || !trace.deleted) {
+            let trace = self.trace(name, after)?.filter(|trace| trace.last > after);
+            if trace.is_some_and(|trace| told == 0 || !trace.deleted) {
                 hit = Some(unknown);
             } else if let Some(row) = self.streams.get(name).filter(is_new) {
                 let countable = names.len() == 1 && interest.wants_all_types();
@@ -220,13 +221,9 @@ impl History {
         Ok(!left)
     }
 
-    /// Whether every stream that `interest` names has ended at or before `by`.
-    pub fn all_ended(&self, interest: &Interest, by: Position) -> bool {
-        interest.exact_streams().is_some_and(|names| {
-            names.iter().all(|name| {
-                self.streams.get(name).and_then(|row| row.end).is_some_and(|end| end <= by)
-            })
-        })
+    /// Whether `stream` has ended at or before `by`.
+    pub fn has_ended(&self, stream: &StreamName, by: Position) -> bool {
+        self.streams.get(stream).and_then(|row| row.end).is_some_and(|end| end <= by)
     }
 
     /// The place before the first event that `start` asks for.
@@ -320,7 +317,7 @@ impl History {
 
     /// What is remembered of a stream by this name that went after `after`.
     fn trace(&self, name: &StreamName, after: Position) -> Result<Option<Trace>, KvError> {
-        if load(&self.marks.forgotten_to) <= after && !self.removed_after(after) {
+        if load(&self.marks.forgotten_to) <= after {
             return Ok(None);
         }
         let value = self.kv.get(&keys::trace(name.as_str()))?;

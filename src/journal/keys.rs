@@ -289,8 +289,10 @@ impl KeyItem {
 /// What is remembered of a stream that is gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Trace {
-    /// The last place it had; its deletion's where it was deleted.
+    /// Where it went: the deletion's place, or its last entry's where retention emptied it.
     pub(super) position: Position,
+    /// Its last entry.
+    pub(super) last: Position,
     pub(super) time: Timestamp,
     /// Deleted by somebody, rather than emptied by retention.
     pub(super) deleted: bool,
@@ -298,8 +300,9 @@ pub(super) struct Trace {
 
 impl Trace {
     pub(super) fn write(&self) -> Vec<u8> {
-        Bytestring(Vec::with_capacity(17))
+        Bytestring(Vec::with_capacity(25))
             .u64(self.position.get())
+            .u64(self.last.get())
             .u64(self.time.ms())
             .u8(u8::from(self.deleted))
             .0
@@ -309,6 +312,7 @@ impl Trace {
         let mut fields = Fields(value);
         Some(Self {
             position: fields.position()?,
+            last: fields.position()?,
             time: Timestamp::from_ms(fields.u64()?),
             deleted: fields.u8()? == 1,
         })

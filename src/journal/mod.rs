@@ -29,4 +29,4 @@ pub use kv::KvError as JournalError;
 pub use open::{Durability, Journal, OpenError, Settings};
 pub use publisher::{MAX_QUEUED_BYTES, MAX_QUEUED_PUBLISHES, PublishError, Publisher};
 pub use store::{Limits, Retention, StreamView};
-pub use writer::Dispatch;
+pub use writer::{Dispatch, now};

@@ -127,10 +127,9 @@ impl Journal {
         Ok(Self { publisher, history, health, writer })
     }
 
-    /// Waits until everything handed in is durable and the files are closed. Every clone of the
-    /// publisher must be gone.
+    /// Waits until everything handed in is durable and the files are closed.
     pub fn close(self) {
-        drop(self.publisher);
+        self.publisher.stop_writer();
         if self.writer.join().is_err() {
             tracing::error!("the journal's writer panicked");
         }

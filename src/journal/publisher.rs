@@ -72,7 +72,7 @@ impl Publisher {
             return Err(PublishError::QueueFull);
         }
         let (reply, answer) = oneshot::channel();
-        if let Err(error) = self.queue.try_send(Envelope { unit, bytes, reply }) {
+        if let Err(error) = self.queue.try_send(Envelope::Publish { unit, bytes, reply }) {
             self.health.dequeue(bytes);
             return Err(match error {
                 TrySendError::Full(_) => PublishError::QueueFull,
@@ -85,5 +85,12 @@ impl Publisher {
     /// From now on every publish is refused as draining; those in flight are answered.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Has the writer stop once it has done what waits.
+    pub(super) fn stop_writer(&self) {
+        self.close();
+        // A writer that is gone has stopped.
+        let _ = self.queue.send(Envelope::Stop);
     }
 }

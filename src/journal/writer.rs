@@ -27,11 +27,19 @@ const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How often the writer looks after age limits, the total cap and the high-water file.
 const TICK: Duration = Duration::from_secs(1);
 
-/// A publish on its way to the writer.
-pub(super) struct Envelope {
-    pub(super) unit: Unit,
-    pub(super) bytes: usize,
-    pub(super) reply: Reply,
+/// What is sent to the writer.
+pub(super) enum Envelope {
+    /// A unit to publish, its size and where its answer goes.
+    Publish { unit: Unit, bytes: usize, reply: Reply },
+    /// Stop once everything before this is done.
+    Stop,
+}
+
+/// A publish that waits for its commit.
+struct Pending {
+    unit: Unit,
+    bytes: usize,
+    reply: Reply,
 }
 
 /// A durable batch on its way to the readers, with the publishers to be answered.
@@ -64,7 +72,7 @@ impl Writer {
         self.sync_high_water()
     }
 
-    /// Runs until every publisher is gone, then leaves everything on the medium.
+    /// Runs until it is told to stop, then leaves everything on the medium.
     pub(super) fn run(mut self) {
         let mut ticked = Instant::now();
         let mut ahead: Option<Envelope> = None;
@@ -75,14 +83,14 @@ impl Writer {
                 None => self.queue.recv_timeout(TICK.saturating_sub(ticked.elapsed())),
             };
             match first {
-                Ok(first) => {
-                    let (batch, next) = self.gather(first);
+                Ok(Envelope::Publish { unit, bytes, reply }) => {
+                    let (batch, next) = self.gather(Pending { unit, bytes, reply });
                     ahead = next;
                     ticket += 1;
                     self.publish(ticket, batch);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Envelope::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
@@ -93,40 +101,42 @@ impl Writer {
     }
 
     /// What waits now and fits in one batch, and the first that does not.
-    fn gather(&self, first: Envelope) -> (Vec<Envelope>, Option<Envelope>) {
-        let (mut items, mut bytes) = (first.unit.len(), first.bytes);
+    fn gather(&self, first: Pending) -> (Vec<Pending>, Option<Envelope>) {
+        let (mut items, mut size) = (first.unit.len(), first.bytes);
         let mut batch = vec![first];
         while let Ok(next) = self.queue.try_recv() {
-            items += next.unit.len();
-            bytes += next.bytes;
-            if items > MAX_ENTRIES_PER_BATCH || bytes > MAX_BATCH_BYTES {
+            let Envelope::Publish { unit, bytes, reply } = next else {
                 return (batch, Some(next));
+            };
+            items += unit.len();
+            size += bytes;
+            if items > MAX_ENTRIES_PER_BATCH || size > MAX_BATCH_BYTES {
+                return (batch, Some(Envelope::Publish { unit, bytes, reply }));
             }
-            batch.push(next);
+            batch.push(Pending { unit, bytes, reply });
         }
         (batch, None)
     }
 
-    fn publish(&mut self, ticket: Ticket, envelopes: Vec<Envelope>) {
-        let mut units = Vec::with_capacity(envelopes.len());
-        let mut replies = Vec::with_capacity(envelopes.len());
-        for Envelope { unit, bytes, reply } in envelopes {
+    fn publish(&mut self, ticket: Ticket, waiting: Vec<Pending>) {
+        let mut units = Vec::with_capacity(waiting.len());
+        let mut replies = Vec::with_capacity(waiting.len());
+        for Pending { unit, bytes, reply } in waiting {
             self.health.dequeue(bytes);
             replies.push((reply, streams_of(&unit)));
             units.push(unit);
         }
-        if let Err(error) = self.admit() {
-            for (reply, _) in replies {
-                let _ = reply.send(Err(error.clone()));
-            }
-            return;
-        }
-        match self.commit(ticket, units) {
+        let result = self.admit().and_then(|()| {
+            self.commit(ticket, units).map_err(|error| {
+                self.poison(&error);
+                PublishError::Poisoned(error.0)
+            })
+        });
+        match result {
             Ok(applied) => self.pass_on(applied, replies),
             Err(error) => {
-                self.poison(&error);
                 for (reply, _) in replies {
-                    let _ = reply.send(Err(PublishError::Poisoned(error.0.clone())));
+                    let _ = reply.send(Err(error.clone()));
                 }
             }
         }
@@ -292,7 +302,7 @@ fn streams_of(unit: &Unit) -> Vec<Box<[StreamName]>> {
 }
 
 /// The wall clock.
-pub(super) fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_ms(since.as_millis() as u64)
 }

@@ -11,19 +11,19 @@ use serde_json::value::RawValue;
 /// httpx-sse and fetch-event-source emit an empty message once an id has been seen.
 pub const COMMENT: &[u8] = b":\n";
 
-/// What a subscriber wants to read in `data`.
+/// How a subscriber wants its events spelled.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum View {
-    /// The event's data as it was published.
-    #[default]
-    Plain,
-    /// `{"stream","type","time","data"}`, for a client of several streams.
-    Envelope,
+pub struct View {
+    /// Data as `{"stream","type","time","data"}`, for a client of several streams.
+    pub envelope: bool,
+    /// Without the hub's own control events.
+    pub control_off: bool,
 }
 
 /// Appends the block of `entry`, whose id is `id`.
 pub fn entry(out: &mut Vec<u8>, id: EventId, entry: &Entry, view: View) {
     match &entry.body {
+        Body::End(_) if view.control_off => {}
         Body::End(reason) => {
             let stream = entry.streams.first().map(|s| s.as_str()).unwrap_or_default();
             let end = End { stream, reason: reason.as_str() };
@@ -34,9 +34,9 @@ pub fn entry(out: &mut Vec<u8>, id: EventId, entry: &Entry, view: View) {
                 line(out, b"event: ", kind.as_str().as_bytes());
             }
             line(out, b"id: ", &id.text());
-            match view {
-                View::Plain => data(out, payload.as_bytes()),
-                View::Envelope => data(out, &enveloped(entry, kind.as_str(), payload)),
+            match view.envelope {
+                false => data(out, payload.as_bytes()),
+                true => data(out, &enveloped(entry, kind.as_str(), payload)),
             }
             out.push(b'\n');
         }
@@ -125,6 +125,9 @@ mod tests {
     use super::*;
     use crate::event::{Draft, Epoch, EventType, Position, StreamName};
 
+    const PLAIN: View = View { envelope: false, control_off: false };
+    const ENVELOPE: View = View { envelope: true, control_off: false };
+
     fn spelled(streams: &[&str], kind: &str, text: &str, view: View) -> String {
         let streams: Vec<_> = streams.iter().map(|s| StreamName::parse(s).expect("name")).collect();
         let kind = EventType::parse(kind).expect("a type");
@@ -145,11 +148,11 @@ mod tests {
     #[test]
     fn data_is_split_on_every_line_ending_that_a_client_knows() {
         assert_eq!(
-            spelled(&["a"], "message", "1\n2\r\n3\r4\n\n5\u{2028}\u{0}\n", View::Plain),
+            spelled(&["a"], "message", "1\n2\r\n3\r4\n\n5\u{2028}\u{0}\n", PLAIN),
             "id: 00000000-0000000000001000\ndata: 1\ndata: 2\ndata: 3\ndata: 4\ndata: \ndata: 5\u{2028}\u{0}\ndata: \n\n"
         );
         assert_eq!(
-            spelled(&["a"], "x", "", View::Plain),
+            spelled(&["a"], "x", "", PLAIN),
             "event: x\nid: 00000000-0000000000001000\ndata: \n\n"
         );
     }
@@ -157,11 +160,11 @@ mod tests {
     #[test]
     fn an_envelope_says_where_an_event_comes_from() {
         assert_eq!(
-            spelled(&["a", "b"], "x", "[1.0, 2]", View::Envelope),
+            spelled(&["a", "b"], "x", "[1.0, 2]", ENVELOPE),
             "event: x\nid: 00000000-0000000000001000\ndata: {\"stream\":[\"a\",\"b\"],\"type\":\"x\",\"time\":\"1970-01-01T00:00:01.000Z\",\"data\":[1.0,2]}\n\n"
         );
-        assert!(spelled(&["a"], "x", "l\nm", View::Envelope).contains(r#""stream":"a""#));
-        assert!(spelled(&["a"], "x", "l\nm", View::Envelope).contains(r#""data":"l\nm""#));
+        assert!(spelled(&["a"], "x", "l\nm", ENVELOPE).contains(r#""stream":"a""#));
+        assert!(spelled(&["a"], "x", "l\nm", ENVELOPE).contains(r#""data":"l\nm""#));
     }
 
     #[test]

@@ -26,7 +26,14 @@ pub(super) enum Sync {
 /// Why the bytes could not be read or written.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
-pub struct KvError(pub(super) String);
+pub struct KvError(pub(in crate::journal) String);
+
+impl KvError {
+    /// A failure on the way to the bytes.
+    pub fn other(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
 
 /// Tells which keys may be dropped for good whenever the bytes are next rewritten.
 pub(super) trait Expiry: Send + std::marker::Sync + 'static {

@@ -199,7 +199,7 @@ impl Store {
 
     /// A stream that has nothing left: its row goes, a trace stays for those who come back.
     fn forget(&mut self, name: &StreamName, row: &Row, now: Timestamp) {
-        let trace = keys::Trace { position: row.last, time: now, deleted: false };
+        let trace = keys::Trace { position: row.last, last: row.last, time: now, deleted: false };
         self.owed.remove(keys::head(row.number));
         self.owed.remove(keys::name(name.as_str()));
         self.owed.put(keys::trace(name.as_str()), trace.write());

@@ -223,7 +223,7 @@ impl<'a> Staging<'a> {
         let body = Body::End(EndReason::Deleted);
         let entry = Entry { position, time, streams: [stream.clone()].into(), body };
         let value = keys::write_entry(&entry, &[row.number]);
-        let trace = Trace { position, time, deleted: true };
+        let trace = Trace { position, last: row.last, time, deleted: true };
         let changes = &mut self.staged.changes;
         changes.put(keys::entry(position), value);
         changes.remove(keys::head(row.number));
@@ -233,7 +233,7 @@ impl<'a> Staging<'a> {
         totals.bytes = totals.bytes.saturating_sub(row.sole_bytes + shared);
         self.staged.removed_bytes += row.sole_bytes + shared;
         totals.removed_to = totals.removed_to.max(row.last);
-        totals.forgotten_to = totals.forgotten_to.max(row.last);
+        totals.forgotten_to = position;
         totals.last = position;
         self.staged.deleted.push((stream.clone(), row.number, row.last));
         self.staged.rows.insert(stream, None);

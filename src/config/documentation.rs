@@ -1,0 +1,70 @@
+//! `docs/configuration.md`, made from the table of settings.
+
+use super::settings::{SETTINGS, env_name};
+use std::fmt::Write;
+
+const HEAD: &str = "# Configuration
+
+<!-- Made from the table in src/config/settings.rs by `fanfare config docs`; a test fails when they
+drift. -->
+
+Every setting is a flag of `fanfare serve`, an environment variable, and a member of an optional
+file (`--config FILE`, `FANFARE_CONFIG`, or `fanfare.toml` in the working directory). A flag comes
+before the variable, and that before the file. Everything that is wrong is reported at once, with
+its place, and the hub does not start.
+
+Durations are written `500ms`, `3s`, `10m`, `1h30m`, `7d`; sizes `1048576`, `256KiB`, `8MiB`,
+`10GB`. A setting that may be repeated is a list in the file, and separated by commas in the
+environment.
+
+| flag | variable | default | meaning |
+|---|---|---|---|
+";
+
+const TAIL: &str = "
+## Retention for some streams
+
+In the file, the first rule whose selector matches a stream decides for it, and the flags for every
+other stream. A limit that a rule does not name is none.
+
+```toml
+max-events = 100000
+
+[[retention]]
+streams = [\"builds.**\", \"deploys\"]
+max-age = \"7d\"
+max-bytes = \"64MiB\"
+```
+";
+
+/// The page.
+pub fn markdown() -> String {
+    let mut page = HEAD.to_owned();
+    for setting in SETTINGS {
+        let repeat = if setting.repeatable { " (repeatable)" } else { "" };
+        let default = match setting.default {
+            "" => "none".to_owned(),
+            default => format!("`{default}`"),
+        };
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(
+            page,
+            "| `--{} {}`{repeat} | `{}` | {default} | {} |",
+            setting.name,
+            setting.value,
+            env_name(setting.name),
+            setting.help
+        );
+    }
+    page.push_str(TAIL);
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_page_is_what_the_table_says() {
+        let page = include_str!("../../docs/configuration.md");
+        assert_eq!(page, super::markdown(), "run `fanfare config docs > docs/configuration.md`");
+    }
+}

@@ -1,0 +1,16 @@
+//! Configuration: what was said (flags, environment, file) resolved into what is meant.
+//!
+//! Promises: one table defines every setting, for `--help`, the file and the documentation;
+//! whatever is wrong is reported at once, each with its place.
+//! Never: reads a setting anywhere else.
+
+mod documentation;
+mod resolve;
+mod said;
+mod settings;
+mod units;
+
+pub use documentation::markdown;
+pub use resolve::Config;
+pub use said::{Said, Wrong};
+pub use settings::{SETTINGS, Setting, command};

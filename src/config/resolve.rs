@@ -1,0 +1,330 @@
+//! From what was said to what is meant.
+
+use super::said::{Said, Words, Wrong};
+use super::settings::SETTINGS;
+use super::units;
+use crate::event::Selector;
+use crate::journal::{Durability, Limits, Retention};
+use crate::telemetry::LogFormat;
+use std::io::IsTerminal;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What `--journal-max-bytes` is where history lives in memory and nothing is said.
+const MEMORY_JOURNAL_MAX_BYTES: u64 = 256 * 1024 * 1024;
+/// Heartbeats a connection may ask for.
+pub(crate) const HEARTBEAT_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3600);
+/// Files that are not connections: the journal's, the listener, what a publish needs.
+const RESERVED_FILES: u64 = 512;
+
+/// What is meant.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to serve.
+    pub listen: Vec<SocketAddr>,
+    /// Where the journal lives.
+    pub data_dir: PathBuf,
+    /// When a publish is answered.
+    pub durability: Durability,
+    /// The reconnection time clients are told, before it is spread.
+    pub retry: Duration,
+    /// The usual sign of life.
+    pub heartbeat: Duration,
+    /// What is kept.
+    pub retention: Retention,
+    /// Free bytes below which publishes are refused.
+    pub min_free_bytes: u64,
+    /// Memory for the newest events.
+    pub recent_bytes: usize,
+    /// The data of one event at most.
+    pub max_event_bytes: usize,
+    /// The body of one request at most.
+    pub max_body_bytes: usize,
+    /// Subscriber sessions at most.
+    pub max_connections: usize,
+    /// Subscribers turned away that may come back in a second.
+    pub refusal_return_rate: u64,
+    /// How long a connection may take nothing.
+    pub write_timeout: Duration,
+    /// The window of a drain.
+    pub drain: Duration,
+    /// Worker threads.
+    pub workers: usize,
+    /// Origins whose pages may use the hub.
+    pub cors_origins: Vec<String>,
+    /// What is logged.
+    pub log: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+}
+
+impl Config {
+    /// Resolves everything, or says everything that is wrong.
+    pub fn resolve(said: Said) -> Result<Self, Vec<Wrong>> {
+        let mut r = Resolver { said };
+        let durability = r.one("durability", parse_durability).unwrap_or(Durability::Sync);
+        let config = Self {
+            listen: r.list("listen", parse_address).concat(),
+            data_dir: r.one("data-dir", |t| Ok(PathBuf::from(t))).unwrap_or_default(),
+            durability,
+            retry: r.one("retry", units::duration).unwrap_or_default(),
+            heartbeat: r.one("heartbeat", parse_heartbeat).unwrap_or_default(),
+            retention: r.retention(durability),
+            min_free_bytes: r.one("min-free-bytes", units::bytes).unwrap_or_default(),
+            recent_bytes: r.one("recent-bytes", parse_size).unwrap_or_default(),
+            max_event_bytes: r.one("max-event-bytes", parse_size).unwrap_or_default(),
+            max_body_bytes: r.one("max-body-bytes", parse_size).unwrap_or_default(),
+            max_connections: r
+                .one("max-connections", parse_count)
+                .map_or_else(file_limit, |n| n as usize),
+            refusal_return_rate: r.one("refusal-return-rate", parse_count).unwrap_or_default(),
+            write_timeout: r.one("write-timeout", parse_some_time).unwrap_or_default(),
+            drain: r.one("drain", units::duration).unwrap_or_default(),
+            workers: r.one("workers", parse_count).map_or_else(cores, |n| n as usize),
+            cors_origins: r.list("cors-origin", parse_origin),
+            log: r.one("log", |t| Ok(t.to_owned())).unwrap_or_default(),
+            log_format: r.one("log-format", parse_log_format).unwrap_or(LogFormat::Text),
+        };
+        match r.said.wrong.is_empty() {
+            true => Ok(config),
+            false => Err(r.said.wrong),
+        }
+    }
+}
+
+struct Resolver {
+    said: Said,
+}
+
+impl Resolver {
+    /// What is meant by a setting, or by its default; `None` where that is empty or wrong.
+    fn one<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.list(name, parse).pop()
+    }
+
+    fn list<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        let words = self.said.of(name).unwrap_or_else(|| default(name));
+        self.parse(&words, parse)
+    }
+
+    fn parse<T>(&mut self, words: &Words, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        let mut meant = Vec::new();
+        for value in &words.values {
+            match parse(value) {
+                Ok(value) => meant.push(value),
+                Err(why) => self.said.note(words.place.clone(), why),
+            }
+        }
+        meant
+    }
+
+    fn retention(&mut self, durability: Durability) -> Retention {
+        let otherwise = Limits {
+            max_age_ms: self.one("max-age", parse_some_time).map(|age| age.as_millis() as u64),
+            max_events: self.one("max-events", parse_count),
+            max_bytes: self.one("max-bytes", parse_some_bytes),
+        };
+        let mut total_bytes = self.one("journal-max-bytes", parse_some_bytes).unwrap_or_default();
+        if durability == Durability::Memory && self.said.of("journal-max-bytes").is_none() {
+            total_bytes = MEMORY_JOURNAL_MAX_BYTES;
+        }
+        let rules = std::mem::take(&mut self.said.rules);
+        let rules = rules.into_iter().flat_map(|(place, rule)| self.rule(&place, rule)).collect();
+        Retention { rules, otherwise, total_bytes }
+    }
+
+    fn rule(&mut self, place: &str, mut rule: super::said::Rule) -> Vec<(Selector, Limits)> {
+        let mut take = |name: &str| rule.remove(name);
+        let (streams, age) = (take("streams"), take("max-age"));
+        let (events, bytes) = (take("max-events"), take("max-bytes"));
+        for (name, words) in rule {
+            self.said.note(words.place, format!("retention has no {name:?}"));
+        }
+        let Some(streams) = streams else {
+            self.said.note(place, "retention needs `streams`, a selector or a list of them");
+            return Vec::new();
+        };
+        let selectors = self.parse(&streams, |text| Selector::parse(text).map_err(|e| e.detail));
+        let limits = Limits {
+            max_age_ms: age
+                .and_then(|w| self.parse(&w, parse_some_time).pop())
+                .map(|age| age.as_millis() as u64),
+            max_events: events.and_then(|w| self.parse(&w, parse_count).pop()),
+            max_bytes: bytes.and_then(|w| self.parse(&w, parse_some_bytes).pop()),
+        };
+        selectors.into_iter().map(|selector| (selector, limits)).collect()
+    }
+}
+
+fn default(name: &str) -> Words {
+    let setting = SETTINGS.iter().find(|setting| setting.name == name);
+    let default = setting.map_or("", |setting| setting.default);
+    let values = if default.is_empty() { Vec::new() } else { vec![default.to_owned()] };
+    Words { place: format!("the default of {name}"), values }
+}
+
+fn parse_address(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let found = text
+        .to_socket_addrs()
+        .map_err(|e| format!("{text:?} is no address with a port like 127.0.0.1:8080: {e}"))?;
+    // `localhost` may be two addresses, which cannot share a free port.
+    Ok(found.take(1).collect())
+}
+
+fn parse_durability(text: &str) -> Result<Durability, String> {
+    match text {
+        "sync" => Ok(Durability::Sync),
+        "os" => Ok(Durability::Os),
+        "memory" => Ok(Durability::Memory),
+        _ => Err(format!("{text:?} is none of sync, os, memory")),
+    }
+}
+
+fn parse_log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        "auto" if std::io::stderr().is_terminal() => Ok(LogFormat::Text),
+        "auto" => Ok(LogFormat::Json),
+        _ => Err(format!("{text:?} is none of text, json, auto")),
+    }
+}
+
+fn parse_heartbeat(text: &str) -> Result<Duration, String> {
+    let duration = units::duration(text)?;
+    match HEARTBEAT_RANGE.contains(&duration) {
+        true => Ok(duration),
+        false => Err(format!("{text:?} is not between 1s and 1h")),
+    }
+}
+
+fn parse_some_time(text: &str) -> Result<Duration, String> {
+    let duration = units::duration(text)?;
+    match duration.as_millis() {
+        0 => Err(format!("{text:?} must be at least 1ms")),
+        _ => Ok(duration),
+    }
+}
+
+fn parse_count(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err(format!("{text:?} is no number from 1")),
+        Ok(n) => Ok(n),
+    }
+}
+
+fn parse_some_bytes(text: &str) -> Result<u64, String> {
+    match units::bytes(text)? {
+        0 => Err(format!("{text:?} must be at least one byte")),
+        n => Ok(n),
+    }
+}
+
+fn parse_size(text: &str) -> Result<usize, String> {
+    let bytes = parse_some_bytes(text)?;
+    usize::try_from(bytes).map_err(|_| format!("{text:?} is more than this machine can address"))
+}
+
+fn parse_origin(text: &str) -> Result<String, String> {
+    let is_origin = text == "*"
+        || text.split_once("://").is_some_and(|(scheme, host)| {
+            matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains('/')
+        });
+    match is_origin {
+        true => Ok(text.to_owned()),
+        false => Err(format!("{text:?} is no origin like https://app.example, nor *")),
+    }
+}
+
+/// What the open file limit leaves for sessions.
+fn file_limit() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let files = limit.current.unwrap_or(u64::MAX);
+    files.saturating_sub(RESERVED_FILES).max(1).min(usize::MAX as u64) as usize
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::command;
+
+    fn resolve(flags: &[&str], env: &[(&str, &str)], file: &str) -> Result<Config, Vec<Wrong>> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("f.toml");
+        std::fs::write(&path, file).expect("writes");
+        let path = path.display().to_string();
+        let all = ["serve", "--config", &path].into_iter().chain(flags.iter().copied());
+        let flags = command().try_get_matches_from(all).expect("flags");
+        let env =
+            |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+        Config::resolve(Said::collect(&flags, env))
+    }
+
+    #[test]
+    fn flags_come_before_the_environment_and_that_before_the_file() {
+        let file = "retry = \"1s\"\nheartbeat = \"2s\"\ndrain = \"3s\"\n";
+        let env = [("FANFARE_RETRY", "4s"), ("FANFARE_HEARTBEAT", "5s")];
+        let config = resolve(&["--retry", "6s"], &env, file).expect("ok");
+        let seconds = [config.retry, config.heartbeat, config.drain].map(|d| d.as_secs());
+        assert_eq!(seconds, [6, 5, 3]);
+        assert_eq!(config.write_timeout.as_secs(), 30);
+        assert_eq!(config.listen, ["127.0.0.1:8080".parse().expect("ok")]);
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_reported_at_once_with_its_place() {
+        let file = "\nretries = 3\n[[retention]]\nstreams = \"a**\"\nmax-agee = \"1s\"\n";
+        let env = [("FANFARE_HEARTBEAT", "2h")];
+        let flags = ["--durability", "maybe", "--listen", "nowhere", "--max-events", "0"];
+        let wrong = resolve(&flags, &env, file).expect_err("wrong");
+        let text = wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        for place in [
+            "--durability: ",
+            "--listen: ",
+            "--max-events: ",
+            "FANFARE_HEARTBEAT: ",
+            "f.toml:2: ",
+            "f.toml:4: ",
+            "f.toml:5: ",
+        ] {
+            assert!(text.contains(place), "{place} in\n{text}");
+        }
+        assert_eq!(wrong.len(), 7, "{text}");
+    }
+
+    #[test]
+    fn retention_is_set_for_each_pattern() {
+        let file = "max-events = 9\n[[retention]]\nstreams = [\"a.*\", \"b\"]\nmax_age = \"1h\"\nmax-bytes = \"1KiB\"\n";
+        let retention = resolve(&[], &[], file).expect("ok").retention;
+        assert_eq!(retention.otherwise.max_events, Some(9));
+        assert_eq!(retention.rules.len(), 2);
+        let (selector, limits) = &retention.rules[0];
+        assert_eq!(selector.as_str(), "a.*");
+        assert_eq!((limits.max_age_ms, limits.max_bytes), (Some(3_600_000), Some(1024)));
+        assert_eq!(limits.max_events, None);
+    }
+
+    #[test]
+    fn a_broken_file_is_named_with_its_line() {
+        let wrong = resolve(&[], &[], "a = 1\nb = [\n").expect_err("wrong");
+        assert!(wrong[0].place.contains("f.toml:"), "{wrong:?}");
+    }
+
+    #[test]
+    fn memory_keeps_less_unless_it_is_told_otherwise() {
+        let cap = |flags: &[&str]| resolve(flags, &[], "").expect("ok").retention.total_bytes;
+        assert_eq!(cap(&[]), 10 << 30);
+        assert_eq!(cap(&["--durability", "memory"]), 256 << 20);
+        assert_eq!(cap(&["--durability", "memory", "--journal-max-bytes", "1GiB"]), 1 << 30);
+    }
+}

@@ -1,0 +1,151 @@
+//! What was said, where: flags before environment before file.
+
+use super::settings::{SETTINGS, env_name};
+use clap::ArgMatches;
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use toml::de::{DeTable, DeValue};
+
+/// A setting that cannot be meant, and where it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wrong {
+    /// A flag, a variable, or a file with its line.
+    pub place: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.why)
+    }
+}
+
+/// Some values and the place they were said at.
+#[derive(Clone, Debug)]
+pub(super) struct Words {
+    pub(super) place: String,
+    pub(super) values: Vec<String>,
+}
+
+/// One `[[retention]]` of the file: its members by name.
+pub(super) type Rule = HashMap<String, Words>;
+
+/// Everything that was said.
+#[derive(Default)]
+pub struct Said {
+    words: HashMap<&'static str, Words>,
+    pub(super) rules: Vec<(String, Rule)>,
+    pub(super) wrong: Vec<Wrong>,
+}
+
+impl Said {
+    /// Collects flags, the environment as `env` tells it, and the file that `--config`,
+    /// `FANFARE_CONFIG` or the presence of `fanfare.toml` names.
+    pub fn collect(flags: &ArgMatches, env: impl Fn(&str) -> Option<String>) -> Self {
+        let mut said = Self::default();
+        let file =
+            match flags.get_one::<String>("config").cloned().or_else(|| env("FANFARE_CONFIG")) {
+                Some(named) => Some(PathBuf::from(named)),
+                None => Some(PathBuf::from("fanfare.toml")).filter(|path| path.exists()),
+            };
+        if let Some(path) = file {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => said.read_file(&path, &text),
+                Err(e) => said.note(path.display().to_string(), format!("cannot be read: {e}")),
+            }
+        }
+        for setting in SETTINGS {
+            let variable = env_name(setting.name);
+            if let Some(value) = env(&variable) {
+                let values = match setting.repeatable {
+                    true => value.split(',').map(|v| v.trim().to_owned()).collect(),
+                    false => vec![value],
+                };
+                said.words.insert(setting.name, Words { place: variable, values });
+            }
+            if let Some(values) = flags.get_many::<String>(setting.name) {
+                let place = format!("--{}", setting.name);
+                let values = values.cloned().collect();
+                said.words.insert(setting.name, Words { place, values });
+            }
+        }
+        said
+    }
+
+    /// What was said of a setting.
+    pub(super) fn of(&self, name: &'static str) -> Option<Words> {
+        debug_assert!(SETTINGS.iter().any(|setting| setting.name == name), "{name}");
+        self.words.get(name).cloned()
+    }
+
+    pub(super) fn note(&mut self, place: impl Into<String>, why: impl Into<String>) {
+        self.wrong.push(Wrong { place: place.into(), why: why.into() });
+    }
+
+    fn read_file(&mut self, path: &Path, text: &str) {
+        let place = |offset: usize| {
+            let line = text[..offset.min(text.len())].matches('\n').count() + 1;
+            format!("{}:{line}", path.display())
+        };
+        let table = match DeTable::parse(text) {
+            Ok(table) => table,
+            Err(e) => {
+                let at = e.span().map_or(0, |span| span.start);
+                return self.note(place(at), e.message().to_owned());
+            }
+        };
+        for (key, value) in table.get_ref() {
+            let (name, at) = (key.get_ref().replace('_', "-"), place(key.span().start));
+            if name == "retention" {
+                self.read_rules(value.get_ref(), &at, &place);
+            } else if let Some(setting) = SETTINGS.iter().find(|s| s.name == name) {
+                match words(value.get_ref(), setting.repeatable) {
+                    Some(values) => {
+                        self.words.insert(setting.name, Words { place: at, values });
+                    }
+                    None => self.note(at, format!("{name} must be a string or a number")),
+                }
+            } else {
+                self.note(at, format!("there is no setting {name:?}"));
+            }
+        }
+    }
+
+    fn read_rules(&mut self, value: &DeValue<'_>, at: &str, place: &impl Fn(usize) -> String) {
+        let DeValue::Array(list) = value else {
+            return self.note(at, "retention is a list of tables: [[retention]]");
+        };
+        for item in list {
+            let at = place(item.span().start);
+            let DeValue::Table(table) = item.get_ref() else {
+                self.note(at, "retention is a list of tables: [[retention]]");
+                continue;
+            };
+            let mut rule = Rule::new();
+            for (key, value) in table {
+                let (name, at) = (key.get_ref().replace('_', "-"), place(key.span().start));
+                match words(value.get_ref(), name == "streams") {
+                    Some(values) => {
+                        rule.insert(name, Words { place: at, values });
+                    }
+                    None => self.note(at, format!("{name} must be a string or a number")),
+                }
+            }
+            self.rules.push((at, rule));
+        }
+    }
+}
+
+fn words(value: &DeValue<'_>, repeatable: bool) -> Option<Vec<String>> {
+    Some(match value {
+        DeValue::String(text) => vec![text.to_string()],
+        DeValue::Integer(number) => vec![number.to_string()],
+        DeValue::Array(list) if repeatable => {
+            let each = list.iter().map(|item| words(item.get_ref(), false));
+            each.collect::<Option<Vec<_>>>()?.concat()
+        }
+        _ => return None,
+    })
+}

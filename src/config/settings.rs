@@ -1,0 +1,105 @@
+//! The one definition of every setting.
+
+use clap::{Arg, ArgAction, Command};
+
+/// A setting: `--name VALUE`, `FANFARE_NAME`, or `name = …` in the file.
+pub struct Setting {
+    /// The name, in kebab case.
+    pub name: &'static str,
+    /// What the value is, in capitals.
+    pub value: &'static str,
+    /// The value where nothing is said, as it would be said; empty for none.
+    pub default: &'static str,
+    /// Whether it may be said several times (a list in the file, commas in the environment).
+    pub repeatable: bool,
+    /// One or two sentences for the person who sets it.
+    pub help: &'static str,
+}
+
+macro_rules! settings {
+    ($($name:literal $value:literal = $default:literal $($list:ident)? : $help:literal;)*) => {
+        /// Every setting, in the order of `--help`.
+        pub const SETTINGS: &[Setting] = &[$(Setting {
+            name: $name,
+            value: $value,
+            default: $default,
+            repeatable: settings!(@list $($list)?),
+            help: $help,
+        },)*];
+    };
+    (@list list) => { true };
+    (@list) => { false };
+}
+
+settings! {
+    "listen" "ADDR" = "127.0.0.1:8080" list:
+        "Address and port to serve on; port 0 takes a free one.";
+    "data-dir" "DIR" = "./data":
+        "Where the journal lives. Created where needed; one hub at a time.";
+    "durability" "MODE" = "sync":
+        "When a publish is answered: `sync` once it is on the medium, `os` once the operating system has it (survives a killed hub, not power loss), `memory` at once (no data directory; a restart is a new epoch).";
+    "retry" "DURATION" = "3s":
+        "How long clients wait before they reconnect; each is told a time spread by 20 % around it.";
+    "heartbeat" "DURATION" = "15s":
+        "A quiet connection gets a sign of life this often (1s to 1h).";
+    "max-age" "DURATION" = "":
+        "Events of a stream older than this go.";
+    "max-events" "N" = "":
+        "Events of a stream beyond this many go, oldest first.";
+    "max-bytes" "BYTES" = "":
+        "Events of a stream beyond this many stored bytes go, oldest first.";
+    "journal-max-bytes" "BYTES" = "10GiB":
+        "Stored bytes of all streams; the oldest of the whole hub go first. With durability `memory` the default is 256MiB.";
+    "min-free-bytes" "BYTES" = "256MiB":
+        "Publishes are refused while the disk has less than this left, so that compaction always has room.";
+    "recent-bytes" "BYTES" = "64MiB":
+        "Memory for the newest events, from which reconnecting clients are served without a disk.";
+    "max-event-bytes" "BYTES" = "256KiB":
+        "The data of one event at most.";
+    "max-body-bytes" "BYTES" = "8MiB":
+        "The body of one request at most.";
+    "max-connections" "N" = "":
+        "Subscriber sessions at most; without it what the open file limit allows, less a reserve.";
+    "refusal-return-rate" "N" = "500":
+        "Subscribers that are turned away are told to come back at different times: at most this many a second.";
+    "write-timeout" "DURATION" = "30s":
+        "A connection that takes no byte for this long is closed.";
+    "drain" "DURATION" = "10s":
+        "On SIGTERM readers are told to go, spread over this window.";
+    "workers" "N" = "":
+        "Worker threads; without it one for each core.";
+    "cors-origin" "ORIGIN" = "" list:
+        "Origins whose pages may use the hub, like `https://app.example`, or `*`; without it only the hub's own.";
+    "log" "FILTER" = "info":
+        "What is logged to standard error, as `warn` or `info,fanfare::hub=debug`.";
+    "log-format" "FORMAT" = "auto":
+        "`text`, `json`, or `auto`: text on a terminal, JSON otherwise.";
+}
+
+/// The command line, made from the table.
+pub fn command() -> Command {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .help("A file of settings, `fanfare.toml`-style. Flags come first, then FANFARE_… variables, then the file. [env: FANFARE_CONFIG]");
+    let args = SETTINGS.iter().map(|setting| {
+        let mut help = setting.help.to_owned();
+        if !setting.default.is_empty() {
+            help.push_str(&format!(" [default: {}]", setting.default));
+        }
+        help.push_str(&format!(" [env: {}]", env_name(setting.name)));
+        let action = if setting.repeatable { ArgAction::Append } else { ArgAction::Set };
+        Arg::new(setting.name)
+            .long(setting.name)
+            .value_name(setting.value)
+            .action(action)
+            .allow_hyphen_values(true)
+            .help(help)
+    });
+    Command::new("serve").about("Serve the hub").arg(config).args(args)
+}
+
+/// The environment variable of a setting.
+pub fn env_name(name: &str) -> String {
+    format!("FANFARE_{}", name.to_uppercase().replace('-', "_"))
+}

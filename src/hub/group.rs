@@ -1,0 +1,215 @@
+//! The sessions of one shard that asked for the same: one queue, as many cursors.
+//!
+//! A batch is framed once and appended once, whatever the number of sessions; a session's own
+//! queue is the part of this one that it has not read. What nobody has left to read goes.
+
+use super::session::SessionKey;
+use crate::event::{Body, Interest, Position, StreamName};
+use bytes::Bytes;
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+/// Bytes that a session may be behind before it reads on from history.
+pub(super) const MAX_SESSION_QUEUE_BYTES: u64 = 512 * 1024;
+
+/// The frames of one batch that this group takes.
+#[derive(Clone)]
+pub(super) struct Segment {
+    pub(super) bytes: Bytes,
+    pub(super) events: u64,
+    /// The first and the last place of the batch.
+    pub(super) first: Position,
+    pub(super) last: Position,
+    /// Every stream of the group has ended with it.
+    pub(super) closes: bool,
+}
+
+struct Queued {
+    segment: Segment,
+    /// Bytes appended before it since the group began.
+    offset: u64,
+    /// Live sessions that have not read it.
+    unread: u32,
+}
+
+/// One interest, spelled in one way.
+pub(super) struct Group {
+    pub(super) interest: Arc<Interest>,
+    /// Sessions with a seat, and those of them that read from the queue.
+    pub(super) seats: u32,
+    live: Vec<SessionKey>,
+    queue: VecDeque<Queued>,
+    /// Index of the queue's front since the group began.
+    front: u64,
+    end_offset: u64,
+    /// Streams named that have ended, by what this group has been handed.
+    ended: HashSet<StreamName>,
+}
+
+impl Group {
+    pub(super) fn new(interest: Arc<Interest>) -> Self {
+        Self {
+            interest,
+            seats: 0,
+            live: Vec::new(),
+            queue: VecDeque::new(),
+            front: 0,
+            end_offset: 0,
+            ended: HashSet::new(),
+        }
+    }
+
+    /// The index behind the last segment, where a session that is level goes on.
+    pub(super) fn end(&self) -> u64 {
+        self.front + self.queue.len() as u64
+    }
+
+    pub(super) fn live(&self) -> &[SessionKey] {
+        &self.live
+    }
+
+    /// A session that is level reads from the queue from now on; returns its place in the list.
+    pub(super) fn enter(&mut self, key: SessionKey) -> usize {
+        self.live.push(key);
+        self.live.len() - 1
+    }
+
+    /// The session at `place` reads no more from the queue, of which it had read up to `next`.
+    /// Returns the session that now has its place in the list.
+    pub(super) fn exit(&mut self, place: usize, next: u64) -> Option<SessionKey> {
+        for index in next..self.end() {
+            self.queue[(index - self.front) as usize].unread -= 1;
+        }
+        self.trim();
+        self.live.swap_remove(place);
+        self.live.get(place).copied()
+    }
+
+    /// Appends the frames of a batch; nothing is kept where nobody reads.
+    pub(super) fn push(&mut self, segment: Segment) {
+        let unread = self.live.len() as u32;
+        if unread == 0 {
+            self.front = self.end() + 1;
+            self.queue.clear();
+            return;
+        }
+        let offset = self.end_offset;
+        self.end_offset += segment.bytes.len() as u64;
+        self.queue.push_back(Queued { segment, offset, unread });
+    }
+
+    /// Whether somebody may be too far behind.
+    pub(super) fn is_over(&self) -> bool {
+        self.queue.front().is_some_and(|q| self.end_offset - q.offset > MAX_SESSION_QUEUE_BYTES)
+    }
+
+    /// Bytes that a session which goes on at `next` has not read.
+    pub(super) fn unread_bytes(&self, next: u64) -> u64 {
+        self.at(next).map_or(0, |queued| self.end_offset - queued.offset)
+    }
+
+    /// The segment at `next`, without reading it.
+    pub(super) fn peek(&self, next: u64) -> Option<&Segment> {
+        self.at(next).map(|queued| &queued.segment)
+    }
+
+    /// Reads the segment at `next`.
+    pub(super) fn read(&mut self, next: u64) -> Option<Segment> {
+        let queued = self.queue.get_mut(usize::try_from(next.checked_sub(self.front)?).ok()?)?;
+        queued.unread -= 1;
+        let segment = queued.segment.clone();
+        self.trim();
+        Some(segment)
+    }
+
+    /// Notes what a batch says of ends; true where every stream named has now ended.
+    /// `is_ended` knows of ends before the group began.
+    pub(super) fn note(
+        &mut self,
+        streams: &[StreamName],
+        body: &Body,
+        is_ended: impl Fn(&StreamName) -> bool,
+    ) -> bool {
+        match body {
+            Body::Event { .. } => {
+                if !self.ended.is_empty() {
+                    streams.iter().for_each(|stream| {
+                        self.ended.remove(stream);
+                    });
+                }
+                false
+            }
+            Body::End(_) => {
+                let Some(named) = self.interest.exact_streams() else { return false };
+                for stream in streams.iter().filter(|stream| named.contains(stream)) {
+                    self.ended.insert(stream.clone());
+                }
+                named.iter().all(|name| self.ended.contains(*name) || is_ended(name))
+            }
+        }
+    }
+
+    fn at(&self, next: u64) -> Option<&Queued> {
+        self.queue.get(usize::try_from(next.checked_sub(self.front)?).ok()?)
+    }
+
+    fn trim(&mut self) {
+        while self.queue.front().is_some_and(|queued| queued.unread == 0) {
+            self.queue.pop_front();
+            self.front += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Selector;
+
+    fn segment(bytes: usize) -> Segment {
+        let place = Position::of(1, 0);
+        Segment {
+            bytes: vec![0; bytes].into(),
+            events: 1,
+            first: place,
+            last: place,
+            closes: false,
+        }
+    }
+
+    fn group() -> Group {
+        let selector = Selector::parse("a").expect("a selector");
+        Group::new(Arc::new(Interest::new(vec![selector], None).expect("ok")))
+    }
+
+    #[test]
+    fn what_everybody_has_read_is_kept_no_longer() {
+        let mut group = group();
+        group.push(segment(10));
+        assert_eq!(group.queue.len(), 0, "nobody reads");
+        let start = group.end();
+        let (a, b) = (group.enter(1), group.enter(2));
+        assert_eq!((a, b), (0, 1));
+        group.push(segment(10));
+        group.push(segment(20));
+        assert_eq!(group.unread_bytes(start), 30);
+        assert_eq!(group.read(start).map(|s| s.bytes.len()), Some(10));
+        assert_eq!(group.queue.len(), 2, "the other has not read it");
+        assert_eq!(group.exit(b, start), None);
+        assert_eq!(group.queue.len(), 1);
+        assert_eq!(group.read(start + 1).map(|s| s.bytes.len()), Some(20));
+        assert_eq!(group.queue.len(), 0);
+        assert!(group.read(start + 2).is_none());
+        assert_eq!(group.end(), start + 2);
+    }
+
+    #[test]
+    fn a_group_is_over_when_its_slowest_session_is() {
+        let mut group = group();
+        group.enter(1);
+        group.push(segment(MAX_SESSION_QUEUE_BYTES as usize));
+        assert!(!group.is_over());
+        group.push(segment(1));
+        assert!(group.is_over());
+    }
+}

@@ -1,0 +1,442 @@
+//! The connection manager: who wants what, and how many there are.
+//!
+//! Promises: batches go out in order, each entry to every group that wants it; a seat is given
+//! exactly between two batches, so that its holder knows from where on everything comes; limits
+//! are exact, because only this actor counts.
+//! Never: waits for a shard, a client or a disk.
+
+use super::matching::SelectorIndex;
+use super::seat::{FromShard, GroupId, Limit, ShardId, ToShard};
+use super::shard::Shard;
+use crate::event::{Body, Interest, Position, StreamName};
+use crate::journal::{Committed, Dispatch};
+use crate::telemetry::Telemetry;
+use actix::Addr;
+use actix::prelude::{
+    Actor, AsyncContext, Context, Handler, Message, MessageResult, SendError, StreamHandler,
+};
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Seats, leaves and questions that may wait for the manager.
+pub const MANAGER_MAILBOX: usize = 16_384;
+/// How soon a shard whose mailbox was full is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(5);
+/// How soon the seats of a worker thread that died are given back.
+const LOOK_FOR_GONE_EVERY: Duration = Duration::from_secs(1);
+
+/// The actor.
+pub struct ConnectionManager {
+    telemetry: Telemetry,
+    max_connections: usize,
+    shards: FxHashMap<ShardId, ShardSlot>,
+    groups: FxHashMap<GroupId, Interested>,
+    by_interest: FxHashMap<Arc<Interest>, GroupId>,
+    index: SelectorIndex<GroupId>,
+    next_group: GroupId,
+    sessions: usize,
+    peak: usize,
+    /// The last place handed out.
+    dispatched: Position,
+    draining: Option<Duration>,
+    drained: Option<oneshot::Sender<()>>,
+    retrying: bool,
+    batches: Option<mpsc::Receiver<Dispatch>>,
+}
+
+struct ShardSlot {
+    addr: Addr<Shard>,
+    /// Seats that wait for room in its mailbox; at most one for each session.
+    waiting: VecDeque<ToShard>,
+    /// Batches were left out.
+    behind: bool,
+}
+
+/// The sessions that asked for the same.
+struct Interested {
+    interest: Arc<Interest>,
+    seats: FxHashMap<ShardId, u32>,
+    total: u32,
+}
+
+impl ConnectionManager {
+    /// Hands out what comes from `batches`, which follow `dispatched`.
+    pub fn new(
+        batches: mpsc::Receiver<Dispatch>,
+        dispatched: Position,
+        max_connections: usize,
+        telemetry: Telemetry,
+    ) -> Self {
+        Self {
+            telemetry,
+            max_connections,
+            shards: FxHashMap::default(),
+            groups: FxHashMap::default(),
+            by_interest: FxHashMap::default(),
+            index: SelectorIndex::default(),
+            next_group: 1,
+            sessions: 0,
+            peak: 0,
+            dispatched,
+            draining: None,
+            drained: None,
+            retrying: false,
+            batches: Some(batches),
+        }
+    }
+
+    fn dispatch(&mut self, dispatch: Dispatch) {
+        let mut counts = Vec::new();
+        let mut first = Position::ZERO;
+        if let Some(batch) = dispatch.batch {
+            first = batch.first;
+            counts = self.fan_out(batch);
+        }
+        for answer in dispatch.answers {
+            let mut receipts = answer.receipts;
+            for (receipt, place) in receipts.iter_mut().zip(answer.placed) {
+                if !place.duplicate {
+                    let index = place.position.get() - first.get();
+                    receipt.subscribers = counts.get(index as usize).copied().unwrap_or(0);
+                }
+            }
+            // A publisher that has gone does not matter.
+            let _ = answer.reply.send(Ok(receipts));
+        }
+    }
+
+    /// Sends each shard what it has takers for; returns how many sessions each entry goes to.
+    fn fan_out(&mut self, batch: Arc<Committed>) -> Vec<u32> {
+        let mut takers: FxHashMap<ShardId, Vec<(u32, GroupId)>> = FxHashMap::default();
+        let mut counts = Vec::with_capacity(batch.entries.len());
+        let mut matched = Vec::new();
+        for (index, entry) in batch.entries.iter().enumerate() {
+            matched.clear();
+            for stream in &entry.streams {
+                self.index.matches(stream, &mut matched);
+            }
+            // One who selected the event in two ways gets it once.
+            matched.sort_unstable();
+            matched.dedup();
+            let mut count = 0;
+            for id in &matched {
+                let Some(group) = self.groups.get(id).filter(|g| g.interest.passes(entry)) else {
+                    continue;
+                };
+                count += group.total;
+                for shard in group.seats.keys() {
+                    takers.entry(*shard).or_default().push((index as u32, *id));
+                }
+            }
+            counts.push(count);
+            if let Body::Event { kind, .. } = &entry.body {
+                self.telemetry.event_published(kind.as_str());
+            }
+        }
+        self.dispatched = batch.last;
+        for (id, takers) in takers {
+            let Some(shard) = self.shards.get_mut(&id) else { continue };
+            let batch = batch.clone();
+            shard.deliver(ToShard::Deliver { batch, takers }, &self.telemetry);
+        }
+        counts
+    }
+
+    fn seat(
+        &mut self,
+        interest: Arc<Interest>,
+        shard: ShardId,
+    ) -> Result<(GroupId, Position), Limit> {
+        if self.draining.is_some() {
+            return Err(Limit::Draining);
+        }
+        if self.sessions >= self.max_connections {
+            return Err(Limit::MaxConnections);
+        }
+        let id = match self.by_interest.get(&interest) {
+            Some(id) => *id,
+            None => self.new_group(interest),
+        };
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.total += 1;
+            *group.seats.entry(shard).or_insert(0) += 1;
+        }
+        self.sessions += 1;
+        self.peak = self.peak.max(self.sessions);
+        Ok((id, self.dispatched))
+    }
+
+    fn new_group(&mut self, interest: Arc<Interest>) -> GroupId {
+        let id = self.next_group;
+        self.next_group += 1;
+        for selector in interest.selectors() {
+            self.index.insert(selector, id);
+        }
+        self.by_interest.insert(interest.clone(), id);
+        self.groups.insert(id, Interested { interest, seats: FxHashMap::default(), total: 0 });
+        id
+    }
+
+    fn leave(&mut self, shard: ShardId, id: GroupId, seats: u32) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        self.sessions -= seats as usize;
+        group.total -= seats;
+        if let Some(of_shard) = group.seats.get_mut(&shard) {
+            *of_shard -= seats;
+            if *of_shard == 0 {
+                group.seats.remove(&shard);
+            }
+        }
+        if group.total == 0 {
+            if let Some(group) = self.groups.remove(&id) {
+                for selector in group.interest.selectors() {
+                    self.index.remove(selector, id);
+                }
+                self.by_interest.remove(&group.interest);
+            }
+        }
+        self.check_drained();
+    }
+
+    fn check_drained(&mut self) {
+        if self.draining.is_some() && self.sessions == 0 {
+            if let Some(drained) = self.drained.take() {
+                let _ = drained.send(());
+            }
+        }
+    }
+
+    /// Has another try at what waits for room, where anything does.
+    fn retry_later(&mut self, ctx: &mut Context<Self>) {
+        let waits = |shard: &ShardSlot| shard.behind || !shard.waiting.is_empty();
+        if self.retrying || !self.shards.values().any(waits) {
+            return;
+        }
+        self.retrying = true;
+        ctx.run_later(RETRY_AFTER, |manager, ctx| {
+            manager.retrying = false;
+            for shard in manager.shards.values_mut() {
+                shard.flush(manager.dispatched);
+            }
+            manager.retry_later(ctx);
+        });
+    }
+
+    /// Gives back the sessions of shards whose thread is gone.
+    fn let_go(&mut self) {
+        let gone: Vec<ShardId> = self
+            .shards
+            .iter()
+            .filter(|(_, shard)| !shard.addr.connected())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            tracing::warn!(shard = id, "a worker thread is gone; its sessions are given back");
+            self.shards.remove(&id);
+            let seats: Vec<(GroupId, u32)> = self
+                .groups
+                .iter()
+                .filter_map(|(group, interested)| Some((*group, *interested.seats.get(&id)?)))
+                .collect();
+            for (group, seats) in seats {
+                self.leave(id, group, seats);
+            }
+        }
+    }
+
+    /// Sessions that an event on `stream` would go to.
+    fn subscribers(&self, stream: &StreamName) -> u32 {
+        let mut matched = Vec::new();
+        self.index.matches(stream, &mut matched);
+        matched.sort_unstable();
+        matched.dedup();
+        matched.iter().filter_map(|id| self.groups.get(id)).map(|group| group.total).sum()
+    }
+}
+
+impl ShardSlot {
+    fn send(&mut self, message: ToShard) {
+        self.waiting.push_back(message);
+        self.flush_waiting();
+    }
+
+    fn deliver(&mut self, message: ToShard, telemetry: &Telemetry) {
+        if self.behind || !self.waiting.is_empty() {
+            self.fall_behind(telemetry);
+            return;
+        }
+        if let Err(SendError::Full(_)) = self.addr.try_send(message) {
+            self.fall_behind(telemetry);
+        }
+    }
+
+    fn fall_behind(&mut self, telemetry: &Telemetry) {
+        if !self.behind {
+            self.behind = true;
+            telemetry.shard_overflowed();
+        }
+    }
+
+    fn flush_waiting(&mut self) {
+        while let Some(message) = self.waiting.pop_front() {
+            match self.addr.try_send(message) {
+                Ok(()) => {}
+                Err(SendError::Full(message)) => {
+                    self.waiting.push_front(message);
+                    return;
+                }
+                Err(SendError::Closed(_)) => self.waiting.clear(),
+            }
+        }
+    }
+
+    fn flush(&mut self, through: Position) {
+        self.flush_waiting();
+        if self.behind && self.waiting.is_empty() {
+            self.behind = self.addr.try_send(ToShard::Resync { through }).is_err();
+        }
+    }
+}
+
+impl Actor for ConnectionManager {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MANAGER_MAILBOX);
+        ctx.run_interval(LOOK_FOR_GONE_EVERY, |manager, _| manager.let_go());
+        if let Some(mut batches) = self.batches.take() {
+            ctx.add_stream(futures_util::stream::poll_fn(move |cx| batches.poll_recv(cx)));
+        }
+    }
+}
+
+impl StreamHandler<Dispatch> for ConnectionManager {
+    fn handle(&mut self, dispatch: Dispatch, ctx: &mut Self::Context) {
+        self.dispatch(dispatch);
+        self.retry_later(ctx);
+    }
+
+    /// The journal is closed; sessions may still be leaving.
+    fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+impl Handler<FromShard> for ConnectionManager {
+    type Result = ();
+
+    fn handle(&mut self, message: FromShard, ctx: &mut Self::Context) {
+        match message {
+            FromShard::Join { shard, addr } => {
+                let slot = ShardSlot { addr, waiting: VecDeque::new(), behind: false };
+                self.shards.insert(shard, slot);
+                if let Some(window) = self.draining {
+                    self.shards.values_mut().for_each(|s| s.send(ToShard::Drain { window }));
+                }
+            }
+            FromShard::Seat { shard, key, interest } => {
+                let answer = self.seat(interest, shard);
+                if let Some(slot) = self.shards.get_mut(&shard) {
+                    slot.send(ToShard::Seated { key, answer });
+                }
+            }
+            FromShard::Leave { shard, group } => self.leave(shard, group, 1),
+        }
+        self.retry_later(ctx);
+    }
+}
+
+/// How many sessions an event on each of these streams would go to, in their order.
+#[derive(Message)]
+#[rtype(result = "Vec<u32>")]
+pub struct CountSubscribers(pub Vec<StreamName>);
+
+impl Handler<CountSubscribers> for ConnectionManager {
+    type Result = Vec<u32>;
+
+    fn handle(
+        &mut self,
+        CountSubscribers(streams): CountSubscribers,
+        _: &mut Self::Context,
+    ) -> Vec<u32> {
+        streams.iter().map(|stream| self.subscribers(stream)).collect()
+    }
+}
+
+/// The streams that somebody subscribes to by name: those with `prefix` and after `after`,
+/// sorted, at most `limit`.
+#[derive(Message)]
+#[rtype(result = "Vec<StreamName>")]
+pub struct NamedStreams {
+    /// What the names start with.
+    pub prefix: String,
+    /// The name to go on behind.
+    pub after: Option<String>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+impl Handler<NamedStreams> for ConnectionManager {
+    type Result = Vec<StreamName>;
+
+    fn handle(&mut self, ask: NamedStreams, _: &mut Self::Context) -> Vec<StreamName> {
+        let behind = |name: &&StreamName| ask.after.as_deref().is_none_or(|a| name.as_str() > a);
+        let names: BTreeSet<&StreamName> = self
+            .index
+            .exact_names()
+            .filter(|name| name.as_str().starts_with(&ask.prefix))
+            .filter(behind)
+            .collect();
+        names.into_iter().take(ask.limit).cloned().collect()
+    }
+}
+
+/// What the manager counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Counts {
+    /// Sessions with a seat.
+    pub sessions: usize,
+    /// The most there ever were.
+    pub peak: usize,
+    /// Different interests among them.
+    pub groups: usize,
+}
+
+/// Asks for [`Counts`].
+#[derive(Message)]
+#[rtype(result = "Counts")]
+pub struct Tally;
+
+impl Handler<Tally> for ConnectionManager {
+    type Result = MessageResult<Tally>;
+
+    fn handle(&mut self, _: Tally, _: &mut Self::Context) -> Self::Result {
+        let (sessions, peak) = (self.sessions, self.peak);
+        MessageResult(Counts { sessions, peak, groups: self.groups.len() })
+    }
+}
+
+/// Sends everybody away, spread over `window`, and lets nobody in; `drained` is told once all are
+/// gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Drain {
+    /// How long it may take.
+    pub window: Duration,
+    /// Told when the last session is gone.
+    pub drained: oneshot::Sender<()>,
+}
+
+impl Handler<Drain> for ConnectionManager {
+    type Result = ();
+
+    fn handle(&mut self, drain: Drain, _: &mut Self::Context) {
+        self.draining = Some(drain.window);
+        self.drained = Some(drain.drained);
+        for shard in self.shards.values_mut() {
+            shard.send(ToShard::Drain { window: drain.window });
+        }
+        self.check_drained();
+    }
+}

@@ -1,0 +1,161 @@
+//! From a stream's name to those who selected it, without looking at the others.
+
+use crate::event::{Selector, StreamName};
+use rustc_hash::FxHashMap;
+
+/// Values by selector.
+pub(super) struct SelectorIndex<T> {
+    exact: FxHashMap<StreamName, Vec<T>>,
+    patterns: Node<T>,
+    pattern_count: usize,
+}
+
+struct Node<T> {
+    parts: FxHashMap<Box<str>, Node<T>>,
+    /// Selectors that end here, and those that end here with `**`.
+    ends: Vec<T>,
+    deep: Vec<T>,
+}
+
+impl<T> Default for Node<T> {
+    fn default() -> Self {
+        Self { parts: FxHashMap::default(), ends: Vec::new(), deep: Vec::new() }
+    }
+}
+
+impl<T> Default for SelectorIndex<T> {
+    fn default() -> Self {
+        Self { exact: FxHashMap::default(), patterns: Node::default(), pattern_count: 0 }
+    }
+}
+
+impl<T: Copy + PartialEq> SelectorIndex<T> {
+    pub(super) fn insert(&mut self, selector: &Selector, value: T) {
+        match selector {
+            Selector::Exact(name) => self.exact.entry(name.clone()).or_default().push(value),
+            Selector::Pattern(_) => {
+                self.pattern_count += 1;
+                self.patterns.insert(selector.as_str(), value);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, selector: &Selector, value: T) {
+        match selector {
+            Selector::Exact(name) => {
+                if let Some(values) = self.exact.get_mut(name) {
+                    values.retain(|v| *v != value);
+                    if values.is_empty() {
+                        self.exact.remove(name);
+                    }
+                }
+            }
+            Selector::Pattern(_) => {
+                self.pattern_count -= 1;
+                self.patterns.remove(selector.as_str(), value);
+            }
+        }
+    }
+
+    /// Appends the values of every selector that matches; one that matches in two ways, or two
+    /// selectors of one value, may bring it in twice.
+    pub(super) fn matches(&self, name: &StreamName, out: &mut Vec<T>) {
+        if let Some(values) = self.exact.get(name) {
+            out.extend_from_slice(values);
+        }
+        if self.pattern_count > 0 {
+            self.patterns.matches(Some(name.as_str()), out);
+        }
+    }
+
+    /// The names that are selected exactly.
+    pub(super) fn exact_names(&self) -> impl Iterator<Item = &StreamName> {
+        self.exact.keys()
+    }
+}
+
+impl<T: Copy + PartialEq> Node<T> {
+    fn insert(&mut self, pattern: &str, value: T) {
+        let (part, rest) = split(pattern);
+        match (part, rest) {
+            ("**", _) => self.deep.push(value),
+            (part, None) => self.parts.entry(part.into()).or_default().ends.push(value),
+            (part, Some(rest)) => self.parts.entry(part.into()).or_default().insert(rest, value),
+        }
+    }
+
+    fn remove(&mut self, pattern: &str, value: T) {
+        let (part, rest) = split(pattern);
+        if part == "**" {
+            self.deep.retain(|v| *v != value);
+            return;
+        }
+        let Some(node) = self.parts.get_mut(part) else { return };
+        match rest {
+            None => node.ends.retain(|v| *v != value),
+            Some(rest) => node.remove(rest, value),
+        }
+        if node.parts.is_empty() && node.ends.is_empty() && node.deep.is_empty() {
+            self.parts.remove(part);
+        }
+    }
+
+    fn matches(&self, name: Option<&str>, out: &mut Vec<T>) {
+        let Some(name) = name else {
+            out.extend_from_slice(&self.ends);
+            return;
+        };
+        out.extend_from_slice(&self.deep);
+        let (part, rest) = split(name);
+        for key in [part, "*"] {
+            if let Some(node) = self.parts.get(key) {
+                node.matches(rest, out);
+            }
+        }
+    }
+}
+
+fn split(text: &str) -> (&str, Option<&str>) {
+    match text.split_once('.') {
+        Some((part, rest)) => (part, Some(rest)),
+        None => (text, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_agrees_with_each_selector_and_forgets_what_is_removed() {
+        let selectors: Vec<Selector> = [
+            "a", "a.b", "*", "**", "a.*", "a.**", "*.b", "a.*.c", "*.*", "a.b.**", "b.*.**", "a..b",
+        ]
+        .iter()
+        .map(|text| Selector::parse(text).expect("a selector"))
+        .collect();
+        let names: Vec<StreamName> = ["a", "b", "a.b", "a.b.c", "x.b", "a..b", "a.", "b.x.y", "."]
+            .iter()
+            .filter_map(|text| StreamName::parse(text).ok())
+            .collect();
+        let mut index = SelectorIndex::default();
+        for (i, selector) in selectors.iter().enumerate() {
+            index.insert(selector, i);
+        }
+        for kept in (0..=selectors.len()).rev() {
+            for name in &names {
+                let mut found = Vec::new();
+                index.matches(name, &mut found);
+                found.sort_unstable();
+                found.dedup();
+                let expected: Vec<usize> =
+                    (0..kept).filter(|i| selectors[*i].matches(name)).collect();
+                assert_eq!(found, expected, "{name}");
+            }
+            if kept > 0 {
+                index.remove(&selectors[kept - 1], kept - 1);
+            }
+        }
+        assert!(index.exact.is_empty() && index.patterns.parts.is_empty());
+    }
+}

@@ -1,0 +1,68 @@
+//! Pacing those who are sent away, so that they do not all come back at once.
+
+use rand::Rng;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A `retry` is spread this far to both sides, in percent, so that clients that were cut off
+/// together do not return together.
+const JITTER_PERCENT: u64 = 20;
+/// Nobody is told to stay away for longer than this.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// Hands out times to come back: jittered, and at most `rate` a second for those turned away.
+pub struct Pace {
+    base: Duration,
+    rate_per_second: u64,
+    began: Instant,
+    /// Microseconds after `began` at which the next one turned away may be back.
+    next_slot_us: AtomicU64,
+}
+
+impl Pace {
+    /// `base` is the usual `retry`; `rate_per_second` how many may come back.
+    pub fn new(base: Duration, rate_per_second: u64) -> Self {
+        let next_slot_us = AtomicU64::new(0);
+        Self { base, rate_per_second: rate_per_second.max(1), began: Instant::now(), next_slot_us }
+    }
+
+    /// The `retry` of a session, in milliseconds.
+    pub fn retry_ms(&self) -> u64 {
+        jittered(self.base.as_millis() as u64)
+    }
+
+    /// When one who is turned away now may be back, in milliseconds; grows with their number.
+    pub fn turned_away_ms(&self) -> u64 {
+        let now_us = self.began.elapsed().as_micros() as u64;
+        let step_us = 1_000_000 / self.rate_per_second;
+        let claimed =
+            self.next_slot_us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
+                Some(next.max(now_us) + step_us)
+            });
+        let slot_us = claimed.unwrap_or(now_us).max(now_us);
+        let wait_ms = (slot_us - now_us) / 1000;
+        (self.retry_ms() + wait_ms).min(LONGEST.as_millis() as u64)
+    }
+}
+
+fn jittered(ms: u64) -> u64 {
+    let spread = ms * JITTER_PERCENT / 100;
+    rand::rng().random_range(ms - spread..=ms + spread).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retry_is_spread_and_those_turned_away_queue_up() {
+        let pace = Pace::new(Duration::from_secs(3), 500);
+        let retries: Vec<u64> = (0..200).map(|_| pace.retry_ms()).collect();
+        assert!(retries.iter().all(|ms| (2400..=3600).contains(ms)));
+        assert!(retries.iter().any(|ms| *ms < 2900) && retries.iter().any(|ms| *ms > 3100));
+        let away: Vec<u64> = (0..5_000).map(|_| pace.turned_away_ms()).collect();
+        // 5,000 at 500 a second take ten seconds; the test itself takes far less.
+        assert!(away[4_999] > 9_000, "{}", away[4_999]);
+        assert!(away[0] <= 3_700);
+    }
+}

@@ -1,0 +1,212 @@
+//! What a session yields when its connection asks.
+
+use super::session::{CatchUp, Mode, Page, PageRequest, SessionKey};
+use super::shard::State;
+use crate::event::Timestamp;
+use crate::telemetry::Closed;
+use crate::wire;
+use bytes::Bytes;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// What one step of a session came to.
+enum Step {
+    /// These bytes go out.
+    Yield(Bytes),
+    /// Something changed; look again.
+    Again,
+    /// Nothing for now.
+    Wait,
+}
+
+impl State {
+    /// The next bytes of a session; `None` once it has ended.
+    pub(super) fn poll(&mut self, key: SessionKey, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let now = self.wheel.now();
+        loop {
+            let Some(session) = self.sessions.get_mut(&key) else { return Poll::Ready(None) };
+            if let Some(block) = session.first_block.take() {
+                return self.yielded(key, now, block);
+            }
+            if let Some(block) = session.farewell.take() {
+                if !block.is_empty() {
+                    return self.yielded(key, now, block);
+                }
+            }
+            if session.closing.is_some() {
+                return Poll::Ready(None);
+            }
+            let step = match &session.mode {
+                Mode::Live { .. } => self.step_live(key),
+                Mode::CatchingUp(_) => self.step_catching_up(key, cx),
+                Mode::Seating(_) | Mode::Seated => Step::Wait,
+            };
+            match step {
+                Step::Yield(bytes) => return self.yielded(key, now, bytes),
+                Step::Again => {}
+                Step::Wait => break,
+            }
+        }
+        let Some(session) = self.sessions.get_mut(&key) else { return Poll::Ready(None) };
+        if std::mem::take(&mut session.beat_due) {
+            let beat = match session.beat.as_event {
+                false => Bytes::from_static(wire::COMMENT),
+                true => {
+                    let mut block = Vec::new();
+                    wire::heartbeat(&mut block, now_ms());
+                    block.into()
+                }
+            };
+            return self.yielded(key, now, beat);
+        }
+        session.stalled_since = None;
+        session.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn yielded(&mut self, key: SessionKey, now: u64, bytes: Bytes) -> Poll<Option<Bytes>> {
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.last_sent = now;
+            session.beat_due = false;
+            // Until it is asked again the socket has not taken this.
+            session.stalled_since = Some(now);
+        }
+        Poll::Ready(Some(bytes))
+    }
+
+    fn step_live(&mut self, key: SessionKey) -> Step {
+        let Some(session) = self.sessions.get_mut(&key) else { return Step::Wait };
+        let Mode::Live { next, .. } = &mut session.mode else { return Step::Again };
+        let Some(group) = session.group.and_then(|g| self.groups.get_mut(&(g, session.view)))
+        else {
+            return Step::Wait;
+        };
+        let Some(segment) = group.peek(*next) else { return Step::Wait };
+        if segment.last > session.cursor && segment.first <= session.cursor {
+            // It came back having seen a part of this batch: the rest is read from history.
+            self.fall_behind(key);
+            return Step::Again;
+        }
+        let is_new = segment.last > session.cursor;
+        if is_new && !segment.bytes.is_empty() {
+            if let Some(prefix) = session.prefix.take() {
+                return Step::Yield(prefix);
+            }
+        }
+        let Some(segment) = group.read(*next) else { return Step::Wait };
+        *next += 1;
+        if segment.closes {
+            session.closing = Some(Closed::Ended);
+        }
+        if !is_new {
+            return Step::Again;
+        }
+        session.cursor = segment.last;
+        self.delivered.0 += segment.events;
+        self.delivered.1 += segment.bytes.len() as u64;
+        if segment.bytes.is_empty() { Step::Again } else { Step::Yield(segment.bytes) }
+    }
+
+    fn step_catching_up(&mut self, key: SessionKey, cx: &mut Context<'_>) -> Step {
+        let considered = self.considered;
+        let Some(session) = self.sessions.get_mut(&key) else { return Step::Wait };
+        let Mode::CatchingUp(catch_up) = &mut session.mode else { return Step::Again };
+        if let Some(job) = &mut catch_up.job {
+            let done = match Pin::new(job).poll(cx) {
+                Poll::Pending => return Step::Wait,
+                Poll::Ready(done) => done,
+            };
+            catch_up.job = None;
+            return match done {
+                Ok(Ok(page)) => self.take_page(key, page),
+                Ok(Err(error)) => self.history_failed(key, &error.to_string()),
+                Err(error) => self.history_failed(key, &error.to_string()),
+            };
+        }
+        if session.cursor >= catch_up.until {
+            if catch_up.until < considered {
+                catch_up.until = considered;
+                return Step::Again;
+            }
+            return self.go_live(key);
+        }
+        let request = PageRequest {
+            interest: session.interest.clone(),
+            view: session.view,
+            cursor: session.cursor,
+            until: catch_up.until,
+            told: session.told,
+        };
+        if let Some(page) = request.read_recent(&self.settings.history) {
+            return self.take_page(key, page);
+        }
+        let history = self.settings.history.clone();
+        let readers = self.settings.disk_readers.clone();
+        catch_up.job = Some(tokio::task::spawn(async move {
+            let failed = |e: String| crate::journal::JournalError::other(e);
+            let _permit = readers.acquire_owned().await.map_err(|e| failed(e.to_string()))?;
+            let read = tokio::task::spawn_blocking(move || request.read(&history));
+            read.await.map_err(|e| failed(e.to_string()))?
+        }));
+        Step::Again
+    }
+
+    fn take_page(&mut self, key: SessionKey, page: Page) -> Step {
+        let Some(session) = self.sessions.get_mut(&key) else { return Step::Wait };
+        session.cursor = page.through;
+        session.told = page.told;
+        if let Mode::CatchingUp(catch_up) = &mut session.mode {
+            note_ends(catch_up, page.ends);
+        }
+        let telemetry = &self.settings.telemetry;
+        telemetry.replayed(page.source, page.events);
+        if page.gap {
+            telemetry.session_gap();
+        }
+        if page.bytes.is_empty() {
+            return Step::Again;
+        }
+        match session.prefix.take() {
+            Some(prefix) => Step::Yield([&prefix[..], &page.bytes].concat().into()),
+            None => Step::Yield(page.bytes.into()),
+        }
+    }
+
+    /// The session has everything that its shard has handed out: from here on it reads the queue.
+    fn go_live(&mut self, key: SessionKey) -> Step {
+        let history = self.settings.history.clone();
+        let Some(session) = self.sessions.get_mut(&key) else { return Step::Wait };
+        if session.has_nothing_to_wait_for(&history) {
+            session.closing = Some(Closed::Ended);
+            return Step::Again;
+        }
+        let Some(group) = session.group.and_then(|g| self.groups.get_mut(&(g, session.view)))
+        else {
+            return Step::Wait;
+        };
+        let next = group.end();
+        session.mode = Mode::Live { next, place: group.enter(key) };
+        self.settings.telemetry.catching_up(-1);
+        Step::Again
+    }
+
+    fn history_failed(&mut self, key: SessionKey, error: &str) -> Step {
+        tracing::error!("a session's history could not be read: {error}");
+        self.say_farewell(key, Closed::Error);
+        Step::Again
+    }
+}
+
+fn note_ends(catch_up: &mut CatchUp, ends: Vec<(crate::event::StreamName, bool)>) {
+    for (stream, ended) in ends {
+        match ended {
+            true => catch_up.ended.insert(stream),
+            false => catch_up.ended.remove(&stream),
+        };
+    }
+}
+
+fn now_ms() -> Timestamp {
+    crate::journal::now()
+}

@@ -1,0 +1,69 @@
+//! What shards and the manager say to each other.
+
+use super::session::SessionKey;
+use super::shard::Shard;
+use crate::event::{Interest, Position};
+use crate::journal::Committed;
+use actix::{Addr, Message};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A shard's name; never used twice.
+pub(super) type ShardId = u64;
+/// An interest's name; never used twice.
+pub(super) type GroupId = u64;
+
+/// What a subscriber asks the hub for.
+#[derive(Clone, Debug)]
+pub struct Subscribe {
+    /// The streams and types it wants.
+    pub interest: Arc<Interest>,
+    /// How it wants them spelled.
+    pub view: crate::wire::View,
+}
+
+/// A place at the hub: everything dispatched after `through` will come.
+pub struct Seat {
+    /// The session, which has not begun to read.
+    pub subscription: super::shard::Subscription,
+    /// The last place that was dispatched before the seat counted.
+    pub through: Position,
+}
+
+/// Which limit turned a subscriber away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Limit {
+    /// The hub is stopping.
+    Draining,
+    /// `--max-connections` sessions are open.
+    MaxConnections,
+    /// [`MANAGER_MAILBOX`](super::MANAGER_MAILBOX) requests wait for the manager.
+    ManagerQueue,
+}
+
+/// From a shard to the manager.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) enum FromShard {
+    /// A shard is there.
+    Join { shard: ShardId, addr: Addr<Shard> },
+    /// A session wants a seat.
+    Seat { shard: ShardId, key: SessionKey, interest: Arc<Interest> },
+    /// A session gives its seat back.
+    Leave { shard: ShardId, group: GroupId },
+}
+
+/// From the manager to a shard.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) enum ToShard {
+    /// A seat, or why there is none.
+    Seated { key: SessionKey, answer: Result<(GroupId, Position), Limit> },
+    /// Entries of a batch and who takes them: pairs of index and group, in order.
+    Deliver { batch: Arc<Committed>, takers: Vec<(u32, GroupId)> },
+    /// Batches were left out because the mailbox was full: everybody reads on from history, up
+    /// to `through`.
+    Resync { through: Position },
+    /// Tell every session to go, spread over the window.
+    Drain { window: Duration },
+}

@@ -1,0 +1,238 @@
+//! A session: one subscriber's cursor over the journal.
+//!
+//! It is `Live` while it reads its group's queue, and `CatchingUp` while it reads history: when it
+//! starts behind, when it fell behind, when its shard did. There is no third way.
+
+use super::seat::{GroupId, Limit};
+use crate::event::{Body, Interest, Position, StreamName};
+use crate::journal::{History, JournalError};
+use crate::telemetry::{Closed, Replayed};
+use crate::wire::{self, View};
+use bytes::Bytes;
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::task::Waker;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+/// A session's name within its shard; never used twice.
+pub(super) type SessionKey = u64;
+
+/// Bytes of frames that one read of history builds: large enough to be worth a disk read, small
+/// enough that ten thousand of them fit in memory.
+const PAGE_BYTES: usize = 32 * 1024;
+
+/// How a session's heartbeats look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Beat {
+    /// After so many seconds without anything else.
+    pub every_s: u64,
+    /// As an event that a page can see, rather than as a comment.
+    pub as_event: bool,
+}
+
+/// How a session begins to read.
+pub struct Opening {
+    /// The place it has everything up to.
+    pub cursor: Position,
+    /// The removals it has been told of.
+    pub told: u64,
+    /// Its first block.
+    pub first_block: Option<Bytes>,
+    /// Lines that go into the block of its first event.
+    pub prefix: Option<Bytes>,
+    /// Its heartbeats.
+    pub beat: Beat,
+}
+
+/// Where a session gets its next bytes.
+pub(super) enum Mode {
+    /// It waits for its seat.
+    Seating(oneshot::Sender<Result<Position, Limit>>),
+    /// It has a seat and has not begun.
+    Seated,
+    /// It reads history.
+    CatchingUp(CatchUp),
+    /// It reads its group's queue: the next segment, and its place among the readers.
+    Live { next: u64, place: usize },
+}
+
+/// A read of history in progress.
+#[derive(Default)]
+pub(super) struct CatchUp {
+    /// How far to read before looking again whether that is level.
+    pub(super) until: Position,
+    /// A read that waits for the disk.
+    pub(super) job: Option<JoinHandle<Result<Page, JournalError>>>,
+    /// Streams seen to end, and not to begin anew, on the way.
+    pub(super) ended: HashSet<StreamName>,
+}
+
+/// One subscriber.
+pub(super) struct Session {
+    pub(super) id: Uuid,
+    pub(super) interest: Arc<Interest>,
+    pub(super) view: View,
+    pub(super) group: Option<GroupId>,
+    pub(super) mode: Mode,
+    /// Everything wanted up to here has been yielded.
+    pub(super) cursor: Position,
+    pub(super) told: u64,
+    pub(super) first_block: Option<Bytes>,
+    pub(super) prefix: Option<Bytes>,
+    pub(super) beat: Beat,
+    pub(super) beat_due: bool,
+    pub(super) last_sent: u64,
+    /// The last block, after which the session ends.
+    pub(super) farewell: Option<Bytes>,
+    pub(super) closing: Option<Closed>,
+    pub(super) waker: Option<Waker>,
+    /// Since when there has been something for a socket that takes nothing.
+    pub(super) stalled_since: Option<u64>,
+}
+
+impl Session {
+    pub(super) fn new(
+        interest: Arc<Interest>,
+        view: View,
+        seat: oneshot::Sender<Result<Position, Limit>>,
+    ) -> Self {
+        Self {
+            id: Uuid::new_v4(),
+            interest,
+            view,
+            group: None,
+            mode: Mode::Seating(seat),
+            cursor: Position::ZERO,
+            told: 0,
+            first_block: None,
+            prefix: None,
+            beat: Beat { every_s: u64::MAX, as_event: false },
+            beat_due: false,
+            last_sent: 0,
+            farewell: None,
+            closing: None,
+            waker: None,
+            stalled_since: None,
+        }
+    }
+
+    /// Has the connection's task poll again.
+    pub(super) fn wake(&mut self, now: u64) {
+        if let Some(waker) = self.waker.take() {
+            self.stalled_since = Some(now);
+            waker.wake();
+        }
+    }
+
+    /// Whether everything it names has ended by its cursor.
+    pub(super) fn has_nothing_to_wait_for(&self, history: &History) -> bool {
+        let Some(names) = self.interest.exact_streams() else { return false };
+        let seen = match &self.mode {
+            Mode::CatchingUp(catch_up) => Some(&catch_up.ended),
+            _ => None,
+        };
+        names.iter().all(|name| {
+            seen.is_some_and(|ended| ended.contains(*name)) || history.has_ended(name, self.cursor)
+        })
+    }
+}
+
+/// Frames read from history.
+pub(super) struct Page {
+    pub(super) bytes: Vec<u8>,
+    /// The place read up to.
+    pub(super) through: Position,
+    pub(super) events: u64,
+    pub(super) source: Replayed,
+    /// The removals its reader has now been told of.
+    pub(super) told: u64,
+    pub(super) gap: bool,
+    /// Streams that ended (true) or got an event (false), in order.
+    pub(super) ends: Vec<(StreamName, bool)>,
+}
+
+/// What to read: `interest` after `cursor` and up to `until`.
+#[derive(Clone)]
+pub(super) struct PageRequest {
+    pub(super) interest: Arc<Interest>,
+    pub(super) view: View,
+    pub(super) cursor: Position,
+    pub(super) until: Position,
+    pub(super) told: u64,
+}
+
+impl PageRequest {
+    /// Reads from memory; `None` where that does not have it all or cannot tell of gaps.
+    pub(super) fn read_recent(&self, history: &History) -> Option<Page> {
+        if history.removed_after(self.cursor) && history.removals() > self.told {
+            return None;
+        }
+        let mut page = self.empty(Replayed::Memory);
+        let range = (self.cursor, self.until);
+        let through = history
+            .read_recent(&self.interest, range, &mut |entry| page.add(entry, history, self.view));
+        page.through = through?;
+        Some(page)
+    }
+
+    /// Reads from wherever it is; may wait for the disk.
+    pub(super) fn read(&self, history: &History) -> Result<Page, JournalError> {
+        let mut page = self.empty(Replayed::Disk);
+        let told = history.removals();
+        let mut range = (self.cursor, self.until);
+        if let Some(mut gap) = history.gap(&self.interest, self.cursor, self.told)? {
+            let first = history.first(&self.interest, range)?;
+            let from = first.map_or(self.until, Position::before);
+            gap.first = first.map(|place| history.id(place));
+            page.gap = true;
+            if !self.view.control_off {
+                wire::hub_gap(&mut page.bytes, history.id(from), gap);
+            }
+            range.0 = range.0.max(from);
+        }
+        page.told = told;
+        page.through = history
+            .read(&self.interest, range, &mut |entry| page.add(entry, history, self.view))?;
+        Ok(page)
+    }
+
+    fn empty(&self, source: Replayed) -> Page {
+        Page {
+            bytes: Vec::new(),
+            through: self.cursor,
+            events: 0,
+            source,
+            told: self.told,
+            gap: false,
+            ends: Vec::new(),
+        }
+    }
+}
+
+impl Page {
+    fn add(
+        &mut self,
+        entry: &crate::event::Entry,
+        history: &History,
+        view: View,
+    ) -> ControlFlow<()> {
+        wire::entry(&mut self.bytes, history.id(entry.position), entry, view);
+        match entry.body {
+            Body::Event { .. } => {
+                self.events += 1;
+                if !self.ends.is_empty() {
+                    self.ends.extend(entry.streams.iter().map(|s| (s.clone(), false)));
+                }
+            }
+            Body::End(_) => self.ends.extend(entry.streams.iter().map(|s| (s.clone(), true))),
+        }
+        if self.bytes.len() < PAGE_BYTES {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    }
+}

@@ -1,0 +1,513 @@
+//! A shard: the sessions of one worker thread.
+//!
+//! Promises: it frames a batch once for each view and queues it once for each group; what it
+//! touches on the hot path belongs to its own thread.
+//! Never: locks, waits, wakes another thread for a delivery.
+
+use super::group::{Group, Segment};
+use super::pace::Pace;
+use super::seat::{FromShard, GroupId, Limit, Seat, ShardId, Subscribe, ToShard};
+use super::session::{CatchUp, Mode, Opening, Session, SessionKey};
+use super::wheel::Wheel;
+use super::{ConnectionManager, session};
+use crate::event::{Body, Position};
+use crate::journal::{Committed, History};
+use crate::telemetry::{Closed, Telemetry};
+use crate::wire::{self, View};
+use actix::Addr;
+use actix::prelude::{Actor, AsyncContext, Context, Handler, SendError};
+use bytes::Bytes;
+use rand::Rng;
+use rustc_hash::FxHashMap;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Semaphore, oneshot};
+
+/// Batches and seats that may wait for a shard; past it the shard goes on from history.
+const SHARD_MAILBOX: usize = 1024;
+/// How finely the farewells of a drain are spread.
+const DRAIN_STEP: Duration = Duration::from_millis(20);
+/// The share of the drain window in which sessions are told, in percent; the rest is theirs to
+/// read it.
+const DRAIN_TOLD_PERCENT: u32 = 80;
+/// A session that has been stuck for this share of the write timeout when its connection fails
+/// was closed for it, in percent.
+const STALLED_PERCENT: u64 = 70;
+
+/// What all shards of a hub share.
+#[derive(Clone)]
+pub struct ShardSettings {
+    /// The readers' side of the journal.
+    pub history: Arc<History>,
+    /// Where figures go.
+    pub telemetry: Telemetry,
+    /// When clients come back.
+    pub pace: Arc<Pace>,
+    /// When a connection that takes nothing is closed by its socket.
+    pub write_timeout: Duration,
+    /// Reads of history that may wait for the disk at once.
+    pub disk_readers: Arc<Semaphore>,
+}
+
+/// The actor. Its state is shared with the connections of its thread.
+pub(super) struct Shard {
+    state: Rc<RefCell<State>>,
+}
+
+/// The worker thread's way to its shard.
+#[derive(Clone)]
+pub struct ShardHandle {
+    state: Rc<RefCell<State>>,
+}
+
+/// A session's bytes: the body of its response. Dropping it ends the session.
+pub struct Subscription {
+    state: Rc<RefCell<State>>,
+    key: SessionKey,
+}
+
+pub(super) struct State {
+    id: ShardId,
+    pub(super) settings: ShardSettings,
+    manager: Addr<ConnectionManager>,
+    outbox: VecDeque<FromShard>,
+    pub(super) sessions: FxHashMap<SessionKey, Session>,
+    pub(super) groups: FxHashMap<(GroupId, View), Group>,
+    views: Vec<(View, u32)>,
+    next_key: SessionKey,
+    /// Everything up to here has been handed to the groups that take it.
+    pub(super) considered: Position,
+    pub(super) wheel: Wheel,
+    /// Sessions still to be told of a drain, the last one first.
+    leaving: Vec<(Duration, SessionKey)>,
+    drained_for: Duration,
+    pub(super) delivered: (u64, u64),
+}
+
+impl ShardHandle {
+    /// Starts the shard of this thread, which must run an actix system's arbiter.
+    pub fn start(manager: Addr<ConnectionManager>, settings: ShardSettings) -> Self {
+        static NEXT_SHARD: AtomicU64 = AtomicU64::new(1);
+        let state = Rc::new(RefCell::new(State {
+            id: NEXT_SHARD.fetch_add(1, Ordering::Relaxed),
+            considered: Position::ZERO,
+            settings,
+            manager,
+            outbox: VecDeque::new(),
+            sessions: FxHashMap::default(),
+            groups: FxHashMap::default(),
+            views: Vec::new(),
+            next_key: 1,
+            wheel: Wheel::new(),
+            leaving: Vec::new(),
+            drained_for: Duration::ZERO,
+            delivered: (0, 0),
+        }));
+        let addr = Shard { state: state.clone() }.start();
+        {
+            let mut state = state.borrow_mut();
+            let shard = state.id;
+            state.tell_manager(FromShard::Join { shard, addr });
+        }
+        Self { state }
+    }
+
+    /// Takes a seat for a subscriber.
+    pub async fn seat(&self, subscribe: Subscribe) -> Result<Seat, Limit> {
+        let (answer, seated) = oneshot::channel();
+        let subscription = {
+            let mut state = self.state.borrow_mut();
+            if !state.outbox.is_empty() {
+                return Err(Limit::ManagerQueue);
+            }
+            let key = state.next_key;
+            state.next_key += 1;
+            let interest = subscribe.interest;
+            let session = Session::new(interest.clone(), subscribe.view, answer);
+            state.sessions.insert(key, session);
+            let shard = state.id;
+            state.tell_manager(FromShard::Seat { shard, key, interest });
+            Subscription { state: self.state.clone(), key }
+        };
+        match seated.await {
+            Ok(Ok(through)) => Ok(Seat { subscription, through }),
+            Ok(Err(limit)) => Err(limit),
+            Err(_) => Err(Limit::ManagerQueue),
+        }
+    }
+}
+
+impl Subscription {
+    /// The session's name.
+    pub fn id(&self) -> uuid::Uuid {
+        self.state.borrow().sessions.get(&self.key).map_or(uuid::Uuid::nil(), |s| s.id)
+    }
+
+    /// Lets the session begin to read.
+    pub fn begin(&self, opening: Opening) {
+        let mut state = self.state.borrow_mut();
+        let now = state.wheel.now();
+        let considered = state.considered;
+        let Some(session) = state.sessions.get_mut(&self.key) else { return };
+        session.cursor = opening.cursor;
+        session.told = opening.told;
+        session.first_block = opening.first_block;
+        session.prefix = opening.prefix;
+        session.beat = opening.beat;
+        session.last_sent = now;
+        session.mode = Mode::CatchingUp(CatchUp { until: considered, ..CatchUp::default() });
+        // The first beat is spread, so that sessions that began together do not beat together.
+        let every = session.beat.every_s;
+        let first = now + rand::rng().random_range(every.div_ceil(2)..=every);
+        state.wheel.add(self.key, first);
+        state.settings.telemetry.catching_up(1);
+    }
+
+    /// The next bytes; `None` once the session has ended. Bytes always end between events.
+    pub fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Bytes>> {
+        self.state.borrow_mut().poll(self.key, cx)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.state.borrow_mut().leave(self.key);
+    }
+}
+
+impl State {
+    fn tell_manager(&mut self, message: FromShard) {
+        self.outbox.push_back(message);
+        self.flush_outbox();
+    }
+
+    /// A message that does not fit stays, in order; each session has at most two.
+    fn flush_outbox(&mut self) {
+        while let Some(message) = self.outbox.pop_front() {
+            match self.manager.try_send(message) {
+                Ok(()) => {}
+                Err(SendError::Full(message)) => {
+                    self.outbox.push_front(message);
+                    return;
+                }
+                Err(SendError::Closed(_)) => self.outbox.clear(),
+            }
+        }
+    }
+
+    fn seated(&mut self, key: SessionKey, answer: Result<(GroupId, Position), Limit>) {
+        let Ok((group, through)) = answer else {
+            if let Some(session) = self.sessions.remove(&key) {
+                if let (Mode::Seating(seat), Err(limit)) = (session.mode, answer) {
+                    let _ = seat.send(Err(limit));
+                }
+            }
+            return;
+        };
+        self.considered = self.considered.max(through);
+        let Some(session) = self.sessions.get_mut(&key) else {
+            // The client went while its seat was on the way.
+            let shard = self.id;
+            self.tell_manager(FromShard::Leave { shard, group });
+            return;
+        };
+        session.group = Some(group);
+        let (interest, view) = (session.interest.clone(), session.view);
+        let mode = std::mem::replace(&mut session.mode, Mode::Seated);
+        let new = || Group::new(interest);
+        self.groups.entry((group, view)).or_insert_with(new).seats += 1;
+        match self.views.iter_mut().find(|(known, _)| *known == view) {
+            Some((_, seats)) => *seats += 1,
+            None => self.views.push((view, 1)),
+        }
+        if let Mode::Seating(seat) = mode {
+            // A client that went meanwhile has its `Subscription` dropped, which leaves.
+            let _ = seat.send(Ok(through));
+        }
+    }
+
+    fn leave(&mut self, key: SessionKey) {
+        let Some(mut session) = self.sessions.remove(&key) else { return };
+        let mode = std::mem::replace(&mut session.mode, Mode::Seated);
+        let begun = matches!(mode, Mode::CatchingUp(_) | Mode::Live { .. });
+        if let Mode::CatchingUp(_) = mode {
+            self.settings.telemetry.catching_up(-1);
+        }
+        let Some(group) = session.group else { return };
+        if let Some(members) = self.groups.get_mut(&(group, session.view)) {
+            if let Mode::Live { next, place } = mode {
+                if let Some(moved) = members.exit(place, next) {
+                    place_of(&mut self.sessions, moved, place);
+                }
+            }
+            members.seats -= 1;
+            if members.seats == 0 {
+                self.groups.remove(&(group, session.view));
+            }
+        }
+        if let Some(at) = self.views.iter().position(|(view, _)| *view == session.view) {
+            self.views[at].1 -= 1;
+            if self.views[at].1 == 0 {
+                self.views.swap_remove(at);
+            }
+        }
+        let shard = self.id;
+        self.tell_manager(FromShard::Leave { shard, group });
+        if begun {
+            let reason = session.closing.unwrap_or_else(|| self.why_gone(&session));
+            self.settings.telemetry.session_closed(reason);
+            tracing::debug!(session = %session.id, reason = reason.as_str(), "session closed");
+        }
+    }
+
+    fn why_gone(&self, session: &Session) -> Closed {
+        let timeout = self.settings.write_timeout.as_secs() * STALLED_PERCENT / 100;
+        let stalled = session.stalled_since.map_or(0, |since| self.wheel.now() - since);
+        if stalled > 0 && stalled >= timeout { Closed::WriteTimeout } else { Closed::Client }
+    }
+
+    /// Frames what a batch has for this shard and queues it for its groups.
+    fn deliver(&mut self, batch: &Committed, takers: &[(u32, GroupId)]) {
+        self.considered = self.considered.max(batch.last);
+        let mut by_group: Vec<(GroupId, Vec<u32>)> = Vec::new();
+        let mut index_of: FxHashMap<GroupId, usize> = FxHashMap::default();
+        for (entry, group) in takers {
+            let at = *index_of.entry(*group).or_insert_with(|| {
+                by_group.push((*group, Vec::new()));
+                by_group.len() - 1
+            });
+            by_group[at].1.push(*entry);
+        }
+        for view in self.views.iter().map(|(view, _)| *view).collect::<Vec<_>>() {
+            let frames = Frames::of(batch, view, &self.settings.history, takers);
+            for (group, entries) in &by_group {
+                self.push((*group, view), batch, &frames, entries);
+            }
+        }
+    }
+
+    fn push(&mut self, key: (GroupId, View), batch: &Committed, frames: &Frames, entries: &[u32]) {
+        let Some(group) = self.groups.get_mut(&key) else { return };
+        let history = &self.settings.history;
+        let (mut events, mut closes) = (0, false);
+        for index in entries {
+            let Some(entry) = batch.entries.get(*index as usize) else { continue };
+            events += u64::from(matches!(entry.body, Body::Event { .. }));
+            let ended = |name: &_| history.has_ended(name, entry.position);
+            closes = group.note(&entry.streams, &entry.body, ended);
+        }
+        let bytes = frames.of_entries(entries);
+        group.push(Segment { bytes, events, first: batch.first, last: batch.last, closes });
+        if group.is_over() {
+            self.overflow(key);
+        }
+        let now = self.wheel.now();
+        let Some(group) = self.groups.get(&key) else { return };
+        for member in group.live() {
+            if let Some(session) = self.sessions.get_mut(member) {
+                session.wake(now);
+            }
+        }
+    }
+
+    /// Sends those of a group who are too far behind to history.
+    fn overflow(&mut self, key: (GroupId, View)) {
+        let Some(group) = self.groups.get(&key) else { return };
+        let too_far: Vec<SessionKey> = group
+            .live()
+            .iter()
+            .copied()
+            .filter(|member| match self.sessions.get(member).map(|s| &s.mode) {
+                Some(Mode::Live { next, .. }) => {
+                    group.unread_bytes(*next) > super::group::MAX_SESSION_QUEUE_BYTES
+                }
+                _ => false,
+            })
+            .collect();
+        for member in too_far {
+            self.settings.telemetry.session_overflowed();
+            self.fall_behind(member);
+        }
+    }
+
+    /// Takes a live session out of its group's queue; it goes on from history.
+    pub(super) fn fall_behind(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let Mode::Live { next, place } = session.mode else { return };
+        let Some(group) = session.group else { return };
+        let Some(group) = self.groups.get_mut(&(group, session.view)) else { return };
+        // What it has not read begins with its next segment; with none it has everything.
+        let has = group.peek(next).map_or(self.considered, |segment| segment.first.before());
+        session.cursor = session.cursor.max(has);
+        session.mode = Mode::CatchingUp(CatchUp { until: self.considered, ..CatchUp::default() });
+        let now = self.wheel.now();
+        session.wake(now);
+        if let Some(moved) = group.exit(place, next) {
+            place_of(&mut self.sessions, moved, place);
+        }
+        self.settings.telemetry.catching_up(1);
+    }
+
+    /// Batches were left out: everybody reads them from history.
+    fn resync(&mut self, through: Position) {
+        let live: Vec<SessionKey> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| matches!(session.mode, Mode::Live { .. }))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in live {
+            self.fall_behind(key);
+        }
+        self.considered = self.considered.max(through);
+        let now = self.wheel.now();
+        for session in self.sessions.values_mut() {
+            session.wake(now);
+        }
+    }
+
+    /// Once a second: heartbeats that are due, figures that were kept back.
+    fn second(&mut self) {
+        self.flush_outbox();
+        let due = self.wheel.turn();
+        let now = self.wheel.now();
+        for key in due {
+            let Some(session) = self.sessions.get_mut(&key) else { continue };
+            let every = session.beat.every_s;
+            let quiet_since = session.last_sent;
+            if now >= quiet_since + every {
+                session.beat_due = true;
+                session.wake(now);
+                self.wheel.add(key, now + every);
+            } else {
+                self.wheel.add(key, quiet_since + every);
+            }
+        }
+        let (deliveries, bytes) = std::mem::take(&mut self.delivered);
+        self.settings.telemetry.delivered(deliveries, bytes);
+    }
+
+    fn drain(&mut self, window: Duration) {
+        let told_within = window * DRAIN_TOLD_PERCENT / 100;
+        let mut rng = rand::rng();
+        let mut leaving: Vec<_> = self
+            .sessions
+            .keys()
+            .map(|key| (told_within.mul_f64(rng.random_range(0.0..=1.0)), *key))
+            .collect();
+        leaving.sort_unstable_by(|a, b| b.cmp(a));
+        self.leaving = leaving;
+    }
+
+    fn drain_step(&mut self) {
+        self.drained_for += DRAIN_STEP;
+        while self.leaving.last().is_some_and(|(at, _)| *at <= self.drained_for) {
+            let Some((_, key)) = self.leaving.pop() else { break };
+            self.say_farewell(key, Closed::Draining);
+        }
+    }
+
+    /// Ends a session between two events, telling it why and when to come back.
+    pub(super) fn say_farewell(&mut self, key: SessionKey, reason: Closed) {
+        let retry_ms = self.settings.pace.turned_away_ms();
+        let now = self.wheel.now();
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if session.closing.is_some() {
+            return;
+        }
+        session.closing = Some(reason);
+        let mut block = Vec::new();
+        if session.view.control_off {
+            // A lone `retry` makes some clients emit an empty message, so nothing is said.
+        } else {
+            wire::hub_error(&mut block, retry_ms, reason.as_str(), None);
+        }
+        session.farewell = Some(block.into());
+        session.wake(now);
+    }
+}
+
+fn place_of(sessions: &mut FxHashMap<SessionKey, Session>, moved: SessionKey, new_place: usize) {
+    if let Some(session::Session { mode: Mode::Live { place, .. }, .. }) = sessions.get_mut(&moved)
+    {
+        *place = new_place;
+    }
+}
+
+/// The frames of a batch in one view: built once, sliced for every group.
+struct Frames {
+    all: Bytes,
+    /// Where the frame of entry `i` ends; it begins where the one before ends.
+    ends: Vec<usize>,
+}
+
+impl Frames {
+    fn of(batch: &Committed, view: View, history: &History, takers: &[(u32, GroupId)]) -> Self {
+        let mut wanted = vec![false; batch.entries.len()];
+        for (entry, _) in takers {
+            wanted[*entry as usize] = true;
+        }
+        let mut all = Vec::with_capacity(256 * takers.len().min(wanted.len()));
+        let mut ends = Vec::with_capacity(wanted.len());
+        for (entry, wanted) in batch.entries.iter().zip(wanted) {
+            if wanted {
+                wire::entry(&mut all, history.id(entry.position), entry, view);
+            }
+            ends.push(all.len());
+        }
+        Self { all: all.into(), ends }
+    }
+
+    fn range(&self, entry: u32) -> std::ops::Range<usize> {
+        let entry = entry as usize;
+        let start = entry.checked_sub(1).map_or(0, |before| self.ends[before]);
+        start..self.ends[entry]
+    }
+
+    /// The frames of some entries: a slice where they stand together, else a copy.
+    fn of_entries(&self, entries: &[u32]) -> Bytes {
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            return Bytes::new();
+        };
+        let span = self.range(*first).start..self.range(*last).end;
+        let wanted: usize = entries.iter().map(|entry| self.range(*entry).len()).sum();
+        if wanted == span.len() {
+            return self.all.slice(span);
+        }
+        let mut copy = Vec::with_capacity(wanted);
+        for entry in entries {
+            copy.extend_from_slice(&self.all[self.range(*entry)]);
+        }
+        copy.into()
+    }
+}
+
+impl Actor for Shard {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(SHARD_MAILBOX);
+        ctx.run_interval(Duration::from_secs(1), |shard, _| shard.state.borrow_mut().second());
+    }
+}
+
+impl Handler<ToShard> for Shard {
+    type Result = ();
+
+    fn handle(&mut self, message: ToShard, ctx: &mut Self::Context) {
+        let mut state = self.state.borrow_mut();
+        match message {
+            ToShard::Seated { key, answer } => state.seated(key, answer),
+            ToShard::Deliver { batch, takers } => state.deliver(&batch, &takers),
+            ToShard::Resync { through } => state.resync(through),
+            ToShard::Drain { window } => {
+                state.drain(window);
+                ctx.run_interval(DRAIN_STEP, |shard, _| shard.state.borrow_mut().drain_step());
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! A timer wheel: one timer a shard, however many sessions wait for a heartbeat.
+
+use super::session::SessionKey;
+
+/// Seconds the wheel spans: the longest heartbeat is an hour.
+const SLOTS: usize = 3601;
+
+/// Sessions by the second at which something is due for them.
+pub(super) struct Wheel {
+    slots: Vec<Vec<SessionKey>>,
+    now: u64,
+}
+
+impl Wheel {
+    pub(super) fn new() -> Self {
+        Self { slots: (0..SLOTS).map(|_| Vec::new()).collect(), now: 0 }
+    }
+
+    /// The seconds turned so far.
+    pub(super) fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Notes `key` for second `due`; one that is past or too far off becomes the nearest there is.
+    pub(super) fn add(&mut self, key: SessionKey, due: u64) {
+        let due = due.clamp(self.now + 1, self.now + SLOTS as u64 - 1);
+        self.slots[due as usize % SLOTS].push(key);
+    }
+
+    /// Turns one second on and gives out what is due.
+    pub(super) fn turn(&mut self) -> Vec<SessionKey> {
+        self.now += 1;
+        std::mem::take(&mut self.slots[self.now as usize % SLOTS])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_comes_at_its_second_and_no_other() {
+        let mut wheel = Wheel::new();
+        wheel.add(1, 2);
+        wheel.add(2, 0);
+        wheel.add(3, 1_000_000);
+        let mut came = Vec::new();
+        for _ in 0..SLOTS {
+            let due = wheel.turn();
+            came.extend(due.into_iter().map(|key| (wheel.now(), key)));
+        }
+        assert_eq!(came, [(1, 2), (2, 1), (3600, 3)]);
+    }
+}
