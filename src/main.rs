@@ -1,1 +1,5 @@
-fn main() {}
+//! The `fanfare` binary; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    fanfare::cli::run(std::env::args_os())
+}

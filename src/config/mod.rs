@@ -12,5 +12,7 @@ mod units;
 
 pub use documentation::markdown;
 pub use resolve::Config;
+pub(crate) use resolve::HEARTBEAT_RANGE;
 pub use said::{Said, Wrong};
 pub use settings::{SETTINGS, Setting, command};
+pub(crate) use units::duration;

@@ -231,7 +231,7 @@ impl History {
         let head = self.head();
         match start {
             Start::Now => Ok(head),
-            Start::Oldest => Ok(self.before_first(interest, Position::ZERO)?),
+            Start::Oldest => self.before_first(interest, Position::ZERO, head),
             Start::Last(count) => self.place_of_last(interest, count),
             Start::At(time) => {
                 let mark = self.time_mark(time)?;
@@ -248,10 +248,14 @@ impl History {
         }
     }
 
-    /// The place before the first entry wanted after `after`; the head where there is none.
-    pub fn before_first(&self, interest: &Interest, after: Position) -> Result<Position, KvError> {
-        let head = self.head();
-        Ok(self.first(interest, (after, head))?.map_or(head, Position::before))
+    /// The place before the first entry wanted in `(after, until]`; `until` where there is none.
+    pub fn before_first(
+        &self,
+        interest: &Interest,
+        after: Position,
+        until: Position,
+    ) -> Result<Position, KvError> {
+        Ok(self.first(interest, (after, until))?.map_or(until, Position::before))
     }
 
     /// What is known of one stream.

@@ -23,6 +23,18 @@ pub enum Resume {
     Reset,
 }
 
+impl Resume {
+    /// The word that clients read.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Resumed => "resumed",
+            Self::Gap => "gap",
+            Self::Reset => "reset",
+        }
+    }
+}
+
 /// What lies between a subscriber's place and the first event still kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Gap {

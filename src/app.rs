@@ -1,0 +1,134 @@
+//! The application: builds the stages, last first, runs them, drains them.
+//!
+//! The only place that constructs stages. Starting order: telemetry, journal, connection manager,
+//! HTTP; stopping is the other way round, and nothing that was acknowledged waits in between.
+
+use crate::config::Config;
+use crate::http::{self, HttpSettings, Hub, Server};
+use crate::hub::{ConnectionManager, Drain, Pace};
+use crate::journal::{Journal, Settings};
+use crate::telemetry::{self, Telemetry};
+use actix::Actor;
+use actix_web::web::Data;
+use anyhow::Context as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+/// Committed batches that may wait for the manager; the writer waits for it beyond, which is
+/// back-pressure on publishers.
+const MAX_WAITING_BATCHES: usize = 64;
+/// Reads of history that may wait for the disk at once: enough to keep a disk busy.
+const MAX_DISK_READERS: usize = 32;
+
+/// Runs a hub until it is told to stop.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    telemetry::start_logging(&config.log, config.log_format);
+    let system = actix::System::new();
+    system.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let telemetry = Telemetry::new().context("the metrics clash")?;
+    let (out, batches) = mpsc::channel(MAX_WAITING_BATCHES);
+    let journal = Journal::open(journal_settings(&config), telemetry.clone(), out)?;
+    let manager = ConnectionManager::new(
+        batches,
+        journal.history.head(),
+        config.max_connections,
+        telemetry.clone(),
+    )
+    .start();
+    let hub = Data::new(Hub {
+        publisher: journal.publisher.clone(),
+        history: journal.history.clone(),
+        health: journal.health.clone(),
+        manager,
+        telemetry,
+        pace: Arc::new(Pace::new(config.retry, config.refusal_return_rate)),
+        disk_readers: Arc::new(Semaphore::new(MAX_DISK_READERS)),
+        draining: AtomicBool::new(false),
+        settings: http_settings(&config),
+    });
+    let server = http::start(hub.clone(), &config.listen)?;
+    announce(&server);
+    let mut running = tokio::spawn(server.running);
+    let mut stop = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = stop.recv() => {}
+        _ = interrupt.recv() => {}
+        ended = &mut running => {
+            ended?.context("the server failed")?;
+        }
+    }
+    tokio::select! {
+        () = drain(&hub, &config) => {}
+        _ = interrupt.recv() => tracing::warn!("interrupted again: not waiting for readers"),
+    }
+    hub.publisher.close();
+    server.handle.stop(true).await;
+    tokio::task::spawn_blocking(move || journal.close()).await?;
+    Ok(())
+}
+
+/// Sends every reader away and waits until all are gone or the window is over.
+async fn drain(hub: &Data<Hub>, config: &Config) {
+    tracing::info!(window_s = config.drain.as_secs_f64(), "draining");
+    hub.draining.store(true, Ordering::Relaxed);
+    hub.publisher.close();
+    let (drained, all_gone) = oneshot::channel();
+    let window = config.drain;
+    if hub.manager.send(Drain { window, drained }).await.is_err() {
+        tracing::error!("the connection manager is gone; readers are not told");
+        return;
+    }
+    match tokio::time::timeout(window, all_gone).await {
+        Ok(_) => tracing::info!("every reader is gone"),
+        Err(_) => tracing::warn!("some readers did not go within the window; they are cut off"),
+    }
+}
+
+fn announce(server: &Server) {
+    for address in &server.addresses {
+        println!("listening on http://{address}");
+    }
+    if let Some(address) = server.addresses.first() {
+        println!("  watch:   curl -N http://{address}/streams/hello/events");
+        println!("  publish: curl -d 'hello, world' http://{address}/streams/hello/events");
+        println!("  or open  http://{address}/ in a browser");
+    }
+}
+
+fn journal_settings(config: &Config) -> Settings {
+    let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+    Settings {
+        data_dir: config.data_dir.clone(),
+        durability: config.durability,
+        retention: config.retention.clone(),
+        min_free_bytes: config.min_free_bytes,
+        recent_bytes: config.recent_bytes,
+        holder: format!(
+            "fanfare, process {}, listening on {}",
+            std::process::id(),
+            listen.join(", ")
+        ),
+    }
+}
+
+fn http_settings(config: &Config) -> HttpSettings {
+    HttpSettings {
+        max_event_bytes: config.max_event_bytes,
+        max_body_bytes: config.max_body_bytes,
+        heartbeat: config.heartbeat,
+        write_timeout: config.write_timeout,
+        workers: config.workers,
+        // Sessions are counted by the manager; this is the last wall before the file limit.
+        max_connections: config.max_connections.saturating_add(MAX_OTHER_CONNECTIONS),
+        cors_origins: config.cors_origins.clone(),
+    }
+}
+
+/// Connections of publishers and of those who are turned away, beside the sessions.
+const MAX_OTHER_CONNECTIONS: usize = 256;

@@ -1,0 +1,18 @@
+//! HTTP: routes, problems, pages, health and metrics.
+//!
+//! Promises: every refusal says what is wrong, with the status table in `problem.rs` and a reason
+//! on a counter; a subscriber with `EventSource` is turned away in a form that it survives.
+//! Never: decides order or matching, and knows no field name of an event.
+
+mod body;
+mod ops;
+mod pages;
+mod problem;
+mod publish;
+mod query;
+mod refusal;
+mod server;
+mod streams;
+mod subscribe;
+
+pub use server::{HttpSettings, Hub, Server, start};

@@ -1,0 +1,81 @@
+//! For operators: version, health, readiness, metrics.
+
+use super::problem::{Code, Problem};
+use super::server::Hub;
+use actix_web::HttpResponse;
+use actix_web::http::header;
+use actix_web::web::Data;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+/// `GET /version`
+pub(super) async fn version() -> HttpResponse {
+    #[derive(Serialize)]
+    struct Version {
+        name: &'static str,
+        version: &'static str,
+        journal_format: u32,
+    }
+    HttpResponse::Ok().json(Version {
+        name: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        journal_format: crate::journal::FORMAT,
+    })
+}
+
+/// `GET /healthz`: the process answers.
+pub(super) async fn healthz() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .content_type("text/plain")
+        .body("ok\n")
+}
+
+/// One thing that readiness depends on.
+#[derive(Serialize)]
+struct Check {
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Check {
+    fn unless(reason: Option<String>) -> Self {
+        Self { ok: reason.is_none(), reason }
+    }
+}
+
+/// `GET /readyz`: whether the hub should be sent work, and if not, why.
+pub(super) async fn readyz(hub: Data<Hub>) -> HttpResponse {
+    #[derive(Serialize)]
+    struct Ready {
+        ready: bool,
+        checks: BTreeMap<&'static str, Check>,
+    }
+    let health = &hub.health;
+    let draining = hub.draining.load(Ordering::Relaxed);
+    let hanging = health.hanging_ms().map(|ms| format!("a commit has been running for {ms} ms"));
+    let checks = BTreeMap::from([
+        ("draining", Check::unless(draining.then(|| "the hub is stopping".to_owned()))),
+        ("journal", Check::unless(health.poisoned().map(str::to_owned).or(hanging))),
+        ("disk", Check::unless(health.disk_full())),
+        // It is told, but what is left is served: a restart would not bring anything back.
+        ("loss", Check { ok: true, reason: health.loss().map(ToString::to_string) }),
+    ]);
+    let ready = checks.values().all(|check| check.ok);
+    let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    response.insert_header((header::CACHE_CONTROL, "no-store")).json(Ready { ready, checks })
+}
+
+/// `GET /metrics`, in Prometheus' text format.
+pub(super) async fn metrics(hub: Data<Hub>) -> Result<HttpResponse, Problem> {
+    let text = hub
+        .telemetry
+        .render()
+        .map_err(|e| Problem::new(Code::ServerError, format!("the metrics cannot be read: {e}")))?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .body(text))
+}

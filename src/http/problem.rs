@@ -1,0 +1,182 @@
+//! Errors as `application/problem+json` (RFC 9457), and the one table from code to status.
+
+use crate::event::Invalid;
+use crate::journal::{JournalError, PublishError, Refusal};
+use crate::wire::BodyError;
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use serde::Serialize;
+use std::fmt;
+
+/// What went wrong, by name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Code {
+    /// Not readable: not UTF-8, not JSON, a bad query, an empty batch.
+    Malformed,
+    /// Readable, but a value fails its check.
+    Validation,
+    NotFound,
+    MethodNotAllowed,
+    Conflict,
+    PayloadTooLarge,
+    /// A limit of the hub's.
+    ResourceExhausted,
+    DiskFull,
+    JournalPoisoned,
+    Draining,
+    ClientDisconnected,
+    ServerError,
+}
+
+impl Code {
+    /// The code on the wire, its title and its status.
+    fn row(self) -> (&'static str, &'static str, StatusCode) {
+        use StatusCode as S;
+        match self {
+            Self::Malformed => ("validation_error", "The request cannot be read", S::BAD_REQUEST),
+            Self::Validation => {
+                ("validation_error", "A value fails its check", S::UNPROCESSABLE_ENTITY)
+            }
+            Self::NotFound => ("not_found", "There is nothing here", S::NOT_FOUND),
+            Self::MethodNotAllowed => {
+                ("method_not_allowed", "This does not take that method", S::METHOD_NOT_ALLOWED)
+            }
+            Self::Conflict => ("conflict", "It contradicts what is there", S::CONFLICT),
+            Self::PayloadTooLarge => ("payload_too_large", "It is too large", S::PAYLOAD_TOO_LARGE),
+            Self::ResourceExhausted => {
+                ("resource_exhausted", "A limit of the hub is reached", S::SERVICE_UNAVAILABLE)
+            }
+            Self::DiskFull => ("disk_full", "The disk has too little room", S::SERVICE_UNAVAILABLE),
+            Self::JournalPoisoned => {
+                ("journal_poisoned", "The journal takes no more", S::SERVICE_UNAVAILABLE)
+            }
+            Self::Draining => ("draining", "The hub is stopping", S::SERVICE_UNAVAILABLE),
+            Self::ClientDisconnected => {
+                ("client_disconnected", "The request ended early", S::BAD_REQUEST)
+            }
+            Self::ServerError => ("server_error", "The hub failed", S::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    /// The code on the wire.
+    pub(super) fn as_str(self) -> &'static str {
+        self.row().0
+    }
+}
+
+/// One problem document.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) code: Code,
+    detail: String,
+    field: Option<String>,
+    /// Seconds, for those who may try again.
+    retry_after: Option<u64>,
+}
+
+impl Problem {
+    pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), field: None, retry_after: None }
+    }
+
+    /// A query or path that cannot be read.
+    pub(super) fn query(invalid: Invalid) -> Self {
+        Self { field: Some(invalid.field), ..Self::new(Code::Malformed, invalid.detail) }
+    }
+
+    #[must_use]
+    pub(super) fn field(self, field: impl Into<String>) -> Self {
+        Self { field: Some(field.into()), ..self }
+    }
+
+    #[must_use]
+    pub(super) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        Self { field: Some(invalid.field), ..Self::new(Code::Validation, invalid.detail) }
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Unreadable(why) => Self::new(Code::Malformed, why),
+            BodyError::Invalid(invalid) => invalid.into(),
+            BodyError::TooLarge { .. } => {
+                Self::new(Code::PayloadTooLarge, error.to_string()).field("data")
+            }
+        }
+    }
+}
+
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PublishError::Refused(Refusal::Unknown(_)) => Self::new(Code::NotFound, detail),
+            PublishError::Refused(Refusal::Ended(_)) => {
+                Self::new(Code::Conflict, detail).field("stream")
+            }
+            PublishError::Refused(Refusal::KeyConflict(_)) => {
+                Self::new(Code::Conflict, detail).field("key")
+            }
+            PublishError::QueueFull => Self::new(Code::ResourceExhausted, detail).retry_after(1),
+            PublishError::Draining => Self::new(Code::Draining, detail).retry_after(5),
+            PublishError::DiskFull(_) => Self::new(Code::DiskFull, detail).retry_after(30),
+            PublishError::Poisoned(_) => Self::new(Code::JournalPoisoned, detail).retry_after(30),
+        }
+    }
+}
+
+impl From<JournalError> for Problem {
+    fn from(error: JournalError) -> Self {
+        tracing::error!("history could not be read: {error}");
+        Self::new(Code::ServerError, format!("history could not be read: {error}"))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.code.row().2
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            r#type: String,
+            title: &'a str,
+            status: u16,
+            detail: &'a str,
+            code: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            field: Option<&'a str>,
+        }
+        let (code, title, status) = self.code.row();
+        let document = Document {
+            r#type: format!("urn:fanfare:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            code,
+            field: self.field.as_deref(),
+        };
+        let mut response = HttpResponseBuilder::new(status);
+        response
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .insert_header((header::CONTENT_TYPE, "application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        response.body(serde_json::to_vec(&document).unwrap_or_default())
+    }
+}

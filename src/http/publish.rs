@@ -1,0 +1,183 @@
+//! `POST /publish` and `POST /streams/{stream}/events`.
+
+use super::problem::{Code, Problem};
+use super::query;
+use super::server::Hub;
+use crate::event::{Draft, EventType, Key, Receipt, StreamName};
+use crate::journal::{Item, Unit, now};
+use crate::telemetry::PublishRefused;
+use crate::wire::{self, Publish};
+use actix_web::http::header;
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use std::time::Instant;
+
+/// The header that gives a single event its key.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// What an event costs in the queue beside its data, in bytes.
+const EVENT_OVERHEAD_BYTES: usize = 128;
+
+/// `POST /publish`
+pub(super) async fn publish(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    counted(&hub, publish_body(&hub, &request, body).await)
+}
+
+/// `POST /streams/{stream}/events?type=TYPE`
+pub(super) async fn publish_text(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    stream: Path<String>,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    counted(&hub, publish_one_text(&hub, &request, &stream, body).await)
+}
+
+async fn publish_body(
+    hub: &Hub,
+    request: &HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let body = read_body(hub, request, body).await?;
+    let began = Instant::now();
+    let key = key_header(request)?;
+    let max = hub.settings.max_event_bytes;
+    let json = if is_ndjson(request) {
+        reject_key(key)?;
+        let drafts = wire::read_ndjson(&body, max, now())?;
+        wire::summary(&hand_in(hub, drafts, body.len()).await?)
+    } else {
+        match wire::read_json(&body, max, now())? {
+            Publish::One(draft) => {
+                let draft = match key {
+                    Some(key) => draft.with_key(Some(key)),
+                    None => draft,
+                };
+                one_receipt(&hand_in(hub, vec![draft], body.len()).await?)
+            }
+            Publish::Batch(drafts) => {
+                reject_key(key)?;
+                wire::receipts(&hand_in(hub, drafts, body.len()).await?)
+            }
+        }
+    };
+    hub.telemetry.publish_answered(began.elapsed());
+    Ok(json_response(json))
+}
+
+async fn publish_one_text(
+    hub: &Hub,
+    request: &HttpRequest,
+    stream: &str,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let stream = StreamName::parse(stream).map_err(Problem::query)?;
+    let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
+    let kind = query::one_of(&pairs, &["type"]).map_err(Problem::query)?;
+    let kind = kind.map_or(Ok(EventType::default()), EventType::parse).map_err(Problem::query)?;
+    let body = read_body(hub, request, body).await?;
+    let began = Instant::now();
+    let text = std::str::from_utf8(&body).map_err(|e| {
+        Problem::new(Code::Malformed, format!("not UTF-8 after byte {}", e.valid_up_to()))
+    })?;
+    let max = hub.settings.max_event_bytes;
+    if text.len() > max {
+        let detail = format!("the data has {} bytes, at most {max} are taken", text.len());
+        return Err(Problem::new(Code::PayloadTooLarge, detail).field("data"));
+    }
+    let draft = Draft::from_text(vec![stream], kind, text, now())?.with_key(key_header(request)?);
+    let receipts = hand_in(hub, vec![draft], body.len()).await?;
+    hub.telemetry.publish_answered(began.elapsed());
+    Ok(json_response(one_receipt(&receipts)))
+}
+
+async fn hand_in(hub: &Hub, drafts: Vec<Draft>, bytes: usize) -> Result<Vec<Receipt>, Problem> {
+    let bytes = bytes + drafts.len() * EVENT_OVERHEAD_BYTES;
+    let unit: Unit = drafts.into_iter().map(Item::Event).collect();
+    Ok(hub.publisher.publish(unit, bytes).await?)
+}
+
+fn one_receipt(receipts: &[Receipt]) -> Vec<u8> {
+    receipts.first().map(wire::receipt).unwrap_or_default()
+}
+
+fn json_response(json: Vec<u8>) -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(json)
+}
+
+/// Counts a refusal by its reason.
+pub(super) fn counted(
+    hub: &Hub,
+    result: Result<HttpResponse, Problem>,
+) -> Result<HttpResponse, Problem> {
+    result.inspect_err(|problem| {
+        hub.telemetry.publish_refused(match problem.code {
+            Code::PayloadTooLarge => PublishRefused::TooLarge,
+            Code::Conflict => PublishRefused::Conflict,
+            Code::NotFound => PublishRefused::NotFound,
+            Code::ResourceExhausted => PublishRefused::QueueFull,
+            Code::DiskFull => PublishRefused::DiskFull,
+            Code::JournalPoisoned => PublishRefused::Poisoned,
+            Code::Draining => PublishRefused::Draining,
+            Code::ClientDisconnected => PublishRefused::Client,
+            _ => PublishRefused::Invalid,
+        });
+    })
+}
+
+/// The whole body, or the reason why not as soon as it is known.
+async fn read_body(hub: &Hub, request: &HttpRequest, mut body: Payload) -> Result<Bytes, Problem> {
+    let max = hub.settings.max_body_bytes;
+    let too_large = || {
+        Problem::new(Code::PayloadTooLarge, format!("a body has at most {max} bytes")).field("body")
+    };
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > max) {
+        return Err(too_large());
+    }
+    let mut whole = BytesMut::new();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|e| {
+            Problem::new(Code::ClientDisconnected, format!("the body cannot be read: {e}"))
+        })?;
+        if whole.len() + chunk.len() > max {
+            return Err(too_large());
+        }
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(whole.freeze())
+}
+
+fn is_ndjson(request: &HttpRequest) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let kind = kind.map(|k| k.split(';').next().unwrap_or(k).trim().to_ascii_lowercase());
+    matches!(
+        kind.as_deref(),
+        Some("application/x-ndjson" | "application/ndjson" | "application/jsonl")
+    )
+}
+
+fn key_header(request: &HttpRequest) -> Result<Option<Key>, Problem> {
+    let Some(value) = request.headers().get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| {
+        Problem::new(Code::Malformed, "the header is no visible ASCII").field(IDEMPOTENCY_KEY)
+    })?;
+    Ok(Some(Key::parse(IDEMPOTENCY_KEY, text)?))
+}
+
+fn reject_key(key: Option<Key>) -> Result<(), Problem> {
+    match key {
+        None => Ok(()),
+        Some(_) => Err(Problem::new(
+            Code::Validation,
+            "the header is for a single event; in a batch each event has its own `key`",
+        )
+        .field(IDEMPOTENCY_KEY)),
+    }
+}

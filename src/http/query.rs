@@ -1,0 +1,176 @@
+//! The query of a subscription, read strictly.
+
+use crate::config::{HEARTBEAT_RANGE, duration};
+use crate::event::{EventType, Interest, Invalid, Selector, StreamName, Timestamp};
+use crate::hub::Beat;
+use crate::journal::Start;
+use crate::wire::View;
+use percent_encoding::percent_decode_str;
+use std::time::Duration;
+
+/// The names under which clients that cannot send a header give their last id.
+const LAST_ID_NAMES: [&str; 4] = ["last_event_id", "lastEventID", "lastEventId", "Last-Event-ID"];
+
+/// What the query of a subscription says.
+#[derive(Debug)]
+pub(super) struct SubscribeQuery {
+    pub(super) interest: Interest,
+    pub(super) view: View,
+    pub(super) last_event_id: Option<String>,
+    pub(super) start: Start,
+    pub(super) beat: Beat,
+    pub(super) refusal_as_status: bool,
+}
+
+/// Reads `query`; `stream` is the one that the path names, if it does.
+pub(super) fn read(
+    query: &str,
+    stream: Option<StreamName>,
+    heartbeat: Duration,
+    now: Timestamp,
+) -> Result<SubscribeQuery, Invalid> {
+    let pairs = pairs(query)?;
+    let one = |name: &'static str| one_of(&pairs, &[name]);
+    let selectors = match stream {
+        Some(stream) => vec![Selector::Exact(stream)],
+        None => all_of(&pairs, "stream")
+            .map(|text| Selector::parse(text))
+            .collect::<Result<Vec<_>, _>>()?,
+    };
+    let types = one("types")?
+        .map(|list| list.split(',').map(|t| EventType::parse(t.trim())).collect())
+        .transpose()
+        .map_err(|e: Invalid| Invalid::new("types", e.detail))?;
+    let start = match (one("last")?, one("from")?) {
+        (Some(count), _) => Start::Last(
+            count.parse().map_err(|_| Invalid::new("last", format!("{count:?} is no number")))?,
+        ),
+        (None, Some(from)) => start(from, now)?,
+        (None, None) => Start::Now,
+    };
+    let control = choice("control", one("control")?, &["on", "off"])?;
+    let refusal = choice("refusal", one("refusal")?, &["event", "status"])?;
+    let beat_as = choice("heartbeat_as", one("heartbeat_as")?, &["comment", "event"])?;
+    let envelope = choice("envelope", one("envelope")?, &["false", "true"])?;
+    let every = one("heartbeat")?.map_or(Ok(heartbeat), beat_every)?;
+    Ok(SubscribeQuery {
+        interest: Interest::new(selectors, types)?,
+        view: View { envelope: envelope == "true", control_off: control == "off" },
+        last_event_id: one_of(&pairs, &LAST_ID_NAMES)?.map(str::to_owned),
+        start,
+        beat: Beat { every_s: every.as_secs().max(1), as_event: beat_as == "event" },
+        refusal_as_status: refusal == "status" || control == "off",
+    })
+}
+
+/// The decoded pairs of any query.
+pub(super) fn pairs(query: &str) -> Result<Vec<(String, String)>, Invalid> {
+    let decode = |text: &str| {
+        let spaced = text.replace('+', " ");
+        percent_decode_str(&spaced).decode_utf8().map(|decoded| decoded.into_owned())
+    };
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match (decode(name), decode(value)) {
+                (Ok(name), Ok(value)) => Ok((name, value)),
+                _ => Err(Invalid::new("query", format!("{pair:?} is not UTF-8"))),
+            }
+        })
+        .collect()
+}
+
+/// The value said under one of `names`; saying it twice is an error.
+pub(super) fn one_of<'a>(
+    pairs: &'a [(String, String)],
+    names: &[&str],
+) -> Result<Option<&'a str>, Invalid> {
+    let mut said = pairs.iter().filter(|(name, _)| names.contains(&name.as_str()));
+    let first = said.next().map(|(_, value)| value.as_str());
+    match said.next() {
+        Some((name, _)) => Err(Invalid::new(name.as_str(), "is given twice")),
+        None => Ok(first.filter(|value| !value.is_empty())),
+    }
+}
+
+fn all_of<'a>(pairs: &'a [(String, String)], name: &'a str) -> impl Iterator<Item = &'a str> {
+    pairs.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
+}
+
+fn choice<'a>(field: &str, said: Option<&'a str>, from: &[&'a str]) -> Result<&'a str, Invalid> {
+    match said {
+        None => Ok(from[0]),
+        Some(word) if from.contains(&word) => Ok(word),
+        Some(word) => Err(Invalid::new(field, format!("{word:?} is none of {}", from.join(", ")))),
+    }
+}
+
+fn beat_every(text: &str) -> Result<Duration, Invalid> {
+    let seconds = text.parse().map(Duration::from_secs).map_err(|_| ());
+    match seconds.or_else(|()| duration(text)) {
+        Ok(every) if HEARTBEAT_RANGE.contains(&every) => Ok(every),
+        _ => Err(Invalid::new("heartbeat", format!("{text:?} is no time between 1s and 1h"))),
+    }
+}
+
+fn start(text: &str, now: Timestamp) -> Result<Start, Invalid> {
+    match text {
+        "now" => return Ok(Start::Now),
+        "start" => return Ok(Start::Oldest),
+        _ => {}
+    }
+    if let Ok(back) = duration(text) {
+        return Ok(Start::At(now.minus_ms(back.as_millis() as u64)));
+    }
+    // A `+` in a query is a space, also that of an offset which nobody escaped.
+    Timestamp::parse("from", &text.replace(' ', "+")).map(Start::At).map_err(|_| {
+        Invalid::new("from", format!("{text:?} is none of start, now, a time, a duration like 10m"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_at(query: &str) -> Result<SubscribeQuery, Invalid> {
+        read(query, None, Duration::from_secs(15), Timestamp::from_ms(1_000_000))
+    }
+
+    #[test]
+    fn everything_can_be_said() {
+        let q = read_at(
+            "stream=a%2Eb&stream=c.*&types=log,metric&envelope=true&heartbeat=2s&heartbeat_as=event&lastEventID=x&from=10s",
+        )
+        .expect("ok");
+        assert_eq!(q.interest.selectors().len(), 2);
+        assert!(q.view.envelope && !q.view.control_off && q.beat.as_event);
+        assert_eq!(q.beat.every_s, 2);
+        assert_eq!(q.last_event_id.as_deref(), Some("x"));
+        assert_eq!(q.start, Start::At(Timestamp::from_ms(990_000)));
+        let time = read_at("stream=a&from=1970-01-01T01:00:05+01:00").expect("ok").start;
+        assert_eq!(time, Start::At(Timestamp::from_ms(5_000)));
+        assert_eq!(read_at("stream=a&last=5").expect("ok").start, Start::Last(5));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (query, field) in [
+            ("", "stream"),
+            ("stream=", "stream"),
+            ("stream=a&types=open", "types"),
+            ("stream=a&last=-1", "last"),
+            ("stream=a&from=later", "from"),
+            ("stream=a&heartbeat=0", "heartbeat"),
+            ("stream=a&heartbeat=2h", "heartbeat"),
+            ("stream=a&envelope=maybe", "envelope"),
+            ("stream=a&control=x", "control"),
+            ("stream=a&refusal=x", "refusal"),
+            ("stream=a&last=1&last=2", "last"),
+            ("stream=%ff", "query"),
+        ] {
+            assert_eq!(read_at(query).expect_err(query).field, field, "{query}");
+        }
+    }
+}

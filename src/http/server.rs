@@ -1,0 +1,205 @@
+//! The server: what the handlers share, the routes, the sockets.
+
+use super::problem::{Code, Problem};
+use super::{ops, pages, publish, streams, subscribe};
+use crate::hub::{ConnectionManager, Pace, ShardHandle, ShardSettings};
+use crate::journal::{Health, History, Publisher};
+use crate::telemetry::Telemetry;
+use actix::Addr;
+use actix_cors::Cors;
+use actix_web::dev::ServerHandle;
+use actix_web::http::{Method, header};
+use actix_web::middleware::Condition;
+use actix_web::rt::net::TcpStream;
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError};
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Connections that wait to be accepted, where the system allows it.
+const BACKLOG: u32 = 4096;
+/// Connections a worker may accept at once; for plain TCP there is nothing to pace.
+const MAX_CONNECTION_RATE: usize = 100_000;
+/// Idle connections between requests are kept this long; longer than common proxies keep theirs.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Bytes an encoder joins before it writes: what one write of a socket takes at first.
+const WRITE_BUFFER_BYTES: usize = 32 * 1024;
+/// How long requests may take to end once all sessions are gone.
+const SHUTDOWN_TIMEOUT_S: u64 = 2;
+
+/// What the handlers need to know.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// The data of one event at most.
+    pub max_event_bytes: usize,
+    /// The body of one request at most.
+    pub max_body_bytes: usize,
+    /// The usual sign of life.
+    pub heartbeat: Duration,
+    /// How long a connection may take nothing.
+    pub write_timeout: Duration,
+    /// Worker threads.
+    pub workers: usize,
+    /// Connections that one worker holds at most.
+    pub max_connections: usize,
+    /// Origins whose pages may use the hub.
+    pub cors_origins: Vec<String>,
+}
+
+/// What the handlers share.
+pub struct Hub {
+    /// How events get in.
+    pub publisher: Publisher,
+    /// How they are read.
+    pub history: Arc<History>,
+    /// How the journal is.
+    pub health: Arc<Health>,
+    /// Who wants what.
+    pub manager: Addr<ConnectionManager>,
+    /// Where figures go.
+    pub telemetry: Telemetry,
+    /// When clients come back.
+    pub pace: Arc<Pace>,
+    /// Reads of history that may wait for the disk at once.
+    pub disk_readers: Arc<Semaphore>,
+    /// The hub is stopping.
+    pub draining: AtomicBool,
+    /// What else they need to know.
+    pub settings: HttpSettings,
+}
+
+/// A server that is listening.
+pub struct Server {
+    /// Where.
+    pub addresses: Vec<SocketAddr>,
+    /// Stops it.
+    pub handle: ServerHandle,
+    /// Resolves once it has stopped.
+    pub running: actix_web::dev::Server,
+}
+
+/// Binds every address and starts to serve.
+pub fn start(hub: Data<Hub>, listen: &[SocketAddr]) -> std::io::Result<Server> {
+    let settings = hub.settings.clone();
+    let timeout = settings.write_timeout;
+    let mut server = HttpServer::new(move || {
+        let origins = &hub.settings.cors_origins;
+        App::new()
+            .app_data(hub.clone())
+            .wrap(Condition::new(!origins.is_empty(), cors(origins)))
+            .configure(routes)
+    })
+    .workers(settings.workers)
+    .backlog(BACKLOG)
+    .max_connections(settings.max_connections)
+    .max_connection_rate(MAX_CONNECTION_RATE)
+    .keep_alive(KEEP_ALIVE)
+    .tcp_nodelay(true)
+    .h1_write_buffer_size(WRITE_BUFFER_BYTES)
+    // A client that has closed its side is gone; there is nobody to stream to.
+    .h1_allow_half_closed(false)
+    .shutdown_timeout(SHUTDOWN_TIMEOUT_S)
+    .disable_signals()
+    .on_connect(move |io, _| {
+        if let Some(socket) = io.downcast_ref::<TcpStream>() {
+            close_when_stuck(socket, timeout);
+        }
+    });
+    for address in listen {
+        server = server.bind(address).map_err(|e| {
+            std::io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"))
+        })?;
+    }
+    let addresses = server.addrs();
+    let running = server.run();
+    Ok(Server { addresses, handle: running.handle(), running })
+}
+
+/// Has the kernel close a connection whose peer takes nothing for `timeout`. actix polls no body
+/// while its write buffer is full, so ending the body would close nothing.
+fn close_when_stuck(socket: &TcpStream, timeout: Duration) {
+    let socket = socket2::SockRef::from(socket);
+    if let Err(error) = socket.set_tcp_user_timeout(Some(timeout)) {
+        tracing::warn!("a connection will not be closed when it is stuck: {error}");
+    }
+}
+
+/// The shard of this worker thread. It belongs to the thread and not to a call of the factory,
+/// which runs once for every worker and address, and again when a worker is restarted.
+pub(super) fn shard(hub: &Hub) -> ShardHandle {
+    thread_local! {
+        static SHARD: RefCell<Option<ShardHandle>> = const { RefCell::new(None) };
+    }
+    SHARD.with_borrow_mut(|slot| {
+        let start = || {
+            let settings = ShardSettings {
+                history: hub.history.clone(),
+                telemetry: hub.telemetry.clone(),
+                pace: hub.pace.clone(),
+                write_timeout: hub.settings.write_timeout,
+                disk_readers: hub.disk_readers.clone(),
+            };
+            ShardHandle::start(hub.manager.clone(), settings)
+        };
+        slot.get_or_insert_with(start).clone()
+    })
+}
+
+fn routes(config: &mut ServiceConfig) {
+    let route = |path: &str| web::resource(path).default_service(web::to(wrong_method));
+    config
+        .service(route("/publish").route(web::post().to(publish::publish)))
+        .service(route("/events").route(web::get().to(subscribe::events)))
+        .service(route("/streams").route(web::get().to(streams::list)))
+        .service(
+            route("/streams/{stream}")
+                .route(web::get().to(streams::get))
+                .route(web::delete().to(streams::delete)),
+        )
+        .service(
+            route("/streams/{stream}/events")
+                .route(web::get().to(subscribe::stream_events))
+                .route(web::post().to(publish::publish_text)),
+        )
+        .service(route("/streams/{stream}/end").route(web::post().to(streams::end)))
+        .service(route("/version").route(web::get().to(ops::version)))
+        .service(route("/healthz").route(web::get().to(ops::healthz)))
+        .service(route("/readyz").route(web::get().to(ops::readyz)))
+        .service(route("/metrics").route(web::get().to(ops::metrics)))
+        .service(route("/").route(web::get().to(pages::index)))
+        .service(route("/watch.js").route(web::get().to(pages::script)))
+        .service(route("/watch.css").route(web::get().to(pages::style)))
+        .default_service(web::to(nothing_here));
+}
+
+async fn nothing_here(request: HttpRequest) -> HttpResponse {
+    Problem::new(Code::NotFound, format!("there is no {}", request.path())).error_response()
+}
+
+async fn wrong_method(request: HttpRequest) -> HttpResponse {
+    let detail = format!("{} does not take {}", request.path(), request.method());
+    Problem::new(Code::MethodNotAllowed, detail).error_response()
+}
+
+fn cors(origins: &[String]) -> Cors {
+    let cors = Cors::default()
+        .allowed_methods([Method::GET, Method::POST, Method::DELETE])
+        .allowed_headers([
+            header::CONTENT_TYPE,
+            header::ACCEPT,
+            header::CACHE_CONTROL,
+            header::AUTHORIZATION,
+            subscribe::LAST_EVENT_ID,
+        ])
+        .allowed_header("Idempotency-Key")
+        .expose_headers([subscribe::LAST_EVENT_ID, header::RETRY_AFTER])
+        .max_age(3600);
+    origins.iter().fold(cors, |cors, origin| match origin.as_str() {
+        "*" => cors.allow_any_origin().send_wildcard(),
+        origin => cors.allowed_origin(origin),
+    })
+}

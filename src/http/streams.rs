@@ -1,0 +1,147 @@
+//! `GET /streams`, and one stream: look, end, delete.
+
+use super::problem::{Code, Problem};
+use super::publish::counted;
+use super::query;
+use super::server::Hub;
+use super::subscribe::off_thread;
+use crate::event::{Invalid, Receipt, StreamName};
+use crate::hub::{CountSubscribers, NamedStreams};
+use crate::journal::{History, Item, StreamView};
+use crate::wire;
+use actix_web::http::header;
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+
+/// Streams in one answer, unless asked otherwise, and at most.
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 1_000;
+/// What ending or deleting takes in the publish queue, in bytes.
+const ITEM_BYTES: usize = 128;
+
+#[derive(Serialize)]
+struct Stream {
+    name: String,
+    state: &'static str,
+    subscribers: u32,
+    events: u64,
+    bytes: u64,
+    first_id: Option<String>,
+    last_id: Option<String>,
+    last_time: Option<String>,
+}
+
+/// `GET /streams?prefix=&limit=&after=`
+pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    #[derive(Serialize)]
+    struct List {
+        streams: Vec<Stream>,
+        next: Option<String>,
+    }
+    let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
+    let one = |name| query::one_of(&pairs, &[name]).map_err(Problem::query);
+    let prefix = one("prefix")?.unwrap_or_default().to_owned();
+    let after = one("after")?.map(str::to_owned);
+    let limit = one("limit")?.map_or(Ok(DEFAULT_LIMIT), |text| match text.parse() {
+        Ok(limit @ 1..=MAX_LIMIT) => Ok(limit),
+        _ => Err(Problem::query(Invalid::new("limit", format!("must be 1 to {MAX_LIMIT}")))),
+    })?;
+    let ask = NamedStreams { prefix: prefix.clone(), after: after.clone(), limit: limit + 1 };
+    let waited_for = hub.manager.send(ask).await.map_err(manager_gone)?;
+    let mut found = off_thread(&hub, move |history| {
+        let mut found: Vec<(StreamName, Option<StreamView>)> = history
+            .list(&prefix, after.as_deref(), limit + 1)?
+            .into_iter()
+            .map(|(name, view)| (name, Some(view)))
+            .collect();
+        for name in waited_for {
+            if history.stream(&name)?.is_none() {
+                found.push((name, None));
+            }
+        }
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(found)
+    })
+    .await?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|(name, _)| name.to_string());
+    let names = found.iter().map(|(name, _)| name.clone()).collect();
+    let counts = hub.manager.send(CountSubscribers(names)).await.map_err(manager_gone)?;
+    let streams = found
+        .into_iter()
+        .zip(counts)
+        .map(|((name, view), subscribers)| describe(&hub.history, &name, view, subscribers))
+        .collect();
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(List { streams, next }))
+}
+
+/// `GET /streams/{stream}`
+pub(super) async fn get(hub: Data<Hub>, stream: Path<String>) -> Result<HttpResponse, Problem> {
+    let name = StreamName::parse(&stream).map_err(Problem::query)?;
+    let asked = name.clone();
+    let view = off_thread(&hub, move |history| history.stream(&asked)).await?;
+    let counts = hub.manager.send(CountSubscribers(vec![name.clone()])).await;
+    let subscribers = counts.map_err(manager_gone)?.first().copied().unwrap_or(0);
+    if view.is_none() && subscribers == 0 {
+        let detail = format!("stream {name:?} has no history and no reader");
+        return Err(Problem::new(Code::NotFound, detail));
+    }
+    let described = describe(&hub.history, &name, view, subscribers);
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(described))
+}
+
+/// `POST /streams/{stream}/end`
+pub(super) async fn end(hub: Data<Hub>, stream: Path<String>) -> Result<HttpResponse, Problem> {
+    counted(&hub, end_stream(&hub, &stream).await)
+}
+
+/// `DELETE /streams/{stream}`
+pub(super) async fn delete(hub: Data<Hub>, stream: Path<String>) -> Result<HttpResponse, Problem> {
+    counted(&hub, delete_stream(&hub, &stream).await)
+}
+
+async fn end_stream(hub: &Hub, stream: &str) -> Result<HttpResponse, Problem> {
+    let name = StreamName::parse(stream).map_err(Problem::query)?;
+    let receipt = hand_in(hub, Item::End(name.clone())).await?;
+    let json = wire::end_receipt(receipt.id, name.as_str(), receipt.subscribers);
+    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(json))
+}
+
+async fn delete_stream(hub: &Hub, stream: &str) -> Result<HttpResponse, Problem> {
+    let name = StreamName::parse(stream).map_err(Problem::query)?;
+    hand_in(hub, Item::Delete(name)).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn hand_in(hub: &Hub, item: Item) -> Result<Receipt, Problem> {
+    let receipts = hub.publisher.publish(vec![item], ITEM_BYTES).await?;
+    let missing = || Problem::new(Code::ServerError, "the journal gave no receipt");
+    receipts.into_iter().next().ok_or_else(missing)
+}
+
+fn describe(
+    history: &History,
+    name: &StreamName,
+    view: Option<StreamView>,
+    subscribers: u32,
+) -> Stream {
+    let ended = view.is_some_and(|view| view.ended);
+    Stream {
+        name: name.to_string(),
+        state: if ended { "ended" } else { "open" },
+        subscribers,
+        events: view.map_or(0, |view| view.events),
+        bytes: view.map_or(0, |view| view.bytes),
+        first_id: view.and_then(|view| view.first).map(|first| history.id(first).to_string()),
+        last_id: view.map(|view| history.id(view.last).to_string()),
+        last_time: view.map(|view| view.last_time.to_string()),
+    }
+}
+
+pub(super) fn manager_gone(error: actix::MailboxError) -> Problem {
+    Problem::new(Code::ServerError, format!("the connection manager does not answer: {error}"))
+}

@@ -1,0 +1,205 @@
+//! `GET /events` and `GET /streams/{stream}/events`.
+
+use super::body::EventBody;
+use super::problem::Problem;
+use super::query::{self, SubscribeQuery};
+use super::refusal::turn_away;
+use super::server::{Hub, shard};
+use crate::event::{EventId, Interest, Position, StreamName};
+use crate::hub::{Limit, Opening, Subscribe};
+use crate::journal::{History, JournalError, Start, now};
+use crate::telemetry::Turned;
+use crate::wire::{self, Gap, Resume};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The header that says where a client is, in both directions.
+pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// `GET /events?stream=SELECTOR&stream=…`
+pub(super) async fn events(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    subscribe(&hub, &request, None).await
+}
+
+/// `GET /streams/{stream}/events`
+pub(super) async fn stream_events(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    stream: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let stream = StreamName::parse(&stream).map_err(|invalid| {
+        hub.telemetry.subscriber_refused(Turned::Invalid);
+        Problem::query(invalid)
+    })?;
+    subscribe(&hub, &request, Some(stream)).await
+}
+
+async fn subscribe(
+    hub: &Data<Hub>,
+    request: &HttpRequest,
+    stream: Option<StreamName>,
+) -> Result<HttpResponse, Problem> {
+    let query = query::read(request.query_string(), stream, hub.settings.heartbeat, now());
+    let query = query.map_err(|invalid| {
+        hub.telemetry.subscriber_refused(Turned::Invalid);
+        Problem::query(invalid)
+    })?;
+    let as_status = query.refusal_as_status;
+    if hub.draining.load(Ordering::Relaxed) {
+        return Ok(turn_away(hub, request, Limit::Draining, as_status));
+    }
+    let requested = last_event_id(request).or(query.last_event_id.clone());
+    let interest = Arc::new(query.interest.clone());
+    if is_finished(hub, &interest, requested.as_deref(), query.start).await? {
+        hub.telemetry.subscriber_refused(Turned::Finished);
+        return Ok(HttpResponse::NoContent()
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .finish());
+    }
+    let wanted = Subscribe { interest: interest.clone(), view: query.view };
+    let seat = match shard(hub).seat(wanted).await {
+        Ok(seat) => seat,
+        Err(limit) => return Ok(turn_away(hub, request, limit, as_status)),
+    };
+    let place = begin(hub, interest, requested.clone(), query.start, seat.through).await?;
+    let from = hub.history.id(place.cursor).to_string();
+    seat.subscription.begin(opening(
+        hub,
+        &query,
+        &place,
+        requested.as_deref(),
+        seat.subscription.id(),
+    ));
+    hub.telemetry.session_opened(place.resume.as_str());
+    tracing::debug!(session = %seat.subscription.id(), resume = place.resume.as_str(), "session opened");
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+        .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header(("X-Accel-Buffering", "no"))
+        .insert_header((LAST_EVENT_ID, from));
+    if query.view.control_off && place.gap.is_some() {
+        response.insert_header((
+            HeaderName::from_static("fanfare-resume"),
+            HeaderValue::from_static("gap"),
+        ));
+    }
+    Ok(response.body(EventBody(seat.subscription)))
+}
+
+/// The id of the header; one that is no text is an id all the same, and means nothing here.
+fn last_event_id(request: &HttpRequest) -> Option<String> {
+    let value = request.headers().get(LAST_EVENT_ID)?;
+    let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+    (!text.is_empty()).then_some(text)
+}
+
+/// Where a session starts, and what became of its resume.
+struct Place {
+    cursor: Position,
+    resume: Resume,
+    gap: Option<Gap>,
+    told: u64,
+}
+
+/// Whether nothing is left for this subscriber and nothing will come.
+async fn is_finished(
+    hub: &Data<Hub>,
+    interest: &Arc<Interest>,
+    requested: Option<&str>,
+    start: Start,
+) -> Result<bool, Problem> {
+    let place = requested.and_then(|text| hub.history.resolve(EventId::parse(text).ok()?));
+    if !hub.history.may_be_finished(interest, place.is_some()) {
+        return Ok(false);
+    }
+    let (interest, unknown) = (interest.clone(), requested.is_some() && place.is_none());
+    off_thread(hub, move |history| {
+        let cursor = match place {
+            Some(place) => place,
+            None if unknown => Position::ZERO,
+            None => history.place(&interest, start)?,
+        };
+        history.is_finished(&interest, cursor, place.is_some())
+    })
+    .await
+}
+
+/// Finds the place to start at; without I/O where nothing can have been removed.
+async fn begin(
+    hub: &Data<Hub>,
+    interest: Arc<Interest>,
+    requested: Option<String>,
+    start: Start,
+    through: Position,
+) -> Result<Place, Problem> {
+    let history = &hub.history;
+    let told = history.removals();
+    let Some(requested) = requested else {
+        let cursor = match start {
+            Start::Now => through,
+            start => off_thread(hub, move |history| history.place(&interest, start)).await?,
+        };
+        return Ok(Place { cursor, resume: Resume::Live, gap: None, told });
+    };
+    let place = EventId::parse(&requested).ok().and_then(|id| history.resolve(id));
+    if let Some(cursor) = place.filter(|place| !history.removed_after(*place)) {
+        return Ok(Place { cursor, resume: Resume::Resumed, gap: None, told });
+    }
+    off_thread(hub, move |history| {
+        let Some(cursor) = place else {
+            let cursor = history.before_first(&interest, Position::ZERO, through)?;
+            return Ok(Place { cursor, resume: Resume::Reset, gap: None, told });
+        };
+        let Some(mut gap) = history.gap(&interest, cursor, 0)? else {
+            return Ok(Place { cursor, resume: Resume::Resumed, gap: None, told });
+        };
+        let first = history.first(&interest, (cursor, through))?;
+        gap.first = first.map(|first| history.id(first));
+        let cursor = first.map_or(cursor.max(through), Position::before);
+        Ok(Place { cursor, resume: Resume::Gap, gap: Some(gap), told })
+    })
+    .await
+}
+
+fn opening(
+    hub: &Hub,
+    query: &SubscribeQuery,
+    place: &Place,
+    requested: Option<&str>,
+    session: uuid::Uuid,
+) -> Opening {
+    let retry_ms = hub.pace.retry_ms();
+    let mut lines = Vec::new();
+    if query.view.control_off {
+        wire::retry(&mut lines, retry_ms);
+    } else {
+        let opening = wire::Opening {
+            session,
+            resume: place.resume,
+            requested,
+            from: hub.history.id(place.cursor),
+            gap: place.gap,
+        };
+        wire::hub_open(&mut lines, retry_ms, &opening);
+    }
+    let lines = Some(lines.into());
+    let (first_block, prefix) = if query.view.control_off { (None, lines) } else { (lines, None) };
+    Opening { cursor: place.cursor, told: place.told, first_block, prefix, beat: query.beat }
+}
+
+/// Runs what may wait for a disk off the worker thread, with a bound on how many do.
+pub(super) async fn off_thread<T: Send + 'static>(
+    hub: &Data<Hub>,
+    work: impl FnOnce(&History) -> Result<T, JournalError> + Send + 'static,
+) -> Result<T, Problem> {
+    let history = hub.history.clone();
+    let failed = |why: String| Problem::from(JournalError::other(why));
+    let _permit = hub.disk_readers.acquire().await.map_err(|e| failed(e.to_string()))?;
+    let done = tokio::task::spawn_blocking(move || work(&history)).await;
+    Ok(done.map_err(|e| failed(e.to_string()))??)
+}
