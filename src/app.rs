@@ -11,6 +11,7 @@ use crate::telemetry::{self, Telemetry};
 use actix::Actor;
 use actix_web::web::Data;
 use anyhow::Context as _;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
@@ -52,10 +53,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         settings: http_settings(&config),
     });
     let server = http::start(hub.clone(), &config.listen)?;
-    announce(&server);
-    let mut running = tokio::spawn(server.running);
     let mut stop = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    announce(&server);
+    let mut running = tokio::spawn(server.running);
     tokio::select! {
         _ = stop.recv() => {}
         _ = interrupt.recv() => {}
@@ -90,15 +91,21 @@ async fn drain(hub: &Data<Hub>, config: &Config) {
     }
 }
 
+/// Says where it serves. Whoever started the hub may read the first line and close the pipe.
 fn announce(server: &Server) {
+    let mut out = std::io::stdout().lock();
     for address in &server.addresses {
-        println!("listening on http://{address}");
+        let _ = writeln!(out, "listening on http://{address}");
     }
     if let Some(address) = server.addresses.first() {
-        println!("  watch:   curl -N http://{address}/streams/hello/events");
-        println!("  publish: curl -d 'hello, world' http://{address}/streams/hello/events");
-        println!("  or open  http://{address}/ in a browser");
+        let _ = writeln!(
+            out,
+            "  watch:   curl -N http://{address}/streams/hello/events\n  \
+               publish: curl -d 'hello, world' http://{address}/streams/hello/events\n  \
+               or open  http://{address}/ in a browser"
+        );
     }
+    let _ = out.flush();
 }
 
 fn journal_settings(config: &Config) -> Settings {

@@ -56,7 +56,9 @@ pub(super) fn read(
     Ok(SubscribeQuery {
         interest: Interest::new(selectors, types)?,
         view: View { envelope: envelope == "true", control_off: control == "off" },
-        last_event_id: one_of(&pairs, &LAST_ID_NAMES)?.map(str::to_owned),
+        last_event_id: one_of(&pairs, &LAST_ID_NAMES)?
+            .filter(|id| !id.is_empty())
+            .map(str::to_owned),
         start,
         beat: Beat { every_s: every.as_secs().max(1), as_event: beat_as == "event" },
         refusal_as_status: refusal == "status" || control == "off",
@@ -91,7 +93,7 @@ pub(super) fn one_of<'a>(
     let first = said.next().map(|(_, value)| value.as_str());
     match said.next() {
         Some((name, _)) => Err(Invalid::new(name.as_str(), "is given twice")),
-        None => Ok(first.filter(|value| !value.is_empty())),
+        None => Ok(first),
     }
 }
 
@@ -160,6 +162,7 @@ mod tests {
             ("", "stream"),
             ("stream=", "stream"),
             ("stream=a&types=open", "types"),
+            ("stream=a&types=", "types"),
             ("stream=a&last=-1", "last"),
             ("stream=a&from=later", "from"),
             ("stream=a&heartbeat=0", "heartbeat"),

@@ -184,7 +184,7 @@ impl PageRequest {
         let told = history.removals();
         let mut range = (self.cursor, self.until);
         if let Some(mut gap) = history.gap(&self.interest, self.cursor, self.told)? {
-            let first = history.first(&self.interest, range)?;
+            let first = history.first(&self.interest, (self.cursor, history.head()))?;
             let from = first.map_or(self.until, Position::before);
             gap.first = first.map(|place| history.id(place));
             page.gap = true;

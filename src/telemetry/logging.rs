@@ -11,9 +11,14 @@ pub enum LogFormat {
     Json,
 }
 
+/// Libraries that tell at `info` what only their authors want to know; a filter that names them
+/// comes later and wins.
+const QUIET: &str = "fjall=warn,lsm_tree=warn,actix_server=warn";
+
 /// Starts logging for the process; `filter` as in `RUST_LOG`. A second call changes nothing.
 pub fn start(filter: &str, format: LogFormat) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_new(format!("{QUIET},{filter}")).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

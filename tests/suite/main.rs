@@ -1,1 +1,27 @@
-//! End to end.
+//! End-to-end tests: sentences about the real binary.
+//!
+//! `hub.rs` starts and stops it, `reader.rs` and `follower.rs` are its clients. A test asserts
+//! order, counts, bounds and that a thing happens at all; it never sleeps to hope and never asserts
+//! a time. `FANFARE_TESTS=full` makes the long ones long.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod follower;
+mod hub;
+mod reader;
+
+mod architecture;
+mod configuration;
+mod crash;
+mod disk;
+mod drain;
+mod operations;
+mod publish;
+mod refusal;
+mod resume;
+mod retention;
+mod shards;
+mod stream_bytes;
+mod streams;
+mod stuck;
+mod subscribe;

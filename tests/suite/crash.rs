@@ -1,0 +1,229 @@
+//! What was acknowledged survives, and what does not is told.
+
+use crate::follower::Follower;
+use crate::hub::{Hub, full};
+use rand::Rng;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const END: &str = "the end";
+
+async fn survives_kills(durability: &str) {
+    let kills = if full() { 20 } else { 5 };
+    let folder = tempfile::tempdir().unwrap();
+    let mut hub = Hub::on(&folder.path().join("data"), &["--durability", durability]).await;
+    let address = Arc::new(Mutex::new(hub.address.clone()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let counter = Arc::new(AtomicU64::new(0));
+    // Sent before anything is published: a client that comes for the first time later starts at
+    // "now" and has no claim to what was before.
+    let followers: Vec<_> = (0..10)
+        .map(|n| {
+            let path = "/events?stream=**".to_owned();
+            let follower = Follower {
+                address: address.clone(),
+                path,
+                drops_within: 50 * (n % 2),
+                seed: n as u64,
+            };
+            tokio::spawn(follower.until(END))
+        })
+        .collect();
+    hub.until_metric("fanfare_sessions_opened_total{resume=\"live\"}", |n| n >= 10.0).await;
+    let publishers: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(publish_until(address.clone(), stop.clone(), counter.clone())))
+        .collect();
+    for _ in 0..kills {
+        let pause = rand::rng().random_range(50..600);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        hub.kill();
+        hub.start_again().await;
+        *address.lock().unwrap() = hub.address.clone();
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut acknowledged: BTreeMap<String, String> = BTreeMap::new();
+    for publisher in publishers {
+        for (id, data) in publisher.await.unwrap() {
+            let before = acknowledged.insert(id.clone(), data);
+            assert_eq!(before, None, "the id {id} was given out twice");
+        }
+    }
+    assert!(acknowledged.len() > 100, "only {} events", acknowledged.len());
+    hub.publish("s0", END).await;
+    let mut kept = hub.subscribe("/events?stream=**&from=start").await;
+    let mut kept_ids = BTreeMap::new();
+    loop {
+        let event = kept.next_event().await.unwrap();
+        if event.data == END {
+            break;
+        }
+        assert_eq!(kept_ids.insert(event.id.clone(), event.data), None, "{} comes twice", event.id);
+    }
+    for (id, data) in &acknowledged {
+        assert_eq!(kept_ids.get(id), Some(data), "acknowledged event {id} is lost");
+    }
+    for follower in followers {
+        let (seen, _) = follower.await.unwrap();
+        let ids: BTreeSet<&str> = seen.iter().map(|e| e.id.as_str()).collect();
+        assert_eq!(ids.len(), seen.len(), "an event came twice");
+        assert!(seen.windows(2).all(|pair| pair[0].id < pair[1].id), "out of order");
+        for (id, data) in &kept_ids {
+            assert!(ids.contains(id.as_str()), "a follower missed {id} {data}");
+        }
+        assert_eq!(ids.len(), kept_ids.len() + 1, "a follower saw what is not there any more");
+    }
+}
+
+/// Publishes one event after the other, with a key so that what was in doubt can be sent again.
+async fn publish_until(
+    address: Arc<Mutex<String>>,
+    stop: Arc<AtomicBool>,
+    counter: Arc<AtomicU64>,
+) -> Vec<(String, String)> {
+    let http = reqwest::Client::new();
+    let mut acknowledged = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let n = counter.fetch_add(1, Ordering::Relaxed);
+        let event = json!({ "stream": format!("s{}", n % 5), "data": format!("e{n}"), "key": format!("k{n}") });
+        loop {
+            let url = format!("http://{}/publish", address.lock().unwrap());
+            let sent = http.post(url).body(event.to_string()).send().await;
+            let Ok(answer) = sent else {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                continue;
+            };
+            assert_eq!(answer.status(), 200);
+            let Ok(receipt) = answer.json::<serde_json::Value>().await else { continue };
+            acknowledged.push((receipt["id"].as_str().unwrap().to_owned(), format!("e{n}")));
+            break;
+        }
+    }
+    acknowledged
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_killed_at_random_moments_in_sync_loses_nothing_it_acknowledged() {
+    survives_kills("sync").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_killed_at_random_moments_in_os_loses_nothing_it_acknowledged() {
+    survives_kills("os").await;
+}
+
+/// The newest write-ahead file of the hub's journal.
+fn wal(hub: &Hub) -> std::path::PathBuf {
+    let mut files: Vec<_> = std::fs::read_dir(hub.data.join("journal"))
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "jnl"))
+        .collect();
+    files.sort();
+    files.pop().expect("a write-ahead file")
+}
+
+#[tokio::test]
+async fn a_journal_with_a_torn_tail_opens_with_everything_that_was_acknowledged() {
+    let mut hub = Hub::start(&[]).await;
+    for n in 0..50 {
+        hub.publish("s", &n.to_string()).await;
+    }
+    hub.kill();
+    // What a write that the kill cut short leaves: the head of a batch and no end.
+    let path = wal(&hub);
+    let whole = std::fs::read(&path).unwrap();
+    let torn = [whole.clone(), whole[..whole.len().min(40)].to_vec()].concat();
+    std::fs::write(&path, torn).unwrap();
+    hub.start_again().await;
+    let mut reader = hub.subscribe("/streams/s/events?from=start").await;
+    let events = reader.take(50).await;
+    assert_eq!(events.last().unwrap().data, "49");
+    assert_eq!(hub.metric("fanfare_journal_loss_found").await, 0.0);
+    assert_eq!(hub.publish("s", "50").await["duplicate"], false);
+    assert_eq!(reader.next().await.unwrap().data, "50");
+}
+
+#[tokio::test]
+async fn a_damaged_middle_is_reported_with_its_place_and_never_silently_shortened() {
+    let mut hub = Hub::start(&[]).await;
+    let mut ids = Vec::new();
+    for n in 0..200 {
+        ids.push(hub.publish_id("s", &n.to_string()).await);
+    }
+    hub.kill();
+    let path = wal(&hub);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let needle = format!("{}100", char::from(0));
+    let at = bytes.windows(needle.len()).rposition(|w| w == needle.as_bytes()).expect("event 100");
+    bytes[at + 1] ^= 0x40;
+    std::fs::write(&path, bytes).unwrap();
+    hub.start_again().await;
+    let log = hub.log();
+    let line = log.lines().find(|line| line.contains("is damaged")).expect("it is logged");
+    assert!(line.contains(&path.display().to_string()), "{line}");
+    assert!(line.contains(&ids[199]), "what had been committed is named: {line}");
+    assert_eq!(hub.metric("fanfare_journal_loss_found").await, 1.0);
+    let (status, ready) = hub.get("/readyz").await;
+    assert_eq!(status, 200);
+    assert!(ready["checks"]["loss"]["reason"].as_str().unwrap().contains("lost"), "{ready}");
+    // What was kept resumes as usual, what was lost is told apart, and no id is used again.
+    let mut kept = hub.resume("/streams/s/events", &ids[50]).await;
+    assert_eq!(kept.open().await["resume"], "resumed");
+    assert_eq!(kept.next().await.unwrap().data, "51");
+    let mut lost = hub.resume("/streams/s/events", &ids[199]).await;
+    assert_eq!(lost.open().await["resume"], "reset");
+    assert_eq!(lost.next().await.unwrap().data, "0");
+    let new = hub.publish_id("s", "new").await;
+    assert!(!ids.contains(&new) && new[..8] != ids[0][..8], "a new epoch begins: {new}");
+    assert!(line.contains(&kept_last(&hub).await), "what was kept is named: {line}");
+    // It is told once; the next start finds everything that there is.
+    hub.stop().await;
+    hub.start_again().await;
+    assert_eq!(hub.metric("fanfare_journal_loss_found").await, 0.0);
+}
+
+/// The id of the last event before the one that was published after the damage.
+async fn kept_last(hub: &Hub) -> String {
+    let mut reader = hub.subscribe("/streams/s/events?last=2").await;
+    let events = reader.take(2).await;
+    assert_eq!(events[1].data, "new");
+    events[0].id.clone()
+}
+
+#[tokio::test]
+async fn a_hub_in_memory_leaves_no_file_and_begins_a_new_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("none");
+    let mut hub = Hub::on(&data, &["--durability", "memory"]).await;
+    let id = hub.publish_id("s", "1").await;
+    let mut reader = hub.subscribe("/streams/s/events?from=start").await;
+    assert_eq!(reader.next_event().await.unwrap().data, "1");
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0, "memory touches no data directory");
+    hub.kill();
+    hub.start_again().await;
+    let mut reader = hub.resume("/streams/s/events", &id).await;
+    assert_eq!(reader.open().await["resume"], "reset");
+}
+
+#[tokio::test]
+async fn an_orderly_stop_keeps_epoch_events_and_keys() {
+    for durability in ["sync", "os"] {
+        let mut hub = Hub::start(&["--durability", durability]).await;
+        let event = json!({ "stream": "s", "data": "1", "key": "k" });
+        let first = hub.post("/publish", event.clone()).await;
+        hub.stop().await;
+        hub.start_again().await;
+        let again = hub.post("/publish", event).await;
+        assert_eq!((&again["id"], &again["duplicate"]), (&first["id"], &json!(true)));
+        let next = hub.publish_id("s", "2").await;
+        assert_eq!(
+            next[..8],
+            first["id"].as_str().unwrap()[..8],
+            "{durability}: the epoch goes on"
+        );
+    }
+}

@@ -1,0 +1,111 @@
+//! A full disk: publishes fail and say why, reads go on, and nothing acknowledged is lost.
+
+use crate::hub::Hub;
+use serde_json::json;
+use std::path::Path;
+use std::process::Command;
+
+/// A small tmpfs; taken down with the value.
+struct SmallDisk {
+    folder: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    fn new(mebibytes: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={mebibytes}m");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(folder.path())
+            .status()
+            .unwrap();
+        assert!(mounted.success(), "this test mounts a small tmpfs, for which it must be root");
+        Self { folder }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.folder.path()).status();
+    }
+}
+
+/// Publishes until the hub refuses; returns the ids that were acknowledged, and the refusal.
+async fn fill(hub: &Hub) -> (Vec<String>, serde_json::Value) {
+    let mut ids = Vec::new();
+    for n in 0..2_000 {
+        let noise: String =
+            (0..100_000).map(|_| char::from(rand::random_range(b'a'..=b'z'))).collect();
+        let body = json!({ "stream": "s", "data": format!("{n}/{noise}") });
+        let (status, answer) = hub.try_post("/publish", body.to_string()).await;
+        if status != 200 {
+            assert_eq!(status, 503, "{answer}");
+            return (ids, answer);
+        }
+        ids.push(answer["id"].as_str().unwrap().to_owned());
+    }
+    panic!("the disk never filled");
+}
+
+async fn has_all(hub: &Hub, ids: &[String]) {
+    let mut reader = hub.subscribe("/streams/s/events?from=start").await;
+    for (n, id) in ids.iter().enumerate() {
+        let event = reader.next_event().await.unwrap();
+        assert_eq!(&event.id, id);
+        assert!(event.data.starts_with(&format!("{n}/")));
+        reader.bytes.clear();
+    }
+}
+
+#[tokio::test]
+async fn below_the_reserve_publishes_are_refused_until_there_is_room() {
+    let disk = SmallDisk::new(256);
+    let ballast = disk.path().join("ballast");
+    let chunk = vec![0; 1 << 20];
+    let write_ballast = |mebibytes: usize| {
+        std::fs::write(&ballast, chunk.repeat(mebibytes)).unwrap();
+    };
+    write_ballast(80);
+    let mut hub = Hub::on(&disk.path().join("data"), &["--min-free-bytes", "96MiB"]).await;
+    let (mut ids, refusal) = fill(&hub).await;
+    assert_eq!(refusal["code"], "disk_full");
+    assert!(refusal["detail"].as_str().unwrap().contains("min-free-bytes"), "{refusal}");
+    assert!(hub.metric("fanfare_publishes_refused_total{reason=\"disk_full\"}").await >= 1.0);
+    let (status, ready) = hub.get("/readyz").await;
+    assert_eq!((status, &ready["checks"]["disk"]["ok"]), (503, &json!(false)));
+    has_all(&hub, &ids).await;
+    std::fs::remove_file(&ballast).unwrap();
+    let again = hub.publish("s", &format!("{}/again", ids.len())).await;
+    ids.push(again["id"].as_str().unwrap().to_owned());
+    has_all(&hub, &ids).await;
+    assert_eq!(hub.get("/readyz").await.0, 200);
+    hub.kill();
+    hub.start_again().await;
+    has_all(&hub, &ids).await;
+}
+
+#[tokio::test]
+async fn a_write_that_fails_poisons_the_journal_until_a_restart_and_loses_nothing() {
+    let disk = SmallDisk::new(48);
+    let ballast = disk.path().join("ballast");
+    let mut hub = Hub::on(&disk.path().join("data"), &["--min-free-bytes", "0"]).await;
+    std::fs::write(&ballast, vec![0; 8 << 20]).unwrap();
+    let (mut ids, refusal) = fill(&hub).await;
+    assert_eq!(refusal["code"], "journal_poisoned", "{refusal}");
+    assert!(refusal["detail"].as_str().unwrap().contains("space"), "{refusal}");
+    assert_eq!(hub.metric("fanfare_journal_poisoned").await, 1.0);
+    has_all(&hub, &ids).await;
+    let (status, ready) = hub.get("/readyz").await;
+    assert_eq!((status, &ready["checks"]["journal"]["ok"]), (503, &json!(false)));
+    std::fs::remove_file(&ballast).unwrap();
+    assert_eq!(hub.try_post("/publish", r#"{"stream":"s","data":1}"#).await.0, 503);
+    hub.kill();
+    hub.start_again().await;
+    has_all(&hub, &ids).await;
+    ids.push(hub.publish_id("s", &format!("{}/after", ids.len())).await);
+    has_all(&hub, &ids).await;
+}

@@ -1,0 +1,113 @@
+//! SIGTERM: everybody is told, everything in flight is answered, nothing is lost.
+
+use crate::hub::Hub;
+use crate::reader::Reader;
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const READERS: usize = 500;
+const PUBLISHERS: usize = 8;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_tells_every_reader_answers_every_publish_and_exits_with_0() {
+    let mut hub = Hub::start(&["--drain", "4s"]).await;
+    let mut readers = Vec::new();
+    for n in 0..READERS {
+        let mut reader = hub.subscribe(&format!("/streams/s{}/events", n % 5)).await;
+        reader.open().await;
+        readers.push(tokio::spawn(async move {
+            let events = reader.rest().await;
+            let farewell = events.last().expect("it is told").clone();
+            (farewell, reader.retry(), reader.last_id().to_owned(), events.len() - 1)
+        }));
+    }
+    let draining = Arc::new(AtomicBool::new(false));
+    let publishers: Vec<_> = (0..PUBLISHERS)
+        .map(|p| {
+            let (http, url, draining) = (hub.http.clone(), hub.url("/publish"), draining.clone());
+            tokio::spawn(async move {
+                let (mut taken, mut refused) = (Vec::new(), 0);
+                for n in 0.. {
+                    let body =
+                        json!({ "stream": format!("s{}", n % 5), "data": format!("{p}/{n}") });
+                    let Ok(answer) = http.post(&url).body(body.to_string()).send().await else {
+                        // The listener is gone: the hub has drained.
+                        assert!(draining.load(Ordering::Relaxed), "a publish was not answered");
+                        break;
+                    };
+                    match answer.status().as_u16() {
+                        200 => {
+                            let receipt: serde_json::Value = answer.json().await.unwrap();
+                            taken.push(receipt["id"].as_str().unwrap().to_owned());
+                        }
+                        503 => {
+                            assert!(draining.load(Ordering::Relaxed));
+                            assert!(answer.headers().contains_key("retry-after"));
+                            let problem: serde_json::Value = answer.json().await.unwrap();
+                            assert_eq!(problem["code"], "draining");
+                            refused += 1;
+                            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                        }
+                        other => panic!("status {other}"),
+                    }
+                }
+                (taken, refused)
+            })
+        })
+        .collect();
+    hub.until_metric("fanfare_events_published_total{type=\"message\"}", |n| n > 500.0).await;
+    draining.store(true, Ordering::Relaxed);
+    hub.terminate();
+    // The listener stays open for a while: readiness says so, newcomers are told at once.
+    let mut newcomer = loop {
+        let reader = hub.subscribe("/streams/s0/events").await;
+        if !reader.headers.contains_key("last-event-id") {
+            break reader;
+        }
+    };
+    let told = newcomer.rest().await;
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].name.as_str(), &told[0].json()["code"]), ("hub-error", &json!("draining")));
+    assert_eq!(hub.get("/readyz").await.0, 503);
+    let status = Reader::connect(&hub.address, "/streams/s0/events", &[("Accept", "*/*")])
+        .await
+        .unwrap()
+        .status;
+    assert_eq!(status, 503);
+    let mut retries = std::collections::BTreeSet::new();
+    for reader in readers {
+        let (farewell, retry, last_id, _) = reader.await.unwrap();
+        assert_eq!(
+            (farewell.name.as_str(), &farewell.json()["code"]),
+            ("hub-error", &json!("draining"))
+        );
+        assert_eq!(farewell.json()["retry_ms"].as_u64(), retry);
+        assert!(!last_id.is_empty());
+        retries.insert(retry.unwrap());
+    }
+    assert!(retries.len() > 50, "they are told to come back at different times");
+    let mut taken = Vec::new();
+    let mut refused = 0;
+    for publisher in publishers {
+        let (ids, no) = publisher.await.unwrap();
+        taken.extend(ids);
+        refused += no;
+    }
+    assert!(hub.ended().await.success());
+    assert!(refused > 0, "later publishes are refused");
+    // And it is all there.
+    hub.start_again().await;
+    let mut reader = hub.subscribe("/events?stream=**&from=start").await;
+    taken.sort();
+    let kept: Vec<String> = reader.take(taken.len()).await.into_iter().map(|e| e.id).collect();
+    assert_eq!(kept, taken);
+}
+
+#[tokio::test]
+async fn a_hub_without_readers_stops_at_once_and_a_stuck_one_does_not_keep_it() {
+    let mut hub = Hub::start(&["--drain", "1s"]).await;
+    hub.publish("s", "1").await;
+    let _silent = tokio::net::TcpStream::connect(&hub.address).await.unwrap();
+    hub.stop().await;
+}

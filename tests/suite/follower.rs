@@ -1,0 +1,81 @@
+//! A client of many connections: it drops them and comes back with its last id, as EventSource
+//! does, and notes everything it ever saw.
+
+use crate::hub::PATIENCE;
+use crate::reader::{Event, Reader};
+use rand::Rng;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Where the hub is; it may move between two starts.
+pub type Address = Arc<Mutex<String>>;
+
+/// How a follower behaves.
+pub struct Follower {
+    pub address: Address,
+    pub path: String,
+    /// Drops after at most this many events; 0 never drops.
+    pub drops_within: usize,
+    pub seed: u64,
+}
+
+impl Follower {
+    /// Follows until an event's data is `last`; returns every event seen, in order, and how often
+    /// it came back.
+    pub async fn until(self, last: &str) -> (Vec<Event>, usize) {
+        let mut rng = SmallRng::seed_from_u64(self.seed);
+        let mut seen: Vec<Event> = Vec::new();
+        let mut last_id = String::new();
+        let mut visits = 0;
+        let began = Instant::now();
+        loop {
+            assert!(
+                began.elapsed() < PATIENCE * 3,
+                "after {} events: {:?}",
+                seen.len(),
+                seen.last()
+            );
+            let headers = [("Last-Event-ID", last_id.as_str())];
+            let headers = if last_id.is_empty() { &[][..] } else { &headers[..] };
+            let address = self.address.lock().unwrap().clone();
+            let Ok(mut reader) = Reader::connect(&address, &self.path, headers).await else {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            };
+            visits += 1;
+            let mut patience = match self.drops_within {
+                0 => usize::MAX,
+                most => rng.random_range(0..=most),
+            };
+            // One that drops before its first event must have the first block, or it would start
+            // anew at "now", as any client without an id does.
+            loop {
+                let event = match reader.next_or_error().await {
+                    Ok(Some(event)) => event,
+                    Ok(None) | Err(_) => break,
+                };
+                if event.is_control() {
+                    if event.name == "hub-open" && !last_id.is_empty() {
+                        assert_eq!(event.json()["resume"], "resumed", "{event:?}");
+                    }
+                    assert_ne!(event.name, "hub-gap", "{event:?}");
+                    last_id = event.id;
+                } else {
+                    last_id = event.id.clone();
+                    let done = event.data == last;
+                    seen.push(event);
+                    if done {
+                        return (seen, visits);
+                    }
+                }
+                if patience == 0 {
+                    break;
+                }
+                patience -= 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! One hub process, as a test wants it.
+
+use crate::reader::Reader;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// What a test may wait for before it says that the thing does not happen.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether the long passes are asked for.
+pub fn full() -> bool {
+    std::env::var("FANFARE_TESTS").is_ok_and(|v| v == "full")
+}
+
+/// A running hub and its data directory.
+pub struct Hub {
+    child: Option<Child>,
+    pub address: String,
+    pub data: PathBuf,
+    flags: Vec<String>,
+    _folder: Option<TempDir>,
+    pub http: reqwest::Client,
+    log: PathBuf,
+}
+
+impl Hub {
+    /// Starts a hub on a fresh data directory.
+    pub async fn start(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut hub = Self::on(&folder.path().join("data"), flags).await;
+        hub._folder = Some(folder);
+        hub
+    }
+
+    /// Starts a hub on a data directory of the test's.
+    pub async fn on(data: &Path, flags: &[&str]) -> Self {
+        std::fs::create_dir_all(data).unwrap();
+        let mut hub = Self {
+            child: None,
+            address: String::new(),
+            data: data.to_owned(),
+            flags: flags.iter().map(|f| (*f).to_owned()).collect(),
+            _folder: None,
+            http: reqwest::Client::new(),
+            log: data.with_extension("log"),
+        };
+        hub.start_again().await;
+        hub
+    }
+
+    /// Starts the process again on the same directory, on a free port.
+    pub async fn start_again(&mut self) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+            .args(["--listen", "127.0.0.1:0", "--log-format", "text"])
+            .arg("--data-dir")
+            .arg(&self.data)
+            .args(&self.flags)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        self.child = Some(child);
+        let address = line.trim().strip_prefix("listening on http://");
+        self.address = address
+            .unwrap_or_else(|| panic!("the hub did not start: {line}\n{}", self.log()))
+            .to_owned();
+    }
+
+    /// What it wrote to standard error.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Sends SIGTERM and goes on.
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_raw(self.pid() as i32).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Waits for the end of the process.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(move || child.wait().unwrap()))
+            .await
+            .expect("the hub does not end")
+            .unwrap()
+    }
+
+    /// SIGTERM, and an orderly end.
+    pub async fn stop(&mut self) {
+        self.terminate();
+        assert!(self.ended().await.success(), "{}", self.log());
+    }
+
+    /// Publishes one event and returns its receipt.
+    pub async fn publish(&self, stream: &str, data: &str) -> Value {
+        self.post("/publish", json!({ "stream": stream, "data": data })).await
+    }
+
+    /// Publishes and returns the id.
+    pub async fn publish_id(&self, stream: &str, data: &str) -> String {
+        self.publish(stream, data).await["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Posts JSON and expects success.
+    pub async fn post(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.try_post(path, body.to_string()).await;
+        assert_eq!(status, 200, "{path} {answer}");
+        answer
+    }
+
+    /// Posts a body; returns the status and the JSON answer.
+    pub async fn try_post(&self, path: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
+        let answer = self.http.post(self.url(path)).body(body).send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
+    }
+
+    /// Gets a path; returns the status and the JSON answer.
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        let answer = self.http.get(self.url(path)).send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
+    }
+
+    /// Subscribes as a plain client.
+    pub async fn subscribe(&self, path: &str) -> Reader {
+        Reader::connect(&self.address, path, &[]).await.unwrap()
+    }
+
+    /// Subscribes with a `Last-Event-ID`.
+    pub async fn resume(&self, path: &str, last_id: &str) -> Reader {
+        Reader::connect(&self.address, path, &[("Last-Event-ID", last_id)]).await.unwrap()
+    }
+
+    /// A sample of `/metrics`: `name` as it stands there, labels included.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = self.http.get(self.url("/metrics")).send().await.unwrap().text().await.unwrap();
+        let line = text
+            .lines()
+            .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
+        let line = line.unwrap_or_else(|| panic!("no metric {name} in\n{text}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// Waits until a metric satisfies `enough`.
+    pub async fn until_metric(&self, name: &str, enough: impl Fn(f64) -> bool) {
+        let began = Instant::now();
+        loop {
+            let value = self.metric(name).await;
+            if enough(value) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{name} stays at {value}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Resident memory of the process, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid())).unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("the hub's log:\n{}", self.log());
+        }
+    }
+}

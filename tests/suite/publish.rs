@@ -1,0 +1,247 @@
+//! Publishing: bodies, receipts, idempotency, refusals.
+
+use crate::hub::Hub;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_single_event_gets_a_receipt_with_its_readers() {
+    let hub = Hub::start(&[]).await;
+    let mut on_a = hub.subscribe("/streams/a/events").await;
+    let mut on_both = hub.subscribe("/events?stream=a&stream=b").await;
+    let mut other_type = hub.subscribe("/events?stream=**&types=log").await;
+    on_a.open().await;
+    on_both.open().await;
+    other_type.open().await;
+    let receipt = hub.post("/publish", json!({ "stream": ["a", "b"], "data": 1 })).await;
+    assert_eq!(receipt["stream"], json!(["a", "b"]));
+    assert_eq!(
+        receipt["subscribers"], 2,
+        "one who selects it twice counts once, a filtered one not"
+    );
+    assert_eq!(receipt["duplicate"], false);
+    let alone = hub.publish("a", "x").await;
+    assert_eq!(alone["stream"], "a");
+    assert!(alone["id"].as_str().unwrap() > receipt["id"].as_str().unwrap());
+}
+
+#[tokio::test]
+async fn a_body_sent_as_form_data_is_read_as_json_and_text_goes_to_a_stream_as_it_is() {
+    let hub = Hub::start(&[]).await;
+    let mut reader = hub.subscribe("/events?stream=**").await;
+    reader.open().await;
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let sent = hub
+        .http
+        .post(hub.url("/publish"))
+        .header(form.0, form.1)
+        .body(r#"{"stream":"s","data":"a=b&c"}"#);
+    assert_eq!(sent.send().await.unwrap().status(), 200);
+    assert_eq!(reader.next().await.unwrap().data, "a=b&c");
+    let sent = hub
+        .http
+        .post(hub.url("/streams/a%2Fb/events?type=note"))
+        .header(form.0, form.1)
+        .body("{ hello } +%41");
+    let receipt: Value = sent.send().await.unwrap().json().await.unwrap();
+    assert_eq!(receipt["stream"], "a/b");
+    let event = reader.next().await.unwrap();
+    assert_eq!((event.name.as_str(), event.data.as_str()), ("note", "{ hello } +%41"));
+    let (status, _) = hub.try_post("/streams/s/events?type=log", "a bare line").await;
+    assert_eq!(status, 200);
+    let log = reader.next().await.unwrap();
+    assert_eq!(
+        (log.json()["level"].as_str(), log.json()["message"].as_str()),
+        (Some("info"), Some("a bare line"))
+    );
+}
+
+#[tokio::test]
+async fn data_keeps_its_numbers_and_the_order_of_its_members() {
+    let hub = Hub::start(&[]).await;
+    let mut reader = hub.subscribe("/streams/s/events").await;
+    reader.open().await;
+    let data = r#"{"z":1.0,"a":12345678901234567890123,"m":[1e400,{"b":null}]}"#;
+    let body = format!("{{\"stream\":\"s\",\"data\":{}}}", data.replace(',', " ,\n "));
+    assert_eq!(hub.try_post("/publish", body).await.0, 200);
+    assert_eq!(reader.next().await.unwrap().data, data);
+}
+
+#[tokio::test]
+async fn a_batch_is_atomic_and_so_are_lines() {
+    let hub = Hub::start(&[]).await;
+    let good = json!({ "stream": "s", "data": 1 });
+    let (status, problem) =
+        hub.try_post("/publish", json!([good, { "stream": "s" }]).to_string()).await;
+    assert_eq!((status, problem["field"].as_str()), (422, Some("[1].data")));
+    let lines = |text: &str| {
+        let sent =
+            hub.http.post(hub.url("/publish")).header("content-type", "application/x-ndjson");
+        sent.body(text.to_owned()).send()
+    };
+    let answer = lines("{\"stream\":\"s\",\"data\":1}\n{\"stream\":\"s\"}\n").await.unwrap();
+    assert_eq!(answer.status(), 422);
+    let problem: Value = answer.json().await.unwrap();
+    assert!(problem["detail"].as_str().unwrap().contains("line 2"), "{problem}");
+    assert_eq!(lines("{\"stream\":\"s\",\"data\":1}\n{bad\n").await.unwrap().status(), 400);
+    assert_eq!(hub.get("/streams/s").await.0, 404, "nothing is half published");
+    let summary: Value = lines("{\"stream\":\"s\",\"data\":1}\n{\"stream\":\"s\",\"data\":2}\n")
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(summary["published"], 2);
+    let stream = hub.get("/streams/s").await.1;
+    assert_eq!((&stream["first_id"], &stream["last_id"]), (&summary["first"], &summary["last"]));
+    let most = json!(vec![good.clone(); 4096]);
+    assert_eq!(hub.post("/publish", most).await.as_array().unwrap().len(), 4096);
+    assert_eq!(hub.try_post("/publish", json!(vec![good; 4097]).to_string()).await.0, 422);
+}
+
+#[tokio::test]
+async fn the_same_key_publishes_once_also_across_a_restart() {
+    let mut hub = Hub::start(&[]).await;
+    let event = json!({ "stream": ["a", "b"], "type": "log", "data": { "level": "info", "message": "m" }, "key": "k" });
+    let first = hub.post("/publish", event.clone()).await;
+    for _ in 0..2 {
+        let again = hub.post("/publish", event.clone()).await;
+        assert_eq!(
+            (&again["id"], &again["duplicate"], &again["subscribers"]),
+            (&first["id"], &json!(true), &json!(0))
+        );
+        hub.kill();
+        hub.start_again().await;
+    }
+    for (stream, data) in [
+        (json!("a"), json!({ "level": "info", "message": "m" })),
+        (json!(["a", "b"]), json!({ "level": "warn", "message": "m" })),
+    ] {
+        let other = json!({ "stream": stream, "type": "log", "data": data, "key": "k" });
+        let (status, problem) = hub.try_post("/publish", other.to_string()).await;
+        assert_eq!((status, problem["code"].as_str()), (409, Some("conflict")), "{problem}");
+    }
+    let elsewhere = json!({ "stream": "c", "data": 1, "key": "k" });
+    assert_eq!(hub.post("/publish", elsewhere).await["duplicate"], false);
+    let events = hub.get("/streams/a").await.1["events"].as_u64();
+    assert_eq!(events, Some(1));
+}
+
+#[tokio::test]
+async fn in_a_batch_a_duplicate_yields_its_first_receipt_and_a_conflict_refuses_all() {
+    let hub = Hub::start(&[]).await;
+    let keyed = |n: u32, key: &str| json!({ "stream": "s", "data": n, "key": key });
+    let first = hub.post("/publish", keyed(1, "k")).await;
+    let receipts = hub
+        .post("/publish", json!([keyed(1, "k"), keyed(2, "l"), keyed(2, "l"), keyed(3, "m")]))
+        .await;
+    let of = |n: usize, what: &str| receipts[n][what].clone();
+    assert_eq!((of(0, "id"), of(0, "duplicate")), (first["id"].clone(), json!(true)));
+    assert_eq!(
+        (of(1, "duplicate"), of(2, "duplicate"), of(3, "duplicate")),
+        (json!(false), json!(true), json!(false))
+    );
+    assert_eq!(of(1, "id"), of(2, "id"));
+    let (status, _) =
+        hub.try_post("/publish", json!([keyed(4, "n"), keyed(9, "k")]).to_string()).await;
+    assert_eq!(status, 409);
+    let (status, _) =
+        hub.try_post("/publish", json!([keyed(5, "o"), keyed(6, "o")]).to_string()).await;
+    assert_eq!(status, 409);
+    assert_eq!(hub.get("/streams/s").await.1["events"], 3);
+    assert_eq!(
+        hub.post("/publish", keyed(4, "n")).await["duplicate"],
+        false,
+        "a refused key is not taken"
+    );
+}
+
+#[tokio::test]
+async fn the_key_may_stand_in_a_header_for_a_single_event() {
+    let hub = Hub::start(&[]).await;
+    let send = |body: &'static str, path: &str| {
+        let request = hub.http.post(hub.url(path)).header("Idempotency-Key", "k").body(body);
+        async move {
+            let answer = request.send().await.unwrap();
+            (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+        }
+    };
+    let (_, first) = send(r#"{"stream":"s","data":"x"}"#, "/publish").await;
+    let (_, again) = send(r#"{"stream":"s","data":"x"}"#, "/publish").await;
+    assert_eq!((&again["id"], &again["duplicate"]), (&first["id"], &json!(true)));
+    let (status, problem) = send(r#"[{"stream":"s","data":"x"}]"#, "/publish").await;
+    assert_eq!((status, problem["field"].as_str()), (422, Some("Idempotency-Key")));
+    let (_, text) = send("y", "/streams/t/events").await;
+    assert_eq!(text["duplicate"], false);
+}
+
+#[tokio::test]
+async fn bad_input_gets_a_clear_problem_that_names_the_place() {
+    let hub = Hub::start(&["--max-event-bytes", "1KiB", "--max-body-bytes", "4KiB"]).await;
+    let large = format!(r#"{{"stream":"s","data":"{}"}}"#, "x".repeat(2000));
+    let huge = format!(r#"{{"stream":"s","data":"{}"}}"#, "x".repeat(8000));
+    let cases: Vec<(Vec<u8>, u16, &str, Option<&str>)> = vec![
+        (b"\xff".to_vec(), 400, "validation_error", None),
+        (b"{".to_vec(), 400, "validation_error", None),
+        (b"[]".to_vec(), 400, "validation_error", None),
+        (br#"{"stream":"","data":1}"#.to_vec(), 422, "validation_error", Some("stream")),
+        (br#"{"stream":"a b","data":1}"#.to_vec(), 422, "validation_error", Some("stream")),
+        (br#"{"stream":[],"data":1}"#.to_vec(), 422, "validation_error", Some("stream")),
+        (
+            br#"{"stream":"s","type":"hub-open","data":1}"#.to_vec(),
+            422,
+            "validation_error",
+            Some("type"),
+        ),
+        (
+            br#"{"stream":"s","type":"log","data":{"level":"loud","message":""}}"#.to_vec(),
+            422,
+            "validation_error",
+            Some("data.level"),
+        ),
+        (br#"{"stream":"s","data":1,"key":5}"#.to_vec(), 422, "validation_error", Some("key")),
+        (large.into_bytes(), 413, "payload_too_large", Some("data")),
+        (huge.into_bytes(), 413, "payload_too_large", Some("body")),
+    ];
+    for (body, status, code, field) in cases {
+        let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
+        let answer = hub.http.post(hub.url("/publish")).body(body).send().await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "application/problem+json", "{shown}");
+        assert_eq!(answer.status().as_u16(), status, "{shown}");
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(
+            (problem["code"].as_str(), problem["field"].as_str()),
+            (Some(code), field),
+            "{shown}: {problem}"
+        );
+        assert_eq!(problem["type"], format!("urn:fanfare:problem:{code}"));
+        assert_eq!(problem["status"], status);
+    }
+    assert_eq!(hub.try_post("/streams/a%2A/events", "x").await.0, 400);
+    assert!(
+        hub.metric("fanfare_publishes_refused_total{reason=\"validation_error\"}").await >= 9.0
+    );
+    assert_eq!(
+        hub.metric("fanfare_publishes_refused_total{reason=\"payload_too_large\"}").await,
+        2.0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishes_that_wait_together_share_a_commit() {
+    let hub = std::sync::Arc::new(Hub::start(&[]).await);
+    let publishers: Vec<_> = (0..32)
+        .map(|p| {
+            let hub = hub.clone();
+            tokio::spawn(async move {
+                for n in 0..50 {
+                    hub.publish("s", &format!("{p}/{n}")).await;
+                }
+            })
+        })
+        .collect();
+    for publisher in publishers {
+        publisher.await.unwrap();
+    }
+    let commits = hub.metric("fanfare_journal_commit_seconds_count").await;
+    assert!(commits < 1_600.0, "{commits} commits for 1,600 publishes");
+}

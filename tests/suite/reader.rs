@@ -1,0 +1,266 @@
+//! A client of one connection: it reads what a browser would, by WHATWG HTML §9.2.6, and keeps the
+//! bytes for whoever wants to look at them.
+
+use crate::hub::PATIENCE;
+use std::collections::{BTreeMap, VecDeque};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// A dispatched event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Event {
+    pub name: String,
+    /// The last event id buffer when it was dispatched.
+    pub id: String,
+    pub data: String,
+}
+
+impl Event {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.data).unwrap()
+    }
+
+    pub fn is_control(&self) -> bool {
+        self.name.starts_with("hub-")
+    }
+}
+
+/// One connection.
+pub struct Reader {
+    socket: TcpStream,
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    chunks: Chunks,
+    parser: Parser,
+    waiting: VecDeque<Event>,
+    /// Everything the body brought.
+    pub bytes: Vec<u8>,
+}
+
+impl Reader {
+    /// Sends a GET and reads the response's head.
+    pub async fn connect(
+        address: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> std::io::Result<Self> {
+        let mut socket = TcpStream::connect(address).await?;
+        let mut request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n");
+        if !headers.iter().any(|(name, _)| *name == "Accept") {
+            request.push_str("Accept: text/event-stream\r\n");
+        }
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        socket.write_all(format!("{request}\r\n").as_bytes()).await?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            if socket.read(&mut byte).await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let mut lines = head.split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers: BTreeMap<String, String> = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+            .collect();
+        let chunks = match headers.get("content-length") {
+            Some(length) => Chunks::whole(length.parse().unwrap()),
+            None if status == 204 => Chunks::whole(0),
+            None => Chunks::default(),
+        };
+        let parser = Parser::default();
+        let (waiting, bytes) = (VecDeque::new(), Vec::new());
+        Ok(Self { socket, status, headers, chunks, parser, waiting, bytes })
+    }
+
+    /// The next event, or `None` once the stream has ended.
+    pub async fn next(&mut self) -> Option<Event> {
+        tokio::time::timeout(PATIENCE, self.next_or_error())
+            .await
+            .expect("nothing comes")
+            .unwrap_or(None)
+    }
+
+    /// The next event; an error where the connection broke.
+    pub async fn next_or_error(&mut self) -> std::io::Result<Option<Event>> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Ok(Some(event));
+            }
+            if !self.read_more().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The next event that the hub itself did not make.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        loop {
+            let event = self.next().await?;
+            if !event.is_control() {
+                return Some(event);
+            }
+        }
+    }
+
+    /// The next `count` events that the hub itself did not make.
+    pub async fn take(&mut self, count: usize) -> Vec<Event> {
+        let mut events = Vec::with_capacity(count);
+        while events.len() < count {
+            events.push(self.next_event().await.expect("the stream ended early"));
+        }
+        events
+    }
+
+    /// Everything until the stream ends.
+    pub async fn rest(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(event) = self.next().await {
+            events.push(event);
+        }
+        events
+    }
+
+    /// The first block, which must be `hub-open`; its data.
+    pub async fn open(&mut self) -> serde_json::Value {
+        let event = self.next().await.expect("no first block");
+        assert_eq!(event.name, "hub-open", "{event:?}");
+        event.json()
+    }
+
+    /// The id of the last block parsed, which may be ahead of the event that was taken last.
+    pub fn last_id(&self) -> &str {
+        &self.parser.last_id
+    }
+
+    /// The reconnection time so far, in milliseconds.
+    pub fn retry(&self) -> Option<u64> {
+        self.parser.retry
+    }
+
+    /// Comment lines so far.
+    pub fn comments(&self) -> usize {
+        self.parser.comments
+    }
+
+    /// The whole body of a response that is no stream, as JSON.
+    pub async fn body(&mut self) -> serde_json::Value {
+        while self.read_more().await.unwrap() {}
+        serde_json::from_slice(&self.bytes).unwrap()
+    }
+
+    /// Reads some bytes; false at the end.
+    pub async fn read_more(&mut self) -> std::io::Result<bool> {
+        if self.chunks.done {
+            return Ok(false);
+        }
+        let mut buffer = [0; 16 * 1024];
+        let count = self.socket.read(&mut buffer).await?;
+        if count == 0 {
+            // An end without the last chunk is a broken stream.
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let body = self.chunks.feed(&buffer[..count]);
+        self.parser.feed(&body, &mut self.waiting);
+        self.bytes.extend_from_slice(&body);
+        Ok(true)
+    }
+}
+
+/// Chunked transfer coding (RFC 9112 §7.1), or a counted body.
+#[derive(Default)]
+struct Chunks {
+    line: Vec<u8>,
+    left: usize,
+    in_chunk: bool,
+    counted: bool,
+    done: bool,
+}
+
+impl Chunks {
+    fn whole(length: usize) -> Self {
+        Self { left: length, in_chunk: true, counted: true, done: length == 0, ..Self::default() }
+    }
+
+    fn feed(&mut self, mut bytes: &[u8]) -> Vec<u8> {
+        let mut body = Vec::new();
+        while !bytes.is_empty() && !self.done {
+            if self.in_chunk {
+                let take = self.left.min(bytes.len());
+                body.extend_from_slice(&bytes[..take]);
+                bytes = &bytes[take..];
+                self.left -= take;
+                if self.left == 0 {
+                    self.in_chunk = false;
+                    self.done = self.counted;
+                }
+                continue;
+            }
+            self.line.push(bytes[0]);
+            bytes = &bytes[1..];
+            if self.line.ends_with(b"\r\n") {
+                let line = std::mem::take(&mut self.line);
+                let text = std::str::from_utf8(&line).unwrap().trim();
+                if !text.is_empty() {
+                    self.left = usize::from_str_radix(text, 16).unwrap();
+                    self.done = self.left == 0;
+                    self.in_chunk = !self.done;
+                }
+            }
+        }
+        body
+    }
+}
+
+/// The parser of WHATWG HTML §9.2.6.
+#[derive(Default)]
+struct Parser {
+    line: Vec<u8>,
+    after_cr: bool,
+    name: String,
+    data: Vec<String>,
+    last_id: String,
+    retry: Option<u64>,
+    comments: usize,
+}
+
+impl Parser {
+    fn feed(&mut self, bytes: &[u8], out: &mut VecDeque<Event>) {
+        for byte in bytes {
+            let after_cr = std::mem::replace(&mut self.after_cr, *byte == b'\r');
+            match byte {
+                b'\n' if after_cr => {}
+                b'\n' | b'\r' => self.end_of_line(out),
+                byte => self.line.push(*byte),
+            }
+        }
+    }
+
+    fn end_of_line(&mut self, out: &mut VecDeque<Event>) {
+        let line = String::from_utf8(std::mem::take(&mut self.line)).expect("UTF-8");
+        if line.is_empty() {
+            let data = std::mem::take(&mut self.data);
+            let name = std::mem::take(&mut self.name);
+            if !data.is_empty() {
+                let name = if name.is_empty() { "message".into() } else { name };
+                out.push_back(Event { name, id: self.last_id.clone(), data: data.join("\n") });
+            }
+            return;
+        }
+        let (field, value) = line.split_once(':').unwrap_or((&line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "" => self.comments += 1,
+            "event" => self.name = value.to_owned(),
+            "data" => self.data.push(value.to_owned()),
+            "id" if !value.contains('\0') => self.last_id = value.to_owned(),
+            "retry" => self.retry = value.parse().ok().or(self.retry),
+            _ => {}
+        }
+    }
+}

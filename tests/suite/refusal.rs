@@ -1,0 +1,73 @@
+//! Turning away: in a form that EventSource survives, and with the real status for everyone else.
+
+use crate::hub::Hub;
+use crate::reader::Reader;
+use serde_json::json;
+
+#[tokio::test]
+async fn an_eventsource_is_turned_away_in_a_stream_and_everyone_else_with_a_status() {
+    let hub = Hub::start(&["--max-connections", "2"]).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut reader = hub.subscribe("/streams/s/events").await;
+        reader.open().await;
+        held.push(reader);
+    }
+    let mut turned = hub.subscribe("/streams/s/events").await;
+    assert_eq!((turned.status, turned.headers["cache-control"].as_str()), (200, "no-store"));
+    let told = turned.rest().await;
+    assert_eq!(told.len(), 1);
+    let data = told[0].json();
+    assert_eq!(
+        (told[0].name.as_str(), &data["code"], &data["limit"]),
+        ("hub-error", &json!("resource_exhausted"), &json!("max_connections"))
+    );
+    assert_eq!(data["retry_ms"].as_u64(), turned.retry());
+    assert_eq!(told[0].id, "", "a refusal moves no client's place");
+    for (path, accept) in [
+        ("/streams/s/events?refusal=status", "text/event-stream"),
+        ("/streams/s/events?control=off", "text/event-stream"),
+        ("/streams/s/events", "*/*"),
+    ] {
+        let mut refused = Reader::connect(&hub.address, path, &[("Accept", accept)]).await.unwrap();
+        assert_eq!(refused.status, 503, "{path} {accept}");
+        assert_eq!(refused.headers["cache-control"], "no-store");
+        assert!(refused.headers["retry-after"].parse::<u64>().unwrap() >= 2);
+        assert_eq!(refused.body().await["code"], "resource_exhausted");
+    }
+    assert_eq!(
+        hub.metric("fanfare_subscribers_refused_total{reason=\"max_connections\"}").await,
+        4.0
+    );
+    held.pop();
+    hub.until_metric("fanfare_sessions", |n| n == 1.0).await;
+    hub.subscribe("/streams/s/events").await.open().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_a_stampede_the_limit_is_exact_and_those_turned_away_come_back_spread() {
+    let hub = std::sync::Arc::new(
+        Hub::start(&["--max-connections", "50", "--refusal-return-rate", "20"]).await,
+    );
+    let comers: Vec<_> = (0..300)
+        .map(|_| {
+            let hub = hub.clone();
+            tokio::spawn(async move {
+                let mut reader = hub.subscribe("/streams/s/events").await;
+                let first = reader.next().await.unwrap();
+                (first.name == "hub-open").then_some(reader).ok_or(first)
+            })
+        })
+        .collect();
+    let (mut seated, mut retries) = (Vec::new(), Vec::new());
+    for comer in comers {
+        match comer.await.unwrap() {
+            Ok(reader) => seated.push(reader),
+            Err(refusal) => retries.push(refusal.json()["retry_ms"].as_u64().unwrap()),
+        }
+    }
+    assert_eq!((seated.len(), retries.len()), (50, 250));
+    // 250 at 20 a second are 12.5 seconds' worth.
+    assert!(*retries.iter().max().unwrap() > 8_000, "{retries:?}");
+    assert_eq!(hub.metric("fanfare_sessions").await, 50.0);
+}

@@ -1,0 +1,161 @@
+//! What is kept, and that whoever misses something is told.
+
+use crate::hub::Hub;
+use serde_json::json;
+
+#[tokio::test]
+async fn a_stream_keeps_the_newest_events_and_a_resume_below_them_is_a_gap() {
+    let mut hub = Hub::start(&["--max-events", "10"]).await;
+    let mut ids = Vec::new();
+    for n in 0..30 {
+        ids.push(hub.publish_id("s", &n.to_string()).await);
+    }
+    for _ in 0..2 {
+        let stream = hub.get("/streams/s").await.1;
+        assert_eq!(
+            (&stream["events"], stream["first_id"].as_str()),
+            (&json!(10), Some(ids[20].as_str()))
+        );
+        let mut reader = hub.resume("/streams/s/events", &ids[4]).await;
+        let opened = reader.open().await;
+        assert_eq!(opened["resume"], "gap");
+        assert_eq!(
+            (&opened["missed"], opened["first"].as_str()),
+            (&json!(15), Some(ids[20].as_str()))
+        );
+        assert_eq!(opened["from"], reader.headers["last-event-id"].as_str());
+        let events = reader.take(10).await;
+        assert_eq!((events[0].data.as_str(), events[9].data.as_str()), ("20", "29"));
+        let mut edge = hub.resume("/streams/s/events", &ids[19]).await;
+        assert_eq!(edge.open().await["resume"], "resumed", "nothing after it was removed");
+        assert_eq!(edge.next().await.unwrap().data, "20");
+        let mut all = hub.subscribe("/events?stream=**&from=start").await;
+        assert_eq!(all.next_event().await.unwrap().data, "20");
+        hub.stop().await;
+        hub.start_again().await;
+    }
+}
+
+#[tokio::test]
+async fn a_batch_beyond_the_limit_keeps_its_newest() {
+    let hub = Hub::start(&["--max-events", "3"]).await;
+    let batch: Vec<_> = (0..100).map(|n| json!({ "stream": "s", "data": n })).collect();
+    hub.post("/publish", json!(batch)).await;
+    let mut reader = hub.subscribe("/streams/s/events?from=start").await;
+    let kept: Vec<String> = reader.take(3).await.into_iter().map(|e| e.data).collect();
+    assert_eq!(kept, ["97", "98", "99"]);
+}
+
+#[tokio::test]
+async fn bytes_and_age_are_limits_too_and_a_rule_is_for_its_pattern_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("f.toml");
+    let rules = "[[retention]]\nstreams = \"small.*\"\nmax-bytes = \"2KiB\"\n[[retention]]\nstreams = \"young\"\nmax-age = \"1s\"\n";
+    std::fs::write(&file, rules).unwrap();
+    let hub = Hub::start(&["--config", file.to_str().unwrap()]).await;
+    for n in 0..20 {
+        let data = format!("{n}/{}", "x".repeat(300));
+        hub.publish("small.a", &data).await;
+        hub.publish("other", &data).await;
+    }
+    let young = hub.publish_id("young", "old soon").await;
+    let small = hub.get("/streams/small.a").await.1;
+    assert!(
+        small["bytes"].as_u64().unwrap() <= 2048 && small["events"].as_u64().unwrap() >= 4,
+        "{small}"
+    );
+    assert_eq!(hub.get("/streams/other").await.1["events"], 20);
+    hub.until_metric("fanfare_journal_streams", |n| n == 2.0).await;
+    assert_eq!(
+        hub.get("/streams/young").await.0,
+        404,
+        "a stream with no history and no reader is nothing"
+    );
+    // Its last event is gone; one who has it misses nothing, one who has less is told.
+    let mut has_it = hub.resume("/streams/young/events", &young).await;
+    assert_eq!(has_it.open().await["resume"], "resumed");
+    let before =
+        format!("{}-{:016x}", &young[..8], u64::from_str_radix(&young[9..], 16).unwrap() - 1);
+    let mut has_less = hub.resume("/streams/young/events", &before).await;
+    assert_eq!(has_less.open().await["resume"], "gap");
+}
+
+#[tokio::test]
+async fn the_cap_over_the_whole_hub_drops_the_oldest_first() {
+    let hub = Hub::start(&["--journal-max-bytes", "100KiB"]).await;
+    for n in 0..400 {
+        hub.publish(&format!("s{}", n % 4), &format!("{n}/{}", "x".repeat(1000))).await;
+    }
+    hub.until_metric("fanfare_journal_bytes", |n| n > 0.0 && n <= 102_400.0).await;
+    let mut reader = hub.subscribe("/events?stream=**&from=start").await;
+    let first: usize =
+        reader.next_event().await.unwrap().data.split('/').next().unwrap().parse().unwrap();
+    assert!((300..360).contains(&first), "the oldest kept is {first}");
+    let total: u64 = hub.get("/streams").await.1["streams"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["events"].as_u64().unwrap())
+        .sum();
+    assert_eq!(total, 400 - first as u64);
+}
+
+#[tokio::test]
+async fn a_slow_reader_that_retention_overtakes_is_told_of_the_gap() {
+    let flags = ["--max-events", "50", "--recent-bytes", "64KiB", "--write-timeout", "60s"];
+    let hub = Hub::start(&flags).await;
+    let mut reader = hub.subscribe("/streams/s/events").await;
+    reader.open().await;
+    for batch in 0..200 {
+        let events: Vec<_> = (0..20)
+            .map(|n| json!({ "stream": "s", "data": format!("{}/{}", batch * 20 + n, "x".repeat(4000)) }))
+            .collect();
+        hub.post("/publish", json!(events)).await;
+    }
+    let (mut last, mut missed, mut gaps) = (None::<usize>, 0, 0);
+    while last != Some(3999) {
+        let event = reader.next().await.unwrap();
+        reader.bytes.clear();
+        if event.name == "hub-gap" {
+            gaps += 1;
+            let gap = event.json();
+            missed += gap["missed"].as_u64().unwrap_or(u64::MAX / 1000);
+            let next = reader.next().await.unwrap();
+            assert_eq!(gap["first"], next.id.as_str(), "`first` is the event that follows");
+            assert!(event.id < next.id, "the id of the gap is the place before it");
+            let n: usize = next.data.split('/').next().unwrap().parse().unwrap();
+            let jumped = n - last.map_or(0, |l| l + 1);
+            if let Some(told) = gap["missed"].as_u64() {
+                assert_eq!(told, jumped as u64, "what is told is what is missing");
+            }
+            last = Some(n);
+        } else {
+            let n: usize = event.data.split('/').next().unwrap().parse().unwrap();
+            assert_eq!(n, last.map_or(0, |l| l + 1), "nothing is missing without a word");
+            last = Some(n);
+        }
+    }
+    assert!(gaps > 0 && missed > 0);
+    assert!(hub.metric("fanfare_session_gaps_total").await >= f64::from(gaps));
+}
+
+#[tokio::test]
+async fn an_event_on_two_streams_lives_as_long_as_one_of_them_keeps_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("f.toml");
+    std::fs::write(&file, "[[retention]]\nstreams = \"short\"\nmax-events = 2\n").unwrap();
+    let hub = Hub::start(&["--config", file.to_str().unwrap()]).await;
+    for n in 0..10 {
+        hub.post("/publish", json!({ "stream": ["short", "long"], "data": n })).await;
+    }
+    let count = |name: &str| {
+        let path = format!("/streams/{name}");
+        let hub = &hub;
+        async move { hub.get(&path).await.1["events"].as_u64().unwrap() }
+    };
+    assert_eq!((count("short").await, count("long").await), (2, 10));
+    let mut short = hub.subscribe("/streams/short/events?from=start").await;
+    assert_eq!(short.next_event().await.unwrap().data, "8");
+    let mut long = hub.subscribe("/streams/long/events?from=start").await;
+    assert_eq!(long.take(10).await[0].data, "0");
+}

@@ -1,0 +1,125 @@
+//! The bytes of a stream are what real clients need.
+
+use crate::hub::Hub;
+use crate::reader::Reader;
+use serde_json::json;
+
+#[tokio::test]
+async fn every_payload_arrives_as_it_was_published_whatever_is_in_it() {
+    let hub = Hub::start(&[]).await;
+    let mut reader = hub.subscribe("/streams/s/events").await;
+    reader.open().await;
+    let large = "x".repeat(256 * 1024);
+    let payloads = [
+        "plain",
+        "",
+        " leading and trailing ",
+        "a\nb",
+        "\n",
+        "\n\n",
+        "a\n\n\nb\n",
+        ":comment",
+        "data: x",
+        "id: 7",
+        "nul\0nul",
+        "line\u{2028}separator\u{2029}",
+        "\u{feff}bom",
+        "emoji 🎺🎉",
+        large.as_str(),
+    ];
+    for payload in payloads {
+        hub.publish("s", payload).await;
+        let event = reader.next().await.unwrap();
+        assert_eq!((event.name.as_str(), event.data.as_str()), ("message", payload));
+    }
+    // A CR is a line ending to every client, so it arrives as the LF that it means to them.
+    for (published, received) in [("a\rb", "a\nb"), ("a\r\nb", "a\nb"), ("a\r\r\nb\r", "a\n\nb\n")]
+    {
+        hub.publish("s", published).await;
+        assert_eq!(reader.next().await.unwrap().data, received);
+    }
+    let text = String::from_utf8(reader.bytes.clone()).unwrap();
+    assert!(!text.contains('\r') && !text.starts_with('\u{feff}'));
+}
+
+#[tokio::test]
+async fn id_and_retry_never_stand_alone_and_a_heartbeat_is_one_line() {
+    let hub = Hub::start(&["--heartbeat", "1s"]).await;
+    let mut reader = hub.subscribe("/streams/s/events").await;
+    hub.publish("s", "one").await;
+    assert_eq!(reader.next_event().await.unwrap().data, "one");
+    while reader.comments() < 2 {
+        assert!(reader.read_more().await.unwrap());
+    }
+    hub.publish("s", "two").await;
+    assert_eq!(reader.next_event().await.unwrap().data, "two");
+    let text = String::from_utf8(reader.bytes.clone()).unwrap();
+    assert!(text.contains("\n\n:\n:\n"), "{text:?}");
+    for block in text.split_terminator("\n\n") {
+        assert!(!block.is_empty(), "an empty block in {text:?}");
+        let has = |field: &str| block.lines().any(|line| line.starts_with(field));
+        assert!(has("data:"), "a block without data: {block:?}");
+        assert_eq!(has("retry:"), has("event: hub-open"), "{block:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_head_of_a_stream_keeps_every_middle_box_from_holding_it_back() {
+    let hub = Hub::start(&[]).await;
+    let reader = hub.subscribe("/events?stream=s").await;
+    let header = |name: &str| reader.headers.get(name).map(String::as_str);
+    assert_eq!(reader.status, 200);
+    assert_eq!(header("content-type"), Some("text/event-stream"));
+    assert_eq!(header("transfer-encoding"), Some("chunked"));
+    assert_eq!(header("cache-control"), Some("no-cache, no-transform"));
+    assert_eq!(header("x-accel-buffering"), Some("no"));
+    assert_eq!(header("x-content-type-options"), Some("nosniff"));
+    assert!(header("last-event-id").is_some());
+}
+
+#[tokio::test]
+async fn another_origin_may_send_and_read_the_last_id_where_it_is_allowed_to() {
+    let hub = Hub::start(&["--cors-origin", "https://app.example"]).await;
+    let origin = ("Origin", "https://app.example");
+    let reader = Reader::connect(&hub.address, "/events?stream=s", &[origin]).await.unwrap();
+    let exposed = reader.headers["access-control-expose-headers"].to_lowercase();
+    assert!(exposed.contains("last-event-id"), "{exposed}");
+    assert_eq!(reader.headers["access-control-allow-origin"], "https://app.example");
+    let preflight = hub
+        .http
+        .request(reqwest::Method::OPTIONS, hub.url("/events"))
+        .header("Origin", "https://app.example")
+        .header("Access-Control-Request-Method", "GET")
+        .header("Access-Control-Request-Headers", "last-event-id")
+        .send()
+        .await
+        .unwrap();
+    let allowed =
+        preflight.headers()["access-control-allow-headers"].to_str().unwrap().to_lowercase();
+    assert!(preflight.status().is_success() && allowed.contains("last-event-id"), "{allowed}");
+}
+
+#[tokio::test]
+async fn events_carry_their_type_and_an_envelope_says_whence() {
+    let hub = Hub::start(&[]).await;
+    let mut plain = hub.subscribe("/streams/a/events").await;
+    let mut both = hub.subscribe("/events?stream=a&stream=b&envelope=true").await;
+    plain.open().await;
+    both.open().await;
+    let event =
+        json!({"stream": ["a", "b"], "type": "metric", "data": {"name": "n", "value": 1.50}});
+    let body = event.to_string().replace("1.5", "1.50");
+    assert_eq!(hub.try_post("/publish", body).await.0, 200);
+    let event = plain.next().await.unwrap();
+    assert_eq!(event.name, "metric");
+    assert!(event.data.contains("1.50") && event.data.contains("timestamp"), "{event:?}");
+    let enveloped = both.next().await.unwrap();
+    let envelope = enveloped.json();
+    assert_eq!(enveloped.name, "metric");
+    assert_eq!(envelope["stream"], json!(["a", "b"]));
+    assert_eq!(envelope["type"], "metric");
+    assert_eq!(envelope["data"]["name"], "n");
+    assert!(envelope["time"].as_str().unwrap().ends_with('Z'));
+    hub.publish("b", "once").await;
+    assert_eq!(both.next().await.unwrap().json()["data"], "once", "no event comes twice");
+}

@@ -1,0 +1,163 @@
+//! Streams: listing, ending, deleting.
+
+use crate::hub::Hub;
+use crate::reader::Reader;
+use serde_json::json;
+
+async fn status(hub: &Hub, path: &str, last_id: Option<&str>) -> u16 {
+    let header = last_id.map(|id| ("Last-Event-ID", id));
+    Reader::connect(&hub.address, path, header.as_slice()).await.unwrap().status
+}
+
+#[tokio::test]
+async fn streams_are_listed_in_order_with_what_is_known_of_them() {
+    let hub = Hub::start(&[]).await;
+    for name in ["b", "a.1", "a.3", "a.2", "c"] {
+        hub.publish(name, "x").await;
+    }
+    let _waiting = hub.subscribe("/events?stream=a.4&stream=b").await;
+    let names = |list: &serde_json::Value| -> Vec<String> {
+        list["streams"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|s| s["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let all = hub.get("/streams").await.1;
+    assert_eq!(names(&all), ["a.1", "a.2", "a.3", "a.4", "b", "c"]);
+    assert_eq!(all["next"], json!(null));
+    let b = &all["streams"][4];
+    assert_eq!(
+        (&b["state"], &b["subscribers"], &b["events"]),
+        (&json!("open"), &json!(1), &json!(1))
+    );
+    assert_eq!(b["first_id"], b["last_id"]);
+    let page = hub.get("/streams?prefix=a.&limit=2").await.1;
+    assert_eq!((names(&page), &page["next"]), (vec!["a.1".into(), "a.2".into()], &json!("a.2")));
+    let page = hub.get("/streams?prefix=a.&limit=2&after=a.2").await.1;
+    assert_eq!((names(&page), &page["next"]), (vec!["a.3".into(), "a.4".into()], &json!(null)));
+    assert_eq!(hub.get("/streams?limit=0").await.0, 400);
+    assert_eq!(hub.get("/streams/b").await.1, *b);
+    assert_eq!(hub.get("/streams/nobody").await.0, 404);
+    assert_eq!(hub.get("/streams/a.4").await.1["events"], 0);
+}
+
+#[tokio::test]
+async fn an_ended_stream_tells_its_readers_takes_no_more_and_lets_nobody_wait() {
+    let mut hub = Hub::start(&[]).await;
+    let mut one = hub.subscribe("/streams/a/events").await;
+    let mut wild = hub.subscribe("/events?stream=*").await;
+    let mut both = hub.subscribe("/events?stream=a&stream=b").await;
+    for reader in [&mut one, &mut wild, &mut both] {
+        reader.open().await;
+    }
+    let last = hub.publish_id("a", "last").await;
+    let end = hub.post("/streams/a/end", json!({})).await;
+    let end_id = end["id"].as_str().unwrap().to_owned();
+    assert_eq!((&end["state"], &end["subscribers"]), (&json!("ended"), &json!(3)));
+    assert_eq!(
+        hub.post("/streams/a/end", json!({})).await["id"],
+        end_id.as_str(),
+        "ending twice is once"
+    );
+    for reader in [&mut one, &mut wild, &mut both] {
+        assert_eq!(reader.next().await.unwrap().data, "last");
+        let told = reader.next().await.unwrap();
+        assert_eq!(
+            (told.name.as_str(), told.json()),
+            ("hub-end", json!({ "stream": "a", "reason": "ended" }))
+        );
+        assert_eq!(told.id, end_id);
+    }
+    assert_eq!(one.next().await, None, "every stream it names has ended");
+    let (code, problem) = hub.try_post("/publish", r#"{"stream":["b","a"],"data":1}"#).await;
+    assert_eq!((code, &problem["field"]), (409, &json!("stream")));
+    assert_eq!(hub.get("/streams/a").await.1["state"], "ended");
+    for _ in 0..2 {
+        for path in [
+            "/streams/a/events",
+            "/events?stream=a&last=0",
+            "/events?stream=a&types=log&from=start",
+        ] {
+            assert_eq!(status(&hub, path, None).await, 204, "{path}");
+        }
+        assert_eq!(status(&hub, "/streams/a/events", Some(&end_id)).await, 204);
+        assert_eq!(status(&hub, "/streams/a/events", Some(&last)).await, 204);
+        assert_eq!(status(&hub, "/events?stream=a&stream=b", None).await, 200);
+        let mut behind = hub.subscribe("/streams/a/events?from=start").await;
+        let rest = behind.rest().await;
+        let names: Vec<&str> = rest.iter().map(|e| e.name.as_str()).collect();
+        assert_eq!(names, ["hub-open", "message", "hub-end"]);
+        if one.status == 200 {
+            hub.publish("b", "on").await;
+        }
+        hub.kill();
+        hub.start_again().await;
+    }
+    assert_eq!(wild.next().await.unwrap().data, "on", "a wildcard stays open");
+    assert_eq!(both.next().await.unwrap().data, "on");
+}
+
+#[tokio::test]
+async fn a_connection_closes_once_every_stream_it_names_has_ended() {
+    let hub = Hub::start(&[]).await;
+    let mut both = hub.subscribe("/events?stream=a&stream=b").await;
+    both.open().await;
+    hub.publish("a", "1").await;
+    hub.post("/streams/b/end", json!({})).await;
+    hub.publish("a", "2").await;
+    hub.post("/streams/a/end", json!({})).await;
+    let names: Vec<String> = both.rest().await.into_iter().map(|e| e.name).collect();
+    assert_eq!(names, ["message", "hub-end", "message", "hub-end"]);
+}
+
+#[tokio::test]
+async fn a_deleted_stream_ends_its_readers_drops_its_history_and_leaves_its_name_free() {
+    let mut hub = Hub::start(&[]).await;
+    let mut reader = hub.subscribe("/streams/a/events").await;
+    let mut wild = hub.subscribe("/events?stream=**").await;
+    reader.open().await;
+    wild.open().await;
+    let old = hub.publish_id("a", "old").await;
+    hub.post("/publish", json!({ "stream": ["a", "b"], "data": "shared", "key": "k" })).await;
+    let deleted = hub.http.delete(hub.url("/streams/a")).send().await.unwrap();
+    assert_eq!(deleted.status(), 204);
+    assert_eq!(hub.http.delete(hub.url("/streams/a")).send().await.unwrap().status(), 404);
+    let rest = reader.rest().await;
+    let end = rest.last().unwrap();
+    assert_eq!((end.name.as_str(), end.json()["reason"].as_str()), ("hub-end", Some("deleted")));
+    assert_eq!(wild.take(2).await.len(), 2);
+    assert_eq!(wild.next().await.unwrap().name, "hub-end");
+    assert_eq!(hub.get("/streams/a").await.0, 404);
+    assert_eq!(
+        status(&hub, "/streams/a/events", Some(&end.id)).await,
+        204,
+        "who was told does not wait"
+    );
+    for _ in 0..2 {
+        // Who was away is told what it missed, and that it is over.
+        let mut away = hub.resume("/streams/a/events", &old).await;
+        let told = away.rest().await;
+        let names: Vec<&str> = told.iter().map(|e| e.name.as_str()).collect();
+        assert_eq!(
+            (names, told[0].json()["resume"].as_str()),
+            (vec!["hub-open", "hub-end"], Some("gap"))
+        );
+        let mut shared = hub.subscribe("/streams/b/events?from=start").await;
+        assert_eq!(
+            shared.next_event().await.unwrap().data,
+            "shared",
+            "the other stream keeps its event"
+        );
+        hub.kill();
+        hub.start_again().await;
+    }
+    let again = hub.post("/publish", json!({ "stream": "a", "data": "new", "key": "k" })).await;
+    assert_eq!(again["duplicate"], false, "its keys went with it");
+    let mut reader = hub.subscribe("/streams/a/events?from=start").await;
+    assert_eq!(reader.next_event().await.unwrap().data, "new");
+    let mut wild = hub.subscribe("/events?stream=**&from=start").await;
+    let seen: Vec<String> = wild.take(2).await.into_iter().map(|e| e.data).collect();
+    assert_eq!(seen, ["shared", "new"]);
+}
