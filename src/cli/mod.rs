@@ -4,6 +4,7 @@ use crate::config::{Config, Said, command};
 use anyhow::bail;
 use clap::{ArgMatches, Command};
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// Runs what the arguments ask for.
@@ -11,7 +12,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(&whole_command().get_matches_from(with_default(args.into_iter().collect()))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("fanfare: {error:#}");
+            // Nobody may be listening, or the disk behind it may be full.
+            let _ = writeln!(std::io::stderr(), "fanfare: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -22,13 +24,11 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<()> {
         Some(("serve", flags)) => crate::app::run(resolve(flags)?),
         Some(("config", sub)) => match sub.subcommand() {
             Some(("docs", _)) => {
-                print!("{}", crate::config::markdown());
-                Ok(())
+                Ok(std::io::stdout().write_all(crate::config::markdown().as_bytes())?)
             }
             Some(("check", flags)) => {
                 resolve(flags)?;
-                println!("the configuration is fine");
-                Ok(())
+                Ok(writeln!(std::io::stdout(), "the configuration is fine")?)
             }
             _ => bail!("config needs a subcommand"),
         },

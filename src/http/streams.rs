@@ -72,7 +72,7 @@ pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRes
     let streams = found
         .into_iter()
         .zip(counts)
-        .map(|((name, view), subscribers)| describe(&hub.history, &name, view, subscribers))
+        .map(|((name, view), readers)| describe(&hub.history, &name, view, readers.subscribers))
         .collect();
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -85,9 +85,10 @@ pub(super) async fn get(hub: Data<Hub>, stream: Path<String>) -> Result<HttpResp
     let asked = name.clone();
     let view = off_thread(&hub, move |history| history.stream(&asked)).await?;
     let counts = hub.manager.send(CountSubscribers(vec![name.clone()])).await;
-    let subscribers = counts.map_err(manager_gone)?.first().copied().unwrap_or(0);
-    if view.is_none() && subscribers == 0 {
-        let detail = format!("stream {name:?} has no history and no reader");
+    let readers = counts.map_err(manager_gone)?.first().copied();
+    let subscribers = readers.map_or(0, |readers| readers.subscribers);
+    if view.is_none() && !readers.is_some_and(|readers| readers.named) {
+        let detail = format!("stream {name:?} has no history and no reader that names it");
         return Err(Problem::new(Code::NotFound, detail));
     }
     let described = describe(&hub.history, &name, view, subscribers);

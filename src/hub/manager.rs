@@ -12,9 +12,7 @@ use crate::event::{Body, Interest, Position, StreamName};
 use crate::journal::{Committed, Dispatch};
 use crate::telemetry::Telemetry;
 use actix::Addr;
-use actix::prelude::{
-    Actor, AsyncContext, Context, Handler, Message, MessageResult, SendError, StreamHandler,
-};
+use actix::prelude::{Actor, AsyncContext, Context, Handler, Message, SendError, StreamHandler};
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -38,7 +36,6 @@ pub struct ConnectionManager {
     index: SelectorIndex<GroupId>,
     next_group: GroupId,
     sessions: usize,
-    peak: usize,
     /// The last place handed out.
     dispatched: Position,
     draining: Option<Duration>,
@@ -79,7 +76,6 @@ impl ConnectionManager {
             index: SelectorIndex::default(),
             next_group: 1,
             sessions: 0,
-            peak: 0,
             dispatched,
             draining: None,
             drained: None,
@@ -165,7 +161,6 @@ impl ConnectionManager {
             *group.seats.entry(shard).or_insert(0) += 1;
         }
         self.sessions += 1;
-        self.peak = self.peak.max(self.sessions);
         Ok((id, self.dispatched))
     }
 
@@ -347,20 +342,29 @@ impl Handler<FromShard> for ConnectionManager {
     }
 }
 
-/// How many sessions an event on each of these streams would go to, in their order.
+/// Who reads each of these streams, in their order.
 #[derive(Message)]
-#[rtype(result = "Vec<u32>")]
+#[rtype(result = "Vec<Readers>")]
 pub struct CountSubscribers(pub Vec<StreamName>);
 
-impl Handler<CountSubscribers> for ConnectionManager {
-    type Result = Vec<u32>;
+/// The sessions of one stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Readers {
+    /// Those that an event on it would go to.
+    pub subscribers: u32,
+    /// Whether one of them names it, rather than matching it by a pattern.
+    pub named: bool,
+}
 
-    fn handle(
-        &mut self,
-        CountSubscribers(streams): CountSubscribers,
-        _: &mut Self::Context,
-    ) -> Vec<u32> {
-        streams.iter().map(|stream| self.subscribers(stream)).collect()
+impl Handler<CountSubscribers> for ConnectionManager {
+    type Result = Vec<Readers>;
+
+    fn handle(&mut self, ask: CountSubscribers, _: &mut Self::Context) -> Vec<Readers> {
+        let readers = |stream| Readers {
+            subscribers: self.subscribers(stream),
+            named: self.index.names(stream),
+        };
+        ask.0.iter().map(readers).collect()
     }
 }
 
@@ -389,31 +393,6 @@ impl Handler<NamedStreams> for ConnectionManager {
             .filter(behind)
             .collect();
         names.into_iter().take(ask.limit).cloned().collect()
-    }
-}
-
-/// What the manager counts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Counts {
-    /// Sessions with a seat.
-    pub sessions: usize,
-    /// The most there ever were.
-    pub peak: usize,
-    /// Different interests among them.
-    pub groups: usize,
-}
-
-/// Asks for [`Counts`].
-#[derive(Message)]
-#[rtype(result = "Counts")]
-pub struct Tally;
-
-impl Handler<Tally> for ConnectionManager {
-    type Result = MessageResult<Tally>;
-
-    fn handle(&mut self, _: Tally, _: &mut Self::Context) -> Self::Result {
-        let (sessions, peak) = (self.sessions, self.peak);
-        MessageResult(Counts { sessions, peak, groups: self.groups.len() })
     }
 }
 

@@ -68,6 +68,11 @@ impl<T: Copy + PartialEq> SelectorIndex<T> {
         }
     }
 
+    /// Whether a selector is this very name.
+    pub(super) fn names(&self, name: &StreamName) -> bool {
+        self.exact.contains_key(name)
+    }
+
     /// The names that are selected exactly.
     pub(super) fn exact_names(&self) -> impl Iterator<Item = &StreamName> {
         self.exact.keys()

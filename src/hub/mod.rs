@@ -16,7 +16,7 @@ mod shard;
 mod wheel;
 
 pub use manager::{
-    ConnectionManager, CountSubscribers, Drain, MANAGER_MAILBOX, NamedStreams, Tally,
+    ConnectionManager, CountSubscribers, Drain, MANAGER_MAILBOX, NamedStreams, Readers,
 };
 pub use pace::Pace;
 pub use seat::{Limit, Seat, Subscribe};

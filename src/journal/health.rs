@@ -23,9 +23,9 @@ impl std::fmt::Display for Loss {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "the journal in {} is damaged: everything after event {} is lost, up to event {}, \
-             which had been committed",
-            self.place, self.kept, self.committed
+            "the journal is damaged: events after {} are lost, up to {}, which had been committed; \
+             see {}",
+            self.kept, self.committed, self.place
         )
     }
 }

@@ -4,7 +4,7 @@ use super::folder::{Folder, FolderError};
 use super::health::{Health, Loss};
 use super::high_water::{HighWater, Mark};
 use super::history::{History, Marks};
-use super::kv::{DiskKv, Kv, KvError, MemoryKv, Sync};
+use super::kv::{DiskKv, Kv, KvError, MemoryKv, Sync, wal};
 use super::order::LocalOrder;
 use super::publisher::{MAX_QUEUED_PUBLISHES, Publisher};
 use super::recent::Recent;
@@ -87,6 +87,7 @@ impl Journal {
             .map_err(store_failed)?;
         let (epochs, loss) = ground.epochs(&mut store).map_err(store_failed)?;
         if let Some(loss) = &loss {
+            telemetry.journal_lost();
             tracing::error!(
                 "{loss}; a new epoch begins, and clients that saw the lost events are told"
             );
@@ -143,7 +144,8 @@ struct Ground {
     high_water: Option<HighWater>,
     mark: Option<Mark>,
     folder: Option<Folder>,
-    path: PathBuf,
+    /// Where to look when something is missing.
+    place: String,
 }
 
 impl Ground {
@@ -155,16 +157,20 @@ impl Ground {
             Durability::Memory => {
                 let kv = Kv::Memory(Arc::new(MemoryKv::new(floors)));
                 let sync = Sync::Process;
-                return Ok(Self { kv, sync, high_water: None, mark: None, folder: None, path });
+                let (high_water, mark, folder, place) = (None, None, None, String::new());
+                return Ok(Self { kv, sync, high_water, mark, folder, place });
             }
         };
         let folder = Folder::open(&path, &settings.holder)?;
         let (high_water, mark) =
             HighWater::open(&folder.join("HEAD")).map_err(|e| OpenError::Io(path.clone(), e))?;
-        let kv = DiskKv::open(&folder.join("journal"), floors)
-            .map_err(|e| OpenError::Store(path.clone(), e))?;
+        let store = folder.join("journal");
+        let damage =
+            put_damage_aside(&folder, &store).map_err(|e| OpenError::Io(path.clone(), e))?;
+        let kv = DiskKv::open(&store, floors).map_err(|e| OpenError::Store(path.clone(), e))?;
+        let place = damage.unwrap_or_else(|| store.display().to_string());
         let (high_water, folder) = (Some(high_water), Some(folder));
-        Ok(Self { kv: Kv::Disk(kv), sync, high_water, mark, folder, path })
+        Ok(Self { kv: Kv::Disk(kv), sync, high_water, mark, folder, place })
     }
 
     /// The epochs, with a new one where positions could otherwise be given out twice; and what
@@ -188,18 +194,23 @@ impl Ground {
 
     fn loss(&self, mark: Mark, kept: crate::event::EventId) -> Loss {
         let committed = crate::event::EventId { epoch: mark.epoch, position: mark.position };
-        Loss { committed, kept, place: wal_files(&self.path.join("journal")) }
+        Loss { committed, kept, place: self.place.clone() }
     }
 }
 
-/// The write-ahead files, by name, for whoever has to look at them.
-fn wal_files(folder: &Path) -> String {
-    let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut logs: Vec<String> = names
-        .map(|file| file.path())
-        .filter(|path| path.extension().is_some_and(|ext| ext == "jnl"))
-        .map(|path| path.display().to_string())
-        .collect();
-    logs.sort();
-    if logs.is_empty() { folder.display().to_string() } else { logs.join(", ") }
+/// Cuts the write-ahead files where they stop to make sense; says where that was, and where a
+/// copy is. A write that a crash cut short looks the same: whether anything is missing is found
+/// out by the high-water mark.
+fn put_damage_aside(folder: &Folder, store: &Path) -> std::io::Result<Option<String>> {
+    let Some(damage) = wal::inspect(store)? else { return Ok(None) };
+    let seconds = super::writer::now().ms() / 1000;
+    let aside = folder.join(&format!("damaged-{seconds}"));
+    damage.put_aside(&aside)?;
+    let (file, offset) = (damage.file.display(), damage.offset);
+    tracing::warn!(
+        "{file} makes no sense from byte {offset} on, as after a crash in the middle of a write; \
+         a copy is in {}",
+        aside.display()
+    );
+    Ok(Some(format!("{file} from byte {offset} on (a copy is in {})", aside.display())))
 }

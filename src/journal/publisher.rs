@@ -76,10 +76,19 @@ impl Publisher {
             self.health.dequeue(bytes);
             return Err(match error {
                 TrySendError::Full(_) => PublishError::QueueFull,
-                TrySendError::Disconnected(_) => PublishError::Draining,
+                TrySendError::Disconnected(_) => self.writer_gone(),
             });
         }
-        answer.await.unwrap_or(Err(PublishError::Draining))
+        answer.await.unwrap_or_else(|_| Err(self.writer_gone()))
+    }
+
+    fn writer_gone(&self) -> PublishError {
+        if self.closed.load(Ordering::Relaxed) {
+            return PublishError::Draining;
+        }
+        let why = "its writer is gone";
+        self.health.poison(why);
+        PublishError::Poisoned(why.to_owned())
     }
 
     /// From now on every publish is refused as draining; those in flight are answered.

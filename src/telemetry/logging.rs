@@ -1,6 +1,8 @@
 //! Logs by `tracing`, to standard error.
 
+use std::io::{IsTerminal, Write};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,14 +23,36 @@ pub fn start(filter: &str, format: LogFormat) {
         EnvFilter::try_new(format!("{QUIET},{filter}")).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(NeverFails)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     // Already started, as in tests: the first settings stay.
     let _ = match format {
-        LogFormat::Text => {
-            use std::io::IsTerminal;
-            builder.with_ansi(std::io::stderr().is_terminal()).try_init()
-        }
+        LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
+}
+
+/// Standard error, whatever becomes of it. A log that cannot be written, as on a full disk, must
+/// not take the hub down: the library would print that to standard error, and panic.
+struct NeverFails;
+
+impl<'a> MakeWriter<'a> for NeverFails {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        Self
+    }
+}
+
+impl Write for NeverFails {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let _ = std::io::stderr().write_all(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let _ = std::io::stderr().flush();
+        Ok(())
+    }
 }

@@ -92,7 +92,7 @@ async fn below_the_reserve_publishes_are_refused_until_there_is_room() {
 async fn a_write_that_fails_poisons_the_journal_until_a_restart_and_loses_nothing() {
     let disk = SmallDisk::new(48);
     let ballast = disk.path().join("ballast");
-    let mut hub = Hub::on(&disk.path().join("data"), &["--min-free-bytes", "0"]).await;
+    let mut hub = Hub::on_one_disk(disk.path(), &["--min-free-bytes", "0"]).await;
     std::fs::write(&ballast, vec![0; 8 << 20]).unwrap();
     let (mut ids, refusal) = fill(&hub).await;
     assert_eq!(refusal["code"], "journal_poisoned", "{refusal}");

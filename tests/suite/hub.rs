@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -38,16 +39,29 @@ impl Hub {
 
     /// Starts a hub on a data directory of the test's.
     pub async fn on(data: &Path, flags: &[&str]) -> Self {
+        let mut hub = Self::stopped(data, flags);
+        hub.start_again().await;
+        hub
+    }
+
+    fn stopped(data: &Path, flags: &[&str]) -> Self {
         std::fs::create_dir_all(data).unwrap();
-        let mut hub = Self {
+        Self {
             child: None,
             address: String::new(),
             data: data.to_owned(),
             flags: flags.iter().map(|f| (*f).to_owned()).collect(),
             _folder: None,
             http: reqwest::Client::new(),
-            log: data.with_extension("log"),
-        };
+            log: log_file(),
+        }
+    }
+
+    /// Starts a hub whose log goes where its data goes.
+    pub async fn on_one_disk(disk: &Path, flags: &[&str]) -> Self {
+        let data = disk.join("data");
+        let mut hub = Self::stopped(&data, flags);
+        hub.log = disk.join("log");
         hub.start_again().await;
         hub
     }
@@ -185,6 +199,13 @@ impl Hub {
     }
 }
 
+/// A file of this hub's own, on a disk that no test fills.
+fn log_file() -> PathBuf {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("fanfare-suite-{}-{n}.log", std::process::id()))
+}
+
 impl Drop for Hub {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -194,5 +215,6 @@ impl Drop for Hub {
         if std::thread::panicking() {
             eprintln!("the hub's log:\n{}", self.log());
         }
+        let _ = std::fs::remove_file(&self.log);
     }
 }

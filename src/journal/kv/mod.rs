@@ -6,6 +6,7 @@
 
 mod disk;
 mod memory;
+pub(super) mod wal;
 
 pub(super) use disk::DiskKv;
 pub(super) use memory::MemoryKv;
