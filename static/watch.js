@@ -50,6 +50,7 @@ $('watch').addEventListener('submit', (event) => {
   const streams = new FormData(event.target).get('stream').split(/[\s,]+/).filter(Boolean);
   const query = new URLSearchParams(streams.map((stream) => ['stream', stream]));
   query.set('envelope', 'true');
+  query.set('last', '50');
   connect(`events?${query}`);
 });
 

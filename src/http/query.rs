@@ -33,9 +33,7 @@ pub(super) fn read(
     let one = |name: &'static str| one_of(&pairs, &[name]);
     let selectors = match stream {
         Some(stream) => vec![Selector::Exact(stream)],
-        None => all_of(&pairs, "stream")
-            .map(|text| Selector::parse(text))
-            .collect::<Result<Vec<_>, _>>()?,
+        None => all_of(&pairs, "stream").map(Selector::parse).collect::<Result<Vec<_>, _>>()?,
     };
     let types = one("types")?
         .map(|list| list.split(',').map(|t| EventType::parse(t.trim())).collect())

@@ -7,14 +7,13 @@
 
 use super::matching::SelectorIndex;
 use super::seat::{FromShard, GroupId, Limit, ShardId, ToShard};
-use super::shard::Shard;
+use super::slot::ShardSlot;
 use crate::event::{Body, Interest, Position, StreamName};
 use crate::journal::{Committed, Dispatch};
 use crate::telemetry::Telemetry;
-use actix::Addr;
-use actix::prelude::{Actor, AsyncContext, Context, Handler, Message, SendError, StreamHandler};
+use actix::prelude::{Actor, AsyncContext, Context, Handler, Message, StreamHandler};
 use rustc_hash::FxHashMap;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -42,14 +41,6 @@ pub struct ConnectionManager {
     drained: Option<oneshot::Sender<()>>,
     retrying: bool,
     batches: Option<mpsc::Receiver<Dispatch>>,
-}
-
-struct ShardSlot {
-    addr: Addr<Shard>,
-    /// Seats that wait for room in its mailbox; at most one for each session.
-    waiting: VecDeque<ToShard>,
-    /// Batches were left out.
-    behind: bool,
 }
 
 /// The sessions that asked for the same.
@@ -185,29 +176,29 @@ impl ConnectionManager {
                 group.seats.remove(&shard);
             }
         }
-        if group.total == 0 {
-            if let Some(group) = self.groups.remove(&id) {
-                for selector in group.interest.selectors() {
-                    self.index.remove(selector, id);
-                }
-                self.by_interest.remove(&group.interest);
+        if group.total == 0
+            && let Some(group) = self.groups.remove(&id)
+        {
+            for selector in group.interest.selectors() {
+                self.index.remove(selector, id);
             }
+            self.by_interest.remove(&group.interest);
         }
         self.check_drained();
     }
 
     fn check_drained(&mut self) {
-        if self.draining.is_some() && self.sessions == 0 {
-            if let Some(drained) = self.drained.take() {
-                let _ = drained.send(());
-            }
+        if self.draining.is_some()
+            && self.sessions == 0
+            && let Some(drained) = self.drained.take()
+        {
+            let _ = drained.send(());
         }
     }
 
     /// Has another try at what waits for room, where anything does.
     fn retry_later(&mut self, ctx: &mut Context<Self>) {
-        let waits = |shard: &ShardSlot| shard.behind || !shard.waiting.is_empty();
-        if self.retrying || !self.shards.values().any(waits) {
+        if self.retrying || !self.shards.values().any(ShardSlot::waits) {
             return;
         }
         self.retrying = true;
@@ -252,50 +243,6 @@ impl ConnectionManager {
     }
 }
 
-impl ShardSlot {
-    fn send(&mut self, message: ToShard) {
-        self.waiting.push_back(message);
-        self.flush_waiting();
-    }
-
-    fn deliver(&mut self, message: ToShard, telemetry: &Telemetry) {
-        if self.behind || !self.waiting.is_empty() {
-            self.fall_behind(telemetry);
-            return;
-        }
-        if let Err(SendError::Full(_)) = self.addr.try_send(message) {
-            self.fall_behind(telemetry);
-        }
-    }
-
-    fn fall_behind(&mut self, telemetry: &Telemetry) {
-        if !self.behind {
-            self.behind = true;
-            telemetry.shard_overflowed();
-        }
-    }
-
-    fn flush_waiting(&mut self) {
-        while let Some(message) = self.waiting.pop_front() {
-            match self.addr.try_send(message) {
-                Ok(()) => {}
-                Err(SendError::Full(message)) => {
-                    self.waiting.push_front(message);
-                    return;
-                }
-                Err(SendError::Closed(_)) => self.waiting.clear(),
-            }
-        }
-    }
-
-    fn flush(&mut self, through: Position) {
-        self.flush_waiting();
-        if self.behind && self.waiting.is_empty() {
-            self.behind = self.addr.try_send(ToShard::Resync { through }).is_err();
-        }
-    }
-}
-
 impl Actor for ConnectionManager {
     type Context = Context<Self>;
 
@@ -324,11 +271,11 @@ impl Handler<FromShard> for ConnectionManager {
     fn handle(&mut self, message: FromShard, ctx: &mut Self::Context) {
         match message {
             FromShard::Join { shard, addr } => {
-                let slot = ShardSlot { addr, waiting: VecDeque::new(), behind: false };
-                self.shards.insert(shard, slot);
+                let mut slot = ShardSlot::new(addr);
                 if let Some(window) = self.draining {
-                    self.shards.values_mut().for_each(|s| s.send(ToShard::Drain { window }));
+                    slot.send(ToShard::Drain { window });
                 }
+                self.shards.insert(shard, slot);
             }
             FromShard::Seat { shard, key, interest } => {
                 let answer = self.seat(interest, shard);

@@ -3,8 +3,9 @@
 //! Promises: every session gets every event it selects once, in the journal's order; one that
 //! falls behind reads on from history; every queue here has a named bound and a counter.
 //! Never: waits for a client or a disk. The [`ConnectionManager`] matches, a [`Shard`] on each
-//! worker thread frames and queues, a [`Session`](session) is a cursor.
+//! worker thread frames and queues, a session is a cursor. A seat is given between two batches.
 
+mod frames;
 mod group;
 mod manager;
 mod matching;
@@ -13,6 +14,8 @@ mod poll;
 mod seat;
 mod session;
 mod shard;
+mod slot;
+mod subscription;
 mod wheel;
 
 pub use manager::{
@@ -21,4 +24,5 @@ pub use manager::{
 pub use pace::Pace;
 pub use seat::{Limit, Seat, Subscribe};
 pub use session::{Beat, Opening};
-pub use shard::{ShardHandle, ShardSettings, Subscription};
+pub use shard::ShardSettings;
+pub use subscription::{ShardHandle, Subscription};

@@ -29,10 +29,10 @@ impl State {
             if let Some(block) = session.first_block.take() {
                 return self.yielded(key, now, block);
             }
-            if let Some(block) = session.farewell.take() {
-                if !block.is_empty() {
-                    return self.yielded(key, now, block);
-                }
+            if let Some(block) = session.farewell.take()
+                && !block.is_empty()
+            {
+                return self.yielded(key, now, block);
             }
             if session.closing.is_some() {
                 return Poll::Ready(None);
@@ -89,10 +89,11 @@ impl State {
             return Step::Again;
         }
         let is_new = segment.last > session.cursor;
-        if is_new && !segment.bytes.is_empty() {
-            if let Some(prefix) = session.prefix.take() {
-                return Step::Yield(prefix);
-            }
+        if is_new
+            && !segment.bytes.is_empty()
+            && let Some(prefix) = session.prefix.take()
+        {
+            return Step::Yield(prefix);
         }
         let Some(segment) = group.read(*next) else { return Step::Wait };
         *next += 1;

@@ -25,7 +25,7 @@ pub struct Subscribe {
 /// A place at the hub: everything dispatched after `through` will come.
 pub struct Seat {
     /// The session, which has not begun to read.
-    pub subscription: super::shard::Subscription,
+    pub subscription: super::subscription::Subscription,
     /// The last place that was dispatched before the seat counted.
     pub through: Position,
 }

@@ -4,19 +4,19 @@
 //! touches on the hot path belongs to its own thread.
 //! Never: locks, waits, wakes another thread for a delivery.
 
+use super::ConnectionManager;
+use super::frames::Frames;
 use super::group::{Group, Segment};
 use super::pace::Pace;
-use super::seat::{FromShard, GroupId, Limit, Seat, ShardId, Subscribe, ToShard};
-use super::session::{CatchUp, Mode, Opening, Session, SessionKey};
+use super::seat::{FromShard, GroupId, Limit, ShardId, ToShard};
+use super::session::{CatchUp, Mode, Session, SessionKey};
 use super::wheel::Wheel;
-use super::{ConnectionManager, session};
 use crate::event::{Body, Position};
 use crate::journal::{Committed, History};
 use crate::telemetry::{Closed, Telemetry};
 use crate::wire::{self, View};
 use actix::Addr;
 use actix::prelude::{Actor, AsyncContext, Context, Handler, SendError};
-use bytes::Bytes;
 use rand::Rng;
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
@@ -25,7 +25,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 /// Batches and seats that may wait for a shard; past it the shard goes on from history.
 const SHARD_MAILBOX: usize = 1024;
@@ -58,18 +58,6 @@ pub(super) struct Shard {
     state: Rc<RefCell<State>>,
 }
 
-/// The worker thread's way to its shard.
-#[derive(Clone)]
-pub struct ShardHandle {
-    state: Rc<RefCell<State>>,
-}
-
-/// A session's bytes: the body of its response. Dropping it ends the session.
-pub struct Subscription {
-    state: Rc<RefCell<State>>,
-    key: SessionKey,
-}
-
 pub(super) struct State {
     id: ShardId,
     pub(super) settings: ShardSettings,
@@ -88,12 +76,16 @@ pub(super) struct State {
     pub(super) delivered: (u64, u64),
 }
 
-impl ShardHandle {
-    /// Starts the shard of this thread, which must run an actix system's arbiter.
-    pub fn start(manager: Addr<ConnectionManager>, settings: ShardSettings) -> Self {
+impl Shard {
+    /// Starts a shard on this thread; returns what it shares with the thread's connections.
+    pub(super) fn start(
+        manager: Addr<ConnectionManager>,
+        settings: ShardSettings,
+    ) -> Rc<RefCell<State>> {
         static NEXT_SHARD: AtomicU64 = AtomicU64::new(1);
+        let shard = NEXT_SHARD.fetch_add(1, Ordering::Relaxed);
         let state = Rc::new(RefCell::new(State {
-            id: NEXT_SHARD.fetch_add(1, Ordering::Relaxed),
+            id: shard,
             considered: Position::ZERO,
             settings,
             manager,
@@ -107,79 +99,26 @@ impl ShardHandle {
             drained_for: Duration::ZERO,
             delivered: (0, 0),
         }));
-        let addr = Shard { state: state.clone() }.start();
-        {
-            let mut state = state.borrow_mut();
-            let shard = state.id;
-            state.tell_manager(FromShard::Join { shard, addr });
-        }
-        Self { state }
-    }
-
-    /// Takes a seat for a subscriber.
-    pub async fn seat(&self, subscribe: Subscribe) -> Result<Seat, Limit> {
-        let (answer, seated) = oneshot::channel();
-        let subscription = {
-            let mut state = self.state.borrow_mut();
-            if !state.outbox.is_empty() {
-                return Err(Limit::ManagerQueue);
-            }
-            let key = state.next_key;
-            state.next_key += 1;
-            let interest = subscribe.interest;
-            let session = Session::new(interest.clone(), subscribe.view, answer);
-            state.sessions.insert(key, session);
-            let shard = state.id;
-            state.tell_manager(FromShard::Seat { shard, key, interest });
-            Subscription { state: self.state.clone(), key }
-        };
-        match seated.await {
-            Ok(Ok(through)) => Ok(Seat { subscription, through }),
-            Ok(Err(limit)) => Err(limit),
-            Err(_) => Err(Limit::ManagerQueue),
-        }
-    }
-}
-
-impl Subscription {
-    /// The session's name.
-    pub fn id(&self) -> uuid::Uuid {
-        self.state.borrow().sessions.get(&self.key).map_or(uuid::Uuid::nil(), |s| s.id)
-    }
-
-    /// Lets the session begin to read.
-    pub fn begin(&self, opening: Opening) {
-        let mut state = self.state.borrow_mut();
-        let now = state.wheel.now();
-        let considered = state.considered;
-        let Some(session) = state.sessions.get_mut(&self.key) else { return };
-        session.cursor = opening.cursor;
-        session.told = opening.told;
-        session.first_block = opening.first_block;
-        session.prefix = opening.prefix;
-        session.beat = opening.beat;
-        session.last_sent = now;
-        session.mode = Mode::CatchingUp(CatchUp { until: considered, ..CatchUp::default() });
-        // The first beat is spread, so that sessions that began together do not beat together.
-        let every = session.beat.every_s;
-        let first = now + rand::rng().random_range(every.div_ceil(2)..=every);
-        state.wheel.add(self.key, first);
-        state.settings.telemetry.catching_up(1);
-    }
-
-    /// The next bytes; `None` once the session has ended. Bytes always end between events.
-    pub fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Bytes>> {
-        self.state.borrow_mut().poll(self.key, cx)
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.state.borrow_mut().leave(self.key);
+        let addr = Self { state: state.clone() }.start();
+        state.borrow_mut().tell_manager(FromShard::Join { shard, addr });
+        state
     }
 }
 
 impl State {
+    /// Inserts a session that asks for a seat; `None` where the manager has too much to do.
+    pub(super) fn admit(&mut self, session: Session) -> Option<SessionKey> {
+        if !self.outbox.is_empty() {
+            return None;
+        }
+        let key = self.next_key;
+        self.next_key += 1;
+        let (shard, interest) = (self.id, session.interest.clone());
+        self.sessions.insert(key, session);
+        self.tell_manager(FromShard::Seat { shard, key, interest });
+        Some(key)
+    }
+
     fn tell_manager(&mut self, message: FromShard) {
         self.outbox.push_back(message);
         self.flush_outbox();
@@ -201,10 +140,10 @@ impl State {
 
     fn seated(&mut self, key: SessionKey, answer: Result<(GroupId, Position), Limit>) {
         let Ok((group, through)) = answer else {
-            if let Some(session) = self.sessions.remove(&key) {
-                if let (Mode::Seating(seat), Err(limit)) = (session.mode, answer) {
-                    let _ = seat.send(Err(limit));
-                }
+            if let Some(session) = self.sessions.remove(&key)
+                && let (Mode::Seating(seat), Err(limit)) = (session.mode, answer)
+            {
+                let _ = seat.send(Err(limit));
             }
             return;
         };
@@ -230,7 +169,7 @@ impl State {
         }
     }
 
-    fn leave(&mut self, key: SessionKey) {
+    pub(super) fn leave(&mut self, key: SessionKey) {
         let Some(mut session) = self.sessions.remove(&key) else { return };
         let mode = std::mem::replace(&mut session.mode, Mode::Seated);
         let begun = matches!(mode, Mode::CatchingUp(_) | Mode::Live { .. });
@@ -239,10 +178,10 @@ impl State {
         }
         let Some(group) = session.group else { return };
         if let Some(members) = self.groups.get_mut(&(group, session.view)) {
-            if let Mode::Live { next, place } = mode {
-                if let Some(moved) = members.exit(place, next) {
-                    place_of(&mut self.sessions, moved, place);
-                }
+            if let Mode::Live { next, place } = mode
+                && let Some(moved) = members.exit(place, next)
+            {
+                place_of(&mut self.sessions, moved, place);
             }
             members.seats -= 1;
             if members.seats == 0 {
@@ -432,57 +371,8 @@ impl State {
 }
 
 fn place_of(sessions: &mut FxHashMap<SessionKey, Session>, moved: SessionKey, new_place: usize) {
-    if let Some(session::Session { mode: Mode::Live { place, .. }, .. }) = sessions.get_mut(&moved)
-    {
+    if let Some(Session { mode: Mode::Live { place, .. }, .. }) = sessions.get_mut(&moved) {
         *place = new_place;
-    }
-}
-
-/// The frames of a batch in one view: built once, sliced for every group.
-struct Frames {
-    all: Bytes,
-    /// Where the frame of entry `i` ends; it begins where the one before ends.
-    ends: Vec<usize>,
-}
-
-impl Frames {
-    fn of(batch: &Committed, view: View, history: &History, takers: &[(u32, GroupId)]) -> Self {
-        let mut wanted = vec![false; batch.entries.len()];
-        for (entry, _) in takers {
-            wanted[*entry as usize] = true;
-        }
-        let mut all = Vec::with_capacity(256 * takers.len().min(wanted.len()));
-        let mut ends = Vec::with_capacity(wanted.len());
-        for (entry, wanted) in batch.entries.iter().zip(wanted) {
-            if wanted {
-                wire::entry(&mut all, history.id(entry.position), entry, view);
-            }
-            ends.push(all.len());
-        }
-        Self { all: all.into(), ends }
-    }
-
-    fn range(&self, entry: u32) -> std::ops::Range<usize> {
-        let entry = entry as usize;
-        let start = entry.checked_sub(1).map_or(0, |before| self.ends[before]);
-        start..self.ends[entry]
-    }
-
-    /// The frames of some entries: a slice where they stand together, else a copy.
-    fn of_entries(&self, entries: &[u32]) -> Bytes {
-        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
-            return Bytes::new();
-        };
-        let span = self.range(*first).start..self.range(*last).end;
-        let wanted: usize = entries.iter().map(|entry| self.range(*entry).len()).sum();
-        if wanted == span.len() {
-            return self.all.slice(span);
-        }
-        let mut copy = Vec::with_capacity(wanted);
-        for entry in entries {
-            copy.extend_from_slice(&self.all[self.range(*entry)]);
-        }
-        copy.into()
     }
 }
 

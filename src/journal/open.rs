@@ -92,6 +92,9 @@ impl Journal {
                 "{loss}; a new epoch begins, and clients that saw the lost events are told"
             );
         }
+        if loss.is_none() {
+            ground.clear_away();
+        }
         let totals = *store.totals();
         let history = Arc::new(History {
             kv: ground.kv.clone(),
@@ -144,8 +147,16 @@ struct Ground {
     high_water: Option<HighWater>,
     mark: Option<Mark>,
     folder: Option<Folder>,
-    /// Where to look when something is missing.
-    place: String,
+    /// What was cut off because it made no sense.
+    aside: Option<Aside>,
+    /// Where the store is.
+    path: PathBuf,
+}
+
+/// The end of the write-ahead files that made no sense.
+struct Aside {
+    damage: wal::Damage,
+    folder: PathBuf,
 }
 
 impl Ground {
@@ -157,20 +168,19 @@ impl Ground {
             Durability::Memory => {
                 let kv = Kv::Memory(Arc::new(MemoryKv::new(floors)));
                 let sync = Sync::Process;
-                let (high_water, mark, folder, place) = (None, None, None, String::new());
-                return Ok(Self { kv, sync, high_water, mark, folder, place });
+                let (high_water, mark, folder, aside) = (None, None, None, None);
+                return Ok(Self { kv, sync, high_water, mark, folder, aside, path });
             }
         };
         let folder = Folder::open(&path, &settings.holder)?;
         let (high_water, mark) =
             HighWater::open(&folder.join("HEAD")).map_err(|e| OpenError::Io(path.clone(), e))?;
         let store = folder.join("journal");
-        let damage =
+        let aside =
             put_damage_aside(&folder, &store).map_err(|e| OpenError::Io(path.clone(), e))?;
         let kv = DiskKv::open(&store, floors).map_err(|e| OpenError::Store(path.clone(), e))?;
-        let place = damage.unwrap_or_else(|| store.display().to_string());
-        let (high_water, folder) = (Some(high_water), Some(folder));
-        Ok(Self { kv: Kv::Disk(kv), sync, high_water, mark, folder, place })
+        let (high_water, folder, kv) = (Some(high_water), Some(folder), Kv::Disk(kv));
+        Ok(Self { kv, sync, high_water, mark, folder, aside, path: store })
     }
 
     /// The epochs, with a new one where positions could otherwise be given out twice; and what
@@ -194,23 +204,33 @@ impl Ground {
 
     fn loss(&self, mark: Mark, kept: crate::event::EventId) -> Loss {
         let committed = crate::event::EventId { epoch: mark.epoch, position: mark.position };
-        Loss { committed, kept, place: self.place.clone() }
+        let place = match &self.aside {
+            None => self.path.display().to_string(),
+            Some(aside) => {
+                format!("{} (a copy of the rest is in {})", aside.damage, aside.folder.display())
+            }
+        };
+        Loss { committed, kept, place }
+    }
+
+    /// A write that a crash cut short looks like damage; where nothing that was committed is
+    /// missing, what was put aside is worth nothing.
+    fn clear_away(&self) {
+        let Some(aside) = &self.aside else { return };
+        tracing::info!(
+            "{}: a write was cut short; nothing that was committed is missing",
+            aside.damage
+        );
+        if let Err(error) = std::fs::remove_dir_all(&aside.folder) {
+            tracing::warn!("{} cannot be removed: {error}", aside.folder.display());
+        }
     }
 }
 
-/// Cuts the write-ahead files where they stop to make sense; says where that was, and where a
-/// copy is. A write that a crash cut short looks the same: whether anything is missing is found
-/// out by the high-water mark.
-fn put_damage_aside(folder: &Folder, store: &Path) -> std::io::Result<Option<String>> {
+/// Cuts the write-ahead files where they stop to make sense.
+fn put_damage_aside(folder: &Folder, store: &Path) -> std::io::Result<Option<Aside>> {
     let Some(damage) = wal::inspect(store)? else { return Ok(None) };
-    let seconds = super::writer::now().ms() / 1000;
-    let aside = folder.join(&format!("damaged-{seconds}"));
-    damage.put_aside(&aside)?;
-    let (file, offset) = (damage.file.display(), damage.offset);
-    tracing::warn!(
-        "{file} makes no sense from byte {offset} on, as after a crash in the middle of a write; \
-         a copy is in {}",
-        aside.display()
-    );
-    Ok(Some(format!("{file} from byte {offset} on (a copy is in {})", aside.display())))
+    let folder = folder.join(&format!("damaged-{}", super::writer::now().ms()));
+    damage.put_aside(&folder)?;
+    Ok(Some(Aside { damage, folder }))
 }

@@ -107,24 +107,36 @@ pub struct Telemetry(Arc<Metrics>);
 
 struct Metrics {
     registry: Registry,
-    sessions: IntGauge,
+    sessions: Sessions,
+    publishes: Publishes,
+    journal: JournalFigures,
+}
+
+struct Sessions {
+    live: IntGauge,
     catching_up: IntGauge,
     opened: IntCounterVec,
     closed: IntCounterVec,
     refused: IntCounterVec,
-    published: IntCounterVec,
-    publish_refused: IntCounterVec,
-    publish_latency: Histogram,
     deliveries: IntCounter,
     delivered_bytes: IntCounter,
     replayed: IntCounterVec,
     session_overflows: IntCounter,
     shard_overflows: IntCounter,
     gaps: IntCounter,
+}
+
+struct Publishes {
+    events: IntCounterVec,
+    refused: IntCounterVec,
+    latency: Histogram,
+}
+
+struct JournalFigures {
     commit_latency: Histogram,
-    batch_events: Histogram,
-    journal_bytes: IntGauge,
-    journal_streams: IntGauge,
+    batch_entries: Histogram,
+    bytes: IntGauge,
+    streams: IntGauge,
     poisoned: IntGauge,
     lost: IntGauge,
 }
@@ -134,7 +146,121 @@ impl Telemetry {
     pub fn new() -> Result<Self, prometheus::Error> {
         let make = Maker(Registry::new());
         let metrics = Metrics {
-            sessions: make.gauge("fanfare_sessions", "Sessions that are live")?,
+            sessions: Sessions::new(&make)?,
+            publishes: Publishes::new(&make)?,
+            journal: JournalFigures::new(&make)?,
+            registry: make.0,
+        };
+        let build = Opts::new("fanfare_build_info", "1, with what this binary is")
+            .const_label("version", env!("CARGO_PKG_VERSION"));
+        let build = IntGauge::with_opts(build)?;
+        build.set(1);
+        metrics.registry.register(Box::new(build))?;
+        #[cfg(target_os = "linux")]
+        metrics
+            .registry
+            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(Self(Arc::new(metrics)))
+    }
+
+    /// Everything, in Prometheus' text format 0.0.4.
+    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut out = Vec::new();
+        TextEncoder::new().encode(&self.0.registry.gather(), &mut out)?;
+        Ok(out)
+    }
+
+    /// A session began, its resume having become `resume`.
+    pub fn session_opened(&self, resume: &str) {
+        self.0.sessions.live.inc();
+        self.0.sessions.opened.with_label_values(&[resume]).inc();
+    }
+
+    /// A session ended.
+    pub fn session_closed(&self, reason: Closed) {
+        self.0.sessions.live.dec();
+        self.0.sessions.closed.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// A session began (+1) or stopped (-1) to read from history.
+    pub fn catching_up(&self, change: i64) {
+        self.0.sessions.catching_up.add(change);
+    }
+
+    /// A subscriber was turned away.
+    pub fn subscriber_refused(&self, reason: Turned) {
+        self.0.sessions.refused.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// An event of this type was published.
+    pub fn event_published(&self, kind: &str) {
+        let label = if TYPES.contains(&kind) { kind } else { "other" };
+        self.0.publishes.events.with_label_values(&[label]).inc();
+    }
+
+    /// A publish request was answered after this long.
+    pub fn publish_answered(&self, took: Duration) {
+        self.0.publishes.latency.observe(took.as_secs_f64());
+    }
+
+    /// A publish request was refused.
+    pub fn publish_refused(&self, reason: PublishRefused) {
+        self.0.publishes.refused.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// A shard handed events to live sessions: so many deliveries of so many bytes.
+    pub fn delivered(&self, deliveries: u64, bytes: u64) {
+        self.0.sessions.deliveries.inc_by(deliveries);
+        self.0.sessions.delivered_bytes.inc_by(bytes);
+    }
+
+    /// Events were handed to a session from history.
+    pub fn replayed(&self, source: Replayed, events: u64) {
+        self.0.sessions.replayed.with_label_values(&[source.as_str()]).inc_by(events);
+    }
+
+    /// A session's queue was full, so it goes on from history.
+    pub fn session_overflowed(&self) {
+        self.0.sessions.session_overflows.inc();
+    }
+
+    /// A shard's mailbox was full, so its sessions go on from history.
+    pub fn shard_overflowed(&self) {
+        self.0.sessions.shard_overflows.inc();
+    }
+
+    /// Retention overtook a session.
+    pub fn session_gap(&self) {
+        self.0.sessions.gaps.inc();
+    }
+
+    /// A batch of so many entries became durable in this time.
+    pub fn batch_committed(&self, entries: usize, took: Duration) {
+        self.0.journal.commit_latency.observe(took.as_secs_f64());
+        self.0.journal.batch_entries.observe(entries as f64);
+    }
+
+    /// What the journal holds now.
+    pub fn journal_holds(&self, bytes: u64, streams: usize) {
+        self.0.journal.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.0.journal.streams.set(i64::try_from(streams).unwrap_or(i64::MAX));
+    }
+
+    /// The journal takes no more until a restart.
+    pub fn journal_poisoned(&self) {
+        self.0.journal.poisoned.set(1);
+    }
+
+    /// Committed events were found missing at the start.
+    pub fn journal_lost(&self) {
+        self.0.journal.lost.set(1);
+    }
+}
+
+impl Sessions {
+    fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            live: make.gauge("fanfare_sessions", "Sessions that are live")?,
             catching_up: make
                 .gauge("fanfare_sessions_catching_up", "Sessions that read from history")?,
             opened: make.counters(
@@ -154,23 +280,6 @@ impl Telemetry {
                 "Subscribers turned away, by reason",
                 "reason",
                 Turned::ALL.iter().map(|r| r.as_str()),
-            )?,
-            published: make.counters(
-                "fanfare_events_published_total",
-                "Events published, by type",
-                "type",
-                TYPES.into_iter().chain(["other"]),
-            )?,
-            publish_refused: make.counters(
-                "fanfare_publishes_refused_total",
-                "Publish requests refused, by reason",
-                "reason",
-                PublishRefused::ALL.iter().map(|r| r.as_str()),
-            )?,
-            publish_latency: make.histogram(
-                "fanfare_publish_seconds",
-                "From a publish request's body to its receipt",
-                &LATENCY_BUCKETS,
             )?,
             deliveries: make.counter(
                 "fanfare_deliveries_total",
@@ -196,19 +305,49 @@ impl Telemetry {
                 "fanfare_session_gaps_total",
                 "Times retention overtook a session, which was told",
             )?,
+        })
+    }
+}
+
+impl Publishes {
+    fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            events: make.counters(
+                "fanfare_events_published_total",
+                "Events published, by type",
+                "type",
+                TYPES.into_iter().chain(["other"]),
+            )?,
+            refused: make.counters(
+                "fanfare_publishes_refused_total",
+                "Publish requests refused, by reason",
+                "reason",
+                PublishRefused::ALL.iter().map(|r| r.as_str()),
+            )?,
+            latency: make.histogram(
+                "fanfare_publish_seconds",
+                "From a publish request's body to its receipt",
+                &LATENCY_BUCKETS,
+            )?,
+        })
+    }
+}
+
+impl JournalFigures {
+    fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+        Ok(Self {
             commit_latency: make.histogram(
                 "fanfare_journal_commit_seconds",
                 "From handing a batch to the order until it is durable",
                 &LATENCY_BUCKETS,
             )?,
-            batch_events: make.histogram(
+            batch_entries: make.histogram(
                 "fanfare_journal_batch_entries",
                 "Entries that shared one commit",
                 &BATCH_BUCKETS,
             )?,
-            journal_bytes: make
-                .gauge("fanfare_journal_bytes", "Bytes of the entries that are kept")?,
-            journal_streams: make.gauge("fanfare_journal_streams", "Streams with history")?,
+            bytes: make.gauge("fanfare_journal_bytes", "Bytes of the entries that are kept")?,
+            streams: make.gauge("fanfare_journal_streams", "Streams with history")?,
             poisoned: make.gauge(
                 "fanfare_journal_poisoned",
                 "1 once a write or sync has failed, so that publishes fail until a restart",
@@ -217,111 +356,7 @@ impl Telemetry {
                 "fanfare_journal_loss_found",
                 "1 where committed events were found missing at the start",
             )?,
-            registry: make.0,
-        };
-        let build = Opts::new("fanfare_build_info", "1, with what this binary is")
-            .const_label("version", env!("CARGO_PKG_VERSION"));
-        let build = IntGauge::with_opts(build)?;
-        build.set(1);
-        metrics.registry.register(Box::new(build))?;
-        #[cfg(target_os = "linux")]
-        metrics
-            .registry
-            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        Ok(Self(Arc::new(metrics)))
-    }
-
-    /// Everything, in Prometheus' text format 0.0.4.
-    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
-        let mut out = Vec::new();
-        TextEncoder::new().encode(&self.0.registry.gather(), &mut out)?;
-        Ok(out)
-    }
-
-    /// A session began, its resume having become `resume`.
-    pub fn session_opened(&self, resume: &str) {
-        self.0.sessions.inc();
-        self.0.opened.with_label_values(&[resume]).inc();
-    }
-
-    /// A session ended.
-    pub fn session_closed(&self, reason: Closed) {
-        self.0.sessions.dec();
-        self.0.closed.with_label_values(&[reason.as_str()]).inc();
-    }
-
-    /// A session began (+1) or stopped (-1) to read from history.
-    pub fn catching_up(&self, change: i64) {
-        self.0.catching_up.add(change);
-    }
-
-    /// A subscriber was turned away.
-    pub fn subscriber_refused(&self, reason: Turned) {
-        self.0.refused.with_label_values(&[reason.as_str()]).inc();
-    }
-
-    /// An event of this type was published.
-    pub fn event_published(&self, kind: &str) {
-        let label = if TYPES.contains(&kind) { kind } else { "other" };
-        self.0.published.with_label_values(&[label]).inc();
-    }
-
-    /// A publish request was answered after this long.
-    pub fn publish_answered(&self, took: Duration) {
-        self.0.publish_latency.observe(took.as_secs_f64());
-    }
-
-    /// A publish request was refused.
-    pub fn publish_refused(&self, reason: PublishRefused) {
-        self.0.publish_refused.with_label_values(&[reason.as_str()]).inc();
-    }
-
-    /// A shard handed events to live sessions: so many deliveries of so many bytes.
-    pub fn delivered(&self, deliveries: u64, bytes: u64) {
-        self.0.deliveries.inc_by(deliveries);
-        self.0.delivered_bytes.inc_by(bytes);
-    }
-
-    /// Events were handed to a session from history.
-    pub fn replayed(&self, source: Replayed, events: u64) {
-        self.0.replayed.with_label_values(&[source.as_str()]).inc_by(events);
-    }
-
-    /// A session's queue was full, so it goes on from history.
-    pub fn session_overflowed(&self) {
-        self.0.session_overflows.inc();
-    }
-
-    /// A shard's mailbox was full, so its sessions go on from history.
-    pub fn shard_overflowed(&self) {
-        self.0.shard_overflows.inc();
-    }
-
-    /// Retention overtook a session.
-    pub fn session_gap(&self) {
-        self.0.gaps.inc();
-    }
-
-    /// A batch of so many entries became durable in this time.
-    pub fn batch_committed(&self, entries: usize, took: Duration) {
-        self.0.commit_latency.observe(took.as_secs_f64());
-        self.0.batch_events.observe(entries as f64);
-    }
-
-    /// What the journal holds now.
-    pub fn journal_holds(&self, bytes: u64, streams: usize) {
-        self.0.journal_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-        self.0.journal_streams.set(i64::try_from(streams).unwrap_or(i64::MAX));
-    }
-
-    /// The journal takes no more until a restart.
-    pub fn journal_poisoned(&self) {
-        self.0.poisoned.set(1);
-    }
-
-    /// Committed events were found missing at the start.
-    pub fn journal_lost(&self) {
-        self.0.lost.set(1);
+        })
     }
 }
 

@@ -115,6 +115,13 @@ async fn a_hub_killed_at_random_moments_in_os_loses_nothing_it_acknowledged() {
     survives_kills("os").await;
 }
 
+/// What was put aside as damaged.
+fn put_aside(hub: &Hub) -> Vec<String> {
+    let names = std::fs::read_dir(&hub.data).unwrap();
+    let names = names.map(|f| f.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("damaged-")).collect()
+}
+
 /// The newest write-ahead file of the hub's journal.
 fn wal(hub: &Hub) -> std::path::PathBuf {
     let mut files: Vec<_> = std::fs::read_dir(hub.data.join("journal"))
@@ -143,6 +150,7 @@ async fn a_journal_with_a_torn_tail_opens_with_everything_that_was_acknowledged(
     let events = reader.take(50).await;
     assert_eq!(events.last().unwrap().data, "49");
     assert_eq!(hub.metric("fanfare_journal_loss_found").await, 0.0);
+    assert!(put_aside(&hub).is_empty(), "a torn write is worth no copy");
     assert_eq!(hub.publish("s", "50").await["duplicate"], false);
     assert_eq!(reader.next().await.unwrap().data, "50");
 }
@@ -167,6 +175,8 @@ async fn a_damaged_middle_is_reported_with_its_place_and_never_silently_shortene
     assert!(line.contains(&format!("{} from byte ", path.display())), "{line}");
     assert!(line.contains(&ids[199]), "what had been committed is named: {line}");
     assert_eq!(hub.metric("fanfare_journal_loss_found").await, 1.0);
+    let aside = put_aside(&hub);
+    assert!(aside.len() == 1 && line.contains(&aside[0]), "{aside:?}");
     let (status, ready) = hub.get("/readyz").await;
     assert_eq!(status, 200);
     assert!(ready["checks"]["loss"]["reason"].as_str().unwrap().contains("lost"), "{ready}");

@@ -43,6 +43,12 @@ pub(in crate::journal) fn inspect(folder: &Path) -> io::Result<Option<Damage>> {
     Ok(None)
 }
 
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} from byte {} on", self.file.display(), self.offset)
+    }
+}
+
 impl Damage {
     /// Moves what is damaged to `aside`, so that the rest opens.
     pub(in crate::journal) fn put_aside(&self, aside: &Path) -> io::Result<()> {

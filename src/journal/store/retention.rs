@@ -74,10 +74,10 @@ impl Trimmer {
 
     /// A stream got entries; one with an age limit is due when its first of them is.
     pub(super) fn appended(&mut self, name: &StreamName, row: &Row, now: Timestamp) {
-        if let Some(age) = self.retention.limits(name).max_age_ms {
-            if self.waiting.insert(row.number) {
-                self.due.push(Reverse((now.ms() + age, row.number, name.clone())));
-            }
+        if let Some(age) = self.retention.limits(name).max_age_ms
+            && self.waiting.insert(row.number)
+        {
+            self.due.push(Reverse((now.ms() + age, row.number, name.clone())));
         }
     }
 

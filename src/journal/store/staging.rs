@@ -112,13 +112,13 @@ impl<'a> Staging<'a> {
                 return Ok(self.row(stream).map(|_| fresh).ok_or_else(unknown));
             }
         };
-        if let Some(key) = draft.key() {
-            if let Some(known) = self.key_of(draft.streams(), key)? {
-                return Ok(match known.fingerprint == draft.fingerprint() {
-                    true => Ok(Placed { position: known.position, duplicate: true }),
-                    false => Err(Refusal::KeyConflict(key.as_str().to_owned())),
-                });
-            }
+        if let Some(key) = draft.key()
+            && let Some(known) = self.key_of(draft.streams(), key)?
+        {
+            return Ok(match known.fingerprint == draft.fingerprint() {
+                true => Ok(Placed { position: known.position, duplicate: true }),
+                false => Err(Refusal::KeyConflict(key.as_str().to_owned())),
+            });
         }
         let ended = |s: &&StreamName| self.row(s).is_some_and(|row| row.end.is_some());
         if let Some(stream) = draft.streams().iter().find(ended) {

@@ -1,0 +1,140 @@
+//! What idle streams and a large journal cost: memory and time to start.
+//!
+//! `cargo bench --bench streams` prints the rows of `docs/benchmarks.md`. It starts hubs of its own
+//! on temporary directories and takes some minutes; `-- --events N` sets the size of the journal.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const STREAMS: usize = 100_000;
+const EVENTS: usize = 10_000_000;
+const PER_BODY: usize = 4_096;
+const STARTS: usize = 5;
+
+struct Hub {
+    child: Child,
+    url: String,
+    ready_after: Duration,
+}
+
+impl Hub {
+    fn start(data: &Path) -> Self {
+        let began = Instant::now();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+            .args(["--listen", "127.0.0.1:0", "--log", "warn", "--data-dir"])
+            .arg(data)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+        Self { child, url, ready_after: began.elapsed() }
+    }
+
+    /// Proportional set size, in bytes.
+    fn memory(&self) -> u64 {
+        let rollup = format!("/proc/{}/smaps_rollup", self.child.id());
+        let text = std::fs::read_to_string(rollup).unwrap();
+        let line = text.lines().find(|line| line.starts_with("Pss:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    async fn publish(&self, http: &reqwest::Client, body: String) {
+        let request = http.post(format!("{}/publish", self.url));
+        let request = request.header("Content-Type", "application/x-ndjson").body(body);
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    }
+
+    fn stop(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+async fn fill(hub: &Hub, http: &reqwest::Client, events: usize, streams: usize) -> Duration {
+    let began = Instant::now();
+    for first in (0..events).step_by(PER_BODY) {
+        let body: String = (first..events.min(first + PER_BODY))
+            .map(|n| {
+                let stream = n % streams;
+                format!("{{\"stream\":\"idle.{stream}\",\"data\":{{\"n\":{n},\"text\":\"something happened, and this says what\"}}}}\n")
+            })
+            .collect();
+        hub.publish(http, body).await;
+    }
+    began.elapsed()
+}
+
+/// Starts several times, ended by `kill -9` and in order in turn; medians in milliseconds until
+/// the hub listens and until a publish is answered.
+async fn starts(data: &Path, http: &reqwest::Client) -> (f64, f64) {
+    let (mut ready, mut answered) = (Vec::new(), Vec::new());
+    for n in 0..STARTS {
+        let began = Instant::now();
+        let hub = Hub::start(data);
+        hub.publish(http, "{\"stream\":\"first\",\"data\":1}\n".into()).await;
+        answered.push(began.elapsed().as_secs_f64() * 1e3);
+        ready.push(hub.ready_after.as_secs_f64() * 1e3);
+        if n % 2 == 0 { hub.kill() } else { hub.stop() }
+    }
+    (median(ready), median(answered))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[tokio::main]
+async fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let events = args.iter().position(|a| a == "--events").map(|at| args[at + 1].parse().unwrap());
+    let http = reqwest::Client::new();
+
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let hub = Hub::start(&data);
+    hub.publish(&http, "{\"stream\":\"first\",\"data\":1}\n".into()).await;
+    let before = hub.memory();
+    fill(&hub, &http, STREAMS, STREAMS).await;
+    let filled = hub.memory();
+    hub.kill();
+    // After a start nothing but the table of streams is in memory: no recent events, no memtables.
+    Hub::start(&data).stop();
+    let hub = Hub::start(&data);
+    let idle = hub.memory();
+    hub.stop();
+    let (ready, answered) = starts(&data, &http).await;
+    let each = |bytes: u64| bytes.saturating_sub(before) / STREAMS as u64;
+    println!("| {STREAMS} idle streams | memory per stream after a start | {} bytes |", each(idle));
+    println!("| | memory per stream with one recent event each | {} bytes |", each(filled));
+    println!(
+        "| | start until listening / first publish answered | {ready:.0} ms / {answered:.0} ms |"
+    );
+
+    let events = events.unwrap_or(EVENTS);
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let hub = Hub::start(&data);
+    let took = fill(&hub, &http, events, 1_000).await;
+    hub.kill();
+    let (ready, answered) = starts(&data, &http).await;
+    println!(
+        "| {events} events on 1000 streams | published one body of {PER_BODY} after the other, `sync` | {:.0} events/s |",
+        events as f64 / took.as_secs_f64()
+    );
+    println!(
+        "| | start until listening / first publish answered | {ready:.0} ms / {answered:.0} ms |"
+    );
+}

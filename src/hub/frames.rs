@@ -1,0 +1,59 @@
+//! The frames of a batch: built once for a view, sliced for every group.
+
+use super::seat::GroupId;
+use crate::journal::{Committed, History};
+use crate::wire::{self, View};
+use bytes::Bytes;
+
+/// The frames of a batch in one view: built once, sliced for every group.
+pub(super) struct Frames {
+    all: Bytes,
+    /// Where the frame of entry `i` ends; it begins where the one before ends.
+    ends: Vec<usize>,
+}
+
+impl Frames {
+    pub(super) fn of(
+        batch: &Committed,
+        view: View,
+        history: &History,
+        takers: &[(u32, GroupId)],
+    ) -> Self {
+        let mut wanted = vec![false; batch.entries.len()];
+        for (entry, _) in takers {
+            wanted[*entry as usize] = true;
+        }
+        let mut all = Vec::with_capacity(256 * takers.len().min(wanted.len()));
+        let mut ends = Vec::with_capacity(wanted.len());
+        for (entry, wanted) in batch.entries.iter().zip(wanted) {
+            if wanted {
+                wire::entry(&mut all, history.id(entry.position), entry, view);
+            }
+            ends.push(all.len());
+        }
+        Self { all: all.into(), ends }
+    }
+
+    fn range(&self, entry: u32) -> std::ops::Range<usize> {
+        let entry = entry as usize;
+        let start = entry.checked_sub(1).map_or(0, |before| self.ends[before]);
+        start..self.ends[entry]
+    }
+
+    /// The frames of some entries: a slice where they stand together, else a copy.
+    pub(super) fn of_entries(&self, entries: &[u32]) -> Bytes {
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            return Bytes::new();
+        };
+        let span = self.range(*first).start..self.range(*last).end;
+        let wanted: usize = entries.iter().map(|entry| self.range(*entry).len()).sum();
+        if wanted == span.len() {
+            return self.all.slice(span);
+        }
+        let mut copy = Vec::with_capacity(wanted);
+        for entry in entries {
+            copy.extend_from_slice(&self.all[self.range(*entry)]);
+        }
+        copy.into()
+    }
+}

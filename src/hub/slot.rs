@@ -1,0 +1,73 @@
+//! The manager's way to one shard: in order, never waiting.
+//!
+//! A batch that finds no room is left out; once there is room again the shard is told up to where
+//! its sessions have to read history instead.
+
+use super::seat::ToShard;
+use super::shard::Shard;
+use crate::event::Position;
+use crate::telemetry::Telemetry;
+use actix::Addr;
+use actix::prelude::SendError;
+use std::collections::VecDeque;
+
+pub(super) struct ShardSlot {
+    pub(super) addr: Addr<Shard>,
+    /// Seats that wait for room in its mailbox; at most one for each session.
+    waiting: VecDeque<ToShard>,
+    /// Batches were left out.
+    behind: bool,
+}
+
+impl ShardSlot {
+    pub(super) fn new(addr: Addr<Shard>) -> Self {
+        Self { addr, waiting: VecDeque::new(), behind: false }
+    }
+
+    /// Whether something waits for room.
+    pub(super) fn waits(&self) -> bool {
+        self.behind || !self.waiting.is_empty()
+    }
+
+    pub(super) fn send(&mut self, message: ToShard) {
+        self.waiting.push_back(message);
+        self.flush_waiting();
+    }
+
+    pub(super) fn deliver(&mut self, message: ToShard, telemetry: &Telemetry) {
+        if self.behind || !self.waiting.is_empty() {
+            self.fall_behind(telemetry);
+            return;
+        }
+        if let Err(SendError::Full(_)) = self.addr.try_send(message) {
+            self.fall_behind(telemetry);
+        }
+    }
+
+    fn fall_behind(&mut self, telemetry: &Telemetry) {
+        if !self.behind {
+            self.behind = true;
+            telemetry.shard_overflowed();
+        }
+    }
+
+    fn flush_waiting(&mut self) {
+        while let Some(message) = self.waiting.pop_front() {
+            match self.addr.try_send(message) {
+                Ok(()) => {}
+                Err(SendError::Full(message)) => {
+                    self.waiting.push_front(message);
+                    return;
+                }
+                Err(SendError::Closed(_)) => self.waiting.clear(),
+            }
+        }
+    }
+
+    pub(super) fn flush(&mut self, through: Position) {
+        self.flush_waiting();
+        if self.behind && self.waiting.is_empty() {
+            self.behind = self.addr.try_send(ToShard::Resync { through }).is_err();
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A worker thread's way into its shard, and a session's bytes out of it.
+
+use super::ConnectionManager;
+use super::seat::{Limit, Seat, Subscribe};
+use super::session::{CatchUp, Mode, Opening, Session, SessionKey};
+use super::shard::{Shard, ShardSettings, State};
+use actix::Addr;
+use bytes::Bytes;
+use rand::Rng;
+use std::cell::RefCell;
+use std::rc::Rc;
+use tokio::sync::oneshot;
+
+/// The worker thread's way to its shard.
+#[derive(Clone)]
+pub struct ShardHandle {
+    state: Rc<RefCell<State>>,
+}
+
+/// A session's bytes: the body of its response. Dropping it ends the session.
+pub struct Subscription {
+    state: Rc<RefCell<State>>,
+    key: SessionKey,
+}
+
+impl ShardHandle {
+    /// Starts the shard of this thread, which must run an actix system's arbiter.
+    pub fn start(manager: Addr<ConnectionManager>, settings: ShardSettings) -> Self {
+        Self { state: Shard::start(manager, settings) }
+    }
+
+    /// Takes a seat for a subscriber.
+    pub async fn seat(&self, subscribe: Subscribe) -> Result<Seat, Limit> {
+        let (answer, seated) = oneshot::channel();
+        let session = Session::new(subscribe.interest, subscribe.view, answer);
+        let Some(key) = self.state.borrow_mut().admit(session) else {
+            return Err(Limit::ManagerQueue);
+        };
+        let subscription = Subscription { state: self.state.clone(), key };
+        match seated.await {
+            Ok(Ok(through)) => Ok(Seat { subscription, through }),
+            Ok(Err(limit)) => Err(limit),
+            Err(_) => Err(Limit::ManagerQueue),
+        }
+    }
+}
+
+impl Subscription {
+    /// The session's name.
+    pub fn id(&self) -> uuid::Uuid {
+        self.state.borrow().sessions.get(&self.key).map_or(uuid::Uuid::nil(), |s| s.id)
+    }
+
+    /// Lets the session begin to read.
+    pub fn begin(&self, opening: Opening) {
+        let mut state = self.state.borrow_mut();
+        let now = state.wheel.now();
+        let considered = state.considered;
+        let Some(session) = state.sessions.get_mut(&self.key) else { return };
+        session.cursor = opening.cursor;
+        session.told = opening.told;
+        session.first_block = opening.first_block;
+        session.prefix = opening.prefix;
+        session.beat = opening.beat;
+        session.last_sent = now;
+        session.mode = Mode::CatchingUp(CatchUp { until: considered, ..CatchUp::default() });
+        // The first beat is spread, so that sessions that began together do not beat together.
+        let every = session.beat.every_s;
+        let first = now + rand::rng().random_range(every.div_ceil(2)..=every);
+        state.wheel.add(self.key, first);
+        state.settings.telemetry.catching_up(1);
+    }
+
+    /// The next bytes; `None` once the session has ended. Bytes always end between events.
+    pub fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Bytes>> {
+        self.state.borrow_mut().poll(self.key, cx)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.state.borrow_mut().leave(self.key);
+    }
+}

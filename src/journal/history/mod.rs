@@ -1,0 +1,133 @@
+//! History: everything that is kept, read forward from a place.
+//!
+//! Promises: in `(after, until]` a reader is shown every kept entry it wants once, in order; what
+//! was removed in between is told by [`History::gap`]. Recent entries come from memory, older ones
+//! from the store.
+//! Never: blocks the writer. [`History::read`] may wait for a disk; callers on a worker thread ask
+//! [`History::read_recent`] first.
+
+mod places;
+mod read;
+mod removal;
+
+pub use places::Start;
+
+use super::keys;
+use super::kv::{Kv, KvError};
+use super::recent::Recent;
+use super::store::{Epochs, StreamView, Streams, Totals};
+use crate::event::{Epoch, EventId, Position, StreamName};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The readers' side of a journal.
+pub struct History {
+    pub(super) kv: Kv,
+    pub(super) streams: Arc<Streams>,
+    pub(super) recent: Recent,
+    pub(super) epochs: Epochs,
+    pub(super) marks: Marks,
+}
+
+/// Places that the writer moves and readers look at.
+#[derive(Default)]
+pub(super) struct Marks {
+    head: AtomicU64,
+    removed_to: AtomicU64,
+    forgotten_to: AtomicU64,
+    removals: AtomicU64,
+}
+
+impl Marks {
+    pub(super) fn set_removed(&self, totals: &Totals, removals: u64) {
+        self.forgotten_to.store(totals.forgotten_to.get(), Ordering::Release);
+        self.removed_to.store(totals.removed_to.get(), Ordering::Release);
+        self.removals.store(removals, Ordering::Release);
+    }
+
+    pub(super) fn set_head(&self, head: Position) {
+        self.head.store(head.get(), Ordering::Release);
+    }
+}
+
+fn load(mark: &AtomicU64) -> Position {
+    Position::from_stored(mark.load(Ordering::Acquire))
+}
+
+impl History {
+    /// The last committed place.
+    pub fn head(&self) -> Position {
+        load(&self.marks.head)
+    }
+
+    /// The epoch of new events.
+    pub fn epoch(&self) -> Epoch {
+        self.epochs.current()
+    }
+
+    /// The id of the entry at `position`.
+    pub fn id(&self, position: Position) -> EventId {
+        self.epochs.id(position)
+    }
+
+    /// The place that `id` names, or `None` where it means nothing here.
+    pub fn resolve(&self, id: EventId) -> Option<Position> {
+        self.epochs.resolve(id, self.head())
+    }
+
+    /// Whether anything at all was removed after a place; a cheap first look.
+    pub fn removed_after(&self, after: Position) -> bool {
+        load(&self.marks.removed_to) > after
+    }
+
+    /// What is known of one stream.
+    pub fn stream(&self, name: &StreamName) -> Result<Option<StreamView>, KvError> {
+        let Some(row) = self.streams.get(name) else { return Ok(None) };
+        let from = keys::index(row.number, Position::from_stored(row.floor.get() + 1));
+        let until = keys::index(row.number, Position::from_stored(u64::MAX));
+        let first = self.kv.walk(from, until).next().transpose()?;
+        Ok(Some(StreamView {
+            ended: row.end.is_some(),
+            events: row.events,
+            bytes: row.bytes,
+            first: first.and_then(|(key, _)| keys::position_of(&key)),
+            last: row.last,
+            last_time: row.last_time,
+        }))
+    }
+
+    /// The streams with history whose names start with `prefix`, sorted, from after `after`.
+    pub fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(StreamName, StreamView)>, KvError> {
+        let start = match after {
+            Some(after) if after >= prefix => [keys::name(after), vec![0]].concat(),
+            _ => keys::name(prefix),
+        };
+        let mut found = Vec::new();
+        for pair in self.kv.walk(start, keys::end_of(keys::NAME)) {
+            let (key, _) = pair?;
+            let Ok(text) = std::str::from_utf8(&key[1..]) else { continue };
+            if found.len() == limit || !text.starts_with(prefix) {
+                break;
+            }
+            let Ok(name) = StreamName::parse(text) else { continue };
+            if let Some(view) = self.stream(&name)? {
+                found.push((name, view));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Streams that have history.
+    pub fn stream_count(&self) -> usize {
+        self.streams.len()
+    }
+}
+
+fn damaged(key: &[u8]) -> KvError {
+    KvError(format!("the journal's entry under key {} is damaged", key.escape_ascii()))
+}

@@ -1,0 +1,138 @@
+//! Where to start: from a word, a count or a time to a place in the order.
+
+use super::{History, damaged};
+use crate::event::{Interest, Position, StreamName, Timestamp};
+use crate::journal::keys::{self, IndexItem, StoredEntry};
+use crate::journal::kv::KvError;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
+
+/// Where a subscriber without an id wants to start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// With what comes from now on.
+    Now,
+    /// With the oldest kept.
+    Oldest,
+    /// With the newest this many.
+    Last(usize),
+    /// With the first event at or after a moment.
+    At(Timestamp),
+}
+
+impl History {
+    /// The place before the first event that `start` asks for.
+    pub fn place(&self, interest: &Interest, start: Start) -> Result<Position, KvError> {
+        let head = self.head();
+        match start {
+            Start::Now => Ok(head),
+            Start::Oldest => self.before_first(interest, Position::ZERO, head),
+            Start::Last(count) => self.place_of_last(interest, count),
+            Start::At(time) => {
+                let mark = self.time_mark(time)?;
+                let mut before = head;
+                self.read(interest, (mark, head), &mut |entry| {
+                    if entry.time < time {
+                        return ControlFlow::Continue(());
+                    }
+                    before = entry.position.before();
+                    ControlFlow::Break(())
+                })?;
+                Ok(before)
+            }
+        }
+    }
+
+    /// The place before the first entry wanted in `(after, until]`; `until` where there is none.
+    pub fn before_first(
+        &self,
+        interest: &Interest,
+        after: Position,
+        until: Position,
+    ) -> Result<Position, KvError> {
+        Ok(self.first(interest, (after, until))?.map_or(until, Position::before))
+    }
+
+    /// A place at or before the first entry of `time` or later, at most a time mark away.
+    fn time_mark(&self, time: Timestamp) -> Result<Position, KvError> {
+        let until = [keys::time(time), vec![0]].concat();
+        let mark = self.kv.walk_back(vec![keys::TIME], until).next().transpose()?;
+        let place = mark.and_then(|(_, value)| Some(u64::from_be_bytes(*value.first_chunk()?)));
+        Ok(place.map_or(Position::ZERO, |place| Position::from_stored(place).before()))
+    }
+
+    fn place_of_last(&self, interest: &Interest, count: usize) -> Result<Position, KvError> {
+        let head = self.head();
+        if count == 0 {
+            return Ok(head);
+        }
+        let places = match interest.exact_streams() {
+            Some(names) => self.last_narrow(&names, interest, count)?,
+            None => self.last_wide(interest, count)?,
+        };
+        Ok(places.first().map_or(head, |place| place.before()))
+    }
+
+    /// The newest `count` places of the streams named.
+    fn last_narrow(
+        &self,
+        names: &[&StreamName],
+        interest: &Interest,
+        count: usize,
+    ) -> Result<BTreeSet<Position>, KvError> {
+        let mut places = BTreeSet::new();
+        for name in names {
+            let Some(row) = self.streams.get(name) else { continue };
+            let from = keys::index(row.number, Position::from_stored(row.floor.get() + 1));
+            let until = keys::index(row.number, Position::from_stored(u64::MAX));
+            let mut taken = 0;
+            for pair in self.kv.walk_back(from, until) {
+                let (key, value) = pair?;
+                let place = keys::position_of(&key).ok_or_else(|| damaged(&key))?;
+                let full = places.len() >= count;
+                if taken == count || (full && places.first().is_some_and(|oldest| place < *oldest))
+                {
+                    break;
+                }
+                let is_event = IndexItem::read(&value).is_some_and(|item| item.is_event);
+                let passes = interest.wants_all_types()
+                    || self.entry(place)?.is_some_and(|entry| interest.passes(&entry));
+                if is_event && passes {
+                    taken += 1;
+                    places.insert(place);
+                    if places.len() > count {
+                        places.pop_first();
+                    }
+                }
+            }
+        }
+        Ok(places)
+    }
+
+    fn last_wide(&self, interest: &Interest, count: usize) -> Result<BTreeSet<Position>, KvError> {
+        let mut places = BTreeSet::new();
+        let mut known = HashMap::new();
+        for pair in self.kv.walk_back(vec![keys::ENTRY], keys::end_of(keys::ENTRY)) {
+            let (key, value) = pair?;
+            let place = keys::position_of(&key).ok_or_else(|| damaged(&key))?;
+            let stored = StoredEntry::read(&value).ok_or_else(|| damaged(&key))?;
+            let kept = stored.is_event()
+                && stored.numbers.iter().any(|number| {
+                    let wanted =
+                        known.entry(*number).or_insert_with(|| self.wanted(*number, interest));
+                    wanted.is_some_and(|floor| floor < place)
+                });
+            if !kept {
+                continue;
+            }
+            let names = self.names(&stored.numbers);
+            if stored.into_entry(place, names).is_some_and(|entry| interest.passes(&entry)) {
+                places.insert(place);
+            }
+            if places.len() == count {
+                break;
+            }
+        }
+        Ok(places)
+    }
+}

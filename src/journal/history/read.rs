@@ -1,0 +1,171 @@
+//! Reading forward: from memory where it has all of it, else from the store.
+//!
+//! A reader of named streams walks their indexes side by side; one of patterns walks the entries.
+
+use super::{History, damaged};
+use crate::event::{Body, EndReason, Entry, Interest, Position, StreamName, Timestamp};
+use crate::journal::keys::{self, StoredEntry, StreamNumber};
+use crate::journal::kv::{KvError, Walk};
+use crate::journal::recent::Visit;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::ops::ControlFlow;
+
+impl History {
+    /// Reads from memory alone; `None` where it is not all there.
+    pub fn read_recent(
+        &self,
+        interest: &Interest,
+        range: (Position, Position),
+        visit: &mut Visit<'_>,
+    ) -> Option<Position> {
+        self.recent.read(&self.streams, interest, range, visit)
+    }
+
+    /// Shows `visit` what `interest` wants in `(after, until]`; returns the place it got to.
+    pub fn read(
+        &self,
+        interest: &Interest,
+        range: (Position, Position),
+        visit: &mut Visit<'_>,
+    ) -> Result<Position, KvError> {
+        if let Some(through) = self.read_recent(interest, range, visit) {
+            return Ok(through);
+        }
+        let stopped_at = match interest.exact_streams() {
+            Some(names) => self.read_narrow(&names, interest, range, visit)?,
+            None => self.read_wide(interest, range, visit)?,
+        };
+        Ok(stopped_at.unwrap_or(range.1))
+    }
+
+    /// The first entry wanted in `(after, until]`.
+    pub fn first(
+        &self,
+        interest: &Interest,
+        range: (Position, Position),
+    ) -> Result<Option<Position>, KvError> {
+        let mut first = None;
+        self.read(interest, range, &mut |entry| {
+            first = Some(entry.position);
+            ControlFlow::Break(())
+        })?;
+        Ok(first)
+    }
+
+    fn read_narrow(
+        &self,
+        names: &[&StreamName],
+        interest: &Interest,
+        (after, until): (Position, Position),
+        visit: &mut Visit<'_>,
+    ) -> Result<Option<Position>, KvError> {
+        let mut deletions = BTreeSet::new();
+        let mut walks = Vec::new();
+        let mut next = BinaryHeap::new();
+        for name in names {
+            if let Some(trace) = self.trace(name, after)?.filter(|trace| trace.deleted)
+                && trace.position <= until
+            {
+                deletions.insert((trace.position, trace.time, *name));
+            }
+            let Some(row) = self.streams.get(name) else { continue };
+            let start = Position::from_stored(row.floor.max(after).get() + 1);
+            let end = Position::from_stored(until.get().saturating_add(1));
+            if start >= end {
+                continue;
+            }
+            let mut walk =
+                self.kv.walk(keys::index(row.number, start), keys::index(row.number, end));
+            if let Some(place) = next_place(&mut walk)? {
+                next.push(Reverse((place, walks.len())));
+                walks.push(walk);
+            }
+        }
+        let mut shown = Position::ZERO;
+        while let Some(Reverse((place, at))) = next.pop() {
+            while let Some((position, time, name)) = deletions.first().filter(|d| d.0 < place) {
+                if visit(&deletion(*position, *time, name)).is_break() {
+                    return Ok(Some(*position));
+                }
+                deletions.pop_first();
+            }
+            if let Some(following) = next_place(&mut walks[at])? {
+                next.push(Reverse((following, at)));
+            }
+            if place == shown {
+                continue;
+            }
+            shown = place;
+            let Some(entry) = self.entry(place)? else { continue };
+            if interest.passes(&entry) && visit(&entry).is_break() {
+                return Ok(Some(place));
+            }
+        }
+        for (position, time, name) in deletions {
+            if visit(&deletion(position, time, name)).is_break() {
+                return Ok(Some(position));
+            }
+        }
+        Ok(None)
+    }
+
+    fn read_wide(
+        &self,
+        interest: &Interest,
+        (after, until): (Position, Position),
+        visit: &mut Visit<'_>,
+    ) -> Result<Option<Position>, KvError> {
+        let from = keys::entry(Position::from_stored(after.get() + 1));
+        let to = keys::entry(Position::from_stored(until.get().saturating_add(1)));
+        let mut known = HashMap::new();
+        for pair in self.kv.walk(from, to) {
+            let (key, value) = pair?;
+            let position = keys::position_of(&key).ok_or_else(|| damaged(&key))?;
+            let stored = StoredEntry::read(&value).ok_or_else(|| damaged(&key))?;
+            let shown = stored.is_deletion()
+                || stored.numbers.iter().any(|number| {
+                    let wanted =
+                        known.entry(*number).or_insert_with(|| self.wanted(*number, interest));
+                    wanted.is_some_and(|floor| floor < position)
+                });
+            if !shown {
+                continue;
+            }
+            let names = self.names(&stored.numbers);
+            let entry = stored.into_entry(position, names).ok_or_else(|| damaged(&key))?;
+            if interest.wants(&entry) && visit(&entry).is_break() {
+                return Ok(Some(position));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The floor of a stream that is there and selected.
+    pub(super) fn wanted(&self, number: StreamNumber, interest: &Interest) -> Option<Position> {
+        let name = self.streams.name_of(number).filter(|name| interest.selects(name))?;
+        self.streams.get(&name).map(|row| row.floor)
+    }
+
+    pub(super) fn names(&self, numbers: &[StreamNumber]) -> Vec<StreamName> {
+        numbers.iter().filter_map(|number| self.streams.name_of(*number)).collect()
+    }
+
+    pub(super) fn entry(&self, position: Position) -> Result<Option<Entry>, KvError> {
+        let key = keys::entry(position);
+        let Some(value) = self.kv.get(&key)? else { return Ok(None) };
+        let stored = StoredEntry::read(&value).ok_or_else(|| damaged(&key))?;
+        let names = self.names(&stored.numbers);
+        stored.into_entry(position, names).map(Some).ok_or_else(|| damaged(&key))
+    }
+}
+
+fn next_place(walk: &mut Walk<'_>) -> Result<Option<Position>, KvError> {
+    let Some((key, _)) = walk.next().transpose()? else { return Ok(None) };
+    keys::position_of(&key).map(Some).ok_or_else(|| damaged(&key))
+}
+
+fn deletion(position: Position, time: Timestamp, name: &StreamName) -> Entry {
+    let body = Body::End(EndReason::Deleted);
+    Entry { position, time, streams: [name.clone()].into(), body }
+}

@@ -1,0 +1,132 @@
+//! What is not there any more: gaps, ends, deletions.
+
+use super::{History, load};
+use crate::event::{Body, Interest, Position, StreamName};
+use crate::journal::keys::{self, IndexItem, Trace};
+use crate::journal::kv::KvError;
+use crate::journal::store::Row;
+use crate::wire::Gap;
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+
+impl History {
+    /// Removals so far. A reader that has been told of a gap passes the number it was told at.
+    pub fn removals(&self) -> u64 {
+        self.marks.removals.load(Ordering::Acquire)
+    }
+
+    /// What was taken from `interest` after a place by removals later than the `told`-th; 0 for
+    /// all there ever were. `first` is left to the caller.
+    pub fn gap(
+        &self,
+        interest: &Interest,
+        after: Position,
+        told: u64,
+    ) -> Result<Option<Gap>, KvError> {
+        if !self.removed_after(after) || self.removals() <= told {
+            return Ok(None);
+        }
+        let unknown = Gap { missed: None, first: None };
+        let is_new = |row: &Row| row.floor > after && row.removal > told;
+        let Some(names) = interest.exact_streams() else {
+            let mut hit = load(&self.marks.forgotten_to) > after;
+            if !hit {
+                self.streams.for_each(|name, row| {
+                    hit = hit || (is_new(row) && interest.selects(name));
+                });
+            }
+            return Ok(hit.then_some(unknown));
+        };
+        let mut hit = None;
+        for name in &names {
+            // Whoever is told of a deletion while reading on is told by the stream's end.
+            let trace = self.trace(name, after)?.filter(|trace| trace.last > after);
+            if trace.is_some_and(|trace| told == 0 || !trace.deleted) {
+                hit = Some(unknown);
+            } else if let Some(row) = self.streams.get(name).filter(is_new) {
+                let countable = names.len() == 1 && interest.wants_all_types();
+                let missed = if countable { self.missed(&row, after)? } else { None };
+                hit = Some(Gap { missed, first: None });
+            }
+        }
+        Ok(hit)
+    }
+
+    /// A look without I/O: whether [`History::is_finished`] could be true.
+    pub fn may_be_finished(&self, interest: &Interest, returning: bool) -> bool {
+        interest.exact_streams().is_some_and(|names| {
+            names
+                .iter()
+                .all(|name| self.streams.get(name).map_or(returning, |row| row.end.is_some()))
+        })
+    }
+
+    /// Whether `interest` names only streams that have ended, with no event left after `cursor`.
+    /// A stream that was deleted counts as ended for one who is `returning` from being told so:
+    /// its cursor is then the place of the last end.
+    pub fn is_finished(
+        &self,
+        interest: &Interest,
+        cursor: Position,
+        returning: bool,
+    ) -> Result<bool, KvError> {
+        let Some(names) = interest.exact_streams() else { return Ok(false) };
+        let mut last_end = Position::ZERO;
+        let mut any_deleted = false;
+        for name in &names {
+            let end = match self.streams.get(name) {
+                Some(row) => row.end,
+                None if returning => {
+                    any_deleted = true;
+                    let trace = self.kv.get(&keys::trace(name.as_str()))?;
+                    let trace = trace.and_then(|value| Trace::read(&value));
+                    trace.filter(|trace| trace.deleted).map(|trace| trace.position)
+                }
+                None => None,
+            };
+            let Some(end) = end else { return Ok(false) };
+            last_end = last_end.max(end);
+        }
+        if any_deleted && last_end != cursor {
+            return Ok(false);
+        }
+        let mut left = false;
+        self.read(interest, (cursor, self.head()), &mut |entry| {
+            left = matches!(entry.body, Body::Event { .. });
+            if left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(!left)
+    }
+
+    /// Whether `stream` has ended at or before `by`.
+    pub fn has_ended(&self, stream: &StreamName, by: Position) -> bool {
+        self.streams.get(stream).and_then(|row| row.end).is_some_and(|end| end <= by)
+    }
+
+    /// How many events of a stream were removed after a place, where the index still tells.
+    fn missed(&self, row: &Row, after: Position) -> Result<Option<u64>, KvError> {
+        if after < row.counted_from {
+            return Ok(None);
+        }
+        let from = keys::index(row.number, Position::from_stored(after.get() + 1));
+        let until = keys::index(row.number, Position::from_stored(u64::MAX));
+        let Some((_, value)) = self.kv.walk(from, until).next().transpose()? else {
+            return Ok(None);
+        };
+        let first_after = IndexItem::read(&value).map(|item| item.ordinal);
+        Ok(first_after.map(|ordinal| (row.removed_ordinal() + 1).saturating_sub(ordinal)))
+    }
+
+    /// What is remembered of a stream by this name that went after `after`.
+    pub(super) fn trace(
+        &self,
+        name: &StreamName,
+        after: Position,
+    ) -> Result<Option<Trace>, KvError> {
+        if load(&self.marks.forgotten_to) <= after {
+            return Ok(None);
+        }
+        let value = self.kv.get(&keys::trace(name.as_str()))?;
+        Ok(value.and_then(|v| Trace::read(&v)).filter(|trace| trace.position > after))
+    }
+}
