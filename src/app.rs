@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -52,6 +53,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         draining: AtomicBool::new(false),
         settings: http_settings(&config),
     });
+    actix::spawn(watch_commits(hub.clone()));
     let server = http::start(hub.clone(), &config.listen)?;
     let mut stop = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -72,6 +74,26 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     server.handle.stop(true).await;
     tokio::task::spawn_blocking(move || journal.close()).await?;
     Ok(())
+}
+
+/// Reports a commit that hangs, as on a disk that does not answer: once in the log, and on the
+/// metric and the readiness for as long as it lasts.
+async fn watch_commits(hub: Data<Hub>) {
+    let mut was_hanging = false;
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        every_second.tick().await;
+        let hanging = hub.health.hanging_ms();
+        hub.telemetry.journal_hangs(hanging.is_some());
+        match hanging {
+            Some(ms) if !was_hanging => {
+                tracing::error!("a commit has been running for {ms} ms: the disk does not answer");
+            }
+            None if was_hanging => tracing::info!("commits get through again"),
+            _ => {}
+        }
+        was_hanging = hanging.is_some();
+    }
 }
 
 /// Sends every reader away and waits until all are gone or the window is over.

@@ -10,7 +10,7 @@ use crate::hub::{Limit, Opening, Subscribe};
 use crate::journal::{History, JournalError, Start, now};
 use crate::telemetry::Turned;
 use crate::wire::{self, Gap, Resume};
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use std::sync::Arc;
@@ -82,12 +82,6 @@ async fn subscribe(
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header(("X-Accel-Buffering", "no"))
         .insert_header((LAST_EVENT_ID, from));
-    if query.view.control_off && place.gap.is_some() {
-        response.insert_header((
-            HeaderName::from_static("fanfare-resume"),
-            HeaderValue::from_static("gap"),
-        ));
-    }
     Ok(response.body(EventBody(seat.subscription)))
 }
 

@@ -120,3 +120,34 @@ impl Health {
         self.started.elapsed().as_millis() as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_commit_that_runs_too_long_hangs_until_it_ends() {
+        let mut health = Health::new(None);
+        health.commit_begins();
+        assert_eq!(health.hanging_ms(), None);
+        health.started -= Duration::from_millis(COMMIT_HANGS_AFTER_MS + 1);
+        assert!(health.hanging_ms().is_some());
+        health.commit_ended();
+        assert_eq!(health.hanging_ms(), None);
+    }
+
+    #[test]
+    fn the_queue_takes_so_many_requests_and_bytes_and_no_more() {
+        let health = Health::new(None);
+        assert!(health.enqueue(60, 3, 100), "one that fits");
+        assert!(!health.enqueue(60, 3, 100), "too many bytes");
+        assert!(health.enqueue(10, 3, 100) && health.enqueue(10, 3, 100));
+        assert!(!health.enqueue(1, 3, 100), "too many requests");
+        for bytes in [60, 10, 10] {
+            health.dequeue(bytes);
+        }
+        assert_eq!(health.queued(), (0, 0));
+        assert!(health.enqueue(1000, 3, 100), "a large one alone");
+    }
+}

@@ -103,3 +103,36 @@ impl Publisher {
         let _ = self.queue.send(Envelope::Stop);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::sync_channel;
+
+    fn publisher() -> (Publisher, std::sync::mpsc::Receiver<Envelope>) {
+        let (queue, waiting) = sync_channel(MAX_QUEUED_PUBLISHES);
+        (Publisher::new(queue, Arc::new(Health::new(None))), waiting)
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once() {
+        let (publisher, _waiting) = publisher();
+        let half = MAX_QUEUED_BYTES / 2 + 1;
+        let mut first = Box::pin(publisher.publish(Vec::new(), half));
+        // Nobody writes, so the first one waits.
+        let polled = futures_util::future::poll_immediate(&mut first).await;
+        assert!(polled.is_none());
+        assert_eq!(publisher.publish(Vec::new(), half).await, Err(PublishError::QueueFull));
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_is_gone_is_a_failure_and_not_a_drain() {
+        let (publisher, waiting) = publisher();
+        drop(waiting);
+        let refused = publisher.publish(Vec::new(), 1).await;
+        assert!(matches!(refused, Err(PublishError::Poisoned(_))), "{refused:?}");
+        assert!(publisher.health.poisoned().is_some());
+        publisher.close();
+        assert_eq!(publisher.publish(Vec::new(), 1).await, Err(PublishError::Draining));
+    }
+}

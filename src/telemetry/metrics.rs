@@ -138,6 +138,7 @@ struct JournalFigures {
     bytes: IntGauge,
     streams: IntGauge,
     poisoned: IntGauge,
+    hanging: IntGauge,
     lost: IntGauge,
 }
 
@@ -251,6 +252,11 @@ impl Telemetry {
         self.0.journal.poisoned.set(1);
     }
 
+    /// Whether the running commit has been running for too long.
+    pub fn journal_hangs(&self, hangs: bool) {
+        self.0.journal.hanging.set(i64::from(hangs));
+    }
+
     /// Committed events were found missing at the start.
     pub fn journal_lost(&self) {
         self.0.journal.lost.set(1);
@@ -351,6 +357,10 @@ impl JournalFigures {
             poisoned: make.gauge(
                 "fanfare_journal_poisoned",
                 "1 once a write or sync has failed, so that publishes fail until a restart",
+            )?,
+            hanging: make.gauge(
+                "fanfare_journal_commit_hanging",
+                "1 while a commit runs for longer than five seconds",
             )?,
             lost: make.gauge(
                 "fanfare_journal_loss_found",

@@ -138,7 +138,9 @@ class Page:
                 self.wfile.write(body)
 
             def do_POST(self):
-                page.seen = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                seen = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                # Two reports may overtake each other; the longer one is the later one.
+                page.seen = max(page.seen, seen, key=len)
                 self.send_response(204)
                 self.end_headers()
 

@@ -1,7 +1,8 @@
 //! Flags, environment and file, as the binary takes them.
 
 use crate::hub::Hub;
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
 
 fn fanfare(args: &[&str], env: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_fanfare"))
@@ -78,11 +79,24 @@ async fn a_newer_format_is_refused_naming_both() {
 }
 
 #[tokio::test]
-async fn it_listens_on_several_addresses() {
-    let hub = Hub::start(&["--listen", "127.0.0.1:0"]).await;
-    // The first line is the first address; the log of the second is the same process.
-    assert_eq!(hub.get("/version").await.1["name"], "fanfare");
-    let port_taken = fanfare(&["--listen", &hub.address, "--durability", "memory"], &[]);
-    let text = String::from_utf8(port_taken.stderr).unwrap();
-    assert!(!port_taken.status.success() && text.contains(&hub.address), "{text}");
+async fn it_listens_on_several_addresses_and_says_which_one_is_taken() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        .args(["--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0", "--durability", "memory"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines: Vec<String> =
+        BufReader::new(child.stdout.take().unwrap()).lines().take(2).map(Result::unwrap).collect();
+    for (line, host) in lines.iter().zip(["127.0.0.1:", "127.0.0.2:"]) {
+        let url = line.strip_prefix("listening on ").unwrap();
+        assert!(url.contains(host), "{lines:?}");
+        let answer = reqwest::get(format!("{url}/version")).await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+    let taken = lines[0].rsplit('/').next().unwrap();
+    let second = fanfare(&["--listen", taken, "--durability", "memory"], &[]);
+    let text = String::from_utf8(second.stderr).unwrap();
+    assert!(!second.status.success() && text.contains(taken), "{text}");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

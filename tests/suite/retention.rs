@@ -159,3 +159,44 @@ async fn an_event_on_two_streams_lives_as_long_as_one_of_them_keeps_it() {
     let mut long = hub.subscribe("/streams/long/events?from=start").await;
     assert_eq!(long.take(10).await[0].data, "0");
 }
+
+/// Bytes of the files below a folder.
+fn size_of(folder: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(meta) if meta.is_dir() => size_of(&entry.path()),
+            Ok(meta) => meta.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+#[tokio::test]
+async fn an_idle_hub_gives_back_the_space_of_what_was_deleted() {
+    let hub = Hub::start(&[]).await;
+    for batch in 0..60 {
+        let noise = || -> String {
+            (0..10_000).map(|_| char::from(rand::random_range(b'!'..=b'~'))).collect()
+        };
+        let events: Vec<_> = (0..100)
+            .map(|n| json!({ "stream": "s", "data": format!("{batch}/{n}/{}", noise()) }))
+            .collect();
+        hub.post("/publish", json!(events)).await;
+    }
+    hub.publish("kept", "kept").await;
+    let tables = hub.data.join("journal").join("keyspaces");
+    assert!(size_of(&tables) > 20_000_000, "the tables hold {} bytes", size_of(&tables));
+    assert_eq!(hub.http.delete(hub.url("/streams/s")).send().await.unwrap().status(), 204);
+    let began = std::time::Instant::now();
+    while size_of(&tables) > 5_000_000 {
+        assert!(
+            began.elapsed() < crate::hub::PATIENCE,
+            "the tables still hold {} bytes",
+            size_of(&tables)
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let mut reader = hub.subscribe("/streams/kept/events?from=start").await;
+    assert_eq!(reader.next_event().await.unwrap().data, "kept");
+}

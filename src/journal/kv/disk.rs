@@ -22,6 +22,11 @@ const MAX_OPEN_TABLES: usize = 100;
 /// Flush and compaction threads: the disk is one, and the cores belong to the sessions.
 const WORKER_THREADS: usize = 2;
 
+/// Written to move the sequence numbers on.
+const RECLAIMED: &[u8] = b"m:reclaimed";
+/// The first flush moves the mark below which versions are let go, the second lets them go.
+const FLUSHES_UNTIL_REMOVED: usize = 2;
+
 #[derive(Clone)]
 pub(crate) struct DiskKv {
     db: Database,
@@ -79,7 +84,14 @@ impl DiskKv {
 
     pub(super) fn reclaim(&self) -> Result<(), KvError> {
         self.keyspace.rotate_memtable_and_wait().map_err(failed)?;
-        self.keyspace.major_compact().map_err(failed)
+        self.keyspace.major_compact().map_err(failed)?;
+        // The files that compaction replaced are removed by a later flush that finds the sequence
+        // numbers gone on; an idle hub would have none.
+        for _ in 0..FLUSHES_UNTIL_REMOVED {
+            self.commit(vec![(RECLAIMED.to_vec(), Some(Vec::new()))], Sync::Process)?;
+            self.keyspace.rotate_memtable_and_wait().map_err(failed)?;
+        }
+        Ok(())
     }
 
     pub(super) fn disk_bytes(&self) -> u64 {
