@@ -3,7 +3,7 @@
 use super::folder::{Folder, FolderError};
 use super::health::{Health, Loss};
 use super::high_water::{HighWater, Mark};
-use super::history::{History, Marks};
+use super::history::History;
 use super::kv::{DiskKv, Kv, KvError, MemoryKv, Sync, wal};
 use super::order::LocalOrder;
 use super::publisher::{MAX_QUEUED_PUBLISHES, Publisher};
@@ -101,10 +101,8 @@ impl Journal {
             streams: store.streams(),
             recent: Recent::new(totals.last, settings.recent_bytes),
             epochs,
-            marks: Marks::default(),
+            marks: store.marks(),
         });
-        history.marks.set_removed(&totals, store.removals());
-        history.marks.set_head(totals.last);
         let health = Arc::new(Health::new(loss));
         let (queue, waiting) = std::sync::mpsc::sync_channel(MAX_QUEUED_PUBLISHES);
         let room =
@@ -189,14 +187,15 @@ impl Ground {
         let kept = store.totals().last;
         let lost = self.mark.filter(|mark| mark.position > kept);
         let Some(mut epochs) = Epochs::load(&self.kv)? else {
-            let epochs = Epochs::first();
+            let epochs = Epochs::first(self.mark.map(|mark| mark.epoch));
             let lost = self.mark.map(|mark| (mark, epochs.id(kept)));
             store.write_epochs(&epochs)?;
             return Ok((epochs, lost.map(|(mark, kept)| self.loss(mark, kept))));
         };
         let loss = lost.map(|mark| self.loss(mark, epochs.id(kept)));
         if loss.is_some() || self.mark.is_some_and(|mark| !mark.settled) {
-            epochs.begin(kept);
+            let seen = self.mark.map_or(epochs.current(), |mark| mark.epoch);
+            epochs.begin(kept, seen);
             store.write_epochs(&epochs)?;
         }
         Ok((epochs, loss))

@@ -228,7 +228,6 @@ impl Writer {
 
     fn show_marks(&mut self) {
         let totals = *self.store.totals();
-        self.history.marks.set_removed(&totals, self.store.removals());
         for (stream, last) in self.store.take_vanished() {
             self.history.recent.vanish(stream, last);
         }

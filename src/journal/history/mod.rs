@@ -26,12 +26,12 @@ pub struct History {
     pub(super) streams: Arc<Streams>,
     pub(super) recent: Recent,
     pub(super) epochs: Epochs,
-    pub(super) marks: Marks,
+    pub(super) marks: Arc<Marks>,
 }
 
 /// Places that the writer moves and readers look at.
 #[derive(Default)]
-pub(super) struct Marks {
+pub(crate) struct Marks {
     head: AtomicU64,
     removed_to: AtomicU64,
     forgotten_to: AtomicU64,
@@ -39,13 +39,13 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    pub(super) fn set_removed(&self, totals: &Totals, removals: u64) {
+    pub(crate) fn set_removed(&self, totals: &Totals, removals: u64) {
         self.forgotten_to.store(totals.forgotten_to.get(), Ordering::Release);
         self.removed_to.store(totals.removed_to.get(), Ordering::Release);
         self.removals.store(removals, Ordering::Release);
     }
 
-    pub(super) fn set_head(&self, head: Position) {
+    pub(crate) fn set_head(&self, head: Position) {
         self.head.store(head.get(), Ordering::Release);
     }
 }

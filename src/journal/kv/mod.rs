@@ -49,7 +49,8 @@ pub(super) type Change = (Vec<u8>, Option<Vec<u8>>);
 #[derive(Default)]
 pub(super) struct Changes {
     list: Vec<Change>,
-    removes: bool,
+    /// A key may be in the list more than once.
+    repeats: bool,
 }
 
 impl Changes {
@@ -59,18 +60,18 @@ impl Changes {
 
     pub(super) fn remove(&mut self, key: Vec<u8>) {
         self.list.push((key, None));
-        self.removes = true;
+        self.repeats = true;
     }
 
     pub(super) fn append(&mut self, mut later: Self) {
+        self.repeats |= later.repeats || !self.list.is_empty();
         self.list.append(&mut later.list);
-        self.removes |= later.removes;
     }
 
-    /// The changes, each key once. Only a removal can bring a key in twice, so that the common
-    /// batch is passed on as it is.
+    /// The changes, each key once. Only removals and changes of several sources can bring a key in
+    /// twice, so that the common batch is passed on as it is.
     fn into_list(self) -> Vec<Change> {
-        match self.removes {
+        match self.repeats {
             true => self.list.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect(),
             false => self.list,
         }

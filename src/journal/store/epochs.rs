@@ -16,8 +16,9 @@ pub(crate) struct Epochs {
 
 impl Epochs {
     /// A fresh journal's. The upper half is left free, so that later epochs sort behind it.
-    pub(crate) fn first() -> Self {
-        let epoch = Epoch(rand::random::<u32>() >> 1);
+    /// `lost` is the last epoch of a journal that stood here before.
+    pub(crate) fn first(lost: Option<Epoch>) -> Self {
+        let epoch = lost.map_or_else(|| Epoch(rand::random::<u32>() >> 1), next);
         Self { list: vec![(epoch, Position::ZERO)] }
     }
 
@@ -36,10 +37,11 @@ impl Epochs {
         self.list.iter().fold(Bytestring(Vec::new()), |out, (e, p)| out.u32(e.0).u64(p.get())).0
     }
 
-    /// Begins a new epoch: the former one kept everything up to `kept`.
-    pub(crate) fn begin(&mut self, kept: Position) {
-        let next = Epoch(self.current().0.wrapping_add(1));
-        self.list.push((next, kept));
+    /// Begins a new epoch: the former one kept everything up to `kept`. `seen` is the last epoch
+    /// known to have been in use, of which the list itself may have been lost.
+    pub(crate) fn begin(&mut self, kept: Position, seen: Epoch) {
+        let current = self.current();
+        self.list.push((next(current.max(seen)), kept));
     }
 
     /// The epoch that new positions belong to.
@@ -63,6 +65,10 @@ impl Epochs {
     }
 }
 
+fn next(epoch: Epoch) -> Epoch {
+    Epoch(epoch.0.wrapping_add(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,16 +80,24 @@ mod tests {
     #[test]
     fn an_entry_keeps_the_id_of_the_epoch_it_was_written_in() {
         let mut epochs = Epochs { list: vec![(Epoch(7), Position::ZERO)] };
-        epochs.begin(at(100));
+        epochs.begin(at(100), Epoch(7));
         assert_eq!(epochs.id(at(100)).epoch, Epoch(7));
         assert_eq!(epochs.id(at(101)).epoch, Epoch(8));
         assert_eq!(epochs.id(Position::ZERO).epoch, Epoch(7));
     }
 
     #[test]
+    fn an_epoch_whose_record_was_lost_is_not_begun_again() {
+        let mut epochs = Epochs { list: vec![(Epoch(7), Position::ZERO)] };
+        epochs.begin(at(100), Epoch(9));
+        assert_eq!(epochs.current(), Epoch(10));
+        assert_eq!(Epochs::first(Some(Epoch(9))).current(), Epoch(10));
+    }
+
+    #[test]
     fn an_id_counts_only_up_to_what_its_epoch_kept() {
         let mut epochs = Epochs { list: vec![(Epoch(7), Position::ZERO)] };
-        epochs.begin(at(100));
+        epochs.begin(at(100), Epoch(7));
         let id = |epoch, position| EventId { epoch: Epoch(epoch), position: at(position) };
         assert_eq!(epochs.resolve(id(7, 100), at(200)), Some(at(100)));
         assert_eq!(epochs.resolve(id(7, 101), at(200)), None);

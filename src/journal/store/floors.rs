@@ -3,13 +3,13 @@
 
 use super::super::keys::{self, StoredEntry, StreamNumber};
 use super::super::kv::Expiry;
-use super::{KEY_WINDOW_MS, Row, Streams};
+use super::{KEY_WINDOW_MS, Row, Streams, Totals};
 use crate::event::{Position, Timestamp};
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 /// How long a stream that is gone is remembered for those who come back to it.
-const TRACE_KEPT_MS: u64 = 24 * 60 * 60 * 1000;
+const TRACE_KEPT_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 
 /// Durable floors by stream number.
 #[derive(Default)]
@@ -24,6 +24,8 @@ struct Inner {
     /// Numbers from here on may be newer than `streams` knows.
     known_below: StreamNumber,
     now: Timestamp,
+    /// The floor of the total cap.
+    hub: Position,
 }
 
 impl Floors {
@@ -40,13 +42,14 @@ impl Floors {
         &self,
         rows: impl Iterator<Item = Row>,
         gone: &[StreamNumber],
-        next_stream: StreamNumber,
+        totals: &Totals,
         now: Timestamp,
     ) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         for row in rows {
             inner.streams.insert(row.number, (row.floor, row.counted_from));
         }
+        let next_stream = totals.next_stream;
         for number in inner.known_below..next_stream {
             inner.streams.entry(number).or_default();
         }
@@ -55,6 +58,7 @@ impl Floors {
         }
         inner.known_below = next_stream;
         inner.now = now;
+        inner.hub = totals.floor;
     }
 }
 
@@ -83,6 +87,7 @@ impl Inner {
                     || older_than(keys::KeyItem::read(value)?.time, KEY_WINDOW_MS)
             }
             keys::TRACE => older_than(keys::Trace::read(value)?.time, TRACE_KEPT_MS),
+            keys::TIME => u64::from_be_bytes(*value.first_chunk()?) <= self.hub.get(),
             _ => false,
         })
     }

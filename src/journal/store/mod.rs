@@ -21,6 +21,7 @@ pub(super) use streams::{Row, Streams};
 pub(super) use totals::Totals;
 
 use super::batch::{Committed, Ordered, Outcome};
+use super::history::Marks;
 use super::keys;
 use super::kv::{Changes, Kv, KvError, Sync};
 use crate::event::{Position, StreamName, Timestamp};
@@ -31,13 +32,14 @@ use std::sync::Arc;
 pub(super) const KEY_WINDOW_MS: u64 = 10 * 60 * 1000;
 /// The time index gets at most one entry in this long, so that it stays small; `from=` walks at
 /// most this much of the journal to find its exact place.
-const TIME_MARK_EVERY_MS: u64 = 100;
+const TIME_MARK_EVERY_MS: u64 = 1000;
 
 /// The one writer of a journal's bytes.
 pub(super) struct Store {
     kv: Kv,
     sync: Sync,
     streams: Arc<Streams>,
+    marks: Arc<Marks>,
     floors: Arc<Floors>,
     totals: Totals,
     trimmer: retention::Trimmer,
@@ -68,16 +70,20 @@ impl Store {
     ) -> Result<Self, KvError> {
         let totals = Totals::load(&kv)?;
         let streams = Arc::new(Streams::load(&kv)?);
+        let marks = Arc::new(Marks::default());
         floors.reset(&streams, totals.next_stream);
         let trimmer = retention::Trimmer::new(retention, &streams);
         let owed = Changes::default();
         let last_time_mark = Timestamp::default();
         let vanished = Vec::new();
         let (removed_bytes, removals) = (0, 1);
+        marks.set_removed(&totals, removals);
+        marks.set_head(totals.last);
         Ok(Self {
             kv,
             sync,
             streams,
+            marks,
             floors,
             totals,
             trimmer,
@@ -92,6 +98,12 @@ impl Store {
     /// The streams that went since this was last asked, each with the last place it had.
     pub(super) fn take_vanished(&mut self) -> Vec<(StreamName, Position)> {
         std::mem::take(&mut self.vanished)
+    }
+
+    /// The places that readers look at. Those of removals move before a row does, so that a reader
+    /// who was clamped by a floor finds it here.
+    pub(super) fn marks(&self) -> Arc<Marks> {
+        self.marks.clone()
     }
 
     pub(super) fn streams(&self) -> Arc<Streams> {
@@ -110,11 +122,6 @@ impl Store {
     /// Bytes that died since this was last asked.
     pub(super) fn take_removed_bytes(&mut self) -> u64 {
         std::mem::take(&mut self.removed_bytes)
-    }
-
-    /// The number of the last removal.
-    pub(super) fn removals(&self) -> u64 {
-        self.removals
     }
 
     /// Applies the next batch of the order.
@@ -138,6 +145,10 @@ impl Store {
         self.totals = staged.totals;
         self.removed_bytes += staged.removed_bytes;
         let mut touched = Vec::with_capacity(staged.rows.len());
+        if !staged.deleted.is_empty() {
+            self.removals += 1;
+            self.marks.set_removed(&self.totals, self.removals);
+        }
         for (name, row) in staged.rows {
             match row {
                 Some(row) => {
@@ -149,7 +160,6 @@ impl Store {
             }
         }
         for (name, number, last) in staged.deleted {
-            self.removals += 1;
             self.streams.forget_number(number);
             self.trimmer.gone(number);
             self.vanished.push((name, last));
@@ -164,21 +174,16 @@ impl Store {
     /// compaction may drop what is below them. Called about once a second.
     pub(super) fn tick(&mut self, now: Timestamp) -> Result<(), KvError> {
         self.expire(now)?;
+        self.trim_unfinished()?;
         self.shrink()?;
-        let mut changes = Changes::default();
-        let dirty = self.trimmer.take_dirty();
-        for name in &dirty {
-            if let Some(row) = self.streams.get(name) {
-                changes.put(keys::head(row.number), row.write());
-            }
-        }
+        let moved = self.trimmer.take_unpublished();
         let gone = self.trimmer.take_gone();
-        if !changes.is_empty() || !self.owed.is_empty() || !gone.is_empty() {
+        if !moved.is_empty() || !self.owed.is_empty() || !gone.is_empty() {
             let totals = self.totals;
-            self.commit(changes, &totals, Sync::Disk)?;
+            self.commit(Changes::default(), &totals, Sync::Disk)?;
         }
-        let rows = dirty.iter().filter_map(|name| self.streams.get(name));
-        self.floors.publish(rows, &gone, self.totals.next_stream, now);
+        let rows = moved.iter().filter_map(|name| self.streams.get(name));
+        self.floors.publish(rows, &gone, &self.totals, now);
         Ok(())
     }
 
@@ -191,7 +196,13 @@ impl Store {
     }
 
     fn commit(&mut self, changes: Changes, totals: &Totals, sync: Sync) -> Result<(), KvError> {
+        // Heads that retention moved go with the totals that count on them.
         let mut all = std::mem::take(&mut self.owed);
+        for name in self.trimmer.take_dirty() {
+            if let Some(row) = self.streams.get(&name) {
+                all.put(keys::head(row.number), row.write());
+            }
+        }
         all.append(changes);
         all.put(keys::TOTALS.to_vec(), totals.write());
         self.kv.commit(all, sync)
@@ -204,6 +215,7 @@ impl Store {
         self.owed.remove(keys::name(name.as_str()));
         self.owed.put(keys::trace(name.as_str()), trace.write());
         self.totals.forgotten_to = self.totals.forgotten_to.max(row.last);
+        self.marks.set_removed(&self.totals, self.removals);
         self.streams.remove(name);
         self.streams.forget_number(row.number);
         self.trimmer.gone(row.number);

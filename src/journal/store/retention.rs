@@ -17,6 +17,11 @@ const MAX_READ_AHEADS: usize = 1024;
 /// Entries that one step of the total cap looks at, so that no batch waits long for it; twice
 /// what a batch can add, so that it gains on the writers.
 const SHRINK_STEP: usize = 2 * crate::event::MAX_ENTRIES_PER_BATCH;
+/// Entries that one step removes from one stream: as with the cap. A stream that has more to
+/// lose, as after its limits were lowered, goes on with the next batch or tick.
+const TRIM_STEP: usize = SHRINK_STEP;
+/// Streams that one tick takes further.
+const STREAMS_PER_TICK: usize = 256;
 
 /// What one stream keeps; `None` is without limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -27,6 +32,14 @@ pub struct Limits {
     pub max_events: Option<u64>,
     /// Events beyond this many stored bytes go, oldest first.
     pub max_bytes: Option<u64>,
+}
+
+impl Limits {
+    /// Whether a stream has more events or bytes than it keeps.
+    fn is_exceeded_by(&self, row: &Row) -> bool {
+        self.max_events.is_some_and(|max| row.events > max)
+            || self.max_bytes.is_some_and(|max| row.bytes > max)
+    }
 }
 
 /// What all streams keep.
@@ -54,7 +67,11 @@ pub(super) struct Trimmer {
     /// When the front of a stream with an age limit may be due.
     due: BinaryHeap<Reverse<(u64, StreamNumber, StreamName)>>,
     waiting: HashSet<StreamNumber>,
+    /// Streams whose step was not enough.
+    unfinished: VecDeque<StreamName>,
+    /// Rows changed since the last commit, and since the floors were last published.
     dirty: HashSet<StreamName>,
+    unpublished: HashSet<StreamName>,
     gone: Vec<StreamNumber>,
 }
 
@@ -65,10 +82,17 @@ impl Trimmer {
             ahead: HashMap::new(),
             due: BinaryHeap::new(),
             waiting: HashSet::new(),
+            unfinished: VecDeque::new(),
             dirty: HashSet::new(),
+            unpublished: HashSet::new(),
             gone: Vec::new(),
         };
-        streams.for_each(|name, row| trimmer.appended(name, row, Timestamp::default()));
+        streams.for_each(|name, row| {
+            trimmer.appended(name, row, Timestamp::default());
+            if trimmer.retention.limits(name).is_exceeded_by(row) {
+                trimmer.unfinished.push_back(name.clone());
+            }
+        });
         trimmer
     }
 
@@ -87,8 +111,14 @@ impl Trimmer {
         self.gone.push(number);
     }
 
+    /// The streams whose heads must go into the next commit.
     pub(super) fn take_dirty(&mut self) -> HashSet<StreamName> {
         std::mem::take(&mut self.dirty)
+    }
+
+    /// The streams whose floors have moved since this was last asked.
+    pub(super) fn take_unpublished(&mut self) -> HashSet<StreamName> {
+        std::mem::take(&mut self.unpublished)
     }
 
     pub(super) fn take_gone(&mut self) -> Vec<StreamNumber> {
@@ -100,22 +130,36 @@ impl Store {
     /// Brings the streams of a batch back within their counts and bytes.
     pub(super) fn trim(&mut self, touched: &[StreamName]) -> Result<(), KvError> {
         for name in touched {
-            let limits = self.trimmer.retention.limits(name);
-            if limits.max_events.is_none() && limits.max_bytes.is_none() {
-                continue;
-            }
-            self.trim_stream(name, |row, _| {
-                limits.max_events.is_some_and(|max| row.events > max)
-                    || limits.max_bytes.is_some_and(|max| row.bytes > max)
-            })?;
+            self.trim_to_limits(name)?;
         }
         self.shrink()
     }
 
+    /// Takes streams further whose step was not enough.
+    pub(super) fn trim_unfinished(&mut self) -> Result<(), KvError> {
+        for _ in 0..STREAMS_PER_TICK.min(self.trimmer.unfinished.len()) {
+            let Some(name) = self.trimmer.unfinished.pop_front() else { break };
+            self.trim_to_limits(&name)?;
+        }
+        Ok(())
+    }
+
+    fn trim_to_limits(&mut self, name: &StreamName) -> Result<(), KvError> {
+        let limits = self.trimmer.retention.limits(name);
+        if !self.streams.get(name).is_some_and(|row| limits.is_exceeded_by(&row)) {
+            return Ok(());
+        }
+        self.trim_stream(name, |row, _| limits.is_exceeded_by(row))?;
+        if self.streams.get(name).is_some_and(|row| limits.is_exceeded_by(&row)) {
+            self.trimmer.unfinished.push_back(name.clone());
+        }
+        Ok(())
+    }
+
     /// Removes what is older than its stream keeps.
     pub(super) fn expire(&mut self, now: Timestamp) -> Result<(), KvError> {
-        while let Some(Reverse((due, ..))) = self.trimmer.due.peek() {
-            if *due > now.ms() {
+        for _ in 0..STREAMS_PER_TICK {
+            if self.trimmer.due.peek().is_none_or(|Reverse((due, ..))| *due > now.ms()) {
                 break;
             }
             let Some(Reverse((_, number, name))) = self.trimmer.due.pop() else { break };
@@ -163,6 +207,7 @@ impl Store {
 
     fn drop_entry(&mut self, position: Position, entry: &StoredEntry, bytes: u64) {
         let mut was_kept = false;
+        self.totals.removed_to = self.totals.removed_to.max(position);
         for number in &entry.numbers {
             let Some(name) = self.streams.name_of(*number) else { continue };
             let Some(mut row) = self.streams.get(&name).filter(|row| row.floor < position) else {
@@ -174,7 +219,6 @@ impl Store {
         }
         if was_kept {
             self.freed(bytes);
-            self.totals.removed_to = self.totals.removed_to.max(position);
         }
     }
 
@@ -187,15 +231,17 @@ impl Store {
         let Some(mut row) = self.streams.get(name) else { return Ok(None) };
         let before = row;
         let mut front = None;
+        let mut steps = 0;
         while let Some((position, item)) = self.front(&row)? {
+            steps += 1;
             // An end is the last of its stream; it goes by age and by the cap, as all of it does.
-            if !over(&row, &item) {
+            if !over(&row, &item) || steps > TRIM_STEP {
                 front = Some(item);
                 break;
             }
             let bytes = u64::from(item.bytes);
             row.remove_front(position, bytes, item.streams == 1, item.is_event);
-            if item.streams == 1 || !self.kept_elsewhere(position, row.number)? {
+            if item.streams == 1 || !self.kept_elsewhere(position, row.number, &|name| self.streams.get(name))? {
                 self.freed(bytes);
             }
             self.totals.removed_to = self.totals.removed_to.max(position);
@@ -214,12 +260,14 @@ impl Store {
     fn put_trimmed(&mut self, name: &StreamName, mut row: Row) {
         self.removals += 1;
         row.removal = self.removals;
+        self.marks.set_removed(&self.totals, self.removals);
         if row.is_empty() {
             let now = self.totals.time;
             self.forget(name, &row, now);
         } else {
             self.streams.put(name, row);
             self.trimmer.dirty.insert(name.clone());
+            self.trimmer.unpublished.insert(name.clone());
         }
     }
 
@@ -249,19 +297,28 @@ impl Store {
         Ok(front)
     }
 
-    /// Whether the entry still belongs to a stream other than `number`.
-    fn kept_elsewhere(&self, position: Position, number: StreamNumber) -> Result<bool, KvError> {
+    /// Whether the entry still belongs to a stream other than `number`; `row_of` knows the rows.
+    fn kept_elsewhere(
+        &self,
+        position: Position,
+        number: StreamNumber,
+        row_of: &dyn Fn(&StreamName) -> Option<Row>,
+    ) -> Result<bool, KvError> {
         let Some(value) = self.kv.get(&keys::entry(position))? else { return Ok(false) };
         let Some(entry) = StoredEntry::read(&value) else { return Ok(false) };
         Ok(entry.numbers.iter().filter(|other| **other != number).any(|other| {
-            let row = self.streams.name_of(*other).and_then(|name| self.streams.get(&name));
+            let row = self.streams.name_of(*other).and_then(|name| row_of(&name));
             row.is_some_and(|row| row.number == *other && row.floor < position)
         }))
     }
 
     /// Bytes of entries on several streams that are kept by no other one than `row`'s.
-    pub(super) fn shared_bytes_freed_with(&self, row: &Row) -> Result<u64, KvError> {
-        if row.bytes <= row.sole_bytes && row.end.is_none() {
+    pub(super) fn shared_bytes_freed_with(
+        &self,
+        row: &Row,
+        row_of: &dyn Fn(&StreamName) -> Option<Row>,
+    ) -> Result<u64, KvError> {
+        if row.shared_bytes == 0 {
             return Ok(0);
         }
         let from = keys::index(row.number, Position::from_stored(row.floor.get() + 1));
@@ -273,7 +330,7 @@ impl Store {
             else {
                 continue;
             };
-            if item.streams > 1 && !self.kept_elsewhere(position, row.number)? {
+            if item.streams > 1 && !self.kept_elsewhere(position, row.number, row_of)? {
                 freed += u64::from(item.bytes);
             }
         }

@@ -192,6 +192,8 @@ impl<'a> Staging<'a> {
             }
             if numbers.len() == 1 {
                 row.sole_bytes += bytes as u64;
+            } else {
+                row.shared_bytes += bytes as u64;
             }
             let item = IndexItem {
                 ordinal: row.ordinal,
@@ -218,7 +220,8 @@ impl<'a> Staging<'a> {
 
     fn delete(&mut self, stream: StreamName, position: Position) -> Result<(), KvError> {
         let Some(row) = self.row(&stream) else { return Ok(()) };
-        let shared = self.store.shared_bytes_freed_with(&row)?;
+        let shared = self.store.shared_bytes_freed_with(&row, &|name| self.row(name))?;
+        self.keys.retain(|(of, _), _| *of != stream);
         let time = self.staged.totals.time;
         let body = Body::End(EndReason::Deleted);
         let entry = Entry { position, time, streams: [stream.clone()].into(), body };

@@ -15,6 +15,8 @@ pub(crate) struct Row {
     pub(crate) bytes: u64,
     /// Stored bytes of the entries that belong to no other stream.
     pub(super) sole_bytes: u64,
+    /// Stored bytes of those that belong to others, too.
+    pub(super) shared_bytes: u64,
     /// Events there ever were.
     pub(crate) ordinal: u64,
     /// The last entry.
@@ -65,6 +67,8 @@ impl Row {
         }
         if is_sole {
             self.sole_bytes -= bytes;
+        } else {
+            self.shared_bytes -= bytes;
         }
         if self.removed_ordinal() >= self.mark.1 + COUNTABLE_REMOVALS {
             self.counted_from = self.mark.0;
@@ -77,6 +81,7 @@ impl Row {
             .u64(self.events)
             .u64(self.bytes)
             .u64(self.sole_bytes)
+            .u64(self.shared_bytes)
             .u64(self.ordinal)
             .u64(self.last.get())
             .u64(self.last_time.ms())
@@ -93,6 +98,7 @@ impl Row {
             events: fields.u64()?,
             bytes: fields.u64()?,
             sole_bytes: fields.u64()?,
+            shared_bytes: fields.u64()?,
             ordinal: fields.u64()?,
             last: fields.position()?,
             last_time: Timestamp::from_ms(fields.u64()?),
