@@ -13,7 +13,7 @@ use actix_web::web::Data;
 use anyhow::Context as _;
 use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -23,12 +23,24 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 const MAX_WAITING_BATCHES: usize = 64;
 /// Reads of history that may wait for the disk at once: enough to keep a disk busy.
 const MAX_DISK_READERS: usize = 32;
+/// Look-ups and starting points beside them, so that neither waits for the other.
+const MAX_LOOKUPS: usize = 16;
 
 /// Runs a hub until it is told to stop.
 pub fn run(config: Config) -> anyhow::Result<()> {
     telemetry::start_logging(&config.log, config.log_format);
+    raise_file_limit();
     let system = actix::System::new();
     system.block_on(serve(config))
+}
+
+/// Every connection is an open file: takes as many as the system lets this process have.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!("the open file limit cannot be raised: {error}");
+    }
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
@@ -50,6 +62,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         telemetry,
         pace: Arc::new(Pace::new(config.retry, config.refusal_return_rate)),
         disk_readers: Arc::new(Semaphore::new(MAX_DISK_READERS)),
+        lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+        body_bytes: AtomicUsize::new(0),
         draining: AtomicBool::new(false),
         settings: http_settings(&config),
     });
@@ -154,10 +168,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         write_timeout: config.write_timeout,
         workers: config.workers,
         // Sessions are counted by the manager; this is the last wall before the file limit.
-        max_connections: config.max_connections.saturating_add(MAX_OTHER_CONNECTIONS),
+        max_connections: (config.max_sockets / config.workers).max(1),
         cors_origins: config.cors_origins.clone(),
     }
 }
-
-/// Connections of publishers and of those who are turned away, beside the sessions.
-const MAX_OTHER_CONNECTIONS: usize = 256;

@@ -16,8 +16,10 @@ const MEMORY_JOURNAL_MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// Heartbeats a connection may ask for.
 pub(crate) const HEARTBEAT_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3600);
-/// Files that are not connections: the journal's, the listener, what a publish needs.
+/// Files that are not connections: the journal's tables and logs, listeners, threads' own.
 const RESERVED_FILES: u64 = 512;
+/// One connection in so many is not for a session.
+const OTHER_CONNECTIONS_SHARE: usize = 16;
 
 /// What is meant.
 #[derive(Clone, Debug)]
@@ -44,6 +46,8 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// Subscriber sessions at most.
     pub max_connections: usize,
+    /// Connections of any kind at most, so that the journal never lacks a file.
+    pub max_sockets: usize,
     /// Subscribers turned away that may come back in a second.
     pub refusal_return_rate: u64,
     /// How long a connection may take nothing.
@@ -76,9 +80,10 @@ impl Config {
             recent_bytes: r.one("recent-bytes", parse_size).unwrap_or_default(),
             max_event_bytes: r.one("max-event-bytes", parse_size).unwrap_or_default(),
             max_body_bytes: r.one("max-body-bytes", parse_size).unwrap_or_default(),
+            max_sockets: connections_by_file_limit(),
             max_connections: r
                 .one("max-connections", parse_count)
-                .map_or_else(file_limit, |n| n as usize),
+                .map_or_else(sessions_by_file_limit, |n| n as usize),
             refusal_return_rate: r.one("refusal-return-rate", parse_count).unwrap_or_default(),
             write_timeout: r.one("write-timeout", parse_some_time).unwrap_or_default(),
             drain: r.one("drain", units::duration).unwrap_or_default(),
@@ -242,11 +247,19 @@ fn parse_origin(text: &str) -> Result<String, String> {
     }
 }
 
-/// What the open file limit leaves for sessions.
-fn file_limit() -> usize {
+/// What the open file limit leaves for sessions, a share being left for those who publish and
+/// those who are turned away.
+fn sessions_by_file_limit() -> usize {
+    let connections = connections_by_file_limit();
+    (connections - connections / OTHER_CONNECTIONS_SHARE).max(1)
+}
+
+/// What the open file limit leaves for connections of any kind.
+fn connections_by_file_limit() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let files = limit.current.unwrap_or(u64::MAX);
-    files.saturating_sub(RESERVED_FILES).max(1).min(usize::MAX as u64) as usize
+    // The hub raises its own limit as far as it may before it serves.
+    let files = limit.maximum.unwrap_or(u64::from(u32::MAX));
+    files.saturating_sub(RESERVED_FILES).clamp(2, u64::from(u32::MAX)) as usize
 }
 
 fn cores() -> usize {

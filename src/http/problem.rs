@@ -25,6 +25,7 @@ pub(super) enum Code {
     JournalPoisoned,
     Draining,
     ClientDisconnected,
+    ConnectionTimeout,
     ServerError,
 }
 
@@ -53,6 +54,9 @@ impl Code {
             Self::Draining => ("draining", "The hub is stopping", S::SERVICE_UNAVAILABLE),
             Self::ClientDisconnected => {
                 ("client_disconnected", "The request ended early", S::BAD_REQUEST)
+            }
+            Self::ConnectionTimeout => {
+                ("connection_timeout", "The request took too long", S::REQUEST_TIMEOUT)
             }
             Self::ServerError => ("server_error", "The hub failed", S::INTERNAL_SERVER_ERROR),
         }

@@ -3,19 +3,24 @@
 use super::problem::{Code, Problem};
 use super::query;
 use super::server::Hub;
-use crate::event::{Draft, EventType, Key, Receipt, StreamName};
+use crate::event::{Draft, EventType, Key, Receipt};
 use crate::journal::{Item, Unit, now};
 use crate::telemetry::PublishRefused;
 use crate::wire::{self, Publish};
 use actix_web::http::header;
-use actix_web::web::{Data, Path, Payload};
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// The header that gives a single event its key.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// How long the next piece of a body may take.
+const BODY_CHUNK_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes of all bodies that are being received, so that many large ones cannot take all memory.
+const MAX_BODY_BYTES_IN_ALL: usize = 256 * 1024 * 1024;
 /// What an event costs in the queue beside its data, in bytes.
 const EVENT_OVERHEAD_BYTES: usize = 128;
 
@@ -32,10 +37,9 @@ pub(super) async fn publish(
 pub(super) async fn publish_text(
     hub: Data<Hub>,
     request: HttpRequest,
-    stream: Path<String>,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    counted(&hub, publish_one_text(&hub, &request, &stream, body).await)
+    counted(&hub, publish_one_text(&hub, &request, body).await)
 }
 
 async fn publish_body(
@@ -73,10 +77,9 @@ async fn publish_body(
 async fn publish_one_text(
     hub: &Hub,
     request: &HttpRequest,
-    stream: &str,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let stream = StreamName::parse(stream).map_err(Problem::query)?;
+    let stream = query::stream_of(request).map_err(Problem::query)?;
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
     let kind = query::one_of(&pairs, &["type"]).map_err(Problem::query)?;
     let kind = kind.map_or(Ok(EventType::default()), EventType::parse).map_err(Problem::query)?;
@@ -125,6 +128,7 @@ pub(super) fn counted(
             Code::JournalPoisoned => PublishRefused::Poisoned,
             Code::Draining => PublishRefused::Draining,
             Code::ClientDisconnected => PublishRefused::Client,
+            Code::ConnectionTimeout => PublishRefused::Timeout,
             _ => PublishRefused::Invalid,
         });
     })
@@ -142,16 +146,48 @@ async fn read_body(hub: &Hub, request: &HttpRequest, mut body: Payload) -> Resul
         return Err(too_large());
     }
     let mut whole = BytesMut::new();
-    while let Some(chunk) = body.next().await {
+    let mut held = Held { bytes: 0, of: &hub.body_bytes };
+    loop {
+        let next = tokio::time::timeout(BODY_CHUNK_TIMEOUT, body.next()).await;
+        let Some(chunk) = next.map_err(|_| stalled())? else { break };
         let chunk = chunk.map_err(|e| {
             Problem::new(Code::ClientDisconnected, format!("the body cannot be read: {e}"))
         })?;
         if whole.len() + chunk.len() > max {
             return Err(too_large());
         }
+        if !held.more(chunk.len()) {
+            let detail =
+                format!("all bodies on their way have more than {MAX_BODY_BYTES_IN_ALL} bytes");
+            return Err(Problem::new(Code::ResourceExhausted, detail).retry_after(1));
+        }
         whole.extend_from_slice(&chunk);
     }
     Ok(whole.freeze())
+}
+
+fn stalled() -> Problem {
+    let seconds = BODY_CHUNK_TIMEOUT.as_secs();
+    Problem::new(Code::ConnectionTimeout, format!("nothing of the body came for {seconds} s"))
+}
+
+/// A body's share of what all of them may hold; given back when it is dropped.
+struct Held<'a> {
+    bytes: usize,
+    of: &'a AtomicUsize,
+}
+
+impl Held<'_> {
+    fn more(&mut self, bytes: usize) -> bool {
+        self.bytes += bytes;
+        self.of.fetch_add(bytes, Ordering::Relaxed) + bytes <= MAX_BODY_BYTES_IN_ALL
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.of.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 fn is_ndjson(request: &HttpRequest) -> bool {

@@ -5,6 +5,7 @@ use crate::event::{EventType, Interest, Invalid, Selector, StreamName, Timestamp
 use crate::hub::Beat;
 use crate::journal::Start;
 use crate::wire::View;
+use actix_web::HttpRequest;
 use percent_encoding::percent_decode_str;
 use std::time::Duration;
 
@@ -61,6 +62,14 @@ pub(super) fn read(
         beat: Beat { every_s: every.as_secs().max(1), as_event: beat_as == "event" },
         refusal_as_status: refusal == "status" || control == "off",
     })
+}
+
+/// The stream that a path names, `/streams/{stream}…`.
+pub(super) fn stream_of(request: &HttpRequest) -> Result<StreamName, Invalid> {
+    // Not the router's own decoding, which replaces what is not UTF-8.
+    let segment = request.uri().path().split('/').nth(2).unwrap_or_default();
+    let name = percent_decode_str(segment).decode_utf8();
+    StreamName::parse(&name.map_err(|_| Invalid::new("stream", "the path is not UTF-8"))?)
 }
 
 /// The decoded pairs of any query.

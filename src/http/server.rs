@@ -16,7 +16,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -66,6 +66,10 @@ pub struct Hub {
     pub pace: Arc<Pace>,
     /// Reads of history that may wait for the disk at once.
     pub disk_readers: Arc<Semaphore>,
+    /// Short look-ups that may wait for the disk at once.
+    pub lookups: Arc<Semaphore>,
+    /// Bytes of request bodies that are being received.
+    pub body_bytes: AtomicUsize,
     /// The hub is stopping.
     pub draining: AtomicBool,
     /// What else they need to know.

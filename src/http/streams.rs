@@ -10,7 +10,7 @@ use crate::hub::{CountSubscribers, NamedStreams};
 use crate::journal::{History, Item, StreamView};
 use crate::wire;
 use actix_web::http::header;
-use actix_web::web::{Data, Path};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
@@ -80,8 +80,8 @@ pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRes
 }
 
 /// `GET /streams/{stream}`
-pub(super) async fn get(hub: Data<Hub>, stream: Path<String>) -> Result<HttpResponse, Problem> {
-    let name = StreamName::parse(&stream).map_err(Problem::query)?;
+pub(super) async fn get(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let name = query::stream_of(&request).map_err(Problem::query)?;
     let asked = name.clone();
     let view = off_thread(&hub, move |history| history.stream(&asked)).await?;
     let counts = hub.manager.send(CountSubscribers(vec![name.clone()])).await;
@@ -96,25 +96,28 @@ pub(super) async fn get(hub: Data<Hub>, stream: Path<String>) -> Result<HttpResp
 }
 
 /// `POST /streams/{stream}/end`
-pub(super) async fn end(hub: Data<Hub>, stream: Path<String>) -> Result<HttpResponse, Problem> {
-    counted(&hub, end_stream(&hub, &stream).await)
+pub(super) async fn end(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    counted(&hub, end_stream(&hub, &request).await)
 }
 
 /// `DELETE /streams/{stream}`
-pub(super) async fn delete(hub: Data<Hub>, stream: Path<String>) -> Result<HttpResponse, Problem> {
-    counted(&hub, delete_stream(&hub, &stream).await)
+pub(super) async fn delete(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    counted(&hub, delete_stream(&hub, &request).await)
 }
 
-async fn end_stream(hub: &Hub, stream: &str) -> Result<HttpResponse, Problem> {
-    let name = StreamName::parse(stream).map_err(Problem::query)?;
+async fn end_stream(hub: &Hub, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    let name = query::stream_of(request).map_err(Problem::query)?;
     let receipt = hand_in(hub, Item::End(name.clone())).await?;
     let json = wire::end_receipt(receipt.id, name.as_str(), receipt.subscribers);
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(json))
 }
 
-async fn delete_stream(hub: &Hub, stream: &str) -> Result<HttpResponse, Problem> {
-    let name = StreamName::parse(stream).map_err(Problem::query)?;
-    hand_in(hub, Item::Delete(name)).await?;
+async fn delete_stream(hub: &Hub, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    let name = query::stream_of(request).map_err(Problem::query)?;
+    // One that only has readers has nothing to drop, but they are to be told.
+    let asked = hub.manager.send(CountSubscribers(vec![name.clone()])).await;
+    let has_readers = asked.map_err(manager_gone)?.iter().any(|readers| readers.named);
+    hand_in(hub, Item::Delete { stream: name, has_readers }).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -1,7 +1,7 @@
 //! `GET /events` and `GET /streams/{stream}/events`.
 
 use super::body::EventBody;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::query::{self, SubscribeQuery};
 use super::refusal::turn_away;
 use super::server::{Hub, shard};
@@ -11,7 +11,7 @@ use crate::journal::{History, JournalError, Start, now};
 use crate::telemetry::Turned;
 use crate::wire::{self, Gap, Resume};
 use actix_web::http::header::{self, HeaderName};
-use actix_web::web::{Data, Path};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,20 +21,28 @@ pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event
 
 /// `GET /events?stream=SELECTOR&stream=…`
 pub(super) async fn events(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    subscribe(&hub, &request, None).await
+    counted(&hub, subscribe(&hub, &request, None).await)
 }
 
 /// `GET /streams/{stream}/events`
 pub(super) async fn stream_events(
     hub: Data<Hub>,
     request: HttpRequest,
-    stream: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let stream = StreamName::parse(&stream).map_err(|invalid| {
+    let stream = query::stream_of(&request).map_err(|invalid| {
         hub.telemetry.subscriber_refused(Turned::Invalid);
         Problem::query(invalid)
     })?;
-    subscribe(&hub, &request, Some(stream)).await
+    counted(&hub, subscribe(&hub, &request, Some(stream)).await)
+}
+
+/// Counts a failure of the hub's own; other refusals are counted where they are made.
+fn counted(hub: &Hub, result: Result<HttpResponse, Problem>) -> Result<HttpResponse, Problem> {
+    result.inspect_err(|problem| {
+        if problem.code == Code::ServerError {
+            hub.telemetry.subscriber_refused(Turned::Error);
+        }
+    })
 }
 
 async fn subscribe(
@@ -98,6 +106,7 @@ struct Place {
     resume: Resume,
     gap: Option<Gap>,
     told: u64,
+    ended: Vec<StreamName>,
 }
 
 /// Whether nothing is left for this subscriber and nothing will come.
@@ -133,31 +142,48 @@ async fn begin(
 ) -> Result<Place, Problem> {
     let history = &hub.history;
     let told = history.removals();
+    let place = move |cursor, resume| Place { cursor, resume, gap: None, told, ended: Vec::new() };
     let Some(requested) = requested else {
         let cursor = match start {
             Start::Now => through,
             start => off_thread(hub, move |history| history.place(&interest, start)).await?,
         };
-        return Ok(Place { cursor, resume: Resume::Live, gap: None, told });
+        return Ok(place(cursor, Resume::Live));
     };
-    let place = EventId::parse(&requested).ok().and_then(|id| history.resolve(id));
-    if let Some(cursor) = place.filter(|place| !history.removed_after(*place)) {
-        return Ok(Place { cursor, resume: Resume::Resumed, gap: None, told });
+    let known = EventId::parse(&requested).ok().and_then(|id| history.resolve(id));
+    let all_there = || {
+        let names = interest.exact_streams().unwrap_or_default();
+        names.iter().all(|name| history.has_history(name))
+    };
+    if let Some(cursor) = known.filter(|known| !history.removed_after(*known) && all_there()) {
+        return Ok(place(cursor, Resume::Resumed));
     }
-    off_thread(hub, move |history| {
-        let Some(cursor) = place else {
-            let cursor = history.before_first(&interest, Position::ZERO, through)?;
-            return Ok(Place { cursor, resume: Resume::Reset, gap: None, told });
-        };
-        let Some(mut gap) = history.gap(&interest, cursor, 0)? else {
-            return Ok(Place { cursor, resume: Resume::Resumed, gap: None, told });
-        };
-        let first = history.first(&interest, (cursor, through))?;
-        gap.first = first.map(|first| history.id(first));
-        let cursor = first.map_or(cursor.max(through), Position::before);
-        Ok(Place { cursor, resume: Resume::Gap, gap: Some(gap), told })
+    off_thread(hub, move |history| match known {
+        Some(cursor) => resume(history, &interest, cursor),
+        None => {
+            let first = history.first(&interest, (Position::ZERO, through))?;
+            Ok(place(first.before(), Resume::Reset))
+        }
     })
     .await
+}
+
+/// Goes on from a known place, and finds out whether everything after it is still there.
+fn resume(history: &History, interest: &Interest, cursor: Position) -> Result<Place, JournalError> {
+    loop {
+        let told = history.removals();
+        let ended = history.deleted_by(interest, cursor)?;
+        let Some(mut gap) = history.gap(interest, cursor, 0)? else {
+            return Ok(Place { cursor, resume: Resume::Resumed, gap: None, told, ended });
+        };
+        let first = history.first(interest, (cursor, history.head()))?;
+        gap.first = first.found().map(|first| history.id(first));
+        // What went meanwhile makes a different gap.
+        if history.removals() == told {
+            let cursor = first.before();
+            return Ok(Place { cursor, resume: Resume::Gap, gap: Some(gap), told, ended });
+        }
+    }
 }
 
 fn opening(
@@ -183,7 +209,8 @@ fn opening(
     }
     let lines = Some(lines.into());
     let (first_block, prefix) = if query.view.control_off { (None, lines) } else { (lines, None) };
-    Opening { cursor: place.cursor, told: place.told, first_block, prefix, beat: query.beat }
+    let (cursor, told, ended) = (place.cursor, place.told, place.ended.clone());
+    Opening { cursor, told, ended, first_block, prefix, beat: query.beat }
 }
 
 /// Runs what may wait for a disk off the worker thread, with a bound on how many do.
@@ -193,7 +220,13 @@ pub(super) async fn off_thread<T: Send + 'static>(
 ) -> Result<T, Problem> {
     let history = hub.history.clone();
     let failed = |why: String| Problem::from(JournalError::other(why));
-    let _permit = hub.disk_readers.acquire().await.map_err(|e| failed(e.to_string()))?;
-    let done = tokio::task::spawn_blocking(move || work(&history)).await;
+    // The permit goes with the work, which is done also when nobody waits for it any more.
+    let permit = hub.lookups.clone().acquire_owned().await.map_err(|e| failed(e.to_string()))?;
+    let done = tokio::task::spawn_blocking(move || {
+        let done = work(&history);
+        drop(permit);
+        done
+    })
+    .await;
     Ok(done.map_err(|e| failed(e.to_string()))??)
 }

@@ -5,6 +5,9 @@ use crate::journal::{Committed, History};
 use crate::wire::{self, View};
 use bytes::Bytes;
 
+/// A part of a batch's frames is sliced where it is at least one in so many bytes, else copied.
+const SLICED_SHARE: usize = 4;
+
 /// The frames of a batch in one view: built once, sliced for every group.
 pub(super) struct Frames {
     all: Bytes,
@@ -47,7 +50,8 @@ impl Frames {
         };
         let span = self.range(*first).start..self.range(*last).end;
         let wanted: usize = entries.iter().map(|entry| self.range(*entry).len()).sum();
-        if wanted == span.len() {
+        // A slice keeps the whole batch in memory for as long as its slowest reader.
+        if wanted == span.len() && wanted >= self.all.len() / SLICED_SHARE {
             return self.all.slice(span);
         }
         let mut copy = Vec::with_capacity(wanted);

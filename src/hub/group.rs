@@ -4,10 +4,9 @@
 //! queue is the part of this one that it has not read. What nobody has left to read goes.
 
 use super::session::SessionKey;
-use crate::event::{Body, Interest, Position, StreamName};
+use crate::event::{Position, StreamName};
 use bytes::Bytes;
-use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
+use std::collections::VecDeque;
 
 /// Bytes that a session may be behind before it reads on from history.
 pub(super) const MAX_SESSION_QUEUE_BYTES: u64 = 512 * 1024;
@@ -20,8 +19,8 @@ pub(super) struct Segment {
     /// The first and the last place of the batch.
     pub(super) first: Position,
     pub(super) last: Position,
-    /// Every stream of the group has ended with it.
-    pub(super) closes: bool,
+    /// Streams that it says have ended; almost always none.
+    pub(super) ends: Vec<StreamName>,
 }
 
 struct Queued {
@@ -34,7 +33,6 @@ struct Queued {
 
 /// One interest, spelled in one way.
 pub(super) struct Group {
-    pub(super) interest: Arc<Interest>,
     /// Sessions with a seat, and those of them that read from the queue.
     pub(super) seats: u32,
     live: Vec<SessionKey>,
@@ -42,21 +40,11 @@ pub(super) struct Group {
     /// Index of the queue's front since the group began.
     front: u64,
     end_offset: u64,
-    /// Streams named that have ended, by what this group has been handed.
-    ended: HashSet<StreamName>,
 }
 
 impl Group {
-    pub(super) fn new(interest: Arc<Interest>) -> Self {
-        Self {
-            interest,
-            seats: 0,
-            live: Vec::new(),
-            queue: VecDeque::new(),
-            front: 0,
-            end_offset: 0,
-            ended: HashSet::new(),
-        }
+    pub(super) fn new() -> Self {
+        Self { seats: 0, live: Vec::new(), queue: VecDeque::new(), front: 0, end_offset: 0 }
     }
 
     /// The index behind the last segment, where a session that is level goes on.
@@ -122,33 +110,6 @@ impl Group {
         Some(segment)
     }
 
-    /// Notes what a batch says of ends; true where every stream named has now ended.
-    /// `is_ended` knows of ends before the group began.
-    pub(super) fn note(
-        &mut self,
-        streams: &[StreamName],
-        body: &Body,
-        is_ended: impl Fn(&StreamName) -> bool,
-    ) -> bool {
-        match body {
-            Body::Event { .. } => {
-                if !self.ended.is_empty() {
-                    streams.iter().for_each(|stream| {
-                        self.ended.remove(stream);
-                    });
-                }
-                false
-            }
-            Body::End(_) => {
-                let Some(named) = self.interest.exact_streams() else { return false };
-                for stream in streams.iter().filter(|stream| named.contains(stream)) {
-                    self.ended.insert(stream.clone());
-                }
-                named.iter().all(|name| self.ended.contains(*name) || is_ended(name))
-            }
-        }
-    }
-
     fn at(&self, next: u64) -> Option<&Queued> {
         self.queue.get(usize::try_from(next.checked_sub(self.front)?).ok()?)
     }
@@ -164,7 +125,6 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Selector;
 
     fn segment(bytes: usize) -> Segment {
         let place = Position::of(1, 0);
@@ -173,18 +133,13 @@ mod tests {
             events: 1,
             first: place,
             last: place,
-            closes: false,
+            ends: Vec::new(),
         }
-    }
-
-    fn group() -> Group {
-        let selector = Selector::parse("a").expect("a selector");
-        Group::new(Arc::new(Interest::new(vec![selector], None).expect("ok")))
     }
 
     #[test]
     fn what_everybody_has_read_is_kept_no_longer() {
-        let mut group = group();
+        let mut group = Group::new();
         group.push(segment(10));
         assert_eq!(group.queue.len(), 0, "nobody reads");
         let start = group.end();
@@ -205,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_group_is_over_when_its_slowest_session_is() {
-        let mut group = group();
+        let mut group = Group::new();
         group.enter(1);
         group.push(segment(MAX_SESSION_QUEUE_BYTES as usize));
         assert!(!group.is_over());

@@ -273,14 +273,14 @@ impl Handler<FromShard> for ConnectionManager {
             FromShard::Join { shard, addr } => {
                 let mut slot = ShardSlot::new(addr);
                 if let Some(window) = self.draining {
-                    slot.send(ToShard::Drain { window });
+                    slot.send(ToShard::Drain { window }, self.dispatched);
                 }
                 self.shards.insert(shard, slot);
             }
             FromShard::Seat { shard, key, interest } => {
                 let answer = self.seat(interest, shard);
                 if let Some(slot) = self.shards.get_mut(&shard) {
-                    slot.send(ToShard::Seated { key, answer });
+                    slot.send(ToShard::Seated { key, answer }, self.dispatched);
                 }
             }
             FromShard::Leave { shard, group } => self.leave(shard, group, 1),
@@ -333,13 +333,15 @@ impl Handler<NamedStreams> for ConnectionManager {
 
     fn handle(&mut self, ask: NamedStreams, _: &mut Self::Context) -> Vec<StreamName> {
         let behind = |name: &&StreamName| ask.after.as_deref().is_none_or(|a| name.as_str() > a);
-        let names: BTreeSet<&StreamName> = self
-            .index
-            .exact_names()
-            .filter(|name| name.as_str().starts_with(&ask.prefix))
-            .filter(behind)
-            .collect();
-        names.into_iter().take(ask.limit).cloned().collect()
+        let mut names: BTreeSet<&StreamName> = BTreeSet::new();
+        let starts = |name: &&StreamName| name.as_str().starts_with(&ask.prefix);
+        for name in self.index.exact_names().filter(starts).filter(behind) {
+            names.insert(name);
+            if names.len() > ask.limit {
+                names.pop_last();
+            }
+        }
+        names.into_iter().cloned().collect()
     }
 }
 
@@ -361,7 +363,7 @@ impl Handler<Drain> for ConnectionManager {
         self.draining = Some(drain.window);
         self.drained = Some(drain.drained);
         for shard in self.shards.values_mut() {
-            shard.send(ToShard::Drain { window: drain.window });
+            shard.send(ToShard::Drain { window: drain.window }, self.dispatched);
         }
         self.check_drained();
     }

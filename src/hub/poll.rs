@@ -1,6 +1,6 @@
 //! What a session yields when its connection asks.
 
-use super::session::{CatchUp, Mode, Page, PageRequest, SessionKey};
+use super::session::{Mode, Page, PageRequest, SessionKey};
 use super::shard::State;
 use crate::event::Timestamp;
 use crate::telemetry::Closed;
@@ -16,6 +16,8 @@ enum Step {
     Yield(Bytes),
     /// Something changed; look again.
     Again,
+    /// There is more to look at; let others have their turn first.
+    Later,
     /// Nothing for now.
     Wait,
 }
@@ -45,6 +47,10 @@ impl State {
             match step {
                 Step::Yield(bytes) => return self.yielded(key, now, bytes),
                 Step::Again => {}
+                Step::Later => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Step::Wait => break,
             }
         }
@@ -97,13 +103,16 @@ impl State {
         }
         let Some(segment) = group.read(*next) else { return Step::Wait };
         *next += 1;
-        if segment.closes {
-            session.closing = Some(Closed::Ended);
-        }
         if !is_new {
             return Step::Again;
         }
         session.cursor = segment.last;
+        if !segment.ends.is_empty() {
+            session.ended.extend(segment.ends);
+            if session.has_nothing_to_wait_for(&self.settings.history) {
+                session.closing = Some(Closed::Ended);
+            }
+        }
         self.delivered.0 += segment.events;
         self.delivered.1 += segment.bytes.len() as u64;
         if segment.bytes.is_empty() { Step::Again } else { Step::Yield(segment.bytes) }
@@ -146,8 +155,12 @@ impl State {
         let readers = self.settings.disk_readers.clone();
         catch_up.job = Some(tokio::task::spawn(async move {
             let failed = |e: String| crate::journal::JournalError::other(e);
-            let _permit = readers.acquire_owned().await.map_err(|e| failed(e.to_string()))?;
-            let read = tokio::task::spawn_blocking(move || request.read(&history));
+            let permit = readers.acquire_owned().await.map_err(|e| failed(e.to_string()))?;
+            let read = tokio::task::spawn_blocking(move || {
+                let page = request.read(&history);
+                drop(permit);
+                page
+            });
             read.await.map_err(|e| failed(e.to_string()))?
         }));
         Step::Again
@@ -157,16 +170,14 @@ impl State {
         let Some(session) = self.sessions.get_mut(&key) else { return Step::Wait };
         session.cursor = page.through;
         session.told = page.told;
-        if let Mode::CatchingUp(catch_up) = &mut session.mode {
-            note_ends(catch_up, page.ends);
-        }
+        session.ended.extend(page.ends);
         let telemetry = &self.settings.telemetry;
         telemetry.replayed(page.source, page.events);
         if page.gap {
             telemetry.session_gap();
         }
         if page.bytes.is_empty() {
-            return Step::Again;
+            return Step::Later;
         }
         match session.prefix.take() {
             Some(prefix) => Step::Yield([&prefix[..], &page.bytes].concat().into()),
@@ -196,15 +207,6 @@ impl State {
         tracing::error!("a session's history could not be read: {error}");
         self.say_farewell(key, Closed::Error);
         Step::Again
-    }
-}
-
-fn note_ends(catch_up: &mut CatchUp, ends: Vec<(crate::event::StreamName, bool)>) {
-    for (stream, ended) in ends {
-        match ended {
-            true => catch_up.ended.insert(stream),
-            false => catch_up.ended.remove(&stream),
-        };
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Opening {
     pub cursor: Position,
     /// The removals it has been told of.
     pub told: u64,
+    /// Streams it names that are gone, as it knows.
+    pub ended: Vec<StreamName>,
     /// Its first block.
     pub first_block: Option<Bytes>,
     /// Lines that go into the block of its first event.
@@ -66,8 +68,15 @@ pub(super) struct CatchUp {
     pub(super) until: Position,
     /// A read that waits for the disk.
     pub(super) job: Option<JoinHandle<Result<Page, JournalError>>>,
-    /// Streams seen to end, and not to begin anew, on the way.
-    pub(super) ended: HashSet<StreamName>,
+}
+
+impl Drop for CatchUp {
+    /// A read that nobody waits for any more does not take its turn.
+    fn drop(&mut self) {
+        if let Some(job) = &self.job {
+            job.abort();
+        }
+    }
 }
 
 /// One subscriber.
@@ -80,6 +89,8 @@ pub(super) struct Session {
     /// Everything wanted up to here has been yielded.
     pub(super) cursor: Position,
     pub(super) told: u64,
+    /// Streams named that it was told the end of.
+    pub(super) ended: HashSet<StreamName>,
     pub(super) first_block: Option<Bytes>,
     pub(super) prefix: Option<Bytes>,
     pub(super) beat: Beat,
@@ -107,6 +118,7 @@ impl Session {
             mode: Mode::Seating(seat),
             cursor: Position::ZERO,
             told: 0,
+            ended: HashSet::new(),
             first_block: None,
             prefix: None,
             beat: Beat { every_s: u64::MAX, as_event: false },
@@ -127,15 +139,13 @@ impl Session {
         }
     }
 
-    /// Whether everything it names has ended by its cursor.
+    /// Whether everything it names has ended by its cursor. A stream that was deleted and is there
+    /// again has not.
     pub(super) fn has_nothing_to_wait_for(&self, history: &History) -> bool {
         let Some(names) = self.interest.exact_streams() else { return false };
-        let seen = match &self.mode {
-            Mode::CatchingUp(catch_up) => Some(&catch_up.ended),
-            _ => None,
-        };
-        names.iter().all(|name| {
-            seen.is_some_and(|ended| ended.contains(*name)) || history.has_ended(name, self.cursor)
+        names.iter().all(|name| match history.has_history(name) {
+            true => history.has_ended(name, self.cursor),
+            false => self.ended.contains(*name),
         })
     }
 }
@@ -150,8 +160,8 @@ pub(super) struct Page {
     /// The removals its reader has now been told of.
     pub(super) told: u64,
     pub(super) gap: bool,
-    /// Streams that ended (true) or got an event (false), in order.
-    pub(super) ends: Vec<(StreamName, bool)>,
+    /// Streams that ended.
+    pub(super) ends: Vec<StreamName>,
 }
 
 /// What to read: `interest` after `cursor` and up to `until`.
@@ -167,36 +177,43 @@ pub(super) struct PageRequest {
 impl PageRequest {
     /// Reads from memory; `None` where that does not have it all or cannot tell of gaps.
     pub(super) fn read_recent(&self, history: &History) -> Option<Page> {
-        if history.removed_after(self.cursor) && history.removals() > self.told {
+        let may_be_gap = || history.removed_after(self.cursor) && history.removals() > self.told;
+        if may_be_gap() {
             return None;
         }
         let mut page = self.empty(Replayed::Memory);
         let range = (self.cursor, self.until);
-        let through = history
-            .read_recent(&self.interest, range, &mut |entry| page.add(entry, history, self.view));
+        let through =
+            history.read_recent(&self.interest, range, &mut |e| page.add(e, history, self.view));
         page.through = through?;
-        Some(page)
+        // What went while it was read may be missing from it.
+        (!may_be_gap()).then_some(page)
     }
 
     /// Reads from wherever it is; may wait for the disk.
     pub(super) fn read(&self, history: &History) -> Result<Page, JournalError> {
-        let mut page = self.empty(Replayed::Disk);
-        let told = history.removals();
-        let mut range = (self.cursor, self.until);
-        if let Some(mut gap) = history.gap(&self.interest, self.cursor, self.told)? {
-            let first = history.first(&self.interest, (self.cursor, history.head()))?;
-            let from = first.map_or(self.until, Position::before);
-            gap.first = first.map(|place| history.id(place));
-            page.gap = true;
-            if !self.view.control_off {
-                wire::hub_gap(&mut page.bytes, history.id(from), gap);
+        loop {
+            let told = history.removals();
+            let mut page = self.empty(Replayed::Disk);
+            page.told = told;
+            let mut range = (self.cursor, self.until);
+            if let Some(mut gap) = history.gap(&self.interest, self.cursor, self.told)? {
+                let first = history.first(&self.interest, (self.cursor, history.head()))?;
+                gap.first = first.found().map(|place| history.id(place));
+                page.gap = true;
+                if !self.view.control_off {
+                    wire::hub_gap(&mut page.bytes, history.id(first.before()), gap);
+                }
+                range.0 = first.before();
+                range.1 = range.1.max(range.0);
             }
-            range.0 = range.0.max(from);
+            page.through =
+                history.read(&self.interest, range, &mut |e| page.add(e, history, self.view))?;
+            // What went while it was read may be missing from it: then it is read anew.
+            if history.gap(&self.interest, range.0, told)?.is_none() {
+                return Ok(page);
+            }
         }
-        page.told = told;
-        page.through = history
-            .read(&self.interest, range, &mut |entry| page.add(entry, history, self.view))?;
-        Ok(page)
     }
 
     fn empty(&self, source: Replayed) -> Page {
@@ -220,14 +237,10 @@ impl Page {
         view: View,
     ) -> ControlFlow<()> {
         wire::entry(&mut self.bytes, history.id(entry.position), entry, view);
-        match entry.body {
-            Body::Event { .. } => {
-                self.events += 1;
-                if !self.ends.is_empty() {
-                    self.ends.extend(entry.streams.iter().map(|s| (s.clone(), false)));
-                }
-            }
-            Body::End(_) => self.ends.extend(entry.streams.iter().map(|s| (s.clone(), true))),
+        let is_end = matches!(entry.body, Body::End(_));
+        self.events += u64::from(!is_end);
+        if is_end {
+            self.ends.extend(entry.streams.iter().cloned());
         }
         if self.bytes.len() < PAGE_BYTES {
             ControlFlow::Continue(())

@@ -155,10 +155,9 @@ impl State {
             return;
         };
         session.group = Some(group);
-        let (interest, view) = (session.interest.clone(), session.view);
+        let view = session.view;
         let mode = std::mem::replace(&mut session.mode, Mode::Seated);
-        let new = || Group::new(interest);
-        self.groups.entry((group, view)).or_insert_with(new).seats += 1;
+        self.groups.entry((group, view)).or_insert_with(Group::new).seats += 1;
         match self.views.iter_mut().find(|(known, _)| *known == view) {
             Some((_, seats)) => *seats += 1,
             None => self.views.push((view, 1)),
@@ -231,16 +230,16 @@ impl State {
 
     fn push(&mut self, key: (GroupId, View), batch: &Committed, frames: &Frames, entries: &[u32]) {
         let Some(group) = self.groups.get_mut(&key) else { return };
-        let history = &self.settings.history;
-        let (mut events, mut closes) = (0, false);
+        let (mut events, mut ends) = (0, Vec::new());
         for index in entries {
             let Some(entry) = batch.entries.get(*index as usize) else { continue };
-            events += u64::from(matches!(entry.body, Body::Event { .. }));
-            let ended = |name: &_| history.has_ended(name, entry.position);
-            closes = group.note(&entry.streams, &entry.body, ended);
+            match entry.body {
+                Body::Event { .. } => events += 1,
+                Body::End(_) => ends.extend(entry.streams.iter().cloned()),
+            }
         }
         let bytes = frames.of_entries(entries);
-        group.push(Segment { bytes, events, first: batch.first, last: batch.last, closes });
+        group.push(Segment { bytes, events, first: batch.first, last: batch.last, ends });
         if group.is_over() {
             self.overflow(key);
         }
@@ -282,7 +281,7 @@ impl State {
         // What it has not read begins with its next segment; with none it has everything.
         let has = group.peek(next).map_or(self.considered, |segment| segment.first.before());
         session.cursor = session.cursor.max(has);
-        session.mode = Mode::CatchingUp(CatchUp { until: self.considered, ..CatchUp::default() });
+        session.mode = Mode::CatchingUp(CatchUp { until: self.considered, job: None });
         let now = self.wheel.now();
         session.wake(now);
         if let Some(moved) = group.exit(place, next) {

@@ -29,7 +29,12 @@ impl ShardSlot {
         self.behind || !self.waiting.is_empty()
     }
 
-    pub(super) fn send(&mut self, message: ToShard) {
+    /// Sends what must arrive. Where batches were left out before it, the shard is told of them
+    /// first: a seat that names a later place would hide them.
+    pub(super) fn send(&mut self, message: ToShard, through: Position) {
+        if std::mem::take(&mut self.behind) {
+            self.waiting.push_back(ToShard::Resync { through });
+        }
         self.waiting.push_back(message);
         self.flush_waiting();
     }
@@ -69,5 +74,36 @@ impl ShardSlot {
         if self.behind && self.waiting.is_empty() {
             self.behind = self.addr.try_send(ToShard::Resync { through }).is_err();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::seat::Limit;
+
+    fn message(key: u64) -> ToShard {
+        ToShard::Seated { key, answer: Err(Limit::Draining) }
+    }
+
+    #[test]
+    fn a_seat_after_batches_that_were_left_out_comes_behind_the_resync() {
+        let telemetry = Telemetry::new().expect("metrics");
+        let (sender, _mailbox) = actix::dev::channel::channel::<Shard>(16);
+        let mut slot = ShardSlot::new(Addr::new(sender));
+        let mut sent = 0;
+        while !slot.behind {
+            slot.deliver(message(0), &telemetry);
+            sent += 1;
+            assert!(sent < 100_000, "the mailbox has no bound");
+        }
+        let through = Position::of(7, 0);
+        slot.send(message(1), through);
+        let waiting: Vec<&ToShard> = slot.waiting.iter().collect();
+        assert!(matches!(waiting[0], ToShard::Resync { through: t } if *t == through));
+        assert!(matches!(waiting[1], ToShard::Seated { key: 1, .. }));
+        assert!(!slot.behind, "it has been told");
+        slot.deliver(message(2), &telemetry);
+        assert!(slot.behind, "what follows waits for its turn");
     }
 }

@@ -59,11 +59,12 @@ impl Subscription {
         let Some(session) = state.sessions.get_mut(&self.key) else { return };
         session.cursor = opening.cursor;
         session.told = opening.told;
+        session.ended.extend(opening.ended);
         session.first_block = opening.first_block;
         session.prefix = opening.prefix;
         session.beat = opening.beat;
         session.last_sent = now;
-        session.mode = Mode::CatchingUp(CatchUp { until: considered, ..CatchUp::default() });
+        session.mode = Mode::CatchingUp(CatchUp { until: considered, job: None });
         // The first beat is spread, so that sessions that began together do not beat together.
         let every = session.beat.every_s;
         let first = now + rand::rng().random_range(every.div_ceil(2)..=every);

@@ -10,7 +10,12 @@ pub enum Item {
     /// Take no more events on a stream.
     End(StreamName),
     /// Drop a stream and its history.
-    Delete(StreamName),
+    Delete {
+        /// Which one.
+        stream: StreamName,
+        /// Readers wait for it, so that one without history is a stream all the same.
+        has_readers: bool,
+    },
 }
 
 /// Items that are applied whole or not at all: one request's.

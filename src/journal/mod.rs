@@ -24,7 +24,7 @@ mod writer;
 pub use batch::{Committed, Item, Refusal, Unit};
 pub use folder::{FORMAT, FolderError};
 pub use health::{Health, Loss};
-pub use history::{History, Start};
+pub use history::{First, History, Start};
 pub use kv::KvError as JournalError;
 pub use open::{Durability, Journal, OpenError, Settings};
 pub use publisher::{MAX_QUEUED_BYTES, MAX_QUEUED_PUBLISHES, PublishError, Publisher};

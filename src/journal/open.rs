@@ -117,7 +117,7 @@ impl Journal {
             health: health.clone(),
             telemetry,
             out,
-            reclaim: Reclaimer::start(ground.kv).map_err(io_failed)?,
+            reclaim: Reclaimer::start(ground.kv, totals.bytes).map_err(io_failed)?,
             _folder: ground.folder,
         };
         writer.begin().map_err(store_failed)?;

@@ -10,6 +10,9 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+/// Entries looked at in one read, wanted or not: the writer waits while the ring is read.
+const MAX_LOOKED_AT: usize = 2_048;
+
 /// What a reader does with each entry: break after one to stop there.
 pub(super) type Visit<'a> = dyn FnMut(&Entry) -> ControlFlow<()> + 'a;
 
@@ -77,8 +80,8 @@ impl Recent {
         ring.vanished.insert(stream, last);
     }
 
-    /// Shows `visit` the entries in `(after, until]` that `interest` wants, in order. Returns the
-    /// place it got to, or `None` where they are not all here.
+    /// Shows `visit` entries in `(after, until]` that `interest` wants, in order. Returns the place
+    /// it got to, which may be before `until`, or `None` where they are not all here.
     pub(super) fn read(
         &self,
         streams: &Streams,
@@ -90,13 +93,12 @@ impl Recent {
         if after < ring.floor {
             return None;
         }
-        let stopped_at = match interest.exact_streams() {
+        Some(match interest.exact_streams() {
             Some(names) => ring.read_narrow(streams, &names, (after, until), &mut |entry| {
                 if interest.passes(entry) { visit(entry) } else { ControlFlow::Continue(()) }
             }),
             None => ring.read_wide(streams, interest, (after, until), visit),
-        };
-        Some(stopped_at.unwrap_or(until))
+        })
     }
 
     fn lock(&self) -> RwLockReadGuard<'_, Ring> {
@@ -135,26 +137,32 @@ impl Ring {
         &self,
         streams: &Streams,
         names: &[&StreamName],
-        (after, until): (Position, Position),
+        (after, mut until): (Position, Position),
         visit: &mut Visit<'_>,
-    ) -> Option<Position> {
+    ) -> Position {
+        let share = (MAX_LOOKED_AT / names.len()).max(1);
         let mut places: Vec<Position> = Vec::new();
         for name in names {
             let Some(of_stream) = self.by_stream.get(*name) else { continue };
             let floor = streams.get(name).map_or(Position::ZERO, |row| row.floor).max(after);
             let from = of_stream.partition_point(|place| *place <= floor);
-            let to = of_stream.partition_point(|place| *place <= until);
-            places.extend(of_stream.range(from.min(to)..to));
+            let mut to = of_stream.partition_point(|place| *place <= until).max(from);
+            if to - from > share {
+                // The rest of this stream is for the next read, and so is what lies beyond.
+                to = from + share;
+                until = of_stream[to - 1];
+            }
+            places.extend(of_stream.range(from..to));
         }
         if names.len() > 1 {
             places.sort_unstable();
             places.dedup();
         }
-        places
-            .into_iter()
+        let wanted = places.into_iter().take_while(|place| *place <= until);
+        wanted
             .filter_map(|place| self.entry(place))
             .find(|entry| visit(entry).is_break())
-            .map(|entry| entry.position)
+            .map_or(until, |entry| entry.position)
     }
 
     fn read_wide(
@@ -163,30 +171,27 @@ impl Ring {
         interest: &Interest,
         (after, until): (Position, Position),
         visit: &mut Visit<'_>,
-    ) -> Option<Position> {
-        let mut floors: HashMap<&StreamName, Position> = HashMap::new();
+    ) -> Position {
+        // The floor of a stream that is selected.
+        let mut floors: HashMap<&StreamName, Option<Position>> = HashMap::new();
         let floor_of = |name: &StreamName| {
             let floor = streams.get(name).map_or(Position::ZERO, |row| row.floor);
-            self.vanished.get(name).map_or(floor, |last| floor.max(*last))
+            let floor = self.vanished.get(name).map_or(floor, |last| floor.max(*last));
+            interest.selects(name).then_some(floor)
         };
         let from = self.batches.partition_point(|batch| batch.last <= after);
         let entries = self.batches.range(from..).flat_map(|batch| &batch.entries);
-        for entry in entries {
-            if entry.position <= after {
-                continue;
-            }
-            if entry.position > until {
-                break;
-            }
+        let entries = entries.skip_while(|entry| entry.position <= after);
+        for (looked_at, entry) in entries.take_while(|entry| entry.position <= until).enumerate() {
             let shown = interest.passes(entry)
                 && entry.streams.iter().any(|name| {
-                    interest.selects(name)
-                        && *floors.entry(name).or_insert_with(|| floor_of(name)) < entry.position
+                    let floor = *floors.entry(name).or_insert_with(|| floor_of(name));
+                    floor.is_some_and(|floor| floor < entry.position)
                 });
-            if shown && visit(entry).is_break() {
-                return Some(entry.position);
+            if (shown && visit(entry).is_break()) || looked_at + 1 == MAX_LOOKED_AT {
+                return entry.position;
             }
         }
-        None
+        until
     }
 }

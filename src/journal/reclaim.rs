@@ -5,33 +5,45 @@ use super::kv::Kv;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-/// Dead bytes below this are left to ordinary compaction.
+/// Dead bytes below this are left to ordinary compaction; in memory there is none.
 const MIN_DEAD_BYTES: u64 = 32 * 1024 * 1024;
+const MIN_DEAD_BYTES_IN_MEMORY: u64 = 1024 * 1024;
 /// A rewrite reads and writes what is alive, so it waits until this share of it is dead.
 const DEAD_SHARE: u64 = 2;
 /// A fully rewritten store is left alone at least this long.
 const REST: Duration = Duration::from_secs(30);
+const REST_IN_MEMORY: Duration = Duration::from_secs(1);
+/// What the files may take beyond what is kept before it looks as if something dead was left by
+/// an earlier run: write-ahead files, and tables that wait for a compaction.
+const USUAL_EXCESS_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Counts what died and wakes the thread when it is worth it.
 pub(super) struct Reclaimer {
     wake: SyncSender<()>,
     dead_bytes: u64,
     last: Option<Instant>,
+    min_dead_bytes: u64,
+    rest: Duration,
 }
 
 impl Reclaimer {
-    /// Starts the thread; it ends when this value is dropped.
-    pub(super) fn start(kv: Kv) -> std::io::Result<Self> {
+    /// Starts the thread; it ends when this value is dropped. `kept` are the bytes alive now.
+    pub(super) fn start(kv: Kv, kept: u64) -> std::io::Result<Self> {
         let (wake, woken) = sync_channel(1);
+        let (min_dead_bytes, rest) = match kv {
+            Kv::Disk(_) => (MIN_DEAD_BYTES, REST),
+            Kv::Memory(_) => (MIN_DEAD_BYTES_IN_MEMORY, REST_IN_MEMORY),
+        };
+        let dead_bytes = kv.disk_bytes().saturating_sub(kept + USUAL_EXCESS_BYTES);
         std::thread::Builder::new().name("reclaim".into()).spawn(move || run(&kv, &woken))?;
-        Ok(Self { wake, dead_bytes: 0, last: None })
+        Ok(Self { wake, dead_bytes, last: None, min_dead_bytes, rest })
     }
 
     /// Notes that `removed` bytes died while `kept` live on.
     pub(super) fn note(&mut self, removed: u64, kept: u64) {
         self.dead_bytes += removed;
-        let enough = self.dead_bytes >= MIN_DEAD_BYTES.max(kept / DEAD_SHARE);
-        let rested = self.last.is_none_or(|last| last.elapsed() >= REST);
+        let enough = self.dead_bytes >= self.min_dead_bytes.max(kept / DEAD_SHARE);
+        let rested = self.last.is_none_or(|last| last.elapsed() >= self.rest);
         if enough && rested && self.wake.try_send(()).is_ok() {
             self.dead_bytes = 0;
             self.last = Some(Instant::now());

@@ -295,7 +295,7 @@ fn streams_of(unit: &Unit) -> Vec<Box<[StreamName]>> {
     unit.iter()
         .map(|item| match item {
             Item::Event(draft) => draft.streams().into(),
-            Item::End(stream) | Item::Delete(stream) => [stream.clone()].into(),
+            Item::End(stream) | Item::Delete { stream, .. } => [stream.clone()].into(),
         })
         .collect()
 }

@@ -1,5 +1,6 @@
 //! The metrics and the verbs that move them.
 
+use super::reasons::{Closed, PublishRefused, Replayed, Turned};
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
@@ -15,91 +16,6 @@ const LATENCY_BUCKETS: [f64; 16] = [
 const BATCH_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1024.0, 4096.0];
 /// Types with a label value of their own; any other is `other`, so that labels stay bounded.
 const TYPES: [&str; 4] = ["message", "log", "metric", "heartbeat"];
-
-macro_rules! reasons {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum $name { $($(#[$vdoc])* $variant,)* }
-
-        impl $name {
-            const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The label value.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-        }
-    };
-}
-
-reasons! {
-    /// Why a session ended.
-    Closed {
-        /// The client went away.
-        Client = "client_disconnected",
-        /// It took no byte for the write timeout.
-        WriteTimeout = "connection_timeout",
-        /// Every stream it named has ended.
-        Ended = "ended",
-        /// The hub stopped.
-        Draining = "draining",
-        /// Its history could not be read.
-        Error = "server_error",
-    }
-}
-
-reasons! {
-    /// Why a subscriber was turned away.
-    Turned {
-        /// The hub is stopping.
-        Draining = "draining",
-        /// As many sessions as allowed are open.
-        MaxConnections = "max_connections",
-        /// The connection manager has more to do than it is allowed to put off.
-        ManagerBusy = "manager_queue",
-        /// What it asked for cannot be understood.
-        Invalid = "validation_error",
-        /// Everything it asked for has ended.
-        Finished = "finished",
-        /// The journal cannot be read.
-        Error = "server_error",
-    }
-}
-
-reasons! {
-    /// Why a publish was refused.
-    PublishRefused {
-        /// A value fails its check or cannot be read.
-        Invalid = "validation_error",
-        /// A body or an event is too large.
-        TooLarge = "payload_too_large",
-        /// A stream has ended or a key means something else.
-        Conflict = "conflict",
-        /// The stream to delete is not there.
-        NotFound = "not_found",
-        /// The publish queue is full.
-        QueueFull = "publish_queue",
-        /// The disk has too little room.
-        DiskFull = "disk_full",
-        /// The journal is poisoned.
-        Poisoned = "journal_poisoned",
-        /// The hub is stopping.
-        Draining = "draining",
-        /// The sender went away in the middle.
-        Client = "client_disconnected",
-    }
-}
-
-reasons! {
-    /// Where replayed events came from.
-    Replayed {
-        /// The newest, in memory.
-        Memory = "memory",
-        /// The journal.
-        Disk = "disk",
-    }
-}
 
 /// The metrics of one hub. Cheap to clone.
 #[derive(Clone)]

@@ -6,6 +6,8 @@
 
 mod logging;
 mod metrics;
+mod reasons;
 
 pub use logging::{LogFormat, start as start_logging};
-pub use metrics::{Closed, PublishRefused, Replayed, Telemetry, Turned};
+pub use metrics::Telemetry;
+pub use reasons::{Closed, PublishRefused, Replayed, Turned};

@@ -160,6 +160,106 @@ async fn an_event_on_two_streams_lives_as_long_as_one_of_them_keeps_it() {
     assert_eq!(long.take(10).await[0].data, "0");
 }
 
+#[tokio::test]
+async fn a_stream_that_goes_is_no_gap_for_those_who_did_not_select_it() {
+    let hub = Hub::start(&[]).await;
+    let first = hub.publish_id("builds.1", "1").await;
+    hub.publish("tmp", "x").await;
+    hub.publish("builds.1", "2").await;
+    hub.http.delete(hub.url("/streams/tmp")).send().await.unwrap();
+    for (selector, resume) in
+        [("builds.*", "resumed"), ("builds.**", "resumed"), ("*", "gap"), ("**", "gap")]
+    {
+        let mut reader = hub.resume(&format!("/events?stream={selector}"), &first).await;
+        assert_eq!(reader.open().await["resume"], resume, "{selector}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resume_at_the_edge_of_what_is_kept_is_never_silently_short() {
+    let hub = std::sync::Arc::new(Hub::start(&["--max-events", "1010"]).await);
+    let publisher = {
+        let hub = hub.clone();
+        tokio::spawn(async move {
+            let mut n = 0;
+            for _ in 0..if crate::hub::full() { 600 } else { 120 } {
+                let events: Vec<_> =
+                    (n..n + 1000).map(|n| json!({ "stream": "s", "data": n })).collect();
+                hub.post("/publish", json!(events)).await;
+                n += 1000;
+            }
+        })
+    };
+    let (mut resumed, mut gaps) = (0, 0);
+    while !publisher.is_finished() {
+        // Batches of 1,000 push the floor right past the first event of the one before.
+        let mut newest = hub.subscribe("/streams/s/events?last=1000").await;
+        newest.open().await;
+        let Some(place) = newest.next_event().await else { continue };
+        let mut reader = hub.resume("/streams/s/events", &place.id).await;
+        let opened = reader.open().await;
+        let mut last: u64 = place.data.parse().unwrap();
+        let mut told = opened["resume"] == "gap";
+        for _ in 0..5 {
+            let event = reader.next().await.unwrap();
+            if event.name == "hub-gap" {
+                told = true;
+                continue;
+            }
+            let n: u64 = event.data.parse().unwrap();
+            assert!(n == last + 1 || told, "from {last} to {n} without a word: {opened}");
+            if let (Some(missed), true) =
+                (opened["missed"].as_u64(), n != last + 1 && opened["resume"] == "gap")
+            {
+                assert!(
+                    n - last > missed,
+                    "{missed} were said to be missing between {last} and {n}"
+                );
+            }
+            if told {
+                gaps += 1;
+            } else {
+                resumed += 1;
+            }
+            told = false;
+            last = n;
+        }
+    }
+    assert!(resumed > 0, "{resumed} {gaps}");
+}
+
+#[tokio::test]
+async fn what_a_killed_hub_had_counted_is_what_it_counts_again() {
+    let mut hub = Hub::start(&["--journal-max-bytes", "1MiB"]).await;
+    let publish = |stream: &'static str, hub: &Hub| {
+        let events: Vec<_> = (0..100)
+            .map(|n| json!({ "stream": stream, "data": format!("{n}/{}", "x".repeat(1000)) }))
+            .collect();
+        let (http, url) = (hub.http.clone(), hub.url("/publish"));
+        async move {
+            assert_eq!(
+                http.post(url).body(json!(events).to_string()).send().await.unwrap().status(),
+                200
+            );
+        }
+    };
+    for _ in 0..5 {
+        for _ in 0..8 {
+            publish("a", &hub).await;
+        }
+        hub.kill();
+        hub.start_again().await;
+    }
+    for _ in 0..20 {
+        publish("b", &hub).await;
+    }
+    hub.until_metric("fanfare_journal_bytes", |n| n > 0.0 && n <= 1_048_576.0).await;
+    let streams = hub.get("/streams").await.1;
+    let bytes: u64 =
+        streams["streams"].as_array().unwrap().iter().map(|s| s["bytes"].as_u64().unwrap()).sum();
+    assert_eq!(bytes as f64, hub.metric("fanfare_journal_bytes").await, "{streams}");
+}
+
 /// Bytes of the files below a folder.
 fn size_of(folder: &std::path::Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();

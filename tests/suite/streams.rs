@@ -89,14 +89,17 @@ async fn an_ended_stream_tells_its_readers_takes_no_more_and_lets_nobody_wait() 
         let rest = behind.rest().await;
         let names: Vec<&str> = rest.iter().map(|e| e.name.as_str()).collect();
         assert_eq!(names, ["hub-open", "message", "hub-end"]);
-        if one.status == 200 {
-            hub.publish("b", "on").await;
+        hub.publish("b", "on").await;
+        for reader in [&mut wild, &mut both] {
+            assert_eq!(reader.next().await.unwrap().data, "on", "whoever waits for more stays");
         }
         hub.kill();
         hub.start_again().await;
+        wild = hub.subscribe("/events?stream=*").await;
+        both = hub.subscribe("/events?stream=a&stream=b").await;
+        wild.open().await;
+        both.open().await;
     }
-    assert_eq!(wild.next().await.unwrap().data, "on", "a wildcard stays open");
-    assert_eq!(both.next().await.unwrap().data, "on");
 }
 
 #[tokio::test]
@@ -160,4 +163,55 @@ async fn a_deleted_stream_ends_its_readers_drops_its_history_and_leaves_its_name
     let mut wild = hub.subscribe("/events?stream=**&from=start").await;
     let seen: Vec<String> = wild.take(2).await.into_iter().map(|e| e.data).collect();
     assert_eq!(seen, ["shared", "new"]);
+}
+
+#[tokio::test]
+async fn deleting_a_stream_that_only_has_readers_ends_them() {
+    let hub = Hub::start(&[]).await;
+    let mut reader = hub.subscribe("/streams/a/events").await;
+    reader.open().await;
+    assert_eq!(hub.http.delete(hub.url("/streams/a")).send().await.unwrap().status(), 204);
+    let end = reader.next().await.unwrap();
+    assert_eq!(end.json()["reason"], "deleted");
+    assert_eq!(reader.next().await, None);
+    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    assert_eq!(hub.http.delete(hub.url("/streams/a")).send().await.unwrap().status(), 404);
+}
+
+#[tokio::test]
+async fn who_was_told_of_one_end_waits_only_for_the_other() {
+    let hub = Hub::start(&[]).await;
+    hub.publish("b", "x").await;
+    hub.http.delete(hub.url("/streams/b")).send().await.unwrap();
+    let last = hub.publish_id("a", "last").await;
+    hub.post("/streams/a/end", json!({})).await;
+    let mut reader = hub.resume("/events?stream=a&stream=b", &last).await;
+    // Both are over for one whose id is later than b's deletion.
+    let names: Vec<String> = reader.rest().await.into_iter().map(|e| e.name).collect();
+    assert_eq!(names.last().map(String::as_str), Some("hub-end"));
+}
+
+#[tokio::test]
+async fn a_name_used_anew_keeps_its_readers() {
+    let hub = Hub::start(&[]).await;
+    let old = hub.publish_id("a", "old").await;
+    hub.http.delete(hub.url("/streams/a")).send().await.unwrap();
+    hub.post("/publish", json!({ "stream": "a", "type": "m", "data": "new" })).await;
+    // The filter hides the event that opened it anew; it is open all the same.
+    let mut reader = hub.resume("/streams/a/events?types=log", &old).await;
+    assert_eq!(reader.open().await["resume"], "resumed", "it had the last event of the old one");
+    assert_eq!(reader.next().await.unwrap().name, "hub-end");
+    let log = json!({ "stream": "a", "type": "log", "data": { "level": "info", "message": "m" } });
+    hub.post("/publish", log).await;
+    assert_eq!(reader.next().await.unwrap().name, "log");
+}
+
+#[tokio::test]
+async fn a_path_that_is_not_utf8_is_refused() {
+    let hub = Hub::start(&[]).await;
+    for path in ["/streams/%ff/events", "/streams/%c3%28/end"] {
+        let (status, problem) = hub.try_post(path, "x").await;
+        assert_eq!((status, problem["field"].as_str()), (400, Some("stream")), "{path}");
+    }
+    assert_eq!(hub.get("/streams/%ff").await.0, 400);
 }

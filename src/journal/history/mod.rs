@@ -11,6 +11,7 @@ mod read;
 mod removal;
 
 pub use places::Start;
+pub use read::First;
 
 use super::keys;
 use super::kv::{Kv, KvError};

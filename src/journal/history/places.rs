@@ -7,6 +7,9 @@ use crate::journal::kv::KvError;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
+/// Entries looked at in search of the newest that are wanted.
+const MAX_LOOKED_AT_FOR_LAST: usize = 1 << 18;
+
 /// Where a subscriber without an id wants to start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Start {
@@ -26,31 +29,33 @@ impl History {
         let head = self.head();
         match start {
             Start::Now => Ok(head),
-            Start::Oldest => self.before_first(interest, Position::ZERO, head),
+            Start::Oldest => Ok(self.first(interest, (Position::ZERO, head))?.before()),
             Start::Last(count) => self.place_of_last(interest, count),
             Start::At(time) => {
-                let mark = self.time_mark(time)?;
-                let mut before = head;
-                self.read(interest, (mark, head), &mut |entry| {
-                    if entry.time < time {
-                        return ControlFlow::Continue(());
+                // Everything up to the mark is older; one mark further on there is nothing older.
+                let mut after = self.time_mark(time)?;
+                let mut found = None;
+                while found.is_none() && after < head {
+                    after = self.read(interest, (after, head), &mut |entry| {
+                        if entry.time < time {
+                            return ControlFlow::Continue(());
+                        }
+                        found = Some(entry.position.before());
+                        ControlFlow::Break(())
+                    })?;
+                    if found.is_none() && self.time_of(after)?.is_some_and(|at| at >= time) {
+                        break;
                     }
-                    before = entry.position.before();
-                    ControlFlow::Break(())
-                })?;
-                Ok(before)
+                }
+                Ok(found.unwrap_or(after))
             }
         }
     }
 
-    /// The place before the first entry wanted in `(after, until]`; `until` where there is none.
-    pub fn before_first(
-        &self,
-        interest: &Interest,
-        after: Position,
-        until: Position,
-    ) -> Result<Position, KvError> {
-        Ok(self.first(interest, (after, until))?.map_or(until, Position::before))
+    /// When the entry at a place was committed, if it is there.
+    fn time_of(&self, place: Position) -> Result<Option<Timestamp>, KvError> {
+        let value = self.kv.get(&keys::entry(place))?;
+        Ok(value.and_then(|value| StoredEntry::read(&value)).map(|entry| entry.time))
     }
 
     /// A place at or before the first entry of `time` or later, at most a time mark away.
@@ -86,7 +91,7 @@ impl History {
             let from = keys::index(row.number, Position::from_stored(row.floor.get() + 1));
             let until = keys::index(row.number, Position::from_stored(u64::MAX));
             let mut taken = 0;
-            for pair in self.kv.walk_back(from, until) {
+            for pair in self.kv.walk_back(from, until).take(MAX_LOOKED_AT_FOR_LAST) {
                 let (key, value) = pair?;
                 let place = keys::position_of(&key).ok_or_else(|| damaged(&key))?;
                 let full = places.len() >= count;
@@ -112,7 +117,8 @@ impl History {
     fn last_wide(&self, interest: &Interest, count: usize) -> Result<BTreeSet<Position>, KvError> {
         let mut places = BTreeSet::new();
         let mut known = HashMap::new();
-        for pair in self.kv.walk_back(vec![keys::ENTRY], keys::end_of(keys::ENTRY)) {
+        let newest = self.kv.walk_back(vec![keys::ENTRY], keys::end_of(keys::ENTRY));
+        for pair in newest.take(MAX_LOOKED_AT_FOR_LAST) {
             let (key, value) = pair?;
             let place = keys::position_of(&key).ok_or_else(|| damaged(&key))?;
             let stored = StoredEntry::read(&value).ok_or_else(|| damaged(&key))?;

@@ -11,6 +11,38 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::ops::ControlFlow;
 
+/// Entries looked at in one read, wanted or not, so that no reader keeps the disk to itself.
+const MAX_LOOKED_AT: usize = 8_192;
+/// Reads in search of a first entry.
+const MAX_READS_FOR_FIRST: usize = 32;
+
+/// Where the next entry that somebody wants is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum First {
+    /// Here.
+    At(Position),
+    /// Not up to here.
+    NoneUpTo(Position),
+}
+
+impl First {
+    /// Its place, where it was found.
+    pub fn found(self) -> Option<Position> {
+        match self {
+            Self::At(first) => Some(first),
+            Self::NoneUpTo(_) => None,
+        }
+    }
+
+    /// A place with nothing wanted between it and where the search began.
+    pub fn before(self) -> Position {
+        match self {
+            Self::At(first) => first.before(),
+            Self::NoneUpTo(place) => place,
+        }
+    }
+}
+
 impl History {
     /// Reads from memory alone; `None` where it is not all there.
     pub fn read_recent(
@@ -22,7 +54,8 @@ impl History {
         self.recent.read(&self.streams, interest, range, visit)
     }
 
-    /// Shows `visit` what `interest` wants in `(after, until]`; returns the place it got to.
+    /// Shows `visit` what `interest` wants in `(after, until]`, in order; returns the place it got
+    /// to, which may be before `until`: a read looks at so many entries and no more.
     pub fn read(
         &self,
         interest: &Interest,
@@ -39,18 +72,27 @@ impl History {
         Ok(stopped_at.unwrap_or(range.1))
     }
 
-    /// The first entry wanted in `(after, until]`.
+    /// The first entry wanted in `(after, until]`, or the place up to which there is none: `until`,
+    /// or what could be looked at in reasonable time.
     pub fn first(
         &self,
         interest: &Interest,
-        range: (Position, Position),
-    ) -> Result<Option<Position>, KvError> {
-        let mut first = None;
-        self.read(interest, range, &mut |entry| {
-            first = Some(entry.position);
-            ControlFlow::Break(())
-        })?;
-        Ok(first)
+        (mut after, until): (Position, Position),
+    ) -> Result<First, KvError> {
+        for _ in 0..MAX_READS_FOR_FIRST {
+            let mut first = None;
+            after = self.read(interest, (after, until), &mut |entry| {
+                first = Some(entry.position);
+                ControlFlow::Break(())
+            })?;
+            if let Some(first) = first {
+                return Ok(First::At(first));
+            }
+            if after >= until {
+                break;
+            }
+        }
+        Ok(First::NoneUpTo(after))
     }
 
     fn read_narrow(
@@ -83,6 +125,7 @@ impl History {
             }
         }
         let mut shown = Position::ZERO;
+        let mut looked_at = 0;
         while let Some(Reverse((place, at))) = next.pop() {
             while let Some((position, time, name)) = deletions.first().filter(|d| d.0 < place) {
                 if visit(&deletion(*position, *time, name)).is_break() {
@@ -97,8 +140,9 @@ impl History {
                 continue;
             }
             shown = place;
-            let Some(entry) = self.entry(place)? else { continue };
-            if interest.passes(&entry) && visit(&entry).is_break() {
+            looked_at += 1;
+            let entry = self.entry(place)?.filter(|entry| interest.passes(entry));
+            if entry.is_some_and(|entry| visit(&entry).is_break()) || looked_at == MAX_LOOKED_AT {
                 return Ok(Some(place));
             }
         }
@@ -119,7 +163,7 @@ impl History {
         let from = keys::entry(Position::from_stored(after.get() + 1));
         let to = keys::entry(Position::from_stored(until.get().saturating_add(1)));
         let mut known = HashMap::new();
-        for pair in self.kv.walk(from, to) {
+        for (looked_at, pair) in self.kv.walk(from, to).enumerate() {
             let (key, value) = pair?;
             let position = keys::position_of(&key).ok_or_else(|| damaged(&key))?;
             let stored = StoredEntry::read(&value).ok_or_else(|| damaged(&key))?;
@@ -129,12 +173,13 @@ impl History {
                         known.entry(*number).or_insert_with(|| self.wanted(*number, interest));
                     wanted.is_some_and(|floor| floor < position)
                 });
-            if !shown {
+            let enough = looked_at + 1 == MAX_LOOKED_AT;
+            if !shown && !enough {
                 continue;
             }
             let names = self.names(&stored.numbers);
             let entry = stored.into_entry(position, names).ok_or_else(|| damaged(&key))?;
-            if interest.wants(&entry) && visit(&entry).is_break() {
+            if (shown && interest.wants(&entry) && visit(&entry).is_break()) || enough {
                 return Ok(Some(position));
             }
         }

@@ -29,7 +29,7 @@ impl History {
         let unknown = Gap { missed: None, first: None };
         let is_new = |row: &Row| row.floor > after && row.removal > told;
         let Some(names) = interest.exact_streams() else {
-            let mut hit = load(&self.marks.forgotten_to) > after;
+            let mut hit = self.pattern_lost_a_stream(interest, after, told)?;
             if !hit {
                 self.streams.for_each(|name, row| {
                     hit = hit || (is_new(row) && interest.selects(name));
@@ -90,12 +90,63 @@ impl History {
         if any_deleted && last_end != cursor {
             return Ok(false);
         }
-        let mut left = false;
-        self.read(interest, (cursor, self.head()), &mut |entry| {
-            left = matches!(entry.body, Body::Event { .. });
-            if left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
+        let (mut left, mut after, head) = (false, cursor, self.head());
+        while !left && after < head {
+            after = self.read(interest, (after, head), &mut |entry| {
+                left = matches!(entry.body, Body::Event { .. });
+                if left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+        }
         Ok(!left)
+    }
+
+    /// Whether a stream that a pattern selects went after a place with something of it unread.
+    fn pattern_lost_a_stream(
+        &self,
+        interest: &Interest,
+        after: Position,
+        told: u64,
+    ) -> Result<bool, KvError> {
+        if load(&self.marks.forgotten_to) <= after {
+            return Ok(false);
+        }
+        for pair in self.kv.walk(vec![keys::TRACE], keys::end_of(keys::TRACE)) {
+            let (key, value) = pair?;
+            let name = std::str::from_utf8(&key[1..]).ok();
+            let name = name.and_then(|name| StreamName::parse(name).ok());
+            let (Some(name), Some(trace)) = (name, Trace::read(&value)) else { continue };
+            let is_news = told == 0 || !trace.deleted;
+            if is_news && trace.last > after && interest.selects(&name) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The streams named that were deleted at or before `by` and are not there any more: one who
+    /// comes back with a later id was told, and does not wait for them.
+    pub fn deleted_by(
+        &self,
+        interest: &Interest,
+        by: Position,
+    ) -> Result<Vec<StreamName>, KvError> {
+        let mut deleted = Vec::new();
+        for name in interest.exact_streams().unwrap_or_default() {
+            if self.streams.get(name).is_some() {
+                continue;
+            }
+            let trace = self.kv.get(&keys::trace(name.as_str()))?;
+            let trace = trace.and_then(|value| Trace::read(&value));
+            if trace.is_some_and(|trace| trace.deleted && trace.position <= by) {
+                deleted.push(name.clone());
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// Whether a stream has history at all.
+    pub fn has_history(&self, stream: &StreamName) -> bool {
+        self.streams.get(stream).is_some()
     }
 
     /// Whether `stream` has ended at or before `by`.

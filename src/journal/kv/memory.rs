@@ -3,10 +3,14 @@
 use super::{Change, Expiry, Walk};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Pairs copied out under one lock, so that a long walk does not hold up the writer.
 const WALK_CHUNK: usize = 256;
+
+/// Pairs looked at between two pauses when dead ones are dropped, so that the writer gets in.
+const RECLAIM_CHUNK: usize = 1_024;
 
 pub(crate) struct MemoryKv {
     map: RwLock<BTreeMap<Vec<u8>, Bytes>>,
@@ -57,8 +61,21 @@ impl MemoryKv {
     }
 
     pub(super) fn reclaim(&self) {
-        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
-        map.retain(|key, value| !self.expiry.is_dead(key, value));
+        let mut from = Bound::Unbounded;
+        loop {
+            let chunk: Vec<_> = {
+                let map = self.read();
+                let range = (from, Bound::Unbounded);
+                map.range::<Vec<u8>, _>(range).take(RECLAIM_CHUNK).map(copy).collect()
+            };
+            let Some((last, _)) = chunk.last() else { return };
+            from = Bound::Excluded(last.to_vec());
+            let dead = chunk.iter().filter(|(key, value)| self.expiry.is_dead(key, value));
+            let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+            for (key, _) in dead {
+                map.remove(&key[..]);
+            }
+        }
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Vec<u8>, Bytes>> {

@@ -241,7 +241,9 @@ impl Store {
             }
             let bytes = u64::from(item.bytes);
             row.remove_front(position, bytes, item.streams == 1, item.is_event);
-            if item.streams == 1 || !self.kept_elsewhere(position, row.number, &|name| self.streams.get(name))? {
+            if item.streams == 1
+                || !self.kept_elsewhere(position, row.number, &|name| self.streams.get(name))?
+            {
                 self.freed(bytes);
             }
             self.totals.removed_to = self.totals.removed_to.max(position);

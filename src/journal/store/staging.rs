@@ -81,7 +81,7 @@ impl<'a> Staging<'a> {
                 _ if place.duplicate => {}
                 Item::Event(draft) => self.event(&draft, place.position),
                 Item::End(stream) => self.end(stream, place.position),
-                Item::Delete(stream) => self.delete(stream, place.position)?,
+                Item::Delete { stream, .. } => self.delete(stream, place.position)?,
             }
         }
         Ok(Ok(placed))
@@ -107,9 +107,11 @@ impl<'a> Staging<'a> {
                 let end = self.row(stream).and_then(|row| row.end);
                 return Ok(Ok(end.map_or(fresh, |position| Placed { position, duplicate: true })));
             }
-            Item::Delete(stream) => {
-                let unknown = || Refusal::Unknown(stream.clone());
-                return Ok(self.row(stream).map(|_| fresh).ok_or_else(unknown));
+            Item::Delete { stream, has_readers } => {
+                return Ok(match *has_readers || self.row(stream).is_some() {
+                    true => Ok(fresh),
+                    false => Err(Refusal::Unknown(stream.clone())),
+                });
             }
         };
         if let Some(key) = draft.key()
@@ -219,7 +221,8 @@ impl<'a> Staging<'a> {
     }
 
     fn delete(&mut self, stream: StreamName, position: Position) -> Result<(), KvError> {
-        let Some(row) = self.row(&stream) else { return Ok(()) };
+        // One without history gets a number only to write that it was deleted.
+        let row = self.row(&stream).unwrap_or_else(|| self.new_row());
         let shared = self.store.shared_bytes_freed_with(&row, &|name| self.row(name))?;
         self.keys.retain(|(of, _), _| *of != stream);
         let time = self.staged.totals.time;
