@@ -5,6 +5,7 @@
 //! Never: waits for a client or a disk. The [`ConnectionManager`] matches, a [`Shard`] on each
 //! worker thread frames and queues, a session is a cursor. A seat is given between two batches.
 
+mod farewell;
 mod frames;
 mod group;
 mod manager;

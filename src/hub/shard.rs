@@ -5,6 +5,7 @@
 //! Never: locks, waits, wakes another thread for a delivery.
 
 use super::ConnectionManager;
+use super::farewell::DRAIN_STEP;
 use super::frames::Frames;
 use super::group::{Group, Segment};
 use super::pace::Pace;
@@ -14,10 +15,9 @@ use super::wheel::Wheel;
 use crate::event::{Body, Position};
 use crate::journal::{Committed, History};
 use crate::telemetry::{Closed, Telemetry};
-use crate::wire::{self, View};
+use crate::wire::View;
 use actix::Addr;
 use actix::prelude::{Actor, AsyncContext, Context, Handler, SendError};
-use rand::Rng;
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -29,11 +29,6 @@ use tokio::sync::Semaphore;
 
 /// Batches and seats that may wait for a shard; past it the shard goes on from history.
 const SHARD_MAILBOX: usize = 1024;
-/// How finely the farewells of a drain are spread.
-const DRAIN_STEP: Duration = Duration::from_millis(20);
-/// The share of the drain window in which sessions are told, in percent; the rest is theirs to
-/// read it.
-const DRAIN_TOLD_PERCENT: u32 = 80;
 /// A session that has been stuck for this share of the write timeout when its connection fails
 /// was closed for it, in percent.
 const STALLED_PERCENT: u64 = 70;
@@ -71,8 +66,8 @@ pub(super) struct State {
     pub(super) considered: Position,
     pub(super) wheel: Wheel,
     /// Sessions still to be told of a drain, the last one first.
-    leaving: Vec<(Duration, SessionKey)>,
-    drained_for: Duration,
+    pub(super) leaving: Vec<(Duration, SessionKey)>,
+    pub(super) drained_for: Duration,
     pub(super) delivered: (u64, u64),
 }
 
@@ -327,45 +322,6 @@ impl State {
         }
         let (deliveries, bytes) = std::mem::take(&mut self.delivered);
         self.settings.telemetry.delivered(deliveries, bytes);
-    }
-
-    fn drain(&mut self, window: Duration) {
-        let told_within = window * DRAIN_TOLD_PERCENT / 100;
-        let mut rng = rand::rng();
-        let mut leaving: Vec<_> = self
-            .sessions
-            .keys()
-            .map(|key| (told_within.mul_f64(rng.random_range(0.0..=1.0)), *key))
-            .collect();
-        leaving.sort_unstable_by(|a, b| b.cmp(a));
-        self.leaving = leaving;
-    }
-
-    fn drain_step(&mut self) {
-        self.drained_for += DRAIN_STEP;
-        while self.leaving.last().is_some_and(|(at, _)| *at <= self.drained_for) {
-            let Some((_, key)) = self.leaving.pop() else { break };
-            self.say_farewell(key, Closed::Draining);
-        }
-    }
-
-    /// Ends a session between two events, telling it why and when to come back.
-    pub(super) fn say_farewell(&mut self, key: SessionKey, reason: Closed) {
-        let retry_ms = self.settings.pace.turned_away_ms();
-        let now = self.wheel.now();
-        let Some(session) = self.sessions.get_mut(&key) else { return };
-        if session.closing.is_some() {
-            return;
-        }
-        session.closing = Some(reason);
-        let mut block = Vec::new();
-        if session.view.control_off {
-            // A lone `retry` makes some clients emit an empty message, so nothing is said.
-        } else {
-            wire::hub_error(&mut block, retry_ms, reason.as_str(), None);
-        }
-        session.farewell = Some(block.into());
-        session.wake(now);
     }
 }
 

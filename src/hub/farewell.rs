@@ -1,0 +1,55 @@
+//! Sending sessions away: between two events, told why and when to come back.
+
+use super::session::SessionKey;
+use super::shard::State;
+use crate::telemetry::Closed;
+use crate::wire;
+use rand::Rng;
+use std::time::Duration;
+
+/// How finely the farewells of a drain are spread.
+pub(super) const DRAIN_STEP: Duration = Duration::from_millis(20);
+/// The share of the drain window in which sessions are told, in percent; the rest is theirs to
+/// read it.
+const DRAIN_TOLD_PERCENT: u32 = 80;
+
+impl State {
+    pub(super) fn drain(&mut self, window: Duration) {
+        let told_within = window * DRAIN_TOLD_PERCENT / 100;
+        let mut rng = rand::rng();
+        let mut leaving: Vec<_> = self
+            .sessions
+            .keys()
+            .map(|key| (told_within.mul_f64(rng.random_range(0.0..=1.0)), *key))
+            .collect();
+        leaving.sort_unstable_by(|a, b| b.cmp(a));
+        self.leaving = leaving;
+    }
+
+    pub(super) fn drain_step(&mut self) {
+        self.drained_for += DRAIN_STEP;
+        while self.leaving.last().is_some_and(|(at, _)| *at <= self.drained_for) {
+            let Some((_, key)) = self.leaving.pop() else { break };
+            self.say_farewell(key, Closed::Draining);
+        }
+    }
+
+    /// Ends a session between two events, telling it why and when to come back.
+    pub(super) fn say_farewell(&mut self, key: SessionKey, reason: Closed) {
+        let retry_ms = self.settings.pace.turned_away_ms();
+        let now = self.wheel.now();
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if session.closing.is_some() {
+            return;
+        }
+        session.closing = Some(reason);
+        let mut block = Vec::new();
+        if session.view.control_off {
+            // A lone `retry` makes some clients emit an empty message, so nothing is said.
+        } else {
+            wire::hub_error(&mut block, retry_ms, reason.as_str(), None);
+        }
+        session.farewell = Some(block.into());
+        session.wake(now);
+    }
+}
