@@ -44,9 +44,8 @@ impl State {
         }
         session.closing = Some(reason);
         let mut block = Vec::new();
-        if session.view.control_off {
-            // A lone `retry` makes some clients emit an empty message, so nothing is said.
-        } else {
+        // Without control events nothing is said: a lone `retry` would be an empty message to some.
+        if !session.view.control_off {
             wire::hub_error(&mut block, retry_ms, reason.as_str(), None);
         }
         session.farewell = Some(block.into());

@@ -2,7 +2,7 @@
 //!
 //! Promises: every session gets every event it selects once, in the journal's order; one that
 //! falls behind reads on from history; every queue here has a named bound and a counter.
-//! Never: waits for a client or a disk. The [`ConnectionManager`] matches, a [`Shard`] on each
+//! Never: waits for a client or a disk. The [`ConnectionManager`] matches, a shard on each
 //! worker thread frames and queues, a session is a cursor. A seat is given between two batches.
 
 mod farewell;

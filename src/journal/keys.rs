@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `e` position | the entry |
 //! | `i` stream number, position | [`IndexItem`]: what retention and counting need of it |
-//! | `h` stream number | [`Row`]: the stream's head |
+//! | `h` stream number | the stream's head |
 //! | `k` stream number, idempotency key | [`KeyItem`] |
 //! | `n` stream name | stream number |
 //! | `t` time | position of the first entry at that time (sparse) |

@@ -15,7 +15,7 @@ use std::sync::Arc;
 const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of write-ahead files kept at most, which bounds what a start replays.
 const MAX_WAL_BYTES: u64 = 64 * 1024 * 1024;
-/// Blocks kept in memory for readers who are behind what [`super::super::Recent`] holds.
+/// Blocks kept in memory for readers who are behind what `Recent` holds.
 const BLOCK_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// Open table files: a tenth of the smallest usual file limit.
 const MAX_OPEN_TABLES: usize = 100;
