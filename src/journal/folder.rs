@@ -77,8 +77,12 @@ fn check_format(path: &Path) -> Result<(), FolderError> {
     let text = match fs::read_to_string(&file) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            fs::write(&file, format!("{FORMAT}\n")).map_err(failed)?;
-            return File::open(&file).and_then(|f| f.sync_all()).map_err(failed);
+            // Written aside first: half a version file would refuse every later start.
+            let new = path.join(format!("{FORMAT_FILE}.new"));
+            fs::write(&new, format!("{FORMAT}\n")).map_err(failed)?;
+            File::open(&new).and_then(|f| f.sync_all()).map_err(failed)?;
+            fs::rename(&new, &file).map_err(failed)?;
+            return File::open(path).and_then(|f| f.sync_all()).map_err(failed);
         }
         Err(e) => return Err(failed(e)),
     };

@@ -136,7 +136,7 @@ struct ExpiryFilter(Arc<dyn Expiry>);
 impl CompactionFilter for ExpiryFilter {
     fn filter_item(&mut self, item: ItemAccessor<'_>, _: &Context) -> CompactionFilterResult {
         let dead = self.0.is_dead(item.key(), &item.value()?);
-        // Dead keys were written once and are never written again, which `Destroy` asks for.
+        // `Destroy` may bring back an older value of the key; that one is dead, too, being older.
         Ok(if dead { Verdict::Destroy } else { Verdict::Keep })
     }
 }
