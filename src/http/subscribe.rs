@@ -168,18 +168,24 @@ async fn begin(
     .await
 }
 
+/// Tries to say how much is missing while more goes; then it is said to be unknown.
+const TRIES_TO_COUNT: usize = 4;
+
 /// Goes on from a known place, and finds out whether everything after it is still there.
 fn resume(history: &History, interest: &Interest, cursor: Position) -> Result<Place, JournalError> {
+    let ended = history.deleted_by(interest, cursor)?;
+    let mut tries = 0;
     loop {
         let told = history.removals();
-        let ended = history.deleted_by(interest, cursor)?;
         let Some(mut gap) = history.gap(interest, cursor, 0)? else {
             return Ok(Place { cursor, resume: Resume::Resumed, gap: None, told, ended });
         };
         let first = history.first(interest, (cursor, history.head()))?;
         gap.first = first.found().map(|first| history.id(first));
-        // What went meanwhile makes a different gap.
-        if history.removals() == told {
+        tries += 1;
+        let is_exact = history.removals() == told;
+        if is_exact || tries == TRIES_TO_COUNT {
+            gap.missed = gap.missed.filter(|_| is_exact);
             let cursor = first.before();
             return Ok(Place { cursor, resume: Resume::Gap, gap: Some(gap), told, ended });
         }

@@ -207,11 +207,18 @@ impl PageRequest {
                 range.0 = first.before();
                 range.1 = range.1.max(range.0);
             }
+            let notice = page.bytes.len();
             page.through =
                 history.read(&self.interest, range, &mut |e| page.add(e, history, self.view))?;
-            // What went while it was read may be missing from it: then it is read anew.
+            // What went while it was read may be missing from it.
             if history.gap(&self.interest, range.0, told)?.is_none() {
                 return Ok(page);
+            }
+            // With a gap told already the next page tells of this one; else it is read anew.
+            if page.gap {
+                page.bytes.truncate(notice);
+                page.ends.clear();
+                return Ok(Page { through: range.0, events: 0, ..page });
             }
         }
     }
