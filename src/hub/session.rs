@@ -193,34 +193,44 @@ impl PageRequest {
     /// Reads from wherever it is; may wait for the disk.
     pub(super) fn read(&self, history: &History) -> Result<Page, JournalError> {
         loop {
-            let told = history.removals();
-            let mut page = self.empty(Replayed::Disk);
-            page.told = told;
-            let mut range = (self.cursor, self.until);
-            if let Some(mut gap) = history.gap(&self.interest, self.cursor, self.told)? {
-                let first = history.first(&self.interest, (self.cursor, history.head()))?;
-                gap.first = first.found().map(|place| history.id(place));
-                page.gap = true;
-                if !self.view.control_off {
-                    wire::hub_gap(&mut page.bytes, history.id(first.before()), gap);
-                }
-                range.0 = first.before();
-                range.1 = range.1.max(range.0);
-            }
-            let notice = page.bytes.len();
-            page.through =
-                history.read(&self.interest, range, &mut |e| page.add(e, history, self.view))?;
-            // What went while it was read may be missing from it.
-            if history.gap(&self.interest, range.0, told)?.is_none() {
+            let attempt = self.attempt(history)?;
+            if let Some(page) = self.settled(history, attempt)? {
                 return Ok(page);
             }
-            // With a gap told already the next page tells of this one; else it is read anew.
-            if page.gap {
-                page.bytes.truncate(notice);
-                page.ends.clear();
-                return Ok(Page { through: range.0, events: 0, ..page });
-            }
         }
+    }
+
+    fn attempt(&self, history: &History) -> Result<Attempt, JournalError> {
+        let mut page = self.empty(Replayed::Disk);
+        page.told = history.removals();
+        let mut range = (self.cursor, self.until);
+        if let Some(mut gap) = history.gap(&self.interest, self.cursor, self.told)? {
+            let first = history.first(&self.interest, (self.cursor, history.head()))?;
+            gap.first = first.found().map(|place| history.id(place));
+            page.gap = true;
+            if !self.view.control_off {
+                wire::hub_gap(&mut page.bytes, history.id(first.before()), gap);
+            }
+            range.0 = first.before();
+            range.1 = range.1.max(range.0);
+        }
+        let notice = page.bytes.len();
+        page.through =
+            history.read(&self.interest, range, &mut |e| page.add(e, history, self.view))?;
+        Ok(Attempt { page, from: range.0, notice })
+    }
+
+    /// The page, unless something that belongs to it may have gone while it was read: then it is
+    /// to be read anew, or, with a gap told already, to end there, so that the next one tells of
+    /// this.
+    fn settled(&self, history: &History, attempt: Attempt) -> Result<Option<Page>, JournalError> {
+        let Attempt { mut page, from, notice } = attempt;
+        if history.gap(&self.interest, from, page.told)?.is_none() {
+            return Ok(Some(page));
+        }
+        page.bytes.truncate(notice);
+        page.ends.clear();
+        Ok(page.gap.then_some(Page { through: from, events: 0, ..page }))
     }
 
     fn empty(&self, source: Replayed) -> Page {
@@ -234,6 +244,13 @@ impl PageRequest {
             ends: Vec::new(),
         }
     }
+}
+
+/// A page that was read, with the place it was read from and the length of its notice.
+struct Attempt {
+    page: Page,
+    from: Position,
+    notice: usize,
 }
 
 impl Page {
@@ -254,5 +271,87 @@ impl Page {
         } else {
             ControlFlow::Break(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Draft, EventType, Selector, Timestamp};
+    use crate::journal::{Durability, Item, Journal, Limits, Retention, Settings};
+    use crate::telemetry::Telemetry;
+
+    /// A journal in memory whose streams keep ten events, and somebody who answers its publishers.
+    fn journal() -> Journal {
+        let (out, mut dispatched) = tokio::sync::mpsc::channel::<crate::journal::Dispatch>(16);
+        tokio::spawn(async move {
+            while let Some(dispatch) = dispatched.recv().await {
+                for answer in dispatch.answers {
+                    let _ = answer.reply.send(Ok(answer.receipts));
+                }
+            }
+        });
+        let otherwise = Limits { max_events: Some(10), ..Limits::default() };
+        let settings = Settings {
+            data_dir: "none".into(),
+            durability: Durability::Memory,
+            retention: Retention { rules: Vec::new(), otherwise, total_bytes: u64::MAX },
+            min_free_bytes: 0,
+            recent_bytes: 1,
+            holder: String::new(),
+        };
+        Journal::open(settings, Telemetry::new().expect("metrics"), out).expect("opens")
+    }
+
+    async fn publish(journal: &Journal, count: usize) -> Position {
+        let stream = StreamName::parse("s").expect("a name");
+        let draft = Draft::from_text(vec![stream], EventType::default(), "x", Timestamp::default());
+        let unit = vec![Item::Event(draft.expect("a draft")); count];
+        let receipts = journal.publisher.publish(unit, 1).await.expect("published");
+        receipts.last().expect("a receipt").id.position
+    }
+
+    fn request(history: &History, cursor: Position) -> PageRequest {
+        let selector = Selector::parse("s").expect("a selector");
+        PageRequest {
+            interest: Arc::new(Interest::new(vec![selector], None).expect("ok")),
+            view: View::default(),
+            cursor,
+            until: history.head(),
+            told: history.removals(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_from_which_something_went_while_it_was_read_is_read_anew() {
+        let journal = journal();
+        let cursor = publish(&journal, 1).await;
+        publish(&journal, 5).await;
+        let request = request(&journal.history, cursor);
+        let attempt = request.attempt(&journal.history).expect("reads");
+        assert_eq!(attempt.page.events, 5);
+        publish(&journal, 8).await;
+        assert!(request.settled(&journal.history, attempt).expect("looks").is_none());
+        let page = request.read(&journal.history).expect("reads");
+        assert!(page.gap && page.bytes.starts_with(b"event: hub-gap\n"));
+        assert!(request.read_recent(&journal.history).is_none(), "memory cannot tell of gaps");
+    }
+
+    #[tokio::test]
+    async fn a_reader_overtaken_twice_is_told_twice_and_gets_on() {
+        let journal = journal();
+        let cursor = publish(&journal, 1).await;
+        publish(&journal, 5).await;
+        let request = request(&journal.history, cursor);
+        publish(&journal, 12).await;
+        let request = PageRequest { until: journal.history.head(), ..request };
+        let attempt = request.attempt(&journal.history).expect("reads");
+        assert!(attempt.page.gap && attempt.page.events > 0);
+        publish(&journal, 12).await;
+        let page = request.settled(&journal.history, attempt).expect("looks").expect("a notice");
+        assert_eq!(page.events, 0);
+        assert!(page.through > cursor, "it gets on");
+        let next = PageRequest { cursor: page.through, told: page.told, ..request };
+        assert!(next.read(&journal.history).expect("reads").gap, "and is told again");
     }
 }

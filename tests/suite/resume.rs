@@ -157,3 +157,38 @@ async fn a_resume_in_the_middle_of_a_batch_brings_its_rest_once() {
     hub.publish("s", "next").await;
     assert_eq!(reader.next().await.unwrap().data, "next");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_in_the_middle_of_a_batch_that_is_on_its_way_brings_its_rest_once() {
+    let hub = Arc::new(Hub::start(&[]).await);
+    let publisher = {
+        let hub = hub.clone();
+        tokio::spawn(async move {
+            for batch in 0..100 {
+                let events: Vec<_> = (batch * 1000..batch * 1000 + 1000)
+                    .map(|n| json!({ "stream": "s", "data": n }))
+                    .collect();
+                hub.post("/publish", json!(events)).await;
+            }
+        })
+    };
+    let mut starts = 0;
+    while !publisher.is_finished() {
+        // The newest batch is readable a moment before it is handed out.
+        let mut reader = hub.subscribe("/streams/s/events?last=995").await;
+        let Some(first) = reader.next_event().await else { continue };
+        let first: usize = first.data.parse().unwrap();
+        if first < 5 {
+            continue;
+        }
+        assert_eq!(first % 1000, 5, "it starts where it asked to");
+        for n in 1..1000 {
+            if publisher.is_finished() {
+                break;
+            }
+            assert_eq!(reader.next_event().await.unwrap().data, (first + n).to_string());
+        }
+        starts += 1;
+    }
+    assert!(starts > 3, "only {starts} starts");
+}

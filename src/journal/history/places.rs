@@ -72,24 +72,29 @@ impl History {
             return Ok(head);
         }
         let places = match interest.exact_streams() {
-            Some(names) => self.last_narrow(&names, interest, count)?,
-            None => self.last_wide(interest, count)?,
+            Some(names) => self.last_narrow(&names, interest, count, head)?,
+            None => self.last_wide(interest, count, head)?,
         };
         Ok(places.first().map_or(head, |place| place.before()))
     }
 
-    /// The newest `count` places of the streams named.
+    /// The newest `count` places of the streams named. A batch that is just being applied shows in
+    /// the store entry by entry, so only what is up to the head counts.
     fn last_narrow(
         &self,
         names: &[&StreamName],
         interest: &Interest,
         count: usize,
+        head: Position,
     ) -> Result<BTreeSet<Position>, KvError> {
         let mut places = BTreeSet::new();
         for name in names {
             let Some(row) = self.streams.get(name) else { continue };
             let from = keys::index(row.number, Position::from_stored(row.floor.get() + 1));
-            let until = keys::index(row.number, Position::from_stored(u64::MAX));
+            let until = keys::index(row.number, Position::from_stored(head.get() + 1));
+            if from >= until {
+                continue;
+            }
             let mut taken = 0;
             for pair in self.kv.walk_back(from, until).take(MAX_LOOKED_AT_FOR_LAST) {
                 let (key, value) = pair?;
@@ -114,10 +119,16 @@ impl History {
         Ok(places)
     }
 
-    fn last_wide(&self, interest: &Interest, count: usize) -> Result<BTreeSet<Position>, KvError> {
+    fn last_wide(
+        &self,
+        interest: &Interest,
+        count: usize,
+        head: Position,
+    ) -> Result<BTreeSet<Position>, KvError> {
         let mut places = BTreeSet::new();
         let mut known = HashMap::new();
-        let newest = self.kv.walk_back(vec![keys::ENTRY], keys::end_of(keys::ENTRY));
+        let end = keys::entry(Position::from_stored(head.get() + 1));
+        let newest = self.kv.walk_back(vec![keys::ENTRY], end);
         for pair in newest.take(MAX_LOOKED_AT_FOR_LAST) {
             let (key, value) = pair?;
             let place = keys::position_of(&key).ok_or_else(|| damaged(&key))?;
