@@ -213,3 +213,60 @@ impl State {
 fn now_ms() -> Timestamp {
     crate::journal::now()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Interest, Position, Selector};
+    use crate::hub::session::Session;
+    use crate::hub::session::tests::{journal, publish};
+    use crate::hub::{ConnectionManager, Pace, ShardSettings, shard::Shard};
+    use crate::journal::Committed;
+    use crate::telemetry::Telemetry;
+    use std::ops::ControlFlow;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    /// A place in the middle of a batch is known to a client a moment before its shard has the
+    /// batch: then its rest comes, and not the whole.
+    #[actix::test]
+    async fn a_batch_that_was_seen_in_part_brings_its_rest() {
+        let journal = journal(1 << 20);
+        let last = publish(&journal, 3).await;
+        let settings = ShardSettings {
+            history: journal.history.clone(),
+            telemetry: Telemetry::new().expect("metrics"),
+            pace: Arc::new(Pace::new(Duration::from_secs(1), 1)),
+            write_timeout: Duration::from_secs(1),
+            disk_readers: Arc::new(tokio::sync::Semaphore::new(1)),
+        };
+        let (sender, _mailbox) = actix::dev::channel::channel::<ConnectionManager>(16);
+        let state = Shard::start(actix::Addr::new(sender), settings);
+        let mut state = state.borrow_mut();
+        let selector = Selector::parse("s").expect("a selector");
+        let interest = Arc::new(Interest::new(vec![selector], None).expect("ok"));
+        let (answer, _seated) = tokio::sync::oneshot::channel();
+        let session = Session::new(interest.clone(), wire::View::default(), answer);
+        let key = state.admit(session).expect("room");
+        state.seated(key, Ok((1, Position::ZERO)));
+        let first = Position::of(last.batch(), 0);
+        let session = state.sessions.get_mut(&key).expect("it is there");
+        session.cursor = first;
+        session.mode = Mode::CatchingUp(crate::hub::session::CatchUp::default());
+        let waker = futures_util::task::noop_waker();
+        let mut cx = Context::from_waker(&waker);
+        assert!(state.poll(key, &mut cx).is_pending(), "its shard has nothing yet");
+        let mut entries = Vec::new();
+        let mut copy = |entry: &crate::event::Entry| {
+            entries.push(entry.clone());
+            ControlFlow::Continue(())
+        };
+        journal.history.read(&interest, (Position::ZERO, last), &mut copy).expect("reads");
+        state.deliver(&Committed { first, last, entries }, &[(0, 1), (1, 1), (2, 1)]);
+        let Poll::Ready(Some(bytes)) = state.poll(key, &mut cx) else { panic!("nothing comes") };
+        let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
+        assert_eq!(text.matches("\n\n").count(), 2, "{text}");
+        assert!(!text.contains(&journal.history.id(first).to_string()), "{text}");
+        assert!(state.poll(key, &mut cx).is_pending());
+    }
+}

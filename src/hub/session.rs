@@ -275,14 +275,14 @@ impl Page {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::event::{Draft, EventType, Selector, Timestamp};
     use crate::journal::{Durability, Item, Journal, Limits, Retention, Settings};
     use crate::telemetry::Telemetry;
 
     /// A journal in memory whose streams keep ten events, and somebody who answers its publishers.
-    fn journal() -> Journal {
+    pub(in crate::hub) fn journal(recent_bytes: usize) -> Journal {
         let (out, mut dispatched) = tokio::sync::mpsc::channel::<crate::journal::Dispatch>(16);
         tokio::spawn(async move {
             while let Some(dispatch) = dispatched.recv().await {
@@ -297,13 +297,13 @@ mod tests {
             durability: Durability::Memory,
             retention: Retention { rules: Vec::new(), otherwise, total_bytes: u64::MAX },
             min_free_bytes: 0,
-            recent_bytes: 1,
+            recent_bytes,
             holder: String::new(),
         };
         Journal::open(settings, Telemetry::new().expect("metrics"), out).expect("opens")
     }
 
-    async fn publish(journal: &Journal, count: usize) -> Position {
+    pub(in crate::hub) async fn publish(journal: &Journal, count: usize) -> Position {
         let stream = StreamName::parse("s").expect("a name");
         let draft = Draft::from_text(vec![stream], EventType::default(), "x", Timestamp::default());
         let unit = vec![Item::Event(draft.expect("a draft")); count];
@@ -324,7 +324,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_page_from_which_something_went_while_it_was_read_is_read_anew() {
-        let journal = journal();
+        let journal = journal(1);
         let cursor = publish(&journal, 1).await;
         publish(&journal, 5).await;
         let request = request(&journal.history, cursor);
@@ -339,7 +339,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_overtaken_twice_is_told_twice_and_gets_on() {
-        let journal = journal();
+        let journal = journal(1);
         let cursor = publish(&journal, 1).await;
         publish(&journal, 5).await;
         let request = request(&journal.history, cursor);

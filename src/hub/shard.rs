@@ -133,7 +133,7 @@ impl State {
         }
     }
 
-    fn seated(&mut self, key: SessionKey, answer: Result<(GroupId, Position), Limit>) {
+    pub(super) fn seated(&mut self, key: SessionKey, answer: Result<(GroupId, Position), Limit>) {
         let Ok((group, through)) = answer else {
             if let Some(session) = self.sessions.remove(&key)
                 && let (Mode::Seating(seat), Err(limit)) = (session.mode, answer)
@@ -204,7 +204,7 @@ impl State {
     }
 
     /// Frames what a batch has for this shard and queues it for its groups.
-    fn deliver(&mut self, batch: &Committed, takers: &[(u32, GroupId)]) {
+    pub(super) fn deliver(&mut self, batch: &Committed, takers: &[(u32, GroupId)]) {
         self.considered = self.considered.max(batch.last);
         let mut by_group: Vec<(GroupId, Vec<u32>)> = Vec::new();
         let mut index_of: FxHashMap<GroupId, usize> = FxHashMap::default();
