@@ -187,24 +187,26 @@ def a_native_eventsource_survives_a_killed_hub_and_misses_nothing():
         flags = ("--cors-origin", "*", "--retry", "200ms")
         running = Hub(f"{folder}/data", *flags)
         port = int(running.url.rsplit(":", 1)[1])
-        with page(running.url) as opened:
-            opened.until(lambda seen: seen == ["hub-open live"])
-            running.publish("s", "1")
-            opened.until(lambda seen: seen[-1:] == ["1"])
+        try:
+            with page(running.url) as opened:
+                opened.until(lambda seen: seen == ["hub-open live"])
+                running.publish("s", "1")
+                opened.until(lambda seen: seen[-1:] == ["1"])
+                running.kill()
+                # Published while the page is away, through a hub that the page does not know.
+                elsewhere = Hub(f"{folder}/data")
+                elsewhere.publish("s", "2")
+                elsewhere.stop()
+                running = Hub(f"{folder}/data", *flags, port=port)
+                opened.until(lambda seen: seen[-1:] == ["2"])
+                running.publish("s", "3")
+                opened.until(lambda seen: seen[-1:] == ["3"])
+                assert [x for x in opened.seen if not x.startswith("hub-")] == ["1", "2", "3"], opened.seen
+                assert "hub-open resumed" in opened.seen
+                requests.post(f"{running.url}/streams/s/end", timeout=PATIENCE).raise_for_status()
+                opened.until(lambda seen: seen[-2:] == ["hub-end ended", "closed"])
+        finally:
             running.kill()
-            # Published while the page is away, through a hub that the page does not know.
-            elsewhere = Hub(f"{folder}/data")
-            elsewhere.publish("s", "2")
-            elsewhere.stop()
-            running = Hub(f"{folder}/data", *flags, port=port)
-            opened.until(lambda seen: seen[-1:] == ["2"])
-            running.publish("s", "3")
-            opened.until(lambda seen: seen[-1:] == ["3"])
-            assert [x for x in opened.seen if not x.startswith("hub-")] == ["1", "2", "3"], opened.seen
-            assert "hub-open resumed" in opened.seen
-            requests.post(f"{running.url}/streams/s/end", timeout=PATIENCE).raise_for_status()
-            opened.until(lambda seen: seen[-2:] == ["hub-end ended", "closed"])
-        running.kill()
 
 
 def a_native_eventsource_survives_a_refusal_and_gets_in_later():
