@@ -26,6 +26,8 @@ use tokio::sync::mpsc::Sender;
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How often the writer looks after age limits, the total cap and the high-water file.
 const TICK: Duration = Duration::from_secs(1);
+/// How soon it goes on where one step was not enough; publishes get in between.
+const NEXT_STEP: Duration = Duration::from_millis(20);
 
 /// What is sent to the writer.
 pub(super) enum Envelope {
@@ -75,12 +77,13 @@ impl Writer {
     /// Runs until it is told to stop, then leaves everything on the medium.
     pub(super) fn run(mut self) {
         let mut ticked = Instant::now();
+        let mut tick_after = TICK;
         let mut ahead: Option<Envelope> = None;
         let mut ticket: Ticket = 0;
         loop {
             let first = match ahead.take() {
                 Some(envelope) => Ok(envelope),
-                None => self.queue.recv_timeout(TICK.saturating_sub(ticked.elapsed())),
+                None => self.queue.recv_timeout(tick_after.saturating_sub(ticked.elapsed())),
             };
             match first {
                 Ok(Envelope::Publish { unit, bytes, reply }) => {
@@ -92,9 +95,9 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Envelope::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
-            if ticked.elapsed() >= TICK {
+            if ticked.elapsed() >= tick_after {
+                tick_after = if self.tick() { NEXT_STEP } else { TICK };
                 ticked = Instant::now();
-                self.tick();
             }
         }
         self.close();
@@ -234,25 +237,30 @@ impl Writer {
         self.history.marks.set_head(totals.last);
     }
 
-    fn tick(&mut self) {
+    /// One step of what waits for no batch; whether there is more to do.
+    fn tick(&mut self) -> bool {
         if self.health.poisoned().is_some() {
-            return;
+            return false;
         }
         let room = self.admit();
         let result = match room {
             // Moving floors writes, too; but only a little, and it is what makes room.
             Ok(()) | Err(PublishError::DiskFull(_)) => self.store.tick(now()),
-            Err(_) => return,
+            Err(_) => return false,
         };
-        if let Err(error) = result.and_then(|()| self.sync_high_water()) {
-            self.poison(&error);
-            return;
-        }
+        let more = match result.and_then(|more| self.sync_high_water().map(|()| more)) {
+            Ok(more) => more,
+            Err(error) => {
+                self.poison(&error);
+                return false;
+            }
+        };
         self.show_marks();
         let removed = self.store.take_removed_bytes();
         let totals = self.store.totals();
         self.reclaim.note(removed, totals.bytes);
         self.telemetry.journal_holds(totals.bytes, self.history.stream_count());
+        more
     }
 
     fn note_high_water(&mut self, closing: bool) -> Result<(), KvError> {
@@ -281,7 +289,7 @@ impl Writer {
         let result = self
             .store
             .tick(now())
-            .and_then(|()| self.note_high_water(true))
+            .and_then(|_| self.note_high_water(true))
             .and_then(|()| self.sync_high_water());
         match result {
             Ok(()) => tracing::info!("the journal is closed"),

@@ -81,6 +81,18 @@ async fn bytes_and_age_are_limits_too_and_a_rule_is_for_its_pattern_alone() {
 }
 
 #[tokio::test]
+async fn streams_that_expire_in_masses_all_go_while_publishes_get_in() {
+    let hub = Hub::start(&["--max-age", "1s"]).await;
+    let events: Vec<_> =
+        (0..4000).map(|n| json!({ "stream": format!("s{n}"), "data": n })).collect();
+    hub.post("/publish", json!(events)).await;
+    hub.until_metric("fanfare_journal_streams", |n| n > 0.0).await;
+    assert_eq!(hub.publish("late", "x").await["duplicate"], false);
+    hub.until_metric("fanfare_journal_streams", |n| n == 0.0).await;
+    assert_eq!(hub.metric("fanfare_journal_bytes").await, 0.0);
+}
+
+#[tokio::test]
 async fn the_cap_over_the_whole_hub_drops_the_oldest_first() {
     let hub = Hub::start(&["--journal-max-bytes", "100KiB"]).await;
     for n in 0..400 {

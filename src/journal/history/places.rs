@@ -7,7 +7,7 @@ use crate::journal::kv::KvError;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
-/// Entries looked at in search of the newest that are wanted.
+/// Entries not wanted that are passed over in search of the newest that are.
 const MAX_LOOKED_AT_FOR_LAST: usize = 1 << 18;
 
 /// Where a subscriber without an id wants to start.
@@ -87,6 +87,7 @@ impl History {
         count: usize,
         head: Position,
     ) -> Result<BTreeSet<Position>, KvError> {
+        let most = count.saturating_add(MAX_LOOKED_AT_FOR_LAST);
         let mut places = BTreeSet::new();
         for name in names {
             let Some(row) = self.streams.get(name) else { continue };
@@ -96,7 +97,7 @@ impl History {
                 continue;
             }
             let mut taken = 0;
-            for pair in self.kv.walk_back(from, until).take(MAX_LOOKED_AT_FOR_LAST) {
+            for pair in self.kv.walk_back(from, until).take(most) {
                 let (key, value) = pair?;
                 let place = keys::position_of(&key).ok_or_else(|| damaged(&key))?;
                 let full = places.len() >= count;
@@ -129,7 +130,7 @@ impl History {
         let mut known = HashMap::new();
         let end = keys::entry(Position::from_stored(head.get() + 1));
         let newest = self.kv.walk_back(vec![keys::ENTRY], end);
-        for pair in newest.take(MAX_LOOKED_AT_FOR_LAST) {
+        for pair in newest.take(count.saturating_add(MAX_LOOKED_AT_FOR_LAST)) {
             let (key, value) = pair?;
             let place = keys::position_of(&key).ok_or_else(|| damaged(&key))?;
             let stored = StoredEntry::read(&value).ok_or_else(|| damaged(&key))?;

@@ -171,8 +171,10 @@ impl Store {
     }
 
     /// Work that waits for no batch: ages, the total cap, and making floors durable so that
-    /// compaction may drop what is below them. Called about once a second.
-    pub(super) fn tick(&mut self, now: Timestamp) -> Result<(), KvError> {
+    /// compaction may drop what is below them. Called about once a second, and again soon where it
+    /// returns that it has more to do: each call is one bounded step.
+    pub(super) fn tick(&mut self, now: Timestamp) -> Result<bool, KvError> {
+        let floor = self.totals.floor;
         self.expire(now)?;
         self.trim_unfinished()?;
         self.shrink()?;
@@ -184,7 +186,7 @@ impl Store {
         }
         let rows = moved.iter().filter_map(|name| self.streams.get(name));
         self.floors.publish(rows, &gone, &self.totals, now);
-        Ok(())
+        Ok(self.trimmer.has_more(now) || (self.is_over_cap() && self.totals.floor > floor))
     }
 
     /// Starts a new epoch after `kept`, the last position that survived.

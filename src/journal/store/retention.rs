@@ -105,6 +105,15 @@ impl Trimmer {
         }
     }
 
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.due.peek().is_some_and(|Reverse((due, ..))| *due <= now.ms())
+    }
+
+    /// Whether a tick left something for the next one.
+    pub(super) fn has_more(&self, now: Timestamp) -> bool {
+        self.is_due(now) || !self.unfinished.is_empty()
+    }
+
     pub(super) fn gone(&mut self, number: StreamNumber) {
         self.ahead.remove(&number);
         self.waiting.remove(&number);
@@ -146,11 +155,13 @@ impl Store {
 
     fn trim_to_limits(&mut self, name: &StreamName) -> Result<(), KvError> {
         let limits = self.trimmer.retention.limits(name);
-        if !self.streams.get(name).is_some_and(|row| limits.is_exceeded_by(&row)) {
+        let Some(before) = self.streams.get(name).filter(|row| limits.is_exceeded_by(row)) else {
             return Ok(());
-        }
-        self.trim_stream(name, |row, _| limits.is_exceeded_by(row))?;
-        if self.streams.get(name).is_some_and(|row| limits.is_exceeded_by(&row)) {
+        };
+        let mut steps = TRIM_STEP;
+        self.trim_stream(name, &mut steps, |row, _| limits.is_exceeded_by(row))?;
+        let after = self.streams.get(name).filter(|row| limits.is_exceeded_by(row));
+        if after.is_some_and(|row| row.floor > before.floor) {
             self.trimmer.unfinished.push_back(name.clone());
         }
         Ok(())
@@ -158,8 +169,9 @@ impl Store {
 
     /// Removes what is older than its stream keeps.
     pub(super) fn expire(&mut self, now: Timestamp) -> Result<(), KvError> {
+        let mut steps = TRIM_STEP;
         for _ in 0..STREAMS_PER_TICK {
-            if self.trimmer.due.peek().is_none_or(|Reverse((due, ..))| *due > now.ms()) {
+            if steps == 0 || !self.trimmer.is_due(now) {
                 break;
             }
             let Some(Reverse((_, number, name))) = self.trimmer.due.pop() else { break };
@@ -167,7 +179,8 @@ impl Store {
             if self.streams.get(&name).is_none_or(|row| row.number != number) {
                 continue;
             }
-            let front = self.trim_stream(&name, |_, item| item.time.ms() + age <= now.ms())?;
+            let is_old = |_: &Row, item: &IndexItem| item.time.ms() + age <= now.ms();
+            let front = self.trim_stream(&name, &mut steps, is_old)?;
             match front {
                 Some(front) => {
                     let due = front.time.ms() + age;
@@ -183,14 +196,13 @@ impl Store {
 
     /// Drops the oldest entries of the hub while it holds more than its cap: one step.
     pub(super) fn shrink(&mut self) -> Result<(), KvError> {
-        let cap = self.trimmer.retention.total_bytes;
-        if self.totals.bytes <= cap {
+        if !self.is_over_cap() {
             return Ok(());
         }
         let from = keys::entry(Position::from_stored(self.totals.floor.get() + 1));
         let kv = self.kv.clone();
         for pair in kv.walk(from, keys::end_of(keys::ENTRY)).take(SHRINK_STEP) {
-            if self.totals.bytes <= cap {
+            if !self.is_over_cap() {
                 break;
             }
             let (key, value) = pair?;
@@ -203,6 +215,11 @@ impl Store {
             self.drop_entry(position, &entry, value.len() as u64);
         }
         Ok(())
+    }
+
+    /// Whether the hub holds more than its cap.
+    pub(super) fn is_over_cap(&self) -> bool {
+        self.totals.bytes > self.trimmer.retention.total_bytes
     }
 
     fn drop_entry(&mut self, position: Position, entry: &StoredEntry, bytes: u64) {
@@ -222,23 +239,24 @@ impl Store {
         }
     }
 
-    /// Removes from the front of a stream while `over` says so; returns the new front.
+    /// Removes from the front of a stream while `over` says so and there are `steps` left; returns
+    /// the new front.
     fn trim_stream(
         &mut self,
         name: &StreamName,
+        steps: &mut usize,
         over: impl Fn(&Row, &IndexItem) -> bool,
     ) -> Result<Option<IndexItem>, KvError> {
         let Some(mut row) = self.streams.get(name) else { return Ok(None) };
         let before = row;
         let mut front = None;
-        let mut steps = 0;
         while let Some((position, item)) = self.front(&row)? {
-            steps += 1;
             // An end is the last of its stream; it goes by age and by the cap, as all of it does.
-            if !over(&row, &item) || steps > TRIM_STEP {
+            if *steps == 0 || !over(&row, &item) {
                 front = Some(item);
                 break;
             }
+            *steps -= 1;
             let bytes = u64::from(item.bytes);
             row.remove_front(position, bytes, item.streams == 1, item.is_event);
             if item.streams == 1
