@@ -29,18 +29,8 @@ const MAX_LOOKUPS: usize = 16;
 /// Runs a hub until it is told to stop.
 pub fn run(config: Config) -> anyhow::Result<()> {
     telemetry::start_logging(&config.log, config.log_format);
-    raise_file_limit();
     let system = actix::System::new();
     system.block_on(serve(config))
-}
-
-/// Every connection is an open file: takes as many as the system lets this process have.
-fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!("the open file limit cannot be raised: {error}");
-    }
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {

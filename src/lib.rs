@@ -39,4 +39,6 @@ pub mod http;
 
 pub mod app;
 
+pub mod bench;
+
 pub mod cli;

@@ -1,8 +1,9 @@
-//! The command line: `fanfare [serve]` and `fanfare config`.
+//! The command line: `fanfare [serve]`, `fanfare bench` and `fanfare config`.
 
+use crate::bench;
 use crate::config::{Config, Said, command};
 use anyhow::bail;
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 /// Runs what the arguments ask for.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(&whole_command().get_matches_from(with_default(args.into_iter().collect()))) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Nobody may be listening, or the disk behind it may be full.
             let _ = writeln!(std::io::stderr(), "fanfare: {error:#}");
@@ -19,21 +20,54 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn dispatch(matches: &ArgMatches) -> anyhow::Result<()> {
+fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match matches.subcommand() {
-        Some(("serve", flags)) => crate::app::run(resolve(flags)?),
+        Some(("serve", flags)) => {
+            raise_file_limit();
+            crate::app::run(resolve(flags)?)?;
+        }
+        Some(("bench", flags)) => return measure(flags),
+        Some(("bench-floor", flags)) => {
+            raise_file_limit();
+            bench::floor::serve(flags.get_one("workers").copied().unwrap_or(1))?;
+        }
         Some(("config", sub)) => match sub.subcommand() {
             Some(("docs", _)) => {
-                Ok(std::io::stdout().write_all(crate::config::markdown().as_bytes())?)
+                std::io::stdout().write_all(crate::config::markdown().as_bytes())?;
             }
             Some(("check", flags)) => {
                 resolve(flags)?;
-                Ok(writeln!(std::io::stdout(), "the configuration is fine")?)
+                writeln!(std::io::stdout(), "the configuration is fine")?;
             }
             _ => bail!("config needs a subcommand"),
         },
         _ => bail!("nothing to do"),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Exit status 1 also where events were lost, duplicated or reordered.
+fn measure(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
+    crate::telemetry::start_logging("warn", crate::telemetry::LogFormat::Text);
+    let plan = bench::Plan::read(flags).map_err(anyhow::Error::msg)?;
+    let report = bench::run(&plan, raise_file_limit())?;
+    let text = match plan.json {
+        true => serde_json::to_string(&report)? + "\n",
+        false => report.table(),
+    };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Every connection is an open file: takes as many as the system lets this process have, and
+/// returns how many that is.
+fn raise_file_limit() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        let _ = writeln!(std::io::stderr(), "fanfare: the open file limit stays low: {error}");
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 fn resolve(flags: &ArgMatches) -> anyhow::Result<Config> {
@@ -52,6 +86,13 @@ fn whole_command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .subcommand(command())
+        .subcommand(bench::command())
+        .subcommand(
+            Command::new("bench-floor")
+                .about("Serve the floor that `bench --floor` measures")
+                .hide(true)
+                .arg(Arg::new("workers").long("workers").value_parser(clap::value_parser!(usize))),
+        )
         .subcommand(
             Command::new("config")
                 .about("About the configuration")

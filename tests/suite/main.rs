@@ -11,6 +11,7 @@ mod hub;
 mod reader;
 
 mod architecture;
+mod bench;
 mod configuration;
 mod crash;
 mod disk;

@@ -1,0 +1,192 @@
+//! Responses of HTTP/1.1 (RFC 9112), read as they come: the status, then the body without its
+//! framing.
+
+/// Bytes of a head at most.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+const MAX_HEADERS: usize = 64;
+
+/// One response after the other on a connection.
+pub struct Decoder {
+    phase: Phase,
+    head: Vec<u8>,
+    status: u16,
+    closes: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Head,
+    Length(u64),
+    UntilClose,
+    ChunkSize {
+        size: u64,
+        in_extension: bool,
+    },
+    Chunk(u64),
+    ChunkEnd,
+    /// The lines after the last chunk; whether the current one is still empty.
+    Trailer(bool),
+    Complete,
+}
+
+/// A response that is none.
+#[derive(Debug, thiserror::Error)]
+#[error("no HTTP/1.1 response: {0}")]
+pub struct Garbled(String);
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self { phase: Phase::Head, head: Vec::new(), status: 0, closes: false }
+    }
+}
+
+impl Decoder {
+    /// The status, once the head is complete.
+    pub fn status(&self) -> Option<u16> {
+        (self.phase != Phase::Head).then_some(self.status)
+    }
+
+    /// Whether the response has ended.
+    pub fn is_complete(&self) -> bool {
+        self.phase == Phase::Complete
+    }
+
+    /// Whether the server closes the connection after this response.
+    pub fn closes(&self) -> bool {
+        self.closes
+    }
+
+    /// Reads on; `body` is given the parts of the body. What follows a complete response is left.
+    pub fn feed(&mut self, mut input: &[u8], mut body: impl FnMut(&[u8])) -> Result<(), Garbled> {
+        while !input.is_empty() {
+            match self.phase {
+                Phase::Complete => return Ok(()),
+                Phase::Head => input = self.read_head(input)?,
+                Phase::UntilClose => {
+                    body(input);
+                    return Ok(());
+                }
+                Phase::Length(left) => {
+                    let (part, rest) = split(input, left);
+                    body(part);
+                    input = rest;
+                    let left = left - part.len() as u64;
+                    self.phase = if left == 0 { Phase::Complete } else { Phase::Length(left) };
+                }
+                Phase::Chunk(left) => {
+                    let (part, rest) = split(input, left);
+                    body(part);
+                    input = rest;
+                    let left = left - part.len() as u64;
+                    self.phase = if left == 0 { Phase::ChunkEnd } else { Phase::Chunk(left) };
+                }
+                _ => {
+                    self.phase = self.between_chunks(input[0])?;
+                    input = &input[1..];
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn between_chunks(&self, byte: u8) -> Result<Phase, Garbled> {
+        Ok(match (self.phase, byte) {
+            (Phase::ChunkSize { size: 0, .. }, b'\n') => Phase::Trailer(true),
+            (Phase::ChunkSize { size, .. }, b'\n') => Phase::Chunk(size),
+            (Phase::ChunkSize { size, in_extension: false }, digit)
+                if digit.is_ascii_hexdigit() =>
+            {
+                let digit = (digit as char).to_digit(16).unwrap_or(0);
+                Phase::ChunkSize { size: size << 4 | u64::from(digit), in_extension: false }
+            }
+            (Phase::ChunkSize { size, .. }, b'\r' | b';' | b' ') => {
+                Phase::ChunkSize { size, in_extension: true }
+            }
+            (phase @ Phase::ChunkSize { in_extension: true, .. }, _) => phase,
+            (Phase::ChunkEnd, b'\r') => Phase::ChunkEnd,
+            (Phase::ChunkEnd, b'\n') => Phase::ChunkSize { size: 0, in_extension: false },
+            (Phase::Trailer(true), b'\n') => Phase::Complete,
+            (Phase::Trailer(_), b'\n') => Phase::Trailer(true),
+            (Phase::Trailer(empty), b'\r') => Phase::Trailer(empty),
+            (Phase::Trailer(_), _) => Phase::Trailer(false),
+            (phase, byte) => return Err(Garbled(format!("byte {byte:#04x} in {phase:?}"))),
+        })
+    }
+
+    /// Takes the head, which may come in parts; returns what follows it.
+    fn read_head<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8], Garbled> {
+        let before = self.head.len();
+        self.head.extend_from_slice(input);
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut headers);
+        let parsed = response.parse(&self.head).map_err(|e| Garbled(e.to_string()))?;
+        let httparse::Status::Complete(length) = parsed else {
+            if self.head.len() > MAX_HEAD_BYTES {
+                return Err(Garbled("its head has no end".into()));
+            }
+            return Ok(&[]);
+        };
+        self.status = response.code.unwrap_or(0);
+        let value = |name: &str| {
+            let header = response.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name))?;
+            Some(String::from_utf8_lossy(header.value).to_ascii_lowercase())
+        };
+        self.closes = value("connection").is_some_and(|v| v.contains("close"));
+        let chunked = value("transfer-encoding").is_some_and(|v| v.contains("chunked"));
+        self.phase = match value("content-length").and_then(|v| v.parse().ok()) {
+            _ if chunked => Phase::ChunkSize { size: 0, in_extension: false },
+            _ if self.status == 204 || self.status == 304 => Phase::Complete,
+            Some(0) => Phase::Complete,
+            Some(length) => Phase::Length(length),
+            None => Phase::UntilClose,
+        };
+        self.head.clear();
+        Ok(&input[length - before..])
+    }
+
+    /// Ready for the next response.
+    pub fn next(&mut self) {
+        *self = Self { head: std::mem::take(&mut self.head), ..Self::default() };
+        self.head.clear();
+    }
+}
+
+fn split(input: &[u8], at_most: u64) -> (&[u8], &[u8]) {
+    input.split_at(input.len().min(usize::try_from(at_most).unwrap_or(usize::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &[u8], step: usize) -> (Decoder, String) {
+        let (mut decoder, mut body) = (Decoder::default(), Vec::new());
+        for part in text.chunks(step) {
+            decoder.feed(part, |b| body.extend_from_slice(b)).expect("a response");
+        }
+        (decoder, String::from_utf8(body).expect("UTF-8"))
+    }
+
+    #[test]
+    fn bodies_are_the_same_however_they_are_framed_and_cut() {
+        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n00A;x=1\r\n, all of u\r\n1\r\ns\r\n0\r\nT: x\r\n\r\n".as_slice();
+        let length = b"HTTP/1.1 200 OK\r\ncontent-length: 16\r\n\r\nhello, all of us".as_slice();
+        let closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello, all of us".as_slice();
+        for step in 1..chunked.len() {
+            for (text, ends) in [(chunked, true), (length, true), (closing, false)] {
+                let (decoder, body) = read(text, step);
+                assert_eq!(body, "hello, all of us");
+                assert_eq!((decoder.status(), decoder.is_complete()), (Some(200), ends));
+            }
+        }
+        assert!(read(closing, 7).0.closes());
+        assert!(read(b"HTTP/1.1 204 No Content\r\n\r\n", 99).0.is_complete());
+    }
+
+    #[test]
+    fn garbage_is_an_error() {
+        assert!(Decoder::default().feed(b"SSH-2.0-x\r\n\r\n", |_| ()).is_err());
+        let bad = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhello\r\n";
+        assert!(Decoder::default().feed(bad, |_| ()).is_err());
+    }
+}

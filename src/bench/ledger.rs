@@ -1,0 +1,137 @@
+//! What one subscriber has received of what it should have: nothing lost, nothing twice, in order.
+
+use std::ops::Range;
+
+/// A line on which nothing has been seen yet, of a subscriber that may join in the middle.
+const NOT_BEGUN: u32 = u32::MAX;
+
+/// One line for each publisher of each stream that the subscriber reads.
+#[derive(Debug)]
+pub struct Ledger {
+    /// The next number expected on each line.
+    expected: Box<[u32]>,
+    /// Numbers that were jumped over, by line; almost always empty.
+    missing: Vec<(usize, Range<u32>)>,
+    counts: Counts,
+}
+
+/// What went wrong, and how much went right.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Counts {
+    /// Events received, once each.
+    pub received: u64,
+    /// Events received again.
+    pub duplicated: u64,
+    /// Events received after one that was published later on the same line.
+    pub reordered: u64,
+    /// Events never received.
+    pub lost: u64,
+}
+
+impl Counts {
+    /// Adds the counts of another subscriber.
+    pub fn add(&mut self, other: Counts) {
+        self.received += other.received;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.lost += other.lost;
+    }
+
+    /// Whether everything came once and in order.
+    pub fn is_clean(&self) -> bool {
+        (self.lost, self.duplicated, self.reordered) == (0, 0, 0)
+    }
+}
+
+impl Ledger {
+    /// Expects every line from its first number, or, with `joins`, from the first one seen.
+    pub fn new(lines: usize, joins: bool) -> Self {
+        let first = if joins { NOT_BEGUN } else { 0 };
+        Self { expected: vec![first; lines].into(), missing: Vec::new(), counts: Counts::default() }
+    }
+
+    /// Books one event; `false` where it was there already, or belongs to no line of this reader.
+    pub fn take(&mut self, line: usize, number: u32) -> bool {
+        let Some(expected) = self.expected.get_mut(line) else { return false };
+        if number == *expected || *expected == NOT_BEGUN {
+            *expected = number + 1;
+        } else if number > *expected {
+            self.missing.push((line, *expected..number));
+            *expected = number + 1;
+        } else if self.fill(line, number) {
+            self.counts.reordered += 1;
+        } else {
+            self.counts.duplicated += 1;
+            return false;
+        }
+        self.counts.received += 1;
+        true
+    }
+
+    /// Takes a number out of what is missing; `false` where it is not.
+    fn fill(&mut self, line: usize, number: u32) -> bool {
+        let found = self.missing.iter().position(|(l, gap)| *l == line && gap.contains(&number));
+        let Some(at) = found else { return false };
+        let (_, gap) = self.missing.swap_remove(at);
+        let parts = [gap.start..number, number + 1..gap.end];
+        self.missing.extend(parts.into_iter().filter(|r| !r.is_empty()).map(|r| (line, r)));
+        true
+    }
+
+    /// Closes the book: `published` says how many numbers each line has had.
+    pub fn close(mut self, published: impl Fn(usize) -> u32) -> Counts {
+        let jumped: u64 = self.missing.iter().map(|(_, gap)| gap.len() as u64).sum();
+        let tail = |(line, expected): (usize, &u32)| match *expected {
+            NOT_BEGUN => 0,
+            next => u64::from(published(line).saturating_sub(next)),
+        };
+        self.counts.lost = jumped + self.expected.iter().enumerate().map(tail).sum::<u64>();
+        self.counts
+    }
+
+    /// Closes the book of a reader that left on its own: what it jumped over is lost, what came
+    /// after it left is not.
+    pub fn close_early(self) -> Counts {
+        self.close(|_| 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(numbers: &[u32], published: u32, joins: bool) -> Counts {
+        let mut ledger = Ledger::new(1, joins);
+        for number in numbers {
+            ledger.take(0, *number);
+        }
+        ledger.close(|_| published)
+    }
+
+    #[test]
+    fn losses_repetitions_and_changes_of_order_are_told_apart() {
+        let counts = |received, lost, duplicated, reordered| Counts {
+            received,
+            lost,
+            duplicated,
+            reordered,
+        };
+        assert_eq!(after(&[0, 1, 2], 3, false), counts(3, 0, 0, 0));
+        assert_eq!(after(&[0, 2], 4, false), counts(2, 2, 0, 0));
+        assert_eq!(after(&[0, 3, 2, 1], 4, false), counts(4, 0, 0, 2));
+        assert_eq!(after(&[0, 1, 1, 0], 2, false), counts(2, 0, 2, 0));
+        assert_eq!(after(&[0, 2, 1, 1], 3, false), counts(3, 0, 1, 1));
+        assert_eq!(after(&[], 3, false), counts(0, 3, 0, 0));
+        assert_eq!(after(&[7, 8], 9, true), counts(2, 0, 0, 0));
+        assert_eq!(after(&[], 9, true), counts(0, 0, 0, 0));
+    }
+
+    #[test]
+    fn lines_do_not_mix_and_strangers_are_not_booked() {
+        let mut ledger = Ledger::new(2, false);
+        assert!(ledger.take(0, 0) && ledger.take(1, 0) && ledger.take(1, 1));
+        assert!(!ledger.take(2, 0));
+        let counts = ledger.close(|line| [1, 3][line]);
+        assert_eq!((counts.received, counts.lost), (3, 1));
+    }
+}

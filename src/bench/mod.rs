@@ -1,0 +1,32 @@
+//! `fanfare bench`: what a delivery costs, what a connection costs, how long an event takes, and
+//! that nothing is lost, of this hub or of any other SSE server.
+//!
+//! Subscribers and publishers run on plain epoll in a few threads, so that the tool costs far less
+//! than what it measures. Every event carries its publisher, its number and its time; every
+//! subscriber keeps a ledger of them.
+//!
+//! It stands beside the flow: it uses none of its rooms but `config`'s units, and knows a hub only
+//! from outside.
+
+pub mod floor;
+
+mod endpoint;
+mod http1;
+mod layout;
+mod ledger;
+mod mark;
+mod plan;
+mod process;
+mod publisher;
+mod publishers;
+mod readers;
+mod report;
+mod run;
+mod server;
+mod sse;
+mod subscriber;
+mod tally;
+
+pub use plan::{Plan, command};
+pub use report::Report;
+pub use run::run;

@@ -1,0 +1,388 @@
+//! What a bench shall do: the scenarios, their usual figures, and the flags that change them.
+
+use super::layout::Layout;
+use super::mark::MARK_BYTES;
+use crate::config::duration;
+use clap::builder::{PossibleValuesParser, ValueParser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::time::Duration;
+
+/// Streams that one subscriber may ask for in a URL.
+const MAX_STREAMS_PER_SUBSCRIBER: usize = 64;
+const MAX_PUBLISHERS: usize = 4_096;
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scenario {
+    /// Events at a steady rate.
+    Paced,
+    /// As many events as get through.
+    Saturated,
+    /// Connections that nothing is sent to.
+    Idle,
+    /// Everybody drops at once and comes back for what was missed.
+    Storm,
+    /// Connect, read, leave, again.
+    Churn,
+    /// Very many streams with few readers each.
+    ManyStreams,
+    /// Publishes that nobody reads.
+    Publish,
+}
+
+struct Preset {
+    scenario: Scenario,
+    name: &'static str,
+    about: &'static str,
+    subscribers: usize,
+    streams: usize,
+    per_subscriber: usize,
+    publishers: usize,
+    rate: Option<f64>,
+    seconds: u64,
+}
+
+const PRESETS: [Preset; 7] = [
+    Preset {
+        scenario: Scenario::Paced,
+        name: "paced",
+        about: "events at a steady rate",
+        subscribers: 1_000,
+        streams: 1,
+        per_subscriber: 1,
+        publishers: 1,
+        rate: Some(50.0),
+        seconds: 20,
+    },
+    Preset {
+        scenario: Scenario::Saturated,
+        name: "saturated",
+        about: "as many events as get through",
+        subscribers: 1_000,
+        streams: 1,
+        per_subscriber: 1,
+        publishers: 16,
+        rate: None,
+        seconds: 10,
+    },
+    Preset {
+        scenario: Scenario::Idle,
+        name: "idle",
+        about: "connections that nothing is published to",
+        subscribers: 10_000,
+        streams: 1,
+        per_subscriber: 1,
+        publishers: 1,
+        rate: None,
+        seconds: 30,
+    },
+    Preset {
+        scenario: Scenario::Storm,
+        name: "storm",
+        about: "all drop at once and resume, having missed --missed events",
+        subscribers: 10_000,
+        streams: 1,
+        per_subscriber: 1,
+        publishers: 1,
+        rate: None,
+        seconds: 60,
+    },
+    Preset {
+        scenario: Scenario::Churn,
+        name: "churn",
+        about: "connect, read --visit events, leave, again",
+        subscribers: 500,
+        streams: 1,
+        per_subscriber: 1,
+        publishers: 1,
+        rate: Some(100.0),
+        seconds: 10,
+    },
+    Preset {
+        scenario: Scenario::ManyStreams,
+        name: "many-streams",
+        about: "100,000 streams with two readers each",
+        subscribers: 5_000,
+        streams: 100_000,
+        per_subscriber: 40,
+        publishers: 4,
+        rate: Some(2_000.0),
+        seconds: 20,
+    },
+    Preset {
+        scenario: Scenario::Publish,
+        name: "publish",
+        about: "publishes that nobody reads",
+        subscribers: 0,
+        streams: 1,
+        per_subscriber: 1,
+        publishers: 64,
+        rate: None,
+        seconds: 10,
+    },
+];
+
+/// The server to measure.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A hub of our own, with these arguments, on a temporary data directory.
+    Own(Vec<String>),
+    /// The floor, with so many workers.
+    Floor(usize),
+    /// A server that is there.
+    Running {
+        /// Where to subscribe; `None` where nobody does.
+        subscribe: Option<String>,
+        /// Where to publish; `None` where nobody does.
+        publish: Option<String>,
+        /// Its process, for what it uses.
+        pid: Option<u32>,
+    },
+}
+
+/// What a bench shall do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What is measured.
+    pub scenario: Scenario,
+    /// Against what.
+    pub target: Target,
+    /// The body of a publish, with `{data}` and `{stream}`.
+    pub body: String,
+    /// Headers of every request.
+    pub headers: Vec<String>,
+    /// Streams, and who is on them.
+    pub layout: Layout,
+    /// Connections that read.
+    pub subscribers: usize,
+    /// Of these, connections that never read.
+    pub stuck: usize,
+    /// Events a second; `None` for as many as get through.
+    pub rate: Option<f64>,
+    /// Events after which it ends.
+    pub events: Option<u64>,
+    /// Time after which it ends.
+    pub duration: Duration,
+    /// Bytes of an event's data.
+    pub size: usize,
+    /// Events missed in a storm.
+    pub missed: u64,
+    /// Events read in a visit of `churn`.
+    pub visit: u64,
+    /// Threads that read.
+    pub threads: usize,
+    /// Connections that are being opened at once.
+    pub connecting: usize,
+    /// Time to let a server come to rest before measuring.
+    pub settle: Duration,
+    /// Print JSON instead of a table.
+    pub json: bool,
+}
+
+/// The flags of `fanfare bench`.
+pub fn command() -> Command {
+    let scenarios = PRESETS.map(|p| clap::builder::PossibleValue::new(p.name).help(p.about));
+    let text =
+        |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
+    let count = |name, value| text(name, value).value_parser(clap::value_parser!(u64));
+    Command::new("bench")
+        .about("Measure this hub or any other SSE server: cost, latency, and that nothing is lost")
+        .after_help(
+            "Without URLs a hub is started on a temporary data directory, with the arguments after \
+             `--`.\nIn URLs and the body {stream} stands for a stream's name, {streams} for \
+             stream=NAME&stream=…,\nand {data} for the event's data, a JSON string. A publish URL \
+             redis://HOST:PORT/{stream} sends XADD.\nThe exit status is 1 where an event was lost, \
+             duplicated or reordered.",
+        )
+        .arg(
+            Arg::new("scenario")
+                .value_name("SCENARIO")
+                .default_value("paced")
+                .value_parser(PossibleValuesParser::new(scenarios)),
+        )
+        .arg(text("subscribe-url", "URL").help("Where to subscribe"))
+        .arg(text("publish-url", "URL").help("Where to publish"))
+        .arg(text("publish-body", "TEXT").default_value("{data}").help("The body of a publish"))
+        .arg(
+            text("header", "NAME: VALUE").action(ArgAction::Append).help("Sent with every request"),
+        )
+        .arg(count("pid", "PID").help("The server's process, whose costs are told"))
+        .arg(text("floor", "WORKERS").value_parser(clap::value_parser!(u64)).help(
+            "Measure the floor: a server with so many threads that writes each frame to each \
+             socket and does nothing else",
+        ))
+        .arg(count("subscribers", "N").help("Connections that read"))
+        .arg(count("stuck", "N").help("Of these, connections that never read"))
+        .arg(count("streams", "K").help("Streams"))
+        .arg(count("streams-per-subscriber", "M").help("Streams that each connection reads"))
+        .arg(count("publishers", "P").help("Connections that publish, each waiting for its answer"))
+        .arg(text("rate", "R|max").help("Events a second, or as many as get through"))
+        .arg(count("events", "E").help("End after so many events"))
+        .arg(count("size", "BYTES").default_value("200").help("Bytes of an event's data"))
+        .arg(
+            text("duration", "TIME")
+                .value_parser(ValueParser::new(duration))
+                .help("End after so long, like 20s"),
+        )
+        .arg(count("missed", "N").default_value("100").help("Events missed in a storm"))
+        .arg(count("visit", "N").default_value("5").help("Events read in a visit of churn"))
+        .arg(count("threads", "N").default_value("1").help("Threads that read"))
+        .arg(count("connecting", "N").default_value("500").help("Connections opened at once"))
+        .arg(
+            text("settle", "TIME")
+                .value_parser(ValueParser::new(duration))
+                .default_value("1s")
+                .help("Time for the server to come to rest before it is measured"),
+        )
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON"))
+        .arg(
+            Arg::new("hub")
+                .last(true)
+                .num_args(0..)
+                .value_name("ARGUMENTS")
+                .help("Arguments of the hub that is started"),
+        )
+}
+
+impl Plan {
+    /// Reads the flags over the scenario's usual figures.
+    pub fn read(matches: &ArgMatches) -> Result<Self, String> {
+        let said = |name: &str| matches.get_one::<String>(name).cloned();
+        let count = |name: &str| matches.get_one::<u64>(name).copied();
+        let size_of = |name: &str, usual: usize| count(name).map_or(usual, |n| n as usize);
+        let name = said("scenario").unwrap_or_default();
+        let Some(preset) = PRESETS.iter().find(|p| p.name == name) else {
+            return Err(format!("{name:?} is no scenario"));
+        };
+        let rate =
+            match said("rate").as_deref() {
+                None => preset.rate,
+                Some("max") => None,
+                Some(text) => Some(text.parse().ok().filter(|r| *r > 0.0).ok_or_else(|| {
+                    format!("--rate {text:?} is neither a number above 0 nor `max`")
+                })?),
+            };
+        let plan = Self {
+            scenario: preset.scenario,
+            target: target(matches, preset.scenario)?,
+            body: said("publish-body").unwrap_or_default(),
+            headers: matches.get_many::<String>("header").unwrap_or_default().cloned().collect(),
+            layout: Layout {
+                streams: size_of("streams", preset.streams),
+                streams_per_subscriber: size_of("streams-per-subscriber", preset.per_subscriber),
+                publishers: size_of("publishers", preset.publishers),
+            },
+            subscribers: size_of("subscribers", preset.subscribers),
+            stuck: size_of("stuck", 0),
+            rate,
+            events: count("events"),
+            duration: *matches
+                .get_one::<Duration>("duration")
+                .unwrap_or(&Duration::from_secs(preset.seconds)),
+            size: size_of("size", 200),
+            missed: count("missed").unwrap_or(100),
+            visit: count("visit").unwrap_or(5).max(1),
+            threads: size_of("threads", 1).max(1),
+            connecting: size_of("connecting", 500).max(1),
+            settle: *matches.get_one::<Duration>("settle").unwrap_or(&Duration::ZERO),
+            json: matches.get_flag("json"),
+        };
+        plan.checked()
+    }
+
+    fn checked(self) -> Result<Self, String> {
+        let Layout { streams, streams_per_subscriber, publishers } = self.layout;
+        let within = |name: &str, value: usize, range: std::ops::RangeInclusive<usize>| match range
+            .contains(&value)
+        {
+            true => Ok(()),
+            false => Err(format!("--{name} {value} is not within {range:?}")),
+        };
+        within("streams", streams, 1..=10_000_000)?;
+        within("publishers", publishers, 1..=MAX_PUBLISHERS)?;
+        within(
+            "streams-per-subscriber",
+            streams_per_subscriber,
+            1..=MAX_STREAMS_PER_SUBSCRIBER.min(streams),
+        )?;
+        within("stuck", self.stuck, 0..=self.subscribers)?;
+        within("size", self.size, MARK_BYTES..=64 * 1024 * 1024)?;
+        within("threads", self.threads, 1..=64)?;
+        if !self.body.contains("{data}") {
+            return Err("--publish-body has no {data}, so that nothing could be followed".into());
+        }
+        if let Some(bad) = self.headers.iter().find(|h| !h.contains(':') || h.contains('\n')) {
+            return Err(format!("--header {bad:?} is not like `Name: value`"));
+        }
+        Ok(self)
+    }
+}
+
+fn target(matches: &ArgMatches, scenario: Scenario) -> Result<Target, String> {
+    let said = |name: &str| matches.get_one::<String>(name).cloned();
+    let (subscribe, publish) = (said("subscribe-url"), said("publish-url"));
+    let pid = matches.get_one::<u64>("pid").map(|pid| *pid as u32);
+    let floor = matches.get_one::<u64>("floor");
+    let hub: Vec<String> = matches.get_many("hub").unwrap_or_default().cloned().collect();
+    if subscribe.is_none() && publish.is_none() {
+        if pid.is_some() {
+            return Err("--pid names the process of a server whose URLs are not given".into());
+        }
+        return Ok(match floor {
+            Some(workers) => Target::Floor((*workers as usize).clamp(1, 64)),
+            None => Target::Own(hub),
+        });
+    }
+    if floor.is_some() || !hub.is_empty() {
+        return Err("URLs are of a server that is running; --floor and `--` start one".into());
+    }
+    let (reads, writes) = (scenario != Scenario::Publish, scenario != Scenario::Idle);
+    match (&subscribe, &publish) {
+        (None, _) if reads => Err("--publish-url needs --subscribe-url beside it".into()),
+        (_, None) if writes => Err("--subscribe-url needs --publish-url beside it".into()),
+        _ => Ok(Target::Running { subscribe, publish, pid }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(args: &[&str]) -> Result<Plan, String> {
+        let args = std::iter::once("bench").chain(args.iter().copied());
+        let matches = command().try_get_matches_from(args).map_err(|e| e.to_string())?;
+        Plan::read(&matches)
+    }
+
+    #[test]
+    fn a_scenario_has_usual_figures_and_flags_change_them() {
+        let usual = plan(&[]).expect("a plan");
+        assert_eq!(
+            (usual.scenario, usual.subscribers, usual.rate),
+            (Scenario::Paced, 1_000, Some(50.0))
+        );
+        let changed = plan(&["storm", "--subscribers", "7", "--missed", "3"]).expect("a plan");
+        assert_eq!((changed.subscribers, changed.missed), (7, 3));
+        assert_eq!(plan(&["--rate", "max"]).expect("a plan").rate, None);
+        let own = plan(&["publish", "--", "--durability", "os"]).expect("a plan");
+        assert!(matches!(own.target, Target::Own(args) if args == ["--durability", "os"]));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_said() {
+        for (args, word) in [
+            (&["--rate", "0"][..], "--rate"),
+            (&["--size", "3"], "--size"),
+            (&["--stuck", "2000"], "--stuck"),
+            (&["--publish-body", "x"], "{data}"),
+            (&["--header", "x"], "--header"),
+            (&["--subscribe-url", "http://127.0.0.1/"], "--publish-url"),
+            (&["--pid", "1"], "--pid"),
+            (&["--streams", "2", "--streams-per-subscriber", "3"], "--streams-per-subscriber"),
+        ] {
+            let wrong = plan(args).expect_err("it cannot be meant");
+            assert!(wrong.contains(word), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What a process and its children use, from `/proc`.
+
+use std::fs;
+
+/// The process to look at, with everything it started.
+#[derive(Clone, Copy, Debug)]
+pub struct Process(pub u32);
+
+/// Processor time used so far.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct CpuTime {
+    /// In its own code, in seconds.
+    pub user_s: f64,
+    /// In the kernel, in seconds.
+    pub system_s: f64,
+}
+
+impl CpuTime {
+    /// Both together.
+    pub fn total_s(self) -> f64 {
+        self.user_s + self.system_s
+    }
+
+    /// What was used since `before`.
+    pub fn since(self, before: Self) -> Self {
+        Self { user_s: self.user_s - before.user_s, system_s: self.system_s - before.system_s }
+    }
+}
+
+struct Stat {
+    pid: u32,
+    parent: u32,
+    cpu: CpuTime,
+}
+
+impl Process {
+    /// Whether it is there.
+    pub fn exists(self) -> bool {
+        stat(self.0).is_some()
+    }
+
+    /// Processor time of all of it that is running.
+    pub fn cpu(self) -> CpuTime {
+        self.tree().iter().fold(CpuTime::default(), |sum, stat| CpuTime {
+            user_s: sum.user_s + stat.cpu.user_s,
+            system_s: sum.system_s + stat.cpu.system_s,
+        })
+    }
+
+    /// Proportional set size of all of it, in bytes; `None` where it may not be read.
+    pub fn pss_bytes(self) -> Option<u64> {
+        self.tree().iter().map(|stat| pss_of(stat.pid)).sum()
+    }
+
+    fn tree(self) -> Vec<Stat> {
+        let all: Vec<Stat> = fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| stat(entry.ok()?.file_name().to_str()?.parse().ok()?))
+            .collect();
+        let mut inside = vec![self.0];
+        let mut seen = 0;
+        while seen < inside.len() {
+            let parent = inside[seen];
+            inside.extend(all.iter().filter(|s| s.parent == parent).map(|s| s.pid));
+            seen += 1;
+        }
+        all.into_iter().filter(|s| inside.contains(&s.pid)).collect()
+    }
+}
+
+/// `proc_pid_stat(5)`: the name may hold anything, so fields are counted behind its end.
+fn stat(pid: u32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
+    let hz = rustix::param::clock_ticks_per_second() as f64;
+    Some(Stat {
+        pid,
+        parent: fields.get(1)?.parse().ok()?,
+        cpu: CpuTime { user_s: ticks(11)? / hz, system_s: ticks(12)? / hz },
+    })
+}
+
+fn pss_of(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = text.lines().find(|line| line.starts_with("Pss:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}
+
+/// Bytes of kernel memory that TCP buffers hold on this machine, both ends of loopback
+/// connections included.
+pub fn socket_bytes() -> u64 {
+    let text = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
+    let tcp = text.lines().find(|line| line.starts_with("TCP:"));
+    let pages = tcp.and_then(|line| line.split_whitespace().skip_while(|w| *w != "mem").nth(1));
+    let pages: u64 = pages.and_then(|p| p.parse().ok()).unwrap_or(0);
+    pages * rustix::param::page_size() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_seen_with_its_children() {
+        let own = Process(std::process::id());
+        assert!(own.exists() && own.pss_bytes().is_some_and(|bytes| bytes > 100_000));
+        let before = own.tree().len();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleeps");
+        assert!(own.tree().iter().any(|stat| stat.pid == child.id()), "{before} before");
+        child.kill().expect("killed");
+        child.wait().expect("waited");
+        assert!(!Process(child.id()).exists());
+    }
+}

@@ -1,0 +1,151 @@
+//! One connection that publishes: a request, its answer, the next.
+
+use super::endpoint::Protocol;
+use super::http1::Decoder;
+use mio::net::TcpStream;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+
+/// Bytes of an answer that is told when a publish is refused.
+const MAX_TOLD_BYTES: usize = 300;
+
+/// A publishing connection.
+pub struct Publisher {
+    /// The connection.
+    pub socket: TcpStream,
+    /// When the request that is under way was sent; `None` between two.
+    pub sent_ns: Option<u64>,
+    /// Since when it has had nothing to do.
+    pub idle_since_ns: u64,
+    /// Events that were taken, or may have been.
+    pub sent: u64,
+    request: Vec<u8>,
+    written: usize,
+    answer: Answer,
+}
+
+/// What a read came to.
+pub enum Progress {
+    /// The answer is not complete.
+    More,
+    /// The event was taken.
+    Taken,
+    /// It was not; why, as the server says.
+    Refused(String),
+}
+
+enum Answer {
+    Http(Decoder, Vec<u8>),
+    Redis(Vec<u8>),
+}
+
+impl Publisher {
+    /// Begins to connect.
+    pub fn connect(address: SocketAddr, protocol: Protocol) -> io::Result<Self> {
+        let socket = TcpStream::connect(address)?;
+        Ok(Self {
+            socket,
+            sent_ns: None,
+            idle_since_ns: 0,
+            sent: 0,
+            request: Vec::new(),
+            written: 0,
+            answer: match protocol {
+                Protocol::Http => Answer::Http(Decoder::default(), Vec::new()),
+                Protocol::Redis => Answer::Redis(Vec::new()),
+            },
+        })
+    }
+
+    /// A new request, written by `write`, which is sent as far as the socket takes it.
+    pub fn publish(&mut self, now_ns: u64, write: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        write(&mut self.request);
+        self.written = 0;
+        self.sent_ns = Some(now_ns);
+        self.send()
+    }
+
+    /// Writes what is left of the request.
+    pub fn send(&mut self) -> io::Result<()> {
+        while self.sent_ns.is_some() && self.written < self.request.len() {
+            match self.socket.write(&self.request[self.written..]) {
+                Ok(written) => self.written += written,
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected
+                    ) =>
+                {
+                    return Ok(());
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads once; `None` where there is nothing to read.
+    pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<Progress>> {
+        let read = match self.socket.read(buffer) {
+            Ok(0) => return Err(io::Error::other("the server closed the connection")),
+            Ok(read) => read,
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) =>
+            {
+                return Ok(None);
+            }
+            Err(e) => return Err(e),
+        };
+        self.answer.feed(&buffer[..read]).map(Some)
+    }
+
+    /// Whether the server closes this connection after the answer it has given.
+    pub fn is_over(&self) -> bool {
+        matches!(&self.answer, Answer::Http(decoder, _) if decoder.closes())
+    }
+
+    /// The answer has been seen; ready for the next.
+    pub fn rest(&mut self, now_ns: u64) {
+        self.sent_ns = None;
+        self.idle_since_ns = now_ns;
+        if let Answer::Http(decoder, _) = &mut self.answer {
+            decoder.next();
+        }
+    }
+}
+
+impl Answer {
+    fn feed(&mut self, input: &[u8]) -> io::Result<Progress> {
+        match self {
+            Self::Http(decoder, text) => {
+                decoder
+                    .feed(input, |body| {
+                        let room = MAX_TOLD_BYTES.saturating_sub(text.len());
+                        text.extend_from_slice(&body[..body.len().min(room)]);
+                    })
+                    .map_err(io::Error::other)?;
+                let (true, Some(status)) = (decoder.is_complete(), decoder.status()) else {
+                    return Ok(Progress::More);
+                };
+                let told = String::from_utf8_lossy(&std::mem::take(text)).into_owned();
+                Ok(match status {
+                    200..=299 => Progress::Taken,
+                    status => Progress::Refused(format!("{status} {told}")),
+                })
+            }
+            Self::Redis(text) => {
+                text.extend_from_slice(input);
+                let Some(end) = memchr::memchr(b'\n', text) else { return Ok(Progress::More) };
+                let line = String::from_utf8_lossy(&text[..end]).trim_end().to_owned();
+                let progress = match line.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()) {
+                    Some(length) if text.len() < end + 1 + length + 2 => return Ok(Progress::More),
+                    Some(_) => Progress::Taken,
+                    None if line.starts_with('-') => Progress::Refused(line),
+                    None => Progress::Taken,
+                };
+                text.clear();
+                Ok(progress)
+            }
+        }
+    }
+}

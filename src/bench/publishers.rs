@@ -1,0 +1,269 @@
+//! The publishers: one thread, as many connections as asked for.
+//!
+//! Paced, each event has its moment. Where a connection was free at that moment the event carries
+//! the time at which it was really sent, because then only this tool was late; where all were still
+//! waiting for the server, it carries the moment at which it should have been sent, so that a
+//! server which holds publishers up does not hide what that costs (coordinated omission).
+
+use super::endpoint::{Requests, Url};
+use super::layout::Layout;
+use super::mark::Mark;
+use super::publisher::{Progress, Publisher};
+use super::tally::{Tally, histogram};
+use hdrhistogram::Histogram;
+use mio::{Events, Interest, Poll, Token};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+const BUFFER_BYTES: usize = 16 * 1024;
+const EVENTS_AT_ONCE: usize = 256;
+/// How often the thread looks at the clock where nothing happens.
+const LOOK_AFTER: Duration = Duration::from_millis(50);
+/// Refusals in a row, before anything was taken, after which the bench gives up.
+const HOPELESS: u64 = 50;
+/// How long answers that are still out are waited for.
+const LAST_ANSWERS_NS: u64 = 30_000_000_000;
+
+/// How many events, how fast, how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    /// Nanoseconds between two events; 0 for as fast as they are answered.
+    pub every_ns: u64,
+    /// At most so many in all.
+    pub events: u64,
+    /// Not after so long.
+    pub for_ns: u64,
+}
+
+/// What became of the publishes.
+pub struct Published {
+    /// Events sent by each publisher, over all that it was told to send.
+    pub sent: Vec<u64>,
+    /// Publishes that were acknowledged.
+    pub acknowledged: u64,
+    /// Publishes that were refused, and tried again.
+    pub refused: u64,
+    /// Publishes whose connection failed, so that nobody knows.
+    pub failed: u64,
+    /// From sending a publish to having its answer.
+    pub answer: Histogram<u64>,
+    /// When the first was sent, and when the last was answered.
+    pub began_ns: u64,
+    pub ended_ns: u64,
+}
+
+/// Publishes as `schedule` says. `sent` is what was sent before, by publisher.
+pub fn publish(
+    requests: &Arc<Requests>,
+    tally: &Arc<Tally>,
+    schedule: Schedule,
+    sent: Vec<u64>,
+) -> io::Result<Published> {
+    let url = requests.publish.clone().ok_or_else(|| io::Error::other("no publish URL"))?;
+    let mut run = Run::new(requests.clone(), tally.clone(), schedule, url)?;
+    run.connect_all(sent)?;
+    run.run()
+}
+
+struct Run {
+    poll: Poll,
+    requests: Arc<Requests>,
+    tally: Arc<Tally>,
+    layout: Layout,
+    schedule: Schedule,
+    url: Url,
+    publishers: Vec<Publisher>,
+    /// Publishers with nothing to do, the one that has waited longest last.
+    idle: Vec<usize>,
+    /// Events handed out so far.
+    begun: u64,
+    buffer: Vec<u8>,
+    result: Published,
+}
+
+impl Run {
+    fn new(
+        requests: Arc<Requests>,
+        tally: Arc<Tally>,
+        schedule: Schedule,
+        url: Url,
+    ) -> io::Result<Self> {
+        let began_ns = tally.now_ns();
+        Ok(Self {
+            poll: Poll::new()?,
+            layout: requests.layout,
+            requests,
+            tally,
+            schedule,
+            url,
+            publishers: Vec::new(),
+            idle: Vec::new(),
+            begun: 0,
+            buffer: vec![0; BUFFER_BYTES],
+            result: Published {
+                sent: Vec::new(),
+                acknowledged: 0,
+                refused: 0,
+                failed: 0,
+                answer: histogram(),
+                began_ns,
+                ended_ns: began_ns,
+            },
+        })
+    }
+
+    fn connect_all(&mut self, sent: Vec<u64>) -> io::Result<()> {
+        for at in 0..self.layout.publishers {
+            let publisher = self.connect(at, (sent.get(at).copied().unwrap_or(0), 0))?;
+            self.publishers.push(publisher);
+            self.idle.push(at);
+        }
+        Ok(())
+    }
+
+    /// A connection that goes on after `sent` events, idle since a time.
+    fn connect(&self, at: usize, (sent, idle_since_ns): (u64, u64)) -> io::Result<Publisher> {
+        let mut publisher = Publisher::connect(self.url.address, self.url.protocol)?;
+        (publisher.sent, publisher.idle_since_ns) = (sent, idle_since_ns);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut publisher.socket, Token(at), both)?;
+        Ok(publisher)
+    }
+
+    fn run(mut self) -> io::Result<Published> {
+        let mut events = Events::with_capacity(EVENTS_AT_ONCE);
+        let deadline = self.result.began_ns.saturating_add(self.schedule.for_ns);
+        loop {
+            let now = self.tally.now_ns();
+            let done = self.begun >= self.schedule.events || now >= deadline;
+            if !done {
+                self.hand_out(now)?;
+            }
+            let all_answered = self.idle.len() == self.publishers.len();
+            if done && (all_answered || now >= deadline.saturating_add(LAST_ANSWERS_NS)) {
+                break;
+            }
+            match self.poll.poll(&mut events, Some(self.wait(now))) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                polled => polled?,
+            }
+            for event in &events {
+                self.ready(event.token().0)?;
+            }
+        }
+        self.result.failed += (self.publishers.len() - self.idle.len()) as u64;
+        self.result.sent = self.publishers.iter().map(|p| p.sent).collect();
+        Ok(self.result)
+    }
+
+    /// When the next event is due.
+    fn due_ns(&self) -> u64 {
+        self.result.began_ns + self.begun * self.schedule.every_ns
+    }
+
+    fn wait(&self, now: u64) -> Duration {
+        let paced = self.schedule.every_ns > 0 && !self.idle.is_empty();
+        if paced && self.begun < self.schedule.events {
+            LOOK_AFTER.min(Duration::from_nanos(self.due_ns().saturating_sub(now)))
+        } else {
+            LOOK_AFTER
+        }
+    }
+
+    /// Gives idle publishers what is due.
+    fn hand_out(&mut self, now: u64) -> io::Result<()> {
+        let paced = self.schedule.every_ns > 0;
+        while self.begun < self.schedule.events && (!paced || self.due_ns() <= now) {
+            let Some(at) = self.idle.pop() else { return Ok(()) };
+            let due = self.due_ns();
+            self.begun += 1;
+            self.send(at, paced.then_some(due))?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, at: usize, due: Option<u64>) -> io::Result<()> {
+        let publisher = &mut self.publishers[at];
+        let now = self.tally.now_ns();
+        let sent_ns = due.filter(|due| publisher.idle_since_ns > *due).unwrap_or(now);
+        let (stream, sequence) = self.layout.place(at, publisher.sent);
+        let mark = Mark { stream, publisher: at as u16, sequence, sent_ns };
+        let (requests, url) = (&self.requests, &self.url);
+        publisher
+            .publish(sent_ns, |out| requests.publication(url, mark, out))
+            .or_else(|error| self.lost(at, &error))
+    }
+
+    fn ready(&mut self, at: usize) -> io::Result<()> {
+        if let Err(error) = self.publishers[at].send() {
+            return self.lost(at, &error);
+        }
+        loop {
+            let publisher = &mut self.publishers[at];
+            let progress = match publisher.receive(&mut self.buffer) {
+                Ok(None) => return Ok(()),
+                Ok(Some(progress)) => progress,
+                Err(error) => return self.lost(at, &error),
+            };
+            let now = self.tally.now_ns();
+            match progress {
+                Progress::More => continue,
+                Progress::Taken => {
+                    let sent_ns = publisher.sent_ns.unwrap_or(now);
+                    publisher.sent += 1;
+                    self.result.acknowledged += 1;
+                    self.result.ended_ns = now;
+                    self.result.answer.saturating_record(now.saturating_sub(sent_ns));
+                    self.tally.published.add(1);
+                }
+                Progress::Refused(why) => self.refused(&why)?,
+            }
+            self.rest(at, now)?;
+        }
+    }
+
+    /// Its number goes to the next event.
+    fn refused(&mut self, why: &str) -> io::Result<()> {
+        self.result.refused += 1;
+        if self.result.acknowledged == 0 && self.result.refused >= HOPELESS {
+            return Err(io::Error::other(format!("every publish is refused: {why}")));
+        }
+        Ok(())
+    }
+
+    fn rest(&mut self, at: usize, now: u64) -> io::Result<()> {
+        let over = self.publishers[at].is_over();
+        self.publishers[at].rest(now);
+        if over {
+            self.publishers[at] = self.connect(at, (self.publishers[at].sent, now))?;
+        }
+        self.idle.insert(0, at);
+        // As fast as answered, the next one goes out at once.
+        if self.schedule.every_ns == 0 {
+            let deadline = self.result.began_ns.saturating_add(self.schedule.for_ns);
+            if now < deadline {
+                self.hand_out(now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The connection failed; what was under way may have been taken.
+    fn lost(&mut self, at: usize, error: &io::Error) -> io::Result<()> {
+        let was_busy = self.publishers[at].sent_ns.is_some();
+        let sent = self.publishers[at].sent + u64::from(was_busy);
+        if was_busy {
+            self.result.failed += 1;
+            if self.result.acknowledged == 0 && self.result.failed >= HOPELESS {
+                return Err(io::Error::other(format!("no publish gets through: {error}")));
+            }
+        }
+        let now = self.tally.now_ns();
+        self.publishers[at] = self.connect(at, (sent, now))?;
+        if was_busy {
+            self.idle.insert(0, at);
+        }
+        Ok(())
+    }
+}

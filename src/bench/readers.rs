@@ -1,0 +1,336 @@
+//! The subscribers: few threads, each with its own epoll and its share of the connections.
+//!
+//! A thread reads with one large buffer, looks at the bytes where they lie and keeps nothing, so
+//! that it costs far less than what it measures.
+
+use super::endpoint::Requests;
+use super::ledger::{Counts, Ledger};
+use super::plan::{Plan, Scenario};
+use super::subscriber::{Stage, Subscriber};
+use super::tally::{Tally, histogram};
+use hdrhistogram::Histogram;
+use mio::{Events, Interest, Poll, Token, Waker};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+const WAKER: Token = Token(usize::MAX);
+const BUFFER_BYTES: usize = 256 * 1024;
+const EVENTS_AT_ONCE: usize = 1_024;
+/// How often a thread looks after what no event tells of.
+const LOOK_AFTER: Duration = Duration::from_millis(50);
+
+enum Command {
+    Open,
+    Close,
+    Leave,
+    Finish { sent: Arc<Vec<u64>> },
+}
+
+/// What the subscribers have seen.
+pub struct Seen {
+    /// Of all their ledgers.
+    pub counts: Counts,
+    /// From sending a publish to having the event.
+    pub latency: Histogram<u64>,
+    /// From beginning to connect to having the head of the response.
+    pub connect: Histogram<u64>,
+}
+
+/// All threads.
+pub struct Readers {
+    threads: Vec<Handle>,
+}
+
+struct Handle {
+    commands: SyncSender<Command>,
+    waker: Waker,
+    thread: JoinHandle<io::Result<Seen>>,
+}
+
+impl Readers {
+    /// Starts the threads; nothing is connected yet.
+    pub fn start(plan: &Plan, requests: &Arc<Requests>, tally: &Arc<Tally>) -> io::Result<Self> {
+        let threads = (0..plan.threads.min(plan.subscribers.max(1)))
+            .map(|nth| {
+                let poll = Poll::new()?;
+                let waker = Waker::new(poll.registry(), WAKER)?;
+                let (commands, receiver) = sync_channel(4);
+                let reader = Reader::new(plan, nth, poll, (requests.clone(), tally.clone()));
+                let thread = std::thread::Builder::new()
+                    .name(format!("bench-reader-{nth}"))
+                    .spawn(move || reader.run(&receiver))?;
+                Ok(Handle { commands, waker, thread })
+            })
+            .collect::<io::Result<_>>()?;
+        Ok(Self { threads })
+    }
+
+    /// Has every subscriber that is not connected connect.
+    pub fn open(&self) -> io::Result<()> {
+        self.tell(|| Command::Open)
+    }
+
+    /// Drops every connection at once.
+    pub fn close(&self) -> io::Result<()> {
+        self.tell(|| Command::Close)
+    }
+
+    /// Visitors come no more once their visit is over.
+    pub fn leave(&self) -> io::Result<()> {
+        self.tell(|| Command::Leave)
+    }
+
+    /// Ends the threads; `sent` is how many events each publisher has sent.
+    pub fn finish(self, sent: Vec<u64>) -> io::Result<Seen> {
+        let sent = Arc::new(sent);
+        self.tell(|| Command::Finish { sent: sent.clone() })?;
+        let mut all =
+            Seen { counts: Counts::default(), latency: histogram(), connect: histogram() };
+        for handle in self.threads {
+            let seen =
+                handle.thread.join().map_err(|_| io::Error::other("a reader panicked"))??;
+            all.counts.add(seen.counts);
+            // Both have the same bounds.
+            let _ = all.latency.add(&seen.latency);
+            let _ = all.connect.add(&seen.connect);
+        }
+        Ok(all)
+    }
+
+    fn tell(&self, command: impl Fn() -> Command) -> io::Result<()> {
+        for handle in &self.threads {
+            // A thread that is gone tells why when it is joined.
+            let _ = handle.commands.send(command());
+            handle.waker.wake()?;
+        }
+        Ok(())
+    }
+}
+
+struct Reader {
+    poll: Poll,
+    requests: Arc<Requests>,
+    tally: Arc<Tally>,
+    /// Its subscribers are those whose number is `nth` modulo `threads`.
+    subscribers: Vec<Subscriber>,
+    /// Numbers below this never read.
+    stuck: usize,
+    /// Subscribers to be connected, and how many are on their way, and may be.
+    waiting: VecDeque<usize>,
+    opening: usize,
+    at_once: usize,
+    /// Events of a visit, in `churn`, and whether visitors come again.
+    visit: Option<u64>,
+    again: bool,
+    buffer: Box<[u8]>,
+    latency: Histogram<u64>,
+    connect: Histogram<u64>,
+    early: Counts,
+}
+
+impl Reader {
+    fn new(plan: &Plan, nth: usize, poll: Poll, shared: (Arc<Requests>, Arc<Tally>)) -> Self {
+        let churns = plan.scenario == Scenario::Churn;
+        let keep_ids = plan.scenario == Scenario::Storm;
+        let threads = plan.threads.min(plan.subscribers.max(1));
+        let lines = plan.layout.lines();
+        let subscribers = (nth..plan.subscribers)
+            .step_by(threads)
+            .map(|index| Subscriber::new(index, Ledger::new(lines, churns), keep_ids))
+            .collect();
+        Self {
+            poll,
+            requests: shared.0,
+            tally: shared.1,
+            subscribers,
+            stuck: plan.stuck,
+            waiting: VecDeque::new(),
+            opening: 0,
+            at_once: plan.connecting.div_ceil(threads),
+            visit: churns.then_some(plan.visit),
+            again: true,
+            buffer: vec![0; BUFFER_BYTES].into(),
+            latency: histogram(),
+            connect: histogram(),
+            early: Counts::default(),
+        }
+    }
+
+    fn run(mut self, commands: &Receiver<Command>) -> io::Result<Seen> {
+        let mut events = Events::with_capacity(EVENTS_AT_ONCE);
+        loop {
+            match self.poll.poll(&mut events, Some(LOOK_AFTER)) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                polled => polled?,
+            }
+            for event in &events {
+                if event.token() != WAKER {
+                    self.ready(event.token().0);
+                }
+            }
+            while let Ok(command) = commands.try_recv() {
+                match command {
+                    Command::Open => self.waiting.extend(0..self.subscribers.len()),
+                    Command::Close => self.subscribers.iter_mut().for_each(Subscriber::close),
+                    Command::Leave => self.again = false,
+                    Command::Finish { sent } => return Ok(self.finish(&sent)),
+                }
+            }
+            self.open_waiting();
+        }
+    }
+
+    fn open_waiting(&mut self) {
+        while self.opening < self.at_once {
+            let Some(at) = self.waiting.pop_front() else { return };
+            if let Err(error) = self.open(at) {
+                self.failed(at, &error.to_string());
+            }
+        }
+    }
+
+    fn open(&mut self, at: usize) -> io::Result<()> {
+        let subscriber = &mut self.subscribers[at];
+        let Some(url) = &self.requests.subscribe else { return Ok(()) };
+        if subscriber.stage != Stage::Closed {
+            return Ok(());
+        }
+        let request =
+            self.requests.subscription(url, subscriber.index, subscriber.scanner.last_id());
+        subscriber.opened_ns = self.tally.now_ns();
+        subscriber.open(url.address, request, subscriber.index < self.stuck)?;
+        self.opening += 1;
+        if let Some(socket) = &mut subscriber.socket {
+            let both = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(socket, Token(at), both)?;
+        }
+        Ok(())
+    }
+
+    /// A socket has something to say; epoll tells once, so it is read until it has nothing.
+    fn ready(&mut self, at: usize) {
+        if let Err(error) = self.subscribers[at].send() {
+            return self.failed(at, &error.to_string());
+        }
+        loop {
+            let subscriber = &mut self.subscribers[at];
+            if matches!(subscriber.stage, Stage::Closed | Stage::Stuck) {
+                return;
+            }
+            match subscriber.receive(&mut self.buffer) {
+                Ok(None) => return,
+                Ok(Some(0)) => return self.failed(at, "the server closed the connection"),
+                Ok(Some(read)) => {
+                    if let Err(error) = self.take(at, read) {
+                        return self.failed(at, &error);
+                    }
+                    if read < self.buffer.len() {
+                        return;
+                    }
+                }
+                Err(error) => return self.failed(at, &error.to_string()),
+            }
+        }
+    }
+
+    fn take(&mut self, at: usize, read: usize) -> Result<(), String> {
+        let now = self.tally.now_ns();
+        let subscriber = &mut self.subscribers[at];
+        let Subscriber { decoder, scanner, ledger, index, .. } = subscriber;
+        let (layout, latency, mut received) = (self.requests.layout, &mut self.latency, 0);
+        let mut seen = 0;
+        let mut event = |mark: super::mark::Mark| {
+            seen += 1;
+            if ledger.take(layout.line(*index, mark.stream, mark.publisher), mark.sequence) {
+                received += 1;
+                latency.saturating_record(now.saturating_sub(mark.sent_ns));
+            }
+        };
+        let fed = decoder.feed(&self.buffer[..read], |body| scanner.feed(body, &mut event));
+        fed.map_err(|e| e.to_string())?;
+        subscriber.seen += seen;
+        if received > 0 {
+            self.tally.received.add(received);
+            self.tally.last_received_ns.raise(now);
+        }
+        if subscriber.stage == Stage::Opening
+            && let Some(status) = subscriber.decoder.status()
+        {
+            if status != 200 {
+                return Err(format!("the server answered {status}"));
+            }
+            self.begun(at, now);
+        }
+        let subscriber = &self.subscribers[at];
+        if subscriber.decoder.is_complete() {
+            return Err("the server ended the stream".into());
+        }
+        if self.visit.is_some_and(|visit| subscriber.seen >= visit) {
+            self.end_visit(at);
+        }
+        Ok(())
+    }
+
+    fn begun(&mut self, at: usize, now: u64) {
+        let subscriber = &mut self.subscribers[at];
+        let stuck = subscriber.index < self.stuck;
+        subscriber.stage = if stuck { Stage::Stuck } else { Stage::Reading };
+        self.opening -= 1;
+        self.tally.connected.add(1);
+        self.connect.saturating_record(now - subscriber.opened_ns);
+    }
+
+    fn end_visit(&mut self, at: usize) {
+        let subscriber = &mut self.subscribers[at];
+        subscriber.close();
+        let fresh = Ledger::new(self.requests.layout.lines(), true);
+        self.early.add(std::mem::replace(&mut subscriber.ledger, fresh).close_early());
+        self.tally.visits.add(1);
+        if self.again {
+            self.waiting.push_back(at);
+        }
+    }
+
+    fn failed(&mut self, at: usize, why: &str) {
+        let subscriber = &mut self.subscribers[at];
+        match subscriber.stage {
+            Stage::Opening => {
+                self.opening -= 1;
+                self.tally.refused.add(1);
+                tracing::warn!("subscriber {} was not let in: {why}", subscriber.index);
+            }
+            Stage::Closed => {
+                self.tally.refused.add(1);
+                tracing::warn!("subscriber {} cannot connect: {why}", subscriber.index);
+            }
+            Stage::Reading | Stage::Stuck => {
+                self.tally.dropped.add(1);
+                tracing::debug!("subscriber {} was dropped: {why}", subscriber.index);
+            }
+        }
+        subscriber.close();
+    }
+
+    fn finish(self, sent: &[u64]) -> Seen {
+        let mut counts = self.early;
+        let churns = self.visit.is_some();
+        for subscriber in self.subscribers {
+            let index = subscriber.index;
+            if index < self.stuck {
+                continue;
+            }
+            counts.add(match churns {
+                true => subscriber.ledger.close_early(),
+                false => {
+                    let layout = self.requests.layout;
+                    subscriber.ledger.close(|line| layout.published(index, line, sent))
+                }
+            });
+        }
+        Seen { counts, latency: self.latency, connect: self.connect }
+    }
+}

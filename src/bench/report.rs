@@ -1,0 +1,274 @@
+//! What a bench found: as JSON for scripts, as a table for people.
+
+use super::ledger::Counts;
+use super::plan::Scenario;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// Everything that was measured. What does not apply is not there.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// What was measured.
+    pub scenario: Scenario,
+    /// Against what.
+    pub server: String,
+    /// Connections that subscribe.
+    pub subscribers: usize,
+    /// Of these, connections that never read.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub stuck: usize,
+    /// Streams.
+    pub streams: usize,
+    /// Publishing connections.
+    pub publishers: usize,
+    /// Bytes of an event's data.
+    pub size_bytes: usize,
+    /// Connections that were not let in, or failed.
+    pub refused: u64,
+    /// Connections that the server ended.
+    pub dropped: u64,
+    /// From beginning to connect to the head of the response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_ms: Option<Times>,
+    /// Publishes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publish: Option<Publishes>,
+    /// What came in.
+    pub deliveries: Deliveries,
+    /// From sending a publish to a subscriber having the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<Times>,
+    /// Of a storm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storm: Option<Storm>,
+    /// Of churn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub churn: Option<Churn>,
+    /// What the server used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used: Option<Used>,
+    /// Kernel memory of TCP buffers at its highest, on the whole machine and beyond what it was
+    /// before, in bytes.
+    pub socket_bytes: u64,
+}
+
+/// Publishes and their answers.
+#[derive(Clone, Debug, Serialize)]
+pub struct Publishes {
+    pub acknowledged: u64,
+    /// Refused, and tried again.
+    pub refused: u64,
+    /// Without an answer.
+    pub failed: u64,
+    pub per_second: f64,
+    pub answer_ms: Times,
+}
+
+/// Events at the subscribers.
+#[derive(Clone, Debug, Serialize)]
+pub struct Deliveries {
+    pub received: u64,
+    pub lost: u64,
+    pub duplicated: u64,
+    pub reordered: u64,
+    pub per_second: f64,
+}
+
+/// Everybody dropped and came back.
+#[derive(Clone, Debug, Serialize)]
+pub struct Storm {
+    /// Events that each missed.
+    pub missed: u64,
+    /// From dropping to all being level again.
+    pub level_after_ms: f64,
+}
+
+/// Coming and going.
+#[derive(Clone, Debug, Serialize)]
+pub struct Churn {
+    pub visits: u64,
+    pub per_second: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_us_per_visit: Option<f64>,
+}
+
+/// Processor and memory of the server's processes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Used {
+    /// Seconds of processor time while it was measured, and that time.
+    pub cpu_s: f64,
+    pub cpu_system_s: f64,
+    pub measured_s: f64,
+    /// Percent of one core.
+    pub cpu_percent: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_us_per_delivery: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_us_per_publish: Option<f64>,
+    /// Proportional set size with all connected, and beyond what it was with none for each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pss_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pss_bytes_per_connection: Option<f64>,
+}
+
+/// Of a distribution of times, in milliseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Times {
+    pub p50: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub max: f64,
+}
+
+impl Times {
+    /// Of times in nanoseconds; `None` where there are none.
+    pub fn of(times: &Histogram<u64>) -> Option<Self> {
+        let at = |quantile| times.value_at_quantile(quantile) as f64 / 1e6;
+        (!times.is_empty()).then(|| Self {
+            p50: at(0.5),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: times.max() as f64 / 1e6,
+        })
+    }
+}
+
+fn is_zero(value: &usize) -> bool {
+    *value == 0
+}
+
+impl Report {
+    /// Whether everything came once and in order, and everybody was let in.
+    pub fn is_clean(&self) -> bool {
+        let Deliveries { received, lost, duplicated, reordered, .. } = self.deliveries;
+        Counts { received, lost, duplicated, reordered }.is_clean() && self.refused == 0
+    }
+
+    /// For people.
+    pub fn table(&self) -> String {
+        let mut rows = self.connection_rows();
+        rows.extend(self.event_rows());
+        rows.extend(self.server_rows());
+        let wide = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let mut out = format!("\n{} of {}\n\n", name_of(self.scenario), self.server);
+        for (name, value) in rows {
+            let _ = writeln!(out, "  {name:wide$}  {value}");
+        }
+        out
+    }
+
+    fn connection_rows(&self) -> Vec<(&'static str, String)> {
+        let mut rows = Vec::new();
+        let stuck = match self.stuck {
+            0 => String::new(),
+            stuck => format!(", of which {} never read", count(stuck as u64)),
+        };
+        let subscribers = count(self.subscribers as u64);
+        rows.push((
+            "subscribers",
+            format!("{subscribers}{stuck}, on {} streams", count(self.streams as u64)),
+        ));
+        if self.refused + self.dropped > 0 {
+            let (refused, dropped) = (count(self.refused), count(self.dropped));
+            rows.push(("", format!("{refused} not let in, {dropped} dropped by the server")));
+        }
+        rows.extend(self.connect_ms.map(|times| ("connecting", milliseconds(times))));
+        rows.extend(self.churn.as_ref().map(|churn| {
+            let cost = churn.cpu_us_per_visit.map(|us| format!(", {us:.0} µs of CPU each"));
+            let (visits, rate) = (count(churn.visits), count(churn.per_second as u64));
+            ("visits", format!("{visits}, {rate}/s{}", cost.unwrap_or_default()))
+        }));
+        rows
+    }
+
+    fn event_rows(&self) -> Vec<(&'static str, String)> {
+        let mut rows = Vec::new();
+        if let Some(publish) = &self.publish {
+            let (done, rate) = (count(publish.acknowledged), count(publish.per_second as u64));
+            let by = count(self.publishers as u64);
+            rows.push((
+                "publishes",
+                format!("{done} of {} bytes, {rate}/s, by {by}", self.size_bytes),
+            ));
+            if publish.refused + publish.failed > 0 {
+                let (refused, failed) = (count(publish.refused), count(publish.failed));
+                rows.push(("", format!("{refused} refused, {failed} without an answer")));
+            }
+            rows.push(("answered after", milliseconds(publish.answer_ms)));
+        }
+        let seen = &self.deliveries;
+        if seen.received + seen.lost > 0 {
+            rows.push((
+                "deliveries",
+                format!("{}, {}/s", count(seen.received), count(seen.per_second as u64)),
+            ));
+            let [lost, twice, late] = [seen.lost, seen.duplicated, seen.reordered].map(count);
+            rows.push(("", format!("{lost} lost, {twice} duplicated, {late} reordered")));
+        }
+        rows.extend(self.latency_ms.map(|times| ("latency", milliseconds(times))));
+        rows.extend(self.storm.as_ref().map(|storm| {
+            let (missed, after) = (count(storm.missed), storm.level_after_ms);
+            ("storm", format!("all level after {after:.0} ms, with {missed} missed events each"))
+        }));
+        rows
+    }
+
+    fn server_rows(&self) -> Vec<(&'static str, String)> {
+        let mut rows = Vec::new();
+        if let Some(used) = &self.used {
+            let Used { cpu_s, measured_s, cpu_percent, cpu_system_s, .. } = used;
+            let kernel = if *cpu_s > 0.0 { 100.0 * cpu_system_s / cpu_s } else { 0.0 };
+            rows.push((
+                "server CPU",
+                format!("{cpu_s:.2} s in {measured_s:.1} s, {cpu_percent:.1} % of a core, {kernel:.0} % of it in the kernel"),
+            ));
+            rows.extend(
+                used.cpu_us_per_delivery.map(|us| ("", format!("{us:.2} µs per delivery"))),
+            );
+            rows.extend(used.cpu_us_per_publish.map(|us| ("", format!("{us:.1} µs per publish"))));
+            let each = used.pss_bytes_per_connection;
+            let each = each.map(|b| format!(", {:.1} KiB per connection", b / 1024.0));
+            rows.extend(used.pss_bytes.map(|bytes| {
+                let all = bytes as f64 / f64::from(1 << 20);
+                ("server memory", format!("{all:.1} MiB{}", each.unwrap_or_default()))
+            }));
+        }
+        let sockets = self.socket_bytes as f64 / f64::from(1 << 20);
+        rows.push(("socket buffers", format!("{sockets:.1} MiB at most, both ends")));
+        rows
+    }
+}
+
+fn name_of(scenario: Scenario) -> String {
+    serde_json::to_string(&scenario).unwrap_or_default().trim_matches('"').to_owned()
+}
+
+fn milliseconds(times: Times) -> String {
+    let Times { p50, p99, p999, max } = times;
+    format!("p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms, max {max:.2} ms")
+}
+
+/// With a comma between thousands.
+fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_told_as_people_read_them() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

@@ -1,0 +1,324 @@
+//! Runs a scenario from the first connection to the report.
+
+use super::endpoint::Requests;
+use super::plan::{Plan, Scenario};
+use super::process::{CpuTime, Process, socket_bytes};
+use super::publishers::{Published, Schedule, publish};
+use super::readers::{Readers, Seen};
+use super::report::{Churn, Deliveries, Publishes, Report, Storm, Times, Used};
+use super::server::Server;
+use super::tally::Tally;
+use anyhow::{Context as _, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::sync::Arc;
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+/// How often the progress is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Nothing came in for so long: what is missing now is lost.
+const QUIET: Duration = Duration::from_secs(5);
+/// All connections stand after so long, or never.
+const CONNECT_WITHIN: Duration = Duration::from_secs(120);
+/// Open files beside those of the connections.
+const OTHER_FILES: u64 = 100;
+
+/// Runs `plan`; `max_files` is how many files this process may open.
+pub fn run(plan: &Plan, max_files: u64) -> anyhow::Result<Report> {
+    let needed = (plan.subscribers + plan.layout.publishers) as u64 + OTHER_FILES;
+    if needed > max_files {
+        bail!(
+            "{needed} open files are needed and {max_files} are allowed (ulimit -n): at most {} \
+             subscribers",
+            max_files.saturating_sub(plan.layout.publishers as u64 + OTHER_FILES)
+        );
+    }
+    let server = Server::start(&plan.target)?;
+    let requests = Arc::new(Requests {
+        subscribe: server.subscribe.clone(),
+        publish: server.publish.clone(),
+        body: plan.body.clone(),
+        headers: plan.headers.clone(),
+        size: plan.size,
+        layout: plan.layout,
+    });
+    let tally = Arc::new(Tally::new());
+    let readers = Readers::start(plan, &requests, &tally)?;
+    let sockets = socket_bytes();
+    let run = Run {
+        plan,
+        requests,
+        tally,
+        process: server.process,
+        bar: progress_bar(),
+        sockets_before: sockets,
+        sockets_most: sockets,
+        pss_before: None,
+    };
+    run.run(readers, server.name.clone())
+}
+
+fn progress_bar() -> ProgressBar {
+    let bar = ProgressBar::new(1);
+    if let Ok(style) = ProgressStyle::with_template("{prefix:>12} [{bar:40}] {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// What is read before and after what is measured.
+#[derive(Clone, Copy)]
+struct Mark {
+    at: Instant,
+    cpu: CpuTime,
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    requests: Arc<Requests>,
+    tally: Arc<Tally>,
+    process: Option<Process>,
+    bar: ProgressBar,
+    sockets_before: u64,
+    sockets_most: u64,
+    pss_before: Option<u64>,
+}
+
+impl Run<'_> {
+    fn run(mut self, readers: Readers, server: String) -> anyhow::Result<Report> {
+        sleep(self.plan.settle);
+        self.pss_before = self.process.and_then(Process::pss_bytes);
+        self.connect(&readers)?;
+        sleep(self.plan.settle);
+        let pss = self.process.and_then(Process::pss_bytes);
+        let before = self.mark();
+        let mut storm = None;
+        let published = match self.plan.scenario {
+            Scenario::Idle => {
+                self.wait("idle", self.plan.duration);
+                None
+            }
+            Scenario::Storm => {
+                let (published, found) = self.storm(&readers)?;
+                storm = Some(found);
+                Some(published)
+            }
+            _ => Some(self.events(&readers)?),
+        };
+        let after = self.mark();
+        self.bar.finish_and_clear();
+        let sent = published.as_ref().map(|p| p.sent.clone()).unwrap_or_default();
+        let seen = readers.finish(sent)?;
+        Ok(self.report(server, (before, after, pss), (published, seen), storm))
+    }
+
+    fn mark(&self) -> Mark {
+        Mark { at: Instant::now(), cpu: self.process.map(Process::cpu).unwrap_or_default() }
+    }
+
+    /// Looks at the progress until `done`, or until nothing has moved for `patience`.
+    fn watch(
+        &mut self,
+        what: &'static str,
+        patience: Duration,
+        mut progress: impl FnMut(&Tally) -> (u64, u64),
+    ) -> bool {
+        self.bar.set_prefix(what);
+        let (mut last, mut moved) = (u64::MAX, Instant::now());
+        loop {
+            let (is, of) = progress(&self.tally);
+            self.sockets_most = self.sockets_most.max(socket_bytes());
+            self.bar.set_length(of.max(1));
+            self.bar.set_position(is);
+            self.bar.set_message(format!("{is} of {of}"));
+            if is >= of {
+                return true;
+            }
+            if is != last {
+                (last, moved) = (is, Instant::now());
+            } else if moved.elapsed() > patience {
+                return false;
+            }
+            sleep(LOOK_EVERY);
+        }
+    }
+
+    fn wait(&mut self, what: &'static str, time: Duration) {
+        let began = Instant::now();
+        let seconds = time.as_secs();
+        self.watch(what, time * 2, |_| match began.elapsed() >= time {
+            true => (seconds, seconds),
+            false => (began.elapsed().as_secs().min(seconds.saturating_sub(1)), seconds.max(1)),
+        });
+    }
+
+    fn connect(&mut self, readers: &Readers) -> anyhow::Result<()> {
+        let all = self.plan.subscribers as u64;
+        let (connected, refused) = (self.tally.connected.get(), self.tally.refused.get());
+        readers.open()?;
+        let there = |tally: &Tally| {
+            (tally.connected.get() - connected + tally.refused.get() - refused, all)
+        };
+        if !self.watch("connecting", CONNECT_WITHIN, there) {
+            bail!("only {} of {all} subscribers were answered", there(&self.tally).0);
+        }
+        if all > 0 && self.tally.connected.get() == connected {
+            bail!("no subscriber was let in; the log says why");
+        }
+        Ok(())
+    }
+
+    /// How many deliveries `published` publishes come to, with everybody there.
+    fn expected(&self, sent: &[u64]) -> u64 {
+        let layout = self.plan.layout;
+        let of = |subscriber| -> u64 {
+            (0..layout.lines())
+                .map(|line| u64::from(layout.published(subscriber, line, sent)))
+                .sum()
+        };
+        (self.plan.stuck..self.plan.subscribers).map(of).sum()
+    }
+
+    fn start_publishing(
+        &self,
+        schedule: Schedule,
+        sent: Vec<u64>,
+    ) -> anyhow::Result<JoinHandle<std::io::Result<Published>>> {
+        let (requests, tally) = (self.requests.clone(), self.tally.clone());
+        let thread = std::thread::Builder::new().name("bench-publisher".into());
+        Ok(thread.spawn(move || publish(&requests, &tally, schedule, sent))?)
+    }
+
+    /// Publishes as planned and waits until everything has come in, or nothing comes any more.
+    fn events(&mut self, readers: &Readers) -> anyhow::Result<Published> {
+        let schedule = Schedule {
+            every_ns: self.plan.rate.map_or(0, |rate| (1e9 / rate) as u64),
+            events: self.plan.events.unwrap_or(u64::MAX),
+            for_ns: self.plan.duration.as_nanos() as u64,
+        };
+        let thread = self.start_publishing(schedule, Vec::new())?;
+        let (began, seconds) = (Instant::now(), self.plan.duration.as_secs().max(1));
+        let patience = self.plan.duration + CONNECT_WITHIN;
+        self.watch("publishing", patience, |_| match thread.is_finished() {
+            true => (seconds, seconds),
+            false => (began.elapsed().as_secs().min(seconds - 1), seconds),
+        });
+        let published = joined(thread)?;
+        if self.plan.scenario == Scenario::Churn {
+            readers.leave()?;
+            // Those who are waiting for their next event have had no loss.
+            sleep(self.plan.settle);
+            return Ok(published);
+        }
+        let expected = self.expected(&published.sent);
+        self.watch("receiving", QUIET, |tally| (tally.received.get(), expected));
+        Ok(published)
+    }
+
+    /// Everybody has an id, drops, misses events, and comes back.
+    fn storm(&mut self, readers: &Readers) -> anyhow::Result<(Published, Storm)> {
+        let missed = self.plan.missed;
+        let one = Schedule { every_ns: 0, events: 1, for_ns: u64::MAX };
+        let first = joined(self.start_publishing(one, Vec::new())?)?;
+        let expected = self.expected(&first.sent);
+        if !self.watch("first event", QUIET, |tally| (tally.received.get(), expected)) {
+            bail!("not every subscriber received the first event");
+        }
+        readers.close()?;
+        sleep(self.plan.settle.max(Duration::from_secs(1)));
+        let rest = Schedule { events: missed, ..one };
+        let published = joined(self.start_publishing(rest, first.sent)?)?;
+        let expected = self.expected(&published.sent);
+        let began = self.tally.now_ns();
+        self.connect(readers)?;
+        self.watch("resuming", QUIET, |tally| (tally.received.get(), expected));
+        let level = self.tally.last_received_ns.get().saturating_sub(began);
+        Ok((published, Storm { missed, level_after_ms: level as f64 / 1e6 }))
+    }
+
+    fn report(
+        &self,
+        server: String,
+        (before, after, pss): (Mark, Mark, Option<u64>),
+        (published, seen): (Option<Published>, Seen),
+        storm: Option<Storm>,
+    ) -> Report {
+        let plan = self.plan;
+        let counts = seen.counts;
+        let began_ns = published.as_ref().map_or(0, |p| p.began_ns);
+        let receiving = self.tally.last_received_ns.get().saturating_sub(began_ns) as f64 / 1e9;
+        let per =
+            |count: u64, seconds: f64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
+        let measured_s = (after.at - before.at).as_secs_f64();
+        let visits = self.tally.visits.get();
+        let used =
+            self.process.map(|_| self.used((before, after), &published, counts.received, pss));
+        let churns = plan.scenario == Scenario::Churn && visits > 0;
+        Report {
+            scenario: plan.scenario,
+            server,
+            subscribers: plan.subscribers,
+            stuck: plan.stuck,
+            streams: plan.layout.streams,
+            publishers: plan.layout.publishers,
+            size_bytes: plan.size,
+            refused: self.tally.refused.get(),
+            dropped: self.tally.dropped.get(),
+            connect_ms: Times::of(&seen.connect),
+            churn: churns.then(|| Churn {
+                visits,
+                per_second: per(visits, measured_s),
+                cpu_us_per_visit: used.as_ref().map(|u| u.cpu_s * 1e6 / visits as f64),
+            }),
+            publish: published.map(|p| Publishes {
+                acknowledged: p.acknowledged,
+                refused: p.refused,
+                failed: p.failed,
+                per_second: per(p.acknowledged, (p.ended_ns - p.began_ns) as f64 / 1e9),
+                answer_ms: Times::of(&p.answer).unwrap_or(NONE),
+            }),
+            deliveries: Deliveries {
+                received: counts.received,
+                lost: counts.lost,
+                duplicated: counts.duplicated,
+                reordered: counts.reordered,
+                per_second: per(counts.received, receiving),
+            },
+            latency_ms: Times::of(&seen.latency).filter(|_| storm.is_none()),
+            storm,
+            used,
+            socket_bytes: self.sockets_most - self.sockets_before,
+        }
+    }
+
+    fn used(
+        &self,
+        (before, after): (Mark, Mark),
+        published: &Option<Published>,
+        received: u64,
+        pss: Option<u64>,
+    ) -> Used {
+        let cpu = after.cpu.since(before.cpu);
+        let measured_s = (after.at - before.at).as_secs_f64();
+        let each = |count: u64| (count > 0).then(|| cpu.total_s() * 1e6 / count as f64);
+        let grown = pss.zip(self.pss_before).map(|(pss, before)| pss as f64 - before as f64);
+        let subscribers = self.plan.subscribers as f64;
+        Used {
+            cpu_s: cpu.total_s(),
+            cpu_system_s: cpu.system_s,
+            measured_s,
+            cpu_percent: 100.0 * cpu.total_s() / measured_s,
+            cpu_us_per_delivery: each(received),
+            cpu_us_per_publish: each(published.as_ref().map_or(0, |p| p.acknowledged)),
+            pss_bytes: pss,
+            pss_bytes_per_connection: grown.filter(|_| subscribers > 0.0).map(|b| b / subscribers),
+        }
+    }
+}
+
+/// Of no answers at all.
+const NONE: Times = Times { p50: 0.0, p99: 0.0, p999: 0.0, max: 0.0 };
+
+fn joined(thread: JoinHandle<std::io::Result<Published>>) -> anyhow::Result<Published> {
+    thread.join().ok().context("the publisher panicked")?.context("publishing failed")
+}

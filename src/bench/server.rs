@@ -1,0 +1,96 @@
+//! The server under measurement: one that is running, or a child of ours.
+
+use super::endpoint::Url;
+use super::plan::Target;
+use super::process::Process;
+use anyhow::{Context as _, bail};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+/// Where it is, and its process where that is known.
+pub struct Server {
+    /// Where to subscribe.
+    pub subscribe: Option<Url>,
+    /// Where to publish.
+    pub publish: Option<Url>,
+    /// What to ask what it uses.
+    pub process: Option<Process>,
+    /// How it is called in reports.
+    pub name: String,
+    child: Option<Child>,
+    _data: Option<TempDir>,
+}
+
+impl Server {
+    /// Finds or starts it.
+    pub fn start(target: &Target) -> anyhow::Result<Self> {
+        match target {
+            Target::Running { subscribe, publish, pid } => {
+                let url = |text: &Option<String>| text.as_deref().map(Url::parse).transpose();
+                let process = pid.map(Process);
+                if let Some(Process(pid)) = process.filter(|process| !process.exists()) {
+                    bail!("there is no process {pid}");
+                }
+                let subscribe = url(subscribe).map_err(anyhow::Error::msg)?;
+                let publish = url(publish).map_err(anyhow::Error::msg)?;
+                let named = publish.as_ref().or(subscribe.as_ref()).map(|u| u.address.to_string());
+                let name = named.unwrap_or_default();
+                Ok(Self { subscribe, publish, process, name, child: None, _data: None })
+            }
+            Target::Own(args) => {
+                let data = TempDir::with_prefix("fanfare-bench-")?;
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--data-dir"]);
+                command.arg(data.path().join("data")).args(args);
+                let name = format!("fanfare {}", env!("CARGO_PKG_VERSION"));
+                Self::spawn(
+                    command,
+                    Some(data),
+                    name,
+                    "/events?{streams}",
+                    "/streams/{stream}/events",
+                )
+            }
+            Target::Floor(workers) => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(["bench-floor", "--workers", &workers.to_string()]);
+                Self::spawn(command, None, "floor".into(), "/{stream}", "/{stream}")
+            }
+        }
+    }
+
+    fn spawn(
+        mut command: Command,
+        data: Option<TempDir>,
+        name: String,
+        subscribe: &str,
+        publish: &str,
+    ) -> anyhow::Result<Self> {
+        let mut child =
+            command.stdout(Stdio::piped()).spawn().context("the server cannot start")?;
+        let process = Some(Process(child.id()));
+        let mut line = String::new();
+        if let Some(out) = child.stdout.take() {
+            BufReader::new(out).read_line(&mut line)?;
+        }
+        let mut server =
+            Self { subscribe: None, publish: None, process, name, child: Some(child), _data: data };
+        let Some(base) = line.trim().strip_prefix("listening on ") else {
+            bail!("the server did not start; it says why above");
+        };
+        let url = |path: &str| Url::parse(&format!("{base}{path}")).map_err(anyhow::Error::msg);
+        (server.subscribe, server.publish) = (Some(url(subscribe)?), Some(url(publish)?));
+        Ok(server)
+    }
+}
+
+impl Drop for Server {
+    /// A child of ours ends with the bench; its data goes with it.
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Reads an event stream just far enough for a bench: the mark of each event and the last id.
+//!
+//! Lines may end in LF or CRLF and may be split anywhere over reads; one that comes in whole is
+//! looked at where it lies.
+
+use super::mark::Mark;
+
+/// Bytes of a line that came in without its end; more is given up.
+const MAX_LINE_BYTES: usize = 4 * 1024 * 1024;
+
+/// One subscriber's place in its stream.
+#[derive(Default)]
+pub struct Scanner {
+    begun: Vec<u8>,
+    mark: Option<Mark>,
+    id: Vec<u8>,
+    id_seen: bool,
+    keep_ids: bool,
+    last_id: Vec<u8>,
+}
+
+impl Scanner {
+    /// `keep_ids` for a subscriber that will come back with its last id.
+    pub fn new(keep_ids: bool) -> Self {
+        Self { keep_ids, ..Self::default() }
+    }
+
+    /// The id of the last event that was complete.
+    pub fn last_id(&self) -> &[u8] {
+        &self.last_id
+    }
+
+    /// A new connection: what was incomplete is gone, the last id stays.
+    pub fn restart(&mut self) {
+        self.begun.clear();
+        self.mark = None;
+        self.id_seen = false;
+    }
+
+    /// Reads on; `event` is told the mark of every event that is complete and has one.
+    pub fn feed(&mut self, mut input: &[u8], event: &mut impl FnMut(Mark)) {
+        if !self.begun.is_empty() {
+            let Some(end) = memchr::memchr(b'\n', input) else {
+                self.keep(input);
+                return;
+            };
+            let mut line = std::mem::take(&mut self.begun);
+            line.extend_from_slice(&input[..end]);
+            self.line(&line, event);
+            line.clear();
+            self.begun = line;
+            input = &input[end + 1..];
+        }
+        while let Some(end) = memchr::memchr(b'\n', input) {
+            self.line(&input[..end], event);
+            input = &input[end + 1..];
+        }
+        self.keep(input);
+    }
+
+    fn keep(&mut self, part: &[u8]) {
+        if self.begun.len() + part.len() <= MAX_LINE_BYTES {
+            self.begun.extend_from_slice(part);
+        }
+    }
+
+    fn line(&mut self, line: &[u8], event: &mut impl FnMut(Mark)) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            if self.id_seen {
+                std::mem::swap(&mut self.id, &mut self.last_id);
+                self.id_seen = false;
+            }
+            if let Some(mark) = self.mark.take() {
+                event(mark);
+            }
+        } else if let Some(data) = line.strip_prefix(b"data:") {
+            self.mark = self.mark.or_else(|| Mark::find(data));
+        } else if self.keep_ids
+            && let Some(id) = line.strip_prefix(b"id:")
+        {
+            self.id.clear();
+            self.id.extend_from_slice(id.strip_prefix(b" ").unwrap_or(id));
+            self.id_seen = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_the_same_however_the_bytes_are_cut() {
+        let mut text = b": hello\nevent: hub-open\nid: 0\ndata: {}\n\n".to_vec();
+        for sequence in 0..3 {
+            text.extend_from_slice(format!("id: e-{sequence}\r\ndata: ").as_bytes());
+            let mark = Mark { stream: 1, publisher: 2, sequence, sent_ns: 3 };
+            mark.write(100, &mut text);
+            text.extend_from_slice(if sequence == 1 { b"\ndata: more\n\n" } else { b"\r\n\r\n" });
+        }
+        text.extend_from_slice(b"id: e-9\ndata: \"~not complete");
+        for step in 1..text.len() {
+            let mut scanner = Scanner::new(true);
+            let mut seen = Vec::new();
+            for part in text.chunks(step) {
+                scanner.feed(part, &mut |mark: Mark| seen.push(mark.sequence));
+            }
+            assert_eq!(seen, [0, 1, 2], "cut every {step} bytes");
+            assert_eq!(scanner.last_id(), b"e-2");
+        }
+    }
+}

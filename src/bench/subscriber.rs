@@ -1,0 +1,138 @@
+//! One connection that reads an event stream.
+
+use super::http1::Decoder;
+use super::ledger::Ledger;
+use super::sse::Scanner;
+use mio::net::TcpStream;
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Connections from one loopback address to one port, below the 28,000 that Linux has ports for.
+const PER_SOURCE: usize = 20_000;
+/// What a reader that never reads has room for, so that it is stuck soon.
+const STUCK_BUFFER_BYTES: usize = 4_096;
+
+/// How far a connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// It is not open.
+    Closed,
+    /// It was begun; the request or the head of the response is on its way.
+    Opening,
+    /// Events come in.
+    Reading,
+    /// It was opened and is never read.
+    Stuck,
+}
+
+/// A subscriber over all its connections.
+pub struct Subscriber {
+    /// Its number among all.
+    pub index: usize,
+    /// How far it has come.
+    pub stage: Stage,
+    /// The connection.
+    pub socket: Option<TcpStream>,
+    /// Of the request, what has not been written.
+    pub unsent: Vec<u8>,
+    /// Reads the response.
+    pub decoder: Decoder,
+    /// Reads the events.
+    pub scanner: Scanner,
+    /// What it has received.
+    pub ledger: Ledger,
+    /// When it began to connect.
+    pub opened_ns: u64,
+    /// Events of this connection.
+    pub seen: u64,
+}
+
+impl Subscriber {
+    /// One that has not connected.
+    pub fn new(index: usize, ledger: Ledger, keep_ids: bool) -> Self {
+        Self {
+            index,
+            stage: Stage::Closed,
+            socket: None,
+            unsent: Vec::new(),
+            decoder: Decoder::default(),
+            scanner: Scanner::new(keep_ids),
+            ledger,
+            opened_ns: 0,
+            seen: 0,
+        }
+    }
+
+    /// Begins to connect; `request` goes out once the connection stands.
+    pub fn open(&mut self, address: SocketAddr, request: Vec<u8>, stuck: bool) -> io::Result<()> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        if stuck {
+            socket.set_recv_buffer_size(STUCK_BUFFER_BYTES)?;
+        }
+        if let Some(source) = source_of(self.index, address) {
+            socket.bind(&SockAddr::from(source))?;
+        }
+        match socket.connect(&address.into()) {
+            Ok(()) => {}
+            Err(e) if e.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+            Err(e) => return Err(e),
+        }
+        self.socket = Some(TcpStream::from_std(socket.into()));
+        self.unsent = request;
+        self.decoder = Decoder::default();
+        self.scanner.restart();
+        self.stage = Stage::Opening;
+        self.seen = 0;
+        Ok(())
+    }
+
+    /// Writes what it can of the request.
+    pub fn send(&mut self) -> io::Result<()> {
+        let Some(socket) = &mut self.socket else { return Ok(()) };
+        while !self.unsent.is_empty() {
+            match socket.write(&self.unsent) {
+                Ok(written) => drop(self.unsent.drain(..written)),
+                Err(e) if would_block(&e) => return Ok(()),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads once into `buffer`; `None` where there is nothing to read now.
+    pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let Some(socket) = &mut self.socket else { return Ok(None) };
+        loop {
+            match socket.read(buffer) {
+                Ok(read) => return Ok(Some(read)),
+                Err(e) if would_block(&e) => return Ok(None),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Drops the connection.
+    pub fn close(&mut self) {
+        self.socket = None;
+        self.stage = Stage::Closed;
+    }
+}
+
+/// Whether a socket is only not ready; one that is still connecting says so in its own way.
+fn would_block(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected)
+}
+
+/// The loopback address to connect from, where one alone has not enough ports.
+fn source_of(index: usize, to: SocketAddr) -> Option<SocketAddr> {
+    let nth = index / PER_SOURCE;
+    let is_loopback = matches!(to.ip(), IpAddr::V4(ip) if ip.is_loopback());
+    (nth > 0 && is_loopback).then(|| {
+        let source = Ipv4Addr::new(127, 0, (nth >> 8) as u8 + 1, (nth & 255) as u8);
+        SocketAddr::new(source.into(), 0)
+    })
+}

@@ -1,0 +1,75 @@
+//! What the threads of a bench share: the clock, and counts that grow while it runs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Clock and counts of one run.
+#[derive(Debug)]
+pub struct Tally {
+    began: Instant,
+    /// Subscribers whose response has begun.
+    pub connected: Count,
+    /// Connections that failed or were answered with something else than an event stream.
+    pub refused: Count,
+    /// Connections that the server ended.
+    pub dropped: Count,
+    /// Events received, repetitions left out.
+    pub received: Count,
+    /// Visits that are over, in `churn`.
+    pub visits: Count,
+    /// Publishes that were acknowledged.
+    pub published: Count,
+    /// When the last event came in, in nanoseconds of this clock.
+    pub last_received_ns: Count,
+}
+
+/// A number that one thread writes now and then and others read.
+#[derive(Default, Debug)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds to it.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// Raises it.
+    pub fn raise(&self, to: u64) {
+        self.0.fetch_max(to, Ordering::Relaxed);
+    }
+
+    /// Its value now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Tally {
+    /// Starts the clock.
+    pub fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            connected: Count::default(),
+            refused: Count::default(),
+            dropped: Count::default(),
+            received: Count::default(),
+            visits: Count::default(),
+            published: Count::default(),
+            last_received_ns: Count::default(),
+        }
+    }
+
+    /// Nanoseconds since it was started.
+    pub fn now_ns(&self) -> u64 {
+        self.began.elapsed().as_nanos() as u64
+    }
+}
+
+/// Times that a histogram tells apart, and the longest it knows, in nanoseconds.
+const TIMES_NS: std::ops::Range<u64> = 1_000..600_000_000_000;
+
+/// A histogram of times in nanoseconds, exact to three digits.
+pub fn histogram() -> hdrhistogram::Histogram<u64> {
+    hdrhistogram::Histogram::new_with_bounds(TIMES_NS.start, TIMES_NS.end, 3)
+        .unwrap_or_else(|_| unreachable!("the bounds are valid"))
+}

@@ -1,0 +1,213 @@
+//! `fanfare bench`: it finds what is wrong, and nothing where nothing is.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+
+fn bench(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        .arg("bench")
+        .args(args)
+        .args(["--settle", "100ms"])
+        .output()
+        .unwrap()
+}
+
+fn report(args: &[&str]) -> (bool, Value) {
+    let with_json: Vec<&str> = ["--json"].iter().chain(args).copied().collect();
+    let output = bench(&with_json);
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
+        panic!("{e}: {}", String::from_utf8_lossy(&output.stderr));
+    });
+    (output.status.success(), report)
+}
+
+#[test]
+fn each_scenario_runs_against_a_hub_of_its_own_which_loses_nothing() {
+    let small: [(&str, &[&str]); 7] = [
+        ("paced", &["--subscribers", "20", "--rate", "100", "--events", "50"]),
+        ("saturated", &["--subscribers", "20", "--publishers", "4", "--events", "500"]),
+        ("idle", &["--subscribers", "30", "--duration", "1s"]),
+        ("storm", &["--subscribers", "30", "--missed", "40"]),
+        ("churn", &["--subscribers", "10", "--visit", "2", "--rate", "200", "--events", "100"]),
+        (
+            "many-streams",
+            &[
+                "--streams",
+                "100",
+                "--subscribers",
+                "20",
+                "--streams-per-subscriber",
+                "10",
+                "--rate",
+                "500",
+                "--events",
+                "300",
+            ],
+        ),
+        ("publish", &["--publishers", "8", "--events", "400"]),
+    ];
+    for (scenario, args) in small {
+        let args: Vec<&str> = [scenario].iter().chain(args).copied().collect();
+        let (success, report) = report(&args);
+        assert!(success, "{report}");
+        assert_eq!(report["scenario"], scenario);
+        let received = report["deliveries"]["received"].as_u64().unwrap();
+        let published = report["publish"]["acknowledged"].as_u64().unwrap_or(0);
+        match scenario {
+            "paced" => assert_eq!((published, received), (50, 50 * 20)),
+            "saturated" => assert_eq!((published, received), (500, 500 * 20)),
+            "idle" => assert!(report["used"]["pss_bytes_per_connection"].as_f64().unwrap() > 0.0),
+            "storm" => {
+                assert_eq!(received, 41 * 30);
+                assert!(report["storm"]["level_after_ms"].as_f64().unwrap() > 0.0);
+            }
+            "churn" => assert!(report["churn"]["visits"].as_u64().unwrap() > 10, "{report}"),
+            "many-streams" => assert_eq!((published, received), (300, 300 * 2)),
+            _ => assert_eq!((published, received), (400, 0)),
+        }
+        if received > 0 && scenario != "storm" {
+            assert!(report["latency_ms"]["p50"].as_f64().unwrap() > 0.0, "{report}");
+        }
+    }
+}
+
+#[test]
+fn readers_that_never_read_take_nothing_from_the_others() {
+    let (success, report) = report(&["--subscribers", "20", "--stuck", "5", "--events", "50"]);
+    assert!(success, "{report}");
+    assert_eq!(report["deliveries"]["received"], 50 * 15);
+}
+
+#[test]
+fn the_floor_delivers_everything_too() {
+    let (success, report) =
+        report(&["saturated", "--floor", "2", "--subscribers", "20", "--events", "400"]);
+    assert!(success, "{report}");
+    assert_eq!(report["deliveries"]["received"], 400 * 20);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fault {
+    None,
+    Loses,
+    Repeats,
+    Swaps,
+}
+
+/// What a faulty server knows: its readers, how many events it has had, one that it holds back.
+#[derive(Default)]
+struct Faulty {
+    readers: Vec<TcpStream>,
+    events: usize,
+    held: Option<String>,
+}
+
+impl Faulty {
+    /// Does to the third event what is wrong with the server.
+    fn publish(&mut self, event: String, fault: Fault) {
+        self.events += 1;
+        let frames = match (self.events, fault) {
+            (3, Fault::Loses) => vec![],
+            (3, Fault::Repeats) => vec![event.clone(), event],
+            (3, Fault::Swaps) => {
+                self.held = Some(event);
+                vec![]
+            }
+            _ => [Some(event), self.held.take()].into_iter().flatten().collect(),
+        };
+        for frame in frames {
+            for reader in &mut self.readers {
+                write!(reader, "data: {frame}\r\n\r\n").unwrap();
+            }
+        }
+    }
+}
+
+/// A server for as long as the test's process, which does one thing wrong.
+fn faulty_server(fault: Fault) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let state = Arc::new(Mutex::new(Faulty::default()));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let state = state.clone();
+            std::thread::spawn(move || serve(stream.unwrap(), &state, fault));
+        }
+    });
+    url
+}
+
+fn serve(mut stream: TcpStream, state: &Mutex<Faulty>, fault: Fault) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap());
+    let mut first = String::new();
+    while lines.read_line(&mut first).unwrap_or(0) > 0 {
+        let (mut length, mut line) = (0, String::new());
+        while lines.read_line(&mut line).unwrap() > 2 {
+            if let Some(value) = line.strip_prefix("Content-Length: ") {
+                length = value.trim().parse().unwrap();
+            }
+            line.clear();
+        }
+        if first.starts_with("GET") {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            state.lock().unwrap().readers.push(stream);
+            return;
+        }
+        let mut body = vec![0; length];
+        lines.read_exact(&mut body).unwrap();
+        state.lock().unwrap().publish(String::from_utf8(body).unwrap(), fault);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        first.clear();
+    }
+}
+
+#[test]
+fn a_server_that_loses_repeats_or_swaps_is_found_out() {
+    for (fault, lost, duplicated, reordered) in [
+        (Fault::None, 0, 0, 0),
+        (Fault::Loses, 5, 0, 0),
+        (Fault::Repeats, 0, 5, 0),
+        (Fault::Swaps, 0, 0, 5),
+    ] {
+        let url = faulty_server(fault);
+        let (success, report) = report(&[
+            "--subscribe-url",
+            &url,
+            "--publish-url",
+            &url,
+            "--subscribers",
+            "5",
+            "--events",
+            "20",
+        ]);
+        assert_eq!(success, fault == Fault::None, "{fault:?}: {report}");
+        let seen = &report["deliveries"];
+        assert_eq!(
+            (&seen["lost"], &seen["duplicated"], &seen["reordered"]),
+            (&lost.into(), &duplicated.into(), &reordered.into()),
+            "{fault:?}: {report}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_measured_is_said() {
+    for (args, said) in [
+        (&["--subscribers", "1000000000"][..], "open files"),
+        (&["--rate", "often"], "--rate"),
+        (
+            &["--subscribe-url", "http://127.0.0.1:1/", "--publish-url", "http://127.0.0.1:1/"],
+            "no subscriber",
+        ),
+        (&["publish", "--publish-url", "http://127.0.0.1:1/"], "no publish"),
+        (&["--", "--durability", "eternal"], "did not start"),
+    ] {
+        let output = bench(args);
+        assert!(!output.status.success());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains(said), "{args:?}: {error}");
+    }
+}
