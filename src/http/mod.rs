@@ -12,6 +12,8 @@ mod publish;
 mod query;
 mod refusal;
 mod server;
+mod socket;
+mod stream;
 mod streams;
 mod subscribe;
 

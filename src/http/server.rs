@@ -1,33 +1,39 @@
 //! The server: what the handlers share, the routes, the sockets.
 
 use super::problem::{Code, Problem};
+use super::socket::Socket;
+use super::stream::serve;
 use super::{ops, pages, publish, streams, subscribe};
 use crate::hub::{ConnectionManager, Pace, ShardHandle, ShardSettings};
 use crate::journal::{Health, History, Publisher};
 use crate::telemetry::Telemetry;
 use actix::Addr;
 use actix_cors::Cors;
-use actix_web::dev::ServerHandle;
+use actix_http::{HttpService, Protocol};
+use actix_service::{Service as _, ServiceFactory, apply_fn_factory, map_config};
+use actix_web::body::MessageBody;
+use actix_web::dev::{AppConfig, ServerHandle, ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, header};
 use actix_web::middleware::Condition;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError};
+use actix_web::{App, HttpRequest, HttpResponse, ResponseError};
+use socket2::{Domain, Type};
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Connections that wait to be accepted, where the system allows it.
-const BACKLOG: u32 = 4096;
-/// Connections a worker may accept at once; for plain TCP there is nothing to pace.
-const MAX_CONNECTION_RATE: usize = 100_000;
+const BACKLOG: i32 = 4096;
 /// Idle connections between requests are kept this long; longer than common proxies keep theirs.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Bytes an encoder joins before it writes: what one write of a socket takes at first.
 const WRITE_BUFFER_BYTES: usize = 32 * 1024;
+/// How long a connection that is being closed may take to do so.
+const CLIENT_DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long requests may take to end once all sessions are gone.
 const SHUTDOWN_TIMEOUT_S: u64 = 2;
 
@@ -89,45 +95,76 @@ pub struct Server {
 /// Binds every address and starts to serve.
 pub fn start(hub: Data<Hub>, listen: &[SocketAddr]) -> std::io::Result<Server> {
     let settings = hub.settings.clone();
-    let timeout = settings.write_timeout;
-    let mut server = HttpServer::new(move || {
-        let origins = &hub.settings.cors_origins;
-        App::new()
-            .app_data(hub.clone())
-            .wrap(Condition::new(!origins.is_empty(), cors(origins)))
-            .configure(routes)
-    })
-    .workers(settings.workers)
-    .backlog(BACKLOG)
-    .max_connections(settings.max_connections)
-    .max_connection_rate(MAX_CONNECTION_RATE)
-    .keep_alive(KEEP_ALIVE)
-    .tcp_nodelay(true)
-    .h1_write_buffer_size(WRITE_BUFFER_BYTES)
-    // A client that has closed its side is gone; there is nobody to stream to.
-    .h1_allow_half_closed(false)
-    .shutdown_timeout(SHUTDOWN_TIMEOUT_S)
-    .disable_signals()
-    .on_connect(move |io, _| {
-        if let Some(socket) = io.downcast_ref::<TcpStream>() {
-            close_when_stuck(socket, timeout);
-        }
-    });
+    let mut server = actix_server::Server::build()
+        .workers(settings.workers)
+        .max_concurrent_connections(settings.max_connections)
+        .shutdown_timeout(SHUTDOWN_TIMEOUT_S)
+        .disable_signals();
+    let stopping = server.graceful_shutdown_signal();
+    let mut addresses = Vec::new();
     for address in listen {
-        server = server.bind(address).map_err(|e| {
+        let listener = bind(*address).map_err(|e| {
             std::io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"))
         })?;
+        addresses.push(listener.local_addr()?);
+        let (hub, stopping, timeout) = (hub.clone(), stopping.clone(), settings.write_timeout);
+        server = server.listen(address.to_string(), listener, move || {
+            let stopping = stopping.clone();
+            let http = HttpService::build()
+                .graceful_shutdown_signal(move || {
+                    let stopping = stopping.clone();
+                    async move { stopping.notified().await }
+                })
+                .keep_alive(KEEP_ALIVE)
+                .client_disconnect_timeout(CLIENT_DISCONNECT_TIMEOUT)
+                .h1_write_buffer_size(WRITE_BUFFER_BYTES)
+                // A client that has closed its side is gone; there is nobody to stream to.
+                .h1_allow_half_closed(false)
+                .on_connect_ext(|socket: &Socket, data| drop(data.insert(socket.shared())))
+                .finish(map_config(app(hub.clone()), |()| AppConfig::default()));
+            apply_fn_factory(http, move |stream: TcpStream, http| {
+                let peer = stream.peer_addr().ok();
+                close_when_stuck(&stream, timeout);
+                let socket = Socket::new(stream);
+                let shared = socket.shared();
+                serve(http.call((socket, Protocol::Http1, peer)), shared)
+            })
+        })?;
     }
-    let addresses = server.addrs();
     let running = server.run();
     Ok(Server { addresses, handle: running.handle(), running })
+}
+
+fn app(
+    hub: Data<Hub>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    let origins = &hub.settings.cors_origins;
+    let cors = Condition::new(!origins.is_empty(), cors(origins));
+    App::new().app_data(hub).wrap(cors).configure(routes)
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Has the kernel close a connection whose peer takes nothing for `timeout`. actix polls no body
 /// while its write buffer is full, so ending the body would close nothing.
 fn close_when_stuck(socket: &TcpStream, timeout: Duration) {
     let socket = socket2::SockRef::from(socket);
-    if let Err(error) = socket.set_tcp_user_timeout(Some(timeout)) {
+    let set = socket.set_tcp_nodelay(true).and(socket.set_tcp_user_timeout(Some(timeout)));
+    if let Err(error) = set {
         tracing::warn!("a connection will not be closed when it is stuck: {error}");
     }
 }

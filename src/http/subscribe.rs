@@ -5,14 +5,17 @@ use super::problem::{Code, Problem};
 use super::query::{self, SubscribeQuery};
 use super::refusal::turn_away;
 use super::server::{Hub, shard};
+use super::socket::Shared;
 use crate::event::{EventId, Interest, Position, StreamName};
-use crate::hub::{Limit, Opening, Subscribe};
+use crate::hub::{Limit, Opening, Outlet, Subscribe};
 use crate::journal::{History, JournalError, Start, now};
 use crate::telemetry::Turned;
 use crate::wire::{self, Gap, Resume};
 use actix_web::http::header::{self, HeaderName};
+use actix_web::http::{Method, Version};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -74,13 +77,11 @@ async fn subscribe(
     };
     let place = begin(hub, interest, requested.clone(), query.start, seat.through).await?;
     let from = hub.history.id(place.cursor).to_string();
-    seat.subscription.begin(opening(
-        hub,
-        &query,
-        &place,
-        requested.as_deref(),
-        seat.subscription.id(),
-    ));
+    let id = seat.subscription.id();
+    let socket = own_socket(request);
+    let outlet = socket.clone().map(|socket| socket as Rc<dyn Outlet>);
+    let opening = opening(hub, &query, &place, requested.as_deref(), id);
+    seat.subscription.begin(Opening { outlet, ..opening });
     hub.telemetry.session_opened(place.resume.as_str());
     tracing::debug!(session = %seat.subscription.id(), resume = place.resume.as_str(), "session opened");
     let mut response = HttpResponse::Ok();
@@ -90,7 +91,11 @@ async fn subscribe(
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header(("X-Accel-Buffering", "no"))
         .insert_header((LAST_EVENT_ID, from));
-    Ok(response.body(EventBody(seat.subscription)))
+    if socket.is_some() {
+        // It serves nothing more once its stream has ended.
+        response.force_close();
+    }
+    Ok(response.body(EventBody::new(seat.subscription, socket)))
 }
 
 /// The id of the header; one that is no text is an id all the same, and means nothing here.
@@ -216,7 +221,16 @@ fn opening(
     let lines = Some(lines.into());
     let (first_block, prefix) = if query.view.control_off { (None, lines) } else { (lines, None) };
     let (cursor, told, ended) = (place.cursor, place.told, place.ended.clone());
-    Opening { cursor, told, ended, first_block, prefix, beat: query.beat }
+    Opening { cursor, told, ended, first_block, prefix, beat: query.beat, outlet: None }
+}
+
+/// The socket, where the session may have it: where actix would send the body in chunks.
+fn own_socket(request: &HttpRequest) -> Option<Rc<Shared>> {
+    // actix frames the answer to a request for an upgrade in its own way.
+    let in_chunks = request.version() == Version::HTTP_11
+        && request.method() == Method::GET
+        && !request.headers().contains_key(header::UPGRADE);
+    request.conn_data::<Rc<Shared>>().filter(|_| in_chunks).cloned()
 }
 
 /// Runs what may wait for a disk off the worker thread, with a bound on how many do.

@@ -36,6 +36,8 @@ pub(super) struct Group {
     /// Sessions with a seat, and those of them that read from the queue.
     pub(super) seats: u32,
     live: Vec<SessionKey>,
+    /// Whether a round of writes to it is due.
+    pub(super) is_due: bool,
     queue: VecDeque<Queued>,
     /// Index of the queue's front since the group began.
     front: u64,
@@ -44,7 +46,14 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn new() -> Self {
-        Self { seats: 0, live: Vec::new(), queue: VecDeque::new(), front: 0, end_offset: 0 }
+        Self {
+            seats: 0,
+            live: Vec::new(),
+            is_due: false,
+            queue: VecDeque::new(),
+            front: 0,
+            end_offset: 0,
+        }
     }
 
     /// The index behind the last segment, where a session that is level goes on.
@@ -108,6 +117,24 @@ impl Group {
         let segment = queued.segment.clone();
         self.trim();
         Some(segment)
+    }
+
+    /// Counts the segments from `next` up to `end` as read; the last place of the last.
+    pub(super) fn skip(&mut self, next: u64, end: u64) -> Option<Position> {
+        let mut last = None;
+        for index in next..end {
+            let queued =
+                self.queue.get_mut(usize::try_from(index.checked_sub(self.front)?).ok()?)?;
+            queued.unread -= 1;
+            last = Some(queued.segment.last);
+        }
+        self.trim();
+        last
+    }
+
+    /// Bytes appended since the group began.
+    pub(super) fn end_offset(&self) -> u64 {
+        self.end_offset
     }
 
     fn at(&self, next: u64) -> Option<&Queued> {

@@ -10,8 +10,12 @@ mod frames;
 mod group;
 mod manager;
 mod matching;
+mod outlet;
 mod pace;
 mod poll;
+#[doc(hidden)]
+pub mod probe;
+mod round;
 mod seat;
 mod session;
 mod shard;
@@ -22,6 +26,7 @@ mod wheel;
 pub use manager::{
     ConnectionManager, CountSubscribers, Drain, MANAGER_MAILBOX, NamedStreams, Readers,
 };
+pub use outlet::{Outlet, Written};
 pub use pace::Pace;
 pub use seat::{Limit, Seat, Subscribe};
 pub use session::{Beat, Opening};

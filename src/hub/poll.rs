@@ -220,12 +220,10 @@ mod tests {
     use crate::event::{Interest, Position, Selector};
     use crate::hub::session::Session;
     use crate::hub::session::tests::{journal, publish};
-    use crate::hub::{ConnectionManager, Pace, ShardSettings, shard::Shard};
+    use crate::hub::shard::tests::shard;
     use crate::journal::Committed;
-    use crate::telemetry::Telemetry;
     use std::ops::ControlFlow;
     use std::sync::Arc;
-    use std::time::Duration;
 
     /// A place in the middle of a batch is known to a client a moment before its shard has the
     /// batch: then its rest comes, and not the whole.
@@ -233,15 +231,7 @@ mod tests {
     async fn a_batch_that_was_seen_in_part_brings_its_rest() {
         let journal = journal(1 << 20);
         let last = publish(&journal, 3).await;
-        let settings = ShardSettings {
-            history: journal.history.clone(),
-            telemetry: Telemetry::new().expect("metrics"),
-            pace: Arc::new(Pace::new(Duration::from_secs(1), 1)),
-            write_timeout: Duration::from_secs(1),
-            disk_readers: Arc::new(tokio::sync::Semaphore::new(1)),
-        };
-        let (sender, _mailbox) = actix::dev::channel::channel::<ConnectionManager>(16);
-        let state = Shard::start(actix::Addr::new(sender), settings);
+        let state = shard(&journal);
         let mut state = state.borrow_mut();
         let selector = Selector::parse("s").expect("a selector");
         let interest = Arc::new(Interest::new(vec![selector], None).expect("ok"));

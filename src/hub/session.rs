@@ -3,6 +3,7 @@
 //! It is `Live` while it reads its group's queue, and `CatchingUp` while it reads history: when it
 //! starts behind, when it fell behind, when its shard did. There is no third way.
 
+use super::outlet::Outlet;
 use super::seat::{GroupId, Limit};
 use crate::event::{Body, Interest, Position, StreamName};
 use crate::journal::{History, JournalError};
@@ -11,6 +12,7 @@ use crate::wire::{self, View};
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 use tokio::sync::oneshot;
@@ -47,6 +49,8 @@ pub struct Opening {
     pub prefix: Option<Bytes>,
     /// Its heartbeats.
     pub beat: Beat,
+    /// Its short way to its socket, where there is one.
+    pub outlet: Option<Rc<dyn Outlet>>,
 }
 
 /// Where a session gets its next bytes.
@@ -100,6 +104,7 @@ pub(super) struct Session {
     pub(super) farewell: Option<Bytes>,
     pub(super) closing: Option<Closed>,
     pub(super) waker: Option<Waker>,
+    pub(super) outlet: Option<Rc<dyn Outlet>>,
     /// Since when there has been something for a socket that takes nothing.
     pub(super) stalled_since: Option<u64>,
 }
@@ -127,6 +132,7 @@ impl Session {
             farewell: None,
             closing: None,
             waker: None,
+            outlet: None,
             stalled_since: None,
         }
     }
@@ -134,7 +140,7 @@ impl Session {
     /// Has the connection's task poll again.
     pub(super) fn wake(&mut self, now: u64) {
         if let Some(waker) = self.waker.take() {
-            self.stalled_since = Some(now);
+            self.stalled_since.get_or_insert(now);
             waker.wake();
         }
     }
@@ -286,9 +292,7 @@ pub(super) mod tests {
         let (out, mut dispatched) = tokio::sync::mpsc::channel::<crate::journal::Dispatch>(16);
         tokio::spawn(async move {
             while let Some(dispatch) = dispatched.recv().await {
-                for answer in dispatch.answers {
-                    let _ = answer.reply.send(Ok(answer.receipts));
-                }
+                dispatch.answer();
             }
         });
         let otherwise = Limits { max_events: Some(10), ..Limits::default() };

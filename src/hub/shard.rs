@@ -9,6 +9,7 @@ use super::farewell::DRAIN_STEP;
 use super::frames::Frames;
 use super::group::{Group, Segment};
 use super::pace::Pace;
+use super::round::{self, Rounds};
 use super::seat::{FromShard, GroupId, Limit, ShardId, ToShard};
 use super::session::{CatchUp, Mode, Session, SessionKey};
 use super::wheel::Wheel;
@@ -69,6 +70,7 @@ pub(super) struct State {
     pub(super) leaving: Vec<(Duration, SessionKey)>,
     pub(super) drained_for: Duration,
     pub(super) delivered: (u64, u64),
+    pub(super) rounds: Rounds,
 }
 
 impl Shard {
@@ -93,6 +95,7 @@ impl Shard {
             leaving: Vec::new(),
             drained_for: Duration::ZERO,
             delivered: (0, 0),
+            rounds: Rounds::new(),
         }));
         let addr = Self { state: state.clone() }.start();
         state.borrow_mut().tell_manager(FromShard::Join { shard, addr });
@@ -180,6 +183,8 @@ impl State {
             members.seats -= 1;
             if members.seats == 0 {
                 self.groups.remove(&(group, session.view));
+                // One of the same name would count from the start again.
+                self.rounds.forget_joins();
             }
         }
         if let Some(at) = self.views.iter().position(|(view, _)| *view == session.view) {
@@ -238,12 +243,8 @@ impl State {
         if group.is_over() {
             self.overflow(key);
         }
-        let now = self.wheel.now();
-        let Some(group) = self.groups.get(&key) else { return };
-        for member in group.live() {
-            if let Some(session) = self.sessions.get_mut(member) {
-                session.wake(now);
-            }
+        if let Some(group) = self.groups.get_mut(&key) {
+            self.rounds.note(key, group);
         }
     }
 
@@ -337,6 +338,8 @@ impl Actor for Shard {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(SHARD_MAILBOX);
         ctx.run_interval(Duration::from_secs(1), |shard, _| shard.state.borrow_mut().second());
+        // In the actor's own task, so that the manager sees when it is gone.
+        ctx.spawn(actix::fut::wrap_future(round::run(self.state.clone())));
     }
 }
 
@@ -354,5 +357,24 @@ impl Handler<ToShard> for Shard {
                 ctx.run_interval(DRAIN_STEP, |shard, _| shard.state.borrow_mut().drain_step());
             }
         }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::journal::Journal;
+
+    /// A shard over a journal, with a manager that hears nothing.
+    pub(in crate::hub) fn shard(journal: &Journal) -> Rc<RefCell<State>> {
+        let settings = ShardSettings {
+            history: journal.history.clone(),
+            telemetry: Telemetry::new().expect("metrics"),
+            pace: Arc::new(Pace::new(Duration::from_secs(1), 1)),
+            write_timeout: Duration::from_secs(1),
+            disk_readers: Arc::new(Semaphore::new(1)),
+        };
+        let (sender, _mailbox) = actix::dev::channel::channel::<ConnectionManager>(1 << 16);
+        Shard::start(Addr::new(sender), settings)
     }
 }

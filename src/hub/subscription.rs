@@ -63,6 +63,7 @@ impl Subscription {
         session.first_block = opening.first_block;
         session.prefix = opening.prefix;
         session.beat = opening.beat;
+        session.outlet = opening.outlet;
         session.last_sent = now;
         session.mode = Mode::CatchingUp(CatchUp { until: considered, job: None });
         // The first beat is spread, so that sessions that began together do not beat together.
@@ -70,6 +71,18 @@ impl Subscription {
         let first = now + rand::rng().random_range(every.div_ceil(2)..=every);
         state.wheel.add(self.key, first);
         state.settings.telemetry.catching_up(1);
+    }
+
+    /// The connection waits for its socket, which has just taken something, or nothing.
+    pub fn waits_for_socket(&self, has_moved: bool) {
+        let mut state = self.state.borrow_mut();
+        let now = state.wheel.now();
+        let Some(session) = state.sessions.get_mut(&self.key) else { return };
+        if has_moved {
+            session.stalled_since = Some(now);
+        } else {
+            session.stalled_since.get_or_insert(now);
+        }
     }
 
     /// The next bytes; `None` once the session has ended. Bytes always end between events.

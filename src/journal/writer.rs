@@ -52,6 +52,16 @@ pub struct Dispatch {
     pub(crate) answers: Vec<Answer>,
 }
 
+impl Dispatch {
+    /// Answers its publishers as they are, without saying whom the events went to.
+    pub fn answer(self) {
+        for answer in self.answers {
+            // A publisher that has gone does not matter.
+            let _ = answer.reply.send(Ok(answer.receipts));
+        }
+    }
+}
+
 /// Everything the writer thread owns.
 pub(super) struct Writer {
     pub(super) queue: Receiver<Envelope>,

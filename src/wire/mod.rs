@@ -5,11 +5,13 @@
 //! Never: I/O, and nothing of actix. Field names of the wire stand here and nowhere else.
 
 mod body;
+mod chunk;
 mod control;
 mod reply;
 mod sse;
 
 pub use body::{BodyError, MAX_EVENTS_PER_BODY, Publish, read_json, read_ndjson};
+pub use chunk::{LAST_CHUNK, chunk};
 pub use control::{Gap, Opening, Resume, hub_error, hub_gap, hub_open};
 pub use reply::{end_receipt, receipt, receipts, summary};
 pub use sse::{COMMENT, View, entry, heartbeat, retry};

@@ -52,6 +52,21 @@ fn a_room_uses_only_the_rooms_before_it() {
 }
 
 #[test]
+fn the_bench_knows_a_hub_but_from_outside() {
+    for (path, text) in all_sources() {
+        if path.starts_with("bench") {
+            for room in ROOMS.iter().filter(|room| **room != "config") {
+                assert!(
+                    !text.contains(&format!("crate::{room}")),
+                    "{} uses {room}",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn only_the_rooms_that_may_know_of_actix_and_fjall() {
     for (path, text) in all_sources() {
         let room = path.iter().next().unwrap().to_str().unwrap();

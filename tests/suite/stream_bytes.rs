@@ -1,8 +1,10 @@
 //! The bytes of a stream are what real clients need.
 
-use crate::hub::Hub;
+use crate::hub::{Hub, PATIENCE};
 use crate::reader::Reader;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn every_payload_arrives_as_it_was_published_whatever_is_in_it() {
@@ -122,4 +124,60 @@ async fn events_carry_their_type_and_an_envelope_says_whence() {
     assert!(envelope["time"].as_str().unwrap().ends_with('Z'));
     hub.publish("b", "once").await;
     assert_eq!(both.next().await.unwrap().json()["data"], "once", "no event comes twice");
+}
+
+/// Reads on until the text so far ends with `end`.
+async fn until(socket: &mut TcpStream, text: &mut String, end: &str) {
+    let mut buffer = [0; 4096];
+    while !text.ends_with(end) {
+        let read = tokio::time::timeout(PATIENCE, socket.read(&mut buffer)).await.unwrap().unwrap();
+        assert!(read > 0, "it ends with {text}");
+        text.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_connection_may_serve_requests_before_it_becomes_a_stream_and_ends_with_it() {
+    let hub = Hub::start(&[]).await;
+    let mut socket = TcpStream::connect(&hub.address).await.unwrap();
+    let mut text = String::new();
+    for _ in 0..2 {
+        socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        until(&mut socket, &mut text, "ok\n").await;
+        text.clear();
+    }
+    let request = "GET /streams/s/events HTTP/1.1\r\nHost: x\r\n\r\n";
+    socket.write_all(request.as_bytes()).await.unwrap();
+    until(&mut socket, &mut text, "}\n\n\r\n").await;
+    text.clear();
+    for n in 0..3 {
+        hub.post("/publish", json!({ "stream": "s", "data": n })).await;
+        until(&mut socket, &mut text, &format!("data: {n}\n\n\r\n")).await;
+    }
+    // A second request goes unanswered: the connection is the stream's.
+    socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    hub.post("/streams/s/end", json!(null)).await;
+    until(&mut socket, &mut text, "\r\n0\r\n\r\n").await;
+    assert_eq!(text.matches("data: ").count(), 4, "{text}");
+    let mut rest = Vec::new();
+    assert_eq!(socket.read_to_end(&mut rest).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn what_cannot_have_the_socket_for_itself_is_served_all_the_same() {
+    let hub = Hub::start(&[]).await;
+    for (version, headers) in
+        [("1.0", ""), ("1.1", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n")]
+    {
+        let mut socket = TcpStream::connect(&hub.address).await.unwrap();
+        let request = format!("GET /streams/s/events HTTP/{version}\r\nHost: x\r\n{headers}\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        until(&mut socket, &mut text, "}\n\n\r\n").await;
+        for n in 0..3 {
+            hub.post("/publish", json!({ "stream": "s", "data": n })).await;
+            until(&mut socket, &mut text, &format!("data: {n}\n\n\r\n")).await;
+        }
+        assert_eq!(text.matches("\ndata: ").count(), 4, "{text}");
+    }
 }

@@ -12,13 +12,14 @@ const BATCHES: usize = 120;
 const PER_BATCH: usize = 100;
 const PAYLOAD: usize = 1_000;
 
-/// A subscriber that has sent its request and reads nothing; its own buffer is small.
+/// A subscriber that has sent its request and reads nothing, heartbeats neither; its own buffer is
+/// small.
 async fn stuck(hub: &Hub) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut socket = socket.connect(hub.address.parse().unwrap()).await.unwrap();
     let request = format!(
-        "GET /streams/s/events HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\r\n",
+        "GET /streams/s/events?heartbeat=1s HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\r\n",
         hub.address
     );
     socket.write_all(request.as_bytes()).await.unwrap();

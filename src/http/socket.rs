@@ -1,0 +1,176 @@
+//! A connection's socket: actix speaks HTTP on it until a response begins to stream, then it is the
+//! session's.
+//!
+//! actix holds 16 KiB of buffers and a task of its own making for each connection, and none of it
+//! is of use to a stream that goes one way. So the body of such a response, when it is first asked
+//! for bytes, hands its subscription over to the socket; once the head of the response is out,
+//! [`serve`](super::stream::serve) takes it from there and lets go of what actix had.
+
+use crate::hub::{Outlet, Subscription, Written};
+use bytes::Bytes;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Bytes of what a subscriber says after its request, which nobody wants, read at once.
+const IGNORED_BYTES: usize = 512;
+/// How often at a stretch, so that one who says much does not keep its own events back.
+const IGNORED_READS: usize = 16;
+
+/// actix' end.
+pub(super) struct Socket(Rc<Shared>);
+
+/// The session's end.
+pub(super) struct Shared {
+    stream: RefCell<TcpStream>,
+    /// Whether actix has written and flushed all it had.
+    is_flushed: Cell<bool>,
+    /// A session that waits to take over.
+    successor: RefCell<Option<Subscription>>,
+    /// Of a session's pieces, what the socket has not taken.
+    unsent: RefCell<Bytes>,
+    /// A write failed.
+    has_failed: Cell<bool>,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self(Rc::new(Shared {
+            stream: RefCell::new(stream),
+            is_flushed: Cell::new(false),
+            successor: RefCell::new(None),
+            unsent: RefCell::new(Bytes::new()),
+            has_failed: Cell::new(false),
+        }))
+    }
+
+    /// The session's end of it.
+    pub(super) fn shared(&self) -> Rc<Shared> {
+        self.0.clone()
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.is_flushed.set(false);
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(cx, buf)
+    }
+
+    /// actix flushes once it has written all it had.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.is_flushed.set(true);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_shutdown(cx)
+    }
+}
+
+impl Shared {
+    /// Leaves the socket to a session as soon as what actix has written is out.
+    pub(super) fn hand_over(&self, successor: Subscription) {
+        *self.successor.borrow_mut() = Some(successor);
+    }
+
+    /// The session that takes over now, if one does.
+    pub(super) fn successor(&self) -> Option<Subscription> {
+        if self.is_flushed.get() { self.successor.borrow_mut().take() } else { None }
+    }
+
+    /// Lets go of a session that can take over no more.
+    pub(super) fn forget_successor(&self) {
+        let successor = self.successor.borrow_mut().take();
+        drop(successor);
+    }
+
+    /// Ready once the peer is gone; what it says is ignored.
+    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut ignored = [0; IGNORED_BYTES];
+        for _ in 0..IGNORED_READS {
+            let mut buffer = ReadBuf::new(&mut ignored);
+            let read = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer);
+            if ready!(read).is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Bytes that wait for the socket.
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.unsent.borrow().len()
+    }
+
+    /// Puts a piece into the way of all that follows; there must be none.
+    pub(super) fn keep(&self, piece: Bytes) {
+        *self.unsent.borrow_mut() = piece;
+    }
+
+    /// Ready once everything is with the socket.
+    pub(super) fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.has_failed.get() {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let mut unsent = self.unsent.borrow_mut();
+        while !unsent.is_empty() {
+            let mut stream = self.stream.borrow_mut();
+            let written = ready!(Pin::new(&mut *stream).poll_write(cx, &unsent))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let _ = unsent.split_to(written);
+        }
+        // Its memory is shared with other sessions' pieces.
+        *unsent = Bytes::new();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready once the peer has been told that nothing more comes.
+    pub(super) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx)
+    }
+}
+
+impl Outlet for Shared {
+    fn write(&self, piece: &Bytes) -> Written {
+        if self.has_failed.get() {
+            return Written::Failed;
+        }
+        if !self.unsent.borrow().is_empty() {
+            return Written::Refused;
+        }
+        let written = match self.stream.borrow().try_write(piece) {
+            Ok(written) => written,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(_) => {
+                self.has_failed.set(true);
+                return Written::Failed;
+            }
+        };
+        if written == piece.len() {
+            return Written::All;
+        }
+        self.keep(piece.slice(written..));
+        Written::Kept
+    }
+}

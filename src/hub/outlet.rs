@@ -1,0 +1,27 @@
+//! A session's short way to its socket.
+//!
+//! Waking a connection's task for every event costs more than writing the event. So the shard
+//! writes to the sockets of live sessions itself, and wakes the connection only where the socket
+//! does not take everything, or where there is more to say than events.
+
+use bytes::Bytes;
+
+/// A socket that its session writes to in whole pieces.
+pub trait Outlet {
+    /// Writes a piece of the body, framed for the connection. Never waits.
+    fn write(&self, piece: &Bytes) -> Written;
+}
+
+/// What became of a piece.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Written {
+    /// The socket took it.
+    All,
+    /// The outlet took it and the socket did not take all; the connection is to be woken, to wait
+    /// for the socket.
+    Kept,
+    /// It was not taken: a piece before it still waits for the socket.
+    Refused,
+    /// The socket is broken; the connection is to be woken, to end.
+    Failed,
+}

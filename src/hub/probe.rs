@@ -1,0 +1,127 @@
+//! The hot steps of the hub by themselves, for the micro-benchmarks (`cargo bench --bench hot`).
+//!
+//! Nothing of the hub uses it.
+
+use super::matching::SelectorIndex;
+use super::outlet::{Outlet, Written};
+use super::pace::Pace;
+use super::session::{CatchUp, Mode, Session, SessionKey};
+use super::shard::{Shard, ShardSettings, State};
+use super::{ConnectionManager, seat::GroupId};
+use crate::event::{Interest, Position, Selector, StreamName};
+use crate::journal::{Committed, History};
+use crate::telemetry::Telemetry;
+use crate::wire::View;
+use actix::Addr;
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::sync::{Semaphore, oneshot};
+
+const GROUP: GroupId = 1;
+const MANAGER_MAILBOX: usize = 1 << 20;
+
+/// Selectors, and how many of them a stream matches.
+pub struct Matching(SelectorIndex<u64>);
+
+impl Matching {
+    /// An index of these.
+    pub fn of(selectors: &[Selector]) -> Self {
+        let mut index = SelectorIndex::default();
+        for (value, selector) in (0..).zip(selectors) {
+            index.insert(selector, value);
+        }
+        Self(index)
+    }
+
+    /// How many match.
+    pub fn count(&self, stream: &StreamName) -> usize {
+        let mut matched = Vec::new();
+        self.0.matches(stream, &mut matched);
+        matched.len()
+    }
+}
+
+/// A socket that takes everything.
+struct Sink;
+
+impl Outlet for Sink {
+    fn write(&self, _: &Bytes) -> Written {
+        Written::All
+    }
+}
+
+/// A shard with live sessions that asked for the same.
+pub struct Fan {
+    state: Rc<RefCell<State>>,
+    sessions: Vec<SessionKey>,
+}
+
+impl Fan {
+    /// `sessions` of `interest`, with sockets that take everything, or with none. In an actix
+    /// system.
+    pub fn new(
+        history: Arc<History>,
+        telemetry: Telemetry,
+        interest: &Arc<Interest>,
+        (sessions, have_sockets): (usize, bool),
+    ) -> Self {
+        let settings = ShardSettings {
+            history,
+            telemetry,
+            pace: Arc::new(Pace::new(Duration::from_secs(1), 1)),
+            write_timeout: Duration::from_secs(1),
+            disk_readers: Arc::new(Semaphore::new(1)),
+        };
+        let (sender, _mailbox) = actix::dev::channel::channel::<ConnectionManager>(MANAGER_MAILBOX);
+        let state = Shard::start(Addr::new(sender), settings);
+        let mut fan = Self { state, sessions: Vec::new() };
+        for _ in 0..sessions {
+            fan.join(interest.clone(), have_sockets);
+        }
+        fan.poll();
+        fan
+    }
+
+    fn join(&mut self, interest: Arc<Interest>, has_socket: bool) {
+        let mut state = self.state.borrow_mut();
+        let (answer, _seated) = oneshot::channel();
+        let Some(key) = state.admit(Session::new(interest, View::default(), answer)) else {
+            return;
+        };
+        state.seated(key, Ok((GROUP, Position::ZERO)));
+        if let Some(session) = state.sessions.get_mut(&key) {
+            session.mode = Mode::CatchingUp(CatchUp::default());
+            session.outlet = has_socket.then(|| Rc::new(Sink) as Rc<dyn Outlet>);
+            self.sessions.push(key);
+        }
+    }
+
+    /// Frames a batch and queues all of it for the sessions.
+    pub fn push(&mut self, batch: &Committed) {
+        let takers: Vec<(u32, GroupId)> =
+            (0..batch.entries.len() as u32).map(|entry| (entry, GROUP)).collect();
+        self.state.borrow_mut().deliver(batch, &takers);
+    }
+
+    /// Writes what is queued to the sockets.
+    pub fn round(&mut self) {
+        while self.state.borrow_mut().write_slice() {}
+    }
+
+    /// Has every session asked for its bytes until it has none; returns how many came.
+    pub fn poll(&mut self) -> usize {
+        let mut state = self.state.borrow_mut();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut bytes = 0;
+        for key in &self.sessions {
+            while let Poll::Ready(Some(piece)) = state.poll(*key, &mut cx) {
+                bytes += piece.len();
+            }
+        }
+        bytes
+    }
+}

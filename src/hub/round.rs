@@ -1,0 +1,448 @@
+//! Rounds: what is new in a shard's groups goes to the sockets of their sessions.
+//!
+//! A round goes over the live sessions of a group in slices and lets the thread do other work in
+//! between, above all take publishes. What they bring is joined to what the sessions later in the
+//! round, and all in the next, are written: the busier a hub is, the more goes out in one write.
+//! Never: waits for a socket.
+
+use super::group::Group;
+use super::outlet::{Outlet, Written};
+use super::seat::GroupId;
+use super::session::{Mode, Session, SessionKey};
+use super::shard::State;
+use crate::wire::{self, View};
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use tokio::sync::Notify;
+
+/// Sessions that are written to before other work has its turn: some hundred microseconds.
+const SLICE_SESSIONS: usize = 64;
+/// The same while events keep coming: the sooner a publish is taken, the more is joined.
+const BUSY_SLICE_SESSIONS: usize = 16;
+/// Bytes that are, where there is more to write to each.
+const SLICE_BYTES: u64 = 4 * 1024 * 1024;
+/// Bytes that came for a group since its round began, past which slices are longer: publishers
+/// have their turn between slices, and shall not outrun the readers.
+const HURRY_BYTES: u64 = 64 * 1024;
+/// How much longer.
+const HURRY_FACTOR: usize = 8;
+/// Bytes that are joined for one write, where one segment alone is not more.
+const JOINED_BYTES: usize = 64 * 1024;
+/// Joined writes that are kept for the next session; those of a group are nearly always level.
+const KEPT_JOINS: usize = 4;
+
+/// The rounds of one shard.
+pub(super) struct Rounds {
+    due: VecDeque<(GroupId, View)>,
+    current: Option<Current>,
+    /// Whether something came for the group of the last round while that was under way.
+    is_busy: bool,
+    joins: VecDeque<Join>,
+    begin: Rc<Notify>,
+}
+
+/// The round under way.
+#[derive(Clone, Copy)]
+struct Current {
+    key: (GroupId, View),
+    /// How many sessions are still to come: those at the front of the group's list, because the
+    /// list fills gaps from its end.
+    ahead: usize,
+    /// The end of the group's queue when the round began, in bytes.
+    began_at: u64,
+}
+
+/// Segments of a queue in one piece, as a chunk.
+struct Join {
+    next: u64,
+    end: u64,
+    piece: Bytes,
+    events: u64,
+    bytes: u64,
+    /// What follows does not go with it, so that it stays as it is when more comes.
+    is_closed: bool,
+}
+
+impl Rounds {
+    pub(super) fn new() -> Self {
+        Self {
+            due: VecDeque::new(),
+            current: None,
+            is_busy: false,
+            joins: VecDeque::new(),
+            begin: Rc::default(),
+        }
+    }
+
+    /// A group has something new.
+    pub(super) fn note(&mut self, key: (GroupId, View), group: &mut Group) {
+        if !std::mem::replace(&mut group.is_due, true) {
+            self.due.push_back(key);
+            self.begin.notify_one();
+        }
+    }
+
+    /// Joined writes are of one group, for as long as that is there.
+    pub(super) fn forget_joins(&mut self) {
+        self.joins.clear();
+    }
+}
+
+/// Runs the rounds of a shard for as long as its thread runs.
+pub(super) async fn run(state: Rc<RefCell<State>>) {
+    let begin = state.borrow().rounds.begin.clone();
+    loop {
+        begin.notified().await;
+        while state.borrow_mut().write_slice() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl State {
+    /// Writes to some sessions; whether there are more.
+    pub(super) fn write_slice(&mut self) -> bool {
+        let (mut sessions, mut bytes) = (0, 0);
+        loop {
+            let Some(Current { key, ahead, began_at }) = self.current_round() else { return false };
+            let Some(group) = self.groups.get(&key) else {
+                self.rounds.current = None;
+                continue;
+            };
+            let came = group.end_offset().saturating_sub(began_at);
+            let factor = if came > HURRY_BYTES { HURRY_FACTOR } else { 1 };
+            let is_busy = came > 0 || self.rounds.is_busy;
+            let slice = if is_busy { BUSY_SLICE_SESSIONS } else { SLICE_SESSIONS };
+            if sessions >= slice * factor || bytes >= SLICE_BYTES * factor as u64 {
+                return true;
+            }
+            // Sessions may have gone since.
+            let Some(at) = ahead.min(group.live().len()).checked_sub(1) else {
+                self.rounds.is_busy = came > 0;
+                self.rounds.current = None;
+                continue;
+            };
+            self.rounds.current = Some(Current { key, ahead: at, began_at });
+            sessions += 1;
+            bytes += self.write_to(group.live()[at], key);
+        }
+    }
+
+    /// The round under way, or the next one that is due.
+    fn current_round(&mut self) -> Option<Current> {
+        if self.rounds.current.is_none() {
+            self.rounds.forget_joins();
+            let key = self.rounds.due.pop_front()?;
+            let group = self.groups.get_mut(&key);
+            let began_at = group.map_or(0, |group| {
+                group.is_due = false;
+                group.end_offset()
+            });
+            self.rounds.current = Some(Current { key, ahead: usize::MAX, began_at });
+        }
+        self.rounds.current
+    }
+
+    /// Writes all that a session has not had, or has its connection ask for it; returns how many
+    /// bytes of events were written.
+    fn write_to(&mut self, session: SessionKey, key: (GroupId, View)) -> u64 {
+        let now = self.wheel.now();
+        let Some(group) = self.groups.get_mut(&key) else { return 0 };
+        let Some(session) = self.sessions.get_mut(&session) else { return 0 };
+        let mut taken = (0, 0);
+        while let Some((outlet, next)) = direct(session, group) {
+            let Some(join) = self.rounds.join(group, next) else { break };
+            let written = outlet.write(&join.piece);
+            if matches!(written, Written::Refused | Written::Failed) {
+                break;
+            }
+            taken.0 += join.events;
+            taken.1 += join.bytes;
+            let end = join.end;
+            if let Some(last) = group.skip(next, end) {
+                session.cursor = last;
+            }
+            if let Mode::Live { next, .. } = &mut session.mode {
+                *next = end;
+            }
+            session.last_sent = now;
+            session.beat_due = false;
+            if written == Written::Kept {
+                session.wake(now);
+                break;
+            }
+        }
+        self.delivered.0 += taken.0;
+        self.delivered.1 += taken.1;
+        let is_level = match &session.mode {
+            Mode::Live { next, .. } => group.peek(*next).is_none(),
+            _ => true,
+        };
+        if !is_level {
+            session.wake(now);
+        }
+        taken.1
+    }
+}
+
+/// A session's outlet and place, where nothing but segments is to be written to it.
+fn direct(session: &Session, group: &Group) -> Option<(Rc<dyn Outlet>, u64)> {
+    let Mode::Live { next, .. } = session.mode else { return None };
+    let outlet = session.outlet.as_ref()?;
+    // Without a waker its connection has yet to ask, and will find everything then.
+    session.waker.as_ref()?;
+    let has_own = session.first_block.is_some()
+        || session.prefix.is_some()
+        || session.farewell.is_some()
+        || session.closing.is_some();
+    let segment = group.peek(next)?;
+    (!has_own && segment.first > session.cursor).then(|| (outlet.clone(), next))
+}
+
+impl Rounds {
+    /// What is written to a session at `next`; `None` where its next segment is not just bytes.
+    fn join(&mut self, group: &Group, next: u64) -> Option<&Join> {
+        let end = group.end();
+        let known = |join: &Join| join.next == next && (join.is_closed || join.end == end);
+        if let Some(at) = self.joins.iter().position(known) {
+            return self.joins.get(at);
+        }
+        let (mut frames, mut events, mut behind, mut is_closed) = (Vec::new(), 0, next, false);
+        while let Some(segment) = group.peek(behind) {
+            let fits = frames.is_empty() || frames.len() + segment.bytes.len() <= JOINED_BYTES;
+            if !segment.ends.is_empty() || !fits {
+                is_closed = true;
+                break;
+            }
+            frames.extend_from_slice(&segment.bytes);
+            events += segment.events;
+            behind += 1;
+        }
+        if frames.is_empty() {
+            return None;
+        }
+        if self.joins.len() == KEPT_JOINS {
+            self.joins.pop_front();
+        }
+        let bytes = frames.len() as u64;
+        let piece = wire::chunk(&frames).into();
+        self.joins.push_back(Join { next, end: behind, piece, events, bytes, is_closed });
+        self.joins.back()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{
+        Body, Draft, Entry, EventType, Interest, Position, Selector, StreamName, Timestamp,
+    };
+    use crate::hub::session::{CatchUp, tests::journal};
+    use crate::hub::shard::tests::shard;
+    use crate::journal::{Committed, Journal};
+    use std::cell::Cell;
+    use std::sync::Arc;
+    use std::task::{Context, Poll};
+
+    const GROUP: GroupId = 1;
+
+    /// A socket that takes so many pieces, and remembers what it was given.
+    struct Paper {
+        pieces: RefCell<Vec<Bytes>>,
+        room: Cell<usize>,
+        is_blocked: Cell<bool>,
+    }
+
+    impl Outlet for Paper {
+        fn write(&self, piece: &Bytes) -> Written {
+            if self.is_blocked.get() {
+                return Written::Refused;
+            }
+            self.pieces.borrow_mut().push(piece.clone());
+            self.room.set(self.room.get() - 1);
+            self.is_blocked.set(self.room.get() == 0);
+            if self.is_blocked.get() { Written::Kept } else { Written::All }
+        }
+    }
+
+    impl Paper {
+        fn taking(pieces: usize) -> Rc<Self> {
+            let is_blocked = Cell::new(false);
+            Rc::new(Self { pieces: RefCell::default(), room: Cell::new(pieces), is_blocked })
+        }
+
+        /// The events it was given, by their text, without the chunks' framing.
+        fn events(&self) -> Vec<String> {
+            let mut body = Vec::new();
+            for piece in self.pieces.borrow().iter() {
+                let text = std::str::from_utf8(piece).expect("UTF-8");
+                let (length, rest) = text.split_once("\r\n").expect("a length");
+                let length = usize::from_str_radix(length, 16).expect("hexadecimal");
+                assert_eq!(&rest[length..], "\r\n", "one whole chunk");
+                body.extend_from_slice(&rest.as_bytes()[..length]);
+            }
+            let text = String::from_utf8(body).expect("UTF-8");
+            text.lines().filter_map(|l| l.strip_prefix("data: ").map(str::to_owned)).collect()
+        }
+    }
+
+    /// A session that is live and whose connection waits for it.
+    fn join(state: &mut State, outlet: Option<Rc<Paper>>) -> SessionKey {
+        let selector = Selector::parse("s").expect("a selector");
+        let interest = Arc::new(Interest::new(vec![selector], None).expect("ok"));
+        let (answer, _seated) = tokio::sync::oneshot::channel();
+        let key = state.admit(Session::new(interest, View::default(), answer)).expect("room");
+        state.seated(key, Ok((GROUP, Position::ZERO)));
+        let session = state.sessions.get_mut(&key).expect("it is there");
+        session.cursor = state.considered;
+        session.mode = Mode::CatchingUp(CatchUp { until: state.considered, job: None });
+        session.outlet = outlet.map(|paper| paper as Rc<dyn Outlet>);
+        state.settings.telemetry.catching_up(1);
+        let session = poll(state, key);
+        assert!(session.is_none(), "there is nothing yet");
+        key
+    }
+
+    fn poll(state: &mut State, key: SessionKey) -> Option<Bytes> {
+        let waker = futures_util::task::noop_waker();
+        match state.poll(key, &mut Context::from_waker(&waker)) {
+            Poll::Ready(bytes) => bytes,
+            Poll::Pending => None,
+        }
+    }
+
+    fn deliver(state: &mut State, number: u64, texts: &[&str]) {
+        let stream = StreamName::parse("s").expect("a name");
+        let entries: Vec<Entry> = texts
+            .iter()
+            .enumerate()
+            .map(|(index, text)| {
+                let time = Timestamp::default();
+                let draft =
+                    Draft::from_text(vec![stream.clone()], EventType::default(), text, time)
+                        .expect("a draft");
+                let body =
+                    Body::Event { kind: draft.kind().clone(), payload: draft.payload().clone() };
+                let position = Position::of(number, index);
+                Entry { position, time, streams: [stream.clone()].into(), body }
+            })
+            .collect();
+        let (first, last) = (Position::of(number, 0), Position::of(number, texts.len() - 1));
+        let takers: Vec<(u32, GroupId)> = (0..texts.len() as u32).map(|i| (i, GROUP)).collect();
+        state.deliver(&Committed { first, last, entries }, &takers);
+    }
+
+    fn with(test: impl FnOnce(&mut State, &Journal)) {
+        actix::System::new().block_on(async {
+            let journal = journal(1 << 20);
+            let state = shard(&journal);
+            test(&mut state.borrow_mut(), &journal);
+        });
+    }
+
+    fn is_awaited(state: &State, key: SessionKey) -> bool {
+        state.sessions[&key].waker.is_some()
+    }
+
+    #[test]
+    fn what_came_since_goes_out_in_one_piece_and_the_connection_is_not_asked() {
+        with(|state, _| {
+            let (paper, other) = (Paper::taking(9), Paper::taking(9));
+            let key = join(state, Some(paper.clone()));
+            join(state, Some(other.clone()));
+            let without = join(state, None);
+            deliver(state, 1, &["a", "b"]);
+            deliver(state, 2, &["c"]);
+            assert!(!state.write_slice());
+            assert_eq!(paper.events(), ["a", "b", "c"]);
+            assert_eq!((paper.pieces.borrow().len(), other.pieces.borrow().len()), (1, 1));
+            assert_eq!(paper.pieces.borrow()[0].as_ptr(), other.pieces.borrow()[0].as_ptr());
+            assert!(is_awaited(state, key));
+            assert!(!is_awaited(state, without), "it has no short way, so it is woken");
+            let asked = poll(state, without).expect("bytes");
+            assert!(asked.windows(7).any(|w| w == b"data: a"));
+            deliver(state, 3, &["d"]);
+            state.write_slice();
+            assert_eq!(paper.events(), ["a", "b", "c", "d"]);
+            assert_eq!(state.delivered.0, 4 + 4 + 2);
+        });
+    }
+
+    #[test]
+    fn a_socket_that_is_full_holds_its_session_up_and_nothing_is_lost() {
+        with(|state, _| {
+            let paper = Paper::taking(1);
+            let key = join(state, Some(paper.clone()));
+            deliver(state, 1, &["a"]);
+            state.write_slice();
+            assert!(!is_awaited(state, key), "its connection is to wait for the socket");
+            assert_eq!(state.sessions[&key].stalled_since, Some(state.wheel.now()));
+            for number in 2..5 {
+                deliver(state, number, &["b"]);
+                state.write_slice();
+            }
+            assert_eq!(paper.events(), ["a"], "what comes waits behind it");
+            paper.is_blocked.set(false);
+            paper.room.set(9);
+            let mut rest = Vec::new();
+            while let Some(bytes) = poll(state, key) {
+                rest.extend_from_slice(&bytes);
+            }
+            assert_eq!(rest.windows(7).filter(|w| *w == b"data: b").count(), 3);
+            deliver(state, 5, &["c"]);
+            state.write_slice();
+            assert_eq!(paper.events(), ["a", "c"]);
+        });
+    }
+
+    #[test]
+    fn sessions_may_come_and_go_in_the_middle_of_a_round() {
+        with(|state, _| {
+            let papers: Vec<Rc<Paper>> = (0..300).map(|_| Paper::taking(99)).collect();
+            let keys: Vec<SessionKey> =
+                papers.iter().map(|paper| join(state, Some(paper.clone()))).collect();
+            deliver(state, 1, &["a"]);
+            assert!(state.write_slice(), "there are more than one slice");
+            let gone = |at: usize| at.is_multiple_of(3);
+            for (at, key) in keys.iter().enumerate() {
+                if gone(at) {
+                    state.leave(*key);
+                }
+            }
+            deliver(state, 2, &["b"]);
+            let late = Paper::taking(99);
+            join(state, Some(late.clone()));
+            while state.write_slice() {}
+            for (at, paper) in papers.iter().enumerate().filter(|(at, _)| !gone(*at)) {
+                assert_eq!(paper.events(), ["a", "b"], "session {at}");
+            }
+            assert!(late.events().is_empty(), "it was level when it came");
+        });
+    }
+
+    #[test]
+    fn a_long_queue_goes_out_in_bounded_pieces_that_sessions_share() {
+        with(|state, _| {
+            let papers = [Paper::taking(99), Paper::taking(99)];
+            for paper in &papers {
+                join(state, Some(paper.clone()));
+            }
+            let large = "x".repeat(JOINED_BYTES / 3);
+            for number in 1..=7 {
+                deliver(state, number, &[&large]);
+            }
+            while state.write_slice() {}
+            let pieces = papers.each_ref().map(|p| p.pieces.borrow().clone());
+            assert_eq!(
+                pieces[0].len(),
+                4,
+                "two of a third each, as three do not fit with their ids"
+            );
+            assert!(pieces[0].iter().all(|piece| piece.len() < JOINED_BYTES + 100));
+            assert!(pieces[0].iter().zip(&pieces[1]).all(|(a, b)| a.as_ptr() == b.as_ptr()));
+            assert_eq!(papers[1].events().len(), 7);
+        });
+    }
+}
