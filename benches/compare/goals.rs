@@ -1,0 +1,152 @@
+//! What must be reached, as ratios within one run.
+
+use super::Results;
+use serde_json::Value;
+
+/// One figure that must hold.
+pub struct Goal {
+    pub title: &'static str,
+    row: &'static str,
+    ours: &'static str,
+    /// The one to compare with; nobody for a figure that is told as it is.
+    theirs: Option<&'static str>,
+    path: &'static str,
+    /// At most, or at least.
+    bound: Bound,
+}
+
+enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// A goal beside what was measured.
+pub struct Reached {
+    pub measured: String,
+    pub bound: String,
+    pub holds: bool,
+}
+
+const CPU: &str = "/used/cpu_us_per_delivery";
+const P99: &str = "/latency_ms/p99";
+const DELIVERIES: &str = "/deliveries/per_second";
+
+const fn goal(
+    title: &'static str,
+    (row, ours, theirs): (&'static str, &'static str, Option<&'static str>),
+    path: &'static str,
+    bound: Bound,
+) -> Goal {
+    Goal { title, row, ours, theirs, path, bound }
+}
+
+/// All of them.
+pub const GOALS: [Goal; 16] = {
+    use Bound::{AtLeast, AtMost};
+    let fanfare = "fanfare";
+    [
+        goal("paced: CPU per delivery", ("paced", fanfare, Some("floor")), CPU, AtMost(1.2)),
+        goal("", ("paced", fanfare, Some("nchan")), CPU, AtMost(0.75)),
+        goal("paced: p99 latency", ("paced", fanfare, Some("nchan")), P99, AtMost(1.0)),
+        goal(
+            "saturated: deliveries/s",
+            ("saturated", fanfare, Some("nchan")),
+            DELIVERIES,
+            AtLeast(10.0),
+        ),
+        goal("", ("saturated", fanfare, Some("sse-starlette")), DELIVERIES, AtLeast(30.0)),
+        goal(
+            "one publisher: deliveries/s",
+            ("one-publisher", fanfare, Some("nchan")),
+            DELIVERIES,
+            AtLeast(2.0),
+        ),
+        goal(
+            "idle: bytes per connection",
+            ("idle", fanfare, None),
+            "/used/pss_bytes_per_connection",
+            AtMost(10_240.0),
+        ),
+        goal(
+            "idle with heartbeats: CPU, % of a core",
+            ("heartbeats", fanfare, None),
+            "/used/cpu_percent",
+            AtMost(2.0),
+        ),
+        goal(
+            "growth: CPU per delivery",
+            ("growth", "15,000 readers", Some("1,000 readers")),
+            CPU,
+            AtMost(1.15),
+        ),
+        goal(
+            "many streams: CPU per publish",
+            ("many-streams", "100,000 streams", Some("10 streams")),
+            "/used/cpu_us_per_publish",
+            AtMost(1.2),
+        ),
+        goal(
+            "many streams: CPU per delivery",
+            ("many-streams", "100,000 streams", Some("10 streams")),
+            CPU,
+            AtMost(1.2),
+        ),
+        goal(
+            "storm: time until level",
+            ("storm", fanfare, Some("nchan")),
+            "/storm/level_after_ms",
+            AtMost(0.5),
+        ),
+        goal(
+            "publish: publishes/s",
+            ("publish", fanfare, Some("nchan")),
+            "/publish/per_second",
+            AtLeast(1.0),
+        ),
+        goal("", ("publish", fanfare, Some("redis")), "/publish/per_second", AtLeast(1.0)),
+        goal(
+            "stuck: p99 latency of the others",
+            ("stuck", "900 readers, 100 stuck", Some("900 readers")),
+            P99,
+            AtMost(1.1),
+        ),
+        goal(
+            "lost, duplicated or reordered",
+            ("saturated", fanfare, None),
+            "/deliveries/lost",
+            AtMost(0.0),
+        ),
+    ]
+};
+
+impl Goal {
+    /// What was measured; `None` where it was not.
+    pub fn reached(&self, results: &Results) -> Option<Reached> {
+        let values = |server: &str| -> Option<Vec<f64>> {
+            let reports = results.runs.get(&format!("{}/{server}", self.row))?;
+            reports.iter().map(|r| r.pointer(self.path).and_then(Value::as_f64)).collect()
+        };
+        let ours = values(self.ours)?;
+        let of_each = match self.theirs {
+            None => ours,
+            Some(theirs) => ours.iter().zip(values(theirs)?).map(|(a, b)| a / b).collect(),
+        };
+        let value = super::report::median(of_each);
+        let (sign, bound, holds) = match self.bound {
+            Bound::AtMost(bound) => ("≤", bound, value <= bound),
+            Bound::AtLeast(bound) => ("≥", bound, value >= bound),
+        };
+        Some(match self.theirs {
+            Some(theirs) => Reached {
+                measured: format!("{value:.2} × {theirs}"),
+                bound: format!("{sign} {bound} × {theirs}"),
+                holds,
+            },
+            None => Reached {
+                measured: super::report::number(value, if value < 100.0 { 2 } else { 0 }),
+                bound: format!("{sign} {}", super::report::number(bound, 0)),
+                holds,
+            },
+        })
+    }
+}

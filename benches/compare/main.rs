@@ -1,0 +1,176 @@
+//! Fanfare beside its peers, in one run: `cargo bench --bench compare`.
+//!
+//! Servers run in turn, A B C A B C …, with the same client, payload and number of workers; what
+//! is told are medians, and medians of the ratios within a round, because machines are noisy. It
+//! installs what a peer needs where that is missing (Debian packages as root, Python packages below
+//! `target/`) and rewrites the tables of `docs/benchmarks.md` and the charts beside it.
+//!
+//! `-- --rounds N`, `--rows a,b`, `--servers a,b` run less; `--render` only writes the document
+//! again. Another peer is one more file in `peers/`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod chart;
+mod goals;
+mod peer;
+mod report;
+mod rows;
+
+use peer::Peer;
+use rows::{OWN, ROWS};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const ROUNDS: usize = 5;
+
+/// Everything that was measured: `target/compare/results.json`.
+#[derive(Default, Serialize, Deserialize)]
+struct Results {
+    date: String,
+    machine: String,
+    versions: BTreeMap<String, String>,
+    /// What each peer is.
+    about: BTreeMap<String, String>,
+    /// By row and server: one report a round.
+    runs: BTreeMap<String, Vec<Value>>,
+}
+
+struct Asked {
+    rounds: usize,
+    rows: Option<Vec<String>>,
+    servers: Option<Vec<String>>,
+    render: bool,
+}
+
+fn asked() -> Asked {
+    let args: Vec<String> = std::env::args().collect();
+    let value = |name: &str| {
+        let at = args.iter().position(|arg| arg == name)?;
+        Some(args.get(at + 1).unwrap_or_else(|| panic!("{name} needs a value")).clone())
+    };
+    let list = |name| value(name).map(|v| v.split(',').map(str::to_owned).collect());
+    Asked {
+        rounds: value("--rounds").map_or(ROUNDS, |n| n.parse().expect("a number of rounds")),
+        rows: list("--rows"),
+        servers: list("--servers"),
+        render: args.iter().any(|arg| arg == "--render"),
+    }
+}
+
+fn main() {
+    let asked = asked();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let work = root.join("target/compare");
+    std::fs::create_dir_all(&work).unwrap();
+    let file = work.join("results.json");
+    let mut results: Results = std::fs::read_to_string(&file)
+        .map(|text| serde_json::from_str(&text).unwrap())
+        .unwrap_or_default();
+    if !asked.render {
+        raise_file_limit();
+        measure(&asked, &work, &mut results);
+        std::fs::write(&file, serde_json::to_string_pretty(&results).unwrap()).unwrap();
+    }
+    report::rewrite(root, &results);
+}
+
+/// Servers with many connections need many open files; children inherit the limit.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+}
+
+fn measure(asked: &Asked, work: &Path, results: &mut Results) {
+    let peers = Peer::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/compare/peers"));
+    let is_asked = |list: &Option<Vec<String>>, name: &str| {
+        list.as_ref().is_none_or(|names| names.iter().any(|n| n == name))
+    };
+    let peers: Vec<Peer> =
+        peers.into_iter().filter(|peer| is_asked(&asked.servers, &peer.name)).collect();
+    results.date = today();
+    results.machine = machine();
+    for server in OWN {
+        results.versions.insert(server.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    }
+    for peer in &peers {
+        peer.install(work);
+        results.versions.insert(peer.name.clone(), peer.version(work));
+        results.about.insert(peer.name.clone(), peer.about.clone());
+    }
+    for round in 0..asked.rounds {
+        for row in ROWS.iter().filter(|row| is_asked(&asked.rows, row.name)) {
+            let own = row.own.iter().filter(|(name, _)| is_asked(&asked.servers, name));
+            let own = own.map(|(name, args)| (name.to_string(), run_own(row.args, args)));
+            let taking_part = peers.iter().filter(|p| p.rows.iter().any(|r| r == row.name));
+            let theirs =
+                taking_part.map(|peer| (peer.name.clone(), peer.run(work, row.name, row.args)));
+            for (server, report) in own.chain(theirs) {
+                let key = format!("{}/{server}", row.name);
+                eprintln!("round {} {key}: {}", round + 1, short(&report));
+                let all = results.runs.entry(key).or_default();
+                if round == 0 {
+                    all.clear();
+                }
+                all.push(report);
+            }
+        }
+    }
+}
+
+/// Runs `fanfare bench` and returns its report; one with losses is a report, too.
+fn run_own(row: &[&str], args: &[&str]) -> Value {
+    let (before, hub) = match args.iter().position(|arg| *arg == "--") {
+        Some(at) => args.split_at(at),
+        None => (args, &[][..]),
+    };
+    bench([row, before, &["--json"], hub].concat().iter().map(|a| (*a).to_owned()).collect())
+}
+
+fn bench(args: Vec<String>) -> Value {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_fanfare")).arg("bench").args(&args).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
+        panic!("bench {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr))
+    })
+}
+
+/// One line of what was found, to see that it goes on.
+fn short(report: &Value) -> String {
+    let number = |path: &str| report.pointer(path).and_then(Value::as_f64);
+    let of = |name: &str, path: &str| number(path).map(|n| format!("{name} {n:.2}"));
+    let parts = [
+        of("lost", "/deliveries/lost"),
+        of("deliveries/s", "/deliveries/per_second"),
+        of("publishes/s", "/publish/per_second"),
+        of("CPU/delivery", "/used/cpu_us_per_delivery"),
+        of("p99 ms", "/latency_ms/p99"),
+        of("bytes/connection", "/used/pss_bytes_per_connection"),
+        of("level ms", "/storm/level_after_ms"),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn shell(command: &str) -> String {
+    let output = Command::new("sh").args(["-c", command]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn today() -> String {
+    shell("date +%F")
+}
+
+fn machine() -> String {
+    let cpu = shell("grep -m1 'model name' /proc/cpuinfo | cut -d: -f2");
+    let (cores, kernel) = (shell("nproc"), shell("uname -r | cut -d. -f1,2"));
+    let memory = shell("awk '/MemTotal/ {printf \"%.0f\", $2/1048576}' /proc/meminfo");
+    format!("{cores} cores ({cpu}, virtual), {memory} GiB of memory, Linux {kernel}")
+}
+
+/// Where a peer's files and Python packages are.
+fn venv(work: &Path) -> PathBuf {
+    work.join("venv")
+}

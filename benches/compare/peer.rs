@@ -1,0 +1,151 @@
+//! A server to compare with: one file in `peers/`, which says how to install, start and reach it.
+
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a server may take to listen.
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
+/// How long it may take to stop before it is killed.
+const STOPS_WITHIN: Duration = Duration::from_secs(5);
+
+/// What the file says. `{dir}`, `{port}` and `{venv}` stand for a folder of the run's own, a free
+/// port, and the Python environment.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    pub name: String,
+    pub about: String,
+    /// A shell command that prints the version.
+    version: String,
+    #[serde(default)]
+    debian: Vec<String>,
+    #[serde(default)]
+    python: Vec<String>,
+    start: Vec<String>,
+    subscribe_url: Option<String>,
+    publish_url: String,
+    /// The rows that it takes part in.
+    pub rows: Vec<String>,
+    /// Arguments for `fanfare bench` that a row needs here.
+    #[serde(default)]
+    args: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+}
+
+impl Peer {
+    /// Reads every file of a folder.
+    pub fn all(folder: &Path) -> Vec<Self> {
+        let mut paths: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+        paths.sort();
+        let read = |path: &std::path::PathBuf| {
+            toml::from_str(&std::fs::read_to_string(path).unwrap())
+                .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+        };
+        paths.iter().map(read).collect()
+    }
+
+    /// Installs what is missing.
+    pub fn install(&self, work: &Path) {
+        for package in &self.debian {
+            let there = Command::new("dpkg-query")
+                .args(["-W", "-f=${Status}", package])
+                .output()
+                .is_ok_and(|o| String::from_utf8_lossy(&o.stdout).contains("ok installed"));
+            if !there {
+                run("apt-get", &["install", "-y", "-qq", "--no-install-recommends", package]);
+            }
+        }
+        if !self.python.is_empty() {
+            let venv = super::venv(work);
+            if !venv.exists() {
+                run("python3", &["-m", "venv", &venv.display().to_string()]);
+            }
+            let mut args = vec!["install", "-q", "--disable-pip-version-check"];
+            args.extend(self.python.iter().map(String::as_str));
+            run(&venv.join("bin/pip").display().to_string(), &args);
+        }
+    }
+
+    /// What it calls itself.
+    pub fn version(&self, work: &Path) -> String {
+        super::shell(&self.version.replace("{venv}", &super::venv(work).display().to_string()))
+    }
+
+    /// Starts it, measures it, stops it.
+    pub fn run(&self, work: &Path, row: &str, row_args: &[&str]) -> Value {
+        let server = self.start(work);
+        let pid = server.0.id().to_string();
+        let port = server.1.to_string();
+        let url = |url: &str| url.replace("{port}", &port);
+        let mut args: Vec<String> = row_args.iter().map(|a| (*a).to_owned()).collect();
+        args.extend(["--json".into(), "--pid".into(), pid]);
+        args.extend(["--publish-url".into(), url(&self.publish_url)]);
+        if let Some(subscribe) = &self.subscribe_url {
+            args.extend(["--subscribe-url".into(), url(subscribe)]);
+        }
+        for arg in self.args.get(row).into_iter().flatten() {
+            // What a row says already is said anew.
+            if let Some(at) = args.iter().position(|a| a == arg && arg.starts_with("--")) {
+                args.drain(at..at + 2);
+            }
+            args.push(arg.clone());
+        }
+        super::bench(args)
+    }
+
+    fn start(&self, work: &Path) -> Running {
+        let folder = tempfile::Builder::new().prefix(&self.name).tempdir_in(work).unwrap();
+        // Workers of another user read their files, too.
+        run("chmod", &["755", &folder.path().display().to_string()]);
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let fill = |text: &str| {
+            text.replace("{dir}", &folder.path().display().to_string())
+                .replace("{port}", &port.to_string())
+                .replace("{venv}", &super::venv(work).display().to_string())
+        };
+        for (name, text) in &self.files {
+            // Braces of its own stay: only what is known is filled in.
+            std::fs::write(folder.path().join(name), fill(text)).unwrap();
+        }
+        let args: Vec<String> = self.start.iter().map(|arg| fill(arg)).collect();
+        let child = Command::new(&args[0]).args(&args[1..]).stdout(Stdio::null()).spawn();
+        let mut running =
+            Running(child.unwrap_or_else(|e| panic!("{}: {e}", args[0])), port, folder);
+        let began = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(running.0.try_wait().unwrap().is_none(), "{} does not run", self.name);
+            assert!(began.elapsed() < STARTS_WITHIN, "{} does not listen", self.name);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        running
+    }
+}
+
+struct Running(Child, u16, #[allow(dead_code)] tempfile::TempDir);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let began = Instant::now();
+        while self.0.try_wait().unwrap().is_none() {
+            if began.elapsed() > STOPS_WITHIN {
+                self.0.kill().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn run(program: &str, args: &[&str]) {
+    let status = Command::new(program).args(args).stdout(Stdio::null()).status();
+    let done = status.unwrap_or_else(|e| panic!("{program}: {e}"));
+    assert!(done.success(), "{program} {} failed", args.join(" "));
+}

@@ -1,0 +1,179 @@
+//! Writes what was measured into `docs/benchmarks.md`, between its markers, and draws the charts.
+
+use super::Results;
+use super::chart::{Bar, chart};
+use super::goals::GOALS;
+use super::rows::{Column, OWN, ROWS, Row};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::path::Path;
+
+const BEGIN: &str = "<!-- compare: begin -->";
+const END: &str = "<!-- compare: end -->";
+
+/// The charts: file, title, row and figure; longer is better, or worse.
+const CHARTS: [(&str, &str, &str, &str, f64); 5] = [
+    (
+        "deliveries",
+        "Deliveries per second, 1,000 readers, 16 publishers (more is better)",
+        "saturated",
+        "/deliveries/per_second",
+        1.0,
+    ),
+    (
+        "cpu",
+        "CPU µs per delivery, 1,000 readers, 50 events/s (less is better)",
+        "paced",
+        "/used/cpu_us_per_delivery",
+        1.0,
+    ),
+    (
+        "memory",
+        "KiB per idle connection, 10,000 connections (less is better)",
+        "idle",
+        "/used/pss_bytes_per_connection",
+        1024.0,
+    ),
+    (
+        "storm",
+        "Milliseconds until 10,000 readers are level again (less is better)",
+        "storm",
+        "/storm/level_after_ms",
+        1.0,
+    ),
+    (
+        "publish",
+        "Acknowledged publishes per second, 64 connections (more is better)",
+        "publish",
+        "/publish/per_second",
+        1.0,
+    ),
+];
+
+/// Rewrites the document and its charts.
+pub fn rewrite(root: &Path, results: &Results) {
+    let file = root.join("docs/benchmarks.md");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (before, rest) = text.split_once(BEGIN).expect("the document has the marker");
+    let (_, after) = rest.split_once(END).expect("the document has both markers");
+    std::fs::write(&file, format!("{before}{BEGIN}\n{}{END}{after}", body(results))).unwrap();
+    let folder = root.join("docs/charts");
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, title, row, path, unit) in CHARTS {
+        let bars: Vec<Bar> = servers(results, row)
+            .into_iter()
+            .filter_map(|server| {
+                let value = median_of(results, row, &server, path)? / unit;
+                Some(Bar { is_ours: server == "fanfare", name: server, value })
+            })
+            .collect();
+        std::fs::write(folder.join(format!("{name}.svg")), chart(title, &bars)).unwrap();
+    }
+}
+
+fn body(results: &Results) -> String {
+    let rounds = results.runs.values().map(Vec::len).max().unwrap_or(0);
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "\nMeasured {} on a shared machine: {}.\nMedians of {rounds} rounds, in each of which the \
+         servers ran in turn; ratios are medians of\nthe ratios within a round. Payloads have 200 \
+         bytes. Fanfare runs with `sync`.\n",
+        results.date, results.machine
+    );
+    out.push_str("| server | version | what it is |\n|---|---|---|\n");
+    for (server, version) in &results.versions {
+        let about = match server.as_str() {
+            "fanfare" => "this hub, 2 workers, durability `sync`",
+            "floor" => "writes each frame once to each socket, 2 threads, nothing else",
+            other => results.about.get(other).map_or("", String::as_str),
+        };
+        let _ = writeln!(out, "| {server} | {} | {about} |", version.trim());
+    }
+    out.push_str(
+        "\n### What must be reached\n\n| figure | measured | must be | |\n|---|---|---|---|\n",
+    );
+    let mut title = "";
+    for goal in &GOALS {
+        title = if goal.title.is_empty() { title } else { goal.title };
+        if let Some(reached) = goal.reached(results) {
+            let holds = if reached.holds { "holds" } else { "**falls short**" };
+            let _ =
+                writeln!(out, "| {title} | {} | {} | {holds} |", reached.measured, reached.bound);
+        }
+    }
+    for row in &ROWS {
+        table(&mut out, results, row);
+    }
+    out
+}
+
+fn table(out: &mut String, results: &Results, row: &Row) {
+    let servers = servers(results, row.name);
+    if servers.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n### {}\n", row.title);
+    if let Some((name, title, ..)) = CHARTS.iter().find(|chart| chart.2 == row.name) {
+        let _ = writeln!(out, "![{title}](charts/{name}.svg)\n");
+    }
+    let _ = writeln!(out, "`fanfare bench {}`\n", row.args.join(" "));
+    let heads: Vec<&str> = row.columns.iter().map(|c| c.name).collect();
+    let _ = writeln!(out, "| | {} | lost |", heads.join(" | "));
+    let _ = writeln!(out, "|---|{}---:|", "---:|".repeat(heads.len()));
+    for server in servers {
+        let cell = |column: &Column| {
+            median_of(results, row.name, &server, column.path)
+                .map_or("–".to_owned(), |value| number(value / column.unit, column.digits))
+        };
+        let cells: Vec<String> = row.columns.iter().map(cell).collect();
+        let lost: f64 = ["lost", "duplicated", "reordered"]
+            .iter()
+            .flat_map(|what| values(results, row.name, &server, &format!("/deliveries/{what}")))
+            .sum();
+        let _ = writeln!(out, "| {server} | {} | {} |", cells.join(" | "), number(lost, 0));
+    }
+}
+
+/// The servers of a row: ours first, then by name.
+fn servers(results: &Results, row: &str) -> Vec<String> {
+    let prefix = format!("{row}/");
+    let mut names: Vec<String> = results
+        .runs
+        .keys()
+        .filter_map(|key| key.strip_prefix(&prefix).map(str::to_owned))
+        .collect();
+    names.sort_by_key(|name| OWN.iter().position(|own| own == name).unwrap_or(OWN.len()));
+    names
+}
+
+fn values(results: &Results, row: &str, server: &str, path: &str) -> Vec<f64> {
+    let reports = results.runs.get(&format!("{row}/{server}")).map_or(&[][..], Vec::as_slice);
+    reports.iter().filter_map(|r| r.pointer(path).and_then(Value::as_f64)).collect()
+}
+
+fn median_of(results: &Results, row: &str, server: &str, path: &str) -> Option<f64> {
+    let values = values(results, row, server, path);
+    (!values.is_empty()).then(|| median(values))
+}
+
+/// The one in the middle, or halfway between the two there.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let (low, high) = ((values.len() - 1) / 2, values.len() / 2);
+    (values[low] + values[high]) / 2.0
+}
+
+/// With commas between thousands.
+pub fn number(value: f64, digits: usize) -> String {
+    let text = format!("{value:.digits$}");
+    let (whole, rest) = text.split_once('.').map_or((text.as_str(), ""), |(w, r)| (w, r));
+    let mut out = String::new();
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if rest.is_empty() { out } else { format!("{out}.{rest}") }
+}

@@ -1,0 +1,237 @@
+//! What is hot, step by step: frame, match, shard push, round, session poll, journal append,
+//! resume read. `cargo bench` (or `cargo bench --bench hot -- NAME`).
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use fanfare::event::{
+    Body, Draft, Entry, EventType, Interest, Position, Selector, StreamName, Timestamp,
+};
+use fanfare::hub::probe::{Fan, Matching};
+use fanfare::journal::{
+    Committed, Dispatch, Durability, Item, Journal, Limits, Retention, Settings,
+};
+use fanfare::telemetry::Telemetry;
+use fanfare::wire::{self, View};
+use std::hint::black_box;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const SESSIONS: usize = 1_000;
+const EVENTS: usize = 64;
+const MISSED: usize = 100;
+
+fn payload() -> String {
+    format!("\"{}\"", "x".repeat(198))
+}
+
+fn stream(name: &str) -> StreamName {
+    StreamName::parse(name).unwrap()
+}
+
+fn interest(selector: &str) -> Arc<Interest> {
+    Arc::new(Interest::new(vec![Selector::parse(selector).unwrap()], None).unwrap())
+}
+
+fn draft() -> Draft {
+    let now = Timestamp::from_ms(1);
+    Draft::from_text(vec![stream("bench.0")], EventType::default(), &payload(), now).unwrap()
+}
+
+fn entry(position: Position) -> Entry {
+    let draft = draft();
+    let body = Body::Event { kind: draft.kind().clone(), payload: draft.payload().clone() };
+    let streams = draft.streams().into();
+    Entry { position, time: Timestamp::from_ms(1), streams, body }
+}
+
+fn batch(number: u64) -> Committed {
+    let entries: Vec<Entry> = (0..EVENTS).map(|i| entry(Position::of(number, i))).collect();
+    Committed { first: Position::of(number, 0), last: Position::of(number, EVENTS - 1), entries }
+}
+
+/// A journal whose publishers are answered as soon as their batch is committed.
+fn journal(data: &Path, durability: Durability, recent_bytes: usize) -> Journal {
+    let (out, mut dispatched) = tokio::sync::mpsc::channel::<Dispatch>(64);
+    std::thread::spawn(move || {
+        while let Some(dispatch) = dispatched.blocking_recv() {
+            dispatch.answer();
+        }
+    });
+    let retention =
+        Retention { rules: Vec::new(), otherwise: Limits::default(), total_bytes: u64::MAX };
+    let settings = Settings {
+        data_dir: data.to_owned(),
+        durability,
+        retention,
+        min_free_bytes: 0,
+        recent_bytes,
+        holder: "a benchmark".into(),
+    };
+    Journal::open(settings, Telemetry::new().unwrap(), out).unwrap()
+}
+
+fn publish(runtime: &tokio::runtime::Runtime, journal: &Journal, events: usize) -> Position {
+    let unit = vec![Item::Event(draft()); events];
+    let receipts = runtime.block_on(journal.publisher.publish(unit, events * 200)).unwrap();
+    receipts.last().unwrap().id.position
+}
+
+fn frame(c: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal(folder.path(), Durability::Memory, 1 << 20);
+    let (id, entry) = (journal.history.id(Position::of(1, 0)), entry(Position::of(1, 0)));
+    let mut group = c.benchmark_group("frame");
+    group.throughput(Throughput::Elements(1));
+    for (name, envelope) in [("plain", false), ("envelope", true)] {
+        let view = View { envelope, control_off: false };
+        let mut out = Vec::with_capacity(1024);
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                out.clear();
+                wire::entry(&mut out, id, black_box(&entry), view);
+                black_box(out.len())
+            });
+        });
+    }
+}
+
+fn matching(c: &mut Criterion) {
+    let exact = (0..100_000).map(|n| format!("bench.{n}"));
+    let patterns = (0..100).map(|n| format!("team{n}.**"));
+    let selectors: Vec<Selector> =
+        exact.chain(patterns).map(|s| Selector::parse(&s).unwrap()).collect();
+    let index = Matching::of(&selectors);
+    let mut group = c.benchmark_group("match");
+    for name in ["bench.77777", "team42.builds.7", "nobody.reads.this"] {
+        let stream = stream(name);
+        group.bench_function(name, |b| b.iter(|| index.count(black_box(&stream))));
+    }
+}
+
+/// Times `step` alone, over batches that are new each time.
+fn timed(
+    rounds: u64,
+    mut next: impl FnMut() -> Committed,
+    mut step: impl FnMut(Committed) -> Duration,
+) -> Duration {
+    (0..rounds).map(|_| step(next())).sum()
+}
+
+fn fan(c: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal(folder.path(), Durability::Memory, 1 << 20);
+    let telemetry = Telemetry::new().unwrap();
+    let system = actix::System::new();
+    system.block_on(async {
+        let mut group = c.benchmark_group(format!("{EVENTS} events to {SESSIONS} sessions"));
+        group.throughput(Throughput::Elements((EVENTS * SESSIONS) as u64));
+        let mut number = 0;
+        let mut next = move || {
+            number += 1;
+            batch(number)
+        };
+        let new = |have_sockets| {
+            let who = (SESSIONS, have_sockets);
+            Fan::new(journal.history.clone(), telemetry.clone(), &interest("bench.0"), who)
+        };
+        let mut direct = new(true);
+        group.bench_function("shard push", |b| {
+            b.iter_custom(|rounds| {
+                timed(rounds, &mut next, |batch| {
+                    let began = Instant::now();
+                    direct.push(&batch);
+                    let took = began.elapsed();
+                    direct.round();
+                    took
+                })
+            });
+        });
+        group.bench_function("round of writes, without the sockets", |b| {
+            b.iter_custom(|rounds| {
+                timed(rounds, &mut next, |batch| {
+                    direct.push(&batch);
+                    let began = Instant::now();
+                    direct.round();
+                    began.elapsed()
+                })
+            });
+        });
+        let mut asked = new(false);
+        group.bench_function("session poll", |b| {
+            b.iter_custom(|rounds| {
+                timed(rounds, &mut next, |batch| {
+                    asked.push(&batch);
+                    asked.round();
+                    let began = Instant::now();
+                    assert!(asked.poll() > 0);
+                    began.elapsed()
+                })
+            });
+        });
+    });
+    // The actors' timers cannot be dropped outside of their system.
+    std::mem::forget(system);
+}
+
+fn append(c: &mut Criterion) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut group = c.benchmark_group("journal append");
+    group.throughput(Throughput::Elements(EVENTS as u64));
+    for (name, durability) in
+        [("memory", Durability::Memory), ("os", Durability::Os), ("sync", Durability::Sync)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = journal(&folder.path().join("data"), durability, 1 << 20);
+        group.bench_function(format!("{EVENTS} events, {name}"), |b| {
+            b.iter(|| publish(&runtime, &journal, EVENTS));
+        });
+        journal.close();
+    }
+}
+
+fn resume(c: &mut Criterion) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut group = c.benchmark_group(format!("resume read of {MISSED} events"));
+    group.throughput(Throughput::Elements(MISSED as u64));
+    for (name, recent_bytes) in [("memory", 64 << 20), ("disk", 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = journal(&folder.path().join("data"), Durability::Os, recent_bytes);
+        let from = publish(&runtime, &journal, EVENTS);
+        let until = publish(&runtime, &journal, MISSED);
+        // What came after stands between it and the newest.
+        publish(&runtime, &journal, EVENTS);
+        let interest = interest("bench.0");
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let (mut out, mut read) = (Vec::new(), 0);
+                let mut take = |entry: &Entry| {
+                    read += 1;
+                    let id = journal.history.id(entry.position);
+                    wire::entry(&mut out, id, entry, View::default());
+                    ControlFlow::Continue(())
+                };
+                let range = (from, until);
+                if recent_bytes == 1 {
+                    journal.history.read(&interest, range, &mut take).unwrap();
+                } else {
+                    journal.history.read_recent(&interest, range, &mut take).unwrap();
+                }
+                assert_eq!(read, MISSED);
+            });
+        });
+        journal.close();
+    }
+}
+
+criterion_group! {
+    name = hot;
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    targets = frame, matching, fan, append, resume
+}
+criterion_main!(hot);
