@@ -136,3 +136,25 @@ fn source_of(index: usize, to: SocketAddr) -> Option<SocketAddr> {
         SocketAddr::new(source.into(), 0)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn more_connections_than_one_address_has_ports_for_come_from_several() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listens");
+        let to = listener.local_addr().expect("an address");
+        let mut sources = Vec::new();
+        for index in [0, PER_SOURCE - 1, PER_SOURCE, 2 * PER_SOURCE, 300 * PER_SOURCE] {
+            let mut subscriber = Subscriber::new(index, Ledger::new(1, false), false);
+            subscriber.open(to, Vec::new(), false).expect("connects");
+            let (_, from) = listener.accept().expect("accepts");
+            sources.push(from.ip().to_string());
+        }
+        assert_eq!(sources, ["127.0.0.1", "127.0.0.1", "127.0.1.1", "127.0.1.2", "127.0.2.44"]);
+        let elsewhere = "192.0.2.1:80".parse().expect("an address");
+        assert_eq!(source_of(PER_SOURCE, elsewhere), None);
+    }
+}
