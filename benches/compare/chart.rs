@@ -1,6 +1,6 @@
 //! Bars, as SVG that is readable on light and dark pages.
 
-use super::report::number;
+use fanfare::bench::number;
 use std::fmt::Write as _;
 
 pub struct Bar {

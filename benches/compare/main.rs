@@ -25,6 +25,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const ROUNDS: usize = 5;
+/// Of the hub and the floor, as of the peers that have workers.
+const WORKERS: &str = "2";
 
 /// Everything that was measured: `target/compare/results.json`.
 #[derive(Default, Serialize, Deserialize)]
@@ -34,6 +36,9 @@ struct Results {
     versions: BTreeMap<String, String>,
     /// What each peer is.
     about: BTreeMap<String, String>,
+    /// By row and server: arguments of `fanfare bench` that this one needed beside the row's.
+    #[serde(default)]
+    args: BTreeMap<String, String>,
     /// By row and server: one report a round.
     runs: BTreeMap<String, Vec<Value>>,
 }
@@ -70,18 +75,12 @@ fn main() {
         .map(|text| serde_json::from_str(&text).unwrap())
         .unwrap_or_default();
     if !asked.render {
-        raise_file_limit();
+        // Servers with many connections need many open files; children inherit the limit.
+        fanfare::cli::raise_file_limit();
         measure(&asked, &work, &mut results);
         std::fs::write(&file, serde_json::to_string_pretty(&results).unwrap()).unwrap();
     }
     report::rewrite(root, &results);
-}
-
-/// Servers with many connections need many open files; children inherit the limit.
-fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }
 
 fn measure(asked: &Asked, work: &Path, results: &mut Results) {
@@ -96,20 +95,24 @@ fn measure(asked: &Asked, work: &Path, results: &mut Results) {
     for server in OWN {
         results.versions.insert(server.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     }
+    peer::install(&peers, work);
     for peer in &peers {
-        peer.install(work);
         results.versions.insert(peer.name.clone(), peer.version(work));
         results.about.insert(peer.name.clone(), peer.about.clone());
     }
     for round in 0..asked.rounds {
         for row in ROWS.iter().filter(|row| is_asked(&asked.rows, row.name)) {
             let own = row.own.iter().filter(|(name, _)| is_asked(&asked.servers, name));
-            let own = own.map(|(name, args)| (name.to_string(), run_own(row.args, args)));
+            let own =
+                own.map(|(name, args)| (name.to_string(), args.join(" "), run_own(row.args, args)));
             let taking_part = peers.iter().filter(|p| p.rows.iter().any(|r| r == row.name));
-            let theirs =
-                taking_part.map(|peer| (peer.name.clone(), peer.run(work, row.name, row.args)));
-            for (server, report) in own.chain(theirs) {
+            let theirs = taking_part.map(|peer| {
+                let args = peer.args_of(row.name).join(" ");
+                (peer.name.clone(), args, peer.run(work, row.name, row.args))
+            });
+            for (server, args, report) in own.chain(theirs) {
                 let key = format!("{}/{server}", row.name);
+                results.args.insert(key.clone(), args);
                 eprintln!("round {} {key}: {}", round + 1, short(&report));
                 let all = results.runs.entry(key).or_default();
                 if round == 0 {
@@ -124,10 +127,14 @@ fn measure(asked: &Asked, work: &Path, results: &mut Results) {
 /// Runs `fanfare bench` and returns its report; one with losses is a report, too.
 fn run_own(row: &[&str], args: &[&str]) -> Value {
     let (before, hub) = match args.iter().position(|arg| *arg == "--") {
-        Some(at) => args.split_at(at),
+        Some(at) => (&args[..at], &args[at + 1..]),
         None => (args, &[][..]),
     };
-    bench([row, before, &["--json"], hub].concat().iter().map(|a| (*a).to_owned()).collect())
+    let hub = match before.contains(&"--floor") {
+        true => vec![],
+        false => [&["--", "--workers", WORKERS], hub].concat(),
+    };
+    bench([row, before, &["--json"], &hub].concat().iter().map(|a| (*a).to_owned()).collect())
 }
 
 fn bench(args: Vec<String>) -> Value {

@@ -31,7 +31,7 @@ pub struct Peer {
     publish_url: String,
     /// The rows that it takes part in.
     pub rows: Vec<String>,
-    /// Arguments for `fanfare bench` that a row needs here.
+    /// By row: what `args_of` returns.
     #[serde(default)]
     args: BTreeMap<String, Vec<String>>,
     #[serde(default)]
@@ -51,26 +51,9 @@ impl Peer {
         paths.iter().map(read).collect()
     }
 
-    /// Installs what is missing.
-    pub fn install(&self, work: &Path) {
-        for package in &self.debian {
-            let there = Command::new("dpkg-query")
-                .args(["-W", "-f=${Status}", package])
-                .output()
-                .is_ok_and(|o| String::from_utf8_lossy(&o.stdout).contains("ok installed"));
-            if !there {
-                run("apt-get", &["install", "-y", "-qq", "--no-install-recommends", package]);
-            }
-        }
-        if !self.python.is_empty() {
-            let venv = super::venv(work);
-            if !venv.exists() {
-                run("python3", &["-m", "venv", &venv.display().to_string()]);
-            }
-            let mut args = vec!["install", "-q", "--disable-pip-version-check"];
-            args.extend(self.python.iter().map(String::as_str));
-            run(&venv.join("bin/pip").display().to_string(), &args);
-        }
+    /// Arguments for `fanfare bench` that a row needs here.
+    pub fn args_of(&self, row: &str) -> &[String] {
+        self.args.get(row).map_or(&[], Vec::as_slice)
     }
 
     /// What it calls itself.
@@ -90,7 +73,7 @@ impl Peer {
         if let Some(subscribe) = &self.subscribe_url {
             args.extend(["--subscribe-url".into(), url(subscribe)]);
         }
-        for arg in self.args.get(row).into_iter().flatten() {
+        for arg in self.args_of(row) {
             // What a row says already is said anew.
             if let Some(at) = args.iter().position(|a| a == arg && arg.starts_with("--")) {
                 args.drain(at..at + 2);
@@ -115,7 +98,9 @@ impl Peer {
             std::fs::write(folder.path().join(name), fill(text)).unwrap();
         }
         let args: Vec<String> = self.start.iter().map(|arg| fill(arg)).collect();
-        let child = Command::new(&args[0]).args(&args[1..]).stdout(Stdio::null()).spawn();
+        let fanfare = Path::new(env!("CARGO_BIN_EXE_fanfare"));
+        let mut command = fanfare::bench::child::command(fanfare, &args[0]);
+        let child = command.args(&args[1..]).stdout(Stdio::null()).spawn();
         let mut running =
             Running(child.unwrap_or_else(|e| panic!("{}: {e}", args[0])), port, folder);
         let began = Instant::now();
@@ -125,6 +110,32 @@ impl Peer {
             std::thread::sleep(Duration::from_millis(50));
         }
         running
+    }
+}
+
+/// Installs what is missing of what they need.
+pub fn install(peers: &[Peer], work: &Path) {
+    let is_there = |package: &&String| {
+        let state = Command::new("dpkg-query").args(["-W", "-f=${Status}", package]).output();
+        state.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).contains("ok installed"))
+    };
+    let debian = peers.iter().flat_map(|peer| &peer.debian);
+    let missing: Vec<&str> =
+        debian.filter(|package| !is_there(package)).map(String::as_str).collect();
+    if !missing.is_empty() {
+        run("apt-get", &["update", "-qq"]);
+        let install = ["install", "-y", "-qq", "--no-install-recommends"];
+        run("apt-get", &[&install[..], &missing].concat());
+    }
+    let python: Vec<&str> =
+        peers.iter().flat_map(|peer| &peer.python).map(String::as_str).collect();
+    if !python.is_empty() {
+        let venv = super::venv(work);
+        if !venv.exists() {
+            run("python3", &["-m", "venv", &venv.display().to_string()]);
+        }
+        let pip = venv.join("bin/pip").display().to_string();
+        run(&pip, &[&["install", "-q", "--disable-pip-version-check"][..], &python].concat());
     }
 }
 
@@ -145,7 +156,9 @@ impl Drop for Running {
 }
 
 fn run(program: &str, args: &[&str]) {
-    let status = Command::new(program).args(args).stdout(Stdio::null()).status();
+    let mut command = Command::new(program);
+    command.args(args).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
+    let status = command.status();
     let done = status.unwrap_or_else(|e| panic!("{program}: {e}"));
     assert!(done.success(), "{program} {} failed", args.join(" "));
 }

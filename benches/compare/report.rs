@@ -2,8 +2,9 @@
 
 use super::Results;
 use super::chart::{Bar, chart};
-use super::goals::GOALS;
+use super::goals::{GOALS, LOSSES, Reached, losses};
 use super::rows::{Column, OWN, ROWS, Row};
+use fanfare::bench::number;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -72,7 +73,12 @@ pub fn rewrite(root: &Path, results: &Results) {
 }
 
 fn body(results: &Results) -> String {
-    let rounds = results.runs.values().map(Vec::len).max().unwrap_or(0);
+    let rounds = results.runs.values().map(Vec::len);
+    let (fewest, most) = (rounds.clone().min().unwrap_or(0), rounds.max().unwrap_or(0));
+    let rounds = match fewest == most {
+        true => most.to_string(),
+        false => format!("{fewest} to {most}"),
+    };
     let mut out = String::new();
     let _ = writeln!(
         out,
@@ -97,15 +103,20 @@ fn body(results: &Results) -> String {
     for goal in &GOALS {
         title = if goal.title.is_empty() { title } else { goal.title };
         if let Some(reached) = goal.reached(results) {
-            let holds = if reached.holds { "holds" } else { "**falls short**" };
-            let _ =
-                writeln!(out, "| {title} | {} | {} | {holds} |", reached.measured, reached.bound);
+            line(&mut out, title, &reached);
         }
     }
+    line(&mut out, "lost, duplicated or reordered, ours", &losses(results));
     for row in &ROWS {
         table(&mut out, results, row);
     }
     out
+}
+
+fn line(out: &mut String, title: &str, reached: &Reached) {
+    let Reached { measured, bound, holds } = reached;
+    let holds = if *holds { "holds" } else { "**falls short**" };
+    let _ = writeln!(out, "| {title} | {measured} | {bound} | {holds} |");
 }
 
 fn table(out: &mut String, results: &Results, row: &Row) {
@@ -127,11 +138,13 @@ fn table(out: &mut String, results: &Results, row: &Row) {
                 .map_or("–".to_owned(), |value| number(value / column.unit, column.digits))
         };
         let cells: Vec<String> = row.columns.iter().map(cell).collect();
-        let lost: f64 = ["lost", "duplicated", "reordered"]
+        let lost: f64 = LOSSES
             .iter()
             .flat_map(|what| values(results, row.name, &server, &format!("/deliveries/{what}")))
             .sum();
-        let _ = writeln!(out, "| {server} | {} | {} |", cells.join(" | "), number(lost, 0));
+        let args = results.args.get(&format!("{}/{server}", row.name)).filter(|a| !a.is_empty());
+        let args = args.map(|args| format!(" (`{args}`)")).unwrap_or_default();
+        let _ = writeln!(out, "| {server}{args} | {} | {} |", cells.join(" | "), number(lost, 0));
     }
 }
 
@@ -162,18 +175,4 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let (low, high) = ((values.len() - 1) / 2, values.len() / 2);
     (values[low] + values[high]) / 2.0
-}
-
-/// With commas between thousands.
-pub fn number(value: f64, digits: usize) -> String {
-    let text = format!("{value:.digits$}");
-    let (whole, rest) = text.split_once('.').map_or((text.as_str(), ""), |(w, r)| (w, r));
-    let mut out = String::new();
-    for (at, digit) in whole.chars().enumerate() {
-        if at > 0 && (whole.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    if rest.is_empty() { out } else { format!("{out}.{rest}") }
 }

@@ -46,7 +46,7 @@ const PER_CONNECTION: Column =
 const LEVEL: Column = column("all level after ms", "/storm/level_after_ms", 1.0, 0);
 const SOCKETS: Column = column("socket buffers, MiB", "/socket_bytes", 1048576.0, 1);
 
-const FLOOR: &[&str] = &["--floor", "2"];
+const FLOOR: &[&str] = &["--floor", super::WORKERS];
 
 /// All of them.
 pub const ROWS: [Row; 10] = [
@@ -92,10 +92,10 @@ pub const ROWS: [Row; 10] = [
         own: &[
             ("1,000 readers", &["--subscribers", "1000", "--rate", "50"]),
             ("15,000 readers", &["--subscribers", "15000", "--rate", "3.333333"]),
-            ("floor, 1,000 readers", &["--floor", "2"]),
+            ("floor, 1,000 readers", FLOOR),
             (
                 "floor, 15,000 readers",
-                &["--floor", "2", "--subscribers", "15000", "--rate", "3.333333"],
+                &["--floor", super::WORKERS, "--subscribers", "15000", "--rate", "3.333333"],
             ),
         ],
         columns: &[PER_DELIVERY, P50, P99],

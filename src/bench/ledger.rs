@@ -36,11 +36,6 @@ impl Counts {
         self.reordered += other.reordered;
         self.lost += other.lost;
     }
-
-    /// Whether everything came once and in order.
-    pub fn is_clean(&self) -> bool {
-        (self.lost, self.duplicated, self.reordered) == (0, 0, 0)
-    }
 }
 
 impl Ledger {
@@ -54,10 +49,10 @@ impl Ledger {
     pub fn take(&mut self, line: usize, number: u32) -> bool {
         let Some(expected) = self.expected.get_mut(line) else { return false };
         if number == *expected || *expected == NOT_BEGUN {
-            *expected = number + 1;
+            *expected = number.saturating_add(1);
         } else if number > *expected {
             self.missing.push((line, *expected..number));
-            *expected = number + 1;
+            *expected = number.saturating_add(1);
         } else if self.fill(line, number) {
             self.counts.reordered += 1;
         } else {
@@ -73,7 +68,7 @@ impl Ledger {
         let found = self.missing.iter().position(|(l, gap)| *l == line && gap.contains(&number));
         let Some(at) = found else { return false };
         let (_, gap) = self.missing.swap_remove(at);
-        let parts = [gap.start..number, number + 1..gap.end];
+        let parts = [gap.start..number, number.saturating_add(1)..gap.end];
         self.missing.extend(parts.into_iter().filter(|r| !r.is_empty()).map(|r| (line, r)));
         true
     }

@@ -8,6 +8,7 @@
 //! It stands beside the flow: it uses none of its rooms but `config`'s units, and knows a hub only
 //! from outside.
 
+pub mod child;
 pub mod floor;
 
 mod endpoint;
@@ -15,6 +16,7 @@ mod http1;
 mod layout;
 mod ledger;
 mod mark;
+mod number;
 mod plan;
 mod process;
 mod publisher;
@@ -27,6 +29,7 @@ mod sse;
 mod subscriber;
 mod tally;
 
+pub use number::number;
 pub use plan::{Plan, command};
 pub use report::Report;
 pub use run::run;

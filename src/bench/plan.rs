@@ -193,7 +193,7 @@ pub fn command() -> Command {
              `--`.\nIn URLs and the body {stream} stands for a stream's name, {streams} for \
              stream=NAME&stream=…,\nand {data} for the event's data, a JSON string. A publish URL \
              redis://HOST:PORT/{stream} sends XADD.\nThe exit status is 1 where an event was lost, \
-             duplicated or reordered.",
+             duplicated or reordered, or a\nsubscriber was not let in or was dropped by the server.",
         )
         .arg(
             Arg::new("scenario")
@@ -251,6 +251,8 @@ impl Plan {
         let said = |name: &str| matches.get_one::<String>(name).cloned();
         let count = |name: &str| matches.get_one::<u64>(name).copied();
         let size_of = |name: &str, usual: usize| count(name).map_or(usual, |n| n as usize);
+        // clap has given these their usual figures.
+        let given = |name: &str| count(name).unwrap_or_default();
         let name = said("scenario").unwrap_or_default();
         let Some(preset) = PRESETS.iter().find(|p| p.name == name) else {
             return Err(format!("{name:?} is no scenario"));
@@ -280,11 +282,11 @@ impl Plan {
             duration: *matches
                 .get_one::<Duration>("duration")
                 .unwrap_or(&Duration::from_secs(preset.seconds)),
-            size: size_of("size", 200),
-            missed: count("missed").unwrap_or(100),
-            visit: count("visit").unwrap_or(5).max(1),
-            threads: size_of("threads", 1).max(1),
-            connecting: size_of("connecting", 500).max(1),
+            size: given("size") as usize,
+            missed: given("missed"),
+            visit: given("visit").max(1),
+            threads: given("threads").max(1) as usize,
+            connecting: given("connecting").max(1) as usize,
             settle: *matches.get_one::<Duration>("settle").unwrap_or(&Duration::ZERO),
             json: matches.get_flag("json"),
         };

@@ -297,22 +297,19 @@ impl Reader {
 
     fn failed(&mut self, at: usize, why: &str) {
         let subscriber = &mut self.subscribers[at];
-        match subscriber.stage {
-            Stage::Opening => {
-                self.opening -= 1;
-                self.tally.refused.add(1);
-                tracing::warn!("subscriber {} was not let in: {why}", subscriber.index);
-            }
-            Stage::Closed => {
-                self.tally.refused.add(1);
-                tracing::warn!("subscriber {} cannot connect: {why}", subscriber.index);
-            }
-            Stage::Reading | Stage::Stuck => {
-                self.tally.dropped.add(1);
-                tracing::debug!("subscriber {} was dropped: {why}", subscriber.index);
-            }
-        }
+        let was = std::mem::replace(&mut subscriber.stage, Stage::Closed);
         subscriber.close();
+        tracing::debug!("subscriber {}, {was:?}: {why}", subscriber.index);
+        if matches!(was, Stage::Reading | Stage::Stuck) {
+            return self.tally.dropped.add(1);
+        }
+        if was == Stage::Opening {
+            self.opening -= 1;
+        }
+        self.tally.refused.add(1);
+        if self.tally.first_refusal.set(why.to_owned()).is_ok() {
+            tracing::warn!("subscriber {} was not let in: {why}", subscriber.index);
+        }
     }
 
     fn finish(self, sent: &[u64]) -> Seen {

@@ -1,6 +1,6 @@
 //! What a bench found: as JSON for scripts, as a table for people.
 
-use super::ledger::Counts;
+use super::number::count;
 use super::plan::Scenario;
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -80,7 +80,7 @@ pub struct Deliveries {
 pub struct Storm {
     /// Events that each missed.
     pub missed: u64,
-    /// From dropping to all being level again.
+    /// From the first reconnecting to all being level again.
     pub level_after_ms: f64,
 }
 
@@ -140,10 +140,10 @@ fn is_zero(value: &usize) -> bool {
 }
 
 impl Report {
-    /// Whether everything came once and in order, and everybody was let in.
+    /// Whether everything came once and in order, and every subscriber was let in and stayed.
     pub fn is_clean(&self) -> bool {
-        let Deliveries { received, lost, duplicated, reordered, .. } = self.deliveries;
-        Counts { received, lost, duplicated, reordered }.is_clean() && self.refused == 0
+        let Deliveries { lost, duplicated, reordered, .. } = self.deliveries;
+        lost + duplicated + reordered + self.refused + self.dropped == 0
     }
 
     /// For people.
@@ -194,7 +194,12 @@ impl Report {
             ));
             if publish.refused + publish.failed > 0 {
                 let (refused, failed) = (count(publish.refused), count(publish.failed));
-                rows.push(("", format!("{refused} refused, {failed} without an answer")));
+                rows.push((
+                    "",
+                    format!(
+                        "{refused} refused, {failed} without an answer, which may count as lost"
+                    ),
+                ));
             }
             rows.push(("answered after", milliseconds(publish.answer_ms)));
         }
@@ -248,27 +253,4 @@ fn name_of(scenario: Scenario) -> String {
 fn milliseconds(times: Times) -> String {
     let Times { p50, p99, p999, max } = times;
     format!("p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms, max {max:.2} ms")
-}
-
-/// With a comma between thousands.
-fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_told_as_people_read_them() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
-    }
 }

@@ -163,7 +163,8 @@ impl Run<'_> {
             bail!("only {} of {all} subscribers were answered", there(&self.tally).0);
         }
         if all > 0 && self.tally.connected.get() == connected {
-            bail!("no subscriber was let in; the log says why");
+            let why = self.tally.first_refusal.get().map_or("nobody knows why", String::as_str);
+            bail!("no subscriber was let in: {why}");
         }
         Ok(())
     }
@@ -218,7 +219,8 @@ impl Run<'_> {
     /// Everybody has an id, drops, misses events, and comes back.
     fn storm(&mut self, readers: &Readers) -> anyhow::Result<(Published, Storm)> {
         let missed = self.plan.missed;
-        let one = Schedule { every_ns: 0, events: 1, for_ns: u64::MAX };
+        let for_ns = self.plan.duration.as_nanos() as u64;
+        let one = Schedule { every_ns: 0, events: 1, for_ns };
         let first = joined(self.start_publishing(one, Vec::new())?)?;
         let expected = self.expected(&first.sent);
         if !self.watch("first event", QUIET, |tally| (tally.received.get(), expected)) {

@@ -1,11 +1,12 @@
 //! The server under measurement: one that is running, or a child of ours.
 
+use super::child::{self, Owned};
 use super::endpoint::Url;
 use super::plan::Target;
 use super::process::Process;
 use anyhow::{Context as _, bail};
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// Where it is, and its process where that is known.
@@ -18,8 +19,8 @@ pub struct Server {
     pub process: Option<Process>,
     /// How it is called in reports.
     pub name: String,
-    child: Option<Child>,
-    _data: Option<TempDir>,
+    /// A child of ours ends with this, and its data goes with it.
+    _owned: Option<Owned>,
 }
 
 impl Server {
@@ -36,11 +37,12 @@ impl Server {
                 let publish = url(publish).map_err(anyhow::Error::msg)?;
                 let named = publish.as_ref().or(subscribe.as_ref()).map(|u| u.address.to_string());
                 let name = named.unwrap_or_default();
-                Ok(Self { subscribe, publish, process, name, child: None, _data: None })
+                Ok(Self { subscribe, publish, process, name, _owned: None })
             }
             Target::Own(args) => {
                 let data = TempDir::with_prefix("fanfare-bench-")?;
-                let mut command = Command::new(std::env::current_exe()?);
+                let own = std::env::current_exe()?;
+                let mut command = child::command(&own, &own);
                 command.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--data-dir"]);
                 command.arg(data.path().join("data")).args(args);
                 let name = format!("fanfare {}", env!("CARGO_PKG_VERSION"));
@@ -53,7 +55,8 @@ impl Server {
                 )
             }
             Target::Floor(workers) => {
-                let mut command = Command::new(std::env::current_exe()?);
+                let own = std::env::current_exe()?;
+                let mut command = child::command(&own, &own);
                 command.args(["bench-floor", "--workers", &workers.to_string()]);
                 Self::spawn(command, None, "floor".into(), "/{stream}", "/{stream}")
             }
@@ -70,27 +73,18 @@ impl Server {
         let mut child =
             command.stdout(Stdio::piped()).spawn().context("the server cannot start")?;
         let process = Some(Process(child.id()));
+        let out = child.stdout.take();
+        let owned = Some(Owned::new(child, data)?);
         let mut line = String::new();
-        if let Some(out) = child.stdout.take() {
+        if let Some(out) = out {
             BufReader::new(out).read_line(&mut line)?;
         }
-        let mut server =
-            Self { subscribe: None, publish: None, process, name, child: Some(child), _data: data };
+        let mut server = Self { subscribe: None, publish: None, process, name, _owned: owned };
         let Some(base) = line.trim().strip_prefix("listening on ") else {
             bail!("the server did not start; it says why above");
         };
         let url = |path: &str| Url::parse(&format!("{base}{path}")).map_err(anyhow::Error::msg);
         (server.subscribe, server.publish) = (Some(url(subscribe)?), Some(url(publish)?));
         Ok(server)
-    }
-}
-
-impl Drop for Server {
-    /// A child of ours ends with the bench; its data goes with it.
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
     }
 }

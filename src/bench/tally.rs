@@ -1,5 +1,6 @@
 //! What the threads of a bench share: the clock, and counts that grow while it runs.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -11,6 +12,8 @@ pub struct Tally {
     pub connected: Count,
     /// Connections that failed or were answered with something else than an event stream.
     pub refused: Count,
+    /// Why the first of these.
+    pub first_refusal: OnceLock<String>,
     /// Connections that the server ended.
     pub dropped: Count,
     /// Events received, repetitions left out.
@@ -51,6 +54,7 @@ impl Tally {
             began: Instant::now(),
             connected: Count::default(),
             refused: Count::default(),
+            first_refusal: OnceLock::new(),
             dropped: Count::default(),
             received: Count::default(),
             visits: Count::default(),

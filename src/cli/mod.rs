@@ -31,6 +31,11 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
             raise_file_limit();
             bench::floor::serve(flags.get_one("workers").copied().unwrap_or(1))?;
         }
+        Some((bench::child::SUBCOMMAND, flags)) => {
+            let program: Vec<OsString> =
+                flags.get_many("program").unwrap_or_default().cloned().collect();
+            return Err(bench::child::become_program(&program).into());
+        }
         Some(("config", sub)) => match sub.subcommand() {
             Some(("docs", _)) => {
                 std::io::stdout().write_all(crate::config::markdown().as_bytes())?;
@@ -46,7 +51,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Exit status 1 also where events were lost, duplicated or reordered.
+/// Exit status 1 also where events were lost, duplicated or reordered, or subscribers lost.
 fn measure(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     crate::telemetry::start_logging("warn", crate::telemetry::LogFormat::Text);
     let plan = bench::Plan::read(flags).map_err(anyhow::Error::msg)?;
@@ -61,7 +66,7 @@ fn measure(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
 
 /// Every connection is an open file: takes as many as the system lets this process have, and
 /// returns how many that is.
-fn raise_file_limit() -> u64 {
+pub fn raise_file_limit() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
@@ -92,6 +97,17 @@ fn whole_command() -> Command {
                 .about("Serve the floor that `bench --floor` measures")
                 .hide(true)
                 .arg(Arg::new("workers").long("workers").value_parser(clap::value_parser!(usize))),
+        )
+        .subcommand(
+            Command::new(bench::child::SUBCOMMAND)
+                .about("Become a program that ends with the one that started it")
+                .hide(true)
+                .arg(
+                    Arg::new("program")
+                        .last(true)
+                        .num_args(1..)
+                        .value_parser(clap::value_parser!(OsString)),
+                ),
         )
         .subcommand(
             Command::new("config")

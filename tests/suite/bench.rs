@@ -1,10 +1,12 @@
 //! `fanfare bench`: it finds what is wrong, and nothing where nothing is.
 
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 fn bench(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_fanfare"))
@@ -95,7 +97,12 @@ enum Fault {
     Loses,
     Repeats,
     Swaps,
+    /// Takes its time for every event.
+    Slow,
 }
+
+/// What it takes.
+const SLOW: Duration = Duration::from_millis(50);
 
 /// What a faulty server knows: its readers, how many events it has had, one that it holds back.
 #[derive(Default)]
@@ -158,6 +165,9 @@ fn serve(mut stream: TcpStream, state: &Mutex<Faulty>, fault: Fault) {
         }
         let mut body = vec![0; length];
         lines.read_exact(&mut body).unwrap();
+        if fault == Fault::Slow {
+            std::thread::sleep(SLOW);
+        }
         state.lock().unwrap().publish(String::from_utf8(body).unwrap(), fault);
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
         first.clear();
@@ -194,13 +204,76 @@ fn a_server_that_loses_repeats_or_swaps_is_found_out() {
 }
 
 #[test]
+fn a_server_that_holds_publishers_up_does_not_hide_what_that_costs() {
+    let url = faulty_server(Fault::Slow);
+    let (_, report) = report(&[
+        "--subscribe-url",
+        &url,
+        "--publish-url",
+        &url,
+        "--subscribers",
+        "2",
+        "--rate",
+        "100",
+        "--events",
+        "20",
+    ]);
+    // The tenth event is due after 90 ms and cannot be out before 10 times what one takes.
+    let least = SLOW.as_secs_f64() * 1e3 * 10.0 - 90.0;
+    assert!(report["latency_ms"]["p50"].as_f64().unwrap() >= least, "{report}");
+    assert!(report["publish"]["answer_ms"]["p50"].as_f64().unwrap() >= least, "{report}");
+}
+
+#[test]
+fn a_bench_that_is_interrupted_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    for (signal, cleans_up) in [(Signal::INT, true), (Signal::TERM, true), (Signal::KILL, false)] {
+        let mut bench = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+            .args(["bench", "idle", "--subscribers", "1", "--duration", "10m"])
+            .env("TMPDIR", folder.path())
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_child(&bench);
+        let hub =
+            eventually(|| child_of(pid).filter(|hub| command_of(*hub).contains("--data-dir")));
+        rustix::process::kill_process(pid, signal).unwrap();
+        assert!(!bench.wait().unwrap().success());
+        eventually(|| (!command_of(hub).contains("--data-dir")).then_some(()));
+        let left = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left == 0, cleans_up, "{signal:?}");
+    }
+}
+
+fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(30) {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("it never happened");
+}
+
+fn child_of(parent: Pid) -> Option<u32> {
+    let parent = parent.as_raw_nonzero();
+    let children = format!("/proc/{parent}/task/{parent}/children");
+    std::fs::read_to_string(children).ok()?.split_whitespace().next()?.parse().ok()
+}
+
+/// Its arguments; none of a process that is gone.
+fn command_of(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()
+}
+
+#[test]
 fn what_cannot_be_measured_is_said() {
     for (args, said) in [
         (&["--subscribers", "1000000000"][..], "open files"),
         (&["--rate", "often"], "--rate"),
         (
             &["--subscribe-url", "http://127.0.0.1:1/", "--publish-url", "http://127.0.0.1:1/"],
-            "no subscriber",
+            "no subscriber was let in: Connection refused",
         ),
         (&["publish", "--publish-url", "http://127.0.0.1:1/"], "no publish"),
         (&["--", "--durability", "eternal"], "did not start"),

@@ -1,0 +1,83 @@
+//! Processes that a bench starts: they end with it, however it ends.
+
+use rustix::process::{Signal, set_parent_process_death_signal};
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex, PoisonError};
+use tempfile::TempDir;
+
+/// The subcommand that becomes another program, and has it end with the process that started it.
+pub const SUBCOMMAND: &str = "bench-child";
+
+/// A command that runs `program`, and ends with the thread that spawns it.
+pub fn command(own: &std::path::Path, program: impl Into<OsString>) -> Command {
+    let mut command = Command::new(own);
+    command.args([SUBCOMMAND, "--"]).arg(program.into());
+    command
+}
+
+/// Becomes `program`, which the system terminates when its parent is gone; returns only to say why
+/// it could not.
+pub fn become_program(program: &[OsString]) -> io::Error {
+    let Some((name, args)) = program.split_first() else {
+        return io::Error::other("there is no program to start");
+    };
+    match set_parent_process_death_signal(Some(Signal::TERM)) {
+        Ok(()) => Command::new(name).args(args).exec(),
+        Err(error) => error.into(),
+    }
+}
+
+/// A child and its data, which go together: when this is dropped, or when the bench is interrupted.
+pub struct Owned(Arc<Mutex<Option<Both>>>);
+
+type Both = (Child, Option<TempDir>);
+
+impl Owned {
+    /// Takes both over.
+    pub fn new(child: Child, data: Option<TempDir>) -> io::Result<Self> {
+        let both = Arc::new(Mutex::new(Some((child, data))));
+        let interrupted = both.clone();
+        on_interrupt(move || end(&interrupted))?;
+        Ok(Self(both))
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        end(&self.0);
+    }
+}
+
+fn end(both: &Mutex<Option<Both>>) {
+    let taken = both.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some((mut child, data)) = taken {
+        let _ = child.kill();
+        let _ = child.wait();
+        drop(data);
+    }
+}
+
+/// Runs `last` on INT or TERM, and ends this process as the signal would have.
+fn on_interrupt(last: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut int, mut term) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    let thread = std::thread::Builder::new().name("bench-signals".into());
+    thread.spawn(move || {
+        let number = runtime.block_on(async {
+            tokio::select! {
+                _ = int.recv() => Signal::INT,
+                _ = term.recv() => Signal::TERM,
+            }
+        });
+        last();
+        std::process::exit(128 + number.as_raw());
+    })?;
+    Ok(())
+}

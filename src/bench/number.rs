@@ -1,0 +1,32 @@
+//! Numbers as people read them.
+
+/// With commas between thousands, and so many digits behind the point.
+pub fn number(value: f64, digits: usize) -> String {
+    let text = format!("{value:.digits$}");
+    let (whole, rest) = text.split_once('.').unwrap_or((&text, ""));
+    let mut out = String::with_capacity(text.len() * 4 / 3);
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at).is_multiple_of(3) && !out.ends_with('-') {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if rest.is_empty() { out } else { format!("{out}.{rest}") }
+}
+
+/// A count.
+pub(super) fn count(number: u64) -> String {
+    self::number(number as f64, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_told_as_people_read_them() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(number(-123_456.789, 2), "-123,456.79");
+        assert_eq!(number(1_000.0, 1), "1,000.0");
+    }
+}
