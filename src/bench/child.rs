@@ -4,8 +4,8 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::{Child, ChildStdout, Command};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
 
 /// The subcommand that becomes another program, and has it end with the process that started it.
@@ -36,12 +36,21 @@ pub struct Owned(Arc<Mutex<Option<Both>>>);
 type Both = (Child, Option<TempDir>);
 
 impl Owned {
-    /// Takes both over.
-    pub fn new(child: Child, data: Option<TempDir>) -> io::Result<Self> {
-        let both = Arc::new(Mutex::new(Some((child, data))));
+    /// Owns what `start` starts.
+    pub fn start(start: impl FnOnce() -> anyhow::Result<Both>) -> anyhow::Result<Self> {
+        let both = Arc::new(Mutex::new(None));
         let interrupted = both.clone();
+        // An interrupt waits until there is all of what it has to end.
+        let mut held = lock(&both);
         on_interrupt(move || end(&interrupted))?;
+        *held = Some(start()?);
+        drop(held);
         Ok(Self(both))
+    }
+
+    /// The child's process, and its output where that was not taken before.
+    pub fn child(&self) -> Option<(u32, Option<ChildStdout>)> {
+        lock(&self.0).as_mut().map(|(child, _)| (child.id(), child.stdout.take()))
     }
 }
 
@@ -51,9 +60,12 @@ impl Drop for Owned {
     }
 }
 
+fn lock(both: &Mutex<Option<Both>>) -> MutexGuard<'_, Option<Both>> {
+    both.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn end(both: &Mutex<Option<Both>>) {
-    let taken = both.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some((mut child, data)) = taken {
+    if let Some((mut child, data)) = lock(both).take() {
         let _ = child.kill();
         let _ = child.wait();
         drop(data);

@@ -6,7 +6,7 @@ use super::plan::Target;
 use super::process::Process;
 use anyhow::{Context as _, bail};
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 /// Where it is, and its process where that is known.
@@ -40,51 +40,51 @@ impl Server {
                 Ok(Self { subscribe, publish, process, name, _owned: None })
             }
             Target::Own(args) => {
-                let data = TempDir::with_prefix("fanfare-bench-")?;
-                let own = std::env::current_exe()?;
-                let mut command = child::command(&own, &own);
-                command.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--data-dir"]);
-                command.arg(data.path().join("data")).args(args);
+                let owned = Owned::start(|| {
+                    let data = TempDir::with_prefix("fanfare-bench-")?;
+                    let mut command = own_command()?;
+                    command.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"]);
+                    command.arg("--data-dir").arg(data.path().join("data")).args(args);
+                    Ok((spawn(command)?, Some(data)))
+                })?;
                 let name = format!("fanfare {}", env!("CARGO_PKG_VERSION"));
-                Self::spawn(
-                    command,
-                    Some(data),
-                    name,
-                    "/events?{streams}",
-                    "/streams/{stream}/events",
-                )
+                Self::started(owned, name, "/events?{streams}", "/streams/{stream}/events")
             }
             Target::Floor(workers) => {
-                let own = std::env::current_exe()?;
-                let mut command = child::command(&own, &own);
-                command.args(["bench-floor", "--workers", &workers.to_string()]);
-                Self::spawn(command, None, "floor".into(), "/{stream}", "/{stream}")
+                let owned = Owned::start(|| {
+                    let mut command = own_command()?;
+                    command.args(["bench-floor", "--workers", &workers.to_string()]);
+                    Ok((spawn(command)?, None))
+                })?;
+                Self::started(owned, "floor".into(), "/{stream}", "/{stream}")
             }
         }
     }
 
-    fn spawn(
-        mut command: Command,
-        data: Option<TempDir>,
-        name: String,
-        subscribe: &str,
-        publish: &str,
-    ) -> anyhow::Result<Self> {
-        let mut child =
-            command.stdout(Stdio::piped()).spawn().context("the server cannot start")?;
-        let process = Some(Process(child.id()));
-        let out = child.stdout.take();
-        let owned = Some(Owned::new(child, data)?);
+    /// A child that says where it listens once it does.
+    fn started(owned: Owned, name: String, subscribe: &str, publish: &str) -> anyhow::Result<Self> {
         let mut line = String::new();
+        let (process, out) = match owned.child() {
+            Some((pid, out)) => (Some(Process(pid)), out),
+            None => (None, None),
+        };
         if let Some(out) = out {
             BufReader::new(out).read_line(&mut line)?;
         }
-        let mut server = Self { subscribe: None, publish: None, process, name, _owned: owned };
         let Some(base) = line.trim().strip_prefix("listening on ") else {
             bail!("the server did not start; it says why above");
         };
         let url = |path: &str| Url::parse(&format!("{base}{path}")).map_err(anyhow::Error::msg);
-        (server.subscribe, server.publish) = (Some(url(subscribe)?), Some(url(publish)?));
-        Ok(server)
+        let (subscribe, publish) = (Some(url(subscribe)?), Some(url(publish)?));
+        Ok(Self { subscribe, publish, process, name, _owned: Some(owned) })
     }
+}
+
+fn own_command() -> std::io::Result<Command> {
+    let own = std::env::current_exe()?;
+    Ok(child::command(&own, &own))
+}
+
+fn spawn(mut command: Command) -> anyhow::Result<Child> {
+    command.stdout(Stdio::piped()).spawn().context("the server cannot start")
 }

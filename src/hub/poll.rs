@@ -218,10 +218,11 @@ fn now_ms() -> Timestamp {
 mod tests {
     use super::*;
     use crate::event::{Interest, Position, Selector};
+    use crate::hub::probe;
     use crate::hub::session::Session;
     use crate::hub::session::tests::{journal, publish};
-    use crate::hub::shard::tests::shard;
     use crate::journal::Committed;
+    use crate::telemetry::Telemetry;
     use std::ops::ControlFlow;
     use std::sync::Arc;
 
@@ -231,7 +232,8 @@ mod tests {
     async fn a_batch_that_was_seen_in_part_brings_its_rest() {
         let journal = journal(1 << 20);
         let last = publish(&journal, 3).await;
-        let state = shard(&journal);
+        let telemetry = Telemetry::new().expect("metrics");
+        let state = probe::shard(journal.history.clone(), telemetry);
         let mut state = state.borrow_mut();
         let selector = Selector::parse("s").expect("a selector");
         let interest = Arc::new(Interest::new(vec![selector], None).expect("ok"));

@@ -1,6 +1,6 @@
 //! The hot steps of the hub by themselves, for the micro-benchmarks (`cargo bench --bench hot`).
 //!
-//! Nothing of the hub uses it.
+//! Nothing of the hub uses it but tests.
 
 use super::matching::SelectorIndex;
 use super::outlet::{Outlet, Written};
@@ -23,6 +23,19 @@ use tokio::sync::{Semaphore, oneshot};
 
 const GROUP: GroupId = 1;
 const MANAGER_MAILBOX: usize = 1 << 20;
+
+/// A shard whose manager hears nothing. In an actix system.
+pub(super) fn shard(history: Arc<History>, telemetry: Telemetry) -> Rc<RefCell<State>> {
+    let settings = ShardSettings {
+        history,
+        telemetry,
+        pace: Arc::new(Pace::new(Duration::from_secs(1), 1)),
+        write_timeout: Duration::from_secs(1),
+        disk_readers: Arc::new(Semaphore::new(1)),
+    };
+    let (sender, _mailbox) = actix::dev::channel::channel::<ConnectionManager>(MANAGER_MAILBOX);
+    Shard::start(Addr::new(sender), settings)
+}
 
 /// Selectors, and how many of them a stream matches.
 pub struct Matching(SelectorIndex<u64>);
@@ -69,16 +82,7 @@ impl Fan {
         interest: &Arc<Interest>,
         (sessions, have_sockets): (usize, bool),
     ) -> Self {
-        let settings = ShardSettings {
-            history,
-            telemetry,
-            pace: Arc::new(Pace::new(Duration::from_secs(1), 1)),
-            write_timeout: Duration::from_secs(1),
-            disk_readers: Arc::new(Semaphore::new(1)),
-        };
-        let (sender, _mailbox) = actix::dev::channel::channel::<ConnectionManager>(MANAGER_MAILBOX);
-        let state = Shard::start(Addr::new(sender), settings);
-        let mut fan = Self { state, sessions: Vec::new() };
+        let mut fan = Self { state: shard(history, telemetry), sessions: Vec::new() };
         for _ in 0..sessions {
             fan.join(interest.clone(), have_sockets);
         }

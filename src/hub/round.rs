@@ -239,9 +239,10 @@ mod tests {
     use crate::event::{
         Body, Draft, Entry, EventType, Interest, Position, Selector, StreamName, Timestamp,
     };
+    use crate::hub::probe;
     use crate::hub::session::{CatchUp, tests::journal};
-    use crate::hub::shard::tests::shard;
     use crate::journal::{Committed, Journal};
+    use crate::telemetry::Telemetry;
     use std::cell::Cell;
     use std::sync::Arc;
     use std::task::{Context, Poll};
@@ -337,7 +338,8 @@ mod tests {
     fn with(test: impl FnOnce(&mut State, &Journal)) {
         actix::System::new().block_on(async {
             let journal = journal(1 << 20);
-            let state = shard(&journal);
+            let telemetry = Telemetry::new().expect("metrics");
+            let state = probe::shard(journal.history.clone(), telemetry);
             test(&mut state.borrow_mut(), &journal);
         });
     }
@@ -398,6 +400,42 @@ mod tests {
     }
 
     #[test]
+    fn the_short_way_is_only_for_events_that_come_next_to_a_socket_that_takes_them() {
+        let cases: [(&str, fn(&mut Session, &Paper)); 4] = [
+            ("has something else to be told first", |session, _| {
+                session.prefix = Some(Bytes::from_static(b": so\n"));
+            }),
+            ("has seen it", |session, _| session.cursor = Position::of(1, 0)),
+            ("is being asked by its connection", |session, _| session.waker = None),
+            ("has a full socket", |_, paper| paper.is_blocked.set(true)),
+        ];
+        for (why, change) in cases {
+            with(|state, _| {
+                let paper = Paper::taking(9);
+                let key = join(state, Some(paper.clone()));
+                change(state.sessions.get_mut(&key).expect("it is there"), &paper);
+                let cursor = state.sessions[&key].cursor;
+                deliver(state, 1, &["a"]);
+                state.write_slice();
+                assert!(paper.pieces.borrow().is_empty(), "{why}");
+                assert_eq!(state.sessions[&key].cursor, cursor, "{why}");
+                assert!(!is_awaited(state, key), "{why}: its connection is woken");
+            });
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_a_sign_of_life_too() {
+        with(|state, _| {
+            let key = join(state, Some(Paper::taking(9)));
+            state.sessions.get_mut(&key).expect("it is there").beat_due = true;
+            deliver(state, 1, &["a"]);
+            state.write_slice();
+            assert!(!state.sessions[&key].beat_due);
+        });
+    }
+
+    #[test]
     fn sessions_may_come_and_go_in_the_middle_of_a_round() {
         with(|state, _| {
             let papers: Vec<Rc<Paper>> = (0..300).map(|_| Paper::taking(99)).collect();
@@ -419,6 +457,43 @@ mod tests {
                 assert_eq!(paper.events(), ["a", "b"], "session {at}");
             }
             assert!(late.events().is_empty(), "it was level when it came");
+        });
+    }
+
+    /// How many sessions each of the next slices writes to.
+    fn slices(state: &mut State, papers: &[Rc<Paper>], count: usize) -> Vec<usize> {
+        let written = || papers.iter().map(|paper| paper.pieces.borrow().len()).sum::<usize>();
+        let mut before = written();
+        let mut slice = || {
+            state.write_slice();
+            let more = written() - before;
+            before += more;
+            more
+        };
+        (0..count).map(|_| slice()).collect()
+    }
+
+    #[test]
+    fn slices_are_short_while_events_come_and_long_where_these_outrun_the_readers() {
+        with(|state, _| {
+            let papers: Vec<Rc<Paper>> = (0..400).map(|_| Paper::taking(99)).collect();
+            for paper in &papers {
+                join(state, Some(paper.clone()));
+            }
+            deliver(state, 1, &["a"]);
+            assert_eq!(slices(state, &papers, 2), [SLICE_SESSIONS; 2]);
+            deliver(state, 2, &["b"]);
+            assert_eq!(slices(state, &papers, 2), [BUSY_SLICE_SESSIONS; 2]);
+            deliver(state, 3, &[&"c".repeat(HURRY_BYTES as usize)]);
+            let hurried = BUSY_SLICE_SESSIONS * HURRY_FACTOR;
+            // Two pieces each: what is joined, and what is too long to be.
+            assert_eq!(slices(state, &papers, 1), [2 * hurried]);
+            while state.write_slice() {}
+            assert!(papers.iter().all(|paper| paper.events().len() == 3));
+            let large = "d".repeat(200 * 1024);
+            deliver(state, 4, &[&large]);
+            let most = (SLICE_BYTES as usize).div_ceil(large.len());
+            assert_eq!(slices(state, &papers, 2), [most; 2], "so many bytes and no more");
         });
     }
 

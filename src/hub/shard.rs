@@ -359,22 +359,3 @@ impl Handler<ToShard> for Shard {
         }
     }
 }
-
-#[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use crate::journal::Journal;
-
-    /// A shard over a journal, with a manager that hears nothing.
-    pub(in crate::hub) fn shard(journal: &Journal) -> Rc<RefCell<State>> {
-        let settings = ShardSettings {
-            history: journal.history.clone(),
-            telemetry: Telemetry::new().expect("metrics"),
-            pace: Arc::new(Pace::new(Duration::from_secs(1), 1)),
-            write_timeout: Duration::from_secs(1),
-            disk_readers: Arc::new(Semaphore::new(1)),
-        };
-        let (sender, _mailbox) = actix::dev::channel::channel::<ConnectionManager>(1 << 16);
-        Shard::start(Addr::new(sender), settings)
-    }
-}
