@@ -3,10 +3,11 @@
 //! The only place that constructs stages. Starting order: telemetry, journal, connection manager,
 //! HTTP; stopping is the other way round, and nothing that was acknowledged waits in between.
 
+use crate::access::Tickets;
 use crate::config::Config;
 use crate::http::{self, HttpSettings, Hub, Server};
 use crate::hub::{ConnectionManager, Drain, Pace};
-use crate::journal::{Journal, Settings};
+use crate::journal::{Durability, Journal, Settings};
 use crate::telemetry::{self, Telemetry};
 use actix::Actor;
 use actix_web::web::Data;
@@ -45,6 +46,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     )
     .start();
     let hub = Data::new(Hub {
+        anonymous: config.access.anonymous().map(Arc::new),
+        access: config.access.clone().with_tickets(tickets(&config)?),
         publisher: journal.publisher.clone(),
         history: journal.history.clone(),
         health: journal.health.clone(),
@@ -117,6 +120,13 @@ async fn drain(hub: &Data<Hub>, config: &Config) {
     }
 }
 
+/// The key of tickets is with the journal, so that they survive a restart as it does.
+fn tickets(config: &Config) -> anyhow::Result<Tickets> {
+    let file = config.data_dir.join("tickets.key");
+    let file = (config.durability != Durability::Memory).then_some(file.as_path());
+    Tickets::open(file).context("the key of tickets cannot be had")
+}
+
 /// Says where it serves. Whoever started the hub may read the first line and close the pipe.
 fn announce(server: &Server) {
     let mut out = std::io::stdout().lock();
@@ -160,5 +170,6 @@ fn http_settings(config: &Config) -> HttpSettings {
         // Sessions are counted by the manager; this is the last wall before the file limit.
         max_connections: (config.max_sockets / config.workers).max(1),
         cors_origins: config.cors_origins.clone(),
+        public_hosts: config.public_hosts.clone(),
     }
 }

@@ -14,8 +14,8 @@ before the variable, and that before the file. Everything that is wrong is repor
 its place, and the hub does not start.
 
 Durations are written `500ms`, `3s`, `10m`, `1h30m`, `7d`; sizes `1048576`, `256KiB`, `8MiB`,
-`10GB`. A setting that may be repeated is a list in the file, and separated by commas in the
-environment.
+`10GB`. A setting that may be repeated is a list in the file, and may be separated by commas in
+a flag or the environment.
 
 | flag | variable | default | meaning |
 |---|---|---|---|
@@ -35,6 +35,25 @@ streams = [\"builds.**\", \"deploys\"]
 max-age = \"7d\"
 max-bytes = \"64MiB\"
 ```
+
+## Keys
+
+A key is a secret of whoever publishes or reads, shown as `Authorization: Bearer SECRET`. The file
+knows it by its SHA-256 alone (`printf %s SECRET | sha256sum`); make it of at least 16 random bytes
+(`openssl rand -base64 24`). Grants are lists of selectors; what is not granted is refused, and a
+subscription to more than is granted is narrowed to what is.
+
+```toml
+[[key]]
+name = \"ci\"
+sha256 = \"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\"
+publish = [\"builds.**\"]
+subscribe = [\"builds.**\", \"deploys\"]
+admin = false
+```
+
+`admin = true` grants what is for operators (deleting streams, metrics, `hub.**`), and no stream
+beyond those that are named.
 ";
 
 /// The page.

@@ -4,6 +4,7 @@
 //! whatever is wrong is reported at once, each with its place.
 //! Never: reads a setting anywhere else.
 
+mod access;
 mod documentation;
 mod resolve;
 mod said;

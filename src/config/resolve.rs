@@ -3,6 +3,7 @@
 use super::said::{Said, Words, Wrong};
 use super::settings::SETTINGS;
 use super::units;
+use crate::access::Access;
 use crate::event::Selector;
 use crate::journal::{Durability, Limits, Retention};
 use crate::telemetry::LogFormat;
@@ -58,6 +59,10 @@ pub struct Config {
     pub workers: usize,
     /// Origins whose pages may use the hub.
     pub cors_origins: Vec<String>,
+    /// Names the hub goes by, beside those of its own machine.
+    pub public_hosts: Vec<String>,
+    /// What credentials are held against.
+    pub access: Access,
     /// What is logged.
     pub log: String,
     /// How it is logged.
@@ -89,6 +94,8 @@ impl Config {
             drain: r.one("drain", units::duration).unwrap_or_default(),
             workers: r.one("workers", parse_count).map_or_else(cores, |n| n as usize),
             cors_origins: r.list("cors-origin", parse_origin),
+            public_hosts: r.list("public-host", |t| Ok(t.to_owned())),
+            access: r.access(),
             log: r.one("log", |t| Ok(t.to_owned())).unwrap_or_default(),
             log_format: r.one("log-format", parse_log_format).unwrap_or(LogFormat::Text),
         };
@@ -99,13 +106,13 @@ impl Config {
     }
 }
 
-struct Resolver {
-    said: Said,
+pub(super) struct Resolver {
+    pub(super) said: Said,
 }
 
 impl Resolver {
     /// What is meant by a setting, or by its default; `None` where that is empty or wrong.
-    fn one<T>(
+    pub(super) fn one<T>(
         &mut self,
         name: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
@@ -113,12 +120,20 @@ impl Resolver {
         self.list(name, parse).pop()
     }
 
-    fn list<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+    pub(super) fn list<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
         let words = self.said.of(name).unwrap_or_else(|| default(name));
         self.parse(&words, parse)
     }
 
-    fn parse<T>(&mut self, words: &Words, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+    pub(super) fn parse<T>(
+        &mut self,
+        words: &Words,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
         let mut meant = Vec::new();
         for value in &words.values {
             match parse(value) {
@@ -139,7 +154,7 @@ impl Resolver {
         if durability == Durability::Memory && self.said.of("journal-max-bytes").is_none() {
             total_bytes = MEMORY_JOURNAL_MAX_BYTES;
         }
-        let rules = std::mem::take(&mut self.said.rules);
+        let rules = self.said.take_tables("retention");
         let rules = rules.into_iter().flat_map(|(place, rule)| self.rule(&place, rule)).collect();
         Retention { rules, otherwise, total_bytes }
     }
@@ -209,7 +224,7 @@ fn parse_heartbeat(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn parse_some_time(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_some_time(text: &str) -> Result<Duration, String> {
     let duration = units::duration(text)?;
     match duration.as_millis() {
         0 => Err(format!("{text:?} must be at least 1ms")),

@@ -29,14 +29,19 @@ pub(super) struct Words {
     pub(super) values: Vec<String>,
 }
 
-/// One `[[retention]]` of the file: its members by name.
+/// One table of a list of the file, like `[[retention]]`: its members by name.
 pub(super) type Rule = HashMap<String, Words>;
+
+/// The lists of tables that a file may have, and which of their members are lists.
+const TABLES: [(&str, &[&str]); 2] =
+    [("retention", &["streams"]), ("key", &["publish", "subscribe", "run", "files"])];
 
 /// Everything that was said.
 #[derive(Default)]
 pub struct Said {
     words: HashMap<&'static str, Words>,
-    pub(super) rules: Vec<(String, Rule)>,
+    /// By list: each table with its place.
+    tables: HashMap<&'static str, Vec<(String, Rule)>>,
     pub(super) wrong: Vec<Wrong>,
 }
 
@@ -58,16 +63,18 @@ impl Said {
         }
         for setting in SETTINGS {
             let variable = env_name(setting.name);
-            if let Some(value) = env(&variable) {
-                let values = match setting.repeatable {
+            let each = |value: &String| -> Vec<String> {
+                match setting.repeatable {
                     true => value.split(',').map(|v| v.trim().to_owned()).collect(),
-                    false => vec![value],
-                };
-                said.words.insert(setting.name, Words { place: variable, values });
+                    false => vec![value.clone()],
+                }
+            };
+            if let Some(value) = env(&variable) {
+                said.words.insert(setting.name, Words { place: variable, values: each(&value) });
             }
             if let Some(values) = flags.get_many::<String>(setting.name) {
                 let place = format!("--{}", setting.name);
-                let values = values.cloned().collect();
+                let values = values.flat_map(each).collect();
                 said.words.insert(setting.name, Words { place, values });
             }
         }
@@ -78,6 +85,12 @@ impl Said {
     pub(super) fn of(&self, name: &'static str) -> Option<Words> {
         debug_assert!(SETTINGS.iter().any(|setting| setting.name == name), "{name}");
         self.words.get(name).cloned()
+    }
+
+    /// The tables of a list, each with its place.
+    pub(super) fn take_tables(&mut self, list: &str) -> Vec<(String, Rule)> {
+        debug_assert!(TABLES.iter().any(|(name, _)| *name == list), "{list}");
+        self.tables.remove(list).unwrap_or_default()
     }
 
     pub(super) fn note(&mut self, place: impl Into<String>, why: impl Into<String>) {
@@ -98,8 +111,8 @@ impl Said {
         };
         for (key, value) in table.get_ref() {
             let (name, at) = (key.get_ref().replace('_', "-"), place(key.span().start));
-            if name == "retention" {
-                self.read_rules(value.get_ref(), &at, &place);
+            if let Some(list) = TABLES.iter().find(|(list, _)| *list == name) {
+                self.read_tables(value.get_ref(), *list, &at, &place);
             } else if let Some(setting) = SETTINGS.iter().find(|s| s.name == name) {
                 match words(value.get_ref(), setting.repeatable) {
                     Some(values) => {
@@ -113,27 +126,32 @@ impl Said {
         }
     }
 
-    fn read_rules(&mut self, value: &DeValue<'_>, at: &str, place: &impl Fn(usize) -> String) {
-        let DeValue::Array(list) = value else {
-            return self.note(at, "retention is a list of tables: [[retention]]");
-        };
-        for item in list {
+    fn read_tables(
+        &mut self,
+        value: &DeValue<'_>,
+        (list, lists): (&'static str, &[&str]),
+        at: &str,
+        place: &impl Fn(usize) -> String,
+    ) {
+        let no_list = format!("{list} is a list of tables: [[{list}]]");
+        let DeValue::Array(tables) = value else { return self.note(at, no_list) };
+        for item in tables {
             let at = place(item.span().start);
             let DeValue::Table(table) = item.get_ref() else {
-                self.note(at, "retention is a list of tables: [[retention]]");
+                self.note(at, no_list.clone());
                 continue;
             };
             let mut rule = Rule::new();
             for (key, value) in table {
                 let (name, at) = (key.get_ref().replace('_', "-"), place(key.span().start));
-                match words(value.get_ref(), name == "streams") {
+                match words(value.get_ref(), lists.contains(&name.as_str())) {
                     Some(values) => {
                         rule.insert(name, Words { place: at, values });
                     }
-                    None => self.note(at, format!("{name} must be a string or a number")),
+                    None => self.note(at, format!("{name} must be a string, a number or a bool")),
                 }
             }
-            self.rules.push((at, rule));
+            self.tables.entry(list).or_default().push((at, rule));
         }
     }
 }
@@ -142,6 +160,7 @@ fn words(value: &DeValue<'_>, repeatable: bool) -> Option<Vec<String>> {
     Some(match value {
         DeValue::String(text) => vec![text.to_string()],
         DeValue::Integer(number) => vec![number.to_string()],
+        DeValue::Boolean(truth) => vec![truth.to_string()],
         DeValue::Array(list) if repeatable => {
             let each = list.iter().map(|item| words(item.get_ref(), false));
             each.collect::<Option<Vec<_>>>()?.concat()

@@ -70,6 +70,24 @@ settings! {
         "Worker threads; without it one for each core.";
     "cors-origin" "ORIGIN" = "" list:
         "Origins whose pages may use the hub, like `https://app.example`, or `*`; without it only the hub's own.";
+    "public-host" "NAME" = "" list:
+        "A name the hub goes by. While it asks for no credential it answers only to these and to its own machine's names, so that no other site's name leads here.";
+    "anonymous" "WHAT" = "" list:
+        "What those may do who show no credential: `subscribe`, `publish`, `metrics`. Without it everything on a loopback address where neither a key nor a token is configured, and nothing otherwise.";
+    "jwt-secret" "SECRET" = "":
+        "Takes tokens signed with this secret (32 bytes or more, HS256). Better in the environment or the file than on a command line, which others can see.";
+    "jwt-public-key" "FILE" = "":
+        "Takes tokens that this public key (PEM: RSA, EC, Ed25519) verifies.";
+    "jwks" "FILE" = "":
+        "Takes tokens that a key of this key set (RFC 7517) verifies.";
+    "jwt-algorithms" "NAME" = "" list:
+        "The algorithms that are taken, of those the keys can be used with; without it HS256, RS256, ES256 or ES384, EdDSA, or what a key set says.";
+    "jwt-issuer" "TEXT" = "":
+        "The `iss` that a token must have.";
+    "jwt-audience" "TEXT" = "":
+        "The `aud` that a token must have.";
+    "jwt-max-lifetime" "DURATION" = "24h":
+        "How far away the `exp` of a token may be; every token needs one.";
     "log" "FILTER" = "info":
         "What is logged to standard error, as `warn` or `info,fanfare::hub=debug`.";
     "log-format" "FORMAT" = "auto":

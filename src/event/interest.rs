@@ -35,6 +35,11 @@ impl Interest {
         Ok(Self { selectors: selectors.into(), types })
     }
 
+    /// The same of other selectors.
+    pub fn narrowed(self, selectors: Vec<Selector>) -> Result<Self, Invalid> {
+        Ok(Self { types: self.types, ..Self::new(selectors, None)? })
+    }
+
     /// The selectors, sorted.
     pub fn selectors(&self) -> &[Selector] {
         &self.selectors
@@ -45,9 +50,9 @@ impl Interest {
         self.selectors.iter().map(Selector::exact).collect()
     }
 
-    /// Whether any selector means `stream`.
+    /// Whether any selector reaches `stream`.
     pub fn selects(&self, stream: &StreamName) -> bool {
-        self.selectors.iter().any(|s| s.matches(stream))
+        self.selectors.iter().any(|s| s.reaches(stream))
     }
 
     /// Whether the type filter lets the entry through; ends always pass.

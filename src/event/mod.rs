@@ -13,6 +13,7 @@ pub(crate) mod json;
 mod payload;
 mod position;
 mod receipt;
+mod reserved;
 mod selector;
 mod shape;
 mod stream_name;

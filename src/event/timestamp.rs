@@ -26,6 +26,12 @@ impl Timestamp {
         Ok(Self(u64::try_from(moment.as_millisecond()).unwrap_or(0)))
     }
 
+    /// This moment, `ms` milliseconds later.
+    #[must_use]
+    pub fn plus_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
     /// This moment, `ms` milliseconds earlier.
     #[must_use]
     pub fn minus_ms(self, ms: u64) -> Self {

@@ -5,6 +5,7 @@
 //! Never: decides order or matching, and knows no field name of an event.
 
 mod body;
+mod guard;
 mod ops;
 mod pages;
 mod problem;
@@ -16,5 +17,6 @@ mod socket;
 mod stream;
 mod streams;
 mod subscribe;
+mod tickets;
 
 pub use server::{HttpSettings, Hub, Server, start};

@@ -1,10 +1,11 @@
 //! For operators: version, health, readiness, metrics.
 
+use super::guard::caller;
 use super::problem::{Code, Problem};
 use super::server::Hub;
-use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -69,7 +70,10 @@ pub(super) async fn readyz(hub: Data<Hub>) -> HttpResponse {
 }
 
 /// `GET /metrics`, in Prometheus' text format.
-pub(super) async fn metrics(hub: Data<Hub>) -> Result<HttpResponse, Problem> {
+pub(super) async fn metrics(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    if !caller(&hub, &request)?.grants.metrics {
+        return Err(Problem::new(Code::Forbidden, "the metrics are for admins"));
+    }
     let text = hub
         .telemetry
         .render()

@@ -16,6 +16,11 @@ fn asset(kind: &'static str, text: &'static str) -> HttpResponse {
         .body(text)
 }
 
+/// Whether a page or a part of one is at `path`.
+pub(super) fn is_page(path: &str) -> bool {
+    matches!(path, "/" | "/watch.js" | "/watch.css")
+}
+
 /// `GET /`: watch streams and publish to them.
 pub(super) async fn index() -> HttpResponse {
     asset("text/html; charset=utf-8", include_str!("../../static/index.html"))

@@ -15,6 +15,13 @@ pub(super) enum Code {
     Malformed,
     /// Readable, but a value fails its check.
     Validation,
+    /// No credential, or one that is not good.
+    Unauthorized,
+    TokenExpired,
+    /// It may not do this.
+    Forbidden,
+    /// It is meant for another host.
+    Misdirected,
     NotFound,
     MethodNotAllowed,
     Conflict,
@@ -37,6 +44,12 @@ impl Code {
             Self::Malformed => ("validation_error", "The request cannot be read", S::BAD_REQUEST),
             Self::Validation => {
                 ("validation_error", "A value fails its check", S::UNPROCESSABLE_ENTITY)
+            }
+            Self::Unauthorized => ("unauthorized", "Who are you?", S::UNAUTHORIZED),
+            Self::TokenExpired => ("token_expired", "The token has expired", S::UNAUTHORIZED),
+            Self::Forbidden => ("forbidden", "This is not granted", S::FORBIDDEN),
+            Self::Misdirected => {
+                ("misdirected_request", "This is for another host", S::MISDIRECTED_REQUEST)
             }
             Self::NotFound => ("not_found", "There is nothing here", S::NOT_FOUND),
             Self::MethodNotAllowed => {
@@ -86,6 +99,14 @@ impl Problem {
     /// A query or path that cannot be read.
     pub(super) fn query(invalid: Invalid) -> Self {
         Self { field: Some(invalid.field), ..Self::new(Code::Malformed, invalid.detail) }
+    }
+
+    /// What a 401 asks for (RFC 6750 §3).
+    fn challenge(&self) -> String {
+        format!(
+            "Bearer realm=\"fanfare\", error=\"invalid_token\", error_description=\"{}\"",
+            self.detail
+        )
     }
 
     #[must_use]
@@ -178,6 +199,9 @@ impl ResponseError for Problem {
         response
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .insert_header((header::CONTENT_TYPE, "application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            response.insert_header((header::WWW_AUTHENTICATE, self.challenge()));
+        }
         if let Some(seconds) = self.retry_after {
             response.insert_header((header::RETRY_AFTER, seconds));
         }

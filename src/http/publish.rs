@@ -1,9 +1,11 @@
 //! `POST /publish` and `POST /streams/{stream}/events`.
 
+use super::guard::caller;
 use super::problem::{Code, Problem};
 use super::query;
 use super::server::Hub;
-use crate::event::{Draft, EventType, Key, Receipt};
+use crate::access::Caller;
+use crate::event::{Draft, EventType, Key, Receipt, StreamName};
 use crate::journal::{Item, Unit, now};
 use crate::telemetry::PublishRefused;
 use crate::wire::{self, Publish};
@@ -47,6 +49,7 @@ async fn publish_body(
     request: &HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
+    let caller = caller(hub, request)?;
     let body = read_body(hub, request, body).await?;
     let began = Instant::now();
     let key = key_header(request)?;
@@ -54,7 +57,7 @@ async fn publish_body(
     let json = if is_ndjson(request) {
         reject_key(key)?;
         let drafts = wire::read_ndjson(&body, max, now())?;
-        wire::summary(&hand_in(hub, drafts, body.len()).await?)
+        wire::summary(&hand_in(hub, &caller, drafts, body.len()).await?)
     } else {
         match wire::read_json(&body, max, now())? {
             Publish::One(draft) => {
@@ -62,11 +65,11 @@ async fn publish_body(
                     Some(key) => draft.with_key(Some(key)),
                     None => draft,
                 };
-                one_receipt(&hand_in(hub, vec![draft], body.len()).await?)
+                one_receipt(&hand_in(hub, &caller, vec![draft], body.len()).await?)
             }
             Publish::Batch(drafts) => {
                 reject_key(key)?;
-                wire::receipts(&hand_in(hub, drafts, body.len()).await?)
+                wire::receipts(&hand_in(hub, &caller, drafts, body.len()).await?)
             }
         }
     };
@@ -79,7 +82,9 @@ async fn publish_one_text(
     request: &HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
+    let caller = caller(hub, request)?;
     let stream = query::stream_of(request).map_err(Problem::query)?;
+    check_publish(&caller, &stream)?;
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
     let kind = query::one_of(&pairs, &["type"]).map_err(Problem::query)?;
     let kind = kind.map_or(Ok(EventType::default()), EventType::parse).map_err(Problem::query)?;
@@ -94,15 +99,35 @@ async fn publish_one_text(
         return Err(Problem::new(Code::PayloadTooLarge, detail).field("data"));
     }
     let draft = Draft::from_text(vec![stream], kind, text, now())?.with_key(key_header(request)?);
-    let receipts = hand_in(hub, vec![draft], body.len()).await?;
+    let receipts = hand_in(hub, &caller, vec![draft], body.len()).await?;
     hub.telemetry.publish_answered(began.elapsed());
     Ok(json_response(one_receipt(&receipts)))
 }
 
-async fn hand_in(hub: &Hub, drafts: Vec<Draft>, bytes: usize) -> Result<Vec<Receipt>, Problem> {
+async fn hand_in(
+    hub: &Hub,
+    caller: &Caller,
+    drafts: Vec<Draft>,
+    bytes: usize,
+) -> Result<Vec<Receipt>, Problem> {
+    for stream in drafts.iter().flat_map(Draft::streams) {
+        check_publish(caller, stream)?;
+    }
     let bytes = bytes + drafts.len() * EVENT_OVERHEAD_BYTES;
     let unit: Unit = drafts.into_iter().map(Item::Event).collect();
     Ok(hub.publisher.publish(unit, bytes).await?)
+}
+
+/// Whether `caller` may publish to `stream`, or end it.
+pub(super) fn check_publish(caller: &Caller, stream: &StreamName) -> Result<(), Problem> {
+    let refuse = |why| Err(Problem::new(Code::Forbidden, why).field("stream"));
+    if stream.is_written_by_hub() {
+        return refuse(format!("only the hub publishes to {stream:?}"));
+    }
+    match caller.grants.may_publish(stream) {
+        true => Ok(()),
+        false => refuse(format!("publishing to {stream:?} is not granted")),
+    }
 }
 
 fn one_receipt(receipts: &[Receipt]) -> Vec<u8> {
@@ -120,6 +145,7 @@ pub(super) fn counted(
 ) -> Result<HttpResponse, Problem> {
     result.inspect_err(|problem| {
         hub.telemetry.publish_refused(match problem.code {
+            Code::Unauthorized | Code::TokenExpired | Code::Forbidden => PublishRefused::Forbidden,
             Code::PayloadTooLarge => PublishRefused::TooLarge,
             Code::Conflict => PublishRefused::Conflict,
             Code::NotFound => PublishRefused::NotFound,
@@ -135,7 +161,11 @@ pub(super) fn counted(
 }
 
 /// The whole body, or the reason why not as soon as it is known.
-async fn read_body(hub: &Hub, request: &HttpRequest, mut body: Payload) -> Result<Bytes, Problem> {
+pub(super) async fn read_body(
+    hub: &Hub,
+    request: &HttpRequest,
+    mut body: Payload,
+) -> Result<Bytes, Problem> {
     let max = hub.settings.max_body_bytes;
     let too_large = || {
         Problem::new(Code::PayloadTooLarge, format!("a body has at most {max} bytes")).field("body")

@@ -55,13 +55,16 @@ pub(super) fn read(
     Ok(SubscribeQuery {
         interest: Interest::new(selectors, types)?,
         view: View { envelope: envelope == "true", control_off: control == "off" },
-        last_event_id: one_of(&pairs, &LAST_ID_NAMES)?
-            .filter(|id| !id.is_empty())
-            .map(str::to_owned),
+        last_event_id: last_event_id(&pairs)?.map(str::to_owned),
         start,
         beat: Beat { every_s: every.as_secs().max(1), as_event: beat_as == "event" },
         refusal_as_status: refusal == "status" || control == "off",
     })
+}
+
+/// The last id that a query gives.
+pub(super) fn last_event_id(pairs: &[(String, String)]) -> Result<Option<&str>, Invalid> {
+    Ok(one_of(pairs, &LAST_ID_NAMES)?.filter(|id| !id.is_empty()))
 }
 
 /// The stream that a path names, `/streams/{stream}…`.

@@ -3,7 +3,8 @@
 use super::problem::{Code, Problem};
 use super::socket::Socket;
 use super::stream::serve;
-use super::{ops, pages, publish, streams, subscribe};
+use super::{guard, ops, pages, publish, streams, subscribe, tickets};
+use crate::access::{Access, Caller};
 use crate::hub::{ConnectionManager, Pace, ShardHandle, ShardSettings};
 use crate::journal::{Health, History, Publisher};
 use crate::telemetry::Telemetry;
@@ -14,7 +15,7 @@ use actix_service::{Service as _, ServiceFactory, apply_fn_factory, map_config};
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServerHandle, ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, header};
-use actix_web::middleware::Condition;
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, ResponseError};
@@ -54,10 +55,16 @@ pub struct HttpSettings {
     pub max_connections: usize,
     /// Origins whose pages may use the hub.
     pub cors_origins: Vec<String>,
+    /// Names it goes by, beside those of its own machine.
+    pub public_hosts: Vec<String>,
 }
 
 /// What the handlers share.
 pub struct Hub {
+    /// What credentials are held against.
+    pub access: Access,
+    /// Those who show none, where they may do something.
+    pub anonymous: Option<Arc<Caller>>,
     /// How events get in.
     pub publisher: Publisher,
     /// How they are read.
@@ -148,7 +155,7 @@ fn app(
 > {
     let origins = &hub.settings.cors_origins;
     let cors = Condition::new(!origins.is_empty(), cors(origins));
-    App::new().app_data(hub).wrap(cors).configure(routes)
+    App::new().app_data(hub).wrap(from_fn(guard::guard)).wrap(cors).configure(routes)
 }
 
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -207,6 +214,7 @@ fn routes(config: &mut ServiceConfig) {
                 .route(web::post().to(publish::publish_text)),
         )
         .service(route("/streams/{stream}/end").route(web::post().to(streams::end)))
+        .service(route("/tickets").route(web::post().to(tickets::mint)))
         .service(route("/version").route(web::get().to(ops::version)))
         .service(route("/healthz").route(web::get().to(ops::healthz)))
         .service(route("/readyz").route(web::get().to(ops::readyz)))

@@ -1,7 +1,8 @@
 //! `GET /streams`, and one stream: look, end, delete.
 
+use super::guard::{admin, caller};
 use super::problem::{Code, Problem};
-use super::publish::counted;
+use super::publish::{check_publish, counted};
 use super::query;
 use super::server::Hub;
 use super::subscribe::off_thread;
@@ -39,6 +40,7 @@ pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRes
         streams: Vec<Stream>,
         next: Option<String>,
     }
+    let caller = caller(&hub, &request)?;
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
     let one = |name| query::one_of(&pairs, &[name]).map_err(Problem::query);
     let prefix = one("prefix")?.unwrap_or_default().to_owned();
@@ -47,11 +49,16 @@ pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRes
         Ok(limit @ 1..=MAX_LIMIT) => Ok(limit),
         _ => Err(Problem::query(Invalid::new("limit", format!("must be 1 to {MAX_LIMIT}")))),
     })?;
-    let ask = NamedStreams { prefix: prefix.clone(), after: after.clone(), limit: limit + 1 };
+    let ask = NamedStreams {
+        prefix: prefix.clone(),
+        after: after.clone(),
+        limit: limit + 1,
+        reader: caller.clone(),
+    };
     let waited_for = hub.manager.send(ask).await.map_err(manager_gone)?;
     let mut found = off_thread(&hub, move |history| {
         let mut found: Vec<(StreamName, Option<StreamView>)> = history
-            .list(&prefix, after.as_deref(), limit + 1)?
+            .list(&prefix, after.as_deref(), limit + 1, |name| caller.grants.may_read(name))?
             .into_iter()
             .map(|(name, view)| (name, Some(view)))
             .collect();
@@ -81,7 +88,12 @@ pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRes
 
 /// `GET /streams/{stream}`
 pub(super) async fn get(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let caller = caller(&hub, &request)?;
     let name = query::stream_of(&request).map_err(Problem::query)?;
+    if !caller.grants.may_read(&name) {
+        let detail = format!("reading {name:?} is not granted");
+        return Err(Problem::new(Code::Forbidden, detail).field("stream"));
+    }
     let asked = name.clone();
     let view = off_thread(&hub, move |history| history.stream(&asked)).await?;
     let counts = hub.manager.send(CountSubscribers(vec![name.clone()])).await;
@@ -106,13 +118,16 @@ pub(super) async fn delete(hub: Data<Hub>, request: HttpRequest) -> Result<HttpR
 }
 
 async fn end_stream(hub: &Hub, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    let caller = caller(hub, request)?;
     let name = query::stream_of(request).map_err(Problem::query)?;
+    check_publish(&caller, &name)?;
     let receipt = hand_in(hub, Item::End(name.clone())).await?;
     let json = wire::end_receipt(receipt.id, name.as_str(), receipt.subscribers);
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(json))
 }
 
 async fn delete_stream(hub: &Hub, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    admin(hub, request)?;
     let name = query::stream_of(request).map_err(Problem::query)?;
     // One that only has readers has nothing to drop, but they are to be told.
     let asked = hub.manager.send(CountSubscribers(vec![name.clone()])).await;

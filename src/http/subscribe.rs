@@ -1,11 +1,13 @@
 //! `GET /events` and `GET /streams/{stream}/events`.
 
 use super::body::EventBody;
+use super::guard::caller;
 use super::problem::{Code, Problem};
 use super::query::{self, SubscribeQuery};
 use super::refusal::turn_away;
 use super::server::{Hub, shard};
 use super::socket::Shared;
+use crate::access::Caller;
 use crate::event::{EventId, Interest, Position, StreamName};
 use crate::hub::{Limit, Opening, Outlet, Subscribe};
 use crate::journal::{History, JournalError, Start, now};
@@ -53,10 +55,16 @@ async fn subscribe(
     request: &HttpRequest,
     stream: Option<StreamName>,
 ) -> Result<HttpResponse, Problem> {
+    let caller = caller(hub, request).inspect_err(|_| {
+        hub.telemetry.subscriber_refused(Turned::Forbidden);
+    })?;
     let query = query::read(request.query_string(), stream, hub.settings.heartbeat, now());
-    let query = query.map_err(|invalid| {
+    let mut query = query.map_err(|invalid| {
         hub.telemetry.subscriber_refused(Turned::Invalid);
         Problem::query(invalid)
+    })?;
+    query.interest = granted(&caller, query.interest).inspect_err(|_| {
+        hub.telemetry.subscriber_refused(Turned::Forbidden);
     })?;
     let as_status = query.refusal_as_status;
     if hub.draining.load(Ordering::Relaxed) {
@@ -81,7 +89,7 @@ async fn subscribe(
     let socket = own_socket(request);
     let outlet = socket.clone().map(|socket| socket as Rc<dyn Outlet>);
     let opening = opening(hub, &query, &place, requested.as_deref(), id);
-    seat.subscription.begin(Opening { outlet, ..opening });
+    seat.subscription.begin(Opening { outlet, expires: caller.expires, ..opening });
     hub.telemetry.session_opened(place.resume.as_str());
     tracing::debug!(session = %seat.subscription.id(), resume = place.resume.as_str(), "session opened");
     let mut response = HttpResponse::Ok();
@@ -96,6 +104,19 @@ async fn subscribe(
         response.force_close();
     }
     Ok(response.body(EventBody::new(seat.subscription, socket)))
+}
+
+/// What of it the caller may read.
+fn granted(caller: &Caller, interest: Interest) -> Result<Interest, Problem> {
+    let refuse = |why: String| Err(Problem::new(Code::Forbidden, why).field("stream"));
+    if let Some(vain) = interest.selectors().iter().find(|selector| selector.is_vain()) {
+        return refuse(format!("no wildcard reaches the streams of {vain}; name them"));
+    }
+    let readable = caller.grants.readable(interest.selectors());
+    match readable.is_empty() {
+        true => refuse("reading none of these streams is granted".into()),
+        false => Ok(interest.narrowed(readable)?),
+    }
 }
 
 /// The id of the header; one that is no text is an id all the same, and means nothing here.
@@ -221,7 +242,16 @@ fn opening(
     let lines = Some(lines.into());
     let (first_block, prefix) = if query.view.control_off { (None, lines) } else { (lines, None) };
     let (cursor, told, ended) = (place.cursor, place.told, place.ended.clone());
-    Opening { cursor, told, ended, first_block, prefix, beat: query.beat, outlet: None }
+    Opening {
+        cursor,
+        told,
+        ended,
+        first_block,
+        prefix,
+        beat: query.beat,
+        outlet: None,
+        expires: None,
+    }
 }
 
 /// The socket, where the session may have it: where actix would send the body in chunks.

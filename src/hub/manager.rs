@@ -8,6 +8,7 @@
 use super::matching::SelectorIndex;
 use super::seat::{FromShard, GroupId, Limit, ShardId, ToShard};
 use super::slot::ShardSlot;
+use crate::access::Caller;
 use crate::event::{Body, Interest, Position, StreamName};
 use crate::journal::{Committed, Dispatch};
 use crate::telemetry::Telemetry;
@@ -326,6 +327,8 @@ pub struct NamedStreams {
     pub after: Option<String>,
     /// How many at most.
     pub limit: usize,
+    /// Who asks: what they may not read is left out.
+    pub reader: Arc<Caller>,
 }
 
 impl Handler<NamedStreams> for ConnectionManager {
@@ -335,7 +338,8 @@ impl Handler<NamedStreams> for ConnectionManager {
         let behind = |name: &&StreamName| ask.after.as_deref().is_none_or(|a| name.as_str() > a);
         let mut names: BTreeSet<&StreamName> = BTreeSet::new();
         let starts = |name: &&StreamName| name.as_str().starts_with(&ask.prefix);
-        for name in self.index.exact_names().filter(starts).filter(behind) {
+        let readable = |name: &&StreamName| ask.reader.grants.may_read(name);
+        for name in self.index.exact_names().filter(starts).filter(behind).filter(readable) {
             names.insert(name);
             if names.len() > ask.limit {
                 names.pop_last();

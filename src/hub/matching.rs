@@ -57,14 +57,14 @@ impl<T: Copy + PartialEq> SelectorIndex<T> {
         }
     }
 
-    /// Appends the values of every selector that matches; one that matches in two ways, or two
+    /// Appends the values of every selector that reaches it; one that matches in two ways, or two
     /// selectors of one value, may bring it in twice.
     pub(super) fn matches(&self, name: &StreamName, out: &mut Vec<T>) {
         if let Some(values) = self.exact.get(name) {
             out.extend_from_slice(values);
         }
         if self.pattern_count > 0 {
-            self.patterns.matches(Some(name.as_str()), out);
+            self.patterns.reach(name, out);
         }
     }
 
@@ -105,6 +105,20 @@ impl<T: Copy + PartialEq> Node<T> {
         }
     }
 
+    /// As [`Selector::reaches`]; this is the first part's node.
+    fn reach(&self, name: &StreamName, out: &mut Vec<T>) {
+        if name.is_hidden() {
+            return;
+        }
+        if !name.is_for_admins() {
+            return self.matches(Some(name.as_str()), out);
+        }
+        let (part, rest) = split(name.as_str());
+        if let Some(node) = self.parts.get(part) {
+            node.matches(rest, out);
+        }
+    }
+
     fn matches(&self, name: Option<&str>, out: &mut Vec<T>) {
         let Some(name) = name else {
             out.extend_from_slice(&self.ends);
@@ -134,15 +148,19 @@ mod tests {
     #[test]
     fn the_index_agrees_with_each_selector_and_forgets_what_is_removed() {
         let selectors: Vec<Selector> = [
-            "a", "a.b", "*", "**", "a.*", "a.**", "*.b", "a.*.c", "*.*", "a.b.**", "b.*.**", "a..b",
+            "a", "a.b", "*", "**", "a.*", "a.**", "*.b", "a.*.c", "*.*", "a.b.**", "b.*.**",
+            "a..b", "hub.*", "hub.**", "hub.b", "chat.b", "chat.*", "chat.**",
         ]
         .iter()
         .map(|text| Selector::parse(text).expect("a selector"))
         .collect();
-        let names: Vec<StreamName> = ["a", "b", "a.b", "a.b.c", "x.b", "a..b", "a.", "b.x.y", "."]
-            .iter()
-            .filter_map(|text| StreamName::parse(text).ok())
-            .collect();
+        let names: Vec<StreamName> = [
+            "a", "b", "a.b", "a.b.c", "x.b", "a..b", "a.", "b.x.y", ".", "hub", "hub.b", "hub.b.c",
+            "chat", "chat.b", "chat.b.c",
+        ]
+        .iter()
+        .filter_map(|text| StreamName::parse(text).ok())
+        .collect();
         let mut index = SelectorIndex::default();
         for (i, selector) in selectors.iter().enumerate() {
             index.insert(selector, i);
@@ -154,7 +172,7 @@ mod tests {
                 found.sort_unstable();
                 found.dedup();
                 let expected: Vec<usize> =
-                    (0..kept).filter(|i| selectors[*i].matches(name)).collect();
+                    (0..kept).filter(|i| selectors[*i].reaches(name)).collect();
                 assert_eq!(found, expected, "{name}");
             }
             if kept > 0 {

@@ -5,6 +5,7 @@
 //! Never: waits for a client or a disk. The [`ConnectionManager`] matches, a shard on each
 //! worker thread frames and queues, a session is a cursor. A seat is given between two batches.
 
+mod expiry;
 mod farewell;
 mod frames;
 mod group;

@@ -401,7 +401,8 @@ mod tests {
 
     #[test]
     fn the_short_way_is_only_for_events_that_come_next_to_a_socket_that_takes_them() {
-        let cases: [(&str, fn(&mut Session, &Paper)); 4] = [
+        type Change = fn(&mut Session, &Paper);
+        let cases: [(&str, Change); 4] = [
             ("has something else to be told first", |session, _| {
                 session.prefix = Some(Bytes::from_static(b": so\n"));
             }),

@@ -5,7 +5,7 @@
 
 use super::outlet::Outlet;
 use super::seat::{GroupId, Limit};
-use crate::event::{Body, Interest, Position, StreamName};
+use crate::event::{Body, Interest, Position, StreamName, Timestamp};
 use crate::journal::{History, JournalError};
 use crate::telemetry::{Closed, Replayed};
 use crate::wire::{self, View};
@@ -51,6 +51,8 @@ pub struct Opening {
     pub beat: Beat,
     /// Its short way to its socket, where there is one.
     pub outlet: Option<Rc<dyn Outlet>>,
+    /// When its credential ends.
+    pub expires: Option<Timestamp>,
 }
 
 /// Where a session gets its next bytes.
@@ -95,11 +97,14 @@ pub(super) struct Session {
     pub(super) told: u64,
     /// Streams named that it was told the end of.
     pub(super) ended: HashSet<StreamName>,
+    /// What it is told before anything else.
     pub(super) first_block: Option<Bytes>,
     pub(super) prefix: Option<Bytes>,
     pub(super) beat: Beat,
     pub(super) beat_due: bool,
     pub(super) last_sent: u64,
+    /// When it is told that its credential ends, and when that is.
+    pub(super) expires: Option<(Timestamp, Timestamp)>,
     /// The last block, after which the session ends.
     pub(super) farewell: Option<Bytes>,
     pub(super) closing: Option<Closed>,
@@ -129,6 +134,7 @@ impl Session {
             beat: Beat { every_s: u64::MAX, as_event: false },
             beat_due: false,
             last_sent: 0,
+            expires: None,
             farewell: None,
             closing: None,
             waker: None,
@@ -283,7 +289,7 @@ impl Page {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::event::{Draft, EventType, Selector, Timestamp};
+    use crate::event::{Draft, EventType, Selector};
     use crate::journal::{Durability, Item, Journal, Limits, Retention, Settings};
     use crate::telemetry::Telemetry;
 

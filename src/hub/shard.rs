@@ -5,6 +5,7 @@
 //! Never: locks, waits, wakes another thread for a delivery.
 
 use super::ConnectionManager;
+use super::expiry::Expiries;
 use super::farewell::DRAIN_STEP;
 use super::frames::Frames;
 use super::group::{Group, Segment};
@@ -66,6 +67,7 @@ pub(super) struct State {
     /// Everything up to here has been handed to the groups that take it.
     pub(super) considered: Position,
     pub(super) wheel: Wheel,
+    pub(super) expiries: Expiries,
     /// Sessions still to be told of a drain, the last one first.
     pub(super) leaving: Vec<(Duration, SessionKey)>,
     pub(super) drained_for: Duration,
@@ -92,6 +94,7 @@ impl Shard {
             views: Vec::new(),
             next_key: 1,
             wheel: Wheel::new(),
+            expiries: Expiries::default(),
             leaving: Vec::new(),
             drained_for: Duration::ZERO,
             delivered: (0, 0),
@@ -168,6 +171,7 @@ impl State {
 
     pub(super) fn leave(&mut self, key: SessionKey) {
         let Some(mut session) = self.sessions.remove(&key) else { return };
+        self.never_ends(key, session.expires);
         let mode = std::mem::replace(&mut session.mode, Mode::Seated);
         let begun = matches!(mode, Mode::CatchingUp(_) | Mode::Live { .. });
         if let Mode::CatchingUp(_) = mode {
@@ -307,6 +311,7 @@ impl State {
     /// Once a second: heartbeats that are due, figures that were kept back.
     fn second(&mut self) {
         self.flush_outbox();
+        self.expire(crate::journal::now());
         let due = self.wheel.turn();
         let now = self.wheel.now();
         for key in due {

@@ -1,6 +1,6 @@
 //! The metrics and the verbs that move them.
 
-use super::reasons::{Closed, PublishRefused, Replayed, Turned};
+use super::reasons::{Closed, CredentialRefused, PublishRefused, Replayed, RequestRefused, Turned};
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
@@ -23,9 +23,15 @@ pub struct Telemetry(Arc<Metrics>);
 
 struct Metrics {
     registry: Registry,
+    access: AccessFigures,
     sessions: Sessions,
     publishes: Publishes,
     journal: JournalFigures,
+}
+
+struct AccessFigures {
+    credentials: IntCounterVec,
+    requests: IntCounterVec,
 }
 
 struct Sessions {
@@ -63,6 +69,7 @@ impl Telemetry {
     pub fn new() -> Result<Self, prometheus::Error> {
         let make = Maker(Registry::new());
         let metrics = Metrics {
+            access: AccessFigures::new(&make)?,
             sessions: Sessions::new(&make)?,
             publishes: Publishes::new(&make)?,
             journal: JournalFigures::new(&make)?,
@@ -85,6 +92,16 @@ impl Telemetry {
         let mut out = Vec::new();
         TextEncoder::new().encode(&self.0.registry.gather(), &mut out)?;
         Ok(out)
+    }
+
+    /// A credential was refused, or there was none.
+    pub fn credential_refused(&self, reason: CredentialRefused) {
+        self.0.access.credentials.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// A request was refused before anybody asked who it is by.
+    pub fn request_refused(&self, reason: RequestRefused) {
+        self.0.access.requests.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// A session began, its resume having become `resume`.
@@ -176,6 +193,25 @@ impl Telemetry {
     /// Committed events were found missing at the start.
     pub fn journal_lost(&self) {
         self.0.journal.lost.set(1);
+    }
+}
+
+impl AccessFigures {
+    fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            credentials: make.counters(
+                "fanfare_credentials_refused_total",
+                "Credentials refused, by reason",
+                "reason",
+                CredentialRefused::ALL.iter().map(|r| r.as_str()),
+            )?,
+            requests: make.counters(
+                "fanfare_requests_refused_total",
+                "Requests refused before anybody asked who they are by, by reason",
+                "reason",
+                RequestRefused::ALL.iter().map(|r| r.as_str()),
+            )?,
+        })
     }
 }
 

@@ -10,4 +10,4 @@ mod reasons;
 
 pub use logging::{LogFormat, start as start_logging};
 pub use metrics::Telemetry;
-pub use reasons::{Closed, PublishRefused, Replayed, Turned};
+pub use reasons::{Closed, CredentialRefused, PublishRefused, Replayed, RequestRefused, Turned};

@@ -26,6 +26,8 @@ reasons! {
         WriteTimeout = "connection_timeout",
         /// Every stream it named has ended.
         Ended = "ended",
+        /// Its credential ended.
+        Expired = "token_expired",
         /// The hub stopped.
         Draining = "draining",
         /// Its history could not be read.
@@ -44,6 +46,8 @@ reasons! {
         ManagerBusy = "manager_queue",
         /// What it asked for cannot be understood.
         Invalid = "validation_error",
+        /// It did not say who it is, or may read nothing of what it asked for.
+        Forbidden = "forbidden",
         /// Everything it asked for has ended.
         Finished = "finished",
         /// The journal cannot be read.
@@ -56,6 +60,8 @@ reasons! {
     PublishRefused {
         /// A value fails its check or cannot be read.
         Invalid = "validation_error",
+        /// It did not say who it is, or may not publish there.
+        Forbidden = "forbidden",
         /// A body or an event is too large.
         TooLarge = "payload_too_large",
         /// A stream has ended or a key means something else.
@@ -74,6 +80,46 @@ reasons! {
         Client = "client_disconnected",
         /// The sender stopped in the middle.
         Timeout = "connection_timeout",
+    }
+}
+
+reasons! {
+    /// Why a credential was refused.
+    CredentialRefused {
+        /// There is none, and one is needed.
+        Missing = "missing",
+        /// It has no form that is known.
+        Malformed = "malformed",
+        /// No key is like it, or none has signed it.
+        Unknown = "unknown",
+        /// Its algorithm is not among those that are taken.
+        Algorithm = "algorithm",
+        /// Its signature is not right.
+        Signature = "signature",
+        /// It has ended.
+        Expired = "expired",
+        /// It has not begun.
+        Early = "not_yet_valid",
+        /// It ends too late, or never.
+        Lifetime = "lifetime",
+        /// It is for somebody else.
+        Audience = "audience",
+        /// It is by somebody else.
+        Issuer = "issuer",
+        /// What it claims cannot be understood.
+        Claims = "claims",
+        /// It stands where it would be written into logs.
+        InQuery = "in_query",
+    }
+}
+
+reasons! {
+    /// Why a request was refused before anybody asked who it is by.
+    RequestRefused {
+        /// It is for a host that this hub is not.
+        Host = "host",
+        /// A page of another site sent it.
+        CrossSite = "cross_site",
     }
 }
 

@@ -5,7 +5,7 @@
 //! that drops right after them resumes where it was.
 
 use super::sse::{self, line};
-use crate::event::EventId;
+use crate::event::{EventId, Timestamp};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -98,6 +98,16 @@ pub fn hub_error(out: &mut Vec<u8>, retry_ms: u64, code: &str, limit: Option<&st
     }
     sse::retry(out, retry_ms);
     block(out, "hub-error", None, &Data { code, retry_ms, limit });
+}
+
+/// Appends what a session is told of what is to come: `code`, and when.
+pub fn hub_notice(out: &mut Vec<u8>, code: &str, at: Timestamp) {
+    #[derive(Serialize)]
+    struct Data<'a> {
+        code: &'a str,
+        at: String,
+    }
+    block(out, "hub-notice", None, &Data { code, at: at.to_string() });
 }
 
 #[derive(Serialize)]

@@ -12,6 +12,6 @@ mod sse;
 
 pub use body::{BodyError, MAX_EVENTS_PER_BODY, Publish, read_json, read_ndjson};
 pub use chunk::{LAST_CHUNK, chunk};
-pub use control::{Gap, Opening, Resume, hub_error, hub_gap, hub_open};
+pub use control::{Gap, Opening, Resume, hub_error, hub_gap, hub_notice, hub_open};
 pub use reply::{end_receipt, receipt, receipts, summary};
 pub use sse::{COMMENT, View, entry, heartbeat, retry};

@@ -1,15 +1,17 @@
 //! End-to-end tests: sentences about the real binary.
 //!
-//! `hub.rs` starts and stops it, `reader.rs` and `follower.rs` are its clients. A test asserts
-//! order, counts, bounds and that a thing happens at all; it never sleeps to hope and never asserts
-//! a time. `FANFARE_TESTS=full` makes the long ones long.
+//! `hub.rs` starts and stops it, `reader.rs` and `follower.rs` are its clients, `credentials.rs` is
+//! what they show. A test asserts order, counts, bounds and that a thing happens at all; it never
+//! sleeps to hope and never asserts a time. `FANFARE_TESTS=full` makes the long ones long.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod credentials;
 mod follower;
 mod hub;
 mod reader;
 
+mod access;
 mod architecture;
 mod bench;
 mod configuration;
@@ -26,3 +28,5 @@ mod stream_bytes;
 mod streams;
 mod stuck;
 mod subscribe;
+mod tickets;
+mod tokens;

@@ -142,11 +142,11 @@ async fn a_connection_may_serve_requests_before_it_becomes_a_stream_and_ends_wit
     let mut socket = TcpStream::connect(&hub.address).await.unwrap();
     let mut text = String::new();
     for _ in 0..2 {
-        socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         until(&mut socket, &mut text, "ok\n").await;
         text.clear();
     }
-    let request = "GET /streams/s/events HTTP/1.1\r\nHost: x\r\n\r\n";
+    let request = "GET /streams/s/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
     socket.write_all(request.as_bytes()).await.unwrap();
     until(&mut socket, &mut text, "}\n\n\r\n").await;
     text.clear();
@@ -155,7 +155,7 @@ async fn a_connection_may_serve_requests_before_it_becomes_a_stream_and_ends_wit
         until(&mut socket, &mut text, &format!("data: {n}\n\n\r\n")).await;
     }
     // A second request goes unanswered: the connection is the stream's.
-    socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     hub.post("/streams/s/end", json!(null)).await;
     until(&mut socket, &mut text, "\r\n0\r\n\r\n").await;
     assert_eq!(text.matches("data: ").count(), 4, "{text}");
@@ -170,7 +170,8 @@ async fn what_cannot_have_the_socket_for_itself_is_served_all_the_same() {
         [("1.0", ""), ("1.1", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n")]
     {
         let mut socket = TcpStream::connect(&hub.address).await.unwrap();
-        let request = format!("GET /streams/s/events HTTP/{version}\r\nHost: x\r\n{headers}\r\n");
+        let request =
+            format!("GET /streams/s/events HTTP/{version}\r\nHost: localhost\r\n{headers}\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
         until(&mut socket, &mut text, "}\n\n\r\n").await;

@@ -103,6 +103,7 @@ impl History {
         prefix: &str,
         after: Option<&str>,
         limit: usize,
+        may_read: impl Fn(&StreamName) -> bool,
     ) -> Result<Vec<(StreamName, StreamView)>, KvError> {
         let start = match after {
             Some(after) if after >= prefix => [keys::name(after), vec![0]].concat(),
@@ -116,6 +117,9 @@ impl History {
                 break;
             }
             let Ok(name) = StreamName::parse(text) else { continue };
+            if !may_read(&name) {
+                continue;
+            }
             if let Some(view) = self.stream(&name)? {
                 found.push((name, view));
             }

@@ -1,0 +1,221 @@
+//! What somebody may do.
+
+use crate::event::{Invalid, Selector, StreamName};
+use serde::{Deserialize, Serialize};
+
+/// Selectors of one grant: each is held against each selector of a subscription.
+pub const MAX_GRANT_SELECTORS: usize = 100;
+
+/// What admins read beside what they are granted.
+const EVERYTHING_OF_THE_HUB: &str = "hub.**";
+
+/// Streams that something is granted on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// All of them, those behind no wildcard too.
+    Everything,
+    /// Those that a selector reaches.
+    Only(Box<[Selector]>),
+}
+
+/// What somebody may do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Grants {
+    /// Streams to publish to.
+    pub publish: Scope,
+    /// Streams to read.
+    pub subscribe: Scope,
+    /// Jobs to run.
+    pub run: Box<[String]>,
+    /// Folders to download from.
+    pub files: Box<[String]>,
+    /// The metrics.
+    pub metrics: bool,
+    /// Everything that is for operators.
+    pub admin: bool,
+}
+
+impl Default for Scope {
+    /// No stream.
+    fn default() -> Self {
+        Self::Only(Box::default())
+    }
+}
+
+impl Scope {
+    /// Checks and takes selectors as they are written.
+    pub fn parse(texts: &[String]) -> Result<Self, Invalid> {
+        if texts.len() > MAX_GRANT_SELECTORS {
+            let why = format!("a grant has at most {MAX_GRANT_SELECTORS} selectors");
+            return Err(Invalid::new("stream", why));
+        }
+        let selectors = texts.iter().map(|text| Selector::parse(text));
+        Ok(Self::Only(selectors.collect::<Result<Vec<_>, _>>()?.into()))
+    }
+
+    /// Whether it is granted on `stream`.
+    pub fn covers(&self, stream: &StreamName) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Only(selectors) => selectors.iter().any(|selector| selector.reaches(stream)),
+        }
+    }
+
+    /// What is left of `wanted`; nothing where none of it is granted.
+    pub fn narrow(&self, wanted: &[Selector]) -> Vec<Selector> {
+        let Self::Only(granted) = self else { return wanted.to_vec() };
+        let both = |wanted: &Selector| -> Vec<Selector> {
+            granted.iter().filter_map(|granted| wanted.intersection(granted)).collect()
+        };
+        let mut left: Vec<Selector> = wanted.iter().flat_map(both).collect();
+        left.sort_unstable();
+        left.dedup();
+        let is_within = |one: &Selector, other: &Selector| {
+            one != other && one.intersection(other).as_ref() == Some(one)
+        };
+        let needless = |one: &Selector| left.iter().any(|other| is_within(one, other));
+        left.iter().filter(|one| !needless(one)).cloned().collect()
+    }
+}
+
+/// Grants as they are written, in a token's claim or of a key.
+#[derive(Clone, Default, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Claimed {
+    /// Selectors of streams to publish to.
+    pub publish: Vec<String>,
+    /// Selectors of streams to read.
+    pub subscribe: Vec<String>,
+    /// Jobs to run.
+    pub run: Vec<String>,
+    /// Folders to download from.
+    pub files: Vec<String>,
+    /// Everything that is for operators.
+    pub admin: bool,
+}
+
+impl Grants {
+    /// Checks and takes what is written. What the hub says of itself is granted to admins, and to
+    /// nobody else whatever is written.
+    pub fn of(claimed: Claimed) -> Result<Self, Invalid> {
+        let subscribe = match Scope::parse(&claimed.subscribe)? {
+            Scope::Only(selectors) => {
+                let mut selectors = selectors.into_vec();
+                selectors.retain(|selector| !selector.is_for_admins());
+                if claimed.admin {
+                    selectors.push(Selector::parse(EVERYTHING_OF_THE_HUB)?);
+                }
+                Scope::Only(selectors.into())
+            }
+            everything => everything,
+        };
+        Ok(Self {
+            publish: Scope::parse(&claimed.publish)?,
+            subscribe,
+            run: claimed.run.into(),
+            files: claimed.files.into(),
+            metrics: claimed.admin,
+            admin: claimed.admin,
+        })
+    }
+
+    /// Nothing.
+    pub fn nothing() -> Self {
+        Self {
+            publish: Scope::default(),
+            subscribe: Scope::default(),
+            run: Box::default(),
+            files: Box::default(),
+            metrics: false,
+            admin: false,
+        }
+    }
+
+    /// Everything.
+    pub fn everything() -> Self {
+        Self {
+            publish: Scope::Everything,
+            subscribe: Scope::Everything,
+            run: ["*".to_owned()].into(),
+            files: ["*".to_owned()].into(),
+            metrics: true,
+            admin: true,
+        }
+    }
+
+    /// Whether `stream` may be published to; what only the hub writes is not looked at here.
+    pub fn may_publish(&self, stream: &StreamName) -> bool {
+        self.publish.covers(stream)
+    }
+
+    /// Whether `stream` may be read.
+    pub fn may_read(&self, stream: &StreamName) -> bool {
+        self.subscribe.covers(stream)
+    }
+
+    /// What of `wanted` may be read.
+    pub fn readable(&self, wanted: &[Selector]) -> Vec<Selector> {
+        self.subscribe.narrow(wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selectors(texts: &[&str]) -> Vec<Selector> {
+        texts.iter().map(|text| Selector::parse(text).expect("a selector")).collect()
+    }
+
+    fn grants(subscribe: &[&str], admin: bool) -> Grants {
+        let subscribe = subscribe.iter().map(|text| (*text).to_owned()).collect();
+        Grants::of(Claimed { subscribe, admin, ..Claimed::default() }).expect("grants")
+    }
+
+    #[test]
+    fn a_selector_is_narrowed_to_what_is_granted() {
+        for (granted, wanted, left) in [
+            (&["**"][..], &["a.*", "b"][..], &["a.*", "b"][..]),
+            (&["a.**"], &["**"], &["a.**"]),
+            (&["a.**", "a.b"], &["**"], &["a.**"]),
+            (&["a.*", "b.*"], &["*.x", "c"], &["a.x", "b.x"]),
+            (&["a.b"], &["a.b", "a.c"], &["a.b"]),
+            (&["a.b"], &["b.*"], &[]),
+            (&[], &["**"], &[]),
+            (&["**"], &["chat.1", "hub.logs", "hub.**"], &[]),
+            (&["chat.1"], &["chat.1", "chat.2", "**"], &["chat.1"]),
+            (&["hub.**"], &["hub.**", "hub.logs", "**"], &[]),
+        ] {
+            let mut left = selectors(left);
+            left.sort_unstable();
+            let readable = grants(granted, false).readable(&selectors(wanted));
+            assert_eq!(readable, left, "{wanted:?} of {granted:?}");
+        }
+        let admin = grants(&["a"], true);
+        assert_eq!(
+            admin.readable(&selectors(&["hub.**", "**"])),
+            selectors(&["a", "hub.**"]),
+            "an admin reads what the hub says of itself, and of the rest what is granted"
+        );
+    }
+
+    #[test]
+    fn what_may_be_read_is_what_a_narrowed_selector_reaches() {
+        let names = ["a", "a.b", "a.b.c", "b.x", "chat.1", "hub.logs", "hub", "chat"];
+        let wanted = ["**", "a.**", "*.b", "*", "*.*", "chat.1", "hub.**", "a.b.*"];
+        for granted in [&["**"][..], &["a.*", "chat.1"], &["*.*.*", "b.**"], &["hub.**"], &[]] {
+            for admin in [false, true] {
+                let grants = grants(granted, admin);
+                for text in wanted {
+                    let selector = selectors(&[text]);
+                    let left = grants.readable(&selector);
+                    for name in names.map(|name| StreamName::parse(name).expect("a name")) {
+                        let expected = grants.may_read(&name) && selector[0].reaches(&name);
+                        let reached = left.iter().any(|left| left.reaches(&name));
+                        assert_eq!(reached, expected, "{text} of {granted:?} at {name}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! API keys: secrets that the configuration knows by their SHA-256 alone.
+
+use super::Grants;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// A key, and what whoever has it may do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ApiKey {
+    /// How it is called in logs.
+    pub name: String,
+    hash: [u8; 32],
+    /// What it grants.
+    pub grants: Grants,
+}
+
+impl ApiKey {
+    /// `sha256` is that of the secret, in 64 hexadecimal digits.
+    pub fn new(name: &str, sha256: &str, grants: Grants) -> Result<Self, String> {
+        let wrong = || "sha256 must have 64 hexadecimal digits, as `sha256sum` prints".to_owned();
+        if name.is_empty() {
+            return Err("a key needs a name".into());
+        }
+        if sha256.len() != 64 || !sha256.is_ascii() {
+            return Err(wrong());
+        }
+        let mut hash = [0; 32];
+        for (at, byte) in hash.iter_mut().enumerate() {
+            let digits = &sha256[2 * at..2 * at + 2];
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
+        }
+        Ok(Self { name: name.to_owned(), hash, grants })
+    }
+}
+
+/// The key whose secret this is. Takes as long whichever it is, and where it is none.
+pub(super) fn find<'a>(keys: &'a [ApiKey], secret: &str) -> Option<&'a ApiKey> {
+    let hash: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
+    keys.iter().fold(None, |found, key| match bool::from(key.hash.ct_eq(&hash)) {
+        true => Some(key),
+        false => found,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // printf secret | sha256sum
+    const HASH: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+
+    #[test]
+    fn a_key_is_found_by_its_secret_alone() {
+        let key = |name, hash: &str| ApiKey::new(name, hash, Grants::nothing()).expect("a key");
+        let keys = [key("a", HASH), key("b", &"0".repeat(64))];
+        assert_eq!(find(&keys, "secret").map(|key| key.name.as_str()), Some("a"));
+        for other in ["Secret", "secret ", "", HASH] {
+            assert_eq!(find(&keys, other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_hash_is_refused() {
+        for bad in ["", "secret", &HASH[1..], &format!("{HASH}0"), &"g".repeat(64), &"é".repeat(32)]
+        {
+            assert!(ApiKey::new("a", bad, Grants::nothing()).is_err(), "{bad:?}");
+        }
+        assert!(ApiKey::new("", HASH, Grants::nothing()).is_err());
+    }
+}

@@ -1,0 +1,144 @@
+//! Who may do what: credentials, and the grants that come with them.
+//!
+//! Promises: a credential that is not good is refused, and never taken for none; what is secret
+//! gets into no error, log or metric.
+//! Never: knows HTTP, or who is connected.
+
+mod grants;
+mod jwt;
+mod keys;
+mod ticket;
+
+pub use grants::{Claimed, Grants, MAX_GRANT_SELECTORS, Scope};
+pub use jwt::{JwtSettings, Verifier};
+pub use keys::ApiKey;
+pub use ticket::{Tickets, Wanted as TicketWanted};
+
+use crate::event::{EventId, Timestamp};
+use std::time::Duration;
+
+/// The longest credential that is looked at, in bytes.
+const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
+
+/// Who asks, and what they may do.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Caller {
+    /// The name of a key, or the `sub` of a token; `None` for those who did not say.
+    pub subject: Option<String>,
+    /// What they may do.
+    pub grants: Grants,
+    /// When the credential ends.
+    pub expires: Option<Timestamp>,
+    /// Whether it is a ticket, of which no other is made.
+    pub by_ticket: bool,
+}
+
+/// Why a credential is not good.
+pub use crate::telemetry::CredentialRefused as Denied;
+
+/// What is said to whoever showed it.
+pub fn explain(denied: Denied) -> &'static str {
+    match denied {
+        Denied::Missing => "a credential is needed",
+        Denied::Malformed => "the credential has no form that is known here",
+        Denied::Unknown => "the credential is unknown",
+        Denied::Algorithm => "the token's algorithm is not taken here",
+        Denied::Signature => "the token's signature is not right",
+        Denied::Expired => "the token has expired",
+        Denied::Early => "the token is not valid yet",
+        Denied::Lifetime => "the token does not expire, or too late",
+        Denied::Audience => "the token is for another audience",
+        Denied::Issuer => "the token is by another issuer",
+        Denied::Claims => "the token's claims cannot be understood",
+        Denied::InQuery => {
+            "a credential in a query gets into logs; send it as `Authorization: Bearer`"
+        }
+    }
+}
+
+/// Everything that credentials are held against.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    keys: Vec<ApiKey>,
+    verifier: Option<Verifier>,
+    anonymous: Option<Grants>,
+    tickets: Option<Tickets>,
+    max_lifetime: Duration,
+}
+
+impl Access {
+    /// Takes these keys and the tokens of this verifier, and grants something to those who show
+    /// nothing.
+    pub fn new(keys: Vec<ApiKey>, verifier: Option<Verifier>, anonymous: Option<Grants>) -> Self {
+        Self { keys, verifier, anonymous, ..Self::default() }
+    }
+
+    /// What is made by those whose credential never ends, ends after so long.
+    #[must_use]
+    pub fn lasting(self, max_lifetime: Duration) -> Self {
+        Self { max_lifetime, ..self }
+    }
+
+    /// Makes and takes tickets, too.
+    #[must_use]
+    pub fn with_tickets(self, tickets: Tickets) -> Self {
+        Self { tickets: Some(tickets), ..self }
+    }
+
+    /// Whether anybody may do anything: nothing is configured that says otherwise.
+    pub fn is_open(&self) -> bool {
+        self.keys.is_empty() && self.verifier.is_none() && self.anonymous.is_none()
+    }
+
+    /// Those who show nothing.
+    pub fn anonymous(&self) -> Option<Caller> {
+        let grants = match self.is_open() {
+            true => Grants::everything(),
+            false => self.anonymous.clone()?,
+        };
+        Some(Caller { subject: None, grants, expires: None, by_ticket: false })
+    }
+
+    /// Those who show `credential`: an API key or a token.
+    pub fn verify(&self, credential: &str, now: Timestamp) -> Result<Caller, Denied> {
+        if credential.is_empty() || credential.len() > MAX_CREDENTIAL_BYTES {
+            return Err(Denied::Malformed);
+        }
+        if let Some(key) = keys::find(&self.keys, credential) {
+            let (subject, grants) = (Some(key.name.clone()), key.grants.clone());
+            return Ok(Caller { subject, grants, expires: None, by_ticket: false });
+        }
+        match &self.verifier {
+            Some(verifier) if jwt::looks_like_one(credential) => verifier.verify(credential, now),
+            _ => Err(Denied::Unknown),
+        }
+    }
+
+    /// When what `caller` makes ends at the latest.
+    pub fn ends(&self, caller: &Caller, now: Timestamp) -> Timestamp {
+        caller.expires.unwrap_or_else(|| now.plus_ms(self.max_lifetime.as_millis() as u64))
+    }
+
+    /// A ticket of `maker`'s.
+    pub fn mint(&self, maker: &Caller, wanted: &TicketWanted) -> Result<String, String> {
+        match &self.tickets {
+            Some(tickets) => tickets.mint(maker, wanted),
+            None => Err("this hub has no key for tickets".into()),
+        }
+    }
+
+    /// Those who show `ticket`, having received everything up to `last`.
+    pub fn verify_ticket(
+        &self,
+        ticket: &str,
+        last: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<Caller, Denied> {
+        match &self.tickets {
+            Some(tickets) if ticket.len() <= MAX_CREDENTIAL_BYTES => {
+                tickets.verify(ticket, last, now)
+            }
+            _ => Err(Denied::Unknown),
+        }
+    }
+}

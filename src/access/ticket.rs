@@ -1,0 +1,204 @@
+//! Tickets: what a page puts into the URL of its EventSource, which can send no header.
+//!
+//! A ticket reads some streams and does nothing else. It is short-lived, because URLs get into
+//! logs; but an EventSource reconnects with the URL it has, and so whoever shows an id that is not
+//! older than the ticket has used it in time, and goes on until its maker's credential ends.
+
+use super::{Caller, Denied, Grants, Scope};
+use crate::event::{EventId, Selector, Timestamp};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use rand::Rng as _;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+const KEY_BYTES: usize = 32;
+/// What tells a ticket from any other token.
+const KIND: &str = "fanfare-ticket";
+
+/// Makes tickets, and knows them again.
+#[derive(Clone)]
+pub struct Tickets {
+    signing: EncodingKey,
+    verifying: DecodingKey,
+}
+
+/// What a ticket says. Times are milliseconds of the Unix epoch.
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    streams: Vec<String>,
+    /// The last event when it was made.
+    head: String,
+    /// New connections until then.
+    until: u64,
+    /// Sessions until then.
+    end: u64,
+    sub: Option<String>,
+}
+
+impl std::fmt::Debug for Tickets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tickets")
+    }
+}
+
+/// What a ticket is to be good for.
+pub struct Wanted {
+    /// What it reads.
+    pub streams: Vec<Selector>,
+    /// The last event that was committed.
+    pub head: EventId,
+    /// New connections until then.
+    pub until: Timestamp,
+    /// Sessions until then.
+    pub end: Timestamp,
+}
+
+impl Tickets {
+    /// With the key in `file`, made where there is none; without a file one that nobody knows.
+    pub fn open(file: Option<&Path>) -> io::Result<Self> {
+        let key = match file {
+            Some(file) => stored_key(file)?,
+            None => new_key(),
+        };
+        let (signing, verifying) = (EncodingKey::from_secret(&key), DecodingKey::from_secret(&key));
+        Ok(Self { signing, verifying })
+    }
+
+    /// A ticket of `maker`'s.
+    pub(super) fn mint(&self, maker: &Caller, wanted: &Wanted) -> Result<String, String> {
+        let claims = Claims {
+            streams: wanted.streams.iter().map(ToString::to_string).collect(),
+            head: wanted.head.to_string(),
+            until: wanted.until.ms(),
+            end: wanted.end.ms(),
+            sub: maker.subject.clone(),
+        };
+        let header = Header { typ: Some(KIND.to_owned()), ..Header::new(Algorithm::HS256) };
+        jsonwebtoken::encode(&header, &claims, &self.signing).map_err(|e| e.to_string())
+    }
+
+    /// Who shows `ticket`, having received everything up to `last`.
+    pub(super) fn verify(
+        &self,
+        ticket: &str,
+        last: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<Caller, Denied> {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        let decoded = jsonwebtoken::decode::<Claims>(ticket, &self.verifying, &validation);
+        let decoded = decoded.map_err(|_| Denied::Unknown)?;
+        if decoded.header.typ.as_deref() != Some(KIND) {
+            return Err(Denied::Unknown);
+        }
+        let claims = decoded.claims;
+        let head = EventId::parse(&claims.head).map_err(|_| Denied::Claims)?;
+        let was_used = |last: EventId| last.epoch == head.epoch && last.position >= head.position;
+        if now.ms() >= claims.end || now.ms() >= claims.until && !last.is_some_and(was_used) {
+            return Err(Denied::Expired);
+        }
+        let subscribe = Scope::parse(&claims.streams).map_err(|_| Denied::Claims)?;
+        let grants = Grants { subscribe, ..Grants::nothing() };
+        let expires = Some(Timestamp::from_ms(claims.end));
+        Ok(Caller { subject: claims.sub, grants, expires, by_ticket: true })
+    }
+}
+
+fn new_key() -> [u8; KEY_BYTES] {
+    rand::rng().random()
+}
+
+fn stored_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    match std::fs::read(path) {
+        Ok(bytes) => bytes.try_into().map_err(|_| {
+            let why = format!("{} is no key of {KEY_BYTES} bytes; remove it", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, why)
+        }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let key = new_key();
+            // Whole or not at all, and read by nobody else.
+            let made = path.with_extension("new");
+            let options =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&made);
+            let mut file: File = options?;
+            file.write_all(&key)?;
+            file.sync_all()?;
+            std::fs::rename(&made, path)?;
+            Ok(key)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Epoch, Position};
+
+    fn id(epoch: u32, batch: u64) -> EventId {
+        EventId { epoch: Epoch(epoch), position: Position::of(batch, 0) }
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_ms(seconds * 1000)
+    }
+
+    fn minted(tickets: &Tickets) -> String {
+        let maker = Caller {
+            subject: Some("ann".into()),
+            grants: Grants::everything(),
+            expires: None,
+            by_ticket: false,
+        };
+        let streams = vec![Selector::parse("a.*").expect("a selector")];
+        let wanted = Wanted { streams, head: id(7, 5), until: at(100), end: at(1000) };
+        tickets.mint(&maker, &wanted).expect("a ticket")
+    }
+
+    #[test]
+    fn a_ticket_opens_in_time_and_goes_on_for_those_who_used_it() {
+        let tickets = Tickets::open(None).expect("a key");
+        let ticket = minted(&tickets);
+        for (now, last, opens) in [
+            (99, None, true),
+            (99, Some(id(7, 1)), true),
+            (100, None, false),
+            (100, Some(id(7, 4)), false),
+            (100, Some(id(7, 5)), true),
+            (999, Some(id(7, 9)), true),
+            (999, Some(id(8, 9)), false),
+            (1000, Some(id(7, 9)), false),
+        ] {
+            let shown = tickets.verify(&ticket, last, at(now));
+            assert_eq!(shown.is_ok(), opens, "{now} {last:?}");
+        }
+        let caller = tickets.verify(&ticket, None, at(1)).expect("opens");
+        assert_eq!((caller.subject.as_deref(), caller.expires), (Some("ann"), Some(at(1000))));
+        let other = Grants { subscribe: caller.grants.subscribe.clone(), ..Grants::nothing() };
+        assert_eq!(caller.grants, other, "it reads, and does nothing else");
+    }
+
+    #[test]
+    fn a_ticket_is_known_by_the_hub_that_made_it_and_by_no_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("tickets.key");
+        let ticket = minted(&Tickets::open(Some(&file)).expect("a key"));
+        let again = Tickets::open(Some(&file)).expect("the key");
+        assert!(again.verify(&ticket, None, at(1)).is_ok());
+        let other = Tickets::open(None).expect("a key");
+        assert_eq!(other.verify(&ticket, None, at(1)), Err(Denied::Unknown));
+        for at_byte in [5, ticket.len() / 2, ticket.len() - 5] {
+            let mut bytes = ticket.clone().into_bytes();
+            bytes[at_byte] = if bytes[at_byte] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(bytes).expect("text");
+            assert!(again.verify(&changed, None, at(1)).is_err(), "{at_byte}");
+        }
+        std::fs::write(&file, b"short").expect("writes");
+        assert!(Tickets::open(Some(&file)).is_err());
+    }
+}

@@ -1,0 +1,117 @@
+//! Who may do what, as configured.
+
+use super::resolve::{Resolver, parse_some_time};
+use super::said::{Rule, Words};
+use crate::access::{Access, ApiKey, Claimed, Grants, JwtSettings, Scope, Verifier};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+impl Resolver {
+    /// Keys, tokens, and what is allowed without either.
+    pub(super) fn access(&mut self) -> Access {
+        let tables = self.said.take_tables("key");
+        let keys = tables.into_iter().filter_map(|(place, rule)| self.key(&place, rule)).collect();
+        let max_lifetime = self.one("jwt-max-lifetime", parse_some_time).unwrap_or_default();
+        let verifier = self.verifier(max_lifetime);
+        let access = Access::new(keys, verifier, self.anonymous()).lasting(max_lifetime);
+        if access.is_open() && self.said.wrong.is_empty() {
+            self.refuse_strangers();
+        }
+        access
+    }
+
+    /// Where others can reach the hub it is not open to everybody without a word.
+    fn refuse_strangers(&mut self) {
+        let address = |text: &str| text.parse::<SocketAddr>().map_err(|e| e.to_string());
+        let listen = self.said.of("listen");
+        for text in listen.iter().flat_map(|words| &words.values) {
+            // A name may mean any address but for the one that never does.
+            let is_local = match address(text) {
+                Ok(address) => address.ip().is_loopback(),
+                Err(_) => text.starts_with("localhost:"),
+            };
+            if let (false, Some(words)) = (is_local, &listen) {
+                self.said.note(
+                    words.place.clone(),
+                    format!(
+                        "{text} is reached from other machines: configure a [[key]], --jwt-secret, \
+                         --jwt-public-key or --jwks, or allow everybody something with \
+                         --anonymous subscribe,publish"
+                    ),
+                );
+            }
+        }
+    }
+
+    fn anonymous(&mut self) -> Option<Grants> {
+        let known = |text: &str| match text {
+            "subscribe" | "publish" | "metrics" => Ok(text.to_owned()),
+            _ => Err(format!("{text:?} is none of subscribe, publish, metrics")),
+        };
+        let words = self.list("anonymous", known);
+        let everything = Scope::parse(&["**".to_owned()]).unwrap_or_default();
+        let mut grants = Grants::nothing();
+        for word in &words {
+            match word.as_str() {
+                "subscribe" => grants.subscribe = everything.clone(),
+                "publish" => grants.publish = everything.clone(),
+                _ => grants.metrics = true,
+            }
+        }
+        (!words.is_empty()).then_some(grants)
+    }
+
+    fn verifier(&mut self, max_lifetime: Duration) -> Option<Verifier> {
+        let text = |text: &str| Ok(text.to_owned());
+        let read = |path: &str| std::fs::read(path).map_err(|e| format!("{path}: {e}"));
+        let settings = JwtSettings {
+            secret: self.one("jwt-secret", text),
+            public_key: self.one("jwt-public-key", read),
+            jwks: self.one("jwks", read),
+            algorithms: self.list("jwt-algorithms", text),
+            issuer: self.one("jwt-issuer", text),
+            audience: self.one("jwt-audience", text),
+            max_lifetime,
+        };
+        Verifier::new(settings).unwrap_or_else(|(name, why)| {
+            let place = self.said.of(name).map_or_else(|| format!("--{name}"), |words| words.place);
+            self.said.note(place, why);
+            None
+        })
+    }
+
+    fn key(&mut self, place: &str, mut rule: Rule) -> Option<ApiKey> {
+        let mut take = |name: &str| rule.remove(name);
+        let (name, hash, admin) = (take("name"), take("sha256"), take("admin"));
+        let (publish, subscribe) = (take("publish"), take("subscribe"));
+        let (run, files) = (take("run"), take("files"));
+        for (name, words) in rule {
+            self.said.note(words.place, format!("key has no {name:?}"));
+        }
+        let texts = |words: Option<Words>| words.map(|words| words.values).unwrap_or_default();
+        let claimed = Claimed {
+            publish: texts(publish),
+            subscribe: texts(subscribe),
+            run: texts(run),
+            files: texts(files),
+            admin: admin.is_some_and(|words| self.parse(&words, parse_truth).pop() == Some(true)),
+        };
+        let grants = Grants::of(claimed).unwrap_or_else(|invalid| {
+            self.said.note(place, invalid.detail);
+            Grants::nothing()
+        });
+        let one = |words: Option<Words>| words.and_then(|words| words.values.into_iter().next());
+        let (name, hash) = (one(name).unwrap_or_default(), one(hash).unwrap_or_default());
+        match ApiKey::new(&name, &hash, grants) {
+            Ok(key) => Some(key),
+            Err(why) => {
+                self.said.note(place, why);
+                None
+            }
+        }
+    }
+}
+
+fn parse_truth(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
+}

@@ -1,0 +1,169 @@
+//! Streams that are the hub's own: who may write to them, and whose wildcards reach them.
+
+use super::{Selector, StreamName};
+
+/// Streams that only the hub writes.
+const HUB_WRITES: [&str; 2] = ["system", "heartbeats"];
+/// The same for everything below these.
+const HUB_WRITES_BELOW: [&str; 3] = [JOBS, CHAT, HUB];
+
+const JOBS: &str = "jobs";
+/// Each of these is read by whoever knows its name, and by no wildcard.
+const CHAT: &str = "chat";
+/// What the hub says of itself, for admins. A wildcard in the first place does not mean it.
+const HUB: &str = "hub";
+
+/// The first part of a name or selector, where more follow.
+fn above(text: &str) -> Option<&str> {
+    text.split_once('.').map(|(first, _)| first)
+}
+
+impl StreamName {
+    /// Whether only the hub publishes to it.
+    pub fn is_written_by_hub(&self) -> bool {
+        let below = above(self.as_str()).is_some_and(|first| HUB_WRITES_BELOW.contains(&first));
+        below || HUB_WRITES.contains(&self.as_str())
+    }
+
+    /// Whether only admins read it.
+    pub fn is_for_admins(&self) -> bool {
+        above(self.as_str()) == Some(HUB)
+    }
+
+    /// Whether no wildcard reaches it.
+    pub fn is_hidden(&self) -> bool {
+        above(self.as_str()) == Some(CHAT)
+    }
+}
+
+impl Selector {
+    /// Whether it means only streams for admins.
+    pub fn is_for_admins(&self) -> bool {
+        above(self.as_str()) == Some(HUB)
+    }
+
+    /// Whether it is a wildcard over streams that none reaches.
+    pub fn is_vain(&self) -> bool {
+        self.exact().is_none() && above(self.as_str()) == Some(CHAT)
+    }
+
+    /// Whether whoever asks for this is sent `name`: it matches, and `name` is not out of the
+    /// reach of wildcards.
+    pub fn reaches(&self, name: &StreamName) -> bool {
+        self.matches(name) && (self.exact().is_some() || self.may_reach_below(name.as_str()))
+    }
+
+    /// Whether a pattern may reach streams that begin as `text` does.
+    fn may_reach_below(&self, text: &str) -> bool {
+        match above(text) {
+            Some(CHAT) => false,
+            Some(HUB) => self.is_for_admins(),
+            _ => true,
+        }
+    }
+
+    /// The selector that reaches exactly what both do; `None` where that is nothing.
+    pub fn intersection(&self, other: &Self) -> Option<Self> {
+        match (self.exact(), other.exact()) {
+            (Some(name), _) => return other.reaches(name).then(|| self.clone()),
+            (_, Some(name)) => return self.reaches(name).then(|| other.clone()),
+            _ => {}
+        }
+        let text = parts_of_both(self.as_str(), other.as_str())?;
+        let reached = self.may_reach_below(&text) && other.may_reach_below(&text);
+        reached.then(|| Self::parse(&text).ok()).flatten()
+    }
+}
+
+/// The pattern of what matches two patterns.
+fn parts_of_both(one: &str, other: &str) -> Option<String> {
+    let (mut ones, mut others) = (one.split('.'), other.split('.'));
+    let mut both = Vec::new();
+    loop {
+        match (ones.next(), others.next()) {
+            (None, None) => return Some(both.join(".")),
+            (Some("**"), Some(part)) => {
+                both.push(part);
+                both.extend(others);
+                return Some(both.join("."));
+            }
+            (Some(part), Some("**")) => {
+                both.push(part);
+                both.extend(ones);
+                return Some(both.join("."));
+            }
+            (Some("*"), Some(part)) | (Some(part), Some("*")) => both.push(part),
+            (Some(one), Some(other)) if one == other => both.push(one),
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> StreamName {
+        StreamName::parse(text).expect("a name")
+    }
+
+    fn selector(text: &str) -> Selector {
+        Selector::parse(text).expect("a selector")
+    }
+
+    #[test]
+    fn an_intersection_reaches_what_both_reach() {
+        let parts = ["a", "b", "c", "chat", "hub"];
+        let mut names: Vec<StreamName> = parts.iter().map(|part| name(part)).collect();
+        for one in parts {
+            for two in parts {
+                names.push(name(&format!("{one}.{two}")));
+                names.extend(parts.map(|three| name(&format!("{one}.{two}.{three}"))));
+            }
+        }
+        let selectors: Vec<Selector> = [
+            "a", "a.b", "a.b.c", "**", "*", "*.*", "*.b", "a.*", "a.**", "*.**", "*.*.**",
+            "*.b.**", "a.*.c", "a.b.**", "chat.a", "chat.*", "chat.**", "hub.a", "hub.*", "hub.**",
+            "*.*.c",
+        ]
+        .map(selector)
+        .into();
+        for one in &selectors {
+            for other in &selectors {
+                let both = one.intersection(other);
+                assert_eq!(both, other.intersection(one), "{one} and {other}");
+                for name in &names {
+                    let expected = one.reaches(name) && other.reaches(name);
+                    let reached = both.as_ref().is_some_and(|both| both.reaches(name));
+                    assert_eq!(reached, expected, "{one} and {other} at {name}: {both:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_hubs_own_streams_are_known() {
+        for own in ["system", "heartbeats", "jobs.a.1", "chat.x", "hub.logs"] {
+            assert!(name(own).is_written_by_hub(), "{own}");
+        }
+        for free in ["systems", "system.x", "jobs", "chat", "hub", "chats.a", "a.hub.b", ".hub"] {
+            assert!(!name(free).is_written_by_hub(), "{free}");
+        }
+    }
+
+    #[test]
+    fn what_is_hidden_is_read_by_its_name_alone() {
+        for (wanted, stream, reached) in [
+            ("**", "chat.a", false),
+            ("chat.*", "chat.a", false),
+            ("chat.a", "chat.a", true),
+            ("**", "hub.logs", false),
+            ("*.logs", "hub.logs", false),
+            ("hub.*", "hub.logs", true),
+            ("*", "hub", true),
+        ] {
+            assert_eq!(selector(wanted).reaches(&name(stream)), reached, "{wanted} at {stream}");
+        }
+        assert!(selector("chat.**").is_vain() && !selector("chat.a").is_vain());
+    }
+}

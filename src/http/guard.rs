@@ -1,0 +1,222 @@
+//! Before any handler: whom a request is for, which page sent it, and who it is by.
+//!
+//! A hub that asks for no credential is open to its own machine alone, so there it also matters
+//! that the request is not some other site's: not by a name that leads here (DNS rebinding), and
+//! not by a page of theirs.
+
+use super::problem::{Code, Problem};
+use super::query;
+use super::server::Hub;
+use super::subscribe::LAST_EVENT_ID;
+use crate::access::{Caller, Denied, explain};
+use crate::event::EventId;
+use crate::journal::now;
+use crate::telemetry::RequestRefused;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::{Method, Uri};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{HttpMessage as _, HttpRequest};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What browsers say of where a request comes from (W3C Fetch Metadata).
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+/// Names under which credentials are put into queries elsewhere (RFC 6750 §2.3, Mercure).
+const QUERY_CREDENTIALS: [&str; 3] = ["access_token", "authorization", "token"];
+/// The one under which a ticket is.
+const TICKET: &str = "ticket";
+
+/// Who sent a request, if they said so or need not.
+#[derive(Clone)]
+struct Visitor(Option<Arc<Caller>>);
+
+/// Lets a request in, with who it is by, or refuses it.
+pub(super) async fn guard<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, actix_web::Error> {
+    let visitor = match request.app_data::<Data<Hub>>() {
+        Some(hub) => admit(hub, request.request())?,
+        None => Visitor(None),
+    };
+    request.extensions_mut().insert(visitor);
+    next.call(request).await
+}
+
+/// Who sent `request`; a problem where they did not say so and that is needed.
+pub(super) fn caller(hub: &Hub, request: &HttpRequest) -> Result<Arc<Caller>, Problem> {
+    let visitor = request.extensions().get::<Visitor>().cloned();
+    visitor.and_then(|Visitor(caller)| caller).ok_or_else(|| denied(hub, Denied::Missing))
+}
+
+/// The same, for what is only for operators.
+pub(super) fn admin(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
+    match caller(hub, request)?.grants.admin {
+        true => Ok(()),
+        false => Err(Problem::new(Code::Forbidden, "this needs the grant `admin`")),
+    }
+}
+
+fn admit(hub: &Hub, request: &HttpRequest) -> Result<Visitor, Problem> {
+    if hub.access.is_open() {
+        check_host(hub, request)?;
+        check_site(hub, request)?;
+    }
+    let refuse = |why| denied(hub, why);
+    let caller = match credential(request).map_err(refuse)? {
+        Shown::Nothing => return Ok(Visitor(hub.anonymous.clone())),
+        Shown::Bearer(credential) => hub.access.verify(credential, now()),
+        Shown::Ticket(ticket, last) => hub.access.verify_ticket(&ticket, last, now()),
+    };
+    Ok(Visitor(Some(Arc::new(caller.map_err(refuse)?))))
+}
+
+fn denied(hub: &Hub, why: Denied) -> Problem {
+    hub.telemetry.credential_refused(why);
+    let code = match why {
+        Denied::Expired => Code::TokenExpired,
+        _ => Code::Unauthorized,
+    };
+    Problem::new(code, explain(why))
+}
+
+/// What a request shows of itself.
+enum Shown<'a> {
+    Nothing,
+    Bearer(&'a str),
+    /// A ticket, and the id of the last event its bearer has.
+    Ticket(String, Option<EventId>),
+}
+
+/// A second credential, or one in another form, is no reason to take a request for one that shows
+/// nothing.
+fn credential(request: &HttpRequest) -> Result<Shown<'_>, Denied> {
+    let mut said = request.headers().get_all(header::AUTHORIZATION);
+    let ticket = in_query(request)?;
+    let value = match (said.next(), said.next(), ticket) {
+        (None, _, Some((ticket, last))) => return Ok(Shown::Ticket(ticket, last)),
+        (None, _, None) => return Ok(Shown::Nothing),
+        (Some(value), None, None) => value,
+        _ => return Err(Denied::Malformed),
+    };
+    let text = value.to_str().map_err(|_| Denied::Malformed)?;
+    let (scheme, credential) = text.split_once(' ').ok_or(Denied::Malformed)?;
+    match scheme.eq_ignore_ascii_case("bearer") {
+        true => Ok(Shown::Bearer(credential.trim())),
+        false => Err(Denied::Malformed),
+    }
+}
+
+/// A ticket with the last id; nothing else is taken from a query.
+fn in_query(request: &HttpRequest) -> Result<Option<(String, Option<EventId>)>, Denied> {
+    let query = request.query_string();
+    let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+    if QUERY_CREDENTIALS.iter().any(|name| has(name)) {
+        return Err(Denied::InQuery);
+    }
+    if !has(TICKET) {
+        return Ok(None);
+    }
+    let malformed = |_| Denied::Malformed;
+    let pairs = query::pairs(query).map_err(malformed)?;
+    let ticket = query::one_of(&pairs, &[TICKET]).map_err(malformed)?.unwrap_or_default();
+    let last = match request.headers().get(LAST_EVENT_ID) {
+        Some(value) => value.to_str().ok(),
+        None => query::last_event_id(&pairs).map_err(malformed)?,
+    };
+    Ok(Some((ticket.to_owned(), last.and_then(|text| EventId::parse(text).ok()))))
+}
+
+/// `Host` is there once, and is a name of this machine or one that is configured
+/// (RFC 9110 §7.2 and §15.5.20).
+fn check_host(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
+    let refuse = |code, why: String| {
+        hub.telemetry.request_refused(RequestRefused::Host);
+        Err(Problem::new(code, why).field("Host"))
+    };
+    let mut said = request.headers().get_all(header::HOST).map(|value| value.to_str());
+    let (Some(Ok(host)), None) = (said.next(), said.next()) else {
+        return refuse(Code::Malformed, "a request needs one Host header".into());
+    };
+    let name = host_name(host);
+    let is_ours = is_loopback(name)
+        || hub.settings.public_hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name));
+    match is_ours {
+        true => Ok(()),
+        false => refuse(
+            Code::Misdirected,
+            format!(
+                "this hub asks for no credential and answers only to its own machine's names, \
+                 and to --public-host; {name:?} is neither"
+            ),
+        ),
+    }
+}
+
+/// The name in `name:port`, `[address]:port` or either without the port.
+fn host_name(host: &str) -> &str {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    }
+}
+
+fn is_loopback(name: &str) -> bool {
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// A page of another site neither reads nor writes here, but may lead here.
+fn check_site(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
+    let headers = request.headers();
+    let is_foreign = match text(headers, &FETCH_SITE) {
+        Some(site) => site == "cross-site",
+        // Browsers that do not say so send an Origin with what could do harm.
+        None => text(headers, &header::ORIGIN).is_some_and(|origin| !is_same(origin, headers)),
+    };
+    let leads_here =
+        request.method() == Method::GET && text(headers, &FETCH_MODE) == Some("navigate");
+    if !is_foreign || leads_here && super::pages::is_page(request.path()) {
+        return Ok(());
+    }
+    let origin = text(headers, &header::ORIGIN);
+    let allowed = |ours: &String| ours == "*" || Some(ours.as_str()) == origin;
+    if hub.settings.cors_origins.iter().any(allowed) {
+        return Ok(());
+    }
+    hub.telemetry.request_refused(RequestRefused::CrossSite);
+    let why = "pages of other sites may use this hub only where --cors-origin names them";
+    Err(Problem::new(Code::Forbidden, why).field("Origin"))
+}
+
+fn is_same(origin: &str, headers: &HeaderMap) -> bool {
+    let uri = origin.parse::<Uri>().ok();
+    let authority = uri.as_ref().and_then(|uri| uri.authority());
+    authority.map(|authority| authority.as_str()) == text(headers, &header::HOST)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_known_by_its_name_whatever_its_port() {
+        for ours in ["localhost", "LocalHost:8080", "127.0.0.1:1", "127.9.9.9", "[::1]:80", "[::1]"]
+        {
+            assert!(is_loopback(host_name(ours)), "{ours}");
+        }
+        for other in
+            ["evil.example", "localhost.evil.example", "10.0.0.1", "[::2]", "", "127.0.0.1.x"]
+        {
+            assert!(!is_loopback(host_name(other)), "{other}");
+        }
+    }
+}

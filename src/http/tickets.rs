@@ -1,0 +1,73 @@
+//! `POST /tickets`: for an EventSource, which can send no header.
+
+use super::guard::caller;
+use super::problem::{Code, Problem};
+use super::publish::read_body;
+use super::server::Hub;
+use crate::access::TicketWanted;
+use crate::config::duration;
+use crate::event::{Interest, Invalid, Selector};
+use crate::journal::now;
+use actix_web::http::header;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How long a ticket opens new connections where nothing is said, and at most.
+const DEFAULT_TTL: Duration = Duration::from_secs(600);
+const MAX_TTL: Duration = Duration::from_secs(3600);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    streams: Vec<String>,
+    ttl: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    ticket: String,
+    expires_at: String,
+}
+
+/// `POST /tickets {"streams": ["a.*"], "ttl": "10m"}`
+pub(super) async fn mint(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let maker = caller(&hub, &request)?;
+    if maker.by_ticket {
+        return Err(Problem::new(Code::Forbidden, "a ticket makes no other"));
+    }
+    let body = read_body(&hub, &request, body).await?;
+    let asked: Asked = serde_json::from_slice(&body)
+        .map_err(|e| Problem::new(Code::Malformed, e.to_string()).field("body"))?;
+    let ttl = asked.ttl.as_deref().map_or(Ok(DEFAULT_TTL), ttl)?;
+    let selectors = asked.streams.iter().map(|text| Selector::parse(text));
+    let wanted = Interest::new(selectors.collect::<Result<Vec<_>, _>>()?, None)?;
+    let streams = maker.grants.readable(wanted.selectors());
+    if streams.is_empty() {
+        let why = "reading none of these streams is granted";
+        return Err(Problem::new(Code::Forbidden, why).field("streams"));
+    }
+    let now = now();
+    let end = hub.access.ends(&maker, now);
+    let until = now.plus_ms(ttl.as_millis() as u64).min(end);
+    let wanted = TicketWanted { streams, head: hub.history.id(hub.history.head()), until, end };
+    let ticket = hub.access.mint(&maker, &wanted);
+    let ticket = ticket.map_err(|why| Problem::new(Code::ServerError, why))?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(Answer { ticket, expires_at: until.to_string() }))
+}
+
+fn ttl(text: &str) -> Result<Duration, Invalid> {
+    let wrong = |why: String| Invalid::new("ttl", why);
+    let ttl = duration(text).map_err(wrong)?;
+    match ttl.is_zero() || ttl > MAX_TTL {
+        true => Err(wrong(format!("{text:?} is not within 1ms and 1h"))),
+        false => Ok(ttl),
+    }
+}

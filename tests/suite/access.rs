@@ -1,0 +1,244 @@
+//! Who is let in: keys and grants, and a hub that asks for nothing.
+
+use crate::credentials::{SECRET, ask, file_with_keys};
+use crate::hub::Hub;
+use crate::reader::Reader;
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::process::Command;
+
+#[tokio::test]
+async fn keys_open_what_they_grant_and_everything_asks_for_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = file_with_keys(
+        folder.path(),
+        &[
+            ("reader", "r", "subscribe = [\"a.**\", \"chat.7\"]"),
+            ("writer", "w", "publish = [\"a.*\", \"jobs.**\", \"system\"]"),
+            ("admin", "adm", "subscribe = [\"**\"]\npublish = [\"**\"]\nadmin = true"),
+            ("nobody", "n", ""),
+        ],
+    );
+    let hub = Hub::start(&["--config", &file]).await;
+    let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
+    let to_a = (post.clone(), "/streams/a.x/events");
+    for (request, statuses) in [
+        // Who: nobody at all, nobody, reader, writer, admin, a wrong key.
+        ((get.clone(), "/healthz"), [200, 200, 200, 200, 200, 401]),
+        ((get.clone(), "/readyz"), [200, 200, 200, 200, 200, 401]),
+        ((get.clone(), "/version"), [200, 200, 200, 200, 200, 401]),
+        ((get.clone(), "/"), [200, 200, 200, 200, 200, 401]),
+        ((get.clone(), "/metrics"), [401, 403, 403, 403, 200, 401]),
+        (to_a.clone(), [401, 403, 403, 200, 200, 401]),
+        ((get.clone(), "/streams/a.x/events"), [401, 403, 200, 403, 200, 401]),
+        ((get.clone(), "/streams/a.x"), [401, 403, 200, 403, 200, 401]),
+        ((get.clone(), "/streams/b.x"), [401, 403, 403, 403, 404, 401]),
+        ((get.clone(), "/streams"), [401, 200, 200, 200, 200, 401]),
+        ((get.clone(), "/events?stream=**"), [401, 403, 200, 403, 200, 401]),
+        ((get.clone(), "/events?stream=b&stream=c.*"), [401, 403, 403, 403, 200, 401]),
+        ((get.clone(), "/events?stream=b&stream=a.x"), [401, 403, 200, 403, 200, 401]),
+        ((get.clone(), "/streams/chat.7/events"), [401, 403, 200, 403, 403, 401]),
+        ((get.clone(), "/events?stream=chat.*"), [401, 403, 403, 403, 403, 401]),
+        ((get.clone(), "/events?stream=hub.**"), [401, 403, 403, 403, 200, 401]),
+        ((post.clone(), "/streams/b/events"), [401, 403, 403, 403, 200, 401]),
+        ((post.clone(), "/streams/a.x.y/events"), [401, 403, 403, 403, 200, 401]),
+        ((post.clone(), "/streams/jobs.b.1/events"), [401, 403, 403, 403, 403, 401]),
+        ((post.clone(), "/streams/system/events"), [401, 403, 403, 403, 403, 401]),
+        ((post.clone(), "/streams/chat.7/events"), [401, 403, 403, 403, 403, 401]),
+        ((post.clone(), "/streams/hub.logs/events"), [401, 403, 403, 403, 403, 401]),
+        ((delete, "/streams/zzz"), [401, 403, 403, 403, 404, 401]),
+        ((post.clone(), "/streams/a.end/end"), [401, 403, 403, 200, 200, 401]),
+    ] {
+        for (secret, expected) in ["", "n", "r", "w", "adm", "wrong"].iter().zip(statuses) {
+            let header = format!("Bearer {secret}");
+            let headers = [("Authorization", header.as_str())];
+            let shown = if secret.is_empty() { &[][..] } else { &headers[..] };
+            let (status, ..) = ask(&hub, request.clone(), shown).await;
+            assert_eq!(status, expected, "{request:?} by {secret:?}");
+        }
+    }
+    // A batch is refused for any of its streams, and then nothing of it is published.
+    let batch = json!([{ "stream": "a.x", "data": 1 }, { "stream": ["a.y", "b"], "data": 2 }]);
+    let answer = hub.http.post(hub.url("/publish")).bearer_auth("w").body(batch.to_string());
+    let answer = answer.send().await.unwrap();
+    assert_eq!(answer.status(), 403);
+    let problem: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    assert!(problem["detail"].as_str().unwrap().contains("\"b\""), "{problem}");
+    let seen = hub.http.get(hub.url("/streams")).bearer_auth("adm").send().await.unwrap();
+    let seen: Value = serde_json::from_str(&seen.text().await.unwrap()).unwrap();
+    let names = |list: &Value| -> Vec<String> {
+        let streams = list["streams"].as_array().unwrap().iter();
+        streams.map(|stream| stream["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&seen), ["a.end", "a.x", "a.x.y", "b"]);
+    let seen = hub.http.get(hub.url("/streams")).bearer_auth("r").send().await.unwrap();
+    let seen: Value = serde_json::from_str(&seen.text().await.unwrap()).unwrap();
+    assert_eq!(names(&seen), ["a.end", "a.x", "a.x.y"], "a list is narrowed to what may be read");
+}
+
+#[tokio::test]
+async fn a_reader_is_sent_what_is_granted_of_what_it_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = [
+        ("some", "s", "subscribe = [\"a.**\", \"b\"]"),
+        ("all", "all", "subscribe = [\"**\"]\npublish = [\"**\"]"),
+    ];
+    let file = file_with_keys(folder.path(), &keys);
+    let mut hub = Hub::start(&["--config", &file]).await;
+    let read = async |hub: &Hub, query: &str, secret: &str, last: Option<&str>| {
+        let bearer = format!("Bearer {secret}");
+        let mut headers = vec![("Authorization", bearer.as_str())];
+        headers.extend(last.map(|last| ("Last-Event-ID", last)));
+        Reader::connect(&hub.address, query, &headers).await.unwrap()
+    };
+    let publish = async |hub: &Hub, stream: &str| {
+        let path = hub.url(&format!("/streams/{stream}/events"));
+        let sent = hub.http.post(path).bearer_auth("all").body(stream.to_owned()).send().await;
+        assert_eq!(sent.unwrap().status(), 200);
+    };
+    let mut some = read(&hub, "/events?stream=**", "s", None).await;
+    let mut all = read(&hub, "/events?stream=**", "all", None).await;
+    some.open().await;
+    all.open().await;
+    let streams = ["c", "a.x", "d.e", "b", "b.x", "a.y.z", "a"];
+    for stream in streams {
+        publish(&hub, stream).await;
+    }
+    let seen = all.take(streams.len()).await;
+    assert_eq!(seen.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(), streams);
+    let granted = ["a.x", "b", "a.y.z"];
+    let seen = some.take(granted.len()).await;
+    assert_eq!(seen.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(), granted);
+    // History is narrowed as what is live: from the start, after an id, and after a restart.
+    hub.kill();
+    hub.start_again().await;
+    let mut again = read(&hub, "/events?stream=**&from=start", "s", None).await;
+    let events = again.take(granted.len()).await;
+    assert_eq!(events.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(), granted);
+    let mut resumed = read(&hub, "/events?stream=**", "s", Some(&events[0].id)).await;
+    assert_eq!(resumed.open().await["resume"], "resumed");
+    publish(&hub, "c").await;
+    publish(&hub, "b").await;
+    let events = resumed.take(3).await;
+    assert_eq!(events.iter().map(|e| e.data.as_str()).collect::<Vec<_>>(), ["b", "a.y.z", "b"]);
+}
+
+#[tokio::test]
+async fn a_bad_credential_is_never_taken_for_none() {
+    let hub = Hub::start(&["--anonymous", "subscribe,publish,metrics"]).await;
+    for path in ["/streams/a/events", "/metrics", "/streams", "/version"] {
+        assert_eq!(ask(&hub, (Method::GET, path), &[]).await.0, 200, "{path}");
+        for headers in [
+            &[("Authorization", "Bearer x")][..],
+            &[("Authorization", "Basic eDp5")],
+            &[("Authorization", "Bearer")],
+            &[("Authorization", "x")],
+            &[("Authorization", "Bearer x"), ("Authorization", "Bearer y")],
+        ] {
+            let (status, _, challenge) = ask(&hub, (Method::GET, path), headers).await;
+            assert_eq!(status, 401, "{path} {headers:?}");
+            assert!(challenge.starts_with("Bearer realm=\"fanfare\""), "{challenge}");
+        }
+        for name in ["access_token", "authorization", "token"] {
+            let path = format!("{path}?{name}=x");
+            assert_eq!(ask(&hub, (Method::GET, &path), &[]).await.0, 401, "{path}");
+        }
+    }
+    assert_eq!(ask(&hub, (Method::POST, "/streams/a/events"), &[]).await.0, 200);
+    for (method, path) in [(Method::DELETE, "/streams/a"), (Method::GET, "/events?stream=hub.**")] {
+        assert_eq!(ask(&hub, (method, path), &[]).await.0, 403, "{path}: anonymous is no admin");
+    }
+}
+
+#[tokio::test]
+async fn a_hub_that_asks_for_nothing_answers_only_to_its_own_machine() {
+    let hub =
+        Hub::start(&["--public-host", "hub.example", "--cors-origin", "https://app.example"]).await;
+    let port = hub.address.rsplit(':').next().unwrap();
+    for (host, status) in [
+        (format!("127.0.0.1:{port}"), 200),
+        (format!("localhost:{port}"), 200),
+        ("[::1]".to_owned(), 200),
+        ("hub.example".to_owned(), 200),
+        ("HUB.example:99".to_owned(), 200),
+        ("evil.example".to_owned(), 421),
+        (format!("evil.example:{port}"), 421),
+        ("localhost.evil.example".to_owned(), 421),
+        ("10.1.2.3".to_owned(), 421),
+    ] {
+        for path in ["/version", "/", "/streams/s/events", "/metrics"] {
+            let answer = raw(&hub, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n")).await;
+            assert_eq!(answer, status, "{path} of {host}");
+        }
+    }
+    for (hosts, status) in [("", 400), ("Host: localhost\r\nHost: localhost\r\n", 400)] {
+        let answer = raw(&hub, &format!("GET /version HTTP/1.1\r\n{hosts}")).await;
+        assert_eq!(answer, status, "{hosts:?}");
+    }
+    let cross = ("Sec-Fetch-Site", "cross-site");
+    let own = format!("http://{}", hub.address);
+    for (request, headers, status) in [
+        ((Method::POST, "/streams/s/events"), &[][..], 200),
+        ((Method::POST, "/streams/s/events"), &[("Sec-Fetch-Site", "same-origin")], 200),
+        ((Method::POST, "/streams/s/events"), &[("Origin", own.as_str())], 200),
+        ((Method::POST, "/streams/s/events"), &[cross], 403),
+        ((Method::POST, "/streams/s/events"), &[("Origin", "http://evil.example")], 403),
+        ((Method::POST, "/streams/s/events"), &[("Origin", "null")], 403),
+        ((Method::GET, "/streams/s/events"), &[cross], 403),
+        ((Method::GET, "/streams/s/events"), &[cross, ("Sec-Fetch-Mode", "navigate")], 403),
+        ((Method::GET, "/"), &[cross, ("Sec-Fetch-Mode", "navigate")], 200),
+        ((Method::GET, "/"), &[cross], 403),
+        ((Method::POST, "/streams/s/events"), &[cross, ("Origin", "https://app.example")], 200),
+        ((Method::POST, "/streams/s/events"), &[cross, ("Origin", "https://other.example")], 403),
+    ] {
+        assert_eq!(ask(&hub, request.clone(), headers).await.0, status, "{request:?} {headers:?}");
+    }
+    let count = hub.metric("fanfare_requests_refused_total{reason=\"cross_site\"}").await;
+    assert_eq!(count, 7.0);
+}
+
+/// The status of a request whose head is written as it is.
+async fn raw(hub: &Hub, head: &str) -> u16 {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut socket = tokio::net::TcpStream::connect(&hub.address).await.unwrap();
+    socket.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+    let mut line = [0; 12];
+    socket.read_exact(&mut line).await.unwrap();
+    std::str::from_utf8(&line[9..]).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_hub_that_others_reach_does_not_start_without_a_word_on_who_may() {
+    let start = |args: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+            .args(["config", "check", "--data-dir", folder.path().to_str().unwrap()])
+            .args(args)
+            .output()
+            .unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for address in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:80"] {
+        let (starts, why) = start(&["--listen", address]);
+        assert!(!starts && why.contains("--anonymous"), "{address}: {why}");
+        for word in [["--anonymous", "subscribe"], ["--jwt-secret", SECRET]] {
+            let (starts, why) = start(&[&["--listen", address][..], &word].concat());
+            assert!(starts, "{address} {word:?}: {why}");
+        }
+    }
+    for address in ["127.0.0.1:8080", "localhost:8080", "[::1]:8080"] {
+        assert!(start(&["--listen", address]).0, "{address}");
+    }
+    for (args, place) in [
+        (&["--jwt-secret", "short"][..], "--jwt-secret"),
+        (&["--jwt-public-key", "/dev/null"], "--jwt-public-key"),
+        (&["--jwks", "/nowhere"], "--jwks"),
+        (&["--jwt-algorithms", "none", "--jwt-secret", SECRET], "--jwt-algorithms"),
+        (&["--jwt-algorithms", "RS256", "--jwt-secret", SECRET], "--jwt-algorithms"),
+        (&["--anonymous", "everything"], "--anonymous"),
+    ] {
+        let (starts, why) = start(args);
+        assert!(!starts && why.contains(place), "{args:?}: {why}");
+        assert!(!why.contains(SECRET) && !why.contains("short\""), "a secret is told: {why}");
+    }
+}

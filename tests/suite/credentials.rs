@@ -1,0 +1,105 @@
+//! What the tests of access show: secrets, tokens, keys; and how they ask.
+
+use crate::hub::Hub;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Command;
+use std::time::SystemTime;
+
+pub const SECRET: &str = "a secret that is long enough to be one";
+
+pub fn in_seconds(seconds: i64) -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    now.as_secs() as i64 + seconds
+}
+
+pub fn hs(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&Header::new(algorithm), claims, &key).unwrap()
+}
+
+/// Claims that are as they should be.
+pub fn claims() -> Value {
+    json!({ "exp": in_seconds(600), "sub": "ann", "fanfare": { "subscribe": ["a.**"], "publish": ["a.**"] } })
+}
+
+/// The same with a member changed, or taken out where it is null.
+pub fn with(name: &str, value: Value) -> Value {
+    let mut claims = claims();
+    match value {
+        Value::Null => claims.as_object_mut().unwrap().remove(name),
+        value => claims.as_object_mut().unwrap().insert(name.into(), value),
+    };
+    claims
+}
+
+pub fn good(claims: &Value) -> String {
+    hs(Algorithm::HS256, SECRET, claims)
+}
+
+/// A file of settings with these keys: name, secret, and its other members.
+pub fn file_with_keys(folder: &Path, keys: &[(&str, &str, &str)]) -> String {
+    let mut text = String::new();
+    for (name, secret, grants) in keys {
+        let hash = sha256(secret);
+        text.push_str(&format!("[[key]]\nname = {name:?}\nsha256 = {hash:?}\n{grants}\n"));
+    }
+    let path = folder.join("keys.toml");
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+pub fn sha256(secret: &str) -> String {
+    use std::io::Write as _;
+    let mut child = Command::new("sha256sum")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(secret.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8_lossy(&output.stdout)[..64].to_owned()
+}
+
+/// One request; its status, the code of its problem, and what it asks for.
+pub async fn ask(
+    hub: &Hub,
+    (method, path): (Method, &str),
+    headers: &[(&str, &str)],
+) -> (u16, String, String) {
+    let body = if method == Method::POST { "x" } else { "" };
+    let mut request = hub.http.request(method, hub.url(path)).body(body);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = request.send().await.unwrap();
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    let is_stream = headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+    let text = if is_stream { String::new() } else { answer.text().await.unwrap() };
+    let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+    let challenge = headers.get("www-authenticate").map(|v| v.to_str().unwrap().to_owned());
+    (status, body["code"].as_str().unwrap_or_default().to_owned(), challenge.unwrap_or_default())
+}
+
+pub async fn show(hub: &Hub, request: (Method, &str), credential: &str) -> (u16, String) {
+    let header = format!("Bearer {credential}");
+    let (status, code, challenge) = ask(hub, request, &[("Authorization", &header)]).await;
+    assert_eq!(challenge.starts_with("Bearer "), status == 401, "{status} {challenge}");
+    (status, code)
+}
+
+pub const READ: &str = "/streams/a.x/events";
+
+pub fn flipped(token: &str, at: usize) -> String {
+    let other = if token.as_bytes()[at] == b'A' { "B" } else { "A" };
+    format!("{}{other}{}", &token[..at], &token[at + 1..])
+}
+
+pub async fn metrics_of(hub: &Hub, credential: &str) -> String {
+    let request = hub.http.get(hub.url("/metrics")).bearer_auth(credential);
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    answer.text().await.unwrap()
+}

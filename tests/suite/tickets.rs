@@ -1,0 +1,146 @@
+//! Tickets: for an EventSource, which can send no header.
+
+use crate::credentials::{READ, SECRET, ask, claims, file_with_keys, flipped, good, show};
+use crate::hub::Hub;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+async fn ticket(hub: &Hub, credential: &str, asked: Value) -> (u16, Value) {
+    let request = hub.http.post(hub.url("/tickets")).bearer_auth(credential);
+    let answer = request.body(asked.to_string()).send().await.unwrap();
+    let status = answer.status().as_u16();
+    (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap())
+}
+
+/// A hub with a page's key, an admin's, and one that only publishes.
+async fn hub_with_keys(folder: &TempDir) -> Hub {
+    let keys = [
+        ("page", "p", "subscribe = [\"a.**\"]\npublish = [\"a.**\"]"),
+        ("admin", "adm", "subscribe = [\"**\"]\npublish = [\"**\"]\nadmin = true"),
+        ("mute", "m", "publish = [\"a.**\"]"),
+    ];
+    let file = file_with_keys(folder.path(), &keys);
+    Hub::start(&["--config", &file]).await
+}
+
+#[tokio::test]
+async fn a_ticket_reads_what_its_maker_may_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = hub_with_keys(&folder).await;
+    for (credential, asked, status) in [
+        ("p", json!({ "streams": ["b"] }), 403),
+        ("m", json!({ "streams": ["a.x"] }), 403),
+        ("p", json!({ "streams": ["hub.**"] }), 403),
+        ("p", json!({ "streams": [] }), 422),
+        ("p", json!({ "streams": ["a**"] }), 422),
+        ("p", json!({ "streams": ["a.x"], "ttl": "2h" }), 422),
+        ("p", json!({ "streams": ["a.x"], "ttl": "0s" }), 422),
+        ("p", json!({ "streams": ["a.x"], "ttl": "soon" }), 422),
+        ("p", json!({ "streams": "a.x" }), 400),
+        ("p", json!({ "streams": ["a.x"], "admin": true }), 400),
+        ("p", json!([]), 400),
+        ("x", json!({ "streams": ["a.x"] }), 401),
+    ] {
+        assert_eq!(
+            ticket(&hub, credential, asked.clone()).await.0,
+            status,
+            "{asked} by {credential}"
+        );
+    }
+    let (status, made) = ticket(&hub, "p", json!({ "streams": ["**"] })).await;
+    assert_eq!(status, 200, "{made}");
+    assert!(made["expires_at"].as_str().unwrap().ends_with('Z'), "{made}");
+    let made = made["ticket"].as_str().unwrap().to_owned();
+    let (get, post) = (Method::GET, Method::POST);
+    for (request, expected) in [
+        ((get.clone(), "/streams/a.x/events?"), 200),
+        ((get.clone(), "/events?stream=**&"), 200),
+        ((get.clone(), "/streams/b/events?"), 403),
+        ((get.clone(), "/events?stream=hub.**&"), 403),
+        ((get.clone(), "/metrics?"), 403),
+        ((post.clone(), "/streams/a.x/events?"), 403),
+        ((post.clone(), "/tickets?"), 403),
+        ((Method::DELETE, "/streams/a.x?"), 403),
+    ] {
+        let path = format!("{}ticket={made}", request.1);
+        let (status, ..) = ask(&hub, (request.0.clone(), &path), &[]).await;
+        assert_eq!(status, expected, "{request:?}");
+    }
+    let token = good(&claims());
+    for path in [
+        format!("{READ}?ticket="),
+        format!("{READ}?ticket=x"),
+        format!("{READ}?ticket={token}"),
+        format!("{READ}?ticket={made}&ticket={made}"),
+        format!("{READ}?ticket={}", flipped(&made, made.len() / 2)),
+    ] {
+        assert_eq!(ask(&hub, (Method::GET, &path), &[]).await.0, 401, "{path}");
+    }
+    let both = format!("{READ}?ticket={made}");
+    assert_eq!(show(&hub, (Method::GET, &both), "p").await.0, 401, "one credential at a time");
+    assert_eq!(show(&hub, (Method::GET, READ), &made).await.0, 401, "a ticket is for the query");
+}
+
+#[tokio::test]
+async fn a_ticket_is_narrowed_to_its_maker_and_outlives_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut hub = hub_with_keys(&folder).await;
+    let (_, made) = ticket(&hub, "p", json!({ "streams": ["**"] })).await;
+    let made = made["ticket"].as_str().unwrap().to_owned();
+    // What it is narrowed to is what comes.
+    let mut reader = hub.subscribe(&format!("/events?stream=**&ticket={made}")).await;
+    reader.open().await;
+    for stream in ["b", "a.x"] {
+        let path = hub.url(&format!("/streams/{stream}/events"));
+        hub.http.post(path).bearer_auth("adm").body(stream).send().await.unwrap();
+    }
+    assert_eq!(reader.take(1).await[0].data, "a.x");
+    let (_, of_admin) = ticket(&hub, "adm", json!({ "streams": ["hub.**"] })).await;
+    let path = format!("/events?stream=hub.*&ticket={}", of_admin["ticket"].as_str().unwrap());
+    assert_eq!(
+        ask(&hub, (Method::GET, &path), &[]).await.0,
+        200,
+        "an admin's may read the hub's own"
+    );
+    hub.kill();
+    hub.start_again().await;
+    assert_eq!(ask(&hub, (Method::GET, &path), &[]).await.0, 200, "it outlives a restart");
+    let mode = std::fs::metadata(hub.data.join("tickets.key")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn an_eventsource_that_used_its_ticket_in_time_comes_back_with_it() {
+    let hub = Hub::start(&["--jwt-secret", SECRET]).await;
+    let token = good(&claims());
+    let publish = async |text: &'static str| -> String {
+        let sent =
+            hub.http.post(hub.url(READ)).bearer_auth(&token).body(text).send().await.unwrap();
+        let receipt: Value = serde_json::from_str(&sent.text().await.unwrap()).unwrap();
+        receipt["id"].as_str().unwrap().to_owned()
+    };
+    let before = publish("before").await;
+    let last = publish("last").await;
+    let (_, made) = ticket(&hub, &token, json!({ "streams": ["a.x"], "ttl": "1s" })).await;
+    let path = format!("{READ}?ticket={}", made["ticket"].as_str().unwrap());
+    let mut reader = hub.subscribe(&path).await;
+    assert_eq!(reader.open().await["resume"], "live");
+    // Its time to open new connections passes.
+    let began = std::time::Instant::now();
+    while ask(&hub, (Method::GET, &path), &[]).await.0 == 200 {
+        assert!(began.elapsed() < crate::hub::PATIENCE, "it never ends");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let after = publish("after").await;
+    assert_eq!(reader.take(1).await[0].id, after, "a session goes on");
+    for (id, status) in [(&after, 200), (&last, 200), (&before, 401)] {
+        let headers = [("Last-Event-ID", id.as_str())];
+        assert_eq!(ask(&hub, (Method::GET, &path), &headers).await.0, status, "{id}");
+        let in_query = format!("{path}&last_event_id={id}");
+        assert_eq!(ask(&hub, (Method::GET, &in_query), &[]).await.0, status, "{id} in the query");
+    }
+    let elsewhere = format!("ffffffff-{}", &after[9..]);
+    let headers = [("Last-Event-ID", elsewhere.as_str())];
+    assert_eq!(ask(&hub, (Method::GET, &path), &headers).await.0, 401, "an id of nowhere");
+}

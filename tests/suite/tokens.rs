@@ -1,0 +1,335 @@
+//! Tokens: which are taken, and what becomes of a session when its token ends.
+
+use crate::credentials::{
+    READ, SECRET, claims, flipped, good, hs, in_seconds, metrics_of, show, with,
+};
+use crate::hub::Hub;
+use crate::reader::Reader;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::Command;
+use tempfile::TempDir;
+
+const OTHER_SECRET: &str = "another secret that is long enough too";
+
+/// What is shown, and the status and code that it gets.
+type Case = (&'static str, String, (u16, &'static str));
+
+const FINE: (u16, &str) = (200, "");
+const BAD: (u16, &str) = (401, "unauthorized");
+const EXPIRED: (u16, &str) = (401, "token_expired");
+const NOT_GRANTED: (u16, &str) = (403, "forbidden");
+
+/// By the issuer and for the audience that the hub asks for, where nothing else is said.
+fn ours(mut claims: Value) -> Value {
+    let members = claims.as_object_mut().unwrap();
+    members.entry("iss").or_insert(json!("us"));
+    members.entry("aud").or_insert(json!("fanfare"));
+    claims
+}
+
+fn ok(claims: Value) -> String {
+    good(&ours(claims))
+}
+
+fn base64(text: &str) -> String {
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut out = String::new();
+    for group in text.as_bytes().chunks(3) {
+        let bits = group.iter().fold(0u32, |bits, byte| (bits << 8) | u32::from(*byte));
+        let bits = bits << (8 * (3 - group.len()));
+        for place in 0..=group.len() {
+            out.push(alphabet[(bits >> (18 - 6 * place) & 63) as usize] as char);
+        }
+    }
+    out
+}
+
+fn unsigned(header: &str, claims: &Value) -> String {
+    format!("{}.{}.", base64(header), base64(&claims.to_string()))
+}
+
+fn good_tokens() -> Vec<Case> {
+    vec![
+        ("as it should be", ok(claims()), FINE),
+        ("of a list of audiences", ok(with("aud", json!(["x", "fanfare"]))), FINE),
+        ("valid since now", ok(with("nbf", json!(in_seconds(0)))), FINE),
+        (
+            "ending within a fraction of a second more",
+            ok(with("exp", json!(in_seconds(60) as f64 + 0.5))),
+            FINE,
+        ),
+        ("of nobody", ok(with("sub", Value::Null)), FINE),
+    ]
+}
+
+fn badly_timed_tokens() -> Vec<Case> {
+    vec![
+        ("expired by a second", ok(with("exp", json!(in_seconds(-1)))), EXPIRED),
+        ("expiring now", ok(with("exp", json!(in_seconds(0)))), EXPIRED),
+        ("expired for ever", ok(with("exp", json!(0))), EXPIRED),
+        ("ending before time began", ok(with("exp", json!(-5))), BAD),
+        ("that never ends", ok(with("exp", Value::Null)), BAD),
+        ("that ends in two days", ok(with("exp", json!(in_seconds(2 * 86_400)))), BAD),
+        ("that ends at the end of time", ok(with("exp", json!(1e300))), BAD),
+        ("whose end is text", ok(with("exp", json!("soon"))), BAD),
+        ("valid in a minute", ok(with("nbf", json!(in_seconds(60)))), BAD),
+        ("whose beginning is text", ok(with("nbf", json!("soon"))), BAD),
+    ]
+}
+
+fn tokens_of_others() -> Vec<Case> {
+    vec![
+        ("for another audience", ok(with("aud", json!("else"))), BAD),
+        ("for no audience", good(&with("iss", json!("us"))), BAD),
+        ("for an empty list of audiences", ok(with("aud", json!([]))), BAD),
+        ("by another issuer", ok(with("iss", json!("them"))), BAD),
+        ("by no issuer", good(&with("aud", json!("fanfare"))), BAD),
+    ]
+}
+
+fn badly_signed_tokens() -> Vec<Case> {
+    let whole = ok(claims());
+    vec![
+        ("signed by another secret", hs(Algorithm::HS256, OTHER_SECRET, &ours(claims())), BAD),
+        ("signed by HS384", hs(Algorithm::HS384, SECRET, &ours(claims())), BAD),
+        ("signed by HS512", hs(Algorithm::HS512, SECRET, &ours(claims())), BAD),
+        ("alg none", unsigned(r#"{"alg":"none","typ":"JWT"}"#, &ours(claims())), BAD),
+        ("alg None", unsigned(r#"{"alg":"None"}"#, &ours(claims())), BAD),
+        ("alg HS256 without a signature", unsigned(r#"{"alg":"HS256"}"#, &ours(claims())), BAD),
+        ("of no alg", unsigned(r#"{"typ":"JWT"}"#, &ours(claims())), BAD),
+        ("of an unknown alg", unsigned(r#"{"alg":"XS256"}"#, &ours(claims())), BAD),
+        ("whose header is no JSON", format!("{}.{}.x", base64("x"), base64("{}")), BAD),
+        ("cut by a byte", whole[..whole.len() - 1].to_owned(), BAD),
+        ("cut in the middle", whole[..whole.len() / 2].to_owned(), BAD),
+        ("without its signature", whole[..whole.rfind('.').unwrap()].to_owned(), BAD),
+        ("with a part more", format!("{whole}.x"), BAD),
+        ("with a byte changed in its claims", flipped(&whole, whole.len() / 2), BAD),
+        ("with a byte changed in its signature", flipped(&whole, whole.len() - 10), BAD),
+    ]
+}
+
+fn bad_claims() -> Vec<Case> {
+    vec![
+        ("with claims that are a list", good(&json!([1])), BAD),
+        ("with grants that are a list", ok(with("fanfare", json!(["a"]))), BAD),
+        ("with a grant that is text", ok(with("fanfare", json!({ "subscribe": "a" }))), BAD),
+        ("with a grant nobody knows", ok(with("fanfare", json!({ "fly": ["a"] }))), BAD),
+        ("with a crooked selector", ok(with("fanfare", json!({ "subscribe": ["a**"] }))), BAD),
+        ("with 101 selectors", ok(with("fanfare", json!({ "subscribe": vec!["a.**"; 101] }))), BAD),
+    ]
+}
+
+fn no_grants() -> Vec<Case> {
+    vec![
+        ("with no grants", ok(with("fanfare", Value::Null)), NOT_GRANTED),
+        ("with empty grants", ok(with("fanfare", json!({}))), NOT_GRANTED),
+        ("for other streams", ok(with("fanfare", json!({ "subscribe": ["b"] }))), NOT_GRANTED),
+        ("to publish only", ok(with("fanfare", json!({ "publish": ["**"] }))), NOT_GRANTED),
+        (
+            "of an admin who was granted no stream",
+            ok(with("fanfare", json!({ "admin": true }))),
+            NOT_GRANTED,
+        ),
+    ]
+}
+
+fn no_tokens() -> Vec<Case> {
+    vec![
+        ("9 KiB long", ok(with("pad", json!("x".repeat(9 * 1024)))), BAD),
+        ("of spaces", " ".to_owned(), BAD),
+        ("of nothing", String::new(), BAD),
+        ("of two dots", "..".to_owned(), BAD),
+        ("of no token", "hello".to_owned(), BAD),
+    ]
+}
+
+#[tokio::test]
+async fn every_token_gets_what_it_is_due() {
+    let hub = Hub::start(&[
+        "--jwt-secret",
+        SECRET,
+        "--jwt-issuer",
+        "us",
+        "--jwt-audience",
+        "fanfare",
+        "--anonymous",
+        "subscribe",
+    ])
+    .await;
+    let cases = [
+        good_tokens(),
+        badly_timed_tokens(),
+        tokens_of_others(),
+        badly_signed_tokens(),
+        bad_claims(),
+        no_grants(),
+        no_tokens(),
+    ]
+    .concat();
+    let whole = ok(claims());
+    for (what, token, (status, code)) in &cases {
+        let answer = show(&hub, (Method::GET, READ), token).await;
+        assert_eq!((answer.0, answer.1.as_str()), (*status, *code), "a token {what}");
+    }
+    let refused = cases.iter().filter(|(.., (status, _))| *status == 401).count() as f64;
+    let text = metrics_of(&hub, &ok(with("fanfare", json!({ "admin": true })))).await;
+    let counted: f64 = text
+        .lines()
+        .filter(|line| line.starts_with("fanfare_credentials_refused_total{"))
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        .sum();
+    assert_eq!(counted, refused, "each is counted by its reason\n{text}");
+    let log = hub.log();
+    assert!(!log.contains(&whole) && !text.contains(&whole), "no credential is told");
+}
+
+/// Key pairs in PEM, made for this run.
+struct Pairs(TempDir);
+
+impl Pairs {
+    fn new() -> Self {
+        let pairs = Self(tempfile::tempdir().unwrap());
+        for (name, args) in [
+            ("rsa", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"][..]),
+            ("ec", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]),
+            ("ec384", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"]),
+            ("ed", &["-algorithm", "ED25519"]),
+        ] {
+            let private = pairs.private(name);
+            openssl(&[&["genpkey", "-out", private.to_str().unwrap()], args].concat());
+            let (from, to) = (private.to_str().unwrap(), pairs.public(name));
+            openssl(&["pkey", "-in", from, "-pubout", "-out", to.to_str().unwrap()]);
+        }
+        pairs
+    }
+
+    fn private(&self, name: &str) -> PathBuf {
+        self.0.path().join(format!("{name}.pem"))
+    }
+
+    fn public(&self, name: &str) -> PathBuf {
+        self.0.path().join(format!("{name}.pub.pem"))
+    }
+
+    fn sign(&self, name: &str, algorithm: Algorithm, claims: &Value) -> String {
+        let pem = std::fs::read(self.private(name)).unwrap();
+        let key = match name {
+            "rsa" => EncodingKey::from_rsa_pem(&pem),
+            "ed" => EncodingKey::from_ed_pem(&pem),
+            _ => EncodingKey::from_ec_pem(&pem),
+        };
+        jsonwebtoken::encode(&Header::new(algorithm), claims, &key.unwrap()).unwrap()
+    }
+}
+
+fn openssl(args: &[&str]) {
+    let done = Command::new("openssl").args(args).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[tokio::test]
+async fn a_token_is_verified_by_the_key_of_its_kind_and_by_no_other() {
+    let pairs = Pairs::new();
+    use Algorithm::{ES256, ES384, EdDSA, HS256, PS256, RS256, RS512};
+    for (name, takes, refuses) in [
+        ("rsa", &[RS256][..], &[RS512, PS256][..]),
+        ("ec", &[ES256], &[]),
+        ("ec384", &[ES384], &[]),
+        ("ed", &[EdDSA], &[]),
+    ] {
+        let public = pairs.public(name);
+        let hub = Hub::start(&["--jwt-public-key", public.to_str().unwrap()]).await;
+        for algorithm in takes {
+            let token = pairs.sign(name, *algorithm, &claims());
+            assert_eq!(show(&hub, (Method::GET, READ), &token).await.0, 200, "{algorithm:?}");
+        }
+        for algorithm in refuses {
+            let token = pairs.sign(name, *algorithm, &claims());
+            assert_eq!(show(&hub, (Method::GET, READ), &token).await.0, 401, "{algorithm:?}");
+        }
+        // The public key is no secret: nothing signed with its text is taken.
+        let pem = std::fs::read_to_string(&public).unwrap();
+        for text in [pem.as_str(), pem.trim_end()] {
+            let confused = hs(HS256, text, &claims());
+            assert_eq!(show(&hub, (Method::GET, READ), &confused).await.0, 401, "{name}");
+        }
+        for other in ["rsa", "ec", "ec384", "ed"].iter().filter(|other| **other != name) {
+            let algorithm = match *other {
+                "rsa" => RS256,
+                "ec" => ES256,
+                "ec384" => ES384,
+                _ => EdDSA,
+            };
+            let token = pairs.sign(other, algorithm, &claims());
+            assert_eq!(show(&hub, (Method::GET, READ), &token).await.0, 401, "{other} at {name}");
+        }
+    }
+    let public = pairs.public("rsa");
+    let pinned = ["--jwt-public-key", public.to_str().unwrap(), "--jwt-algorithms", "PS256,RS512"];
+    let hub = Hub::start(&pinned).await;
+    for (algorithm, status) in [(PS256, 200), (RS512, 200), (RS256, 401)] {
+        let token = pairs.sign("rsa", algorithm, &claims());
+        assert_eq!(show(&hub, (Method::GET, READ), &token).await.0, status, "{algorithm:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_set_finds_the_key_by_its_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.json");
+    let key = |id: &str, secret: &str| json!({ "kty": "oct", "kid": id, "alg": "HS256", "k": base64(secret) });
+    let set = json!({ "keys": [key("one", SECRET), key("two", OTHER_SECRET), { "kty": "strange", "kid": "x" }] });
+    std::fs::write(&file, set.to_string()).unwrap();
+    let hub = Hub::start(&["--jwks", file.to_str().unwrap()]).await;
+    let signed = |id: Option<&str>, secret: &str| {
+        let header = Header { kid: id.map(str::to_owned), ..Header::new(Algorithm::HS256) };
+        jsonwebtoken::encode(&header, &claims(), &EncodingKey::from_secret(secret.as_bytes()))
+            .unwrap()
+    };
+    for (id, secret, status) in [
+        (Some("one"), SECRET, 200),
+        (Some("two"), OTHER_SECRET, 200),
+        (None, OTHER_SECRET, 200),
+        (Some("one"), OTHER_SECRET, 401),
+        (Some("three"), SECRET, 401),
+        (Some("x"), SECRET, 401),
+    ] {
+        let token = signed(id, secret);
+        assert_eq!(show(&hub, (Method::GET, READ), &token).await.0, status, "{id:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_token_and_is_told_beforehand() {
+    let hub = Hub::start(&["--jwt-secret", SECRET]).await;
+    let token = good(&with("exp", json!(in_seconds(4))));
+    let bearer = format!("Bearer {token}");
+    let connect = async |path| {
+        Reader::connect(&hub.address, path, &[("Authorization", &bearer)]).await.unwrap()
+    };
+    let (mut told, mut silent) =
+        (connect(READ).await, connect("/streams/a.x/events?control=off").await);
+    told.open().await;
+    let publish = hub.http.post(hub.url(READ)).bearer_auth(&token).body("x").send().await.unwrap();
+    assert_eq!(publish.status(), 200);
+    let rest = told.rest().await;
+    let names: Vec<&str> = rest.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(names.iter().filter(|name| **name == "message").count(), 1, "{names:?}");
+    let notice = rest.iter().find(|event| event.name == "hub-notice").expect("it is told");
+    assert_eq!(notice.json()["code"], "token_expires");
+    assert!(notice.json()["at"].as_str().unwrap().ends_with('Z'));
+    let last = rest.last().unwrap();
+    assert_eq!((last.name.as_str(), &last.json()["code"]), ("hub-error", &json!("token_expired")));
+    assert_eq!(
+        silent.rest().await.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(),
+        ["x"]
+    );
+    let (status, code) = show(&hub, (Method::GET, READ), &token).await;
+    assert_eq!((status, code.as_str()), (401, "token_expired"));
+    let admin = good(&with("fanfare", json!({ "admin": true })));
+    let text = metrics_of(&hub, &admin).await;
+    assert!(text.contains("fanfare_sessions_closed_total{reason=\"token_expired\"} 2"), "{text}");
+}
