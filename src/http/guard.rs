@@ -4,6 +4,7 @@
 //! that the request is not some other site's: not by a name that leads here (DNS rebinding), and
 //! not by a page of theirs.
 
+use super::login;
 use super::problem::{Code, Problem};
 use super::query;
 use super::server::Hub;
@@ -71,8 +72,22 @@ fn admit(hub: &Hub, request: &HttpRequest) -> Result<Visitor, Problem> {
         Shown::Nothing => return Ok(Visitor(hub.anonymous.clone())),
         Shown::Bearer(credential) => hub.access.verify(credential, now()),
         Shown::Ticket(ticket, last) => hub.access.verify_ticket(&ticket, last, now()),
+        Shown::Cookie(credential) => return by_cookie(hub, request, &credential),
     };
     Ok(Visitor(Some(Arc::new(caller.map_err(refuse)?))))
+}
+
+/// A browser adds its cookie to whatever any page has it send, so that it speaks only for what a
+/// page of ours sent; and one that is not good would come for ever, so it is ended.
+fn by_cookie(hub: &Hub, request: &HttpRequest, credential: &str) -> Result<Visitor, Problem> {
+    let caller = hub.access.verify(credential, now());
+    let caller = caller.map_err(|why| denied(hub, why).ends_cookie(login::ended(request)))?;
+    if request.method().is_safe() || is_own_page(hub, request) {
+        return Ok(Visitor(Some(Arc::new(caller))));
+    }
+    hub.telemetry.request_refused(RequestRefused::CrossSite);
+    let why = "a cookie speaks only for pages of this hub, and of origins in --cors-origin";
+    Err(Problem::new(Code::Forbidden, why).field("Origin"))
 }
 
 fn denied(hub: &Hub, why: Denied) -> Problem {
@@ -90,6 +105,8 @@ enum Shown<'a> {
     Bearer(&'a str),
     /// A ticket, and the id of the last event its bearer has.
     Ticket(String, Option<EventId>),
+    /// What a cookie brings along wherever nothing is shown on purpose.
+    Cookie(String),
 }
 
 /// A second credential, or one in another form, is no reason to take a request for one that shows
@@ -99,7 +116,9 @@ fn credential(request: &HttpRequest) -> Result<Shown<'_>, Denied> {
     let ticket = in_query(request)?;
     let value = match (said.next(), said.next(), ticket) {
         (None, _, Some((ticket, last))) => return Ok(Shown::Ticket(ticket, last)),
-        (None, _, None) => return Ok(Shown::Nothing),
+        (None, _, None) => {
+            return Ok(login::credential(request).map_or(Shown::Nothing, Shown::Cookie));
+        }
         (Some(value), None, None) => value,
         _ => return Err(Denied::Malformed),
     };
@@ -183,14 +202,28 @@ fn check_site(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
     if !is_foreign || leads_here && super::pages::is_page(request.path()) {
         return Ok(());
     }
-    let origin = text(headers, &header::ORIGIN);
-    let allowed = |ours: &String| ours == "*" || Some(ours.as_str()) == origin;
-    if hub.settings.cors_origins.iter().any(allowed) {
+    let is_open = hub.settings.cors_origins.iter().any(|origin| origin == "*");
+    if is_open || is_named(hub, headers) {
         return Ok(());
     }
     hub.telemetry.request_refused(RequestRefused::CrossSite);
     let why = "pages of other sites may use this hub only where --cors-origin names them";
     Err(Problem::new(Code::Forbidden, why).field("Origin"))
+}
+
+/// Whether a page of the hub's own sent it, or one of an origin that is named.
+fn is_own_page(hub: &Hub, request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    let is_own = match text(headers, &FETCH_SITE) {
+        Some(site) => matches!(site, "same-origin" | "none"),
+        None => text(headers, &header::ORIGIN).is_some_and(|origin| is_same(origin, headers)),
+    };
+    is_own || is_named(hub, headers)
+}
+
+fn is_named(hub: &Hub, headers: &HeaderMap) -> bool {
+    let origin = text(headers, &header::ORIGIN);
+    hub.settings.cors_origins.iter().any(|ours| Some(ours.as_str()) == origin)
 }
 
 fn is_same(origin: &str, headers: &HeaderMap) -> bool {

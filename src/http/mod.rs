@@ -6,6 +6,7 @@
 
 mod body;
 mod guard;
+mod login;
 mod ops;
 mod pages;
 mod problem;

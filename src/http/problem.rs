@@ -89,11 +89,13 @@ pub(super) struct Problem {
     field: Option<String>,
     /// Seconds, for those who may try again.
     retry_after: Option<u64>,
+    /// Takes the place of a cookie that is not good.
+    cookie: Option<String>,
 }
 
 impl Problem {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), field: None, retry_after: None }
+        Self { code, detail: detail.into(), field: None, retry_after: None, cookie: None }
     }
 
     /// A query or path that cannot be read.
@@ -112,6 +114,11 @@ impl Problem {
     #[must_use]
     pub(super) fn field(self, field: impl Into<String>) -> Self {
         Self { field: Some(field.into()), ..self }
+    }
+
+    #[must_use]
+    pub(super) fn ends_cookie(self, cookie: String) -> Self {
+        Self { cookie: Some(cookie), ..self }
     }
 
     #[must_use]
@@ -204,6 +211,9 @@ impl ResponseError for Problem {
         }
         if let Some(seconds) = self.retry_after {
             response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        if let Some(cookie) = &self.cookie {
+            response.insert_header((header::SET_COOKIE, cookie.as_str()));
         }
         response.body(serde_json::to_vec(&document).unwrap_or_default())
     }

@@ -3,7 +3,7 @@
 use super::problem::{Code, Problem};
 use super::socket::Socket;
 use super::stream::serve;
-use super::{guard, ops, pages, publish, streams, subscribe, tickets};
+use super::{guard, login, ops, pages, publish, streams, subscribe, tickets};
 use crate::access::{Access, Caller};
 use crate::hub::{ConnectionManager, Pace, ShardHandle, ShardSettings};
 use crate::journal::{Health, History, Publisher};
@@ -215,6 +215,11 @@ fn routes(config: &mut ServiceConfig) {
         )
         .service(route("/streams/{stream}/end").route(web::post().to(streams::end)))
         .service(route("/tickets").route(web::post().to(tickets::mint)))
+        .service(
+            route("/session")
+                .route(web::post().to(login::begin))
+                .route(web::delete().to(login::end)),
+        )
         .service(route("/version").route(web::get().to(ops::version)))
         .service(route("/healthz").route(web::get().to(ops::healthz)))
         .service(route("/readyz").route(web::get().to(ops::readyz)))
@@ -247,6 +252,11 @@ fn cors(origins: &[String]) -> Cors {
         .allowed_header("Idempotency-Key")
         .expose_headers([subscribe::LAST_EVENT_ID, header::RETRY_AFTER])
         .max_age(3600);
+    // Cookies go to origins that are named, and not to whoever asks.
+    let cors = match origins.iter().any(|origin| origin == "*") {
+        true => cors,
+        false => cors.supports_credentials(),
+    };
     origins.iter().fold(cors, |cors, origin| match origin.as_str() {
         "*" => cors.allow_any_origin().send_wildcard(),
         origin => cors.allowed_origin(origin),

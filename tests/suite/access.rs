@@ -242,3 +242,62 @@ fn a_hub_that_others_reach_does_not_start_without_a_word_on_who_may() {
         assert!(!why.contains(SECRET) && !why.contains("short\""), "a secret is told: {why}");
     }
 }
+
+#[tokio::test]
+async fn a_page_has_its_credential_in_a_cookie_that_speaks_for_no_other_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = [("page", "p ;=%", "subscribe = [\"a\"]\npublish = [\"a\"]"), ("other", "o", "")];
+    let file = file_with_keys(folder.path(), &keys);
+    let args =
+        ["--config", &file, "--anonymous", "metrics", "--cors-origin", "https://app.example"];
+    let hub = Hub::start(&args).await;
+    let login = async |headers: &[(&str, &str)]| {
+        let mut request = hub.http.post(hub.url("/session"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.unwrap();
+        let cookie = answer.headers().get("set-cookie").map(|v| v.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), cookie.unwrap_or_default())
+    };
+    assert_eq!(login(&[]).await.0, 401);
+    assert_eq!(login(&[("Authorization", "Bearer x")]).await.0, 401);
+    let (status, set) = login(&[("Authorization", "Bearer p ;=%")]).await;
+    assert_eq!(status, 204);
+    assert!(set.ends_with("; Path=/; HttpOnly; SameSite=Strict"), "{set}");
+    assert!(set.contains("; Max-Age=86400;"), "{set}");
+    let by_tls = [("Authorization", "Bearer p ;=%"), ("Origin", "https://app.example")];
+    assert!(login(&by_tls).await.1.ends_with("; Secure"));
+    let cookie = format!("else=1; {}", set.split(';').next().unwrap());
+    let shown = ("Cookie", cookie.as_str());
+    let own = format!("http://{}", hub.address);
+    let (get, post) = ((Method::GET, "/streams/a/events"), (Method::POST, "/streams/a/events"));
+    for (request, headers, status) in [
+        (&get, &[shown][..], 200),
+        (&get, &[shown, ("Sec-Fetch-Site", "cross-site")], 200),
+        (&post, &[shown], 403),
+        (&post, &[shown, ("Origin", own.as_str())], 200),
+        (&post, &[shown, ("Sec-Fetch-Site", "same-origin")], 200),
+        (&post, &[shown, ("Origin", "https://app.example"), ("Sec-Fetch-Site", "same-site")], 200),
+        (&post, &[shown, ("Origin", "null")], 403),
+        (&post, &[shown, ("Origin", "https://evil.example")], 403),
+        (&post, &[shown, ("Origin", own.as_str()), ("Sec-Fetch-Site", "cross-site")], 403),
+        (&post, &[shown, ("Sec-Fetch-Site", "same-site")], 403),
+        (&post, &[shown, ("Authorization", "Bearer p ;=%")], 200),
+        (&get, &[shown, ("Authorization", "Bearer o")], 403),
+        (&get, &[shown, ("Authorization", "Bearer x")], 401),
+    ] {
+        assert_eq!(ask(&hub, request.clone(), headers).await.0, status, "{request:?} {headers:?}");
+    }
+    for path in ["/metrics", "/", "/streams/a/events"] {
+        let answer =
+            hub.http.get(hub.url(path)).header("Cookie", "fanfare=x").send().await.unwrap();
+        assert_eq!(answer.status(), 401, "{path}: a bad cookie is not taken for none");
+        let ends = answer.headers()["set-cookie"].to_str().unwrap();
+        assert!(ends.starts_with("fanfare=; Max-Age=0; Path=/"), "and it is ended: {ends}");
+    }
+    let request = hub.http.delete(hub.url("/session")).header("Cookie", &cookie);
+    let answer = request.header("Origin", &own).send().await.unwrap();
+    assert_eq!(answer.status(), 204);
+    assert!(answer.headers()["set-cookie"].to_str().unwrap().starts_with("fanfare=; Max-Age=0"));
+}

@@ -1,0 +1,62 @@
+//! `POST /session` and `DELETE /session`: a credential in a cookie, for pages.
+//!
+//! The cookie holds what was shown and nothing else, so that it is as good as that, for as long.
+
+use super::guard::caller;
+use super::problem::{Code, Problem};
+use super::server::Hub;
+use crate::journal::now;
+use actix_web::http::header;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// The cookie's name.
+const NAME: &str = "fanfare";
+
+/// `POST /session`, with the credential as `Authorization: Bearer`.
+pub(super) async fn begin(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let caller = caller(&hub, &request)?;
+    let shown = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let Some((_, credential)) = shown.and_then(|text| text.split_once(' ')) else {
+        let why = "show the credential that the session is to have as `Authorization: Bearer`";
+        return Err(Problem::new(Code::Unauthorized, why));
+    };
+    let now = now();
+    let seconds = hub.access.ends(&caller, now).ms().saturating_sub(now.ms()) / 1000;
+    let value = utf8_percent_encode(credential.trim(), NON_ALPHANUMERIC);
+    Ok(answer(format!("{NAME}={value}; Max-Age={seconds}{}", attributes(&request))))
+}
+
+/// `DELETE /session`
+pub(super) async fn end(request: HttpRequest) -> HttpResponse {
+    answer(ended(&request))
+}
+
+fn answer(cookie: String) -> HttpResponse {
+    HttpResponse::NoContent()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::SET_COOKIE, cookie))
+        .finish()
+}
+
+/// A cookie that takes the place of the one there is, and ends.
+pub(super) fn ended(request: &HttpRequest) -> String {
+    format!("{NAME}=; Max-Age=0{}", attributes(request))
+}
+
+/// A page that came by TLS gets a cookie that goes by TLS alone.
+fn attributes(request: &HttpRequest) -> String {
+    let origin = request.headers().get(header::ORIGIN).and_then(|value| value.to_str().ok());
+    let by_tls = origin.is_some_and(|origin| origin.starts_with("https://"));
+    format!("; Path=/; HttpOnly; SameSite=Strict{}", if by_tls { "; Secure" } else { "" })
+}
+
+/// The credential in a request's cookie. One that is not good has to be replaced or ended by
+/// those who asked for it, never left out.
+pub(super) fn credential(request: &HttpRequest) -> Option<String> {
+    let cookies = request.headers().get_all(header::COOKIE).filter_map(|v| v.to_str().ok());
+    let mut pairs = cookies.flat_map(|text| text.split(';')).filter_map(|p| p.split_once('='));
+    let (_, value) = pairs.find(|(name, _)| name.trim() == NAME)?;
+    Some(percent_decode_str(value.trim()).decode_utf8_lossy().into_owned())
+}
