@@ -1,6 +1,7 @@
 //! API keys: secrets that the configuration knows by their SHA-256 alone.
 
 use super::Grants;
+use rand::Rng as _;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -33,6 +34,20 @@ impl ApiKey {
     }
 }
 
+/// A secret that nobody can guess: 24 random bytes, in hexadecimal digits.
+pub fn new_secret() -> String {
+    digits(&rand::rng().random::<[u8; 24]>())
+}
+
+/// What the configuration knows of a secret.
+pub fn hash_of(secret: &str) -> String {
+    digits(&Sha256::digest(secret.as_bytes()))
+}
+
+fn digits(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The key whose secret this is. Takes as long whichever it is, and where it is none.
 pub(super) fn find<'a>(keys: &'a [ApiKey], secret: &str) -> Option<&'a ApiKey> {
     let hash: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
@@ -54,6 +69,8 @@ mod tests {
         let key = |name, hash: &str| ApiKey::new(name, hash, Grants::nothing()).expect("a key");
         let keys = [key("a", HASH), key("b", &"0".repeat(64))];
         assert_eq!(find(&keys, "secret").map(|key| key.name.as_str()), Some("a"));
+        assert_eq!(hash_of("secret"), HASH);
+        assert_ne!(new_secret(), new_secret());
         for other in ["Secret", "secret ", "", HASH] {
             assert_eq!(find(&keys, other), None, "{other:?}");
         }

@@ -7,11 +7,13 @@
 mod grants;
 mod jwt;
 mod keys;
+mod mint;
 mod ticket;
 
 pub use grants::{Claimed, Grants, MAX_GRANT_SELECTORS, Scope};
 pub use jwt::{JwtSettings, Verifier};
-pub use keys::ApiKey;
+pub use keys::{ApiKey, hash_of, new_secret};
+pub use mint::{NewToken, SigningKey, told};
 pub use ticket::{Tickets, Wanted as TicketWanted};
 
 use crate::event::{EventId, Timestamp};

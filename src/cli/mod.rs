@@ -1,4 +1,6 @@
-//! The command line: `fanfare [serve]`, `fanfare bench` and `fanfare config`.
+//! The command line: `fanfare [serve]`, `fanfare token`, `fanfare bench` and `fanfare config`.
+
+mod token;
 
 use crate::bench;
 use crate::config::{Config, Said, command};
@@ -31,6 +33,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
             raise_file_limit();
             bench::floor::serve(flags.get_one("workers").copied().unwrap_or(1))?;
         }
+        Some(("token", flags)) => token::run(flags, resolve)?,
         Some((bench::child::SUBCOMMAND, flags)) => {
             let program: Vec<OsString> =
                 flags.get_many("program").unwrap_or_default().cloned().collect();
@@ -91,6 +94,7 @@ fn whole_command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .subcommand(command())
+        .subcommand(token::command(command()))
         .subcommand(bench::command())
         .subcommand(
             Command::new("bench-floor")

@@ -39,8 +39,7 @@ max-bytes = \"64MiB\"
 ## Keys
 
 A key is a secret of whoever publishes or reads, shown as `Authorization: Bearer SECRET`. The file
-knows it by its SHA-256 alone (`printf %s SECRET | sha256sum`); make it of at least 16 random bytes
-(`openssl rand -base64 24`). Grants are lists of selectors; what is not granted is refused, and a
+knows it by its SHA-256 alone. `fanfare token key NAME` makes both. Grants are lists of selectors; what is not granted is refused, and a
 subscription to more than is granted is narrowed to what is.
 
 ```toml

@@ -333,3 +333,59 @@ async fn a_session_ends_with_its_token_and_is_told_beforehand() {
     let text = metrics_of(&hub, &admin).await;
     assert!(text.contains("fanfare_sessions_closed_total{reason=\"token_expired\"} 2"), "{text}");
 }
+
+/// Runs `fanfare token`, with a secret in the environment.
+fn token_command(args: &[&str]) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        .arg("token")
+        .args(args)
+        .env("FANFARE_JWT_SECRET", SECRET)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap().trim().to_owned())
+}
+
+#[tokio::test]
+async fn tokens_and_keys_are_made_and_told_by_the_command_line() {
+    let (made, token) =
+        token_command(&["mint", "--subscribe", "a.**,b", "--sub", "ann", "--expires", "10m"]);
+    assert!(made, "{token}");
+    let hub = Hub::start(&["--jwt-secret", SECRET]).await;
+    assert_eq!(show(&hub, (Method::GET, READ), &token).await.0, 200);
+    assert_eq!(show(&hub, (Method::POST, READ), &token).await.0, 403);
+    let (told, text) = token_command(&["inspect", &token]);
+    assert!(told && text.contains("here    taken, as ann"), "{text}");
+    let (told, text) = token_command(&["inspect", "--jwt-audience", "else", &token]);
+    assert!(told && text.contains("refused: the token is for another audience"), "{text}");
+    for (args, why) in [
+        (&["mint", "--subscribe", "a**"][..], "a**"),
+        (&["mint", "--algorithm", "none"], "none"),
+        (&["mint", "--algorithm", "RS256"], "RS256"),
+        (&["mint", "--private-key", "/dev/null"], "PEM"),
+        (&["inspect", "hello"], "no token"),
+    ] {
+        let (made, text) = token_command(args);
+        assert!(!made && text.contains(why), "{args:?}: {text}");
+    }
+    let pairs = Pairs::new();
+    for name in ["rsa", "ec", "ec384", "ed"] {
+        let (private, public) = (pairs.private(name), pairs.public(name));
+        let args = ["mint", "--subscribe", "**", "--private-key", private.to_str().unwrap()];
+        let (made, token) = token_command(&args);
+        assert!(made, "{name}: {token}");
+        let args = ["inspect", "--jwt-public-key", public.to_str().unwrap(), &token];
+        let (_, text) = token_command(&args);
+        assert!(text.contains("here    taken"), "{name}: {text}");
+    }
+    let (made, text) = token_command(&["key", "ci", "--publish", "a.**", "--subscribe", "a.x"]);
+    let (secret, lines) = text.split_once("\n\n").unwrap();
+    assert!(made);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("f.toml");
+    std::fs::write(&file, lines).unwrap();
+    let hub = Hub::start(&["--config", file.to_str().unwrap()]).await;
+    let secret = secret.strip_prefix("secret: ").unwrap();
+    assert_eq!(show(&hub, (Method::GET, READ), secret).await.0, 200);
+    assert_eq!(show(&hub, (Method::POST, READ), secret).await.0, 200);
+}
