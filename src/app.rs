@@ -3,16 +3,17 @@
 //! The only place that constructs stages. Starting order: telemetry, journal, connection manager,
 //! HTTP; stopping is the other way round, and nothing that was acknowledged waits in between.
 
-use crate::access::Tickets;
+use crate::access::{Revocations, Tickets};
 use crate::config::Config;
 use crate::http::{self, HttpSettings, Hub, Server};
 use crate::hub::{ConnectionManager, Drain, Pace};
-use crate::journal::{Durability, Journal, Settings};
+use crate::journal::{Durability, Journal, Settings, now};
 use crate::telemetry::{self, Telemetry};
 use actix::Actor;
 use actix_web::web::Data;
 use anyhow::Context as _;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -45,9 +46,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         telemetry.clone(),
     )
     .start();
+    let revocations = Arc::new(revocations(&config)?);
     let hub = Data::new(Hub {
         anonymous: config.access.anonymous().map(Arc::new),
-        access: config.access.clone().with_tickets(tickets(&config)?),
+        access: config.access.clone().with(tickets(&config)?, revocations.clone()),
+        revocations,
         publisher: journal.publisher.clone(),
         history: journal.history.clone(),
         health: journal.health.clone(),
@@ -122,9 +125,20 @@ async fn drain(hub: &Data<Hub>, config: &Config) {
 
 /// The key of tickets is with the journal, so that they survive a restart as it does.
 fn tickets(config: &Config) -> anyhow::Result<Tickets> {
-    let file = config.data_dir.join("tickets.key");
-    let file = (config.durability != Durability::Memory).then_some(file.as_path());
-    Tickets::open(file).context("the key of tickets cannot be had")
+    Tickets::open(beside_journal(config, "tickets.key").as_deref())
+        .context("the key of tickets cannot be had")
+}
+
+/// And so are revocations.
+fn revocations(config: &Config) -> anyhow::Result<Revocations> {
+    let file = beside_journal(config, "revocations");
+    Revocations::open(file.as_deref(), config.access.max_lifetime(), now())
+        .context("the revocations cannot be read")
+}
+
+/// A file in the data directory, where there is one.
+fn beside_journal(config: &Config, name: &str) -> Option<PathBuf> {
+    (config.durability != Durability::Memory).then(|| config.data_dir.join(name))
 }
 
 /// Says where it serves. Whoever started the hub may read the first line and close the pipe.

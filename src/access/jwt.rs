@@ -53,6 +53,10 @@ struct Claims {
     #[serde(default)]
     nbf: Option<f64>,
     #[serde(default)]
+    iat: Option<f64>,
+    #[serde(default)]
+    jti: Option<String>,
+    #[serde(default)]
     sub: Option<String>,
     #[serde(default)]
     fanfare: Claimed,
@@ -126,7 +130,9 @@ impl Verifier {
         }
         let grants = Grants::of(claims.fanfare).map_err(|_| Denied::Claims)?;
         let expires = Some(Timestamp::from_ms(expires));
-        Ok(Caller { subject: claims.sub, grants, expires, by_ticket: false })
+        let issued = claims.iat.map(ms).transpose()?.map(Timestamp::from_ms);
+        let (subject, jti) = (claims.sub, claims.jti);
+        Ok(Caller { subject, jti, issued, grants, expires, ..Caller::nobody() })
     }
 
     /// What a token says, if a key has signed it.

@@ -105,7 +105,8 @@ fn encoding(key: &SigningKey) -> Result<(EncodingKey, Vec<Algorithm>), String> {
 
 /// The header and the claims of a token, whoever signed it.
 pub fn told(token: &str) -> Result<(Value, Value), String> {
-    let decoded = jsonwebtoken::dangerous::insecure_decode::<Value>(token).map_err(|e| e.to_string())?;
+    let decoded =
+        jsonwebtoken::dangerous::insecure_decode::<Value>(token).map_err(|e| e.to_string())?;
     let header = serde_json::to_value(&decoded.header).map_err(|e| e.to_string())?;
     Ok((header, decoded.claims))
 }

@@ -8,15 +8,18 @@ mod grants;
 mod jwt;
 mod keys;
 mod mint;
+mod revocation;
 mod ticket;
 
 pub use grants::{Claimed, Grants, MAX_GRANT_SELECTORS, Scope};
 pub use jwt::{JwtSettings, Verifier};
 pub use keys::{ApiKey, hash_of, new_secret};
 pub use mint::{NewToken, SigningKey, told};
+pub use revocation::{Revocations, RevokeError, Whose};
 pub use ticket::{Tickets, Wanted as TicketWanted};
 
 use crate::event::{EventId, Timestamp};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest credential that is looked at, in bytes.
@@ -27,12 +30,33 @@ const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
 pub struct Caller {
     /// The name of a key, or the `sub` of a token; `None` for those who did not say.
     pub subject: Option<String>,
+    /// The name of a key.
+    pub key: Option<String>,
+    /// The `jti` of a token.
+    pub jti: Option<String>,
+    /// When the credential was made, where it says so.
+    pub issued: Option<Timestamp>,
     /// What they may do.
     pub grants: Grants,
     /// When the credential ends.
     pub expires: Option<Timestamp>,
     /// Whether it is a ticket, of which no other is made.
     pub by_ticket: bool,
+}
+
+impl Caller {
+    /// Somebody who showed nothing and may do nothing.
+    pub fn nobody() -> Self {
+        Self {
+            subject: None,
+            key: None,
+            jti: None,
+            issued: None,
+            grants: Grants::nothing(),
+            expires: None,
+            by_ticket: false,
+        }
+    }
 }
 
 /// Why a credential is not good.
@@ -47,6 +71,7 @@ pub fn explain(denied: Denied) -> &'static str {
         Denied::Algorithm => "the token's algorithm is not taken here",
         Denied::Signature => "the token's signature is not right",
         Denied::Expired => "the token has expired",
+        Denied::Revoked => "the credential has been revoked",
         Denied::Early => "the token is not valid yet",
         Denied::Lifetime => "the token does not expire, or too late",
         Denied::Audience => "the token is for another audience",
@@ -65,6 +90,7 @@ pub struct Access {
     verifier: Option<Verifier>,
     anonymous: Option<Grants>,
     tickets: Option<Tickets>,
+    revocations: Option<Arc<Revocations>>,
     max_lifetime: Duration,
 }
 
@@ -81,10 +107,15 @@ impl Access {
         Self { max_lifetime, ..self }
     }
 
-    /// Makes and takes tickets, too.
+    /// How long a credential may be good.
+    pub fn max_lifetime(&self) -> Duration {
+        self.max_lifetime
+    }
+
+    /// Makes and takes tickets, too, and refuses what is revoked.
     #[must_use]
-    pub fn with_tickets(self, tickets: Tickets) -> Self {
-        Self { tickets: Some(tickets), ..self }
+    pub fn with(self, tickets: Tickets, revocations: Arc<Revocations>) -> Self {
+        Self { tickets: Some(tickets), revocations: Some(revocations), ..self }
     }
 
     /// Whether anybody may do anything: nothing is configured that says otherwise.
@@ -98,7 +129,7 @@ impl Access {
             true => Grants::everything(),
             false => self.anonymous.clone()?,
         };
-        Some(Caller { subject: None, grants, expires: None, by_ticket: false })
+        Some(Caller { grants, ..Caller::nobody() })
     }
 
     /// Those who show `credential`: an API key or a token.
@@ -107,12 +138,22 @@ impl Access {
             return Err(Denied::Malformed);
         }
         if let Some(key) = keys::find(&self.keys, credential) {
-            let (subject, grants) = (Some(key.name.clone()), key.grants.clone());
-            return Ok(Caller { subject, grants, expires: None, by_ticket: false });
+            let name = Some(key.name.clone());
+            let (subject, grants) = (name.clone(), key.grants.clone());
+            return self.unless_revoked(Caller { subject, key: name, grants, ..Caller::nobody() });
         }
         match &self.verifier {
-            Some(verifier) if jwt::looks_like_one(credential) => verifier.verify(credential, now),
+            Some(verifier) if jwt::looks_like_one(credential) => {
+                self.unless_revoked(verifier.verify(credential, now)?)
+            }
             _ => Err(Denied::Unknown),
+        }
+    }
+
+    fn unless_revoked(&self, caller: Caller) -> Result<Caller, Denied> {
+        match self.revocations.as_ref().is_some_and(|revocations| revocations.covers(&caller)) {
+            true => Err(Denied::Revoked),
+            false => Ok(caller),
         }
     }
 
@@ -138,7 +179,7 @@ impl Access {
     ) -> Result<Caller, Denied> {
         match &self.tickets {
             Some(tickets) if ticket.len() <= MAX_CREDENTIAL_BYTES => {
-                tickets.verify(ticket, last, now)
+                self.unless_revoked(tickets.verify(ticket, last, now)?)
             }
             _ => Err(Denied::Unknown),
         }

@@ -35,7 +35,11 @@ struct Claims {
     until: u64,
     /// Sessions until then.
     end: u64,
+    made: u64,
+    /// Its maker's names, under which it is revoked.
     sub: Option<String>,
+    key: Option<String>,
+    jti: Option<String>,
 }
 
 impl std::fmt::Debug for Tickets {
@@ -50,6 +54,8 @@ pub struct Wanted {
     pub streams: Vec<Selector>,
     /// The last event that was committed.
     pub head: EventId,
+    /// When it is made.
+    pub made: Timestamp,
     /// New connections until then.
     pub until: Timestamp,
     /// Sessions until then.
@@ -74,7 +80,10 @@ impl Tickets {
             head: wanted.head.to_string(),
             until: wanted.until.ms(),
             end: wanted.end.ms(),
+            made: wanted.made.ms(),
             sub: maker.subject.clone(),
+            key: maker.key.clone(),
+            jti: maker.jti.clone(),
         };
         let header = Header { typ: Some(KIND.to_owned()), ..Header::new(Algorithm::HS256) };
         jsonwebtoken::encode(&header, &claims, &self.signing).map_err(|e| e.to_string())
@@ -105,7 +114,15 @@ impl Tickets {
         let subscribe = Scope::parse(&claims.streams).map_err(|_| Denied::Claims)?;
         let grants = Grants { subscribe, ..Grants::nothing() };
         let expires = Some(Timestamp::from_ms(claims.end));
-        Ok(Caller { subject: claims.sub, grants, expires, by_ticket: true })
+        Ok(Caller {
+            subject: claims.sub,
+            key: claims.key,
+            jti: claims.jti,
+            issued: Some(Timestamp::from_ms(claims.made)),
+            grants,
+            expires,
+            by_ticket: true,
+        })
     }
 }
 
@@ -149,14 +166,9 @@ mod tests {
     }
 
     fn minted(tickets: &Tickets) -> String {
-        let maker = Caller {
-            subject: Some("ann".into()),
-            grants: Grants::everything(),
-            expires: None,
-            by_ticket: false,
-        };
+        let maker = Caller { subject: Some("ann".into()), ..Caller::nobody() };
         let streams = vec![Selector::parse("a.*").expect("a selector")];
-        let wanted = Wanted { streams, head: id(7, 5), until: at(100), end: at(1000) };
+        let wanted = Wanted { streams, head: id(7, 5), made: at(0), until: at(100), end: at(1000) };
         tickets.mint(&maker, &wanted).expect("a ticket")
     }
 

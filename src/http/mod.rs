@@ -13,6 +13,7 @@ mod problem;
 mod publish;
 mod query;
 mod refusal;
+mod revocations;
 mod server;
 mod socket;
 mod stream;

@@ -3,8 +3,8 @@
 use super::problem::{Code, Problem};
 use super::socket::Socket;
 use super::stream::serve;
-use super::{guard, login, ops, pages, publish, streams, subscribe, tickets};
-use crate::access::{Access, Caller};
+use super::{guard, login, ops, pages, publish, revocations, streams, subscribe, tickets};
+use crate::access::{Access, Caller, Revocations};
 use crate::hub::{ConnectionManager, Pace, ShardHandle, ShardSettings};
 use crate::journal::{Health, History, Publisher};
 use crate::telemetry::Telemetry;
@@ -63,6 +63,8 @@ pub struct HttpSettings {
 pub struct Hub {
     /// What credentials are held against.
     pub access: Access,
+    /// What has been revoked.
+    pub revocations: Arc<Revocations>,
     /// Those who show none, where they may do something.
     pub anonymous: Option<Arc<Caller>>,
     /// How events get in.
@@ -190,6 +192,7 @@ pub(super) fn shard(hub: &Hub) -> ShardHandle {
                 pace: hub.pace.clone(),
                 write_timeout: hub.settings.write_timeout,
                 disk_readers: hub.disk_readers.clone(),
+                revocations: hub.revocations.clone(),
             };
             ShardHandle::start(hub.manager.clone(), settings)
         };
@@ -214,6 +217,7 @@ fn routes(config: &mut ServiceConfig) {
                 .route(web::post().to(publish::publish_text)),
         )
         .service(route("/streams/{stream}/end").route(web::post().to(streams::end)))
+        .service(route("/revocations").route(web::post().to(revocations::add)))
         .service(route("/tickets").route(web::post().to(tickets::mint)))
         .service(
             route("/session")

@@ -88,8 +88,8 @@ async fn subscribe(
     let id = seat.subscription.id();
     let socket = own_socket(request);
     let outlet = socket.clone().map(|socket| socket as Rc<dyn Outlet>);
-    let opening = opening(hub, &query, &place, requested.as_deref(), id);
-    seat.subscription.begin(Opening { outlet, expires: caller.expires, ..opening });
+    let opening = opening(hub, &query, &place, (requested.as_deref(), id), caller);
+    seat.subscription.begin(Opening { outlet, ..opening });
     hub.telemetry.session_opened(place.resume.as_str());
     tracing::debug!(session = %seat.subscription.id(), resume = place.resume.as_str(), "session opened");
     let mut response = HttpResponse::Ok();
@@ -222,8 +222,8 @@ fn opening(
     hub: &Hub,
     query: &SubscribeQuery,
     place: &Place,
-    requested: Option<&str>,
-    session: uuid::Uuid,
+    (requested, session): (Option<&str>, uuid::Uuid),
+    caller: Arc<Caller>,
 ) -> Opening {
     let retry_ms = hub.pace.retry_ms();
     let mut lines = Vec::new();
@@ -242,16 +242,7 @@ fn opening(
     let lines = Some(lines.into());
     let (first_block, prefix) = if query.view.control_off { (None, lines) } else { (lines, None) };
     let (cursor, told, ended) = (place.cursor, place.told, place.ended.clone());
-    Opening {
-        cursor,
-        told,
-        ended,
-        first_block,
-        prefix,
-        beat: query.beat,
-        outlet: None,
-        expires: None,
-    }
+    Opening { cursor, told, ended, first_block, prefix, beat: query.beat, outlet: None, caller }
 }
 
 /// The socket, where the session may have it: where actix would send the body in chunks.

@@ -55,7 +55,8 @@ pub(super) async fn mint(
     let now = now();
     let end = hub.access.ends(&maker, now);
     let until = now.plus_ms(ttl.as_millis() as u64).min(end);
-    let wanted = TicketWanted { streams, head: hub.history.id(hub.history.head()), until, end };
+    let head = hub.history.id(hub.history.head());
+    let wanted = TicketWanted { streams, head, made: now, until, end };
     let ticket = hub.access.mint(&maker, &wanted);
     let ticket = ticket.map_err(|why| Problem::new(Code::ServerError, why))?;
     Ok(HttpResponse::Ok()

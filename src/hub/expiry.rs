@@ -1,11 +1,14 @@
-//! Sessions end when the credential does that they were let in by, and are told beforehand.
+//! Sessions end when the credential does that they were let in by, and are told beforehand; or at
+//! once, where it is revoked.
 
-use super::session::SessionKey;
+use super::session::{Session, SessionKey};
 use super::shard::State;
+use crate::access::Caller;
 use crate::event::Timestamp;
 use crate::telemetry::Closed;
 use crate::wire;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// How long beforehand: enough to fetch a new credential and to reconnect.
 const NOTICE_MS: u64 = 60_000;
@@ -15,12 +18,36 @@ const NOTICE_MS: u64 = 60_000;
 pub(super) struct Expiries(BTreeSet<(Timestamp, SessionKey)>);
 
 impl State {
-    /// Has a session end with its credential.
-    pub(super) fn ends_at(&mut self, key: SessionKey, expires: Timestamp) {
+    /// Has a session end with the credential of whose it is.
+    pub(super) fn is_of(&mut self, key: SessionKey, caller: Arc<Caller>) {
+        // It may have been revoked since it was looked at, and all sessions held against that.
+        let is_revoked = self.settings.revocations.covers(&caller);
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        let notice = expires.minus_ms(NOTICE_MS);
-        session.expires = Some((notice, expires));
-        self.expiries.0.insert((notice, key));
+        if let Some(expires) = caller.expires {
+            let notice = expires.minus_ms(NOTICE_MS);
+            session.expires = Some((notice, expires));
+            self.expiries.0.insert((notice, key));
+        }
+        session.caller = Some(caller);
+        if is_revoked {
+            self.say_farewell(key, Closed::Revoked);
+        }
+    }
+
+    /// Ends the sessions whose credential has been revoked since this was last called.
+    pub(super) fn send_revoked_away(&mut self) {
+        let revocations = self.settings.revocations.clone();
+        let changes = revocations.changes();
+        if std::mem::replace(&mut self.revoked, changes) == changes {
+            return;
+        }
+        let is_covered = |session: &Session| {
+            session.caller.as_deref().is_some_and(|caller| revocations.covers(caller))
+        };
+        let sessions = self.sessions.iter().filter(|(_, session)| is_covered(session));
+        for key in sessions.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.say_farewell(key, Closed::Revoked);
+        }
     }
 
     /// A session is gone: nothing is due for it.

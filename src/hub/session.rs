@@ -5,6 +5,7 @@
 
 use super::outlet::Outlet;
 use super::seat::{GroupId, Limit};
+use crate::access::Caller;
 use crate::event::{Body, Interest, Position, StreamName, Timestamp};
 use crate::journal::{History, JournalError};
 use crate::telemetry::{Closed, Replayed};
@@ -51,8 +52,8 @@ pub struct Opening {
     pub beat: Beat,
     /// Its short way to its socket, where there is one.
     pub outlet: Option<Rc<dyn Outlet>>,
-    /// When its credential ends.
-    pub expires: Option<Timestamp>,
+    /// Whose it is: it ends with their credential.
+    pub caller: Arc<Caller>,
 }
 
 /// Where a session gets its next bytes.
@@ -103,6 +104,8 @@ pub(super) struct Session {
     pub(super) beat: Beat,
     pub(super) beat_due: bool,
     pub(super) last_sent: u64,
+    /// Whose it is, once it has begun.
+    pub(super) caller: Option<Arc<Caller>>,
     /// When it is told that its credential ends, and when that is.
     pub(super) expires: Option<(Timestamp, Timestamp)>,
     /// The last block, after which the session ends.
@@ -134,6 +137,7 @@ impl Session {
             beat: Beat { every_s: u64::MAX, as_event: false },
             beat_due: false,
             last_sent: 0,
+            caller: None,
             expires: None,
             farewell: None,
             closing: None,

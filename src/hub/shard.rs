@@ -14,6 +14,7 @@ use super::round::{self, Rounds};
 use super::seat::{FromShard, GroupId, Limit, ShardId, ToShard};
 use super::session::{CatchUp, Mode, Session, SessionKey};
 use super::wheel::Wheel;
+use crate::access::Revocations;
 use crate::event::{Body, Position};
 use crate::journal::{Committed, History};
 use crate::telemetry::{Closed, Telemetry};
@@ -48,6 +49,8 @@ pub struct ShardSettings {
     pub write_timeout: Duration,
     /// Reads of history that may wait for the disk at once.
     pub disk_readers: Arc<Semaphore>,
+    /// Credentials that have ended before their time.
+    pub revocations: Arc<Revocations>,
 }
 
 /// The actor. Its state is shared with the connections of its thread.
@@ -68,6 +71,8 @@ pub(super) struct State {
     pub(super) considered: Position,
     pub(super) wheel: Wheel,
     pub(super) expiries: Expiries,
+    /// The revocations that all sessions have been held against.
+    pub(super) revoked: usize,
     /// Sessions still to be told of a drain, the last one first.
     pub(super) leaving: Vec<(Duration, SessionKey)>,
     pub(super) drained_for: Duration,
@@ -95,6 +100,7 @@ impl Shard {
             next_key: 1,
             wheel: Wheel::new(),
             expiries: Expiries::default(),
+            revoked: 0,
             leaving: Vec::new(),
             drained_for: Duration::ZERO,
             delivered: (0, 0),
@@ -312,6 +318,7 @@ impl State {
     fn second(&mut self) {
         self.flush_outbox();
         self.expire(crate::journal::now());
+        self.send_revoked_away();
         let due = self.wheel.turn();
         let now = self.wheel.now();
         for key in due {

@@ -71,9 +71,7 @@ impl Subscription {
         let first = now + rand::rng().random_range(every.div_ceil(2)..=every);
         state.wheel.add(self.key, first);
         state.settings.telemetry.catching_up(1);
-        if let Some(expires) = opening.expires {
-            state.ends_at(self.key, expires);
-        }
+        state.is_of(self.key, opening.caller);
     }
 
     /// The connection waits for its socket, which has just taken something, or nothing.

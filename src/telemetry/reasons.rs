@@ -28,6 +28,8 @@ reasons! {
         Ended = "ended",
         /// Its credential ended.
         Expired = "token_expired",
+        /// Its credential was revoked.
+        Revoked = "token_revoked",
         /// The hub stopped.
         Draining = "draining",
         /// Its history could not be read.
@@ -98,6 +100,8 @@ reasons! {
         Signature = "signature",
         /// It has ended.
         Expired = "expired",
+        /// It was revoked.
+        Revoked = "revoked",
         /// It has not begun.
         Early = "not_yet_valid",
         /// It ends too late, or never.

@@ -1,7 +1,8 @@
 //! Tokens: which are taken, and what becomes of a session when its token ends.
 
 use crate::credentials::{
-    READ, SECRET, claims, flipped, good, hs, in_seconds, metrics_of, show, with,
+    READ, SECRET, ask, claims, file_with_keys, flipped, good, hs, in_seconds, metrics_of, show,
+    with,
 };
 use crate::hub::Hub;
 use crate::reader::Reader;
@@ -332,6 +333,94 @@ async fn a_session_ends_with_its_token_and_is_told_beforehand() {
     let admin = good(&with("fanfare", json!({ "admin": true })));
     let text = metrics_of(&hub, &admin).await;
     assert!(text.contains("fanfare_sessions_closed_total{reason=\"token_expired\"} 2"), "{text}");
+}
+
+/// The path of a reader with a ticket that `credential` makes.
+async fn ticket_of(hub: &Hub, credential: &str) -> String {
+    let asked = json!({ "streams": ["a.**"] }).to_string();
+    let request = hub.http.post(hub.url("/tickets")).bearer_auth(credential).body(asked);
+    let text = request.send().await.unwrap().text().await.unwrap();
+    let made: Value = serde_json::from_str(&text).unwrap();
+    format!("{READ}?ticket={}", made["ticket"].as_str().unwrap())
+}
+
+async fn read(hub: &Hub, credential: &str) -> Reader {
+    let bearer = format!("Bearer {credential}");
+    let headers = [("Authorization", bearer.as_str())];
+    Reader::connect(&hub.address, READ, &headers).await.unwrap()
+}
+
+async fn revoke(hub: &Hub, credential: &str, whose: Value) -> u16 {
+    let request = hub.http.post(hub.url("/revocations")).bearer_auth(credential);
+    request.body(whose.to_string()).send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn what_is_revoked_ends_within_its_session_and_is_refused_from_then_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = [("page", "p", "subscribe = [\"a.**\"]"), ("admin", "adm", "admin = true")];
+    let file = file_with_keys(folder.path(), &keys);
+    let mut hub = Hub::start(&["--config", &file, "--jwt-secret", SECRET]).await;
+    let token = |jti: &str, sub: &str, issued: Value| {
+        let mut claims = with("jti", json!(jti));
+        let members = claims.as_object_mut().unwrap();
+        members.insert("sub".into(), json!(sub));
+        members.insert("iat".into(), issued);
+        good(&claims)
+    };
+    let (one, two) = (token("1", "ann", json!(in_seconds(-5))), token("2", "ann", json!(null)));
+    let (three, of_bob) = (token("3", "ann", json!(in_seconds(5))), token("4", "bob", json!(null)));
+    let tickets =
+        [ticket_of(&hub, &one).await, ticket_of(&hub, "p").await, ticket_of(&hub, &of_bob).await];
+    let mut sessions = Vec::new();
+    for credential in [&one, &two, &three, &of_bob, "p"] {
+        let mut session = read(&hub, credential).await;
+        session.open().await;
+        sessions.push(session);
+    }
+    let mut by_ticket = hub.subscribe(&tickets[0]).await;
+    by_ticket.open().await;
+    for (credential, whose, status) in [
+        ("p", json!({ "sub": "ann" }), 403),
+        (&one, json!({ "sub": "ann" }), 403),
+        ("adm", json!({}), 400),
+        ("adm", json!({ "sub": "ann", "jti": "1" }), 400),
+        ("adm", json!({ "name": "ann" }), 400),
+        ("adm", json!({ "sub": 1 }), 400),
+    ] {
+        assert_eq!(revoke(&hub, credential, whose.clone()).await, status, "{whose}");
+    }
+    assert_eq!(revoke(&hub, "adm", json!({ "jti": "1" })).await, 200);
+    assert_eq!(revoke(&hub, "adm", json!({ "sub": "ann" })).await, 200);
+    assert_eq!(revoke(&hub, "adm", json!({ "key": "page" })).await, 200);
+    for (at, revoked) in [true, true, false, false, true].into_iter().enumerate() {
+        if revoked {
+            let last = sessions[at].rest().await.pop().expect("it is told");
+            assert_eq!(last.json()["code"], "token_revoked", "session {at}");
+        }
+    }
+    assert_eq!(by_ticket.rest().await.pop().unwrap().json()["code"], "token_revoked");
+    for _ in 0..2 {
+        for (credential, status) in
+            [(one.as_str(), 401), (&two, 401), (&three, 200), (&of_bob, 200), ("p", 401)]
+        {
+            assert_eq!(show(&hub, (Method::GET, READ), credential).await.0, status);
+        }
+        for (path, status) in tickets.iter().zip([401, 401, 200]) {
+            assert_eq!(ask(&hub, (Method::GET, path), &[]).await.0, status, "{path}");
+        }
+        // The others go on.
+        if sessions.len() == 5 {
+            let sent = hub.http.post(hub.url(READ)).bearer_auth(&of_bob).body("on").send().await;
+            assert_eq!(sent.unwrap().status(), 200);
+            for at in [2, 3] {
+                assert_eq!(sessions[at].take(1).await[0].data, "on");
+            }
+            sessions.clear();
+            hub.kill();
+            hub.start_again().await;
+        }
+    }
 }
 
 /// Runs `fanfare token`, with a secret in the environment.
