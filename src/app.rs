@@ -185,5 +185,6 @@ fn http_settings(config: &Config) -> HttpSettings {
         max_connections: (config.max_sockets / config.workers).max(1),
         cors_origins: config.cors_origins.clone(),
         public_hosts: config.public_hosts.clone(),
+        is_local: config.listen.iter().all(|address| address.ip().is_loopback()),
     }
 }

@@ -1,7 +1,8 @@
 //! What somebody may do.
 
-use crate::event::{Invalid, Selector, StreamName};
+use crate::event::{Invalid, MAX_SELECTORS, Selector, StreamName};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Selectors of one grant: each is held against each selector of a subscription.
 pub const MAX_GRANT_SELECTORS: usize = 100;
@@ -61,20 +62,25 @@ impl Scope {
         }
     }
 
-    /// What is left of `wanted`; nothing where none of it is granted.
-    pub fn narrow(&self, wanted: &[Selector]) -> Vec<Selector> {
-        let Self::Only(granted) = self else { return wanted.to_vec() };
-        let both = |wanted: &Selector| -> Vec<Selector> {
-            granted.iter().filter_map(|granted| wanted.intersection(granted)).collect()
-        };
-        let mut left: Vec<Selector> = wanted.iter().flat_map(both).collect();
-        left.sort_unstable();
-        left.dedup();
+    /// What is left of `wanted`; nothing where none of it is granted. An error where that comes to
+    /// more than one subscription may name.
+    pub fn narrow(&self, wanted: &[Selector]) -> Result<Vec<Selector>, Invalid> {
+        let Self::Only(granted) = self else { return Ok(wanted.to_vec()) };
+        let mut left = BTreeSet::new();
+        for wanted in wanted {
+            left.extend(granted.iter().filter_map(|granted| wanted.intersection(granted)));
+            if left.len() > MAX_SELECTORS {
+                let why = format!(
+                    "narrowed to what is granted it comes to more than {MAX_SELECTORS} selectors"
+                );
+                return Err(Invalid::new("stream", why));
+            }
+        }
         let is_within = |one: &Selector, other: &Selector| {
             one != other && one.intersection(other).as_ref() == Some(one)
         };
-        let needless = |one: &Selector| left.iter().any(|other| is_within(one, other));
-        left.iter().filter(|one| !needless(one)).cloned().collect()
+        let needless = |one: &&Selector| left.iter().any(|other| is_within(one, other));
+        Ok(left.iter().filter(|one| !needless(one)).cloned().collect())
     }
 }
 
@@ -153,8 +159,8 @@ impl Grants {
         self.subscribe.covers(stream)
     }
 
-    /// What of `wanted` may be read.
-    pub fn readable(&self, wanted: &[Selector]) -> Vec<Selector> {
+    /// What of `wanted` may be read; an error where it cannot be said in one subscription.
+    pub fn readable(&self, wanted: &[Selector]) -> Result<Vec<Selector>, Invalid> {
         self.subscribe.narrow(wanted)
     }
 }
@@ -188,12 +194,12 @@ mod tests {
         ] {
             let mut left = selectors(left);
             left.sort_unstable();
-            let readable = grants(granted, false).readable(&selectors(wanted));
+            let readable = grants(granted, false).readable(&selectors(wanted)).expect("few");
             assert_eq!(readable, left, "{wanted:?} of {granted:?}");
         }
         let admin = grants(&["a"], true);
         assert_eq!(
-            admin.readable(&selectors(&["hub.**", "**"])),
+            admin.readable(&selectors(&["hub.**", "**"])).expect("few"),
             selectors(&["a", "hub.**"]),
             "an admin reads what the hub says of itself, and of the rest what is granted"
         );
@@ -208,7 +214,7 @@ mod tests {
                 let grants = grants(granted, admin);
                 for text in wanted {
                     let selector = selectors(&[text]);
-                    let left = grants.readable(&selector);
+                    let left = grants.readable(&selector).expect("few");
                     for name in names.map(|name| StreamName::parse(name).expect("a name")) {
                         let expected = grants.may_read(&name) && selector[0].reaches(&name);
                         let reached = left.iter().any(|left| left.reaches(&name));
@@ -217,5 +223,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_would_come_to_too_many_selectors_is_refused_before_they_are_compared() {
+        let some = |letter: &str| -> Vec<String> {
+            (0..100).map(|n| format!("{letter}.{letter}{n}.**").replace("x.x", "*.*.x")).collect()
+        };
+        let (granted, wanted) = (some("x"), (0..100).map(|n| format!("*.y{n}.**")));
+        let texts: Vec<String> = wanted.collect();
+        let wanted = selectors(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+        let grants = Grants::of(Claimed { subscribe: granted, ..Claimed::default() });
+        let why = grants.expect("grants").readable(&wanted).expect_err("too many");
+        assert!(why.detail.contains("more than 100"), "{why:?}");
     }
 }

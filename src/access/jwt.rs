@@ -6,8 +6,10 @@
 use super::{Caller, Claimed, Denied, Grants};
 use crate::event::Timestamp;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet};
-use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyOperations, PublicKeyUse,
+};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, Header, Validation};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -44,6 +46,15 @@ struct Key {
     id: Option<String>,
     key: DecodingKey,
     algorithms: Vec<Algorithm>,
+    /// Whether the key itself says which algorithm it is for.
+    is_named: bool,
+}
+
+impl Key {
+    /// One that says nothing of itself.
+    fn of(key: DecodingKey, algorithms: Vec<Algorithm>) -> Self {
+        Self { id: None, key, algorithms, is_named: false }
+    }
 }
 
 /// The claims that count; what else a token says does not matter.
@@ -88,12 +99,25 @@ impl Verifier {
             keys.extend(key_set(json).map_err(|why| ("jwks", why))?);
         }
         if keys.is_empty() {
-            return Ok(None);
+            // Whoever says what tokens must be like means that they are asked for.
+            let said = [
+                ("jwt-issuer", settings.issuer.is_some()),
+                ("jwt-audience", settings.audience.is_some()),
+                ("jwt-algorithms", pinned.is_some()),
+            ];
+            return match said.into_iter().find(|(_, is_said)| *is_said) {
+                None => Ok(None),
+                Some((name, _)) => Err((
+                    name,
+                    "there is no key for tokens: --jwt-secret, --jwt-public-key or --jwks".into(),
+                )),
+            };
         }
         if let Some(pinned) = pinned {
             for key in &mut keys {
-                let family = key.key.family();
-                key.algorithms = family.algorithms().to_vec();
+                if !key.is_named {
+                    key.algorithms = key.key.family().algorithms().to_vec();
+                }
                 key.algorithms.retain(|algorithm| pinned.contains(algorithm));
             }
             keys.retain(|key| !key.algorithms.is_empty());
@@ -112,6 +136,10 @@ impl Verifier {
     /// Whose token it is, and what it grants.
     pub(super) fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, Denied> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| Denied::Malformed)?;
+        // What it calls critical is not understood here (RFC 7515 §4.1.11).
+        if header.crit.is_some() {
+            return Err(Denied::Malformed);
+        }
         let claims = self.claims(token, &header)?;
         let ms = |seconds: f64| match seconds.is_finite() && seconds >= 0.0 {
             true => Ok((seconds * 1e3) as u64),
@@ -212,29 +240,36 @@ fn secret_key(secret: &str) -> Result<Key, String> {
     if secret.len() < MIN_SECRET_BYTES {
         return Err(format!("a secret has at least {MIN_SECRET_BYTES} bytes"));
     }
-    let key = DecodingKey::from_secret(secret.as_bytes());
-    Ok(Key { id: None, key, algorithms: vec![Algorithm::HS256] })
+    Ok(Key::of(DecodingKey::from_secret(secret.as_bytes()), vec![Algorithm::HS256]))
 }
 
 /// Which kind of key it is the PEM does not say outside, so that all are tried.
 fn public_key(pem: &[u8]) -> Result<Key, String> {
     use Algorithm::{ES256, ES384, EdDSA, RS256};
     if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
-        return Ok(Key { id: None, key, algorithms: vec![RS256] });
+        return Ok(Key::of(key, vec![RS256]));
     }
     if let Ok(key) = DecodingKey::from_ed_pem(pem) {
-        return Ok(Key { id: None, key, algorithms: vec![EdDSA] });
+        return Ok(Key::of(key, vec![EdDSA]));
     }
     match DecodingKey::from_ec_pem(pem) {
         // A key is on one curve, and verifies nothing of the other.
-        Ok(key) => Ok(Key { id: None, key, algorithms: vec![ES256, ES384] }),
+        Ok(key) => Ok(Key::of(key, vec![ES256, ES384])),
         Err(_) => Err("it is no public key of RSA, EC or Ed25519 in PEM".into()),
     }
 }
 
 fn key_set(json: &[u8]) -> Result<Vec<Key>, String> {
     let set: JwkSet = serde_json::from_slice(json).map_err(|e| format!("no key set: {e}"))?;
+    let is_short = |key: &&Key| {
+        key.key.family() == AlgorithmFamily::Hmac
+            && key.key.try_get_as_bytes().is_ok_and(|bytes| bytes.len() < MIN_SECRET_BYTES)
+    };
     let keys: Vec<Key> = set.keys.iter().filter_map(key_of_set).collect();
+    if let Some(short) = keys.iter().find(is_short) {
+        let name = short.id.as_deref().unwrap_or("without a kid");
+        return Err(format!("key {name:?}: a secret has at least {MIN_SECRET_BYTES} bytes"));
+    }
     match keys.is_empty() {
         true => Err("the key set has no key that could verify a token".into()),
         false => Ok(keys),
@@ -243,6 +278,14 @@ fn key_set(json: &[u8]) -> Result<Vec<Key>, String> {
 
 /// A key of a set; `None` where it is for something else.
 fn key_of_set(jwk: &Jwk) -> Option<Key> {
+    let common = &jwk.common;
+    let signs = common.public_key_use.as_ref().is_none_or(|u| *u == PublicKeyUse::Signature);
+    let mut operations = common.key_operations.iter().flatten();
+    let verifies = common.key_operations.is_none()
+        || operations.any(|o| matches!(o, KeyOperations::Verify | KeyOperations::Sign));
+    if !signs || !verifies {
+        return None;
+    }
     let usual = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,
         AlgorithmParameters::OctetKey(_) => Algorithm::HS256,
@@ -253,11 +296,13 @@ fn key_of_set(jwk: &Jwk) -> Option<Key> {
         AlgorithmParameters::EllipticCurve(_) => Algorithm::ES256,
         _ => return None,
     };
-    let algorithm = match jwk.common.key_algorithm {
+    let algorithm = match common.key_algorithm {
         Some(named) => Algorithm::try_from(named).ok()?,
         None => usual,
     };
     let key = DecodingKey::from_jwk(jwk).ok()?;
     let fits = key.family() == algorithm.family();
-    fits.then(|| Key { id: jwk.common.key_id.clone(), key, algorithms: vec![algorithm] })
+    let is_named = common.key_algorithm.is_some();
+    let id = common.key_id.clone();
+    fits.then(|| Key { id, key, algorithms: vec![algorithm], is_named })
 }

@@ -22,7 +22,7 @@ impl ApiKey {
         if name.is_empty() {
             return Err("a key needs a name".into());
         }
-        if sha256.len() != 64 || !sha256.is_ascii() {
+        if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(wrong());
         }
         let mut hash = [0; 32];
@@ -32,6 +32,15 @@ impl ApiKey {
         }
         Ok(Self { name: name.to_owned(), hash, grants })
     }
+}
+
+/// What two keys have in common that must tell them apart.
+pub fn clash(keys: &[ApiKey]) -> Option<String> {
+    keys.iter().enumerate().find_map(|(at, key)| {
+        let other = keys[..at].iter().find(|o| o.name == key.name || o.hash == key.hash)?;
+        let what = if other.name == key.name { "name" } else { "sha256" };
+        Some(format!("keys {:?} and {:?} have one {what}", other.name, key.name))
+    })
 }
 
 /// A secret that nobody can guess: 24 random bytes, in hexadecimal digits.

@@ -13,7 +13,7 @@ mod ticket;
 
 pub use grants::{Claimed, Grants, MAX_GRANT_SELECTORS, Scope};
 pub use jwt::{JwtSettings, Verifier};
-pub use keys::{ApiKey, hash_of, new_secret};
+pub use keys::{ApiKey, clash, hash_of, new_secret};
 pub use mint::{NewToken, SigningKey, told};
 pub use revocation::{Revocations, RevokeError, Whose};
 pub use ticket::{Tickets, Wanted as TicketWanted};
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest credential that is looked at, in bytes.
-const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
+pub const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
 
 /// Who asks, and what they may do.
 #[derive(Clone, PartialEq, Debug)]
@@ -118,9 +118,14 @@ impl Access {
         Self { tickets: Some(tickets), revocations: Some(revocations), ..self }
     }
 
+    /// Whether nobody has anything to show: there are neither keys nor a verifier.
+    pub fn asks_for_nothing(&self) -> bool {
+        self.keys.is_empty() && self.verifier.is_none()
+    }
+
     /// Whether anybody may do anything: nothing is configured that says otherwise.
     pub fn is_open(&self) -> bool {
-        self.keys.is_empty() && self.verifier.is_none() && self.anonymous.is_none()
+        self.asks_for_nothing() && self.anonymous.is_none()
     }
 
     /// Those who show nothing.

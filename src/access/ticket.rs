@@ -9,6 +9,7 @@ use crate::event::{EventId, Selector, Timestamp};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -21,6 +22,7 @@ const KIND: &str = "fanfare-ticket";
 /// Makes tickets, and knows them again.
 #[derive(Clone)]
 pub struct Tickets {
+    key: [u8; KEY_BYTES],
     signing: EncodingKey,
     verifying: DecodingKey,
 }
@@ -29,8 +31,11 @@ pub struct Tickets {
 #[derive(Serialize, Deserialize)]
 struct Claims {
     streams: Vec<String>,
-    /// The last event when it was made.
-    head: String,
+    /// The last event when it was made: epoch, and position under a mask, because a ticket out of
+    /// a log must not tell the id that it is waiting for.
+    epoch: u32,
+    head: u64,
+    nonce: u64,
     /// New connections until then.
     until: u64,
     /// Sessions until then.
@@ -70,14 +75,17 @@ impl Tickets {
             None => new_key(),
         };
         let (signing, verifying) = (EncodingKey::from_secret(&key), DecodingKey::from_secret(&key));
-        Ok(Self { signing, verifying })
+        Ok(Self { key, signing, verifying })
     }
 
     /// A ticket of `maker`'s.
     pub(super) fn mint(&self, maker: &Caller, wanted: &Wanted) -> Result<String, String> {
+        let nonce = rand::rng().random();
         let claims = Claims {
             streams: wanted.streams.iter().map(ToString::to_string).collect(),
-            head: wanted.head.to_string(),
+            epoch: wanted.head.epoch.0,
+            head: wanted.head.position.get() ^ self.mask(nonce),
+            nonce,
             until: wanted.until.ms(),
             end: wanted.end.ms(),
             made: wanted.made.ms(),
@@ -87,6 +95,11 @@ impl Tickets {
         };
         let header = Header { typ: Some(KIND.to_owned()), ..Header::new(Algorithm::HS256) };
         jsonwebtoken::encode(&header, &claims, &self.signing).map_err(|e| e.to_string())
+    }
+
+    fn mask(&self, nonce: u64) -> u64 {
+        let hash = Sha256::new().chain_update(self.key).chain_update(nonce.to_be_bytes());
+        hash.finalize().iter().take(8).fold(0, |mask, byte| (mask << 8) | u64::from(*byte))
     }
 
     /// Who shows `ticket`, having received everything up to `last`.
@@ -106,8 +119,8 @@ impl Tickets {
             return Err(Denied::Unknown);
         }
         let claims = decoded.claims;
-        let head = EventId::parse(&claims.head).map_err(|_| Denied::Claims)?;
-        let was_used = |last: EventId| last.epoch == head.epoch && last.position >= head.position;
+        let head = claims.head ^ self.mask(claims.nonce);
+        let was_used = |last: EventId| last.epoch.0 == claims.epoch && last.position.get() >= head;
         if now.ms() >= claims.end || now.ms() >= claims.until && !last.is_some_and(was_used) {
             return Err(Denied::Expired);
         }
@@ -193,6 +206,8 @@ mod tests {
         assert_eq!((caller.subject.as_deref(), caller.expires), (Some("ann"), Some(at(1000))));
         let other = Grants { subscribe: caller.grants.subscribe.clone(), ..Grants::nothing() };
         assert_eq!(caller.grants, other, "it reads, and does nothing else");
+        let told = jsonwebtoken::dangerous::insecure_decode::<Claims>(&ticket).expect("claims");
+        assert_ne!(told.claims.head, id(7, 5).position.get(), "nor does it tell what it waits for");
     }
 
     #[test]

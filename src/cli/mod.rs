@@ -79,6 +79,12 @@ pub fn raise_file_limit() -> u64 {
 }
 
 fn resolve(flags: &ArgMatches) -> anyhow::Result<Config> {
+    for (name, value) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("FANFARE_") && value.to_str().is_none() {
+            bail!("{name} is not UTF-8");
+        }
+    }
     Config::resolve(Said::collect(flags, |name| std::env::var(name).ok())).map_err(|wrong| {
         let lines: Vec<String> = wrong.iter().map(|w| format!("\n  {w}")).collect();
         anyhow::anyhow!("the configuration is wrong:{}", lines.concat())

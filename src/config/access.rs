@@ -2,7 +2,7 @@
 
 use super::resolve::{Resolver, parse_some_time};
 use super::said::{Rule, Words};
-use crate::access::{Access, ApiKey, Claimed, Grants, JwtSettings, Scope, Verifier};
+use crate::access::{Access, ApiKey, Claimed, Grants, JwtSettings, Scope, Verifier, clash};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,7 +10,12 @@ impl Resolver {
     /// Keys, tokens, and what is allowed without either.
     pub(super) fn access(&mut self) -> Access {
         let tables = self.said.take_tables("key");
-        let keys = tables.into_iter().filter_map(|(place, rule)| self.key(&place, rule)).collect();
+        let place = tables.last().map(|(place, _)| place.clone()).unwrap_or_default();
+        let keys = tables.into_iter().filter_map(|(place, rule)| self.key(&place, rule));
+        let keys: Vec<ApiKey> = keys.collect();
+        if let Some(why) = clash(&keys) {
+            self.said.note(place, why);
+        }
         let max_lifetime = self.one("jwt-max-lifetime", parse_some_time).unwrap_or_default();
         let verifier = self.verifier(max_lifetime);
         let access = Access::new(keys, verifier, self.anonymous()).lasting(max_lifetime);

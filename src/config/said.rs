@@ -53,7 +53,10 @@ impl Said {
         let file =
             match flags.get_one::<String>("config").cloned().or_else(|| env("FANFARE_CONFIG")) {
                 Some(named) => Some(PathBuf::from(named)),
-                None => Some(PathBuf::from("fanfare.toml")).filter(|path| path.exists()),
+                // One that is there and cannot be read is an error, not nothing.
+                None => {
+                    Some(PathBuf::from("fanfare.toml")).filter(|p| p.symlink_metadata().is_ok())
+                }
             };
         if let Some(path) = file {
             match std::fs::read_to_string(&path) {
@@ -115,6 +118,9 @@ impl Said {
                 self.read_tables(value.get_ref(), *list, &at, &place);
             } else if let Some(setting) = SETTINGS.iter().find(|s| s.name == name) {
                 match words(value.get_ref(), setting.repeatable) {
+                    Some(values) if values.is_empty() => {
+                        self.note(at, format!("{name} is an empty list; leave it out"));
+                    }
                     Some(values) => {
                         self.words.insert(setting.name, Words { place: at, values });
                     }
@@ -135,6 +141,9 @@ impl Said {
     ) {
         let no_list = format!("{list} is a list of tables: [[{list}]]");
         let DeValue::Array(tables) = value else { return self.note(at, no_list) };
+        if tables.is_empty() {
+            return self.note(at, format!("{list} is an empty list; leave it out"));
+        }
         for item in tables {
             let at = place(item.span().start);
             let DeValue::Table(table) = item.get_ref() else {

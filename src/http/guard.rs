@@ -20,6 +20,7 @@ use actix_web::http::{Method, Uri};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{HttpMessage as _, HttpRequest};
+use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -63,7 +64,7 @@ pub(super) fn admin(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
 }
 
 fn admit(hub: &Hub, request: &HttpRequest) -> Result<Visitor, Problem> {
-    if hub.access.is_open() {
+    if hub.settings.is_local && hub.access.asks_for_nothing() {
         check_host(hub, request)?;
         check_site(hub, request)?;
     }
@@ -71,7 +72,11 @@ fn admit(hub: &Hub, request: &HttpRequest) -> Result<Visitor, Problem> {
     let caller = match credential(request).map_err(refuse)? {
         Shown::Nothing => return Ok(Visitor(hub.anonymous.clone())),
         Shown::Bearer(credential) => hub.access.verify(credential, now()),
-        Shown::Ticket(ticket, last) => hub.access.verify_ticket(&ticket, last, now()),
+        Shown::Ticket(ticket, last) => {
+            // An id that means nothing here would bring everything there is.
+            let last = last.filter(|last| hub.history.resolve(*last).is_some());
+            hub.access.verify_ticket(&ticket, last, now())
+        }
         Shown::Cookie(credential) => return by_cookie(hub, request, &credential),
     };
     Ok(Visitor(Some(Arc::new(caller.map_err(refuse)?))))
@@ -133,7 +138,11 @@ fn credential(request: &HttpRequest) -> Result<Shown<'_>, Denied> {
 /// A ticket with the last id; nothing else is taken from a query.
 fn in_query(request: &HttpRequest) -> Result<Option<(String, Option<EventId>)>, Denied> {
     let query = request.query_string();
-    let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+    let is = |pair: &str, name: &str| {
+        let said = pair.split('=').next().unwrap_or_default();
+        percent_decode_str(said).eq(name.bytes())
+    };
+    let has = |name: &str| query.split('&').any(|pair| is(pair, name));
     if QUERY_CREDENTIALS.iter().any(|name| has(name)) {
         return Err(Denied::InQuery);
     }
@@ -147,7 +156,9 @@ fn in_query(request: &HttpRequest) -> Result<Option<(String, Option<EventId>)>, 
         Some(value) => value.to_str().ok(),
         None => query::last_event_id(&pairs).map_err(malformed)?,
     };
-    Ok(Some((ticket.to_owned(), last.and_then(|text| EventId::parse(text).ok()))))
+    let resumes = request.method() == Method::GET && request.path().ends_with("/events");
+    let last = last.filter(|_| resumes).and_then(|text| EventId::parse(text).ok());
+    Ok(Some((ticket.to_owned(), last)))
 }
 
 /// `Host` is there once, and is a name of this machine or one that is configured
@@ -161,27 +172,34 @@ fn check_host(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
     let (Some(Ok(host)), None) = (said.next(), said.next()) else {
         return refuse(Code::Malformed, "a request needs one Host header".into());
     };
-    let name = host_name(host);
-    let is_ours = is_loopback(name)
-        || hub.settings.public_hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name));
-    match is_ours {
+    let is_ours = |authority: &str| {
+        let name = host_name(authority).unwrap_or_default();
+        let mut public = hub.settings.public_hosts.iter();
+        is_loopback(name) || public.any(|ours| ours.eq_ignore_ascii_case(name))
+    };
+    // A target that names a host counts before the header (RFC 9112 §3.2.2).
+    let target = request.uri().authority().map_or(host, |authority| authority.as_str());
+    match is_ours(host) && is_ours(target) {
         true => Ok(()),
         false => refuse(
             Code::Misdirected,
             format!(
                 "this hub asks for no credential and answers only to its own machine's names, \
-                 and to --public-host; {name:?} is neither"
+                 and to --public-host; {target:?} is neither"
             ),
         ),
     }
 }
 
 /// The name in `name:port`, `[address]:port` or either without the port.
-fn host_name(host: &str) -> &str {
-    match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(rest),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    }
+fn host_name(host: &str) -> Option<&str> {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let digits = port.strip_prefix(':').unwrap_or(port);
+    let is_port = port.is_empty() || port.starts_with(':');
+    (is_port && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
 }
 
 fn is_loopback(name: &str) -> bool {
@@ -193,7 +211,7 @@ fn is_loopback(name: &str) -> bool {
 fn check_site(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
     let headers = request.headers();
     let is_foreign = match text(headers, &FETCH_SITE) {
-        Some(site) => site == "cross-site",
+        Some(site) => !matches!(site, "same-origin" | "same-site" | "none"),
         // Browsers that do not say so send an Origin with what could do harm.
         None => text(headers, &header::ORIGIN).is_some_and(|origin| !is_same(origin, headers)),
     };
@@ -244,12 +262,21 @@ mod tests {
     fn a_host_is_known_by_its_name_whatever_its_port() {
         for ours in ["localhost", "LocalHost:8080", "127.0.0.1:1", "127.9.9.9", "[::1]:80", "[::1]"]
         {
-            assert!(is_loopback(host_name(ours)), "{ours}");
+            assert!(host_name(ours).is_some_and(is_loopback), "{ours}");
         }
-        for other in
-            ["evil.example", "localhost.evil.example", "10.0.0.1", "[::2]", "", "127.0.0.1.x"]
-        {
-            assert!(!is_loopback(host_name(other)), "{other}");
+        for other in [
+            "evil.example",
+            "localhost.evil.example",
+            "10.0.0.1",
+            "[::2]",
+            "",
+            "127.0.0.1.x",
+            "[::1]x",
+            "[::1",
+            "localhost:x",
+            "::1",
+        ] {
+            assert!(!host_name(other).is_some_and(is_loopback), "{other}");
         }
     }
 }

@@ -55,6 +55,8 @@ pub struct HttpSettings {
     pub max_connections: usize,
     /// Origins whose pages may use the hub.
     pub cors_origins: Vec<String>,
+    /// Whether only its own machine reaches it.
+    pub is_local: bool,
     /// Names it goes by, beside those of its own machine.
     pub public_hosts: Vec<String>,
 }

@@ -112,7 +112,7 @@ fn granted(caller: &Caller, interest: Interest) -> Result<Interest, Problem> {
     if let Some(vain) = interest.selectors().iter().find(|selector| selector.is_vain()) {
         return refuse(format!("no wildcard reaches the streams of {vain}; name them"));
     }
-    let readable = caller.grants.readable(interest.selectors());
+    let readable = caller.grants.readable(interest.selectors())?;
     match readable.is_empty() {
         true => refuse("reading none of these streams is granted".into()),
         false => Ok(interest.narrowed(readable)?),

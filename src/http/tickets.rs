@@ -4,7 +4,7 @@ use super::guard::caller;
 use super::problem::{Code, Problem};
 use super::publish::read_body;
 use super::server::Hub;
-use crate::access::TicketWanted;
+use crate::access::{MAX_CREDENTIAL_BYTES, TicketWanted};
 use crate::config::duration;
 use crate::event::{Interest, Invalid, Selector};
 use crate::journal::now;
@@ -47,7 +47,7 @@ pub(super) async fn mint(
     let ttl = asked.ttl.as_deref().map_or(Ok(DEFAULT_TTL), ttl)?;
     let selectors = asked.streams.iter().map(|text| Selector::parse(text));
     let wanted = Interest::new(selectors.collect::<Result<Vec<_>, _>>()?, None)?;
-    let streams = maker.grants.readable(wanted.selectors());
+    let streams = maker.grants.readable(wanted.selectors())?;
     if streams.is_empty() {
         let why = "reading none of these streams is granted";
         return Err(Problem::new(Code::Forbidden, why).field("streams"));
@@ -59,6 +59,10 @@ pub(super) async fn mint(
     let wanted = TicketWanted { streams, head, made: now, until, end };
     let ticket = hub.access.mint(&maker, &wanted);
     let ticket = ticket.map_err(|why| Problem::new(Code::ServerError, why))?;
+    if ticket.len() > MAX_CREDENTIAL_BYTES {
+        let why = format!("a ticket for so much would have more than {MAX_CREDENTIAL_BYTES} bytes");
+        return Err(Problem::new(Code::Validation, why).field("streams"));
+    }
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(Answer { ticket, expires_at: until.to_string() }))

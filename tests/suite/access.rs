@@ -139,7 +139,9 @@ async fn a_bad_credential_is_never_taken_for_none() {
             assert_eq!(status, 401, "{path} {headers:?}");
             assert!(challenge.starts_with("Bearer realm=\"fanfare\""), "{challenge}");
         }
-        for name in ["access_token", "authorization", "token"] {
+        for name in
+            ["access_token", "authorization", "token", "ticket", "%74icket", "%61ccess_token"]
+        {
             let path = format!("{path}?{name}=x");
             assert_eq!(ask(&hub, (Method::GET, &path), &[]).await.0, 401, "{path}");
         }
@@ -147,6 +149,18 @@ async fn a_bad_credential_is_never_taken_for_none() {
     assert_eq!(ask(&hub, (Method::POST, "/streams/a/events"), &[]).await.0, 200);
     for (method, path) in [(Method::DELETE, "/streams/a"), (Method::GET, "/events?stream=hub.**")] {
         assert_eq!(ask(&hub, (method, path), &[]).await.0, 403, "{path}: anonymous is no admin");
+    }
+}
+
+#[tokio::test]
+async fn saying_what_everybody_may_do_opens_a_hub_to_no_other_site() {
+    let hub = Hub::start(&["--anonymous", "subscribe,publish"]).await;
+    assert_eq!(raw(&hub, "GET /streams HTTP/1.1\r\nHost: evil.example\r\n").await, 421);
+    let target = "GET http://evil.example/streams HTTP/1.1\r\nHost: localhost\r\n";
+    assert_eq!(raw(&hub, target).await, 421);
+    for headers in [[("Sec-Fetch-Site", "cross-site")], [("Sec-Fetch-Site", "x")]] {
+        let request = (Method::POST, "/streams/a/events");
+        assert_eq!(ask(&hub, request, &headers).await.0, 403, "{headers:?}");
     }
 }
 
@@ -229,8 +243,25 @@ fn a_hub_that_others_reach_does_not_start_without_a_word_on_who_may() {
     for address in ["127.0.0.1:8080", "localhost:8080", "[::1]:8080"] {
         assert!(start(&["--listen", address]).0, "{address}");
     }
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let short = file("short.json", r#"{"keys":[{"kty":"oct","kid":"tiny","k":"YWJj"}]}"#);
+    let key = |name: &str| format!("[[key]]\nname = {name:?}\nsha256 = \"{}\"\n", "0".repeat(64));
+    let twice = file("twice.toml", &(key("one") + &key("two")));
+    let (no_keys, nobody) = (file("no.toml", "key = []"), file("nobody.toml", "anonymous = []"));
     for (args, place) in [
-        (&["--jwt-secret", "short"][..], "--jwt-secret"),
+        (&["--jwks", &short][..], "tiny"),
+        (&["--config", &twice], "\"one\" and \"two\" have one sha256"),
+        (&["--config", &no_keys], "key is an empty list"),
+        (&["--config", &nobody], "anonymous is an empty list"),
+        (&["--jwt-issuer", "us"], "--jwt-issuer: there is no key"),
+        (&["--jwt-audience", "us"], "--jwt-audience: there is no key"),
+        (&["--jwt-algorithms", "RS256"], "--jwt-algorithms: there is no key"),
+        (&["--jwt-secret", "short"], "--jwt-secret"),
         (&["--jwt-public-key", "/dev/null"], "--jwt-public-key"),
         (&["--jwks", "/nowhere"], "--jwks"),
         (&["--jwt-algorithms", "none", "--jwt-secret", SECRET], "--jwt-algorithms"),

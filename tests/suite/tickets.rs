@@ -28,6 +28,7 @@ async fn hub_with_keys(folder: &TempDir) -> Hub {
 async fn a_ticket_reads_what_its_maker_may_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let hub = hub_with_keys(&folder).await;
+    let long: Vec<String> = (0..100).map(|n| format!("a.{n}.{}", "x".repeat(200))).collect();
     for (credential, asked, status) in [
         ("p", json!({ "streams": ["b"] }), 403),
         ("m", json!({ "streams": ["a.x"] }), 403),
@@ -41,6 +42,7 @@ async fn a_ticket_reads_what_its_maker_may_and_nothing_else() {
         ("p", json!({ "streams": ["a.x"], "admin": true }), 400),
         ("p", json!([]), 400),
         ("x", json!({ "streams": ["a.x"] }), 401),
+        ("p", json!({ "streams": long }), 422),
     ] {
         assert_eq!(
             ticket(&hub, credential, asked.clone()).await.0,
@@ -140,7 +142,13 @@ async fn an_eventsource_that_used_its_ticket_in_time_comes_back_with_it() {
         let in_query = format!("{path}&last_event_id={id}");
         assert_eq!(ask(&hub, (Method::GET, &in_query), &[]).await.0, status, "{id} in the query");
     }
-    let elsewhere = format!("ffffffff-{}", &after[9..]);
-    let headers = [("Last-Event-ID", elsewhere.as_str())];
-    assert_eq!(ask(&hub, (Method::GET, &path), &headers).await.0, 401, "an id of nowhere");
+    for nowhere in
+        [format!("ffffffff-{}", &after[9..]), format!("{}-ffffffffffffffff", &after[..8])]
+    {
+        let headers = [("Last-Event-ID", nowhere.as_str())];
+        assert_eq!(ask(&hub, (Method::GET, &path), &headers).await.0, 401, "{nowhere}");
+    }
+    let list = path.replace(READ, "/streams");
+    let headers = [("Last-Event-ID", after.as_str())];
+    assert_eq!(ask(&hub, (Method::GET, &list), &headers).await.0, 401, "only a reader comes back");
 }

@@ -52,6 +52,13 @@ fn unsigned(header: &str, claims: &Value) -> String {
     format!("{}.{}.", base64(header), base64(&claims.to_string()))
 }
 
+fn critical() -> String {
+    let crit = Some(vec!["b64".to_owned()]);
+    let header = Header { crit, ..Header::new(Algorithm::HS256) };
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    jsonwebtoken::encode(&header, &ours(claims()), &key).unwrap()
+}
+
 fn good_tokens() -> Vec<Case> {
     vec![
         ("as it should be", ok(claims()), FINE),
@@ -107,6 +114,7 @@ fn badly_signed_tokens() -> Vec<Case> {
         ("cut in the middle", whole[..whole.len() / 2].to_owned(), BAD),
         ("without its signature", whole[..whole.rfind('.').unwrap()].to_owned(), BAD),
         ("with a part more", format!("{whole}.x"), BAD),
+        ("that calls critical what nobody knows", critical(), BAD),
         ("with a byte changed in its claims", flipped(&whole, whole.len() / 2), BAD),
         ("with a byte changed in its signature", flipped(&whole, whole.len() - 10), BAD),
     ]
