@@ -1,5 +1,6 @@
 //! The frames of a batch: built once for a view, sliced for every group.
 
+use super::group::Group;
 use super::seat::GroupId;
 use crate::journal::{Committed, History};
 use crate::wire::{self, View};
@@ -30,11 +31,26 @@ impl Frames {
         let mut ends = Vec::with_capacity(wanted.len());
         for (entry, wanted) in batch.entries.iter().zip(wanted) {
             if wanted {
-                wire::entry(&mut all, history.id(entry.position), entry, view);
+                wire::entry(&mut all, history.id(entry.position), entry, view, None);
             }
             ends.push(all.len());
         }
         Self { all: all.into(), ends }
+    }
+
+    /// The frames of some entries as one group reads them.
+    pub(super) fn of_group(
+        batch: &Committed,
+        entries: &[u32],
+        history: &History,
+        (view, group): (View, &Group),
+    ) -> Bytes {
+        let mut frames = Vec::new();
+        for entry in entries.iter().filter_map(|index| batch.entries.get(*index as usize)) {
+            let id = history.id(entry.position);
+            wire::entry(&mut frames, id, entry, view, Some(&group.interest));
+        }
+        frames.into()
     }
 
     fn range(&self, entry: u32) -> std::ops::Range<usize> {

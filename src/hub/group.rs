@@ -4,9 +4,10 @@
 //! queue is the part of this one that it has not read. What nobody has left to read goes.
 
 use super::session::SessionKey;
-use crate::event::{Position, StreamName};
+use crate::event::{Interest, Position, StreamName};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Bytes that a session may be behind before it reads on from history.
 pub(super) const MAX_SESSION_QUEUE_BYTES: u64 = 512 * 1024;
@@ -33,6 +34,7 @@ struct Queued {
 
 /// One interest, spelled in one way.
 pub(super) struct Group {
+    pub(super) interest: Arc<Interest>,
     /// Sessions with a seat, and those of them that read from the queue.
     pub(super) seats: u32,
     live: Vec<SessionKey>,
@@ -45,8 +47,9 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(interest: Arc<Interest>) -> Self {
         Self {
+            interest,
             seats: 0,
             live: Vec::new(),
             is_due: false,
@@ -164,9 +167,14 @@ mod tests {
         }
     }
 
+    fn interest() -> Arc<Interest> {
+        let selector = crate::event::Selector::parse("s").expect("a selector");
+        Arc::new(Interest::new(vec![selector], None).expect("ok"))
+    }
+
     #[test]
     fn what_everybody_has_read_is_kept_no_longer() {
-        let mut group = Group::new();
+        let mut group = Group::new(interest());
         group.push(segment(10));
         assert_eq!(group.queue.len(), 0, "nobody reads");
         let start = group.end();
@@ -187,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_group_is_over_when_its_slowest_session_is() {
-        let mut group = Group::new();
+        let mut group = Group::new(interest());
         group.enter(1);
         group.push(segment(MAX_SESSION_QUEUE_BYTES as usize));
         assert!(!group.is_over());

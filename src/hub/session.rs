@@ -199,8 +199,9 @@ impl PageRequest {
         }
         let mut page = self.empty(Replayed::Memory);
         let range = (self.cursor, self.until);
-        let through =
-            history.read_recent(&self.interest, range, &mut |e| page.add(e, history, self.view));
+        let through = history.read_recent(&self.interest, range, &mut |e| {
+            page.add(e, history, (self.view, &self.interest))
+        });
         page.through = through?;
         // What went while it was read may be missing from it.
         (!may_be_gap()).then_some(page)
@@ -231,8 +232,9 @@ impl PageRequest {
             range.1 = range.1.max(range.0);
         }
         let notice = page.bytes.len();
-        page.through =
-            history.read(&self.interest, range, &mut |e| page.add(e, history, self.view))?;
+        page.through = history.read(&self.interest, range, &mut |e| {
+            page.add(e, history, (self.view, &self.interest))
+        })?;
         Ok(Attempt { page, from: range.0, notice })
     }
 
@@ -274,9 +276,9 @@ impl Page {
         &mut self,
         entry: &crate::event::Entry,
         history: &History,
-        view: View,
+        (view, interest): (View, &Interest),
     ) -> ControlFlow<()> {
-        wire::entry(&mut self.bytes, history.id(entry.position), entry, view);
+        wire::entry(&mut self.bytes, history.id(entry.position), entry, view, Some(interest));
         let is_end = matches!(entry.body, Body::End(_));
         self.events += u64::from(!is_end);
         if is_end {

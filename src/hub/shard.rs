@@ -164,7 +164,8 @@ impl State {
         session.group = Some(group);
         let view = session.view;
         let mode = std::mem::replace(&mut session.mode, Mode::Seated);
-        self.groups.entry((group, view)).or_insert_with(Group::new).seats += 1;
+        let interest = || Group::new(session.interest.clone());
+        self.groups.entry((group, view)).or_insert_with(interest).seats += 1;
         match self.views.iter_mut().find(|(known, _)| *known == view) {
             Some((_, seats)) => *seats += 1,
             None => self.views.push((view, 1)),
@@ -248,7 +249,14 @@ impl State {
                 Body::End(_) => ends.extend(entry.streams.iter().cloned()),
             }
         }
-        let bytes = frames.of_entries(entries);
+        // What is told of an event's other streams is each group's own.
+        let names_several = |index: &u32| {
+            batch.entries.get(*index as usize).is_some_and(|entry| entry.streams.len() > 1)
+        };
+        let bytes = match key.1.envelope && entries.iter().any(names_several) {
+            true => Frames::of_group(batch, entries, &self.settings.history, (key.1, group)),
+            false => frames.of_entries(entries),
+        };
         group.push(Segment { bytes, events, first: batch.first, last: batch.last, ends });
         if group.is_over() {
             self.overflow(key);

@@ -3,7 +3,7 @@
 //! Lines end in LF; data is split on CRLF, CR and LF, because a bare CR ends a line for a client
 //! too; `id:` stands in the block of its event and never alone.
 
-use crate::event::{Body, Entry, EventId, Timestamp};
+use crate::event::{Body, Entry, EventId, Interest, StreamName, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -20,8 +20,9 @@ pub struct View {
     pub control_off: bool,
 }
 
-/// Appends the block of `entry`, whose id is `id`.
-pub fn entry(out: &mut Vec<u8>, id: EventId, entry: &Entry, view: View) {
+/// Appends the block of `entry`, whose id is `id`. An envelope names those of its streams that
+/// `reader` is sent, and all where nobody in particular reads.
+pub fn entry(out: &mut Vec<u8>, id: EventId, entry: &Entry, view: View, reader: Option<&Interest>) {
     match &entry.body {
         Body::End(_) if view.control_off => {}
         Body::End(reason) => {
@@ -36,7 +37,7 @@ pub fn entry(out: &mut Vec<u8>, id: EventId, entry: &Entry, view: View) {
             line(out, b"id: ", &id.text());
             match view.envelope {
                 false => data(out, payload.as_bytes()),
-                true => data(out, &enveloped(entry, kind.as_str(), payload)),
+                true => data(out, &enveloped(entry, kind.as_str(), payload, reader)),
             }
             out.push(b'\n');
         }
@@ -88,13 +89,20 @@ enum Data<'a> {
     Text(std::borrow::Cow<'a, str>),
 }
 
-fn enveloped(entry: &Entry, kind: &str, payload: &crate::event::Payload) -> Vec<u8> {
+fn enveloped(
+    entry: &Entry,
+    kind: &str,
+    payload: &crate::event::Payload,
+    reader: Option<&Interest>,
+) -> Vec<u8> {
     let text = String::from_utf8_lossy(payload.as_bytes());
     let raw: Option<&RawValue> =
         if payload.is_json() { serde_json::from_str(&text).ok() } else { None };
-    let stream = match &*entry.streams {
-        [one] => Names::One(one.as_str()),
-        several => Names::Several(several.iter().map(|s| s.as_str()).collect()),
+    let is_told = |name: &&StreamName| reader.is_none_or(|reader| reader.selects(name));
+    let names: Vec<&str> = entry.streams.iter().filter(is_told).map(|name| name.as_str()).collect();
+    let stream = match names[..] {
+        [one] => Names::One(one),
+        _ => Names::Several(names),
     };
     let data = match raw {
         Some(json) => Data::Json(json),
@@ -123,7 +131,7 @@ pub(super) fn data(out: &mut Vec<u8>, payload: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Draft, Epoch, EventType, Position, StreamName};
+    use crate::event::{Draft, Epoch, EventType, Position};
 
     const PLAIN: View = View { envelope: false, control_off: false };
     const ENVELOPE: View = View { envelope: true, control_off: false };
@@ -141,7 +149,7 @@ mod tests {
         let body = Body::Event { kind: draft.kind().clone(), payload: draft.payload().clone() };
         let it = Entry { position, time: now, streams: draft.streams().into(), body };
         let mut out = Vec::new();
-        entry(&mut out, EventId { epoch: Epoch(0), position }, &it, view);
+        entry(&mut out, EventId { epoch: Epoch(0), position }, &it, view, None);
         String::from_utf8(out).expect("UTF-8")
     }
 

@@ -124,6 +124,42 @@ async fn a_reader_is_sent_what_is_granted_of_what_it_asked_for() {
 }
 
 #[tokio::test]
+async fn a_reader_is_not_told_which_other_streams_an_event_is_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = [
+        ("some", "s", "subscribe = [\"a.**\"]"),
+        ("all", "all", "subscribe = [\"**\"]\npublish = [\"**\"]"),
+    ];
+    let file = file_with_keys(folder.path(), &keys);
+    let hub = Hub::start(&["--config", &file]).await;
+    let read = async |secret: &str, from: &str| {
+        let bearer = format!("Bearer {secret}");
+        let path = format!("/events?stream=**&envelope=true&from={from}");
+        let headers = [("Authorization", bearer.as_str())];
+        let mut reader = Reader::connect(&hub.address, &path, &headers).await.unwrap();
+        reader.open().await;
+        reader
+    };
+    let (mut some, mut all) = (read("s", "now").await, read("all", "now").await);
+    let events = json!([
+        { "stream": ["a.x", "secret.plan"], "data": 1 },
+        { "stream": ["a.x", "b", "a.y"], "data": 2 },
+        { "stream": "a.x", "data": 3 },
+    ]);
+    let sent = hub.http.post(hub.url("/publish")).bearer_auth("all").body(events.to_string());
+    assert_eq!(sent.send().await.unwrap().status(), 200);
+    let streams = async |reader: &mut Reader| -> Vec<Value> {
+        reader.take(3).await.iter().map(|event| event.json()["stream"].clone()).collect()
+    };
+    let told = [json!("a.x"), json!(["a.x", "a.y"]), json!("a.x")];
+    let whole = [json!(["a.x", "secret.plan"]), json!(["a.x", "b", "a.y"]), json!("a.x")];
+    assert_eq!(streams(&mut some).await, told, "live");
+    assert_eq!(streams(&mut all).await, whole, "live");
+    assert_eq!(streams(&mut read("s", "start").await).await, told, "from history");
+    assert_eq!(streams(&mut read("all", "start").await).await, whole, "from history");
+}
+
+#[tokio::test]
 async fn a_bad_credential_is_never_taken_for_none() {
     let hub = Hub::start(&["--anonymous", "subscribe,publish,metrics"]).await;
     for path in ["/streams/a/events", "/metrics", "/streams", "/version"] {
