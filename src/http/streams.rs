@@ -6,6 +6,7 @@ use super::publish::{check_publish, counted};
 use super::query;
 use super::server::Hub;
 use super::subscribe::off_thread;
+use crate::access::{Caller, Scope};
 use crate::event::{Invalid, Receipt, StreamName};
 use crate::hub::{CountSubscribers, NamedStreams};
 use crate::journal::{History, Item, StreamView};
@@ -49,31 +50,35 @@ pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRes
         Ok(limit @ 1..=MAX_LIMIT) => Ok(limit),
         _ => Err(Problem::query(Invalid::new("limit", format!("must be 1 to {MAX_LIMIT}")))),
     })?;
-    let ask = NamedStreams {
-        prefix: prefix.clone(),
-        after: after.clone(),
-        limit: limit + 1,
-        reader: caller.clone(),
+    let reads_nothing = caller.grants.subscribe == Scope::default();
+    let (waited_for, end) = match reads_nothing {
+        true => (Vec::new(), None),
+        false => waited_for(&hub, &caller, (&prefix, after.clone()), limit + 1).await?,
     };
-    let waited_for = hub.manager.send(ask).await.map_err(manager_gone)?;
-    let mut found = off_thread(&hub, move |history| {
-        let mut found: Vec<(StreamName, Option<StreamView>)> = history
-            .list(&prefix, after.as_deref(), limit + 1, |name| caller.grants.may_read(name))?
-            .into_iter()
-            .map(|(name, view)| (name, Some(view)))
-            .collect();
+    let (mut found, end) = off_thread(&hub, move |history| {
+        if reads_nothing {
+            return Ok((Vec::new(), None));
+        }
+        let may_read = |name: &StreamName| caller.grants.may_read(name);
+        let listed = history.list(&prefix, after.as_deref(), limit + 1, may_read)?;
+        let listed_all = listed.streams.into_iter().map(|(name, view)| (name, Some(view)));
+        let mut found: Vec<(StreamName, Option<StreamView>)> = listed_all.collect();
         for name in waited_for {
             if history.stream(&name)?.is_none() {
                 found.push((name, None));
             }
         }
+        // Behind where either stopped there may be more of it.
+        let end = [end, listed.stopped_at].into_iter().flatten().min();
+        found.retain(|(name, _)| end.as_ref().is_none_or(|end| name <= end));
         found.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(found)
+        Ok((found, end))
     })
     .await?;
     let more = found.len() > limit;
     found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|(name, _)| name.to_string());
+    let last = found.last().filter(|_| more).map(|(name, _)| name.to_string());
+    let next = last.or(end.map(|end| end.to_string()));
     let names = found.iter().map(|(name, _)| name.clone()).collect();
     let counts = hub.manager.send(CountSubscribers(names)).await.map_err(manager_gone)?;
     let streams = found
@@ -84,6 +89,33 @@ pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRes
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(List { streams, next }))
+}
+
+/// Names that are asked for at once, so that the manager is not kept from its work, and how often.
+const NAMES_AT_ONCE: usize = 1_000;
+const MAX_ASKED: usize = 20;
+
+/// Names that readers name and `caller` may read, `limit` or more where there are so many; and where
+/// it stopped looking, if there may be more behind.
+async fn waited_for(
+    hub: &Hub,
+    caller: &Caller,
+    (prefix, mut after): (&str, Option<String>),
+    limit: usize,
+) -> Result<(Vec<StreamName>, Option<StreamName>), Problem> {
+    let mut found = Vec::new();
+    for _ in 0..MAX_ASKED {
+        let ask = NamedStreams { prefix: prefix.to_owned(), after, limit: NAMES_AT_ONCE };
+        let names = hub.manager.send(ask).await.map_err(manager_gone)?;
+        let last = names.last().filter(|_| names.len() == NAMES_AT_ONCE).cloned();
+        found.extend(names.into_iter().filter(|name| caller.grants.may_read(name)));
+        let Some(last) = last else { return Ok((found, None)) };
+        if found.len() >= limit {
+            return Ok((found, Some(last)));
+        }
+        after = Some(last.to_string());
+    }
+    Ok((found, after.and_then(|after| StreamName::parse(&after).ok())))
 }
 
 /// `GET /streams/{stream}`

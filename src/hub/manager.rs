@@ -8,13 +8,11 @@
 use super::matching::SelectorIndex;
 use super::seat::{FromShard, GroupId, Limit, ShardId, ToShard};
 use super::slot::ShardSlot;
-use crate::access::Caller;
 use crate::event::{Body, Interest, Position, StreamName};
 use crate::journal::{Committed, Dispatch};
 use crate::telemetry::Telemetry;
 use actix::prelude::{Actor, AsyncContext, Context, Handler, Message, StreamHandler};
 use rustc_hash::FxHashMap;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -327,25 +325,14 @@ pub struct NamedStreams {
     pub after: Option<String>,
     /// How many at most.
     pub limit: usize,
-    /// Who asks: what they may not read is left out.
-    pub reader: Arc<Caller>,
 }
 
 impl Handler<NamedStreams> for ConnectionManager {
     type Result = Vec<StreamName>;
 
     fn handle(&mut self, ask: NamedStreams, _: &mut Self::Context) -> Vec<StreamName> {
-        let behind = |name: &&StreamName| ask.after.as_deref().is_none_or(|a| name.as_str() > a);
-        let mut names: BTreeSet<&StreamName> = BTreeSet::new();
-        let starts = |name: &&StreamName| name.as_str().starts_with(&ask.prefix);
-        let readable = |name: &&StreamName| ask.reader.grants.may_read(name);
-        for name in self.index.exact_names().filter(starts).filter(behind).filter(readable) {
-            names.insert(name);
-            if names.len() > ask.limit {
-                names.pop_last();
-            }
-        }
-        names.into_iter().cloned().collect()
+        let names = self.index.exact_names(&ask.prefix, ask.after.as_deref());
+        names.take(ask.limit).cloned().collect()
     }
 }
 

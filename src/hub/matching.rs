@@ -2,10 +2,14 @@
 
 use crate::event::{Selector, StreamName};
 use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
+use std::ops::Bound;
 
 /// Values by selector.
 pub(super) struct SelectorIndex<T> {
     exact: FxHashMap<StreamName, Vec<T>>,
+    /// Its keys in order, for lists that begin anywhere.
+    names: BTreeSet<StreamName>,
     patterns: Node<T>,
     pattern_count: usize,
 }
@@ -25,14 +29,25 @@ impl<T> Default for Node<T> {
 
 impl<T> Default for SelectorIndex<T> {
     fn default() -> Self {
-        Self { exact: FxHashMap::default(), patterns: Node::default(), pattern_count: 0 }
+        Self {
+            exact: FxHashMap::default(),
+            names: BTreeSet::new(),
+            patterns: Node::default(),
+            pattern_count: 0,
+        }
     }
 }
 
 impl<T: Copy + PartialEq> SelectorIndex<T> {
     pub(super) fn insert(&mut self, selector: &Selector, value: T) {
         match selector {
-            Selector::Exact(name) => self.exact.entry(name.clone()).or_default().push(value),
+            Selector::Exact(name) => {
+                let values = self.exact.entry(name.clone()).or_default();
+                if values.is_empty() {
+                    self.names.insert(name.clone());
+                }
+                values.push(value);
+            }
             Selector::Pattern(_) => {
                 self.pattern_count += 1;
                 self.patterns.insert(selector.as_str(), value);
@@ -47,6 +62,7 @@ impl<T: Copy + PartialEq> SelectorIndex<T> {
                     values.retain(|v| *v != value);
                     if values.is_empty() {
                         self.exact.remove(name);
+                        self.names.remove(name);
                     }
                 }
             }
@@ -73,9 +89,18 @@ impl<T: Copy + PartialEq> SelectorIndex<T> {
         self.exact.contains_key(name)
     }
 
-    /// The names that are selected exactly.
-    pub(super) fn exact_names(&self) -> impl Iterator<Item = &StreamName> {
-        self.exact.keys()
+    /// The names that are selected exactly and begin with `prefix`, in order, those behind `after`.
+    pub(super) fn exact_names<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+    ) -> impl Iterator<Item = &'a StreamName> {
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let names = self.names.range::<str, _>((from, Bound::Unbounded));
+        names.take_while(move |name| name.as_str().starts_with(prefix))
     }
 }
 
@@ -146,6 +171,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_come_in_order_from_anywhere() {
+        let mut index = SelectorIndex::default();
+        for text in ["b.2", "a", "b.1", "b", "b.1", "c", "b.*"] {
+            index.insert(&Selector::parse(text).expect("a selector"), 0);
+        }
+        for (prefix, after, expected) in [
+            ("", None, &["a", "b", "b.1", "b.2", "c"][..]),
+            ("b.", None, &["b.1", "b.2"]),
+            ("b", Some("b"), &["b.1", "b.2"]),
+            ("b", Some("a"), &["b", "b.1", "b.2"]),
+            ("b", Some("c"), &[]),
+            ("", Some("b.1"), &["b.2", "c"]),
+        ] {
+            let names: Vec<&str> = index.exact_names(prefix, after).map(|n| n.as_str()).collect();
+            assert_eq!(names, expected, "{prefix:?} {after:?}");
+        }
+    }
+
+    #[test]
     fn the_index_agrees_with_each_selector_and_forgets_what_is_removed() {
         let selectors: Vec<Selector> = [
             "a", "a.b", "*", "**", "a.*", "a.**", "*.b", "a.*.c", "*.*", "a.b.**", "b.*.**",
@@ -179,6 +223,8 @@ mod tests {
                 index.remove(&selectors[kept - 1], kept - 1);
             }
         }
-        assert!(index.exact.is_empty() && index.patterns.parts.is_empty());
+        assert!(
+            index.exact.is_empty() && index.names.is_empty() && index.patterns.parts.is_empty()
+        );
     }
 }

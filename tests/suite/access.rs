@@ -368,3 +368,47 @@ async fn a_page_has_its_credential_in_a_cookie_that_speaks_for_no_other_page() {
     assert_eq!(answer.status(), 204);
     assert!(answer.headers()["set-cookie"].to_str().unwrap().starts_with("fanfare=; Max-Age=0"));
 }
+
+#[tokio::test]
+async fn a_list_of_very_many_streams_is_whole_whoever_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = [
+        ("few", "few", "subscribe = [\"w.0007\", \"h.1\", \"*.2399\"]"),
+        ("all", "all", "subscribe = [\"**\"]\npublish = [\"**\"]"),
+        ("none", "none", ""),
+    ];
+    let file = file_with_keys(folder.path(), &keys);
+    let hub = Hub::start(&["--config", &file]).await;
+    let mut readers = Vec::new();
+    for first in (0..2_400).step_by(100) {
+        let names: Vec<String> = (first..first + 100).map(|n| format!("stream=w.{n:04}")).collect();
+        let path = format!("/events?{}", names.join("&"));
+        let bearer = [("Authorization", "Bearer all")];
+        let mut reader = Reader::connect(&hub.address, &path, &bearer).await.unwrap();
+        reader.open().await;
+        readers.push(reader);
+    }
+    let events: Vec<Value> =
+        (0..50).map(|n| json!({ "stream": format!("h.{n}"), "data": n })).collect();
+    let sent =
+        hub.http.post(hub.url("/publish")).bearer_auth("all").body(json!(events).to_string());
+    assert_eq!(sent.send().await.unwrap().status(), 200);
+    for (secret, count) in [("all", 2_450), ("few", 3), ("none", 0)] {
+        for limit in [7, 1_000] {
+            let (mut names, mut after) = (Vec::new(), String::new());
+            loop {
+                let path = hub.url(&format!("/streams?limit={limit}&after={after}"));
+                let answer = hub.http.get(path).bearer_auth(secret).send().await.unwrap();
+                let page: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+                let streams = page["streams"].as_array().unwrap();
+                assert!(streams.len() <= limit);
+                names.extend(streams.iter().map(|s| s["name"].as_str().unwrap().to_owned()));
+                let Some(next) = page["next"].as_str() else { break };
+                after = next.to_owned();
+            }
+            assert!(names.is_sorted(), "{secret} {limit}");
+            names.dedup();
+            assert_eq!(names.len(), count, "{secret} {limit}");
+        }
+    }
+}

@@ -21,6 +21,17 @@ use crate::event::{Epoch, EventId, Position, StreamName};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Names that one list looks at, whoever asks and however little of it they may read.
+const MAX_LOOKED_AT: usize = 100_000;
+
+/// A part of a list of streams.
+pub struct Listed {
+    /// The streams with what is known of them.
+    pub streams: Vec<(StreamName, StreamView)>,
+    /// Where it stopped looking, if there may be more behind.
+    pub stopped_at: Option<StreamName>,
+}
+
 /// The readers' side of a journal.
 pub struct History {
     pub(super) kv: Kv,
@@ -97,34 +108,38 @@ impl History {
         }))
     }
 
-    /// The streams with history whose names start with `prefix`, sorted, from after `after`.
+    /// The streams with history that may be read and whose names start with `prefix`, sorted, from
+    /// after `after`.
     pub fn list(
         &self,
         prefix: &str,
         after: Option<&str>,
         limit: usize,
         may_read: impl Fn(&StreamName) -> bool,
-    ) -> Result<Vec<(StreamName, StreamView)>, KvError> {
+    ) -> Result<Listed, KvError> {
         let start = match after {
             Some(after) if after >= prefix => [keys::name(after), vec![0]].concat(),
             _ => keys::name(prefix),
         };
-        let mut found = Vec::new();
-        for pair in self.kv.walk(start, keys::end_of(keys::NAME)) {
+        let mut listed = Listed { streams: Vec::new(), stopped_at: None };
+        for (looked_at, pair) in self.kv.walk(start, keys::end_of(keys::NAME)).enumerate() {
             let (key, _) = pair?;
             let Ok(text) = std::str::from_utf8(&key[1..]) else { continue };
-            if found.len() == limit || !text.starts_with(prefix) {
+            if listed.streams.len() == limit || !text.starts_with(prefix) {
                 break;
             }
             let Ok(name) = StreamName::parse(text) else { continue };
-            if !may_read(&name) {
-                continue;
+            if may_read(&name)
+                && let Some(view) = self.stream(&name)?
+            {
+                listed.streams.push((name.clone(), view));
             }
-            if let Some(view) = self.stream(&name)? {
-                found.push((name, view));
+            if looked_at + 1 == MAX_LOOKED_AT {
+                listed.stopped_at = Some(name);
+                break;
             }
         }
-        Ok(found)
+        Ok(listed)
     }
 
     /// Streams that have history.
