@@ -123,6 +123,15 @@ fn badly_signed_tokens() -> Vec<Case> {
 fn bad_claims() -> Vec<Case> {
     vec![
         ("with claims that are a list", good(&json!([1])), BAD),
+        ("whose end is true", ok(with("exp", json!(true))), BAD),
+        ("whose end is a list", ok(with("exp", json!([in_seconds(60)]))), BAD),
+        ("whose subject is a number", ok(with("sub", json!(7))), BAD),
+        ("whose id is a number", ok(with("jti", json!(7))), BAD),
+        ("issued in words", ok(with("iat", json!("now"))), BAD),
+        ("issued before time began", ok(with("iat", json!(-1))), BAD),
+        ("with an admin in words", ok(with("fanfare", json!({ "admin": "true" }))), BAD),
+        ("with grants that are numbers", ok(with("fanfare", json!({ "subscribe": [1] }))), BAD),
+        ("with a grant of nothing", ok(with("fanfare", json!({ "subscribe": [""] }))), BAD),
         ("with grants that are a list", ok(with("fanfare", json!(["a"]))), BAD),
         ("with a grant that is text", ok(with("fanfare", json!({ "subscribe": "a" }))), BAD),
         ("with a grant nobody knows", ok(with("fanfare", json!({ "fly": ["a"] }))), BAD),
