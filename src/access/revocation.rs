@@ -1,7 +1,8 @@
 //! Credentials that have ended before their time.
 //!
 //! A revocation says whose credentials made up to a moment are good no more. It is on the medium
-//! before it is answered, and forgotten once every such credential would have ended by itself.
+//! before it is answered, and forgotten once every such credential would have ended by itself: an
+//! API key's, which never does, is remembered for ever.
 
 use super::Caller;
 use crate::event::Timestamp;
@@ -35,6 +36,11 @@ struct Line {
     whose: Whose,
 }
 
+/// Whether there may be a credential that a revocation of `at` is needed for.
+fn matters(whose: &Whose, at: Timestamp, (keep, now): (Duration, Timestamp)) -> bool {
+    matches!(whose, Whose::Key(_)) || at >= now.minus_ms(keep.as_millis() as u64)
+}
+
 /// Why a revocation was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum RevokeError {
@@ -52,28 +58,30 @@ pub struct Revocations {
     known: RwLock<HashMap<Whose, Timestamp>>,
     /// How many there have ever been: changes with each.
     changes: AtomicUsize,
+    keep: Duration,
     file: Option<Mutex<File>>,
 }
 
 impl Revocations {
-    /// Those in `file` that are not older than `keep`; without a file none outlives the process.
+    /// Those in `file` that are not older than `keep`, and those of keys; without a file none
+    /// outlives the process.
     pub fn open(file: Option<&Path>, keep: Duration, now: Timestamp) -> io::Result<Self> {
-        let since = now.minus_ms(keep.as_millis() as u64);
-        let mut known = HashMap::new();
-        if let Some(path) = file {
-            for line in read(path)?.into_iter().filter(|line| line.at >= since.ms()) {
-                known.insert(line.whose, Timestamp::from_ms(line.at));
-            }
-        }
+        let lines = file.map_or_else(|| Ok(Vec::new()), read)?;
+        let lines = lines.into_iter().map(|line| (line.whose, Timestamp::from_ms(line.at)));
+        let known: HashMap<Whose, Timestamp> =
+            lines.filter(|(whose, at)| matters(whose, *at, (keep, now))).collect();
         let file = file.map(|path| rewrite(path, &known)).transpose()?.map(Mutex::new);
         let changes = AtomicUsize::new(known.len());
-        Ok(Self { known: RwLock::new(known), changes, file })
+        Ok(Self { known: RwLock::new(known), changes, keep, file })
     }
 
     /// From now on nothing of theirs is good that was made until `now`.
     pub fn add(&self, whose: Whose, now: Timestamp) -> Result<(), RevokeError> {
         // Held until it counts, so that the file and what is known have one order.
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_REVOCATIONS {
+            known.retain(|whose, at| matters(whose, *at, (self.keep, now)));
+        }
         if known.len() >= MAX_REVOCATIONS {
             return Err(RevokeError::TooMany);
         }
@@ -211,6 +219,8 @@ mod tests {
         check(&open(300));
         check(&open(86_500));
         assert!(!open(86_501).covers(&caller("y", "ann", None)), "in time it is forgotten");
+        open(300).add(Whose::Key("ann".into()), at(300)).expect("written");
+        assert!(open(99_999_999).covers(&key), "a key never ends by itself");
         std::fs::write(&file, "nonsense\n").expect("writes");
         assert!(Revocations::open(Some(&file), day, at(0)).is_err(), "a revocation is not lost");
     }

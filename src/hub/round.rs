@@ -237,7 +237,8 @@ impl Rounds {
 mod tests {
     use super::*;
     use crate::event::{
-        Body, Draft, Entry, EventType, Interest, Position, Selector, StreamName, Timestamp,
+        Body, Draft, EndReason, Entry, EventType, Interest, Position, Selector, StreamName,
+        Timestamp,
     };
     use crate::hub::probe;
     use crate::hub::session::{CatchUp, tests::journal};
@@ -423,6 +424,23 @@ mod tests {
                 assert!(!is_awaited(state, key), "{why}: its connection is woken");
             });
         }
+    }
+
+    #[test]
+    fn the_end_of_a_stream_goes_by_the_connection_which_closes_then() {
+        with(|state, _| {
+            let paper = Paper::taking(9);
+            let key = join(state, Some(paper.clone()));
+            let (position, time) = (Position::of(1, 0), Timestamp::default());
+            let streams = [StreamName::parse("s").expect("a name")].into();
+            let end = Entry { position, time, streams, body: Body::End(EndReason::Ended) };
+            let batch = Committed { first: position, last: position, entries: vec![end] };
+            state.deliver(&batch, &[(0, GROUP)]);
+            state.write_slice();
+            assert!(paper.pieces.borrow().is_empty() && !is_awaited(state, key));
+            let asked = poll(state, key).expect("bytes");
+            assert!(asked.starts_with(b"event: hub-end"));
+        });
     }
 
     #[test]
