@@ -8,9 +8,7 @@ use fanfare::event::{
     Body, Draft, Entry, EventType, Interest, Position, Selector, StreamName, Timestamp,
 };
 use fanfare::hub::probe::{Fan, Matching};
-use fanfare::journal::{
-    Committed, Dispatch, Durability, Item, Journal, Limits, Retention, Settings,
-};
+use fanfare::journal::{Committed, Dispatch, Durability, Item, Journal, Kept, Retention, Settings};
 use fanfare::telemetry::Telemetry;
 use fanfare::wire::{self, View};
 use std::hint::black_box;
@@ -61,11 +59,12 @@ fn journal(data: &Path, durability: Durability, recent_bytes: usize) -> Journal 
         }
     });
     let retention =
-        Retention { rules: Vec::new(), otherwise: Limits::default(), total_bytes: u64::MAX };
+        Retention { rules: Vec::new(), otherwise: Kept::default(), total_bytes: u64::MAX };
     let settings = Settings {
         data_dir: data.to_owned(),
         durability,
         retention,
+        limits: std::sync::Arc::default(),
         min_free_bytes: 0,
         recent_bytes,
         holder: "a benchmark".into(),

@@ -5,13 +5,15 @@
 
 use crate::access::{Revocations, Tickets};
 use crate::config::Config;
-use crate::http::{self, HttpSettings, Hub, Server};
+use crate::http::{self, HttpSettings, Hub, SelectorFigures, Server};
 use crate::hub::{ConnectionManager, Drain, Pace};
 use crate::journal::{Durability, Journal, Settings, now};
+use crate::limits::{Limits, MemoryBudget, Rates, resident_bytes};
 use crate::telemetry::{self, Telemetry};
 use actix::Actor;
 use actix_web::web::Data;
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,14 +40,12 @@ pub fn run(config: Config) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let telemetry = Telemetry::new().context("the metrics clash")?;
     let (out, batches) = mpsc::channel(MAX_WAITING_BATCHES);
-    let journal = Journal::open(journal_settings(&config), telemetry.clone(), out)?;
-    let manager = ConnectionManager::new(
-        batches,
-        journal.history.head(),
-        config.max_connections,
-        telemetry.clone(),
-    )
-    .start();
+    let limits = Arc::new(ArcSwap::new(config.limits.clone()));
+    let settings = journal_settings(&config, limits.clone());
+    let journal = Journal::open(settings, telemetry.clone(), out)?;
+    let head = journal.history.head();
+    let manager = ConnectionManager::new(batches, head, config.limits.clone(), telemetry.clone());
+    let manager = manager.start();
     let revocations = Arc::new(revocations(&config)?);
     let hub = Data::new(Hub {
         anonymous: config.access.anonymous().map(Arc::new),
@@ -54,6 +54,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         publisher: journal.publisher.clone(),
         history: journal.history.clone(),
         health: journal.health.clone(),
+        stream_usage: journal.stream_usage.clone(),
+        rates: ArcSwap::from_pointee(Rates::of(config.limits.clone(), config.max_body_bytes)),
+        limits,
+        memory: MemoryBudget::of(config.memory_budget),
+        selectors: SelectorFigures::default(),
         manager,
         telemetry,
         pace: Arc::new(Pace::new(config.retry, config.refusal_return_rate)),
@@ -64,6 +69,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         settings: http_settings(&config),
     });
     actix::spawn(watch_commits(hub.clone()));
+    actix::spawn(watch_memory(hub.clone()));
     let server = http::start(hub.clone(), &config.listen)?;
     let mut stop = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -103,6 +109,33 @@ async fn watch_commits(hub: Data<Hub>) {
             _ => {}
         }
         was_hanging = hanging.is_some();
+    }
+}
+
+/// How often the memory of the process is looked at: sooner than anybody fills what is left.
+const LOOK_AT_MEMORY_EVERY: Duration = Duration::from_millis(100);
+/// And how often rates of those who have been quiet are forgotten, counted in these.
+const FORGET_EVERY: u32 = 10;
+
+/// Knows what memory the process has, and forgets what need not be known.
+async fn watch_memory(hub: Data<Hub>) {
+    let mut was_short = false;
+    let mut turns = tokio::time::interval(LOOK_AT_MEMORY_EVERY);
+    for turn in 0_u32.. {
+        turns.tick().await;
+        if let Some(bytes) = resident_bytes() {
+            hub.memory.note(bytes);
+        }
+        let is_short = hub.memory.is_short();
+        match (was_short, is_short) {
+            (false, true) => tracing::warn!("memory is short: nobody new is let in"),
+            (true, false) => tracing::info!("there is memory again"),
+            _ => {}
+        }
+        was_short = is_short;
+        if turn % FORGET_EVERY == 0 {
+            hub.rates.load().forget_quiet();
+        }
     }
 }
 
@@ -158,12 +191,13 @@ fn announce(server: &Server) {
     let _ = out.flush();
 }
 
-fn journal_settings(config: &Config) -> Settings {
+fn journal_settings(config: &Config, limits: Arc<ArcSwap<Limits>>) -> Settings {
     let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
     Settings {
         data_dir: config.data_dir.clone(),
         durability: config.durability,
         retention: config.retention.clone(),
+        limits,
         min_free_bytes: config.min_free_bytes,
         recent_bytes: config.recent_bytes,
         holder: format!(
@@ -184,6 +218,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         // Sessions are counted by the manager; this is the last wall before the file limit.
         max_connections: (config.max_sockets / config.workers).max(1),
         cors_origins: config.cors_origins.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
         public_hosts: config.public_hosts.clone(),
         is_local: config.listen.iter().all(|address| address.ip().is_loopback()),
     }

@@ -29,6 +29,8 @@ pub mod event;
 
 pub mod wire;
 
+pub mod limits;
+
 pub mod access;
 
 pub mod journal;

@@ -45,6 +45,16 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// What is counted as theirs where subjects have limits: a key's name and the `sub` of a token
+    /// are not the same, also where they are spelled the same.
+    pub fn counted_as(&self) -> Option<Arc<str>> {
+        match (&self.key, &self.subject) {
+            (Some(key), _) => Some(format!("key {key}").into()),
+            (None, Some(sub)) => Some(format!("sub {sub}").into()),
+            (None, None) => None,
+        }
+    }
+
     /// Somebody who showed nothing and may do nothing.
     pub fn nobody() -> Self {
         Self {

@@ -36,11 +36,30 @@ max-age = \"7d\"
 max-bytes = \"64MiB\"
 ```
 
+## Limits for some streams
+
+In the file, the first rule that a stream falls under (or all of a pattern, for those who subscribe
+to one) decides for it; what the rule does not set is as everywhere else, and what is counted under
+a rule is not counted under the hub's limit of that name. `max-connections` and `max-streams` of a
+rule are within the hub's own and not in their place. A rule may set `max-connections`,
+`max-connections-per-client`, `max-connections-per-subject`, `max-connections-per-stream`,
+`max-streams`, and the four rates `publish-…-per-…`; what it sets binds clients on the hub's own
+machine, too.
+
+```toml
+[[limit]]
+streams = [\"chat.**\"]
+max-connections-per-subject = 20
+publish-events-per-client = 50
+```
+
+`GET /stats` (for admins) shows each limit with its use, its peak and how often it refused somebody.
+
 ## Keys
 
 A key is a secret of whoever publishes or reads, shown as `Authorization: Bearer SECRET`. The file
-knows it by its SHA-256 alone. `fanfare token key NAME` makes both. Grants are lists of selectors; what is not granted is refused, and a
-subscription to more than is granted is narrowed to what is.
+knows it by its SHA-256 alone. `fanfare token key NAME` makes both. Grants are lists of selectors;
+what is not granted is refused, and a subscription to more than is granted is narrowed to what is.
 
 ```toml
 [[key]]

@@ -6,6 +6,7 @@
 
 mod access;
 mod documentation;
+mod limits;
 mod resolve;
 mod said;
 mod settings;

@@ -1,15 +1,19 @@
 //! From what was said to what is meant.
 
+use super::limits::connections_by_file_limit;
 use super::said::{Said, Words, Wrong};
 use super::settings::SETTINGS;
 use super::units;
 use crate::access::Access;
 use crate::event::Selector;
-use crate::journal::{Durability, Limits, Retention};
+use crate::journal::{Durability, Kept, Retention};
+use crate::limits::Limits;
 use crate::telemetry::LogFormat;
+use ipnet::IpNet;
 use std::io::IsTerminal;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What `--journal-max-bytes` is where history lives in memory and nothing is said.
@@ -17,10 +21,6 @@ const MEMORY_JOURNAL_MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// Heartbeats a connection may ask for.
 pub(crate) const HEARTBEAT_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3600);
-/// Files that are not connections: the journal's tables and logs, listeners, threads' own.
-const RESERVED_FILES: u64 = 512;
-/// One connection in so many is not for a session.
-const OTHER_CONNECTIONS_SHARE: usize = 16;
 
 /// What is meant.
 #[derive(Clone, Debug)]
@@ -45,8 +45,12 @@ pub struct Config {
     pub max_event_bytes: usize,
     /// The body of one request at most.
     pub max_body_bytes: usize,
-    /// Subscriber sessions at most.
-    pub max_connections: usize,
+    /// How much anybody may take.
+    pub limits: Arc<Limits>,
+    /// Bytes of memory that the process may have.
+    pub memory_budget: u64,
+    /// Proxies that are believed whom they speak for.
+    pub trusted_proxies: Vec<IpNet>,
     /// Connections of any kind at most, so that the journal never lacks a file.
     pub max_sockets: usize,
     /// Subscribers turned away that may come back in a second.
@@ -86,9 +90,9 @@ impl Config {
             max_event_bytes: r.one("max-event-bytes", parse_size).unwrap_or_default(),
             max_body_bytes: r.one("max-body-bytes", parse_size).unwrap_or_default(),
             max_sockets: connections_by_file_limit(),
-            max_connections: r
-                .one("max-connections", parse_count)
-                .map_or_else(sessions_by_file_limit, |n| n as usize),
+            limits: Arc::new(r.limits()),
+            memory_budget: r.memory_budget(),
+            trusted_proxies: r.trusted_proxies(),
             refusal_return_rate: r.one("refusal-return-rate", parse_count).unwrap_or_default(),
             write_timeout: r.one("write-timeout", parse_some_time).unwrap_or_default(),
             drain: r.one("drain", units::duration).unwrap_or_default(),
@@ -145,7 +149,7 @@ impl Resolver {
     }
 
     fn retention(&mut self, durability: Durability) -> Retention {
-        let otherwise = Limits {
+        let otherwise = Kept {
             max_age_ms: self.one("max-age", parse_some_time).map(|age| age.as_millis() as u64),
             max_events: self.one("max-events", parse_count),
             max_bytes: self.one("max-bytes", parse_some_bytes),
@@ -159,7 +163,7 @@ impl Resolver {
         Retention { rules, otherwise, total_bytes }
     }
 
-    fn rule(&mut self, place: &str, mut rule: super::said::Rule) -> Vec<(Selector, Limits)> {
+    fn rule(&mut self, place: &str, mut rule: super::said::Rule) -> Vec<(Selector, Kept)> {
         let mut take = |name: &str| rule.remove(name);
         let (streams, age) = (take("streams"), take("max-age"));
         let (events, bytes) = (take("max-events"), take("max-bytes"));
@@ -171,14 +175,14 @@ impl Resolver {
             return Vec::new();
         };
         let selectors = self.parse(&streams, |text| Selector::parse(text).map_err(|e| e.detail));
-        let limits = Limits {
+        let kept = Kept {
             max_age_ms: age
                 .and_then(|w| self.parse(&w, parse_some_time).pop())
                 .map(|age| age.as_millis() as u64),
             max_events: events.and_then(|w| self.parse(&w, parse_count).pop()),
             max_bytes: bytes.and_then(|w| self.parse(&w, parse_some_bytes).pop()),
         };
-        selectors.into_iter().map(|selector| (selector, limits)).collect()
+        selectors.into_iter().map(|selector| (selector, kept)).collect()
     }
 }
 
@@ -232,14 +236,14 @@ pub(super) fn parse_some_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn parse_count(text: &str) -> Result<u64, String> {
+pub(super) fn parse_count(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err(format!("{text:?} is no number from 1")),
         Ok(n) => Ok(n),
     }
 }
 
-fn parse_some_bytes(text: &str) -> Result<u64, String> {
+pub(super) fn parse_some_bytes(text: &str) -> Result<u64, String> {
     match units::bytes(text)? {
         0 => Err(format!("{text:?} must be at least one byte")),
         n => Ok(n),
@@ -260,21 +264,6 @@ fn parse_origin(text: &str) -> Result<String, String> {
         true => Ok(text.to_owned()),
         false => Err(format!("{text:?} is no origin like https://app.example, nor *")),
     }
-}
-
-/// What the open file limit leaves for sessions, a share being left for those who publish and
-/// those who are turned away.
-fn sessions_by_file_limit() -> usize {
-    let connections = connections_by_file_limit();
-    (connections - connections / OTHER_CONNECTIONS_SHARE).max(1)
-}
-
-/// What the open file limit leaves for connections of any kind.
-fn connections_by_file_limit() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    // The hub raises its own limit as far as it may before it serves.
-    let files = limit.maximum.unwrap_or(u64::from(u32::MAX));
-    files.saturating_sub(RESERVED_FILES).clamp(2, u64::from(u32::MAX)) as usize
 }
 
 fn cores() -> usize {

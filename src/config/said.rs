@@ -33,8 +33,11 @@ pub(super) struct Words {
 pub(super) type Rule = HashMap<String, Words>;
 
 /// The lists of tables that a file may have, and which of their members are lists.
-const TABLES: [(&str, &[&str]); 2] =
-    [("retention", &["streams"]), ("key", &["publish", "subscribe", "run", "files"])];
+const TABLES: [(&str, &[&str]); 3] = [
+    ("retention", &["streams"]),
+    ("limit", &["streams"]),
+    ("key", &["publish", "subscribe", "run", "files"]),
+];
 
 /// Everything that was said.
 #[derive(Default)]

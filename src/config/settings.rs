@@ -60,6 +60,26 @@ settings! {
         "The body of one request at most.";
     "max-connections" "N" = "":
         "Subscriber sessions at most; without it what the open file limit allows, less a reserve.";
+    "max-connections-per-client" "N" = "1000":
+        "Sessions of one client, by its address (IPv6: by /64), at most. By itself it does not bind clients on the hub's own machine; set, it does.";
+    "max-connections-per-subject" "N" = "10000":
+        "Sessions of one key, or of one `sub` of tokens, at most; those by a ticket are its maker's.";
+    "max-connections-per-stream" "N" = "":
+        "Sessions that name one stream, or one pattern, at most; without it as many as the hub takes.";
+    "max-selectors" "N" = "100":
+        "Selectors of one subscription at most (1 to 100).";
+    "max-streams" "N" = "200000":
+        "Streams with history at most; each takes about 1 KB of memory. Events for further ones are refused.";
+    "publish-events-per-client" "N" = "10000":
+        "Events that one client, by its address, may publish in a second. Like all four, it lets one whole request through at once, and by itself it does not bind clients on the hub's own machine.";
+    "publish-bytes-per-client" "BYTES" = "64MiB":
+        "Bytes of data that one client may publish in a second.";
+    "publish-events-per-subject" "N" = "20000":
+        "Events that one key, or one `sub` of tokens, may publish in a second.";
+    "publish-bytes-per-subject" "BYTES" = "128MiB":
+        "Bytes of data that one key, or one `sub` of tokens, may publish in a second.";
+    "memory-budget" "BYTES" = "":
+        "Memory that the process may have. From 90 % of it on nobody new is let in, from 95 % on no connection is accepted; without it 80 % of what the machine or its control group has.";
     "refusal-return-rate" "N" = "500":
         "Subscribers that are turned away are told to come back at different times: at most this many a second.";
     "write-timeout" "DURATION" = "30s":
@@ -70,6 +90,8 @@ settings! {
         "Worker threads; without it one for each core.";
     "cors-origin" "ORIGIN" = "" list:
         "Origins whose pages may use the hub, like `https://app.example`, or `*`; without it only the hub's own.";
+    "trusted-proxy" "CIDR" = "" list:
+        "Proxies, like `10.0.0.0/8` or `127.0.0.1`, whose `Forwarded` or `X-Forwarded-For` tells who a client is, and `X-Forwarded-Proto` whether it came by TLS.";
     "public-host" "NAME" = "" list:
         "A name the hub goes by. While it asks for no credential it answers only to these and to its own machine's names, so that no other site's name leads here.";
     "anonymous" "WHAT" = "" list:

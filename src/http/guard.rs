@@ -12,6 +12,7 @@ use super::subscribe::LAST_EVENT_ID;
 use crate::access::{Caller, Denied, explain};
 use crate::event::EventId;
 use crate::journal::now;
+use crate::limits::{Client, Hops, client_of};
 use crate::telemetry::RequestRefused;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -21,7 +22,7 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{HttpMessage as _, HttpRequest};
 use percent_encoding::percent_decode_str;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 /// What browsers say of where a request comes from (W3C Fetch Metadata).
@@ -55,7 +56,24 @@ pub(super) fn caller(hub: &Hub, request: &HttpRequest) -> Result<Arc<Caller>, Pr
     visitor.and_then(|Visitor(caller)| caller).ok_or_else(|| denied(hub, Denied::Missing))
 }
 
-/// The same, for what is only for operators.
+/// Whom a request's address is, also behind a proxy that is trusted.
+pub(super) fn client(hub: &Hub, request: &HttpRequest) -> Client {
+    let unknown = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+    let peer = request.peer_addr().map_or(unknown, |address| address.ip());
+    let trusted = &hub.settings.trusted_proxies;
+    if trusted.is_empty() {
+        return client_of(peer, Hops::default(), trusted);
+    }
+    let all = |name: HeaderName| -> Vec<&str> {
+        // What is no text names nobody.
+        let values = request.headers().get_all(name);
+        values.map(|value| value.to_str().unwrap_or("?")).collect()
+    };
+    let (forwarded, x) = (all(header::FORWARDED), all(header::X_FORWARDED_FOR));
+    client_of(peer, Hops { forwarded: &forwarded, x_forwarded_for: &x }, trusted)
+}
+
+/// Whether `request` is by an operator; a problem where it is not.
 pub(super) fn admin(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
     match caller(hub, request)?.grants.admin {
         true => Ok(()),

@@ -16,9 +16,11 @@ mod refusal;
 mod revocations;
 mod server;
 mod socket;
+mod stats;
 mod stream;
 mod streams;
 mod subscribe;
 mod tickets;
 
 pub use server::{HttpSettings, Hub, Server, start};
+pub use stats::SelectorFigures;

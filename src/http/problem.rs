@@ -2,6 +2,7 @@
 
 use crate::event::Invalid;
 use crate::journal::{JournalError, PublishError, Refusal};
+use crate::limits::Limit;
 use crate::wire::BodyError;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
@@ -28,6 +29,8 @@ pub(super) enum Code {
     PayloadTooLarge,
     /// A limit of the hub's.
     ResourceExhausted,
+    /// A limit of the client's own.
+    TooMany,
     DiskFull,
     JournalPoisoned,
     Draining,
@@ -60,6 +63,9 @@ impl Code {
             Self::ResourceExhausted => {
                 ("resource_exhausted", "A limit of the hub is reached", S::SERVICE_UNAVAILABLE)
             }
+            Self::TooMany => {
+                ("resource_exhausted", "Your own limit is reached", S::TOO_MANY_REQUESTS)
+            }
             Self::DiskFull => ("disk_full", "The disk has too little room", S::SERVICE_UNAVAILABLE),
             Self::JournalPoisoned => {
                 ("journal_poisoned", "The journal takes no more", S::SERVICE_UNAVAILABLE)
@@ -87,6 +93,8 @@ pub(super) struct Problem {
     pub(super) code: Code,
     detail: String,
     field: Option<String>,
+    /// The limit that was reached.
+    pub(super) limit: Option<Limit>,
     /// Seconds, for those who may try again.
     retry_after: Option<u64>,
     /// Takes the place of a cookie that is not good.
@@ -95,7 +103,8 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), field: None, retry_after: None, cookie: None }
+        let detail = detail.into();
+        Self { code, detail, field: None, limit: None, retry_after: None, cookie: None }
     }
 
     /// A query or path that cannot be read.
@@ -114,6 +123,11 @@ impl Problem {
     #[must_use]
     pub(super) fn field(self, field: impl Into<String>) -> Self {
         Self { field: Some(field.into()), ..self }
+    }
+
+    #[must_use]
+    pub(super) fn limit(self, limit: Limit) -> Self {
+        Self { limit: Some(limit), ..self }
     }
 
     #[must_use]
@@ -156,6 +170,9 @@ impl From<PublishError> for Problem {
             PublishError::Refused(Refusal::KeyConflict(_)) => {
                 Self::new(Code::Conflict, detail).field("key")
             }
+            PublishError::Refused(Refusal::TooManyStreams(_)) => {
+                Self::new(Code::ResourceExhausted, detail).field("stream").limit(Limit::Streams)
+            }
             PublishError::QueueFull => Self::new(Code::ResourceExhausted, detail).retry_after(1),
             PublishError::Draining => Self::new(Code::Draining, detail).retry_after(5),
             PublishError::DiskFull(_) => Self::new(Code::DiskFull, detail).retry_after(30),
@@ -192,6 +209,8 @@ impl ResponseError for Problem {
             code: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             field: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            limit: Option<&'a str>,
         }
         let (code, title, status) = self.code.row();
         let document = Document {
@@ -201,6 +220,7 @@ impl ResponseError for Problem {
             detail: &self.detail,
             code,
             field: self.field.as_deref(),
+            limit: self.limit.map(Limit::as_str),
         };
         let mut response = HttpResponseBuilder::new(status);
         response

@@ -1,12 +1,13 @@
 //! `POST /publish` and `POST /streams/{stream}/events`.
 
-use super::guard::caller;
+use super::guard::{caller, client};
 use super::problem::{Code, Problem};
 use super::query;
 use super::server::Hub;
 use crate::access::Caller;
 use crate::event::{Draft, EventType, Key, Receipt, StreamName};
 use crate::journal::{Item, Unit, now};
+use crate::limits::{Limit, TooFast};
 use crate::telemetry::PublishRefused;
 use crate::wire::{self, Publish};
 use actix_web::http::header;
@@ -57,7 +58,7 @@ async fn publish_body(
     let json = if is_ndjson(request) {
         reject_key(key)?;
         let drafts = wire::read_ndjson(&body, max, now())?;
-        wire::summary(&hand_in(hub, &caller, drafts, body.len()).await?)
+        wire::summary(&hand_in((hub, request), &caller, drafts, body.len()).await?)
     } else {
         match wire::read_json(&body, max, now())? {
             Publish::One(draft) => {
@@ -65,11 +66,11 @@ async fn publish_body(
                     Some(key) => draft.with_key(Some(key)),
                     None => draft,
                 };
-                one_receipt(&hand_in(hub, &caller, vec![draft], body.len()).await?)
+                one_receipt(&hand_in((hub, request), &caller, vec![draft], body.len()).await?)
             }
             Publish::Batch(drafts) => {
                 reject_key(key)?;
-                wire::receipts(&hand_in(hub, &caller, drafts, body.len()).await?)
+                wire::receipts(&hand_in((hub, request), &caller, drafts, body.len()).await?)
             }
         }
     };
@@ -99,13 +100,13 @@ async fn publish_one_text(
         return Err(Problem::new(Code::PayloadTooLarge, detail).field("data"));
     }
     let draft = Draft::from_text(vec![stream], kind, text, now())?.with_key(key_header(request)?);
-    let receipts = hand_in(hub, &caller, vec![draft], body.len()).await?;
+    let receipts = hand_in((hub, request), &caller, vec![draft], body.len()).await?;
     hub.telemetry.publish_answered(began.elapsed());
     Ok(json_response(one_receipt(&receipts)))
 }
 
 async fn hand_in(
-    hub: &Hub,
+    (hub, request): (&Hub, &HttpRequest),
     caller: &Caller,
     drafts: Vec<Draft>,
     bytes: usize,
@@ -113,9 +114,18 @@ async fn hand_in(
     for stream in drafts.iter().flat_map(Draft::streams) {
         check_publish(caller, stream)?;
     }
+    let sizes = drafts.iter().map(|draft| (draft.streams(), draft.payload().as_bytes().len()));
+    let subject = caller.counted_as();
+    let spent = hub.rates.load().spend((&client(hub, request), subject.as_ref()), sizes);
+    spent.map_err(too_fast)?;
     let bytes = bytes + drafts.len() * EVENT_OVERHEAD_BYTES;
     let unit: Unit = drafts.into_iter().map(Item::Event).collect();
     Ok(hub.publisher.publish(unit, bytes).await?)
+}
+
+fn too_fast(TooFast { limit, wait }: TooFast) -> Problem {
+    let why = format!("the limit {} is reached", limit.as_str());
+    Problem::new(Code::TooMany, why).limit(limit).retry_after(wait.as_secs() + 1)
 }
 
 /// Whether `caller` may publish to `stream`, or end it.
@@ -149,7 +159,7 @@ pub(super) fn counted(
             Code::PayloadTooLarge => PublishRefused::TooLarge,
             Code::Conflict => PublishRefused::Conflict,
             Code::NotFound => PublishRefused::NotFound,
-            Code::ResourceExhausted => PublishRefused::QueueFull,
+            Code::TooMany | Code::ResourceExhausted => by_limit(problem.limit),
             Code::DiskFull => PublishRefused::DiskFull,
             Code::JournalPoisoned => PublishRefused::Poisoned,
             Code::Draining => PublishRefused::Draining,
@@ -158,6 +168,18 @@ pub(super) fn counted(
             _ => PublishRefused::Invalid,
         });
     })
+}
+
+fn by_limit(limit: Option<Limit>) -> PublishRefused {
+    match limit {
+        Some(Limit::Streams) => PublishRefused::MaxStreams,
+        Some(Limit::PublishEventsPerClient) => PublishRefused::EventsPerClient,
+        Some(Limit::PublishBytesPerClient) => PublishRefused::BytesPerClient,
+        Some(Limit::PublishEventsPerSubject) => PublishRefused::EventsPerSubject,
+        Some(Limit::PublishBytesPerSubject) => PublishRefused::BytesPerSubject,
+        Some(Limit::MemoryBudget) => PublishRefused::MemoryBudget,
+        _ => PublishRefused::QueueFull,
+    }
 }
 
 /// The whole body, or the reason why not as soon as it is known.
@@ -174,6 +196,11 @@ pub(super) async fn read_body(
     let announced = announced.and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > max) {
         return Err(too_large());
+    }
+    if !hub.memory.has_room() {
+        let why = "the hub has nearly used up its memory budget";
+        let problem = Problem::new(Code::ResourceExhausted, why);
+        return Err(problem.limit(Limit::MemoryBudget).retry_after(1));
     }
     let mut whole = BytesMut::new();
     let mut held = Held { bytes: 0, of: &hub.body_bytes };

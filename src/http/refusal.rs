@@ -5,34 +5,56 @@
 
 use super::problem::{Code, Problem};
 use super::server::Hub;
-use crate::hub::Limit;
+use crate::hub::Refusal;
+use crate::limits::Limit;
 use crate::telemetry::Turned;
 use crate::wire;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 
-/// The answer to a subscriber that `limit` turned away.
+/// What a subscriber that is turned away is told, by name: the code, and the reason it is counted by.
+fn told(refusal: Refusal) -> (Code, Turned) {
+    match refusal {
+        Refusal::Draining => (Code::Draining, Turned::Draining),
+        Refusal::ManagerQueue => (Code::ResourceExhausted, Turned::ManagerBusy),
+        Refusal::Limit(limit) => match limit {
+            Limit::ConnectionsPerClient => (Code::TooMany, Turned::MaxConnectionsPerClient),
+            Limit::ConnectionsPerSubject => (Code::TooMany, Turned::MaxConnectionsPerSubject),
+            Limit::ConnectionsPerStream => {
+                (Code::ResourceExhausted, Turned::MaxConnectionsPerStream)
+            }
+            Limit::MemoryBudget => (Code::ResourceExhausted, Turned::MemoryBudget),
+            _ => (Code::ResourceExhausted, Turned::MaxConnections),
+        },
+    }
+}
+
+/// The answer to a subscriber that is turned away.
 pub(super) fn turn_away(
     hub: &Hub,
     request: &HttpRequest,
-    limit: Limit,
+    refusal: Refusal,
     as_status: bool,
 ) -> HttpResponse {
-    let (code, reason) = match limit {
-        Limit::Draining => (Code::Draining, Turned::Draining),
-        Limit::MaxConnections => (Code::ResourceExhausted, Turned::MaxConnections),
-        Limit::ManagerQueue => (Code::ResourceExhausted, Turned::ManagerBusy),
-    };
+    let (code, reason) = told(refusal);
     hub.telemetry.subscriber_refused(reason);
-    let retry_ms = hub.pace.turned_away_ms();
+    // Whoever has too many of their own must not have the others wait longer.
+    let retry_ms = match code {
+        Code::TooMany => hub.pace.own_limit_ms(),
+        _ => hub.pace.turned_away_ms(),
+    };
     if as_status || !accepts_event_stream(request) {
-        let detail = match limit {
-            Limit::Draining => "the hub is stopping".to_owned(),
+        let detail = match refusal {
+            Refusal::Draining => "the hub is stopping".to_owned(),
             _ => format!("the limit {} is reached", reason.as_str()),
         };
-        return Problem::new(code, detail).retry_after(retry_ms.div_ceil(1000)).error_response();
+        let mut problem = Problem::new(code, detail).retry_after(retry_ms.div_ceil(1000));
+        if let Refusal::Limit(limit) = refusal {
+            problem = problem.limit(limit);
+        }
+        return problem.error_response();
     }
-    let name = (limit != Limit::Draining).then_some(reason.as_str());
+    let name = (refusal != Refusal::Draining).then_some(reason.as_str());
     let mut block = Vec::new();
     wire::hub_error(&mut block, retry_ms, code.as_str(), name);
     HttpResponse::Ok()

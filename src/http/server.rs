@@ -2,11 +2,13 @@
 
 use super::problem::{Code, Problem};
 use super::socket::Socket;
+use super::stats::{self, SelectorFigures};
 use super::stream::serve;
 use super::{guard, login, ops, pages, publish, revocations, streams, subscribe, tickets};
 use crate::access::{Access, Caller, Revocations};
 use crate::hub::{ConnectionManager, Pace, ShardHandle, ShardSettings};
-use crate::journal::{Health, History, Publisher};
+use crate::journal::{Health, History, Publisher, StreamUsage};
+use crate::limits::{Limits, MemoryBudget, Rates};
 use crate::telemetry::Telemetry;
 use actix::Addr;
 use actix_cors::Cors;
@@ -19,6 +21,8 @@ use actix_web::middleware::{Condition, from_fn};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, ResponseError};
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use socket2::{Domain, Type};
 use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
@@ -57,6 +61,8 @@ pub struct HttpSettings {
     pub cors_origins: Vec<String>,
     /// Whether only its own machine reaches it.
     pub is_local: bool,
+    /// Proxies that are believed whom they speak for.
+    pub trusted_proxies: Vec<IpNet>,
     /// Names it goes by, beside those of its own machine.
     pub public_hosts: Vec<String>,
 }
@@ -75,6 +81,16 @@ pub struct Hub {
     pub history: Arc<History>,
     /// How the journal is.
     pub health: Arc<Health>,
+    /// How many streams there are.
+    pub stream_usage: Arc<StreamUsage>,
+    /// How much anybody may take.
+    pub limits: Arc<ArcSwap<Limits>>,
+    /// How fast anybody may publish.
+    pub rates: ArcSwap<Rates>,
+    /// The memory that the process takes.
+    pub memory: MemoryBudget,
+    /// The selectors of subscriptions.
+    pub selectors: SelectorFigures,
     /// Who wants what.
     pub manager: Addr<ConnectionManager>,
     /// Where figures go.
@@ -226,6 +242,7 @@ fn routes(config: &mut ServiceConfig) {
                 .route(web::post().to(login::begin))
                 .route(web::delete().to(login::end)),
         )
+        .service(route("/stats").route(web::get().to(stats::stats)))
         .service(route("/version").route(web::get().to(ops::version)))
         .service(route("/healthz").route(web::get().to(ops::healthz)))
         .service(route("/readyz").route(web::get().to(ops::readyz)))

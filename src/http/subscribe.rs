@@ -1,7 +1,7 @@
 //! `GET /events` and `GET /streams/{stream}/events`.
 
 use super::body::EventBody;
-use super::guard::caller;
+use super::guard::{caller, client};
 use super::problem::{Code, Problem};
 use super::query::{self, SubscribeQuery};
 use super::refusal::turn_away;
@@ -9,8 +9,9 @@ use super::server::{Hub, shard};
 use super::socket::Shared;
 use crate::access::Caller;
 use crate::event::{EventId, Interest, Position, StreamName};
-use crate::hub::{Limit, Opening, Outlet, Subscribe};
+use crate::hub::{Holder, Opening, Outlet, Refusal, Subscribe};
 use crate::journal::{History, JournalError, Start, now};
+use crate::limits::Limit;
 use crate::telemetry::Turned;
 use crate::wire::{self, Gap, Resume};
 use actix_web::http::header::{self, HeaderName};
@@ -63,12 +64,18 @@ async fn subscribe(
         hub.telemetry.subscriber_refused(Turned::Invalid);
         Problem::query(invalid)
     })?;
+    check_selectors(hub, &query.interest).inspect_err(|_| {
+        hub.telemetry.subscriber_refused(Turned::MaxSelectors);
+    })?;
     query.interest = granted(&caller, query.interest).inspect_err(|_| {
         hub.telemetry.subscriber_refused(Turned::Forbidden);
     })?;
     let as_status = query.refusal_as_status;
     if hub.draining.load(Ordering::Relaxed) {
-        return Ok(turn_away(hub, request, Limit::Draining, as_status));
+        return Ok(turn_away(hub, request, Refusal::Draining, as_status));
+    }
+    if !hub.memory.has_room() {
+        return Ok(turn_away(hub, request, Refusal::Limit(Limit::MemoryBudget), as_status));
     }
     let requested = last_event_id(request).or(query.last_event_id.clone());
     let interest = Arc::new(query.interest.clone());
@@ -78,10 +85,11 @@ async fn subscribe(
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .finish());
     }
-    let wanted = Subscribe { interest: interest.clone(), view: query.view };
+    let holder = Holder { client: client(hub, request), subject: caller.counted_as() };
+    let wanted = Subscribe { interest: interest.clone(), view: query.view, holder };
     let seat = match shard(hub).seat(wanted).await {
         Ok(seat) => seat,
-        Err(limit) => return Ok(turn_away(hub, request, limit, as_status)),
+        Err(refusal) => return Ok(turn_away(hub, request, refusal, as_status)),
     };
     let place = begin(hub, interest, requested.clone(), query.start, seat.through).await?;
     let from = hub.history.id(place.cursor).to_string();
@@ -104,6 +112,20 @@ async fn subscribe(
         response.force_close();
     }
     Ok(response.body(EventBody::new(seat.subscription, socket)))
+}
+
+/// Whether it names no more streams and patterns than one subscription may.
+fn check_selectors(hub: &Hub, interest: &Interest) -> Result<(), Problem> {
+    let most = hub.limits.load().hub.of(Limit::Selectors).map_or(u64::MAX, |bound| bound.most);
+    let count = interest.selectors().len() as u64;
+    hub.selectors.note(count, count > most);
+    match count > most {
+        false => Ok(()),
+        true => {
+            let why = format!("a subscription names at most {most} selectors, this one {count}");
+            Err(Problem::new(Code::Validation, why).field("stream").limit(Limit::Selectors))
+        }
+    }
 }
 
 /// What of it the caller may read.

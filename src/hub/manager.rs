@@ -5,11 +5,14 @@
 //! are exact, because only this actor counts.
 //! Never: waits for a shard, a client or a disk.
 
+use super::admission::{Admission, Holder};
 use super::matching::SelectorIndex;
-use super::seat::{FromShard, GroupId, Limit, ShardId, ToShard};
+use super::seat::{FromShard, GroupId, Refusal, Seated, ShardId, ToShard};
+use super::session::SessionKey;
 use super::slot::ShardSlot;
 use crate::event::{Body, Interest, Position, StreamName};
 use crate::journal::{Committed, Dispatch};
+use crate::limits::{Limits, Usage};
 use crate::telemetry::Telemetry;
 use actix::prelude::{Actor, AsyncContext, Context, Handler, Message, StreamHandler};
 use rustc_hash::FxHashMap;
@@ -27,7 +30,7 @@ const LOOK_FOR_GONE_EVERY: Duration = Duration::from_secs(1);
 /// The actor.
 pub struct ConnectionManager {
     telemetry: Telemetry,
-    max_connections: usize,
+    admission: Admission,
     shards: FxHashMap<ShardId, ShardSlot>,
     groups: FxHashMap<GroupId, Interested>,
     by_interest: FxHashMap<Arc<Interest>, GroupId>,
@@ -54,12 +57,12 @@ impl ConnectionManager {
     pub fn new(
         batches: mpsc::Receiver<Dispatch>,
         dispatched: Position,
-        max_connections: usize,
+        limits: Arc<Limits>,
         telemetry: Telemetry,
     ) -> Self {
         Self {
             telemetry,
-            max_connections,
+            admission: Admission::new(limits),
             shards: FxHashMap::default(),
             groups: FxHashMap::default(),
             by_interest: FxHashMap::default(),
@@ -133,25 +136,27 @@ impl ConnectionManager {
 
     fn seat(
         &mut self,
+        (shard, key): (ShardId, SessionKey),
         interest: Arc<Interest>,
-        shard: ShardId,
-    ) -> Result<(GroupId, Position), Limit> {
+        holder: Holder,
+    ) -> Result<Seated, Refusal> {
         if self.draining.is_some() {
-            return Err(Limit::Draining);
+            return Err(Refusal::Draining);
         }
-        if self.sessions >= self.max_connections {
-            return Err(Limit::MaxConnections);
-        }
-        let id = match self.by_interest.get(&interest) {
+        self.admission.take(&holder, &interest).map_err(Refusal::Limit)?;
+        let group = match self.by_interest.get(&interest) {
             Some(id) => *id,
             None => self.new_group(interest),
         };
-        if let Some(group) = self.groups.get_mut(&id) {
-            group.total += 1;
-            *group.seats.entry(shard).or_insert(0) += 1;
+        if let Some(interested) = self.groups.get_mut(&group) {
+            interested.total += 1;
+            *interested.seats.entry(shard).or_insert(0) += 1;
+        }
+        if let Some(slot) = self.shards.get_mut(&shard) {
+            slot.seats.insert(key, (group, holder));
         }
         self.sessions += 1;
-        Ok((id, self.dispatched))
+        Ok(Seated { group, through: self.dispatched })
     }
 
     fn new_group(&mut self, interest: Arc<Interest>) -> GroupId {
@@ -165,12 +170,19 @@ impl ConnectionManager {
         id
     }
 
-    fn leave(&mut self, shard: ShardId, id: GroupId, seats: u32) {
+    fn leave(&mut self, shard: ShardId, key: SessionKey) {
+        let seat = self.shards.get_mut(&shard).and_then(|slot| slot.seats.remove(&key));
+        let Some((group, holder)) = seat else { return };
+        self.give_back(shard, group, &holder);
+    }
+
+    fn give_back(&mut self, shard: ShardId, id: GroupId, holder: &Holder) {
         let Some(group) = self.groups.get_mut(&id) else { return };
-        self.sessions -= seats as usize;
-        group.total -= seats;
+        self.admission.give_back(holder, &group.interest);
+        self.sessions -= 1;
+        group.total -= 1;
         if let Some(of_shard) = group.seats.get_mut(&shard) {
-            *of_shard -= seats;
+            *of_shard -= 1;
             if *of_shard == 0 {
                 group.seats.remove(&shard);
             }
@@ -220,14 +232,9 @@ impl ConnectionManager {
             .collect();
         for id in gone {
             tracing::warn!(shard = id, "a worker thread is gone; its sessions are given back");
-            self.shards.remove(&id);
-            let seats: Vec<(GroupId, u32)> = self
-                .groups
-                .iter()
-                .filter_map(|(group, interested)| Some((*group, *interested.seats.get(&id)?)))
-                .collect();
-            for (group, seats) in seats {
-                self.leave(id, group, seats);
+            let Some(slot) = self.shards.remove(&id) else { continue };
+            for (group, holder) in slot.seats.into_values() {
+                self.give_back(id, group, &holder);
             }
         }
     }
@@ -276,13 +283,13 @@ impl Handler<FromShard> for ConnectionManager {
                 }
                 self.shards.insert(shard, slot);
             }
-            FromShard::Seat { shard, key, interest } => {
-                let answer = self.seat(interest, shard);
+            FromShard::Seat { shard, key, interest, holder } => {
+                let answer = self.seat((shard, key), interest, holder);
                 if let Some(slot) = self.shards.get_mut(&shard) {
                     slot.send(ToShard::Seated { key, answer }, self.dispatched);
                 }
             }
-            FromShard::Leave { shard, group } => self.leave(shard, group, 1),
+            FromShard::Leave { shard, key } => self.leave(shard, key),
         }
         self.retry_later(ctx);
     }
@@ -357,5 +364,34 @@ impl Handler<Drain> for ConnectionManager {
             shard.send(ToShard::Drain { window: drain.window }, self.dispatched);
         }
         self.check_drained();
+    }
+}
+
+/// How the limits on sessions are used.
+#[derive(Message)]
+#[rtype(result = "Vec<Usage>")]
+pub struct AskUsage;
+
+impl Handler<AskUsage> for ConnectionManager {
+    type Result = Vec<Usage>;
+
+    fn handle(&mut self, _: AskUsage, _: &mut Self::Context) -> Vec<Usage> {
+        self.admission.usage()
+    }
+}
+
+/// Other limits hold from now on; those who are there stay.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ChangeLimits(pub Arc<Limits>);
+
+impl Handler<ChangeLimits> for ConnectionManager {
+    type Result = ();
+
+    fn handle(&mut self, change: ChangeLimits, _: &mut Self::Context) {
+        let seats = self.shards.values().flat_map(|slot| slot.seats.values());
+        let held =
+            seats.filter_map(|(group, holder)| Some((holder, &*self.groups.get(group)?.interest)));
+        self.admission.change(change.0, held);
     }
 }

@@ -5,6 +5,7 @@
 //! Never: waits for a client or a disk. The [`ConnectionManager`] matches, a shard on each
 //! worker thread frames and queues, a session is a cursor. A seat is given between two batches.
 
+mod admission;
 mod expiry;
 mod farewell;
 mod frames;
@@ -24,12 +25,14 @@ mod slot;
 mod subscription;
 mod wheel;
 
+pub use admission::Holder;
 pub use manager::{
-    ConnectionManager, CountSubscribers, Drain, MANAGER_MAILBOX, NamedStreams, Readers,
+    AskUsage, ChangeLimits, ConnectionManager, CountSubscribers, Drain, MANAGER_MAILBOX,
+    NamedStreams, Readers,
 };
 pub use outlet::{Outlet, Written};
 pub use pace::Pace;
-pub use seat::{Limit, Seat, Subscribe};
+pub use seat::{Refusal, Seat, Subscribe};
 pub use session::{Beat, Opening};
 pub use shard::ShardSettings;
 pub use subscription::{ShardHandle, Subscription};

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// A `retry` is spread this far to both sides, in percent, so that clients that were cut off
 /// together do not return together.
 const JITTER_PERCENT: u64 = 20;
+/// Whoever has reached a limit of their own comes back after so many times the usual `retry`: a tab
+/// must be closed first, and the others are not to be bothered meanwhile.
+const OWN_LIMIT_FACTOR: u32 = 5;
 /// Nobody is told to stay away for longer than this.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -29,6 +32,11 @@ impl Pace {
     /// The `retry` of a session, in milliseconds.
     pub fn retry_ms(&self) -> u64 {
         jittered(self.base.as_millis() as u64)
+    }
+
+    /// When one who has reached a limit of their own may be back, in milliseconds.
+    pub fn own_limit_ms(&self) -> u64 {
+        jittered((self.base * OWN_LIMIT_FACTOR).min(LONGEST).as_millis() as u64)
     }
 
     /// When one who is turned away now may be back, in milliseconds; grows with their number.

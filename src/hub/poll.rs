@@ -239,8 +239,7 @@ mod tests {
         let interest = Arc::new(Interest::new(vec![selector], None).expect("ok"));
         let (answer, _seated) = tokio::sync::oneshot::channel();
         let session = Session::new(interest.clone(), wire::View::default(), answer);
-        let key = state.admit(session).expect("room");
-        state.seated(key, Ok((1, Position::ZERO)));
+        let key = probe::seat(&mut state, 1, session).expect("room");
         let first = Position::of(last.batch(), 0);
         let session = state.sessions.get_mut(&key).expect("it is there");
         session.cursor = first;

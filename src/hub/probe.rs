@@ -2,19 +2,23 @@
 //!
 //! Nothing of the hub uses it but tests.
 
+use super::ConnectionManager;
+use super::admission::Holder;
 use super::matching::SelectorIndex;
 use super::outlet::{Outlet, Written};
 use super::pace::Pace;
+use super::seat::{GroupId, Seated};
 use super::session::{CatchUp, Mode, Session, SessionKey};
 use super::shard::{Shard, ShardSettings, State};
-use super::{ConnectionManager, seat::GroupId};
 use crate::event::{Interest, Position, Selector, StreamName};
 use crate::journal::{Committed, History};
+use crate::limits::Client;
 use crate::telemetry::Telemetry;
 use crate::wire::View;
 use actix::Addr;
 use bytes::Bytes;
 use std::cell::RefCell;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -36,6 +40,14 @@ pub(super) fn shard(history: Arc<History>, telemetry: Telemetry) -> Rc<RefCell<S
     };
     let (sender, _mailbox) = actix::dev::channel::channel::<ConnectionManager>(MANAGER_MAILBOX);
     Shard::start(Addr::new(sender), settings)
+}
+
+/// Lets a session in, as the manager would.
+pub(super) fn seat(state: &mut State, group: GroupId, session: Session) -> Option<SessionKey> {
+    let client = Client::at(Ipv4Addr::LOCALHOST.into(), true);
+    let key = state.admit(session, Holder { client, subject: None })?;
+    state.seated(key, Ok(Seated { group, through: Position::ZERO }));
+    Some(key)
 }
 
 /// Selectors, and how many of them a stream matches.
@@ -94,10 +106,8 @@ impl Fan {
     fn join(&mut self, interest: Arc<Interest>, has_socket: bool) {
         let mut state = self.state.borrow_mut();
         let (answer, _seated) = oneshot::channel();
-        let Some(key) = state.admit(Session::new(interest, View::default(), answer)) else {
-            return;
-        };
-        state.seated(key, Ok((GROUP, Position::ZERO)));
+        let session = Session::new(interest, View::default(), answer);
+        let Some(key) = seat(&mut state, GROUP, session) else { return };
         if let Some(session) = state.sessions.get_mut(&key) {
             session.mode = Mode::CatchingUp(CatchUp::default());
             session.outlet = has_socket.then(|| Rc::new(Sink) as Rc<dyn Outlet>);

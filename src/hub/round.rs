@@ -295,8 +295,8 @@ mod tests {
         let selector = Selector::parse("s").expect("a selector");
         let interest = Arc::new(Interest::new(vec![selector], None).expect("ok"));
         let (answer, _seated) = tokio::sync::oneshot::channel();
-        let key = state.admit(Session::new(interest, View::default(), answer)).expect("room");
-        state.seated(key, Ok((GROUP, Position::ZERO)));
+        let session = Session::new(interest, View::default(), answer);
+        let key = probe::seat(state, GROUP, session).expect("room");
         let session = state.sessions.get_mut(&key).expect("it is there");
         session.cursor = state.considered;
         session.mode = Mode::CatchingUp(CatchUp { until: state.considered, job: None });

@@ -1,9 +1,11 @@
 //! What shards and the manager say to each other.
 
+use super::admission::Holder;
 use super::session::SessionKey;
 use super::shard::Shard;
 use crate::event::{Interest, Position};
 use crate::journal::Committed;
+use crate::limits::Limit;
 use actix::{Addr, Message};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,8 @@ pub struct Subscribe {
     pub interest: Arc<Interest>,
     /// How it wants them spelled.
     pub view: crate::wire::View,
+    /// Whom it is counted for.
+    pub holder: Holder,
 }
 
 /// A place at the hub: everything dispatched after `through` will come.
@@ -30,15 +34,24 @@ pub struct Seat {
     pub through: Position,
 }
 
-/// Which limit turned a subscriber away.
+/// Why a subscriber was turned away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Limit {
+pub enum Refusal {
     /// The hub is stopping.
     Draining,
-    /// `--max-connections` sessions are open.
-    MaxConnections,
     /// [`MANAGER_MAILBOX`](super::MANAGER_MAILBOX) requests wait for the manager.
     ManagerQueue,
+    /// As many as this allows are there.
+    Limit(Limit),
+}
+
+/// What the manager gives a session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seated {
+    /// Those who asked for the same.
+    pub(super) group: GroupId,
+    /// The last place that was dispatched before.
+    pub(super) through: Position,
 }
 
 /// From a shard to the manager.
@@ -48,9 +61,9 @@ pub(super) enum FromShard {
     /// A shard is there.
     Join { shard: ShardId, addr: Addr<Shard> },
     /// A session wants a seat.
-    Seat { shard: ShardId, key: SessionKey, interest: Arc<Interest> },
+    Seat { shard: ShardId, key: SessionKey, interest: Arc<Interest>, holder: Holder },
     /// A session gives its seat back.
-    Leave { shard: ShardId, group: GroupId },
+    Leave { shard: ShardId, key: SessionKey },
 }
 
 /// From the manager to a shard.
@@ -58,7 +71,7 @@ pub(super) enum FromShard {
 #[rtype(result = "()")]
 pub(super) enum ToShard {
     /// A seat, or why there is none.
-    Seated { key: SessionKey, answer: Result<(GroupId, Position), Limit> },
+    Seated { key: SessionKey, answer: Result<Seated, Refusal> },
     /// Entries of a batch and who takes them: pairs of index and group, in order.
     Deliver { batch: Arc<Committed>, takers: Vec<(u32, GroupId)> },
     /// Batches were left out because the mailbox was full: everybody reads on from history, up

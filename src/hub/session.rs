@@ -4,7 +4,7 @@
 //! starts behind, when it fell behind, when its shard did. There is no third way.
 
 use super::outlet::Outlet;
-use super::seat::{GroupId, Limit};
+use super::seat::{GroupId, Refusal};
 use crate::access::Caller;
 use crate::event::{Body, Interest, Position, StreamName, Timestamp};
 use crate::journal::{History, JournalError};
@@ -59,7 +59,7 @@ pub struct Opening {
 /// Where a session gets its next bytes.
 pub(super) enum Mode {
     /// It waits for its seat.
-    Seating(oneshot::Sender<Result<Position, Limit>>),
+    Seating(oneshot::Sender<Result<Position, Refusal>>),
     /// It has a seat and has not begun.
     Seated,
     /// It reads history.
@@ -121,7 +121,7 @@ impl Session {
     pub(super) fn new(
         interest: Arc<Interest>,
         view: View,
-        seat: oneshot::Sender<Result<Position, Limit>>,
+        seat: oneshot::Sender<Result<Position, Refusal>>,
     ) -> Self {
         Self {
             id: Uuid::new_v4(),
@@ -296,7 +296,7 @@ impl Page {
 pub(super) mod tests {
     use super::*;
     use crate::event::{Draft, EventType, Selector};
-    use crate::journal::{Durability, Item, Journal, Limits, Retention, Settings};
+    use crate::journal::{Durability, Item, Journal, Kept, Retention, Settings};
     use crate::telemetry::Telemetry;
 
     /// A journal in memory whose streams keep ten events, and somebody who answers its publishers.
@@ -307,11 +307,12 @@ pub(super) mod tests {
                 dispatch.answer();
             }
         });
-        let otherwise = Limits { max_events: Some(10), ..Limits::default() };
+        let otherwise = Kept { max_events: Some(10), ..Kept::default() };
         let settings = Settings {
             data_dir: "none".into(),
             durability: Durability::Memory,
             retention: Retention { rules: Vec::new(), otherwise, total_bytes: u64::MAX },
+            limits: Arc::default(),
             min_free_bytes: 0,
             recent_bytes,
             holder: String::new(),

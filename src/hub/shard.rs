@@ -5,13 +5,14 @@
 //! Never: locks, waits, wakes another thread for a delivery.
 
 use super::ConnectionManager;
+use super::admission::Holder;
 use super::expiry::Expiries;
 use super::farewell::DRAIN_STEP;
 use super::frames::Frames;
 use super::group::{Group, Segment};
 use super::pace::Pace;
 use super::round::{self, Rounds};
-use super::seat::{FromShard, GroupId, Limit, ShardId, ToShard};
+use super::seat::{FromShard, GroupId, Refusal, Seated, ShardId, ToShard};
 use super::session::{CatchUp, Mode, Session, SessionKey};
 use super::wheel::Wheel;
 use crate::access::Revocations;
@@ -114,7 +115,7 @@ impl Shard {
 
 impl State {
     /// Inserts a session that asks for a seat; `None` where the manager has too much to do.
-    pub(super) fn admit(&mut self, session: Session) -> Option<SessionKey> {
+    pub(super) fn admit(&mut self, session: Session, holder: Holder) -> Option<SessionKey> {
         if !self.outbox.is_empty() {
             return None;
         }
@@ -122,7 +123,7 @@ impl State {
         self.next_key += 1;
         let (shard, interest) = (self.id, session.interest.clone());
         self.sessions.insert(key, session);
-        self.tell_manager(FromShard::Seat { shard, key, interest });
+        self.tell_manager(FromShard::Seat { shard, key, interest, holder });
         Some(key)
     }
 
@@ -145,20 +146,22 @@ impl State {
         }
     }
 
-    pub(super) fn seated(&mut self, key: SessionKey, answer: Result<(GroupId, Position), Limit>) {
-        let Ok((group, through)) = answer else {
-            if let Some(session) = self.sessions.remove(&key)
-                && let (Mode::Seating(seat), Err(limit)) = (session.mode, answer)
-            {
-                let _ = seat.send(Err(limit));
+    pub(super) fn seated(&mut self, key: SessionKey, answer: Result<Seated, Refusal>) {
+        let Seated { group, through } = match answer {
+            Ok(seated) => seated,
+            Err(refusal) => {
+                let session = self.sessions.remove(&key);
+                if let Some(Session { mode: Mode::Seating(seat), .. }) = session {
+                    let _ = seat.send(Err(refusal));
+                }
+                return;
             }
-            return;
         };
         self.considered = self.considered.max(through);
         let Some(session) = self.sessions.get_mut(&key) else {
             // The client went while its seat was on the way.
             let shard = self.id;
-            self.tell_manager(FromShard::Leave { shard, group });
+            self.tell_manager(FromShard::Leave { shard, key });
             return;
         };
         session.group = Some(group);
@@ -205,7 +208,7 @@ impl State {
             }
         }
         let shard = self.id;
-        self.tell_manager(FromShard::Leave { shard, group });
+        self.tell_manager(FromShard::Leave { shard, key });
         if begun {
             let reason = session.closing.unwrap_or_else(|| self.why_gone(&session));
             self.settings.telemetry.session_closed(reason);

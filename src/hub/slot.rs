@@ -3,17 +3,22 @@
 //! A batch that finds no room is left out; once there is room again the shard is told up to where
 //! its sessions have to read history instead.
 
-use super::seat::ToShard;
+use super::admission::Holder;
+use super::seat::{GroupId, ToShard};
+use super::session::SessionKey;
 use super::shard::Shard;
 use crate::event::Position;
 use crate::telemetry::Telemetry;
 use actix::Addr;
 use actix::prelude::SendError;
+use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
 pub(super) struct ShardSlot {
     pub(super) addr: Addr<Shard>,
-    /// Seats that wait for room in its mailbox; at most one for each session.
+    /// Its sessions.
+    pub(super) seats: FxHashMap<SessionKey, (GroupId, Holder)>,
+    /// Answers that wait for room in its mailbox; at most one for each session.
     waiting: VecDeque<ToShard>,
     /// Batches were left out.
     behind: bool,
@@ -21,7 +26,7 @@ pub(super) struct ShardSlot {
 
 impl ShardSlot {
     pub(super) fn new(addr: Addr<Shard>) -> Self {
-        Self { addr, waiting: VecDeque::new(), behind: false }
+        Self { addr, seats: FxHashMap::default(), waiting: VecDeque::new(), behind: false }
     }
 
     /// Whether something waits for room.
@@ -80,10 +85,10 @@ impl ShardSlot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::seat::Limit;
+    use crate::hub::seat::Refusal;
 
     fn message(key: u64) -> ToShard {
-        ToShard::Seated { key, answer: Err(Limit::Draining) }
+        ToShard::Seated { key, answer: Err(Refusal::Draining) }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A worker thread's way into its shard, and a session's bytes out of it.
 
 use super::ConnectionManager;
-use super::seat::{Limit, Seat, Subscribe};
+use super::seat::{Refusal, Seat, Subscribe};
 use super::session::{CatchUp, Mode, Opening, Session, SessionKey};
 use super::shard::{Shard, ShardSettings, State};
 use actix::Addr;
@@ -30,17 +30,17 @@ impl ShardHandle {
     }
 
     /// Takes a seat for a subscriber.
-    pub async fn seat(&self, subscribe: Subscribe) -> Result<Seat, Limit> {
+    pub async fn seat(&self, subscribe: Subscribe) -> Result<Seat, Refusal> {
         let (answer, seated) = oneshot::channel();
         let session = Session::new(subscribe.interest, subscribe.view, answer);
-        let Some(key) = self.state.borrow_mut().admit(session) else {
-            return Err(Limit::ManagerQueue);
+        let Some(key) = self.state.borrow_mut().admit(session, subscribe.holder) else {
+            return Err(Refusal::ManagerQueue);
         };
         let subscription = Subscription { state: self.state.clone(), key };
         match seated.await {
             Ok(Ok(through)) => Ok(Seat { subscription, through }),
-            Ok(Err(limit)) => Err(limit),
-            Err(_) => Err(Limit::ManagerQueue),
+            Ok(Err(refusal)) => Err(refusal),
+            Err(_) => Err(Refusal::ManagerQueue),
         }
     }
 }

@@ -67,4 +67,7 @@ pub enum Refusal {
     /// The stream to end or delete is not there.
     #[error("there is no stream {0:?}")]
     Unknown(StreamName),
+    /// It would make more streams than there may be.
+    #[error("there are as many streams as allowed: max_streams is {0}")]
+    TooManyStreams(u64),
 }

@@ -28,5 +28,5 @@ pub use history::{First, History, Start};
 pub use kv::KvError as JournalError;
 pub use open::{Durability, Journal, OpenError, Settings};
 pub use publisher::{MAX_QUEUED_BYTES, MAX_QUEUED_PUBLISHES, PublishError, Publisher};
-pub use store::{Limits, Retention, StreamView};
+pub use store::{Kept, Retention, StreamUsage, StreamView};
 pub use writer::{Dispatch, now};

@@ -10,9 +10,11 @@ use super::publisher::{MAX_QUEUED_PUBLISHES, Publisher};
 use super::recent::Recent;
 use super::reclaim::Reclaimer;
 use super::room::Room;
-use super::store::{Epochs, Floors, Retention, Store};
+use super::store::{Epochs, Floors, Retention, Store, StreamUsage};
 use super::writer::{Dispatch, Writer};
+use crate::limits::Limits;
 use crate::telemetry::Telemetry;
+use arc_swap::ArcSwap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -38,6 +40,8 @@ pub struct Settings {
     pub durability: Durability,
     /// What is kept.
     pub retention: Retention,
+    /// How many streams there may be.
+    pub limits: Arc<ArcSwap<Limits>>,
     /// Free bytes on the disk below which publishes are refused.
     pub min_free_bytes: u64,
     /// Bytes of recent entries kept in memory.
@@ -68,6 +72,8 @@ pub struct Journal {
     pub history: Arc<History>,
     /// How it is.
     pub health: Arc<Health>,
+    /// How many streams there are.
+    pub stream_usage: Arc<StreamUsage>,
     writer: JoinHandle<()>,
 }
 
@@ -83,8 +89,9 @@ impl Journal {
         let io_failed = |e| OpenError::Io(path.clone(), e);
         let floors = Arc::new(Floors::default());
         let ground = Ground::lay(&settings, floors.clone())?;
-        let mut store = Store::open(ground.kv.clone(), ground.sync, settings.retention, floors)
-            .map_err(store_failed)?;
+        let kept = (settings.retention, settings.limits);
+        let mut store =
+            Store::open(ground.kv.clone(), ground.sync, kept, floors).map_err(store_failed)?;
         let (epochs, loss) = ground.epochs(&mut store).map_err(store_failed)?;
         if let Some(loss) = &loss {
             telemetry.journal_lost();
@@ -103,6 +110,7 @@ impl Journal {
             epochs,
             marks: store.marks(),
         });
+        let stream_usage = store.stream_usage();
         let health = Arc::new(Health::new(loss));
         let (queue, waiting) = std::sync::mpsc::sync_channel(MAX_QUEUED_PUBLISHES);
         let room =
@@ -126,7 +134,7 @@ impl Journal {
             .spawn(move || writer.run())
             .map_err(io_failed)?;
         let publisher = Publisher::new(queue, health.clone());
-        Ok(Self { publisher, history, health, writer })
+        Ok(Self { publisher, history, health, stream_usage, writer })
     }
 
     /// Waits until everything handed in is durable and the files are closed.

@@ -10,4 +10,6 @@ mod reasons;
 
 pub use logging::{LogFormat, start as start_logging};
 pub use metrics::Telemetry;
-pub use reasons::{Closed, CredentialRefused, PublishRefused, Replayed, RequestRefused, Turned};
+pub use reasons::{
+    Closed, CredentialRefused, Limit, PublishRefused, Replayed, RequestRefused, Turned,
+};

@@ -8,6 +8,8 @@ macro_rules! reasons {
 
         impl $name {
             pub(super) const ALL: &'static [Self] = &[$(Self::$variant,)*];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
 
             /// The label value.
             pub fn as_str(self) -> &'static str {
@@ -38,12 +40,51 @@ reasons! {
 }
 
 reasons! {
+    /// The limits, by the names of their settings.
+    #[derive(Hash, PartialOrd, Ord)]
+    Limit {
+        /// Sessions.
+        Connections = "max_connections",
+        /// Sessions of one client, by its address.
+        ConnectionsPerClient = "max_connections_per_client",
+        /// Sessions of one subject: a key, or the `sub` of tokens.
+        ConnectionsPerSubject = "max_connections_per_subject",
+        /// Sessions that name one stream, or one pattern.
+        ConnectionsPerStream = "max_connections_per_stream",
+        /// Selectors of one subscription.
+        Selectors = "max_selectors",
+        /// Streams with history.
+        Streams = "max_streams",
+        /// Events that one client publishes in a second.
+        PublishEventsPerClient = "publish_events_per_client",
+        /// Bytes that one client publishes in a second.
+        PublishBytesPerClient = "publish_bytes_per_client",
+        /// Events that one subject publishes in a second.
+        PublishEventsPerSubject = "publish_events_per_subject",
+        /// Bytes that one subject publishes in a second.
+        PublishBytesPerSubject = "publish_bytes_per_subject",
+        /// Memory that the process takes.
+        MemoryBudget = "memory_budget",
+    }
+}
+
+reasons! {
     /// Why a subscriber was turned away.
     Turned {
         /// The hub is stopping.
         Draining = "draining",
         /// As many sessions as allowed are open.
         MaxConnections = "max_connections",
+        /// As many of that client are.
+        MaxConnectionsPerClient = "max_connections_per_client",
+        /// As many of that subject are.
+        MaxConnectionsPerSubject = "max_connections_per_subject",
+        /// As many of that stream are.
+        MaxConnectionsPerStream = "max_connections_per_stream",
+        /// It asked for too many streams at once.
+        MaxSelectors = "max_selectors",
+        /// The memory budget is nearly used up.
+        MemoryBudget = "memory_budget",
         /// The connection manager has more to do than it is allowed to put off.
         ManagerBusy = "manager_queue",
         /// What it asked for cannot be understood.
@@ -72,6 +113,18 @@ reasons! {
         NotFound = "not_found",
         /// The publish queue is full.
         QueueFull = "publish_queue",
+        /// There are as many streams as allowed.
+        MaxStreams = "max_streams",
+        /// That client publishes too many events a second.
+        EventsPerClient = "publish_events_per_client",
+        /// That client publishes too many bytes a second.
+        BytesPerClient = "publish_bytes_per_client",
+        /// That subject publishes too many events a second.
+        EventsPerSubject = "publish_events_per_subject",
+        /// That subject publishes too many bytes a second.
+        BytesPerSubject = "publish_bytes_per_subject",
+        /// The memory budget is nearly used up.
+        MemoryBudget = "memory_budget",
         /// The disk has too little room.
         DiskFull = "disk_full",
         /// The journal is poisoned.

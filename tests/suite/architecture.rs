@@ -4,8 +4,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in the order of the flow; `app`, `cli` and `main` may use all.
-const ROOMS: [&str; 9] =
-    ["telemetry", "event", "wire", "access", "journal", "hub", "source", "config", "http"];
+const ROOMS: [&str; 10] = [
+    "telemetry",
+    "event",
+    "wire",
+    "limits",
+    "access",
+    "journal",
+    "hub",
+    "source",
+    "config",
+    "http",
+];
 
 fn sources(folder: &Path, out: &mut Vec<PathBuf>) {
     for file in fs::read_dir(folder).unwrap() {

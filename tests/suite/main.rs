@@ -18,6 +18,7 @@ mod configuration;
 mod crash;
 mod disk;
 mod drain;
+mod limits;
 mod operations;
 mod publish;
 mod refusal;

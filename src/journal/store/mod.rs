@@ -8,6 +8,7 @@
 
 mod epochs;
 mod floors;
+mod quota;
 mod retention;
 mod staging;
 mod streams;
@@ -15,7 +16,8 @@ mod totals;
 
 pub(super) use epochs::Epochs;
 pub(super) use floors::Floors;
-pub use retention::{Limits, Retention};
+pub use quota::StreamUsage;
+pub use retention::{Kept, Retention};
 pub use streams::StreamView;
 pub(super) use streams::{Row, Streams};
 pub(super) use totals::Totals;
@@ -25,6 +27,9 @@ use super::history::Marks;
 use super::keys;
 use super::kv::{Changes, Kv, KvError, Sync};
 use crate::event::{Position, StreamName, Timestamp};
+use crate::limits::Limits;
+use arc_swap::ArcSwap;
+use quota::Quota;
 use staging::Staging;
 use std::sync::Arc;
 
@@ -43,6 +48,7 @@ pub(super) struct Store {
     floors: Arc<Floors>,
     totals: Totals,
     trimmer: retention::Trimmer,
+    quota: Quota,
     /// Changes that ride on the next commit: streams that retention emptied.
     owed: Changes,
     last_time_mark: Timestamp,
@@ -65,7 +71,7 @@ impl Store {
     pub(super) fn open(
         kv: Kv,
         sync: Sync,
-        retention: Retention,
+        (retention, limits): (Retention, Arc<ArcSwap<Limits>>),
         floors: Arc<Floors>,
     ) -> Result<Self, KvError> {
         let totals = Totals::load(&kv)?;
@@ -73,6 +79,7 @@ impl Store {
         let marks = Arc::new(Marks::default());
         floors.reset(&streams, totals.next_stream);
         let trimmer = retention::Trimmer::new(retention, &streams);
+        let quota = Quota::new(limits, &streams);
         let owed = Changes::default();
         let last_time_mark = Timestamp::default();
         let vanished = Vec::new();
@@ -87,6 +94,7 @@ impl Store {
             floors,
             totals,
             trimmer,
+            quota,
             owed,
             last_time_mark,
             vanished,
@@ -110,6 +118,11 @@ impl Store {
         self.streams.clone()
     }
 
+    /// How the limits on streams are used.
+    pub(super) fn stream_usage(&self) -> Arc<StreamUsage> {
+        self.quota.usage()
+    }
+
     /// Whether a batch is on the medium once it is applied.
     pub(super) fn syncs(&self) -> bool {
         self.sync == Sync::Disk
@@ -126,6 +139,7 @@ impl Store {
 
     /// Applies the next batch of the order.
     pub(super) fn apply(&mut self, ordered: Ordered) -> Result<Applied, KvError> {
+        self.quota.refresh(&self.streams);
         let mut staging = Staging::new(self, ordered.number, ordered.time);
         let mut outcomes = Vec::with_capacity(ordered.units.len());
         for unit in ordered.units {
@@ -153,10 +167,12 @@ impl Store {
             match row {
                 Some(row) => {
                     self.trimmer.appended(&name, &row, self.totals.time);
-                    self.streams.put(&name, row);
+                    if self.streams.put(&name, row) {
+                        self.quota.added(&name);
+                    }
                     touched.push(name);
                 }
-                None => self.streams.remove(&name),
+                None => self.remove(&name),
             }
         }
         for (name, number, last) in staged.deleted {
@@ -218,9 +234,15 @@ impl Store {
         self.owed.put(keys::trace(name.as_str()), trace.write());
         self.totals.forgotten_to = self.totals.forgotten_to.max(row.last);
         self.marks.set_removed(&self.totals, self.removals);
-        self.streams.remove(name);
+        self.remove(name);
         self.streams.forget_number(row.number);
         self.trimmer.gone(row.number);
         self.vanished.push((name.clone(), row.last));
+    }
+
+    fn remove(&self, name: &StreamName) {
+        if self.streams.remove(name) {
+            self.quota.removed(name);
+        }
     }
 }

@@ -25,7 +25,7 @@ const STREAMS_PER_TICK: usize = 256;
 
 /// What one stream keeps; `None` is without limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Limits {
+pub struct Kept {
     /// Events older than this many milliseconds go.
     pub max_age_ms: Option<u64>,
     /// Events beyond this many go, oldest first.
@@ -34,7 +34,7 @@ pub struct Limits {
     pub max_bytes: Option<u64>,
 }
 
-impl Limits {
+impl Kept {
     /// Whether a stream has more events or bytes than it keeps.
     fn is_exceeded_by(&self, row: &Row) -> bool {
         self.max_events.is_some_and(|max| row.events > max)
@@ -46,15 +46,15 @@ impl Limits {
 #[derive(Clone, Debug, Default)]
 pub struct Retention {
     /// The first pattern that matches a stream decides for it.
-    pub rules: Vec<(Selector, Limits)>,
+    pub rules: Vec<(Selector, Kept)>,
     /// For every other stream.
-    pub otherwise: Limits,
+    pub otherwise: Kept,
     /// Bytes kept in all; the oldest of the whole hub go first.
     pub total_bytes: u64,
 }
 
 impl Retention {
-    fn limits(&self, name: &StreamName) -> Limits {
+    fn limits(&self, name: &StreamName) -> Kept {
         let rule = self.rules.iter().find(|(selector, _)| selector.matches(name));
         rule.map_or(self.otherwise, |(_, limits)| *limits)
     }
@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_matches_decides() {
-        let limits = |n| Limits { max_events: Some(n), ..Limits::default() };
+        let limits = |n| Kept { max_events: Some(n), ..Kept::default() };
         let rule = |text: &str, n| (Selector::parse(text).expect("ok"), limits(n));
         let retention = Retention {
             rules: vec![rule("builds.main", 1), rule("builds.**", 2)],

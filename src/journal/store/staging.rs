@@ -3,6 +3,7 @@
 use super::super::batch::{Item, Outcome, Placed, Refusal, Unit};
 use super::super::keys::{self, IndexItem, KeyItem, StreamNumber, Trace};
 use super::super::kv::{Changes, KvError};
+use super::quota::Fresh;
 use super::{KEY_WINDOW_MS, Row, Store, Totals};
 use crate::event::{Body, Draft, EndReason, Entry, Key, Position, StreamName, Timestamp};
 use std::collections::HashMap;
@@ -24,7 +25,15 @@ pub(super) struct Staging<'a> {
     store: &'a Store,
     number: u64,
     keys: HashMap<(StreamName, Key), KeyItem>,
+    fresh: Fresh,
     staged: Staged,
+}
+
+/// What a unit brings that is not there yet.
+#[derive(Default)]
+struct Novelties {
+    keys: Vec<(StreamName, Key)>,
+    streams: Vec<StreamName>,
 }
 
 impl<'a> Staging<'a> {
@@ -40,7 +49,7 @@ impl<'a> Staging<'a> {
             totals,
             removed_bytes: 0,
         };
-        Self { store, number, keys: HashMap::new(), staged }
+        Self { store, number, keys: HashMap::new(), fresh: Fresh::default(), staged }
     }
 
     pub(super) fn finish(mut self) -> Staged {
@@ -58,23 +67,21 @@ impl<'a> Staging<'a> {
 
     /// Applies one unit whole, or says why it changes nothing.
     pub(super) fn unit(&mut self, unit: Unit) -> Result<Outcome, KvError> {
-        let mut new_keys = Vec::new();
+        let mut new = Novelties::default();
         let mut next = self.staged.entries.len();
         let mut placed = Vec::with_capacity(unit.len());
         for item in &unit {
-            let verdict = self.judge(item, Position::of(self.number, next), &mut new_keys)?;
+            let verdict = self.judge(item, Position::of(self.number, next), &mut new)?;
             match verdict {
                 Ok(place) => {
                     next += usize::from(!place.duplicate);
                     placed.push(place);
                 }
-                Err(refusal) => {
-                    for key in new_keys {
-                        self.keys.remove(&key);
-                    }
-                    return Ok(Err(refusal));
-                }
+                Err(refusal) => return Ok(Err(self.refuse(new, refusal))),
             }
+        }
+        if let Err(refusal) = self.take_streams(&mut new) {
+            return Ok(Err(self.refuse(new, refusal)));
         }
         for (item, place) in unit.into_iter().zip(&placed) {
             match item {
@@ -85,6 +92,23 @@ impl<'a> Staging<'a> {
             }
         }
         Ok(Ok(placed))
+    }
+
+    /// A unit that is refused leaves nothing behind.
+    fn refuse(&mut self, new: Novelties, refusal: Refusal) -> Refusal {
+        for key in new.keys {
+            self.keys.remove(&key);
+        }
+        refusal
+    }
+
+    fn take_streams(&mut self, new: &mut Novelties) -> Result<(), Refusal> {
+        if new.streams.is_empty() {
+            return Ok(());
+        }
+        new.streams.sort_unstable();
+        new.streams.dedup();
+        self.store.quota.take(&new.streams, &mut self.fresh).map_err(Refusal::TooManyStreams)
     }
 
     fn row(&self, name: &StreamName) -> Option<Row> {
@@ -98,13 +122,17 @@ impl<'a> Staging<'a> {
         &mut self,
         item: &Item,
         position: Position,
-        new_keys: &mut Vec<(StreamName, Key)>,
+        new: &mut Novelties,
     ) -> Result<Result<Placed, Refusal>, KvError> {
         let fresh = Placed { position, duplicate: false };
         let draft = match item {
             Item::Event(draft) => draft,
             Item::End(stream) => {
-                let end = self.row(stream).and_then(|row| row.end);
+                let row = self.row(stream);
+                if row.is_none() {
+                    new.streams.push(stream.clone());
+                }
+                let end = row.and_then(|row| row.end);
                 return Ok(Ok(end.map_or(fresh, |position| Placed { position, duplicate: true })));
             }
             Item::Delete { stream, has_readers } => {
@@ -122,16 +150,19 @@ impl<'a> Staging<'a> {
                 false => Err(Refusal::KeyConflict(key.as_str().to_owned())),
             });
         }
-        let ended = |s: &&StreamName| self.row(s).is_some_and(|row| row.end.is_some());
-        if let Some(stream) = draft.streams().iter().find(ended) {
-            return Ok(Err(Refusal::Ended(stream.clone())));
+        for stream in draft.streams() {
+            match self.row(stream) {
+                Some(row) if row.end.is_some() => return Ok(Err(Refusal::Ended(stream.clone()))),
+                Some(_) => {}
+                None => new.streams.push(stream.clone()),
+            }
         }
         if let Some(key) = draft.key() {
             let time = self.staged.totals.time;
             let item = KeyItem { position, time, fingerprint: draft.fingerprint() };
             for stream in draft.streams() {
                 self.keys.insert((stream.clone(), key.clone()), item);
-                new_keys.push((stream.clone(), key.clone()));
+                new.keys.push((stream.clone(), key.clone()));
             }
         }
         Ok(Ok(fresh))

@@ -179,14 +179,18 @@ impl Streams {
         }
     }
 
-    pub(super) fn put(&self, name: &StreamName, row: Row) {
-        if self.rows.insert(name.clone(), row).is_none_or(|old| old.number != row.number) {
+    /// Whether it is a new stream.
+    pub(super) fn put(&self, name: &StreamName, row: Row) -> bool {
+        let old = self.rows.insert(name.clone(), row);
+        if old.is_none_or(|old| old.number != row.number) {
             self.names.insert(row.number, name.clone());
         }
+        old.is_none()
     }
 
-    pub(super) fn remove(&self, name: &StreamName) {
-        self.rows.remove(name);
+    /// Whether there was one.
+    pub(super) fn remove(&self, name: &StreamName) -> bool {
+        self.rows.remove(name).is_some()
     }
 
     pub(super) fn forget_number(&self, number: StreamNumber) {

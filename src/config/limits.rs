@@ -1,0 +1,107 @@
+//! How much anybody may take, as configured.
+
+use super::resolve::{Resolver, parse_count, parse_some_bytes};
+use super::said::Rule as Table;
+use crate::event::{MAX_SELECTORS, Selector};
+use crate::limits::{Bound, Bounds, Limit, Limits, Rule, machine_memory_bytes};
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// The share of the machine's memory that is the budget where nothing is said, in percent.
+const MEMORY_PERCENT: u64 = 80;
+/// Files that are not connections: the journal's tables and logs, listeners, threads' own.
+const RESERVED_FILES: u64 = 512;
+/// One connection in so many is not for a session.
+const OTHER_CONNECTIONS_SHARE: u64 = 16;
+
+/// The limits and their settings; the first few can be set for some streams, too.
+const LIMITS: [(Limit, &str); 10] = [
+    (Limit::Connections, "max-connections"),
+    (Limit::ConnectionsPerClient, "max-connections-per-client"),
+    (Limit::ConnectionsPerSubject, "max-connections-per-subject"),
+    (Limit::ConnectionsPerStream, "max-connections-per-stream"),
+    (Limit::Streams, "max-streams"),
+    (Limit::PublishEventsPerClient, "publish-events-per-client"),
+    (Limit::PublishBytesPerClient, "publish-bytes-per-client"),
+    (Limit::PublishEventsPerSubject, "publish-events-per-subject"),
+    (Limit::PublishBytesPerSubject, "publish-bytes-per-subject"),
+    (Limit::Selectors, "max-selectors"),
+];
+
+fn parse(limit: Limit, text: &str) -> Result<u64, String> {
+    match limit {
+        Limit::PublishBytesPerClient | Limit::PublishBytesPerSubject => parse_some_bytes(text),
+        Limit::Selectors => match parse_count(text)? {
+            count if count <= MAX_SELECTORS as u64 => Ok(count),
+            _ => Err(format!("{text:?} is not within 1 and {MAX_SELECTORS}")),
+        },
+        _ => parse_count(text),
+    }
+}
+
+impl Resolver {
+    /// The hub's limits, and those of some streams.
+    pub(super) fn limits(&mut self) -> Limits {
+        let mut hub = Bounds::default();
+        for (limit, name) in LIMITS {
+            let is_said = self.said.of(name).is_some();
+            let most = self.one(name, |text| parse(limit, text));
+            hub.set(limit, most.map(|most| Bound { most, is_said }));
+        }
+        if hub.of(Limit::Connections).is_none() {
+            let most = sessions_by_file_limit();
+            hub.set(Limit::Connections, Some(Bound { most, is_said: false }));
+        }
+        let tables = self.said.take_tables("limit");
+        let rules = tables.into_iter().filter_map(|(place, table)| self.limit_rule(&place, table));
+        Limits { hub, rules: rules.collect() }
+    }
+
+    fn limit_rule(&mut self, place: &str, mut table: Table) -> Option<Rule> {
+        let streams = table.remove("streams");
+        let mut bounds = Bounds::default();
+        for (limit, name) in LIMITS.into_iter().filter(|(limit, _)| *limit != Limit::Selectors) {
+            let Some(words) = table.remove(name) else { continue };
+            let most = self.parse(&words, |text| parse(limit, text)).pop();
+            bounds.set(limit, most.map(|most| Bound { most, is_said: true }));
+        }
+        for (name, words) in table {
+            self.said.note(words.place, format!("limit has no {name:?}"));
+        }
+        let Some(streams) = streams else {
+            self.said.note(place, "limit needs `streams`, a selector or a list of them");
+            return None;
+        };
+        let streams = self.parse(&streams, |text| Selector::parse(text).map_err(|e| e.detail));
+        Some(Rule { streams, bounds })
+    }
+
+    pub(super) fn memory_budget(&mut self) -> u64 {
+        self.one("memory-budget", parse_some_bytes)
+            .unwrap_or_else(|| machine_memory_bytes() / 100 * MEMORY_PERCENT)
+    }
+
+    pub(super) fn trusted_proxies(&mut self) -> Vec<IpNet> {
+        self.list("trusted-proxy", |text| {
+            let one = text.parse::<IpAddr>().map(IpNet::from);
+            text.parse()
+                .or(one)
+                .map_err(|_| format!("{text:?} is no network like 10.0.0.0/8, nor an address"))
+        })
+    }
+}
+
+/// What the open file limit leaves for sessions, a share being left for those who publish and
+/// those who are turned away.
+fn sessions_by_file_limit() -> u64 {
+    let connections = connections_by_file_limit() as u64;
+    (connections - connections / OTHER_CONNECTIONS_SHARE).max(1)
+}
+
+/// What the open file limit leaves for connections of any kind.
+pub(super) fn connections_by_file_limit() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    // The hub raises its own limit as far as it may before it serves.
+    let files = limit.maximum.unwrap_or(u64::from(u32::MAX));
+    files.saturating_sub(RESERVED_FILES).clamp(2, u64::from(u32::MAX)) as usize
+}

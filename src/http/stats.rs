@@ -1,0 +1,55 @@
+//! `GET /stats`: what is taken of each limit.
+
+use super::guard::admin;
+use super::problem::Problem;
+use super::server::Hub;
+use super::streams::manager_gone;
+use crate::hub::AskUsage;
+use crate::limits::{Limit, Usage};
+use actix_web::http::header;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How many selectors subscriptions name.
+#[derive(Default, Debug)]
+pub struct SelectorFigures {
+    peak: AtomicU64,
+    refusals: AtomicU64,
+}
+
+impl SelectorFigures {
+    /// Notes one subscription.
+    pub(super) fn note(&self, selectors: u64, refused: bool) {
+        match refused {
+            true => self.refusals.fetch_add(1, Ordering::Relaxed),
+            false => self.peak.fetch_max(selectors, Ordering::Relaxed),
+        };
+    }
+
+    fn usage(&self, max: Option<u64>) -> Usage {
+        let peak = self.peak.load(Ordering::Relaxed);
+        let refusals = self.refusals.load(Ordering::Relaxed);
+        let limit = Limit::Selectors.as_str();
+        Usage { limit, streams: None, max, r#use: None, peak: Some(peak), refusals }
+    }
+}
+
+/// `GET /stats`
+pub(super) async fn stats(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    #[derive(Serialize)]
+    struct Stats {
+        limits: Vec<Usage>,
+    }
+    admin(&hub, &request)?;
+    let mut usage = hub.manager.send(AskUsage).await.map_err(manager_gone)?;
+    let limits = hub.limits.load_full();
+    usage.push(hub.selectors.usage(limits.hub.of(Limit::Selectors).map(|bound| bound.most)));
+    usage.extend(hub.stream_usage.usage(&limits));
+    usage.extend(hub.rates.load().usage());
+    usage.push(hub.memory.usage());
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(Stats { limits: usage }))
+}

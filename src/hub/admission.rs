@@ -1,0 +1,332 @@
+//! Who is let in: sessions counted by what limits them.
+//!
+//! Promises: a session is counted when it is let in and no more once it is gone, in every bucket
+//! that it falls into; a full bucket lets nobody in. Exact, because the manager alone counts.
+
+use crate::event::{Interest, Selector};
+use crate::limits::{Bound, Client, ClientKey, Limit, Limits, Scope, Usage};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+/// Whom a session is counted for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Holder {
+    /// By its address.
+    pub client: Client,
+    /// A key or the `sub` of a token, where it showed one.
+    pub subject: Option<Arc<str>>,
+}
+
+/// What sessions are counted by.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum Bucket {
+    All(Scope),
+    Client(Scope, ClientKey),
+    Subject(Scope, Arc<str>),
+    /// A stream, or a pattern as it is written.
+    Stream(Selector),
+}
+
+/// A bucket that a session falls into, and how many fit.
+struct Place {
+    limit: Limit,
+    scope: Scope,
+    bucket: Bucket,
+    most: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Figures {
+    peak: u32,
+    refusals: u64,
+}
+
+/// The counts.
+pub(super) struct Admission {
+    limits: Arc<Limits>,
+    counts: FxHashMap<Bucket, (Limit, Scope, u32)>,
+    figures: FxHashMap<(Limit, Scope), Figures>,
+}
+
+/// The limits that are counted here.
+const COUNTED: [Limit; 4] = [
+    Limit::Connections,
+    Limit::ConnectionsPerClient,
+    Limit::ConnectionsPerSubject,
+    Limit::ConnectionsPerStream,
+];
+
+impl Admission {
+    pub(super) fn new(limits: Arc<Limits>) -> Self {
+        Self { limits, counts: FxHashMap::default(), figures: FxHashMap::default() }
+    }
+
+    /// Counts a session, or says which limit it would exceed.
+    pub(super) fn take(&mut self, holder: &Holder, interest: &Interest) -> Result<(), Limit> {
+        let places = self.places(holder, interest);
+        let is_full = |place: &&Place| {
+            self.counts.get(&place.bucket).is_some_and(|(.., n)| u64::from(*n) >= place.most)
+        };
+        if let Some(full) = places.iter().find(is_full) {
+            let (limit, scope) = (full.limit, full.scope);
+            self.figures.entry((limit, scope)).or_default().refusals += 1;
+            return Err(limit);
+        }
+        self.count(places);
+        Ok(())
+    }
+
+    fn count(&mut self, places: Vec<Place>) {
+        for place in places {
+            let (.., count) =
+                self.counts.entry(place.bucket).or_insert((place.limit, place.scope, 0));
+            *count += 1;
+            let figures = self.figures.entry((place.limit, place.scope)).or_default();
+            figures.peak = figures.peak.max(*count);
+        }
+    }
+
+    /// A session that was counted is gone.
+    pub(super) fn give_back(&mut self, holder: &Holder, interest: &Interest) {
+        for place in self.places(holder, interest) {
+            if let Some((.., count)) = self.counts.get_mut(&place.bucket) {
+                *count -= 1;
+                if *count == 0 {
+                    self.counts.remove(&place.bucket);
+                }
+            }
+        }
+    }
+
+    /// Goes on with other limits; those who are there, `held`, stay also where they are too many.
+    /// Refusals and peaks of rules begin anew, because rules have no names.
+    pub(super) fn change<'a>(
+        &mut self,
+        limits: Arc<Limits>,
+        held: impl Iterator<Item = (&'a Holder, &'a Interest)>,
+    ) {
+        self.limits = limits;
+        self.counts.clear();
+        self.figures.retain(|(_, scope), _| *scope == Scope::HUB);
+        for (holder, interest) in held {
+            let places = self.places(holder, interest);
+            self.count(places);
+        }
+    }
+
+    /// Where a session falls; the same as long as the limits are.
+    fn places(&self, holder: &Holder, interest: &Interest) -> Vec<Place> {
+        let mut places = Vec::with_capacity(4);
+        let selectors = interest.selectors();
+        let mut scopes: Vec<Scope> = match self.limits.rules.is_empty() {
+            true => vec![Scope::HUB],
+            false => selectors.iter().map(|selector| self.limits.scope(selector)).collect(),
+        };
+        let of_selectors = scopes.clone();
+        scopes.sort_unstable();
+        scopes.dedup();
+        let mut place = |limit, scope, bucket, bound: Option<Bound>| {
+            let is_new = |place: &Place| place.bucket != bucket;
+            if let Some(Bound { most, .. }) = bound
+                && places.iter().all(is_new)
+            {
+                places.push(Place { limit, scope, bucket, most });
+            }
+        };
+        // A rule's own number of sessions is within the hub's, and not in its place.
+        for scope in std::iter::once(Scope::HUB).chain(scopes.iter().copied()) {
+            let bound = self.limits.bounds(scope).and_then(|b| b.of(Limit::Connections));
+            place(Limit::Connections, scope, Bucket::All(scope), bound);
+        }
+        for scope in &scopes {
+            let (from, bound) = self.limits.bound(Limit::ConnectionsPerClient, *scope);
+            let binds = |bound: &Bound| bound.is_said || !holder.client.is_local;
+            let bucket = Bucket::Client(from, holder.client.key());
+            place(Limit::ConnectionsPerClient, from, bucket, bound.filter(binds));
+            if let Some(subject) = &holder.subject {
+                let (from, bound) = self.limits.bound(Limit::ConnectionsPerSubject, *scope);
+                let bucket = Bucket::Subject(from, subject.clone());
+                place(Limit::ConnectionsPerSubject, from, bucket, bound);
+            }
+        }
+        let of_selectors = of_selectors.iter().chain(std::iter::repeat(&Scope::HUB));
+        for (selector, scope) in selectors.iter().zip(of_selectors) {
+            let (from, bound) = self.limits.bound(Limit::ConnectionsPerStream, *scope);
+            if bound.is_some() {
+                let bucket = Bucket::Stream(selector.clone());
+                place(Limit::ConnectionsPerStream, from, bucket, bound);
+            }
+        }
+        places
+    }
+
+    /// How every limit is used.
+    pub(super) fn usage(&self) -> Vec<Usage> {
+        let mut most: FxHashMap<(Limit, Scope), u32> = FxHashMap::default();
+        for (limit, scope, count) in self.counts.values() {
+            let most = most.entry((*limit, *scope)).or_default();
+            *most = (*most).max(*count);
+        }
+        let mut usage = Vec::new();
+        for scope in self.limits.scopes() {
+            for limit in COUNTED {
+                let bound = self.limits.bounds(scope).and_then(|bounds| bounds.of(limit));
+                if bound.is_none() && scope != Scope::HUB {
+                    continue;
+                }
+                let figures = self.figures.get(&(limit, scope)).copied().unwrap_or_default();
+                let counted = |n: u32| bound.map(|_| u64::from(n));
+                usage.push(Usage {
+                    limit: limit.as_str(),
+                    streams: self.limits.streams(scope),
+                    max: bound.map(|bound| bound.most),
+                    r#use: counted(most.get(&(limit, scope)).copied().unwrap_or(0)),
+                    peak: counted(figures.peak),
+                    refusals: figures.refusals,
+                });
+            }
+        }
+        usage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{Bounds, Rule};
+
+    fn bounds(set: &[(Limit, u64)]) -> Bounds {
+        let mut bounds = Bounds::default();
+        for (limit, most) in set {
+            bounds.set(*limit, Some(Bound { most: *most, is_said: true }));
+        }
+        bounds
+    }
+
+    fn holder(last: u8, subject: &str) -> Holder {
+        let client = Client::at([192, 0, 2, last].into(), false);
+        Holder { client, subject: (!subject.is_empty()).then(|| subject.into()) }
+    }
+
+    fn interest(selectors: &str) -> Interest {
+        let selectors = selectors.split(',').map(|s| Selector::parse(s).expect("ok")).collect();
+        Interest::new(selectors, None).expect("ok")
+    }
+
+    fn admission() -> Admission {
+        use Limit::{
+            Connections, ConnectionsPerClient, ConnectionsPerStream, ConnectionsPerSubject,
+        };
+        let rule = |streams: &str, set: &[(Limit, u64)]| Rule {
+            streams: vec![Selector::parse(streams).expect("ok")],
+            bounds: bounds(set),
+        };
+        Admission::new(Arc::new(Limits {
+            hub: bounds(&[
+                (Connections, 10),
+                (ConnectionsPerClient, 3),
+                (ConnectionsPerSubject, 2),
+                (ConnectionsPerStream, 4),
+            ]),
+            rules: vec![
+                rule("few.**", &[(Connections, 2)]),
+                rule("one", &[(ConnectionsPerStream, 1)]),
+                rule("many.**", &[(ConnectionsPerClient, 100), (ConnectionsPerStream, 100)]),
+            ],
+        }))
+    }
+
+    #[test]
+    fn each_limit_refuses_by_its_name_and_has_room_again_once_somebody_is_gone() {
+        let mut admission = admission();
+        let a = interest("a");
+        for subject in ["", "ann", "bob"] {
+            assert_eq!(admission.take(&holder(1, subject), &a), Ok(()));
+        }
+        assert_eq!(admission.take(&holder(1, ""), &a), Err(Limit::ConnectionsPerClient));
+        assert_eq!(admission.take(&holder(2, "ann"), &interest("b")), Ok(()));
+        assert_eq!(
+            admission.take(&holder(3, "ann"), &interest("b")),
+            Err(Limit::ConnectionsPerSubject)
+        );
+        assert_eq!(admission.take(&holder(3, ""), &a), Ok(()));
+        assert_eq!(
+            admission.take(&holder(4, ""), &interest("b,a")),
+            Err(Limit::ConnectionsPerStream)
+        );
+        admission.give_back(&holder(3, ""), &a);
+        assert_eq!(admission.take(&holder(4, ""), &interest("b,a")), Ok(()));
+    }
+
+    #[test]
+    fn a_rule_takes_the_place_of_the_hubs_limits_but_for_the_number_of_all() {
+        let mut admission = admission();
+        for _ in 0..5 {
+            assert_eq!(admission.take(&holder(1, ""), &interest("many.x")), Ok(()));
+        }
+        assert_eq!(admission.take(&holder(1, ""), &interest("one")), Ok(()));
+        assert_eq!(
+            admission.take(&holder(2, ""), &interest("one")),
+            Err(Limit::ConnectionsPerStream)
+        );
+        for last in [3, 4] {
+            assert_eq!(admission.take(&holder(last, ""), &interest("few.x")), Ok(()));
+        }
+        assert_eq!(admission.take(&holder(5, ""), &interest("few.y")), Err(Limit::Connections));
+        for last in [6, 7] {
+            assert_eq!(admission.take(&holder(last, ""), &interest("x")), Ok(()));
+        }
+        assert_eq!(admission.take(&holder(8, ""), &interest("many.x")), Err(Limit::Connections));
+        let used = |limit: Limit, streams: Option<&str>| {
+            let usage = admission.usage();
+            let is_it = |u: &&Usage| {
+                u.limit == limit.as_str() && u.streams == streams.map(|s| vec![s.to_owned()])
+            };
+            let usage = usage.iter().find(is_it).expect("usage").clone();
+            (usage.max, usage.r#use, usage.peak, usage.refusals)
+        };
+        assert_eq!(used(Limit::Connections, None), (Some(10), Some(10), Some(10), 1));
+        assert_eq!(used(Limit::Connections, Some("few.**")), (Some(2), Some(2), Some(2), 1));
+        assert_eq!(used(Limit::ConnectionsPerStream, Some("one")).3, 1);
+        assert_eq!(
+            used(Limit::ConnectionsPerClient, Some("many.**")),
+            (Some(100), Some(5), Some(5), 0)
+        );
+    }
+
+    #[test]
+    fn everything_is_given_back_whatever_the_limits_have_become_meanwhile() {
+        let mut admission = admission();
+        let held = [
+            (holder(1, "ann"), interest("a,b.*")),
+            (holder(1, ""), interest("few.x,one")),
+            (holder(2, "ann"), interest("many.x")),
+        ];
+        for (holder, interest) in &held {
+            assert_eq!(admission.take(holder, interest), Ok(()));
+        }
+        let fewer = Limits { hub: bounds(&[(Limit::Connections, 1)]), rules: Vec::new() };
+        admission.change(Arc::new(fewer), held.iter().map(|(h, i)| (h, i)));
+        assert_eq!(admission.take(&holder(9, ""), &interest("a")), Err(Limit::Connections));
+        assert_eq!(admission.usage()[0].r#use, Some(3), "those who are there stay");
+        for (holder, interest) in &held {
+            admission.give_back(holder, interest);
+        }
+        assert!(admission.counts.is_empty());
+        assert_eq!(admission.take(&holder(9, ""), &interest("a")), Ok(()));
+    }
+
+    #[test]
+    fn a_default_does_not_bind_the_hubs_own_machine() {
+        let mut hub = Bounds::default();
+        hub.set(Limit::ConnectionsPerClient, Some(Bound { most: 1, is_said: false }));
+        let mut admission = Admission::new(Arc::new(Limits { hub, rules: Vec::new() }));
+        let local = Holder { client: Client::at([127, 0, 0, 1].into(), true), subject: None };
+        let other = holder(1, "");
+        for _ in 0..3 {
+            assert_eq!(admission.take(&local, &interest("a")), Ok(()));
+        }
+        assert_eq!(admission.take(&other, &interest("a")), Ok(()));
+        assert_eq!(admission.take(&other, &interest("a")), Err(Limit::ConnectionsPerClient));
+    }
+}

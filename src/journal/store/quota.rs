@@ -1,0 +1,137 @@
+//! How many streams there may be: in all, and of those that a rule is for.
+
+use super::Streams;
+use crate::event::StreamName;
+use crate::limits::{Limit, Limits, Scope, Usage};
+use arc_swap::ArcSwap;
+use rustc_hash::FxHashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// New streams by scope; those of a rule are the hub's, too.
+pub(super) type Fresh = FxHashMap<Scope, u64>;
+
+/// How many there are, where anybody may look.
+#[derive(Default, Debug)]
+pub struct StreamUsage {
+    figures: Mutex<FxHashMap<Scope, Figures>>,
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+struct Figures {
+    streams: u64,
+    peak: u64,
+    refusals: u64,
+}
+
+impl StreamUsage {
+    /// How the limits on streams are used.
+    pub fn usage(&self, limits: &Limits) -> Vec<Usage> {
+        let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let scopes = limits.scopes().filter_map(|scope| {
+            let bound = limits.bounds(scope)?.of(Limit::Streams)?;
+            let figures = figures.get(&scope).copied().unwrap_or_default();
+            Some(Usage {
+                limit: Limit::Streams.as_str(),
+                streams: limits.streams(scope),
+                max: Some(bound.most),
+                r#use: Some(figures.streams),
+                peak: Some(figures.peak),
+                refusals: figures.refusals,
+            })
+        });
+        scopes.collect()
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut FxHashMap<Scope, Figures>) -> T) -> T {
+        work(&mut self.figures.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Counts the streams, and refuses those that are too many.
+pub(super) struct Quota {
+    shared: Arc<ArcSwap<Limits>>,
+    /// What the counts are by.
+    limits: Arc<Limits>,
+    usage: Arc<StreamUsage>,
+}
+
+impl Quota {
+    pub(super) fn new(shared: Arc<ArcSwap<Limits>>, streams: &Streams) -> Self {
+        let limits = shared.load_full();
+        let quota = Self { shared, limits, usage: Arc::default() };
+        quota.recount(streams);
+        quota
+    }
+
+    pub(super) fn usage(&self) -> Arc<StreamUsage> {
+        self.usage.clone()
+    }
+
+    /// Goes on with the limits that hold now.
+    pub(super) fn refresh(&mut self, streams: &Streams) {
+        if !Arc::ptr_eq(&self.limits, &self.shared.load()) {
+            self.limits = self.shared.load_full();
+            self.recount(streams);
+        }
+    }
+
+    fn recount(&self, streams: &Streams) {
+        self.usage.with(|figures| {
+            figures.retain(|scope, _| *scope == Scope::HUB);
+            figures.entry(Scope::HUB).or_default().streams = 0;
+        });
+        streams.for_each(|name, _| self.added(name));
+    }
+
+    fn scopes(&self, name: &StreamName) -> impl Iterator<Item = Scope> + use<> {
+        let scope = match self.limits.rules.is_empty() {
+            true => Scope::HUB,
+            false => self.limits.scope_of_stream(name),
+        };
+        std::iter::once(Scope::HUB).chain((scope != Scope::HUB).then_some(scope))
+    }
+
+    pub(super) fn added(&self, name: &StreamName) {
+        self.usage.with(|figures| {
+            for scope in self.scopes(name) {
+                let figures = figures.entry(scope).or_default();
+                figures.streams += 1;
+                figures.peak = figures.peak.max(figures.streams);
+            }
+        });
+    }
+
+    pub(super) fn removed(&self, name: &StreamName) {
+        self.usage.with(|figures| {
+            for scope in self.scopes(name) {
+                let figures = figures.entry(scope).or_default();
+                figures.streams = figures.streams.saturating_sub(1);
+            }
+        });
+    }
+
+    /// Counts `new` streams to those that are `fresh`, or says how many there may be at most.
+    pub(super) fn take(&self, new: &[StreamName], fresh: &mut Fresh) -> Result<(), u64> {
+        let mut wanted = Fresh::default();
+        for scope in new.iter().flat_map(|name| self.scopes(name)) {
+            *wanted.entry(scope).or_default() += 1;
+        }
+        self.usage.with(|figures| {
+            for (scope, count) in &wanted {
+                let bound = self.limits.bounds(*scope).and_then(|b| b.of(Limit::Streams));
+                let Some(bound) = bound else { continue };
+                let figures = figures.entry(*scope).or_default();
+                let before = figures.streams + fresh.get(scope).copied().unwrap_or(0);
+                if before + count > bound.most {
+                    figures.refusals += 1;
+                    return Err(bound.most);
+                }
+            }
+            Ok(())
+        })?;
+        for (scope, count) in wanted {
+            *fresh.entry(scope).or_default() += count;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! What is set: a bound for each limit, for the hub and for some of its streams.
+
+use super::Limit;
+use crate::event::{Selector, StreamName};
+use serde::Serialize;
+
+/// What one limit is set to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bound {
+    /// How many, or bytes; for a rate, in a second.
+    pub most: u64,
+    /// Whether somebody set it. The defaults do not bind clients on the hub's own machine.
+    pub is_said: bool,
+}
+
+/// What every limit is set to; one that is not set is none.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Bounds([Option<Bound>; Limit::COUNT]);
+
+impl Bounds {
+    /// What `limit` is set to.
+    pub fn of(&self, limit: Limit) -> Option<Bound> {
+        self.0.get(limit as usize).copied().flatten()
+    }
+
+    /// Sets it.
+    pub fn set(&mut self, limit: Limit, bound: Option<Bound>) {
+        if let Some(place) = self.0.get_mut(limit as usize) {
+            *place = bound;
+        }
+    }
+}
+
+/// Other bounds for some streams.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rule {
+    /// Which ones.
+    pub streams: Vec<Selector>,
+    /// What is set for them.
+    pub bounds: Bounds,
+}
+
+/// Everything that is set.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Limits {
+    /// For the hub.
+    pub hub: Bounds,
+    /// The first rule that a stream falls under decides for it; what it does not set is as
+    /// everywhere else.
+    pub rules: Vec<Rule>,
+}
+
+/// Where a bound is from: the hub, or one of its rules. What is counted for one of them is not
+/// counted for another.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct Scope(u16);
+
+impl Scope {
+    /// The hub.
+    pub const HUB: Self = Self(0);
+
+    fn of_rule(index: usize) -> Self {
+        Self(u16::try_from(index + 1).unwrap_or(u16::MAX))
+    }
+}
+
+impl Limits {
+    /// The scope of what a subscriber asks for: a rule's where all of `selector` falls under it.
+    pub fn scope(&self, selector: &Selector) -> Scope {
+        let is_within = |rule: &Rule| {
+            rule.streams.iter().any(|of| selector.intersection(of).as_ref() == Some(selector))
+        };
+        self.rules.iter().position(is_within).map_or(Scope::HUB, Scope::of_rule)
+    }
+
+    /// The scope of a stream.
+    pub fn scope_of_stream(&self, stream: &StreamName) -> Scope {
+        let is_within = |rule: &Rule| rule.streams.iter().any(|of| of.matches(stream));
+        self.rules.iter().position(is_within).map_or(Scope::HUB, Scope::of_rule)
+    }
+
+    /// The bound of `limit` within `scope`, and where that is from.
+    pub fn bound(&self, limit: Limit, scope: Scope) -> (Scope, Option<Bound>) {
+        match self.bounds(scope).and_then(|bounds| bounds.of(limit)) {
+            Some(bound) => (scope, Some(bound)),
+            None => (Scope::HUB, self.hub.of(limit)),
+        }
+    }
+
+    /// What is set in `scope`.
+    pub fn bounds(&self, scope: Scope) -> Option<&Bounds> {
+        match usize::from(scope.0).checked_sub(1) {
+            None => Some(&self.hub),
+            Some(index) => self.rules.get(index).map(|rule| &rule.bounds),
+        }
+    }
+
+    /// Every scope, the hub's first.
+    pub fn scopes(&self) -> impl Iterator<Item = Scope> + use<> {
+        std::iter::once(Scope::HUB).chain((0..self.rules.len()).map(Scope::of_rule))
+    }
+
+    /// The selectors that a scope is for; none for the hub.
+    pub fn streams(&self, scope: Scope) -> Option<Vec<String>> {
+        let index = usize::from(scope.0).checked_sub(1)?;
+        let streams = &self.rules.get(index)?.streams;
+        Some(streams.iter().map(ToString::to_string).collect())
+    }
+}
+
+/// One limit with its use, as `GET /stats` tells it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Usage {
+    /// Its name.
+    pub limit: &'static str,
+    /// The streams it is for, where it is not for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams: Option<Vec<String>>,
+    /// What it is set to; null for none.
+    pub max: Option<u64>,
+    /// What is taken now; of a limit for each client, subject or stream by whoever takes most.
+    pub r#use: Option<u64>,
+    /// The most that ever was, since the hub started.
+    pub peak: Option<u64>,
+    /// How often it refused somebody.
+    pub refusals: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(rules: &[(&str, &[(Limit, u64)])]) -> Limits {
+        let bound = |most| Some(Bound { most, is_said: true });
+        let mut limits = Limits::default();
+        limits.hub.set(Limit::ConnectionsPerClient, bound(100));
+        for (streams, set) in rules {
+            let mut bounds = Bounds::default();
+            for (limit, most) in *set {
+                bounds.set(*limit, bound(*most));
+            }
+            let streams = streams.split(',').map(|s| Selector::parse(s).expect("ok")).collect();
+            limits.rules.push(Rule { streams, bounds });
+        }
+        limits
+    }
+
+    #[test]
+    fn the_first_rule_that_all_of_it_falls_under_decides_and_the_hub_for_what_it_does_not_set() {
+        use Limit::{ConnectionsPerClient, ConnectionsPerStream};
+        let limits = limits(&[
+            ("a.b,c", &[(ConnectionsPerClient, 1)]),
+            ("a.**", &[(ConnectionsPerStream, 2)]),
+        ]);
+        for (selector, of_client, of_stream) in [
+            ("a.b", 1, None),
+            ("c", 1, None),
+            ("a.*", 100, Some(2)),
+            ("a.x", 100, Some(2)),
+            ("*.b", 100, None),
+            ("**", 100, None),
+        ] {
+            let scope = limits.scope(&Selector::parse(selector).expect("ok"));
+            let most = |limit| limits.bound(limit, scope).1.map(|bound| bound.most);
+            assert_eq!(most(ConnectionsPerClient), Some(of_client), "{selector}");
+            assert_eq!(most(ConnectionsPerStream), of_stream, "{selector}");
+        }
+        assert_eq!(limits.scopes().count(), 3);
+    }
+}

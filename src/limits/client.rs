@@ -1,0 +1,58 @@
+//! Who a client is where it has said nothing of itself: its address.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Bits of an IPv6 address that one host has to itself: it may use every address below them.
+const IPV6_PREFIX_BITS: u32 = 64;
+
+/// A client by its address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Client {
+    /// Its address, that of IPv4 as such.
+    pub address: IpAddr,
+    /// It is a program of the hub's own machine, connected to it without a proxy between.
+    pub is_local: bool,
+}
+
+/// What is counted as one client: an address of IPv4, or a network of IPv6 that is one host's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ClientKey(IpAddr);
+
+impl Client {
+    /// The client that has `address`.
+    pub fn at(address: IpAddr, is_local: bool) -> Self {
+        Self { address: address.to_canonical(), is_local }
+    }
+
+    /// What it is counted as.
+    pub fn key(&self) -> ClientKey {
+        ClientKey(match self.address {
+            IpAddr::V4(_) => self.address,
+            IpAddr::V6(v6) => {
+                let mask = u128::MAX << (u128::BITS - IPV6_PREFIX_BITS);
+                Ipv6Addr::from_bits(v6.to_bits() & mask).into()
+            }
+        })
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_one_client_with_all_of_its_addresses() {
+        let key = |text: &str| Client::at(text.parse().expect("an address"), false).key();
+        assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1:2:3"));
+        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
+        assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+    }
+}

@@ -1,0 +1,131 @@
+//! Whom a proxy says that it speaks for: `Forwarded` (RFC 7239) and `X-Forwarded-For`.
+//!
+//! Anybody can send either, so that only what a trusted proxy has added counts: the list is read
+//! from its end, as long as the hops are trusted ones.
+
+use super::Client;
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
+
+/// What a request says of the hops it came by: the values of each header, in their order.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Hops<'a> {
+    /// `Forwarded`.
+    pub forwarded: &'a [&'a str],
+    /// `X-Forwarded-For`.
+    pub x_forwarded_for: &'a [&'a str],
+}
+
+/// Who a request is by that came from `peer`. Where a proxy contradicts itself, or names nobody,
+/// it is the proxy's own: one of the two headers is what the client sent.
+pub fn client_of(peer: IpAddr, hops: Hops<'_>, trusted: &[IpNet]) -> Client {
+    let peer = peer.to_canonical();
+    let direct = Client::at(peer, peer.is_loopback());
+    let says_nothing = hops.forwarded.is_empty() && hops.x_forwarded_for.is_empty();
+    if says_nothing || !is_trusted(peer, trusted) {
+        return direct;
+    }
+    let named = |list: Vec<Option<IpAddr>>| first_untrusted(peer, &list, trusted);
+    let by_forwarded = (!hops.forwarded.is_empty()).then(|| named(forwarded_list(hops.forwarded)));
+    let by_x = (!hops.x_forwarded_for.is_empty()).then(|| named(x_list(hops.x_forwarded_for)));
+    let address = match (by_forwarded, by_x) {
+        (Some(one), Some(other)) if one != other => peer,
+        (Some(one), _) | (None, Some(one)) => one,
+        (None, None) => peer,
+    };
+    Client::at(address, false)
+}
+
+fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|net| net.contains(&address))
+}
+
+/// The last hop that is no trusted proxy; the one before a hop that is no address.
+fn first_untrusted(peer: IpAddr, list: &[Option<IpAddr>], trusted: &[IpNet]) -> IpAddr {
+    let mut last = peer;
+    for hop in list.iter().rev() {
+        match hop {
+            Some(address) if is_trusted(*address, trusted) => last = *address,
+            Some(address) => return *address,
+            None => return last,
+        }
+    }
+    last
+}
+
+fn x_list(values: &[&str]) -> Vec<Option<IpAddr>> {
+    values.iter().flat_map(|value| value.split(',')).map(|hop| address(hop.trim())).collect()
+}
+
+/// The `for` of each element; `None` where it has none, or no address (RFC 7239 §6).
+fn forwarded_list(values: &[&str]) -> Vec<Option<IpAddr>> {
+    let elements = values.iter().flat_map(|value| split_outside_quotes(value, ','));
+    elements
+        .map(|element| {
+            split_outside_quotes(element, ';').into_iter().find_map(|pair| {
+                let (name, value) = pair.split_once('=')?;
+                let is_for = name.trim().eq_ignore_ascii_case("for");
+                is_for.then(|| address(value.trim().trim_matches('"'))).flatten()
+            })
+        })
+        .collect()
+}
+
+fn split_outside_quotes(text: &str, at: char) -> Vec<&str> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(|c| {
+        let was_escaped = escaped;
+        escaped = quoted && !was_escaped && c == '\\';
+        if c == '"' && !was_escaped {
+            quoted = !quoted;
+        }
+        c == at && !quoted
+    })
+    .collect()
+}
+
+/// An address, also with a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let bare: Option<IpAddr> = bare.parse().ok();
+    let address = bare.or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()))?;
+    Some(address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(peer: &str, forwarded: &[&str], x_forwarded_for: &[&str]) -> (String, bool) {
+        let trusted = ["127.0.0.0/8", "10.0.0.0/8", "fd00::/8"].map(|net| net.parse().expect("ok"));
+        let hops = Hops { forwarded, x_forwarded_for };
+        let client = client_of(peer.parse().expect("an address"), hops, &trusted);
+        (client.to_string(), client.is_local)
+    }
+
+    #[test]
+    fn only_what_trusted_proxies_have_added_counts() {
+        for (peer, forwarded, x, expected) in [
+            ("127.0.0.1", &[][..], &[][..], ("127.0.0.1", true)),
+            ("192.0.2.9", &[], &["198.51.100.1"], ("192.0.2.9", false)),
+            ("127.0.0.1", &[], &["198.51.100.1"], ("198.51.100.1", false)),
+            ("127.0.0.1", &[], &["127.0.0.1, 198.51.100.1"], ("198.51.100.1", false)),
+            ("127.0.0.1", &[], &["6.6.6.6, 198.51.100.1, 10.0.0.2"], ("198.51.100.1", false)),
+            ("127.0.0.1", &[], &["6.6.6.6", "198.51.100.1:123"], ("198.51.100.1", false)),
+            ("127.0.0.1", &[], &["127.0.0.1"], ("127.0.0.1", false)),
+            ("127.0.0.1", &[], &["nonsense"], ("127.0.0.1", false)),
+            ("127.0.0.1", &[], &["198.51.100.1, nonsense, 10.0.0.2"], ("10.0.0.2", false)),
+            ("10.0.0.1", &["for=198.51.100.1;proto=https"], &[], ("198.51.100.1", false)),
+            ("10.0.0.1", &["For=\"[2001:db8::17]:4711\";by=x"], &[], ("2001:db8::17", false)),
+            ("10.0.0.1", &["for=6.6.6.6", "for=198.51.100.1"], &[], ("198.51.100.1", false)),
+            ("10.0.0.1", &["for=\"a,for=6.6.6.6\", for=1.1.1.1"], &[], ("1.1.1.1", false)),
+            ("10.0.0.1", &["for=_hidden"], &[], ("10.0.0.1", false)),
+            ("10.0.0.1", &["for=6.6.6.6"], &["198.51.100.1"], ("10.0.0.1", false)),
+            ("10.0.0.1", &["for=198.51.100.1"], &["198.51.100.1"], ("198.51.100.1", false)),
+            ("::ffff:10.0.0.1", &[], &["[2001:db8::1]"], ("2001:db8::1", false)),
+        ] {
+            let expected = (expected.0.to_owned(), expected.1);
+            assert_eq!(client(peer, forwarded, x), expected, "{peer} {forwarded:?} {x:?}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The memory that the process may take, and how much it takes.
+
+use super::{Limit, Usage};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// At this share of the budget, in percent, nobody new is let in; what those who are there still
+/// need has the rest.
+const NO_MORE_SESSIONS_PERCENT: u64 = 90;
+/// And at this no connection is accepted.
+const NO_MORE_CONNECTIONS_PERCENT: u64 = 95;
+
+/// A budget, and what was last seen of its use.
+#[derive(Debug)]
+pub struct MemoryBudget {
+    budget_bytes: AtomicU64,
+    used_bytes: AtomicU64,
+    peak_bytes: AtomicU64,
+    refusals: AtomicU64,
+}
+
+impl MemoryBudget {
+    /// A budget of so many bytes.
+    pub fn of(budget_bytes: u64) -> Self {
+        let zero = || AtomicU64::new(0);
+        let budget_bytes = AtomicU64::new(budget_bytes);
+        Self { budget_bytes, used_bytes: zero(), peak_bytes: zero(), refusals: zero() }
+    }
+
+    /// Changes the budget.
+    pub fn set(&self, budget_bytes: u64) {
+        self.budget_bytes.store(budget_bytes, Ordering::Relaxed);
+    }
+
+    /// Notes what the process has resident.
+    pub fn note(&self, used_bytes: u64) {
+        self.used_bytes.store(used_bytes, Ordering::Relaxed);
+        self.peak_bytes.fetch_max(used_bytes, Ordering::Relaxed);
+    }
+
+    /// Whether somebody new may be let in; counts those who may not.
+    pub fn has_room(&self) -> bool {
+        self.is_within(NO_MORE_SESSIONS_PERCENT)
+    }
+
+    /// Whether a connection may be accepted; counts those that may not.
+    pub fn may_accept(&self) -> bool {
+        self.is_within(NO_MORE_CONNECTIONS_PERCENT)
+    }
+
+    /// Whether it is short, without counting.
+    pub fn is_short(&self) -> bool {
+        !self.is_below(NO_MORE_SESSIONS_PERCENT)
+    }
+
+    fn is_within(&self, percent: u64) -> bool {
+        let is_below = self.is_below(percent);
+        if !is_below {
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+        }
+        is_below
+    }
+
+    fn is_below(&self, percent: u64) -> bool {
+        let budget = self.budget_bytes.load(Ordering::Relaxed);
+        self.used_bytes.load(Ordering::Relaxed) / percent < budget / 100
+    }
+
+    /// How it is used.
+    pub fn usage(&self) -> Usage {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        Usage {
+            limit: Limit::MemoryBudget.as_str(),
+            streams: None,
+            max: Some(read(&self.budget_bytes)),
+            r#use: Some(read(&self.used_bytes)),
+            peak: Some(read(&self.peak_bytes)),
+            refusals: read(&self.refusals),
+        }
+    }
+}
+
+/// Bytes that this process has resident.
+pub fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// Bytes of memory that the process can have at most: what its control group is limited to, or the
+/// machine has.
+pub fn machine_memory_bytes() -> u64 {
+    let of_group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let of_group = of_group.and_then(|text| text.trim().parse::<u64>().ok());
+    let of_machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?.to_owned();
+        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+    });
+    [of_group, of_machine].into_iter().flatten().min().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_new_is_let_in_before_the_budget_is_used_up_and_no_connection_accepted() {
+        let budget = MemoryBudget::of(1_000_000);
+        for (used, has_room, accepts) in [
+            (0, true, true),
+            (899_000, true, true),
+            (900_000, false, true),
+            (950_000, false, false),
+        ] {
+            budget.note(used);
+            assert_eq!((budget.has_room(), budget.may_accept()), (has_room, accepts), "{used}");
+        }
+        assert_eq!((budget.usage().peak, budget.usage().refusals), (Some(950_000), 3));
+        assert!(resident_bytes().is_some_and(|bytes| bytes > 100_000));
+        assert!(machine_memory_bytes() > 1 << 24);
+    }
+}

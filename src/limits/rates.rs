@@ -1,0 +1,314 @@
+//! How fast anybody may publish: events and bytes a second, by client and by subject.
+//!
+//! A rate may be had at once for a second, or for one whole request where that is more: a batch
+//! that may be sent at all passes a hub that has been quiet.
+
+use super::Limit;
+use super::bounds::{Bound, Limits, Scope, Usage};
+use super::client::{Client, ClientKey};
+use crate::event::{MAX_ENTRIES_PER_BATCH, StreamName};
+use governor::clock::{Clock as _, DefaultClock};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+use rustc_hash::FxHashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Clients and subjects whose rate is remembered at once; those beyond them wait until others
+/// are forgotten, which is as soon as their second is over.
+const MAX_REMEMBERED: usize = 100_000;
+/// What bytes are counted in, so that rates of any machine are numbers of 32 bits.
+const UNIT_BYTES: u64 = 1024;
+
+type Limiter = RateLimiter<Key, DashMapStateStore<Key>, DefaultClock, StateInformationMiddleware>;
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Client(ClientKey),
+    Subject(Arc<str>),
+}
+
+/// What one request publishes of one scope.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Spent {
+    events: u64,
+    bytes: u64,
+}
+
+/// Somebody publishes faster than they may.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TooFast {
+    /// The limit.
+    pub limit: Limit,
+    /// When it would be taken.
+    pub wait: Duration,
+}
+
+/// The rates of everybody.
+pub struct Rates {
+    limits: Arc<Limits>,
+    clock: DefaultClock,
+    meters: Vec<Meter>,
+}
+
+/// One rate that is set.
+struct Meter {
+    limit: Limit,
+    scope: Scope,
+    bound: Bound,
+    burst: NonZeroU32,
+    limiter: Limiter,
+    figures: Arc<Figures>,
+}
+
+#[derive(Default)]
+struct Figures {
+    /// The most of a burst that somebody has spent, lately and ever.
+    used: AtomicU64,
+    peak: AtomicU64,
+    refusals: AtomicU64,
+}
+
+const RATES: [Limit; 4] = [
+    Limit::PublishEventsPerClient,
+    Limit::PublishBytesPerClient,
+    Limit::PublishEventsPerSubject,
+    Limit::PublishBytesPerSubject,
+];
+
+fn counts_bytes(limit: Limit) -> bool {
+    matches!(limit, Limit::PublishBytesPerClient | Limit::PublishBytesPerSubject)
+}
+
+impl Rates {
+    /// What `limits` set, for requests whose body has at most `max_body_bytes`.
+    pub fn of(limits: Arc<Limits>, max_body_bytes: usize) -> Self {
+        let meters = limits.scopes().flat_map(|scope| {
+            let bounds = limits.bounds(scope).cloned().unwrap_or_default();
+            RATES.into_iter().filter_map(move |limit| {
+                Some(Meter::new(limit, scope, bounds.of(limit)?, max_body_bytes))
+            })
+        });
+        Self { meters: meters.collect(), clock: DefaultClock::default(), limits }
+    }
+
+    /// The same, as other limits have it; the hub's own figures go on.
+    #[must_use]
+    pub fn changed(&self, limits: Arc<Limits>, max_body_bytes: usize) -> Self {
+        let mut changed = Self::of(limits, max_body_bytes);
+        for meter in changed.meters.iter_mut().filter(|meter| meter.scope == Scope::HUB) {
+            let same = |old: &&Meter| old.scope == Scope::HUB && old.limit == meter.limit;
+            if let Some(old) = self.meters.iter().find(same) {
+                meter.figures = old.figures.clone();
+            }
+        }
+        changed
+    }
+
+    /// Takes a request's events, each with its streams and its bytes, from what `client` and
+    /// `subject` may publish, or says how long they wait for it.
+    pub fn spend<'a>(
+        &self,
+        (client, subject): (&Client, Option<&Arc<str>>),
+        events: impl Iterator<Item = (&'a [StreamName], usize)>,
+    ) -> Result<(), TooFast> {
+        if self.meters.iter().all(|meter| meter.key(client, subject).is_none()) {
+            return Ok(());
+        }
+        let spent = self.by_scope(events);
+        for meter in &self.meters {
+            let Some(key) = meter.key(client, subject) else { continue };
+            let is_here = |scope: Scope| self.limits.bound(meter.limit, scope).0 == meter.scope;
+            let here = spent.iter().filter(|(scope, _)| is_here(**scope));
+            let amount = here.map(|(_, spent)| match counts_bytes(meter.limit) {
+                true => spent.bytes.div_ceil(UNIT_BYTES),
+                false => spent.events,
+            });
+            meter.spend(&key, amount.sum(), &self.clock)?;
+        }
+        Ok(())
+    }
+
+    /// An event that belongs to several scopes is counted in each.
+    fn by_scope<'a>(
+        &self,
+        events: impl Iterator<Item = (&'a [StreamName], usize)>,
+    ) -> FxHashMap<Scope, Spent> {
+        let mut spent: FxHashMap<Scope, Spent> = FxHashMap::default();
+        let has_rules = !self.limits.rules.is_empty();
+        for (streams, bytes) in events {
+            let mut scopes = match has_rules {
+                true => streams.iter().map(|s| self.limits.scope_of_stream(s)).collect(),
+                false => vec![Scope::HUB],
+            };
+            scopes.sort_unstable();
+            scopes.dedup();
+            for scope in scopes {
+                let of_scope = spent.entry(scope).or_default();
+                of_scope.events += 1;
+                of_scope.bytes += bytes as u64;
+            }
+        }
+        spent
+    }
+
+    /// Forgets those who have been quiet. Called about once a second.
+    pub fn forget_quiet(&self) {
+        for meter in &self.meters {
+            meter.figures.used.store(0, Ordering::Relaxed);
+            if !meter.limiter.is_empty() {
+                meter.limiter.retain_recent();
+                meter.limiter.shrink_to_fit();
+            }
+        }
+    }
+
+    /// How they are used.
+    pub fn usage(&self) -> Vec<Usage> {
+        self.meters.iter().map(|meter| meter.usage(&self.limits)).collect()
+    }
+}
+
+impl Meter {
+    fn new(limit: Limit, scope: Scope, bound: Bound, max_body_bytes: usize) -> Self {
+        let (rate, request) = match counts_bytes(limit) {
+            true => (bound.most.div_ceil(UNIT_BYTES), (max_body_bytes as u64).div_ceil(UNIT_BYTES)),
+            false => (bound.most, MAX_ENTRIES_PER_BATCH as u64),
+        };
+        let number = |n: u64| NonZeroU32::new(n.clamp(1, u64::from(u32::MAX)) as u32);
+        let (rate, burst) = (number(rate), number(rate.max(request)));
+        let (rate, burst) = (rate.unwrap_or(NonZeroU32::MAX), burst.unwrap_or(NonZeroU32::MAX));
+        let quota = Quota::per_second(rate).allow_burst(burst);
+        let limiter = RateLimiter::dashmap(quota).with_middleware();
+        Self { limit, scope, bound, burst, limiter, figures: Arc::default() }
+    }
+
+    /// What is counted, where the rate binds them.
+    fn key(&self, client: &Client, subject: Option<&Arc<str>>) -> Option<Key> {
+        if client.is_local && !self.bound.is_said {
+            return None;
+        }
+        match self.limit {
+            Limit::PublishEventsPerClient | Limit::PublishBytesPerClient => {
+                Some(Key::Client(client.key()))
+            }
+            _ => subject.cloned().map(Key::Subject),
+        }
+    }
+
+    fn spend(&self, key: &Key, amount: u64, clock: &DefaultClock) -> Result<(), TooFast> {
+        let Some(amount) = NonZeroU32::new(u32::try_from(amount).unwrap_or(u32::MAX)) else {
+            return Ok(());
+        };
+        let refuse = |wait| {
+            self.figures.refusals.fetch_add(1, Ordering::Relaxed);
+            Err(TooFast { limit: self.limit, wait })
+        };
+        if self.limiter.len() >= MAX_REMEMBERED {
+            return refuse(Duration::from_secs(1));
+        }
+        match self.limiter.check_key_n(key, amount.min(self.burst)) {
+            Ok(Ok(left)) => {
+                let used = u64::from(self.burst.get() - left.remaining_burst_capacity());
+                self.figures.used.fetch_max(used, Ordering::Relaxed);
+                self.figures.peak.fetch_max(used, Ordering::Relaxed);
+                Ok(())
+            }
+            Ok(Err(not_until)) => refuse(not_until.wait_time_from(clock.now())),
+            // No amount is more than the burst.
+            Err(_) => refuse(Duration::from_secs(1)),
+        }
+    }
+
+    fn usage(&self, limits: &Limits) -> Usage {
+        let unit = if counts_bytes(self.limit) { UNIT_BYTES } else { 1 };
+        let read = |number: &AtomicU64| Some(number.load(Ordering::Relaxed) * unit);
+        Usage {
+            limit: self.limit.as_str(),
+            streams: limits.streams(self.scope),
+            max: Some(self.bound.most),
+            r#use: read(&self.figures.used),
+            peak: read(&self.figures.peak),
+            refusals: self.figures.refusals.load(Ordering::Relaxed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bounds::{Bounds, Rule};
+    use super::*;
+    use crate::event::Selector;
+
+    fn bounds(limit: Limit, most: u64, is_said: bool) -> Bounds {
+        let mut bounds = Bounds::default();
+        bounds.set(limit, Some(Bound { most, is_said }));
+        bounds
+    }
+
+    fn client(last: u8, is_local: bool) -> Client {
+        Client::at([192, 0, 2, last].into(), is_local)
+    }
+
+    fn events(stream: &str, count: usize, bytes: usize) -> Vec<(Vec<StreamName>, usize)> {
+        vec![(vec![StreamName::parse(stream).expect("a name")], bytes); count]
+    }
+
+    fn spend(rates: &Rates, client: &Client, sent: &[(Vec<StreamName>, usize)]) -> bool {
+        let sent = sent.iter().map(|(streams, bytes)| (streams.as_slice(), *bytes));
+        rates.spend((client, None), sent).is_ok()
+    }
+
+    #[test]
+    fn each_client_has_a_second_or_a_batch_at_once_and_no_more() {
+        let hub = bounds(Limit::PublishEventsPerClient, 10_000, false);
+        let rates = Rates::of(Arc::new(Limits { hub, rules: Vec::new() }), 1 << 20);
+        let batch = events("a", 4096, 1);
+        assert!(spend(&rates, &client(1, false), &batch));
+        assert!(spend(&rates, &client(1, false), &batch));
+        assert!(!spend(&rates, &client(1, false), &batch), "8,192 of 10,000 are spent");
+        assert!(spend(&rates, &client(2, false), &batch), "another client has its own");
+        for _ in 0..10 {
+            assert!(spend(&rates, &client(1, true), &batch), "a default binds nobody at home");
+        }
+        let usage = rates.usage().remove(0);
+        assert!(usage.peak >= Some(8_192 - 500) && usage.refusals == 1, "{usage:?}");
+    }
+
+    #[test]
+    fn a_rate_of_some_streams_takes_the_place_of_the_hubs_and_binds_also_at_home() {
+        let rule = Rule {
+            streams: vec![Selector::parse("slow.**").expect("ok")],
+            bounds: bounds(Limit::PublishBytesPerClient, 1024, true),
+        };
+        let hub = bounds(Limit::PublishBytesPerClient, 1 << 30, false);
+        let rates = Rates::of(Arc::new(Limits { hub, rules: vec![rule] }), 4096);
+        let home = client(1, true);
+        assert!(spend(&rates, &home, &events("slow.x", 4, 1024)), "a whole body at once");
+        assert!(!spend(&rates, &home, &events("slow.x", 1, 1024)));
+        assert!(spend(&rates, &home, &events("fast.x", 100, 1024)));
+        let both = vec![(
+            vec![events("slow.x", 1, 0)[0].0[0].clone(), events("f", 1, 0)[0].0[0].clone()],
+            1024,
+        )];
+        assert!(!spend(&rates, &home, &both), "an event of both is counted in both");
+    }
+
+    #[test]
+    fn those_who_have_been_quiet_are_forgotten() {
+        let hub = bounds(Limit::PublishEventsPerClient, 1_000_000, true);
+        let rates = Rates::of(Arc::new(Limits { hub, rules: Vec::new() }), 1);
+        for last in 0..100 {
+            assert!(spend(&rates, &client(last, false), &events("a", 1, 1)));
+        }
+        assert_eq!(rates.meters[0].limiter.len(), 100);
+        let began = std::time::Instant::now();
+        while !rates.meters[0].limiter.is_empty() {
+            rates.forget_quiet();
+            assert!(began.elapsed() < Duration::from_secs(60), "they stay");
+        }
+    }
+}
