@@ -5,7 +5,7 @@
 
 use crate::access::{Revocations, Tickets};
 use crate::config::Config;
-use crate::http::{self, HttpSettings, Hub, SelectorFigures, Server};
+use crate::http::{self, Doors, HttpSettings, Hub, SelectorFigures, Server, Tls, TlsFiles};
 use crate::hub::{ConnectionManager, Drain, Pace};
 use crate::journal::{Durability, Journal, Settings, now};
 use crate::limits::{Limits, MemoryBudget, Rates, resident_bytes};
@@ -57,6 +57,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         stream_usage: journal.stream_usage.clone(),
         rates: ArcSwap::from_pointee(Rates::of(config.limits.clone(), config.max_body_bytes)),
         limits,
+        tls: tls(&config)?,
+        doors: Doors::default(),
         memory: MemoryBudget::of(config.memory_budget),
         selectors: SelectorFigures::default(),
         manager,
@@ -70,10 +72,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     });
     actix::spawn(watch_commits(hub.clone()));
     actix::spawn(watch_memory(hub.clone()));
-    let server = http::start(hub.clone(), &config.listen)?;
+    let server = http::start(hub.clone(), &config.listen, &config.metrics_listen)?;
     let mut stop = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    announce(&server);
+    announce(&server, config.tls.is_some());
     let mut running = tokio::spawn(server.running);
     tokio::select! {
         _ = stop.recv() => {}
@@ -174,18 +176,27 @@ fn beside_journal(config: &Config, name: &str) -> Option<PathBuf> {
     (config.durability != Durability::Memory).then(|| config.data_dir.join(name))
 }
 
+fn tls(config: &Config) -> anyhow::Result<Option<Tls>> {
+    let Some((certificate, key)) = config.tls.clone() else { return Ok(None) };
+    Tls::open(TlsFiles { certificate, key }).context("there can be no TLS").map(Some)
+}
+
 /// Says where it serves. Whoever started the hub may read the first line and close the pipe.
-fn announce(server: &Server) {
+fn announce(server: &Server, by_tls: bool) {
     let mut out = std::io::stdout().lock();
-    for address in &server.addresses {
-        let _ = writeln!(out, "listening on http://{address}");
+    let scheme = if by_tls { "https" } else { "http" };
+    for (address, is_apart) in &server.addresses {
+        let _ = match is_apart {
+            false => writeln!(out, "listening on {scheme}://{address}"),
+            true => writeln!(out, "metrics on http://{address}/metrics"),
+        };
     }
-    if let Some(address) = server.addresses.first() {
+    if let Some((address, false)) = server.addresses.first() {
         let _ = writeln!(
             out,
-            "  watch:   curl -N http://{address}/streams/hello/events\n  \
-               publish: curl -d 'hello, world' http://{address}/streams/hello/events\n  \
-               or open  http://{address}/ in a browser"
+            "  watch:   curl -N {scheme}://{address}/streams/hello/events\n  \
+               publish: curl -d 'hello, world' {scheme}://{address}/streams/hello/events\n  \
+               or open  {scheme}://{address}/ in a browser"
         );
     }
     let _ = out.flush();
@@ -217,6 +228,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         workers: config.workers,
         // Sessions are counted by the manager; this is the last wall before the file limit.
         max_connections: (config.max_sockets / config.workers).max(1),
+        h2c: config.h2c,
         cors_origins: config.cors_origins.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         public_hosts: config.public_hosts.clone(),

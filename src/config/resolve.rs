@@ -27,6 +27,12 @@ pub(crate) const HEARTBEAT_RANGE: std::ops::RangeInclusive<Duration> =
 pub struct Config {
     /// Where to serve.
     pub listen: Vec<SocketAddr>,
+    /// Where the metrics are by themselves.
+    pub metrics_listen: Vec<SocketAddr>,
+    /// The certificate and its key, where it is served by TLS.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Whether HTTP/2 is spoken without TLS.
+    pub h2c: bool,
     /// Where the journal lives.
     pub data_dir: PathBuf,
     /// When a publish is answered.
@@ -80,6 +86,9 @@ impl Config {
         let durability = r.one("durability", parse_durability).unwrap_or(Durability::Sync);
         let config = Self {
             listen: r.list("listen", parse_address).concat(),
+            metrics_listen: r.list("metrics-listen", parse_address).concat(),
+            tls: r.tls(),
+            h2c: r.one("h2c", parse_switch).unwrap_or_default(),
             data_dir: r.one("data-dir", |t| Ok(PathBuf::from(t))).unwrap_or_default(),
             durability,
             retry: r.one("retry", units::duration).unwrap_or_default(),
@@ -148,6 +157,29 @@ impl Resolver {
         meant
     }
 
+    fn tls(&mut self) -> Option<(PathBuf, PathBuf)> {
+        let path = |text: &str| Ok(PathBuf::from(text));
+        let (certificate, key) = (self.one("tls-cert", path), self.one("tls-key", path));
+        if let (Some(_), Some(words)) = (&certificate, self.said.of("h2c"))
+            && words.values == ["on"]
+        {
+            self.said.note(words.place, "by TLS, HTTP/2 is there anyway; h2c is without it");
+        }
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (certificate, _) => {
+                let (has, lacks) = match certificate {
+                    Some(_) => ("tls-cert", "tls-key"),
+                    None => ("tls-key", "tls-cert"),
+                };
+                let place = self.said.of(has).map(|words| words.place).unwrap_or_default();
+                self.said.note(place, format!("needs --{lacks}, too"));
+                None
+            }
+        }
+    }
+
     fn retention(&mut self, durability: Durability) -> Retention {
         let otherwise = Kept {
             max_age_ms: self.one("max-age", parse_some_time).map(|age| age.as_millis() as u64),
@@ -207,6 +239,14 @@ fn parse_durability(text: &str) -> Result<Durability, String> {
         "os" => Ok(Durability::Os),
         "memory" => Ok(Durability::Memory),
         _ => Err(format!("{text:?} is none of sync, os, memory")),
+    }
+}
+
+fn parse_switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" | "true" => Ok(true),
+        "off" | "false" => Ok(false),
+        _ => Err(format!("{text:?} is neither on nor off")),
     }
 }
 

@@ -16,6 +16,9 @@ pub struct Setting {
     pub help: &'static str,
 }
 
+/// What the value of a switch is: `--name` alone means `on`.
+const SWITCH: &str = "on|off";
+
 macro_rules! settings {
     ($($name:literal $value:literal = $default:literal $($list:ident)? : $help:literal;)*) => {
         /// Every setting, in the order of `--help`.
@@ -34,6 +37,14 @@ macro_rules! settings {
 settings! {
     "listen" "ADDR" = "127.0.0.1:8080" list:
         "Address and port to serve on; port 0 takes a free one.";
+    "tls-cert" "FILE" = "":
+        "Serves by TLS with this certificate (PEM, with those between it and the root), and HTTP/2 to those who ask for it. Read again on SIGHUP, and when it has changed.";
+    "tls-key" "FILE" = "":
+        "Its private key (PEM).";
+    "h2c" "on|off" = "off":
+        "Speaks HTTP/2 without TLS to those who begin so, as a proxy does that was told to.";
+    "metrics-listen" "ADDR" = "" list:
+        "Address and port for `/metrics`, `/healthz` and `/readyz` alone, without credential and without TLS: for Prometheus, on an address that the public does not reach.";
     "data-dir" "DIR" = "./data":
         "Where the journal lives. Created where needed; one hub at a time.";
     "durability" "MODE" = "sync":
@@ -129,12 +140,16 @@ pub fn command() -> Command {
         }
         help.push_str(&format!(" [env: {}]", env_name(setting.name)));
         let action = if setting.repeatable { ArgAction::Append } else { ArgAction::Set };
-        Arg::new(setting.name)
+        let arg = Arg::new(setting.name)
             .long(setting.name)
             .value_name(setting.value)
             .action(action)
             .allow_hyphen_values(true)
-            .help(help)
+            .help(help);
+        match setting.value {
+            SWITCH => arg.num_args(0..=1).require_equals(true).default_missing_value("on"),
+            _ => arg,
+        }
     });
     Command::new("serve").about("Serve the hub").arg(config).args(args)
 }

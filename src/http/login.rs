@@ -6,7 +6,7 @@ use super::guard::caller;
 use super::problem::{Code, Problem};
 use super::server::Hub;
 use crate::journal::now;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderName};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -47,8 +47,12 @@ pub(super) fn ended(request: &HttpRequest) -> String {
 
 /// A page that came by TLS gets a cookie that goes by TLS alone.
 fn attributes(request: &HttpRequest) -> String {
-    let origin = request.headers().get(header::ORIGIN).and_then(|value| value.to_str().ok());
-    let by_tls = origin.is_some_and(|origin| origin.starts_with("https://"));
+    let text = |name: &HeaderName| request.headers().get(name).and_then(|v| v.to_str().ok());
+    let is_ours = request.app_data::<Data<Hub>>().is_some_and(|hub| hub.tls.is_some());
+    // A proxy in front says it; and whoever lies here keeps a cookie from nobody but themselves.
+    let is_proxys = text(&header::X_FORWARDED_PROTO).is_some_and(|proto| proto == "https");
+    let is_pages = text(&header::ORIGIN).is_some_and(|origin| origin.starts_with("https://"));
+    let by_tls = is_ours || is_proxys || is_pages;
     format!("; Path=/; HttpOnly; SameSite=Strict{}", if by_tls { "; Secure" } else { "" })
 }
 

@@ -5,7 +5,9 @@
 //! Never: decides order or matching, and knows no field name of an event.
 
 mod body;
+mod connection;
 mod guard;
+mod h2;
 mod login;
 mod ops;
 mod pages;
@@ -14,6 +16,7 @@ mod publish;
 mod query;
 mod refusal;
 mod revocations;
+mod routes;
 mod server;
 mod socket;
 mod stats;
@@ -21,6 +24,9 @@ mod stream;
 mod streams;
 mod subscribe;
 mod tickets;
+mod tls;
 
+pub use connection::Doors;
 pub use server::{HttpSettings, Hub, Server, start};
 pub use stats::SelectorFigures;
+pub use tls::{Files as TlsFiles, Tls};

@@ -74,6 +74,11 @@ pub(super) async fn metrics(hub: Data<Hub>, request: HttpRequest) -> Result<Http
     if !caller(&hub, &request)?.grants.metrics {
         return Err(Problem::new(Code::Forbidden, "the metrics are for admins"));
     }
+    metrics_apart(hub).await
+}
+
+/// The same on a listener of its own, where nobody asks who it is for.
+pub(super) async fn metrics_apart(hub: Data<Hub>) -> Result<HttpResponse, Problem> {
     let text = hub
         .telemetry
         .render()

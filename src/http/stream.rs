@@ -18,11 +18,13 @@ const WRITES_AT_ONCE: usize = 8;
 /// those.
 pub(super) fn serve<E>(
     http: impl Future<Output = Result<(), E>>,
-    socket: Rc<Shared>,
-) -> impl Future<Output = Result<(), E>> {
+    socket: Option<Rc<Shared>>,
+) -> impl Future<Output = Result<(), ()>> {
     // Apart from what is left of the connection later, so that its memory can go.
     let mut http = Box::pin(http);
     async move {
+        // How a connection ends is nobody's business but the client's.
+        let Some(socket) = socket else { return http.await.map_err(drop) };
         let guard = SuccessorGuard(&socket);
         let successor = poll_fn(|cx| match http.as_mut().poll(cx) {
             Poll::Ready(ended) => Poll::Ready(Err(ended)),
@@ -30,7 +32,7 @@ pub(super) fn serve<E>(
         });
         let subscription = match successor.await {
             Ok(subscription) => subscription,
-            Err(ended) => return ended,
+            Err(ended) => return ended.map_err(drop),
         };
         drop(guard);
         drop(http);

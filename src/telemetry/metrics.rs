@@ -1,6 +1,6 @@
 //! The metrics and the verbs that move them.
 
-use super::reasons::{Closed, CredentialRefused, PublishRefused, Replayed, RequestRefused, Turned};
+use super::reasons::{Closed, ConnectionRefused, CredentialRefused, PublishRefused, Replayed, RequestRefused, Turned};
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
@@ -32,6 +32,7 @@ struct Metrics {
 struct AccessFigures {
     credentials: IntCounterVec,
     requests: IntCounterVec,
+    connections: IntCounterVec,
 }
 
 struct Sessions {
@@ -102,6 +103,11 @@ impl Telemetry {
     /// A request was refused before anybody asked who it is by.
     pub fn request_refused(&self, reason: RequestRefused) {
         self.0.access.requests.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// A connection was closed before anybody listened to it.
+    pub fn connection_refused(&self, reason: ConnectionRefused) {
+        self.0.access.connections.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// A session began, its resume having become `resume`.
@@ -210,6 +216,12 @@ impl AccessFigures {
                 "Requests refused before anybody asked who they are by, by reason",
                 "reason",
                 RequestRefused::ALL.iter().map(|r| r.as_str()),
+            )?,
+            connections: make.counters(
+                "fanfare_connections_refused_total",
+                "Connections closed before anybody listened to them, by reason",
+                "reason",
+                ConnectionRefused::ALL.iter().map(|r| r.as_str()),
             )?,
         })
     }

@@ -11,5 +11,5 @@ mod reasons;
 pub use logging::{LogFormat, start as start_logging};
 pub use metrics::Telemetry;
 pub use reasons::{
-    Closed, CredentialRefused, Limit, PublishRefused, Replayed, RequestRefused, Turned,
+    Closed, ConnectionRefused, CredentialRefused, Limit, PublishRefused, Replayed, RequestRefused, Turned,
 };

@@ -181,6 +181,18 @@ reasons! {
 }
 
 reasons! {
+    /// Why a connection was closed before anybody listened to it.
+    ConnectionRefused {
+        /// Its client has as many as it may.
+        MaxConnectionsPerClient = "max_connections_per_client",
+        /// The memory budget is nearly used up.
+        MemoryBudget = "memory_budget",
+        /// It did not come to TLS.
+        Tls = "tls",
+    }
+}
+
+reasons! {
     /// Where replayed events came from.
     Replayed {
         /// The newest, in memory.

@@ -1,0 +1,261 @@
+//! A connection from its accepting on: whether there is room for it, TLS, which HTTP it speaks.
+//!
+//! Promises: nobody takes more connections than the limit of one client leaves room for, and the
+//! hub accepts none once its memory is nearly used up; whoever says nothing is let go of.
+
+use super::h2;
+use super::server::Hub;
+use super::socket::{Shared, Socket};
+use super::stream::serve;
+use super::tls::HTTP2;
+use crate::limits::{Client, ClientKey, Limit};
+use crate::telemetry::ConnectionRefused;
+use actix_http::{Protocol, Request, Response};
+use actix_service::Service;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::ServiceResponse;
+use actix_web::rt::net::TcpStream;
+use actix_web::web::Data;
+use dashmap::DashMap;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+
+/// How long a client may take until it has said enough to be understood.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How a connection of HTTP/2 begins where both sides know beforehand (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How soon is looked again whether more of it has come.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// Connections that one client may have beside those of its sessions, to publish and to ask.
+const BESIDE_SESSIONS: u64 = 64;
+
+/// What HTTP/1 is spoken on.
+pub(super) enum Wire {
+    /// A socket that its session may take over.
+    Plain(Socket),
+    /// One that is not ours to write to.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Wire {
+    /// The session's end of it, where it may have that.
+    pub(super) fn shared(&self) -> Option<Rc<Shared>> {
+        match self {
+            Self::Plain(socket) => Some(socket.shared()),
+            Self::Tls(_) => None,
+        }
+    }
+}
+
+/// Calls a method of whichever stream it is.
+macro_rules! either {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match $self.get_mut() {
+            Wire::Plain($stream) => {
+                let $stream = Pin::new($stream);
+                $call
+            }
+            Wire::Tls($stream) => {
+                let $stream = Pin::new(&mut **$stream);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, stream => stream.poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_shutdown(cx))
+    }
+}
+
+/// What a worker serves connections with.
+pub(super) struct Connections<H1, H2> {
+    pub(super) hub: Data<Hub>,
+    /// HTTP/1, connection by connection.
+    pub(super) h1: H1,
+    /// Requests one by one, for HTTP/2.
+    pub(super) h2: Rc<H2>,
+    pub(super) stopping: actix_server::GracefulShutdownSignal,
+    /// For operators: neither TLS nor a limit is in the way.
+    pub(super) is_apart: bool,
+}
+
+impl<H1, H2, B> Connections<H1, H2>
+where
+    H1: Service<(Wire, Protocol, Option<SocketAddr>), Response = ()>,
+    H1::Future: 'static,
+    H2: Service<Request, Response = ServiceResponse<B>> + 'static,
+    H2::Error: Into<Response<BoxBody>>,
+    H2::Future: 'static,
+    B: MessageBody + 'static,
+{
+    /// Serves one connection to its end.
+    pub(super) async fn serve(self: Rc<Self>, stream: TcpStream) -> Result<(), ()> {
+        let peer = stream.peer_addr().ok();
+        close_when_stuck(&stream, self.hub.settings.write_timeout);
+        let entered = match (self.is_apart, peer) {
+            (true, _) | (_, None) => None,
+            (false, Some(peer)) => match Doors::enter(&self.hub, peer) {
+                Ok(entered) => entered,
+                Err(reason) => {
+                    self.hub.telemetry.connection_refused(reason);
+                    return Ok(());
+                }
+            },
+        };
+        // What only some connections need is not in the future of all.
+        let done = match &self.hub.tls {
+            Some(tls) if !self.is_apart => {
+                let accepting = tls.acceptor().accept(stream);
+                Box::pin(self.by_tls(accepting, peer)).await
+            }
+            _ if self.hub.settings.h2c && Box::pin(begins_http2(&stream)).await => {
+                Box::pin(self.by_h2(stream, peer)).await
+            }
+            _ => self.by_h1(Wire::Plain(Socket::new(stream)), peer).await,
+        };
+        drop(entered);
+        done
+    }
+
+    async fn by_tls(
+        &self,
+        accepting: tokio_rustls::Accept<TcpStream>,
+        peer: Option<SocketAddr>,
+    ) -> Result<(), ()> {
+        let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, accepting).await else {
+            self.hub.telemetry.connection_refused(ConnectionRefused::Tls);
+            return Ok(());
+        };
+        match stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
+            true => self.by_h2(stream, peer).await,
+            false => self.by_h1(Wire::Tls(Box::new(stream)), peer).await,
+        }
+    }
+
+    async fn by_h2(
+        &self,
+        io: impl AsyncRead + AsyncWrite + Unpin,
+        peer: Option<SocketAddr>,
+    ) -> Result<(), ()> {
+        let service = (self.h2.clone(), &self.hub);
+        let stopping = self.stopping.notified();
+        if let Err(error) = h2::serve(io, service, peer, stopping).await {
+            tracing::debug!("a connection of HTTP/2 ended: {error}");
+        }
+        Ok(())
+    }
+
+    fn by_h1(
+        &self,
+        wire: Wire,
+        peer: Option<SocketAddr>,
+    ) -> impl Future<Output = Result<(), ()>> + use<H1, H2, B> {
+        let shared = wire.shared();
+        serve(self.h1.call((wire, Protocol::Http1, peer)), shared)
+    }
+}
+
+/// Whether a connection begins as HTTP/2 does; looks without taking anything.
+async fn begins_http2(stream: &TcpStream) -> bool {
+    let looks = async {
+        let mut begin = [0; PREFACE.len()];
+        loop {
+            let Ok(seen) = stream.peek(&mut begin).await else { return false };
+            if seen == 0 || begin[..seen] != PREFACE[..seen] {
+                return false;
+            }
+            if seen == PREFACE.len() {
+                return true;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    timeout(HANDSHAKE_TIMEOUT, looks).await.unwrap_or(false)
+}
+
+/// Has the kernel close a connection whose peer takes nothing for `timeout`. actix polls no body
+/// while its write buffer is full, so ending the body would close nothing.
+fn close_when_stuck(socket: &TcpStream, timeout: Duration) {
+    let socket = socket2::SockRef::from(socket);
+    let set = socket.set_tcp_nodelay(true).and(socket.set_tcp_user_timeout(Some(timeout)));
+    if let Err(error) = set {
+        tracing::warn!("a connection will not be closed when it is stuck: {error}");
+    }
+}
+
+/// Connections by client.
+#[derive(Default, Debug)]
+pub struct Doors(Arc<DashMap<ClientKey, u64>>);
+
+/// A connection that is counted; not any more once this is dropped.
+struct Entered {
+    of: Arc<DashMap<ClientKey, u64>>,
+    client: ClientKey,
+}
+
+impl Doors {
+    /// Lets a connection in and counts it, where its peer is limited.
+    fn enter(hub: &Hub, peer: SocketAddr) -> Result<Option<Entered>, ConnectionRefused> {
+        if !hub.memory.may_accept() {
+            return Err(ConnectionRefused::MemoryBudget);
+        }
+        let limits = hub.limits.load();
+        let Some(bound) = limits.hub.of(Limit::ConnectionsPerClient) else { return Ok(None) };
+        let client = Client::at(peer.ip(), peer.ip().to_canonical().is_loopback());
+        let is_proxy = hub.settings.trusted_proxies.iter().any(|net| net.contains(&client.address));
+        if is_proxy || (client.is_local && !bound.is_said) {
+            return Ok(None);
+        }
+        let of = hub.doors.0.clone();
+        let client = client.key();
+        let mut count = of.entry(client).or_insert(0);
+        if *count >= bound.most + BESIDE_SESSIONS {
+            return Err(ConnectionRefused::MaxConnectionsPerClient);
+        }
+        *count += 1;
+        drop(count);
+        Ok(Some(Entered { of, client }))
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if let Some(mut count) = self.of.get_mut(&self.client) {
+            *count -= 1;
+        }
+        self.of.remove_if(&self.client, |_, count| *count == 0);
+    }
+}

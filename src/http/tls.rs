@@ -1,0 +1,98 @@
+//! TLS: the certificate and its key, read anew where they have changed.
+//!
+//! A connection keeps what it was begun with; only new ones see a new certificate. Files that do
+//! not belong together, as while the second of them is still to be written, change nothing.
+
+use arc_swap::ArcSwap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// What is offered to a client that can choose (RFC 7301): HTTP/2 first.
+const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
+/// HTTP/2 over TLS (RFC 9113 §3.1).
+pub(super) const HTTP2: &[u8] = b"h2";
+
+/// A certificate in use, and the files it is from.
+pub struct Tls {
+    config: ArcSwap<ServerConfig>,
+    files: Files,
+    seen: Mutex<Vec<Trace>>,
+}
+
+/// Where a certificate and its key are, as PEM.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Files {
+    /// The certificate, with those between it and the root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// What shows that a file has changed.
+type Trace = Option<(SystemTime, u64, u64)>;
+
+impl Tls {
+    /// Reads the files.
+    pub fn open(files: Files) -> io::Result<Self> {
+        let seen = Mutex::new(files.traces());
+        Ok(Self { config: ArcSwap::new(Arc::new(files.read()?)), files, seen })
+    }
+
+    /// Reads the files again, for connections from now on.
+    pub fn reload(&self) -> io::Result<()> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = self.files.traces();
+        self.config.store(Arc::new(self.files.read()?));
+        Ok(())
+    }
+
+    /// Whether the files have changed since they were last read.
+    pub fn has_changed(&self) -> bool {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) != self.files.traces()
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        self.config.load_full().into()
+    }
+}
+
+impl Files {
+    fn read(&self) -> io::Result<ServerConfig> {
+        let wrong = |path: &Path, why: &dyn std::fmt::Display| {
+            let text = format!("{}: {why}", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, text)
+        };
+        let (certificate, key) = (&self.certificate, &self.key);
+        let chain = CertificateDer::pem_file_iter(certificate)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|e| wrong(certificate, &e))?;
+        if chain.is_empty() {
+            return Err(wrong(certificate, &"there is no certificate in it"));
+        }
+        let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| wrong(key, &e))?;
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|e| wrong(certificate, &e))?
+            .with_no_client_auth()
+            .with_single_cert(chain, secret)
+            .map_err(|e| wrong(certificate, &e))?;
+        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+        Ok(config)
+    }
+
+    fn traces(&self) -> Vec<Trace> {
+        use std::os::unix::fs::MetadataExt as _;
+        let trace = |path: &PathBuf| {
+            let of = path.metadata().ok()?;
+            Some((of.modified().ok()?, of.len(), of.ino()))
+        };
+        [&self.certificate, &self.key].map(trace).to_vec()
+    }
+}
