@@ -62,6 +62,17 @@ impl Scope {
         }
     }
 
+    /// Whether everything of `other` is within it.
+    pub fn includes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Everything, _) => true,
+            (_, Self::Everything) => false,
+            (Self::Only(granted), Self::Only(wanted)) => wanted.iter().all(|wanted| {
+                granted.iter().any(|one| wanted.intersection(one).as_ref() == Some(wanted))
+            }),
+        }
+    }
+
     /// What is left of `wanted`; nothing where none of it is granted. An error where that comes to
     /// more than one subscription may name.
     pub fn narrow(&self, wanted: &[Selector]) -> Result<Vec<Selector>, Invalid> {

@@ -3,14 +3,13 @@
 //! The algorithms that are taken come from the configuration and the keys, never from a token
 //! (RFC 8725 §3.1); a key verifies only what its family signs.
 
-use super::{Caller, Claimed, Denied, Grants};
+use super::key_set::{Key, RemoteKeys, key_set, pin, pinned, public_key, secret_key};
+use super::{Caller, Claimed, Denied, Grants, Mark};
 use crate::event::Timestamp;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::jwk::{
-    AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyOperations, PublicKeyUse,
-};
-use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::Deserialize;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What tokens are held against.
@@ -22,6 +21,8 @@ pub struct JwtSettings {
     pub public_key: Option<Vec<u8>>,
     /// A key set (RFC 7517) as JSON.
     pub jwks: Option<Vec<u8>>,
+    /// A key set that is still to be fetched.
+    pub has_remote_keys: bool,
     /// The algorithms that are taken; none for those the keys are usually used with.
     pub algorithms: Vec<String>,
     /// The `iss` that is asked for, where one is.
@@ -36,25 +37,10 @@ pub struct JwtSettings {
 #[derive(Clone)]
 pub struct Verifier {
     keys: Vec<Key>,
+    remote: Option<Arc<RemoteKeys>>,
     issuer: Option<String>,
     audience: Option<String>,
     max_lifetime_ms: u64,
-}
-
-#[derive(Clone)]
-struct Key {
-    id: Option<String>,
-    key: DecodingKey,
-    algorithms: Vec<Algorithm>,
-    /// Whether the key itself says which algorithm it is for.
-    is_named: bool,
-}
-
-impl Key {
-    /// One that says nothing of itself.
-    fn of(key: DecodingKey, algorithms: Vec<Algorithm>) -> Self {
-        Self { id: None, key, algorithms, is_named: false }
-    }
 }
 
 /// The claims that count; what else a token says does not matter.
@@ -98,7 +84,7 @@ impl Verifier {
         if let Some(json) = &settings.jwks {
             keys.extend(key_set(json).map_err(|why| ("jwks", why))?);
         }
-        if keys.is_empty() {
+        if keys.is_empty() && !settings.has_remote_keys {
             // Whoever says what tokens must be like means that they are asked for.
             let said = [
                 ("jwt-issuer", settings.issuer.is_some()),
@@ -113,20 +99,14 @@ impl Verifier {
                 )),
             };
         }
-        if let Some(pinned) = pinned {
-            for key in &mut keys {
-                if !key.is_named {
-                    key.algorithms = key.key.family().algorithms().to_vec();
-                }
-                key.algorithms.retain(|algorithm| pinned.contains(algorithm));
-            }
-            keys.retain(|key| !key.algorithms.is_empty());
-            if keys.is_empty() {
-                return Err(("jwt-algorithms", "no key that is given is used with these".into()));
-            }
+        pin(&mut keys, pinned.as_deref());
+        if keys.is_empty() && !settings.has_remote_keys {
+            return Err(("jwt-algorithms", "no key that is given is used with these".into()));
         }
+        let remote = settings.has_remote_keys.then(|| Arc::new(RemoteKeys::new(pinned)));
         Ok(Some(Self {
             keys,
+            remote,
             issuer: settings.issuer,
             audience: settings.audience,
             max_lifetime_ms: settings.max_lifetime.as_millis() as u64,
@@ -140,7 +120,7 @@ impl Verifier {
         if header.crit.is_some() {
             return Err(Denied::Malformed);
         }
-        let claims = self.claims(token, &header)?;
+        let (claims, mark) = self.claims(token, &header)?;
         let ms = |seconds: f64| match seconds.is_finite() && seconds >= 0.0 {
             true => Ok((seconds * 1e3) as u64),
             false => Err(Denied::Claims),
@@ -160,23 +140,21 @@ impl Verifier {
         let expires = Some(Timestamp::from_ms(expires));
         let issued = claims.iat.map(ms).transpose()?.map(Timestamp::from_ms);
         let (subject, jti) = (claims.sub, claims.jti);
-        Ok(Caller { subject, jti, issued, grants, expires, ..Caller::nobody() })
+        Ok(Caller { subject, jti, issued, grants, expires, mark: Some(mark), ..Caller::nobody() })
     }
 
-    /// What a token says, if a key has signed it.
-    fn claims(&self, token: &str, header: &Header) -> Result<Claims, Denied> {
+    /// What a token says, if a key has signed it, and which.
+    fn claims(&self, token: &str, header: &Header) -> Result<(Claims, Mark), Denied> {
+        let remote = self.remote.as_ref().map(|remote| remote.keys());
+        let all = || self.keys.iter().chain(remote.iter().flat_map(|keys| keys.iter()));
         let takes = |key: &&Key| key.algorithms.contains(&header.alg);
-        if !self.keys.iter().any(|key| takes(&key)) {
+        if all().next().is_some() && !all().any(|key| takes(&key)) {
             return Err(Denied::Algorithm);
         }
-        let is_meant = |key: &&Key| match (&key.id, &header.kid) {
-            (Some(id), Some(meant)) => id == meant,
-            _ => true,
-        };
         let mut denied = Denied::Unknown;
-        for key in self.keys.iter().filter(takes).filter(is_meant) {
+        for key in all().filter(takes).filter(|key| key.is_meant(header)) {
             match jsonwebtoken::decode(token, &key.key, &self.validation(header.alg)) {
-                Ok(decoded) => return Ok(decoded.claims),
+                Ok(decoded) => return Ok((decoded.claims, key.mark)),
                 Err(error) => denied = reason(error.kind()),
             }
             if denied != Denied::Signature {
@@ -184,6 +162,27 @@ impl Verifier {
             }
         }
         Err(denied)
+    }
+
+    /// The key set that is still to be fetched, where there is one.
+    pub(super) fn remote(&self) -> Option<&Arc<RemoteKeys>> {
+        self.remote.as_ref()
+    }
+
+    /// Whether a token may be signed with a key that has not been fetched yet.
+    pub(super) fn lacks_key_of(&self, token: &str) -> bool {
+        let Some(remote) = &self.remote else { return false };
+        let Ok(header) = jsonwebtoken::decode_header(token) else { return false };
+        let keys = remote.keys();
+        let is_known = |key: &Key| key.id.is_some() && key.id == header.kid;
+        keys.is_empty() || header.kid.is_some() && !self.keys.iter().chain(&*keys).any(is_known)
+    }
+
+    /// Whether the key of this mark is there.
+    pub(super) fn has(&self, mark: Mark) -> bool {
+        let remote = self.remote.as_ref().map(|remote| remote.keys());
+        let mut all = self.keys.iter().chain(remote.iter().flat_map(|keys| keys.iter()));
+        all.any(|key| key.mark == mark)
     }
 
     fn validation(&self, algorithm: Algorithm) -> Validation {
@@ -223,86 +222,4 @@ fn reason(kind: &ErrorKind) -> Denied {
         ErrorKind::InvalidClaimFormat(_) | ErrorKind::Json(_) => Denied::Claims,
         _ => Denied::Malformed,
     }
-}
-
-fn pinned(names: &[String]) -> Result<Option<Vec<Algorithm>>, String> {
-    let parse = |name: &String| {
-        name.parse::<Algorithm>().map_err(|_| format!("{name:?} is no algorithm that is known"))
-    };
-    let all = names.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-    Ok((!all.is_empty()).then_some(all))
-}
-
-/// Bytes of a secret that cannot be tried out (RFC 7518 §3.2).
-const MIN_SECRET_BYTES: usize = 32;
-
-fn secret_key(secret: &str) -> Result<Key, String> {
-    if secret.len() < MIN_SECRET_BYTES {
-        return Err(format!("a secret has at least {MIN_SECRET_BYTES} bytes"));
-    }
-    Ok(Key::of(DecodingKey::from_secret(secret.as_bytes()), vec![Algorithm::HS256]))
-}
-
-/// Which kind of key it is the PEM does not say outside, so that all are tried.
-fn public_key(pem: &[u8]) -> Result<Key, String> {
-    use Algorithm::{ES256, ES384, EdDSA, RS256};
-    if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
-        return Ok(Key::of(key, vec![RS256]));
-    }
-    if let Ok(key) = DecodingKey::from_ed_pem(pem) {
-        return Ok(Key::of(key, vec![EdDSA]));
-    }
-    match DecodingKey::from_ec_pem(pem) {
-        // A key is on one curve, and verifies nothing of the other.
-        Ok(key) => Ok(Key::of(key, vec![ES256, ES384])),
-        Err(_) => Err("it is no public key of RSA, EC or Ed25519 in PEM".into()),
-    }
-}
-
-fn key_set(json: &[u8]) -> Result<Vec<Key>, String> {
-    let set: JwkSet = serde_json::from_slice(json).map_err(|e| format!("no key set: {e}"))?;
-    let is_short = |key: &&Key| {
-        key.key.family() == AlgorithmFamily::Hmac
-            && key.key.try_get_as_bytes().is_ok_and(|bytes| bytes.len() < MIN_SECRET_BYTES)
-    };
-    let keys: Vec<Key> = set.keys.iter().filter_map(key_of_set).collect();
-    if let Some(short) = keys.iter().find(is_short) {
-        let name = short.id.as_deref().unwrap_or("without a kid");
-        return Err(format!("key {name:?}: a secret has at least {MIN_SECRET_BYTES} bytes"));
-    }
-    match keys.is_empty() {
-        true => Err("the key set has no key that could verify a token".into()),
-        false => Ok(keys),
-    }
-}
-
-/// A key of a set; `None` where it is for something else.
-fn key_of_set(jwk: &Jwk) -> Option<Key> {
-    let common = &jwk.common;
-    let signs = common.public_key_use.as_ref().is_none_or(|u| *u == PublicKeyUse::Signature);
-    let mut operations = common.key_operations.iter().flatten();
-    let verifies = common.key_operations.is_none()
-        || operations.any(|o| matches!(o, KeyOperations::Verify | KeyOperations::Sign));
-    if !signs || !verifies {
-        return None;
-    }
-    let usual = match &jwk.algorithm {
-        AlgorithmParameters::RSA(_) => Algorithm::RS256,
-        AlgorithmParameters::OctetKey(_) => Algorithm::HS256,
-        AlgorithmParameters::OctetKeyPair(_) => Algorithm::EdDSA,
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P384 => {
-            Algorithm::ES384
-        }
-        AlgorithmParameters::EllipticCurve(_) => Algorithm::ES256,
-        _ => return None,
-    };
-    let algorithm = match common.key_algorithm {
-        Some(named) => Algorithm::try_from(named).ok()?,
-        None => usual,
-    };
-    let key = DecodingKey::from_jwk(jwk).ok()?;
-    let fits = key.family() == algorithm.family();
-    let is_named = common.key_algorithm.is_some();
-    let id = common.key_id.clone();
-    fits.then(|| Key { id, key, algorithms: vec![algorithm], is_named })
 }

@@ -1,6 +1,6 @@
 //! API keys: secrets that the configuration knows by their SHA-256 alone.
 
-use super::Grants;
+use super::{Grants, Mark};
 use rand::Rng as _;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -31,6 +31,11 @@ impl ApiKey {
             *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
         }
         Ok(Self { name: name.to_owned(), hash, grants })
+    }
+
+    /// What tells it from another key of its name.
+    pub(super) fn mark(&self) -> Mark {
+        Mark::of(&self.hash)
     }
 }
 

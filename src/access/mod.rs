@@ -6,6 +6,7 @@
 
 mod grants;
 mod jwt;
+mod key_set;
 mod keys;
 mod mint;
 mod revocation;
@@ -13,13 +14,17 @@ mod ticket;
 
 pub use grants::{Claimed, Grants, MAX_GRANT_SELECTORS, Scope};
 pub use jwt::{JwtSettings, Verifier};
+pub use key_set::RemoteKeys;
 pub use keys::{ApiKey, clash, hash_of, new_secret};
 pub use mint::{NewToken, SigningKey, told};
 pub use revocation::{Revocations, RevokeError, Whose};
 pub use ticket::{Tickets, Wanted as TicketWanted};
 
 use crate::event::{EventId, Timestamp};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The longest credential that is looked at, in bytes.
@@ -40,6 +45,8 @@ pub struct Caller {
     pub grants: Grants,
     /// When the credential ends.
     pub expires: Option<Timestamp>,
+    /// The key that let them in, or, by ticket, its maker; none for those who showed nothing.
+    pub mark: Option<Mark>,
     /// Whether it is a ticket, of which no other is made.
     pub by_ticket: bool,
 }
@@ -64,8 +71,21 @@ impl Caller {
             issued: None,
             grants: Grants::nothing(),
             expires: None,
+            mark: None,
             by_ticket: false,
         }
+    }
+}
+
+/// What tells one key from every other, and nothing of its secret.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Mark(u64);
+
+impl Mark {
+    fn of(key: &[u8]) -> Self {
+        // Not the hash that an API key is known by, of which it would tell a part.
+        let hash = Sha256::new().chain_update(b"mark").chain_update(Sha256::digest(key)).finalize();
+        Self(hash.iter().take(8).fold(0, |mark, byte| (mark << 8) | u64::from(*byte)))
     }
 }
 
@@ -102,7 +122,12 @@ pub struct Access {
     tickets: Option<Tickets>,
     revocations: Option<Arc<Revocations>>,
     max_lifetime: Duration,
+    generation: u64,
 }
+
+/// What changes whenever a credential that was good may be no more.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Standing(u64, usize, usize);
 
 impl Access {
     /// Takes these keys and the tokens of this verifier, and grants something to those who show
@@ -125,7 +150,64 @@ impl Access {
     /// Makes and takes tickets, too, and refuses what is revoked.
     #[must_use]
     pub fn with(self, tickets: Tickets, revocations: Arc<Revocations>) -> Self {
-        Self { tickets: Some(tickets), revocations: Some(revocations), ..self }
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let generation = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { tickets: Some(tickets), revocations: Some(revocations), generation, ..self }
+    }
+
+    /// The same in the place of `before`: its tickets are good and its revocations hold, and, where
+    /// the key set is the same one, what was fetched of it.
+    #[must_use]
+    pub fn succeeding(self, before: &Self, is_same_key_set: bool) -> Self {
+        if let (true, Some(new), Some(old)) =
+            (is_same_key_set, self.remote_keys(), before.remote_keys())
+        {
+            new.succeed(old);
+        }
+        match (&before.tickets, &before.revocations) {
+            (Some(tickets), Some(revocations)) => self.with(tickets.clone(), revocations.clone()),
+            _ => self,
+        }
+    }
+
+    /// The key set that is to be fetched, where there is one.
+    pub fn remote_keys(&self) -> Option<&Arc<RemoteKeys>> {
+        self.verifier.as_ref()?.remote()
+    }
+
+    /// Whether `credential` may be good once that has been fetched again.
+    pub fn lacks_key_of(&self, credential: &str) -> bool {
+        let verifier = self.verifier.as_ref().filter(|_| jwt::looks_like_one(credential));
+        verifier.is_some_and(|verifier| verifier.lacks_key_of(credential))
+    }
+
+    /// As long as this is the same, whoever was let in may stay.
+    pub fn standing(&self) -> Standing {
+        let keys = self.remote_keys().map_or(0, |remote| remote.fetched());
+        let revoked = self.revocations.as_ref().map_or(0, |revocations| revocations.changes());
+        Standing(self.generation, revoked, keys)
+    }
+
+    /// Whether somebody who was let in would be no more: what they showed is revoked, or the key
+    /// behind it is gone or grants something else.
+    pub fn is_over(&self, caller: &Caller) -> bool {
+        let revoked = self.revocations.as_ref().is_some_and(|r| r.covers(caller));
+        revoked || !self.is_backed(caller)
+    }
+
+    fn is_backed(&self, caller: &Caller) -> bool {
+        let is_within = |grants: &Grants| match caller.by_ticket {
+            false => *grants == caller.grants,
+            true => grants.subscribe.includes(&caller.grants.subscribe),
+        };
+        let Some(mark) = caller.mark else {
+            return self.anonymous().is_some_and(|anyone| is_within(&anyone.grants));
+        };
+        let key = self.keys.iter().find(|key| key.mark() == mark);
+        match (key, &caller.key) {
+            (Some(key), Some(name)) => key.name == *name && is_within(&key.grants),
+            _ => self.verifier.as_ref().is_some_and(|verifier| verifier.has(mark)),
+        }
     }
 
     /// Whether nobody has anything to show: there are neither keys nor a verifier.
@@ -154,19 +236,20 @@ impl Access {
         }
         if let Some(key) = keys::find(&self.keys, credential) {
             let name = Some(key.name.clone());
-            let (subject, grants) = (name.clone(), key.grants.clone());
-            return self.unless_revoked(Caller { subject, key: name, grants, ..Caller::nobody() });
+            let (subject, grants, mark) = (name.clone(), key.grants.clone(), Some(key.mark()));
+            let caller = Caller { subject, key: name, grants, mark, ..Caller::nobody() };
+            return self.unless_over(caller);
         }
         match &self.verifier {
             Some(verifier) if jwt::looks_like_one(credential) => {
-                self.unless_revoked(verifier.verify(credential, now)?)
+                self.unless_over(verifier.verify(credential, now)?)
             }
             _ => Err(Denied::Unknown),
         }
     }
 
-    fn unless_revoked(&self, caller: Caller) -> Result<Caller, Denied> {
-        match self.revocations.as_ref().is_some_and(|revocations| revocations.covers(&caller)) {
+    fn unless_over(&self, caller: Caller) -> Result<Caller, Denied> {
+        match self.is_over(&caller) {
             true => Err(Denied::Revoked),
             false => Ok(caller),
         }
@@ -194,7 +277,7 @@ impl Access {
     ) -> Result<Caller, Denied> {
         match &self.tickets {
             Some(tickets) if ticket.len() <= MAX_CREDENTIAL_BYTES => {
-                self.unless_revoked(tickets.verify(ticket, last, now)?)
+                self.unless_over(tickets.verify(ticket, last, now)?)
             }
             _ => Err(Denied::Unknown),
         }

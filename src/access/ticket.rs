@@ -4,7 +4,7 @@
 //! logs; but an EventSource reconnects with the URL it has, and so whoever shows an id that is not
 //! older than the ticket has used it in time, and goes on until its maker's credential ends.
 
-use super::{Caller, Denied, Grants, Scope};
+use super::{Caller, Denied, Grants, Mark, Scope};
 use crate::event::{EventId, Selector, Timestamp};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use rand::Rng as _;
@@ -45,6 +45,8 @@ struct Claims {
     sub: Option<String>,
     key: Option<String>,
     jti: Option<String>,
+    /// What its maker was let in by.
+    mark: Option<Mark>,
 }
 
 impl std::fmt::Debug for Tickets {
@@ -92,6 +94,7 @@ impl Tickets {
             sub: maker.subject.clone(),
             key: maker.key.clone(),
             jti: maker.jti.clone(),
+            mark: maker.mark,
         };
         let header = Header { typ: Some(KIND.to_owned()), ..Header::new(Algorithm::HS256) };
         jsonwebtoken::encode(&header, &claims, &self.signing).map_err(|e| e.to_string())
@@ -134,6 +137,7 @@ impl Tickets {
             issued: Some(Timestamp::from_ms(claims.made)),
             grants,
             expires,
+            mark: claims.mark,
             by_ticket: true,
         })
     }

@@ -26,7 +26,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match matches.subcommand() {
         Some(("serve", flags)) => {
             raise_file_limit();
-            crate::app::run(resolve(flags)?)?;
+            crate::app::run(|| resolve(flags))?;
         }
         Some(("bench", flags)) => return measure(flags),
         Some(("bench-floor", flags)) => {

@@ -69,10 +69,14 @@ impl Resolver {
     fn verifier(&mut self, max_lifetime: Duration) -> Option<Verifier> {
         let text = |text: &str| Ok(text.to_owned());
         let read = |path: &str| std::fs::read(path).map_err(|e| format!("{path}: {e}"));
+        let has_remote_keys = self.jwks_url().is_some();
         let settings = JwtSettings {
             secret: self.one("jwt-secret", text),
             public_key: self.one("jwt-public-key", read),
-            jwks: self.one("jwks", read),
+            jwks: self
+                .one("jwks", |t| if is_url(t) { Ok(None) } else { read(t).map(Some) })
+                .flatten(),
+            has_remote_keys,
             algorithms: self.list("jwt-algorithms", text),
             issuer: self.one("jwt-issuer", text),
             audience: self.one("jwt-audience", text),
@@ -83,6 +87,12 @@ impl Resolver {
             self.said.note(place, why);
             None
         })
+    }
+
+    /// Where a key set is fetched, if it is.
+    pub(super) fn jwks_url(&self) -> Option<String> {
+        let said = self.said.of("jwks")?.values.into_iter().next()?;
+        is_url(&said).then_some(said)
     }
 
     fn key(&mut self, place: &str, mut rule: Rule) -> Option<ApiKey> {
@@ -115,6 +125,10 @@ impl Resolver {
             }
         }
     }
+}
+
+fn is_url(text: &str) -> bool {
+    text.starts_with("https://") || text.starts_with("http://")
 }
 
 fn parse_truth(text: &str) -> Result<bool, String> {

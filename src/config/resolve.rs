@@ -73,6 +73,8 @@ pub struct Config {
     pub public_hosts: Vec<String>,
     /// What credentials are held against.
     pub access: Access,
+    /// Where a key set is fetched.
+    pub jwks_url: Option<String>,
     /// What is logged.
     pub log: String,
     /// How it is logged.
@@ -109,6 +111,7 @@ impl Config {
             cors_origins: r.list("cors-origin", parse_origin),
             public_hosts: r.list("public-host", |t| Ok(t.to_owned())),
             access: r.access(),
+            jwks_url: r.jwks_url(),
             log: r.one("log", |t| Ok(t.to_owned())).unwrap_or_default(),
             log_format: r.one("log-format", parse_log_format).unwrap_or(LogFormat::Text),
         };

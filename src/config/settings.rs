@@ -111,8 +111,8 @@ settings! {
         "Takes tokens signed with this secret (32 bytes or more, HS256). Better in the environment or the file than on a command line, which others can see.";
     "jwt-public-key" "FILE" = "":
         "Takes tokens that this public key (PEM: RSA, EC, Ed25519) verifies.";
-    "jwks" "FILE" = "":
-        "Takes tokens that a key of this key set (RFC 7517) verifies.";
+    "jwks" "FILE|URL" = "":
+        "Takes tokens that a key of this key set (RFC 7517) verifies. One at a URL is fetched every 5 minutes, and, at most every 10 seconds, where a token names a key that is not there.";
     "jwt-algorithms" "NAME" = "" list:
         "The algorithms that are taken, of those the keys can be used with; without it HS256, RS256, ES256 or ES384, EdDSA, or what a key set says.";
     "jwt-issuer" "TEXT" = "":

@@ -43,7 +43,7 @@ pub(super) async fn guard<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, actix_web::Error> {
     let visitor = match request.app_data::<Data<Hub>>() {
-        Some(hub) => admit(hub, request.request())?,
+        Some(hub) => admit(hub, request.request()).await?,
         None => Visitor(None),
     };
     request.extensions_mut().insert(visitor);
@@ -81,29 +81,44 @@ pub(super) fn admin(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
     }
 }
 
-fn admit(hub: &Hub, request: &HttpRequest) -> Result<Visitor, Problem> {
-    if hub.settings.is_local && hub.access.asks_for_nothing() {
+async fn admit(hub: &Hub, request: &HttpRequest) -> Result<Visitor, Problem> {
+    if hub.settings.is_local && hub.access.load().asks_for_nothing() {
         check_host(hub, request)?;
         check_site(hub, request)?;
     }
     let refuse = |why| denied(hub, why);
     let caller = match credential(request).map_err(refuse)? {
-        Shown::Nothing => return Ok(Visitor(hub.anonymous.clone())),
-        Shown::Bearer(credential) => hub.access.verify(credential, now()),
+        Shown::Nothing => return Ok(Visitor(hub.access.load().anonymous().map(Arc::new))),
+        Shown::Bearer(credential) => verify(hub, credential).await,
         Shown::Ticket(ticket, last) => {
             // An id that means nothing here would bring everything there is.
             let last = last.filter(|last| hub.history.resolve(*last).is_some());
-            hub.access.verify_ticket(&ticket, last, now())
+            hub.access.load().verify_ticket(&ticket, last, now())
         }
-        Shown::Cookie(credential) => return by_cookie(hub, request, &credential),
+        Shown::Cookie(credential) => return by_cookie(hub, request, &credential).await,
     };
     Ok(Visitor(Some(Arc::new(caller.map_err(refuse)?))))
 }
 
+/// Holds a credential against what is known; where its key is not, once more after that has been
+/// fetched.
+async fn verify(hub: &Hub, credential: &str) -> Result<Caller, Denied> {
+    let verified = hub.access.load().verify(credential, now());
+    let is_unknown = matches!(verified, Err(Denied::Unknown | Denied::Algorithm));
+    if is_unknown
+        && hub.access.load().lacks_key_of(credential)
+        && let Some(key_set) = hub.key_set.load_full()
+        && key_set.fetch_for_unknown().await
+    {
+        return hub.access.load().verify(credential, now());
+    }
+    verified
+}
+
 /// A browser adds its cookie to whatever any page has it send, so that it speaks only for what a
 /// page of ours sent; and one that is not good would come for ever, so it is ended.
-fn by_cookie(hub: &Hub, request: &HttpRequest, credential: &str) -> Result<Visitor, Problem> {
-    let caller = hub.access.verify(credential, now());
+async fn by_cookie(hub: &Hub, request: &HttpRequest, credential: &str) -> Result<Visitor, Problem> {
+    let caller = verify(hub, credential).await;
     let caller = caller.map_err(|why| denied(hub, why).ends_cookie(login::ended(request)))?;
     if request.method().is_safe() || is_own_page(hub, request) {
         return Ok(Visitor(Some(Arc::new(caller))));

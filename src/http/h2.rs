@@ -185,8 +185,7 @@ fn understood(
     let stream: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>> = Box::pin(Body(body));
     let mut request = Request::with_payload(Payload::Stream { payload: stream });
     let head = request.head_mut();
-    head.method =
-        Method::from_bytes(parts.method.as_str().as_bytes()).map_err(|_| unreadable)?;
+    head.method = Method::from_bytes(parts.method.as_str().as_bytes()).map_err(|_| unreadable)?;
     head.uri = parts.uri.to_string().parse::<Uri>().map_err(|_| unreadable)?;
     head.version = Version::HTTP_2;
     head.peer_addr = peer;
@@ -233,7 +232,9 @@ fn is_of_connection(name: &HeaderName) -> bool {
 }
 
 /// The head of a response, and whether it is all there is.
-fn head_of<B: MessageBody>(response: &Response<B>) -> Result<(http::Response<()>, bool), http::Error> {
+fn head_of<B: MessageBody>(
+    response: &Response<B>,
+) -> Result<(http::Response<()>, bool), http::Error> {
     let status = response.status();
     let size = response.body().size();
     let has_none = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;

@@ -23,7 +23,7 @@ pub(super) async fn begin(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRe
         return Err(Problem::new(Code::Unauthorized, why));
     };
     let now = now();
-    let seconds = hub.access.ends(&caller, now).ms().saturating_sub(now.ms()) / 1000;
+    let seconds = hub.access.load().ends(&caller, now).ms().saturating_sub(now.ms()) / 1000;
     let value = utf8_percent_encode(credential.trim(), NON_ALPHANUMERIC);
     Ok(answer(format!("{NAME}={value}; Max-Age={seconds}{}", attributes(&request))))
 }

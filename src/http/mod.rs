@@ -8,6 +8,7 @@ mod body;
 mod connection;
 mod guard;
 mod h2;
+mod key_set;
 mod login;
 mod ops;
 mod pages;
@@ -27,6 +28,7 @@ mod tickets;
 mod tls;
 
 pub use connection::Doors;
+pub use key_set::KeySet;
 pub use server::{HttpSettings, Hub, Server, start};
 pub use stats::SelectorFigures;
 pub use tls::{Files as TlsFiles, Tls};

@@ -57,7 +57,13 @@ pub(super) async fn readyz(hub: Data<Hub>) -> HttpResponse {
     let health = &hub.health;
     let draining = hub.draining.load(Ordering::Relaxed);
     let hanging = health.hanging_ms().map(|ms| format!("a commit has been running for {ms} ms"));
+    let lacks_keys = hub.access.load().remote_keys().is_some_and(|keys| keys.fetched() == 0);
+    let no_keys = lacks_keys.then(|| "the key set of --jwks could not be fetched yet".to_owned());
+    let short = hub.memory.is_short();
+    let no_memory = short.then(|| "the memory budget is nearly used up".to_owned());
     let checks = BTreeMap::from([
+        ("keys", Check::unless(no_keys)),
+        ("memory", Check::unless(no_memory)),
         ("draining", Check::unless(draining.then(|| "the hub is stopping".to_owned()))),
         ("journal", Check::unless(health.poisoned().map(str::to_owned).or(hanging))),
         ("disk", Check::unless(health.disk_full())),

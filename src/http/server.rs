@@ -1,10 +1,11 @@
 //! The server: what the handlers share, and the workers that serve connections.
 
 use super::connection::{Connections, Doors, Wire};
+use super::key_set::KeySet;
 use super::routes::app;
 use super::stats::SelectorFigures;
 use super::tls::Tls;
-use crate::access::{Access, Caller, Revocations};
+use crate::access::{Access, Revocations};
 use crate::hub::{ConnectionManager, Pace, ShardHandle, ShardSettings};
 use crate::journal::{Health, History, Publisher, StreamUsage};
 use crate::limits::{Limits, MemoryBudget, Rates};
@@ -18,7 +19,7 @@ use actix_service::{
 use actix_web::dev::{AppConfig, ServerHandle};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use ipnet::IpNet;
 use socket2::{Domain, Type};
 use std::cell::RefCell;
@@ -70,11 +71,11 @@ pub struct HttpSettings {
 /// What the handlers share.
 pub struct Hub {
     /// What credentials are held against.
-    pub access: Access,
+    pub access: Arc<ArcSwap<Access>>,
+    /// Where a key set is fetched.
+    pub key_set: ArcSwapOption<KeySet>,
     /// What has been revoked.
     pub revocations: Arc<Revocations>,
-    /// Those who show none, where they may do something.
-    pub anonymous: Option<Arc<Caller>>,
     /// How events get in.
     pub publisher: Publisher,
     /// How they are read.
@@ -206,7 +207,7 @@ pub(super) fn shard(hub: &Hub) -> ShardHandle {
                 pace: hub.pace.clone(),
                 write_timeout: hub.settings.write_timeout,
                 disk_readers: hub.disk_readers.clone(),
-                revocations: hub.revocations.clone(),
+                access: hub.access.clone(),
             };
             ShardHandle::start(hub.manager.clone(), settings)
         };

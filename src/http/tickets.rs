@@ -53,11 +53,11 @@ pub(super) async fn mint(
         return Err(Problem::new(Code::Forbidden, why).field("streams"));
     }
     let now = now();
-    let end = hub.access.ends(&maker, now);
+    let end = hub.access.load().ends(&maker, now);
     let until = now.plus_ms(ttl.as_millis() as u64).min(end);
     let head = hub.history.id(hub.history.head());
     let wanted = TicketWanted { streams, head, made: now, until, end };
-    let ticket = hub.access.mint(&maker, &wanted);
+    let ticket = hub.access.load().mint(&maker, &wanted);
     let ticket = ticket.map_err(|why| Problem::new(Code::ServerError, why))?;
     if ticket.len() > MAX_CREDENTIAL_BYTES {
         let why = format!("a ticket for so much would have more than {MAX_CREDENTIAL_BYTES} bytes");

@@ -20,8 +20,8 @@ pub(super) struct Expiries(BTreeSet<(Timestamp, SessionKey)>);
 impl State {
     /// Has a session end with the credential of whose it is.
     pub(super) fn is_of(&mut self, key: SessionKey, caller: Arc<Caller>) {
-        // It may have been revoked since it was looked at, and all sessions held against that.
-        let is_revoked = self.settings.revocations.covers(&caller);
+        // That may be over since it was looked at, and all sessions held against that.
+        let is_over = self.settings.access.load().is_over(&caller);
         let Some(session) = self.sessions.get_mut(&key) else { return };
         if let Some(expires) = caller.expires {
             let notice = expires.minus_ms(NOTICE_MS);
@@ -29,22 +29,22 @@ impl State {
             self.expiries.0.insert((notice, key));
         }
         session.caller = Some(caller);
-        if is_revoked {
+        if is_over {
             self.say_farewell(key, Closed::Revoked);
         }
     }
 
-    /// Ends the sessions whose credential has been revoked since this was last called.
+    /// Ends the sessions whose credential is good no more since this was last called.
     pub(super) fn send_revoked_away(&mut self) {
-        let revocations = self.settings.revocations.clone();
-        let changes = revocations.changes();
-        if std::mem::replace(&mut self.revoked, changes) == changes {
+        let access = self.settings.access.load_full();
+        let standing = access.standing();
+        if std::mem::replace(&mut self.standing, standing) == standing {
             return;
         }
-        let is_covered = |session: &Session| {
-            session.caller.as_deref().is_some_and(|caller| revocations.covers(caller))
+        let is_over = |session: &Session| {
+            session.caller.as_deref().is_some_and(|caller| access.is_over(caller))
         };
-        let sessions = self.sessions.iter().filter(|(_, session)| is_covered(session));
+        let sessions = self.sessions.iter().filter(|(_, session)| is_over(session));
         for key in sessions.map(|(key, _)| *key).collect::<Vec<_>>() {
             self.say_farewell(key, Closed::Revoked);
         }

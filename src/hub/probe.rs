@@ -36,7 +36,7 @@ pub(super) fn shard(history: Arc<History>, telemetry: Telemetry) -> Rc<RefCell<S
         pace: Arc::new(Pace::new(Duration::from_secs(1), 1)),
         write_timeout: Duration::from_secs(1),
         disk_readers: Arc::new(Semaphore::new(1)),
-        revocations: Arc::default(),
+        access: Arc::default(),
     };
     let (sender, _mailbox) = actix::dev::channel::channel::<ConnectionManager>(MANAGER_MAILBOX);
     Shard::start(Addr::new(sender), settings)

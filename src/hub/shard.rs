@@ -15,13 +15,14 @@ use super::round::{self, Rounds};
 use super::seat::{FromShard, GroupId, Refusal, Seated, ShardId, ToShard};
 use super::session::{CatchUp, Mode, Session, SessionKey};
 use super::wheel::Wheel;
-use crate::access::Revocations;
+use crate::access::{Access, Standing};
 use crate::event::{Body, Position};
 use crate::journal::{Committed, History};
 use crate::telemetry::{Closed, Telemetry};
 use crate::wire::View;
 use actix::Addr;
 use actix::prelude::{Actor, AsyncContext, Context, Handler, SendError};
+use arc_swap::ArcSwap;
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -50,8 +51,8 @@ pub struct ShardSettings {
     pub write_timeout: Duration,
     /// Reads of history that may wait for the disk at once.
     pub disk_readers: Arc<Semaphore>,
-    /// Credentials that have ended before their time.
-    pub revocations: Arc<Revocations>,
+    /// What credentials are held against.
+    pub access: Arc<ArcSwap<Access>>,
 }
 
 /// The actor. Its state is shared with the connections of its thread.
@@ -72,8 +73,8 @@ pub(super) struct State {
     pub(super) considered: Position,
     pub(super) wheel: Wheel,
     pub(super) expiries: Expiries,
-    /// The revocations that all sessions have been held against.
-    pub(super) revoked: usize,
+    /// What all sessions have been held against.
+    pub(super) standing: Standing,
     /// Sessions still to be told of a drain, the last one first.
     pub(super) leaving: Vec<(Duration, SessionKey)>,
     pub(super) drained_for: Duration,
@@ -101,7 +102,7 @@ impl Shard {
             next_key: 1,
             wheel: Wheel::new(),
             expiries: Expiries::default(),
-            revoked: 0,
+            standing: Standing::default(),
             leaving: Vec::new(),
             drained_for: Duration::ZERO,
             delivered: (0, 0),

@@ -1,6 +1,8 @@
 //! The metrics and the verbs that move them.
 
-use super::reasons::{Closed, ConnectionRefused, CredentialRefused, PublishRefused, Replayed, RequestRefused, Turned};
+use super::reasons::{
+    Closed, ConnectionRefused, CredentialRefused, PublishRefused, Replayed, RequestRefused, Turned,
+};
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,

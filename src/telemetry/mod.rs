@@ -11,5 +11,6 @@ mod reasons;
 pub use logging::{LogFormat, start as start_logging};
 pub use metrics::Telemetry;
 pub use reasons::{
-    Closed, ConnectionRefused, CredentialRefused, Limit, PublishRefused, Replayed, RequestRefused, Turned,
+    Closed, ConnectionRefused, CredentialRefused, Limit, PublishRefused, Replayed, RequestRefused,
+    Turned,
 };

@@ -21,6 +21,9 @@ pub fn full() -> bool {
 pub struct Hub {
     child: Option<Child>,
     pub address: String,
+    scheme: String,
+    /// Where its metrics are, with `--metrics-listen`.
+    pub metrics: Option<String>,
     pub data: PathBuf,
     flags: Vec<String>,
     _folder: Option<TempDir>,
@@ -49,6 +52,8 @@ impl Hub {
         Self {
             child: None,
             address: String::new(),
+            scheme: String::new(),
+            metrics: None,
             data: data.to_owned(),
             flags: flags.iter().map(|f| (*f).to_owned()).collect(),
             _folder: None,
@@ -78,13 +83,24 @@ impl Hub {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut next_line = || {
+            let mut line = String::new();
+            out.read_line(&mut line).unwrap();
+            line
+        };
+        let line = next_line();
+        self.metrics = None;
+        if self.flags.iter().any(|flag| flag == "--metrics-listen") {
+            let line = next_line();
+            let address = line.trim().strip_prefix("metrics on http://").unwrap();
+            self.metrics = Some(address.strip_suffix("/metrics").unwrap().to_owned());
+        }
         self.child = Some(child);
-        let address = line.trim().strip_prefix("listening on http://");
-        self.address = address
-            .unwrap_or_else(|| panic!("the hub did not start: {line}\n{}", self.log()))
-            .to_owned();
+        let address = line.trim().strip_prefix("listening on ").and_then(|l| l.split_once("://"));
+        let (scheme, address) =
+            address.unwrap_or_else(|| panic!("the hub did not start: {line}\n{}", self.log()));
+        (self.scheme, self.address) = (scheme.to_owned(), address.to_owned());
     }
 
     /// What it wrote to standard error.
@@ -97,7 +113,7 @@ impl Hub {
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     /// `kill -9`.
@@ -109,8 +125,26 @@ impl Hub {
 
     /// Sends SIGTERM and goes on.
     pub fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Sends SIGHUP and goes on.
+    pub fn reload(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.pid() as i32).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits until the log says `what` so many times.
+    pub async fn until_logged(&self, what: &str, times: usize) {
+        let began = Instant::now();
+        while self.log().matches(what).count() < times {
+            assert!(began.elapsed() < PATIENCE, "{what:?} is not logged\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits for the end of the process.
@@ -171,7 +205,11 @@ impl Hub {
 
     /// A sample of `/metrics`: `name` as it stands there, labels included.
     pub async fn metric(&self, name: &str) -> f64 {
-        let text = self.http.get(self.url("/metrics")).send().await.unwrap().text().await.unwrap();
+        let url = match &self.metrics {
+            Some(address) => format!("http://{address}/metrics"),
+            None => self.url("/metrics"),
+        };
+        let text = self.http.get(url).send().await.unwrap().text().await.unwrap();
         let line = text
             .lines()
             .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod certificate;
 mod credentials;
 mod follower;
 mod hub;
@@ -18,10 +19,12 @@ mod configuration;
 mod crash;
 mod disk;
 mod drain;
+mod http2;
 mod limits;
 mod operations;
 mod publish;
 mod refusal;
+mod reload;
 mod resume;
 mod retention;
 mod shards;

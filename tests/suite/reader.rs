@@ -219,7 +219,7 @@ impl Chunks {
 
 /// The parser of WHATWG HTML §9.2.6.
 #[derive(Default)]
-struct Parser {
+pub struct Parser {
     line: Vec<u8>,
     after_cr: bool,
     name: String,
@@ -230,7 +230,7 @@ struct Parser {
 }
 
 impl Parser {
-    fn feed(&mut self, bytes: &[u8], out: &mut VecDeque<Event>) {
+    pub fn feed(&mut self, bytes: &[u8], out: &mut VecDeque<Event>) {
         for byte in bytes {
             let after_cr = std::mem::replace(&mut self.after_cr, *byte == b'\r');
             match byte {

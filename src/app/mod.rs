@@ -3,22 +3,24 @@
 //! The only place that constructs stages. Starting order: telemetry, journal, connection manager,
 //! HTTP; stopping is the other way round, and nothing that was acknowledged waits in between.
 
+mod reload;
+mod watch;
+
 use crate::access::{Revocations, Tickets};
 use crate::config::Config;
 use crate::http::{self, Doors, HttpSettings, Hub, SelectorFigures, Server, Tls, TlsFiles};
 use crate::hub::{ConnectionManager, Drain, Pace};
 use crate::journal::{Durability, Journal, Settings, now};
-use crate::limits::{Limits, MemoryBudget, Rates, resident_bytes};
+use crate::limits::{Limits, MemoryBudget, Rates};
 use crate::telemetry::{self, Telemetry};
 use actix::Actor;
 use actix_web::web::Data;
 use anyhow::Context as _;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -30,14 +32,20 @@ const MAX_DISK_READERS: usize = 32;
 /// Look-ups and starting points beside them, so that neither waits for the other.
 const MAX_LOOKUPS: usize = 16;
 
-/// Runs a hub until it is told to stop.
-pub fn run(config: Config) -> anyhow::Result<()> {
+/// Runs a hub until it is told to stop; on SIGHUP it takes what `configured` says then.
+pub fn run(configured: impl Fn() -> anyhow::Result<Config>) -> anyhow::Result<()> {
+    let config = configured()?;
     telemetry::start_logging(&config.log, config.log_format);
     let system = actix::System::new();
-    system.block_on(serve(config))
+    system.block_on(serve(config, configured))
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(
+    config: Config,
+    configured: impl Fn() -> anyhow::Result<Config>,
+) -> anyhow::Result<()> {
+    // Whoever sends one before it is listened for must not end the process.
+    let mut hangup = signal(SignalKind::hangup())?;
     let telemetry = Telemetry::new().context("the metrics clash")?;
     let (out, batches) = mpsc::channel(MAX_WAITING_BATCHES);
     let limits = Arc::new(ArcSwap::new(config.limits.clone()));
@@ -47,9 +55,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let manager = ConnectionManager::new(batches, head, config.limits.clone(), telemetry.clone());
     let manager = manager.start();
     let revocations = Arc::new(revocations(&config)?);
+    let access = config.access.clone().with(tickets(&config)?, revocations.clone());
     let hub = Data::new(Hub {
-        anonymous: config.access.anonymous().map(Arc::new),
-        access: config.access.clone().with(tickets(&config)?, revocations.clone()),
+        access: Arc::new(ArcSwap::from_pointee(access)),
+        key_set: ArcSwapOption::empty(),
         revocations,
         publisher: journal.publisher.clone(),
         history: journal.history.clone(),
@@ -70,18 +79,24 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         draining: AtomicBool::new(false),
         settings: http_settings(&config),
     });
-    actix::spawn(watch_commits(hub.clone()));
-    actix::spawn(watch_memory(hub.clone()));
+    reload::fetch_keys(&hub, &hub.access.load_full(), config.jwks_url.as_deref()).await;
+    actix::spawn(watch::commits(hub.clone()));
+    actix::spawn(watch::memory(hub.clone()));
+    actix::spawn(watch::certificate(hub.clone()));
     let server = http::start(hub.clone(), &config.listen, &config.metrics_listen)?;
     let mut stop = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     announce(&server, config.tls.is_some());
     let mut running = tokio::spawn(server.running);
-    tokio::select! {
-        _ = stop.recv() => {}
-        _ = interrupt.recv() => {}
-        ended = &mut running => {
-            ended?.context("the server failed")?;
+    loop {
+        tokio::select! {
+            _ = stop.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload::everything(&hub, configured()).await,
+            ended = &mut running => {
+                ended?.context("the server failed")?;
+                break;
+            }
         }
     }
     tokio::select! {
@@ -92,53 +107,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     server.handle.stop(true).await;
     tokio::task::spawn_blocking(move || journal.close()).await?;
     Ok(())
-}
-
-/// Reports a commit that hangs, as on a disk that does not answer: once in the log, and on the
-/// metric and the readiness for as long as it lasts.
-async fn watch_commits(hub: Data<Hub>) {
-    let mut was_hanging = false;
-    let mut every_second = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        every_second.tick().await;
-        let hanging = hub.health.hanging_ms();
-        hub.telemetry.journal_hangs(hanging.is_some());
-        match hanging {
-            Some(ms) if !was_hanging => {
-                tracing::error!("a commit has been running for {ms} ms: the disk does not answer");
-            }
-            None if was_hanging => tracing::info!("commits get through again"),
-            _ => {}
-        }
-        was_hanging = hanging.is_some();
-    }
-}
-
-/// How often the memory of the process is looked at: sooner than anybody fills what is left.
-const LOOK_AT_MEMORY_EVERY: Duration = Duration::from_millis(100);
-/// And how often rates of those who have been quiet are forgotten, counted in these.
-const FORGET_EVERY: u32 = 10;
-
-/// Knows what memory the process has, and forgets what need not be known.
-async fn watch_memory(hub: Data<Hub>) {
-    let mut was_short = false;
-    let mut turns = tokio::time::interval(LOOK_AT_MEMORY_EVERY);
-    for turn in 0_u32.. {
-        turns.tick().await;
-        if let Some(bytes) = resident_bytes() {
-            hub.memory.note(bytes);
-        }
-        let is_short = hub.memory.is_short();
-        match (was_short, is_short) {
-            (false, true) => tracing::warn!("memory is short: nobody new is let in"),
-            (true, false) => tracing::info!("there is memory again"),
-            _ => {}
-        }
-        was_short = is_short;
-        if turn % FORGET_EVERY == 0 {
-            hub.rates.load().forget_quiet();
-        }
-    }
 }
 
 /// Sends every reader away and waits until all are gone or the window is over.

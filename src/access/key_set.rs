@@ -1,0 +1,180 @@
+//! Keys that tokens are held against: a secret, a public key, a key set (RFC 7517).
+
+use super::Mark;
+use arc_swap::ArcSwap;
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyOperations, PublicKeyUse,
+};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, Header};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A key, and what it verifies.
+#[derive(Clone)]
+pub(super) struct Key {
+    pub(super) id: Option<String>,
+    pub(super) key: DecodingKey,
+    pub(super) algorithms: Vec<Algorithm>,
+    /// Whether the key itself says which algorithm it is for.
+    is_named: bool,
+    pub(super) mark: Mark,
+}
+
+impl Key {
+    /// One that says nothing of itself, and what it was read from.
+    fn of(key: DecodingKey, algorithms: Vec<Algorithm>, source: &[u8]) -> Self {
+        Self { id: None, key, algorithms, is_named: false, mark: Mark::of(source) }
+    }
+
+    /// Whether a token with this header may be signed with it.
+    pub(super) fn is_meant(&self, header: &Header) -> bool {
+        match (&self.id, &header.kid) {
+            (Some(id), Some(meant)) => id == meant,
+            _ => true,
+        }
+    }
+}
+
+/// Leaves of `keys` what is used with these algorithms.
+pub(super) fn pin(keys: &mut Vec<Key>, pinned: Option<&[Algorithm]>) {
+    let Some(pinned) = pinned else { return };
+    for key in keys.iter_mut() {
+        if !key.is_named {
+            key.algorithms = key.key.family().algorithms().to_vec();
+        }
+        key.algorithms.retain(|algorithm| pinned.contains(algorithm));
+    }
+    keys.retain(|key| !key.algorithms.is_empty());
+}
+
+/// A key set that somebody else keeps, as it was last fetched.
+#[derive(Default)]
+pub struct RemoteKeys {
+    keys: ArcSwap<Vec<Key>>,
+    /// How often they were fetched.
+    fetched: AtomicUsize,
+    pinned: Option<Vec<Algorithm>>,
+}
+
+impl std::fmt::Debug for RemoteKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RemoteKeys, {} of them", self.keys.load().len())
+    }
+}
+
+impl RemoteKeys {
+    pub(super) fn new(pinned: Option<Vec<Algorithm>>) -> Self {
+        Self { pinned, ..Self::default() }
+    }
+
+    /// Takes a key set (JSON) in the place of the last one, and says how many keys that is.
+    pub fn replace(&self, json: &[u8]) -> Result<usize, String> {
+        let mut keys = key_set(json)?;
+        pin(&mut keys, self.pinned.as_deref());
+        let count = keys.len();
+        self.keys.store(Arc::new(keys));
+        self.fetched.fetch_add(1, Ordering::Release);
+        Ok(count)
+    }
+
+    /// Begins with the keys of `before`, until they are fetched again.
+    pub(super) fn succeed(&self, before: &Self) {
+        let mut keys = before.keys().to_vec();
+        pin(&mut keys, self.pinned.as_deref());
+        self.keys.store(Arc::new(keys));
+        self.fetched.store(before.fetched(), Ordering::Release);
+    }
+
+    /// How often they were fetched: changes when they may have.
+    pub fn fetched(&self) -> usize {
+        self.fetched.load(Ordering::Acquire)
+    }
+
+    pub(super) fn keys(&self) -> Arc<Vec<Key>> {
+        self.keys.load_full()
+    }
+}
+
+pub(super) fn pinned(names: &[String]) -> Result<Option<Vec<Algorithm>>, String> {
+    let parse = |name: &String| {
+        name.parse::<Algorithm>().map_err(|_| format!("{name:?} is no algorithm that is known"))
+    };
+    let all = names.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    Ok((!all.is_empty()).then_some(all))
+}
+
+/// Bytes of a secret that cannot be tried out (RFC 7518 §3.2).
+const MIN_SECRET_BYTES: usize = 32;
+
+pub(super) fn secret_key(secret: &str) -> Result<Key, String> {
+    if secret.len() < MIN_SECRET_BYTES {
+        return Err(format!("a secret has at least {MIN_SECRET_BYTES} bytes"));
+    }
+    let key = DecodingKey::from_secret(secret.as_bytes());
+    Ok(Key::of(key, vec![Algorithm::HS256], secret.as_bytes()))
+}
+
+/// Which kind of key it is the PEM does not say outside, so that all are tried.
+pub(super) fn public_key(pem: &[u8]) -> Result<Key, String> {
+    use Algorithm::{ES256, ES384, EdDSA, RS256};
+    if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
+        return Ok(Key::of(key, vec![RS256], pem));
+    }
+    if let Ok(key) = DecodingKey::from_ed_pem(pem) {
+        return Ok(Key::of(key, vec![EdDSA], pem));
+    }
+    match DecodingKey::from_ec_pem(pem) {
+        // A key is on one curve, and verifies nothing of the other.
+        Ok(key) => Ok(Key::of(key, vec![ES256, ES384], pem)),
+        Err(_) => Err("it is no public key of RSA, EC or Ed25519 in PEM".into()),
+    }
+}
+
+pub(super) fn key_set(json: &[u8]) -> Result<Vec<Key>, String> {
+    let set: JwkSet = serde_json::from_slice(json).map_err(|e| format!("no key set: {e}"))?;
+    let is_short = |key: &&Key| {
+        key.key.family() == AlgorithmFamily::Hmac
+            && key.key.try_get_as_bytes().is_ok_and(|bytes| bytes.len() < MIN_SECRET_BYTES)
+    };
+    let keys: Vec<Key> = set.keys.iter().filter_map(key_of_set).collect();
+    if let Some(short) = keys.iter().find(is_short) {
+        let name = short.id.as_deref().unwrap_or("without a kid");
+        return Err(format!("key {name:?}: a secret has at least {MIN_SECRET_BYTES} bytes"));
+    }
+    match keys.is_empty() {
+        true => Err("the key set has no key that could verify a token".into()),
+        false => Ok(keys),
+    }
+}
+
+/// A key of a set; `None` where it is for something else.
+fn key_of_set(jwk: &Jwk) -> Option<Key> {
+    let common = &jwk.common;
+    let signs = common.public_key_use.as_ref().is_none_or(|u| *u == PublicKeyUse::Signature);
+    let mut operations = common.key_operations.iter().flatten();
+    let verifies = common.key_operations.is_none()
+        || operations.any(|o| matches!(o, KeyOperations::Verify | KeyOperations::Sign));
+    if !signs || !verifies {
+        return None;
+    }
+    let usual = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => Algorithm::RS256,
+        AlgorithmParameters::OctetKey(_) => Algorithm::HS256,
+        AlgorithmParameters::OctetKeyPair(_) => Algorithm::EdDSA,
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P384 => {
+            Algorithm::ES384
+        }
+        AlgorithmParameters::EllipticCurve(_) => Algorithm::ES256,
+        _ => return None,
+    };
+    let algorithm = match common.key_algorithm {
+        Some(named) => Algorithm::try_from(named).ok()?,
+        None => usual,
+    };
+    let key = DecodingKey::from_jwk(jwk).ok()?;
+    let fits = key.family() == algorithm.family();
+    let is_named = common.key_algorithm.is_some();
+    let id = common.key_id.clone();
+    let mark = Mark::of(&serde_json::to_vec(jwk).ok()?);
+    fits.then(|| Key { id, key, algorithms: vec![algorithm], is_named, mark })
+}

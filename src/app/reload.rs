@@ -1,0 +1,64 @@
+//! What SIGHUP changes in a hub that runs: keys, limits, the certificate.
+//!
+//! A configuration that is wrong changes nothing. Whoever was let in by a key that is gone, or that
+//! grants something else, is sent away within a second; whoever is there stays where a limit was
+//! lowered.
+
+use crate::access::Access;
+use crate::config::Config;
+use crate::http::{Hub, KeySet, Tls};
+use crate::hub::ChangeLimits;
+use actix_web::web::Data;
+use std::sync::Arc;
+
+/// Takes what is configured now in the place of what was.
+pub(super) async fn everything(hub: &Data<Hub>, config: anyhow::Result<Config>) {
+    if let Some(tls) = &hub.tls {
+        certificate(tls);
+    }
+    let config = match config {
+        Ok(config) => config,
+        Err(error) => return tracing::error!("nothing else is reloaded: {error:#}"),
+    };
+    access(hub, &config).await;
+    if *hub.limits.load_full() != *config.limits {
+        hub.limits.store(config.limits.clone());
+        let rates = hub.rates.load().changed(config.limits.clone(), hub.settings.max_body_bytes);
+        hub.rates.store(Arc::new(rates));
+        if hub.manager.send(ChangeLimits(config.limits.clone())).await.is_err() {
+            tracing::error!("the connection manager is gone; its limits are what they were");
+        }
+    }
+    hub.memory.set(config.memory_budget);
+    tracing::info!("keys and limits were reloaded; other settings are read at the start");
+}
+
+/// Takes keys and tokens as they are configured.
+async fn access(hub: &Data<Hub>, config: &Config) {
+    let before = hub.access.load_full();
+    let url = config.jwks_url.as_deref();
+    let is_same = hub.key_set.load().as_ref().is_some_and(|key_set| key_set.is_at(url));
+    let access = config.access.clone().succeeding(&before, is_same);
+    fetch_keys(hub, &access, url).await;
+    hub.access.store(Arc::new(access));
+}
+
+/// Fetches the key set, and goes on to as long as it is the one that is configured. Nobody is held
+/// against keys that are not there yet.
+pub(super) async fn fetch_keys(hub: &Data<Hub>, access: &Access, url: Option<&str>) {
+    let keys = access.remote_keys().cloned();
+    let key_set = url.zip(keys).map(|(url, keys)| Arc::new(KeySet::new(url.into(), keys)));
+    if let Some(key_set) = &key_set {
+        key_set.fetch_now().await;
+        actix::spawn(KeySet::keep_fresh(Arc::downgrade(key_set)));
+    }
+    hub.key_set.store(key_set);
+}
+
+/// Reads the certificate's files again.
+pub(super) fn certificate(tls: &Tls) {
+    match tls.reload() {
+        Ok(()) => tracing::info!("the certificate was read"),
+        Err(error) => tracing::error!("the certificate stays what it was: {error}"),
+    }
+}

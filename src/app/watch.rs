@@ -1,0 +1,67 @@
+//! What is looked at now and again while the hub runs: commits that hang, memory, certificates.
+
+use crate::http::Hub;
+use crate::limits::resident_bytes;
+use actix_web::web::Data;
+use std::time::Duration;
+
+/// Reports a commit that hangs, as on a disk that does not answer: once in the log, and on the
+/// metric and the readiness for as long as it lasts.
+pub(super) async fn commits(hub: Data<Hub>) {
+    let mut was_hanging = false;
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        every_second.tick().await;
+        let hanging = hub.health.hanging_ms();
+        hub.telemetry.journal_hangs(hanging.is_some());
+        match hanging {
+            Some(ms) if !was_hanging => {
+                tracing::error!("a commit has been running for {ms} ms: the disk does not answer");
+            }
+            None if was_hanging => tracing::info!("commits get through again"),
+            _ => {}
+        }
+        was_hanging = hanging.is_some();
+    }
+}
+
+/// How often the memory of the process is looked at: sooner than anybody fills what is left.
+const LOOK_AT_MEMORY_EVERY: Duration = Duration::from_millis(100);
+/// And how often rates of those who have been quiet are forgotten, counted in these.
+const FORGET_EVERY: u32 = 10;
+
+/// Knows what memory the process has, and forgets what need not be known.
+pub(super) async fn memory(hub: Data<Hub>) {
+    let mut was_short = false;
+    let mut turns = tokio::time::interval(LOOK_AT_MEMORY_EVERY);
+    for turn in 0_u32.. {
+        turns.tick().await;
+        if let Some(bytes) = resident_bytes() {
+            hub.memory.note(bytes);
+        }
+        let is_short = hub.memory.is_short();
+        match (was_short, is_short) {
+            (false, true) => tracing::warn!("memory is short: nobody new is let in"),
+            (true, false) => tracing::info!("there is memory again"),
+            _ => {}
+        }
+        was_short = is_short;
+        if turn % FORGET_EVERY == 0 {
+            hub.rates.load().forget_quiet();
+        }
+    }
+}
+
+/// How often is looked whether the certificate's files have changed.
+const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(2);
+
+/// Takes a new certificate once its files have changed.
+pub(super) async fn certificate(hub: Data<Hub>) {
+    let mut turns = tokio::time::interval(LOOK_AT_FILES_EVERY);
+    while let Some(tls) = &hub.tls {
+        turns.tick().await;
+        if tls.has_changed() {
+            super::reload::certificate(tls);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A key set that an identity provider keeps (RFC 7517), fetched by its URL.
+//!
+//! Promises: the last one that could be read stays in use; however many tokens name a key that is
+//! not known, it is fetched at a bounded rate.
+
+use crate::access::RemoteKeys;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+use tokio_rustls::rustls::crypto::ring;
+
+/// How often it is fetched anyway.
+const REFRESH_EVERY: Duration = Duration::from_secs(300);
+/// How soon it may be fetched again: where that failed, or a key is not known.
+const REFETCH_EVERY: Duration = Duration::from_secs(10);
+/// How long a fetch may take.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a key set at most.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// Where a key set is, and where its keys go.
+pub struct KeySet {
+    url: String,
+    keys: Arc<RemoteKeys>,
+    agent: ureq::Agent,
+    tried: Mutex<Tried>,
+}
+
+/// The last fetch.
+#[derive(Default)]
+struct Tried {
+    at: Option<Instant>,
+    succeeded: bool,
+}
+
+impl KeySet {
+    /// Nothing is fetched yet.
+    pub fn new(url: String, keys: Arc<RemoteKeys>) -> Self {
+        let roots = ureq::tls::TlsConfig::builder()
+            .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
+            .root_certs(ureq::tls::RootCerts::PlatformVerifier)
+            .build();
+        let agent = ureq::Agent::config_builder()
+            .timeout_global(Some(FETCH_TIMEOUT))
+            .tls_config(roots)
+            .build()
+            .into();
+        Self { url, keys, agent, tried: Mutex::default() }
+    }
+
+    /// Whether it is the one at `url`.
+    pub fn is_at(&self, url: Option<&str>) -> bool {
+        url == Some(self.url.as_str())
+    }
+
+    /// Fetches it now; the last one stays where that fails.
+    pub async fn fetch_now(&self) {
+        let mut tried = self.tried.lock().await;
+        self.fetch(&mut tried).await;
+    }
+
+    /// Fetches it now and again, as long as somebody holds it.
+    pub async fn keep_fresh(this: std::sync::Weak<Self>) {
+        while let Some(key_set) = this.upgrade() {
+            let has_succeeded = key_set.tried.lock().await.succeeded;
+            drop(key_set);
+            tokio::time::sleep(if has_succeeded { REFRESH_EVERY } else { REFETCH_EVERY }).await;
+            if let Some(key_set) = this.upgrade() {
+                key_set.fetch_now().await;
+            }
+        }
+    }
+
+    /// Fetches it because a token names a key that is not there; whether there may be other keys
+    /// now. Those who ask while it is fetched wait for that.
+    pub(super) async fn fetch_for_unknown(&self) -> bool {
+        let asked = Instant::now();
+        let mut tried = self.tried.lock().await;
+        match tried.at {
+            // It was fetched while this one waited.
+            Some(at) if at >= asked => tried.succeeded,
+            Some(at) if at.elapsed() < REFETCH_EVERY => false,
+            _ => {
+                self.fetch(&mut tried).await;
+                tried.succeeded
+            }
+        }
+    }
+
+    async fn fetch(&self, tried: &mut Tried) {
+        let (agent, url) = (self.agent.clone(), self.url.clone());
+        let fetched = tokio::task::spawn_blocking(move || {
+            let mut answer = agent.get(&url).call()?;
+            answer.body_mut().with_config().limit(MAX_BYTES).read_to_vec()
+        });
+        let read = match fetched.await {
+            Ok(Ok(json)) => self.keys.replace(&json),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        tried.at = Some(Instant::now());
+        tried.succeeded = read.is_ok();
+        match read {
+            Ok(count) => tracing::info!(keys = count, "the key set was fetched"),
+            Err(error) => {
+                // Whatever stands before the host may be a password.
+                let place = self.url.rsplit('@').next().unwrap_or_default();
+                tracing::error!("the key set at {place} cannot be used: {error}");
+            }
+        }
+    }
+}

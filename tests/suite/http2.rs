@@ -1,0 +1,215 @@
+//! HTTP/2, by TLS and without: the same events, each stream with its own flow.
+
+use crate::certificate::Certificate;
+use crate::hub::{Hub, PATIENCE};
+use crate::reader::{Event, Parser};
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::client::SendRequest;
+use http::{Request, Response, StatusCode};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Bytes of a stream that its client lets come before it has read any.
+const WINDOW: u32 = 64 * 1024;
+
+async fn handshake(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> SendRequest<Bytes> {
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(WINDOW).initial_connection_window_size(16 << 20);
+    let (send, connection) = builder.handshake(io).await.unwrap();
+    tokio::spawn(async move { drop(connection.await) });
+    send.ready().await.unwrap()
+}
+
+async fn connect(hub: &Hub, certificate: Option<&Certificate>) -> SendRequest<Bytes> {
+    match certificate {
+        Some(certificate) => handshake(certificate.connect(&hub.address).await).await,
+        None => handshake(TcpStream::connect(&hub.address).await.unwrap()).await,
+    }
+}
+
+/// Sends a request and waits for the head of its answer.
+async fn ask(
+    connection: &mut SendRequest<Bytes>,
+    request: Request<()>,
+    body: Option<Bytes>,
+) -> Response<RecvStream> {
+    let (answer, mut sending) = connection.send_request(request, body.is_none()).unwrap();
+    if let Some(body) = body {
+        sending.send_data(body, true).unwrap();
+    }
+    timeout(PATIENCE, answer).await.expect("no answer").unwrap()
+}
+
+fn get(hub: &Hub, path: &str) -> Request<()> {
+    let request = Request::get(format!("https://{}{path}", hub.address));
+    request.header("accept", "text/event-stream").body(()).unwrap()
+}
+
+fn post(hub: &Hub, path: &str) -> Request<()> {
+    Request::post(format!("https://{}{path}", hub.address)).body(()).unwrap()
+}
+
+async fn whole(answer: Response<RecvStream>) -> Value {
+    let mut body = answer.into_body();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = body.data().await {
+        bytes.extend_from_slice(&chunk.unwrap());
+        body.flow_control().release_capacity(bytes.len().min(1)).unwrap();
+    }
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+/// One event stream of a connection.
+struct Stream {
+    body: RecvStream,
+    parser: Parser,
+    waiting: VecDeque<Event>,
+}
+
+impl Stream {
+    async fn open(connection: &mut SendRequest<Bytes>, hub: &Hub, path: &str) -> Self {
+        let answer = ask(connection, get(hub, path), None).await;
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        assert!(!answer.headers().contains_key("connection"));
+        let body = answer.into_body();
+        let mut stream = Self { body, parser: Parser::default(), waiting: VecDeque::new() };
+        assert_eq!(stream.next().await.unwrap().name, "hub-open");
+        stream
+    }
+
+    /// The next event; `None` at an orderly end.
+    async fn next(&mut self) -> Option<Event> {
+        self.try_next().await.expect("the stream breaks")
+    }
+
+    async fn try_next(&mut self) -> Result<Option<Event>, h2::Error> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Ok(Some(event));
+            }
+            let chunk = timeout(PATIENCE, self.body.data()).await.expect("nothing comes");
+            let Some(chunk) = chunk.transpose()? else { return Ok(None) };
+            self.body.flow_control().release_capacity(chunk.len()).unwrap();
+            self.parser.feed(&chunk, &mut self.waiting);
+        }
+    }
+}
+
+/// A hub with TLS and one without.
+async fn hubs(flags: &[&str]) -> Vec<(Hub, Option<Certificate>)> {
+    let certificate = Certificate::make("localhost");
+    let flags = [flags, &["--metrics-listen", "127.0.0.1:0"]].concat();
+    let by_tls = [&flags[..], &certificate.flags()].concat();
+    let plain = [&flags[..], &["--h2c"]].concat();
+    vec![(Hub::start(&by_tls).await, Some(certificate)), (Hub::start(&plain).await, None)]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_hundred_streams_on_one_connection_one_is_stuck_and_the_others_flow() {
+    const EVENTS: usize = 40;
+    for (hub, certificate) in hubs(&[]).await {
+        let mut connection = connect(&hub, certificate.as_ref()).await;
+        let mut stuck = Stream::open(&mut connection, &hub, "/streams/a/events").await;
+        let mut others = Vec::new();
+        for _ in 1..100 {
+            others.push(Stream::open(&mut connection, &hub, "/streams/a/events").await);
+        }
+        // Ten times what the stuck one lets come.
+        let data = "x".repeat(16 * 1024);
+        for n in 0..EVENTS {
+            let body = json!({ "stream": "a", "data": format!("{n} {data}") }).to_string();
+            let answer = ask(&mut connection, post(&hub, "/publish"), Some(body.into())).await;
+            assert_eq!(answer.status(), 200);
+            let receipt = whole(answer).await;
+            assert_eq!(receipt["subscribers"], 100);
+            for other in &mut others {
+                let event = other.next().await.unwrap();
+                assert_eq!(event.data, format!("{n} {data}"));
+            }
+        }
+        for n in 0..EVENTS {
+            let event = stuck.next().await.unwrap();
+            assert_eq!(event.data, format!("{n} {data}"), "it misses nothing once it reads");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_its_client_resets_is_gone_at_once_and_one_that_takes_nothing_is_reset() {
+    for (hub, certificate) in hubs(&["--heartbeat", "1h", "--write-timeout", "2s"]).await {
+        let mut connection = connect(&hub, certificate.as_ref()).await;
+        let left = Stream::open(&mut connection, &hub, "/streams/a/events").await;
+        let stuck = Stream::open(&mut connection, &hub, "/streams/a/events").await;
+        let mut other = Stream::open(&mut connection, &hub, "/streams/b/events").await;
+        hub.until_metric("fanfare_sessions", |n| n == 3.0).await;
+        drop(left);
+        hub.until_metric("fanfare_sessions", |n| n == 2.0).await;
+        for _ in 0..20 {
+            let body = json!({ "stream": "a", "data": "x".repeat(16 * 1024) }).to_string();
+            ask(&mut connection, post(&hub, "/publish"), Some(body.into())).await;
+        }
+        hub.until_metric("fanfare_sessions", |n| n == 1.0).await;
+        let timed_out = "fanfare_sessions_closed_total{reason=\"connection_timeout\"}";
+        assert_eq!(hub.metric(timed_out).await, 1.0);
+        drop(stuck);
+        ask(&mut connection, post(&hub, "/streams/b/events"), Some("on".into())).await;
+        assert_eq!(other.next().await.unwrap().data, "on", "its connection goes on");
+    }
+}
+
+#[tokio::test]
+async fn a_drain_tells_the_streams_of_a_connection_and_ends_it() {
+    for (mut hub, certificate) in hubs(&["--drain", "1s"]).await {
+        let mut connection = connect(&hub, certificate.as_ref()).await;
+        let mut streams = Vec::new();
+        for _ in 0..10 {
+            streams.push(Stream::open(&mut connection, &hub, "/streams/a/events").await);
+        }
+        hub.terminate();
+        for stream in &mut streams {
+            let event = stream.next().await.unwrap();
+            assert_eq!(
+                (event.name.as_str(), &event.json()["code"]),
+                ("hub-error", &json!("draining"))
+            );
+            assert_eq!(stream.next().await, None);
+        }
+        assert!(hub.ended().await.success());
+    }
+}
+
+#[tokio::test]
+async fn requests_are_held_against_the_same_rules_as_those_of_http1() {
+    for (hub, certificate) in hubs(&["--max-body-bytes", "1MiB"]).await {
+        let mut connection = connect(&hub, certificate.as_ref()).await;
+        let large = Bytes::from(vec![b'x'; 200 * 1024]);
+        let answer = ask(&mut connection, post(&hub, "/streams/a/events"), Some(large)).await;
+        assert_eq!(answer.status(), 200);
+        let request = post(&hub, "/streams/a/events");
+        let too_large = Bytes::from(vec![b'x'; (1 << 20) + 1]);
+        let answer = ask(&mut connection, request, Some(too_large)).await;
+        assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        let foreign = Request::get("https://evil.example/events?stream=a").body(()).unwrap();
+        assert_eq!(ask(&mut connection, foreign, None).await.status(), 421);
+        let mut two = get(&hub, "/events?stream=a");
+        two.headers_mut().insert("host", "other.example".parse().unwrap());
+        assert_eq!(ask(&mut connection, two, None).await.status(), 400);
+        let mut cross_site = post(&hub, "/publish");
+        cross_site.headers_mut().insert("sec-fetch-site", "cross-site".parse().unwrap());
+        let answer = ask(&mut connection, cross_site, Some("{}".into())).await;
+        assert_eq!(answer.status(), 403);
+        let head = Request::head(format!("https://{}/healthz", hub.address)).body(()).unwrap();
+        assert_eq!(ask(&mut connection, head, None).await.status(), 405);
+        let ended = ask(&mut connection, post(&hub, "/streams/a/end"), Some(Bytes::new())).await;
+        assert_eq!(ended.status(), 200);
+        let done = ask(&mut connection, get(&hub, "/streams/a/events"), None).await;
+        assert_eq!(done.status(), 204);
+        let last = ask(&mut connection, get(&hub, "/events?stream=a&from=start"), None).await;
+        assert_eq!(last.status(), 200);
+    }
+}

@@ -1,0 +1,277 @@
+//! What changes while the hub runs: keys, limits and the certificate.
+
+use crate::certificate::Certificate;
+use crate::credentials::{READ, file_with_keys, in_seconds, show};
+use crate::hub::{Hub, PATIENCE};
+use crate::reader::Reader;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+const RELOADED: &str = "keys and limits were reloaded";
+
+async fn reader(hub: &Hub, secret: &str) -> Reader {
+    let bearer = format!("Bearer {secret}");
+    let headers = [("Authorization", bearer.as_str())];
+    let mut reader = Reader::connect(&hub.address, READ, &headers).await.unwrap();
+    reader.open().await;
+    reader
+}
+
+async fn ticket(hub: &Hub, secret: &str) -> String {
+    let body = json!({ "streams": ["a.**"] }).to_string();
+    let asked = hub.http.post(hub.url("/tickets")).bearer_auth(secret).body(body);
+    let answer: Value = asked.send().await.unwrap().json().await.unwrap();
+    format!("{READ}?ticket={}", answer["ticket"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn keys_that_are_gone_or_grant_something_else_end_their_sessions_and_tickets() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = "subscribe = [\"a.**\"]";
+    let keys = |keys: &[(&str, &str, &str)]| file_with_keys(folder.path(), keys);
+    let file =
+        keys(&[("stays", "s", all), ("goes", "g", all), ("less", "l", all), ("new", "o", all)]);
+    let hub = Hub::start(&["--config", &file]).await;
+    let mut stays = reader(&hub, "s").await;
+    let mut ended = Vec::new();
+    let mut tickets = Vec::new();
+    for secret in ["g", "l", "o"] {
+        ended.push(reader(&hub, secret).await);
+        let path = ticket(&hub, secret).await;
+        let mut by_ticket = hub.subscribe(&path).await;
+        by_ticket.open().await;
+        ended.push(by_ticket);
+        tickets.push(path);
+    }
+    let kept = ticket(&hub, "s").await;
+    // One is gone, one grants less, one has another secret, and one is there anew.
+    keys(&[
+        ("stays", "s", all),
+        ("less", "l", "subscribe = [\"a.b\"]"),
+        ("new", "n", all),
+        ("late", "late", all),
+    ]);
+    hub.reload();
+    hub.until_logged(RELOADED, 1).await;
+    for reader in &mut ended {
+        let told = reader.next().await.unwrap();
+        assert_eq!(
+            (told.name.as_str(), &told.json()["code"]),
+            ("hub-error", &json!("token_revoked"))
+        );
+        assert_eq!(reader.next().await, None);
+    }
+    for path in &tickets {
+        assert_eq!(hub.subscribe(path).await.status, 401, "a ticket is as good as its maker");
+    }
+    for (secret, status) in
+        [("s", 200), ("g", 401), ("l", 403), ("o", 401), ("n", 200), ("late", 200)]
+    {
+        assert_eq!(show(&hub, (Method::GET, READ), secret).await.0, status, "{secret}");
+    }
+    assert_eq!(hub.subscribe(&kept).await.status, 200);
+    // One that is wrong changes nothing, and says so.
+    std::fs::write(&file, "[[key]]\nname = 1\n").unwrap();
+    hub.reload();
+    hub.until_logged("nothing else is reloaded", 1).await;
+    assert!(hub.log().contains("keys.toml:1"), "{}", hub.log());
+    assert_eq!(show(&hub, (Method::GET, READ), "s").await.0, 200);
+    // Nobody has been sent away that may stay.
+    std::fs::write(&file, "").unwrap();
+    keys(&[
+        ("stays", "s", "subscribe = [\"a.**\"]\npublish = [\"a.**\"]"),
+        ("w", "w", "publish = [\"a.**\"]"),
+    ]);
+    hub.reload();
+    hub.until_logged(RELOADED, 2).await;
+    let told = stays.next().await.unwrap();
+    assert_eq!(told.name, "hub-error", "it grants something else now");
+}
+
+#[tokio::test]
+async fn limits_that_are_lowered_let_nobody_new_in_and_send_nobody_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("f.toml");
+    std::fs::write(&file, "max-connections = 10\nmax-streams = 10").unwrap();
+    let hub = Hub::start(&["--config", file.to_str().unwrap()]).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut reader = hub.subscribe("/streams/a/events").await;
+        reader.open().await;
+        held.push(reader);
+    }
+    hub.publish("a", "before").await;
+    std::fs::write(&file, "max-connections = 2\nmax-streams = 1\npublish-events-per-client = 1\n")
+        .unwrap();
+    hub.reload();
+    hub.until_logged(RELOADED, 1).await;
+    assert_eq!(hub.subscribe("/streams/a/events").await.next().await.unwrap().name, "hub-error");
+    let (status, problem) = hub.try_post("/streams/b/events", "x").await;
+    assert_eq!((status, &problem["limit"]), (503, &json!("max_streams")));
+    hub.publish("a", "after").await;
+    for reader in &mut held {
+        let data: Vec<String> = reader.take(2).await.into_iter().map(|event| event.data).collect();
+        assert_eq!(data, ["before", "after"]);
+    }
+    held.truncate(1);
+    hub.until_metric("fanfare_sessions", |n| n == 1.0).await;
+    assert_eq!(hub.subscribe("/streams/a/events").await.next().await.unwrap().name, "hub-open");
+    let (_, stats) = hub.get("/stats").await;
+    let rate = stats["limits"].as_array().unwrap().iter();
+    let rate = rate.clone().find(|line| line["limit"] == "publish_events_per_client").unwrap();
+    assert_eq!(rate["max"], 1);
+    assert!(rate["peak"].as_u64() >= Some(1), "a rate that was set binds: {rate}");
+}
+
+/// The name that a hub's certificate is for.
+async fn served_name(hub: &Hub, trusted: &Certificate) -> Option<()> {
+    trusted.try_connect(&hub.address).await.ok().map(drop)
+}
+
+#[tokio::test]
+async fn a_certificate_is_taken_when_it_has_changed_and_connections_stay() {
+    let certificate = Certificate::make("first");
+    let first = Certificate::make("kept");
+    let copy = |from: &Path, to: &Path| {
+        std::fs::copy(from, to).unwrap();
+    };
+    copy(&certificate.path(), &first.path());
+    let flags = [&certificate.flags()[..], &["--metrics-listen", "127.0.0.1:0"]].concat();
+    let hub = Hub::start(&flags).await;
+    let mut open = first.connect(&hub.address).await;
+    certificate.renew("second");
+    let began = Instant::now();
+    while served_name(&hub, &certificate).await.is_none() {
+        assert!(began.elapsed() < PATIENCE, "the new one is not taken\n{}", hub.log());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(served_name(&hub, &first).await.is_none());
+    // Half of a pair changes nothing, and is told.
+    let half = Certificate::make("third");
+    copy(&half.path(), &certificate.path());
+    hub.reload();
+    hub.until_logged("the certificate stays what it was", 1).await;
+    open.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut answer = [0; 9];
+    open.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer[3], 4, "the connection from before is spoken on: its SETTINGS");
+    copy(&half.folder().join("key.pem"), &certificate.folder().join("key.pem"));
+    let began = Instant::now();
+    while served_name(&hub, &half).await.is_none() {
+        assert!(began.elapsed() < PATIENCE, "the whole pair is not taken\n{}", hub.log());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+/// An identity provider's key set, and how often it was asked for.
+struct Issuer {
+    url: String,
+    set: Arc<Mutex<Option<Value>>>,
+    asked: Arc<AtomicUsize>,
+}
+
+const SECRETS: [&str; 2] =
+    ["one secret that is long enough to be", "another one that is long enough too"];
+
+/// A set with a key for each of these names.
+fn key_set(names: &[(&str, usize)]) -> Value {
+    use base64::Engine as _;
+    let encode = |secret: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret);
+    let keys: Vec<Value> = names
+        .iter()
+        .map(|(name, at)| json!({ "kty": "oct", "kid": name, "alg": "HS256", "k": encode(SECRETS[*at]) }))
+        .collect();
+    json!({ "keys": keys })
+}
+
+impl Issuer {
+    async fn start(set: Option<Value>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/keys", listener.local_addr().unwrap());
+        let (set, asked) = (Arc::new(Mutex::new(set)), Arc::new(AtomicUsize::new(0)));
+        let (answer, count) = (set.clone(), asked.clone());
+        tokio::spawn(async move {
+            loop {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut head = [0; 2048];
+                let _ = socket.read(&mut head).await;
+                count.fetch_add(1, Ordering::SeqCst);
+                let body = answer.lock().unwrap().as_ref().map(ToString::to_string);
+                let (status, body) = match body {
+                    Some(body) => ("200 OK", body),
+                    None => ("503 Busy", String::new()),
+                };
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                    body.len()
+                );
+                let _ = socket.write_all(format!("{head}{body}").as_bytes()).await;
+            }
+        });
+        Self { url, set, asked }
+    }
+}
+
+fn token(kid: &str, secret: usize) -> String {
+    let header = Header { kid: Some(kid.into()), ..Header::new(Algorithm::HS256) };
+    let claims =
+        json!({ "exp": in_seconds(600), "sub": "ann", "fanfare": { "subscribe": ["a.**"] } });
+    let key = EncodingKey::from_secret(SECRETS[secret].as_bytes());
+    jsonwebtoken::encode(&header, &claims, &key).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_set_at_a_url_is_fetched_again_for_an_unknown_key_and_at_a_bounded_rate() {
+    let issuer = Issuer::start(Some(key_set(&[("k1", 0)]))).await;
+    let hub = Hub::start(&["--jwks", &issuer.url]).await;
+    let read = || (Method::GET, READ);
+    assert_eq!(show(&hub, read(), &token("k1", 0)).await.0, 200);
+    assert_eq!(show(&hub, read(), &token("k1", 1)).await.0, 401);
+    assert_eq!(issuer.asked.load(Ordering::SeqCst), 1, "a known key needs no other look");
+    let mut live = reader(&hub, &token("k1", 0)).await;
+    *issuer.set.lock().unwrap() = Some(key_set(&[("k1", 0), ("k2", 1)]));
+    let began = Instant::now();
+    while show(&hub, read(), &token("k2", 1)).await.0 != 200 {
+        assert!(began.elapsed() < PATIENCE, "the new key is not fetched");
+        for n in 0..50 {
+            assert_eq!(show(&hub, read(), &token(&format!("no{n}"), 1)).await.0, 401);
+        }
+    }
+    // Every 10 seconds, and one more for each that has begun.
+    let most = 2 + began.elapsed().as_secs() as usize / 10;
+    let asked = issuer.asked.load(Ordering::SeqCst);
+    assert!((2..=most).contains(&asked), "{asked} of {most}");
+    // A reload keeps what was fetched, also while the issuer is away.
+    *issuer.set.lock().unwrap() = None;
+    hub.reload();
+    hub.until_logged(RELOADED, 1).await;
+    assert_eq!(show(&hub, read(), &token("k2", 1)).await.0, 200);
+    // A key that is taken out ends what it has let in.
+    *issuer.set.lock().unwrap() = Some(key_set(&[("k2", 1)]));
+    hub.reload();
+    hub.until_logged(RELOADED, 2).await;
+    assert_eq!(live.next().await.unwrap().json()["code"], "token_revoked");
+    assert_eq!(show(&hub, read(), &token("k1", 0)).await.0, 401);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_whose_key_set_is_not_to_be_had_starts_and_is_not_ready() {
+    let issuer = Issuer::start(None).await;
+    let hub = Hub::start(&["--jwks", &issuer.url]).await;
+    let (status, ready) = hub.get("/readyz").await;
+    assert_eq!((status, &ready["checks"]["keys"]["ok"]), (503, &json!(false)));
+    assert_eq!(show(&hub, (Method::GET, READ), &token("k1", 0)).await.0, 401);
+    *issuer.set.lock().unwrap() = Some(key_set(&[("k1", 0)]));
+    let began = Instant::now();
+    while show(&hub, (Method::GET, READ), &token("k1", 0)).await.0 != 200 {
+        assert!(began.elapsed() < PATIENCE, "it does not try again");
+    }
+    assert_eq!(hub.get("/readyz").await.0, 200);
+}
