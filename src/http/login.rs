@@ -3,6 +3,7 @@
 //! The cookie holds what was shown and nothing else, so that it is as good as that, for as long.
 
 use super::guard::caller;
+use super::openapi::Refused;
 use super::problem::{Code, Problem};
 use super::server::Hub;
 use crate::journal::now;
@@ -15,6 +16,13 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 const NAME: &str = "fanfare";
 
 /// `POST /session`, with the credential as `Authorization: Bearer`.
+#[utoipa::path(post, path = "/session", tag = "access",
+    responses(
+        (status = 204, description = "The credential is in a cookie from now on",
+         headers(("set-cookie" = String, description = "The cookie"))),
+        Refused,
+    )
+)]
 pub(super) async fn begin(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let caller = caller(&hub, &request)?;
     let shown = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
@@ -29,6 +37,13 @@ pub(super) async fn begin(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRe
 }
 
 /// `DELETE /session`
+#[utoipa::path(delete, path = "/session", tag = "access",
+    responses(
+        (status = 204, description = "The cookie is ended",
+         headers(("set-cookie" = String, description = "One that takes its place and ends"))),
+        Refused,
+    )
+)]
 pub(super) async fn end(request: HttpRequest) -> HttpResponse {
     answer(ended(&request))
 }

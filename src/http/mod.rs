@@ -10,6 +10,7 @@ mod guard;
 mod h2;
 mod key_set;
 mod login;
+mod openapi;
 mod ops;
 mod pages;
 mod problem;

@@ -1,6 +1,7 @@
 //! For operators: version, health, readiness, metrics.
 
 use super::guard::caller;
+use super::openapi::{HistoryRefused, Refused};
 use super::problem::{Code, Problem};
 use super::server::Hub;
 use actix_web::http::header;
@@ -9,15 +10,22 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use utoipa::ToSchema;
+
+/// What runs here.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Version {
+    name: &'static str,
+    version: &'static str,
+    journal_format: u32,
+}
 
 /// `GET /version`
+#[utoipa::path(get, path = "/version", tag = "operators", responses(
+    (status = 200, description = "What runs here", body = Version),
+    Refused,
+))]
 pub(super) async fn version() -> HttpResponse {
-    #[derive(Serialize)]
-    struct Version {
-        name: &'static str,
-        version: &'static str,
-        journal_format: u32,
-    }
     HttpResponse::Ok().json(Version {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
@@ -26,6 +34,10 @@ pub(super) async fn version() -> HttpResponse {
 }
 
 /// `GET /healthz`: the process answers.
+#[utoipa::path(get, path = "/healthz", tag = "operators", responses(
+    (status = 200, description = "The process answers", body = String, content_type = "text/plain"),
+    Refused,
+))]
 pub(super) async fn healthz() -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -33,8 +45,15 @@ pub(super) async fn healthz() -> HttpResponse {
         .body("ok\n")
 }
 
+/// Whether the hub should be sent work.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Ready {
+    ready: bool,
+    checks: BTreeMap<&'static str, Check>,
+}
+
 /// One thing that readiness depends on.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Check {
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,12 +67,12 @@ impl Check {
 }
 
 /// `GET /readyz`: whether the hub should be sent work, and if not, why.
+#[utoipa::path(get, path = "/readyz", tag = "operators", responses(
+    (status = 200, description = "It may be sent work", body = Ready),
+    (status = 503, description = "It should not be, and why", body = Ready),
+    Refused,
+))]
 pub(super) async fn readyz(hub: Data<Hub>) -> HttpResponse {
-    #[derive(Serialize)]
-    struct Ready {
-        ready: bool,
-        checks: BTreeMap<&'static str, Check>,
-    }
     let health = &hub.health;
     let draining = hub.draining.load(Ordering::Relaxed);
     let hanging = health.hanging_ms().map(|ms| format!("a commit has been running for {ms} ms"));
@@ -76,6 +95,12 @@ pub(super) async fn readyz(hub: Data<Hub>) -> HttpResponse {
 }
 
 /// `GET /metrics`, in Prometheus' text format.
+#[utoipa::path(get, path = "/metrics", tag = "operators", responses(
+    (status = 200, description = "The metrics, for Prometheus", body = String,
+     content_type = "text/plain"),
+    Refused,
+    HistoryRefused,
+))]
 pub(super) async fn metrics(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     if !caller(&hub, &request)?.grants.metrics {
         return Err(Problem::new(Code::Forbidden, "the metrics are for admins"));

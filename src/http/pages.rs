@@ -18,7 +18,7 @@ fn asset(kind: &'static str, text: &'static str) -> HttpResponse {
 
 /// Whether a page or a part of one is at `path`.
 pub(super) fn is_page(path: &str) -> bool {
-    matches!(path, "/" | "/watch.js" | "/watch.css")
+    matches!(path, "/" | "/watch.js" | "/watch.css" | "/openapi.json")
 }
 
 /// `GET /`: watch streams and publish to them.

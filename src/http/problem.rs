@@ -8,6 +8,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 use std::fmt;
+use utoipa::ToSchema;
 
 /// What went wrong, by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -194,24 +195,34 @@ impl fmt::Display for Problem {
     }
 }
 
+/// A problem as it is told (RFC 9457 §3.1).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Document<'a> {
+    /// `urn:fanfare:problem:` and the code.
+    r#type: String,
+    /// What kind of problem it is.
+    title: &'a str,
+    /// The status of the answer.
+    status: u16,
+    /// What is wrong with this request.
+    detail: &'a str,
+    /// What kind of problem it is, for programs.
+    code: &'a str,
+    /// What of the request is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    /// The limit that was reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'a str>,
+}
+
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
         self.code.row().2
     }
 
     fn error_response(&self) -> HttpResponse {
-        #[derive(Serialize)]
-        struct Document<'a> {
-            r#type: String,
-            title: &'a str,
-            status: u16,
-            detail: &'a str,
-            code: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            field: Option<&'a str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            limit: Option<&'a str>,
-        }
         let (code, title, status) = self.code.row();
         let document = Document {
             r#type: format!("urn:fanfare:problem:{code}"),

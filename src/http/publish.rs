@@ -1,7 +1,8 @@
 //! `POST /publish` and `POST /streams/{stream}/events`.
 
 use super::guard::{caller, client};
-use super::problem::{Code, Problem};
+use super::openapi::{BodyRefused, Events, Receipt as ReceiptShape, Receipts, Refused};
+use super::problem::{Code, Document, Problem};
 use super::query;
 use super::server::Hub;
 use crate::access::Caller;
@@ -28,6 +29,21 @@ const MAX_BODY_BYTES_IN_ALL: usize = 256 * 1024 * 1024;
 const EVENT_OVERHEAD_BYTES: usize = 128;
 
 /// `POST /publish`
+#[utoipa::path(post, path = "/publish", tag = "publish",
+    request_body(
+        description = "One event, an array of events that are published all or none, or \
+                       `application/x-ndjson` with an event a line",
+        content((Events = "application/json"), (String = "application/x-ndjson"))
+    ),
+    params(("Idempotency-Key" = Option<String>, Header, description = "The key of a single event")),
+    responses(
+        (status = 200, description = "It is published", body = Receipts),
+        (status = 409, description = "A stream has ended, or a key means something else",
+         body = Document, content_type = "application/problem+json"),
+        Refused,
+        BodyRefused,
+    )
+)]
 pub(super) async fn publish(
     hub: Data<Hub>,
     request: HttpRequest,
@@ -37,6 +53,21 @@ pub(super) async fn publish(
 }
 
 /// `POST /streams/{stream}/events?type=TYPE`
+#[utoipa::path(post, path = "/streams/{stream}/events", tag = "publish",
+    request_body(content = String, content_type = "text/plain", description = "The data as it is"),
+    params(
+        ("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$", description = "Where to"),
+        ("type" = Option<String>, Query, description = "The event's type"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Its key"),
+    ),
+    responses(
+        (status = 200, description = "It is published", body = ReceiptShape),
+        (status = 409, description = "The stream has ended, or the key means something else",
+         body = Document, content_type = "application/problem+json"),
+        Refused,
+        BodyRefused,
+    )
+)]
 pub(super) async fn publish_text(
     hub: Data<Hub>,
     request: HttpRequest,

@@ -1,6 +1,7 @@
 //! `POST /revocations`: credentials that end before their time.
 
 use super::guard::admin;
+use super::openapi::{BodyRefused, HistoryRefused, Refused};
 use super::problem::{Code, Problem};
 use super::publish::read_body;
 use super::server::Hub;
@@ -10,15 +11,44 @@ use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-#[derive(Serialize)]
+/// Whose credentials: exactly one of the three.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Whose)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it describes what `Whose` reads")]
+enum WhoseShape {
+    /// One token's, by its `jti`.
+    Jti(String),
+    /// Everything of a `sub`.
+    Sub(String),
+    /// An API key's, by its name.
+    Key(String),
+}
+
+/// A revocation.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Revocation)]
 struct Answer<'a> {
     #[serde(flatten)]
+    #[schema(value_type = WhoseShape)]
     whose: &'a Whose,
+    /// Credentials made until then are refused.
     revoked_at: String,
 }
 
 /// `POST /revocations {"jti": …} | {"sub": …} | {"key": …}`
+#[utoipa::path(post, path = "/revocations", tag = "access",
+    request_body(content = WhoseShape),
+    responses(
+        (status = 200, description = "Nothing of theirs that was made until now is good any more",
+         body = Answer),
+        Refused,
+        BodyRefused,
+        HistoryRefused,
+    )
+)]
 pub(super) async fn add(
     hub: Data<Hub>,
     request: HttpRequest,

@@ -3,15 +3,16 @@
 use super::problem::{Code, Problem};
 use super::server::Hub;
 use super::stats;
-use super::{guard, login, ops, pages, publish, revocations, streams, subscribe, tickets};
+use super::{guard, login, openapi, ops, pages, publish, revocations, streams, subscribe, tickets};
 use actix_cors::Cors;
 use actix_service::ServiceFactory;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::{Method, header};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{App, HttpRequest, HttpResponse, ResponseError};
+use actix_web::{App, HttpRequest, HttpResponse, Resource, ResponseError, Route};
 
 /// The whole hub, or what is on a listener of its own.
 pub(super) fn app(
@@ -33,60 +34,89 @@ pub(super) fn app(
     App::new().app_data(hub).wrap(guarded).wrap(cors).configure(routes)
 }
 
-fn route(path: &str) -> actix_web::Resource {
-    web::resource(path).default_service(web::to(wrong_method))
-}
+/// Every path of the hub, and the methods that it takes.
+pub(super) const ROUTES: &[(&str, &[&str])] = &[
+    ("/publish", &["POST"]),
+    ("/events", &["GET"]),
+    ("/streams", &["GET"]),
+    ("/streams/{stream}", &["GET", "DELETE"]),
+    ("/streams/{stream}/events", &["GET", "POST"]),
+    ("/streams/{stream}/end", &["POST"]),
+    ("/revocations", &["POST"]),
+    ("/tickets", &["POST"]),
+    ("/session", &["POST", "DELETE"]),
+    ("/stats", &["GET"]),
+    ("/version", &["GET"]),
+    ("/healthz", &["GET"]),
+    ("/readyz", &["GET"]),
+    ("/metrics", &["GET"]),
+    ("/openapi.json", &["GET"]),
+    ("/", &["GET"]),
+    ("/watch.js", &["GET"]),
+    ("/watch.css", &["GET"]),
+];
 
 fn routes(config: &mut ServiceConfig) {
-    config
-        .service(route("/publish").route(web::post().to(publish::publish)))
-        .service(route("/events").route(web::get().to(subscribe::events)))
-        .service(route("/streams").route(web::get().to(streams::list)))
-        .service(
-            route("/streams/{stream}")
-                .route(web::get().to(streams::get))
-                .route(web::delete().to(streams::delete)),
-        )
-        .service(
-            route("/streams/{stream}/events")
-                .route(web::get().to(subscribe::stream_events))
-                .route(web::post().to(publish::publish_text)),
-        )
-        .service(route("/streams/{stream}/end").route(web::post().to(streams::end)))
-        .service(route("/revocations").route(web::post().to(revocations::add)))
-        .service(route("/tickets").route(web::post().to(tickets::mint)))
-        .service(
-            route("/session")
-                .route(web::post().to(login::begin))
-                .route(web::delete().to(login::end)),
-        )
-        .service(route("/stats").route(web::get().to(stats::stats)))
-        .service(route("/version").route(web::get().to(ops::version)))
-        .service(route("/healthz").route(web::get().to(ops::healthz)))
-        .service(route("/readyz").route(web::get().to(ops::readyz)))
-        .service(route("/metrics").route(web::get().to(ops::metrics)))
-        .service(route("/").route(web::get().to(pages::index)))
-        .service(route("/watch.js").route(web::get().to(pages::script)))
-        .service(route("/watch.css").route(web::get().to(pages::style)))
-        .default_service(web::to(nothing_here));
+    for (path, methods) in ROUTES {
+        let mut resource = resource(path, methods);
+        for method in *methods {
+            resource = resource.route(handler(path, method));
+        }
+        config.service(resource);
+    }
+    config.default_service(web::to(nothing_here));
+}
+
+fn handler(path: &str, method: &str) -> Route {
+    match (method, path) {
+        ("POST", "/publish") => web::post().to(publish::publish),
+        ("GET", "/events") => web::get().to(subscribe::events),
+        ("GET", "/streams") => web::get().to(streams::list),
+        ("GET", "/streams/{stream}") => web::get().to(streams::get),
+        ("DELETE", "/streams/{stream}") => web::delete().to(streams::delete),
+        ("GET", "/streams/{stream}/events") => web::get().to(subscribe::stream_events),
+        ("POST", "/streams/{stream}/events") => web::post().to(publish::publish_text),
+        ("POST", "/streams/{stream}/end") => web::post().to(streams::end),
+        ("POST", "/revocations") => web::post().to(revocations::add),
+        ("POST", "/tickets") => web::post().to(tickets::mint),
+        ("POST", "/session") => web::post().to(login::begin),
+        ("DELETE", "/session") => web::delete().to(login::end),
+        ("GET", "/stats") => web::get().to(stats::stats),
+        ("GET", "/version") => web::get().to(ops::version),
+        ("GET", "/healthz") => web::get().to(ops::healthz),
+        ("GET", "/readyz") => web::get().to(ops::readyz),
+        ("GET", "/metrics") => web::get().to(ops::metrics),
+        ("GET", "/openapi.json") => web::get().to(openapi::openapi),
+        ("GET", "/") => web::get().to(pages::index),
+        ("GET", "/watch.js") => web::get().to(pages::script),
+        ("GET", "/watch.css") => web::get().to(pages::style),
+        _ => web::to(nothing_here),
+    }
+}
+
+/// A path that answers other methods with those it takes (RFC 9110 §15.5.6).
+fn resource(path: &str, methods: &'static [&'static str]) -> Resource {
+    web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
+        let detail = format!("{} does not take {}", request.path(), request.method());
+        let mut refused = Problem::new(Code::MethodNotAllowed, detail).error_response();
+        if let Ok(allowed) = HeaderValue::from_str(&methods.join(", ")) {
+            refused.headers_mut().insert(header::ALLOW, allowed);
+        }
+        refused
+    }))
 }
 
 /// For Prometheus and whatever restarts hubs, on an address that the public does not reach.
 fn routes_apart(config: &mut ServiceConfig) {
     config
-        .service(route("/metrics").route(web::get().to(ops::metrics_apart)))
-        .service(route("/healthz").route(web::get().to(ops::healthz)))
-        .service(route("/readyz").route(web::get().to(ops::readyz)))
+        .service(resource("/metrics", &["GET"]).route(web::get().to(ops::metrics_apart)))
+        .service(resource("/healthz", &["GET"]).route(web::get().to(ops::healthz)))
+        .service(resource("/readyz", &["GET"]).route(web::get().to(ops::readyz)))
         .default_service(web::to(nothing_here));
 }
 
 async fn nothing_here(request: HttpRequest) -> HttpResponse {
     Problem::new(Code::NotFound, format!("there is no {}", request.path())).error_response()
-}
-
-async fn wrong_method(request: HttpRequest) -> HttpResponse {
-    let detail = format!("{} does not take {}", request.path(), request.method());
-    Problem::new(Code::MethodNotAllowed, detail).error_response()
 }
 
 fn cors(origins: &[String]) -> Cors {

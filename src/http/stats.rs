@@ -1,6 +1,7 @@
 //! `GET /stats`: what is taken of each limit.
 
 use super::guard::admin;
+use super::openapi::{HistoryRefused, Refused};
 use super::problem::Problem;
 use super::server::Hub;
 use super::streams::manager_gone;
@@ -11,6 +12,7 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
+use utoipa::ToSchema;
 
 /// How many selectors subscriptions name.
 #[derive(Default, Debug)]
@@ -36,12 +38,21 @@ impl SelectorFigures {
     }
 }
 
+/// How the hub is used.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Stats {
+    limits: Vec<Usage>,
+}
+
 /// `GET /stats`
+#[utoipa::path(get, path = "/stats", tag = "operators",
+    responses(
+        (status = 200, description = "What is taken of each limit", body = Stats),
+        Refused,
+        HistoryRefused,
+    )
+)]
 pub(super) async fn stats(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    #[derive(Serialize)]
-    struct Stats {
-        limits: Vec<Usage>,
-    }
     admin(&hub, &request)?;
     let mut usage = hub.manager.send(AskUsage).await.map_err(manager_gone)?;
     let limits = hub.limits.load_full();

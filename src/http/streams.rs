@@ -1,7 +1,8 @@
 //! `GET /streams`, and one stream: look, end, delete.
 
 use super::guard::{admin, caller};
-use super::problem::{Code, Problem};
+use super::openapi::{BodyRefused, EndReceipt, HistoryRefused, Refused};
+use super::problem::{Code, Document, Problem};
 use super::publish::{check_publish, counted};
 use super::query;
 use super::server::Hub;
@@ -15,6 +16,7 @@ use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Streams in one answer, unless asked otherwise, and at most.
 const DEFAULT_LIMIT: usize = 100;
@@ -22,9 +24,19 @@ const MAX_LIMIT: usize = 1_000;
 /// What ending or deleting takes in the publish queue, in bytes.
 const ITEM_BYTES: usize = 128;
 
-#[derive(Serialize)]
-struct Stream {
+/// Some of the streams.
+#[derive(Serialize, ToSchema)]
+pub(super) struct List {
+    streams: Vec<Stream>,
+    /// What to go on behind, where there may be more.
+    next: Option<String>,
+}
+
+/// A stream.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Stream {
     name: String,
+    /// `open` or `ended`.
     state: &'static str,
     subscribers: u32,
     events: u64,
@@ -35,12 +47,20 @@ struct Stream {
 }
 
 /// `GET /streams?prefix=&limit=&after=`
+#[utoipa::path(get, path = "/streams", tag = "streams",
+    params(
+        ("prefix" = Option<String>, Query, description = "What their names begin with"),
+        ("after" = Option<String>, Query, description = "The name to go on behind"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many at most"),
+    ),
+    responses(
+        (status = 200, description = "Streams with history or with readers who name them, sorted",
+         body = List),
+        Refused,
+        HistoryRefused,
+    )
+)]
 pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    #[derive(Serialize)]
-    struct List {
-        streams: Vec<Stream>,
-        next: Option<String>,
-    }
     let caller = caller(&hub, &request)?;
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
     let one = |name| query::one_of(&pairs, &[name]).map_err(Problem::query);
@@ -119,6 +139,16 @@ async fn waited_for(
 }
 
 /// `GET /streams/{stream}`
+#[utoipa::path(get, path = "/streams/{stream}", tag = "streams",
+    params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$", description = "Which one")),
+    responses(
+        (status = 200, description = "The stream", body = Stream),
+        (status = 404, description = "It has neither history nor readers who name it",
+         body = Document, content_type = "application/problem+json"),
+        Refused,
+        HistoryRefused,
+    )
+)]
 pub(super) async fn get(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let caller = caller(&hub, &request)?;
     let name = query::stream_of(&request).map_err(Problem::query)?;
@@ -140,11 +170,30 @@ pub(super) async fn get(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResp
 }
 
 /// `POST /streams/{stream}/end`
+#[utoipa::path(post, path = "/streams/{stream}/end", tag = "streams",
+    params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$", description = "Which one")),
+    responses(
+        (status = 200, description = "It takes no more events; its readers are told",
+         body = EndReceipt),
+        Refused,
+        BodyRefused,
+    )
+)]
 pub(super) async fn end(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     counted(&hub, end_stream(&hub, &request).await)
 }
 
 /// `DELETE /streams/{stream}`
+#[utoipa::path(delete, path = "/streams/{stream}", tag = "streams",
+    params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$", description = "Which one")),
+    responses(
+        (status = 204, description = "It is gone with its history; its readers are told"),
+        (status = 404, description = "There is no such stream",
+         body = Document, content_type = "application/problem+json"),
+        Refused,
+        BodyRefused,
+    )
+)]
 pub(super) async fn delete(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     counted(&hub, delete_stream(&hub, &request).await)
 }

@@ -2,7 +2,8 @@
 
 use super::body::EventBody;
 use super::guard::{caller, client};
-use super::problem::{Code, Problem};
+use super::openapi::{HistoryRefused, Reading, Refused};
+use super::problem::{Code, Document, Problem};
 use super::query::{self, SubscribeQuery};
 use super::refusal::turn_away;
 use super::server::{Hub, shard};
@@ -26,11 +27,53 @@ use std::sync::atomic::Ordering;
 pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// `GET /events?stream=SELECTOR&stream=…`
+#[utoipa::path(get, path = "/events", tag = "subscribe",
+    params(
+        ("stream" = Vec<String>, Query, description = "Streams, or patterns of their names"),
+        Reading,
+        ("Last-Event-ID" = Option<String>, Header, description = "Go on after this event"),
+    ),
+    responses(
+        (status = 200, description = "Events, or, where the client is turned away, why",
+         content_type = "text/event-stream"),
+        (status = 204, description = "Everything asked for has ended"),
+        (status = 422, description = "It names too many streams",
+         body = Document, content_type = "application/problem+json"),
+        (status = 429, description = "The client's own limit is reached",
+         body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "A limit of the hub is reached, or it is stopping",
+         body = Document, content_type = "application/problem+json"),
+        Refused,
+        HistoryRefused,
+    ),
+    security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
+)]
 pub(super) async fn events(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     counted(&hub, subscribe(&hub, &request, None).await)
 }
 
 /// `GET /streams/{stream}/events`
+#[utoipa::path(get, path = "/streams/{stream}/events", tag = "subscribe",
+    params(
+        ("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$", description = "The stream"),
+        Reading,
+        ("Last-Event-ID" = Option<String>, Header, description = "Go on after this event"),
+    ),
+    responses(
+        (status = 200, description = "Events, or, where the client is turned away, why",
+         content_type = "text/event-stream"),
+        (status = 204, description = "Everything asked for has ended"),
+        (status = 422, description = "It names too many streams",
+         body = Document, content_type = "application/problem+json"),
+        (status = 429, description = "The client's own limit is reached",
+         body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "A limit of the hub is reached, or it is stopping",
+         body = Document, content_type = "application/problem+json"),
+        Refused,
+        HistoryRefused,
+    ),
+    security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
+)]
 pub(super) async fn stream_events(
     hub: Data<Hub>,
     request: HttpRequest,

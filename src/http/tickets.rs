@@ -1,6 +1,7 @@
 //! `POST /tickets`: for an EventSource, which can send no header.
 
 use super::guard::caller;
+use super::openapi::{BodyRefused, Refused};
 use super::problem::{Code, Problem};
 use super::publish::read_body;
 use super::server::Hub;
@@ -13,25 +14,39 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// How long a ticket opens new connections where nothing is said, and at most.
 const DEFAULT_TTL: Duration = Duration::from_secs(600);
 const MAX_TTL: Duration = Duration::from_secs(3600);
 
-#[derive(Deserialize)]
+/// What a ticket is to be for.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+pub(super) struct Asked {
+    /// Streams, or patterns of their names.
     streams: Vec<String>,
+    /// How long it opens new connections, as `10m`; an hour at most.
+    #[schema(nullable = false, pattern = r"^([1-9]\d{0,3}(ms|s)|[1-9]m|[1-5]\dm|60m|1h)$")]
     ttl: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Answer {
+/// A ticket.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Ticket {
     ticket: String,
     expires_at: String,
 }
 
 /// `POST /tickets {"streams": ["a.*"], "ttl": "10m"}`
+#[utoipa::path(post, path = "/tickets", tag = "access",
+    request_body(content = Asked),
+    responses(
+        (status = 200, description = "A ticket for the URL of an EventSource", body = Ticket),
+        Refused,
+        BodyRefused,
+    )
+)]
 pub(super) async fn mint(
     hub: Data<Hub>,
     request: HttpRequest,
@@ -65,7 +80,7 @@ pub(super) async fn mint(
     }
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(Answer { ticket, expires_at: until.to_string() }))
+        .json(Ticket { ticket, expires_at: until.to_string() }))
 }
 
 fn ttl(text: &str) -> Result<Duration, Invalid> {

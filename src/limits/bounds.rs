@@ -109,7 +109,7 @@ impl Limits {
 }
 
 /// One limit with its use, as `GET /stats` tells it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 pub struct Usage {
     /// Its name.
     pub limit: &'static str,

@@ -13,9 +13,10 @@ pub enum LogFormat {
     Json,
 }
 
-/// Libraries that tell at `info` what only their authors want to know; a filter that names them
+/// Libraries that tell at `info` what only their authors want to know, or, for each request that
+/// makes no sense, that there was one; a filter that names them
 /// comes later and wins.
-const QUIET: &str = "fjall=warn,lsm_tree=warn,actix_server=warn";
+const QUIET: &str = "fjall=warn,lsm_tree=warn,actix_server=warn,actix_http::h1=off";
 
 /// Starts logging for the process; `filter` as in `RUST_LOG`. A second call changes nothing.
 pub fn start(filter: &str, format: LogFormat) {

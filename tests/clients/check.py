@@ -9,7 +9,6 @@ import json
 import pathlib
 import re
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -19,50 +18,8 @@ import httpx_sse
 import requests
 import sseclient
 
-BINARY = sys.argv[1]
-PATIENCE = 60.0
+from running import PATIENCE, PAYLOADS, Hub, hub, later
 
-
-class Hub:
-    """A hub on a free port and a data directory of its own."""
-
-    def __init__(self, folder, *flags, port=0):
-        command = [BINARY, "--listen", f"127.0.0.1:{port}", "--data-dir", folder, *flags]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.url = self.process.stdout.readline().split()[-1]
-
-    def publish(self, stream, data):
-        answer = requests.post(f"{self.url}/publish", json={"stream": stream, "data": data}, timeout=PATIENCE)
-        answer.raise_for_status()
-        return answer.json()
-
-    def stop(self):
-        self.process.terminate()
-        assert self.process.wait(PATIENCE) == 0
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait(PATIENCE)
-
-
-@contextlib.contextmanager
-def hub(*flags):
-    with tempfile.TemporaryDirectory() as folder:
-        running = Hub(f"{folder}/data", *flags)
-        try:
-            yield running
-        finally:
-            running.kill()
-
-
-def later(seconds, action):
-    """Does something while a client blocks in a read."""
-    timer = threading.Timer(seconds, action)
-    timer.start()
-    return timer
-
-
-PAYLOADS = ["plain", "two\nlines", "", "\n", "emoji 🎺", "separator\u2028in a line", "x" * 200_000]
 
 
 def httpx_sse_gets_every_event_and_no_empty_one_from_heartbeats():

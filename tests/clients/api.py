@@ -1,0 +1,64 @@
+"""Holds the API's own description (`/openapi.json`) against the real hub, by schemathesis: no answer
+of 500 or above, and none that is not described. Its argument is the binary; FANFARE_TESTS=full looks
+at more cases.
+
+What a schema cannot say (names are counted in bytes, some are the hub's own) makes some requests
+wrong that fit it, so that a refusal of those is no failure. Event streams would never end, so one
+session is held and a client may have one: each further stream is one block that says so.
+"""
+
+import hashlib
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import requests
+
+SECRET = "the admin's secret"
+CHECKS = "positive_data_acceptance"
+
+
+def start(binary, folder):
+    keys = folder / "fanfare.toml"
+    digest = hashlib.sha256(SECRET.encode()).hexdigest()
+    keys.write_text(
+        f'[[key]]\nname = "admin"\nsha256 = "{digest}"\n'
+        'publish = ["**"]\nsubscribe = ["**"]\nadmin = true\n'
+    )
+    command = [binary, "--listen", "127.0.0.1:0", "--config", keys, "--data-dir", folder / "data"]
+    command += ["--max-connections-per-client", "1"]
+    log = open(folder / "log", "w")
+    hub = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    return hub, hub.stdout.readline().strip().removeprefix("listening on ")
+
+
+def main(binary):
+    examples = "300" if os.environ.get("FANFARE_TESTS") == "full" else "40"
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        hub, url = start(binary, folder)
+        bearer = {"Authorization": f"Bearer {SECRET}"}
+        try:
+            with requests.get(f"{url}/events?stream=held", headers=bearer, stream=True) as held:
+                lines = held.iter_lines()
+                assert next(lines).startswith(b"retry:")
+                tool = pathlib.Path(sys.executable).with_name("schemathesis")
+                command = [tool, "run", f"{url}/openapi.json", "--header", f"Authorization: Bearer {SECRET}"]
+                command += ["--max-examples", examples, "--exclude-checks", CHECKS, "--no-color"]
+                command += ["--request-timeout", "10"]
+                output = dict(capture_output=True, text=True, timeout=900)
+                done = subprocess.run(command, cwd=folder, **output)
+                assert next(lines).startswith(b"event:"), "it was held until now"
+            assert hub.poll() is None, "the hub is gone"
+        finally:
+            hub.kill()
+            hub.wait()
+        print(done.stdout[done.stdout.find("SUMMARY") - 36 :])
+        if done.returncode != 0:
+            print(done.stdout, done.stderr, (folder / "log").read_text()[-5_000:])
+            sys.exit("the API is not as it is described")
+
+
+main(sys.argv[1])
