@@ -1,0 +1,201 @@
+//! Coming and going in every way there is: what is counted comes back to nothing.
+
+use crate::credentials::{SECRET, good, in_seconds, with};
+use crate::hub::{Hub, PATIENCE};
+use crate::reader::Reader;
+use serde_json::{Value, json};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// Connections that are made and ended.
+const COMERS: usize = 10_000;
+const PATH: &str = "/events?stream=a.x&stream=a.*&heartbeat=1";
+
+/// Asks for events and reads a little of the answer.
+async fn begin(hub: &Hub, token: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(&hub.address).await.unwrap();
+    let head = format!(
+        "GET {PATH} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\
+         Authorization: Bearer {token}\r\n\r\n",
+        hub.address
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut some = [0; 15];
+    socket.read_exact(&mut some).await.unwrap();
+    assert_eq!(&some, b"HTTP/1.1 200 OK");
+    socket
+}
+
+/// One connection, ended in one of the ways that a client has.
+async fn come_and_go(hub: &Hub, token: &str, way: usize) {
+    match way % 6 {
+        // An orderly close.
+        0 => drop(begin(hub, token).await),
+        // A reset.
+        1 => {
+            let socket = begin(hub, token).await;
+            socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        // Half of a close.
+        2 => {
+            let mut socket = begin(hub, token).await;
+            socket.shutdown().await.unwrap();
+            let mut rest = Vec::new();
+            let ended = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut rest));
+            let _ = ended.await.expect("the hub keeps a half-closed connection");
+        }
+        // Gone before the answer.
+        3 => {
+            let mut socket = TcpStream::connect(&hub.address).await.unwrap();
+            let head =
+                format!("GET {PATH} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
+            socket.write_all(head.as_bytes()).await.unwrap();
+        }
+        // Gone in the middle of its head.
+        4 => {
+            let mut socket = TcpStream::connect(&hub.address).await.unwrap();
+            socket.write_all(b"GET /events?stream=a.x HTTP/1.1\r\nHos").await.unwrap();
+        }
+        // Reset before the answer.
+        _ => {
+            let mut socket = TcpStream::connect(&hub.address).await.unwrap();
+            let head =
+                format!("GET {PATH} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
+            socket.write_all(head.as_bytes()).await.unwrap();
+            socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+    }
+}
+
+/// What is taken of each limit that is counted.
+async fn taken(hub: &Hub, admin: &str) -> Vec<(String, u64)> {
+    let asked = hub.http.get(hub.url("/stats")).bearer_auth(admin).send().await.unwrap();
+    let stats: Value = asked.json().await.unwrap();
+    let lines = stats["limits"].as_array().unwrap().iter();
+    lines
+        .filter(|line| line["limit"].as_str().unwrap().starts_with("max_connections"))
+        .map(|line| (line["limit"].as_str().unwrap().to_owned(), line["use"].as_u64().unwrap()))
+        .collect()
+}
+
+async fn until_nothing_is_taken(hub: &Hub, admin: &str) {
+    let began = Instant::now();
+    loop {
+        let taken = taken(hub, admin).await;
+        assert_eq!(taken.len(), 4, "{taken:?}");
+        if taken.iter().all(|(_, count)| *count == 0) {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{taken:?} stays\n{}", hub.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Readers in a process of their own, which is killed.
+async fn killed_readers(hub: &Hub, token: &str) {
+    let mut curls: Vec<_> = (0..20)
+        .map(|_| {
+            Command::new("curl")
+                .args(["-sN", "-H", &format!("Authorization: Bearer {token}"), &hub.url(PATH)])
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    hub.until_metric("fanfare_sessions", |n| n == 20.0).await;
+    for curl in &mut curls {
+        curl.kill().unwrap();
+        curl.wait().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_come_and_go_in_every_way_and_nothing_stays_counted() {
+    let hub = Hub::start(&[
+        "--jwt-secret",
+        SECRET,
+        "--anonymous",
+        "metrics",
+        "--max-connections",
+        "400",
+        "--max-connections-per-client",
+        "1000",
+        "--max-connections-per-subject",
+        "1000",
+        "--max-connections-per-stream",
+        "1000",
+        "--write-timeout",
+        "2s",
+        "--drain",
+        "2s",
+    ])
+    .await;
+    let mut hub = Arc::new(hub);
+    let all = json!({ "subscribe": ["**"], "publish": ["**"], "admin": true });
+    let admin = json!({ "exp": in_seconds(600), "sub": "root", "fanfare": all });
+    let admin = good(&admin);
+    let token = good(&with("sub", json!("churn")));
+    let workers = (0..50).map(|worker| {
+        let (hub, token) = (hub.clone(), token.clone());
+        tokio::spawn(async move {
+            for n in 0..COMERS / 50 {
+                come_and_go(&hub, &token, worker + n).await;
+            }
+        })
+    });
+    for worker in workers.collect::<Vec<_>>() {
+        worker.await.unwrap();
+    }
+    until_nothing_is_taken(&hub, &admin).await;
+
+    killed_readers(&hub, &token).await;
+    until_nothing_is_taken(&hub, &admin).await;
+
+    // By a timeout of the hub's: they take nothing while much is published.
+    let mut stuck = Vec::new();
+    for _ in 0..20 {
+        let socket = begin(&hub, &token).await;
+        socket2::SockRef::from(&socket).set_recv_buffer_size(4096).unwrap();
+        stuck.push(socket);
+    }
+    let body = "x".repeat(200_000);
+    for _ in 0..100 {
+        let post = hub.http.post(hub.url("/streams/a.x/events")).bearer_auth(&admin);
+        assert_eq!(post.body(body.clone()).send().await.unwrap().status(), 200);
+    }
+    until_nothing_is_taken(&hub, &admin).await;
+    drop(stuck);
+
+    // By a revocation, and by the end of a token.
+    let mut held = Vec::new();
+    for n in 0..40 {
+        let ends = with("exp", json!(in_seconds(if n % 2 == 0 { 600 } else { 3 })));
+        let bearer = format!("Bearer {}", good(&ends));
+        let headers = [("Authorization", bearer.as_str())];
+        held.push(Reader::connect(&hub.address, PATH, &headers).await.unwrap());
+    }
+    let revoke = hub.http.post(hub.url("/revocations")).bearer_auth(&admin);
+    let revoked = revoke.body(json!({ "sub": "ann" }).to_string()).send().await.unwrap();
+    assert_eq!(revoked.status(), 200);
+    until_nothing_is_taken(&hub, &admin).await;
+    for reader in &mut held {
+        let last = reader.rest().await.pop().unwrap();
+        assert_eq!(last.name, "hub-error", "each was told: {last:?}");
+    }
+
+    // By a drain: the process ends in an orderly way only once all are gone.
+    for _ in 0..40 {
+        held.push(
+            Reader::connect(&hub.address, PATH, &[("Authorization", &format!("Bearer {token}"))])
+                .await
+                .unwrap(),
+        );
+    }
+    let hub = Arc::get_mut(&mut hub).expect("nobody else has it");
+    hub.terminate();
+    assert!(hub.ended().await.success());
+    assert!(hub.log().contains("every reader is gone"), "{}", hub.log());
+}

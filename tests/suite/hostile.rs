@@ -1,0 +1,251 @@
+//! Input that makes no sense: refused with a 4xx or closed, and no other client notices.
+
+use crate::credentials::{SECRET, good, with};
+use crate::hub::{Hub, PATIENCE};
+use serde_json::json;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Sends bytes, and reads what comes: until the hub closes its side where ours is closed, or else
+/// until it has answered.
+async fn say(hub: &Hub, bytes: &[u8], closes: bool) -> Vec<u8> {
+    let mut socket = TcpStream::connect(&hub.address).await.unwrap();
+    // The hub may have closed before everything was written.
+    let _ = socket.write_all(bytes).await;
+    if closes {
+        let _ = socket.shutdown().await;
+    }
+    let mut answer = Vec::new();
+    let reads = async {
+        while closes || statuses(&answer).is_empty() {
+            match socket.read_buf(&mut answer).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    };
+    let read = timeout(PATIENCE, reads).await;
+    read.unwrap_or_else(|_| panic!("it stays open: {:?}", text(bytes)));
+    answer
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(120)]).into_owned()
+}
+
+/// The statuses of the answers in what came back.
+fn statuses(answer: &[u8]) -> Vec<u16> {
+    let text = String::from_utf8_lossy(answer);
+    let heads = text.split("HTTP/1.1 ").skip(1);
+    heads.filter_map(|head| head.get(..3)?.parse().ok()).collect()
+}
+
+/// Requests that are broken: name, bytes.
+fn broken() -> Vec<(&'static str, Vec<u8>)> {
+    let post = |headers: &str, body: &str| {
+        format!("POST /streams/smuggled/events HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n{body}")
+            .into_bytes()
+    };
+    let get = |line: &str| format!("{line}\r\nHost: localhost\r\n\r\n").into_bytes();
+    let header = |line: &[u8]| {
+        let mut bytes = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n".to_vec();
+        bytes.extend_from_slice(line);
+        bytes.extend_from_slice(b"\r\n\r\n");
+        bytes
+    };
+    let smuggled = "0\r\n\r\nPOST /streams/smuggled/events HTTP/1.1\r\nHost: localhost\r\n\
+                    Content-Length: 1\r\n\r\nx";
+    vec![
+        ("no request line", b"\r\n\r\n\r\n\r\n".to_vec()),
+        ("binary", (0..=255).collect()),
+        ("TLS to a plain port", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec()),
+        ("no version", get("GET /healthz")),
+        ("a version that is none", get("GET /healthz HTTP/9.9")),
+        ("no target", get("GET  HTTP/1.1")),
+        ("spaces in the target", get("GET /a b c HTTP/1.1")),
+        ("a method of nonsense", get("G\x01T /healthz HTTP/1.1")),
+        ("a target that is no UTF-8", b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
+        ("a long target", get(&format!("GET /{} HTTP/1.1", "a".repeat(300_000)))),
+        ("one huge header", header(format!("X: {}", "a".repeat(1 << 20)).as_bytes())),
+        ("a thousand headers", header("X: a\r\n".repeat(1_000).trim_end().as_bytes())),
+        ("no colon", header(b"Header without one")),
+        ("a header with a null", header(b"X: a\0b")),
+        ("a folded header", header(b"X: a\r\n b")),
+        ("a space before the colon", header(b"Content-Length : 5")),
+        ("a bare CR", header(b"X: a\rY: b")),
+        ("both lengths", post("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", smuggled)),
+        ("both, the other way", post("Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", smuggled)),
+        ("two lengths", post("Content-Length: 1\r\nContent-Length: 60\r\n", smuggled)),
+        ("a length with a sign", post("Content-Length: +1\r\n", smuggled)),
+        ("a negative length", post("Content-Length: -1\r\n", "x")),
+        ("a length in hex", post("Content-Length: 0x1\r\n", "x")),
+        ("a length beyond all", post("Content-Length: 99999999999999999999999\r\n", "x")),
+        ("two codings", post("Transfer-Encoding: chunked, identity\r\n", smuggled)),
+        ("a coding that is none", post("Transfer-Encoding: xchunked\r\n", smuggled)),
+        ("a coding behind a tab", post("Transfer-Encoding:\x0bchunked\r\n", smuggled)),
+        ("chunked twice", post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", smuggled)),
+        ("a chunk of no size", post("Transfer-Encoding: chunked\r\n", "\r\nx\r\n0\r\n\r\n")),
+        ("a chunk of nonsense", post("Transfer-Encoding: chunked\r\n", "zz\r\nx\r\n0\r\n\r\n")),
+        ("a chunk beyond all", post("Transfer-Encoding: chunked\r\n", "ffffffffffffffffff\r\nx")),
+        ("a chunk with a sign", post("Transfer-Encoding: chunked\r\n", "+1\r\nx\r\n0\r\n\r\n")),
+        ("a chunk that is longer", post("Transfer-Encoding: chunked\r\n", "1\r\nxx\r\n0\r\n\r\n")),
+        ("HTTP/1.0 in chunks", b"POST /streams/smuggled/events HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n".to_vec()),
+        ("HTTP/2 unasked for", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec()),
+        ("an early end of the head", b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Le".to_vec()),
+        ("an early end of the body", post("Content-Length: 100\r\n", "half")),
+        ("an early end of a chunk", post("Transfer-Encoding: chunked\r\n", "10\r\nhalf")),
+        ("no host", b"GET /streams HTTP/1.1\r\n\r\n".to_vec()),
+        ("two hosts", b"GET /streams HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n".to_vec()),
+        ("a host of nonsense", b"GET /streams HTTP/1.1\r\nHost: \xff\r\n\r\n".to_vec()),
+        ("a method in small letters", get("get /healthz HTTP/1.1")),
+        ("CONNECT", get("CONNECT localhost:80 HTTP/1.1")),
+        ("an asterisk", get("OPTIONS * HTTP/1.1")),
+        ("dots in the path", get("GET /../../etc/passwd HTTP/1.1")),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_request_is_refused_or_closed_and_those_who_read_beside_it_notice_nothing() {
+    let hub = Hub::start(&["--heartbeat", "1s"]).await;
+    let mut readers = Vec::new();
+    for _ in 0..10 {
+        let mut reader = hub.subscribe("/streams/calm/events").await;
+        reader.open().await;
+        readers.push(reader);
+    }
+    let mut count = 0;
+    for (name, bytes) in broken() {
+        // Whole, and in pieces; with our side closed behind it, and left open.
+        for closes in [true, false] {
+            if !closes && name.contains("early end") {
+                continue;
+            }
+            let answer = say(&hub, &bytes, closes).await;
+            for status in statuses(&answer) {
+                assert!((400..500).contains(&status), "{name}: {status} {:?}", text(&answer));
+            }
+        }
+        hub.publish("calm", name).await;
+        for reader in &mut readers {
+            assert_eq!(reader.next_event().await.unwrap().data, name);
+        }
+        count += 1;
+    }
+    assert!(count >= 45, "{count}");
+    let (_, smuggled) = hub.get("/streams/smuggled").await;
+    assert_eq!(smuggled["code"], "not_found", "nothing of it was published: {smuggled}");
+    assert!(!hub.log().contains("panicked"), "{}", hub.log());
+    assert!(hub.log().lines().count() < 20, "it floods no log\n{}", hub.log());
+}
+
+#[tokio::test]
+async fn what_is_no_utf8_or_no_json_is_told_with_its_place_wherever_it_stands() {
+    let hub = Hub::start(&[]).await;
+    let requests: &[(&str, &[u8], &[u8])] = &[
+        ("POST", b"/publish", b"{\"stream\":\"\xff\",\"data\":1}"),
+        ("POST", b"/publish", b"{\"stream\":\"a\",\"data\":\"\xff\"}"),
+        ("POST", b"/publish", b"{\"stream\":\"a\",\"type\":\"\\ud800\",\"data\":1}"),
+        ("POST", b"/publish", b"{\"stream\":\"a\",\"data\":\"\\ud800\"}"),
+        ("POST", b"/publish", b"\xef\xbb\xbf{\"stream\":\"a\",\"data\":1}"),
+        ("POST", b"/publish", b"{\"stream\":\"a\",\"data\":1}{}"),
+        ("POST", b"/publish", b"nonsense"),
+        ("POST", b"/publish", b""),
+        ("POST", b"/streams/a/events", b"\xc3\x28"),
+        ("POST", b"/streams/%ff/events", b"x"),
+        ("POST", b"/streams/a/events?type=%ff", b"x"),
+        ("POST", b"/streams/a/events?%ff=1", b"x"),
+        ("GET", b"/events?stream=%ff", b""),
+        ("GET", b"/streams?prefix=%ff", b""),
+        ("GET", b"/streams/%c3%28", b""),
+        ("POST", b"/tickets", b"{\"streams\":[\"\xff\"]}"),
+        ("POST", b"/revocations", b"{\"sub\":\"\xff\"}"),
+    ];
+    for (method, path, body) in requests {
+        let mut bytes = format!("{method} ").into_bytes();
+        bytes.extend_from_slice(path);
+        let head =
+            format!(" HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
+        bytes.extend_from_slice(head.as_bytes());
+        bytes.extend_from_slice(body);
+        let answer = say(&hub, &bytes, true).await;
+        let told = String::from_utf8(answer).expect("the answer is UTF-8");
+        let status = statuses(told.as_bytes());
+        assert!(matches!(status[..], [400 | 422]), "{:?}: {told}", text(&bytes));
+        assert!(told.contains("application/problem+json") && told.contains("\"detail\""), "{told}");
+    }
+    let (_, listed) = hub.get("/streams").await;
+    assert_eq!(listed["streams"], json!([]), "nothing of it was published");
+}
+
+#[tokio::test]
+async fn a_nest_of_json_and_a_head_that_never_ends_cost_nobody_anything() {
+    let hub = Hub::start(&[]).await;
+    let before = hub.resident_bytes();
+    let deep =
+        format!("{{\"stream\":\"a\",\"data\":{}{}}}", "[".repeat(200_000), "]".repeat(200_000));
+    let (status, _) = hub.try_post("/publish", deep).await;
+    assert!(matches!(status, 400 | 413 | 422), "{status}");
+    // A head without an end, a byte at a time, and bodies that stop.
+    let mut slow = Vec::new();
+    for n in 0..300 {
+        let mut socket = TcpStream::connect(&hub.address).await.unwrap();
+        let begin: &[u8] = match n % 3 {
+            0 => b"GET /events?stream=a HTTP/1.1\r\nHost: localhost\r\nX-",
+            1 => b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n{",
+            _ => b"",
+        };
+        socket.write_all(begin).await.unwrap();
+        slow.push(socket);
+    }
+    hub.publish("a", "beside them").await;
+    assert!(hub.resident_bytes() < before + (64 << 20));
+    for (n, mut socket) in slow.into_iter().enumerate() {
+        let mut answer = Vec::new();
+        let ended = timeout(PATIENCE, socket.read_to_end(&mut answer)).await;
+        let _ = ended.unwrap_or_else(|_| panic!("{n} stays open"));
+        let told = statuses(&answer);
+        assert!(told.iter().all(|status| (400..500).contains(status)), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_takes_no_more_connections_than_it_may_and_leaves_room_for_others() {
+    let hub = Hub::start(&[
+        "--max-connections-per-client",
+        "2",
+        "--metrics-listen",
+        "127.0.0.1:0",
+        "--jwt-secret",
+        SECRET,
+    ])
+    .await;
+    let token = good(&with("fanfare", json!({ "admin": true })));
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        held.push(TcpStream::connect(&hub.address).await.unwrap());
+    }
+    let refused = "fanfare_connections_refused_total{reason=\"max_connections_per_client\"}";
+    hub.until_metric(refused, |n| n == 200.0 - 66.0).await;
+    // Another one of this machine has its own.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(hub.address.parse().unwrap()).await.unwrap();
+    let ask = format!("GET /stats HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
+    other.write_all(ask.as_bytes()).await.unwrap();
+    let mut answer = [0; 15];
+    timeout(PATIENCE, other.read_exact(&mut answer)).await.expect("an answer").unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    drop(held);
+    let again = async {
+        loop {
+            let asked = hub.http.get(hub.url("/healthz")).send().await;
+            if asked.is_ok_and(|answer| answer.status() == 200) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, again).await.expect("there is room again");
+}
