@@ -135,6 +135,12 @@ pub const GOALS: [Goal; 15] = {
             P99,
             AtMost(1.1),
         ),
+        goal(
+            "slow: p99 latency of the readers",
+            ("slow", "100 readers, 900 slow clients", Some("100 readers")),
+            P99,
+            AtMost(1.2),
+        ),
     ]
 };
 

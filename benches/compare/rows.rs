@@ -137,4 +137,11 @@ pub const ROWS: [Row; 10] = [
         ],
         columns: &[P50, P99, PER_DELIVERY],
     },
+    Row {
+        name: "slow",
+        title: "Slow: 900 clients that never finish what they begin, beside 100 readers",
+        args: &["slow", "--duration", "10s"],
+        own: &[("100 readers", &["--slow", "0"]), ("100 readers, 900 slow clients", &[])],
+        columns: &[P50, P99, PER_DELIVERY],
+    },
 ];

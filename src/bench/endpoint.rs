@@ -50,6 +50,11 @@ impl Url {
         Ok(Self { address, protocol, host: host.to_owned(), path })
     }
 
+    /// The path, for any stream.
+    pub fn path_of_any(&self) -> String {
+        self.path_of(&[stream_name(0)])
+    }
+
     fn path_of(&self, streams: &[String]) -> String {
         let all: Vec<String> = streams.iter().map(|s| format!("stream={s}")).collect();
         let first = streams.first().map_or("", String::as_str);

@@ -25,6 +25,7 @@ mod readers;
 mod report;
 mod run;
 mod server;
+mod slow;
 mod sse;
 mod subscriber;
 mod tally;

@@ -29,6 +29,8 @@ pub enum Scenario {
     ManyStreams,
     /// Publishes that nobody reads.
     Publish,
+    /// Events at a steady rate, beside clients that are slow on purpose.
+    Slow,
 }
 
 struct Preset {
@@ -43,7 +45,10 @@ struct Preset {
     seconds: u64,
 }
 
-const PRESETS: [Preset; 7] = [
+/// Slow clients in the scenario of that name.
+const USUAL_SLOW: usize = 900;
+
+const PRESETS: [Preset; 8] = [
     Preset {
         scenario: Scenario::Paced,
         name: "paced",
@@ -121,6 +126,17 @@ const PRESETS: [Preset; 7] = [
         rate: None,
         seconds: 10,
     },
+    Preset {
+        scenario: Scenario::Slow,
+        name: "slow",
+        about: "events at a steady rate, beside --slow clients that never finish what they begin",
+        subscribers: 100,
+        streams: 1,
+        per_subscriber: 1,
+        publishers: 1,
+        rate: Some(50.0),
+        seconds: 20,
+    },
 ];
 
 /// The server to measure.
@@ -158,6 +174,8 @@ pub struct Plan {
     pub subscribers: usize,
     /// Of these, connections that never read.
     pub stuck: usize,
+    /// Connections beside them that are slow on purpose.
+    pub slow: usize,
     /// Events a second; `None` for as many as get through.
     pub rate: Option<f64>,
     /// Events after which it ends.
@@ -214,6 +232,10 @@ pub fn command() -> Command {
         ))
         .arg(count("subscribers", "N").help("Connections that read"))
         .arg(count("stuck", "N").help("Of these, connections that never read"))
+        .arg(count("slow", "N").help(
+            "Connections beside these that are slow on purpose: a third each never end their head, \
+             never end their body, never read",
+        ))
         .arg(count("streams", "K").help("Streams"))
         .arg(count("streams-per-subscriber", "M").help("Streams that each connection reads"))
         .arg(count("publishers", "P").help("Connections that publish, each waiting for its answer"))
@@ -277,6 +299,7 @@ impl Plan {
             },
             subscribers: size_of("subscribers", preset.subscribers),
             stuck: size_of("stuck", 0),
+            slow: size_of("slow", if preset.scenario == Scenario::Slow { USUAL_SLOW } else { 0 }),
             rate,
             events: count("events"),
             duration: *matches

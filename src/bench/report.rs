@@ -18,6 +18,12 @@ pub struct Report {
     /// Of these, connections that never read.
     #[serde(skip_serializing_if = "is_zero")]
     pub stuck: usize,
+    /// Connections beside them that are slow on purpose.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub slow: usize,
+    /// How often the server has closed one of those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow_closed: Option<u64>,
     /// Streams.
     pub streams: usize,
     /// Publishing connections.
@@ -174,6 +180,10 @@ impl Report {
             let (refused, dropped) = (count(self.refused), count(self.dropped));
             rows.push(("", format!("{refused} not let in, {dropped} dropped by the server")));
         }
+        rows.extend(self.slow_closed.map(|closed| {
+            let slow = count(self.slow as u64);
+            ("slow clients", format!("{slow} at once, closed {} times", count(closed)))
+        }));
         rows.extend(self.connect_ms.map(|times| ("connecting", milliseconds(times))));
         rows.extend(self.churn.as_ref().map(|churn| {
             let cost = churn.cpu_us_per_visit.map(|us| format!(", {us:.0} µs of CPU each"));

@@ -7,6 +7,7 @@ use super::publishers::{Published, Schedule, publish};
 use super::readers::{Readers, Seen};
 use super::report::{Churn, Deliveries, Publishes, Report, Storm, Times, Used};
 use super::server::Server;
+use super::slow::Slow;
 use super::tally::Tally;
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -20,12 +21,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const QUIET: Duration = Duration::from_secs(5);
 /// All connections stand after so long, or never.
 const CONNECT_WITHIN: Duration = Duration::from_secs(120);
+/// Slow clients are there after so long.
+const SLOW_COME_WITHIN: Duration = Duration::from_secs(3);
 /// Open files beside those of the connections.
 const OTHER_FILES: u64 = 100;
 
 /// Runs `plan`; `max_files` is how many files this process may open.
 pub fn run(plan: &Plan, max_files: u64) -> anyhow::Result<Report> {
-    let needed = (plan.subscribers + plan.layout.publishers) as u64 + OTHER_FILES;
+    let needed = (plan.subscribers + plan.slow + plan.layout.publishers) as u64 + OTHER_FILES;
     if needed > max_files {
         bail!(
             "{needed} open files are needed and {max_files} are allowed (ulimit -n): at most {} \
@@ -89,6 +92,11 @@ impl Run<'_> {
         sleep(self.plan.settle);
         self.pss_before = self.process.and_then(Process::pss_bytes);
         self.connect(&readers)?;
+        let slow = Slow::start(&self.requests, self.plan.slow)?;
+        if slow.is_some() {
+            // They are all there before anything is measured.
+            self.wait("slow clients", SLOW_COME_WITHIN);
+        }
         sleep(self.plan.settle);
         let pss = self.process.and_then(Process::pss_bytes);
         let before = self.mark();
@@ -107,9 +115,10 @@ impl Run<'_> {
         };
         let after = self.mark();
         self.bar.finish_and_clear();
+        let slow_closed = slow.map(Slow::stop);
         let sent = published.as_ref().map(|p| p.sent.clone()).unwrap_or_default();
         let seen = readers.finish(sent)?;
-        Ok(self.report(server, (before, after, pss), (published, seen), storm))
+        Ok(self.report(server, (before, after, pss), (published, seen), (storm, slow_closed)))
     }
 
     fn mark(&self) -> Mark {
@@ -243,7 +252,7 @@ impl Run<'_> {
         server: String,
         (before, after, pss): (Mark, Mark, Option<u64>),
         (published, seen): (Option<Published>, Seen),
-        storm: Option<Storm>,
+        (storm, slow_closed): (Option<Storm>, Option<u64>),
     ) -> Report {
         let plan = self.plan;
         let counts = seen.counts;
@@ -261,6 +270,8 @@ impl Run<'_> {
             server,
             subscribers: plan.subscribers,
             stuck: plan.stuck,
+            slow: plan.slow,
+            slow_closed,
             streams: plan.layout.streams,
             publishers: plan.layout.publishers,
             size_bytes: plan.size,

@@ -84,6 +84,18 @@ fn readers_that_never_read_take_nothing_from_the_others() {
 }
 
 #[test]
+fn beside_slow_clients_everything_comes_and_the_hub_closes_those_that_never_end_their_head() {
+    let (success, report) =
+        report(&["slow", "--subscribers", "20", "--slow", "60", "--duration", "9s"]);
+    assert!(success, "{report}");
+    let sent = report["publish"]["acknowledged"].as_u64().unwrap();
+    assert_eq!(report["deliveries"]["received"], sent * 20);
+    // A third of them never end their head, and come back once before the end.
+    let closed = report["slow_closed"].as_u64().unwrap();
+    assert!((20..=80).contains(&closed), "{closed}");
+}
+
+#[test]
 fn the_floor_delivers_everything_too() {
     let (success, report) =
         report(&["saturated", "--floor", "2", "--subscribers", "20", "--events", "400"]);

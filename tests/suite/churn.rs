@@ -82,11 +82,16 @@ async fn taken(hub: &Hub, admin: &str) -> Vec<(String, u64)> {
 }
 
 async fn until_nothing_is_taken(hub: &Hub, admin: &str) {
+    until_taken(hub, admin, 0).await;
+}
+
+/// Waits until every limit has counted so many.
+async fn until_taken(hub: &Hub, admin: &str, wanted: u64) {
     let began = Instant::now();
     loop {
         let taken = taken(hub, admin).await;
         assert_eq!(taken.len(), 4, "{taken:?}");
-        if taken.iter().all(|(_, count)| *count == 0) {
+        if taken.iter().all(|(_, count)| *count == wanted) {
             return;
         }
         assert!(began.elapsed() < PATIENCE, "{taken:?} stays\n{}", hub.log());
@@ -110,6 +115,41 @@ async fn killed_readers(hub: &Hub, token: &str) {
         curl.kill().unwrap();
         curl.wait().unwrap();
     }
+}
+
+/// Readers that take nothing while much is published, until the hub closes them.
+async fn stuck_readers(hub: &Hub, token: &str, admin: &str) {
+    let mut stuck = Vec::new();
+    for _ in 0..20 {
+        let socket = begin(hub, token).await;
+        socket2::SockRef::from(&socket).set_recv_buffer_size(4096).unwrap();
+        stuck.push(socket);
+    }
+    let body = "x".repeat(200_000);
+    for _ in 0..100 {
+        let post = hub.http.post(hub.url("/streams/a.x/events")).bearer_auth(admin);
+        assert_eq!(post.body(body.clone()).send().await.unwrap().status(), 200);
+    }
+    until_nothing_is_taken(hub, admin).await;
+}
+
+/// Readers whose credential is revoked, or ends.
+async fn revoked_and_expired_readers(hub: &Hub, admin: &str) -> Vec<Reader> {
+    let mut held = Vec::new();
+    for n in 0..40 {
+        let ends = with("exp", json!(in_seconds(if n % 2 == 0 { 600 } else { 3 })));
+        let bearer = format!("Bearer {}", good(&ends));
+        let headers = [("Authorization", bearer.as_str())];
+        held.push(Reader::connect(&hub.address, PATH, &headers).await.unwrap());
+    }
+    let revoke = hub.http.post(hub.url("/revocations")).bearer_auth(admin);
+    let revoked = revoke.body(json!({ "jti": "none" }).to_string()).send().await.unwrap();
+    assert_eq!(revoked.status(), 200, "one of another token ends none of theirs");
+    until_taken(hub, admin, 20).await;
+    let revoke = hub.http.post(hub.url("/revocations")).bearer_auth(admin);
+    let revoked = revoke.body(json!({ "sub": "ann" }).to_string()).send().await.unwrap();
+    assert_eq!(revoked.status(), 200);
+    held
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,32 +194,9 @@ async fn ten_thousand_come_and_go_in_every_way_and_nothing_stays_counted() {
     killed_readers(&hub, &token).await;
     until_nothing_is_taken(&hub, &admin).await;
 
-    // By a timeout of the hub's: they take nothing while much is published.
-    let mut stuck = Vec::new();
-    for _ in 0..20 {
-        let socket = begin(&hub, &token).await;
-        socket2::SockRef::from(&socket).set_recv_buffer_size(4096).unwrap();
-        stuck.push(socket);
-    }
-    let body = "x".repeat(200_000);
-    for _ in 0..100 {
-        let post = hub.http.post(hub.url("/streams/a.x/events")).bearer_auth(&admin);
-        assert_eq!(post.body(body.clone()).send().await.unwrap().status(), 200);
-    }
+    stuck_readers(&hub, &token, &admin).await;
     until_nothing_is_taken(&hub, &admin).await;
-    drop(stuck);
-
-    // By a revocation, and by the end of a token.
-    let mut held = Vec::new();
-    for n in 0..40 {
-        let ends = with("exp", json!(in_seconds(if n % 2 == 0 { 600 } else { 3 })));
-        let bearer = format!("Bearer {}", good(&ends));
-        let headers = [("Authorization", bearer.as_str())];
-        held.push(Reader::connect(&hub.address, PATH, &headers).await.unwrap());
-    }
-    let revoke = hub.http.post(hub.url("/revocations")).bearer_auth(&admin);
-    let revoked = revoke.body(json!({ "sub": "ann" }).to_string()).send().await.unwrap();
-    assert_eq!(revoked.status(), 200);
+    let mut held = revoked_and_expired_readers(&hub, &admin).await;
     until_nothing_is_taken(&hub, &admin).await;
     for reader in &mut held {
         let last = reader.rest().await.pop().unwrap();

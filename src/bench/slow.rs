@@ -1,0 +1,115 @@
+//! Clients that are slow on purpose, beside those that are measured: heads that never end, bodies
+//! that never do, answers that are never read. One that is closed comes back.
+
+use super::endpoint::Requests;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often each of them says a little more.
+const SAYS_EVERY: Duration = Duration::from_secs(1);
+/// Connections that are opened before the others have their turn.
+const OPENED_AT_ONCE: usize = 50;
+/// What one that never reads has room for, in bytes.
+const RECEIVE_BUFFER_BYTES: usize = 4_096;
+/// What one says that it is going to send.
+const PROMISED_BYTES: usize = 100_000;
+
+/// They run until this is stopped.
+pub struct Slow {
+    is_over: Arc<AtomicBool>,
+    closed: Arc<AtomicU64>,
+    thread: JoinHandle<()>,
+}
+
+struct Client {
+    socket: Option<TcpStream>,
+    begins: Vec<u8>,
+    /// What it says each time; nothing where it only waits.
+    says: &'static [u8],
+    reads: bool,
+}
+
+impl Slow {
+    /// Starts so many of them, of each kind as many.
+    pub fn start(requests: &Requests, count: usize) -> std::io::Result<Option<Self>> {
+        let Some(url) = requests.subscribe.as_ref().filter(|_| count > 0) else { return Ok(None) };
+        let address = url.address;
+        let whole = requests.subscription(url, 0, b"");
+        let head = whole[..whole.len() - b"\r\n".len()].to_vec();
+        let target =
+            requests.publish.as_ref().map_or_else(|| "/".to_owned(), |url| url.path_of_any());
+        let body = format!(
+            "POST {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {PROMISED_BYTES}\r\n\r\n"
+        );
+        let clients = (0..count).map(|n| match n % 3 {
+            0 => Client { socket: None, begins: head.clone(), says: b"X: y\r\n", reads: true },
+            1 => Client { socket: None, begins: body.clone().into(), says: b"x", reads: true },
+            _ => Client { socket: None, begins: whole.clone(), says: b"", reads: false },
+        });
+        let mut clients: Vec<Client> = clients.collect();
+        let (is_over, closed) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let (over, count_closed) = (is_over.clone(), closed.clone());
+        let thread = std::thread::Builder::new().name("bench-slow".into()).spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                turn(&mut clients, address, &count_closed);
+                std::thread::sleep(SAYS_EVERY.saturating_sub(began.elapsed()));
+            }
+        })?;
+        Ok(Some(Self { is_over, closed, thread }))
+    }
+
+    /// Ends them; how many connections the server has closed.
+    pub fn stop(self) -> u64 {
+        self.is_over.store(true, Ordering::Relaxed);
+        // It has nothing to tell but what is counted.
+        let _ = self.thread.join();
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+/// Each says a little more, or comes back where it was closed.
+fn turn(clients: &mut [Client], address: SocketAddr, closed: &AtomicU64) {
+    let mut opened = 0;
+    for client in clients {
+        match &mut client.socket {
+            Some(socket) => {
+                if !is_there(socket, client.says, client.reads) {
+                    client.socket = None;
+                    closed.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            None => {
+                client.socket = open(address, &client.begins).ok();
+                opened += 1;
+                if opened % OPENED_AT_ONCE == 0 {
+                    std::thread::yield_now();
+                }
+            }
+        }
+    }
+}
+
+fn open(address: SocketAddr, begins: &[u8]) -> std::io::Result<TcpStream> {
+    let socket =
+        socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+    socket.connect(&address.into())?;
+    let mut socket = TcpStream::from(socket);
+    socket.write_all(begins)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Whether the server still has it, once it has said something.
+fn is_there(socket: &mut TcpStream, says: &[u8], reads: bool) -> bool {
+    let would_wait = |e: &std::io::Error| e.kind() == ErrorKind::WouldBlock;
+    let told = says.is_empty() || socket.write(says).map_or_else(|e| would_wait(&e), |_| true);
+    let mut answer = [0; 512];
+    let is_open = !reads || socket.read(&mut answer).map_or_else(|e| would_wait(&e), |n| n > 0);
+    told && is_open
+}
