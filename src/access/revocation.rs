@@ -135,16 +135,16 @@ fn line(whose: &Whose, at: Timestamp) -> Vec<u8> {
 
 /// The lines of the file; the last one may have been cut by a crash, and was not answered then.
 fn read(path: &Path) -> io::Result<Vec<Line>> {
-    let text = match std::fs::read_to_string(path) {
+    // Not as text: a crash may also have cut a letter.
+    let bytes = match std::fs::read(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        text => text?,
+        bytes => bytes?,
     };
     let mut lines = Vec::new();
-    let mut texts = text.split_inclusive('\n').enumerate();
-    for (at, text) in texts.by_ref() {
-        match serde_json::from_str(text) {
+    for (at, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        match serde_json::from_slice(line) {
             Ok(line) => lines.push(line),
-            Err(_) if !text.ends_with('\n') => {}
+            Err(_) if !line.ends_with(b"\n") => {}
             Err(e) => {
                 let why = format!("{}:{}: {e}", path.display(), at + 1);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
@@ -215,7 +215,8 @@ mod tests {
         check(&first);
         drop(first);
         let mut torn = OpenOptions::new().append(true).open(&file).expect("opens");
-        torn.write_all(b"{\"at\":3").expect("writes");
+        torn.write_all("{\"at\":3,\"whose\":{\"sub\":\"é".as_bytes()).expect("writes");
+        torn.set_len(torn.metadata().expect("a length").len() - 1).expect("cuts the letter");
         check(&open(300));
         check(&open(86_500));
         assert!(!open(86_501).covers(&caller("y", "ann", None)), "in time it is forgotten");

@@ -94,7 +94,7 @@ impl Decoder {
             (Phase::ChunkSize { size: 0, .. }, b'\n') => Phase::Trailer(true),
             (Phase::ChunkSize { size, .. }, b'\n') => Phase::Chunk(size),
             (Phase::ChunkSize { size, in_extension: false }, digit)
-                if digit.is_ascii_hexdigit() =>
+                if digit.is_ascii_hexdigit() && size <= u64::MAX >> 4 =>
             {
                 let digit = (digit as char).to_digit(16).unwrap_or(0);
                 Phase::ChunkSize { size: size << 4 | u64::from(digit), in_extension: false }
@@ -188,5 +188,12 @@ mod tests {
         assert!(Decoder::default().feed(b"SSH-2.0-x\r\n\r\n", |_| ()).is_err());
         let bad = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhello\r\n";
         assert!(Decoder::default().feed(bad, |_| ()).is_err());
+    }
+
+    #[test]
+    fn a_chunk_larger_than_a_number_can_say_is_an_error() {
+        let huge =
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello\r\n";
+        assert!(Decoder::default().feed(huge, |_| ()).is_err());
     }
 }

@@ -375,6 +375,16 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_that_a_file_says_in_both_spellings_is_said_twice() {
+        let file = "max-age = \"1h\"\nmax_age = \"2h\"\n[[retention]]\nstreams = \"a\"\nmax-events = 1\nmax_events = 2\n";
+        let wrong = resolve(&[], &[], file).expect_err("wrong");
+        let text = wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(text.contains("max-age is given twice"), "{text}");
+        assert!(text.contains("max-events is given twice"), "{text}");
+        assert_eq!(wrong.len(), 2, "{text}");
+    }
+
+    #[test]
     fn a_broken_file_is_named_with_its_line() {
         let wrong = resolve(&[], &[], "a = 1\nb = [\n").expect_err("wrong");
         assert!(wrong[0].place.contains("f.toml:"), "{wrong:?}");

@@ -125,7 +125,10 @@ impl Said {
                         self.note(at, format!("{name} is an empty list; leave it out"));
                     }
                     Some(values) => {
-                        self.words.insert(setting.name, Words { place: at, values });
+                        let words = Words { place: at.clone(), values };
+                        if self.words.insert(setting.name, words).is_some() {
+                            self.note(at, format!("{name} is given twice"));
+                        }
                     }
                     None => self.note(at, format!("{name} must be a string or a number")),
                 }
@@ -158,7 +161,10 @@ impl Said {
                 let (name, at) = (key.get_ref().replace('_', "-"), place(key.span().start));
                 match words(value.get_ref(), lists.contains(&name.as_str())) {
                     Some(values) => {
-                        rule.insert(name, Words { place: at, values });
+                        let words = Words { place: at.clone(), values };
+                        if rule.insert(name.clone(), words).is_some() {
+                            self.note(at, format!("{name} is given twice"));
+                        }
                     }
                     None => self.note(at, format!("{name} must be a string, a number or a bool")),
                 }

@@ -57,18 +57,40 @@ fn x_list(values: &[&str]) -> Vec<Option<IpAddr>> {
     values.iter().flat_map(|value| value.split(',')).map(|hop| address(hop.trim())).collect()
 }
 
-/// The `for` of each element; `None` where it has none, or no address (RFC 7239 §6).
+/// The `for` of each element (RFC 7239 §4 and §6).
 fn forwarded_list(values: &[&str]) -> Vec<Option<IpAddr>> {
     let elements = values.iter().flat_map(|value| split_outside_quotes(value, ','));
-    elements
-        .map(|element| {
-            split_outside_quotes(element, ';').into_iter().find_map(|pair| {
-                let (name, value) = pair.split_once('=')?;
-                let is_for = name.trim().eq_ignore_ascii_case("for");
-                is_for.then(|| address(value.trim().trim_matches('"'))).flatten()
-            })
-        })
-        .collect()
+    elements.map(named_by).collect()
+}
+
+/// The `for` of an element; `None` where it has none, or no address. So it has where anything in
+/// it is not as it should be: a quote that a client has left open swallows what a proxy adds.
+fn named_by(element: &str) -> Option<IpAddr> {
+    let mut named = None;
+    for pair in split_outside_quotes(element, ';') {
+        if pair.trim().is_empty() {
+            continue;
+        }
+        let (name, value) = pair.split_once('=')?;
+        let value = unquoted(value.trim()).filter(|_| !name.contains('"'))?;
+        if name.trim().eq_ignore_ascii_case("for") && named.is_none() {
+            named = Some(address(value));
+        }
+    }
+    named.flatten()
+}
+
+/// What stands in quotes, or without any; `None` where a quote is somewhere else.
+fn unquoted(value: &str) -> Option<&str> {
+    let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    let text = inner.unwrap_or(value);
+    let mut escaped = false;
+    let is_bare = text.chars().all(|c| {
+        let was_escaped = escaped;
+        escaped = inner.is_some() && !was_escaped && c == '\\';
+        c != '"' || was_escaped
+    });
+    (is_bare && !escaped).then_some(text)
 }
 
 fn split_outside_quotes(text: &str, at: char) -> Vec<&str> {
@@ -120,6 +142,12 @@ mod tests {
             ("10.0.0.1", &["for=6.6.6.6", "for=198.51.100.1"], &[], ("198.51.100.1", false)),
             ("10.0.0.1", &["for=\"a,for=6.6.6.6\", for=1.1.1.1"], &[], ("1.1.1.1", false)),
             ("10.0.0.1", &["for=_hidden"], &[], ("10.0.0.1", false)),
+            ("10.0.0.1", &["for=_hidden;for=6.6.6.6"], &[], ("10.0.0.1", false)),
+            ("10.0.0.1", &["by=\"\\\"\";;for=1.1.1.1"], &[], ("1.1.1.1", false)),
+            ("10.0.0.1", &["for=6.6.6.6;by=\", for=1.1.1.1"], &[], ("10.0.0.1", false)),
+            ("10.0.0.1", &["for=6.6.6.6;by=\", for=\"1.1.1.1\""], &[], ("10.0.0.1", false)),
+            ("10.0.0.1", &["for=6.6.6.6;\", for=1.1.1.1"], &[], ("10.0.0.1", false)),
+            ("10.0.0.1", &["for=6.6.6.6;by=\"", "for=1.1.1.1"], &[], ("1.1.1.1", false)),
             ("10.0.0.1", &["for=6.6.6.6"], &["198.51.100.1"], ("10.0.0.1", false)),
             ("10.0.0.1", &["for=198.51.100.1"], &["198.51.100.1"], ("198.51.100.1", false)),
             ("::ffff:10.0.0.1", &[], &["[2001:db8::1]"], ("2001:db8::1", false)),
