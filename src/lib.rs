@@ -46,3 +46,6 @@ pub mod app;
 pub mod bench;
 
 pub mod cli;
+
+#[cfg(test)]
+mod properties;

@@ -158,6 +158,8 @@ fn split(input: &[u8], at_most: u64) -> (&[u8], &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::properties::cases;
+    use proptest::prelude::*;
 
     fn read(text: &[u8], step: usize) -> (Decoder, String) {
         let (mut decoder, mut body) = (Decoder::default(), Vec::new());
@@ -195,5 +197,79 @@ mod tests {
         let huge =
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello\r\n";
         assert!(Decoder::default().feed(huge, |_| ()).is_err());
+    }
+
+    /// Pieces of `bytes` that end wherever `cuts` say.
+    fn pieces<'a>(bytes: &'a [u8], cuts: &[proptest::sample::Index]) -> Vec<&'a [u8]> {
+        let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        at.extend([0, bytes.len()]);
+        at.sort_unstable();
+        at.windows(2).map(|ends| &bytes[ends[0]..ends[1]]).collect()
+    }
+
+    /// What a connection that brings `pieces` comes to; of an error, where it was is not compared.
+    fn came(pieces: &[&[u8]]) -> (Option<u16>, bool, bool, Vec<u8>, bool) {
+        let (mut decoder, mut body) = (Decoder::default(), Vec::new());
+        let mut fed = pieces.iter().map(|piece| decoder.feed(piece, |b| body.extend_from_slice(b)));
+        let garbled = fed.any(|fed| fed.is_err());
+        drop(fed);
+        (decoder.status(), decoder.is_complete(), decoder.closes(), body, garbled)
+    }
+
+    fn cuts() -> impl Strategy<Value = Vec<proptest::sample::Index>> {
+        proptest::collection::vec(any::<proptest::sample::Index>(), 0..6)
+    }
+
+    proptest! {
+        #![proptest_config(cases(1_000))]
+
+        #[test]
+        fn a_body_is_what_was_sent_however_it_is_framed_and_cut(
+            parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..5),
+            (status, framing) in (prop_oneof![Just(200u16), 400..600u16], 0..3),
+            (extension, trailer) in ("(;[a-z]=\"[a-z]\")?", "(T: x\r\n){0,2}"),
+            (zeros, header) in ("0{0,3}", "(X-[a-z]{1,5}: [ -~]{0,9}\r\n){0,3}"),
+            cuts in cuts(),
+        ) {
+            let body = parts.concat();
+            let mut sent = format!("HTTP/1.1 {status} Any Reason\r\n{header}").into_bytes();
+            match framing {
+                0 => sent.extend(format!("Content-LENGTH: {}\r\n\r\n", body.len()).bytes()),
+                1 => sent.extend(b"connection: Close\r\n\r\n"),
+                _ => sent.extend(b"Transfer-Encoding: Chunked\r\n\r\n"),
+            }
+            if framing < 2 {
+                sent.extend(&body);
+            } else {
+                for part in &parts {
+                    sent.extend(format!("{zeros}{:x}{extension}\r\n", part.len()).bytes());
+                    sent.extend(part.iter().chain(b"\r\n"));
+                }
+                sent.extend(format!("0\r\n{trailer}\r\n").bytes());
+            }
+            let came = came(&pieces(&sent, &cuts));
+            prop_assert_eq!(came, (Some(status), framing != 1, framing == 1, body, false));
+        }
+
+        #[test]
+        fn whatever_comes_is_the_same_however_it_is_cut(
+            tail in proptest::collection::vec(
+                prop_oneof![
+                    4 => proptest::sample::select(
+                        &b"HTTP/1.1 200 OK\r\n content-length:5 transfer-encoding:chunked a0;"[..]
+                    ),
+                    1 => any::<u8>(),
+                ],
+                0..60,
+            ),
+            head in proptest::sample::select(&[
+                "", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",
+            ][..]),
+            cuts in cuts(),
+        ) {
+            let sent = [head.as_bytes(), &tail].concat();
+            prop_assert_eq!(came(&pieces(&sent, &cuts)), came(&[&sent]));
+        }
     }
 }

@@ -10,6 +10,8 @@
 
 pub mod child;
 pub mod floor;
+#[doc(hidden)]
+pub mod probe;
 
 mod endpoint;
 mod http1;

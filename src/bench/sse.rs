@@ -89,6 +89,8 @@ impl Scanner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::properties::cases;
+    use proptest::prelude::*;
 
     #[test]
     fn events_are_the_same_however_the_bytes_are_cut() {
@@ -108,6 +110,70 @@ mod tests {
             }
             assert_eq!(seen, [0, 1, 2], "cut every {step} bytes");
             assert_eq!(scanner.last_id(), b"e-2");
+        }
+    }
+
+    fn scanned<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u32>, Vec<u8>) {
+        let (mut scanner, mut seen) = (Scanner::new(true), Vec::new());
+        for piece in pieces {
+            scanner.feed(piece, &mut |mark: Mark| seen.push(mark.sequence));
+        }
+        (seen, scanner.last_id().to_vec())
+    }
+
+    /// A block of an event stream: its lines, and what it comes to.
+    fn block() -> impl Strategy<Value = (Vec<String>, Option<u32>, Option<String>)> {
+        let mark = proptest::option::of(any::<u32>());
+        let id = proptest::option::of("[a-f0-9-]{0,9}");
+        let noise =
+            proptest::collection::vec("(:.{0,5}|event: x|idx: 1|databases:~|retry:5)", 0..3);
+        (mark, id, noise, any::<u64>()).prop_map(|(sequence, id, noise, order)| {
+            let mut lines = noise;
+            lines.extend(id.iter().map(|id| format!("id: {id}")));
+            lines.extend(sequence.map(|sequence| {
+                let mut text = b"data:".to_vec();
+                Mark { stream: 1, publisher: 2, sequence, sent_ns: 3 }.write(0, &mut text);
+                String::from_utf8(text).expect("ASCII")
+            }));
+            let places = lines.len().max(1);
+            lines.rotate_left(order as usize % places);
+            // A second line of data is no second event.
+            lines.extend(sequence.map(|_| "data: more".to_owned()));
+            (lines, sequence, id)
+        })
+    }
+
+    proptest! {
+        #![proptest_config(cases(1_000))]
+
+        #[test]
+        fn any_stream_of_blocks_is_its_marks_and_last_id_wherever_it_is_cut(
+            blocks in proptest::collection::vec(block(), 0..5),
+            ends in proptest::collection::vec(any::<bool>(), 1..9),
+            step in 1..50usize,
+        ) {
+            let mut ends = ends.iter().cycle().map(|crlf| if *crlf { "\r\n" } else { "\n" });
+            let mut text = String::new();
+            for line in blocks.iter().flat_map(|(lines, ..)| {
+                lines.iter().map(String::as_str).chain([""])
+            }) {
+                text.push_str(line);
+                text.extend(ends.next());
+            }
+            text.push_str("id: z\ndata: incomplete");
+            let marks: Vec<u32> = blocks.iter().filter_map(|(_, mark, _)| *mark).collect();
+            let id = blocks.iter().filter_map(|(.., id)| id.clone()).next_back().unwrap_or_default();
+            let expected = (marks, id.into_bytes());
+            prop_assert_eq!(scanned(text.as_bytes().chunks(step)), expected);
+        }
+
+        #[test]
+        fn whatever_comes_is_the_same_however_it_is_cut(
+            text in "(data:|id: ?|\"~|00000001-0001-00000001-0000000000000001~|\r|\n|\n\n|é|:){0,30}",
+            step in 1..20usize,
+        ) {
+            let whole = scanned(std::iter::once(text.as_bytes()));
+            prop_assert_eq!(scanned(text.as_bytes().chunks(step)), whole);
         }
     }
 }

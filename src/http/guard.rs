@@ -225,7 +225,7 @@ fn check_host(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
 }
 
 /// The name in `name:port`, `[address]:port` or either without the port.
-fn host_name(host: &str) -> Option<&str> {
+pub(super) fn host_name(host: &str) -> Option<&str> {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?,
         None => host.split_at(host.find(':').unwrap_or(host.len())),
@@ -290,6 +290,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::properties::cases;
+    use proptest::prelude::*;
 
     #[test]
     fn a_host_is_known_by_its_name_whatever_its_port() {
@@ -310,6 +312,39 @@ mod tests {
             "::1",
         ] {
             assert!(!host_name(other).is_some_and(is_loopback), "{other}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(cases(1_000))]
+
+        #[test]
+        fn a_host_is_its_name_and_perhaps_a_port(
+            name in prop_oneof!["[a-zé0-9.-]{1,20}", any::<Ipv4Addr>().prop_map(|a| a.to_string())],
+            address in any::<std::net::Ipv6Addr>(),
+            port in proptest::option::of(any::<u16>()),
+        ) {
+            let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+            let (by_name, text) = (format!("{name}{port}"), address.to_string());
+            prop_assert_eq!(host_name(&by_name), Some(name.as_str()));
+            let by_address = format!("[{text}]{port}");
+            prop_assert_eq!(host_name(&by_address), Some(text.as_str()));
+            prop_assert_eq!(is_loopback(&text), address.is_loopback());
+        }
+
+        #[test]
+        fn what_is_taken_for_a_host_says_nothing_but_that(
+            text in "(\\[::1\\]|localhost|127\\.0\\.0\\.1)?(\\[|\\]|::1|:|[0-9]{1,5}|@|/|evil|\\.| |é){0,4}",
+        ) {
+            let Some(name) = host_name(&text) else { return Ok(()) };
+            let spelled = [name.to_owned(), format!("[{name}]")].into_iter().any(|host| {
+                let port = text.strip_prefix(&host);
+                port.is_some_and(|port| {
+                    let digits = port.strip_prefix(':');
+                    port.is_empty() || digits.is_some_and(|d| d.bytes().all(|b| b.is_ascii_digit()))
+                })
+            });
+            prop_assert!(spelled, "{:?} of {:?}", name, text);
         }
     }
 }

@@ -13,6 +13,8 @@ mod login;
 mod openapi;
 mod ops;
 mod pages;
+#[doc(hidden)]
+pub mod probe;
 mod problem;
 mod publish;
 mod query;

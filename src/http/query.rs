@@ -146,6 +146,9 @@ fn start(text: &str, now: Timestamp) -> Result<Start, Invalid> {
 mod tests {
     use super::*;
 
+    use crate::properties::cases;
+    use proptest::prelude::*;
+
     fn read_at(query: &str) -> Result<SubscribeQuery, Invalid> {
         read(query, None, Duration::from_secs(15), Timestamp::from_ms(1_000_000))
     }
@@ -184,6 +187,83 @@ mod tests {
             ("stream=%ff", "query"),
         ] {
             assert_eq!(read_at(query).expect_err(query).field, field, "{query}");
+        }
+    }
+
+    /// `text` as a form has it: some of what could stand for itself is escaped, too.
+    fn escaped(text: &str, escapes: &[bool]) -> String {
+        let mut escapes = escapes.iter().copied().chain(std::iter::repeat(true));
+        let byte = |byte: u8| match (byte, escapes.next() == Some(true)) {
+            (b' ', false) => "+".to_owned(),
+            (b'a'..=b'z' | b'0'..=b'9' | b'.' | b'*' | b':' | b',', false) => {
+                char::from(byte).into()
+            }
+            _ => format!("%{byte:02x}"),
+        };
+        text.bytes().map(byte).collect()
+    }
+
+    proptest! {
+        #![proptest_config(cases(1_000))]
+
+        #[test]
+        fn pairs_are_what_a_form_wrote(
+            said in proptest::collection::vec((any::<String>(), any::<String>()), 0..4),
+            escapes in proptest::collection::vec(any::<bool>(), 0..40),
+            ends in "&{0,2}",
+        ) {
+            let form = said.iter().map(|(name, value)| {
+                format!("{}={}", escaped(name, &escapes), escaped(value, &escapes))
+            });
+            let form = form.collect::<Vec<_>>().join("&") + &ends;
+            prop_assert_eq!(pairs(&form), Ok(said));
+        }
+
+        #[test]
+        fn a_query_means_its_words_in_any_order_and_each_but_once(
+            streams in proptest::collection::vec("[a-cé]{1,3}(\\.[a-c*])?", 1..4),
+            (last, beat, envelope) in (0..9_999usize, 1..=3600u64, any::<bool>()),
+            id in any::<String>(),
+            order in any::<[u8; 8]>(),
+            twice in 0..4usize,
+            escapes in proptest::collection::vec(any::<bool>(), 0..40),
+        ) {
+            let (last_text, beat_text) = (last.to_string(), format!("{beat}s"));
+            let envelope_text = envelope.to_string();
+            let once = [
+                ("last", &last_text), ("heartbeat", &beat_text), ("envelope", &envelope_text),
+                ("lastEventId", &id),
+            ];
+            let streams_said = streams.iter().map(|stream| ("stream", stream));
+            let mut said: Vec<_> = once.into_iter().chain(streams_said).collect();
+            let place = |(at, _): &(usize, _)| order.get(*at).copied();
+            let mut placed: Vec<_> = said.drain(..).enumerate().collect();
+            placed.sort_by_key(place);
+            let pair = |(name, value): (&str, &String)| {
+                format!("{name}={}", escaped(value, &escapes))
+            };
+            let query = placed.into_iter().map(|(_, said)| pair(said)).collect::<Vec<_>>().join("&");
+            let meant = read_at(&query).expect("a query");
+            let mut selectors: Vec<_> =
+                streams.iter().map(|text| Selector::parse(text).expect("a selector")).collect();
+            selectors.sort_unstable();
+            selectors.dedup();
+            prop_assert_eq!(meant.interest.selectors(), &selectors[..]);
+            prop_assert_eq!((meant.start, meant.beat.every_s), (Start::Last(last), beat));
+            prop_assert_eq!(meant.view.envelope, envelope);
+            prop_assert_eq!(meant.last_event_id, Some(id.clone()).filter(|id| !id.is_empty()));
+            let again = format!("{query}&{}", pair(once[twice]));
+            prop_assert_eq!(read_at(&again).expect_err("twice").field, once[twice].0);
+        }
+
+        #[test]
+        fn what_is_wrong_with_any_query_is_named(
+            text in "((stream|last|from|types|heartbeat|x|%6c%61st|é)?(=|&|%|\\+|[a-z0-9*]{0,3}|%[0-9a-f]{2})){0,8}",
+        ) {
+            const NAMES: [&str; 5] = ["query", "stream", "last", "from", "types"];
+            if let Err(why) = read_at(&text) {
+                prop_assert!(NAMES.contains(&why.field.as_str()) || why.field == "heartbeat");
+            }
         }
     }
 }

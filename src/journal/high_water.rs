@@ -82,6 +82,8 @@ fn decode(slot: &[u8]) -> Option<(u64, Mark)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::properties::cases;
+    use proptest::prelude::*;
 
     #[test]
     fn the_newest_whole_mark_is_read_back() {
@@ -97,5 +99,23 @@ mod tests {
         assert_eq!(HighWater::open(&path).expect("opens").1, Some(mark(3)));
         file.file.write_all_at(&[0xff; 20], 3 % SLOTS * SLOT_BYTES).expect("damages");
         assert_eq!(HighWater::open(&path).expect("opens").1, Some(mark(2)));
+    }
+
+    proptest! {
+        #![proptest_config(cases(1_000))]
+
+        #[test]
+        fn a_mark_reads_back_and_is_none_with_any_byte_changed(
+            (sequence, epoch, position, settled) in any::<(u64, u32, u64, bool)>(),
+            (at, flip) in (0..25usize, 1..=255u8),
+        ) {
+            let position = Position::from_stored(position);
+            let mark = Mark { epoch: Epoch(epoch), position, settled };
+            let mut slot = encode(sequence, mark);
+            prop_assert_eq!(decode(&slot), Some((sequence, mark)));
+            slot[at] ^= flip;
+            prop_assert_eq!(decode(&slot), None);
+            prop_assert_eq!(decode(&slot[..at]), None);
+        }
     }
 }

@@ -322,6 +322,8 @@ impl Trace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::properties::cases;
+    use proptest::prelude::*;
 
     #[test]
     fn entries_read_back_as_they_were_written() {
@@ -357,5 +359,91 @@ mod tests {
         assert!(IndexItem::read(&[0; 5]).is_none());
         assert!(KeyItem::read(&[0; 5]).is_none());
         assert!(Trace::read(&[0; 5]).is_none());
+    }
+
+    fn body() -> impl Strategy<Value = Body> {
+        let kind = "message|log|[a-zé]{1,30}".prop_map(|kind| EventType::parse(&kind).expect("ok"));
+        let event = (kind, any::<bool>(), any::<String>()).prop_map(|(kind, is_json, text)| {
+            Body::Event { kind, payload: Payload::from_stored(text.into(), is_json) }
+        });
+        let end = proptest::sample::select(&[EndReason::Ended, EndReason::Deleted][..]);
+        prop_oneof![3 => event, 1 => end.prop_map(Body::End)]
+    }
+
+    proptest! {
+        #![proptest_config(cases(1_000))]
+
+        #[test]
+        fn any_entry_reads_back_and_its_beginning_is_not_taken_for_another(
+            body in body(),
+            names in proptest::collection::btree_set("[a-zé]{1,9}", 1..=16),
+            numbers in any::<[u32; 16]>(),
+            (position, time) in (any::<u64>(), any::<u64>()),
+            cut in any::<proptest::sample::Index>(),
+        ) {
+            let mut names: Vec<_> =
+                names.iter().map(|name| StreamName::parse(name).expect("a name")).collect();
+            if matches!(body, Body::End(_)) {
+                names.truncate(1);
+            }
+            let (position, time) = (Position::from_stored(position), Timestamp::from_ms(time));
+            let numbers = &numbers[..names.len()];
+            let it = Entry { position, time, streams: names.clone().into(), body };
+            let bytes = Bytes::from(write_entry(&it, numbers));
+            let stored = StoredEntry::read(&bytes).expect("whole");
+            prop_assert_eq!((&stored.numbers[..], stored.time), (numbers, time));
+            prop_assert_eq!(stored.is_event(), matches!(it.body, Body::Event { .. }));
+            prop_assert_eq!(stored.into_entry(position, names.clone()), Some(it.clone()));
+            let cut = bytes.slice(..cut.index(bytes.len()));
+            let beginning = StoredEntry::read(&cut);
+            if let Some(entry) = beginning.and_then(|b| b.into_entry(position, names)) {
+                // What has no length of its own is shorter; all else is there.
+                match (&entry.body, &it.body) {
+                    (Body::Event { kind, payload }, Body::Event { kind: k, payload: p }) => {
+                        prop_assert_eq!(kind, k);
+                        prop_assert!(p.as_bytes().starts_with(payload.as_bytes()));
+                    }
+                    (Body::End(reason), Body::End(other)) => {
+                        prop_assert_eq!(reason, other);
+                        let (part, whole) = (&entry.streams[0], &it.streams[0]);
+                        prop_assert!(whole.as_str().starts_with(part.as_str()));
+                    }
+                    _ => prop_assert!(false, "an event is no end"),
+                }
+            }
+        }
+
+        #[test]
+        fn items_read_back_and_are_damaged_where_they_end_too_early(
+            (ordinal, time, bytes, streams) in any::<(u64, u64, u32, u8)>(),
+            (one, other, fingerprint, is) in any::<(u64, u64, u128, bool)>(),
+        ) {
+            let time = Timestamp::from_ms(time);
+            let (position, last) = (Position::from_stored(one), Position::from_stored(other));
+            let item = IndexItem { ordinal, time, bytes, streams, is_event: is };
+            let key = KeyItem { position, time, fingerprint };
+            let trace = Trace { position, last, time, deleted: is };
+            prop_assert_eq!(IndexItem::read(&item.write()), Some(item));
+            prop_assert_eq!(KeyItem::read(&key.write()), Some(key));
+            prop_assert_eq!(Trace::read(&trace.write()), Some(trace));
+            let short = |bytes: Vec<u8>| bytes[..bytes.len() - 1].to_vec();
+            prop_assert_eq!(IndexItem::read(&short(item.write())), None);
+            prop_assert_eq!(KeyItem::read(&short(key.write())), None);
+            prop_assert_eq!(Trace::read(&short(trace.write())), None);
+        }
+
+        #[test]
+        fn keys_sort_as_what_they_are_of_and_tell_it(
+            (one, other) in any::<(u64, u64)>(),
+            (stream, sibling) in any::<(u32, u32)>(),
+        ) {
+            let (a, b) = (Position::from_stored(one), Position::from_stored(other));
+            prop_assert_eq!(entry(a).cmp(&entry(b)), a.cmp(&b));
+            prop_assert_eq!(index(stream, a).cmp(&index(sibling, b)), (stream, a).cmp(&(sibling, b)));
+            prop_assert_eq!(position_of(&entry(a)), Some(a));
+            prop_assert_eq!(position_of(&index(stream, a)), Some(a));
+            prop_assert_eq!(number_of(&index(stream, a)), Some(stream));
+            prop_assert!(entry(a) < end_of(ENTRY) && end_of(ENTRY) <= head(stream));
+        }
     }
 }

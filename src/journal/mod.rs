@@ -14,6 +14,8 @@ mod keys;
 mod kv;
 mod open;
 mod order;
+#[doc(hidden)]
+pub mod probe;
 mod publisher;
 mod recent;
 mod reclaim;

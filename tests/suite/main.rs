@@ -24,6 +24,7 @@ mod hostile;
 mod http2;
 mod limits;
 mod operations;
+mod properties;
 mod publish;
 mod refusal;
 mod reload;

@@ -94,7 +94,7 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// How many bytes from the start are whole batches. The sums do not cover the sequence numbers,
 /// so their order is looked at, too.
-fn good_bytes(bytes: &[u8]) -> usize {
+pub(in crate::journal) fn good_bytes(bytes: &[u8]) -> usize {
     let mut rest = Rest(bytes);
     // Where each of the last two batches begins, and its number.
     let mut last: Option<(usize, u64)> = None;
@@ -171,6 +171,8 @@ impl<'a> Rest<'a> {
 mod tests {
     use super::*;
     use crate::journal::kv::{Change, DiskKv, Expiry, Sync};
+    use crate::properties::cases;
+    use proptest::prelude::*;
     use std::sync::Arc;
 
     struct Never;
@@ -248,5 +250,102 @@ mod tests {
             assert!(damaged[from + put_aside.len()..].iter().all(|byte| *byte == 0));
         }
         assert!(found >= 39);
+    }
+
+    /// A batch as fjall writes it; an item without a value is a clear.
+    fn batch(sequence: u64, items: &[(Vec<u8>, Option<Vec<u8>>)]) -> Vec<u8> {
+        let mut written = Vec::new();
+        for (key, value) in items {
+            let Some(value) = value else {
+                written.extend([4, 1, 0, 0, 0, 0, 0, 0, 0]);
+                continue;
+            };
+            written.extend([2, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+            written.extend((key.len() as u16).to_le_bytes());
+            written.extend([(value.len() as u32).to_le_bytes(); 2].concat());
+            written.extend(key.iter().chain(value));
+        }
+        let sum = xxhash_rust::xxh3::xxh3_64(&written).to_le_bytes();
+        let head = [&[1][..], &(items.len() as u32).to_le_bytes(), &sequence.to_le_bytes()];
+        [&head.concat()[..], &written, &[3], &sum, MAGIC].concat()
+    }
+
+    /// Where the sequence number of a batch stands in it.
+    const SEQUENCE: std::ops::Range<usize> = 5..13;
+
+    /// A file of some batches, and where each of them begins and the last one ends.
+    fn file() -> impl Strategy<Value = (Vec<u8>, Vec<usize>)> {
+        let bytes = || proptest::collection::vec(any::<u8>(), 0..20);
+        let item = (bytes(), proptest::option::weighted(0.9, bytes()));
+        let batch_of = (1..3u64, proptest::collection::vec(item, 0..4));
+        proptest::collection::vec(batch_of, 1..6).prop_map(|batches| {
+            let (mut written, mut begins, mut sequence) = (Vec::new(), vec![0], 0);
+            for (step, items) in batches {
+                sequence += step;
+                written.extend(batch(sequence, &items));
+                begins.push(written.len());
+            }
+            (written, begins)
+        })
+    }
+
+    proptest! {
+        #![proptest_config(cases(1_000))]
+
+        #[test]
+        fn whole_batches_are_good_up_to_where_a_file_ends(
+            (written, begins) in file(),
+            (zeros, cut) in (0..100usize, any::<proptest::sample::Index>()),
+        ) {
+            let used = written.len();
+            let allocated = [&written[..], &vec![0; zeros]].concat();
+            prop_assert_eq!(good_bytes(&allocated), used);
+            let cut = cut.index(used);
+            let last_whole = begins.iter().copied().filter(|begin| *begin <= cut).max();
+            prop_assert_eq!(Some(good_bytes(&written[..cut])), last_whole);
+        }
+
+        #[test]
+        fn what_stands_before_a_changed_byte_is_good_and_nothing_behind_it(
+            (mut written, begins) in file(),
+            (at, flip) in (any::<proptest::sample::Index>(), prop_oneof![1..4u8, 1..=255u8]),
+            in_number in proptest::option::weighted(0.2, 0..5usize),
+        ) {
+            // Now and then the low byte of a number, so that numbers meet.
+            let low = in_number.and_then(|batch| begins[..begins.len() - 1].get(batch));
+            let at = low.map_or_else(|| at.index(written.len()), |begin| begin + SEQUENCE.start);
+            let batch = begins.iter().rposition(|begin| *begin <= at).expect("one");
+            let begin = begins[batch];
+            written[at] ^= flip;
+            let good = good_bytes(&written);
+            if SEQUENCE.contains(&(at - begin)) {
+                // No sum covers it: what shows is an order that is wrong, and of which of two
+                // batches it is may not be known.
+                prop_assert!(begins.contains(&good));
+                prop_assert!(batch == 0 || good >= begins[batch - 1]);
+            } else {
+                prop_assert_eq!(good, begin);
+            }
+            prop_assert_eq!(good_bytes(&written[..good]), good, "what is left opens");
+            let number = |begin: &usize| {
+                let bytes = &written[begin + SEQUENCE.start..begin + SEQUENCE.end];
+                u64::from_le_bytes(bytes.try_into().expect("eight"))
+            };
+            let kept: Vec<u64> = begins.iter().filter(|b| **b < good).map(number).collect();
+            prop_assert!(kept.is_sorted_by(|one, other| one < other), "{:?}", kept);
+        }
+
+        #[test]
+        fn of_anything_what_is_good_stays_good(
+            (written, _) in file(),
+            (at, with) in (any::<proptest::sample::Index>(), proptest::collection::vec(any::<u8>(), 0..30)),
+        ) {
+            let mut bytes = written;
+            let at = at.index(bytes.len());
+            bytes.splice(at..at, with);
+            let good = good_bytes(&bytes);
+            prop_assert!(good <= bytes.len());
+            prop_assert_eq!(good_bytes(&bytes[..good]), good);
+        }
     }
 }

@@ -1,0 +1,8 @@
+//! Ids of events, as a client says its last one.
+
+#![no_main]
+
+use fanfare_fuzz::laws::words;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| words::event_id(text));

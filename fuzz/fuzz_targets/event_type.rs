@@ -1,0 +1,8 @@
+//! Types of events.
+
+#![no_main]
+
+use fanfare_fuzz::laws::words;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| words::event_type(text));

@@ -1,0 +1,8 @@
+//! Publish bodies of JSON.
+
+#![no_main]
+
+use fanfare_fuzz::laws::bodies;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|body: &[u8]| bodies::publish(body));

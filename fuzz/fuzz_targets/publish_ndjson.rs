@@ -1,0 +1,8 @@
+//! Publish bodies of a line each.
+
+#![no_main]
+
+use fanfare_fuzz::laws::bodies;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|body: &[u8]| bodies::lines(body));

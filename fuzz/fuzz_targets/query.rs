@@ -1,0 +1,23 @@
+//! Queries.
+
+#![no_main]
+
+use fanfare::http::probe;
+use libfuzzer_sys::fuzz_target;
+
+/// As a form has it, with everything escaped.
+fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+fuzz_target!(|text: &str| {
+    if let Ok(pairs) = probe::pairs(text) {
+        let form = pairs.iter().map(|(name, value)| escaped(name) + "=" + &escaped(value));
+        let form = form.collect::<Vec<_>>().join("&");
+        assert_eq!(probe::pairs(&form), Ok(pairs));
+        assert_eq!(probe::subscription(&form), probe::subscription(text));
+    }
+    if let Err(why) = probe::subscription(text) {
+        assert!(!why.field.is_empty() && !why.detail.is_empty());
+    }
+});

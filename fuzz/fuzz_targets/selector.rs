@@ -1,0 +1,15 @@
+//! Selectors: two on a line each, and a name that they may mean.
+
+#![no_main]
+
+use fanfare_fuzz::laws::words;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let mut lines = text.splitn(3, '\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (one, other, name) = (line(), line(), line());
+    words::selector(one, name);
+    words::selector(other, one);
+    words::intersection(one, other, name);
+});

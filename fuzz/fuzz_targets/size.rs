@@ -1,0 +1,8 @@
+//! Sizes as people write them.
+
+#![no_main]
+
+use fanfare_fuzz::laws::settings;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| settings::bytes(text));

@@ -1,0 +1,12 @@
+//! Data of an event as text, of every type that has a shape and of one that has none.
+
+#![no_main]
+
+use fanfare_fuzz::laws::bodies;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    for kind in ["message", "log", "metric", "heartbeat"] {
+        bodies::text_data(kind, text);
+    }
+});

@@ -1,0 +1,17 @@
+//! Tickets: as they are shown, and the claims of one that is signed.
+
+#![no_main]
+
+use fanfare::access::Access;
+use fanfare_fuzz::laws::credentials;
+use libfuzzer_sys::fuzz_target;
+use std::sync::LazyLock;
+
+static ACCESS: LazyLock<Access> = LazyLock::new(credentials::access);
+
+fuzz_target!(|bytes: &[u8]| {
+    credentials::ticket_claims(&ACCESS, bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        credentials::unsigned(&ACCESS, text);
+    }
+});

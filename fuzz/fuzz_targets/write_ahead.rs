@@ -1,0 +1,13 @@
+//! Write-ahead files of the journal.
+
+#![no_main]
+
+use fanfare::journal::probe;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let good = probe::whole_batches(bytes);
+    assert_eq!(probe::whole_batches(&bytes[..good]), good, "what is left opens");
+    let allocated = [&bytes[..good], &[0; 64]].concat();
+    assert_eq!(probe::whole_batches(&allocated), good, "it may be allocated ahead");
+});

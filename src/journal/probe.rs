@@ -1,0 +1,30 @@
+//! Readers of what is on disk by themselves, for the fuzz targets.
+//!
+//! Nothing of the hub uses it but tests.
+
+use super::keys::{IndexItem, KeyItem, StoredEntry, Trace, write_entry};
+use super::kv::wal;
+use crate::event::{Position, StreamName};
+use bytes::Bytes;
+
+/// How many bytes of a write-ahead file are whole batches.
+pub fn whole_batches(file: &[u8]) -> usize {
+    wal::good_bytes(file)
+}
+
+/// A stored entry that is read and written again; `None` where it is damaged.
+pub fn entry_again(value: &[u8]) -> Option<Vec<u8>> {
+    let stored = StoredEntry::read(&Bytes::copy_from_slice(value))?;
+    let numbers = stored.numbers.clone();
+    let names = numbers.iter().filter_map(|n| StreamName::parse(&n.to_string()).ok()).collect();
+    Some(write_entry(&stored.into_entry(Position::ZERO, names)?, &numbers))
+}
+
+/// The other values of the journal, likewise: an index item, a key's, a trace.
+pub fn items_again(value: &[u8]) -> [Option<Vec<u8>>; 3] {
+    [
+        IndexItem::read(value).map(|item| item.write()),
+        KeyItem::read(value).map(|item| item.write()),
+        Trace::read(value).map(|item| item.write()),
+    ]
+}

@@ -1,0 +1,183 @@
+//! Properties of who somebody is: addresses behind proxies, tokens, tickets, revocations.
+
+use super::laws::{clients, credentials};
+use super::{cases, text_of};
+use fanfare::access::Whose;
+use proptest::prelude::*;
+use std::net::IpAddr;
+
+/// Header lines that a client may send: everything but line ends.
+fn said() -> impl Strategy<Value = Vec<String>> {
+    let text = text_of(&[
+        "for=6.6.6.6",
+        "for=6.6.6.6;",
+        "6.6.6.6",
+        "10.0.0.9",
+        "[2001:db8::6]:1",
+        "for=_hidden",
+        "by=\"",
+        "x=",
+        "\"",
+        "\\",
+        ",",
+        ";",
+        " ",
+    ]);
+    let line = text.prop_map(|text| text.replace(char::is_control, ""));
+    proptest::collection::vec(line, 0..3)
+}
+
+fn refs(lines: &[String]) -> Vec<&str> {
+    lines.iter().map(String::as_str).collect()
+}
+
+fn whose() -> impl Strategy<Value = Whose> {
+    let name = prop_oneof![any::<String>(), "[a-c]", text_of(&["\n", "é", "日本", "\"", "}"])];
+    (name, 0..3u8).prop_map(|(name, which)| match which {
+        0 => Whose::Jti(name),
+        1 => Whose::Sub(name),
+        _ => Whose::Key(name),
+    })
+}
+
+fn claims() -> impl Strategy<Value = String> {
+    let number = prop_oneof![
+        4 => Just("4000000600".to_owned()),
+        1 => "-?[0-9]{1,4}",
+        1 => proptest::sample::select(&["4000000000", "4000003600.5", "1e300", "-1", "null", "\"4000000600\"", "[]", "4.0000006e9"][..])
+            .prop_map(str::to_owned),
+    ];
+    let text =
+        prop_oneof![Just("\"ann\"".to_owned()), Just("7".to_owned()), Just("null".to_owned())];
+    let grants = proptest::sample::select(
+        &[
+            "{}",
+            "{\"publish\":[\"a.**\"]}",
+            "{\"admin\":true}",
+            "{\"subscribe\":[\"a*\"]}",
+            "{\"publish\":[],\"admin\":false}",
+            "{\"pubish\":[]}",
+            "[]",
+            "null",
+        ][..],
+    );
+    let optional = |name: &'static str, value: BoxedStrategy<String>| {
+        proptest::option::of(value.prop_map(move |value| format!("{name:?}:{value}")))
+    };
+    (
+        proptest::option::weighted(0.9, number.clone().prop_map(|n| format!("\"exp\":{n}"))),
+        optional("nbf", number.clone().boxed()),
+        optional("iat", number.boxed()),
+        optional("sub", text.clone().boxed()),
+        optional("jti", text.boxed()),
+        optional("fanfare", grants.prop_map(str::to_owned).boxed()),
+        proptest::option::weighted(0.1, Just("\"exp\":4000000601".to_owned())),
+    )
+        .prop_map(|(a, b, c, d, e, f, g)| {
+            let members: Vec<String> = [a, b, c, d, e, f, g].into_iter().flatten().collect();
+            format!("{{{}}}", members.join(","))
+        })
+}
+
+proptest! {
+    #![proptest_config(cases(1_000))]
+
+    #[test]
+    fn where_nobody_is_trusted_a_client_is_whoever_has_the_connection(
+        (forwarded, x, peer) in (said(), said(), any::<IpAddr>()),
+    ) {
+        clients::nobody_is_believed(peer, &refs(&forwarded), &refs(&x));
+    }
+
+    #[test]
+    fn a_client_is_a_proxy_or_an_address_that_was_named(
+        (forwarded, x) in (said(), said()),
+    ) {
+        clients::nobody_is_invented(&refs(&forwarded), &refs(&x));
+    }
+
+    #[test]
+    fn a_client_is_never_whom_it_says_it_is(
+        (said, real) in (said(), any::<IpAddr>()),
+        (on_same_line, quoted) in any::<(bool, bool)>(),
+    ) {
+        clients::nobody_is_somebody_else(&said, real, on_same_line, quoted);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(300))]
+
+    #[test]
+    fn a_token_or_ticket_is_good_only_as_it_was_made(
+        (at, byte, how) in (any::<usize>(), any::<u8>(), any::<u8>()),
+        text in text_of(&[".", "eyJhbGciOiJIUzI1NiJ9", "eyJhbGciOiJub25lIn0", "e30", "=", "-_"]),
+    ) {
+        let access = credentials::access();
+        credentials::mutated(&access, at, byte, how);
+        credentials::unsigned(&access, &text);
+    }
+
+    #[test]
+    fn whoever_is_let_in_is_whom_the_claims_name_and_no_longer(text in claims()) {
+        credentials::claims(&credentials::access(), text.as_bytes());
+    }
+
+    #[test]
+    fn a_ticket_reads_and_does_nothing_else(
+        streams in proptest::collection::vec("[a*.]{1,4}", 0..3),
+        (until, end) in (any::<i32>(), any::<i32>()),
+        more in proptest::option::of(Just(",\"publish\":[\"**\"],\"admin\":true")),
+    ) {
+        let at = |offset: i32| 4_000_000_000_000 + i64::from(offset);
+        let text = format!(
+            "{{\"streams\":{streams:?},\"epoch\":1,\"head\":1,\"nonce\":1,\"until\":{},\"end\":{},\
+             \"made\":1,\"sub\":\"ann\",\"key\":null,\"jti\":null{}}}",
+            at(until), at(end), more.unwrap_or_default(),
+        );
+        credentials::ticket_claims(&credentials::access(), text.as_bytes());
+    }
+
+    #[test]
+    fn a_key_set_that_is_wrong_is_refused_by_its_name(
+        k in "[A-Za-z0-9_-]{0,60}",
+        (kty, alg) in ("(oct|RSA|EC|OKP)", "(HS256|RS256|ES256|EdDSA|none)"),
+    ) {
+        let set = serde_json::json!({ "keys": [{
+            "kty": kty, "alg": alg, "k": k, "n": k, "e": "AQAB", "crv": "P-256", "x": k, "y": k
+        }] });
+        credentials::key_set(set.to_string().as_bytes(), &[credentials::good_token()]);
+    }
+}
+
+proptest! {
+    // Each waits for the disk.
+    #![proptest_config(cases(40))]
+
+    #[test]
+    fn a_revocation_that_was_answered_outlives_a_crash(
+        all in proptest::collection::vec(whose(), 1..4),
+        cut in any::<usize>(),
+    ) {
+        credentials::torn_revocations(&all, cut);
+    }
+
+    #[test]
+    fn a_file_of_revocations_opens_again_or_is_refused_with_its_line(
+        lines in proptest::collection::vec(
+            prop_oneof![
+                4 => (whose(), prop_oneof![Just(1u64), Just(4_000_000_000_000)]).prop_map(
+                    |(whose, at)| serde_json::json!({ "at": at, "whose": whose }).to_string(),
+                ),
+                1 => "[ -~é]{0,12}",
+            ],
+            0..4,
+        ),
+        end in "(\n)?",
+        cut in 0..12usize,
+    ) {
+        let mut bytes = (lines.join("\n") + &end).into_bytes();
+        bytes.truncate(bytes.len().saturating_sub(cut));
+        credentials::revocations(&bytes);
+    }
+}

@@ -1,0 +1,232 @@
+//! Laws of tokens, tickets, key sets and revocations.
+
+use fanfare::access::{
+    Access, Caller, Grants, JwtSettings, Revocations, TicketWanted, Tickets, Verifier, Whose,
+};
+use fanfare::event::{Epoch, EventId, Position, Selector, Timestamp};
+use jsonwebtoken::{Algorithm, EncodingKey};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+const SECRET: &str = "a secret that is long enough to be one";
+const TICKET_KEY: [u8; 32] = *b"0123456789abcdef0123456789abcdef";
+/// Far away: what verifies signatures looks at the clock, too.
+const NOW_S: u64 = 4_000_000_000;
+const LIFETIME: Duration = Duration::from_secs(3600);
+
+fn now() -> Timestamp {
+    Timestamp::from_ms(NOW_S * 1000)
+}
+
+/// What takes tokens of a secret and tickets of a key that these laws know, and nothing else.
+pub fn access() -> Access {
+    let settings = JwtSettings {
+        secret: Some(SECRET.to_owned()),
+        max_lifetime: LIFETIME,
+        ..JwtSettings::default()
+    };
+    let verifier = Verifier::new(settings).expect("a key");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("tickets.key");
+    std::fs::write(&file, TICKET_KEY).expect("writes");
+    let tickets = Tickets::open(Some(&file)).expect("a key");
+    Access::new(Vec::new(), verifier, None).with(tickets, Arc::default())
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut out = String::new();
+    for three in bytes.chunks(3) {
+        let bits = three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
+        let bits = bits << (8 * (3 - three.len()));
+        for digit in 0..=three.len() {
+            out.push(char::from(DIGITS[(bits >> (18 - 6 * digit)) as usize & 63]));
+        }
+    }
+    out
+}
+
+fn signed(header: &str, claims: &[u8], secret: &[u8]) -> String {
+    let message = format!("{}.{}", base64(header.as_bytes()), base64(claims));
+    let key = EncodingKey::from_secret(secret);
+    let sum = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256);
+    format!("{message}.{}", sum.expect("signs"))
+}
+
+/// A token that is good.
+pub fn good_token() -> String {
+    let claims = json!({
+        "exp": NOW_S + 600, "sub": "ann", "jti": "x", "fanfare": { "subscribe": ["a.**"] }
+    });
+    signed(r#"{"alg":"HS256","typ":"JWT"}"#, claims.to_string().as_bytes(), SECRET.as_bytes())
+}
+
+/// A ticket that is good.
+pub fn good_ticket(access: &Access) -> String {
+    let wanted = TicketWanted {
+        streams: vec![Selector::parse("a.*").expect("a selector")],
+        head: EventId { epoch: Epoch(1), position: Position::of(1, 0) },
+        made: now(),
+        until: now().plus_ms(60_000),
+        end: now().plus_ms(600_000),
+    };
+    let maker = Caller { subject: Some("ann".into()), ..Caller::nobody() };
+    access.mint(&maker, &wanted).expect("a ticket")
+}
+
+/// What nobody has signed is neither a token nor a ticket, and a ticket is no token.
+pub fn unsigned(access: &Access, text: &str) {
+    assert!(access.verify(text, now()).is_err(), "{text:?} is taken as a token");
+    let last = Some(EventId { epoch: Epoch(1), position: Position::of(9, 0) });
+    assert!(access.verify_ticket(text, None, now()).is_err(), "{text:?} is taken as a ticket");
+    assert!(access.verify_ticket(text, last, now()).is_err(), "{text:?} is taken as a ticket");
+}
+
+/// One byte more, less or other, and it is good no more; nor is it good for the other purpose.
+pub fn mutated(access: &Access, at: usize, byte: u8, how: u8) {
+    let (token, ticket) = (good_token(), good_ticket(access));
+    assert!(access.verify(&token, now()).is_ok());
+    assert!(access.verify_ticket(&ticket, None, now()).is_ok());
+    assert!(
+        access.verify(&ticket, now()).is_err()
+            && access.verify_ticket(&token, None, now()).is_err()
+    );
+    for good in [token, ticket] {
+        let mut bytes = good.clone().into_bytes();
+        let at = at % bytes.len();
+        match how % 3 {
+            0 => bytes[at] = byte,
+            1 => bytes.insert(at, byte),
+            _ => drop(bytes.remove(at)),
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) if text != good => unsigned(access, &text),
+            _ => {}
+        }
+    }
+}
+
+/// Whatever is signed: who is let in is whom the claims name, and no longer than they say.
+pub fn claims(access: &Access, text: &[u8]) {
+    let token = signed(r#"{"alg":"HS256"}"#, text, SECRET.as_bytes());
+    let Ok(caller) = access.verify(&token, now()) else { return };
+    // What is in members that do not count may be what no program can hold.
+    let Ok(said) = serde_json::from_slice::<Value>(text) else { return };
+    let is_after = |value: &Value| value.as_f64().is_some_and(|s| s > NOW_S as f64);
+    assert!(is_after(&said["exp"]) && !is_after(&said["nbf"]), "{said}");
+    assert_eq!(caller.subject.as_deref(), said["sub"].as_str());
+    assert_eq!(caller.jti.as_deref(), said["jti"].as_str());
+    assert!(caller.key.is_none() && !caller.by_ticket);
+    let expires = caller.expires.expect("an end");
+    assert!(expires > now() && expires <= now().plus_ms(LIFETIME.as_millis() as u64));
+    assert_eq!(caller.grants.admin, said["fanfare"]["admin"] == true);
+    let named = |name: &str| said["fanfare"][name].as_array().map_or(0, Vec::len);
+    assert!(named("publish") > 0 || caller.grants.publish == Grants::nothing().publish);
+}
+
+/// Whatever stands in a signed ticket, it reads and does nothing else, and only as long as it says.
+pub fn ticket_claims(access: &Access, text: &[u8]) {
+    let ticket = signed(r#"{"alg":"HS256","typ":"fanfare-ticket"}"#, text, &TICKET_KEY);
+    let Ok(caller) = access.verify_ticket(&ticket, None, now()) else { return };
+    let Ok(said) = serde_json::from_slice::<Value>(text) else { return };
+    assert!(said["end"].as_u64() > Some(now().ms()) && said["until"].as_u64() > Some(now().ms()));
+    let subscribe = caller.grants.subscribe.clone();
+    assert_eq!(caller.grants, Grants { subscribe, ..Grants::nothing() });
+    assert!(caller.by_ticket);
+    assert_eq!(caller.expires.map(Timestamp::ms), said["end"].as_u64());
+    let other = signed(r#"{"alg":"HS256","typ":"JWT"}"#, text, &TICKET_KEY);
+    assert!(access.verify_ticket(&other, None, now()).is_err(), "it says that it is no ticket");
+}
+
+/// A key set is taken or refused by its name; a token is held against what it has.
+pub fn key_set(bytes: &[u8], tokens: &[String]) {
+    let settings = JwtSettings {
+        jwks: Some(bytes.to_vec()),
+        max_lifetime: LIFETIME,
+        ..JwtSettings::default()
+    };
+    match Verifier::new(settings) {
+        Ok(verifier) => {
+            let access = Access::new(Vec::new(), verifier, None);
+            for token in tokens {
+                let _ = access.verify(token, now());
+            }
+        }
+        Err((name, why)) => assert!(name == "jwks" && !why.is_empty()),
+    }
+    let settings = JwtSettings { public_key: Some(bytes.to_vec()), ..JwtSettings::default() };
+    if let Err((name, why)) = Verifier::new(settings) {
+        assert!(name == "jwt-public-key" && !why.is_empty());
+    }
+}
+
+fn by(whose: &Whose) -> Caller {
+    let mut caller = Caller::nobody();
+    match whose.clone() {
+        Whose::Jti(jti) => caller.jti = Some(jti),
+        Whose::Sub(sub) => caller.subject = Some(sub),
+        Whose::Key(key) => caller.key = Some(key),
+    }
+    caller
+}
+
+fn open(file: &Path) -> std::io::Result<Revocations> {
+    Revocations::open(Some(file), LIFETIME, now())
+}
+
+/// Those that were answered are known after a restart, whatever the last line was cut to.
+pub fn torn_revocations(all: &[Whose], cut: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("revocations");
+    let first = open(&file).expect("opens");
+    for whose in all {
+        first.add(whose.clone(), now()).expect("written");
+    }
+    drop(first);
+    let mut bytes = std::fs::read(&file).expect("reads");
+    let before_last = bytes[..bytes.len().saturating_sub(1)].iter().rposition(|b| *b == b'\n');
+    let begin = before_last.map_or(0, |at| at + 1);
+    let cut = begin + cut % (bytes.len() - begin + 1);
+    let is_whole = cut + 1 >= bytes.len();
+    bytes.truncate(cut);
+    std::fs::write(&file, &bytes).expect("writes");
+    for _ in 0..2 {
+        let again = open(&file).unwrap_or_else(|e| panic!("{e} after {bytes:?}"));
+        let answered = if is_whole { all } else { &all[..all.len() - 1] };
+        for whose in answered {
+            assert!(again.covers(&by(whose)), "{whose:?} is forgotten");
+        }
+        if let (false, Some(last)) = (is_whole, all.last()) {
+            assert_eq!(again.covers(&by(last)), answered.contains(last), "{last:?}");
+        }
+    }
+}
+
+/// A file of anything opens, and again, or is refused with the line that is wrong.
+pub fn revocations(bytes: &[u8]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("revocations");
+    std::fs::write(&file, bytes).expect("writes");
+    let first = match open(&file) {
+        Ok(first) => first,
+        Err(why) => {
+            let place = format!("{}:", file.display());
+            let why = why.to_string();
+            let line = why.strip_prefix(&place).and_then(|rest| rest.split(':').next());
+            let line: usize = line.and_then(|line| line.parse().ok()).expect("a line");
+            let lines = bytes.split_inclusive(|b| *b == b'\n').count();
+            assert!((1..=lines).contains(&line), "{why}");
+            return assert_eq!(std::fs::read(&file).expect("reads"), bytes, "it is left alone");
+        }
+    };
+    let again = open(&file).expect("what was written opens");
+    for line in bytes.split_inclusive(|b| *b == b'\n') {
+        let Ok(said) = serde_json::from_slice::<Value>(line) else { continue };
+        let Ok(whose) = serde_json::from_value::<Whose>(said["whose"].clone()) else { continue };
+        let caller = by(&whose);
+        assert_eq!(first.covers(&caller), again.covers(&caller), "{whose:?}");
+        assert!(!matches!(whose, Whose::Key(_)) || again.covers(&caller), "{whose:?}");
+    }
+}

@@ -1,0 +1,136 @@
+//! Laws of what is configured: durations, sizes, and the file.
+
+use clap::ArgMatches;
+use fanfare::config::{Config, Said, Wrong, command};
+use std::path::Path;
+
+fn flags(words: &[&str]) -> ArgMatches {
+    command().try_get_matches_from([&["serve"], words].concat()).expect("flags")
+}
+
+/// What is meant by `value` of a setting, said in the environment.
+fn meant(name: &str, value: &str) -> Result<Config, Vec<Wrong>> {
+    let env = |asked: &str| (asked == name).then(|| value.to_owned());
+    Config::resolve(Said::collect(&flags(&[]), env))
+}
+
+/// What `text` is in milliseconds, where it is written as everybody writes it: numbers with units
+/// from the largest to the smallest, each once.
+fn milliseconds(text: &str) -> Option<u64> {
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+    let (mut rest, mut units, mut sum) = (text, &units[..], 0u64);
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        // What is larger may be more than a span holds, and is not for this law to say.
+        let number: u64 = rest.get(..digits).filter(|d| d.len() <= 6)?.parse().ok()?;
+        rest = &rest[digits..];
+        let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let at = units.iter().position(|(unit, _)| *unit == &rest[..letters])?;
+        sum = sum.checked_add(number.checked_mul(units[at].1)?)?;
+        (rest, units) = (&rest[letters..], &units[at + 1..]);
+    }
+    (!text.is_empty()).then_some(sum)
+}
+
+/// A duration is the sum of its parts.
+pub fn duration(text: &str) {
+    match (meant("FANFARE_DRAIN", text), milliseconds(text)) {
+        (Ok(config), Some(ms)) => assert_eq!(config.drain.as_millis(), u128::from(ms), "{text:?}"),
+        (Err(wrong), None) => names_a_place(&wrong, Path::new("-"), ""),
+        // There are more ways to write one, but a bare number is none.
+        (Ok(_), None) => assert!(text.parse::<f64>().is_err(), "{text:?} has no unit"),
+        (Err(wrong), Some(_)) => panic!("{text:?}: {wrong:?}"),
+    }
+}
+
+/// What `text` is in bytes: digits, and perhaps a unit.
+fn size(text: &str) -> Option<u64> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let number: u128 = text[..digits].parse().ok()?;
+    let factor = match text[digits..].trim_start() {
+        "" if digits == text.len() => 1,
+        "B" => 1,
+        unit => {
+            let (prefix, base) = match unit.strip_suffix("iB") {
+                Some(prefix) => (prefix, 1024),
+                None => (unit.strip_suffix('B')?, 1000u128),
+            };
+            let exponent = ["K", "M", "G", "T"].iter().position(|p| *p == prefix)? as u32 + 1;
+            base.pow(exponent)
+        }
+    };
+    number.checked_mul(factor)?.try_into().ok()
+}
+
+/// A size is its number of its unit.
+pub fn bytes(text: &str) {
+    let config = meant("FANFARE_MIN_FREE_BYTES", text);
+    match (config, size(text)) {
+        (Ok(config), Some(bytes)) => assert_eq!(config.min_free_bytes, bytes, "{text:?}"),
+        (Err(wrong), None) => names_a_place(&wrong, Path::new("-"), ""),
+        // White space and a plus sign are no mistake.
+        (Ok(config), None) => {
+            let plain = text.trim().trim_start_matches('+');
+            assert_eq!(size(plain), Some(config.min_free_bytes), "{text:?}");
+        }
+        (Err(wrong), Some(_)) => panic!("{text:?}: {wrong:?}"),
+    }
+}
+
+/// A setting means the same wherever it is said, and is refused wherever it is wrong.
+pub fn said_anywhere(name: &str, value: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("f.toml");
+    let quoted = serde_json::Value::from(value).to_string();
+    std::fs::write(&path, format!("{name} = {quoted}\n")).expect("writes");
+    let file = path.to_str().expect("text");
+    let variable = format!("FANFARE_{}", name.to_uppercase().replace('-', "_"));
+    let env = |asked: &str| (asked == variable).then(|| value.to_owned());
+    let flag = format!("--{name}={value}");
+    let told = [
+        Said::collect(&flags(&[&flag]), |_| None),
+        Said::collect(&flags(&[]), env),
+        Said::collect(&flags(&["--config", file]), |_| None),
+    ]
+    .map(Config::resolve)
+    .map(|config| match config {
+        Ok(config) => {
+            let kept = config.retention.otherwise;
+            Ok((config.drain, config.heartbeat, kept, config.limits, config.max_body_bytes))
+        }
+        Err(wrong) => Err(wrong.into_iter().map(|wrong| wrong.why).collect::<Vec<_>>()),
+    });
+    assert_eq!(told[0], told[1], "{name} = {value:?}");
+    assert_eq!(told[0], told[2], "{name} = {value:?}");
+}
+
+/// Whatever is wrong is a flag, a variable or a line of the file.
+fn names_a_place(wrong: &[Wrong], file: &Path, text: &str) {
+    assert!(!wrong.is_empty());
+    let lines = text.matches('\n').count() + 1;
+    let file = format!("{}:", file.display());
+    for Wrong { place, why } in wrong {
+        let line = place.strip_prefix(&file).and_then(|line| line.parse::<usize>().ok());
+        let is_named = place.starts_with("--") || place.starts_with("FANFARE_");
+        assert!(is_named || line.is_some_and(|l| (1..=lines).contains(&l)), "{place:?}: {why}");
+        assert!(!why.is_empty(), "{place}");
+    }
+}
+
+/// A file is understood, or everything that is wrong with it has its place. Said elsewhere is what
+/// would have names looked up and files read.
+pub fn file(folder: &Path, text: &str) {
+    let path = folder.join("f.toml");
+    std::fs::write(&path, text).expect("writes");
+    // A name may also be written with escapes.
+    let may_name_files = text.contains(['j', '\\']);
+    let env = |name: &str| match name {
+        "FANFARE_LISTEN" => Some("127.0.0.1:0".to_owned()),
+        "FANFARE_JWT_PUBLIC_KEY" | "FANFARE_JWKS" if may_name_files => Some("/dev/null".to_owned()),
+        _ => None,
+    };
+    let flags = flags(&["--config", path.to_str().expect("text")]);
+    if let Err(wrong) = Config::resolve(Said::collect(&flags, env)) {
+        names_a_place(&wrong, &path, text);
+    }
+}

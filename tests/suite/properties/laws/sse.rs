@@ -1,0 +1,128 @@
+//! Laws of what is written as Server-Sent Events, held against a reader of its own.
+
+use fanfare::event::{
+    Body, Draft, Entry, Epoch, EventId, EventType, Position, StreamName, Timestamp,
+};
+use fanfare::wire::{self, View};
+use serde_json::Value;
+
+/// What an EventSource dispatches.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message {
+    pub kind: String,
+    pub data: String,
+    pub last_id: String,
+}
+
+/// What a whole stream comes to.
+#[derive(Default, PartialEq, Eq, Debug)]
+pub struct Told {
+    pub messages: Vec<Message>,
+    pub retry: Option<u64>,
+    pub last_id: String,
+}
+
+/// A text without its BOM, in lines; what is behind the last line end is no line (WHATWG HTML
+/// §9.2.6: it is discarded).
+fn lines(text: &str) -> Vec<&str> {
+    let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut lines = Vec::new();
+    while let Some(at) = rest.find(['\n', '\r']) {
+        lines.push(&rest[..at]);
+        rest = match rest[at..].strip_prefix("\r\n") {
+            Some(rest) => rest,
+            None => &rest[at + 1..],
+        };
+    }
+    lines
+}
+
+/// Interprets a stream as WHATWG HTML §9.2.6 says.
+pub fn interpret(text: &str) -> Told {
+    let mut told = Told::default();
+    let (mut kind, mut data, mut id) = (String::new(), String::new(), String::new());
+    for line in lines(text) {
+        if line.is_empty() {
+            told.last_id.clone_from(&id);
+            if data.is_empty() {
+                kind.clear();
+                continue;
+            }
+            if data.ends_with('\n') {
+                data.pop();
+            }
+            let kind = std::mem::take(&mut kind);
+            let kind = if kind.is_empty() { "message".to_owned() } else { kind };
+            let last_id = told.last_id.clone();
+            told.messages.push(Message { kind, data: std::mem::take(&mut data), last_id });
+            continue;
+        }
+        let (field, value) = match line.split_once(':') {
+            Some((field, value)) => (field, value.strip_prefix(' ').unwrap_or(value)),
+            None => (line, ""),
+        };
+        match field {
+            "event" => kind = value.to_owned(),
+            "data" => {
+                data.push_str(value);
+                data.push('\n');
+            }
+            "id" if !value.contains('\0') => id = value.to_owned(),
+            "retry" if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) => {
+                told.retry = value.parse().ok();
+            }
+            _ => {}
+        }
+    }
+    told
+}
+
+/// A text as it is read where every line end is read as one.
+pub fn normalized(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n")
+}
+
+/// Any text of any type is read back as it is, save that its line ends are one; so is an envelope
+/// of it, to the letter.
+pub fn block(kind: &str, text: &str, number: u64, retry_ms: u64) {
+    let Ok(kind) = EventType::parse(kind) else { return };
+    let now = Timestamp::from_ms(number % 250_000_000_000_000);
+    let names = ["a.b", "c"].map(|name| StreamName::parse(name).expect("a name"));
+    let Ok(draft) = Draft::from_text(names.to_vec(), kind.clone(), text, now) else { return };
+    let position = Position::from_stored(number);
+    let id = EventId { epoch: Epoch(number as u32), position };
+    let body = Body::Event { kind: kind.clone(), payload: draft.payload().clone() };
+    let entry = Entry { position, time: now, streams: draft.streams().into(), body };
+    let payload = std::str::from_utf8(draft.payload().as_bytes()).expect("UTF-8");
+
+    let mut plain = Vec::new();
+    wire::retry(&mut plain, retry_ms);
+    wire::entry(&mut plain, id, &entry, View::default(), None);
+    plain.extend_from_slice(wire::COMMENT);
+    wire::heartbeat(&mut plain, now);
+    let plain = String::from_utf8(plain).expect("UTF-8");
+    let told = interpret(&plain);
+    let event = Message {
+        kind: kind.as_str().to_owned(),
+        data: normalized(payload),
+        last_id: id.to_string(),
+    };
+    assert_eq!(told.messages.len(), 2, "{plain:?}");
+    assert_eq!(told.messages[0], event, "{plain:?}");
+    assert_eq!((told.retry, told.last_id), (Some(retry_ms), id.to_string()), "{plain:?}");
+
+    let mut enveloped = Vec::new();
+    wire::entry(&mut enveloped, id, &entry, View { envelope: true, control_off: false }, None);
+    let told = interpret(std::str::from_utf8(&enveloped).expect("UTF-8"));
+    let [message] = &told.messages[..] else { panic!("{told:?}") };
+    let envelope: Value = serde_json::from_str(&message.data).expect("JSON");
+    assert_eq!((&message.kind, &message.last_id), (&event.kind, &event.last_id));
+    assert_eq!(envelope["stream"], serde_json::json!(["a.b", "c"]));
+    assert_eq!(envelope["type"], kind.as_str());
+    assert_eq!(envelope["time"], now.to_string());
+    match draft.payload().is_json() {
+        false => assert_eq!(envelope["data"], payload),
+        // The same letters, so that no number is rounded on its way.
+        true => assert!(message.data.ends_with(&format!("\"data\":{payload}}}")), "{envelope}"),
+    }
+}

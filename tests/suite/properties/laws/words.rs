@@ -1,0 +1,217 @@
+//! Laws of names, selectors, types, ids, times and keys.
+
+use fanfare::event::{EventId, EventType, Key, Selector, StreamName, Timestamp};
+
+/// A name is taken as it is, or not at all.
+pub fn stream_name(text: &str) {
+    let is_good = (1..=255).contains(&text.len())
+        && !["", ".", ".."].contains(&text)
+        && text.chars().all(|c| !c.is_control() && !c.is_whitespace() && c != '*');
+    match StreamName::parse(text) {
+        Ok(name) => assert!(is_good && name.as_str() == text, "{text:?}"),
+        Err(why) => assert!(!is_good && why.field == "stream", "{text:?}: {why}"),
+    }
+}
+
+/// Whether parts of a name match those of a selector: `*` one of them, a last `**` the rest.
+fn parts_match(wanted: &[&str], parts: &[&str]) -> bool {
+    match (wanted, parts) {
+        ([], []) => true,
+        (["**"], [_, ..]) => true,
+        ([first, wanted @ ..], [part, parts @ ..]) => {
+            (*first == "*" || first == part) && parts_match(wanted, parts)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a selector means a name, by what the documentation says.
+pub fn is_meant(selector: &str, name: &str) -> bool {
+    if !selector.contains('*') {
+        return selector == name;
+    }
+    let (wanted, parts): (Vec<&str>, Vec<&str>) =
+        (selector.split('.').collect(), name.split('.').collect());
+    parts_match(&wanted, &parts)
+}
+
+/// Whether whoever asks for `selector` is sent `name`: wildcards reach no `chat.…`, and a `hub.…`
+/// only where they say so.
+fn is_reached(selector: &str, name: &str) -> bool {
+    let is_pattern = selector.contains('*');
+    let out_of_reach =
+        name.starts_with("chat.") || name.starts_with("hub.") && !selector.starts_with("hub.");
+    is_meant(selector, name) && !(is_pattern && out_of_reach)
+}
+
+/// A selector is taken as it is written, and means what its parts mean.
+pub fn selector(text: &str, name: &str) {
+    let parts: Vec<&str> = text.split('.').collect();
+    let is_pattern = text.contains('*');
+    let part_is_good = |(at, part): (usize, &&str)| match *part {
+        "" => false,
+        "**" => at == parts.len() - 1,
+        "*" => true,
+        other => !other.contains('*'),
+    };
+    let is_good = match is_pattern {
+        false => StreamName::parse(text).is_ok(),
+        true => {
+            StreamName::parse(&text.replace('*', "x")).is_ok()
+                && parts.iter().enumerate().all(part_is_good)
+        }
+    };
+    let selector = match Selector::parse(text) {
+        Ok(selector) => selector,
+        Err(why) => return assert!(!is_good && why.field == "stream", "{text:?}: {why}"),
+    };
+    assert!(is_good, "{text:?}");
+    assert_eq!(selector.as_str(), text);
+    assert_eq!(selector.exact().is_some(), !is_pattern);
+    let Ok(name) = StreamName::parse(name) else { return };
+    assert_eq!(selector.matches(&name), is_meant(text, name.as_str()), "{text} at {name}");
+    assert_eq!(selector.reaches(&name), is_reached(text, name.as_str()), "{text} at {name}");
+}
+
+/// The intersection of two selectors reaches what both reach, whichever is asked for the other.
+pub fn intersection(one: &str, other: &str, name: &str) {
+    let (Ok(one), Ok(other)) = (Selector::parse(one), Selector::parse(other)) else { return };
+    // Longer ones may meet in a pattern that is too long to be said, while a name with an empty
+    // part in it is not: they reach nothing then.
+    if one.as_str().len() + other.as_str().len() > 255 {
+        return;
+    }
+    let both = one.intersection(&other);
+    assert_eq!(both, other.intersection(&one), "{one} and {other}");
+    if let Some(both) = &both {
+        assert_eq!(Selector::parse(both.as_str()).as_ref(), Ok(both), "it can be said again");
+        // What both reach is within each of them.
+        assert_eq!(both.intersection(&one).as_ref(), Some(both), "{both} of {one}");
+        assert_eq!(both.intersection(&other).as_ref(), Some(both), "{both} of {other}");
+    }
+    let Ok(name) = StreamName::parse(name) else { return };
+    let reached = both.as_ref().is_some_and(|both| both.reaches(&name));
+    assert_eq!(reached, one.reaches(&name) && other.reaches(&name), "{one} and {other} at {name}");
+}
+
+/// A type is one that EventSource can dispatch, and neither its own nor the hub's.
+pub fn event_type(text: &str) {
+    let is_good = (1..=64).contains(&text.len())
+        && !text.chars().any(char::is_control)
+        && !["open", "error"].contains(&text)
+        && !text.starts_with("hub-");
+    match EventType::parse(text) {
+        Ok(kind) => {
+            assert!(is_good && kind.as_str() == text, "{text:?}");
+            assert_eq!(kind.is_default(), text == "message");
+        }
+        Err(why) => assert!(!is_good && why.field == "type", "{text:?}: {why}"),
+    }
+}
+
+/// An id that is taken is what it says; its own spelling reads back.
+pub fn event_id(text: &str) {
+    let hex = |range: std::ops::Range<usize>| {
+        let digits = text.as_bytes().get(range)?;
+        digits.iter().try_fold(0u128, |value, digit| {
+            Some(value << 4 | u128::from(char::from(*digit).to_digit(16)?))
+        })
+    };
+    let is_long = text.len() == 25 && text.as_bytes()[8] == b'-';
+    let said = is_long.then(|| Some((hex(0..8)?, hex(9..25)?))).flatten();
+    match EventId::parse(text) {
+        Ok(id) => {
+            let read = (u128::from(id.epoch.0), u128::from(id.position.get()));
+            assert_eq!(Some(read), said, "{text:?}");
+            assert_eq!(id.to_string(), text.to_ascii_lowercase());
+            assert_eq!(id.text(), *id.to_string().as_bytes());
+            assert_eq!(EventId::parse(&id.to_string()), Ok(id));
+        }
+        Err(why) => assert!(said.is_none() && why.field == "last_event_id", "{text:?}: {why}"),
+    }
+}
+
+/// Milliseconds of an RFC 3339 time as everybody writes it, by the calendar alone.
+fn rfc3339_ms(text: &str) -> Option<i64> {
+    let bytes = text.as_bytes();
+    let number = |range: std::ops::Range<usize>| -> Option<i64> {
+        let digits = text.get(range)?;
+        digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+    };
+    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+    if !marks.iter().all(|(at, mark)| bytes.get(*at) == Some(mark)) {
+        return None;
+    }
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let rest = text.get(19..)?;
+    let digits =
+        rest.strip_prefix('.').map_or(0, |r| r.bytes().take_while(u8::is_ascii_digit).count());
+    let (fraction, offset) = match digits {
+        0 => ("", rest),
+        n if n <= 9 => (&rest[1..=n], &rest[n + 1..]),
+        _ => return None,
+    };
+    let at = text.len() - offset.len();
+    let offset = match offset.as_bytes() {
+        b"Z" => 0,
+        [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
+            let (hours, minutes) = (number(at + 1..at + 3)?, number(at + 4..at + 6)?);
+            let minutes = (hours <= 23 && minutes <= 59).then_some(hours * 60 + minutes)?;
+            if *sign == b'-' { -minutes } else { minutes }
+        }
+        _ => return None,
+    };
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let lengths = [31, 28 + i64::from(is_leap), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let of_month = *lengths.get(usize::try_from(month.checked_sub(1)?).ok()?)?;
+    if !(1..=of_month).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    // Days since the year 0, which is a leap year.
+    let before = |year: i64| year * 365 + (year + 3) / 4 - (year + 99) / 100 + (year + 399) / 400;
+    let of_year: i64 = lengths[..month as usize - 1].iter().sum();
+    let days = before(year) - before(1970) + of_year + day - 1;
+    let seconds = days * 86_400 + hour * 3600 + (minute - offset) * 60 + second;
+    let ms = format!("{fraction:0<3}")[..3].parse::<i64>().ok()?;
+    Some(seconds * 1000 + ms)
+}
+
+/// The last moment that jiff tells, less the largest offset.
+const LAST_MS: i64 = 253_402_207_200_000 - 86_400_000;
+
+/// A time is the moment that it says, and its own spelling is that moment again.
+pub fn timestamp(text: &str) {
+    let parsed = Timestamp::parse("t", text);
+    match rfc3339_ms(text) {
+        Some(ms) if ms < LAST_MS => {
+            let ms = u64::try_from(ms).unwrap_or(0);
+            assert_eq!(parsed, Ok(Timestamp::from_ms(ms)), "{text:?}");
+        }
+        _ => {}
+    }
+    match parsed {
+        Ok(moment) => moment_reads_back(moment.ms()),
+        Err(why) => assert_eq!(why.field, "t", "{text:?}"),
+    }
+}
+
+/// A moment is written so that it reads back, in a form that sorts as it does.
+pub fn moment_reads_back(ms: u64) {
+    let moment = Timestamp::from_ms(ms);
+    let text = moment.to_string();
+    assert_eq!(text.len(), 24, "{text}");
+    assert!(text >= Timestamp::from_ms(ms.saturating_sub(1)).to_string());
+    if i64::try_from(ms).is_ok_and(|ms| ms < LAST_MS) {
+        assert_eq!(rfc3339_ms(&text), i64::try_from(ms).ok(), "{text}");
+        assert_eq!(Timestamp::parse("t", &text), Ok(moment));
+    }
+}
+
+/// A key is taken as it is, or not at all.
+pub fn key(text: &str) {
+    match Key::parse("key", text) {
+        Ok(key) => assert!((1..=128).contains(&text.len()) && key.as_str() == text, "{text:?}"),
+        Err(why) => assert!(!(1..=128).contains(&text.len()) && why.field == "key", "{text:?}"),
+    }
+}
