@@ -3,6 +3,7 @@
 //! A browser's EventSource gives up for good on any status but 200 (WHATWG HTML §9.2.3) and never
 //! reads Retry-After, so it gets a stream of one block; everybody else gets the status.
 
+use super::guard::client;
 use super::problem::{Code, Problem};
 use super::server::Hub;
 use crate::hub::Refusal;
@@ -41,7 +42,13 @@ pub(super) fn turn_away(
     // Whoever has too many of their own must not have the others wait longer.
     let retry_ms = match code {
         Code::TooMany => hub.pace.own_limit_ms(),
-        _ => hub.pace.turned_away_ms(),
+        _ => {
+            let client = client(hub, request);
+            // It could have no more sessions than this anyway.
+            let bound = hub.limits.load().hub.of(Limit::ConnectionsPerClient);
+            let binds = bound.filter(|bound| bound.is_said || !client.is_local);
+            hub.pace.turned_away_client_ms(&client, binds.map(|bound| bound.most))
+        }
     };
     if as_status || !accepts_event_stream(request) {
         let detail = match refusal {

@@ -1,5 +1,7 @@
 //! Pacing those who are sent away, so that they do not all come back at once.
 
+use crate::limits::{Client, ClientKey};
+use dashmap::DashMap;
 use rand::Rng;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +15,9 @@ const OWN_LIMIT_FACTOR: u32 = 5;
 /// Nobody is told to stay away for longer than this.
 const LONGEST: Duration = Duration::from_secs(3600);
 
+/// Clients whose turns are remembered at once; those whose turns are over are forgotten then.
+const MAX_REMEMBERED: usize = 100_000;
+
 /// Hands out times to come back: jittered, and at most `rate` a second for those turned away.
 pub struct Pace {
     base: Duration,
@@ -20,13 +25,22 @@ pub struct Pace {
     began: Instant,
     /// Microseconds after `began` at which the next one turned away may be back.
     next_slot_us: AtomicU64,
+    turns: DashMap<ClientKey, Turns>,
+}
+
+/// The turns of one client that are not over.
+#[derive(Clone, Copy, Default)]
+struct Turns {
+    count: u64,
+    last_us: u64,
 }
 
 impl Pace {
     /// `base` is the usual `retry`; `rate_per_second` how many may come back.
     pub fn new(base: Duration, rate_per_second: u64) -> Self {
         let next_slot_us = AtomicU64::new(0);
-        Self { base, rate_per_second: rate_per_second.max(1), began: Instant::now(), next_slot_us }
+        let (rate_per_second, began) = (rate_per_second.max(1), Instant::now());
+        Self { base, rate_per_second, began, next_slot_us, turns: DashMap::new() }
     }
 
     /// The `retry` of a session, in milliseconds.
@@ -37,6 +51,28 @@ impl Pace {
     /// When one who has reached a limit of their own may be back, in milliseconds.
     pub fn own_limit_ms(&self) -> u64 {
         jittered((self.base * OWN_LIMIT_FACTOR).min(LONGEST).as_millis() as u64)
+    }
+
+    /// When `client` may be back, who is turned away now, in milliseconds: with a turn of its own,
+    /// where it has fewer than `most` of them. Whoever does not wait for the turns it has, and
+    /// comes again and again, must not take those of others.
+    pub fn turned_away_client_ms(&self, client: &Client, most: Option<u64>) -> u64 {
+        let Some(most) = most else { return self.turned_away_ms() };
+        let now_us = self.began.elapsed().as_micros() as u64;
+        if self.turns.len() >= MAX_REMEMBERED {
+            self.turns.retain(|_, turns| turns.last_us > now_us);
+        }
+        let mut turns = self.turns.entry(client.key()).or_default();
+        if turns.last_us <= now_us {
+            *turns = Turns::default();
+        }
+        if turns.count >= most {
+            return self.own_limit_ms();
+        }
+        let wait_ms = self.turned_away_ms();
+        turns.count += 1;
+        turns.last_us = turns.last_us.max(now_us + wait_ms * 1000);
+        wait_ms
     }
 
     /// When one who is turned away now may be back, in milliseconds; grows with their number.
@@ -72,5 +108,19 @@ mod tests {
         // 5,000 at 500 a second take ten seconds; the test itself takes far less.
         assert!(away[4_999] > 9_000, "{}", away[4_999]);
         assert!(away[0] <= 3_700);
+    }
+
+    #[test]
+    fn one_who_does_not_wait_takes_no_turns_of_others() {
+        let pace = Pace::new(Duration::from_secs(3), 10);
+        let client = |last| Client::at([192, 0, 2, last].into(), false);
+        for _ in 0..10_000 {
+            let wait_ms = pace.turned_away_client_ms(&client(1), Some(20));
+            assert!(wait_ms <= 18_000, "{wait_ms}");
+        }
+        let other = pace.turned_away_client_ms(&client(2), Some(20));
+        assert!(other < 6_000, "twenty turns at ten a second are before it: {other}");
+        let at_home = (0..100).map(|_| pace.turned_away_client_ms(&client(3), None));
+        assert!(at_home.last() > Some(10_000), "where nothing binds a client each has a turn");
     }
 }
