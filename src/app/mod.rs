@@ -82,6 +82,7 @@ async fn serve(
     reload::fetch_keys(&hub, &hub.access.load_full(), config.jwks_url.as_deref()).await;
     actix::spawn(watch::commits(hub.clone()));
     actix::spawn(watch::memory(hub.clone()));
+    actix::spawn(watch::rates(hub.clone()));
     actix::spawn(watch::certificate(hub.clone()));
     let server = http::start(hub.clone(), &config.listen, &config.metrics_listen)?;
     let mut stop = signal(SignalKind::terminate())?;

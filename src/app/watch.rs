@@ -25,17 +25,17 @@ pub(super) async fn commits(hub: Data<Hub>) {
     }
 }
 
-/// How often the memory of the process is looked at: sooner than anybody fills what is left.
+/// How often the memory of the process is looked at, and how often where much of it is taken: sooner
+/// than anybody fills what is left.
 const LOOK_AT_MEMORY_EVERY: Duration = Duration::from_millis(100);
-/// And how often rates of those who have been quiet are forgotten, counted in these.
-const FORGET_EVERY: u32 = 10;
+const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(10);
+/// How often rates of those who have been quiet are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
 
-/// Knows what memory the process has, and forgets what need not be known.
+/// Knows what memory the process has.
 pub(super) async fn memory(hub: Data<Hub>) {
     let mut was_short = false;
-    let mut turns = tokio::time::interval(LOOK_AT_MEMORY_EVERY);
-    for turn in 0_u32.. {
-        turns.tick().await;
+    loop {
         if let Some(bytes) = resident_bytes() {
             hub.memory.note(bytes);
         }
@@ -46,9 +46,17 @@ pub(super) async fn memory(hub: Data<Hub>) {
             _ => {}
         }
         was_short = is_short;
-        if turn % FORGET_EVERY == 0 {
-            hub.rates.load().forget_quiet();
-        }
+        let next = if hub.memory.is_filling() { LOOK_CLOSELY_EVERY } else { LOOK_AT_MEMORY_EVERY };
+        tokio::time::sleep(next).await;
+    }
+}
+
+/// Forgets what need not be known any more.
+pub(super) async fn rates(hub: Data<Hub>) {
+    let mut turns = tokio::time::interval(FORGET_EVERY);
+    loop {
+        turns.tick().await;
+        hub.rates.load().forget_quiet();
     }
 }
 

@@ -3,6 +3,8 @@
 use super::{Limit, Usage};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// From this share of the budget on, in percent, its use is looked at closely.
+const FILLING_PERCENT: u64 = 60;
 /// At this share of the budget, in percent, nobody new is let in; what those who are there still
 /// need has the rest.
 const NO_MORE_SESSIONS_PERCENT: u64 = 90;
@@ -50,6 +52,11 @@ impl MemoryBudget {
     /// Whether it is short, without counting.
     pub fn is_short(&self) -> bool {
         !self.is_below(NO_MORE_SESSIONS_PERCENT)
+    }
+
+    /// Whether it is to be looked at closely.
+    pub fn is_filling(&self) -> bool {
+        !self.is_below(FILLING_PERCENT)
     }
 
     fn is_within(&self, percent: u64) -> bool {
