@@ -118,10 +118,12 @@ pub fn explain(denied: Denied) -> &'static str {
 pub struct Access {
     keys: Vec<ApiKey>,
     verifier: Option<Verifier>,
-    anonymous: Option<Grants>,
+    /// Those who show nothing: one for all of them, because each session holds its own.
+    anonymous: Option<Arc<Caller>>,
     tickets: Option<Tickets>,
     revocations: Option<Arc<Revocations>>,
     max_lifetime: Duration,
+    is_open: bool,
     generation: u64,
 }
 
@@ -133,7 +135,10 @@ impl Access {
     /// Takes these keys and the tokens of this verifier, and grants something to those who show
     /// nothing.
     pub fn new(keys: Vec<ApiKey>, verifier: Option<Verifier>, anonymous: Option<Grants>) -> Self {
-        Self { keys, verifier, anonymous, ..Self::default() }
+        let is_open = keys.is_empty() && verifier.is_none() && anonymous.is_none();
+        let grants = if is_open { Some(Grants::everything()) } else { anonymous };
+        let anonymous = grants.map(|grants| Arc::new(Caller { grants, ..Caller::nobody() }));
+        Self { keys, verifier, anonymous, is_open, ..Self::default() }
     }
 
     /// What is made by those whose credential never ends, ends after so long.
@@ -201,7 +206,7 @@ impl Access {
             true => grants.subscribe.includes(&caller.grants.subscribe),
         };
         let Some(mark) = caller.mark else {
-            return self.anonymous().is_some_and(|anyone| is_within(&anyone.grants));
+            return self.anonymous.as_ref().is_some_and(|anyone| is_within(&anyone.grants));
         };
         let key = self.keys.iter().find(|key| key.mark() == mark);
         match (key, &caller.key) {
@@ -217,16 +222,12 @@ impl Access {
 
     /// Whether anybody may do anything: nothing is configured that says otherwise.
     pub fn is_open(&self) -> bool {
-        self.asks_for_nothing() && self.anonymous.is_none()
+        self.is_open
     }
 
-    /// Those who show nothing.
-    pub fn anonymous(&self) -> Option<Caller> {
-        let grants = match self.is_open() {
-            true => Grants::everything(),
-            false => self.anonymous.clone()?,
-        };
-        Some(Caller { grants, ..Caller::nobody() })
+    /// Those who show nothing, where they may do something.
+    pub fn anonymous(&self) -> Option<Arc<Caller>> {
+        self.anonymous.clone()
     }
 
     /// Those who show `credential`: an API key or a token.

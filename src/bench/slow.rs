@@ -9,10 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often each of them says a little more.
+/// How often each of them says a little more; one after the other, as those do who know nothing of
+/// each other.
 const SAYS_EVERY: Duration = Duration::from_secs(1);
-/// Connections that are opened before the others have their turn.
-const OPENED_AT_ONCE: usize = 50;
+/// Turns of so many of them in that time.
+const TURNS: usize = 50;
+/// Requests of one that reads no answer: more than any buffer on the way has room for.
+const UNREAD_REQUESTS: usize = 200;
 /// What one that never reads has room for, in bytes.
 const RECEIVE_BUFFER_BYTES: usize = 4_096;
 /// What one says that it is going to send.
@@ -45,19 +48,25 @@ impl Slow {
         let body = format!(
             "POST {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {PROMISED_BYTES}\r\n\r\n"
         );
+        let unread = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        let unread = unread.repeat(UNREAD_REQUESTS).into_bytes();
         let clients = (0..count).map(|n| match n % 3 {
             0 => Client { socket: None, begins: head.clone(), says: b"X: y\r\n", reads: true },
             1 => Client { socket: None, begins: body.clone().into(), says: b"x", reads: true },
-            _ => Client { socket: None, begins: whole.clone(), says: b"", reads: false },
+            _ => Client { socket: None, begins: unread.clone(), says: b"", reads: false },
         });
         let mut clients: Vec<Client> = clients.collect();
         let (is_over, closed) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let (over, count_closed) = (is_over.clone(), closed.clone());
         let thread = std::thread::Builder::new().name("bench-slow".into()).spawn(move || {
+            let some = clients.len().div_ceil(TURNS);
             while !over.load(Ordering::Relaxed) {
-                let began = Instant::now();
-                turn(&mut clients, address, &count_closed);
-                std::thread::sleep(SAYS_EVERY.saturating_sub(began.elapsed()));
+                for clients in clients.chunks_mut(some) {
+                    let began = Instant::now();
+                    turn(clients, address, &count_closed);
+                    let pause = SAYS_EVERY / TURNS as u32;
+                    std::thread::sleep(pause.saturating_sub(began.elapsed()));
+                }
             }
         })?;
         Ok(Some(Self { is_over, closed, thread }))
@@ -74,7 +83,6 @@ impl Slow {
 
 /// Each says a little more, or comes back where it was closed.
 fn turn(clients: &mut [Client], address: SocketAddr, closed: &AtomicU64) {
-    let mut opened = 0;
     for client in clients {
         match &mut client.socket {
             Some(socket) => {
@@ -85,10 +93,6 @@ fn turn(clients: &mut [Client], address: SocketAddr, closed: &AtomicU64) {
             }
             None => {
                 client.socket = open(address, &client.begins).ok();
-                opened += 1;
-                if opened % OPENED_AT_ONCE == 0 {
-                    std::thread::yield_now();
-                }
             }
         }
     }
@@ -100,9 +104,12 @@ fn open(address: SocketAddr, begins: &[u8]) -> std::io::Result<TcpStream> {
     socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
     socket.connect(&address.into())?;
     let mut socket = TcpStream::from(socket);
-    socket.write_all(begins)?;
+    // Of many requests the server may read the first few, until it can answer no more.
     socket.set_nonblocking(true)?;
-    Ok(socket)
+    match socket.write(begins) {
+        Err(e) if e.kind() != ErrorKind::WouldBlock => Err(e),
+        _ => Ok(socket),
+    }
 }
 
 /// Whether the server still has it, once it has said something.

@@ -17,6 +17,7 @@ use actix_web::dev::ServiceResponse;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
 use dashmap::DashMap;
+use futures_util::future::Either;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -100,6 +101,9 @@ impl AsyncWrite for Wire {
     }
 }
 
+/// The future of a connection that is not as most are.
+type Boxed = Pin<Box<dyn Future<Output = Result<(), ()>>>>;
+
 /// What a worker serves connections with.
 pub(super) struct Connections<H1, H2> {
     pub(super) hub: Data<Hub>,
@@ -114,7 +118,7 @@ pub(super) struct Connections<H1, H2> {
 
 impl<H1, H2, B> Connections<H1, H2>
 where
-    H1: Service<(Wire, Protocol, Option<SocketAddr>), Response = ()>,
+    H1: Service<(Wire, Protocol, Option<SocketAddr>), Response = ()> + 'static,
     H1::Future: 'static,
     H2: Service<Request, Response = ServiceResponse<B>> + 'static,
     H2::Error: Into<Response<BoxBody>>,
@@ -122,46 +126,50 @@ where
     B: MessageBody + 'static,
 {
     /// Serves one connection to its end.
-    pub(super) async fn serve(self: Rc<Self>, stream: TcpStream) -> Result<(), ()> {
+    ///
+    /// What is left of most connections is a session; so whatever only some of them need is in a
+    /// box, and not in the future of each.
+    pub(super) fn serve(
+        self: Rc<Self>,
+        stream: TcpStream,
+    ) -> impl Future<Output = Result<(), ()>> + use<H1, H2, B> {
         let peer = stream.peer_addr().ok();
         close_when_stuck(&stream, self.hub.settings.write_timeout);
-        let entered = match (self.is_apart, peer) {
-            (true, _) | (_, None) => None,
-            (false, Some(peer)) => match Doors::enter(&self.hub, peer) {
+        let entered = match peer.filter(|_| !self.is_apart) {
+            None => None,
+            Some(peer) => match Doors::enter(&self.hub, peer) {
                 Ok(entered) => entered,
                 Err(reason) => {
                     self.hub.telemetry.connection_refused(reason);
-                    return Ok(());
+                    return Either::Right(Box::pin(std::future::ready(Ok(()))) as Boxed);
                 }
             },
         };
-        // What only some connections need is not in the future of all.
-        let done = match &self.hub.tls {
-            Some(tls) if !self.is_apart => {
-                let accepting = tls.acceptor().accept(stream);
-                Box::pin(self.by_tls(accepting, peer)).await
-            }
-            _ if self.hub.settings.h2c && Box::pin(begins_http2(&stream)).await => {
-                Box::pin(self.by_h2(stream, peer)).await
-            }
-            _ => self.by_h1(Wire::Plain(Socket::new(stream)), peer).await,
-        };
-        drop(entered);
-        done
+        let by_tls = self.hub.tls.is_some() && !self.is_apart;
+        if !by_tls && !self.hub.settings.h2c {
+            return Either::Left(self.by_h1(Wire::Plain(Socket::new(stream)), peer, entered));
+        }
+        Either::Right(Box::pin(async move {
+            let done = match by_tls {
+                true => self.by_tls(stream, peer).await,
+                false if begins_http2(&stream).await => self.by_h2(stream, peer).await,
+                false => self.by_h1(Wire::Plain(Socket::new(stream)), peer, None).await,
+            };
+            drop(entered);
+            done
+        }) as Boxed)
     }
 
-    async fn by_tls(
-        &self,
-        accepting: tokio_rustls::Accept<TcpStream>,
-        peer: Option<SocketAddr>,
-    ) -> Result<(), ()> {
+    async fn by_tls(&self, stream: TcpStream, peer: Option<SocketAddr>) -> Result<(), ()> {
+        let Some(tls) = &self.hub.tls else { return Ok(()) };
+        let accepting = tls.acceptor().accept(stream);
         let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, accepting).await else {
             self.hub.telemetry.connection_refused(ConnectionRefused::Tls);
             return Ok(());
         };
         match stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
             true => self.by_h2(stream, peer).await,
-            false => self.by_h1(Wire::Tls(Box::new(stream)), peer).await,
+            false => self.by_h1(Wire::Tls(Box::new(stream)), peer, None).await,
         }
     }
 
@@ -182,9 +190,10 @@ where
         &self,
         wire: Wire,
         peer: Option<SocketAddr>,
+        entered: Option<Entered>,
     ) -> impl Future<Output = Result<(), ()>> + use<H1, H2, B> {
         let shared = wire.shared();
-        serve(self.h1.call((wire, Protocol::Http1, peer)), shared)
+        serve(self.h1.call((wire, Protocol::Http1, peer)), shared, entered)
     }
 }
 

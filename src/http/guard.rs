@@ -88,7 +88,7 @@ async fn admit(hub: &Hub, request: &HttpRequest) -> Result<Visitor, Problem> {
     }
     let refuse = |why| denied(hub, why);
     let caller = match credential(request).map_err(refuse)? {
-        Shown::Nothing => return Ok(Visitor(hub.access.load().anonymous().map(Arc::new))),
+        Shown::Nothing => return Ok(Visitor(hub.access.load().anonymous())),
         Shown::Bearer(credential) => verify(hub, credential).await,
         Shown::Ticket(ticket, last) => {
             // An id that means nothing here would bring everything there is.

@@ -15,10 +15,11 @@ const JOINED_BYTES: usize = 32 * 1024;
 const WRITES_AT_ONCE: usize = 8;
 
 /// Serves requests by `http` until one of them takes the socket over for its events, and then
-/// those.
+/// those. What it holds meanwhile is let go of at the end.
 pub(super) fn serve<E>(
     http: impl Future<Output = Result<(), E>>,
     socket: Option<Rc<Shared>>,
+    held: impl Sized,
 ) -> impl Future<Output = Result<(), ()>> {
     // Apart from what is left of the connection later, so that its memory can go.
     let mut http = Box::pin(http);
@@ -37,6 +38,7 @@ pub(super) fn serve<E>(
         drop(guard);
         drop(http);
         EventStream { socket, subscription, has_ended: false }.await;
+        drop(held);
         Ok(())
     }
 }

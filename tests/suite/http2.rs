@@ -1,6 +1,7 @@
 //! HTTP/2, by TLS and without: the same events, each stream with its own flow.
 
 use crate::certificate::Certificate;
+use crate::credentials::{SECRET, claims, good};
 use crate::hub::{Hub, PATIENCE};
 use crate::reader::{Event, Parser};
 use bytes::Bytes;
@@ -211,5 +212,28 @@ async fn requests_are_held_against_the_same_rules_as_those_of_http1() {
         assert_eq!(done.status(), 204);
         let last = ask(&mut connection, get(&hub, "/events?stream=a&from=start"), None).await;
         assert_eq!(last.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_that_is_made_by_tls_goes_by_tls_alone() {
+    for (hub, certificate) in hubs(&["--jwt-secret", SECRET]).await {
+        let mut connection = connect(&hub, certificate.as_ref()).await;
+        let mut login = post(&hub, "/session");
+        let bearer = format!("Bearer {}", good(&claims()));
+        login.headers_mut().insert("authorization", bearer.parse().unwrap());
+        let answer = ask(&mut connection, login, None).await;
+        assert_eq!(answer.status(), 204);
+        let cookie = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
+        assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+        assert_eq!(cookie.contains("; Secure"), certificate.is_some(), "{cookie}");
+        let mut read = get(&hub, "/streams/a.x/events");
+        let shown = cookie.split(';').next().unwrap().parse().unwrap();
+        read.headers_mut().insert("cookie", shown);
+        assert_eq!(ask(&mut connection, read, None).await.status(), 200);
+        assert_eq!(
+            ask(&mut connection, get(&hub, "/streams/a.x/events"), None).await.status(),
+            401
+        );
     }
 }

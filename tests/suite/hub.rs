@@ -26,6 +26,7 @@ pub struct Hub {
     pub metrics: Option<String>,
     pub data: PathBuf,
     flags: Vec<String>,
+    files: Option<u32>,
     _folder: Option<TempDir>,
     pub http: reqwest::Client,
     log: PathBuf,
@@ -37,6 +38,16 @@ impl Hub {
         let folder = tempfile::tempdir().unwrap();
         let mut hub = Self::on(&folder.path().join("data"), flags).await;
         hub._folder = Some(folder);
+        hub
+    }
+
+    /// Starts a hub that may have so many files open.
+    pub async fn with_files(files: u32, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut hub = Self::stopped(&folder.path().join("data"), flags);
+        hub.files = Some(files);
+        hub._folder = Some(folder);
+        hub.start_again().await;
         hub
     }
 
@@ -56,6 +67,7 @@ impl Hub {
             metrics: None,
             data: data.to_owned(),
             flags: flags.iter().map(|f| (*f).to_owned()).collect(),
+            files: None,
             _folder: None,
             http: reqwest::Client::new(),
             log: log_file(),
@@ -74,7 +86,9 @@ impl Hub {
     /// Starts the process again on the same directory, on a free port.
     pub async fn start_again(&mut self) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        let limit = self.files.map_or(String::new(), |files| format!("ulimit -n {files}; "));
+        let mut child = Command::new("sh")
+            .args(["-c", &format!("{limit}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_fanfare")])
             .args(["--listen", "127.0.0.1:0", "--log-format", "text"])
             .arg("--data-dir")
             .arg(&self.data)

@@ -300,3 +300,43 @@ async fn near_its_memory_budget_the_hub_lets_nobody_in_and_those_who_are_there_g
         1.0
     );
 }
+
+#[tokio::test]
+async fn a_subject_that_publishes_too_fast_is_told_and_another_goes_on() {
+    let hub = Hub::start(&["--jwt-secret", SECRET, "--publish-events-per-subject", "1"]).await;
+    let batch =
+        |count: usize| json!(vec![json!({ "stream": "a.x", "data": 1 }); count]).to_string();
+    let post = |sub: &str, count| {
+        let token = good(&with("sub", json!(sub)));
+        hub.http.post(hub.url("/publish")).bearer_auth(token).body(batch(count)).send()
+    };
+    assert_eq!(post("ann", 4096).await.unwrap().status(), 200);
+    let refused = post("ann", 10).await.unwrap();
+    assert_eq!(refused.status(), 429);
+    let problem: Value = refused.json().await.unwrap();
+    assert_eq!(problem["limit"], "publish_events_per_subject");
+    assert_eq!(post("bob", 10).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_hub_that_is_short_of_files_accepts_no_more_and_goes_on() {
+    // 512 of them are for the journal and the rest of the process.
+    let hub = Hub::with_files(700, &["--workers", "2"]).await;
+    let mut reader = hub.subscribe("/streams/a/events").await;
+    reader.open().await;
+    let mut held = Vec::new();
+    for _ in 0..400 {
+        held.push(tokio::net::TcpStream::connect(&hub.address).await.unwrap());
+    }
+    let files = || std::fs::read_dir(format!("/proc/{}/fd", hub.pid())).unwrap().count();
+    let began = Instant::now();
+    while files() < 188 {
+        assert!(began.elapsed() < PATIENCE, "only {} files", files());
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    // Those that say nothing are let go of, and then the next ones have their turn.
+    hub.publish("a", "it goes on").await;
+    assert_eq!(reader.next_event().await.unwrap().data, "it goes on");
+    assert!(files() < 700, "{}", files());
+    assert!(!hub.log().contains("Too many open files"), "{}", hub.log());
+}
