@@ -26,6 +26,12 @@ impl Key {
         Self { id: None, key, algorithms, is_named: false, mark: Mark::of(source) }
     }
 
+    /// Whether it is a secret that could be tried out.
+    fn is_short(&self) -> bool {
+        self.key.family() == AlgorithmFamily::Hmac
+            && self.key.try_get_as_bytes().is_ok_and(|bytes| bytes.len() < MIN_SECRET_BYTES)
+    }
+
     /// Whether a token with this header may be signed with it.
     pub(super) fn is_meant(&self, header: &Header) -> bool {
         match (&self.id, &header.kid) {
@@ -69,11 +75,20 @@ impl RemoteKeys {
 
     /// Takes a key set (JSON) in the place of the last one, and says how many keys that is.
     pub fn replace(&self, json: &[u8]) -> Result<usize, String> {
-        let mut keys = key_set(json)?;
+        let set = read_set(json)?;
+        // Whoever keeps it may have other uses for one that is too short.
+        let mut keys: Vec<Key> = set.into_iter().filter(|key| !key.is_short()).collect();
         pin(&mut keys, self.pinned.as_deref());
         let count = keys.len();
+        if count == 0 {
+            return Err("the key set has no key that could verify a token here".into());
+        }
+        let marks = |keys: &[Key]| keys.iter().map(|key| key.mark).collect::<Vec<_>>();
+        let is_new = self.fetched() == 0 || marks(&self.keys.load()) != marks(&keys);
         self.keys.store(Arc::new(keys));
-        self.fetched.fetch_add(1, Ordering::Release);
+        if is_new {
+            self.fetched.fetch_add(1, Ordering::Release);
+        }
         Ok(count)
     }
 
@@ -85,7 +100,7 @@ impl RemoteKeys {
         self.fetched.store(before.fetched(), Ordering::Release);
     }
 
-    /// How often they were fetched: changes when they may have.
+    /// How often others were fetched than before; 0 while none were.
     pub fn fetched(&self) -> usize {
         self.fetched.load(Ordering::Acquire)
     }
@@ -131,13 +146,8 @@ pub(super) fn public_key(pem: &[u8]) -> Result<Key, String> {
 }
 
 pub(super) fn key_set(json: &[u8]) -> Result<Vec<Key>, String> {
-    let set: JwkSet = serde_json::from_slice(json).map_err(|e| format!("no key set: {e}"))?;
-    let is_short = |key: &&Key| {
-        key.key.family() == AlgorithmFamily::Hmac
-            && key.key.try_get_as_bytes().is_ok_and(|bytes| bytes.len() < MIN_SECRET_BYTES)
-    };
-    let keys: Vec<Key> = set.keys.iter().filter_map(key_of_set).collect();
-    if let Some(short) = keys.iter().find(is_short) {
+    let keys = read_set(json)?;
+    if let Some(short) = keys.iter().find(|key| key.is_short()) {
         let name = short.id.as_deref().unwrap_or("without a kid");
         return Err(format!("key {name:?}: a secret has at least {MIN_SECRET_BYTES} bytes"));
     }
@@ -145,6 +155,11 @@ pub(super) fn key_set(json: &[u8]) -> Result<Vec<Key>, String> {
         true => Err("the key set has no key that could verify a token".into()),
         false => Ok(keys),
     }
+}
+
+fn read_set(json: &[u8]) -> Result<Vec<Key>, String> {
+    let set: JwkSet = serde_json::from_slice(json).map_err(|e| format!("no key set: {e}"))?;
+    Ok(set.keys.iter().filter_map(key_of_set).collect())
 }
 
 /// A key of a set; `None` where it is for something else.
@@ -175,6 +190,7 @@ fn key_of_set(jwk: &Jwk) -> Option<Key> {
     let fits = key.family() == algorithm.family();
     let is_named = common.key_algorithm.is_some();
     let id = common.key_id.clone();
-    let mark = Mark::of(&serde_json::to_vec(jwk).ok()?);
+    // What verifies, and nothing else that is said of it.
+    let mark = Mark::of(&serde_json::to_vec(&jwk.algorithm).ok()?);
     fits.then(|| Key { id, key, algorithms: vec![algorithm], is_named, mark })
 }

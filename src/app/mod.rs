@@ -8,7 +8,9 @@ mod watch;
 
 use crate::access::{Revocations, Tickets};
 use crate::config::Config;
-use crate::http::{self, Doors, HttpSettings, Hub, SelectorFigures, Server, Tls, TlsFiles};
+use crate::http::{
+    self, Doors, HttpSettings, Hub, Received, SelectorFigures, Server, Tls, TlsFiles,
+};
 use crate::hub::{ConnectionManager, Drain, Pace};
 use crate::journal::{Durability, Journal, Settings, now};
 use crate::limits::{Limits, MemoryBudget, Rates};
@@ -20,7 +22,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -75,7 +77,7 @@ async fn serve(
         pace: Arc::new(Pace::new(config.retry, config.refusal_return_rate)),
         disk_readers: Arc::new(Semaphore::new(MAX_DISK_READERS)),
         lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
-        body_bytes: AtomicUsize::new(0),
+        received: Received::default(),
         draining: AtomicBool::new(false),
         settings: http_settings(&config),
     });
@@ -84,10 +86,12 @@ async fn serve(
     actix::spawn(watch::memory(hub.clone()));
     actix::spawn(watch::rates(hub.clone()));
     actix::spawn(watch::certificate(hub.clone()));
-    let server = http::start(hub.clone(), &config.listen, &config.metrics_listen)?;
+    let server = http::start(hub.clone(), &config.listen)?;
+    let apart = http::start_apart(hub.clone(), &config.metrics_listen)?;
     let mut stop = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    announce(&server, config.tls.is_some());
+    announce(&server, apart.as_ref(), config.tls.is_some());
+    let apart = apart.map(|apart| (actix::spawn(apart.running), apart.handle));
     let mut running = tokio::spawn(server.running);
     loop {
         tokio::select! {
@@ -106,6 +110,9 @@ async fn serve(
     }
     hub.publisher.close();
     server.handle.stop(true).await;
+    if let Some((_, apart)) = apart {
+        apart.stop(true).await;
+    }
     tokio::task::spawn_blocking(move || journal.close()).await?;
     Ok(())
 }
@@ -151,16 +158,16 @@ fn tls(config: &Config) -> anyhow::Result<Option<Tls>> {
 }
 
 /// Says where it serves. Whoever started the hub may read the first line and close the pipe.
-fn announce(server: &Server, by_tls: bool) {
+fn announce(server: &Server, apart: Option<&Server>, by_tls: bool) {
     let mut out = std::io::stdout().lock();
     let scheme = if by_tls { "https" } else { "http" };
-    for (address, is_apart) in &server.addresses {
-        let _ = match is_apart {
-            false => writeln!(out, "listening on {scheme}://{address}"),
-            true => writeln!(out, "metrics on http://{address}/metrics"),
-        };
+    for address in &server.addresses {
+        let _ = writeln!(out, "listening on {scheme}://{address}");
     }
-    if let Some((address, false)) = server.addresses.first() {
+    for address in apart.iter().flat_map(|apart| &apart.addresses) {
+        let _ = writeln!(out, "metrics on http://{address}/metrics");
+    }
+    if let Some(address) = server.addresses.first() {
         let _ = writeln!(
             out,
             "  watch:   curl -N {scheme}://{address}/streams/hello/events\n  \
@@ -202,5 +209,6 @@ fn http_settings(config: &Config) -> HttpSettings {
         trusted_proxies: config.trusted_proxies.clone(),
         public_hosts: config.public_hosts.clone(),
         is_local: config.listen.iter().all(|address| address.ip().is_loopback()),
+        apart_is_local: config.metrics_listen.iter().all(|address| address.ip().is_loopback()),
     }
 }

@@ -20,6 +20,13 @@ pub(super) async fn everything(hub: &Data<Hub>, config: anyhow::Result<Config>) 
         Ok(config) => config,
         Err(error) => return tracing::error!("nothing else is reloaded: {error:#}"),
     };
+    if config.access.is_open() && !hub.access.load().is_open() {
+        // A file that is gone or empty for a moment must not open the hub to everybody.
+        return tracing::error!(
+            "nothing else is reloaded: without any key or token everybody could do everything; \
+             a hub is opened by a restart alone"
+        );
+    }
     access(hub, &config).await;
     if *hub.limits.load_full() != *config.limits {
         hub.limits.store(config.limits.clone());
@@ -30,7 +37,10 @@ pub(super) async fn everything(hub: &Data<Hub>, config: anyhow::Result<Config>) 
         }
     }
     hub.memory.set(config.memory_budget);
-    tracing::info!("keys and limits were reloaded; other settings are read at the start");
+    tracing::info!(
+        "keys and limits were reloaded, with what anybody may do and the memory budget; other \
+         settings are read at the start"
+    );
 }
 
 /// Takes keys and tokens as they are configured.
@@ -38,9 +48,22 @@ async fn access(hub: &Data<Hub>, config: &Config) {
     let before = hub.access.load_full();
     let url = config.jwks_url.as_deref();
     let is_same = hub.key_set.load().as_ref().is_some_and(|key_set| key_set.is_at(url));
-    let access = config.access.clone().succeeding(&before, is_same);
+    let access = Arc::new(config.access.clone().succeeding(&before, is_same));
+    if is_same {
+        // What was fetched is good until it is fetched again: nobody waits for that.
+        hub.access.store(access.clone());
+        if let Some((url, keys)) = url.zip(access.remote_keys().cloned()) {
+            let key_set = Arc::new(KeySet::new(url.into(), keys));
+            hub.key_set.store(Some(key_set.clone()));
+            actix::spawn(async move {
+                key_set.fetch_now().await;
+                KeySet::keep_fresh(Arc::downgrade(&key_set)).await;
+            });
+        }
+        return;
+    }
     fetch_keys(hub, &access, url).await;
-    hub.access.store(Arc::new(access));
+    hub.access.store(access);
 }
 
 /// Fetches the key set, and goes on to as long as it is the one that is configured. Nobody is held

@@ -102,7 +102,7 @@ settings! {
     "cors-origin" "ORIGIN" = "" list:
         "Origins whose pages may use the hub, like `https://app.example`, or `*`; without it only the hub's own.";
     "trusted-proxy" "CIDR" = "" list:
-        "Proxies, like `10.0.0.0/8` or `127.0.0.1`, whose `Forwarded` or `X-Forwarded-For` tells who a client is, and `X-Forwarded-Proto` whether it came by TLS.";
+        "Proxies, like `10.0.0.0/8` or `127.0.0.1`, whose `Forwarded` or `X-Forwarded-For` tells who a client is. Without it everybody behind a proxy is one client, and behind one on the hub's own machine one that no default binds.";
     "public-host" "NAME" = "" list:
         "A name the hub goes by. While it asks for no credential it answers only to these and to its own machine's names, so that no other site's name leads here.";
     "anonymous" "WHAT" = "" list:

@@ -4,6 +4,7 @@ use super::socket::Shared;
 use crate::hub::Subscription;
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,11 +15,36 @@ use std::task::{Context, Poll};
 pub(super) struct EventBody {
     subscription: Option<Subscription>,
     socket: Option<Rc<Shared>>,
+    stalled: Stalled,
+}
+
+/// Whether a client made no room for what its session sends; goes with the response, so that
+/// whoever sends it can say so.
+#[derive(Clone, Default)]
+pub(super) struct Stalled(Rc<Cell<bool>>);
+
+impl Stalled {
+    /// It made none for the write timeout.
+    pub(super) fn note(&self) {
+        self.0.set(true);
+    }
+}
+
+impl Drop for EventBody {
+    fn drop(&mut self) {
+        if let (true, Some(subscription)) = (self.stalled.0.get(), &self.subscription) {
+            subscription.has_stalled();
+        }
+    }
 }
 
 impl EventBody {
-    pub(super) fn new(subscription: Subscription, socket: Option<Rc<Shared>>) -> Self {
-        Self { subscription: Some(subscription), socket }
+    pub(super) fn new(
+        subscription: Subscription,
+        socket: Option<Rc<Shared>>,
+        stalled: Stalled,
+    ) -> Self {
+        Self { subscription: Some(subscription), socket, stalled }
     }
 }
 

@@ -34,7 +34,8 @@ use tokio_rustls::server::TlsStream;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How a connection of HTTP/2 begins where both sides know beforehand (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How soon is looked again whether more of it has come.
+/// How soon is looked again whether more of it has come; each time later, because it comes in one
+/// piece from those who mean it.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// Connections that one client may have beside those of its sessions, to publish and to ask.
 const BESIDE_SESSIONS: u64 = 64;
@@ -112,7 +113,7 @@ pub(super) struct Connections<H1, H2> {
     /// Requests one by one, for HTTP/2.
     pub(super) h2: Rc<H2>,
     pub(super) stopping: actix_server::GracefulShutdownSignal,
-    /// For operators: neither TLS nor a limit is in the way.
+    /// For operators: by a server of their own, and without TLS.
     pub(super) is_apart: bool,
 }
 
@@ -201,6 +202,7 @@ where
 async fn begins_http2(stream: &TcpStream) -> bool {
     let looks = async {
         let mut begin = [0; PREFACE.len()];
+        let mut pause = LOOK_AGAIN;
         loop {
             let Ok(seen) = stream.peek(&mut begin).await else { return false };
             if seen == 0 || begin[..seen] != PREFACE[..seen] {
@@ -209,7 +211,8 @@ async fn begins_http2(stream: &TcpStream) -> bool {
             if seen == PREFACE.len() {
                 return true;
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(pause).await;
+            pause *= 2;
         }
     };
     timeout(HANDSHAKE_TIMEOUT, looks).await.unwrap_or(false)

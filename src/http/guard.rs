@@ -50,6 +50,18 @@ pub(super) async fn guard<B: MessageBody>(
     next.call(request).await
 }
 
+/// The same on the listener of the operators, where nobody is asked who they are: what only the
+/// hub's own machine reaches must not be led to by a name of another site's.
+pub(super) async fn guard_apart<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, actix_web::Error> {
+    if let Some(hub) = request.app_data::<Data<Hub>>().filter(|hub| hub.settings.apart_is_local) {
+        check_host(hub, request.request())?;
+    }
+    next.call(request).await
+}
+
 /// Who sent `request`; a problem where they did not say so and that is needed.
 pub(super) fn caller(hub: &Hub, request: &HttpRequest) -> Result<Arc<Caller>, Problem> {
     let visitor = request.extensions().get::<Visitor>().cloned();
@@ -82,6 +94,11 @@ pub(super) fn admin(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
 }
 
 async fn admit(hub: &Hub, request: &HttpRequest) -> Result<Visitor, Problem> {
+    if request.headers().get_all(header::HOST).count() > 1 {
+        hub.telemetry.request_refused(RequestRefused::Host);
+        let why = "a request names its host once (RFC 9112 §3.2)";
+        return Err(Problem::new(Code::Malformed, why).field("Host"));
+    }
     if hub.settings.is_local && hub.access.load().asks_for_nothing() {
         check_host(hub, request)?;
         check_site(hub, request)?;

@@ -4,7 +4,9 @@
 //! timeout; a client that resets a stream is gone at once, also while there is nothing to send.
 //! Never: routes. A request is handed to the same service that HTTP/1.1 is served by.
 
+use super::body::Stalled;
 use super::server::Hub;
+use crate::telemetry::ConnectionRefused;
 use actix_http::error::PayloadError;
 use actix_http::{Payload, Request, Response};
 use actix_service::Service;
@@ -18,6 +20,7 @@ use futures_util::Stream;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
 use std::cell::Cell;
+use std::cmp::Ordering;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -44,6 +47,8 @@ const JOINED_BYTES: usize = 16 * 1024;
 /// How often is looked whether a connection is used, and how long one may have no stream.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 const IDLE_LOOKS: u32 = 5;
+/// How long a connection may take to its first request.
+const FIRST_REQUEST_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a connection's streams have in common.
 struct Shared<S> {
@@ -51,6 +56,8 @@ struct Shared<S> {
     peer: Option<SocketAddr>,
     write_timeout: Duration,
     open: Cell<usize>,
+    /// Whether there was a request.
+    has_asked: Cell<bool>,
 }
 
 /// Serves a connection until both sides are done, or until `stopping` and the streams have ended.
@@ -73,12 +80,26 @@ where
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buffer_size(SEND_BUFFER_BYTES);
-    let Ok(connection) = timeout(HANDSHAKE_TIMEOUT, builder.handshake(io)).await else {
-        return Ok(());
+    let refused = || hub.telemetry.connection_refused(ConnectionRefused::Http2);
+    let connection = match timeout(HANDSHAKE_TIMEOUT, builder.handshake(io)).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            refused();
+            return Err(error);
+        }
+        Err(_) => {
+            refused();
+            return Ok(());
+        }
     };
     let write_timeout = hub.settings.write_timeout;
-    let shared = Rc::new(Shared { service, peer, write_timeout, open: Cell::new(0) });
-    run(connection?, &shared, stopping).await
+    let has_asked = Cell::new(false);
+    let shared = Rc::new(Shared { service, peer, write_timeout, open: Cell::new(0), has_asked });
+    let done = run(connection, &shared, stopping).await;
+    if !shared.has_asked.get() {
+        refused();
+    }
+    done
 }
 
 async fn run<T, S, B>(
@@ -96,12 +117,14 @@ where
     let mut stopping = pin!(stopping);
     let (mut is_stopping, mut idle_looks) = (false, 0);
     let mut looks = tokio::time::interval(LOOK_EVERY);
+    let mut patience = pin!(tokio::time::sleep(FIRST_REQUEST_WITHIN));
     loop {
         tokio::select! {
             accepted = connection.accept() => match accepted {
                 Some(accepted) => {
                     let (request, respond) = accepted?;
                     idle_looks = 0;
+                    shared.has_asked.set(true);
                     let open = Open::new(shared.clone());
                     // Streams of one connection go on beside each other.
                     tokio::task::spawn_local(answer(request, respond, open));
@@ -112,10 +135,14 @@ where
                 is_stopping = true;
                 connection.graceful_shutdown();
             }
+            () = &mut patience, if !shared.has_asked.get() => return Ok(()),
             _ = looks.tick() => {
                 idle_looks = if shared.open.get() == 0 { idle_looks + 1 } else { 0 };
-                if idle_looks == IDLE_LOOKS {
-                    connection.graceful_shutdown();
+                match idle_looks.cmp(&IDLE_LOOKS) {
+                    Ordering::Less => {}
+                    Ordering::Equal => connection.graceful_shutdown(),
+                    // Whoever does not answer that is gone, or does not want to be.
+                    Ordering::Greater => return Ok(()),
                 }
             }
         }
@@ -197,9 +224,9 @@ fn understood(
     if let Some(authority) = parts.uri.authority() {
         let authority = HeaderValue::from_str(authority.as_str()).map_err(|_| unreadable)?;
         match head.headers.get(header::HOST) {
-            None => drop(head.headers.insert(header::HOST, authority)),
-            Some(host) if *host == authority => {}
-            Some(_) => return Err(unreadable),
+            Some(host) if host.as_bytes().eq_ignore_ascii_case(authority.as_bytes()) => {}
+            // Two that differ are two, which the guard refuses.
+            _ => head.headers.append(header::HOST, authority),
         }
     }
     Ok(request)
@@ -269,6 +296,7 @@ async fn reply<B: MessageBody>(
     if is_all {
         return;
     }
+    let stalled = response.extensions().get::<Stalled>().cloned();
     let mut body = pin!(response.into_body());
     let mut has_ended = false;
     while !has_ended {
@@ -278,9 +306,15 @@ async fn reply<B: MessageBody>(
         });
         let Some(piece) = gathered.await else { return };
         has_ended = piece.is_last;
-        if let Err(reason) = send(piece, &mut stream, write_timeout).await {
-            stream.send_reset(reason);
-            return;
+        match send(piece, &mut stream, write_timeout).await {
+            Sent::All => {}
+            Sent::Gone => return,
+            Sent::Stalled => {
+                if let Some(stalled) = &stalled {
+                    stalled.note();
+                }
+                return stream.send_reset(Reason::CANCEL);
+            }
         }
     }
 }
@@ -321,12 +355,17 @@ fn gather<B: MessageBody>(mut body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<P
     }
 }
 
-/// Sends a piece as the client makes room; an error where it does not.
-async fn send(
-    mut piece: Piece,
-    stream: &mut SendStream<Bytes>,
-    write_timeout: Duration,
-) -> Result<(), Reason> {
+/// What became of a piece.
+enum Sent {
+    All,
+    /// The client, or its connection, is gone.
+    Gone,
+    /// The client made no room.
+    Stalled,
+}
+
+/// Sends a piece as the client makes room.
+async fn send(mut piece: Piece, stream: &mut SendStream<Bytes>, write_timeout: Duration) -> Sent {
     while !piece.bytes.is_empty() {
         stream.reserve_capacity(piece.bytes.len());
         let room = poll_fn(|cx| match stream.poll_reset(cx) {
@@ -337,13 +376,16 @@ async fn send(
         });
         let room = match timeout(write_timeout, room).await {
             Ok(Some(Ok(room))) => room,
-            Ok(_) | Err(_) => return Err(Reason::CANCEL),
+            Ok(_) => return Sent::Gone,
+            Err(_) => return Sent::Stalled,
         };
         let part = piece.bytes.split_to(room.min(piece.bytes.len()));
-        stream.send_data(part, false).map_err(|_| Reason::CANCEL)?;
+        if stream.send_data(part, false).is_err() {
+            return Sent::Gone;
+        }
     }
-    if piece.is_last {
-        stream.send_data(Bytes::new(), true).map_err(|_| Reason::CANCEL)?;
+    if piece.is_last && stream.send_data(Bytes::new(), true).is_err() {
+        return Sent::Gone;
     }
-    Ok(())
+    Sent::All
 }

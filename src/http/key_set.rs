@@ -43,6 +43,7 @@ impl KeySet {
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(FETCH_TIMEOUT))
             .tls_config(roots)
+            .https_only(url.starts_with("https:"))
             .build()
             .into();
         Self { url, keys, agent, tried: Mutex::default() }
@@ -103,8 +104,9 @@ impl KeySet {
         match read {
             Ok(count) => tracing::info!(keys = count, "the key set was fetched"),
             Err(error) => {
-                // Whatever stands before the host may be a password.
-                let place = self.url.rsplit('@').next().unwrap_or_default();
+                // Whatever stands before the host, or in the query, may be a secret.
+                let place = self.url.split('?').next().unwrap_or_default();
+                let place = place.rsplit('@').next().unwrap_or_default();
                 tracing::error!("the key set at {place} cannot be used: {error}");
             }
         }

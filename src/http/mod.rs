@@ -18,6 +18,7 @@ pub mod probe;
 mod problem;
 mod publish;
 mod query;
+mod received;
 mod refusal;
 mod revocations;
 mod routes;
@@ -32,6 +33,7 @@ mod tls;
 
 pub use connection::Doors;
 pub use key_set::KeySet;
-pub use server::{HttpSettings, Hub, Server, start};
+pub use received::Received;
+pub use server::{HttpSettings, Hub, Server, start, start_apart};
 pub use stats::SelectorFigures;
 pub use tls::{Files as TlsFiles, Tls};

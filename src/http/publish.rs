@@ -4,8 +4,9 @@ use super::guard::{caller, client};
 use super::openapi::{BodyRefused, Events, Receipt as ReceiptShape, Receipts, Refused};
 use super::problem::{Code, Document, Problem};
 use super::query;
+use super::received::read_body;
 use super::server::Hub;
-use crate::access::Caller;
+use crate::access::{Caller, Scope};
 use crate::event::{Draft, EventType, Key, Receipt, StreamName};
 use crate::journal::{Item, Unit, now};
 use crate::limits::{Limit, TooFast};
@@ -14,17 +15,10 @@ use crate::wire::{self, Publish};
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The header that gives a single event its key.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-/// How long the next piece of a body may take.
-const BODY_CHUNK_TIMEOUT: Duration = Duration::from_secs(20);
-/// Bytes of all bodies that are being received, so that many large ones cannot take all memory.
-const MAX_BODY_BYTES_IN_ALL: usize = 256 * 1024 * 1024;
 /// What an event costs in the queue beside its data, in bytes.
 const EVENT_OVERHEAD_BYTES: usize = 128;
 
@@ -82,6 +76,10 @@ async fn publish_body(
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let caller = caller(hub, request)?;
+    if caller.grants.publish == Scope::default() {
+        // Nor need its body be read.
+        return Err(Problem::new(Code::Forbidden, "publishing is not granted"));
+    }
     let body = read_body(hub, request, body).await?;
     let began = Instant::now();
     let key = key_header(request)?;
@@ -210,71 +208,6 @@ fn by_limit(limit: Option<Limit>) -> PublishRefused {
         Some(Limit::PublishBytesPerSubject) => PublishRefused::BytesPerSubject,
         Some(Limit::MemoryBudget) => PublishRefused::MemoryBudget,
         _ => PublishRefused::QueueFull,
-    }
-}
-
-/// The whole body, or the reason why not as soon as it is known.
-pub(super) async fn read_body(
-    hub: &Hub,
-    request: &HttpRequest,
-    mut body: Payload,
-) -> Result<Bytes, Problem> {
-    let max = hub.settings.max_body_bytes;
-    let too_large = || {
-        Problem::new(Code::PayloadTooLarge, format!("a body has at most {max} bytes")).field("body")
-    };
-    let announced = request.headers().get(header::CONTENT_LENGTH);
-    let announced = announced.and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > max) {
-        return Err(too_large());
-    }
-    if !hub.memory.has_room() {
-        let why = "the hub has nearly used up its memory budget";
-        let problem = Problem::new(Code::ResourceExhausted, why);
-        return Err(problem.limit(Limit::MemoryBudget).retry_after(1));
-    }
-    let mut whole = BytesMut::new();
-    let mut held = Held { bytes: 0, of: &hub.body_bytes };
-    loop {
-        let next = tokio::time::timeout(BODY_CHUNK_TIMEOUT, body.next()).await;
-        let Some(chunk) = next.map_err(|_| stalled())? else { break };
-        let chunk = chunk.map_err(|e| {
-            Problem::new(Code::ClientDisconnected, format!("the body cannot be read: {e}"))
-        })?;
-        if whole.len() + chunk.len() > max {
-            return Err(too_large());
-        }
-        if !held.more(chunk.len()) {
-            let detail =
-                format!("all bodies on their way have more than {MAX_BODY_BYTES_IN_ALL} bytes");
-            return Err(Problem::new(Code::ResourceExhausted, detail).retry_after(1));
-        }
-        whole.extend_from_slice(&chunk);
-    }
-    Ok(whole.freeze())
-}
-
-fn stalled() -> Problem {
-    let seconds = BODY_CHUNK_TIMEOUT.as_secs();
-    Problem::new(Code::ConnectionTimeout, format!("nothing of the body came for {seconds} s"))
-}
-
-/// A body's share of what all of them may hold; given back when it is dropped.
-struct Held<'a> {
-    bytes: usize,
-    of: &'a AtomicUsize,
-}
-
-impl Held<'_> {
-    fn more(&mut self, bytes: usize) -> bool {
-        self.bytes += bytes;
-        self.of.fetch_add(bytes, Ordering::Relaxed) + bytes <= MAX_BODY_BYTES_IN_ALL
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.of.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

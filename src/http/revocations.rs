@@ -3,7 +3,7 @@
 use super::guard::admin;
 use super::openapi::{BodyRefused, HistoryRefused, Refused};
 use super::problem::{Code, Problem};
-use super::publish::read_body;
+use super::received::read_body;
 use super::server::Hub;
 use crate::access::{RevokeError, Whose};
 use crate::journal::now;

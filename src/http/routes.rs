@@ -30,8 +30,9 @@ pub(super) fn app(
     let origins = &hub.settings.cors_origins;
     let cors = Condition::new(!origins.is_empty() && !is_apart, cors(origins));
     let guarded = Condition::new(!is_apart, from_fn(guard::guard));
+    let guarded_apart = Condition::new(is_apart, from_fn(guard::guard_apart));
     let routes = if is_apart { routes_apart } else { routes };
-    App::new().app_data(hub).wrap(guarded).wrap(cors).configure(routes)
+    App::new().app_data(hub).wrap(guarded).wrap(guarded_apart).wrap(cors).configure(routes)
 }
 
 /// Every path of the hub, and the methods that it takes.

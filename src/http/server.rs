@@ -2,6 +2,7 @@
 
 use super::connection::{Connections, Doors, Wire};
 use super::key_set::KeySet;
+use super::received::Received;
 use super::routes::app;
 use super::stats::SelectorFigures;
 use super::tls::Tls;
@@ -26,7 +27,7 @@ use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -38,6 +39,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const WRITE_BUFFER_BYTES: usize = 32 * 1024;
 /// How long a connection that is being closed may take to do so.
 const CLIENT_DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Connections to the listener of the operators: Prometheus, and whoever looks.
+const CONNECTIONS_APART: usize = 64;
 /// How long requests may take to end once all sessions are gone.
 const SHUTDOWN_TIMEOUT_S: u64 = 2;
 
@@ -60,6 +63,8 @@ pub struct HttpSettings {
     pub cors_origins: Vec<String>,
     /// Whether only its own machine reaches it.
     pub is_local: bool,
+    /// Whether only that reaches the listener of the operators.
+    pub apart_is_local: bool,
     /// Whether HTTP/2 is spoken without TLS, with those who begin so.
     pub h2c: bool,
     /// Proxies that are believed whom they speak for.
@@ -106,8 +111,8 @@ pub struct Hub {
     pub disk_readers: Arc<Semaphore>,
     /// Short look-ups that may wait for the disk at once.
     pub lookups: Arc<Semaphore>,
-    /// Bytes of request bodies that are being received.
-    pub body_bytes: AtomicUsize,
+    /// Bodies that are being received.
+    pub received: Received,
     /// The hub is stopping.
     pub draining: AtomicBool,
     /// What else they need to know.
@@ -116,35 +121,46 @@ pub struct Hub {
 
 /// A server that is listening.
 pub struct Server {
-    /// Where, and whether that is for operators alone.
-    pub addresses: Vec<(SocketAddr, bool)>,
+    /// Where.
+    pub addresses: Vec<SocketAddr>,
     /// Stops it.
     pub handle: ServerHandle,
     /// Resolves once it has stopped.
     pub running: actix_web::dev::Server,
 }
 
-/// Binds every address and starts to serve: the hub on those of `listen`, on those of `apart` what
-/// is for operators alone.
-pub fn start(
+/// Binds every address and starts to serve the hub there.
+pub fn start(hub: Data<Hub>, listen: &[SocketAddr]) -> std::io::Result<Server> {
+    let (workers, most) = (hub.settings.workers, hub.settings.max_connections);
+    serve(hub, listen, false, (workers, most))
+}
+
+/// The same for what is for operators alone, which the connections of everybody else leave alone.
+pub fn start_apart(hub: Data<Hub>, listen: &[SocketAddr]) -> std::io::Result<Option<Server>> {
+    match listen.is_empty() {
+        true => Ok(None),
+        false => serve(hub, listen, true, (1, CONNECTIONS_APART)).map(Some),
+    }
+}
+
+fn serve(
     hub: Data<Hub>,
     listen: &[SocketAddr],
-    apart: &[SocketAddr],
+    is_apart: bool,
+    (workers, most): (usize, usize),
 ) -> std::io::Result<Server> {
-    let settings = &hub.settings;
     let mut server = actix_server::Server::build()
-        .workers(settings.workers)
-        .max_concurrent_connections(settings.max_connections)
+        .workers(workers)
+        .max_concurrent_connections(most)
         .shutdown_timeout(SHUTDOWN_TIMEOUT_S)
         .disable_signals();
     let stopping = server.graceful_shutdown_signal();
     let mut addresses = Vec::new();
-    let all = listen.iter().map(|a| (a, false)).chain(apart.iter().map(|a| (a, true)));
-    for (address, is_apart) in all {
+    for address in listen {
         let listener = bind(*address).map_err(|e| {
             std::io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"))
         })?;
-        addresses.push((listener.local_addr()?, is_apart));
+        addresses.push(listener.local_addr()?);
         let (hub, stopping) = (hub.clone(), stopping.clone());
         server = server.listen(address.to_string(), listener, move || {
             let (hub, stopping) = (hub.clone(), stopping.clone());

@@ -1,6 +1,6 @@
 //! `GET /events` and `GET /streams/{stream}/events`.
 
-use super::body::EventBody;
+use super::body::{EventBody, Stalled};
 use super::guard::{caller, client};
 use super::openapi::{HistoryRefused, Reading, Refused};
 use super::problem::{Code, Document, Problem};
@@ -154,7 +154,9 @@ async fn subscribe(
         // It serves nothing more once its stream has ended.
         response.force_close();
     }
-    Ok(response.body(EventBody::new(seat.subscription, socket)))
+    let stalled = Stalled::default();
+    response.extensions_mut().insert(stalled.clone());
+    Ok(response.body(EventBody::new(seat.subscription, socket, stalled)))
 }
 
 /// Whether it names no more streams and patterns than one subscription may.

@@ -3,9 +3,9 @@
 use super::guard::caller;
 use super::openapi::{BodyRefused, Refused};
 use super::problem::{Code, Problem};
-use super::publish::read_body;
+use super::received::read_body;
 use super::server::Hub;
-use crate::access::{MAX_CREDENTIAL_BYTES, TicketWanted};
+use crate::access::{MAX_CREDENTIAL_BYTES, Scope, TicketWanted};
 use crate::config::duration;
 use crate::event::{Interest, Invalid, Selector};
 use crate::journal::now;
@@ -55,6 +55,9 @@ pub(super) async fn mint(
     let maker = caller(&hub, &request)?;
     if maker.by_ticket {
         return Err(Problem::new(Code::Forbidden, "a ticket makes no other"));
+    }
+    if maker.grants.subscribe == Scope::default() {
+        return Err(Problem::new(Code::Forbidden, "reading is not granted"));
     }
     let body = read_body(&hub, &request, body).await?;
     let asked: Asked = serde_json::from_slice(&body)

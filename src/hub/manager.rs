@@ -5,6 +5,10 @@
 //! are exact, because only this actor counts.
 //! Never: waits for a shard, a client or a disk.
 
+mod asked;
+
+pub use asked::{AskUsage, ChangeLimits, CountSubscribers, NamedStreams, Readers};
+
 use super::admission::{Admission, Holder};
 use super::matching::SelectorIndex;
 use super::seat::{FromShard, GroupId, Refusal, Seated, ShardId, ToShard};
@@ -12,7 +16,7 @@ use super::session::SessionKey;
 use super::slot::ShardSlot;
 use crate::event::{Body, Interest, Position, StreamName};
 use crate::journal::{Committed, Dispatch};
-use crate::limits::{Limits, Usage};
+use crate::limits::Limits;
 use crate::telemetry::Telemetry;
 use actix::prelude::{Actor, AsyncContext, Context, Handler, Message, StreamHandler};
 use rustc_hash::FxHashMap;
@@ -142,6 +146,10 @@ impl ConnectionManager {
     ) -> Result<Seated, Refusal> {
         if self.draining.is_some() {
             return Err(Refusal::Draining);
+        }
+        if !self.shards.contains_key(&shard) {
+            // Its thread is gone, and what it still had to say is late.
+            return Err(Refusal::ManagerQueue);
         }
         self.admission.take(&holder, &interest).map_err(Refusal::Limit)?;
         let group = match self.by_interest.get(&interest) {
@@ -295,54 +303,6 @@ impl Handler<FromShard> for ConnectionManager {
     }
 }
 
-/// Who reads each of these streams, in their order.
-#[derive(Message)]
-#[rtype(result = "Vec<Readers>")]
-pub struct CountSubscribers(pub Vec<StreamName>);
-
-/// The sessions of one stream.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Readers {
-    /// Those that an event on it would go to.
-    pub subscribers: u32,
-    /// Whether one of them names it, rather than matching it by a pattern.
-    pub named: bool,
-}
-
-impl Handler<CountSubscribers> for ConnectionManager {
-    type Result = Vec<Readers>;
-
-    fn handle(&mut self, ask: CountSubscribers, _: &mut Self::Context) -> Vec<Readers> {
-        let readers = |stream| Readers {
-            subscribers: self.subscribers(stream),
-            named: self.index.names(stream),
-        };
-        ask.0.iter().map(readers).collect()
-    }
-}
-
-/// The streams that somebody subscribes to by name: those with `prefix` and after `after`,
-/// sorted, at most `limit`.
-#[derive(Message)]
-#[rtype(result = "Vec<StreamName>")]
-pub struct NamedStreams {
-    /// What the names start with.
-    pub prefix: String,
-    /// The name to go on behind.
-    pub after: Option<String>,
-    /// How many at most.
-    pub limit: usize,
-}
-
-impl Handler<NamedStreams> for ConnectionManager {
-    type Result = Vec<StreamName>;
-
-    fn handle(&mut self, ask: NamedStreams, _: &mut Self::Context) -> Vec<StreamName> {
-        let names = self.index.exact_names(&ask.prefix, ask.after.as_deref());
-        names.take(ask.limit).cloned().collect()
-    }
-}
-
 /// Sends everybody away, spread over `window`, and lets nobody in; `drained` is told once all are
 /// gone.
 #[derive(Message)]
@@ -364,34 +324,5 @@ impl Handler<Drain> for ConnectionManager {
             shard.send(ToShard::Drain { window: drain.window }, self.dispatched);
         }
         self.check_drained();
-    }
-}
-
-/// How the limits on sessions are used.
-#[derive(Message)]
-#[rtype(result = "Vec<Usage>")]
-pub struct AskUsage;
-
-impl Handler<AskUsage> for ConnectionManager {
-    type Result = Vec<Usage>;
-
-    fn handle(&mut self, _: AskUsage, _: &mut Self::Context) -> Vec<Usage> {
-        self.admission.usage()
-    }
-}
-
-/// Other limits hold from now on; those who are there stay.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct ChangeLimits(pub Arc<Limits>);
-
-impl Handler<ChangeLimits> for ConnectionManager {
-    type Result = ();
-
-    fn handle(&mut self, change: ChangeLimits, _: &mut Self::Context) {
-        let seats = self.shards.values().flat_map(|slot| slot.seats.values());
-        let held =
-            seats.filter_map(|(group, holder)| Some((holder, &*self.groups.get(group)?.interest)));
-        self.admission.change(change.0, held);
     }
 }

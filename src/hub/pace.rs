@@ -26,6 +26,8 @@ pub struct Pace {
     /// Microseconds after `began` at which the next one turned away may be back.
     next_slot_us: AtomicU64,
     turns: DashMap<ClientKey, Turns>,
+    /// When those whose turns are over were forgotten last.
+    forgot_us: AtomicU64,
 }
 
 /// The turns of one client that are not over.
@@ -40,7 +42,14 @@ impl Pace {
     pub fn new(base: Duration, rate_per_second: u64) -> Self {
         let next_slot_us = AtomicU64::new(0);
         let (rate_per_second, began) = (rate_per_second.max(1), Instant::now());
-        Self { base, rate_per_second, began, next_slot_us, turns: DashMap::new() }
+        Self {
+            base,
+            rate_per_second,
+            began,
+            next_slot_us,
+            turns: DashMap::new(),
+            forgot_us: AtomicU64::new(0),
+        }
     }
 
     /// The `retry` of a session, in milliseconds.
@@ -59,8 +68,8 @@ impl Pace {
     pub fn turned_away_client_ms(&self, client: &Client, most: Option<u64>) -> u64 {
         let Some(most) = most else { return self.turned_away_ms() };
         let now_us = self.began.elapsed().as_micros() as u64;
-        if self.turns.len() >= MAX_REMEMBERED {
-            self.turns.retain(|_, turns| turns.last_us > now_us);
+        if self.turns.len() >= MAX_REMEMBERED && !self.forget_those_over(now_us) {
+            return self.own_limit_ms();
         }
         let mut turns = self.turns.entry(client.key()).or_default();
         if turns.last_us <= now_us {
@@ -73,6 +82,16 @@ impl Pace {
         turns.count += 1;
         turns.last_us = turns.last_us.max(now_us + wait_ms * 1000);
         wait_ms
+    }
+
+    /// Makes room, where there is any, at most once a second.
+    fn forget_those_over(&self, now_us: u64) -> bool {
+        let last = self.forgot_us.load(Ordering::Relaxed);
+        let is_due = now_us >= last + 1_000_000;
+        if is_due && self.forgot_us.swap(now_us, Ordering::Relaxed) == last {
+            self.turns.retain(|_, turns| turns.last_us > now_us);
+        }
+        self.turns.len() < MAX_REMEMBERED
     }
 
     /// When one who is turned away now may be back, in milliseconds; grows with their number.

@@ -4,6 +4,7 @@ use super::ConnectionManager;
 use super::seat::{Refusal, Seat, Subscribe};
 use super::session::{CatchUp, Mode, Opening, Session, SessionKey};
 use super::shard::{Shard, ShardSettings, State};
+use crate::telemetry::Closed;
 use actix::Addr;
 use bytes::Bytes;
 use rand::Rng;
@@ -83,6 +84,13 @@ impl Subscription {
             session.stalled_since = Some(now);
         } else {
             session.stalled_since.get_or_insert(now);
+        }
+    }
+
+    /// Its connection made no room for the write timeout, and is closed for that.
+    pub fn has_stalled(&self) {
+        if let Some(session) = self.state.borrow_mut().sessions.get_mut(&self.key) {
+            session.closing.get_or_insert(Closed::WriteTimeout);
         }
     }
 

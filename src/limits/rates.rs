@@ -17,11 +17,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Clients and subjects whose rate is remembered at once; those beyond them wait until others
-/// are forgotten, which is as soon as their second is over.
+/// Clients and subjects whose rate is remembered at once; beyond them everybody waits until some
+/// are forgotten, which is once they could have their whole burst again.
 const MAX_REMEMBERED: usize = 100_000;
-/// What bytes are counted in, so that rates of any machine are numbers of 32 bits.
-const UNIT_BYTES: u64 = 1024;
+/// What bytes are counted in where their rate is no number of 32 bits.
+const LARGE_UNIT_BYTES: u64 = 1024;
 
 type Limiter = RateLimiter<Key, DashMapStateStore<Key>, DefaultClock, StateInformationMiddleware>;
 
@@ -31,7 +31,7 @@ enum Key {
     Subject(Arc<str>),
 }
 
-/// What one request publishes of one scope.
+/// What one request publishes of the same scopes.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Spent {
     events: u64,
@@ -59,6 +59,8 @@ struct Meter {
     limit: Limit,
     scope: Scope,
     bound: Bound,
+    /// What it counts in.
+    unit: u64,
     burst: NonZeroU32,
     limiter: Limiter,
     figures: Arc<Figures>,
@@ -72,11 +74,13 @@ struct Figures {
     refusals: AtomicU64,
 }
 
+/// A subject is asked before its client, so that one that is refused takes nothing from the others
+/// at its address.
 const RATES: [Limit; 4] = [
-    Limit::PublishEventsPerClient,
-    Limit::PublishBytesPerClient,
     Limit::PublishEventsPerSubject,
     Limit::PublishBytesPerSubject,
+    Limit::PublishEventsPerClient,
+    Limit::PublishBytesPerClient,
 ];
 
 fn counts_bytes(limit: Limit) -> bool {
@@ -118,13 +122,13 @@ impl Rates {
         if self.meters.iter().all(|meter| meter.key(client, subject).is_none()) {
             return Ok(());
         }
-        let spent = self.by_scope(events);
+        let spent = self.by_scopes(events);
         for meter in &self.meters {
             let Some(key) = meter.key(client, subject) else { continue };
-            let is_here = |scope: Scope| self.limits.bound(meter.limit, scope).0 == meter.scope;
-            let here = spent.iter().filter(|(scope, _)| is_here(**scope));
+            let is_here = |scope: &Scope| self.limits.bound(meter.limit, *scope).0 == meter.scope;
+            let here = spent.iter().filter(|(scopes, _)| scopes.iter().any(is_here));
             let amount = here.map(|(_, spent)| match counts_bytes(meter.limit) {
-                true => spent.bytes.div_ceil(UNIT_BYTES),
+                true => spent.bytes.div_ceil(meter.unit),
                 false => spent.events,
             });
             meter.spend(&key, amount.sum(), &self.clock)?;
@@ -132,12 +136,12 @@ impl Rates {
         Ok(())
     }
 
-    /// An event that belongs to several scopes is counted in each.
-    fn by_scope<'a>(
+    /// By the scopes that an event belongs to: it is counted once wherever several of them lead.
+    fn by_scopes<'a>(
         &self,
         events: impl Iterator<Item = (&'a [StreamName], usize)>,
-    ) -> FxHashMap<Scope, Spent> {
-        let mut spent: FxHashMap<Scope, Spent> = FxHashMap::default();
+    ) -> FxHashMap<Vec<Scope>, Spent> {
+        let mut spent: FxHashMap<Vec<Scope>, Spent> = FxHashMap::default();
         let has_rules = !self.limits.rules.is_empty();
         for (streams, bytes) in events {
             let mut scopes = match has_rules {
@@ -146,11 +150,9 @@ impl Rates {
             };
             scopes.sort_unstable();
             scopes.dedup();
-            for scope in scopes {
-                let of_scope = spent.entry(scope).or_default();
-                of_scope.events += 1;
-                of_scope.bytes += bytes as u64;
-            }
+            let of_scopes = spent.entry(scopes).or_default();
+            of_scopes.events += 1;
+            of_scopes.bytes += bytes as u64;
         }
         spent
     }
@@ -174,16 +176,19 @@ impl Rates {
 
 impl Meter {
     fn new(limit: Limit, scope: Scope, bound: Bound, max_body_bytes: usize) -> Self {
-        let (rate, request) = match counts_bytes(limit) {
-            true => (bound.most.div_ceil(UNIT_BYTES), (max_body_bytes as u64).div_ceil(UNIT_BYTES)),
-            false => (bound.most, MAX_ENTRIES_PER_BATCH as u64),
+        let request = match counts_bytes(limit) {
+            true => max_body_bytes as u64,
+            false => MAX_ENTRIES_PER_BATCH as u64,
         };
+        let is_large = bound.most.max(request) > u64::from(u32::MAX);
+        let unit = if is_large { LARGE_UNIT_BYTES } else { 1 };
+        let (rate, request) = (bound.most.div_ceil(unit), request.div_ceil(unit));
         let number = |n: u64| NonZeroU32::new(n.clamp(1, u64::from(u32::MAX)) as u32);
         let (rate, burst) = (number(rate), number(rate.max(request)));
         let (rate, burst) = (rate.unwrap_or(NonZeroU32::MAX), burst.unwrap_or(NonZeroU32::MAX));
         let quota = Quota::per_second(rate).allow_burst(burst);
         let limiter = RateLimiter::dashmap(quota).with_middleware();
-        Self { limit, scope, bound, burst, limiter, figures: Arc::default() }
+        Self { limit, scope, bound, unit, burst, limiter, figures: Arc::default() }
     }
 
     /// What is counted, where the rate binds them.
@@ -224,8 +229,7 @@ impl Meter {
     }
 
     fn usage(&self, limits: &Limits) -> Usage {
-        let unit = if counts_bytes(self.limit) { UNIT_BYTES } else { 1 };
-        let read = |number: &AtomicU64| Some(number.load(Ordering::Relaxed) * unit);
+        let read = |number: &AtomicU64| Some(number.load(Ordering::Relaxed) * self.unit);
         Usage {
             limit: self.limit.as_str(),
             streams: limits.streams(self.scope),
@@ -295,6 +299,47 @@ mod tests {
             1024,
         )];
         assert!(!spend(&rates, &home, &both), "an event of both is counted in both");
+    }
+
+    #[test]
+    fn an_event_is_counted_once_and_by_its_bytes() {
+        let rule = |streams: &str| Rule {
+            streams: vec![Selector::parse(streams).expect("ok")],
+            bounds: bounds(Limit::Connections, 1, true),
+        };
+        let mut hub = bounds(Limit::PublishEventsPerClient, 10, true);
+        hub.set(Limit::PublishBytesPerClient, Some(Bound { most: 1024, is_said: true }));
+        let rules = vec![rule("a.**"), rule("b.**")];
+        let rates = Rates::of(Arc::new(Limits { hub, rules }), 1024);
+        let names = ["a.x", "b.x", "c"].map(|name| StreamName::parse(name).expect("a name"));
+        for n in 0..1024 {
+            let sent = [(names.to_vec(), 1)];
+            assert!(spend(&rates, &client(1, false), &sent), "a byte is a byte: {n}");
+        }
+        let usage = rates.usage();
+        let of = |limit: Limit| usage.iter().find(|u| u.limit == limit.as_str()).expect("it");
+        assert!(of(Limit::PublishEventsPerClient).peak <= Some(1024));
+        assert!(!spend(&rates, &client(1, false), &[(names.to_vec(), 1000)]));
+    }
+
+    #[test]
+    fn a_subject_that_is_refused_takes_nothing_from_its_address() {
+        let mut hub = bounds(Limit::PublishEventsPerClient, 100, true);
+        hub.set(Limit::PublishEventsPerSubject, Some(Bound { most: 1, is_said: true }));
+        let rates = Rates::of(Arc::new(Limits { hub, rules: Vec::new() }), 1);
+        let batch = events("a", 2_000, 0);
+        let post = |subject: &str| {
+            let sent = batch.iter().map(|(streams, bytes)| (streams.as_slice(), *bytes));
+            let subject: Arc<str> = subject.into();
+            rates.spend((&client(1, false), Some(&subject)), sent).map_err(|e| e.limit)
+        };
+        assert_eq!((post("ann"), post("ann").is_ok()), (Ok(()), true));
+        for _ in 0..5 {
+            assert_eq!(post("ann"), Err(Limit::PublishEventsPerSubject));
+        }
+        let mut usage = rates.usage();
+        usage.retain(|line| line.limit == Limit::PublishEventsPerClient.as_str());
+        assert!(usage[0].peak <= Some(4_000), "{usage:?}");
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub enum LogFormat {
 /// Libraries that tell at `info` what only their authors want to know, or, for each request that
 /// makes no sense, that there was one; a filter that names them
 /// comes later and wins.
-const QUIET: &str = "fjall=warn,lsm_tree=warn,actix_server=warn,actix_http::h1=off";
+const QUIET: &str =
+    "fjall=warn,lsm_tree=warn,actix_server=warn,actix_http::h1=off,h2=error,rustls=error";
 
 /// Starts logging for the process; `filter` as in `RUST_LOG`. A second call changes nothing.
 pub fn start(filter: &str, format: LogFormat) {

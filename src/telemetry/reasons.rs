@@ -189,6 +189,8 @@ reasons! {
         MemoryBudget = "memory_budget",
         /// It did not come to TLS.
         Tls = "tls",
+        /// It did not come to a request of HTTP/2.
+        Http2 = "http2",
     }
 }
 

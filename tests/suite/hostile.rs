@@ -249,3 +249,41 @@ async fn a_client_takes_no_more_connections_than_it_may_and_leaves_room_for_othe
     };
     timeout(PATIENCE, again).await.expect("there is room again");
 }
+
+#[tokio::test]
+async fn whoever_may_not_publish_is_told_before_a_body_is_read_and_holds_nobody_up() {
+    let hub = Hub::start(&["--jwt-secret", SECRET, "--anonymous", "subscribe"]).await;
+    let token = good(&with("fanfare", json!({ "publish": ["a"] })));
+    let mut held = Vec::new();
+    for path in ["/publish", "/streams/a/events", "/revocations"].repeat(15) {
+        let mut socket = TcpStream::connect(&hub.address).await.unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 8388608\r\n\r\n");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let _ = socket.write_all(&[b' '; 10_000]).await;
+        let mut answer = Vec::new();
+        while statuses(&answer).is_empty() {
+            let read = timeout(PATIENCE, socket.read_buf(&mut answer)).await;
+            assert!(read.expect("an answer").unwrap() > 0, "{path}");
+        }
+        assert_eq!(statuses(&answer), [403], "{path}");
+        held.push(socket);
+    }
+    let post = hub.http.post(hub.url("/streams/a/events")).bearer_auth(token);
+    assert_eq!(post.body("beside them").send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn the_listener_of_the_operators_answers_to_its_own_machines_names_and_is_not_crowded_out() {
+    let hub = Hub::with_files(600, &["--metrics-listen", "127.0.0.1:0"]).await;
+    let address = hub.metrics.clone().unwrap();
+    let asks = |host: &'static str| {
+        let request = hub.http.get(format!("http://{address}/metrics")).header("Host", host);
+        async move { request.send().await.unwrap().status().as_u16() }
+    };
+    assert_eq!((asks("localhost").await, asks("evil.example").await), (200, 421));
+    let mut held = Vec::new();
+    for _ in 0..150 {
+        held.push(TcpStream::connect(&hub.address).await.unwrap());
+    }
+    assert_eq!(timeout(PATIENCE, asks("127.0.0.1")).await.expect("an answer"), 200);
+}

@@ -237,3 +237,37 @@ async fn a_cookie_that_is_made_by_tls_goes_by_tls_alone() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_connection_that_asks_for_nothing_is_let_go_of_and_counted() {
+    for (hub, certificate) in hubs(&[]).await {
+        // Its driver answers everything, and there is no request.
+        let silent = connect(&hub, certificate.as_ref()).await;
+        hub.until_metric("fanfare_connections_refused_total{reason=\"http2\"}", |n| n == 1.0).await;
+        let gone = async {
+            let mut silent = silent;
+            while let Ok(ready) = silent.clone().ready().await {
+                silent = ready;
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, gone).await.expect("it stays");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_never_has_room_is_closed_for_that_reason() {
+    let flags = ["--h2c", "--write-timeout", "3s", "--metrics-listen", "127.0.0.1:0"];
+    let hub = Hub::start(&flags).await;
+    let io = TcpStream::connect(&hub.address).await.unwrap();
+    let builder = h2::client::Builder::new().initial_window_size(0).handshake(io).await;
+    let (send, driver) = builder.unwrap();
+    tokio::spawn(async move { drop(driver.await) });
+    let mut connection = send.ready().await.unwrap();
+    let answer = ask(&mut connection, get(&hub, "/streams/a/events"), None).await;
+    assert_eq!(answer.status(), 200);
+    let reason = "fanfare_sessions_closed_total{reason=\"connection_timeout\"}";
+    hub.until_metric(reason, |n| n == 1.0).await;
+    let ended = answer.into_body().data().await.unwrap();
+    assert_eq!(ended.unwrap_err().reason(), Some(h2::Reason::CANCEL));
+}

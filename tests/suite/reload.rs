@@ -83,8 +83,12 @@ async fn keys_that_are_gone_or_grant_something_else_end_their_sessions_and_ticke
     hub.until_logged("nothing else is reloaded", 1).await;
     assert!(hub.log().contains("keys.toml:1"), "{}", hub.log());
     assert_eq!(show(&hub, (Method::GET, READ), "s").await.0, 200);
-    // Nobody has been sent away that may stay.
+    // One that is empty opens the hub to nobody.
     std::fs::write(&file, "").unwrap();
+    hub.reload();
+    hub.until_logged("opened by a restart alone", 1).await;
+    assert_eq!(hub.subscribe(READ).await.status, 401);
+    assert_eq!(show(&hub, (Method::GET, READ), "s").await.0, 200);
     keys(&[
         ("stays", "s", "subscribe = [\"a.**\"]\npublish = [\"a.**\"]"),
         ("w", "w", "publish = [\"a.**\"]"),
@@ -180,6 +184,15 @@ struct Issuer {
 const SECRETS: [&str; 2] =
     ["one secret that is long enough to be", "another one that is long enough too"];
 
+/// The same set, its keys with a member that says nothing of what they verify.
+fn key_set_with_more(names: &[(&str, usize)]) -> Value {
+    let mut set = key_set(names);
+    for key in set["keys"].as_array_mut().unwrap() {
+        key["x5t"] = json!("dGh1bWI");
+    }
+    set
+}
+
 /// A set with a key for each of these names.
 fn key_set(names: &[(&str, usize)]) -> Value {
     use base64::Engine as _;
@@ -236,7 +249,7 @@ async fn a_key_set_at_a_url_is_fetched_again_for_an_unknown_key_and_at_a_bounded
     assert_eq!(show(&hub, read(), &token("k1", 1)).await.0, 401);
     assert_eq!(issuer.asked.load(Ordering::SeqCst), 1, "a known key needs no other look");
     let mut live = reader(&hub, &token("k1", 0)).await;
-    *issuer.set.lock().unwrap() = Some(key_set(&[("k1", 0), ("k2", 1)]));
+    *issuer.set.lock().unwrap() = Some(key_set_with_more(&[("k1", 0), ("k2", 1)]));
     let began = Instant::now();
     while show(&hub, read(), &token("k2", 1)).await.0 != 200 {
         assert!(began.elapsed() < PATIENCE, "the new key is not fetched");
@@ -248,15 +261,18 @@ async fn a_key_set_at_a_url_is_fetched_again_for_an_unknown_key_and_at_a_bounded
     let most = 2 + began.elapsed().as_secs() as usize / 10;
     let asked = issuer.asked.load(Ordering::SeqCst);
     assert!((2..=most).contains(&asked), "{asked} of {most}");
+    hub.reload();
+    hub.until_logged(RELOADED, 1).await;
+    assert_eq!(show(&hub, read(), &token("k1", 0)).await.0, 200);
     // A reload keeps what was fetched, also while the issuer is away.
     *issuer.set.lock().unwrap() = None;
     hub.reload();
-    hub.until_logged(RELOADED, 1).await;
+    hub.until_logged(RELOADED, 2).await;
     assert_eq!(show(&hub, read(), &token("k2", 1)).await.0, 200);
     // A key that is taken out ends what it has let in.
     *issuer.set.lock().unwrap() = Some(key_set(&[("k2", 1)]));
     hub.reload();
-    hub.until_logged(RELOADED, 2).await;
+    hub.until_logged(RELOADED, 3).await;
     assert_eq!(live.next().await.unwrap().json()["code"], "token_revoked");
     assert_eq!(show(&hub, read(), &token("k1", 0)).await.0, 401);
 }

@@ -1,0 +1,120 @@
+//! Bodies of requests, while they are being received.
+//!
+//! Promises: what all of them hold has a bound, of which no client takes more than its share; one
+//! that comes too slowly is not waited for.
+
+use super::guard::client;
+use super::problem::{Code, Problem};
+use super::server::Hub;
+use crate::limits::{ClientKey, Limit};
+use actix_web::HttpRequest;
+use actix_web::http::header;
+use actix_web::web::Payload;
+use bytes::{Bytes, BytesMut};
+use dashmap::DashMap;
+use futures_util::StreamExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long the next piece of a body may take.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(20);
+/// And how fast the whole must come beyond that: as by a poor line.
+const MIN_BYTES_PER_SECOND: usize = 16 * 1024;
+/// Bytes of all bodies, so that many large ones cannot take all memory.
+const MAX_BYTES_IN_ALL: usize = 256 * 1024 * 1024;
+/// The share of these that one client may have.
+const SHARE_OF_ONE: usize = MAX_BYTES_IN_ALL / 8;
+
+/// What the bodies on their way hold.
+#[derive(Default, Debug)]
+pub struct Received {
+    bytes: AtomicUsize,
+    by_client: DashMap<ClientKey, usize>,
+}
+
+/// The whole body, or the reason why not as soon as it is known.
+pub(super) async fn read_body(
+    hub: &Hub,
+    request: &HttpRequest,
+    mut body: Payload,
+) -> Result<Bytes, Problem> {
+    let max = hub.settings.max_body_bytes;
+    let too_large = || {
+        Problem::new(Code::PayloadTooLarge, format!("a body has at most {max} bytes")).field("body")
+    };
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > max) {
+        return Err(too_large());
+    }
+    if !hub.memory.has_room() {
+        let why = "the hub has nearly used up its memory budget";
+        let problem = Problem::new(Code::ResourceExhausted, why);
+        return Err(problem.limit(Limit::MemoryBudget).retry_after(1));
+    }
+    let client = client(hub, request);
+    let share = (!client.is_local).then(|| (client.key(), SHARE_OF_ONE.max(max)));
+    let (began, mut whole) = (Instant::now(), BytesMut::new());
+    let mut held = Held { bytes: 0, of: &hub.received, share };
+    loop {
+        let next = tokio::time::timeout(CHUNK_TIMEOUT, body.next()).await;
+        let Some(chunk) = next.map_err(|_| stalled())? else { break };
+        let chunk = chunk.map_err(|e| {
+            Problem::new(Code::ClientDisconnected, format!("the body cannot be read: {e}"))
+        })?;
+        if whole.len() + chunk.len() > max {
+            return Err(too_large());
+        }
+        if !held.more(chunk.len()) {
+            let detail = "the bodies on their way have more bytes than they may";
+            return Err(Problem::new(Code::ResourceExhausted, detail).retry_after(1));
+        }
+        whole.extend_from_slice(&chunk);
+        let due = Duration::from_secs((whole.len() / MIN_BYTES_PER_SECOND) as u64);
+        if began.elapsed() > CHUNK_TIMEOUT + due {
+            return Err(stalled());
+        }
+    }
+    Ok(whole.freeze())
+}
+
+fn stalled() -> Problem {
+    let seconds = CHUNK_TIMEOUT.as_secs();
+    let why = format!(
+        "nothing of the body came for {seconds} s, or less than {MIN_BYTES_PER_SECOND} bytes a second"
+    );
+    Problem::new(Code::ConnectionTimeout, why)
+}
+
+/// What a body holds; given back when this is dropped.
+struct Held<'a> {
+    bytes: usize,
+    of: &'a Received,
+    /// Whose it is, and how much they may have.
+    share: Option<(ClientKey, usize)>,
+}
+
+impl Held<'_> {
+    fn more(&mut self, bytes: usize) -> bool {
+        self.bytes += bytes;
+        let in_all = self.of.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let of_client = self.share.is_none_or(|(client, most)| {
+            let mut held = self.of.by_client.entry(client).or_insert(0);
+            *held += bytes;
+            *held <= most
+        });
+        in_all <= MAX_BYTES_IN_ALL && of_client
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.of.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        if let Some((client, _)) = self.share {
+            if let Some(mut held) = self.of.by_client.get_mut(&client) {
+                *held -= self.bytes;
+            }
+            self.of.by_client.remove_if(&client, |_, held| *held == 0);
+        }
+    }
+}

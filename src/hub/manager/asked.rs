@@ -1,0 +1,84 @@
+//! What the connection manager is asked by those who are no sessions.
+
+use super::ConnectionManager;
+use crate::event::StreamName;
+use crate::limits::{Limits, Usage};
+use actix::prelude::{Handler, Message};
+use std::sync::Arc;
+
+/// Who reads each of these streams, in their order.
+#[derive(Message)]
+#[rtype(result = "Vec<Readers>")]
+pub struct CountSubscribers(pub Vec<StreamName>);
+
+/// The sessions of one stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Readers {
+    /// Those that an event on it would go to.
+    pub subscribers: u32,
+    /// Whether one of them names it, rather than matching it by a pattern.
+    pub named: bool,
+}
+
+impl Handler<CountSubscribers> for ConnectionManager {
+    type Result = Vec<Readers>;
+
+    fn handle(&mut self, ask: CountSubscribers, _: &mut Self::Context) -> Vec<Readers> {
+        let readers = |stream| Readers {
+            subscribers: self.subscribers(stream),
+            named: self.index.names(stream),
+        };
+        ask.0.iter().map(readers).collect()
+    }
+}
+
+/// The streams that somebody subscribes to by name: those with `prefix` and after `after`,
+/// sorted, at most `limit`.
+#[derive(Message)]
+#[rtype(result = "Vec<StreamName>")]
+pub struct NamedStreams {
+    /// What the names start with.
+    pub prefix: String,
+    /// The name to go on behind.
+    pub after: Option<String>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+impl Handler<NamedStreams> for ConnectionManager {
+    type Result = Vec<StreamName>;
+
+    fn handle(&mut self, ask: NamedStreams, _: &mut Self::Context) -> Vec<StreamName> {
+        let names = self.index.exact_names(&ask.prefix, ask.after.as_deref());
+        names.take(ask.limit).cloned().collect()
+    }
+}
+
+/// How the limits on sessions are used.
+#[derive(Message)]
+#[rtype(result = "Vec<Usage>")]
+pub struct AskUsage;
+
+impl Handler<AskUsage> for ConnectionManager {
+    type Result = Vec<Usage>;
+
+    fn handle(&mut self, _: AskUsage, _: &mut Self::Context) -> Vec<Usage> {
+        self.admission.usage()
+    }
+}
+
+/// Other limits hold from now on; those who are there stay.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ChangeLimits(pub Arc<Limits>);
+
+impl Handler<ChangeLimits> for ConnectionManager {
+    type Result = ();
+
+    fn handle(&mut self, change: ChangeLimits, _: &mut Self::Context) {
+        let seats = self.shards.values().flat_map(|slot| slot.seats.values());
+        let held =
+            seats.filter_map(|(group, holder)| Some((holder, &*self.groups.get(group)?.interest)));
+        self.admission.change(change.0, held);
+    }
+}
