@@ -207,7 +207,15 @@ fn by_limit(limit: Option<Limit>) -> PublishRefused {
         Some(Limit::PublishEventsPerSubject) => PublishRefused::EventsPerSubject,
         Some(Limit::PublishBytesPerSubject) => PublishRefused::BytesPerSubject,
         Some(Limit::MemoryBudget) => PublishRefused::MemoryBudget,
-        _ => PublishRefused::QueueFull,
+        // The others refuse no publisher.
+        Some(
+            Limit::Connections
+            | Limit::ConnectionsPerClient
+            | Limit::ConnectionsPerSubject
+            | Limit::ConnectionsPerStream
+            | Limit::Selectors,
+        )
+        | None => PublishRefused::QueueFull,
     }
 }
 

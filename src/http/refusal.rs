@@ -25,7 +25,14 @@ fn told(refusal: Refusal) -> (Code, Turned) {
                 (Code::ResourceExhausted, Turned::MaxConnectionsPerStream)
             }
             Limit::MemoryBudget => (Code::ResourceExhausted, Turned::MemoryBudget),
-            _ => (Code::ResourceExhausted, Turned::MaxConnections),
+            // The others turn no subscriber away.
+            Limit::Connections
+            | Limit::Selectors
+            | Limit::Streams
+            | Limit::PublishEventsPerClient
+            | Limit::PublishBytesPerClient
+            | Limit::PublishEventsPerSubject
+            | Limit::PublishBytesPerSubject => (Code::ResourceExhausted, Turned::MaxConnections),
         },
     }
 }

@@ -35,6 +35,24 @@ struct Place {
     most: u64,
 }
 
+/// Each bucket once.
+struct Places(Vec<Place>);
+
+impl Places {
+    fn add(
+        &mut self,
+        (limit, scope): (Limit, Scope),
+        bound: Option<Bound>,
+        bucket: impl FnOnce() -> Bucket,
+    ) {
+        let Some(Bound { most, .. }) = bound else { return };
+        let bucket = bucket();
+        if self.0.iter().all(|place| place.bucket != bucket) {
+            self.0.push(Place { limit, scope, bucket, most });
+        }
+    }
+}
+
 #[derive(Clone, Copy, Default)]
 struct Figures {
     peak: u32,
@@ -116,48 +134,38 @@ impl Admission {
 
     /// Where a session falls; the same as long as the limits are.
     fn places(&self, holder: &Holder, interest: &Interest) -> Vec<Place> {
-        let mut places = Vec::with_capacity(4);
         let selectors = interest.selectors();
-        let mut scopes: Vec<Scope> = match self.limits.rules.is_empty() {
-            true => vec![Scope::HUB],
+        let scopes: Vec<Scope> = match self.limits.rules.is_empty() {
+            true => vec![Scope::HUB; selectors.len()],
             false => selectors.iter().map(|selector| self.limits.scope(selector)).collect(),
         };
-        let of_selectors = scopes.clone();
-        scopes.sort_unstable();
-        scopes.dedup();
-        let mut place = |limit, scope, bucket, bound: Option<Bound>| {
-            let is_new = |place: &Place| place.bucket != bucket;
-            if let Some(Bound { most, .. }) = bound
-                && places.iter().all(is_new)
-            {
-                places.push(Place { limit, scope, bucket, most });
-            }
-        };
+        let mut places = Places(Vec::with_capacity(4));
         // A rule's own number of sessions is within the hub's, and not in its place.
-        for scope in std::iter::once(Scope::HUB).chain(scopes.iter().copied()) {
-            let bound = self.limits.bounds(scope).and_then(|b| b.of(Limit::Connections));
-            place(Limit::Connections, scope, Bucket::All(scope), bound);
+        for scope in std::iter::once(&Scope::HUB).chain(&scopes) {
+            let bound = self.limits.bounds(*scope).and_then(|b| b.of(Limit::Connections));
+            places.add((Limit::Connections, *scope), bound, || Bucket::All(*scope));
         }
         for scope in &scopes {
-            let (from, bound) = self.limits.bound(Limit::ConnectionsPerClient, *scope);
-            let binds = |bound: &Bound| bound.is_said || !holder.client.is_local;
-            let bucket = Bucket::Client(from, holder.client.key());
-            place(Limit::ConnectionsPerClient, from, bucket, bound.filter(binds));
-            if let Some(subject) = &holder.subject {
-                let (from, bound) = self.limits.bound(Limit::ConnectionsPerSubject, *scope);
-                let bucket = Bucket::Subject(from, subject.clone());
-                place(Limit::ConnectionsPerSubject, from, bucket, bound);
-            }
+            self.add_holder(&mut places, holder, *scope);
         }
-        let of_selectors = of_selectors.iter().chain(std::iter::repeat(&Scope::HUB));
-        for (selector, scope) in selectors.iter().zip(of_selectors) {
+        for (selector, scope) in selectors.iter().zip(&scopes) {
             let (from, bound) = self.limits.bound(Limit::ConnectionsPerStream, *scope);
-            if bound.is_some() {
-                let bucket = Bucket::Stream(selector.clone());
-                place(Limit::ConnectionsPerStream, from, bucket, bound);
-            }
+            let bucket = || Bucket::Stream(selector.clone());
+            places.add((Limit::ConnectionsPerStream, from), bound, bucket);
         }
-        places
+        places.0
+    }
+
+    fn add_holder(&self, places: &mut Places, holder: &Holder, scope: Scope) {
+        let limit = Limit::ConnectionsPerClient;
+        let (from, bound) = self.limits.bound(limit, scope);
+        let bound = bound.filter(|bound| bound.is_said || !holder.client.is_local);
+        places.add((limit, from), bound, || Bucket::Client(from, holder.client.key()));
+        if let Some(subject) = &holder.subject {
+            let limit = Limit::ConnectionsPerSubject;
+            let (from, bound) = self.limits.bound(limit, scope);
+            places.add((limit, from), bound, || Bucket::Subject(from, subject.clone()));
+        }
     }
 
     /// How every limit is used.
