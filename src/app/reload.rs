@@ -55,9 +55,12 @@ async fn access(hub: &Data<Hub>, config: &Config) {
         if let Some((url, keys)) = url.zip(access.remote_keys().cloned()) {
             let key_set = Arc::new(KeySet::new(url.into(), keys));
             hub.key_set.store(Some(key_set.clone()));
+            let fresh = KeySet::keep_fresh(Arc::downgrade(&key_set));
             actix::spawn(async move {
                 key_set.fetch_now().await;
-                KeySet::keep_fresh(Arc::downgrade(&key_set)).await;
+                // Only the hub holds it from here on, so that this ends with the next reload.
+                drop(key_set);
+                fresh.await;
             });
         }
         return;
