@@ -9,6 +9,7 @@ mod client;
 mod forwarded;
 mod memory;
 mod rates;
+mod remembered;
 
 pub use bounds::{Bound, Bounds, Limits, Rule, Scope, Usage};
 pub use client::{Client, ClientKey};

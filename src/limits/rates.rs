@@ -6,10 +6,10 @@
 use super::Limit;
 use super::bounds::{Bound, Limits, Scope, Usage};
 use super::client::{Client, ClientKey};
+use super::remembered::Remembered;
 use crate::event::{MAX_ENTRIES_PER_BATCH, StreamName};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
-use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 use rustc_hash::FxHashMap;
 use std::num::NonZeroU32;
@@ -17,13 +17,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Clients and subjects whose rate is remembered at once; beyond them everybody waits until some
-/// are forgotten, which is once they could have their whole burst again.
+/// Clients and subjects that have a rate of their own at once. One is forgotten once it could have
+/// its whole burst again.
 const MAX_REMEMBERED: usize = 100_000;
 /// What bytes are counted in where their rate is no number of 32 bits.
 const LARGE_UNIT_BYTES: u64 = 1024;
 
-type Limiter = RateLimiter<Key, DashMapStateStore<Key>, DefaultClock, StateInformationMiddleware>;
+type Limiter = RateLimiter<Key, Remembered<Key>, DefaultClock, StateInformationMiddleware>;
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Key {
@@ -187,7 +187,8 @@ impl Meter {
         let (rate, burst) = (number(rate), number(rate.max(request)));
         let (rate, burst) = (rate.unwrap_or(NonZeroU32::MAX), burst.unwrap_or(NonZeroU32::MAX));
         let quota = Quota::per_second(rate).allow_burst(burst);
-        let limiter = RateLimiter::dashmap(quota).with_middleware();
+        let remembered = Remembered::up_to(MAX_REMEMBERED);
+        let limiter = Limiter::new(quota, remembered, DefaultClock::default());
         Self { limit, scope, bound, unit, burst, limiter, figures: Arc::default() }
     }
 
@@ -212,9 +213,6 @@ impl Meter {
             self.figures.refusals.fetch_add(1, Ordering::Relaxed);
             Err(TooFast { limit: self.limit, wait })
         };
-        if self.limiter.len() >= MAX_REMEMBERED {
-            return refuse(Duration::from_secs(1));
-        }
         match self.limiter.check_key_n(key, amount.min(self.burst)) {
             Ok(Ok(left)) => {
                 let used = u64::from(self.burst.get() - left.remaining_burst_capacity());

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -275,6 +275,33 @@ async fn a_key_set_at_a_url_is_fetched_again_for_an_unknown_key_and_at_a_bounded
     hub.until_logged(RELOADED, 3).await;
     assert_eq!(live.next().await.unwrap().json()["code"], "token_revoked");
     assert_eq!(show(&hub, read(), &token("k1", 0)).await.0, 401);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_often_it_is_reloaded_one_key_set_is_fetched_again_once() {
+    const RELOADS: usize = 20;
+    let issuer = Issuer::start(None).await;
+    let hub = Hub::start(&["--jwks", &issuer.url]).await;
+    for n in 1..=RELOADS {
+        hub.reload();
+        hub.until_logged(RELOADED, n).await;
+    }
+    let asked = || issuer.asked.load(Ordering::SeqCst);
+    // Each reload has it fetched, whenever that is over.
+    let began = Instant::now();
+    while asked() < 1 + RELOADS {
+        assert!(began.elapsed() < PATIENCE, "only {} fetches", asked());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // It fails, so it is tried again, each 10 seconds: by the last one alone.
+    let began = Instant::now();
+    while asked() < 1 + RELOADS + 2 {
+        assert!(began.elapsed() < PATIENCE, "it is not tried again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let rounds = 1 + began.elapsed().as_secs() as usize / 10;
+    assert!(asked() - 1 - RELOADS <= rounds, "{} fetches in {rounds} rounds", asked());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

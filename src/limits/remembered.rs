@@ -1,0 +1,112 @@
+//! Whose rate is remembered: so many apart from each other, and those beyond them in crowds.
+//!
+//! Promises: its memory is bounded, and whoever is remembered keeps their rate to themselves
+//! however many come beside them. Those who find no room share the rates of a few crowds until
+//! there is some.
+
+use dashmap::DashMap;
+use governor::nanos::Nanos;
+use governor::state::keyed::ShrinkableKeyedStateStore;
+use governor::state::{InMemoryState, NotKeyed, StateStore};
+use rustc_hash::FxBuildHasher;
+use std::hash::{BuildHasher as _, Hash};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Crowds that those without room are divided into, by their name.
+const CROWDS: usize = 256;
+
+/// What a rate limiter keeps, by key.
+pub(super) struct Remembered<K> {
+    most: usize,
+    count: AtomicUsize,
+    apart: DashMap<K, InMemoryState>,
+    crowds: Vec<InMemoryState>,
+}
+
+impl<K: Hash + Eq> Remembered<K> {
+    /// Remembers `most` apart from each other.
+    pub(super) fn up_to(most: usize) -> Self {
+        let crowds = (0..CROWDS).map(|_| InMemoryState::default()).collect();
+        Self { most, count: AtomicUsize::new(0), apart: DashMap::new(), crowds }
+    }
+}
+
+/// When a rate is whole again; measured as governor does, because it shows that nowhere.
+fn whole_at(state: &InMemoryState) -> Option<Nanos> {
+    state.measure_and_replace(&NotKeyed::NonKey, Err::<((), Nanos), _>).err().flatten()
+}
+
+impl<K: Hash + Eq + Clone> StateStore for Remembered<K> {
+    type Key = K;
+
+    fn measure_and_replace<T, F, E>(&self, key: &K, measure: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        if let Some(state) = self.apart.get(key) {
+            return state.measure_and_replace(&NotKeyed::NonKey, measure);
+        }
+        if self.count.load(Ordering::Relaxed) >= self.most {
+            let crowd = FxBuildHasher.hash_one(key) as usize % CROWDS;
+            return self.crowds[crowd].measure_and_replace(&NotKeyed::NonKey, measure);
+        }
+        let state = self.apart.entry(key.clone()).or_insert_with(|| {
+            self.count.fetch_add(1, Ordering::Relaxed);
+            InMemoryState::default()
+        });
+        state.measure_and_replace(&NotKeyed::NonKey, measure)
+    }
+}
+
+impl<K: Hash + Eq + Clone> ShrinkableKeyedStateStore<K> for Remembered<K> {
+    fn retain_recent(&self, drop_below: Nanos) {
+        self.apart.retain(|_, state| {
+            let is_recent = whole_at(state) > Some(drop_below);
+            if !is_recent {
+                self.count.fetch_sub(1, Ordering::Relaxed);
+            }
+            is_recent
+        });
+    }
+
+    fn shrink_to_fit(&self) {
+        self.apart.shrink_to_fit();
+    }
+
+    fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use governor::clock::FakeRelativeClock;
+    use governor::middleware::NoOpMiddleware;
+    use governor::{Quota, RateLimiter};
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    type Limiter = RateLimiter<u32, Remembered<u32>, FakeRelativeClock, NoOpMiddleware<Nanos>>;
+
+    #[test]
+    fn whoever_is_remembered_is_not_touched_by_masses_and_those_without_room_share() {
+        let clock = FakeRelativeClock::default();
+        let quota = Quota::per_second(NonZeroU32::new(2).expect("not 0"));
+        let rates: Limiter = RateLimiter::new(quota, Remembered::up_to(1000), clock.clone());
+        assert!(rates.check_key(&0).is_ok());
+        let served = (1..100_000).filter(|n| rates.check_key(n).is_ok()).count();
+        assert_eq!(served, 999 + 2 * CROWDS, "each of those with room, two of each crowd");
+        assert_eq!(rates.len(), 1000);
+        assert!(rates.check_key(&0).is_ok(), "its second one is still its own");
+        assert!(rates.check_key(&0).is_err());
+        clock.advance(Duration::from_secs(2));
+        rates.retain_recent();
+        assert_eq!(rates.len(), 0, "those who have been quiet make room");
+        assert!((0..1000).all(|n| rates.check_key(&(n + 500_000)).is_ok()));
+    }
+}
