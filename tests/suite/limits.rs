@@ -161,6 +161,8 @@ async fn a_subject_has_one_limit_over_its_tokens_tickets_and_addresses() {
         SECRET,
         "--max-connections-per-subject",
         "2",
+        "--trusted-proxy",
+        "127.0.0.1",
     ])
     .await;
     let bearer = format!("Bearer {}", good(&with("jti", json!("1"))));
@@ -169,23 +171,24 @@ async fn a_subject_has_one_limit_over_its_tokens_tickets_and_addresses() {
     let asked = asked.body(json!({ "streams": ["a.x"] }).to_string()).send().await.unwrap();
     let ticket: Value = asked.json().await.unwrap();
     let by_ticket = format!("/streams/a.x/events?ticket={}", ticket["ticket"].as_str().unwrap());
-    let connect = |path: String, shown: Option<String>| {
+    let connect = |from: &'static str, path: String, shown: Option<String>| {
         let address = hub.address.clone();
         async move {
-            let headers: Vec<(&str, &str)> =
+            let mut headers: Vec<(&str, &str)> =
                 shown.iter().map(|text| ("Authorization", text.as_str())).collect();
+            headers.push(("X-Forwarded-For", from));
             Reader::connect(&address, &path, &headers).await.unwrap()
         }
     };
     let path = "/streams/a.x/events".to_owned();
-    let mut first = connect(path.clone(), Some(bearer)).await;
-    let mut second = connect(by_ticket, None).await;
-    let mut third = connect(path.clone(), Some(again)).await;
+    let mut first = connect("192.0.2.1", path.clone(), Some(bearer)).await;
+    let mut second = connect("192.0.2.2", by_ticket, None).await;
+    let mut third = connect("192.0.2.3", path.clone(), Some(again)).await;
     assert_eq!(refused_by(&mut first).await, None);
     assert_eq!(refused_by(&mut second).await, None);
     let refused = refused_by(&mut third).await;
     assert_eq!(refused.as_deref(), Some("max_connections_per_subject"));
-    let mut key = connect(path, Some("Bearer k".into())).await;
+    let mut key = connect("192.0.2.1", path, Some("Bearer k".into())).await;
     assert_eq!(refused_by(&mut key).await, None, "a key that is called like a sub is another");
 }
 
