@@ -47,7 +47,8 @@ fn entry(position: Position) -> Entry {
 
 fn batch(number: u64) -> Committed {
     let entries: Vec<Entry> = (0..EVENTS).map(|i| entry(Position::of(number, i))).collect();
-    Committed { first: Position::of(number, 0), last: Position::of(number, EVENTS - 1), entries }
+    let (first, last) = (Position::of(number, 0), Position::of(number, EVENTS - 1));
+    Committed { first, last, at: Instant::now(), entries }
 }
 
 /// A journal whose publishers are answered as soon as their batch is committed.

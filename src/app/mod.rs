@@ -9,20 +9,20 @@ mod watch;
 use crate::access::{Revocations, Tickets};
 use crate::config::Config;
 use crate::http::{
-    self, Doors, HttpSettings, Hub, Received, SelectorFigures, Server, Tls, TlsFiles,
+    self, DiskBounds, Doors, HttpSettings, Hub, Received, SelectorFigures, Server, Tls, TlsFiles,
 };
 use crate::hub::{ConnectionManager, Drain, Pace};
-use crate::journal::{Durability, Journal, Settings, now};
+use crate::journal::{Dispatch, Durability, Journal, Settings, now};
 use crate::limits::{Limits, MemoryBudget, Rates};
 use crate::telemetry::{self, Telemetry};
-use actix::Actor;
+use actix::{Actor, Addr};
 use actix_web::web::Data;
 use anyhow::Context as _;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -50,12 +50,11 @@ async fn serve(
     let mut hangup = signal(SignalKind::hangup())?;
     let telemetry = Telemetry::new().context("the metrics clash")?;
     let (out, batches) = mpsc::channel(MAX_WAITING_BATCHES);
+    let dispatched = out.downgrade();
     let limits = Arc::new(ArcSwap::new(config.limits.clone()));
     let settings = journal_settings(&config, limits.clone());
     let journal = Journal::open(settings, telemetry.clone(), out)?;
-    let head = journal.history.head();
-    let manager = ConnectionManager::new(batches, head, config.limits.clone(), telemetry.clone());
-    let manager = manager.start();
+    let manager = manager(&config, batches, &journal, telemetry.clone());
     let revocations = Arc::new(revocations(&config)?);
     let access = config.access.clone().with(tickets(&config)?, revocations.clone());
     let hub = Data::new(Hub {
@@ -79,13 +78,13 @@ async fn serve(
         lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
         received: Received::default(),
         draining: AtomicBool::new(false),
+        drain_ends_ms: AtomicU64::new(0),
+        dispatched,
+        bounds: DiskBounds { disk_readers: MAX_DISK_READERS, lookups: MAX_LOOKUPS },
         settings: http_settings(&config),
     });
     reload::fetch_keys(&hub, &hub.access.load_full(), config.jwks_url.as_deref()).await;
-    actix::spawn(watch::commits(hub.clone()));
-    actix::spawn(watch::memory(hub.clone()));
-    actix::spawn(watch::rates(hub.clone()));
-    actix::spawn(watch::certificate(hub.clone()));
+    watch::start(&hub);
     let server = http::start(hub.clone(), &config.listen)?;
     let apart = http::start_apart(hub.clone(), &config.metrics_listen)?;
     let mut stop = signal(SignalKind::terminate())?;
@@ -120,7 +119,7 @@ async fn serve(
 /// Sends every reader away and waits until all are gone or the window is over.
 async fn drain(hub: &Data<Hub>, config: &Config) {
     tracing::info!(window_s = config.drain.as_secs_f64(), "draining");
-    hub.draining.store(true, Ordering::Relaxed);
+    hub.begin_drain(config.drain);
     hub.publisher.close();
     let (drained, all_gone) = oneshot::channel();
     let window = config.drain;
@@ -132,6 +131,17 @@ async fn drain(hub: &Data<Hub>, config: &Config) {
         Ok(_) => tracing::info!("every reader is gone"),
         Err(_) => tracing::warn!("some readers did not go within the window; they are cut off"),
     }
+}
+
+/// Hands out what follows the journal as it is now.
+fn manager(
+    config: &Config,
+    batches: mpsc::Receiver<Dispatch>,
+    journal: &Journal,
+    telemetry: Telemetry,
+) -> Addr<ConnectionManager> {
+    let (head, told) = (journal.history.head(), (telemetry, config.metrics_streams.as_slice()));
+    ConnectionManager::new(batches, head, config.limits.clone(), told).start()
 }
 
 /// The key of tickets is with the journal, so that they survive a restart as it does.

@@ -5,9 +5,17 @@ use crate::limits::resident_bytes;
 use actix_web::web::Data;
 use std::time::Duration;
 
+/// Begins to look.
+pub(super) fn start(hub: &Data<Hub>) {
+    actix::spawn(commits(hub.clone()));
+    actix::spawn(memory(hub.clone()));
+    actix::spawn(rates(hub.clone()));
+    actix::spawn(certificate(hub.clone()));
+}
+
 /// Reports a commit that hangs, as on a disk that does not answer: once in the log, and on the
 /// metric and the readiness for as long as it lasts.
-pub(super) async fn commits(hub: Data<Hub>) {
+async fn commits(hub: Data<Hub>) {
     let mut was_hanging = false;
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -33,7 +41,7 @@ const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(10);
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// Knows what memory the process has.
-pub(super) async fn memory(hub: Data<Hub>) {
+async fn memory(hub: Data<Hub>) {
     let mut was_short = false;
     loop {
         if let Some(bytes) = resident_bytes() {
@@ -52,7 +60,7 @@ pub(super) async fn memory(hub: Data<Hub>) {
 }
 
 /// Forgets what need not be known any more.
-pub(super) async fn rates(hub: Data<Hub>) {
+async fn rates(hub: Data<Hub>) {
     let mut turns = tokio::time::interval(FORGET_EVERY);
     loop {
         turns.tick().await;
@@ -64,7 +72,7 @@ pub(super) async fn rates(hub: Data<Hub>) {
 const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(2);
 
 /// Takes a new certificate once its files have changed.
-pub(super) async fn certificate(hub: Data<Hub>) {
+async fn certificate(hub: Data<Hub>) {
     let mut turns = tokio::time::interval(LOOK_AT_FILES_EVERY);
     while let Some(tls) = &hub.tls {
         turns.tick().await;

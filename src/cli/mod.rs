@@ -1,4 +1,5 @@
-//! The command line: `fanfare [serve]`, `fanfare token`, `fanfare bench` and `fanfare config`.
+//! The command line: `fanfare [serve]`, `fanfare token`, `fanfare bench`, `fanfare config` and
+//! `fanfare metrics`.
 
 mod token;
 
@@ -32,6 +33,9 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         Some(("bench-floor", flags)) => {
             raise_file_limit();
             bench::floor::serve(flags.get_one("workers").copied().unwrap_or(1))?;
+        }
+        Some(("metrics", _)) => {
+            std::io::stdout().write_all(crate::telemetry::markdown()?.as_bytes())?;
         }
         Some(("token", flags)) => token::run(flags, resolve)?,
         Some((bench::child::SUBCOMMAND, flags)) => {
@@ -119,6 +123,7 @@ fn whole_command() -> Command {
                         .value_parser(clap::value_parser!(OsString)),
                 ),
         )
+        .subcommand(Command::new("metrics").about("Print docs/metrics.md: every metric there is"))
         .subcommand(
             Command::new("config")
                 .about("About the configuration")

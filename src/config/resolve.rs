@@ -29,6 +29,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Where the metrics are by themselves.
     pub metrics_listen: Vec<SocketAddr>,
+    /// Patterns whose streams have figures of their own.
+    pub metrics_streams: Vec<Selector>,
     /// The certificate and its key, where it is served by TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Whether HTTP/2 is spoken without TLS.
@@ -89,6 +91,7 @@ impl Config {
         let config = Self {
             listen: r.list("listen", parse_address).concat(),
             metrics_listen: r.list("metrics-listen", parse_address).concat(),
+            metrics_streams: r.list("metrics-streams", parse_selector),
             tls: r.tls(),
             h2c: r.one("h2c", parse_switch).unwrap_or_default(),
             data_dir: r.one("data-dir", |t| Ok(PathBuf::from(t))).unwrap_or_default(),
@@ -209,7 +212,7 @@ impl Resolver {
             self.said.note(place, "retention needs `streams`, a selector or a list of them");
             return Vec::new();
         };
-        let selectors = self.parse(&streams, |text| Selector::parse(text).map_err(|e| e.detail));
+        let selectors = self.parse(&streams, parse_selector);
         let kept = Kept {
             max_age_ms: age
                 .and_then(|w| self.parse(&w, parse_some_time).pop())
@@ -234,6 +237,10 @@ fn parse_address(text: &str) -> Result<Vec<SocketAddr>, String> {
         .map_err(|e| format!("{text:?} is no address with a port like 127.0.0.1:8080: {e}"))?;
     // `localhost` may be two addresses, which cannot share a free port.
     Ok(found.take(1).collect())
+}
+
+fn parse_selector(text: &str) -> Result<Selector, String> {
+    Selector::parse(text).map_err(|e| e.detail)
 }
 
 fn parse_durability(text: &str) -> Result<Durability, String> {

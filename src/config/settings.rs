@@ -45,6 +45,8 @@ settings! {
         "Speaks HTTP/2 without TLS to those who begin so, as a proxy does that was told to.";
     "metrics-listen" "ADDR" = "" list:
         "Address and port for `/metrics`, `/healthz` and `/readyz` alone, without credential and without TLS: for Prometheus, on an address that the public does not reach.";
+    "metrics-streams" "SELECTOR" = "" list:
+        "A stream, or a pattern of their names, whose events and deliveries are counted apart in the metrics, with the selector as their label.";
     "data-dir" "DIR" = "./data":
         "Where the journal lives. Created where needed; one hub at a time.";
     "durability" "MODE" = "sync":

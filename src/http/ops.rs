@@ -4,12 +4,12 @@ use super::guard::caller;
 use super::openapi::{HistoryRefused, Refused};
 use super::problem::{Code, Problem};
 use super::server::Hub;
-use actix_web::http::header;
+use super::standing::{self, Ready};
+use crate::telemetry::Exposition;
+use actix_web::http::{StatusCode, header};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
-use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use utoipa::ToSchema;
 
 /// What runs here.
@@ -45,27 +45,6 @@ pub(super) async fn healthz() -> HttpResponse {
         .body("ok\n")
 }
 
-/// Whether the hub should be sent work.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Ready {
-    ready: bool,
-    checks: BTreeMap<&'static str, Check>,
-}
-
-/// One thing that readiness depends on.
-#[derive(Serialize, ToSchema)]
-struct Check {
-    ok: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-}
-
-impl Check {
-    fn unless(reason: Option<String>) -> Self {
-        Self { ok: reason.is_none(), reason }
-    }
-}
-
 /// `GET /readyz`: whether the hub should be sent work, and if not, why.
 #[utoipa::path(get, path = "/readyz", tag = "operators", responses(
     (status = 200, description = "It may be sent work", body = Ready),
@@ -73,31 +52,16 @@ impl Check {
     Refused,
 ))]
 pub(super) async fn readyz(hub: Data<Hub>) -> HttpResponse {
-    let health = &hub.health;
-    let draining = hub.draining.load(Ordering::Relaxed);
-    let hanging = health.hanging_ms().map(|ms| format!("a commit has been running for {ms} ms"));
-    let lacks_keys = hub.access.load().remote_keys().is_some_and(|keys| keys.fetched() == 0);
-    let no_keys = lacks_keys.then(|| "the key set of --jwks could not be fetched yet".to_owned());
-    let short = hub.memory.is_short();
-    let no_memory = short.then(|| "the memory budget is nearly used up".to_owned());
-    let checks = BTreeMap::from([
-        ("keys", Check::unless(no_keys)),
-        ("memory", Check::unless(no_memory)),
-        ("draining", Check::unless(draining.then(|| "the hub is stopping".to_owned()))),
-        ("journal", Check::unless(health.poisoned().map(str::to_owned).or(hanging))),
-        ("disk", Check::unless(health.disk_full())),
-        // It is told, but what is left is served: a restart would not bring anything back.
-        ("loss", Check { ok: true, reason: health.loss().map(ToString::to_string) }),
-    ]);
-    let ready = checks.values().all(|check| check.ok);
-    let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    response.insert_header((header::CACHE_CONTROL, "no-store")).json(Ready { ready, checks })
+    let usage = standing::usage(&hub).await;
+    let ready = standing::ready(&hub, usage.as_deref());
+    let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    HttpResponse::build(status).insert_header((header::CACHE_CONTROL, "no-store")).json(ready)
 }
 
-/// `GET /metrics`, in Prometheus' text format.
+/// `GET /metrics`, in Prometheus' text format, or in `OpenMetrics` where that is asked for.
 #[utoipa::path(get, path = "/metrics", tag = "operators", responses(
-    (status = 200, description = "The metrics, for Prometheus", body = String,
-     content_type = "text/plain"),
+    (status = 200, description = "The metrics, for Prometheus",
+     content((String = "text/plain"), (String = "application/openmetrics-text"))),
     Refused,
     HistoryRefused,
 ))]
@@ -105,17 +69,24 @@ pub(super) async fn metrics(hub: Data<Hub>, request: HttpRequest) -> Result<Http
     if !caller(&hub, &request)?.grants.metrics {
         return Err(Problem::new(Code::Forbidden, "the metrics are for admins"));
     }
-    metrics_apart(hub).await
+    metrics_apart(hub, request).await
 }
 
 /// The same on a listener of its own, where nobody asks who it is for.
-pub(super) async fn metrics_apart(hub: Data<Hub>) -> Result<HttpResponse, Problem> {
+pub(super) async fn metrics_apart(
+    hub: Data<Hub>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let accept = request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok());
+    let exposition = Exposition::accepted(accept.unwrap_or_default());
+    let sampled = standing::sampled(&hub).await;
     let text = hub
         .telemetry
-        .render()
+        .render(&sampled, exposition)
         .map_err(|e| Problem::new(Code::ServerError, format!("the metrics cannot be read: {e}")))?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .insert_header((header::VARY, "Accept"))
+        .content_type(exposition.content_type())
         .body(text))
 }

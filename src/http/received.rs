@@ -7,6 +7,7 @@ use super::guard::client;
 use super::problem::{Code, Problem};
 use super::server::Hub;
 use crate::limits::{ClientKey, Limit};
+use crate::telemetry::Full;
 use actix_web::HttpRequest;
 use actix_web::http::header;
 use actix_web::web::Payload;
@@ -66,6 +67,7 @@ pub(super) async fn read_body(
             return Err(too_large());
         }
         if !held.more(chunk.len()) {
+            hub.telemetry.bound_hit(Full::RequestBodies);
             let detail = "the bodies on their way have more bytes than they may";
             return Err(Problem::new(Code::ResourceExhausted, detail).retry_after(1));
         }
@@ -92,6 +94,13 @@ struct Held<'a> {
     of: &'a Received,
     /// Whose it is, and how much they may have.
     share: Option<(ClientKey, usize)>,
+}
+
+impl Received {
+    /// Bytes of all of them.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
 }
 
 impl Held<'_> {

@@ -8,7 +8,7 @@ use super::stats::SelectorFigures;
 use super::tls::Tls;
 use crate::access::{Access, Revocations};
 use crate::hub::{ConnectionManager, Pace, ShardHandle, ShardSettings};
-use crate::journal::{Health, History, Publisher, StreamUsage};
+use crate::journal::{Dispatch, Health, History, Publisher, StreamUsage};
 use crate::limits::{Limits, MemoryBudget, Rates};
 use crate::telemetry::Telemetry;
 use actix::Addr;
@@ -27,9 +27,9 @@ use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 /// Connections that wait to be accepted, where the system allows it.
 const BACKLOG: i32 = 4096;
@@ -73,6 +73,15 @@ pub struct HttpSettings {
     pub public_hosts: Vec<String>,
 }
 
+/// Permits for the disk.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskBounds {
+    /// Reads of history at once.
+    pub disk_readers: usize,
+    /// Look-ups beside them.
+    pub lookups: usize,
+}
+
 /// What the handlers share.
 pub struct Hub {
     /// What credentials are held against.
@@ -111,10 +120,16 @@ pub struct Hub {
     pub disk_readers: Arc<Semaphore>,
     /// Short look-ups that may wait for the disk at once.
     pub lookups: Arc<Semaphore>,
+    /// Committed batches that wait for the manager.
+    pub dispatched: mpsc::WeakSender<Dispatch>,
+    /// How much may wait for the disk at once.
+    pub bounds: DiskBounds,
     /// Bodies that are being received.
     pub received: Received,
     /// The hub is stopping.
     pub draining: AtomicBool,
+    /// When it will have stopped, in milliseconds since 1970; 0 while it is not stopping.
+    pub drain_ends_ms: AtomicU64,
     /// What else they need to know.
     pub settings: HttpSettings,
 }

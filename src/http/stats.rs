@@ -2,10 +2,9 @@
 
 use super::guard::admin;
 use super::openapi::{HistoryRefused, Refused};
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::server::Hub;
-use super::streams::manager_gone;
-use crate::hub::AskUsage;
+use super::standing;
 use crate::limits::{Limit, Usage};
 use actix_web::http::header;
 use actix_web::web::Data;
@@ -30,7 +29,7 @@ impl SelectorFigures {
         };
     }
 
-    fn usage(&self, max: Option<u64>) -> Usage {
+    pub(super) fn usage(&self, max: Option<u64>) -> Usage {
         let peak = self.peak.load(Ordering::Relaxed);
         let refusals = self.refusals.load(Ordering::Relaxed);
         let limit = Limit::Selectors.as_str();
@@ -54,12 +53,9 @@ pub(super) struct Stats {
 )]
 pub(super) async fn stats(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     admin(&hub, &request)?;
-    let mut usage = hub.manager.send(AskUsage).await.map_err(manager_gone)?;
-    let limits = hub.limits.load_full();
-    usage.push(hub.selectors.usage(limits.hub.of(Limit::Selectors).map(|bound| bound.most)));
-    usage.extend(hub.stream_usage.usage(&limits));
-    usage.extend(hub.rates.load().usage());
-    usage.push(hub.memory.usage());
+    let usage = standing::usage(&hub)
+        .await
+        .ok_or_else(|| Problem::new(Code::ServerError, "the connection manager does not answer"))?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(Stats { limits: usage }))

@@ -13,7 +13,7 @@ use crate::event::{EventId, Interest, Position, StreamName};
 use crate::hub::{Holder, Opening, Outlet, Refusal, Subscribe};
 use crate::journal::{History, JournalError, Start, now};
 use crate::limits::Limit;
-use crate::telemetry::Turned;
+use crate::telemetry::{Full, Turned};
 use crate::wire::{self, Gap, Resume};
 use actix_web::http::header::{self, HeaderName};
 use actix_web::http::{Method, Version};
@@ -328,6 +328,9 @@ pub(super) async fn off_thread<T: Send + 'static>(
 ) -> Result<T, Problem> {
     let history = hub.history.clone();
     let failed = |why: String| Problem::from(JournalError::other(why));
+    if hub.lookups.available_permits() == 0 {
+        hub.telemetry.bound_hit(Full::DiskLookups);
+    }
     // The permit goes with the work, which is done also when nobody waits for it any more.
     let permit = hub.lookups.clone().acquire_owned().await.map_err(|e| failed(e.to_string()))?;
     let done = tokio::task::spawn_blocking(move || {

@@ -8,9 +8,14 @@ use crate::event::{Interest, Position, StreamName};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Bytes that a session may be behind before it reads on from history.
 pub(super) const MAX_SESSION_QUEUE_BYTES: u64 = 512 * 1024;
+
+/// Batches between two rounds whose way to the sockets is measured; there are more only on a hub
+/// that is far behind, and those it measures say so.
+const MEASURED_BATCHES: usize = 1024;
 
 /// The frames of one batch that this group takes.
 #[derive(Clone)]
@@ -20,6 +25,8 @@ pub(super) struct Segment {
     /// The first and the last place of the batch.
     pub(super) first: Position,
     pub(super) last: Position,
+    /// When it was committed.
+    pub(super) at: Instant,
     /// Streams that it says have ended; almost always none.
     pub(super) ends: Vec<StreamName>,
 }
@@ -40,6 +47,8 @@ pub(super) struct Group {
     live: Vec<SessionKey>,
     /// Whether a round of writes to it is due.
     pub(super) is_due: bool,
+    /// When the batches were committed that came since its last round began.
+    pub(super) fresh: Vec<Instant>,
     queue: VecDeque<Queued>,
     /// Index of the queue's front since the group began.
     front: u64,
@@ -53,6 +62,7 @@ impl Group {
             seats: 0,
             live: Vec::new(),
             is_due: false,
+            fresh: Vec::new(),
             queue: VecDeque::new(),
             front: 0,
             end_offset: 0,
@@ -92,6 +102,9 @@ impl Group {
             self.front = self.end() + 1;
             self.queue.clear();
             return;
+        }
+        if self.fresh.len() < MEASURED_BATCHES {
+            self.fresh.push(segment.at);
         }
         let offset = self.end_offset;
         self.end_offset += segment.bytes.len() as u64;
@@ -140,6 +153,13 @@ impl Group {
         self.end_offset
     }
 
+    /// When the oldest batch was committed that somebody live has not taken, and the bytes from
+    /// there on.
+    pub(super) fn oldest(&self) -> Option<(Instant, u64)> {
+        let front = self.queue.front()?;
+        Some((front.segment.at, self.end_offset - front.offset))
+    }
+
     fn at(&self, next: u64) -> Option<&Queued> {
         self.queue.get(usize::try_from(next.checked_sub(self.front)?).ok()?)
     }
@@ -163,6 +183,7 @@ mod tests {
             events: 1,
             first: place,
             last: place,
+            at: Instant::now(),
             ends: Vec::new(),
         }
     }

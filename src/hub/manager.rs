@@ -13,11 +13,12 @@ use super::admission::{Admission, Holder};
 use super::matching::SelectorIndex;
 use super::seat::{FromShard, GroupId, Refusal, Seated, ShardId, ToShard};
 use super::session::SessionKey;
+use super::shown::Shown;
 use super::slot::ShardSlot;
-use crate::event::{Body, Interest, Position, StreamName};
+use crate::event::{Body, Interest, Position, Selector, StreamName};
 use crate::journal::{Committed, Dispatch};
 use crate::limits::Limits;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Published, Telemetry};
 use actix::prelude::{Actor, AsyncContext, Context, Handler, Message, StreamHandler};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ const LOOK_FOR_GONE_EVERY: Duration = Duration::from_secs(1);
 /// The actor.
 pub struct ConnectionManager {
     telemetry: Telemetry,
+    shown: Shown,
     admission: Admission,
     shards: FxHashMap<ShardId, ShardSlot>,
     groups: FxHashMap<GroupId, Interested>,
@@ -57,14 +59,16 @@ struct Interested {
 }
 
 impl ConnectionManager {
-    /// Hands out what comes from `batches`, which follow `dispatched`.
+    /// Hands out what comes from `batches`, which follow `dispatched`; what goes through the
+    /// streams of the patterns in `shown` has figures of its own.
     pub fn new(
         batches: mpsc::Receiver<Dispatch>,
         dispatched: Position,
         limits: Arc<Limits>,
-        telemetry: Telemetry,
+        (telemetry, shown): (Telemetry, &[Selector]),
     ) -> Self {
         Self {
+            shown: Shown::new(shown, &telemetry),
             telemetry,
             admission: Admission::new(limits),
             shards: FxHashMap::default(),
@@ -106,6 +110,7 @@ impl ConnectionManager {
         let mut takers: FxHashMap<ShardId, Vec<(u32, GroupId)>> = FxHashMap::default();
         let mut counts = Vec::with_capacity(batch.entries.len());
         let mut matched = Vec::new();
+        let mut published = Published::default();
         for (index, entry) in batch.entries.iter().enumerate() {
             matched.clear();
             for stream in &entry.streams {
@@ -125,10 +130,12 @@ impl ConnectionManager {
                 }
             }
             counts.push(count);
-            if let Body::Event { kind, .. } = &entry.body {
-                self.telemetry.event_published(kind.as_str());
+            if let Body::Event { kind, payload } = &entry.body {
+                published.add(kind.as_str(), payload.as_bytes().len());
+                self.shown.note(entry, count);
             }
         }
+        self.telemetry.events_published(&published);
         self.dispatched = batch.last;
         for (id, takers) in takers {
             let Some(shard) = self.shards.get_mut(&id) else { continue };

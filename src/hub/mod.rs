@@ -21,6 +21,7 @@ mod round;
 mod seat;
 mod session;
 mod shard;
+mod shown;
 mod slot;
 mod subscription;
 mod wheel;

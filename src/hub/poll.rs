@@ -3,7 +3,7 @@
 use super::session::{Mode, Page, PageRequest, SessionKey};
 use super::shard::State;
 use crate::event::Timestamp;
-use crate::telemetry::Closed;
+use crate::telemetry::{Closed, Full};
 use crate::wire;
 use bytes::Bytes;
 use std::future::Future;
@@ -113,8 +113,7 @@ impl State {
                 session.closing = Some(Closed::Ended);
             }
         }
-        self.delivered.0 += segment.events;
-        self.delivered.1 += segment.bytes.len() as u64;
+        self.figures.delivered(segment.events, segment.bytes.len() as u64);
         if segment.bytes.is_empty() { Step::Again } else { Step::Yield(segment.bytes) }
     }
 
@@ -153,8 +152,12 @@ impl State {
         }
         let history = self.settings.history.clone();
         let readers = self.settings.disk_readers.clone();
+        let telemetry = self.settings.telemetry.clone();
         catch_up.job = Some(tokio::task::spawn(async move {
             let failed = |e: String| crate::journal::JournalError::other(e);
+            if readers.available_permits() == 0 {
+                telemetry.bound_hit(Full::DiskReads);
+            }
             let permit = readers.acquire_owned().await.map_err(|e| failed(e.to_string()))?;
             let read = tokio::task::spawn_blocking(move || {
                 let page = request.read(&history);
@@ -225,6 +228,7 @@ mod tests {
     use crate::telemetry::Telemetry;
     use std::ops::ControlFlow;
     use std::sync::Arc;
+    use std::time::Instant;
 
     /// A place in the middle of a batch is known to a client a moment before its shard has the
     /// batch: then its rest comes, and not the whole.
@@ -253,7 +257,10 @@ mod tests {
             ControlFlow::Continue(())
         };
         journal.history.read(&interest, (Position::ZERO, last), &mut copy).expect("reads");
-        state.deliver(&Committed { first, last, entries }, &[(0, 1), (1, 1), (2, 1)]);
+        state.deliver(
+            &Committed { first, last, at: Instant::now(), entries },
+            &[(0, 1), (1, 1), (2, 1)],
+        );
         let Poll::Ready(Some(bytes)) = state.poll(key, &mut cx) else { panic!("nothing comes") };
         let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
         assert_eq!(text.matches("\n\n").count(), 2, "{text}");

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// Sessions that are written to before other work has its turn: some hundred microseconds.
@@ -41,6 +42,10 @@ pub(super) struct Rounds {
     is_busy: bool,
     joins: VecDeque<Join>,
     begin: Rc<Notify>,
+    /// When the batches were committed that the round under way brings.
+    brings: Vec<Instant>,
+    /// The same of rounds that are over, until their way is measured.
+    brought: Vec<Instant>,
 }
 
 /// The round under way.
@@ -73,6 +78,8 @@ impl Rounds {
             is_busy: false,
             joins: VecDeque::new(),
             begin: Rc::default(),
+            brings: Vec::new(),
+            brought: Vec::new(),
         }
     }
 
@@ -82,6 +89,12 @@ impl Rounds {
             self.due.push_back(key);
             self.begin.notify_one();
         }
+    }
+
+    /// The round under way is over.
+    fn end(&mut self) {
+        self.current = None;
+        self.brought.append(&mut self.brings);
     }
 
     /// Joined writes are of one group, for as long as that is there.
@@ -95,8 +108,14 @@ pub(super) async fn run(state: Rc<RefCell<State>>) {
     let begin = state.borrow().rounds.begin.clone();
     loop {
         begin.notified().await;
-        while state.borrow_mut().write_slice() {
+        loop {
+            let has_more = state.borrow_mut().write_slice();
+            // Connections that were woken, as those by TLS, have their turn meanwhile.
             tokio::task::yield_now().await;
+            state.borrow_mut().measure_brought();
+            if !has_more {
+                break;
+            }
         }
     }
 }
@@ -108,7 +127,7 @@ impl State {
         loop {
             let Some(Current { key, ahead, began_at }) = self.current_round() else { return false };
             let Some(group) = self.groups.get(&key) else {
-                self.rounds.current = None;
+                self.rounds.end();
                 continue;
             };
             let came = group.end_offset().saturating_sub(began_at);
@@ -121,7 +140,7 @@ impl State {
             // Sessions may have gone since.
             let Some(at) = ahead.min(group.live().len()).checked_sub(1) else {
                 self.rounds.is_busy = came > 0;
-                self.rounds.current = None;
+                self.rounds.end();
                 continue;
             };
             self.rounds.current = Some(Current { key, ahead: at, began_at });
@@ -136,13 +155,26 @@ impl State {
             self.rounds.forget_joins();
             let key = self.rounds.due.pop_front()?;
             let group = self.groups.get_mut(&key);
+            let brings = &mut self.rounds.brings;
             let began_at = group.map_or(0, |group| {
                 group.is_due = false;
+                std::mem::swap(brings, &mut group.fresh);
                 group.end_offset()
             });
             self.rounds.current = Some(Current { key, ahead: usize::MAX, began_at });
         }
         self.rounds.current
+    }
+
+    /// Notes how long batches took to the sockets.
+    fn measure_brought(&mut self) {
+        if self.rounds.brought.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for at in self.rounds.brought.drain(..) {
+            self.figures.fanned_out(now.saturating_duration_since(at));
+        }
     }
 
     /// Writes all that a session has not had, or has its connection ask for it; returns how many
@@ -174,8 +206,7 @@ impl State {
                 break;
             }
         }
-        self.delivered.0 += taken.0;
-        self.delivered.1 += taken.1;
+        self.figures.delivered(taken.0, taken.1);
         let is_level = match &session.mode {
             Mode::Live { next, .. } => group.peek(*next).is_none(),
             _ => true,
@@ -333,7 +364,7 @@ mod tests {
             .collect();
         let (first, last) = (Position::of(number, 0), Position::of(number, texts.len() - 1));
         let takers: Vec<(u32, GroupId)> = (0..texts.len() as u32).map(|i| (i, GROUP)).collect();
-        state.deliver(&Committed { first, last, entries }, &takers);
+        state.deliver(&Committed { first, last, at: Instant::now(), entries }, &takers);
     }
 
     fn with(test: impl FnOnce(&mut State, &Journal)) {
@@ -369,7 +400,7 @@ mod tests {
             deliver(state, 3, &["d"]);
             state.write_slice();
             assert_eq!(paper.events(), ["a", "b", "c", "d"]);
-            assert_eq!(state.delivered.0, 4 + 4 + 2);
+            assert_eq!(state.figures.deliveries(), 4 + 4 + 2);
         });
     }
 
@@ -434,7 +465,12 @@ mod tests {
             let (position, time) = (Position::of(1, 0), Timestamp::default());
             let streams = [StreamName::parse("s").expect("a name")].into();
             let end = Entry { position, time, streams, body: Body::End(EndReason::Ended) };
-            let batch = Committed { first: position, last: position, entries: vec![end] };
+            let batch = Committed {
+                first: position,
+                last: position,
+                at: Instant::now(),
+                entries: vec![end],
+            };
             state.deliver(&batch, &[(0, GROUP)]);
             state.write_slice();
             assert!(paper.pieces.borrow().is_empty() && !is_awaited(state, key));

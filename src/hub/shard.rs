@@ -18,7 +18,7 @@ use super::wheel::Wheel;
 use crate::access::{Access, Standing};
 use crate::event::{Body, Position};
 use crate::journal::{Committed, History};
-use crate::telemetry::{Closed, Telemetry};
+use crate::telemetry::{Closed, Full, ShardFigures, Telemetry};
 use crate::wire::View;
 use actix::Addr;
 use actix::prelude::{Actor, AsyncContext, Context, Handler, SendError};
@@ -29,7 +29,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// Batches and seats that may wait for a shard; past it the shard goes on from history.
@@ -78,7 +78,7 @@ pub(super) struct State {
     /// Sessions still to be told of a drain, the last one first.
     pub(super) leaving: Vec<(Duration, SessionKey)>,
     pub(super) drained_for: Duration,
-    pub(super) delivered: (u64, u64),
+    pub(super) figures: ShardFigures,
     pub(super) rounds: Rounds,
 }
 
@@ -93,6 +93,7 @@ impl Shard {
         let state = Rc::new(RefCell::new(State {
             id: shard,
             considered: Position::ZERO,
+            figures: ShardFigures::new(settings.telemetry.clone()),
             settings,
             manager,
             outbox: VecDeque::new(),
@@ -105,7 +106,6 @@ impl Shard {
             standing: Standing::default(),
             leaving: Vec::new(),
             drained_for: Duration::ZERO,
-            delivered: (0, 0),
             rounds: Rounds::new(),
         }));
         let addr = Self { state: state.clone() }.start();
@@ -139,6 +139,7 @@ impl State {
             match self.manager.try_send(message) {
                 Ok(()) => {}
                 Err(SendError::Full(message)) => {
+                    self.settings.telemetry.bound_hit(Full::ManagerMailbox);
                     self.outbox.push_front(message);
                     return;
                 }
@@ -261,7 +262,8 @@ impl State {
             true => Frames::of_group(batch, entries, &self.settings.history, (key.1, group)),
             false => frames.of_entries(entries),
         };
-        group.push(Segment { bytes, events, first: batch.first, last: batch.last, ends });
+        let (first, last, at) = (batch.first, batch.last, batch.at);
+        group.push(Segment { bytes, events, first, last, at, ends });
         if group.is_over() {
             self.overflow(key);
         }
@@ -285,7 +287,7 @@ impl State {
             })
             .collect();
         for member in too_far {
-            self.settings.telemetry.session_overflowed();
+            self.settings.telemetry.bound_hit(Full::SessionQueue);
             self.fall_behind(member);
         }
     }
@@ -345,8 +347,20 @@ impl State {
                 self.wheel.add(key, quiet_since + every);
             }
         }
-        let (deliveries, bytes) = std::mem::take(&mut self.delivered);
-        self.settings.telemetry.delivered(deliveries, bytes);
+        self.tell_figures();
+    }
+}
+
+impl State {
+    /// Hands over what was counted, with what waits for sessions that are live.
+    fn tell_figures(&mut self) {
+        let (mut queued, mut oldest) = (0, None);
+        for (at, bytes) in self.groups.values().filter_map(Group::oldest) {
+            queued += bytes;
+            oldest = Some(oldest.map_or(at, |oldest: Instant| oldest.min(at)));
+        }
+        let age = oldest.map_or(Duration::ZERO, |at| at.elapsed());
+        self.figures.hand_over(queued, (!self.sessions.is_empty()).then_some(age));
     }
 }
 

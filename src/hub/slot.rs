@@ -8,7 +8,7 @@ use super::seat::{GroupId, ToShard};
 use super::session::SessionKey;
 use super::shard::Shard;
 use crate::event::Position;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Full, Telemetry};
 use actix::Addr;
 use actix::prelude::SendError;
 use rustc_hash::FxHashMap;
@@ -57,7 +57,7 @@ impl ShardSlot {
     fn fall_behind(&mut self, telemetry: &Telemetry) {
         if !self.behind {
             self.behind = true;
-            telemetry.shard_overflowed();
+            telemetry.bound_hit(Full::ShardMailbox);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the order orders: batches of units, and what comes out of them.
 
 use crate::event::{Draft, Entry, Position, StreamName, Timestamp};
+use std::time::Instant;
 
 /// One thing that a publisher wants done.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub struct Committed {
     pub first: Position,
     /// The place of its last entry.
     pub last: Position,
+    /// When it had become durable.
+    pub at: Instant,
     /// Its entries; the `i`-th is at `first` plus `i`.
     pub entries: Vec<Entry>,
 }

@@ -6,6 +6,7 @@
 //! the writer thread drives both, [`History`] reads.
 
 mod batch;
+mod figures;
 mod folder;
 mod health;
 mod high_water;

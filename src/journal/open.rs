@@ -1,5 +1,6 @@
 //! Opening a journal: what survived, what it means for ids, and the threads that drive it.
 
+use super::figures::Figures;
 use super::folder::{Folder, FolderError};
 use super::health::{Health, Loss};
 use super::high_water::{HighWater, Mark};
@@ -89,9 +90,10 @@ impl Journal {
         let io_failed = |e| OpenError::Io(path.clone(), e);
         let floors = Arc::new(Floors::default());
         let ground = Ground::lay(&settings, floors.clone())?;
+        telemetry.journal_bounds(settings.retention.total_bytes, settings.min_free_bytes);
         let kept = (settings.retention, settings.limits);
-        let mut store =
-            Store::open(ground.kv.clone(), ground.sync, kept, floors).map_err(store_failed)?;
+        let mut store = Store::open(ground.kv.clone(), ground.sync, kept, floors.clone())
+            .map_err(store_failed)?;
         let (epochs, loss) = ground.epochs(&mut store).map_err(store_failed)?;
         if let Some(loss) = &loss {
             telemetry.journal_lost();
@@ -123,9 +125,11 @@ impl Journal {
             high_water: ground.high_water,
             room,
             health: health.clone(),
-            telemetry,
+            reclaim: Reclaimer::start(ground.kv.clone(), totals.bytes, telemetry.clone())
+                .map_err(io_failed)?,
+            figures: Figures::new(ground.kv, floors),
+            telemetry: telemetry.clone(),
             out,
-            reclaim: Reclaimer::start(ground.kv, totals.bytes).map_err(io_failed)?,
             _folder: ground.folder,
         };
         writer.begin().map_err(store_failed)?;
@@ -133,7 +137,7 @@ impl Journal {
             .name("journal".into())
             .spawn(move || writer.run())
             .map_err(io_failed)?;
-        let publisher = Publisher::new(queue, health.clone());
+        let publisher = Publisher::new(queue, health.clone(), telemetry.clone());
         Ok(Self { publisher, history, health, stream_usage, writer })
     }
 

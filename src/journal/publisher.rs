@@ -4,6 +4,7 @@ use super::batch::{Placed, Refusal, Unit};
 use super::health::Health;
 use super::writer::Envelope;
 use crate::event::Receipt;
+use crate::telemetry::{Full, Telemetry};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -50,12 +51,17 @@ pub(crate) type Reply = oneshot::Sender<Result<Vec<Receipt>, PublishError>>;
 pub struct Publisher {
     queue: SyncSender<Envelope>,
     health: Arc<Health>,
+    telemetry: Telemetry,
     closed: Arc<AtomicBool>,
 }
 
 impl Publisher {
-    pub(super) fn new(queue: SyncSender<Envelope>, health: Arc<Health>) -> Self {
-        Self { queue, health, closed: Arc::default() }
+    pub(super) fn new(
+        queue: SyncSender<Envelope>,
+        health: Arc<Health>,
+        telemetry: Telemetry,
+    ) -> Self {
+        Self { queue, health, telemetry, closed: Arc::default() }
     }
 
     /// Publishes a unit whole or not at all. Returns at once where it cannot be taken, and
@@ -69,17 +75,22 @@ impl Publisher {
             return Err(PublishError::Poisoned(why.to_owned()));
         }
         if !self.health.enqueue(bytes, MAX_QUEUED_PUBLISHES, MAX_QUEUED_BYTES) {
-            return Err(PublishError::QueueFull);
+            return Err(self.is_full());
         }
         let (reply, answer) = oneshot::channel();
         if let Err(error) = self.queue.try_send(Envelope::Publish { unit, bytes, reply }) {
             self.health.dequeue(bytes);
             return Err(match error {
-                TrySendError::Full(_) => PublishError::QueueFull,
+                TrySendError::Full(_) => self.is_full(),
                 TrySendError::Disconnected(_) => self.writer_gone(),
             });
         }
         answer.await.unwrap_or_else(|_| Err(self.writer_gone()))
+    }
+
+    fn is_full(&self) -> PublishError {
+        self.telemetry.bound_hit(Full::PublishQueue);
+        PublishError::QueueFull
     }
 
     fn writer_gone(&self) -> PublishError {
@@ -111,7 +122,8 @@ mod tests {
 
     fn publisher() -> (Publisher, std::sync::mpsc::Receiver<Envelope>) {
         let (queue, waiting) = sync_channel(MAX_QUEUED_PUBLISHES);
-        (Publisher::new(queue, Arc::new(Health::new(None))), waiting)
+        let telemetry = Telemetry::new().expect("metrics");
+        (Publisher::new(queue, Arc::new(Health::new(None)), telemetry), waiting)
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //! removed; here a thread rewrites the store once enough of it is dead.
 
 use super::kv::Kv;
+use crate::telemetry::Telemetry;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -28,14 +29,16 @@ pub(super) struct Reclaimer {
 
 impl Reclaimer {
     /// Starts the thread; it ends when this value is dropped. `kept` are the bytes alive now.
-    pub(super) fn start(kv: Kv, kept: u64) -> std::io::Result<Self> {
+    pub(super) fn start(kv: Kv, kept: u64, telemetry: Telemetry) -> std::io::Result<Self> {
         let (wake, woken) = sync_channel(1);
         let (min_dead_bytes, rest) = match kv {
             Kv::Disk(_) => (MIN_DEAD_BYTES, REST),
             Kv::Memory(_) => (MIN_DEAD_BYTES_IN_MEMORY, REST_IN_MEMORY),
         };
         let dead_bytes = kv.disk_bytes().saturating_sub(kept + USUAL_EXCESS_BYTES);
-        std::thread::Builder::new().name("reclaim".into()).spawn(move || run(&kv, &woken))?;
+        std::thread::Builder::new().name("reclaim".into()).spawn(move || {
+            run(&kv, &woken, &telemetry);
+        })?;
         Ok(Self { wake, dead_bytes, last: None, min_dead_bytes, rest })
     }
 
@@ -51,16 +54,19 @@ impl Reclaimer {
     }
 }
 
-fn run(kv: &Kv, woken: &Receiver<()>) {
+fn run(kv: &Kv, woken: &Receiver<()>, telemetry: &Telemetry) {
     while woken.recv().is_ok() {
         let (began, before) = (Instant::now(), kv.disk_bytes());
         match kv.reclaim() {
-            Ok(()) => tracing::info!(
-                before_bytes = before,
-                after_bytes = kv.disk_bytes(),
-                seconds = began.elapsed().as_secs_f64(),
-                "gave back the space of what retention removed"
-            ),
+            Ok(()) => {
+                telemetry.journal_reclaimed();
+                tracing::info!(
+                    before_bytes = before,
+                    after_bytes = kv.disk_bytes(),
+                    seconds = began.elapsed().as_secs_f64(),
+                    "gave back the space of what retention removed"
+                );
+            }
             Err(error) => tracing::error!("space could not be given back: {error}"),
         }
     }

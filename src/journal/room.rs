@@ -13,11 +13,16 @@ impl Room {
         Self { path, min_free_bytes }
     }
 
+    /// What the disk has left, where the system can tell.
+    pub(super) fn free_bytes(&self) -> Option<u64> {
+        let stat = rustix::fs::statvfs(&self.path).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
     /// Why there is too little room, if so. A system that cannot tell is taken to have room: a
     /// write that then fails is found out and told.
-    pub(super) fn lacking(&mut self) -> Option<String> {
-        let stat = rustix::fs::statvfs(&self.path).ok()?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    pub(super) fn lacking(&self) -> Option<String> {
+        let free = self.free_bytes()?;
         (free < self.min_free_bytes).then(|| {
             format!(
                 "the disk that holds {} has less than min-free-bytes ({}) left",

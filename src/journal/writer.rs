@@ -5,6 +5,7 @@
 //! until a restart.
 
 use super::batch::{Committed, Item, Outcome, Unit};
+use super::figures::Figures;
 use super::folder::Folder;
 use super::health::Health;
 use super::high_water::{HighWater, Mark};
@@ -16,11 +17,12 @@ use super::reclaim::Reclaimer;
 use super::room::Room;
 use super::store::{Applied, Store};
 use crate::event::{MAX_ENTRIES_PER_BATCH, Receipt, StreamName, Timestamp};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Full, Telemetry};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
 
 /// Bytes of publishes that one commit takes, so that a commit stays short.
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -74,6 +76,7 @@ pub(super) struct Writer {
     pub(super) telemetry: Telemetry,
     pub(super) out: Sender<Dispatch>,
     pub(super) reclaim: Reclaimer,
+    pub(super) figures: Figures,
     pub(super) _folder: Option<Folder>,
 }
 
@@ -134,13 +137,15 @@ impl Writer {
     fn publish(&mut self, ticket: Ticket, waiting: Vec<Pending>) {
         let mut units = Vec::with_capacity(waiting.len());
         let mut replies = Vec::with_capacity(waiting.len());
+        let mut in_all = 0;
         for Pending { unit, bytes, reply } in waiting {
             self.health.dequeue(bytes);
+            in_all += bytes;
             replies.push((reply, streams_of(&unit)));
             units.push(unit);
         }
         let result = self.admit().and_then(|()| {
-            self.commit(ticket, units).map_err(|error| {
+            self.commit(ticket, units, in_all).map_err(|error| {
                 self.poison(&error);
                 PublishError::Poisoned(error.0)
             })
@@ -160,26 +165,33 @@ impl Writer {
         if let Some(why) = self.health.poisoned() {
             return Err(PublishError::Poisoned(why.to_owned()));
         }
-        let full = self.room.as_mut().and_then(Room::lacking);
+        let full = self.room.as_ref().and_then(Room::lacking);
         if full != self.health.disk_full() {
             match &full {
                 Some(why) => tracing::error!("publishes are refused: {why}"),
                 None => tracing::info!("there is room on the disk again; publishes are taken"),
             }
+            self.telemetry.journal_disk_full(full.is_some());
             self.health.set_disk_full(full.clone());
         }
         full.map_or(Ok(()), |why| Err(PublishError::DiskFull(why)))
     }
 
     /// Orders, applies and makes durable.
-    fn commit(&mut self, ticket: Ticket, units: Vec<Unit>) -> Result<Applied, KvError> {
+    fn commit(
+        &mut self,
+        ticket: Ticket,
+        units: Vec<Unit>,
+        bytes: usize,
+    ) -> Result<Applied, KvError> {
         let began = Instant::now();
         self.health.commit_begins();
         let result = self.order_and_apply(Proposal { ticket, time: now(), units });
         self.health.commit_ended();
         if let Ok(applied) = &result {
             let entries = applied.batch.as_ref().map_or(0, |batch| batch.entries.len());
-            self.telemetry.batch_committed(entries, began.elapsed());
+            let synced = self.store.syncs() && applied.batch.is_some();
+            self.telemetry.batch_committed((entries, bytes), began.elapsed(), synced);
         }
         result
     }
@@ -212,7 +224,14 @@ impl Writer {
         // The manager waits for no reader, so this waits for it at most a moment; it is gone only
         // when the hub is.
         let dispatch = Dispatch { batch: applied.batch, answers };
-        if self.out.blocking_send(dispatch).is_err() {
+        let sent = match self.out.try_send(dispatch) {
+            Err(TrySendError::Full(dispatch)) => {
+                self.telemetry.bound_hit(Full::DispatchQueue);
+                self.out.blocking_send(dispatch).is_ok()
+            }
+            sent => sent.is_ok(),
+        };
+        if !sent {
             tracing::error!("a committed batch found nobody to hand it out");
         }
     }
@@ -269,7 +288,9 @@ impl Writer {
         let removed = self.store.take_removed_bytes();
         let totals = self.store.totals();
         self.reclaim.note(removed, totals.bytes);
-        self.telemetry.journal_holds(totals.bytes, self.history.stream_count());
+        let free = self.room.as_ref().and_then(Room::free_bytes).unwrap_or_default();
+        let streams = self.history.stream_count();
+        self.telemetry.journal_holds(&self.figures.look(totals, streams, free));
         more
     }
 

@@ -9,8 +9,11 @@ mod metrics;
 mod reasons;
 
 pub use logging::{LogFormat, start as start_logging};
-pub use metrics::Telemetry;
+pub use metrics::{
+    Exposition, JournalHolds, LimitUse, PatternFigures, Published, Queues, Sampled, ShardFigures,
+    Standing, Telemetry, markdown,
+};
 pub use reasons::{
-    Closed, ConnectionRefused, CredentialRefused, Limit, PublishRefused, Replayed, RequestRefused,
-    Turned,
+    Closed, ConnectionRefused, CredentialRefused, Full, Limit, PublishRefused, Replayed,
+    RequestRefused, Turned,
 };

@@ -32,6 +32,8 @@ reasons! {
         Expired = "token_expired",
         /// Its credential was revoked.
         Revoked = "token_revoked",
+        /// An operator ended it.
+        Operator = "closed_by_operator",
         /// The hub stopped.
         Draining = "draining",
         /// Its history could not be read.
@@ -191,6 +193,28 @@ reasons! {
         Tls = "tls",
         /// It did not come to a request of HTTP/2.
         Http2 = "http2",
+    }
+}
+
+reasons! {
+    /// What had no room.
+    Full {
+        /// The queue of publishes.
+        PublishQueue = "publish_queue",
+        /// The committed batches that wait for the manager, so that the writer waited.
+        DispatchQueue = "dispatch_queue",
+        /// The manager's mailbox.
+        ManagerMailbox = "manager_mailbox",
+        /// A shard's mailbox, so that its sessions went on from history.
+        ShardMailbox = "shard_mailbox",
+        /// A session's queue, so that it went on from history.
+        SessionQueue = "session_queue",
+        /// The reads of history that may be on the disk, so that one waited.
+        DiskReads = "disk_reads",
+        /// The look-ups that may be, so that one waited.
+        DiskLookups = "disk_lookups",
+        /// The bytes of bodies that are being received.
+        RequestBodies = "request_bodies",
     }
 }
 

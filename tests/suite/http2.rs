@@ -180,6 +180,17 @@ async fn a_drain_tells_the_streams_of_a_connection_and_ends_it() {
             );
             assert_eq!(stream.next().await, None);
         }
+        // It is told that nothing more is taken, and is not merely cut (RFC 9113 §6.8).
+        let told = async {
+            loop {
+                match connection.clone().ready().await {
+                    Ok(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+                    Err(error) => break error,
+                }
+            }
+        };
+        let told = timeout(PATIENCE, told).await.expect("it goes on");
+        assert_eq!(told.reason(), Some(h2::Reason::NO_ERROR), "{told}");
         assert!(hub.ended().await.success());
     }
 }

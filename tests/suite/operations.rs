@@ -22,9 +22,14 @@ async fn every_family_is_there_from_the_first_scrape_with_its_known_labels_at_0(
         "fanfare_publishes_refused_total{reason=\"disk_full\"}",
         "fanfare_sessions_opened_total{resume=\"gap\"}",
         "fanfare_deliveries_total",
-        "fanfare_session_queue_overflows_total",
-        "fanfare_shard_queue_overflows_total",
+        "fanfare_bound_hits_total{bound=\"session_queue\"}",
+        "fanfare_bound_hits_total{bound=\"shard_mailbox\"}",
         "fanfare_journal_poisoned",
+        "fanfare_draining",
+        "fanfare_journal_disk_full",
+        "fanfare_fanout_seconds_count",
+        "fanfare_undelivered_age_seconds_count",
+        "fanfare_limit_refusals_total{limit=\"max_connections\",streams=\"\"}",
     ] {
         assert_eq!(hub.metric(name).await, 0.0, "{name}");
     }

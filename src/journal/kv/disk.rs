@@ -9,6 +9,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Half and half with the journal bound below it keeps the longest commit near 50 ms; at fjall's
 /// defaults (64 and 512 MiB) it is near 190 ms.
@@ -92,6 +93,11 @@ impl DiskKv {
             self.keyspace.rotate_memtable_and_wait().map_err(failed)?;
         }
         Ok(())
+    }
+
+    pub(super) fn compactions(&self) -> (usize, (u64, Duration)) {
+        let done = (self.db.compactions_completed() as u64, self.db.time_compacting());
+        (self.db.active_compactions(), done)
     }
 
     pub(super) fn disk_bytes(&self) -> u64 {

@@ -14,6 +14,7 @@ pub(super) use memory::MemoryKv;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How durable a batch must be when `commit` returns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -136,6 +137,14 @@ impl Kv {
                 kv.reclaim();
                 Ok(())
             }
+        }
+    }
+
+    /// Compactions that run, and those that are done with how long they took.
+    pub(super) fn compactions(&self) -> (usize, (u64, Duration)) {
+        match self {
+            Self::Disk(kv) => kv.compactions(),
+            Self::Memory(_) => (0, (0, Duration::ZERO)),
         }
     }
 

@@ -32,6 +32,7 @@ use arc_swap::ArcSwap;
 use quota::Quota;
 use staging::Staging;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// How long an idempotency key is remembered.
 pub(super) const KEY_WINDOW_MS: u64 = 10 * 60 * 1000;
@@ -156,6 +157,7 @@ impl Store {
             self.last_time_mark = staged.totals.time;
         }
         self.commit(changes, &staged.totals, self.sync)?;
+        let at = Instant::now();
         self.totals = staged.totals;
         self.removed_bytes += staged.removed_bytes;
         let mut touched = Vec::with_capacity(staged.rows.len());
@@ -182,7 +184,7 @@ impl Store {
         }
         self.trim(&touched)?;
         let first = Position::of(ordered.number, 0);
-        let batch = Committed { first, last: self.totals.last, entries: staged.entries };
+        let batch = Committed { first, last: self.totals.last, at, entries: staged.entries };
         Ok(Applied { batch: Some(Arc::new(batch)), outcomes })
     }
 

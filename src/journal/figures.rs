@@ -1,0 +1,55 @@
+//! What the journal holds, for the metrics: looked at once a second, by the writer.
+
+use super::keys::{self, StoredEntry};
+use super::kv::{Expiry as _, Kv};
+use super::store::{Floors, Totals};
+use crate::event::Position;
+use crate::telemetry::JournalHolds;
+use std::sync::Arc;
+
+/// Entries that one look for the oldest passes over; where more are dead, the next look goes on.
+const PASSED_OVER: usize = 4096;
+
+pub(super) struct Figures {
+    kv: Kv,
+    floors: Arc<Floors>,
+    /// Nothing that is kept lies before it.
+    oldest: Position,
+}
+
+impl Figures {
+    pub(super) fn new(kv: Kv, floors: Arc<Floors>) -> Self {
+        Self { kv, floors, oldest: Position::ZERO }
+    }
+
+    pub(super) fn look(&mut self, totals: &Totals, streams: usize, free: u64) -> JournalHolds {
+        let (compacting, compacted) = self.kv.compactions();
+        JournalHolds {
+            bytes: totals.bytes,
+            streams,
+            oldest_s: self.oldest_s(totals),
+            disk_bytes: self.kv.disk_bytes(),
+            disk_free_bytes: free,
+            compacting,
+            compacted,
+        }
+    }
+
+    /// When the oldest entry that is kept was published. An entry that cannot be read is passed
+    /// over: others look for damage.
+    fn oldest_s(&mut self, totals: &Totals) -> Option<f64> {
+        if totals.bytes == 0 {
+            return None;
+        }
+        let (from, until) = (keys::entry(self.oldest), keys::end_of(keys::ENTRY));
+        let mut time = None;
+        for (key, value) in self.kv.walk(from, until).map_while(Result::ok).take(PASSED_OVER) {
+            self.oldest = keys::position_of(&key).unwrap_or(self.oldest);
+            time = StoredEntry::read(&value).map(|entry| entry.time.ms() as f64 / 1000.0);
+            if !self.floors.is_dead(&key, &value) {
+                break;
+            }
+        }
+        time
+    }
+}

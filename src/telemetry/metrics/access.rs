@@ -1,0 +1,56 @@
+//! Who was refused before anything was asked of the hub.
+
+use super::super::reasons::{ConnectionRefused, CredentialRefused, RequestRefused};
+use super::{Maker, Telemetry};
+use prometheus::IntCounterVec;
+
+pub(super) struct Figures {
+    credentials: IntCounterVec,
+    requests: IntCounterVec,
+    connections: IntCounterVec,
+}
+
+impl Figures {
+    pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            credentials: make.counters(
+                ("fanfare_credentials_refused_total", "Credentials refused, by reason"),
+                "reason",
+                CredentialRefused::ALL.iter().map(|r| r.as_str()),
+            )?,
+            requests: make.counters(
+                (
+                    "fanfare_requests_refused_total",
+                    "Requests refused before anybody asked who they are by, by reason",
+                ),
+                "reason",
+                RequestRefused::ALL.iter().map(|r| r.as_str()),
+            )?,
+            connections: make.counters(
+                (
+                    "fanfare_connections_refused_total",
+                    "Connections closed before anybody listened to them, by reason",
+                ),
+                "reason",
+                ConnectionRefused::ALL.iter().map(|r| r.as_str()),
+            )?,
+        })
+    }
+}
+
+impl Telemetry {
+    /// A credential was refused, or there was none.
+    pub fn credential_refused(&self, reason: CredentialRefused) {
+        self.0.access.credentials.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// A request was refused before anybody asked who it is by.
+    pub fn request_refused(&self, reason: RequestRefused) {
+        self.0.access.requests.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// A connection was closed before anybody listened to it.
+    pub fn connection_refused(&self, reason: ConnectionRefused) {
+        self.0.access.connections.with_label_values(&[reason.as_str()]).inc();
+    }
+}

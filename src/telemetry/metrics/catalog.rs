@@ -1,0 +1,122 @@
+//! `docs/metrics.md`: every family, from the registry itself.
+
+use super::{LimitUse, Sampled, Standing, Telemetry};
+use prometheus::proto::{MetricFamily, MetricType};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+const INTRODUCTION: &str = "# Metrics\n\n\
+    `GET /metrics` serves them in Prometheus' text format, or in OpenMetrics 1.0 where `Accept` asks \
+    for that. It needs the grant `admin`, `--anonymous metrics`, or a listener of its own \
+    (`--metrics-listen`). Every family is there from the first scrape, with each label value that \
+    is known beforehand at 0. No label is a stream's name, but for the patterns that \
+    `--metrics-streams` and limits in the configuration name.\n\n\
+    This file is printed by `fanfare metrics`.\n";
+
+/// What families are about, by the word after their prefix.
+const ABOUT: [(&str, &[&str]); 7] = [
+    ("The hub", &["build", "ready", "draining", "drain"]),
+    (
+        "Sessions and fan-out",
+        &["sessions", "session", "deliveries", "delivered", "fanout", "undelivered"],
+    ),
+    ("Publishing", &["events", "published", "publish", "stream"]),
+    ("Refused", &["subscribers", "publishes", "credentials", "requests", "connections"]),
+    ("Limits and bounds", &["limit", "bound", "request", "dispatch", "disk"]),
+    ("Journal", &["journal"]),
+    ("The process", &["process"]),
+];
+
+/// The families, their kinds, labels and meanings.
+pub fn markdown() -> Result<String, prometheus::Error> {
+    let telemetry = Telemetry::new()?;
+    let _ = telemetry.of_pattern("…");
+    let families = telemetry.gather(&example());
+    let mut text = INTRODUCTION.to_owned();
+    for (about, words) in ABOUT {
+        let of_these = families.iter().filter(|family| words.contains(&word_of(family.name())));
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "\n## {about}\n\n| metric | kind | labels | meaning |\n|---|---|---|---|\n"
+        );
+        for family in of_these {
+            let _ = writeln!(
+                text,
+                "| `{}` | {} | {} | {} |",
+                family.name(),
+                kind_of(family),
+                labels_of(family),
+                family.help()
+            );
+        }
+    }
+    Ok(text)
+}
+
+/// What makes families show their labels that have none before they are sampled.
+fn example() -> Sampled {
+    let limit =
+        LimitUse {
+            limit: "…", max: Some(0), used: Some(0), peak: Some(0), ..LimitUse::default()
+        };
+    let standing = Standing { checks: vec![("…", true)], ..Standing::default() };
+    Sampled { limits: vec![limit], standing }
+}
+
+/// The first word of a name that says what it is about.
+fn word_of(name: &str) -> &str {
+    let name = name.strip_prefix("fanfare_").unwrap_or(name);
+    name.split('_').next().unwrap_or(name)
+}
+
+fn kind_of(family: &MetricFamily) -> &'static str {
+    match family.get_field_type() {
+        MetricType::COUNTER => "counter",
+        MetricType::HISTOGRAM => "histogram",
+        _ => "gauge",
+    }
+}
+
+fn labels_of(family: &MetricFamily) -> String {
+    let mut labels: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for label in family.get_metric().iter().flat_map(|metric| metric.get_label()) {
+        let values = labels.entry(label.name()).or_default();
+        if !values.contains(&label.value()) {
+            values.push(label.value());
+        }
+    }
+    let of_one = labels.iter().map(|(name, values)| {
+        let values: Vec<String> = values
+            .iter()
+            .filter(|value| !value.is_empty() && **value != "…" && *name != "version")
+            .map(|value| format!("`{value}`"))
+            .collect();
+        match values.is_empty() {
+            true => format!("`{name}`"),
+            false => format!("`{name}`: {}", values.join(", ")),
+        }
+    });
+    of_one.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_what_the_registry_says() {
+        let page = include_str!("../../../docs/metrics.md");
+        assert_eq!(page, markdown().expect("metrics"), "run `fanfare metrics > docs/metrics.md`");
+    }
+
+    #[test]
+    fn every_family_is_about_something() {
+        let families = Telemetry::new().expect("metrics").gather(&example());
+        for family in &families {
+            let word = word_of(family.name());
+            let of = ABOUT.iter().filter(|(_, words)| words.contains(&word)).count();
+            assert_eq!(of, 1, "{}", family.name());
+        }
+    }
+}

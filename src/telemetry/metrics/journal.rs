@@ -1,0 +1,186 @@
+//! The journal: how fast it commits, what it holds, how it is.
+
+use super::maker::LATENCY_BUCKETS;
+use super::{Maker, Telemetry};
+use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
+use std::time::Duration;
+
+const BATCH_ENTRIES_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1024.0, 4096.0];
+/// From one small event to what one commit takes.
+const BATCH_BYTES_BUCKETS: [f64; 9] =
+    [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0];
+
+pub(super) struct Figures {
+    commit_latency: Histogram,
+    batch_entries: Histogram,
+    batch_bytes: Histogram,
+    syncs: IntCounter,
+    bytes: IntGauge,
+    max_bytes: IntGauge,
+    streams: IntGauge,
+    oldest: Gauge,
+    disk_bytes: IntGauge,
+    disk_free_bytes: IntGauge,
+    disk_reserve_bytes: IntGauge,
+    disk_full: IntGauge,
+    compactions: IntCounter,
+    compacting: IntGauge,
+    compaction_seconds: Counter,
+    reclaims: IntCounter,
+    poisoned: IntGauge,
+    hanging: IntGauge,
+    lost: IntGauge,
+}
+
+/// What the journal holds; told once a second.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct JournalHolds {
+    /// Bytes of the entries that are kept.
+    pub bytes: u64,
+    /// Streams with history.
+    pub streams: usize,
+    /// When the oldest event that is kept was published, in seconds since 1970, if there is one.
+    pub oldest_s: Option<f64>,
+    /// Bytes of its files.
+    pub disk_bytes: u64,
+    /// Bytes that the disk has left.
+    pub disk_free_bytes: u64,
+    /// Compactions that run.
+    pub compacting: usize,
+    /// Compactions since the start, and how long they took.
+    pub compacted: (u64, Duration),
+}
+
+impl Figures {
+    pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            commit_latency: make.histogram(
+                (
+                    "fanfare_journal_commit_seconds",
+                    "From handing a batch to the order until it is durable",
+                ),
+                &LATENCY_BUCKETS,
+            )?,
+            batch_entries: make.histogram(
+                ("fanfare_journal_batch_entries", "Entries that shared one commit"),
+                &BATCH_ENTRIES_BUCKETS,
+            )?,
+            batch_bytes: make.histogram(
+                ("fanfare_journal_batch_bytes", "Bytes that shared one commit"),
+                &BATCH_BYTES_BUCKETS,
+            )?,
+            syncs: make.counter(
+                "fanfare_journal_syncs_total",
+                "Commits that were brought to the medium before they were answered",
+            )?,
+            bytes: make.gauge("fanfare_journal_bytes", "Bytes of the entries that are kept")?,
+            max_bytes: make.gauge(
+                "fanfare_journal_max_bytes",
+                "Bytes of entries past which the oldest go (--journal-max-bytes)",
+            )?,
+            streams: make.gauge("fanfare_journal_streams", "Streams with history")?,
+            oldest: make.fraction(
+                "fanfare_journal_oldest_event_timestamp_seconds",
+                "When the oldest event that is kept was published; 0 where there is none",
+            )?,
+            disk_bytes: make.gauge("fanfare_journal_disk_bytes", "Bytes of the journal's files")?,
+            disk_free_bytes: make.gauge(
+                "fanfare_journal_disk_free_bytes",
+                "Bytes that the journal's disk has left",
+            )?,
+            disk_reserve_bytes: make.gauge(
+                "fanfare_journal_disk_reserve_bytes",
+                "Free bytes below which publishes are refused (--min-free-bytes)",
+            )?,
+            disk_full: make.gauge(
+                "fanfare_journal_disk_full",
+                "1 while publishes are refused because the disk has too little room",
+            )?,
+            compactions: make
+                .counter("fanfare_journal_compactions_total", "Compactions that are done")?,
+            compacting: make
+                .gauge("fanfare_journal_compactions_running", "Compactions that run")?,
+            compaction_seconds: make
+                .sum("fanfare_journal_compaction_seconds_total", "Seconds that compactions took")?,
+            reclaims: make.counter(
+                "fanfare_journal_reclaims_total",
+                "Times the store was rewritten to give back what retention removed",
+            )?,
+            poisoned: make.gauge(
+                "fanfare_journal_poisoned",
+                "1 once a write or sync has failed, so that publishes fail until a restart",
+            )?,
+            hanging: make.gauge(
+                "fanfare_journal_commit_hanging",
+                "1 while a commit runs for longer than five seconds",
+            )?,
+            lost: make.gauge(
+                "fanfare_journal_loss_found",
+                "1 where committed events were found missing at the start",
+            )?,
+        })
+    }
+}
+
+fn whole(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+impl Telemetry {
+    /// A batch of so many entries and bytes became durable in this time, and whether it was synced.
+    pub fn batch_committed(&self, (entries, bytes): (usize, usize), took: Duration, synced: bool) {
+        let journal = &self.0.journal;
+        journal.commit_latency.observe(took.as_secs_f64());
+        journal.batch_entries.observe(entries as f64);
+        journal.batch_bytes.observe(bytes as f64);
+        if synced {
+            journal.syncs.inc();
+        }
+    }
+
+    /// What the journal holds now.
+    pub fn journal_holds(&self, holds: &JournalHolds) {
+        let journal = &self.0.journal;
+        journal.bytes.set(whole(holds.bytes));
+        journal.streams.set(whole(holds.streams as u64));
+        journal.oldest.set(holds.oldest_s.unwrap_or(0.0));
+        journal.disk_bytes.set(whole(holds.disk_bytes));
+        journal.disk_free_bytes.set(whole(holds.disk_free_bytes));
+        journal.compacting.set(whole(holds.compacting as u64));
+        let (done, took) = holds.compacted;
+        journal.compactions.inc_by(done.saturating_sub(journal.compactions.get()));
+        let more = took.as_secs_f64() - journal.compaction_seconds.get();
+        journal.compaction_seconds.inc_by(more.max(0.0));
+    }
+
+    /// Its bounds: bytes of entries, and bytes that stay free on the disk.
+    pub fn journal_bounds(&self, max_bytes: u64, reserve_bytes: u64) {
+        self.0.journal.max_bytes.set(whole(max_bytes));
+        self.0.journal.disk_reserve_bytes.set(whole(reserve_bytes));
+    }
+
+    /// The store was rewritten.
+    pub fn journal_reclaimed(&self) {
+        self.0.journal.reclaims.inc();
+    }
+
+    /// Whether the disk has too little room.
+    pub fn journal_disk_full(&self, is_full: bool) {
+        self.0.journal.disk_full.set(i64::from(is_full));
+    }
+
+    /// The journal takes no more until a restart.
+    pub fn journal_poisoned(&self) {
+        self.0.journal.poisoned.set(1);
+    }
+
+    /// Whether the running commit has been running for too long.
+    pub fn journal_hangs(&self, hangs: bool) {
+        self.0.journal.hanging.set(i64::from(hangs));
+    }
+
+    /// Committed events were found missing at the start.
+    pub fn journal_lost(&self) {
+        self.0.journal.lost.set(1);
+    }
+}

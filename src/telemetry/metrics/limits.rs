@@ -1,0 +1,79 @@
+//! The limits and their use, as `GET /stats` has them.
+
+use super::Maker;
+use prometheus::{IntCounterVec, IntGaugeVec};
+
+/// What a limit's series are told apart by: its name, and the patterns of the rule that sets it
+/// for some streams only.
+const LABELS: [&str; 2] = ["limit", "streams"];
+
+pub(super) struct Figures {
+    most: IntGaugeVec,
+    used: IntGaugeVec,
+    peak: IntGaugeVec,
+    refusals: IntCounterVec,
+}
+
+/// One limit, for the hub or for the streams of a rule.
+#[derive(Clone, Default, Debug)]
+pub struct LimitUse {
+    /// Its name.
+    pub limit: &'static str,
+    /// The patterns of its rule, with commas between them; empty for the hub's own.
+    pub streams: String,
+    /// How much there may be, if that is limited.
+    pub max: Option<u64>,
+    /// How much there is.
+    pub used: Option<u64>,
+    /// How much there was at most.
+    pub peak: Option<u64>,
+    /// How often it was reached.
+    pub refusals: u64,
+}
+
+impl Figures {
+    pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            most: make.gauges(
+                ("fanfare_limit_max", "How much a limit allows; no series where it is off"),
+                &LABELS,
+            )?,
+            used: make.gauges(
+                (
+                    "fanfare_limit_used",
+                    "How much of it is used; of a limit for each client, subject or stream, by \
+                     the one that uses most",
+                ),
+                &LABELS,
+            )?,
+            peak: make.gauges(
+                ("fanfare_limit_peak", "How much of it was used at most since the start"),
+                &LABELS,
+            )?,
+            refusals: make.open_counters(
+                ("fanfare_limit_refusals_total", "How often it was reached"),
+                &LABELS,
+            )?,
+        })
+    }
+
+    pub(super) fn set(&self, limits: &[LimitUse]) {
+        self.refusals.reset();
+        for gauges in [&self.most, &self.used, &self.peak] {
+            gauges.reset();
+        }
+        for limit in limits {
+            let labels = [limit.limit, limit.streams.as_str()];
+            let set = |gauges: &IntGaugeVec, value: Option<u64>| {
+                if let Some(value) = value {
+                    let value = i64::try_from(value).unwrap_or(i64::MAX);
+                    gauges.with_label_values(&labels).set(value);
+                }
+            };
+            set(&self.most, limit.max);
+            set(&self.used, limit.used);
+            set(&self.peak, limit.peak);
+            self.refusals.with_label_values(&labels).inc_by(limit.refusals);
+        }
+    }
+}

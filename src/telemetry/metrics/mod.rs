@@ -1,0 +1,126 @@
+//! The metrics and the verbs that move them, by what they are about.
+//!
+//! Promises: every family is there from the first scrape; what is known only to those who hold it
+//! (queues, limits, the disk) is [`Sampled`] when a scrape asks.
+
+mod access;
+mod catalog;
+mod journal;
+mod limits;
+mod maker;
+mod openmetrics;
+mod publishes;
+mod sessions;
+mod shard;
+mod standing;
+
+pub use catalog::markdown;
+pub use journal::JournalHolds;
+pub use limits::LimitUse;
+pub use publishes::{PatternFigures, Published};
+pub use shard::ShardFigures;
+pub use standing::{Queues, Standing};
+
+use maker::Maker;
+use prometheus::proto::MetricFamily;
+use prometheus::{Encoder, IntCounterVec, Registry, TextEncoder};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The metrics of one hub. Cheap to clone.
+#[derive(Clone)]
+pub struct Telemetry(Arc<Metrics>);
+
+struct Metrics {
+    registry: Registry,
+    access: access::Figures,
+    sessions: sessions::Figures,
+    publishes: publishes::Figures,
+    journal: journal::Figures,
+    bounds: IntCounterVec,
+    /// What is sampled has to be set and read by one scrape at a time.
+    sampled: Mutex<SampledFigures>,
+}
+
+struct SampledFigures {
+    limits: limits::Figures,
+    standing: standing::Figures,
+}
+
+/// What a scrape asks for, because nobody tells it.
+#[derive(Debug, Default)]
+pub struct Sampled {
+    /// Every limit and its use.
+    pub limits: Vec<LimitUse>,
+    /// How the hub stands.
+    pub standing: Standing,
+}
+
+/// How the metrics are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exposition {
+    /// Prometheus' text format 0.0.4.
+    Text,
+    /// `OpenMetrics` 1.0.
+    OpenMetrics,
+}
+
+impl Exposition {
+    /// The one that a scrape's `Accept` asks for: the newer one wherever it is named.
+    pub fn accepted(accept: &str) -> Self {
+        let names = |kind: &str| kind.trim().starts_with("application/openmetrics-text");
+        match accept.split(',').any(names) {
+            true => Self::OpenMetrics,
+            false => Self::Text,
+        }
+    }
+
+    /// Its `Content-Type`.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+impl Telemetry {
+    /// Registers every family. Fails only when two have one name.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let make = Maker(Registry::new());
+        let metrics = Metrics {
+            access: access::Figures::new(&make)?,
+            sessions: sessions::Figures::new(&make)?,
+            publishes: publishes::Figures::new(&make)?,
+            journal: journal::Figures::new(&make)?,
+            bounds: standing::bounds(&make)?,
+            sampled: Mutex::new(SampledFigures {
+                limits: limits::Figures::new(&make)?,
+                standing: standing::Figures::new(&make)?,
+            }),
+            registry: make.0,
+        };
+        Ok(Self(Arc::new(metrics)))
+    }
+
+    /// Everything, with what was sampled for it.
+    pub fn render(
+        &self,
+        sampled: &Sampled,
+        exposition: Exposition,
+    ) -> Result<Vec<u8>, prometheus::Error> {
+        let families = self.gather(sampled);
+        let mut out = Vec::new();
+        match exposition {
+            Exposition::Text => TextEncoder::new().encode(&families, &mut out)?,
+            Exposition::OpenMetrics => openmetrics::encode(&families, &mut out),
+        }
+        Ok(out)
+    }
+
+    fn gather(&self, sampled: &Sampled) -> Vec<MetricFamily> {
+        let figures = self.0.sampled.lock().unwrap_or_else(PoisonError::into_inner);
+        figures.limits.set(&sampled.limits);
+        figures.standing.set(&sampled.standing);
+        self.0.registry.gather()
+    }
+}

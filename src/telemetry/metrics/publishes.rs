@@ -1,0 +1,124 @@
+//! What was published, and what was refused.
+
+use super::super::reasons::PublishRefused;
+use super::maker::LATENCY_BUCKETS;
+use super::{Maker, Telemetry};
+use prometheus::{Histogram, IntCounter, IntCounterVec};
+use std::time::Duration;
+
+/// Types with a label value of their own; any other is `other`, so that labels stay bounded.
+const TYPES: [&str; 4] = ["message", "log", "metric", "heartbeat"];
+/// The label value of the others.
+const OTHER: &str = "other";
+
+pub(super) struct Figures {
+    /// By type, those of [`TYPES`] first.
+    events: Vec<IntCounter>,
+    bytes: IntCounter,
+    refused: IntCounterVec,
+    latency: Histogram,
+    of_patterns: IntCounterVec,
+    to_patterns: IntCounterVec,
+}
+
+/// Events of one batch, counted where nothing is shared.
+#[derive(Default)]
+pub struct Published {
+    events: [u64; TYPES.len() + 1],
+    bytes: u64,
+}
+
+impl Published {
+    /// An event of this type, with so many bytes of data.
+    pub fn add(&mut self, kind: &str, bytes: usize) {
+        let at = TYPES.iter().position(|known| *known == kind).unwrap_or(TYPES.len());
+        self.events[at] += 1;
+        self.bytes += bytes as u64;
+    }
+}
+
+/// What goes through the streams of one pattern that the configuration names.
+pub struct PatternFigures {
+    events: IntCounter,
+    deliveries: IntCounter,
+}
+
+impl PatternFigures {
+    /// An event that so many sessions are sent.
+    pub fn published(&self, subscribers: u32) {
+        self.events.inc();
+        self.deliveries.inc_by(u64::from(subscribers));
+    }
+}
+
+impl Figures {
+    pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+        let labels = TYPES.into_iter().chain([OTHER]);
+        let events = make.counters(
+            ("fanfare_events_published_total", "Events published, by type"),
+            "type",
+            labels.clone(),
+        )?;
+        Ok(Self {
+            events: labels.map(|label| events.with_label_values(&[label])).collect(),
+            bytes: make
+                .counter("fanfare_published_bytes_total", "Bytes of the data of those events")?,
+            refused: make.counters(
+                ("fanfare_publishes_refused_total", "Publish requests refused, by reason"),
+                "reason",
+                PublishRefused::ALL.iter().map(|r| r.as_str()),
+            )?,
+            latency: make.histogram(
+                ("fanfare_publish_seconds", "From a publish request's body to its receipt"),
+                &LATENCY_BUCKETS,
+            )?,
+            of_patterns: make.open_counters(
+                (
+                    "fanfare_stream_events_published_total",
+                    "Events published to the streams of each pattern in --metrics-streams; no \
+                     series without one",
+                ),
+                &["streams"],
+            )?,
+            to_patterns: make.open_counters(
+                (
+                    "fanfare_stream_deliveries_total",
+                    "Sessions that those events were handed out to; no series without a pattern",
+                ),
+                &["streams"],
+            )?,
+        })
+    }
+}
+
+impl Telemetry {
+    /// A batch was published.
+    pub fn events_published(&self, published: &Published) {
+        let publishes = &self.0.publishes;
+        for (counter, events) in publishes.events.iter().zip(published.events) {
+            if events > 0 {
+                counter.inc_by(events);
+            }
+        }
+        publishes.bytes.inc_by(published.bytes);
+    }
+
+    /// The figures of a pattern.
+    pub fn of_pattern(&self, pattern: &str) -> PatternFigures {
+        let publishes = &self.0.publishes;
+        PatternFigures {
+            events: publishes.of_patterns.with_label_values(&[pattern]),
+            deliveries: publishes.to_patterns.with_label_values(&[pattern]),
+        }
+    }
+
+    /// A publish request was answered after this long.
+    pub fn publish_answered(&self, took: Duration) {
+        self.0.publishes.latency.observe(took.as_secs_f64());
+    }
+
+    /// A publish request was refused.
+    pub fn publish_refused(&self, reason: PublishRefused) {
+        self.0.publishes.refused.with_label_values(&[reason.as_str()]).inc();
+    }
+}

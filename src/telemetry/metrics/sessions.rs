@@ -1,0 +1,121 @@
+//! Sessions: how many there are, how they came and went, what they were sent.
+
+use super::super::reasons::{Closed, Replayed, Turned};
+use super::maker::LATENCY_BUCKETS;
+use super::{Maker, Telemetry};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+
+pub(super) struct Figures {
+    live: IntGauge,
+    catching_up: IntGauge,
+    opened: IntCounterVec,
+    closed: IntCounterVec,
+    refused: IntCounterVec,
+    replayed: IntCounterVec,
+    gaps: IntCounter,
+    pub(super) deliveries: IntCounter,
+    pub(super) delivered_bytes: IntCounter,
+    pub(super) fanout: Histogram,
+    pub(super) undelivered: Histogram,
+    pub(super) queued_bytes: IntGauge,
+}
+
+impl Figures {
+    pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            live: make.gauge("fanfare_sessions", "Sessions that are live")?,
+            catching_up: make
+                .gauge("fanfare_sessions_catching_up", "Sessions that read from history")?,
+            opened: make.counters(
+                (
+                    "fanfare_sessions_opened_total",
+                    "Sessions opened, by what became of their resume",
+                ),
+                "resume",
+                ["live", "resumed", "gap", "reset"].into_iter(),
+            )?,
+            closed: make.counters(
+                ("fanfare_sessions_closed_total", "Sessions closed, by reason"),
+                "reason",
+                Closed::ALL.iter().map(|r| r.as_str()),
+            )?,
+            refused: make.counters(
+                ("fanfare_subscribers_refused_total", "Subscribers turned away, by reason"),
+                "reason",
+                Turned::ALL.iter().map(|r| r.as_str()),
+            )?,
+            replayed: make.counters(
+                (
+                    "fanfare_events_replayed_total",
+                    "Events handed to sessions from history, by where they came from",
+                ),
+                "source",
+                Replayed::ALL.iter().map(|r| r.as_str()),
+            )?,
+            gaps: make.counter(
+                "fanfare_session_gaps_total",
+                "Times retention overtook a session, which was told",
+            )?,
+            deliveries: make.counter(
+                "fanfare_deliveries_total",
+                "Events handed to live sessions; control events, heartbeats and replays are none",
+            )?,
+            delivered_bytes: make
+                .counter("fanfare_delivered_bytes_total", "Bytes of those deliveries")?,
+            fanout: make.histogram(
+                (
+                    "fanfare_fanout_seconds",
+                    "From the commit of a batch until a worker thread has written it to the \
+                     sockets of all its live sessions that want it",
+                ),
+                &LATENCY_BUCKETS,
+            )?,
+            undelivered: make.histogram(
+                (
+                    "fanfare_undelivered_age_seconds",
+                    "Each second, for each worker thread with sessions: the age of the oldest \
+                     event that one of its live sessions has not taken; 0 where there is none",
+                ),
+                &LATENCY_BUCKETS,
+            )?,
+            queued_bytes: make.gauge(
+                "fanfare_session_queue_bytes",
+                "Bytes in memory that at least one live session has not taken",
+            )?,
+        })
+    }
+}
+
+impl Telemetry {
+    /// A session began, its resume having become `resume`.
+    pub fn session_opened(&self, resume: &str) {
+        self.0.sessions.live.inc();
+        self.0.sessions.opened.with_label_values(&[resume]).inc();
+    }
+
+    /// A session ended.
+    pub fn session_closed(&self, reason: Closed) {
+        self.0.sessions.live.dec();
+        self.0.sessions.closed.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// A session began (+1) or stopped (-1) to read from history.
+    pub fn catching_up(&self, change: i64) {
+        self.0.sessions.catching_up.add(change);
+    }
+
+    /// A subscriber was turned away.
+    pub fn subscriber_refused(&self, reason: Turned) {
+        self.0.sessions.refused.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// Events were handed to a session from history.
+    pub fn replayed(&self, source: Replayed, events: u64) {
+        self.0.sessions.replayed.with_label_values(&[source.as_str()]).inc_by(events);
+    }
+
+    /// Retention overtook a session.
+    pub fn session_gap(&self) {
+        self.0.sessions.gaps.inc();
+    }
+}

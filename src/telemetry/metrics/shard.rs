@@ -1,0 +1,64 @@
+//! What one shard counts: on its own thread, handed over once a second.
+
+use super::Telemetry;
+use prometheus::local::LocalHistogram;
+use std::time::Duration;
+
+/// The figures of one shard.
+pub struct ShardFigures {
+    telemetry: Telemetry,
+    deliveries: u64,
+    bytes: u64,
+    fanout: LocalHistogram,
+    undelivered: LocalHistogram,
+    queued_bytes: i64,
+}
+
+impl ShardFigures {
+    /// Nothing is counted yet.
+    pub fn new(telemetry: Telemetry) -> Self {
+        let fanout = telemetry.0.sessions.fanout.local();
+        let undelivered = telemetry.0.sessions.undelivered.local();
+        Self { telemetry, deliveries: 0, bytes: 0, fanout, undelivered, queued_bytes: 0 }
+    }
+
+    /// Events were handed to live sessions: so many deliveries of so many bytes.
+    pub fn delivered(&mut self, deliveries: u64, bytes: u64) {
+        self.deliveries += deliveries;
+        self.bytes += bytes;
+    }
+
+    /// Deliveries that were not handed over yet.
+    #[cfg(test)]
+    pub fn deliveries(&self) -> u64 {
+        self.deliveries
+    }
+
+    /// A batch was with the sockets so long after its commit.
+    pub fn fanned_out(&mut self, after: Duration) {
+        self.fanout.observe(after.as_secs_f64());
+    }
+
+    /// Hands over what was counted, with what is on its way now: the bytes that wait, and, where
+    /// there are sessions, the age of the oldest event that one of them has not taken.
+    pub fn hand_over(&mut self, queued_bytes: u64, oldest: Option<Duration>) {
+        if let Some(age) = oldest {
+            self.undelivered.observe(age.as_secs_f64());
+        }
+        let sessions = &self.telemetry.0.sessions;
+        sessions.deliveries.inc_by(std::mem::take(&mut self.deliveries));
+        sessions.delivered_bytes.inc_by(std::mem::take(&mut self.bytes));
+        let queued = i64::try_from(queued_bytes).unwrap_or(i64::MAX);
+        sessions.queued_bytes.add(queued - self.queued_bytes);
+        self.queued_bytes = queued;
+        self.fanout.flush();
+        self.undelivered.flush();
+    }
+}
+
+impl Drop for ShardFigures {
+    /// Its thread is gone, and so is what was on its way.
+    fn drop(&mut self) {
+        self.hand_over(0, None);
+    }
+}

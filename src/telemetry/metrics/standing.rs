@@ -1,0 +1,115 @@
+//! How the hub stands: whether it is ready, what waits in its queues, which bounds were hit.
+
+use super::super::reasons::Full;
+use super::{Maker, Telemetry};
+use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec};
+
+pub(super) struct Figures {
+    ready: IntGauge,
+    draining: IntGauge,
+    drain_ends: Gauge,
+    publish_requests: IntGauge,
+    publish_bytes: IntGauge,
+    batches: IntGauge,
+    waiting_reads: IntGauge,
+    waiting_lookups: IntGauge,
+    body_bytes: IntGauge,
+    checks: IntGaugeVec,
+}
+
+/// How the hub stands.
+#[derive(Default, Debug)]
+pub struct Standing {
+    /// Its checks, and whether each is fine; `None` for one that is only told.
+    pub checks: Vec<(&'static str, bool)>,
+    /// Whether it may be sent work.
+    pub is_ready: bool,
+    /// When it will have stopped, in seconds since 1970, where it is stopping.
+    pub drain_ends_s: Option<f64>,
+    /// What waits.
+    pub queues: Queues,
+}
+
+/// What waits, and for what.
+#[derive(Default, Debug)]
+pub struct Queues {
+    /// Publish requests, and their bytes, for a commit.
+    pub publish: (usize, usize),
+    /// Committed batches for the connection manager.
+    pub batches: usize,
+    /// Reads of history for the disk.
+    pub reads: usize,
+    /// Look-ups for the disk.
+    pub lookups: usize,
+    /// Bytes of bodies that are being received.
+    pub body_bytes: usize,
+}
+
+impl Figures {
+    pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+        make.process()?;
+        Ok(Self {
+            ready: make.gauge("fanfare_ready", "1 while the hub may be sent work, as /readyz")?,
+            checks: make.gauges(
+                ("fanfare_ready_check", "1 for each check of /readyz that is fine, else 0"),
+                &["check"],
+            )?,
+            draining: make.gauge("fanfare_draining", "1 while the hub is stopping")?,
+            drain_ends: make.fraction(
+                "fanfare_drain_ends_timestamp_seconds",
+                "When it cuts off whoever is still there; 0 while it is not stopping",
+            )?,
+            publish_requests: make.gauge(
+                "fanfare_publish_queue_requests",
+                "Publish requests that wait for a commit",
+            )?,
+            publish_bytes: make
+                .gauge("fanfare_publish_queue_bytes", "Bytes of the publishes that wait")?,
+            batches: make.gauge(
+                "fanfare_dispatch_queue_batches",
+                "Committed batches that wait for the connection manager",
+            )?,
+            waiting_reads: make
+                .gauge("fanfare_disk_reads_running", "Reads of history that are on the disk")?,
+            waiting_lookups: make
+                .gauge("fanfare_disk_lookups_running", "Look-ups that are on the disk")?,
+            body_bytes: make.gauge(
+                "fanfare_request_body_bytes",
+                "Bytes of request bodies that are being received",
+            )?,
+        })
+    }
+
+    pub(super) fn set(&self, standing: &Standing) {
+        let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.ready.set(i64::from(standing.is_ready));
+        for (check, is_fine) in &standing.checks {
+            self.checks.with_label_values(&[check]).set(i64::from(*is_fine));
+        }
+        self.draining.set(i64::from(standing.drain_ends_s.is_some()));
+        self.drain_ends.set(standing.drain_ends_s.unwrap_or(0.0));
+        let queues = &standing.queues;
+        self.publish_requests.set(whole(queues.publish.0));
+        self.publish_bytes.set(whole(queues.publish.1));
+        self.batches.set(whole(queues.batches));
+        self.waiting_reads.set(whole(queues.reads));
+        self.waiting_lookups.set(whole(queues.lookups));
+        self.body_bytes.set(whole(queues.body_bytes));
+    }
+}
+
+/// How often each bound was hit.
+pub(super) fn bounds(make: &Maker) -> Result<IntCounterVec, prometheus::Error> {
+    make.counters(
+        ("fanfare_bound_hits_total", "How often something had no room, by what was full"),
+        "bound",
+        Full::ALL.iter().map(|full| full.as_str()),
+    )
+}
+
+impl Telemetry {
+    /// Something had no room.
+    pub fn bound_hit(&self, full: Full) {
+        self.0.bounds.with_label_values(&[full.as_str()]).inc();
+    }
+}
