@@ -23,6 +23,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -77,6 +78,7 @@ async fn serve(
         disk_readers: Arc::new(Semaphore::new(MAX_DISK_READERS)),
         lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
         received: Received::default(),
+        started: Instant::now(),
         draining: AtomicBool::new(false),
         drain_ends_ms: AtomicU64::new(0),
         dispatched,

@@ -8,6 +8,7 @@ use crate::access::Access;
 use crate::config::Config;
 use crate::http::{Hub, KeySet, Tls};
 use crate::hub::ChangeLimits;
+use crate::telemetry::set_log_filter;
 use actix_web::web::Data;
 use std::sync::Arc;
 
@@ -27,6 +28,9 @@ pub(super) async fn everything(hub: &Data<Hub>, config: anyhow::Result<Config>) 
              a hub is opened by a restart alone"
         );
     }
+    if let Err(error) = set_log_filter(&config.log) {
+        tracing::error!("the log stays what it is: {error}");
+    }
     access(hub, &config).await;
     if *hub.limits.load_full() != *config.limits {
         hub.limits.store(config.limits.clone());
@@ -38,8 +42,8 @@ pub(super) async fn everything(hub: &Data<Hub>, config: anyhow::Result<Config>) 
     }
     hub.memory.set(config.memory_budget);
     tracing::info!(
-        "keys and limits were reloaded, with what anybody may do and the memory budget; other \
-         settings are read at the start"
+        "keys and limits were reloaded, with what anybody may do, the memory budget and the log's \
+         filter; other settings are read at the start"
     );
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 pub(super) fn start(hub: &Data<Hub>) {
     actix::spawn(commits(hub.clone()));
     actix::spawn(memory(hub.clone()));
+    actix::spawn(lines(hub.clone()));
     actix::spawn(rates(hub.clone()));
     actix::spawn(certificate(hub.clone()));
 }
@@ -56,6 +57,17 @@ async fn memory(hub: Data<Hub>) {
         was_short = is_short;
         let next = if hub.memory.is_filling() { LOOK_CLOSELY_EVERY } else { LOOK_AT_MEMORY_EVERY };
         tokio::time::sleep(next).await;
+    }
+}
+
+/// Tells how many lines of the log were left out.
+async fn lines(hub: Data<Hub>) {
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        every_second.tick().await;
+        for (reason, count) in hub.telemetry.not_logged() {
+            tracing::info!(reason, count, "more like it were not logged");
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::access::Access;
 use crate::event::Selector;
 use crate::journal::{Durability, Kept, Retention};
 use crate::limits::Limits;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, check_log_filter};
 use ipnet::IpNet;
 use std::io::IsTerminal;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -115,7 +115,7 @@ impl Config {
             public_hosts: r.list("public-host", |t| Ok(t.to_owned())),
             access: r.access(),
             jwks_url: r.jwks_url(),
-            log: r.one("log", |t| Ok(t.to_owned())).unwrap_or_default(),
+            log: r.one("log", parse_log).unwrap_or_default(),
             log_format: r.one("log-format", parse_log_format).unwrap_or(LogFormat::Text),
         };
         match r.said.wrong.is_empty() {
@@ -258,6 +258,11 @@ fn parse_switch(text: &str) -> Result<bool, String> {
         "off" | "false" => Ok(false),
         _ => Err(format!("{text:?} is neither on nor off")),
     }
+}
+
+fn parse_log(text: &str) -> Result<String, String> {
+    check_log_filter(text).map_err(|e| e.to_string())?;
+    Ok(text.to_owned())
 }
 
 fn parse_log_format(text: &str) -> Result<LogFormat, String> {

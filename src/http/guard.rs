@@ -62,10 +62,14 @@ pub(super) async fn guard_apart<B: MessageBody>(
     next.call(request).await
 }
 
+/// Who sent `request`, where they said so or need not.
+pub(super) fn visitor(request: &HttpRequest) -> Option<Arc<Caller>> {
+    request.extensions().get::<Visitor>().and_then(|Visitor(caller)| caller.clone())
+}
+
 /// Who sent `request`; a problem where they did not say so and that is needed.
 pub(super) fn caller(hub: &Hub, request: &HttpRequest) -> Result<Arc<Caller>, Problem> {
-    let visitor = request.extensions().get::<Visitor>().cloned();
-    visitor.and_then(|Visitor(caller)| caller).ok_or_else(|| denied(hub, Denied::Missing))
+    visitor(request).ok_or_else(|| denied(hub, Denied::Missing))
 }
 
 /// Whom a request's address is, also behind a proxy that is trusted.

@@ -3,7 +3,9 @@
 //! What a route takes and answers stands above its handler; here is what they have in common.
 
 use super::problem::Document;
-use super::{login, ops, publish, revocations, stats, streams, subscribe, tickets};
+use super::{
+    log_filter, login, ops, publish, revocations, sessions, stats, streams, subscribe, tickets,
+};
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use serde::Serialize;
@@ -50,6 +52,11 @@ pub(super) async fn openapi() -> HttpResponse {
         login::end,
         revocations::add,
         stats::stats,
+        sessions::list,
+        sessions::delete,
+        sessions::presence,
+        log_filter::get,
+        log_filter::put,
         ops::version,
         ops::healthz,
         ops::readyz,

@@ -1,5 +1,6 @@
 //! Errors as `application/problem+json` (RFC 9457), and the one table from code to status.
 
+use super::requests::{self, Told};
 use crate::event::Invalid;
 use crate::journal::{JournalError, PublishError, Refusal};
 use crate::limits::Limit;
@@ -106,6 +107,11 @@ impl Problem {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         Self { code, detail, field: None, limit: None, retry_after: None, cookie: None }
+    }
+
+    /// What it is counted and logged by: the limit that was reached, or its code.
+    pub(super) fn reason(&self) -> &'static str {
+        self.limit.map_or(self.code.as_str(), Limit::as_str)
     }
 
     /// A query or path that cannot be read.
@@ -246,6 +252,9 @@ impl ResponseError for Problem {
         if let Some(cookie) = &self.cookie {
             response.insert_header((header::SET_COOKIE, cookie.as_str()));
         }
-        response.body(serde_json::to_vec(&document).unwrap_or_default())
+        requests::with(
+            response.body(serde_json::to_vec(&document).unwrap_or_default()),
+            Told::Refused(self.reason()),
+        )
     }
 }

@@ -5,6 +5,7 @@
 
 use super::guard::client;
 use super::problem::{Code, Problem};
+use super::requests::{self, Told};
 use super::server::Hub;
 use crate::hub::Refusal;
 use crate::limits::Limit;
@@ -71,12 +72,13 @@ pub(super) fn turn_away(
     let name = (refusal != Refusal::Draining).then_some(reason.as_str());
     let mut block = Vec::new();
     wire::hub_error(&mut block, retry_ms, code.as_str(), name);
-    HttpResponse::Ok()
+    let response = HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header(("X-Accel-Buffering", "no"))
-        .body(block)
+        .body(block);
+    requests::with(response, Told::Refused(reason.as_str()))
 }
 
 fn accepts_event_stream(request: &HttpRequest) -> bool {

@@ -3,7 +3,10 @@
 use super::problem::{Code, Problem};
 use super::server::Hub;
 use super::stats;
-use super::{guard, login, openapi, ops, pages, publish, revocations, streams, subscribe, tickets};
+use super::{
+    guard, log_filter, login, openapi, ops, pages, publish, requests, revocations, sessions,
+    streams, subscribe, tickets,
+};
 use actix_cors::Cors;
 use actix_service::ServiceFactory;
 use actix_web::body::MessageBody;
@@ -32,7 +35,13 @@ pub(super) fn app(
     let guarded = Condition::new(!is_apart, from_fn(guard::guard));
     let guarded_apart = Condition::new(is_apart, from_fn(guard::guard_apart));
     let routes = if is_apart { routes_apart } else { routes };
-    App::new().app_data(hub).wrap(guarded).wrap(guarded_apart).wrap(cors).configure(routes)
+    App::new()
+        .app_data(hub)
+        .wrap(guarded)
+        .wrap(guarded_apart)
+        .wrap(cors)
+        .wrap(from_fn(requests::tell))
+        .configure(routes)
 }
 
 /// Every path of the hub, and the methods that it takes.
@@ -47,6 +56,10 @@ pub(super) const ROUTES: &[(&str, &[&str])] = &[
     ("/tickets", &["POST"]),
     ("/session", &["POST", "DELETE"]),
     ("/stats", &["GET"]),
+    ("/sessions", &["GET"]),
+    ("/sessions/{id}", &["DELETE"]),
+    ("/presence/{stream}", &["GET"]),
+    ("/log-filter", &["GET", "PUT"]),
     ("/version", &["GET"]),
     ("/healthz", &["GET"]),
     ("/readyz", &["GET"]),
@@ -83,6 +96,11 @@ fn handler(path: &str, method: &str) -> Route {
         ("POST", "/session") => web::post().to(login::begin),
         ("DELETE", "/session") => web::delete().to(login::end),
         ("GET", "/stats") => web::get().to(stats::stats),
+        ("GET", "/sessions") => web::get().to(sessions::list),
+        ("DELETE", "/sessions/{id}") => web::delete().to(sessions::delete),
+        ("GET", "/presence/{stream}") => web::get().to(sessions::presence),
+        ("GET", "/log-filter") => web::get().to(log_filter::get),
+        ("PUT", "/log-filter") => web::put().to(log_filter::put),
         ("GET", "/version") => web::get().to(ops::version),
         ("GET", "/healthz") => web::get().to(ops::healthz),
         ("GET", "/readyz") => web::get().to(ops::readyz),
@@ -129,9 +147,10 @@ fn cors(origins: &[String]) -> Cors {
             header::CACHE_CONTROL,
             header::AUTHORIZATION,
             subscribe::LAST_EVENT_ID,
+            requests::REQUEST_ID,
         ])
         .allowed_header("Idempotency-Key")
-        .expose_headers([subscribe::LAST_EVENT_ID, header::RETRY_AFTER])
+        .expose_headers([subscribe::LAST_EVENT_ID, header::RETRY_AFTER, requests::REQUEST_ID])
         .max_age(3600);
     // Cookies go to origins that are named, and not to whoever asks.
     let cors = match origins.iter().any(|origin| origin == "*") {

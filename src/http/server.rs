@@ -28,7 +28,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
 
 /// Connections that wait to be accepted, where the system allows it.
@@ -126,6 +126,8 @@ pub struct Hub {
     pub bounds: DiskBounds,
     /// Bodies that are being received.
     pub received: Received,
+    /// When it was started.
+    pub started: Instant,
     /// The hub is stopping.
     pub draining: AtomicBool,
     /// When it will have stopped, in milliseconds since 1970; 0 while it is not stopping.

@@ -116,11 +116,6 @@ impl Shared {
         Poll::Pending
     }
 
-    /// Bytes that wait for the socket.
-    pub(super) fn unsent_bytes(&self) -> usize {
-        self.unsent.borrow().len()
-    }
-
     /// Puts a piece into the way of all that follows; there must be none.
     pub(super) fn keep(&self, piece: Bytes) {
         *self.unsent.borrow_mut() = piece;
@@ -152,6 +147,10 @@ impl Shared {
 }
 
 impl Outlet for Shared {
+    fn unsent_bytes(&self) -> usize {
+        self.unsent.borrow().len()
+    }
+
     fn write(&self, piece: &Bytes) -> Written {
         if self.has_failed.get() {
             return Written::Failed;

@@ -1,11 +1,12 @@
-//! `GET /stats`: what is taken of each limit.
+//! `GET /stats`: how the hub is used, and what is taken of each limit.
 
 use super::guard::admin;
 use super::openapi::{HistoryRefused, Refused};
 use super::problem::{Code, Problem};
 use super::server::Hub;
-use super::standing;
+use super::standing::{self, Ready};
 use crate::limits::{Limit, Usage};
+use crate::telemetry::Totals;
 use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -40,13 +41,21 @@ impl SelectorFigures {
 /// How the hub is used.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Stats {
+    version: &'static str,
+    /// Seconds since it was started.
+    uptime_s: u64,
+    /// Whether it may be sent work, and why not.
+    #[serde(flatten)]
+    ready: Ready,
+    totals: Totals,
+    /// Each limit with its use.
     limits: Vec<Usage>,
 }
 
 /// `GET /stats`
 #[utoipa::path(get, path = "/stats", tag = "operators",
     responses(
-        (status = 200, description = "What is taken of each limit", body = Stats),
+        (status = 200, description = "How the hub is used", body = Stats),
         Refused,
         HistoryRefused,
     )
@@ -56,7 +65,11 @@ pub(super) async fn stats(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRe
     let usage = standing::usage(&hub)
         .await
         .ok_or_else(|| Problem::new(Code::ServerError, "the connection manager does not answer"))?;
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(Stats { limits: usage }))
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Stats {
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_s: hub.started.elapsed().as_secs(),
+        ready: standing::ready(&hub, Some(&usage)),
+        totals: hub.telemetry.totals(),
+        limits: usage,
+    }))
 }

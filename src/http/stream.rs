@@ -1,6 +1,7 @@
 //! A connection from its first request to the end of its event stream, if it comes to one.
 
 use super::socket::Shared;
+use crate::hub::Outlet as _;
 use crate::hub::Subscription;
 use crate::wire;
 use bytes::Bytes;

@@ -6,6 +6,7 @@ use super::openapi::{HistoryRefused, Reading, Refused};
 use super::problem::{Code, Document, Problem};
 use super::query::{self, SubscribeQuery};
 use super::refusal::turn_away;
+use super::requests::{self, Told};
 use super::server::{Hub, shard};
 use super::socket::Shared;
 use crate::access::Caller;
@@ -142,7 +143,6 @@ async fn subscribe(
     let opening = opening(hub, &query, &place, (requested.as_deref(), id), caller);
     seat.subscription.begin(Opening { outlet, ..opening });
     hub.telemetry.session_opened(place.resume.as_str());
-    tracing::debug!(session = %seat.subscription.id(), resume = place.resume.as_str(), "session opened");
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
@@ -156,7 +156,10 @@ async fn subscribe(
     }
     let stalled = Stalled::default();
     response.extensions_mut().insert(stalled.clone());
-    Ok(response.body(EventBody::new(seat.subscription, socket, stalled)))
+    let streams = query.interest.selectors().len();
+    let told = Told::Session { id, streams, resume: place.resume.as_str() };
+    let body = EventBody::new(seat.subscription, socket, stalled);
+    Ok(requests::with(response.body(body), told))
 }
 
 /// Whether it names no more streams and patterns than one subscription may.
@@ -309,7 +312,8 @@ fn opening(
     let lines = Some(lines.into());
     let (first_block, prefix) = if query.view.control_off { (None, lines) } else { (lines, None) };
     let (cursor, told, ended) = (place.cursor, place.told, place.ended.clone());
-    Opening { cursor, told, ended, first_block, prefix, beat: query.beat, outlet: None, caller }
+    let (beat, resume) = (query.beat, place.resume);
+    Opening { cursor, told, ended, first_block, prefix, beat, resume, outlet: None, caller }
 }
 
 /// The socket, where the session may have it: where actix would send the body in chunks.

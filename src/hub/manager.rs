@@ -7,7 +7,8 @@
 
 mod asked;
 
-pub use asked::{AskUsage, ChangeLimits, CountSubscribers, NamedStreams, Readers};
+pub(super) use asked::AskShards;
+pub use asked::{AskPresence, AskUsage, ChangeLimits, CountSubscribers, NamedStreams, Readers};
 
 use super::admission::{Admission, Holder};
 use super::matching::SelectorIndex;
@@ -149,7 +150,7 @@ impl ConnectionManager {
         &mut self,
         (shard, key): (ShardId, SessionKey),
         interest: Arc<Interest>,
-        holder: Holder,
+        holder: Arc<Holder>,
     ) -> Result<Seated, Refusal> {
         if self.draining.is_some() {
             return Err(Refusal::Draining);

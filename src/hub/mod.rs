@@ -6,10 +6,12 @@
 //! worker thread frames and queues, a session is a cursor. A seat is given between two batches.
 
 mod admission;
+mod behind;
 mod expiry;
 mod farewell;
 mod frames;
 mod group;
+mod listing;
 mod manager;
 mod matching;
 mod outlet;
@@ -27,9 +29,10 @@ mod subscription;
 mod wheel;
 
 pub use admission::Holder;
+pub use listing::{SessionView, Wanted, close, sessions};
 pub use manager::{
-    AskUsage, ChangeLimits, ConnectionManager, CountSubscribers, Drain, MANAGER_MAILBOX,
-    NamedStreams, Readers,
+    AskPresence, AskUsage, ChangeLimits, ConnectionManager, CountSubscribers, Drain,
+    MANAGER_MAILBOX, NamedStreams, Readers,
 };
 pub use outlet::{Outlet, Written};
 pub use pace::Pace;

@@ -10,6 +10,9 @@ use bytes::Bytes;
 pub trait Outlet {
     /// Writes a piece of the body, framed for the connection. Never waits.
     fn write(&self, piece: &Bytes) -> Written;
+
+    /// Bytes that it took and the socket did not.
+    fn unsent_bytes(&self) -> usize;
 }
 
 /// What became of a piece.

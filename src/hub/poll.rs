@@ -113,6 +113,7 @@ impl State {
                 session.closing = Some(Closed::Ended);
             }
         }
+        session.sent_events += segment.events;
         self.figures.delivered(segment.events, segment.bytes.len() as u64);
         if segment.bytes.is_empty() { Step::Again } else { Step::Yield(segment.bytes) }
     }
@@ -173,6 +174,7 @@ impl State {
         let Some(session) = self.sessions.get_mut(&key) else { return Step::Wait };
         session.cursor = page.through;
         session.told = page.told;
+        session.sent_events += page.events;
         session.ended.extend(page.ends);
         let telemetry = &self.settings.telemetry;
         telemetry.replayed(page.source, page.events);
@@ -242,7 +244,8 @@ mod tests {
         let selector = Selector::parse("s").expect("a selector");
         let interest = Arc::new(Interest::new(vec![selector], None).expect("ok"));
         let (answer, _seated) = tokio::sync::oneshot::channel();
-        let session = Session::new(interest.clone(), wire::View::default(), answer);
+        let session =
+            Session::new(interest.clone(), wire::View::default(), (probe::holder(), answer));
         let key = probe::seat(&mut state, 1, session).expect("room");
         let first = Position::of(last.batch(), 0);
         let session = state.sessions.get_mut(&key).expect("it is there");

@@ -42,10 +42,15 @@ pub(super) fn shard(history: Arc<History>, telemetry: Telemetry) -> Rc<RefCell<S
     Shard::start(Addr::new(sender), settings)
 }
 
+/// Somebody on this machine.
+pub(super) fn holder() -> Arc<Holder> {
+    let client = Client::at(Ipv4Addr::LOCALHOST.into(), true);
+    Arc::new(Holder { client, subject: None })
+}
+
 /// Lets a session in, as the manager would.
 pub(super) fn seat(state: &mut State, group: GroupId, session: Session) -> Option<SessionKey> {
-    let client = Client::at(Ipv4Addr::LOCALHOST.into(), true);
-    let key = state.admit(session, Holder { client, subject: None })?;
+    let key = state.admit(session)?;
     state.seated(key, Ok(Seated { group, through: Position::ZERO }));
     Some(key)
 }
@@ -75,6 +80,10 @@ impl Matching {
 struct Sink;
 
 impl Outlet for Sink {
+    fn unsent_bytes(&self) -> usize {
+        0
+    }
+
     fn write(&self, _: &Bytes) -> Written {
         Written::All
     }
@@ -106,7 +115,7 @@ impl Fan {
     fn join(&mut self, interest: Arc<Interest>, has_socket: bool) {
         let mut state = self.state.borrow_mut();
         let (answer, _seated) = oneshot::channel();
-        let session = Session::new(interest, View::default(), answer);
+        let session = Session::new(interest, View::default(), (holder(), answer));
         let Some(key) = seat(&mut state, GROUP, session) else { return };
         if let Some(session) = state.sessions.get_mut(&key) {
             session.mode = Mode::CatchingUp(CatchUp::default());

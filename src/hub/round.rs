@@ -207,6 +207,7 @@ impl State {
             }
         }
         self.figures.delivered(taken.0, taken.1);
+        session.sent_events += taken.0;
         let is_level = match &session.mode {
             Mode::Live { next, .. } => group.peek(*next).is_none(),
             _ => true,
@@ -289,6 +290,10 @@ mod tests {
     }
 
     impl Outlet for Paper {
+        fn unsent_bytes(&self) -> usize {
+            0
+        }
+
         fn write(&self, piece: &Bytes) -> Written {
             if self.is_blocked.get() {
                 return Written::Refused;
@@ -326,7 +331,7 @@ mod tests {
         let selector = Selector::parse("s").expect("a selector");
         let interest = Arc::new(Interest::new(vec![selector], None).expect("ok"));
         let (answer, _seated) = tokio::sync::oneshot::channel();
-        let session = Session::new(interest, View::default(), answer);
+        let session = Session::new(interest, View::default(), (probe::holder(), answer));
         let key = probe::seat(state, GROUP, session).expect("room");
         let session = state.sessions.get_mut(&key).expect("it is there");
         session.cursor = state.considered;

@@ -61,7 +61,7 @@ pub(super) enum FromShard {
     /// A shard is there.
     Join { shard: ShardId, addr: Addr<Shard> },
     /// A session wants a seat.
-    Seat { shard: ShardId, key: SessionKey, interest: Arc<Interest>, holder: Holder },
+    Seat { shard: ShardId, key: SessionKey, interest: Arc<Interest>, holder: Arc<Holder> },
     /// A session gives its seat back.
     Leave { shard: ShardId, key: SessionKey },
 }

@@ -3,13 +3,14 @@
 //! It is `Live` while it reads its group's queue, and `CatchingUp` while it reads history: when it
 //! starts behind, when it fell behind, when its shard did. There is no third way.
 
+use super::admission::Holder;
 use super::outlet::Outlet;
 use super::seat::{GroupId, Refusal};
 use crate::access::Caller;
 use crate::event::{Body, Interest, Position, StreamName, Timestamp};
 use crate::journal::{History, JournalError};
 use crate::telemetry::{Closed, Replayed};
-use crate::wire::{self, View};
+use crate::wire::{self, Resume, View};
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -50,6 +51,8 @@ pub struct Opening {
     pub prefix: Option<Bytes>,
     /// Its heartbeats.
     pub beat: Beat,
+    /// What became of its resume.
+    pub resume: Resume,
     /// Its short way to its socket, where there is one.
     pub outlet: Option<Rc<dyn Outlet>>,
     /// Whose it is: it ends with their credential.
@@ -86,11 +89,24 @@ impl Drop for CatchUp {
     }
 }
 
+/// When a session began, and what became of its resume.
+#[derive(Clone, Copy)]
+pub(super) struct Began {
+    pub(super) at: Timestamp,
+    pub(super) resume: Resume,
+}
+
 /// One subscriber.
 pub(super) struct Session {
     pub(super) id: Uuid,
     pub(super) interest: Arc<Interest>,
     pub(super) view: View,
+    /// Whom it is counted for.
+    pub(super) holder: Arc<Holder>,
+    /// How it began, once it has.
+    pub(super) began: Option<Began>,
+    /// Events that it was sent.
+    pub(super) sent_events: u64,
     pub(super) group: Option<GroupId>,
     pub(super) mode: Mode,
     /// Everything wanted up to here has been yielded.
@@ -121,12 +137,15 @@ impl Session {
     pub(super) fn new(
         interest: Arc<Interest>,
         view: View,
-        seat: oneshot::Sender<Result<Position, Refusal>>,
+        (holder, seat): (Arc<Holder>, oneshot::Sender<Result<Position, Refusal>>),
     ) -> Self {
         Self {
             id: Uuid::new_v4(),
             interest,
             view,
+            holder,
+            began: None,
+            sent_events: 0,
             group: None,
             mode: Mode::Seating(seat),
             cursor: Position::ZERO,

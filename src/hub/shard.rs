@@ -5,7 +5,7 @@
 //! Never: locks, waits, wakes another thread for a delivery.
 
 use super::ConnectionManager;
-use super::admission::Holder;
+use super::behind::place_of;
 use super::expiry::Expiries;
 use super::farewell::DRAIN_STEP;
 use super::frames::Frames;
@@ -13,7 +13,7 @@ use super::group::{Group, Segment};
 use super::pace::Pace;
 use super::round::{self, Rounds};
 use super::seat::{FromShard, GroupId, Refusal, Seated, ShardId, ToShard};
-use super::session::{CatchUp, Mode, Session, SessionKey};
+use super::session::{Mode, Session, SessionKey};
 use super::wheel::Wheel;
 use crate::access::{Access, Standing};
 use crate::event::{Body, Position};
@@ -83,6 +83,10 @@ pub(super) struct State {
 }
 
 impl Shard {
+    pub(super) fn state(&self) -> &RefCell<State> {
+        &self.state
+    }
+
     /// Starts a shard on this thread; returns what it shares with the thread's connections.
     pub(super) fn start(
         manager: Addr<ConnectionManager>,
@@ -116,13 +120,14 @@ impl Shard {
 
 impl State {
     /// Inserts a session that asks for a seat; `None` where the manager has too much to do.
-    pub(super) fn admit(&mut self, session: Session, holder: Holder) -> Option<SessionKey> {
+    pub(super) fn admit(&mut self, session: Session) -> Option<SessionKey> {
         if !self.outbox.is_empty() {
             return None;
         }
         let key = self.next_key;
         self.next_key += 1;
         let (shard, interest) = (self.id, session.interest.clone());
+        let holder = session.holder.clone();
         self.sessions.insert(key, session);
         self.tell_manager(FromShard::Seat { shard, key, interest, holder });
         Some(key)
@@ -214,7 +219,18 @@ impl State {
         if begun {
             let reason = session.closing.unwrap_or_else(|| self.why_gone(&session));
             self.settings.telemetry.session_closed(reason);
-            tracing::debug!(session = %session.id, reason = reason.as_str(), "session closed");
+            self.log_closed(&session, reason);
+        }
+    }
+
+    fn log_closed(&self, session: &Session, reason: Closed) {
+        if self.settings.telemetry.may_log(reason.as_str()) {
+            tracing::info!(
+                session = %session.id,
+                reason = reason.as_str(),
+                position = %self.settings.history.id(session.cursor),
+                "session closed"
+            );
         }
     }
 
@@ -272,62 +288,6 @@ impl State {
         }
     }
 
-    /// Sends those of a group who are too far behind to history.
-    fn overflow(&mut self, key: (GroupId, View)) {
-        let Some(group) = self.groups.get(&key) else { return };
-        let too_far: Vec<SessionKey> = group
-            .live()
-            .iter()
-            .copied()
-            .filter(|member| match self.sessions.get(member).map(|s| &s.mode) {
-                Some(Mode::Live { next, .. }) => {
-                    group.unread_bytes(*next) > super::group::MAX_SESSION_QUEUE_BYTES
-                }
-                _ => false,
-            })
-            .collect();
-        for member in too_far {
-            self.settings.telemetry.bound_hit(Full::SessionQueue);
-            self.fall_behind(member);
-        }
-    }
-
-    /// Takes a live session out of its group's queue; it goes on from history.
-    pub(super) fn fall_behind(&mut self, key: SessionKey) {
-        let Some(session) = self.sessions.get_mut(&key) else { return };
-        let Mode::Live { next, place } = session.mode else { return };
-        let Some(group) = session.group else { return };
-        let Some(group) = self.groups.get_mut(&(group, session.view)) else { return };
-        // What it has not read begins with its next segment; with none it has everything.
-        let has = group.peek(next).map_or(self.considered, |segment| segment.first.before());
-        session.cursor = session.cursor.max(has);
-        session.mode = Mode::CatchingUp(CatchUp { until: self.considered, job: None });
-        let now = self.wheel.now();
-        session.wake(now);
-        if let Some(moved) = group.exit(place, next) {
-            place_of(&mut self.sessions, moved, place);
-        }
-        self.settings.telemetry.catching_up(1);
-    }
-
-    /// Batches were left out: everybody reads them from history.
-    fn resync(&mut self, through: Position) {
-        let live: Vec<SessionKey> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| matches!(session.mode, Mode::Live { .. }))
-            .map(|(key, _)| *key)
-            .collect();
-        for key in live {
-            self.fall_behind(key);
-        }
-        self.considered = self.considered.max(through);
-        let now = self.wheel.now();
-        for session in self.sessions.values_mut() {
-            session.wake(now);
-        }
-    }
-
     /// Once a second: heartbeats that are due, figures that were kept back.
     fn second(&mut self) {
         self.flush_outbox();
@@ -361,12 +321,6 @@ impl State {
         }
         let age = oldest.map_or(Duration::ZERO, |at| at.elapsed());
         self.figures.hand_over(queued, (!self.sessions.is_empty()).then_some(age));
-    }
-}
-
-fn place_of(sessions: &mut FxHashMap<SessionKey, Session>, moved: SessionKey, new_place: usize) {
-    if let Some(Session { mode: Mode::Live { place, .. }, .. }) = sessions.get_mut(&moved) {
-        *place = new_place;
     }
 }
 

@@ -13,11 +13,12 @@ use actix::Addr;
 use actix::prelude::SendError;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 pub(super) struct ShardSlot {
     pub(super) addr: Addr<Shard>,
     /// Its sessions.
-    pub(super) seats: FxHashMap<SessionKey, (GroupId, Holder)>,
+    pub(super) seats: FxHashMap<SessionKey, (GroupId, Arc<Holder>)>,
     /// Answers that wait for room in its mailbox; at most one for each session.
     waiting: VecDeque<ToShard>,
     /// Batches were left out.

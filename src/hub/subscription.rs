@@ -2,7 +2,7 @@
 
 use super::ConnectionManager;
 use super::seat::{Refusal, Seat, Subscribe};
-use super::session::{CatchUp, Mode, Opening, Session, SessionKey};
+use super::session::{Began, CatchUp, Mode, Opening, Session, SessionKey};
 use super::shard::{Shard, ShardSettings, State};
 use crate::telemetry::Closed;
 use actix::Addr;
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use rand::Rng;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// The worker thread's way to its shard.
@@ -33,8 +34,9 @@ impl ShardHandle {
     /// Takes a seat for a subscriber.
     pub async fn seat(&self, subscribe: Subscribe) -> Result<Seat, Refusal> {
         let (answer, seated) = oneshot::channel();
-        let session = Session::new(subscribe.interest, subscribe.view, answer);
-        let Some(key) = self.state.borrow_mut().admit(session, subscribe.holder) else {
+        let holder = Arc::new(subscribe.holder);
+        let session = Session::new(subscribe.interest, subscribe.view, (holder, answer));
+        let Some(key) = self.state.borrow_mut().admit(session) else {
             return Err(Refusal::ManagerQueue);
         };
         let subscription = Subscription { state: self.state.clone(), key };
@@ -66,6 +68,7 @@ impl Subscription {
         session.beat = opening.beat;
         session.outlet = opening.outlet;
         session.last_sent = now;
+        session.began = Some(Began { at: crate::journal::now(), resume: opening.resume });
         session.mode = Mode::CatchingUp(CatchUp { until: considered, job: None });
         // The first beat is spread, so that sessions that began together do not beat together.
         let every = session.beat.every_s;

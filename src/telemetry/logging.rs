@@ -1,6 +1,7 @@
-//! Logs by `tracing`, to standard error.
+//! Logs by `tracing`, to standard error; what is logged can be changed while the process runs.
 
 use std::io::{IsTerminal, Write};
+use std::sync::{OnceLock, PoisonError, RwLock};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -19,20 +20,76 @@ pub enum LogFormat {
 const QUIET: &str =
     "fjall=warn,lsm_tree=warn,actix_server=warn,actix_http::h1=off,h2=error,rustls=error";
 
+/// The process's log.
+struct Log {
+    filter: RwLock<String>,
+    replace: Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>,
+}
+
+static LOG: OnceLock<Log> = OnceLock::new();
+
+/// Why a filter is none.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{filter:?} is no filter like `warn` or `info,fanfare::hub=debug`: {why}")]
+pub struct InvalidFilter {
+    filter: String,
+    why: String,
+}
+
+/// Whether `filter` is one, as in `RUST_LOG`.
+pub fn check_filter(filter: &str) -> Result<(), InvalidFilter> {
+    parse(filter).map(drop)
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, InvalidFilter> {
+    let invalid = |why: String| InvalidFilter { filter: filter.to_owned(), why };
+    if filter.trim().is_empty() {
+        return Err(invalid("it is empty; `off` logs nothing".into()));
+    }
+    EnvFilter::try_new(format!("{QUIET},{filter}")).map_err(|e| invalid(e.to_string()))
+}
+
 /// Starts logging for the process; `filter` as in `RUST_LOG`. A second call changes nothing.
 pub fn start(filter: &str, format: LogFormat) {
-    let filter =
-        EnvFilter::try_new(format!("{QUIET},{filter}")).unwrap_or_else(|_| EnvFilter::new("info"));
+    let Ok(parsed) = parse(filter) else { return };
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(parsed)
         .with_writer(NeverFails)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
-    // Already started, as in tests: the first settings stay.
-    let _ = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+    macro_rules! begin {
+        ($builder:expr) => {{
+            let builder = $builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            let replace = move |new| handle.reload(new).map_err(|e| e.to_string());
+            (builder.try_init().is_ok(), Box::new(replace) as _)
+        }};
+    }
+    let (is_first, replace) = match format {
+        LogFormat::Text => begin!(builder),
+        LogFormat::Json => begin!(builder.json().flatten_event(true).with_current_span(false)),
     };
+    // Already started, as in tests: the first settings stay.
+    if is_first {
+        let _ = LOG.set(Log { filter: RwLock::new(filter.to_owned()), replace });
+    }
+}
+
+/// What is logged.
+pub fn filter() -> String {
+    LOG.get().map_or_else(String::new, |log| {
+        log.filter.read().unwrap_or_else(PoisonError::into_inner).clone()
+    })
+}
+
+/// Logs other things from now on.
+pub fn set_filter(filter: &str) -> Result<(), InvalidFilter> {
+    let parsed = parse(filter)?;
+    let Some(log) = LOG.get() else { return Ok(()) };
+    let mut current = log.filter.write().unwrap_or_else(PoisonError::into_inner);
+    (log.replace)(parsed).map_err(|why| InvalidFilter { filter: filter.to_owned(), why })?;
+    filter.clone_into(&mut current);
+    Ok(())
 }
 
 /// Standard error, whatever becomes of it. A log that cannot be written, as on a full disk, must
@@ -56,5 +113,20 @@ impl Write for NeverFails {
     fn flush(&mut self) -> std::io::Result<()> {
         let _ = std::io::stderr().flush();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_checked_before_anything_depends_on_it() {
+        for good in ["info", "warn,fanfare::hub=debug", "off"] {
+            assert_eq!(check_filter(good), Ok(()), "{good}");
+        }
+        for bad in ["", " ", "fanfare=loud", "a=b=c"] {
+            assert!(check_filter(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -4,14 +4,18 @@
 //! few atomic additions and never fails.
 //! Never: knows the hub.
 
+mod lines;
 mod logging;
 mod metrics;
 mod reasons;
 
-pub use logging::{LogFormat, start as start_logging};
+pub use logging::{
+    InvalidFilter, LogFormat, check_filter as check_log_filter, filter as log_filter,
+    set_filter as set_log_filter, start as start_logging,
+};
 pub use metrics::{
     Exposition, JournalHolds, LimitUse, PatternFigures, Published, Queues, Sampled, ShardFigures,
-    Standing, Telemetry, markdown,
+    Standing, Telemetry, Totals, markdown,
 };
 pub use reasons::{
     Closed, ConnectionRefused, CredentialRefused, Full, Limit, PublishRefused, Replayed,

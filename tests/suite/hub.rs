@@ -89,7 +89,11 @@ impl Hub {
         let limit = self.files.map_or(String::new(), |files| format!("ulimit -n {files}; "));
         let mut child = Command::new("sh")
             .args(["-c", &format!("{limit}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_fanfare")])
-            .args(["--listen", "127.0.0.1:0", "--log-format", "text"])
+            .args(["--listen", "127.0.0.1:0"])
+            .args(match self.flags.iter().any(|flag| flag == "--log-format") {
+                true => &[][..],
+                false => &["--log-format", "text"][..],
+            })
             .arg("--data-dir")
             .arg(&self.data)
             .args(&self.flags)

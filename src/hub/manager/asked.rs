@@ -1,9 +1,12 @@
 //! What the connection manager is asked by those who are no sessions.
 
+use super::super::seat::GroupId;
+use super::super::shard::Shard;
 use super::ConnectionManager;
 use crate::event::StreamName;
 use crate::limits::{Limits, Usage};
-use actix::prelude::{Handler, Message};
+use actix::prelude::{Addr, Handler, Message, MessageResult};
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 
 /// Who reads each of these streams, in their order.
@@ -67,6 +70,40 @@ impl Handler<AskUsage> for ConnectionManager {
     }
 }
 
+/// The sessions that an event on a stream would go to, by whose they are.
+#[derive(Message)]
+#[rtype(result = "FxHashMap<Option<Arc<str>>, u32>")]
+pub struct AskPresence(pub StreamName);
+
+impl Handler<AskPresence> for ConnectionManager {
+    type Result = MessageResult<AskPresence>;
+
+    fn handle(&mut self, ask: AskPresence, _: &mut Self::Context) -> Self::Result {
+        let mut groups = Vec::new();
+        self.index.matches(&ask.0, &mut groups);
+        let groups: FxHashSet<GroupId> = groups.into_iter().collect();
+        let mut by_subject: FxHashMap<Option<Arc<str>>, u32> = FxHashMap::default();
+        let seats = self.shards.values().flat_map(|slot| slot.seats.values());
+        for (_, holder) in seats.filter(|(group, _)| groups.contains(group)) {
+            *by_subject.entry(holder.subject.clone()).or_default() += 1;
+        }
+        MessageResult(by_subject)
+    }
+}
+
+/// The shards there are.
+#[derive(Message)]
+#[rtype(result = "Vec<Addr<Shard>>")]
+pub(in crate::hub) struct AskShards;
+
+impl Handler<AskShards> for ConnectionManager {
+    type Result = Vec<Addr<Shard>>;
+
+    fn handle(&mut self, _: AskShards, _: &mut Self::Context) -> Vec<Addr<Shard>> {
+        self.shards.values().map(|slot| slot.addr.clone()).collect()
+    }
+}
+
 /// Other limits hold from now on; those who are there stay.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -77,8 +114,8 @@ impl Handler<ChangeLimits> for ConnectionManager {
 
     fn handle(&mut self, change: ChangeLimits, _: &mut Self::Context) {
         let seats = self.shards.values().flat_map(|slot| slot.seats.values());
-        let held =
-            seats.filter_map(|(group, holder)| Some((holder, &*self.groups.get(group)?.interest)));
+        let held = seats
+            .filter_map(|(group, holder)| Some((&**holder, &*self.groups.get(group)?.interest)));
         self.admission.change(change.0, held);
     }
 }

@@ -5,7 +5,7 @@ use super::{Maker, Telemetry};
 use prometheus::IntCounterVec;
 
 pub(super) struct Figures {
-    credentials: IntCounterVec,
+    pub(super) credentials: IntCounterVec,
     requests: IntCounterVec,
     connections: IntCounterVec,
 }

@@ -13,6 +13,7 @@ mod publishes;
 mod sessions;
 mod shard;
 mod standing;
+mod totals;
 
 pub use catalog::markdown;
 pub use journal::JournalHolds;
@@ -20,7 +21,9 @@ pub use limits::LimitUse;
 pub use publishes::{PatternFigures, Published};
 pub use shard::ShardFigures;
 pub use standing::{Queues, Standing};
+pub use totals::Totals;
 
+use super::lines::Lines;
 use maker::Maker;
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, IntCounterVec, Registry, TextEncoder};
@@ -37,6 +40,7 @@ struct Metrics {
     publishes: publishes::Figures,
     journal: journal::Figures,
     bounds: IntCounterVec,
+    lines: Lines,
     /// What is sampled has to be set and read by one scrape at a time.
     sampled: Mutex<SampledFigures>,
 }
@@ -93,6 +97,7 @@ impl Telemetry {
             publishes: publishes::Figures::new(&make)?,
             journal: journal::Figures::new(&make)?,
             bounds: standing::bounds(&make)?,
+            lines: Lines::default(),
             sampled: Mutex::new(SampledFigures {
                 limits: limits::Figures::new(&make)?,
                 standing: standing::Figures::new(&make)?,
@@ -115,6 +120,16 @@ impl Telemetry {
             Exposition::OpenMetrics => openmetrics::encode(&families, &mut out),
         }
         Ok(out)
+    }
+
+    /// Whether a line of this kind may be written, of which there may be masses.
+    pub fn may_log(&self, kind: &'static str) -> bool {
+        self.0.lines.take(kind)
+    }
+
+    /// How many lines of each kind were left out since this was last asked.
+    pub fn not_logged(&self) -> Vec<(&'static str, u64)> {
+        self.0.lines.left_out()
     }
 
     fn gather(&self, sampled: &Sampled) -> Vec<MetricFamily> {

@@ -13,9 +13,9 @@ const OTHER: &str = "other";
 
 pub(super) struct Figures {
     /// By type, those of [`TYPES`] first.
-    events: Vec<IntCounter>,
-    bytes: IntCounter,
-    refused: IntCounterVec,
+    pub(super) events: Vec<IntCounter>,
+    pub(super) bytes: IntCounter,
+    pub(super) refused: IntCounterVec,
     latency: Histogram,
     of_patterns: IntCounterVec,
     to_patterns: IntCounterVec,

@@ -6,13 +6,13 @@ use super::{Maker, Telemetry};
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 pub(super) struct Figures {
-    live: IntGauge,
-    catching_up: IntGauge,
-    opened: IntCounterVec,
-    closed: IntCounterVec,
-    refused: IntCounterVec,
-    replayed: IntCounterVec,
-    gaps: IntCounter,
+    pub(super) live: IntGauge,
+    pub(super) catching_up: IntGauge,
+    pub(super) opened: IntCounterVec,
+    pub(super) closed: IntCounterVec,
+    pub(super) refused: IntCounterVec,
+    pub(super) replayed: IntCounterVec,
+    pub(super) gaps: IntCounter,
     pub(super) deliveries: IntCounter,
     pub(super) delivered_bytes: IntCounter,
     pub(super) fanout: Histogram,

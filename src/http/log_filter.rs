@@ -1,0 +1,62 @@
+//! `GET /log-filter` and `PUT /log-filter`: what is logged, until it is said otherwise or the hub
+//! restarts.
+
+use super::guard::admin;
+use super::openapi::{BodyRefused, Refused};
+use super::problem::{Code, Problem};
+use super::received::read_body;
+use super::server::Hub;
+use crate::telemetry::{log_filter, set_log_filter};
+use actix_web::http::header;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What is logged.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogFilter {
+    /// A level, or levels by module, as `warn` or `info,fanfare::hub=debug`.
+    filter: String,
+}
+
+/// `GET /log-filter`
+#[utoipa::path(get, path = "/log-filter", tag = "operators", responses(
+    (status = 200, description = "What is logged", body = LogFilter),
+    Refused,
+))]
+pub(super) async fn get(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    admin(&hub, &request)?;
+    Ok(answer())
+}
+
+/// `PUT /log-filter {"filter": …}`
+#[utoipa::path(put, path = "/log-filter", tag = "operators",
+    request_body(content = LogFilter),
+    responses(
+        (status = 200, description = "What is logged from now on", body = LogFilter),
+        Refused,
+        BodyRefused,
+    )
+)]
+pub(super) async fn put(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    admin(&hub, &request)?;
+    let body = read_body(&hub, &request, body).await?;
+    let wanted: LogFilter = serde_json::from_slice(&body)
+        .map_err(|e| Problem::new(Code::Malformed, e.to_string()).field("body"))?;
+    set_log_filter(&wanted.filter)
+        .map_err(|e| Problem::new(Code::Validation, e.to_string()).field("filter"))?;
+    tracing::info!(filter = wanted.filter, "other things are logged from now on");
+    Ok(answer())
+}
+
+fn answer() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(LogFilter { filter: log_filter() })
+}

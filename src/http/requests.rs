@@ -1,0 +1,168 @@
+//! One line in the log for each request, and the id that its line, its client and whoever is between
+//! them know it by.
+//!
+//! Promises: an id that a request comes with goes back with the answer and into the line; of lines
+//! that come in masses some are written, and how many were not.
+//! Never: logs a query, a header's value but that id, or a body: credentials are there.
+
+use super::guard::{client, visitor};
+use super::server::Hub;
+use crate::limits::Client;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode, Uri};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use std::sync::Arc;
+use std::time::Instant;
+use uuid::Uuid;
+
+/// The header with a request's id.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Bytes of an id that is taken over.
+const MAX_ID_BYTES: usize = 128;
+/// What machines ask again and again; a line each would hide the others.
+const POLLED: [&str; 3] = ["/metrics", "/healthz", "/readyz"];
+
+/// What became of a request; goes with the response to its line.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Told {
+    /// A session began.
+    Session {
+        /// Its id.
+        id: Uuid,
+        /// Streams and patterns that it reads.
+        streams: usize,
+        /// What became of its resume.
+        resume: &'static str,
+    },
+    /// The request was refused, whatever its status says.
+    Refused(&'static str),
+}
+
+/// A request, as its line tells of it.
+struct Line {
+    id: HeaderValue,
+    method: Method,
+    uri: Uri,
+    client: Client,
+    began: Instant,
+}
+
+/// Gives a request its id, and tells what became of it.
+pub(super) async fn tell<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let Some(hub) = request.app_data::<Data<Hub>>().cloned() else {
+        return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
+    };
+    let line = Line::of(&hub, request.request());
+    match next.call(request).await {
+        Ok(mut response) => {
+            response.headers_mut().insert(REQUEST_ID, line.id.clone());
+            let told = told(response.response());
+            let subject = visitor(response.request()).and_then(|caller| caller.counted_as());
+            line.write(&hub, (response.status(), told), subject.as_ref());
+            Ok(response.map_into_boxed_body())
+        }
+        Err(error) => {
+            let mut response = error.error_response();
+            line.write(&hub, (response.status(), told(&response)), None);
+            response.headers_mut().insert(REQUEST_ID, line.id);
+            Err(InternalError::from_response(error, response).into())
+        }
+    }
+}
+
+/// The id that a request came with, where it is one, or a new one.
+fn id_of(request: &HttpRequest) -> HeaderValue {
+    let is_id = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        (1..=MAX_ID_BYTES).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+    };
+    let new = || {
+        let mut text = Uuid::encode_buffer();
+        let text = Uuid::new_v4().simple().encode_lower(&mut text).to_owned();
+        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("none"))
+    };
+    request.headers().get(REQUEST_ID).filter(is_id).cloned().unwrap_or_else(new)
+}
+
+impl Line {
+    fn of(hub: &Hub, request: &HttpRequest) -> Self {
+        Self {
+            id: id_of(request),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            client: client(hub, request),
+            began: Instant::now(),
+        }
+    }
+
+    fn write(
+        &self,
+        hub: &Hub,
+        (status, told): (StatusCode, Option<Told>),
+        subject: Option<&Arc<str>>,
+    ) {
+        let reason = match told {
+            Some(Told::Refused(reason)) => Some(reason),
+            _ => None,
+        };
+        let is_bad = status.is_client_error() || status.is_server_error();
+        let outcome = match (told, reason) {
+            (Some(Told::Session { .. }), _) => "session",
+            _ if status == StatusCode::INTERNAL_SERVER_ERROR => "failed",
+            (_, Some(_)) => "refused",
+            _ if is_bad => "refused",
+            _ => "ok",
+        };
+        let is_polled = outcome == "ok" && POLLED.contains(&self.uri.path());
+        if !is_polled && !hub.telemetry.may_log(reason.unwrap_or(outcome)) {
+            return;
+        }
+        let (session, streams, resume) = match told {
+            Some(Told::Session { id, streams, resume }) => (Some(id), Some(streams), Some(resume)),
+            _ => (None, None, None),
+        };
+        // What is not there is left out.
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    outcome,
+                    reason,
+                    status = status.as_u16(),
+                    method = %self.method,
+                    path = self.uri.path(),
+                    ms = self.began.elapsed().as_micros() as f64 / 1000.0,
+                    client = %self.client.address,
+                    subject = subject.map(|subject| &**subject),
+                    session = session.map(tracing::field::display),
+                    streams,
+                    resume,
+                    request_id = self.id.to_str().unwrap_or_default(),
+                    "request"
+                )
+            };
+        }
+        match outcome {
+            "failed" => line!(error),
+            _ if is_polled => line!(debug),
+            _ => line!(info),
+        }
+    }
+}
+
+fn told<B>(response: &HttpResponse<B>) -> Option<Told> {
+    response.extensions().get::<Told>().copied()
+}
+
+/// Has a response tell what became of its request.
+pub(super) fn with(mut response: HttpResponse, told: Told) -> HttpResponse {
+    response.extensions_mut().insert(told);
+    response
+}

@@ -1,0 +1,46 @@
+//! Log lines that come in masses: some of each kind, and how many were left out.
+//!
+//! A storm of reconnects must show in the log and must not be made worse by it.
+
+use dashmap::DashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Lines of one kind that are written in a second.
+const LINES_A_SECOND: u64 = 100;
+
+/// Lines by kind, in the second that runs.
+#[derive(Default, Debug)]
+pub(super) struct Lines(DashMap<&'static str, AtomicU64>);
+
+impl Lines {
+    /// Whether one more of this kind is written. There are as many kinds as there are reasons.
+    pub(super) fn take(&self, kind: &'static str) -> bool {
+        let counted = |lines: &AtomicU64| lines.fetch_add(1, Ordering::Relaxed) < LINES_A_SECOND;
+        match self.0.get(kind) {
+            Some(lines) => counted(&lines),
+            None => counted(&self.0.entry(kind).or_default()),
+        }
+    }
+
+    /// How many of each kind were left out since this was last asked, where any were.
+    pub(super) fn left_out(&self) -> Vec<(&'static str, u64)> {
+        let taken = self.0.iter().map(|lines| (*lines.key(), lines.swap(0, Ordering::Relaxed)));
+        let left = taken.map(|(kind, lines)| (kind, lines.saturating_sub(LINES_A_SECOND)));
+        left.filter(|(_, lines)| *lines > 0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_of_each_kind_are_written_and_the_others_are_counted() {
+        let lines = Lines::default();
+        let written = (0..1000).filter(|_| lines.take("draining")).count() as u64;
+        assert_eq!(written, LINES_A_SECOND);
+        assert!(lines.take("expired"), "another kind has its own");
+        assert_eq!(lines.left_out(), [("draining", 900)]);
+        assert!(lines.take("draining") && lines.left_out().is_empty(), "the next second");
+    }
+}

@@ -1,0 +1,86 @@
+//! The figures that a dashboard begins with, without a scrape.
+
+use super::Telemetry;
+use prometheus::IntCounterVec;
+use prometheus::core::Collector as _;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Counts since the start, and what there is now.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct Totals {
+    /// Sessions that are live.
+    pub sessions: u64,
+    /// Those of them that read from history.
+    pub sessions_catching_up: u64,
+    /// Sessions that were opened.
+    pub sessions_opened: u64,
+    /// Sessions that were closed.
+    pub sessions_closed: u64,
+    /// Subscribers that were turned away.
+    pub subscribers_refused: u64,
+    /// Events that were published.
+    pub events_published: u64,
+    /// Bytes of their data.
+    pub published_bytes: u64,
+    /// Publish requests that were refused.
+    pub publishes_refused: u64,
+    /// Events that were handed to live sessions.
+    pub deliveries: u64,
+    /// Bytes of these.
+    pub delivered_bytes: u64,
+    /// Events that were handed to sessions from history.
+    pub events_replayed: u64,
+    /// Times retention overtook a session.
+    pub session_gaps: u64,
+    /// Credentials that were refused.
+    pub credentials_refused: u64,
+    /// Bytes that at least one live session has not taken.
+    pub session_queue_bytes: u64,
+    /// Bytes of the entries that are kept.
+    pub journal_bytes: u64,
+    /// Bytes past which the oldest go.
+    pub journal_max_bytes: u64,
+    /// Streams with history.
+    pub journal_streams: u64,
+    /// Bytes of the journal's files.
+    pub journal_disk_bytes: u64,
+    /// Bytes that its disk has left.
+    pub journal_disk_free_bytes: u64,
+}
+
+/// Of all label values together.
+pub(super) fn in_all(counters: &IntCounterVec) -> u64 {
+    let families = counters.collect();
+    let series = families.iter().flat_map(|family| family.get_metric());
+    series.map(|metric| metric.get_counter().get_value() as u64).sum()
+}
+
+impl Telemetry {
+    /// How it stands.
+    pub fn totals(&self) -> Totals {
+        let (sessions, publishes, journal) = (&self.0.sessions, &self.0.publishes, &self.0.journal);
+        let now = |gauge: &prometheus::IntGauge| u64::try_from(gauge.get()).unwrap_or_default();
+        Totals {
+            sessions: now(&sessions.live),
+            sessions_catching_up: now(&sessions.catching_up),
+            sessions_opened: in_all(&sessions.opened),
+            sessions_closed: in_all(&sessions.closed),
+            subscribers_refused: in_all(&sessions.refused),
+            events_published: publishes.events.iter().map(prometheus::IntCounter::get).sum(),
+            published_bytes: publishes.bytes.get(),
+            publishes_refused: in_all(&publishes.refused),
+            deliveries: sessions.deliveries.get(),
+            delivered_bytes: sessions.delivered_bytes.get(),
+            events_replayed: in_all(&sessions.replayed),
+            session_gaps: sessions.gaps.get(),
+            credentials_refused: in_all(&self.0.access.credentials),
+            session_queue_bytes: now(&sessions.queued_bytes),
+            journal_bytes: now(&journal.bytes),
+            journal_max_bytes: now(&journal.max_bytes),
+            journal_streams: now(&journal.streams),
+            journal_disk_bytes: now(&journal.disk_bytes),
+            journal_disk_free_bytes: now(&journal.disk_free_bytes),
+        }
+    }
+}

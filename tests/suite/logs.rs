@@ -1,0 +1,192 @@
+//! The log: a line for each request, no secret in any, fewer of them in a storm.
+
+use crate::credentials::{SECRET, file_with_keys, good, with};
+use crate::hub::{Hub, PATIENCE};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use std::time::Instant;
+
+/// The lines that JSON logs have of requests.
+fn lines(hub: &Hub, message: &str) -> Vec<Value> {
+    let log = hub.log();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+    lines.filter(|line| line["message"] == message).collect()
+}
+
+/// Waits for the line of a request.
+async fn line_of(hub: &Hub, id: &str) -> Value {
+    let began = Instant::now();
+    loop {
+        let found = lines(hub, "request").into_iter().find(|line| line["request_id"] == id);
+        if let Some(line) = found {
+            return line;
+        }
+        assert!(began.elapsed() < PATIENCE, "no line of {id}\n{}", hub.log());
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+async fn ask(
+    hub: &Hub,
+    (method, path): (Method, &str),
+    id: &str,
+    body: &str,
+) -> (StatusCode, String) {
+    let asked = hub.http.request(method, hub.url(path)).header("X-Request-Id", id);
+    let answer = asked.body(body.to_owned()).send().await.unwrap();
+    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+    (answer.status(), id)
+}
+
+#[tokio::test]
+async fn a_request_has_one_line_with_its_id_and_what_became_of_it() {
+    let hub = Hub::start(&["--log-format", "json"]).await;
+    let post = |path| (Method::POST, path);
+    let (status, id) = ask(&hub, post("/streams/a/events?type=log-x"), "one.1", "x").await;
+    assert_eq!((status, id.as_str()), (StatusCode::OK, "one.1"));
+    let line = line_of(&hub, "one.1").await;
+    assert_eq!(
+        json!([line["level"], line["outcome"], line["status"], line["method"], line["path"]]),
+        json!(["INFO", "ok", 200, "POST", "/streams/a/events"])
+    );
+    assert_eq!(line["client"], "127.0.0.1");
+    assert!(line["ms"].as_f64().is_some_and(|ms| ms > 0.0), "{line}");
+    let (status, _) = ask(&hub, post("/publish"), "two", "{").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let line = line_of(&hub, "two").await;
+    assert_eq!(json!([line["outcome"], line["reason"]]), json!(["refused", "validation_error"]));
+    for bad in ["", "a b", &"x".repeat(129), "caf\u{e9}"] {
+        let asked = hub.http.get(hub.url("/version")).header("X-Request-Id", bad.as_bytes());
+        let answer = asked.send().await.unwrap();
+        let id = answer.headers()["x-request-id"].to_str().unwrap();
+        assert!(id.len() == 32 && id != bad, "{id}");
+    }
+    // Refused before any handler saw it.
+    let asked = hub.http.get(hub.url("/version")).header("Host", "evil.example");
+    let answer = asked.header("X-Request-Id", "three").send().await.unwrap();
+    assert_eq!(answer.status(), 421);
+    assert_eq!(answer.headers()["x-request-id"], "three");
+    assert_eq!(line_of(&hub, "three").await["reason"], "misdirected_request");
+    let mine = lines(&hub, "request").into_iter().filter(|line| line["request_id"] == "one.1");
+    assert_eq!(mine.count(), 1);
+}
+
+#[tokio::test]
+async fn a_session_is_known_by_its_id_from_its_request_to_its_end() {
+    let hub = Hub::start(&["--log-format", "json"]).await;
+    let last = hub.publish_id("a", "x").await;
+    let headers = [("X-Request-Id", "r1"), ("Last-Event-ID", last.as_str())];
+    let path = "/events?stream=a&stream=b.*";
+    let mut reader = crate::reader::Reader::connect(&hub.address, path, &headers).await.unwrap();
+    let session = reader.open().await["session"].as_str().unwrap().to_owned();
+    let line = line_of(&hub, "r1").await;
+    assert_eq!(
+        json!([line["outcome"], line["session"], line["streams"], line["resume"]]),
+        json!(["session", session, 2, "resumed"])
+    );
+    drop(reader);
+    hub.until_logged("session closed", 1).await;
+    let closed = &lines(&hub, "session closed")[0];
+    assert_eq!(
+        json!([closed["session"], closed["reason"], closed["position"]]),
+        json!([session, "client_disconnected", last])
+    );
+    let limited = Hub::start(&["--log-format", "json", "--max-connections", "1"]).await;
+    let mut first = limited.subscribe("/streams/a/events").await;
+    first.open().await;
+    let headers = [("X-Request-Id", "r2"), ("Accept", "text/event-stream")];
+    let path = "/streams/a/events";
+    drop(crate::reader::Reader::connect(&limited.address, path, &headers).await.unwrap());
+    let line = line_of(&limited, "r2").await;
+    assert_eq!(
+        json!([line["outcome"], line["reason"], line["status"]]),
+        json!(["refused", "max_connections", 200]),
+        "what a browser is told with 200 is a refusal all the same"
+    );
+}
+
+#[tokio::test]
+async fn no_secret_is_logged_at_any_level_of_the_hubs_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = file_with_keys(folder.path(), &[("ops", "key-secret-1", "admin = true")]);
+    let flags = ["--config", &file, "--jwt-secret", SECRET];
+    let flags = [&flags[..], &["--log-format", "json", "--log", "info,fanfare=trace"]].concat();
+    let hub = Hub::start(&flags).await;
+    let token = good(&with("jti", json!("1")));
+    let bearer = format!("Bearer {token}");
+    let asked = hub.http.post(hub.url("/tickets")).header("Authorization", &bearer);
+    let asked = asked.body(json!({ "streams": ["a.x"] }).to_string()).send().await.unwrap();
+    let ticket: Value = asked.json().await.unwrap();
+    let ticket = ticket["ticket"].as_str().unwrap().to_owned();
+    let path = format!("/streams/a.x/events?ticket={ticket}");
+    let mut reader = hub.subscribe(&path).await;
+    reader.open().await;
+    let login = hub.http.post(hub.url("/session")).header("Authorization", &bearer);
+    assert_eq!(login.send().await.unwrap().status(), 204);
+    let stats = hub.http.get(hub.url("/stats")).header("Authorization", "Bearer key-secret-1");
+    assert_eq!(stats.header("X-Request-Id", "last").send().await.unwrap().status(), 200);
+    let refused = hub.http.get(hub.url(&format!("/events?stream=a.x&access_token={token}")));
+    assert_eq!(refused.send().await.unwrap().status(), 401);
+    let line = line_of(&hub, "last").await;
+    assert_eq!(line["subject"], "key ops");
+    hub.until_logged("\"in_query\"", 0).await;
+    let log = hub.log();
+    for secret in [token.as_str(), &ticket, "key-secret-1", SECRET] {
+        assert!(!log.contains(secret), "{secret} in\n{log}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_storm_some_are_logged_and_the_others_are_counted() {
+    const STORM: usize = 2_000;
+    let hub = Hub::start(&["--log-format", "json"]).await;
+    for _ in 0..STORM {
+        assert_eq!(hub.get("/nothing").await.0, 404);
+    }
+    let told = || {
+        let of_storm = |line: &&Value| line["reason"] == "not_found";
+        let (requests, more) =
+            (lines(&hub, "request"), lines(&hub, "more like it were not logged"));
+        let written = requests.iter().filter(of_storm).count();
+        let left_out = more.iter().filter(of_storm).map(|line| line["count"].as_u64().unwrap());
+        (written, left_out.sum::<u64>() as usize)
+    };
+    let began = Instant::now();
+    while told().0 + told().1 < STORM {
+        assert!(began.elapsed() < PATIENCE, "{:?}", told());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let (written, left_out) = told();
+    assert_eq!(written + left_out, STORM);
+    assert!(left_out > 0, "all {written} were written");
+}
+
+#[tokio::test]
+async fn what_is_logged_can_be_changed_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = file_with_keys(folder.path(), &[("ops", "s1", "admin = true"), ("app", "s2", "")]);
+    let hub = Hub::start(&["--config", &file, "--log-format", "json"]).await;
+    let put = |secret: &'static str, filter: &str| {
+        let asked = hub.http.put(hub.url("/log-filter")).bearer_auth(secret);
+        let asked = asked.body(json!({ "filter": filter }).to_string());
+        async move { asked.send().await.unwrap().status().as_u16() }
+    };
+    let get = |id: &'static str| {
+        let asked = hub.http.get(hub.url("/log-filter")).bearer_auth("s1");
+        let asked = asked.header("X-Request-Id", id);
+        async move { asked.send().await.unwrap().json::<Value>().await.unwrap() }
+    };
+    assert_eq!(get("before").await, json!({ "filter": "info" }));
+    assert_eq!(put("s2", "off").await, 403);
+    assert_eq!(put("s1", "fanfare=loud").await, 422);
+    assert_eq!(put("s1", "off").await, 200);
+    assert_eq!(get("silent").await, json!({ "filter": "off" }));
+    assert_eq!(put("s1", "info,fanfare=debug").await, 200);
+    line_of(&hub, "before").await;
+    assert_eq!(hub.get("/healthz").await.0, 200);
+    hub.until_logged("\"path\":\"/healthz\"", 1).await;
+    assert!(!hub.log().contains("\"silent\""));
+    hub.reload();
+    hub.until_logged("were reloaded", 1).await;
+    assert_eq!(get("after").await, json!({ "filter": "info" }), "as it is configured");
+}

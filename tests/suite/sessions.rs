@@ -1,0 +1,226 @@
+//! What operators see of sessions, and how they end one.
+
+use crate::credentials::{SECRET, file_with_keys, good, with};
+use crate::hub::{Hub, PATIENCE};
+use crate::reader::Reader;
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+async fn get(hub: &Hub, path: &str) -> Value {
+    let asked = hub.http.get(hub.url(path)).bearer_auth("admin").send().await.unwrap();
+    assert_eq!(asked.status(), 200, "{path}");
+    asked.json().await.unwrap()
+}
+
+fn ids(list: &Value) -> Vec<String> {
+    let sessions = list["sessions"].as_array().unwrap();
+    sessions.iter().map(|session| session["id"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn hub() -> (Hub, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = [
+        ("admin", "admin", "admin = true"),
+        ("app", "app", "subscribe = [\"**\"]\npublish = [\"**\"]"),
+    ];
+    let file = file_with_keys(folder.path(), &keys);
+    let flags = ["--config", &file, "--jwt-secret", SECRET, "--trusted-proxy", "127.0.0.1"];
+    (Hub::start(&flags).await, folder)
+}
+
+async fn read(hub: &Hub, credential: &str, from: &str, path: &str) -> (Reader, String) {
+    let credential = format!("Bearer {credential}");
+    let headers = [("Authorization", credential.as_str()), ("X-Forwarded-For", from)];
+    let mut reader = Reader::connect(&hub.address, path, &headers).await.unwrap();
+    let session = reader.open().await["session"].as_str().unwrap().to_owned();
+    (reader, session)
+}
+
+async fn publish(hub: &Hub, stream: &str, data: &str) -> String {
+    let body = json!({ "stream": stream, "data": data }).to_string();
+    let asked = hub.http.post(hub.url("/publish")).bearer_auth("app").body(body);
+    let receipt: Value = asked.send().await.unwrap().json().await.unwrap();
+    receipt["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_session_is_shown_as_it_is() {
+    let (hub, _folder) = hub().await;
+    let token = good(&with("jti", json!("1")));
+    let (mut reader, id) = read(&hub, &token, "192.0.2.7", "/events?stream=a.x&stream=a.y.*").await;
+    let last = publish(&hub, "a.x", "1").await;
+    reader.take(1).await;
+    let began = Instant::now();
+    let session = loop {
+        let list = get(&hub, "/sessions").await;
+        assert_eq!(list["next"], Value::Null);
+        let session = list["sessions"][0].clone();
+        if session["sent_events"] == 1 {
+            break session;
+        }
+        assert!(began.elapsed() < PATIENCE, "{list}");
+    };
+    assert!(session["since"].as_str().unwrap().starts_with("20"));
+    let mut session = session;
+    session.as_object_mut().unwrap().remove("since");
+    assert_eq!(
+        session,
+        json!({
+            "id": id, "streams": ["a.x", "a.y.*"], "subject": "sub ann", "address": "192.0.2.7",
+            "position": last, "state": "live", "lag": 0, "queued_bytes": 0, "sent_events": 1,
+            "resume": "live",
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_session_that_takes_nothing_shows_how_far_it_is_behind() {
+    let (hub, _folder) = hub().await;
+    let (reader, id) = read(&hub, "app", "192.0.2.1", "/streams/big/events").await;
+    let data = "x".repeat(200_000);
+    let began = Instant::now();
+    loop {
+        publish(&hub, "big", &data).await;
+        let list = get(&hub, "/sessions?stream=big").await;
+        assert_eq!(ids(&list), [id.as_str()]);
+        let session = &list["sessions"][0];
+        let is_behind =
+            session["queued_bytes"].as_u64() > Some(200_000) && session["lag"].as_u64() > Some(0);
+        if is_behind && session["state"] == "live" {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{list}");
+    }
+    loop {
+        publish(&hub, "big", &data).await;
+        let session = get(&hub, "/sessions").await["sessions"][0].clone();
+        if session["state"] == "catching_up" {
+            assert_eq!(session["lag"], Value::Null);
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{session}");
+    }
+    drop(reader);
+}
+
+#[tokio::test]
+async fn sessions_are_filtered_and_listed_in_pages_without_missing_one() {
+    let (hub, _folder) = hub().await;
+    let mut readers = Vec::new();
+    let mut all = BTreeSet::new();
+    for n in 0..25 {
+        let from = format!("192.0.2.{}", n % 5);
+        let path = format!("/streams/s{}/events", n % 3);
+        let (reader, id) = read(&hub, "app", &from, &path).await;
+        readers.push(reader);
+        all.insert(id);
+    }
+    let ann = good(&with("fanfare", json!({ "subscribe": ["s0", "s1"] })));
+    let (_ann, ann_id) = read(&hub, &ann, "192.0.2.99", "/events?stream=s0&stream=s1").await;
+    let mut seen = Vec::new();
+    let mut path = "/sessions?limit=7&subject=key+app".to_owned();
+    loop {
+        let list = get(&hub, &path).await;
+        let page = ids(&list);
+        assert!(page.len() <= 7);
+        seen.extend(page);
+        let Some(next) = list["next"].as_str() else { break };
+        path = format!("/sessions?limit=7&subject=key+app&after={next}");
+    }
+    assert_eq!(seen.len(), 25, "each once");
+    assert!(seen.is_sorted());
+    assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), all);
+    assert_eq!(ids(&get(&hub, "/sessions?subject=sub+ann").await), [ann_id.as_str()]);
+    assert_eq!(ids(&get(&hub, "/sessions?address=192.0.2.3").await).len(), 5);
+    assert_eq!(ids(&get(&hub, "/sessions?stream=s1").await).len(), 8 + 1);
+    assert_eq!(ids(&get(&hub, "/sessions?stream=s1&address=192.0.2.99").await), [ann_id.as_str()]);
+    for bad in ["limit=0", "limit=1001", "after=x", "address=x", "stream=*", "stream=a&stream=b"] {
+        let asked = hub.http.get(hub.url(&format!("/sessions?{bad}"))).bearer_auth("admin");
+        assert_eq!(asked.send().await.unwrap().status(), 400, "{bad}");
+    }
+    let presence = get(&hub, "/presence/s1").await;
+    assert_eq!(
+        presence,
+        json!({
+            "stream": "s1", "sessions": 9, "anonymous": 0, "subject_count": 2,
+            "subjects": [
+                { "subject": "key app", "sessions": 8 }, { "subject": "sub ann", "sessions": 1 }
+            ],
+        })
+    );
+    assert_eq!(get(&hub, "/presence/nobody").await["sessions"], 0);
+}
+
+#[tokio::test]
+async fn an_operator_ends_a_session_which_is_told_and_may_come_back() {
+    let (hub, _folder) = hub().await;
+    let (mut ended, id) = read(&hub, "app", "192.0.2.1", "/streams/s/events").await;
+    let (mut other, _) = read(&hub, "app", "192.0.2.1", "/streams/s/events").await;
+    let delete = |id: String| {
+        let asked = hub.http.request(Method::DELETE, hub.url(&format!("/sessions/{id}")));
+        let asked = asked.bearer_auth("admin");
+        async move { asked.send().await.unwrap().status().as_u16() }
+    };
+    assert_eq!(delete(id.clone()).await, 204);
+    let told = ended.next().await.unwrap();
+    assert_eq!(
+        (told.name.as_str(), &told.json()["code"]),
+        ("hub-error", &json!("closed_by_operator"))
+    );
+    assert!(ended.retry().is_some());
+    assert_eq!(ended.next().await, None);
+    let began = Instant::now();
+    while delete(id.clone()).await != 404 {
+        assert!(began.elapsed() < PATIENCE, "it stays");
+    }
+    assert_eq!(delete("x".into()).await, 404);
+    let text = hub.http.get(hub.url("/metrics")).bearer_auth("admin").send().await.unwrap();
+    let text = text.text().await.unwrap();
+    assert!(text.contains("fanfare_sessions_closed_total{reason=\"closed_by_operator\"} 1\n"));
+    publish(&hub, "s", "on").await;
+    assert_eq!(other.take(1).await[0].data, "on");
+}
+
+#[tokio::test]
+async fn only_admins_see_who_is_there() {
+    let (hub, _folder) = hub().await;
+    let id = "00000000-0000-0000-0000-000000000000";
+    for (method, path) in [
+        (Method::GET, "/sessions".to_owned()),
+        (Method::DELETE, format!("/sessions/{id}")),
+        (Method::GET, "/presence/s".to_owned()),
+        (Method::GET, "/log-filter".to_owned()),
+        (Method::PUT, "/log-filter".to_owned()),
+        (Method::GET, "/stats".to_owned()),
+    ] {
+        let ask = || hub.http.request(method.clone(), hub.url(&path));
+        assert_eq!(ask().send().await.unwrap().status(), 401, "{path}");
+        assert_eq!(ask().bearer_auth("app").send().await.unwrap().status(), 403, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_stats_say_what_a_dashboard_begins_with() {
+    let (hub, _folder) = hub().await;
+    let (mut reader, _) = read(&hub, "app", "192.0.2.1", "/streams/s/events").await;
+    publish(&hub, "s", "12345").await;
+    reader.take(1).await;
+    let began = Instant::now();
+    let stats = loop {
+        let stats = get(&hub, "/stats").await;
+        if stats["totals"]["deliveries"] == 1 && stats["totals"]["journal_bytes"] != 0 {
+            break stats;
+        }
+        assert!(began.elapsed() < PATIENCE, "{stats}");
+    };
+    assert_eq!(json!([stats["ready"], stats["checks"]["journal"]["ok"]]), json!([true, true]));
+    let totals = &stats["totals"];
+    assert_eq!(
+        json!([totals["sessions"], totals["sessions_opened"], totals["events_published"]]),
+        json!([1, 1, 1])
+    );
+    assert_eq!(json!([totals["published_bytes"], totals["journal_streams"]]), json!([5, 1]));
+    assert_eq!(stats["version"], env!("CARGO_PKG_VERSION"));
+}
