@@ -121,7 +121,7 @@ async fn serve(
 /// Sends every reader away and waits until all are gone or the window is over.
 async fn drain(hub: &Data<Hub>, config: &Config) {
     tracing::info!(window_s = config.drain.as_secs_f64(), "draining");
-    hub.begin_drain(config.drain);
+    hub.begin_drain();
     hub.publisher.close();
     let (drained, all_gone) = oneshot::channel();
     let window = config.drain;
@@ -213,6 +213,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         max_body_bytes: config.max_body_bytes,
         heartbeat: config.heartbeat,
         write_timeout: config.write_timeout,
+        drain: config.drain,
         workers: config.workers,
         // Sessions are counted by the manager; this is the last wall before the file limit.
         max_connections: (config.max_sockets / config.workers).max(1),

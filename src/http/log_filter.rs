@@ -4,7 +4,7 @@
 use super::guard::admin;
 use super::openapi::{BodyRefused, Refused};
 use super::problem::{Code, Problem};
-use super::received::read_body;
+use super::received::{members, read_body};
 use super::server::Hub;
 use crate::telemetry::{log_filter, set_log_filter};
 use actix_web::http::header;
@@ -47,8 +47,7 @@ pub(super) async fn put(
 ) -> Result<HttpResponse, Problem> {
     admin(&hub, &request)?;
     let body = read_body(&hub, &request, body).await?;
-    let wanted: LogFilter = serde_json::from_slice(&body)
-        .map_err(|e| Problem::new(Code::Malformed, e.to_string()).field("body"))?;
+    let wanted: LogFilter = members(&body)?;
     set_log_filter(&wanted.filter)
         .map_err(|e| Problem::new(Code::Validation, e.to_string()).field("filter"))?;
     tracing::info!(filter = wanted.filter, "other things are logged from now on");

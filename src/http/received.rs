@@ -14,6 +14,7 @@ use actix_web::web::Payload;
 use bytes::{Bytes, BytesMut};
 use dashmap::DashMap;
 use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -78,6 +79,16 @@ pub(super) async fn read_body(
         }
     }
     Ok(whole.freeze())
+}
+
+/// The members of a JSON object.
+pub(super) fn members<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let malformed = |why: String| Problem::new(Code::Malformed, why).field("body");
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        // What has members by name would be read by their order, too.
+        return Err(malformed("it must be a JSON object".into()));
+    }
+    serde_json::from_slice(body).map_err(|e| malformed(e.to_string()))
 }
 
 fn stalled() -> Problem {

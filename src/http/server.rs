@@ -55,6 +55,8 @@ pub struct HttpSettings {
     pub heartbeat: Duration,
     /// How long a connection may take nothing.
     pub write_timeout: Duration,
+    /// How long stopping may take.
+    pub drain: Duration,
     /// Worker threads.
     pub workers: usize,
     /// Connections that one worker holds at most.

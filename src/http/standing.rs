@@ -96,6 +96,7 @@ pub(super) async fn sampled(hub: &Hub) -> Sampled {
         checks: ready.checks.iter().map(|(name, check)| (*name, check.ok)).collect(),
         is_ready: ready.ready,
         drain_ends_s: (drain_ends > 0).then(|| drain_ends as f64 / 1000.0),
+        drain_window_s: hub.settings.drain.as_secs_f64(),
         queues: queues(hub),
     };
     Sampled { limits: limits.collect(), standing }
@@ -115,9 +116,9 @@ fn queues(hub: &Hub) -> Queues {
 }
 
 impl Hub {
-    /// It is stopping, and cuts off whoever is still there after `window`.
-    pub fn begin_drain(&self, window: Duration) {
-        let ends = now().ms().saturating_add(window.as_millis() as u64);
+    /// It is stopping, and cuts off whoever is still there once the window is over.
+    pub fn begin_drain(&self) {
+        let ends = now().ms().saturating_add(self.settings.drain.as_millis() as u64);
         self.drain_ends_ms.store(ends, Ordering::Relaxed);
         self.draining.store(true, Ordering::Relaxed);
     }

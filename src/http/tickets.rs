@@ -3,7 +3,7 @@
 use super::guard::caller;
 use super::openapi::{BodyRefused, Refused};
 use super::problem::{Code, Problem};
-use super::received::read_body;
+use super::received::{members, read_body};
 use super::server::Hub;
 use crate::access::{MAX_CREDENTIAL_BYTES, Scope, TicketWanted};
 use crate::config::duration;
@@ -60,8 +60,7 @@ pub(super) async fn mint(
         return Err(Problem::new(Code::Forbidden, "reading is not granted"));
     }
     let body = read_body(&hub, &request, body).await?;
-    let asked: Asked = serde_json::from_slice(&body)
-        .map_err(|e| Problem::new(Code::Malformed, e.to_string()).field("body"))?;
+    let asked: Asked = members(&body)?;
     let ttl = asked.ttl.as_deref().map_or(Ok(DEFAULT_TTL), ttl)?;
     let selectors = asked.streams.iter().map(|text| Selector::parse(text));
     let wanted = Interest::new(selectors.collect::<Result<Vec<_>, _>>()?, None)?;

@@ -132,7 +132,7 @@ impl ConnectionManager {
             }
             counts.push(count);
             if let Body::Event { kind, payload } = &entry.body {
-                published.add(kind.as_str(), payload.as_bytes().len());
+                published.add(kind.as_str(), payload.as_bytes().len(), count);
                 self.shown.note(entry, count);
             }
         }

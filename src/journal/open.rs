@@ -90,7 +90,11 @@ impl Journal {
         let io_failed = |e| OpenError::Io(path.clone(), e);
         let floors = Arc::new(Floors::default());
         let ground = Ground::lay(&settings, floors.clone())?;
-        telemetry.journal_bounds(settings.retention.total_bytes, settings.min_free_bytes);
+        let reserve = match settings.durability {
+            Durability::Memory => 0,
+            Durability::Sync | Durability::Os => settings.min_free_bytes,
+        };
+        telemetry.journal_bounds(settings.retention.total_bytes, reserve);
         let kept = (settings.retention, settings.limits);
         let mut store = Store::open(ground.kv.clone(), ground.sync, kept, floors.clone())
             .map_err(store_failed)?;

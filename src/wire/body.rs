@@ -95,6 +95,8 @@ impl BodyError {
     }
 }
 
+const NOT_AN_OBJECT: &str = "an event must be a JSON object";
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an event must be a JSON object")]
 struct Item<'a> {
@@ -108,6 +110,10 @@ struct Item<'a> {
 }
 
 fn object(text: &str, max_event_bytes: usize, now: Timestamp) -> Result<Draft, BodyError> {
+    if text.trim_start().starts_with('[') {
+        // What has members by name would be read by their order, too.
+        return Err(BodyError::Invalid(Invalid::new("body", NOT_AN_OBJECT)));
+    }
     let item: Item<'_> = serde_json::from_str(text).map_err(|e| match e.classify() {
         serde_json::error::Category::Data => {
             BodyError::Invalid(Invalid::new("body", e.to_string()))
@@ -190,6 +196,7 @@ mod tests {
         assert_eq!(blamed(r#"{"stream":"a","data":1,"strem":"b"}"#), "body");
         assert_eq!(blamed(r#"[{"stream":"a","data":1},{"stream":"","data":1}]"#), "[1].stream");
         assert_eq!(blamed("5"), "body");
+        assert_eq!(blamed(r#"[["a","message","x","k"]]"#), "[0].body");
     }
 
     #[test]
@@ -216,5 +223,8 @@ mod tests {
         let error = read_ndjson(body, 64, Timestamp::from_ms(0)).expect_err("refused");
         assert!(error.to_string().contains("line 3"), "{error}");
         assert!(read_ndjson(b"\n\n", 64, Timestamp::from_ms(0)).is_err());
+        let by_order = br#"["a","message","x","k"]"#;
+        let error = read_ndjson(by_order, 64, Timestamp::from_ms(0)).expect_err("refused");
+        assert!(error.to_string().contains("line 1: an event must be"), "{error}");
     }
 }

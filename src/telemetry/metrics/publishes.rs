@@ -26,14 +26,16 @@ pub(super) struct Figures {
 pub struct Published {
     events: [u64; TYPES.len() + 1],
     bytes: u64,
+    due: u64,
 }
 
 impl Published {
-    /// An event of this type, with so many bytes of data.
-    pub fn add(&mut self, kind: &str, bytes: usize) {
+    /// An event of this type, with so many bytes of data, for so many sessions.
+    pub fn add(&mut self, kind: &str, bytes: usize, subscribers: u32) {
         let at = TYPES.iter().position(|known| *known == kind).unwrap_or(TYPES.len());
         self.events[at] += 1;
         self.bytes += bytes as u64;
+        self.due += u64::from(subscribers);
     }
 }
 
@@ -101,6 +103,7 @@ impl Telemetry {
             }
         }
         publishes.bytes.inc_by(published.bytes);
+        self.0.sessions.due.inc_by(published.due);
     }
 
     /// The figures of a pattern.

@@ -13,6 +13,7 @@ pub(super) struct Figures {
     pub(super) refused: IntCounterVec,
     pub(super) replayed: IntCounterVec,
     pub(super) gaps: IntCounter,
+    pub(super) due: IntCounter,
     pub(super) deliveries: IntCounter,
     pub(super) delivered_bytes: IntCounter,
     pub(super) fanout: Histogram,
@@ -55,6 +56,11 @@ impl Figures {
             gaps: make.counter(
                 "fanfare_session_gaps_total",
                 "Times retention overtook a session, which was told",
+            )?,
+            due: make.counter(
+                "fanfare_deliveries_due_total",
+                "Deliveries that are due: for each event the sessions that want it, whether live or \
+                 catching up",
             )?,
             deliveries: make.counter(
                 "fanfare_deliveries_total",

@@ -8,6 +8,7 @@ pub(super) struct Figures {
     ready: IntGauge,
     draining: IntGauge,
     drain_ends: Gauge,
+    drain_window: Gauge,
     publish_requests: IntGauge,
     publish_bytes: IntGauge,
     batches: IntGauge,
@@ -26,6 +27,8 @@ pub struct Standing {
     pub is_ready: bool,
     /// When it will have stopped, in seconds since 1970, where it is stopping.
     pub drain_ends_s: Option<f64>,
+    /// How long that takes at most, in seconds.
+    pub drain_window_s: f64,
     /// What waits.
     pub queues: Queues,
 }
@@ -59,6 +62,10 @@ impl Figures {
                 "fanfare_drain_ends_timestamp_seconds",
                 "When it cuts off whoever is still there; 0 while it is not stopping",
             )?,
+            drain_window: make.fraction(
+                "fanfare_drain_window_seconds",
+                "How long stopping takes at most (--drain)",
+            )?,
             publish_requests: make.gauge(
                 "fanfare_publish_queue_requests",
                 "Publish requests that wait for a commit",
@@ -88,6 +95,7 @@ impl Figures {
         }
         self.draining.set(i64::from(standing.drain_ends_s.is_some()));
         self.drain_ends.set(standing.drain_ends_s.unwrap_or(0.0));
+        self.drain_window.set(standing.drain_window_s);
         let queues = &standing.queues;
         self.publish_requests.set(whole(queues.publish.0));
         self.publish_bytes.set(whole(queues.publish.1));
