@@ -16,10 +16,16 @@ PATIENCE = 60.0
 class Hub:
     """A hub on a free port and a data directory of its own."""
 
-    def __init__(self, folder, *flags, port=0):
+    def __init__(self, folder, *flags, port=0, files=None):
         command = [BINARY, "--listen", f"127.0.0.1:{port}", "--data-dir", folder, *flags]
+        if files:
+            command = ["sh", "-c", f'ulimit -n {files}; exec "$0" "$@"', *command]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.url = self.process.stdout.readline().split()[-1]
+        # Where its metrics are, where that is apart.
+        self.metrics = None
+        if "--metrics-listen" in flags:
+            self.metrics = self.process.stdout.readline().split()[-1].removesuffix("/metrics")
         # A certificate that signs itself is trusted by name; everything else is as usual.
         self.trusted = flags[flags.index("--tls-cert") + 1] if "--tls-cert" in flags else True
 
