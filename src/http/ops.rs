@@ -3,6 +3,7 @@
 use super::guard::caller;
 use super::openapi::{HistoryRefused, Refused};
 use super::problem::{Code, Problem};
+use super::requests::{self, Told};
 use super::server::Hub;
 use super::standing::{self, Ready};
 use crate::telemetry::Exposition;
@@ -55,7 +56,12 @@ pub(super) async fn readyz(hub: Data<Hub>) -> HttpResponse {
     let usage = standing::usage(&hub).await;
     let ready = standing::ready(&hub, usage.as_deref());
     let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    HttpResponse::build(status).insert_header((header::CACHE_CONTROL, "no-store")).json(ready)
+    let mut response = HttpResponse::build(status);
+    let response = response.insert_header((header::CACHE_CONTROL, "no-store")).json(&ready);
+    match ready.ready {
+        true => response,
+        false => requests::with(response, Told::Refused("not_ready")),
+    }
 }
 
 /// `GET /metrics`, in Prometheus' text format, or in `OpenMetrics` where that is asked for.

@@ -401,7 +401,7 @@ def draining(stage, scraped):
 def frozen(stage, scraped):
     """A disk that does not answer: a file system on a loop device, frozen."""
     image, disk = stage.folder(), stage.folder()
-    subprocess.run(["truncate", "-s", "256M", f"{image}/disk"], check=True)
+    subprocess.run(["truncate", "-s", "1G", f"{image}/disk"], check=True)
     subprocess.run(["mkfs.ext4", "-q", f"{image}/disk"], check=True)
     subprocess.run(["mount", "-o", "loop", f"{image}/disk", disk], check=True)
     stage.stack.callback(lambda: subprocess.run(["umount", "--lazy", disk], check=True))
