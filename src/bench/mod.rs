@@ -26,6 +26,7 @@ mod publishers;
 mod readers;
 mod report;
 mod run;
+mod scrape;
 mod server;
 mod slow;
 mod sse;

@@ -31,6 +31,8 @@ pub enum Scenario {
     Publish,
     /// Events at a steady rate, beside clients that are slow on purpose.
     Slow,
+    /// Events at a steady rate, while the metrics are scraped.
+    Scraped,
 }
 
 struct Preset {
@@ -45,10 +47,12 @@ struct Preset {
     seconds: u64,
 }
 
+/// How often is scraped in the scenario of that name.
+const USUAL_SCRAPE: Duration = Duration::from_millis(100);
 /// Slow clients in the scenario of that name.
 const USUAL_SLOW: usize = 900;
 
-const PRESETS: [Preset; 8] = [
+const PRESETS: [Preset; 9] = [
     Preset {
         scenario: Scenario::Paced,
         name: "paced",
@@ -137,6 +141,17 @@ const PRESETS: [Preset; 8] = [
         rate: Some(50.0),
         seconds: 20,
     },
+    Preset {
+        scenario: Scenario::Scraped,
+        name: "scraped",
+        about: "events at a steady rate to many, while the metrics are scraped every --scrape",
+        subscribers: 15_000,
+        streams: 1,
+        per_subscriber: 1,
+        publishers: 1,
+        rate: Some(2.0),
+        seconds: 20,
+    },
 ];
 
 /// The server to measure.
@@ -176,6 +191,8 @@ pub struct Plan {
     pub stuck: usize,
     /// Connections beside them that are slow on purpose.
     pub slow: usize,
+    /// How often the metrics are scraped meanwhile.
+    pub scrape: Option<Duration>,
     /// Events a second; `None` for as many as get through.
     pub rate: Option<f64>,
     /// Events after which it ends.
@@ -236,6 +253,11 @@ pub fn command() -> Command {
             "Connections beside these that are slow on purpose: a third each never end their head, \
              never end their body, never read",
         ))
+        .arg(
+            text("scrape", "TIME")
+                .value_parser(ValueParser::new(duration))
+                .help("Scrape the server's /metrics this often meanwhile; 0s for not at all"),
+        )
         .arg(count("streams", "K").help("Streams"))
         .arg(count("streams-per-subscriber", "M").help("Streams that each connection reads"))
         .arg(count("publishers", "P").help("Connections that publish, each waiting for its answer"))
@@ -300,6 +322,11 @@ impl Plan {
             subscribers: size_of("subscribers", preset.subscribers),
             stuck: size_of("stuck", 0),
             slow: size_of("slow", if preset.scenario == Scenario::Slow { USUAL_SLOW } else { 0 }),
+            scrape: matches
+                .get_one::<Duration>("scrape")
+                .copied()
+                .or((preset.scenario == Scenario::Scraped).then_some(USUAL_SCRAPE))
+                .filter(|every| !every.is_zero()),
             rate,
             events: count("events"),
             duration: *matches

@@ -24,6 +24,9 @@ pub struct Report {
     /// How often the server has closed one of those.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slow_closed: Option<u64>,
+    /// How long a scrape of the server's metrics took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scrape_ms: Option<Times>,
     /// Streams.
     pub streams: usize,
     /// Publishing connections.
@@ -223,6 +226,7 @@ impl Report {
             rows.push(("", format!("{lost} lost, {twice} duplicated, {late} reordered")));
         }
         rows.extend(self.latency_ms.map(|times| ("latency", milliseconds(times))));
+        rows.extend(self.scrape_ms.map(|times| ("scrapes", milliseconds(times))));
         rows.extend(self.storm.as_ref().map(|storm| {
             let (missed, after) = (count(storm.missed), storm.level_after_ms);
             ("storm", format!("all level after {after:.0} ms, with {missed} missed events each"))

@@ -6,6 +6,7 @@ use super::process::{CpuTime, Process, socket_bytes};
 use super::publishers::{Published, Schedule, publish};
 use super::readers::{Readers, Seen};
 use super::report::{Churn, Deliveries, Publishes, Report, Storm, Times, Used};
+use super::scrape::Scrapes;
 use super::server::Server;
 use super::slow::Slow;
 use super::tally::Tally;
@@ -97,6 +98,7 @@ impl Run<'_> {
             // They are all there before anything is measured.
             self.wait("slow clients", SLOW_COME_WITHIN);
         }
+        let scrapes = Scrapes::start(&self.requests, self.plan.scrape)?;
         sleep(self.plan.settle);
         let pss = self.process.and_then(Process::pss_bytes);
         let before = self.mark();
@@ -116,9 +118,11 @@ impl Run<'_> {
         let after = self.mark();
         self.bar.finish_and_clear();
         let slow_closed = slow.map(Slow::stop);
+        let scraped = scrapes.map(Scrapes::stop).transpose()?;
+        let beside = (slow_closed, scraped.as_ref().and_then(Times::of));
         let sent = published.as_ref().map(|p| p.sent.clone()).unwrap_or_default();
         let seen = readers.finish(sent)?;
-        Ok(self.report(server, (before, after, pss), (published, seen), (storm, slow_closed)))
+        Ok(self.report(server, (before, after, pss), (published, seen), (storm, beside)))
     }
 
     fn mark(&self) -> Mark {
@@ -252,7 +256,7 @@ impl Run<'_> {
         server: String,
         (before, after, pss): (Mark, Mark, Option<u64>),
         (published, seen): (Option<Published>, Seen),
-        (storm, slow_closed): (Option<Storm>, Option<u64>),
+        (storm, (slow_closed, scrape_ms)): (Option<Storm>, (Option<u64>, Option<Times>)),
     ) -> Report {
         let plan = self.plan;
         let counts = seen.counts;
@@ -272,6 +276,7 @@ impl Run<'_> {
             stuck: plan.stuck,
             slow: plan.slow,
             slow_closed,
+            scrape_ms,
             streams: plan.layout.streams,
             publishers: plan.layout.publishers,
             size_bytes: plan.size,

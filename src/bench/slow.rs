@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 /// How often each of them says a little more; one after the other, as those do who know nothing of
 /// each other.
 const SAYS_EVERY: Duration = Duration::from_secs(1);
-/// Turns of so many of them in that time.
-const TURNS: usize = 50;
+/// Turns of so many of them in that time: two or three together, of the usual number.
+const TURNS: usize = 400;
 /// Requests of one that reads no answer: more than any buffer on the way has room for.
 const UNREAD_REQUESTS: usize = 200;
 /// What one that never reads has room for, in bytes.

@@ -16,7 +16,6 @@ use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
 
@@ -65,8 +64,7 @@ pub(super) async fn tell<B: MessageBody + 'static>(
         Ok(mut response) => {
             response.headers_mut().insert(REQUEST_ID, line.id.clone());
             let told = told(response.response());
-            let subject = visitor(response.request()).and_then(|caller| caller.counted_as());
-            line.write(&hub, (response.status(), told), subject.as_ref());
+            line.write(&hub, (response.status(), told), Some(response.request()));
             Ok(response.map_into_boxed_body())
         }
         Err(error) => {
@@ -107,7 +105,7 @@ impl Line {
         &self,
         hub: &Hub,
         (status, told): (StatusCode, Option<Told>),
-        subject: Option<&Arc<str>>,
+        request: Option<&HttpRequest>,
     ) {
         let reason = match told {
             Some(Told::Refused(reason)) => Some(reason),
@@ -125,6 +123,7 @@ impl Line {
         if !is_polled && !hub.telemetry.may_log(reason.unwrap_or(outcome)) {
             return;
         }
+        let subject = request.and_then(visitor).and_then(|caller| caller.counted_as());
         let (session, streams, resume) = match told {
             Some(Told::Session { id, streams, resume }) => (Some(id), Some(streams), Some(resume)),
             _ => (None, None, None),
@@ -140,7 +139,7 @@ impl Line {
                     path = self.uri.path(),
                     ms = self.began.elapsed().as_micros() as f64 / 1000.0,
                     client = %self.client.address,
-                    subject = subject.map(|subject| &**subject),
+                    subject = subject.as_deref(),
                     session = session.map(tracing::field::display),
                     streams,
                     resume,

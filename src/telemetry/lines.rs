@@ -8,24 +8,36 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Lines of one kind that are written in a second.
 const LINES_A_SECOND: u64 = 100;
 
+/// The kind of nearly all lines.
+const USUAL: &str = "ok";
+
 /// Lines by kind, in the second that runs.
 #[derive(Default, Debug)]
-pub(super) struct Lines(DashMap<&'static str, AtomicU64>);
+pub(super) struct Lines {
+    usual: AtomicU64,
+    others: DashMap<&'static str, AtomicU64>,
+}
 
 impl Lines {
     /// Whether one more of this kind is written. There are as many kinds as there are reasons.
     pub(super) fn take(&self, kind: &'static str) -> bool {
         let counted = |lines: &AtomicU64| lines.fetch_add(1, Ordering::Relaxed) < LINES_A_SECOND;
-        match self.0.get(kind) {
+        if kind == USUAL {
+            return counted(&self.usual);
+        }
+        match self.others.get(kind) {
             Some(lines) => counted(&lines),
-            None => counted(&self.0.entry(kind).or_default()),
+            None => counted(&self.others.entry(kind).or_default()),
         }
     }
 
     /// How many of each kind were left out since this was last asked, where any were.
     pub(super) fn left_out(&self) -> Vec<(&'static str, u64)> {
-        let taken = self.0.iter().map(|lines| (*lines.key(), lines.swap(0, Ordering::Relaxed)));
-        let left = taken.map(|(kind, lines)| (kind, lines.saturating_sub(LINES_A_SECOND)));
+        let others =
+            self.others.iter().map(|lines| (*lines.key(), lines.swap(0, Ordering::Relaxed)));
+        let usual = (USUAL, self.usual.swap(0, Ordering::Relaxed));
+        let left =
+            others.chain([usual]).map(|(kind, lines)| (kind, lines.saturating_sub(LINES_A_SECOND)));
         left.filter(|(_, lines)| *lines > 0).collect()
     }
 }

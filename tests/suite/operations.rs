@@ -80,3 +80,108 @@ async fn the_page_is_served_and_what_is_not_there_is_a_problem() {
     let (status, problem) = hub.get("/publish").await;
     assert_eq!((status, problem["code"].as_str()), (405, Some("method_not_allowed")));
 }
+
+#[tokio::test]
+async fn a_fan_out_is_measured_once_for_each_batch_and_not_for_each_session() {
+    const READERS: usize = 20;
+    let hub = Hub::start(&["--workers", "2"]).await;
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        let mut reader = hub.subscribe("/streams/s/events").await;
+        reader.open().await;
+        readers.push(reader);
+    }
+    for n in 0..10 {
+        hub.publish("s", &n.to_string()).await;
+        for reader in &mut readers {
+            reader.take(1).await;
+        }
+    }
+    hub.until_metric("fanfare_fanout_seconds_count", |n| n >= 10.0).await;
+    assert!(hub.metric("fanfare_fanout_seconds_count").await <= 20.0, "one for each worker");
+    assert!(hub.metric("fanfare_fanout_seconds_sum").await > 0.0);
+    let late = hub.metric("fanfare_fanout_seconds_bucket{le=\"10\"}").await;
+    assert_eq!(late, hub.metric("fanfare_fanout_seconds_count").await);
+    assert_eq!(hub.metric("fanfare_deliveries_due_total").await, 10.0 * READERS as f64);
+    hub.until_metric("fanfare_undelivered_age_seconds_count", |n| n >= 2.0).await;
+}
+
+#[tokio::test]
+async fn an_event_that_a_live_session_does_not_take_has_an_age() {
+    let hub = Hub::start(&["--workers", "1"]).await;
+    let reader = hub.subscribe("/streams/s/events").await;
+    let young = "fanfare_undelivered_age_seconds_bucket{le=\"0.5\"}";
+    let all = "fanfare_undelivered_age_seconds_count";
+    let data = "x".repeat(100_000);
+    let began = std::time::Instant::now();
+    while hub.metric(all).await == hub.metric(young).await {
+        // So much that the socket is full, and not so much that the session goes to history.
+        if hub.metric("fanfare_session_queue_bytes").await < 100_000.0 {
+            hub.publish("s", &data).await;
+        }
+        assert!(began.elapsed() < crate::hub::PATIENCE, "nothing is ever late");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(hub.metric("fanfare_sessions_catching_up").await, 0.0);
+    drop(reader);
+    hub.until_metric("fanfare_session_queue_bytes", |n| n == 0.0).await;
+}
+
+#[tokio::test]
+async fn a_hub_with_as_many_sessions_as_allowed_is_not_ready_until_one_is_gone() {
+    let hub = Hub::start(&["--max-connections", "2"]).await;
+    let mut readers = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(hub.get("/readyz").await.0, 200);
+        let mut reader = hub.subscribe("/streams/s/events").await;
+        reader.open().await;
+        readers.push(reader);
+    }
+    let (status, ready) = hub.get("/readyz").await;
+    assert_eq!(status, 503);
+    let reason = ready["checks"]["sessions"]["reason"].as_str().unwrap();
+    assert!(reason.contains("max_connections is 2"), "{reason}");
+    assert_eq!(hub.metric("fanfare_ready").await, 0.0);
+    assert_eq!(hub.metric("fanfare_ready_check{check=\"sessions\"}").await, 0.0);
+    assert_eq!(hub.get("/healthz").await.0, 200, "it is not to be restarted for that");
+    readers.pop();
+    hub.until_metric("fanfare_ready", |n| n == 1.0).await;
+    assert_eq!(hub.get("/readyz").await.0, 200);
+}
+
+#[tokio::test]
+async fn the_oldest_event_is_the_oldest_that_is_kept() {
+    let hub = Hub::start(&["--max-events", "3"]).await;
+    let oldest = "fanfare_journal_oldest_event_timestamp_seconds";
+    assert_eq!(hub.metric(oldest).await, 0.0);
+    let mut published = Vec::new();
+    for n in 0..6 {
+        hub.publish("s", &n.to_string()).await;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        published.push(now.as_secs_f64());
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    // The fourth, which was published between the third's answer and its own.
+    hub.until_metric(oldest, |at| at > published[2] - 0.001 && at <= published[3]).await;
+    assert!(hub.metric("fanfare_journal_disk_free_bytes").await > 0.0);
+    assert!(hub.metric("fanfare_journal_disk_bytes").await > 0.0);
+    assert_eq!(hub.metric("fanfare_journal_syncs_total").await, 6.0);
+}
+
+#[tokio::test]
+async fn streams_are_counted_apart_where_a_pattern_is_configured_and_nowhere_else() {
+    let hub = Hub::start(&["--metrics-streams", "a.*", "--metrics-streams", "b"]).await;
+    let mut reader = hub.subscribe("/events?stream=a.*&stream=c").await;
+    reader.open().await;
+    hub.post("/publish", serde_json::json!({ "stream": ["a.x", "a.y"], "data": 1 })).await;
+    hub.publish("b", "2").await;
+    hub.publish("c", "3").await;
+    let of = |family: &str, pattern: &str| format!("{family}{{streams=\"{pattern}\"}}");
+    for (pattern, events, deliveries) in [("a.*", 1.0, 1.0), ("b", 1.0, 0.0)] {
+        let events_of = of("fanfare_stream_events_published_total", pattern);
+        assert_eq!(hub.metric(&events_of).await, events);
+        assert_eq!(hub.metric(&of("fanfare_stream_deliveries_total", pattern)).await, deliveries);
+    }
+    let text = hub.http.get(hub.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(!text.contains("a.x") && !text.contains("\"c\""));
+}
