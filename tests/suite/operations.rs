@@ -112,16 +112,16 @@ async fn an_event_that_a_live_session_does_not_take_has_an_age() {
     let reader = hub.subscribe("/streams/s/events").await;
     let young = "fanfare_undelivered_age_seconds_bucket{le=\"0.5\"}";
     let all = "fanfare_undelivered_age_seconds_count";
-    let data = "x".repeat(100_000);
-    let began = std::time::Instant::now();
-    while hub.metric(all).await == hub.metric(young).await {
-        // So much that the socket is full, and not so much that the session goes to history.
-        if hub.metric("fanfare_session_queue_bytes").await < 100_000.0 {
-            hub.publish("s", &data).await;
-        }
-        assert!(began.elapsed() < crate::hub::PATIENCE, "nothing is ever late");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let data = "x".repeat(400_000);
+    let mut looks = 0.0;
+    // So much that the socket is full, and not so much that the session goes to history.
+    while hub.metric("fanfare_session_queue_bytes").await < 100_000.0 {
+        hub.publish("s", &data).await;
+        looks = hub.metric(all).await + 2.0;
+        hub.until_metric(all, |n| n >= looks).await;
     }
+    hub.until_metric(all, |n| n >= looks + 2.0).await;
+    assert!(hub.metric(young).await < hub.metric(all).await, "nothing is ever late");
     assert_eq!(hub.metric("fanfare_sessions_catching_up").await, 0.0);
     drop(reader);
     hub.until_metric("fanfare_session_queue_bytes", |n| n == 0.0).await;
