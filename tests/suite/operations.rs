@@ -112,11 +112,13 @@ async fn an_event_that_a_live_session_does_not_take_has_an_age() {
     let reader = hub.subscribe("/streams/s/events").await;
     let young = "fanfare_undelivered_age_seconds_bucket{le=\"0.5\"}";
     let all = "fanfare_undelivered_age_seconds_count";
-    let data = "x".repeat(400_000);
+    let data = "x".repeat(200_000);
     let mut looks = 0.0;
     // So much that the socket is full, and not so much that the session goes to history.
     while hub.metric("fanfare_session_queue_bytes").await < 100_000.0 {
-        hub.publish("s", &data).await;
+        for _ in 0..2 {
+            hub.publish("s", &data).await;
+        }
         looks = hub.metric(all).await + 2.0;
         hub.until_metric(all, |n| n >= looks).await;
     }
