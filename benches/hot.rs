@@ -86,7 +86,7 @@ fn frame(c: &mut Criterion) {
     let mut group = c.benchmark_group("frame");
     group.throughput(Throughput::Elements(1));
     for (name, envelope) in [("plain", false), ("envelope", true)] {
-        let view = View { envelope, control_off: false };
+        let view = View { envelope, ..View::default() };
         let mut out = Vec::with_capacity(1024);
         group.bench_function(name, |b| {
             b.iter(|| {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
+use utoipa::openapi::schema::{Object, Schema, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, Response as Described, ResponseBuilder};
 use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
@@ -42,6 +43,7 @@ pub(super) async fn openapi() -> HttpResponse {
         publish::publish,
         publish::publish_text,
         subscribe::events,
+        subscribe::events_by_body,
         subscribe::stream_events,
         streams::list,
         streams::get,
@@ -146,6 +148,51 @@ refusals! {
     }
 }
 
+/// What a subscriber is answered.
+pub(super) struct Subscribed;
+
+impl IntoResponses for Subscribed {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        let text = || Content::new(Some(Schema::from(Object::with_type(Type::String))));
+        let events = ResponseBuilder::new()
+            .description("Events, or, where an EventSource is turned away, why")
+            .content("text/event-stream", text())
+            .content("application/x-ndjson", text())
+            .content("text/plain", text());
+        let finished = ResponseBuilder::new().description("Everything asked for has ended");
+        BTreeMap::from([
+            ("200".to_owned(), events.build().into()),
+            ("204".to_owned(), finished.build().into()),
+            ("422".to_owned(), problem("It names too many streams")),
+            ("429".to_owned(), problem("The client's own limit is reached")),
+            ("503".to_owned(), problem("A limit of the hub is reached, or it is stopping")),
+        ])
+    }
+}
+
+/// What a subscription by a body says: the parameters of one by a query.
+#[derive(ToSchema, Serialize)]
+pub(super) struct Subscription {
+    /// Streams, or patterns of their names.
+    stream: Vec<String>,
+    #[schema(nullable = false)]
+    last_event_id: Option<String>,
+    #[schema(nullable = false, minimum = 0)]
+    last: Option<u64>,
+    #[schema(nullable = false)]
+    from: Option<String>,
+    #[schema(nullable = false)]
+    types: Option<Vec<String>>,
+    #[schema(nullable = false, inline)]
+    format: Option<FormatShape>,
+    #[schema(nullable = false)]
+    follow: Option<bool>,
+    #[schema(nullable = false)]
+    envelope: Option<bool>,
+    #[schema(nullable = false)]
+    heartbeat: Option<String>,
+}
+
 /// An event to publish.
 #[derive(ToSchema, Serialize)]
 #[schema(as = Event)]
@@ -237,12 +284,18 @@ pub(super) struct Reading {
     /// Only these types, separated by commas.
     #[param(nullable = false)]
     types: Option<String>,
+    /// As what the events come; otherwise what `Accept` asks for.
+    #[param(inline, nullable = false)]
+    format: Option<FormatShape>,
     /// Data as `{"stream","type","time","data"}`.
     #[param(nullable = false)]
     envelope: Option<bool>,
     /// How often a quiet connection gets a sign of life, 1s to 1h.
     #[param(nullable = false)]
     heartbeat: Option<String>,
+    /// `false`: end with the newest event, as an export does.
+    #[param(nullable = false)]
+    follow: Option<bool>,
     /// As `comment` or as `event`.
     #[param(inline, nullable = false)]
     heartbeat_as: Option<BeatAs>,
@@ -255,6 +308,15 @@ pub(super) struct Reading {
     /// What `POST /tickets` has made.
     #[param(nullable = false)]
     ticket: Option<String>,
+}
+
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it describes what `query.rs` reads")]
+enum FormatShape {
+    Sse,
+    Ndjson,
+    Text,
 }
 
 #[derive(ToSchema, Serialize)]

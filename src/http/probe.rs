@@ -9,7 +9,7 @@ use std::time::Duration;
 /// What is wrong with the query of a subscription, if anything.
 pub fn subscription(query: &str) -> Result<(), Invalid> {
     let (heartbeat, now) = (Duration::from_secs(15), Timestamp::from_ms(1_700_000_000_000));
-    query::read(query, None, heartbeat, now).map(drop)
+    query::read(&query::pairs(query)?, None, heartbeat, now).map(drop)
 }
 
 /// The decoded pairs of any query.

@@ -4,9 +4,10 @@ use crate::config::{HEARTBEAT_RANGE, duration};
 use crate::event::{EventType, Interest, Invalid, Selector, StreamName, Timestamp};
 use crate::hub::Beat;
 use crate::journal::Start;
-use crate::wire::View;
+use crate::wire::{Format, View};
 use actix_web::HttpRequest;
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 use std::time::Duration;
 
 /// The names under which clients that cannot send a header give their last id.
@@ -16,47 +17,61 @@ const LAST_ID_NAMES: [&str; 4] = ["last_event_id", "lastEventID", "lastEventId",
 #[derive(Debug)]
 pub(super) struct SubscribeQuery {
     pub(super) interest: Interest,
+    /// Its format is the one that is asked for by `Accept`, unless `format` says another.
     pub(super) view: View,
+    pub(super) format: Option<Format>,
     pub(super) last_event_id: Option<String>,
     pub(super) start: Start,
+    /// Whether it goes on with what is to come.
+    pub(super) follow: bool,
     pub(super) beat: Beat,
     pub(super) refusal_as_status: bool,
 }
 
-/// Reads `query`; `stream` is the one that the path names, if it does.
+/// Reads what was said; `stream` is the one that the path names, if it does.
 pub(super) fn read(
-    query: &str,
+    pairs: &[(String, String)],
     stream: Option<StreamName>,
     heartbeat: Duration,
     now: Timestamp,
 ) -> Result<SubscribeQuery, Invalid> {
-    let pairs = pairs(query)?;
-    let one = |name: &'static str| one_of(&pairs, &[name]);
+    let one = |name: &'static str| one_of(pairs, &[name]);
     let selectors = match stream {
         Some(stream) => vec![Selector::Exact(stream)],
-        None => all_of(&pairs, "stream").map(Selector::parse).collect::<Result<Vec<_>, _>>()?,
+        None => all_of(pairs, "stream").map(Selector::parse).collect::<Result<Vec<_>, _>>()?,
     };
     let types = one("types")?
         .map(|list| list.split(',').map(|t| EventType::parse(t.trim())).collect())
         .transpose()
         .map_err(|e: Invalid| Invalid::new("types", e.detail))?;
+    let follow = choice("follow", one("follow")?, &["true", "false"])? == "true";
     let start = match (one("last")?, one("from")?) {
         (Some(count), _) => Start::Last(
             count.parse().map_err(|_| Invalid::new("last", format!("{count:?} is no number")))?,
         ),
         (None, Some(from)) => start(from, now)?,
+        // What ends with the newest and begins with it would be nothing.
+        (None, None) if !follow => Start::Oldest,
         (None, None) => Start::Now,
     };
     let control = choice("control", one("control")?, &["on", "off"])?;
     let refusal = choice("refusal", one("refusal")?, &["event", "status"])?;
     let beat_as = choice("heartbeat_as", one("heartbeat_as")?, &["comment", "event"])?;
     let envelope = choice("envelope", one("envelope")?, &["false", "true"])?;
+    let format = one("format")?.map(|name| choice("format", Some(name), &Format::NAMES));
+    let format = format.transpose()?.and_then(Format::named);
     let every = one("heartbeat")?.map_or(Ok(heartbeat), beat_every)?;
     Ok(SubscribeQuery {
         interest: Interest::new(selectors, types)?,
-        view: View { envelope: envelope == "true", control_off: control == "off" },
-        last_event_id: last_event_id(&pairs)?.map(str::to_owned),
+        view: View {
+            envelope: envelope == "true",
+            control_off: control == "off",
+            ..View::default()
+        },
+        format,
+        last_event_id: last_event_id(pairs)?.map(str::to_owned),
         start,
+        follow,
         beat: Beat { every_s: every.as_secs().max(1), as_event: beat_as == "event" },
         refusal_as_status: refusal == "status" || control == "off",
     })
@@ -92,6 +107,31 @@ pub(super) fn pairs(query: &str) -> Result<Vec<(String, String)>, Invalid> {
             }
         })
         .collect()
+}
+
+/// The members of an object as the pairs of a query: a list of names is several of `stream`, and any
+/// other list one value with commas.
+pub(super) fn pairs_of_members(
+    members: &serde_json::Map<String, Value>,
+) -> Result<Vec<(String, String)>, Invalid> {
+    let word = |name: &str, value: &Value| match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
+        _ => Err(Invalid::new(name, "must be a text, a number, true, false or a list of these")),
+    };
+    let mut pairs = Vec::new();
+    for (name, value) in members {
+        let Value::Array(list) = value else {
+            pairs.push((name.clone(), word(name, value)?));
+            continue;
+        };
+        let words = list.iter().map(|value| word(name, value)).collect::<Result<Vec<_>, _>>()?;
+        match name == "stream" {
+            true => pairs.extend(words.into_iter().map(|word| (name.clone(), word))),
+            false => pairs.push((name.clone(), words.join(","))),
+        }
+    }
+    Ok(pairs)
 }
 
 /// The value said under one of `names`; saying it twice is an error.
@@ -150,7 +190,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read_at(query: &str) -> Result<SubscribeQuery, Invalid> {
-        read(query, None, Duration::from_secs(15), Timestamp::from_ms(1_000_000))
+        read(&pairs(query)?, None, Duration::from_secs(15), Timestamp::from_ms(1_000_000))
     }
 
     #[test]
@@ -183,6 +223,8 @@ mod tests {
             ("stream=a&envelope=maybe", "envelope"),
             ("stream=a&control=x", "control"),
             ("stream=a&refusal=x", "refusal"),
+            ("stream=a&format=xml", "format"),
+            ("stream=a&follow=no", "follow"),
             ("stream=a&last=1&last=2", "last"),
             ("stream=%ff", "query"),
         ] {

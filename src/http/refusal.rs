@@ -10,7 +10,7 @@ use super::server::Hub;
 use crate::hub::Refusal;
 use crate::limits::Limit;
 use crate::telemetry::Turned;
-use crate::wire;
+use crate::wire::{self, Format};
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 
@@ -71,7 +71,7 @@ pub(super) fn turn_away(
     }
     let name = (refusal != Refusal::Draining).then_some(reason.as_str());
     let mut block = Vec::new();
-    wire::hub_error(&mut block, retry_ms, code.as_str(), name);
+    wire::hub_error(&mut block, Format::Sse, retry_ms, (code.as_str(), name));
     let response = HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header((header::CACHE_CONTROL, "no-store"))

@@ -47,7 +47,7 @@ pub(super) fn app(
 /// Every path of the hub, and the methods that it takes.
 pub(super) const ROUTES: &[(&str, &[&str])] = &[
     ("/publish", &["POST"]),
-    ("/events", &["GET"]),
+    ("/events", &["GET", "POST"]),
     ("/streams", &["GET"]),
     ("/streams/{stream}", &["GET", "DELETE"]),
     ("/streams/{stream}/events", &["GET", "POST"]),
@@ -85,6 +85,7 @@ fn handler(path: &str, method: &str) -> Route {
     match (method, path) {
         ("POST", "/publish") => web::post().to(publish::publish),
         ("GET", "/events") => web::get().to(subscribe::events),
+        ("POST", "/events") => web::post().to(subscribe::events_by_body),
         ("GET", "/streams") => web::get().to(streams::list),
         ("GET", "/streams/{stream}") => web::get().to(streams::get),
         ("DELETE", "/streams/{stream}") => web::delete().to(streams::delete),

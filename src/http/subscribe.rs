@@ -2,24 +2,26 @@
 
 use super::body::{EventBody, Stalled};
 use super::guard::{caller, client};
-use super::openapi::{HistoryRefused, Reading, Refused};
-use super::problem::{Code, Document, Problem};
+use super::openapi::{BodyRefused, HistoryRefused, Reading, Refused, Subscribed, Subscription};
+use super::problem::{Code, Problem};
 use super::query::{self, SubscribeQuery};
+use super::received::{members, read_body};
 use super::refusal::turn_away;
 use super::requests::{self, Told};
 use super::server::{Hub, shard};
 use super::socket::Shared;
-use crate::access::Caller;
-use crate::event::{EventId, Interest, Position, StreamName};
+use crate::access::{Caller, Scope};
+use crate::event::{EventId, Interest, Invalid, Position, StreamName};
 use crate::hub::{Holder, Opening, Outlet, Refusal, Subscribe};
 use crate::journal::{History, JournalError, Start, now};
 use crate::limits::Limit;
 use crate::telemetry::{Full, Turned};
-use crate::wire::{self, Gap, Resume};
+use crate::wire::{self, Format, Gap, Resume};
 use actix_web::http::header::{self, HeaderName};
 use actix_web::http::{Method, Version};
-use actix_web::web::Data;
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use bytes::Bytes;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,23 +36,12 @@ pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event
         Reading,
         ("Last-Event-ID" = Option<String>, Header, description = "Go on after this event"),
     ),
-    responses(
-        (status = 200, description = "Events, or, where the client is turned away, why",
-         content_type = "text/event-stream"),
-        (status = 204, description = "Everything asked for has ended"),
-        (status = 422, description = "It names too many streams",
-         body = Document, content_type = "application/problem+json"),
-        (status = 429, description = "The client's own limit is reached",
-         body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "A limit of the hub is reached, or it is stopping",
-         body = Document, content_type = "application/problem+json"),
-        Refused,
-        HistoryRefused,
-    ),
+    responses(Subscribed, Refused, HistoryRefused),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
 pub(super) async fn events(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    counted(&hub, subscribe(&hub, &request, None).await)
+    let pairs = said(&hub, query::pairs(request.query_string()))?;
+    counted(&hub, subscribe(&hub, &request, (&pairs, None)).await)
 }
 
 /// `GET /streams/{stream}/events`
@@ -60,30 +51,51 @@ pub(super) async fn events(hub: Data<Hub>, request: HttpRequest) -> Result<HttpR
         Reading,
         ("Last-Event-ID" = Option<String>, Header, description = "Go on after this event"),
     ),
-    responses(
-        (status = 200, description = "Events, or, where the client is turned away, why",
-         content_type = "text/event-stream"),
-        (status = 204, description = "Everything asked for has ended"),
-        (status = 422, description = "It names too many streams",
-         body = Document, content_type = "application/problem+json"),
-        (status = 429, description = "The client's own limit is reached",
-         body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "A limit of the hub is reached, or it is stopping",
-         body = Document, content_type = "application/problem+json"),
-        Refused,
-        HistoryRefused,
-    ),
+    responses(Subscribed, Refused, HistoryRefused),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
 pub(super) async fn stream_events(
     hub: Data<Hub>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let stream = query::stream_of(&request).map_err(|invalid| {
+    let stream = said(&hub, query::stream_of(&request))?;
+    let pairs = said(&hub, query::pairs(request.query_string()))?;
+    counted(&hub, subscribe(&hub, &request, (&pairs, Some(stream))).await)
+}
+
+/// `POST /events` with the same in a body: for selectors without end, and for clients that can send
+/// headers. What the query says is said, too.
+#[utoipa::path(post, path = "/events", tag = "subscribe",
+    request_body(content = Subscription),
+    params(("Last-Event-ID" = Option<String>, Header, description = "Go on after this event")),
+    responses(Subscribed, Refused, BodyRefused, HistoryRefused),
+    security((), ("bearer" = []), ("cookie" = []))
+)]
+pub(super) async fn events_by_body(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let caller = caller(&hub, &request).inspect_err(|_| {
+        hub.telemetry.subscriber_refused(Turned::Forbidden);
+    })?;
+    if caller.grants.subscribe == Scope::default() {
+        // Nor need its body be read.
+        hub.telemetry.subscriber_refused(Turned::Forbidden);
+        return Err(Problem::new(Code::Forbidden, "reading is not granted"));
+    }
+    let body = read_body(&hub, &request, body).await?;
+    let mut pairs = said(&hub, query::pairs(request.query_string()))?;
+    pairs.extend(said(&hub, query::pairs_of_members(&members(&body)?))?);
+    counted(&hub, subscribe(&hub, &request, (&pairs, None)).await)
+}
+
+/// What was said, if it can be read.
+fn said<T>(hub: &Hub, read: Result<T, Invalid>) -> Result<T, Problem> {
+    read.map_err(|invalid| {
         hub.telemetry.subscriber_refused(Turned::Invalid);
         Problem::query(invalid)
-    })?;
-    counted(&hub, subscribe(&hub, &request, Some(stream)).await)
+    })
 }
 
 /// Counts a failure of the hub's own; other refusals are counted where they are made.
@@ -98,23 +110,24 @@ fn counted(hub: &Hub, result: Result<HttpResponse, Problem>) -> Result<HttpRespo
 async fn subscribe(
     hub: &Data<Hub>,
     request: &HttpRequest,
-    stream: Option<StreamName>,
+    (said, stream): (&[(String, String)], Option<StreamName>),
 ) -> Result<HttpResponse, Problem> {
     let caller = caller(hub, request).inspect_err(|_| {
         hub.telemetry.subscriber_refused(Turned::Forbidden);
     })?;
-    let query = query::read(request.query_string(), stream, hub.settings.heartbeat, now());
-    let mut query = query.map_err(|invalid| {
-        hub.telemetry.subscriber_refused(Turned::Invalid);
-        Problem::query(invalid)
-    })?;
+    let mut query =
+        query::read(said, stream, hub.settings.heartbeat, now()).map_err(|invalid| {
+            hub.telemetry.subscriber_refused(Turned::Invalid);
+            Problem::query(invalid)
+        })?;
     check_selectors(hub, &query.interest).inspect_err(|_| {
         hub.telemetry.subscriber_refused(Turned::MaxSelectors);
     })?;
     query.interest = granted(&caller, query.interest).inspect_err(|_| {
         hub.telemetry.subscriber_refused(Turned::Forbidden);
     })?;
-    let as_status = query.refusal_as_status;
+    query.view.format = query.format.unwrap_or_else(|| accepted(request));
+    let as_status = query.refusal_as_status || query.view.format != Format::Sse;
     if hub.draining.load(Ordering::Relaxed) {
         return Ok(turn_away(hub, request, Refusal::Draining, as_status));
     }
@@ -124,10 +137,7 @@ async fn subscribe(
     let requested = last_event_id(request).or(query.last_event_id.clone());
     let interest = Arc::new(query.interest.clone());
     if is_finished(hub, &interest, requested.as_deref(), query.start).await? {
-        hub.telemetry.subscriber_refused(Turned::Finished);
-        return Ok(HttpResponse::NoContent()
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .finish());
+        return Ok(finished(hub));
     }
     let holder = Holder { client: client(hub, request), subject: caller.counted_as() };
     let wanted = Subscribe { interest: interest.clone(), view: query.view, holder };
@@ -136,16 +146,21 @@ async fn subscribe(
         Err(refusal) => return Ok(turn_away(hub, request, refusal, as_status)),
     };
     let place = begin(hub, interest, requested.clone(), query.start, seat.through).await?;
+    let until = (!query.follow).then(|| hub.history.head());
+    if requested.is_some() && until.is_some_and(|until| place.cursor >= until) {
+        // Whoever comes back for more would come back for ever.
+        return Ok(finished(hub));
+    }
     let from = hub.history.id(place.cursor).to_string();
     let id = seat.subscription.id();
     let socket = own_socket(request);
     let outlet = socket.clone().map(|socket| socket as Rc<dyn Outlet>);
     let opening = opening(hub, &query, &place, (requested.as_deref(), id), caller);
-    seat.subscription.begin(Opening { outlet, ..opening });
+    seat.subscription.begin(Opening { outlet, until, ..opening });
     hub.telemetry.session_opened(place.resume.as_str());
     let mut response = HttpResponse::Ok();
     response
-        .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+        .insert_header((header::CONTENT_TYPE, query.view.format.content_type()))
         .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header(("X-Accel-Buffering", "no"))
@@ -160,6 +175,12 @@ async fn subscribe(
     let told = Told::Session { id, streams, resume: place.resume.as_str() };
     let body = EventBody::new(seat.subscription, socket, stalled);
     Ok(requests::with(response.body(body), told))
+}
+
+/// The format that its `Accept` asks for.
+fn accepted(request: &HttpRequest) -> Format {
+    let accept = request.headers().get_all(header::ACCEPT).filter_map(|v| v.to_str().ok());
+    Format::accepted(&accept.collect::<Vec<_>>().join(","))
 }
 
 /// Whether it names no more streams and patterns than one subscription may.
@@ -203,6 +224,12 @@ struct Place {
     gap: Option<Gap>,
     told: u64,
     ended: Vec<StreamName>,
+}
+
+/// The answer that ends an EventSource: nothing is left, and nothing will come.
+fn finished(hub: &Hub) -> HttpResponse {
+    hub.telemetry.subscriber_refused(Turned::Finished);
+    HttpResponse::NoContent().insert_header((header::CACHE_CONTROL, "no-store")).finish()
 }
 
 /// Whether nothing is left for this subscriber and nothing will come.
@@ -296,10 +323,8 @@ fn opening(
     caller: Arc<Caller>,
 ) -> Opening {
     let retry_ms = hub.pace.retry_ms();
-    let mut lines = Vec::new();
-    if query.view.control_off {
-        wire::retry(&mut lines, retry_ms);
-    } else {
+    let (view, mut lines) = (query.view, Vec::new());
+    if view.has_control() {
         let opening = wire::Opening {
             session,
             resume: place.resume,
@@ -307,13 +332,17 @@ fn opening(
             from: hub.history.id(place.cursor),
             gap: place.gap,
         };
-        wire::hub_open(&mut lines, retry_ms, &opening);
+        wire::hub_open(&mut lines, view.format, retry_ms, &opening);
+    } else if view.format == Format::Sse {
+        // Alone it would be an empty message to some: it goes into the first event's block.
+        wire::retry(&mut lines, retry_ms);
     }
-    let lines = Some(lines.into());
-    let (first_block, prefix) = if query.view.control_off { (None, lines) } else { (lines, None) };
+    let lines = Some(lines.into()).filter(|lines: &Bytes| !lines.is_empty());
+    let (first_block, prefix) = if view.has_control() { (lines, None) } else { (None, lines) };
     let (cursor, told, ended) = (place.cursor, place.told, place.ended.clone());
     let (beat, resume) = (query.beat, place.resume);
-    Opening { cursor, told, ended, first_block, prefix, beat, resume, outlet: None, caller }
+    let (outlet, until) = (None, None);
+    Opening { cursor, until, told, ended, first_block, prefix, beat, resume, outlet, caller }
 }
 
 /// The socket, where the session may have it: where actix would send the body in chunks.

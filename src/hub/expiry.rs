@@ -70,9 +70,9 @@ impl State {
                 continue;
             }
             self.expiries.0.insert((expires, key));
-            if !session.view.control_off {
+            if session.view.has_control() {
                 let mut block = session.first_block.take().map(Vec::from).unwrap_or_default();
-                wire::hub_notice(&mut block, "token_expires", expires);
+                wire::hub_notice(&mut block, session.view.format, "token_expires", expires);
                 session.first_block = Some(block.into());
                 let now = self.wheel.now();
                 session.wake(now);

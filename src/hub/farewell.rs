@@ -45,8 +45,8 @@ impl State {
         session.closing = Some(reason);
         let mut block = Vec::new();
         // Without control events nothing is said: a lone `retry` would be an empty message to some.
-        if !session.view.control_off {
-            wire::hub_error(&mut block, retry_ms, reason.as_str(), None);
+        if session.view.has_control() {
+            wire::hub_error(&mut block, session.view.format, retry_ms, (reason.as_str(), None));
         }
         session.farewell = Some(block.into());
         session.wake(now);

@@ -56,15 +56,11 @@ impl State {
         }
         let Some(session) = self.sessions.get_mut(&key) else { return Poll::Ready(None) };
         if std::mem::take(&mut session.beat_due) {
-            let beat = match session.beat.as_event {
-                false => Bytes::from_static(wire::COMMENT),
-                true => {
-                    let mut block = Vec::new();
-                    wire::heartbeat(&mut block, now_ms());
-                    block.into()
-                }
-            };
-            return self.yielded(key, now, beat);
+            let mut beat = Vec::new();
+            wire::beat(&mut beat, session.view, session.beat.as_event, now_ms());
+            if !beat.is_empty() {
+                return self.yielded(key, now, beat.into());
+            }
         }
         session.stalled_since = None;
         session.waker = Some(cx.waker().clone());
@@ -134,7 +130,12 @@ impl State {
                 Err(error) => self.history_failed(key, &error.to_string()),
             };
         }
-        if session.cursor >= catch_up.until {
+        if session.last.is_some_and(|last| session.cursor >= last) {
+            session.closing = Some(Closed::Complete);
+            return Step::Again;
+        }
+        // One that ends reads everything that is committed by itself, and nothing live.
+        if session.last.is_none() && session.cursor >= catch_up.until {
             if catch_up.until < considered {
                 catch_up.until = considered;
                 return Step::Again;
@@ -145,7 +146,7 @@ impl State {
             interest: session.interest.clone(),
             view: session.view,
             cursor: session.cursor,
-            until: catch_up.until,
+            until: session.last.unwrap_or(catch_up.until),
             told: session.told,
         };
         if let Some(page) = request.read_recent(&self.settings.history) {

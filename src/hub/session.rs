@@ -41,6 +41,8 @@ pub struct Beat {
 pub struct Opening {
     /// The place it has everything up to.
     pub cursor: Position,
+    /// The place it ends at, where it does not go on with what is to come.
+    pub until: Option<Position>,
     /// The removals it has been told of.
     pub told: u64,
     /// Streams it names that are gone, as it knows.
@@ -111,6 +113,8 @@ pub(super) struct Session {
     pub(super) mode: Mode,
     /// Everything wanted up to here has been yielded.
     pub(super) cursor: Position,
+    /// The place it ends at, where there is one.
+    pub(super) last: Option<Position>,
     pub(super) told: u64,
     /// Streams named that it was told the end of.
     pub(super) ended: HashSet<StreamName>,
@@ -149,6 +153,7 @@ impl Session {
             group: None,
             mode: Mode::Seating(seat),
             cursor: Position::ZERO,
+            last: None,
             told: 0,
             ended: HashSet::new(),
             first_block: None,
@@ -244,8 +249,9 @@ impl PageRequest {
             let first = history.first(&self.interest, (self.cursor, history.head()))?;
             gap.first = first.found().map(|place| history.id(place));
             page.gap = true;
-            if !self.view.control_off {
-                wire::hub_gap(&mut page.bytes, history.id(first.before()), gap);
+            if self.view.has_control() {
+                let from = history.id(first.before());
+                wire::hub_gap(&mut page.bytes, self.view.format, from, gap);
             }
             range.0 = first.before();
             range.1 = range.1.max(range.0);

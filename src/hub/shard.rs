@@ -274,7 +274,7 @@ impl State {
         let names_several = |index: &u32| {
             batch.entries.get(*index as usize).is_some_and(|entry| entry.streams.len() > 1)
         };
-        let bytes = match key.1.envelope && entries.iter().any(names_several) {
+        let bytes = match key.1.names_streams() && entries.iter().any(names_several) {
             true => Frames::of_group(batch, entries, &self.settings.history, (key.1, group)),
             false => frames.of_entries(entries),
         };

@@ -61,6 +61,7 @@ impl Subscription {
         let considered = state.considered;
         let Some(session) = state.sessions.get_mut(&self.key) else { return };
         session.cursor = opening.cursor;
+        session.last = opening.until;
         session.told = opening.told;
         session.ended.extend(opening.ended);
         session.first_block = opening.first_block;

@@ -28,6 +28,8 @@ reasons! {
         WriteTimeout = "connection_timeout",
         /// Every stream it named has ended.
         Ended = "ended",
+        /// It has what there was, and asked for no more.
+        Complete = "complete",
         /// Its credential ended.
         Expired = "token_expired",
         /// Its credential was revoked.

@@ -5,7 +5,8 @@
 //! that drops right after them resumes where it was.
 
 use super::sse::{self, line};
-use crate::event::{EventId, Timestamp};
+use super::view::{Format, View};
+use crate::event::{EndReason, Entry, EventId, Timestamp};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -60,7 +61,7 @@ pub struct Opening<'a> {
 }
 
 /// Appends the first block of a session.
-pub fn hub_open(out: &mut Vec<u8>, retry_ms: u64, opening: &Opening<'_>) {
+pub fn hub_open(out: &mut Vec<u8>, format: Format, retry_ms: u64, opening: &Opening<'_>) {
     #[derive(Serialize)]
     struct Data<'a> {
         session: Uuid,
@@ -70,7 +71,9 @@ pub fn hub_open(out: &mut Vec<u8>, retry_ms: u64, opening: &Opening<'_>) {
         #[serde(flatten)]
         gap: Option<Missing>,
     }
-    sse::retry(out, retry_ms);
+    if format == Format::Sse {
+        sse::retry(out, retry_ms);
+    }
     let data = Data {
         session: opening.session,
         resume: opening.resume,
@@ -78,17 +81,22 @@ pub fn hub_open(out: &mut Vec<u8>, retry_ms: u64, opening: &Opening<'_>) {
         from: opening.from.to_string(),
         gap: opening.gap.map(Missing::from),
     };
-    block(out, "hub-open", Some(opening.from), &data);
+    told(out, format, "hub-open", Some(opening.from), &data);
 }
 
 /// Appends the notice that retention overtook a session; `from` is the place before what follows.
-pub fn hub_gap(out: &mut Vec<u8>, from: EventId, gap: Gap) {
-    block(out, "hub-gap", Some(from), &Missing::from(gap));
+pub fn hub_gap(out: &mut Vec<u8>, format: Format, from: EventId, gap: Gap) {
+    told(out, format, "hub-gap", Some(from), &Missing::from(gap));
 }
 
 /// Appends a refusal or farewell that a browser's EventSource survives: it reads `retry` and comes
 /// back. `limit` names the limit that was hit, where one was.
-pub fn hub_error(out: &mut Vec<u8>, retry_ms: u64, code: &str, limit: Option<&str>) {
+pub fn hub_error(
+    out: &mut Vec<u8>,
+    format: Format,
+    retry_ms: u64,
+    (code, limit): (&str, Option<&str>),
+) {
     #[derive(Serialize)]
     struct Data<'a> {
         code: &'a str,
@@ -96,18 +104,20 @@ pub fn hub_error(out: &mut Vec<u8>, retry_ms: u64, code: &str, limit: Option<&st
         #[serde(skip_serializing_if = "Option::is_none")]
         limit: Option<&'a str>,
     }
-    sse::retry(out, retry_ms);
-    block(out, "hub-error", None, &Data { code, retry_ms, limit });
+    if format == Format::Sse {
+        sse::retry(out, retry_ms);
+    }
+    told(out, format, "hub-error", None, &Data { code, retry_ms, limit });
 }
 
 /// Appends what a session is told of what is to come: `code`, and when.
-pub fn hub_notice(out: &mut Vec<u8>, code: &str, at: Timestamp) {
+pub fn hub_notice(out: &mut Vec<u8>, format: Format, code: &str, at: Timestamp) {
     #[derive(Serialize)]
     struct Data<'a> {
         code: &'a str,
         at: String,
     }
-    block(out, "hub-notice", None, &Data { code, at: at.to_string() });
+    told(out, format, "hub-notice", None, &Data { code, at: at.to_string() });
 }
 
 #[derive(Serialize)]
@@ -122,7 +132,62 @@ impl From<Gap> for Missing {
     }
 }
 
-pub(super) fn block(out: &mut Vec<u8>, kind: &str, id: Option<EventId>, data: &impl Serialize) {
+/// Appends that a stream has ended.
+pub(super) fn end(
+    out: &mut Vec<u8>,
+    format: Format,
+    id: EventId,
+    (entry, reason): (&Entry, EndReason),
+) {
+    #[derive(Serialize)]
+    struct Data<'a> {
+        stream: &'a str,
+        reason: &'a str,
+    }
+    let stream = entry.streams.first().map(|s| s.as_str()).unwrap_or_default();
+    told(out, format, "hub-end", Some(id), &Data { stream, reason: reason.as_str() });
+}
+
+/// Appends a sign of life: one that nobody sees, or, as an event, one that a page can see. It carries
+/// no id, so it moves no client's place. In plain text there is none that is not an event.
+pub fn beat(out: &mut Vec<u8>, view: View, as_event: bool, now: Timestamp) {
+    #[derive(Serialize)]
+    struct Data<'a> {
+        source: &'a str,
+        timestamp: String,
+    }
+    match view.format {
+        Format::Text => {}
+        format if as_event => {
+            let data = Data { source: "fanfare", timestamp: now.to_string() };
+            told(out, format, "heartbeat", None, &data);
+        }
+        Format::Sse => out.extend_from_slice(sse::COMMENT),
+        Format::Ndjson => out.push(b'\n'),
+    }
+}
+
+/// Appends something of the hub's own, as the format has it.
+fn told(out: &mut Vec<u8>, format: Format, kind: &str, id: Option<EventId>, data: &impl Serialize) {
+    #[derive(Serialize)]
+    struct Line<'a, T> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
+        r#type: &'a str,
+        data: &'a T,
+    }
+    match format {
+        Format::Sse => block(out, kind, id, data),
+        Format::Ndjson => {
+            let id = id.map(|id| id.to_string());
+            out.extend_from_slice(&json(&Line { id, r#type: kind, data }));
+            out.push(b'\n');
+        }
+        Format::Text => {}
+    }
+}
+
+fn block(out: &mut Vec<u8>, kind: &str, id: Option<EventId>, data: &impl Serialize) {
     line(out, b"event: ", kind.as_bytes());
     if let Some(id) = id {
         line(out, b"id: ", &id.text());
@@ -153,7 +218,7 @@ mod tests {
             gap,
         };
         let mut out = Vec::new();
-        hub_open(&mut out, 3000, &opening);
+        hub_open(&mut out, Format::Sse, 3000, &opening);
         assert_eq!(
             String::from_utf8(out).expect("UTF-8"),
             "retry: 3000\nevent: hub-open\nid: 00000001-0000000000000002\ndata: {\"session\":\"00000000-0000-0000-0000-000000000000\",\"resume\":\"gap\",\"requested\":\"x\\\"y\",\"from\":\"00000001-0000000000000002\",\"missed\":null,\"first\":\"00000001-0000000000000002\"}\n\n"
@@ -163,7 +228,7 @@ mod tests {
     #[test]
     fn a_refusal_has_its_retry_in_its_own_block_and_no_id() {
         let mut out = Vec::new();
-        hub_error(&mut out, 4200, "resource_exhausted", Some("max_connections"));
+        hub_error(&mut out, Format::Sse, 4200, ("resource_exhausted", Some("max_connections")));
         assert_eq!(
             String::from_utf8(out).expect("UTF-8"),
             "retry: 4200\nevent: hub-error\ndata: {\"code\":\"resource_exhausted\",\"retry_ms\":4200,\"limit\":\"max_connections\"}\n\n"

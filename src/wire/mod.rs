@@ -7,11 +7,105 @@
 mod body;
 mod chunk;
 mod control;
+mod envelope;
+mod lines;
 mod reply;
 mod sse;
+mod view;
 
 pub use body::{BodyError, MAX_EVENTS_PER_BODY, Publish, read_json, read_ndjson};
 pub use chunk::{LAST_CHUNK, chunk};
-pub use control::{Gap, Opening, Resume, hub_error, hub_gap, hub_notice, hub_open};
+pub use control::{Gap, Opening, Resume, beat, hub_error, hub_gap, hub_notice, hub_open};
 pub use reply::{end_receipt, receipt, receipts, summary};
-pub use sse::{COMMENT, View, entry, heartbeat, retry};
+pub use sse::retry;
+pub use view::{Format, View};
+
+use crate::event::{Entry, EventId, Interest};
+
+/// Appends `entry`, whose id is `id`, as `view` has it. Where that names streams, it names those that
+/// `reader` is sent, and all where nobody in particular reads.
+pub fn entry(out: &mut Vec<u8>, id: EventId, entry: &Entry, view: View, reader: Option<&Interest>) {
+    match view.format {
+        Format::Sse => sse::entry(out, id, entry, (view, reader)),
+        Format::Ndjson => lines::ndjson(out, id, entry, (view.has_control(), reader)),
+        Format::Text => lines::text(out, entry),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Body, Draft, Epoch, EventType, Position, StreamName, Timestamp};
+    use serde_json::value::RawValue;
+
+    /// An event at the first place, a second after the beginning of time.
+    pub(super) fn example(streams: &[&str], kind: &str, text: &str) -> Entry {
+        let streams: Vec<_> = streams.iter().map(|s| StreamName::parse(s).expect("name")).collect();
+        let kind = EventType::parse(kind).expect("a type");
+        let now = Timestamp::from_ms(1_000);
+        let draft = match serde_json::from_str::<&RawValue>(text) {
+            Ok(raw) => Draft::from_json(streams, kind, raw, now),
+            Err(_) => Draft::from_text(streams, kind, text, now),
+        }
+        .expect("a draft");
+        let body = Body::Event { kind: draft.kind().clone(), payload: draft.payload().clone() };
+        let position = Position::of(1, 0);
+        Entry { position, time: now, streams: draft.streams().into(), body }
+    }
+
+    fn spelled(format: Format, it: &Entry) -> String {
+        let view = View { format, ..View::default() };
+        let mut out = Vec::new();
+        entry(&mut out, EventId { epoch: Epoch(0), position: it.position }, it, view, None);
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_line_of_json_has_all_that_belongs_to_an_event() {
+        assert_eq!(
+            spelled(Format::Ndjson, &example(&["a", "b"], "x", "{\"n\": 1.0}")),
+            "{\"id\":\"00000000-0000000000001000\",\"stream\":[\"a\",\"b\"],\"type\":\"x\",\"time\":\"1970-01-01T00:00:01.000Z\",\"data\":{\"n\":1.0}}\n"
+        );
+        let line = spelled(Format::Ndjson, &example(&["a"], "message", "l\r\nm"));
+        assert!(line.ends_with("\"data\":\"l\\r\\nm\"}\n"), "{line}");
+    }
+
+    #[test]
+    fn a_line_of_text_is_the_data_and_one_line() {
+        assert_eq!(spelled(Format::Text, &example(&["a"], "x", "l\r\nm\n")), "l\\r\\nm\\n\n");
+        assert_eq!(
+            spelled(Format::Text, &example(&["a"], "x", "{\"n\": [1, 2]}")),
+            "{\"n\":[1,2]}\n"
+        );
+        assert_eq!(spelled(Format::Text, &example(&["a"], "x", "")), "\n");
+    }
+
+    #[test]
+    fn an_end_is_a_line_of_json_where_it_is_told_and_none_of_text() {
+        let body = Body::End(crate::event::EndReason::Ended);
+        let it = Entry { body, ..example(&["a"], "x", "") };
+        assert_eq!(
+            spelled(Format::Ndjson, &it),
+            "{\"id\":\"00000000-0000000000001000\",\"type\":\"hub-end\",\"data\":{\"stream\":\"a\",\"reason\":\"ended\"}}\n"
+        );
+        assert_eq!(spelled(Format::Text, &it), "");
+    }
+
+    #[test]
+    fn a_sign_of_life_is_nothing_that_a_reader_takes_for_an_event() {
+        let beat = |format, as_event| {
+            let mut out = Vec::new();
+            let view = View { format, ..View::default() };
+            super::beat(&mut out, view, as_event, Timestamp::from_ms(0));
+            String::from_utf8(out).expect("UTF-8")
+        };
+        assert_eq!(beat(Format::Sse, false), ":\n");
+        assert_eq!(beat(Format::Ndjson, false), "\n");
+        assert_eq!(beat(Format::Text, false) + &beat(Format::Text, true), "");
+        assert_eq!(
+            beat(Format::Sse, true),
+            "event: heartbeat\ndata: {\"source\":\"fanfare\",\"timestamp\":\"1970-01-01T00:00:00.000Z\"}\n\n",
+            "it carries no id"
+        );
+    }
+}

@@ -20,6 +20,7 @@ mod configuration;
 mod crash;
 mod disk;
 mod drain;
+mod formats;
 mod hostile;
 mod http2;
 mod limits;

@@ -1,0 +1,54 @@
+//! An event with what belongs to it: its streams, type and time, and its data as they are.
+
+use crate::event::{Entry, Interest, Payload, StreamName};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+#[derive(Serialize)]
+pub(super) struct Envelope<'a> {
+    stream: Names<'a>,
+    r#type: &'a str,
+    time: String,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Names<'a> {
+    One(&'a str),
+    Several(Vec<&'a str>),
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Data<'a> {
+    Json(&'a RawValue),
+    Text(Cow<'a, str>),
+}
+
+impl<'a> Envelope<'a> {
+    /// It names those of its streams that `reader` is sent, and all where nobody in particular
+    /// reads.
+    pub(super) fn of(
+        entry: &'a Entry,
+        kind: &'a str,
+        payload: &'a Payload,
+        reader: Option<&Interest>,
+    ) -> Self {
+        let text = String::from_utf8_lossy(payload.as_bytes());
+        let json: Option<&RawValue> = match text {
+            Cow::Borrowed(text) if payload.is_json() => serde_json::from_str(text).ok(),
+            _ => None,
+        };
+        let is_told = |name: &&StreamName| reader.is_none_or(|reader| reader.selects(name));
+        let names: Vec<&str> =
+            entry.streams.iter().filter(is_told).map(|name| name.as_str()).collect();
+        let stream = match names[..] {
+            [one] => Names::One(one),
+            _ => Names::Several(names),
+        };
+        let data = json.map_or(Data::Text(text), Data::Json);
+        Self { stream, r#type: kind, time: entry.time.to_string(), data }
+    }
+}

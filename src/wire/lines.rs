@@ -1,0 +1,52 @@
+//! An event a line: as an envelope of JSON, or its data alone.
+//!
+//! A line of NDJSON carries the id, so that a reader of it can come back as one of events can; plain
+//! text carries nothing but the data, in which line breaks are written as `\r` and `\n`.
+
+use super::envelope::Envelope;
+use crate::event::{Body, Entry, EventId, Interest, Payload};
+use serde::Serialize;
+
+/// Appends the line of `entry`, whose id is `id`; an end only where `tells` of what is the hub's own.
+pub(super) fn ndjson(
+    out: &mut Vec<u8>,
+    id: EventId,
+    entry: &Entry,
+    (tells, reader): (bool, Option<&Interest>),
+) {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        id: String,
+        #[serde(flatten)]
+        envelope: Envelope<'a>,
+    }
+    match &entry.body {
+        Body::End(reason) if tells => {
+            super::control::end(out, super::Format::Ndjson, id, (entry, *reason))
+        }
+        Body::End(_) => {}
+        Body::Event { kind, payload } => {
+            let envelope = Envelope::of(entry, kind.as_str(), payload, reader);
+            out.extend_from_slice(&super::control::json(&Line { id: id.to_string(), envelope }));
+            out.push(b'\n');
+        }
+    }
+}
+
+/// Appends the line of `entry`; an end has none.
+pub(super) fn text(out: &mut Vec<u8>, entry: &Entry) {
+    if let Body::Event { payload, .. } = &entry.body {
+        data(out, payload);
+        out.push(b'\n');
+    }
+}
+
+fn data(out: &mut Vec<u8>, payload: &Payload) {
+    for &byte in payload.as_bytes() {
+        match byte {
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            byte => out.push(byte),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! How a subscriber wants its events spelled.
+
+/// The spelling of a subscription's body.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Format {
+    /// Server-Sent Events, `text/event-stream`.
+    #[default]
+    Sse,
+    /// An envelope a line, `application/x-ndjson`.
+    Ndjson,
+    /// The data of an event a line, `text/plain`.
+    Text,
+}
+
+impl Format {
+    /// The words that a query and a command line have for them, the usual one first.
+    pub const NAMES: [&'static str; 3] = ["sse", "ndjson", "text"];
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "sse" => Some(Self::Sse),
+            "ndjson" => Some(Self::Ndjson),
+            "text" => Some(Self::Text),
+            _ => None,
+        }
+    }
+
+    /// The one that an `Accept` asks for: Server-Sent Events wherever they are named, and where
+    /// nothing that is known here is.
+    pub fn accepted(accept: &str) -> Self {
+        let names = |wanted: &str| {
+            accept.split(',').any(|kind| {
+                let kind = kind.split(';').next().unwrap_or(kind).trim();
+                kind.eq_ignore_ascii_case(wanted)
+            })
+        };
+        let known = [Self::Sse, Self::Ndjson, Self::Text];
+        known.into_iter().find(|format| names(format.essence())).unwrap_or_default()
+    }
+
+    fn essence(self) -> &'static str {
+        match self {
+            Self::Sse => "text/event-stream",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Text => "text/plain",
+        }
+    }
+
+    /// Its `Content-Type`. That of Server-Sent Events has no charset, which is UTF-8 anyway and
+    /// which some clients do not expect.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; charset=utf-8",
+            other => other.essence(),
+        }
+    }
+}
+
+/// How a subscriber wants its events spelled.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct View {
+    /// As what.
+    pub format: Format,
+    /// Data as `{"stream","type","time","data"}`, for a client of several streams; in NDJSON it is
+    /// so anyway.
+    pub envelope: bool,
+    /// Without the hub's own control events.
+    pub control_off: bool,
+}
+
+impl View {
+    /// Whether the hub's own control events have a place in it.
+    pub fn has_control(self) -> bool {
+        !self.control_off && self.format != Format::Text
+    }
+
+    /// Whether an event's streams are named in it.
+    pub fn names_streams(self) -> bool {
+        match self.format {
+            Format::Sse => self.envelope,
+            Format::Ndjson => true,
+            Format::Text => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_accept_asks_for_what_it_names_and_a_browser_for_events() {
+        for (accept, format) in [
+            ("", Format::Sse),
+            ("*/*", Format::Sse),
+            ("text/event-stream", Format::Sse),
+            ("application/x-ndjson", Format::Ndjson),
+            ("text/html, Text/Plain; q=0.5", Format::Text),
+            ("text/plain, text/event-stream", Format::Sse),
+        ] {
+            assert_eq!(Format::accepted(accept), format, "{accept}");
+        }
+    }
+}

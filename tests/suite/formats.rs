@@ -1,0 +1,181 @@
+//! One journal, many spellings: lines of JSON and of text, live and as an export.
+
+use crate::hub::{Hub, PATIENCE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+/// A response whose lines are read one by one.
+struct Lines {
+    response: reqwest::Response,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    async fn get(hub: &Hub, path: &str, accept: &str) -> Self {
+        let asked = hub.http.get(hub.url(path)).header(ACCEPT, accept);
+        Self::of(asked).await
+    }
+
+    async fn of(asked: reqwest::RequestBuilder) -> Self {
+        let response = asked.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        Self { response, rest: Vec::new() }
+    }
+
+    fn kind(&self) -> &str {
+        self.response.headers()[CONTENT_TYPE].to_str().unwrap()
+    }
+
+    /// The next line; `None` at the end.
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some(at) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line = self.rest.drain(..=at).collect::<Vec<u8>>();
+                return Some(String::from_utf8(line[..at].to_vec()).unwrap());
+            }
+            let chunk = timeout(PATIENCE, self.response.chunk()).await.expect("a line").unwrap();
+            match chunk {
+                Some(chunk) => self.rest.extend_from_slice(&chunk),
+                None => {
+                    assert!(self.rest.is_empty(), "half a line");
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn json(&mut self) -> Value {
+        serde_json::from_str(&self.next().await.unwrap()).unwrap()
+    }
+
+    async fn all(mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Some(line) = self.next().await {
+            lines.push(line);
+        }
+        lines
+    }
+}
+
+#[tokio::test]
+async fn a_line_of_json_is_an_event_with_all_that_belongs_to_it_live_and_from_history() {
+    let hub = Hub::start(&[]).await;
+    let body = json!({ "stream": ["a", "b"], "type": "x", "data": { "n": 1 } });
+    let first = hub.post("/publish", body).await;
+    let mut lines = Lines::get(&hub, "/events?stream=a&from=start", "application/x-ndjson").await;
+    assert_eq!(lines.kind(), "application/x-ndjson");
+    let open = lines.json().await;
+    assert_eq!(json!([open["type"], open["data"]["resume"]]), json!(["hub-open", "live"]));
+    let line = lines.json().await;
+    assert_eq!(
+        json!([line["id"], line["stream"], line["type"], line["data"]]),
+        json!([first["id"], "a", "x", { "n": 1 }]),
+        "of its streams it names what the reader asked for"
+    );
+    let second = hub.publish("a", "two\nlines").await;
+    let line = lines.json().await;
+    assert_eq!(json!([line["id"], line["data"]]), json!([second["id"], "two\nlines"]));
+    assert_eq!(hub.try_post("/streams/a/end", "").await.0, 200);
+    let end = lines.json().await;
+    assert_eq!(json!([end["type"], end["data"]["reason"]]), json!(["hub-end", "ended"]));
+    assert_eq!(lines.next().await, None);
+    // A line's id is where a reader of lines goes on.
+    let path = format!("/events?stream=a&last_event_id={}", first["id"].as_str().unwrap());
+    let mut again = Lines::get(&hub, &format!("{path}&format=ndjson"), "*/*").await;
+    assert_eq!(again.json().await["data"]["resume"], "resumed");
+    assert_eq!(again.json().await["id"], second["id"]);
+}
+
+#[tokio::test]
+async fn a_line_of_text_is_the_data_and_nothing_else() {
+    let hub = Hub::start(&["--heartbeat", "1s"]).await;
+    let mut lines = Lines::get(&hub, "/streams/s/events", "text/plain").await;
+    assert_eq!(lines.kind(), "text/plain; charset=utf-8");
+    // Two signs of life would fall in between.
+    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+    hub.publish("s", "one\r\ntwo").await;
+    assert_eq!(lines.next().await.unwrap(), "one\\r\\ntwo");
+    hub.post("/publish", json!({ "stream": "s", "data": { "a": [1, 2] } })).await;
+    assert_eq!(lines.next().await.unwrap(), "{\"a\":[1,2]}");
+    hub.publish("s", "").await;
+    assert_eq!(lines.next().await.unwrap(), "");
+    assert_eq!(hub.try_post("/streams/s/end", "").await.0, 200);
+    assert_eq!(lines.next().await, None);
+}
+
+#[tokio::test]
+async fn what_ends_with_the_newest_is_an_export_in_every_format() {
+    const EVENTS: usize = 5_000;
+    let hub = Hub::start(&["--recent-bytes", "64KiB"]).await;
+    for part in 0..EVENTS / 1_000 {
+        let events: Vec<Value> = (0..1_000)
+            .map(|n| json!({ "stream": "s", "data": format!("{}", part * 1_000 + n) }))
+            .collect();
+        hub.post("/publish", Value::Array(events)).await;
+    }
+    let expected: Vec<String> = (0..EVENTS).map(|n| n.to_string()).collect();
+    let text = Lines::get(&hub, "/streams/s/events?follow=false&format=text", "*/*").await;
+    assert_eq!(text.all().await, expected);
+    let path = "/streams/s/events?follow=false&format=ndjson&control=off";
+    let of_json = Lines::get(&hub, path, "*/*").await.all().await;
+    let data = |line: &String| serde_json::from_str::<Value>(line).unwrap()["data"].clone();
+    let data: Vec<String> = of_json.iter().map(|l| data(l).as_str().unwrap().to_owned()).collect();
+    assert_eq!(data, expected);
+    let mut events = hub.subscribe("/streams/s/events?follow=false").await;
+    events.open().await;
+    let rest = events.rest().await;
+    assert_eq!(rest.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(), expected);
+    let last = rest.last().unwrap().id.clone();
+    hub.until_metric("fanfare_sessions_closed_total{reason=\"complete\"}", |n| n == 3.0).await;
+    // An EventSource that comes back for more is told that there is none.
+    let asked = hub.http.get(hub.url("/streams/s/events?follow=false"));
+    assert_eq!(asked.header("Last-Event-ID", last).send().await.unwrap().status(), 204);
+    let newest = Lines::get(&hub, "/streams/s/events?follow=false&last=2&format=text", "*/*").await;
+    assert_eq!(newest.all().await, expected[EVENTS - 2..]);
+    let nothing = Lines::get(&hub, "/streams/t/events?follow=false&format=text", "*/*").await;
+    assert_eq!(nothing.all().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_export_ends_though_events_keep_coming() {
+    let hub = Hub::start(&[]).await;
+    hub.publish("s", "before").await;
+    for _ in 0..20 {
+        let path = "/streams/s/events?follow=false&format=text&last=1";
+        let (lines, _) = tokio::join!(
+            async { Lines::get(&hub, path, "*/*").await.all().await },
+            hub.publish("s", "meanwhile"),
+        );
+        assert!(!lines.is_empty() && lines.len() <= 2, "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_by_a_body_is_one_by_a_query() {
+    let hub = Hub::start(&[]).await;
+    hub.publish("a", "1").await;
+    hub.post(
+        "/publish",
+        json!({ "stream": "b", "type": "log", "data": { "level": "info", "message": "2" } }),
+    )
+    .await;
+    hub.publish("c", "3").await;
+    let ask = |body: Value| hub.http.post(hub.url("/events")).body(body.to_string());
+    let body = json!({ "stream": ["a", "b"], "from": "start", "format": "text", "follow": false });
+    let all = Lines::of(ask(body)).await.all().await;
+    assert!(all.len() == 2 && all[0] == "1" && all[1].contains("\"message\":\"2\""), "{all:?}");
+    let body = json!({ "stream": "b", "types": ["log", "metric"], "last": 5, "follow": false });
+    let mut events = Lines::of(ask(body).header(ACCEPT, "text/event-stream")).await;
+    assert_eq!(events.kind(), "text/event-stream");
+    assert!(events.next().await.unwrap().starts_with("retry: "));
+    for (body, status) in [
+        (json!({ "stream": "a", "format": "xml" }), 400),
+        (json!({ "stream": ["a", ["b"]] }), 400),
+        (json!({ "stream": { "a": 1 } }), 400),
+        (json!(["a"]), 400),
+        (json!({}), 400),
+    ] {
+        assert_eq!(ask(body.clone()).send().await.unwrap().status(), status, "{body}");
+    }
+}
