@@ -236,6 +236,10 @@ DASHBOARDS = {
         lines("Deliveries by pattern", "ops", [rate("fanfare_stream_deliveries_total", "streams")], "Of the patterns in --metrics-streams.", stacked=True),
         lines("Readers of an event", "short", [(
             "sum by (instance) (rate(fanfare_deliveries_due_total{$on}[$__rate_interval])) / sum by (instance) (rate(fanfare_events_published_total{$on}[$__rate_interval]))", "{{instance}}")], "On average."),
+        row("What the hub publishes by itself"),
+        lines("Running", "short", [now("fanfare_source_up", legend="{{instance}} {{source}}")], "0: off, or it waits to be started again."),
+        lines("Events", "ops", [rate("fanfare_source_events_total", "source"), rate("fanfare_source_events_refused_total", "source", legend="{{instance}} {{source}} refused")]),
+        lines("Started again", "short", [("increase(fanfare_source_restarts_total{$on}[1h])", "{{instance}} {{source}}")], "In the last hour."),
         row("How publishers fare"),
         lines("Publish answered", "s", quantiles("fanfare_publish_seconds"), steps=SLOW),
         lines("Requests", "ops", [rate("fanfare_publish_seconds_count")]),

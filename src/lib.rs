@@ -37,6 +37,8 @@ pub mod journal;
 
 pub mod hub;
 
+pub mod source;
+
 pub mod config;
 
 pub mod http;

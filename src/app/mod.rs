@@ -14,6 +14,7 @@ use crate::http::{
 use crate::hub::{ConnectionManager, Drain, Pace};
 use crate::journal::{Dispatch, Durability, Journal, Settings, now};
 use crate::limits::{Limits, MemoryBudget, Rates};
+use crate::source::{self, Sources};
 use crate::telemetry::{self, Telemetry};
 use actix::{Actor, Addr};
 use actix_web::web::Data;
@@ -62,6 +63,7 @@ async fn serve(
         access: Arc::new(ArcSwap::from_pointee(access)),
         key_set: ArcSwapOption::empty(),
         revocations,
+        sources: Sources::new(journal.publisher.clone(), telemetry.clone()),
         publisher: journal.publisher.clone(),
         history: journal.history.clone(),
         health: journal.health.clone(),
@@ -85,8 +87,7 @@ async fn serve(
         bounds: DiskBounds { disk_readers: MAX_DISK_READERS, lookups: MAX_LOOKUPS },
         settings: http_settings(&config),
     });
-    reload::fetch_keys(&hub, &hub.access.load_full(), config.jwks_url.as_deref()).await;
-    watch::start(&hub);
+    start_beside(&hub, &config).await;
     let server = http::start(hub.clone(), &config.listen)?;
     let apart = http::start_apart(hub.clone(), &config.metrics_listen)?;
     let mut stop = signal(SignalKind::terminate())?;
@@ -132,6 +133,20 @@ async fn drain(hub: &Data<Hub>, config: &Config) {
     match tokio::time::timeout(window, all_gone).await {
         Ok(_) => tracing::info!("every reader is gone"),
         Err(_) => tracing::warn!("some readers did not go within the window; they are cut off"),
+    }
+}
+
+/// Starts what goes on beside the requests: what is looked at, and what publishes from inside.
+async fn start_beside(hub: &Data<Hub>, config: &Config) {
+    reload::fetch_keys(hub, &hub.access.load_full(), config.jwks_url.as_deref()).await;
+    watch::start(hub);
+    if let Some(every) = config.system {
+        let disk = match config.durability {
+            Durability::Memory => PathBuf::from("/"),
+            Durability::Sync | Durability::Os => config.data_dir.clone(),
+        };
+        let run = move |feed| source::watch_system(feed, every, disk.clone());
+        actix::spawn(hub.sources.clone().keep("system", run));
     }
 }
 

@@ -8,6 +8,7 @@ use crate::access::Access;
 use crate::event::Selector;
 use crate::journal::{Durability, Kept, Retention};
 use crate::limits::Limits;
+use crate::source::SYSTEM_STREAM;
 use crate::telemetry::{LogFormat, check_log_filter};
 use ipnet::IpNet;
 use std::io::IsTerminal;
@@ -16,6 +17,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How often the system monitor may publish.
+const SYSTEM_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(3600);
+/// How long what it says is kept.
+const SYSTEM_KEPT_MS: u64 = 60 * 60 * 1000;
 /// What `--journal-max-bytes` is where history lives in memory and nothing is said.
 const MEMORY_JOURNAL_MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// Heartbeats a connection may ask for.
@@ -49,6 +55,8 @@ pub struct Config {
     pub min_free_bytes: u64,
     /// Memory for the newest events.
     pub recent_bytes: usize,
+    /// How often the system monitor publishes, if it does.
+    pub system: Option<Duration>,
     /// The data of one event at most.
     pub max_event_bytes: usize,
     /// The body of one request at most.
@@ -101,6 +109,7 @@ impl Config {
             retention: r.retention(durability),
             min_free_bytes: r.one("min-free-bytes", units::bytes).unwrap_or_default(),
             recent_bytes: r.one("recent-bytes", parse_size).unwrap_or_default(),
+            system: r.one("system", parse_system).flatten(),
             max_event_bytes: r.one("max-event-bytes", parse_size).unwrap_or_default(),
             max_body_bytes: r.one("max-body-bytes", parse_size).unwrap_or_default(),
             max_sockets: connections_by_file_limit(),
@@ -197,7 +206,13 @@ impl Resolver {
             total_bytes = MEMORY_JOURNAL_MAX_BYTES;
         }
         let rules = self.said.take_tables("retention");
-        let rules = rules.into_iter().flat_map(|(place, rule)| self.rule(&place, rule)).collect();
+        let mut rules: Vec<_> =
+            rules.into_iter().flat_map(|(place, rule)| self.rule(&place, rule)).collect();
+        // After all that is said, so that this holds where nothing is.
+        if let Ok(system) = Selector::parse(SYSTEM_STREAM) {
+            let hour = Kept { max_age_ms: Some(SYSTEM_KEPT_MS), ..otherwise };
+            rules.push((system, hour));
+        }
         Retention { rules, otherwise, total_bytes }
     }
 
@@ -241,6 +256,17 @@ fn parse_address(text: &str) -> Result<Vec<SocketAddr>, String> {
 
 fn parse_selector(text: &str) -> Result<Selector, String> {
     Selector::parse(text).map_err(|e| e.detail)
+}
+
+fn parse_system(text: &str) -> Result<Option<Duration>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let every = units::duration(text)?;
+    match SYSTEM_RANGE.contains(&every) {
+        true => Ok(Some(every)),
+        false => Err(format!("{text:?} is neither off nor between 100ms and 1h")),
+    }
 }
 
 fn parse_durability(text: &str) -> Result<Durability, String> {
@@ -379,7 +405,8 @@ mod tests {
         let file = "max-events = 9\n[[retention]]\nstreams = [\"a.*\", \"b\"]\nmax_age = \"1h\"\nmax-bytes = \"1KiB\"\n";
         let retention = resolve(&[], &[], file).expect("ok").retention;
         assert_eq!(retention.otherwise.max_events, Some(9));
-        assert_eq!(retention.rules.len(), 2);
+        assert_eq!(retention.rules.len(), 3);
+        assert_eq!(retention.rules[2].0.as_str(), "system", "after what is said");
         let (selector, limits) = &retention.rules[0];
         assert_eq!(selector.as_str(), "a.*");
         assert_eq!((limits.max_age_ms, limits.max_bytes), (Some(3_600_000), Some(1024)));

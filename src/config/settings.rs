@@ -71,6 +71,8 @@ settings! {
         "The data of one event at most.";
     "max-body-bytes" "BYTES" = "8MiB":
         "The body of one request at most.";
+    "system" "TIME|off" = "2s":
+        "How often the system monitor publishes how this machine is, to the stream `system`, which is kept for an hour unless a `[[retention]]` says otherwise; or `off`.";
     "max-connections" "N" = "":
         "Subscriber sessions at most; without it what the open file limit allows, less a reserve.";
     "max-connections-per-client" "N" = "1000":

@@ -10,6 +10,7 @@ use crate::access::{Access, Revocations};
 use crate::hub::{ConnectionManager, Pace, ShardHandle, ShardSettings};
 use crate::journal::{Dispatch, Health, History, Publisher, StreamUsage};
 use crate::limits::{Limits, MemoryBudget, Rates};
+use crate::source::Sources;
 use crate::telemetry::Telemetry;
 use actix::Addr;
 use actix_http::HttpService;
@@ -92,6 +93,8 @@ pub struct Hub {
     pub key_set: ArcSwapOption<KeySet>,
     /// What has been revoked.
     pub revocations: Arc<Revocations>,
+    /// What publishes from inside.
+    pub sources: Sources,
     /// How events get in.
     pub publisher: Publisher,
     /// How they are read.

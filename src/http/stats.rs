@@ -6,6 +6,7 @@ use super::problem::{Code, Problem};
 use super::server::Hub;
 use super::standing::{self, Ready};
 use crate::limits::{Limit, Usage};
+use crate::source::SourceView;
 use crate::telemetry::Totals;
 use actix_web::http::header;
 use actix_web::web::Data;
@@ -48,6 +49,8 @@ pub(super) struct Stats {
     #[serde(flatten)]
     ready: Ready,
     totals: Totals,
+    /// What publishes from inside, and how it is.
+    sources: Vec<SourceView>,
     /// Each limit with its use.
     limits: Vec<Usage>,
 }
@@ -70,6 +73,7 @@ pub(super) async fn stats(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRe
         uptime_s: hub.started.elapsed().as_secs(),
         ready: standing::ready(&hub, Some(&usage)),
         totals: hub.telemetry.totals(),
+        sources: hub.sources.views(),
         limits: usage,
     }))
 }

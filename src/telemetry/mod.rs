@@ -15,7 +15,7 @@ pub use logging::{
 };
 pub use metrics::{
     Exposition, JournalHolds, LimitUse, PatternFigures, Published, Queues, Sampled, ShardFigures,
-    Standing, Telemetry, Totals, markdown,
+    SourceFigures, Standing, Telemetry, Totals, markdown,
 };
 pub use reasons::{
     Closed, ConnectionRefused, CredentialRefused, Full, Limit, PublishRefused, Replayed,

@@ -94,6 +94,10 @@ impl Hub {
                 true => &[][..],
                 false => &["--log-format", "text"][..],
             })
+            .args(match self.flags.iter().any(|flag| flag == "--system") {
+                true => &[][..],
+                false => &["--system", "off"][..],
+            })
             .arg("--data-dir")
             .arg(&self.data)
             .args(&self.flags)

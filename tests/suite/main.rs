@@ -35,6 +35,7 @@ mod retention;
 mod sessions;
 mod shards;
 mod slow;
+mod sources;
 mod stream_bytes;
 mod streams;
 mod stuck;

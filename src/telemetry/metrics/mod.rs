@@ -12,6 +12,7 @@ mod openmetrics;
 mod publishes;
 mod sessions;
 mod shard;
+mod sources;
 mod standing;
 mod totals;
 
@@ -20,6 +21,7 @@ pub use journal::JournalHolds;
 pub use limits::LimitUse;
 pub use publishes::{PatternFigures, Published};
 pub use shard::ShardFigures;
+pub use sources::SourceFigures;
 pub use standing::{Queues, Standing};
 pub use totals::Totals;
 
@@ -39,6 +41,7 @@ struct Metrics {
     sessions: sessions::Figures,
     publishes: publishes::Figures,
     journal: journal::Figures,
+    sources: sources::Figures,
     bounds: IntCounterVec,
     lines: Lines,
     /// What is sampled has to be set and read by one scrape at a time.
@@ -96,6 +99,7 @@ impl Telemetry {
             sessions: sessions::Figures::new(&make)?,
             publishes: publishes::Figures::new(&make)?,
             journal: journal::Figures::new(&make)?,
+            sources: sources::Figures::new(&make)?,
             bounds: standing::bounds(&make)?,
             lines: Lines::default(),
             sampled: Mutex::new(SampledFigures {

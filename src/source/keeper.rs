@@ -1,0 +1,145 @@
+//! Keeps sources going, and knows how each is.
+
+use crate::event::Draft;
+use crate::journal::{Item, Publisher, now};
+use crate::telemetry::{SourceFigures, Telemetry};
+use serde::Serialize;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use utoipa::ToSchema;
+
+/// How soon a source that failed is started again; twice as late each time, up to the second.
+const RESTART_AFTER: Duration = Duration::from_millis(500);
+const RESTART_WITHIN: Duration = Duration::from_secs(60);
+/// One that ran for so long before it failed is taken for a new failure.
+const WELL_AFTER: Duration = Duration::from_secs(60);
+/// What an event costs in the publish queue beside its data, in bytes.
+const EVENT_OVERHEAD_BYTES: usize = 128;
+
+/// The sources of one hub. Cheap to clone.
+#[derive(Clone)]
+pub struct Sources(Arc<Inner>);
+
+struct Inner {
+    publisher: Publisher,
+    telemetry: Telemetry,
+    all: Mutex<Vec<Feed>>,
+}
+
+/// A source, as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SourceView {
+    /// Its name.
+    pub name: &'static str,
+    /// `running`, or `waiting` until it is started again.
+    pub state: &'static str,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Events that it has published.
+    pub events: u64,
+    /// Events of its that were refused.
+    pub refused: u64,
+    /// Why it failed last, or was refused last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A source's way into the hub. Cheap to clone.
+#[derive(Clone)]
+pub struct Feed {
+    publisher: Publisher,
+    figures: SourceFigures,
+    view: Arc<Mutex<SourceView>>,
+}
+
+impl Sources {
+    /// None yet.
+    pub fn new(publisher: Publisher, telemetry: Telemetry) -> Self {
+        Self(Arc::new(Inner { publisher, telemetry, all: Mutex::default() }))
+    }
+
+    /// Keeps a source going until the hub is stopped: `run` ends only where it fails.
+    pub async fn keep<F: Future<Output = Result<(), String>>>(
+        self,
+        name: &'static str,
+        run: impl Fn(Feed) -> F,
+    ) {
+        let feed = self.add(name);
+        let mut pause = RESTART_AFTER;
+        loop {
+            let began = Instant::now();
+            let failed = run(feed.clone()).await.err().unwrap_or_else(|| "it has ended".into());
+            if began.elapsed() >= WELL_AFTER {
+                pause = RESTART_AFTER;
+            }
+            tracing::warn!(source = name, "a source failed, and is started again: {failed}");
+            feed.figures.stopped();
+            feed.note(|view| {
+                view.state = "waiting";
+                view.error = Some(failed);
+            });
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RESTART_WITHIN);
+            feed.figures.restarted();
+            feed.note(|view| {
+                view.state = "running";
+                view.restarts += 1;
+            });
+        }
+    }
+
+    fn add(&self, name: &'static str) -> Feed {
+        let view =
+            SourceView { name, state: "running", restarts: 0, events: 0, refused: 0, error: None };
+        let feed = Feed {
+            publisher: self.0.publisher.clone(),
+            figures: self.0.telemetry.of_source(name),
+            view: Arc::new(Mutex::new(view)),
+        };
+        self.0.all.lock().unwrap_or_else(PoisonError::into_inner).push(feed.clone());
+        feed
+    }
+
+    /// How each is.
+    pub fn views(&self) -> Vec<SourceView> {
+        let all = self.0.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|feed| feed.note(|view| view.clone())).collect()
+    }
+}
+
+impl Feed {
+    /// Publishes events together, at once. Where they are refused they are lost, which is counted:
+    /// whoever cannot lose any tries again.
+    pub async fn publish(&self, drafts: Vec<Draft>) -> Result<(), String> {
+        let count = drafts.len() as u64;
+        let size = |draft: &Draft| draft.payload().as_bytes().len() + EVENT_OVERHEAD_BYTES;
+        let bytes = drafts.iter().map(size).sum();
+        let unit = drafts.into_iter().map(Item::Event).collect();
+        match self.publisher.publish(unit, bytes).await {
+            Ok(_) => {
+                self.figures.published(count);
+                self.note(|view| view.events += count);
+                Ok(())
+            }
+            Err(error) => {
+                self.figures.refused(count);
+                let why = error.to_string();
+                self.note(|view| {
+                    view.refused += count;
+                    view.error = Some(why.clone());
+                });
+                Err(why)
+            }
+        }
+    }
+
+    fn note<T>(&self, change: impl FnOnce(&mut SourceView) -> T) -> T {
+        change(&mut self.view.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The clock that its events go by.
+    pub fn now(&self) -> crate::event::Timestamp {
+        now()
+    }
+}

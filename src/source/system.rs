@@ -1,0 +1,197 @@
+//! The system monitor: how this machine is, on the stream `system`.
+//!
+//! A `metric` event for each figure that a dashboard draws, and one of type `status` with the whole.
+//! They go into one commit.
+
+use super::keeper::Feed;
+use crate::event::{Draft, EventType, StreamName, Timestamp};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use sysinfo::{CpuRefreshKind, MemoryRefreshKind, Networks, RefreshKind, System};
+
+/// The stream.
+pub const STREAM: &str = "system";
+
+/// The whole.
+#[derive(Serialize)]
+struct Status {
+    timestamp: String,
+    /// Seconds since the machine was started.
+    uptime: u64,
+    /// Of all cores together, and of each.
+    cpu_percent: f64,
+    cpu_percent_per_core: Vec<f64>,
+    memory_percent: f64,
+    memory_used_bytes: u64,
+    memory_total_bytes: u64,
+    /// Of the disk with the journal.
+    disk_percent: f64,
+    disk_used_bytes: u64,
+    disk_total_bytes: u64,
+    /// Of all interfaces but the loopback, since the machine was started.
+    network_io: NetworkIo,
+    process_count: u64,
+    /// Over one, five and fifteen minutes.
+    load_average: [f64; 3],
+}
+
+#[derive(Serialize, Clone, Copy, Default)]
+struct NetworkIo {
+    bytes_sent: u64,
+    bytes_received: u64,
+    packets_sent: u64,
+    packets_received: u64,
+    errors_sent: u64,
+    errors_received: u64,
+}
+
+/// What the machine is asked by.
+struct Monitor {
+    system: System,
+    networks: Networks,
+    disk: PathBuf,
+    /// What went over the network at the last look.
+    before: Option<NetworkIo>,
+}
+
+/// Publishes how the machine is, again and again; `disk` is somewhere on the disk to look at.
+pub async fn watch(feed: Feed, every: Duration, disk: PathBuf) -> Result<(), String> {
+    let mut monitor = Monitor::new(disk);
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // Of the processor's time only a difference says something.
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        // It reads files that may wait.
+        let looked = tokio::task::spawn_blocking(move || {
+            let status = monitor.look();
+            (monitor, status)
+        });
+        let (looked, (status, sent, received)) =
+            looked.await.map_err(|_| "it panicked".to_owned())?;
+        monitor = looked;
+        let drafts = drafts(&status, (sent, received), every, feed.now())?;
+        // What is refused now is old by the next look.
+        let _ = feed.publish(drafts).await;
+    }
+}
+
+impl Monitor {
+    fn new(disk: PathBuf) -> Self {
+        let cpu = CpuRefreshKind::nothing().with_cpu_usage();
+        let kinds = RefreshKind::nothing().with_cpu(cpu);
+        let system = System::new_with_specifics(kinds);
+        Self { system, networks: Networks::new_with_refreshed_list(), disk, before: None }
+    }
+
+    /// How it is, and the bytes that were sent and received since the last look.
+    fn look(&mut self) -> (Status, u64, u64) {
+        self.system.refresh_cpu_usage();
+        self.system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+        self.networks.refresh(true);
+        let (used, total) = (self.system.used_memory(), self.system.total_memory());
+        let (disk_used, disk_total) = disk(&self.disk);
+        let network = self.network();
+        let before = self.before.replace(network).unwrap_or(network);
+        let load = System::load_average();
+        let status = Status {
+            timestamp: crate::journal::now().to_string(),
+            uptime: System::uptime(),
+            cpu_percent: rounded(f64::from(self.system.global_cpu_usage())),
+            cpu_percent_per_core: self
+                .system
+                .cpus()
+                .iter()
+                .map(|cpu| rounded(f64::from(cpu.cpu_usage())))
+                .collect(),
+            memory_percent: percent(used, total),
+            memory_used_bytes: used,
+            memory_total_bytes: total,
+            disk_percent: percent(disk_used, disk_total),
+            disk_used_bytes: disk_used,
+            disk_total_bytes: disk_total,
+            network_io: network,
+            process_count: processes(),
+            load_average: [load.one, load.five, load.fifteen],
+        };
+        let sent = network.bytes_sent.saturating_sub(before.bytes_sent);
+        (status, sent, network.bytes_received.saturating_sub(before.bytes_received))
+    }
+
+    fn network(&self) -> NetworkIo {
+        let others = self.networks.iter().filter(|(name, _)| *name != "lo");
+        others.fold(NetworkIo::default(), |sum, (_, one)| NetworkIo {
+            bytes_sent: sum.bytes_sent + one.total_transmitted(),
+            bytes_received: sum.bytes_received + one.total_received(),
+            packets_sent: sum.packets_sent + one.total_packets_transmitted(),
+            packets_received: sum.packets_received + one.total_packets_received(),
+            errors_sent: sum.errors_sent + one.total_errors_on_transmitted(),
+            errors_received: sum.errors_received + one.total_errors_on_received(),
+        })
+    }
+}
+
+/// Used and total bytes of the disk that `path` is on; what only root may take counts as used.
+fn disk(path: &Path) -> (u64, u64) {
+    let Ok(stat) = rustix::fs::statvfs(path) else { return (0, 0) };
+    let total = stat.f_blocks.saturating_mul(stat.f_frsize);
+    (total.saturating_sub(stat.f_bavail.saturating_mul(stat.f_frsize)), total)
+}
+
+/// Processes of the machine, as the kernel lists them; 0 where it does not.
+fn processes() -> u64 {
+    let is_process =
+        |name: &std::ffi::OsStr| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
+    let Ok(entries) = std::fs::read_dir("/proc") else { return 0 };
+    entries.filter_map(Result::ok).filter(|entry| is_process(&entry.file_name())).count() as u64
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { rounded(100.0 * part as f64 / whole as f64) }
+}
+
+/// To a hundredth: more is noise.
+fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+fn drafts(
+    status: &Status,
+    (sent, received): (u64, u64),
+    every: Duration,
+    now: Timestamp,
+) -> Result<Vec<Draft>, String> {
+    #[derive(Serialize)]
+    struct Metric<'a> {
+        name: &'a str,
+        value: f64,
+        unit: &'a str,
+        timestamp: &'a str,
+    }
+    let a_second = |bytes: u64| rounded(bytes as f64 / every.as_secs_f64());
+    let metrics = [
+        ("cpu_percent", status.cpu_percent, "percent"),
+        ("memory_percent", status.memory_percent, "percent"),
+        ("disk_percent", status.disk_percent, "percent"),
+        ("network_sent", a_second(sent), "bytes/s"),
+        ("network_received", a_second(received), "bytes/s"),
+        ("process_count", status.process_count as f64, "processes"),
+        ("load_average", status.load_average[0], "processes"),
+    ];
+    let draft = |kind: &str, data: Result<Box<RawValue>, serde_json::Error>| {
+        let stream = StreamName::parse(STREAM).map_err(|e| e.detail)?;
+        let kind = EventType::parse(kind).map_err(|e| e.detail)?;
+        let data = data.map_err(|e| e.to_string())?;
+        Draft::from_json(vec![stream], kind, &data, now).map_err(|e| e.detail)
+    };
+    let mut drafts = Vec::with_capacity(metrics.len() + 1);
+    for (name, value, unit) in metrics {
+        let metric = Metric { name, value, unit, timestamp: &status.timestamp };
+        drafts.push(draft("metric", to_raw_value(&metric))?);
+    }
+    drafts.push(draft("status", to_raw_value(status))?);
+    Ok(drafts)
+}

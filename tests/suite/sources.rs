@@ -1,0 +1,75 @@
+//! What the hub publishes by itself.
+
+use crate::hub::Hub;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn the_system_monitor_says_how_this_machine_is() {
+    let hub = Hub::start(&["--system", "200ms"]).await;
+    let mut reader = hub.subscribe("/streams/system/events").await;
+    reader.open().await;
+    let events = reader.take(24).await;
+    let of = |kind: &str| events.iter().filter(|e| e.name == kind).map(|e| e.json()).collect();
+    let (metrics, whole): (Vec<Value>, Vec<Value>) = (of("metric"), of("status"));
+    for name in [
+        "cpu_percent",
+        "memory_percent",
+        "disk_percent",
+        "network_sent",
+        "network_received",
+        "process_count",
+        "load_average",
+    ] {
+        let values: Vec<f64> = metrics
+            .iter()
+            .filter(|metric| metric["name"] == name)
+            .map(|metric| metric["value"].as_f64().unwrap())
+            .collect();
+        assert!(values.len() >= 2, "{name} in {metrics:?}");
+        assert!(values.iter().all(|value| *value >= 0.0), "{name} {values:?}");
+        if name.ends_with("_percent") {
+            assert!(values.iter().all(|value| *value <= 100.0), "{name} {values:?}");
+        }
+    }
+    // What it says is what the kernel says.
+    let status = whole.last().unwrap();
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+    let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+    let said = status["uptime"].as_f64().unwrap();
+    assert!(said <= uptime && said > uptime - 60.0, "{said} of {uptime}");
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let total: u64 = meminfo.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert_eq!(status["memory_total_bytes"], total * 1024);
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert!(status["cpu_percent_per_core"].as_array().unwrap().len() >= cores);
+    let processes = status["process_count"].as_f64().unwrap();
+    assert!(processes >= 2.0, "this one and the hub: {processes}");
+    assert!(status["disk_total_bytes"].as_u64() > Some(0));
+    assert_eq!(status["load_average"].as_array().unwrap().len(), 3);
+    let stats = hub.get("/stats").await.1;
+    let system = &stats["sources"][0];
+    assert_eq!(json!([system["name"], system["state"]]), json!(["system", "running"]));
+    assert!(system["events"].as_u64() >= Some(24), "{system}");
+    assert_eq!(hub.metric("fanfare_source_up{source=\"system\"}").await, 1.0);
+    assert!(hub.metric("fanfare_source_events_total{source=\"system\"}").await >= 24.0);
+}
+
+#[tokio::test]
+async fn nobody_else_publishes_to_its_stream_and_it_can_be_off() {
+    let hub = Hub::start(&["--system", "off"]).await;
+    let (status, problem) = hub.try_post("/publish", r#"{"stream":"system","data":1}"#).await;
+    assert_eq!((status, &problem["code"]), (403, &json!("forbidden")));
+    assert_eq!(hub.get("/stats").await.1["sources"], json!([]));
+    assert_eq!(hub.metric("fanfare_source_up{source=\"system\"}").await, 0.0);
+    assert_eq!(hub.get("/streams").await.1["streams"], json!([]));
+}
+
+#[tokio::test]
+async fn it_goes_on_after_its_events_were_refused() {
+    let hub = Hub::start(&["--system", "100ms", "--min-free-bytes", "1000TiB"]).await;
+    let refused = "fanfare_source_events_refused_total{source=\"system\"}";
+    hub.until_metric(refused, |n| n >= 16.0).await;
+    let system = hub.get("/stats").await.1["sources"][0].clone();
+    assert_eq!(json!([system["state"], system["restarts"]]), json!(["running", 0]));
+    assert!(system["error"].as_str().unwrap().contains("min-free-bytes"), "{system}");
+}
