@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 
 /// Committed batches that may wait for the manager; the writer waits for it beyond, which is
 /// back-pressure on publishers.
@@ -147,6 +147,13 @@ async fn start_beside(hub: &Data<Hub>, config: &Config) {
         };
         let run = move |feed| source::watch_system(feed, every, disk.clone());
         actix::spawn(hub.sources.clone().keep("system", run));
+    }
+    if config.publish_log
+        && let Some(lines) = telemetry::log_lines()
+    {
+        let lines = Arc::new(Mutex::new(lines));
+        let run = move |feed| source::publish_log(feed, lines.clone());
+        actix::spawn(hub.sources.clone().keep("log", run));
     }
 }
 

@@ -45,7 +45,7 @@ impl Server {
                     let mut command = own_command()?;
                     command.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"]);
                     if !args.iter().any(|arg| arg == "--system") {
-                        command.args(["--system", "off"]);
+                        command.args(["--system", "off", "--publish-log=off"]);
                     }
                     command.arg("--data-dir").arg(data.path().join("data")).args(args);
                     Ok((spawn(command)?, Some(data)))

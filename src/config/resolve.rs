@@ -8,7 +8,7 @@ use crate::access::Access;
 use crate::event::Selector;
 use crate::journal::{Durability, Kept, Retention};
 use crate::limits::Limits;
-use crate::source::SYSTEM_STREAM;
+use crate::source::{LOG_STREAM, SYSTEM_STREAM};
 use crate::telemetry::{LogFormat, check_log_filter};
 use ipnet::IpNet;
 use std::io::IsTerminal;
@@ -20,8 +20,8 @@ use std::time::Duration;
 /// How often the system monitor may publish.
 const SYSTEM_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(3600);
-/// How long what it says is kept.
-const SYSTEM_KEPT_MS: u64 = 60 * 60 * 1000;
+/// How long what the hub publishes by itself is kept.
+const OWN_KEPT_MS: u64 = 60 * 60 * 1000;
 /// What `--journal-max-bytes` is where history lives in memory and nothing is said.
 const MEMORY_JOURNAL_MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// Heartbeats a connection may ask for.
@@ -57,6 +57,8 @@ pub struct Config {
     pub recent_bytes: usize,
     /// How often the system monitor publishes, if it does.
     pub system: Option<Duration>,
+    /// Whether the hub's own log is published.
+    pub publish_log: bool,
     /// The data of one event at most.
     pub max_event_bytes: usize,
     /// The body of one request at most.
@@ -110,6 +112,7 @@ impl Config {
             min_free_bytes: r.one("min-free-bytes", units::bytes).unwrap_or_default(),
             recent_bytes: r.one("recent-bytes", parse_size).unwrap_or_default(),
             system: r.one("system", parse_system).flatten(),
+            publish_log: r.one("publish-log", parse_switch).unwrap_or_default(),
             max_event_bytes: r.one("max-event-bytes", parse_size).unwrap_or_default(),
             max_body_bytes: r.one("max-body-bytes", parse_size).unwrap_or_default(),
             max_sockets: connections_by_file_limit(),
@@ -209,10 +212,9 @@ impl Resolver {
         let mut rules: Vec<_> =
             rules.into_iter().flat_map(|(place, rule)| self.rule(&place, rule)).collect();
         // After all that is said, so that this holds where nothing is.
-        if let Ok(system) = Selector::parse(SYSTEM_STREAM) {
-            let hour = Kept { max_age_ms: Some(SYSTEM_KEPT_MS), ..otherwise };
-            rules.push((system, hour));
-        }
+        let own = [SYSTEM_STREAM, LOG_STREAM].into_iter().flat_map(Selector::parse);
+        let hour = Kept { max_age_ms: Some(OWN_KEPT_MS), ..otherwise };
+        rules.extend(own.map(|stream| (stream, hour)));
         Retention { rules, otherwise, total_bytes }
     }
 
@@ -405,7 +407,7 @@ mod tests {
         let file = "max-events = 9\n[[retention]]\nstreams = [\"a.*\", \"b\"]\nmax_age = \"1h\"\nmax-bytes = \"1KiB\"\n";
         let retention = resolve(&[], &[], file).expect("ok").retention;
         assert_eq!(retention.otherwise.max_events, Some(9));
-        assert_eq!(retention.rules.len(), 3);
+        assert_eq!(retention.rules.len(), 4);
         assert_eq!(retention.rules[2].0.as_str(), "system", "after what is said");
         let (selector, limits) = &retention.rules[0];
         assert_eq!(selector.as_str(), "a.*");

@@ -73,6 +73,8 @@ settings! {
         "The body of one request at most.";
     "system" "TIME|off" = "2s":
         "How often the system monitor publishes how this machine is, to the stream `system`, which is kept for an hour unless a `[[retention]]` says otherwise; or `off`.";
+    "publish-log" "on|off" = "on":
+        "Publishes the hub's own log to the stream `hub.logs`, which admins read; it is kept for an hour unless a `[[retention]]` says otherwise.";
     "max-connections" "N" = "":
         "Subscriber sessions at most; without it what the open file limit allows, less a reserve.";
     "max-connections-per-client" "N" = "1000":

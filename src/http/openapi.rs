@@ -156,7 +156,8 @@ impl IntoResponses for Subscribed {
         let text = || Content::new(Some(Schema::from(Object::with_type(Type::String))));
         let events = ResponseBuilder::new()
             .description("Events, or, where an EventSource is turned away, why")
-            .content("text/event-stream", text())
+            // What an event is, the specification of Server-Sent Events says.
+            .content("text/event-stream", Content::new(None::<Schema>))
             .content("application/x-ndjson", text())
             .content("text/plain", text());
         let finished = ResponseBuilder::new().description("Everything asked for has ended");

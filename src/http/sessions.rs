@@ -23,6 +23,7 @@ const MAX_SUBJECTS: usize = 1_000;
 
 /// Some of the sessions.
 #[derive(Serialize, ToSchema)]
+#[schema(as = SessionList)]
 pub(super) struct List {
     sessions: Vec<Session>,
     /// What to go on behind, where there are more.

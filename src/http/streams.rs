@@ -26,6 +26,7 @@ const ITEM_BYTES: usize = 128;
 
 /// Some of the streams.
 #[derive(Serialize, ToSchema)]
+#[schema(as = StreamList)]
 pub(super) struct List {
     streams: Vec<Stream>,
     /// What to go on behind, where there may be more.

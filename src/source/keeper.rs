@@ -134,6 +134,12 @@ impl Feed {
         }
     }
 
+    /// So many events were lost before they came here.
+    pub fn lost(&self, events: u64) {
+        self.figures.refused(events);
+        self.note(|view| view.refused += events);
+    }
+
     fn note<T>(&self, change: impl FnOnce(&mut SourceView) -> T) -> T {
         change(&mut self.view.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,9 +1,12 @@
 //! Logs by `tracing`, to standard error; what is logged can be changed while the process runs.
 
+use super::captured::Capture;
 use std::io::{IsTerminal, Write};
 use std::sync::{OnceLock, PoisonError, RwLock};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, reload};
 
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,26 +55,24 @@ fn parse(filter: &str) -> Result<EnvFilter, InvalidFilter> {
 /// Starts logging for the process; `filter` as in `RUST_LOG`. A second call changes nothing.
 pub fn start(filter: &str, format: LogFormat) {
     let Ok(parsed) = parse(filter) else { return };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(parsed)
+    let (filter_layer, handle) = reload::Layer::new(parsed);
+    let replace = move |new| handle.reload(new).map_err(|e| e.to_string());
+    let lines = fmt::layer()
         .with_writer(NeverFails)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
-    macro_rules! begin {
-        ($builder:expr) => {{
-            let builder = $builder.with_filter_reloading();
-            let handle = builder.reload_handle();
-            let replace = move |new| handle.reload(new).map_err(|e| e.to_string());
-            (builder.try_init().is_ok(), Box::new(replace) as _)
-        }};
+    let registry = tracing_subscriber::registry().with(filter_layer).with(Capture);
+    let is_first = match format {
+        LogFormat::Text => registry.with(lines).try_init(),
+        LogFormat::Json => {
+            registry.with(lines.json().flatten_event(true).with_current_span(false)).try_init()
+        }
     }
-    let (is_first, replace) = match format {
-        LogFormat::Text => begin!(builder),
-        LogFormat::Json => begin!(builder.json().flatten_event(true).with_current_span(false)),
-    };
+    .is_ok();
     // Already started, as in tests: the first settings stay.
     if is_first {
-        let _ = LOG.set(Log { filter: RwLock::new(filter.to_owned()), replace });
+        let filter = RwLock::new(filter.to_owned());
+        let _ = LOG.set(Log { filter, replace: Box::new(replace) });
     }
 }
 

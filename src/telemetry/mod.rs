@@ -4,11 +4,13 @@
 //! few atomic additions and never fails.
 //! Never: knows the hub.
 
+mod captured;
 mod lines;
 mod logging;
 mod metrics;
 mod reasons;
 
+pub use captured::{LogLine, log_lines, lost_log_lines};
 pub use logging::{
     InvalidFilter, LogFormat, check_filter as check_log_filter, filter as log_filter,
     set_filter as set_log_filter, start as start_logging,

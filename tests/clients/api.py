@@ -28,14 +28,14 @@ def start(binary, folder):
         'publish = ["**"]\nsubscribe = ["**"]\nadmin = true\n'
     )
     command = [binary, "--listen", "127.0.0.1:0", "--config", keys, "--data-dir", folder / "data"]
-    command += ["--max-connections-per-client", "1"]
+    command += ["--max-connections-per-client", "1", "--system", "off", "--publish-log=off"]
     log = open(folder / "log", "w")
     hub = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
     return hub, hub.stdout.readline().strip().removeprefix("listening on ")
 
 
 def main(binary):
-    examples = "300" if os.environ.get("FANFARE_TESTS") == "full" else "40"
+    examples = "150" if os.environ.get("FANFARE_TESTS") == "full" else "40"
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         hub, url = start(binary, folder)

@@ -17,7 +17,7 @@ class Hub:
     """A hub on a free port and a data directory of its own."""
 
     def __init__(self, folder, *flags, port=0, files=None):
-        quiet = [] if "--system" in flags else ["--system", "off"]
+        quiet = [] if "--system" in flags else ["--system", "off", "--publish-log=off"]
         command = [BINARY, "--listen", f"127.0.0.1:{port}", "--data-dir", folder, *quiet, *flags]
         if files:
             command = ["sh", "-c", f'ulimit -n {files}; exec "$0" "$@"', *command]

@@ -96,7 +96,7 @@ impl Hub {
             })
             .args(match self.flags.iter().any(|flag| flag == "--system") {
                 true => &[][..],
-                false => &["--system", "off"][..],
+                false => &["--system", "off", "--publish-log=off"][..],
             })
             .arg("--data-dir")
             .arg(&self.data)

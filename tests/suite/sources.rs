@@ -1,6 +1,8 @@
 //! What the hub publishes by itself.
 
+use crate::credentials::file_with_keys;
 use crate::hub::Hub;
+use crate::reader::Reader;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -56,7 +58,7 @@ async fn the_system_monitor_says_how_this_machine_is() {
 
 #[tokio::test]
 async fn nobody_else_publishes_to_its_stream_and_it_can_be_off() {
-    let hub = Hub::start(&["--system", "off"]).await;
+    let hub = Hub::start(&["--system", "off", "--publish-log=off"]).await;
     let (status, problem) = hub.try_post("/publish", r#"{"stream":"system","data":1}"#).await;
     assert_eq!((status, &problem["code"]), (403, &json!("forbidden")));
     assert_eq!(hub.get("/stats").await.1["sources"], json!([]));
@@ -72,4 +74,62 @@ async fn it_goes_on_after_its_events_were_refused() {
     let system = hub.get("/stats").await.1["sources"][0].clone();
     assert_eq!(json!([system["state"], system["restarts"]]), json!(["running", 0]));
     assert!(system["error"].as_str().unwrap().contains("min-free-bytes"), "{system}");
+}
+
+const LOG: [&str; 3] = ["--system", "off", "--publish-log"];
+
+#[tokio::test]
+async fn the_hubs_own_log_is_a_stream_for_admins() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = [("ops", "ops", "admin = true"), ("app", "app", "subscribe = [\"**\"]")];
+    let file = file_with_keys(folder.path(), &keys);
+    let hub = Hub::start(&[&LOG[..], &["--config", &file]].concat()).await;
+    let path = "/streams/hub.logs/events?from=start";
+    let bearer = [("Authorization", "Bearer ops")];
+    let mut reader = Reader::connect(&hub.address, path, &bearer).await.unwrap();
+    reader.open().await;
+    let asked = hub.http.get(hub.url("/nothing")).bearer_auth("app").header("X-Request-Id", "r1");
+    assert_eq!(asked.send().await.unwrap().status(), 404);
+    let line = loop {
+        let event = reader.next_event().await.unwrap();
+        assert_eq!(event.name, "log");
+        let line = event.json();
+        if line["fields"]["request_id"] == "r1" {
+            break line;
+        }
+    };
+    assert_eq!(
+        json!([line["level"], line["message"], line["module"], line["fields"]["reason"]]),
+        json!(["info", "request", "fanfare::http::requests", "not_found"])
+    );
+    assert!(line["line"].as_u64() > Some(0) && line["timestamp"].is_string(), "{line}");
+    let refused = hub.http.get(hub.url(path)).bearer_auth("app").send().await.unwrap();
+    assert_eq!(refused.status(), 403);
+}
+
+#[tokio::test]
+async fn the_log_never_feeds_on_itself() {
+    let hub = Hub::start(&[&LOG[..], &["--log", "trace"]].concat()).await;
+    let events = "fanfare_source_events_total{source=\"log\"}";
+    assert_eq!(hub.get("/version").await.0, 200);
+    hub.until_metric(events, |n| n >= 1.0).await;
+    // Each scrape has a line of its own at this level, and there must be no other.
+    let mut before = hub.metric(events).await;
+    for _ in 0..20 {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        let now = hub.metric(events).await;
+        assert!(now - before <= 3.0, "{} lines of one scrape\n{}", now - before, hub.log());
+        before = now;
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_comes_too_fast_loses_lines_and_holds_nobody_up() {
+    let hub = Hub::start(&[&LOG[..], &["--min-free-bytes", "1000TiB"]].concat()).await;
+    for _ in 0..50 {
+        assert_eq!(hub.get("/nothing").await.0, 404);
+    }
+    let refused = "fanfare_source_events_refused_total{source=\"log\"}";
+    hub.until_metric(refused, |n| n >= 50.0).await;
+    assert_eq!(hub.get("/stats").await.1["sources"][0]["state"], "running");
 }

@@ -4,7 +4,7 @@ use super::{Maker, Telemetry};
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 /// The sources there may be.
-const SOURCES: [&str; 1] = ["system"];
+const SOURCES: [&str; 2] = ["log", "system"];
 
 pub(super) struct Figures {
     up: IntGaugeVec,

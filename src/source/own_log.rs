@@ -1,0 +1,61 @@
+//! The hub's own log as `log` events on the stream `hub.logs`, which admins read.
+//!
+//! It never feeds on itself: what this module logs is not captured, and it logs nothing of a line.
+
+use super::keeper::Feed;
+use crate::event::{Draft, EventType, MAX_ENTRIES_PER_BATCH, StreamName};
+use crate::telemetry::{LogLine, lost_log_lines};
+use serde::Serialize;
+use serde_json::value::to_raw_value;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::Receiver;
+
+/// The stream.
+pub const STREAM: &str = "hub.logs";
+/// Lines that go into one commit.
+const LINES_TOGETHER: usize = 256;
+const _: () = assert!(LINES_TOGETHER <= MAX_ENTRIES_PER_BATCH);
+
+#[derive(Serialize)]
+struct Log<'a> {
+    level: &'a str,
+    message: &'a str,
+    module: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u32>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    fields: &'a Map<String, Value>,
+}
+
+/// Publishes the lines as they come. Where publishing is refused, as on a full disk, they are lost:
+/// standard error has them.
+pub async fn publish(feed: Feed, lines: Arc<Mutex<Receiver<LogLine>>>) -> Result<(), String> {
+    let mut lines = lines.lock().await;
+    let stream = StreamName::parse(STREAM).map_err(|e| e.detail)?;
+    let kind = EventType::parse("log").map_err(|e| e.detail)?;
+    let mut waiting = Vec::new();
+    loop {
+        if lines.recv_many(&mut waiting, LINES_TOGETHER).await == 0 {
+            return Err("there is no log any more".into());
+        }
+        let lost = lost_log_lines();
+        if lost > 0 {
+            feed.lost(lost);
+        }
+        let drafts = waiting.drain(..).filter_map(|line| {
+            let log = Log {
+                level: line.level,
+                message: &line.message,
+                module: line.module,
+                line: line.line,
+                fields: &line.fields,
+            };
+            let data = to_raw_value(&log).ok()?;
+            Draft::from_json(vec![stream.clone()], kind.clone(), &data, feed.now()).ok()
+        });
+        let drafts: Vec<Draft> = drafts.collect();
+        let _ = feed.publish(drafts).await;
+    }
+}

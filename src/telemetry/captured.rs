@@ -1,0 +1,132 @@
+//! The hub's own log lines, for whoever wants to publish them.
+//!
+//! Promises: what is captured is what the filter lets through, of this crate alone; a reader that is
+//! slow loses lines, which is counted, and holds nobody up.
+//! Never: captures what comes of publishing a line. Whoever does that has a module of its own, whose
+//! lines are left out; and of the journal, which every publish goes through, only what it has to
+//! tell from `info` on.
+
+use serde_json::{Map, Value};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+
+/// Lines that may wait for their reader.
+const MAX_WAITING: usize = 1024;
+/// What is captured begins so.
+const OURS: &str = "fanfare";
+/// Where lines are published, and what every publish goes through.
+const PUBLISHES: &str = "fanfare::source";
+const ON_THE_WAY: &str = "fanfare::journal";
+
+/// A line.
+#[derive(Clone, Debug)]
+pub struct LogLine {
+    /// `trace` to `error`.
+    pub level: &'static str,
+    /// What it says.
+    pub message: String,
+    /// Where it was written.
+    pub module: &'static str,
+    /// The line there.
+    pub line: Option<u32>,
+    /// What it carries beside.
+    pub fields: Map<String, Value>,
+}
+
+static READER: OnceLock<Sender<LogLine>> = OnceLock::new();
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// The lines from here on; `None` where somebody has them already.
+pub fn log_lines() -> Option<Receiver<LogLine>> {
+    let (sender, lines) = channel(MAX_WAITING);
+    READER.set(sender).is_ok().then_some(lines)
+}
+
+/// Lines that found no room since this was last asked.
+pub fn lost_log_lines() -> u64 {
+    LOST.swap(0, Ordering::Relaxed)
+}
+
+/// What captures.
+pub(super) struct Capture;
+
+fn is_captured(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    let is_below = |room: &str| {
+        target.strip_prefix(room).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    };
+    let is_quiet = is_below(ON_THE_WAY) && *metadata.level() > Level::INFO;
+    is_below(OURS) && !is_below(PUBLISHES) && !is_quiet
+}
+
+impl<S: Subscriber> Layer<S> for Capture {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
+        let Some(reader) = READER.get().filter(|_| is_captured(metadata)) else { return };
+        let Ok(room) = reader.try_reserve() else {
+            LOST.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let mut line = LogLine {
+            level: level(*metadata.level()),
+            message: String::new(),
+            module: metadata.module_path().unwrap_or(OURS),
+            line: metadata.line(),
+            fields: Map::new(),
+        };
+        event.record(&mut line);
+        room.send(line);
+    }
+}
+
+fn level(level: Level) -> &'static str {
+    match level {
+        Level::TRACE => "trace",
+        Level::DEBUG => "debug",
+        Level::INFO => "info",
+        Level::WARN => "warn",
+        Level::ERROR => "error",
+    }
+}
+
+impl LogLine {
+    fn add(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::String(text)) => self.message = text,
+            (name, value) => {
+                self.fields.insert(name.to_owned(), value);
+            }
+        }
+    }
+}
+
+impl Visit for LogLine {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.add(field, format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, value.into());
+    }
+}
