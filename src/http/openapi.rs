@@ -42,6 +42,7 @@ pub(super) async fn openapi() -> HttpResponse {
     paths(
         publish::publish,
         publish::publish_text,
+        publish::log_message,
         subscribe::events,
         subscribe::events_by_body,
         subscribe::stream_events,
@@ -207,6 +208,33 @@ pub(super) struct EventShape {
     /// The same key within ten minutes publishes nothing and answers the first receipt.
     #[schema(nullable = false, min_length = 1, max_length = 128)]
     key: Option<String>,
+}
+
+/// A message; what else it has stays with it.
+#[derive(ToSchema, Serialize)]
+pub(super) struct LogMessage {
+    level: Level,
+    message: String,
+    #[schema(nullable = false)]
+    module: Option<String>,
+    #[schema(nullable = false)]
+    function: Option<String>,
+    #[schema(nullable = false)]
+    line: Option<u64>,
+    #[schema(nullable = false)]
+    fields: Option<BTreeMap<String, Value>>,
+}
+
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it describes what `event/shape.rs` takes")]
+enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+    Critical,
 }
 
 /// The name of a stream: 1 to 255 bytes, neither `.` nor `..`.

@@ -1,7 +1,7 @@
 //! `POST /publish` and `POST /streams/{stream}/events`.
 
 use super::guard::{caller, client};
-use super::openapi::{BodyRefused, Events, Receipt as ReceiptShape, Receipts, Refused};
+use super::openapi::{BodyRefused, Events, LogMessage, Receipt as ReceiptShape, Receipts, Refused};
 use super::problem::{Code, Document, Problem};
 use super::query;
 use super::received::read_body;
@@ -19,6 +19,8 @@ use std::time::Instant;
 
 /// The header that gives a single event its key.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// Where log messages go.
+const LOGS: &str = "logs";
 /// What an event costs in the queue beside its data, in bytes.
 const EVENT_OVERHEAD_BYTES: usize = 128;
 
@@ -68,6 +70,44 @@ pub(super) async fn publish_text(
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     counted(&hub, publish_one_text(&hub, &request, body).await)
+}
+
+/// `POST /log-message {"level": …, "message": …}`: an event on the stream `logs`, for services that
+/// only want to log.
+#[utoipa::path(post, path = "/log-message", tag = "publish",
+    request_body(content = LogMessage),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Its key")),
+    responses(
+        (status = 200, description = "It is published", body = ReceiptShape),
+        (status = 409, description = "The stream has ended, or the key means something else",
+         body = Document, content_type = "application/problem+json"),
+        Refused,
+        BodyRefused,
+    )
+)]
+pub(super) async fn log_message(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    counted(&hub, publish_log(&hub, &request, body).await)
+}
+
+async fn publish_log(
+    hub: &Hub,
+    request: &HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let caller = caller(hub, request)?;
+    let stream = StreamName::parse(LOGS)?;
+    check_publish(&caller, &stream)?;
+    let body = read_body(hub, request, body).await?;
+    let began = Instant::now();
+    let draft = wire::read_log(&body, stream, hub.settings.max_event_bytes, now())?;
+    let draft = draft.with_key(key_header(request)?);
+    let receipts = hand_in((hub, request), &caller, vec![draft], body.len()).await?;
+    hub.telemetry.publish_answered(began.elapsed());
+    Ok(json_response(one_receipt(&receipts)))
 }
 
 async fn publish_body(

@@ -47,6 +47,7 @@ pub(super) fn app(
 /// Every path of the hub, and the methods that it takes.
 pub(super) const ROUTES: &[(&str, &[&str])] = &[
     ("/publish", &["POST"]),
+    ("/log-message", &["POST"]),
     ("/events", &["GET", "POST"]),
     ("/streams", &["GET"]),
     ("/streams/{stream}", &["GET", "DELETE"]),
@@ -84,6 +85,7 @@ fn routes(config: &mut ServiceConfig) {
 fn handler(path: &str, method: &str) -> Route {
     match (method, path) {
         ("POST", "/publish") => web::post().to(publish::publish),
+        ("POST", "/log-message") => web::post().to(publish::log_message),
         ("GET", "/events") => web::get().to(subscribe::events),
         ("POST", "/events") => web::post().to(subscribe::events_by_body),
         ("GET", "/streams") => web::get().to(streams::list),

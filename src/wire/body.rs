@@ -80,6 +80,19 @@ pub fn read_ndjson(
     Ok(drafts)
 }
 
+/// Reads one object with a level and a message as an event of type `log` on `stream`.
+pub fn read_log(
+    body: &[u8],
+    stream: StreamName,
+    max_event_bytes: usize,
+    now: Timestamp,
+) -> Result<Draft, BodyError> {
+    let data: &RawValue = serde_json::from_str(utf8(body)?).map_err(|e| unreadable(&e))?;
+    let draft = Draft::from_json(vec![stream], EventType::parse("log")?, data, now)?;
+    bounded_data(&draft, max_event_bytes)?;
+    Ok(draft)
+}
+
 impl BodyError {
     /// The same complaint, saying where in the body.
     fn at(self, place: &str) -> Self {
@@ -128,12 +141,17 @@ fn object(text: &str, max_event_bytes: usize, now: Timestamp) -> Result<Draft, B
     };
     let data = item.data.ok_or_else(|| missing("data"))?;
     let draft = Draft::from_json(streams, kind, data, now)?;
-    let size = draft.payload().as_bytes().len();
-    if size > max_event_bytes {
-        return Err(BodyError::TooLarge { place: String::new(), size, limit: max_event_bytes });
-    }
+    bounded_data(&draft, max_event_bytes)?;
     let key = item.key.map(|k| Key::parse("key", &string("key", k)?)).transpose()?;
     Ok(draft.with_key(key))
+}
+
+fn bounded_data(draft: &Draft, limit: usize) -> Result<(), BodyError> {
+    let size = draft.payload().as_bytes().len();
+    match size > limit {
+        true => Err(BodyError::TooLarge { place: String::new(), size, limit }),
+        false => Ok(()),
+    }
 }
 
 fn streams(raw: &RawValue) -> Result<Vec<StreamName>, Invalid> {

@@ -13,7 +13,7 @@ mod reply;
 mod sse;
 mod view;
 
-pub use body::{BodyError, MAX_EVENTS_PER_BODY, Publish, read_json, read_ndjson};
+pub use body::{BodyError, MAX_EVENTS_PER_BODY, Publish, read_json, read_log, read_ndjson};
 pub use chunk::{LAST_CHUNK, chunk};
 pub use control::{Gap, Opening, Resume, beat, hub_error, hub_gap, hub_notice, hub_open};
 pub use reply::{end_receipt, receipt, receipts, summary};

@@ -6,9 +6,11 @@ usage: check.py BINARY. Each check is a sentence; the first that does not hold e
 import contextlib
 import http.server
 import json
+import logging
 import pathlib
 import re
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -65,6 +67,53 @@ def promtool_finds_nothing_wrong_with_the_metrics():
         metrics = requests.get(f"{running.url}/metrics", timeout=PATIENCE).text
         checked = subprocess.run(["promtool", "check", "metrics"], input=metrics, text=True, capture_output=True)
         assert checked.returncode == 0, checked.stderr
+
+
+def pythons_log_comes_whole_also_where_the_hub_was_away():
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "docs/examples"))
+    from fanfare_logging import FanfareHandler
+
+    with tempfile.TemporaryDirectory() as folder:
+        running = Hub(f"{folder}/data")
+        handler = FanfareHandler(running.url, retry_s=0.05)
+        log = logging.getLogger("shop.till")
+        log.propagate = False
+        log.setLevel(logging.DEBUG)
+        log.addHandler(handler)
+        try:
+            log.warning("slow by %d s", 3, extra={"order": 42})
+            handler.flush(PATIENCE)
+            running.kill()
+            log.debug("nobody hears this now")
+            try:
+                raise ValueError("no change")
+            except ValueError:
+                log.exception("it failed")
+            running = Hub(f"{folder}/data", port=int(running.url.rsplit(":", 1)[1]))
+            handler.flush(PATIENCE)
+            lines = requests.get(f"{running.url}/streams/logs/events?follow=false&format=ndjson&control=off", timeout=PATIENCE).text
+            logged = [json.loads(line)["data"] for line in lines.splitlines()]
+            assert [one["level"] for one in logged] == ["warn", "debug", "error"], logged
+            first, _, last = logged
+            assert (first["message"], first["fields"], first["module"]) == ("slow by 3 s", {"order": 42}, "shop.till"), first
+            assert first["function"] == "pythons_log_comes_whole_also_where_the_hub_was_away" and first["line"] > 0, first
+            assert "ValueError: no change" in last["message"], last
+            assert handler.lost == 0
+        finally:
+            log.removeHandler(handler)
+            running.kill()
+
+
+def jq_and_curl_read_what_is_not_for_browsers():
+    with hub() as running:
+        running.publish("s", {"n": 1})
+        running.publish("s", "two\nlines")
+        url = f"{running.url}/streams/s/events?follow=false"
+        lines = subprocess.run(["curl", "-sN", f"{url}&format=ndjson&control=off"], check=True, capture_output=True).stdout
+        read = subprocess.run(["jq", "-c", "[.id != null, .type, .data]"], input=lines, check=True, capture_output=True, text=False)
+        assert read.stdout.decode().splitlines() == ['[true,"message",{"n":1}]', '[true,"message","two\\nlines"]'], read
+        text = subprocess.run(["curl", "-sN", "-H", "Accept: text/plain", url], check=True, capture_output=True, text=True).stdout
+        assert text == '{"n":1}\ntwo\\nlines\n', text
 
 
 PAGE = """<!doctype html><title>s</title><script>
@@ -194,6 +243,8 @@ CHECKS = [
     sseclient_gets_every_event_and_resumes,
     curl_shows_events_as_they_come,
     promtool_finds_nothing_wrong_with_the_metrics,
+    pythons_log_comes_whole_also_where_the_hub_was_away,
+    jq_and_curl_read_what_is_not_for_browsers,
     a_native_eventsource_survives_a_killed_hub_and_misses_nothing,
     a_native_eventsource_survives_a_refusal_and_gets_in_later,
     the_readme_shows_what_is_so,

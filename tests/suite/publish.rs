@@ -245,3 +245,32 @@ async fn publishes_that_wait_together_share_a_commit() {
     let commits = hub.metric("fanfare_journal_commit_seconds_count").await;
     assert!(commits < 1_600.0, "{commits} commits for 1,600 publishes");
 }
+
+#[tokio::test]
+async fn a_log_message_is_an_event_on_the_stream_of_logs_and_held_to_its_shape() {
+    let hub = Hub::start(&[]).await;
+    let mut reader = hub.subscribe("/streams/logs/events").await;
+    reader.open().await;
+    let message = json!({ "level": "WARNING", "message": "slow", "fields": { "seconds": 3 } });
+    let receipt = hub.post("/log-message", message).await;
+    assert_eq!(json!([receipt["stream"], receipt["subscribers"]]), json!(["logs", 1]));
+    let event = &reader.take(1).await[0];
+    let data = event.json();
+    assert_eq!((event.name.as_str(), &data["level"]), ("log", &json!("warn")));
+    assert_eq!(json!([data["message"], data["fields"]["seconds"]]), json!(["slow", 3]));
+    assert!(data["timestamp"].is_string());
+    for (body, status, field) in [
+        (json!({ "message": "x" }).to_string(), 422, "data.level"),
+        (json!({ "level": "loud", "message": "x" }).to_string(), 422, "data.level"),
+        (json!({ "level": "info" }).to_string(), 422, "data.message"),
+        (json!("x").to_string(), 422, "data"),
+        ("{".to_owned(), 400, ""),
+    ] {
+        let (said, problem) = hub.try_post("/log-message", body.clone()).await;
+        assert_eq!(
+            (said, problem["field"].as_str().unwrap_or_default()),
+            (status, field),
+            "{body}"
+        );
+    }
+}
