@@ -240,6 +240,7 @@ DASHBOARDS = {
         lines("Running", "short", [now("fanfare_source_up", legend="{{instance}} {{source}}")], "0: off, or it waits to be started again."),
         lines("Events", "ops", [rate("fanfare_source_events_total", "source"), rate("fanfare_source_events_refused_total", "source", legend="{{instance}} {{source}} refused")]),
         lines("Started again", "short", [("increase(fanfare_source_restarts_total{$on}[1h])", "{{instance}} {{source}}")], "In the last hour."),
+        lines("Services by their heartbeats", "short", [now("fanfare_heartbeat_sources", legend="{{instance}} {{status}}")], "up, late, down: which, the stream heartbeats tells.", stacked=True),
         row("How publishers fare"),
         lines("Publish answered", "s", quantiles("fanfare_publish_seconds"), steps=SLOW),
         lines("Requests", "ops", [rate("fanfare_publish_seconds_count")]),

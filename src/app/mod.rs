@@ -148,6 +148,10 @@ async fn start_beside(hub: &Data<Hub>, config: &Config) {
         let run = move |feed| source::watch_system(feed, every, disk.clone());
         actix::spawn(hub.sources.clone().keep("system", run));
     }
+    let (history, figures) = (hub.history.clone(), hub.telemetry.heartbeats());
+    let grace = config.grace;
+    let run = move |feed| source::watch_heartbeats(feed, history.clone(), grace, figures.clone());
+    actix::spawn(hub.sources.clone().keep("heartbeats", run));
     if config.publish_log
         && let Some(lines) = telemetry::log_lines()
     {

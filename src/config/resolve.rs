@@ -8,7 +8,7 @@ use crate::access::Access;
 use crate::event::Selector;
 use crate::journal::{Durability, Kept, Retention};
 use crate::limits::Limits;
-use crate::source::{LOG_STREAM, SYSTEM_STREAM};
+use crate::source::{Grace, HEARTBEATS_KEPT, HEARTBEATS_STREAM, LOG_STREAM, SYSTEM_STREAM};
 use crate::telemetry::{LogFormat, check_log_filter};
 use ipnet::IpNet;
 use std::io::IsTerminal;
@@ -57,6 +57,8 @@ pub struct Config {
     pub recent_bytes: usize,
     /// How often the system monitor publishes, if it does.
     pub system: Option<Duration>,
+    /// After how long without a heartbeat a service is what.
+    pub grace: Grace,
     /// Whether the hub's own log is published.
     pub publish_log: bool,
     /// The data of one event at most.
@@ -112,6 +114,7 @@ impl Config {
             min_free_bytes: r.one("min-free-bytes", units::bytes).unwrap_or_default(),
             recent_bytes: r.one("recent-bytes", parse_size).unwrap_or_default(),
             system: r.one("system", parse_system).flatten(),
+            grace: r.grace(),
             publish_log: r.one("publish-log", parse_switch).unwrap_or_default(),
             max_event_bytes: r.one("max-event-bytes", parse_size).unwrap_or_default(),
             max_body_bytes: r.one("max-body-bytes", parse_size).unwrap_or_default(),
@@ -198,6 +201,18 @@ impl Resolver {
         }
     }
 
+    fn grace(&mut self) -> Grace {
+        let late = self.one("heartbeat-late", parse_some_time).unwrap_or_default();
+        let down = self.one("heartbeat-down", parse_some_time).unwrap_or_default();
+        if late > down {
+            let place =
+                ["heartbeat-late", "heartbeat-down"].into_iter().find_map(|n| self.said.of(n));
+            let place = place.map(|words| words.place).unwrap_or_default();
+            self.said.note(place, "heartbeat-late comes after heartbeat-down");
+        }
+        Grace { late, down }
+    }
+
     fn retention(&mut self, durability: Durability) -> Retention {
         let otherwise = Kept {
             max_age_ms: self.one("max-age", parse_some_time).map(|age| age.as_millis() as u64),
@@ -215,6 +230,8 @@ impl Resolver {
         let own = [SYSTEM_STREAM, LOG_STREAM].into_iter().flat_map(Selector::parse);
         let hour = Kept { max_age_ms: Some(OWN_KEPT_MS), ..otherwise };
         rules.extend(own.map(|stream| (stream, hour)));
+        let day = Kept { max_age_ms: Some(HEARTBEATS_KEPT.as_millis() as u64), ..otherwise };
+        rules.extend(Selector::parse(HEARTBEATS_STREAM).map(|stream| (stream, day)));
         Retention { rules, otherwise, total_bytes }
     }
 
@@ -407,7 +424,7 @@ mod tests {
         let file = "max-events = 9\n[[retention]]\nstreams = [\"a.*\", \"b\"]\nmax_age = \"1h\"\nmax-bytes = \"1KiB\"\n";
         let retention = resolve(&[], &[], file).expect("ok").retention;
         assert_eq!(retention.otherwise.max_events, Some(9));
-        assert_eq!(retention.rules.len(), 4);
+        assert_eq!(retention.rules.len(), 5);
         assert_eq!(retention.rules[2].0.as_str(), "system", "after what is said");
         let (selector, limits) = &retention.rules[0];
         assert_eq!(selector.as_str(), "a.*");

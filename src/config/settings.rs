@@ -75,6 +75,10 @@ settings! {
         "How often the system monitor publishes how this machine is, to the stream `system`, which is kept for an hour unless a `[[retention]]` says otherwise; or `off`.";
     "publish-log" "on|off" = "on":
         "Publishes the hub's own log to the stream `hub.logs`, which admins read; it is kept for an hour unless a `[[retention]]` says otherwise.";
+    "heartbeat-late" "DURATION" = "30s":
+        "A service that sends `heartbeat` events is told of as late after so long without one, on the stream `heartbeats`.";
+    "heartbeat-down" "DURATION" = "90s":
+        "And as down after so long.";
     "max-connections" "N" = "":
         "Subscriber sessions at most; without it what the open file limit allows, less a reserve.";
     "max-connections-per-client" "N" = "1000":

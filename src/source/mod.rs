@@ -1,13 +1,18 @@
-//! What publishes from inside: the system monitor, its own log, and whatever else the hub reads by itself.
+//! What publishes from inside: the system monitor, its own log, who is alive, and whatever else the hub reads by itself.
 //!
 //! Promises: a source that fails is started again, later each time; what it publishes goes the way of
 //! every other event, and is refused where that is; each is visible in `/stats` and the metrics.
 //! Never: talks to sessions, or holds a publisher up.
 
+mod heartbeats;
 mod keeper;
 mod own_log;
 mod system;
 
+pub use heartbeats::{
+    FORGOTTEN_AFTER as HEARTBEATS_KEPT, Grace, STREAM as HEARTBEATS_STREAM,
+    watch as watch_heartbeats,
+};
 pub use keeper::{Feed, SourceView, Sources};
 pub use own_log::{STREAM as LOG_STREAM, publish as publish_log};
 pub use system::{STREAM as SYSTEM_STREAM, watch as watch_system};

@@ -16,8 +16,8 @@ pub use logging::{
     set_filter as set_log_filter, start as start_logging,
 };
 pub use metrics::{
-    Exposition, JournalHolds, LimitUse, PatternFigures, Published, Queues, Sampled, ShardFigures,
-    SourceFigures, Standing, Telemetry, Totals, markdown,
+    Exposition, HeartbeatFigures, JournalHolds, LimitUse, PatternFigures, Published, Queues,
+    Sampled, ShardFigures, SourceFigures, Standing, Telemetry, Totals, markdown,
 };
 pub use reasons::{
     Closed, ConnectionRefused, CredentialRefused, Full, Limit, PublishRefused, Replayed,

@@ -5,6 +5,13 @@ use crate::hub::Hub;
 use crate::reader::Reader;
 use serde_json::{Value, json};
 
+/// How a source is, if it is there.
+async fn source(hub: &Hub, name: &str) -> Value {
+    let stats = hub.get("/stats").await.1;
+    let sources = stats["sources"].as_array().unwrap();
+    sources.iter().find(|source| source["name"] == name).cloned().unwrap_or(Value::Null)
+}
+
 #[tokio::test]
 async fn the_system_monitor_says_how_this_machine_is() {
     let hub = Hub::start(&["--system", "200ms"]).await;
@@ -48,8 +55,7 @@ async fn the_system_monitor_says_how_this_machine_is() {
     assert!(processes >= 2.0, "this one and the hub: {processes}");
     assert!(status["disk_total_bytes"].as_u64() > Some(0));
     assert_eq!(status["load_average"].as_array().unwrap().len(), 3);
-    let stats = hub.get("/stats").await.1;
-    let system = &stats["sources"][0];
+    let system = source(&hub, "system").await;
     assert_eq!(json!([system["name"], system["state"]]), json!(["system", "running"]));
     assert!(system["events"].as_u64() >= Some(24), "{system}");
     assert_eq!(hub.metric("fanfare_source_up{source=\"system\"}").await, 1.0);
@@ -61,7 +67,7 @@ async fn nobody_else_publishes_to_its_stream_and_it_can_be_off() {
     let hub = Hub::start(&["--system", "off", "--publish-log=off"]).await;
     let (status, problem) = hub.try_post("/publish", r#"{"stream":"system","data":1}"#).await;
     assert_eq!((status, &problem["code"]), (403, &json!("forbidden")));
-    assert_eq!(hub.get("/stats").await.1["sources"], json!([]));
+    assert_eq!(source(&hub, "system").await, Value::Null);
     assert_eq!(hub.metric("fanfare_source_up{source=\"system\"}").await, 0.0);
     assert_eq!(hub.get("/streams").await.1["streams"], json!([]));
 }
@@ -71,7 +77,7 @@ async fn it_goes_on_after_its_events_were_refused() {
     let hub = Hub::start(&["--system", "100ms", "--min-free-bytes", "1000TiB"]).await;
     let refused = "fanfare_source_events_refused_total{source=\"system\"}";
     hub.until_metric(refused, |n| n >= 16.0).await;
-    let system = hub.get("/stats").await.1["sources"][0].clone();
+    let system = source(&hub, "system").await;
     assert_eq!(json!([system["state"], system["restarts"]]), json!(["running", 0]));
     assert!(system["error"].as_str().unwrap().contains("min-free-bytes"), "{system}");
 }
@@ -131,5 +137,72 @@ async fn a_log_that_comes_too_fast_loses_lines_and_holds_nobody_up() {
     }
     let refused = "fanfare_source_events_refused_total{source=\"log\"}";
     hub.until_metric(refused, |n| n >= 50.0).await;
-    assert_eq!(hub.get("/stats").await.1["sources"][0]["state"], "running");
+    assert_eq!(source(&hub, "log").await["state"], "running");
+}
+
+async fn beat(hub: &Hub, source: &str) {
+    let body = json!({ "stream": "beats", "type": "heartbeat", "data": { "source": source } });
+    hub.post("/publish", body).await;
+}
+
+/// What is told next: of whom, and what.
+async fn told(reader: &mut Reader) -> (String, String) {
+    let event = reader.next_event().await.unwrap();
+    assert_eq!(event.name, "status");
+    let data = event.json();
+    let text = |name: &str| data[name].as_str().unwrap().to_owned();
+    (text("source"), text("status"))
+}
+
+#[tokio::test]
+async fn who_is_late_and_who_is_down_is_told_once_each_and_who_is_back() {
+    let hub = Hub::start(&["--heartbeat-late", "2s", "--heartbeat-down", "4s"]).await;
+    let mut reader = hub.subscribe("/streams/heartbeats/events").await;
+    reader.open().await;
+    beat(&hub, "shop").await;
+    assert_eq!(told(&mut reader).await, ("shop".into(), "up".into()));
+    hub.until_metric("fanfare_heartbeat_sources{status=\"up\"}", |n| n == 1.0).await;
+    // Many beats are told of once.
+    for _ in 0..5 {
+        beat(&hub, "shop").await;
+    }
+    for status in ["late", "down"] {
+        assert_eq!(told(&mut reader).await, ("shop".into(), status.into()));
+    }
+    hub.until_metric("fanfare_heartbeat_sources{status=\"down\"}", |n| n == 1.0).await;
+    beat(&hub, "till").await;
+    assert_eq!(told(&mut reader).await, ("till".into(), "up".into()));
+    beat(&hub, "shop").await;
+    assert_eq!(told(&mut reader).await, ("shop".into(), "up".into()));
+}
+
+#[tokio::test]
+async fn a_service_that_died_while_the_hub_was_away_is_told_of() {
+    let flags = ["--heartbeat-late", "1s", "--heartbeat-down", "2s"];
+    let mut hub = Hub::start(&flags).await;
+    let mut reader = hub.subscribe("/streams/heartbeats/events").await;
+    reader.open().await;
+    beat(&hub, "shop").await;
+    assert_eq!(told(&mut reader).await.1, "up");
+    let last = reader.last_id().to_owned();
+    hub.kill();
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    hub.start_again().await;
+    let mut reader = hub.resume("/streams/heartbeats/events", &last).await;
+    reader.open().await;
+    // It may have been told to be late before the hub was killed.
+    let mut next = told(&mut reader).await;
+    if next.1 == "late" {
+        next = told(&mut reader).await;
+    }
+    assert_eq!(next, ("shop".into(), "down".into()));
+}
+
+#[tokio::test]
+async fn late_comes_before_down() {
+    let flags = ["config", "check", "--heartbeat-late", "2m", "--heartbeat-down", "1m"];
+    let checked = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare")).args(flags).output();
+    let checked = checked.unwrap();
+    let why = String::from_utf8(checked.stderr).unwrap();
+    assert!(!checked.status.success() && why.contains("--heartbeat-late"), "{why}");
 }

@@ -4,13 +4,29 @@ use super::{Maker, Telemetry};
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 /// The sources there may be.
-const SOURCES: [&str; 2] = ["log", "system"];
+const SOURCES: [&str; 3] = ["heartbeats", "log", "system"];
+/// What a source of heartbeats may be.
+const STATUSES: [&str; 3] = ["up", "late", "down"];
 
 pub(super) struct Figures {
     up: IntGaugeVec,
     events: IntCounterVec,
     refused: IntCounterVec,
     restarts: IntCounterVec,
+    heartbeats: HeartbeatFigures,
+}
+
+/// How many sources of heartbeats are `up`, `late` and `down`.
+#[derive(Clone)]
+pub struct HeartbeatFigures([IntGauge; STATUSES.len()]);
+
+impl HeartbeatFigures {
+    /// So many are each.
+    pub fn set(&self, counts: [usize; STATUSES.len()]) {
+        for (gauge, count) in self.0.iter().zip(counts) {
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
 }
 
 /// The figures of one source.
@@ -34,9 +50,15 @@ impl Figures {
         for source in SOURCES {
             up.with_label_values(&[source]).set(0);
         }
+        let heartbeats = make.gauges(
+            ("fanfare_heartbeat_sources", "Services that send heartbeats, by how they are"),
+            &["status"],
+        )?;
+        let heartbeats = STATUSES.map(|status| heartbeats.with_label_values(&[status]));
         let counters = |name, help| make.counters((name, help), "source", SOURCES.into_iter());
         Ok(Self {
             up,
+            heartbeats: HeartbeatFigures(heartbeats),
             events: counters(
                 "fanfare_source_events_total",
                 "Events that a source of the hub's own has published",
@@ -54,6 +76,11 @@ impl Figures {
 }
 
 impl Telemetry {
+    /// How many sources of heartbeats are what.
+    pub fn heartbeats(&self) -> HeartbeatFigures {
+        self.0.sources.heartbeats.clone()
+    }
+
     /// The figures of a source, which runs from here on.
     pub fn of_source(&self, name: &str) -> SourceFigures {
         let sources = &self.0.sources;

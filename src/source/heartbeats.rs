@@ -1,0 +1,208 @@
+//! Who is alive: services send `heartbeat` events to any stream, and the stream `heartbeats` tells of each
+//! source when it is `up`, `late` or `down`.
+//!
+//! It reads the journal as every reader does, from where it was; what it had told before a restart it
+//! takes from its own stream, so that one that died meanwhile is told of, too.
+
+use super::keeper::Feed;
+use crate::event::{
+    Body, Draft, Entry, EventType, Interest, MAX_ENTRIES_PER_BATCH, Position, Selector, StreamName,
+    Timestamp,
+};
+use crate::journal::{History, JournalError, Start};
+use crate::telemetry::HeartbeatFigures;
+use serde::{Deserialize, Serialize};
+use serde_json::value::to_raw_value;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The stream.
+pub const STREAM: &str = "heartbeats";
+/// How often is looked who is late.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Sources that are watched at once; further ones are not, which is counted as refused.
+const MAX_SOURCES: usize = 10_000;
+/// One that is down for so long is forgotten, and so is what was told of it.
+pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// After how long without a heartbeat a source is what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Grace {
+    /// It is late.
+    pub late: Duration,
+    /// It is down.
+    pub down: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Up,
+    Late,
+    Down,
+}
+
+/// What is told of a source when it changes.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    source: String,
+    status: Status,
+    /// When it was heard last.
+    last: String,
+}
+
+struct Heard {
+    last: Timestamp,
+    /// What was told of it, if anything was.
+    told: Option<Status>,
+}
+
+/// Everything that is watched.
+struct Watch {
+    history: Arc<History>,
+    beats: Interest,
+    /// Everything up to here was read.
+    cursor: Position,
+    sources: BTreeMap<String, Heard>,
+    /// Sources that found no room.
+    unwatched: u64,
+}
+
+/// Watches for ever.
+pub async fn watch(
+    feed: Feed,
+    history: Arc<History>,
+    grace: Grace,
+    figures: HeartbeatFigures,
+) -> Result<(), String> {
+    let mut watch = off_thread(move || Watch::begin(history)).await?;
+    let mut turns = tokio::time::interval(LOOK_EVERY);
+    loop {
+        turns.tick().await;
+        watch = off_thread(move || watch.read()).await?;
+        let now = feed.now();
+        let changes = watch.changes(now, grace);
+        for some in changes.chunks(MAX_ENTRIES_PER_BATCH) {
+            let drafts = some.iter().map(|told| draft(told, now)).collect::<Result<_, _>>()?;
+            // Whatever cannot be told now is told by the next look.
+            if feed.publish(drafts).await.is_ok() {
+                watch.was_told(some);
+            }
+        }
+        feed.lost(std::mem::take(&mut watch.unwatched));
+        let count = |status| watch.sources.values().filter(|s| s.told == Some(status)).count();
+        figures.set([Status::Up, Status::Late, Status::Down].map(count));
+    }
+}
+
+/// Runs what may wait for a disk.
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| "it panicked".to_owned())?
+}
+
+fn draft(told: &Told, now: Timestamp) -> Result<Draft, String> {
+    let stream = StreamName::parse(STREAM).map_err(|e| e.detail)?;
+    let kind = EventType::parse("status").map_err(|e| e.detail)?;
+    let data = to_raw_value(told).map_err(|e| e.to_string())?;
+    Draft::from_json(vec![stream], kind, &data, now).map_err(|e| e.detail)
+}
+
+impl Watch {
+    /// Begins with what was told before, and with the heartbeats from here on.
+    fn begin(history: Arc<History>) -> Result<Self, String> {
+        let invalid = |e: crate::event::Invalid| e.detail;
+        let kind = EventType::parse("heartbeat").map_err(invalid)?;
+        let every = Selector::parse("**").map_err(invalid)?;
+        let beats = Interest::new(vec![every], Some([kind].into())).map_err(invalid)?;
+        let own = Selector::parse(STREAM).map_err(invalid)?;
+        let own = Interest::new(vec![own], None).map_err(invalid)?;
+        let cursor = history.head();
+        let mut watch = Self { history, beats, cursor, sources: BTreeMap::new(), unwatched: 0 };
+        let from = watch.history.place(&own, Start::Oldest).map_err(failed)?;
+        let mut sources = BTreeMap::new();
+        read(&watch.history, &own, (from, cursor), &mut |entry| {
+            let Body::Event { payload, .. } = &entry.body else { return };
+            let Ok(told) = serde_json::from_slice::<Told>(payload.as_bytes()) else { return };
+            let last = Timestamp::parse("last", &told.last).unwrap_or(entry.time);
+            sources.insert(told.source, Heard { last, told: Some(told.status) });
+        })?;
+        watch.sources = sources;
+        Ok(watch)
+    }
+
+    /// Reads the heartbeats that have come.
+    fn read(mut self) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Beat {
+            source: String,
+        }
+        let (sources, unwatched) = (&mut self.sources, &mut self.unwatched);
+        let head = self.history.head();
+        read(&self.history, &self.beats, (self.cursor, head), &mut |entry| {
+            let Body::Event { payload, .. } = &entry.body else { return };
+            let Ok(Beat { source }) = serde_json::from_slice(payload.as_bytes()) else { return };
+            if let Some(heard) = sources.get_mut(&source) {
+                heard.last = heard.last.max(entry.time);
+            } else if sources.len() < MAX_SOURCES {
+                sources.insert(source, Heard { last: entry.time, told: None });
+            } else {
+                *unwatched += 1;
+            }
+        })?;
+        self.cursor = head;
+        Ok(self)
+    }
+
+    /// What is not as it was told; those that have been down for long are forgotten.
+    fn changes(&mut self, now: Timestamp, grace: Grace) -> Vec<Told> {
+        let silent =
+            |heard: &Heard| Duration::from_millis(now.ms().saturating_sub(heard.last.ms()));
+        self.sources.retain(|_, heard| silent(heard) < FORGOTTEN_AFTER);
+        let mut changes = Vec::new();
+        for (source, heard) in &self.sources {
+            let status = match silent(heard) {
+                silent if silent >= grace.down => Status::Down,
+                silent if silent >= grace.late => Status::Late,
+                _ => Status::Up,
+            };
+            if heard.told != Some(status) {
+                let last = heard.last.to_string();
+                changes.push(Told { source: source.clone(), status, last });
+            }
+        }
+        changes
+    }
+
+    fn was_told(&mut self, told: &[Told]) {
+        for Told { source, status, .. } in told {
+            if let Some(heard) = self.sources.get_mut(source) {
+                heard.told = Some(*status);
+            }
+        }
+    }
+}
+
+/// Shows `visit` everything that is wanted in `(after, until]`.
+fn read(
+    history: &History,
+    interest: &Interest,
+    (mut after, until): (Position, Position),
+    visit: &mut dyn FnMut(&Entry),
+) -> Result<(), String> {
+    while after < until {
+        let mut each = |entry: &Entry| {
+            visit(entry);
+            ControlFlow::Continue(())
+        };
+        after = history.read(interest, (after, until), &mut each).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn failed(error: JournalError) -> String {
+    error.to_string()
+}
