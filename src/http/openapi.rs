@@ -219,7 +219,7 @@ pub(super) struct LogMessage {
     module: Option<String>,
     #[schema(nullable = false)]
     function: Option<String>,
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<f64>)]
     line: Option<u64>,
     #[schema(nullable = false)]
     fields: Option<BTreeMap<String, Value>>,
