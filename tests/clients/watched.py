@@ -131,9 +131,10 @@ class Prometheus:
         return result if isinstance(result, list) else [result]
 
     def until(self, query, is_enough, what):
-        began = time.monotonic()
+        began, series = time.monotonic(), []
         while True:
-            with contextlib.suppress(requests.ConnectionError):
+            # While it starts it is not there, or answers with what is no JSON.
+            with contextlib.suppress(requests.RequestException):
                 series = self.ask(query)
                 if is_enough(series):
                     return series
