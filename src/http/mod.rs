@@ -26,6 +26,7 @@ mod revocations;
 mod routes;
 mod server;
 mod sessions;
+mod shapes;
 mod socket;
 mod standing;
 mod stats;

@@ -1,11 +1,12 @@
 //! `POST /publish` and `POST /streams/{stream}/events`.
 
 use super::guard::{caller, client};
-use super::openapi::{BodyRefused, Events, LogMessage, Receipt as ReceiptShape, Receipts, Refused};
+use super::openapi::{BodyRefused, Refused};
 use super::problem::{Code, Document, Problem};
 use super::query;
 use super::received::read_body;
 use super::server::Hub;
+use super::shapes::{Events, LogMessage, Receipt as ReceiptShape, Receipts};
 use crate::access::{Caller, Scope};
 use crate::event::{Draft, EventType, Key, Receipt, StreamName};
 use crate::journal::{Item, Unit, now};

@@ -7,11 +7,18 @@ use crate::journal::Start;
 use crate::wire::{Format, View};
 use actix_web::HttpRequest;
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// The names under which clients that cannot send a header give their last id.
 const LAST_ID_NAMES: [&str; 4] = ["last_event_id", "lastEventID", "lastEventId", "Last-Event-ID"];
+
+/// What else is said by a text.
+const TEXT_NAMES: [&str; 7] =
+    ["from", "format", "heartbeat", "heartbeat_as", "control", "refusal", "ticket"];
+
+/// Names and what is said under each.
+pub(super) type Pairs = Vec<(String, String)>;
 
 /// What the query of a subscription says.
 #[derive(Debug)]
@@ -91,7 +98,7 @@ pub(super) fn stream_of(request: &HttpRequest) -> Result<StreamName, Invalid> {
 }
 
 /// The decoded pairs of any query.
-pub(super) fn pairs(query: &str) -> Result<Vec<(String, String)>, Invalid> {
+pub(super) fn pairs(query: &str) -> Result<Pairs, Invalid> {
     let decode = |text: &str| {
         let spaced = text.replace('+', " ");
         percent_decode_str(&spaced).decode_utf8().map(|decoded| decoded.into_owned())
@@ -109,29 +116,41 @@ pub(super) fn pairs(query: &str) -> Result<Vec<(String, String)>, Invalid> {
         .collect()
 }
 
-/// The members of an object as the pairs of a query: a list of names is several of `stream`, and any
-/// other list one value with commas.
-pub(super) fn pairs_of_members(
-    members: &serde_json::Map<String, Value>,
-) -> Result<Vec<(String, String)>, Invalid> {
-    let word = |name: &str, value: &Value| match value {
-        Value::String(text) => Ok(text.clone()),
-        Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
-        _ => Err(Invalid::new(name, "must be a text, a number, true, false or a list of these")),
-    };
-    let mut pairs = Vec::new();
+/// The members of an object as the pairs of a query; those that no query has are let be.
+pub(super) fn pairs_of_members(members: &Map<String, Value>) -> Result<Pairs, Invalid> {
+    let mut pairs = Pairs::new();
     for (name, value) in members {
-        let Value::Array(list) = value else {
-            pairs.push((name.clone(), word(name, value)?));
-            continue;
+        let words = match name.as_str() {
+            "stream" | "types" => texts(name, value)?,
+            "last" => vec![only(name, value.as_u64(), "a number of events")?.to_string()],
+            "follow" | "envelope" => {
+                vec![only(name, value.as_bool(), "true or false")?.to_string()]
+            }
+            known if TEXT_NAMES.contains(&known) || LAST_ID_NAMES.contains(&known) => {
+                vec![only(name, value.as_str(), "a text")?.to_owned()]
+            }
+            _ => continue,
         };
-        let words = list.iter().map(|value| word(name, value)).collect::<Result<Vec<_>, _>>()?;
-        match name == "stream" {
-            true => pairs.extend(words.into_iter().map(|word| (name.clone(), word))),
-            false => pairs.push((name.clone(), words.join(","))),
+        match name == "types" {
+            true => pairs.push((name.clone(), words.join(","))),
+            false => pairs.extend(words.into_iter().map(|word| (name.clone(), word))),
         }
     }
     Ok(pairs)
+}
+
+/// One text, or a list of them.
+fn texts(name: &str, value: &Value) -> Result<Vec<String>, Invalid> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let all = match value {
+        Value::Array(list) => list.iter().map(text).collect(),
+        one => text(one).map(|text| vec![text]),
+    };
+    only(name, all, "a text or a list of texts")
+}
+
+fn only<T>(name: &str, value: Option<T>, what: &str) -> Result<T, Invalid> {
+    value.ok_or_else(|| Invalid::new(name, format!("must be {what}")))
 }
 
 /// The value said under one of `names`; saying it twice is an error.
@@ -188,6 +207,7 @@ mod tests {
 
     use crate::properties::cases;
     use proptest::prelude::*;
+    use serde_json::json;
 
     fn read_at(query: &str) -> Result<SubscribeQuery, Invalid> {
         read(&pairs(query)?, None, Duration::from_secs(15), Timestamp::from_ms(1_000_000))
@@ -229,6 +249,33 @@ mod tests {
             ("stream=%ff", "query"),
         ] {
             assert_eq!(read_at(query).expect_err(query).field, field, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_member_is_what_it_is_described_as() {
+        let read = |body: Value| pairs_of_members(body.as_object().expect("an object"));
+        let said = json!({"stream": ["a", "b"], "types": ["log", "metric"], "last": 5,
+            "follow": false, "format": "text", "refusal": "status"});
+        let said = read(said).expect("pairs");
+        let meant = super::read(&said, None, Duration::from_secs(15), Timestamp::from_ms(0));
+        let meant = meant.expect("a query");
+        assert_eq!(meant.interest.selectors().len(), 2);
+        assert_eq!((meant.start, meant.follow), (Start::Last(5), false));
+        assert_eq!(read(json!({"stream": "a"})).expect("one"), [("stream".into(), "a".into())]);
+        for wrong in [
+            json!({"stream": [1]}),
+            json!({"stream": {"a": 1}}),
+            json!({"types": [["log"]]}),
+            json!({"last": "5"}),
+            json!({"last": -1}),
+            json!({"follow": "false"}),
+            json!({"envelope": 1}),
+            json!({"from": 10}),
+            json!({"last_event_id": null}),
+        ] {
+            let name = wrong.as_object().and_then(|all| all.keys().next().cloned());
+            assert_eq!(Some(read(wrong).expect_err("it is wrong").field.to_string()), name);
         }
     }
 

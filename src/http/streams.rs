@@ -1,11 +1,12 @@
 //! `GET /streams`, and one stream: look, end, delete.
 
 use super::guard::{admin, caller};
-use super::openapi::{BodyRefused, EndReceipt, HistoryRefused, Refused};
+use super::openapi::{BodyRefused, HistoryRefused, Refused};
 use super::problem::{Code, Document, Problem};
 use super::publish::{check_publish, counted};
 use super::query;
 use super::server::Hub;
+use super::shapes::EndReceipt;
 use super::subscribe::off_thread;
 use crate::access::{Caller, Scope};
 use crate::event::{Invalid, Receipt, StreamName};

@@ -2,13 +2,14 @@
 
 use super::body::{EventBody, Stalled};
 use super::guard::{caller, client};
-use super::openapi::{BodyRefused, HistoryRefused, Reading, Refused, Subscribed, Subscription};
+use super::openapi::{BodyRefused, HistoryRefused, Refused, Subscribed};
 use super::problem::{Code, Problem};
 use super::query::{self, SubscribeQuery};
 use super::received::{members, read_body};
 use super::refusal::turn_away;
 use super::requests::{self, Told};
 use super::server::{Hub, shard};
+use super::shapes::{Reading, Subscription};
 use super::socket::Shared;
 use crate::access::{Caller, Scope};
 use crate::event::{EventId, Interest, Invalid, Position, StreamName};

@@ -1,0 +1,225 @@
+//! The shapes of what the API takes and answers, as `openapi.rs` describes them.
+//!
+//! They are read and written elsewhere, by `query.rs` and by `wire/`; `tests/clients/api.py` holds the
+//! one against the other.
+
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use utoipa::{IntoParams, ToSchema};
+
+/// What a subscription by a body says: the parameters of one by a query.
+#[derive(ToSchema, Serialize)]
+pub(super) struct Subscription {
+    /// Streams, or patterns of their names.
+    #[schema(inline)]
+    stream: Texts,
+    #[schema(nullable = false)]
+    last_event_id: Option<String>,
+    #[schema(nullable = false, minimum = 0)]
+    last: Option<u64>,
+    #[schema(nullable = false)]
+    from: Option<String>,
+    #[schema(nullable = false, inline)]
+    types: Option<Texts>,
+    #[schema(nullable = false, inline)]
+    format: Option<FormatShape>,
+    #[schema(nullable = false)]
+    follow: Option<bool>,
+    #[schema(nullable = false)]
+    envelope: Option<bool>,
+    #[schema(nullable = false)]
+    heartbeat: Option<String>,
+    #[schema(nullable = false, inline)]
+    heartbeat_as: Option<BeatAs>,
+    #[schema(nullable = false, inline)]
+    control: Option<Control>,
+    #[schema(nullable = false, inline)]
+    refusal: Option<RefusalAs>,
+}
+
+/// One text, or several.
+#[derive(ToSchema, Serialize)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes what `query.rs` reads")]
+enum Texts {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// An event to publish.
+#[derive(ToSchema, Serialize)]
+#[schema(as = Event)]
+pub(super) struct EventShape {
+    stream: Streams,
+    /// `message` unless said otherwise; `log`, `metric` and `heartbeat` have a checked shape.
+    #[schema(nullable = false, pattern = r"^(?!hub-|open$|error$)[^\x00-\x1f\x7f-\x9f]{1,64}$")]
+    r#type: Option<String>,
+    /// Any JSON; a string goes out as its text.
+    data: Value,
+    /// The same key within ten minutes publishes nothing and answers the first receipt.
+    #[schema(nullable = false, min_length = 1, max_length = 128)]
+    key: Option<String>,
+}
+
+/// A message; what else it has stays with it.
+#[derive(ToSchema, Serialize)]
+pub(super) struct LogMessage {
+    level: Level,
+    message: String,
+    #[schema(nullable = false)]
+    module: Option<String>,
+    #[schema(nullable = false)]
+    function: Option<String>,
+    #[schema(nullable = false, value_type = Option<f64>)]
+    line: Option<u64>,
+    #[schema(nullable = false)]
+    fields: Option<BTreeMap<String, Value>>,
+}
+
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it describes what `event/shape.rs` takes")]
+enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+    Critical,
+}
+
+/// The name of a stream: 1 to 255 bytes, neither `.` nor `..`.
+#[derive(ToSchema, Serialize)]
+#[schema(pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$")]
+struct Name(String);
+
+/// One name, or 1 to 16 of them.
+#[derive(ToSchema, Serialize)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes what `wire/` spells")]
+enum Streams {
+    One(Name),
+    Several(Vec<Name>),
+}
+
+/// One event, or 1 to 4,096 that are published all or none.
+#[derive(ToSchema, Serialize)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes what `wire/` spells")]
+pub(super) enum Events {
+    One(EventShape),
+    Several(Vec<EventShape>),
+}
+
+/// What a publisher is answered once its event is as durable as the hub promises.
+#[derive(ToSchema, Serialize)]
+pub(super) struct Receipt {
+    /// The event's id.
+    id: String,
+    stream: Streams,
+    /// Sessions that it goes to.
+    subscribers: u32,
+    /// Its key was used before, and this is what was answered then.
+    duplicate: bool,
+}
+
+/// A receipt for each event, or, for lines, what they came to.
+#[derive(ToSchema, Serialize)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes what `wire/` spells")]
+pub(super) enum Receipts {
+    One(Receipt),
+    Several(Vec<Receipt>),
+    Summary {
+        /// Events that were new.
+        published: usize,
+        first: Option<String>,
+        last: Option<String>,
+    },
+}
+
+/// What an end is answered.
+#[derive(ToSchema, Serialize)]
+pub(super) struct EndReceipt {
+    id: String,
+    stream: String,
+    /// Sessions that are told.
+    subscribers: u32,
+}
+
+/// How to read.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what `query.rs` reads")]
+pub(super) struct Reading {
+    /// Go on after this event, where the `Last-Event-ID` header cannot be sent.
+    #[param(nullable = false)]
+    last_event_id: Option<String>,
+    /// Start with the newest so many.
+    #[param(minimum = 0, nullable = false, format = "uint64")]
+    last: Option<u64>,
+    /// `start`, `now`, a time (RFC 3339), or so long ago (`10m`).
+    #[param(nullable = false)]
+    from: Option<String>,
+    /// Only these types, separated by commas.
+    #[param(nullable = false)]
+    types: Option<String>,
+    /// As what the events come; otherwise what `Accept` asks for.
+    #[param(inline, nullable = false)]
+    format: Option<FormatShape>,
+    /// Data as `{"stream","type","time","data"}`.
+    #[param(nullable = false)]
+    envelope: Option<bool>,
+    /// How often a quiet connection gets a sign of life, 1s to 1h.
+    #[param(nullable = false)]
+    heartbeat: Option<String>,
+    /// `false`: end with the newest event, as an export does.
+    #[param(nullable = false)]
+    follow: Option<bool>,
+    /// As `comment` or as `event`.
+    #[param(inline, nullable = false)]
+    heartbeat_as: Option<BeatAs>,
+    /// `off`: without `hub-open`, `hub-gap`, `hub-end`, `hub-notice`, `hub-error`.
+    #[param(inline, nullable = false)]
+    control: Option<Control>,
+    /// `status`: turn this client away with a status, and not with a stream that says so.
+    #[param(inline, nullable = false)]
+    refusal: Option<RefusalAs>,
+    /// What `POST /tickets` has made.
+    #[param(nullable = false)]
+    ticket: Option<String>,
+}
+
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it describes what `query.rs` reads")]
+enum FormatShape {
+    Sse,
+    Ndjson,
+    Text,
+}
+
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it describes what `query.rs` reads")]
+enum BeatAs {
+    Comment,
+    Event,
+}
+
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it describes what `query.rs` reads")]
+enum Control {
+    On,
+    Off,
+}
+
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it describes what `query.rs` reads")]
+enum RefusalAs {
+    Event,
+    Status,
+}
