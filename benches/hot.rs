@@ -91,7 +91,7 @@ fn frame(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 out.clear();
-                wire::entry(&mut out, id, black_box(&entry), view, None);
+                wire::entry(&mut out, id, black_box(&entry), &view, None);
                 black_box(out.len())
             });
         });
@@ -210,7 +210,7 @@ fn resume(c: &mut Criterion) {
                 let mut take = |entry: &Entry| {
                     read += 1;
                     let id = journal.history.id(entry.position);
-                    wire::entry(&mut out, id, entry, View::default(), None);
+                    wire::entry(&mut out, id, entry, &View::default(), None);
                     ControlFlow::Continue(())
                 };
                 let range = (from, until);

@@ -1,8 +1,62 @@
 //! The little JSON that the words need: text that stays as it was written.
 
+use super::Payload;
 use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::fmt;
+
+/// The members of an object, in order and as they were written.
+pub(crate) struct Members<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    /// Those of `payload`, where it is an object.
+    pub(crate) fn of(payload: &'a Payload) -> Option<Self> {
+        let text = payload.is_json().then(|| std::str::from_utf8(payload.as_bytes()));
+        Self::read(text?.ok()?)
+    }
+
+    fn read(text: &'a str) -> Option<Self> {
+        text.starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()
+    }
+
+    /// The member of a name, looked for at place `at` first. `a.b` is the member `b` of the member
+    /// `a`, where there is none of the whole name.
+    pub(crate) fn at(&self, at: usize, name: &str) -> Option<&'a RawValue> {
+        let is_it = |(known, _): &&(Cow<'a, str>, &'a RawValue)| known == name;
+        let found = self.0.get(at).filter(is_it).or_else(|| self.0.iter().find(is_it));
+        found.map(|(_, value)| *value).or_else(|| {
+            let (outer, inner) = name.split_once('.')?;
+            let (_, value) = self.0.iter().find(|(known, _)| known == outer)?;
+            Self::read(value.get())?.at(0, inner)
+        })
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut all = Vec::new();
+                while let Some(Name(name)) = map.next_key()? {
+                    all.push((name, map.next_value()?));
+                }
+                Ok(Members(all))
+            }
+        }
+        #[derive(Deserialize)]
+        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+        from.deserialize_map(Reader)
+    }
+}
 
 /// The text of a JSON string, or `None` where `raw` is something else.
 pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {

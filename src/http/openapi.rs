@@ -158,7 +158,8 @@ impl IntoResponses for Subscribed {
             // What an event is, the specification of Server-Sent Events says.
             .content("text/event-stream", Content::new(None::<Schema>))
             .content("application/x-ndjson", text())
-            .content("text/plain", text());
+            .content("text/plain", text())
+            .content("text/csv", text());
         let finished = ResponseBuilder::new().description("Everything asked for has ended");
         BTreeMap::from([
             ("200".to_owned(), events.build().into()),

@@ -2,16 +2,25 @@
 
 use crate::config::{HEARTBEAT_RANGE, duration};
 use crate::event::{EventType, Interest, Invalid, Selector, StreamName, Timestamp};
-use crate::hub::Beat;
+use crate::hub::{Beat, Flush};
 use crate::journal::Start;
-use crate::wire::{Format, View};
+use crate::wire::{Columns, Format, View};
 use actix_web::HttpRequest;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The names under which clients that cannot send a header give their last id.
 const LAST_ID_NAMES: [&str; 4] = ["last_event_id", "lastEventID", "lastEventId", "Last-Event-ID"];
+
+/// How long events may wait for more: not longer than looks like a broken connection.
+const FLUSH_MS_RANGE: RangeInclusive<u64> = 1..=5_000;
+const FLUSH_MS: u64 = 1_000;
+/// How many bytes of them: half of what a session may be behind.
+const FLUSH_BYTES_RANGE: RangeInclusive<u64> = 1..=256 * 1024;
+const FLUSH_BYTES: u64 = 64 * 1024;
 
 /// What else is said by a text.
 const TEXT_NAMES: [&str; 7] =
@@ -32,6 +41,7 @@ pub(super) struct SubscribeQuery {
     /// Whether it goes on with what is to come.
     pub(super) follow: bool,
     pub(super) beat: Beat,
+    pub(super) flush: Option<Flush>,
     pub(super) refusal_as_status: bool,
 }
 
@@ -68,10 +78,12 @@ pub(super) fn read(
     let format = one("format")?.map(|name| choice("format", Some(name), &Format::NAMES));
     let format = format.transpose()?.and_then(Format::named);
     let every = one("heartbeat")?.map_or(Ok(heartbeat), beat_every)?;
+    let flush = flush(one("flush_ms")?, one("flush_bytes")?)?;
     Ok(SubscribeQuery {
         interest: Interest::new(selectors, types)?,
         view: View {
             envelope: envelope == "true",
+            columns: one("columns")?.map(Columns::parse).transpose()?.map(Arc::new),
             control_off: control == "off",
             ..View::default()
         },
@@ -80,6 +92,7 @@ pub(super) fn read(
         start,
         follow,
         beat: Beat { every_s: every.as_secs().max(1), as_event: beat_as == "event" },
+        flush,
         refusal_as_status: refusal == "status" || control == "off",
     })
 }
@@ -121,8 +134,10 @@ pub(super) fn pairs_of_members(members: &Map<String, Value>) -> Result<Pairs, In
     let mut pairs = Pairs::new();
     for (name, value) in members {
         let words = match name.as_str() {
-            "stream" | "types" => texts(name, value)?,
-            "last" => vec![only(name, value.as_u64(), "a number of events")?.to_string()],
+            "stream" | "types" | "columns" => texts(name, value)?,
+            "last" | "flush_ms" | "flush_bytes" => {
+                vec![only(name, value.as_u64(), "a number")?.to_string()]
+            }
             "follow" | "envelope" => {
                 vec![only(name, value.as_bool(), "true or false")?.to_string()]
             }
@@ -131,9 +146,9 @@ pub(super) fn pairs_of_members(members: &Map<String, Value>) -> Result<Pairs, In
             }
             _ => continue,
         };
-        match name == "types" {
-            true => pairs.push((name.clone(), words.join(","))),
-            false => pairs.extend(words.into_iter().map(|word| (name.clone(), word))),
+        match name == "stream" {
+            true => pairs.extend(words.into_iter().map(|word| (name.clone(), word))),
+            false => pairs.push((name.clone(), words.join(","))),
         }
     }
     Ok(pairs)
@@ -184,6 +199,26 @@ fn beat_every(text: &str) -> Result<Duration, Invalid> {
         Ok(every) if HEARTBEAT_RANGE.contains(&every) => Ok(every),
         _ => Err(Invalid::new("heartbeat", format!("{text:?} is no time between 1s and 1h"))),
     }
+}
+
+/// When and at how many bytes what came is written, where it is to wait for more.
+fn flush(ms: Option<&str>, bytes: Option<&str>) -> Result<Option<Flush>, Invalid> {
+    let number =
+        |field: &str, said: Option<&str>, (otherwise, range): (u64, &RangeInclusive<u64>)| {
+            match said.map_or(Ok(otherwise), str::parse) {
+                Ok(number) if range.contains(&number) => Ok(number),
+                _ => {
+                    let (from, to) = range.clone().into_inner();
+                    Err(Invalid::new(field, format!("must be a number between {from} and {to}")))
+                }
+            }
+        };
+    if ms.is_none() && bytes.is_none() {
+        return Ok(None);
+    }
+    let within = number("flush_ms", ms, (FLUSH_MS, &FLUSH_MS_RANGE))?;
+    let bytes = number("flush_bytes", bytes, (FLUSH_BYTES, &FLUSH_BYTES_RANGE))?;
+    Ok(Some(Flush { within: Duration::from_millis(within), bytes }))
 }
 
 fn start(text: &str, now: Timestamp) -> Result<Start, Invalid> {
@@ -244,6 +279,10 @@ mod tests {
             ("stream=a&control=x", "control"),
             ("stream=a&refusal=x", "refusal"),
             ("stream=a&format=xml", "format"),
+            ("stream=a&columns=a,,b", "columns"),
+            ("stream=a&flush_ms=0", "flush_ms"),
+            ("stream=a&flush_ms=1s", "flush_ms"),
+            ("stream=a&flush_bytes=1000000", "flush_bytes"),
             ("stream=a&follow=no", "follow"),
             ("stream=a&last=1&last=2", "last"),
             ("stream=%ff", "query"),

@@ -12,7 +12,6 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(ToSchema, Serialize)]
 pub(super) struct Subscription {
     /// Streams, or patterns of their names.
-    #[schema(inline)]
     stream: Texts,
     #[schema(nullable = false)]
     last_event_id: Option<String>,
@@ -20,16 +19,22 @@ pub(super) struct Subscription {
     last: Option<u64>,
     #[schema(nullable = false)]
     from: Option<String>,
-    #[schema(nullable = false, inline)]
+    #[schema(nullable = false)]
     types: Option<Texts>,
     #[schema(nullable = false, inline)]
     format: Option<FormatShape>,
+    #[schema(nullable = false)]
+    columns: Option<Texts>,
     #[schema(nullable = false)]
     follow: Option<bool>,
     #[schema(nullable = false)]
     envelope: Option<bool>,
     #[schema(nullable = false)]
     heartbeat: Option<String>,
+    #[schema(nullable = false, minimum = 1, maximum = 5_000)]
+    flush_ms: Option<u64>,
+    #[schema(nullable = false, minimum = 1, maximum = 262_144)]
+    flush_bytes: Option<u64>,
     #[schema(nullable = false, inline)]
     heartbeat_as: Option<BeatAs>,
     #[schema(nullable = false, inline)]
@@ -168,12 +173,22 @@ pub(super) struct Reading {
     /// As what the events come; otherwise what `Accept` asks for.
     #[param(inline, nullable = false)]
     format: Option<FormatShape>,
+    /// Of `format=csv`, with commas between; otherwise the members of the first event.
+    #[param(nullable = false)]
+    columns: Option<String>,
     /// Data as `{"stream","type","time","data"}`.
     #[param(nullable = false)]
     envelope: Option<bool>,
     /// How often a quiet connection gets a sign of life, 1s to 1h.
     #[param(nullable = false)]
     heartbeat: Option<String>,
+    /// Events may wait so long for more that are written with them; 1,000 where only
+    /// `flush_bytes` is said.
+    #[param(minimum = 1, maximum = 5_000, nullable = false)]
+    flush_ms: Option<u64>,
+    /// So many bytes of events are written at once; 65,536 where only `flush_ms` is said.
+    #[param(minimum = 1, maximum = 262_144, nullable = false)]
+    flush_bytes: Option<u64>,
     /// `false`: end with the newest event, as an export does.
     #[param(nullable = false)]
     follow: Option<bool>,
@@ -198,6 +213,7 @@ enum FormatShape {
     Sse,
     Ndjson,
     Text,
+    Csv,
 }
 
 #[derive(ToSchema, Serialize)]

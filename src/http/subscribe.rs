@@ -111,13 +111,13 @@ fn counted(hub: &Hub, result: Result<HttpResponse, Problem>) -> Result<HttpRespo
 async fn subscribe(
     hub: &Data<Hub>,
     request: &HttpRequest,
-    (said, stream): (&[(String, String)], Option<StreamName>),
+    (pairs, stream): (&[(String, String)], Option<StreamName>),
 ) -> Result<HttpResponse, Problem> {
     let caller = caller(hub, request).inspect_err(|_| {
         hub.telemetry.subscriber_refused(Turned::Forbidden);
     })?;
     let mut query =
-        query::read(said, stream, hub.settings.heartbeat, now()).map_err(|invalid| {
+        query::read(pairs, stream, hub.settings.heartbeat, now()).map_err(|invalid| {
             hub.telemetry.subscriber_refused(Turned::Invalid);
             Problem::query(invalid)
         })?;
@@ -128,6 +128,10 @@ async fn subscribe(
         hub.telemetry.subscriber_refused(Turned::Forbidden);
     })?;
     query.view.format = query.format.unwrap_or_else(|| accepted(request));
+    if query.view.columns.is_some() && query.view.format != Format::Csv {
+        let why = Invalid::new("columns", "only a table has columns: format=csv");
+        return said(hub, Err(why));
+    }
     let as_status = query.refusal_as_status || query.view.format != Format::Sse;
     if hub.draining.load(Ordering::Relaxed) {
         return Ok(turn_away(hub, request, Refusal::Draining, as_status));
@@ -141,7 +145,7 @@ async fn subscribe(
         return Ok(finished(hub));
     }
     let holder = Holder { client: client(hub, request), subject: caller.counted_as() };
-    let wanted = Subscribe { interest: interest.clone(), view: query.view, holder };
+    let wanted = Subscribe { interest: interest.clone(), view: query.view.clone(), holder };
     let seat = match shard(hub).seat(wanted).await {
         Ok(seat) => seat,
         Err(refusal) => return Ok(turn_away(hub, request, refusal, as_status)),
@@ -324,7 +328,7 @@ fn opening(
     caller: Arc<Caller>,
 ) -> Opening {
     let retry_ms = hub.pace.retry_ms();
-    let (view, mut lines) = (query.view, Vec::new());
+    let (view, mut lines) = (&query.view, Vec::new());
     if view.has_control() {
         let opening = wire::Opening {
             session,
@@ -338,12 +342,29 @@ fn opening(
         // Alone it would be an empty message to some: it goes into the first event's block.
         wire::retry(&mut lines, retry_ms);
     }
-    let lines = Some(lines.into()).filter(|lines: &Bytes| !lines.is_empty());
-    let (first_block, prefix) = if view.has_control() { (lines, None) } else { (None, lines) };
+    let mut names = Vec::new();
+    if let Some(columns) = &view.columns {
+        wire::header(&mut names, columns, view.envelope);
+    }
+    let (first_block, prefix) =
+        if view.has_control() { (lines, Vec::new()) } else { (names, lines) };
+    let some = |bytes: Vec<u8>| Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty());
+    let (first_block, prefix) = (some(first_block), some(prefix));
     let (cursor, told, ended) = (place.cursor, place.told, place.ended.clone());
     let (beat, resume) = (query.beat, place.resume);
-    let (outlet, until) = (None, None);
-    Opening { cursor, until, told, ended, first_block, prefix, beat, resume, outlet, caller }
+    Opening {
+        cursor,
+        until: None,
+        told,
+        ended,
+        first_block,
+        prefix,
+        beat,
+        resume,
+        outlet: None,
+        flush: query.flush,
+        caller,
+    }
 }
 
 /// The socket, where the session may have it: where actix would send the body in chunks.

@@ -1,17 +1,16 @@
 //! Sessions that are too far behind: they leave their group's queue and go on from history.
 
 use super::group::MAX_SESSION_QUEUE_BYTES;
-use super::seat::GroupId;
 use super::session::{CatchUp, Mode, Session, SessionKey};
 use super::shard::State;
+use super::views::GroupKey;
 use crate::event::Position;
 use crate::telemetry::Full;
-use crate::wire::View;
 use rustc_hash::FxHashMap;
 
 impl State {
     /// Sends those of a group who are too far behind to history.
-    pub(super) fn overflow(&mut self, key: (GroupId, View)) {
+    pub(super) fn overflow(&mut self, key: GroupKey) {
         let Some(group) = self.groups.get(&key) else { return };
         let too_far: Vec<SessionKey> = group
             .live()
@@ -35,7 +34,7 @@ impl State {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let Mode::Live { next, place } = session.mode else { return };
         let Some(group) = session.group else { return };
-        let Some(group) = self.groups.get_mut(&(group, session.view)) else { return };
+        let Some(group) = self.groups.get_mut(&group) else { return };
         // What it has not read begins with its next segment; with none it has everything.
         let has = group.peek(next).map_or(self.considered, |segment| segment.first.before());
         session.cursor = session.cursor.max(has);

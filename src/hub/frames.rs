@@ -1,7 +1,6 @@
 //! The frames of a batch: built once for a view, sliced for every group.
 
 use super::group::Group;
-use super::seat::GroupId;
 use crate::journal::{Committed, History};
 use crate::wire::{self, View};
 use bytes::Bytes;
@@ -19,15 +18,16 @@ pub(super) struct Frames {
 impl Frames {
     pub(super) fn of(
         batch: &Committed,
-        view: View,
+        view: &View,
         history: &History,
-        takers: &[(u32, GroupId)],
+        taken: impl Iterator<Item = u32>,
     ) -> Self {
-        let mut wanted = vec![false; batch.entries.len()];
-        for (entry, _) in takers {
-            wanted[*entry as usize] = true;
+        let (mut wanted, mut count) = (vec![false; batch.entries.len()], 0);
+        for entry in taken {
+            wanted[entry as usize] = true;
+            count += 1;
         }
-        let mut all = Vec::with_capacity(256 * takers.len().min(wanted.len()));
+        let mut all = Vec::with_capacity(256 * count.min(wanted.len()));
         let mut ends = Vec::with_capacity(wanted.len());
         for (entry, wanted) in batch.entries.iter().zip(wanted) {
             if wanted {
@@ -43,7 +43,7 @@ impl Frames {
         batch: &Committed,
         entries: &[u32],
         history: &History,
-        (view, group): (View, &Group),
+        (view, group): (&View, &Group),
     ) -> Bytes {
         let mut frames = Vec::new();
         for entry in entries.iter().filter_map(|index| batch.entries.get(*index as usize)) {

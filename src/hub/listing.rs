@@ -142,7 +142,7 @@ impl State {
 
     fn view(&self, session: &Session) -> Option<SessionView> {
         let began = session.began?;
-        let group = session.group.and_then(|group| self.groups.get(&(group, session.view)));
+        let group = session.group.and_then(|group| self.groups.get(&group));
         let unread = match (&session.mode, group) {
             (Mode::Live { next, .. }, Some(group)) => Some((group.peek(*next), *next, group)),
             _ => None,

@@ -11,11 +11,13 @@ mod expiry;
 mod farewell;
 mod frames;
 mod group;
+mod hold;
 mod listing;
 mod manager;
 mod matching;
 mod outlet;
 mod pace;
+mod page;
 mod poll;
 #[doc(hidden)]
 pub mod probe;
@@ -26,9 +28,11 @@ mod shard;
 mod shown;
 mod slot;
 mod subscription;
+mod views;
 mod wheel;
 
 pub use admission::Holder;
+pub use hold::Flush;
 pub use listing::{SessionView, Wanted, close, sessions};
 pub use manager::{
     AskPresence, AskUsage, ChangeLimits, ConnectionManager, CountSubscribers, Drain,

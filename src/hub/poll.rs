@@ -1,6 +1,7 @@
 //! What a session yields when its connection asks.
 
-use super::session::{Mode, Page, PageRequest, SessionKey};
+use super::page::{Page, PageRequest};
+use super::session::{Mode, SessionKey};
 use super::shard::State;
 use crate::event::Timestamp;
 use crate::telemetry::{Closed, Full};
@@ -57,7 +58,7 @@ impl State {
         let Some(session) = self.sessions.get_mut(&key) else { return Poll::Ready(None) };
         if std::mem::take(&mut session.beat_due) {
             let mut beat = Vec::new();
-            wire::beat(&mut beat, session.view, session.beat.as_event, now_ms());
+            wire::beat(&mut beat, &session.view, session.beat.as_event, now_ms());
             if !beat.is_empty() {
                 return self.yielded(key, now, beat.into());
             }
@@ -80,13 +81,14 @@ impl State {
     fn step_live(&mut self, key: SessionKey) -> Step {
         let Some(session) = self.sessions.get_mut(&key) else { return Step::Wait };
         let Mode::Live { next, .. } = &mut session.mode else { return Step::Again };
-        let Some(group) = session.group.and_then(|g| self.groups.get_mut(&(g, session.view)))
-        else {
+        let Some(group) = session.group.and_then(|group| self.groups.get_mut(&group)) else {
             return Step::Wait;
         };
         let Some(segment) = group.peek(*next) else { return Step::Wait };
-        if segment.last > session.cursor && segment.first <= session.cursor {
-            // It came back having seen a part of this batch: the rest is read from history.
+        let in_part = segment.last > session.cursor && segment.first <= session.cursor;
+        if in_part || session.view.awaits_columns() {
+            // It came back having seen a part of this batch, or has yet to learn its columns: what
+            // it has not had is read from history.
             self.fall_behind(key);
             return Step::Again;
         }
@@ -144,7 +146,7 @@ impl State {
         }
         let request = PageRequest {
             interest: session.interest.clone(),
-            view: session.view,
+            view: session.view.clone(),
             cursor: session.cursor,
             until: session.last.unwrap_or(catch_up.until),
             told: session.told,
@@ -177,6 +179,10 @@ impl State {
         session.told = page.told;
         session.sent_events += page.events;
         session.ended.extend(page.ends);
+        let prefix = session.prefix.take_if(|_| !page.bytes.is_empty());
+        if let Some(view) = page.learnt.filter(|view| !view.awaits_columns()) {
+            self.change_view(key, view);
+        }
         let telemetry = &self.settings.telemetry;
         telemetry.replayed(page.source, page.events);
         if page.gap {
@@ -185,7 +191,7 @@ impl State {
         if page.bytes.is_empty() {
             return Step::Later;
         }
-        match session.prefix.take() {
+        match prefix {
             Some(prefix) => Step::Yield([&prefix[..], &page.bytes].concat().into()),
             None => Step::Yield(page.bytes.into()),
         }
@@ -199,8 +205,7 @@ impl State {
             session.closing = Some(Closed::Ended);
             return Step::Again;
         }
-        let Some(group) = session.group.and_then(|g| self.groups.get_mut(&(g, session.view)))
-        else {
+        let Some(group) = session.group.and_then(|group| self.groups.get_mut(&group)) else {
             return Step::Wait;
         };
         let next = group.end();
@@ -224,9 +229,9 @@ fn now_ms() -> Timestamp {
 mod tests {
     use super::*;
     use crate::event::{Interest, Position, Selector};
+    use crate::hub::page::tests::{journal, publish};
     use crate::hub::probe;
     use crate::hub::session::Session;
-    use crate::hub::session::tests::{journal, publish};
     use crate::journal::Committed;
     use crate::telemetry::Telemetry;
     use std::ops::ControlFlow;

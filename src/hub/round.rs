@@ -7,10 +7,10 @@
 
 use super::group::Group;
 use super::outlet::{Outlet, Written};
-use super::seat::GroupId;
 use super::session::{Mode, Session, SessionKey};
 use super::shard::State;
-use crate::wire::{self, View};
+use super::views::GroupKey;
+use crate::wire;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 /// Sessions that are written to before other work has its turn: some hundred microseconds.
-const SLICE_SESSIONS: usize = 64;
+pub(super) const SLICE_SESSIONS: usize = 64;
 /// The same while events keep coming: the sooner a publish is taken, the more is joined.
 const BUSY_SLICE_SESSIONS: usize = 16;
 /// Bytes that are, where there is more to write to each.
@@ -36,7 +36,7 @@ const KEPT_JOINS: usize = 4;
 
 /// The rounds of one shard.
 pub(super) struct Rounds {
-    due: VecDeque<(GroupId, View)>,
+    due: VecDeque<GroupKey>,
     current: Option<Current>,
     /// Whether something came for the group of the last round while that was under way.
     is_busy: bool,
@@ -51,7 +51,7 @@ pub(super) struct Rounds {
 /// The round under way.
 #[derive(Clone, Copy)]
 struct Current {
-    key: (GroupId, View),
+    key: GroupKey,
     /// How many sessions are still to come: those at the front of the group's list, because the
     /// list fills gaps from its end.
     ahead: usize,
@@ -84,7 +84,7 @@ impl Rounds {
     }
 
     /// A group has something new.
-    pub(super) fn note(&mut self, key: (GroupId, View), group: &mut Group) {
+    pub(super) fn note(&mut self, key: GroupKey, group: &mut Group) {
         if !std::mem::replace(&mut group.is_due, true) {
             self.due.push_back(key);
             self.begin.notify_one();
@@ -177,12 +177,21 @@ impl State {
         }
     }
 
+    /// Writes to a session, unless that waits for more to come; returns how many bytes.
+    fn write_to(&mut self, session: SessionKey, key: GroupKey) -> u64 {
+        match self.keeps_back(session, key) {
+            true => 0,
+            false => self.write_now(session, key),
+        }
+    }
+
     /// Writes all that a session has not had, or has its connection ask for it; returns how many
     /// bytes of events were written.
-    fn write_to(&mut self, session: SessionKey, key: (GroupId, View)) -> u64 {
+    pub(super) fn write_now(&mut self, session: SessionKey, key: GroupKey) -> u64 {
         let now = self.wheel.now();
         let Some(group) = self.groups.get_mut(&key) else { return 0 };
         let Some(session) = self.sessions.get_mut(&session) else { return 0 };
+        session.holding.is_over();
         let mut taken = (0, 0);
         while let Some((outlet, next)) = direct(session, group) {
             let Some(join) = self.rounds.join(group, next) else { break };
@@ -272,10 +281,13 @@ mod tests {
         Body, Draft, EndReason, Entry, EventType, Interest, Position, Selector, StreamName,
         Timestamp,
     };
+    use crate::hub::page::tests::journal;
     use crate::hub::probe;
-    use crate::hub::session::{CatchUp, tests::journal};
+    use crate::hub::seat::GroupId;
+    use crate::hub::session::CatchUp;
     use crate::journal::{Committed, Journal};
     use crate::telemetry::Telemetry;
+    use crate::wire::View;
     use std::cell::Cell;
     use std::sync::Arc;
     use std::task::{Context, Poll};

@@ -10,10 +10,12 @@ use super::expiry::Expiries;
 use super::farewell::DRAIN_STEP;
 use super::frames::Frames;
 use super::group::{Group, Segment};
+use super::hold::{self, Held};
 use super::pace::Pace;
 use super::round::{self, Rounds};
 use super::seat::{FromShard, GroupId, Refusal, Seated, ShardId, ToShard};
 use super::session::{Mode, Session, SessionKey};
+use super::views::{GroupKey, Views};
 use super::wheel::Wheel;
 use crate::access::{Access, Standing};
 use crate::event::{Body, Position};
@@ -66,8 +68,8 @@ pub(super) struct State {
     manager: Addr<ConnectionManager>,
     outbox: VecDeque<FromShard>,
     pub(super) sessions: FxHashMap<SessionKey, Session>,
-    pub(super) groups: FxHashMap<(GroupId, View), Group>,
-    views: Vec<(View, u32)>,
+    pub(super) groups: FxHashMap<GroupKey, Group>,
+    views: Views,
     next_key: SessionKey,
     /// Everything up to here has been handed to the groups that take it.
     pub(super) considered: Position,
@@ -80,6 +82,7 @@ pub(super) struct State {
     pub(super) drained_for: Duration,
     pub(super) figures: ShardFigures,
     pub(super) rounds: Rounds,
+    pub(super) held: Held,
 }
 
 impl Shard {
@@ -103,7 +106,7 @@ impl Shard {
             outbox: VecDeque::new(),
             sessions: FxHashMap::default(),
             groups: FxHashMap::default(),
-            views: Vec::new(),
+            views: Views::default(),
             next_key: 1,
             wheel: Wheel::new(),
             expiries: Expiries::default(),
@@ -111,6 +114,7 @@ impl Shard {
             leaving: Vec::new(),
             drained_for: Duration::ZERO,
             rounds: Rounds::new(),
+            held: Held::default(),
         }));
         let addr = Self { state: state.clone() }.start();
         state.borrow_mut().tell_manager(FromShard::Join { shard, addr });
@@ -171,15 +175,8 @@ impl State {
             self.tell_manager(FromShard::Leave { shard, key });
             return;
         };
-        session.group = Some(group);
-        let view = session.view;
         let mode = std::mem::replace(&mut session.mode, Mode::Seated);
-        let interest = || Group::new(session.interest.clone());
-        self.groups.entry((group, view)).or_insert_with(interest).seats += 1;
-        match self.views.iter_mut().find(|(known, _)| *known == view) {
-            Some((_, seats)) => *seats += 1,
-            None => self.views.push((view, 1)),
-        }
+        self.enter_group(key, group);
         if let Mode::Seating(seat) = mode {
             // A client that went meanwhile has its `Subscription` dropped, which leaves.
             let _ = seat.send(Ok(through));
@@ -195,25 +192,13 @@ impl State {
             self.settings.telemetry.catching_up(-1);
         }
         let Some(group) = session.group else { return };
-        if let Some(members) = self.groups.get_mut(&(group, session.view)) {
-            if let Mode::Live { next, place } = mode
-                && let Some(moved) = members.exit(place, next)
-            {
-                place_of(&mut self.sessions, moved, place);
-            }
-            members.seats -= 1;
-            if members.seats == 0 {
-                self.groups.remove(&(group, session.view));
-                // One of the same name would count from the start again.
-                self.rounds.forget_joins();
-            }
+        if let Mode::Live { next, place } = mode
+            && let Some(members) = self.groups.get_mut(&group)
+            && let Some(moved) = members.exit(place, next)
+        {
+            place_of(&mut self.sessions, moved, place);
         }
-        if let Some(at) = self.views.iter().position(|(view, _)| *view == session.view) {
-            self.views[at].1 -= 1;
-            if self.views[at].1 == 0 {
-                self.views.swap_remove(at);
-            }
-        }
+        self.leave_group(group);
         let shard = self.id;
         self.tell_manager(FromShard::Leave { shard, key });
         if begun {
@@ -221,6 +206,36 @@ impl State {
             self.settings.telemetry.session_closed(reason);
             self.log_closed(&session, reason);
         }
+    }
+
+    /// A session is among those of `group` who have its view.
+    fn enter_group(&mut self, key: SessionKey, group: GroupId) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let group = (group, self.views.enter(&session.view));
+        session.group = Some(group);
+        let interest = || Group::new(session.interest.clone());
+        self.groups.entry(group).or_insert_with(interest).seats += 1;
+    }
+
+    fn leave_group(&mut self, key: GroupKey) {
+        self.views.leave(key.1);
+        let Some(group) = self.groups.get_mut(&key) else { return };
+        group.seats -= 1;
+        if group.seats == 0 {
+            self.groups.remove(&key);
+            // One of the same name would count from the start again.
+            self.rounds.forget_joins();
+        }
+    }
+
+    /// A session that is not live has another view from here on.
+    pub(super) fn change_view(&mut self, key: SessionKey, view: View) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        debug_assert!(!matches!(session.mode, Mode::Live { .. }));
+        session.view = view;
+        let Some(group) = session.group.take() else { return };
+        self.leave_group(group);
+        self.enter_group(key, group.0);
     }
 
     fn log_closed(&self, session: &Session, reason: Closed) {
@@ -252,15 +267,24 @@ impl State {
             });
             by_group[at].1.push(*entry);
         }
-        for view in self.views.iter().map(|(view, _)| *view).collect::<Vec<_>>() {
-            let frames = Frames::of(batch, view, &self.settings.history, takers);
-            for (group, entries) in &by_group {
-                self.push((*group, view), batch, &frames, entries);
+        for (id, view) in self.views.all() {
+            let is_there = |(group, _): &&(GroupId, _)| self.groups.contains_key(&(*group, id));
+            let takers: Vec<_> = by_group.iter().filter(is_there).collect();
+            let taken = takers.iter().flat_map(|(_, entries)| entries).copied();
+            let frames = Frames::of(batch, &view, &self.settings.history, taken);
+            for (group, entries) in takers {
+                self.push(((*group, id), &view), batch, &frames, entries);
             }
         }
     }
 
-    fn push(&mut self, key: (GroupId, View), batch: &Committed, frames: &Frames, entries: &[u32]) {
+    fn push(
+        &mut self,
+        (key, view): (GroupKey, &View),
+        batch: &Committed,
+        frames: &Frames,
+        entries: &[u32],
+    ) {
         let Some(group) = self.groups.get_mut(&key) else { return };
         let (mut events, mut ends) = (0, Vec::new());
         for index in entries {
@@ -274,8 +298,8 @@ impl State {
         let names_several = |index: &u32| {
             batch.entries.get(*index as usize).is_some_and(|entry| entry.streams.len() > 1)
         };
-        let bytes = match key.1.names_streams() && entries.iter().any(names_several) {
-            true => Frames::of_group(batch, entries, &self.settings.history, (key.1, group)),
+        let bytes = match view.names_streams() && entries.iter().any(names_several) {
+            true => Frames::of_group(batch, entries, &self.settings.history, (view, group)),
             false => frames.of_entries(entries),
         };
         let (first, last, at) = (batch.first, batch.last, batch.at);
@@ -332,6 +356,7 @@ impl Actor for Shard {
         ctx.run_interval(Duration::from_secs(1), |shard, _| shard.state.borrow_mut().second());
         // In the actor's own task, so that the manager sees when it is gone.
         ctx.spawn(actix::fut::wrap_future(round::run(self.state.clone())));
+        ctx.spawn(actix::fut::wrap_future(hold::run(self.state.clone())));
     }
 }
 

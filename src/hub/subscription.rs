@@ -1,6 +1,7 @@
 //! A worker thread's way into its shard, and a session's bytes out of it.
 
 use super::ConnectionManager;
+use super::hold::Holding;
 use super::seat::{Refusal, Seat, Subscribe};
 use super::session::{Began, CatchUp, Mode, Opening, Session, SessionKey};
 use super::shard::{Shard, ShardSettings, State};
@@ -67,6 +68,7 @@ impl Subscription {
         session.first_block = opening.first_block;
         session.prefix = opening.prefix;
         session.beat = opening.beat;
+        session.holding = Holding::new(opening.flush);
         session.outlet = opening.outlet;
         session.last_sent = now;
         session.began = Some(Began { at: crate::journal::now(), resume: opening.resume });

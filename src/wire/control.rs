@@ -149,15 +149,16 @@ pub(super) fn end(
 }
 
 /// Appends a sign of life: one that nobody sees, or, as an event, one that a page can see. It carries
-/// no id, so it moves no client's place. In plain text there is none that is not an event.
-pub fn beat(out: &mut Vec<u8>, view: View, as_event: bool, now: Timestamp) {
+/// no id, so it moves no client's place. In plain text and in a table there is none that is
+/// not an event.
+pub fn beat(out: &mut Vec<u8>, view: &View, as_event: bool, now: Timestamp) {
     #[derive(Serialize)]
     struct Data<'a> {
         source: &'a str,
         timestamp: String,
     }
     match view.format {
-        Format::Text => {}
+        Format::Text | Format::Csv => {}
         format if as_event => {
             let data = Data { source: "fanfare", timestamp: now.to_string() };
             told(out, format, "heartbeat", None, &data);
@@ -183,7 +184,7 @@ fn told(out: &mut Vec<u8>, format: Format, kind: &str, id: Option<EventId>, data
             out.extend_from_slice(&json(&Line { id, r#type: kind, data }));
             out.push(b'\n');
         }
-        Format::Text => {}
+        Format::Text | Format::Csv => {}
     }
 }
 

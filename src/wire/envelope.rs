@@ -41,14 +41,18 @@ impl<'a> Envelope<'a> {
             Cow::Borrowed(text) if payload.is_json() => serde_json::from_str(text).ok(),
             _ => None,
         };
-        let is_told = |name: &&StreamName| reader.is_none_or(|reader| reader.selects(name));
-        let names: Vec<&str> =
-            entry.streams.iter().filter(is_told).map(|name| name.as_str()).collect();
-        let stream = match names[..] {
+        let streams = names(entry, reader);
+        let stream = match streams[..] {
             [one] => Names::One(one),
-            _ => Names::Several(names),
+            _ => Names::Several(streams),
         };
         let data = json.map_or(Data::Text(text), Data::Json);
         Self { stream, r#type: kind, time: entry.time.to_string(), data }
     }
+}
+
+/// The streams of an event that `reader` is sent.
+pub(super) fn names<'a>(entry: &'a Entry, reader: Option<&Interest>) -> Vec<&'a str> {
+    let is_told = |name: &&StreamName| reader.is_none_or(|reader| reader.selects(name));
+    entry.streams.iter().filter(is_told).map(|name| name.as_str()).collect()
 }

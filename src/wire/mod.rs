@@ -7,6 +7,7 @@
 mod body;
 mod chunk;
 mod control;
+mod csv;
 mod envelope;
 mod lines;
 mod reply;
@@ -16,6 +17,7 @@ mod view;
 pub use body::{BodyError, MAX_EVENTS_PER_BODY, Publish, read_json, read_log, read_ndjson};
 pub use chunk::{LAST_CHUNK, chunk};
 pub use control::{Gap, Opening, Resume, beat, hub_error, hub_gap, hub_notice, hub_open};
+pub use csv::{Columns, header};
 pub use reply::{end_receipt, receipt, receipts, summary};
 pub use sse::retry;
 pub use view::{Format, View};
@@ -24,11 +26,22 @@ use crate::event::{Entry, EventId, Interest};
 
 /// Appends `entry`, whose id is `id`, as `view` has it. Where that names streams, it names those that
 /// `reader` is sent, and all where nobody in particular reads.
-pub fn entry(out: &mut Vec<u8>, id: EventId, entry: &Entry, view: View, reader: Option<&Interest>) {
+pub fn entry(
+    out: &mut Vec<u8>,
+    id: EventId,
+    entry: &Entry,
+    view: &View,
+    reader: Option<&Interest>,
+) {
     match view.format {
         Format::Sse => sse::entry(out, id, entry, (view, reader)),
         Format::Ndjson => lines::ndjson(out, id, entry, (view.has_control(), reader)),
         Format::Text => lines::text(out, entry),
+        Format::Csv => {
+            if let Some(columns) = &view.columns {
+                csv::entry(out, id, entry, (columns, view.envelope, reader));
+            }
+        }
     }
 }
 
@@ -56,7 +69,7 @@ mod tests {
     fn spelled(format: Format, it: &Entry) -> String {
         let view = View { format, ..View::default() };
         let mut out = Vec::new();
-        entry(&mut out, EventId { epoch: Epoch(0), position: it.position }, it, view, None);
+        entry(&mut out, EventId { epoch: Epoch(0), position: it.position }, it, &view, None);
         String::from_utf8(out).expect("UTF-8")
     }
 
@@ -96,7 +109,7 @@ mod tests {
         let beat = |format, as_event| {
             let mut out = Vec::new();
             let view = View { format, ..View::default() };
-            super::beat(&mut out, view, as_event, Timestamp::from_ms(0));
+            super::beat(&mut out, &view, as_event, Timestamp::from_ms(0));
             String::from_utf8(out).expect("UTF-8")
         };
         assert_eq!(beat(Format::Sse, false), ":\n");

@@ -16,7 +16,7 @@ pub(super) fn entry(
     out: &mut Vec<u8>,
     id: EventId,
     entry: &Entry,
-    (view, reader): (View, Option<&Interest>),
+    (view, reader): (&View, Option<&Interest>),
 ) {
     match &entry.body {
         Body::End(reason) if view.has_control() => {
@@ -67,13 +67,15 @@ mod tests {
     use super::*;
     use crate::event::Epoch;
 
-    const PLAIN: View = View { format: Format::Sse, envelope: false, control_off: false };
-    const ENVELOPE: View = View { envelope: true, ..PLAIN };
+    const PLAIN: View =
+        View { format: Format::Sse, envelope: false, columns: None, control_off: false };
+    const ENVELOPE: View =
+        View { format: Format::Sse, envelope: true, columns: None, control_off: false };
 
     fn spelled(streams: &[&str], kind: &str, text: &str, view: View) -> String {
         let it = example(streams, kind, text);
         let mut out = Vec::new();
-        entry(&mut out, EventId { epoch: Epoch(0), position: it.position }, &it, (view, None));
+        entry(&mut out, EventId { epoch: Epoch(0), position: it.position }, &it, (&view, None));
         String::from_utf8(out).expect("UTF-8")
     }
 

@@ -1,5 +1,9 @@
 //! How a subscriber wants its events spelled.
 
+use super::csv::{self, Columns};
+use crate::event::Entry;
+use std::sync::Arc;
+
 /// The spelling of a subscription's body.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Format {
@@ -10,11 +14,13 @@ pub enum Format {
     Ndjson,
     /// The data of an event a line, `text/plain`.
     Text,
+    /// A row an event, `text/csv`.
+    Csv,
 }
 
 impl Format {
     /// The words that a query and a command line have for them, the usual one first.
-    pub const NAMES: [&'static str; 3] = ["sse", "ndjson", "text"];
+    pub const NAMES: [&'static str; 4] = ["sse", "ndjson", "text", "csv"];
 
     /// The one of that name.
     pub fn named(name: &str) -> Option<Self> {
@@ -22,6 +28,7 @@ impl Format {
             "sse" => Some(Self::Sse),
             "ndjson" => Some(Self::Ndjson),
             "text" => Some(Self::Text),
+            "csv" => Some(Self::Csv),
             _ => None,
         }
     }
@@ -35,7 +42,7 @@ impl Format {
                 kind.eq_ignore_ascii_case(wanted)
             })
         };
-        let known = [Self::Sse, Self::Ndjson, Self::Text];
+        let known = [Self::Sse, Self::Ndjson, Self::Text, Self::Csv];
         known.into_iter().find(|format| names(format.essence())).unwrap_or_default()
     }
 
@@ -44,6 +51,7 @@ impl Format {
             Self::Sse => "text/event-stream",
             Self::Ndjson => "application/x-ndjson",
             Self::Text => "text/plain",
+            Self::Csv => "text/csv",
         }
     }
 
@@ -52,33 +60,51 @@ impl Format {
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; charset=utf-8",
+            // RFC 4180 §3.
+            Self::Csv => "text/csv; charset=utf-8; header=present",
             other => other.essence(),
         }
     }
 }
 
 /// How a subscriber wants its events spelled.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
     /// As what.
     pub format: Format,
     /// Data as `{"stream","type","time","data"}`, for a client of several streams; in NDJSON it is
     /// so anyway.
     pub envelope: bool,
+    /// Of a table, once they are known.
+    pub columns: Option<Arc<Columns>>,
     /// Without the hub's own control events.
     pub control_off: bool,
 }
 
 impl View {
     /// Whether the hub's own control events have a place in it.
-    pub fn has_control(self) -> bool {
-        !self.control_off && self.format != Format::Text
+    pub fn has_control(&self) -> bool {
+        !self.control_off && matches!(self.format, Format::Sse | Format::Ndjson)
+    }
+
+    /// Whether it is a table whose columns its first event will tell.
+    pub fn awaits_columns(&self) -> bool {
+        self.format == Format::Csv && self.columns.is_none()
+    }
+
+    /// Of a table that awaits its columns: takes those of `entry` and appends the line that names
+    /// them.
+    pub fn take_columns(&mut self, out: &mut Vec<u8>, entry: &Entry) {
+        if let Some(columns) = Columns::of_entry(entry) {
+            csv::header(out, &columns, self.envelope);
+            self.columns = Some(Arc::new(columns));
+        }
     }
 
     /// Whether an event's streams are named in it.
-    pub fn names_streams(self) -> bool {
+    pub fn names_streams(&self) -> bool {
         match self.format {
-            Format::Sse => self.envelope,
+            Format::Sse | Format::Csv => self.envelope,
             Format::Ndjson => true,
             Format::Text => false,
         }
@@ -98,6 +124,7 @@ mod tests {
             ("application/x-ndjson", Format::Ndjson),
             ("text/html, Text/Plain; q=0.5", Format::Text),
             ("text/plain, text/event-stream", Format::Sse),
+            ("text/csv", Format::Csv),
         ] {
             assert_eq!(Format::accepted(accept), format, "{accept}");
         }

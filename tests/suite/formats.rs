@@ -179,3 +179,116 @@ async fn a_subscription_by_a_body_is_one_by_a_query() {
         assert_eq!(ask(body.clone()).send().await.unwrap().status(), status, "{body}");
     }
 }
+
+#[tokio::test]
+async fn the_first_event_of_a_table_names_its_columns_live_and_from_history() {
+    let hub = Hub::start(&["--heartbeat", "1s"]).await;
+    // Nothing is there yet: its columns come with its first event, and stay.
+    let mut live = Lines::get(&hub, "/streams/s/events", "text/csv").await;
+    let mut same = Lines::get(&hub, "/streams/s/events?format=csv", "*/*").await;
+    assert_eq!(live.kind(), "text/csv; charset=utf-8; header=present");
+    let event = |data: Value| json!({ "stream": ["s", "t"], "data": data });
+    hub.post("/publish", event(json!({ "n": 1, "text": "a, b" }))).await;
+    for table in [&mut live, &mut same] {
+        assert_eq!(table.next().await.unwrap(), "n,text\r");
+        assert_eq!(table.next().await.unwrap(), "1,\"a, b\"\r");
+    }
+    let others = json!([event(json!({ "text": "c", "n": 2, "m": 0 })), event(json!("no object"))]);
+    hub.post("/publish", others).await;
+    for table in [&mut live, &mut same] {
+        assert_eq!(table.next().await.unwrap(), "2,c\r");
+        assert_eq!(table.next().await.unwrap(), ",\r");
+    }
+    let chosen = "/streams/s/events?format=csv&columns=text,m&follow=false";
+    let rows = Lines::get(&hub, chosen, "*/*").await.all().await;
+    assert_eq!(rows, ["text,m\r", "\"a, b\",\r", "c,0\r", ",\r"]);
+    let body = json!({ "stream": "s", "format": "csv", "columns": ["n"], "envelope": true,
+        "last": 1, "follow": false });
+    let asked = hub.http.post(hub.url("/events")).body(body.to_string());
+    let rows = Lines::of(asked).await.all().await;
+    assert_eq!(rows[0], "id,stream,type,time,n\r");
+    assert!(rows[1].contains(",s,message,") && rows[1].ends_with("Z,\r"), "{rows:?}");
+    // Without events there is nothing to name them, and with named ones there is nothing but names.
+    let nothing = "/streams/none/events?format=csv&follow=false";
+    assert_eq!(Lines::get(&hub, nothing, "*/*").await.all().await, Vec::<String>::new());
+    let named = Lines::get(&hub, &format!("{nothing}&columns=a"), "*/*").await;
+    assert_eq!(named.all().await, ["a\r"]);
+    let wrong = hub.http.get(hub.url("/streams/s/events?columns=a")).send().await.unwrap();
+    assert_eq!(wrong.status(), 400, "events have no columns");
+    hub.until_metric("fanfare_sessions", |n| n == 2.0).await;
+    assert_eq!(hub.try_post("/streams/s/end", "").await.0, 200);
+    assert_eq!(live.next().await, None);
+}
+
+#[tokio::test]
+async fn a_table_that_an_end_comes_before_its_first_event_ends_without_a_word() {
+    let hub = Hub::start(&[]).await;
+    let table = Lines::get(&hub, "/streams/s/events?format=csv", "*/*").await;
+    assert_eq!(hub.try_post("/streams/s/end", "").await.0, 200);
+    assert_eq!(table.all().await, Vec::<String>::new());
+}
+
+/// Reads the body of a subscription chunk by chunk, until so many lines have come.
+async fn chunks(
+    hub: &Hub,
+    path: &str,
+    lines: usize,
+    publish: impl Future<Output = ()>,
+) -> Vec<String> {
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    let address = hub.url("").trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let mut socket = BufReader::new(tokio::net::TcpStream::connect(&address).await.unwrap());
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        socket.read_line(&mut line).await.unwrap();
+    }
+    let read = async {
+        let mut chunks: Vec<String> = Vec::new();
+        while chunks.iter().map(|chunk| chunk.lines().count()).sum::<usize>() < lines {
+            let mut length = String::new();
+            socket.read_line(&mut length).await.unwrap();
+            let length = usize::from_str_radix(length.trim(), 16).unwrap();
+            let mut chunk = vec![0; length + 2];
+            socket.read_exact(&mut chunk).await.unwrap();
+            chunk.truncate(length);
+            chunks.push(String::from_utf8(chunk).unwrap());
+        }
+        chunks
+    };
+    timeout(PATIENCE, async { tokio::join!(read, publish).0 }).await.expect("all lines")
+}
+
+#[tokio::test]
+async fn events_wait_for_more_where_a_client_wants_few_and_large_writes() {
+    const EVENTS: usize = 60;
+    let hub = Hub::start(&[]).await;
+    let text = |n: usize| format!("{n:0>99}");
+    let publish = || async {
+        hub.until_metric("fanfare_sessions", |n| n >= 1.0).await;
+        for n in 0..EVENTS {
+            hub.publish("s", &text(n)).await;
+        }
+    };
+    let expected: String = (0..EVENTS).map(|n| text(n) + "\n").collect();
+    // A thousand bytes at once, and what is left once the time is over.
+    let path = "/streams/s/events?format=text&flush_bytes=1000&flush_ms=2000";
+    let written = chunks(&hub, path, EVENTS, publish()).await;
+    assert_eq!(written.concat(), expected);
+    assert!(written.len() <= EVENTS / 3, "{} writes", written.len());
+    // Without, nothing waits: nearly each is written by itself.
+    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    let at_once = chunks(&hub, "/streams/s/events?format=text", EVENTS, publish()).await;
+    assert_eq!(at_once.concat(), expected);
+    assert!(at_once.len() > written.len(), "{} writes", at_once.len());
+    // One alone comes by the clock.
+    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    let one = async {
+        hub.until_metric("fanfare_sessions", |n| n >= 1.0).await;
+        hub.publish("s", "alone").await;
+    };
+    let path = "/streams/s/events?format=text&flush_ms=50";
+    assert_eq!(chunks(&hub, path, 1, one).await, ["alone\n"]);
+}

@@ -97,9 +97,9 @@ pub fn block(kind: &str, text: &str, number: u64, retry_ms: u64) {
 
     let mut plain = Vec::new();
     wire::retry(&mut plain, retry_ms);
-    wire::entry(&mut plain, id, &entry, View::default(), None);
-    wire::beat(&mut plain, View::default(), false, now);
-    wire::beat(&mut plain, View::default(), true, now);
+    wire::entry(&mut plain, id, &entry, &View::default(), None);
+    wire::beat(&mut plain, &View::default(), false, now);
+    wire::beat(&mut plain, &View::default(), true, now);
     let plain = String::from_utf8(plain).expect("UTF-8");
     let told = interpret(&plain);
     let event = Message {
@@ -112,7 +112,7 @@ pub fn block(kind: &str, text: &str, number: u64, retry_ms: u64) {
     assert_eq!((told.retry, told.last_id), (Some(retry_ms), id.to_string()), "{plain:?}");
 
     let mut enveloped = Vec::new();
-    wire::entry(&mut enveloped, id, &entry, View { envelope: true, ..View::default() }, None);
+    wire::entry(&mut enveloped, id, &entry, &View { envelope: true, ..View::default() }, None);
     let told = interpret(std::str::from_utf8(&enveloped).expect("UTF-8"));
     let [message] = &told.messages[..] else { panic!("{told:?}") };
     let envelope: Value = serde_json::from_str(&message.data).expect("JSON");

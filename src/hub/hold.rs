@@ -1,0 +1,119 @@
+//! Sessions that want few and large writes: what comes for them is kept back for a while.
+//!
+//! It waits where it is anyway, in the queue of their group, and whatever else makes a session write
+//! takes it along.
+
+use super::round::SLICE_SESSIONS;
+use super::session::{Mode, SessionKey};
+use super::shard::State;
+use super::views::GroupKey;
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// How long what comes for a session may be kept back, and how much of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flush {
+    /// Since the first of it came.
+    pub within: Duration,
+    /// Bytes that are written at once.
+    pub bytes: u64,
+}
+
+/// The sessions of a shard that are kept back, the one that is due first on top.
+#[derive(Default)]
+pub(super) struct Held {
+    due: BinaryHeap<Reverse<(Instant, SessionKey)>>,
+    changed: Rc<Notify>,
+}
+
+/// A session's part in it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Holding {
+    flush: Option<Flush>,
+    /// Until when it is kept back, if it is.
+    until: Option<Instant>,
+    /// Whether it is among those that are due some time: each is there but once.
+    is_noted: bool,
+}
+
+impl Holding {
+    pub(super) fn new(flush: Option<Flush>) -> Self {
+        Self { flush, ..Self::default() }
+    }
+
+    /// It was written to.
+    pub(super) fn is_over(&mut self) {
+        self.until = None;
+    }
+}
+
+/// Writes what was kept back long enough, for as long as the shard's thread runs.
+pub(super) async fn run(state: Rc<RefCell<State>>) {
+    let changed = state.borrow().held.changed.clone();
+    loop {
+        let due = state.borrow().held.due.peek().map(|Reverse((due, _))| *due);
+        match due {
+            None => changed.notified().await,
+            Some(due) => tokio::select! {
+                () = changed.notified() => continue,
+                () = tokio::time::sleep_until(due.into()) => {}
+            },
+        }
+        while state.borrow_mut().release_due() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl State {
+    /// Whether what came for a session of `group` is to wait for more.
+    pub(super) fn keeps_back(&mut self, key: SessionKey, group: GroupKey) -> bool {
+        let Some(session) = self.sessions.get_mut(&key) else { return false };
+        let (Some(flush), Mode::Live { next, .. }) = (session.holding.flush, &session.mode) else {
+            return false;
+        };
+        let unread = self.groups.get(&group).map_or(0, |group| group.unread_bytes(*next));
+        if unread >= flush.bytes {
+            return false;
+        }
+        if unread > 0 && session.holding.until.is_none() {
+            let until = Instant::now() + flush.within;
+            session.holding.until = Some(until);
+            if !std::mem::replace(&mut session.holding.is_noted, true) {
+                self.held.due.push(Reverse((until, key)));
+                self.held.changed.notify_one();
+            }
+        }
+        true
+    }
+
+    /// Writes to some that are due; whether there may be more.
+    fn release_due(&mut self) -> bool {
+        let now = Instant::now();
+        for _ in 0..SLICE_SESSIONS {
+            let Some(Reverse((due, key))) = self.held.due.peek().copied() else { return false };
+            if due > now {
+                return false;
+            }
+            self.held.due.pop();
+            let Some(session) = self.sessions.get_mut(&key) else { continue };
+            session.holding.is_noted = false;
+            match (session.holding.until, session.group) {
+                // It was written to since.
+                (Some(later), _) if later > now => {
+                    session.holding.is_noted = true;
+                    self.held.due.push(Reverse((later, key)));
+                }
+                (Some(_), Some(group)) => {
+                    self.write_now(key, group);
+                }
+                _ => {}
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,65 @@
+//! The views that the sessions of a shard have, each by a short name.
+
+use super::seat::GroupId;
+use crate::wire::View;
+use rustc_hash::FxHashMap;
+
+/// A view's name within its shard; never used twice.
+pub(super) type ViewId = u64;
+/// A group: those who asked for the same, spelled in the same way.
+pub(super) type GroupKey = (GroupId, ViewId);
+
+/// Views, and how many sessions have each.
+#[derive(Default)]
+pub(super) struct Views {
+    all: FxHashMap<ViewId, (View, u32)>,
+    next: ViewId,
+}
+
+impl Views {
+    /// A session more has `view`.
+    pub(super) fn enter(&mut self, view: &View) -> ViewId {
+        if let Some((id, (_, sessions))) = self.all.iter_mut().find(|(_, (known, _))| known == view)
+        {
+            *sessions += 1;
+            return *id;
+        }
+        self.next += 1;
+        self.all.insert(self.next, (view.clone(), 1));
+        self.next
+    }
+
+    /// A session less has it.
+    pub(super) fn leave(&mut self, id: ViewId) {
+        if let Some((_, sessions)) = self.all.get_mut(&id) {
+            *sessions -= 1;
+            if *sessions == 0 {
+                self.all.remove(&id);
+            }
+        }
+    }
+
+    /// All that somebody has.
+    pub(super) fn all(&self) -> Vec<(ViewId, View)> {
+        self.all.iter().map(|(id, (view, _))| (*id, view.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_is_there_for_as_long_as_somebody_has_it_and_its_name_is_not_used_again() {
+        let mut views = Views::default();
+        let enveloped = View { envelope: true, ..View::default() };
+        let first = views.enter(&View::default());
+        assert_eq!(views.enter(&View::default()), first);
+        assert_ne!(views.enter(&enveloped), first);
+        views.leave(first);
+        assert_eq!(views.all().len(), 2);
+        views.leave(first);
+        assert_eq!(views.all().len(), 1);
+        assert_ne!(views.enter(&View::default()), first);
+    }
+}

@@ -1,0 +1,199 @@
+//! A row an event (RFC 4180): the members of its data as columns.
+//!
+//! The first line names the columns. Where nobody said which, they are the members of the first event,
+//! or `data` where that is no object. With an envelope the event's own come before: `id`, `stream`
+//! (several with spaces between), `type`, `time`.
+
+use super::envelope::names;
+use crate::event::json::Members;
+use crate::event::{Body, Entry, EventId, Interest, Invalid, Payload, json};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// Columns that a table may be asked for; what an event itself has is bounded by its size.
+const MAX_COLUMNS: usize = 256;
+/// The column of what is no object.
+const WHOLE: &str = "data";
+/// The event's own.
+const OWN: [&str; 4] = ["id", "stream", "type", "time"];
+
+/// The columns of a table, by the members of data; `a.b` is the member `b` of the member `a`, where
+/// there is none of that name.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Columns(Vec<String>);
+
+impl Columns {
+    /// Those that are named, with commas between.
+    ///
+    /// # Errors
+    /// Where one is empty or there twice, or there are more than 256.
+    pub fn parse(list: &str) -> Result<Self, Invalid> {
+        let refuse = |why: String| Err(Invalid::new("columns", why));
+        let names: Vec<String> = list.split(',').map(|name| name.trim().to_owned()).collect();
+        if names.len() > MAX_COLUMNS {
+            return refuse(format!("at most {MAX_COLUMNS} are taken, these are {}", names.len()));
+        }
+        for (at, name) in names.iter().enumerate() {
+            if name.is_empty() {
+                return refuse("one of them has no name".into());
+            }
+            if names[..at].contains(name) {
+                return refuse(format!("{name:?} is named twice"));
+            }
+        }
+        Ok(Self(names))
+    }
+
+    /// Those that `payload` has.
+    fn of(payload: &Payload) -> Self {
+        let named = |members: Members<'_>| {
+            let mut names: Vec<String> = Vec::new();
+            for (name, _) in members.0 {
+                if !names.iter().any(|known| *known == name) {
+                    names.push(name.into_owned());
+                }
+            }
+            names
+        };
+        let names = Members::of(payload).map(named).filter(|names| !names.is_empty());
+        Self(names.unwrap_or_else(|| vec![WHOLE.to_owned()]))
+    }
+
+    /// Those of the first event that has any: `entry`, unless it is an end.
+    pub(super) fn of_entry(entry: &Entry) -> Option<Self> {
+        match &entry.body {
+            Body::Event { payload, .. } => Some(Self::of(payload)),
+            Body::End(_) => None,
+        }
+    }
+}
+
+/// Appends the line that names the columns.
+pub fn header(out: &mut Vec<u8>, columns: &Columns, envelope: bool) {
+    let own = if envelope { &OWN[..] } else { &[] };
+    row(out, own.iter().copied().chain(columns.0.iter().map(String::as_str)).map(Cow::Borrowed));
+}
+
+/// Appends the row of `entry`, whose id is `id`; an end has none.
+pub(super) fn entry(
+    out: &mut Vec<u8>,
+    id: EventId,
+    entry: &Entry,
+    (columns, envelope, reader): (&Columns, bool, Option<&Interest>),
+) {
+    let Body::Event { kind, payload } = &entry.body else { return };
+    let members = Members::of(payload);
+    let cell = |(at, name): (usize, &'_ String)| match &members {
+        Some(members) => members.at(at, name).map_or(Cow::Borrowed(""), text),
+        None if name == WHOLE => String::from_utf8_lossy(payload.as_bytes()),
+        None => Cow::Borrowed(""),
+    };
+    let cells = columns.0.iter().enumerate().map(cell);
+    if !envelope {
+        return row(out, cells);
+    }
+    let streams = names(entry, reader).join(" ");
+    let own = [id.to_string(), streams, kind.as_str().to_owned(), entry.time.to_string()];
+    row(out, own.into_iter().map(Cow::Owned).chain(cells));
+}
+
+/// A value as a cell: a string as its text, nothing for `null`, and else its JSON.
+fn text(value: &RawValue) -> Cow<'_, str> {
+    match value.get() {
+        "null" => Cow::Borrowed(""),
+        other => json::string(value).unwrap_or(Cow::Borrowed(other)),
+    }
+}
+
+/// Appends a line of cells (RFC 4180 §2).
+fn row<'a>(out: &mut Vec<u8>, cells: impl Iterator<Item = Cow<'a, str>>) {
+    let began = out.len();
+    for (at, cell) in cells.enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        if !cell.bytes().any(|byte| matches!(byte, b'"' | b',' | b'\r' | b'\n')) {
+            out.extend_from_slice(cell.as_bytes());
+            continue;
+        }
+        out.push(b'"');
+        for byte in cell.bytes() {
+            if byte == b'"' {
+                out.push(b'"');
+            }
+            out.push(byte);
+        }
+        out.push(b'"');
+    }
+    if out.len() == began {
+        // A single empty cell; nothing at all would be no row to many readers.
+        out.extend_from_slice(b"\"\"");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::example;
+    use super::*;
+    use crate::event::Epoch;
+
+    fn table(columns: &str, events: &[&str]) -> String {
+        let events: Vec<Entry> =
+            events.iter().map(|text| example(&["a", "b"], "x", text)).collect();
+        let (columns, envelope) = match columns {
+            "" => (Columns::of_entry(&events[0]).expect("an event"), false),
+            "envelope" => (Columns::of_entry(&events[0]).expect("an event"), true),
+            named => (Columns::parse(named).expect("columns"), false),
+        };
+        let mut out = Vec::new();
+        header(&mut out, &columns, envelope);
+        for it in &events {
+            let id = EventId { epoch: Epoch(0), position: it.position };
+            entry(&mut out, id, it, (&columns, envelope, None));
+        }
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn the_first_event_names_the_columns_and_the_others_fill_them() {
+        let events = [
+            r#"{"name":"a,b","n":1.50,"tags":["x"],"none":null}"#,
+            r#"{"n":2,"name":"say \"hi\"\r\nnow","more":true}"#,
+            "no object",
+        ];
+        let expected = "name,n,tags,none\r\n\"a,b\",1.50,\"[\"\"x\"\"]\",\r\n\
+                        \"say \"\"hi\"\"\r\nnow\",2,,\r\n,,,\r\n";
+        assert_eq!(table("", &events), expected);
+    }
+
+    #[test]
+    fn what_is_no_object_is_one_column_and_an_empty_one_is_still_a_row() {
+        assert_eq!(
+            table("", &["a", "b\nc", "", "[1, 2]"]),
+            "data\r\na\r\n\"b\nc\"\r\n\"\"\r\n\"[1,2]\"\r\n"
+        );
+    }
+
+    #[test]
+    fn columns_are_chosen_by_name_also_of_members_of_members() {
+        let events = [r#"{"a":{"b":1,"c":{"d":"x"}},"a.b":2}"#, r#"{"a":{"b":3}}"#];
+        assert_eq!(table("a.c.d,a.b,z", &events), "a.c.d,a.b,z\r\nx,2,\r\n,3,\r\n");
+    }
+
+    #[test]
+    fn an_envelope_is_four_columns() {
+        assert_eq!(
+            table("envelope", &[r#"{"n":1}"#]),
+            "id,stream,type,time,n\r\n00000000-0000000000001000,a b,x,1970-01-01T00:00:01.000Z,1\r\n"
+        );
+    }
+
+    #[test]
+    fn what_no_columns_can_be_is_refused() {
+        let many = vec!["a"; MAX_COLUMNS + 1].join(",");
+        for wrong in ["", "a,,b", "a,a", &many] {
+            assert_eq!(Columns::parse(wrong).expect_err(wrong).field, "columns");
+        }
+    }
+}
