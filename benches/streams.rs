@@ -100,6 +100,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 async fn main() {
     let args: Vec<String> = std::env::args().collect();
     let events = args.iter().position(|a| a == "--events").map(|at| args[at + 1].parse().unwrap());
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::new();
 
     let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,23 @@
-//! The command line: `fanfare [serve]`, `fanfare token`, `fanfare bench`, `fanfare config` and
-//! `fanfare metrics`.
+//! The command line: the hub itself, its clients, and what helps with both.
+//!
+//! Exit statuses: 0 it is done; 1 it failed here; 2 it was asked for wrongly; 3 the hub is not to be
+//! reached; 4 the hub refuses it. `run` ends as its command does. A reader that closes the pipe is no
+//! failure.
 
+mod client;
+mod events;
+mod follow;
+mod outgoing;
+mod progress;
+mod publish;
+mod run;
+mod shell;
+mod shown;
+mod spool;
+mod streams;
+mod tail;
 mod token;
+mod transfer;
 
 use crate::bench;
 use crate::config::{Config, Said, command};
@@ -13,14 +29,33 @@ use std::process::ExitCode;
 
 /// Runs what the arguments ask for.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // For every client of this process; only one that is there already could be in its way.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
     match dispatch(&whole_command().get_matches_from(with_default(args.into_iter().collect()))) {
         Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody may be listening, or the disk behind it may be full.
-            let _ = writeln!(std::io::stderr(), "fanfare: {error:#}");
-            ExitCode::FAILURE
+            say(&format!("{error:#}"));
+            error.downcast_ref().map_or(ExitCode::FAILURE, client::Failure::exit_code)
         }
     }
+}
+
+/// Says something to whoever runs this.
+fn say(text: &str) {
+    // Nobody may be listening, or the disk behind it may be full.
+    let _ = writeln!(std::io::stderr(), "fanfare: {text}");
+}
+
+/// Whether whoever read this has enough.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Runs a client of a hub.
+fn as_client<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
@@ -36,6 +71,18 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         }
         Some(("metrics", _)) => {
             std::io::stdout().write_all(crate::telemetry::markdown()?.as_bytes())?;
+        }
+        Some(("publish", flags)) => as_client(publish::run(flags))?,
+        Some(("run", flags)) => return as_client(run::run(flags)),
+        Some(("tail", flags)) => as_client(tail::run(flags))?,
+        Some(("streams", flags)) => as_client(streams::run(flags))?,
+        Some(("export", flags)) => as_client(transfer::export(flags))?,
+        Some(("import", flags)) => as_client(transfer::import(flags))?,
+        Some(("completions", flags)) => {
+            std::io::stdout().write_all(&shell::completions(flags, whole_command()))?;
+        }
+        Some(("man", flags)) => {
+            std::io::stdout().write_all(&shell::man(flags, whole_command())?)?;
         }
         Some(("token", flags)) => token::run(flags, resolve)?,
         Some((bench::child::SUBCOMMAND, flags)) => {
@@ -95,6 +142,19 @@ fn resolve(flags: &ArgMatches) -> anyhow::Result<Config> {
     })
 }
 
+/// What talks to a hub.
+fn clients() -> impl Iterator<Item = Command> {
+    let all = [
+        publish::command(),
+        run::command(),
+        tail::command(),
+        streams::command(),
+        transfer::export_command(),
+        transfer::import_command(),
+    ];
+    all.into_iter().map(|command| command.args(client::arguments()))
+}
+
 fn whole_command() -> Command {
     let check =
         command().name("check").about("Say what is wrong with the configuration, if anything");
@@ -104,6 +164,9 @@ fn whole_command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .subcommand(command())
+        .subcommands(clients())
+        .subcommand(shell::completions_command())
+        .subcommand(shell::man_command())
         .subcommand(token::command(command()))
         .subcommand(bench::command())
         .subcommand(

@@ -3,13 +3,14 @@
 //! The data stays as it was written, save that a log's level gets its plain spelling and a
 //! missing `timestamp` is added as the last member. Members that are not known here are kept.
 
+use super::level::level_of;
 use super::{EventType, Invalid, Timestamp, json};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// The levels of a log event and the other words understood for them.
-const LEVELS: [(&str, &[&str]); 6] = [
+pub(super) const LEVELS: [(&str, &[&str]); 6] = [
     ("trace", &[]),
     ("debug", &[]),
     ("info", &[]),
@@ -50,7 +51,8 @@ pub(super) fn check_text(kind: &EventType, text: &str, now: Timestamp) -> Result
     match serde_json::from_str::<&RawValue>(text) {
         Ok(raw) if raw.get().starts_with('{') => check(kind, raw.get(), now),
         _ if kind.as_str() == "log" => {
-            let line = format!(r#"{{"level":"info","message":{}}}"#, json::quoted(text));
+            let level = level_of(text).unwrap_or("info");
+            let line = format!(r#"{{"level":"{level}","message":{}}}"#, json::quoted(text));
             Ok(with_timestamp(&line, now))
         }
         _ => {

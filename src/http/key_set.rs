@@ -7,7 +7,6 @@ use crate::access::RemoteKeys;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
-use tokio_rustls::rustls::crypto::ring;
 
 /// How often it is fetched anyway.
 const REFRESH_EVERY: Duration = Duration::from_secs(300);
@@ -16,13 +15,13 @@ const REFETCH_EVERY: Duration = Duration::from_secs(10);
 /// How long a fetch may take.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a key set at most.
-const MAX_BYTES: u64 = 1024 * 1024;
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// Where a key set is, and where its keys go.
 pub struct KeySet {
     url: String,
     keys: Arc<RemoteKeys>,
-    agent: ureq::Agent,
+    client: Result<reqwest::Client, String>,
     tried: Mutex<Tried>,
 }
 
@@ -36,17 +35,12 @@ struct Tried {
 impl KeySet {
     /// Nothing is fetched yet.
     pub fn new(url: String, keys: Arc<RemoteKeys>) -> Self {
-        let roots = ureq::tls::TlsConfig::builder()
-            .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
-            .root_certs(ureq::tls::RootCerts::PlatformVerifier)
-            .build();
-        let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(FETCH_TIMEOUT))
-            .tls_config(roots)
+        let client = reqwest::Client::builder()
+            .timeout(FETCH_TIMEOUT)
             .https_only(url.starts_with("https:"))
             .build()
-            .into();
-        Self { url, keys, agent, tried: Mutex::default() }
+            .map_err(|error| error.to_string());
+        Self { url, keys, client, tried: Mutex::default() }
     }
 
     /// Whether it is the one at `url`.
@@ -88,17 +82,29 @@ impl KeySet {
         }
     }
 
-    async fn fetch(&self, tried: &mut Tried) {
-        let (agent, url) = (self.agent.clone(), self.url.clone());
-        let fetched = tokio::task::spawn_blocking(move || {
-            let mut answer = agent.get(&url).call()?;
-            answer.body_mut().with_config().limit(MAX_BYTES).read_to_vec()
-        });
-        let read = match fetched.await {
-            Ok(Ok(json)) => self.keys.replace(&json),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(error) => Err(error.to_string()),
+    /// What is there now.
+    async fn text(&self) -> Result<Vec<u8>, String> {
+        let client = self.client.as_ref().map_err(Clone::clone)?;
+        // The URL, which an error would tell too, may have secrets in it.
+        let told = |error: reqwest::Error| {
+            let error = error.without_url();
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
         };
+        let answer = client.get(&self.url).send().await.map_err(told)?;
+        let mut answer = answer.error_for_status().map_err(told)?;
+        let mut text = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(told)? {
+            text.extend_from_slice(&chunk);
+            if text.len() > MAX_BYTES {
+                return Err(format!("it has more than {MAX_BYTES} bytes"));
+            }
+        }
+        Ok(text)
+    }
+
+    async fn fetch(&self, tried: &mut Tried) {
+        let read = self.text().await.and_then(|json| self.keys.replace(&json));
         tried.at = Some(Instant::now());
         tried.succeeded = read.is_ok();
         match read {

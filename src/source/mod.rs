@@ -6,6 +6,7 @@
 
 mod heartbeats;
 mod keeper;
+mod output;
 mod own_log;
 mod system;
 
@@ -14,5 +15,6 @@ pub use heartbeats::{
     watch as watch_heartbeats,
 };
 pub use keeper::{Feed, SourceView, Sources};
+pub use output::{Unbuffered, shown_line};
 pub use own_log::{STREAM as LOG_STREAM, publish as publish_log};
 pub use system::{STREAM as SYSTEM_STREAM, watch as watch_system};

@@ -90,7 +90,7 @@ async fn it_listens_on_several_addresses_and_says_which_one_is_taken() {
     for (line, host) in lines.iter().zip(["127.0.0.1:", "127.0.0.2:"]) {
         let url = line.strip_prefix("listening on ").unwrap();
         assert!(url.contains(host), "{lines:?}");
-        let answer = reqwest::get(format!("{url}/version")).await.unwrap();
+        let answer = crate::hub::http().get(format!("{url}/version")).send().await.unwrap();
         assert_eq!(answer.status(), 200);
     }
     let taken = lines[0].rsplit('/').next().unwrap();

@@ -84,7 +84,7 @@ async fn publish_until(
     stop: Arc<AtomicBool>,
     counter: Arc<AtomicU64>,
 ) -> Vec<(String, String)> {
-    let http = reqwest::Client::new();
+    let http = crate::hub::http();
     let mut acknowledged = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let n = counter.fetch_add(1, Ordering::Relaxed);

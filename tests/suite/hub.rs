@@ -17,6 +17,13 @@ pub fn full() -> bool {
     std::env::var("FANFARE_TESTS").is_ok_and(|v| v == "full")
 }
 
+/// A client of the tests' own.
+pub fn http() -> reqwest::Client {
+    // Whoever comes first sets it for all.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 /// A running hub and its data directory.
 pub struct Hub {
     child: Option<Child>,
@@ -26,6 +33,8 @@ pub struct Hub {
     pub metrics: Option<String>,
     pub data: PathBuf,
     flags: Vec<String>,
+    /// Where it listens.
+    place: String,
     files: Option<u32>,
     _folder: Option<TempDir>,
     pub http: reqwest::Client,
@@ -67,9 +76,10 @@ impl Hub {
             metrics: None,
             data: data.to_owned(),
             flags: flags.iter().map(|f| (*f).to_owned()).collect(),
+            place: "127.0.0.1:0".to_owned(),
             files: None,
             _folder: None,
-            http: reqwest::Client::new(),
+            http: http(),
             log: log_file(),
         }
     }
@@ -89,7 +99,7 @@ impl Hub {
         let limit = self.files.map_or(String::new(), |files| format!("ulimit -n {files}; "));
         let mut child = Command::new("sh")
             .args(["-c", &format!("{limit}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_fanfare")])
-            .args(["--listen", "127.0.0.1:0"])
+            .args(["--listen", &self.place])
             .args(match self.flags.iter().any(|flag| flag == "--log-format") {
                 true => &[][..],
                 false => &["--log-format", "text"][..],
@@ -123,6 +133,11 @@ impl Hub {
         let (scheme, address) =
             address.unwrap_or_else(|| panic!("the hub did not start: {line}\n{}", self.log()));
         (self.scheme, self.address) = (scheme.to_owned(), address.to_owned());
+    }
+
+    /// From here on it starts again where it is, for clients who look for it there.
+    pub fn stay(&mut self) {
+        self.place.clone_from(&self.address);
     }
 
     /// What it wrote to standard error.

@@ -16,6 +16,7 @@ mod access;
 mod architecture;
 mod bench;
 mod churn;
+mod cli;
 mod configuration;
 mod crash;
 mod disk;

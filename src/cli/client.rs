@@ -1,0 +1,199 @@
+//! The way to a hub: where it is, who asks, and what its refusals mean.
+//!
+//! Promises: a hub that is away, stopping or at a limit is told from one that says no, because only
+//! the first is worth another try.
+
+use anyhow::Context as _;
+use clap::{Arg, ArgMatches};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Where a hub is looked for.
+const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+/// How long one that does not answer is waited for.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// The pause before another try; twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest that a hub may ask for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// A client of one hub.
+#[derive(Clone)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: String,
+}
+
+/// Why a hub did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// It is not there, or the way to it broke.
+    #[error("the hub at {at} is not to be reached: {why}")]
+    Away {
+        /// Its URL.
+        at: String,
+        /// What the system says.
+        why: String,
+    },
+    /// It cannot do it now.
+    #[error("the hub says: {why}")]
+    Later {
+        /// Its words.
+        why: String,
+        /// When it wants to be asked again.
+        after: Option<Duration>,
+    },
+    /// It does not do it.
+    #[error("the hub says: {why}")]
+    Refused {
+        /// Its words.
+        why: String,
+        /// What of the request is to blame.
+        field: Option<String>,
+    },
+}
+
+impl Failure {
+    /// The status that says so to a script.
+    pub(super) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Away { .. } | Self::Later { .. } => ExitCode::from(3),
+            Self::Refused { .. } => ExitCode::from(4),
+        }
+    }
+}
+
+/// A problem document (RFC 9457), as far as it is told on.
+#[derive(Deserialize)]
+struct Problem {
+    title: String,
+    detail: Option<String>,
+    field: Option<String>,
+}
+
+/// The arguments by which every client finds its hub.
+pub(super) fn arguments() -> [Arg; 2] {
+    [
+        Arg::new("url")
+            .long("url")
+            .value_name("URL")
+            .env("FANFARE_URL")
+            .default_value(DEFAULT_URL)
+            .help("Where the hub is"),
+        Arg::new("token")
+            .long("token-file")
+            .value_name("FILE")
+            .help("A file with the key or token to show; otherwise FANFARE_TOKEN, if that is set"),
+    ]
+}
+
+impl Client {
+    /// The client that the arguments and the environment ask for.
+    pub(super) fn of(flags: &ArgMatches) -> anyhow::Result<Self> {
+        let base = flags.get_one::<String>("url").map_or(DEFAULT_URL, String::as_str);
+        let token = match flags.get_one::<String>("token") {
+            Some(file) => Some(std::fs::read_to_string(file).with_context(|| file.clone())?),
+            None => std::env::var("FANFARE_TOKEN").ok(),
+        };
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token.as_deref().map(str::trim).filter(|token| !token.is_empty()) {
+            let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+                .context("the token has characters that no token has")?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("fanfare/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_WITHIN)
+            .tcp_nodelay(true)
+            .default_headers(headers)
+            .build()?;
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned() })
+    }
+
+    /// A request to a path of the hub's.
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    /// Sends it; whatever is no success is a failure.
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let answer = request.send().await.map_err(|error| self.away(error))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let seconds = answer.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+        let after = seconds.map(|s| Duration::from_secs(s).min(LONGEST_RETRY_AFTER));
+        let text = answer.text().await.unwrap_or_default();
+        let told = serde_json::from_str::<Problem>(&text).ok();
+        let field = told.as_ref().and_then(|problem| problem.field.clone());
+        let why = match told {
+            Some(Problem { title, detail: Some(detail), .. }) => format!("{title}: {detail}"),
+            Some(Problem { title, .. }) => title,
+            // Not a hub, or something in front of it.
+            None => status.to_string(),
+        };
+        let is_later = status.is_server_error()
+            || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+        match is_later {
+            true => Err(Failure::Later { why, after }),
+            false => Err(Failure::Refused { why, field }),
+        }
+    }
+
+    /// The way broke.
+    pub(super) fn away(&self, error: reqwest::Error) -> Failure {
+        let error = error.without_url();
+        let mut why = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(inner) = cause {
+            why = inner.to_string();
+            cause = inner.source();
+        }
+        Failure::Away { at: self.base.clone(), why }
+    }
+}
+
+/// The pauses between tries.
+pub(super) struct Pauses {
+    next: Duration,
+    /// Whether somebody was told that there are any.
+    has_told: bool,
+}
+
+impl Pauses {
+    pub(super) fn new() -> Self {
+        Self { next: FIRST_PAUSE, has_told: false }
+    }
+
+    /// Waits before the next try, and says so where it is the first; an error where trying again is
+    /// of no use.
+    pub(super) async fn after(&mut self, failure: Failure) -> Result<(), Failure> {
+        let after = match &failure {
+            Failure::Refused { .. } => return Err(failure),
+            Failure::Later { after, .. } => *after,
+            Failure::Away { .. } => None,
+        };
+        if !std::mem::replace(&mut self.has_told, true) {
+            super::say(&format!("{failure}; trying again"));
+        }
+        // Those who were cut off together do not come back together.
+        let spread = rand::Rng::random_range(&mut rand::rng(), 0.5..1.0);
+        tokio::time::sleep(after.unwrap_or(Duration::ZERO).max(self.next.mul_f64(spread))).await;
+        self.next = (self.next * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+
+    /// It went well.
+    pub(super) fn reset(&mut self) {
+        if std::mem::take(&mut self.has_told) {
+            super::say("the hub is there again");
+        }
+        self.next = FIRST_PAUSE;
+    }
+}

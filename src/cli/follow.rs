@@ -1,0 +1,138 @@
+//! A subscription that comes back: after a cut it goes on behind the last event it has had.
+
+use super::client::{Client, Failure, Pauses};
+use super::events::{Event, Reader};
+use reqwest::header::ACCEPT;
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// Nothing came for so long, not even a sign of life, which comes every 15 s: the way is broken.
+const SILENT_FOR: Duration = Duration::from_secs(45);
+
+/// What is read.
+pub(super) struct Subscription {
+    /// The query, without where to go on.
+    pub(super) query: String,
+    /// Whether it goes on with what is to come.
+    pub(super) follows: bool,
+}
+
+/// How one connection ended.
+enum Ended {
+    /// Nothing is left and nothing will come.
+    Finished,
+    /// It is to come back at once, for whatever is left.
+    Closed,
+    /// It is to come back later.
+    Cut(Failure),
+}
+
+/// What the hub tells of itself, as far as somebody should know.
+#[derive(Deserialize)]
+struct Told {
+    resume: Option<String>,
+    missed: Option<u64>,
+    code: Option<String>,
+    stream: Option<String>,
+    reason: Option<String>,
+    at: Option<String>,
+}
+
+impl Subscription {
+    /// Hands every event to `event`, in order and once, until nothing is left or it fails. What it
+    /// was handed before a cut stays handed; `flush` is called when there is nothing more for now.
+    pub(super) async fn read(
+        &self,
+        client: &Client,
+        event: &mut impl FnMut(&Event) -> anyhow::Result<()>,
+        flush: &mut impl FnMut() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let (mut reader, mut pauses) = (Reader::default(), Pauses::new());
+        loop {
+            match self.connection(client, (&mut reader, &mut pauses), event, flush).await? {
+                Ended::Finished => return Ok(()),
+                Ended::Closed => {}
+                Ended::Cut(failure) => pauses.after(failure).await?,
+            }
+        }
+    }
+
+    async fn connection(
+        &self,
+        client: &Client,
+        (reader, pauses): (&mut Reader, &mut Pauses),
+        event: &mut impl FnMut(&Event) -> anyhow::Result<()>,
+        flush: &mut impl FnMut() -> anyhow::Result<()>,
+    ) -> anyhow::Result<Ended> {
+        reader.restart();
+        let path = format!("/events?refusal=status&{}", self.query);
+        let mut request = client.request(Method::GET, &path).header(ACCEPT, "text/event-stream");
+        if !reader.last_id.is_empty() {
+            request = request.header("last-event-id", &reader.last_id);
+        }
+        let mut answer = match client.send(request).await {
+            Ok(answer) if answer.status() == StatusCode::NO_CONTENT => return Ok(Ended::Finished),
+            Ok(answer) => answer,
+            Err(failure) => return Ok(Ended::Cut(failure)),
+        };
+        pauses.reset();
+        let (mut why, mut has_ended) = (None, false);
+        loop {
+            let part = match tokio::time::timeout(SILENT_FOR, answer.chunk()).await {
+                Ok(Ok(Some(part))) => part,
+                Ok(Ok(None)) if !self.follows && why.is_none() => return Ok(Ended::Finished),
+                Ok(Ok(None)) if has_ended && why.is_none() => return Ok(Ended::Closed),
+                Ok(Ok(None)) => {
+                    let why = why.unwrap_or_else(|| "the stream was closed".to_owned());
+                    let after = reader.retry_ms.map(Duration::from_millis);
+                    return Ok(Ended::Cut(Failure::Later { why, after }));
+                }
+                Ok(Err(error)) => return Ok(Ended::Cut(client.away(error))),
+                Err(_) => {
+                    let why = format!("nothing came for {} s", SILENT_FOR.as_secs());
+                    return Ok(Ended::Cut(Failure::Later { why, after: None }));
+                }
+            };
+            let mut events = Vec::new();
+            reader.feed(&part, &mut |event| events.push(event))?;
+            for it in &events {
+                match it.kind.strip_prefix("hub-") {
+                    Some(about) => {
+                        has_ended |= about == "end";
+                        why = told(about, &it.data).or(why);
+                    }
+                    None => event(it)?,
+                }
+            }
+            flush()?;
+        }
+    }
+}
+
+/// Says what the hub tells of itself; why it ends this connection, where it does.
+fn told(about: &str, data: &str) -> Option<String> {
+    let told: Told = serde_json::from_str(data).ok()?;
+    let missed = || match told.missed {
+        Some(missed) => format!("{missed} events are missing here"),
+        None => "some events are missing here".to_owned(),
+    };
+    match (about, told.resume.as_deref()) {
+        ("open", Some("gap")) | ("gap", _) => super::say(&missed()),
+        ("open", Some("reset")) => {
+            super::say("the hub does not know this place; it begins with the oldest event it has");
+        }
+        ("end", _) => {
+            let (stream, reason) =
+                (told.stream.unwrap_or_default(), told.reason.unwrap_or_default());
+            super::say(&format!("{stream} has {reason}"));
+        }
+        ("notice", _) => {
+            let (code, at) = (told.code.unwrap_or_default(), told.at.unwrap_or_default());
+            super::say(&format!("{code} at {at}"));
+        }
+        ("error", _) => return told.code,
+        _ => {}
+    }
+    None
+}

@@ -1,0 +1,98 @@
+//! Events on their way to a hub: batches that are tried again until they are there.
+//!
+//! Each event has a key, so that a batch whose answer was lost is not published twice.
+
+use super::client::{Client, Failure, Pauses};
+use crate::event::{MAX_ENTRIES_PER_BATCH, level_of};
+use reqwest::Method;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use std::collections::VecDeque;
+
+/// Events of one batch: enough that a sync of the disk costs little each.
+pub(super) const BATCH_EVENTS: usize = 1_000;
+const _: () = assert!(BATCH_EVENTS <= MAX_ENTRIES_PER_BATCH);
+/// Bytes of one batch: well below what a hub takes in a body.
+pub(super) const BATCH_BYTES: usize = 256 * 1024;
+
+/// An event as a hub is told it.
+#[derive(Serialize)]
+pub(super) struct Event<'a> {
+    pub(super) stream: &'a RawValue,
+    #[serde(rename = "type")]
+    pub(super) kind: &'a str,
+    pub(super) data: &'a RawValue,
+    pub(super) key: &'a str,
+}
+
+impl Event<'_> {
+    /// Its JSON.
+    pub(super) fn json(&self) -> anyhow::Result<String> {
+        Ok(serde_json::to_string(self)?)
+    }
+}
+
+/// A line as the data of a `log` event: its level is the one that it says, and otherwise `info`.
+pub(super) fn log_data(line: &str, output: Option<&str>) -> anyhow::Result<Box<RawValue>> {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        output: &'a str,
+    }
+    #[derive(Serialize)]
+    struct Log<'a> {
+        level: &'a str,
+        message: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fields: Option<Fields<'a>>,
+    }
+    let level = level_of(line).unwrap_or("info");
+    let fields = output.map(|output| Fields { output });
+    Ok(to_raw_value(&Log { level, message: line, fields })?)
+}
+
+/// Takes a batch from the front of what waits.
+pub(super) fn take_batch(waiting: &mut VecDeque<String>) -> Vec<String> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while let Some(next) = waiting.front() {
+        let is_full = batch.len() == BATCH_EVENTS || bytes + next.len() > BATCH_BYTES;
+        if is_full && !batch.is_empty() {
+            break;
+        }
+        bytes += next.len();
+        batch.extend(waiting.pop_front());
+    }
+    batch
+}
+
+/// Publishes events, all or none.
+pub(super) async fn publish(client: &Client, events: &[String]) -> Result<(), Failure> {
+    let body = format!("[{}]", events.join(","));
+    let request = client.request(Method::POST, "/publish").body(body);
+    let answer = client.send(request.header("content-type", "application/json")).await?;
+    // It counts once it was read: a hub that dies while it answers has not answered.
+    answer.bytes().await.map(drop).map_err(|error| client.away(error))
+}
+
+/// The same, as often as it takes; an error where that would never help.
+pub(super) async fn deliver(
+    client: &Client,
+    events: &[String],
+    pauses: &mut Pauses,
+) -> Result<(), Failure> {
+    loop {
+        match publish(client, events).await {
+            Ok(()) => {
+                pauses.reset();
+                return Ok(());
+            }
+            Err(failure) => pauses.after(failure).await?,
+        }
+    }
+}
+
+/// Which event of a batch the hub blames, where it says so: `[7].data` is the eighth.
+pub(super) fn blamed(failure: &Failure) -> Option<usize> {
+    let Failure::Refused { why, field } = failure else { return None };
+    let index = |text: &str| text.split_once('[')?.1.split_once(']')?.0.parse().ok();
+    field.as_deref().and_then(index).or_else(|| index(why))
+}

@@ -1,0 +1,39 @@
+//! What is counted while somebody watches; on no terminal it is silent.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::time::Duration;
+
+/// How often it moves.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// A count that is shown.
+pub(super) struct Counted {
+    bar: ProgressBar,
+}
+
+impl Counted {
+    /// Of `what`, from zero.
+    pub(super) fn new(what: &str) -> Self {
+        // The target is hidden where standard error is no terminal.
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let shown = format!("{{spinner}} {{human_pos}} {what}, {{per_sec}}");
+        if let Ok(style) = ProgressStyle::with_template(&shown) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(EVERY);
+        Self { bar }
+    }
+
+    pub(super) fn add(&mut self, more: usize) {
+        self.bar.inc(more as u64);
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.bar.position()
+    }
+
+    /// It stays as it is.
+    pub(super) fn finish(&self) {
+        self.bar.finish();
+    }
+}

@@ -1,0 +1,246 @@
+//! `fanfare publish`: one event, or each line of standard input.
+
+use super::client::{Client, Failure, Pauses};
+use super::outgoing::{Event, blamed, deliver, log_data, take_batch};
+use super::progress::Counted;
+use crate::event::{Line, LineSplitter, StreamName};
+use anyhow::Context as _;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::value::{RawValue, to_raw_value};
+use std::collections::VecDeque;
+use std::io::{Read as _, Write as _};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// Parts of standard input that may wait for the hub; whoever writes it waits beyond.
+const WAITING_PARTS: usize = 16;
+const PART_BYTES: usize = 64 * 1024;
+/// Bytes of a line; what a hub takes in an event is less, and said by the hub.
+const MAX_LINE_BYTES: usize = 16 * 1024 * 1024;
+
+pub(super) fn command() -> Command {
+    Command::new("publish")
+        .about("Publish an event, or each line of standard input as one")
+        .long_about(
+            "Publishes DATA, or else standard input, as one event and prints its id.\n\n\
+             With --lines each line of standard input is an event. They are published in batches \
+             as they come; a hub that is away is waited for, and no line is published twice. With \
+             --key the same can be run again after it was interrupted: lines that are there \
+             already are not published again (within the ten minutes that a hub remembers keys).",
+        )
+        .arg(Arg::new("stream").value_name("STREAM").required(true).help("Where to"))
+        .arg(Arg::new("data").value_name("DATA").conflicts_with("lines").help("What"))
+        .arg(
+            Arg::new("type")
+                .long("type")
+                .value_name("TYPE")
+                .default_value("message")
+                .help("The type of the event; a line of type `log` is its message"),
+        )
+        .arg(
+            Arg::new("lines")
+                .long("lines")
+                .action(ArgAction::SetTrue)
+                .help("Each line of standard input is an event"),
+        )
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("The data, or each line, is JSON"),
+        )
+        .arg(
+            Arg::new("key")
+                .long("key")
+                .value_name("KEY")
+                .help("The event's key; of lines, what the key of each begins with"),
+        )
+}
+
+pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
+    let client = Client::of(flags)?;
+    let text = |name: &str| flags.get_one::<String>(name).cloned();
+    let stream = text("stream").unwrap_or_default();
+    let kind = text("type").unwrap_or_default();
+    StreamName::parse(&stream).map_err(|why| anyhow::anyhow!("{}", why.detail))?;
+    if flags.get_flag("lines") {
+        let key = text("key").unwrap_or_else(|| Uuid::new_v4().simple().to_string());
+        let lines =
+            Lines { stream: to_raw_value(&stream)?, kind, key, is_json: flags.get_flag("json") };
+        return lines.publish(&client).await;
+    }
+    let data = match text("data") {
+        Some(data) => data,
+        None => std::io::read_to_string(std::io::stdin()).context("standard input")?,
+    };
+    one(&client, (&stream, &kind), data, (flags.get_flag("json"), text("key"))).await
+}
+
+async fn one(
+    client: &Client,
+    (stream, kind): (&str, &str),
+    data: String,
+    (is_json, key): (bool, Option<String>),
+) -> anyhow::Result<()> {
+    #[derive(Deserialize)]
+    struct Receipt {
+        id: String,
+    }
+    let quoted = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let (path, body) = match is_json {
+        true => {
+            let data: Box<RawValue> = serde_json::from_str(&data).context("the data is no JSON")?;
+            let streams = to_raw_value(stream)?;
+            let key = key.clone().unwrap_or_else(|| Uuid::new_v4().simple().to_string());
+            let event = Event { stream: &streams, kind, data: &data, key: &key };
+            ("/publish".to_owned(), event.json()?)
+        }
+        false => (format!("/streams/{}/events?type={}", quoted(stream), quoted(kind)), data),
+    };
+    let mut request = client.request(Method::POST, &path).body(body);
+    if let (Some(key), false) = (&key, is_json) {
+        request = request.header("idempotency-key", key);
+    }
+    let answer = client.send(request).await?;
+    let receipt = answer.bytes().await.map_err(|error| client.away(error))?;
+    let Receipt { id } = serde_json::from_slice(&receipt).context("the answer is no receipt")?;
+    writeln!(std::io::stdout(), "{id}")?;
+    Ok(())
+}
+
+/// How lines become events.
+struct Lines {
+    stream: Box<RawValue>,
+    kind: String,
+    key: String,
+    is_json: bool,
+}
+
+impl Lines {
+    async fn publish(&self, client: &Client) -> anyhow::Result<()> {
+        let mut parts = standard_input()?;
+        let mut taken = Taken::of(self);
+        let (mut counted, mut pauses) = (Counted::new("lines"), Pauses::new());
+        let mut has_more = true;
+        while has_more {
+            match parts.recv().await {
+                Some(part) => taken.feed(&part.context("standard input")?),
+                None => {
+                    taken.finish();
+                    has_more = false;
+                }
+            }
+            // What has come meanwhile goes with it.
+            while let Ok(part) = parts.try_recv() {
+                taken.feed(&part.context("standard input")?);
+            }
+            while !taken.waiting.is_empty() {
+                let batch = take_batch(&mut taken.waiting);
+                let sent = deliver(client, &batch, &mut pauses).await;
+                sent.map_err(|failure| at_line(failure, counted.count()))?;
+                counted.add(batch.len());
+            }
+            if let Some(wrong) = taken.wrong {
+                return Err(wrong);
+            }
+        }
+        counted.finish();
+        if taken.replaced > 0 {
+            let lines = taken.replaced;
+            super::say(&format!("{lines} lines had bytes that are no UTF-8, which are replaced"));
+        }
+        Ok(())
+    }
+
+    fn event(&self, number: u64, line: &str) -> anyhow::Result<String> {
+        let data = match (self.is_json, self.kind.as_str()) {
+            (true, _) => RawValue::from_string(line.to_owned())
+                .with_context(|| format!("line {number} is no JSON"))?,
+            (false, "log") => log_data(line, None)?,
+            (false, _) => to_raw_value(line)?,
+        };
+        let key = format!("{}:{number}", self.key);
+        Event { stream: &self.stream, kind: &self.kind, data: &data, key: &key }.json()
+    }
+}
+
+/// Lines that were read, as events.
+struct Taken<'a> {
+    lines: &'a Lines,
+    splitter: LineSplitter,
+    waiting: VecDeque<String>,
+    count: u64,
+    replaced: u64,
+    /// The first line that is no event; nothing after it is taken.
+    wrong: Option<anyhow::Error>,
+}
+
+impl<'a> Taken<'a> {
+    fn of(lines: &'a Lines) -> Self {
+        let (splitter, waiting) = (LineSplitter::new(MAX_LINE_BYTES), VecDeque::new());
+        Self { lines, splitter, waiting, count: 0, replaced: 0, wrong: None }
+    }
+
+    fn feed(&mut self, part: &[u8]) {
+        self.with(|splitter, take| splitter.feed(part, take));
+    }
+
+    fn finish(&mut self) {
+        self.with(|splitter, take| splitter.finish(take));
+    }
+
+    fn with(&mut self, read: impl FnOnce(&mut LineSplitter, &mut dyn FnMut(Line<'_>))) {
+        let Self { lines, splitter, waiting, count, replaced, wrong } = self;
+        read(splitter, &mut |line| {
+            if wrong.is_some() {
+                return;
+            }
+            *count += 1;
+            *replaced += u64::from(line.is_replaced());
+            match lines.event(*count, &line.text) {
+                Ok(event) => waiting.push_back(event),
+                Err(why) => *wrong = Some(why),
+            }
+        });
+    }
+}
+
+/// A refusal with the line that is to blame; `before` were published.
+fn at_line(failure: Failure, before: u64) -> anyhow::Error {
+    match blamed(&failure) {
+        Some(at) => {
+            let line = before + at as u64 + 1;
+            anyhow::Error::new(failure)
+                .context(format!("line {line}, after {before} were published"))
+        }
+        None => failure.into(),
+    }
+}
+
+/// Reads standard input beside everything else.
+fn standard_input() -> anyhow::Result<mpsc::Receiver<std::io::Result<Vec<u8>>>> {
+    let (parts, read) = mpsc::channel(WAITING_PARTS);
+    std::thread::Builder::new().name("stdin".into()).spawn(move || {
+        let mut stdin = std::io::stdin().lock();
+        loop {
+            let mut part = vec![0; PART_BYTES];
+            let part = match stdin.read(&mut part) {
+                Ok(0) => return,
+                Ok(count) => {
+                    part.truncate(count);
+                    Ok(part)
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
+            let is_last = part.is_err();
+            if parts.blocking_send(part).is_err() || is_last {
+                return;
+            }
+        }
+    })?;
+    Ok(read)
+}

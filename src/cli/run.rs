@@ -1,0 +1,309 @@
+//! `fanfare run`: runs a command here, shows what it says, and publishes it line by line.
+//!
+//! Promises: it ends as the command ends; a hub that is away never holds the command up; what could not
+//! be published is in a file at the end, and said.
+
+use super::client::{Client, Failure, Pauses};
+use super::outgoing::{Event, log_data, publish, take_batch};
+use super::spool::Spool;
+use crate::event::{LineSplitter, StreamName};
+use crate::source::{Unbuffered, shown_line};
+use anyhow::Context as _;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Method;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{ExitCode, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::Child;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// How long the end waits for a hub that is away.
+const DEFAULT_WAIT: &str = "30s";
+/// How long the output of a command that has ended is waited for: a process that it left behind may
+/// hold it open for ever.
+const OUTPUT_WITHIN: Duration = Duration::from_secs(2);
+const PART_BYTES: usize = 16 * 1024;
+/// The statuses of a shell for a command that is not there, or cannot be run.
+const NOT_FOUND: u8 = 127;
+const NOT_RUNNABLE: u8 = 126;
+
+pub(super) fn command() -> Command {
+    Command::new("run")
+        .about("Run a command here, and publish what it says line by line")
+        .long_about(
+            "Runs a command, shows its output, and publishes each line of it as a `log` event, with \
+             an `exit` event at the end. It exits as the command does (128 and the signal where one \
+             ended it). While the hub is away lines wait in memory, and past 8 MiB on disk.",
+        )
+        .arg(
+            Arg::new("stream")
+                .long("stream")
+                .value_name("STREAM")
+                .required(true)
+                .help("Where to publish"),
+        )
+        .arg(
+            Arg::new("end")
+                .long("end")
+                .action(ArgAction::SetTrue)
+                .help("End the stream with the command"),
+        )
+        .arg(
+            Arg::new("wait")
+                .long("wait")
+                .value_name("DURATION")
+                .default_value(DEFAULT_WAIT)
+                .value_parser(clap::builder::ValueParser::new(crate::config::duration))
+                .help("How long to wait at the end for a hub that is away"),
+        )
+        .arg(
+            Arg::new("spool")
+                .long("spool")
+                .value_name("DIR")
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("Where what could not be published is left; otherwise where temporary files are"),
+        )
+        .arg(
+            Arg::new("command")
+                .value_name("COMMAND")
+                .last(true)
+                .required(true)
+                .num_args(1..)
+                .value_parser(clap::value_parser!(OsString))
+                .help("The command and its arguments"),
+        )
+}
+
+pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let client = Client::of(flags)?;
+    let stream = flags.get_one::<String>("stream").cloned().unwrap_or_default();
+    StreamName::parse(&stream).map_err(|why| anyhow::anyhow!("{}", why.detail))?;
+    let words: Vec<OsString> = flags.get_many("command").unwrap_or_default().cloned().collect();
+    let began = Instant::now();
+    let mut child = match start(&words) {
+        Ok(child) => child,
+        Err(error) => {
+            super::say(&format!("{}: {error}", words[0].display()));
+            let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+            return Ok(ExitCode::from(if is_missing { NOT_FOUND } else { NOT_RUNNABLE }));
+        }
+    };
+    let way = Arc::new(Way {
+        stream: to_raw_value(&stream)?,
+        key: Uuid::new_v4().simple().to_string(),
+        state: Mutex::default(),
+        changed: Notify::new(),
+    });
+    let sending = tokio::spawn(send(client.clone(), way.clone()));
+    let status = shown(&mut child, &way).await?;
+    way.push("exit", &to_raw_value(&Exit::of(status, began.elapsed()))?)?;
+    way.close();
+    let wait = flags.get_one::<Duration>("wait").copied().unwrap_or_default();
+    let sent = match tokio::time::timeout(wait, sending).await {
+        Ok(sent) => sent?,
+        Err(_) => Err(anyhow::anyhow!("the hub was away")),
+    };
+    match sent {
+        Ok(()) if flags.get_flag("end") => end(&client, &stream).await?,
+        Ok(()) => {}
+        Err(why) => way.leave(flags.get_one::<PathBuf>("spool"), &why)?,
+    }
+    Ok(exit_code(status))
+}
+
+fn start(words: &[OsString]) -> std::io::Result<Child> {
+    tokio::process::Command::new(&words[0])
+        .args(&words[1..])
+        .unbuffered()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+}
+
+/// Shows and publishes what the child says until it has ended. What is sent to end this process is
+/// passed on to it; an interrupt of the terminal reaches it anyway.
+async fn shown(child: &mut Child, way: &Arc<Way>) -> anyhow::Result<ExitStatus> {
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let out = out.map(|out| tokio::spawn(copy(out, std::io::stdout(), "stdout", way.clone())));
+    let err = err.map(|err| tokio::spawn(copy(err, std::io::stderr(), "stderr", way.clone())));
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let id = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status?,
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => if let Some(id) = id {
+                let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+            },
+        }
+    };
+    for output in [out, err].into_iter().flatten() {
+        if let Ok(read) = tokio::time::timeout(OUTPUT_WITHIN, output).await {
+            read??;
+        }
+    }
+    Ok(status)
+}
+
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl Write,
+    output: &str,
+    way: Arc<Way>,
+) -> anyhow::Result<()> {
+    let (mut part, mut splitter) = (vec![0; PART_BYTES], LineSplitter::default());
+    loop {
+        let count = from.read(&mut part).await?;
+        // That nobody looks any more is no reason not to publish.
+        let _ = to.write_all(&part[..count]).and_then(|()| to.flush());
+        let mut wrong = None;
+        let mut take = |line: crate::event::Line<'_>| {
+            let data = log_data(shown_line(&line.text), Some(output));
+            wrong = data.and_then(|data| way.push("log", &data)).err().or(wrong.take());
+        };
+        match count {
+            0 => splitter.finish(&mut take),
+            _ => splitter.feed(&part[..count], &mut take),
+        }
+        match wrong {
+            Some(wrong) => return Err(wrong),
+            None if count == 0 => return Ok(()),
+            None => {}
+        }
+    }
+}
+
+/// From the command to the hub.
+struct Way {
+    stream: Box<RawValue>,
+    /// What every key begins with.
+    key: String,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    spool: Spool,
+    /// Events so far.
+    count: u64,
+    /// What is being published.
+    under_way: Vec<String>,
+    is_closed: bool,
+}
+
+impl Way {
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn push(&self, kind: &str, data: &RawValue) -> anyhow::Result<()> {
+        self.with(|state| {
+            state.count += 1;
+            let key = format!("{}:{}", self.key, state.count);
+            let event = Event { stream: &self.stream, kind, data, key: &key }.json()?;
+            state.spool.push(event).context("what waits for the hub cannot be kept")
+        })?;
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    fn close(&self) {
+        self.with(|state| state.is_closed = true);
+        self.changed.notify_one();
+    }
+
+    /// Leaves in a file what was not published.
+    fn leave(&self, folder: Option<&PathBuf>, why: &anyhow::Error) -> anyhow::Result<()> {
+        let folder = folder.cloned().unwrap_or_else(std::env::temp_dir);
+        let path = folder.join(format!("fanfare-run-{}.ndjson", self.key));
+        let mut file = std::io::BufWriter::new(
+            std::fs::File::create_new(&path).with_context(|| path.display().to_string())?,
+        );
+        let lines = self.with(|state| {
+            let mut lines = 0_u64;
+            let mut batch = std::mem::take(&mut state.under_way);
+            while !batch.is_empty() {
+                for event in &batch {
+                    writeln!(file, "{event}")?;
+                    lines += 1;
+                }
+                batch = state.spool.take(take_batch)?;
+            }
+            file.flush().map(|()| lines)
+        })?;
+        let path = path.display();
+        super::say(&format!(
+            "{lines} events are not published ({why:#}); they are in {path}, which `fanfare import` \
+             publishes"
+        ));
+        Ok(())
+    }
+}
+
+/// Publishes what comes until there is no more.
+async fn send(client: Client, way: Arc<Way>) -> anyhow::Result<()> {
+    let mut pauses = Pauses::new();
+    loop {
+        let is_closed = way.with(|state| {
+            if state.under_way.is_empty() {
+                state.under_way = state.spool.take(take_batch)?;
+            }
+            Ok::<_, std::io::Error>(state.is_closed)
+        })?;
+        let batch = way.with(|state| state.under_way.clone());
+        if batch.is_empty() {
+            if is_closed {
+                return Ok(());
+            }
+            way.changed.notified().await;
+            continue;
+        }
+        match publish(&client, &batch).await {
+            Ok(()) => {
+                pauses.reset();
+                way.with(|state| state.under_way.clear());
+            }
+            Err(failure) => pauses.after(failure).await?,
+        }
+    }
+}
+
+/// Ends the stream.
+async fn end(client: &Client, stream: &str) -> Result<(), Failure> {
+    let name = utf8_percent_encode(stream, NON_ALPHANUMERIC);
+    let request = client.request(Method::POST, &format!("/streams/{name}/end"));
+    client.send(request).await.map(drop)
+}
+
+/// How the command ended, as its last event tells it.
+#[derive(Serialize)]
+struct Exit {
+    code: Option<i32>,
+    signal: Option<i32>,
+    duration_ms: u64,
+}
+
+impl Exit {
+    fn of(status: ExitStatus, took: Duration) -> Self {
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        Self { code: status.code(), signal: status.signal(), duration_ms }
+    }
+}
+
+/// What a shell would say of it.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}

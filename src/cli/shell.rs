@@ -1,0 +1,50 @@
+//! `fanfare completions` and `fanfare man`: what a shell and a manual know, from the one definition.
+
+use anyhow::Context as _;
+use clap::{Arg, ArgMatches, Command};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+pub(super) fn completions_command() -> Command {
+    Command::new("completions").about("Print the completions of a shell").arg(
+        Arg::new("shell")
+            .value_name("SHELL")
+            .required(true)
+            .value_parser(clap::value_parser!(Shell))
+            .help("Which one"),
+    )
+}
+
+pub(super) fn man_command() -> Command {
+    Command::new("man")
+        .about("Print the manual page, or write those of all subcommands to a folder")
+        .arg(
+            Arg::new("folder")
+                .long("folder")
+                .value_name("DIR")
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("Where to write them"),
+        )
+}
+
+/// The completions of `whole`.
+pub(super) fn completions(flags: &ArgMatches, mut whole: Command) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let Some(shell) = flags.get_one::<Shell>("shell") {
+        clap_complete::generate(*shell, &mut whole, "fanfare", &mut out);
+    }
+    out
+}
+
+/// The manual of `whole`; nothing where it was written to a folder.
+pub(super) fn man(flags: &ArgMatches, whole: Command) -> anyhow::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    match flags.get_one::<PathBuf>("folder") {
+        Some(folder) => {
+            clap_mangen::generate_to(whole, folder)
+                .with_context(|| folder.display().to_string())?;
+        }
+        None => clap_mangen::Man::new(whole).render(&mut out)?,
+    }
+    Ok(out)
+}

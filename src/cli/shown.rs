@@ -1,0 +1,166 @@
+//! Events as a person reads them: a line each, coloured by what it means.
+//!
+//! What was published is text and never more: no escape of it reaches the terminal.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+
+/// An event with what belongs to it.
+#[derive(Deserialize)]
+pub(super) struct Envelope<'a> {
+    pub(super) stream: Value,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) time: String,
+    #[serde(borrow)]
+    pub(super) data: &'a RawValue,
+}
+
+impl Envelope<'_> {
+    /// Its streams, with commas between.
+    fn streams(&self) -> String {
+        match &self.stream {
+            Value::String(name) => name.clone(),
+            Value::Array(names) => {
+                let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
+                names.join(",")
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// Its data as they went out: a string's text, or JSON.
+    pub(super) fn text(&self) -> String {
+        serde_json::from_str::<String>(self.data.get()).unwrap_or_else(|_| self.data.get().into())
+    }
+}
+
+/// Whether and how colours are used.
+#[derive(Clone, Copy)]
+pub(super) struct Style {
+    pub(super) colours: bool,
+}
+
+impl Style {
+    /// The one that was asked for by name: `always`, `never`, or `auto`, which is where standard output
+    /// is a terminal and `NO_COLOR` (<https://no-color.org>) is not set.
+    pub(super) fn named(name: &str) -> Self {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let auto = std::io::stdout().is_terminal() && !no_color;
+        Self { colours: name == "always" || (name == "auto" && auto) }
+    }
+
+    fn paint(self, out: &mut String, code: &str, text: &str) {
+        match self.colours && !code.is_empty() {
+            true => {
+                let _ = write!(out, "\x1b[{code}m{text}\x1b[0m");
+            }
+            false => out.push_str(text),
+        }
+    }
+
+    /// A line, or several where its text has several.
+    pub(super) fn line(self, event: &Envelope<'_>) -> String {
+        let mut out = String::new();
+        self.paint(&mut out, "2", &event.time);
+        out.push(' ');
+        self.paint(&mut out, "36", &plain(&event.streams()));
+        out.push(' ');
+        let data: Value = serde_json::from_str(event.data.get()).unwrap_or_default();
+        let member = |name: &str| data.get(name).map(spoken).unwrap_or_default();
+        let text = match event.kind.as_str() {
+            "log" => {
+                let level = member("level");
+                self.paint(&mut out, colour_of(&level), &format!("{:<8}", level.to_uppercase()));
+                out.push(' ');
+                member("message")
+            }
+            "metric" => {
+                let unit =
+                    data.get("unit").map_or(String::new(), |unit| " ".to_owned() + &spoken(unit));
+                let labels = data.get("labels").map_or(String::new(), |it| format!(" {it}"));
+                format!("{} = {}{unit}{labels}", member("name"), member("value"))
+            }
+            "message" => spoken(&data),
+            other => {
+                self.paint(&mut out, "35", &plain(other));
+                out.push(' ');
+                spoken(&data)
+            }
+        };
+        out.push_str(&plain(&text).replace('\n', "\n    "));
+        out.push('\n');
+        out
+    }
+}
+
+/// A string's text, or JSON.
+fn spoken(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn colour_of(level: &str) -> &'static str {
+    match level {
+        "trace" | "debug" => "2",
+        "info" => "32",
+        "warn" => "33",
+        "error" => "31",
+        "critical" => "1;31",
+        _ => "",
+    }
+}
+
+/// `text` without what a terminal would take for an order; line breaks stay.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.trim_end_matches(['\r', '\n']).chars() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            // Bidirectional controls would show another order than there is.
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                let _ = write!(out, "{}", c.escape_unicode());
+            }
+            c if c.is_control() => {
+                let _ = write!(out, "{}", c.escape_default());
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(json: &str, colours: bool) -> String {
+        Style { colours }.line(&serde_json::from_str(json).expect("an envelope"))
+    }
+
+    fn event(kind: &str, data: &str) -> String {
+        format!(r#"{{"stream":"a","type":"{kind}","time":"T","data":{data}}}"#)
+    }
+
+    #[test]
+    fn a_line_says_what_an_event_means() {
+        for (kind, data, line) in [
+            ("log", r#"{"level":"warn","message":"two\nlines"}"#, "T a WARN     two\n    lines\n"),
+            ("metric", r#"{"name":"cpu","value":1.5,"unit":"%"}"#, "T a cpu = 1.5 %\n"),
+            ("message", r#""hello""#, "T a hello\n"),
+            ("deploy", r#"{"n":1}"#, "T a deploy {\"n\":1}\n"),
+        ] {
+            assert_eq!(shown(&event(kind, data), false), line);
+        }
+        let red = shown(&event("log", r#"{"level":"error","message":"x"}"#), true);
+        assert!(red.contains("\x1b[31mERROR   \x1b[0m"), "{red:?}");
+    }
+
+    #[test]
+    fn nothing_that_was_published_gives_a_terminal_orders() {
+        let line = shown(&event("message", r#""\u001b[2Jgone\u0007\u009b\u202e\r""#), false);
+        assert_eq!(line, "T a \\u{1b}[2Jgone\\u{7}\\u{9b}\\u{202e}\n");
+    }
+}

@@ -1,0 +1,81 @@
+//! `fanfare streams`: what there is.
+
+use super::client::Client;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::io::{BufWriter, Write as _};
+
+/// Streams that are asked for at once.
+const AT_ONCE: usize = 1_000;
+
+pub(super) fn command() -> Command {
+    Command::new("streams")
+        .about("List the streams")
+        .arg(Arg::new("prefix").value_name("PREFIX").help("Those whose names begin so"))
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("As the hub says it, a stream a line"),
+        )
+}
+
+/// Some of the streams.
+#[derive(Deserialize)]
+struct List {
+    streams: Vec<Box<RawValue>>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Stream {
+    name: String,
+    state: String,
+    subscribers: u32,
+    events: u64,
+    bytes: u64,
+    last_time: Option<String>,
+}
+
+pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
+    let client = Client::of(flags)?;
+    let quoted = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let prefix = quoted(flags.get_one::<String>("prefix").map_or("", String::as_str));
+    let as_json = flags.get_flag("json");
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    if !as_json {
+        let names = ["EVENTS", "BYTES", "READERS", "STATE", "LAST", "NAME"];
+        row(&mut out, names.map(str::to_owned))?;
+    }
+    let mut after = String::new();
+    loop {
+        let path = format!("/streams?limit={AT_ONCE}&prefix={prefix}{after}");
+        let answer = client.send(client.request(Method::GET, &path)).await?;
+        let answer = answer.bytes().await.map_err(|error| client.away(error))?;
+        let list: List = serde_json::from_slice(&answer)?;
+        for stream in &list.streams {
+            if as_json {
+                writeln!(out, "{}", stream.get())?;
+                continue;
+            }
+            let it: Stream = serde_json::from_str(stream.get())?;
+            let last = it.last_time.unwrap_or_else(|| "-".to_owned());
+            let numbers = [it.events.to_string(), it.bytes.to_string(), it.subscribers.to_string()];
+            let [events, bytes, readers] = numbers;
+            row(&mut out, [events, bytes, readers, it.state, last, it.name])?;
+        }
+        let Some(next) = list.next else { break };
+        after = format!("&after={}", quoted(&next));
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// A row of the table; the name, which has no bound, comes last.
+fn row(out: &mut impl std::io::Write, cells: [String; 6]) -> std::io::Result<()> {
+    let [events, bytes, readers, state, last, name] = cells;
+    writeln!(out, "{events:>10} {bytes:>12} {readers:>8}  {state:<6} {last:<24}  {name}")
+}

@@ -1,0 +1,98 @@
+//! `fanfare tail`: shows events as they come, and what was missed while the hub was away.
+
+use super::client::Client;
+use super::follow::Subscription;
+use super::shown::{Envelope, Style};
+use anyhow::Context as _;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use std::cell::RefCell;
+use std::io::{BufWriter, Write as _};
+
+pub(super) fn command() -> Command {
+    Command::new("tail")
+        .about("Show events as they come")
+        .long_about(
+            "Shows events as they come, coloured by level on a terminal. It comes back when the \
+             hub was away, and goes on behind the last event it has shown: none is missed and none \
+             is shown twice. It ends when every stream it names has ended.",
+        )
+        .args(selection())
+        .arg(
+            Arg::new("format")
+                .long("format")
+                .value_name("FORMAT")
+                .value_parser(["pretty", "text", "ndjson"])
+                .default_value("pretty")
+                .help("As what: for people, the data alone, or an envelope a line"),
+        )
+        .arg(
+            Arg::new("no-follow")
+                .long("no-follow")
+                .action(ArgAction::SetTrue)
+                .help("End with the newest event"),
+        )
+        .arg(
+            Arg::new("color")
+                .long("color")
+                .value_name("WHEN")
+                .value_parser(["auto", "always", "never"])
+                .default_value("auto")
+                .help("Whether in colours; NO_COLOR is honoured"),
+        )
+}
+
+/// The arguments that say which events.
+pub(super) fn selection() -> [Arg; 4] {
+    let text = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    [
+        Arg::new("streams")
+            .value_name("SELECTOR")
+            .num_args(1..)
+            .required(true)
+            .help("Streams, or patterns of their names, as 'builds.**'"),
+        text("from", "WHEN", "Begin with `start`, `now`, a time, or so long ago (10m)"),
+        text("last", "N", "Begin with the newest N").short('n'),
+        text("types", "LIST", "Only these types, with commas between"),
+    ]
+}
+
+/// The query that those arguments come to.
+pub(super) fn query(flags: &ArgMatches) -> String {
+    let pair = |name: &str, value: &str| {
+        format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))
+    };
+    let streams = flags.get_many::<String>("streams").unwrap_or_default();
+    let mut pairs: Vec<String> = streams.map(|stream| pair("stream", stream)).collect();
+    for name in ["from", "last", "types"] {
+        pairs.extend(flags.get_one::<String>(name).map(|value| pair(name, value)));
+    }
+    pairs.join("&")
+}
+
+pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
+    let client = Client::of(flags)?;
+    let text = |name: &str| flags.get_one::<String>(name).map_or("", String::as_str);
+    let (style, format) = (Style::named(text("color")), text("format"));
+    let follows = !flags.get_flag("no-follow");
+    let query = format!("envelope=true&follow={follows}&{}", query(flags));
+    let out = RefCell::new(BufWriter::new(std::io::stdout().lock()));
+    Subscription { query, follows }
+        .read(
+            &client,
+            &mut |event| {
+                let envelope: Envelope<'_> = serde_json::from_str(&event.data)
+                    .with_context(|| format!("no envelope: {:.100}", event.data))?;
+                let line = match format {
+                    "text" => envelope.text().replace('\r', "\\r").replace('\n', "\\n") + "\n",
+                    "ndjson" => format!("{{\"id\":\"{}\",{}\n", event.id, &event.data[1..]),
+                    _ => style.line(&envelope),
+                };
+                Ok(out.borrow_mut().write_all(line.as_bytes())?)
+            },
+            &mut || Ok(out.borrow_mut().flush()?),
+        )
+        .await
+}

@@ -1,0 +1,233 @@
+//! `fanfare export` and `fanfare import`: history out of a hub, and into another.
+
+use super::client::{Client, Failure, Pauses};
+use super::outgoing::{Event, blamed, deliver, take_batch};
+use super::progress::Counted;
+use super::tail::{query, selection};
+use crate::event::StreamName;
+use anyhow::{Context as _, bail};
+use clap::{Arg, ArgMatches, Command};
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::time::Duration;
+
+/// Events that are read from a file before they are published.
+const READ_AHEAD: usize = 4_096;
+/// A hub that sends nothing for so long while there is more is away.
+const SILENT_FOR: Duration = Duration::from_secs(60);
+
+pub(super) fn export_command() -> Command {
+    let file = Arg::new("output").short('o').long("output").value_name("FILE");
+    Command::new("export")
+        .about("Write history to a file, or to standard output")
+        .long_about(
+            "Writes everything there is of the streams, unless --from or --last say otherwise, and \
+             ends with the newest event. As ndjson, which `fanfare import` reads, it goes on where \
+             it was when the hub was away.",
+        )
+        .args(selection())
+        .arg(file.help("Where to, rather than to standard output"))
+        .arg(
+            Arg::new("format")
+                .long("format")
+                .value_name("FORMAT")
+                .value_parser(["ndjson", "csv", "text", "sse"])
+                .default_value("ndjson")
+                .help("As what"),
+        )
+        .arg(Arg::new("columns").long("columns").value_name("LIST").help("Of csv: which members"))
+}
+
+pub(super) fn import_command() -> Command {
+    Command::new("import")
+        .about("Publish what `fanfare export` has written")
+        .long_about(
+            "Publishes the lines of a file, or of standard input, that `fanfare export` has \
+             written. The events get ids and times of this hub; what their data say of time stays. \
+             Running it again within ten minutes publishes nothing twice. Streams that only a hub \
+             itself writes are left out, and counted.",
+        )
+        .arg(Arg::new("input").value_name("FILE").help("The file, rather than standard input"))
+}
+
+pub(super) async fn export(flags: &ArgMatches) -> anyhow::Result<()> {
+    let client = Client::of(flags)?;
+    let text = |name: &str| flags.get_one::<String>(name).map_or("", String::as_str);
+    let format = text("format");
+    let mut query = format!("format={format}&control=off&follow=false&{}", query(flags));
+    if flags.contains_id("columns") {
+        query.push_str(&format!("&columns={}", text("columns")));
+    }
+    let out: Box<dyn Write> = match flags.get_one::<String>("output") {
+        Some(file) => Box::new(File::create(file).with_context(|| file.clone())?),
+        None => Box::new(std::io::stdout().lock()),
+    };
+    let mut export = Export {
+        out: BufWriter::new(out),
+        begun: Vec::new(),
+        last_id: None,
+        counted: Counted::new(if format == "ndjson" { "events" } else { "bytes" }),
+        by_line: format == "ndjson",
+    };
+    let mut pauses = Pauses::new();
+    while let Err(failure) = export.connection(&client, &query, &mut pauses).await? {
+        if !export.by_line && export.counted.count() > 0 {
+            bail!("{failure}; as {format} it cannot go on where it was");
+        }
+        pauses.after(failure).await?;
+    }
+    export.out.flush()?;
+    export.counted.finish();
+    Ok(())
+}
+
+struct Export {
+    out: BufWriter<Box<dyn Write>>,
+    /// A line that is not whole yet.
+    begun: Vec<u8>,
+    /// Of the last line that was written.
+    last_id: Option<String>,
+    counted: Counted,
+    by_line: bool,
+}
+
+impl Export {
+    /// One connection; the failure that cut it.
+    async fn connection(
+        &mut self,
+        client: &Client,
+        query: &str,
+        pauses: &mut Pauses,
+    ) -> anyhow::Result<Result<(), Failure>> {
+        let mut request = client.request(Method::GET, &format!("/events?refusal=status&{query}"));
+        if let Some(id) = &self.last_id {
+            request = request.header("last-event-id", id);
+        }
+        let mut answer = match client.send(request).await {
+            Ok(answer) if answer.status() == StatusCode::NO_CONTENT => return Ok(Ok(())),
+            Ok(answer) => answer,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        pauses.reset();
+        self.begun.clear();
+        loop {
+            match tokio::time::timeout(SILENT_FOR, answer.chunk()).await {
+                Ok(Ok(Some(part))) => self.take(&part)?,
+                Ok(Ok(None)) => return Ok(Ok(())),
+                Ok(Err(error)) => return Ok(Err(client.away(error))),
+                Err(_) => {
+                    let why = format!("nothing came for {} s", SILENT_FOR.as_secs());
+                    return Ok(Err(Failure::Later { why, after: None }));
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, part: &[u8]) -> anyhow::Result<()> {
+        if !self.by_line {
+            self.counted.add(part.len());
+            return Ok(self.out.write_all(part)?);
+        }
+        self.begun.extend_from_slice(part);
+        let Some(end) = memchr::memrchr(b'\n', &self.begun) else { return Ok(()) };
+        let whole = &self.begun[..=end];
+        // A sign of life is an empty line.
+        let lines = whole.split_inclusive(|byte| *byte == b'\n').filter(|line| line.len() > 1);
+        let (mut count, mut last) = (0, None);
+        for line in lines {
+            self.out.write_all(line)?;
+            last = Some(line);
+            count += 1;
+        }
+        if let Some(last) = last {
+            let Line { id, .. } = serde_json::from_slice(last).context("no line of an export")?;
+            self.last_id = id;
+        }
+        self.counted.add(count);
+        self.begun.drain(..=end);
+        Ok(())
+    }
+}
+
+/// A line of an export, or what `fanfare run` could not publish.
+#[derive(Deserialize)]
+struct Line<'a> {
+    id: Option<String>,
+    #[serde(borrow)]
+    stream: &'a RawValue,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    key: Option<String>,
+}
+
+pub(super) async fn import(flags: &ArgMatches) -> anyhow::Result<()> {
+    let client = Client::of(flags)?;
+    let mut input: Box<dyn BufRead> = match flags.get_one::<String>("input") {
+        Some(file) => Box::new(BufReader::new(File::open(file).with_context(|| file.clone())?)),
+        None => Box::new(std::io::stdin().lock()),
+    };
+    let (mut counted, mut pauses) = (Counted::new("events"), Pauses::new());
+    let (mut waiting, mut lines, mut left_out) = (VecDeque::new(), VecDeque::new(), 0_u64);
+    let (mut line, mut number) = (String::new(), 0_u64);
+    loop {
+        while waiting.len() < READ_AHEAD {
+            line.clear();
+            if input.read_line(&mut line).with_context(|| format!("line {}", number + 1))? == 0 {
+                break;
+            }
+            number += 1;
+            if line.trim().is_empty() {
+                continue;
+            }
+            match event(&line).with_context(|| format!("line {number}"))? {
+                Some(event) => {
+                    waiting.push_back(event);
+                    lines.push_back(number);
+                }
+                None => left_out += 1,
+            }
+        }
+        let batch = take_batch(&mut waiting);
+        if batch.is_empty() {
+            break;
+        }
+        if let Err(failure) = deliver(&client, &batch, &mut pauses).await {
+            let at = blamed(&failure).and_then(|at| lines.get(at).copied());
+            let place = at.map_or_else(String::new, |line| format!("line {line}, "));
+            let before = counted.count();
+            return Err(failure).with_context(|| format!("{place}after {before} were published"));
+        }
+        lines.drain(..batch.len());
+        counted.add(batch.len());
+    }
+    counted.finish();
+    if left_out > 0 {
+        super::say(&format!("{left_out} events of streams that only a hub writes are left out"));
+    }
+    Ok(())
+}
+
+/// The event of a line; `None` where only a hub itself may publish it.
+fn event(line: &str) -> anyhow::Result<Option<String>> {
+    let it: Line<'_> = serde_json::from_str(line).context("no line of an export")?;
+    let names: Vec<String> = match serde_json::from_str::<String>(it.stream.get()) {
+        Ok(name) => vec![name],
+        Err(_) => serde_json::from_str(it.stream.get()).context("`stream` names no streams")?,
+    };
+    let is_own = |name: &String| StreamName::parse(name).is_ok_and(|name| name.is_written_by_hub());
+    if names.iter().any(is_own) {
+        return Ok(None);
+    }
+    let key = match (it.key, it.id) {
+        (Some(key), _) => key,
+        (None, Some(id)) => format!("import:{id}"),
+        (None, None) => bail!("neither an `id` nor a `key`"),
+    };
+    Event { stream: it.stream, kind: &it.kind, data: it.data, key: &key }.json().map(Some)
+}

@@ -1,0 +1,70 @@
+//! The level of a line of a log that nobody has taken apart.
+
+use super::shape::LEVELS;
+
+/// Words at the beginning of a line that are looked at: a time, a host, a program and the like stand
+/// before the level.
+const WORDS: usize = 8;
+
+/// Other words for levels, as programs write them.
+const OTHER_WORDS: [(&str, &str); 8] = [
+    ("notice", "info"),
+    ("err", "error"),
+    ("severe", "error"),
+    ("crit", "critical"),
+    ("alert", "critical"),
+    ("emerg", "critical"),
+    ("panic", "critical"),
+    ("dbg", "debug"),
+];
+
+/// The level that a line says, if it does: a word in capitals, one in brackets or before a colon, or
+/// `level=…`, among the first of it.
+pub(crate) fn level_of(line: &str) -> Option<&'static str> {
+    line.split_ascii_whitespace().take(WORDS).find_map(|word| {
+        if let Some((name, value)) = word.split_once('=') {
+            let is_level =
+                ["level", "lvl", "severity"].contains(&name.to_ascii_lowercase().as_str());
+            return is_level.then(|| named(value.trim_matches('"'))).flatten();
+        }
+        let bare = word.trim_matches(|c: char| !c.is_ascii_alphabetic());
+        let is_marked =
+            bare.len() < word.len() && (word.starts_with(['[', '<', '(']) || word.ends_with(':'));
+        let in_capitals = bare.bytes().all(|byte| byte.is_ascii_uppercase());
+        (is_marked || in_capitals).then(|| named(bare)).flatten()
+    })
+}
+
+/// The level of a name, or of another word for it.
+fn named(word: &str) -> Option<&'static str> {
+    let is_it = |known: &&str| known.eq_ignore_ascii_case(word);
+    let level = LEVELS.iter().find(|(level, others)| is_it(level) || others.iter().any(is_it));
+    let other = || OTHER_WORDS.iter().find(|(word, _)| is_it(word)).map(|(_, level)| *level);
+    level.map(|(level, _)| *level).or_else(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_found_where_programs_write_it() {
+        for (line, level) in [
+            ("2026-11-25 03:00:01,123 ERROR app.db: lost", Some("error")),
+            ("WARNING: disk nearly full", Some("warn")),
+            ("[info] listening", Some("info")),
+            ("2026/11/25 03:00:01 [crit] 7#7: open() failed", Some("critical")),
+            ("time=\"2026\" level=debug msg=\"x\"", Some("debug")),
+            ("ts=1 severity=\"Fatal\" x", Some("critical")),
+            ("error: could not compile", Some("error")),
+            ("<err> kernel", Some("error")),
+            ("there was no error at all", None),
+            ("information about INFORMATION", None),
+            ("level=loud", None),
+            ("1 2 3 4 5 6 7 8 ERROR", None),
+            ("", None),
+        ] {
+            assert_eq!(level_of(line), level, "{line}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Lines out of bytes as they come: of a file, of a command's output.
+
+use std::borrow::Cow;
+
+/// Bytes of a line at most, unless asked otherwise.
+pub const MAX_LINE_BYTES: usize = 64 * 1024;
+
+/// Bytes whose line has not ended yet. A line that is too long becomes several.
+pub struct LineSplitter {
+    begun: Vec<u8>,
+    max_bytes: usize,
+}
+
+impl Default for LineSplitter {
+    fn default() -> Self {
+        Self::new(MAX_LINE_BYTES)
+    }
+}
+
+/// A line, without its end.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Line<'a> {
+    /// What is no UTF-8 is replaced (U+FFFD).
+    pub text: Cow<'a, str>,
+    /// Bytes that it took, with its end.
+    pub bytes: usize,
+}
+
+impl Line<'_> {
+    /// Whether something was replaced.
+    pub fn is_replaced(&self) -> bool {
+        matches!(self.text, Cow::Owned(_))
+    }
+}
+
+impl LineSplitter {
+    /// Lines of at most `max_bytes`.
+    pub fn new(max_bytes: usize) -> Self {
+        Self { begun: Vec::new(), max_bytes }
+    }
+
+    /// Reads on; `line` is told every line that is whole.
+    pub fn feed(&mut self, mut input: &[u8], line: &mut dyn FnMut(Line<'_>)) {
+        while let Some(end) = memchr::memchr(b'\n', input) {
+            let (this, rest) = input.split_at(end + 1);
+            match self.begun.is_empty() && this.len() <= self.max_bytes {
+                true => tell(this, line),
+                false => {
+                    self.begin(this, line);
+                    self.finish(line);
+                }
+            }
+            input = rest;
+        }
+        self.begin(input, line);
+    }
+
+    /// What there is of a line whose end will not come.
+    pub fn finish(&mut self, line: &mut dyn FnMut(Line<'_>)) {
+        if !self.begun.is_empty() {
+            tell(&self.begun, line);
+            self.begun.clear();
+        }
+    }
+
+    /// Bytes of a line that has not ended.
+    pub fn pending_bytes(&self) -> usize {
+        self.begun.len()
+    }
+
+    fn begin(&mut self, mut part: &[u8], line: &mut dyn FnMut(Line<'_>)) {
+        while self.begun.len() + part.len() > self.max_bytes {
+            let room = self.max_bytes - self.begun.len();
+            self.begun.extend_from_slice(&part[..room]);
+            part = &part[room..];
+            // Not in the middle of a character, where there is one.
+            let whole = whole_characters(&self.begun);
+            tell(&self.begun[..whole], line);
+            self.begun.drain(..whole);
+        }
+        self.begun.extend_from_slice(part);
+    }
+}
+
+/// The length of `bytes` without a character that is begun at its end.
+fn whole_characters(bytes: &[u8]) -> usize {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => error.valid_up_to(),
+        _ => bytes.len(),
+    }
+}
+
+fn tell(bytes: &[u8], line: &mut dyn FnMut(Line<'_>)) {
+    let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    line(Line { text: String::from_utf8_lossy(text), bytes: bytes.len() });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(input: &[u8], step: usize) -> (Vec<String>, usize) {
+        let (mut splitter, mut lines, mut bytes) = (LineSplitter::default(), Vec::new(), 0);
+        let mut take = |line: Line<'_>| {
+            lines.push(line.text.into_owned());
+            bytes += line.bytes;
+        };
+        for part in input.chunks(step) {
+            splitter.feed(part, &mut take);
+        }
+        splitter.finish(&mut take);
+        (lines, bytes)
+    }
+
+    #[test]
+    fn lines_are_the_same_however_the_bytes_come() {
+        let input = "one\r\n\ntwo \u{e9}\u{1f600}\nno end".as_bytes();
+        for step in 1..=input.len() {
+            let (lines, bytes) = lines(input, step);
+            assert_eq!(lines, ["one", "", "two \u{e9}\u{1f600}", "no end"], "{step}");
+            assert_eq!(bytes, input.len());
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_replaced_and_a_long_line_becomes_several() {
+        let mut splitter = LineSplitter::default();
+        let mut replaced = Vec::new();
+        splitter.feed(b"a\xff\nb\n", &mut |line| {
+            replaced.push((line.is_replaced(), line.text.into_owned()))
+        });
+        assert_eq!(replaced, [(true, "a\u{fffd}".to_owned()), (false, "b".to_owned())]);
+        let long = "\u{e9}".repeat(MAX_LINE_BYTES) + "\nnext\n";
+        for step in [1_000, long.len()] {
+            let (lines, bytes) = lines(long.as_bytes(), step);
+            assert_eq!(lines.concat(), "\u{e9}".repeat(MAX_LINE_BYTES) + "next", "{step}");
+            assert!(lines.iter().all(|line| line.len() <= MAX_LINE_BYTES));
+            assert_eq!(bytes, long.len());
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The command line against real hubs: what is piped through it arrives whole.
+
+use crate::hub::{Hub, PATIENCE, full};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn fanfare(hub: &Hub, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+    command.args(args).env("FANFARE_URL", hub.url("")).stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end; what it said as text.
+fn said(mut command: Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+fn out(command: Command) -> String {
+    let (code, out, err) = said(command);
+    assert_eq!(code, 0, "{err}");
+    out
+}
+
+/// Pipes `input` in.
+fn fed(mut command: Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writing = std::thread::spawn(move || stdin.write_all(&input));
+    let output = child.wait_with_output().unwrap();
+    let _ = writing.join().unwrap();
+    output
+}
+
+/// Ends with the test, however that ends.
+struct Owned(Child);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE * 5, "it never comes to this: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_published_and_shown_in_each_way() {
+    let hub = Hub::start(&[]).await;
+    let id = out(fanfare(&hub, &["publish", "a", "hello\nyou", "--key", "k"]));
+    assert_eq!(out(fanfare(&hub, &["publish", "a", "hello\nyou", "--key", "k"])), id, "the same");
+    let metric = br#"{"name":"cpu","value":1.50}"#;
+    let json = fanfare(&hub, &["publish", "a", "--json", "--type", "metric"]);
+    assert!(fed(json, metric).status.success());
+    let shown = |args: &[&str]| {
+        let all = ["tail", "a", "--from", "start", "--no-follow"];
+        out(fanfare(&hub, &[&all, args].concat()))
+    };
+    assert_eq!(shown(&["--format", "text", "--types", "message"]), "hello\\nyou\n");
+    let pretty = shown(&[]);
+    assert!(pretty.contains("Z a hello\n    you\n") && pretty.contains(" a cpu = 1.5"), "{pretty}");
+    assert!(!pretty.contains('\x1b') && shown(&["--color", "always"]).contains("\x1b[36ma\x1b[0m"));
+    let lines = shown(&["--format", "ndjson"]);
+    let lines: Vec<Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines[0]["id"], id.trim());
+    assert_eq!(lines[0]["data"], "hello\nyou");
+    assert_eq!(lines[1]["data"]["name"], "cpu");
+    let listed = out(fanfare(&hub, &["streams", "--json"]));
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(json!([listed["name"], listed["events"]]), json!(["a", 2]));
+    assert!(out(fanfare(&hub, &["streams"])).lines().nth(1).unwrap().ends_with("  a"));
+}
+
+#[tokio::test]
+async fn the_status_says_what_is_wrong_and_a_closed_pipe_is_nothing() {
+    let secret = "a secret of the test";
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("fanfare.toml");
+    let digest = "9f1b3bb8f5ae28c4ad4d9d1d9b8c1c8a0b9a0a4d8e3f6b2c1d0e9f8a7b6c5d4e";
+    let key = format!("[[key]]\nname = \"k\"\nsha256 = \"{digest}\"\npublish = [\"a\"]\n");
+    std::fs::write(&config, key).unwrap();
+    let guarded = Hub::start(&["--config", config.to_str().unwrap()]).await;
+    let mut asked = fanfare(&guarded, &["publish", "a", "x"]);
+    asked.env("FANFARE_TOKEN", secret);
+    let (code, _, why) = said(asked);
+    assert!(code == 4 && why.contains("Who are you?") && !why.contains(secret), "{code}: {why}");
+    let hub = Hub::start(&[]).await;
+    let (code, _, why) = said(fanfare(&hub, &["publish", "a b", "x"]));
+    assert!(code == 1 && why.contains("must not contain"), "{code}: {why}");
+    let (code, _, _) = said(fanfare(&hub, &["publish"]));
+    assert_eq!(code, 2);
+    let mut away = fanfare(&hub, &["publish", "a", "x"]);
+    away.env("FANFARE_URL", "http://127.0.0.1:9");
+    let (code, _, why) = said(away);
+    assert!(code == 3 && why.contains("not to be reached"), "{code}: {why}");
+    let lines = fanfare(&hub, &["publish", "a", "--lines", "--json"]);
+    let done = fed(lines, b"1\n2\n{\n4\n");
+    let why = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.code() == Some(1) && why.contains("line 3 is no JSON"), "{why}");
+    let large = [&b"small\n"[..], &b"x".repeat(300 * 1024), b"\n"].concat();
+    let done = fed(fanfare(&hub, &["publish", "b", "--lines"]), &large);
+    let why = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.code() == Some(4) && why.contains("line 2"), "{why}");
+    let many: Vec<Value> = (0..4_000).map(|n| json!({ "stream": "c", "data": n })).collect();
+    hub.post("/publish", Value::Array(many)).await;
+    let mut child = fanfare(&hub, &["export", "c"]);
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let status = child.wait().unwrap();
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert!(status.success() && err.is_empty(), "{status}: {err}");
+}
+
+/// So many lines go through a pipe into three readers while the hub is killed twice.
+#[tokio::test]
+async fn lines_that_are_piped_through_a_hub_that_is_killed_arrive_once_and_in_order() {
+    let lines = if full() { 1_000_000 } else { 60_000 };
+    let mut hub = Hub::start(&["--max-body-bytes", "2MiB"]).await;
+    hub.stay();
+    let folder = tempfile::tempdir().unwrap();
+    let tail = |n: usize| {
+        let file = folder.path().join(n.to_string());
+        let mut command =
+            fanfare(&hub, &["tail", "piped.*", "--from", "start", "--format", "text"]);
+        let errors = File::create(folder.path().join(format!("{n}.err"))).unwrap();
+        let child = command.stdout(File::create(&file).unwrap()).stderr(errors).spawn().unwrap();
+        (Owned(child), file)
+    };
+    let tails: Vec<(Owned, std::path::PathBuf)> = (0..3).map(tail).collect();
+    let publish = fanfare(&hub, &["publish", "piped.lines", "--lines"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut publish = Owned(publish.unwrap());
+    let mut stdin = publish.0.stdin.take().unwrap();
+    let writing = std::thread::spawn(move || {
+        for n in 0..lines {
+            writeln!(stdin, "line {n}").unwrap();
+        }
+    });
+    let bytes = |path: &Path| path.metadata().map_or(0, |file| file.len());
+    let whole: u64 = (0..lines).map(|n| format!("line {n}\n").len() as u64).sum();
+    for share in [5, 2] {
+        let some = whole / share;
+        until("a part is there", || bytes(&tails[0].1) > some / 2).await;
+        hub.kill();
+        hub.start_again().await;
+    }
+    until("all is there", || tails.iter().all(|(_, file)| bytes(file) >= whole)).await;
+    writing.join().unwrap();
+    assert!(publish.0.wait().unwrap().success());
+    for (_, file) in &tails {
+        let mut count = 0;
+        for line in BufReader::new(File::open(file).unwrap()).lines() {
+            assert_eq!(line.unwrap(), format!("line {count}"));
+            count += 1;
+        }
+        assert_eq!(count, lines);
+    }
+}
+
+#[tokio::test]
+async fn a_command_is_shown_and_published_and_its_status_is_kept() {
+    let hub = Hub::start(&[]).await;
+    let script = "import sys, time\nprint('slowly')\ntime.sleep(0.2)\n\
+                  print('WARN: oh', file=sys.stderr)\nprint('half', end='')\nsys.exit(3)";
+    let run = ["run", "--stream", "builds.1", "--end", "--", "python3", "-c", script];
+    let (code, out, err) = said(fanfare(&hub, &run));
+    assert_eq!((code, out.as_str(), err.as_str()), (3, "slowly\nhalf", "WARN: oh\n"));
+    let tail = ["tail", "builds.1", "--from", "start", "--format", "ndjson"];
+    let (code, shown, _) = said(fanfare(&hub, &tail));
+    assert_eq!(code, 0, "the stream has ended, and so does its tail");
+    let events: Vec<Value> = shown.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let told = |event: &Value| {
+        let data = &event["data"];
+        json!([event["type"], data["level"], data["message"], data["fields"]["output"]])
+    };
+    let mut logs: Vec<Value> = events[..3].iter().map(told).collect();
+    logs.sort_by_key(Value::to_string);
+    let expected = [
+        json!(["log", "info", "half", "stdout"]),
+        json!(["log", "info", "slowly", "stdout"]),
+        json!(["log", "warn", "WARN: oh", "stderr"]),
+    ];
+    assert_eq!(logs, expected);
+    assert_eq!(json!([events[3]["type"], events[3]["data"]["code"]]), json!(["exit", 3]));
+    let (code, _, err) = said(fanfare(&hub, &["run", "--stream", "b", "--", "/no/such/thing"]));
+    assert!(code == 127 && err.contains("/no/such/thing"), "{code}: {err}");
+    let killed = ["run", "--stream", "b", "--", "sh", "-c", "kill -9 $$"];
+    assert_eq!(said(fanfare(&hub, &killed)).0, 137);
+}
+
+#[tokio::test]
+async fn a_command_does_not_wait_for_a_hub_that_is_away_and_loses_nothing() {
+    const LINES: usize = 2_000;
+    let mut hub = Hub::start(&[]).await;
+    hub.stay();
+    let folder = tempfile::tempdir().unwrap();
+    let spool = folder.path().to_str().unwrap().to_owned();
+    hub.kill();
+    let script = format!("for n in $(seq {LINES}); do echo $n; done");
+    let run = ["run", "--stream", "s", "--wait", "100ms", "--spool", &spool, "--"];
+    let run = [&run[..], &["sh", "-c", &script]].concat();
+    let (code, shown, err) = said(fanfare(&hub, &run));
+    assert_eq!((code, shown.lines().count()), (0, LINES));
+    assert!(err.contains(&format!("{} events are not published", LINES + 1)), "{err}");
+    let left: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(left.len(), 1);
+    hub.start_again().await;
+    for _ in 0..2 {
+        out(fanfare(&hub, &["import", left[0].to_str().unwrap()]));
+    }
+    let text =
+        out(fanfare(&hub, &["tail", "s", "--no-follow", "--from", "start", "--types", "log"]));
+    assert_eq!(text.lines().count(), LINES, "once, though it was imported twice");
+}
+
+#[tokio::test]
+async fn history_moves_from_one_hub_to_another() {
+    let (one, other) = (Hub::start(&["--recent-bytes", "64KiB"]).await, Hub::start(&[]).await);
+    let many: Vec<Value> = (0..3_000)
+        .map(|n| json!({ "stream": ["a", "b.x"], "type": "t", "data": { "n": n, "s": "é\n" } }))
+        .collect();
+    one.post("/publish", Value::Array(many)).await;
+    one.publish("c", "text").await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("export.ndjson");
+    let file = file.to_str().unwrap();
+    out(fanfare(&one, &["export", "**", "-o", file]));
+    out(fanfare(&other, &["import", file]));
+    let piped = std::fs::read(file).unwrap();
+    assert!(fed(fanfare(&other, &["import"]), &piped).status.success(), "again, and by a pipe");
+    let events = |hub: &Hub| -> Vec<Value> {
+        let text = out(fanfare(hub, &["export", "**"]));
+        let event = |line: &str| {
+            let event: Value = serde_json::from_str(line).unwrap();
+            json!([event["stream"], event["type"], event["data"]])
+        };
+        text.lines().map(event).collect()
+    };
+    assert_eq!(events(&one).len(), 3_001);
+    assert_eq!(events(&other), events(&one));
+    let table =
+        out(fanfare(&other, &["export", "a", "--format", "csv", "--columns", "n", "-n", "2"]));
+    assert_eq!(table, "n\r\n2998\r\n2999\r\n");
+}
+
+#[tokio::test]
+async fn a_shell_and_a_manual_know_every_subcommand() {
+    let hub = Hub::start(&[]).await;
+    for shell in ["bash", "zsh", "fish"] {
+        let text = out(fanfare(&hub, &["completions", shell]));
+        assert!(text.contains("export") && text.contains("no-follow"), "{shell}");
+    }
+    assert!(out(fanfare(&hub, &["man"])).contains("fanfare\\-publish(1)"));
+    let folder = tempfile::tempdir().unwrap();
+    out(fanfare(&hub, &["man", "--folder", folder.path().to_str().unwrap()]));
+    assert!(folder.path().join("fanfare-tail.1").exists());
+}
