@@ -17,6 +17,7 @@ use crate::limits::{Limits, MemoryBudget, Rates};
 use crate::source::{self, Sources};
 use crate::telemetry::{self, Telemetry};
 use actix::{Actor, Addr};
+use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use anyhow::Context as _;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -74,7 +75,9 @@ async fn serve(
         doors: Doors::default(),
         memory: MemoryBudget::of(config.memory_budget),
         selectors: SelectorFigures::default(),
+        last_usage: std::sync::Mutex::default(),
         manager,
+        pulses: Arc::default(),
         telemetry,
         pace: Arc::new(Pace::new(config.retry, config.refusal_return_rate)),
         disk_readers: Arc::new(Semaphore::new(MAX_DISK_READERS)),
@@ -110,12 +113,22 @@ async fn serve(
         () = drain(&hub, &config) => {}
         _ = interrupt.recv() => tracing::warn!("interrupted again: not waiting for readers"),
     }
+    close(&hub, (server.handle, apart.map(|(_, apart)| apart)), journal).await
+}
+
+/// Ends the requests in flight, then the journal.
+async fn close(
+    hub: &Hub,
+    (server, apart): (ServerHandle, Option<ServerHandle>),
+    journal: Journal,
+) -> anyhow::Result<()> {
     hub.publisher.close();
-    server.handle.stop(true).await;
-    if let Some((_, apart)) = apart {
+    server.stop(true).await;
+    tokio::task::spawn_blocking(move || journal.close()).await?;
+    // Last, so that a stop that hangs can be seen for as long as it does.
+    if let Some(apart) = apart {
         apart.stop(true).await;
     }
-    tokio::task::spawn_blocking(move || journal.close()).await?;
     Ok(())
 }
 

@@ -14,20 +14,18 @@ pub(super) fn start(hub: &Data<Hub>) {
     actix::spawn(certificate(hub.clone()));
 }
 
-/// Reports a commit that hangs, as on a disk that does not answer: once in the log, and on the
+/// Reports a writer that hangs, as on a disk that does not answer: once in the log, and on the
 /// metric and the readiness for as long as it lasts.
 async fn commits(hub: Data<Hub>) {
     let mut was_hanging = false;
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
         every_second.tick().await;
-        let hanging = hub.health.hanging_ms();
+        let hanging = hub.health.hanging();
         hub.telemetry.journal_hangs(hanging.is_some());
         match hanging {
-            Some(ms) if !was_hanging => {
-                tracing::error!("a commit has been running for {ms} ms: the disk does not answer");
-            }
-            None if was_hanging => tracing::info!("commits get through again"),
+            Some(hanging) if !was_hanging => tracing::error!("{hanging}"),
+            None if was_hanging => tracing::info!("the journal goes on"),
             _ => {}
         }
         was_hanging = hanging.is_some();
@@ -67,6 +65,10 @@ async fn lines(hub: Data<Hub>) {
         every_second.tick().await;
         for (reason, count) in hub.telemetry.not_logged() {
             tracing::info!(reason, count, "more like it were not logged");
+        }
+        match hub.telemetry.lost_lines() {
+            0 => {}
+            count => tracing::warn!(count, "lines of the log had no room and are lost"),
         }
     }
 }

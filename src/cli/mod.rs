@@ -31,7 +31,10 @@ use std::process::ExitCode;
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     // For every client of this process; only one that is there already could be in its way.
     let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
-    match dispatch(&whole_command().get_matches_from(with_default(args.into_iter().collect()))) {
+    let done =
+        dispatch(&whole_command().get_matches_from(with_default(args.into_iter().collect())));
+    crate::telemetry::end_logging();
+    match done {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

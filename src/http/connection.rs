@@ -10,6 +10,7 @@ use super::stream::serve;
 use super::tls::HTTP2;
 use crate::limits::{Client, ClientKey, Limit};
 use crate::telemetry::ConnectionRefused;
+use actix_http::error::DispatchError;
 use actix_http::{Protocol, Request, Response};
 use actix_service::Service;
 use actix_web::body::{BoxBody, MessageBody};
@@ -17,7 +18,7 @@ use actix_web::dev::ServiceResponse;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
 use dashmap::DashMap;
-use futures_util::future::Either;
+use futures_util::future::{Either, TryFutureExt as _};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -119,7 +120,8 @@ pub(super) struct Connections<H1, H2> {
 
 impl<H1, H2, B> Connections<H1, H2>
 where
-    H1: Service<(Wire, Protocol, Option<SocketAddr>), Response = ()> + 'static,
+    H1: Service<(Wire, Protocol, Option<SocketAddr>), Response = (), Error = DispatchError>
+        + 'static,
     H1::Future: 'static,
     H2: Service<Request, Response = ServiceResponse<B>> + 'static,
     H2::Error: Into<Response<BoxBody>>,
@@ -194,7 +196,18 @@ where
         entered: Option<Entered>,
     ) -> impl Future<Output = Result<(), ()>> + use<H1, H2, B> {
         let shared = wire.shared();
-        serve(self.h1.call((wire, Protocol::Http1, peer)), shared, entered)
+        let telemetry = self.hub.telemetry.clone();
+        let http = self.h1.call((wire, Protocol::Http1, peer)).inspect_err(move |error| {
+            match error {
+                DispatchError::Parse(_) => telemetry.connection_refused(ConnectionRefused::Http1),
+                DispatchError::SlowRequestTimeout => {
+                    telemetry.connection_refused(ConnectionRefused::Slow);
+                }
+                // How else a connection ends is its client's business.
+                _ => {}
+            }
+        });
+        serve(http, shared, entered)
     }
 }
 

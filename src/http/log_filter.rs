@@ -6,7 +6,7 @@ use super::openapi::{BodyRefused, Refused};
 use super::problem::{Code, Problem};
 use super::received::{members, read_body};
 use super::server::Hub;
-use crate::telemetry::{log_filter, set_log_filter};
+use crate::telemetry::{InvalidFilter, check_log_filter, log_filter, set_log_filter};
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -48,9 +48,16 @@ pub(super) async fn put(
     admin(&hub, &request)?;
     let body = read_body(&hub, &request, body).await?;
     let wanted: LogFilter = members(&body)?;
-    set_log_filter(&wanted.filter)
-        .map_err(|e| Problem::new(Code::Validation, e.to_string()).field("filter"))?;
-    tracing::info!(filter = wanted.filter, "other things are logged from now on");
+    let invalid = |e: InvalidFilter| Problem::new(Code::Validation, e.to_string()).field("filter");
+    check_log_filter(&wanted.filter).map_err(invalid)?;
+    // By the filter that was, as the new one may leave it out; else by the new one.
+    let tell = || tracing::info!(filter = wanted.filter, "other things are logged from now on");
+    let was_told = tracing::enabled!(tracing::Level::INFO);
+    tell();
+    set_log_filter(&wanted.filter).map_err(invalid)?;
+    if !was_told {
+        tell();
+    }
     Ok(answer())
 }
 

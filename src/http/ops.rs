@@ -53,8 +53,7 @@ pub(super) async fn healthz() -> HttpResponse {
     Refused,
 ))]
 pub(super) async fn readyz(hub: Data<Hub>) -> HttpResponse {
-    let usage = standing::usage(&hub).await;
-    let ready = standing::ready(&hub, usage.as_deref());
+    let ready = standing::ready(&hub, &standing::usage(&hub).await);
     let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = HttpResponse::build(status);
     let response = response.insert_header((header::CACHE_CONTROL, "no-store")).json(&ready);

@@ -1,6 +1,6 @@
 //! Errors as `application/problem+json` (RFC 9457), and the one table from code to status.
 
-use super::requests::{self, Told};
+use super::requests::{self, Failed, Told};
 use crate::event::Invalid;
 use crate::journal::{JournalError, PublishError, Refusal};
 use crate::limits::Limit;
@@ -38,6 +38,8 @@ pub(super) enum Code {
     Draining,
     ClientDisconnected,
     ConnectionTimeout,
+    /// A part of the hub does not answer.
+    Unresponsive,
     ServerError,
 }
 
@@ -78,6 +80,9 @@ impl Code {
             }
             Self::ConnectionTimeout => {
                 ("connection_timeout", "The request took too long", S::REQUEST_TIMEOUT)
+            }
+            Self::Unresponsive => {
+                ("unresponsive", "A part of the hub does not answer", S::SERVICE_UNAVAILABLE)
             }
             Self::ServerError => ("server_error", "The hub failed", S::INTERNAL_SERVER_ERROR),
         }
@@ -190,7 +195,6 @@ impl From<PublishError> for Problem {
 
 impl From<JournalError> for Problem {
     fn from(error: JournalError) -> Self {
-        tracing::error!("history could not be read: {error}");
         Self::new(Code::ServerError, format!("history could not be read: {error}"))
     }
 }
@@ -252,9 +256,15 @@ impl ResponseError for Problem {
         if let Some(cookie) = &self.cookie {
             response.insert_header((header::SET_COOKIE, cookie.as_str()));
         }
-        requests::with(
+        let failed =
+            (status == StatusCode::INTERNAL_SERVER_ERROR).then(|| Failed(self.detail.clone()));
+        let mut response = requests::with(
             response.body(serde_json::to_vec(&document).unwrap_or_default()),
             Told::Refused(self.reason()),
-        )
+        );
+        if let Some(failed) = failed {
+            response.extensions_mut().insert(failed);
+        }
+        response
     }
 }

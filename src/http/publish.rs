@@ -5,17 +5,19 @@ use super::openapi::{BodyRefused, Refused};
 use super::problem::{Code, Document, Problem};
 use super::query;
 use super::received::read_body;
+use super::requests::{self, Told};
 use super::server::Hub;
 use super::shapes::{Events, LogMessage, Receipt as ReceiptShape, Receipts};
 use crate::access::{Caller, Scope};
 use crate::event::{Draft, EventType, Key, Receipt, StreamName};
 use crate::journal::{Item, Unit, now};
 use crate::limits::{Limit, TooFast};
-use crate::telemetry::PublishRefused;
+use crate::telemetry::{PublishRefused, Telemetry};
 use crate::wire::{self, Publish};
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use rustc_hash::FxHashSet;
 use std::time::Instant;
 
 /// The header that gives a single event its key.
@@ -106,9 +108,8 @@ async fn publish_log(
     let began = Instant::now();
     let draft = wire::read_log(&body, stream, hub.settings.max_event_bytes, now())?;
     let draft = draft.with_key(key_header(request)?);
-    let receipts = hand_in((hub, request), &caller, vec![draft], body.len()).await?;
-    hub.telemetry.publish_answered(began.elapsed());
-    Ok(json_response(one_receipt(&receipts)))
+    let receipts = hand_in((hub, request), &caller, vec![draft], (body.len(), began)).await?;
+    Ok(published(one_receipt(&receipts), &receipts))
 }
 
 async fn publish_body(
@@ -125,10 +126,10 @@ async fn publish_body(
     let began = Instant::now();
     let key = key_header(request)?;
     let max = hub.settings.max_event_bytes;
-    let json = if is_ndjson(request) {
+    type Told = fn(&[Receipt]) -> Vec<u8>;
+    let (drafts, told) = if is_ndjson(request) {
         reject_key(key)?;
-        let drafts = wire::read_ndjson(&body, max, now())?;
-        wire::summary(&hand_in((hub, request), &caller, drafts, body.len()).await?)
+        (wire::read_ndjson(&body, max, now())?, wire::summary as Told)
     } else {
         match wire::read_json(&body, max, now())? {
             Publish::One(draft) => {
@@ -136,16 +137,16 @@ async fn publish_body(
                     Some(key) => draft.with_key(Some(key)),
                     None => draft,
                 };
-                one_receipt(&hand_in((hub, request), &caller, vec![draft], body.len()).await?)
+                (vec![draft], one_receipt as Told)
             }
             Publish::Batch(drafts) => {
                 reject_key(key)?;
-                wire::receipts(&hand_in((hub, request), &caller, drafts, body.len()).await?)
+                (drafts, wire::receipts as Told)
             }
         }
     };
-    hub.telemetry.publish_answered(began.elapsed());
-    Ok(json_response(json))
+    let receipts = hand_in((hub, request), &caller, drafts, (body.len(), began)).await?;
+    Ok(published(told(&receipts), &receipts))
 }
 
 async fn publish_one_text(
@@ -170,16 +171,15 @@ async fn publish_one_text(
         return Err(Problem::new(Code::PayloadTooLarge, detail).field("data"));
     }
     let draft = Draft::from_text(vec![stream], kind, text, now())?.with_key(key_header(request)?);
-    let receipts = hand_in((hub, request), &caller, vec![draft], body.len()).await?;
-    hub.telemetry.publish_answered(began.elapsed());
-    Ok(json_response(one_receipt(&receipts)))
+    let receipts = hand_in((hub, request), &caller, vec![draft], (body.len(), began)).await?;
+    Ok(published(one_receipt(&receipts), &receipts))
 }
 
 async fn hand_in(
     (hub, request): (&Hub, &HttpRequest),
     caller: &Caller,
     drafts: Vec<Draft>,
-    bytes: usize,
+    (bytes, began): (usize, Instant),
 ) -> Result<Vec<Receipt>, Problem> {
     for stream in drafts.iter().flat_map(Draft::streams) {
         check_publish(caller, stream)?;
@@ -190,7 +190,26 @@ async fn hand_in(
     spent.map_err(too_fast)?;
     let bytes = bytes + drafts.len() * EVENT_OVERHEAD_BYTES;
     let unit: Unit = drafts.into_iter().map(Item::Event).collect();
-    Ok(hub.publisher.publish(unit, bytes).await?)
+    let mut waiting = Waiting { telemetry: &hub.telemetry, began, was_refused: false };
+    let answer = hub.publisher.publish(unit, bytes).await;
+    waiting.was_refused = answer.is_err();
+    Ok(answer?)
+}
+
+/// A publish that waits for its receipt. Measured to the end, also where its client gives up: those
+/// that take longest are given up.
+struct Waiting<'a> {
+    telemetry: &'a Telemetry,
+    began: Instant,
+    was_refused: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.was_refused {
+            self.telemetry.publish_took(self.began.elapsed());
+        }
+    }
 }
 
 fn too_fast(TooFast { limit, wait }: TooFast) -> Problem {
@@ -214,8 +233,14 @@ fn one_receipt(receipts: &[Receipt]) -> Vec<u8> {
     receipts.first().map(wire::receipt).unwrap_or_default()
 }
 
-fn json_response(json: Vec<u8>) -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(json)
+fn published(json: Vec<u8>, receipts: &[Receipt]) -> HttpResponse {
+    let response =
+        HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(json);
+    let streams = match receipts {
+        [one] => one.streams.len(),
+        several => several.iter().flat_map(|r| &*r.streams).collect::<FxHashSet<_>>().len(),
+    };
+    requests::with(response, Told::Published { events: receipts.len(), streams })
 }
 
 /// Counts a refusal by its reason.
@@ -235,7 +260,10 @@ pub(super) fn counted(
             Code::Draining => PublishRefused::Draining,
             Code::ClientDisconnected => PublishRefused::Client,
             Code::ConnectionTimeout => PublishRefused::Timeout,
-            _ => PublishRefused::Invalid,
+            Code::ServerError | Code::Unresponsive => PublishRefused::Error,
+            Code::Malformed | Code::Validation | Code::Misdirected | Code::MethodNotAllowed => {
+                PublishRefused::Invalid
+            }
         });
     })
 }

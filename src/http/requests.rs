@@ -2,7 +2,8 @@
 //! them know it by.
 //!
 //! Promises: an id that a request comes with goes back with the answer and into the line; of lines
-//! that come in masses some are written, and how many were not.
+//! that come in masses some are written, and how many were not; a request whose client gives up before
+//! it is answered has its line, too.
 //! Never: logs a query, a header's value but that id, or a body: credentials are there.
 
 use super::guard::{client, visitor};
@@ -38,8 +39,27 @@ pub(super) enum Told {
         /// What became of its resume.
         resume: &'static str,
     },
+    /// Events were published.
+    Published {
+        /// How many.
+        events: usize,
+        /// To how many streams.
+        streams: usize,
+    },
     /// The request was refused, whatever its status says.
     Refused(&'static str),
+}
+
+/// What failed in the hub; goes with the response to its line.
+pub(super) struct Failed(pub(super) String);
+
+/// How a request ended.
+#[derive(Default)]
+struct Ended {
+    /// The status it was answered with, if it was.
+    status: Option<StatusCode>,
+    told: Option<Told>,
+    failed: Option<String>,
 }
 
 /// A request, as its line tells of it.
@@ -60,19 +80,71 @@ pub(super) async fn tell<B: MessageBody + 'static>(
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     };
     let line = Line::of(&hub, request.request());
+    let id = line.id.clone();
+    let pending = Pending { hub, line: Some(line) };
     match next.call(request).await {
         Ok(mut response) => {
-            response.headers_mut().insert(REQUEST_ID, line.id.clone());
-            let told = told(response.response());
-            line.write(&hub, (response.status(), told), Some(response.request()));
+            response.headers_mut().insert(REQUEST_ID, id);
+            pending.end(&Ended::of(response.response()), Some(response.request()));
             Ok(response.map_into_boxed_body())
         }
         Err(error) => {
             let mut response = error.error_response();
-            line.write(&hub, (response.status(), told(&response)), None);
-            response.headers_mut().insert(REQUEST_ID, line.id);
+            pending.end(&Ended::of(&response), None);
+            response.headers_mut().insert(REQUEST_ID, id);
             Err(InternalError::from_response(error, response).into())
         }
+    }
+}
+
+/// A request that is not answered yet. actix drops it when its client goes away.
+struct Pending {
+    hub: Data<Hub>,
+    line: Option<Line>,
+}
+
+impl Pending {
+    fn end(mut self, ended: &Ended, request: Option<&HttpRequest>) {
+        if let Some(line) = self.line.take() {
+            line.write(&self.hub, ended, request);
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(line) = self.line.take() {
+            self.hub.telemetry.request_abandoned();
+            line.write(&self.hub, &Ended::default(), None);
+        }
+    }
+}
+
+impl Ended {
+    fn of<B>(response: &HttpResponse<B>) -> Self {
+        let extensions = response.extensions();
+        Self {
+            status: Some(response.status()),
+            told: extensions.get::<Told>().copied(),
+            failed: extensions.get::<Failed>().map(|failed| failed.0.clone()),
+        }
+    }
+
+    /// What became of it, in a word, and why.
+    fn outcome(&self) -> (&'static str, Option<&'static str>) {
+        let reason = match self.told {
+            Some(Told::Refused(reason)) => Some(reason),
+            _ => None,
+        };
+        let outcome = match (self.status, self.told) {
+            (None, _) => "abandoned",
+            (_, Some(Told::Session { .. })) => "session",
+            (Some(StatusCode::INTERNAL_SERVER_ERROR), _) => "failed",
+            (_, Some(Told::Refused(_))) => "refused",
+            (Some(status), _) if status.is_client_error() || status.is_server_error() => "refused",
+            _ => "ok",
+        };
+        (outcome, reason)
     }
 }
 
@@ -101,48 +173,40 @@ impl Line {
         }
     }
 
-    fn write(
-        &self,
-        hub: &Hub,
-        (status, told): (StatusCode, Option<Told>),
-        request: Option<&HttpRequest>,
-    ) {
-        let reason = match told {
-            Some(Told::Refused(reason)) => Some(reason),
-            _ => None,
-        };
-        let is_bad = status.is_client_error() || status.is_server_error();
-        let outcome = match (told, reason) {
-            (Some(Told::Session { .. }), _) => "session",
-            _ if status == StatusCode::INTERNAL_SERVER_ERROR => "failed",
-            (_, Some(_)) => "refused",
-            _ if is_bad => "refused",
-            _ => "ok",
-        };
+    fn write(&self, hub: &Hub, ended: &Ended, request: Option<&HttpRequest>) {
+        let (outcome, reason) = ended.outcome();
         let is_polled = outcome == "ok" && POLLED.contains(&self.uri.path());
         if !is_polled && !hub.telemetry.may_log(reason.unwrap_or(outcome)) {
             return;
         }
         let subject = request.and_then(visitor).and_then(|caller| caller.counted_as());
-        let (session, streams, resume) = match told {
-            Some(Told::Session { id, streams, resume }) => (Some(id), Some(streams), Some(resume)),
-            _ => (None, None, None),
-        };
+        let (mut session, mut resume, mut events, mut streams) = (None, None, None, None);
+        match ended.told {
+            Some(Told::Session { id, streams: of, resume: what }) => {
+                (session, resume, streams) = (Some(id), Some(what), Some(of));
+            }
+            Some(Told::Published { events: count, streams: of }) => {
+                (events, streams) = (Some(count), Some(of));
+            }
+            Some(Told::Refused(_)) | None => {}
+        }
         // What is not there is left out.
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
                     outcome,
                     reason,
-                    status = status.as_u16(),
+                    status = ended.status.map(|status| status.as_u16()),
                     method = %self.method,
                     path = self.uri.path(),
                     ms = self.began.elapsed().as_micros() as f64 / 1000.0,
                     client = %self.client.address,
                     subject = subject.as_deref(),
                     session = session.map(tracing::field::display),
+                    events,
                     streams,
                     resume,
+                    failed = ended.failed.as_deref(),
                     request_id = self.id.to_str().unwrap_or_default(),
                     "request"
                 )
@@ -154,10 +218,6 @@ impl Line {
             _ => line!(info),
         }
     }
-}
-
-fn told<B>(response: &HttpResponse<B>) -> Option<Told> {
-    response.extensions().get::<Told>().copied()
 }
 
 /// Has a response tell what became of its request.

@@ -77,7 +77,7 @@ fn routes(config: &mut ServiceConfig) {
         for method in *methods {
             resource = resource.route(handler(path, method));
         }
-        config.service(resource);
+        config.service(with_head(resource, path));
     }
     config.default_service(web::to(nothing_here));
 }
@@ -116,6 +116,15 @@ fn handler(path: &str, method: &str) -> Route {
     }
 }
 
+/// Load balancers look at these by HEAD.
+fn with_head(resource: Resource, path: &str) -> Resource {
+    match path {
+        "/healthz" => resource.route(web::head().to(ops::healthz)),
+        "/readyz" => resource.route(web::head().to(ops::readyz)),
+        _ => resource,
+    }
+}
+
 /// A path that answers other methods with those it takes (RFC 9110 §15.5.6).
 fn resource(path: &str, methods: &'static [&'static str]) -> Resource {
     web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
@@ -130,10 +139,11 @@ fn resource(path: &str, methods: &'static [&'static str]) -> Resource {
 
 /// For Prometheus and whatever restarts hubs, on an address that the public does not reach.
 fn routes_apart(config: &mut ServiceConfig) {
+    let probe = |path, get| with_head(resource(path, &["GET"]).route(get), path);
     config
         .service(resource("/metrics", &["GET"]).route(web::get().to(ops::metrics_apart)))
-        .service(resource("/healthz", &["GET"]).route(web::get().to(ops::healthz)))
-        .service(resource("/readyz", &["GET"]).route(web::get().to(ops::readyz)))
+        .service(probe("/healthz", web::get().to(ops::healthz)))
+        .service(probe("/readyz", web::get().to(ops::readyz)))
         .default_service(web::to(nothing_here));
 }
 

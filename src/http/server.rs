@@ -7,9 +7,9 @@ use super::routes::app;
 use super::stats::SelectorFigures;
 use super::tls::Tls;
 use crate::access::{Access, Revocations};
-use crate::hub::{ConnectionManager, Pace, ShardHandle, ShardSettings};
+use crate::hub::{ConnectionManager, Pace, Pulses, ShardHandle, ShardSettings};
 use crate::journal::{Dispatch, Health, History, Publisher, StreamUsage};
-use crate::limits::{Limits, MemoryBudget, Rates};
+use crate::limits::{Limits, MemoryBudget, Rates, Usage};
 use crate::source::Sources;
 use crate::telemetry::Telemetry;
 use actix::Addr;
@@ -27,8 +27,8 @@ use socket2::{Domain, Type};
 use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -115,8 +115,12 @@ pub struct Hub {
     pub memory: MemoryBudget,
     /// The selectors of subscriptions.
     pub selectors: SelectorFigures,
+    /// How the limits that the manager counts were used when it was last asked.
+    pub last_usage: Mutex<Vec<Usage>>,
     /// Who wants what.
     pub manager: Addr<ConnectionManager>,
+    /// Whether the worker threads are alive.
+    pub pulses: Arc<Pulses>,
     /// Where figures go.
     pub telemetry: Telemetry,
     /// When clients come back.
@@ -199,6 +203,10 @@ async fn worker(
     stopping: GracefulShutdownSignal,
     is_apart: bool,
 ) -> Result<impl Service<TcpStream, Response = (), Error = (), Future: 'static>, ()> {
+    if !is_apart {
+        // From the start, so that it shows when the thread does not answer.
+        shard(&hub);
+    }
     let service = || map_config(app(hub.clone(), is_apart), |()| AppConfig::default());
     let ends = stopping.clone();
     let h1 = HttpService::build()
@@ -246,6 +254,7 @@ pub(super) fn shard(hub: &Hub) -> ShardHandle {
                 write_timeout: hub.settings.write_timeout,
                 disk_readers: hub.disk_readers.clone(),
                 access: hub.access.clone(),
+                pulses: hub.pulses.clone(),
             };
             ShardHandle::start(hub.manager.clone(), settings)
         };

@@ -5,7 +5,7 @@ use super::openapi::{HistoryRefused, Refused};
 use super::problem::{Code, Document, Problem};
 use super::query;
 use super::server::Hub;
-use super::streams::manager_gone;
+use super::standing::manager_silent;
 use crate::event::{Invalid, StreamName, Timestamp};
 use crate::hub::{AskPresence, SessionView, Wanted, close, sessions};
 use actix_web::http::header;
@@ -28,6 +28,8 @@ pub(super) struct List {
     sessions: Vec<Session>,
     /// What to go on behind, where there are more.
     next: Option<String>,
+    /// Worker threads that do not answer, whose sessions are not among them.
+    silent_workers: usize,
 }
 
 /// A session.
@@ -92,12 +94,15 @@ impl From<SessionView> for Session {
 pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     admin(&hub, &request)?;
     let wanted = wanted(request.query_string()).map_err(Problem::query)?;
-    let (found, has_more) = sessions(&hub.manager, wanted).await.map_err(manager_gone)?;
-    let next = found.last().filter(|_| has_more).map(|session| session.id.to_string());
-    let sessions = found.into_iter().map(Session::from).collect();
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(List { sessions, next }))
+    let listed = sessions(&hub.manager, wanted).await.ok_or_else(manager_silent)?;
+    let last = listed.sessions.last().filter(|_| listed.has_more);
+    let next = last.map(|session| session.id.to_string());
+    let sessions = listed.sessions.into_iter().map(Session::from).collect();
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(List {
+        sessions,
+        next,
+        silent_workers: listed.silent,
+    }))
 }
 
 fn wanted(query: &str) -> Result<Wanted, Invalid> {
@@ -137,7 +142,7 @@ pub(super) async fn delete(
 ) -> Result<HttpResponse, Problem> {
     admin(&hub, &request)?;
     let was_there = match Uuid::parse_str(&id) {
-        Ok(id) => close(&hub.manager, id).await.map_err(manager_gone)?,
+        Ok(id) => close(&hub.manager, id).await.ok_or_else(manager_silent)?,
         Err(_) => false,
     };
     match was_there {
@@ -187,7 +192,7 @@ pub(super) async fn presence(
     admin(&hub, &request)?;
     let stream = query::stream_of(&request).map_err(Problem::query)?;
     let ask = AskPresence(stream.clone());
-    let by_subject = hub.manager.send(ask).await.map_err(manager_gone)?;
+    let by_subject = hub.ask(ask).await?;
     let sessions = by_subject.values().sum();
     let anonymous = by_subject.get(&None).copied().unwrap_or_default();
     let named = by_subject.into_iter().filter_map(|(subject, sessions)| {

@@ -10,6 +10,7 @@ use crate::hub::{Outlet, Subscription, Written};
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -149,6 +150,12 @@ impl Shared {
 impl Outlet for Shared {
     fn unsent_bytes(&self) -> usize {
         self.unsent.borrow().len()
+    }
+
+    fn abort(&self) {
+        self.has_failed.set(true);
+        // It wakes the connection. One that cannot be shut down is closed already.
+        let _ = socket2::SockRef::from(&*self.stream.borrow()).shutdown(Shutdown::Both);
     }
 
     fn write(&self, piece: &Bytes) -> Written {

@@ -1,12 +1,16 @@
 //! How the hub stands: whether it should be sent work, how its limits are used, what waits.
 
+use super::problem::{Code, Problem};
 use super::server::Hub;
-use crate::hub::AskUsage;
+use crate::hub::{AskUsage, ConnectionManager};
 use crate::journal::now;
 use crate::limits::{Limit, Usage};
 use crate::telemetry::{LimitUse, Queues, Sampled, Standing};
+use actix::dev::ToEnvelope;
+use actix::{Handler, Message};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -37,29 +41,43 @@ impl Check {
     }
 }
 
-/// How every limit is used; `None` where the connection manager does not say.
-pub(super) async fn usage(hub: &Hub) -> Option<Vec<Usage>> {
-    let counted = timeout(ANSWER_WITHIN, hub.manager.send(AskUsage)).await;
-    let mut usage = counted.ok()?.ok()?;
+/// How every limit is used.
+pub(super) struct Used {
+    pub(super) limits: Vec<Usage>,
+    /// Whether the connection manager has said it; otherwise its part is what it said last.
+    is_current: bool,
+}
+
+/// How every limit is used.
+pub(super) async fn usage(hub: &Hub) -> Used {
+    let said = hub.ask(AskUsage).await;
+    let is_current = said.is_ok();
+    let mut last = hub.last_usage.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Ok(said) = said {
+        *last = said;
+    }
+    let mut usage = last.clone();
+    drop(last);
     let limits = hub.limits.load_full();
     usage.push(hub.selectors.usage(limits.hub.of(Limit::Selectors).map(|bound| bound.most)));
     usage.extend(hub.stream_usage.usage(&limits));
     usage.extend(hub.rates.load().usage());
     usage.push(hub.memory.usage());
-    Some(usage)
+    Used { limits: usage, is_current }
 }
 
 /// Every check, with the reason where one is not fine.
-pub(super) fn ready(hub: &Hub, usage: Option<&[Usage]>) -> Ready {
+pub(super) fn ready(hub: &Hub, used: &Used) -> Ready {
     let health = &hub.health;
     let when = |is_so: bool, why: &str| Check::unless(is_so.then(|| why.to_owned()));
-    let hanging = health.hanging_ms().map(|ms| format!("a commit has been running for {ms} ms"));
+    let hanging = health.hanging().map(|hanging| hanging.to_string());
     let lacks_keys = hub.access.load().remote_keys().is_some_and(|keys| keys.fetched() == 0);
     let checks = BTreeMap::from([
         ("keys", when(lacks_keys, "the key set of --jwks could not be fetched yet")),
         ("memory", when(hub.memory.is_short(), "the memory budget is nearly used up")),
         ("draining", when(hub.draining.load(Ordering::Relaxed), "the hub is stopping")),
-        ("sessions", Check::unless(sessions(usage))),
+        ("sessions", Check::unless(sessions(used))),
+        ("workers", Check::unless(workers(hub))),
         ("journal", Check::unless(health.poisoned().map(str::to_owned).or(hanging))),
         ("disk", Check::unless(health.disk_full())),
         // It is told, but what is left is served: a restart would not bring anything back.
@@ -69,21 +87,28 @@ pub(super) fn ready(hub: &Hub, usage: Option<&[Usage]>) -> Ready {
 }
 
 /// Why no session can be let in, if so.
-fn sessions(usage: Option<&[Usage]>) -> Option<String> {
-    let Some(usage) = usage else {
+fn sessions(used: &Used) -> Option<String> {
+    if !used.is_current {
         return Some("the connection manager does not answer".to_owned());
-    };
+    }
     let name = Limit::Connections.as_str();
-    let all = usage.iter().find(|usage| usage.limit == name && usage.streams.is_none())?;
+    let all = used.limits.iter().find(|usage| usage.limit == name && usage.streams.is_none())?;
     let (most, used) = (all.max?, all.r#use?);
     (used >= most).then(|| format!("as many sessions as allowed are open: {name} is {most}"))
 }
 
+/// Which worker threads do not answer, if any.
+fn workers(hub: &Hub) -> Option<String> {
+    let silent = hub.pulses.silent()?;
+    let (workers, of, s) = (silent.workers, silent.of, silent.longest.as_secs());
+    Some(format!("{workers} of {of} worker threads have not answered, one of them for {s} s"))
+}
+
 /// What a scrape asks for.
 pub(super) async fn sampled(hub: &Hub) -> Sampled {
-    let usage = usage(hub).await;
-    let ready = ready(hub, usage.as_deref());
-    let limits = usage.unwrap_or_default().into_iter().map(|usage| LimitUse {
+    let used = usage(hub).await;
+    let ready = ready(hub, &used);
+    let limits = used.limits.into_iter().map(|usage| LimitUse {
         limit: usage.limit,
         streams: usage.streams.unwrap_or_default().join(","),
         max: usage.max,
@@ -115,7 +140,24 @@ fn queues(hub: &Hub) -> Queues {
     }
 }
 
+/// The connection manager does not answer.
+pub(super) fn manager_silent() -> Problem {
+    Problem::new(Code::Unresponsive, "the connection manager does not answer").retry_after(5)
+}
+
 impl Hub {
+    /// Asks the connection manager, but does not wait for ever.
+    pub(super) async fn ask<M>(&self, question: M) -> Result<M::Result, Problem>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        ConnectionManager: Handler<M>,
+        <ConnectionManager as actix::Actor>::Context: ToEnvelope<ConnectionManager, M>,
+    {
+        let answer = timeout(ANSWER_WITHIN, self.manager.send(question)).await;
+        answer.ok().and_then(Result::ok).ok_or_else(manager_silent)
+    }
+
     /// It is stopping, and cuts off whoever is still there once the window is over.
     pub fn begin_drain(&self) {
         let ends = now().ms().saturating_add(self.settings.drain.as_millis() as u64);

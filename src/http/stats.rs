@@ -2,7 +2,7 @@
 
 use super::guard::admin;
 use super::openapi::{HistoryRefused, Refused};
-use super::problem::{Code, Problem};
+use super::problem::Problem;
 use super::server::Hub;
 use super::standing::{self, Ready};
 use crate::limits::{Limit, Usage};
@@ -65,15 +65,13 @@ pub(super) struct Stats {
 )]
 pub(super) async fn stats(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     admin(&hub, &request)?;
-    let usage = standing::usage(&hub)
-        .await
-        .ok_or_else(|| Problem::new(Code::ServerError, "the connection manager does not answer"))?;
+    let used = standing::usage(&hub).await;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Stats {
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: hub.started.elapsed().as_secs(),
-        ready: standing::ready(&hub, Some(&usage)),
+        ready: standing::ready(&hub, &used),
         totals: hub.telemetry.totals(),
         sources: hub.sources.views(),
-        limits: usage,
+        limits: used.limits,
     }))
 }

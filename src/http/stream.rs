@@ -71,6 +71,7 @@ impl Future for EventStream {
         for _ in 0..WRITES_AT_ONCE {
             let unsent = self.socket.unsent_bytes();
             match self.socket.poll_sent(cx) {
+                Poll::Ready(Ok(())) if unsent > 0 => self.subscription.is_level_with_socket(),
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => {

@@ -102,7 +102,7 @@ pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRes
     let last = found.last().filter(|_| more).map(|(name, _)| name.to_string());
     let next = last.or(end.map(|end| end.to_string()));
     let names = found.iter().map(|(name, _)| name.clone()).collect();
-    let counts = hub.manager.send(CountSubscribers(names)).await.map_err(manager_gone)?;
+    let counts = hub.ask(CountSubscribers(names)).await?;
     let streams = found
         .into_iter()
         .zip(counts)
@@ -128,7 +128,7 @@ async fn waited_for(
     let mut found = Vec::new();
     for _ in 0..MAX_ASKED {
         let ask = NamedStreams { prefix: prefix.to_owned(), after, limit: NAMES_AT_ONCE };
-        let names = hub.manager.send(ask).await.map_err(manager_gone)?;
+        let names = hub.ask(ask).await?;
         let last = names.last().filter(|_| names.len() == NAMES_AT_ONCE).cloned();
         found.extend(names.into_iter().filter(|name| caller.grants.may_read(name)));
         let Some(last) = last else { return Ok((found, None)) };
@@ -160,8 +160,7 @@ pub(super) async fn get(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResp
     }
     let asked = name.clone();
     let view = off_thread(&hub, move |history| history.stream(&asked)).await?;
-    let counts = hub.manager.send(CountSubscribers(vec![name.clone()])).await;
-    let readers = counts.map_err(manager_gone)?.first().copied();
+    let readers = hub.ask(CountSubscribers(vec![name.clone()])).await?.first().copied();
     let subscribers = readers.map_or(0, |readers| readers.subscribers);
     if view.is_none() && !readers.is_some_and(|readers| readers.named) {
         let detail = format!("stream {name:?} has no history and no reader that names it");
@@ -213,8 +212,8 @@ async fn delete_stream(hub: &Hub, request: &HttpRequest) -> Result<HttpResponse,
     admin(hub, request)?;
     let name = query::stream_of(request).map_err(Problem::query)?;
     // One that only has readers has nothing to drop, but they are to be told.
-    let asked = hub.manager.send(CountSubscribers(vec![name.clone()])).await;
-    let has_readers = asked.map_err(manager_gone)?.iter().any(|readers| readers.named);
+    let readers = hub.ask(CountSubscribers(vec![name.clone()])).await?;
+    let has_readers = readers.iter().any(|readers| readers.named);
     hand_in(hub, Item::Delete { stream: name, has_readers }).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -242,8 +241,4 @@ fn describe(
         last_id: view.map(|view| history.id(view.last).to_string()),
         last_time: view.map(|view| view.last_time.to_string()),
     }
-}
-
-pub(super) fn manager_gone(error: actix::MailboxError) -> Problem {
-    Problem::new(Code::ServerError, format!("the connection manager does not answer: {error}"))
 }

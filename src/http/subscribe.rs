@@ -41,8 +41,7 @@ pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
 pub(super) async fn events(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let pairs = said(&hub, query::pairs(request.query_string()))?;
-    counted(&hub, subscribe(&hub, &request, (&pairs, None)).await)
+    counted(&hub, subscribe(&hub, &request, (Vec::new(), None)).await)
 }
 
 /// `GET /streams/{stream}/events`
@@ -59,9 +58,11 @@ pub(super) async fn stream_events(
     hub: Data<Hub>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let stream = said(&hub, query::stream_of(&request))?;
-    let pairs = said(&hub, query::pairs(request.query_string()))?;
-    counted(&hub, subscribe(&hub, &request, (&pairs, Some(stream))).await)
+    let subscribed = match query::stream_of(&request) {
+        Ok(stream) => subscribe(&hub, &request, (Vec::new(), Some(stream))).await,
+        Err(invalid) => Err(Problem::query(invalid)),
+    };
+    counted(&hub, subscribed)
 }
 
 /// `POST /events` with the same in a body: for selectors without end, and for clients that can send
@@ -77,60 +78,68 @@ pub(super) async fn events_by_body(
     request: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = caller(&hub, &request).inspect_err(|_| {
-        hub.telemetry.subscriber_refused(Turned::Forbidden);
-    })?;
-    if caller.grants.subscribe == Scope::default() {
+    let subscribed = match read_members(&hub, &request, body).await {
+        Ok(members) => subscribe(&hub, &request, (members, None)).await,
+        Err(problem) => Err(problem),
+    };
+    counted(&hub, subscribed)
+}
+
+/// What a body says, as pairs of a query.
+async fn read_members(
+    hub: &Hub,
+    request: &HttpRequest,
+    body: Payload,
+) -> Result<Vec<(String, String)>, Problem> {
+    if caller(hub, request)?.grants.subscribe == Scope::default() {
         // Nor need its body be read.
-        hub.telemetry.subscriber_refused(Turned::Forbidden);
         return Err(Problem::new(Code::Forbidden, "reading is not granted"));
     }
-    let body = read_body(&hub, &request, body).await?;
-    let mut pairs = said(&hub, query::pairs(request.query_string()))?;
-    pairs.extend(said(&hub, query::pairs_of_members(&members(&body)?))?);
-    counted(&hub, subscribe(&hub, &request, (&pairs, None)).await)
+    let body = read_body(hub, request, body).await?;
+    query::pairs_of_members(&members(&body)?).map_err(Problem::query)
 }
 
-/// What was said, if it can be read.
-fn said<T>(hub: &Hub, read: Result<T, Invalid>) -> Result<T, Problem> {
-    read.map_err(|invalid| {
-        hub.telemetry.subscriber_refused(Turned::Invalid);
-        Problem::query(invalid)
-    })
-}
-
-/// Counts a failure of the hub's own; other refusals are counted where they are made.
+/// Counts a refusal by its reason; who is turned away for load is counted where that is done.
 fn counted(hub: &Hub, result: Result<HttpResponse, Problem>) -> Result<HttpResponse, Problem> {
     result.inspect_err(|problem| {
-        if problem.code == Code::ServerError {
-            hub.telemetry.subscriber_refused(Turned::Error);
-        }
+        hub.telemetry.subscriber_refused(match problem.code {
+            Code::Unauthorized | Code::TokenExpired | Code::Forbidden => Turned::Forbidden,
+            Code::PayloadTooLarge => Turned::TooLarge,
+            Code::ClientDisconnected => Turned::Client,
+            Code::ConnectionTimeout => Turned::Timeout,
+            Code::Draining => Turned::Draining,
+            _ if problem.limit == Some(Limit::Selectors) => Turned::MaxSelectors,
+            _ if problem.limit == Some(Limit::MemoryBudget) => Turned::MemoryBudget,
+            Code::TooMany | Code::ResourceExhausted => Turned::RequestBodies,
+            Code::ServerError | Code::Unresponsive | Code::JournalPoisoned | Code::DiskFull => {
+                Turned::Error
+            }
+            Code::Malformed
+            | Code::Validation
+            | Code::Misdirected
+            | Code::NotFound
+            | Code::MethodNotAllowed
+            | Code::Conflict => Turned::Invalid,
+        });
     })
 }
 
 async fn subscribe(
     hub: &Data<Hub>,
     request: &HttpRequest,
-    (pairs, stream): (&[(String, String)], Option<StreamName>),
+    (members, stream): (Vec<(String, String)>, Option<StreamName>),
 ) -> Result<HttpResponse, Problem> {
-    let caller = caller(hub, request).inspect_err(|_| {
-        hub.telemetry.subscriber_refused(Turned::Forbidden);
-    })?;
+    let caller = caller(hub, request)?;
+    let mut pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
+    pairs.extend(members);
     let mut query =
-        query::read(pairs, stream, hub.settings.heartbeat, now()).map_err(|invalid| {
-            hub.telemetry.subscriber_refused(Turned::Invalid);
-            Problem::query(invalid)
-        })?;
-    check_selectors(hub, &query.interest).inspect_err(|_| {
-        hub.telemetry.subscriber_refused(Turned::MaxSelectors);
-    })?;
-    query.interest = granted(&caller, query.interest).inspect_err(|_| {
-        hub.telemetry.subscriber_refused(Turned::Forbidden);
-    })?;
+        query::read(&pairs, stream, hub.settings.heartbeat, now()).map_err(Problem::query)?;
+    check_selectors(hub, &query.interest)?;
+    query.interest = granted(&caller, query.interest)?;
     query.view.format = query.format.unwrap_or_else(|| accepted(request));
     if query.view.columns.is_some() && query.view.format != Format::Csv {
         let why = Invalid::new("columns", "only a table has columns: format=csv");
-        return said(hub, Err(why));
+        return Err(Problem::query(why));
     }
     let as_status = query.refusal_as_status || query.view.format != Format::Sse;
     if hub.draining.load(Ordering::Relaxed) {

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// How finely the farewells of a drain are spread.
 pub(super) const DRAIN_STEP: Duration = Duration::from_millis(20);
+/// How long a session that is sent away may take to read why; then it is cut off.
+const GRACE_S: u64 = 10;
 /// The share of the drain window in which sessions are told, in percent; the rest is theirs to
 /// read it.
 const DRAIN_TOLD_PERCENT: u32 = 80;
@@ -50,5 +52,23 @@ impl State {
         }
         session.farewell = Some(block.into());
         session.wake(now);
+        if reason != Closed::Draining {
+            // What a drain may take is known, and ends with its window.
+            self.cut_off.push_back((now + GRACE_S, key));
+        }
+    }
+
+    /// Ends those who were sent away and do not go, as one whose socket takes nothing.
+    pub(super) fn cut_off_who_stays(&mut self) {
+        let now = self.wheel.now();
+        while self.cut_off.front().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, key)) = self.cut_off.pop_front() else { break };
+            let Some(session) = self.sessions.get(&key) else { continue };
+            if let Some(outlet) = &session.outlet {
+                outlet.abort();
+            }
+            // Its seat is free, whatever becomes of its connection.
+            self.leave(key);
+        }
     }
 }

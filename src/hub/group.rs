@@ -7,6 +7,7 @@ use super::session::SessionKey;
 use crate::event::{Interest, Position, StreamName};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -47,8 +48,8 @@ pub(super) struct Group {
     live: Vec<SessionKey>,
     /// Whether a round of writes to it is due.
     pub(super) is_due: bool,
-    /// When the batches were committed that came since its last round began.
-    pub(super) fresh: Vec<Instant>,
+    /// The batches that came since its last round began.
+    pub(super) fresh: Vec<Rc<Instant>>,
     queue: VecDeque<Queued>,
     /// Index of the queue's front since the group began.
     front: u64,
@@ -96,7 +97,10 @@ impl Group {
     }
 
     /// Appends the frames of a batch; nothing is kept where nobody reads.
-    pub(super) fn push(&mut self, segment: Segment) {
+    ///
+    /// `batch` is when the batch was committed, shared by all groups that it is for: the last round
+    /// that brings it tells when it was with all of them.
+    pub(super) fn push(&mut self, segment: Segment, batch: &Rc<Instant>) {
         let unread = self.live.len() as u32;
         if unread == 0 {
             self.front = self.end() + 1;
@@ -104,7 +108,7 @@ impl Group {
             return;
         }
         if self.fresh.len() < MEASURED_BATCHES {
-            self.fresh.push(segment.at);
+            self.fresh.push(batch.clone());
         }
         let offset = self.end_offset;
         self.end_offset += segment.bytes.len() as u64;
@@ -188,6 +192,10 @@ mod tests {
         }
     }
 
+    fn now() -> Rc<Instant> {
+        Rc::new(Instant::now())
+    }
+
     fn interest() -> Arc<Interest> {
         let selector = crate::event::Selector::parse("s").expect("a selector");
         Arc::new(Interest::new(vec![selector], None).expect("ok"))
@@ -196,13 +204,13 @@ mod tests {
     #[test]
     fn what_everybody_has_read_is_kept_no_longer() {
         let mut group = Group::new(interest());
-        group.push(segment(10));
+        group.push(segment(10), &now());
         assert_eq!(group.queue.len(), 0, "nobody reads");
         let start = group.end();
         let (a, b) = (group.enter(1), group.enter(2));
         assert_eq!((a, b), (0, 1));
-        group.push(segment(10));
-        group.push(segment(20));
+        group.push(segment(10), &now());
+        group.push(segment(20), &now());
         assert_eq!(group.unread_bytes(start), 30);
         assert_eq!(group.read(start).map(|s| s.bytes.len()), Some(10));
         assert_eq!(group.queue.len(), 2, "the other has not read it");
@@ -218,9 +226,9 @@ mod tests {
     fn a_group_is_over_when_its_slowest_session_is() {
         let mut group = Group::new(interest());
         group.enter(1);
-        group.push(segment(MAX_SESSION_QUEUE_BYTES as usize));
+        group.push(segment(MAX_SESSION_QUEUE_BYTES as usize), &now());
         assert!(!group.is_over());
-        group.push(segment(1));
+        group.push(segment(1), &now());
         assert!(group.is_over());
     }
 }

@@ -9,11 +9,13 @@ use super::session::{Mode, Session, SessionKey};
 use super::shard::{Shard, State};
 use crate::event::{EventId, Selector, StreamName};
 use crate::telemetry::Closed;
+use actix::Addr;
 use actix::prelude::{Handler, Message};
-use actix::{Addr, MailboxError};
 use futures_util::future::join_all;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 /// Which sessions are wanted; all where nothing is said.
@@ -59,31 +61,58 @@ pub struct SessionView {
     pub sent_events: u64,
 }
 
-/// Some of all sessions, by id, and whether there are more.
-pub async fn sessions(
-    manager: &Addr<ConnectionManager>,
-    wanted: Wanted,
-) -> Result<(Vec<SessionView>, bool), MailboxError> {
+/// How long the manager and the shards may take to answer; one that takes longer is left out.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// Some of all sessions.
+#[derive(Default, Debug)]
+pub struct Listed {
+    /// They, by id.
+    pub sessions: Vec<SessionView>,
+    /// Whether there are more.
+    pub has_more: bool,
+    /// Worker threads that did not answer, whose sessions are not among them.
+    pub silent: usize,
+}
+
+/// Some of all sessions; `None` where the manager does not answer.
+pub async fn sessions(manager: &Addr<ConnectionManager>, wanted: Wanted) -> Option<Listed> {
     let limit = wanted.limit;
     // One more tells whether there are more.
     let wanted = Arc::new(Wanted { limit: limit + 1, ..wanted });
-    let shards = manager.send(AskShards).await?;
-    let asked = shards.iter().map(|shard| shard.send(List(wanted.clone())));
-    let mut found = Vec::new();
-    for of_shard in join_all(asked).await {
-        found.extend(of_shard?);
-    }
-    found.sort_unstable_by_key(|session| session.id);
-    let has_more = found.len() > limit;
-    found.truncate(limit);
-    Ok((found, has_more))
+    let (answers, silent) = ask(manager, || List(wanted.clone())).await?;
+    let mut sessions: Vec<_> = answers.into_iter().flatten().collect();
+    sessions.sort_unstable_by_key(|session| session.id);
+    let has_more = sessions.len() > limit;
+    sessions.truncate(limit);
+    Some(Listed { sessions, has_more, silent })
 }
 
-/// Ends a session; whether there was one.
-pub async fn close(manager: &Addr<ConnectionManager>, id: Uuid) -> Result<bool, MailboxError> {
-    let shards = manager.send(AskShards).await?;
-    let asked = join_all(shards.iter().map(|shard| shard.send(Close(id)))).await;
-    asked.into_iter().try_fold(false, |was_there, of_shard| Ok(was_there | of_shard?))
+/// Ends a session; whether there was one. `None` where those who could know do not answer.
+pub async fn close(manager: &Addr<ConnectionManager>, id: Uuid) -> Option<bool> {
+    let (answers, silent) = ask(manager, || Close(id)).await?;
+    match answers.contains(&true) {
+        false if silent > 0 => None,
+        was_there => Some(was_there),
+    }
+}
+
+/// What the shards answer, and how many do not.
+async fn ask<M>(
+    manager: &Addr<ConnectionManager>,
+    question: impl Fn() -> M,
+) -> Option<(Vec<M::Result>, usize)>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+    Shard: Handler<M>,
+{
+    let shards = timeout(ANSWER_WITHIN, manager.send(AskShards)).await.ok()?.ok()?;
+    let asked = shards.iter().map(|shard| timeout(ANSWER_WITHIN, shard.send(question())));
+    let answers: Vec<_> =
+        join_all(asked).await.into_iter().filter_map(|answer| answer.ok()?.ok()).collect();
+    let silent = shards.len() - answers.len();
+    Some((answers, silent))
 }
 
 /// Asks a shard for some of its sessions.
@@ -147,9 +176,13 @@ impl State {
             (Mode::Live { next, .. }, Some(group)) => Some((group.peek(*next), *next, group)),
             _ => None,
         };
-        let unsent = session.outlet.as_ref().map_or(0, |outlet| outlet.unsent_bytes() as u64);
+        let unsent = session.unsent();
+        let unsent_bytes = session.outlet.as_ref().map_or(0, |outlet| outlet.unsent_bytes() as u64);
         let queued = unread.map_or(0, |(_, next, group)| group.unread_bytes(next));
-        let lag = unread.map(|(segment, ..)| segment.map_or(0, |s| s.at.elapsed().as_millis()));
+        let lag = unread.map(|(segment, ..)| {
+            let oldest = unsent.map(|(at, _)| at).or(segment.map(|segment| segment.at));
+            oldest.map_or(0, |at| at.elapsed().as_millis())
+        });
         Some(SessionView {
             id: session.id,
             streams: session.interest.selectors().to_vec(),
@@ -160,8 +193,47 @@ impl State {
             position: self.settings.history.id(session.cursor),
             is_catching_up: unread.is_none(),
             lag_ms: lag.map(|ms| ms as u64),
-            queued_bytes: queued + unsent,
+            queued_bytes: queued + unsent_bytes,
             sent_events: session.sent_events,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Position;
+    use crate::hub::page::tests::journal;
+    use crate::hub::probe;
+    use crate::telemetry::Telemetry;
+    use actix::{Actor as _, Arbiter};
+
+    #[actix::test]
+    async fn a_worker_that_does_not_answer_is_left_out_and_counted() {
+        let (journal, telemetry) = (journal(1 << 20), Telemetry::new().expect("metrics"));
+        let (_out, batches) = tokio::sync::mpsc::channel(1);
+        let told = (telemetry.clone(), &[][..]);
+        let manager = ConnectionManager::new(batches, Position::ZERO, Arc::default(), told).start();
+        let workers = [Arbiter::new(), Arbiter::new()];
+        for worker in &workers {
+            let settings = probe::settings(journal.history.clone(), telemetry.clone());
+            let manager = manager.clone();
+            worker.spawn_fn(move || drop(Shard::start(manager, settings)));
+        }
+        while manager.send(AskShards).await.expect("it answers").len() < workers.len() {
+            tokio::task::yield_now().await;
+        }
+        let wanted = Wanted { limit: 10, ..Wanted::default() };
+        let listed = sessions(&manager, wanted.clone()).await.expect("the manager answers");
+        assert_eq!(listed.silent, 0);
+        assert_eq!(close(&manager, Uuid::nil()).await, Some(false), "no worker has it");
+        let (release, held) = std::sync::mpsc::sync_channel::<()>(0);
+        workers[0].spawn_fn(move || {
+            let _ = held.recv();
+        });
+        let listed = sessions(&manager, wanted).await.expect("the manager answers");
+        assert_eq!(listed.silent, 1);
+        assert_eq!(close(&manager, Uuid::nil()).await, None, "the silent one may have it");
+        drop(release);
     }
 }

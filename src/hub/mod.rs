@@ -21,6 +21,7 @@ mod page;
 mod poll;
 #[doc(hidden)]
 pub mod probe;
+mod pulse;
 mod round;
 mod seat;
 mod session;
@@ -33,13 +34,14 @@ mod wheel;
 
 pub use admission::Holder;
 pub use hold::Flush;
-pub use listing::{SessionView, Wanted, close, sessions};
+pub use listing::{Listed, SessionView, Wanted, close, sessions};
 pub use manager::{
     AskPresence, AskUsage, ChangeLimits, ConnectionManager, CountSubscribers, Drain,
     MANAGER_MAILBOX, NamedStreams, Readers,
 };
 pub use outlet::{Outlet, Written};
 pub use pace::Pace;
+pub use pulse::Pulses;
 pub use seat::{Refusal, Seat, Subscribe};
 pub use session::{Beat, Opening};
 pub use shard::ShardSettings;

@@ -13,6 +13,9 @@ pub trait Outlet {
 
     /// Bytes that it took and the socket did not.
     fn unsent_bytes(&self) -> usize;
+
+    /// Cuts it off: nothing more is sent, and its connection ends.
+    fn abort(&self);
 }
 
 /// What became of a piece.

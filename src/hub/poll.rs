@@ -105,6 +105,10 @@ impl State {
             return Step::Again;
         }
         session.cursor = segment.last;
+        if session.outlet.is_some() {
+            session.kept_at.get_or_insert(segment.at);
+            self.unsent.insert(key);
+        }
         if !segment.ends.is_empty() {
             session.ended.extend(segment.ends);
             if session.has_nothing_to_wait_for(&self.settings.history) {
@@ -215,7 +219,10 @@ impl State {
     }
 
     fn history_failed(&mut self, key: SessionKey, error: &str) -> Step {
-        tracing::error!("a session's history could not be read: {error}");
+        // The disk that one could not read from, a thousand others cannot either.
+        if self.settings.telemetry.may_log("history_failed") {
+            tracing::error!("a session's history could not be read: {error}");
+        }
         self.say_farewell(key, Closed::Error);
         Step::Again
     }

@@ -28,16 +28,22 @@ use tokio::sync::{Semaphore, oneshot};
 const GROUP: GroupId = 1;
 const MANAGER_MAILBOX: usize = 1 << 20;
 
-/// A shard whose manager hears nothing. In an actix system.
-pub(super) fn shard(history: Arc<History>, telemetry: Telemetry) -> Rc<RefCell<State>> {
-    let settings = ShardSettings {
+/// What a shard needs to know.
+pub(super) fn settings(history: Arc<History>, telemetry: Telemetry) -> ShardSettings {
+    ShardSettings {
         history,
         telemetry,
         pace: Arc::new(Pace::new(Duration::from_secs(1), 1)),
         write_timeout: Duration::from_secs(1),
         disk_readers: Arc::new(Semaphore::new(1)),
         access: Arc::default(),
-    };
+        pulses: Arc::default(),
+    }
+}
+
+/// A shard whose manager hears nothing. In an actix system.
+pub(super) fn shard(history: Arc<History>, telemetry: Telemetry) -> Rc<RefCell<State>> {
+    let settings = settings(history, telemetry);
     let (sender, _mailbox) = actix::dev::channel::channel::<ConnectionManager>(MANAGER_MAILBOX);
     Shard::start(Addr::new(sender), settings)
 }
@@ -80,6 +86,8 @@ impl Matching {
 struct Sink;
 
 impl Outlet for Sink {
+    fn abort(&self) {}
+
     fn unsent_bytes(&self) -> usize {
         0
     }

@@ -42,10 +42,10 @@ pub(super) struct Rounds {
     is_busy: bool,
     joins: VecDeque<Join>,
     begin: Rc<Notify>,
-    /// When the batches were committed that the round under way brings.
-    brings: Vec<Instant>,
-    /// The same of rounds that are over, until their way is measured.
-    brought: Vec<Instant>,
+    /// The batches that the round under way brings, as when they were committed.
+    brings: Vec<Rc<Instant>>,
+    /// Those of rounds that are over, until their way is measured.
+    brought: Vec<Rc<Instant>>,
 }
 
 /// The round under way.
@@ -166,13 +166,14 @@ impl State {
         self.rounds.current
     }
 
-    /// Notes how long batches took to the sockets.
+    /// Notes how long batches took to the sockets of all who want them here.
     fn measure_brought(&mut self) {
         if self.rounds.brought.is_empty() {
             return;
         }
         let now = Instant::now();
-        for at in self.rounds.brought.drain(..) {
+        // Another group's round is still to bring the others.
+        for at in self.rounds.brought.drain(..).filter_map(Rc::into_inner) {
             self.figures.fanned_out(now.saturating_duration_since(at));
         }
     }
@@ -187,14 +188,15 @@ impl State {
 
     /// Writes all that a session has not had, or has its connection ask for it; returns how many
     /// bytes of events were written.
-    pub(super) fn write_now(&mut self, session: SessionKey, key: GroupKey) -> u64 {
+    pub(super) fn write_now(&mut self, of: SessionKey, key: GroupKey) -> u64 {
         let now = self.wheel.now();
         let Some(group) = self.groups.get_mut(&key) else { return 0 };
-        let Some(session) = self.sessions.get_mut(&session) else { return 0 };
+        let Some(session) = self.sessions.get_mut(&of) else { return 0 };
         session.holding.is_over();
         let mut taken = (0, 0);
         while let Some((outlet, next)) = direct(session, group) {
             let Some(join) = self.rounds.join(group, next) else { break };
+            let committed = group.peek(next).map(|segment| segment.at);
             let written = outlet.write(&join.piece);
             if matches!(written, Written::Refused | Written::Failed) {
                 break;
@@ -211,6 +213,8 @@ impl State {
             session.last_sent = now;
             session.beat_due = false;
             if written == Written::Kept {
+                session.kept_at = committed;
+                self.unsent.insert(of);
                 session.wake(now);
                 break;
             }
@@ -302,6 +306,8 @@ mod tests {
     }
 
     impl Outlet for Paper {
+        fn abort(&self) {}
+
         fn unsent_bytes(&self) -> usize {
             0
         }

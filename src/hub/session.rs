@@ -19,6 +19,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Instant;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -134,6 +135,8 @@ pub(super) struct Session {
     pub(super) closing: Option<Closed>,
     pub(super) waker: Option<Waker>,
     pub(super) outlet: Option<Rc<dyn Outlet>>,
+    /// When the oldest event was committed that its outlet took and its socket has not.
+    pub(super) kept_at: Option<Instant>,
     /// Since when there has been something for a socket that takes nothing.
     pub(super) stalled_since: Option<u64>,
 }
@@ -169,6 +172,7 @@ impl Session {
             closing: None,
             waker: None,
             outlet: None,
+            kept_at: None,
             stalled_since: None,
         }
     }
@@ -179,6 +183,12 @@ impl Session {
             self.stalled_since.get_or_insert(now);
             waker.wake();
         }
+    }
+
+    /// What its socket has not taken: since when there was something, and how many bytes.
+    pub(super) fn unsent(&self) -> Option<(Instant, u64)> {
+        let bytes = self.outlet.as_ref()?.unsent_bytes() as u64;
+        self.kept_at.filter(|_| bytes > 0).map(|at| (at, bytes))
     }
 
     /// Whether everything it names has ended by its cursor. A stream that was deleted and is there

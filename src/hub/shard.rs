@@ -12,6 +12,7 @@ use super::frames::Frames;
 use super::group::{Group, Segment};
 use super::hold::{self, Held};
 use super::pace::Pace;
+use super::pulse::Pulses;
 use super::round::{self, Rounds};
 use super::seat::{FromShard, GroupId, Refusal, Seated, ShardId, ToShard};
 use super::session::{Mode, Session, SessionKey};
@@ -25,7 +26,7 @@ use crate::wire::View;
 use actix::Addr;
 use actix::prelude::{Actor, AsyncContext, Context, Handler, SendError};
 use arc_swap::ArcSwap;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -55,6 +56,8 @@ pub struct ShardSettings {
     pub disk_readers: Arc<Semaphore>,
     /// What credentials are held against.
     pub access: Arc<ArcSwap<Access>>,
+    /// Where the shards show that they live.
+    pub pulses: Arc<Pulses>,
 }
 
 /// The actor. Its state is shared with the connections of its thread.
@@ -80,6 +83,10 @@ pub(super) struct State {
     /// Sessions still to be told of a drain, the last one first.
     pub(super) leaving: Vec<(Duration, SessionKey)>,
     pub(super) drained_for: Duration,
+    /// Sessions that were sent away, and when each is cut off.
+    pub(super) cut_off: VecDeque<(u64, SessionKey)>,
+    /// Sessions whose sockets had not taken something, when that was last looked at.
+    pub(super) unsent: FxHashSet<SessionKey>,
     pub(super) figures: ShardFigures,
     pub(super) rounds: Rounds,
     pub(super) held: Held,
@@ -113,9 +120,12 @@ impl Shard {
             standing: Standing::default(),
             leaving: Vec::new(),
             drained_for: Duration::ZERO,
+            cut_off: VecDeque::new(),
+            unsent: FxHashSet::default(),
             rounds: Rounds::new(),
             held: Held::default(),
         }));
+        state.borrow().settings.pulses.beat(shard);
         let addr = Self { state: state.clone() }.start();
         state.borrow_mut().tell_manager(FromShard::Join { shard, addr });
         state
@@ -267,13 +277,14 @@ impl State {
             });
             by_group[at].1.push(*entry);
         }
+        let way = Rc::new(batch.at);
         for (id, view) in self.views.all() {
             let is_there = |(group, _): &&(GroupId, _)| self.groups.contains_key(&(*group, id));
             let takers: Vec<_> = by_group.iter().filter(is_there).collect();
             let taken = takers.iter().flat_map(|(_, entries)| entries).copied();
             let frames = Frames::of(batch, &view, &self.settings.history, taken);
             for (group, entries) in takers {
-                self.push(((*group, id), &view), batch, &frames, entries);
+                self.push(((*group, id), &view), (batch, &way), &frames, entries);
             }
         }
     }
@@ -281,7 +292,7 @@ impl State {
     fn push(
         &mut self,
         (key, view): (GroupKey, &View),
-        batch: &Committed,
+        (batch, way): (&Committed, &Rc<Instant>),
         frames: &Frames,
         entries: &[u32],
     ) {
@@ -303,7 +314,7 @@ impl State {
             false => frames.of_entries(entries),
         };
         let (first, last, at) = (batch.first, batch.last, batch.at);
-        group.push(Segment { bytes, events, first, last, at, ends });
+        group.push(Segment { bytes, events, first, last, at, ends }, way);
         if group.is_over() {
             self.overflow(key);
         }
@@ -314,9 +325,11 @@ impl State {
 
     /// Once a second: heartbeats that are due, figures that were kept back.
     fn second(&mut self) {
+        self.settings.pulses.beat(self.id);
         self.flush_outbox();
         self.expire(crate::journal::now());
         self.send_revoked_away();
+        self.cut_off_who_stays();
         let due = self.wheel.turn();
         let now = self.wheel.now();
         for key in due {
@@ -336,15 +349,27 @@ impl State {
 }
 
 impl State {
-    /// Hands over what was counted, with what waits for sessions that are live.
+    /// Hands over what was counted, with what waits for sessions that are live: in their queues, and
+    /// between those and their sockets.
     fn tell_figures(&mut self) {
         let (mut queued, mut oldest) = (0, None);
-        for (at, bytes) in self.groups.values().filter_map(Group::oldest) {
+        let mut waits = |at: Instant, bytes: u64| {
             queued += bytes;
             oldest = Some(oldest.map_or(at, |oldest: Instant| oldest.min(at)));
-        }
+        };
+        self.groups.values().filter_map(Group::oldest).for_each(|(at, bytes)| waits(at, bytes));
+        self.unsent.retain(|key| {
+            let unsent = self.sessions.get(key).and_then(Session::unsent);
+            unsent.map(|(at, bytes)| waits(at, bytes)).is_some()
+        });
         let age = oldest.map_or(Duration::ZERO, |at| at.elapsed());
         self.figures.hand_over(queued, (!self.sessions.is_empty()).then_some(age));
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.settings.pulses.end(self.id);
     }
 }
 

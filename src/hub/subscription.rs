@@ -93,6 +93,13 @@ impl Subscription {
         }
     }
 
+    /// The socket has taken everything that waited for it.
+    pub fn is_level_with_socket(&self) {
+        if let Some(session) = self.state.borrow_mut().sessions.get_mut(&self.key) {
+            session.kept_at = None;
+        }
+    }
+
     /// Its connection made no room for the write timeout, and is closed for that.
     pub fn has_stalled(&self) {
         if let Some(session) = self.state.borrow_mut().sessions.get_mut(&self.key) {

@@ -1,12 +1,61 @@
 //! How the journal is, for readiness, metrics and refusals.
 
 use crate::event::EventId;
+use crate::telemetry::Telemetry;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
-/// A commit that takes longer than this is reported as hanging.
-pub const COMMIT_HANGS_AFTER_MS: u64 = 5_000;
+/// A step of the writer that takes longer than this is reported as hanging.
+pub const STEP_HANGS_AFTER_MS: u64 = 5_000;
+
+/// What the writer does between two waits for work; each of them may wait for the disk, the last for
+/// the connection manager.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// It commits what was published.
+    Commit,
+    /// It looks after limits, free space and the high-water mark.
+    Upkeep,
+    /// It leaves everything on the disk.
+    Close,
+    /// It hands a batch to the connection manager.
+    HandOut,
+}
+
+impl Step {
+    const ALL: [Self; 4] = [Self::Commit, Self::Upkeep, Self::Close, Self::HandOut];
+    /// How many bits of a moment say which step it is.
+    const BITS: u32 = 2;
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Commit => "a commit",
+            Self::Upkeep => "the upkeep of the journal",
+            Self::Close => "the closing of the journal",
+            Self::HandOut => "handing a batch to the connection manager",
+        }
+    }
+}
+
+/// A step that has been running for too long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hanging {
+    /// Which.
+    pub step: Step,
+    /// For how long.
+    pub ms: u64,
+}
+
+impl std::fmt::Display for Hanging {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let what = match self.step {
+            Step::HandOut => "it takes none",
+            Step::Commit | Step::Upkeep | Step::Close => "the disk does not answer",
+        };
+        write!(f, "{} has been running for {} ms: {what}", self.step.as_str(), self.ms)
+    }
+}
 
 /// What was found missing when the journal was opened.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,8 +84,8 @@ pub struct Health {
     started: Instant,
     poisoned: OnceLock<String>,
     disk_full: RwLock<Option<String>>,
-    /// Milliseconds after `started`, plus one; 0 while no commit runs.
-    commit_began: AtomicU64,
+    /// Which step began, and when: milliseconds after `started`, plus one; 0 while none runs.
+    step_began: AtomicU64,
     loss: Option<Loss>,
     queued: AtomicUsize,
     queued_bytes: AtomicUsize,
@@ -48,7 +97,7 @@ impl Health {
             started: Instant::now(),
             poisoned: OnceLock::new(),
             disk_full: RwLock::new(None),
-            commit_began: AtomicU64::new(0),
+            step_began: AtomicU64::new(0),
             loss,
             queued: AtomicUsize::new(0),
             queued_bytes: AtomicUsize::new(0),
@@ -65,11 +114,13 @@ impl Health {
         self.disk_full.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// For how long the running commit has been running, where that is too long.
-    pub fn hanging_ms(&self) -> Option<u64> {
-        let began = self.commit_began.load(Ordering::Relaxed).checked_sub(1)?;
-        let running = self.now_ms().saturating_sub(began);
-        (running > COMMIT_HANGS_AFTER_MS).then_some(running)
+    /// What the writer has been doing for too long, if so.
+    pub fn hanging(&self) -> Option<Hanging> {
+        let said = self.step_began.load(Ordering::Relaxed);
+        let began = (said >> Step::BITS).checked_sub(1)?;
+        let step = Step::ALL[said as usize % Step::ALL.len()];
+        let ms = self.now_ms().saturating_sub(began);
+        (ms > STEP_HANGS_AFTER_MS).then_some(Hanging { step, ms })
     }
 
     /// What was found missing at the start.
@@ -82,21 +133,28 @@ impl Health {
         (self.queued.load(Ordering::Relaxed), self.queued_bytes.load(Ordering::Relaxed))
     }
 
-    pub(super) fn poison(&self, why: &str) {
-        // Only the first failure says what happened; later ones are its echo.
-        let _ = self.poisoned.set(why.to_owned());
+    /// From now on nothing is published. Only the first failure says what happened; later ones are
+    /// its echo.
+    pub(super) fn poison(&self, why: &str, telemetry: &Telemetry) {
+        if self.poisoned.set(why.to_owned()).is_ok() {
+            telemetry.journal_poisoned();
+            tracing::error!("the journal is poisoned, publishes fail until a restart: {why}");
+        }
     }
 
     pub(super) fn set_disk_full(&self, why: Option<String>) {
         *self.disk_full.write().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
-    pub(super) fn commit_begins(&self) {
-        self.commit_began.store(self.now_ms() + 1, Ordering::Relaxed);
+    /// The writer does this from now on.
+    pub(super) fn begins(&self, step: Step) {
+        let began = (self.now_ms() + 1) << Step::BITS;
+        self.step_began.store(began | step as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn commit_ended(&self) {
-        self.commit_began.store(0, Ordering::Relaxed);
+    /// The writer waits for work.
+    pub(super) fn rests(&self) {
+        self.step_began.store(0, Ordering::Relaxed);
     }
 
     /// Takes room in the queue; gives back `false` where there is none.
@@ -127,14 +185,19 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_commit_that_runs_too_long_hangs_until_it_ends() {
+    fn a_step_that_runs_too_long_hangs_until_the_next() {
         let mut health = Health::new(None);
-        health.commit_begins();
-        assert_eq!(health.hanging_ms(), None);
-        health.started -= Duration::from_millis(COMMIT_HANGS_AFTER_MS + 1);
-        assert!(health.hanging_ms().is_some());
-        health.commit_ended();
-        assert_eq!(health.hanging_ms(), None);
+        for step in Step::ALL {
+            health.begins(step);
+            assert_eq!(health.hanging(), None);
+            health.started -= Duration::from_millis(STEP_HANGS_AFTER_MS + 1);
+            assert_eq!(health.hanging().map(|hanging| hanging.step), Some(step));
+        }
+        health.begins(Step::Commit);
+        assert_eq!(health.hanging(), None, "it goes on");
+        health.started -= Duration::from_millis(STEP_HANGS_AFTER_MS + 1);
+        health.rests();
+        assert_eq!(health.hanging(), None, "it waits for work");
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl Publisher {
             return PublishError::Draining;
         }
         let why = "its writer is gone";
-        self.health.poison(why);
+        self.health.poison(why, &self.telemetry);
         PublishError::Poisoned(why.to_owned())
     }
 
@@ -118,6 +118,7 @@ impl Publisher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::{Exposition, Sampled};
     use std::sync::mpsc::sync_channel;
 
     fn publisher() -> (Publisher, std::sync::mpsc::Receiver<Envelope>) {
@@ -144,6 +145,9 @@ mod tests {
         let refused = publisher.publish(Vec::new(), 1).await;
         assert!(matches!(refused, Err(PublishError::Poisoned(_))), "{refused:?}");
         assert!(publisher.health.poisoned().is_some());
+        let text = publisher.telemetry.render(&Sampled::default(), Exposition::Text);
+        let text = String::from_utf8(text.expect("renders")).expect("UTF-8");
+        assert!(text.contains("\nfanfare_journal_poisoned 1\n"), "it shows where it is looked for");
         publisher.close();
         assert_eq!(publisher.publish(Vec::new(), 1).await, Err(PublishError::Draining));
     }

@@ -7,7 +7,7 @@
 use super::batch::{Committed, Item, Outcome, Unit};
 use super::figures::Figures;
 use super::folder::Folder;
-use super::health::Health;
+use super::health::{Health, Step};
 use super::high_water::{HighWater, Mark};
 use super::history::History;
 use super::kv::KvError;
@@ -94,6 +94,7 @@ impl Writer {
         let mut ahead: Option<Envelope> = None;
         let mut ticket: Ticket = 0;
         loop {
+            self.health.rests();
             let first = match ahead.take() {
                 Some(envelope) => Ok(envelope),
                 None => self.queue.recv_timeout(tick_after.saturating_sub(ticked.elapsed())),
@@ -109,11 +110,14 @@ impl Writer {
                 Ok(Envelope::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
             if ticked.elapsed() >= tick_after {
+                self.health.begins(Step::Upkeep);
                 tick_after = if self.tick() { NEXT_STEP } else { TICK };
                 ticked = Instant::now();
             }
         }
+        self.health.begins(Step::Close);
         self.close();
+        self.health.rests();
     }
 
     /// What waits now and fits in one batch, and the first that does not.
@@ -135,6 +139,7 @@ impl Writer {
     }
 
     fn publish(&mut self, ticket: Ticket, waiting: Vec<Pending>) {
+        self.health.begins(Step::Commit);
         let mut units = Vec::with_capacity(waiting.len());
         let mut replies = Vec::with_capacity(waiting.len());
         let mut in_all = 0;
@@ -146,7 +151,7 @@ impl Writer {
         }
         let result = self.admit().and_then(|()| {
             self.commit(ticket, units, in_all).map_err(|error| {
-                self.poison(&error);
+                self.health.poison(&error.0, &self.telemetry);
                 PublishError::Poisoned(error.0)
             })
         });
@@ -185,9 +190,7 @@ impl Writer {
         bytes: usize,
     ) -> Result<Applied, KvError> {
         let began = Instant::now();
-        self.health.commit_begins();
         let result = self.order_and_apply(Proposal { ticket, time: now(), units });
-        self.health.commit_ended();
         if let Ok(applied) = &result {
             let entries = applied.batch.as_ref().map_or(0, |batch| batch.entries.len());
             let synced = self.store.syncs() && applied.batch.is_some();
@@ -227,6 +230,7 @@ impl Writer {
         let sent = match self.out.try_send(dispatch) {
             Err(TrySendError::Full(dispatch)) => {
                 self.telemetry.bound_hit(Full::DispatchQueue);
+                self.health.begins(Step::HandOut);
                 self.out.blocking_send(dispatch).is_ok()
             }
             sent => sent.is_ok(),
@@ -268,30 +272,38 @@ impl Writer {
 
     /// One step of what waits for no batch; whether there is more to do.
     fn tick(&mut self) -> bool {
-        if self.health.poisoned().is_some() {
-            return false;
-        }
-        let room = self.admit();
-        let result = match room {
+        let more = match self.admit() {
             // Moving floors writes, too; but only a little, and it is what makes room.
-            Ok(()) | Err(PublishError::DiskFull(_)) => self.store.tick(now()),
-            Err(_) => return false,
+            Ok(()) | Err(PublishError::DiskFull(_)) => self.keep_up(),
+            Err(_) => false,
         };
-        let more = match result.and_then(|more| self.sync_high_water().map(|()| more)) {
-            Ok(more) => more,
-            Err(error) => {
-                self.poison(&error);
-                return false;
+        self.tell_figures();
+        more
+    }
+
+    /// Moves floors and settles the high-water mark; whether there is more to do.
+    fn keep_up(&mut self) -> bool {
+        let done = self.store.tick(now());
+        match done.and_then(|more| self.sync_high_water().map(|()| more)) {
+            Ok(more) => {
+                self.show_marks();
+                more
             }
-        };
-        self.show_marks();
+            Err(error) => {
+                self.health.poison(&error.0, &self.telemetry);
+                false
+            }
+        }
+    }
+
+    /// What is held is told also of a journal that takes no more.
+    fn tell_figures(&mut self) {
         let removed = self.store.take_removed_bytes();
         let totals = self.store.totals();
         self.reclaim.note(removed, totals.bytes);
         let free = self.room.as_ref().and_then(Room::free_bytes).unwrap_or_default();
         let streams = self.history.stream_count();
         self.telemetry.journal_holds(&self.figures.look(totals, streams, free));
-        more
     }
 
     fn note_high_water(&mut self, closing: bool) -> Result<(), KvError> {
@@ -305,12 +317,6 @@ impl Writer {
     fn sync_high_water(&self) -> Result<(), KvError> {
         let Some(file) = &self.high_water else { return Ok(()) };
         file.sync().map_err(|e| KvError(format!("high-water file: {e}")))
-    }
-
-    fn poison(&self, error: &KvError) {
-        tracing::error!("the journal is poisoned, publishes fail until a restart: {error}");
-        self.health.poison(&error.0);
-        self.telemetry.journal_poisoned();
     }
 
     fn close(&mut self) {

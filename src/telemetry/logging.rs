@@ -1,9 +1,11 @@
 //! Logs by `tracing`, to standard error; what is logged can be changed while the process runs.
 
 use super::captured::Capture;
-use std::io::{IsTerminal, Write};
+use super::log_writer::{self, ToLog};
+use std::io::IsTerminal;
 use std::sync::{OnceLock, PoisonError, RwLock};
-use tracing_subscriber::fmt::{self, MakeWriter};
+use std::time::Duration;
+use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, reload};
@@ -58,7 +60,7 @@ pub fn start(filter: &str, format: LogFormat) {
     let (filter_layer, handle) = reload::Layer::new(parsed);
     let replace = move |new| handle.reload(new).map_err(|e| e.to_string());
     let lines = fmt::layer()
-        .with_writer(NeverFails)
+        .with_writer(ToLog)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     let registry = tracing_subscriber::registry().with(filter_layer).with(Capture);
@@ -73,7 +75,16 @@ pub fn start(filter: &str, format: LogFormat) {
     if is_first {
         let filter = RwLock::new(filter.to_owned());
         let _ = LOG.set(Log { filter, replace: Box::new(replace) });
+        log_writer::start();
     }
+}
+
+/// How long the end of a process waits for its last lines to be written.
+const END_WITHIN: Duration = Duration::from_secs(1);
+
+/// Waits, not for long, until everything that was logged is written.
+pub fn end() {
+    log_writer::flush(END_WITHIN);
 }
 
 /// What is logged.
@@ -91,30 +102,6 @@ pub fn set_filter(filter: &str) -> Result<(), InvalidFilter> {
     (log.replace)(parsed).map_err(|why| InvalidFilter { filter: filter.to_owned(), why })?;
     filter.clone_into(&mut current);
     Ok(())
-}
-
-/// Standard error, whatever becomes of it. A log that cannot be written, as on a full disk, must
-/// not take the hub down: the library would print that to standard error, and panic.
-struct NeverFails;
-
-impl<'a> MakeWriter<'a> for NeverFails {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        Self
-    }
-}
-
-impl Write for NeverFails {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        let _ = std::io::stderr().write_all(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        let _ = std::io::stderr().flush();
-        Ok(())
-    }
 }
 
 #[cfg(test)]

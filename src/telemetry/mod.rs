@@ -6,14 +6,15 @@
 
 mod captured;
 mod lines;
+mod log_writer;
 mod logging;
 mod metrics;
 mod reasons;
 
 pub use captured::{LogLine, log_lines, lost_log_lines};
 pub use logging::{
-    InvalidFilter, LogFormat, check_filter as check_log_filter, filter as log_filter,
-    set_filter as set_log_filter, start as start_logging,
+    InvalidFilter, LogFormat, check_filter as check_log_filter, end as end_logging,
+    filter as log_filter, set_filter as set_log_filter, start as start_logging,
 };
 pub use metrics::{
     Exposition, HeartbeatFigures, JournalHolds, LimitUse, PatternFigures, Published, Queues,

@@ -95,9 +95,17 @@ reasons! {
         Invalid = "validation_error",
         /// It did not say who it is, or may read nothing of what it asked for.
         Forbidden = "forbidden",
+        /// Its body is too large.
+        TooLarge = "payload_too_large",
+        /// The bodies that are being received take all that is there for them.
+        RequestBodies = "request_bodies",
+        /// Its client went away in the middle of its body.
+        Client = "client_disconnected",
+        /// Its client stopped in the middle of its body.
+        Timeout = "connection_timeout",
         /// Everything it asked for has ended.
         Finished = "finished",
-        /// The journal cannot be read.
+        /// The journal cannot be read, or a part of the hub does not answer.
         Error = "server_error",
     }
 }
@@ -139,6 +147,8 @@ reasons! {
         Client = "client_disconnected",
         /// The sender stopped in the middle.
         Timeout = "connection_timeout",
+        /// The hub failed, or a part of it does not answer.
+        Error = "server_error",
     }
 }
 
@@ -193,8 +203,12 @@ reasons! {
         MemoryBudget = "memory_budget",
         /// It did not come to TLS.
         Tls = "tls",
+        /// What it said is no request of HTTP/1.1.
+        Http1 = "http1",
         /// It did not come to a request of HTTP/2.
         Http2 = "http2",
+        /// It took too long to say what it wants.
+        Slow = "connection_timeout",
     }
 }
 

@@ -16,12 +16,12 @@ PATIENCE = 60.0
 class Hub:
     """A hub on a free port and a data directory of its own."""
 
-    def __init__(self, folder, *flags, port=0, files=None):
+    def __init__(self, folder, *flags, port=0, files=None, log=subprocess.DEVNULL):
         quiet = [] if "--system" in flags else ["--system", "off", "--publish-log=off"]
         command = [BINARY, "--listen", f"127.0.0.1:{port}", "--data-dir", folder, *quiet, *flags]
         if files:
             command = ["sh", "-c", f'ulimit -n {files}; exec "$0" "$@"', *command]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         self.url = self.process.stdout.readline().split()[-1]
         # Where its metrics are, where that is apart.
         self.metrics = None

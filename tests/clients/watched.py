@@ -387,31 +387,63 @@ def out_of_memory(stage, scraped):
     yield stage.hub("--memory-budget", str(int(resident / 0.9)), "--metrics-listen", "127.0.0.1:0")
 
 
-@fault("FanfareDrainHanging")
-def draining(stage, scraped):
-    running = stage.hub("--drain", "20s", "--metrics-listen", "127.0.0.1:0", "--write-timeout", "10m")
+@fault("FanfarePublishersLimited")
+def impatient(stage, scraped):
+    running = stage.hub("--publish-events-per-client", "1")
     yield running
-    stage.reader(running, "/streams/s/events", takes=False)
-    running.until_sessions(1)
-    for _ in range(40):
-        running.publish("s", noise(200_000))
-    scraped()
-    running.process.terminate()
+    stage.again(0.02, lambda: running.publish("s", "x"))
 
 
-def frozen(stage, scraped):
-    """A disk that does not answer: a file system on a loop device, frozen."""
+@fault("FanfareLogLost")
+def unread(stage, scraped):
+    """Its log is a pipe that nobody reads."""
+    running = stage.hub("--log", "trace", log=subprocess.PIPE)
+    yield running
+    stage.again(0, lambda: running.publish("s", "x"))
+
+
+def frozen_disk(stage):
+    """A disk that can stop answering: a file system on a loop device, to be frozen."""
     image, disk = stage.folder(), stage.folder()
     subprocess.run(["truncate", "-s", "1G", f"{image}/disk"], check=True)
     subprocess.run(["mkfs.ext4", "-q", f"{image}/disk"], check=True)
     subprocess.run(["mount", "-o", "loop", f"{image}/disk", disk], check=True)
     stage.stack.callback(lambda: subprocess.run(["umount", "--lazy", disk], check=True))
-    running = stage.hub(folder=disk)
+    return disk
+
+
+def freeze(stage, disk):
     stage.stack.callback(lambda: subprocess.run(["fsfreeze", "--unfreeze", disk], check=True))
+    subprocess.run(["fsfreeze", "--freeze", disk], check=True)
+
+
+def frozen(stage, scraped):
+    disk = frozen_disk(stage)
+    running = stage.hub(folder=disk)
     yield running
     scraped()
-    subprocess.run(["fsfreeze", "--freeze", disk], check=True)
+    freeze(stage, disk)
     stage.again(0.3, lambda: running.publish("s", "x"))
+
+
+def frozen_and_idle(stage, scraped):
+    """Nobody publishes; it shows all the same."""
+    disk = frozen_disk(stage)
+    running = stage.hub(folder=disk)
+    yield running
+    running.publish("s", "x")
+    scraped()
+    freeze(stage, disk)
+
+
+def cannot_stop(stage, scraped):
+    disk = frozen_disk(stage)
+    running = stage.hub("--drain", "1s", "--metrics-listen", "127.0.0.1:0", folder=disk)
+    yield running
+    running.publish("s", "x")
+    scraped()
+    freeze(stage, disk)
+    running.process.terminate()
 
 
 # The one that is well.
@@ -520,7 +552,9 @@ class Scene:
 
 def each_alert_fires_on_its_fault_and_none_where_all_is_well():
     if FULL:
-        fault("FanfareCommitHanging")(frozen)
+        fault("FanfareCommitHanging", "FanfareNotReady")(frozen)
+        fault("FanfareCommitHanging", "FanfareNotReady")(frozen_and_idle)
+        fault("FanfareCommitHanging", "FanfareDrainHanging")(cannot_stop)
     expected = {(alert, name) for name, (_, names) in FAULTS.items() for alert in names}
     stage = Stage()
     with stage.stack:
@@ -538,7 +572,7 @@ def each_alert_fires_on_its_fault_and_none_where_all_is_well():
             time.sleep(0.5)
         assert asked and not {alert for alert, name in fired if name == "well"}, fired
         untested = {rule["alert"] for rule in alerts()} - {alert for alert, _ in fired}
-        assert untested <= (set() if FULL else {"FanfareCommitHanging"}), untested
+        assert untested <= (set() if FULL else {"FanfareCommitHanging", "FanfareDrainHanging"}), untested
         prometheus_counts_what_the_clients_counted(prometheus, scene.well)
         both_formats_say_the_same_and_are_well_formed(scene.well)
 

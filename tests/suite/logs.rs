@@ -4,7 +4,11 @@ use crate::credentials::{SECRET, file_with_keys, good, with};
 use crate::hub::{Hub, PATIENCE};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Instant;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 /// The lines that JSON logs have of requests.
 fn lines(hub: &Hub, message: &str) -> Vec<Value> {
@@ -49,6 +53,11 @@ async fn a_request_has_one_line_with_its_id_and_what_became_of_it() {
         json!([line["level"], line["outcome"], line["status"], line["method"], line["path"]]),
         json!(["INFO", "ok", 200, "POST", "/streams/a/events"])
     );
+    assert_eq!(json!([line["events"], line["streams"]]), json!([1, 1]));
+    let batch = r#"[{"stream": ["a", "b"], "data": 1}, {"stream": "b", "data": 2}]"#;
+    ask(&hub, post("/publish"), "batch", batch).await;
+    let line = line_of(&hub, "batch").await;
+    assert_eq!(json!([line["events"], line["streams"]]), json!([2, 2]));
     assert_eq!(line["client"], "127.0.0.1");
     assert!(line["ms"].as_f64().is_some_and(|ms| ms > 0.0), "{line}");
     let (status, _) = ask(&hub, post("/publish"), "two", "{").await;
@@ -126,10 +135,10 @@ async fn no_secret_is_logged_at_any_level_of_the_hubs_own() {
     let stats = hub.http.get(hub.url("/stats")).header("Authorization", "Bearer key-secret-1");
     assert_eq!(stats.header("X-Request-Id", "last").send().await.unwrap().status(), 200);
     let refused = hub.http.get(hub.url(&format!("/events?stream=a.x&access_token={token}")));
-    assert_eq!(refused.send().await.unwrap().status(), 401);
+    assert_eq!(refused.header("X-Request-Id", "in-query").send().await.unwrap().status(), 401);
+    line_of(&hub, "in-query").await;
     let line = line_of(&hub, "last").await;
     assert_eq!(line["subject"], "key ops");
-    hub.until_logged("\"in_query\"", 0).await;
     let log = hub.log();
     for secret in [token.as_str(), &ticket, "key-secret-1", SECRET] {
         assert!(!log.contains(secret), "{secret} in\n{log}");
@@ -189,4 +198,75 @@ async fn what_is_logged_can_be_changed_while_it_runs() {
     hub.reload();
     hub.until_logged("were reloaded", 1).await;
     assert_eq!(get("after").await, json!({ "filter": "info" }), "as it is configured");
+}
+
+/// Whoever reads the log may stop reading; that is no reason for the hub to stop.
+#[tokio::test]
+async fn a_log_that_nobody_reads_keeps_nobody_waiting_and_what_is_lost_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        .args(["--listen", "127.0.0.1:0", "--system", "off", "--publish-log=off"])
+        // Of lines at this level there is no bound on how many are written.
+        .args(["--log", "trace", "--data-dir"])
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+    let http = crate::hub::http();
+    let lost = async || {
+        let metrics =
+            http.get(format!("{url}/metrics")).send().await.unwrap().text().await.unwrap();
+        let line = metrics.lines().find(|line| line.starts_with("fanfare_log_lines_lost_total "));
+        line.unwrap().rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    let began = Instant::now();
+    while lost().await == 0.0 {
+        let answer = http.post(format!("{url}/streams/s/events")).body("x").send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert!(began.elapsed() < PATIENCE, "nothing is lost");
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(began.elapsed() < PATIENCE, "it waits for somebody to read its log");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+/// A hub that is stopped finds requests, and their clients gone, once it goes on.
+#[tokio::test]
+async fn a_request_that_its_client_gave_up_has_its_line_and_its_place_in_the_latency() {
+    const GIVEN_UP: usize = 40;
+    let hub = Hub::start(&["--log-format", "json"]).await;
+    let pid = rustix::process::Pid::from_raw(hub.pid() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    for n in 0..GIVEN_UP {
+        let mut socket = TcpStream::connect(&hub.address).await.unwrap();
+        let request = format!(
+            "POST /streams/s/events HTTP/1.1\r\nHost: {}\r\nX-Request-Id: up-{n}\r\n\
+             Content-Length: 1\r\n\r\nx",
+            hub.address
+        );
+        socket.write_all(request.as_bytes()).await.unwrap();
+    }
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    let mut abandoned = 0.0;
+    for n in 0..GIVEN_UP {
+        let line = line_of(&hub, &format!("up-{n}")).await;
+        match line["outcome"].as_str().unwrap() {
+            "abandoned" => {
+                assert_eq!(line["status"], Value::Null, "it was not answered: {line}");
+                abandoned += 1.0;
+            }
+            outcome => assert_eq!(outcome, "ok", "{line}"),
+        }
+    }
+    assert!(abandoned > 0.0, "all were answered");
+    assert_eq!(hub.metric("fanfare_requests_abandoned_total").await, abandoned);
+    assert_eq!(hub.metric("fanfare_publish_seconds_count").await, GIVEN_UP as f64);
 }

@@ -1,6 +1,8 @@
 //! Version, health, readiness and the first metrics.
 
 use crate::hub::Hub;
+use std::collections::BTreeSet;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
 async fn an_operator_can_ask_what_it_is_and_how_it_is() {
@@ -14,7 +16,16 @@ async fn an_operator_can_ask_what_it_is_and_how_it_is() {
 
 #[tokio::test]
 async fn every_family_is_there_from_the_first_scrape_with_its_known_labels_at_0() {
-    let hub = Hub::start(&[]).await;
+    let hub = Hub::start(&["--metrics-streams", "s.*"]).await;
+    let metrics = hub.http.get(hub.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    let there: BTreeSet<&str> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    let described = include_str!("../../docs/metrics.md");
+    let described: BTreeSet<&str> =
+        described.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert!(described.len() > 60 && there == described, "{:?}", &there ^ &described);
     for name in [
         "fanfare_sessions",
         "fanfare_sessions_closed_total{reason=\"connection_timeout\"}",
@@ -186,4 +197,51 @@ async fn streams_are_counted_apart_where_a_pattern_is_configured_and_nowhere_els
     }
     let text = hub.http.get(hub.url("/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(!text.contains("a.x") && !text.contains("\"c\""));
+}
+
+#[tokio::test]
+async fn a_batch_is_measured_once_however_many_want_it() {
+    let hub = Hub::start(&["--workers", "1"]).await;
+    let mut readers = Vec::new();
+    for path in ["/streams/s/events", "/events?stream=*", "/events?stream=s&stream=t"] {
+        let mut reader = hub.subscribe(path).await;
+        reader.open().await;
+        readers.push(reader);
+    }
+    for n in 0..10 {
+        hub.publish("s", &n.to_string()).await;
+        for reader in &mut readers {
+            reader.take(1).await;
+        }
+    }
+    hub.until_metric("fanfare_deliveries_total", |n| n == 30.0).await;
+    assert_eq!(hub.metric("fanfare_fanout_seconds_count").await, 10.0);
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_counted_and_so_is_a_body_that_asks_for_nothing() {
+    let hub = Hub::start(&[]).await;
+    let mut socket = tokio::net::TcpStream::connect(&hub.address).await.unwrap();
+    socket.write_all(b"NO REQUEST\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+    hub.until_metric("fanfare_connections_refused_total{reason=\"http1\"}", |n| n == 1.0).await;
+    for body in ["{", "[]", "{\"stream\": 7}"] {
+        assert!(hub.try_post("/events", body).await.0 >= 400);
+    }
+    let refused = "fanfare_subscribers_refused_total{reason=\"validation_error\"}";
+    assert_eq!(hub.metric(refused).await, 3.0);
+}
+
+#[tokio::test]
+async fn load_balancers_may_look_by_head() {
+    let hub = Hub::start(&["--metrics-listen", "127.0.0.1:0"]).await;
+    for address in [&hub.address, hub.metrics.as_ref().unwrap()] {
+        for path in ["/healthz", "/readyz"] {
+            let answer = hub.http.head(format!("http://{address}{path}")).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{address}{path}");
+            assert!(answer.bytes().await.unwrap().is_empty());
+        }
+    }
 }

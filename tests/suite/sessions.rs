@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn get(hub: &Hub, path: &str) -> Value {
     let asked = hub.http.get(hub.url(path)).bearer_auth("admin").send().await.unwrap();
@@ -27,6 +28,7 @@ async fn hub() -> (Hub, tempfile::TempDir) {
     ];
     let file = file_with_keys(folder.path(), &keys);
     let flags = ["--config", &file, "--jwt-secret", SECRET, "--trusted-proxy", "127.0.0.1"];
+    let flags = [&flags[..], &["--metrics-listen", "127.0.0.1:0"]].concat();
     (Hub::start(&flags).await, folder)
 }
 
@@ -223,4 +225,61 @@ async fn the_stats_say_what_a_dashboard_begins_with() {
     );
     assert_eq!(json!([totals["published_bytes"], totals["journal_streams"]]), json!([5, 1]));
     assert_eq!(stats["version"], env!("CARGO_PKG_VERSION"));
+}
+
+/// A subscriber that reads nothing, and whose own buffer is small.
+async fn stuck(hub: &Hub) -> tokio::net::TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut socket = socket.connect(hub.address.parse().unwrap()).await.unwrap();
+    let request = format!(
+        "GET /streams/s/events HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer app\r\n\r\n",
+        hub.address
+    );
+    socket.write_all(request.as_bytes()).await.unwrap();
+    socket
+}
+
+/// Publishes one event at a time until one of them stays between the hub and a socket.
+async fn fill(hub: &Hub) -> Value {
+    let began = Instant::now();
+    loop {
+        publish(hub, "s", &"x".repeat(100_000)).await;
+        let list = get(hub, "/sessions").await;
+        let session = &list["sessions"][0];
+        if session["queued_bytes"].as_u64() > Some(0) {
+            return session.clone();
+        }
+        assert!(began.elapsed() < PATIENCE, "the socket takes everything: {list}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_to_a_socket_is_seen_with_its_age() {
+    let (hub, _folder) = hub().await;
+    let _socket = stuck(&hub).await;
+    let session = fill(&hub).await;
+    assert_eq!(session["state"], "live");
+    let before = session["lag"].as_u64().unwrap();
+    let began = Instant::now();
+    while get(&hub, "/sessions").await["sessions"][0]["lag"].as_u64() <= Some(before.max(100)) {
+        assert!(began.elapsed() < PATIENCE, "it does not age");
+    }
+    hub.until_metric("fanfare_session_queue_bytes", |bytes| bytes > 0.0).await;
+    hub.until_metric("fanfare_undelivered_age_seconds_sum", |seconds| seconds > 0.1).await;
+}
+
+#[tokio::test]
+async fn one_that_does_not_go_when_it_is_told_to_is_cut_off() {
+    let (hub, _folder) = hub().await;
+    let mut socket = stuck(&hub).await;
+    let id = fill(&hub).await["id"].as_str().unwrap().to_owned();
+    let asked = hub.http.delete(hub.url(&format!("/sessions/{id}"))).bearer_auth("admin");
+    assert_eq!(asked.send().await.unwrap().status(), 204);
+    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    let closed = "fanfare_sessions_closed_total{reason=\"closed_by_operator\"}";
+    assert_eq!(hub.metric(closed).await, 1.0);
+    let mut rest = Vec::new();
+    let end = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut rest)).await;
+    assert!(end.is_ok(), "its connection stays");
 }

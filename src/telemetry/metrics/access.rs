@@ -2,11 +2,12 @@
 
 use super::super::reasons::{ConnectionRefused, CredentialRefused, RequestRefused};
 use super::{Maker, Telemetry};
-use prometheus::IntCounterVec;
+use prometheus::{IntCounter, IntCounterVec};
 
 pub(super) struct Figures {
     pub(super) credentials: IntCounterVec,
     requests: IntCounterVec,
+    abandoned: IntCounter,
     connections: IntCounterVec,
 }
 
@@ -26,10 +27,15 @@ impl Figures {
                 "reason",
                 RequestRefused::ALL.iter().map(|r| r.as_str()),
             )?,
+            abandoned: make.counter(
+                "fanfare_requests_abandoned_total",
+                "Requests whose client went away before they were answered; what they published may \
+                 have been taken",
+            )?,
             connections: make.counters(
                 (
                     "fanfare_connections_refused_total",
-                    "Connections closed before anybody listened to them, by reason",
+                    "Connections that came to no request, by reason",
                 ),
                 "reason",
                 ConnectionRefused::ALL.iter().map(|r| r.as_str()),
@@ -47,6 +53,11 @@ impl Telemetry {
     /// A request was refused before anybody asked who it is by.
     pub fn request_refused(&self, reason: RequestRefused) {
         self.0.access.requests.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// The client of a request went away before that was answered.
+    pub fn request_abandoned(&self) {
+        self.0.access.abandoned.inc();
     }
 
     /// A connection was closed before anybody listened to it.

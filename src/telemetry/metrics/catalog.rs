@@ -15,7 +15,7 @@ const INTRODUCTION: &str = "# Metrics\n\n\
 
 /// What families are about, by the word after their prefix.
 const ABOUT: [(&str, &[&str]); 7] = [
-    ("The hub", &["build", "ready", "draining", "drain"]),
+    ("The hub", &["build", "ready", "draining", "drain", "log"]),
     (
         "Sessions and fan-out",
         &["sessions", "session", "deliveries", "delivered", "fanout", "undelivered"],

@@ -26,9 +26,10 @@ pub use standing::{Queues, Standing};
 pub use totals::Totals;
 
 use super::lines::Lines;
+use super::log_writer;
 use maker::Maker;
 use prometheus::proto::MetricFamily;
-use prometheus::{Encoder, IntCounterVec, Registry, TextEncoder};
+use prometheus::{Encoder, IntCounter, IntCounterVec, Registry, TextEncoder};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The metrics of one hub. Cheap to clone.
@@ -44,6 +45,7 @@ struct Metrics {
     sources: sources::Figures,
     bounds: IntCounterVec,
     lines: Lines,
+    lost_lines: IntCounter,
     /// What is sampled has to be set and read by one scrape at a time.
     sampled: Mutex<SampledFigures>,
 }
@@ -102,6 +104,10 @@ impl Telemetry {
             sources: sources::Figures::new(&make)?,
             bounds: standing::bounds(&make)?,
             lines: Lines::default(),
+            lost_lines: make.counter(
+                "fanfare_log_lines_lost_total",
+                "Lines of the log that had no room, because nobody took those before them",
+            )?,
             sampled: Mutex::new(SampledFigures {
                 limits: limits::Figures::new(&make)?,
                 standing: standing::Figures::new(&make)?,
@@ -134,6 +140,14 @@ impl Telemetry {
     /// How many lines of each kind were left out since this was last asked.
     pub fn not_logged(&self) -> Vec<(&'static str, u64)> {
         self.0.lines.left_out()
+    }
+
+    /// Counts the lines of the log that had no room, and returns how many there were since this was
+    /// last asked.
+    pub fn lost_lines(&self) -> u64 {
+        let lost = log_writer::take_lost();
+        self.0.lost_lines.inc_by(lost);
+        lost
     }
 
     fn gather(&self, sampled: &Sampled) -> Vec<MetricFamily> {

@@ -71,7 +71,10 @@ impl Figures {
                 PublishRefused::ALL.iter().map(|r| r.as_str()),
             )?,
             latency: make.histogram(
-                ("fanfare_publish_seconds", "From a publish request's body to its receipt"),
+                (
+                    "fanfare_publish_seconds",
+                    "From a publish request's body to its receipt, or until its client gave up",
+                ),
                 &LATENCY_BUCKETS,
             )?,
             of_patterns: make.open_counters(
@@ -115,8 +118,8 @@ impl Telemetry {
         }
     }
 
-    /// A publish request was answered after this long.
-    pub fn publish_answered(&self, took: Duration) {
+    /// A publish request was answered after this long, or its client gave up.
+    pub fn publish_took(&self, took: Duration) {
         self.0.publishes.latency.observe(took.as_secs_f64());
     }
 

@@ -1,0 +1,104 @@
+//! Lines of the log on their way to standard error, written by a thread of their own.
+//!
+//! Promises: nobody who logs waits for whoever reads the log; lines that there is no room for are left
+//! out and counted.
+//! Never: fails. A log that cannot be written, as on a full disk, must not take the hub down.
+
+use std::io::Write;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines that may wait.
+const MAX_WAITING_LINES: usize = 4_096;
+/// Bytes of them.
+const MAX_WAITING_BYTES: usize = 1024 * 1024;
+/// What a line takes beside its text.
+const LINE_OVERHEAD: usize = 64;
+/// How often is looked whether everything is written, by whoever waits for that.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// The lines of this process.
+static LINES: OnceLock<LogWriter> = OnceLock::new();
+
+/// The way to the thread.
+struct LogWriter {
+    lines: SyncSender<Box<[u8]>>,
+    waiting: AtomicUsize,
+    lost: AtomicU64,
+}
+
+/// What `tracing` writes lines to.
+pub(super) struct ToLog;
+
+/// Starts the thread; where there can be none, lines are written by whoever logs them.
+pub(super) fn start() {
+    let (lines, waiting) = sync_channel::<Box<[u8]>>(MAX_WAITING_LINES);
+    let writer = LogWriter { lines, waiting: AtomicUsize::new(0), lost: AtomicU64::new(0) };
+    let write = move || {
+        for line in waiting {
+            let _ = std::io::stderr().write_all(&line);
+            if let Some(writer) = LINES.get() {
+                writer.waiting.fetch_sub(cost(&line), Ordering::Release);
+            }
+        }
+    };
+    if thread::Builder::new().name("log".into()).spawn(write).is_ok() {
+        let _ = LINES.set(writer);
+    }
+}
+
+/// Waits until every line is written, but not for long: nobody may be reading.
+pub(super) fn flush(within: Duration) {
+    let began = Instant::now();
+    let waits = |writer: &&LogWriter| writer.waiting.load(Ordering::Acquire) > 0;
+    while LINES.get().filter(waits).is_some() && began.elapsed() < within {
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Lines that were left out since this was last asked.
+pub(super) fn take_lost() -> u64 {
+    LINES.get().map_or(0, |writer| writer.lost.swap(0, Ordering::Relaxed))
+}
+
+fn cost(line: &[u8]) -> usize {
+    line.len() + LINE_OVERHEAD
+}
+
+impl LogWriter {
+    fn take(&self, line: &[u8]) {
+        let cost = cost(line);
+        if self.waiting.fetch_add(cost, Ordering::Relaxed) + cost > MAX_WAITING_BYTES
+            || self.lines.try_send(line.into()).is_err()
+        {
+            self.waiting.fetch_sub(cost, Ordering::Relaxed);
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<'a> MakeWriter<'a> for ToLog {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        Self
+    }
+}
+
+impl Write for ToLog {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        match LINES.get() {
+            Some(writer) => writer.take(line),
+            None => drop(std::io::stderr().write_all(line)),
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
