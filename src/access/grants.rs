@@ -10,6 +10,14 @@ pub const MAX_GRANT_SELECTORS: usize = 100;
 /// What admins read beside what they are granted.
 const EVERYTHING_OF_THE_HUB: &str = "hub.**";
 
+/// All jobs, or all folders.
+const ALL: &str = "*";
+
+/// The streams of a job's runs.
+fn of_runs(job: &str) -> Option<Selector> {
+    Selector::parse(&format!("jobs.{job}.*")).ok()
+}
+
 /// Streams that something is granted on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Scope {
@@ -122,6 +130,8 @@ impl Grants {
                 if claimed.admin {
                     selectors.push(Selector::parse(EVERYTHING_OF_THE_HUB)?);
                 }
+                // Whoever runs a job reads what it says.
+                selectors.extend(claimed.run.iter().filter_map(|job| of_runs(job)));
                 Scope::Only(selectors.into())
             }
             everything => everything,
@@ -153,11 +163,16 @@ impl Grants {
         Self {
             publish: Scope::Everything,
             subscribe: Scope::Everything,
-            run: ["*".to_owned()].into(),
-            files: ["*".to_owned()].into(),
+            run: [ALL.to_owned()].into(),
+            files: [ALL.to_owned()].into(),
             metrics: true,
             admin: true,
         }
+    }
+
+    /// Whether the job of this name may be run.
+    pub fn may_run(&self, job: &str) -> bool {
+        self.run.iter().any(|granted| granted == job || granted == ALL)
     }
 
     /// Whether `stream` may be published to; what only the hub writes is not looked at here.

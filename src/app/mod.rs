@@ -14,7 +14,7 @@ use crate::http::{
 use crate::hub::{ConnectionManager, Drain, Pace};
 use crate::journal::{Dispatch, Durability, Journal, Settings, now};
 use crate::limits::{Limits, MemoryBudget, Rates};
-use crate::source::{self, Sources};
+use crate::source::{self, Jobs, Sources};
 use crate::telemetry::{self, Telemetry};
 use actix::{Actor, Addr};
 use actix_web::dev::ServerHandle;
@@ -65,6 +65,7 @@ async fn serve(
         key_set: ArcSwapOption::empty(),
         revocations,
         sources: Sources::new(journal.publisher.clone(), telemetry.clone()),
+        jobs: Jobs::new(config.jobs.clone(), journal.publisher.clone(), &telemetry),
         publisher: journal.publisher.clone(),
         history: journal.history.clone(),
         health: journal.health.clone(),
@@ -90,6 +91,9 @@ async fn serve(
         bounds: DiskBounds { disk_readers: MAX_DISK_READERS, lookups: MAX_LOOKUPS },
         settings: http_settings(&config),
     });
+    if let Err(error) = hub.jobs.end_what_was_left(&hub.history).await {
+        tracing::warn!("runs of jobs that were left are not ended: {error}");
+    }
     start_beside(&hub, &config).await;
     let server = http::start(hub.clone(), &config.listen)?;
     let apart = http::start_apart(hub.clone(), &config.metrics_listen)?;
@@ -132,18 +136,19 @@ async fn close(
     Ok(())
 }
 
-/// Sends every reader away and waits until all are gone or the window is over.
+/// Sends every reader away, stops every job, and waits until all are gone or the window is over.
 async fn drain(hub: &Data<Hub>, config: &Config) {
     tracing::info!(window_s = config.drain.as_secs_f64(), "draining");
+    // From here on nothing is published from outside; jobs have their last words.
     hub.begin_drain();
-    hub.publisher.close();
     let (drained, all_gone) = oneshot::channel();
     let window = config.drain;
     if hub.manager.send(Drain { window, drained }).await.is_err() {
         tracing::error!("the connection manager is gone; readers are not told");
         return;
     }
-    match tokio::time::timeout(window, all_gone).await {
+    let both = futures_util::future::join(all_gone, hub.jobs.stop_all(window));
+    match tokio::time::timeout(window, both).await {
         Ok(_) => tracing::info!("every reader is gone"),
         Err(_) => tracing::warn!("some readers did not go within the window; they are cut off"),
     }

@@ -3,10 +3,10 @@
 //! Each event has a key, so that a batch whose answer was lost is not published twice.
 
 use super::client::{Client, Failure, Pauses};
-use crate::event::{MAX_ENTRIES_PER_BATCH, level_of};
+use crate::event::MAX_ENTRIES_PER_BATCH;
 use reqwest::Method;
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use std::collections::VecDeque;
 
 /// Events of one batch: enough that a sync of the disk costs little each.
@@ -30,24 +30,6 @@ impl Event<'_> {
     pub(super) fn json(&self) -> anyhow::Result<String> {
         Ok(serde_json::to_string(self)?)
     }
-}
-
-/// A line as the data of a `log` event: its level is the one that it says, and otherwise `info`.
-pub(super) fn log_data(line: &str, output: Option<&str>) -> anyhow::Result<Box<RawValue>> {
-    #[derive(Serialize)]
-    struct Fields<'a> {
-        output: &'a str,
-    }
-    #[derive(Serialize)]
-    struct Log<'a> {
-        level: &'a str,
-        message: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        fields: Option<Fields<'a>>,
-    }
-    let level = level_of(line).unwrap_or("info");
-    let fields = output.map(|output| Fields { output });
-    Ok(to_raw_value(&Log { level, message: line, fields })?)
 }
 
 /// Takes a batch from the front of what waits.

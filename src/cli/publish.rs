@@ -1,9 +1,10 @@
 //! `fanfare publish`: one event, or each line of standard input.
 
 use super::client::{Client, Failure, Pauses};
-use super::outgoing::{Event, blamed, deliver, log_data, take_batch};
+use super::outgoing::{Event, blamed, deliver, take_batch};
 use super::progress::Counted;
 use crate::event::{Line, LineSplitter, StreamName};
+use crate::source::log_data;
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -159,7 +160,7 @@ impl Lines {
         let data = match (self.is_json, self.kind.as_str()) {
             (true, _) => RawValue::from_string(line.to_owned())
                 .with_context(|| format!("line {number} is no JSON"))?,
-            (false, "log") => log_data(line, None)?,
+            (false, "log") => to_raw_value(&log_data(line, None))?,
             (false, _) => to_raw_value(line)?,
         };
         let key = format!("{}:{number}", self.key);

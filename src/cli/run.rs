@@ -4,10 +4,10 @@
 //! be published is in a file at the end, and said.
 
 use super::client::{Client, Failure, Pauses};
-use super::outgoing::{Event, log_data, publish, take_batch};
+use super::outgoing::{Event, publish, take_batch};
 use super::spool::Spool;
 use crate::event::{LineSplitter, StreamName};
-use crate::source::{Unbuffered, shown_line};
+use crate::source::{Unbuffered, log_data, shown_line};
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -170,7 +170,9 @@ async fn copy(
         let mut wrong = None;
         let mut take = |line: crate::event::Line<'_>| {
             let data = log_data(shown_line(&line.text), Some(output));
-            wrong = data.and_then(|data| way.push("log", &data)).err().or(wrong.take());
+            let pushed =
+                to_raw_value(&data).map_err(Into::into).and_then(|data| way.push("log", &data));
+            wrong = pushed.err().or(wrong.take());
         };
         match count {
             0 => splitter.finish(&mut take),

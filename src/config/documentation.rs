@@ -71,7 +71,29 @@ admin = false
 ```
 
 `admin = true` grants what is for operators (deleting streams, metrics, `hub.**`), and no stream
-beyond those that are named.
+beyond those that are named. `run` lists jobs and `files` folders, by name; `*` is all of them.
+
+## Jobs
+
+A command that may be run by name (`POST /jobs/backup/runs`, by whoever is granted `run = [\"backup\"]`);
+nobody says anything of the command but this file. Its output is the stream `jobs.backup.RUN`, line by line
+as `log` events while it runs, between a `start` and an `exit` event, and kept for a week unless a
+`[[retention]]` says otherwise.
+
+```toml
+[job.backup]
+command = [\"/usr/local/bin/backup\", \"--all\"]   # a program and its arguments; no shell reads them
+directory = \"/srv\"                               # otherwise where the hub was started
+environment = { LEVEL = \"9\" }                    # beside what the hub's has
+timeout = \"2h\"                                   # otherwise none
+user = \"backup\"                                  # for a hub that is root
+at-most = 1                                        # runs at once; further ones are a 429
+stop-after = \"10s\"                               # from TERM to KILL
+```
+
+The command finds its run and its stream in `FANFARE_RUN` and `FANFARE_STREAM`. What it has started and
+left behind ends with it. A hub that stops stops its jobs, within `--drain`; of a hub that is killed the
+commands go on by themselves, and their streams end with the reason `hub_restarted` when it is back.
 ";
 
 /// The page.

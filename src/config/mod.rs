@@ -10,6 +10,7 @@ mod limits;
 mod resolve;
 mod said;
 mod settings;
+mod sources;
 mod units;
 
 pub use documentation::markdown;

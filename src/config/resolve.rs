@@ -8,7 +8,10 @@ use crate::access::Access;
 use crate::event::Selector;
 use crate::journal::{Durability, Kept, Retention};
 use crate::limits::Limits;
-use crate::source::{Grace, HEARTBEATS_KEPT, HEARTBEATS_STREAM, LOG_STREAM, SYSTEM_STREAM};
+use crate::source::{
+    Grace, HEARTBEATS_KEPT, HEARTBEATS_STREAM, JOB_STREAMS, JOBS_KEPT, JobSpec, LOG_STREAM,
+    SYSTEM_STREAM,
+};
 use crate::telemetry::{LogFormat, check_log_filter};
 use ipnet::IpNet;
 use std::io::IsTerminal;
@@ -61,6 +64,8 @@ pub struct Config {
     pub grace: Grace,
     /// Whether the hub's own log is published.
     pub publish_log: bool,
+    /// Commands that may be run by name.
+    pub jobs: Vec<JobSpec>,
     /// The data of one event at most.
     pub max_event_bytes: usize,
     /// The body of one request at most.
@@ -116,6 +121,7 @@ impl Config {
             system: r.one("system", parse_system).flatten(),
             grace: r.grace(),
             publish_log: r.one("publish-log", parse_switch).unwrap_or_default(),
+            jobs: r.jobs(),
             max_event_bytes: r.one("max-event-bytes", parse_size).unwrap_or_default(),
             max_body_bytes: r.one("max-body-bytes", parse_size).unwrap_or_default(),
             max_sockets: connections_by_file_limit(),
@@ -230,6 +236,8 @@ impl Resolver {
         let own = [SYSTEM_STREAM, LOG_STREAM].into_iter().flat_map(Selector::parse);
         let hour = Kept { max_age_ms: Some(OWN_KEPT_MS), ..otherwise };
         rules.extend(own.map(|stream| (stream, hour)));
+        let week = Kept { max_age_ms: Some(JOBS_KEPT.as_millis() as u64), ..otherwise };
+        rules.extend(Selector::parse(JOB_STREAMS).map(|streams| (streams, week)));
         let day = Kept { max_age_ms: Some(HEARTBEATS_KEPT.as_millis() as u64), ..otherwise };
         rules.extend(Selector::parse(HEARTBEATS_STREAM).map(|stream| (stream, day)));
         Retention { rules, otherwise, total_bytes }
@@ -424,7 +432,7 @@ mod tests {
         let file = "max-events = 9\n[[retention]]\nstreams = [\"a.*\", \"b\"]\nmax_age = \"1h\"\nmax-bytes = \"1KiB\"\n";
         let retention = resolve(&[], &[], file).expect("ok").retention;
         assert_eq!(retention.otherwise.max_events, Some(9));
-        assert_eq!(retention.rules.len(), 5);
+        assert_eq!(retention.rules.len(), 6);
         assert_eq!(retention.rules[2].0.as_str(), "system", "after what is said");
         let (selector, limits) = &retention.rules[0];
         assert_eq!(selector.as_str(), "a.*");

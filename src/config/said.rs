@@ -5,7 +5,8 @@ use clap::ArgMatches;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
 /// A setting that cannot be meant, and where it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,15 +30,37 @@ pub(super) struct Words {
     pub(super) values: Vec<String>,
 }
 
-/// One table of a list of the file, like `[[retention]]`: its members by name.
+/// One table of the file, like one of `[[retention]]` or `[job.backup]`: its members by name.
 pub(super) type Rule = HashMap<String, Words>;
 
-/// The lists of tables that a file may have, and which of their members are lists.
-const TABLES: [(&str, &[&str]); 3] = [
-    ("retention", &["streams"]),
-    ("limit", &["streams"]),
-    ("key", &["publish", "subscribe", "run", "files"]),
+/// Tables that a file may have several of.
+struct Tables {
+    /// What they are called.
+    name: &'static str,
+    /// Each has a name of its own, `[job.backup]`, which becomes its member `name`.
+    are_named: bool,
+    /// Their members that are lists.
+    lists: &'static [&'static str],
+    /// Their members that are tables of strings, which become lists of `NAME=VALUE`.
+    maps: &'static [&'static str],
+}
+
+const TABLES: [Tables; 6] = [
+    Tables { name: "retention", are_named: false, lists: &["streams"], maps: &[] },
+    Tables { name: "limit", are_named: false, lists: &["streams"], maps: &[] },
+    Tables {
+        name: "key",
+        are_named: false,
+        lists: &["publish", "subscribe", "run", "files"],
+        maps: &[],
+    },
+    Tables { name: "job", are_named: true, lists: &["command"], maps: &["environment"] },
+    Tables { name: "files", are_named: true, lists: &[], maps: &[] },
+    Tables { name: "source.tail", are_named: false, lists: &["paths"], maps: &[] },
 ];
+
+/// What the tables of sources are below.
+const SOURCE: &str = "source";
 
 /// Everything that was said.
 #[derive(Default)]
@@ -95,7 +118,7 @@ impl Said {
 
     /// The tables of a list, each with its place.
     pub(super) fn take_tables(&mut self, list: &str) -> Vec<(String, Rule)> {
-        debug_assert!(TABLES.iter().any(|(name, _)| *name == list), "{list}");
+        debug_assert!(TABLES.iter().any(|tables| tables.name == list), "{list}");
         self.tables.remove(list).unwrap_or_default()
     }
 
@@ -117,8 +140,19 @@ impl Said {
         };
         for (key, value) in table.get_ref() {
             let (name, at) = (key.get_ref().replace('_', "-"), place(key.span().start));
-            if let Some(list) = TABLES.iter().find(|(list, _)| *list == name) {
-                self.read_tables(value.get_ref(), *list, &at, &place);
+            if let Some(tables) = TABLES.iter().find(|tables| tables.name == name) {
+                self.read_tables(value.get_ref(), tables, &at, &place);
+            } else if name == SOURCE
+                && let DeValue::Table(sources) = value.get_ref()
+            {
+                for (key, value) in sources {
+                    let (name, at) =
+                        (format!("{SOURCE}.{}", key.get_ref()), place(key.span().start));
+                    match TABLES.iter().find(|tables| tables.name == name) {
+                        Some(tables) => self.read_tables(value.get_ref(), tables, &at, &place),
+                        None => self.note(at, format!("there is no source {:?}", key.get_ref())),
+                    }
+                }
             } else if let Some(setting) = SETTINGS.iter().find(|s| s.name == name) {
                 match words(value.get_ref(), setting.repeatable) {
                     Some(values) if values.is_empty() => {
@@ -141,37 +175,86 @@ impl Said {
     fn read_tables(
         &mut self,
         value: &DeValue<'_>,
-        (list, lists): (&'static str, &[&str]),
+        tables: &Tables,
         at: &str,
         place: &impl Fn(usize) -> String,
     ) {
-        let no_list = format!("{list} is a list of tables: [[{list}]]");
-        let DeValue::Array(tables) = value else { return self.note(at, no_list) };
-        if tables.is_empty() {
-            return self.note(at, format!("{list} is an empty list; leave it out"));
-        }
-        for item in tables {
-            let at = place(item.span().start);
-            let DeValue::Table(table) = item.get_ref() else {
-                self.note(at, no_list.clone());
-                continue;
-            };
-            let mut rule = Rule::new();
-            for (key, value) in table {
-                let (name, at) = (key.get_ref().replace('_', "-"), place(key.span().start));
-                match words(value.get_ref(), lists.contains(&name.as_str())) {
-                    Some(values) => {
-                        let words = Words { place: at.clone(), values };
-                        if rule.insert(name.clone(), words).is_some() {
-                            self.note(at, format!("{name} is given twice"));
-                        }
+        let name = tables.name;
+        match value {
+            DeValue::Array(list) if !tables.are_named => {
+                if list.is_empty() {
+                    self.note(at, format!("{name} is an empty list; leave it out"));
+                }
+                for item in list {
+                    let at = place(item.span().start);
+                    match item.get_ref() {
+                        DeValue::Table(table) => self.read_table(table, tables, at, place),
+                        _ => self.note(at, format!("{name} is a list of tables: [[{name}]]")),
                     }
-                    None => self.note(at, format!("{name} must be a string, a number or a bool")),
                 }
             }
-            self.tables.entry(list).or_default().push((at, rule));
+            DeValue::Table(named) if tables.are_named => {
+                for (key, value) in named {
+                    let at = place(key.span().start);
+                    let DeValue::Table(table) = value.get_ref() else {
+                        self.note(at, format!("{name} has tables with names: [{name}.NAME]"));
+                        continue;
+                    };
+                    self.read_table(table, tables, at.clone(), place);
+                    let words = Words { place: at, values: vec![key.get_ref().to_string()] };
+                    if let Some((_, rule)) = self.tables.entry(name).or_default().last_mut()
+                        && rule.insert("name".to_owned(), words).is_some()
+                    {
+                        let at = place(key.span().start);
+                        self.note(at, format!("its name is {:?} already", key.get_ref()));
+                    }
+                }
+            }
+            _ if tables.are_named => {
+                self.note(at, format!("{name} has tables with names: [{name}.NAME]"));
+            }
+            _ => self.note(at, format!("{name} is a list of tables: [[{name}]]")),
         }
     }
+
+    fn read_table(
+        &mut self,
+        table: &DeTable<'_>,
+        tables: &Tables,
+        at: String,
+        place: &impl Fn(usize) -> String,
+    ) {
+        let mut rule = Rule::new();
+        for (key, value) in table {
+            let (name, at) = (key.get_ref().replace('_', "-"), place(key.span().start));
+            let is_map = tables.maps.contains(&name.as_str());
+            let said = match value.get_ref() {
+                DeValue::Table(table) if is_map => pairs(table),
+                value if !is_map => words(value, tables.lists.contains(&name.as_str())),
+                _ => None,
+            };
+            match said {
+                Some(values) => {
+                    let words = Words { place: at.clone(), values };
+                    if rule.insert(name.clone(), words).is_some() {
+                        self.note(at, format!("{name} is given twice"));
+                    }
+                }
+                None if is_map => self.note(at, format!("{name} is a table of strings")),
+                None => self.note(at, format!("{name} must be a string, a number or a bool")),
+            }
+        }
+        self.tables.entry(tables.name).or_default().push((at, rule));
+    }
+}
+
+/// The members of a table of strings, as `NAME=VALUE`.
+fn pairs(table: &DeTable<'_>) -> Option<Vec<String>> {
+    let pair = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+        let value = words(value.get_ref(), false)?.concat();
+        Some(format!("{}={value}", key.get_ref()))
+    };
+    table.iter().map(pair).collect()
 }
 
 fn words(value: &DeValue<'_>, repeatable: bool) -> Option<Vec<String>> {

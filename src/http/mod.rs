@@ -8,6 +8,7 @@ mod body;
 mod connection;
 mod guard;
 mod h2;
+mod jobs;
 mod key_set;
 mod log_filter;
 mod login;

@@ -4,7 +4,8 @@
 
 use super::problem::Document;
 use super::{
-    log_filter, login, ops, publish, revocations, sessions, stats, streams, subscribe, tickets,
+    jobs, log_filter, login, ops, publish, revocations, sessions, stats, streams, subscribe,
+    tickets,
 };
 use actix_web::HttpResponse;
 use actix_web::http::header;
@@ -56,6 +57,9 @@ pub(super) async fn openapi() -> HttpResponse {
         sessions::list,
         sessions::delete,
         sessions::presence,
+        jobs::list,
+        jobs::begin,
+        jobs::stop,
         log_filter::get,
         log_filter::put,
         ops::version,
@@ -72,6 +76,7 @@ pub(super) async fn openapi() -> HttpResponse {
         (name = "subscribe", description = "Reading them"),
         (name = "streams", description = "What there is"),
         (name = "access", description = "Who may do what"),
+        (name = "jobs", description = "Commands that are run by name"),
         (name = "operators", description = "How the hub is"),
     )
 )]

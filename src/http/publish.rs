@@ -10,7 +10,7 @@ use super::server::Hub;
 use super::shapes::{Events, LogMessage, Receipt as ReceiptShape, Receipts};
 use crate::access::{Caller, Scope};
 use crate::event::{Draft, EventType, Key, Receipt, StreamName};
-use crate::journal::{Item, Unit, now};
+use crate::journal::{Item, PublishError, Unit, now};
 use crate::limits::{Limit, TooFast};
 use crate::telemetry::{PublishRefused, Telemetry};
 use crate::wire::{self, Publish};
@@ -18,6 +18,7 @@ use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use rustc_hash::FxHashSet;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// The header that gives a single event its key.
@@ -184,6 +185,7 @@ async fn hand_in(
     for stream in drafts.iter().flat_map(Draft::streams) {
         check_publish(caller, stream)?;
     }
+    refuse_in_drain(hub)?;
     let sizes = drafts.iter().map(|draft| (draft.streams(), draft.payload().as_bytes().len()));
     let subject = caller.counted_as();
     let spent = hub.rates.load().spend((&client(hub, request), subject.as_ref()), sizes);
@@ -209,6 +211,14 @@ impl Drop for Waiting<'_> {
         if !self.was_refused {
             self.telemetry.publish_took(self.began.elapsed());
         }
+    }
+}
+
+/// Nothing is published from outside any more once the hub is stopping.
+pub(super) fn refuse_in_drain(hub: &Hub) -> Result<(), Problem> {
+    match hub.draining.load(Ordering::Relaxed) {
+        true => Err(PublishError::Draining.into()),
+        false => Ok(()),
     }
 }
 

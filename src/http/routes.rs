@@ -4,7 +4,7 @@ use super::problem::{Code, Problem};
 use super::server::Hub;
 use super::stats;
 use super::{
-    guard, log_filter, login, openapi, ops, pages, publish, requests, revocations, sessions,
+    guard, jobs, log_filter, login, openapi, ops, pages, publish, requests, revocations, sessions,
     streams, subscribe, tickets,
 };
 use actix_cors::Cors;
@@ -60,6 +60,9 @@ pub(super) const ROUTES: &[(&str, &[&str])] = &[
     ("/sessions", &["GET"]),
     ("/sessions/{id}", &["DELETE"]),
     ("/presence/{stream}", &["GET"]),
+    ("/jobs", &["GET"]),
+    ("/jobs/{name}/runs", &["POST"]),
+    ("/jobs/{name}/runs/{run}", &["DELETE"]),
     ("/log-filter", &["GET", "PUT"]),
     ("/version", &["GET"]),
     ("/healthz", &["GET"]),
@@ -102,6 +105,9 @@ fn handler(path: &str, method: &str) -> Route {
         ("GET", "/sessions") => web::get().to(sessions::list),
         ("DELETE", "/sessions/{id}") => web::delete().to(sessions::delete),
         ("GET", "/presence/{stream}") => web::get().to(sessions::presence),
+        ("GET", "/jobs") => web::get().to(jobs::list),
+        ("POST", "/jobs/{name}/runs") => web::post().to(jobs::begin),
+        ("DELETE", "/jobs/{name}/runs/{run}") => web::delete().to(jobs::stop),
         ("GET", "/log-filter") => web::get().to(log_filter::get),
         ("PUT", "/log-filter") => web::put().to(log_filter::put),
         ("GET", "/version") => web::get().to(ops::version),

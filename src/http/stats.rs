@@ -6,7 +6,7 @@ use super::problem::Problem;
 use super::server::Hub;
 use super::standing::{self, Ready};
 use crate::limits::{Limit, Usage};
-use crate::source::SourceView;
+use crate::source::{JobView, SourceView};
 use crate::telemetry::Totals;
 use actix_web::http::header;
 use actix_web::web::Data;
@@ -51,6 +51,8 @@ pub(super) struct Stats {
     totals: Totals,
     /// What publishes from inside, and how it is.
     sources: Vec<SourceView>,
+    /// What may be run, and what of it runs.
+    jobs: Vec<JobView>,
     /// Each limit with its use.
     limits: Vec<Usage>,
 }
@@ -72,6 +74,7 @@ pub(super) async fn stats(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRe
         ready: standing::ready(&hub, &used),
         totals: hub.telemetry.totals(),
         sources: hub.sources.views(),
+        jobs: hub.jobs.views(|_| true),
         limits: used.limits,
     }))
 }

@@ -3,7 +3,7 @@
 use super::guard::{admin, caller};
 use super::openapi::{BodyRefused, HistoryRefused, Refused};
 use super::problem::{Code, Document, Problem};
-use super::publish::{check_publish, counted};
+use super::publish::{check_publish, counted, refuse_in_drain};
 use super::query;
 use super::server::Hub;
 use super::shapes::EndReceipt;
@@ -219,6 +219,7 @@ async fn delete_stream(hub: &Hub, request: &HttpRequest) -> Result<HttpResponse,
 }
 
 async fn hand_in(hub: &Hub, item: Item) -> Result<Receipt, Problem> {
+    refuse_in_drain(hub)?;
     let receipts = hub.publisher.publish(vec![item], ITEM_BYTES).await?;
     let missing = || Problem::new(Code::ServerError, "the journal gave no receipt");
     receipts.into_iter().next().ok_or_else(missing)

@@ -132,6 +132,7 @@ impl Journal {
             reclaim: Reclaimer::start(ground.kv.clone(), totals.bytes, telemetry.clone())
                 .map_err(io_failed)?,
             figures: Figures::new(ground.kv, floors),
+            proved: std::time::Instant::now(),
             telemetry: telemetry.clone(),
             out,
             _folder: ground.folder,

@@ -28,6 +28,8 @@ use tokio::sync::mpsc::error::TrySendError;
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How often the writer looks after age limits, the total cap and the high-water file.
 const TICK: Duration = Duration::from_secs(1);
+/// How often one that nobody publishes to proves that its disk still takes something.
+const PROVE_EVERY: Duration = Duration::from_secs(10);
 /// How soon it goes on where one step was not enough; publishes get in between.
 const NEXT_STEP: Duration = Duration::from_millis(20);
 
@@ -77,6 +79,8 @@ pub(super) struct Writer {
     pub(super) out: Sender<Dispatch>,
     pub(super) reclaim: Reclaimer,
     pub(super) figures: Figures,
+    /// When the high-water mark was last written.
+    pub(super) proved: Instant,
     pub(super) _folder: Option<Folder>,
 }
 
@@ -283,7 +287,11 @@ impl Writer {
 
     /// Moves floors and settles the high-water mark; whether there is more to do.
     fn keep_up(&mut self) -> bool {
-        let done = self.store.tick(now());
+        let proved = match self.proved.elapsed() >= PROVE_EVERY {
+            true => self.note_high_water(false),
+            false => Ok(()),
+        };
+        let done = proved.and_then(|()| self.store.tick(now()));
         match done.and_then(|more| self.sync_high_water().map(|()| more)) {
             Ok(more) => {
                 self.show_marks();
@@ -311,6 +319,7 @@ impl Writer {
         let position = self.store.totals().last;
         let settled = closing || self.store.syncs();
         let mark = Mark { epoch: self.history.epoch(), position, settled };
+        self.proved = Instant::now();
         file.write(mark).map_err(|e| KvError(format!("high-water file: {e}")))
     }
 

@@ -5,16 +5,23 @@
 //! Never: talks to sessions, or holds a publisher up.
 
 mod heartbeats;
+mod job;
+mod jobs;
 mod keeper;
 mod output;
 mod own_log;
+mod run;
 mod system;
 
 pub use heartbeats::{
     FORGOTTEN_AFTER as HEARTBEATS_KEPT, Grace, STREAM as HEARTBEATS_STREAM,
     watch as watch_heartbeats,
 };
+pub use job::{JobSpec, RunAs, check_job_name};
+pub use jobs::{
+    Begun, JobView, Jobs, KEPT as JOBS_KEPT, NotBegun, RunView, SELECTOR as JOB_STREAMS,
+};
 pub use keeper::{Feed, SourceView, Sources};
-pub use output::{Unbuffered, shown_line};
+pub use output::{LogData, Unbuffered, log_data, shown_line};
 pub use own_log::{STREAM as LOG_STREAM, publish as publish_log};
 pub use system::{STREAM as SYSTEM_STREAM, watch as watch_system};

@@ -1,5 +1,8 @@
 //! The output of commands, as it is read while they run.
 
+use crate::event::level_of;
+use serde::Serialize;
+
 /// What asks programs not to hold lines back that go to no terminal: Python by a variable of its own,
 /// whatever uses C's standard output by coreutils' `stdbuf`, where that is installed.
 const PYTHON: (&str, &str) = ("PYTHONUNBUFFERED", "1");
@@ -24,6 +27,27 @@ impl Unbuffered for tokio::process::Command {
         }
         self
     }
+}
+
+/// A line as the data of a `log` event.
+#[derive(Serialize)]
+pub struct LogData<'a> {
+    level: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields: Option<Fields<'a>>,
+}
+
+#[derive(Serialize)]
+struct Fields<'a> {
+    output: &'a str,
+}
+
+/// A line of an output as the data of a `log` event: its level is the one that it says, and otherwise
+/// `info`.
+pub fn log_data<'a>(line: &'a str, output: Option<&'a str>) -> LogData<'a> {
+    let level = level_of(line).unwrap_or("info");
+    LogData { level, message: line, fields: output.map(|output| Fields { output }) }
 }
 
 /// What a terminal shows of a line at its end: what stands before a carriage return is written over,

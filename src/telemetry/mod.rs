@@ -17,8 +17,8 @@ pub use logging::{
     filter as log_filter, set_filter as set_log_filter, start as start_logging,
 };
 pub use metrics::{
-    Exposition, HeartbeatFigures, JournalHolds, LimitUse, PatternFigures, Published, Queues,
-    Sampled, ShardFigures, SourceFigures, Standing, Telemetry, Totals, markdown,
+    Exposition, HeartbeatFigures, JobFigures, JournalHolds, LimitUse, PatternFigures, Published,
+    Queues, Sampled, ShardFigures, SourceFigures, Standing, Telemetry, Totals, markdown,
 };
 pub use reasons::{
     Closed, ConnectionRefused, CredentialRefused, Full, Limit, PublishRefused, Replayed,

@@ -453,7 +453,9 @@ class Well:
     READERS = 10
 
     def __init__(self, stage):
-        self.hub = stage.hub("--metrics-streams", "s.*", "--heartbeat", "1s")
+        config = pathlib.Path(stage.folder(), "fanfare.toml")
+        config.write_text('[job.j]\ncommand = ["true"]\n')
+        self.hub = stage.hub("--metrics-streams", "s.*", "--heartbeat", "1s", "--config", config)
         self.readers = [stage.reader(self.hub, "/events?stream=s.*&control=off") for _ in range(self.READERS)]
         self.hub.until_sessions(self.READERS)
         self.published = 0

@@ -10,6 +10,7 @@ mod certificate;
 mod credentials;
 mod follower;
 mod hub;
+mod jobs;
 mod reader;
 
 mod access;

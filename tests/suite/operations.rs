@@ -16,7 +16,11 @@ async fn an_operator_can_ask_what_it_is_and_how_it_is() {
 
 #[tokio::test]
 async fn every_family_is_there_from_the_first_scrape_with_its_known_labels_at_0() {
-    let hub = Hub::start(&["--metrics-streams", "s.*"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("fanfare.toml");
+    std::fs::write(&file, "[job.j]\ncommand = [\"true\"]").unwrap();
+    let flags = ["--metrics-streams", "s.*", "--config", file.to_str().unwrap()];
+    let hub = Hub::start(&flags).await;
     let metrics = hub.http.get(hub.url("/metrics")).send().await.unwrap().text().await.unwrap();
     let there: BTreeSet<&str> = metrics
         .lines()

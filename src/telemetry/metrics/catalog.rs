@@ -20,7 +20,7 @@ const ABOUT: [(&str, &[&str]); 7] = [
         "Sessions and fan-out",
         &["sessions", "session", "deliveries", "delivered", "fanout", "undelivered"],
     ),
-    ("Publishing", &["events", "published", "publish", "stream", "source", "heartbeat"]),
+    ("Publishing", &["events", "published", "publish", "stream", "source", "heartbeat", "job"]),
     ("Refused", &["subscribers", "publishes", "credentials", "requests", "connections"]),
     ("Limits and bounds", &["limit", "bound", "request", "dispatch", "disk"]),
     ("Journal", &["journal"]),
@@ -31,6 +31,7 @@ const ABOUT: [(&str, &[&str]); 7] = [
 pub fn markdown() -> Result<String, prometheus::Error> {
     let telemetry = Telemetry::new()?;
     let _ = telemetry.of_pattern("…");
+    let _ = telemetry.of_job("…");
     let families = telemetry.gather(&example());
     let mut text = INTRODUCTION.to_owned();
     for (about, words) in ABOUT {

@@ -8,7 +8,12 @@ const SOURCES: [&str; 3] = ["heartbeats", "log", "system"];
 /// What a source of heartbeats may be.
 const STATUSES: [&str; 3] = ["up", "late", "down"];
 
+/// How a run of a job may end.
+const OUTCOMES: [&str; 8] =
+    ["ok", "failed", "signalled", "timeout", "stopped", "hub_stopping", "not_started", "refused"];
+
 pub(super) struct Figures {
+    jobs: JobFamilies,
     up: IntGaugeVec,
     events: IntCounterVec,
     refused: IntCounterVec,
@@ -26,6 +31,41 @@ impl HeartbeatFigures {
         for (gauge, count) in self.0.iter().zip(counts) {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+    }
+}
+
+struct JobFamilies {
+    runs: IntCounterVec,
+    running: IntGaugeVec,
+}
+
+/// The figures of one job.
+#[derive(Clone)]
+pub struct JobFigures {
+    runs: IntCounterVec,
+    running: IntGauge,
+    name: String,
+}
+
+impl JobFigures {
+    /// A run began.
+    pub fn began(&self) {
+        self.running.inc();
+    }
+
+    /// A run gave its place back.
+    pub fn left(&self) {
+        self.running.dec();
+    }
+
+    /// A run ended like this.
+    pub fn ended(&self, outcome: &str) {
+        self.runs.with_label_values(&[self.name.as_str(), outcome]).inc();
+    }
+
+    /// As many as there may be were running.
+    pub fn refused(&self) {
+        self.ended("refused");
     }
 }
 
@@ -56,7 +96,19 @@ impl Figures {
         )?;
         let heartbeats = STATUSES.map(|status| heartbeats.with_label_values(&[status]));
         let counters = |name, help| make.counters((name, help), "source", SOURCES.into_iter());
+        let jobs = JobFamilies {
+            runs: make.open_counters(
+                (
+                    "fanfare_job_runs_total",
+                    "Runs of each job, by how they ended; no series without a job",
+                ),
+                &["job", "outcome"],
+            )?,
+            running: make
+                .gauges(("fanfare_job_running", "Runs of each job that are under way"), &["job"])?,
+        };
         Ok(Self {
+            jobs,
             up,
             heartbeats: HeartbeatFigures(heartbeats),
             events: counters(
@@ -79,6 +131,19 @@ impl Telemetry {
     /// How many sources of heartbeats are what.
     pub fn heartbeats(&self) -> HeartbeatFigures {
         self.0.sources.heartbeats.clone()
+    }
+
+    /// The figures of a job; the configuration says which there are.
+    pub fn of_job(&self, name: &str) -> JobFigures {
+        let jobs = &self.0.sources.jobs;
+        for outcome in OUTCOMES {
+            jobs.runs.with_label_values(&[name, outcome]);
+        }
+        JobFigures {
+            runs: jobs.runs.clone(),
+            running: jobs.running.with_label_values(&[name]),
+            name: name.to_owned(),
+        }
     }
 
     /// The figures of a source, which runs from here on.

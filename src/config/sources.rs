@@ -1,0 +1,86 @@
+//! Jobs, as configured.
+
+use super::resolve::{Resolver, parse_count, parse_some_time};
+use super::said::{Rule, Words};
+use crate::source::{JobSpec, RunAs, check_job_name};
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a run that is told to stop may take, where nothing is said.
+const STOP_AFTER: Duration = Duration::from_secs(10);
+
+impl Resolver {
+    /// The jobs of `[job.NAME]`.
+    pub(super) fn jobs(&mut self) -> Vec<JobSpec> {
+        let tables = self.said.take_tables("job");
+        tables.into_iter().filter_map(|(place, rule)| self.job(&place, rule)).collect()
+    }
+
+    fn job(&mut self, place: &str, mut rule: Rule) -> Option<JobSpec> {
+        let name =
+            self.member(&mut rule, "name", |text| check_job_name(text).map(|()| text.to_owned()));
+        let command = rule.remove("command").map(|words| words.values).unwrap_or_default();
+        if command.first().is_none_or(String::is_empty) {
+            self.said.note(place, "a job needs `command`, a list of a program and its arguments");
+        }
+        let environment = rule.remove("environment").map_or_else(Vec::new, |w| self.variables(&w));
+        let directory = self.member(&mut rule, "directory", folder);
+        let timeout = self.member(&mut rule, "timeout", parse_some_time);
+        let user = self.member(&mut rule, "user", RunAs::find);
+        let at_most = self.member(&mut rule, "at-most", parse_count).unwrap_or(1);
+        let stop_after =
+            self.member(&mut rule, "stop-after", parse_some_time).unwrap_or(STOP_AFTER);
+        self.refuse_others("a job", rule);
+        Some(JobSpec {
+            name: name?,
+            command,
+            directory,
+            environment,
+            timeout,
+            user,
+            at_most: usize::try_from(at_most).unwrap_or(usize::MAX),
+            stop_after,
+        })
+    }
+
+    fn variables(&mut self, words: &Words) -> Vec<(String, String)> {
+        let mut seen = HashSet::new();
+        self.parse(words, |pair| match pair.split_once('=') {
+            Some((name, value)) if !name.is_empty() && !pair.contains('\0') => {
+                Ok((name.to_owned(), value.to_owned()))
+            }
+            _ => Err(format!("{pair:?} is no variable")),
+        })
+        .into_iter()
+        .filter(|(name, _)| seen.insert(name.clone()))
+        .collect()
+    }
+
+    /// What a member of a table means; `None` where it is not there or is wrong.
+    fn member<T>(
+        &mut self,
+        rule: &mut Rule,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let words = rule.remove(name)?;
+        self.parse(&words, parse).pop()
+    }
+
+    /// Says of what is left of a table that there is no such thing.
+    fn refuse_others(&mut self, what: &str, rule: Rule) {
+        for (name, words) in rule {
+            self.said.note(words.place, format!("{what} has no {name:?}"));
+        }
+    }
+}
+
+/// A folder that is there.
+fn folder(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.is_dir() {
+        true => Ok(path),
+        false => Err(format!("there is no folder {text:?}")),
+    }
+}

@@ -1,0 +1,134 @@
+//! `GET /jobs`, `POST /jobs/{name}/runs` and `DELETE /jobs/{name}/runs/{run}`: commands that the
+//! configuration names, run by those to whom they are granted.
+
+use super::guard::caller;
+use super::openapi::{BodyRefused, HistoryRefused, Refused};
+use super::problem::{Code, Document, Problem};
+use super::server::Hub;
+use crate::access::Caller;
+use crate::source::{Begun, JobView, NotBegun};
+use actix_web::http::header;
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What may be run.
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobList)]
+pub(super) struct List {
+    jobs: Vec<JobView>,
+}
+
+/// A run that was begun.
+#[derive(Serialize, ToSchema)]
+#[schema(as = BegunRun)]
+pub(super) struct BegunShape {
+    /// Its name, to stop it by.
+    run: String,
+    /// Its stream: `start`, `log` events, `exit`, and its end.
+    stream: String,
+    /// Where that is read from its start.
+    events_url: String,
+}
+
+impl From<&Begun> for BegunShape {
+    fn from(begun: &Begun) -> Self {
+        let stream = begun.stream.to_string();
+        let events_url = format!("/streams/{stream}/events?from=start");
+        Self { run: begun.run.clone(), stream, events_url }
+    }
+}
+
+impl From<NotBegun> for Problem {
+    fn from(why: NotBegun) -> Self {
+        let detail = why.to_string();
+        match why {
+            NotBegun::Unknown(_) => Self::new(Code::NotFound, detail),
+            NotBegun::AtMost(_) => Self::new(Code::TooMany, detail).retry_after(5),
+            NotBegun::Refused(refused) => refused.into(),
+        }
+    }
+}
+
+/// `GET /jobs`
+#[utoipa::path(get, path = "/jobs", tag = "jobs",
+    responses(
+        (status = 200, description = "The jobs that are granted, with their runs", body = List),
+        Refused,
+    )
+)]
+pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let caller = caller(&hub, &request)?;
+    let jobs = hub.jobs.views(|name| caller.grants.may_run(name));
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(List { jobs }))
+}
+
+/// `POST /jobs/{name}/runs`: its output is a stream, from its first line on for whoever comes late.
+#[utoipa::path(post, path = "/jobs/{name}/runs", tag = "jobs",
+    params(("name" = String, Path, description = "The job")),
+    responses(
+        (status = 202, description = "It was begun", body = BegunShape),
+        (status = 404, description = "There is no such job", body = Document,
+         content_type = "application/problem+json"),
+        Refused,
+        BodyRefused,
+    )
+)]
+pub(super) async fn begin(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    name: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let caller = may_run(&hub, &request, &name)?;
+    let begun = hub.jobs.begin(&name, caller.counted_as().as_deref()).await?;
+    let shape = BegunShape::from(&begun);
+    Ok(HttpResponse::Accepted()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::LOCATION, shape.events_url.clone()))
+        .json(shape))
+}
+
+/// `DELETE /jobs/{name}/runs/{run}`: TERM, and KILL where that does not help.
+#[utoipa::path(delete, path = "/jobs/{name}/runs/{run}", tag = "jobs",
+    params(
+        ("name" = String, Path, description = "The job"),
+        ("run" = String, Path, description = "Its run"),
+    ),
+    responses(
+        (status = 202, description = "It is told to stop; its `exit` event says when it has"),
+        (status = 404, description = "It is not under way", body = Document,
+         content_type = "application/problem+json"),
+        Refused,
+        HistoryRefused,
+    )
+)]
+pub(super) async fn stop(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let (name, run) = path.into_inner();
+    may_run(&hub, &request, &name)?;
+    match hub.jobs.stop(&name, &run) {
+        true => Ok(HttpResponse::Accepted().finish()),
+        false => {
+            let detail = format!("no run {run:?} of the job {name:?} is under way");
+            Err(Problem::new(Code::NotFound, detail))
+        }
+    }
+}
+
+fn may_run(
+    hub: &Hub,
+    request: &HttpRequest,
+    name: &str,
+) -> Result<std::sync::Arc<Caller>, Problem> {
+    let caller = caller(hub, request)?;
+    match caller.grants.may_run(name) {
+        true => Ok(caller),
+        false => {
+            Err(Problem::new(Code::Forbidden, format!("running the job {name:?} is not granted")))
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! A job as it is configured, and how a run of it ends.
+
+use super::output::Unbuffered as _;
+use serde::Serialize;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::process::{Child, Command};
+
+/// Bytes of a job's name at most.
+const MAX_NAME_BYTES: usize = 64;
+
+/// A job: a command that may be run by name. Nobody who runs it says anything of the command.
+#[derive(Clone, Debug)]
+pub struct JobSpec {
+    /// Its name: one part of a stream's.
+    pub name: String,
+    /// The program and its arguments; no shell reads them.
+    pub command: Vec<String>,
+    /// Where it runs, if not where the hub does.
+    pub directory: Option<PathBuf>,
+    /// What is set in its environment, beside what the hub's has.
+    pub environment: Vec<(String, String)>,
+    /// How long a run may take.
+    pub timeout: Option<Duration>,
+    /// Whom it runs as, if not as the hub does.
+    pub user: Option<RunAs>,
+    /// Runs of it at once.
+    pub at_most: usize,
+    /// How long a run that is told to stop (TERM) may take before it is made to (KILL).
+    pub stop_after: Duration,
+}
+
+/// Whom a job runs as.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RunAs {
+    /// Their name.
+    pub name: String,
+    /// Their id.
+    pub uid: u32,
+    /// The id of their group.
+    pub gid: u32,
+    /// Where they are at home.
+    pub home: PathBuf,
+}
+
+impl RunAs {
+    /// The user of that name.
+    pub fn find(name: &str) -> Result<Self, String> {
+        use uzers::os::unix::UserExt as _;
+        let user = uzers::get_user_by_name(name).ok_or(format!("there is no user {name:?}"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            uid: user.uid(),
+            gid: user.primary_group_id(),
+            home: user.home_dir().to_owned(),
+        })
+    }
+}
+
+/// Whether a job may be called that.
+pub fn check_job_name(name: &str) -> Result<(), String> {
+    let may_stand = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    match (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(may_stand) {
+        true => Ok(()),
+        false => Err(format!(
+            "a job's name has 1 to {MAX_NAME_BYTES} of A-Z, a-z, 0-9, - and _; {name:?} does not"
+        )),
+    }
+}
+
+impl JobSpec {
+    /// Starts the command, in a group of processes of its own, so that what it starts ends with it.
+    pub(super) fn start(&self, run: &str, stream: &str) -> std::io::Result<Child> {
+        let (program, arguments) =
+            self.command.split_first().ok_or(std::io::ErrorKind::NotFound)?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .unbuffered()
+            .env("FANFARE_RUN", run)
+            .env("FANFARE_STREAM", stream)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        if let Some(user) = &self.user {
+            command.uid(user.uid).gid(user.gid);
+            command.env("HOME", &user.home).env("USER", &user.name).env("LOGNAME", &user.name);
+        }
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.spawn()
+    }
+}
+
+/// Why a run is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Reason {
+    /// Its command ended by itself.
+    Exited,
+    /// Somebody outside the hub sent it a signal.
+    Signalled,
+    /// It took longer than it may.
+    Timeout,
+    /// Somebody asked the hub to stop it.
+    Stopped,
+    /// The hub is stopping.
+    HubStopping,
+    /// The hub ended before it did; what became of it is not known.
+    HubRestarted,
+    /// There was no starting it.
+    NotStarted,
+}
+
+/// How a run ended: the data of its last event.
+#[derive(Serialize)]
+pub(super) struct Exit {
+    pub(super) code: Option<i32>,
+    pub(super) signal: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) duration_ms: Option<u64>,
+    pub(super) reason: Reason,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<String>,
+}
+
+impl Exit {
+    /// A command that ran ended like this, after so long; it was told to, or not.
+    pub(super) fn of(status: ExitStatus, took: Duration, told: Option<Reason>) -> Self {
+        let by_itself = if status.code().is_some() { Reason::Exited } else { Reason::Signalled };
+        Self {
+            code: status.code(),
+            signal: status.signal(),
+            duration_ms: Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+            reason: told.unwrap_or(by_itself),
+            message: None,
+        }
+    }
+
+    /// None that ran to its end.
+    pub(super) fn without_status(reason: Reason, message: Option<String>) -> Self {
+        Self { code: None, signal: None, duration_ms: None, reason, message }
+    }
+
+    /// What it is counted as.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self.reason {
+            Reason::Exited if self.code == Some(0) => "ok",
+            Reason::Exited => "failed",
+            Reason::Signalled => "signalled",
+            Reason::Timeout => "timeout",
+            Reason::Stopped => "stopped",
+            Reason::HubStopping | Reason::HubRestarted => "hub_stopping",
+            Reason::NotStarted => "not_started",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_part_of_a_stream() {
+        for good in ["backup", "a-b_C9"] {
+            assert_eq!(check_job_name(good), Ok(()));
+        }
+        for bad in ["", "a.b", "a b", "*", "../x", "\u{e9}", &"x".repeat(65)] {
+            assert!(check_job_name(bad).is_err(), "{bad}");
+        }
+    }
+}

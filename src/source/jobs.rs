@@ -1,0 +1,304 @@
+//! Jobs: commands that are run by name, each run a stream of its own.
+//!
+//! Promises: a run's stream has its `start`, every line of its output in the order it came, its `exit`
+//! and its end, in this order; no more runs of a job than it may have.
+//! Never: runs a command of the caller's own.
+
+use super::job::{Exit, JobSpec, Reason};
+use super::run::{self, Stop};
+use crate::event::{Draft, EventType, StreamName};
+use crate::journal::{History, Item, JournalError, PublishError, Publisher, now};
+use crate::telemetry::{JobFigures, Telemetry};
+use serde::Serialize;
+use serde_json::value::to_raw_value;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// What the streams of runs begin with.
+const STREAMS: &str = "jobs.";
+/// All of them.
+pub const SELECTOR: &str = "jobs.**";
+/// How long they are kept, unless asked otherwise.
+pub const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// What an event costs in the publish queue beside its data, in bytes.
+const EVENT_OVERHEAD_BYTES: usize = 128;
+/// The share of a drain's window in which jobs may end by themselves, in percent.
+const GRACE_PERCENT: u32 = 60;
+/// Streams that are looked at together.
+const PAGE: usize = 500;
+
+/// The jobs of one hub. Cheap to clone.
+#[derive(Clone)]
+pub struct Jobs(Arc<Inner>);
+
+struct Inner {
+    jobs: BTreeMap<String, Job>,
+    publisher: Publisher,
+    running: Mutex<BTreeMap<(String, String), Running>>,
+    changed: Notify,
+    is_stopping: AtomicBool,
+}
+
+struct Job {
+    spec: Arc<JobSpec>,
+    figures: JobFigures,
+}
+
+struct Running {
+    since: String,
+    stop: watch::Sender<Option<Stop>>,
+}
+
+/// A run that was begun.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Begun {
+    /// Its name.
+    pub run: String,
+    /// Its stream.
+    pub stream: StreamName,
+}
+
+/// Why no run was begun.
+#[derive(Debug, thiserror::Error)]
+pub enum NotBegun {
+    /// There is no such job.
+    #[error("there is no job {0:?}")]
+    Unknown(String),
+    /// As many runs of it as it may have are under way.
+    #[error("{0} runs of the job are under way, which is as many as its at-most allows")]
+    AtMost(usize),
+    /// Its first event could not be published.
+    #[error(transparent)]
+    Refused(#[from] PublishError),
+}
+
+/// A job, as it is listed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+#[schema(as = Job)]
+pub struct JobView {
+    /// Its name.
+    pub name: String,
+    /// Runs of it at once, at most.
+    pub at_most: usize,
+    /// Those that are under way, the oldest first.
+    pub running: Vec<RunView>,
+}
+
+/// A run that is under way.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+#[schema(as = JobRun)]
+pub struct RunView {
+    /// Its name.
+    pub run: String,
+    /// Its stream.
+    pub stream: String,
+    /// When it was begun.
+    pub since: String,
+}
+
+/// What a run's first event says.
+#[derive(Serialize)]
+struct Start<'a> {
+    job: &'a str,
+    run: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a str>,
+}
+
+impl Jobs {
+    /// These, none of them running.
+    pub fn new(specs: Vec<JobSpec>, publisher: Publisher, telemetry: &Telemetry) -> Self {
+        let job = |spec: JobSpec| {
+            let figures = telemetry.of_job(&spec.name);
+            (spec.name.clone(), Job { spec: Arc::new(spec), figures })
+        };
+        Self(Arc::new(Inner {
+            jobs: specs.into_iter().map(job).collect(),
+            publisher,
+            running: Mutex::default(),
+            changed: Notify::new(),
+            is_stopping: AtomicBool::new(false),
+        }))
+    }
+
+    /// Begins a run of a job, for somebody; returns once its stream is there.
+    pub async fn begin(&self, name: &str, by: Option<&str>) -> Result<Begun, NotBegun> {
+        let job = self.0.jobs.get(name).ok_or_else(|| NotBegun::Unknown(name.to_owned()))?;
+        let began = now();
+        let run = run_name(&began.to_string());
+        let stop = self.take_place(job, &run, began.to_string())?;
+        // Given back whatever becomes of this, also where nobody waits for it any more.
+        let place = Place { jobs: self.clone(), name: name.to_owned(), run: run.clone() };
+        let stream = format!("{STREAMS}{name}.{run}");
+        let stream = StreamName::parse(&stream).map_err(|_| NotBegun::Unknown(name.to_owned()))?;
+        let start = event(&stream, "start", &Start { job: name, run: &run, by });
+        publish(&self.0.publisher, start.into_iter().collect()).await?;
+        let (publisher, spec, figures) =
+            (self.0.publisher.clone(), job.spec.clone(), job.figures.clone());
+        let begun = Begun { run: run.clone(), stream: stream.clone() };
+        tokio::spawn(async move {
+            let exit = run::run(&spec, (&run, &stream), &publisher, stop).await;
+            figures.ended(exit.outcome());
+            tracing::info!(job = spec.name, run, outcome = exit.outcome(), "a job has ended");
+            drop(place);
+        });
+        Ok(begun)
+    }
+
+    /// Has a run stop; whether it is under way.
+    pub fn stop(&self, name: &str, run: &str) -> bool {
+        let running = self.running();
+        let found = running.get(&(name.to_owned(), run.to_owned()));
+        found.is_some_and(|run| {
+            let stop = Stop { reason: Reason::Stopped, within: None };
+            run.stop.send_if_modified(|told| set(told, stop));
+            true
+        })
+    }
+
+    /// The jobs, by name.
+    pub fn views(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<JobView> {
+        let running = self.running();
+        let of = |name: &str| {
+            let mine = running.iter().filter(|((job, _), _)| job == name);
+            let view = |((_, run), running): (&(String, String), &Running)| RunView {
+                run: run.clone(),
+                stream: format!("{STREAMS}{name}.{run}"),
+                since: running.since.clone(),
+            };
+            mine.map(view).collect()
+        };
+        let wanted = self.0.jobs.iter().filter(|(name, _)| is_wanted(name));
+        let view = |(name, job): (&String, &Job)| JobView {
+            name: name.clone(),
+            at_most: job.spec.at_most,
+            running: of(name),
+        };
+        wanted.map(view).collect()
+    }
+
+    /// Stops every run, begins none any more, and returns once all have ended; those that do not go by
+    /// themselves are made to while there is time in `window`.
+    pub async fn stop_all(&self, window: Duration) {
+        self.0.is_stopping.store(true, Ordering::Relaxed);
+        let within = window * GRACE_PERCENT / 100;
+        for run in self.running().values() {
+            let stop = Stop { reason: Reason::HubStopping, within: Some(within) };
+            run.stop.send_if_modified(|told| set(told, stop));
+        }
+        loop {
+            let changed = self.0.changed.notified();
+            if self.running().is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Ends the streams of runs that a hub which ended before them has left open.
+    pub async fn end_what_was_left(&self, history: &History) -> Result<(), JournalError> {
+        let mut after: Option<StreamName> = None;
+        loop {
+            let page =
+                history.list(STREAMS, after.as_ref().map(StreamName::as_str), PAGE, |_| true)?;
+            for (stream, _) in page.streams.iter().filter(|(_, view)| !view.ended) {
+                tracing::warn!(%stream, "the hub ended before this run of a job did");
+                let exit = Exit::without_status(Reason::HubRestarted, None);
+                let items = last_items(stream, &exit);
+                publish(&self.0.publisher, items)
+                    .await
+                    .map_err(|e| JournalError::other(e.to_string()))?;
+            }
+            let last = page.streams.last().filter(|_| page.streams.len() == PAGE);
+            after = page.stopped_at.or_else(|| last.map(|(stream, _)| stream.clone()));
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take_place(
+        &self,
+        job: &Job,
+        run: &str,
+        since: String,
+    ) -> Result<watch::Receiver<Option<Stop>>, NotBegun> {
+        let mut running = self.running();
+        if self.0.is_stopping.load(Ordering::Relaxed) {
+            return Err(PublishError::Draining.into());
+        }
+        let (name, at_most) = (&job.spec.name, job.spec.at_most);
+        if running.keys().filter(|(job, _)| job == name).count() >= at_most {
+            job.figures.refused();
+            return Err(NotBegun::AtMost(at_most));
+        }
+        let (stop, stopped) = watch::channel(None);
+        running.insert((name.clone(), run.to_owned()), Running { since, stop });
+        job.figures.began();
+        Ok(stopped)
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<(String, String), Running>> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first who asks says why.
+fn set(told: &mut Option<Stop>, stop: Stop) -> bool {
+    let is_first = told.is_none();
+    told.get_or_insert(stop);
+    is_first
+}
+
+/// A place among the running.
+struct Place {
+    jobs: Jobs,
+    name: String,
+    run: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let run = (std::mem::take(&mut self.name), std::mem::take(&mut self.run));
+        self.jobs.running().remove(&run);
+        if let Some(job) = self.jobs.0.jobs.get(&run.0) {
+            job.figures.left();
+        }
+        self.jobs.0.changed.notify_waiters();
+    }
+}
+
+/// A name that sorts by when the run was begun, and that nobody guesses.
+fn run_name(began: &str) -> String {
+    let digits = began.split('.').next().unwrap_or(began);
+    let when: String = digits.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+    let id = Uuid::new_v4().simple().to_string();
+    format!("{}Z-{}", when.trim_end_matches('Z'), &id[..8])
+}
+
+/// An event with such data; `None` where there can be none, which is never.
+pub(super) fn event(stream: &StreamName, kind: &str, data: &impl Serialize) -> Option<Item> {
+    let data = to_raw_value(data).ok()?;
+    let kind = EventType::parse(kind).ok()?;
+    Draft::from_json(vec![stream.clone()], kind, &data, now()).ok().map(Item::Event)
+}
+
+/// How a run ended, and that nothing follows.
+pub(super) fn last_items(stream: &StreamName, exit: &Exit) -> Vec<Item> {
+    event(stream, "exit", exit).into_iter().chain([Item::End(stream.clone())]).collect()
+}
+
+/// Publishes items together.
+pub(super) async fn publish(publisher: &Publisher, items: Vec<Item>) -> Result<(), PublishError> {
+    let size = |item: &Item| match item {
+        Item::Event(draft) => draft.payload().as_bytes().len() + EVENT_OVERHEAD_BYTES,
+        Item::End(_) | Item::Delete { .. } => EVENT_OVERHEAD_BYTES,
+    };
+    let bytes = items.iter().map(size).sum();
+    publisher.publish(items, bytes).await.map(drop)
+}

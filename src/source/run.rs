@@ -1,0 +1,207 @@
+//! One run of a job: its command, what that says, and its end.
+//!
+//! Promises: a line that was read is published, however long the journal refuses it, unless that takes
+//! no more until a restart; meanwhile the command waits at its pipe. A command that is told to stop and
+//! does not is killed, with what it has started.
+
+use super::job::{Exit, JobSpec, Reason};
+use super::jobs::{event, last_items, publish};
+use super::output::{log_data, shown_line};
+use crate::event::{Line, LineSplitter, StreamName};
+use crate::journal::{Item, PublishError, Publisher};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::Child;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// Lines that may wait for the journal; past it the command waits.
+const MAX_WAITING_LINES: usize = 1_024;
+/// Lines of one commit.
+const LINES_TOGETHER: usize = 256;
+const PART_BYTES: usize = 16 * 1024;
+/// How long the output of a command that has ended is waited for: a process that left its group may
+/// hold it open for ever.
+const OUTPUT_WITHIN: Duration = Duration::from_secs(2);
+/// How soon a publish that was refused is tried again; twice as late each time, up to the second.
+const RETRY_AFTER: Duration = Duration::from_millis(50);
+const RETRY_WITHIN: Duration = Duration::from_secs(5);
+
+/// A run is to stop.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop {
+    /// Why.
+    pub(super) reason: Reason,
+    /// How long it may take at most, whatever the job says.
+    pub(super) within: Option<Duration>,
+}
+
+/// Runs a job to its end, which is published.
+pub(super) async fn run(
+    spec: &JobSpec,
+    (run, stream): (&str, &StreamName),
+    publisher: &Publisher,
+    stop: watch::Receiver<Option<Stop>>,
+) -> Exit {
+    let began = Instant::now();
+    let exit = match spec.start(run, stream.as_str()) {
+        Ok(child) => {
+            let (status, told) = follow(spec, child, (stream, publisher), stop).await;
+            match status {
+                Ok(status) => Exit::of(status, began.elapsed(), told),
+                Err(error) => Exit::without_status(Reason::NotStarted, Some(error.to_string())),
+            }
+        }
+        Err(error) => {
+            let program = spec.command.first().map_or("", String::as_str);
+            let why = format!("{program}: {error}");
+            Exit::without_status(Reason::NotStarted, Some(why))
+        }
+    };
+    publish_surely(publisher, last_items(stream, &exit)).await;
+    exit
+}
+
+/// Publishes what a command says until it has ended and all of that is published.
+async fn follow(
+    spec: &JobSpec,
+    mut child: Child,
+    (stream, publisher): (&StreamName, &Publisher),
+    stop: watch::Receiver<Option<Stop>>,
+) -> (std::io::Result<ExitStatus>, Option<Reason>) {
+    let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    let (lines, waiting) = mpsc::channel(MAX_WAITING_LINES);
+    let out = child.stdout.take().map(|out| read(out, "stdout", stream, lines.clone()));
+    let err = child.stderr.take().map(|err| read(err, "stderr", stream, lines));
+    let publishing = tokio::spawn(publish_lines(waiting, publisher.clone()));
+    let ending = end_in_time(spec, (&mut child, group), stop);
+    let (status, told) = ending.await;
+    for reading in [out, err].into_iter().flatten() {
+        let abort = reading.abort_handle();
+        if timeout(OUTPUT_WITHIN, reading).await.is_err() {
+            abort.abort();
+        }
+    }
+    // What it has started and left behind ends with it.
+    signal(group, Signal::KILL);
+    let _ = publishing.await;
+    (status, told)
+}
+
+/// Waits for a command to end, and sees to it that it does where it should: why, if so.
+async fn end_in_time(
+    spec: &JobSpec,
+    (child, group): (&mut Child, Option<Pid>),
+    mut stop: watch::Receiver<Option<Stop>>,
+) -> (std::io::Result<ExitStatus>, Option<Reason>) {
+    let limit = async {
+        match spec.timeout {
+            Some(limit) => sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    let told = async {
+        let told = stop.wait_for(Option::is_some).await.ok().and_then(|stop| *stop);
+        match told {
+            Some(stop) => stop,
+            None => std::future::pending().await,
+        }
+    };
+    let why = tokio::select! {
+        status = child.wait() => return (status, None),
+        () = limit => Stop { reason: Reason::Timeout, within: None },
+        stop = told => stop,
+    };
+    let within = why.within.map_or(spec.stop_after, |most| most.min(spec.stop_after));
+    signal(group, Signal::TERM);
+    let status = match timeout(within, child.wait()).await {
+        Ok(status) => status,
+        Err(_) => {
+            signal(group, Signal::KILL);
+            child.wait().await
+        }
+    };
+    (status, Some(why.reason))
+}
+
+fn signal(group: Option<Pid>, signal: Signal) {
+    if let Some(group) = group {
+        // One that is gone needs none.
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+/// Reads lines of an output until it is closed.
+fn read(
+    mut from: impl AsyncRead + Unpin + Send + 'static,
+    output: &'static str,
+    stream: &StreamName,
+    lines: mpsc::Sender<Item>,
+) -> JoinHandle<()> {
+    let stream = stream.clone();
+    tokio::spawn(async move {
+        let (mut part, mut splitter) = (vec![0; PART_BYTES], LineSplitter::default());
+        loop {
+            let count = from.read(&mut part).await.unwrap_or(0);
+            for item in lines_of(&part[..count], &mut splitter, (output, &stream)) {
+                if lines.send(item).await.is_err() {
+                    return;
+                }
+            }
+            if count == 0 {
+                return;
+            }
+        }
+    })
+}
+
+/// The lines that `part` ends; where it is empty, the last.
+fn lines_of(
+    part: &[u8],
+    splitter: &mut LineSplitter,
+    (output, stream): (&str, &StreamName),
+) -> Vec<Item> {
+    let mut items = Vec::new();
+    let mut take = |line: Line<'_>| {
+        let data = log_data(shown_line(&line.text), Some(output));
+        items.extend(event(stream, "log", &data));
+    };
+    match part.is_empty() {
+        true => splitter.finish(&mut take),
+        false => splitter.feed(part, &mut take),
+    }
+    items
+}
+
+async fn publish_lines(mut waiting: mpsc::Receiver<Item>, publisher: Publisher) {
+    let mut lines = Vec::new();
+    while waiting.recv_many(&mut lines, LINES_TOGETHER).await > 0 {
+        publish_surely(&publisher, std::mem::take(&mut lines)).await;
+    }
+}
+
+/// Publishes, however often that takes; not where it would never help.
+async fn publish_surely(publisher: &Publisher, items: Vec<Item>) {
+    let mut pause = RETRY_AFTER;
+    loop {
+        match publish(publisher, items.clone()).await {
+            Ok(()) => return,
+            // Nothing was taken, and later it may be.
+            Err(PublishError::QueueFull | PublishError::DiskFull(_)) => {}
+            Err(why @ (PublishError::Poisoned(_) | PublishError::Draining)) => {
+                tracing::error!(events = items.len(), "of a job's run this is lost: {why}");
+                return;
+            }
+            // Its stream was deleted and ended by somebody.
+            Err(PublishError::Refused(why)) => {
+                tracing::warn!(events = items.len(), "of a job's run this is refused: {why}");
+                return;
+            }
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(RETRY_WITHIN);
+    }
+}

@@ -1,0 +1,289 @@
+//! Jobs: commands that are run by name, each run a stream of its own.
+
+use crate::credentials::file_with_keys;
+use crate::hub::{Hub, PATIENCE};
+use crate::reader::{Event, Reader};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::Instant;
+
+/// A Python script that says a line each 50 ms and flushes none.
+const SLOW: &str = "import sys, time\nfor n in range(5):\n    print(f'line {n}')\n    \
+                    print(f'ERROR: {n}', file=sys.stderr)\n    time.sleep(0.05)\nsys.exit(3)\n";
+
+fn config(folder: &Path, jobs: &str) -> String {
+    let file = folder.join("jobs.toml");
+    std::fs::write(&file, jobs).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+async fn hub_with(jobs: &str) -> (Hub, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = config(folder.path(), jobs);
+    (Hub::start(&["--config", &file]).await, folder)
+}
+
+async fn begin(hub: &Hub, job: &str) -> Value {
+    let answer = hub.http.post(hub.url(&format!("/jobs/{job}/runs"))).send().await.unwrap();
+    assert_eq!(answer.status(), 202);
+    let location = answer.headers()["location"].to_str().unwrap().to_owned();
+    let begun: Value = answer.json().await.unwrap();
+    assert_eq!(begun["events_url"], location.as_str());
+    begun
+}
+
+async fn read(hub: &Hub, begun: &Value) -> Reader {
+    hub.subscribe(begun["events_url"].as_str().unwrap()).await
+}
+
+/// Everything of a run, to the end of its stream.
+async fn whole(hub: &Hub, begun: &Value) -> Vec<Event> {
+    let mut reader = read(hub, begun).await;
+    let mut events = Vec::new();
+    while let Some(event) = reader.next_event().await {
+        events.push(event);
+    }
+    events
+}
+
+fn exit(events: &[Event]) -> Value {
+    let last = events.last().unwrap();
+    assert_eq!(last.name, "exit", "{events:?}");
+    last.json()
+}
+
+fn messages(events: &[Event], output: &str) -> Vec<String> {
+    let of_output = events.iter().filter(|event| event.name == "log").map(Event::json);
+    let of_output = of_output.filter(|log| log["fields"]["output"] == output);
+    of_output.map(|log| log["message"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn what_a_job_says_comes_line_by_line_while_it_runs_and_whole_to_who_comes_late() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("slow.py"), SLOW).unwrap();
+    let jobs = format!(
+        "[job.slow]\ncommand = [\"python3\", \"slow.py\"]\ndirectory = {:?}\n\
+         environment = {{ GREETING = \"hello\" }}\n",
+        folder.path()
+    );
+    let (hub, _folder) = hub_with(&jobs).await;
+    let begun = begin(&hub, "slow").await;
+    let stream = begun["stream"].as_str().unwrap();
+    assert_eq!(stream, format!("jobs.slow.{}", begun["run"].as_str().unwrap()));
+    let mut reader = read(&hub, &begun).await;
+    let first = reader.take(2).await;
+    assert_eq!(first[0].name, "start");
+    assert_eq!(first[0].json(), json!({ "job": "slow", "run": begun["run"] }));
+    let (_, jobs) = hub.get("/jobs").await;
+    assert_eq!(jobs["jobs"][0]["running"][0]["stream"], stream, "a line came while it runs");
+    let mut rest = Vec::new();
+    while let Some(event) = reader.next_event().await {
+        rest.push(event);
+    }
+    let exit = exit(&rest);
+    assert_eq!(json!([exit["code"], exit["signal"], exit["reason"]]), json!([3, null, "exited"]));
+    assert!(exit["duration_ms"].as_u64() >= Some(250), "{exit}");
+    let late = whole(&hub, &begun).await;
+    let texts = |text: &str| (0..5).map(|n| format!("{text}{n}")).collect::<Vec<_>>();
+    assert_eq!(messages(&late, "stdout"), texts("line "));
+    assert_eq!(messages(&late, "stderr"), texts("ERROR: "));
+    let error = late.iter().find(|event| event.data.contains("ERROR: 0")).unwrap().json();
+    assert_eq!(error["level"], "error");
+    assert_eq!(late.len(), 1 + 5 + 5 + 1);
+    assert_eq!(hub.get(&format!("/streams/{stream}")).await.1["state"], "ended");
+    let resumed = hub.resume(&format!("/streams/{stream}/events"), &first[1].id).await;
+    assert_eq!(whole_of(resumed).await, late.len() - 2, "who comes back has the rest");
+    hub.until_metric("fanfare_job_running{job=\"slow\"}", |n| n == 0.0).await;
+    let failed = "fanfare_job_runs_total{job=\"slow\",outcome=\"failed\"}";
+    assert_eq!(hub.metric(failed).await, 1.0);
+}
+
+async fn whole_of(mut reader: Reader) -> usize {
+    let mut events = 0;
+    while reader.next_event().await.is_some() {
+        events += 1;
+    }
+    events
+}
+
+/// The process that a job says it is, in its first line.
+async fn process(reader: &mut Reader) -> Pid {
+    let events = reader.take(2).await;
+    let id = events[1].json()["message"].as_str().unwrap().parse().unwrap();
+    Pid::from_raw(id).unwrap()
+}
+
+async fn until_gone(process: Pid) {
+    let began = Instant::now();
+    while test_kill_process(process).is_ok() {
+        assert!(began.elapsed() < PATIENCE, "{process:?} stays");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_stopped_by_term_and_by_kill_where_that_does_not_help() {
+    let jobs = "[job.good]\ncommand = [\"sh\", \"-c\", \"echo $$; exec sleep 1000\"]\n\
+                [job.bad]\ncommand = [\"sh\", \"-c\", \"trap '' TERM; echo $$; while :; do sleep 1; done\"]\n\
+                stop-after = \"200ms\"\n\
+                [job.long]\ncommand = [\"sh\", \"-c\", \"sleep 1000 & echo $!; wait\"]\n\
+                timeout = \"300ms\"\n";
+    let (hub, _folder) = hub_with(jobs).await;
+    for (job, signal) in [("good", Signal::TERM), ("bad", Signal::KILL)] {
+        let begun = begin(&hub, job).await;
+        let mut reader = read(&hub, &begun).await;
+        let process = process(&mut reader).await;
+        let path = format!("/jobs/{job}/runs/{}", begun["run"].as_str().unwrap());
+        let stop = || hub.http.delete(hub.url(&path)).send();
+        assert_eq!(stop().await.unwrap().status(), 202);
+        let exit = exit(&whole(&hub, &begun).await);
+        assert_eq!(
+            json!([exit["code"], exit["signal"], exit["reason"]]),
+            json!([null, signal.as_raw(), "stopped"]),
+            "{job}"
+        );
+        until_gone(process).await;
+        assert_eq!(stop().await.unwrap().status(), 404, "it is over");
+    }
+    let begun = begin(&hub, "long").await;
+    let child = process(&mut read(&hub, &begun).await).await;
+    assert_eq!(exit(&whole(&hub, &begun).await)["reason"], "timeout");
+    until_gone(child).await;
+}
+
+#[tokio::test]
+async fn a_job_that_is_killed_from_outside_ends_with_its_signal_and_everything_it_said() {
+    let jobs = "[job.j]\ncommand = [\"sh\", \"-c\", \"echo $$; seq 1 5000; echo -n open; exec sleep 1000\"]\n";
+    let (hub, _folder) = hub_with(jobs).await;
+    let begun = begin(&hub, "j").await;
+    let mut reader = read(&hub, &begun).await;
+    let process = process(&mut reader).await;
+    reader.take(5000).await;
+    kill_process(process, Signal::KILL).unwrap();
+    let events = whole(&hub, &begun).await;
+    let exit = exit(&events);
+    assert_eq!(json!([exit["signal"], exit["reason"]]), json!([9, "signalled"]));
+    let said = messages(&events, "stdout");
+    let counted: Vec<String> = (1..=5000).map(|n| n.to_string()).collect();
+    assert_eq!(said[1..5001], counted);
+    assert_eq!(said[5001..], ["open"], "what was no whole line, too");
+}
+
+#[tokio::test]
+async fn only_so_many_run_at_once_and_only_those_who_may_run_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = [
+        ("runner", "s1", "run = [\"one\"]"),
+        ("reader", "s2", "subscribe = [\"logs\"]"),
+        ("ops", "s3", "run = [\"*\"]"),
+    ];
+    let file = file_with_keys(folder.path(), &keys);
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    text.push_str("[job.one]\ncommand = [\"sleep\", \"1000\"]\nat-most = 2\n[job.two]\ncommand = [\"true\"]\n");
+    std::fs::write(&file, text).unwrap();
+    let hub = Hub::start(&["--config", &file, "--metrics-listen", "127.0.0.1:0"]).await;
+    let post = async |secret: &str, path: &str| {
+        let asked = hub.http.post(hub.url(path)).bearer_auth(secret).send().await.unwrap();
+        (asked.status().as_u16(), asked.json::<Value>().await.unwrap())
+    };
+    assert_eq!(post("s2", "/jobs/one/runs").await.0, 403);
+    assert_eq!(post("s1", "/jobs/two/runs").await.0, 403);
+    assert_eq!(post("s3", "/jobs/three/runs").await.0, 404);
+    let (status, begun) = post("s1", "/jobs/one/runs").await;
+    assert_eq!(status, 202);
+    assert_eq!(post("s3", "/jobs/one/runs").await.0, 202);
+    let (status, problem) = post("s1", "/jobs/one/runs").await;
+    assert_eq!((status, problem["code"].as_str()), (429, Some("resource_exhausted")));
+    let refused = "fanfare_job_runs_total{job=\"one\",outcome=\"refused\"}";
+    assert_eq!(hub.metric(refused).await, 1.0);
+    // Who may run it may read it, and nothing else.
+    let get = async |secret: &str, path: &str| {
+        let asked = hub.http.get(hub.url(path)).bearer_auth(secret).send().await.unwrap();
+        asked.status().as_u16()
+    };
+    let path =
+        format!("/streams/{}/events?follow=false&from=start", begun["stream"].as_str().unwrap());
+    assert_eq!((get("s1", &path).await, get("s2", &path).await), (200, 403));
+    assert_eq!(get("s1", "/streams/jobs.two.x/events").await, 403);
+    let asked = hub.http.get(hub.url("/jobs")).bearer_auth("s1").send().await.unwrap();
+    let jobs: Value = asked.json().await.unwrap();
+    assert_eq!(jobs["jobs"].as_array().unwrap().len(), 1);
+    assert_eq!(jobs["jobs"][0]["running"].as_array().unwrap().len(), 2);
+    let run = begun["run"].as_str().unwrap();
+    let stop = |secret: &str| {
+        hub.http.delete(hub.url(&format!("/jobs/one/runs/{run}"))).bearer_auth(secret).send()
+    };
+    assert_eq!(stop("s2").await.unwrap().status(), 403);
+    assert_eq!(stop("s1").await.unwrap().status(), 202);
+    hub.until_metric("fanfare_job_running{job=\"one\"}", |n| n == 1.0).await;
+    assert_eq!(post("s1", "/jobs/one/runs").await.0, 202, "there is room again");
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_started_says_so_and_a_root_hub_runs_it_as_somebody_else() {
+    let jobs = "[job.none]\ncommand = [\"/no/such/program\"]\n\
+                [job.nobody]\ncommand = [\"sh\", \"-c\", \"id -un; id -G; echo $HOME $USER $FANFARE_STREAM\"]\n\
+                user = \"nobody\"\n";
+    let (hub, _folder) = hub_with(jobs).await;
+    let begun = begin(&hub, "none").await;
+    let exit = exit(&whole(&hub, &begun).await);
+    assert_eq!(exit["reason"], "not_started");
+    assert!(exit["message"].as_str().unwrap().contains("/no/such/program"), "{exit}");
+    assert!(rustix::process::geteuid().is_root(), "only root runs jobs as somebody else");
+    let begun = begin(&hub, "nobody").await;
+    let said = messages(&whole(&hub, &begun).await, "stdout");
+    assert_eq!(said[0], "nobody");
+    assert_eq!(said[1].split(' ').count(), 1, "and in none of root's groups: {}", said[1]);
+    assert!(said[2].ends_with(begun["stream"].as_str().unwrap()), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_hub_that_stops_stops_its_jobs_and_one_that_was_killed_ends_their_streams() {
+    let jobs = "[job.j]\ncommand = [\"sh\", \"-c\", \"trap 'echo bye; exit 0' TERM; echo $$; while :; do sleep 0.1; done\"]\n";
+    let (mut hub, _folder) = hub_with(jobs).await;
+    let begun = begin(&hub, "j").await;
+    let mut reader = read(&hub, &begun).await;
+    let job = process(&mut reader).await;
+    hub.stop().await;
+    until_gone(job).await;
+    hub.start_again().await;
+    let events = whole(&hub, &begun).await;
+    assert_eq!(messages(&events, "stdout")[1], "bye", "its last words are there");
+    assert_eq!(exit(&events)["reason"], "hub_stopping");
+    let begun = begin(&hub, "j").await;
+    let left = process(&mut read(&hub, &begun).await).await;
+    hub.kill();
+    hub.start_again().await;
+    let last = exit(&whole(&hub, &begun).await);
+    assert_eq!(json!([last["code"], last["reason"]]), json!([null, "hub_restarted"]));
+    let _ = kill_process(left, Signal::KILL);
+    assert_eq!(hub.get("/jobs").await.1["jobs"][0]["running"], json!([]));
+}
+
+#[tokio::test]
+async fn what_cannot_be_meant_is_said_with_its_place() {
+    for (text, why) in [
+        ("[job.\"a.b\"]\ncommand = [\"x\"]", "a job's name has"),
+        ("[job.j]\n", "needs `command`"),
+        ("[job.j]\ncommand = []", "needs `command`"),
+        ("[job.j]\ncommand = [\"x\"]\nuser = \"no-such-user\"", "there is no user"),
+        ("[job.j]\ncommand = [\"x\"]\ndirectory = \"/no/such\"", "there is no folder"),
+        ("[job.j]\ncommand = [\"x\"]\nenvironment = [\"A=1\"]", "is a table of strings"),
+        ("[job.j]\ncommand = [\"x\"]\nshell = true", "a job has no \"shell\""),
+        ("[job.j]\ncommand = [\"x\"]\nname = \"k\"", "its name is \"j\" already"),
+        ("[[job]]\ncommand = [\"x\"]", "[job.NAME]"),
+        ("job = 3", "[job.NAME]"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = config(folder.path(), text);
+        let checked = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"))
+            .args(["config", "check", "--config", &file])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+        assert!(!checked.status.success() && said.contains(why), "{text}: {said}");
+        assert!(said.contains("jobs.toml:"), "{said}");
+    }
+}
