@@ -170,6 +170,13 @@ async fn start_beside(hub: &Data<Hub>, config: &Config) {
     let grace = config.grace;
     let run = move |feed| source::watch_heartbeats(feed, history.clone(), grace, figures.clone());
     actix::spawn(hub.sources.clone().keep("heartbeats", run));
+    if !config.tails.is_empty() {
+        let (history, specs) = (hub.history.clone(), config.tails.clone());
+        let figures = hub.telemetry.tail();
+        let run =
+            move |feed| source::follow_files(feed, history.clone(), specs.clone(), figures.clone());
+        actix::spawn(hub.sources.clone().keep("tail", run));
+    }
     if config.publish_log
         && let Some(lines) = telemetry::log_lines()
     {

@@ -94,6 +94,24 @@ stop-after = \"10s\"                               # from TERM to KILL
 The command finds its run and its stream in `FANFARE_RUN` and `FANFARE_STREAM`. What it has started and
 left behind ends with it. A hub that stops stops its jobs, within `--drain`; of a hub that is killed the
 commands go on by themselves, and their streams end with the reason `hub_restarted` when it is back.
+
+## Files that are followed
+
+```toml
+[[source.tail]]
+paths = [\"/var/log/app/*.log\"]
+stream = \"logs.{name}\"      # {name} without, {file} with its ending, {dir} the folder; this is the default
+type = \"log\"               # a line that is such an object already stays as it is
+multiline = \"indented\"     # or what a first line looks like, as '^\\d{4}-'; otherwise each line by itself
+from = \"end\"               # or \"start\": of what is there when the hub first looks
+```
+
+Each line comes once and in order, also when the hub was killed meanwhile: how far a file was read is committed
+with its lines (on the stream `hub.tail`). A file that is renamed is read to its end first; what was renamed
+while the hub was away is found beside it, as `app.log.1` or `app.log-20261125`, unless it was compressed; one
+that is emptied, or gets new content, is read from its start. A level is looked for in each line. What is no
+UTF-8 is replaced, and counted (`fanfare_tail_lines_replaced_total`). Lines of more than 64 KiB become
+several. At most 256 files; new ones are found within a second.
 ";
 
 /// The page.

@@ -10,7 +10,7 @@ use crate::journal::{Durability, Kept, Retention};
 use crate::limits::Limits;
 use crate::source::{
     Grace, HEARTBEATS_KEPT, HEARTBEATS_STREAM, JOB_STREAMS, JOBS_KEPT, JobSpec, LOG_STREAM,
-    SYSTEM_STREAM,
+    MAX_TAILED, SYSTEM_STREAM, TAIL_KEPT_EVENTS, TAIL_STREAM, TailSpec,
 };
 use crate::telemetry::{LogFormat, check_log_filter};
 use ipnet::IpNet;
@@ -66,6 +66,8 @@ pub struct Config {
     pub publish_log: bool,
     /// Commands that may be run by name.
     pub jobs: Vec<JobSpec>,
+    /// Files that are followed.
+    pub tails: Arc<[TailSpec]>,
     /// The data of one event at most.
     pub max_event_bytes: usize,
     /// The body of one request at most.
@@ -122,6 +124,7 @@ impl Config {
             grace: r.grace(),
             publish_log: r.one("publish-log", parse_switch).unwrap_or_default(),
             jobs: r.jobs(),
+            tails: r.tails().into(),
             max_event_bytes: r.one("max-event-bytes", parse_size).unwrap_or_default(),
             max_body_bytes: r.one("max-body-bytes", parse_size).unwrap_or_default(),
             max_sockets: connections_by_file_limit(),
@@ -138,6 +141,14 @@ impl Config {
             jwks_url: r.jwks_url(),
             log: r.one("log", parse_log).unwrap_or_default(),
             log_format: r.one("log-format", parse_log_format).unwrap_or(LogFormat::Text),
+        };
+        let config = Self {
+            max_sockets: match config.tails.is_empty() {
+                true => config.max_sockets,
+                // Each of them is open.
+                false => config.max_sockets.saturating_sub(MAX_TAILED).max(2),
+            },
+            ..config
         };
         match r.said.wrong.is_empty() {
             true => Ok(config),
@@ -236,6 +247,8 @@ impl Resolver {
         let own = [SYSTEM_STREAM, LOG_STREAM].into_iter().flat_map(Selector::parse);
         let hour = Kept { max_age_ms: Some(OWN_KEPT_MS), ..otherwise };
         rules.extend(own.map(|stream| (stream, hour)));
+        let places = Kept { max_events: Some(TAIL_KEPT_EVENTS), ..Kept::default() };
+        rules.extend(Selector::parse(TAIL_STREAM).map(|stream| (stream, places)));
         let week = Kept { max_age_ms: Some(JOBS_KEPT.as_millis() as u64), ..otherwise };
         rules.extend(Selector::parse(JOB_STREAMS).map(|streams| (streams, week)));
         let day = Kept { max_age_ms: Some(HEARTBEATS_KEPT.as_millis() as u64), ..otherwise };
@@ -432,7 +445,7 @@ mod tests {
         let file = "max-events = 9\n[[retention]]\nstreams = [\"a.*\", \"b\"]\nmax_age = \"1h\"\nmax-bytes = \"1KiB\"\n";
         let retention = resolve(&[], &[], file).expect("ok").retention;
         assert_eq!(retention.otherwise.max_events, Some(9));
-        assert_eq!(retention.rules.len(), 6);
+        assert_eq!(retention.rules.len(), 7);
         assert_eq!(retention.rules[2].0.as_str(), "system", "after what is said");
         let (selector, limits) = &retention.rules[0];
         assert_eq!(selector.as_str(), "a.*");

@@ -1,12 +1,15 @@
-//! Jobs, as configured.
+//! Jobs and files that are followed, as configured.
 
 use super::resolve::{Resolver, parse_count, parse_some_time};
 use super::said::{Rule, Words};
-use crate::source::{JobSpec, RunAs, check_job_name};
+use crate::event::EventType;
+use crate::source::{JobSpec, Joins, RunAs, StreamTemplate, TailSpec, check_job_name};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Where the lines of a file go, where nothing is said.
+const DEFAULT_STREAM: &str = "logs.{name}";
 /// How long a run that is told to stop may take, where nothing is said.
 const STOP_AFTER: Duration = Duration::from_secs(10);
 
@@ -42,6 +45,36 @@ impl Resolver {
             at_most: usize::try_from(at_most).unwrap_or(usize::MAX),
             stop_after,
         })
+    }
+
+    /// The files of `[[source.tail]]`.
+    pub(super) fn tails(&mut self) -> Vec<TailSpec> {
+        let tables = self.said.take_tables("source.tail");
+        tables.into_iter().filter_map(|(place, rule)| self.tail(&place, rule)).collect()
+    }
+
+    fn tail(&mut self, place: &str, mut rule: Rule) -> Option<TailSpec> {
+        let paths = rule.remove("paths").map_or_else(Vec::new, |words| {
+            self.parse(&words, |text| {
+                glob::Pattern::new(text).map_err(|e| format!("{text:?} is no pattern: {e}"))
+            })
+        });
+        if paths.is_empty() {
+            self.said.note(place, "source.tail needs `paths`, a pattern or a list of them");
+        }
+        let kind = |text: &str| EventType::parse(text).map_err(|e| e.detail);
+        let template = StreamTemplate::parse(DEFAULT_STREAM).ok();
+        let stream = self.member(&mut rule, "stream", StreamTemplate::parse).or(template)?;
+        let kind = self.member(&mut rule, "type", kind).or(EventType::parse("log").ok())?;
+        let joins = self.member(&mut rule, "multiline", Joins::parse).unwrap_or(Joins::Nothing);
+        let from_start = self.member(&mut rule, "from", |text| match text {
+            "start" => Ok(true),
+            "end" => Ok(false),
+            _ => Err(format!("{text:?} is neither start nor end")),
+        });
+        self.refuse_others("source.tail", rule);
+        let from_start = from_start.unwrap_or_default();
+        Some(TailSpec { paths, stream, kind, joins, from_start })
     }
 
     fn variables(&mut self, words: &Words) -> Vec<(String, String)> {

@@ -5,16 +5,16 @@
 //! takes from its own stream, so that one that died meanwhile is told of, too.
 
 use super::keeper::Feed;
+use super::remembered::{off_thread, read, read_stream};
 use crate::event::{
-    Body, Draft, Entry, EventType, Interest, MAX_ENTRIES_PER_BATCH, Position, Selector, StreamName,
+    Body, Draft, EventType, Interest, MAX_ENTRIES_PER_BATCH, Position, Selector, StreamName,
     Timestamp,
 };
-use crate::journal::{History, JournalError, Start};
+use crate::journal::History;
 use crate::telemetry::HeartbeatFigures;
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,13 +97,6 @@ pub async fn watch(
     }
 }
 
-/// Runs what may wait for a disk.
-async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| "it panicked".to_owned())?
-}
-
 fn draft(told: &Told, now: Timestamp) -> Result<Draft, String> {
     let stream = StreamName::parse(STREAM).map_err(|e| e.detail)?;
     let kind = EventType::parse("status").map_err(|e| e.detail)?;
@@ -118,13 +111,10 @@ impl Watch {
         let kind = EventType::parse("heartbeat").map_err(invalid)?;
         let every = Selector::parse("**").map_err(invalid)?;
         let beats = Interest::new(vec![every], Some([kind].into())).map_err(invalid)?;
-        let own = Selector::parse(STREAM).map_err(invalid)?;
-        let own = Interest::new(vec![own], None).map_err(invalid)?;
         let cursor = history.head();
         let mut watch = Self { history, beats, cursor, sources: BTreeMap::new(), unwatched: 0 };
-        let from = watch.history.place(&own, Start::Oldest).map_err(failed)?;
         let mut sources = BTreeMap::new();
-        read(&watch.history, &own, (from, cursor), &mut |entry| {
+        read_stream(&watch.history, STREAM, &mut |entry| {
             let Body::Event { payload, .. } = &entry.body else { return };
             let Ok(told) = serde_json::from_slice::<Told>(payload.as_bytes()) else { return };
             let last = Timestamp::parse("last", &told.last).unwrap_or(entry.time);
@@ -184,25 +174,4 @@ impl Watch {
             }
         }
     }
-}
-
-/// Shows `visit` everything that is wanted in `(after, until]`.
-fn read(
-    history: &History,
-    interest: &Interest,
-    (mut after, until): (Position, Position),
-    visit: &mut dyn FnMut(&Entry),
-) -> Result<(), String> {
-    while after < until {
-        let mut each = |entry: &Entry| {
-            visit(entry);
-            ControlFlow::Continue(())
-        };
-        after = history.read(interest, (after, until), &mut each).map_err(failed)?;
-    }
-    Ok(())
-}
-
-fn failed(error: JournalError) -> String {
-    error.to_string()
 }

@@ -10,8 +10,10 @@ mod jobs;
 mod keeper;
 mod output;
 mod own_log;
+mod remembered;
 mod run;
 mod system;
+mod tail;
 
 pub use heartbeats::{
     FORGOTTEN_AFTER as HEARTBEATS_KEPT, Grace, STREAM as HEARTBEATS_STREAM,
@@ -25,3 +27,7 @@ pub use keeper::{Feed, SourceView, Sources};
 pub use output::{LogData, Unbuffered, log_data, shown_line};
 pub use own_log::{STREAM as LOG_STREAM, publish as publish_log};
 pub use system::{STREAM as SYSTEM_STREAM, watch as watch_system};
+pub use tail::{
+    Joins, KEPT_EVENTS as TAIL_KEPT_EVENTS, MAX_FILES as MAX_TAILED, STREAM as TAIL_STREAM,
+    StreamTemplate, TailSpec, follow as follow_files,
+};

@@ -18,7 +18,8 @@ pub use logging::{
 };
 pub use metrics::{
     Exposition, HeartbeatFigures, JobFigures, JournalHolds, LimitUse, PatternFigures, Published,
-    Queues, Sampled, ShardFigures, SourceFigures, Standing, Telemetry, Totals, markdown,
+    Queues, Sampled, ShardFigures, SourceFigures, Standing, TailFigures, Telemetry, Totals,
+    markdown,
 };
 pub use reasons::{
     Closed, ConnectionRefused, CredentialRefused, Full, Limit, PublishRefused, Replayed,

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::Command;
 
 /// A small tmpfs; taken down with the value.
-struct SmallDisk {
+pub struct SmallDisk {
     folder: tempfile::TempDir,
 }
 
 impl SmallDisk {
-    fn new(mebibytes: u32) -> Self {
+    pub fn new(mebibytes: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let size = format!("size={mebibytes}m");
         let mounted = Command::new("mount")
@@ -23,7 +23,7 @@ impl SmallDisk {
         Self { folder }
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.folder.path()
     }
 }

@@ -42,5 +42,6 @@ mod stream_bytes;
 mod streams;
 mod stuck;
 mod subscribe;
+mod tail;
 mod tickets;
 mod tokens;

@@ -20,7 +20,10 @@ const ABOUT: [(&str, &[&str]); 7] = [
         "Sessions and fan-out",
         &["sessions", "session", "deliveries", "delivered", "fanout", "undelivered"],
     ),
-    ("Publishing", &["events", "published", "publish", "stream", "source", "heartbeat", "job"]),
+    (
+        "Publishing",
+        &["events", "published", "publish", "stream", "source", "heartbeat", "job", "tail"],
+    ),
     ("Refused", &["subscribers", "publishes", "credentials", "requests", "connections"]),
     ("Limits and bounds", &["limit", "bound", "request", "dispatch", "disk"]),
     ("Journal", &["journal"]),

@@ -21,7 +21,7 @@ pub use journal::JournalHolds;
 pub use limits::LimitUse;
 pub use publishes::{PatternFigures, Published};
 pub use shard::ShardFigures;
-pub use sources::{HeartbeatFigures, JobFigures, SourceFigures};
+pub use sources::{HeartbeatFigures, JobFigures, SourceFigures, TailFigures};
 pub use standing::{Queues, Standing};
 pub use totals::Totals;
 

@@ -4,7 +4,7 @@ use super::{Maker, Telemetry};
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 /// The sources there may be.
-const SOURCES: [&str; 3] = ["heartbeats", "log", "system"];
+const SOURCES: [&str; 4] = ["heartbeats", "log", "system", "tail"];
 /// What a source of heartbeats may be.
 const STATUSES: [&str; 3] = ["up", "late", "down"];
 
@@ -14,6 +14,7 @@ const OUTCOMES: [&str; 8] =
 
 pub(super) struct Figures {
     jobs: JobFamilies,
+    tail: TailFigures,
     up: IntGaugeVec,
     events: IntCounterVec,
     refused: IntCounterVec,
@@ -69,6 +70,27 @@ impl JobFigures {
     }
 }
 
+/// The figures of files that are followed.
+#[derive(Clone)]
+pub struct TailFigures {
+    files: IntGauge,
+    behind: IntGauge,
+    replaced: IntCounter,
+}
+
+impl TailFigures {
+    /// So many are followed, and so many bytes of them are yet to be read.
+    pub fn set(&self, files: usize, behind: u64) {
+        self.files.set(i64::try_from(files).unwrap_or(i64::MAX));
+        self.behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
+    }
+
+    /// In so many lines something was no UTF-8.
+    pub fn replaced(&self, lines: u64) {
+        self.replaced.inc_by(lines);
+    }
+}
+
 /// The figures of one source.
 #[derive(Clone)]
 pub struct SourceFigures {
@@ -107,7 +129,17 @@ impl Figures {
             running: make
                 .gauges(("fanfare_job_running", "Runs of each job that are under way"), &["job"])?,
         };
+        let tail = TailFigures {
+            files: make.gauge("fanfare_tail_files", "Files that are followed")?,
+            behind: make
+                .gauge("fanfare_tail_behind_bytes", "Bytes of them that are yet to be read")?,
+            replaced: make.counter(
+                "fanfare_tail_lines_replaced_total",
+                "Lines of theirs in which something was no UTF-8, and was replaced",
+            )?,
+        };
         Ok(Self {
+            tail,
             jobs,
             up,
             heartbeats: HeartbeatFigures(heartbeats),
@@ -131,6 +163,11 @@ impl Telemetry {
     /// How many sources of heartbeats are what.
     pub fn heartbeats(&self) -> HeartbeatFigures {
         self.0.sources.heartbeats.clone()
+    }
+
+    /// The figures of files that are followed.
+    pub fn tail(&self) -> TailFigures {
+        self.0.sources.tail.clone()
     }
 
     /// The figures of a job; the configuration says which there are.

@@ -1,0 +1,46 @@
+//! What sources have published before: they go on from there after a restart.
+
+use crate::event::{Entry, Interest, Position, Selector};
+use crate::journal::{History, JournalError, Start};
+use std::ops::ControlFlow;
+
+/// Shows `visit` everything on a stream of the hub's own, the oldest first.
+pub(super) fn read_stream(
+    history: &History,
+    stream: &str,
+    visit: &mut dyn FnMut(&Entry),
+) -> Result<(), String> {
+    let own = Selector::parse(stream).and_then(|own| Interest::new(vec![own], None));
+    let own = own.map_err(|e| e.detail)?;
+    let until = history.head();
+    let from = history.place(&own, Start::Oldest).map_err(failed)?;
+    read(history, &own, (from, until), visit)
+}
+
+/// Shows `visit` everything that is wanted in `(after, until]`.
+pub(super) fn read(
+    history: &History,
+    interest: &Interest,
+    (mut after, until): (Position, Position),
+    visit: &mut dyn FnMut(&Entry),
+) -> Result<(), String> {
+    while after < until {
+        let mut each = |entry: &Entry| {
+            visit(entry);
+            ControlFlow::Continue(())
+        };
+        after = history.read(interest, (after, until), &mut each).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Runs what may wait for a disk.
+pub(super) async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| "it panicked".to_owned())?
+}
+
+fn failed(error: JournalError) -> String {
+    error.to_string()
+}

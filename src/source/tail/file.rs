@@ -1,0 +1,151 @@
+//! One file that is followed, through what may happen to it: it grows, is renamed, emptied, deleted.
+
+use super::place::{FileId, Head, Place};
+use super::spec::TailSpec;
+use super::text::{Text, texts};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Bytes that are read at once.
+const CHUNK_BYTES: u64 = 256 * 1024;
+/// A file that has not grown for so long has said what it says for now.
+const QUIET_AFTER: Duration = Duration::from_secs(1);
+/// One that was renamed away may still be written to for so long, and one that was deleted.
+const RENAMED_FOR: Duration = Duration::from_secs(5 * 60);
+const DELETED_FOR: Duration = Duration::from_secs(10);
+
+/// A file that is open.
+pub(super) struct Followed {
+    file: File,
+    /// What it was called when it was first seen.
+    pub(super) path: PathBuf,
+    pub(super) id: FileId,
+    /// Which of the configured it is one of.
+    pub(super) spec: usize,
+    pub(super) offset: u64,
+    head: Head,
+    size: u64,
+    /// When it was last seen to grow.
+    grew: Instant,
+    /// Since when no pattern finds it.
+    unlisted: Option<Instant>,
+    /// That nothing whole was in it: of what size it was, and whether it was quiet.
+    barren: Option<(u64, bool)>,
+}
+
+/// What is new in a file.
+#[derive(Default)]
+pub(super) struct New {
+    pub(super) texts: Vec<Text>,
+    /// It was emptied or is another one, and is read from its start.
+    pub(super) was_reset: bool,
+    /// There is more than was read at once.
+    pub(super) has_more: bool,
+    /// Nothing more will come of it.
+    pub(super) is_over: bool,
+}
+
+impl Followed {
+    /// Opens a file to be read on from `offset`, or from where it was; from its start where it is not
+    /// the one that was.
+    pub(super) fn open(
+        (path, spec): (&Path, usize),
+        place: Option<&Place>,
+        from: impl Fn(u64) -> u64,
+    ) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let about = file.metadata()?;
+        if !about.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let size = about.len();
+        let (path, offset) = match place {
+            Some(place) if place.offset <= size && place.head.is_of(&file) => {
+                (PathBuf::from(&place.path), place.offset)
+            }
+            Some(_) => (path.to_owned(), 0),
+            None => (path.to_owned(), from(size)),
+        };
+        let head = Head::of(&file, offset)?;
+        Ok(Self {
+            file,
+            path,
+            id: FileId::of(&about),
+            spec,
+            offset,
+            head,
+            size: offset,
+            grew: Instant::now(),
+            unlisted: None,
+            barren: None,
+        })
+    }
+
+    /// Whether a pattern finds it.
+    pub(super) fn is_listed(&mut self, is_listed: bool) {
+        match is_listed {
+            true => self.unlisted = None,
+            false => drop(self.unlisted.get_or_insert_with(Instant::now)),
+        }
+    }
+
+    /// Bytes that were not read.
+    pub(super) fn behind(&self) -> u64 {
+        self.size.saturating_sub(self.offset)
+    }
+
+    /// Where its reading is, as it is remembered.
+    pub(super) fn place(&self, spec: &TailSpec, gone: bool) -> Place {
+        Place {
+            tail: spec.key(),
+            path: self.path.to_string_lossy().into_owned(),
+            file: self.id,
+            offset: self.offset,
+            head: self.head,
+            gone,
+        }
+    }
+
+    /// Reads what is new, some of it at a time; it is new until [`Self::took`] says otherwise.
+    pub(super) fn read(&mut self, spec: &TailSpec) -> io::Result<New> {
+        let about = self.file.metadata()?;
+        let mut new = New::default();
+        if about.len() != self.size {
+            if about.len() < self.offset || !self.head.is_of(&self.file) {
+                (self.offset, self.head) = (0, Head::default());
+                new.was_reset = true;
+            }
+            self.size = about.len();
+            self.grew = Instant::now();
+        }
+        let is_quiet = self.grew.elapsed() >= QUIET_AFTER;
+        let stays = if about.nlink() == 0 { DELETED_FOR } else { RENAMED_FOR };
+        let gone_for = self.unlisted.map_or(Duration::ZERO, |since| since.elapsed());
+        let is_last = gone_for >= stays && self.grew.elapsed() >= stays;
+        if self.behind() == 0 || (self.barren == Some((self.size, is_quiet)) && !is_last) {
+            new.is_over = is_last;
+            return Ok(new);
+        }
+        let mut bytes = vec![0; self.behind().min(CHUNK_BYTES) as usize];
+        let read = self.file.read_at(&mut bytes, self.offset)?;
+        bytes.truncate(read);
+        let is_all = self.offset + read as u64 >= self.size;
+        let ends = (is_all && is_quiet || is_last, is_all && is_last);
+        new.texts = texts(&bytes, &spec.joins, ends);
+        (new.has_more, new.is_over) = (!is_all, is_all && is_last);
+        self.barren = new.texts.is_empty().then_some((self.size, is_quiet));
+        Ok(new)
+    }
+
+    /// So many bytes of what was read are published.
+    pub(super) fn took(&mut self, bytes: u64) -> io::Result<()> {
+        self.offset += bytes;
+        if self.head.is_short() {
+            self.head = Head::of(&self.file, self.offset)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! How far each file was read, remembered on a stream of the hub's own.
+//!
+//! Promises: a place is committed with the lines before it, in one unit of the journal; so whatever
+//! happens to the hub, no line is lost and none comes twice.
+
+use super::super::remembered::read_stream;
+use crate::event::{Body, Draft, EventType, StreamName, Timestamp};
+use crate::journal::History;
+use serde::{Deserialize, Serialize};
+use serde_json::value::to_raw_value;
+use std::collections::{HashMap, HashSet};
+use std::fs::{File, Metadata};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The stream.
+pub const STREAM: &str = "hub.tail";
+/// Events of it that are kept: more than come between two times that everything is said again.
+pub const KEPT_EVENTS: u64 = 20_000;
+/// Bytes at the beginning of a file by which it is told from another one of its number.
+const HEAD_BYTES: u64 = 256;
+
+/// What a file is, whatever it is called.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub(super) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    pub(super) fn of(file: &Metadata) -> Self {
+        Self { device: file.dev(), inode: file.ino() }
+    }
+}
+
+/// How a file begins: numbers are used again, and a file may be emptied and written anew.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Head {
+    bytes: u64,
+    hash: u64,
+}
+
+impl Head {
+    /// Of what was read up to `offset`.
+    pub(super) fn of(file: &File, offset: u64) -> std::io::Result<Self> {
+        let bytes = offset.min(HEAD_BYTES);
+        Ok(Self { bytes, hash: hash(file, bytes)? })
+    }
+
+    /// Whether the file still begins so.
+    pub(super) fn is_of(self, file: &File) -> bool {
+        self.bytes == 0 || hash(file, self.bytes).is_ok_and(|hash| hash == self.hash)
+    }
+
+    /// Whether more of the file would tell more.
+    pub(super) fn is_short(self) -> bool {
+        self.bytes < HEAD_BYTES
+    }
+}
+
+fn hash(file: &File, bytes: u64) -> std::io::Result<u64> {
+    let mut head = vec![0; bytes as usize];
+    file.read_exact_at(&mut head, 0)?;
+    Ok(xxh3_64(&head))
+}
+
+/// How far a file was read.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Place {
+    /// Whose file it is: see [`TailSpec::key`](super::TailSpec).
+    pub(super) tail: String,
+    pub(super) path: String,
+    #[serde(flatten)]
+    pub(super) file: FileId,
+    pub(super) offset: u64,
+    pub(super) head: Head,
+    /// It is gone, and needs not be remembered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) gone: bool,
+}
+
+/// That files are followed as somebody wants it: what is new from here on is new.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Begun {
+    pub(super) tail: String,
+}
+
+/// What is remembered.
+#[derive(Default, Debug)]
+pub(super) struct Places {
+    pub(super) files: HashMap<(String, FileId), Place>,
+    pub(super) begun: HashSet<String>,
+}
+
+impl Places {
+    /// What was remembered last.
+    pub(super) fn read(history: &History) -> Result<Self, String> {
+        let mut places = Self::default();
+        read_stream(history, STREAM, &mut |entry| {
+            let Body::Event { kind, payload } = &entry.body else { return };
+            match kind.as_str() {
+                "place" => {
+                    if let Ok(place) = serde_json::from_slice(payload.as_bytes()) {
+                        places.note(place);
+                    }
+                }
+                "begun" => {
+                    let begun = serde_json::from_slice(payload.as_bytes());
+                    places.begun.extend(begun.ok().map(|Begun { tail }| tail));
+                }
+                _ => {}
+            }
+        })?;
+        Ok(places)
+    }
+
+    pub(super) fn note(&mut self, place: Place) {
+        let key = (place.tail.clone(), place.file);
+        match place.gone {
+            true => self.files.remove(&key),
+            false => self.files.insert(key, place),
+        };
+    }
+
+    /// Everything, to be said again, so that what said it first may go.
+    pub(super) fn drafts(&self, now: Timestamp) -> Result<Vec<Draft>, String> {
+        let begun = self.begun.iter().map(|tail| {
+            let tail = tail.clone();
+            draft("begun", &Begun { tail }, now)
+        });
+        begun.chain(self.files.values().map(|place| draft("place", place, now))).collect()
+    }
+}
+
+/// An event of the stream.
+pub(super) fn draft(kind: &str, data: &impl Serialize, now: Timestamp) -> Result<Draft, String> {
+    let invalid = |e: crate::event::Invalid| e.detail;
+    let stream = StreamName::parse(STREAM).map_err(invalid)?;
+    let kind = EventType::parse(kind).map_err(invalid)?;
+    let data = to_raw_value(data).map_err(|e| e.to_string())?;
+    Draft::from_json(vec![stream], kind, &data, now).map_err(invalid)
+}

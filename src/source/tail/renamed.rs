@@ -1,0 +1,59 @@
+//! Where a file went: logrotate and the like put something behind its name.
+
+use super::place::FileId;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// What compressed files end with; nothing is read out of those.
+const COMPRESSED: [&str; 5] = [".gz", ".xz", ".zst", ".bz2", ".lz4"];
+
+/// A file that has, or had, a name.
+pub(super) struct Beside {
+    pub(super) path: PathBuf,
+    pub(super) id: FileId,
+    written: (i64, i64),
+}
+
+/// The files that have the name of `path` or begin with it, as `app.log.1` and `app.log-20261125`, in
+/// the order in which they were written last.
+pub(super) fn beside(path: &Path) -> Vec<Beside> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let Some(name) = path.file_name() else { return Vec::new() };
+    let name = name.to_string_lossy();
+    let entries = std::fs::read_dir(folder.unwrap_or(Path::new("."))).into_iter().flatten();
+    let found = entries.flatten().filter(|entry| {
+        let of_it = entry.file_name().to_string_lossy().into_owned();
+        let rest = of_it.strip_prefix(&*name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-', '_']))
+            && !COMPRESSED.iter().any(|end| of_it.ends_with(end))
+    });
+    let mut beside: Vec<Beside> = found
+        .filter_map(|entry| {
+            let about = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+            let written = (about.mtime(), about.mtime_nsec());
+            Some(Beside { path: entry.path(), id: FileId::of(&about), written })
+        })
+        .collect();
+    beside.sort_by_key(|file| file.written);
+    beside
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, SystemTime};
+
+    #[test]
+    fn what_was_renamed_is_found_in_its_order() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let begin = SystemTime::now() - Duration::from_secs(100);
+        let names = ["app.log.2", "app.log-1", "app.log", "app.log.3.gz", "app.logger", "other"];
+        for (age, name) in names.into_iter().enumerate() {
+            let file = std::fs::File::create(folder.path().join(name)).expect("a file");
+            file.set_modified(begin + Duration::from_secs(age as u64)).expect("its time");
+        }
+        let found = beside(&folder.path().join("app.log"));
+        let found: Vec<_> = found.iter().filter_map(|file| file.path.file_name()).collect();
+        assert_eq!(found, ["app.log.2", "app.log-1", "app.log"]);
+    }
+}

@@ -1,0 +1,233 @@
+//! Files that are followed, with the real logrotate.
+
+use crate::disk::SmallDisk;
+use crate::hub::{Hub, PATIENCE, full};
+use serde_json::{Value, json};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A folder for logs, and a hub's configuration that follows those of them that are called `*.log`.
+fn folder(more: &str) -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("logs")).unwrap();
+    let paths = folder.path().join("logs/*.log");
+    let file = folder.path().join("fanfare.toml");
+    std::fs::write(&file, format!("[[source.tail]]\npaths = [{paths:?}]\n{more}\n")).unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    (folder, file)
+}
+
+fn append(folder: &TempDir, name: &str, text: impl AsRef<[u8]>) {
+    let path = folder.path().join("logs").join(name);
+    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    file.write_all(text.as_ref()).unwrap();
+}
+
+/// The events of a stream so far.
+async fn events(hub: &Hub, stream: &str) -> Vec<Value> {
+    let path =
+        format!("/streams/{stream}/events?from=start&follow=false&format=ndjson&control=off");
+    let answer = hub.http.get(hub.url(&path)).send().await.unwrap();
+    let text = answer.text().await.unwrap();
+    text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["data"].clone()).collect()
+}
+
+fn messages(events: &[Value]) -> Vec<String> {
+    events.iter().map(|event| event["message"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Waits until a stream has so many events.
+async fn until_there_are(hub: &Hub, stream: &str, count: usize) -> Vec<Value> {
+    let began = Instant::now();
+    loop {
+        let events = events(hub, stream).await;
+        if events.len() >= count {
+            return events;
+        }
+        assert!(
+            began.elapsed() < PATIENCE,
+            "{} of {count}: {events:?}\n{}",
+            events.len(),
+            hub.log()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Waits until the hub has looked at the files as they are.
+async fn until_followed(hub: &Hub, files: usize) {
+    hub.until_metric("fanfare_tail_files", |n| n == files as f64).await;
+}
+
+#[tokio::test]
+async fn what_is_written_from_here_on_comes_with_its_level_and_each_file_has_its_stream() {
+    let (folder, config) = folder("");
+    append(&folder, "web.log", "before\nin the ");
+    let hub = Hub::start(&["--config", &config]).await;
+    until_followed(&hub, 1).await;
+    append(
+        &folder,
+        "web.log",
+        "middle\n2026-11-25 ERROR lost\n{\"level\":\"warn\",\"message\":\"as it is\",\"fields\":{\"a\":1}}\n{\"msg\":\"of another shape\"}\nopen",
+    );
+    append(&folder, "db.log", b"\xff new\n");
+    let web = until_there_are(&hub, "logs.web", 4).await;
+    let levels: Vec<&str> = web.iter().map(|log| log["level"].as_str().unwrap()).collect();
+    assert_eq!(levels, ["info", "error", "warn", "info"]);
+    assert_eq!(
+        messages(&web),
+        ["middle", "2026-11-25 ERROR lost", "as it is", "{\"msg\":\"of another shape\"}"]
+    );
+    assert_eq!(web[2]["fields"], json!({ "a": 1 }));
+    let db = until_there_are(&hub, "logs.db", 1).await;
+    assert_eq!(messages(&db), ["\u{fffd} new"], "a file that comes later is read from its start");
+    hub.until_metric("fanfare_tail_lines_replaced_total", |n| n == 1.0).await;
+    append(&folder, "web.log", " line\n");
+    assert_eq!(messages(&until_there_are(&hub, "logs.web", 5).await)[4], "open line");
+    let (_, stats) = hub.get("/stats").await;
+    let sources = stats["sources"].as_array().unwrap();
+    assert!(sources.iter().any(|s| s["name"] == "tail" && s["state"] == "running"), "{stats}");
+}
+
+#[tokio::test]
+async fn lines_that_belong_together_are_one_event() {
+    let (folder, config) =
+        folder("multiline = \"indented\"\nfrom = \"start\"\nstream = \"{dir}.{file}\"");
+    append(&folder, "a.log", "ERROR: x\n  at y\n  at z\nnext\n");
+    let hub = Hub::start(&["--config", &config]).await;
+    let events = until_there_are(&hub, "logs.a.log", 2).await;
+    assert_eq!(messages(&events), ["ERROR: x\n  at y\n  at z", "next"]);
+    assert_eq!(events[0]["level"], "error");
+}
+
+fn rotate(folder: &TempDir, how: &str) {
+    let path = folder.path();
+    let config = path.join("rotate.conf");
+    let text =
+        format!("{}/logs/app.log {{\n  rotate 50\n  {how}\n  nodateext\n}}\n", path.display());
+    std::fs::write(&config, text).unwrap();
+    let state = path.join("state");
+    let done =
+        Command::new("logrotate").args(["--force", "--state"]).arg(state).arg(&config).output();
+    let done = done.expect("logrotate is installed");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+fn numbers(range: std::ops::Range<usize>) -> String {
+    range.map(|n| format!("{n}\n")).collect()
+}
+
+/// A log that is written on and on, rotated by logrotate, while the hub is killed: every line once, in
+/// its order.
+#[tokio::test]
+async fn through_rotation_and_a_hub_that_is_killed_every_line_comes_once() {
+    let rounds = if full() { 30 } else { 6 };
+    const LINES: usize = 500;
+    let (folder, config) = folder("");
+    append(&folder, "app.log", "before\n");
+    let mut hub = Hub::start(&["--config", &config, "--durability", "os"]).await;
+    until_followed(&hub, 1).await;
+    for round in 0..rounds {
+        let from = round * LINES;
+        until_there_are(&hub, "logs.app", from).await;
+        for at in (from..from + LINES).step_by(10) {
+            append(&folder, "app.log", numbers(at..at + 10));
+            if at == from + LINES / 2 {
+                // What is written while it is away is found where it was renamed to.
+                if round % 3 == 1 {
+                    hub.kill();
+                }
+                rotate(&folder, "create");
+            }
+            // While it is away also twice.
+            if at == from + LINES * 3 / 4 && round % 3 == 1 {
+                rotate(&folder, "create");
+            }
+            if at == from + LINES / 2 && round % 3 == 2 {
+                hub.kill();
+            }
+        }
+        if round % 3 != 0 {
+            hub.start_again().await;
+        }
+    }
+    let lines = until_there_are(&hub, "logs.app", rounds * LINES).await;
+    let expected: Vec<String> = (0..rounds * LINES).map(|n| n.to_string()).collect();
+    assert_eq!(messages(&lines), expected);
+    hub.stop().await;
+    hub.start_again().await;
+    append(&folder, "app.log", "last\n");
+    let lines = until_there_are(&hub, "logs.app", expected.len() + 1).await;
+    assert_eq!(lines.len(), expected.len() + 1);
+}
+
+/// A log that is emptied in its place; what is written between the copy and that is logrotate's loss.
+#[tokio::test]
+async fn a_file_that_is_emptied_is_read_from_its_start_also_where_it_is_longer_at_once() {
+    let (folder, config) = folder("");
+    append(&folder, "app.log", "");
+    let hub = Hub::start(&["--config", &config]).await;
+    until_followed(&hub, 1).await;
+    append(&folder, "app.log", numbers(0..100));
+    until_there_are(&hub, "logs.app", 100).await;
+    rotate(&folder, "copytruncate");
+    append(&folder, "app.log", numbers(100..400));
+    until_there_are(&hub, "logs.app", 400).await;
+    rotate(&folder, "copytruncate");
+    append(&folder, "app.log", "x\n");
+    let lines = messages(&until_there_are(&hub, "logs.app", 401).await);
+    let expected: Vec<String> = (0..400).map(|n| n.to_string()).chain(["x".to_owned()]).collect();
+    assert_eq!(lines, expected);
+}
+
+/// A journal that takes nothing holds the reading up, and nothing is lost.
+#[tokio::test]
+async fn what_cannot_be_published_yet_is_published_later() {
+    let (folder, config) = folder("from = \"start\"");
+    append(&folder, "app.log", numbers(0..2_000));
+    let disk = SmallDisk::new(64);
+    let ballast = disk.path().join("ballast");
+    std::fs::write(&ballast, vec![0; 40 << 20]).unwrap();
+    let flags = ["--config", &config, "--min-free-bytes", "32MiB"];
+    let hub = Hub::on(&disk.path().join("data"), &flags).await;
+    hub.until_metric("fanfare_journal_disk_full", |n| n == 1.0).await;
+    append(&folder, "app.log", numbers(2_000..2_500));
+    assert_eq!(events(&hub, "logs.app").await.len(), 0);
+    std::fs::remove_file(&ballast).unwrap();
+    let lines = messages(&until_there_are(&hub, "logs.app", 2_500).await);
+    assert_eq!(lines, (0..2_500).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_cannot_be_meant_is_said_with_its_place() {
+    for (text, why) in [
+        ("[[source.tail]]\nstream = \"x\"", "needs `paths`"),
+        ("[[source.tail]]\npaths = [\"a[\"]", "is no pattern"),
+        ("[[source.tail]]\npaths = \"a\"\nstream = \"hub.x\"", "only the hub publishes"),
+        ("[[source.tail]]\npaths = \"a\"\nmultiline = \"(\"", "neither off"),
+        ("[[source.tail]]\npaths = \"a\"\nfrom = \"middle\"", "neither start nor end"),
+        ("[[source.tail]]\npaths = \"a\"\nlevel = \"x\"", "has no \"level\""),
+        ("[source.tail]\npaths = \"a\"", "[[source.tail]]"),
+        ("[[source.nothing]]\npaths = \"a\"", "there is no source"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("f.toml");
+        std::fs::write(&file, text).unwrap();
+        let said = check(&file);
+        assert!(said.contains(why) && said.contains("f.toml:"), "{text}: {said}");
+    }
+}
+
+fn check(file: &Path) -> String {
+    let checked = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        .args(["config", "check", "--config"])
+        .arg(file)
+        .output()
+        .unwrap();
+    assert!(!checked.status.success());
+    String::from_utf8_lossy(&checked.stderr).into_owned()
+}
