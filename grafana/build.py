@@ -222,6 +222,8 @@ DASHBOARDS = {
         lines("Requests", "ops", [rate("fanfare_requests_refused_total", "reason")], "Before anybody asked who they are by.", stacked=True),
         lines("Connections", "ops", [rate("fanfare_connections_refused_total", "reason")], "They came to no request.", stacked=True),
         lines("Sessions closed for their credential", "ops", [rate("fanfare_sessions_closed_total", "reason", where=',reason=~"token_.*|closed_by_operator"')], stacked=True),
+        lines("Files", "ops", [rate("fanfare_file_requests_total", "outcome")], "Downloads by what became of them.", stacked=True),
+        lines("Bytes of files", "Bps", [rate("fanfare_file_bytes_total")]),
         row("What is taken"),
         lines("Limits", "percentunit", [("fanfare_limit_used{$on} / fanfare_limit_max{$on}", "{{instance}} {{limit}} {{streams}}")], "Of a limit for each client, subject or stream, by the one that takes most.", steps=SHARE),
         lines("Refusals by limit", "ops", [rate("fanfare_limit_refusals_total", "limit", "streams")], stacked=True),

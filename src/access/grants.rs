@@ -175,6 +175,11 @@ impl Grants {
         self.run.iter().any(|granted| granted == job || granted == ALL)
     }
 
+    /// Whether the folder of this name may be downloaded from.
+    pub fn may_download(&self, folder: &str) -> bool {
+        self.files.iter().any(|granted| granted == folder || granted == ALL)
+    }
+
     /// Whether `stream` may be published to; what only the hub writes is not looked at here.
     pub fn may_publish(&self, stream: &StreamName) -> bool {
         self.publish.covers(stream)

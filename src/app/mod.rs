@@ -9,7 +9,8 @@ mod watch;
 use crate::access::{Revocations, Tickets};
 use crate::config::Config;
 use crate::http::{
-    self, DiskBounds, Doors, HttpSettings, Hub, Received, SelectorFigures, Server, Tls, TlsFiles,
+    self, DiskBounds, Doors, Folder, HttpSettings, Hub, Received, SelectorFigures, Server, Tls,
+    TlsFiles,
 };
 use crate::hub::{ConnectionManager, Drain, Pace};
 use crate::journal::{Dispatch, Durability, Journal, Settings, now};
@@ -51,46 +52,7 @@ async fn serve(
 ) -> anyhow::Result<()> {
     // Whoever sends one before it is listened for must not end the process.
     let mut hangup = signal(SignalKind::hangup())?;
-    let telemetry = Telemetry::new().context("the metrics clash")?;
-    let (out, batches) = mpsc::channel(MAX_WAITING_BATCHES);
-    let dispatched = out.downgrade();
-    let limits = Arc::new(ArcSwap::new(config.limits.clone()));
-    let settings = journal_settings(&config, limits.clone());
-    let journal = Journal::open(settings, telemetry.clone(), out)?;
-    let manager = manager(&config, batches, &journal, telemetry.clone());
-    let revocations = Arc::new(revocations(&config)?);
-    let access = config.access.clone().with(tickets(&config)?, revocations.clone());
-    let hub = Data::new(Hub {
-        access: Arc::new(ArcSwap::from_pointee(access)),
-        key_set: ArcSwapOption::empty(),
-        revocations,
-        sources: Sources::new(journal.publisher.clone(), telemetry.clone()),
-        jobs: Jobs::new(config.jobs.clone(), journal.publisher.clone(), &telemetry),
-        publisher: journal.publisher.clone(),
-        history: journal.history.clone(),
-        health: journal.health.clone(),
-        stream_usage: journal.stream_usage.clone(),
-        rates: ArcSwap::from_pointee(Rates::of(config.limits.clone(), config.max_body_bytes)),
-        limits,
-        tls: tls(&config)?,
-        doors: Doors::default(),
-        memory: MemoryBudget::of(config.memory_budget),
-        selectors: SelectorFigures::default(),
-        last_usage: std::sync::Mutex::default(),
-        manager,
-        pulses: Arc::default(),
-        telemetry,
-        pace: Arc::new(Pace::new(config.retry, config.refusal_return_rate)),
-        disk_readers: Arc::new(Semaphore::new(MAX_DISK_READERS)),
-        lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
-        received: Received::default(),
-        started: Instant::now(),
-        draining: AtomicBool::new(false),
-        drain_ends_ms: AtomicU64::new(0),
-        dispatched,
-        bounds: DiskBounds { disk_readers: MAX_DISK_READERS, lookups: MAX_LOOKUPS },
-        settings: http_settings(&config),
-    });
+    let (hub, journal) = build(&config)?;
     if let Err(error) = hub.jobs.end_what_was_left(&hub.history).await {
         tracing::warn!("runs of jobs that were left are not ended: {error}");
     }
@@ -118,6 +80,52 @@ async fn serve(
         _ = interrupt.recv() => tracing::warn!("interrupted again: not waiting for readers"),
     }
     close(&hub, (server.handle, apart.map(|(_, apart)| apart)), journal).await
+}
+
+/// Builds the stages, the last ones first.
+fn build(config: &Config) -> anyhow::Result<(Data<Hub>, Journal)> {
+    let telemetry = Telemetry::new().context("the metrics clash")?;
+    let (out, batches) = mpsc::channel(MAX_WAITING_BATCHES);
+    let dispatched = out.downgrade();
+    let limits = Arc::new(ArcSwap::new(config.limits.clone()));
+    let settings = journal_settings(config, limits.clone());
+    let journal = Journal::open(settings, telemetry.clone(), out)?;
+    let manager = manager(config, batches, &journal, telemetry.clone());
+    let revocations = Arc::new(revocations(config)?);
+    let access = config.access.clone().with(tickets(config)?, revocations.clone());
+    let hub = Data::new(Hub {
+        access: Arc::new(ArcSwap::from_pointee(access)),
+        key_set: ArcSwapOption::empty(),
+        revocations,
+        sources: Sources::new(journal.publisher.clone(), telemetry.clone()),
+        jobs: Jobs::new(config.jobs.clone(), journal.publisher.clone(), &telemetry),
+        publisher: journal.publisher.clone(),
+        history: journal.history.clone(),
+        health: journal.health.clone(),
+        stream_usage: journal.stream_usage.clone(),
+        rates: ArcSwap::from_pointee(Rates::of(config.limits.clone(), config.max_body_bytes)),
+        limits,
+        tls: tls(config)?,
+        doors: Doors::default(),
+        memory: MemoryBudget::of(config.memory_budget),
+        selectors: SelectorFigures::default(),
+        last_usage: std::sync::Mutex::default(),
+        manager,
+        pulses: Arc::default(),
+        telemetry,
+        pace: Arc::new(Pace::new(config.retry, config.refusal_return_rate)),
+        disk_readers: Arc::new(Semaphore::new(MAX_DISK_READERS)),
+        lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+        received: Received::default(),
+        started: Instant::now(),
+        draining: AtomicBool::new(false),
+        drain_ends_ms: AtomicU64::new(0),
+        downloads: Arc::new(Semaphore::new(http::MAX_DOWNLOADS)),
+        dispatched,
+        bounds: DiskBounds { disk_readers: MAX_DISK_READERS, lookups: MAX_LOOKUPS },
+        settings: http_settings(config),
+    });
+    Ok((hub, journal))
 }
 
 /// Ends the requests in flight, then the journal.
@@ -272,6 +280,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         cors_origins: config.cors_origins.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         public_hosts: config.public_hosts.clone(),
+        folders: config.folders.iter().cloned().map(|(name, path)| Folder { name, path }).collect(),
         is_local: config.listen.iter().all(|address| address.ip().is_loopback()),
         apart_is_local: config.metrics_listen.iter().all(|address| address.ip().is_loopback()),
     }

@@ -95,6 +95,19 @@ The command finds its run and its stream in `FANFARE_RUN` and `FANFARE_STREAM`. 
 left behind ends with it. A hub that stops stops its jobs, within `--drain`; of a hub that is killed the
 commands go on by themselves, and their streams end with the reason `hub_restarted` when it is back.
 
+## Folders to download from
+
+```toml
+[files.releases]
+path = \"/srv/releases\"
+```
+
+`GET /files/releases/v42/app.tar.gz` sends the file to whoever is granted `files = [\"releases\"]`: by whole or
+in ranges, with an `ETag`, in constant memory. Nothing outside of the folder is sent, whatever a path or a link
+says, nor what begins with a dot. With `?progress=STREAM`, which the caller must be granted to publish to,
+that stream has `progress` events (`file`, `state`, `bytes_sent`, `total_size`, `percentage`), ten a second at
+most, the last of them `done` or `aborted`. At most 128 downloads at once; further ones are a 503.
+
 ## Files that are followed
 
 ```toml

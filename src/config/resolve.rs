@@ -66,6 +66,8 @@ pub struct Config {
     pub publish_log: bool,
     /// Commands that may be run by name.
     pub jobs: Vec<JobSpec>,
+    /// Folders to download from, by name.
+    pub folders: Vec<(String, PathBuf)>,
     /// Files that are followed.
     pub tails: Arc<[TailSpec]>,
     /// The data of one event at most.
@@ -124,6 +126,7 @@ impl Config {
             grace: r.grace(),
             publish_log: r.one("publish-log", parse_switch).unwrap_or_default(),
             jobs: r.jobs(),
+            folders: r.folders(),
             tails: r.tails().into(),
             max_event_bytes: r.one("max-event-bytes", parse_size).unwrap_or_default(),
             max_body_bytes: r.one("max-body-bytes", parse_size).unwrap_or_default(),

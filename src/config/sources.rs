@@ -1,4 +1,4 @@
-//! Jobs and files that are followed, as configured.
+//! Jobs, files that are followed and folders to download from, as configured.
 
 use super::resolve::{Resolver, parse_count, parse_some_time};
 use super::said::{Rule, Words};
@@ -75,6 +75,26 @@ impl Resolver {
         self.refuse_others("source.tail", rule);
         let from_start = from_start.unwrap_or_default();
         Some(TailSpec { paths, stream, kind, joins, from_start })
+    }
+
+    /// The folders of `[files.NAME]`.
+    pub(super) fn folders(&mut self) -> Vec<(String, PathBuf)> {
+        let tables = self.said.take_tables("files");
+        tables.into_iter().filter_map(|(place, rule)| self.folder(&place, rule)).collect()
+    }
+
+    fn folder(&mut self, place: &str, mut rule: Rule) -> Option<(String, PathBuf)> {
+        let name =
+            self.member(&mut rule, "name", |text| match text.is_empty() || text.contains('/') {
+                true => Err(format!("{text:?} cannot be a part of a path")),
+                false => Ok(text.to_owned()),
+            });
+        if !rule.contains_key("path") {
+            self.said.note(place, "files needs `path`, a folder");
+        }
+        let path = self.member(&mut rule, "path", folder);
+        self.refuse_others("files", rule);
+        Some((name?, path?))
     }
 
     fn variables(&mut self, words: &Words) -> Vec<(String, String)> {

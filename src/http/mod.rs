@@ -6,6 +6,7 @@
 
 mod body;
 mod connection;
+mod files;
 mod guard;
 mod h2;
 mod jobs;
@@ -18,6 +19,7 @@ mod pages;
 #[doc(hidden)]
 pub mod probe;
 mod problem;
+mod progress;
 mod publish;
 mod query;
 mod received;
@@ -38,6 +40,7 @@ mod tickets;
 mod tls;
 
 pub use connection::Doors;
+pub use files::{Folder, MAX_DOWNLOADS};
 pub use key_set::KeySet;
 pub use received::Received;
 pub use server::{DiskBounds, HttpSettings, Hub, Server, start, start_apart};

@@ -4,7 +4,7 @@
 
 use super::problem::Document;
 use super::{
-    jobs, log_filter, login, ops, publish, revocations, sessions, stats, streams, subscribe,
+    files, jobs, log_filter, login, ops, publish, revocations, sessions, stats, streams, subscribe,
     tickets,
 };
 use actix_web::HttpResponse;
@@ -57,6 +57,7 @@ pub(super) async fn openapi() -> HttpResponse {
         sessions::list,
         sessions::delete,
         sessions::presence,
+        files::get,
         jobs::list,
         jobs::begin,
         jobs::stop,
@@ -76,6 +77,7 @@ pub(super) async fn openapi() -> HttpResponse {
         (name = "subscribe", description = "Reading them"),
         (name = "streams", description = "What there is"),
         (name = "access", description = "Who may do what"),
+        (name = "files", description = "Downloads"),
         (name = "jobs", description = "Commands that are run by name"),
         (name = "operators", description = "How the hub is"),
     )

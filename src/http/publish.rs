@@ -11,13 +11,14 @@ use super::shapes::{Events, LogMessage, Receipt as ReceiptShape, Receipts};
 use crate::access::{Caller, Scope};
 use crate::event::{Draft, EventType, Key, Receipt, StreamName};
 use crate::journal::{Item, PublishError, Unit, now};
-use crate::limits::{Limit, TooFast};
+use crate::limits::{Client, Limit, TooFast};
 use crate::telemetry::{PublishRefused, Telemetry};
 use crate::wire::{self, Publish};
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use rustc_hash::FxHashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -185,10 +186,26 @@ async fn hand_in(
     for stream in drafts.iter().flat_map(Draft::streams) {
         check_publish(caller, stream)?;
     }
+    let who = Who { client: client(hub, request), subject: caller.counted_as() };
+    hand_in_for(hub, &who, drafts, (bytes, began)).await
+}
+
+/// Whom a publish counts for.
+pub(super) struct Who {
+    pub(super) client: Client,
+    pub(super) subject: Option<Arc<str>>,
+}
+
+/// Publishes what somebody may publish.
+pub(super) async fn hand_in_for(
+    hub: &Hub,
+    who: &Who,
+    drafts: Vec<Draft>,
+    (bytes, began): (usize, Instant),
+) -> Result<Vec<Receipt>, Problem> {
     refuse_in_drain(hub)?;
     let sizes = drafts.iter().map(|draft| (draft.streams(), draft.payload().as_bytes().len()));
-    let subject = caller.counted_as();
-    let spent = hub.rates.load().spend((&client(hub, request), subject.as_ref()), sizes);
+    let spent = hub.rates.load().spend((&who.client, who.subject.as_ref()), sizes);
     spent.map_err(too_fast)?;
     let bytes = bytes + drafts.len() * EVENT_OVERHEAD_BYTES;
     let unit: Unit = drafts.into_iter().map(Item::Event).collect();

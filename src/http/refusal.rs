@@ -81,6 +81,34 @@ pub(super) fn turn_away(
     requests::with(response, Told::Refused(reason.as_str()))
 }
 
+/// Counts a refusal by its reason; who is turned away for load is counted where that is done.
+pub(super) fn counted(
+    hub: &Hub,
+    result: Result<HttpResponse, Problem>,
+) -> Result<HttpResponse, Problem> {
+    result.inspect_err(|problem| {
+        hub.telemetry.subscriber_refused(match problem.code {
+            Code::Unauthorized | Code::TokenExpired | Code::Forbidden => Turned::Forbidden,
+            Code::PayloadTooLarge => Turned::TooLarge,
+            Code::ClientDisconnected => Turned::Client,
+            Code::ConnectionTimeout => Turned::Timeout,
+            Code::Draining => Turned::Draining,
+            _ if problem.limit == Some(Limit::Selectors) => Turned::MaxSelectors,
+            _ if problem.limit == Some(Limit::MemoryBudget) => Turned::MemoryBudget,
+            Code::TooMany | Code::ResourceExhausted => Turned::RequestBodies,
+            Code::ServerError | Code::Unresponsive | Code::JournalPoisoned | Code::DiskFull => {
+                Turned::Error
+            }
+            Code::Malformed
+            | Code::Validation
+            | Code::Misdirected
+            | Code::NotFound
+            | Code::MethodNotAllowed
+            | Code::Conflict => Turned::Invalid,
+        });
+    })
+}
+
 fn accepts_event_stream(request: &HttpRequest) -> bool {
     request.headers().get_all(header::ACCEPT).any(|value| {
         value.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains("text/event-stream"))

@@ -4,8 +4,8 @@ use super::problem::{Code, Problem};
 use super::server::Hub;
 use super::stats;
 use super::{
-    guard, jobs, log_filter, login, openapi, ops, pages, publish, requests, revocations, sessions,
-    streams, subscribe, tickets,
+    files, guard, jobs, log_filter, login, openapi, ops, pages, publish, requests, revocations,
+    sessions, streams, subscribe, tickets,
 };
 use actix_cors::Cors;
 use actix_service::ServiceFactory;
@@ -44,6 +44,10 @@ pub(super) fn app(
         .configure(routes)
 }
 
+/// Where files are; their path may have slashes.
+const FILES: &str = "/files/{folder}/{path}";
+const FILES_PATTERN: &str = "/files/{folder}/{path:.*}";
+
 /// Every path of the hub, and the methods that it takes.
 pub(super) const ROUTES: &[(&str, &[&str])] = &[
     ("/publish", &["POST"]),
@@ -60,6 +64,7 @@ pub(super) const ROUTES: &[(&str, &[&str])] = &[
     ("/sessions", &["GET"]),
     ("/sessions/{id}", &["DELETE"]),
     ("/presence/{stream}", &["GET"]),
+    (FILES, &["GET"]),
     ("/jobs", &["GET"]),
     ("/jobs/{name}/runs", &["POST"]),
     ("/jobs/{name}/runs/{run}", &["DELETE"]),
@@ -76,7 +81,8 @@ pub(super) const ROUTES: &[(&str, &[&str])] = &[
 
 fn routes(config: &mut ServiceConfig) {
     for (path, methods) in ROUTES {
-        let mut resource = resource(path, methods);
+        let pattern = if *path == FILES { FILES_PATTERN } else { path };
+        let mut resource = resource(pattern, methods);
         for method in *methods {
             resource = resource.route(handler(path, method));
         }
@@ -105,6 +111,7 @@ fn handler(path: &str, method: &str) -> Route {
         ("GET", "/sessions") => web::get().to(sessions::list),
         ("DELETE", "/sessions/{id}") => web::delete().to(sessions::delete),
         ("GET", "/presence/{stream}") => web::get().to(sessions::presence),
+        ("GET", FILES) => web::get().to(files::get),
         ("GET", "/jobs") => web::get().to(jobs::list),
         ("POST", "/jobs/{name}/runs") => web::post().to(jobs::begin),
         ("DELETE", "/jobs/{name}/runs/{run}") => web::delete().to(jobs::stop),
@@ -122,9 +129,10 @@ fn handler(path: &str, method: &str) -> Route {
     }
 }
 
-/// Load balancers look at these by HEAD.
+/// Load balancers look at these by HEAD, and those who download at how large a file is.
 fn with_head(resource: Resource, path: &str) -> Resource {
     match path {
+        FILES => resource.route(web::head().to(files::get)),
         "/healthz" => resource.route(web::head().to(ops::healthz)),
         "/readyz" => resource.route(web::head().to(ops::readyz)),
         _ => resource,

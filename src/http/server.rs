@@ -1,6 +1,7 @@
 //! The server: what the handlers share, and the workers that serve connections.
 
 use super::connection::{Connections, Doors, Wire};
+use super::files::Folder;
 use super::key_set::KeySet;
 use super::received::Received;
 use super::routes::app;
@@ -72,6 +73,8 @@ pub struct HttpSettings {
     pub h2c: bool,
     /// Proxies that are believed whom they speak for.
     pub trusted_proxies: Vec<IpNet>,
+    /// Folders that may be downloaded from.
+    pub folders: Vec<Folder>,
     /// Names it goes by, beside those of its own machine.
     pub public_hosts: Vec<String>,
 }
@@ -131,6 +134,8 @@ pub struct Hub {
     pub disk_readers: Arc<Semaphore>,
     /// Short look-ups that may wait for the disk at once.
     pub lookups: Arc<Semaphore>,
+    /// Downloads at once.
+    pub downloads: Arc<Semaphore>,
     /// Committed batches that wait for the manager.
     pub dispatched: mpsc::WeakSender<Dispatch>,
     /// How much may wait for the disk at once.

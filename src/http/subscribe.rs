@@ -6,7 +6,7 @@ use super::openapi::{BodyRefused, HistoryRefused, Refused, Subscribed};
 use super::problem::{Code, Problem};
 use super::query::{self, SubscribeQuery};
 use super::received::{members, read_body};
-use super::refusal::turn_away;
+use super::refusal::{counted, turn_away};
 use super::requests::{self, Told};
 use super::server::{Hub, shard};
 use super::shapes::{Reading, Subscription};
@@ -97,31 +97,6 @@ async fn read_members(
     }
     let body = read_body(hub, request, body).await?;
     query::pairs_of_members(&members(&body)?).map_err(Problem::query)
-}
-
-/// Counts a refusal by its reason; who is turned away for load is counted where that is done.
-fn counted(hub: &Hub, result: Result<HttpResponse, Problem>) -> Result<HttpResponse, Problem> {
-    result.inspect_err(|problem| {
-        hub.telemetry.subscriber_refused(match problem.code {
-            Code::Unauthorized | Code::TokenExpired | Code::Forbidden => Turned::Forbidden,
-            Code::PayloadTooLarge => Turned::TooLarge,
-            Code::ClientDisconnected => Turned::Client,
-            Code::ConnectionTimeout => Turned::Timeout,
-            Code::Draining => Turned::Draining,
-            _ if problem.limit == Some(Limit::Selectors) => Turned::MaxSelectors,
-            _ if problem.limit == Some(Limit::MemoryBudget) => Turned::MemoryBudget,
-            Code::TooMany | Code::ResourceExhausted => Turned::RequestBodies,
-            Code::ServerError | Code::Unresponsive | Code::JournalPoisoned | Code::DiskFull => {
-                Turned::Error
-            }
-            Code::Malformed
-            | Code::Validation
-            | Code::Misdirected
-            | Code::NotFound
-            | Code::MethodNotAllowed
-            | Code::Conflict => Turned::Invalid,
-        });
-    })
 }
 
 async fn subscribe(

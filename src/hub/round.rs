@@ -598,4 +598,30 @@ mod tests {
             assert_eq!(papers[1].events().len(), 7);
         });
     }
+
+    /// What waits between a queue and its socket is as old as the oldest of it, and no older.
+    #[test]
+    fn what_a_socket_has_taken_is_forgotten() {
+        actix::System::new().block_on(async {
+            let journal = journal(1 << 20);
+            let state = probe::shard(journal.history.clone(), Telemetry::new().expect("metrics"));
+            let paper = Paper::taking(1);
+            let key = join(&mut state.borrow_mut(), Some(paper.clone()));
+            let subscription = crate::hub::Subscription::of(state.clone(), key);
+            let kept = || state.borrow().sessions[&key].kept_at;
+            assert_eq!(kept(), None);
+            let before = Instant::now();
+            deliver(&mut state.borrow_mut(), 1, &["a"]);
+            while state.borrow_mut().write_slice() {}
+            let first = kept().expect("the socket did not take all of it");
+            assert!(first >= before);
+            subscription.is_level_with_socket();
+            assert_eq!(kept(), None);
+            let between = Instant::now();
+            deliver(&mut state.borrow_mut(), 2, &["b"]);
+            while state.borrow_mut().write_slice() {}
+            assert!(poll(&mut state.borrow_mut(), key).is_some(), "its connection asks for it");
+            assert!(kept().is_some_and(|at| at >= between), "it is as old as the second");
+        });
+    }
 }

@@ -113,6 +113,14 @@ impl Subscription {
     }
 }
 
+#[cfg(test)]
+impl Subscription {
+    /// The one of a session that is there already.
+    pub(super) fn of(state: Rc<RefCell<State>>, key: SessionKey) -> Self {
+        Self { state, key }
+    }
+}
+
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.state.borrow_mut().leave(self.key);

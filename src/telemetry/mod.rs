@@ -23,5 +23,5 @@ pub use metrics::{
 };
 pub use reasons::{
     Closed, ConnectionRefused, CredentialRefused, Full, Limit, PublishRefused, Replayed,
-    RequestRefused, Turned,
+    RequestRefused, Served, Turned,
 };

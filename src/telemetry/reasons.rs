@@ -213,6 +213,28 @@ reasons! {
 }
 
 reasons! {
+    /// What became of a request for a file.
+    Served {
+        /// It is sent.
+        Whole = "whole",
+        /// A part of it is sent.
+        Part = "part",
+        /// The client has it as it is.
+        NotModified = "not_modified",
+        /// There is none, or none to give out.
+        NotFound = "not_found",
+        /// Its folder is not granted, or telling a stream of it.
+        Forbidden = "forbidden",
+        /// As many downloads as may be are under way.
+        Busy = "max_downloads",
+        /// It cannot be meant, or the file has no such part.
+        Invalid = "validation_error",
+        /// It cannot be read.
+        Error = "server_error",
+    }
+}
+
+reasons! {
     /// What had no room.
     Full {
         /// The queue of publishes.

@@ -8,6 +8,7 @@
 
 mod certificate;
 mod credentials;
+mod files;
 mod follower;
 mod hub;
 mod jobs;

@@ -269,15 +269,12 @@ async fn what_is_on_its_way_to_a_socket_is_seen_with_its_age() {
     }
     hub.until_metric("fanfare_session_queue_bytes", |bytes| bytes > 0.0).await;
     hub.until_metric("fanfare_undelivered_age_seconds_sum", |seconds| seconds > 0.1).await;
-    // Once it was taken, the next is as old as it is.
+    // Once it was taken, nothing waits.
     let mut taken = vec![0; 1 << 20];
     while get(&hub, "/sessions").await["sessions"][0]["queued_bytes"] != 0 {
         assert!(socket.read(&mut taken).await.unwrap() > 0);
     }
     assert_eq!(get(&hub, "/sessions").await["sessions"][0]["lag"], 0);
-    let again = Instant::now();
-    let lag = fill(&hub).await["lag"].as_u64().unwrap();
-    assert!(u128::from(lag) <= again.elapsed().as_millis(), "{lag} ms: as old as the first");
 }
 
 /// Whether the hub's end of the connection from this port is open.

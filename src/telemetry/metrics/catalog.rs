@@ -14,7 +14,7 @@ const INTRODUCTION: &str = "# Metrics\n\n\
     This file is printed by `fanfare metrics`.\n";
 
 /// What families are about, by the word after their prefix.
-const ABOUT: [(&str, &[&str]); 7] = [
+const ABOUT: [(&str, &[&str]); 8] = [
     ("The hub", &["build", "ready", "draining", "drain", "log"]),
     (
         "Sessions and fan-out",
@@ -26,6 +26,7 @@ const ABOUT: [(&str, &[&str]); 7] = [
     ),
     ("Refused", &["subscribers", "publishes", "credentials", "requests", "connections"]),
     ("Limits and bounds", &["limit", "bound", "request", "dispatch", "disk"]),
+    ("Downloads", &["file"]),
     ("Journal", &["journal"]),
     ("The process", &["process"]),
 ];

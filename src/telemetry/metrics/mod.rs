@@ -5,6 +5,7 @@
 
 mod access;
 mod catalog;
+mod files;
 mod journal;
 mod limits;
 mod maker;
@@ -43,6 +44,7 @@ struct Metrics {
     publishes: publishes::Figures,
     journal: journal::Figures,
     sources: sources::Figures,
+    files: files::Figures,
     bounds: IntCounterVec,
     lines: Lines,
     lost_lines: IntCounter,
@@ -102,6 +104,7 @@ impl Telemetry {
             publishes: publishes::Figures::new(&make)?,
             journal: journal::Figures::new(&make)?,
             sources: sources::Figures::new(&make)?,
+            files: files::Figures::new(&make)?,
             bounds: standing::bounds(&make)?,
             lines: Lines::default(),
             lost_lines: make.counter(

@@ -1,0 +1,35 @@
+//! Downloads from the folders that the configuration names.
+
+use super::super::reasons::Served;
+use super::{Maker, Telemetry};
+use prometheus::{IntCounter, IntCounterVec};
+
+pub(super) struct Figures {
+    requests: IntCounterVec,
+    bytes: IntCounter,
+}
+
+impl Figures {
+    pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            requests: make.counters(
+                ("fanfare_file_requests_total", "Requests for files, by what became of them"),
+                "outcome",
+                Served::ALL.iter().map(|served| served.as_str()),
+            )?,
+            bytes: make.counter("fanfare_file_bytes_total", "Bytes of files that were sent")?,
+        })
+    }
+}
+
+impl Telemetry {
+    /// A request for a file was answered.
+    pub fn file_served(&self, served: Served) {
+        self.0.files.requests.with_label_values(&[served.as_str()]).inc();
+    }
+
+    /// So many bytes of a file went to a connection.
+    pub fn file_bytes(&self, bytes: u64) {
+        self.0.files.bytes.inc_by(bytes);
+    }
+}
