@@ -7,6 +7,7 @@
 mod client;
 mod events;
 mod follow;
+mod journal;
 mod outgoing;
 mod progress;
 mod publish;
@@ -87,6 +88,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         Some(("man", flags)) => {
             std::io::stdout().write_all(&shell::man(flags, whole_command())?)?;
         }
+        Some(("journal", flags)) => return journal::run(flags),
         Some(("token", flags)) => token::run(flags, resolve)?,
         Some((bench::child::SUBCOMMAND, flags)) => {
             let program: Vec<OsString> =
@@ -170,6 +172,7 @@ fn whole_command() -> Command {
         .subcommands(clients())
         .subcommand(shell::completions_command())
         .subcommand(shell::man_command())
+        .subcommand(journal::command())
         .subcommand(token::command(command()))
         .subcommand(bench::command())
         .subcommand(

@@ -1,6 +1,6 @@
-//! Sending sessions away: between two events, told why and when to come back.
+//! How sessions end: sent away between two events, told why and when to come back, or by themselves.
 
-use super::session::SessionKey;
+use super::session::{Session, SessionKey};
 use super::shard::State;
 use crate::telemetry::Closed;
 use crate::wire;
@@ -14,6 +14,10 @@ const GRACE_S: u64 = 10;
 /// The share of the drain window in which sessions are told, in percent; the rest is theirs to
 /// read it.
 const DRAIN_TOLD_PERCENT: u32 = 80;
+
+/// A session that has been stuck for this share of the write timeout when its connection fails
+/// was closed for it, in percent.
+const STALLED_PERCENT: u64 = 70;
 
 impl State {
     pub(super) fn drain(&mut self, window: Duration) {
@@ -70,5 +74,24 @@ impl State {
             // Its seat is free, whatever becomes of its connection.
             self.leave(key);
         }
+    }
+
+    /// Says that a session has ended, and why.
+    pub(super) fn log_closed(&self, session: &Session, reason: Closed) {
+        if self.settings.telemetry.may_log(reason.as_str()) {
+            tracing::info!(
+                session = %session.id,
+                reason = reason.as_str(),
+                position = %self.settings.history.id(session.cursor),
+                "session closed"
+            );
+        }
+    }
+
+    /// Why one has ended that was not sent away.
+    pub(super) fn why_gone(&self, session: &Session) -> Closed {
+        let timeout = self.settings.write_timeout.as_secs() * STALLED_PERCENT / 100;
+        let stalled = session.stalled_since.map_or(0, |since| self.wheel.now() - since);
+        if stalled > 0 && stalled >= timeout { Closed::WriteTimeout } else { Closed::Client }
     }
 }

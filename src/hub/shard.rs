@@ -21,7 +21,7 @@ use super::wheel::Wheel;
 use crate::access::{Access, Standing};
 use crate::event::{Body, Position};
 use crate::journal::{Committed, History};
-use crate::telemetry::{Closed, Full, ShardFigures, Telemetry};
+use crate::telemetry::{Full, ShardFigures, Telemetry};
 use crate::wire::View;
 use actix::Addr;
 use actix::prelude::{Actor, AsyncContext, Context, Handler, SendError};
@@ -37,10 +37,6 @@ use tokio::sync::Semaphore;
 
 /// Batches and seats that may wait for a shard; past it the shard goes on from history.
 const SHARD_MAILBOX: usize = 1024;
-/// A session that has been stuck for this share of the write timeout when its connection fails
-/// was closed for it, in percent.
-const STALLED_PERCENT: u64 = 70;
-
 /// What all shards of a hub share.
 #[derive(Clone)]
 pub struct ShardSettings {
@@ -246,23 +242,6 @@ impl State {
         let Some(group) = session.group.take() else { return };
         self.leave_group(group);
         self.enter_group(key, group.0);
-    }
-
-    fn log_closed(&self, session: &Session, reason: Closed) {
-        if self.settings.telemetry.may_log(reason.as_str()) {
-            tracing::info!(
-                session = %session.id,
-                reason = reason.as_str(),
-                position = %self.settings.history.id(session.cursor),
-                "session closed"
-            );
-        }
-    }
-
-    fn why_gone(&self, session: &Session) -> Closed {
-        let timeout = self.settings.write_timeout.as_secs() * STALLED_PERCENT / 100;
-        let stalled = session.stalled_since.map_or(0, |since| self.wheel.now() - since);
-        if stalled > 0 && stalled >= timeout { Closed::WriteTimeout } else { Closed::Client }
     }
 
     /// Frames what a batch has for this shard and queues it for its groups.

@@ -6,6 +6,7 @@
 //! the writer thread drives both, [`History`] reads.
 
 mod batch;
+mod check;
 mod figures;
 mod folder;
 mod health;
@@ -25,6 +26,7 @@ mod store;
 mod writer;
 
 pub use batch::{Committed, Item, Refusal, Unit};
+pub use check::{Checked, StreamSum, check};
 pub use folder::{FORMAT, FolderError};
 pub use health::{Health, Loss};
 pub use history::{First, History, Start};

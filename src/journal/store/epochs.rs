@@ -44,6 +44,11 @@ impl Epochs {
         self.list.push((next(current.max(seen)), kept));
     }
 
+    /// How many there were.
+    pub(crate) fn count(&self) -> usize {
+        self.list.len()
+    }
+
     /// The epoch that new positions belong to.
     pub(crate) fn current(&self) -> Epoch {
         self.list.last().map_or(Epoch(0), |(epoch, _)| *epoch)

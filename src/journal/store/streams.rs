@@ -138,7 +138,7 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn load(kv: &Kv) -> Result<Self, KvError> {
+    pub(in crate::journal) fn load(kv: &Kv) -> Result<Self, KvError> {
         let table = Self::default();
         for pair in kv.walk(vec![keys::NAME], keys::end_of(keys::NAME)) {
             let (key, value) = pair?;

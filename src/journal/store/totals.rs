@@ -26,7 +26,7 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    pub(super) fn load(kv: &Kv) -> Result<Self, KvError> {
+    pub(in crate::journal) fn load(kv: &Kv) -> Result<Self, KvError> {
         let Some(value) = kv.get(keys::TOTALS)? else {
             return Ok(Self { next_stream: 1, ..Self::default() });
         };

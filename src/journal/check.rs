@@ -1,0 +1,309 @@
+//! A journal looked through while no hub runs on it: every record read, and held against the others.
+//!
+//! Never: changes what is kept. What it reads of is a journal that is opened as a hub would open it,
+//! but for a damaged end of the write-ahead files, which is only told.
+
+use super::folder::Folder;
+use super::high_water::HighWater;
+use super::keys::{self, IndexItem, KeyItem, StoredEntry, StreamNumber, Trace};
+use super::kv::{DiskKv, Expiry, Kv, KvError, wal};
+use super::open::OpenError;
+use super::store::{Epochs, Row, Streams, Totals};
+use crate::event::{Body, EventId, Position, StreamName, Timestamp};
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Findings that are told one by one; further ones are counted.
+const MAX_TOLD: usize = 100;
+
+/// What was found.
+#[derive(Default, Debug)]
+pub struct Checked {
+    /// Records that were read.
+    pub records: u64,
+    /// Entries that are kept: events and ends of streams.
+    pub entries: u64,
+    /// Their stored bytes.
+    pub bytes: u64,
+    /// Bytes that the files take.
+    pub disk_bytes: u64,
+    /// The oldest entry that is kept, and the newest, with their times.
+    pub oldest: Option<(EventId, Timestamp)>,
+    /// The newest entry there ever was.
+    pub newest: Option<(EventId, Timestamp)>,
+    /// Epochs that its ids are of.
+    pub epochs: usize,
+    /// The streams, by name.
+    pub streams: Vec<StreamSum>,
+    /// Events by type, most of them first.
+    pub types: Vec<(String, u64)>,
+    /// What is wrong, each with its place.
+    pub wrong: Vec<String>,
+    /// How much more is.
+    pub more_wrong: u64,
+}
+
+/// What a stream has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StreamSum {
+    /// Its name.
+    pub name: StreamName,
+    /// Events kept.
+    pub events: u64,
+    /// Their stored bytes.
+    pub bytes: u64,
+    /// Whether it takes no more.
+    pub ended: bool,
+}
+
+/// Nothing is dead: what is looked at stays.
+struct Keep;
+
+impl Expiry for Keep {
+    fn is_dead(&self, _: &[u8], _: &[u8]) -> bool {
+        false
+    }
+}
+
+/// Looks through the journal in a data directory, which must be no running hub's.
+pub fn check(data_dir: &Path, holder: &str) -> Result<Checked, OpenError> {
+    let failed = |error| OpenError::Io(data_dir.to_owned(), error);
+    if !data_dir.join("journal").is_dir() {
+        return Err(failed(io::Error::new(io::ErrorKind::NotFound, "there is no journal")));
+    }
+    let folder = Folder::open(data_dir, holder)?;
+    let store = folder.join("journal");
+    let mut checked = Checked::default();
+    if let Some(damage) = wal::inspect(&store).map_err(failed)? {
+        checked.note(format!(
+            "{damage} nothing makes sense; a hub that starts puts that aside, and keeps what is before it \
+             (it was looked at no further)"
+        ));
+        return Ok(checked);
+    }
+    let (_, mark) = HighWater::open(&folder.join("HEAD")).map_err(failed)?;
+    let broken = |error| OpenError::Store(data_dir.to_owned(), error);
+    let kv = Kv::Disk(DiskKv::open(&store, Arc::new(Keep)).map_err(broken)?);
+    let mut look = Look::begin(&kv, &mut checked).map_err(broken)?;
+    look.entries().map_err(broken)?;
+    look.index().map_err(broken)?;
+    look.others().map_err(broken)?;
+    look.sums();
+    if let Some(mark) = mark.filter(|mark| mark.position > look.totals.last) {
+        let lost = EventId { epoch: mark.epoch, position: mark.position };
+        let kept = look.epochs.id(look.totals.last);
+        checked.note(format!(
+            "events after {kept} are missing, up to {lost}, which had been committed"
+        ));
+    }
+    checked.disk_bytes = kv.disk_bytes();
+    Ok(checked)
+}
+
+/// What the entries of a stream come to, and what its index says of them.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Sum {
+    events: u64,
+    bytes: u64,
+    /// Of places, sizes and times, in whatever order.
+    mixed: u64,
+}
+
+impl Sum {
+    fn add(&mut self, position: Position, (bytes, is_event): (u64, bool), time: Timestamp) {
+        if is_event {
+            self.events += 1;
+            self.bytes += bytes;
+        }
+        let mut record = [0; 25];
+        record[..8].copy_from_slice(&position.get().to_be_bytes());
+        record[8..16].copy_from_slice(&bytes.to_be_bytes());
+        record[16..24].copy_from_slice(&time.ms().to_be_bytes());
+        record[24] = u8::from(is_event);
+        self.mixed = self.mixed.wrapping_add(xxh3_64(&record));
+    }
+}
+
+struct Look<'a> {
+    kv: &'a Kv,
+    checked: &'a mut Checked,
+    table: Streams,
+    totals: Totals,
+    epochs: Epochs,
+    rows: FxHashMap<StreamNumber, (StreamName, Row)>,
+    of_entries: FxHashMap<StreamNumber, Sum>,
+    of_index: FxHashMap<StreamNumber, Sum>,
+    types: FxHashMap<String, u64>,
+}
+
+impl<'a> Look<'a> {
+    fn begin(kv: &'a Kv, checked: &'a mut Checked) -> Result<Self, KvError> {
+        let table = Streams::load(kv)?;
+        let totals = Totals::load(kv)?;
+        let epochs = Epochs::load(kv)?.unwrap_or_else(|| Epochs::first(None));
+        let mut rows = FxHashMap::default();
+        table.for_each(|name, row| {
+            rows.insert(row.number, (name.clone(), *row));
+        });
+        let (of_entries, of_index) = (FxHashMap::default(), FxHashMap::default());
+        let types = FxHashMap::default();
+        Ok(Self { kv, checked, table, totals, epochs, rows, of_entries, of_index, types })
+    }
+
+    /// Every pair of a kind.
+    fn walk(&self, kind: u8) -> impl Iterator<Item = Result<(Bytes, Bytes), KvError>> + 'a {
+        self.kv.walk(vec![kind], keys::end_of(kind))
+    }
+
+    fn entries(&mut self) -> Result<(), KvError> {
+        let mut last_time = Timestamp::default();
+        for pair in self.walk(keys::ENTRY) {
+            let (key, value) = pair?;
+            self.checked.records += 1;
+            let Some(position) = keys::position_of(&key) else {
+                self.checked.note(format!("the key {key:?} is of no entry"));
+                continue;
+            };
+            let id = self.epochs.id(position);
+            let Some(stored) = StoredEntry::read(&value) else {
+                self.checked.note(format!("the entry {id} is damaged"));
+                continue;
+            };
+            let (numbers, time, is_event) =
+                (stored.numbers.clone(), stored.time, stored.is_event());
+            if position > self.totals.last {
+                self.checked.note(format!("the entry {id} is behind the last that was committed"));
+            }
+            if time < last_time {
+                self.checked.note(format!("the entry {id} is older than the one before it"));
+            }
+            last_time = last_time.max(time);
+            let bytes = value.len() as u64;
+            let mut is_kept = false;
+            for number in &numbers {
+                let Some((_, row)) = self.rows.get(number) else { continue };
+                if position > row.floor {
+                    is_kept = true;
+                    self.of_entries.entry(*number).or_default().add(
+                        position,
+                        (bytes, is_event),
+                        time,
+                    );
+                }
+            }
+            let names = numbers.iter().filter_map(|number| self.table.name_of(*number)).collect();
+            match stored.into_entry(position, names) {
+                None => self.checked.note(format!("what the entry {id} says is damaged")),
+                Some(entry) if is_kept => {
+                    if let Body::Event { kind, payload } = &entry.body {
+                        *self.types.entry(kind.as_str().to_owned()).or_default() += 1;
+                        let text = std::str::from_utf8(payload.as_bytes());
+                        let is_json =
+                            |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+                        if !text.is_ok_and(|text| !payload.is_json() || is_json(text)) {
+                            self.checked.note(format!("the data of {id} are damaged"));
+                        }
+                    }
+                }
+                Some(_) => {}
+            }
+            if is_kept {
+                self.checked.entries += 1;
+                self.checked.bytes += bytes;
+                self.checked.oldest.get_or_insert((id, time));
+            }
+        }
+        Ok(())
+    }
+
+    fn index(&mut self) -> Result<(), KvError> {
+        for pair in self.walk(keys::INDEX) {
+            let (key, value) = pair?;
+            self.checked.records += 1;
+            let place = (keys::number_of(&key), keys::position_of(&key), IndexItem::read(&value));
+            let (Some(number), Some(position), Some(item)) = place else {
+                self.checked.note(format!("the index at {key:?} is damaged"));
+                continue;
+            };
+            if self.rows.get(&number).is_some_and(|(_, row)| position > row.floor) {
+                let sum = self.of_index.entry(number).or_default();
+                sum.add(position, (u64::from(item.bytes), item.is_event), item.time);
+            }
+        }
+        Ok(())
+    }
+
+    /// What stands beside the entries: keys, times, traces, names and heads.
+    fn others(&mut self) -> Result<(), KvError> {
+        type IsWhole = fn(&[u8], &[u8]) -> bool;
+        let kinds: [(u8, &str, IsWhole); 5] = [
+            (keys::KEY, "an idempotency key", |_, value| KeyItem::read(value).is_some()),
+            (keys::TRACE, "the trace of a stream", |_, value| Trace::read(value).is_some()),
+            (keys::TIME, "a place by time", |key, value| key.len() == 9 && value.len() == 8),
+            (keys::NAME, "the name of a stream", |_, value| value.len() == 4),
+            (keys::HEAD, "the head of a stream", |key, _| keys::number_of(key).is_some()),
+        ];
+        for (kind, what, is_whole) in kinds {
+            for pair in self.walk(kind) {
+                let (key, value) = pair?;
+                self.checked.records += 1;
+                if !is_whole(&key, &value) {
+                    self.checked.note(format!("{what} is damaged, at {key:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds what was counted against what is noted.
+    fn sums(&mut self) {
+        let (rows, checked) = (&self.rows, &mut *self.checked);
+        for (number, (name, row)) in rows {
+            let sum = self.of_entries.get(number).copied().unwrap_or_default();
+            if sum != self.of_index.get(number).copied().unwrap_or_default() {
+                checked.note(format!("the index of {name:?} is not that of its entries"));
+            }
+            if (sum.events, sum.bytes) != (row.events, row.bytes) {
+                checked.note(format!(
+                    "{name:?} has {} events of {} bytes, and its head says {} of {}",
+                    sum.events, sum.bytes, row.events, row.bytes
+                ));
+            }
+            checked.streams.push(StreamSum {
+                name: name.clone(),
+                events: sum.events,
+                bytes: sum.bytes,
+                ended: row.end.is_some(),
+            });
+        }
+        if checked.bytes != self.totals.bytes {
+            let (are, said) = (checked.bytes, self.totals.bytes);
+            checked.note(format!("the entries have {are} bytes, and the totals say {said}"));
+        }
+        checked.streams.sort_by(|a, b| a.name.cmp(&b.name));
+        checked.types = self.types.drain().collect();
+        checked.types.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        checked.epochs = self.epochs.count();
+        if self.totals.last != Position::ZERO {
+            checked.newest = Some((self.epochs.id(self.totals.last), self.totals.time));
+        }
+    }
+}
+
+impl Checked {
+    fn note(&mut self, what: String) {
+        match self.wrong.len() < MAX_TOLD {
+            true => self.wrong.push(what),
+            false => self.more_wrong += 1,
+        }
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.wrong.is_empty()
+    }
+}
