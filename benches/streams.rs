@@ -1,13 +1,15 @@
-//! What idle streams and a large journal cost: memory and time to start.
+//! What idle streams and a large journal cost: memory, time to start, and an export beside live readers.
 //!
 //! `cargo bench --bench streams` prints the rows of `docs/benchmarks.md`. It starts hubs of its own
 //! on temporary directories and takes some minutes; `-- --events N` sets the size of the journal.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use futures_util::StreamExt as _;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const STREAMS: usize = 100_000;
@@ -91,6 +93,119 @@ async fn starts(data: &Path, http: &reqwest::Client) -> (f64, f64) {
     (median(ready), median(answered))
 }
 
+/// Live readers beside an export, and events a second that they are sent.
+const LIVE_READERS: usize = 10;
+const LIVE_EVERY: Duration = Duration::from_millis(5);
+/// Rounds without and with an export, in turn.
+const EXPORTS: usize = 3;
+
+/// What an export comes to.
+struct Exported {
+    events: usize,
+    took: Duration,
+    /// The most memory the hub had during it, beyond what it had before.
+    memory: u64,
+}
+
+/// Reads everything there is, as an export does.
+async fn export(hub: &Hub, http: &reqwest::Client) -> Exported {
+    let (before, began) = (hub.memory(), Instant::now());
+    let url = format!("{}/events?stream=idle.*&from=start&follow=false&format=ndjson", hub.url);
+    let answer = http.get(url).send().await.unwrap();
+    assert!(answer.content_length().is_none(), "it comes in chunks");
+    let (mut body, mut events, mut most, mut looked) = (answer.bytes_stream(), 0, 0, began);
+    while let Some(bytes) = body.next().await {
+        events += memchr::memchr_iter(b'\n', &bytes.unwrap()).count();
+        if looked.elapsed() > Duration::from_millis(100) {
+            (most, looked) = (most.max(hub.memory()), Instant::now());
+        }
+    }
+    Exported { events, took: began.elapsed(), memory: most.saturating_sub(before) }
+}
+
+/// Publishes to live readers until `over`; the median and the 99th percentile from before a publish
+/// until a reader has it, in milliseconds.
+async fn live(hub: &Hub, http: &reqwest::Client, over: &AtomicBool) -> (f64, f64) {
+    let began = Instant::now();
+    let mut readers = Vec::new();
+    for _ in 0..LIVE_READERS {
+        let url = format!("{}/streams/live/events?format=text&control=off", hub.url);
+        let mut body = http.get(url).send().await.unwrap().bytes_stream();
+        readers.push(tokio::spawn(async move {
+            let (mut delays, mut rest) = (Vec::new(), Vec::new());
+            while let Some(bytes) = body.next().await {
+                rest.extend_from_slice(&bytes.unwrap());
+                while let Some(end) = memchr::memchr(b'\n', &rest) {
+                    let line: Vec<u8> = rest.drain(..=end).collect();
+                    match std::str::from_utf8(&line).unwrap().trim() {
+                        "" => {}
+                        "over" => return delays,
+                        sent => {
+                            let sent = Duration::from_micros(sent.parse().unwrap());
+                            delays.push((began.elapsed() - sent).as_secs_f64() * 1e3);
+                        }
+                    }
+                }
+            }
+            delays
+        }));
+    }
+    let publish = async |data: String| {
+        let request = http.post(format!("{}/streams/live/events", hub.url)).body(data);
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    };
+    let mut due = tokio::time::interval(LIVE_EVERY);
+    while !over.load(Ordering::Relaxed) {
+        due.tick().await;
+        publish(began.elapsed().as_micros().to_string()).await;
+    }
+    publish("over".into()).await;
+    let mut delays = Vec::new();
+    for reader in readers {
+        delays.extend(reader.await.unwrap());
+    }
+    delays.sort_by(f64::total_cmp);
+    (delays[delays.len() / 2], delays[delays.len() * 99 / 100])
+}
+
+/// Live readers without and beside an export, in turn.
+async fn exports(data: &Path, http: &reqwest::Client, events: usize) {
+    let hub = Hub::start(data);
+    let (mut alone, mut beside, mut exported) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..EXPORTS {
+        let over = AtomicBool::new(false);
+        let run = async {
+            let exported = export(&hub, http).await;
+            over.store(true, Ordering::Relaxed);
+            exported
+        };
+        let (delays, one) = tokio::join!(live(&hub, http, &over), run);
+        assert_eq!(one.events, events, "an export has everything");
+        let wait = async {
+            tokio::time::sleep(one.took).await;
+            over.store(true, Ordering::Relaxed);
+        };
+        beside.push(delays);
+        over.store(false, Ordering::Relaxed);
+        let (delays, ()) = tokio::join!(live(&hub, http, &over), wait);
+        alone.push(delays);
+        exported.push(one);
+    }
+    hub.stop();
+    let of = |delays: &[(f64, f64)]| {
+        (median(delays.iter().map(|d| d.0).collect()), median(delays.iter().map(|d| d.1).collect()))
+    };
+    let (alone, beside) = (of(&alone), of(&beside));
+    let rate = median(exported.iter().map(|e| e.events as f64 / e.took.as_secs_f64()).collect());
+    let memory = exported.iter().map(|e| e.memory).max().unwrap_or_default() >> 20;
+    println!("| | exported as NDJSON | {rate:.0} events/s, {memory} MiB of memory more at most |");
+    println!(
+        "| | {LIVE_READERS} live readers of 200 events/s, from the publish to the reader: alone | p50 {:.2} ms, p99 {:.2} ms |",
+        alone.0, alone.1
+    );
+    println!("| | and beside the export | p50 {:.2} ms, p99 {:.2} ms |", beside.0, beside.1);
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -138,4 +253,5 @@ async fn main() {
     println!(
         "| | start until listening / first publish answered | {ready:.0} ms / {answered:.0} ms |"
     );
+    exports(&data, &http, events).await;
 }

@@ -4,7 +4,9 @@ usage: check.py BINARY. Each check is a sentence; the first that does not hold e
 """
 
 import contextlib
+import csv
 import http.server
+import io
 import json
 import logging
 import pathlib
@@ -114,6 +116,37 @@ def jq_and_curl_read_what_is_not_for_browsers():
         assert read.stdout.decode().splitlines() == ['[true,"message",{"n":1}]', '[true,"message","two\\nlines"]'], read
         text = subprocess.run(["curl", "-sN", "-H", "Accept: text/plain", url], check=True, capture_output=True, text=True).stdout
         assert text == '{"n":1}\ntwo\\nlines\n', text
+
+
+def curl_shows_text_line_by_line_as_it_comes():
+    with hub() as running:
+        command = ["curl", "-sN", "-H", "Accept: text/plain", f"{running.url}/streams/s/events?control=off"]
+        curl = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            running.until_sessions(1)
+            for data in ["one", "two\nlines\r", "emoji 🎺"]:
+                running.publish("s", data)
+                shown = data.replace("\n", "\\n").replace("\r", "\\r")
+                assert curl.stdout.readline() == f"{shown}\n"
+        finally:
+            curl.kill()
+            curl.wait()
+
+
+def pythons_csv_module_reads_a_table():
+    texts = ["plain", "with, comma", 'a "quote"', "two\nlines", "crlf\r\nin it", " space ", "", "emoji 🎺", '"', ","]
+    with hub() as running:
+        for n, text in enumerate(texts):
+            running.publish("s", {"n": n, "text": text, "more": {"of": n / 2}})
+        url = f"{running.url}/streams/s/events?follow=false&format=csv"
+        plain = requests.get(url, timeout=PATIENCE)
+        rows = list(csv.DictReader(io.StringIO(plain.content.decode(), newline="")))
+        assert [row["text"] for row in rows] == texts, rows
+        assert [(int(row["n"]), json.loads(row["more"])) for row in rows] == [(n, {"of": n / 2}) for n in range(len(texts))], rows
+        chosen = requests.get(f"{url}&columns=more.of,text", timeout=PATIENCE).content.decode()
+        rows = list(csv.reader(io.StringIO(chosen, newline="")))
+        assert rows[0] == ["more.of", "text"] and [row[1] for row in rows[1:]] == texts, rows
+        assert [float(row[0]) for row in rows[1:]] == [n / 2 for n in range(len(texts))], rows
 
 
 PAGE = """<!doctype html><title>s</title><script>
@@ -245,6 +278,8 @@ CHECKS = [
     promtool_finds_nothing_wrong_with_the_metrics,
     pythons_log_comes_whole_also_where_the_hub_was_away,
     jq_and_curl_read_what_is_not_for_browsers,
+    curl_shows_text_line_by_line_as_it_comes,
+    pythons_csv_module_reads_a_table,
     a_native_eventsource_survives_a_killed_hub_and_misses_nothing,
     a_native_eventsource_survives_a_refusal_and_gets_in_later,
     the_readme_shows_what_is_so,
