@@ -109,4 +109,15 @@ proptest! {
     fn a_key_is_taken_as_it_is_or_not_at_all(text in prop_oneof![any::<String>(), "[a-é]{50,130}"]) {
         words::key(&text);
     }
+
+    #[test]
+    fn lines_are_the_same_however_their_bytes_come(
+        input in prop_oneof![
+            text_of(&["\n", "\r\n", "\r", "a", "\u{e9}", "\u{1f600}", "long enough"]).prop_map(String::into_bytes),
+            proptest::collection::vec(any::<u8>(), 0..100),
+        ],
+        step in 1..20usize,
+    ) {
+        words::lines(&input, step);
+    }
 }

@@ -1,6 +1,8 @@
-//! Laws of names, selectors, types, ids, times and keys.
+//! Laws of names, selectors, types, ids, times, keys and lines.
 
-use fanfare::event::{EventId, EventType, Key, Selector, StreamName, Timestamp};
+use fanfare::event::{
+    EventId, EventType, Key, Line, LineSplitter, Selector, StreamName, Timestamp,
+};
 
 /// A name is taken as it is, or not at all.
 pub fn stream_name(text: &str) {
@@ -213,5 +215,32 @@ pub fn key(text: &str) {
     match Key::parse("key", text) {
         Ok(key) => assert!((1..=128).contains(&text.len()) && key.as_str() == text, "{text:?}"),
         Err(why) => assert!(!(1..=128).contains(&text.len()) && why.field == "key", "{text:?}"),
+    }
+}
+
+/// Bytes of a line in these laws, at most: few, so that there are long ones.
+const LINE_BYTES: usize = 16;
+
+/// Lines are the same however their bytes come, and are all of these; one that is too long becomes
+/// several, none of which is cut within a character.
+pub fn lines(input: &[u8], step: usize) {
+    let read = |step: usize| {
+        let (mut splitter, mut read) = (LineSplitter::new(LINE_BYTES), Vec::new());
+        let mut take = |line: Line<'_>| read.push((line.bytes, line.text.into_owned()));
+        for part in input.chunks(step.max(1)) {
+            splitter.feed(part, &mut take);
+            assert!(splitter.pending_bytes() <= LINE_BYTES);
+        }
+        splitter.finish(&mut take);
+        read
+    };
+    let lines = read(step);
+    assert_eq!(lines, read(input.len()), "{step}");
+    assert_eq!(lines.iter().map(|(bytes, _)| bytes).sum::<usize>(), input.len());
+    assert!(lines.iter().all(|(bytes, text)| *bytes <= LINE_BYTES && !text.contains('\n')));
+    if let Ok(text) = std::str::from_utf8(input) {
+        let told: String = lines.iter().map(|(_, line)| line.as_str()).collect();
+        let without_ends = |text: &str| text.replace(['\r', '\n'], "");
+        assert_eq!(without_ends(&told), without_ends(text), "nothing is replaced");
     }
 }
