@@ -25,10 +25,15 @@ struct Hub {
 
 impl Hub {
     fn start(data: &Path) -> Self {
+        Self::with(data, &[])
+    }
+
+    fn with(data: &Path, flags: &[&str]) -> Self {
         let began = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
             .args(["--listen", "127.0.0.1:0", "--log", "warn", "--data-dir"])
             .arg(data)
+            .args(flags)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -44,6 +49,19 @@ impl Hub {
         let text = std::fs::read_to_string(rollup).unwrap();
         let line = text.lines().find(|line| line.starts_with("Pss:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Processor time so far, in seconds.
+    fn cpu_s(&self) -> f64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/schedstat", self.child.id())).unwrap();
+        let of_main: f64 = text.split(' ').next().unwrap().parse().unwrap();
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let of = |path: std::path::PathBuf| -> f64 {
+            let text = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+            text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0.0)
+        };
+        let all: f64 = tasks.map(|task| of(task.unwrap().path())).sum();
+        all.max(of_main) / 1e9
     }
 
     async fn publish(&self, http: &reqwest::Client, body: String) {
@@ -206,6 +224,29 @@ async fn exports(data: &Path, http: &reqwest::Client, events: usize) {
     println!("| | and beside the export | p50 {:.2} ms, p99 {:.2} ms |", beside.0, beside.1);
 }
 
+/// How long an idle hub is looked at, with and without the system monitor, in turn.
+const IDLE: Duration = Duration::from_secs(40);
+
+/// What the system monitor costs: the share of a core that an idle hub takes with it, and without.
+async fn monitor() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut shares = [Vec::new(), Vec::new()];
+    for round in 0..6 {
+        let flags = [&["--system", "2s"], &["--system", "off"]][round % 2];
+        let hub = Hub::with(&folder.path().join(round.to_string()), flags);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let (before, began) = (hub.cpu_s(), Instant::now());
+        tokio::time::sleep(IDLE).await;
+        let share = (hub.cpu_s() - before) / began.elapsed().as_secs_f64();
+        shares[round % 2].push(share * 100.0);
+        hub.stop();
+    }
+    let [with, without] = shares.map(median);
+    println!(
+        "| an idle hub | with the system monitor (`--system 2s`) / without | {with:.2} % / {without:.2} % of a core |"
+    );
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -217,6 +258,7 @@ async fn main() {
     let events = args.iter().position(|a| a == "--events").map(|at| args[at + 1].parse().unwrap());
     let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::new();
+    monitor().await;
 
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

@@ -307,3 +307,125 @@ impl Checked {
         self.wrong.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::kv::{Changes, Sync};
+    use super::super::{Durability, Item, Journal, Kept, Retention, Settings};
+    use super::*;
+    use crate::event::{Draft, EventType};
+    use crate::telemetry::Telemetry;
+
+    /// A journal with a few events on two streams, which nobody has open.
+    async fn journal(path: &Path) {
+        let (out, mut dispatched) = tokio::sync::mpsc::channel::<super::super::Dispatch>(16);
+        tokio::spawn(async move {
+            while let Some(dispatch) = dispatched.recv().await {
+                dispatch.answer();
+            }
+        });
+        let settings = Settings {
+            data_dir: path.to_owned(),
+            durability: Durability::Os,
+            retention: Retention {
+                rules: Vec::new(),
+                otherwise: Kept::default(),
+                total_bytes: u64::MAX,
+            },
+            limits: Arc::default(),
+            min_free_bytes: 0,
+            recent_bytes: 1 << 20,
+            holder: String::new(),
+        };
+        let journal =
+            Journal::open(settings, Telemetry::new().expect("metrics"), out).expect("opens");
+        for n in 0..10 {
+            let streams = ["a", "b"].map(|name| StreamName::parse(name).expect("a name"));
+            let text = n.to_string();
+            let time = super::super::now();
+            let draft = Draft::from_text(streams.into(), EventType::default(), &text, time);
+            let unit = vec![Item::Event(draft.expect("a draft"))];
+            journal.publisher.publish(unit, 1).await.expect("published");
+        }
+        tokio::task::spawn_blocking(move || journal.close()).await.expect("closes");
+    }
+
+    /// Something that is wrong, and what is said of it.
+    type Case = (&'static str, fn(&Kv, &mut Changes), &'static str);
+
+    fn first(kv: &Kv, kind: u8) -> (Vec<u8>, Vec<u8>) {
+        let pair = kv.walk(vec![kind], keys::end_of(kind)).next();
+        let (key, value) = pair.expect("there is one").expect("it can be read");
+        (key.to_vec(), value.to_vec())
+    }
+
+    #[tokio::test]
+    async fn whatever_does_not_go_together_is_found() {
+        let cases: [Case; 8] = [
+            ("an index item is gone", |kv, c| c.remove(first(kv, keys::INDEX).0), "the index of"),
+            ("an entry is gone", |kv, c| c.remove(first(kv, keys::ENTRY).0), "has 9 events"),
+            (
+                "an entry is cut",
+                |kv, c| {
+                    let (key, value) = first(kv, keys::ENTRY);
+                    c.put(key, value[..3].to_vec());
+                },
+                "is damaged",
+            ),
+            (
+                "an entry is another",
+                |kv, c| {
+                    let (key, mut value) = first(kv, keys::ENTRY);
+                    value.push(b'x');
+                    c.put(key, value);
+                },
+                "the index of",
+            ),
+            (
+                "data are no text",
+                |kv, c| {
+                    let (key, mut value) = first(kv, keys::ENTRY);
+                    *value.last_mut().expect("data") = 0xff;
+                    c.put(key, value);
+                },
+                "the data of",
+            ),
+            (
+                "an entry is behind the last",
+                |kv, c| {
+                    let (_, value) = first(kv, keys::ENTRY);
+                    c.put(keys::entry(Position::from_stored(u64::MAX)), value);
+                },
+                "behind the last",
+            ),
+            ("a name says nothing", |kv, c| c.put(first(kv, keys::NAME).0, vec![1]), "damaged"),
+            (
+                "the totals are others",
+                |kv, c| {
+                    let mut value =
+                        kv.get(keys::TOTALS).expect("reads").expect("are there").to_vec();
+                    value[35] ^= 1;
+                    c.put(keys::TOTALS.to_vec(), value);
+                },
+                "the totals say",
+            ),
+        ];
+        for (what, change, said) in cases {
+            let folder = tempfile::tempdir().expect("a folder");
+            journal(folder.path()).await;
+            let sound = check(folder.path(), "").expect("checks");
+            assert_eq!((sound.wrong, sound.entries, sound.streams.len()), (Vec::new(), 10, 2));
+            let kv = DiskKv::open(&folder.path().join("journal"), Arc::new(Keep)).expect("opens");
+            let kv = Kv::Disk(kv);
+            let mut changes = Changes::default();
+            change(&kv, &mut changes);
+            kv.commit(changes, Sync::Process).expect("commits");
+            drop(kv);
+            let told = match check(folder.path(), "") {
+                Ok(checked) => checked.wrong.join("\n"),
+                Err(error) => error.to_string(),
+            };
+            assert!(told.contains(said), "{what}: {told}");
+        }
+    }
+}
