@@ -51,7 +51,15 @@ struct Job {
 
 struct Running {
     since: String,
+    /// Nobody listens any more once its command has ended.
     stop: watch::Sender<Option<Stop>>,
+}
+
+impl Running {
+    /// Whether its command has ended, so that only its last words are still to be published.
+    fn is_over(&self) -> bool {
+        self.stop.is_closed()
+    }
 }
 
 /// A run that was begun.
@@ -154,7 +162,7 @@ impl Jobs {
     pub fn stop(&self, name: &str, run: &str) -> bool {
         let running = self.running();
         let found = running.get(&(name.to_owned(), run.to_owned()));
-        found.is_some_and(|run| {
+        found.filter(|run| !run.is_over()).is_some_and(|run| {
             let stop = Stop { reason: Reason::Stopped, within: None };
             run.stop.send_if_modified(|told| set(told, stop));
             true
@@ -165,7 +173,7 @@ impl Jobs {
     pub fn views(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<JobView> {
         let running = self.running();
         let of = |name: &str| {
-            let mine = running.iter().filter(|((job, _), _)| job == name);
+            let mine = running.iter().filter(|((job, _), run)| job == name && !run.is_over());
             let view = |((_, run), running): (&(String, String), &Running)| RunView {
                 run: run.clone(),
                 stream: format!("{STREAMS}{name}.{run}"),
@@ -233,7 +241,8 @@ impl Jobs {
             return Err(PublishError::Draining.into());
         }
         let (name, at_most) = (&job.spec.name, job.spec.at_most);
-        if running.keys().filter(|(job, _)| job == name).count() >= at_most {
+        let mine = running.iter().filter(|((job, _), run)| job == name && !run.is_over());
+        if mine.count() >= at_most {
             job.figures.refused();
             return Err(NotBegun::AtMost(at_most));
         }

@@ -56,6 +56,7 @@ pub(super) async fn run(
             }
         }
         Err(error) => {
+            drop(stop);
             let program = spec.command.first().map_or("", String::as_str);
             let why = format!("{program}: {error}");
             Exit::without_status(Reason::NotStarted, Some(why))

@@ -247,12 +247,18 @@ async fn fill(hub: &Hub) -> Value {
     let began = Instant::now();
     loop {
         publish(hub, "s", &"x".repeat(100_000)).await;
-        let list = get(hub, "/sessions").await;
-        let session = &list["sessions"][0];
-        if session["queued_bytes"].as_u64() > Some(0) {
-            return session.clone();
+        let waits = async || {
+            let session = get(hub, "/sessions").await["sessions"][0].clone();
+            (session["queued_bytes"].as_u64() > Some(0)).then_some(session)
+        };
+        // The system may find room for it yet.
+        if waits().await.is_some() {
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            if let Some(session) = waits().await {
+                return session;
+            }
         }
-        assert!(began.elapsed() < PATIENCE, "the socket takes everything: {list}");
+        assert!(began.elapsed() < PATIENCE, "the socket takes everything");
     }
 }
 
