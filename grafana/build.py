@@ -246,7 +246,7 @@ DASHBOARDS = {
         lines("Running", "short", [now("fanfare_source_up", legend="{{instance}} {{source}}")], "0: off, or it waits to be started again."),
         lines("Events", "ops", [rate("fanfare_source_events_total", "source"), rate("fanfare_source_events_refused_total", "source", legend="{{instance}} {{source}} refused")]),
         lines("Started again", "short", [("increase(fanfare_source_restarts_total{$on}[1h])", "{{instance}} {{source}}")], "In the last hour."),
-        lines("Files that are followed", "short", [now("fanfare_tail_files"), ("rate(fanfare_tail_lines_replaced_total{$on}[$__rate_interval])", "{{instance}} lines/s with what is no UTF-8")]),
+        lines("Files that are followed", "short", [now("fanfare_tail_files"), now("fanfare_tail_unreadable_files", legend="{{instance}} that cannot be"), ("rate(fanfare_tail_lines_replaced_total{$on}[$__rate_interval])", "{{instance}} lines/s with what is no UTF-8")]),
         lines("Yet to be read of files", "bytes", [now("fanfare_tail_behind_bytes")], "Grows where the journal takes nothing, or less than is written."),
         lines("Jobs that run", "short", [now("fanfare_job_running", legend="{{instance}} {{job}}")], stacked=True),
         lines("Runs of jobs", "short", [("sum by (instance, job, outcome) (increase(fanfare_job_runs_total{$on}[1h]))", "{{instance}} {{job}} {{outcome}}")], "That ended in the last hour, or were refused."),

@@ -9,8 +9,8 @@ mod watch;
 use crate::access::{Revocations, Tickets};
 use crate::config::Config;
 use crate::http::{
-    self, DiskBounds, Doors, Folder, HttpSettings, Hub, Received, SelectorFigures, Server, Tls,
-    TlsFiles,
+    self, DiskBounds, Doors, Downloads, Folder, HttpSettings, Hub, Received, SelectorFigures,
+    Server, Tls, TlsFiles,
 };
 use crate::hub::{ConnectionManager, Drain, Pace};
 use crate::journal::{Dispatch, Durability, Journal, Settings, now};
@@ -26,7 +26,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 
@@ -35,6 +35,8 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 const MAX_WAITING_BATCHES: usize = 64;
 /// Reads of history that may wait for the disk at once: enough to keep a disk busy.
 const MAX_DISK_READERS: usize = 32;
+/// How long the streams of jobs that were killed may take to end.
+const JOBS_END_WITHIN: Duration = Duration::from_secs(3);
 /// Look-ups and starting points beside them, so that neither waits for the other.
 const MAX_LOOKUPS: usize = 16;
 
@@ -120,7 +122,7 @@ fn build(config: &Config) -> anyhow::Result<(Data<Hub>, Journal)> {
         started: Instant::now(),
         draining: AtomicBool::new(false),
         drain_ends_ms: AtomicU64::new(0),
-        downloads: Arc::new(Semaphore::new(http::MAX_DOWNLOADS)),
+        downloads: Downloads::default(),
         dispatched,
         bounds: DiskBounds { disk_readers: MAX_DISK_READERS, lookups: MAX_LOOKUPS },
         settings: http_settings(config),
@@ -134,6 +136,9 @@ async fn close(
     (server, apart): (ServerHandle, Option<ServerHandle>),
     journal: Journal,
 ) -> anyhow::Result<()> {
+    hub.jobs.kill_all();
+    // Their streams are to have an end, if that can still be published.
+    let _ = tokio::time::timeout(JOBS_END_WITHIN, hub.jobs.all_ended()).await;
     hub.publisher.close();
     server.stop(true).await;
     tokio::task::spawn_blocking(move || journal.close()).await?;

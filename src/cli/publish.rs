@@ -1,7 +1,7 @@
 //! `fanfare publish`: one event, or each line of standard input.
 
 use super::client::{Client, Failure, Pauses};
-use super::outgoing::{Event, blamed, deliver, take_batch};
+use super::outgoing::{BATCH_EVENTS, Event, blamed, deliver, take_batch};
 use super::progress::Counted;
 use crate::event::{Line, LineSplitter, StreamName};
 use crate::source::log_data;
@@ -28,7 +28,8 @@ pub(super) fn command() -> Command {
         .long_about(
             "Publishes DATA, or else standard input, as one event and prints its id.\n\n\
              With --lines each line of standard input is an event. They are published in batches \
-             as they come; a hub that is away is waited for, and no line is published twice. With \
+             as they come; a hub that is away is waited for, and no line is published twice (a hub \
+             knows a line again for ten minutes). With \
              --key the same can be run again after it was interrupted: lines that are there \
              already are not published again (within the ten minutes that a hub remembers keys).",
         )
@@ -134,8 +135,10 @@ impl Lines {
                     has_more = false;
                 }
             }
-            // What has come meanwhile goes with it.
-            while let Ok(part) = parts.try_recv() {
+            // What has come meanwhile goes with it, up to a batch.
+            while taken.waiting.len() < BATCH_EVENTS
+                && let Ok(part) = parts.try_recv()
+            {
                 taken.feed(&part.context("standard input")?);
             }
             while !taken.waiting.is_empty() {

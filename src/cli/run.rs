@@ -4,7 +4,7 @@
 //! be published is in a file at the end, and said.
 
 use super::client::{Client, Failure, Pauses};
-use super::outgoing::{Event, publish, take_batch};
+use super::outgoing::{Event, blamed, publish, take_batch};
 use super::spool::Spool;
 use crate::event::{LineSplitter, StreamName};
 use crate::source::{Unbuffered, log_data, shown_line};
@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::ffi::OsString;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus, Stdio};
@@ -23,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Child;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -106,18 +107,25 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     });
     let sending = tokio::spawn(send(client.clone(), way.clone()));
     let status = shown(&mut child, &way).await?;
-    way.push("exit", &to_raw_value(&Exit::of(status, began.elapsed()))?)?;
+    way.push("exit", &to_raw_value(&Exit::of(status, began.elapsed()))?);
     way.close();
     let wait = flags.get_one::<Duration>("wait").copied().unwrap_or_default();
-    let sent = match tokio::time::timeout(wait, sending).await {
-        Ok(sent) => sent?,
-        Err(_) => Err(anyhow::anyhow!("the hub was away")),
+    let mut signals = Signals::new()?;
+    let sent = tokio::select! {
+        sent = sending => sent?,
+        () = tokio::time::sleep(wait) => Err(anyhow::anyhow!("the hub was away")),
+        () = signals.any() => Err(anyhow::anyhow!("nobody waited for the hub")),
     };
-    match sent {
-        Ok(()) if flags.get_flag("end") => end(&client, &stream).await?,
-        Ok(()) => {}
-        Err(why) => way.leave(flags.get_one::<PathBuf>("spool"), &why)?,
+    // Whatever becomes of this, it ends as the command did.
+    let done = match sent {
+        Ok(()) if flags.get_flag("end") => end_within(wait, &client, &stream).await,
+        Ok(()) => Ok(()),
+        Err(why) => way.leave(flags.get_one::<PathBuf>("spool"), &why),
+    };
+    if let Err(why) = done {
+        super::say(&format!("{why:#}"));
     }
+    way.say_what_is_lost();
     Ok(exit_code(status))
 }
 
@@ -136,14 +144,13 @@ async fn shown(child: &mut Child, way: &Arc<Way>) -> anyhow::Result<ExitStatus> 
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let out = out.map(|out| tokio::spawn(copy(out, std::io::stdout(), "stdout", way.clone())));
     let err = err.map(|err| tokio::spawn(copy(err, std::io::stderr(), "stderr", way.clone())));
-    let (mut interrupt, mut terminate) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut signals = Signals::new()?;
     let id = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
     let status = loop {
         tokio::select! {
             status = child.wait() => break status?,
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => if let Some(id) = id {
+            _ = signals.interrupt.recv() => {}
+            _ = signals.terminate.recv() => if let Some(id) = id {
                 let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
             },
         }
@@ -167,21 +174,17 @@ async fn copy(
         let count = from.read(&mut part).await?;
         // That nobody looks any more is no reason not to publish.
         let _ = to.write_all(&part[..count]).and_then(|()| to.flush());
-        let mut wrong = None;
         let mut take = |line: crate::event::Line<'_>| {
-            let data = log_data(shown_line(&line.text), Some(output));
-            let pushed =
-                to_raw_value(&data).map_err(Into::into).and_then(|data| way.push("log", &data));
-            wrong = pushed.err().or(wrong.take());
+            if let Ok(data) = to_raw_value(&log_data(shown_line(&line.text), Some(output))) {
+                way.push("log", &data);
+            }
         };
         match count {
             0 => splitter.finish(&mut take),
             _ => splitter.feed(&part[..count], &mut take),
         }
-        match wrong {
-            Some(wrong) => return Err(wrong),
-            None if count == 0 => return Ok(()),
-            None => {}
+        if count == 0 {
+            return Ok(());
         }
     }
 }
@@ -202,6 +205,9 @@ struct State {
     count: u64,
     /// What is being published.
     under_way: Vec<String>,
+    /// Events that could not be kept, or that the hub will not have.
+    lost: u64,
+    why_lost: Option<String>,
     is_closed: bool,
 }
 
@@ -210,15 +216,29 @@ impl Way {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn push(&self, kind: &str, data: &RawValue) -> anyhow::Result<()> {
+    /// Has an event published. One that cannot be kept until then is lost: the command goes on.
+    fn push(&self, kind: &str, data: &RawValue) {
         self.with(|state| {
             state.count += 1;
             let key = format!("{}:{}", self.key, state.count);
-            let event = Event { stream: &self.stream, kind, data, key: &key }.json()?;
-            state.spool.push(event).context("what waits for the hub cannot be kept")
-        })?;
+            let event = Event { stream: &self.stream, kind, data, key: &key }.json();
+            let kept = event.and_then(|event| {
+                state.spool.push(event).context("what waits for the hub cannot be kept")
+            });
+            if let Err(why) = kept {
+                state.lose(1, &why.to_string());
+            }
+        });
         self.changed.notify_one();
-        Ok(())
+    }
+
+    fn say_what_is_lost(&self) {
+        self.with(|state| {
+            if state.lost > 0 {
+                let (lost, why) = (state.lost, state.why_lost.as_deref().unwrap_or_default());
+                super::say(&format!("{lost} events are lost: {why}"));
+            }
+        });
     }
 
     fn close(&self) {
@@ -230,9 +250,9 @@ impl Way {
     fn leave(&self, folder: Option<&PathBuf>, why: &anyhow::Error) -> anyhow::Result<()> {
         let folder = folder.cloned().unwrap_or_else(std::env::temp_dir);
         let path = folder.join(format!("fanfare-run-{}.ndjson", self.key));
-        let mut file = std::io::BufWriter::new(
-            std::fs::File::create_new(&path).with_context(|| path.display().to_string())?,
-        );
+        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let file = file.with_context(|| path.display().to_string())?;
+        let mut file = std::io::BufWriter::new(file);
         let lines = self.with(|state| {
             let mut lines = 0_u64;
             let mut batch = std::mem::take(&mut state.under_way);
@@ -277,9 +297,59 @@ async fn send(client: Client, way: Arc<Way>) -> anyhow::Result<()> {
                 pauses.reset();
                 way.with(|state| state.under_way.clear());
             }
-            Err(failure) => pauses.after(failure).await?,
+            // The hub blames one of them: the others go without it.
+            Err(failure) => match blamed(&failure).filter(|at| *at < batch.len()) {
+                Some(at) => way.with(|state| {
+                    state.under_way.remove(at);
+                    state.lose(1, &failure.to_string());
+                }),
+                None => pauses.after(failure).await?,
+            },
         }
     }
+}
+
+impl State {
+    fn lose(&mut self, events: u64, why: &str) {
+        self.lost += events;
+        self.why_lost.get_or_insert_with(|| why.to_owned());
+    }
+}
+
+/// What is sent to end this process.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+        Ok(Self { interrupt: signal(interrupt)?, terminate: signal(terminate)? })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Ends the stream, however often that takes within a while.
+async fn end_within(wait: Duration, client: &Client, stream: &str) -> anyhow::Result<()> {
+    let mut pauses = Pauses::new();
+    let ended = tokio::time::timeout(wait, async {
+        loop {
+            match end(client, stream).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => pauses.after(failure).await?,
+            }
+        }
+    });
+    let ended: Result<Result<(), Failure>, _> = ended.await;
+    ended.map_err(|_| anyhow::anyhow!("the stream is not ended: the hub was away"))??;
+    Ok(())
 }
 
 /// Ends the stream.

@@ -114,7 +114,7 @@ fn colour_of(level: &str) -> &'static str {
 }
 
 /// `text` without what a terminal would take for an order; line breaks stay.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.trim_end_matches(['\r', '\n']).chars() {
         match c {

@@ -2,12 +2,12 @@
 
 use super::client::Client;
 use super::follow::Subscription;
-use super::shown::{Envelope, Style};
+use super::shown::{Envelope, Style, plain};
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::cell::RefCell;
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, IsTerminal as _, Write as _};
 
 pub(super) fn command() -> Command {
     Command::new("tail")
@@ -76,6 +76,7 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
     let client = Client::of(flags)?;
     let text = |name: &str| flags.get_one::<String>(name).map_or("", String::as_str);
     let (style, format) = (Style::named(text("color")), text("format"));
+    let is_terminal = std::io::stdout().is_terminal();
     let follows = !flags.get_flag("no-follow");
     let query = format!("envelope=true&follow={follows}&{}", query(flags));
     let out = RefCell::new(BufWriter::new(std::io::stdout().lock()));
@@ -86,7 +87,11 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
                 let envelope: Envelope<'_> = serde_json::from_str(&event.data)
                     .with_context(|| format!("no envelope: {:.100}", event.data))?;
                 let line = match format {
-                    "text" => envelope.text().replace('\r', "\\r").replace('\n', "\\n") + "\n",
+                    "text" => {
+                        let text = envelope.text();
+                        let text = if is_terminal { plain(&text) } else { text };
+                        text.replace('\r', "\\r").replace('\n', "\\n") + "\n"
+                    }
                     "ndjson" => format!("{{\"id\":\"{}\",{}\n", event.id, &event.data[1..]),
                     _ => style.line(&envelope),
                 };

@@ -7,6 +7,7 @@ use super::tail::{query, selection};
 use crate::event::StreamName;
 use anyhow::{Context as _, bail};
 use clap::{Arg, ArgMatches, Command};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -60,7 +61,8 @@ pub(super) async fn export(flags: &ArgMatches) -> anyhow::Result<()> {
     let format = text("format");
     let mut query = format!("format={format}&control=off&follow=false&{}", query(flags));
     if flags.contains_id("columns") {
-        query.push_str(&format!("&columns={}", text("columns")));
+        let columns = utf8_percent_encode(text("columns"), NON_ALPHANUMERIC);
+        query.push_str(&format!("&columns={columns}"));
     }
     let out: Box<dyn Write> = match flags.get_one::<String>("output") {
         Some(file) => Box::new(File::create(file).with_context(|| file.clone())?),
@@ -113,6 +115,13 @@ impl Export {
             Err(failure) => return Ok(Err(failure)),
         };
         pauses.reset();
+        // Where it goes on behind another place than the one it had, something is missing.
+        let from = answer.headers().get("last-event-id").and_then(|id| id.to_str().ok());
+        if let (Some(wanted), Some(from)) = (&self.last_id, from)
+            && wanted != from
+        {
+            bail!("what followed {wanted} is not there any more: the hub goes on behind {from}");
+        }
         self.begun.clear();
         loop {
             match tokio::time::timeout(SILENT_FOR, answer.chunk()).await {

@@ -84,7 +84,7 @@ as `log` events while it runs, between a `start` and an `exit` event, and kept f
 [job.backup]
 command = [\"/usr/local/bin/backup\", \"--all\"]   # a program and its arguments; no shell reads them
 directory = \"/srv\"                               # otherwise where the hub was started
-environment = { LEVEL = \"9\" }                    # beside what the hub's has
+environment = { LEVEL = \"9\" }                    # beside the hub's, without FANFARE_…; with `user`, beside PATH
 timeout = \"2h\"                                   # otherwise none
 user = \"backup\"                                  # for a hub that is root
 at-most = 1                                        # runs at once; further ones are a 429
@@ -106,7 +106,8 @@ path = \"/srv/releases\"
 in ranges, with an `ETag`, in constant memory. Nothing outside of the folder is sent, whatever a path or a link
 says, nor what begins with a dot. With `?progress=STREAM`, which the caller must be granted to publish to,
 that stream has `progress` events (`file`, `state`, `bytes_sent`, `total_size`, `percentage`), ten a second at
-most, the last of them `done` or `aborted`. At most 128 downloads at once; further ones are a 503.
+most, the last of them `done` or `aborted`. At most 128 downloads at once, and 16 of one client (not on
+the hub's own machine); further ones are refused.
 
 ## Files that are followed
 
@@ -121,8 +122,9 @@ from = \"end\"               # or \"start\": of what is there when the hub first
 
 Each line comes once and in order, also when the hub was killed meanwhile: how far a file was read is committed
 with its lines (on the stream `hub.tail`). A file that is renamed is read to its end first; what was renamed
-while the hub was away is found beside it, as `app.log.1` or `app.log-20261125`, unless it was compressed; one
-that is emptied, or gets new content, is read from its start. A level is looked for in each line. What is no
+while the hub was away is found beside it, as `app.log.1` or `app.log-20261125`, also where it was copied and
+emptied, unless it was compressed; one that is emptied, or gets new content, is read from its start. A stream
+that finds no room (`max-streams`) holds up its file alone. A level is looked for in each line. What is no
 UTF-8 is replaced, and counted (`fanfare_tail_lines_replaced_total`). Lines of more than 64 KiB become
 several. At most 256 files; new ones are found within a second.
 ";

@@ -250,8 +250,11 @@ impl Resolver {
         let own = [SYSTEM_STREAM, LOG_STREAM].into_iter().flat_map(Selector::parse);
         let hour = Kept { max_age_ms: Some(OWN_KEPT_MS), ..otherwise };
         rules.extend(own.map(|stream| (stream, hour)));
+        // Before all that is said: without it lines would come twice.
         let places = Kept { max_events: Some(TAIL_KEPT_EVENTS), ..Kept::default() };
-        rules.extend(Selector::parse(TAIL_STREAM).map(|stream| (stream, places)));
+        if let Ok(stream) = Selector::parse(TAIL_STREAM) {
+            rules.insert(0, (stream, places));
+        }
         let week = Kept { max_age_ms: Some(JOBS_KEPT.as_millis() as u64), ..otherwise };
         rules.extend(Selector::parse(JOB_STREAMS).map(|streams| (streams, week)));
         let day = Kept { max_age_ms: Some(HEARTBEATS_KEPT.as_millis() as u64), ..otherwise };
@@ -449,8 +452,9 @@ mod tests {
         let retention = resolve(&[], &[], file).expect("ok").retention;
         assert_eq!(retention.otherwise.max_events, Some(9));
         assert_eq!(retention.rules.len(), 7);
-        assert_eq!(retention.rules[2].0.as_str(), "system", "after what is said");
-        let (selector, limits) = &retention.rules[0];
+        assert_eq!(retention.rules[0].0.as_str(), "hub.tail", "before what is said");
+        assert_eq!(retention.rules[3].0.as_str(), "system", "after what is said");
+        let (selector, limits) = &retention.rules[1];
         assert_eq!(selector.as_str(), "a.*");
         assert_eq!((limits.max_age_ms, limits.max_bytes), (Some(3_600_000), Some(1024)));
         assert_eq!(limits.max_events, None);

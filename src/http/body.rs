@@ -5,7 +5,7 @@ use crate::hub::Subscription;
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 use std::cell::Cell;
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -49,7 +49,7 @@ impl EventBody {
 }
 
 impl MessageBody for EventBody {
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn size(&self) -> BodySize {
         BodySize::Stream
@@ -65,7 +65,13 @@ impl MessageBody for EventBody {
             socket.hand_over(subscription);
         }
         match &mut self.subscription {
-            Some(subscription) => subscription.poll_next(cx).map(|bytes| bytes.map(Ok)),
+            Some(subscription) => match subscription.poll_next(cx) {
+                Poll::Ready(None) if subscription.was_cut_short() => {
+                    let why = "it was sent away before it had everything";
+                    Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::ConnectionAborted, why))))
+                }
+                polled => polled.map(|bytes| bytes.map(Ok)),
+            },
             // The socket is the session's from here on; nobody wakes this any more.
             None => Poll::Pending,
         }

@@ -12,21 +12,78 @@ use super::publish::{Who, check_publish};
 use super::query;
 use super::server::Hub;
 use crate::event::StreamName;
+use crate::limits::{Client, ClientKey};
 use crate::telemetry::Served;
 use actix_files::NamedFile;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Data, Path, block};
 use actix_web::{HttpRequest, HttpResponse};
+use dashmap::DashMap;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Downloads at once; each has a file open.
-pub const MAX_DOWNLOADS: usize = 128;
+/// Downloads at once, of everybody and of one client; each has a file open. Clients on the hub's own
+/// machine have no limit of their own.
+const MAX_DOWNLOADS: usize = 128;
+const MAX_OF_CLIENT: usize = 16;
 /// What a file may do in a browser that shows it: nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
+
+/// The downloads that are under way.
+#[derive(Debug)]
+pub struct Downloads {
+    all: Arc<Semaphore>,
+    of_client: Arc<DashMap<ClientKey, usize>>,
+}
+
+/// One of them; its place is given back when this is dropped.
+pub(super) struct Download {
+    _of_all: OwnedSemaphorePermit,
+    of_client: Option<(Arc<DashMap<ClientKey, usize>>, ClientKey)>,
+}
+
+impl Default for Downloads {
+    fn default() -> Self {
+        Self { all: Arc::new(Semaphore::new(MAX_DOWNLOADS)), of_client: Arc::default() }
+    }
+}
+
+impl Downloads {
+    fn begin(&self, client: &Client) -> Result<Download, Problem> {
+        let busy = |code, whose: &str, most| {
+            let why = format!("{most} downloads{whose} are under way, which is as many as may be");
+            Problem::new(code, why).retry_after(5)
+        };
+        let of_all = self.all.clone().try_acquire_owned();
+        let of_all = of_all.map_err(|_| busy(Code::ResourceExhausted, "", MAX_DOWNLOADS))?;
+        if client.is_local {
+            return Ok(Download { _of_all: of_all, of_client: None });
+        }
+        let key = client.key();
+        let mut count = self.of_client.entry(key).or_insert(0);
+        if *count >= MAX_OF_CLIENT {
+            return Err(busy(Code::TooMany, " of yours", MAX_OF_CLIENT));
+        }
+        *count += 1;
+        drop(count);
+        Ok(Download { _of_all: of_all, of_client: Some((self.of_client.clone(), key)) })
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        let Some((of_client, key)) = &self.of_client else { return };
+        if let Some(mut count) = of_client.get_mut(key) {
+            *count -= 1;
+        }
+        of_client.remove_if(key, |_, count| *count == 0);
+    }
+}
 
 /// A folder that may be downloaded from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -103,10 +160,7 @@ async fn serve(
     let missing = || Problem::new(Code::NotFound, format!("there is no file {path:?} in {name:?}"));
     let folder = hub.settings.folders.iter().find(|folder| folder.name == name);
     let folder = folder.ok_or_else(missing)?.path.clone();
-    let permit = hub.downloads.clone().try_acquire_owned().map_err(|_| {
-        let why = format!("{MAX_DOWNLOADS} downloads are under way, which is as many as may be");
-        Problem::new(Code::ResourceExhausted, why).retry_after(5)
-    })?;
+    let place = hub.downloads.begin(&client(hub, request))?;
     let wanted = path.clone();
     let opened = block(move || {
         let file = open(&folder, &wanted)?;
@@ -141,7 +195,7 @@ async fn serve(
     });
     let telemetry = hub.telemetry.clone();
     Ok(response
-        .map_body(|_, body| Counted::new(body, progress, telemetry, permit))
+        .map_body(|_, body| Counted::new(body, progress, telemetry, place))
         .map_into_boxed_body())
 }
 
@@ -204,6 +258,27 @@ fn is_missing(error: &io::Error) -> bool {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn one_client_leaves_room_for_others() {
+        let downloads = Downloads::default();
+        let at = |last| Client::at([192, 0, 2, last].into(), false);
+        let mut mine: Vec<_> = (0..MAX_OF_CLIENT).map(|_| downloads.begin(&at(1))).collect();
+        assert!(mine.iter().all(Result::is_ok));
+        let refused = downloads.begin(&at(1)).err().map(|problem| problem.code);
+        assert_eq!(refused, Some(Code::TooMany));
+        assert!(downloads.begin(&at(2)).is_ok());
+        mine.pop();
+        assert!(downloads.begin(&at(1)).is_ok(), "a place was given back");
+        drop(mine);
+        assert!(downloads.of_client.is_empty());
+        let all: Vec<_> = (0..MAX_DOWNLOADS)
+            .map(|n| downloads.begin(&at(3 + (n / MAX_OF_CLIENT) as u8)))
+            .collect();
+        assert!(all.iter().all(Result::is_ok));
+        let refused = downloads.begin(&at(200)).err().map(|problem| problem.code);
+        assert_eq!(refused, Some(Code::ResourceExhausted));
+    }
 
     #[test]
     fn nothing_outside_of_the_folder_is_opened() {

@@ -306,7 +306,9 @@ async fn reply<B: MessageBody>(
         });
         let Some(piece) = gathered.await else { return };
         has_ended = piece.is_last;
+        let has_failed = piece.has_failed;
         match send(piece, &mut stream, write_timeout).await {
+            Sent::All if has_failed => return stream.send_reset(Reason::INTERNAL_ERROR),
             Sent::All => {}
             Sent::Gone => return,
             Sent::Stalled => {
@@ -323,6 +325,8 @@ async fn reply<B: MessageBody>(
 struct Piece {
     bytes: Bytes,
     is_last: bool,
+    /// There should be more, and cannot.
+    has_failed: bool,
 }
 
 /// What a body has now, as one frame.
@@ -330,6 +334,7 @@ fn gather<B: MessageBody>(mut body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<P
     let mut joined = Vec::new();
     let mut only = Bytes::new();
     loop {
+        let mut has_failed = false;
         let is_last = match body.as_mut().poll_next(cx) {
             Poll::Ready(Some(Ok(bytes))) => {
                 if joined.is_empty() && only.is_empty() {
@@ -340,17 +345,20 @@ fn gather<B: MessageBody>(mut body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<P
                 }
                 false
             }
-            // What fails in the middle has no better end.
-            Poll::Ready(Some(Err(_)) | None) => true,
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Err(_))) => {
+                has_failed = true;
+                true
+            }
             Poll::Pending if joined.is_empty() && only.is_empty() => return Poll::Pending,
             Poll::Pending => {
                 let bytes = if joined.is_empty() { only } else { joined.into() };
-                return Poll::Ready(Piece { bytes, is_last: false });
+                return Poll::Ready(Piece { bytes, is_last: false, has_failed });
             }
         };
         if is_last || joined.len() + only.len() >= JOINED_BYTES {
             let bytes = if joined.is_empty() { only } else { joined.into() };
-            return Poll::Ready(Piece { bytes, is_last });
+            return Poll::Ready(Piece { bytes, is_last, has_failed });
         }
     }
 }
@@ -384,7 +392,7 @@ async fn send(mut piece: Piece, stream: &mut SendStream<Bytes>, write_timeout: D
             return Sent::Gone;
         }
     }
-    if piece.is_last && stream.send_data(Bytes::new(), true).is_err() {
+    if piece.is_last && !piece.has_failed && stream.send_data(Bytes::new(), true).is_err() {
         return Sent::Gone;
     }
     Sent::All

@@ -40,7 +40,7 @@ mod tickets;
 mod tls;
 
 pub use connection::Doors;
-pub use files::{Folder, MAX_DOWNLOADS};
+pub use files::{Downloads, Folder};
 pub use key_set::KeySet;
 pub use received::Received;
 pub use server::{DiskBounds, HttpSettings, Hub, Server, start, start_apart};

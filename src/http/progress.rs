@@ -1,5 +1,6 @@
 //! How far a download is, as `progress` events.
 
+use super::files::Download;
 use super::publish::{Who, hand_in_for};
 use super::server::Hub;
 use crate::event::{Draft, EventType, StreamName};
@@ -14,7 +15,7 @@ use serde_json::value::to_raw_value;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 /// Events are so far apart at least: ten a second.
 const EVERY: Duration = Duration::from_millis(100);
@@ -58,7 +59,8 @@ impl Progress {
         };
         let part = response.headers().get(header::CONTENT_RANGE).and_then(|v| v.to_str().ok());
         let (first, total) = part.and_then(first_and_total).unwrap_or((0, size));
-        let (at, told) = watch::channel((State::Sending, first));
+        let state = if size == 0 { State::Done } else { State::Sending };
+        let (at, told) = watch::channel((state, first));
         actix_web::rt::spawn(tell(hub, who, (stream, file, total), told));
         Self { at, until: first + size }
     }
@@ -131,7 +133,7 @@ pub(super) struct Counted {
     body: BoxBody,
     progress: Option<Progress>,
     telemetry: Telemetry,
-    _permit: OwnedSemaphorePermit,
+    _place: Download,
 }
 
 impl Counted {
@@ -139,9 +141,9 @@ impl Counted {
         body: BoxBody,
         progress: Option<Progress>,
         telemetry: Telemetry,
-        permit: OwnedSemaphorePermit,
+        place: Download,
     ) -> Self {
-        Self { body, progress, telemetry, _permit: permit }
+        Self { body, progress, telemetry, _place: place }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The server: what the handlers share, and the workers that serve connections.
 
 use super::connection::{Connections, Doors, Wire};
-use super::files::Folder;
+use super::files::{Downloads, Folder};
 use super::key_set::KeySet;
 use super::received::Received;
 use super::routes::app;
@@ -135,7 +135,7 @@ pub struct Hub {
     /// Short look-ups that may wait for the disk at once.
     pub lookups: Arc<Semaphore>,
     /// Downloads at once.
-    pub downloads: Arc<Semaphore>,
+    pub downloads: Downloads,
     /// Committed batches that wait for the manager.
     pub dispatched: mpsc::WeakSender<Dispatch>,
     /// How much may wait for the disk at once.

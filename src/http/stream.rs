@@ -83,7 +83,7 @@ impl Future for EventStream {
                 return self.socket.poll_shutdown(cx).map(drop);
             }
             match self.gather(cx) {
-                piece if piece.is_empty() => return Poll::Pending,
+                piece if piece.is_empty() && !self.has_ended => return Poll::Pending,
                 piece => self.socket.keep(piece),
             }
         }
@@ -104,7 +104,7 @@ impl EventStream {
             }
         }
         let mut piece = if frames.is_empty() { Vec::new() } else { wire::chunk(&frames) };
-        if self.has_ended {
+        if self.has_ended && !self.subscription.was_cut_short() {
             piece.extend_from_slice(wire::LAST_CHUNK);
         }
         piece.into()

@@ -93,6 +93,16 @@ impl Subscription {
         }
     }
 
+    /// Whether it has ended before it had everything that it was to have, and without a word of that:
+    /// then its connection must not end as if it had.
+    pub fn was_cut_short(&self) -> bool {
+        let state = self.state.borrow();
+        state.sessions.get(&self.key).is_none_or(|session| {
+            let is_whole = matches!(session.closing, Some(Closed::Complete | Closed::Ended));
+            session.last.is_some() && !session.view.has_control() && !is_whole
+        })
+    }
+
     /// The socket has taken everything that waited for it.
     pub fn is_level_with_socket(&self) {
         if let Some(session) = self.state.borrow_mut().sessions.get_mut(&self.key) {

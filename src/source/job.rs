@@ -8,6 +8,8 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::process::{Child, Command};
 
+/// Where programs are, for a hub that does not know.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Bytes of a job's name at most.
 const MAX_NAME_BYTES: usize = 64;
 
@@ -20,7 +22,8 @@ pub struct JobSpec {
     pub command: Vec<String>,
     /// Where it runs, if not where the hub does.
     pub directory: Option<PathBuf>,
-    /// What is set in its environment, beside what the hub's has.
+    /// What is set in its environment, beside what the hub's has; its settings are left out, and for
+    /// another user everything but `PATH`.
     pub environment: Vec<(String, String)>,
     /// How long a run may take.
     pub timeout: Option<Duration>,
@@ -76,8 +79,22 @@ impl JobSpec {
         let (program, arguments) =
             self.command.split_first().ok_or(std::io::ErrorKind::NotFound)?;
         let mut command = Command::new(program);
+        command.args(arguments);
+        match &self.user {
+            // Not what somebody else may know of the hub's user.
+            Some(_) => {
+                let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+                command.env_clear().env("PATH", path);
+            }
+            // The hub's settings are in its environment, secrets among them.
+            None => {
+                let names = std::env::vars_os().map(|(name, _)| name);
+                for name in names.filter(|name| name.to_string_lossy().starts_with("FANFARE_")) {
+                    command.env_remove(name);
+                }
+            }
+        }
         command
-            .args(arguments)
             .unbuffered()
             .env("FANFARE_RUN", run)
             .env("FANFARE_STREAM", stream)

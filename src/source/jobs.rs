@@ -5,17 +5,18 @@
 //! Never: runs a command of the caller's own.
 
 use super::job::{Exit, JobSpec, Reason};
-use super::run::{self, Stop};
+use super::run::{self, Stop, Told};
 use crate::event::{Draft, EventType, StreamName};
 use crate::journal::{History, Item, JournalError, PublishError, Publisher, now};
 use crate::telemetry::{JobFigures, Telemetry};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -53,6 +54,8 @@ struct Running {
     since: String,
     /// Nobody listens any more once its command has ended.
     stop: watch::Sender<Option<Stop>>,
+    /// The processes of the command, once it was started.
+    group: Arc<OnceLock<Pid>>,
 }
 
 impl Running {
@@ -139,22 +142,28 @@ impl Jobs {
         let job = self.0.jobs.get(name).ok_or_else(|| NotBegun::Unknown(name.to_owned()))?;
         let began = now();
         let run = run_name(&began.to_string());
-        let stop = self.take_place(job, &run, began.to_string())?;
-        // Given back whatever becomes of this, also where nobody waits for it any more.
-        let place = Place { jobs: self.clone(), name: name.to_owned(), run: run.clone() };
         let stream = format!("{STREAMS}{name}.{run}");
         let stream = StreamName::parse(&stream).map_err(|_| NotBegun::Unknown(name.to_owned()))?;
+        let (stop, group) = self.take_place(job, &run, began.to_string())?;
+        let place = Place { jobs: self.clone(), name: name.to_owned(), run: run.clone() };
         let start = event(&stream, "start", &Start { job: name, run: &run, by });
-        publish(&self.0.publisher, start.into_iter().collect()).await?;
         let (publisher, spec, figures) =
             (self.0.publisher.clone(), job.spec.clone(), job.figures.clone());
         let begun = Begun { run: run.clone(), stream: stream.clone() };
+        let (told, published) = oneshot::channel();
+        // By itself: what has a start has an end, also where nobody waits for it any more.
         tokio::spawn(async move {
-            let exit = run::run(&spec, (&run, &stream), &publisher, stop).await;
-            figures.ended(exit.outcome());
-            tracing::info!(job = spec.name, run, outcome = exit.outcome(), "a job has ended");
+            let started = publish(&publisher, start.into_iter().collect()).await;
+            let is_begun = started.is_ok();
+            let _ = told.send(started);
+            if is_begun {
+                let exit = run::run(&spec, (&run, &stream), &publisher, (stop, &group)).await;
+                figures.ended(exit.outcome());
+                tracing::info!(job = spec.name, run, outcome = exit.outcome(), "a job has ended");
+            }
             drop(place);
         });
+        published.await.unwrap_or(Err(PublishError::Draining))?;
         Ok(begun)
     }
 
@@ -199,6 +208,24 @@ impl Jobs {
             let stop = Stop { reason: Reason::HubStopping, within: Some(within) };
             run.stop.send_if_modified(|told| set(told, stop));
         }
+        self.all_ended().await;
+    }
+
+    /// Ends what is still running, at once.
+    pub fn kill_all(&self) {
+        for run in self.running().values().filter(|run| !run.is_over()) {
+            if let Some(group) = run.group.get() {
+                tracing::warn!(
+                    group = group.as_raw_nonzero(),
+                    "a job is killed, as it did not end"
+                );
+                let _ = kill_process_group(*group, Signal::KILL);
+            }
+        }
+    }
+
+    /// Returns once no run is under way.
+    pub async fn all_ended(&self) {
         loop {
             let changed = self.0.changed.notified();
             if self.running().is_empty() {
@@ -235,7 +262,7 @@ impl Jobs {
         job: &Job,
         run: &str,
         since: String,
-    ) -> Result<watch::Receiver<Option<Stop>>, NotBegun> {
+    ) -> Result<(Told, Arc<OnceLock<Pid>>), NotBegun> {
         let mut running = self.running();
         if self.0.is_stopping.load(Ordering::Relaxed) {
             return Err(PublishError::Draining.into());
@@ -247,9 +274,11 @@ impl Jobs {
             return Err(NotBegun::AtMost(at_most));
         }
         let (stop, stopped) = watch::channel(None);
-        running.insert((name.clone(), run.to_owned()), Running { since, stop });
+        let group = Arc::new(OnceLock::new());
+        let place = Running { since, stop, group: group.clone() };
+        running.insert((name.clone(), run.to_owned()), place);
         job.figures.began();
-        Ok(stopped)
+        Ok((stopped, group))
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<(String, String), Running>> {
@@ -257,11 +286,13 @@ impl Jobs {
     }
 }
 
-/// The first who asks says why.
+/// The first who asks says why, and who has least time how soon.
 fn set(told: &mut Option<Stop>, stop: Stop) -> bool {
+    let before = told.and_then(|told| told.within);
     let is_first = told.is_none();
-    told.get_or_insert(stop);
-    is_first
+    let told = told.get_or_insert(stop);
+    told.within = before.into_iter().chain(stop.within).min();
+    is_first || told.within != before
 }
 
 /// A place among the running.

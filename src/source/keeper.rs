@@ -161,6 +161,11 @@ impl Feed {
         }
     }
 
+    /// What it has to say cannot be said yet.
+    pub(super) fn complain(&self, why: String) {
+        self.note(|view| view.error = Some(why));
+    }
+
     /// So many events were lost before they came here.
     pub fn lost(&self, events: u64) {
         self.figures.refused(events);

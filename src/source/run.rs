@@ -9,8 +9,10 @@ use super::jobs::{event, last_items, publish};
 use super::output::{log_data, shown_line};
 use crate::event::{Line, LineSplitter, StreamName};
 use crate::journal::{Item, PublishError, Publisher};
+use futures_util::future::join_all;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::process::ExitStatus;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Child;
@@ -23,6 +25,8 @@ const MAX_WAITING_LINES: usize = 1_024;
 /// Lines of one commit.
 const LINES_TOGETHER: usize = 256;
 const PART_BYTES: usize = 16 * 1024;
+/// What a pipe holds at most, unless root allows more (pipe(7)).
+const MAX_PIPE_BYTES: usize = 1024 * 1024;
 /// How long the output of a command that has ended is waited for: a process that left its group may
 /// hold it open for ever.
 const OUTPUT_WITHIN: Duration = Duration::from_secs(2);
@@ -39,17 +43,24 @@ pub(super) struct Stop {
     pub(super) within: Option<Duration>,
 }
 
-/// Runs a job to its end, which is published.
+/// How a run is told to stop.
+pub(super) type Told = watch::Receiver<Option<Stop>>;
+
+/// Runs a job to its end, which is published; `group` is told what it is by.
 pub(super) async fn run(
     spec: &JobSpec,
     (run, stream): (&str, &StreamName),
     publisher: &Publisher,
-    stop: watch::Receiver<Option<Stop>>,
+    (stop, group): (Told, &OnceLock<Pid>),
 ) -> Exit {
     let began = Instant::now();
     let exit = match spec.start(run, stream.as_str()) {
         Ok(child) => {
-            let (status, told) = follow(spec, child, (stream, publisher), stop).await;
+            if let Some(id) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+                let _ = group.set(id);
+            }
+            let way = (stream, publisher);
+            let (status, told) = follow(spec, (child, group.get().copied()), way, stop).await;
             match status {
                 Ok(status) => Exit::of(status, began.elapsed(), told),
                 Err(error) => Exit::without_status(Reason::NotStarted, Some(error.to_string())),
@@ -69,25 +80,26 @@ pub(super) async fn run(
 /// Publishes what a command says until it has ended and all of that is published.
 async fn follow(
     spec: &JobSpec,
-    mut child: Child,
+    (mut child, group): (Child, Option<Pid>),
     (stream, publisher): (&StreamName, &Publisher),
-    stop: watch::Receiver<Option<Stop>>,
+    stop: Told,
 ) -> (std::io::Result<ExitStatus>, Option<Reason>) {
-    let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     let (lines, waiting) = mpsc::channel(MAX_WAITING_LINES);
-    let out = child.stdout.take().map(|out| read(out, "stdout", stream, lines.clone()));
-    let err = child.stderr.take().map(|err| read(err, "stderr", stream, lines));
+    let (ended, is_over) = watch::channel(false);
+    let out = child.stdout.take().map(|out| read(out, ("stdout", stream), &lines, &is_over));
+    let err = child.stderr.take().map(|err| read(err, ("stderr", stream), &lines, &is_over));
+    drop(lines);
     let publishing = tokio::spawn(publish_lines(waiting, publisher.clone()));
-    let ending = end_in_time(spec, (&mut child, group), stop);
-    let (status, told) = ending.await;
-    for reading in [out, err].into_iter().flatten() {
-        let abort = reading.abort_handle();
-        if timeout(OUTPUT_WITHIN, reading).await.is_err() {
-            abort.abort();
-        }
-    }
+    let (status, told) = end_in_time(spec, (&mut child, group), stop).await;
+    let mut reading = std::pin::pin!(join_all([out, err].into_iter().flatten()));
+    let is_read = timeout(OUTPUT_WITHIN, &mut reading).await.is_ok();
     // What it has started and left behind ends with it.
     signal(group, Signal::KILL);
+    if !is_read {
+        // The rest of the pipe, however long the journal takes for that.
+        ended.send_replace(true);
+        reading.await;
+    }
     let _ = publishing.await;
     (status, told)
 }
@@ -96,7 +108,7 @@ async fn follow(
 async fn end_in_time(
     spec: &JobSpec,
     (child, group): (&mut Child, Option<Pid>),
-    mut stop: watch::Receiver<Option<Stop>>,
+    mut stop: Told,
 ) -> (std::io::Result<ExitStatus>, Option<Reason>) {
     let limit = async {
         match spec.timeout {
@@ -104,28 +116,34 @@ async fn end_in_time(
             None => std::future::pending().await,
         }
     };
-    let told = async {
-        let told = stop.wait_for(Option::is_some).await.ok().and_then(|stop| *stop);
-        match told {
-            Some(stop) => stop,
-            None => std::future::pending().await,
-        }
-    };
-    let why = tokio::select! {
+    let reason = tokio::select! {
         status = child.wait() => return (status, None),
-        () = limit => Stop { reason: Reason::Timeout, within: None },
-        stop = told => stop,
+        () = limit => Reason::Timeout,
+        stop = told(&mut stop) => stop.reason,
     };
-    let within = why.within.map_or(spec.stop_after, |most| most.min(spec.stop_after));
+    let began = Instant::now();
     signal(group, Signal::TERM);
-    let status = match timeout(within, child.wait()).await {
-        Ok(status) => status,
-        Err(_) => {
-            signal(group, Signal::KILL);
-            child.wait().await
+    loop {
+        // Whoever has less time than the job wants may come later, as a hub that stops.
+        let within = stop.borrow_and_update().and_then(|stop| stop.within);
+        let within = within.map_or(spec.stop_after, |most| most.min(spec.stop_after));
+        tokio::select! {
+            status = child.wait() => return (status, Some(reason)),
+            () = sleep(within.saturating_sub(began.elapsed())) => break,
+            Ok(()) = stop.changed() => {}
         }
-    };
-    (status, Some(why.reason))
+    }
+    signal(group, Signal::KILL);
+    (child.wait().await, Some(reason))
+}
+
+/// That it is to stop.
+async fn told(stop: &mut Told) -> Stop {
+    let told = stop.wait_for(Option::is_some).await.ok().and_then(|stop| *stop);
+    match told {
+        Some(stop) => stop,
+        None => std::future::pending().await,
+    }
 }
 
 fn signal(group: Option<Pid>, signal: Signal) {
@@ -135,24 +153,44 @@ fn signal(group: Option<Pid>, signal: Signal) {
     }
 }
 
-/// Reads lines of an output until it is closed.
+/// Reads lines of an output until it is closed; once the command is over, for as long as there is
+/// something, but no more than a pipe holds.
 fn read(
     mut from: impl AsyncRead + Unpin + Send + 'static,
-    output: &'static str,
-    stream: &StreamName,
-    lines: mpsc::Sender<Item>,
+    (output, stream): (&'static str, &StreamName),
+    lines: &mpsc::Sender<Item>,
+    is_over: &watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    let stream = stream.clone();
+    let (stream, lines, mut is_over) = (stream.clone(), lines.clone(), is_over.clone());
     tokio::spawn(async move {
         let (mut part, mut splitter) = (vec![0; PART_BYTES], LineSplitter::default());
+        let mut rest = MAX_PIPE_BYTES;
         loop {
-            let count = from.read(&mut part).await.unwrap_or(0);
+            let idle = async {
+                let _ = is_over.wait_for(|is_over| *is_over).await;
+                sleep(OUTPUT_WITHIN).await;
+            };
+            let count = tokio::select! {
+                count = from.read(&mut part) => count.unwrap_or(0),
+                () = idle => 0,
+            };
+            if *is_over.borrow() {
+                rest = rest.saturating_sub(count);
+            }
             for item in lines_of(&part[..count], &mut splitter, (output, &stream)) {
                 if lines.send(item).await.is_err() {
                     return;
                 }
             }
             if count == 0 {
+                return;
+            }
+            if rest == 0 {
+                // Somebody who left the group goes on; what is begun is told.
+                part.clear();
+                for item in lines_of(&part, &mut splitter, (output, &stream)) {
+                    let _ = lines.send(item).await;
+                }
                 return;
             }
         }

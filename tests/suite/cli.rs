@@ -371,3 +371,140 @@ async fn damage_is_found_wherever_it_is() {
         "{checked} {said}"
     );
 }
+
+/// An export that a hub cuts short does not pass for a whole one.
+#[tokio::test]
+async fn an_export_that_was_cut_short_says_so_or_goes_on() {
+    let mut hub = Hub::start(&["--drain", "1s"]).await;
+    hub.stay();
+    const EVENTS: usize = 60_000;
+    for first in (0..EVENTS).step_by(3_000) {
+        let events: Vec<Value> = (first..first + 3_000)
+            .map(|n| json!({ "stream": "s", "data": { "n": n, "text": "x".repeat(200) } }))
+            .collect();
+        hub.post("/publish", json!(events)).await;
+    }
+    for format in ["csv", "text", "ndjson"] {
+        let mut command = fanfare(&hub, &["export", "s", "--format", format]);
+        let mut child =
+            Owned(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let mut out = BufReader::new(child.0.stdout.take().unwrap());
+        let mut read = String::new();
+        for _ in 0..100 {
+            out.read_line(&mut read).unwrap();
+        }
+        // The rest is not read yet, and is more than all the buffers between hold.
+        hub.stop().await;
+        hub.start_again().await;
+        out.read_to_string(&mut read).unwrap();
+        let status = child.0.wait().unwrap();
+        match format {
+            "ndjson" => {
+                assert!(status.success());
+                let numbers = read.lines().map(|line| {
+                    serde_json::from_str::<Value>(line).unwrap()["data"]["n"].as_u64().unwrap()
+                });
+                assert!(numbers.eq(0..EVENTS as u64), "each once and in order");
+            }
+            _ => {
+                let mut why = String::new();
+                child.0.stderr.take().unwrap().read_to_string(&mut why).unwrap();
+                assert!(
+                    !status.success() && why.contains("cannot go on"),
+                    "{format}: {status} {why}"
+                );
+            }
+        }
+    }
+}
+
+/// Much that comes fast is published as it comes, and not gathered first.
+#[tokio::test]
+async fn lines_are_published_as_they_come_and_take_little_memory() {
+    let hub = Hub::start(&["--durability", "memory"]).await;
+    let mut command = fanfare(&hub, &["publish", "s", "--lines"]);
+    let mut child = Owned(command.stdin(Stdio::piped()).spawn().unwrap());
+    let mut stdin = child.0.stdin.take().unwrap();
+    let lines = if full() { 4_000_000 } else { 1_000_000 };
+    let writing = std::thread::spawn(move || {
+        let part = "a line of a log that is neither long nor short\n".repeat(1_000);
+        (0..lines / 1_000).for_each(|_| stdin.write_all(part.as_bytes()).unwrap());
+    });
+    let status = format!("/proc/{}/status", child.0.id());
+    let mut most = 0;
+    while child.0.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        most = most.max(kib.unwrap_or(0_u64));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    writing.join().unwrap();
+    assert_eq!(
+        hub.metric("fanfare_events_published_total{type=\"message\"}").await,
+        f64::from(lines)
+    );
+    assert!(most < 100 << 10, "{most} KiB");
+}
+
+/// The command is what matters: it goes on, and ends as it ends, also where nothing can be kept.
+#[tokio::test]
+async fn a_run_ends_as_its_command_does_where_nothing_can_be_published_or_kept() {
+    let mut hub = Hub::start(&[]).await;
+    hub.stay();
+    hub.kill();
+    let script = "i=0; while [ $i -lt 300 ]; do printf '%040000d\\n' $i; i=$((i+1)); done; exit 5";
+    let mut command =
+        fanfare(&hub, &["run", "--stream", "s", "--wait", "100ms", "--", "sh", "-c", script]);
+    command.env("TMPDIR", "/no/such/folder");
+    let (code, shown, why) = said(command);
+    assert_eq!((code, shown.lines().count()), (5, 300), "{why}");
+    assert!(why.contains("events are lost"), "{why}");
+    // With a place for it, what was not published is there for its owner alone.
+    let folder = tempfile::tempdir().unwrap();
+    let spool = folder.path().to_str().unwrap();
+    let run =
+        ["run", "--stream", "s", "--wait", "100ms", "--spool", spool, "--", "sh", "-c", script];
+    let (code, _, why) = said(fanfare(&hub, &run));
+    assert_eq!(code, 5, "{why}");
+    let left = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&left.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(std::fs::read_to_string(left.path()).unwrap().lines().count(), 301);
+    hub.start_again().await;
+    let imported = said(fanfare(&hub, &["import", left.path().to_str().unwrap()]));
+    assert_eq!(imported.0, 0, "{}", imported.2);
+    assert_eq!(hub.get("/streams/s").await.1["events"], 301);
+    // One that the hub will not have is left out, and the others are there.
+    let script = "head -c 60000 /dev/zero | tr '\\0' '\\1'; echo; echo after; exit 6";
+    let (code, _, why) = said(fanfare(&hub, &["run", "--stream", "t", "--", "sh", "-c", script]));
+    assert!(code == 6 && why.contains("1 events are lost"), "{code}: {why}");
+    assert_eq!(hub.get("/streams/t").await.1["events"], 2, "the other line, and the exit");
+}
+
+/// Colours are for a terminal, and not even for that where somebody does not want any.
+#[tokio::test]
+async fn a_terminal_is_shown_colours_unless_it_wants_none() {
+    let hub = Hub::start(&[]).await;
+    let log = json!({ "level": "error", "message": "it \u{1b}]0;failed\u{7}" });
+    hub.post("/publish", json!({ "stream": "s", "type": "log", "data": log })).await;
+    let on_terminal = |format: &str, no_color: Option<&str>| {
+        let tail = env!("CARGO_BIN_EXE_fanfare").to_owned()
+            + &format!(" tail s --from start --no-follow --format {format}");
+        let mut command = Command::new("script");
+        command
+            .args(["-qec", &tail, "/dev/null"])
+            .env("FANFARE_URL", hub.url(""))
+            .env("TERM", "xterm");
+        command.env_remove("NO_COLOR").envs(no_color.map(|value| ("NO_COLOR", value)));
+        String::from_utf8(command.stdin(Stdio::null()).output().unwrap().stdout).unwrap()
+    };
+    let coloured = on_terminal("pretty", None);
+    assert!(coloured.contains("failed") && coloured.contains("\u{1b}["), "{coloured:?}");
+    for (format, no_color) in [("pretty", Some("1")), ("text", None)] {
+        let shown = on_terminal(format, no_color);
+        assert!(shown.contains("failed") && !shown.contains('\u{1b}'), "{shown:?}");
+    }
+    let piped = out(fanfare(&hub, &["tail", "s", "--from", "start", "--no-follow"]));
+    assert!(piped.contains("failed") && !piped.contains('\u{1b}'), "{piped:?}");
+}

@@ -287,3 +287,132 @@ async fn what_cannot_be_meant_is_said_with_its_place() {
         assert!(said.contains("jobs.toml:"), "{said}");
     }
 }
+
+/// What a command has said is published, also where the journal takes it long after the command's end.
+#[tokio::test]
+async fn what_was_said_before_the_end_comes_however_long_the_journal_refuses_it() {
+    let jobs = "[job.j]\ncommand = [\"sh\", \"-c\", \"sleep 0.5; seq 1 8000; echo -n open\"]\n";
+    let folder = tempfile::tempdir().unwrap();
+    let file = config(folder.path(), jobs);
+    let disk = crate::disk::SmallDisk::new(64);
+    let flags = ["--config", &file, "--min-free-bytes", "32MiB"];
+    let hub = Hub::on(&disk.path().join("data"), &flags).await;
+    let begun = begin(&hub, "j").await;
+    let ballast = disk.path().join("ballast");
+    std::fs::write(&ballast, vec![0; 40 << 20]).unwrap();
+    hub.until_metric("fanfare_journal_disk_full", |n| n == 1.0).await;
+    // Longer than anybody waits for a pipe that is quiet.
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    assert_eq!(hub.metric("fanfare_job_running{job=\"j\"}").await, 1.0);
+    std::fs::remove_file(&ballast).unwrap();
+    let events = whole(&hub, &begun).await;
+    assert_eq!(exit(&events)["code"], 0);
+    let expected: Vec<String> = (1..=8000).map(|n| n.to_string()).chain(["open".into()]).collect();
+    assert_eq!(messages(&events, "stdout"), expected);
+}
+
+#[tokio::test]
+async fn no_job_outlives_a_hub_that_stops_however_it_is_stopped() {
+    let jobs = "[job.j]\ncommand = [\"sh\", \"-c\", \"trap '' TERM; echo $$; while :; do sleep 0.1; done\"]\n\
+                stop-after = \"5m\"\nat-most = 3\n\
+                [job.timed]\ncommand = [\"sh\", \"-c\", \"trap '' TERM; echo $$; while :; do sleep 0.1; done\"]\n\
+                stop-after = \"5m\"\ntimeout = \"100ms\"\n";
+    let folder = tempfile::tempdir().unwrap();
+    let file = config(folder.path(), jobs);
+    for at_once in [false, true] {
+        let mut hub = Hub::start(&["--config", &file, "--drain", "3s"]).await;
+        let (mut left, mut runs) = (Vec::new(), Vec::new());
+        for job in ["j", "j", "timed"] {
+            let begun = begin(&hub, job).await;
+            left.push(process(&mut read(&hub, &begun).await).await);
+            runs.push(begun);
+        }
+        let path = format!("/jobs/j/runs/{}", runs[0]["run"].as_str().unwrap());
+        assert_eq!(hub.http.delete(hub.url(&path)).send().await.unwrap().status(), 202);
+        // One of them is past its time.
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let pid = Pid::from_raw(hub.pid() as i32).unwrap();
+        if at_once {
+            kill_process(pid, Signal::INT).unwrap();
+            hub.until_logged("draining", 1).await;
+            kill_process(pid, Signal::INT).unwrap();
+        } else {
+            hub.terminate();
+        }
+        assert!(hub.ended().await.success());
+        for process in left {
+            until_gone(process).await;
+        }
+        hub.start_again().await;
+        for (begun, reason) in runs.iter().zip(["stopped", "hub_stopping", "timeout"]) {
+            let last = exit(&whole(&hub, begun).await);
+            if !at_once {
+                assert_eq!(last["reason"], reason);
+            }
+        }
+    }
+}
+
+/// Whoever starts a job and goes at once has started it all the same, and its stream ends.
+#[tokio::test]
+async fn a_run_whose_client_is_gone_has_an_end() {
+    let jobs = "[job.j]\ncommand = [\"echo\", \"hello\"]\nat-most = 100\n";
+    let (hub, _folder) = hub_with(jobs).await;
+    let pid = Pid::from_raw(hub.pid() as i32).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    for _ in 0..20 {
+        use tokio::io::AsyncWriteExt as _;
+        let mut socket = tokio::net::TcpStream::connect(&hub.address).await.unwrap();
+        let request = format!(
+            "POST /jobs/j/runs HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n",
+            hub.address
+        );
+        socket.write_all(request.as_bytes()).await.unwrap();
+    }
+    kill_process(pid, Signal::CONT).unwrap();
+    let ended = "fanfare_job_runs_total{job=\"j\",outcome=\"ok\"}";
+    hub.until_metric(ended, |runs| runs > 0.0).await;
+    hub.until_metric("fanfare_job_running{job=\"j\"}", |running| running == 0.0).await;
+    let runs = hub.metric(ended).await as usize;
+    let (_, list) = hub.get("/streams?prefix=jobs.&limit=1000").await;
+    let streams = list["streams"].as_array().unwrap();
+    assert_eq!(streams.len(), runs);
+    assert!(streams.iter().all(|stream| stream["state"] == "ended"), "{list}");
+}
+
+#[tokio::test]
+async fn a_job_does_not_know_the_hubs_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let jobs =
+        "[job.own]\ncommand = [\"env\"]\n[job.other]\ncommand = [\"env\"]\nuser = \"nobody\"\n";
+    let file = config(folder.path(), jobs);
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        .args(["--listen", "127.0.0.1:0", "--system", "off", "--config", &file, "--data-dir"])
+        .arg(folder.path().join("data"))
+        .env("FANFARE_JWT_SECRET", crate::credentials::SECRET)
+        .env("FANFARE_ANONYMOUS", "subscribe")
+        .env("OTHER_SECRET", "of the hub's user")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let out = child.stdout.take().unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).unwrap();
+    let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+    let http = crate::hub::http();
+    let claims = crate::credentials::with("fanfare", json!({ "run": ["*"] }));
+    let token = crate::credentials::good(&claims);
+    for job in ["own", "other"] {
+        let asked = http.post(format!("{url}/jobs/{job}/runs")).bearer_auth(&token).send().await;
+        let begun: Value = asked.unwrap().json().await.unwrap();
+        let path =
+            format!("{url}{}&format=text&control=off", begun["events_url"].as_str().unwrap());
+        let said = http.get(path).bearer_auth(&token).send().await.unwrap().text().await.unwrap();
+        assert!(said.contains("FANFARE_RUN=") && said.contains("PATH="), "{said}");
+        assert!(!said.contains("JWT_SECRET") && !said.contains("ANONYMOUS"), "{said}");
+        assert_eq!(said.contains("OTHER_SECRET"), job == "own", "{said}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

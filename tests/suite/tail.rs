@@ -131,6 +131,7 @@ async fn through_rotation_and_a_hub_that_is_killed_every_line_comes_once() {
     append(&folder, "app.log", "before\n");
     let mut hub = Hub::start(&["--config", &config, "--durability", "os"]).await;
     until_followed(&hub, 1).await;
+    let mut twice = 0;
     for round in 0..rounds {
         let from = round * LINES;
         until_there_are(&hub, "logs.app", from).await;
@@ -144,7 +145,8 @@ async fn through_rotation_and_a_hub_that_is_killed_every_line_comes_once() {
                 rotate(&folder, "create");
             }
             // While it is away also twice.
-            if at == from + LINES * 3 / 4 && round % 3 == 1 {
+            if at == from + LINES * 4 / 5 && round % 3 == 1 {
+                twice += 1;
                 rotate(&folder, "create");
             }
             if at == from + LINES / 2 && round % 3 == 2 {
@@ -157,7 +159,16 @@ async fn through_rotation_and_a_hub_that_is_killed_every_line_comes_once() {
     }
     let lines = until_there_are(&hub, "logs.app", rounds * LINES).await;
     let expected: Vec<String> = (0..rounds * LINES).map(|n| n.to_string()).collect();
-    assert_eq!(messages(&lines), expected);
+    let lines = messages(&lines);
+    let differs = lines.iter().zip(&expected).position(|(line, expected)| line != expected);
+    if let Some(at) = differs {
+        let around = at.saturating_sub(3)..(at + 10).min(lines.len());
+        panic!("line {at} of {}: {:?}", lines.len(), &lines[around]);
+    }
+    assert_eq!(lines.len(), expected.len());
+    assert!(twice >= rounds / 3);
+    let (_, list) = hub.get("/streams?prefix=logs.").await;
+    assert_eq!(list["streams"].as_array().unwrap().len(), 1, "all of it is of one log: {list}");
     hub.stop().await;
     hub.start_again().await;
     append(&folder, "app.log", "last\n");
@@ -182,6 +193,96 @@ async fn a_file_that_is_emptied_is_read_from_its_start_also_where_it_is_longer_a
     let lines = messages(&until_there_are(&hub, "logs.app", 401).await);
     let expected: Vec<String> = (0..400).map(|n| n.to_string()).chain(["x".to_owned()]).collect();
     assert_eq!(lines, expected);
+}
+
+/// What was copied and emptied while nobody looked is found by what it says; what only looks like it is
+/// left alone.
+#[tokio::test]
+async fn what_was_rotated_by_copying_while_the_hub_was_away_is_found_and_other_files_are_not() {
+    let (folder, config) = folder("");
+    append(&folder, "app.log", numbers(0..100));
+    let mut hub = Hub::start(&["--config", &config]).await;
+    until_followed(&hub, 1).await;
+    append(&folder, "app.log", numbers(100..200));
+    until_there_are(&hub, "logs.app", 100).await;
+    hub.kill();
+    append(&folder, "app.log", numbers(200..300));
+    rotate(&folder, "copytruncate");
+    append(&folder, "app.log", numbers(300..310));
+    append(&folder, "app.log.bak", "not a part of it\n");
+    append(&folder, "app.log.pos", "nor this\n");
+    hub.start_again().await;
+    let lines = messages(&until_there_are(&hub, "logs.app", 210).await);
+    assert_eq!(lines, (100..310).map(|n| n.to_string()).collect::<Vec<_>>());
+    let (_, list) = hub.get("/streams?prefix=logs.").await;
+    assert_eq!(list["streams"].as_array().unwrap().len(), 1, "{list}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_anew_in_the_same_length_is_read_anew() {
+    let (folder, config) = folder("from = \"start\"");
+    let path = folder.path().join("logs/app.log");
+    std::fs::write(&path, "aaaa\n").unwrap();
+    let hub = Hub::start(&["--config", &config]).await;
+    until_there_are(&hub, "logs.app", 1).await;
+    std::fs::write(&path, "bbbb\n").unwrap();
+    let lines = messages(&until_there_are(&hub, "logs.app", 2).await);
+    assert_eq!(lines, ["aaaa", "bbbb"]);
+    let banner = "=".repeat(300);
+    std::fs::write(&path, format!("{banner}\n1\n")).unwrap();
+    until_there_are(&hub, "logs.app", 4).await;
+    std::fs::write(&path, format!("{banner}\n2\n3\n4\n")).unwrap();
+    let lines = messages(&until_there_are(&hub, "logs.app", 8).await);
+    assert_eq!(lines[4..], [&banner, "2", "3", "4"]);
+}
+
+/// The places of quiet files outlive a journal that lets go of its oldest.
+#[tokio::test]
+async fn a_quiet_file_is_remembered_however_much_else_is_published() {
+    let (folder, config) = folder("");
+    append(&folder, "app.log", "");
+    let flags = ["--config", &config, "--journal-max-bytes", "2MiB", "--durability", "os"];
+    let mut hub = Hub::start(&flags).await;
+    until_followed(&hub, 1).await;
+    append(&folder, "app.log", "once\n");
+    until_there_are(&hub, "logs.app", 1).await;
+    for _ in 0..60 {
+        hub.publish("other", &"x".repeat(100_000)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    hub.kill();
+    append(&folder, "app.log", "again\n");
+    hub.start_again().await;
+    let lines = messages(&until_there_are(&hub, "logs.app", 1).await);
+    // The first has gone with the oldest; neither comes twice.
+    assert_eq!(lines.last().unwrap(), "again");
+    assert!(lines.iter().filter(|line| *line == "once").count() <= 1, "{lines:?}");
+    let path = "/streams/logs.app/events?from=start&follow=false&format=text&control=off";
+    let text = hub.http.get(hub.url(path)).send().await.unwrap().text().await.unwrap();
+    assert_eq!(text.matches("again").count(), 1);
+    assert!(
+        !lines.contains(&"once".to_owned()),
+        "it would be newer than what let it go: {lines:?}"
+    );
+}
+
+/// A limit holds up whom it concerns, and nobody else.
+#[tokio::test]
+async fn a_file_whose_stream_finds_no_room_waits_for_it() {
+    let (folder, config) = folder("from = \"start\"");
+    append(&folder, "a.log", "a\n");
+    // One for `hub.tail`.
+    let hub = Hub::start(&["--config", &config, "--max-streams", "2"]).await;
+    until_there_are(&hub, "logs.a", 1).await;
+    append(&folder, "b.log", "b1\n");
+    append(&folder, "a.log", "a2\n");
+    until_there_are(&hub, "logs.a", 2).await;
+    append(&folder, "b.log", "b2\n");
+    append(&folder, "a.log", "a3\n");
+    until_there_are(&hub, "logs.a", 3).await;
+    let asked = hub.http.delete(hub.url("/streams/logs.a")).send().await.unwrap();
+    assert_eq!(asked.status(), 204);
+    assert_eq!(messages(&until_there_are(&hub, "logs.b", 2).await), ["b1", "b2"]);
 }
 
 /// A journal that takes nothing holds the reading up, and nothing is lost.

@@ -1,6 +1,6 @@
 //! One file that is followed, through what may happen to it: it grows, is renamed, emptied, deleted.
 
-use super::place::{FileId, Head, Place};
+use super::place::{FileId, Place, Seen};
 use super::spec::TailSpec;
 use super::text::{Text, texts};
 use std::fs::File;
@@ -16,6 +16,8 @@ const QUIET_AFTER: Duration = Duration::from_secs(1);
 /// One that was renamed away may still be written to for so long, and one that was deleted.
 const RENAMED_FOR: Duration = Duration::from_secs(5 * 60);
 const DELETED_FOR: Duration = Duration::from_secs(10);
+/// How soon what found no room is tried again.
+const HELD_FOR: Duration = Duration::from_secs(2);
 
 /// A file that is open.
 pub(super) struct Followed {
@@ -26,8 +28,14 @@ pub(super) struct Followed {
     /// Which of the configured it is one of.
     pub(super) spec: usize,
     pub(super) offset: u64,
-    head: Head,
+    seen: Seen,
+    /// Where it is, where that is behind a link.
+    real: Option<PathBuf>,
     size: u64,
+    /// When it was last written to, as the file system says.
+    written: (i64, i64),
+    /// Not before this is it read: what it says finds no room.
+    held_until: Option<Instant>,
     /// When it was last seen to grow.
     grew: Instant,
     /// Since when no pattern finds it.
@@ -40,6 +48,8 @@ pub(super) struct Followed {
 #[derive(Default)]
 pub(super) struct New {
     pub(super) texts: Vec<Text>,
+    /// The bytes that they were read from.
+    pub(super) bytes: Vec<u8>,
     /// It was emptied or is another one, and is read from its start.
     pub(super) was_reset: bool,
     /// There is more than was read at once.
@@ -62,26 +72,47 @@ impl Followed {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let size = about.len();
-        let (path, offset) = match place {
-            Some(place) if place.offset <= size && place.head.is_of(&file) => {
-                (PathBuf::from(&place.path), place.offset)
-            }
-            Some(_) => (path.to_owned(), 0),
-            None => (path.to_owned(), from(size)),
+        let known = |place: &Place| {
+            let seen = Seen::of(&file, place.offset).ok()?;
+            (place.offset <= size && seen.mark() == place.mark).then_some((place.offset, seen))
         };
-        let head = Head::of(&file, offset)?;
+        let (called, (offset, seen)) = match place {
+            Some(place) => match known(place) {
+                Some(known) => (PathBuf::from(&place.path), known),
+                None => (path.to_owned(), (0, Seen::default())),
+            },
+            None => {
+                let offset = from(size);
+                (path.to_owned(), (offset, Seen::of(&file, offset)?))
+            }
+        };
+        let real = path.canonicalize().ok().filter(|real| real != path);
         Ok(Self {
             file,
-            path,
+            path: called,
             id: FileId::of(&about),
             spec,
             offset,
-            head,
+            seen,
+            real,
             size: offset,
+            written: (about.mtime(), about.mtime_nsec()),
+            held_until: None,
             grew: Instant::now(),
             unlisted: None,
             barren: None,
         })
+    }
+
+    /// Whether a file is the one that was read up to a place.
+    pub(super) fn is_at(path: &Path, place: &Place) -> bool {
+        let seen = File::open(path).and_then(|file| Seen::of(&file, place.offset));
+        place.offset > 0 && seen.is_ok_and(|seen| seen.mark() == place.mark)
+    }
+
+    /// When it was last written to.
+    pub(super) fn written(&self) -> (i64, i64) {
+        self.written
     }
 
     /// Whether a pattern finds it.
@@ -104,7 +135,8 @@ impl Followed {
             path: self.path.to_string_lossy().into_owned(),
             file: self.id,
             offset: self.offset,
-            head: self.head,
+            real: self.real.as_ref().map(|real| real.to_string_lossy().into_owned()),
+            mark: self.seen.mark(),
             gone,
         }
     }
@@ -113,13 +145,18 @@ impl Followed {
     pub(super) fn read(&mut self, spec: &TailSpec) -> io::Result<New> {
         let about = self.file.metadata()?;
         let mut new = New::default();
-        if about.len() != self.size {
-            if about.len() < self.offset || !self.head.is_of(&self.file) {
-                (self.offset, self.head) = (0, Head::default());
+        if self.held_until.is_some_and(|until| Instant::now() < until) {
+            return Ok(new);
+        }
+        let written = (about.mtime(), about.mtime_nsec());
+        if about.len() != self.size || written != self.written {
+            if about.len() < self.offset || !self.seen.is_of(&self.file, self.offset) {
+                (self.offset, self.seen) = (0, Seen::default());
                 new.was_reset = true;
             }
-            self.size = about.len();
+            (self.size, self.written) = (about.len(), written);
             self.grew = Instant::now();
+            self.barren = None;
         }
         let is_quiet = self.grew.elapsed() >= QUIET_AFTER;
         let stays = if about.nlink() == 0 { DELETED_FOR } else { RENAMED_FOR };
@@ -137,15 +174,24 @@ impl Followed {
         new.texts = texts(&bytes, &spec.joins, ends);
         (new.has_more, new.is_over) = (!is_all, is_all && is_last);
         self.barren = new.texts.is_empty().then_some((self.size, is_quiet));
+        new.bytes = bytes;
         Ok(new)
     }
 
-    /// So many bytes of what was read are published.
-    pub(super) fn took(&mut self, bytes: u64) -> io::Result<()> {
-        self.offset += bytes;
-        if self.head.is_short() {
-            self.head = Head::of(&self.file, self.offset)?;
-        }
-        Ok(())
+    /// This is published.
+    pub(super) fn took(&mut self, bytes: &[u8]) {
+        self.offset += bytes.len() as u64;
+        self.seen.read(bytes);
+    }
+
+    /// Where its reading is, to come back to.
+    pub(super) fn at(&self) -> (u64, Seen) {
+        (self.offset, self.seen.clone())
+    }
+
+    /// It is read again from there, but not at once.
+    pub(super) fn hold(&mut self, (offset, seen): (u64, Seen)) {
+        (self.offset, self.seen, self.barren) = (offset, seen, None);
+        self.held_until = Some(Instant::now() + HELD_FOR);
     }
 }

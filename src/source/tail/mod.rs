@@ -16,11 +16,11 @@ pub use text::Joins;
 use super::keeper::Feed;
 use super::output::log_data;
 use super::remembered::off_thread;
-use crate::event::{Draft, Timestamp};
-use crate::journal::{History, PublishError};
+use crate::event::{Draft, Position, StreamName, Timestamp};
+use crate::journal::{History, PublishError, Refusal};
 use crate::telemetry::TailFigures;
 use file::{Followed, New};
-use place::{Begun, FileId, Places, draft};
+use place::{Begun, FileId, Place, Places, draft};
 use serde_json::value::to_raw_value;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -51,6 +51,12 @@ struct Tail {
     to_say: Vec<Draft>,
     /// Files that found no room, when that was last said.
     left_out: usize,
+    /// Files that could not be opened.
+    unreadable: HashSet<PathBuf>,
+    /// Where the journal was when all places were last said, and whether some of that is gone.
+    said_at: Position,
+    is_forgotten: bool,
+    history: Arc<History>,
     said: (usize, Instant),
 }
 
@@ -66,7 +72,8 @@ pub async fn follow(
         let now = feed.now();
         let (looked, new) = off_thread(move || tail.look(now)).await?;
         tail = looked;
-        figures.set(tail.files.len(), tail.files.iter().map(Followed::behind).sum());
+        let behind = tail.files.iter().map(Followed::behind).sum();
+        figures.set(tail.files.len(), behind, tail.unreadable.len() + tail.left_out);
         let has_more = tail.publish(&feed, new, &figures).await?;
         if !has_more {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -75,7 +82,7 @@ pub async fn follow(
 }
 
 impl Tail {
-    fn begin(history: &History, specs: Arc<[TailSpec]>) -> Result<Self, String> {
+    fn begin(history: &Arc<History>, specs: Arc<[TailSpec]>) -> Result<Self, String> {
         let mut tail = Self {
             specs,
             places: Places::read(history)?,
@@ -83,34 +90,58 @@ impl Tail {
             listed: None,
             to_say: Vec::new(),
             left_out: 0,
+            unreadable: HashSet::new(),
+            said_at: Position::ZERO,
+            is_forgotten: false,
+            history: history.clone(),
             said: (PLACES_BETWEEN, Instant::now()),
         };
-        tail.find_renamed();
+        tail.find_rotated();
         Ok(tail)
     }
 
-    /// Finds what was renamed while nobody looked, and what was renamed after it.
-    fn find_renamed(&mut self) {
+    /// Finds what was rotated while nobody looked, and what was rotated after it. All of it was called
+    /// what the first was.
+    fn find_rotated(&mut self) {
         let known: Vec<_> = self.places.files.values().cloned().collect();
         for place in &known {
             let Some(spec) = self.specs.iter().position(|spec| spec.key() == place.tail) else {
                 continue;
             };
-            let beside = renamed::beside(Path::new(&place.path));
-            let Some(at) = beside.iter().position(|file| file.id == place.file) else { continue };
-            let mut open = |file: &renamed::Beside, place| {
-                if let Ok(file) = Followed::open((&file.path, spec), place, |_| 0) {
-                    self.files.push(file);
+            let name = PathBuf::from(place.real.as_ref().unwrap_or(&place.path));
+            let beside = renamed::beside(&name);
+            // By its number, or, where it was copied and emptied, by what it says.
+            let is_it = |file: &renamed::Beside| Followed::is_at(&file.path, place);
+            let is_same = |at: &usize| place.offset == 0 || is_it(&beside[*at]);
+            let numbered = beside.iter().position(|file| file.id == place.file);
+            let Some(at) = numbered.filter(is_same) else {
+                if let Some(copy) = beside.iter().find(|file| file.path != name && is_it(file)) {
+                    self.open_as(&copy.path, spec, place, Some(place));
                 }
+                continue;
             };
-            open(&beside[at], Some(place));
-            let is_known = |file: &&renamed::Beside| known.iter().any(|k| k.file == file.id);
-            for file in beside[at + 1..].iter().filter(|file| !is_known(file)) {
-                // It was written after that one and is not what has the name now.
-                if file.path != Path::new(&place.path) {
-                    open(file, None);
+            self.open_as(&beside[at].path, spec, place, Some(place));
+            if beside[at].path == name {
+                continue;
+            }
+            for file in &beside[at + 1..] {
+                let is_known = known.iter().any(|k| k.file == file.id && k.tail == place.tail);
+                if !is_known && file.path != name {
+                    self.open_as(&file.path, spec, place, None);
                 }
             }
+        }
+        // What was written first comes first.
+        self.files.sort_by_key(Followed::written);
+    }
+
+    /// Opens what was called as a place says; once.
+    fn open_as(&mut self, path: &Path, spec: usize, called: &Place, place: Option<&Place>) {
+        if let Ok(mut file) = Followed::open((path, spec), place, |_| 0)
+            && !self.files.iter().any(|other| (other.spec, other.id) == (spec, file.id))
+        {
+            file.path = PathBuf::from(&called.path);
+            self.files.push(file);
         }
     }
 
@@ -143,13 +174,28 @@ impl Tail {
         Ok((self, all))
     }
 
+    /// Forgets what went while nobody looked, where its folder shows that it did.
+    fn forget_gone(&mut self) {
+        let files = &self.files;
+        let specs = &self.specs;
+        self.places.files.retain(|(tail, id), place| {
+            let is_open = |file: &Followed| file.id == *id && specs[file.spec].key() == *tail;
+            let folder = Path::new(&place.path).parent().unwrap_or(Path::new("."));
+            files.iter().any(is_open) || !folder.is_dir()
+        });
+    }
+
     /// Finds files that are new, and those that are gone.
     fn list(&mut self, now: Timestamp) -> Result<(), String> {
         let is_first = self.listed.is_none();
+        // A journal that is full lets go of its oldest, whatever that is of.
+        let said = StreamName::parse(STREAM).ok().and_then(|own| self.history.stream(&own).ok()?);
+        let first = said.and_then(|said| said.first);
+        self.is_forgotten |= !is_first && first.is_none_or(|first| first > self.said_at);
         self.listed = Some(Instant::now());
         let specs = self.specs.clone();
         let mut listed: HashMap<(usize, FileId), ()> = HashMap::new();
-        let mut left_out = 0;
+        let (mut left_out, mut unreadable) = (0, HashSet::new());
         for (at, spec) in specs.iter().enumerate() {
             // What it finds first was there before; what comes later is new and read from its start.
             let is_new_tail = !self.places.begun.contains(&spec.key());
@@ -169,12 +215,20 @@ impl Tail {
                 let skips = is_new_tail && is_first && !spec.from_start;
                 let place = self.places.files.get(&(spec.key(), id));
                 let from = |size| if skips { size } else { 0 };
-                if let Ok(file) = Followed::open((&path, at), place, from) {
-                    if skips {
-                        self.to_say.push(draft("place", &file.place(spec, false), now)?);
-                        self.places.note(file.place(spec, false));
+                match Followed::open((&path, at), place, from) {
+                    Ok(file) => {
+                        if skips {
+                            self.to_say.push(draft("place", &file.place(spec, false), now)?);
+                            self.places.note(file.place(spec, false));
+                        }
+                        self.files.push(file);
                     }
-                    self.files.push(file);
+                    Err(error) => {
+                        unreadable.insert(path.clone());
+                        if !self.unreadable.contains(&path) {
+                            tracing::warn!(path = %path.display(), "a file cannot be followed: {error}");
+                        }
+                    }
                 }
             }
             if is_new_tail {
@@ -182,13 +236,16 @@ impl Tail {
                 self.places.begun.insert(spec.key());
             }
         }
+        if is_first {
+            self.forget_gone();
+        }
         for file in &mut self.files {
             file.is_listed(listed.contains_key(&(file.spec, file.id)));
         }
         if left_out > self.left_out {
             tracing::warn!(left_out, "more files than {MAX_FILES} are to be followed");
         }
-        self.left_out = left_out;
+        (self.left_out, self.unreadable) = (left_out, unreadable);
         Ok(())
     }
 
@@ -211,15 +268,20 @@ impl Tail {
                 );
             }
             let mut from = 0;
+            let mut is_held = false;
             for texts in new.texts.chunks(EVENTS_TOGETHER) {
                 let until = texts.last().map_or(from, |text| text.until);
-                let took = (until - from) as u64;
-                self.files[at].took(took).map_err(|e| e.to_string())?;
+                let before = self.files[at].at();
+                self.files[at].took(&new.bytes[from..until]);
+                if !self.publish_texts(feed, at, texts, false).await? {
+                    self.files[at].hold(before);
+                    is_held = true;
+                    break;
+                }
                 figures.replaced(texts.iter().map(|text| text.replaced).sum());
-                self.publish_texts(feed, at, texts, false).await?;
                 from = until;
             }
-            if new.is_over {
+            if new.is_over && !is_held {
                 over.push(at);
                 self.publish_texts(feed, at, &[], true).await?;
             }
@@ -231,14 +293,15 @@ impl Tail {
         Ok(has_more)
     }
 
-    /// Publishes some events of a file together with the place behind them.
+    /// Publishes some events of a file together with the place behind them; whether there was room for
+    /// its stream.
     async fn publish_texts(
         &mut self,
         feed: &Feed,
         at: usize,
         texts: &[Text],
         is_over: bool,
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
         let (file, now) = (&self.files[at], feed.now());
         let spec = &self.specs[file.spec];
         let place = file.place(spec, is_over);
@@ -249,6 +312,10 @@ impl Tail {
         feed.lost((texts.len() + 1 - events.len()) as u64);
         match feed.publish_surely(events).await {
             Ok(()) => {}
+            Err(PublishError::Refused(why @ Refusal::TooManyStreams(_))) => {
+                feed.complain(why.to_string());
+                return Ok(false);
+            }
             // Its stream takes nothing any more; the others go on.
             Err(PublishError::Refused(why)) => {
                 tracing::warn!(path = place.path, lines = texts.len(), "lines are refused: {why}");
@@ -259,13 +326,15 @@ impl Tail {
         }
         self.places.note(place);
         self.said.0 += 1;
-        Ok(())
+        Ok(true)
     }
 
     /// Says what is to be remembered, and now and again everything.
     async fn say(&mut self, feed: &Feed) -> Result<(), String> {
         let is_due = self.said.0 >= PLACES_BETWEEN
+            || self.is_forgotten
             || (self.said.0 > 0 && self.said.1.elapsed() >= SAID_AGAIN_AFTER);
+        let before = self.history.head();
         let drafts = match is_due {
             true => self.places.drafts(feed.now())?,
             false => std::mem::take(&mut self.to_say),
@@ -275,7 +344,7 @@ impl Tail {
         }
         if is_due {
             self.to_say.clear();
-            self.said = (0, Instant::now());
+            (self.said, self.said_at, self.is_forgotten) = ((0, Instant::now()), before, false);
         }
         Ok(())
     }

@@ -17,8 +17,9 @@ use xxhash_rust::xxh3::xxh3_64;
 pub const STREAM: &str = "hub.tail";
 /// Events of it that are kept: more than come between two times that everything is said again.
 pub const KEPT_EVENTS: u64 = 20_000;
-/// Bytes at the beginning of a file by which it is told from another one of its number.
+/// Bytes at the beginning of a file, and before the place, by which it is told from another one.
 const HEAD_BYTES: u64 = 256;
+const LAST_BYTES: u64 = 64;
 
 /// What a file is, whatever it is called.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -33,35 +34,52 @@ impl FileId {
     }
 }
 
-/// How a file begins: numbers are used again, and a file may be emptied and written anew.
+/// By what a file is known again, beside its number: that may be used again, and a file may be emptied
+/// and written anew.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(super) struct Head {
-    bytes: u64,
-    hash: u64,
+pub(super) struct Mark {
+    /// Of its beginning: so many bytes, and their hash.
+    head: (u64, u64),
+    /// Of what stands before the place: the same.
+    last: (u64, u64),
 }
 
-impl Head {
-    /// Of what was read up to `offset`.
+/// What was read of a file: its beginning, and what stands before the place.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Seen {
+    head: Vec<u8>,
+    last: Vec<u8>,
+}
+
+impl Seen {
+    /// Of a file up to `offset`.
     pub(super) fn of(file: &File, offset: u64) -> std::io::Result<Self> {
-        let bytes = offset.min(HEAD_BYTES);
-        Ok(Self { bytes, hash: hash(file, bytes)? })
+        let mut head = vec![0; offset.min(HEAD_BYTES) as usize];
+        file.read_exact_at(&mut head, 0)?;
+        let mut last = vec![0; offset.min(LAST_BYTES) as usize];
+        let from = offset - last.len() as u64;
+        file.read_exact_at(&mut last, from)?;
+        Ok(Self { head, last })
     }
 
-    /// Whether the file still begins so.
-    pub(super) fn is_of(self, file: &File) -> bool {
-        self.bytes == 0 || hash(file, self.bytes).is_ok_and(|hash| hash == self.hash)
+    /// It was read on.
+    pub(super) fn read(&mut self, bytes: &[u8]) {
+        let room = (HEAD_BYTES as usize).saturating_sub(self.head.len());
+        self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.last.extend_from_slice(bytes);
+        let needless = self.last.len().saturating_sub(LAST_BYTES as usize);
+        self.last.drain(..needless);
     }
 
-    /// Whether more of the file would tell more.
-    pub(super) fn is_short(self) -> bool {
-        self.bytes < HEAD_BYTES
+    pub(super) fn mark(&self) -> Mark {
+        let sum = |bytes: &[u8]| (bytes.len() as u64, xxh3_64(bytes));
+        Mark { head: sum(&self.head), last: sum(&self.last) }
     }
-}
 
-fn hash(file: &File, bytes: u64) -> std::io::Result<u64> {
-    let mut head = vec![0; bytes as usize];
-    file.read_exact_at(&mut head, 0)?;
-    Ok(xxh3_64(&head))
+    /// Whether the file still is the one that was read up to `offset`.
+    pub(super) fn is_of(&self, file: &File, offset: u64) -> bool {
+        Self::of(file, offset).is_ok_and(|seen| seen.head == self.head && seen.last == self.last)
+    }
 }
 
 /// How far a file was read.
@@ -70,10 +88,13 @@ pub(super) struct Place {
     /// Whose file it is: see [`TailSpec::key`](super::TailSpec).
     pub(super) tail: String,
     pub(super) path: String,
+    /// Where it is, where that is behind a link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) real: Option<String>,
     #[serde(flatten)]
     pub(super) file: FileId,
     pub(super) offset: u64,
-    pub(super) head: Head,
+    pub(super) mark: Mark,
     /// It is gone, and needs not be remembered.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) gone: bool,

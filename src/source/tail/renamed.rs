@@ -1,11 +1,8 @@
-//! Where a file went: logrotate and the like put something behind its name.
+//! Where a file went: logrotate and the like put a number or a date behind its name.
 
 use super::place::FileId;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-
-/// What compressed files end with; nothing is read out of those.
-const COMPRESSED: [&str; 5] = [".gz", ".xz", ".zst", ".bz2", ".lz4"];
 
 /// A file that has, or had, a name.
 pub(super) struct Beside {
@@ -14,8 +11,18 @@ pub(super) struct Beside {
     written: (i64, i64),
 }
 
-/// The files that have the name of `path` or begin with it, as `app.log.1` and `app.log-20261125`, in
-/// the order in which they were written last.
+/// Whether this is what stands behind the name of a file that was rotated: nothing, `.1`, `-20261125`,
+/// `.2026-11-25_10:00`. Compressed ones have more, and so have those that are others' (`.pos`, `.bak`).
+fn is_rotated(rest: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_digit() || "-_:.T".contains(c);
+    rest.is_empty()
+        || rest.starts_with(['.', '-', '_'])
+            && rest.chars().all(is_part)
+            && rest.ends_with(|c: char| c.is_ascii_digit())
+}
+
+/// The files that have the name of `path`, or had it before they were rotated, as `app.log.1` and
+/// `app.log-20261125`, in the order in which they were written last.
 pub(super) fn beside(path: &Path) -> Vec<Beside> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let Some(name) = path.file_name() else { return Vec::new() };
@@ -24,8 +31,7 @@ pub(super) fn beside(path: &Path) -> Vec<Beside> {
     let found = entries.flatten().filter(|entry| {
         let of_it = entry.file_name().to_string_lossy().into_owned();
         let rest = of_it.strip_prefix(&*name);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-', '_']))
-            && !COMPRESSED.iter().any(|end| of_it.ends_with(end))
+        rest.is_some_and(is_rotated)
     });
     let mut beside: Vec<Beside> = found
         .filter_map(|entry| {
@@ -47,7 +53,16 @@ mod tests {
     fn what_was_renamed_is_found_in_its_order() {
         let folder = tempfile::tempdir().expect("a folder");
         let begin = SystemTime::now() - Duration::from_secs(100);
-        let names = ["app.log.2", "app.log-1", "app.log", "app.log.3.gz", "app.logger", "other"];
+        let names = [
+            "app.log.2",
+            "app.log-1",
+            "app.log",
+            "app.log.3.gz",
+            "app.logger",
+            "app.log.bak",
+            "app.log.pos",
+            "other",
+        ];
         for (age, name) in names.into_iter().enumerate() {
             let file = std::fs::File::create(folder.path().join(name)).expect("a file");
             file.set_modified(begin + Duration::from_secs(age as u64)).expect("its time");

@@ -75,12 +75,15 @@ impl JobFigures {
 pub struct TailFigures {
     files: IntGauge,
     behind: IntGauge,
+    unreadable: IntGauge,
     replaced: IntCounter,
 }
 
 impl TailFigures {
-    /// So many are followed, and so many bytes of them are yet to be read.
-    pub fn set(&self, files: usize, behind: u64) {
+    /// So many are followed, and so many bytes of them are yet to be read; so many should be, and
+    /// cannot.
+    pub fn set(&self, files: usize, behind: u64, unreadable: usize) {
+        self.unreadable.set(i64::try_from(unreadable).unwrap_or(i64::MAX));
         self.files.set(i64::try_from(files).unwrap_or(i64::MAX));
         self.behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
     }
@@ -133,6 +136,10 @@ impl Figures {
             files: make.gauge("fanfare_tail_files", "Files that are followed")?,
             behind: make
                 .gauge("fanfare_tail_behind_bytes", "Bytes of them that are yet to be read")?,
+            unreadable: make.gauge(
+                "fanfare_tail_unreadable_files",
+                "Files that should be followed and cannot be opened, or are too many",
+            )?,
             replaced: make.counter(
                 "fanfare_tail_lines_replaced_total",
                 "Lines of theirs in which something was no UTF-8, and was replaced",
