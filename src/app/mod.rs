@@ -65,14 +65,16 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt())?;
     announce(&server, apart.as_ref(), config.tls.is_some());
     let apart = apart.map(|apart| (actix::spawn(apart.running), apart.handle));
-    let mut running = tokio::spawn(server.running);
+    let (mut running, mut failed) = (tokio::spawn(server.running), None);
     loop {
         tokio::select! {
             _ = stop.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => reload::everything(&hub, configured()).await,
             ended = &mut running => {
-                ended?.context("the server failed")?;
+                failed = Some(ended.map_err(anyhow::Error::from).and_then(|ended| {
+                    ended.context("the server failed")
+                }));
                 break;
             }
         }
@@ -81,7 +83,8 @@ async fn serve(
         () = drain(&hub, &config) => {}
         _ = interrupt.recv() => tracing::warn!("interrupted again: not waiting for readers"),
     }
-    close(&hub, (server.handle, apart.map(|(_, apart)| apart)), journal).await
+    close(&hub, (server.handle, apart.map(|(_, apart)| apart)), journal).await?;
+    failed.unwrap_or(Ok(()))
 }
 
 /// Builds the stages, the last ones first.
@@ -158,7 +161,6 @@ async fn drain(hub: &Data<Hub>, config: &Config) {
     let window = config.drain;
     if hub.manager.send(Drain { window, drained }).await.is_err() {
         tracing::error!("the connection manager is gone; readers are not told");
-        return;
     }
     let both = futures_util::future::join(all_gone, hub.jobs.stop_all(window));
     match tokio::time::timeout(window, both).await {

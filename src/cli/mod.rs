@@ -62,16 +62,6 @@ fn as_client<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
-/// The same for one that writes to whoever is slow to read, and must not wait for that elsewhere.
-fn beside_terminal<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let threads =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
-    let done = threads.block_on(work);
-    // Nobody may be reading what is still to be shown.
-    threads.shutdown_background();
-    done
-}
-
 fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match matches.subcommand() {
         Some(("serve", flags)) => {
@@ -87,7 +77,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
             std::io::stdout().write_all(crate::telemetry::markdown()?.as_bytes())?;
         }
         Some(("publish", flags)) => as_client(publish::run(flags))?,
-        Some(("run", flags)) => return beside_terminal(run::run(flags)),
+        Some(("run", flags)) => return as_client(run::run(flags)),
         Some(("tail", flags)) => as_client(tail::run(flags))?,
         Some(("streams", flags)) => as_client(streams::run(flags))?,
         Some(("export", flags)) => as_client(transfer::export(flags))?,

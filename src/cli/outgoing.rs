@@ -75,6 +75,8 @@ pub(super) async fn deliver(
 /// Which event of a batch the hub blames, where it says so: `[7].data` is the eighth.
 pub(super) fn blamed(failure: &Failure) -> Option<usize> {
     let Failure::Refused { why, field } = failure else { return None };
-    let index = |text: &str| text.split_once('[')?.1.split_once(']')?.0.parse().ok();
-    field.as_deref().and_then(index).or_else(|| index(why))
+    let index = |text: &str| text.split_once(']')?.0.parse().ok();
+    let by_field = field.as_deref().and_then(|field| index(field.strip_prefix('[')?));
+    // What a request says itself comes after this, if at all.
+    by_field.or_else(|| index(why.split_once(": event [")?.1))
 }

@@ -7,7 +7,7 @@ use super::client::{Client, Failure, Pauses};
 use super::outgoing::{Event, blamed, publish, take_batch};
 use super::spool::Spool;
 use crate::event::{LineSplitter, StreamName};
-use crate::source::{Unbuffered, log_data, shown_line};
+use crate::source::{Output, Unbuffered, log_data, shown_line};
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -19,21 +19,19 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
 
 /// How long the end waits for a hub that is away.
 const DEFAULT_WAIT: &str = "30s";
-/// How long the output of a command that has ended is waited for: a process that it left behind may
-/// hold it open for ever.
-const OUTPUT_WITHIN: Duration = Duration::from_secs(2);
-const PART_BYTES: usize = 16 * 1024;
 /// The statuses of a shell for a command that is not there, or cannot be run.
 const NOT_FOUND: u8 = 127;
 const NOT_RUNNABLE: u8 = 126;
@@ -105,17 +103,19 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
         state: Mutex::default(),
         changed: Notify::new(),
     });
-    let sending = tokio::spawn(send(client.clone(), way.clone()));
+    let mut sending = tokio::spawn(send(client.clone(), way.clone()));
     let status = shown(&mut child, &way).await?;
     way.push("exit", &to_raw_value(&Exit::of(status, began.elapsed()))?);
     way.close();
     let wait = flags.get_one::<Duration>("wait").copied().unwrap_or_default();
     let mut signals = Signals::new()?;
     let sent = tokio::select! {
-        sent = sending => sent?,
+        sent = &mut sending => sent?,
         () = tokio::time::sleep(wait) => Err(anyhow::anyhow!("the hub was away")),
         () = signals.any() => Err(anyhow::anyhow!("nobody waited for the hub")),
     };
+    // What is left behind is what nobody sends any more.
+    sending.abort();
     // Whatever becomes of this, it ends as the command did.
     let done = match sent {
         Ok(()) if flags.get_flag("end") => end_within(wait, &client, &stream).await,
@@ -141,9 +141,17 @@ fn start(words: &[OsString]) -> std::io::Result<Child> {
 /// Shows and publishes what the child says until it has ended. What is sent to end this process is
 /// passed on to it; an interrupt of the terminal reaches it anyway.
 async fn shown(child: &mut Child, way: &Arc<Way>) -> anyhow::Result<ExitStatus> {
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    let out = out.map(|out| tokio::spawn(copy(out, std::io::stdout(), "stdout", way.clone())));
-    let err = err.map(|err| tokio::spawn(copy(err, std::io::stderr(), "stderr", way.clone())));
+    let (ended, is_over) = watch::channel(false);
+    let read = |output: Option<_>, name| {
+        output.map(|output| Output::new(output, is_over.clone())).map(|said| (said, name))
+    };
+    let out = read(child.stdout.take().map(Said::Out), "stdout");
+    let err = read(child.stderr.take().map(Said::Err), "stderr");
+    let copying: Vec<_> = [out, err]
+        .into_iter()
+        .flatten()
+        .map(|(said, name)| tokio::spawn(copy(said, name, way.clone())))
+        .collect();
     let mut signals = Signals::new()?;
     let id = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
     let status = loop {
@@ -155,38 +163,68 @@ async fn shown(child: &mut Child, way: &Arc<Way>) -> anyhow::Result<ExitStatus> 
             },
         }
     };
-    for output in [out, err].into_iter().flatten() {
-        if let Ok(read) = tokio::time::timeout(OUTPUT_WITHIN, output).await {
-            read??;
-        }
+    ended.send_replace(true);
+    for output in copying {
+        output.await??;
     }
     Ok(status)
 }
 
-async fn copy(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl Write,
-    output: &str,
-    way: Arc<Way>,
-) -> anyhow::Result<()> {
-    let (mut part, mut splitter) = (vec![0; PART_BYTES], LineSplitter::default());
+/// One of the outputs of a command.
+enum Said {
+    Out(tokio::process::ChildStdout),
+    Err(tokio::process::ChildStderr),
+}
+
+impl AsyncRead for Said {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        part: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Out(out) => Pin::new(out).poll_read(cx, part),
+            Self::Err(err) => Pin::new(err).poll_read(cx, part),
+        }
+    }
+}
+
+/// Parts of an output that wait to be shown; past it the command waits, as for any pipe.
+const WAITING_PARTS: usize = 16;
+
+async fn copy(mut said: Output<Said>, output: &'static str, way: Arc<Way>) -> anyhow::Result<()> {
+    let mut splitter = LineSplitter::default();
+    // By a thread of its own: whoever reads it may take their time.
+    let (parts, mut to_show) = mpsc::channel::<Vec<u8>>(WAITING_PARTS);
+    let showing = tokio::task::spawn_blocking(move || {
+        while let Some(part) = to_show.blocking_recv() {
+            // That nobody looks any more is no reason not to publish.
+            let _ = match output {
+                "stdout" => {
+                    std::io::stdout().write_all(&part).and_then(|()| std::io::stdout().flush())
+                }
+                _ => std::io::stderr().write_all(&part),
+            };
+        }
+    });
     loop {
-        let count = from.read(&mut part).await?;
-        // That nobody looks any more is no reason not to publish.
-        let _ = to.write_all(&part[..count]).and_then(|()| to.flush());
+        let part = said.next().await.to_vec();
         let mut take = |line: crate::event::Line<'_>| {
             if let Ok(data) = to_raw_value(&log_data(shown_line(&line.text), Some(output))) {
                 way.push("log", &data);
             }
         };
-        match count {
-            0 => splitter.finish(&mut take),
-            _ => splitter.feed(&part[..count], &mut take),
+        match part.is_empty() {
+            true => splitter.finish(&mut take),
+            false => splitter.feed(&part, &mut take),
         }
-        if count == 0 {
-            return Ok(());
+        if part.is_empty() {
+            break;
         }
+        let _ = parts.send(part).await;
     }
+    drop(parts);
+    Ok(showing.await?)
 }
 
 /// From the command to the hub.
@@ -300,8 +338,10 @@ async fn send(client: Client, way: Arc<Way>) -> anyhow::Result<()> {
             // The hub blames one of them: the others go without it.
             Err(failure) => match blamed(&failure).filter(|at| *at < batch.len()) {
                 Some(at) => way.with(|state| {
-                    state.under_way.remove(at);
-                    state.lose(1, &failure.to_string());
+                    if at < state.under_way.len() {
+                        state.under_way.remove(at);
+                        state.lose(1, &failure.to_string());
+                    }
                 }),
                 None => pauses.after(failure).await?,
             },

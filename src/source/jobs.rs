@@ -211,9 +211,13 @@ impl Jobs {
         self.all_ended().await;
     }
 
-    /// Ends what is still running, at once.
+    /// Ends what is still running, at once; begins none any more.
     pub fn kill_all(&self) {
+        self.0.is_stopping.store(true, Ordering::Relaxed);
         for run in self.running().values().filter(|run| !run.is_over()) {
+            // Also one that is only about to start.
+            let stop = Stop { reason: Reason::HubStopping, within: Some(Duration::ZERO) };
+            run.stop.send_if_modified(|told| set(told, stop));
             if let Some(group) = run.group.get() {
                 tracing::warn!(
                     group = group.as_raw_nonzero(),

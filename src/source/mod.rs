@@ -24,7 +24,7 @@ pub use jobs::{
     Begun, JobView, Jobs, KEPT as JOBS_KEPT, NotBegun, RunView, SELECTOR as JOB_STREAMS,
 };
 pub use keeper::{Feed, SourceView, Sources};
-pub use output::{LogData, Unbuffered, log_data, shown_line};
+pub use output::{LogData, OUTPUT_WITHIN, Output, Unbuffered, log_data, shown_line};
 pub use own_log::{STREAM as LOG_STREAM, publish as publish_log};
 pub use system::{STREAM as SYSTEM_STREAM, watch as watch_system};
 pub use tail::{

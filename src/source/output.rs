@@ -2,6 +2,10 @@
 
 use crate::event::level_of;
 use serde::Serialize;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// What asks programs not to hold lines back that go to no terminal: Python by a variable of its own,
 /// whatever uses C's standard output by coreutils' `stdbuf`, where that is installed.
@@ -26,6 +30,51 @@ impl Unbuffered for tokio::process::Command {
             self.env("LD_PRELOAD", library).env("_STDBUF_O", "L").env("_STDBUF_E", "L");
         }
         self
+    }
+}
+
+/// How long a quiet output is waited for in all once its command has ended: a process that it left
+/// behind may hold it open for ever.
+pub const OUTPUT_WITHIN: Duration = Duration::from_secs(2);
+const PART_BYTES: usize = 16 * 1024;
+/// What a pipe holds at most, unless root allows more (pipe(7)).
+const MAX_PIPE_BYTES: usize = 1024 * 1024;
+
+/// An output of a command, read to its end: until it is closed, or, once the command is over, until it
+/// has been quiet for long, or has brought more than there can have been.
+pub struct Output<R> {
+    from: R,
+    is_over: watch::Receiver<bool>,
+    part: Vec<u8>,
+    quiet_for: Duration,
+    rest: usize,
+}
+
+impl<R: AsyncRead + Unpin> Output<R> {
+    /// Of a command that is over once `is_over` says so.
+    pub fn new(from: R, is_over: watch::Receiver<bool>) -> Self {
+        let part = vec![0; PART_BYTES];
+        Self { from, is_over, part, quiet_for: OUTPUT_WITHIN, rest: MAX_PIPE_BYTES }
+    }
+
+    /// The next of it; empty at its end. Only waiting for it counts, and not what is done with it.
+    pub async fn next(&mut self) -> &[u8] {
+        let count = loop {
+            if *self.is_over.borrow() {
+                let began = Instant::now();
+                let read = timeout(self.quiet_for, self.from.read(&mut self.part)).await;
+                self.quiet_for = self.quiet_for.saturating_sub(began.elapsed());
+                let count = read.unwrap_or(Ok(0)).unwrap_or(0);
+                let count = if self.rest == 0 { 0 } else { count };
+                self.rest = self.rest.saturating_sub(count);
+                break count;
+            }
+            tokio::select! {
+                count = self.from.read(&mut self.part) => break count.unwrap_or(0),
+                _ = self.is_over.wait_for(|is_over| *is_over) => {}
+            }
+        };
+        &self.part[..count]
     }
 }
 

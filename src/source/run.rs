@@ -6,7 +6,7 @@
 
 use super::job::{Exit, JobSpec, Reason};
 use super::jobs::{event, last_items, publish};
-use super::output::{log_data, shown_line};
+use super::output::{OUTPUT_WITHIN, Output, log_data, shown_line};
 use crate::event::{Line, LineSplitter, StreamName};
 use crate::journal::{Item, PublishError, Publisher};
 use futures_util::future::join_all;
@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use std::process::ExitStatus;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::AsyncRead;
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -24,12 +24,6 @@ use tokio::time::{sleep, timeout};
 const MAX_WAITING_LINES: usize = 1_024;
 /// Lines of one commit.
 const LINES_TOGETHER: usize = 256;
-const PART_BYTES: usize = 16 * 1024;
-/// What a pipe holds at most, unless root allows more (pipe(7)).
-const MAX_PIPE_BYTES: usize = 1024 * 1024;
-/// How long the output of a command that has ended is waited for: a process that left its group may
-/// hold it open for ever.
-const OUTPUT_WITHIN: Duration = Duration::from_secs(2);
 /// How soon a publish that was refused is tried again; twice as late each time, up to the second.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 const RETRY_WITHIN: Duration = Duration::from_secs(5);
@@ -54,15 +48,24 @@ pub(super) async fn run(
     (stop, group): (Told, &OnceLock<Pid>),
 ) -> Exit {
     let began = Instant::now();
+    // A hub that stops may have said so before it was started.
+    let before = stop.borrow().map(|stop| stop.reason);
+    if let Some(reason) = before {
+        drop(stop);
+        let exit = Exit::without_status(reason, Some("it was not started".into()));
+        publish_surely(publisher, last_items(stream, &exit)).await;
+        return exit;
+    }
     let exit = match spec.start(run, stream.as_str()) {
         Ok(child) => {
             if let Some(id) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
                 let _ = group.set(id);
             }
             let way = (stream, publisher);
-            let (status, told) = follow(spec, (child, group.get().copied()), way, stop).await;
-            match status {
-                Ok(status) => Exit::of(status, began.elapsed(), told),
+            let ended = follow(spec, (child, group.get().copied()), way, stop).await;
+            let took = ended.at.saturating_duration_since(began);
+            match ended.status {
+                Ok(status) => Exit::of(status, took, ended.told),
                 Err(error) => Exit::without_status(Reason::NotStarted, Some(error.to_string())),
             }
         }
@@ -77,13 +80,20 @@ pub(super) async fn run(
     exit
 }
 
+/// How a command ended, when, and whether it was told to.
+struct Ended {
+    status: std::io::Result<ExitStatus>,
+    at: Instant,
+    told: Option<Reason>,
+}
+
 /// Publishes what a command says until it has ended and all of that is published.
 async fn follow(
     spec: &JobSpec,
     (mut child, group): (Child, Option<Pid>),
     (stream, publisher): (&StreamName, &Publisher),
     stop: Told,
-) -> (std::io::Result<ExitStatus>, Option<Reason>) {
+) -> Ended {
     let (lines, waiting) = mpsc::channel(MAX_WAITING_LINES);
     let (ended, is_over) = watch::channel(false);
     let out = child.stdout.take().map(|out| read(out, ("stdout", stream), &lines, &is_over));
@@ -91,6 +101,7 @@ async fn follow(
     drop(lines);
     let publishing = tokio::spawn(publish_lines(waiting, publisher.clone()));
     let (status, told) = end_in_time(spec, (&mut child, group), stop).await;
+    let at = Instant::now();
     let mut reading = std::pin::pin!(join_all([out, err].into_iter().flatten()));
     let is_read = timeout(OUTPUT_WITHIN, &mut reading).await.is_ok();
     // What it has started and left behind ends with it.
@@ -101,7 +112,7 @@ async fn follow(
         reading.await;
     }
     let _ = publishing.await;
-    (status, told)
+    Ended { status, at, told }
 }
 
 /// Waits for a command to end, and sees to it that it does where it should: why, if so.
@@ -153,44 +164,26 @@ fn signal(group: Option<Pid>, signal: Signal) {
     }
 }
 
-/// Reads lines of an output until it is closed; once the command is over, for as long as there is
-/// something, but no more than a pipe holds.
+/// Reads lines of an output to its end.
 fn read(
-    mut from: impl AsyncRead + Unpin + Send + 'static,
+    from: impl AsyncRead + Unpin + Send + 'static,
     (output, stream): (&'static str, &StreamName),
     lines: &mpsc::Sender<Item>,
     is_over: &watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    let (stream, lines, mut is_over) = (stream.clone(), lines.clone(), is_over.clone());
+    let (stream, lines) = (stream.clone(), lines.clone());
+    let mut said = Output::new(from, is_over.clone());
     tokio::spawn(async move {
-        let (mut part, mut splitter) = (vec![0; PART_BYTES], LineSplitter::default());
-        let mut rest = MAX_PIPE_BYTES;
+        let mut splitter = LineSplitter::default();
         loop {
-            let idle = async {
-                let _ = is_over.wait_for(|is_over| *is_over).await;
-                sleep(OUTPUT_WITHIN).await;
-            };
-            let count = tokio::select! {
-                count = from.read(&mut part) => count.unwrap_or(0),
-                () = idle => 0,
-            };
-            if *is_over.borrow() {
-                rest = rest.saturating_sub(count);
-            }
-            for item in lines_of(&part[..count], &mut splitter, (output, &stream)) {
+            let part = said.next().await;
+            let is_last = part.is_empty();
+            for item in lines_of(part, &mut splitter, (output, &stream)) {
                 if lines.send(item).await.is_err() {
                     return;
                 }
             }
-            if count == 0 {
-                return;
-            }
-            if rest == 0 {
-                // Somebody who left the group goes on; what is begun is told.
-                part.clear();
-                for item in lines_of(&part, &mut splitter, (output, &stream)) {
-                    let _ = lines.send(item).await;
-                }
+            if is_last {
                 return;
             }
         }

@@ -58,6 +58,16 @@ async fn until_there_are(hub: &Hub, stream: &str, count: usize) -> Vec<Value> {
     }
 }
 
+/// That these are the lines, and where they are not.
+fn are(lines: &[String], expected: &[String]) {
+    let differs = lines.iter().zip(expected).position(|(line, expected)| line != expected);
+    if let Some(at) = differs {
+        let around = at.saturating_sub(3)..(at + 10).min(lines.len());
+        panic!("line {at} of {}: {:?}", lines.len(), &lines[around]);
+    }
+    assert_eq!(lines.len(), expected.len());
+}
+
 /// Waits until the hub has looked at the files as they are.
 async fn until_followed(hub: &Hub, files: usize) {
     hub.until_metric("fanfare_tail_files", |n| n == files as f64).await;
@@ -159,13 +169,7 @@ async fn through_rotation_and_a_hub_that_is_killed_every_line_comes_once() {
     }
     let lines = until_there_are(&hub, "logs.app", rounds * LINES).await;
     let expected: Vec<String> = (0..rounds * LINES).map(|n| n.to_string()).collect();
-    let lines = messages(&lines);
-    let differs = lines.iter().zip(&expected).position(|(line, expected)| line != expected);
-    if let Some(at) = differs {
-        let around = at.saturating_sub(3)..(at + 10).min(lines.len());
-        panic!("line {at} of {}: {:?}", lines.len(), &lines[around]);
-    }
-    assert_eq!(lines.len(), expected.len());
+    are(&messages(&lines), &expected);
     assert!(twice >= rounds / 3);
     let (_, list) = hub.get("/streams?prefix=logs.").await;
     assert_eq!(list["streams"].as_array().unwrap().len(), 1, "all of it is of one log: {list}");
@@ -214,8 +218,50 @@ async fn what_was_rotated_by_copying_while_the_hub_was_away_is_found_and_other_f
     hub.start_again().await;
     let lines = messages(&until_there_are(&hub, "logs.app", 210).await);
     assert_eq!(lines, (100..310).map(|n| n.to_string()).collect::<Vec<_>>());
+    // Nothing comes twice when it starts again, and twice while it is away is found, too.
+    hub.kill();
+    hub.start_again().await;
+    until_followed(&hub, 2).await;
+    hub.kill();
+    append(&folder, "app.log", numbers(310..320));
+    rotate(&folder, "copytruncate");
+    append(&folder, "app.log", numbers(320..330));
+    rotate(&folder, "copytruncate");
+    append(&folder, "app.log", numbers(330..340));
+    hub.start_again().await;
+    let lines = messages(&until_there_are(&hub, "logs.app", 240).await);
+    are(&lines, &(100..340).map(|n| n.to_string()).collect::<Vec<_>>());
     let (_, list) = hub.get("/streams?prefix=logs.").await;
     assert_eq!(list["streams"].as_array().unwrap().len(), 1, "{list}");
+}
+
+/// As containers' logs are: a link in one folder to a file in another, which is rotated there.
+#[tokio::test]
+async fn what_is_behind_a_link_is_found_where_it_is_after_every_start() {
+    let (folder, config) = folder("");
+    let real = folder.path().join("real");
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(real.join("0.log"), folder.path().join("logs/app.log")).unwrap();
+    let write = |text: String| {
+        let path = real.join("0.log");
+        OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(text.as_bytes())
+    };
+    write(String::new()).unwrap();
+    let mut hub = Hub::start(&["--config", &config]).await;
+    until_followed(&hub, 1).await;
+    let mut count = 0;
+    for round in 0..4 {
+        write(numbers(count..count + 10)).unwrap();
+        until_there_are(&hub, "logs.app", count + 10).await;
+        hub.kill();
+        write(numbers(count + 10..count + 20)).unwrap();
+        std::fs::rename(real.join("0.log"), real.join(format!("0.log.{}", 4 - round))).unwrap();
+        write(numbers(count + 20..count + 30)).unwrap();
+        count += 30;
+        hub.start_again().await;
+        let lines = messages(&until_there_are(&hub, "logs.app", count).await);
+        assert_eq!(lines, (0..count).map(|n| n.to_string()).collect::<Vec<_>>(), "{round}");
+    }
 }
 
 #[tokio::test]

@@ -72,12 +72,15 @@ impl Followed {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let size = about.len();
-        let known = |place: &Place| {
-            let seen = Seen::of(&file, place.offset).ok()?;
-            (place.offset <= size && seen.mark() == place.mark).then_some((place.offset, seen))
+        let known = |place: &Place| match Seen::of(&file, place.offset) {
+            Ok(seen) if place.offset <= size && seen.mark() == place.mark => {
+                Ok(Some((place.offset, seen)))
+            }
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+            _ => Ok(None),
         };
         let (called, (offset, seen)) = match place {
-            Some(place) => match known(place) {
+            Some(place) => match known(place)? {
                 Some(known) => (PathBuf::from(&place.path), known),
                 None => (path.to_owned(), (0, Seen::default())),
             },
@@ -110,6 +113,17 @@ impl Followed {
         place.offset > 0 && seen.is_ok_and(|seen| seen.mark() == place.mark)
     }
 
+    /// It was called that, and is behind that link, if any, whatever it is opened by.
+    pub(super) fn is_called_as(&mut self, place: &Place) {
+        self.path = PathBuf::from(&place.path);
+        self.real = place.real.as_ref().map(PathBuf::from);
+    }
+
+    /// Whether it is not to be read for now.
+    pub(super) fn is_held(&self) -> bool {
+        self.held_until.is_some_and(|until| Instant::now() < until)
+    }
+
     /// When it was last written to.
     pub(super) fn written(&self) -> (i64, i64) {
         self.written
@@ -137,6 +151,7 @@ impl Followed {
             offset: self.offset,
             real: self.real.as_ref().map(|real| real.to_string_lossy().into_owned()),
             mark: self.seen.mark(),
+            written: self.written,
             gone,
         }
     }
@@ -145,12 +160,12 @@ impl Followed {
     pub(super) fn read(&mut self, spec: &TailSpec) -> io::Result<New> {
         let about = self.file.metadata()?;
         let mut new = New::default();
-        if self.held_until.is_some_and(|until| Instant::now() < until) {
+        if self.is_held() {
             return Ok(new);
         }
         let written = (about.mtime(), about.mtime_nsec());
         if about.len() != self.size || written != self.written {
-            if about.len() < self.offset || !self.seen.is_of(&self.file, self.offset) {
+            if about.len() < self.offset || !self.seen.is_of(&self.file, self.offset)? {
                 (self.offset, self.seen) = (0, Seen::default());
                 new.was_reset = true;
             }

@@ -3,6 +3,7 @@
 //! Promises: what stands in a file comes once and in order, through rotation by renaming, emptying and
 //! new files, and across restarts of the hub; a journal that takes nothing holds the reading up.
 
+mod away;
 mod file;
 mod place;
 mod renamed;
@@ -20,7 +21,7 @@ use crate::event::{Draft, Position, StreamName, Timestamp};
 use crate::journal::{History, PublishError, Refusal};
 use crate::telemetry::TailFigures;
 use file::{Followed, New};
-use place::{Begun, FileId, Place, Places, draft};
+use place::{Begun, FileId, Places, draft};
 use serde_json::value::to_raw_value;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -53,6 +54,8 @@ struct Tail {
     left_out: usize,
     /// Files that could not be opened.
     unreadable: HashSet<PathBuf>,
+    /// Files that are open and cannot be read now.
+    failing: HashSet<PathBuf>,
     /// Where the journal was when all places were last said, and whether some of that is gone.
     said_at: Position,
     is_forgotten: bool,
@@ -67,7 +70,8 @@ pub async fn follow(
     specs: Arc<[TailSpec]>,
     figures: TailFigures,
 ) -> Result<(), String> {
-    let mut tail = off_thread(move || Tail::begin(&history, specs)).await?;
+    let now = feed.now();
+    let mut tail = off_thread(move || Tail::begin(&history, specs, now)).await?;
     loop {
         let now = feed.now();
         let (looked, new) = off_thread(move || tail.look(now)).await?;
@@ -82,7 +86,11 @@ pub async fn follow(
 }
 
 impl Tail {
-    fn begin(history: &Arc<History>, specs: Arc<[TailSpec]>) -> Result<Self, String> {
+    fn begin(
+        history: &Arc<History>,
+        specs: Arc<[TailSpec]>,
+        now: Timestamp,
+    ) -> Result<Self, String> {
         let mut tail = Self {
             specs,
             places: Places::read(history)?,
@@ -91,58 +99,14 @@ impl Tail {
             to_say: Vec::new(),
             left_out: 0,
             unreadable: HashSet::new(),
+            failing: HashSet::new(),
             said_at: Position::ZERO,
             is_forgotten: false,
             history: history.clone(),
             said: (PLACES_BETWEEN, Instant::now()),
         };
-        tail.find_rotated();
+        tail.find_rotated(now)?;
         Ok(tail)
-    }
-
-    /// Finds what was rotated while nobody looked, and what was rotated after it. All of it was called
-    /// what the first was.
-    fn find_rotated(&mut self) {
-        let known: Vec<_> = self.places.files.values().cloned().collect();
-        for place in &known {
-            let Some(spec) = self.specs.iter().position(|spec| spec.key() == place.tail) else {
-                continue;
-            };
-            let name = PathBuf::from(place.real.as_ref().unwrap_or(&place.path));
-            let beside = renamed::beside(&name);
-            // By its number, or, where it was copied and emptied, by what it says.
-            let is_it = |file: &renamed::Beside| Followed::is_at(&file.path, place);
-            let is_same = |at: &usize| place.offset == 0 || is_it(&beside[*at]);
-            let numbered = beside.iter().position(|file| file.id == place.file);
-            let Some(at) = numbered.filter(is_same) else {
-                if let Some(copy) = beside.iter().find(|file| file.path != name && is_it(file)) {
-                    self.open_as(&copy.path, spec, place, Some(place));
-                }
-                continue;
-            };
-            self.open_as(&beside[at].path, spec, place, Some(place));
-            if beside[at].path == name {
-                continue;
-            }
-            for file in &beside[at + 1..] {
-                let is_known = known.iter().any(|k| k.file == file.id && k.tail == place.tail);
-                if !is_known && file.path != name {
-                    self.open_as(&file.path, spec, place, None);
-                }
-            }
-        }
-        // What was written first comes first.
-        self.files.sort_by_key(Followed::written);
-    }
-
-    /// Opens what was called as a place says; once.
-    fn open_as(&mut self, path: &Path, spec: usize, called: &Place, place: Option<&Place>) {
-        if let Ok(mut file) = Followed::open((path, spec), place, |_| 0)
-            && !self.files.iter().any(|other| (other.spec, other.id) == (spec, file.id))
-        {
-            file.path = PathBuf::from(&called.path);
-            self.files.push(file);
-        }
     }
 
     /// Looks at what there is, and reads some of what is new in each file.
@@ -154,6 +118,9 @@ impl Tail {
         let mut unread: HashSet<(usize, PathBuf)> = HashSet::new();
         for (at, file) in self.files.iter_mut().enumerate() {
             let called = (file.spec, file.path.clone());
+            if file.is_held() {
+                unread.insert(called.clone());
+            }
             if unread.contains(&called) {
                 // What was written before it, to the file that had its name, comes first.
                 continue;
@@ -167,22 +134,15 @@ impl Tail {
                     all.push((at, new));
                 }
                 Err(error) => {
-                    tracing::warn!(path = %file.path.display(), "a file cannot be read: {error}");
+                    if self.failing.insert(file.path.clone()) {
+                        tracing::warn!(path = %file.path.display(), "a file cannot be read: {error}");
+                    }
+                    unread.insert(called);
+                    continue;
                 }
             }
         }
         Ok((self, all))
-    }
-
-    /// Forgets what went while nobody looked, where its folder shows that it did.
-    fn forget_gone(&mut self) {
-        let files = &self.files;
-        let specs = &self.specs;
-        self.places.files.retain(|(tail, id), place| {
-            let is_open = |file: &Followed| file.id == *id && specs[file.spec].key() == *tail;
-            let folder = Path::new(&place.path).parent().unwrap_or(Path::new("."));
-            files.iter().any(is_open) || !folder.is_dir()
-        });
     }
 
     /// Finds files that are new, and those that are gone.
@@ -237,7 +197,7 @@ impl Tail {
             }
         }
         if is_first {
-            self.forget_gone();
+            self.forget_gone(now)?;
         }
         for file in &mut self.files {
             file.is_listed(listed.contains_key(&(file.spec, file.id)));
@@ -258,7 +218,13 @@ impl Tail {
     ) -> Result<bool, String> {
         self.say(feed).await?;
         let (mut over, mut has_more) = (Vec::new(), false);
+        let mut held: HashSet<(usize, PathBuf)> = HashSet::new();
         for (at, new) in new {
+            let called = (self.files[at].spec, self.files[at].path.clone());
+            if held.contains(&called) {
+                // Behind what has to wait; it is read again.
+                continue;
+            }
             has_more |= !new.texts.is_empty();
             if new.was_reset {
                 let path = self.files[at].path.display().to_string();
@@ -275,7 +241,7 @@ impl Tail {
                 self.files[at].took(&new.bytes[from..until]);
                 if !self.publish_texts(feed, at, texts, false).await? {
                     self.files[at].hold(before);
-                    is_held = true;
+                    (is_held, _) = (true, held.insert(called.clone()));
                     break;
                 }
                 figures.replaced(texts.iter().map(|text| text.replaced).sum());
@@ -335,15 +301,15 @@ impl Tail {
             || self.is_forgotten
             || (self.said.0 > 0 && self.said.1.elapsed() >= SAID_AGAIN_AFTER);
         let before = self.history.head();
-        let drafts = match is_due {
-            true => self.places.drafts(feed.now())?,
-            false => std::mem::take(&mut self.to_say),
-        };
+        // What moved is said before everything, and together.
+        let mut drafts = std::mem::take(&mut self.to_say);
+        if is_due {
+            drafts.extend(self.places.drafts(feed.now())?);
+        }
         for some in drafts.chunks(PLACES_TOGETHER) {
             feed.publish_surely(some.to_vec()).await.map_err(|e| e.to_string())?;
         }
         if is_due {
-            self.to_say.clear();
             (self.said, self.said_at, self.is_forgotten) = ((0, Instant::now()), before, false);
         }
         Ok(())

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, Metadata};
+use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -77,8 +78,12 @@ impl Seen {
     }
 
     /// Whether the file still is the one that was read up to `offset`.
-    pub(super) fn is_of(&self, file: &File, offset: u64) -> bool {
-        Self::of(file, offset).is_ok_and(|seen| seen.head == self.head && seen.last == self.last)
+    pub(super) fn is_of(&self, file: &File, offset: u64) -> std::io::Result<bool> {
+        match Self::of(file, offset) {
+            Ok(seen) => Ok(seen.head == self.head && seen.last == self.last),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -95,6 +100,9 @@ pub(super) struct Place {
     pub(super) file: FileId,
     pub(super) offset: u64,
     pub(super) mark: Mark,
+    /// When it had last been written to, as the file system says: seconds and nanoseconds.
+    #[serde(default)]
+    pub(super) written: (i64, i64),
     /// It is gone, and needs not be remembered.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) gone: bool,

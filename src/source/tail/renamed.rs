@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Beside {
     pub(super) path: PathBuf,
     pub(super) id: FileId,
-    written: (i64, i64),
+    pub(super) written: (i64, i64),
 }
 
 /// Whether this is what stands behind the name of a file that was rotated: nothing, `.1`, `-20261125`,

@@ -1,0 +1,101 @@
+//! What became of files while nobody looked: where their rest is, and which are gone.
+
+use super::Tail;
+use super::file::Followed;
+use super::place::{Place, draft};
+use super::renamed;
+use crate::event::Timestamp;
+use std::path::{Path, PathBuf};
+
+impl Tail {
+    /// Finds what was rotated while nobody looked, and what was rotated after it. All of it was called
+    /// what the first was.
+    pub(super) fn find_rotated(&mut self, now: Timestamp) -> Result<(), String> {
+        let mut known: Vec<_> = self.places.files.values().cloned().collect();
+        known.sort_by_key(|place| place.written);
+        let mut later = Vec::new();
+        for place in &known {
+            let Some(spec) = self.specs.iter().position(|spec| spec.key() == place.tail) else {
+                continue;
+            };
+            let name = PathBuf::from(place.real.as_ref().unwrap_or(&place.path));
+            let beside = renamed::beside(&name);
+            let is_known = |file: &renamed::Beside| {
+                known.iter().any(|known| known.file == file.id && known.tail == place.tail)
+            };
+            // By its number; or, where it was copied and emptied, or its numbers are others now, by what
+            // it says.
+            let says_it = |file: &renamed::Beside| Followed::is_at(&file.path, place);
+            let by_number = |file: &renamed::Beside| file.id == place.file;
+            let numbered =
+                |file: &&renamed::Beside| by_number(file) && (place.offset == 0 || says_it(file));
+            let copied = |file: &&renamed::Beside| !is_known(file) && says_it(file);
+            let found = beside.iter().find(numbered).or_else(|| beside.iter().find(copied));
+            if let Some(file) = found {
+                self.open_as(&file.path, spec, place, Some(place));
+                if !by_number(file) {
+                    self.say_moved(place, now)?;
+                }
+            }
+            let stays = found.is_some_and(|file| file.path == name && place.offset > 0);
+            let since = found.map_or(place.written, |file| file.written.min(place.written));
+            let is_later = |file: &renamed::Beside| {
+                !stays && file.path != name && file.written > since && !is_known(file)
+            };
+            let found = beside.into_iter().filter(|file| is_later(file));
+            later.extend(found.map(|file| (file.path, spec, place)));
+        }
+        // Of those some are what another place is of.
+        for (path, spec, place) in later {
+            self.open_as(&path, spec, place, None);
+        }
+        // What was written first comes first.
+        self.files.sort_by_key(Followed::written);
+        Ok(())
+    }
+
+    /// Opens what was called as a place says; once.
+    fn open_as(&mut self, path: &Path, spec: usize, called: &Place, place: Option<&Place>) {
+        if let Ok(mut file) = Followed::open((path, spec), place, |_| 0)
+            && !self.files.iter().any(|other| (other.spec, other.id) == (spec, file.id))
+        {
+            file.is_called_as(called);
+            self.files.push(file);
+        }
+    }
+
+    /// What has a place is under another number now: both are said together.
+    fn say_moved(&mut self, old: &Place, now: Timestamp) -> Result<(), String> {
+        let Some(file) = self.files.last() else { return Ok(()) };
+        let new = file.place(&self.specs[file.spec], false);
+        let gone = Place { gone: true, ..old.clone() };
+        for place in [new, gone] {
+            self.to_say.push(draft("place", &place, now)?);
+            self.places.note(place);
+        }
+        Ok(())
+    }
+
+    /// Forgets what went while nobody looked: where its folder has files, and not that one.
+    pub(super) fn forget_gone(&mut self, now: Timestamp) -> Result<(), String> {
+        let mut gone = Vec::new();
+        for place in self.places.files.values() {
+            let is_open = |file: &Followed| {
+                file.id == place.file && self.specs[file.spec].key() == place.tail
+            };
+            let is_ours = self.specs.iter().any(|spec| spec.key() == place.tail);
+            let path = Path::new(&place.path);
+            let folder = path.parent().unwrap_or(Path::new("."));
+            let has_files =
+                || std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some());
+            if is_ours && !self.files.iter().any(is_open) && !path.exists() && has_files() {
+                gone.push(Place { gone: true, ..place.clone() });
+            }
+        }
+        for place in gone {
+            self.to_say.push(draft("place", &place, now)?);
+            self.places.note(place);
+        }
+        Ok(())
+    }
+}
