@@ -5,6 +5,7 @@
 //! failure.
 
 mod client;
+mod command;
 mod events;
 mod follow;
 mod journal;

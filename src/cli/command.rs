@@ -1,0 +1,138 @@
+//! A command that is run here: shown as it is, and told of line by line.
+//!
+//! Promises: whoever is slow to read what is shown holds up the command, as any pipe does, and loses no
+//! line; a signal that is to end this process is the command's.
+
+use super::run::Way;
+use crate::event::LineSplitter;
+use crate::source::{Output, Unbuffered, log_data, shown_line};
+use serde_json::value::to_raw_value;
+use std::ffi::OsString;
+use std::io::Write;
+use std::pin::Pin;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::process::Child;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+/// Starts it; what it says is for us to read.
+pub(super) fn start(words: &[OsString]) -> std::io::Result<Child> {
+    tokio::process::Command::new(&words[0])
+        .args(&words[1..])
+        .unbuffered()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+}
+
+/// Shows and publishes what the child says until it has ended. What is sent to end this process is
+/// passed on to it; an interrupt of the terminal reaches it anyway.
+pub(super) async fn shown(child: &mut Child, way: &Arc<Way>) -> anyhow::Result<ExitStatus> {
+    let (ended, is_over) = watch::channel(false);
+    let read = |output: Option<_>, name| {
+        output.map(|output| Output::new(output, is_over.clone())).map(|said| (said, name))
+    };
+    let out = read(child.stdout.take().map(Said::Out), "stdout");
+    let err = read(child.stderr.take().map(Said::Err), "stderr");
+    let copying: Vec<_> = [out, err]
+        .into_iter()
+        .flatten()
+        .map(|(said, name)| tokio::spawn(copy(said, name, way.clone())))
+        .collect();
+    let mut signals = Signals::new()?;
+    let id = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status?,
+            _ = signals.interrupt.recv() => {}
+            _ = signals.terminate.recv() => if let Some(id) = id {
+                let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+            },
+        }
+    };
+    ended.send_replace(true);
+    for output in copying {
+        output.await??;
+    }
+    Ok(status)
+}
+
+/// One of the outputs of a command.
+enum Said {
+    Out(tokio::process::ChildStdout),
+    Err(tokio::process::ChildStderr),
+}
+
+impl AsyncRead for Said {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        part: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Out(out) => Pin::new(out).poll_read(cx, part),
+            Self::Err(err) => Pin::new(err).poll_read(cx, part),
+        }
+    }
+}
+
+/// Parts of an output that wait to be shown; past it the command waits, as for any pipe.
+const WAITING_PARTS: usize = 16;
+
+async fn copy(mut said: Output<Said>, output: &'static str, way: Arc<Way>) -> anyhow::Result<()> {
+    let mut splitter = LineSplitter::default();
+    // By a thread of its own: whoever reads it may take their time.
+    let (parts, mut to_show) = mpsc::channel::<Vec<u8>>(WAITING_PARTS);
+    let showing = tokio::task::spawn_blocking(move || {
+        while let Some(part) = to_show.blocking_recv() {
+            // That nobody looks any more is no reason not to publish.
+            let _ = match output {
+                "stdout" => {
+                    std::io::stdout().write_all(&part).and_then(|()| std::io::stdout().flush())
+                }
+                _ => std::io::stderr().write_all(&part),
+            };
+        }
+    });
+    loop {
+        let part = said.next().await.to_vec();
+        let mut take = |line: crate::event::Line<'_>| {
+            if let Ok(data) = to_raw_value(&log_data(shown_line(&line.text), Some(output))) {
+                way.push("log", &data);
+            }
+        };
+        match part.is_empty() {
+            true => splitter.finish(&mut take),
+            false => splitter.feed(&part, &mut take),
+        }
+        if part.is_empty() {
+            break;
+        }
+        let _ = parts.send(part).await;
+    }
+    drop(parts);
+    Ok(showing.await?)
+}
+
+/// What is sent to end this process.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> std::io::Result<Self> {
+        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+        Ok(Self { interrupt: signal(interrupt)?, terminate: signal(terminate)? })
+    }
+
+    pub(super) async fn any(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
