@@ -35,10 +35,10 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 const MAX_WAITING_BATCHES: usize = 64;
 /// Reads of history that may wait for the disk at once: enough to keep a disk busy.
 const MAX_DISK_READERS: usize = 32;
-/// How long the streams of jobs that were killed may take to end.
-const JOBS_END_WITHIN: Duration = Duration::from_secs(3);
 /// Look-ups and starting points beside them, so that neither waits for the other.
 const MAX_LOOKUPS: usize = 16;
+/// How long the streams of jobs that were killed may take to end.
+const JOBS_END_WITHIN: Duration = Duration::from_secs(3);
 
 /// Runs a hub until it is told to stop; on SIGHUP it takes what `configured` says then.
 pub fn run(configured: impl Fn() -> anyhow::Result<Config>) -> anyhow::Result<()> {
@@ -55,7 +55,7 @@ async fn serve(
     // Whoever sends one before it is listened for must not end the process.
     let mut hangup = signal(SignalKind::hangup())?;
     let (hub, journal) = build(&config)?;
-    if let Err(error) = hub.jobs.end_what_was_left(&hub.history).await {
+    if let Err(error) = hub.jobs.end_what_was_left(&hub.history) {
         tracing::warn!("runs of jobs that were left are not ended: {error}");
     }
     start_beside(&hub, &config).await;

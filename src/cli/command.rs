@@ -9,11 +9,9 @@ use crate::source::{Output, Unbuffered, log_data, shown_line};
 use serde_json::value::to_raw_value;
 use std::ffi::OsString;
 use std::io::Write;
-use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::AsyncRead;
 use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -32,16 +30,12 @@ pub(super) fn start(words: &[OsString]) -> std::io::Result<Child> {
 /// passed on to it; an interrupt of the terminal reaches it anyway.
 pub(super) async fn shown(child: &mut Child, way: &Arc<Way>) -> anyhow::Result<ExitStatus> {
     let (ended, is_over) = watch::channel(false);
-    let read = |output: Option<_>, name| {
-        output.map(|output| Output::new(output, is_over.clone())).map(|said| (said, name))
-    };
-    let out = read(child.stdout.take().map(Said::Out), "stdout");
-    let err = read(child.stderr.take().map(Said::Err), "stderr");
-    let copying: Vec<_> = [out, err]
-        .into_iter()
-        .flatten()
-        .map(|(said, name)| tokio::spawn(copy(said, name, way.clone())))
-        .collect();
+    let out = child.stdout.take().map(|out| Output::new(out, is_over.clone()));
+    let err = child.stderr.take().map(|err| Output::new(err, is_over));
+    let copying = [
+        out.map(|out| tokio::spawn(copy(out, "stdout", way.clone()))),
+        err.map(|err| tokio::spawn(copy(err, "stderr", way.clone()))),
+    ];
     let mut signals = Signals::new()?;
     let id = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
     let status = loop {
@@ -54,35 +48,20 @@ pub(super) async fn shown(child: &mut Child, way: &Arc<Way>) -> anyhow::Result<E
         }
     };
     ended.send_replace(true);
-    for output in copying {
+    for output in copying.into_iter().flatten() {
         output.await??;
     }
     Ok(status)
 }
 
-/// One of the outputs of a command.
-enum Said {
-    Out(tokio::process::ChildStdout),
-    Err(tokio::process::ChildStderr),
-}
-
-impl AsyncRead for Said {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        part: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Out(out) => Pin::new(out).poll_read(cx, part),
-            Self::Err(err) => Pin::new(err).poll_read(cx, part),
-        }
-    }
-}
-
 /// Parts of an output that wait to be shown; past it the command waits, as for any pipe.
 const WAITING_PARTS: usize = 16;
 
-async fn copy(mut said: Output<Said>, output: &'static str, way: Arc<Way>) -> anyhow::Result<()> {
+async fn copy(
+    mut said: Output<impl AsyncRead + Unpin>,
+    output: &'static str,
+    way: Arc<Way>,
+) -> anyhow::Result<()> {
     let mut splitter = LineSplitter::default();
     // By a thread of its own: whoever reads it may take their time.
     let (parts, mut to_show) = mpsc::channel::<Vec<u8>>(WAITING_PARTS);

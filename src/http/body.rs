@@ -15,6 +15,8 @@ use std::task::{Context, Poll};
 pub(super) struct EventBody {
     subscription: Option<Subscription>,
     socket: Option<Rc<Shared>>,
+    /// The connection, where its end is that of this body.
+    ends_connection: Option<Rc<Shared>>,
     stalled: Stalled,
 }
 
@@ -42,9 +44,10 @@ impl EventBody {
     pub(super) fn new(
         subscription: Subscription,
         socket: Option<Rc<Shared>>,
+        ends_connection: Option<Rc<Shared>>,
         stalled: Stalled,
     ) -> Self {
-        Self { subscription: Some(subscription), socket, stalled }
+        Self { subscription: Some(subscription), socket, ends_connection, stalled }
     }
 }
 
@@ -64,9 +67,13 @@ impl MessageBody for EventBody {
         {
             socket.hand_over(subscription);
         }
-        match &mut self.subscription {
+        let this = &mut *self;
+        match &mut this.subscription {
             Some(subscription) => match subscription.poll_next(cx) {
                 Poll::Ready(None) if subscription.was_cut_short() => {
+                    if let Some(connection) = &this.ends_connection {
+                        connection.reset_at_end();
+                    }
                     let why = "it was sent away before it had everything";
                     Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::ConnectionAborted, why))))
                 }

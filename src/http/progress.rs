@@ -19,6 +19,9 @@ use tokio::sync::watch;
 
 /// Events are so far apart at least: ten a second.
 const EVERY: Duration = Duration::from_millis(100);
+/// Whoever watches waits for the last of them: it is tried so often, a rate or a full queue between.
+const TRIES_OF_LAST: usize = 30;
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// How far it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -93,8 +96,8 @@ fn first_and_total(range: &str) -> Option<(u64, u64)> {
     Some((range.split_once('-')?.0.parse().ok()?, total.parse().ok()?))
 }
 
-/// Tells whatever is newest, until there is nothing more to tell. What cannot be published is left out:
-/// a download waits for no journal.
+/// Tells whatever is newest, until there is nothing more to tell. What cannot be published is left out,
+/// but for the last: a download waits for no journal.
 async fn tell(
     hub: Data<Hub>,
     who: Who,
@@ -114,10 +117,16 @@ async fn tell(
         });
         let bytes = file.len();
         let began = Instant::now();
-        if let Some(draft) = draft {
-            let _ = hand_in_for(&hub, &who, vec![draft], (bytes, began)).await;
+        let Some(draft) = draft else { return };
+        let is_last = state != State::Sending;
+        for _ in 0..if is_last { TRIES_OF_LAST } else { 1 } {
+            let told = hand_in_for(&hub, &who, vec![draft.clone()], (bytes, began)).await;
+            if told.is_ok() || !is_last {
+                break;
+            }
+            tokio::time::sleep(TRY_AGAIN_AFTER).await;
         }
-        if state != State::Sending {
+        if is_last {
             return;
         }
         tokio::time::sleep_until((began + EVERY).into()).await;

@@ -111,7 +111,7 @@ async fn publish_log(
     let draft = wire::read_log(&body, stream, hub.settings.max_event_bytes, now())?;
     let draft = draft.with_key(key_header(request)?);
     let receipts = hand_in((hub, request), &caller, vec![draft], (body.len(), began)).await?;
-    Ok(published(one_receipt(&receipts), &receipts))
+    Ok(published(hub, one_receipt(&receipts), &receipts))
 }
 
 async fn publish_body(
@@ -148,7 +148,7 @@ async fn publish_body(
         }
     };
     let receipts = hand_in((hub, request), &caller, drafts, (body.len(), began)).await?;
-    Ok(published(told(&receipts), &receipts))
+    Ok(published(hub, told(&receipts), &receipts))
 }
 
 async fn publish_one_text(
@@ -174,7 +174,7 @@ async fn publish_one_text(
     }
     let draft = Draft::from_text(vec![stream], kind, text, now())?.with_key(key_header(request)?);
     let receipts = hand_in((hub, request), &caller, vec![draft], (body.len(), began)).await?;
-    Ok(published(one_receipt(&receipts), &receipts))
+    Ok(published(hub, one_receipt(&receipts), &receipts))
 }
 
 async fn hand_in(
@@ -260,14 +260,15 @@ fn one_receipt(receipts: &[Receipt]) -> Vec<u8> {
     receipts.first().map(wire::receipt).unwrap_or_default()
 }
 
-fn published(json: Vec<u8>, receipts: &[Receipt]) -> HttpResponse {
+fn published(hub: &Hub, json: Vec<u8>, receipts: &[Receipt]) -> HttpResponse {
     let response =
         HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(json);
-    let streams = match receipts {
-        [one] => one.streams.len(),
-        several => several.iter().flat_map(|r| &*r.streams).collect::<FxHashSet<_>>().len(),
-    };
-    requests::with(response, Told::Published { events: receipts.len(), streams })
+    if !hub.telemetry.would_log() {
+        return response;
+    }
+    let streams: FxHashSet<_> = receipts.iter().flat_map(|receipt| &*receipt.streams).collect();
+    let told = Told::Published { events: receipts.len(), streams: streams.len() };
+    requests::with(response, told)
 }
 
 /// Counts a refusal by its reason.

@@ -14,6 +14,7 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -87,6 +88,13 @@ impl AsyncWrite for Socket {
 }
 
 impl Shared {
+    /// Has the connection end by a reset: where a body ends with its connection (HTTP/1.0), an orderly end
+    /// would say that it was whole.
+    pub(super) fn reset_at_end(&self) {
+        // One that is gone has nobody to tell.
+        let _ = socket2::SockRef::from(&*self.stream.borrow()).set_linger(Some(Duration::ZERO));
+    }
+
     /// Leaves the socket to a session as soon as what actix has written is out.
     pub(super) fn hand_over(&self, successor: Subscription) {
         *self.successor.borrow_mut() = Some(successor);

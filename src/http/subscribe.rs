@@ -162,7 +162,9 @@ async fn subscribe(
     response.extensions_mut().insert(stalled.clone());
     let streams = query.interest.selectors().len();
     let told = Told::Session { id, streams, resume: place.resume.as_str() };
-    let body = EventBody::new(seat.subscription, socket, stalled);
+    let is_old = request.version() < Version::HTTP_11;
+    let connection = request.conn_data::<Rc<Shared>>().filter(|_| is_old).cloned();
+    let body = EventBody::new(seat.subscription, socket, connection, stalled);
     Ok(requests::with(response.body(body), told))
 }
 

@@ -4,6 +4,7 @@
 //! and its end, in this order; no more runs of a job than it may have.
 //! Never: runs a command of the caller's own.
 
+use super::insist::publish;
 use super::job::{Exit, JobSpec, Reason};
 use super::run::{self, Stop, Told};
 use crate::event::{Draft, EventType, StreamName};
@@ -26,8 +27,6 @@ const STREAMS: &str = "jobs.";
 pub const SELECTOR: &str = "jobs.**";
 /// How long they are kept, unless asked otherwise.
 pub const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// What an event costs in the publish queue beside its data, in bytes.
-const EVENT_OVERHEAD_BYTES: usize = 128;
 /// The share of a drain's window in which jobs may end by themselves, in percent.
 const GRACE_PERCENT: u32 = 60;
 /// Streams that are looked at together.
@@ -239,19 +238,18 @@ impl Jobs {
         }
     }
 
-    /// Ends the streams of runs that a hub which ended before them has left open.
-    pub async fn end_what_was_left(&self, history: &History) -> Result<(), JournalError> {
+    /// Ends the streams of runs that a hub which ended before them has left open, as soon as the journal
+    /// takes that.
+    pub fn end_what_was_left(&self, history: &History) -> Result<(), JournalError> {
         let mut after: Option<StreamName> = None;
         loop {
             let page =
                 history.list(STREAMS, after.as_ref().map(StreamName::as_str), PAGE, |_| true)?;
-            for (stream, _) in page.streams.iter().filter(|(_, view)| !view.ended) {
+            let open = page.streams.iter().filter(|(_, view)| !view.ended);
+            for (stream, publisher) in open.map(|(stream, _)| (stream, self.0.publisher.clone())) {
                 tracing::warn!(%stream, "the hub ended before this run of a job did");
-                let exit = Exit::without_status(Reason::HubRestarted, None);
-                let items = last_items(stream, &exit);
-                publish(&self.0.publisher, items)
-                    .await
-                    .map_err(|e| JournalError::other(e.to_string()))?;
+                let items = last_items(stream, &Exit::without_status(Reason::HubRestarted, None));
+                tokio::spawn(async move { run::say(&publisher, items).await });
             }
             let last = page.streams.last().filter(|_| page.streams.len() == PAGE);
             after = page.stopped_at.or_else(|| last.map(|(stream, _)| stream.clone()));
@@ -322,7 +320,7 @@ fn run_name(began: &str) -> String {
     let digits = began.split('.').next().unwrap_or(began);
     let when: String = digits.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
     let id = Uuid::new_v4().simple().to_string();
-    format!("{}Z-{}", when.trim_end_matches('Z'), &id[..8])
+    format!("{when}Z-{}", &id[..8])
 }
 
 /// An event with such data; `None` where there can be none, which is never.
@@ -335,14 +333,4 @@ pub(super) fn event(stream: &StreamName, kind: &str, data: &impl Serialize) -> O
 /// How a run ended, and that nothing follows.
 pub(super) fn last_items(stream: &StreamName, exit: &Exit) -> Vec<Item> {
     event(stream, "exit", exit).into_iter().chain([Item::End(stream.clone())]).collect()
-}
-
-/// Publishes items together.
-pub(super) async fn publish(publisher: &Publisher, items: Vec<Item>) -> Result<(), PublishError> {
-    let size = |item: &Item| match item {
-        Item::Event(draft) => draft.payload().as_bytes().len() + EVENT_OVERHEAD_BYTES,
-        Item::End(_) | Item::Delete { .. } => EVENT_OVERHEAD_BYTES,
-    };
-    let bytes = items.iter().map(size).sum();
-    publisher.publish(items, bytes).await.map(drop)
 }

@@ -1,7 +1,8 @@
 //! Keeps sources going, and knows how each is.
 
+use super::insist::{insist, publish, unit};
 use crate::event::Draft;
-use crate::journal::{Item, PublishError, Publisher, Unit, now};
+use crate::journal::{PublishError, Publisher, now};
 use crate::telemetry::{SourceFigures, Telemetry};
 use serde::Serialize;
 use std::future::Future;
@@ -14,11 +15,6 @@ const RESTART_AFTER: Duration = Duration::from_millis(500);
 const RESTART_WITHIN: Duration = Duration::from_secs(60);
 /// One that ran for so long before it failed is taken for a new failure.
 const WELL_AFTER: Duration = Duration::from_secs(60);
-/// How soon what was refused is tried again, by those who cannot lose any; twice as late each time.
-const RETRY_AFTER: Duration = Duration::from_millis(50);
-const RETRY_WITHIN: Duration = Duration::from_secs(5);
-/// What an event costs in the publish queue beside its data, in bytes.
-const EVENT_OVERHEAD_BYTES: usize = 128;
 
 /// The sources of one hub. Cheap to clone.
 #[derive(Clone)]
@@ -116,13 +112,9 @@ impl Feed {
     /// whoever cannot lose any tries again.
     pub async fn publish(&self, drafts: Vec<Draft>) -> Result<(), String> {
         let count = drafts.len() as u64;
-        let size = |draft: &Draft| draft.payload().as_bytes().len() + EVENT_OVERHEAD_BYTES;
-        let bytes = drafts.iter().map(size).sum();
-        let unit = drafts.into_iter().map(Item::Event).collect();
-        match self.publisher.publish(unit, bytes).await {
-            Ok(_) => {
-                self.figures.published(count);
-                self.note(|view| view.events += count);
+        match publish(&self.publisher, unit(drafts)).await {
+            Ok(()) => {
+                self.published(count);
                 Ok(())
             }
             Err(error) => {
@@ -138,27 +130,16 @@ impl Feed {
     }
 
     /// Publishes events together, however often that takes; an error where it would never help.
-    pub async fn publish_surely(&self, drafts: Vec<Draft>) -> Result<(), PublishError> {
+    pub async fn insist(&self, drafts: Vec<Draft>) -> Result<(), PublishError> {
         let count = drafts.len() as u64;
-        let size = |draft: &Draft| draft.payload().as_bytes().len() + EVENT_OVERHEAD_BYTES;
-        let bytes = drafts.iter().map(size).sum();
-        let unit: Unit = drafts.into_iter().map(Item::Event).collect();
-        let mut pause = RETRY_AFTER;
-        loop {
-            match self.publisher.publish(unit.clone(), bytes).await {
-                Ok(_) => {
-                    self.figures.published(count);
-                    self.note(|view| view.events += count);
-                    return Ok(());
-                }
-                Err(why @ (PublishError::QueueFull | PublishError::DiskFull(_))) => {
-                    self.note(|view| view.error = Some(why.to_string()));
-                }
-                Err(why) => return Err(why),
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_WITHIN);
-        }
+        insist(&self.publisher, unit(drafts), |why| self.complain(why.to_string())).await?;
+        self.published(count);
+        Ok(())
+    }
+
+    fn published(&self, events: u64) {
+        self.figures.published(events);
+        self.note(|view| view.events += events);
     }
 
     /// What it has to say cannot be said yet.

@@ -5,6 +5,7 @@
 //! Never: talks to sessions, or holds a publisher up.
 
 mod heartbeats;
+mod insist;
 mod job;
 mod jobs;
 mod keeper;

@@ -4,11 +4,12 @@
 //! no more until a restart; meanwhile the command waits at its pipe. A command that is told to stop and
 //! does not is killed, with what it has started.
 
+use super::insist::insist;
 use super::job::{Exit, JobSpec, Reason};
-use super::jobs::{event, last_items, publish};
+use super::jobs::{event, last_items};
 use super::output::{OUTPUT_WITHIN, Output, log_data, shown_line};
 use crate::event::{Line, LineSplitter, StreamName};
-use crate::journal::{Item, PublishError, Publisher};
+use crate::journal::{Item, Publisher, Unit};
 use futures_util::future::join_all;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::process::ExitStatus;
@@ -24,9 +25,6 @@ use tokio::time::{sleep, timeout};
 const MAX_WAITING_LINES: usize = 1_024;
 /// Lines of one commit.
 const LINES_TOGETHER: usize = 256;
-/// How soon a publish that was refused is tried again; twice as late each time, up to the second.
-const RETRY_AFTER: Duration = Duration::from_millis(50);
-const RETRY_WITHIN: Duration = Duration::from_secs(5);
 
 /// A run is to stop.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +51,7 @@ pub(super) async fn run(
     if let Some(reason) = before {
         drop(stop);
         let exit = Exit::without_status(reason, Some("it was not started".into()));
-        publish_surely(publisher, last_items(stream, &exit)).await;
+        say(publisher, last_items(stream, &exit)).await;
         return exit;
     }
     let exit = match spec.start(run, stream.as_str()) {
@@ -76,7 +74,7 @@ pub(super) async fn run(
             Exit::without_status(Reason::NotStarted, Some(why))
         }
     };
-    publish_surely(publisher, last_items(stream, &exit)).await;
+    say(publisher, last_items(stream, &exit)).await;
     exit
 }
 
@@ -211,29 +209,15 @@ fn lines_of(
 async fn publish_lines(mut waiting: mpsc::Receiver<Item>, publisher: Publisher) {
     let mut lines = Vec::new();
     while waiting.recv_many(&mut lines, LINES_TOGETHER).await > 0 {
-        publish_surely(&publisher, std::mem::take(&mut lines)).await;
+        say(&publisher, std::mem::take(&mut lines)).await;
     }
 }
 
-/// Publishes, however often that takes; not where it would never help.
-async fn publish_surely(publisher: &Publisher, items: Vec<Item>) {
-    let mut pause = RETRY_AFTER;
-    loop {
-        match publish(publisher, items.clone()).await {
-            Ok(()) => return,
-            // Nothing was taken, and later it may be.
-            Err(PublishError::QueueFull | PublishError::DiskFull(_)) => {}
-            Err(why @ (PublishError::Poisoned(_) | PublishError::Draining)) => {
-                tracing::error!(events = items.len(), "of a job's run this is lost: {why}");
-                return;
-            }
-            // Its stream was deleted and ended by somebody.
-            Err(PublishError::Refused(why)) => {
-                tracing::warn!(events = items.len(), "of a job's run this is refused: {why}");
-                return;
-            }
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(RETRY_WITHIN);
+/// Publishes what a run has to say, and says where that can never be.
+pub(super) async fn say(publisher: &Publisher, items: Unit) {
+    let events = items.len();
+    // A command at its pipe waits meanwhile, and the journal itself says why.
+    if let Err(why) = insist(publisher, items, |_| {}).await {
+        tracing::error!(events, "of a job's run this is lost: {why}");
     }
 }

@@ -31,6 +31,11 @@ impl Lines {
         }
     }
 
+    /// Whether one more of the usual kind would be written; for what only a line needs to know.
+    pub(super) fn has_room(&self) -> bool {
+        self.usual.load(Ordering::Relaxed) < LINES_A_SECOND
+    }
+
     /// How many of each kind were left out since this was last asked, where any were.
     pub(super) fn left_out(&self) -> Vec<(&'static str, u64)> {
         let others =

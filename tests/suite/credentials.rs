@@ -41,13 +41,18 @@ pub fn good(claims: &Value) -> String {
 
 /// A file of settings with these keys: name, secret, and its other members.
 pub fn file_with_keys(folder: &Path, keys: &[(&str, &str, &str)]) -> String {
+    file_with(folder, keys, "")
+}
+
+/// The same with more behind them.
+pub fn file_with(folder: &Path, keys: &[(&str, &str, &str)], more: &str) -> String {
     let mut text = String::new();
     for (name, secret, grants) in keys {
         let hash = sha256(secret);
         text.push_str(&format!("[[key]]\nname = {name:?}\nsha256 = {hash:?}\n{grants}\n"));
     }
     let path = folder.join("keys.toml");
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, text + more).unwrap();
     path.to_str().unwrap().to_owned()
 }
 

@@ -5,6 +5,8 @@ use crate::reader::Reader;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 const READERS: usize = 500;
 const PUBLISHERS: usize = 8;
@@ -110,4 +112,41 @@ async fn a_hub_without_readers_stops_at_once_and_a_stuck_one_does_not_keep_it() 
     hub.publish("s", "1").await;
     let _silent = tokio::net::TcpStream::connect(&hub.address).await.unwrap();
     hub.stop().await;
+}
+
+/// Where nobody is told in the stream, its connection says that there should be more: without the last
+/// chunk, or, where the end is the connection's, by a reset.
+#[tokio::test]
+async fn an_export_that_is_cut_short_does_not_end_as_a_whole_one() {
+    for version in ["1.1", "1.0"] {
+        let hub = Hub::start(&["--drain", "2s"]).await;
+        for _ in 0..60 {
+            let events: Vec<_> =
+                (0..100).map(|_| json!({ "stream": "s", "data": "x".repeat(2_000) })).collect();
+            hub.post("/publish", json!(events)).await;
+        }
+        let mut socket = TcpStream::connect(&hub.address).await.unwrap();
+        let request = format!(
+            "GET /streams/s/events?follow=false&from=start&format=text HTTP/{version}\r\nHost: {}\r\n\r\n",
+            hub.address
+        );
+        socket.write_all(request.as_bytes()).await.unwrap();
+        hub.until_metric("fanfare_sessions", |sessions| sessions == 1.0).await;
+        hub.terminate();
+        let (mut read, mut part) = (Vec::new(), vec![0; 32 * 1024]);
+        let end = loop {
+            match socket.read(&mut part).await {
+                Ok(0) => break None,
+                Ok(count) => read.extend_from_slice(&part[..count]),
+                Err(error) => break Some(error.kind()),
+            }
+            // Slower than it is sent away.
+            tokio::time::sleep(std::time::Duration::from_millis(15)).await;
+        };
+        assert!(read.len() < 12_000_000, "it was to be cut short");
+        match version {
+            "1.0" => assert_eq!(end, Some(std::io::ErrorKind::ConnectionReset)),
+            _ => assert!(!read.ends_with(b"0\r\n\r\n"), "it says that it is whole"),
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Downloads: whole and in parts, in constant memory, with their progress on a stream.
 
-use crate::credentials::file_with_keys;
+use crate::credentials::file_with;
 use crate::hub::{Hub, full};
 use crate::reader::Reader;
 use futures_util::StreamExt;
@@ -212,10 +212,8 @@ async fn who_may_download_and_who_may_have_it_told() {
         ("teller", "s2", "files = [\"*\"]\npublish = [\"p\"]"),
         ("other", "s3", "files = [\"e\"]\npublish = [\"p\"]"),
     ];
-    let config = file_with_keys(folder.path(), &keys);
-    let mut text = std::fs::read_to_string(&config).unwrap();
-    text.push_str(&format!("[files.d]\npath = {:?}\n", folder.path()));
-    std::fs::write(&config, text).unwrap();
+    let more = format!("[files.d]\npath = {:?}\n", folder.path());
+    let config = file_with(folder.path(), &keys, &more);
     std::fs::write(folder.path().join("f"), "x").unwrap();
     let hub = Hub::start(&["--config", &config]).await;
     let get = async |secret: Option<&str>, query: &str, site: Option<&str>| {

@@ -284,3 +284,28 @@ async fn a_stream_that_never_has_room_is_closed_for_that_reason() {
     let ended = answer.into_body().data().await.unwrap();
     assert_eq!(ended.unwrap_err().reason(), Some(h2::Reason::CANCEL));
 }
+
+/// A stream that ends before it has everything ends by a reset.
+#[tokio::test]
+async fn an_export_that_is_cut_short_is_reset() {
+    for (hub, certificate) in hubs(&["--drain", "2s"]).await {
+        let mut connection = connect(&hub, certificate.as_ref()).await;
+        for _ in 0..20 {
+            let body = json!({ "stream": "s", "data": "x".repeat(200_000) }).to_string();
+            let request = post(&hub, "/publish");
+            assert_eq!(ask(&mut connection, request, Some(body.into())).await.status(), 200);
+        }
+        let path = "/streams/s/events?follow=false&from=start&format=text";
+        let mut body = ask(&mut connection, get(&hub, path), None).await.into_body();
+        hub.terminate();
+        let end = loop {
+            let Some(chunk) = timeout(PATIENCE, body.data()).await.unwrap() else { break None };
+            match chunk {
+                Ok(bytes) => body.flow_control().release_capacity(bytes.len()).unwrap(),
+                Err(error) => break Some(error),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        };
+        assert!(end.is_some_and(|error| error.is_reset()), "it ended as a whole one");
+    }
+}

@@ -1,6 +1,6 @@
 //! Jobs: commands that are run by name, each run a stream of its own.
 
-use crate::credentials::file_with_keys;
+use crate::credentials::file_with;
 use crate::hub::{Hub, PATIENCE};
 use crate::reader::{Event, Reader};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -179,10 +179,9 @@ async fn only_so_many_run_at_once_and_only_those_who_may_run_them() {
         ("reader", "s2", "subscribe = [\"logs\"]"),
         ("ops", "s3", "run = [\"*\"]"),
     ];
-    let file = file_with_keys(folder.path(), &keys);
-    let mut text = std::fs::read_to_string(&file).unwrap();
-    text.push_str("[job.one]\ncommand = [\"sleep\", \"1000\"]\nat-most = 2\n[job.two]\ncommand = [\"true\"]\n");
-    std::fs::write(&file, text).unwrap();
+    let jobs = "[job.one]\ncommand = [\"sleep\", \"1000\"]\nat-most = 2\n\
+                [job.two]\ncommand = [\"true\"]\n";
+    let file = file_with(folder.path(), &keys, jobs);
     let hub = Hub::start(&["--config", &file, "--metrics-listen", "127.0.0.1:0"]).await;
     let post = async |secret: &str, path: &str| {
         let asked = hub.http.post(hub.url(path)).bearer_auth(secret).send().await.unwrap();
@@ -301,7 +300,7 @@ async fn what_was_said_before_the_end_comes_however_long_the_journal_refuses_it(
     let ballast = disk.path().join("ballast");
     std::fs::write(&ballast, vec![0; 40 << 20]).unwrap();
     hub.until_metric("fanfare_journal_disk_full", |n| n == 1.0).await;
-    // Longer than anybody waits for a pipe that is quiet.
+    // Longer than anybody waits for a pipe that is quiet: its time is to pass, and nothing to happen.
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     assert_eq!(hub.metric("fanfare_job_running{job=\"j\"}").await, 1.0);
     std::fs::remove_file(&ballast).unwrap();
@@ -319,8 +318,9 @@ async fn no_job_outlives_a_hub_that_stops_however_it_is_stopped() {
                 stop-after = \"5m\"\ntimeout = \"100ms\"\n";
     let folder = tempfile::tempdir().unwrap();
     let file = config(folder.path(), jobs);
-    for at_once in [false, true] {
-        let mut hub = Hub::start(&["--config", &file, "--drain", "3s"]).await;
+    // At once it is not the window that ends them.
+    for (at_once, window) in [(false, "3s"), (true, "5m")] {
+        let mut hub = Hub::start(&["--config", &file, "--drain", window]).await;
         let (mut left, mut runs) = (Vec::new(), Vec::new());
         for job in ["j", "j", "timed"] {
             let begun = begin(&hub, job).await;

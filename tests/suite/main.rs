@@ -12,6 +12,7 @@ mod files;
 mod follower;
 mod hub;
 mod jobs;
+mod journal;
 mod reader;
 
 mod access;

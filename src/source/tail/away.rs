@@ -32,8 +32,8 @@ impl Tail {
             let copied = |file: &&renamed::Beside| !is_known(file) && says_it(file);
             let found = beside.iter().find(numbered).or_else(|| beside.iter().find(copied));
             if let Some(file) = found {
-                self.open_as(&file.path, spec, place, Some(place));
-                if !by_number(file) {
+                let is_open = self.open_as(&file.path, spec, place, Some(place));
+                if is_open && !by_number(file) {
                     self.say_moved(place, now)?;
                 }
             }
@@ -54,14 +54,16 @@ impl Tail {
         Ok(())
     }
 
-    /// Opens what was called as a place says; once.
-    fn open_as(&mut self, path: &Path, spec: usize, called: &Place, place: Option<&Place>) {
-        if let Ok(mut file) = Followed::open((path, spec), place, |_| 0)
-            && !self.files.iter().any(|other| (other.spec, other.id) == (spec, file.id))
-        {
+    /// Opens what was called as a place says; whether it is the last of the files now. None is opened
+    /// twice.
+    fn open_as(&mut self, path: &Path, spec: usize, called: &Place, place: Option<&Place>) -> bool {
+        let Ok(mut file) = Followed::open((path, spec), place, |_| 0) else { return false };
+        let is_new = !self.files.iter().any(|other| (other.spec, other.id) == (spec, file.id));
+        if is_new {
             file.is_called_as(called);
             self.files.push(file);
         }
+        is_new
     }
 
     /// What has a place is under another number now: both are said together.

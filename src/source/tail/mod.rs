@@ -23,7 +23,7 @@ use crate::telemetry::TailFigures;
 use file::{Followed, New};
 use place::{Begun, FileId, Places, draft};
 use serde_json::value::to_raw_value;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -126,19 +126,20 @@ impl Tail {
                 continue;
             }
             match file.read(&self.specs[file.spec]) {
-                Ok(new) if new.texts.is_empty() && !new.was_reset && !new.is_over => {}
                 Ok(new) => {
+                    self.failing.remove(&file.path);
                     if new.has_more {
                         unread.insert(called);
                     }
-                    all.push((at, new));
+                    if !new.texts.is_empty() || new.was_reset || new.is_over {
+                        all.push((at, new));
+                    }
                 }
                 Err(error) => {
                     if self.failing.insert(file.path.clone()) {
                         tracing::warn!(path = %file.path.display(), "a file cannot be read: {error}");
                     }
                     unread.insert(called);
-                    continue;
                 }
             }
         }
@@ -154,7 +155,7 @@ impl Tail {
         self.is_forgotten |= !is_first && first.is_none_or(|first| first > self.said_at);
         self.listed = Some(Instant::now());
         let specs = self.specs.clone();
-        let mut listed: HashMap<(usize, FileId), ()> = HashMap::new();
+        let mut listed: HashSet<(usize, FileId)> = HashSet::new();
         let (mut left_out, mut unreadable) = (0, HashSet::new());
         for (at, spec) in specs.iter().enumerate() {
             // What it finds first was there before; what comes later is new and read from its start.
@@ -162,7 +163,7 @@ impl Tail {
             for path in paths(spec) {
                 let Ok(about) = path.metadata() else { continue };
                 let id = FileId::of(&about);
-                if !about.is_file() || listed.insert((at, id), ()).is_some() {
+                if !about.is_file() || !listed.insert((at, id)) {
                     continue;
                 }
                 if self.files.iter().any(|file| (file.spec, file.id) == (at, id)) {
@@ -200,7 +201,7 @@ impl Tail {
             self.forget_gone(now)?;
         }
         for file in &mut self.files {
-            file.is_listed(listed.contains_key(&(file.spec, file.id)));
+            file.is_listed(listed.contains(&(file.spec, file.id)));
         }
         if left_out > self.left_out {
             tracing::warn!(left_out, "more files than {MAX_FILES} are to be followed");
@@ -276,7 +277,7 @@ impl Tail {
         let events: Vec<Draft> = events.chain([behind.clone()]).collect();
         // Lines that are not what the type needs.
         feed.lost((texts.len() + 1 - events.len()) as u64);
-        match feed.publish_surely(events).await {
+        match feed.insist(events).await {
             Ok(()) => {}
             Err(PublishError::Refused(why @ Refusal::TooManyStreams(_))) => {
                 feed.complain(why.to_string());
@@ -286,7 +287,7 @@ impl Tail {
             Err(PublishError::Refused(why)) => {
                 tracing::warn!(path = place.path, lines = texts.len(), "lines are refused: {why}");
                 feed.lost(texts.len() as u64);
-                feed.publish_surely(vec![behind]).await.map_err(|e| e.to_string())?;
+                feed.insist(vec![behind]).await.map_err(|e| e.to_string())?;
             }
             Err(other) => return Err(other.to_string()),
         }
@@ -307,7 +308,7 @@ impl Tail {
             drafts.extend(self.places.drafts(feed.now())?);
         }
         for some in drafts.chunks(PLACES_TOGETHER) {
-            feed.publish_surely(some.to_vec()).await.map_err(|e| e.to_string())?;
+            feed.insist(some.to_vec()).await.map_err(|e| e.to_string())?;
         }
         if is_due {
             (self.said, self.said_at, self.is_forgotten) = ((0, Instant::now()), before, false);

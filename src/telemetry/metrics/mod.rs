@@ -140,6 +140,11 @@ impl Telemetry {
         self.0.lines.take(kind)
     }
 
+    /// Whether a line of what went well would be written now.
+    pub fn would_log(&self) -> bool {
+        self.0.lines.has_room()
+    }
+
     /// How many lines of each kind were left out since this was last asked.
     pub fn not_logged(&self) -> Vec<(&'static str, u64)> {
         self.0.lines.left_out()
