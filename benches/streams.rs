@@ -128,7 +128,8 @@ struct Exported {
 /// Reads everything there is, as an export does.
 async fn export(hub: &Hub, http: &reqwest::Client) -> Exported {
     let (before, began) = (hub.memory(), Instant::now());
-    let url = format!("{}/events?stream=idle.*&from=start&follow=false&format=ndjson", hub.url);
+    let query = "stream=idle.*&from=start&follow=false&format=ndjson&control=off";
+    let url = format!("{}/events?{query}", hub.url);
     let answer = http.get(url).send().await.unwrap();
     assert!(answer.content_length().is_none(), "it comes in chunks");
     let (mut body, mut events, mut most, mut looked) = (answer.bytes_stream(), 0, 0, began);

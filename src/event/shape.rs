@@ -182,6 +182,14 @@ mod tests {
     }
 
     #[test]
+    fn what_a_logger_does_not_know_may_be_null() {
+        let log = r#"{"level":"info","message":"m","module":null,"line":null,"fields":null"#;
+        let log = checked("log", &format!("{log}}}")).expect("ok");
+        assert!(log.contains(r#""module":null,"line":null,"fields":null,"timestamp":"#), "{log}");
+        checked("metric", r#"{"name":"n","value":1,"unit":null,"labels":null}"#).expect("ok");
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (kind, raw, field) in [
             ("log", r#"{"message":"m"}"#, "data.level"),

@@ -67,18 +67,15 @@ pub(super) struct EventShape {
     key: Option<String>,
 }
 
-/// A message; what else it has stays with it.
+/// A message; what else it has stays with it. Loggers write `null` for what they do not know.
 #[derive(ToSchema, Serialize)]
 pub(super) struct LogMessage {
     level: Level,
     message: String,
-    #[schema(nullable = false)]
     module: Option<String>,
-    #[schema(nullable = false)]
     function: Option<String>,
-    #[schema(nullable = false, value_type = Option<f64>)]
+    #[schema(value_type = Option<f64>)]
     line: Option<u64>,
-    #[schema(nullable = false)]
     fields: Option<BTreeMap<String, Value>>,
 }
 
