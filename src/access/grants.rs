@@ -62,6 +62,14 @@ impl Scope {
         Ok(Self::Only(selectors.collect::<Result<Vec<_>, _>>()?.into()))
     }
 
+    /// The selectors, as they are written.
+    pub fn selectors(&self) -> Vec<String> {
+        match self {
+            Self::Everything => vec!["**".to_owned()],
+            Self::Only(selectors) => selectors.iter().map(ToString::to_string).collect(),
+        }
+    }
+
     /// Whether it is granted on `stream`.
     pub fn covers(&self, stream: &StreamName) -> bool {
         match self {

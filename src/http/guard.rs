@@ -210,7 +210,8 @@ fn in_query(request: &HttpRequest) -> Result<Option<(String, Option<EventId>)>, 
         Some(value) => value.to_str().ok(),
         None => query::last_event_id(&pairs).map_err(malformed)?,
     };
-    let resumes = request.method() == Method::GET && request.path().ends_with("/events");
+    let reads = request.method() == Method::GET && request.path().ends_with("/events");
+    let resumes = reads || request.method() == Method::POST && request.path() == "/events";
     let last = last.filter(|_| resumes).and_then(|text| EventId::parse(text).ok());
     Ok(Some((ticket.to_owned(), last)))
 }

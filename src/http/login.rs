@@ -1,4 +1,4 @@
-//! `POST /session` and `DELETE /session`: a credential in a cookie, for pages.
+//! `/session`: a credential in a cookie, for pages, and whose it is.
 //!
 //! The cookie holds what was shown and nothing else, so that it is as good as that, for as long.
 
@@ -11,9 +11,51 @@ use actix_web::http::header::{self, HeaderName};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The cookie's name.
 const NAME: &str = "fanfare";
+
+/// Who asks, and what they may do.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Who {
+    /// `key NAME`, or `sub SUB` of a token; null where nothing was shown.
+    subject: Option<String>,
+    /// When what was shown is good no longer (RFC 3339).
+    expires_at: Option<String>,
+    /// Selectors of streams to publish to.
+    publish: Vec<String>,
+    /// Selectors of streams to read.
+    subscribe: Vec<String>,
+    /// Jobs to run; `*` is all of them.
+    run: Vec<String>,
+    /// Folders to download from; `*` is all of them.
+    files: Vec<String>,
+    /// Whether they see what is for operators.
+    admin: bool,
+}
+
+/// `GET /session`
+#[utoipa::path(get, path = "/session", tag = "access",
+    responses(
+        (status = 200, description = "Who asks, and what they may do", body = Who),
+        Refused,
+    )
+)]
+pub(super) async fn who(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let caller = caller(&hub, &request)?;
+    let grants = &caller.grants;
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Who {
+        subject: caller.counted_as().map(|subject| subject.to_string()),
+        expires_at: caller.expires.map(|expires| expires.to_string()),
+        publish: grants.publish.selectors(),
+        subscribe: grants.subscribe.selectors(),
+        run: grants.run.to_vec(),
+        files: grants.files.to_vec(),
+        admin: grants.admin,
+    }))
+}
 
 /// `POST /session`, with the credential as `Authorization: Bearer`.
 #[utoipa::path(post, path = "/session", tag = "access",

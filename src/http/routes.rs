@@ -48,7 +48,7 @@ pub(super) fn app(
 const FILES: &str = "/files/{folder}/{path}";
 const FILES_PATTERN: &str = "/files/{folder}/{path:.*}";
 
-/// Every path of the hub, and the methods that it takes.
+/// Every path of the hub but its pages, and the methods that it takes.
 pub(super) const ROUTES: &[(&str, &[&str])] = &[
     ("/publish", &["POST"]),
     ("/log-message", &["POST"]),
@@ -59,7 +59,7 @@ pub(super) const ROUTES: &[(&str, &[&str])] = &[
     ("/streams/{stream}/end", &["POST"]),
     ("/revocations", &["POST"]),
     ("/tickets", &["POST"]),
-    ("/session", &["POST", "DELETE"]),
+    ("/session", &["GET", "POST", "DELETE"]),
     ("/stats", &["GET"]),
     ("/sessions", &["GET"]),
     ("/sessions/{id}", &["DELETE"]),
@@ -74,9 +74,6 @@ pub(super) const ROUTES: &[(&str, &[&str])] = &[
     ("/readyz", &["GET"]),
     ("/metrics", &["GET"]),
     ("/openapi.json", &["GET"]),
-    ("/", &["GET"]),
-    ("/watch.js", &["GET"]),
-    ("/watch.css", &["GET"]),
 ];
 
 fn routes(config: &mut ServiceConfig) {
@@ -88,6 +85,7 @@ fn routes(config: &mut ServiceConfig) {
         }
         config.service(with_head(resource, path));
     }
+    pages::serve(config);
     config.default_service(web::to(nothing_here));
 }
 
@@ -105,6 +103,7 @@ fn handler(path: &str, method: &str) -> Route {
         ("POST", "/streams/{stream}/end") => web::post().to(streams::end),
         ("POST", "/revocations") => web::post().to(revocations::add),
         ("POST", "/tickets") => web::post().to(tickets::mint),
+        ("GET", "/session") => web::get().to(login::who),
         ("POST", "/session") => web::post().to(login::begin),
         ("DELETE", "/session") => web::delete().to(login::end),
         ("GET", "/stats") => web::get().to(stats::stats),
@@ -122,9 +121,6 @@ fn handler(path: &str, method: &str) -> Route {
         ("GET", "/readyz") => web::get().to(ops::readyz),
         ("GET", "/metrics") => web::get().to(ops::metrics),
         ("GET", "/openapi.json") => web::get().to(openapi::openapi),
-        ("GET", "/") => web::get().to(pages::index),
-        ("GET", "/watch.js") => web::get().to(pages::script),
-        ("GET", "/watch.css") => web::get().to(pages::style),
         _ => web::to(nothing_here),
     }
 }
@@ -140,7 +136,7 @@ fn with_head(resource: Resource, path: &str) -> Resource {
 }
 
 /// A path that answers other methods with those it takes (RFC 9110 §15.5.6).
-fn resource(path: &str, methods: &'static [&'static str]) -> Resource {
+pub(super) fn resource(path: &str, methods: &'static [&'static str]) -> Resource {
     web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
         let detail = format!("{} does not take {}", request.path(), request.method());
         let mut refused = Problem::new(Code::MethodNotAllowed, detail).error_response();

@@ -7,7 +7,7 @@ use super::server::Hub;
 use super::standing::{self, Ready};
 use crate::limits::{Limit, Usage};
 use crate::source::{JobView, SourceView};
-use crate::telemetry::Totals;
+use crate::telemetry::{Latency, Refusals, Totals};
 use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -49,6 +49,11 @@ pub(super) struct Stats {
     #[serde(flatten)]
     ready: Ready,
     totals: Totals,
+    /// From the commit of a batch to the sockets of all its live sessions.
+    fan_out: Latency,
+    /// Refusals of `subscribers`, `publishes`, `credentials`, `connections` and `requests`, by reason.
+    #[schema(value_type = BTreeMap<String, BTreeMap<String, u64>>)]
+    refusals: Refusals,
     /// What publishes from inside, and how it is.
     sources: Vec<SourceView>,
     /// What may be run, and what of it runs.
@@ -73,6 +78,8 @@ pub(super) async fn stats(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRe
         uptime_s: hub.started.elapsed().as_secs(),
         ready: standing::ready(&hub, &used),
         totals: hub.telemetry.totals(),
+        fan_out: hub.telemetry.fan_out(),
+        refusals: hub.telemetry.refusals(),
         sources: hub.sources.views(),
         jobs: hub.jobs.views(|_| true),
         limits: used.limits,

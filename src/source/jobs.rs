@@ -334,3 +334,21 @@ pub(super) fn event(stream: &StreamName, kind: &str, data: &impl Serialize) -> O
 pub(super) fn last_items(stream: &StreamName, exit: &Exit) -> Vec<Item> {
     event(stream, "exit", exit).into_iter().chain([Item::End(stream.clone())]).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_says_why_and_who_has_least_time_how_soon() {
+        let second = |n| Some(Duration::from_secs(n));
+        let mut told = None;
+        assert!(set(&mut told, Stop { reason: Reason::Stopped, within: None }));
+        assert!(!set(&mut told, Stop { reason: Reason::HubStopping, within: None }));
+        assert!(set(&mut told, Stop { reason: Reason::HubStopping, within: second(3) }));
+        assert!(!set(&mut told, Stop { reason: Reason::HubStopping, within: second(9) }));
+        assert!(set(&mut told, Stop { reason: Reason::HubStopping, within: second(1) }));
+        let told = told.expect("it is told");
+        assert_eq!((told.within, matches!(told.reason, Reason::Stopped)), (second(1), true));
+    }
+}

@@ -17,9 +17,9 @@ pub use logging::{
     filter as log_filter, set_filter as set_log_filter, start as start_logging,
 };
 pub use metrics::{
-    Exposition, HeartbeatFigures, JobFigures, JournalHolds, LimitUse, PatternFigures, Published,
-    Queues, Sampled, ShardFigures, SourceFigures, Standing, TailFigures, Telemetry, Totals,
-    markdown,
+    Bucket, Exposition, HeartbeatFigures, JobFigures, JournalHolds, Latency, LimitUse,
+    PatternFigures, Published, Queues, Refusals, Sampled, ShardFigures, SourceFigures, Standing,
+    TailFigures, Telemetry, Totals, markdown,
 };
 pub use reasons::{
     Closed, ConnectionRefused, CredentialRefused, Full, Limit, PublishRefused, Replayed,

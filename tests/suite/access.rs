@@ -363,6 +363,13 @@ async fn a_page_has_its_credential_in_a_cookie_that_speaks_for_no_other_page() {
         let ends = answer.headers()["set-cookie"].to_str().unwrap();
         assert!(ends.starts_with("fanfare=; Max-Age=0; Path=/"), "and it is ended: {ends}");
     }
+    let who = hub.http.get(hub.url("/session")).header("Cookie", &cookie).send().await.unwrap();
+    let who: Value = who.json().await.unwrap();
+    assert_eq!(
+        (&who["subject"], &who["subscribe"], &who["publish"], &who["admin"]),
+        (&json!("key page"), &json!(["a"]), &json!(["a"]), &json!(false))
+    );
+    assert_eq!(hub.get("/session").await.0, 200, "whoever shows nothing has what is for all");
     let request = hub.http.delete(hub.url("/session")).header("Cookie", &cookie);
     let answer = request.header("Origin", &own).send().await.unwrap();
     assert_eq!(answer.status(), 204);

@@ -84,11 +84,19 @@ async fn what_clients_counted_is_what_the_metrics_count() {
 async fn the_page_is_served_and_what_is_not_there_is_a_problem() {
     let hub = Hub::start(&[]).await;
     for (path, kind) in
-        [("/", "text/html"), ("/watch.js", "text/javascript"), ("/watch.css", "text/css")]
+        [("/", "text/html"), ("/fanfare.js", "text/javascript"), ("/fanfare.d.ts", "text/plain")]
     {
         let page = hub.http.get(hub.url(path)).send().await.unwrap();
         assert!(page.headers()["content-type"].to_str().unwrap().starts_with(kind), "{path}");
         assert!(page.headers().contains_key("content-security-policy"));
+        // Whoever has it is sent no more than that it is so.
+        let tag = page.headers()["etag"].to_str().unwrap().to_owned();
+        let again = hub.http.get(hub.url(path)).header("If-None-Match", tag);
+        assert_eq!(again.send().await.unwrap().status(), 304, "{path}");
+        let packed = hub.http.get(hub.url(path)).header("Accept-Encoding", "gzip");
+        let packed = packed.send().await.unwrap();
+        assert_eq!(packed.headers()["content-encoding"], "gzip", "{path}");
+        assert!(packed.bytes().await.unwrap().len() < page.bytes().await.unwrap().len(), "{path}");
     }
     let (status, problem) = hub.get("/nothing").await;
     assert_eq!((status, problem["code"].as_str()), (404, Some("not_found")));

@@ -6,9 +6,9 @@ use prometheus::{IntCounter, IntCounterVec};
 
 pub(super) struct Figures {
     pub(super) credentials: IntCounterVec,
-    requests: IntCounterVec,
+    pub(super) requests: IntCounterVec,
     abandoned: IntCounter,
-    connections: IntCounterVec,
+    pub(super) connections: IntCounterVec,
 }
 
 impl Figures {

@@ -24,7 +24,7 @@ pub use publishes::{PatternFigures, Published};
 pub use shard::ShardFigures;
 pub use sources::{HeartbeatFigures, JobFigures, SourceFigures, TailFigures};
 pub use standing::{Queues, Standing};
-pub use totals::Totals;
+pub use totals::{Bucket, Latency, Refusals, Totals};
 
 use super::lines::Lines;
 use super::log_writer;

@@ -4,6 +4,7 @@ use super::Telemetry;
 use prometheus::IntCounterVec;
 use prometheus::core::Collector as _;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// Counts since the start, and what there is now.
@@ -49,6 +50,40 @@ pub struct Totals {
     pub journal_disk_free_bytes: u64,
 }
 
+/// How long something took, each time since the start.
+#[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
+pub struct Latency {
+    /// How often.
+    pub count: u64,
+    /// Seconds in all.
+    pub sum_s: f64,
+    /// How often it took so long at most.
+    pub buckets: Vec<Bucket>,
+}
+
+/// A count of what took no longer.
+#[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
+pub struct Bucket {
+    /// Seconds at most.
+    pub le_s: f64,
+    /// How often.
+    pub count: u64,
+}
+
+/// Refusals of each kind by their reasons; those that never were are left out.
+pub type Refusals = BTreeMap<&'static str, BTreeMap<String, u64>>;
+
+/// Those of `counters` that were, by their only label.
+fn by_label(counters: &IntCounterVec) -> BTreeMap<String, u64> {
+    let families = counters.collect();
+    let series = families.iter().flat_map(|family| family.get_metric());
+    let counted = series.filter_map(|metric| {
+        let label = metric.get_label().first()?.value().to_owned();
+        Some((label, metric.get_counter().get_value() as u64))
+    });
+    counted.filter(|(_, count)| *count > 0).collect()
+}
+
 /// Of all label values together.
 pub(super) fn in_all(counters: &IntCounterVec) -> u64 {
     let families = counters.collect();
@@ -82,5 +117,33 @@ impl Telemetry {
             journal_disk_bytes: now(&journal.disk_bytes),
             journal_disk_free_bytes: now(&journal.disk_free_bytes),
         }
+    }
+
+    /// From the commit of a batch to the sockets of all its live sessions.
+    pub fn fan_out(&self) -> Latency {
+        let families = self.0.sessions.fanout.collect();
+        let metric = families.iter().flat_map(|family| family.get_metric()).next();
+        let histogram = metric.map(|metric| metric.get_histogram().clone()).unwrap_or_default();
+        let bucket = |bucket: &prometheus::proto::Bucket| Bucket {
+            le_s: bucket.upper_bound(),
+            count: bucket.cumulative_count(),
+        };
+        Latency {
+            count: histogram.get_sample_count(),
+            sum_s: histogram.get_sample_sum(),
+            buckets: histogram.get_bucket().iter().map(bucket).collect(),
+        }
+    }
+
+    /// Who was refused what, and why.
+    pub fn refusals(&self) -> Refusals {
+        let access = &self.0.access;
+        BTreeMap::from([
+            ("subscribers", by_label(&self.0.sessions.refused)),
+            ("publishes", by_label(&self.0.publishes.refused)),
+            ("credentials", by_label(&access.credentials)),
+            ("connections", by_label(&access.connections)),
+            ("requests", by_label(&access.requests)),
+        ])
     }
 }

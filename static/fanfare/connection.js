@@ -1,0 +1,367 @@
+// One connection to a hub, again and again until it is stopped or there is no more to come.
+
+/** @import { FanfareEvent, State } from '../fanfare.d.ts' */
+/** @import { Meant } from './subscription.js' */
+
+import { Parser } from './parser.js';
+
+/** How often the hub shows that it lives, and how long it may not before the connection is lost. */
+const HEARTBEAT_S = 15;
+export const SILENCE_MS = 45_000;
+/** A first reconnect, where the hub has named no time, and the longest wait between two. */
+const RETRY_MS = 2_000;
+const MAX_RETRY_MS = 30_000;
+/** A URL that is longer may be refused on its way, so that a longer list of streams is posted. */
+const MAX_URL_CHARS = 2_000;
+
+/**
+ * @typedef {object} Sink
+ * @property {(events: FanfareEvent[], place: string) => void} events What came, up to `place`.
+ * @property {(state: State, place: string | null) => void} told `place`, where it is another by that.
+ * @property {() => Promise<void>} ready Waited for before more is read.
+ * @property {() => void} done Everything was read, where nothing is followed.
+ * @property {() => void} [alive] It shows that it lives.
+ *
+ * Why an attempt is over and another may follow.
+ *
+ * @typedef {{ reason: string, limit?: string, detail?: string, after?: number }} Lost
+ */
+
+export class Connection {
+  /**
+   * @param {Meant} options
+   * @param {string[]} streams
+   * @param {boolean} follow
+   * @param {Sink} sink
+   */
+  constructor(options, streams, follow, sink) {
+    this.options = options;
+    this.streams = streams;
+    this.follow = follow;
+    this.sink = sink;
+    /** What it has up to. @type {string | null} */
+    this.place = null;
+    this.isOpen = false;
+    this.isStopped = false;
+    this.abort = new AbortController();
+    this.retry = RETRY_MS * (0.5 + Math.random());
+    /** @type {string | null} */
+    this.secret = null;
+    /** Whether the hub has said that the secret is good no longer. */
+    this.isSpent = false;
+    /** Whether it is to go on at once, and whether nobody need be told. */
+    this.isForced = false;
+    this.isQuiet = false;
+    /** Ends a wait. */
+    this.wake = () => {};
+  }
+
+  stop() {
+    this.isStopped = true;
+    this.abort.abort();
+    this.wake();
+  }
+
+  /**
+   * Goes on at once; with other streams from now on, where they are named.
+   *
+   * @param {string[]} [streams]
+   */
+  reconnect(streams) {
+    this.streams = streams ?? this.streams;
+    this.isForced = true;
+    this.isQuiet = streams !== undefined;
+    this.abort.abort();
+    this.wake();
+  }
+
+  async run() {
+    for (let failed = 0; !this.isStopped; ) {
+      this.isForced = false;
+      if (globalThis.navigator?.onLine === false) {
+        this.tell({ state: 'offline' });
+        await this.wait(MAX_RETRY_MS);
+        if (this.isStopped) return;
+      }
+      if (!this.isQuiet) this.tell({ state: 'connecting', attempt: failed });
+      this.isQuiet = false;
+      const began = Date.now();
+      const why = await this.once();
+      if (this.isStopped) return;
+      if (why === 'done') return this.sink.done();
+      if ('state' in why) return this.tell(why);
+      if (this.isForced) continue;
+      // One that held is no failure of the next.
+      failed = this.isOpen && Date.now() - began > this.retry ? 0 : failed + 1;
+      const delay = Math.round(this.delay(failed, why.after));
+      const { reason, limit, detail } = why;
+      this.tell({ state: 'waiting', reason, limit, detail, delay, attempt: failed });
+      await this.wait(delay);
+    }
+  }
+
+  /**
+   * @param {number} failed
+   * @param {number | undefined} after
+   */
+  delay(failed, after) {
+    // The hub's own hint is spread already, over all that it has to take back.
+    if (after !== undefined) return after + Math.random() * Math.max(1_000, after / 5);
+    if (failed <= 1) return this.retry;
+    return Math.min(MAX_RETRY_MS, this.retry * 2 ** (failed - 1)) * (0.5 + Math.random() / 2);
+  }
+
+  /** @param {number} ms */
+  async wait(ms) {
+    /** @type {() => void} */
+    let wake = () => {};
+    await new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.wake = wake = () => (clearTimeout(timer), resolve(undefined));
+      globalThis.addEventListener?.('online', wake);
+    });
+    globalThis.removeEventListener?.('online', wake);
+  }
+
+  /**
+   * @param {State} state
+   * @param {string | null} [place]
+   */
+  tell(state, place = null) {
+    if (!this.isStopped) this.sink.told(state, place);
+  }
+
+  /**
+   * One attempt, until it ends.
+   *
+   * @returns {Promise<'done' | State | Lost>}
+   */
+  async once() {
+    this.isOpen = false;
+    this.abort = new AbortController();
+    const credential = this.options.token ?? this.options.ticket;
+    const asked = typeof credential === 'function' && (this.secret === null || this.isSpent);
+    try {
+      if (asked) this.secret = (await credential(this.secret === null ? 'first' : 'expired')) ?? null;
+      else if (typeof credential === 'string') this.secret = credential;
+    } catch (error) {
+      return { reason: 'credential', detail: String(error) };
+    }
+    if (credential && this.secret === null) return { state: 'expired', detail: 'there is no other credential' };
+    if (typeof credential === 'string' && this.isSpent) return { state: 'expired', code: 'token_expired' };
+    this.isSpent = false;
+
+    const watch = new Watch(SILENCE_MS, () => this.abort.abort('silent'));
+    try {
+      const { url, ...init } = this.request();
+      const response = await (this.options.fetch ?? fetch)(url, { ...init, signal: this.abort.signal });
+      watch.seen();
+      // Of what is followed it says that there will be no more, and otherwise that there is none.
+      if (response.status === 204) return this.follow ? { state: 'ended' } : 'done';
+      if (response.status !== 200) return await this.refused(response, asked);
+      const kind = response.headers.get('content-type') ?? '';
+      if (!kind.startsWith('text/event-stream') || !response.body) {
+        return { state: 'refused', status: 200, detail: `this is no event stream but ${kind || 'nothing'}` };
+      }
+      return await this.read(response.body, watch);
+    } catch (error) {
+      const isSilent = this.abort.signal.reason === 'silent';
+      return isSilent ? { reason: 'silent' } : { reason: 'lost', detail: String(error) };
+    } finally {
+      watch.end();
+      this.abort.abort();
+    }
+  }
+
+  /** @returns {RequestInit & { url: URL }} */
+  request() {
+    const { options } = this;
+    const url = new URL('events', options.url);
+    const query = url.searchParams;
+    query.set('envelope', 'true');
+    query.set('refusal', 'status');
+    query.set('heartbeat', `${HEARTBEAT_S}s`);
+    if (!this.follow) query.set('follow', 'false');
+    if (this.place !== null) query.set('last_event_id', this.place);
+    else if (options.last !== undefined) query.set('last', String(options.last));
+    else if (isId(options.from)) query.set('last_event_id', String(options.from));
+    else query.set('from', options.from ?? 'now');
+    if (options.ticket) query.set('ticket', String(this.secret));
+    /** @type {Record<string, string>} */
+    const headers = { ...options.headers, Accept: 'text/event-stream' };
+    if (options.token) headers.Authorization = `Bearer ${this.secret}`;
+    const { credentials = 'same-origin' } = options;
+    const init = { headers, credentials, cache: /** @type {const} */ ('no-store') };
+
+    const long = new URL(url);
+    for (const stream of this.streams) long.searchParams.append('stream', stream);
+    if (options.types) long.searchParams.set('types', options.types.join(','));
+    if (long.href.length <= MAX_URL_CHARS) return { url: long, ...init };
+    headers['Content-Type'] = 'application/json';
+    const body = JSON.stringify({ stream: this.streams, types: options.types });
+    return { url, method: 'POST', body, ...init };
+  }
+
+  /**
+   * @param {Response} response
+   * @param {boolean} asked Whether its credential was asked for just now.
+   * @returns {Promise<State | Lost>}
+   */
+  async refused(response, asked) {
+    const { status } = response;
+    const text = await response.text();
+    const said = attempt(() => JSON.parse(text), true) ?? {};
+    const { code = undefined, limit = undefined, detail = text.slice(0, 200) || undefined } = Object(said);
+    if (status === 401) {
+      const isOver = code === 'token_expired';
+      const canAsk = typeof (this.options.token ?? this.options.ticket) === 'function';
+      this.isSpent = true;
+      if (canAsk && !asked) return { reason: 'credential', detail, after: 0 };
+      return { state: isOver ? 'expired' : 'refused', status, code, detail };
+    }
+    if (status < 500 && status !== 408 && status !== 425 && status !== 429) {
+      return { state: 'refused', status, code, detail };
+    }
+    return { reason: code ?? 'status', limit, detail: detail ?? String(status), after: retryAfter(response) };
+  }
+
+  /**
+   * @param {ReadableStream<Uint8Array>} body
+   * @param {Watch} watch
+   * @returns {Promise<'done' | State | Lost>}
+   */
+  async read(body, watch) {
+    /** @type {FanfareEvent[]} */
+    let events = [];
+    /** @type {Lost} */
+    let why = { reason: 'lost' };
+    const flush = () => {
+      const batch = events;
+      events = [];
+      if (batch.length > 0 && !this.isStopped) this.sink.events(batch, String(this.place));
+    };
+    const parser = new Parser(({ type, data, lastEventId }) => {
+      if (!type.startsWith('hub-')) {
+        this.place = lastEventId;
+        events.push(eventOf(lastEventId, JSON.parse(data)));
+        return;
+      }
+      flush();
+      if (lastEventId) this.place = lastEventId;
+      const said = JSON.parse(data);
+      if (type === 'hub-error') why = { reason: said.code, limit: said.limit };
+      if (said.code === 'token_expired') this.isSpent = true;
+      for (const state of statesOf(type, said)) this.tell(state, lastEventId || null);
+    });
+    const reader = body.getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (this.isStopped || this.isForced) break;
+      if (done) {
+        if (!this.follow) return 'done';
+        break;
+      }
+      watch.seen();
+      this.isOpen = true;
+      parser.push(value);
+      this.retry = parser.retry ?? this.retry;
+      if (events.length > 0) flush();
+      else this.sink.alive?.();
+      // Nothing is silent but the one who reads.
+      watch.end();
+      await this.sink.ready();
+      watch.seen();
+    }
+    return this.isSpent ? { ...why, after: 0 } : why;
+  }
+}
+
+/** Acts when nothing was seen for a time. */
+class Watch {
+  /**
+   * @param {number} ms
+   * @param {() => void} act
+   */
+  constructor(ms, act) {
+    this.ms = ms;
+    this.act = act;
+    this.seen();
+  }
+
+  seen() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(this.act, this.ms);
+  }
+
+  end() {
+    clearTimeout(this.timer);
+  }
+}
+
+/** @param {string | undefined} from */
+function isId(from) {
+  return /^[0-9a-f]{8}-[0-9a-f]{16}$/.test(from ?? '');
+}
+
+/**
+ * @param {string} id
+ * @param {any} envelope
+ * @returns {FanfareEvent}
+ */
+function eventOf(id, { stream, type, time, data }) {
+  const streams = [stream].flat();
+  return { id, stream: streams[0], streams, type, time, data };
+}
+
+/**
+ * What a block of the hub's own tells.
+ *
+ * @param {string} type
+ * @param {any} said
+ * @returns {State[]}
+ */
+function statesOf(type, { resume, requested, missed = null, first = null, stream, reason, ...said }) {
+  const gap = { state: /** @type {const} */ ('gap'), missed, first };
+  switch (type) {
+    case 'hub-open': {
+      const { from, session } = said;
+      /** @type {State} */
+      const live = { state: 'live', resume, requested, from, session, shared: null };
+      if (resume === 'gap') return [live, gap];
+      return resume === 'reset' ? [live, { state: 'reset', requested }] : [live];
+    }
+    case 'hub-gap': return [gap];
+    case 'hub-end': return [{ state: 'stream-ended', stream, reason }];
+    case 'hub-notice': return said.code === 'token_expires' ? [{ state: 'expiring', at: said.at }] : [];
+    default: return [];
+  }
+}
+
+/**
+ * Milliseconds that an answer asks to wait (RFC 9110 §10.2.3).
+ *
+ * @param {Response} response
+ */
+function retryAfter(response) {
+  const said = response.headers.get('retry-after');
+  if (said === null) return undefined;
+  const ms = /^\d+$/.test(said) ? Number(said) * 1_000 : Date.parse(said) - Date.now();
+  return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
+}
+
+/**
+ * Does not let what a callback throws end what called it.
+ *
+ * @template T
+ * @param {() => T} act
+ * @param {boolean} [isExpected] Whether nobody need know.
+ * @returns {T | undefined}
+ */
+export function attempt(act, isExpected = false) {
+  try {
+    return act();
+  } catch (error) {
+    if (!isExpected) (globalThis.reportError ?? console.error)(error);
+    return undefined;
+  }
+}

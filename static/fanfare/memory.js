@@ -1,0 +1,34 @@
+// What outlives a page: the place of a subscription.
+
+/** @import { Meant } from './subscription.js' */
+
+import { attempt } from './connection.js';
+
+class Memory {
+  /**
+   * @param {Pick<Storage, 'getItem' | 'setItem'>} storage
+   * @param {string} key
+   */
+  constructor(storage, key) {
+    this.storage = storage;
+    this.key = key;
+  }
+
+  load() {
+    return attempt(() => this.storage.getItem(this.key), true) ?? null;
+  }
+
+  /** @param {string} place */
+  save(place) {
+    // Storage may be full, or forbidden.
+    attempt(() => this.storage.setItem(this.key, place), true);
+  }
+}
+
+/** @param {Meant} options */
+export function memoryOf({ remember, url, streams, types = [] }) {
+  if (!remember) return null;
+  if (typeof remember === 'object') return new Memory(remember.storage, remember.key);
+  const name = typeof remember === 'string' ? remember : `${url.href} ${[...streams, ...types]}`;
+  return new Memory(sessionStorage, `fanfare ${name}`);
+}

@@ -1,0 +1,64 @@
+// Bytes of `text/event-stream`, cut anywhere, into blocks. Knows nothing of hubs.
+
+/**
+ * Reads `text/event-stream` as WHATWG HTML §9.2.6 says, from bytes cut anywhere.
+ */
+export class Parser {
+  /** The last id, which stays until another comes. */
+  lastEventId = '';
+  /** How long to wait before a reconnect, in milliseconds, where it was said. @type {number | null} */
+  retry = null;
+
+  /** @param {(block: { type: string, data: string, lastEventId: string }) => void} onBlock */
+  constructor(onBlock) {
+    this.onBlock = onBlock;
+    // It takes away one byte order mark, and puts together characters that were cut.
+    this.decoder = new TextDecoder();
+    this.rest = '';
+    this.afterReturn = false;
+    this.type = '';
+    /** @type {string[]} */
+    this.data = [];
+    this.id = '';
+  }
+
+  /** @param {Uint8Array} bytes */
+  push(bytes) {
+    let text = this.decoder.decode(bytes, { stream: true });
+    if (text === '') return;
+    const endsPair = this.afterReturn && text[0] === '\n';
+    this.afterReturn = text[text.length - 1] === '\r';
+    if (endsPair) text = text.slice(1);
+    const lines = text.split(/\r\n|\n|\r/);
+    const last = /** @type {string} */ (lines.pop());
+    for (const line of lines) {
+      this.line(this.rest + line);
+      this.rest = '';
+    }
+    // A line in many pieces is joined once its end has come.
+    this.rest += last;
+  }
+
+  /** @param {string} line */
+  line(line) {
+    if (line === '') return this.dispatch();
+    const colon = line.indexOf(':');
+    if (colon === 0) return;
+    const field = colon < 0 ? line : line.slice(0, colon);
+    let value = colon < 0 ? '' : line.slice(colon + 1);
+    if (value[0] === ' ') value = value.slice(1);
+    if (field === 'data') this.data.push(value);
+    else if (field === 'event') this.type = value;
+    else if (field === 'id' && !value.includes('\0')) this.id = value;
+    else if (field === 'retry' && /^[0-9]+$/.test(value)) this.retry = Number(value);
+  }
+
+  dispatch() {
+    const { type, data } = this;
+    this.type = '';
+    this.data = [];
+    this.lastEventId = this.id;
+    if (data.length === 0) return;
+    this.onBlock({ type: type || 'message', data: data.join('\n'), lastEventId: this.lastEventId });
+  }
+}

@@ -1,0 +1,342 @@
+// A subscription: what it has, and where it gets the rest. It reads from a connection of its own, or
+// from one that tabs share; and from history whatever that one did not bring.
+
+/** @import { Final, FanfareEvent, Options, State, Subscription } from '../fanfare.d.ts' */
+
+import { Connection, attempt } from './connection.js';
+import { memoryOf } from './memory.js';
+import { Queue } from './queue.js';
+import { checkSelector, selects } from './selector.js';
+import { Tabs, canShare } from './tabs.js';
+
+/** Events held for a subscription while it reads from history. */
+const MAX_HELD = 10_000;
+
+/**
+ * Options as they are meant.
+ *
+ * @typedef {Options & { url: URL, streams: string[] }} Meant
+ *
+ * What a shared connection brought while a subscription reads from history.
+ *
+ * @typedef {object} Held
+ * @property {string} at Where that connection was when this began.
+ * @property {State & { state: 'live' } | null} opening How that connection began.
+ * @property {Array<[() => void, number]>} acts To be done once it has read.
+ * @property {number} events How many they bring, also those that were too many.
+ */
+
+/** @implements {Subscription} */
+export class LiveSubscription {
+  /** @type {string | null} */
+  lastEventId = null;
+  /** @type {State} */
+  state = { state: 'connecting', attempt: 0 };
+  /** Its own connection. @type {Connection | null} */
+  connection = null;
+  /** @type {Tabs | null} */
+  tabs = null;
+  /** Null once it is live. @type {Held | null} */
+  held = null;
+  /** Whether it has what the shared connection had before. */
+  isAttached = false;
+  isFinal = false;
+  queue = new Queue();
+  /** Streams, by their names, that have ended. @type {Set<string>} */
+  over = new Set();
+  /** @type {Array<() => void>} */
+  forget = [];
+
+  /** @param {Options} options */
+  constructor(options) {
+    const streams = [options.streams].flat();
+    if (streams.length === 0) throw new TypeError('`streams` names no stream');
+    streams.forEach(checkSelector);
+    if (options.token && options.ticket) throw new TypeError('a token or a ticket, not both');
+    /** @type {Meant} */
+    this.options = { ...options, streams, url: hubAt(options.url) };
+    this.streams = streams;
+    this.memory = memoryOf(this.options);
+    this.lastEventId = this.memory?.load() ?? null;
+    this.isAlone = options.share === false || !canShare();
+    this.listen();
+    // Nothing is told before the caller has what it is told of.
+    queueMicrotask(() => {
+      if (options.signal?.aborted) this.close();
+      else if (this.isHidden()) this.pause();
+      else this.resume();
+    });
+  }
+
+  close() {
+    this.finish({ state: 'closed' });
+  }
+
+  reconnect() {
+    if (this.tabs) this.tabs.reconnect();
+    else this.connection?.reconnect();
+  }
+
+  /** @returns {AsyncIterator<FanfareEvent>} */
+  [Symbol.asyncIterator]() {
+    this.queue.isRead = true;
+    return {
+      next: () => this.queue.next(),
+      return: async () => {
+        this.close();
+        return { done: true, value: undefined };
+      },
+    };
+  }
+
+  listen() {
+    /** @param {EventTarget | undefined} target @param {string} name @param {(event: any) => void} act */
+    const on = (target, name, act) => {
+      target?.addEventListener(name, act);
+      this.forget.push(() => target?.removeEventListener(name, act));
+    };
+    on(this.options.signal, 'abort', () => this.close());
+    if (typeof document === 'undefined') return;
+    on(document, 'visibilitychange', () => (this.isHidden() ? this.pause() : this.resume()));
+    // A page that is kept for the back button neither leads nor reads.
+    on(window, 'pagehide', () => this.leave());
+    on(window, 'pageshow', (event) => event.persisted && this.resume());
+  }
+
+  isHidden() {
+    return this.options.pauseHidden === true && typeof document !== 'undefined' && document.hidden;
+  }
+
+  pause() {
+    if (this.isFinal) return;
+    this.leave();
+    this.tell({ state: 'paused' });
+  }
+
+  resume() {
+    if (this.isFinal || this.connection || this.tabs || this.isHidden()) return;
+    if (this.isAlone) {
+      this.connection = this.read(true);
+      return;
+    }
+    this.tell({ state: 'connecting', attempt: 0 });
+    this.tabs = Tabs.of(this.options);
+    this.tabs.join(this);
+  }
+
+  leave() {
+    this.tabs?.leave(this);
+    this.connection?.stop();
+    this.tabs = this.connection = this.held = null;
+    this.isAttached = false;
+  }
+
+  /** Reads by itself from now on, as no other tab can for it. */
+  goAlone() {
+    this.leave();
+    this.isAlone = true;
+    this.resume();
+  }
+
+  /**
+   * @param {boolean} follow
+   * @returns {Connection}
+   */
+  read(follow) {
+    /** @type {Connection} */
+    const connection = new Connection(this.options, this.streams, follow, {
+      events: (events, place) => this.take(events, place),
+      told: (state, place) => this.hear(state, place),
+      ready: () => this.queue.ready(),
+      done: () => this.caughtUp(connection),
+    });
+    connection.place = this.lastEventId;
+    connection.run();
+    return connection;
+  }
+
+  /**
+   * Hands on `events`; with them it has everything up to `place`.
+   *
+   * @param {FanfareEvent[]} events
+   * @param {string} place
+   */
+  take(events, place) {
+    for (const event of events) {
+      if (this.isFinal) return;
+      this.lastEventId = event.id;
+      this.queue.add(event);
+      attempt(() => this.options.onEvent?.(event));
+    }
+    this.moveTo(place);
+  }
+
+  /** @param {string} place */
+  moveTo(place) {
+    this.lastEventId = place;
+    this.memory?.save(place);
+  }
+
+  /**
+   * @param {State} state
+   * @param {string | null} place
+   */
+  hear(state, place) {
+    if (this.isFinal) return;
+    if (place) this.moveTo(place);
+    switch (state.state) {
+      case 'ended': case 'refused': case 'expired': case 'closed':
+        return this.finish(state);
+      case 'stream-ended': {
+        const { stream } = state;
+        if (this.over.has(stream) || !this.streams.some((wanted) => selects(wanted, stream))) return;
+        this.over.add(stream);
+        this.tell(state);
+        if (this.streams.every((wanted) => this.over.has(wanted))) this.finish({ state: 'ended' });
+        return;
+      }
+      default:
+        this.tell(state);
+    }
+  }
+
+  /** @param {State} state */
+  tell(state) {
+    const told = state.state === 'live' ? { ...state, shared: this.tabs?.role() ?? null } : state;
+    this.state = told;
+    attempt(() => this.options.onState?.(told));
+  }
+
+  /** @param {Final} state */
+  finish(state) {
+    if (this.isFinal) return;
+    this.leave();
+    this.isFinal = true;
+    this.forget.forEach((forget) => forget());
+    this.tell(state);
+    const isRefused = state.state === 'refused' || state.state === 'expired';
+    this.queue.end(isRefused ? new SubscriptionError(state) : null);
+  }
+
+  // What follows is of a connection that is shared.
+
+  /**
+   * A leader reads what is after `at`, in `streams`.
+   *
+   * @param {string} at
+   * @param {string[]} streams
+   * @param {State & { state: 'live' }} opening
+   */
+  attach(at, streams, opening) {
+    if (!this.streams.every((stream) => streams.includes(stream))) return;
+    const has = this.lastEventId ?? '';
+    const hasAll = has.slice(0, 8) === at.slice(0, 8) && has >= at;
+    if (!this.isAttached || !hasAll || opening.resume === 'reset') return this.catchUp(at, opening);
+    if (this.held === null && this.state.state !== 'live') this.tell(opening);
+  }
+
+  /**
+   * Reads what it lacks from history, and goes on with what came meanwhile.
+   *
+   * @param {string} at Where the shared connection is.
+   * @param {State & { state: 'live' } | null} [opening] How that began.
+   */
+  catchUp(at, opening = null) {
+    this.connection?.stop();
+    this.isAttached = true;
+    this.held = { at, opening, acts: [], events: 0 };
+    this.connection = this.read(false);
+  }
+
+  /** @param {Connection} connection */
+  caughtUp(connection) {
+    if (this.isFinal || connection !== this.connection || this.held === null) return;
+    const { at, opening, acts, events } = this.held;
+    if (events > MAX_HELD) return this.catchUp(this.tabs?.at ?? at);
+    this.connection = this.held = null;
+    // Nothing was there to be read, so that nothing was said of it.
+    if (this.state.state !== 'live' && opening) {
+      this.tell({ ...opening, resume: 'resumed', requested: this.lastEventId });
+    }
+    // Whatever there is up to there was read.
+    if (at > (this.lastEventId ?? '')) this.moveTo(at);
+    for (const [act, events] of acts) this.hold(act, events);
+  }
+
+  /**
+   * @param {() => void} act
+   * @param {number} events
+   */
+  hold(act, events) {
+    if (this.held === null) return act();
+    this.held.events += events;
+    // What is too much to hold is read from history once more.
+    if (this.held.events > MAX_HELD) this.held.acts = [];
+    else this.held.acts.push([act, events]);
+  }
+
+  /**
+   * What the shared connection brought.
+   *
+   * @param {FanfareEvent[]} events
+   * @param {string} place
+   */
+  offer(events, place) {
+    this.hold(() => {
+      const has = this.lastEventId ?? '';
+      if (this.isFinal || place <= has) return;
+      const { types } = this.options;
+      /** @type {FanfareEvent[]} */
+      const mine = [];
+      for (const event of events) {
+        if (event.id <= has || (types && !types.includes(event.type))) continue;
+        const streams = event.streams.filter((name) => this.streams.some((wanted) => selects(wanted, name)));
+        if (streams.length > 0) mine.push({ ...event, stream: streams[0], streams });
+      }
+      this.take(mine, place);
+      if (this.queue.isFull()) this.wait(place);
+    }, events.length);
+  }
+
+  /**
+   * Leaves to history what its reader is not ready for.
+   *
+   * @param {string} at
+   */
+  wait(at) {
+    /** @type {Held} */
+    const held = { at, opening: null, acts: [], events: MAX_HELD + 1 };
+    this.held = held;
+    this.queue.ready().then(() => this.held === held && this.catchUp(this.tabs?.at ?? at));
+  }
+
+  /**
+   * What the shared connection was told; not of interest while it has its own.
+   *
+   * @param {State} state
+   */
+  shared(state) {
+    if (state.state === 'stream-ended') this.hold(() => this.hear(state, null), 0);
+    else if (this.connection === null) this.hear(state, null);
+  }
+}
+
+/** Why an iterated subscription has no more events. */
+export class SubscriptionError extends Error {
+  /** @param {Final} state */
+  constructor(state) {
+    const { code, detail, status } = /** @type {{ code?: string, detail?: string, status?: number }} */ (state);
+    super(`${state.state}: ${detail ?? code ?? status}`);
+    this.name = 'SubscriptionError';
+    this.state = state;
+  }
+}
+
+/** @param {string | URL | undefined} url */
+function hubAt(url) {
+  const base = globalThis.location?.href ?? import.meta.url;
+  const at = new URL(url ?? new URL('..', import.meta.url), base);
+  if (!at.pathname.endsWith('/')) at.pathname += '/';
+  at.search = at.hash = '';
+  return at;
+}

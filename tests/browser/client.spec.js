@@ -1,0 +1,398 @@
+// `fanfare.js` in a real browser, against a real hub.
+
+import { createHmac } from 'node:crypto';
+import { ADMIN, Wire, expect, key, test } from './hub.js';
+
+// The hub is down on purpose, or says no.
+const NETWORK = /Failed to load resource|net::ERR_/;
+test.use({ expectedErrors: [NETWORK] });
+
+/** Subscribes on a page of the hub with nothing on it of the hub; `window.got` and `window.states` are what came. */
+async function subscribe(page, url, options) {
+  if (!page.url().startsWith(url)) await page.goto(`${url}/healthz`);
+  await page.evaluate(async ([at, options]) => {
+    const { subscribe } = await import(`${at}/fanfare.js`);
+    window.got = [];
+    window.states = [];
+    window.subscription = subscribe({
+      url: at, ...options,
+      onEvent: (event) => window.got.push(event),
+      onState: (state) => window.states.push(state),
+    });
+  }, [url, options]);
+}
+
+const got = (page) => page.evaluate(() => window.got.map((event) => event.data));
+const states = (page) => page.evaluate(() => window.states);
+const numbers = (to) => Array.from({ length: to }, (_, n) => n);
+
+async function live(page) {
+  await expect.poll(async () => (await states(page)).at(-1)?.state).toBe('live');
+}
+
+/** The same by an EventSource, whose states are what the hub tells it. */
+async function listen(page, url, query, types = ['message']) {
+  if (!page.url().startsWith(url)) await page.goto(`${url}/healthz`);
+  await page.evaluate(([at, types]) => {
+    window.got = [];
+    window.told = [];
+    window.source = new EventSource(at);
+    window.source.onopen = () => window.told.push({ type: 'open' });
+    window.source.onerror = () => window.told.push({ type: 'error', state: window.source.readyState });
+    for (const type of types) {
+      window.source.addEventListener(type, (event) => window.got.push({ id: event.lastEventId, data: JSON.parse(event.data) }));
+    }
+    for (const type of ['hub-open', 'hub-gap', 'hub-end', 'hub-error', 'hub-notice']) {
+      window.source.addEventListener(type, (event) => window.told.push({ type, ...JSON.parse(event.data) }));
+    }
+  }, [`${url}/events?${query}`, types]);
+}
+
+const told = (page) => page.evaluate(() => window.told);
+/** The hub has so many sessions. */
+const sessions = (hub, count) => expect.poll(async () => (await hub.get('/sessions')).sessions.length).toBe(count);
+
+for (const share of [true, false]) {
+  test.describe(share ? 'over a shared connection' : 'over one of its own', () => {
+    test('every event comes once and in order, though the hub is killed', async ({ hub, page }) => {
+      await hub.count('n', 0, 10);
+      await subscribe(page, hub.url, { streams: 'n', from: 'start', share });
+      await expect.poll(() => got(page)).toEqual(numbers(10));
+      await hub.count('n', 10, 20);
+      await expect.poll(() => got(page)).toEqual(numbers(20));
+      await hub.kill();
+      await expect.poll(async () => (await states(page)).at(-1).state).toBe('waiting');
+      await hub.again();
+      await hub.count('n', 20, 5_000);
+      await expect.poll(() => got(page), { timeout: 30_000 }).toEqual(numbers(5_000));
+      await live(page);
+      expect((await states(page)).at(-1)).toMatchObject({ resume: 'resumed', shared: share ? 'leader' : null });
+    });
+
+    test('a page that is loaded again goes on where it was', async ({ hub, page }) => {
+      const options = { streams: 'n', from: 'start', remember: true, share };
+      await hub.count('n', 0, 3);
+      await subscribe(page, hub.url, options);
+      await expect.poll(() => got(page)).toEqual([0, 1, 2]);
+      await page.goto('about:blank');
+      await hub.count('n', 3, 5);
+      await subscribe(page, hub.url, options);
+      await expect.poll(() => got(page)).toEqual([3, 4]);
+      expect(await states(page)).toContainEqual(expect.objectContaining({ state: 'live', resume: 'resumed' }));
+      // And once more, where there is nothing new.
+      await page.goto('about:blank');
+      await subscribe(page, hub.url, options);
+      await live(page);
+      await hub.count('n', 5, 6);
+      await expect.poll(() => got(page)).toEqual([5]);
+    });
+
+    test('a connection that is cut in the middle of much is taken up again', async ({ hub, page }) => {
+      const wire = await Wire.to(hub);
+      await hub.count('n', 0, 20_000);
+      await subscribe(page, wire.url, { streams: 'n', from: 'start', share });
+      for (let cuts = 0; cuts < 4; cuts += 1) {
+        const before = (await got(page)).length;
+        await expect.poll(async () => (await got(page)).length).toBeGreaterThan(Math.min(before, 19_999));
+        wire.drop();
+      }
+      await expect.poll(async () => (await got(page)).length, { timeout: 60_000 }).toBe(20_000);
+      expect(await got(page)).toEqual(numbers(20_000));
+      wire.stop();
+    });
+
+    test('offline is told apart, and ends by itself', async ({ hub, page, context }) => {
+      const wire = await Wire.to(hub);
+      await subscribe(page, wire.url, { streams: 'n', share });
+      await live(page);
+      await context.setOffline(true);
+      // A browser that is offline keeps what it has; this one has not.
+      wire.drop();
+      const kinds = async () => (await states(page)).map((state) => state.state);
+      await expect.poll(kinds, { timeout: 20_000 }).toContain('offline');
+      await hub.count('n', 0, 2);
+      await context.setOffline(false);
+      await expect.poll(() => got(page), { timeout: 20_000 }).toEqual([0, 1]);
+      wire.stop();
+    });
+  });
+}
+
+test.describe('retention overtakes a reader', () => {
+  test.use({ flags: ['--max-events', '10'] });
+
+  test('who comes back too late is told how much is missing', async ({ hub, page, context }) => {
+    const wire = await Wire.to(hub);
+    const other = await context.newPage();
+    await subscribe(page, wire.url, { streams: 'n', from: 'start' });
+    await listen(other, wire.url, 'stream=n&from=start');
+    await hub.count('n', 0, 5);
+    await expect.poll(() => got(page)).toEqual(numbers(5));
+    await expect.poll(() => got(other)).toEqual(numbers(5));
+    wire.cut();
+    await hub.count('n', 5, 40);
+    await expect.poll(async () => (await hub.get('/streams/n')).events).toBe(10);
+    wire.mend();
+    const last = numbers(40).slice(30);
+    await expect.poll(() => got(page), { timeout: 20_000 }).toEqual([...numbers(5), ...last]);
+    await expect.poll(() => got(other), { timeout: 20_000 }).toEqual([...numbers(5), ...last]);
+    const gap = { resume: 'gap', missed: 25 };
+    expect(await states(page)).toContainEqual(expect.objectContaining({ state: 'gap', missed: 25 }));
+    expect(await states(page)).toContainEqual(expect.objectContaining({ state: 'live', resume: 'gap' }));
+    expect(await told(other)).toContainEqual(expect.objectContaining({ type: 'hub-open', ...gap }));
+    wire.stop();
+  });
+});
+
+test('a stream that ends is the end', async ({ hub, page, context }) => {
+  const other = await context.newPage();
+  await subscribe(page, hub.url, { streams: 'n' });
+  await live(page);
+  await listen(other, hub.url, 'stream=n');
+  await sessions(hub, 2);
+  await hub.count('n', 0, 2);
+  await fetch(`${hub.url}/streams/n/end`, { method: 'POST' });
+  await expect.poll(async () => (await states(page)).slice(-2).map((state) => state.state)).toEqual(['stream-ended', 'ended']);
+  expect(await got(page)).toEqual([0, 1]);
+  await expect.poll(async () => (await told(other)).at(-1), { timeout: 15_000 }).toEqual({ type: 'error', state: 2 });
+  expect(await told(other)).toContainEqual(expect.objectContaining({ type: 'hub-end', stream: 'n' }));
+  // Whoever comes later has it from its start, and the end at once.
+  await subscribe(page, hub.url, { streams: 'n', from: 'start' });
+  await expect.poll(async () => (await states(page)).at(-1)).toEqual({ state: 'ended' });
+  expect(await got(page)).toEqual([0, 1]);
+});
+
+test.describe('at the limit', () => {
+  test.use({ flags: ['--max-connections', '1', '--retry', '1s'] });
+
+  test('one that is turned away waits for its turn', async ({ hub, page, context }) => {
+    const first = await context.newPage();
+    await listen(first, hub.url, 'stream=n');
+    await expect.poll(async () => (await told(first)).some((event) => event.type === 'hub-open')).toBe(true);
+    const other = await context.newPage();
+    await subscribe(page, hub.url, { streams: 'n', share: false });
+    await expect.poll(async () => (await states(page)).at(-1)).toMatchObject({ state: 'waiting', reason: 'resource_exhausted', limit: 'max_connections' });
+    await listen(other, hub.url, 'stream=n');
+    await expect.poll(async () => (await told(other)).find((event) => event.type === 'hub-error')).toMatchObject({ code: 'resource_exhausted', limit: 'max_connections' });
+    expect(await other.evaluate(() => window.source.readyState)).not.toBe(2);
+    await first.evaluate(() => window.source.close());
+    await expect.poll(async () => {
+      const [here, there] = [await states(page), await told(other)];
+      return here.at(-1)?.state === 'live' || there.some((event) => event.type === 'hub-open');
+    }, { timeout: 30_000 }).toBe(true);
+  });
+});
+
+test.describe('credentials', () => {
+  const secret = '0123456789abcdef0123456789abcdef';
+  test.use({
+    flags: ['--jwt-secret', secret],
+    config: key('admin', ADMIN, { publish: ['**'], subscribe: ['**'], admin: true }),
+  });
+  const admin = { Authorization: `Bearer ${ADMIN}` };
+  const publish = (hub, n) => hub.publish({ stream: 'n', data: n }, admin);
+
+  /** A token that is good for some seconds. */
+  function token(seconds) {
+    const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const now = Math.floor(Date.now() / 1000);
+    const claims = { sub: 'reader', iat: now, exp: now + seconds, fanfare: { subscribe: ['n'] } };
+    const said = `${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}`;
+    return `${said}.${createHmac('sha256', secret).update(said).digest('base64url')}`;
+  }
+
+  async function ticket(hub, bearer) {
+    const init = { method: 'POST', headers: { Authorization: `Bearer ${bearer}`, 'Content-Type': 'application/json' }, body: '{"streams": ["n"]}' };
+    const answer = await fetch(`${hub.url}/tickets`, init);
+    expect(answer.status).toBe(200);
+    return (await answer.json()).ticket;
+  }
+
+  for (const share of [true, false]) {
+    test(`a token that expires is asked for again (share: ${share})`, async ({ hub, page }) => {
+      const asked = [];
+      await page.exposeFunction('secret', (why) => {
+        asked.push(why);
+        return token(asked.length === 1 ? 4 : 600);
+      });
+      await page.goto(`${hub.url}/healthz`);
+      await page.evaluate(async ([at, share]) => {
+        const { subscribe } = await import(`${at}/fanfare.js`);
+        [window.got, window.states] = [[], []];
+        const onEvent = (event) => window.got.push(event);
+        const onState = (state) => window.states.push(state);
+        subscribe({ url: at, streams: 'n', token: window.secret, share, onEvent, onState });
+      }, [hub.url, share]);
+      await live(page);
+      await publish(hub, 0);
+      await expect.poll(() => asked.at(-1), { timeout: 30_000 }).toBe('expired');
+      await publish(hub, 1);
+      await expect.poll(() => got(page), { timeout: 20_000 }).toEqual([0, 1]);
+    });
+  }
+
+  test('a credential that is good no longer is told apart from one that never was', async ({ hub, page, context }) => {
+    await subscribe(page, hub.url, { streams: 'n', ticket: await ticket(hub, token(4)) });
+    await live(page);
+    await expect.poll(async () => (await states(page)).at(-1), { timeout: 30_000 }).toMatchObject({ state: 'expired' });
+    const other = await context.newPage();
+    await subscribe(other, hub.url, { streams: 'n', ticket: 'no ticket at all' });
+    await expect.poll(async () => (await states(other)).at(-1)).toMatchObject({ state: 'refused', status: 401, code: 'unauthorized' });
+    await subscribe(other, hub.url, { streams: 'other', token: token(600) });
+    await expect.poll(async () => (await states(other)).at(-1)).toMatchObject({ state: 'refused', status: 403, code: 'forbidden' });
+  });
+
+  test('an EventSource with a ticket is told that its time is over', async ({ hub, page }) => {
+    await listen(page, hub.url, `stream=n&ticket=${await ticket(hub, token(4))}`);
+    await expect.poll(async () => (await told(page)).some((event) => event.type === 'hub-open')).toBe(true);
+    await publish(hub, 0);
+    await expect.poll(async () => (await told(page)).find((event) => event.type === 'hub-error'), { timeout: 30_000 }).toMatchObject({ code: 'token_expired' });
+    await expect.poll(async () => (await told(page)).at(-1), { timeout: 15_000 }).toEqual({ type: 'error', state: 2 });
+    expect(await got(page)).toEqual([0]);
+  });
+});
+
+test.describe('tabs of one origin', () => {
+  test('eight of them have one connection, and all have everything when the one that reads is closed', async ({ hub, context }) => {
+    const pages = [];
+    for (let n = 0; n < 8; n += 1) {
+      const page = await context.newPage();
+      pages.push(page);
+      await subscribe(page, hub.url, { streams: n % 2 ? 'n' : ['n', 'other.*'], from: 'start' });
+      await live(page);
+    }
+    await sessions(hub, 1);
+    await hub.count('n', 0, 100);
+    await hub.count('other.x', 1_000, 1_001);
+    const all = (n, from) => (n % 2 ? numbers(from) : [...numbers(100), 1_000, ...numbers(from).slice(100)]);
+    for (const [n, page] of pages.entries()) await expect.poll(() => got(page)).toEqual(all(n, 100));
+    const shared = await Promise.all(pages.map(async (page) => (await states(page)).findLast((state) => state.state === 'live').shared));
+    expect(shared).toEqual(['leader', ...Array(7).fill('follower')]);
+
+    // The one that reads goes in the middle of what comes.
+    const publishing = (async () => {
+      for (let n = 100; n < 1_000; n += 20) await hub.count('n', n, n + 20);
+    })();
+    await expect.poll(async () => (await got(pages[3])).length).toBeGreaterThan(300);
+    await pages[0].close();
+    await publishing;
+    for (const [n, page] of pages.entries()) {
+      if (n > 0) await expect.poll(() => got(page), { timeout: 20_000 }).toEqual(all(n, 1_000));
+    }
+    await sessions(hub, 1);
+    await hub.kill();
+    await hub.again();
+    await hub.count('n', 1_000, 1_010);
+    for (const [n, page] of pages.entries()) {
+      if (n > 0) await expect.poll(() => got(page), { timeout: 30_000 }).toEqual(all(n, 1_010));
+    }
+    await sessions(hub, 1);
+  });
+
+  test('one that hangs while it reads for others loses the lead', async ({ hub, context }) => {
+    const [leader, follower] = [await context.newPage(), await context.newPage()];
+    await follower.clock.install();
+    await subscribe(leader, hub.url, { streams: 'n' });
+    await live(leader);
+    await subscribe(follower, hub.url, { streams: 'n' });
+    await expect.poll(async () => (await states(follower)).at(-1)?.shared).toBe('follower');
+    const over = leader.evaluate(() => {
+      const until = performance.now() + 12_000;
+      while (performance.now() < until);
+    });
+    await hub.count('n', 0, 5);
+    await follower.clock.runFor(61_000);
+    await expect.poll(async () => {
+      await follower.clock.runFor(1_000);
+      return (await states(follower)).at(-1)?.shared;
+    }).toBe('leader');
+    await hub.count('n', 5, 10);
+    await expect.poll(() => got(follower)).toEqual(numbers(10));
+    await over;
+    // It finds out, and follows.
+    await expect.poll(() => got(leader), { timeout: 20_000 }).toEqual(numbers(10));
+    await hub.count('n', 10, 12);
+    await expect.poll(() => got(leader)).toEqual(numbers(12));
+    await expect.poll(() => got(follower)).toEqual(numbers(12));
+    await sessions(hub, 1);
+  });
+});
+
+test('an iterator is waited for, and misses nothing', async ({ hub, page }) => {
+  await hub.count('n', 0, 6_000);
+  await page.goto(`${hub.url}/healthz`);
+  for (const share of [true, false]) {
+    const all = await page.evaluate(async ([at, share]) => {
+      const { subscribe } = await import(`${at}/fanfare.js`);
+      const all = [];
+      const subscription = subscribe({ url: at, streams: 'n', from: 'start', share });
+      for await (const event of subscription) {
+        all.push(event.data);
+        // Slower than they come.
+        if (all.length % 500 === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+        if (event.data === 5_999) break;
+      }
+      return [all, subscription.state.state, subscription.queue.events.length];
+    }, [hub.url, share]);
+    expect(all).toEqual([numbers(6_000), 'closed', 0]);
+  }
+  await sessions(hub, 0);
+  const why = await page.evaluate(async (at) => {
+    const { subscribe } = await import(`${at}/fanfare.js`);
+    try {
+      for await (const event of subscribe({ url: at, streams: 'hub.*', token: 'none' })) console.log(event);
+    } catch (error) {
+      return [error.name, error.state.status];
+    }
+  }, hub.url);
+  expect(why).toEqual(['SubscriptionError', 401]);
+});
+
+test('a list of streams that is too long for a URL is posted', async ({ hub, page }) => {
+  const streams = Array.from({ length: 90 }, (_, n) => `a-stream-with-a-rather-long-name.${n}`);
+  await subscribe(page, hub.url, { streams, share: false });
+  await live(page);
+  await hub.count(streams[89], 0, 2);
+  await expect.poll(() => got(page)).toEqual([0, 1]);
+});
+
+test('what could never be is refused before anything is asked', async ({ hub, page }) => {
+  await page.goto(`${hub.url}/healthz`);
+  const refused = await page.evaluate(async (at) => {
+    const { subscribe } = await import(`${at}/fanfare.js`);
+    const wrong = [{ streams: [] }, { streams: 'a*' }, { streams: '**.a' }, { streams: '' }, { streams: 'a', token: 'x', ticket: 'y' }];
+    return wrong.map((options) => {
+      try {
+        subscribe(options);
+        return 'taken';
+      } catch (error) {
+        return error.name;
+      }
+    });
+  }, hub.url);
+  expect(refused).toEqual(Array(5).fill('TypeError'));
+});
+
+test('a slow network only takes longer', async ({ hub, page }) => {
+  const wire = await Wire.to(hub, { bytesPerSecond: 40_000 });
+  await hub.count('n', 0, 2_000);
+  await subscribe(page, wire.url, { streams: 'n', from: 'start' });
+  await expect.poll(async () => (await got(page)).length, { timeout: 60_000 }).toBe(2_000);
+  expect(await got(page)).toEqual(numbers(2_000));
+  wire.stop();
+});
+
+test('nothing is read while a tab is hidden, where that is asked for', async ({ hub, page }) => {
+  await subscribe(page, hub.url, { streams: 'n', pauseHidden: true });
+  await live(page);
+  const show = (hidden) => page.evaluate((hidden) => {
+    Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, hidden);
+  await show(true);
+  expect((await states(page)).at(-1)).toEqual({ state: 'paused' });
+  await sessions(hub, 0);
+  await hub.count('n', 0, 3);
+  await show(false);
+  await expect.poll(() => got(page)).toEqual([0, 1, 2]);
+});

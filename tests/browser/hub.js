@@ -1,0 +1,170 @@
+// A real hub of its own for a test, and what a test does to it.
+
+import { test as base, expect } from '@playwright/test';
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+const BINARY = process.env.FANFARE ?? new URL('../../target/debug/fanfare', import.meta.url).pathname;
+export const ADMIN = "the admin's secret";
+
+export class Hub {
+  /**
+   * @param {string[]} [flags]
+   * @param {string} [config] What its configuration file says.
+   */
+  static async start(flags = [], config = '') {
+    const hub = new Hub();
+    hub.folder = await mkdtemp(join(tmpdir(), 'fanfare-'));
+    await writeFile(join(hub.folder, 'fanfare.toml'), config);
+    hub.flags = ['--config', join(hub.folder, 'fanfare.toml'), '--data-dir', join(hub.folder, 'data'),
+      '--log', 'warn', ...flags];
+    await hub.run(0);
+    return hub;
+  }
+
+  async run(port) {
+    const child = spawn(BINARY, [...this.flags, '--listen', `127.0.0.1:${port}`], { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.child = child;
+    const lines = createInterface(child.stdout);
+    for await (const line of lines) {
+      this.url = line.match(/^listening on (\S+)$/)?.[1];
+      if (this.url) break;
+    }
+    if (!this.url) throw new Error('the hub did not start');
+    child.stdout.resume();
+    this.port = Number(new URL(this.url).port);
+  }
+
+  /** Ends it at once, with whatever it was doing. */
+  async kill(signal = 'SIGKILL') {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    this.child.kill(signal);
+    await once(this.child, 'exit');
+  }
+
+  /** Starts it again, where it was. */
+  async again() {
+    await this.run(this.port);
+  }
+
+  async stop() {
+    await this.kill();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  /** Publishes, and answers the receipts. `events` are `{stream, data, …}`. */
+  async publish(events, headers = {}) {
+    const init = { method: 'POST', headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(events) };
+    const answer = await fetch(`${this.url}/publish`, init);
+    if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
+    return answer.json();
+  }
+
+  /** `from`, …, `to - 1` as the data of events of `stream`. */
+  async count(stream, from, to) {
+    for (; from < to; from += 1_000) {
+      const length = Math.min(1_000, to - from);
+      await this.publish(Array.from({ length }, (_, n) => ({ stream, data: from + n })));
+    }
+  }
+
+  async get(path, headers = {}) {
+    const answer = await fetch(`${this.url}${path}`, { headers });
+    if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+    return answer.json();
+  }
+
+  /** The value of a metric, of its first series that has all of `labels`. */
+  async metric(name, ...labels) {
+    const text = await (await fetch(`${this.url}/metrics`)).text();
+    const line = text.split('\n').find((l) => l.startsWith(name) && /[{ ]/.test(l[name.length])
+      && labels.every((label) => l.includes(label)));
+    return line === undefined ? undefined : Number(line.split(' ').at(-1));
+  }
+}
+
+/** What lies between a page and a hub, and can be cut, or slow. */
+export class Wire {
+  static async to(hub, { bytesPerSecond = Infinity } = {}) {
+    const wire = new Wire();
+    wire.sockets = new Set();
+    wire.opened = 0;
+    wire.server = createServer((client) => {
+      if (wire.isCut) return client.destroy();
+      wire.opened += 1;
+      const upstream = connect(hub.port, '127.0.0.1');
+      for (const socket of [client, upstream]) {
+        wire.sockets.add(socket);
+        socket.on('error', () => {});
+        socket.on('close', () => { client.destroy(); upstream.destroy(); wire.sockets.delete(socket); });
+      }
+      client.pipe(upstream);
+      if (bytesPerSecond === Infinity) return upstream.pipe(client);
+      upstream.on('data', (bytes) => {
+        upstream.pause();
+        client.write(bytes);
+        setTimeout(() => upstream.resume(), (bytes.length / bytesPerSecond) * 1000);
+      });
+    });
+    wire.server.listen(0, '127.0.0.1');
+    await once(wire.server, 'listening');
+    wire.url = `http://127.0.0.1:${wire.server.address().port}`;
+    return wire;
+  }
+
+  /** Breaks every connection; and lets none through until it is `mended`. */
+  cut() {
+    this.isCut = true;
+    this.drop();
+  }
+
+  drop() {
+    for (const socket of this.sockets) socket.resetAndDestroy();
+  }
+
+  mend() {
+    this.isCut = false;
+  }
+
+  stop() {
+    this.drop();
+    this.server.close();
+  }
+}
+
+/** A key of the configuration file. */
+export function key(name, secret, grants) {
+  const sha256 = createHash('sha256').update(secret).digest('hex');
+  const lines = Object.entries(grants).map(([grant, value]) => `${grant} = ${JSON.stringify(value)}\n`);
+  return `[[key]]\nname = "${name}"\nsha256 = "${sha256}"\n${lines.join('')}`;
+}
+
+/** `hub` with what `test.use({ flags, config })` says; a page must use nothing but it, without an error. */
+export const test = base.extend({
+  flags: [[], { option: true }],
+  config: ['', { option: true }],
+  expectedErrors: [[], { option: true }],
+  hub: async ({ flags, config }, use) => {
+    const hub = await Hub.start(flags, config);
+    await use(hub);
+    await hub.stop();
+  },
+  errors: [async ({ context, expectedErrors }, use) => {
+    const errors = [];
+    context.on('weberror', (error) => errors.push(String(error.error())));
+    context.on('console', (message) => {
+      if (message.type() === 'error') errors.push(message.text());
+    });
+    await use(errors);
+    const unexpected = errors.filter((text) => !expectedErrors.some((known) => known.test(text)));
+    expect(unexpected).toEqual([]);
+  }, { auto: true }],
+});
+
+export { expect };

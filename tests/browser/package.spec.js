@@ -1,0 +1,64 @@
+// `fanfare.js` as a package: what is in it, its types for those who write TypeScript, and in Node.
+
+import { execFile } from 'node:child_process';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { expect, test } from './hub.js';
+
+const run = promisify(execFile);
+const here = fileURLToPath(new URL('.', import.meta.url));
+const folder = join(here, '../../target/browser-package');
+
+test.beforeAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, 'package.json'), '{"type": "module", "private": true}');
+  const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', folder], { cwd: join(here, '../../static') });
+  const [packed] = Object.values(JSON.parse(stdout));
+  await run('npm', ['install', '--offline', '--no-audit', `./${packed.filename}`], { cwd: folder });
+  const files = packed.files.map((file) => file.path).sort();
+  expect(files.filter((file) => !file.startsWith('fanfare/'))).toEqual(['README.md', 'fanfare.d.ts', 'fanfare.js', 'package.json']);
+  expect(files).toContain('fanfare/tabs.js');
+});
+
+test('its types hold for those who use it', async () => {
+  const compile = async (source) => {
+    await writeFile(join(folder, 'use.ts'), source);
+    const flags = ['--noEmit', '--strict', '--target', 'es2022', '--module', 'nodenext', '--lib', 'es2022,dom', '--types', ''];
+    return run(join(here, 'node_modules/.bin/tsc'), [...flags, 'use.ts'], { cwd: folder }).then(() => '', (error) => error.stdout);
+  };
+  const begin = "import { subscribe, type State } from 'fanfare-client';\n";
+  expect(await compile(`${begin}
+    const told = (state: State) => {
+      switch (state.state) {
+        case 'live': return state.resume === 'gap' ? 'late' : state.session;
+        case 'waiting': return String(state.delay);
+        case 'gap': return String(state.missed ?? 'some');
+        case 'refused': return state.code ?? String(state.status);
+        default: return state.state;
+      }
+    };
+    const subscription = subscribe({ streams: 'a.*', token: async (why) => why, onState: (state) => { told(state); } });
+    for await (const { id, data } of subscription) console.log(id.length, data.anything);
+  `)).toBe('');
+  expect(await compile(`${begin} subscribe({ stream: 'a' });`)).toContain('use.ts:2');
+  expect(await compile(`${begin} const f = (state: State) => state.delay;`)).toContain("'delay'");
+});
+
+test('it runs in Node, too', async ({ hub }) => {
+  await hub.count('n', 0, 3);
+  await hub.publish({ stream: 'n', type: 'log', data: { level: 'info', message: 'grüße' } });
+  await writeFile(join(folder, 'use.mjs'), `
+    import { subscribe } from 'fanfare-client';
+    const all = [];
+    for await (const { stream, type, data } of subscribe({ url: '${hub.url}', streams: 'n', from: 'start' })) {
+      all.push([stream, type, data.message ?? data]);
+      if (all.length === 4) break;
+    }
+    console.log(JSON.stringify(all));
+  `);
+  const { stdout } = await run('node', ['use.mjs'], { cwd: folder });
+  expect(JSON.parse(stdout)).toEqual([['n', 'message', 0], ['n', 'message', 1], ['n', 'message', 2], ['n', 'log', 'grüße']]);
+});

@@ -1,0 +1,22 @@
+// Debian's Chromium, one test after the other: each starts hubs of its own.
+import { defineConfig } from '@playwright/test';
+
+export default defineConfig({
+  testDir: '.',
+  testMatch: '*.spec.js',
+  outputDir: '../../target/browser',
+  workers: 1,
+  timeout: 90_000,
+  forbidOnly: !!process.env.CI,
+  reporter: 'line',
+  use: {
+    browserName: 'chromium',
+    launchOptions: {
+      executablePath: '/usr/bin/chromium',
+      args: [
+        '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
+        '--disable-background-networking', '--disable-component-update',
+      ],
+    },
+  },
+});
