@@ -41,6 +41,9 @@ pub(super) struct Stream {
     /// `open` or `ended`.
     state: &'static str,
     subscribers: u32,
+    /// Events there ever were, also those that are no longer kept.
+    published: u64,
+    /// Events that are kept.
     events: u64,
     bytes: u64,
     first_id: Option<String>,
@@ -236,6 +239,7 @@ fn describe(
         name: name.to_string(),
         state: if ended { "ended" } else { "open" },
         subscribers,
+        published: view.map_or(0, |view| view.published),
         events: view.map_or(0, |view| view.events),
         bytes: view.map_or(0, |view| view.bytes),
         first_id: view.and_then(|view| view.first).map(|first| history.id(first).to_string()),

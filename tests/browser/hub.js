@@ -155,7 +155,8 @@ export const test = base.extend({
     await use(hub);
     await hub.stop();
   },
-  errors: [async ({ context, expectedErrors }, use) => {
+  // It is looked at before the hub ends, which a page may well call an error.
+  errors: [async ({ context, hub, expectedErrors }, use) => {
     const errors = [];
     context.on('weberror', (error) => errors.push(String(error.error())));
     context.on('console', (message) => {

@@ -84,7 +84,7 @@ async fn what_clients_counted_is_what_the_metrics_count() {
 async fn the_page_is_served_and_what_is_not_there_is_a_problem() {
     let hub = Hub::start(&[]).await;
     for (path, kind) in
-        [("/", "text/html"), ("/fanfare.js", "text/javascript"), ("/fanfare.d.ts", "text/plain")]
+        [("/", "text/html"), ("/fanfare.js", "text/javascript"), ("/docs", "text/html")]
     {
         let page = hub.http.get(hub.url(path)).send().await.unwrap();
         assert!(page.headers()["content-type"].to_str().unwrap().starts_with(kind), "{path}");

@@ -105,6 +105,7 @@ impl History {
             first: first.and_then(|(key, _)| keys::position_of(&key)),
             last: row.last,
             last_time: row.last_time,
+            published: row.ordinal,
         }))
     }
 

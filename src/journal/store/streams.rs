@@ -128,6 +128,8 @@ pub struct StreamView {
     pub last: Position,
     /// When that was.
     pub last_time: Timestamp,
+    /// Events there ever were.
+    pub published: u64,
 }
 
 /// All streams that have history.

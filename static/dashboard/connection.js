@@ -1,0 +1,94 @@
+// Resume you can see: what became of the page's connection, and a button that drops it.
+
+import { clock } from './figures.js';
+import { h, put, replace } from './dom.js';
+import { watch } from './hub.js';
+
+/** States that are shown, newest first. */
+const SHOWN = 50;
+
+/** @type {import('../fanfare.d.ts').Subscription | null} */
+let current = null;
+/** @type {Array<{ time: number, state: import('../fanfare.d.ts').State }>} */
+let history = [];
+
+const WORDS = /** @type {Record<string, string>} */ ({
+  connecting: 'connecting', live: 'live', waiting: 'reconnecting', offline: 'offline', paused: 'paused',
+  ended: 'ended', refused: 'refused', expired: 'expired', closed: '',
+});
+
+/**
+ * Subscribes for the page that is shown, and shows how that goes.
+ *
+ * @param {import('../fanfare.d.ts').Options & { signal: AbortSignal }} options
+ */
+export function follow(options) {
+  history = [];
+  const subscription = watch({
+    ...options,
+    onState: (state) => {
+      if (current !== subscription && state.state === 'closed') return;
+      history.unshift({ time: Date.now(), state });
+      history.length = Math.min(history.length, SHOWN);
+      show();
+      options.onState?.(state);
+    },
+  });
+  current = subscription;
+  options.signal.addEventListener('abort', () => {
+    if (current === subscription) current = null;
+    show();
+  });
+  return subscription;
+}
+
+/** @param {import('../fanfare.d.ts').State} state */
+function tell(state) {
+  switch (state.state) {
+    case 'live': {
+      const by = state.shared === 'follower' ? ', read by another tab' : state.shared === 'leader' ? ', read for all tabs' : '';
+      const resume = { live: 'from here on', resumed: 'resumed: nothing was missed', gap: 'resumed past a gap', reset: 'reset' };
+      return `live: ${resume[state.resume]}${by}`;
+    }
+    case 'gap': return `gap: ${state.missed ?? 'an unknown number of'} events were removed before they could be read`;
+    case 'reset': return 'reset: the last id means nothing to this hub';
+    case 'waiting': return `${state.limit ?? state.reason}${state.detail ? ` (${state.detail})` : ''}: again in ${(state.delay / 1000).toFixed(1)} s`;
+    case 'refused': case 'expired': return `${state.state}: ${state.detail ?? state.code ?? ''}`;
+    case 'stream-ended': return `${state.stream} has ended (${state.reason})`;
+    case 'expiring': return `the credential is good until ${clock(state.at)}`;
+    default: return state.state;
+  }
+}
+
+const chip = h('button', { id: 'connection', class: 'chip', popovertarget: 'connection-panel', 'aria-live': 'polite' }, 'not connected');
+const list = h('ol', { class: 'states' });
+const last = h('code', { id: 'last-id' }, '–');
+const session = h('code', {}, '–');
+const panel = h('section', { id: 'connection-panel', popover: 'auto', 'aria-label': 'The connection' },
+  h('h2', {}, 'The connection'),
+  h('dl', {}, h('dt', {}, 'last id'), h('dd', {}, last), h('dt', {}, 'session'), h('dd', {}, session)),
+  h('p', {}, h('button', { id: 'drop', onclick: () => current?.reconnect() }, 'Drop the connection')),
+  list);
+
+function show() {
+  const state = current ? history.find(({ state }) => WORDS[state.state] !== undefined)?.state : null;
+  chip.dataset.state = state?.state ?? '';
+  chip.textContent = state ? WORDS[state.state] : 'not connected';
+  const live = history.find(({ state }) => state.state === 'live')?.state;
+  session.textContent = live?.state === 'live' ? live.session : '–';
+  replace(list, history.map(({ time, state }) => h('li', { 'data-state': state.state }, h('time', {}, clock(time)), ' ', tell(state))));
+  moved();
+}
+
+/** The last id goes on between what is told. */
+function moved() {
+  last.textContent = current?.lastEventId ?? '–';
+}
+
+/** @param {Element} header */
+export function mount(header) {
+  put(header, chip);
+  document.body.append(panel);
+  setInterval(moved, 500);
+  show();
+}

@@ -1,0 +1,49 @@
+// One event, opened: its JSON as a tree, and the `curl` that publishes it again.
+
+import { h, put } from './dom.js';
+
+/** What is open from the beginning, and how many members are shown at once. */
+const OPEN_DEPTH = 2;
+const SHOWN = 200;
+
+/**
+ * JSON as a tree that opens.
+ *
+ * @param {any} value
+ * @param {number} [depth]
+ * @returns {Element}
+ */
+export function tree(value, depth = 0) {
+  if (value === null || typeof value !== 'object') {
+    return h('code', { class: `json-${value === null ? 'null' : typeof value}` }, JSON.stringify(value) ?? 'undefined');
+  }
+  const members = Object.entries(value);
+  const [open, close] = Array.isArray(value) ? '[]' : '{}';
+  if (members.length === 0) return h('code', {}, `${open}${close}`);
+  const list = h('ul', { class: 'json' });
+  const element = h('details', { open: depth < OPEN_DEPTH },
+    h('summary', {}, `${open} ${members.length} ${members.length === 1 ? 'member' : 'members'} ${close}`), list);
+  // What nobody opens is not made.
+  const fill = () => {
+    if (!element.open || list.children.length > 0) return;
+    put(list, members.slice(0, SHOWN).map(([name, member]) => h('li', {}, h('span', { class: 'name' }, `${name}: `), tree(member, depth + 1))));
+    if (members.length > SHOWN) put(list, h('li', { class: 'muted' }, `and ${members.length - SHOWN} more`));
+  };
+  element.addEventListener('toggle', fill);
+  fill();
+  return element;
+}
+
+/** A text as a shell takes it. @param {string} text */
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+/**
+ * The command that publishes the same once more.
+ *
+ * @param {import('../fanfare.d.ts').FanfareEvent} event
+ * @param {URL} hub
+ */
+export function curl({ streams, stream, type, data }, hub) {
+  const again = { stream: streams.length > 1 ? streams : stream, ...(type === 'message' ? {} : { type }), data };
+  return `curl -H 'Content-Type: application/json' -d ${quoted(JSON.stringify(again))} ${quoted(new URL('publish', hub).href)}`;
+}

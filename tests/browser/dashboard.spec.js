@@ -1,0 +1,287 @@
+// The pages that come with the hub, in a real browser.
+
+import { Wire, expect, key, test } from './hub.js';
+
+const DOWN = /Failed to load resource|net::ERR_/;
+
+/** The rows of a tail that are drawn, as their texts. */
+const rows = (page) => page.locator('.tail .row .text').allTextContents();
+
+test('the overview shows the machine from history at once, and the hub as it goes', async ({ hub, page }) => {
+  // Some samples, before anybody looks.
+  await expect.poll(async () => (await hub.get('/streams?prefix=system')).streams[0]?.events, { timeout: 20_000 }).toBeGreaterThan(15);
+  await page.goto(hub.url);
+  await expect(page.locator('#connection')).toHaveText('live');
+  await expect(page.locator('.health')).toHaveText(/^Ready/);
+  const cpu = page.locator('figure', { hasText: 'processor' });
+  await expect(cpu.locator('.value')).toHaveText(/%$/, { timeout: 1_500 });
+  await expect(page.locator('figure canvas')).toHaveCount(9);
+  await hub.count('n', 0, 5_000);
+  await expect(page.locator('figure', { hasText: 'events published' }).locator('.value')).not.toHaveText('–');
+  await expect(page.locator('figure', { hasText: 'fan-out' }).locator('.value')).toHaveText(/(µs|ms)$/);
+  // What is refused has its reason.
+  await fetch(`${hub.url}/publish`, { method: 'POST', body: '{"stream": "system", "data": 1}' });
+  await expect(page.locator('table', { hasText: 'publishes' })).toContainText('forbidden');
+});
+
+test('what is published is only ever text', async ({ hub, page }) => {
+  const evil = '<img src=x onerror="window.pwned = true"><script>window.pwned = true</script>';
+  const names = ['message', 'log', 'metric', 'heartbeat', 'progress'];
+  const data = {
+    message: evil,
+    log: { level: 'error', message: evil, fields: { [evil]: evil } },
+    metric: { name: evil, value: 1, unit: evil, labels: { [evil]: evil } },
+    heartbeat: { source: evil, status: evil },
+    progress: { file: evil, state: evil, bytes_sent: 1, total_size: 2, percentage: 50 },
+  };
+  await hub.publish(names.map((type) => ({ stream: 'x<b>&"', type, data: data[type] })));
+  await page.goto(`${hub.url}/#/streams`);
+  await page.getByRole('link', { name: 'x<b>&"' }).click();
+  await expect.poll(async () => (await rows(page)).length).toBe(5);
+  expect(await rows(page)).toContain(evil);
+  await expect(page.locator('.source')).toContainText('<img');
+  await expect(page.locator('.moving')).toContainText('<img');
+  for (const row of await page.locator('.tail .row').all()) await row.click();
+  await expect(page.locator('.opened .command')).toContainText('<img');
+  expect(await page.evaluate(() => [window.pwned, document.querySelectorAll('main img, main script').length])).toEqual([undefined, 0]);
+});
+
+test('nothing but the hub is asked, and its policy forbids everything else', async ({ hub, page }) => {
+  const asked = [];
+  page.on('request', (request) => asked.push(request.url()));
+  for (const path of ['', '#/streams', '#/publish', '#/sessions', '#/jobs', '#/access', 'docs']) {
+    await page.goto(`${hub.url}/${path}`);
+    await expect(page.locator('main, .swagger-ui').first()).not.toBeEmpty();
+    await page.waitForLoadState('load');
+  }
+  await expect(page.locator('.swagger-ui .opblock').first()).toBeVisible();
+  const foreign = asked.filter((url) => !url.startsWith(hub.url) && !url.startsWith('data:'));
+  expect(foreign).toEqual([]);
+  const policy = (await fetch(hub.url)).headers.get('content-security-policy');
+  expect(policy).toContain("default-src 'none'");
+  expect(policy).not.toContain('unsafe');
+});
+
+test.describe('a hub that is killed', () => {
+  test.use({ expectedErrors: [DOWN] });
+
+  test('misses nothing on an open page, which says what became of it', async ({ hub, page }) => {
+    await page.goto(`${hub.url}/#/streams/n`);
+    await expect(page.locator('#connection')).toHaveText('live');
+    await hub.count('n', 0, 500);
+    await expect(page.locator('#counts')).toHaveText('500 events');
+    await hub.kill();
+    await expect(page.locator('#connection')).toHaveText('reconnecting');
+    await hub.again();
+    await hub.count('n', 500, 1_500);
+    await expect(page.locator('#connection')).toHaveText('live', { timeout: 30_000 });
+    await expect(page.locator('#counts')).toHaveText('1500 events');
+    await page.locator('#connection').click();
+    await expect(page.locator('.states')).toContainText('resumed: nothing was missed');
+    // And when somebody drops it to see.
+    const session = await page.locator('#connection-panel dd code').nth(1).textContent();
+    await page.locator('#drop').click();
+    await expect(page.locator('#connection-panel dd code').nth(1)).not.toHaveText(session);
+    await hub.count('n', 1_500, 1_510);
+    await expect(page.locator('#counts')).toHaveText('1510 events');
+    await expect(page.locator('#last-id')).toHaveText(/^[0-9a-f]{8}-[0-9a-f]{16}$/);
+  });
+});
+
+test('a tail of 100,000 events has few elements, and is filtered, paused and opened', async ({ hub, page }) => {
+  test.setTimeout(180_000);
+  const levels = ['debug', 'info', 'warn', 'error'];
+  for (let n = 0; n < 100_000; n += 4_000) {
+    await hub.publish(Array.from({ length: 4_000 }, (_, i) => ({
+      stream: 'logs', type: 'log', data: { level: levels[(n + i) % 4], message: `line ${n + i}` },
+    })));
+  }
+  await page.goto(`${hub.url}/#/streams/logs?from=start`);
+  await expect(page.locator('#counts')).toHaveText('100k events', { timeout: 60_000 });
+  await expect(page.locator('.tail .row').last()).toContainText('line 99999');
+  const drawn = await page.locator('.tail .row').count();
+  expect(drawn).toBeLessThan(100);
+  // The first of them is one key away.
+  await page.locator('.tail').focus();
+  await page.keyboard.press('Home');
+  await expect(page.locator('.tail .row').first()).toContainText('line 0');
+  await expect(page.locator('.opened')).toContainText('line 0');
+  await expect(page.locator('.opened .command')).toContainText('curl');
+  // By level and text.
+  await page.locator('[name=level]').selectOption('warn');
+  await expect(page.locator('#counts')).toHaveText('50.0k of 100k events');
+  await page.locator('[name=text]').fill('line 9999');
+  await expect(page.locator('#counts')).toHaveText('7 of 100k events');
+  expect(await rows(page)).toEqual(['line 9999', 'line 99990', 'line 99991', 'line 99994', 'line 99995', 'line 99998', 'line 99999']);
+  await page.locator('[name=text]').fill('');
+  await page.locator('[name=level]').selectOption('');
+  // What comes while it is paused is there afterwards.
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await hub.publish(Array.from({ length: 50 }, (_, n) => ({ stream: 'logs', type: 'log', data: { level: 'info', message: `late ${n}` } })));
+  await expect(page.locator('#counts')).toContainText('50 waiting');
+  await expect(page.locator('.tail .row').last()).toContainText('line 99999');
+  await page.getByRole('button', { name: 'Go on' }).click();
+  await expect(page.locator('.tail .row').last()).toContainText('late 49');
+});
+
+test('one jumps to a time', async ({ hub, page }) => {
+  await hub.count('n', 0, 3);
+  await new Promise((resolve) => setTimeout(resolve, 2_100));
+  const between = new Date(Date.now() - 900);
+  await hub.count('n', 3, 5);
+  await page.goto(`${hub.url}/#/streams/n`);
+  await expect.poll(() => rows(page)).toEqual(['0', '1', '2', '3', '4']);
+  const local = new Date(between.getTime() - between.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+  await page.locator('[name=at]').fill(local);
+  await page.getByRole('button', { name: 'Jump' }).click();
+  await expect.poll(() => rows(page)).toEqual(['3', '4']);
+});
+
+test('metrics are drawn by name and label, heartbeats as a board, progress as bars', async ({ hub, page }) => {
+  await page.goto(`${hub.url}/#/streams/mixed`);
+  await expect(page.locator('#connection')).toHaveText('live');
+  const metric = (host, value) => ({ stream: 'mixed', type: 'metric', data: { name: 'queue', value, labels: { host } } });
+  await hub.publish([metric('a', 1), metric('b', 2), metric('a', 3)]);
+  await hub.publish([{ stream: 'mixed', type: 'heartbeat', data: { source: 'billing', status: 'ok' } }]);
+  await hub.publish([{ stream: 'mixed', type: 'progress', data: { file: 'x.iso', bytes_sent: 512, total_size: 1024, percentage: 50, state: 'sending' } }]);
+  await expect(page.locator('.drawn figure')).toHaveCount(2);
+  await expect(page.locator('figure', { hasText: 'queue (host=a)' }).locator('.value')).toHaveText('3');
+  await expect(page.locator('.source[data-state=up]')).toContainText('billing up ok');
+  await expect(page.locator('progress')).toHaveJSProperty('value', 50);
+});
+
+test('publishing is checked as it is typed, and has a receipt', async ({ hub, page, context }) => {
+  await page.goto(`${hub.url}/#/publish`);
+  const button = page.getByRole('button', { name: 'Publish', exact: true });
+  const wrong = page.locator('form output.bad');
+  await page.getByLabel('Stream').fill('a b');
+  await expect(wrong).toContainText('no spaces');
+  await expect(button).toBeDisabled();
+  await page.getByLabel('Stream').fill('hub.x');
+  await expect(wrong).toContainText('only the hub');
+  await page.getByLabel('Stream').fill('typed');
+  await page.getByLabel('Data: JSON').fill('{"a": ');
+  await expect(wrong).not.toBeEmpty();
+  await page.getByLabel('Type').selectOption('metric');
+  await page.getByLabel('Name').fill('depth');
+  await page.getByLabel('Value').fill('many');
+  await expect(wrong).toContainText('a number');
+  await page.getByLabel('Value').fill('4.5');
+  await page.getByLabel('Labels').fill('[1]');
+  await expect(wrong).toContainText('an object');
+  await page.getByLabel('Labels').fill('{"host": "a"}');
+  await page.getByLabel('Key').fill('once');
+  const reader = await context.newPage();
+  await reader.goto(`${hub.url}/#/streams/typed`);
+  await expect(reader.locator('#connection')).toHaveText('live');
+  await button.click();
+  await expect(page.locator('#receipt')).toContainText('to 1 reader');
+  await button.click();
+  await expect(page.locator('#receipt')).toContainText('Published before');
+  await expect.poll(() => rows(reader)).toEqual(['depth 4.5']);
+  for (const [type, filled] of [['log', { Message: 'm' }], ['heartbeat', { Source: 's' }]]) {
+    await page.getByLabel('Type').selectOption(type);
+    for (const [label, value] of Object.entries(filled)) await page.getByLabel(label, { exact: true }).fill(value);
+    await page.getByLabel('Key').fill('');
+    await button.click();
+    await expect(page.locator('#receipt')).toContainText('Published as');
+  }
+  // Each page has one connection, and both share it.
+  await expect.poll(() => rows(reader)).toHaveLength(3);
+});
+
+test.describe('sessions', () => {
+  // A page that is none asks for an icon.
+  test.use({ expectedErrors: [/404/] });
+
+  test('an admin sees who reads, and disconnects them', async ({ hub, page, context }) => {
+    const other = await context.newPage();
+    await other.goto(`${hub.url}/healthz`);
+    await other.evaluate((at) => {
+      window.opened = 0;
+      new EventSource(`${at}/events?stream=seen.*`).addEventListener('hub-open', () => { window.opened += 1; });
+    }, hub.url);
+    await page.goto(`${hub.url}/#/sessions`);
+    await page.locator('[name=stream]').fill('seen.x');
+    const row = page.locator('tbody tr', { hasText: 'seen.*' });
+    await expect(row).toContainText('127.0.0.1');
+    await row.getByRole('button', { name: 'Disconnect' }).click();
+    await expect.poll(() => other.evaluate(() => window.opened), { timeout: 20_000 }).toBe(2);
+  });
+});
+
+test.describe('jobs', () => {
+  test.use({ config: '[job.count]\ncommand = ["sh", "-c", "for i in 1 2 3; do echo step $i; sleep 0.1; done; exec sleep 60"]\n' });
+
+  test('are started, watched and stopped', async ({ hub, page }) => {
+    await page.goto(`${hub.url}/#/jobs`);
+    await page.getByRole('button', { name: 'Start' }).click();
+    await expect.poll(() => rows(page)).toEqual(expect.arrayContaining(['step 1', 'step 2', 'step 3']));
+    await page.getByRole('link', { name: 'Jobs' }).click();
+    await page.getByRole('button', { name: 'Stop' }).click();
+    await expect(page.locator('.run')).toContainText('ended');
+    await page.locator('.run a').click();
+    await expect(page.locator('#connection')).toHaveText('ended');
+    await expect(page.locator('.tail .row').last()).toContainText('stopped');
+  });
+});
+
+test.describe('access', () => {
+  test.use({
+    config: key('viewer', 'a viewer', { subscribe: ['a.*'] }) + key('boss', 'a boss', { subscribe: ['**'], publish: ['**'], admin: true }),
+    expectedErrors: [/401|403/],
+  });
+
+  test('one logs in and out, and sees what is granted', async ({ hub, page, context }) => {
+    await page.goto(hub.url);
+    await expect(page.locator('main')).toContainText('shown to admins');
+    await page.getByRole('link', { name: 'Access' }).click();
+    await page.getByLabel('An API key').fill('wrong');
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await expect(page.locator('main form output.bad')).not.toBeEmpty();
+    await page.getByLabel('An API key').fill('a viewer');
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await expect(page.locator('.user')).toHaveText('key viewer');
+    await expect(page.locator('main')).toContainText('a.*');
+    expect(await page.evaluate(() => document.cookie), 'no script can read it').toBe('');
+    // A ticket, which another page reads with.
+    await page.getByLabel('Streams').fill('a.x');
+    await page.getByRole('button', { name: 'Make a ticket' }).click();
+    await expect(page.locator('.command')).toContainText('new EventSource');
+    const url = (await page.locator('.command').textContent()).match(/'(.*)'/)[1];
+    const answer = await fetch(url);
+    expect(answer.status).toBe(200);
+    await answer.body.cancel();
+    await page.goto(`${hub.url}/#/sessions`);
+    await expect(page.locator('main')).toContainText('shown to admins');
+    await page.goto(`${hub.url}/#/access`);
+    await page.getByRole('button', { name: 'Log out' }).click();
+    await expect(page.locator('.user')).toHaveText('not logged in');
+    await page.getByLabel('An API key').fill('a boss');
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByRole('link', { name: 'Overview' }).click();
+    await expect(page.locator('.health')).toHaveText(/^Ready/);
+    await expect(page.locator('table', { hasText: 'credentials' })).toContainText('unknown');
+  });
+
+  test('a token is decoded here', async ({ hub, page }) => {
+    await page.goto(`${hub.url}/#/access`);
+    const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const token = (claims) => `${part({ alg: 'HS256' })}.${part(claims)}.c2ln`;
+    await page.locator('[name=jwt]').fill(token({ sub: 'grüße', exp: 1, fanfare: { subscribe: ['a'] } }));
+    await expect(page.locator('section', { hasText: 'What a token says' })).toContainText('It has expired');
+    await expect(page.locator('section', { hasText: 'What a token says' })).toContainText('grüße');
+    await page.locator('[name=jwt]').fill(token({ exp: 9_999_999_999 }));
+    await expect(page.locator('section', { hasText: 'What a token says' })).toContainText('It grants nothing');
+    await page.locator('[name=jwt]').fill('no token');
+    await expect(page.locator('section', { hasText: 'What a token says' })).toContainText('three parts');
+  });
+});
+
+test('a slow network shows the page, and everything on it', async ({ hub, page }) => {
+  const wire = await Wire.to(hub, { bytesPerSecond: 100_000 });
+  await hub.count('n', 0, 1_000);
+  await page.goto(`${wire.url}/#/streams/n`);
+  await expect(page.locator('#counts')).toHaveText('1000 events', { timeout: 60_000 });
+  wire.stop();
+});
