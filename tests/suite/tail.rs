@@ -312,6 +312,21 @@ async fn a_quiet_file_is_remembered_however_much_else_is_published() {
     );
 }
 
+/// The tail complains of what it may not publish.
+async fn until_refused(hub: &Hub, why: &str) {
+    let began = std::time::Instant::now();
+    loop {
+        let stats = hub.get("/stats").await.1;
+        let sources = stats["sources"].as_array().unwrap().iter();
+        let mut complaints = sources.filter_map(|source| source["error"].as_str());
+        if complaints.any(|complaint| complaint.contains(why)) {
+            return;
+        }
+        assert!(began.elapsed() < crate::hub::PATIENCE, "it is not refused: {stats}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
 /// A limit holds up whom it concerns, and nobody else.
 #[tokio::test]
 async fn a_file_whose_stream_finds_no_room_waits_for_it() {
@@ -323,6 +338,7 @@ async fn a_file_whose_stream_finds_no_room_waits_for_it() {
     append(&folder, "b.log", "b1\n");
     append(&folder, "a.log", "a2\n");
     until_there_are(&hub, "logs.a", 2).await;
+    until_refused(&hub, "max_streams").await;
     append(&folder, "b.log", "b2\n");
     append(&folder, "a.log", "a3\n");
     until_there_are(&hub, "logs.a", 3).await;
