@@ -5,6 +5,7 @@ use super::guard::caller;
 use super::openapi::{BodyRefused, HistoryRefused, Refused};
 use super::problem::{Code, Document, Problem};
 use super::server::Hub;
+use super::subscribe::off_thread;
 use crate::access::Caller;
 use crate::source::{Begun, JobView, NotBegun};
 use actix_web::http::header;
@@ -97,7 +98,8 @@ pub(super) async fn begin(
     ),
     responses(
         (status = 202, description = "It is told to stop; its `exit` event says when it has"),
-        (status = 404, description = "It is not under way", body = Document,
+        (status = 204, description = "It has ended already"),
+        (status = 404, description = "There is none, or it is forgotten", body = Document,
          content_type = "application/problem+json"),
         Refused,
         HistoryRefused,
@@ -110,10 +112,18 @@ pub(super) async fn stop(
 ) -> Result<HttpResponse, Problem> {
     let (name, run) = path.into_inner();
     may_run(&hub, &request, &name)?;
-    match hub.jobs.stop(&name, &run) {
-        true => Ok(HttpResponse::Accepted().finish()),
+    if hub.jobs.stop(&name, &run) {
+        return Ok(HttpResponse::Accepted().finish());
+    }
+    // Whoever stops it just when it ends has what they wanted.
+    let has_ended = match hub.jobs.stream_of(&name, &run) {
+        Some(stream) => off_thread(&hub, move |history| history.stream(&stream)).await?.is_some(),
+        None => false,
+    };
+    match has_ended {
+        true => Ok(HttpResponse::NoContent().finish()),
         false => {
-            let detail = format!("no run {run:?} of the job {name:?} is under way");
+            let detail = format!("the job {name:?} has no run {run:?}");
             Err(Problem::new(Code::NotFound, detail))
         }
     }

@@ -177,6 +177,12 @@ impl Jobs {
         })
     }
 
+    /// The stream of a run, if there can be such a one.
+    pub fn stream_of(&self, name: &str, run: &str) -> Option<StreamName> {
+        self.0.jobs.get(name)?;
+        StreamName::parse(&format!("{STREAMS}{name}.{run}")).ok()
+    }
+
     /// The jobs, by name.
     pub fn views(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<JobView> {
         let running = self.running();

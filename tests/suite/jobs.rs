@@ -145,7 +145,9 @@ async fn a_job_is_stopped_by_term_and_by_kill_where_that_does_not_help() {
             "{job}"
         );
         until_gone(process).await;
-        assert_eq!(stop().await.unwrap().status(), 404, "it is over");
+        assert_eq!(stop().await.unwrap().status(), 204, "it is over");
+        let none = hub.http.delete(hub.url(&format!("/jobs/{job}/runs/none"))).send().await;
+        assert_eq!(none.unwrap().status(), 404);
     }
     let begun = begin(&hub, "long").await;
     let child = process(&mut read(&hub, &begun).await).await;
