@@ -116,6 +116,10 @@ async fn admit(hub: &Hub, request: &HttpRequest) -> Result<Visitor, Problem> {
             let last = last.filter(|last| hub.history.resolve(*last).is_some());
             hub.access.load().verify_ticket(&ticket, last, now())
         }
+        // A page is for everybody: it is what tells that a cookie is good no longer.
+        Shown::Cookie(_) if super::pages::is_page(request.path()) => {
+            return Ok(Visitor(hub.access.load().anonymous()));
+        }
         Shown::Cookie(credential) => return by_cookie(hub, request, &credential).await,
     };
     Ok(Visitor(Some(Arc::new(caller.map_err(refuse)?))))

@@ -21,7 +21,7 @@ use crate::wire::{self, Format, Gap, Resume};
 use actix_web::http::header::{self, HeaderName};
 use actix_web::http::{Method, Version};
 use actix_web::web::{Data, Payload};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -126,7 +126,7 @@ async fn subscribe(
     let requested = last_event_id(request).or(query.last_event_id.clone());
     let interest = Arc::new(query.interest.clone());
     if is_finished(hub, &interest, requested.as_deref(), query.start).await? {
-        return Ok(finished(hub));
+        return Ok(finished(hub).finish());
     }
     let holder = Holder { client: client(hub, request), subject: caller.counted_as() };
     let wanted = Subscribe { interest: interest.clone(), view: query.view.clone(), holder };
@@ -136,11 +136,13 @@ async fn subscribe(
     };
     let place = begin(hub, interest, requested.clone(), query.start, seat.through).await?;
     let until = (!query.follow).then(|| hub.history.head());
-    if requested.is_some() && until.is_some_and(|until| place.cursor >= until) {
-        // Whoever comes back for more would come back for ever.
-        return Ok(finished(hub));
-    }
     let from = hub.history.id(place.cursor).to_string();
+    let is_resumed = requested.is_some() && place.resume == Resume::Resumed;
+    if is_resumed && until.is_some_and(|until| place.cursor >= until) {
+        // Whoever comes back for more would come back for ever. The id tells it from a stream that has
+        // ended; whoever is to hear of a gap hears of it first.
+        return Ok(finished(hub).insert_header((LAST_EVENT_ID, from)).finish());
+    }
     let id = seat.subscription.id();
     let socket = own_socket(request);
     let outlet = socket.clone().map(|socket| socket as Rc<dyn Outlet>);
@@ -218,9 +220,11 @@ struct Place {
 }
 
 /// The answer that ends an EventSource: nothing is left, and nothing will come.
-fn finished(hub: &Hub) -> HttpResponse {
+fn finished(hub: &Hub) -> HttpResponseBuilder {
     hub.telemetry.subscriber_refused(Turned::Finished);
-    HttpResponse::NoContent().insert_header((header::CACHE_CONTROL, "no-store")).finish()
+    let mut answer = HttpResponse::NoContent();
+    answer.insert_header((header::CACHE_CONTROL, "no-store"));
+    answer
 }
 
 /// Whether nothing is left for this subscriber and nothing will come.

@@ -1,12 +1,10 @@
 // Who looks at this page: log in, log out; and tickets and tokens for those who build others.
 
-import { follow } from './connection.js';
-import { field, h, replace, say } from './dom.js';
-import { ask, HUB, Refused } from './hub.js';
+import { copyable, field, h, replace, say, write } from './dom.js';
+import { ask, HUB, why } from './hub.js';
 
 /** @param {import('./main.js').Context} context */
-export function access({ main, who, changed, signal }) {
-  if (who.subscribe.length > 0) follow({ streams: 'heartbeats', signal });
+export function access({ main, who, changed }) {
   main.append(h('h1', {}, 'Access'), h('div', { class: 'columns' },
     h('div', { class: 'stack' }, whoCard(who, changed), ticketCard(who)), decodeCard()));
 }
@@ -14,13 +12,10 @@ export function access({ main, who, changed, signal }) {
 /** @param {string[]} names */
 const listed = (names) => (names.length === 0 ? 'nothing' : names.join(', '));
 
-/** @param {unknown} error */
-const why = (error) => (error instanceof Error ? error.message : String(error));
-
 /** @param {import('./hub.js').Who} who @param {() => void} changed */
 function whoCard(who, changed) {
   const token = h('input', { name: 'token', type: 'password', required: true, autocomplete: 'current-password', spellcheck: 'false' });
-  const wrong = h('output', { class: 'bad', 'aria-live': 'polite' });
+  const wrong = h('span', { class: 'bad', role: 'status' });
   const login = async (/** @type {Event} */ event) => {
     event.preventDefault();
     try {
@@ -29,16 +24,16 @@ function whoCard(who, changed) {
       say('You are logged in.', 'good');
       changed();
     } catch (error) {
-      wrong.textContent = why(error);
+      write(wrong, why(error));
     }
   };
   const logout = async () => {
     try {
       await ask('session', { method: 'DELETE' });
-      changed();
-    } catch (error) {
-      say(why(error), 'bad');
+    } catch {
+      // One that is good no longer is ended by that answer, too.
     }
+    changed();
   };
   return h('section', { class: 'card' },
     h('h2', {}, who.subject ?? 'You have shown nothing'),
@@ -70,10 +65,9 @@ function ticketCard(who) {
       const { ticket, expires_at: until } = await ask('tickets', { method: 'POST', body: { streams: wanted, ttl: ttl.value } });
       const query = new URLSearchParams([...wanted.map((/** @type {string} */ stream) => ['stream', stream]), ['ticket', ticket]]);
       replace(made, h('p', { class: 'good' }, `For new connections until ${new Date(until).toLocaleTimeString()}:`),
-        h('pre', { class: 'command' }, `new EventSource('${new URL(`events?${query}`, HUB).href}')`));
+        copyable(`new EventSource('${new URL(`events?${query}`, HUB).href}')`));
     } catch (error) {
-      const where = error instanceof Refused && error.field ? ` (${error.field})` : '';
-      replace(made, h('p', { class: 'bad' }, `${why(error)}${where}`));
+      replace(made, h('p', { class: 'bad' }, why(error)));
     }
   };
   return h('section', { class: 'card' }, h('h2', {}, 'A ticket, for an EventSource'),

@@ -1,11 +1,16 @@
 // Charts of what changes over time, by uPlot, in the page's colours.
 
 import uPlot from '../vendor/uplot/uPlot.esm.js';
-import { h } from './dom.js';
+import { h, write } from './dom.js';
 import { clock } from './figures.js';
 
 const HEIGHT = 140;
 const COLOURS = ['--line-1', '--line-2', '--line-3', '--line-4'];
+/** How often one is drawn at most, and how far its points are apart, at least. */
+const DRAW_MS = 250;
+const APART_S = 1;
+/** A chart goes on to the right for so long without a point; then it stands still. */
+const AFTER_S = 30;
 
 /** What a canvas can take for a colour of the page. @param {string} name */
 function colour(name) {
@@ -18,7 +23,7 @@ function colour(name) {
 }
 
 /**
- * A chart of the last `span` seconds, drawn at most once a frame.
+ * A chart of the last `span` seconds.
  *
  * @param {object} options
  * @param {string} options.title
@@ -26,18 +31,25 @@ function colour(name) {
  * @param {number} options.span
  * @param {(value: number) => string} options.format
  * @param {number} [options.max] Where the scale always reaches to.
+ * @param {boolean} [options.isWhole] Whether a value that is not there is a gap.
  * @param {AbortSignal} options.signal
  */
-export function chart({ title, series, span, format, max = 0, signal }) {
+export function chart({ title, series, span, format, max = 0, isWhole = false, signal }) {
   /** @type {any} */
   const data = [[], ...series.map(() => [])];
-  const value = h('output', { class: 'value' }, '–');
-  const box = h('div', { class: 'plot' });
+  const value = h('span', { class: 'value' }, '–');
+  const box = h('div', { class: 'plot', 'aria-hidden': 'true' });
   const element = h('figure', { class: 'card chart' }, h('figcaption', {}, h('span', {}, title), value), box);
   /** @type {any} */
   let plot = null;
-  let isDue = false;
+  /** @type {ReturnType<typeof setTimeout> | null} */
+  let due = null;
 
+  // By the points, as the browser's clock may be another.
+  const end = () => {
+    const [newest, now] = [data[0].at(-1) ?? 0, Date.now() / 1000];
+    return Math.max(newest, Math.min(now, newest + AFTER_S));
+  };
   /** @returns {any} */
   const options = () => {
     const [text, line] = [colour('--muted'), colour('--grid')];
@@ -49,37 +61,33 @@ export function chart({ title, series, span, format, max = 0, signal }) {
       cursor: { drag: { x: false, y: false } },
       padding: [8, 8, 0, 0],
       scales: {
-        x: { range: () => [Date.now() / 1000 - span, Date.now() / 1000] },
-        y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [Math.min(0, low ?? 0), Math.max(max, (high ?? 0) * 1.1, 1e-9)] },
+        x: { range: () => [end() - span, end()] },
+        y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [Math.min(0, low ?? 0), Math.max(max, (high ?? 0) * 1.1) || 1] },
       },
       axes: [
-        axis({ space: 70, size: 24, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((at) => clock(at * 1000).slice(0, 5)) }),
+        axis({ space: 70, size: 24, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((at) => clock(at * 1000).slice(-8, -3)) }),
         axis({ size: 56, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map(format) }),
       ],
       series: [{}, ...series.map((label, n) => ({
-        label, stroke: colour(COLOURS[n % COLOURS.length]), width: 1.5, spanGaps: true, points: { show: false },
+        label, stroke: colour(COLOURS[n % COLOURS.length]), width: 1.5, spanGaps: !isWhole,
+        points: { show: () => data[0].length < 3 },
       }))],
     };
   };
 
   const draw = () => {
-    isDue = false;
+    due = null;
     if (signal.aborted || !box.isConnected) return;
-    const from = Date.now() / 1000 - span;
-    const times = /** @type {number[]} */ (data[0]);
+    const from = end() - span;
     let old = 0;
-    while (old < times.length && times[old] < from) old += 1;
+    while (old < data[0].length && data[0][old] < from) old += 1;
     if (old > 0) data.forEach((/** @type {number[]} */ column) => column.splice(0, old));
     plot ??= new uPlot(options(), data, box);
     plot.setData(data);
-    const now = data.slice(1).map((/** @type {any[]} */ column) => column.at(-1)).filter((/** @type {any} */ n) => n !== null && n !== undefined);
-    value.textContent = now.length > 0 ? now.map((/** @type {number} */ n) => format(n)).join(' / ') : '–';
+    const now = data.slice(1).map((/** @type {any[]} */ column) => column.findLast((n) => isWhole || n !== null));
+    write(value, now.map((/** @type {any} */ n) => (n === null || n === undefined ? '–' : format(n))).join(' / '));
   };
-  const due = () => {
-    if (isDue) return;
-    isDue = true;
-    requestAnimationFrame(draw);
-  };
+  const soon = () => { due ??= setTimeout(() => requestAnimationFrame(draw), DRAW_MS); };
 
   const resized = new ResizeObserver(() => plot?.setSize({ width: Math.max(box.clientWidth, 100), height: HEIGHT }));
   resized.observe(box);
@@ -87,28 +95,29 @@ export function chart({ title, series, span, format, max = 0, signal }) {
   const recolour = () => {
     plot?.destroy();
     plot = null;
-    due();
+    soon();
   };
   dark.addEventListener('change', recolour);
   signal.addEventListener('abort', () => {
     resized.disconnect();
     dark.removeEventListener('change', recolour);
     plot?.destroy();
-  });
+  }, { once: true });
 
   return {
     element,
-    /** @param {number} time In seconds. @param {(number | null)[]} values */
+    /** Null is what is not known of a series. @param {number} time In seconds. @param {(number | null)[]} values */
     add(time, values) {
-      const times = /** @type {number[]} */ (data[0]);
-      if (times.length > 0 && time < times[times.length - 1]) return;
-      if (times[times.length - 1] === time) {
+      const [times] = data;
+      const last = times.at(-1) ?? -Infinity;
+      if (time < last) return;
+      if (time - last < APART_S) {
         values.forEach((n, at) => { if (n !== null) data[at + 1][times.length - 1] = n; });
       } else {
         times.push(time);
         values.forEach((n, at) => data[at + 1].push(n));
       }
-      due();
+      soon();
     },
   };
 }

@@ -1,11 +1,14 @@
 // Resume you can see: what became of the page's connection, and a button that drops it.
 
 import { clock } from './figures.js';
-import { h, put, replace } from './dom.js';
+import { h, put, replace, write } from './dom.js';
 import { watch } from './hub.js';
 
 /** States that are shown, newest first. */
 const SHOWN = 50;
+
+/** After these there is nothing to drop. */
+const FINAL = ['ended', 'refused', 'expired', 'closed'];
 
 /** @type {import('../fanfare.d.ts').Subscription | null} */
 let current = null;
@@ -28,6 +31,10 @@ export function follow(options) {
     ...options,
     onState: (state) => {
       if (current !== subscription && state.state === 'closed') return;
+      // Heard where it matters: that it was lost, and what became of it.
+      const was = history[0]?.state.state;
+      if (state.state === 'waiting' && was !== 'connecting') write(announced, 'the connection is lost');
+      if (state.state === 'live' && state.resume !== 'live') write(announced, tell(state));
       history.unshift({ time: Date.now(), state });
       history.length = Math.min(history.length, SHOWN);
       show();
@@ -36,9 +43,10 @@ export function follow(options) {
   });
   current = subscription;
   options.signal.addEventListener('abort', () => {
-    if (current === subscription) current = null;
+    if (current !== subscription) return;
+    [current, history] = [null, []];
     show();
-  });
+  }, { once: true });
   return subscription;
 }
 
@@ -60,35 +68,42 @@ function tell(state) {
   }
 }
 
-const chip = h('button', { id: 'connection', class: 'chip', popovertarget: 'connection-panel', 'aria-live': 'polite' }, 'not connected');
+const chip = h('button', { id: 'connection', class: 'chip', popovertarget: 'connection-panel', hidden: true });
+const announced = h('p', { class: 'unseen', role: 'status' });
 const list = h('ol', { class: 'states' });
 const last = h('code', { id: 'last-id' }, '–');
 const session = h('code', {}, '–');
+const drop = h('button', { id: 'drop', type: 'button', onclick: () => current?.reconnect() }, 'Drop the connection');
 const panel = h('section', { id: 'connection-panel', popover: 'auto', 'aria-label': 'The connection' },
   h('h2', {}, 'The connection'),
   h('dl', {}, h('dt', {}, 'last id'), h('dd', {}, last), h('dt', {}, 'session'), h('dd', {}, session)),
-  h('p', {}, h('button', { id: 'drop', onclick: () => current?.reconnect() }, 'Drop the connection')),
+  h('p', {}, drop),
   list);
 
 function show() {
   const state = current ? history.find(({ state }) => WORDS[state.state] !== undefined)?.state : null;
+  chip.hidden = state === null || state === undefined;
   chip.dataset.state = state?.state ?? '';
-  chip.textContent = state ? WORDS[state.state] : 'not connected';
+  const word = state ? WORDS[state.state] : '';
+  const missed = history.find(({ state }) => state.state === 'gap' || state.state === 'reset')?.state;
+  write(chip, missed && word === 'live' ? `live, ${missed.state}` : word);
+  chip.setAttribute('aria-label', `Connection: ${chip.textContent}`);
+  drop.disabled = state === undefined || FINAL.includes(state?.state ?? '');
   const live = history.find(({ state }) => state.state === 'live')?.state;
-  session.textContent = live?.state === 'live' ? live.session : '–';
+  write(session, live?.state === 'live' ? live.session : '–');
   replace(list, history.map(({ time, state }) => h('li', { 'data-state': state.state }, h('time', {}, clock(time)), ' ', tell(state))));
   moved();
 }
 
 /** The last id goes on between what is told. */
 function moved() {
-  last.textContent = current?.lastEventId ?? '–';
+  write(last, current?.lastEventId ?? '–');
 }
 
 /** @param {Element} header */
 export function mount(header) {
   put(header, chip);
-  document.body.append(panel);
+  document.body.append(panel, announced);
   setInterval(moved, 500);
   show();
 }

@@ -1,5 +1,7 @@
 // Elements of a page. Whatever comes from outside is only ever text.
 
+import { clock } from './figures.js';
+
 /**
  * An element: `on…` listens, `class` and other names are attributes, true and false mean there or not.
  *
@@ -30,27 +32,60 @@ export function replace(element, ...children) {
   put(element, ...children);
 }
 
-/** Says something of what was done, to those who hear and those who see.
+/** Only where it is another, so that nobody hears it twice. @param {Element} element @param {string} text */
+export function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
+
+/** Says what was done, to those who hear and those who see.
  * @param {string} text @param {'good' | 'bad' | ''} [kind] */
 export function say(text, kind = '') {
   const notice = h('p', { class: `notice ${kind}` }, text);
-  document.getElementById('notices')?.append(notice);
+  byId('notices').append(notice);
   setTimeout(() => notice.remove(), kind === 'bad' ? 10_000 : 4_000);
+}
+
+/** Says that what the page shows is what was, and why; nothing, where it is so no more.
+ * @param {string} reason @param {number} [since] */
+export function stale(reason, since) {
+  const banner = byId('stale');
+  banner.hidden = reason === '';
+  write(banner, reason === '' ? '' : `${since === undefined ? '' : `As of ${clock(since)}. `}The hub does not answer as it should: ${reason}`);
 }
 
 /** A label around a control. @param {string} text @param {...any} control */
 export const field = (text, ...control) => h('label', { class: 'field' }, h('span', {}, text), ...control);
 
-/** Rows under heads. @param {string[]} heads @param {any[][]} rows @param {string} caption */
-export function table(heads, rows, caption) {
-  const cells = (/** @type {any[]} */ row) => row.map((cell) => {
-    const isNumber = typeof cell === 'number' || (typeof cell === 'string' && /^[\d.,]+( ?[kMGTµm%a-zA-Z/]*)$/.test(cell));
-    return h('td', isNumber ? { class: 'number' } : {}, cell instanceof Node ? cell : String(cell ?? ''));
-  });
-  return h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption },
-    h('table', {}, h('caption', { class: 'unseen' }, caption),
-      h('thead', {}, h('tr', {}, heads.map((head) => h('th', { scope: 'col' }, head)))),
-      h('tbody', {}, rows.map((row) => h('tr', {}, cells(row))))));
+/** A command, or whatever somebody may want elsewhere, and a button that copies it. @param {string} text */
+export function copyable(text) {
+  const copy = async () => {
+    try {
+      // Not there without a secure context.
+      await navigator.clipboard.writeText(text);
+      say('copied', 'good');
+    } catch {
+      getSelection()?.selectAllChildren(shown);
+      say('the browser does not allow it; it is selected', 'bad');
+    }
+  };
+  const shown = h('pre', { class: 'command' }, text);
+  return h('div', {}, shown, h('button', { type: 'button', onclick: copy }, 'Copy'));
+}
+
+/**
+ * A table with a body to fill by `keepRows`.
+ *
+ * @param {string} caption
+ * @param {string[]} heads
+ */
+export function table(caption, heads) {
+  const body = h('tbody');
+  const head = h('tr', {}, heads.map((text) => (text === '' ? h('td') : h('th', { scope: 'col' }, text))));
+  const element = h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption },
+    h('table', {}, h('caption', { class: 'unseen' }, caption), h('thead', {}, head), body));
+  return { element, body };
 }
 
 /**
@@ -63,18 +98,21 @@ export function table(heads, rows, caption) {
  * @param {(item: T) => (string | Node)[]} cells An element is made once, and a text whenever it is another.
  */
 export function keepRows(body, items, key, cells) {
+  const wanted = new Set(items.map(key));
   /** @type {Map<string, HTMLTableRowElement>} */
-  const known = new Map([...body.rows].map((row) => [String(row.dataset.key), row]));
+  const known = new Map();
+  for (const row of [...body.rows]) {
+    if (wanted.has(String(row.dataset.key))) known.set(String(row.dataset.key), row);
+    else row.remove();
+  }
   items.forEach((item, at) => {
     const name = key(item);
     const row = known.get(name) ?? h('tr', { 'data-key': name });
-    known.delete(name);
     cells(item).forEach((cell, n) => {
       const there = row.cells[n];
-      if (!there) row.append(h('td', typeof cell === 'string' && /^[\d–]/.test(cell) ? { class: 'number' } : {}, cell));
-      else if (typeof cell === 'string' && there.textContent !== cell) there.textContent = cell;
+      if (!there) row.append(h('td', typeof cell === 'string' && /^[\d–>]/.test(cell) ? { class: 'number' } : {}, cell));
+      else if (typeof cell === 'string') write(there, cell);
     });
     if (body.rows[at] !== row) body.insertBefore(row, body.rows[at] ?? null);
   });
-  for (const row of known.values()) row.remove();
 }

@@ -17,7 +17,7 @@ export function count(n) {
 
 /** @param {number | null | undefined} n */
 export function bytes(n) {
-  if (n === null || n === undefined) return '–';
+  if (n === null || n === undefined || !Number.isFinite(n)) return '–';
   const steps = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
   const at = n < 1024 ? 0 : Math.min(steps.length - 1, Math.floor(Math.log2(n) / 10));
   const value = n / 1024 ** at;
@@ -26,37 +26,50 @@ export function bytes(n) {
 
 /** @param {number | null | undefined} s */
 export function seconds(s) {
-  if (s === null || s === undefined || !Number.isFinite(s)) return '–';
+  if (s === null || s === undefined || Number.isNaN(s)) return '–';
+  // What is beyond the last bucket of a histogram.
+  if (s === Infinity) return '> 10 s';
   if (s < 0.001) return `${Math.round(s * 1e6)} µs`;
-  if (s < 1) return `${(s * 1000).toPrecision(2)} ms`;
-  if (s < 60) return `${s.toPrecision(2)} s`;
+  if (s < 1) return `${(s * 1000).toFixed(s < 0.01 ? 1 : 0)} ms`;
+  if (s < 60) return `${s.toFixed(s < 10 ? 1 : 0)} s`;
   const [d, hours, m] = [Math.floor(s / 86_400), Math.floor(s / 3600) % 24, Math.floor(s / 60) % 60];
   return d > 0 ? `${d} d ${hours} h` : hours > 0 ? `${hours} h ${m} m` : `${m} m`;
 }
 
-/** The time of day. @param {string | number} time @param {boolean} [exact] */
+/** The time of day, with the date where that is another. @param {string | number} time @param {boolean} [exact] */
 export function clock(time, exact = false) {
   const date = new Date(time);
   if (Number.isNaN(date.getTime())) return '';
   const text = date.toTimeString().slice(0, 8);
-  return exact ? `${text}.${String(date.getMilliseconds()).padStart(3, '0')}` : text;
+  const isToday = date.toDateString() === new Date().toDateString();
+  const two = (/** @type {number} */ n) => String(n).padStart(2, '0');
+  const day = isToday ? '' : `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} `;
+  return `${day}${text}${exact ? `.${String(date.getMilliseconds()).padStart(3, '0')}` : ''}`;
 }
 
 /**
- * A quantile of what came between two looks at a histogram, in the unit of its buckets; null where
- * nothing came.
+ * What a histogram counted.
  *
- * @param {Array<{ le_s: number, count: number }>} before
- * @param {Array<{ le_s: number, count: number }>} now
+ * @typedef {{ count: number, buckets: Array<{ le_s: number, count: number }> }} Histogram
+ */
+
+/**
+ * A quantile of what came between two looks at a histogram, in seconds: `Infinity` where it lies beyond
+ * the last bucket, null where nothing came.
+ *
+ * @param {Histogram} before
+ * @param {Histogram} now
  * @param {number} q
  */
 export function quantile(before, now, q) {
-  const counts = now.map(({ le_s, count }, n) => ({ le_s, count: count - (before[n]?.count ?? 0) }));
-  const all = counts.at(-1)?.count ?? 0;
+  const all = now.count - before.count;
   if (all <= 0) return null;
-  const at = counts.findIndex(({ count }) => count >= all * q);
-  const [low, below] = at === 0 ? [0, 0] : [counts[at - 1].le_s, counts[at - 1].count];
-  const { le_s, count } = counts[at];
-  if (!Number.isFinite(le_s)) return low;
-  return low + (le_s - low) * ((all * q - below) / (count - below));
+  const wanted = all * q;
+  let [low, below] = [0, 0];
+  for (const [n, { le_s: high, count }] of now.buckets.entries()) {
+    const within = count - (before.buckets[n]?.count ?? 0);
+    if (within >= wanted) return low + (high - low) * ((wanted - below) / (within - below));
+    [low, below] = [high, within];
+  }
+  return Infinity;
 }

@@ -1,9 +1,13 @@
 // The hub that this page came from: what it is asked, and what is read of it.
 
 import { subscribe } from '../fanfare.js';
+import { stale } from './dom.js';
 
 /** Where the hub is, also behind a proxy that gives it a path. */
 export const HUB = new URL('..', import.meta.url);
+
+/** A hub that takes longer than this does not answer. */
+const ANSWER_MS = 5_000;
 
 /** What the hub said instead of what was asked for (RFC 9457). */
 export class Refused extends Error {
@@ -16,17 +20,30 @@ export class Refused extends Error {
   }
 }
 
+/** What an error says, and of which field. @param {unknown} error */
+export function why(error) {
+  if (error instanceof Refused) return error.field ? `${error.message} (${error.field})` : error.message;
+  if (error instanceof DOMException && error.name === 'TimeoutError') return `it took more than ${ANSWER_MS / 1000} s`;
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Told when a credential is taken no more. */
+let unauthorized = () => {};
+/** @param {() => void} told */
+export const onUnauthorized = (told) => { unauthorized = told; };
+
 /**
- * Asks, and answers what the JSON says; nothing for a 204.
+ * Asks, and answers what the JSON says; nothing for a 204. `body` may be JSON already, as a text.
  *
  * @param {string} path
  * @param {{ method?: string, body?: any, headers?: Record<string, string>, signal?: AbortSignal }} [init]
  */
 export async function ask(path, { method = 'GET', body, headers = {}, signal } = {}) {
+  const timeout = AbortSignal.timeout(ANSWER_MS);
   /** @type {RequestInit} */
-  const request = { method, headers, signal, cache: 'no-store' };
+  const request = { method, headers, cache: 'no-store', signal: signal ? AbortSignal.any([signal, timeout]) : timeout };
   if (body !== undefined) {
-    request.body = JSON.stringify(body);
+    request.body = typeof body === 'string' ? body : JSON.stringify(body);
     request.headers = { 'Content-Type': 'application/json', ...headers };
   }
   const answer = await fetch(new URL(path, HUB), request);
@@ -37,8 +54,9 @@ export async function ask(path, { method = 'GET', body, headers = {}, signal } =
   } catch {
     said = { detail: text.slice(0, 200) };
   }
-  if (!answer.ok) throw new Refused(answer.status, said);
-  return said;
+  if (answer.ok) return said;
+  if (answer.status === 401 && path !== 'session') unauthorized();
+  throw new Refused(answer.status, said);
 }
 
 /**
@@ -48,36 +66,68 @@ export async function ask(path, { method = 'GET', body, headers = {}, signal } =
  *   subscribe: string[], run: string[], files: string[], admin: boolean }} Who
  */
 
+const NOBODY = { isKnown: false, subject: null, expires_at: null, publish: [], subscribe: [], run: [], files: [], admin: false };
+
+/** Those who share a connection. */
+let identity = 'nobody';
+
 /** @returns {Promise<Who>} */
 export async function who() {
+  /** @type {Who} */
+  let found = NOBODY;
   try {
-    return { isKnown: true, ...(await ask('session')) };
+    found = { isKnown: true, ...(await ask('session')) };
   } catch (error) {
     if (!(error instanceof Refused) || error.status !== 401) throw error;
-    return { isKnown: false, subject: null, expires_at: null, publish: [], subscribe: [], run: [], files: [], admin: false };
   }
+  identity = found.subject ?? 'nobody';
+  return found;
 }
 
-/**
- * Subscribes until `signal` says so.
- *
- * @param {import('../fanfare.d.ts').Options} options
- */
-export const watch = (options) => subscribe({ url: HUB, ...options });
+/** Subscribes, over one connection for all tabs of whoever is logged in.
+ * @param {import('../fanfare.d.ts').Options} options */
+export const watch = (options) => subscribe({ url: HUB, share: identity, ...options });
 
 /**
- * Does something now and every so often, while the page is shown; never twice at once.
+ * Does something now and every so often, while the page is shown; never twice at once. Where it fails,
+ * the page says so, and since when it shows what was.
  *
  * @param {AbortSignal} signal
  * @param {number} ms
  * @param {() => Promise<void>} act
  */
 export async function every(signal, ms, act) {
+  let wake = () => {};
+  signal.addEventListener('abort', () => wake(), { once: true });
+  let last = Date.now();
   while (!signal.aborted) {
-    if (!document.hidden) await act().catch(() => {});
+    if (!document.hidden) {
+      try {
+        await act();
+        last = Date.now();
+        stale('');
+      } catch (error) {
+        if (!signal.aborted) stale(why(error), last);
+      }
+    }
+    if (signal.aborted) return;
     await new Promise((resolve) => {
       const timer = setTimeout(resolve, ms);
-      signal.addEventListener('abort', () => (clearTimeout(timer), resolve(undefined)), { once: true });
+      wake = () => (clearTimeout(timer), resolve(undefined));
     });
   }
+}
+
+/**
+ * Does something when its caller has been quiet for a moment, and only the last of it.
+ *
+ * @param {() => Promise<void>} act
+ */
+export function settled(act) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => act().catch((error) => stale(why(error))), 250);
+  };
 }

@@ -1,14 +1,14 @@
 // Commands that the hub runs by name: start, watch, stop.
 
-import { follow } from './connection.js';
 import { h, replace, say } from './dom.js';
 import { clock, count } from './figures.js';
-import { ask, every } from './hub.js';
+import { ask, every, why } from './hub.js';
 
 const ASK_MS = 2_000;
-/** Runs that have ended, of each job; and of how many jobs. */
+/** Runs that have ended, of each job. */
 const PAST = 5;
-const LOOKED_UP = 10;
+/** How far back they are looked for first, and then. */
+const BACK_MS = [86_400_000, 8 * 86_400_000];
 
 const link = (/** @type {string} */ stream, /** @type {string} */ name) => h('a', { href: `#/streams/${encodeURIComponent(stream)}?from=start` }, name);
 
@@ -16,50 +16,74 @@ const link = (/** @type {string} */ stream, /** @type {string} */ name) => h('a'
 export function jobs({ main, signal }) {
   const list = h('div', { class: 'stack' });
   main.append(h('h1', {}, 'Jobs'), list);
-  follow({ streams: 'heartbeats', signal });
-
-  const doing = async (/** @type {() => Promise<any>} */ act) => {
+  const start = async (/** @type {string} */ name) => {
     try {
-      await act();
+      const { stream } = await ask(`jobs/${encodeURIComponent(name)}/runs`, { method: 'POST' });
+      location.hash = `#/streams/${encodeURIComponent(stream)}?from=start`;
+    } catch (error) {
+      if (!signal.aborted) say(why(error), 'bad');
+    }
+  };
+  const stop = async (/** @type {string} */ name, /** @type {string} */ run) => {
+    try {
+      await ask(`jobs/${encodeURIComponent(name)}/runs/${encodeURIComponent(run)}`, { method: 'DELETE' });
+      say('It is told to stop.', 'good');
       await look();
     } catch (error) {
-      say(error instanceof Error ? error.message : String(error), 'bad');
+      if (!signal.aborted) say(why(error), 'bad');
     }
   };
-  const start = (/** @type {string} */ name) => doing(async () => {
-    const { stream } = await ask(`jobs/${encodeURIComponent(name)}/runs`, { method: 'POST' });
-    location.hash = `#/streams/${encodeURIComponent(stream)}?from=start`;
-  });
-  const stop = (/** @type {string} */ name, /** @type {string} */ run) => doing(async () => {
-    await ask(`jobs/${encodeURIComponent(name)}/runs/${encodeURIComponent(run)}`, { method: 'DELETE' });
-    say('It is told to stop.', 'good');
-  });
+
+  /** The runs of each job that have ended, and what ran when they were asked for. @type {Map<string, [string, any[]]>} */
+  const known = new Map();
+  let drawn = '';
   const look = async () => {
     const { jobs } = await ask('jobs', { signal });
-    if (jobs.length === 0) {
-      replace(list, h('p', {}, 'No job is configured, or granted to you. A configuration file names them:'),
-        h('pre', { class: 'command' }, '[job.backup]\ncommand = ["/usr/local/bin/backup", "--all"]\ntimeout = "2h"'));
-      return;
+    for (const { name, running } of jobs) {
+      const runs = running.map((/** @type {any} */ { run }) => run).join();
+      if (known.get(name)?.[0] !== runs) known.set(name, [runs, await past(name, signal)]);
     }
-    const past = new Map(await Promise.all(jobs.slice(0, LOOKED_UP).map(async (/** @type {any} */ { name }) => {
-      const prefix = encodeURIComponent(`jobs.${name}.`);
-      const { streams } = await ask(`streams?limit=1000&prefix=${prefix}`, { signal }).catch(() => ({ streams: [] }));
-      return [name, streams.filter((/** @type {any} */ stream) => stream.state === 'ended').slice(-PAST).reverse()];
-    })));
-    // Whoever is at a button stays there.
+    // Only where it is another, so that nobody's focus or click is lost.
+    const now = JSON.stringify([jobs, [...known]]);
+    if (now === drawn) return;
+    drawn = now;
     const focused = document.activeElement?.id;
-    replace(list, jobs.map((/** @type {any} */ job) => h('section', { class: 'card' },
-      h('div', { class: 'bar' }, h('h2', {}, job.name),
-        h('button', { type: 'button', class: 'main', id: `start-${job.name}`, onclick: () => start(job.name) }, 'Start'),
-        h('span', { class: 'muted' }, `${count(job.running.length)} of ${count(job.at_most)} at once`)),
-      job.running.map((/** @type {any} */ run) => h('div', { class: 'bar run' },
-        link(run.stream, run.run),
-        h('span', { class: 'muted' }, `runs since ${clock(run.since)}`),
-        h('button', { type: 'button', id: `stop-${run.run}`, onclick: () => stop(job.name, run.run) }, 'Stop'))),
-      (past.get(job.name) ?? []).map((/** @type {any} */ stream) => h('div', { class: 'bar run' },
-        link(stream.name, stream.name.split('.').at(-1)),
-        h('span', { class: 'muted' }, `ended ${clock(stream.last_time)}, ${count(stream.events)} events`))))));
+    replace(list, jobs.length > 0 ? jobs.map((/** @type {any} */ job) => draw(job)) : nothing());
     if (focused) document.getElementById(focused)?.focus();
   };
+  /** @param {any} job */
+  const draw = ({ name, running, at_most: most }) => h('section', { class: 'card' },
+    h('div', { class: 'bar' }, h('h2', {}, name),
+      h('button', { type: 'button', class: 'main', id: `start-${name}`, 'aria-label': `Start ${name}`, onclick: () => start(name) }, 'Start'),
+      h('span', { class: 'muted' }, `${count(running.length)} of ${count(most)} at once`)),
+    running.map((/** @type {any} */ { run, stream, since }) => h('div', { class: 'bar run' },
+      link(stream, run),
+      h('span', { class: 'muted' }, `runs since ${clock(since)}`),
+      h('button', { type: 'button', id: `stop-${run}`, 'aria-label': `Stop ${run}`, onclick: () => stop(name, run) }, 'Stop'))),
+    (known.get(name)?.[1] ?? []).map((/** @type {any} */ stream) => h('div', { class: 'bar run' },
+      link(stream.name, stream.name.split('.').at(-1)),
+      h('span', { class: 'muted' }, `ended ${clock(stream.last_time)}, ${count(stream.events)} events`))));
   every(signal, ASK_MS, look);
+}
+
+const nothing = () => [
+  h('p', {}, 'No job is configured, or granted to you. A configuration file names them:'),
+  h('pre', { class: 'command' }, '[job.backup]\ncommand = ["/usr/local/bin/backup", "--all"]\ntimeout = "2h"'),
+];
+
+/**
+ * The last runs of a job that have ended. Their names begin with when they were begun, and sort by it.
+ *
+ * @param {string} name
+ * @param {AbortSignal} signal
+ */
+async function past(name, signal) {
+  for (const back of BACK_MS) {
+    const from = new Date(Date.now() - back).toISOString().replace(/[-:]|\.\d+/g, '');
+    const query = new URLSearchParams({ limit: '1000', prefix: `jobs.${name}.`, after: `jobs.${name}.${from}` });
+    const { streams } = await ask(`streams?${query}`, { signal });
+    const ended = streams.filter((/** @type {any} */ stream) => stream.state === 'ended').slice(-PAST).reverse();
+    if (ended.length === PAST || back === BACK_MS.at(-1)) return ended;
+  }
+  return [];
 }

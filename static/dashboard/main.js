@@ -2,8 +2,8 @@
 
 import { access } from './access.js';
 import { mount } from './connection.js';
-import { h, replace } from './dom.js';
-import { who as ask } from './hub.js';
+import { h, replace, stale } from './dom.js';
+import { onUnauthorized, who as ask, why } from './hub.js';
 import { jobs } from './jobs.js';
 import { overview } from './overview.js';
 import { publish } from './publish.js';
@@ -36,36 +36,68 @@ async function show() {
   shown.abort();
   shown = new AbortController();
   const { signal } = shown;
-  const [address, search = ''] = location.hash.replace(/^#\/?/, '').split('?');
-  const [name = '', ...path] = address.split('/').map(decodeURIComponent);
-  const page = PAGES[name] ? name : 'overview';
-  document.title = `${path[0] ?? page[0].toUpperCase() + page.slice(1)} · Fanfare`;
+  const [page, path, query] = where();
+  const isFirst = main.childElementCount === 0;
+  document.title = `${path[0] ?? title(page)} · Fanfare`;
   for (const link of nav.querySelectorAll('a')) {
     const isHere = link.getAttribute('href') === `#/${page}`;
     if (isHere) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
+  stale('');
   try {
     who ??= await ask();
   } catch (error) {
     if (signal.aborted) return;
-    replace(main, h('p', { class: 'bad' }, `The hub does not answer: ${error instanceof Error ? error.message : error}`),
+    replace(main, h('p', { class: 'bad' }, `The hub does not answer: ${why(error)}`),
       h('button', { type: 'button', onclick: show }, 'Try again'));
     return;
   }
   if (signal.aborted) return;
   user.textContent = who.subject ?? 'not logged in';
   replace(main);
-  PAGES[page]({ main, path, query: new URLSearchParams(search), who, changed, signal });
-  if (document.activeElement?.closest('nav')) main.focus();
+  PAGES[page]({ main, path, query, who, changed, signal });
+  if (isFirst) return;
+  // Whoever reads by ear, or by keys, is where the page begins.
+  const head = main.querySelector('h1');
+  head?.setAttribute('tabindex', '-1');
+  head?.focus();
 }
 
+/** What the address says: a page, what of it, and how. @returns {[string, string[], URLSearchParams]} */
+function where() {
+  const [address, search = ''] = location.hash.replace(/^#\/?/, '').split('?');
+  const decoded = (/** @type {string} */ part) => {
+    try {
+      return decodeURIComponent(part);
+    } catch {
+      return part;
+    }
+  };
+  const [name = '', ...path] = address.split('/').map(decoded);
+  return [Object.hasOwn(PAGES, name) ? name : 'overview', path, new URLSearchParams(search)];
+}
+
+const title = (/** @type {string} */ page) => page[0].toUpperCase() + page.slice(1);
+
+/** Somebody logged in or out: in this tab, or in another. */
 function changed() {
   who = null;
+  others.postMessage('changed');
   show();
 }
 
-replace(nav, [...Object.keys(PAGES).map((name) => h('li', {}, h('a', { href: `#/${name}` }, name[0].toUpperCase() + name.slice(1)))),
+const others = new BroadcastChannel('fanfare-dashboard');
+others.onmessage = () => {
+  who = null;
+  show();
+};
+// What was good when the page was opened may have ended since.
+onUnauthorized(() => {
+  if (who?.subject) changed();
+});
+
+replace(nav, [...Object.keys(PAGES).map((name) => h('li', {}, h('a', { href: `#/${name}` }, title(name)))),
   h('li', {}, h('a', { href: 'docs' }, 'API'))]);
 const header = /** @type {HTMLElement} */ (document.querySelector('header .right'));
 mount(header);

@@ -2,75 +2,87 @@
 
 import { chart } from './charts.js';
 import { follow } from './connection.js';
-import { h, replace, table } from './dom.js';
+import { h, keepRows, replace, table, write } from './dom.js';
 import { bytes, count, quantile, seconds } from './figures.js';
 import { ask, every } from './hub.js';
+import { selects } from '../fanfare.js';
 
 /** What the charts show, in seconds. */
 const SPAN = 600;
 const ASK_MS = 2_000;
+/** Rates are over so long, as each worker hands in what it counted now and then; refusals over a minute. */
+const RATE_MS = 8_000;
+const MINUTE_MS = 60_000;
 
-/** @typedef {import('./main.js').Context} Context */
-
-/** @param {Context} context */
+/** @param {import('./main.js').Context} context */
 export function overview({ main, who, signal }) {
-  const machine = h('div', { class: 'cards' });
+  const machine = h('div', { class: 'stack' });
   const hub = h('div', { class: 'stack' });
   main.append(h('h1', {}, 'Overview'), hub, h('h2', {}, 'The machine'), machine);
-  const mayRead = who.subscribe.length > 0;
-  if (mayRead) drawMachine(machine, signal);
-  else machine.append(h('p', {}, 'Nobody who shows nothing may read here. ', h('a', { href: '#/access' }, 'Log in'), ' to see it.'));
+  const login = (/** @type {string} */ what) => h('p', {}, what, ' ', h('a', { href: '#/access' }, 'Log in'), ' to see it.');
   if (who.admin) drawHub(hub, signal);
-  else hub.append(h('p', {}, 'What the hub does is shown to admins. ', h('a', { href: '#/access' }, 'Log in'), ' as one to see it.'));
+  else hub.append(login('What the hub does is shown to admins.'));
+  if (who.subscribe.some((granted) => selects(granted, 'system'))) drawMachine(machine, signal);
+  else machine.append(login('Reading the stream “system” is not granted.'));
 }
+
+/** A look at the figures. @typedef {{ at: number, stats: any }} Look */
 
 /** @param {Element} hub @param {AbortSignal} signal */
 function drawHub(hub, signal) {
   const health = h('p', { class: 'health', role: 'status' });
-  const make = (/** @type {string} */ title, /** @type {string[]} */ series, /** @type {(n: number) => string} */ format) => chart({ title, series, span: SPAN, format, signal });
+  const make = (/** @type {string} */ title, /** @type {(n: number) => string} */ format) => chart({ title, series: [title], span: SPAN, format, isWhole: true, signal });
   const charts = {
-    sessions: make('sessions', ['sessions'], count),
-    events: make('events published a second', ['events'], count),
-    deliveries: make('deliveries a second', ['deliveries'], count),
-    fanOut: make('fan-out, 99th percentile', ['p99'], seconds),
+    sessions: make('sessions', count),
+    events: make('events published a second', count),
+    deliveries: make('deliveries a second', count),
+    fanOut: make('fan-out, 99th percentile', seconds),
   };
   const totals = h('dl', { class: 'totals' });
   const limits = h('div');
-  const refusals = h('div');
+  const refusals = table('Refusals by reason', ['of', 'reason', 'last minute', 'since the start']);
+  const none = h('p', { class: 'muted' }, 'Nothing and nobody.');
   hub.append(health, h('div', { class: 'cards' }, Object.values(charts).map(({ element }) => element)), totals,
     h('div', { class: 'columns' },
       h('section', { class: 'card' }, h('h2', {}, 'Limits in use'), limits),
-      h('section', { class: 'card' }, h('h2', {}, 'Refused, by reason'), refusals)));
+      h('section', { class: 'card' }, h('h2', {}, 'Refused, by reason'), none, refusals.element)));
 
-  /** @type {any} */
-  let before = null;
-  let asked = 0;
+  /** @type {Look[]} */
+  let looks = [];
   every(signal, ASK_MS, async () => {
-    const now = performance.now();
+    const time = Date.now() / 1000;
     let stats;
     try {
       stats = await ask('stats', { signal });
     } catch (error) {
+      // A gap in the charts is what there was.
+      for (const { add } of Object.values(charts)) add(time, [null]);
+      looks = [];
       if (!signal.aborted) {
         health.dataset.state = 'bad';
-        health.textContent = `The hub does not answer: ${error instanceof Error ? error.message : error}`;
+        write(health, 'Not known');
       }
       throw error;
     }
-    const time = Date.now() / 1000;
-    const { totals: figures } = stats;
-    charts.sessions.add(time, [figures.sessions]);
-    if (before && stats.uptime_s >= before.uptime_s) {
-      const each = (/** @type {string} */ name) => (figures[name] - before.totals[name]) / ((now - asked) / 1000);
+    const now = { at: performance.now(), stats };
+    // Counts that are smaller are those of another process.
+    const last = looks.at(-1)?.stats;
+    if (last && (stats.uptime_s < last.uptime_s || stats.totals.events_published < last.totals.events_published)) looks = [];
+    looks = [...looks.filter(({ at }) => now.at - at <= MINUTE_MS), now];
+    const before = looks.find(({ at }) => now.at - at <= RATE_MS);
+    charts.sessions.add(time, [stats.totals.sessions]);
+    if (before && before !== now) {
+      const each = (/** @type {string} */ name) => (stats.totals[name] - before.stats.totals[name]) / ((now.at - before.at) / 1000);
       charts.events.add(time, [each('events_published')]);
       charts.deliveries.add(time, [each('deliveries')]);
-      charts.fanOut.add(time, [quantile(before.fan_out.buckets, stats.fan_out.buckets, 0.99)]);
+      charts.fanOut.add(time, [quantile(before.stats.fan_out, stats.fan_out, 0.99)]);
     }
-    [before, asked] = [stats, now];
     drawHealth(health, stats);
     replace(totals, figuresOf(stats).map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));
     replace(limits, limitsOf(stats.limits));
-    replace(refusals, refusalsOf(stats.refusals));
+    const rows = refusalsOf(looks[0].stats.refusals, stats.refusals);
+    [none.hidden, refusals.element.hidden] = [rows.length > 0, rows.length === 0];
+    keepRows(refusals.body, rows, ([kind, reason]) => `${kind} ${reason}`, ([kind, reason, lately, all]) => [h('span', {}, kind), h('span', {}, reason), count(lately), count(all)]);
   });
 }
 
@@ -78,16 +90,16 @@ function drawHub(hub, signal) {
 function drawHealth(health, stats) {
   const failing = Object.entries(stats.checks).filter(([, check]) => !check.ok);
   health.dataset.state = stats.ready ? 'good' : 'bad';
-  const why = failing.map(([name, check]) => `${name}: ${check.reason}`).join('; ');
+  const text = stats.ready ? 'Ready' : `Not ready. ${failing.map(([name, check]) => `${name}: ${check.reason}`).join('; ')}`;
   const loss = stats.checks.loss?.reason;
-  const text = stats.ready ? `Ready, for ${seconds(stats.uptime_s)}` : `Not ready. ${why}`;
-  health.textContent = loss ? `${text}. ${loss}` : text;
+  write(health, loss ? `${text}. ${loss}` : text);
 }
 
 /** @param {any} stats @returns {[string, string][]} */
-function figuresOf({ totals, version }) {
+function figuresOf({ totals, version, uptime_s: uptime }) {
   return [
     ['version', version],
+    ['up for', seconds(uptime)],
     ['events kept', `${bytes(totals.journal_bytes)} of ${bytes(totals.journal_max_bytes)}`],
     ['streams', count(totals.journal_streams)],
     ['on disk', bytes(totals.journal_disk_bytes)],
@@ -117,12 +129,20 @@ function limitsOf(limits) {
   });
 }
 
-/** @param {Record<string, Record<string, number>>} refusals */
-function refusalsOf(refusals) {
-  const rows = Object.entries(refusals).flatMap(([kind, reasons]) => Object.entries(reasons).map(([reason, n]) => [kind, reason, n]));
-  rows.sort((a, b) => Number(b[2]) - Number(a[2]));
-  if (rows.length === 0) return h('p', { class: 'muted' }, 'Nothing and nobody.');
-  return table(['of', 'reason', 'times'], rows.slice(0, 12).map(([kind, reason, n]) => [kind, reason, count(Number(n))]), 'Refusals by reason');
+/**
+ * Kind, reason, how often in the last minute, and since the start; what is new first.
+ *
+ * @param {Record<string, Record<string, number>>} before
+ * @param {Record<string, Record<string, number>>} now
+ * @returns {[string, string, number, number][]}
+ */
+function refusalsOf(before, now) {
+  const rows = Object.entries(now).flatMap(([kind, reasons]) => Object.entries(reasons).map(([reason, all]) => {
+    /** @type {[string, string, number, number]} */
+    const row = [kind, reason, all - (before[kind]?.[reason] ?? 0), all];
+    return row;
+  }));
+  return rows.sort((a, b) => b[2] - a[2] || b[3] - a[3]);
 }
 
 /** @param {Element} machine @param {AbortSignal} signal */
@@ -135,16 +155,25 @@ function drawMachine(machine, signal) {
   const disk = of('disk', ['disk'], percent, 100);
   const network = of('network, out / in', ['sent', 'received'], rate);
   const load = of('load average', ['load'], count);
-  machine.append(cpu.element, memory.element, disk.element, network.element, load.element);
+  const state = h('p', { class: 'told', role: 'status' });
+  machine.append(state, h('div', { class: 'cards' }, [cpu, memory, disk, network, load].map(({ element }) => element)));
   const charts = /** @type {Record<string, [ReturnType<typeof chart>, number, number]>} */ ({
     cpu_percent: [cpu, 0, 1], memory_percent: [memory, 0, 1], disk_percent: [disk, 0, 1],
     network_sent: [network, 0, 2], network_received: [network, 1, 2], load_average: [load, 0, 1],
   });
+  // A hub may be told not to say it.
+  const silent = setTimeout(() => write(state, 'Nothing came on the stream “system”: is it switched off (--system off)?'), 15_000);
+  signal.addEventListener('abort', () => clearTimeout(silent), { once: true });
   follow({
     streams: 'system',
     from: '10m',
     signal,
+    onState: (told) => {
+      if (told.state === 'refused' || told.state === 'expired') write(state, `${told.state}: ${told.detail ?? told.code ?? ''}`);
+    },
     onEvent: ({ type, time, data }) => {
+      clearTimeout(silent);
+      write(state, '');
       const [to, at, of] = (type === 'metric' && charts[data.name]) || [];
       if (!to) return;
       const values = Array(of).fill(null);

@@ -1,10 +1,11 @@
 // Publish an event: what its type needs, checked as it is typed, and the receipt.
 
-import { follow } from './connection.js';
-import { field, h, replace } from './dom.js';
-import { ask, Refused } from './hub.js';
+import { field, h, replace, write } from './dom.js';
+import { ask, why } from './hub.js';
 
 const MAX_NAME_BYTES = 255;
+const MAX_TYPE_CHARS = 64;
+const MAX_KEY_BYTES = 128;
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'critical'];
 /** Streams that only the hub writes. */
 const OWN = /^(hub|jobs|chat)\.|^(system|heartbeats)$/;
@@ -43,7 +44,7 @@ function wrongObject(text) {
 }
 
 /** @param {import('./main.js').Context} context */
-export function publish({ main, query, signal }) {
+export function publish({ main, query }) {
   const input = (/** @type {string} */ name, /** @type {any} */ more = {}) => h('input', { name, autocomplete: 'off', spellcheck: 'false', ...more });
   const stream = input('stream', { required: true, value: query.get('stream') ?? 'hello' });
   const type = h('select', { name: 'type' }, ['message', 'log', 'metric', 'heartbeat', 'another'].map((name) => h('option', {}, name)));
@@ -62,7 +63,8 @@ export function publish({ main, query, signal }) {
     heartbeat: h('div', {}, field('Source', input('source', { placeholder: 'billing' })), field('Status', input('status', { placeholder: 'ok' }))),
   });
   const button = h('button', { class: 'main' }, 'Publish');
-  const wrong = h('output', { class: 'bad', 'aria-live': 'polite' });
+  const wrong = h('span', { class: 'bad', id: 'wrong', role: 'status' });
+  const note = h('p', { class: 'muted' });
   const preview = h('pre', { class: 'command' });
   const receipt = h('div', { id: 'receipt', 'aria-live': 'polite' });
   const form = h('form', { class: 'card form', novalidate: true },
@@ -71,75 +73,93 @@ export function publish({ main, query, signal }) {
     h('div', { class: 'bar' }, button, wrong));
 
   const value = (/** @type {string} */ name) => form.elements.namedItem(name).value;
-  /** What there is, and what is wrong with which control of it. @returns {[any, [any, string][]]} */
+  const json = (/** @type {any} */ of) => JSON.stringify(of);
+  /** What there is, as JSON whose numbers are as they were typed; and what is wrong with which control.
+   * @returns {[string, [any, string][]]} */
   const read = () => {
     const kind = type.value;
     /** @type {[any, string][]} */
     const checks = [[stream, wrongName(stream.value)]];
-    const needs = (/** @type {string} */ name, /** @type {string} */ what) => checks.push([form.elements.namedItem(name), value(name).trim() === '' ? `a ${kind} has a ${what}` : '']);
+    const needs = (/** @type {string} */ name) => checks.push([form.elements.namedItem(name), value(name).trim() === '' ? `a ${kind} has a ${name}` : '']);
+    /** @type {[string, string | undefined][]} */
+    let members = [];
+    const text = (/** @type {string} */ name) => members.push([name, value(name) === '' ? undefined : json(value(name))]);
     const object = (/** @type {string} */ name) => {
-      const why = wrongObject(value(name));
-      checks.push([form.elements.namedItem(name), why]);
-      return why || value(name).trim() === '' ? undefined : JSON.parse(value(name));
+      checks.push([form.elements.namedItem(name), wrongObject(value(name))]);
+      members.push([name, value(name).trim() || undefined]);
     };
-    const some = (/** @type {string} */ text) => (text === '' ? undefined : text);
-    /** @type {any} */
-    let said;
-    if (kind === 'log') {
-      needs('message', 'message');
-      said = { level: value('level'), message: value('message'), fields: object('fields') };
-    } else if (kind === 'metric') {
-      needs('name', 'name');
-      const number = Number(value('value'));
-      checks.push([form.elements.namedItem('value'), value('value').trim() === '' || Number.isNaN(number) ? 'a metric has a number as its value' : '']);
-      said = { name: value('name'), value: number, unit: some(value('unit')), labels: object('labels') };
-    } else if (kind === 'heartbeat') {
-      needs('source', 'source');
-      said = { source: value('source'), status: some(value('status')) };
-    } else {
-      // Whatever looks like JSON is meant as such.
-      const looks = /^\s*[[{"]/.test(data.value) || !wrongJson(data.value);
-      const why = looks ? wrongJson(data.value) : '';
-      checks.push([data, why]);
-      said = looks && !why && data.value.trim() !== '' ? JSON.parse(data.value) : data.value;
-      if (kind === 'another') {
-        const name = another.value;
-        const isTaken = /^hub-|^open$|^error$/.test(name);
-        checks.push([another, name === '' ? 'a type has a name' : isTaken ? 'this name is taken by the hub or by browsers' : '']);
-      }
-    }
     const named = kind === 'another' ? another.value : kind;
-    const event = { stream: stream.value, ...(named === 'message' ? {} : { type: named }), data: said, ...(key.value ? { key: key.value } : {}) };
-    return [event, checks.filter(([, why]) => why !== '')];
+    let said = '';
+    note.textContent = '';
+    if (kind === 'log') {
+      needs('message');
+      members = [['level', json(value('level'))], ['message', json(value('message'))]];
+      object('fields');
+    } else if (kind === 'metric') {
+      needs('name');
+      const number = value('value').trim();
+      const isNumber = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(number) && Number.isFinite(Number(number));
+      checks.push([form.elements.namedItem('value'), isNumber ? '' : 'a metric has a number as its value']);
+      members = [['name', json(value('name'))], ['value', number]];
+      text('unit');
+      object('labels');
+    } else if (kind === 'heartbeat') {
+      needs('source');
+      text('source');
+      text('status');
+    } else {
+      const isText = wrongJson(data.value);
+      said = isText || data.value.trim() === '' ? json(data.value) : data.value;
+      note.textContent = isText && /^\s*[[{"]/.test(data.value) ? `It is sent as a text, as it is no JSON: ${isText}` : '';
+      const isTaken = /^hub-|^open$|^error$/.test(named);
+      const isLong = [...named].length > MAX_TYPE_CHARS;
+      const why = named === '' ? 'a type has a name' : isTaken ? 'this name is taken by the hub or by browsers' : isLong ? `a type has at most ${MAX_TYPE_CHARS} characters` : '';
+      if (kind === 'another') checks.push([another, why]);
+    }
+    if (new TextEncoder().encode(key.value).length > MAX_KEY_BYTES) checks.push([key, `a key has at most ${MAX_KEY_BYTES} bytes`]);
+    said ||= `{${members.filter(([, of]) => of !== undefined).map(([name, of]) => `${json(name)}: ${of}`).join(', ')}}`;
+    const parts = [`"stream": ${json(stream.value)}`];
+    if (named !== 'message') parts.push(`"type": ${json(named)}`);
+    parts.push(`"data": ${said}`);
+    if (key.value) parts.push(`"key": ${json(key.value)}`);
+    return [`{${parts.join(', ')}}`, checks.filter(([, why]) => why !== '')];
   };
+  let isSending = false;
   const check = () => {
     const kind = type.value;
     for (const [name, part] of Object.entries(parts)) part.hidden = name !== (kind === 'another' ? 'message' : kind);
     form.querySelector('.another').hidden = kind !== 'another';
     const [event, bad] = read();
-    for (const control of form.elements) control.removeAttribute('aria-invalid');
-    for (const [control] of bad) control.setAttribute('aria-invalid', 'true');
-    wrong.textContent = bad[0]?.[1] ?? '';
-    button.disabled = bad.length > 0;
-    preview.textContent = bad.length > 0 ? '' : JSON.stringify(event, null, 2);
+    for (const control of form.elements) {
+      control.removeAttribute('aria-invalid');
+      control.removeAttribute('aria-describedby');
+    }
+    const [[control, why] = [null, '']] = bad;
+    control?.setAttribute('aria-invalid', 'true');
+    control?.setAttribute('aria-describedby', 'wrong');
+    write(wrong, why);
+    button.disabled = bad.length > 0 || isSending;
+    preview.textContent = bad.length > 0 ? '' : event;
   };
   form.addEventListener('input', check);
   form.addEventListener('submit', async (/** @type {Event} */ submitted) => {
     submitted.preventDefault();
     const [event, bad] = read();
-    if (bad.length > 0) return;
+    if (bad.length > 0 || isSending) return;
+    isSending = button.disabled = true;
     try {
-      const { id, subscribers, duplicate } = await ask('publish', { method: 'POST', body: event });
+      const { id, stream: to, subscribers, duplicate } = await ask('publish', { method: 'POST', body: event });
       replace(receipt, h('p', { class: 'good' }, duplicate ? 'Published before, as ' : 'Published as ', h('code', {}, id),
         `, to ${subscribers} ${subscribers === 1 ? 'reader' : 'readers'}. `,
-        h('a', { href: `#/streams/${encodeURIComponent(event.stream)}` }, 'See it')));
+        h('a', { href: `#/streams/${encodeURIComponent(to)}` }, 'See it')));
     } catch (error) {
-      const where = error instanceof Refused && error.field ? ` (${error.field})` : '';
-      replace(receipt, h('p', { class: 'bad' }, `${error instanceof Error ? error.message : error}${where}`));
+      replace(receipt, h('p', { class: 'bad' }, why(error)));
+    } finally {
+      isSending = false;
+      check();
     }
   });
   main.append(h('h1', {}, 'Publish'), h('div', { class: 'columns' }, form,
-    h('section', { class: 'card' }, h('h2', {}, 'What is sent'), preview, receipt)));
+    h('section', { class: 'card' }, h('h2', {}, 'What is sent'), preview, note, receipt)));
   check();
-  follow({ streams: 'heartbeats', signal });
 }

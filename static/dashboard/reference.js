@@ -2,6 +2,11 @@
 
 const { SwaggerUIBundle } = /** @type {any} */ (globalThis);
 
+const dark = matchMedia('(prefers-color-scheme: dark)');
+const colour = () => document.documentElement.classList.toggle('dark-mode', dark.matches);
+dark.addEventListener('change', colour);
+colour();
+
 SwaggerUIBundle({
   url: new URL('../openapi.json', import.meta.url).href,
   dom_id: '#reference',

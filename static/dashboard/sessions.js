@@ -1,23 +1,23 @@
 // Who reads: for admins, who may end it.
 
-import { follow } from './connection.js';
-import { field, h, keepRows, say } from './dom.js';
+import { field, h, keepRows, say, table, write } from './dom.js';
 import { bytes, clock, count } from './figures.js';
-import { ask, every } from './hub.js';
+import { ask, every, settled, why } from './hub.js';
 
 const ASK_MS = 2_000;
+/** Sessions that are looked at, and those of them that are shown: whoever is behind most first. */
+const LOOKED_AT = 1_000;
 const SHOWN = 200;
 
 /** @param {import('./main.js').Context} context */
 export function sessions({ main, who, signal }) {
   main.append(h('h1', {}, 'Sessions'));
-  follow({ streams: 'heartbeats', signal });
   if (!who.admin) {
     main.append(h('p', {}, 'Who reads is shown to admins. ', h('a', { href: '#/access' }, 'Log in'), ' as one to see it.'));
     return;
   }
-  const rows = h('tbody');
   const filters = ['stream', 'subject', 'address'].map((name) => h('input', { name, type: 'search', autocomplete: 'off', spellcheck: 'false' }));
+  const list = table('Sessions', ['session', 'streams', 'subject', 'address', 'since', 'behind', 'queued', 'sent', 'resume', '']);
   const more = h('p', { class: 'muted' });
   const end = async (/** @type {string} */ id) => {
     try {
@@ -25,38 +25,37 @@ export function sessions({ main, who, signal }) {
       say('The session is ended; its reader may come back.', 'good');
       await look();
     } catch (error) {
-      say(error instanceof Error ? error.message : String(error), 'bad');
+      if (!signal.aborted) say(why(error), 'bad');
     }
   };
+  let turn = 0;
   const look = async () => {
-    const query = new URLSearchParams({ limit: String(SHOWN) });
+    const mine = turn += 1;
+    const query = new URLSearchParams({ limit: String(LOOKED_AT) });
     for (const input of filters) if (input.value !== '') query.set(input.name, input.value);
     const { sessions, next, silent_workers: silent } = await ask(`sessions?${query}`, { signal });
-    keepRows(rows, sessions, (/** @type {any} */ { id }) => id, (/** @type {any} */ session) => [
-      h('code', {}, session.id.slice(0, 8)),
+    if (mine !== turn) return;
+    const behind = (/** @type {any} */ { lag }) => (lag === null ? Infinity : lag);
+    sessions.sort((/** @type {any} */ a, /** @type {any} */ b) => behind(b) - behind(a) || b.queued_bytes - a.queued_bytes || a.since.localeCompare(b.since));
+    keepRows(list.body, sessions.slice(0, SHOWN), (/** @type {any} */ { id }) => id, (/** @type {any} */ session) => [
+      h('code', { title: session.id }, session.id.slice(0, 8)),
       h('span', {}, session.streams.join(', ')),
       h('span', {}, session.subject ?? '–'),
       h('span', {}, session.address),
       clock(session.since),
-      session.lag === null ? '– (catching up)' : `${count(session.lag)} ms`,
+      session.lag === null ? '– catching up' : `${count(session.lag)} ms`,
       bytes(session.queued_bytes),
       count(session.sent_events),
       session.resume,
-      h('button', { type: 'button', onclick: () => end(session.id) }, 'Disconnect'),
+      h('button', { type: 'button', 'aria-label': `Disconnect ${session.id.slice(0, 8)}`, onclick: () => end(session.id) }, 'Disconnect'),
     ]);
-    more.textContent = [
+    write(more, [
       sessions.length === 0 ? 'There is none.' : '',
-      next ? `There are more than ${SHOWN}.` : '',
+      next ? `These are of the first ${LOOKED_AT}; there are more.` : sessions.length > SHOWN ? `There are ${sessions.length}.` : '',
       silent > 0 ? `${silent} worker threads have not answered; theirs are missing.` : '',
-    ].join(' ');
+    ].join(' '));
   };
-  for (const input of filters) input.addEventListener('input', () => look().catch((error) => say(error.message, 'bad')));
-  main.append(
-    h('div', { class: 'bar' }, filters.map((input) => field(input.name, input))),
-    h('div', { class: 'scroll' }, h('table', {},
-      h('caption', { class: 'unseen' }, 'Sessions'),
-      h('thead', {}, h('tr', {}, ['session', 'streams', 'subject', 'address', 'since', 'lag', 'queued', 'sent', 'resume', ''].map((head) => h('th', { scope: 'col' }, head)))),
-      rows)),
-    more);
+  for (const input of filters) input.addEventListener('input', settled(look));
+  main.append(h('div', { class: 'bar' }, filters.map((input) => field(input.name, input))), list.element, more);
   every(signal, ASK_MS, look);
 }

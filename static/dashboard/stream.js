@@ -1,28 +1,33 @@
-// One stream, or a pattern of them: its events as they come, what they are drawn as, and one opened.
+// One stream, or a pattern of them: its events as they come, what is drawn of them, and one opened.
 
-import { chart } from './charts.js';
 import { follow } from './connection.js';
-import { field, h, replace, say } from './dom.js';
-import { bytes, clock, count } from './figures.js';
-import { HUB } from './hub.js';
+import { copyable, field, h, replace, say, write } from './dom.js';
+import { drawing } from './drawing.js';
+import { clock, count } from './figures.js';
+import { HUB, why } from './hub.js';
 import { tail } from './tail.js';
 import { curl, tree } from './tree.js';
 
 /** Events from before that are shown at first. */
 const LAST = 1_000;
+/** Events that wait to be shown; further ones wait in the hub. */
+const MOST_WAITING = 20_000;
+/** Types to choose among. */
+const MOST_TYPES = 100;
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'critical'];
-/** Charts and bars on one page at most. */
-const MAX_DRAWN = 24;
-const SPAN = 600;
-/** After so many seconds without a heartbeat a source is late, or down, unless the hub says it. */
-const [LATE_S, DOWN_S] = [30, 90];
 
 /** @typedef {import('../fanfare.d.ts').FanfareEvent} FanfareEvent */
+/**
+ * A row of the tail: an event, or what became of the stream there.
+ *
+ * @typedef {{ event: FanfareEvent, chars: number, hay: string, mark?: undefined }
+ *   | { event: null, chars: number, hay: string, mark: string, time: number }} Row
+ */
 
 /** @param {any} data */
 const text = (data) => (typeof data === 'string' ? data : JSON.stringify(data));
 
-/** @param {FanfareEvent} event */
+/** What a row says of an event. @param {FanfareEvent} event */
 function summary({ type, data }) {
   if (type === 'log' && data?.message !== undefined) return String(data.message);
   if (type === 'metric' && data?.name !== undefined) return `${data.name} ${data.value}${data.unit ? ` ${data.unit}` : ''}`;
@@ -32,6 +37,15 @@ function summary({ type, data }) {
 /** @param {FanfareEvent} event */
 const levelOf = ({ type, data }) => (type === 'log' && LEVELS.includes(data?.level) ? data.level : '');
 
+/** @param {FanfareEvent} event @returns {Row} */
+const rowOf = (event) => ({ event, chars: text(event.data).length + 200, hay: '' });
+
+/** Whether a row has a text, as it is shown or as it was published. @param {Row} row @param {string} wanted */
+function has(row, wanted) {
+  if (row.event && row.hay === '') row.hay = `${summary(row.event)}\n${text(row.event.data)}\n${row.event.stream}`.toLowerCase();
+  return row.hay.includes(wanted);
+}
+
 /**
  * @param {import('./main.js').Context} context
  * @param {string} name
@@ -39,16 +53,24 @@ const levelOf = ({ type, data }) => (type === 'log' && LEVELS.includes(data?.lev
 export function openStream({ main, query, signal }, name) {
   const isPattern = name.includes('*');
   const opened = h('aside', { class: 'opened card', hidden: true, 'aria-label': 'The chosen event' });
+  const status = h('span', { class: 'muted', id: 'counts' });
+  const state = h('p', { class: 'told', role: 'status' });
+  const close = () => {
+    opened.hidden = true;
+    list.focus();
+  };
   const list = tail({
     label: `Events of ${name}`,
-    look: (/** @type {FanfareEvent} */ event) => `level-${levelOf(event)} type-${event.type === 'log' ? 'log' : 'other'}`,
-    row: (event) => [
-      h('span', { class: 'time' }, clock(event.time, true)),
-      isPattern ? h('span', { class: 'stream' }, event.stream) : null,
-      h('span', { class: 'kind' }, levelOf(event) || event.type),
-      h('span', { class: 'text' }, summary(event).slice(0, 500)),
-    ].filter((cell) => cell !== null),
-    open: (event) => show(opened, event),
+    signal,
+    classes: ['time', ...(isPattern ? ['stream'] : []), 'kind', 'text'],
+    look: (/** @type {Row} */ row) => (row.event ? `level-${levelOf(row.event)}` : 'mark'),
+    cells: (/** @type {Row} */ row) => {
+      const { event } = row;
+      if (!event) return [clock(row.time, true), ...(isPattern ? [''] : []), '', row.mark];
+      return [clock(event.time, true), ...(isPattern ? [event.stream] : []), levelOf(event) || event.type, summary(event).slice(0, 500)];
+    },
+    open: (/** @type {Row} */ row) => { if (row.event) show(opened, row.event, close); },
+    moved: () => go(),
   });
 
   // What is wanted of it.
@@ -58,81 +80,125 @@ export function openStream({ main, query, signal }, name) {
   const search = h('input', { name: 'text', type: 'search', placeholder: 'text', autocomplete: 'off', spellcheck: 'false' });
   const filter = () => {
     const [type, least, wanted] = [types.value, LEVELS.indexOf(level.value), search.value.toLowerCase()];
-    list.filter((event) => (type === '' || event.type === type)
-      && (least < 0 || LEVELS.indexOf(levelOf(event)) >= least)
-      && (wanted === '' || text(event.data).toLowerCase().includes(wanted) || event.stream.toLowerCase().includes(wanted)));
-    counted();
+    list.filter((/** @type {Row} */ row) => row.event === null
+      || ((type === '' || row.event.type === type)
+        && (least < 0 || LEVELS.indexOf(levelOf(row.event)) >= least)
+        && (wanted === '' || has(row, wanted))));
+    tell();
   };
-  for (const control of [types, level, search]) control.addEventListener('input', filter);
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let typing;
+  const later = () => {
+    clearTimeout(typing);
+    typing = setTimeout(filter, 150);
+  };
+  types.addEventListener('input', filter);
+  level.addEventListener('input', filter);
+  search.addEventListener('input', later);
+  /** @type {Set<string>} */
+  const known = new Set();
+  /** @param {FanfareEvent} event */
+  const know = ({ type }) => {
+    if (known.has(type) || known.size >= MOST_TYPES) return;
+    known.add(type);
+    types.append(h('option', { value: type }, type));
+  };
 
-  // What comes is held while it is paused, and nothing of it is lost.
-  const pause = h('button', { type: 'button', 'aria-pressed': 'false', onclick: () => setPaused(!isPaused) }, 'Pause');
-  const status = h('output', { class: 'muted', id: 'counts' });
+  // What comes waits for the next frame, or for whoever paused it; what is too much waits in the hub.
   let isPaused = false;
-  /** @type {FanfareEvent[]} */
+  /** @type {Row[]} */
   let waiting = [];
+  /** @type {FanfareEvent[]} */
+  let fresh = [];
   let isDue = false;
+  let go = () => {};
+  const isHeld = () => waiting.length >= MOST_WAITING || list.isFull();
   const flush = () => {
     isDue = false;
-    if (!isPaused && waiting.length > 0) {
-      const batch = waiting;
+    drawn.add(fresh);
+    fresh = [];
+    if (!isPaused) {
+      list.add(waiting);
       waiting = [];
-      list.add(batch);
-      drawn.add(batch);
-      know(batch);
     }
-    counted();
+    if (!isHeld()) go();
+    tell();
   };
-  const counted = () => {
+  const soon = () => {
+    if (isDue) return;
+    isDue = true;
+    requestAnimationFrame(flush);
+  };
+  const tell = () => {
     const { all, shown, removed } = list.count();
     const parts = [`${shown === all ? count(all) : `${count(shown)} of ${count(all)}`} events`];
     if (removed > 0) parts.push(`${count(removed)} older ones left out`);
     if (isPaused) parts.push(`${count(waiting.length)} waiting`);
-    status.textContent = parts.join(', ');
+    if (isHeld()) parts.push('the rest waits in the hub');
+    write(status, parts.join(', '));
   };
-  /** @param {boolean} paused */
-  const setPaused = (paused) => {
-    isPaused = paused;
-    pause.textContent = paused ? 'Go on' : 'Pause';
-    pause.setAttribute('aria-pressed', String(paused));
-    flush();
-  };
-  /** @type {Set<string>} */
-  const known = new Set();
-  /** @param {FanfareEvent[]} events */
-  const know = (events) => {
-    for (const { type } of events) {
-      if (known.has(type)) continue;
-      known.add(type);
-      types.append(h('option', { value: type }, type));
-    }
-  };
+  const pause = h('button', {
+    type: 'button', 'aria-pressed': 'false',
+    onclick: () => {
+      isPaused = !isPaused;
+      pause.setAttribute('aria-pressed', String(isPaused));
+      flush();
+    },
+  }, 'Pause');
 
   // Where it begins.
   const at = h('input', { name: 'at', type: 'datetime-local', step: 1 });
   let reading = new AbortController();
-  /** @param {string | null} from */
-  const read = (from) => {
+  let drawn = drawing(reading.signal);
+  /** @param {string} mark */
+  const mark = (mark) => {
+    waiting.push({ event: null, mark, time: Date.now(), chars: 100, hay: '' });
+    soon();
+  };
+  /** @param {string | null} from @param {boolean} atEnd Whether what comes is looked at from its end. */
+  const read = async (from, atEnd) => {
     reading.abort();
-    reading = new AbortController();
-    list.clear();
-    drawn.clear();
-    waiting = [];
-    follow({
+    const mine = reading = new AbortController();
+    const before = drawn.element;
+    drawn = drawing(mine.signal);
+    before.replaceWith(drawn.element);
+    [waiting, fresh, isPaused] = [[], [], false];
+    pause.setAttribute('aria-pressed', 'false');
+    list.clear(atEnd);
+    write(state, '');
+    const subscription = follow({
       streams: name,
       ...(from ? { from } : { last: LAST }),
-      signal: reading.signal,
-      onEvent: (event) => {
-        waiting.push(event);
-        if (isDue) return;
-        isDue = true;
-        requestAnimationFrame(flush);
+      signal: mine.signal,
+      onState: (told) => {
+        if (told.state === 'gap') mark(`— ${told.missed ?? 'some'} events were removed before they could be read —`);
+        if (told.state === 'reset') mark('— the hub has another journal now —');
+        if (told.state === 'stream-ended') mark(`— ${told.stream} has ended (${told.reason}) —`);
+        if (told.state === 'ended') write(state, 'It has ended.');
+        if (told.state === 'refused' || told.state === 'expired') write(state, `${told.state}: ${told.detail ?? told.code ?? ''}`);
       },
     });
+    try {
+      for await (const event of subscription) {
+        if (mine.signal.aborted) return;
+        waiting.push(rowOf(event));
+        fresh.push(event);
+        know(event);
+        soon();
+        if (isHeld()) await new Promise((resolve) => { go = () => resolve(undefined); });
+      }
+    } catch {
+      // It was told why.
+    }
   };
-  signal.addEventListener('abort', () => reading.abort());
+  signal.addEventListener('abort', () => {
+    reading.abort();
+    clearTimeout(typing);
+    go();
+  }, { once: true });
 
-  const drawn = drawing(signal);
+  const begin = (/** @type {string | null} */ from, atEnd = true) => read(from, atEnd).catch((error) => say(why(error), 'bad'));
+  const newest = () => (list.isFull() ? begin(null) : list.end());
   main.append(
     h('h1', {}, h('a', { href: '#/streams' }, 'Streams'), ' / ', h('span', { class: 'name' }, name)),
     drawn.element,
@@ -141,120 +207,28 @@ export function openStream({ main, query, signal }, name) {
       h('form', {
         onsubmit: (/** @type {Event} */ event) => {
           event.preventDefault();
-          if (at.value === '') return read(null);
-          read(new Date(at.value).toISOString());
+          if (at.value === '') begin(null);
+          else begin(new Date(at.value).toISOString(), false);
         },
       }, field('From', at), h('button', {}, 'Jump')),
-      h('button', { type: 'button', onclick: () => list.end() }, 'Newest'),
+      h('button', { type: 'button', onclick: newest }, 'Newest'),
       status),
+    state,
     h('div', { class: 'split' }, list.element, opened));
-  try {
-    read(query.get('from'));
-  } catch (error) {
-    say(error instanceof Error ? error.message : String(error), 'bad');
-  }
+  begin(query.get('from'));
 }
 
-/** @param {HTMLElement} opened @param {FanfareEvent} event */
-function show(opened, event) {
-  const command = curl(event, HUB);
+/** @param {HTMLElement} opened @param {FanfareEvent} event @param {() => void} close */
+function show(opened, event, close) {
   opened.hidden = false;
+  opened.onkeydown = ({ key }) => { if (key === 'Escape') close(); };
   replace(opened,
-    h('header', {}, h('h2', {}, event.type), h('button', { type: 'button', 'aria-label': 'Close', onclick: () => { opened.hidden = true; } }, '×')),
+    h('header', {}, h('h2', {}, event.type), h('button', { type: 'button', 'aria-label': 'Close', onclick: close }, '×')),
     h('dl', {},
       h('dt', {}, 'id'), h('dd', {}, h('code', {}, event.id)),
       h('dt', {}, event.streams.length > 1 ? 'streams' : 'stream'), h('dd', {}, event.streams.join(', ')),
       h('dt', {}, 'time'), h('dd', {}, event.time)),
     tree(event.data),
     h('h3', {}, 'Publish it again'),
-    h('pre', { class: 'command' }, command),
-    h('button', {
-      type: 'button',
-      onclick: () => navigator.clipboard.writeText(command).then(() => say('copied', 'good'), () => say('the browser does not allow it', 'bad')),
-    }, 'Copy'));
-}
-
-/**
- * What is drawn of events: metrics by name and labels, heartbeats as a board, progress as bars.
- *
- * @param {AbortSignal} signal
- */
-function drawing(signal) {
-  const [charts, board, bars] = ['cards', 'board', 'bars'].map((name) => h('div', { class: name, hidden: true }));
-  const element = h('div', { class: 'drawn stack' }, charts, board, bars);
-  /** @type {Map<string, ReturnType<typeof chart>>} */
-  const metrics = new Map();
-  /** @type {Map<string, { time: number, status: string, state?: string }>} */
-  const sources = new Map();
-  /** @type {Map<string, { bar: any, said: any }>} */
-  const moving = new Map();
-
-  /** @param {any} data @param {string} time */
-  const metric = ({ name, value, unit, labels = {}, timestamp }, time) => {
-    const labelled = Object.entries(labels ?? {}).map(([label, is]) => `${label}=${is}`).join(' ');
-    const key = `${name} ${labelled}`;
-    let found = metrics.get(key);
-    if (!found) {
-      if (metrics.size >= MAX_DRAWN) return;
-      const format = (/** @type {number} */ n) => (String(unit ?? '').startsWith('bytes') ? bytes(n) : count(n)) + (unit === 'percent' ? ' %' : '');
-      found = chart({ title: labelled ? `${name} (${labelled})` : name, series: [name], span: SPAN, format, signal });
-      metrics.set(key, found);
-      charts.hidden = false;
-      charts.append(found.element);
-    }
-    found.add(Date.parse(timestamp ?? time) / 1000, [value]);
-  };
-  /** @param {any} data @param {string} time */
-  const heartbeat = ({ source, status, timestamp }, time) => {
-    const known = sources.get(source);
-    sources.set(source, { ...known, time: Date.parse(timestamp ?? time), status: status ?? '' });
-  };
-  /** @param {any} data */
-  const progress = ({ file = 'progress', state = '', bytes_sent = 0, total_size = 0, percentage }) => {
-    let found = moving.get(file);
-    if (!found) {
-      if (moving.size >= MAX_DRAWN) return;
-      found = { bar: h('progress', { max: 100, 'aria-label': file }), said: h('span', { class: 'muted' }) };
-      moving.set(file, found);
-      bars.hidden = false;
-      bars.append(h('div', { class: 'moving' }, h('span', { class: 'name' }, file), found.bar, found.said));
-    }
-    found.bar.value = percentage ?? 0;
-    found.said.textContent = `${bytes(bytes_sent)} of ${bytes(total_size)} ${state}`;
-  };
-  const drawBoard = () => {
-    board.hidden = sources.size === 0;
-    const now = Date.now();
-    replace(board, [...sources].sort(([a], [b]) => a.localeCompare(b)).map(([source, { time, status, state }]) => {
-      const age = (now - time) / 1000;
-      const is = state ?? (age > DOWN_S ? 'down' : age > LATE_S ? 'late' : 'up');
-      return h('div', { class: 'source', 'data-state': is }, h('b', {}, source), ` ${is} `, h('span', { class: 'muted' }, status));
-    }));
-  };
-  const timer = setInterval(drawBoard, 1_000);
-  signal.addEventListener('abort', () => clearInterval(timer));
-
-  return {
-    element,
-    /** @param {FanfareEvent[]} events */
-    add(events) {
-      for (const { type, stream, data, time } of events) {
-        if (data === null || typeof data !== 'object') continue;
-        if (type === 'metric') metric(data, time);
-        else if (type === 'heartbeat') heartbeat(data, time);
-        else if (type === 'progress') progress(data);
-        else if (stream === 'heartbeats' && typeof data.source === 'string') {
-          sources.set(data.source, { time: Date.parse(time), status: '', ...sources.get(data.source), state: data.status ?? data.state });
-        }
-      }
-      drawBoard();
-    },
-    clear() {
-      for (const known of [metrics, sources, moving]) known.clear();
-      for (const part of [charts, board, bars]) {
-        part.replaceChildren();
-        part.hidden = true;
-      }
-    },
-  };
+    copyable(curl(event, HUB)));
 }

@@ -1,65 +1,77 @@
 // Every stream with how much comes by it, live.
 
-import { follow } from './connection.js';
-import { field, h, keepRows, say } from './dom.js';
+import { field, h, keepRows, table, write } from './dom.js';
 import { bytes, clock, count } from './figures.js';
-import { ask, every } from './hub.js';
+import { ask, every, settled } from './hub.js';
 import { openStream } from './stream.js';
+import { checkSelector } from '../fanfare/selector.js';
 
-/** Streams on one page of the list. */
+/** Streams on one page of the list, and answers that may be empty on the way to them. */
 const SHOWN = 200;
+const MOST_ASKED = 20;
 const ASK_MS = 2_000;
 
-/** @typedef {import('./main.js').Context} Context */
-
-/** @param {Context} context */
+/** @param {import('./main.js').Context} context */
 export function streams(context) {
   const { main, path, query, signal } = context;
   if (path.length > 0) return openStream(context, path.join('/'));
 
-  const rows = h('tbody');
   const prefix = h('input', { name: 'prefix', type: 'search', placeholder: 'builds.', autocomplete: 'off', spellcheck: 'false' });
-  const watch = h('input', { name: 'watch', placeholder: '**', autocomplete: 'off', spellcheck: 'false', required: true });
+  const pattern = h('input', { name: 'watch', placeholder: '**', autocomplete: 'off', spellcheck: 'false', required: true });
+  const wrong = h('span', { class: 'bad', role: 'status' });
+  const list = table('Streams', ['name', 'events/s', 'readers', 'events', 'kept', 'last event', 'state']);
   const more = h('p', { class: 'muted' });
+  const open = (/** @type {Event} */ event) => {
+    event.preventDefault();
+    try {
+      checkSelector(pattern.value);
+      location.hash = `#/streams/${encodeURIComponent(pattern.value)}`;
+    } catch (error) {
+      write(wrong, error instanceof Error ? error.message : String(error));
+    }
+  };
   main.append(
     h('h1', {}, 'Streams'),
     h('div', { class: 'bar' },
       h('form', { onsubmit: (/** @type {Event} */ e) => e.preventDefault() }, field('Names that begin with', prefix)),
-      h('form', {
-        onsubmit: (/** @type {Event} */ event) => {
-          event.preventDefault();
-          location.hash = `#/streams/${encodeURIComponent(watch.value)}`;
-        },
-      }, field('Or watch a pattern', watch), h('button', {}, 'Watch'))),
-    h('div', { class: 'scroll' },
-      h('table', {},
-        h('caption', { class: 'unseen' }, 'Streams'),
-        h('thead', {}, h('tr', {}, ['name', 'events/s', 'readers', 'events', 'kept', 'last event', 'state'].map((head) => h('th', { scope: 'col' }, head)))),
-        rows)),
-    more);
+      h('form', { onsubmit: open }, field('Or watch a pattern', pattern), h('button', {}, 'Watch'), wrong)),
+    list.element, more);
   prefix.value = query.get('prefix') ?? '';
 
-  /** What each had when it was looked at before. @type {Map<string, [number, number]>} */
-  let before = new Map();
+  /** What each had when it was looked at a while ago. @type {Map<string, [number, number, string]>} */
+  const before = new Map();
+  let turn = 0;
   const look = async () => {
-    const asked = `streams?limit=${SHOWN}&prefix=${encodeURIComponent(prefix.value)}`;
-    const { streams, next } = await ask(asked, { signal });
+    const mine = turn += 1;
+    const { streams, next } = await find(prefix.value, signal);
+    // One that was asked later has answered.
+    if (mine !== turn) return;
     const now = performance.now();
-    const seen = new Map(streams.map((/** @type {any} */ s) => [s.name, [s.published, now]]));
-    keepRows(rows, streams, (/** @type {any} */ { name }) => name, (/** @type {any} */ stream) => {
-      const [published, then] = before.get(stream.name) ?? [stream.published, now - 1];
-      const rate = Math.max(0, stream.published - published) / ((now - then) / 1000);
+    keepRows(list.body, streams, (/** @type {any} */ { name }) => name, (/** @type {any} */ stream) => {
+      const [published, then, known] = before.get(stream.name) ?? [stream.published, now, '–'];
+      // Of less than a second it would say nothing.
+      const isDue = now - then >= 1_000;
+      const rate = isDue ? count(Math.max(0, stream.published - published) / ((now - then) / 1000)) : known;
+      if (isDue || !before.has(stream.name)) before.set(stream.name, [stream.published, now, rate]);
       return [
         h('a', { href: `#/streams/${encodeURIComponent(stream.name)}` }, stream.name),
-        count(rate), count(stream.subscribers), count(stream.events), bytes(stream.bytes),
+        rate, count(stream.subscribers), count(stream.events), bytes(stream.bytes),
         stream.last_time ? clock(stream.last_time) : '–', stream.state,
       ];
     });
-    before = seen;
-    more.textContent = streams.length === 0 ? 'There is none yet.' : next ? `There are more than ${SHOWN}; say what their names begin with.` : '';
+    const none = prefix.value === '' ? 'There is none yet that you may read.' : 'No name begins so.';
+    write(more, streams.length === 0 ? none : next ? `There are more than ${streams.length}; say what their names begin with.` : '');
   };
-  prefix.addEventListener('input', () => look().catch((error) => say(error.message, 'bad')));
+  prefix.addEventListener('input', settled(look));
   every(signal, ASK_MS, look);
-  // Nothing is read but where the connection stands.
-  follow({ streams: 'heartbeats', signal });
+}
+
+/** Some streams; where few of many may be read, further on. @param {string} prefix @param {AbortSignal} signal */
+async function find(prefix, signal) {
+  const query = new URLSearchParams({ limit: String(SHOWN), prefix });
+  for (let asked = 1; ; asked += 1) {
+    const { streams, next } = await ask(`streams?${query}`, { signal });
+    if (streams.length > 0 || next === null || asked >= MOST_ASKED) return { streams, next };
+    query.set('after', next);
+  }
 }

@@ -1,95 +1,170 @@
-// A list of up to 100,000 events that stays smooth: only the rows that are seen are elements.
+// A list of up to 100,000 events that stays smooth: only the rows that are seen are elements, each of
+// which stays that of its event while it is seen, so that a click means what was under the pointer.
 
 import { h } from './dom.js';
 
+/** What is kept, whichever is less. */
 const MOST = 100_000;
+const MOST_CHARS = 64_000_000;
 /** Pixels; every row has one line. */
-const ROW = 22;
+const ROW = 24;
+/** Pixels from a press to its release that are no click any more. */
+const MOVED = 6;
 /** Rows beyond those that are seen, on both sides. */
-const BEYOND = 10;
+const BEYOND = 8;
 
 /**
  * Shows what `add` brings, the newest last, and stays at the end while it is there.
  *
- * @template T
+ * @template {{ chars: number }} T `chars` is about how much memory it takes.
  * @param {object} options
- * @param {(item: T) => Element[]} options.row The cells of a row.
+ * @param {(item: T) => string[]} options.cells The texts of a row.
+ * @param {string[]} options.classes Of its cells.
  * @param {(item: T) => string} options.look The class of a row.
  * @param {(item: T) => void} options.open One was chosen.
+ * @param {() => void} options.moved It is at the end, or no more.
  * @param {string} options.label
+ * @param {AbortSignal} options.signal
  */
-export function tail({ row, look, open, label }) {
+export function tail({ cells, classes, look, open, moved, label, signal }) {
   /** @type {T[]} */
   let all = [];
   /** @type {(item: T) => boolean} */
   let wanted = () => true;
-  /** Those of them that are wanted. @type {T[]} */
+  /** Those of them that are wanted; the first of them is the `base`-th ever. @type {T[]} */
   let shown = [];
+  let base = 0;
+  let chars = 0;
+  let removed = 0;
   let isDue = false;
   let isAtEnd = true;
-  /** The chosen one, by its index in `shown`. */
-  let chosen = -1;
-  let removed = 0;
+  let wasAt = 0;
+  /** @type {T | null} */
+  let chosen = null;
+  /** @type {{ item: T | null, x: number, y: number } | null} */
+  let pressed = null;
 
-  const rows = h('div', { class: 'rows' });
-  const space = h('div', { class: 'space' }, rows);
+  /** Elements by which row they are. @type {Map<number, any>} */
+  const rows = new Map();
+  const space = h('div', { class: 'space', role: 'presentation' });
   const view = h('div', { class: 'tail', tabindex: 0, role: 'listbox', 'aria-label': label }, space);
 
+  /** @param {T} item */
+  const make = (item) => h('div', { class: 'row', role: 'option' }, cells(item).map((text, n) => h('span', { class: classes[n] }, text)));
   const draw = () => {
     isDue = false;
     if (!view.isConnected) return;
     space.style.height = `${shown.length * ROW}px`;
-    if (isAtEnd) view.scrollTop = view.scrollHeight;
+    if (isAtEnd) wasAt = view.scrollTop = view.scrollHeight;
     const first = Math.max(0, Math.floor(view.scrollTop / ROW) - BEYOND);
     const last = Math.min(shown.length, Math.ceil((view.scrollTop + view.clientHeight) / ROW) + BEYOND);
-    rows.style.transform = `translateY(${first * ROW}px)`;
-    rows.replaceChildren(...shown.slice(first, last).map((item, n) => h('div', {
-      class: `row ${look(item)}`,
-      role: 'option',
-      id: `row-${first + n}`,
-      'aria-selected': String(first + n === chosen),
-      'aria-posinset': first + n + 1,
-      'aria-setsize': shown.length,
-      onclick: () => choose(first + n),
-    }, row(item))));
-    if (chosen >= 0) view.setAttribute('aria-activedescendant', `row-${chosen}`);
+    for (const [row, element] of rows) {
+      if (row >= base + first && row < base + last && element.item === shown[row - base]) continue;
+      element.remove();
+      rows.delete(row);
+    }
+    let active = '';
+    for (let at = first; at < last; at += 1) {
+      const row = base + at;
+      let element = rows.get(row);
+      if (!element) {
+        element = make(shown[at]);
+        element.item = shown[at];
+        element.id = `row-${row}`;
+        rows.set(row, element);
+        space.append(element);
+      }
+      const isChosen = element.item === chosen;
+      element.className = `row ${look(element.item)}`;
+      element.style.transform = `translateY(${at * ROW}px)`;
+      element.setAttribute('aria-selected', String(isChosen));
+      element.setAttribute('aria-posinset', String(at + 1));
+      element.setAttribute('aria-setsize', String(shown.length));
+      if (isChosen) active = element.id;
+    }
+    if (active) view.setAttribute('aria-activedescendant', active);
+    else view.removeAttribute('aria-activedescendant');
   };
   const due = () => {
     if (isDue) return;
     isDue = true;
     requestAnimationFrame(draw);
   };
-
-  /** @param {number} at */
-  const choose = (at) => {
-    if (at < 0 || at >= shown.length) return;
-    chosen = at;
-    open(shown[at]);
+  /** @param {boolean} is */
+  const follow = (is) => {
+    if (is === isAtEnd) return;
+    isAtEnd = is;
+    moved();
+  };
+  /** @param {T} item */
+  const choose = (item) => {
+    chosen = item;
+    open(item);
     due();
   };
-  /** @param {number} at */
-  const reveal = (at) => {
-    const top = at * ROW;
-    isAtEnd = false;
-    if (top < view.scrollTop) view.scrollTop = top;
-    else if (top + ROW > view.scrollTop + view.clientHeight) view.scrollTop = top + ROW - view.clientHeight;
-  };
+
   view.addEventListener('scroll', () => {
-    isAtEnd = view.scrollTop + view.clientHeight >= view.scrollHeight - ROW;
+    const isBottom = view.scrollTop + view.clientHeight >= view.scrollHeight - 1;
+    // Whoever scrolls up wants to stay there.
+    if (view.scrollTop < wasAt && !isBottom) follow(false);
+    else if (isBottom) follow(true);
+    wasAt = view.scrollTop;
     due();
   });
+  // Rows come and go between a press and its release, and what is gone is not clicked.
+  const under = (/** @type {any} */ event) => event.target.closest('.row')?.item ?? null;
+  view.addEventListener('pointerdown', (/** @type {any} */ event) => {
+    pressed = event.button === 0 ? { item: under(event), x: event.clientX, y: event.clientY } : null;
+  });
+  view.addEventListener('pointerup', (/** @type {any} */ event) => {
+    const at = pressed;
+    pressed = null;
+    if (at?.item && Math.hypot(event.clientX - at.x, event.clientY - at.y) < MOVED) choose(at.item);
+  });
+  view.addEventListener('pointercancel', () => { pressed = null; });
+  // By no pointer, but by what reads the page to somebody.
+  view.addEventListener('click', (/** @type {any} */ event) => {
+    const item = event.detail === 0 ? under(event) : null;
+    if (item) choose(item);
+  });
   view.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
+    if (shown.length === 0) return;
     const page = Math.max(1, Math.floor(view.clientHeight / ROW) - 1);
-    const from = chosen < 0 ? shown.length : chosen;
+    const at = chosen ? shown.lastIndexOf(chosen) : -1;
+    const from = at < 0 ? shown.length : at;
     const to = { ArrowUp: from - 1, ArrowDown: from + 1, PageUp: from - page, PageDown: from + page, Home: 0, End: shown.length - 1 }[event.key];
     if (to === undefined) return;
     event.preventDefault();
-    const at = Math.max(0, Math.min(shown.length - 1, to));
-    choose(at);
-    reveal(at);
-    isAtEnd = event.key === 'End';
+    const next = Math.max(0, Math.min(shown.length - 1, to));
+    follow(event.key === 'End');
+    choose(shown[next]);
+    const top = next * ROW;
+    if (top < view.scrollTop) view.scrollTop = top;
+    else if (top + ROW > view.scrollTop + view.clientHeight) view.scrollTop = top + ROW - view.clientHeight;
+    wasAt = view.scrollTop;
   });
-  new ResizeObserver(due).observe(view);
+  const resized = new ResizeObserver(due);
+  resized.observe(view);
+  signal.addEventListener('abort', () => resized.disconnect(), { once: true });
+
+  /** Lets go of the oldest, some at once. */
+  const trim = () => {
+    if (all.length <= MOST * 1.1 && chars <= MOST_CHARS * 1.1) return;
+    let gone = 0;
+    let gonesShown = 0;
+    while (all.length - gone > MOST || chars > MOST_CHARS) {
+      const item = all[gone];
+      chars -= item.chars;
+      if (shown[gonesShown] === item) gonesShown += 1;
+      gone += 1;
+    }
+    all = all.slice(gone);
+    shown = shown.slice(gonesShown);
+    base += gonesShown;
+    removed += gone;
+    // What is looked at stays where it is.
+    if (!isAtEnd) wasAt = view.scrollTop = Math.max(0, view.scrollTop - gonesShown * ROW);
+  };
 
   return {
     element: view,
@@ -97,36 +172,39 @@ export function tail({ row, look, open, label }) {
     add(items) {
       for (const item of items) {
         all.push(item);
+        chars += item.chars;
         if (wanted(item)) shown.push(item);
       }
-      // Not one by one, which would move all of them each time.
-      if (all.length > MOST * 1.1) {
-        const left = all.slice(-MOST);
-        removed += all.length - left.length;
-        all = left;
-        const before = shown.length;
-        shown = all.filter(wanted);
-        chosen = Math.max(-1, chosen - (before - shown.length));
-        if (!isAtEnd) view.scrollTop -= (before - shown.length) * ROW;
-      }
+      trim();
       due();
     },
     /** @param {(item: T) => boolean} filter */
     filter(filter) {
       wanted = filter;
       shown = all.filter(wanted);
-      chosen = -1;
-      isAtEnd = true;
+      base = 0;
+      rows.forEach((element) => element.remove());
+      rows.clear();
+      follow(true);
       due();
     },
-    clear() {
-      [all, shown, chosen, isAtEnd, removed] = [[], [], -1, true, 0];
+    /** @param {boolean} atEnd Whether what comes is looked at from its end. */
+    clear(atEnd) {
+      [all, shown, base, chars, removed, chosen, wasAt] = [[], [], 0, 0, 0, null, 0];
+      rows.forEach((element) => element.remove());
+      rows.clear();
+      view.scrollTop = 0;
+      isAtEnd = atEnd;
       due();
     },
     end() {
-      isAtEnd = true;
+      follow(true);
       due();
     },
+    focus: () => view.focus(),
+    isAtEnd: () => isAtEnd,
+    /** Whether more would push out what is looked at. */
+    isFull: () => !isAtEnd && (all.length >= MOST || chars >= MOST_CHARS),
     /** How many there are, how many of them are shown, and how many there is no room for. */
     count: () => ({ all: all.length, shown: shown.length, removed }),
   };

@@ -15,7 +15,7 @@ const SHOWN = 200;
  */
 export function tree(value, depth = 0) {
   if (value === null || typeof value !== 'object') {
-    return h('code', { class: `json-${value === null ? 'null' : typeof value}` }, JSON.stringify(value) ?? 'undefined');
+    return h('code', { class: `json-${value === null ? 'null' : typeof value}` }, JSON.stringify(value));
   }
   const members = Object.entries(value);
   const [open, close] = Array.isArray(value) ? '[]' : '{}';
@@ -24,10 +24,15 @@ export function tree(value, depth = 0) {
   const element = h('details', { open: depth < OPEN_DEPTH },
     h('summary', {}, `${open} ${members.length} ${members.length === 1 ? 'member' : 'members'} ${close}`), list);
   // What nobody opens is not made.
+  const more = (/** @type {number} */ from) => {
+    put(list, members.slice(from, from + SHOWN).map(([name, member]) => h('li', {}, h('span', { class: 'name' }, `${name}: `), tree(member, depth + 1))));
+    const left = members.length - from - SHOWN;
+    if (left <= 0) return;
+    const button = h('button', { type: 'button', onclick: () => (button.parentElement.remove(), more(from + SHOWN)) }, `${left} more`);
+    put(list, h('li', {}, button));
+  };
   const fill = () => {
-    if (!element.open || list.children.length > 0) return;
-    put(list, members.slice(0, SHOWN).map(([name, member]) => h('li', {}, h('span', { class: 'name' }, `${name}: `), tree(member, depth + 1))));
-    if (members.length > SHOWN) put(list, h('li', { class: 'muted' }, `and ${members.length - SHOWN} more`));
+    if (element.open && list.children.length === 0) more(0);
   };
   element.addEventListener('toggle', fill);
   fill();

@@ -4,13 +4,16 @@
 /** @import { Meant } from './subscription.js' */
 
 import { Parser } from './parser.js';
+import { Secret } from './secret.js';
 
 /** How often the hub shows that it lives, and how long it may not before the connection is lost. */
 const HEARTBEAT_S = 15;
 export const SILENCE_MS = 45_000;
-/** A first reconnect, where the hub has named no time, and the longest wait between two. */
+/** A first reconnect, where the hub has named no time, and the longest wait that attempts grow to. */
 const RETRY_MS = 2_000;
 const MAX_RETRY_MS = 30_000;
+/** What a hub may ask for. */
+const [LEAST_MS, MOST_MS] = [100, 3_600_000];
 /** A URL that is longer may be refused on its way, so that a longer list of streams is posted. */
 const MAX_URL_CHARS = 2_000;
 
@@ -31,11 +34,12 @@ export class Connection {
   /**
    * @param {Meant} options
    * @param {string[]} streams
-   * @param {boolean} follow
+   * @param {{ follow: boolean, secret: Secret }} how
    * @param {Sink} sink
    */
-  constructor(options, streams, follow, sink) {
+  constructor(options, streams, { follow, secret }, sink) {
     this.options = options;
+    this.secret = secret;
     this.streams = streams;
     this.follow = follow;
     this.sink = sink;
@@ -45,10 +49,6 @@ export class Connection {
     this.isStopped = false;
     this.abort = new AbortController();
     this.retry = RETRY_MS * (0.5 + Math.random());
-    /** @type {string | null} */
-    this.secret = null;
-    /** Whether the hub has said that the secret is good no longer. */
-    this.isSpent = false;
     /** Whether it is to go on at once, and whether nobody need be told. */
     this.isForced = false;
     this.isQuiet = false;
@@ -81,10 +81,10 @@ export class Connection {
       if (globalThis.navigator?.onLine === false) {
         this.tell({ state: 'offline' });
         await this.wait(MAX_RETRY_MS);
-        if (this.isStopped) return;
       }
       if (!this.isQuiet) this.tell({ state: 'connecting', attempt: failed });
       this.isQuiet = false;
+      if (this.isStopped) return;
       const began = Date.now();
       const why = await this.once();
       if (this.isStopped) return;
@@ -105,14 +105,16 @@ export class Connection {
    * @param {number | undefined} after
    */
   delay(failed, after) {
+    const grown = Math.min(MAX_RETRY_MS, this.retry * 2 ** (failed - 1)) * (0.5 + Math.random() / 2);
+    const asked = after === undefined ? 0 : Math.min(after, MOST_MS) + Math.random() * Math.max(1_000, after / 5);
     // The hub's own hint is spread already, over all that it has to take back.
-    if (after !== undefined) return after + Math.random() * Math.max(1_000, after / 5);
-    if (failed <= 1) return this.retry;
-    return Math.min(MAX_RETRY_MS, this.retry * 2 ** (failed - 1)) * (0.5 + Math.random() / 2);
+    if (failed <= 1) return asked || this.retry;
+    return Math.min(MOST_MS, Math.max(asked, grown));
   }
 
   /** @param {number} ms */
   async wait(ms) {
+    if (this.isStopped) return;
     /** @type {() => void} */
     let wake = () => {};
     await new Promise((resolve) => {
@@ -139,26 +141,29 @@ export class Connection {
   async once() {
     this.isOpen = false;
     this.abort = new AbortController();
-    const credential = this.options.token ?? this.options.ticket;
-    const asked = typeof credential === 'function' && (this.secret === null || this.isSpent);
+    const { secret, options } = this;
+    let shown;
     try {
-      if (asked) this.secret = (await credential(this.secret === null ? 'first' : 'expired')) ?? null;
-      else if (typeof credential === 'string') this.secret = credential;
+      shown = await secret.get();
     } catch (error) {
       return { reason: 'credential', detail: String(error) };
     }
-    if (credential && this.secret === null) return { state: 'expired', detail: 'there is no other credential' };
-    if (typeof credential === 'string' && this.isSpent) return { state: 'expired', code: 'token_expired' };
-    this.isSpent = false;
+    if (this.isStopped) return 'done';
+    if ((options.token || options.ticket) && !shown) return { state: 'expired', code: 'token_expired' };
 
     const watch = new Watch(SILENCE_MS, () => this.abort.abort('silent'));
     try {
-      const { url, ...init } = this.request();
-      const response = await (this.options.fetch ?? fetch)(url, { ...init, signal: this.abort.signal });
+      const { url, ...init } = this.request(shown);
+      const response = await (options.fetch ?? fetch)(url, { ...init, signal: this.abort.signal });
       watch.seen();
-      // Of what is followed it says that there will be no more, and otherwise that there is none.
-      if (response.status === 204) return this.follow ? { state: 'ended' } : 'done';
-      if (response.status !== 200) return await this.refused(response, asked);
+      if (response.status === 204) {
+        // One that ends with the newest and has it: that is how far it is. Otherwise there is no more.
+        const place = response.headers.get('last-event-id');
+        this.place = place ?? this.place;
+        return place === null ? { state: 'ended' } : 'done';
+      }
+      if (response.status !== 200) return await this.refused(response);
+      secret.wasTaken = true;
       const kind = response.headers.get('content-type') ?? '';
       if (!kind.startsWith('text/event-stream') || !response.body) {
         return { state: 'refused', status: 200, detail: `this is no event stream but ${kind || 'nothing'}` };
@@ -173,8 +178,11 @@ export class Connection {
     }
   }
 
-  /** @returns {RequestInit & { url: URL }} */
-  request() {
+  /**
+   * @param {string | null} secret
+   * @returns {RequestInit & { url: URL }}
+   */
+  request(secret) {
     const { options } = this;
     const url = new URL('events', options.url);
     const query = url.searchParams;
@@ -186,10 +194,10 @@ export class Connection {
     else if (options.last !== undefined) query.set('last', String(options.last));
     else if (isId(options.from)) query.set('last_event_id', String(options.from));
     else query.set('from', options.from ?? 'now');
-    if (options.ticket) query.set('ticket', String(this.secret));
+    if (options.ticket) query.set('ticket', String(secret));
     /** @type {Record<string, string>} */
     const headers = { ...options.headers, Accept: 'text/event-stream' };
-    if (options.token) headers.Authorization = `Bearer ${this.secret}`;
+    if (options.token) headers.Authorization = `Bearer ${secret}`;
     const { credentials = 'same-origin' } = options;
     const init = { headers, credentials, cache: /** @type {const} */ ('no-store') };
 
@@ -204,20 +212,16 @@ export class Connection {
 
   /**
    * @param {Response} response
-   * @param {boolean} asked Whether its credential was asked for just now.
    * @returns {Promise<State | Lost>}
    */
-  async refused(response, asked) {
+  async refused(response) {
     const { status } = response;
     const text = await response.text();
     const said = attempt(() => JSON.parse(text), true) ?? {};
     const { code = undefined, limit = undefined, detail = text.slice(0, 200) || undefined } = Object(said);
     if (status === 401) {
-      const isOver = code === 'token_expired';
-      const canAsk = typeof (this.options.token ?? this.options.ticket) === 'function';
-      this.isSpent = true;
-      if (canAsk && !asked) return { reason: 'credential', detail, after: 0 };
-      return { state: isOver ? 'expired' : 'refused', status, code, detail };
+      if (this.secret.spend()) return { reason: 'credential', detail, after: 0 };
+      return { state: code === 'token_expired' ? 'expired' : 'refused', status, code, detail };
     }
     if (status < 500 && status !== 408 && status !== 425 && status !== 429) {
       return { state: 'refused', status, code, detail };
@@ -233,24 +237,24 @@ export class Connection {
   async read(body, watch) {
     /** @type {FanfareEvent[]} */
     let events = [];
-    /** @type {Lost} */
-    let why = { reason: 'lost' };
+    /** What the hub said, where it ended it before its end. @type {Lost | null} */
+    let ended = null;
     const flush = () => {
       const batch = events;
       events = [];
       if (batch.length > 0 && !this.isStopped) this.sink.events(batch, String(this.place));
     };
     const parser = new Parser(({ type, data, lastEventId }) => {
+      const said = JSON.parse(data);
       if (!type.startsWith('hub-')) {
         this.place = lastEventId;
-        events.push(eventOf(lastEventId, JSON.parse(data)));
+        events.push(eventOf(lastEventId, said));
         return;
       }
       flush();
       if (lastEventId) this.place = lastEventId;
-      const said = JSON.parse(data);
-      if (type === 'hub-error') why = { reason: said.code, limit: said.limit };
-      if (said.code === 'token_expired') this.isSpent = true;
+      if (type === 'hub-error') ended = { reason: said.code, limit: said.limit };
+      if (said.code === 'token_expired') this.secret.spend();
       for (const state of statesOf(type, said)) this.tell(state, lastEventId || null);
     });
     const reader = body.getReader();
@@ -258,21 +262,26 @@ export class Connection {
       const { done, value } = await reader.read();
       if (this.isStopped || this.isForced) break;
       if (done) {
-        if (!this.follow) return 'done';
+        if (!this.follow && !ended) return 'done';
         break;
       }
       watch.seen();
       this.isOpen = true;
-      parser.push(value);
-      this.retry = parser.retry ?? this.retry;
-      if (events.length > 0) flush();
-      else this.sink.alive?.();
+      const before = this.place;
+      try {
+        parser.push(value);
+      } finally {
+        flush();
+      }
+      this.retry = Math.min(MOST_MS, Math.max(LEAST_MS, parser.retry ?? this.retry));
+      if (this.place === before) this.sink.alive?.();
       // Nothing is silent but the one who reads.
       watch.end();
       await this.sink.ready();
       watch.seen();
     }
-    return this.isSpent ? { ...why, after: 0 } : why;
+    const why = ended ?? { reason: 'lost' };
+    return this.secret.isSpent ? { ...why, after: 0 } : why;
   }
 }
 

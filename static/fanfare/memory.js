@@ -30,5 +30,7 @@ export function memoryOf({ remember, url, streams, types = [] }) {
   if (!remember) return null;
   if (typeof remember === 'object') return new Memory(remember.storage, remember.key);
   const name = typeof remember === 'string' ? remember : `${url.href} ${[...streams, ...types]}`;
-  return new Memory(sessionStorage, `fanfare ${name}`);
+  // There is none outside of a browser, or where it is forbidden.
+  const storage = attempt(() => sessionStorage, true);
+  return storage ? new Memory(storage, `fanfare ${name}`) : null;
 }

@@ -25,6 +25,10 @@ export class Queue {
     else this.events.push(event);
   }
 
+  isEmpty() {
+    return this.events.length === 0;
+  }
+
   isFull() {
     return this.events.length >= MAX_QUEUED;
   }

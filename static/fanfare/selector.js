@@ -1,13 +1,20 @@
-// Which streams a subscriber wants, as the hub itself reads it.
+// Which streams a selector means, by the hub's own rule.
+
+/** The first part of a name or pattern, where more follow. @param {string} text */
+const above = (text) => (text.includes('.') ? text.slice(0, text.indexOf('.')) : '');
 
 /**
- * Whether `selector` means the stream `name`: `*` stands for one part, a last `**` for one or more.
+ * Whether a subscriber who asks for `selector` is sent what is published to the stream `name`.
+ *
+ * `*` stands for one part, a last `**` for one or more. No wildcard reaches `chat.…`, and only one that
+ * begins with `hub.` reaches `hub.…`.
  *
  * @param {string} selector
  * @param {string} name
  */
 export function selects(selector, name) {
   if (!selector.includes('*')) return selector === name;
+  if (above(name) === 'chat' || (above(name) === 'hub' && above(selector) !== 'hub')) return false;
   const wanted = selector.split('.');
   const parts = name.split('.');
   for (const [at, part] of wanted.entries()) {
@@ -18,16 +25,24 @@ export function selects(selector, name) {
   return parts.length === wanted.length;
 }
 
-/** @param {unknown} selector */
+/**
+ * Throws where a hub would refuse it, so that it costs nobody else their connection.
+ *
+ * @param {unknown} selector
+ */
 export function checkSelector(selector) {
   const refuse = (/** @type {string} */ why) => {
     throw new TypeError(`the selector ${JSON.stringify(selector)}: ${why}`);
   };
   if (typeof selector !== 'string' || selector === '') return refuse('it is no text');
+  if (new TextEncoder().encode(selector).length > 255) refuse('it has more than 255 bytes');
+  if (/[\s\u0000-\u001f\u007f-\u009f]/.test(selector)) refuse('it has spaces or control characters');
+  if (!selector.includes('*')) return;
+  if (above(selector) === 'chat') refuse('no wildcard reaches a chat');
   const parts = selector.split('.');
   parts.forEach((part, at) => {
-    if (!part.includes('*')) return;
-    if (part !== '*' && part !== '**') refuse('a star must be a whole part');
+    if (part === '') refuse('a part between dots must not be empty');
+    if (part.includes('*') && part !== '*' && part !== '**') refuse('a star must be a whole part');
     if (part === '**' && at < parts.length - 1) refuse('`**` must be the last part');
   });
 }

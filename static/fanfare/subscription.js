@@ -6,6 +6,7 @@
 import { Connection, attempt } from './connection.js';
 import { memoryOf } from './memory.js';
 import { Queue } from './queue.js';
+import { Secret } from './secret.js';
 import { checkSelector, selects } from './selector.js';
 import { Tabs, canShare } from './tabs.js';
 
@@ -21,15 +22,19 @@ const MAX_HELD = 10_000;
  *
  * @typedef {object} Held
  * @property {string} at Where that connection was when this began.
- * @property {State & { state: 'live' } | null} opening How that connection began.
+ * @property {Live | null} opening How that connection began.
  * @property {Array<[() => void, number]>} acts To be done once it has read.
  * @property {number} events How many they bring, also those that were too many.
+ *
+ * @typedef {State & { state: 'live' }} Live
  */
 
 /** @implements {Subscription} */
 export class LiveSubscription {
-  /** @type {string | null} */
+  /** What was handed on. @type {string | null} */
   lastEventId = null;
+  /** What was read; more than that, where a reader is behind. @type {string | null} */
+  place = null;
   /** @type {State} */
   state = { state: 'connecting', attempt: 0 };
   /** Its own connection. @type {Connection | null} */
@@ -57,7 +62,8 @@ export class LiveSubscription {
     this.options = { ...options, streams, url: hubAt(options.url) };
     this.streams = streams;
     this.memory = memoryOf(this.options);
-    this.lastEventId = this.memory?.load() ?? null;
+    this.lastEventId = this.place = this.memory?.load() ?? null;
+    this.secret = new Secret(options.token ?? options.ticket);
     this.isAlone = options.share === false || !canShare();
     this.listen();
     // Nothing is told before the caller has what it is told of.
@@ -80,8 +86,16 @@ export class LiveSubscription {
   /** @returns {AsyncIterator<FanfareEvent>} */
   [Symbol.asyncIterator]() {
     this.queue.isRead = true;
+    /** @type {string | null} */
+    let given = null;
     return {
-      next: () => this.queue.next(),
+      next: async () => {
+        // Whoever asks for the next is done with the last.
+        if (given) this.handed(given);
+        const next = await this.queue.next();
+        given = next.value?.id ?? null;
+        return next;
+      },
       return: async () => {
         this.close();
         return { done: true, value: undefined };
@@ -97,7 +111,8 @@ export class LiveSubscription {
     };
     on(this.options.signal, 'abort', () => this.close());
     if (typeof document === 'undefined') return;
-    on(document, 'visibilitychange', () => (this.isHidden() ? this.pause() : this.resume()));
+    const shown = () => (this.isHidden() ? this.pause() : this.resume());
+    if (this.options.pauseHidden) on(document, 'visibilitychange', shown);
     // A page that is kept for the back button neither leads nor reads.
     on(window, 'pagehide', () => this.leave());
     on(window, 'pageshow', (event) => event.persisted && this.resume());
@@ -115,13 +130,14 @@ export class LiveSubscription {
 
   resume() {
     if (this.isFinal || this.connection || this.tabs || this.isHidden()) return;
-    if (this.isAlone) {
-      this.connection = this.read(true);
-      return;
+    if (!this.isAlone) {
+      this.tell({ state: 'connecting', attempt: 0 });
+      if (this.isFinal || this.tabs) return;
+      this.tabs = attempt(() => Tabs.of(this.options), true) ?? null;
+      if (this.tabs) return this.tabs.join(this);
+      this.isAlone = true;
     }
-    this.tell({ state: 'connecting', attempt: 0 });
-    this.tabs = Tabs.of(this.options);
-    this.tabs.join(this);
+    this.read(true);
   }
 
   leave() {
@@ -138,21 +154,18 @@ export class LiveSubscription {
     this.resume();
   }
 
-  /**
-   * @param {boolean} follow
-   * @returns {Connection}
-   */
+  /** @param {boolean} follow */
   read(follow) {
     /** @type {Connection} */
-    const connection = new Connection(this.options, this.streams, follow, {
+    const connection = new Connection(this.options, this.streams, { follow, secret: this.secret }, {
       events: (events, place) => this.take(events, place),
       told: (state, place) => this.hear(state, place),
       ready: () => this.queue.ready(),
       done: () => this.caughtUp(connection),
     });
-    connection.place = this.lastEventId;
+    connection.place = this.place;
+    this.connection = connection;
     connection.run();
-    return connection;
   }
 
   /**
@@ -163,16 +176,29 @@ export class LiveSubscription {
    */
   take(events, place) {
     for (const event of events) {
-      if (this.isFinal) return;
-      this.lastEventId = event.id;
+      if (this.isFinal) break;
+      this.place = event.id;
+      // One that ended and was deleted may begin again.
+      for (const stream of event.streams) this.over.delete(stream);
       this.queue.add(event);
       attempt(() => this.options.onEvent?.(event));
     }
-    this.moveTo(place);
+    this.moveTo(this.isFinal ? this.place : place);
+  }
+
+  /**
+   * It has everything up to there.
+   *
+   * @param {string | null} place
+   */
+  moveTo(place) {
+    this.place = place;
+    // Otherwise it is handed on when it is asked for.
+    if (place !== null && this.queue.isEmpty()) this.handed(place);
   }
 
   /** @param {string} place */
-  moveTo(place) {
+  handed(place) {
     this.lastEventId = place;
     this.memory?.save(place);
   }
@@ -190,7 +216,8 @@ export class LiveSubscription {
       case 'stream-ended': {
         const { stream } = state;
         if (this.over.has(stream) || !this.streams.some((wanted) => selects(wanted, stream))) return;
-        this.over.add(stream);
+        // Of those that were named, which is what it can end with.
+        if (this.streams.includes(stream)) this.over.add(stream);
         this.tell(state);
         if (this.streams.every((wanted) => this.over.has(wanted))) this.finish({ state: 'ended' });
         return;
@@ -225,41 +252,64 @@ export class LiveSubscription {
    *
    * @param {string} at
    * @param {string[]} streams
-   * @param {State & { state: 'live' }} opening
+   * @param {Live} opening
    */
   attach(at, streams, opening) {
-    if (!this.streams.every((stream) => streams.includes(stream))) return;
-    const has = this.lastEventId ?? '';
-    const hasAll = has.slice(0, 8) === at.slice(0, 8) && has >= at;
-    if (!this.isAttached || !hasAll || opening.resume === 'reset') return this.catchUp(at, opening);
-    if (this.held === null && this.state.state !== 'live') this.tell(opening);
+    if (!this.streams.every((stream) => streams.includes(stream))) {
+      // It is read once the leader has heard of it; nothing that comes until then is of all of it.
+      this.connection?.stop();
+      this.connection = this.held = null;
+      this.isAttached = false;
+      this.tabs?.want();
+      return;
+    }
+    if (!this.isAttached || !this.hasUpTo(at) || opening.resume === 'reset') return this.catchUp(at, opening);
+    if (this.held === null && this.state.state !== 'live') {
+      this.tell({ ...opening, resume: 'resumed', requested: this.place });
+    }
+  }
+
+  /**
+   * A leader reads for it alone, and from its place.
+   *
+   * @param {Live} opening
+   */
+  found(opening) {
+    this.isAttached = true;
+    this.hear(opening, opening.from);
+  }
+
+  /** Whether it has everything up to `at`, of the same journal. @param {string} at */
+  hasUpTo(at) {
+    return this.place !== null && isSame(this.place, at) && this.place >= at;
   }
 
   /**
    * Reads what it lacks from history, and goes on with what came meanwhile.
    *
    * @param {string} at Where the shared connection is.
-   * @param {State & { state: 'live' } | null} [opening] How that began.
+   * @param {Live | null} opening How that began.
    */
-  catchUp(at, opening = null) {
+  catchUp(at, opening) {
     this.connection?.stop();
     this.isAttached = true;
     this.held = { at, opening, acts: [], events: 0 };
-    this.connection = this.read(false);
+    this.read(false);
   }
 
   /** @param {Connection} connection */
   caughtUp(connection) {
     if (this.isFinal || connection !== this.connection || this.held === null) return;
     const { at, opening, acts, events } = this.held;
-    if (events > MAX_HELD) return this.catchUp(this.tabs?.at ?? at);
+    if (events > MAX_HELD) return this.catchUp(this.tabs?.at ?? at, this.tabs?.opening ?? opening);
     this.connection = this.held = null;
+    if (connection.place !== this.place && connection.place) this.moveTo(connection.place);
     // Nothing was there to be read, so that nothing was said of it.
     if (this.state.state !== 'live' && opening) {
-      this.tell({ ...opening, resume: 'resumed', requested: this.lastEventId });
+      this.tell({ ...opening, resume: 'resumed', requested: this.place });
     }
     // Whatever there is up to there was read.
-    if (at > (this.lastEventId ?? '')) this.moveTo(at);
+    if (this.place === null || (isSame(this.place, at) && this.place < at)) this.moveTo(at);
     for (const [act, events] of acts) this.hold(act, events);
   }
 
@@ -282,20 +332,20 @@ export class LiveSubscription {
    * @param {string} place
    */
   offer(events, place) {
+    const { types } = this.options;
+    /** @type {FanfareEvent[]} */
+    const mine = [];
+    for (const event of events) {
+      if (types && !types.includes(event.type)) continue;
+      const streams = event.streams.filter((name) => this.streams.some((wanted) => selects(wanted, name)));
+      if (streams.length > 0) mine.push({ ...event, stream: streams[0], streams });
+    }
     this.hold(() => {
-      const has = this.lastEventId ?? '';
-      if (this.isFinal || place <= has) return;
-      const { types } = this.options;
-      /** @type {FanfareEvent[]} */
-      const mine = [];
-      for (const event of events) {
-        if (event.id <= has || (types && !types.includes(event.type))) continue;
-        const streams = event.streams.filter((name) => this.streams.some((wanted) => selects(wanted, name)));
-        if (streams.length > 0) mine.push({ ...event, stream: streams[0], streams });
-      }
-      this.take(mine, place);
-      if (this.queue.isFull()) this.wait(place);
-    }, events.length);
+      if (this.isFinal || this.hasUpTo(place)) return;
+      const has = this.place ?? '';
+      this.take(mine.filter(({ id }) => !isSame(id, has) || id > has), place);
+      if (!this.isFinal && this.queue.isFull()) this.wait(place);
+    }, mine.length);
   }
 
   /**
@@ -307,17 +357,23 @@ export class LiveSubscription {
     /** @type {Held} */
     const held = { at, opening: null, acts: [], events: MAX_HELD + 1 };
     this.held = held;
-    this.queue.ready().then(() => this.held === held && this.catchUp(this.tabs?.at ?? at));
+    this.queue.ready().then(() => {
+      if (this.held === held && !this.isFinal) this.catchUp(this.tabs?.at ?? at, this.tabs?.opening ?? null);
+    });
   }
 
   /**
    * What the shared connection was told; not of interest while it has its own.
    *
    * @param {State} state
+   * @param {string} at
    */
-  shared(state) {
-    if (state.state === 'stream-ended') this.hold(() => this.hear(state, null), 0);
-    else if (this.connection === null) this.hear(state, null);
+  shared(state, at) {
+    if (state.state !== 'stream-ended') {
+      if (this.connection === null) this.hear(state, null);
+    } else if (this.isAttached) {
+      this.hold(() => this.hear(state, this.hasUpTo(at) ? null : at), 0);
+    }
   }
 }
 
@@ -331,6 +387,9 @@ export class SubscriptionError extends Error {
     this.state = state;
   }
 }
+
+/** Whether two ids are of one journal. @param {string} one @param {string} other */
+const isSame = (one, other) => one.slice(0, 8) === other.slice(0, 8);
 
 /** @param {string | URL | undefined} url */
 function hubAt(url) {

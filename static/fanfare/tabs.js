@@ -6,14 +6,19 @@
 // nothing depends on who was there when. A leader of whom nothing is heard loses the lead.
 
 /** @import { FanfareEvent, State } from '../fanfare.d.ts' */
-/** @import { LiveSubscription, Meant } from './subscription.js' */
+/** @import { Live, LiveSubscription, Meant } from './subscription.js' */
 
 import { Connection, SILENCE_MS } from './connection.js';
+import { Secret } from './secret.js';
 
 /** Tabs that come together are one change of what is read. */
 const JOINING_MS = 20;
 /** What no tab wants any more is read for so long, as pages are often reloaded. */
 const LEAVING_MS = 5_000;
+/** Selectors that a hub takes of one subscription (`--max-selectors`). */
+const MOST_SELECTORS = 100;
+/** Told apart from what another version of this says. */
+const VERSION = 1;
 /** How long an answer of a leader that was silent may take, and how much longer at random. */
 const ANSWER_MS = 1_000;
 
@@ -28,8 +33,8 @@ const ANSWER_MS = 1_000;
  *   | { kind: 'alive', leader: string }
  *   | { kind: 'want', tab: string, streams: string[] }
  *   | { kind: 'bye', tab: string }
- *   | { kind: 'roll' | 'reconnect' | 'dissolve' }} Message
- * @typedef {State & { state: 'live' }} Live
+ *   | { kind: 'dissolve', leader: string }
+ *   | { kind: 'roll' | 'reconnect' }} Message
  */
 
 /** @type {Map<string, Tabs>} */
@@ -48,6 +53,10 @@ export class Tabs {
   leader = '';
   number = 0;
   at = '';
+  /** What it reads, and how its connection began. @type {string[]} */
+  streams = [];
+  /** @type {Live | null} */
+  opening = null;
   heard = Date.now();
   over = new AbortController();
 
@@ -55,15 +64,17 @@ export class Tabs {
   connection = null;
   /** What each tab wants. @type {Map<string, string[]>} */
   wants = new Map();
-  /** How the connection began, while there is one. @type {Live | null} */
-  opening = null;
+  /** Whether the connection is open. */
+  isOpen = false;
+  /** For whom alone it reads, from where they are. @type {LiveSubscription | null} */
+  founder = null;
 
   /** @param {Meant} options */
   static of(options) {
     const { url, types, headers, credentials, token, ticket, share } = options;
     const shown = [token, ticket].map((secret) => (typeof secret === 'function' ? true : secret));
     const same = digest(JSON.stringify([url.href, types, headers, credentials, shown]));
-    const name = `fanfare/${typeof share === 'string' ? share : ''}/${same}`;
+    const name = `fanfare/${VERSION}/${typeof share === 'string' ? share : ''}/${same}`;
     const found = groups.get(name) ?? new Tabs(name, options);
     groups.set(name, found);
     return found;
@@ -75,8 +86,8 @@ export class Tabs {
    */
   constructor(name, options) {
     this.name = name;
-    // Each member reads what was before by itself.
-    this.options = { ...options, from: 'now', last: undefined };
+    this.options = options;
+    this.secret = new Secret(options.token ?? options.ticket);
     this.channel = new BroadcastChannel(name);
     this.channel.onmessage = ({ data }) => this.hear(data);
     this.timer = setInterval(() => this.look(), SILENCE_MS / 3);
@@ -88,6 +99,9 @@ export class Tabs {
   /** @param {LiveSubscription} member */
   join(member) {
     this.members.add(member);
+    // What is too much for one subscription is read apart.
+    const all = new Set([...this.streams, ...this.wanted()]);
+    if (all.size > MOST_SELECTORS) return member.goAlone();
     this.want();
   }
 
@@ -127,6 +141,7 @@ export class Tabs {
     const held = () => {
       if (signal.aborted) return;
       have();
+      if (signal.aborted) return;
       return new Promise((resolve) => signal.addEventListener('abort', resolve));
     };
     return navigator.locks.request(lock, how.steal ? how : { ...how, signal }, held);
@@ -138,11 +153,14 @@ export class Tabs {
    * @param {LockOptions} how
    */
   stand(how) {
-    const lost = () => {
+    const lost = (/** @type {any} */ error) => {
       if (this.over.signal.aborted) return;
+      // Where there are no locks to be had, nobody can lead.
+      if (error?.name !== 'AbortError') return this.dissolve();
       // Another took the lead, as nothing was heard of this one.
       this.stepDown();
       this.stand({});
+      this.want();
     };
     this.hold(`${this.name}/leader`, how, () => this.lead()).catch(lost);
   }
@@ -152,28 +170,38 @@ export class Tabs {
     this.leader = crypto.randomUUID();
     this.number = 0;
     this.wants = new Map([[this.tab, this.wanted()]]);
-    this.connection = new Connection(this.options, this.union(), true, {
+    // What the last one read is read on, until those who want it have said so, or nobody has.
+    const before = this.at === '' ? [] : this.streams;
+    const streams = [...new Set([...this.union(), ...before])].sort();
+    const [member, ...others] = this.members;
+    this.founder = this.at === '' && others.length === 0 && !member.queue.isRead ? member : null;
+    // Everybody else reads what was before by themselves.
+    const options = this.founder ? member.options : { ...this.options, from: 'now', last: undefined };
+    this.connection = new Connection(options, streams, { follow: true, secret: this.secret }, {
       events: (events, at) => this.pass({ kind: 'events', events, at }),
       told: (state, at) => this.told(state, at),
       ready: () => Promise.resolve(),
       done: () => {},
       alive: () => this.post({ kind: 'alive', leader: this.leader }),
     });
-    this.connection.place = this.at || null;
+    this.connection.place = this.founder ? member.place : this.at || null;
     this.post({ kind: 'roll' });
     this.connection.run();
+    this.change = setTimeout(() => this.settle(), LEAVING_MS);
   }
 
   stepDown() {
     clearTimeout(this.change);
     this.connection?.stop();
-    this.connection = this.opening = null;
+    this.connection = this.founder = null;
+    this.isOpen = false;
   }
 
   /** Whether the others are still here. */
   async look() {
     if (this.connection) {
-      const { held = [] } = await navigator.locks.query();
+      const { held = [] } = await navigator.locks.query().catch(() => ({ held: [] }));
+      if (held.length === 0) return;
       const here = new Set(held.map((lock) => lock.name));
       const gone = [...this.wants.keys()].filter((tab) => !here.has(`${this.name}/${tab}`));
       return gone.forEach((tab) => this.wantedBy(tab, []));
@@ -214,18 +242,26 @@ export class Tabs {
     if (connection === null) return;
     if (streams.length > 0) this.wants.set(tab, streams);
     else this.wants.delete(tab);
-    clearTimeout(this.change);
-    const wanted = this.union();
-    const isMore = wanted.some((stream) => !connection.streams.includes(stream));
-    const isLess = wanted.length < connection.streams.length;
-    const change = () => connection.reconnect(this.union());
-    if (isMore || isLess) this.change = setTimeout(change, isMore ? JOINING_MS : LEAVING_MS);
-    if (isMore || this.opening === null) return;
+    this.settle();
     const { leader, number, at, opening: state } = this;
+    const isMore = this.union().some((stream) => !connection.streams.includes(stream));
+    if (isMore || !this.isOpen || state === null) return this.post({ kind: 'alive', leader });
     /** @type {Numbered} */
     const here = { kind: 'here', leader, number, at, streams: connection.streams, state };
     if (tab === this.tab) this.hear(here);
     else this.post(here);
+  }
+
+  /** A leader reads what is wanted: soon where that is more, and later where it is less. */
+  settle() {
+    const { connection } = this;
+    if (connection === null) return;
+    clearTimeout(this.change);
+    const wanted = this.union();
+    const isMore = wanted.some((stream) => !connection.streams.includes(stream));
+    const isLess = wanted.length < connection.streams.length;
+    if (!isMore && !isLess) return;
+    this.change = setTimeout(() => connection.reconnect(this.union()), isMore ? JOINING_MS : LEAVING_MS);
   }
 
   // What is said.
@@ -238,21 +274,25 @@ export class Tabs {
    */
   told(state, place) {
     const at = place ?? this.at;
+    const streams = this.connection?.streams ?? [];
     switch (state.state) {
       case 'ended': case 'refused': case 'expired':
         // It may be so for one of them only: each asks for itself.
-        this.post({ kind: 'dissolve' });
+        this.post({ kind: 'dissolve', leader: this.leader });
         return this.dissolve();
       case 'live':
-        this.opening = state;
-        return this.pass({ kind: 'open', at, state, streams: this.connection?.streams ?? [] });
+        this.isOpen = true;
+        return this.pass({ kind: 'open', at, state, streams });
       case 'gap':
+        if (this.founder) this.founder.hear(state, null);
         // Each finds out what of it was missed by itself, as it now lacks what is before.
-        if (this.opening === null) return;
-        return this.pass({ kind: 'open', at, state: this.opening, streams: this.connection?.streams ?? [] });
-      case 'reset': return;
+        if (this.opening && at !== this.at) this.pass({ kind: 'open', at, state: this.opening, streams });
+        return;
+      case 'reset':
+        this.founder?.hear(state, null);
+        return;
       default:
-        if (state.state === 'connecting') this.opening = null;
+        if (state.state !== 'stream-ended' && state.state !== 'expiring') this.isOpen = false;
         return this.pass({ kind: 'state', at, state });
     }
   }
@@ -283,7 +323,7 @@ export class Tabs {
       case 'want': return this.wantedBy(message.tab, message.streams);
       case 'bye': return this.wantedBy(message.tab, []);
       case 'reconnect': return this.connection?.reconnect();
-      case 'dissolve': return this.dissolve();
+      case 'dissolve': return message.leader === this.leader ? this.dissolve() : undefined;
       case 'roll':
         this.heard = Date.now();
         return this.want();
@@ -299,21 +339,44 @@ export class Tabs {
   follow(message) {
     const isOpening = message.kind === 'open' || message.kind === 'here';
     const isSame = message.leader === this.leader;
-    // Of one whose beginning was missed nothing is known.
-    if (!isSame && !isOpening) return this.want();
+    if (!isSame && !isOpening) {
+      // Of one whose beginning was missed nothing is known but what it says of itself.
+      if (message.kind === 'state') this.tell(message.state, message.at);
+      return this.want();
+    }
     const isNext = isSame && message.number === this.number + (message.kind === 'here' ? 0 : 1);
-    this.leader = message.leader;
-    this.number = message.number;
-    this.at = message.at;
+    [this.leader, this.number, this.at] = [message.leader, message.number, message.at];
+    if (isOpening) [this.streams, this.opening] = [message.streams, message.state];
     for (const member of [...this.members]) {
-      if (isOpening) {
+      if (isOpening && member === this.founder) this.begin(member, message.state);
+      else if (isOpening) {
         // It may be said to another, of whom this one has heard all.
         const isForOther = message.kind === 'here' && isNext && member.isAttached;
         if (!isForOther) member.attach(message.at, message.streams, message.state);
-      } else if (!isNext) member.catchUp(message.at);
+      } else if (!member.isAttached) {
+        if (message.kind === 'state') member.shared(message.state, message.at);
+      } else if (!isNext) member.catchUp(message.at, this.opening);
       else if (message.kind === 'events') member.offer(message.events, message.at);
-      else member.shared(message.state);
+      else member.shared(message.state, message.at);
     }
+  }
+
+  /**
+   * The one that a connection was begun for has what that was told, once; from then on it is as any.
+   *
+   * @param {LiveSubscription} member
+   * @param {Live} opening
+   */
+  begin(member, opening) {
+    member.found(opening);
+    // A gap and a reset are told right after it.
+    queueMicrotask(() => { this.founder = null; });
+  }
+
+  /** @param {State} state @param {string} at */
+  tell(state, at) {
+    if (state.state === 'stream-ended') return;
+    for (const member of [...this.members]) member.shared(state, at);
   }
 }
 

@@ -7,22 +7,21 @@ import { ADMIN, Wire, expect, key, test } from './hub.js';
 const NETWORK = /Failed to load resource|net::ERR_/;
 test.use({ expectedErrors: [NETWORK] });
 
-/** Subscribes on a page of the hub with nothing on it of the hub; `window.got` and `window.states` are what came. */
-async function subscribe(page, url, options) {
+/** Subscribes on a page of the hub with nothing on it; `window.got` and `window.states` are what came. */
+async function subscribe(page, url, options, name = '') {
   if (!page.url().startsWith(url)) await page.goto(`${url}/healthz`);
-  await page.evaluate(async ([at, options]) => {
+  await page.evaluate(async ([at, options, name]) => {
     const { subscribe } = await import(`${at}/fanfare.js`);
-    window.got = [];
-    window.states = [];
-    window.subscription = subscribe({
+    const [got, states] = [window[`got${name}`] = [], window[`states${name}`] = []];
+    window[`subscription${name}`] = subscribe({
       url: at, ...options,
-      onEvent: (event) => window.got.push(event),
-      onState: (state) => window.states.push(state),
+      onEvent: (event) => got.push(event),
+      onState: (state) => states.push(state),
     });
-  }, [url, options]);
+  }, [url, options, name]);
 }
 
-const got = (page) => page.evaluate(() => window.got.map((event) => event.data));
+const got = (page, name = '') => page.evaluate((name) => window[`got${name}`].map((event) => event.data), name);
 const states = (page) => page.evaluate(() => window.states);
 const numbers = (to) => Array.from({ length: to }, (_, n) => n);
 
@@ -395,4 +394,188 @@ test('nothing is read while a tab is hidden, where that is asked for', async ({ 
   await hub.count('n', 0, 3);
   await show(false);
   await expect.poll(() => got(page)).toEqual([0, 1, 2]);
+});
+
+test.describe('subscriptions to different streams', () => {
+  test('one that comes later to a page misses nothing of its own', async ({ hub, page }) => {
+    await hub.count('m', 0, 50);
+    await subscribe(page, hub.url, { streams: 'n' });
+    await live(page);
+    // Its history is read while events of the other come.
+    const publishing = (async () => {
+      for (let n = 0; n < 200; n += 1) await hub.count('n', n, n + 1);
+    })();
+    for (const name of ['a', 'b', 'c']) await subscribe(page, hub.url, { streams: 'm', from: 'start' }, name);
+    await publishing;
+    await hub.count('m', 50, 60);
+    for (const name of ['a', 'b', 'c']) await expect.poll(() => got(page, name)).toEqual(numbers(60));
+    await expect.poll(() => got(page)).toEqual(numbers(200));
+    await sessions(hub, 1);
+  });
+
+  test('none misses anything while another tab takes over', async ({ hub, context }) => {
+    const streams = ['n', 'n', 'm'];
+    const pages = [];
+    for (const stream of streams) {
+      const page = await context.newPage();
+      pages.push(page);
+      await subscribe(page, hub.url, { streams: stream });
+      await live(page);
+    }
+    let isOver = false;
+    let count = 0;
+    const publishing = (async () => {
+      for (; !isOver || count < 300; count += 1) {
+        await hub.publish([{ stream: 'n', data: count }, { stream: 'm', data: count }]);
+      }
+    })();
+    await expect.poll(async () => (await got(pages[2])).length).toBeGreaterThan(50);
+    await pages[0].close();
+    const before = (await got(pages[2])).length;
+    await expect.poll(async () => (await got(pages[2])).length).toBeGreaterThan(before + 50);
+    isOver = true;
+    await publishing;
+    for (const page of pages.slice(1)) await expect.poll(() => got(page), { timeout: 20_000 }).toEqual(numbers(count));
+  });
+
+  test('more of them than one subscription takes are read apart', async ({ hub, page }) => {
+    const list = (name) => Array.from({ length: 60 }, (_, n) => `${name}.${n}`);
+    for (const name of ['a', 'b', 'c']) await subscribe(page, hub.url, { streams: list(name) }, name);
+    for (const name of ['a', 'b', 'c']) await expect.poll(() => page.evaluate((name) => window[`states${name}`].at(-1)?.state, name)).toBe('live');
+    for (const name of ['a', 'b', 'c']) await hub.count(`${name}.59`, 0, 3);
+    for (const name of ['a', 'b', 'c']) await expect.poll(() => got(page, name)).toEqual([0, 1, 2]);
+  });
+});
+
+for (const share of [true, false]) {
+  test(`another journal is told of, and read from its start (share: ${share})`, async ({ hub, page }) => {
+    await hub.count('n', 0, 5);
+    await subscribe(page, hub.url, { streams: 'n', from: 'start', share });
+    await expect.poll(() => got(page)).toEqual(numbers(5));
+    for (let times = 0; times < 3; times += 1) {
+      await hub.kill();
+      await hub.anew();
+      const kinds = async () => (await states(page)).filter(({ state }) => state === 'reset').length;
+      await expect.poll(kinds, { timeout: 30_000 }).toBe(times + 1);
+      await hub.count('n', 0, 2);
+      await expect.poll(async () => (await got(page)).slice(5)).toEqual(Array(times + 1).fill([0, 1]).flat());
+    }
+  });
+
+  test(`a reader whose history is ended by an operator goes on where it was (share: ${share})`, async ({ hub, page }) => {
+    const wire = await Wire.to(hub, { bytesPerSecond: 300_000 });
+    await hub.count('n', 0, 10_000);
+    await subscribe(page, wire.url, { streams: 'n', from: 'start', share });
+    for (let times = 0; times < 3; times += 1) {
+      const before = (await got(page)).length;
+      await expect.poll(async () => (await got(page)).length).toBeGreaterThan(Math.min(before, 9_999));
+      for (const { id } of (await hub.get('/sessions')).sessions) await fetch(`${hub.url}/sessions/${id}`, { method: 'DELETE' });
+    }
+    await expect.poll(async () => (await got(page)).length, { timeout: 60_000 }).toBe(10_000);
+    expect(await got(page)).toEqual(numbers(10_000));
+    wire.stop();
+  });
+
+  test(`what an iterator has not taken comes again after a reload, and nothing else (share: ${share})`, async ({ hub, page }) => {
+    await hub.count('n', 0, 50);
+    await page.goto(`${hub.url}/healthz`);
+    const some = (most) => page.evaluate(async ([at, share, most]) => {
+      const { subscribe } = await import(`${at}/fanfare.js`);
+      const all = [];
+      for await (const { data } of subscribe({ url: at, streams: 'n', from: 'start', remember: true, share })) {
+        all.push(data);
+        // Those that are here wait to be taken.
+        if (all.length === 1) await new Promise((resolve) => setTimeout(resolve, 300));
+        if (all.length === most) break;
+      }
+      return all;
+    }, [hub.url, share, most]);
+    // The last of them was taken, but not done with.
+    expect(await some(10)).toEqual(numbers(10));
+    expect(await some(41)).toEqual(numbers(50).slice(9));
+  });
+
+  test(`it may be closed at any moment, and leaves nothing behind (share: ${share})`, async ({ hub, page }) => {
+    await hub.count('n', 0, 5);
+    await page.goto(`${hub.url}/healthz`);
+    for (const when of ['connecting', 'live', 'event', 'at once', 'signal']) {
+      const seen = await page.evaluate(async ([at, share, when]) => {
+        const { subscribe } = await import(`${at}/fanfare.js`);
+        const states = [];
+        const abort = new AbortController();
+        await new Promise((resolve) => {
+          const subscription = subscribe({
+            url: at, streams: 'n', from: 'start', share, signal: abort.signal,
+            onState: ({ state }) => {
+              states.push(state);
+              if (state === when) subscription.close();
+              if (state === 'live' && when === 'signal') abort.abort();
+              if (state === 'closed') resolve();
+            },
+            onEvent: () => { if (when === 'event') subscription.close(); },
+          });
+          if (when === 'at once') subscription.close();
+        });
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        return states;
+      }, [hub.url, share, when]);
+      expect(seen.at(-1)).toBe('closed');
+      await sessions(hub, 0);
+    }
+    // Nor is anybody kept from what comes next.
+    await subscribe(page, hub.url, { streams: 'n', from: 'start', share });
+    await expect.poll(() => got(page)).toEqual(numbers(5));
+  });
+}
+
+test('closed in the middle of a batch it goes on behind what it had', async ({ hub, page }) => {
+  await hub.count('n', 0, 5);
+  await page.goto(`${hub.url}/healthz`);
+  const some = (most) => page.evaluate(async ([at, most]) => {
+    const { subscribe } = await import(`${at}/fanfare.js`);
+    const all = [];
+    await new Promise((resolve) => {
+      const subscription = subscribe({
+        url: at, streams: 'n', from: 'start', remember: true, share: false,
+        onEvent: ({ data }) => {
+          all.push(data);
+          if (all.length !== most) return;
+          subscription.close();
+          resolve();
+        },
+      });
+    });
+    return all;
+  }, [hub.url, most]);
+  expect(await some(3)).toEqual([0, 1, 2]);
+  expect(await some(2)).toEqual([3, 4]);
+});
+
+test.describe('a hub with one seat', () => {
+  test.use({ flags: ['--max-connections', '1'] });
+
+  test('is enough for a page', async ({ hub, page }) => {
+    await hub.count('n', 0, 3);
+    await subscribe(page, hub.url, { streams: 'n', from: 'start' });
+    await expect.poll(() => got(page)).toEqual([0, 1, 2]);
+    await hub.count('n', 3, 5);
+    await expect.poll(() => got(page)).toEqual(numbers(5));
+  });
+});
+
+test('a stream that is deleted and comes again has not ended', async ({ hub, page }) => {
+  await subscribe(page, hub.url, { streams: ['a', 'b'] });
+  await live(page);
+  await hub.count('a', 0, 1);
+  await expect.poll(() => got(page)).toEqual([0]);
+  await fetch(`${hub.url}/streams/a`, { method: 'DELETE' });
+  await expect.poll(async () => (await states(page)).at(-1)).toMatchObject({ state: 'stream-ended', stream: 'a' });
+  await hub.count('a', 1, 2);
+  await hub.count('b', 2, 3);
+  await fetch(`${hub.url}/streams/b/end`, { method: 'POST' });
+  await expect.poll(async () => (await states(page)).at(-1)).toMatchObject({ state: 'stream-ended', stream: 'b' });
+  await hub.count('a', 3, 4);
+  await expect.poll(() => got(page)).toEqual([0, 1, 2, 3]);
+  await fetch(`${hub.url}/streams/a/end`, { method: 'POST' });
+  await expect.poll(async () => (await states(page)).at(-1)).toEqual({ state: 'ended' });
 });

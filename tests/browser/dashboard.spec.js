@@ -120,8 +120,97 @@ test('a tail of 100,000 events has few elements, and is filtered, paused and ope
   await hub.publish(Array.from({ length: 50 }, (_, n) => ({ stream: 'logs', type: 'log', data: { level: 'info', message: `late ${n}` } })));
   await expect(page.locator('#counts')).toContainText('50 waiting');
   await expect(page.locator('.tail .row').last()).toContainText('line 99999');
-  await page.getByRole('button', { name: 'Go on' }).click();
+  await page.getByRole('button', { name: 'Pause' }).click();
   await expect(page.locator('.tail .row').last()).toContainText('late 49');
+  // What there is no room for goes, and what is looked at meanwhile stays where it is.
+  await page.getByRole('button', { name: 'Newest' }).click();
+  for (let n = 0; n < 16_000; n += 4_000) {
+    await hub.publish(Array.from({ length: 4_000 }, (_, i) => ({ stream: 'logs', type: 'log', data: { level: 'info', message: `more ${n + i}` } })));
+  }
+  await expect(page.locator('#counts')).toContainText('older ones left out', { timeout: 20_000 });
+  await expect(page.locator('.tail .row').last()).toContainText('more 15999');
+});
+
+test('a click opens what was under it, however much comes', async ({ hub, page }) => {
+  await page.goto(`${hub.url}/#/streams/busy`);
+  await expect(page.locator('#connection')).toHaveText('live');
+  let isOver = false;
+  const publishing = (async () => {
+    for (let n = 0; !isOver; n += 10) await hub.publish(Array.from({ length: 10 }, (_, i) => ({ stream: 'busy', data: `event ${n + i}` })));
+  })();
+  await expect.poll(async () => (await rows(page)).length).toBeGreaterThan(20);
+  const box = await page.locator('.tail').boundingBox();
+  for (let times = 0; times < 5; times += 1) {
+    await page.mouse.move(box.x + 300, box.y + box.height / 2);
+    await page.evaluate(() => document.querySelector('.tail').addEventListener('pointerdown', (event) => {
+      window.under = event.target.closest('.row').querySelector('.text').textContent;
+    }, { once: true }));
+    await page.mouse.down();
+    // People take longer than a frame.
+    await page.waitForTimeout(120);
+    await page.mouse.up();
+    await expect(page.locator('.opened .command')).toContainText(await page.evaluate(() => window.under));
+  }
+  isOver = true;
+  await publishing;
+});
+
+test('a page under load shows everything, and still answers', async ({ hub, page }) => {
+  await page.goto(`${hub.url}/#/streams/load`);
+  await expect(page.locator('#connection')).toHaveText('live');
+  for (let n = 0; n < 40_000; n += 500) {
+    await hub.publish(Array.from({ length: 500 }, (_, i) => ({ stream: 'load', type: 'metric', data: { name: `of ${i % 5}`, value: n + i } })));
+  }
+  await expect(page.locator('#counts')).toHaveText('40.0k events', { timeout: 30_000 });
+  await expect(page.locator('.drawn figure')).toHaveCount(5);
+  await expect(page.locator('figure', { hasText: 'of 4' }).locator('.value')).toHaveText('40.0k');
+  await page.getByRole('link', { name: 'Publish' }).click();
+  await expect(page.locator('h1')).toHaveText('Publish');
+});
+
+test.describe('a hub that hangs', () => {
+  test.use({ expectedErrors: [DOWN] });
+
+  test('is not shown as well', async ({ hub, page }) => {
+    await page.goto(hub.url);
+    await expect(page.locator('.health')).toHaveText(/^Ready/);
+    hub.child.kill('SIGSTOP');
+    await expect(page.locator('#stale')).toContainText('As of', { timeout: 20_000 });
+    await expect(page.locator('.health')).toHaveText('Not known');
+    hub.child.kill('SIGCONT');
+    await expect(page.locator('.health')).toHaveText(/^Ready/, { timeout: 20_000 });
+    await expect(page.locator('#stale')).toBeHidden();
+  });
+});
+
+test('on a phone there is room for what is read', async ({ hub, page }) => {
+  await page.setViewportSize({ width: 375, height: 740 });
+  await hub.count('n', 0, 100);
+  await page.goto(`${hub.url}/#/streams/n`);
+  await expect(page.locator('.tail .row').last()).toContainText('99');
+  expect((await page.locator('.tail').boundingBox()).height).toBeGreaterThan(300);
+  for (const path of ['overview', 'streams', 'publish', 'sessions', 'access']) {
+    await page.goto(`${hub.url}/#/${path}`);
+    await expect(page.locator('h1')).toBeVisible();
+    expect(await page.evaluate(() => document.documentElement.scrollWidth), path).toBeLessThanOrEqual(375);
+  }
+  await page.goto(`${hub.url}/#/streams`);
+  await expect(page.locator('td a').first()).toBeVisible();
+  expect((await page.locator('td').first().boundingBox()).width).toBeGreaterThan(100);
+});
+
+test('whatever a stream is called, it is found', async ({ hub, page }) => {
+  const names = ['a/b', 'a?b', 'a#b', '100%', 'ä.東京', 'x'.repeat(255)];
+  for (const name of names) await hub.publish({ stream: name, data: `in ${name.slice(0, 20)}` });
+  for (const name of names) {
+    await page.goto(`${hub.url}/#/streams`);
+    await page.getByRole('link', { name, exact: true }).click();
+    await expect.poll(() => rows(page)).toEqual([`in ${name.slice(0, 20)}`]);
+  }
+  await page.goto(`${hub.url}/#/streams/100%`);
+  await expect.poll(() => rows(page)).toEqual(['in 100%']);
+  await page.goto(`${hub.url}/#/constructor`);
+  await expect(page.locator('h1')).toHaveText('Overview');
 });
 
 test('one jumps to a time', async ({ hub, page }) => {
@@ -153,15 +242,18 @@ test('metrics are drawn by name and label, heartbeats as a board, progress as ba
 test('publishing is checked as it is typed, and has a receipt', async ({ hub, page, context }) => {
   await page.goto(`${hub.url}/#/publish`);
   const button = page.getByRole('button', { name: 'Publish', exact: true });
-  const wrong = page.locator('form output.bad');
+  const wrong = page.locator('#wrong');
   await page.getByLabel('Stream').fill('a b');
   await expect(wrong).toContainText('no spaces');
   await expect(button).toBeDisabled();
   await page.getByLabel('Stream').fill('hub.x');
   await expect(wrong).toContainText('only the hub');
   await page.getByLabel('Stream').fill('typed');
+  await page.getByLabel('Stream').fill('typed');
   await page.getByLabel('Data: JSON').fill('{"a": ');
-  await expect(wrong).not.toBeEmpty();
+  await expect(page.locator('main')).toContainText('sent as a text');
+  await page.getByLabel('Data: JSON').fill('[12345678901234567890]');
+  await expect(page.locator('main pre')).toContainText('[12345678901234567890]');
   await page.getByLabel('Type').selectOption('metric');
   await page.getByLabel('Name').fill('depth');
   await page.getByLabel('Value').fill('many');
@@ -238,7 +330,7 @@ test.describe('access', () => {
     await page.getByRole('link', { name: 'Access' }).click();
     await page.getByLabel('An API key').fill('wrong');
     await page.getByRole('button', { name: 'Log in' }).click();
-    await expect(page.locator('main form output.bad')).not.toBeEmpty();
+    await expect(page.locator('main form .bad')).not.toBeEmpty();
     await page.getByLabel('An API key').fill('a viewer');
     await page.getByRole('button', { name: 'Log in' }).click();
     await expect(page.locator('.user')).toHaveText('key viewer');
@@ -262,6 +354,46 @@ test.describe('access', () => {
     await page.getByRole('link', { name: 'Overview' }).click();
     await expect(page.locator('.health')).toHaveText(/^Ready/);
     await expect(page.locator('table', { hasText: 'credentials' })).toContainText('unknown');
+  });
+
+  test('whoever may read some streams sees them, and is told of the others', async ({ hub, page, context }) => {
+    await page.goto(`${hub.url}/#/access`);
+    await page.getByLabel('An API key').fill('a viewer');
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await expect(page.locator('.user')).toHaveText('key viewer');
+    const boss = { Authorization: 'Bearer a boss' };
+    await hub.publish([{ stream: 'a.x', data: 'mine' }, { stream: 'b.x', data: 'not mine' }], boss);
+    for (const path of ['overview', 'streams', 'publish', 'sessions', 'jobs']) {
+      await page.goto(`${hub.url}/#/${path}`);
+      await expect(page.locator('h1')).toBeVisible();
+    }
+    await page.goto(`${hub.url}/#/overview`);
+    await expect(page.locator('main')).toContainText('“system” is not granted');
+    await page.goto(`${hub.url}/#/streams`);
+    await page.getByRole('link', { name: 'a.x' }).click();
+    await expect.poll(() => rows(page)).toEqual(['mine']);
+    await page.goto(`${hub.url}/#/streams/b.x`);
+    await expect(page.locator('.told')).toContainText('refused');
+    const { refusals } = await hub.get('/stats', boss);
+    expect(refusals.subscribers.forbidden, 'of the stream that was asked for alone').toBeLessThanOrEqual(2);
+    // Somebody else logs out: every tab knows.
+    const other = await context.newPage();
+    await other.goto(`${hub.url}/#/access`);
+    await other.getByRole('button', { name: 'Log out' }).click();
+    await expect(page.locator('.user')).toHaveText('not logged in');
+  });
+
+  test('a login that has ended is over on an open page, too', async ({ hub, page }) => {
+    await page.goto(`${hub.url}/#/access`);
+    await page.getByLabel('An API key').fill('a boss');
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByRole('link', { name: 'Overview' }).click();
+    await expect(page.locator('.health')).toHaveText(/^Ready/);
+    await fetch(`${hub.url}/revocations`, { method: 'POST', headers: { Authorization: 'Bearer a boss' }, body: '{"key": "boss"}' });
+    await expect(page.locator('.user')).toHaveText('not logged in', { timeout: 15_000 });
+    await expect(page.locator('main')).toContainText('shown to admins');
+    await page.reload();
+    await expect(page.locator('h1')).toHaveText('Overview');
   });
 
   test('a token is decoded here', async ({ hub, page }) => {

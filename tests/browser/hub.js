@@ -53,6 +53,12 @@ export class Hub {
     await this.run(this.port);
   }
 
+  /** And with nothing of what it had. */
+  async anew() {
+    await rm(join(this.folder, 'data'), { recursive: true });
+    await this.run(this.port);
+  }
+
   async stop() {
     await this.kill();
     await rm(this.folder, { recursive: true, force: true });

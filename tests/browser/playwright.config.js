@@ -4,6 +4,8 @@ import { defineConfig } from '@playwright/test';
 export default defineConfig({
   testDir: '.',
   testMatch: '*.spec.js',
+  // None of a folder above.
+  tsconfig: './tsconfig.json',
   outputDir: '../../target/browser',
   workers: 1,
   timeout: 90_000,

@@ -130,7 +130,9 @@ async fn what_ends_with_the_newest_is_an_export_in_every_format() {
     hub.until_metric("fanfare_sessions_closed_total{reason=\"complete\"}", |n| n == 3.0).await;
     // An EventSource that comes back for more is told that there is none.
     let asked = hub.http.get(hub.url("/streams/s/events?follow=false"));
-    assert_eq!(asked.header("Last-Event-ID", last).send().await.unwrap().status(), 204);
+    let nothing_new = asked.header("Last-Event-ID", &last).send().await.unwrap();
+    assert_eq!(nothing_new.status(), 204);
+    assert_eq!(nothing_new.headers()["last-event-id"], last, "that is how far it is");
     let newest = Lines::get(&hub, "/streams/s/events?follow=false&last=2&format=text", "*/*").await;
     assert_eq!(newest.all().await, expected[EVENTS - 2..]);
     let nothing = Lines::get(&hub, "/streams/t/events?follow=false&format=text", "*/*").await;

@@ -1,0 +1,89 @@
+// Makes the pictures of the pages in docs/pages: `node tests/browser/pictures.js` beside a release build.
+
+import { chromium } from '@playwright/test';
+import { Hub } from './hub.js';
+import options from './playwright.config.js';
+
+const TARGET = new URL('../../docs/pages/', import.meta.url).pathname;
+const CONFIG = `
+[job.backup]
+command = ["sh", "-c", "for n in 1 2 3 4 5 6 7 8 9; do echo copied part $n; sleep 2; done"]
+timeout = "2h"
+[job.reindex]
+command = ["true"]
+`;
+
+const hub = await Hub.start(['--system', '2s'], CONFIG);
+const browser = await chromium.launch(options.use.launchOptions);
+const pick = (...of) => of[Math.floor(Math.random() * of.length)];
+let n = 0;
+
+/** What a small shop's services say. */
+async function traffic() {
+  const events = [];
+  for (let more = 5 + Math.random() * 30; more > 0; more -= 1) {
+    n += 1;
+    const level = pick('debug', 'info', 'info', 'info', 'info', 'warn', 'error');
+    const message = { debug: 'cache hit', info: 'order paid', warn: 'payment is slow', error: 'card refused' }[level];
+    events.push({ stream: `shop.${pick('checkout', 'search', 'mail')}`, type: 'log', data: { level, message: `${message}, order ${4000 + n}`, fields: { order: 4000 + n, ms: Math.round(Math.random() * 900), customer: { country: pick('DE', 'FR', 'PT') } } } });
+  }
+  events.push({ stream: 'shop.metrics', type: 'metric', data: { name: 'queue_length', value: Math.round(20 + 15 * Math.sin(n / 90) + Math.random() * 5), labels: { queue: 'mail' } } });
+  events.push({ stream: 'shop.metrics', type: 'metric', data: { name: 'basket_eur', value: 30 + Math.random() * 40, unit: 'EUR' } });
+  for (const source of ['checkout', 'search', 'mail']) events.push({ stream: 'shop.beats', type: 'heartbeat', data: { source, status: 'ok' } });
+  await hub.publish(events);
+}
+
+const page = await browser.newPage({ viewport: { width: 1280, height: 860 }, deviceScaleFactor: 1 });
+await page.goto(`${hub.url}/#/overview`);
+for (let looked = 0; looked < Number(process.env.SECONDS ?? 150); looked += 1) {
+  await traffic();
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
+}
+const picture = async (name, of = page) => of.screenshot({ path: `${TARGET}${name}.png` });
+await picture('overview');
+const visit = async (hash, ready) => {
+  await page.goto(`${hub.url}/${hash}`);
+  await page.locator(ready).first().waitFor();
+  for (let more = 0; more < 3; more += 1) {
+    await traffic();
+    await page.waitForTimeout(1_000);
+  }
+};
+await visit('#/streams', 'td a');
+await picture('streams');
+await visit('#/streams/shop.**', '.row.level-error');
+await page.locator('.row.level-error').last().click();
+await picture('stream');
+await visit('#/streams/shop.metrics', '.drawn figure');
+await picture('metrics');
+await visit('#/publish', 'form');
+await page.getByLabel('Type').selectOption('log');
+await page.getByLabel('Message', { exact: true }).fill('v42 is out');
+await page.getByRole('button', { name: 'Publish', exact: true }).click();
+await page.locator('#receipt code').waitFor();
+await picture('publish');
+await visit('#/sessions', 'tbody tr');
+await picture('sessions');
+await page.goto(`${hub.url}/#/jobs`);
+await page.getByRole('button', { name: 'Start' }).first().click();
+await page.locator('.row').first().waitFor();
+await visit('#/jobs', '.run');
+await picture('jobs');
+await visit('#/access', 'form');
+await page.getByRole('button', { name: 'Make a ticket' }).click();
+await page.locator('.command').waitFor();
+await picture('access');
+await page.locator('#connection').click();
+await page.locator('#drop').click();
+await page.waitForTimeout(1_500);
+await picture('resume');
+await page.goto(`${hub.url}/docs`);
+await page.locator('.opblock').first().waitFor();
+await picture('docs');
+const phone = await browser.newPage({ viewport: { width: 390, height: 800 }, colorScheme: 'dark' });
+await phone.goto(`${hub.url}/#/streams/shop.**`);
+await phone.locator('.row').first().waitFor();
+await phone.waitForTimeout(1_000);
+await picture('phone', phone);
+await browser.close();
+await hub.stop();
