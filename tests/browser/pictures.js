@@ -33,6 +33,8 @@ async function traffic() {
   await hub.publish(events);
 }
 
+// Somebody reads, beside the page.
+for (const streams of ['shop.checkout', 'shop.*', 'shop.mail&stream=shop.search']) fetch(`${hub.url}/events?stream=${streams}`).then(({ body }) => body.pipeTo(new WritableStream())).catch(() => {});
 const page = await browser.newPage({ viewport: { width: 1280, height: 860 }, deviceScaleFactor: 1 });
 await page.goto(`${hub.url}/#/overview`);
 for (let looked = 0; looked < Number(process.env.SECONDS ?? 150); looked += 1) {
