@@ -1,0 +1,294 @@
+// The client matrix: clients that people use against the real hub. What each of them does is a row of
+// `docs/clients.md`, and each cell of it a test here, also where a client does it wrong.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { Hub, Wire, expect, test } from './hub.js';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const PYTHON = join(here, '../../target/clients/venv/bin/python');
+const RUST = process.env.FANFARE_READER ?? join(here, '../../target/debug/examples/reader');
+
+/** A program that prints an event a line. */
+function program(command, ...args) {
+  return async (url) => {
+    const child = spawn(command, [...args, url], { cwd: join(here, 'readers'), stdio: ['ignore', 'pipe', 'inherit'] });
+    const reader = { events: [], over: null, refused: null, stop: async () => { child.kill('SIGKILL'); } };
+    createInterface(child.stdout).on('line', (line) => {
+      const said = JSON.parse(line);
+      if ('over' in said) reader.over = said.over ?? 'over';
+      else if ('refused' in said) reader.refused = said.refused;
+      else reader.events.push(said);
+    });
+    return reader;
+  };
+}
+
+/** A page that keeps its events in `window.events`, and what ended it in `window.over`. */
+function inPage(begin) {
+  return async (url, { context }) => {
+    const page = await context.newPage();
+    // The package comes with modules that name each other without an ending.
+    await page.route('**/modules/**', async (route) => {
+      const path = new URL(route.request().url()).pathname.replace('/modules/', '');
+      const file = join(here, 'node_modules', path.endsWith('.js') ? path : `${path}.js`);
+      await route.fulfill({ contentType: 'text/javascript', body: await readFile(file, 'utf8') });
+    });
+    await page.goto(`${new URL(url).origin}/healthz`);
+    await page.evaluate(() => {
+      window.events = [];
+      window.over = null;
+      window.tell = ({ type, event, data, lastEventId, id }) => window.events.push({ type: type ?? (event || 'message'), data, id: lastEventId ?? id });
+      window.TYPES = ['message', 'log', 'hub-open', 'hub-gap', 'hub-end', 'hub-error'];
+    });
+    await page.evaluate(begin, url);
+    const reader = { events: [], over: null, stop: () => page.close() };
+    reader.look = async () => Object.assign(reader, await page.evaluate(() => ({ events: window.events, over: window.over })));
+    return reader;
+  };
+}
+
+/** What a client makes of a text otherwise than the specification, each of it named in its row. */
+const losesEmptyFirstLines = (text) => text.replace(/^\n+/, '');
+const losesSpacesAndLastLines = (text) => text.replaceAll(/^ +/gm, '').replace(/\n+$/, '');
+
+const CLIENTS = [
+  {
+    name: 'EventSource in a browser',
+    start: inPage((url) => {
+      const source = new EventSource(url);
+      for (const type of window.TYPES) source.addEventListener(type, window.tell);
+      source.onerror = () => { if (source.readyState === 2) window.over = 204; };
+    }),
+  },
+  {
+    name: 'fanfare.js',
+    start: inPage(async (url) => {
+      const { subscribe } = await import(new URL('/fanfare.js', url));
+      const stream = new URL(url).pathname.split('/')[2];
+      subscribe({
+        streams: stream,
+        onEvent: ({ type, data, id }) => window.tell({ type, data: typeof data === 'string' ? data : JSON.stringify(data), id }),
+        onState: (state) => {
+          if (state.state === 'live') window.tell({ type: 'hub-open', data: '' });
+          if (state.state === 'waiting' && state.reason === 'resource_exhausted') window.tell({ type: 'hub-error', data: '' });
+          if (state.state === 'ended') window.over = 204;
+        },
+      });
+    }),
+  },
+  {
+    name: '@microsoft/fetch-event-source', makes: losesEmptyFirstLines,
+    start: inPage(async (url) => {
+      const { fetchEventSource } = await import(new URL('/modules/@microsoft/fetch-event-source/lib/esm/fetch.js', url));
+      class Over extends Error {}
+      fetchEventSource(url, {
+        openWhenHidden: true,
+        onopen: async (response) => {
+          if (response.status === 204) throw new Over();
+          if (!response.ok) throw new Error(String(response.status));
+        },
+        onmessage: window.tell,
+        // A response that ends is a connection that was lost.
+        onclose: () => { throw new Error('closed'); },
+        onerror: (error) => {
+          if (!(error instanceof Over)) return;
+          window.over = 204;
+          throw error;
+        },
+      }).catch(() => {});
+    }),
+  },
+  { name: 'eventsource (npm)', start: program('node', 'eventsource.mjs') },
+  { name: 'eventsource-parser (npm) with fetch', start: program('node', 'parser.mjs') },
+  { name: 'requests with sseclient-py', start: program(PYTHON, 'requests_sseclient.py') },
+  { name: 'httpx with httpx-sse', start: program(PYTHON, 'httpx_sse_reader.py') },
+  { name: 'aiohttp', start: program(PYTHON, 'aiohttp_plain.py') },
+  { name: 'aiohttp-sse-client', makes: losesSpacesAndLastLines, start: program(PYTHON, 'aiohttp_sse_reader.py') },
+  { name: 'curl', start: program('bash', 'curl.sh') },
+  { name: 'reqwest with eventsource-stream', start: program(RUST) },
+];
+
+const TEXTS = ['one line', 'two\nlines', 'cr\rlf\ncrlf\r\nend', ' leading space', '', '\n', 'grüße 東京 🎺', 'id: 7', ': no comment', '{"json": [1, null]}'];
+const normal = (text) => text.replaceAll(/\r\n?/g, '\n');
+
+const data = (reader) => reader.events.filter(({ type }) => !type.startsWith('hub-')).map((event) => event.data);
+const control = (reader, type) => reader.events.filter((event) => event.type === type);
+const numbers = (from, to) => Array.from({ length: to - from }, (_, n) => String(from + n));
+
+/** Looks until it is so. */
+const until = (reader, see) => expect.poll(async () => {
+  await reader.look?.();
+  return see(reader);
+}, { timeout: 40_000 });
+const opened = (reader, times = 1) => until(reader, (r) => control(r, 'hub-open').length).toBe(times);
+
+for (const { name, start, makes = (text) => text } of CLIENTS) {
+  test.describe(name, () => {
+    // A page that is none asks for an icon, and the hub is gone or says no on purpose.
+    test.use({ expectedErrors: [/./] });
+    /** @type {any} */
+    let reader;
+    test.afterEach(() => reader?.stop());
+
+    test('gets every event once and in order', async ({ hub, context }) => {
+      reader = await start(`${hub.url}/streams/s/events`, { context });
+      await opened(reader);
+      for (let n = 0; n < 300; n += 100) await hub.count('s', n, n + 100);
+      await until(reader, data).toEqual(numbers(0, 300));
+      const ids = reader.events.filter(({ type }) => type === 'message').map(({ id }) => id);
+      expect(ids).toEqual([...ids].sort());
+      expect(new Set(ids).size).toBe(300);
+    });
+
+    test('gets the text as it was', async ({ hub, context }) => {
+      reader = await start(`${hub.url}/streams/s/events`, { context });
+      await opened(reader);
+      for (const text of TEXTS) await hub.publish({ stream: 's', data: text });
+      const wanted = name === 'fanfare.js' ? TEXTS : TEXTS.map(normal);
+      await until(reader, data).toEqual(wanted.map(makes));
+    });
+
+    test.describe('of a quiet stream', () => {
+      test.use({ flags: ['--heartbeat', '1s'] });
+
+      test('makes nothing of heartbeats and retry hints', async ({ hub, context }) => {
+        reader = await start(`${hub.url}/streams/s/events`, { context });
+        await opened(reader);
+        await hub.count('s', 0, 1);
+        await until(reader, data).toEqual(['0']);
+        // Several heartbeats come between the two.
+        await new Promise((resolve) => setTimeout(resolve, 3_300));
+        await hub.count('s', 1, 2);
+        await until(reader, data).toEqual(['0', '1']);
+        expect(reader.events.map(({ type }) => type)).toEqual(['hub-open', 'message', 'message']);
+      });
+    });
+
+    test.describe('when its connection breaks', () => {
+      test.use({ flags: ['--retry', '500ms'] });
+
+      test('misses nothing and gets nothing twice', async ({ hub, context }) => {
+        const wire = await Wire.to(hub);
+        reader = await start(`${wire.url}/streams/s/events`, { context });
+        await opened(reader);
+        await hub.count('s', 0, 20);
+        await until(reader, data).toEqual(numbers(0, 20));
+        for (const to of [40, 60]) {
+          wire.cut();
+          await hub.count('s', to - 20, to);
+          wire.mend();
+          await until(reader, data).toEqual(numbers(0, to));
+        }
+        wire.stop();
+      });
+    });
+
+    test.describe('at the end of its stream', () => {
+      test.use({ flags: ['--retry', '500ms'] });
+
+      test('comes to an end', async ({ hub, context }) => {
+        reader = await start(`${hub.url}/streams/s/events`, { context });
+        await opened(reader);
+        await hub.count('s', 0, 2);
+        await fetch(`${hub.url}/streams/s/end`, { method: 'POST' });
+        await until(reader, (r) => r.over).not.toBeNull();
+        expect(data(reader)).toEqual(['0', '1']);
+        const finished = () => hub.metric('fanfare_subscribers_refused_total', 'reason="finished"');
+        const asked = await finished();
+        await new Promise((resolve) => setTimeout(resolve, 2_000));
+        expect(await finished(), 'nobody asks any more').toBe(asked);
+      });
+    });
+
+    test.describe('at a limit', () => {
+      test.use({ flags: ['--retry', '500ms', '--max-connections', '1'] });
+
+      test('is told, comes back, and gets its place', async ({ hub, context }) => {
+        const first = new AbortController();
+        const { body } = await fetch(`${hub.url}/streams/s/events`, { signal: first.signal });
+        await body.getReader().read();
+        reader = await start(`${hub.url}/streams/s/events`, { context });
+        // In a stream for whoever asks for one, and by a status for everybody else.
+        await until(reader, (r) => control(r, 'hub-error').length > 0 || r.refused === 503).toBe(true);
+        first.abort();
+        await opened(reader);
+        await hub.count('s', 0, 3);
+        await until(reader, data).toEqual(numbers(0, 3));
+      });
+    });
+
+    test('gets events at once behind nginx as it comes, which buffers and packs', async ({ hub, context }) => {
+      const proxy = await nginx(hub);
+      try {
+        reader = await start(`${proxy.url}/streams/s/events`, { context });
+        await opened(reader);
+        // None is published before the one before it is there.
+        for (let n = 0; n < 10; n += 1) {
+          await hub.count('s', n, n + 1);
+          await until(reader, (r) => data(r).length).toBe(n + 1);
+        }
+      } finally {
+        await proxy.stop();
+      }
+    });
+  });
+}
+
+test('the reconnect of the tutorials doubles what an EventSource does by itself', async ({ hub, context }) => {
+  test.info().annotations.push({ type: 'row', description: 'sse-starlette' });
+  const wire = await Wire.to(hub);
+  const start = inPage((url) => {
+    const createEventSource = () => {
+      const source = new EventSource(url);
+      for (const type of window.TYPES) source.addEventListener(type, window.tell);
+      source.onerror = () => setTimeout(createEventSource, 500);
+    };
+    createEventSource();
+  });
+  const reader = await start(`${wire.url}/streams/s/events`, { context });
+  await opened(reader);
+  wire.drop();
+  await opened(reader, 3);
+  await hub.count('s', 0, 1);
+  await until(reader, data).toEqual(['0', '0']);
+  await reader.stop();
+  wire.stop();
+});
+test.use({ expectedErrors: [/./] });
+
+/** Debian's nginx in front of a hub, with what it does unless told otherwise, and compression. */
+async function nginx(hub) {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address();
+  probe.close();
+  await once(probe, 'close');
+  const folder = join(hub.folder, 'nginx');
+  const config = join(hub.folder, 'nginx.conf');
+  await writeFile(config, `
+    daemon off; pid ${folder}.pid; error_log ${folder}.log; worker_processes 1;
+    events {}
+    http {
+      access_log off; gzip on; gzip_types *; gzip_proxied any; gzip_min_length 1;
+      ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${folder}-${kind};`).join(' ')}
+      server { listen 127.0.0.1:${port}; location / { proxy_pass ${hub.url}; } }
+    }`);
+  const child = spawn('/usr/sbin/nginx', ['-c', config], { stdio: 'ignore' });
+  const url = `http://127.0.0.1:${port}`;
+  await expect.poll(() => fetch(`${url}/healthz`).then((answer) => answer.status, () => 0)).toBe(200);
+  return {
+    url,
+    stop: async () => {
+      if (child.exitCode !== null) return;
+      child.kill('SIGQUIT');
+      setTimeout(() => child.kill('SIGKILL'), 1_000).unref();
+      await once(child, 'exit');
+    },
+  };
+}

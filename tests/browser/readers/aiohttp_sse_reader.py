@@ -1,0 +1,31 @@
+"""aiohttp-sse-client. It comes back by itself after a response that ends, and with its last id; a
+connection that breaks, and a 204, are errors, so that the reader begins anew with the id it noted."""
+
+import asyncio
+import sys
+
+import aiohttp
+from aiohttp_sse_client.client import EventSource
+from telling import over, tell
+
+
+async def main(url):
+    last = ""
+    timeout = aiohttp.ClientTimeout(total=None, sock_read=60)
+    while True:
+        headers = {"Last-Event-ID": last} if last else {}
+        try:
+            async with EventSource(url, timeout=timeout, headers=headers) as source:
+                async for event in source:
+                    last = event.last_event_id or last
+                    tell(event.type, event.data, event.last_event_id)
+        except ConnectionAbortedError as error:
+            # It says so of a 204, too.
+            if "204" in str(error):
+                return over(204)
+        except (aiohttp.ClientError, ConnectionError, asyncio.TimeoutError):
+            pass
+        await asyncio.sleep(1)
+
+
+asyncio.run(main(sys.argv[1]))
