@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn fanfare(hub: &Hub, args: &[&str]) -> Command {
@@ -283,7 +285,8 @@ async fn a_shell_and_a_manual_know_every_subcommand() {
 async fn an_export_that_was_cut_short_says_so_or_goes_on() {
     let mut hub = Hub::start(&["--drain", "2s"]).await;
     hub.stay();
-    const EVENTS: usize = 60_000;
+    // More than the buffers of a connection take while it is sent away.
+    const EVENTS: usize = 120_000;
     for first in (0..EVENTS).step_by(3_000) {
         let events: Vec<Value> = (first..first + 3_000)
             .map(|n| json!({ "stream": "s", "data": { "n": n, "text": "x".repeat(200) } }))
@@ -296,6 +299,8 @@ async fn an_export_that_was_cut_short_says_so_or_goes_on() {
             Owned(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
         let mut out = child.0.stdout.take().unwrap();
         // It reads on while it is sent away, and slower than that.
+        let hurry = Arc::new(AtomicBool::new(false));
+        let is_hurried = Arc::clone(&hurry);
         let reading = std::thread::spawn(move || {
             let (mut read, mut part) = (Vec::new(), vec![0; 32 * 1024]);
             loop {
@@ -303,11 +308,14 @@ async fn an_export_that_was_cut_short_says_so_or_goes_on() {
                     0 => return String::from_utf8(read).unwrap(),
                     count => read.extend_from_slice(&part[..count]),
                 }
-                std::thread::sleep(Duration::from_millis(15));
+                if !is_hurried.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(15));
+                }
             }
         });
         hub.until_metric("fanfare_sessions", |sessions| sessions == 1.0).await;
         hub.stop().await;
+        hurry.store(true, Ordering::Relaxed);
         hub.start_again().await;
         let read = reading.join().unwrap();
         let status = child.0.wait().unwrap();
