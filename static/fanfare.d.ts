@@ -77,6 +77,12 @@ export type Credential =
   | string
   | ((why: 'first' | 'expired') => string | null | undefined | Promise<string | null | undefined>);
 
+/** Where an id is kept: a `Storage`, or what does as much of it. */
+export interface Place {
+  getItem(key: string): string | null;
+  setItem(key: string, value: string): void;
+}
+
 export interface Options {
   /** Names or patterns: `builds.42`, `builds.*`, `builds.**`, `**`. */
   streams: string | string[];
@@ -89,7 +95,7 @@ export interface Options {
   /** What `POST /tickets` gave, sent in the query. */
   ticket?: Credential;
   /** Whether cookies are sent: `same-origin`, unless given. */
-  credentials?: RequestCredentials;
+  credentials?: 'omit' | 'same-origin' | 'include';
   /** Sent with each request. */
   headers?: Record<string, string>;
   /** Where to begin: `now` (unless given), `start`, `10m`, a time (RFC 3339), or after an event's id. */
@@ -102,7 +108,7 @@ export interface Options {
    * Goes on after a reload of the page: the last id is kept in `sessionStorage`, by this name where one is
    * given, or where it is told to. It then counts before `from` and `last`.
    */
-  remember?: boolean | string | { storage: Pick<Storage, 'getItem' | 'setItem'>; key: string };
+  remember?: boolean | string | { storage: Place; key: string };
   /**
    * Whether the tabs of an origin share a connection (`true`, unless given; only in a secure context). A
    * name keeps apart what does not belong together, where a credential is a function.

@@ -93,6 +93,7 @@ function decodeCard() {
       const left = claims.exp * 1000 - Date.now();
       const grants = claims.fanfare;
       replace(said,
+        claims.nbf * 1000 > Date.now() ? h('p', { class: 'bad' }, `It is not good before ${time(claims.nbf)}.`) : null,
         h('p', { class: left > 0 ? 'good' : 'bad' }, claims.exp === undefined ? 'It has no end (`exp`); the hub refuses it.' : left > 0 ? `Good until ${time(claims.exp)}.` : `It has expired, ${time(claims.exp)}.`),
         grants === undefined ? h('p', { class: 'bad' }, 'It grants nothing: there is no claim `fanfare`.') : null,
         h('pre', { class: 'command' }, JSON.stringify(head, null, 2), '\n', JSON.stringify(claims, null, 2)),

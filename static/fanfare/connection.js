@@ -19,7 +19,8 @@ const MAX_URL_CHARS = 2_000;
 
 /**
  * @typedef {object} Sink
- * @property {(events: FanfareEvent[], place: string) => void} events What came, up to `place`.
+ * @property {(events: FanfareEvent[], place: string, bytes: number) => void} events What came, up to
+ *   `place`, and about how much memory it takes.
  * @property {(state: State, place: string | null) => void} told `place`, where it is another by that.
  * @property {() => Promise<void>} ready Waited for before more is read.
  * @property {() => void} done Everything was read, where nothing is followed.
@@ -237,18 +238,20 @@ export class Connection {
   async read(body, watch) {
     /** @type {FanfareEvent[]} */
     let events = [];
+    let chars = 0;
     /** What the hub said, where it ended it before its end. @type {Lost | null} */
     let ended = null;
     const flush = () => {
-      const batch = events;
-      events = [];
-      if (batch.length > 0 && !this.isStopped) this.sink.events(batch, String(this.place));
+      const [batch, size] = [events, chars];
+      [events, chars] = [[], 0];
+      if (batch.length > 0 && !this.isStopped) this.sink.events(batch, String(this.place), 2 * size);
     };
     const parser = new Parser(({ type, data, lastEventId }) => {
       const said = JSON.parse(data);
       if (!type.startsWith('hub-')) {
         this.place = lastEventId;
         events.push(eventOf(lastEventId, said));
+        chars += data.length;
         return;
       }
       flush();

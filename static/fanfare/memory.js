@@ -1,12 +1,13 @@
 // What outlives a page: the place of a subscription.
 
+/** @import { Place } from '../fanfare.d.ts' */
 /** @import { Meant } from './subscription.js' */
 
 import { attempt } from './connection.js';
 
 class Memory {
   /**
-   * @param {Pick<Storage, 'getItem' | 'setItem'>} storage
+   * @param {Place} storage
    * @param {string} key
    */
   constructor(storage, key) {

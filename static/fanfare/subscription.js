@@ -3,6 +3,7 @@
 
 /** @import { Final, FanfareEvent, Options, State, Subscription } from '../fanfare.d.ts' */
 
+import { hubAt } from './address.js';
 import { Connection, attempt } from './connection.js';
 import { memoryOf } from './memory.js';
 import { Queue } from './queue.js';
@@ -10,8 +11,8 @@ import { Secret } from './secret.js';
 import { checkSelector, selects } from './selector.js';
 import { Tabs, canShare } from './tabs.js';
 
-/** Events held for a subscription while it reads from history. */
-const MAX_HELD = 10_000;
+/** What is held for a subscription while it reads from history, in about how much memory. */
+const MAX_HELD_BYTES = 16 << 20;
 
 /**
  * Options as they are meant.
@@ -24,7 +25,7 @@ const MAX_HELD = 10_000;
  * @property {string} at Where that connection was when this began.
  * @property {Live | null} opening How that connection began.
  * @property {Array<[() => void, number]>} acts To be done once it has read.
- * @property {number} events How many they bring, also those that were too many.
+ * @property {number} bytes What they take, and those that were too many would.
  *
  * @typedef {State & { state: 'live' }} Live
  */
@@ -293,15 +294,15 @@ export class LiveSubscription {
   catchUp(at, opening) {
     this.connection?.stop();
     this.isAttached = true;
-    this.held = { at, opening, acts: [], events: 0 };
+    this.held = { at, opening, acts: [], bytes: 0 };
     this.read(false);
   }
 
   /** @param {Connection} connection */
   caughtUp(connection) {
     if (this.isFinal || connection !== this.connection || this.held === null) return;
-    const { at, opening, acts, events } = this.held;
-    if (events > MAX_HELD) return this.catchUp(this.tabs?.at ?? at, this.tabs?.opening ?? opening);
+    const { at, opening, acts, bytes } = this.held;
+    if (bytes > MAX_HELD_BYTES) return this.catchUp(this.tabs?.at ?? at, this.tabs?.opening ?? opening);
     this.connection = this.held = null;
     if (connection.place !== this.place && connection.place) this.moveTo(connection.place);
     // Nothing was there to be read, so that nothing was said of it.
@@ -310,19 +311,19 @@ export class LiveSubscription {
     }
     // Whatever there is up to there was read.
     if (this.place === null || (isSame(this.place, at) && this.place < at)) this.moveTo(at);
-    for (const [act, events] of acts) this.hold(act, events);
+    for (const [act, bytes] of acts) this.hold(act, bytes);
   }
 
   /**
    * @param {() => void} act
-   * @param {number} events
+   * @param {number} bytes
    */
-  hold(act, events) {
+  hold(act, bytes) {
     if (this.held === null) return act();
-    this.held.events += events;
+    this.held.bytes += bytes;
     // What is too much to hold is read from history once more.
-    if (this.held.events > MAX_HELD) this.held.acts = [];
-    else this.held.acts.push([act, events]);
+    if (this.held.bytes > MAX_HELD_BYTES) this.held.acts = [];
+    else this.held.acts.push([act, bytes]);
   }
 
   /**
@@ -330,8 +331,9 @@ export class LiveSubscription {
    *
    * @param {FanfareEvent[]} events
    * @param {string} place
+   * @param {number} bytes
    */
-  offer(events, place) {
+  offer(events, place, bytes) {
     const { types } = this.options;
     /** @type {FanfareEvent[]} */
     const mine = [];
@@ -345,7 +347,7 @@ export class LiveSubscription {
       const has = this.place ?? '';
       this.take(mine.filter(({ id }) => !isSame(id, has) || id > has), place);
       if (!this.isFinal && this.queue.isFull()) this.wait(place);
-    }, mine.length);
+    }, bytes);
   }
 
   /**
@@ -355,7 +357,7 @@ export class LiveSubscription {
    */
   wait(at) {
     /** @type {Held} */
-    const held = { at, opening: null, acts: [], events: MAX_HELD + 1 };
+    const held = { at, opening: null, acts: [], bytes: MAX_HELD_BYTES + 1 };
     this.held = held;
     this.queue.ready().then(() => {
       if (this.held === held && !this.isFinal) this.catchUp(this.tabs?.at ?? at, this.tabs?.opening ?? null);
@@ -390,12 +392,3 @@ export class SubscriptionError extends Error {
 
 /** Whether two ids are of one journal. @param {string} one @param {string} other */
 const isSame = (one, other) => one.slice(0, 8) === other.slice(0, 8);
-
-/** @param {string | URL | undefined} url */
-function hubAt(url) {
-  const base = globalThis.location?.href ?? import.meta.url;
-  const at = new URL(url ?? new URL('..', import.meta.url), base);
-  if (!at.pathname.endsWith('/')) at.pathname += '/';
-  at.search = at.hash = '';
-  return at;
-}

@@ -18,7 +18,7 @@ const LEAVING_MS = 5_000;
 /** Selectors that a hub takes of one subscription (`--max-selectors`). */
 const MOST_SELECTORS = 100;
 /** Told apart from what another version of this says. */
-const VERSION = 1;
+const VERSION = 2;
 /** How long an answer of a leader that was silent may take, and how much longer at random. */
 const ANSWER_MS = 1_000;
 
@@ -26,7 +26,7 @@ const ANSWER_MS = 1_000;
  * What tabs tell each other. What a leader says is numbered; `at` is where it is with that.
  *
  * @typedef {{ kind: 'open' | 'here', at: string, streams: string[], state: Live }
- *   | { kind: 'events', at: string, events: FanfareEvent[] }
+ *   | { kind: 'events', at: string, events: FanfareEvent[], bytes: number }
  *   | { kind: 'state', at: string, state: State }} Said
  * @typedef {Said & { leader: string, number: number }} Numbered
  * @typedef {Numbered
@@ -178,7 +178,7 @@ export class Tabs {
     // Everybody else reads what was before by themselves.
     const options = this.founder ? member.options : { ...this.options, from: 'now', last: undefined };
     this.connection = new Connection(options, streams, { follow: true, secret: this.secret }, {
-      events: (events, at) => this.pass({ kind: 'events', events, at }),
+      events: (events, at, bytes) => this.pass({ kind: 'events', events, at, bytes }),
       told: (state, at) => this.told(state, at),
       ready: () => Promise.resolve(),
       done: () => {},
@@ -356,7 +356,7 @@ export class Tabs {
       } else if (!member.isAttached) {
         if (message.kind === 'state') member.shared(message.state, message.at);
       } else if (!isNext) member.catchUp(message.at, this.opening);
-      else if (message.kind === 'events') member.offer(message.events, message.at);
+      else if (message.kind === 'events') member.offer(message.events, message.at, message.bytes);
       else member.shared(message.state, message.at);
     }
   }

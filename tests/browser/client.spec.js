@@ -361,7 +361,7 @@ test('what could never be is refused before anything is asked', async ({ hub, pa
   await page.goto(`${hub.url}/healthz`);
   const refused = await page.evaluate(async (at) => {
     const { subscribe } = await import(`${at}/fanfare.js`);
-    const wrong = [{ streams: [] }, { streams: 'a*' }, { streams: '**.a' }, { streams: '' }, { streams: 'a', token: 'x', ticket: 'y' }];
+    const wrong = [{ streams: [] }, { streams: 'a*' }, { streams: '**.a' }, { streams: '' }, { streams: 'a', token: 'x', ticket: 'y' }, { streams: 'a', url: 'file:///a' }];
     return wrong.map((options) => {
       try {
         subscribe(options);
@@ -371,7 +371,7 @@ test('what could never be is refused before anything is asked', async ({ hub, pa
       }
     });
   }, hub.url);
-  expect(refused).toEqual(Array(5).fill('TypeError'));
+  expect(refused).toEqual(Array(6).fill('TypeError'));
 });
 
 test('a slow network only takes longer', async ({ hub, page }) => {

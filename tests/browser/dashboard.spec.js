@@ -405,6 +405,8 @@ test.describe('access', () => {
     await expect(page.locator('section', { hasText: 'What a token says' })).toContainText('grüße');
     await page.locator('[name=jwt]').fill(token({ exp: 9_999_999_999 }));
     await expect(page.locator('section', { hasText: 'What a token says' })).toContainText('It grants nothing');
+    await page.locator('[name=jwt]').fill(token({ exp: 9_999_999_999, nbf: 9_999_999_000 }));
+    await expect(page.locator('section', { hasText: 'What a token says' })).toContainText('It is not good before');
     await page.locator('[name=jwt]').fill('no token');
     await expect(page.locator('section', { hasText: 'What a token says' })).toContainText('three parts');
   });

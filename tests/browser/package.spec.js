@@ -24,9 +24,10 @@ test.beforeAll(async () => {
 });
 
 test('its types hold for those who use it', async () => {
-  const compile = async (source) => {
+  const compile = async (source, { lib = 'es2022,dom', types = '' } = {}) => {
     await writeFile(join(folder, 'use.ts'), source);
-    const flags = ['--pretty', 'false', '--noEmit', '--strict', '--target', 'es2022', '--module', 'nodenext', '--lib', 'es2022,dom', '--types', ''];
+    const flags = ['--pretty', 'false', '--noEmit', '--strict', '--target', 'es2022', '--module', 'nodenext', '--lib', lib,
+      '--types', types, '--typeRoots', join(here, 'node_modules/@types')];
     return run(join(here, 'node_modules/.bin/tsc'), [...flags, 'use.ts'], { cwd: folder }).then(() => '', (error) => error.stdout);
   };
   const begin = "import { subscribe, type State } from 'fanfare-client';\n";
@@ -43,6 +44,8 @@ test('its types hold for those who use it', async () => {
     const subscription = subscribe({ streams: 'a.*', token: async (why) => why, onState: (state) => { told(state); } });
     for await (const { id, data } of subscription) console.log(id.length, data.anything);
   `)).toBe('');
+  const service = `${begin} subscribe({ streams: 'a', url: 'http://hub', remember: { storage: { getItem: () => null, setItem() {} }, key: 'k' } });`;
+  expect(await compile(service, { lib: 'es2022', types: 'node' }), 'of no page').toBe('');
   expect(await compile(`${begin} subscribe({ stream: 'a' });`)).toContain('use.ts(2');
   expect(await compile(`${begin} const f = (state: State) => state.delay;`)).toContain("'delay'");
 });
@@ -60,5 +63,7 @@ test('it runs in Node, too', async ({ hub }) => {
     console.log(JSON.stringify(all));
   `);
   const { stdout } = await run('node', ['use.mjs'], { cwd: folder });
+  await writeFile(join(folder, 'wrong.mjs'), "import { subscribe } from 'fanfare-client';\nsubscribe({ streams: 'a' });\n");
+  await expect(run('node', ['wrong.mjs'], { cwd: folder }), 'there is no hub where it came from').rejects.toThrow('names no hub');
   expect(JSON.parse(stdout)).toEqual([['n', 'message', 0], ['n', 'message', 1], ['n', 'message', 2], ['n', 'log', 'grüße']]);
 });
