@@ -2,7 +2,8 @@
 
 import { access } from './access.js';
 import { mount } from './connection.js';
-import { h, replace, stale } from './dom.js';
+import { h, replace, say, stale } from './dom.js';
+import { clock } from './figures.js';
 import { onUnauthorized, who as ask, why } from './hub.js';
 import { jobs } from './jobs.js';
 import { overview } from './overview.js';
@@ -24,6 +25,10 @@ import { streams } from './streams.js';
 
 /** @type {Record<string, (context: Context) => void>} */
 const PAGES = { overview, streams, publish, sessions, jobs, access };
+
+/** Before a login ends; and what a timer can wait for. */
+const WARN_MS = 120_000;
+const LONGEST_MS = 2 ** 31;
 
 const main = /** @type {HTMLElement} */ (document.querySelector('main'));
 const nav = /** @type {HTMLElement} */ (document.querySelector('nav ul'));
@@ -55,6 +60,7 @@ async function show() {
   }
   if (signal.aborted) return;
   user.textContent = who.subject ?? 'not logged in';
+  warn(who);
   replace(main);
   PAGES[page]({ main, path, query, who, changed, signal });
   if (isFirst) return;
@@ -62,6 +68,19 @@ async function show() {
   const head = main.querySelector('h1');
   head?.setAttribute('tabindex', '-1');
   head?.focus();
+}
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let ending;
+/** Says that a login ends, while there is time to do something about it. @param {import('./hub.js').Who} who */
+function warn({ expires_at: at }) {
+  clearTimeout(ending);
+  const left = at === null ? Infinity : Date.parse(at) - Date.now();
+  // Otherwise there is nothing to warn of, or nothing more to be done.
+  if (left > LONGEST_MS || left < 0) return;
+  ending = setTimeout(() => {
+    say(`Your login ends at ${clock(String(at))}. Log in again to go on.`, 'bad');
+  }, Math.max(0, left - WARN_MS));
 }
 
 /** What the address says: a page, what of it, and how. @returns {[string, string[], URLSearchParams]} */

@@ -18,7 +18,17 @@ export function sessions({ main, who, signal }) {
   }
   const filters = ['stream', 'subject', 'address'].map((name) => h('input', { name, type: 'search', autocomplete: 'off', spellcheck: 'false' }));
   const list = table('Sessions', ['session', 'streams', 'subject', 'address', 'since', 'behind', 'queued', 'sent', 'resume', '']);
-  const more = h('p', { class: 'muted' });
+  const more = h('span', { class: 'muted' });
+  /** Where what is shown begins: after one, or with the first. @type {string | null} */
+  let after = null;
+  /** @type {string | null} */
+  let further = null;
+  const turnTo = (/** @type {string | null} */ to) => {
+    after = to;
+    return look().catch((error) => say(why(error), 'bad'));
+  };
+  const onward = h('button', { type: 'button', hidden: true, onclick: () => turnTo(further) }, `The next ${count(LOOKED_AT)}`);
+  const back = h('button', { type: 'button', hidden: true, onclick: () => turnTo(null) }, 'The first');
   const end = async (/** @type {string} */ id) => {
     try {
       await ask(`sessions/${id}`, { method: 'DELETE' });
@@ -32,9 +42,13 @@ export function sessions({ main, who, signal }) {
   const look = async () => {
     const mine = turn += 1;
     const query = new URLSearchParams({ limit: String(LOOKED_AT) });
+    if (after !== null) query.set('after', after);
     for (const input of filters) if (input.value !== '') query.set(input.name, input.value);
     const { sessions, next, silent_workers: silent } = await ask(`sessions?${query}`, { signal });
     if (mine !== turn) return;
+    further = next;
+    onward.hidden = next === null;
+    back.hidden = after === null;
     const behind = (/** @type {any} */ { lag }) => (lag === null ? Infinity : lag);
     sessions.sort((/** @type {any} */ a, /** @type {any} */ b) => behind(b) - behind(a) || b.queued_bytes - a.queued_bytes || a.since.localeCompare(b.since));
     keepRows(list.body, sessions.slice(0, SHOWN), (/** @type {any} */ { id }) => id, (/** @type {any} */ session) => [
@@ -51,11 +65,18 @@ export function sessions({ main, who, signal }) {
     ]);
     write(more, [
       sessions.length === 0 ? 'There is none.' : '',
-      next ? `These are of the first ${LOOKED_AT}; there are more.` : sessions.length > SHOWN ? `There are ${sessions.length}.` : '',
+      sessions.length > SHOWN ? `These are ${SHOWN} of ${count(sessions.length)}, those that are behind most.` : '',
+      next === null ? '' : 'There are more.',
       silent > 0 ? `${silent} worker threads have not answered; theirs are missing.` : '',
     ].join(' '));
   };
-  for (const input of filters) input.addEventListener('input', settled(look));
-  main.append(h('div', { class: 'bar' }, filters.map((input) => field(input.name, input))), list.element, more);
+  const refilter = settled(look);
+  for (const input of filters) {
+    input.addEventListener('input', () => {
+      after = null;
+      refilter();
+    });
+  }
+  main.append(h('div', { class: 'bar' }, filters.map((input) => field(input.name, input))), list.element, h('p', { class: 'bar' }, more, back, onward));
   every(signal, ASK_MS, look);
 }

@@ -1,50 +1,23 @@
 // One stream, or a pattern of them: its events as they come, what is drawn of them, and one opened.
 
 import { follow } from './connection.js';
-import { copyable, field, h, replace, say, write } from './dom.js';
+import { field, h, say, write } from './dom.js';
 import { drawing } from './drawing.js';
-import { clock, count } from './figures.js';
-import { HUB, why } from './hub.js';
-import { tail } from './tail.js';
-import { curl, tree } from './tree.js';
+import { count } from './figures.js';
+import { filter } from './filter.js';
+import { why } from './hub.js';
+import { show } from './opened.js';
+import { cells, levelOf, rowOf } from './row.js';
+import { MOST, tail } from './tail.js';
 
 /** Events from before that are shown at first. */
 const LAST = 1_000;
 /** Events that wait to be shown; further ones wait in the hub. */
 const MOST_WAITING = 20_000;
-/** Types to choose among. */
-const MOST_TYPES = 100;
-const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'critical'];
+const MOST_WAITING_CHARS = 32_000_000;
 
 /** @typedef {import('../fanfare.d.ts').FanfareEvent} FanfareEvent */
-/**
- * A row of the tail: an event, or what became of the stream there.
- *
- * @typedef {{ event: FanfareEvent, chars: number, hay: string, mark?: undefined }
- *   | { event: null, chars: number, hay: string, mark: string, time: number }} Row
- */
-
-/** @param {any} data */
-const text = (data) => (typeof data === 'string' ? data : JSON.stringify(data));
-
-/** What a row says of an event. @param {FanfareEvent} event */
-function summary({ type, data }) {
-  if (type === 'log' && data?.message !== undefined) return String(data.message);
-  if (type === 'metric' && data?.name !== undefined) return `${data.name} ${data.value}${data.unit ? ` ${data.unit}` : ''}`;
-  return text(data);
-}
-
-/** @param {FanfareEvent} event */
-const levelOf = ({ type, data }) => (type === 'log' && LEVELS.includes(data?.level) ? data.level : '');
-
-/** @param {FanfareEvent} event @returns {Row} */
-const rowOf = (event) => ({ event, chars: text(event.data).length + 200, hay: '' });
-
-/** Whether a row has a text, as it is shown or as it was published. @param {Row} row @param {string} wanted */
-function has(row, wanted) {
-  if (row.event && row.hay === '') row.hay = `${summary(row.event)}\n${text(row.event.data)}\n${row.event.stream}`.toLowerCase();
-  return row.hay.includes(wanted);
-}
+/** @typedef {import('./row.js').Row} Row */
 
 /**
  * @param {import('./main.js').Context} context
@@ -64,62 +37,40 @@ export function openStream({ main, query, signal }, name) {
     signal,
     classes: ['time', ...(isPattern ? ['stream'] : []), 'kind', 'text'],
     look: (/** @type {Row} */ row) => (row.event ? `level-${levelOf(row.event)}` : 'mark'),
-    cells: (/** @type {Row} */ row) => {
-      const { event } = row;
-      if (!event) return [clock(row.time, true), ...(isPattern ? [''] : []), '', row.mark];
-      return [clock(event.time, true), ...(isPattern ? [event.stream] : []), levelOf(event) || event.type, summary(event).slice(0, 500)];
-    },
+    cells: (/** @type {Row} */ row) => cells(row, isPattern),
     open: (/** @type {Row} */ row) => { if (row.event) show(opened, row.event, close); },
     moved: () => go(),
   });
 
   // What is wanted of it.
-  const types = h('select', { name: 'type' }, h('option', { value: '' }, 'every type'));
-  const level = h('select', { name: 'level' }, h('option', { value: '' }, 'every level'),
-    LEVELS.map((level) => h('option', { value: level }, `${level} and above`)));
-  const search = h('input', { name: 'text', type: 'search', placeholder: 'text', autocomplete: 'off', spellcheck: 'false' });
-  const filter = () => {
-    const [type, least, wanted] = [types.value, LEVELS.indexOf(level.value), search.value.toLowerCase()];
-    list.filter((/** @type {Row} */ row) => row.event === null
-      || ((type === '' || row.event.type === type)
-        && (least < 0 || LEVELS.indexOf(levelOf(row.event)) >= least)
-        && (wanted === '' || has(row, wanted))));
+  const wanted = filter(query, (isWanted) => {
+    list.filter(isWanted);
     tell();
-  };
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let typing;
-  const later = () => {
-    clearTimeout(typing);
-    typing = setTimeout(filter, 150);
-  };
-  types.addEventListener('input', filter);
-  level.addEventListener('input', filter);
-  search.addEventListener('input', later);
-  /** @type {Set<string>} */
-  const known = new Set();
-  /** @param {FanfareEvent} event */
-  const know = ({ type }) => {
-    if (known.has(type) || known.size >= MOST_TYPES) return;
-    known.add(type);
-    types.append(h('option', { value: type }, type));
+    keep();
+  });
+  /** The address says what is seen, for a reload and for whoever is sent it. */
+  const keep = () => {
+    const said = new URLSearchParams({ ...(from ? { from } : {}), ...wanted.said() }).toString();
+    history.replaceState(null, '', `#/streams/${encodeURIComponent(name)}${said ? `?${said}` : ''}`);
   };
 
   // What comes waits for the next frame, or for whoever paused it; what is too much waits in the hub.
   let isPaused = false;
   /** @type {Row[]} */
   let waiting = [];
+  let waitingChars = 0;
   /** @type {FanfareEvent[]} */
   let fresh = [];
   let isDue = false;
   let go = () => {};
-  const isHeld = () => waiting.length >= MOST_WAITING || list.isFull();
+  const isHeld = () => waiting.length >= MOST_WAITING || waitingChars >= MOST_WAITING_CHARS || list.isFull();
   const flush = () => {
     isDue = false;
     drawn.add(fresh);
     fresh = [];
     if (!isPaused) {
       list.add(waiting);
-      waiting = [];
+      [waiting, waitingChars] = [[], 0];
     }
     if (!isHeld()) go();
     tell();
@@ -147,28 +98,34 @@ export function openStream({ main, query, signal }, name) {
   }, 'Pause');
 
   // Where it begins.
+  let from = query.get('from');
+  let last = LAST;
   const at = h('input', { name: 'at', type: 'datetime-local', step: 1 });
   let reading = new AbortController();
   let drawn = drawing(reading.signal);
-  /** @param {string} mark */
-  const mark = (mark) => {
-    waiting.push({ event: null, mark, time: Date.now(), chars: 100, hay: '' });
+  /** @param {Row} row */
+  const wait = (row) => {
+    waiting.push(row);
+    waitingChars += row.chars;
     soon();
   };
-  /** @param {string | null} from @param {boolean} atEnd Whether what comes is looked at from its end. */
-  const read = async (from, atEnd) => {
+  /** @param {string} mark */
+  const mark = (mark) => wait({ event: null, mark, time: Date.now(), chars: 100, hay: '' });
+  /** @param {boolean} atEnd Whether what comes is looked at from its end. */
+  const read = async (atEnd) => {
+    keep();
     reading.abort();
     const mine = reading = new AbortController();
     const before = drawn.element;
     drawn = drawing(mine.signal);
     before.replaceWith(drawn.element);
-    [waiting, fresh, isPaused] = [[], [], false];
+    [waiting, waitingChars, fresh, isPaused] = [[], 0, [], false];
     pause.setAttribute('aria-pressed', 'false');
     list.clear(atEnd);
     write(state, '');
     const subscription = follow({
       streams: name,
-      ...(from ? { from } : { last: LAST }),
+      ...(from ? { from } : { last }),
       signal: mine.signal,
       onState: (told) => {
         if (told.state === 'gap') mark(`— ${told.missed ?? 'some'} events were removed before they could be read —`);
@@ -181,10 +138,9 @@ export function openStream({ main, query, signal }, name) {
     try {
       for await (const event of subscription) {
         if (mine.signal.aborted) return;
-        waiting.push(rowOf(event));
         fresh.push(event);
-        know(event);
-        soon();
+        wanted.know(event);
+        wait(rowOf(event));
         if (isHeld()) await new Promise((resolve) => { go = () => resolve(undefined); });
       }
     } catch {
@@ -193,17 +149,24 @@ export function openStream({ main, query, signal }, name) {
   };
   signal.addEventListener('abort', () => {
     reading.abort();
-    clearTimeout(typing);
     go();
   }, { once: true });
 
-  const begin = (/** @type {string | null} */ from, atEnd = true) => read(from, atEnd).catch((error) => say(why(error), 'bad'));
+  /** @param {string | null} at @param {boolean} [atEnd] */
+  const begin = (at, atEnd = true) => {
+    from = at;
+    read(atEnd).catch((error) => say(why(error), 'bad'));
+  };
   const newest = () => (list.isFull() ? begin(null) : list.end());
+  const older = () => {
+    last = Math.min(MOST, last * 10);
+    begin(null);
+  };
   main.append(
     h('h1', {}, h('a', { href: '#/streams' }, 'Streams'), ' / ', h('span', { class: 'name' }, name)),
     drawn.element,
     h('div', { class: 'bar' },
-      field('Type', types), field('Level', level), field('With', search), pause,
+      wanted.fields, pause,
       h('form', {
         onsubmit: (/** @type {Event} */ event) => {
           event.preventDefault();
@@ -212,23 +175,10 @@ export function openStream({ main, query, signal }, name) {
         },
       }, field('From', at), h('button', {}, 'Jump')),
       h('button', { type: 'button', onclick: newest }, 'Newest'),
+      h('button', { type: 'button', onclick: older, title: 'Begins ten times as far back' }, 'Older'),
       status),
     state,
     h('div', { class: 'split' }, list.element, opened));
-  begin(query.get('from'));
-}
-
-/** @param {HTMLElement} opened @param {FanfareEvent} event @param {() => void} close */
-function show(opened, event, close) {
-  opened.hidden = false;
-  opened.onkeydown = ({ key }) => { if (key === 'Escape') close(); };
-  replace(opened,
-    h('header', {}, h('h2', {}, event.type), h('button', { type: 'button', 'aria-label': 'Close', onclick: close }, '×')),
-    h('dl', {},
-      h('dt', {}, 'id'), h('dd', {}, h('code', {}, event.id)),
-      h('dt', {}, event.streams.length > 1 ? 'streams' : 'stream'), h('dd', {}, event.streams.join(', ')),
-      h('dt', {}, 'time'), h('dd', {}, event.time)),
-    tree(event.data),
-    h('h3', {}, 'Publish it again'),
-    copyable(curl(event, HUB)));
+  wanted.apply();
+  begin(from);
 }

@@ -1,8 +1,8 @@
 // Every stream with how much comes by it, live.
 
-import { field, h, keepRows, table, write } from './dom.js';
+import { field, h, keepRows, say, table, write } from './dom.js';
 import { bytes, clock, count } from './figures.js';
-import { ask, every, settled } from './hub.js';
+import { ask, every, settled, why } from './hub.js';
 import { openStream } from './stream.js';
 import { checkSelector } from '../fanfare/selector.js';
 
@@ -20,7 +20,17 @@ export function streams(context) {
   const pattern = h('input', { name: 'watch', placeholder: '**', autocomplete: 'off', spellcheck: 'false', required: true });
   const wrong = h('span', { class: 'bad', role: 'status' });
   const list = table('Streams', ['name', 'events/s', 'readers', 'events', 'kept', 'last event', 'state']);
-  const more = h('p', { class: 'muted' });
+  const more = h('span', { class: 'muted' });
+  /** Where what is shown begins: after one, or with the first. @type {string | null} */
+  let after = null;
+  /** @type {string | null} */
+  let further = null;
+  const turnTo = (/** @type {string | null} */ to) => {
+    after = to;
+    return look().catch((error) => say(why(error), 'bad'));
+  };
+  const onward = h('button', { type: 'button', hidden: true, onclick: () => turnTo(further) }, `The next ${SHOWN}`);
+  const back = h('button', { type: 'button', hidden: true, onclick: () => turnTo(null) }, 'The first');
   const open = (/** @type {Event} */ event) => {
     event.preventDefault();
     try {
@@ -35,7 +45,7 @@ export function streams(context) {
     h('div', { class: 'bar' },
       h('form', { onsubmit: (/** @type {Event} */ e) => e.preventDefault() }, field('Names that begin with', prefix)),
       h('form', { onsubmit: open }, field('Or watch a pattern', pattern), h('button', {}, 'Watch'), wrong)),
-    list.element, more);
+    list.element, h('p', { class: 'bar' }, more, back, onward));
   prefix.value = query.get('prefix') ?? '';
 
   /** What each had when it was looked at a while ago. @type {Map<string, [number, number, string]>} */
@@ -43,9 +53,12 @@ export function streams(context) {
   let turn = 0;
   const look = async () => {
     const mine = turn += 1;
-    const { streams, next } = await find(prefix.value, signal);
+    const { streams, next } = await find(prefix.value, after, signal);
     // One that was asked later has answered.
     if (mine !== turn) return;
+    further = next;
+    onward.hidden = next === null;
+    back.hidden = after === null;
     const now = performance.now();
     keepRows(list.body, streams, (/** @type {any} */ { name }) => name, (/** @type {any} */ stream) => {
       const [published, then, known] = before.get(stream.name) ?? [stream.published, now, '–'];
@@ -60,15 +73,26 @@ export function streams(context) {
       ];
     });
     const none = prefix.value === '' ? 'There is none yet that you may read.' : 'No name begins so.';
-    write(more, streams.length === 0 ? none : next ? `There are more than ${streams.length}; say what their names begin with.` : '');
+    write(more, streams.length === 0 ? none : next ? 'There are more.' : '');
   };
-  prefix.addEventListener('input', settled(look));
+  const refilter = settled(look);
+  prefix.addEventListener('input', () => {
+    after = null;
+    refilter();
+  });
   every(signal, ASK_MS, look);
 }
 
-/** Some streams; where few of many may be read, further on. @param {string} prefix @param {AbortSignal} signal */
-async function find(prefix, signal) {
+/**
+ * Some streams; where few of many may be read, further on.
+ *
+ * @param {string} prefix
+ * @param {string | null} after
+ * @param {AbortSignal} signal
+ */
+async function find(prefix, after, signal) {
   const query = new URLSearchParams({ limit: String(SHOWN), prefix });
+  if (after !== null) query.set('after', after);
   for (let asked = 1; ; asked += 1) {
     const { streams, next } = await ask(`streams?${query}`, { signal });
     if (streams.length > 0 || next === null || asked >= MOST_ASKED) return { streams, next };

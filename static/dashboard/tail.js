@@ -4,7 +4,7 @@
 import { h } from './dom.js';
 
 /** What is kept, whichever is less. */
-const MOST = 100_000;
+export const MOST = 100_000;
 const MOST_CHARS = 64_000_000;
 /** Pixels; every row has one line. */
 const ROW = 24;

@@ -1,4 +1,4 @@
-// One event, opened: its JSON as a tree, and the `curl` that publishes it again.
+// JSON as a tree, and an event as commands.
 
 import { h, put } from './dom.js';
 
@@ -48,7 +48,19 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
  * @param {import('../fanfare.d.ts').FanfareEvent} event
  * @param {URL} hub
  */
-export function curl({ streams, stream, type, data }, hub) {
+export function again({ streams, stream, type, data }, hub) {
   const again = { stream: streams.length > 1 ? streams : stream, ...(type === 'message' ? {} : { type }), data };
   return `curl -H 'Content-Type: application/json' -d ${quoted(JSON.stringify(again))} ${quoted(new URL('publish', hub).href)}`;
+}
+
+/**
+ * The command that reads its stream from it on.
+ *
+ * @param {import('../fanfare.d.ts').FanfareEvent} event
+ * @param {URL} hub
+ */
+export function onward({ stream, time }, hub) {
+  const url = new URL(`streams/${encodeURIComponent(stream)}/events`, hub);
+  url.searchParams.set('from', time);
+  return `curl -N ${quoted(url.href)}`;
 }

@@ -1,5 +1,8 @@
 // The pages that come with the hub, in a real browser.
 
+import { execFile } from 'node:child_process';
+import { createHmac } from 'node:crypto';
+import { promisify } from 'node:util';
 import { Wire, expect, key, test } from './hub.js';
 
 const DOWN = /Failed to load resource|net::ERR_/;
@@ -42,7 +45,7 @@ test('what is published is only ever text', async ({ hub, page }) => {
   await expect(page.locator('.source')).toContainText('<img');
   await expect(page.locator('.moving')).toContainText('<img');
   for (const row of await page.locator('.tail .row').all()) await row.click();
-  await expect(page.locator('.opened .command')).toContainText('<img');
+  await expect(page.locator('.opened .command').last()).toContainText('<img');
   expect(await page.evaluate(() => [window.pwned, document.querySelectorAll('main img, main script').length])).toEqual([undefined, 0]);
 });
 
@@ -106,7 +109,7 @@ test('a tail of 100,000 events has few elements, and is filtered, paused and ope
   await page.keyboard.press('Home');
   await expect(page.locator('.tail .row').first()).toContainText('line 0');
   await expect(page.locator('.opened')).toContainText('line 0');
-  await expect(page.locator('.opened .command')).toContainText('curl');
+  await expect(page.locator('.opened .command').last()).toContainText('curl');
   // By level and text.
   await page.locator('[name=level]').selectOption('warn');
   await expect(page.locator('#counts')).toHaveText('50.0k of 100k events');
@@ -149,7 +152,7 @@ test('a click opens what was under it, however much comes', async ({ hub, page }
     // People take longer than a frame.
     await page.waitForTimeout(120);
     await page.mouse.up();
-    await expect(page.locator('.opened .command')).toContainText(await page.evaluate(() => window.under));
+    await expect(page.locator('.opened .command').last()).toContainText(await page.evaluate(() => window.under));
   }
   isOver = true;
   await publishing;
@@ -225,6 +228,118 @@ test('one jumps to a time', async ({ hub, page }) => {
   await page.getByRole('button', { name: 'Jump' }).click();
   await expect.poll(() => rows(page)).toEqual(['3', '4']);
 });
+
+test('what is looked at is in the address', async ({ hub, page }) => {
+  const log = (level, message) => ({ stream: 'n', type: 'log', data: { level, message } });
+  await hub.publish([log('info', 'one'), log('error', 'two'), log('error', 'three'), { stream: 'n', data: 'three' }]);
+  await page.goto(`${hub.url}/#/streams/n`);
+  await expect.poll(() => rows(page)).toHaveLength(4);
+  await page.locator('[name=level]').selectOption('error');
+  await page.locator('[name=type]').selectOption('log');
+  await page.locator('[name=text]').fill('thr');
+  await expect.poll(() => rows(page)).toEqual(['three']);
+  await page.reload();
+  await expect.poll(() => rows(page)).toEqual(['three']);
+  await expect(page.locator('#counts')).toHaveText('1 of 4 events');
+  await page.goto(`${hub.url}/#/streams/n?level=none`);
+  await page.reload();
+  await expect.poll(() => rows(page)).toHaveLength(4);
+});
+
+test('what is older is there for the asking', async ({ hub, page }) => {
+  await hub.count('n', 0, 3_000);
+  await page.goto(`${hub.url}/#/streams/n`);
+  await expect(page.locator('#counts')).toHaveText('1000 events');
+  await page.getByRole('button', { name: 'Older' }).click();
+  await expect(page.locator('#counts')).toHaveText('3000 events');
+  await expect(page.locator('.tail .row').last()).toContainText('2999');
+});
+
+test('an opened event says how to read on from it, and how to publish it where one may', async ({ hub, page }) => {
+  await hub.publish(['first', "it's; $(this)", 'last'].map((data) => ({ stream: 'n/ü', data })));
+  await page.goto(`${hub.url}/#/streams/${encodeURIComponent('n/ü')}`);
+  await page.locator('.tail .row', { hasText: 'this' }).click();
+  const commands = await page.locator('.opened .command').allTextContents();
+  expect(commands).toHaveLength(2);
+  const shell = (command) => promisify(execFile)('sh', ['-c', command]).then(({ stdout }) => stdout);
+  expect(JSON.parse(await shell(commands[1]))).toMatchObject({ stream: 'n/ü', duplicate: false });
+  const read = await shell(`${commands[0]}'&follow=false'`);
+  expect(read.match(/^data: (it's.*)$/gm)).toEqual(["data: it's; $(this)", "data: it's; $(this)"]);
+  // Nobody publishes what is the hub's own.
+  await page.goto(`${hub.url}/#/streams/system`);
+  await page.locator('.tail .row').first().click();
+  await expect(page.locator('.opened .command')).toHaveCount(1);
+});
+
+test('a list that is long has pages', async ({ hub, page }) => {
+  await hub.publish(Array.from({ length: 450 }, (_, n) => ({ stream: `s.${String(n).padStart(3, '0')}`, data: n })));
+  await page.goto(`${hub.url}/#/streams?prefix=s.`);
+  const names = page.locator('tbody td:first-child');
+  await expect(names).toHaveCount(200);
+  await page.getByRole('button', { name: 'The next' }).click();
+  await expect(names.first()).toHaveText('s.200');
+  await page.getByRole('button', { name: 'The next' }).click();
+  await expect(names).toHaveCount(50);
+  await expect(page.getByRole('button', { name: 'The next' })).toBeHidden();
+  await page.getByRole('button', { name: 'The first' }).click();
+  await expect(names.first()).toHaveText('s.000');
+  await page.getByRole('button', { name: 'The next' }).click();
+  await page.locator('[name=prefix]').fill('s.1');
+  await expect(names.first()).toHaveText('s.100');
+});
+
+/** The contrast of what an element says with what is behind it (WCAG 2.2 §1.4.3). */
+const contrast = (page, selector) => page.locator(selector).first().evaluate((element) => {
+  const pixel = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const parts = (color) => {
+    pixel.clearRect(0, 0, 1, 1);
+    pixel.fillStyle = color;
+    pixel.fillRect(0, 0, 1, 1);
+    return [...pixel.getImageData(0, 0, 1, 1).data];
+  };
+  const light = ([r, g, b]) => [r, g, b].map((part) => part / 255)
+    .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, part, n) => sum + part * [0.2126, 0.7152, 0.0722][n], 0);
+  let behind = element;
+  while (behind.parentElement && parts(getComputedStyle(behind).backgroundColor)[3] < 255) behind = behind.parentElement;
+  const both = [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor].map((color) => light(parts(color)));
+  return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
+});
+
+for (const colorScheme of ['light', 'dark']) {
+  test(`what is written can be read, and what has the focus is seen (${colorScheme})`, async ({ hub, page }) => {
+    await page.emulateMedia({ colorScheme });
+    const levels = ['trace', 'debug', 'info', 'warn', 'error', 'critical'];
+    await hub.publish(levels.map((level) => ({ stream: 'n', type: 'log', data: { level, message: level } })));
+    await page.goto(`${hub.url}/#/streams/n`);
+    await expect.poll(() => rows(page)).toEqual(levels);
+    await page.locator('.tail .row').first().click();
+    const dark = await page.evaluate(() => matchMedia('(prefers-color-scheme: dark)').matches);
+    expect(dark).toBe(colorScheme === 'dark');
+    for (const said of ['h1', 'nav a', 'nav a[aria-current]', '#connection', '.user', '#counts', 'label', 'button', 'select', '.opened dt',
+      '.opened code', '.json .name', '.json-string', '.row .time', ...levels.map((level) => `.level-${level} .text`)]) {
+      expect(await contrast(page, said), said).toBeGreaterThan(4.5);
+    }
+    // By keys alone: what has the focus is seen, and all of it is in the page.
+    await page.goto('about:blank');
+    await page.goto(`${hub.url}/#/streams/n`);
+    await expect(page.locator('.tail .row').first()).toBeVisible();
+    const seen = new Set();
+    for (let presses = 0; presses < 30; presses += 1) {
+      await page.keyboard.press('Tab');
+      const at = await page.evaluate(() => {
+        const element = document.activeElement;
+        if (element === document.body) return null;
+        const { outlineStyle, outlineWidth } = getComputedStyle(element);
+        return { name: element.name || element.textContent || element.className, isSeen: outlineStyle !== 'none' && parseFloat(outlineWidth) >= 1 };
+      });
+      if (at === null) break;
+      expect(at.isSeen, at.name).toBe(true);
+      seen.add(at.name.slice(0, 20));
+    }
+    for (const name of ['Overview', 'API', 'type', 'level', 'text', 'Pause', 'at', 'Jump', 'Newest']) expect([...seen]).toContain(name);
+  });
+}
 
 test('metrics are drawn by name and label, heartbeats as a board, progress as bars', async ({ hub, page }) => {
   await page.goto(`${hub.url}/#/streams/mixed`);
@@ -381,6 +496,22 @@ test.describe('access', () => {
     await other.goto(`${hub.url}/#/access`);
     await other.getByRole('button', { name: 'Log out' }).click();
     await expect(page.locator('.user')).toHaveText('not logged in');
+  });
+
+  test.describe('by a token', () => {
+    test.use({ flags: ['--jwt-secret', 'a secret of at least thirty-two bytes'] });
+
+    test('a login says before that it ends', async ({ hub, page }) => {
+      const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+      const claims = { sub: 'ann', exp: Math.floor(Date.now() / 1000) + 60, fanfare: { subscribe: ['a.*'] } };
+      const said = `${part({ alg: 'HS256' })}.${part(claims)}`;
+      const token = `${said}.${createHmac('sha256', 'a secret of at least thirty-two bytes').update(said).digest('base64url')}`;
+      await page.goto(`${hub.url}/#/access`);
+      await page.getByLabel('An API key').fill(token);
+      await page.getByRole('button', { name: 'Log in' }).click();
+      await expect(page.locator('.user')).toHaveText(/ann/);
+      await expect(page.locator('#notices')).toContainText('Your login ends at');
+    });
   });
 
   test('a login that has ended is over on an open page, too', async ({ hub, page }) => {
