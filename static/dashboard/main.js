@@ -34,6 +34,8 @@ const main = /** @type {HTMLElement} */ (document.querySelector('main'));
 const nav = /** @type {HTMLElement} */ (document.querySelector('nav ul'));
 const user = h('a', { class: 'user', href: '#/access' });
 let shown = new AbortController();
+/** Whether a page was shown before. */
+let isOpen = false;
 /** @type {import('./hub.js').Who | null} */
 let who = null;
 
@@ -42,7 +44,6 @@ async function show() {
   shown = new AbortController();
   const { signal } = shown;
   const [page, path, query] = where();
-  const isFirst = main.childElementCount === 0;
   document.title = `${path[0] ?? title(page)} · Fanfare`;
   for (const link of nav.querySelectorAll('a')) {
     const isHere = link.getAttribute('href') === `#/${page}`;
@@ -63,7 +64,7 @@ async function show() {
   warn(who);
   replace(main);
   PAGES[page]({ main, path, query, who, changed, signal });
-  if (isFirst) return;
+  if (!isOpen) return void (isOpen = true);
   // Whoever reads by ear, or by keys, is where the page begins.
   const head = main.querySelector('h1');
   head?.setAttribute('tabindex', '-1');
