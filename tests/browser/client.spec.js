@@ -2,54 +2,11 @@
 
 import { createHmac } from 'node:crypto';
 import { ADMIN, Wire, expect, key, test } from './hub.js';
+import { got, listen, live, numbers, sessions, states, subscribe, told } from './watching.js';
 
 // The hub is down on purpose, or says no.
 const NETWORK = /Failed to load resource|net::ERR_/;
 test.use({ expectedErrors: [NETWORK] });
-
-/** Subscribes on a page of the hub with nothing on it; `window.got` and `window.states` are what came. */
-async function subscribe(page, url, options, name = '') {
-  if (!page.url().startsWith(url)) await page.goto(`${url}/healthz`);
-  await page.evaluate(async ([at, options, name]) => {
-    const { subscribe } = await import(`${at}/fanfare.js`);
-    const [got, states] = [window[`got${name}`] = [], window[`states${name}`] = []];
-    window[`subscription${name}`] = subscribe({
-      url: at, ...options,
-      onEvent: (event) => got.push(event),
-      onState: (state) => states.push(state),
-    });
-  }, [url, options, name]);
-}
-
-const got = (page, name = '') => page.evaluate((name) => window[`got${name}`].map((event) => event.data), name);
-const states = (page) => page.evaluate(() => window.states);
-const numbers = (to) => Array.from({ length: to }, (_, n) => n);
-
-async function live(page) {
-  await expect.poll(async () => (await states(page)).at(-1)?.state).toBe('live');
-}
-
-/** The same by an EventSource, whose states are what the hub tells it. */
-async function listen(page, url, query, types = ['message']) {
-  if (!page.url().startsWith(url)) await page.goto(`${url}/healthz`);
-  await page.evaluate(([at, types]) => {
-    window.got = [];
-    window.told = [];
-    window.source = new EventSource(at);
-    window.source.onopen = () => window.told.push({ type: 'open' });
-    window.source.onerror = () => window.told.push({ type: 'error', state: window.source.readyState });
-    for (const type of types) {
-      window.source.addEventListener(type, (event) => window.got.push({ id: event.lastEventId, data: JSON.parse(event.data) }));
-    }
-    for (const type of ['hub-open', 'hub-gap', 'hub-end', 'hub-error', 'hub-notice']) {
-      window.source.addEventListener(type, (event) => window.told.push({ type, ...JSON.parse(event.data) }));
-    }
-  }, [`${url}/events?${query}`, types]);
-}
-
-const told = (page) => page.evaluate(() => window.told);
-/** The hub has so many sessions. */
-const sessions = (hub, count) => expect.poll(async () => (await hub.get('/sessions')).sessions.length).toBe(count);
 
 for (const share of [true, false]) {
   test.describe(share ? 'over a shared connection' : 'over one of its own', () => {

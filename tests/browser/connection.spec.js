@@ -1,0 +1,110 @@
+// How `fanfare.js` comes back, asks and waits: in Node, where every request of it is seen.
+
+import { createServer } from 'node:http';
+import { once } from 'node:events';
+import { subscribe } from '../../static/fanfare.js';
+import { expect, key, test } from './hub.js';
+
+/** Subscribes; what came, what was told, and what was asked. */
+function follow(options) {
+  const [got, states, asked] = [[], [], []];
+  const subscription = subscribe({
+    ...options,
+    onEvent: (event) => got.push(event.data),
+    onState: (state) => states.push(state),
+    fetch: (url, init) => {
+      asked.push({ url: new URL(url), method: init.method ?? 'GET' });
+      return fetch(url, init);
+    },
+  });
+  return { subscription, got, states, asked, last: () => states.at(-1)?.state };
+}
+
+test('it waits longer each time, and no more once it was taken', async ({ hub }) => {
+  let refuse = true;
+  const server = createServer((request, response) => {
+    if (refuse) return response.writeHead(503).end();
+    response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+    response.end('retry: 100\nevent: hub-open\nid: 00000000-0000000000000001\ndata: {"resume":"live","requested":null,"from":"00000000-0000000000000001","session":"s"}\n\n');
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `http://127.0.0.1:${server.address().port}`;
+  const { subscription, states } = follow({ url, streams: 'n' });
+  // Nobody need wait for that.
+  const hurry = setInterval(() => subscription.connection?.wake(), 5);
+  const waits = () => states.filter(({ state }) => state === 'waiting');
+  await expect.poll(() => waits().length).toBeGreaterThanOrEqual(8);
+  expect(waits().slice(0, 8).map(({ attempt }) => attempt)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+  const delays = waits().slice(0, 8).map(({ delay }) => delay);
+  expect(delays[0]).toBeLessThanOrEqual(3_000);
+  for (const delay of delays.slice(5)) {
+    expect(delay).toBeGreaterThanOrEqual(15_000);
+    expect(delay).toBeLessThanOrEqual(30_000);
+  }
+  expect(new Set(delays.slice(5)).size, 'at random').toBeGreaterThan(1);
+  // One that is taken and closed at once is a failure still.
+  refuse = false;
+  const before = waits().length;
+  await expect.poll(() => waits().length).toBeGreaterThan(before + 2);
+  expect(waits().at(-1).attempt).toBeGreaterThan(before);
+  clearInterval(hurry);
+  subscription.close();
+  server.close();
+  server.closeAllConnections();
+  expect(await hub.metric('fanfare_sessions')).toBe(0);
+});
+
+test('whoever has everything of what has ended is told so by a 204', async ({ hub }) => {
+  await hub.count('n', 0, 2);
+  await fetch(`${hub.url}/streams/n/end`, { method: 'POST' });
+  const first = follow({ url: hub.url, streams: 'n', from: 'start' });
+  await expect.poll(first.last).toBe('ended');
+  expect(first.got).toEqual([0, 1]);
+  const second = follow({ url: hub.url, streams: 'n', from: first.subscription.lastEventId });
+  await expect.poll(second.last).toBe('ended');
+  expect(second.states.map(({ state }) => state)).toEqual(['connecting', 'ended']);
+  expect(second.asked).toHaveLength(1);
+});
+
+test.describe('a credential', () => {
+  test.use({ config: key('reader', 'good', { subscribe: ['n'], publish: ['n'] }) });
+
+  test('that is not taken is asked for once more, and no oftener', async ({ hub }) => {
+    const asked = [];
+    const answers = ['bad', 'good'];
+    const one = follow({ url: hub.url, streams: 'n', token: (why) => (asked.push(why), answers.shift()) });
+    await expect.poll(one.last).toBe('live');
+    expect(asked).toEqual(['first', 'expired']);
+    one.subscription.close();
+    asked.length = 0;
+    const other = follow({ url: hub.url, streams: 'n', token: (why) => (asked.push(why), 'bad') });
+    await expect.poll(other.last).toBe('refused');
+    expect(asked).toEqual(['first', 'expired']);
+    expect(other.asked).toHaveLength(2);
+  });
+});
+
+test('a list that is too long for a URL is posted, and a short one is not', async ({ hub }) => {
+  const streams = Array.from({ length: 90 }, (_, n) => `a-stream-with-a-rather-long-name.${n}`);
+  for (const [some, method] of [[streams, 'POST'], [streams.slice(0, 5), 'GET']]) {
+    const { subscription, asked, last } = follow({ url: hub.url, streams: some });
+    await expect.poll(last).toBe('live');
+    expect(asked[0].method).toBe(method);
+    expect(asked[0].url.href.length).toBeLessThanOrEqual(2_000);
+    subscription.close();
+  }
+});
+
+test('a reader that takes nothing has little read for it', async ({ hub }) => {
+  await hub.publish(Array.from({ length: 4_000 }, (_, n) => ({ stream: 'n', data: `${n} ${'x'.repeat(1_000)}` })));
+  const { subscription } = follow({ url: hub.url, streams: 'n', from: 'start' });
+  const reader = subscription[Symbol.asyncIterator]();
+  expect((await reader.next()).value.data).toMatch(/^0 /);
+  // What one piece of a connection may have brought at once.
+  await expect.poll(() => subscription.queue.events.length).toBeGreaterThanOrEqual(1_000);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  expect(subscription.queue.events.length).toBeLessThan(2_000);
+  for (let n = 1; n < 4_000; n += 1) expect((await reader.next()).value.data).toBe(`${n} ${'x'.repeat(1_000)}`);
+  await reader.return();
+});

@@ -1,0 +1,126 @@
+// A tab that reads for others, and what a tab reads by itself to join it: nothing is missed or doubled,
+// whatever comes in between.
+
+import { expect, test } from './hub.js';
+import { got, live, numbers, subscribe } from './watching.js';
+
+// A page that is none asks for an icon.
+test.use({ expectedErrors: [/404/] });
+
+/**
+ * A tab that reads for others, and one that has asked for what was before and has not been answered:
+ * `answer` lets it be, with the first so many events of that.
+ */
+async function joining(hub, context, before) {
+  const leader = await context.newPage();
+  await subscribe(leader, hub.url, { streams: 'n' });
+  await live(leader);
+  await hub.count('n', 0, before);
+  const page = await context.newPage();
+  let isHeld = false;
+  let release;
+  const released = new Promise((resolve) => { release = resolve; });
+  await page.route(/follow=false/, async (route) => {
+    const answer = await route.fetch();
+    if (isHeld) return route.fulfill({ response: answer });
+    isHeld = true;
+    const blocks = (await answer.text()).split(/(?<=\n\n)/);
+    const events = await released;
+    // The first of them says how it begins.
+    return route.fulfill({ response: answer, body: blocks.slice(0, 1 + events).join('') });
+  });
+  await subscribe(page, hub.url, { streams: 'n', from: 'start' });
+  await expect.poll(() => isHeld).toBe(true);
+  return { leader, page, answer: release };
+}
+
+/** All tabs have all of them, once and in order. */
+async function have(pages, from, to) {
+  for (const page of pages) await expect.poll(() => got(page), { timeout: 20_000 }).toEqual(numbers(to).slice(from));
+}
+
+test('what comes while a tab reads what was before is not missed', async ({ hub, context }) => {
+  const { leader, page, answer } = await joining(hub, context, 3);
+  await hub.count('n', 3, 50);
+  await have([leader], 0, 50);
+  answer(3);
+  await have([page], 0, 50);
+  await hub.count('n', 50, 60);
+  await have([leader, page], 0, 60);
+});
+
+test('what a tab has read already of a batch is not handed on again', async ({ hub, context }) => {
+  const leader = await context.newPage();
+  await subscribe(leader, hub.url, { streams: 'n' });
+  await live(leader);
+  const page = await context.newPage();
+  let release;
+  const released = new Promise((resolve) => { release = resolve; });
+  let asked = 0;
+  await page.route(/follow=false/, async (route) => {
+    asked += 1;
+    if (asked > 1) return route.continue();
+    await released;
+    // What has come meanwhile is in it, but for the last two of a batch of five.
+    const answer = await route.fetch();
+    const blocks = (await answer.text()).split(/(?<=\n\n)/);
+    return route.fulfill({ response: answer, body: blocks.slice(0, 1 + 7).join('') });
+  });
+  await subscribe(page, hub.url, { streams: 'n', from: 'start' });
+  await expect.poll(() => asked).toBe(1);
+  await page.evaluate(() => {
+    window.places = [];
+    const { subscription } = window;
+    setInterval(() => window.places.push(subscription.lastEventId), 1);
+  });
+  await hub.count('n', 0, 4);
+  await hub.count('n', 4, 9);
+  await have([leader], 0, 9);
+  release();
+  await have([page], 0, 9);
+  await hub.count('n', 9, 12);
+  await have([leader, page], 0, 12);
+  const places = (await page.evaluate(() => window.places)).filter(Boolean);
+  expect(places, 'it never goes back').toEqual([...places].sort());
+});
+
+test('what is too much to be held meanwhile is read once more', async ({ hub, context }) => {
+  test.setTimeout(120_000);
+  const { leader, page, answer } = await joining(hub, context, 2);
+  // 24 MB of it, which is 48 in memory.
+  const pad = 'x'.repeat(100_000);
+  for (let n = 2; n < 242; n += 20) {
+    await hub.publish(Array.from({ length: 20 }, (_, i) => ({ stream: 'n', data: { n: n + i, pad } })));
+  }
+  await hub.count('n', 242, 245);
+  const numbersOf = (page) => page.evaluate(() => window.got.map(({ data }) => data.n ?? data));
+  await expect.poll(() => numbersOf(leader), { timeout: 60_000 }).toEqual(numbers(245));
+  expect(await page.evaluate(() => window.subscription.held.acts.length)).toBeLessThan(5);
+  answer(2);
+  await expect.poll(() => numbersOf(page), { timeout: 60_000 }).toEqual(numbers(245));
+});
+
+test('a tab whose reader takes nothing holds little, and misses nothing', async ({ hub, context }) => {
+  const leader = await context.newPage();
+  await subscribe(leader, hub.url, { streams: 'n' });
+  await live(leader);
+  const page = await context.newPage();
+  await page.goto(`${hub.url}/healthz`);
+  await page.evaluate(async (at) => {
+    const { subscribe } = await import(`${at}/fanfare.js`);
+    window.subscription = subscribe({ url: at, streams: 'n' });
+    window.reader = window.subscription[Symbol.asyncIterator]();
+  }, hub.url);
+  await expect.poll(() => page.evaluate(() => window.subscription.state)).toMatchObject({ state: 'live', shared: 'follower' });
+  for (let n = 0; n < 6_000; n += 500) await hub.count('n', n, n + 500);
+  await have([leader], 0, 6_000);
+  const most = await page.evaluate(() => window.subscription.queue.events.length);
+  expect(most).toBeGreaterThanOrEqual(1_000);
+  expect(most).toBeLessThan(3_000);
+  const all = await page.evaluate(async () => {
+    const all = [];
+    while (all.length < 6_000) all.push((await window.reader.next()).value.data);
+    return all;
+  });
+  expect(all).toEqual(numbers(6_000));
+});

@@ -1,0 +1,47 @@
+// A page that reads, and what came to it: by `fanfare.js` or by an EventSource.
+
+import { expect } from './hub.js';
+
+/** Subscribes on a page of the hub with nothing on it; `window.got` and `window.states` are what came. */
+export async function subscribe(page, url, options, name = '') {
+  if (!page.url().startsWith(url)) await page.goto(`${url}/healthz`);
+  await page.evaluate(async ([at, options, name]) => {
+    const { subscribe } = await import(`${at}/fanfare.js`);
+    const [got, states] = [window[`got${name}`] = [], window[`states${name}`] = []];
+    window[`subscription${name}`] = subscribe({
+      url: at, ...options,
+      onEvent: (event) => got.push(event),
+      onState: (state) => states.push(state),
+    });
+  }, [url, options, name]);
+}
+
+export const got = (page, name = '') => page.evaluate((name) => window[`got${name}`].map((event) => event.data), name);
+export const states = (page) => page.evaluate(() => window.states);
+export const numbers = (to) => Array.from({ length: to }, (_, n) => n);
+
+export async function live(page) {
+  await expect.poll(async () => (await states(page)).at(-1)?.state).toBe('live');
+}
+
+/** The same by an EventSource, whose states are what the hub tells it. */
+export async function listen(page, url, query, types = ['message']) {
+  if (!page.url().startsWith(url)) await page.goto(`${url}/healthz`);
+  await page.evaluate(([at, types]) => {
+    window.got = [];
+    window.told = [];
+    window.source = new EventSource(at);
+    window.source.onopen = () => window.told.push({ type: 'open' });
+    window.source.onerror = () => window.told.push({ type: 'error', state: window.source.readyState });
+    for (const type of types) {
+      window.source.addEventListener(type, (event) => window.got.push({ id: event.lastEventId, data: JSON.parse(event.data) }));
+    }
+    for (const type of ['hub-open', 'hub-gap', 'hub-end', 'hub-error', 'hub-notice']) {
+      window.source.addEventListener(type, (event) => window.told.push({ type, ...JSON.parse(event.data) }));
+    }
+  }, [`${url}/events?${query}`, types]);
+}
+
+export const told = (page) => page.evaluate(() => window.told);
+/** The hub has so many sessions. */
+export const sessions = (hub, count) => expect.poll(async () => (await hub.get('/sessions')).sessions.length).toBe(count);
