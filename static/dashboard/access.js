@@ -36,7 +36,8 @@ function whoCard(who, changed) {
     changed();
   };
   return h('section', { class: 'card' },
-    h('h2', {}, who.subject ?? 'You have shown nothing'),
+    h('h2', {}, who.subject ?? 'Nobody is logged in'),
+    who.subject || !who.admin ? null : h('p', { class: 'muted' }, 'Nor need anybody be: this hub asks for nothing, and answers its own machine alone.'),
     h('dl', {},
       h('dt', {}, 'reads'), h('dd', {}, listed(who.subscribe)),
       h('dt', {}, 'publishes to'), h('dd', {}, listed(who.publish)),

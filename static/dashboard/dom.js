@@ -78,11 +78,15 @@ export function copyable(text) {
  * A table with a body to fill by `keepRows`.
  *
  * @param {string} caption
- * @param {string[]} heads
+ * @param {(string | [string])[]} heads Those of numbers are in a list.
  */
 export function table(caption, heads) {
   const body = h('tbody');
-  const head = h('tr', {}, heads.map((text) => (text === '' ? h('td') : h('th', { scope: 'col' }, text))));
+  const head = h('tr', {}, heads.map((head) => {
+    const isOfNumbers = Array.isArray(head);
+    const [text] = isOfNumbers ? head : [head];
+    return text === '' ? h('td') : h('th', { scope: 'col', class: isOfNumbers && 'number' }, text);
+  }));
   const element = h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption },
     h('table', {}, h('caption', { class: 'unseen' }, caption), h('thead', {}, head), body));
   return { element, body };
@@ -99,6 +103,7 @@ export function table(caption, heads) {
  */
 export function keepRows(body, items, key, cells) {
   const wanted = new Set(items.map(key));
+  const heads = body.parentElement?.querySelector('tr')?.cells;
   /** @type {Map<string, HTMLTableRowElement>} */
   const known = new Map();
   for (const row of [...body.rows]) {
@@ -110,7 +115,7 @@ export function keepRows(body, items, key, cells) {
     const row = known.get(name) ?? h('tr', { 'data-key': name });
     cells(item).forEach((cell, n) => {
       const there = row.cells[n];
-      if (!there) row.append(h('td', typeof cell === 'string' && /^[\d–>]/.test(cell) ? { class: 'number' } : {}, cell));
+      if (!there) row.append(h('td', { class: heads?.[n]?.className || false }, cell));
       else if (typeof cell === 'string') write(there, cell);
     });
     if (body.rows[at] !== row) body.insertBefore(row, body.rows[at] ?? null);

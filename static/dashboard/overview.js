@@ -40,7 +40,7 @@ function drawHub(hub, signal) {
   };
   const totals = h('dl', { class: 'totals' });
   const limits = h('div');
-  const refusals = table('Refusals by reason', ['of', 'reason', 'last minute', 'since the start']);
+  const refusals = table('Refusals by reason', ['of', 'reason', ['last minute'], ['since the start']]);
   const none = h('p', { class: 'muted' }, 'Nothing and nobody.');
   hub.append(health, h('div', { class: 'cards' }, Object.values(charts).map(({ element }) => element)), totals,
     h('div', { class: 'columns' },

@@ -17,7 +17,7 @@ export function sessions({ main, who, signal }) {
     return;
   }
   const filters = ['stream', 'subject', 'address'].map((name) => h('input', { name, type: 'search', autocomplete: 'off', spellcheck: 'false' }));
-  const list = table('Sessions', ['session', 'streams', 'subject', 'address', 'since', 'behind', 'queued', 'sent', 'resume', '']);
+  const list = table('Sessions', ['session', 'streams', 'subject', 'address', ['since'], ['behind'], ['queued'], ['sent'], 'resume', '']);
   const more = h('span', { class: 'muted' });
   /** Where what is shown begins: after one, or with the first. @type {string | null} */
   let after = null;

@@ -19,7 +19,7 @@ export function streams(context) {
   const prefix = h('input', { name: 'prefix', type: 'search', placeholder: 'builds.', autocomplete: 'off', spellcheck: 'false' });
   const pattern = h('input', { name: 'watch', placeholder: '**', autocomplete: 'off', spellcheck: 'false', required: true });
   const wrong = h('span', { class: 'bad', role: 'status' });
-  const list = table('Streams', ['name', 'events/s', 'readers', 'events', 'kept', 'last event', 'state']);
+  const list = table('Streams', ['name', ['events/s'], ['readers'], ['events'], ['kept'], ['last event'], 'state']);
   const more = h('span', { class: 'muted' });
   /** Where what is shown begins: after one, or with the first. @type {string | null} */
   let after = null;

@@ -134,6 +134,33 @@ test('a tail of 100,000 events has few elements, and is filtered, paused and ope
   await expect(page.locator('.tail .row').last()).toContainText('more 15999');
 });
 
+test('what is looked at stays, however much comes, and what finds no room waits in the hub', async ({ hub, page }) => {
+  test.setTimeout(180_000);
+  await hub.count('n', 0, 95_000);
+  await page.goto(`${hub.url}/#/streams/n?from=start`);
+  await expect(page.locator('#counts')).toHaveText('95.0k events', { timeout: 60_000 });
+  const looked = () => page.locator('.tail').evaluate((tail) => {
+    const { left, top } = tail.getBoundingClientRect();
+    return document.elementFromPoint(left + 50, top + 100).closest('.row').querySelector('.text').textContent;
+  });
+  await page.locator('.tail').evaluate((tail) => tail.scrollTo(0, 60_000 * 24));
+  await expect.poll(looked).toMatch(/^6000\d$/);
+  const before = await looked();
+  // Paused, what comes waits, and no more of it than may.
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await hub.count('n', 95_000, 120_000);
+  await expect(page.locator('#counts')).toContainText('20.0k waiting, the rest waits in the hub', { timeout: 20_000 });
+  await page.waitForTimeout(1_000);
+  await expect(page.locator('#counts')).toContainText('20.0k waiting');
+  // Then the oldest make room for it, and the place that is looked at moves up with what it shows.
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await expect(page.locator('#counts')).toContainText('older ones left out, the rest waits in the hub');
+  await expect.poll(looked).toBe(before);
+  // At the end there is room for whatever comes.
+  await page.locator('.tail').press('End');
+  await expect(page.locator('.tail .row').last()).toContainText('119999', { timeout: 20_000 });
+});
+
 test('a click opens what was under it, however much comes', async ({ hub, page }) => {
   await page.goto(`${hub.url}/#/streams/busy`);
   await expect(page.locator('#connection')).toHaveText('live');

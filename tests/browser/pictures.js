@@ -37,11 +37,15 @@ async function traffic() {
 for (const streams of ['shop.checkout', 'shop.*', 'shop.mail&stream=shop.search']) fetch(`${hub.url}/events?stream=${streams}`).then(({ body }) => body.pipeTo(new WritableStream())).catch(() => {});
 const page = await browser.newPage({ viewport: { width: 1280, height: 860 }, deviceScaleFactor: 1 });
 await page.goto(`${hub.url}/#/overview`);
-for (let looked = 0; looked < Number(process.env.SECONDS ?? 150); looked += 1) {
+for (let looked = 0; looked < Number(process.env.SECONDS ?? 400); looked += 1) {
   await traffic();
   await new Promise((resolve) => setTimeout(resolve, 1_000));
 }
-const picture = async (name, of = page) => of.screenshot({ path: `${TARGET}${name}.png` });
+const picture = async (name, { of = page, height = 860 } = {}) => {
+  if (of === page) await page.setViewportSize({ width: 1280, height });
+  await of.screenshot({ path: `${TARGET}${name}.png` });
+  if (of === page) await page.setViewportSize({ width: 1280, height: 860 });
+};
 await picture('overview');
 const visit = async (hash, ready) => {
   await page.goto(`${hub.url}/${hash}`);
@@ -65,16 +69,17 @@ await page.getByRole('button', { name: 'Publish', exact: true }).click();
 await page.locator('#receipt code').waitFor();
 await picture('publish');
 await visit('#/sessions', 'tbody tr');
-await picture('sessions');
+await picture('sessions', { height: 400 });
 await page.goto(`${hub.url}/#/jobs`);
 await page.getByRole('button', { name: 'Start' }).first().click();
 await page.locator('.row').first().waitFor();
 await visit('#/jobs', '.run');
-await picture('jobs');
+await picture('jobs', { height: 400 });
 await visit('#/access', 'form');
 await page.getByRole('button', { name: 'Make a ticket' }).click();
 await page.locator('.command').waitFor();
 await picture('access');
+await visit('#/streams/shop.**', '.row');
 await page.locator('#connection').click();
 await page.locator('#drop').click();
 await page.waitForTimeout(1_500);
@@ -86,6 +91,6 @@ const phone = await browser.newPage({ viewport: { width: 390, height: 800 }, col
 await phone.goto(`${hub.url}/#/streams/shop.**`);
 await phone.locator('.row').first().waitFor();
 await phone.waitForTimeout(1_000);
-await picture('phone', phone);
+await picture('phone', { of: phone });
 await browser.close();
 await hub.stop();

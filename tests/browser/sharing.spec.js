@@ -124,3 +124,26 @@ test('a tab whose reader takes nothing holds little, and misses nothing', async 
   });
   expect(all).toEqual(numbers(6_000));
 });
+
+test('a tab that did not hear everything finds that out, and reads it by itself', async ({ hub, context }) => {
+  const leader = await context.newPage();
+  await subscribe(leader, hub.url, { streams: 'n' });
+  await live(leader);
+  const page = await context.newPage();
+  await page.addInitScript(() => {
+    const { set } = Object.getOwnPropertyDescriptor(BroadcastChannel.prototype, 'onmessage');
+    Object.defineProperty(BroadcastChannel.prototype, 'onmessage', {
+      set(hear) { set.call(this, (event) => window.isDeaf || hear(event)); },
+    });
+  });
+  await subscribe(page, hub.url, { streams: 'n' });
+  await live(page);
+  await hub.count('n', 0, 5);
+  await have([leader, page], 0, 5);
+  await page.evaluate(() => { window.isDeaf = true; });
+  await hub.count('n', 5, 20);
+  await have([leader], 0, 20);
+  await page.evaluate(() => { window.isDeaf = false; });
+  await hub.count('n', 20, 21);
+  await have([leader, page], 0, 21);
+});
