@@ -49,7 +49,10 @@ const picture = async (name, { of = page, height = 860 } = {}) => {
 await picture('overview');
 const visit = async (hash, ready) => {
   await page.goto(`${hub.url}/${hash}`);
-  await page.locator(ready).first().waitFor();
+  while (!(await page.locator(ready).first().isVisible())) {
+    await traffic();
+    await page.waitForTimeout(1_000);
+  }
   for (let more = 0; more < 3; more += 1) {
     await traffic();
     await page.waitForTimeout(1_000);
