@@ -45,7 +45,7 @@ function whoCard(who, changed) {
       h('dt', {}, 'downloads from'), h('dd', {}, listed(who.files)),
       h('dt', {}, 'admin'), h('dd', {}, who.admin ? 'yes' : 'no'),
       who.expires_at ? [h('dt', {}, 'until'), h('dd', {}, new Date(who.expires_at).toLocaleString())] : null),
-    who.subject ? h('button', { type: 'button', onclick: logout }, 'Log out') : null,
+    who.subject ? h('p', {}, h('button', { type: 'button', onclick: logout }, 'Log out')) : null,
     h('form', { class: 'form', onsubmit: login },
       // For those who keep passwords.
       h('input', { name: 'username', autocomplete: 'username', value: who.subject ?? 'fanfare', hidden: true }),

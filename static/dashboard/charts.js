@@ -11,6 +11,9 @@ const DRAW_MS = 250;
 const APART_S = 1;
 /** A chart goes on to the right for so long without a point; then it stands still. */
 const AFTER_S = 30;
+/** Points that are further apart, and further than usual, have nothing between them. */
+const GAP_S = 15;
+const GAP_TIMES = 4;
 
 /** What a canvas can take for a colour of the page. @param {string} name */
 function colour(name) {
@@ -42,6 +45,8 @@ export function chart({ title, series, span, format, max = 0, isWhole = false, s
   const element = h('figure', { class: 'card chart' }, h('figcaption', {}, h('span', {}, title), value), box);
   /** @type {any} */
   let plot = null;
+  /** Seconds between two points, about. */
+  let usual = 0;
   /** @type {ReturnType<typeof setTimeout> | null} */
   let due = null;
 
@@ -69,7 +74,7 @@ export function chart({ title, series, span, format, max = 0, isWhole = false, s
         axis({ size: 56, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map(format) }),
       ],
       series: [{}, ...series.map((label, n) => ({
-        label, stroke: colour(COLOURS[n % COLOURS.length]), width: 1.5, spanGaps: !isWhole,
+        label, stroke: colour(COLOURS[n % COLOURS.length]), width: 1.5, spanGaps: false,
         points: { show: () => data[0].length < 3 },
       }))],
     };
@@ -84,7 +89,7 @@ export function chart({ title, series, span, format, max = 0, isWhole = false, s
     if (old > 0) data.forEach((/** @type {number[]} */ column) => column.splice(0, old));
     plot ??= new uPlot(options(), data, box);
     plot.setData(data);
-    const now = data.slice(1).map((/** @type {any[]} */ column) => column.findLast((n) => isWhole || n !== null));
+    const now = data.slice(1).map((/** @type {any[]} */ column) => column.findLast((n) => isWhole || typeof n === 'number'));
     write(value, now.map((/** @type {any} */ n) => (n === null || n === undefined ? '–' : format(n))).join(' / '));
   };
   const soon = () => { due ??= setTimeout(() => requestAnimationFrame(draw), DRAW_MS); };
@@ -114,8 +119,15 @@ export function chart({ title, series, span, format, max = 0, isWhole = false, s
       if (time - last < APART_S) {
         values.forEach((n, at) => { if (n !== null) data[at + 1][times.length - 1] = n; });
       } else {
+        if (time - last > GAP_S && time - last > GAP_TIMES * usual && times.length > 1) {
+          times.push(last + APART_S);
+          data.slice(1).forEach((/** @type {any[]} */ column) => column.push(null));
+        } else if (last > 0) {
+          usual = usual === 0 ? time - last : usual * 0.8 + (time - last) * 0.2;
+        }
         times.push(time);
-        values.forEach((n, at) => data[at + 1].push(n));
+        // What is not known of one is no gap of it: uPlot tells null from undefined.
+        values.forEach((n, at) => data[at + 1].push(isWhole ? n : n ?? undefined));
       }
       soon();
     },

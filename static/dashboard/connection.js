@@ -75,7 +75,7 @@ const last = h('code', { id: 'last-id' }, '–');
 const session = h('code', {}, '–');
 const drop = h('button', { id: 'drop', type: 'button', onclick: () => current?.reconnect() }, 'Drop the connection');
 const panel = h('section', { id: 'connection-panel', popover: 'auto', 'aria-label': 'The connection' },
-  h('h2', {}, 'The connection'),
+  h('header', {}, h('h2', {}, 'The connection'), h('button', { type: 'button', 'aria-label': 'Close', popovertarget: 'connection-panel', popovertargetaction: 'hide' }, '×')),
   h('dl', {}, h('dt', {}, 'last id'), h('dd', {}, last), h('dt', {}, 'session'), h('dd', {}, session)),
   h('p', {}, drop),
   list);
@@ -98,6 +98,11 @@ function show() {
 /** The last id goes on between what is told. */
 function moved() {
   write(last, current?.lastEventId ?? '–');
+}
+
+/** Another page is shown, whose connection is another. */
+export function leave() {
+  if (panel.matches(':popover-open')) panel.hidePopover();
 }
 
 /** @param {Element} header */

@@ -47,6 +47,11 @@ export function say(text, kind = '') {
   setTimeout(() => notice.remove(), kind === 'bad' ? 10_000 : 4_000);
 }
 
+/** Another page is shown, of which nothing was said. */
+export function quiet() {
+  byId('notices').querySelectorAll('.bad').forEach((notice) => notice.remove());
+}
+
 /** Says that what the page shows is what was, and why; nothing, where it is so no more.
  * @param {string} reason @param {number} [since] */
 export function stale(reason, since) {

@@ -54,7 +54,7 @@ export function jobs({ main, signal }) {
   /** @param {any} job */
   const draw = ({ name, running, at_most: most }) => h('section', { class: 'card' },
     h('div', { class: 'bar' }, h('h2', {}, name),
-      h('button', { type: 'button', class: 'main', id: `start-${name}`, 'aria-label': `Start ${name}`, onclick: () => start(name) }, 'Start'),
+      h('button', { type: 'button', class: 'main', id: `start-${name}`, 'aria-label': `Start ${name}`, disabled: running.length >= most, onclick: () => start(name) }, 'Start'),
       h('span', { class: 'muted' }, `${count(running.length)} of ${count(most)} at once`)),
     running.map((/** @type {any} */ { run, stream, since }) => h('div', { class: 'bar run' },
       link(stream, run),
@@ -62,7 +62,7 @@ export function jobs({ main, signal }) {
       h('button', { type: 'button', id: `stop-${run}`, 'aria-label': `Stop ${run}`, onclick: () => stop(name, run) }, 'Stop'))),
     (known.get(name)?.[1] ?? []).map((/** @type {any} */ stream) => h('div', { class: 'bar run' },
       link(stream.name, stream.name.split('.').at(-1)),
-      h('span', { class: 'muted' }, `ended ${clock(stream.last_time)}, ${count(stream.events)} events`))));
+      h('span', { class: stream.isGood === false ? 'bad' : 'muted' }, `${stream.how} at ${clock(stream.last_time)}, ${count(stream.events)} events`))));
   every(signal, ASK_MS, look);
 }
 
@@ -83,7 +83,22 @@ async function past(name, signal) {
     const query = new URLSearchParams({ limit: '1000', prefix: `jobs.${name}.`, after: `jobs.${name}.${from}` });
     const { streams } = await ask(`streams?${query}`, { signal });
     const ended = streams.filter((/** @type {any} */ stream) => stream.state === 'ended').slice(-PAST).reverse();
-    if (ended.length === PAST || back === BACK_MS.at(-1)) return ended;
+    if (ended.length === PAST || back === BACK_MS.at(-1)) {
+      return Promise.all(ended.map(async (/** @type {any} */ stream) => ({ ...stream, ...(await howItEnded(stream.name, signal)) })));
+    }
   }
   return [];
+}
+
+/**
+ * What the last event of a run says of its end; nothing where it is not there any more.
+ *
+ * @param {string} stream
+ * @param {AbortSignal} signal
+ */
+async function howItEnded(stream, signal) {
+  const said = await ask(`streams/${encodeURIComponent(stream)}/events?last=2&types=exit&follow=false&format=text`, { signal });
+  const { reason, code } = Object(said);
+  if (reason === undefined) return { how: 'ended' };
+  return { how: reason === 'exited' ? `exited with ${code}` : reason.replaceAll('_', ' '), isGood: code === 0 };
 }

@@ -1,8 +1,8 @@
 // The dashboard: which page is shown, and who looks at it.
 
 import { access } from './access.js';
-import { mount } from './connection.js';
-import { h, replace, say, stale } from './dom.js';
+import { leave, mount } from './connection.js';
+import { h, quiet, replace, say, stale } from './dom.js';
 import { clock } from './figures.js';
 import { onUnauthorized, who as ask, why } from './hub.js';
 import { jobs } from './jobs.js';
@@ -51,6 +51,8 @@ async function show() {
     else link.removeAttribute('aria-current');
   }
   stale('');
+  leave();
+  for (const link of nav.querySelectorAll('[aria-current]')) link.scrollIntoView({ block: 'nearest', inline: 'center' });
   try {
     who ??= await ask();
   } catch (error) {
@@ -63,6 +65,7 @@ async function show() {
   user.textContent = who.subject ?? 'not logged in';
   warn(who);
   replace(main);
+  quiet();
   PAGES[page]({ main, path, query, who, changed, signal });
   if (!isOpen) return void (isOpen = true);
   // Whoever reads by ear, or by keys, is where the page begins.

@@ -19,7 +19,9 @@ export function overview({ main, who, signal }) {
   const machine = h('div', { class: 'stack' });
   const hub = h('div', { class: 'stack' });
   main.append(h('h1', {}, 'Overview'), hub, h('h2', {}, 'The machine'), machine);
-  const login = (/** @type {string} */ what) => h('p', {}, what, ' ', h('a', { href: '#/access' }, 'Log in'), ' to see it.');
+  const login = (/** @type {string} */ what) => (who.subject
+    ? h('p', {}, `${what} You are logged in as ${who.subject}; what you may read is under `, h('a', { href: '#/streams' }, 'Streams'), '.')
+    : h('p', {}, what, ' ', h('a', { href: '#/access' }, 'Log in'), ' to see it.'));
   if (who.admin) drawHub(hub, signal);
   else hub.append(login('What the hub does is shown to admins.'));
   if (who.subscribe.some((granted) => selects(granted, 'system'))) drawMachine(machine, signal);

@@ -82,11 +82,12 @@ export function openStream({ main, query, signal }, name) {
   };
   const tell = () => {
     const { all, shown, removed } = list.count();
-    const parts = [`${shown === all ? count(all) : `${count(shown)} of ${count(all)}`} events`];
+    const parts = [`${shown === all ? count(all) : `${count(shown)} of ${count(all)}`} ${all === 1 ? 'event' : 'events'}`];
     if (removed > 0) parts.push(`${count(removed)} older ones left out`);
     if (isPaused) parts.push(`${count(waiting.length)} waiting`);
     if (isHeld()) parts.push('the rest waits in the hub');
     write(status, parts.join(', '));
+    list.sayEmpty(shown > 0 ? '' : all > 0 ? 'None of these is what is asked for above.' : from ? 'Nothing since then, yet.' : 'Nothing yet.');
   };
   const pause = h('button', {
     type: 'button', 'aria-pressed': 'false',
@@ -109,8 +110,18 @@ export function openStream({ main, query, signal }, name) {
     waitingChars += row.chars;
     soon();
   };
+  /** What is told stands behind the events that had come before it, which may not have been taken. */
+  let [came, taken] = [0, 0];
+  /** @type {{ behind: number, row: Row }[]} */
+  let marks = [];
   /** @param {string} mark */
-  const mark = (mark) => wait({ event: null, mark, time: Date.now(), chars: 100, hay: '' });
+  const mark = (mark) => {
+    marks.push({ behind: came, row: { event: null, mark, time: Date.now(), chars: 100, hay: '' } });
+    place();
+  };
+  const place = () => {
+    while (marks[0]?.behind <= taken) wait(/** @type {{ row: Row }} */ (marks.shift()).row);
+  };
   /** @param {boolean} atEnd Whether what comes is looked at from its end. */
   const read = async (atEnd) => {
     keep();
@@ -122,12 +133,17 @@ export function openStream({ main, query, signal }, name) {
     [waiting, waitingChars, fresh, isPaused] = [[], 0, [], false];
     pause.setAttribute('aria-pressed', 'false');
     list.clear(atEnd);
+    marks = [];
+    [came, taken] = [0, 0];
+    tell();
     write(state, '');
     const subscription = follow({
       streams: name,
       ...(from ? { from } : { last }),
       signal: mine.signal,
+      onEvent: () => { came += 1; },
       onState: (told) => {
+        if (mine.signal.aborted) return;
         if (told.state === 'gap') mark(`— ${told.missed ?? 'some'} events were removed before they could be read —`);
         if (told.state === 'reset') mark('— the hub has another journal now —');
         if (told.state === 'stream-ended') mark(`— ${told.stream} has ended (${told.reason}) —`);
@@ -141,6 +157,8 @@ export function openStream({ main, query, signal }, name) {
         fresh.push(event);
         wanted.know(event);
         wait(rowOf(event));
+        taken += 1;
+        place();
         if (isHeld()) await new Promise((resolve) => { go = () => resolve(undefined); });
       }
     } catch {

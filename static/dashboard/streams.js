@@ -13,8 +13,12 @@ const ASK_MS = 2_000;
 
 /** @param {import('./main.js').Context} context */
 export function streams(context) {
-  const { main, path, query, signal } = context;
+  const { main, path, query, who, signal } = context;
   if (path.length > 0) return openStream(context, path.join('/'));
+  if (!who.isKnown) {
+    main.append(h('h1', {}, 'Streams'), h('p', {}, 'What there is, is shown to those who may read it. ', h('a', { href: '#/access' }, 'Log in'), ' to see it.'));
+    return;
+  }
 
   const prefix = h('input', { name: 'prefix', type: 'search', placeholder: 'builds.', autocomplete: 'off', spellcheck: 'false' });
   const pattern = h('input', { name: 'watch', placeholder: '**', autocomplete: 'off', spellcheck: 'false', required: true });

@@ -201,6 +201,11 @@ export function tail({ cells, classes, look, open, moved, label, signal }) {
       follow(true);
       due();
     },
+    /** What stands there instead of rows. @param {string} text */
+    sayEmpty(text) {
+      if (text === '') delete view.dataset.empty;
+      else if (view.dataset.empty !== text) view.dataset.empty = text;
+    },
     focus: () => view.focus(),
     isAtEnd: () => isAtEnd,
     /** Whether more would push out what is looked at. */

@@ -216,6 +216,10 @@ test.describe('a hub that hangs', () => {
 test('on a phone there is room for what is read', async ({ hub, page }) => {
   await page.setViewportSize({ width: 375, height: 740 });
   await hub.count('n', 0, 100);
+  // What is refused, by reason, has a table of its own.
+  await fetch(`${hub.url}/publish`, { method: 'POST', body: '{"strem": 1}' });
+  await page.goto(`${hub.url}/#/overview`);
+  await expect(page.locator('table', { hasText: 'validation_error' })).toBeVisible();
   await page.goto(`${hub.url}/#/streams/n`);
   await expect(page.locator('.tail .row').last()).toContainText('99');
   expect((await page.locator('.tail').boundingBox()).height).toBeGreaterThan(300);
@@ -271,6 +275,29 @@ test('what is looked at is in the address', async ({ hub, page }) => {
   await page.goto(`${hub.url}/#/streams/n?level=none`);
   await page.reload();
   await expect.poll(() => rows(page)).toHaveLength(4);
+});
+
+test('a list with nothing in it says why', async ({ hub, page }) => {
+  await page.goto(`${hub.url}/#/streams/n`);
+  const empty = (text) => expect(page.locator('.tail')).toHaveAttribute('data-empty', text);
+  await empty('Nothing yet.');
+  await hub.publish({ stream: 'n', data: 'one' });
+  await expect(page.locator('#counts')).toHaveText('1 event');
+  await expect(page.locator('.tail')).not.toHaveAttribute('data-empty');
+  await page.locator('[name=text]').fill('two');
+  await empty('None of these is what is asked for above.');
+  await page.locator('[name=text]').fill('');
+  await page.locator('[name=at]').fill('2099-01-01T00:00:00');
+  await page.getByRole('button', { name: 'Jump' }).click();
+  await empty('Nothing since then, yet.');
+  // What is open above the page goes with the page.
+  await page.locator('#connection').click();
+  await expect(page.locator('#drop')).toBeVisible();
+  await page.getByRole('button', { name: 'Close' }).click();
+  await expect(page.locator('#drop')).toBeHidden();
+  await page.locator('#connection').click();
+  await page.goto(`${hub.url}/#/publish`);
+  await expect(page.locator('#drop')).toBeHidden();
 });
 
 test('what is older is there for the asking', async ({ hub, page }) => {
@@ -445,18 +472,28 @@ test.describe('sessions', () => {
 });
 
 test.describe('jobs', () => {
-  test.use({ config: '[job.count]\ncommand = ["sh", "-c", "for i in 1 2 3; do echo step $i; sleep 0.1; done; exec sleep 60"]\n' });
+  test.use({ config: '[job.fails]\ncommand = ["sh", "-c", "exit 3"]\n[job.count]\ncommand = ["sh", "-c", "for i in 1 2 3; do echo step $i; sleep 0.1; done; exec sleep 60"]\n' });
 
   test('are started, watched and stopped', async ({ hub, page }) => {
     await page.goto(`${hub.url}/#/jobs`);
-    await page.getByRole('button', { name: 'Start' }).click();
+    await page.getByRole('button', { name: 'Start fails' }).click();
+    await expect(page.locator('#connection')).toHaveText('ended');
+    await page.getByRole('link', { name: 'Jobs' }).click();
+    await expect(page.locator('.run')).toContainText('exited with 3');
+    await page.getByRole('button', { name: 'Start count' }).click();
     await expect.poll(() => rows(page)).toEqual(expect.arrayContaining(['step 1', 'step 2', 'step 3']));
     await page.getByRole('link', { name: 'Jobs' }).click();
+    // As many run as may.
+    await expect(page.getByRole('button', { name: 'Start count' })).toBeDisabled();
     await page.getByRole('button', { name: 'Stop' }).click();
-    await expect(page.locator('.run')).toContainText('ended');
-    await page.locator('.run a').click();
+    const run = page.locator('section', { hasText: 'count' }).locator('.run');
+    await expect(run).toContainText('stopped at');
+    await run.locator('a').click();
     await expect(page.locator('#connection')).toHaveText('ended');
-    await expect(page.locator('.tail .row').last()).toContainText('stopped');
+    // What is told of it stands behind what was said in it.
+    await expect(page.locator('.tail .row').last()).toContainText('has ended');
+    expect((await rows(page)).at(-2)).toContain('stopped');
+    await expect(page.locator('.tail .row').first()).toContainText('start');
   });
 });
 
