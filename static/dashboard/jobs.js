@@ -97,8 +97,8 @@ async function past(name, signal) {
  * @param {AbortSignal} signal
  */
 async function howItEnded(stream, signal) {
-  const said = await ask(`streams/${encodeURIComponent(stream)}/events?last=2&types=exit&follow=false&format=text`, { signal });
+  const said = await ask(`streams/${encodeURIComponent(stream)}/events?last=1&types=exit&follow=false&format=text`, { signal });
   const { reason, code } = Object(said);
   if (reason === undefined) return { how: 'ended' };
-  return { how: reason === 'exited' ? `exited with ${code}` : reason.replaceAll('_', ' '), isGood: code === 0 };
+  return { how: reason === 'exited' ? `exited with ${code}` : reason.replaceAll('_', ' '), isGood: code === 0 || reason === 'stopped' };
 }

@@ -3,6 +3,7 @@
 import { field, h, keepRows, say, table, write } from './dom.js';
 import { bytes, clock, count } from './figures.js';
 import { ask, every, settled, why } from './hub.js';
+import { pages } from './pages.js';
 
 const ASK_MS = 2_000;
 /** Sessions that are looked at, and those of them that are shown: whoever is behind most first. */
@@ -19,16 +20,7 @@ export function sessions({ main, who, signal }) {
   const filters = ['stream', 'subject', 'address'].map((name) => h('input', { name, type: 'search', autocomplete: 'off', spellcheck: 'false' }));
   const list = table('Sessions', ['session', 'streams', 'subject', 'address', ['since'], ['behind'], ['queued'], ['sent'], 'resume', '']);
   const more = h('span', { class: 'muted' });
-  /** Where what is shown begins: after one, or with the first. @type {string | null} */
-  let after = null;
-  /** @type {string | null} */
-  let further = null;
-  const turnTo = (/** @type {string | null} */ to) => {
-    after = to;
-    return look().catch((error) => say(why(error), 'bad'));
-  };
-  const onward = h('button', { type: 'button', hidden: true, onclick: () => turnTo(further) }, `The next ${count(LOOKED_AT)}`);
-  const back = h('button', { type: 'button', hidden: true, onclick: () => turnTo(null) }, 'The first');
+  const part = pages(`The next ${count(LOOKED_AT)}`, () => look());
   const end = async (/** @type {string} */ id) => {
     try {
       await ask(`sessions/${id}`, { method: 'DELETE' });
@@ -42,13 +34,12 @@ export function sessions({ main, who, signal }) {
   const look = async () => {
     const mine = turn += 1;
     const query = new URLSearchParams({ limit: String(LOOKED_AT) });
+    const after = part.after();
     if (after !== null) query.set('after', after);
     for (const input of filters) if (input.value !== '') query.set(input.name, input.value);
     const { sessions, next, silent_workers: silent } = await ask(`sessions?${query}`, { signal });
     if (mine !== turn) return;
-    further = next;
-    onward.hidden = next === null;
-    back.hidden = after === null;
+    part.came(next);
     const behind = (/** @type {any} */ { lag }) => (lag === null ? Infinity : lag);
     sessions.sort((/** @type {any} */ a, /** @type {any} */ b) => behind(b) - behind(a) || b.queued_bytes - a.queued_bytes || a.since.localeCompare(b.since));
     keepRows(list.body, sessions.slice(0, SHOWN), (/** @type {any} */ { id }) => id, (/** @type {any} */ session) => [
@@ -73,10 +64,10 @@ export function sessions({ main, who, signal }) {
   const refilter = settled(look);
   for (const input of filters) {
     input.addEventListener('input', () => {
-      after = null;
+      part.first();
       refilter();
     });
   }
-  main.append(h('div', { class: 'bar' }, filters.map((input) => field(input.name, input))), list.element, h('p', { class: 'bar' }, more, back, onward));
+  main.append(h('div', { class: 'bar' }, filters.map((input) => field(input.name, input))), list.element, h('p', { class: 'bar' }, more, part.buttons));
   every(signal, ASK_MS, look);
 }

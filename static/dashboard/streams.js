@@ -1,8 +1,9 @@
 // Every stream with how much comes by it, live.
 
-import { field, h, keepRows, say, table, write } from './dom.js';
+import { field, h, keepRows, table, write } from './dom.js';
 import { bytes, clock, count } from './figures.js';
-import { ask, every, settled, why } from './hub.js';
+import { ask, every, settled } from './hub.js';
+import { pages } from './pages.js';
 import { openStream } from './stream.js';
 import { checkSelector } from '../fanfare/selector.js';
 
@@ -25,16 +26,7 @@ export function streams(context) {
   const wrong = h('span', { class: 'bad', role: 'status' });
   const list = table('Streams', ['name', ['events/s'], ['readers'], ['events'], ['kept'], ['last event'], 'state']);
   const more = h('span', { class: 'muted' });
-  /** Where what is shown begins: after one, or with the first. @type {string | null} */
-  let after = null;
-  /** @type {string | null} */
-  let further = null;
-  const turnTo = (/** @type {string | null} */ to) => {
-    after = to;
-    return look().catch((error) => say(why(error), 'bad'));
-  };
-  const onward = h('button', { type: 'button', hidden: true, onclick: () => turnTo(further) }, `The next ${SHOWN}`);
-  const back = h('button', { type: 'button', hidden: true, onclick: () => turnTo(null) }, 'The first');
+  const part = pages(`The next ${SHOWN}`, () => look());
   const open = (/** @type {Event} */ event) => {
     event.preventDefault();
     try {
@@ -49,7 +41,7 @@ export function streams(context) {
     h('div', { class: 'bar' },
       h('form', { onsubmit: (/** @type {Event} */ e) => e.preventDefault() }, field('Names that begin with', prefix)),
       h('form', { onsubmit: open }, field('Or watch a pattern', pattern), h('button', {}, 'Watch'), wrong)),
-    list.element, h('p', { class: 'bar' }, more, back, onward));
+    list.element, h('p', { class: 'bar' }, more, part.buttons));
   prefix.value = query.get('prefix') ?? '';
 
   /** What each had when it was looked at a while ago. @type {Map<string, [number, number, string]>} */
@@ -57,12 +49,10 @@ export function streams(context) {
   let turn = 0;
   const look = async () => {
     const mine = turn += 1;
-    const { streams, next } = await find(prefix.value, after, signal);
+    const { streams, next } = await find(prefix.value, part.after(), signal);
     // One that was asked later has answered.
     if (mine !== turn) return;
-    further = next;
-    onward.hidden = next === null;
-    back.hidden = after === null;
+    part.came(next);
     const now = performance.now();
     keepRows(list.body, streams, (/** @type {any} */ { name }) => name, (/** @type {any} */ stream) => {
       const [published, then, known] = before.get(stream.name) ?? [stream.published, now, '–'];
@@ -81,7 +71,7 @@ export function streams(context) {
   };
   const refilter = settled(look);
   prefix.addEventListener('input', () => {
-    after = null;
+    part.first();
     refilter();
   });
   every(signal, ASK_MS, look);

@@ -45,3 +45,6 @@ export async function listen(page, url, query, types = ['message']) {
 export const told = (page) => page.evaluate(() => window.told);
 /** The hub has so many sessions. */
 export const sessions = (hub, count) => expect.poll(async () => (await hub.get('/sessions')).sessions.length).toBe(count);
+
+/** The rows of a dashboard's tail that are drawn, as their texts. */
+export const rows = (page) => page.locator('.tail .row .text').allTextContents();

@@ -1,0 +1,161 @@
+// The pages of the dashboard that are for those who operate a hub, and who is let in to them.
+
+import { createHmac } from 'node:crypto';
+import { expect, key, test } from './hub.js';
+import { rows } from './watching.js';
+
+test.describe('sessions', () => {
+  // A page that is none asks for an icon.
+  test.use({ expectedErrors: [/404/] });
+
+  test('an admin sees who reads, and disconnects them', async ({ hub, page, context }) => {
+    const other = await context.newPage();
+    await other.goto(`${hub.url}/healthz`);
+    await other.evaluate((at) => {
+      window.opened = 0;
+      new EventSource(`${at}/events?stream=seen.*`).addEventListener('hub-open', () => { window.opened += 1; });
+    }, hub.url);
+    await page.goto(`${hub.url}/#/sessions`);
+    await page.locator('[name=stream]').fill('seen.x');
+    const row = page.locator('tbody tr', { hasText: 'seen.*' });
+    await expect(row).toContainText('127.0.0.1');
+    await row.getByRole('button', { name: 'Disconnect' }).click();
+    await expect.poll(() => other.evaluate(() => window.opened), { timeout: 20_000 }).toBe(2);
+  });
+});
+
+test.describe('jobs', () => {
+  test.use({ config: '[job.fails]\ncommand = ["sh", "-c", "exit 3"]\n[job.count]\ncommand = ["sh", "-c", "for i in 1 2 3; do echo step $i; sleep 0.1; done; exec sleep 60"]\n' });
+
+  test('are started, watched and stopped', async ({ hub, page }) => {
+    await page.goto(`${hub.url}/#/jobs`);
+    await page.getByRole('button', { name: 'Start fails' }).click();
+    await expect(page.locator('#connection')).toHaveText('ended');
+    await page.getByRole('link', { name: 'Jobs' }).click();
+    await expect(page.locator('.run')).toContainText('exited with 3');
+    await page.getByRole('button', { name: 'Start count' }).click();
+    await expect.poll(() => rows(page)).toEqual(expect.arrayContaining(['step 1', 'step 2', 'step 3']));
+    await page.getByRole('link', { name: 'Jobs' }).click();
+    // As many run as may.
+    await expect(page.getByRole('button', { name: 'Start count' })).toBeDisabled();
+    await page.getByRole('button', { name: 'Stop' }).click();
+    const run = page.locator('section', { hasText: 'count' }).locator('.run');
+    await expect(run).toContainText('stopped at');
+    await run.locator('a').click();
+    await expect(page.locator('#connection')).toHaveText('ended');
+    // What is told of it stands behind what was said in it.
+    await expect(page.locator('.tail .row').last()).toContainText('has ended');
+    expect((await rows(page)).at(-2)).toContain('stopped');
+    await expect(page.locator('.tail .row').first()).toContainText('start');
+  });
+});
+
+test.describe('access', () => {
+  test.use({
+    config: key('viewer', 'a viewer', { subscribe: ['a.*'] }) + key('boss', 'a boss', { subscribe: ['**'], publish: ['**'], admin: true }),
+    expectedErrors: [/401|403/],
+  });
+
+  test('one logs in and out, and sees what is granted', async ({ hub, page, context }) => {
+    await page.goto(hub.url);
+    await expect(page.locator('main')).toContainText('shown to admins');
+    await page.getByRole('link', { name: 'Access' }).click();
+    await page.getByLabel('An API key').fill('wrong');
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await expect(page.locator('main form .bad')).not.toBeEmpty();
+    await page.getByLabel('An API key').fill('a viewer');
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await expect(page.locator('.user')).toHaveText('key viewer');
+    await expect(page.locator('main')).toContainText('a.*');
+    expect(await page.evaluate(() => document.cookie), 'no script can read it').toBe('');
+    // A ticket, which another page reads with.
+    await page.getByLabel('Streams').fill('a.x');
+    await page.getByRole('button', { name: 'Make a ticket' }).click();
+    await expect(page.locator('.command')).toContainText('new EventSource');
+    const url = (await page.locator('.command').textContent()).match(/'(.*)'/)[1];
+    const answer = await fetch(url);
+    expect(answer.status).toBe(200);
+    await answer.body.cancel();
+    await page.goto(`${hub.url}/#/sessions`);
+    await expect(page.locator('main')).toContainText('shown to admins');
+    await page.goto(`${hub.url}/#/access`);
+    await page.getByRole('button', { name: 'Log out' }).click();
+    await expect(page.locator('.user')).toHaveText('not logged in');
+    await page.getByLabel('An API key').fill('a boss');
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByRole('link', { name: 'Overview' }).click();
+    await expect(page.locator('.health')).toHaveText(/^Ready/);
+    await expect(page.locator('table', { hasText: 'credentials' })).toContainText('unknown');
+  });
+
+  test('whoever may read some streams sees them, and is told of the others', async ({ hub, page, context }) => {
+    await page.goto(`${hub.url}/#/access`);
+    await page.getByLabel('An API key').fill('a viewer');
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await expect(page.locator('.user')).toHaveText('key viewer');
+    const boss = { Authorization: 'Bearer a boss' };
+    await hub.publish([{ stream: 'a.x', data: 'mine' }, { stream: 'b.x', data: 'not mine' }], boss);
+    for (const path of ['overview', 'streams', 'publish', 'sessions', 'jobs']) {
+      await page.goto(`${hub.url}/#/${path}`);
+      await expect(page.locator('h1')).toBeVisible();
+    }
+    await page.goto(`${hub.url}/#/overview`);
+    await expect(page.locator('main')).toContainText('“system” is not granted');
+    await page.goto(`${hub.url}/#/streams`);
+    await page.getByRole('link', { name: 'a.x' }).click();
+    await expect.poll(() => rows(page)).toEqual(['mine']);
+    await page.goto(`${hub.url}/#/streams/b.x`);
+    await expect(page.locator('.told')).toContainText('refused');
+    const { refusals } = await hub.get('/stats', boss);
+    expect(refusals.subscribers.forbidden, 'of the stream that was asked for alone').toBeLessThanOrEqual(2);
+    // Somebody else logs out: every tab knows.
+    const other = await context.newPage();
+    await other.goto(`${hub.url}/#/access`);
+    await other.getByRole('button', { name: 'Log out' }).click();
+    await expect(page.locator('.user')).toHaveText('not logged in');
+  });
+
+  test.describe('by a token', () => {
+    test.use({ flags: ['--jwt-secret', 'a secret of at least thirty-two bytes'] });
+
+    test('a login says before that it ends', async ({ hub, page }) => {
+      const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+      const claims = { sub: 'ann', exp: Math.floor(Date.now() / 1000) + 60, fanfare: { subscribe: ['a.*'] } };
+      const said = `${part({ alg: 'HS256' })}.${part(claims)}`;
+      const token = `${said}.${createHmac('sha256', 'a secret of at least thirty-two bytes').update(said).digest('base64url')}`;
+      await page.goto(`${hub.url}/#/access`);
+      await page.getByLabel('An API key').fill(token);
+      await page.getByRole('button', { name: 'Log in' }).click();
+      await expect(page.locator('.user')).toHaveText(/ann/);
+      await expect(page.locator('#notices')).toContainText('Your login ends at');
+    });
+  });
+
+  test('a login that has ended is over on an open page, too', async ({ hub, page }) => {
+    await page.goto(`${hub.url}/#/access`);
+    await page.getByLabel('An API key').fill('a boss');
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByRole('link', { name: 'Overview' }).click();
+    await expect(page.locator('.health')).toHaveText(/^Ready/);
+    await fetch(`${hub.url}/revocations`, { method: 'POST', headers: { Authorization: 'Bearer a boss' }, body: '{"key": "boss"}' });
+    await expect(page.locator('.user')).toHaveText('not logged in', { timeout: 15_000 });
+    await expect(page.locator('main')).toContainText('shown to admins');
+    await page.reload();
+    await expect(page.locator('h1')).toHaveText('Overview');
+  });
+
+  test('a token is decoded here', async ({ hub, page }) => {
+    await page.goto(`${hub.url}/#/access`);
+    const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const token = (claims) => `${part({ alg: 'HS256' })}.${part(claims)}.c2ln`;
+    await page.locator('[name=jwt]').fill(token({ sub: 'grüße', exp: 1, fanfare: { subscribe: ['a'] } }));
+    await expect(page.locator('section', { hasText: 'What a token says' })).toContainText('It has expired');
+    await expect(page.locator('section', { hasText: 'What a token says' })).toContainText('grüße');
+    await page.locator('[name=jwt]').fill(token({ exp: 9_999_999_999 }));
+    await expect(page.locator('section', { hasText: 'What a token says' })).toContainText('It grants nothing');
+    await page.locator('[name=jwt]').fill(token({ exp: 9_999_999_999, nbf: 9_999_999_000 }));
+    await expect(page.locator('section', { hasText: 'What a token says' })).toContainText('It is not good before');
+    await page.locator('[name=jwt]').fill('no token');
+    await expect(page.locator('section', { hasText: 'What a token says' })).toContainText('three parts');
+  });
+});
