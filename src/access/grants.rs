@@ -10,8 +10,8 @@ pub const MAX_GRANT_SELECTORS: usize = 100;
 /// What admins read beside what they are granted.
 const EVERYTHING_OF_THE_HUB: &str = "hub.**";
 
-/// All jobs, or all folders.
-const ALL: &str = "*";
+/// All jobs, folders or models.
+pub const ALL: &str = "*";
 
 /// The streams of a job's runs.
 fn of_runs(job: &str) -> Option<Selector> {
@@ -38,6 +38,8 @@ pub struct Grants {
     pub run: Box<[String]>,
     /// Folders to download from.
     pub files: Box<[String]>,
+    /// Models to chat with.
+    pub chat: Box<[String]>,
     /// The metrics.
     pub metrics: bool,
     /// Everything that is for operators.
@@ -89,6 +91,18 @@ impl Scope {
         }
     }
 
+    /// Without the chats that it names: those are of whoever began them, whatever else they may read.
+    #[must_use]
+    pub fn without_chats(&self) -> Self {
+        let is_chat = |one: &&Selector| one.exact().is_some_and(StreamName::is_hidden);
+        match self {
+            Self::Everything => Self::Everything,
+            Self::Only(all) => {
+                Self::Only(all.iter().filter(|one| !is_chat(one)).cloned().collect())
+            }
+        }
+    }
+
     /// What is left of `wanted`; nothing where none of it is granted. An error where that comes to
     /// more than one subscription may name.
     pub fn narrow(&self, wanted: &[Selector]) -> Result<Vec<Selector>, Invalid> {
@@ -123,6 +137,8 @@ pub struct Claimed {
     pub run: Vec<String>,
     /// Folders to download from.
     pub files: Vec<String>,
+    /// Models to chat with.
+    pub chat: Vec<String>,
     /// Everything that is for operators.
     pub admin: bool,
 }
@@ -149,6 +165,7 @@ impl Grants {
             subscribe,
             run: claimed.run.into(),
             files: claimed.files.into(),
+            chat: claimed.chat.into(),
             metrics: claimed.admin,
             admin: claimed.admin,
         })
@@ -161,6 +178,7 @@ impl Grants {
             subscribe: Scope::default(),
             run: Box::default(),
             files: Box::default(),
+            chat: Box::default(),
             metrics: false,
             admin: false,
         }
@@ -173,6 +191,7 @@ impl Grants {
             subscribe: Scope::Everything,
             run: [ALL.to_owned()].into(),
             files: [ALL.to_owned()].into(),
+            chat: [ALL.to_owned()].into(),
             metrics: true,
             admin: true,
         }
@@ -186,6 +205,11 @@ impl Grants {
     /// Whether the folder of this name may be downloaded from.
     pub fn may_download(&self, folder: &str) -> bool {
         self.files.iter().any(|granted| granted == folder || granted == ALL)
+    }
+
+    /// Whether the model of this name may be asked.
+    pub fn may_chat(&self, model: &str) -> bool {
+        self.chat.iter().any(|granted| granted == model || granted == ALL)
     }
 
     /// Whether `stream` may be published to; what only the hub writes is not looked at here.

@@ -12,7 +12,7 @@ mod mint;
 mod revocation;
 mod ticket;
 
-pub use grants::{Claimed, Grants, MAX_GRANT_SELECTORS, Scope};
+pub use grants::{ALL, Claimed, Grants, MAX_GRANT_SELECTORS, Scope};
 pub use jwt::{JwtSettings, Verifier};
 pub use key_set::RemoteKeys;
 pub use keys::{ApiKey, clash, hash_of, new_secret};
@@ -203,7 +203,7 @@ impl Access {
     fn is_backed(&self, caller: &Caller) -> bool {
         let is_within = |grants: &Grants| match caller.by_ticket {
             false => *grants == caller.grants,
-            true => grants.subscribe.includes(&caller.grants.subscribe),
+            true => grants.subscribe.includes(&caller.grants.subscribe.without_chats()),
         };
         let Some(mark) = caller.mark else {
             return self.anonymous.as_ref().is_some_and(|anyone| is_within(&anyone.grants));

@@ -67,6 +67,8 @@ pub struct Wanted {
     pub until: Timestamp,
     /// Sessions until then.
     pub end: Timestamp,
+    /// Where the same ticket is to be made again.
+    pub seed: Option<u64>,
 }
 
 impl Tickets {
@@ -82,7 +84,7 @@ impl Tickets {
 
     /// A ticket of `maker`'s.
     pub(super) fn mint(&self, maker: &Caller, wanted: &Wanted) -> Result<String, String> {
-        let nonce = rand::rng().random();
+        let nonce = wanted.seed.unwrap_or_else(|| rand::rng().random());
         let claims = Claims {
             streams: wanted.streams.iter().map(ToString::to_string).collect(),
             epoch: wanted.head.epoch.0,
@@ -185,7 +187,8 @@ mod tests {
     fn minted(tickets: &Tickets) -> String {
         let maker = Caller { subject: Some("ann".into()), ..Caller::nobody() };
         let streams = vec![Selector::parse("a.*").expect("a selector")];
-        let wanted = Wanted { streams, head: id(7, 5), made: at(0), until: at(100), end: at(1000) };
+        let (made, until, end) = (at(0), at(100), at(1000));
+        let wanted = Wanted { streams, head: id(7, 5), made, until, end, seed: None };
         tickets.mint(&maker, &wanted).expect("a ticket")
     }
 

@@ -15,7 +15,7 @@ use crate::http::{
 use crate::hub::{ConnectionManager, Drain, Pace};
 use crate::journal::{Dispatch, Durability, Journal, Settings, now};
 use crate::limits::{Limits, MemoryBudget, Rates};
-use crate::source::{self, Jobs, Sources};
+use crate::source::{self, Chats, Jobs, Sources};
 use crate::telemetry::{self, Telemetry};
 use actix::{Actor, Addr};
 use actix_web::dev::ServerHandle;
@@ -37,8 +37,8 @@ const MAX_WAITING_BATCHES: usize = 64;
 const MAX_DISK_READERS: usize = 32;
 /// Look-ups and starting points beside them, so that neither waits for the other.
 const MAX_LOOKUPS: usize = 16;
-/// How long the streams of jobs that were killed may take to end.
-const JOBS_END_WITHIN: Duration = Duration::from_secs(3);
+/// How long the streams of jobs that were killed, and of chats, may take to end.
+const RUNS_END_WITHIN: Duration = Duration::from_secs(3);
 
 /// Runs a hub until it is told to stop; on SIGHUP it takes what `configured` says then.
 pub fn run(configured: impl Fn() -> anyhow::Result<Config>) -> anyhow::Result<()> {
@@ -57,6 +57,9 @@ async fn serve(
     let (hub, journal) = build(&config)?;
     if let Err(error) = hub.jobs.end_what_was_left(&hub.history) {
         tracing::warn!("runs of jobs that were left are not ended: {error}");
+    }
+    if let Err(error) = hub.chats.restore() {
+        tracing::warn!("chats of earlier runs are not known: {error}");
     }
     start_beside(&hub, &config).await;
     let server = http::start(hub.clone(), &config.listen)?;
@@ -98,7 +101,10 @@ fn build(config: &Config) -> anyhow::Result<(Data<Hub>, Journal)> {
     let manager = manager(config, batches, &journal, telemetry.clone());
     let revocations = Arc::new(revocations(config)?);
     let access = config.access.clone().with(tickets(config)?, revocations.clone());
+    let journal_ends = (journal.publisher.clone(), journal.history.clone());
+    let chats = Chats::new(config.chats.clone(), journal_ends, limits.clone(), &telemetry);
     let hub = Data::new(Hub {
+        chats: chats.map_err(anyhow::Error::msg).context("upstreams cannot be asked")?,
         access: Arc::new(ArcSwap::from_pointee(access)),
         key_set: ArcSwapOption::empty(),
         revocations,
@@ -140,8 +146,10 @@ async fn close(
     journal: Journal,
 ) -> anyhow::Result<()> {
     hub.jobs.kill_all();
+    hub.chats.kill_all();
     // Their streams are to have an end, if that can still be published.
-    let _ = tokio::time::timeout(JOBS_END_WITHIN, hub.jobs.all_ended()).await;
+    let runs = futures_util::future::join(hub.jobs.all_ended(), hub.chats.stop_all(Duration::ZERO));
+    let _ = tokio::time::timeout(RUNS_END_WITHIN, runs).await;
     hub.publisher.close();
     server.stop(true).await;
     tokio::task::spawn_blocking(move || journal.close()).await?;
@@ -162,7 +170,8 @@ async fn drain(hub: &Data<Hub>, config: &Config) {
     if hub.manager.send(Drain { window, drained }).await.is_err() {
         tracing::error!("the connection manager is gone; readers are not told");
     }
-    let both = futures_util::future::join(all_gone, hub.jobs.stop_all(window));
+    let runs = futures_util::future::join(hub.jobs.stop_all(window), hub.chats.stop_all(window));
+    let both = futures_util::future::join(all_gone, runs);
     match tokio::time::timeout(window, both).await {
         Ok(_) => tracing::info!("every reader is gone"),
         Err(_) => tracing::warn!("some readers did not go within the window; they are cut off"),
@@ -173,6 +182,7 @@ async fn drain(hub: &Data<Hub>, config: &Config) {
 async fn start_beside(hub: &Data<Hub>, config: &Config) {
     reload::fetch_keys(hub, &hub.access.load_full(), config.jwks_url.as_deref()).await;
     watch::start(hub);
+    actix::spawn(hub.chats.clone().care());
     if let Some(every) = config.system {
         let disk = match config.durability {
             Durability::Memory => PathBuf::from("/"),
@@ -265,6 +275,7 @@ fn journal_settings(config: &Config, limits: Arc<ArcSwap<Limits>>) -> Settings {
         limits,
         min_free_bytes: config.min_free_bytes,
         recent_bytes: config.recent_bytes,
+        purge_within: config.purge_within,
         holder: format!(
             "fanfare, process {}, listening on {}",
             std::process::id(),

@@ -28,6 +28,7 @@ pub(super) fn command(serve: Command) -> Command {
         list("subscribe", "Streams that it reads"),
         list("run", "Jobs that it runs"),
         list("files", "Folders that it downloads from"),
+        list("chat", "Models that it chats with"),
         Arg::new("admin")
             .long("admin")
             .action(ArgAction::SetTrue)
@@ -88,6 +89,7 @@ fn claimed(flags: &ArgMatches) -> Claimed {
         subscribe: list("subscribe"),
         run: list("run"),
         files: list("files"),
+        chat: list("chat"),
         admin: flags.get_flag("admin"),
     }
 }
@@ -144,6 +146,7 @@ fn key(flags: &ArgMatches) -> String {
         ("subscribe", claimed.subscribe),
         ("run", claimed.run),
         ("files", claimed.files),
+        ("chat", claimed.chat),
     ] {
         if !list.is_empty() {
             let _ = writeln!(out, "{name} = {list:?}");

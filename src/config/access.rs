@@ -2,7 +2,7 @@
 
 use super::resolve::{Resolver, parse_some_time};
 use super::said::{Rule, Words};
-use crate::access::{Access, ApiKey, Claimed, Grants, JwtSettings, Scope, Verifier, clash};
+use crate::access::{ALL, Access, ApiKey, Claimed, Grants, JwtSettings, Scope, Verifier, clash};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -50,8 +50,8 @@ impl Resolver {
 
     fn anonymous(&mut self) -> Option<Grants> {
         let known = |text: &str| match text {
-            "subscribe" | "publish" | "metrics" => Ok(text.to_owned()),
-            _ => Err(format!("{text:?} is none of subscribe, publish, metrics")),
+            "subscribe" | "publish" | "metrics" | "chat" => Ok(text.to_owned()),
+            _ => Err(format!("{text:?} is none of subscribe, publish, metrics, chat")),
         };
         let words = self.list("anonymous", known);
         let everything = Scope::parse(&["**".to_owned()]).unwrap_or_default();
@@ -60,6 +60,7 @@ impl Resolver {
             match word.as_str() {
                 "subscribe" => grants.subscribe = everything.clone(),
                 "publish" => grants.publish = everything.clone(),
+                "chat" => grants.chat = [ALL.to_owned()].into(),
                 _ => grants.metrics = true,
             }
         }
@@ -99,7 +100,7 @@ impl Resolver {
         let mut take = |name: &str| rule.remove(name);
         let (name, hash, admin) = (take("name"), take("sha256"), take("admin"));
         let (publish, subscribe) = (take("publish"), take("subscribe"));
-        let (run, files) = (take("run"), take("files"));
+        let (run, files, chat) = (take("run"), take("files"), take("chat"));
         for (name, words) in rule {
             self.said.note(words.place, format!("key has no {name:?}"));
         }
@@ -109,6 +110,7 @@ impl Resolver {
             subscribe: texts(subscribe),
             run: texts(run),
             files: texts(files),
+            chat: texts(chat),
             admin: admin.is_some_and(|words| self.parse(&words, parse_truth).pop() == Some(true)),
         };
         let grants = Grants::of(claimed).unwrap_or_else(|invalid| {

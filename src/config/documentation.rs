@@ -71,7 +71,8 @@ admin = false
 ```
 
 `admin = true` grants what is for operators (deleting streams, metrics, `hub.**`), and no stream
-beyond those that are named. `run` lists jobs and `files` folders, by name; `*` is all of them.
+beyond those that are named. `run` lists jobs, `files` folders and `chat` models, by name; `*` is all of
+them.
 
 ## Jobs
 
@@ -94,6 +95,32 @@ stop-after = \"10s\"                               # from TERM to KILL
 The command finds its run and its stream in `FANFARE_RUN` and `FANFARE_STREAM`. What it has started and
 left behind ends with it. A hub that stops stops its jobs, within `--drain`; of a hub that is killed the
 commands go on by themselves, and their streams end with the reason `hub_restarted` when it is back.
+
+## Chats
+
+Whoever has models is an upstream: OpenAI, Azure OpenAI, vLLM, Ollama, llama.cpp, LiteLLM, and whatever else
+speaks OpenAI's Chat Completions. Without any there is the model `echo`, which says what it was told.
+
+```toml
+[chat.upstream.openai]
+url = \"https://api.openai.com/v1\"
+api-key-env = \"OPENAI_API_KEY\"     # the variable that has the key; a file never has it
+models = [\"gpt-5\", \"gpt-5-mini\"]   # the first of the first upstream is the usual one
+
+[chat.upstream.local]
+url = \"http://127.0.0.1:11434/v1\"
+models = [\"llama3.3\"]
+
+[chat.upstream.azure]
+kind = \"azure\"                     # deployments; `azure-v1` is /openai/v1/, without api-version
+url = \"https://example.openai.azure.com\"
+api-version = \"2024-10-21\"
+api-key-env = \"AZURE_OPENAI_KEY\"
+models = [\"my-deployment\"]
+```
+
+A key or a token asks the models that it is granted: `chat = [\"gpt-5\"]`, or `[\"*\"]`. Whoever began a chat
+reads it, and admins; `/chat` is a page for it, and [chats.md](chats.md) says how to use them.
 
 ## Folders to download from
 

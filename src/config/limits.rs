@@ -15,7 +15,7 @@ const RESERVED_FILES: u64 = 512;
 const OTHER_CONNECTIONS_SHARE: u64 = 16;
 
 /// The limits and their settings; the first few can be set for some streams, too.
-const LIMITS: [(Limit, &str); 10] = [
+const LIMITS: [(Limit, &str); 12] = [
     (Limit::Connections, "max-connections"),
     (Limit::ConnectionsPerClient, "max-connections-per-client"),
     (Limit::ConnectionsPerSubject, "max-connections-per-subject"),
@@ -26,6 +26,8 @@ const LIMITS: [(Limit, &str); 10] = [
     (Limit::PublishEventsPerSubject, "publish-events-per-subject"),
     (Limit::PublishBytesPerSubject, "publish-bytes-per-subject"),
     (Limit::Selectors, "max-selectors"),
+    (Limit::Chats, "max-chats"),
+    (Limit::ChatsPerSubject, "max-chats-per-subject"),
 ];
 
 fn parse(limit: Limit, text: &str) -> Result<u64, String> {
@@ -60,7 +62,10 @@ impl Resolver {
     fn limit_rule(&mut self, place: &str, mut table: Table) -> Option<Rule> {
         let streams = table.remove("streams");
         let mut bounds = Bounds::default();
-        for (limit, name) in LIMITS.into_iter().filter(|(limit, _)| *limit != Limit::Selectors) {
+        let is_of_streams = |limit: &Limit| {
+            !matches!(limit, Limit::Selectors | Limit::Chats | Limit::ChatsPerSubject)
+        };
+        for (limit, name) in LIMITS.into_iter().filter(|(limit, _)| is_of_streams(limit)) {
             let Some(words) = table.remove(name) else { continue };
             let most = self.parse(&words, |text| parse(limit, text)).pop();
             bounds.set(limit, most.map(|most| Bound { most, is_said: true }));

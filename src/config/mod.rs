@@ -5,9 +5,11 @@
 //! Never: reads a setting anywhere else.
 
 mod access;
+mod chats;
 mod documentation;
 mod limits;
 mod resolve;
+mod retention;
 mod said;
 mod settings;
 mod sources;

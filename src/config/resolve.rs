@@ -6,12 +6,9 @@ use super::settings::SETTINGS;
 use super::units;
 use crate::access::Access;
 use crate::event::Selector;
-use crate::journal::{Durability, Kept, Retention};
+use crate::journal::{Durability, Retention};
 use crate::limits::Limits;
-use crate::source::{
-    Grace, HEARTBEATS_KEPT, HEARTBEATS_STREAM, JOB_STREAMS, JOBS_KEPT, JobSpec, LOG_STREAM,
-    MAX_TAILED, SYSTEM_STREAM, TAIL_KEPT_EVENTS, TAIL_STREAM, TailSpec,
-};
+use crate::source::{ChatSettings, Grace, JobSpec, MAX_TAILED, TailSpec};
 use crate::telemetry::{LogFormat, check_log_filter};
 use ipnet::IpNet;
 use std::io::IsTerminal;
@@ -23,10 +20,6 @@ use std::time::Duration;
 /// How often the system monitor may publish.
 const SYSTEM_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(3600);
-/// How long what the hub publishes by itself is kept.
-const OWN_KEPT_MS: u64 = 60 * 60 * 1000;
-/// What `--journal-max-bytes` is where history lives in memory and nothing is said.
-const MEMORY_JOURNAL_MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// Heartbeats a connection may ask for.
 pub(crate) const HEARTBEAT_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3600);
@@ -58,12 +51,16 @@ pub struct Config {
     pub min_free_bytes: u64,
     /// Memory for the newest events.
     pub recent_bytes: usize,
+    /// How long the bytes of a chat may stay in the journal's files after it was deleted.
+    pub purge_within: Duration,
     /// How often the system monitor publishes, if it does.
     pub system: Option<Duration>,
     /// After how long without a heartbeat a service is what.
     pub grace: Grace,
     /// Whether the hub's own log is published.
     pub publish_log: bool,
+    /// What chats go by.
+    pub chats: ChatSettings,
     /// Commands that may be run by name.
     pub jobs: Vec<JobSpec>,
     /// Folders to download from, by name.
@@ -109,6 +106,7 @@ impl Config {
     pub fn resolve(said: Said) -> Result<Self, Vec<Wrong>> {
         let mut r = Resolver { said };
         let durability = r.one("durability", parse_durability).unwrap_or(Durability::Sync);
+        let chats = r.chats();
         let config = Self {
             listen: r.list("listen", parse_address).concat(),
             metrics_listen: r.list("metrics-listen", parse_address).concat(),
@@ -119,12 +117,14 @@ impl Config {
             durability,
             retry: r.one("retry", units::duration).unwrap_or_default(),
             heartbeat: r.one("heartbeat", parse_heartbeat).unwrap_or_default(),
-            retention: r.retention(durability),
+            retention: r.retention(durability, &chats),
             min_free_bytes: r.one("min-free-bytes", units::bytes).unwrap_or_default(),
             recent_bytes: r.one("recent-bytes", parse_size).unwrap_or_default(),
+            purge_within: r.one("chat-purge-within", parse_some_time).unwrap_or_default(),
             system: r.one("system", parse_system).flatten(),
             grace: r.grace(),
             publish_log: r.one("publish-log", parse_switch).unwrap_or_default(),
+            chats,
             jobs: r.jobs(),
             folders: r.folders(),
             tails: r.tails().into(),
@@ -232,57 +232,6 @@ impl Resolver {
         }
         Grace { late, down }
     }
-
-    fn retention(&mut self, durability: Durability) -> Retention {
-        let otherwise = Kept {
-            max_age_ms: self.one("max-age", parse_some_time).map(|age| age.as_millis() as u64),
-            max_events: self.one("max-events", parse_count),
-            max_bytes: self.one("max-bytes", parse_some_bytes),
-        };
-        let mut total_bytes = self.one("journal-max-bytes", parse_some_bytes).unwrap_or_default();
-        if durability == Durability::Memory && self.said.of("journal-max-bytes").is_none() {
-            total_bytes = MEMORY_JOURNAL_MAX_BYTES;
-        }
-        let rules = self.said.take_tables("retention");
-        let mut rules: Vec<_> =
-            rules.into_iter().flat_map(|(place, rule)| self.rule(&place, rule)).collect();
-        // After all that is said, so that this holds where nothing is.
-        let own = [SYSTEM_STREAM, LOG_STREAM].into_iter().flat_map(Selector::parse);
-        let hour = Kept { max_age_ms: Some(OWN_KEPT_MS), ..otherwise };
-        rules.extend(own.map(|stream| (stream, hour)));
-        // Before all that is said: without it lines would come twice.
-        let places = Kept { max_events: Some(TAIL_KEPT_EVENTS), ..Kept::default() };
-        if let Ok(stream) = Selector::parse(TAIL_STREAM) {
-            rules.insert(0, (stream, places));
-        }
-        let week = Kept { max_age_ms: Some(JOBS_KEPT.as_millis() as u64), ..otherwise };
-        rules.extend(Selector::parse(JOB_STREAMS).map(|streams| (streams, week)));
-        let day = Kept { max_age_ms: Some(HEARTBEATS_KEPT.as_millis() as u64), ..otherwise };
-        rules.extend(Selector::parse(HEARTBEATS_STREAM).map(|stream| (stream, day)));
-        Retention { rules, otherwise, total_bytes }
-    }
-
-    fn rule(&mut self, place: &str, mut rule: super::said::Rule) -> Vec<(Selector, Kept)> {
-        let mut take = |name: &str| rule.remove(name);
-        let (streams, age) = (take("streams"), take("max-age"));
-        let (events, bytes) = (take("max-events"), take("max-bytes"));
-        for (name, words) in rule {
-            self.said.note(words.place, format!("retention has no {name:?}"));
-        }
-        let Some(streams) = streams else {
-            self.said.note(place, "retention needs `streams`, a selector or a list of them");
-            return Vec::new();
-        };
-        let selectors = self.parse(&streams, parse_selector);
-        let kept = Kept {
-            max_age_ms: age
-                .and_then(|w| self.parse(&w, parse_some_time).pop())
-                .map(|age| age.as_millis() as u64),
-            max_events: events.and_then(|w| self.parse(&w, parse_count).pop()),
-            max_bytes: bytes.and_then(|w| self.parse(&w, parse_some_bytes).pop()),
-        };
-        selectors.into_iter().map(|selector| (selector, kept)).collect()
-    }
 }
 
 fn default(name: &str) -> Words {
@@ -300,7 +249,7 @@ fn parse_address(text: &str) -> Result<Vec<SocketAddr>, String> {
     Ok(found.take(1).collect())
 }
 
-fn parse_selector(text: &str) -> Result<Selector, String> {
+pub(super) fn parse_selector(text: &str) -> Result<Selector, String> {
     Selector::parse(text).map_err(|e| e.detail)
 }
 
@@ -324,7 +273,7 @@ fn parse_durability(text: &str) -> Result<Durability, String> {
     }
 }
 
-fn parse_switch(text: &str) -> Result<bool, String> {
+pub(super) fn parse_switch(text: &str) -> Result<bool, String> {
     match text {
         "on" | "true" => Ok(true),
         "off" | "false" => Ok(false),
@@ -377,7 +326,7 @@ pub(super) fn parse_some_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
-fn parse_size(text: &str) -> Result<usize, String> {
+pub(super) fn parse_size(text: &str) -> Result<usize, String> {
     let bytes = parse_some_bytes(text)?;
     usize::try_from(bytes).map_err(|_| format!("{text:?} is more than this machine can address"))
 }
@@ -451,10 +400,10 @@ mod tests {
         let file = "max-events = 9\n[[retention]]\nstreams = [\"a.*\", \"b\"]\nmax_age = \"1h\"\nmax-bytes = \"1KiB\"\n";
         let retention = resolve(&[], &[], file).expect("ok").retention;
         assert_eq!(retention.otherwise.max_events, Some(9));
-        assert_eq!(retention.rules.len(), 7);
-        assert_eq!(retention.rules[0].0.as_str(), "hub.tail", "before what is said");
-        assert_eq!(retention.rules[3].0.as_str(), "system", "after what is said");
-        let (selector, limits) = &retention.rules[1];
+        assert_eq!(retention.rules.len(), 9);
+        assert_eq!(retention.rules[2].0.as_str(), "hub.tail", "before what is said");
+        assert_eq!(retention.rules[5].0.as_str(), "system", "after what is said");
+        let (selector, limits) = &retention.rules[3];
         assert_eq!(selector.as_str(), "a.*");
         assert_eq!((limits.max_age_ms, limits.max_bytes), (Some(3_600_000), Some(1024)));
         assert_eq!(limits.max_events, None);

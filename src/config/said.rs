@@ -45,22 +45,23 @@ struct Tables {
     maps: &'static [&'static str],
 }
 
-const TABLES: [Tables; 6] = [
+const TABLES: [Tables; 7] = [
     Tables { name: "retention", are_named: false, lists: &["streams"], maps: &[] },
     Tables { name: "limit", are_named: false, lists: &["streams"], maps: &[] },
     Tables {
         name: "key",
         are_named: false,
-        lists: &["publish", "subscribe", "run", "files"],
+        lists: &["publish", "subscribe", "run", "files", "chat"],
         maps: &[],
     },
     Tables { name: "job", are_named: true, lists: &["command"], maps: &["environment"] },
     Tables { name: "files", are_named: true, lists: &[], maps: &[] },
+    Tables { name: "chat.upstream", are_named: true, lists: &["models"], maps: &[] },
     Tables { name: "source.tail", are_named: false, lists: &["paths"], maps: &[] },
 ];
 
-/// What the tables of sources are below.
-const SOURCE: &str = "source";
+/// What the tables of sources and of chats are below.
+const ABOVE: [&str; 2] = ["source", "chat"];
 
 /// Everything that was said.
 #[derive(Default)]
@@ -142,15 +143,15 @@ impl Said {
             let (name, at) = (key.get_ref().replace('_', "-"), place(key.span().start));
             if let Some(tables) = TABLES.iter().find(|tables| tables.name == name) {
                 self.read_tables(value.get_ref(), tables, &at, &place);
-            } else if name == SOURCE
-                && let DeValue::Table(sources) = value.get_ref()
+            } else if let Some(above) = ABOVE.into_iter().find(|above| *above == name)
+                && let DeValue::Table(below) = value.get_ref()
             {
-                for (key, value) in sources {
+                for (key, value) in below {
                     let (name, at) =
-                        (format!("{SOURCE}.{}", key.get_ref()), place(key.span().start));
+                        (format!("{above}.{}", key.get_ref()), place(key.span().start));
                     match TABLES.iter().find(|tables| tables.name == name) {
                         Some(tables) => self.read_tables(value.get_ref(), tables, &at, &place),
-                        None => self.note(at, format!("there is no source {:?}", key.get_ref())),
+                        None => self.note(at, format!("there is no {above} {:?}", key.get_ref())),
                     }
                 }
             } else if let Some(setting) = SETTINGS.iter().find(|s| s.name == name) {

@@ -99,6 +99,30 @@ settings! {
         "Events that one key, or one `sub` of tokens, may publish in a second.";
     "publish-bytes-per-subject" "BYTES" = "128MiB":
         "Bytes of data that one key, or one `sub` of tokens, may publish in a second.";
+    "max-chats" "N" = "200":
+        "Chats that run at most.";
+    "max-chats-per-subject" "N" = "20":
+        "Chats of one key, or of one `sub` of tokens, that run at most.";
+    "chat-connect-timeout" "DURATION" = "10s":
+        "How long connecting to an upstream of chats may take.";
+    "chat-first-token-timeout" "DURATION" = "2m":
+        "How long the first token of an answer may take.";
+    "chat-idle-timeout" "DURATION" = "1m":
+        "How long an upstream may say nothing in the middle of an answer; comments are nothing.";
+    "chat-total-timeout" "DURATION" = "15m":
+        "How long an answer may take.";
+    "chat-max-tokens" "N" = "":
+        "Tokens of an answer at most, whatever is asked for.";
+    "chat-max-output-bytes" "BYTES" = "1MiB":
+        "Bytes of an answer at most.";
+    "chat-max-request-bytes" "BYTES" = "4MiB":
+        "Bytes of what is asked at most; `--max-body-bytes` holds, too.";
+    "chat-kept" "DURATION" = "1h":
+        "How long a chat is kept after its end.";
+    "chat-purge-within" "DURATION" = "8m":
+        "How long the bytes of a chat that is deleted may stay in the journal's files; then those are rewritten, which takes as long as reading and writing them.";
+    "chat-keep-prompts" "on|off" = "off":
+        "Journals what is asked, too, in the first event of each chat.";
     "memory-budget" "BYTES" = "":
         "Memory that the process may have. From 90 % of it on nobody new is let in, from 95 % on no connection is accepted; without it 80 % of what the machine or its control group has.";
     "refusal-return-rate" "N" = "500":
@@ -116,7 +140,7 @@ settings! {
     "public-host" "NAME" = "" list:
         "A name the hub goes by. While it asks for no credential it answers only to these and to its own machine's names, so that no other site's name leads here.";
     "anonymous" "WHAT" = "" list:
-        "What those may do who show no credential: `subscribe`, `publish`, `metrics`. Without it everything on a loopback address where neither a key nor a token is configured, and nothing otherwise.";
+        "What those may do who show no credential: `subscribe`, `publish`, `metrics`, `chat`. Without it everything on a loopback address where neither a key nor a token is configured, and nothing otherwise.";
     "jwt-secret" "SECRET" = "":
         "Takes tokens signed with this secret (32 bytes or more, HS256). Better in the environment or the file than on a command line, which others can see.";
     "jwt-public-key" "FILE" = "":

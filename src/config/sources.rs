@@ -111,7 +111,7 @@ impl Resolver {
     }
 
     /// What a member of a table means; `None` where it is not there or is wrong.
-    fn member<T>(
+    pub(super) fn member<T>(
         &mut self,
         rule: &mut Rule,
         name: &str,
@@ -122,7 +122,7 @@ impl Resolver {
     }
 
     /// Says of what is left of a table that there is no such thing.
-    fn refuse_others(&mut self, what: &str, rule: Rule) {
+    pub(super) fn refuse_others(&mut self, what: &str, rule: Rule) {
         for (name, words) in rule {
             self.said.note(words.place, format!("{what} has no {name:?}"));
         }

@@ -107,6 +107,10 @@ async fn admit(hub: &Hub, request: &HttpRequest) -> Result<Visitor, Problem> {
         check_host(hub, request)?;
         check_site(hub, request)?;
     }
+    if is_of_models(request.path()) && hub.access.load().is_open() {
+        // SDKs send a key, whether one is needed or not.
+        return Ok(Visitor(hub.access.load().anonymous()));
+    }
     let refuse = |why| denied(hub, why);
     let caller = match credential(request).map_err(refuse)? {
         Shown::Nothing => return Ok(Visitor(hub.access.load().anonymous())),
@@ -117,12 +121,17 @@ async fn admit(hub: &Hub, request: &HttpRequest) -> Result<Visitor, Problem> {
             hub.access.load().verify_ticket(&ticket, last, now())
         }
         // A page is for everybody: it is what tells that a cookie is good no longer.
-        Shown::Cookie(_) if super::pages::is_page(request.path()) => {
+        Shown::Cookie(_) if request.method().is_safe() && super::pages::is_page(request.path()) => {
             return Ok(Visitor(hub.access.load().anonymous()));
         }
         Shown::Cookie(credential) => return by_cookie(hub, request, &credential).await,
     };
     Ok(Visitor(Some(Arc::new(caller.map_err(refuse)?))))
+}
+
+/// Whether OpenAI's clients ask there.
+fn is_of_models(path: &str) -> bool {
+    path.starts_with("/v1/")
 }
 
 /// Holds a credential against what is known; where its key is not, once more after that has been

@@ -32,6 +32,8 @@ pub(super) struct Who {
     run: Vec<String>,
     /// Folders to download from; `*` is all of them.
     files: Vec<String>,
+    /// Models to chat with; `*` is all of them.
+    chat: Vec<String>,
     /// Whether they see what is for operators.
     admin: bool,
 }
@@ -53,6 +55,7 @@ pub(super) async fn who(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResp
         subscribe: grants.subscribe.selectors(),
         run: grants.run.to_vec(),
         files: grants.files.to_vec(),
+        chat: grants.chat.to_vec(),
         admin: grants.admin,
     }))
 }

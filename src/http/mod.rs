@@ -5,6 +5,7 @@
 //! Never: decides order or matching, and knows no field name of an event.
 
 mod body;
+mod chats;
 mod connection;
 mod files;
 mod guard;
@@ -16,6 +17,7 @@ mod login;
 mod openapi;
 mod ops;
 mod pages;
+mod place;
 #[doc(hidden)]
 pub mod probe;
 mod problem;

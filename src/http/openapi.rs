@@ -2,10 +2,11 @@
 //!
 //! What a route takes and answers stands above its handler; here is what they have in common.
 
+use super::chats::{completions, native, ticket};
 use super::problem::Document;
 use super::{
-    files, jobs, log_filter, login, ops, publish, revocations, sessions, stats, streams, subscribe,
-    tickets,
+    files, jobs, log_filter, login, ops, pages, publish, revocations, sessions, stats, streams,
+    subscribe, tickets,
 };
 use actix_web::HttpResponse;
 use actix_web::http::header;
@@ -62,6 +63,18 @@ pub(super) async fn openapi() -> HttpResponse {
         jobs::list,
         jobs::begin,
         jobs::stop,
+        native::create,
+        native::get,
+        native::delete,
+        native::events,
+        native::stop,
+        ticket::tickets,
+        native::chat,
+        pages::chat,
+        completions::create,
+        completions::get,
+        completions::cancel,
+        completions::models,
         log_filter::get,
         log_filter::put,
         ops::version,

@@ -15,7 +15,9 @@ use std::fmt::Write;
 struct Static;
 
 /// Pages by their paths, and their files.
-const PAGES: [(&str, &str); 2] = [("/", "index.html"), ("/docs", "docs.html")];
+const PAGES: [(&str, &str); 3] = [("/", "index.html"), ("/docs", "docs.html"), (CHAT, "chat.html")];
+/// The one that is where something else is, too.
+const CHAT: &str = "/chat";
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -24,7 +26,10 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 pub(super) fn serve(config: &mut ServiceConfig) {
     let files = Static::iter().filter(|name| is_served(name));
     let files = files.map(|name| (format!("/{name}"), name.into_owned()));
-    let pages = PAGES.iter().map(|(path, name)| (path.to_string(), name.to_string()));
+    let pages = PAGES
+        .iter()
+        .filter(|(path, _)| *path != CHAT)
+        .map(|(path, name)| (path.to_string(), name.to_string()));
     for (path, name) in pages.chain(files) {
         let get = web::get().to(move |request: HttpRequest| {
             let answer = answer(&request, &name);
@@ -33,6 +38,14 @@ pub(super) fn serve(config: &mut ServiceConfig) {
         config
             .service(super::routes::resource(&path, &["GET"]).route(get).wrap(Compress::default()));
     }
+}
+
+/// `GET /chat`
+#[utoipa::path(get, path = "/chat", tag = "chats",
+    responses((status = 200, description = "A page to chat on", content_type = "text/html"))
+)]
+pub(super) async fn chat(request: HttpRequest) -> HttpResponse {
+    answer(&request, "chat.html")
 }
 
 /// Whether a page or a part of one is at `path`.

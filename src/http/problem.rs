@@ -26,6 +26,8 @@ pub(super) enum Code {
     /// It is meant for another host.
     Misdirected,
     NotFound,
+    /// It was there.
+    Gone,
     MethodNotAllowed,
     Conflict,
     PayloadTooLarge,
@@ -45,7 +47,7 @@ pub(super) enum Code {
 
 impl Code {
     /// The code on the wire, its title and its status.
-    fn row(self) -> (&'static str, &'static str, StatusCode) {
+    pub(super) fn row(self) -> (&'static str, &'static str, StatusCode) {
         use StatusCode as S;
         match self {
             Self::Malformed => ("validation_error", "The request cannot be read", S::BAD_REQUEST),
@@ -59,6 +61,7 @@ impl Code {
                 ("misdirected_request", "This is for another host", S::MISDIRECTED_REQUEST)
             }
             Self::NotFound => ("not_found", "There is nothing here", S::NOT_FOUND),
+            Self::Gone => ("gone", "It is not there any more", S::GONE),
             Self::MethodNotAllowed => {
                 ("method_not_allowed", "This does not take that method", S::METHOD_NOT_ALLOWED)
             }
@@ -98,12 +101,12 @@ impl Code {
 #[derive(Debug)]
 pub(super) struct Problem {
     pub(super) code: Code,
-    detail: String,
-    field: Option<String>,
+    pub(super) detail: String,
+    pub(super) field: Option<String>,
     /// The limit that was reached.
     pub(super) limit: Option<Limit>,
     /// Seconds, for those who may try again.
-    retry_after: Option<u64>,
+    pub(super) retry_after: Option<u64>,
     /// Takes the place of a cookie that is not good.
     cookie: Option<String>,
 }

@@ -289,9 +289,11 @@ pub(super) fn counted(
             Code::ClientDisconnected => PublishRefused::Client,
             Code::ConnectionTimeout => PublishRefused::Timeout,
             Code::ServerError | Code::Unresponsive => PublishRefused::Error,
-            Code::Malformed | Code::Validation | Code::Misdirected | Code::MethodNotAllowed => {
-                PublishRefused::Invalid
-            }
+            Code::Malformed
+            | Code::Validation
+            | Code::Misdirected
+            | Code::MethodNotAllowed
+            | Code::Gone => PublishRefused::Invalid,
         });
     })
 }
@@ -310,7 +312,9 @@ fn by_limit(limit: Option<Limit>) -> PublishRefused {
             | Limit::ConnectionsPerClient
             | Limit::ConnectionsPerSubject
             | Limit::ConnectionsPerStream
-            | Limit::Selectors,
+            | Limit::Selectors
+            | Limit::Chats
+            | Limit::ChatsPerSubject,
         )
         | None => PublishRefused::QueueFull,
     }

@@ -33,7 +33,9 @@ fn told(refusal: Refusal) -> (Code, Turned) {
             | Limit::PublishEventsPerClient
             | Limit::PublishBytesPerClient
             | Limit::PublishEventsPerSubject
-            | Limit::PublishBytesPerSubject => (Code::ResourceExhausted, Turned::MaxConnections),
+            | Limit::PublishBytesPerSubject
+            | Limit::Chats
+            | Limit::ChatsPerSubject => (Code::ResourceExhausted, Turned::MaxConnections),
         },
     }
 }
@@ -103,6 +105,7 @@ pub(super) fn counted(
             | Code::Validation
             | Code::Misdirected
             | Code::NotFound
+            | Code::Gone
             | Code::MethodNotAllowed
             | Code::Conflict => Turned::Invalid,
         });

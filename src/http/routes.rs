@@ -1,5 +1,6 @@
 //! What is where.
 
+use super::chats::{completions, native, ticket};
 use super::problem::{Code, Problem};
 use super::server::Hub;
 use super::stats;
@@ -68,6 +69,16 @@ pub(super) const ROUTES: &[(&str, &[&str])] = &[
     ("/jobs", &["GET"]),
     ("/jobs/{name}/runs", &["POST"]),
     ("/jobs/{name}/runs/{run}", &["DELETE"]),
+    ("/chats", &["POST"]),
+    ("/chats/{id}", &["GET", "DELETE"]),
+    ("/chats/{id}/events", &["GET"]),
+    ("/chats/{id}/stop", &["POST"]),
+    ("/chats/{id}/tickets", &["POST"]),
+    ("/chat", &["GET", "POST"]),
+    ("/v1/chat/completions", &["POST"]),
+    ("/v1/chat/completions/{id}", &["GET"]),
+    ("/v1/chat/completions/{id}/cancel", &["POST"]),
+    ("/v1/models", &["GET"]),
     ("/log-filter", &["GET", "PUT"]),
     ("/version", &["GET"]),
     ("/healthz", &["GET"]),
@@ -114,6 +125,18 @@ fn handler(path: &str, method: &str) -> Route {
         ("GET", "/jobs") => web::get().to(jobs::list),
         ("POST", "/jobs/{name}/runs") => web::post().to(jobs::begin),
         ("DELETE", "/jobs/{name}/runs/{run}") => web::delete().to(jobs::stop),
+        ("POST", "/chats") => web::post().to(native::create),
+        ("GET", "/chats/{id}") => web::get().to(native::get),
+        ("DELETE", "/chats/{id}") => web::delete().to(native::delete),
+        ("GET", "/chats/{id}/events") => web::get().to(native::events),
+        ("POST", "/chats/{id}/stop") => web::post().to(native::stop),
+        ("POST", "/chats/{id}/tickets") => web::post().to(ticket::tickets),
+        ("GET", "/chat") => web::get().to(pages::chat),
+        ("POST", "/chat") => web::post().to(native::chat),
+        ("POST", "/v1/chat/completions") => web::post().to(completions::create),
+        ("GET", "/v1/chat/completions/{id}") => web::get().to(completions::get),
+        ("POST", "/v1/chat/completions/{id}/cancel") => web::post().to(completions::cancel),
+        ("GET", "/v1/models") => web::get().to(completions::models),
         ("GET", "/log-filter") => web::get().to(log_filter::get),
         ("PUT", "/log-filter") => web::put().to(log_filter::put),
         ("GET", "/version") => web::get().to(ops::version),
@@ -172,8 +195,9 @@ fn cors(origins: &[String]) -> Cors {
             subscribe::LAST_EVENT_ID,
             requests::REQUEST_ID,
         ])
-        .allowed_header("Idempotency-Key")
+        .allowed_headers(["Idempotency-Key", "Fanfare-On-Disconnect"])
         .expose_headers([subscribe::LAST_EVENT_ID, header::RETRY_AFTER, requests::REQUEST_ID])
+        .expose_headers([header::CONTENT_LOCATION, completions::CHAT_ID])
         .max_age(3600);
     // Cookies go to origins that are named, and not to whoever asks.
     let cors = match origins.iter().any(|origin| origin == "*") {

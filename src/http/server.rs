@@ -11,7 +11,7 @@ use crate::access::{Access, Revocations};
 use crate::hub::{ConnectionManager, Pace, Pulses, ShardHandle, ShardSettings};
 use crate::journal::{Dispatch, Health, History, Publisher, StreamUsage};
 use crate::limits::{Limits, MemoryBudget, Rates, Usage};
-use crate::source::{Jobs, Sources};
+use crate::source::{Chats, Jobs, Sources};
 use crate::telemetry::Telemetry;
 use actix::Addr;
 use actix_http::HttpService;
@@ -98,6 +98,8 @@ pub struct Hub {
     pub revocations: Arc<Revocations>,
     /// What publishes from inside.
     pub sources: Sources,
+    /// Chats with models.
+    pub chats: Chats,
     /// Commands that are run by name.
     pub jobs: Jobs,
     /// How events get in.

@@ -62,6 +62,7 @@ pub(super) async fn usage(hub: &Hub) -> Used {
     usage.push(hub.selectors.usage(limits.hub.of(Limit::Selectors).map(|bound| bound.most)));
     usage.extend(hub.stream_usage.usage(&limits));
     usage.extend(hub.rates.load().usage());
+    usage.extend(hub.chats.usage());
     usage.push(hub.memory.usage());
     Used { limits: usage, is_current }
 }

@@ -1,8 +1,10 @@
 //! `GET /events` and `GET /streams/{stream}/events`.
 
 use super::body::{EventBody, Stalled};
+use super::chats;
 use super::guard::{caller, client};
 use super::openapi::{BodyRefused, HistoryRefused, Refused, Subscribed};
+use super::place::{Place, begin, is_finished};
 use super::problem::{Code, Problem};
 use super::query::{self, SubscribeQuery};
 use super::received::{members, read_body};
@@ -12,12 +14,13 @@ use super::server::{Hub, shard};
 use super::shapes::{Reading, Subscription};
 use super::socket::Shared;
 use crate::access::{Caller, Scope};
-use crate::event::{EventId, Interest, Invalid, Position, StreamName};
+use crate::event::{Interest, Invalid, Selector, StreamName};
 use crate::hub::{Holder, Opening, Outlet, Refusal, Subscribe};
-use crate::journal::{History, JournalError, Start, now};
+use crate::journal::{History, JournalError, now};
 use crate::limits::Limit;
 use crate::telemetry::{Full, Turned};
-use crate::wire::{self, Format, Gap, Resume};
+use crate::wire::{self, Format, Resume};
+use actix_web::body::BoxBody;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::http::{Method, Version};
 use actix_web::web::{Data, Payload};
@@ -110,20 +113,43 @@ async fn subscribe(
     let mut query =
         query::read(&pairs, stream, hub.settings.heartbeat, now()).map_err(Problem::query)?;
     check_selectors(hub, &query.interest)?;
-    query.interest = granted(&caller, query.interest)?;
+    query.interest = granted(hub, &caller, query.interest)?;
     query.view.format = query.format.unwrap_or_else(|| accepted(request));
     if query.view.columns.is_some() && query.view.format != Format::Csv {
         let why = Invalid::new("columns", "only a table has columns: format=csv");
         return Err(Problem::query(why));
     }
-    let as_status = query.refusal_as_status || query.view.format != Format::Sse;
+    query.refusal_as_status |= query.view.format != Format::Sse;
+    let requested = last_event_id(request).or(query.last_event_id.clone());
+    open(hub, request, Wanted { query, requested, caller, wrap: None }).await
+}
+
+/// What a session is wrapped in, where it is not sent as it is.
+pub(super) type Wrap = Box<dyn FnOnce(EventBody) -> BoxBody>;
+
+/// A session as it is wanted, all that it asks for being granted.
+pub(super) struct Wanted {
+    pub(super) query: SubscribeQuery,
+    /// The id that it goes on after.
+    pub(super) requested: Option<String>,
+    pub(super) caller: Arc<Caller>,
+    pub(super) wrap: Option<Wrap>,
+}
+
+/// Opens a session, or turns it away.
+pub(super) async fn open(
+    hub: &Data<Hub>,
+    request: &HttpRequest,
+    wanted: Wanted,
+) -> Result<HttpResponse, Problem> {
+    let Wanted { query, requested, caller, wrap } = wanted;
+    let as_status = query.refusal_as_status;
     if hub.draining.load(Ordering::Relaxed) {
         return Ok(turn_away(hub, request, Refusal::Draining, as_status));
     }
     if !hub.memory.has_room() {
         return Ok(turn_away(hub, request, Refusal::Limit(Limit::MemoryBudget), as_status));
     }
-    let requested = last_event_id(request).or(query.last_event_id.clone());
     let interest = Arc::new(query.interest.clone());
     if is_finished(hub, &interest, requested.as_deref(), query.start).await? {
         return Ok(finished(hub).finish());
@@ -144,7 +170,7 @@ async fn subscribe(
         return Ok(finished(hub).insert_header((LAST_EVENT_ID, from)).finish());
     }
     let id = seat.subscription.id();
-    let socket = own_socket(request);
+    let socket = own_socket(request).filter(|_| wrap.is_none());
     let outlet = socket.clone().map(|socket| socket as Rc<dyn Outlet>);
     let opening = opening(hub, &query, &place, (requested.as_deref(), id), caller);
     seat.subscription.begin(Opening { outlet, until, ..opening });
@@ -167,7 +193,11 @@ async fn subscribe(
     let is_old = request.version() < Version::HTTP_11;
     let connection = request.conn_data::<Rc<Shared>>().filter(|_| is_old).cloned();
     let body = EventBody::new(seat.subscription, socket, connection, stalled);
-    Ok(requests::with(response.body(body), told))
+    let response = match wrap {
+        Some(wrap) => response.body(wrap(body)),
+        None => response.body(body),
+    };
+    Ok(requests::with(response, told))
 }
 
 /// The format that its `Accept` asks for.
@@ -191,12 +221,15 @@ fn check_selectors(hub: &Hub, interest: &Interest) -> Result<(), Problem> {
 }
 
 /// What of it the caller may read.
-fn granted(caller: &Caller, interest: Interest) -> Result<Interest, Problem> {
+fn granted(hub: &Hub, caller: &Caller, interest: Interest) -> Result<Interest, Problem> {
     let refuse = |why: String| Err(Problem::new(Code::Forbidden, why).field("stream"));
     if let Some(vain) = interest.selectors().iter().find(|selector| selector.is_vain()) {
         return refuse(format!("no wildcard reaches the streams of {vain}; name them"));
     }
-    let readable = caller.grants.readable(interest.selectors())?;
+    let mut readable = caller.grants.readable(interest.selectors())?;
+    let own = interest.selectors().iter().filter(|one| chats::may_read_stream(hub, caller, one));
+    let own: Vec<Selector> = own.filter(|one| !readable.contains(one)).cloned().collect();
+    readable.extend(own);
     match readable.is_empty() {
         true => refuse("reading none of these streams is granted".into()),
         false => Ok(interest.narrowed(readable)?),
@@ -204,19 +237,10 @@ fn granted(caller: &Caller, interest: Interest) -> Result<Interest, Problem> {
 }
 
 /// The id of the header; one that is no text is an id all the same, and means nothing here.
-fn last_event_id(request: &HttpRequest) -> Option<String> {
+pub(super) fn last_event_id(request: &HttpRequest) -> Option<String> {
     let value = request.headers().get(LAST_EVENT_ID)?;
     let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
     (!text.is_empty()).then_some(text)
-}
-
-/// Where a session starts, and what became of its resume.
-struct Place {
-    cursor: Position,
-    resume: Resume,
-    gap: Option<Gap>,
-    told: u64,
-    ended: Vec<StreamName>,
 }
 
 /// The answer that ends an EventSource: nothing is left, and nothing will come.
@@ -225,89 +249,6 @@ fn finished(hub: &Hub) -> HttpResponseBuilder {
     let mut answer = HttpResponse::NoContent();
     answer.insert_header((header::CACHE_CONTROL, "no-store"));
     answer
-}
-
-/// Whether nothing is left for this subscriber and nothing will come.
-async fn is_finished(
-    hub: &Data<Hub>,
-    interest: &Arc<Interest>,
-    requested: Option<&str>,
-    start: Start,
-) -> Result<bool, Problem> {
-    let place = requested.and_then(|text| hub.history.resolve(EventId::parse(text).ok()?));
-    if !hub.history.may_be_finished(interest, place.is_some()) {
-        return Ok(false);
-    }
-    let (interest, unknown) = (interest.clone(), requested.is_some() && place.is_none());
-    off_thread(hub, move |history| {
-        let cursor = match place {
-            Some(place) => place,
-            None if unknown => Position::ZERO,
-            None => history.place(&interest, start)?,
-        };
-        history.is_finished(&interest, cursor, place.is_some())
-    })
-    .await
-}
-
-/// Finds the place to start at; without I/O where nothing can have been removed.
-async fn begin(
-    hub: &Data<Hub>,
-    interest: Arc<Interest>,
-    requested: Option<String>,
-    start: Start,
-    through: Position,
-) -> Result<Place, Problem> {
-    let history = &hub.history;
-    let told = history.removals();
-    let place = move |cursor, resume| Place { cursor, resume, gap: None, told, ended: Vec::new() };
-    let Some(requested) = requested else {
-        let cursor = match start {
-            Start::Now => through,
-            start => off_thread(hub, move |history| history.place(&interest, start)).await?,
-        };
-        return Ok(place(cursor, Resume::Live));
-    };
-    let known = EventId::parse(&requested).ok().and_then(|id| history.resolve(id));
-    let all_there = || {
-        let names = interest.exact_streams().unwrap_or_default();
-        names.iter().all(|name| history.has_history(name))
-    };
-    if let Some(cursor) = known.filter(|known| !history.removed_after(*known) && all_there()) {
-        return Ok(place(cursor, Resume::Resumed));
-    }
-    off_thread(hub, move |history| match known {
-        Some(cursor) => resume(history, &interest, cursor),
-        None => {
-            let first = history.first(&interest, (Position::ZERO, through))?;
-            Ok(place(first.before(), Resume::Reset))
-        }
-    })
-    .await
-}
-
-/// Tries to say how much is missing while more goes; then it is said to be unknown.
-const TRIES_TO_COUNT: usize = 4;
-
-/// Goes on from a known place, and finds out whether everything after it is still there.
-fn resume(history: &History, interest: &Interest, cursor: Position) -> Result<Place, JournalError> {
-    let ended = history.deleted_by(interest, cursor)?;
-    let mut tries = 0;
-    loop {
-        let told = history.removals();
-        let Some(mut gap) = history.gap(interest, cursor, 0)? else {
-            return Ok(Place { cursor, resume: Resume::Resumed, gap: None, told, ended });
-        };
-        let first = history.first(interest, (cursor, history.head()))?;
-        gap.first = first.found().map(|first| history.id(first));
-        tries += 1;
-        let is_exact = history.removals() == told;
-        if is_exact || tries == TRIES_TO_COUNT {
-            gap.missed = gap.missed.filter(|_| is_exact);
-            let cursor = first.before();
-            return Ok(Place { cursor, resume: Resume::Gap, gap: Some(gap), told, ended });
-        }
-    }
 }
 
 fn opening(

@@ -73,7 +73,7 @@ pub(super) async fn mint(
     let end = hub.access.load().ends(&maker, now);
     let until = now.plus_ms(ttl.as_millis() as u64).min(end);
     let head = hub.history.id(hub.history.head());
-    let wanted = TicketWanted { streams, head, made: now, until, end };
+    let wanted = TicketWanted { streams, head, made: now, until, end, seed: None };
     let ticket = hub.access.load().mint(&maker, &wanted);
     let ticket = ticket.map_err(|why| Problem::new(Code::ServerError, why))?;
     if ticket.len() > MAX_CREDENTIAL_BYTES {

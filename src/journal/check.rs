@@ -335,6 +335,7 @@ mod tests {
             limits: Arc::default(),
             min_free_bytes: 0,
             recent_bytes: 1 << 20,
+            purge_within: std::time::Duration::from_secs(600),
             holder: String::new(),
         };
         let journal =

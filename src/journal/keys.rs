@@ -26,6 +26,8 @@ pub(super) const TRACE: u8 = b'x';
 
 /// The key of the hub-wide totals.
 pub(super) const TOTALS: &[u8] = b"m:totals";
+/// The key of the last deletion whose bytes may still be in the files, where they must not stay.
+pub(super) const PURGE: &[u8] = b"m:purge";
 /// The key of the epochs.
 pub(super) const EPOCHS: &[u8] = b"m:epochs";
 

@@ -19,6 +19,7 @@ use arc_swap::ArcSwap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
 /// When a publish counts as done.
@@ -47,6 +48,8 @@ pub struct Settings {
     pub min_free_bytes: u64,
     /// Bytes of recent entries kept in memory.
     pub recent_bytes: usize,
+    /// How long the bytes of a hidden stream may stay in the files after it was deleted.
+    pub purge_within: Duration,
     /// What another hub on the same directory is told of this one.
     pub holder: String,
 }
@@ -129,8 +132,12 @@ impl Journal {
             high_water: ground.high_water,
             room,
             health: health.clone(),
-            reclaim: Reclaimer::start(ground.kv.clone(), totals.bytes, telemetry.clone())
-                .map_err(io_failed)?,
+            reclaim: Reclaimer::start(
+                ground.kv.clone(),
+                (totals.bytes, settings.purge_within),
+                telemetry.clone(),
+            )
+            .map_err(io_failed)?,
             figures: Figures::new(ground.kv, floors),
             proved: std::time::Instant::now(),
             telemetry: telemetry.clone(),

@@ -1,7 +1,8 @@
 //! Giving space back. Compaction is driven by writes, so an idle hub would keep what retention
 //! removed; here a thread rewrites the store once enough of it is dead.
 
-use super::kv::Kv;
+use super::keys;
+use super::kv::{Changes, Kv, KvError, Sync};
 use crate::telemetry::Telemetry;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -18,9 +19,20 @@ const REST_IN_MEMORY: Duration = Duration::from_secs(1);
 /// an earlier run: write-ahead files, and tables that wait for a compaction.
 const USUAL_EXCESS_BYTES: u64 = 256 * 1024 * 1024;
 
-/// Counts what died and wakes the thread when it is worth it.
+/// What the thread is woken for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// Enough is dead.
+    Space,
+    /// Something is that must not stay.
+    Purge,
+}
+
+/// Counts what died and wakes the thread when it is worth it, or when it is due.
 pub(super) struct Reclaimer {
-    wake: SyncSender<()>,
+    wake: SyncSender<Work>,
+    purge_within: Duration,
+    purge_at: Option<Instant>,
     dead_bytes: u64,
     last: Option<Instant>,
     min_dead_bytes: u64,
@@ -29,7 +41,11 @@ pub(super) struct Reclaimer {
 
 impl Reclaimer {
     /// Starts the thread; it ends when this value is dropped. `kept` are the bytes alive now.
-    pub(super) fn start(kv: Kv, kept: u64, telemetry: Telemetry) -> std::io::Result<Self> {
+    pub(super) fn start(
+        kv: Kv,
+        (kept, purge_within): (u64, Duration),
+        telemetry: Telemetry,
+    ) -> std::io::Result<Self> {
         let (wake, woken) = sync_channel(1);
         let (min_dead_bytes, rest) = match kv {
             Kv::Disk(_) => (MIN_DEAD_BYTES, REST),
@@ -39,7 +55,8 @@ impl Reclaimer {
         std::thread::Builder::new().name("reclaim".into()).spawn(move || {
             run(&kv, &woken, &telemetry);
         })?;
-        Ok(Self { wake, dead_bytes, last: None, min_dead_bytes, rest })
+        let (last, purge_at) = (None, None);
+        Ok(Self { wake, purge_within, purge_at, dead_bytes, last, min_dead_bytes, rest })
     }
 
     /// Notes that `removed` bytes died while `kept` live on.
@@ -47,17 +64,34 @@ impl Reclaimer {
         self.dead_bytes += removed;
         let enough = self.dead_bytes >= self.min_dead_bytes.max(kept / DEAD_SHARE);
         let rested = self.last.is_none_or(|last| last.elapsed() >= self.rest);
-        if enough && rested && self.wake.try_send(()).is_ok() {
+        if enough && rested && self.wake.try_send(Work::Space).is_ok() {
             self.dead_bytes = 0;
             self.last = Some(Instant::now());
         }
     }
+
+    /// Notes whether something was deleted that must not stay; those of a while go together.
+    pub(super) fn note_purge(&mut self, must_purge: bool) {
+        if must_purge {
+            self.purge_at.get_or_insert_with(|| Instant::now() + self.purge_within);
+        }
+        let is_due = self.purge_at.is_some_and(|at| at <= Instant::now());
+        // Where it is busy, it is tried again.
+        if is_due && self.wake.try_send(Work::Purge).is_ok() {
+            self.purge_at = None;
+            self.dead_bytes = 0;
+        }
+    }
 }
 
-fn run(kv: &Kv, woken: &Receiver<()>, telemetry: &Telemetry) {
-    while woken.recv().is_ok() {
+fn run(kv: &Kv, woken: &Receiver<Work>, telemetry: &Telemetry) {
+    while let Ok(work) = woken.recv() {
         let (began, before) = (Instant::now(), kv.disk_bytes());
-        match kv.reclaim() {
+        let done = match work {
+            Work::Space => kv.reclaim(),
+            Work::Purge => purge(kv),
+        };
+        match done {
             Ok(()) => {
                 telemetry.journal_reclaimed();
                 tracing::info!(
@@ -70,4 +104,17 @@ fn run(kv: &Kv, woken: &Receiver<()>, telemetry: &Telemetry) {
             Err(error) => tracing::error!("space could not be given back: {error}"),
         }
     }
+}
+
+/// Rewrites the store, and notes that nothing is left of what was deleted before.
+fn purge(kv: &Kv) -> Result<(), KvError> {
+    let before = kv.get(keys::PURGE)?;
+    kv.purge()?;
+    // What was deleted meanwhile has another rewrite to come.
+    if kv.get(keys::PURGE)? == before {
+        let mut changes = Changes::default();
+        changes.remove(keys::PURGE.to_vec());
+        kv.commit(changes, Sync::Process)?;
+    }
+    Ok(())
 }

@@ -307,8 +307,10 @@ impl Writer {
     /// What is held is told also of a journal that takes no more.
     fn tell_figures(&mut self) {
         let removed = self.store.take_removed_bytes();
+        let must_purge = self.store.take_must_purge();
         let totals = self.store.totals();
         self.reclaim.note(removed, totals.bytes);
+        self.reclaim.note_purge(must_purge);
         let free = self.room.as_ref().and_then(Room::free_bytes).unwrap_or_default();
         let streams = self.history.stream_count();
         self.telemetry.journal_holds(&self.figures.look(totals, streams, free));

@@ -1,9 +1,11 @@
-//! What publishes from inside: the system monitor, its own log, who is alive, and whatever else the hub reads by itself.
+//! What publishes from inside: the system monitor, its own log, who is alive, jobs, chats, and whatever
+//! else the hub reads by itself.
 //!
 //! Promises: a source that fails is started again, later each time; what it publishes goes the way of
 //! every other event, and is refused where that is; each is visible in `/stats` and the metrics.
 //! Never: talks to sessions, or holds a publisher up.
 
+mod chats;
 mod heartbeats;
 mod insist;
 mod job;
@@ -16,6 +18,11 @@ mod run;
 mod system;
 mod tail;
 
+pub use chats::{
+    Begun as BegunChat, Chat, ChatSettings, Chats, ECHO, Kind as UpstreamKind, NotBegun as NoChat,
+    Progress as ChatProgress, Reader as ChatReader, SELECTOR as CHAT_STREAMS,
+    STREAM as CHATS_STREAM, StopBy, Upstream, UpstreamKey, Wanted as WantedChat,
+};
 pub use heartbeats::{
     FORGOTTEN_AFTER as HEARTBEATS_KEPT, Grace, STREAM as HEARTBEATS_STREAM,
     watch as watch_heartbeats,

@@ -17,11 +17,11 @@ pub use logging::{
     filter as log_filter, set_filter as set_log_filter, start as start_logging,
 };
 pub use metrics::{
-    Bucket, Exposition, HeartbeatFigures, JobFigures, JournalHolds, Latency, LimitUse,
+    Bucket, ChatFigures, Exposition, HeartbeatFigures, JobFigures, JournalHolds, Latency, LimitUse,
     PatternFigures, Published, Queues, Refusals, Sampled, ShardFigures, SourceFigures, Standing,
     TailFigures, Telemetry, Totals, markdown,
 };
 pub use reasons::{
-    Closed, ConnectionRefused, CredentialRefused, Full, Limit, PublishRefused, Replayed,
-    RequestRefused, Served, Turned,
+    ChatRefused, Closed, ConnectionRefused, CredentialRefused, Full, Limit, PublishRefused,
+    Replayed, RequestRefused, Served, Turned,
 };

@@ -69,6 +69,10 @@ reasons! {
         PublishBytesPerSubject = "publish_bytes_per_subject",
         /// Memory that the process takes.
         MemoryBudget = "memory_budget",
+        /// Chats that run.
+        Chats = "max_chats",
+        /// Chats of one subject that run.
+        ChatsPerSubject = "max_chats_per_subject",
     }
 }
 
@@ -148,6 +152,39 @@ reasons! {
         /// The sender stopped in the middle.
         Timeout = "connection_timeout",
         /// The hub failed, or a part of it does not answer.
+        Error = "server_error",
+    }
+}
+
+reasons! {
+    /// Why no chat was begun.
+    ChatRefused {
+        /// It cannot be read, or a value fails its check.
+        Invalid = "validation_error",
+        /// It did not say who it is, or may not ask that model.
+        Forbidden = "forbidden",
+        /// There is no such model, or no such chat.
+        NotFound = "not_found",
+        /// What it goes on with is deleted.
+        Gone = "gone",
+        /// It is too large.
+        TooLarge = "payload_too_large",
+        /// Its key was used for something else.
+        KeyTaken = "idempotency_key_reused",
+        /// As many run as may.
+        MaxChats = "max_chats",
+        /// As many of that subject do.
+        MaxChatsPerSubject = "max_chats_per_subject",
+        /// The bodies that are being received take all that is there for them, or the publish queue is
+        /// full.
+        Busy = "resource_exhausted",
+        /// The hub is stopping.
+        Draining = "draining",
+        /// The journal takes no more.
+        Journal = "journal_unavailable",
+        /// The client went away or stopped in the middle.
+        Client = "client_disconnected",
+        /// The hub failed.
         Error = "server_error",
     }
 }

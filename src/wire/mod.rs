@@ -5,6 +5,7 @@
 //! Never: I/O, and nothing of actix. Field names of the wire stand here and nowhere else.
 
 mod body;
+pub mod chat;
 mod chunk;
 mod control;
 mod csv;

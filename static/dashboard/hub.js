@@ -13,9 +13,9 @@ const ANSWER_MS = 5_000;
 export class Refused extends Error {
   /** @param {number} status @param {any} problem */
   constructor(status, problem) {
-    super(problem?.detail ?? problem?.title ?? `the hub answered ${status}`);
+    super(problem?.detail ?? problem?.title ?? problem?.error?.message ?? `the hub answered ${status}`);
     this.status = status;
-    this.code = problem?.code;
+    this.code = problem?.code ?? problem?.error?.code;
     this.field = problem?.field;
   }
 }

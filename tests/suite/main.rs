@@ -14,12 +14,16 @@ mod hub;
 mod jobs;
 mod journal;
 mod reader;
+mod upstream;
 
 mod access;
 mod architecture;
 mod bench;
+mod chat_access;
+mod chats;
 mod churn;
 mod cli;
+mod completions;
 mod configuration;
 mod crash;
 mod disk;

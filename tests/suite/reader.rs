@@ -44,15 +44,28 @@ impl Reader {
         path: &str,
         headers: &[(&str, &str)],
     ) -> std::io::Result<Self> {
+        Self::request(address, &format!("GET {path}"), headers, "").await
+    }
+
+    /// Sends a request, as `POST /chat`, and reads the response's head.
+    pub async fn request(
+        address: &str,
+        what: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> std::io::Result<Self> {
         let mut socket = TcpStream::connect(address).await?;
-        let mut request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n");
+        let mut request = format!("{what} HTTP/1.1\r\nHost: {address}\r\n");
+        if !body.is_empty() {
+            request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
         if !headers.iter().any(|(name, _)| *name == "Accept") {
             request.push_str("Accept: text/event-stream\r\n");
         }
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
-        socket.write_all(format!("{request}\r\n").as_bytes()).await?;
+        socket.write_all(format!("{request}\r\n{body}").as_bytes()).await?;
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];

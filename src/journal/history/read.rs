@@ -95,6 +95,12 @@ impl History {
         Ok(First::NoneUpTo(after))
     }
 
+    /// The streams of the entry at a place; none where it is not there any more.
+    pub fn streams_at(&self, position: Position) -> Result<Vec<StreamName>, KvError> {
+        let entry = self.entry(position)?;
+        Ok(entry.map_or_else(Vec::new, |entry| entry.streams.into_vec()))
+    }
+
     fn read_narrow(
         &self,
         names: &[&StreamName],

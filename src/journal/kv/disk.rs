@@ -6,6 +6,7 @@ use fjall::compaction::filter::{
     CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict,
 };
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use rand::RngCore as _;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +23,14 @@ const BLOCK_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_OPEN_TABLES: usize = 100;
 /// Flush and compaction threads: the disk is one, and the cores belong to the sessions.
 const WORKER_THREADS: usize = 2;
+
+/// Bytes after which fjall begins a new write-ahead file, at a flush; until then what was deleted stays in
+/// the one there is.
+const WAL_TURNS_AFTER_BYTES: usize = 64_000_000;
+/// What is written at once to come to that.
+const FILLER_BYTES: usize = 1024 * 1024;
+/// Where it is written.
+const FILLER: &[u8] = b"m:filler";
 
 /// Written to move the sequence numbers on.
 const RECLAIMED: &[u8] = b"m:reclaimed";
@@ -93,6 +102,19 @@ impl DiskKv {
             self.keyspace.rotate_memtable_and_wait().map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// Drops every dead key from every file, the write-ahead files too.
+    pub(super) fn purge(&self) -> Result<(), KvError> {
+        let mut filler = vec![0; FILLER_BYTES];
+        for _ in 0..=WAL_TURNS_AFTER_BYTES / FILLER_BYTES {
+            // What could be compressed would not fill it.
+            rand::rng().fill_bytes(&mut filler);
+            self.commit(vec![(FILLER.to_vec(), Some(filler.clone()))], Sync::Process)?;
+        }
+        self.keyspace.rotate_memtable_and_wait().map_err(failed)?;
+        self.commit(vec![(FILLER.to_vec(), None)], Sync::Process)?;
+        self.reclaim()
     }
 
     pub(super) fn compactions(&self) -> (usize, (u64, Duration)) {

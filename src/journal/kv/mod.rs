@@ -140,6 +140,14 @@ impl Kv {
         }
     }
 
+    /// The same, and leaves nothing of it in any file.
+    pub(super) fn purge(&self) -> Result<(), KvError> {
+        match self {
+            Self::Disk(kv) => kv.purge(),
+            Self::Memory(_) => self.reclaim(),
+        }
+    }
+
     /// Compactions that run, and those that are done with how long they took.
     pub(super) fn compactions(&self) -> (usize, (u64, Duration)) {
         match self {

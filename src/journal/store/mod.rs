@@ -55,6 +55,8 @@ pub(super) struct Store {
     last_time_mark: Timestamp,
     vanished: Vec<(StreamName, Position)>,
     removed_bytes: u64,
+    /// Whether something was deleted whose bytes must go soon.
+    must_purge: bool,
     /// Removals since the start; those before it are the first.
     removals: u64,
 }
@@ -85,6 +87,7 @@ impl Store {
         let last_time_mark = Timestamp::default();
         let vanished = Vec::new();
         let (removed_bytes, removals) = (0, 1);
+        let must_purge = kv.get(keys::PURGE)?.is_some();
         marks.set_removed(&totals, removals);
         marks.set_head(totals.last);
         Ok(Self {
@@ -100,6 +103,7 @@ impl Store {
             last_time_mark,
             vanished,
             removed_bytes,
+            must_purge,
             removals,
         })
     }
@@ -138,6 +142,11 @@ impl Store {
         std::mem::take(&mut self.removed_bytes)
     }
 
+    /// Whether something was deleted, since this was last asked, whose bytes must not stay in the files.
+    pub(super) fn take_must_purge(&mut self) -> bool {
+        std::mem::take(&mut self.must_purge)
+    }
+
     /// Applies the next batch of the order.
     pub(super) fn apply(&mut self, ordered: Ordered) -> Result<Applied, KvError> {
         self.quota.refresh(&self.streams);
@@ -160,6 +169,7 @@ impl Store {
         let at = Instant::now();
         self.totals = staged.totals;
         self.removed_bytes += staged.removed_bytes;
+        self.must_purge |= staged.must_purge;
         let mut touched = Vec::with_capacity(staged.rows.len());
         if !staged.deleted.is_empty() {
             self.removals += 1;

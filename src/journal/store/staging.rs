@@ -18,6 +18,8 @@ pub(super) struct Staged {
     pub(super) deleted: Vec<(StreamName, StreamNumber, Position)>,
     pub(super) totals: Totals,
     pub(super) removed_bytes: u64,
+    /// Whether something was deleted whose bytes must go soon.
+    pub(super) must_purge: bool,
 }
 
 /// The batch so far, over what was applied before it.
@@ -48,6 +50,7 @@ impl<'a> Staging<'a> {
             deleted: Vec::new(),
             totals,
             removed_bytes: 0,
+            must_purge: false,
         };
         Self { store, number, keys: HashMap::new(), fresh: Fresh::default(), staged }
     }
@@ -266,6 +269,10 @@ impl<'a> Staging<'a> {
         changes.remove(keys::head(row.number));
         changes.remove(keys::name(stream.as_str()));
         changes.put(keys::trace(stream.as_str()), trace.write());
+        if stream.is_hidden() {
+            changes.put(keys::PURGE.to_vec(), position.get().to_be_bytes().to_vec());
+            self.staged.must_purge = true;
+        }
         let totals = &mut self.staged.totals;
         totals.bytes = totals.bytes.saturating_sub(row.sole_bytes + shared);
         self.staged.removed_bytes += row.sole_bytes + shared;

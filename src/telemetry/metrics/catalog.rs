@@ -14,7 +14,7 @@ const INTRODUCTION: &str = "# Metrics\n\n\
     This file is printed by `fanfare metrics`.\n";
 
 /// What families are about, by the word after their prefix.
-const ABOUT: [(&str, &[&str]); 8] = [
+const ABOUT: [(&str, &[&str]); 9] = [
     ("The hub", &["build", "ready", "draining", "drain", "log"]),
     (
         "Sessions and fan-out",
@@ -26,6 +26,7 @@ const ABOUT: [(&str, &[&str]); 8] = [
     ),
     ("Refused", &["subscribers", "publishes", "credentials", "requests", "connections"]),
     ("Limits and bounds", &["limit", "bound", "request", "dispatch", "disk"]),
+    ("Chats", &["chats", "chat"]),
     ("Downloads", &["file"]),
     ("Journal", &["journal"]),
     ("The process", &["process"]),

@@ -5,6 +5,7 @@
 
 mod access;
 mod catalog;
+mod chats;
 mod files;
 mod journal;
 mod limits;
@@ -18,6 +19,7 @@ mod standing;
 mod totals;
 
 pub use catalog::markdown;
+pub use chats::ChatFigures;
 pub use journal::JournalHolds;
 pub use limits::LimitUse;
 pub use publishes::{PatternFigures, Published};
@@ -45,6 +47,7 @@ struct Metrics {
     journal: journal::Figures,
     sources: sources::Figures,
     files: files::Figures,
+    chats: ChatFigures,
     bounds: IntCounterVec,
     lines: Lines,
     lost_lines: IntCounter,
@@ -105,6 +108,7 @@ impl Telemetry {
             journal: journal::Figures::new(&make)?,
             sources: sources::Figures::new(&make)?,
             files: files::Figures::new(&make)?,
+            chats: ChatFigures::new(&make)?,
             bounds: standing::bounds(&make)?,
             lines: Lines::default(),
             lost_lines: make.counter(

@@ -74,6 +74,7 @@ pub fn good_ticket(access: &Access) -> String {
         made: now(),
         until: now().plus_ms(60_000),
         end: now().plus_ms(600_000),
+        seed: None,
     };
     let maker = access.verify(&good_token(), now()).expect("a token");
     access.mint(&maker, &wanted).expect("a ticket")

@@ -1,0 +1,127 @@
+//! How a chat is begun, by whichever face.
+
+use super::super::problem::{Code, Problem};
+use super::super::received::read_body;
+use super::super::server::Hub;
+use crate::access::Caller;
+use crate::event::Key;
+use crate::limits::Limit;
+use crate::source::{BegunChat, NoChat, WantedChat};
+use crate::telemetry::ChatRefused;
+use crate::wire::chat::Ask;
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Payload};
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+/// The header under which the same is asked once, however often it is sent.
+const KEY: &str = "Idempotency-Key";
+
+/// Whether a chat was there, and stays when nobody reads it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Manner {
+    /// Whether a repeated request takes it over where the first one's client is gone.
+    pub(super) is_adoptable: bool,
+    /// Whether it stops when nobody reads it for a minute.
+    pub(super) stops_alone: bool,
+}
+
+/// The body of a request for a chat.
+pub(super) async fn body(
+    hub: &Hub,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<Bytes, Problem> {
+    let body = read_body(hub, request, payload).await?;
+    let most = hub.chats.max_request_bytes();
+    match body.len() > most {
+        true => {
+            let why = format!("what is asked has at most {most} bytes (--chat-max-request-bytes)");
+            Err(Problem::new(Code::PayloadTooLarge, why).field("body"))
+        }
+        false => Ok(body),
+    }
+}
+
+/// The key of a request, as the hub knows it: by its hash.
+pub(super) fn key(request: &HttpRequest) -> Result<Option<String>, Problem> {
+    let mut said = request.headers().get_all(KEY);
+    let (Some(value), more) = (said.next(), said.next()) else { return Ok(None) };
+    let wrong = |why| Problem::new(Code::Malformed, why).field(KEY);
+    let text = value.to_str().map_err(|_| wrong("the header is no visible ASCII"))?;
+    if more.is_some() {
+        return Err(wrong("the header stands there twice"));
+    }
+    let key = Key::parse(KEY, text)?;
+    let hash = Sha256::digest(key.as_str());
+    Ok(Some(hash.iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
+/// Begins a chat for somebody.
+pub(super) async fn begin(
+    hub: &Data<Hub>,
+    caller: &Caller,
+    (ask, key): (Ask, Option<String>),
+    manner: Manner,
+) -> Result<BegunChat, Problem> {
+    let models = hub.chats.models();
+    let model = ask.model.as_deref().or(models.first().map(|(model, _)| model.as_str()));
+    if let Some(model) = model
+        && !caller.grants.may_chat(model)
+    {
+        let why = format!("asking the model {model:?} is not granted");
+        return Err(Problem::new(Code::Forbidden, why).field("model"));
+    }
+    let Manner { is_adoptable, stops_alone } = manner;
+    let owner = caller.counted_as();
+    let begun = hub.chats.begin(WantedChat { ask, owner, key, is_adoptable, stops_alone }).await?;
+    if begun.replayed {
+        hub.chats.figures().replayed();
+    }
+    Ok(begun)
+}
+
+impl From<NoChat> for Problem {
+    fn from(why: NoChat) -> Self {
+        let detail = why.to_string();
+        match why {
+            NoChat::UnknownModel(_) => Self::new(Code::NotFound, detail).field("model"),
+            NoChat::KeyTaken => Self::new(Code::Validation, detail).field(KEY),
+            NoChat::Gone => Self::new(Code::Gone, detail).field(KEY),
+            NoChat::AtMost(limit @ Limit::ChatsPerSubject, _) => {
+                Self::new(Code::TooMany, detail).limit(limit).retry_after(5)
+            }
+            NoChat::AtMost(limit, _) => {
+                Self::new(Code::ResourceExhausted, detail).limit(limit).retry_after(5)
+            }
+            NoChat::Refused(refused) => refused.into(),
+        }
+    }
+}
+
+/// Counts why a request was refused.
+pub(super) fn counted<T>(hub: &Hub, result: Result<T, Problem>) -> Result<T, Problem> {
+    result.inspect_err(|problem| hub.chats.figures().refused(reason(problem)))
+}
+
+fn reason(problem: &Problem) -> ChatRefused {
+    match problem.code {
+        Code::Unauthorized | Code::TokenExpired | Code::Forbidden => ChatRefused::Forbidden,
+        Code::NotFound => ChatRefused::NotFound,
+        Code::Gone => ChatRefused::Gone,
+        Code::PayloadTooLarge => ChatRefused::TooLarge,
+        Code::Validation if problem.field.as_deref() == Some(KEY) => ChatRefused::KeyTaken,
+        _ if problem.limit == Some(Limit::Chats) => ChatRefused::MaxChats,
+        _ if problem.limit == Some(Limit::ChatsPerSubject) => ChatRefused::MaxChatsPerSubject,
+        Code::TooMany | Code::ResourceExhausted | Code::Unresponsive => ChatRefused::Busy,
+        Code::Draining => ChatRefused::Draining,
+        Code::DiskFull | Code::JournalPoisoned => ChatRefused::Journal,
+        Code::ClientDisconnected | Code::ConnectionTimeout => ChatRefused::Client,
+        Code::ServerError => ChatRefused::Error,
+        Code::Malformed
+        | Code::Validation
+        | Code::Misdirected
+        | Code::MethodNotAllowed
+        | Code::Conflict => ChatRefused::Invalid,
+    }
+}

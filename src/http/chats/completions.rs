@@ -1,0 +1,284 @@
+//! `/v1/…`: OpenAI's clients, unchanged.
+//!
+//! `Accept` is not looked at, because SDKs send `application/json` also where they want a stream.
+
+use super::super::guard::caller;
+use super::super::openapi::Refused;
+use super::super::problem::{Code, Problem};
+use super::super::query;
+use super::super::server::Hub;
+use super::super::subscribe;
+use super::begin::{self, Manner, begin};
+use super::read::{self, Reading};
+use super::{openai, who};
+use crate::access::Caller;
+use crate::source::{Chat, ChatProgress, ChatReader, StopBy};
+use crate::wire::chat::{Ask, Completions, Face, chunk_id, whole};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The chat of an answer.
+pub(in crate::http) const CHAT_ID: HeaderName = HeaderName::from_static("fanfare-chat-id");
+/// What happens to a chat whose client is gone.
+const ON_DISCONNECT: &str = "fanfare-on-disconnect";
+/// How often an SDK has sent this before.
+const RETRY_COUNT: &str = "x-stainless-retry-count";
+/// How long the head of an answer waits for the upstream's.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// How long a chat that is stopped may take to its end.
+const STOPS_WITHIN: Duration = Duration::from_secs(5);
+
+/// How an answer is wanted.
+struct Form {
+    stream: bool,
+    wants_usage: bool,
+    /// Events that whoever reads has already.
+    after: u64,
+}
+
+/// A chat with somebody who reads it.
+struct Attached {
+    caller: Arc<Caller>,
+    chat: Arc<Chat>,
+    reader: ChatReader,
+    replayed: bool,
+}
+
+/// `POST /v1/chat/completions`
+#[utoipa::path(post, path = "/v1/chat/completions", tag = "openai",
+    request_body(content = Object, description = "As OpenAI describes it; `n` is 1"),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "Asked once, however often it is sent"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Go on after the chunk of this `fanfare.seq`"),
+        ("starting_after" = Option<u64>, Query, description = "The same"),
+        ("Fanfare-On-Disconnect" = Option<String>, Header, description = "`stop`, a minute after its client is gone, or `continue`"),
+    ),
+    responses((status = "default", description = "As OpenAI's, errors too; chunks have `fanfare.seq`, their place"), Refused)
+)]
+pub(in crate::http) async fn create(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    payload: Payload,
+) -> HttpResponse {
+    told(&hub, create_one(&hub, &request, payload).await)
+}
+
+async fn create_one(
+    hub: &Data<Hub>,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let caller = who::asker(hub, request)?;
+    let (key, after) = (begin::key(request)?, after(request)?);
+    let manner = Manner { is_adoptable: key.is_none(), stops_alone: stops_alone(request)? };
+    let ask = Ask::completion(&begin::body(hub, request, payload).await?)?;
+    let form = Form { stream: ask.stream, wants_usage: ask.include_usage, after };
+    let owner = caller.counted_as();
+    let adopted = (manner.is_adoptable && is_retry(request))
+        .then(|| hub.chats.adopt(owner.as_ref(), &ask.fingerprint))
+        .flatten();
+    let attached = match adopted {
+        Some((chat, reader)) => Attached { caller, chat, reader, replayed: true },
+        None => {
+            let begun = begin(hub, &caller, (ask, key), manner).await?;
+            let (chat, replayed) = (begun.chat, begun.replayed);
+            let reader = chat.read();
+            Attached { caller, chat, reader, replayed }
+        }
+    };
+    answer(hub, request, attached, form).await
+}
+
+/// `GET /v1/chat/completions/{id}`
+#[utoipa::path(get, path = "/v1/chat/completions/{id}", tag = "openai",
+    params(
+        ("id" = String, Path, description = "The `id` of its chunks"),
+        ("stream" = Option<bool>, Query, description = "As it comes; otherwise the whole, once it is there"),
+        ("starting_after" = Option<u64>, Query, description = "Go on after the chunk of this `fanfare.seq`"),
+    ),
+    responses((status = "default", description = "As that of `POST /v1/chat/completions`"), Refused)
+)]
+pub(in crate::http) async fn get(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    id: Path<String>,
+) -> HttpResponse {
+    let got = async {
+        let (caller, chat) = who::readable(&hub, &request, chunk_id(&id))?;
+        let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
+        let said = query::one_of(&pairs, &["stream"]).map_err(Problem::query)?;
+        let form = Form {
+            stream: said.is_some_and(|stream| stream == "true" || stream == "1"),
+            wants_usage: true,
+            after: after(&request)?,
+        };
+        let reader = chat.read();
+        answer(&hub, &request, Attached { caller, chat, reader, replayed: true }, form).await
+    };
+    told(&hub, got.await)
+}
+
+/// `POST /v1/chat/completions/{id}/cancel`
+#[utoipa::path(post, path = "/v1/chat/completions/{id}/cancel", tag = "openai",
+    params(("id" = String, Path, description = "The `id` of its chunks")),
+    responses((status = "default", description = "The answer as far as it came"), Refused)
+)]
+pub(in crate::http) async fn cancel(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    id: Path<String>,
+) -> HttpResponse {
+    let cancelled = async {
+        let (_, chat) = who::changeable(&hub, &request, chunk_id(&id))?;
+        hub.chats.stop(&chat, StopBy::User);
+        // One whose end the journal does not take yet is stopped all the same.
+        let _ = tokio::time::timeout(STOPS_WITHIN, chat.until(ChatProgress::is_over)).await;
+        Ok(with_id(HttpResponse::Ok().json(whole_of(&hub, &chat).await?), &chat))
+    };
+    told(&hub, cancelled.await)
+}
+
+/// `GET /v1/models`
+#[utoipa::path(get, path = "/v1/models", tag = "openai",
+    responses((status = "default", description = "The models that may be asked, as OpenAI lists them"), Refused)
+)]
+pub(in crate::http) async fn models(hub: Data<Hub>, request: HttpRequest) -> HttpResponse {
+    let listed = caller(&hub, &request).map(|caller| {
+        let models = hub.chats.models().into_iter();
+        let mine = models.filter(|(model, _)| caller.grants.may_chat(model));
+        let data: Vec<Value> = mine
+            .map(|(model, of)| {
+                json!({ "id": model, "object": "model", "created": 0, "owned_by": of })
+            })
+            .collect();
+        HttpResponse::Ok()
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .json(json!({ "object": "list", "data": data }))
+    });
+    told(&hub, listed)
+}
+
+/// Waits for the upstream, and answers with what it says.
+async fn answer(
+    hub: &Data<Hub>,
+    request: &HttpRequest,
+    attached: Attached,
+    form: Form,
+) -> Result<HttpResponse, Problem> {
+    let Attached { caller, chat, reader, replayed } = attached;
+    let is_enough = |progress: &ChatProgress| {
+        progress.is_over() || form.stream && matches!(progress, ChatProgress::Answered)
+    };
+    let progress = match form.stream {
+        true => tokio::time::timeout(HEAD_WITHIN, chat.until(is_enough)).await.ok(),
+        false => Some(chat.until(is_enough).await),
+    };
+    let is_begun = form.after > 0 || form.stream && replayed;
+    let failed = progress.as_ref().filter(|_| !is_begun).and_then(openai::failed);
+    if let Some(failed) = failed {
+        let is_empty = !form.stream || !read::transcript(hub, &chat, None).await?.is_begun();
+        if is_empty {
+            reader.has_all();
+            return Ok(with_id(failed, &chat));
+        }
+    }
+    let mut response = match form.stream {
+        false => {
+            let response = HttpResponse::Ok()
+                .insert_header((header::CACHE_CONTROL, "no-store"))
+                .json(whole_of(hub, &chat).await?);
+            reader.has_all();
+            with_id(response, &chat)
+        }
+        true => stream(hub, request, (caller, chat, reader), &form).await?,
+    };
+    if replayed {
+        let name = HeaderName::from_static("idempotent-replayed");
+        response.headers_mut().insert(name, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+async fn stream(
+    hub: &Data<Hub>,
+    request: &HttpRequest,
+    (caller, chat, reader): (Arc<Caller>, Arc<Chat>, ChatReader),
+    form: &Form,
+) -> Result<HttpResponse, Problem> {
+    let redactions = read::redactions(hub, &chat).await?;
+    let face = Face::Completions(Completions::new(form.after, form.wants_usage, redactions));
+    let pairs = vec![("control".into(), "off".into())];
+    let of = chat.clone();
+    let reading = Reading { caller, chat, reader, face, requested: None, pairs };
+    let mut response = read::open(hub, request, reading).await?;
+    if response.status() != StatusCode::OK {
+        // It was turned away for load: said so that these clients understand it, and to be tried again.
+        let object = json!({
+            "message": "the hub has no room for another reader", "type": "server_error",
+            "param": null, "code": "resource_exhausted",
+        });
+        let mut refused = openai::error(response.status(), &object);
+        if let Some(wait) = response.headers().get(header::RETRY_AFTER) {
+            refused.headers_mut().insert(header::RETRY_AFTER, wait.clone());
+        }
+        return Ok(refused);
+    }
+    // Its places are in its chunks.
+    response.headers_mut().remove(subscribe::LAST_EVENT_ID);
+    Ok(with_id(response, &of))
+}
+
+async fn whole_of(hub: &Data<Hub>, chat: &Arc<Chat>) -> Result<Value, Problem> {
+    let transcript = read::transcript(hub, chat, None).await?;
+    Ok(whole(&chat.id, &chat.model, &transcript))
+}
+
+fn with_id(mut response: HttpResponse, chat: &Chat) -> HttpResponse {
+    if let Ok(id) = HeaderValue::from_str(&chat.id) {
+        response.headers_mut().insert(CHAT_ID, id);
+    }
+    response
+}
+
+/// How many events a request says it has.
+fn after(request: &HttpRequest) -> Result<u64, Problem> {
+    let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
+    let by_query = query::one_of(&pairs, &["starting_after"]).map_err(Problem::query)?;
+    let by_header = subscribe::last_event_id(request);
+    match by_query.or(by_header.as_deref()) {
+        None => Ok(0),
+        Some(text) => text.parse().map_err(|_| {
+            let why = format!("{text:?} is no `fanfare.seq`, which is a number");
+            Problem::new(Code::Malformed, why).field("starting_after")
+        }),
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn is_retry(request: &HttpRequest) -> bool {
+    let count = text(request.headers(), RETRY_COUNT).and_then(|text| text.parse::<u64>().ok());
+    count.is_some_and(|count| count > 0)
+}
+
+fn stops_alone(request: &HttpRequest) -> Result<bool, Problem> {
+    match text(request.headers(), ON_DISCONNECT) {
+        None | Some("stop") => Ok(true),
+        Some("continue") => Ok(false),
+        Some(other) => {
+            let why = format!("{other:?} is neither stop nor continue");
+            Err(Problem::new(Code::Malformed, why).field("Fanfare-On-Disconnect"))
+        }
+    }
+}
+
+fn told(hub: &Hub, result: Result<HttpResponse, Problem>) -> HttpResponse {
+    begin::counted(hub, result).unwrap_or_else(|problem| openai::refusal(&problem))
+}

@@ -1,0 +1,345 @@
+//! `/chats…` and `POST /chat`.
+
+use super::super::openapi::{BodyRefused, HistoryRefused, Refused, Subscribed};
+use super::super::problem::{Code, Document, Problem};
+use super::super::query;
+use super::super::server::Hub;
+use super::begin::{self, Manner, begin, counted};
+use super::read::{self, Reading};
+use super::ticket::ticket;
+use super::who;
+use crate::access::Caller;
+use crate::source::{Chat, StopBy};
+use crate::wire::chat::Ask;
+use actix_web::http::header;
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// A chat of the hub's own goes on whoever reads it.
+const MANNER: Manner = Manner { is_adoptable: false, stops_alone: false };
+
+/// What is asked, in the hub's own words.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what `wire/chat/ask.rs` reads")]
+pub(in crate::http) struct ChatAsk {
+    /// What the user says; or `messages`.
+    #[schema(nullable = false, min_length = 1)]
+    message: Option<String>,
+    /// All that was said so far, each with a `role`.
+    #[schema(nullable = false, min_items = 1)]
+    messages: Option<Vec<Map<String, Value>>>,
+    /// Which model; the hub's usual one where none is named.
+    #[schema(nullable = true)]
+    model: Option<String>,
+    /// Tokens of the answer at most.
+    #[schema(nullable = true, minimum = 1)]
+    max_tokens: Option<u64>,
+    /// From 0 to 2.
+    #[schema(nullable = false, minimum = 0, maximum = 2)]
+    temperature: Option<f64>,
+    /// Up to 16 texts that are noted with it.
+    #[schema(nullable = true)]
+    metadata: Option<std::collections::BTreeMap<String, String>>,
+}
+
+/// A chat that was begun.
+#[derive(Serialize, ToSchema)]
+#[schema(as = BegunChat)]
+pub(in crate::http) struct BegunShape {
+    /// Its id.
+    id: String,
+    /// Its stream.
+    stream: String,
+    /// `begun`; how it goes on, its events say.
+    status: &'static str,
+    /// Where it is read, from its start.
+    events_url: String,
+    /// Where it is stopped.
+    stop_url: String,
+    /// A ticket to read it by.
+    ticket: String,
+    /// When the ticket opens no new connection any more.
+    expires_at: String,
+}
+
+/// A chat as far as it has come.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Chat)]
+pub(in crate::http) struct ChatShape {
+    /// Its id.
+    id: String,
+    /// Its stream.
+    stream: String,
+    /// The model.
+    model: String,
+    /// When it was begun.
+    created_at: String,
+    /// `running`, `done`, `cancelled` or `error`.
+    status: &'static str,
+    /// The answer so far.
+    text: String,
+    /// What was thought before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<String>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<String>,
+    /// Calls of tools, as OpenAI has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<Value>,
+    /// Why the model ended, if it did by itself.
+    finish_reason: Option<String>,
+    /// What it took.
+    usage: Option<Value>,
+    /// How it failed, if it did.
+    error: Option<Value>,
+    /// What was noted with it.
+    #[schema(value_type = Object)]
+    metadata: Map<String, Value>,
+}
+
+/// `POST /chats`
+#[utoipa::path(post, path = "/chats", tag = "chats",
+    request_body(content = ChatAsk),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Asked once, however often it is sent")),
+    responses(
+        (status = 201, description = "It was begun", body = BegunShape),
+        (status = 200, description = "It was begun before with this key", body = BegunShape),
+        (status = 404, description = "There is no such model", body = Document, content_type = "application/problem+json"),
+        (status = 410, description = "What was begun with this key is deleted", body = Document, content_type = "application/problem+json"),
+        Refused, BodyRefused, HistoryRefused,
+    )
+)]
+pub(in crate::http) async fn create(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    counted(&hub, create_one(&hub, &request, payload).await)
+}
+
+async fn create_one(
+    hub: &Data<Hub>,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let caller = who::asker(hub, request)?;
+    let key = begin::key(request)?;
+    let ask = Ask::native(&begin::body(hub, request, payload).await?)?;
+    let begun = begin(hub, &caller, (ask, key), MANNER).await?;
+    let (chat, (ticket, expires_at)) =
+        (&begun.chat, ticket(hub, &caller, &begun.chat, None).await?);
+    let id = &chat.id;
+    let shape = BegunShape {
+        id: id.clone(),
+        stream: chat.stream.to_string(),
+        status: "begun",
+        events_url: format!("/chats/{id}/events"),
+        stop_url: format!("/chats/{id}/stop"),
+        ticket,
+        expires_at,
+    };
+    let mut answer = match begun.replayed {
+        true => HttpResponse::Ok(),
+        false => HttpResponse::Created(),
+    };
+    if begun.replayed {
+        answer.insert_header(("Idempotent-Replayed", "true"));
+    }
+    Ok(answer
+        .insert_header((header::LOCATION, format!("/chats/{id}")))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(shape))
+}
+
+/// `POST /chat`: the answer in the answer, for whoever reads by `fetch`.
+#[utoipa::path(post, path = "/chat", tag = "chats",
+    request_body(content = ChatAsk),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "Asked once, however often it is sent"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Go on with the chat of this event, and begin none"),
+    ),
+    responses(
+        Subscribed,
+        (status = 404, description = "There is no such model", body = Document, content_type = "application/problem+json"),
+        (status = 410, description = "What it would go on with is not there any more", body = Document, content_type = "application/problem+json"),
+        Refused, BodyRefused, HistoryRefused,
+    )
+)]
+pub(in crate::http) async fn chat(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    counted(&hub, chat_here(&hub, &request, payload).await)
+}
+
+async fn chat_here(
+    hub: &Data<Hub>,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let requested = read::requested(request)?;
+    let (caller, chat) = match &requested {
+        // fetch-event-source sends it again when its tab is shown again.
+        Some(id) => read::of_event(hub, request, id).await?,
+        None => {
+            let caller = who::asker(hub, request)?;
+            let key = begin::key(request)?;
+            let ask = Ask::native(&begin::body(hub, request, payload).await?)?;
+            let begun = begin(hub, &caller, (ask, key), MANNER).await?;
+            (caller, begun.chat)
+        }
+    };
+    let location = format!("/chats/{}", chat.id);
+    let mut pairs = read::pairs_of(request)?;
+    if !pairs.iter().any(|(name, _)| name == "control") {
+        // To a reader that knows no names of events they would be chat's.
+        pairs.push(("control".into(), "off".into()));
+    }
+    let mut response = open(hub, request, (caller, chat), (requested, pairs)).await?;
+    let name = header::CONTENT_LOCATION;
+    if let Ok(value) = header::HeaderValue::from_str(&location) {
+        response.headers_mut().insert(name, value);
+    }
+    Ok(response)
+}
+
+async fn open(
+    hub: &Data<Hub>,
+    request: &HttpRequest,
+    (caller, chat): (Arc<Caller>, Arc<Chat>),
+    (requested, pairs): (Option<String>, query::Pairs),
+) -> Result<HttpResponse, Problem> {
+    let said = query::pairs(request.query_string()).map_err(Problem::query)?;
+    let is_accumulated = match query::one_of(&said, &["accumulated"]).map_err(Problem::query)? {
+        None | Some("0" | "false") => false,
+        Some("1" | "true") => true,
+        Some(_) => {
+            let why = "accumulated is 1 or 0";
+            return Err(Problem::new(Code::Malformed, why).field("accumulated"));
+        }
+    };
+    let face = read::native(hub, &chat, requested.as_deref(), is_accumulated).await?;
+    let reader = chat.read();
+    let reading = Reading { caller, chat, reader, face, requested, pairs };
+    read::open(hub, request, reading).await
+}
+
+/// `GET /chats/{id}/events`
+#[utoipa::path(get, path = "/chats/{id}/events", tag = "chats",
+    params(
+        ("id" = String, Path, description = "The chat"),
+        ("accumulated" = Option<bool>, Query, description = "The whole text so far with every part"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Go on after this event"),
+    ),
+    responses(
+        Subscribed,
+        (status = 404, description = "There is none, or it is another's", body = Document, content_type = "application/problem+json"),
+        (status = 410, description = "It is deleted", body = Document, content_type = "application/problem+json"),
+        Refused, HistoryRefused,
+    ),
+    security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
+)]
+pub(in crate::http) async fn events(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let opened = async {
+        let of = who::readable(&hub, &request, &id)?;
+        let how = (read::requested(&request)?, read::pairs_of(&request)?);
+        open(&hub, &request, of, how).await
+    };
+    counted(&hub, opened.await)
+}
+
+/// `GET /chats/{id}`
+#[utoipa::path(get, path = "/chats/{id}", tag = "chats",
+    params(("id" = String, Path, description = "The chat")),
+    responses(
+        (status = 200, description = "As far as it has come", body = ChatShape),
+        (status = 404, description = "There is none, or it is another's", body = Document, content_type = "application/problem+json"),
+        (status = 410, description = "It is deleted", body = Document, content_type = "application/problem+json"),
+        Refused, HistoryRefused,
+    ),
+    security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
+)]
+pub(in crate::http) async fn get(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let shape = counted(&hub, shape(&hub, &request, &id).await)?;
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(shape))
+}
+
+async fn shape(hub: &Data<Hub>, request: &HttpRequest, id: &str) -> Result<ChatShape, Problem> {
+    let (_, chat) = who::readable(hub, request, id)?;
+    let transcript = read::transcript(hub, &chat, None).await?;
+    let status = transcript.status();
+    Ok(ChatShape {
+        id: chat.id.clone(),
+        stream: chat.stream.to_string(),
+        model: chat.model.clone(),
+        created_at: chat.created.to_string(),
+        status,
+        text: transcript.text(),
+        reasoning: transcript.reasoning().map(str::to_owned),
+        refusal: transcript.refusal().map(str::to_owned),
+        tool_calls: transcript.tool_calls(),
+        finish_reason: transcript.finish_reason().map(str::to_owned),
+        usage: transcript.usage.and_then(|usage| serde_json::to_value(usage).ok()),
+        error: transcript
+            .end
+            .filter(|_| status == "error")
+            .and_then(|end| serde_json::to_value(end).ok()),
+        metadata: transcript.metadata,
+    })
+}
+
+/// `DELETE /chats/{id}`
+#[utoipa::path(delete, path = "/chats/{id}", tag = "chats",
+    params(("id" = String, Path, description = "The chat")),
+    responses(
+        (status = 204, description = "It is stopped and deleted"),
+        (status = 404, description = "There is none, or it is another's", body = Document, content_type = "application/problem+json"),
+        (status = 410, description = "It is deleted", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The journal takes no more, or the hub is stopping", body = Document, content_type = "application/problem+json"),
+        Refused, HistoryRefused,
+    )
+)]
+pub(in crate::http) async fn delete(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let (_, chat) = counted(&hub, who::changeable(&hub, &request, &id))?;
+    let deleted = hub.chats.delete(&chat).await.map_err(Problem::from);
+    counted(&hub, deleted)?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// `POST /chats/{id}/stop`
+#[utoipa::path(post, path = "/chats/{id}/stop", tag = "chats",
+    params(("id" = String, Path, description = "The chat")),
+    responses(
+        (status = 202, description = "It stops, or has ended"),
+        (status = 404, description = "There is none, or it is another's", body = Document, content_type = "application/problem+json"),
+        (status = 410, description = "It is deleted", body = Document, content_type = "application/problem+json"),
+        Refused,
+    )
+)]
+pub(in crate::http) async fn stop(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let (_, chat) = counted(&hub, who::changeable(&hub, &request, &id))?;
+    hub.chats.stop(&chat, StopBy::User);
+    Ok(HttpResponse::Accepted().finish())
+}

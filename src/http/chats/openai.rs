@@ -1,0 +1,64 @@
+//! Errors as OpenAI's clients read them.
+
+use super::super::problem::Problem;
+use crate::source::ChatProgress;
+use crate::wire::chat::{ChatEvent, Fault, error_object};
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use serde_json::{Value, json};
+
+/// Says whether trying again helps; without it SDKs go by the status.
+const SHOULD_RETRY: &str = "x-should-retry";
+
+/// An error object (`error`) with a status.
+pub(super) fn error(status: StatusCode, error: &Value) -> HttpResponse {
+    answer(status).json(json!({ "error": error }))
+}
+
+fn answer(status: StatusCode) -> HttpResponseBuilder {
+    let mut answer = HttpResponse::build(status);
+    answer.insert_header((header::CACHE_CONTROL, "no-store"));
+    answer
+}
+
+/// A refusal.
+pub(super) fn refusal(problem: &Problem) -> HttpResponse {
+    let (code, _, status) = problem.code.row();
+    let kind = match status.as_u16() {
+        401 | 403 => "authentication_error",
+        429 => "rate_limit_error",
+        500.. => "server_error",
+        _ => "invalid_request_error",
+    };
+    let object = json!({
+        "message": problem.detail, "type": kind, "param": problem.field, "code": code,
+    });
+    let mut answer = answer(status);
+    if let Some(seconds) = problem.retry_after {
+        answer.insert_header((header::RETRY_AFTER, seconds));
+    }
+    answer.json(json!({ "error": object }))
+}
+
+/// How a chat ended before it said anything, where that was no good end: as what the upstream answered,
+/// and not to be tried again, as the hub has.
+pub(super) fn failed(progress: &ChatProgress) -> Option<HttpResponse> {
+    let ChatProgress::Over(_, Some(end)) = progress else { return None };
+    let status = match end {
+        ChatEvent::Error { code, upstream_status, .. } => match (code, upstream_status) {
+            (Fault::ContentFilter, _) => StatusCode::BAD_REQUEST,
+            // Theirs is a credential of the hub's, and not of whoever asks.
+            (Fault::UpstreamAuth, _) => StatusCode::BAD_GATEWAY,
+            (Fault::UpstreamError, Some(status @ (400 | 404 | 413 | 422 | 429))) => {
+                StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY)
+            }
+            (Fault::UpstreamStalled | Fault::Timeout, _) => StatusCode::GATEWAY_TIMEOUT,
+            (Fault::HubRestarted | Fault::JournalUnavailable, _) => StatusCode::SERVICE_UNAVAILABLE,
+            (Fault::UpstreamError | Fault::UpstreamIncomplete, _) => StatusCode::BAD_GATEWAY,
+        },
+        ChatEvent::Cancelled { .. } => StatusCode::CONFLICT,
+        _ => return None,
+    };
+    let object = json!({ "error": error_object(end) });
+    Some(answer(status).insert_header((SHOULD_RETRY, "false")).json(object))
+}

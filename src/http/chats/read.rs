@@ -1,0 +1,120 @@
+//! How a chat is read, by whichever face.
+
+use super::super::problem::{Code, Problem};
+use super::super::query;
+use super::super::server::Hub;
+use super::super::subscribe::{self, Wanted, off_thread};
+use super::body::ChatBody;
+use crate::access::Caller;
+use crate::event::{EventId, Position};
+use crate::journal::{JournalError, now};
+use crate::source::{Chat, ChatReader, Chats};
+use crate::wire::chat::{Face, Native, Redaction, Transcript};
+use actix_web::body::MessageBody;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use std::sync::Arc;
+
+/// What the query of a reader may say of what is not the chat's own.
+const OF_READERS: [&str; 4] = ["heartbeat", "heartbeat_as", "control", "refusal"];
+
+/// Somebody who reads a chat.
+pub(super) struct Reading {
+    pub(super) caller: Arc<Caller>,
+    pub(super) chat: Arc<Chat>,
+    pub(super) reader: ChatReader,
+    pub(super) face: Face,
+    /// The id that they go on after.
+    pub(super) requested: Option<String>,
+    /// Where they begin otherwise, and how they are told of other things, as pairs of a query.
+    pub(super) pairs: query::Pairs,
+}
+
+/// What a query says of how a chat is to be read.
+pub(super) fn pairs_of(request: &HttpRequest) -> Result<query::Pairs, Problem> {
+    let mut pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
+    pairs.retain(|(name, _)| OF_READERS.contains(&name.as_str()));
+    Ok(pairs)
+}
+
+/// The id that a request goes on after, in its header or its query.
+pub(super) fn requested(request: &HttpRequest) -> Result<Option<String>, Problem> {
+    let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
+    let by_query = query::last_event_id(&pairs).map_err(Problem::query)?.map(str::to_owned);
+    Ok(subscribe::last_event_id(request).or(by_query))
+}
+
+/// Opens a session on a chat.
+pub(super) async fn open(
+    hub: &Data<Hub>,
+    request: &HttpRequest,
+    reading: Reading,
+) -> Result<HttpResponse, Problem> {
+    let Reading { caller, chat, reader, face, requested, mut pairs } = reading;
+    pairs.push(("from".into(), "start".into()));
+    let heartbeat = hub.settings.heartbeat;
+    let query = query::read(&pairs, Some(chat.stream.clone()), heartbeat, now());
+    let query = query.map_err(Problem::query)?;
+    let wrap = Some(Box::new(|session| ChatBody::new(session, face, reader).boxed()) as _);
+    subscribe::open(hub, request, Wanted { query, requested, caller, wrap }).await
+}
+
+/// The face of the hub's own events.
+pub(super) async fn native(
+    hub: &Data<Hub>,
+    chat: &Arc<Chat>,
+    requested: Option<&str>,
+    is_accumulated: bool,
+) -> Result<Face, Problem> {
+    let redactions = redactions(hub, chat).await?;
+    let has = requested.and_then(|id| hub.history.resolve(EventId::parse(id).ok()?));
+    let text = match (is_accumulated, has) {
+        (false, _) => None,
+        (true, None) => Some(String::new()),
+        (true, Some(has)) => {
+            let text = transcript(hub, chat, Some(has)).await?.text();
+            Some(Redaction::apply(&redactions, &text, 0))
+        }
+    };
+    Ok(Face::Native(Native::new(redactions, text)))
+}
+
+/// What of a chat is not to be shown.
+pub(super) async fn redactions(
+    hub: &Data<Hub>,
+    chat: &Arc<Chat>,
+) -> Result<Vec<Redaction>, Problem> {
+    match chat.is_redacted() {
+        true => Ok(transcript(hub, chat, None).await?.redactions().to_vec()),
+        false => Ok(Vec::new()),
+    }
+}
+
+/// A chat up to a place, or as far as it has come.
+pub(super) async fn transcript(
+    hub: &Data<Hub>,
+    chat: &Arc<Chat>,
+    until: Option<Position>,
+) -> Result<Transcript, Problem> {
+    let chat = chat.clone();
+    let read = off_thread(hub, move |history| {
+        Chats::transcript(history, &chat, until).map_err(JournalError::other)
+    });
+    read.await
+}
+
+/// The chat whose event an id is, if somebody may read it.
+pub(super) async fn of_event(
+    hub: &Data<Hub>,
+    request: &HttpRequest,
+    id: &str,
+) -> Result<(Arc<Caller>, Arc<Chat>), Problem> {
+    let gone = || Problem::new(Code::Gone, "what this goes on with is not there any more");
+    let place = EventId::parse(id).ok().and_then(|id| hub.history.resolve(id)).ok_or_else(gone)?;
+    let streams = off_thread(hub, move |history| history.streams_at(place)).await?;
+    let chat = streams.iter().find_map(|stream| hub.chats.of_stream(stream)).ok_or_else(gone)?;
+    super::who::readable(hub, request, &chat.id).map_err(|problem| match problem.code {
+        Code::NotFound | Code::Gone => gone(),
+        _ => problem,
+    })
+}

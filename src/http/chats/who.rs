@@ -1,0 +1,73 @@
+//! Who may do what with a chat.
+
+use super::super::guard::caller;
+use super::super::problem::{Code, Problem};
+use super::super::server::Hub;
+use crate::access::Caller;
+use crate::event::Selector;
+use crate::source::Chat;
+use actix_web::HttpRequest;
+use std::sync::Arc;
+
+/// What is said of a chat that is not there, and of one that is another's.
+const NO_CHAT: &str = "there is no such chat";
+
+/// Whether somebody may read a chat: whoever began it, an admin, or who has a ticket for it.
+fn may_read(caller: &Caller, chat: &Chat) -> bool {
+    match caller.by_ticket {
+        true => caller.grants.may_read(&chat.stream),
+        false => may_change(caller, chat),
+    }
+}
+
+fn may_change(caller: &Caller, chat: &Chat) -> bool {
+    !caller.by_ticket && (caller.grants.admin || caller.counted_as() == chat.owner)
+}
+
+/// Whether a selector names a chat that somebody may read whatever they are granted.
+pub(in crate::http) fn may_read_stream(hub: &Hub, caller: &Caller, selector: &Selector) -> bool {
+    let chat = selector.exact().and_then(|stream| hub.chats.of_stream(stream));
+    chat.is_some_and(|chat| may_read(caller, &chat))
+}
+
+/// The chat of an id, for somebody who may read it.
+pub(super) fn readable(
+    hub: &Hub,
+    request: &HttpRequest,
+    id: &str,
+) -> Result<(Arc<Caller>, Arc<Chat>), Problem> {
+    of(hub, request, id, may_read)
+}
+
+/// The same for somebody who may stop it, too.
+pub(super) fn changeable(
+    hub: &Hub,
+    request: &HttpRequest,
+    id: &str,
+) -> Result<(Arc<Caller>, Arc<Chat>), Problem> {
+    of(hub, request, id, may_change)
+}
+
+fn of(
+    hub: &Hub,
+    request: &HttpRequest,
+    id: &str,
+    may: impl Fn(&Caller, &Chat) -> bool,
+) -> Result<(Arc<Caller>, Arc<Chat>), Problem> {
+    let caller = caller(hub, request)?;
+    let chat = hub.chats.find(id).filter(|chat| may(&caller, chat));
+    match chat {
+        Some(chat) if chat.is_deleted() => Err(Problem::new(Code::Gone, "the chat is deleted")),
+        Some(chat) => Ok((caller, chat)),
+        None => Err(Problem::new(Code::NotFound, NO_CHAT)),
+    }
+}
+
+/// Somebody who may ask models at all.
+pub(super) fn asker(hub: &Hub, request: &HttpRequest) -> Result<Arc<Caller>, Problem> {
+    let caller = caller(hub, request)?;
+    match caller.by_ticket || caller.grants.chat.is_empty() {
+        true => Err(Problem::new(Code::Forbidden, "asking models is not granted")),
+        false => Ok(caller),
+    }
+}

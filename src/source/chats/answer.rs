@@ -1,0 +1,196 @@
+//! An answer as it comes: from an upstream, or from the echo.
+
+use super::spec::{ECHO, Upstream};
+use crate::wire::chat::{Ask, Delta, Frame, Frames, Heard, MAX_EVENT_BYTES, Trouble, Usage, hear};
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// Bytes of the body of a refusal that are looked at.
+const MAX_REFUSAL_BYTES: usize = 64 * 1024;
+/// How far a `Retry-After` is followed.
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
+/// How fast the echo speaks.
+const ECHO_PACE: Duration = Duration::from_millis(20);
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum NoAnswer {
+    /// It was not reached, or the connection broke.
+    Unreached(String),
+    /// It answered with an error.
+    Refused(Trouble, Option<Duration>),
+}
+
+/// An answer that has begun.
+pub(super) enum Answer {
+    /// An upstream's.
+    Of(Box<Spoken>),
+    /// The hub's own.
+    Echo(Echo),
+}
+
+impl Answer {
+    /// Asks for one.
+    pub(super) async fn ask(
+        client: &reqwest::Client,
+        upstream: Option<&Upstream>,
+        model: &str,
+        (ask, max_tokens): (&Ask, Option<u64>),
+    ) -> Result<Self, NoAnswer> {
+        let Some(upstream) = upstream else { return Ok(Self::Echo(Echo::of(ask))) };
+        let mut request = client
+            .post(upstream.endpoint(model))
+            .header("content-type", "application/json")
+            .header("accept", "text/event-stream")
+            .body(ask.for_upstream(model, max_tokens));
+        if let Some((name, value)) = upstream.credential() {
+            request = request.header(name, value);
+        }
+        let mut response =
+            request.send().await.map_err(|error| NoAnswer::Unreached(told(error)))?;
+        let status = response.status().as_u16();
+        if !response.status().is_success() {
+            let wait = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+            let wait = wait.and_then(retry_after);
+            let mut body = Vec::new();
+            while let Ok(Some(chunk)) = response.chunk().await {
+                body.extend_from_slice(&chunk);
+                if body.len() > MAX_REFUSAL_BYTES {
+                    break;
+                }
+            }
+            return Err(NoAnswer::Refused(Trouble::of_body(&body, status), wait));
+        }
+        let kind = response.headers().get("content-type").and_then(|value| value.to_str().ok());
+        let body = kind.is_some_and(|kind| kind.starts_with("application/json")).then(Vec::new);
+        Ok(Self::Of(Box::new(Spoken {
+            response,
+            frames: Frames::default(),
+            body,
+            waiting: VecDeque::new(),
+            is_over: false,
+        })))
+    }
+
+    /// The next of it; `None` at its end. Nothing is lost where this is dropped and called again.
+    pub(super) async fn next(&mut self) -> Result<Option<Heard>, NoAnswer> {
+        match self {
+            Self::Of(spoken) => spoken.next().await,
+            Self::Echo(echo) => Ok(echo.next().await),
+        }
+    }
+}
+
+/// What an upstream says.
+pub(super) struct Spoken {
+    response: reqwest::Response,
+    frames: Frames,
+    /// Of one that does not stream: its whole body.
+    body: Option<Vec<u8>>,
+    waiting: VecDeque<Frame>,
+    is_over: bool,
+}
+
+impl Spoken {
+    async fn next(&mut self) -> Result<Option<Heard>, NoAnswer> {
+        loop {
+            match self.waiting.pop_front() {
+                Some(Frame::Data(data)) => return Ok(Some(hear(&data))),
+                Some(Frame::Error(error)) => {
+                    return Ok(Some(Heard::Trouble(Trouble::of_field(&error))));
+                }
+                None if self.is_over => return Ok(None),
+                None => {}
+            }
+            let chunk = self.response.chunk().await;
+            self.take(chunk.map_err(|error| NoAnswer::Unreached(told(error)))?)?;
+        }
+    }
+
+    fn take(&mut self, chunk: Option<bytes::Bytes>) -> Result<(), NoAnswer> {
+        let too_large = || {
+            let message =
+                format!("the upstream sent an event of more than {MAX_EVENT_BYTES} bytes");
+            NoAnswer::Refused(Trouble { message, ..Trouble::default() }, None)
+        };
+        let mut frames = Vec::new();
+        match (chunk, &mut self.body) {
+            (Some(chunk), Some(body)) => {
+                body.extend_from_slice(&chunk);
+                if body.len() > MAX_EVENT_BYTES {
+                    return Err(too_large());
+                }
+            }
+            (Some(chunk), None) => {
+                self.frames.take(&chunk, &mut frames).map_err(|_| too_large())?;
+            }
+            (None, body) => {
+                self.is_over = true;
+                self.frames.end(&mut frames);
+                frames.extend(body.take().filter(|body| !body.is_empty()).map(Frame::Data));
+            }
+        }
+        self.waiting.extend(frames);
+        Ok(())
+    }
+}
+
+/// The wait that a `Retry-After` asks for, in seconds (RFC 9110 §10.2.3); a date is not followed.
+fn retry_after(text: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(text.trim().parse().ok()?).ok()
+}
+
+/// What happened, without the URL, which may have secrets in it.
+fn told(error: reqwest::Error) -> String {
+    let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
+    let error = error.without_url();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    match (is_connect, is_timeout) {
+        (true, true) => "the upstream did not take the connection in time".to_owned(),
+        (true, false) => format!("the upstream cannot be reached: {cause}"),
+        _ => format!("the upstream's connection broke: {cause}"),
+    }
+}
+
+/// Says what it was told, a word at a time.
+pub(super) struct Echo {
+    words: VecDeque<String>,
+    due: Instant,
+    usage: Usage,
+    is_finished: bool,
+}
+
+impl Echo {
+    fn of(ask: &Ask) -> Self {
+        let text = format!(
+            "I am no model, only the `{ECHO}` of this hub, and say what I was told:\n\n{}",
+            ask.last_text()
+        );
+        let words: VecDeque<String> = text.split_inclusive(' ').map(str::to_owned).collect();
+        let (prompt_tokens, completion_tokens) = (ask.characters() / 4, words.len() as u64);
+        let total_tokens = prompt_tokens + completion_tokens;
+        let usage = Usage { prompt_tokens, completion_tokens, total_tokens, ..Usage::default() };
+        Self { words, due: Instant::now(), usage, is_finished: false }
+    }
+
+    async fn next(&mut self) -> Option<Heard> {
+        if self.is_finished {
+            return None;
+        }
+        sleep_until(self.due).await;
+        self.due += ECHO_PACE;
+        let delta = match self.words.pop_front() {
+            Some(word) => Delta { content: Some(word), ..Delta::default() },
+            None => {
+                self.is_finished = true;
+                let (finish, usage) = (Some("stop".to_owned()), Some(self.usage));
+                Delta { finish, usage, ..Delta::default() }
+            }
+        };
+        Some(Heard::Delta(Box::new(delta)))
+    }
+}

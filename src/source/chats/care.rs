@@ -1,0 +1,107 @@
+//! What is done with chats when nobody asks: those that nobody reads are stopped, where that was
+//! wanted; those that ended long ago are deleted; and what is left of them is forgotten.
+
+use super::chat::{Chat, Progress, StopBy};
+use super::ledger::Record;
+use super::teller::{item, publish};
+use super::{Chats, ledger};
+use crate::event::Timestamp;
+use crate::journal::{Item, PublishError, now};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often is looked.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long a run of a client that does not come back goes on.
+const ALONE_FOR: Duration = Duration::from_secs(60);
+
+/// What is due for a chat.
+enum Due {
+    Stop,
+    Delete,
+    Forget,
+}
+
+impl Chats {
+    /// Looks after the chats, for as long as the hub runs.
+    pub async fn care(self) {
+        loop {
+            tokio::time::sleep(EVERY).await;
+            let at = now();
+            let due: Vec<_> = {
+                let ledger = self.ledger();
+                let due = |chat: &Arc<Chat>| Some((chat.clone(), self.due(chat, at)?));
+                ledger.all().filter_map(due).collect()
+            };
+            for (chat, due) in due {
+                match due {
+                    Due::Stop => self.stop(&chat, StopBy::NoReaders),
+                    Due::Forget => self.ledger().forget(&chat),
+                    Due::Delete => {
+                        if let Err(why) = self.delete(&chat).await {
+                            tracing::warn!("a chat is not deleted, and will be later: {why}");
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn due(&self, chat: &Chat, at: Timestamp) -> Option<Due> {
+        let kept_ms = self.0.settings.kept.as_millis() as u64;
+        if let Some(deleted) = chat.deleted() {
+            // Until then its key starts nothing.
+            return (deleted.plus_ms(kept_ms) <= at).then_some(Due::Forget);
+        }
+        if let Some(ended) = chat.ended() {
+            return (ended.plus_ms(kept_ms) <= at).then_some(Due::Delete);
+        }
+        let is_alone = chat.stops_alone
+            && chat.alone_since().is_some_and(|since| since.elapsed() >= ALONE_FOR);
+        is_alone.then_some(Due::Stop)
+    }
+
+    /// Stops a chat and deletes what is kept of it.
+    pub async fn delete(&self, chat: &Arc<Chat>) -> Result<(), PublishError> {
+        if chat.is_deleted() {
+            return Ok(());
+        }
+        self.stop(chat, StopBy::Deleted);
+        chat.until(Progress::is_over).await;
+        let at = now();
+        let record = Record::Deleted { chat: chat.id.clone(), at_ms: at.ms() };
+        // One whose history its retention took already is deleted all the same.
+        let mut unit = vec![Item::Delete { stream: chat.stream.clone(), has_readers: true }];
+        unit.extend(ledger::stream().and_then(|stream| item(&stream, &record)));
+        publish(&self.0.publisher, unit).await?;
+        chat.set_deleted(at);
+        Ok(())
+    }
+
+    /// Lets runs come to their end within a part of `window`, and ends the others; begins none any more.
+    pub async fn stop_all(&self, window: Duration) {
+        /// The share of a drain's window in which chats may end by themselves, in percent.
+        const GRACE_PERCENT: u32 = 60;
+        self.ledger().is_stopping = true;
+        let all: Vec<Arc<Chat>> = self.ledger().all().cloned().collect();
+        if tokio::time::timeout(window * GRACE_PERCENT / 100, all_ended(&all)).await.is_err() {
+            self.kill_all();
+            all_ended(&all).await;
+        }
+    }
+
+    /// Ends every run at once.
+    pub fn kill_all(&self) {
+        let all: Vec<Arc<Chat>> = self.ledger().all().cloned().collect();
+        for chat in all {
+            self.stop(&chat, StopBy::Hub);
+        }
+    }
+}
+
+async fn all_ended(chats: &[Arc<Chat>]) {
+    for chat in chats {
+        chat.until(Progress::is_over).await;
+    }
+}

@@ -1,0 +1,30 @@
+//! What is kept of a chat: its events, from the journal.
+
+use super::super::remembered::read_stream;
+use crate::event::{Body, Entry, Position, StreamName};
+use crate::journal::History;
+use crate::wire::chat::{ChatEvent, Transcript};
+
+/// The event that an entry is, where it is one.
+pub(super) fn event_of(entry: &Entry) -> Option<ChatEvent> {
+    match &entry.body {
+        Body::Event { payload, .. } => serde_json::from_slice(payload.as_bytes()).ok(),
+        Body::End(_) => None,
+    }
+}
+
+/// A chat up to a place, or as far as it has come. May wait for the disk.
+pub(super) fn transcript(
+    history: &History,
+    stream: &StreamName,
+    until: Option<Position>,
+) -> Result<Transcript, String> {
+    let mut transcript = Transcript::default();
+    let is_wanted = |entry: &Entry| until.is_none_or(|until| entry.position <= until);
+    read_stream(history, stream.as_str(), &mut |entry| {
+        if let Some(event) = event_of(entry).filter(|_| is_wanted(entry)) {
+            transcript.add(event);
+        }
+    })?;
+    Ok(transcript)
+}

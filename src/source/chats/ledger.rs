@@ -1,0 +1,278 @@
+//! The chats there are, and their records on `hub.chats`, from which a hub that was killed knows them
+//! again.
+//!
+//! Promises: a chat's record and its first event are one unit, and so are its last event, its end and
+//! the record of that: whatever is killed when, a key never starts a second run.
+
+use super::chat::{Beginning, Chat, Progress};
+use crate::event::{Body, Entry, StreamName, Timestamp};
+use crate::limits::{Bound, Limit, Limits, Usage};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Where records are; admins read it.
+pub const STREAM: &str = "hub.chats";
+
+/// A record.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Record {
+    /// A chat was begun.
+    Begun {
+        chat: String,
+        owner: Option<String>,
+        model: String,
+        created_ms: u64,
+        fingerprint: String,
+        /// The hash of its key.
+        key: Option<String>,
+    },
+    /// It ended.
+    Ended { chat: String, outcome: String, at_ms: u64 },
+    /// Its history is gone.
+    Deleted { chat: String, at_ms: u64 },
+}
+
+impl Record {
+    /// The one that an entry is.
+    pub(super) fn of(entry: &Entry) -> Option<Self> {
+        match &entry.body {
+            Body::Event { payload, .. } => serde_json::from_slice(payload.as_bytes()).ok(),
+            Body::End(_) => None,
+        }
+    }
+
+    pub(super) fn begun(chat: &Chat) -> Self {
+        Self::Begun {
+            chat: chat.id.clone(),
+            owner: chat.owner.as_deref().map(str::to_owned),
+            model: chat.model.clone(),
+            created_ms: chat.created.ms(),
+            fingerprint: chat.fingerprint.clone(),
+            key: chat.key.clone(),
+        }
+    }
+}
+
+/// Whose key a key is.
+type KeyOf = (Option<Arc<str>>, String);
+
+/// How a limit was used.
+#[derive(Default)]
+struct Use {
+    now: u64,
+    peak: u64,
+    refusals: u64,
+}
+
+/// All chats.
+#[derive(Default)]
+pub(super) struct Ledger {
+    chats: HashMap<String, Arc<Chat>>,
+    keys: HashMap<KeyOf, String>,
+    running: Use,
+    of_subject: Use,
+    by_subject: HashMap<Arc<str>, u64>,
+    pub(super) is_stopping: bool,
+}
+
+impl Ledger {
+    pub(super) fn get(&self, id: &str) -> Option<&Arc<Chat>> {
+        self.chats.get(id)
+    }
+
+    /// The chat that was begun with a key.
+    pub(super) fn by_key(&self, owner: Option<&Arc<str>>, key: &str) -> Option<&Arc<Chat>> {
+        let id = self.keys.get(&(owner.cloned(), key.to_owned()))?;
+        self.chats.get(id)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Chat>> {
+        self.chats.values()
+    }
+
+    /// A running chat more, unless it would be one too many.
+    pub(super) fn enter(&mut self, chat: &Arc<Chat>, limits: &Limits) -> Result<(), (Limit, u64)> {
+        let over = |bound: Option<Bound>, used: u64| {
+            bound.filter(|bound| used >= bound.most).map(|bound| bound.most)
+        };
+        if let Some(most) = over(limits.hub.of(Limit::Chats), self.running.now) {
+            self.running.refusals += 1;
+            return Err((Limit::Chats, most));
+        }
+        if let Some(owner) = &chat.owner {
+            let mine = self.by_subject.entry(owner.clone()).or_insert(0);
+            if let Some(most) = over(limits.hub.of(Limit::ChatsPerSubject), *mine) {
+                self.of_subject.refusals += 1;
+                return Err((Limit::ChatsPerSubject, most));
+            }
+            *mine += 1;
+            self.of_subject.peak = self.of_subject.peak.max(*mine);
+        }
+        self.running.now += 1;
+        self.running.peak = self.running.peak.max(self.running.now);
+        self.add(chat);
+        Ok(())
+    }
+
+    fn add(&mut self, chat: &Arc<Chat>) {
+        if let Some(key) = &chat.key {
+            self.keys.insert((chat.owner.clone(), key.clone()), chat.id.clone());
+        }
+        self.chats.insert(chat.id.clone(), chat.clone());
+    }
+
+    /// A running chat less.
+    pub(super) fn leave(&mut self, chat: &Chat) {
+        self.running.now = self.running.now.saturating_sub(1);
+        if let Some(owner) = &chat.owner
+            && let Some(mine) = self.by_subject.get_mut(owner)
+        {
+            *mine -= 1;
+            if *mine == 0 {
+                self.by_subject.remove(owner);
+            }
+        }
+    }
+
+    /// Nothing is known of it any more.
+    pub(super) fn forget(&mut self, chat: &Chat) {
+        self.chats.remove(&chat.id);
+        if let Some(key) = &chat.key {
+            let key = (chat.owner.clone(), key.clone());
+            // It may be another's by now.
+            if self.keys.get(&key).is_some_and(|id| *id == chat.id) {
+                self.keys.remove(&key);
+            }
+        }
+    }
+
+    pub(super) fn running(&self) -> u64 {
+        self.running.now
+    }
+
+    /// How the limits of chats are used.
+    pub(super) fn usage(&self, limits: &Limits) -> Vec<Usage> {
+        let most_of_one = self.by_subject.values().copied().max().unwrap_or_default();
+        let of = |limit: Limit, used: &Use, now: u64| Usage {
+            limit: limit.as_str(),
+            streams: None,
+            max: limits.hub.of(limit).map(|bound| bound.most),
+            r#use: Some(now),
+            peak: Some(used.peak),
+            refusals: used.refusals,
+        };
+        vec![
+            of(Limit::Chats, &self.running, self.running.now),
+            of(Limit::ChatsPerSubject, &self.of_subject, most_of_one),
+        ]
+    }
+
+    /// Takes a record of an earlier run; those of chats that have no end yet are left
+    /// [`Progress::Begun`].
+    pub(super) fn restore(&mut self, record: Record) {
+        match record {
+            Record::Begun { chat, owner, model, created_ms, fingerprint, key } => {
+                let beginning = Beginning {
+                    id: chat,
+                    owner: owner.map(Arc::from),
+                    model,
+                    created: Timestamp::from_ms(created_ms),
+                    fingerprint,
+                    key,
+                    is_adoptable: false,
+                    stops_alone: false,
+                };
+                if let Some(chat) = Chat::new(beginning, Progress::Begun) {
+                    // Its own events say.
+                    chat.is_redacted.store(true, Ordering::Release);
+                    self.add(&chat);
+                }
+            }
+            Record::Ended { chat, at_ms, .. } => {
+                if let Some(chat) = self.chats.get(&chat) {
+                    let over = Progress::Over(Timestamp::from_ms(at_ms), None);
+                    chat.progress.send_replace(over);
+                }
+            }
+            Record::Deleted { chat, at_ms } => {
+                if let Some(chat) = self.chats.get(&chat) {
+                    chat.set_deleted(Timestamp::from_ms(at_ms));
+                }
+            }
+        }
+    }
+}
+
+/// The stream of records.
+pub(super) fn stream() -> Option<StreamName> {
+    StreamName::parse(STREAM).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chat(id: &str, owner: Option<&str>, key: Option<&str>) -> Arc<Chat> {
+        let beginning = Beginning {
+            id: id.into(),
+            owner: owner.map(Arc::from),
+            model: "m".into(),
+            created: Timestamp::from_ms(1),
+            fingerprint: "f".into(),
+            key: key.map(str::to_owned),
+            is_adoptable: false,
+            stops_alone: false,
+        };
+        Chat::new(beginning, Progress::Beginning).expect("a chat")
+    }
+
+    fn limits(all: u64, of_one: u64) -> Limits {
+        let mut limits = Limits::default();
+        for (limit, most) in [(Limit::Chats, all), (Limit::ChatsPerSubject, of_one)] {
+            limits.hub.set(limit, Some(Bound { most, is_said: true }));
+        }
+        limits
+    }
+
+    #[test]
+    fn as_many_run_as_may_and_each_gives_its_place_back() {
+        let (mut ledger, limits) = (Ledger::default(), limits(3, 2));
+        let one = chat("1", Some("a"), None);
+        assert_eq!(ledger.enter(&one, &limits), Ok(()));
+        assert_eq!(ledger.enter(&chat("2", Some("a"), None), &limits), Ok(()));
+        let refused = ledger.enter(&chat("3", Some("a"), None), &limits);
+        assert_eq!(refused, Err((Limit::ChatsPerSubject, 2)));
+        assert_eq!(ledger.enter(&chat("4", None, None), &limits), Ok(()));
+        assert_eq!(ledger.enter(&chat("5", Some("b"), None), &limits), Err((Limit::Chats, 3)));
+        ledger.leave(&one);
+        assert_eq!(ledger.enter(&chat("6", Some("a"), None), &limits), Ok(()));
+        let used: Vec<_> =
+            ledger.usage(&limits).iter().map(|u| (u.r#use, u.peak, u.refusals)).collect();
+        assert_eq!(used, [(Some(3), Some(3), 1), (Some(2), Some(2), 1)]);
+    }
+
+    #[test]
+    fn a_key_is_its_owners_and_is_known_again() {
+        let mut ledger = Ledger::default();
+        let limits = Limits::default();
+        let chat = chat("1", Some("a"), Some("k"));
+        ledger.enter(&chat, &limits).expect("no limit");
+        let record = serde_json::to_vec(&Record::begun(&chat)).expect("JSON");
+        let mut other = Ledger::default();
+        other.restore(serde_json::from_slice(&record).expect("a record"));
+        for ledger in [&ledger, &other] {
+            assert!(ledger.by_key(Some(&"a".into()), "k").is_some());
+            assert!(
+                ledger.by_key(Some(&"b".into()), "k").is_none()
+                    && ledger.by_key(None, "k").is_none()
+            );
+        }
+        other.restore(Record::Ended { chat: "1".into(), outcome: "done".into(), at_ms: 9 });
+        assert_eq!(other.get("1").expect("there").ended(), Some(Timestamp::from_ms(9)));
+        ledger.forget(&chat);
+        assert!(ledger.by_key(Some(&"a".into()), "k").is_none());
+    }
+}

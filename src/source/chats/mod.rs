@@ -1,0 +1,354 @@
+//! Chats: streams `chat.{id}` that each one call of a model fills.
+//!
+//! Promises: a run belongs to the hub and not to a request; what a chat has said is in the journal and
+//! read from there alone; one key is one run, also over a restart; exactly one end.
+//! Never: content in a log, or an upstream that waits for a reader.
+
+mod answer;
+mod care;
+mod chat;
+mod kept;
+mod ledger;
+mod run;
+mod spec;
+mod teller;
+
+pub use chat::{Chat, Progress, Reader, StopBy};
+pub use ledger::STREAM;
+pub use spec::{ChatSettings, ECHO, Kind, Upstream, UpstreamKey};
+
+use super::insist::insist;
+use super::remembered::read_stream;
+use crate::event::{Position, StreamName};
+use crate::journal::{History, Item, PublishError, Publisher, now};
+use crate::limits::{Limit, Limits, Usage};
+use crate::telemetry::{ChatFigures, Telemetry};
+use crate::wire::chat::{Ask, ChatEvent, Fault, Transcript};
+use arc_swap::ArcSwap;
+use chat::{Beginning, STREAMS};
+use ledger::{Ledger, Record};
+use run::Run;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use teller::{Teller, item, publish};
+use uuid::Uuid;
+
+/// All streams of chats.
+pub const SELECTOR: &str = "chat.**";
+
+/// The chats of one hub. Cheap to clone.
+#[derive(Clone)]
+pub struct Chats(Arc<Inner>);
+
+struct Inner {
+    settings: Arc<ChatSettings>,
+    publisher: Publisher,
+    history: Arc<History>,
+    limits: Arc<ArcSwap<Limits>>,
+    figures: ChatFigures,
+    client: reqwest::Client,
+    ledger: Mutex<Ledger>,
+}
+
+/// What is wanted.
+pub struct Wanted {
+    /// What is asked.
+    pub ask: Ask,
+    /// Who asks.
+    pub owner: Option<Arc<str>>,
+    /// The hash of their key.
+    pub key: Option<String>,
+    /// Whether a repeated request takes it over, where the first one's client is gone.
+    pub is_adoptable: bool,
+    /// Whether it stops when nobody reads it for a minute.
+    pub stops_alone: bool,
+}
+
+/// A chat that was begun, or was there.
+pub struct Begun {
+    /// The chat.
+    pub chat: Arc<Chat>,
+    /// Whether its key was known.
+    pub replayed: bool,
+}
+
+/// Why no chat was begun.
+#[derive(Debug, thiserror::Error)]
+pub enum NotBegun {
+    /// There is no such model.
+    #[error("there is no model {0:?}")]
+    UnknownModel(String),
+    /// Its key was used for something else.
+    #[error("the Idempotency-Key was used with another request")]
+    KeyTaken,
+    /// What its key began is deleted.
+    #[error("the chat of this Idempotency-Key is deleted")]
+    Gone,
+    /// As many run as may.
+    #[error("{1} chats are running, which is as many as may")]
+    AtMost(Limit, u64),
+    /// Its first event was refused.
+    #[error(transparent)]
+    Refused(#[from] PublishError),
+}
+
+impl Chats {
+    /// None yet.
+    pub fn new(
+        settings: ChatSettings,
+        (publisher, history): (Publisher, Arc<History>),
+        limits: Arc<ArcSwap<Limits>>,
+        telemetry: &Telemetry,
+    ) -> Result<Self, String> {
+        let client = reqwest::Client::builder()
+            .connect_timeout(settings.connect_timeout)
+            // Where a redirection leads, the key must not go.
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("fanfare/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self(Arc::new(Inner {
+            settings: Arc::new(settings),
+            publisher,
+            history,
+            limits,
+            figures: telemetry.chats(),
+            client,
+            ledger: Mutex::default(),
+        })))
+    }
+
+    /// Knows the chats of earlier runs again, and ends those that were left open.
+    pub fn restore(&self) -> Result<(), String> {
+        let mut ledger = Ledger::default();
+        read_stream(&self.0.history, STREAM, &mut |entry| {
+            if let Some(record) = Record::of(entry) {
+                ledger.restore(record);
+            }
+        })?;
+        let open: Vec<Arc<Chat>> =
+            ledger.all().filter(|chat| chat.ended().is_none()).cloned().collect();
+        *self.ledger() = ledger;
+        for chat in open {
+            let partial = kept::transcript(&self.0.history, &chat.stream, None)?.is_begun();
+            let message = "the hub was stopped while the model answered".to_owned();
+            let (code, retryable, upstream_status) = (Fault::HubRestarted, true, None);
+            let end = ChatEvent::Error { code, message, retryable, partial, upstream_status };
+            let chats = self.clone();
+            tokio::spawn(async move { chats.end(&chat, Vec::new(), vec![end]).await });
+        }
+        Ok(())
+    }
+
+    /// Begins a chat; returns once its first event is in the journal. Where its key is known, what that
+    /// has begun.
+    pub async fn begin(&self, wanted: Wanted) -> Result<Begun, NotBegun> {
+        let model = self.model_of(&wanted.ask)?;
+        let (chat, ask, replayed) = self.reserve(wanted, model)?;
+        if let Some(ask) = ask {
+            // By itself: what is begun goes on, also where nobody waits for it any more.
+            tokio::spawn(self.clone().run(chat.clone(), ask));
+        }
+        let is_begun = |progress: &Progress| !matches!(progress, Progress::Beginning);
+        match chat.until(is_begun).await {
+            Progress::Refused(why) => Err(why.into()),
+            _ if chat.is_deleted() => Err(NotBegun::Gone),
+            _ => Ok(Begun { chat, replayed }),
+        }
+    }
+
+    fn model_of(&self, ask: &Ask) -> Result<String, NotBegun> {
+        let models = self.0.settings.models();
+        let found = match &ask.model {
+            Some(name) => models.iter().find(|(model, _)| model == name),
+            None => models.first(),
+        };
+        let unknown = || NotBegun::UnknownModel(ask.model.clone().unwrap_or_default());
+        found.map(|(model, _)| (*model).to_owned()).ok_or_else(unknown)
+    }
+
+    /// A place among the running, or what is there under its key: then without what is asked.
+    fn reserve(
+        &self,
+        wanted: Wanted,
+        model: String,
+    ) -> Result<(Arc<Chat>, Option<Ask>, bool), NotBegun> {
+        let Wanted { ask, owner, key, is_adoptable, stops_alone } = wanted;
+        let mut ledger = self.ledger();
+        let known = key.as_ref().and_then(|key| ledger.by_key(owner.as_ref(), key));
+        if let Some(chat) = known {
+            return match chat.fingerprint == ask.fingerprint {
+                true => Ok((chat.clone(), None, true)),
+                false => Err(NotBegun::KeyTaken),
+            };
+        }
+        if ledger.is_stopping {
+            return Err(PublishError::Draining.into());
+        }
+        let beginning = Beginning {
+            id: Uuid::new_v4().simple().to_string(),
+            owner,
+            model,
+            created: now(),
+            fingerprint: ask.fingerprint.clone(),
+            key,
+            is_adoptable,
+            stops_alone,
+        };
+        let chat = Chat::new(beginning, Progress::Beginning).ok_or(NotBegun::Gone)?;
+        let entered = ledger.enter(&chat, &self.0.limits.load());
+        entered.map_err(|(limit, most)| NotBegun::AtMost(limit, most))?;
+        self.0.figures.running(ledger.running());
+        Ok((chat, Some(ask), false))
+    }
+
+    async fn run(self, chat: Arc<Chat>, ask: Ask) {
+        let publisher = self.0.publisher.clone();
+        let begun = publish(&publisher, self.first_unit(&chat, &ask)).await;
+        if let Err(why) = begun {
+            let mut ledger = self.ledger();
+            ledger.forget(&chat);
+            ledger.leave(&chat);
+            self.0.figures.running(ledger.running());
+            chat.progress.send_replace(Progress::Refused(why));
+            return;
+        }
+        chat.progress.send_replace(Progress::Begun);
+        let run = Run {
+            chat: chat.clone(),
+            ask,
+            client: self.0.client.clone(),
+            settings: self.0.settings.clone(),
+            figures: self.0.figures.clone(),
+        };
+        let mut teller = Teller::new(publisher, chat.stream.clone());
+        let last = run.finish(&mut teller).await;
+        self.end(&chat, teller.take(), last).await;
+        {
+            let mut ledger = self.ledger();
+            ledger.leave(&chat);
+            self.0.figures.running(ledger.running());
+        }
+        self.0.figures.read_by(chat.most_readers());
+    }
+
+    fn first_unit(&self, chat: &Chat, ask: &Ask) -> Vec<Item> {
+        let start = ChatEvent::Start {
+            chat: chat.id.clone(),
+            model: chat.model.clone(),
+            created: chat.created.ms() / 1000,
+            metadata: ask.metadata.clone(),
+            messages: self.0.settings.keeps_prompts.then(|| ask.messages().clone()),
+        };
+        let record = ledger::stream().and_then(|stream| item(&stream, &Record::begun(chat)));
+        record.into_iter().chain(item(&chat.stream, &start)).collect()
+    }
+
+    /// Publishes what is left of a chat, its last events, its end, and that it has ended, as soon as the
+    /// journal takes that.
+    async fn end(&self, chat: &Chat, rest: Vec<Item>, last: Vec<ChatEvent>) {
+        let at = now();
+        let end = last.last().cloned();
+        let outcome = end.as_ref().map_or("error", outcome);
+        let record =
+            Record::Ended { chat: chat.id.clone(), outcome: outcome.to_owned(), at_ms: at.ms() };
+        let mut unit = rest;
+        unit.extend(last.iter().filter_map(|event| item(&chat.stream, event)));
+        unit.push(Item::End(chat.stream.clone()));
+        unit.extend(ledger::stream().and_then(|stream| item(&stream, &record)));
+        let waits = |why: &PublishError| tracing::warn!("the end of a chat has to wait: {why}");
+        if let Err(why) = insist(&self.0.publisher, unit, waits).await {
+            tracing::warn!("the end of a chat is not journalled: {why}");
+        }
+        self.0.figures.ended(outcome);
+        let ms = at.ms().saturating_sub(chat.created.ms());
+        tracing::info!(outcome, model = chat.model, ms, "a chat has ended");
+        chat.progress.send_replace(Progress::Over(at, end));
+    }
+
+    /// The chat of an id.
+    pub fn find(&self, id: &str) -> Option<Arc<Chat>> {
+        self.ledger().get(id).cloned()
+    }
+
+    /// The chat of a stream.
+    pub fn of_stream(&self, stream: &StreamName) -> Option<Arc<Chat>> {
+        self.find(stream.as_str().strip_prefix(STREAMS)?)
+    }
+
+    /// The newest chat that was asked for the same, by the same, and whose own client is gone before it
+    /// had all of it.
+    pub fn adopt(
+        &self,
+        owner: Option<&Arc<str>>,
+        fingerprint: &str,
+    ) -> Option<(Arc<Chat>, Reader)> {
+        let ledger = self.ledger();
+        let is_it = |chat: &&Arc<Chat>| {
+            chat.is_adoptable && chat.owner.as_ref() == owner && chat.fingerprint == fingerprint
+        };
+        let mut found: Vec<&Arc<Chat>> = ledger.all().filter(is_it).collect();
+        found.sort_unstable_by_key(|chat| std::cmp::Reverse(chat.created));
+        let adopted = found.into_iter().find_map(|chat| Some((chat.clone(), chat.take_over()?)))?;
+        self.0.figures.adopted();
+        Some(adopted)
+    }
+
+    /// Has a chat stop, if it runs.
+    pub fn stop(&self, chat: &Chat, by: StopBy) {
+        chat.stop.send_if_modified(|stop| {
+            let is_first = stop.is_none();
+            stop.get_or_insert(by);
+            is_first
+        });
+    }
+
+    /// A chat up to a place, or as far as it has come. May wait for the disk.
+    pub fn transcript(
+        history: &History,
+        chat: &Chat,
+        until: Option<Position>,
+    ) -> Result<Transcript, String> {
+        kept::transcript(history, &chat.stream, until)
+    }
+
+    /// Every model with its owner's name, the usual one first.
+    pub fn models(&self) -> Vec<(String, String)> {
+        let models = self.0.settings.models();
+        models.into_iter().map(|(model, of)| (model.to_owned(), of.to_owned())).collect()
+    }
+
+    /// Bytes of a request at most.
+    pub fn max_request_bytes(&self) -> usize {
+        self.0.settings.max_request_bytes
+    }
+
+    /// How long a chat is kept after its end.
+    pub fn kept(&self) -> Duration {
+        self.0.settings.kept
+    }
+
+    /// Their figures.
+    pub fn figures(&self) -> &ChatFigures {
+        &self.0.figures
+    }
+
+    /// How the limits of chats are used.
+    pub fn usage(&self) -> Vec<Usage> {
+        self.ledger().usage(&self.0.limits.load())
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.0.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a chat's end is counted as.
+fn outcome(end: &ChatEvent) -> &'static str {
+    match end {
+        ChatEvent::Done { .. } => "done",
+        ChatEvent::Cancelled { .. } => "cancelled",
+        ChatEvent::Error { code, .. } => code.as_str(),
+        _ => "error",
+    }
+}

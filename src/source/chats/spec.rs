@@ -1,0 +1,147 @@
+//! What chats are configured with: upstreams, and how long and how much anything may take.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The model that is always there.
+pub const ECHO: &str = "echo";
+
+/// How an upstream is spoken to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// As OpenAI: `{url}/chat/completions`, the key as a bearer. So do vLLM, Ollama, llama.cpp, LiteLLM.
+    OpenAi,
+    /// As Azure's `/openai/v1/`, the key in `api-key`.
+    AzureV1,
+    /// As Azure's deployments, by `api-version`; a model is the name of a deployment.
+    Azure,
+}
+
+/// A key, which nobody is shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UpstreamKey(pub String);
+
+impl fmt::Debug for UpstreamKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UpstreamKey")
+    }
+}
+
+/// Whoever has models.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Upstream {
+    /// How it is called in logs and figures.
+    pub name: String,
+    /// Where it is, without a slash at the end.
+    pub url: String,
+    /// How it is spoken to.
+    pub kind: Kind,
+    /// What the hub shows it.
+    pub key: Option<UpstreamKey>,
+    /// With [`Kind::Azure`].
+    pub api_version: Option<String>,
+    /// Its models.
+    pub models: Vec<String>,
+}
+
+impl Upstream {
+    /// Where `model` is asked.
+    pub(super) fn endpoint(&self, model: &str) -> String {
+        let Self { url, .. } = self;
+        match self.kind {
+            Kind::OpenAi => format!("{url}/chat/completions"),
+            Kind::AzureV1 => format!("{url}/openai/v1/chat/completions"),
+            Kind::Azure => {
+                let version = self.api_version.as_deref().unwrap_or_default();
+                format!("{url}/openai/deployments/{model}/chat/completions?api-version={version}")
+            }
+        }
+    }
+
+    /// The header with its key.
+    pub(super) fn credential(&self) -> Option<(&'static str, String)> {
+        let UpstreamKey(key) = self.key.as_ref()?;
+        Some(match self.kind {
+            Kind::OpenAi => ("authorization", format!("Bearer {key}")),
+            Kind::AzureV1 | Kind::Azure => ("api-key", key.clone()),
+        })
+    }
+}
+
+/// What chats are configured with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChatSettings {
+    /// Whoever has models, in the order in which they are named.
+    pub upstreams: Vec<Upstream>,
+    /// How long a connection to one may take.
+    pub connect_timeout: Duration,
+    /// How long the first of an answer may take.
+    pub first_token_timeout: Duration,
+    /// How long an upstream may say nothing.
+    pub idle_timeout: Duration,
+    /// How long a chat may take.
+    pub total_timeout: Duration,
+    /// Tokens of an answer at most, whatever is asked for.
+    pub max_tokens: Option<u64>,
+    /// Bytes of an answer at most.
+    pub max_output_bytes: usize,
+    /// Bytes of a request at most.
+    pub max_request_bytes: usize,
+    /// How long a chat is kept after its end.
+    pub kept: Duration,
+    /// Whether what is asked is journalled, too.
+    pub keeps_prompts: bool,
+}
+
+impl ChatSettings {
+    /// The upstream of a model; `None` for the echo, or where there is no such model.
+    pub(super) fn upstream_of(&self, model: &str) -> Option<&Upstream> {
+        self.upstreams.iter().find(|upstream| upstream.models.iter().any(|known| known == model))
+    }
+
+    /// Every model, the usual one first, and whose it is.
+    pub fn models(&self) -> Vec<(&str, &str)> {
+        let all = self.upstreams.iter().flat_map(|upstream| {
+            upstream.models.iter().map(|model| (model.as_str(), upstream.name.as_str()))
+        });
+        all.chain([(ECHO, "fanfare")]).collect()
+    }
+
+    /// How long the records of chats are kept: as long as any chat may be there, and a while.
+    pub fn records_kept(&self) -> Duration {
+        /// What the clocks and the queue of deletions may be late.
+        const MARGIN: Duration = Duration::from_secs(60 * 60);
+        self.total_timeout + self.kept * 2 + MARGIN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_asked_where_its_upstream_has_it() {
+        let upstream = |kind| Upstream {
+            name: "u".into(),
+            url: "https://x.example".into(),
+            kind,
+            key: Some(UpstreamKey("k".into())),
+            api_version: Some("2024-10-21".into()),
+            models: vec!["m".into()],
+        };
+        for (kind, endpoint, credential) in [
+            (Kind::OpenAi, "https://x.example/chat/completions", ("authorization", "Bearer k")),
+            (Kind::AzureV1, "https://x.example/openai/v1/chat/completions", ("api-key", "k")),
+            (
+                Kind::Azure,
+                "https://x.example/openai/deployments/m/chat/completions?api-version=2024-10-21",
+                ("api-key", "k"),
+            ),
+        ] {
+            assert_eq!(upstream(kind).endpoint("m"), endpoint);
+            let shown = upstream(kind).credential();
+            assert_eq!(shown, Some((credential.0, credential.1.to_owned())));
+        }
+        assert!(!format!("{:?}", upstream(Kind::Azure)).contains("\"k\""), "nobody is shown it");
+    }
+}

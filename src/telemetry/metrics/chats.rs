@@ -1,0 +1,158 @@
+//! Chats: how they go, how fast, and who reads them. Neither content nor ids are in a label.
+
+use super::super::reasons::ChatRefused;
+use super::{Maker, Telemetry};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use std::time::Duration;
+
+/// How a chat may end.
+const OUTCOMES: [&str; 10] = [
+    "done",
+    "cancelled",
+    "upstream_incomplete",
+    "upstream_stalled",
+    "upstream_error",
+    "upstream_auth",
+    "timeout",
+    "content_filter",
+    "hub_restarted",
+    "journal_unavailable",
+];
+/// What may become of asking an upstream.
+const ATTEMPTS: [&str; 3] = ["answered", "refused", "refused_for_now"];
+/// Seconds from 50 ms to a minute, where the first token of a model lies.
+const FIRST_TOKEN_BUCKETS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0];
+/// Tokens a second, from a slow machine's to a fast one's.
+const PACE_BUCKETS: [f64; 9] = [1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0];
+/// Readers of one chat.
+const READERS_BUCKETS: [f64; 7] = [0.0, 1.0, 2.0, 5.0, 10.0, 100.0, 1_000.0];
+
+/// The figures of chats. Cheap to clone.
+#[derive(Clone)]
+pub struct ChatFigures {
+    ended: IntCounterVec,
+    running: IntGauge,
+    attempts: IntCounterVec,
+    stalls: IntCounter,
+    adopted: IntCounter,
+    replayed: IntCounter,
+    first_token: Histogram,
+    tokens: IntCounter,
+    pace: Histogram,
+    readers: Histogram,
+    refused: IntCounterVec,
+}
+
+impl ChatFigures {
+    pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            ended: make.counters(
+                ("fanfare_chats_ended_total", "Chats that have ended, by how"),
+                "outcome",
+                OUTCOMES.into_iter(),
+            )?,
+            running: make.gauge("fanfare_chats_running", "Chats that run")?,
+            refused: make.counters(
+                ("fanfare_chats_refused_total", "Requests that chats have refused, by reason"),
+                "reason",
+                ChatRefused::ALL.iter().map(|refused| refused.as_str()),
+            )?,
+            attempts: make.counters(
+                ("fanfare_chat_attempts_total", "Times an upstream was asked, by what it answered"),
+                "result",
+                ATTEMPTS.into_iter(),
+            )?,
+            stalls: make.counter(
+                "fanfare_chat_stalls_total",
+                "Times an upstream said nothing for 5 s in the middle",
+            )?,
+            adopted: make.counter(
+                "fanfare_chat_adopted_total",
+                "Repeated requests of clients that took over what their first one had begun",
+            )?,
+            replayed: make.counter(
+                "fanfare_chat_replayed_total",
+                "Requests with a key that had begun a chat before",
+            )?,
+            first_token: make.histogram(
+                (
+                    "fanfare_chat_first_token_seconds",
+                    "From asking an upstream to the first of its answer",
+                ),
+                &FIRST_TOKEN_BUCKETS,
+            )?,
+            tokens: make.counter(
+                "fanfare_chat_tokens_total",
+                "Tokens of answers, as upstreams said or by their parts",
+            )?,
+            pace: make.histogram(
+                ("fanfare_chat_tokens_per_second", "How fast answers came, from their first token"),
+                &PACE_BUCKETS,
+            )?,
+            readers: make.histogram(
+                ("fanfare_chat_readers", "Those who read a chat together, at most, by its end"),
+                &READERS_BUCKETS,
+            )?,
+        })
+    }
+
+    /// So many run.
+    pub fn running(&self, chats: u64) {
+        self.running.set(i64::try_from(chats).unwrap_or(i64::MAX));
+    }
+
+    /// One ended like this.
+    pub fn ended(&self, outcome: &str) {
+        self.ended.with_label_values(&[outcome]).inc();
+    }
+
+    /// An upstream was asked.
+    pub fn attempted(&self, result: &str) {
+        self.attempts.with_label_values(&[result]).inc();
+    }
+
+    /// An upstream says nothing.
+    pub fn stalled(&self) {
+        self.stalls.inc();
+    }
+
+    /// A repeated request took a chat over.
+    pub fn adopted(&self) {
+        self.adopted.inc();
+    }
+
+    /// A key was known.
+    pub fn replayed(&self) {
+        self.replayed.inc();
+    }
+
+    /// The first of an answer came after so long.
+    pub fn first_token(&self, after: Duration) {
+        self.first_token.observe(after.as_secs_f64());
+    }
+
+    /// An answer had so many tokens, within so long from its first.
+    pub fn told(&self, tokens: u64, within: Option<Duration>) {
+        self.tokens.inc_by(tokens);
+        if let Some(seconds) = within.map(|within| within.as_secs_f64()).filter(|s| *s > 0.0) {
+            self.pace.observe(tokens as f64 / seconds);
+        }
+    }
+
+    /// So many read a chat together.
+    pub fn read_by(&self, readers: usize) {
+        self.readers.observe(readers as f64);
+    }
+
+    /// A request was refused.
+    pub fn refused(&self, reason: ChatRefused) {
+        self.refused.with_label_values(&[reason.as_str()]).inc();
+    }
+}
+
+impl Telemetry {
+    /// The figures of chats.
+    pub fn chats(&self) -> ChatFigures {
+        self.0.chats.clone()
+    }
+}

@@ -1,0 +1,264 @@
+//! What is asked of a model, in the hub's own words or in OpenAI's.
+
+use crate::event::Invalid;
+use crate::wire::BodyError;
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+/// Pairs of `metadata` at most, and characters of each name and value, as OpenAI has them.
+const MAX_METADATA: usize = 16;
+const MAX_METADATA_CHARS: usize = 512;
+/// What the hub's own words have.
+const NATIVE: [&str; 6] = ["message", "messages", "model", "max_tokens", "temperature", "metadata"];
+/// What says how an answer is to come, and not what it is to be.
+const OF_FORM: [&str; 2] = ["stream", "stream_options"];
+
+/// What is asked of a model.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Ask {
+    /// Of which one; the hub's usual one where none is named.
+    pub model: Option<String>,
+    /// Whether the answer is wanted as it comes.
+    pub stream: bool,
+    /// Whether what it took is wanted in the stream.
+    pub include_usage: bool,
+    /// What whoever asks wants to have noted.
+    pub metadata: Map<String, Value>,
+    /// Tokens of the answer at most.
+    pub max_tokens: Option<u64>,
+    /// What tells it from everything else that is asked: a SHA-256 in hexadecimal digits.
+    pub fingerprint: String,
+    /// What the upstream is told, save the model.
+    members: Map<String, Value>,
+}
+
+impl Ask {
+    /// Reads `{"message": …}` or `{"messages": […]}` with `model`, `max_tokens`, `temperature` and
+    /// `metadata`.
+    pub fn native(body: &[u8]) -> Result<Self, BodyError> {
+        let mut members = object(body)?;
+        if let Some(name) = members.keys().find(|name| !NATIVE.contains(&name.as_str())) {
+            return Err(Invalid::new(name.as_str(), format!("there is no `{name}`")).into());
+        }
+        match (members.remove("message"), members.contains_key("messages")) {
+            (Some(_), true) => {
+                return Err(Invalid::new("message", "give `message` or `messages`").into());
+            }
+            (Some(Value::String(text)), false) if !text.is_empty() => {
+                members.insert("messages".into(), json!([{ "role": "user", "content": text }]));
+            }
+            (Some(_), false) => {
+                return Err(Invalid::new("message", "it must be a text").into());
+            }
+            (None, _) => {}
+        }
+        if let Some(value) = members.get("temperature")
+            && !value.as_f64().is_some_and(|number| (0.0..=2.0).contains(&number))
+        {
+            return Err(Invalid::new("temperature", "it must be a number from 0 to 2").into());
+        }
+        Ok(Self { stream: true, ..Self::of("native", members)? })
+    }
+
+    /// Reads a request of OpenAI's Chat Completions; what the hub does not know goes on to the
+    /// upstream as it is.
+    pub fn completion(body: &[u8]) -> Result<Self, BodyError> {
+        let mut members = object(body)?;
+        if let Some(n) = members.remove("n")
+            && !(n.is_null() || n == 1)
+        {
+            return Err(Invalid::new("n", "a chat has one answer: n is 1").into());
+        }
+        let stream = match members.get("stream") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(stream)) => *stream,
+            Some(_) => return Err(Invalid::new("stream", "it must be true or false").into()),
+        };
+        let options = members.get("stream_options").and_then(Value::as_object);
+        let include_usage =
+            options.is_some_and(|options| options.get("include_usage") == Some(&Value::Bool(true)));
+        let mut ask = Self::of("completion", members)?;
+        (ask.stream, ask.include_usage) = (stream, include_usage);
+        Ok(ask)
+    }
+
+    fn of(face: &str, mut members: Map<String, Value>) -> Result<Self, Invalid> {
+        for name in OF_FORM {
+            members.remove(name);
+        }
+        // Two who ask for the same have the same, in whatever order they say it.
+        let said = Sha256::new()
+            .chain_update(face)
+            .chain_update(Value::Object(members.clone()).to_string());
+        let fingerprint = said.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        check_messages(members.get("messages"))?;
+        let model = match members.remove("model") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(name)) if !name.is_empty() => Some(name),
+            Some(_) => return Err(Invalid::new("model", "it must be the name of a model")),
+        };
+        let metadata = match members.get("metadata") {
+            None | Some(Value::Null) => Map::new(),
+            Some(value) => metadata(value)?,
+        };
+        let max_tokens = max_tokens(&members)?;
+        let (stream, include_usage) = (false, false);
+        Ok(Self { model, stream, include_usage, metadata, max_tokens, fingerprint, members })
+    }
+
+    /// What was said so far, as it was given.
+    pub fn messages(&self) -> &Value {
+        self.members.get("messages").unwrap_or(&Value::Null)
+    }
+
+    /// The text of the last message.
+    pub fn last_text(&self) -> String {
+        let content = self.messages().as_array().and_then(|all| all.last()?.get("content"));
+        match content {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Array(parts)) => {
+                parts.iter().filter_map(|part| part.get("text")?.as_str()).collect()
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// Characters of all that is asked, near enough to estimate tokens by.
+    pub fn characters(&self) -> u64 {
+        self.messages().to_string().chars().count() as u64
+    }
+
+    /// The body for an upstream: of `model`, streamed, and of so many tokens at most.
+    pub fn for_upstream(&self, model: &str, max_tokens: Option<u64>) -> Vec<u8> {
+        let mut body = self.members.clone();
+        body.insert("model".into(), model.into());
+        body.insert("stream".into(), true.into());
+        body.insert("stream_options".into(), json!({ "include_usage": true }));
+        // Which of both a model takes, whoever asks knows.
+        for name in ["max_tokens", "max_completion_tokens"] {
+            if let (Some(most), Some(asked)) = (max_tokens, body.get_mut(name)) {
+                *asked = most.into();
+            }
+        }
+        Value::Object(body).to_string().into_bytes()
+    }
+}
+
+fn object(body: &[u8]) -> Result<Map<String, Value>, BodyError> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(BodyError::Unreadable("the body must be a JSON object".into())),
+        Err(e) => Err(BodyError::Unreadable(format!("the body is no JSON: {e}"))),
+    }
+}
+
+fn check_messages(messages: Option<&Value>) -> Result<(), Invalid> {
+    let wrong = |why: &str| Err(Invalid::new("messages", why));
+    let Some(messages) = messages.and_then(Value::as_array) else {
+        return wrong("it must be a list of messages");
+    };
+    if messages.is_empty() {
+        return wrong("it must have a message");
+    }
+    let has_role = |message: &Value| {
+        message.get("role").and_then(Value::as_str).is_some_and(|role| !role.is_empty())
+    };
+    match messages.iter().position(|message| !has_role(message)) {
+        Some(at) => {
+            Err(Invalid::new(format!("messages[{at}]"), "a message is an object with a `role`"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn metadata(value: &Value) -> Result<Map<String, Value>, Invalid> {
+    let wrong = || {
+        let why = format!(
+            "it has at most {MAX_METADATA} texts of at most {MAX_METADATA_CHARS} characters each"
+        );
+        Invalid::new("metadata", why)
+    };
+    let is_short = |text: &str| text.chars().count() <= MAX_METADATA_CHARS;
+    let pairs = value.as_object().ok_or_else(wrong)?;
+    let are_short =
+        pairs.iter().all(|(name, value)| is_short(name) && value.as_str().is_some_and(is_short));
+    if pairs.len() > MAX_METADATA || !are_short {
+        return Err(wrong());
+    }
+    Ok(pairs.clone())
+}
+
+fn max_tokens(members: &Map<String, Value>) -> Result<Option<u64>, Invalid> {
+    let mut most = None;
+    for name in ["max_tokens", "max_completion_tokens"] {
+        match members.get(name) {
+            None | Some(Value::Null) => {}
+            Some(value) => match value.as_u64().filter(|count| *count > 0) {
+                Some(count) => most = Some(most.map_or(count, |most: u64| most.min(count))),
+                None => return Err(Invalid::new(name, "it must be a number from 1")),
+            },
+        }
+    }
+    Ok(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn native(body: &str) -> Result<Ask, String> {
+        Ask::native(body.as_bytes()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn one_message_is_a_list_of_one() {
+        let ask = native(r#"{"message":"hi","temperature":0.5}"#).expect("ok");
+        assert_eq!(ask.messages(), &json!([{ "role": "user", "content": "hi" }]));
+        let body: Value = serde_json::from_slice(&ask.for_upstream("m", None)).expect("JSON");
+        assert_eq!(body["model"], "m");
+        assert_eq!(body["temperature"], 0.5);
+        assert_eq!(body["stream_options"], json!({ "include_usage": true }));
+        let same = native(r#"{"temperature":0.5,"messages":[{"content":"hi","role":"user"}]}"#);
+        assert_eq!(same.expect("ok").fingerprint, ask.fingerprint, "the same, said otherwise");
+        assert_ne!(native(r#"{"message":"ho"}"#).expect("ok").fingerprint, ask.fingerprint);
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_refused_by_name() {
+        for (body, field) in [
+            (r#"{"message":""}"#, "message"),
+            (r#"{"message":1}"#, "message"),
+            (r#"{"message":"a","messages":[]}"#, "message"),
+            (r#"{}"#, "messages"),
+            (r#"{"messages":[]}"#, "messages"),
+            (r#"{"messages":[{"role":"user"},{"content":"x"}]}"#, "messages[1]"),
+            (r#"{"message":"a","model":""}"#, "model"),
+            (r#"{"message":"a","max_tokens":0}"#, "max_tokens"),
+            (r#"{"message":"a","temperature":3}"#, "temperature"),
+            (r#"{"message":"a","metadata":{"a":1}}"#, "metadata"),
+            (r#"{"message":"a","mesage":"b"}"#, "mesage"),
+        ] {
+            match Ask::native(body.as_bytes()) {
+                Err(BodyError::Invalid(invalid)) => assert_eq!(invalid.field, field, "{body}"),
+                other => panic!("{body}: {other:?}"),
+            }
+        }
+        for unreadable in ["", "[]", "{", "\"x\""] {
+            assert!(matches!(Ask::native(unreadable.as_bytes()), Err(BodyError::Unreadable(_))));
+        }
+    }
+
+    #[test]
+    fn a_completion_goes_on_as_it_is_but_for_how_it_comes() {
+        let body = br#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"stream":true,"stream_options":{"include_usage":true},"n":1,"seed":7,"max_completion_tokens":90}"#;
+        let ask = Ask::completion(body).expect("ok");
+        assert_eq!((ask.stream, ask.include_usage, ask.max_tokens), (true, true, Some(90)));
+        assert_eq!(ask.last_text(), "hi");
+        let sent: Value = serde_json::from_slice(&ask.for_upstream("m", Some(20))).expect("JSON");
+        assert_eq!((&sent["seed"], &sent["max_completion_tokens"]), (&json!(7), &json!(20)));
+        assert_eq!(sent.get("n"), None);
+        let other = br#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"seed":7,"max_completion_tokens":90}"#;
+        assert_eq!(Ask::completion(other).expect("ok").fingerprint, ask.fingerprint);
+        assert!(Ask::completion(br#"{"messages":[{"role":"user"}],"n":2}"#).is_err());
+    }
+}

@@ -1,0 +1,314 @@
+//! A chat as OpenAI's clients have it: chunks of Chat Completions, or the whole of one.
+//!
+//! Neither `id:` nor `retry:` nor `event:`, no empty data, nothing that is no chunk and nothing behind
+//! `[DONE]`, because the clients raise at each; the place is a member of the chunk, `fanfare.seq`.
+
+use super::MAX_JOINED_BYTES;
+use super::blocks::Block;
+use super::event::{ChatEvent, Usage};
+use super::transcript::{Redaction, Transcript};
+use serde_json::{Map, Value, json};
+
+/// A sign of life that none of them takes for an event.
+const BEAT: &[u8] = b": \n\n";
+
+/// The face of Chat Completions.
+#[derive(Debug, Default)]
+pub struct Completions {
+    chat: String,
+    model: String,
+    created: u64,
+    wants_usage: bool,
+    usage: Option<Usage>,
+    redactions: Vec<Redaction>,
+    /// Events so far, and how many its reader has.
+    seq: u64,
+    after: u64,
+    /// Characters of the answer so far.
+    characters: u64,
+    /// A text that more may be joined to, and the place of its last part.
+    waiting: Option<(String, u64)>,
+    has_ended: bool,
+}
+
+impl Completions {
+    /// For a reader who has the first `after` events, and wants to know what it took or does not. It
+    /// takes the whole chat from its start.
+    pub fn new(after: u64, wants_usage: bool, redactions: Vec<Redaction>) -> Self {
+        Self { after, wants_usage, redactions, ..Self::default() }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    pub(super) fn take(&mut self, block: &Block<'_>, out: &mut Vec<u8>) {
+        if block.is_comment {
+            return out.extend_from_slice(BEAT);
+        }
+        let Some(event) = block.event().filter(|_| !self.has_ended) else { return };
+        self.seq += 1;
+        if !matches!(event, ChatEvent::Token { .. }) {
+            self.flush(out);
+        }
+        match event {
+            ChatEvent::Start { chat, model, created, .. } => {
+                (self.chat, self.model, self.created) = (chat_id(&chat), model, created);
+                self.say(&json!({ "role": "assistant", "content": "" }), out);
+            }
+            ChatEvent::Token { content, index, n, .. } => self.token(&content, (index, n), out),
+            ChatEvent::Reasoning { content } => {
+                self.say(&json!({ "reasoning_content": content }), out);
+            }
+            ChatEvent::Refusal { content } => self.say(&json!({ "refusal": content }), out),
+            ChatEvent::ToolCall { index, id, name, arguments } => {
+                self.say(&json!({ "tool_calls": [call(index, (id, name), &arguments)] }), out);
+            }
+            ChatEvent::Usage(usage) => self.usage = Some(usage),
+            ChatEvent::Redact { .. } => self.redactions.extend(Redaction::of(&event)),
+            ChatEvent::Status { .. } | ChatEvent::Filter { .. } => {}
+            ChatEvent::Done { finish_reason, .. } => self.end(&finish_reason, out),
+            ChatEvent::Cancelled { .. } | ChatEvent::Error { .. } => {
+                self.has_ended = true;
+                data(out, &json!({ "error": error_object(&event) }));
+            }
+        }
+    }
+
+    fn token(&mut self, content: &str, (index, n): (u64, u64), out: &mut Vec<u8>) {
+        if index != self.characters {
+            // What its retention took from the middle of a chat is not passed over in silence.
+            self.has_ended = true;
+            let message = "a part of the chat is not kept any more";
+            let error =
+                json!({ "message": message, "type": "gone", "param": null, "code": "gone" });
+            return data(out, &json!({ "error": error }));
+        }
+        self.characters += n;
+        if self.seq <= self.after {
+            return;
+        }
+        let content = Redaction::apply(&self.redactions, content, index);
+        let has_room = self
+            .waiting
+            .as_ref()
+            .is_some_and(|(text, _)| text.len() + content.len() <= MAX_JOINED_BYTES);
+        if !has_room {
+            self.flush(out);
+        }
+        let (text, last) = self.waiting.get_or_insert_default();
+        text.push_str(&content);
+        *last = self.seq;
+    }
+
+    pub(super) fn flush(&mut self, out: &mut Vec<u8>) {
+        if let Some((content, seq)) = self.waiting.take() {
+            let chunk = self.chunk((&json!({ "content": content }), None), seq);
+            data(out, &chunk);
+        }
+    }
+
+    fn say(&self, delta: &Value, out: &mut Vec<u8>) {
+        if self.seq > self.after {
+            data(out, &self.chunk((delta, None), self.seq));
+        }
+    }
+
+    fn end(&mut self, finish_reason: &str, out: &mut Vec<u8>) {
+        self.has_ended = true;
+        if self.seq > self.after {
+            data(out, &self.chunk((&json!({}), Some(finish_reason)), self.seq));
+        }
+        if let Some(usage) = self.usage.filter(|_| self.wants_usage) {
+            let mut chunk = self.chunk((&json!({}), None), self.seq);
+            chunk.insert("choices".into(), json!([]));
+            chunk.insert("usage".into(), usage_object(&usage));
+            data(out, &chunk);
+        }
+        out.extend_from_slice(b"data: [DONE]\n\n");
+    }
+
+    fn chunk(&self, (delta, finish): (&Value, Option<&str>), seq: u64) -> Map<String, Value> {
+        let mut chunk = Map::new();
+        chunk.insert("id".into(), self.chat.as_str().into());
+        chunk.insert("object".into(), "chat.completion.chunk".into());
+        chunk.insert("created".into(), self.created.into());
+        chunk.insert("model".into(), self.model.as_str().into());
+        let choice =
+            json!({ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish });
+        chunk.insert("choices".into(), json!([choice]));
+        chunk.insert("fanfare".into(), json!({ "seq": seq }));
+        chunk
+    }
+}
+
+/// What a chat is called among OpenAI's.
+const PREFIX: &str = "chatcmpl-";
+
+fn chat_id(chat: &str) -> String {
+    format!("{PREFIX}{chat}")
+}
+
+/// The chat that is called so.
+pub fn chunk_id(id: &str) -> &str {
+    id.strip_prefix(PREFIX).unwrap_or(id)
+}
+
+fn call(index: u64, (id, name): (Option<String>, Option<String>), arguments: &str) -> Value {
+    let mut function = Map::new();
+    if let Some(name) = name {
+        function.insert("name".into(), name.into());
+    }
+    function.insert("arguments".into(), arguments.into());
+    let mut call = Map::new();
+    call.insert("index".into(), index.into());
+    if let Some(id) = id {
+        call.insert("id".into(), id.into());
+        call.insert("type".into(), "function".into());
+    }
+    call.insert("function".into(), function.into());
+    call.into()
+}
+
+fn usage_object(usage: &Usage) -> Value {
+    json!({
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    })
+}
+
+/// How a chat ended, where it did not end well, as OpenAI tells an error.
+pub fn error_object(end: &ChatEvent) -> Value {
+    let (message, kind, code) = match end {
+        ChatEvent::Error { code, message, .. } => {
+            (message.clone(), "upstream_error", code.as_str())
+        }
+        ChatEvent::Cancelled { by } => {
+            (format!("the chat was stopped: {by}"), "cancelled", "cancelled")
+        }
+        _ => ("the chat ended".to_owned(), "server_error", "server_error"),
+    };
+    json!({ "message": message, "type": kind, "param": null, "code": code })
+}
+
+/// A whole chat as one answer.
+pub fn whole(chat: &str, model: &str, transcript: &Transcript) -> Value {
+    let mut message = Map::new();
+    message.insert("role".into(), "assistant".into());
+    let (text, calls) = (transcript.text(), transcript.tool_calls());
+    let content = if text.is_empty() && calls.is_some() { Value::Null } else { text.into() };
+    message.insert("content".into(), content);
+    message.insert("refusal".into(), transcript.refusal().into());
+    if let Some(reasoning) = transcript.reasoning() {
+        message.insert("reasoning_content".into(), reasoning.into());
+    }
+    if let Some(calls) = calls {
+        message.insert("tool_calls".into(), calls);
+    }
+    let usage = transcript.usage.unwrap_or_default();
+    json!({
+        "id": chat_id(chat),
+        "object": "chat.completion",
+        "created": transcript.created,
+        "model": model,
+        "choices": [{
+            "index": 0, "message": message, "logprobs": null,
+            "finish_reason": transcript.finish_reason(),
+        }],
+        "usage": usage_object(&usage),
+        "fanfare": { "seq": transcript.events },
+    })
+}
+
+fn data(out: &mut Vec<u8>, value: &impl serde::Serialize) {
+    crate::wire::sse::line(out, b"data: ", &crate::wire::control::json(value));
+    out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Face;
+    use super::*;
+
+    fn events() -> Vec<ChatEvent> {
+        let start = ChatEvent::Start {
+            chat: "c".into(),
+            model: "m".into(),
+            created: 7,
+            metadata: Map::new(),
+            messages: None,
+        };
+        let usage =
+            Usage { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3, ..Usage::default() };
+        let done = ChatEvent::Done { finish_reason: "stop".into(), is_final: true };
+        vec![
+            start,
+            ChatEvent::Reasoning { content: "hm".into() },
+            ChatEvent::token("aé".into(), 0),
+            ChatEvent::token("😀".into(), 2),
+            ChatEvent::Usage(usage),
+            done,
+        ]
+    }
+
+    fn read(face: Completions, events: &[ChatEvent], is_level: bool) -> String {
+        let (mut face, mut out) = (Face::Completions(face), Vec::new());
+        for event in events {
+            let json = serde_json::to_string(event).expect("JSON");
+            face.take(format!("retry: 5\nid: x\ndata: {json}\n\n").as_bytes(), &mut out);
+            if is_level {
+                face.flush(&mut out);
+            }
+        }
+        face.take(b":\n", &mut out);
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    fn content(text: &str) -> String {
+        let of = |line: &str| {
+            let chunk: Value = serde_json::from_str(line.strip_prefix("data: ")?).ok()?;
+            Some(chunk["choices"][0]["delta"]["content"].as_str()?.to_owned())
+        };
+        text.lines().filter_map(of).collect()
+    }
+
+    #[test]
+    fn it_is_chunks_and_nothing_else() {
+        for is_level in [true, false] {
+            let text = read(Completions::new(0, false, Vec::new()), &events(), is_level);
+            for forbidden in ["id:", "retry:", "event:", "data: \n", "usage"] {
+                let stands_first = |line: &str| line.starts_with(forbidden);
+                assert!(
+                    !text.lines().any(stands_first) && !text.contains("\"usage\""),
+                    "{forbidden}"
+                );
+            }
+            assert!(text.ends_with("data: [DONE]\n\n: \n\n"), "{text}");
+            assert_eq!(content(&text), "aé😀");
+        }
+    }
+
+    #[test]
+    fn a_reader_from_any_place_has_the_rest() {
+        let whole = read(Completions::new(0, true, Vec::new()), &events(), true);
+        let chunks: Vec<&str> = whole.split_inclusive("\n\n").collect();
+        for after in 0..=6 {
+            let rest = read(Completions::new(after, true, Vec::new()), &events(), true);
+            // Role, reasoning, two texts; usage and [DONE] come whatever is there.
+            let first = (after as usize).min(4) + usize::from(after == 6);
+            assert_eq!(rest, chunks[first..].concat(), "{after}");
+        }
+    }
+
+    #[test]
+    fn what_was_cut_ends_in_an_error_and_nothing_else() {
+        let mut events = events();
+        events.truncate(3);
+        events.push(ChatEvent::Cancelled { by: "user".into() });
+        let text = read(Completions::new(0, false, Vec::new()), &events, true);
+        assert!(!text.contains("[DONE]") && text.contains("\"code\":\"cancelled\""), "{text}");
+        let gap = [events[0].clone(), ChatEvent::token("x".into(), 9)];
+        assert!(read(Completions::new(0, false, Vec::new()), &gap, true).contains("\"gone\""));
+    }
+}

@@ -1,0 +1,205 @@
+//! The events of a chat, as they stand in the journal and as its readers get them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// One event of a chat. Exactly one terminal event, [`ChatEvent::is_terminal`], stands last.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ChatEvent {
+    /// The first one.
+    Start {
+        /// The chat's id.
+        chat: String,
+        /// The model that is asked.
+        model: String,
+        /// When, in seconds since 1970.
+        created: u64,
+        /// What whoever asked had noted.
+        #[serde(default, skip_serializing_if = "Map::is_empty")]
+        metadata: Map<String, Value>,
+        /// What was asked, where the hub is told to keep that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        messages: Option<Value>,
+    },
+    /// More of the answer.
+    Token {
+        /// The text.
+        content: String,
+        /// Characters (Unicode scalar values) of the answer before it.
+        index: u64,
+        /// Characters of it.
+        n: u64,
+        /// Always false: more may come.
+        is_final: bool,
+    },
+    /// More of what the model thinks before it answers.
+    Reasoning {
+        /// The text.
+        content: String,
+    },
+    /// More of why the model does not answer.
+    Refusal {
+        /// The text.
+        content: String,
+    },
+    /// More of a call of a tool.
+    ToolCall {
+        /// Which of several calls.
+        index: u64,
+        /// Its name for the result, where it begins.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
+        /// The tool, where it begins.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// More of its arguments, as JSON text.
+        arguments: String,
+    },
+    /// What goes on while nothing is said.
+    Status {
+        /// What it is.
+        state: State,
+        /// The try that is made, from 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attempt: Option<u64>,
+        /// When it is made, in milliseconds from now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after_ms: Option<u64>,
+        /// What was the matter.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// What the upstream's filter found.
+    Filter {
+        /// As the upstream said it.
+        results: Value,
+    },
+    /// A part of the answer is not to be shown any more; its replacement has as many characters.
+    Redact {
+        /// The first character.
+        from_index: u64,
+        /// The character behind the last.
+        to_index: u64,
+        /// What stands there instead.
+        replacement: String,
+    },
+    /// What it took.
+    Usage(Usage),
+    /// The answer is whole.
+    Done {
+        /// Why the model ended, in the upstream's word.
+        finish_reason: String,
+        /// Always true.
+        is_final: bool,
+    },
+    /// Somebody stopped it.
+    Cancelled {
+        /// Who: `user`, `no_readers` or `deleted`.
+        by: String,
+    },
+    /// It failed.
+    Error {
+        /// How.
+        code: Fault,
+        /// In words.
+        message: String,
+        /// Whether asking again may help.
+        retryable: bool,
+        /// Whether a part of the answer is there.
+        partial: bool,
+        /// The status that the upstream answered with, where that was it.
+        upstream_status: Option<u16>,
+    },
+}
+
+/// What an answer took, in tokens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// Of what was asked.
+    pub prompt_tokens: u64,
+    /// Of the answer.
+    pub completion_tokens: u64,
+    /// Of both.
+    pub total_tokens: u64,
+    /// Whether the hub has estimated them, as the upstream did not say.
+    pub estimated: bool,
+    /// How often the upstream was asked.
+    pub attempts: u64,
+}
+
+/// What goes on while nothing is said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It waits for its turn.
+    Queued,
+    /// The upstream is being asked.
+    Connecting,
+    /// It will be asked again.
+    Retrying,
+    /// It says nothing any more, and is waited for.
+    Stalled,
+}
+
+/// How a chat fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// The upstream's answer ended without a finish reason.
+    UpstreamIncomplete,
+    /// The upstream said nothing for too long.
+    UpstreamStalled,
+    /// The upstream refused, or said something that is no answer.
+    UpstreamError,
+    /// The upstream does not take the hub's key.
+    UpstreamAuth,
+    /// It took longer than a chat may.
+    Timeout,
+    /// The upstream's filter refused it.
+    ContentFilter,
+    /// The hub stopped, or was killed, meanwhile.
+    HubRestarted,
+    /// The journal took no more of it.
+    JournalUnavailable,
+}
+
+impl Fault {
+    /// The word that clients read.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UpstreamIncomplete => "upstream_incomplete",
+            Self::UpstreamStalled => "upstream_stalled",
+            Self::UpstreamError => "upstream_error",
+            Self::UpstreamAuth => "upstream_auth",
+            Self::Timeout => "timeout",
+            Self::ContentFilter => "content_filter",
+            Self::HubRestarted => "hub_restarted",
+            Self::JournalUnavailable => "journal_unavailable",
+        }
+    }
+}
+
+impl ChatEvent {
+    /// A part of an answer that has `index` characters before it.
+    pub fn token(content: String, index: u64) -> Self {
+        let n = content.chars().count() as u64;
+        Self::Token { content, index, n, is_final: false }
+    }
+
+    /// Whether nothing follows it.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::Done { .. } | Self::Cancelled { .. } | Self::Error { .. })
+    }
+
+    /// Whether the model said it.
+    pub fn is_content(&self) -> bool {
+        matches!(
+            self,
+            Self::Token { .. }
+                | Self::Reasoning { .. }
+                | Self::Refusal { .. }
+                | Self::ToolCall { .. }
+        )
+    }
+}

@@ -1,0 +1,63 @@
+//! Chats: what is asked of a model, what an upstream says, the events that become of it, and the
+//! faces under which those are read.
+//!
+//! Promises: whatever an upstream sends is understood, or is an error that says what it was; each
+//! face is made of the same journalled events, at reading. Never: I/O, and nothing of actix.
+
+mod ask;
+mod blocks;
+mod completion;
+mod completions;
+mod event;
+mod frames;
+mod native;
+mod transcript;
+
+pub use ask::Ask;
+pub use completion::{Delta, Heard, ToolPart, Trouble, hear};
+pub use completions::{Completions, chunk_id, error_object, whole};
+pub use event::{ChatEvent, Fault, State, Usage};
+pub use frames::{Frame, Frames, MAX_EVENT_BYTES};
+pub use native::Native;
+pub use transcript::{Redaction, Transcript};
+
+/// The text of one frame at most, in bytes, where a late reader is sent many events in one.
+const MAX_JOINED_BYTES: usize = 16 * 1024;
+
+/// How a chat is read: blocks of Server-Sent Events, as a session has them, in other words.
+#[derive(Debug)]
+pub enum Face {
+    /// As events of the hub's own.
+    Native(Native),
+    /// As OpenAI's clients have them.
+    Completions(Completions),
+}
+
+impl Face {
+    /// Takes whole blocks; what becomes of them is in `out`, save a last text that more may be
+    /// joined to.
+    pub fn take(&mut self, blocks: &[u8], out: &mut Vec<u8>) {
+        for block in blocks::of(blocks) {
+            match self {
+                Self::Native(face) => face.take(&block, out),
+                Self::Completions(face) => face.take(&block, out),
+            }
+        }
+    }
+
+    /// Nothing more is there for now.
+    pub fn flush(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Self::Native(face) => face.flush(out),
+            Self::Completions(face) => face.flush(out),
+        }
+    }
+
+    /// Whether its reader has been sent how the chat ended.
+    pub fn has_ended(&self) -> bool {
+        match self {
+            Self::Native(face) => face.has_ended(),
+            Self::Completions(face) => face.has_ended(),
+        }
+    }
+}

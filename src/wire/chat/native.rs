@@ -1,0 +1,177 @@
+//! A chat as its own readers have it: the journalled events, texts that are there together joined.
+
+use super::MAX_JOINED_BYTES;
+use super::blocks::Block;
+use super::event::ChatEvent;
+use super::transcript::Redaction;
+use serde::Serialize;
+
+/// The native face.
+#[derive(Debug, Default)]
+pub struct Native {
+    /// The whole text so far, where it is wanted with every part.
+    accumulated: Option<String>,
+    redactions: Vec<Redaction>,
+    waiting: Option<Waiting>,
+    has_ended: bool,
+}
+
+/// A text that more may be joined to.
+#[derive(Debug)]
+struct Waiting {
+    retry: Option<String>,
+    id: String,
+    content: String,
+    index: u64,
+    /// The character behind its last.
+    until: u64,
+}
+
+/// A part with the whole text.
+#[derive(Serialize)]
+struct Part<'a> {
+    #[serde(flatten)]
+    event: &'a ChatEvent,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accumulated: Option<&'a str>,
+}
+
+impl Native {
+    /// For a reader from whom `redactions` are kept; one who wants the whole text with every part has
+    /// `accumulated` already.
+    pub fn new(redactions: Vec<Redaction>, accumulated: Option<String>) -> Self {
+        Self { accumulated, redactions, waiting: None, has_ended: false }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    pub(super) fn take(&mut self, block: &Block<'_>, out: &mut Vec<u8>) {
+        if block.is_comment {
+            return out.extend_from_slice(block.raw);
+        }
+        let event = block.event();
+        if let Some(ChatEvent::Token { content, index, .. }) = &event {
+            return self.join(
+                block,
+                &Redaction::apply(&self.redactions, content, *index),
+                *index,
+                out,
+            );
+        }
+        self.flush(out);
+        out.extend_from_slice(block.raw);
+        let Some(event) = event else { return };
+        self.has_ended |= event.is_terminal();
+        if let Some(redaction) = Redaction::of(&event) {
+            if let Some(text) = &mut self.accumulated {
+                *text = Redaction::apply(std::slice::from_ref(&redaction), text, 0);
+            }
+            self.redactions.push(redaction);
+        }
+    }
+
+    fn join(&mut self, block: &Block<'_>, content: &str, index: u64, out: &mut Vec<u8>) {
+        let fits = self.waiting.as_ref().is_some_and(|waiting| {
+            waiting.until == index && waiting.content.len() + content.len() <= MAX_JOINED_BYTES
+        });
+        if !fits {
+            self.flush(out);
+        }
+        let id = block.id.unwrap_or_default();
+        let waiting = self.waiting.get_or_insert_with(|| Waiting {
+            retry: block.retry.map(str::to_owned),
+            id: String::new(),
+            content: String::new(),
+            index,
+            until: index,
+        });
+        waiting.content.push_str(content);
+        waiting.until += content.chars().count() as u64;
+        id.clone_into(&mut waiting.id);
+    }
+
+    pub(super) fn flush(&mut self, out: &mut Vec<u8>) {
+        let Some(waiting) = self.waiting.take() else { return };
+        if let Some(text) = &mut self.accumulated {
+            text.push_str(&waiting.content);
+        }
+        let event = ChatEvent::token(waiting.content, waiting.index);
+        let part = Part { event: &event, accumulated: self.accumulated.as_deref() };
+        if let Some(retry) = waiting.retry {
+            line(out, "retry: ", retry.as_bytes());
+        }
+        line(out, "id: ", waiting.id.as_bytes());
+        line(out, "data: ", &crate::wire::control::json(&part));
+        out.push(b'\n');
+    }
+}
+
+fn line(out: &mut Vec<u8>, field: &str, value: &[u8]) {
+    crate::wire::sse::line(out, field.as_bytes(), value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Face, Redaction};
+    use super::*;
+    use serde_json::Value;
+
+    fn block(id: u32, event: &ChatEvent) -> String {
+        format!("id: {id}\ndata: {}\n\n", serde_json::to_string(event).expect("JSON"))
+    }
+
+    fn read(face: Native, blocks: &[String]) -> Vec<(String, Value)> {
+        let (mut face, mut out) = (Face::Native(face), Vec::new());
+        for block in blocks {
+            face.take(block.as_bytes(), &mut out);
+        }
+        face.flush(&mut out);
+        let text = String::from_utf8(out).expect("UTF-8");
+        let of = |block: &str| {
+            let line = |name: &str| block.lines().find_map(|l| l.strip_prefix(name)).unwrap_or("");
+            (line("id: ").to_owned(), serde_json::from_str(line("data: ")).expect("JSON"))
+        };
+        text.split_terminator("\n\n").map(of).collect()
+    }
+
+    fn tokens(text: &str) -> Vec<String> {
+        let each = text.chars().zip(0..);
+        each.map(|(c, at)| block(at, &ChatEvent::token(c.to_string(), u64::from(at)))).collect()
+    }
+
+    #[test]
+    fn what_is_there_together_comes_in_one_that_ends_at_an_exact_place() {
+        let all = read(Native::default(), &tokens("aé😀b"));
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].0, "3", "the id of the last");
+        assert_eq!((&all[0].1["content"], &all[0].1["n"]), (&"aé😀b".into(), &4.into()));
+        let long = read(Native::default(), &tokens(&"x".repeat(40_000)));
+        assert_eq!(long.len(), 3, "of at most 16 KiB each");
+        assert_eq!(long[2].1["index"], 32_768);
+    }
+
+    #[test]
+    fn other_events_stand_where_they_stood() {
+        let mut blocks = tokens("ab");
+        let reasoning = ChatEvent::Reasoning { content: "hm".into() };
+        blocks.insert(1, block(9, &reasoning));
+        let ids: Vec<String> = read(Native::default(), &blocks).into_iter().map(|b| b.0).collect();
+        assert_eq!(ids, ["0", "9", "1"]);
+    }
+
+    #[test]
+    fn a_text_is_accumulated_from_where_a_reader_is_and_redacted() {
+        let redaction = Redaction { from: 1, to: 3, replacement: "##".into() };
+        let mut blocks = tokens("abcd");
+        let late = ChatEvent::Redact { from_index: 0, to_index: 1, replacement: "#".into() };
+        blocks.push(block(8, &late));
+        blocks.push(block(9, &ChatEvent::token("e".into(), 4)));
+        let all = read(Native::new(vec![redaction], Some(String::new())), &blocks);
+        assert_eq!(all[0].1["content"], "a##d");
+        assert_eq!(all[2].1["accumulated"], "###de");
+        let resumed = read(Native::new(Vec::new(), Some("ab".into())), &tokens("abcd")[2..]);
+        assert_eq!(resumed[0].1["accumulated"], "abcd");
+    }
+}

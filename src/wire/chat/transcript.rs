@@ -1,0 +1,200 @@
+//! A chat as a whole, put together from its events.
+
+use super::event::{ChatEvent, Usage};
+use serde_json::{Map, Value, json};
+
+/// Characters that are not to be shown any more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Redaction {
+    /// The first one.
+    pub from: u64,
+    /// The one behind the last.
+    pub to: u64,
+    /// As many, which stand there instead.
+    pub replacement: String,
+}
+
+impl Redaction {
+    /// What an event says, if it says one.
+    pub fn of(event: &ChatEvent) -> Option<Self> {
+        match event {
+            ChatEvent::Redact { from_index, to_index, replacement } => {
+                let replacement = replacement.clone();
+                Some(Self { from: *from_index, to: *to_index, replacement })
+            }
+            _ => None,
+        }
+    }
+
+    /// `text`, which has `index` characters before it, without what is not to be shown.
+    pub fn apply(all: &[Self], text: &str, index: u64) -> String {
+        let hidden = |at: u64| {
+            let of = all.iter().find(|one| (one.from..one.to).contains(&at))?;
+            of.replacement.chars().nth(usize::try_from(at - of.from).ok()?)
+        };
+        let places = index..;
+        text.chars().zip(places).map(|(shown, at)| hidden(at).unwrap_or(shown)).collect()
+    }
+}
+
+/// A chat as far as it has come.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Transcript {
+    /// When it began, in seconds since 1970.
+    pub created: u64,
+    /// What was noted with it.
+    pub metadata: Map<String, Value>,
+    /// The answer, as it came.
+    text: String,
+    redactions: Vec<Redaction>,
+    reasoning: String,
+    refusal: String,
+    tools: Vec<Tool>,
+    /// What it took.
+    pub usage: Option<Usage>,
+    /// How it ended, if it did.
+    pub end: Option<ChatEvent>,
+    /// How many events it has.
+    pub events: u64,
+}
+
+#[derive(Clone, PartialEq, Debug, Default)]
+struct Tool {
+    id: Option<String>,
+    name: Option<String>,
+    arguments: String,
+}
+
+impl Transcript {
+    /// Takes the next event.
+    pub fn add(&mut self, event: ChatEvent) {
+        self.events += 1;
+        match event {
+            ChatEvent::Start { created, metadata, .. } => {
+                (self.created, self.metadata) = (created, metadata);
+            }
+            ChatEvent::Token { content, .. } => self.text.push_str(&content),
+            ChatEvent::Reasoning { content } => self.reasoning.push_str(&content),
+            ChatEvent::Refusal { content } => self.refusal.push_str(&content),
+            ChatEvent::ToolCall { index, id, name, arguments } => {
+                self.tool(index, (id, name), &arguments);
+            }
+            ChatEvent::Usage(usage) => self.usage = Some(usage),
+            ChatEvent::Redact { .. } => self.redactions.extend(Redaction::of(&event)),
+            ChatEvent::Status { .. } | ChatEvent::Filter { .. } => {}
+            end => self.end = Some(end),
+        }
+    }
+
+    fn tool(&mut self, index: u64, (id, name): (Option<String>, Option<String>), more: &str) {
+        /// Calls of one answer; what is beyond is let be, as no upstream has so many.
+        const MAX_TOOLS: u64 = 1_024;
+        let Some(at) = usize::try_from(index).ok().filter(|_| index < MAX_TOOLS) else { return };
+        if self.tools.len() <= at {
+            self.tools.resize_with(at + 1, Tool::default);
+        }
+        let tool = &mut self.tools[at];
+        tool.id = tool.id.take().or(id);
+        tool.name = tool.name.take().or(name);
+        tool.arguments.push_str(more);
+    }
+
+    /// The answer, without what is not to be shown.
+    pub fn text(&self) -> String {
+        match self.redactions.is_empty() {
+            true => self.text.clone(),
+            false => Redaction::apply(&self.redactions, &self.text, 0),
+        }
+    }
+
+    /// What is not to be shown.
+    pub fn redactions(&self) -> &[Redaction] {
+        &self.redactions
+    }
+
+    /// Whether a part of an answer is there.
+    pub fn is_begun(&self) -> bool {
+        let texts = [&self.text, &self.reasoning, &self.refusal];
+        !texts.iter().all(|text| text.is_empty()) || !self.tools.is_empty()
+    }
+
+    /// Why the model ended, if it did by itself.
+    pub fn finish_reason(&self) -> Option<&str> {
+        match &self.end {
+            Some(ChatEvent::Done { finish_reason, .. }) => Some(finish_reason),
+            _ => None,
+        }
+    }
+
+    /// `running`, `done`, `cancelled` or `error`.
+    pub fn status(&self) -> &'static str {
+        match &self.end {
+            None => "running",
+            Some(ChatEvent::Cancelled { .. }) => "cancelled",
+            Some(ChatEvent::Error { .. }) => "error",
+            Some(_) => "done",
+        }
+    }
+
+    /// The calls of tools, as OpenAI has them; `None` where there are none.
+    pub fn tool_calls(&self) -> Option<Value> {
+        let call = |tool: &Tool| {
+            json!({
+                "id": tool.id, "type": "function",
+                "function": { "name": tool.name, "arguments": tool.arguments },
+            })
+        };
+        (!self.tools.is_empty()).then(|| self.tools.iter().map(call).collect())
+    }
+
+    /// What was thought before the answer; `None` where nothing was.
+    pub fn reasoning(&self) -> Option<&str> {
+        Some(self.reasoning.as_str()).filter(|text| !text.is_empty())
+    }
+
+    /// Why there is no answer; `None` where that was not said.
+    pub fn refusal(&self) -> Option<&str> {
+        Some(self.refusal.as_str()).filter(|text| !text.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_redacted_is_so_wherever_its_parts_are_cut() {
+        let text = "aé😀bcdef";
+        let all = [Redaction { from: 1, to: 4, replacement: "███".into() }];
+        for at in 0..=8_usize {
+            let (cut, _) = text.char_indices().nth(at).unwrap_or((text.len(), ' '));
+            let (one, other) = text.split_at(cut);
+            let both = Redaction::apply(&all, one, 0) + &Redaction::apply(&all, other, at as u64);
+            assert_eq!(both, "a███cdef", "{at}");
+        }
+    }
+
+    #[test]
+    fn a_call_of_a_tool_is_put_together() {
+        let mut transcript = Transcript::default();
+        let part = |index, id: Option<&str>, arguments: &str| ChatEvent::ToolCall {
+            index,
+            id: id.map(str::to_owned),
+            name: id.map(|_| "f".to_owned()),
+            arguments: arguments.to_owned(),
+        };
+        for event in [
+            part(0, Some("x"), ""),
+            part(1, Some("y"), "{"),
+            part(0, None, "{}"),
+            part(1, None, "}"),
+        ] {
+            transcript.add(event);
+        }
+        transcript.add(part(u64::MAX, None, "far"));
+        let calls = transcript.tool_calls().expect("calls");
+        assert_eq!(calls[0]["function"]["arguments"], "{}");
+        assert_eq!((&calls[1]["id"], &calls[1]["function"]["name"]), (&json!("y"), &json!("f")));
+        assert!(transcript.is_begun() && transcript.status() == "running");
+    }
+}

@@ -1,0 +1,155 @@
+// One answer: asked for once, however often that takes, and read by an EventSource until it is over.
+
+import { HUB, Refused, ask, why } from '../dashboard/hub.js';
+
+/** How soon a question that did not get through is sent again. */
+const AGAIN_MS = 2_000;
+const AGAIN_TIMES = 5;
+
+/**
+ * What becomes of an answer: its text so far and what is said beside it.
+ *
+ * @typedef {{ text: string, thought: string, state: string, kind: '' | 'warn' | 'bad', end: any, chat?: string }} Shown
+ */
+
+const pause = (/** @type {number} */ ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+export class Answer {
+  /** @type {Shown} */
+  shown = { text: '', thought: '', state: 'asking…', kind: '', end: null };
+  /** @type {EventSource | null} */
+  source = null;
+  isClosed = false;
+  /** Characters of it, which are not the units of a string. */
+  characters = 0;
+
+  /** @param {(shown: Shown) => void} changed */
+  constructor(changed) {
+    this.changed = changed;
+  }
+
+  /** @param {Partial<Shown>} news */
+  tell(news) {
+    Object.assign(this.shown, news);
+    if (!this.isClosed) this.changed(this.shown);
+  }
+
+  /**
+   * Asks; the same key is the same answer, also after a reload in the middle.
+   *
+   * @param {string} key
+   * @param {string} model
+   * @param {{ role: string, content: string }[]} messages
+   */
+  async ask(key, model, messages) {
+    for (let times = 1; !this.isClosed; times += 1) {
+      try {
+        const chat = await ask('chats', { method: 'POST', body: { model, messages }, headers: { 'Idempotency-Key': key } });
+        this.tell({ chat: chat.id });
+        return this.read(chat.id);
+      } catch (error) {
+        const mayPass = !(error instanceof Refused) || error.status === 429 || error.status >= 500;
+        if (!mayPass || times === AGAIN_TIMES) return this.fail(error);
+        this.tell({ state: `${why(error)}; asking again…`, kind: 'warn' });
+        await pause(AGAIN_MS * times);
+      }
+    }
+  }
+
+  /** @param {unknown} error */
+  fail(error) {
+    const hint = error instanceof Refused && error.status === 401 ? ': log in on the dashboard, under Access' : '';
+    this.tell({ state: `not asked: ${why(error)}${hint}`, kind: 'bad', end: { type: 'error', code: 'not_asked', message: why(error) } });
+  }
+
+  /** Reads it from its start, and on over every connection that breaks. @param {string} chat */
+  read(chat) {
+    const source = new EventSource(new URL(`chats/${chat}/events`, HUB));
+    this.source = source;
+    let isFirst = true;
+    source.onmessage = ({ data }) => this.hear(JSON.parse(data));
+    source.addEventListener('hub-open', ({ data }) => {
+      const { resume } = JSON.parse(data);
+      if (!isFirst && !this.shown.end) this.tell({ state: resume === 'resumed' ? 'went on where it was' : 'read anew', kind: '' });
+      isFirst = false;
+    });
+    source.addEventListener('hub-error', ({ data }) => {
+      const { code, limit } = JSON.parse(data);
+      this.tell({ state: limit ? `waits: the hub's limit ${limit} is reached` : `waits: ${code}`, kind: 'warn' });
+    });
+    source.onerror = () => {
+      if (this.shown.end) return source.close();
+      if (source.readyState === EventSource.CLOSED) return this.look(chat);
+      this.tell({ state: 'the connection broke; going on…', kind: 'warn' });
+    };
+  }
+
+  /** The browser comes back no more: why? @param {string} chat */
+  async look(chat) {
+    try {
+      const { text, reasoning, status, error, finish_reason } = await ask(`chats/${chat}`);
+      const end = { done: { type: 'done', finish_reason }, cancelled: { type: 'cancelled' }, error }[/** @type {string} */ (status)];
+      if (!end) return setTimeout(() => !this.isClosed && this.read(chat), AGAIN_MS);
+      this.tell({ text, thought: reasoning ?? '' });
+      this.over(end);
+    } catch (error) {
+      const isGone = error instanceof Refused && [404, 410].includes(error.status);
+      if (isGone) return this.over({ type: 'error', code: 'gone', message: 'it is not kept any more' });
+      this.tell({ state: `${why(error)}; going on…`, kind: 'warn' });
+      setTimeout(() => !this.isClosed && this.look(chat), AGAIN_MS);
+    }
+  }
+
+  /** @param {any} event */
+  hear(event) {
+    const { text, thought } = this.shown;
+    switch (event.type) {
+      case 'token': return this.token(event);
+      case 'reasoning': return this.tell({ thought: thought + event.content, state: 'thinks…', kind: '' });
+      case 'refusal': return this.tell({ text: text + event.content });
+      case 'status': return this.tell(statusOf(event));
+      case 'redact': {
+        const characters = [...text];
+        characters.splice(event.from_index, event.to_index - event.from_index, ...event.replacement);
+        return this.tell({ text: characters.join('') });
+      }
+      case 'done': case 'cancelled': case 'error': return this.over(event);
+    }
+  }
+
+  /** @param {{ content: string, index: number, n: number }} token */
+  token({ content, index, n }) {
+    // What it has already: it was read anew.
+    if (index + n <= this.characters) return;
+    const more = [...content].slice(this.characters - index).join('');
+    this.characters = index + n;
+    this.tell({ text: this.shown.text + more, state: '', kind: '' });
+  }
+
+  /** @param {any} end */
+  over(end) {
+    this.source?.close();
+    this.tell({ end, ...saidOf(end) });
+  }
+
+  close() {
+    this.isClosed = true;
+    this.source?.close();
+  }
+}
+
+/** @param {any} event @returns {Partial<Shown>} */
+function statusOf({ state, after_ms, reason }) {
+  if (state === 'retrying') return { state: `${reason}; asked again in ${Math.ceil(after_ms / 1000)} s`, kind: 'warn' };
+  if (state === 'stalled') return { state: 'the model says nothing…', kind: 'warn' };
+  return { state: 'waits for the model…', kind: '' };
+}
+
+/** @param {any} end @returns {{ state: string, kind: '' | 'warn' | 'bad' }} */
+function saidOf({ type, finish_reason, code, message }) {
+  if (type === 'cancelled') return { state: 'stopped', kind: 'warn' };
+  if (type === 'done') return finish_reason === 'length' ? { state: 'cut off: it was as long as it may be', kind: 'warn' } : { state: '', kind: '' };
+  if (code === 'gone' || code === 'not_asked') return { state: message, kind: 'bad' };
+  const isCut = ['upstream_incomplete', 'upstream_stalled', 'hub_restarted', 'timeout'].includes(code);
+  return { state: `${isCut ? 'cut' : 'failed'}: ${message}`, kind: 'bad' };
+}

@@ -1,0 +1,95 @@
+// One turn on the page: what was asked, the answer as it is typed, and what happened to it.
+
+import { h, replace, say, write } from '../dashboard/dom.js';
+import { markdown } from './markdown.js';
+
+/** Markdown is drawn at most this often while it is typed. */
+const DRAWN_EVERY_MS = 60;
+/** The share of what has come and is not shown that a drawing shows: it types faster, the more there is. */
+const TYPED_SHARE = 0.35;
+
+export class TurnView {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  timer = undefined;
+
+  /**
+   * @param {string} message
+   * @param {{ stop: () => void, retry: () => void }} acts
+   */
+  constructor(message, { stop, retry }) {
+    this.text = '';
+    this.typed = 0;
+    this.isOver = false;
+    this.drawnAt = 0;
+    this.said = h('div', { class: 'said', 'aria-busy': 'true' });
+    this.thought = h('details', { class: 'thought', hidden: true }, h('summary', {}, 'What it thought'), h('pre'));
+    this.state = h('span', { class: 'state', role: 'status' });
+    this.stop = h('button', { type: 'button', onclick: stop }, 'Stop');
+    this.retry = h('button', { type: 'button', onclick: retry, hidden: true }, 'Retry');
+    this.copy = h('button', { type: 'button', onclick: () => copied(this.text), hidden: true }, 'Copy');
+    this.element = h('li', {}, h('p', { class: 'asked' }, message), this.thought, this.said,
+      h('div', { class: 'foot' }, this.state, this.stop, this.copy, this.retry));
+  }
+
+  /** @param {import('./answer.js').Shown} shown @param {boolean} [isAtOnce] */
+  show({ text, thought, state, kind, end }, isAtOnce = false) {
+    // A part that was taken back is not typed again.
+    if (!text.startsWith(this.text)) this.typed = Math.min(this.typed, text.length);
+    this.text = text;
+    if (isAtOnce) this.typed = text.length;
+    this.isOver = end !== null;
+    this.thought.hidden = thought === '';
+    write(/** @type {Element} */ (this.thought.lastElementChild), thought);
+    write(this.state, state);
+    this.state.dataset.kind = kind;
+    this.stop.hidden = this.isOver;
+    this.retry.hidden = !this.isOver;
+    this.copy.hidden = !this.isOver || text === '';
+    this.draw();
+  }
+
+  draw() {
+    const left = this.text.length - this.typed;
+    if (left === 0 && this.isDrawn && this.drawnText === this.text) return this.settle();
+    const wait = this.drawnAt + DRAWN_EVERY_MS - performance.now();
+    if (wait > 0 && document.visibilityState === 'visible') {
+      this.timer ??= setTimeout(() => { this.timer = undefined; this.draw(); }, wait);
+      return;
+    }
+    // A hidden tab has nobody to type for.
+    const isSeen = document.visibilityState === 'visible';
+    this.typed += isSeen ? Math.min(left, Math.max(4, Math.ceil(left * TYPED_SHARE))) : left;
+    this.drawnAt = performance.now();
+    this.drawnText = this.text.slice(0, whole(this.text, this.typed));
+    const isAtEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 80;
+    replace(this.said, markdown(this.drawnText));
+    for (const pre of this.said.querySelectorAll('pre')) {
+      const code = pre.textContent ?? '';
+      pre.append(h('button', { type: 'button', onclick: () => copied(code) }, 'Copy'));
+    }
+    this.isDrawn = true;
+    if (isAtEnd) scrollTo({ top: document.documentElement.scrollHeight });
+    if (this.typed < this.text.length) this.draw();
+    else this.settle();
+  }
+
+  settle() {
+    this.said.setAttribute('aria-busy', String(!this.isOver));
+  }
+}
+
+/** No character is shown by half. @param {string} text @param {number} at */
+function whole(text, at) {
+  const code = text.charCodeAt(at - 1);
+  return code >= 0xd800 && code <= 0xdbff ? at - 1 : at;
+}
+
+/** @param {string} text */
+async function copied(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    say('copied', 'good');
+  } catch {
+    say('the browser does not allow it', 'bad');
+  }
+}

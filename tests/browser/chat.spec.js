@@ -1,0 +1,164 @@
+// The page `/chat` in a browser: what is asked, what becomes of it, and that it survives.
+
+import { test as base, expect, Hub, Wire } from './hub.js';
+import { Upstream, parts, pause } from './upstream.js';
+
+const WORDS = Array.from({ length: 60 }, (_, n) => `word${n} `);
+
+const test = base.extend({
+  scripts: [[parts(WORDS, 50)], { option: true }],
+  upstream: async ({ scripts }, use) => {
+    const upstream = await Upstream.start(...scripts);
+    await use(upstream);
+    await upstream.stop();
+  },
+  // In front of a real hub that has the upstream.
+  hub: async ({ upstream, flags }, use) => {
+    const hub = await Hub.start(flags, upstream.config);
+    await use(hub);
+    await hub.stop();
+  },
+});
+
+const ask = async (page, text) => {
+  await page.getByLabel('What do you want to ask?').fill(text);
+  await page.keyboard.press('Enter');
+};
+const said = (page, n = 0) => page.locator('.said').nth(n);
+const state = (page, n = 0) => page.locator('.state').nth(n);
+const whole = async (page, text, n = 0) => {
+  await expect(said(page, n)).toHaveAttribute('aria-busy', 'false', { timeout: 30_000 });
+  await expect(said(page, n)).toHaveText(text);
+};
+
+test('an answer is typed, and goes on over a reload in the middle and in a second tab', async ({ page, context, hub, upstream }) => {
+  await page.goto(`${hub.url}/chat`);
+  await ask(page, 'say some words');
+  await expect(said(page)).toContainText('word3');
+  const other = await context.newPage();
+  await other.goto(`${hub.url}/chat`);
+  await page.reload();
+  await expect(page.locator('.asked')).toHaveText('say some words');
+  for (const tab of [page, other]) await whole(tab, WORDS.join('').trim());
+  expect(upstream.asked.length).toBe(1);
+  expect(upstream.asked[0].messages).toEqual([{ role: 'user', content: 'say some words' }]);
+  await page.reload();
+  await whole(page, WORDS.join('').trim());
+});
+
+test('what one tab asks another shows', async ({ page, context, hub, upstream }) => {
+  await page.goto(`${hub.url}/chat`);
+  const other = await context.newPage();
+  await other.goto(`${hub.url}/chat`);
+  await ask(page, 'one');
+  for (const tab of [page, other]) await whole(tab, WORDS.join('').trim());
+  await ask(other, 'two');
+  for (const tab of [page, other]) await whole(tab, WORDS.join('').trim(), 1);
+  expect(upstream.asked.length).toBe(2);
+  expect(upstream.asked[1].messages.map(({ role }) => role)).toEqual(['user', 'assistant', 'user']);
+  await page.getByRole('button', { name: 'New chat' }).click();
+  await expect(other.locator('.asked')).toHaveCount(0);
+});
+
+test('it is stopped, and asked again', async ({ page, hub, upstream }) => {
+  await page.goto(`${hub.url}/chat`);
+  await ask(page, 'words');
+  await expect(said(page)).toContainText('word3');
+  await page.getByRole('button', { name: 'Stop' }).click();
+  await expect(state(page)).toHaveText('stopped');
+  await expect(said(page)).not.toContainText('word59');
+  await page.getByRole('button', { name: 'Retry' }).click();
+  await whole(page, WORDS.join('').trim());
+  await expect(page.locator('.asked')).toHaveCount(1);
+  expect(upstream.asked.length).toBe(2);
+});
+
+test.describe('a bad network', () => {
+  test.use({ expectedErrors: [/Failed to load resource|ERR_/] });
+  test('costs nothing of an answer', async ({ page, hub }) => {
+    const wire = await Wire.to(hub);
+    await page.goto(`${wire.url}/chat`);
+    await ask(page, 'words');
+    await expect(said(page)).toContainText('word3');
+    wire.cut();
+    await expect(state(page)).toHaveText(/broke/);
+    wire.mend();
+    await whole(page, WORDS.join('').trim());
+    wire.stop();
+  });
+
+  test('nor does a hub that is killed: what it had is there, and that it was cut', async ({ page, hub }) => {
+    await page.goto(`${hub.url}/chat`);
+    await ask(page, 'words');
+    await expect(said(page)).toContainText('word3');
+    await hub.kill();
+    await hub.again();
+    await expect(state(page)).toHaveText(/^cut: the hub was stopped/, { timeout: 30_000 });
+    await expect(said(page)).toContainText('word3');
+  });
+});
+
+test.describe('an upstream that breaks off', () => {
+  const cut = async ({ begin, part, response }) => {
+    begin();
+    part('half an ');
+    await pause(300);
+    response.destroy();
+  };
+  test.use({ scripts: [cut, parts(['whole'])] });
+  test('is told as that, and not as an end', async ({ page, hub }) => {
+    await page.goto(`${hub.url}/chat`);
+    await ask(page, 'words');
+    await expect(state(page)).toHaveText(/^cut: the upstream's connection broke/);
+    await expect(said(page)).toHaveText('half an');
+    await page.getByRole('button', { name: 'Retry' }).click();
+    await whole(page, 'whole');
+  });
+});
+
+test.describe('at a limit', () => {
+  test.use({ flags: ['--max-chats', '1'], expectedErrors: [/503/] });
+  test('it says so, and comes through when there is room', async ({ page, hub }) => {
+    const begun = await fetch(`${hub.url}/chats`, { method: 'POST', body: '{"message":"x"}' });
+    const { stop_url } = await begun.json();
+    await page.goto(`${hub.url}/chat`);
+    await ask(page, 'words');
+    await expect(state(page)).toHaveText(/as many as may.*asking again/);
+    await fetch(hub.url + stop_url, { method: 'POST' });
+    await whole(page, WORDS.join('').trim());
+  });
+});
+
+test.describe('what a model says', () => {
+  const text = '# Title\n\n<img src=x onerror="window.isHurt = true"><script>window.isHurt = true</script>\n\n'
+    + '[here](javascript:window.isHurt=true) and [there](https://example.com)\n\n```js\nconst a = "<b>";\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n';
+  test.use({ scripts: [parts([...text])] });
+  test('is Markdown, with code to copy, and nothing of it acts', async ({ page, context, hub }) => {
+    await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+    await page.goto(`${hub.url}/chat`);
+    await ask(page, 'words');
+    await expect(said(page)).toHaveAttribute('aria-busy', 'false');
+    await expect(said(page).locator('h1')).toHaveText('Title');
+    await expect(said(page).locator('td')).toHaveText(['1', '2']);
+    await expect(said(page).locator('img, script')).toHaveCount(0);
+    await expect(said(page)).toContainText('<img src=x onerror="window.isHurt = true">');
+    expect(await page.evaluate(() => window.isHurt)).toBeUndefined();
+    const links = await said(page).locator('a').evaluateAll((all) => all.map((a) => [a.textContent, a.getAttribute('href'), a.rel]));
+    expect(links).toEqual([['here', null, expect.any(String)], ['there', 'https://example.com', 'noopener noreferrer nofollow']]);
+    await said(page).locator('pre button').click();
+    expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('const a = "<b>";\n');
+    await page.locator('.foot').getByRole('button', { name: 'Copy' }).click();
+    expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(text);
+  });
+});
+
+test.describe('somebody who shows nothing', () => {
+  test.use({ expectedErrors: [/401/] });
+  test('is told that a credential is needed', async ({ page }) => {
+    const config = `[[key]]\nname = "ann"\nsha256 = "${'a'.repeat(64)}"\nchat = ["*"]\n`;
+    const hub = await Hub.start([], config);
+    await page.goto(`${hub.url}/chat`);
+    await expect(page.locator('#notices')).toHaveText(/models are not known: a credential is needed/);
+    await hub.stop();
+  });
+});

@@ -1,0 +1,222 @@
+//! Whose a chat is, who sees it, and where nothing of it is left.
+
+use crate::credentials::file_with;
+use crate::hub::{Hub, PATIENCE};
+use crate::upstream::{Step, Upstream, answer, head, part};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const WHO: [(&str, &str); 4] = [
+    ("ann", "chat = [\"*\"]\nsubscribe = [\"**\", \"chat.**\"]"),
+    ("bob", "chat = [\"m\"]\nsubscribe = [\"**\"]"),
+    ("root", "admin = true"),
+    ("eve", "subscribe = [\"**\"]"),
+];
+
+fn secret(who: &str) -> String {
+    format!("the secret of {who}, long enough")
+}
+
+async fn hub_of(upstream: &Upstream, flags: &[&str]) -> (Hub, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let more = std::fs::read_to_string(upstream.config(folder.path(), "")).unwrap();
+    let secrets = WHO.map(|(who, _)| secret(who));
+    let keys: Vec<(&str, &str, &str)> = WHO
+        .iter()
+        .zip(&secrets)
+        .map(|((who, grants), secret)| (*who, secret.as_str(), *grants))
+        .collect();
+    let file = file_with(folder.path(), &keys, &more);
+    let flags: Vec<&str> = [&["--config", &file], flags].concat();
+    (Hub::on(&folder.path().join("data"), &flags).await, folder)
+}
+
+/// Asks as somebody, or as nobody; the status and the answer.
+async fn ask(hub: &Hub, who: &str, what: (Method, &str), body: &Value) -> (u16, Value) {
+    let request = hub.http.request(what.0, hub.url(what.1));
+    let request = if who.is_empty() { request } else { request.bearer_auth(secret(who)) };
+    let request = if body.is_null() { request } else { request.body(body.to_string()) };
+    let answer = request.send().await.unwrap();
+    let status = answer.status().as_u16();
+    let kind = answer.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
+    if kind.as_deref() == Some("text/event-stream") {
+        return (status, Value::Null);
+    }
+    (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or_default())
+}
+
+async fn begin(hub: &Hub, who: &str) -> Value {
+    let (status, chat) =
+        ask(hub, who, (Method::POST, "/chats"), &json!({ "message": "hi", "model": "m" })).await;
+    assert_eq!(status, 201, "{chat}");
+    chat
+}
+
+#[tokio::test]
+async fn a_chat_is_its_owners_and_to_others_as_if_it_were_not_there() {
+    let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
+    let (hub, _folder) = hub_of(&upstream, &[]).await;
+    let chat = begin(&hub, "ann").await;
+    let id = chat["id"].as_str().unwrap();
+    let guessed = "0123456789abcdef0123456789abcdef";
+    let get = |at: &str, rest: &str| (Method::GET, format!("/chats/{at}{rest}"));
+    let post = |at: &str, rest: &str| (Method::POST, format!("/chats/{at}{rest}"));
+    for (who, expected) in [
+        ("ann", [200, 200]),
+        ("root", [200, 200]),
+        ("bob", [404, 404]),
+        ("eve", [404, 404]),
+        ("", [401, 401]),
+    ] {
+        for (rest, expected) in ["", "/events"].into_iter().zip(expected) {
+            let (_, path) = get(id, rest);
+            assert_eq!(
+                ask(&hub, who, (Method::GET, &path), &Value::Null).await.0,
+                expected,
+                "{who} {path}"
+            );
+        }
+    }
+    // What is another's and what is not there are one answer.
+    for (method, rest) in [
+        get("", ""),
+        get("", "/events"),
+        post("", "/stop"),
+        post("", "/tickets"),
+        (Method::DELETE, "/chats/".into()),
+    ] {
+        let rest = rest.strip_prefix("/chats/").unwrap().to_owned();
+        let (theirs, none) = (format!("/chats/{id}{rest}"), format!("/chats/{guessed}{rest}"));
+        let one = ask(&hub, "bob", (method.clone(), &theirs), &Value::Null).await;
+        let other = ask(&hub, "bob", (method, &none), &Value::Null).await;
+        assert_eq!(one, other, "{rest}");
+        assert_eq!(one.0, 404);
+    }
+}
+
+#[tokio::test]
+async fn no_wildcard_shows_a_chat_and_no_other_asks_what_is_not_granted() {
+    let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
+    let (hub, _folder) = hub_of(&upstream, &[]).await;
+    let chat = begin(&hub, "ann").await;
+    let id = chat["id"].as_str().unwrap();
+    let stream = format!("/streams/chat.{id}/events");
+    for (who, path, expected) in [
+        ("ann", stream.as_str(), 200),
+        ("root", &stream, 200),
+        ("bob", &stream, 403),
+        ("eve", &stream, 403),
+        ("bob", "/events?stream=chat.**", 403),
+        ("ann", "/events?stream=chat.**", 403),
+    ] {
+        assert_eq!(
+            ask(&hub, who, (Method::GET, path), &Value::Null).await.0,
+            expected,
+            "{who} {path}"
+        );
+    }
+    for who in ["ann", "bob", "eve", "root"] {
+        let (_, listed) = ask(&hub, who, (Method::GET, "/streams"), &Value::Null).await;
+        assert!(!listed.to_string().contains(id), "{who}: {listed}");
+        let path = "/events?stream=**&from=start&follow=false&format=ndjson";
+        let read = hub.http.get(hub.url(path)).bearer_auth(secret(who)).send().await.unwrap();
+        assert!(!read.text().await.unwrap().contains(id), "{who} sees it by a wildcard");
+    }
+    for (who, model, expected) in
+        [("bob", "m", 201), ("bob", "other", 403), ("eve", "m", 403), ("", "m", 401)]
+    {
+        let body = json!({ "message": "hi", "model": model });
+        assert_eq!(
+            ask(&hub, who, (Method::POST, "/chats"), &body).await.0,
+            expected,
+            "{who} {model}"
+        );
+    }
+    let (_, models) = ask(&hub, "bob", (Method::GET, "/v1/models"), &Value::Null).await;
+    assert_eq!(models["data"].as_array().unwrap().len(), 1, "those that are granted");
+    let published = json!({ "stream": format!("chat.{id}"), "data": "x" });
+    assert_eq!(ask(&hub, "ann", (Method::POST, "/publish"), &published).await.0, 403);
+}
+
+#[tokio::test]
+async fn a_ticket_reads_its_chat_and_nothing_else() {
+    let upstream = Upstream::start(vec![answer(&["a"]), vec![head(), Step::Hang]]).await;
+    let (hub, _folder) = hub_of(&upstream, &[]).await;
+    let (chat, other) = (begin(&hub, "ann").await, begin(&hub, "ann").await);
+    let id = chat["id"].as_str().unwrap();
+    let ticket = chat["ticket"].as_str().unwrap();
+    let with = |path: &str, ticket: &str| format!("{path}?ticket={ticket}");
+    let get = async |path: String| ask(&hub, "", (Method::GET, &path), &Value::Null).await;
+    assert_eq!(get(with(&format!("/chats/{id}/events"), ticket)).await.0, 200);
+    assert_eq!(get(with(&format!("/chats/{id}"), ticket)).await.1["id"], id);
+    let others = other["id"].as_str().unwrap();
+    assert_eq!(get(with(&format!("/chats/{others}/events"), ticket)).await.0, 404);
+    assert_eq!(get(with(&format!("/chats/{id}/events"), "nonsense")).await.0, 401);
+    for path in ["/stop", "/tickets"] {
+        let path = with(&format!("/chats/{id}{path}"), ticket);
+        assert_eq!(ask(&hub, "", (Method::POST, &path), &Value::Null).await.0, 404);
+    }
+    let asked =
+        ask(&hub, "", (Method::POST, &with("/chats", ticket)), &json!({ "message": "x" })).await;
+    assert_eq!(asked.0, 403, "it asks for nothing");
+    let (status, made) =
+        ask(&hub, "ann", (Method::POST, &format!("/chats/{id}/tickets")), &Value::Null).await;
+    assert_eq!(status, 200);
+    let made = made["ticket"].as_str().unwrap().to_owned();
+    assert_ne!(made, ticket);
+    assert_eq!(get(with(&format!("/chats/{id}/events"), &made)).await.0, 200);
+}
+
+/// Files below a folder whose bytes have one of these in them.
+fn files_with(folder: &Path, texts: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_dir() {
+            found.extend(files_with(&path, texts));
+        } else if let Ok(bytes) = std::fs::read(&path) {
+            let has = |text: &&str| memchr::memmem::find(&bytes, text.as_bytes()).is_some();
+            found.extend(texts.iter().any(has).then_some(path));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn what_is_asked_and_answered_is_in_no_log_and_after_a_while_in_no_file() {
+    let words = ["xylophone-of-the-prompt", "marzipan-of-the-answer"];
+    let failing = crate::upstream::status(400, "", r#"{"error":"marzipan-of-the-answer"}"#);
+    let upstream = Upstream::start(vec![answer(&[words[1]]), failing]).await;
+    let flags = ["--log", "trace", "--chat-purge-within", "3s"];
+    let flags = if crate::hub::full() { &flags[..2] } else { &flags[..] };
+    let (mut hub, _folder) = hub_of(&upstream, flags).await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let body = json!({ "message": words[0], "model": "m" });
+        let (_, chat) = ask(&hub, "ann", (Method::POST, "/chats"), &body).await;
+        let id = chat["id"].as_str().unwrap().to_owned();
+        let whole =
+            hub.http.get(hub.url(&format!("/chats/{id}/events"))).bearer_auth(secret("ann"));
+        assert!(whole.send().await.unwrap().text().await.unwrap().contains(words[1]));
+        ids.push(id);
+    }
+    assert_eq!(files_with(&hub.data, &words[..1]), Vec::<PathBuf>::new(), "prompts are not kept");
+    assert!(!files_with(&hub.data, &words).is_empty(), "the answer is");
+    for id in &ids {
+        let path = format!("/chats/{id}");
+        assert_eq!(ask(&hub, "ann", (Method::DELETE, &path), &Value::Null).await.0, 204);
+    }
+    // That it has to be so is remembered.
+    hub.kill();
+    hub.start_again().await;
+    let (began, within) =
+        (Instant::now(), if crate::hub::full() { Duration::from_secs(600) } else { PATIENCE });
+    while !files_with(&hub.data, &words).is_empty() {
+        assert!(began.elapsed() < within, "it is left in {:?}", files_with(&hub.data, &words));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let log = hub.log();
+    assert!(!words.iter().any(|word| log.contains(word)), "it is in the log");
+}

@@ -1,0 +1,364 @@
+//! Chats by OpenAI's own clients: what they are sent, byte by byte, and what happens when they break.
+
+use crate::chats::{TEXT, begun, events_url, text, whole};
+use crate::hub::Hub;
+use crate::reader::{Event, Reader};
+use crate::upstream::{Step, Upstream, answer, done, event, head, part, status};
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+const PATH: &str = "POST /v1/chat/completions";
+
+fn ask(stream: bool) -> Value {
+    json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }], "stream": stream })
+}
+
+async fn post(hub: &Hub, body: &Value, headers: &[(&str, &str)]) -> (u16, HeaderMap, Value) {
+    let request = hub.http.post(hub.url("/v1/chat/completions")).body(body.to_string());
+    let request = headers.iter().fold(request, |r, (name, value)| r.header(*name, *value));
+    let answer = request.send().await.unwrap();
+    let (status, head) = (answer.status().as_u16(), answer.headers().clone());
+    (status, head, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
+}
+
+async fn stream(hub: &Hub, headers: &[(&str, &str)]) -> Reader {
+    stream_of(hub, PATH, headers).await
+}
+
+async fn stream_of(hub: &Hub, path: &str, headers: &[(&str, &str)]) -> Reader {
+    // As SDKs do.
+    let headers = [&[("Accept", "application/json")], headers].concat();
+    let body = ask(true).to_string();
+    Reader::request(&hub.address, path, &headers, &body).await.unwrap()
+}
+
+/// The text of chunks, and the place of the last.
+fn said(events: &[Event]) -> (String, u64) {
+    let chunks = events.iter().filter(|event| event.data != "[DONE]").map(Event::json);
+    chunks.fold((String::new(), 0), |(text, last), chunk| {
+        let more = chunk["choices"][0]["delta"]["content"].as_str().unwrap_or_default();
+        let seq = chunk["fanfare"]["seq"].as_u64().unwrap();
+        assert!(seq >= last, "places ascend");
+        (text + more, seq)
+    })
+}
+
+#[tokio::test]
+async fn a_stream_has_chunks_and_nothing_else() {
+    let upstream = Upstream::start(vec![answer(TEXT)]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let mut reader = stream(&hub, &[]).await;
+    assert_eq!(
+        (reader.status, reader.headers["content-type"].as_str()),
+        (200, "text/event-stream")
+    );
+    assert!(!reader.headers.contains_key("last-event-id"));
+    let events = reader.rest().await;
+    assert_eq!(said(&events).0, TEXT.concat());
+    assert_eq!(events.last().unwrap().data, "[DONE]");
+    let raw = String::from_utf8(reader.bytes.clone()).unwrap();
+    assert!(raw.ends_with("data: [DONE]\n\n"), "nothing stands behind it");
+    for line in raw.lines() {
+        assert!(line.is_empty() || line.starts_with("data: ") && line.len() > 6, "{line:?}");
+    }
+    let finish = events[events.len() - 2].json();
+    assert_eq!(finish["choices"][0]["finish_reason"], "stop");
+    assert_eq!(finish["usage"], Value::Null, "it was not asked for");
+    let id = &reader.headers["fanfare-chat-id"];
+    assert_eq!(finish["id"], format!("chatcmpl-{id}"));
+    let mut with_usage = ask(true);
+    with_usage["stream_options"] = json!({ "include_usage": true });
+    let body = with_usage.to_string();
+    let mut reader = Reader::request(&hub.address, PATH, &[], &body).await.unwrap();
+    let events = reader.rest().await;
+    let usage = events[events.len() - 2].json();
+    assert_eq!((&usage["choices"], &usage["usage"]["total_tokens"]), (&json!([]), &json!(18)));
+    let (status, headers, whole) = post(&hub, &ask(false), &[]).await;
+    assert_eq!((status, &whole["object"]), (200, &json!("chat.completion")));
+    assert_eq!(whole["choices"][0]["message"]["content"], TEXT.concat());
+    assert_eq!(whole["usage"]["completion_tokens"], 11);
+    assert!(headers.contains_key("fanfare-chat-id"));
+}
+
+#[tokio::test]
+async fn a_reader_cut_after_each_chunk_has_the_same_text() {
+    let upstream = Upstream::start(vec![answer(TEXT)]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let key = ("Idempotency-Key", "k");
+    let (mut all, mut seq, mut id) = (String::new(), 0, String::new());
+    for round in 0.. {
+        let after = seq.to_string();
+        let mut reader = match round % 3 {
+            0 => stream(&hub, &[key, ("Last-Event-ID", &after)]).await,
+            1 => stream_of(&hub, &format!("{PATH}?starting_after={after}"), &[key]).await,
+            _ => {
+                let path = format!(
+                    "/v1/chat/completions/chatcmpl-{id}?stream=true&starting_after={after}"
+                );
+                Reader::connect(&hub.address, &path, &[]).await.unwrap()
+            }
+        };
+        id.clone_from(&reader.headers["fanfare-chat-id"]);
+        let event = reader.next().await.unwrap();
+        if event.data == "[DONE]" {
+            break;
+        }
+        let (more, place) = said(&[event]);
+        all.push_str(&more);
+        assert!(place > seq || round > 0 && more.is_empty());
+        if place == seq {
+            break;
+        }
+        seq = place;
+    }
+    assert_eq!(all, TEXT.concat());
+    assert_eq!(upstream.asked().len(), 1);
+}
+
+/// A script that waits before it says anything.
+fn slow(next: &Arc<Notify>) -> Vec<Step> {
+    [vec![head(), Step::Until(next.clone())], answer(&["a", "b"])[1..].to_vec()].concat()
+}
+
+#[tokio::test]
+async fn a_repeated_request_takes_over_what_the_first_one_began() {
+    let next = Arc::new(Notify::new());
+    let upstream = Upstream::start(vec![slow(&next), answer(&["another"])]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let first = stream(&hub, &[]).await;
+    let mut beside = stream(&hub, &[("x-stainless-retry-count", "1")]).await;
+    assert_eq!(said(&beside.rest().await).0, "another", "one that is read is not taken over");
+    drop(first);
+    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    let mut fresh = stream(&hub, &[]).await;
+    assert_eq!(said(&fresh.rest().await).0, "another", "nor by one that is no retry");
+    let mut retry = stream(&hub, &[("x-stainless-retry-count", "1")]).await;
+    next.notify_one();
+    assert_eq!(said(&retry.rest().await).0, "ab");
+    assert_eq!(upstream.asked().len(), 3);
+    assert_eq!(hub.metric("fanfare_chat_adopted_total").await, 1.0);
+    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    let mut later = stream(&hub, &[("x-stainless-retry-count", "2")]).await;
+    assert_eq!(
+        said(&later.rest().await).0,
+        "another",
+        "what was read to its end is not taken over"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_took_is_there_for_a_repeated_request() {
+    let next = Arc::new(Notify::new());
+    let upstream = Upstream::start(vec![slow(&next), answer(&["another"])]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    for stream_is_wanted in [false, true] {
+        let body = ask(stream_is_wanted).to_string();
+        let waits = Reader::request(&hub.address, PATH, &[], &body);
+        // Its client gives up before anything comes.
+        let _ = tokio::time::timeout(Duration::from_millis(300), waits).await;
+        if stream_is_wanted {
+            continue;
+        }
+        next.notify_one();
+        hub.until_metric("fanfare_chats_ended_total{outcome=\"done\"}", |n| n == 1.0).await;
+        let (status, _, whole) = post(&hub, &ask(false), &[("x-stainless-retry-count", "1")]).await;
+        assert_eq!((status, &whole["choices"][0]["message"]["content"]), (200, &json!("ab")));
+        assert_eq!(upstream.asked().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn two_who_share_an_address_share_no_chat() {
+    let folder = tempfile::tempdir().unwrap();
+    let next = Arc::new(Notify::new());
+    let upstream = Upstream::start(vec![slow(&next), answer(&["another"])]).await;
+    let keys = "chat = [\"*\"]";
+    let more = std::fs::read_to_string(upstream.config(folder.path(), "")).unwrap();
+    let file = crate::credentials::file_with(
+        folder.path(),
+        &[("ann", "secret of ann, long enough", keys), ("bob", "secret of bob, long enough", keys)],
+        &more,
+    );
+    let hub = Hub::on(&folder.path().join("data"), &["--config", &file]).await;
+    let as_of = |who: &str| format!("Bearer secret of {who}, long enough");
+    let first = stream(&hub, &[("Authorization", &as_of("ann"))]).await;
+    let id = first.headers["fanfare-chat-id"].clone();
+    drop(first);
+    let retry = ("x-stainless-retry-count", "1");
+    let mut other = stream(&hub, &[("Authorization", &as_of("bob")), retry]).await;
+    assert_eq!(said(&other.rest().await).0, "another");
+    let (ann, bob) = (as_of("ann"), as_of("bob"));
+    for (who, expected) in [(&ann, 200), (&bob, 404)] {
+        let url = hub.url(&format!("/v1/chat/completions/{id}/cancel"));
+        let answer = hub.http.post(url).header("Authorization", who.as_str()).send().await.unwrap();
+        assert_eq!(answer.status(), expected);
+    }
+    upstream.until_left(1).await;
+}
+
+#[tokio::test]
+async fn errors_are_those_of_the_upstream_and_not_tried_again() {
+    for (script, expected, code) in [
+        (
+            status(400, "", r#"{"error":{"message":"too long","code":"context_length_exceeded"}}"#),
+            400,
+            "upstream_error",
+        ),
+        (status(401, "", r#"{"error":{"message":"no"}}"#), 502, "upstream_auth"),
+        (status(429, "Retry-After: 0\r\n", "{}"), 429, "upstream_error"),
+        (status(500, "Retry-After: 0\r\n", "{}"), 502, "upstream_error"),
+    ] {
+        let upstream = Upstream::start(vec![script]).await;
+        let (hub, _folder) = upstream.hub(&[]).await;
+        for is_stream in [true, false] {
+            let (status, headers, body) = post(&hub, &ask(is_stream), &[]).await;
+            assert_eq!(
+                (status, body["error"]["code"].as_str().unwrap()),
+                (expected, code),
+                "{body}"
+            );
+            assert_eq!(headers["x-should-retry"], "false");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_the_middle_is_told_as_one_and_nothing_follows() {
+    let cut = vec![head(), part("a"), Step::Pause(Duration::from_millis(100))];
+    let error = event(&json!({ "error": { "message": "no" } }));
+    let upstream = Upstream::start(vec![cut.clone(), [cut, vec![error]].concat()]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    for code in ["upstream_incomplete", "upstream_error"] {
+        let mut reader = stream(&hub, &[]).await;
+        let events = reader.rest().await;
+        let last = events.last().unwrap().json();
+        assert_eq!(last["error"]["code"], code);
+        assert_eq!(said(&events[..events.len() - 1]).0, "a");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_is_said_as_these_clients_read_it() {
+    let upstream = Upstream::start(vec![answer(&["a"])]).await;
+    let (hub, _folder) = upstream.hub(&["--max-chats", "1"]).await;
+    let mut two = ask(true);
+    two["n"] = json!(2);
+    let mut unknown = ask(true);
+    unknown["model"] = json!("nope");
+    for (body, status, param) in [
+        (two, 422, json!("n")),
+        (unknown, 404, json!("model")),
+        (json!({ "messages": [] }), 422, json!("messages")),
+        (json!([]), 400, Value::Null),
+    ] {
+        let (came, _, answer) = post(&hub, &body, &[]).await;
+        assert_eq!((came, &answer["error"]["param"]), (status, &param), "{answer}");
+        assert!(answer["error"]["message"].is_string() && answer["error"]["type"].is_string());
+    }
+    let (_, _, answer) = post(&hub, &ask(true), &[("Fanfare-On-Disconnect", "maybe")]).await;
+    assert_eq!(answer["error"]["param"], "Fanfare-On-Disconnect");
+    let (status, models) = hub.get("/v1/models").await;
+    let names: Vec<&str> =
+        models["data"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap()).collect();
+    assert_eq!((status, names), (200, vec!["m", "other", "echo"]));
+    // SDKs send a key, also where none is asked for.
+    let (status, _, _) = post(&hub, &ask(false), &[("Authorization", "Bearer sk-none")]).await;
+    assert_eq!(status, 200);
+}
+
+#[tokio::test]
+async fn one_more_than_may_run_is_refused_by_the_name_of_its_limit() {
+    let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
+    let (hub, _folder) = upstream.hub(&["--max-chats", "2"]).await;
+    let (one, _two) = (begun(&hub).await, begun(&hub).await);
+    let (status, _, refused) = post(&hub, &ask(true), &[]).await;
+    assert_eq!((status, &refused["error"]["code"]), (503, &json!("resource_exhausted")));
+    let (status, problem) = crate::chats::begin(&hub, json!({ "message": "hi" }), None).await;
+    assert_eq!((status, &problem["limit"]), (503, &json!("max_chats")));
+    let (_, stats) = hub.get("/stats").await;
+    let limits = stats["limits"].as_array().unwrap();
+    let used = limits.iter().find(|limit| limit["limit"] == "max_chats").unwrap();
+    assert_eq!(
+        used,
+        &json!({ "limit": "max_chats", "max": 2, "use": 2, "peak": 2, "refusals": 2 })
+    );
+    hub.http.post(hub.url(one["stop_url"].as_str().unwrap())).send().await.unwrap();
+    whole(&hub, &one).await;
+    hub.until_metric("fanfare_chats_running", |n| n == 1.0).await;
+    begun(&hub).await;
+}
+
+#[tokio::test]
+async fn a_chat_of_these_clients_stops_a_minute_after_its_last_reader() {
+    let hang = || vec![head(), part("a"), Step::Hang];
+    let upstream = Upstream::start(vec![hang(), hang(), hang()]).await;
+    let (hub, _folder) = upstream.hub(&["--chat-idle-timeout", "10m"]).await;
+    let mut kept = stream(&hub, &[]).await;
+    let left = stream(&hub, &[("Fanfare-On-Disconnect", "continue")]).await;
+    let alone = stream(&hub, &[]).await;
+    let ids = [&left, &alone].map(|reader| reader.headers["fanfare-chat-id"].clone());
+    drop((left, alone));
+    if !crate::hub::full() {
+        // A minute is for the long pass; what is looked at here is that it is not at once.
+        let (_, chat) = hub.get(&format!("/chats/{}", ids[1])).await;
+        assert_eq!(chat["status"], "running");
+        return;
+    }
+    let ended = "fanfare_chats_ended_total{outcome=\"cancelled\"}";
+    let began = std::time::Instant::now();
+    while hub.metric(ended).await < 1.0 {
+        assert!(began.elapsed() < Duration::from_secs(90), "it goes on");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let (_, stopped) = hub.get(&format!("/chats/{}", ids[1])).await;
+    let (_, runs) = hub.get(&format!("/chats/{}", ids[0])).await;
+    assert_eq!((&stopped["status"], &runs["status"]), (&json!("cancelled"), &json!("running")));
+    assert!(kept.next().await.is_some(), "and one that is read goes on");
+    assert_eq!(hub.metric(ended).await, 1.0);
+}
+
+#[tokio::test]
+async fn one_who_reads_slowly_keeps_nobody_up() {
+    let (readers, parts) = (100, 3_000);
+    let words: Vec<String> = (0..parts).map(|n| format!("{n} {} ", "x".repeat(90))).collect();
+    let next = Arc::new(Notify::new());
+    let mut script = vec![head(), Step::Until(next.clone())];
+    for some in words.chunks(100) {
+        script.extend(some.iter().map(|word| part(word)));
+        script.push(Step::Pause(Duration::from_millis(10)));
+    }
+    script.extend(done());
+    let upstream = Upstream::start(vec![script]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let chat = begun(&hub).await;
+    let mut slow = hub.subscribe(events_url(&chat)).await;
+    let mut all = Vec::new();
+    for _ in 1..readers {
+        all.push(hub.subscribe(events_url(&chat)).await);
+    }
+    let before = hub.resident_bytes();
+    next.notify_one();
+    let read = all.into_iter().map(|mut reader| async move {
+        let events = reader.rest().await;
+        events.iter().filter(|event| !event.is_control()).map(Event::json).collect::<Vec<_>>()
+    });
+    let slowly = async {
+        for _ in 0..3 {
+            slow.next_event().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        slow
+    };
+    let (all, mut slow) = tokio::join!(futures_util::future::join_all(read), slowly);
+    for events in all {
+        assert_eq!(text(&events), words.concat());
+    }
+    let grown = hub.resident_bytes().saturating_sub(before);
+    assert!(grown < 64 << 20, "{grown} bytes more");
+    let rest: Vec<Value> =
+        slow.rest().await.iter().filter(|e| !e.is_control()).map(Event::json).collect();
+    assert_eq!(rest.last().unwrap()["type"], "done");
+}

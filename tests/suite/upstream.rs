@@ -1,0 +1,203 @@
+//! An upstream of chats that does what a test says, byte by byte.
+
+use crate::hub::{Hub, PATIENCE};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+
+/// What it does next.
+#[derive(Clone)]
+pub enum Step {
+    /// Sends these bytes.
+    Say(Vec<u8>),
+    /// Waits so long.
+    Pause(Duration),
+    /// Waits until the test says so.
+    Until(Arc<Notify>),
+    /// Resets the connection.
+    Reset,
+    /// Does nothing until the hub goes.
+    Hang,
+}
+
+/// A request that it had.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Method and path.
+    pub line: String,
+    /// All headers, in lower case.
+    pub head: String,
+    pub body: Value,
+}
+
+/// What it does with each connection: the last for all that come later.
+pub type Script = Vec<Step>;
+
+pub struct Upstream {
+    pub address: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    /// Connections that the hub has closed before their script was over.
+    left: watch::Sender<usize>,
+}
+
+impl Upstream {
+    pub async fn start(scripts: Vec<Script>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (asked, left) = (Arc::<Mutex<Vec<Asked>>>::default(), watch::Sender::new(0));
+        let (all, gone) = (asked.clone(), left.clone());
+        tokio::spawn(async move {
+            for at in 0.. {
+                let Ok((socket, _)) = listener.accept().await else { return };
+                let script = scripts[at.min(scripts.len() - 1)].clone();
+                tokio::spawn(serve(socket, script, all.clone(), gone.clone()));
+            }
+        });
+        Self { address, asked, left }
+    }
+
+    /// The requests so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    /// Waits until so many connections were closed by the hub.
+    pub async fn until_left(&self, times: usize) {
+        let mut left = self.left.subscribe();
+        let left = left.wait_for(|left| *left >= times);
+        tokio::time::timeout(PATIENCE, left).await.expect("the hub stays").unwrap();
+    }
+
+    /// Waits until it had so many requests.
+    pub async fn until_asked(&self, times: usize) {
+        let until = async {
+            while self.asked().len() < times {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, until).await.expect("it is not asked");
+    }
+
+    /// A hub with it as its upstream, of the model `m`.
+    pub async fn hub(&self, flags: &[&str]) -> (Hub, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = self.config(folder.path(), "");
+        let flags: Vec<&str> = [&["--config", &file], flags].concat();
+        (Hub::on(&folder.path().join("data"), &flags).await, folder)
+    }
+
+    /// A file of settings with it, and more.
+    pub fn config(&self, folder: &Path, more: &str) -> String {
+        let path = folder.join("fanfare.toml");
+        let text = format!(
+            "[chat.upstream.scripted]\nurl = \"http://{}/v1/\"\nmodels = [\"m\", \"other\"]\n{more}",
+            self.address
+        );
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+async fn serve(
+    mut socket: TcpStream,
+    script: Script,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    left: watch::Sender<usize>,
+) {
+    let Some(request) = read(&mut socket).await else { return };
+    asked.lock().unwrap().push(request);
+    let (mut from_hub, mut to_hub) = socket.split();
+    let mut byte = [0; 1];
+    let hub_leaves = from_hub.read(&mut byte);
+    let play = async {
+        for step in script {
+            match step {
+                Step::Say(bytes) => {
+                    if to_hub.write_all(&bytes).await.is_err() {
+                        return std::future::pending().await;
+                    }
+                }
+                Step::Pause(time) => tokio::time::sleep(time).await,
+                Step::Until(told) => told.notified().await,
+                Step::Reset => return true,
+                Step::Hang => return std::future::pending().await,
+            }
+        }
+        false
+    };
+    tokio::select! {
+        resets = play => {
+            if resets {
+                socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+            }
+        }
+        _ = hub_leaves => left.send_modify(|left| *left += 1),
+    }
+}
+
+async fn read(socket: &mut TcpStream) -> Option<Asked> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 64 * 1024];
+    loop {
+        let count = socket.read(&mut buffer).await.ok().filter(|count| *count > 0)?;
+        bytes.extend_from_slice(&buffer[..count]);
+        let text = String::from_utf8_lossy(&bytes);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let (line, rest) = head.split_once("\r\n").unwrap();
+        let rest = rest.to_lowercase();
+        let length = rest.lines().find_map(|line| line.strip_prefix("content-length: "));
+        if body.len() >= length.map_or(0, |length| length.trim().parse().unwrap()) {
+            let body = serde_json::from_str(body).unwrap_or(Value::Null);
+            return Some(Asked { line: line.to_owned(), head: rest, body });
+        }
+    }
+}
+
+/// Sends a text.
+pub fn say(text: impl Into<String>) -> Step {
+    Step::Say(text.into().into_bytes())
+}
+
+/// The head of an answer that ends with its connection.
+pub fn head() -> Step {
+    say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+}
+
+/// Another status, with a body and more headers.
+pub fn status(status: u16, headers: &str, body: &str) -> Script {
+    let head = format!(
+        "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+        body.len()
+    );
+    vec![say(head)]
+}
+
+/// An event with one part of an answer.
+pub fn part(text: &str) -> Step {
+    event(&json!({ "choices": [{ "index": 0, "delta": { "content": text } }] }))
+}
+
+pub fn event(json: &Value) -> Step {
+    say(format!("data: {json}\n\n"))
+}
+
+/// The end of an answer.
+pub fn done() -> Script {
+    vec![
+        event(&json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }] })),
+        event(
+            &json!({ "choices": [], "usage": { "prompt_tokens": 7, "completion_tokens": 11, "total_tokens": 18 } }),
+        ),
+        say("data: [DONE]\n\n"),
+    ]
+}
+
+/// An answer in these parts.
+pub fn answer(parts: &[&str]) -> Script {
+    let parts = parts.iter().map(|text| part(text));
+    std::iter::once(head()).chain(parts).chain(done()).collect()
+}
