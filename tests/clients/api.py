@@ -28,7 +28,7 @@ def start(binary, folder):
     digest = hashlib.sha256(SECRET.encode()).hexdigest()
     keys.write_text(
         f'[[key]]\nname = "admin"\nsha256 = "{digest}"\n'
-        'publish = ["**"]\nsubscribe = ["**"]\nadmin = true\nrun = ["*"]\nfiles = ["*"]\n'
+        'publish = ["**"]\nsubscribe = ["**"]\nadmin = true\nrun = ["*"]\nfiles = ["*"]\nchat = ["*"]\n'
         f'[job.a]\ncommand = ["echo", "hello"]\n[files.a]\npath = "{folder}"\n'
     )
     command = [binary, "--listen", "127.0.0.1:0", "--config", keys, "--data-dir", folder / "data"]

@@ -3,7 +3,6 @@
 //! `Accept` is not looked at, because SDKs send `application/json` also where they want a stream.
 
 use super::super::guard::caller;
-use super::super::openapi::Refused;
 use super::super::problem::{Code, Problem};
 use super::super::query;
 use super::super::server::Hub;
@@ -58,7 +57,7 @@ struct Attached {
         ("starting_after" = Option<u64>, Query, description = "The same"),
         ("Fanfare-On-Disconnect" = Option<String>, Header, description = "`stop`, a minute after its client is gone, or `continue`"),
     ),
-    responses((status = "default", description = "As OpenAI's, errors too; chunks have `fanfare.seq`, their place"), Refused)
+    responses((status = "default", description = "As OpenAI's, errors too; chunks have `fanfare.seq`, their place"))
 )]
 pub(in crate::http) async fn create(
     hub: Data<Hub>,
@@ -101,7 +100,7 @@ async fn create_one(
         ("stream" = Option<bool>, Query, description = "As it comes; otherwise the whole, once it is there"),
         ("starting_after" = Option<u64>, Query, description = "Go on after the chunk of this `fanfare.seq`"),
     ),
-    responses((status = "default", description = "As that of `POST /v1/chat/completions`"), Refused)
+    responses((status = "default", description = "As that of `POST /v1/chat/completions`"))
 )]
 pub(in crate::http) async fn get(
     hub: Data<Hub>,
@@ -126,7 +125,7 @@ pub(in crate::http) async fn get(
 /// `POST /v1/chat/completions/{id}/cancel`
 #[utoipa::path(post, path = "/v1/chat/completions/{id}/cancel", tag = "openai",
     params(("id" = String, Path, description = "The `id` of its chunks")),
-    responses((status = "default", description = "The answer as far as it came"), Refused)
+    responses((status = "default", description = "The answer as far as it came"))
 )]
 pub(in crate::http) async fn cancel(
     hub: Data<Hub>,
@@ -145,7 +144,7 @@ pub(in crate::http) async fn cancel(
 
 /// `GET /v1/models`
 #[utoipa::path(get, path = "/v1/models", tag = "openai",
-    responses((status = "default", description = "The models that may be asked, as OpenAI lists them"), Refused)
+    responses((status = "default", description = "The models that may be asked, as OpenAI lists them"))
 )]
 pub(in crate::http) async fn models(hub: Data<Hub>, request: HttpRequest) -> HttpResponse {
     let listed = caller(&hub, &request).map(|caller| {

@@ -186,7 +186,13 @@ async fn chat_here(
     let requested = read::requested(request)?;
     let (caller, chat) = match &requested {
         // fetch-event-source sends it again when its tab is shown again.
-        Some(id) => read::of_event(hub, request, id).await?,
+        Some(id) => {
+            let body = begin::body(hub, request, payload).await?;
+            if !body.is_empty() {
+                Ask::native(&body)?;
+            }
+            read::of_event(hub, request, id).await?
+        }
         None => {
             let caller = who::asker(hub, request)?;
             let key = begin::key(request)?;
