@@ -121,6 +121,7 @@ onUnauthorized(() => {
 });
 
 replace(nav, [...Object.keys(PAGES).map((name) => h('li', {}, h('a', { href: `#/${name}` }, title(name)))),
+  h('li', {}, h('a', { href: 'chat' }, 'Chat')),
   h('li', {}, h('a', { href: 'docs' }, 'API'))]);
 const header = /** @type {HTMLElement} */ (document.querySelector('header .right'));
 mount(header);

@@ -358,6 +358,19 @@ def guessed(stage, scraped):
     stage.again(0.01, lambda: requests.get(f"{running.url}/stats", headers=bad, timeout=PATIENCE))
 
 
+@fault("FanfareChatsFailing")
+def misled(stage, scraped):
+    """Nobody listens where its upstream should be."""
+    folder = stage.folder()
+    config = f"{folder}/fanfare.toml"
+    with open(config, "w") as file:
+        file.write(f'[chat.upstream.gone]\nurl = "http://127.0.0.1:{free_port()}/v1"\nmodels = ["m"]\n')
+    running = stage.hub("--config", config, folder=folder)
+    yield running
+    ask = {"message": "hi"}
+    stage.again(0.2, lambda: requests.post(f"{running.url}/chats", json=ask, timeout=PATIENCE))
+
+
 @fault("FanfareGaps")
 def forgetful(stage, scraped):
     running = stage.hub("--max-events", "5")

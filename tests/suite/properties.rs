@@ -4,6 +4,7 @@
 
 pub mod laws;
 
+mod chats;
 mod credentials;
 mod events;
 mod settings;

@@ -103,9 +103,13 @@ impl Frames {
     }
 }
 
-/// What stands behind `name:` and one space.
+/// What stands behind `name:` and one space; nothing where the name stands alone.
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let value = line.strip_prefix(name)?.strip_prefix(b":")?;
+    let rest = line.strip_prefix(name)?;
+    if rest.is_empty() {
+        return Some(rest);
+    }
+    let value = rest.strip_prefix(b":")?;
     Some(value.strip_prefix(b" ").unwrap_or(value))
 }
 

@@ -4,6 +4,7 @@
 //! `fuzz/` with whatever a fuzzer comes up with.
 
 pub mod bodies;
+pub mod chats;
 pub mod clients;
 pub mod credentials;
 pub mod settings;

@@ -1,0 +1,8 @@
+//! What is asked of a model.
+
+#![no_main]
+
+use fanfare_fuzz::laws::chats;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|body: &[u8]| chats::ask(body));

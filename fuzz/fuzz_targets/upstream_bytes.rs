@@ -1,0 +1,11 @@
+//! What an upstream of chats sends: a byte for where it is cut, and the bytes.
+
+#![no_main]
+
+use fanfare_fuzz::laws::chats;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((step, bytes)) = bytes.split_first() else { return };
+    chats::upstream(*step, bytes);
+});

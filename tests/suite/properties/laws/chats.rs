@@ -1,0 +1,111 @@
+//! Laws of chats: what an upstream sends, what is asked of it, and how an answer is read.
+
+use super::sse::interpret;
+use fanfare::wire::chat::{
+    Ask, ChatEvent, Completions, Face, Frame, Frames, Heard, Native, Trouble, hear,
+};
+use serde_json::Value;
+
+/// What bytes are cut into, however they come.
+fn cut<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Option<Vec<Frame>> {
+    let (mut frames, mut out) = (Frames::default(), Vec::new());
+    for piece in pieces {
+        frames.take(piece, &mut out).ok()?;
+    }
+    frames.end(&mut out);
+    Some(out)
+}
+
+/// Wherever an upstream's bytes are cut, they are the same events, and those that any reader finds.
+pub fn upstream(step: u8, bytes: &[u8]) {
+    let whole = cut(std::iter::once(bytes)).expect("it is small");
+    assert_eq!(cut(bytes.chunks(usize::from(step).max(1))).as_ref(), Some(&whole));
+    let data = whole.iter().filter_map(|frame| match frame {
+        Frame::Data(data) => Some(data.trim_ascii().to_vec()),
+        Frame::Error(_) => None,
+    });
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    // The last event needs no blank line here.
+    let told = interpret(&format!("{text}\n\n"));
+    let told = told.messages.iter().map(|message| message.data.as_bytes().trim_ascii().to_vec());
+    let told: Vec<Vec<u8>> = told.filter(|data| !data.is_empty()).collect();
+    assert_eq!(data.collect::<Vec<_>>(), told, "{text:?}");
+}
+
+/// Whatever an event is, nothing that is heard of it is empty or endless, and an error comes first.
+pub fn event(data: &[u8]) {
+    match hear(data) {
+        Heard::End => assert_eq!(data.trim_ascii(), b"[DONE]"),
+        Heard::Trouble(trouble) => is_told(&trouble),
+        Heard::Delta(delta) => {
+            let value: Value = serde_json::from_slice(data).expect("JSON");
+            assert!(!value["error"].is_object(), "an error is none");
+            let texts = [&delta.content, &delta.reasoning, &delta.refusal, &delta.finish];
+            assert!(texts.into_iter().flatten().all(|text| !text.is_empty()), "{delta:?}");
+            assert!(delta.redact.is_none_or(|(from, to)| from < to));
+        }
+    }
+    is_told(&Trouble::of_body(data, 500));
+}
+
+fn is_told(trouble: &Trouble) {
+    let long = trouble.message.chars().count();
+    assert!((1..=1_001).contains(&long), "{trouble:?}");
+}
+
+/// What is taken can be sent on, and is the same however it is spelled.
+pub fn ask(body: &[u8]) {
+    for read in [Ask::native, Ask::completion] {
+        let Ok(ask) = read(body) else { continue };
+        let sent: Value = serde_json::from_slice(&ask.for_upstream("m", Some(7))).expect("JSON");
+        assert_eq!((&sent["model"], &sent["stream"]), (&"m".into(), &true.into()));
+        assert!(sent["messages"].as_array().is_some_and(|all| !all.is_empty()));
+        assert!(
+            ["max_tokens", "max_completion_tokens"]
+                .iter()
+                .all(|name| { sent[name].is_null() || sent[name] == 7 })
+        );
+        let said: Value = serde_json::from_slice(body).expect("JSON");
+        let again = read(said.to_string().as_bytes()).expect("it was taken");
+        assert_eq!(again.fingerprint, ask.fingerprint);
+    }
+}
+
+/// What a reader of either face has of an answer's text, whose blocks come together where `together`
+/// says so: all of it, in order.
+pub fn faces(parts: &[String], together: &[bool]) {
+    let mut events = vec![ChatEvent::Start {
+        chat: "c".into(),
+        model: "m".into(),
+        created: 1,
+        metadata: serde_json::Map::new(),
+        messages: None,
+    }];
+    let mut characters = 0;
+    for part in parts {
+        events.push(ChatEvent::token(part.clone(), characters));
+        characters += part.chars().count() as u64;
+    }
+    events.push(ChatEvent::Done { finish_reason: "stop".into(), is_final: true });
+    let native = Face::Native(Native::new(Vec::new(), None));
+    let completions = Face::Completions(Completions::new(0, false, Vec::new()));
+    for (mut face, content) in [(native, "/content"), (completions, "/choices/0/delta/content")] {
+        let mut out = Vec::new();
+        for (at, event) in events.iter().enumerate() {
+            let json = serde_json::to_string(event).expect("JSON");
+            face.take(format!("id: {at}\ndata: {json}\n\n").as_bytes(), &mut out);
+            if !together.get(at).copied().unwrap_or_default() {
+                face.flush(&mut out);
+            }
+        }
+        assert!(face.has_ended());
+        let told = interpret(std::str::from_utf8(&out).expect("UTF-8"));
+        let text: String = told
+            .messages
+            .iter()
+            .filter_map(|message| serde_json::from_str::<Value>(&message.data).ok())
+            .filter_map(|value| Some(value.pointer(content)?.as_str()?.to_owned()))
+            .collect();
+        assert_eq!(text, parts.concat());
+    }
+}
