@@ -1,6 +1,6 @@
 //! What is where.
 
-use super::chats::{completions, native, ticket};
+use super::chats::{SHOULD_RETRY, completions, native, ticket};
 use super::problem::{Code, Problem};
 use super::server::Hub;
 use super::stats;
@@ -184,6 +184,24 @@ async fn nothing_here(request: HttpRequest) -> HttpResponse {
     Problem::new(Code::NotFound, format!("there is no {}", request.path())).error_response()
 }
 
+/// What OpenAI's SDKs send from a browser.
+const OF_SDKS: [&str; 14] = [
+    "openai-beta",
+    "openai-organization",
+    "openai-project",
+    "user-agent",
+    "x-stainless-arch",
+    "x-stainless-async",
+    "x-stainless-helper-method",
+    "x-stainless-lang",
+    "x-stainless-os",
+    "x-stainless-package-version",
+    "x-stainless-retry-count",
+    "x-stainless-runtime",
+    "x-stainless-runtime-version",
+    "x-stainless-timeout",
+];
+
 fn cors(origins: &[String]) -> Cors {
     let cors = Cors::default()
         .allowed_methods([Method::GET, Method::POST, Method::DELETE])
@@ -196,8 +214,10 @@ fn cors(origins: &[String]) -> Cors {
             requests::REQUEST_ID,
         ])
         .allowed_headers(["Idempotency-Key", "Fanfare-On-Disconnect"])
+        .allowed_headers(OF_SDKS)
         .expose_headers([subscribe::LAST_EVENT_ID, header::RETRY_AFTER, requests::REQUEST_ID])
         .expose_headers([header::CONTENT_LOCATION, completions::CHAT_ID])
+        .expose_headers([completions::REPLAYED, SHOULD_RETRY])
         .max_age(3600);
     // Cookies go to origins that are named, and not to whoever asks.
     let cors = match origins.iter().any(|origin| origin == "*") {

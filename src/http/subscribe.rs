@@ -226,6 +226,11 @@ fn granted(hub: &Hub, caller: &Caller, interest: Interest) -> Result<Interest, P
     if let Some(vain) = interest.selectors().iter().find(|selector| selector.is_vain()) {
         return refuse(format!("no wildcard reaches the streams of {vain}; name them"));
     }
+    if let Some(chat) = interest.selectors().iter().find(|one| chats::is_redacted(hub, one)) {
+        return refuse(format!(
+            "a part of {chat} may not be shown; read it at /chats/{{id}}/events"
+        ));
+    }
     let mut readable = caller.grants.readable(interest.selectors())?;
     let own = interest.selectors().iter().filter(|one| chats::may_read_stream(hub, caller, one));
     let own: Vec<Selector> = own.filter(|one| !readable.contains(one)).cloned().collect();

@@ -4,6 +4,8 @@
 use super::keys;
 use super::kv::{Changes, Kv, KvError, Sync};
 use crate::telemetry::Telemetry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -33,6 +35,8 @@ pub(super) struct Reclaimer {
     wake: SyncSender<Work>,
     purge_within: Duration,
     purge_at: Option<Instant>,
+    /// Whether one failed, so that it is to be tried again.
+    purge_failed: Arc<AtomicBool>,
     dead_bytes: u64,
     last: Option<Instant>,
     min_dead_bytes: u64,
@@ -52,11 +56,22 @@ impl Reclaimer {
             Kv::Memory(_) => (MIN_DEAD_BYTES_IN_MEMORY, REST_IN_MEMORY),
         };
         let dead_bytes = kv.disk_bytes().saturating_sub(kept + USUAL_EXCESS_BYTES);
+        let purge_failed = Arc::<AtomicBool>::default();
+        let failed = purge_failed.clone();
         std::thread::Builder::new().name("reclaim".into()).spawn(move || {
-            run(&kv, &woken, &telemetry);
+            run(&kv, &woken, (&telemetry, &failed));
         })?;
         let (last, purge_at) = (None, None);
-        Ok(Self { wake, purge_within, purge_at, dead_bytes, last, min_dead_bytes, rest })
+        Ok(Self {
+            wake,
+            purge_within,
+            purge_at,
+            purge_failed,
+            dead_bytes,
+            last,
+            min_dead_bytes,
+            rest,
+        })
     }
 
     /// Notes that `removed` bytes died while `kept` live on.
@@ -75,6 +90,9 @@ impl Reclaimer {
         if must_purge {
             self.purge_at.get_or_insert_with(|| Instant::now() + self.purge_within);
         }
+        if self.purge_failed.swap(false, Ordering::AcqRel) {
+            self.purge_at.get_or_insert_with(|| Instant::now() + REST);
+        }
         let is_due = self.purge_at.is_some_and(|at| at <= Instant::now());
         // Where it is busy, it is tried again.
         if is_due && self.wake.try_send(Work::Purge).is_ok() {
@@ -84,7 +102,7 @@ impl Reclaimer {
     }
 }
 
-fn run(kv: &Kv, woken: &Receiver<Work>, telemetry: &Telemetry) {
+fn run(kv: &Kv, woken: &Receiver<Work>, (telemetry, failed): (&Telemetry, &AtomicBool)) {
     while let Ok(work) = woken.recv() {
         let (began, before) = (Instant::now(), kv.disk_bytes());
         let done = match work {
@@ -101,7 +119,10 @@ fn run(kv: &Kv, woken: &Receiver<Work>, telemetry: &Telemetry) {
                     "gave back the space of what retention removed"
                 );
             }
-            Err(error) => tracing::error!("space could not be given back: {error}"),
+            Err(error) => {
+                failed.store(work == Work::Purge, Ordering::Release);
+                tracing::error!("space could not be given back: {error}");
+            }
         }
     }
 }

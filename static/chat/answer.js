@@ -64,12 +64,15 @@ export class Answer {
 
   /** Reads it from its start, and on over every connection that breaks. @param {string} chat */
   read(chat) {
+    this.anew();
     const source = new EventSource(new URL(`chats/${chat}/events`, HUB));
     this.source = source;
     let isFirst = true;
     source.onmessage = ({ data }) => this.hear(JSON.parse(data));
     source.addEventListener('hub-open', ({ data }) => {
       const { resume } = JSON.parse(data);
+      // Everything comes once more.
+      if (!isFirst && resume !== 'resumed') this.anew();
       if (!isFirst && !this.shown.end) this.tell({ state: resume === 'resumed' ? 'went on where it was' : 'read anew', kind: '' });
       isFirst = false;
     });
@@ -82,6 +85,12 @@ export class Answer {
       if (source.readyState === EventSource.CLOSED) return this.look(chat);
       this.tell({ state: 'the connection broke; going on…', kind: 'warn' });
     };
+  }
+
+  /** It is read from its start. */
+  anew() {
+    this.characters = 0;
+    Object.assign(this.shown, { text: '', thought: '' });
   }
 
   /** The browser comes back no more: why? @param {string} chat */
@@ -110,7 +119,9 @@ export class Answer {
       case 'status': return this.tell(statusOf(event));
       case 'redact': {
         const characters = [...text];
-        characters.splice(event.from_index, event.to_index - event.from_index, ...event.replacement);
+        // Of what is yet to come the hub takes care.
+        const there = [...event.replacement].slice(0, Math.max(0, characters.length - event.from_index));
+        characters.splice(event.from_index, there.length, ...there);
         return this.tell({ text: characters.join('') });
       }
       case 'done': case 'cancelled': case 'error': return this.over(event);

@@ -1,7 +1,9 @@
-// Makes the pictures of the pages in docs/pages: `node tests/browser/pictures.js` beside a release build.
+// Makes the pictures of the pages in docs/pages: `node tests/browser/pictures.js` beside a release build, with
+// `chat` behind it that of the chat alone.
 
 import { chromium } from '@playwright/test';
 import { Hub } from './hub.js';
+import { Upstream, parts, pause } from './upstream.js';
 import options from './playwright.config.js';
 
 const TARGET = new URL('../../docs/pages/', import.meta.url).pathname;
@@ -13,8 +15,47 @@ timeout = "2h"
 command = ["true"]
 `;
 
-const hub = await Hub.start(['--system', '2s'], CONFIG);
 const browser = await chromium.launch(options.use.launchOptions);
+
+/** A conversation: an answer with code, one that was stopped, one that was cut. */
+async function chat() {
+  const code = 'Subscribe, and show what comes:\n\n```js\nconst source = new EventSource("/streams/builds/events");\n'
+    + 'source.onmessage = ({ data }) => show(JSON.parse(data));\n```\n\nIt comes back **by itself**, and the hub sends what it missed:\n\n'
+    + '| it says | and means |\n|---|---|\n| `resumed` | nothing is missing |\n| `gap` | so much was removed meanwhile |\n';
+  const cut = async ({ begin, part, response }) => {
+    begin();
+    part('Three things come to mind. First, ');
+    await pause(200);
+    response.destroy();
+  };
+  const words = 'Once upon a time there was a stream that nobody read, and it went on all the same,'.split(/(?<= )/);
+  const upstream = await Upstream.start(parts([code]), parts(words, 150), cut);
+  const hub = await Hub.start([], upstream.config.replace('"m"', '"llama3.3"'));
+  const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+  await page.goto(`${hub.url}/chat`);
+  const ask = async (text) => {
+    await page.getByLabel('What do you want to ask?').fill(text);
+    await page.keyboard.press('Enter');
+  };
+  const over = (n) => page.locator('.said').nth(n).and(page.locator('[aria-busy="false"]')).waitFor();
+  await ask('How do I show a stream in a page?');
+  await over(0);
+  await ask('Tell me a story');
+  await page.getByText('nobody').waitFor();
+  await page.getByRole('button', { name: 'Stop' }).click();
+  await over(1);
+  await ask('And what may go wrong?');
+  await page.getByText('cut:').waitFor();
+  await over(2);
+  await page.screenshot({ path: `${TARGET}chat.png` });
+  await page.close();
+  await hub.stop();
+  await upstream.stop();
+}
+await chat();
+if (process.argv[2] === 'chat') process.exit(0);
+
+const hub = await Hub.start(['--system', '2s'], CONFIG);
 const pick = (...of) => of[Math.floor(Math.random() * of.length)];
 let n = 0;
 

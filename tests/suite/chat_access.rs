@@ -220,3 +220,52 @@ async fn what_is_asked_and_answered_is_in_no_log_and_after_a_while_in_no_file() 
     let log = hub.log();
     assert!(!words.iter().any(|word| log.contains(word)), "it is in the log");
 }
+
+#[tokio::test]
+async fn a_token_without_a_name_has_its_own_chats_and_a_ticket_ends_with_its_makers() {
+    use crate::credentials::{SECRET, good, in_seconds};
+    let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
+    let flags =
+        ["--jwt-secret", SECRET, "--anonymous", "chat,subscribe", "--max-chats-per-subject", "1"];
+    let (hub, _folder) = upstream.hub(&flags).await;
+    let token = |more: Value| {
+        let mut claims = json!({ "exp": in_seconds(600), "fanfare": { "chat": ["*"] } });
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        good(&claims)
+    };
+    let send = async |token: &str, method: Method, path: &str| {
+        let request = hub.http.request(method, hub.url(path));
+        let request = if token.is_empty() { request } else { request.bearer_auth(token) };
+        let answer = request.body(r#"{"message":"hi"}"#).send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap_or_default())
+    };
+    assert_eq!(send(&token(json!({})), Method::POST, "/chats").await.0, 403, "it has no name");
+    let (one, other) = (token(json!({ "jti": "1" })), token(json!({ "jti": "2" })));
+    let (status, chat) = send(&one, Method::POST, "/chats").await;
+    assert_eq!(status, 201);
+    let path = format!("/chats/{}", chat["id"].as_str().unwrap());
+    assert_eq!(send(&one, Method::GET, &path).await.0, 200);
+    for stranger in ["", &other, &token(json!({}))] {
+        assert_eq!(send(stranger, Method::GET, &path).await.0, 404);
+        assert_eq!(send(stranger, Method::POST, &format!("{path}/stop")).await.0, 404);
+    }
+    let (status, refused) = send(&one, Method::POST, "/chats").await;
+    assert_eq!((status, &refused["limit"]), (429, &json!("max_chats_per_subject")));
+    let brief = token(json!({ "sub": "ann", "exp": in_seconds(3) }));
+    let (_, chat) = send(&brief, Method::POST, "/chats").await;
+    let with_ticket = |chat: &Value| {
+        let (id, ticket) = (chat["id"].as_str().unwrap(), chat["ticket"].as_str().unwrap());
+        format!("/chats/{id}?ticket={ticket}")
+    };
+    assert_eq!(send("", Method::GET, &with_ticket(&chat)).await.0, 200);
+    let began = Instant::now();
+    loop {
+        let (status, problem) = send("", Method::GET, &with_ticket(&chat)).await;
+        if status == 401 {
+            break assert_eq!(problem["code"], "token_expired");
+        }
+        assert!(status == 200 && began.elapsed() < PATIENCE, "{problem}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -363,7 +363,8 @@ async fn an_upstream_is_asked_again_only_before_it_has_said_anything() {
     let down = || status(503, "", "down");
     for (scripts, times, ended) in [
         (vec![busy(), down(), answer(&["a"])], 3, json!("done")),
-        (vec![vec![Step::Reset], answer(&["a"])], 2, json!("done")),
+        // It may have been at it already.
+        (vec![vec![Step::Reset], answer(&["a"])], 1, json!("error")),
         (vec![busy(), busy(), busy(), answer(&["a"])], 3, json!("error")),
         (vec![status(429, "Retry-After: 31\r\n", "{}"), answer(&["a"])], 1, json!("error")),
         (vec![status(400, "", "{}"), answer(&["a"])], 1, json!("error")),
@@ -473,6 +474,8 @@ async fn what_a_filter_takes_back_is_not_told_again() {
         json!({ "type": "redact", "from_index": 2, "to_index": 5, "replacement": "███" })
     );
     for _ in 0..2 {
+        let raw = format!("/streams/{}/events?from=start", chat["stream"].as_str().unwrap());
+        assert_eq!(hub.get(&raw).await.0, 403, "as it stands in the journal nobody reads it");
         assert_eq!(text(&whole(&hub, &chat).await), "ab███fghij");
         assert_eq!(view(&hub, &chat).await["text"], "ab███fghij");
         hub.kill();
@@ -486,10 +489,10 @@ async fn an_answer_has_bounds_whatever_its_upstream_makes_of_them() {
         std::iter::once(head()).chain((0..500).map(|_| part("abcd"))).chain([Step::Hang]).collect()
     };
     for (flags, ask, most) in [
-        (&["--chat-max-tokens", "20"][..], json!({ "message": "hi" }), 21 * 4),
-        (&["--chat-max-tokens", "20"], json!({ "message": "hi", "max_tokens": 90 }), 21 * 4),
-        (&[], json!({ "message": "hi", "max_tokens": 10 }), 11 * 4),
-        (&["--chat-max-output-bytes", "100"], json!({ "message": "hi" }), 104),
+        (&["--chat-max-tokens", "20"][..], json!({ "message": "hi" }), 20 * 4),
+        (&["--chat-max-tokens", "20"], json!({ "message": "hi", "max_tokens": 90 }), 20 * 4),
+        (&[], json!({ "message": "hi", "max_tokens": 10 }), 10 * 4),
+        (&["--chat-max-output-bytes", "100"], json!({ "message": "hi" }), 100),
     ] {
         let upstream = Upstream::start(vec![endless()]).await;
         let (hub, _folder) = upstream.hub(flags).await;
@@ -654,4 +657,159 @@ async fn a_hub_that_stops_lets_chats_end_and_ends_those_that_do_not() {
     ends.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(ends[0], ("a".into(), json!("done"), Value::Null));
     assert_eq!(ends[1], ("b".into(), json!("error"), json!("hub_restarted")));
+}
+
+#[tokio::test]
+async fn an_upstream_that_nobody_listens_for_is_tried_three_times_and_waits_are_as_it_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("fanfare.toml");
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = format!("[chat.upstream.gone]\nurl = \"http://{gone}\"\nmodels = [\"m\"]\n");
+    std::fs::write(&config, text).unwrap();
+    let hub = Hub::start(&["--config", config.to_str().unwrap()]).await;
+    let chat = begun(&hub).await;
+    let events = whole(&hub, &chat).await;
+    assert_eq!(end(&events)["code"], "upstream_error");
+    let refused = "fanfare_chat_attempts_total{result=\"refused_for_now\"}";
+    assert_eq!(hub.metric(refused).await, 3.0);
+    let busy = status(429, "Retry-After: 1\r\n", r#"{"error":{"message":"busy"}}"#);
+    let upstream = Upstream::start(vec![busy, answer(&["a"])]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let chat = begun(&hub).await;
+    let events = whole(&hub, &chat).await;
+    let retrying = events.iter().find(|event| event["state"] == "retrying").unwrap();
+    let said = json!([retrying["attempt"], retrying["after_ms"], retrying["reason"]]);
+    assert_eq!(said, json!([2, 1000, "busy"]));
+    let took = "fanfare_chat_first_token_seconds_count";
+    assert_eq!(
+        (hub.metric(took).await, hub.metric("fanfare_chat_tokens_total").await),
+        (1.0, 11.0)
+    );
+}
+
+/// A hub whose upstream has a key, of this kind.
+async fn hub_with_key(upstream: &Upstream, kind: &str) -> (Hub, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("fanfare.toml");
+    let address = &upstream.address;
+    // Whatever the tests run in has this.
+    let text = format!(
+        "[chat.upstream.a]\nurl = \"http://{address}\"\nmodels = [\"m\"]\napi-key-env = \"PATH\"\n{kind}"
+    );
+    std::fs::write(&config, text).unwrap();
+    (Hub::start(&["--config", config.to_str().unwrap()]).await, folder)
+}
+
+#[tokio::test]
+async fn the_hubs_key_goes_to_its_upstream_as_that_wants_it_and_to_nobody_else() {
+    let key = std::env::var("PATH").unwrap();
+    let quoted = |code| {
+        status(code, "", &json!({ "error": { "message": format!("not {key}") } }).to_string())
+    };
+    for (kind, line, header) in [
+        ("", "POST /chat/completions HTTP/1.1", format!("authorization: bearer {key}")),
+        (
+            "kind = \"azure-v1\"\n",
+            "POST /openai/v1/chat/completions HTTP/1.1",
+            format!("api-key: {key}"),
+        ),
+        (
+            "kind = \"azure\"\napi-version = \"2024-10-21\"\n",
+            "POST /openai/deployments/m/chat/completions?api-version=2024-10-21 HTTP/1.1",
+            format!("api-key: {key}"),
+        ),
+    ] {
+        let upstream = Upstream::start(vec![answer(&["a"]), quoted(401), quoted(400)]).await;
+        let (hub, _folder) = hub_with_key(&upstream, kind).await;
+        assert_eq!(text(&whole(&hub, &begun(&hub).await).await), "a");
+        let asked = &upstream.asked()[0];
+        assert_eq!(asked.line, line);
+        assert!(asked.head.contains(&header.to_lowercase()), "{}", asked.head);
+        for code in ["upstream_auth", "upstream_error"] {
+            let events = whole(&hub, &begun(&hub).await).await;
+            assert_eq!(end(&events)["code"], code);
+            assert!(!json!(events).to_string().contains(&key), "{events:?}");
+        }
+        assert!(!hub.log().contains(&key));
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_goes_on_where_its_client_does_not_wait_and_is_one_however_often_it_is_asked() {
+    let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    for leaves in [true, false] {
+        let chat = begun(&hub).await;
+        let path = format!("/chats/{}", chat["id"].as_str().unwrap());
+        if leaves {
+            let request = format!("DELETE {path} HTTP/1.1\r\nHost: {}\r\n\r\n", hub.address);
+            let mut socket = tokio::net::TcpStream::connect(&hub.address).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut socket, request.as_bytes()).await.unwrap();
+            drop(socket);
+        } else {
+            let delete = || hub.http.delete(hub.url(&path)).send();
+            let all = futures_util::future::join_all((0..5).map(|_| delete())).await;
+            let all: Vec<u16> = all.into_iter().map(|one| one.unwrap().status().as_u16()).collect();
+            assert!(all.iter().all(|status| [204, 410].contains(status)), "{all:?}");
+        }
+        let gone = async {
+            while hub.get(&path).await.0 != 410 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, gone).await.expect("it stays");
+    }
+    let mut records = hub.subscribe("/streams/hub.chats/events?from=start&follow=false").await;
+    let deleted = records.rest().await;
+    let deleted = deleted.iter().filter(|e| !e.is_control() && e.json()["type"] == "deleted");
+    assert_eq!(deleted.count(), 2);
+}
+
+#[tokio::test]
+async fn what_is_asked_is_kept_where_that_is_wanted_and_a_frame_is_never_large() {
+    let long = "é".repeat(50_000);
+    let upstream = Upstream::start(vec![answer(&[&long])]).await;
+    let (hub, _folder) = upstream.hub(&["--chat-keep-prompts"]).await;
+    let chat = begun(&hub).await;
+    let events = whole(&hub, &chat).await;
+    assert_eq!(events[0]["messages"], json!([{ "role": "user", "content": "hi" }]));
+    assert_eq!(text(&events), long);
+    let tokens = events.iter().filter(|event| event["type"] == "token");
+    let largest = tokens.map(|token| token["content"].as_str().unwrap().len()).max();
+    assert!(largest <= Some(16 * 1024), "{largest:?}");
+}
+
+#[tokio::test]
+async fn a_chat_that_the_journals_cap_has_taken_is_gone_and_not_a_shorter_one() {
+    let words: Vec<String> = (0..200).map(|n| format!("{n} {} ", "x".repeat(400))).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut script = vec![head()];
+    script
+        .extend(words.iter().flat_map(|word| [part(word), Step::Pause(Duration::from_millis(30))]));
+    script.extend(done());
+    let upstream = Upstream::start(vec![script]).await;
+    let (mut hub, _folder) = upstream.hub(&["--journal-max-bytes", "200KiB"]).await;
+    let chat = begun(&hub).await;
+    whole(&hub, &chat).await;
+    let path = format!("/chats/{}", chat["id"].as_str().unwrap());
+    let filler = "y".repeat(4_000);
+    let mut answers = Vec::new();
+    while answers.last() != Some(&410) {
+        answers.push(hub.get(&path).await.0);
+        hub.publish("filler", &filler).await;
+        assert!(answers.len() < 400, "it is never gone");
+    }
+    assert!(answers.iter().all(|status| [200, 410].contains(status)), "{answers:?}");
+    for _ in 0..100 {
+        hub.publish("filler", &filler).await;
+    }
+    assert_eq!(hub.subscribe(events_url(&chat)).await.status, 410, "nobody waits for it");
+    hub.kill();
+    hub.start_again().await;
+    let gone = async {
+        while hub.get(&format!("/streams/{}", chat["stream"].as_str().unwrap())).await.0 != 404 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("nobody deletes it");
 }

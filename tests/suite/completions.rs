@@ -362,3 +362,86 @@ async fn one_who_reads_slowly_keeps_nobody_up() {
         slow.rest().await.iter().filter(|e| !e.is_control()).map(Event::json).collect();
     assert_eq!(rest.last().unwrap()["type"], "done");
 }
+
+#[tokio::test]
+async fn a_reader_who_is_sent_away_is_told_that_it_has_not_all() {
+    let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
+    let (mut hub, _folder) = upstream.hub(&["--drain", "2s"]).await;
+    let mut reader = stream(&hub, &[]).await;
+    reader.next().await.unwrap();
+    hub.terminate();
+    let events = reader.rest().await;
+    let last = events.last().unwrap().json();
+    let code = last["error"]["code"].as_str().unwrap_or_default();
+    assert!(["disconnected", "hub_restarted"].contains(&code), "{last}");
+    assert!(hub.ended().await.success());
+}
+
+#[tokio::test]
+async fn a_cut_answer_is_no_whole_one_also_over_a_restart_and_behind_a_place() {
+    let cut = vec![head(), part("half"), Step::Pause(Duration::from_millis(50))];
+    let upstream = Upstream::start(vec![cut]).await;
+    let (mut hub, _folder) = upstream.hub(&[]).await;
+    let key = ("Idempotency-Key", "k");
+    for _ in 0..2 {
+        for headers in [&[key][..], &[key, ("Last-Event-ID", "1")]] {
+            let (status, head, body) = post(&hub, &ask(false), headers).await;
+            assert_eq!((status, &body["error"]["code"]), (502, &json!("upstream_incomplete")));
+            let id = head["fanfare-chat-id"].to_str().unwrap().to_owned();
+            assert_eq!(hub.get(&format!("/v1/chat/completions/{id}")).await.0, 502);
+        }
+        hub.kill();
+        hub.start_again().await;
+    }
+    assert_eq!(upstream.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn what_goes_on_with_nothing_begins_nothing() {
+    let upstream = Upstream::start(vec![answer(&["a"])]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    for headers in
+        [&[("Last-Event-ID", "3")][..], &[("Last-Event-ID", "3"), ("Idempotency-Key", "new")]]
+    {
+        for is_stream in [true, false] {
+            let (status, _, body) = post(&hub, &ask(is_stream), headers).await;
+            assert_eq!((status, &body["error"]["code"]), (410, &json!("gone")));
+        }
+    }
+    assert_eq!(upstream.asked().len(), 0);
+}
+
+#[tokio::test]
+async fn what_failed_or_was_stopped_is_asked_anew_by_a_repeated_request() {
+    let hang = vec![head(), part("a"), Step::Hang];
+    let cut = vec![head(), part("b"), Step::Pause(Duration::from_millis(50))];
+    let upstream = Upstream::start(vec![hang, cut, answer(&["whole"])]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let retry = ("x-stainless-retry-count", "1");
+    let first = stream(&hub, &[]).await;
+    let url = hub.url(&format!("/chats/{}/stop", first.headers["fanfare-chat-id"]));
+    drop(first);
+    hub.http.post(url).send().await.unwrap();
+    hub.until_metric("fanfare_chats_ended_total{outcome=\"cancelled\"}", |n| n == 1.0).await;
+    drop(stream(&hub, &[retry]).await);
+    hub.until_metric("fanfare_chats_ended_total{outcome=\"upstream_incomplete\"}", |n| n == 1.0)
+        .await;
+    let (status, _, body) = post(&hub, &ask(false), &[retry]).await;
+    assert_eq!((status, &body["choices"][0]["message"]["content"]), (200, &json!("whole")));
+    assert_eq!(upstream.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn what_nobody_is_let_in_to_read_is_stopped() {
+    let hang = || vec![head(), part("a"), Step::Hang];
+    let upstream = Upstream::start(vec![hang(), hang()]).await;
+    let (hub, _folder) = upstream.hub(&["--max-connections", "1"]).await;
+    let _held = hub.subscribe("/streams/s/events").await;
+    let (status, head, _) = post(&hub, &ask(true), &[]).await;
+    assert_eq!(status, 503);
+    assert!(head.contains_key("fanfare-chat-id"));
+    let mut native =
+        Reader::request(&hub.address, "POST /chat", &[], r#"{"message":"x"}"#).await.unwrap();
+    assert_eq!((native.status, &native.body().await["limit"]), (503, &json!("max_connections")));
+    hub.until_metric("fanfare_chats_ended_total{outcome=\"cancelled\"}", |n| n == 2.0).await;
+}

@@ -3,6 +3,7 @@
 use super::super::problem::{Code, Problem};
 use super::super::received::read_body;
 use super::super::server::Hub;
+use super::who;
 use crate::access::Caller;
 use crate::event::Key;
 use crate::limits::Limit;
@@ -24,6 +25,8 @@ pub(super) struct Manner {
     pub(super) is_adoptable: bool,
     /// Whether it stops when nobody reads it for a minute.
     pub(super) stops_alone: bool,
+    /// Whether none is begun: what it goes on with is there, or gone.
+    pub(super) must_be_there: bool,
 }
 
 /// The body of a request for a chat.
@@ -72,9 +75,10 @@ pub(super) async fn begin(
         let why = format!("asking the model {model:?} is not granted");
         return Err(Problem::new(Code::Forbidden, why).field("model"));
     }
-    let Manner { is_adoptable, stops_alone } = manner;
-    let owner = caller.counted_as();
-    let begun = hub.chats.begin(WantedChat { ask, owner, key, is_adoptable, stops_alone }).await?;
+    let Manner { is_adoptable, stops_alone, must_be_there } = manner;
+    let owner = who::owner(caller)?;
+    let wanted = WantedChat { ask, owner, key, is_adoptable, stops_alone, must_be_there };
+    let begun = hub.chats.begin(wanted).await?;
     if begun.replayed {
         hub.chats.figures().replayed();
     }
@@ -88,6 +92,7 @@ impl From<NoChat> for Problem {
             NoChat::UnknownModel(_) => Self::new(Code::NotFound, detail).field("model"),
             NoChat::KeyTaken => Self::new(Code::Validation, detail).field(KEY),
             NoChat::Gone => Self::new(Code::Gone, detail).field(KEY),
+            NoChat::TooManyKnown => Self::new(Code::ResourceExhausted, detail).retry_after(60),
             NoChat::AtMost(limit @ Limit::ChatsPerSubject, _) => {
                 Self::new(Code::TooMany, detail).limit(limit).retry_after(5)
             }

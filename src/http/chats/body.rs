@@ -19,11 +19,13 @@ pub(super) struct ChatBody {
     reader: ChatReader,
     out: Vec<u8>,
     is_over: bool,
+    /// Whether its reader was sent how the chat ended.
+    has_all: bool,
 }
 
 impl ChatBody {
     pub(super) fn new(session: EventBody, face: Face, reader: ChatReader) -> Self {
-        Self { session, face, reader, out: Vec::new(), is_over: false }
+        Self { session, face, reader, out: Vec::new(), is_over: false, has_all: false }
     }
 
     fn made(&mut self) -> Option<Bytes> {
@@ -46,7 +48,7 @@ impl MessageBody for ChatBody {
         loop {
             if this.is_over {
                 // What was made before this has been taken.
-                if this.face.has_ended() {
+                if this.has_all {
                     this.reader.has_all();
                 }
                 return Poll::Ready(None);
@@ -62,6 +64,8 @@ impl MessageBody for ChatBody {
                 Poll::Ready(None) => {
                     this.is_over = true;
                     this.face.flush(&mut this.out);
+                    this.has_all = this.face.has_ended();
+                    this.face.close(&mut this.out);
                 }
                 Poll::Pending => {
                     // More of what is there may be on its way from the disk; what is, goes.

@@ -23,6 +23,8 @@ use std::time::Duration;
 
 /// The chat of an answer.
 pub(in crate::http) const CHAT_ID: HeaderName = HeaderName::from_static("fanfare-chat-id");
+/// Whether a chat was there.
+pub(in crate::http) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// What happens to a chat whose client is gone.
 const ON_DISCONNECT: &str = "fanfare-on-disconnect";
 /// How often an SDK has sent this before.
@@ -74,16 +76,18 @@ async fn create_one(
 ) -> Result<HttpResponse, Problem> {
     let caller = who::asker(hub, request)?;
     let (key, after) = (begin::key(request)?, after(request)?);
-    let manner = Manner { is_adoptable: key.is_none(), stops_alone: stops_alone(request)? };
+    let (is_adoptable, stops_alone) = (key.is_none(), stops_alone(request)?);
+    let manner = Manner { is_adoptable, stops_alone, must_be_there: false };
     let ask = Ask::completion(&begin::body(hub, request, payload).await?)?;
     let form = Form { stream: ask.stream, wants_usage: ask.include_usage, after };
-    let owner = caller.counted_as();
+    let owner = who::owner(&caller)?;
     let adopted = (manner.is_adoptable && is_retry(request))
         .then(|| hub.chats.adopt(owner.as_ref(), &ask.fingerprint))
         .flatten();
     let attached = match adopted {
         Some((chat, reader)) => Attached { caller, chat, reader, replayed: true },
         None => {
+            let manner = Manner { must_be_there: after > 0, ..manner };
             let begun = begin(hub, &caller, (ask, key), manner).await?;
             let (chat, replayed) = (begun.chat, begun.replayed);
             let reader = chat.read();
@@ -137,7 +141,8 @@ pub(in crate::http) async fn cancel(
         hub.chats.stop(&chat, StopBy::User);
         // One whose end the journal does not take yet is stopped all the same.
         let _ = tokio::time::timeout(STOPS_WITHIN, chat.until(ChatProgress::is_over)).await;
-        Ok(with_id(HttpResponse::Ok().json(whole_of(&hub, &chat).await?), &chat))
+        let transcript = read::transcript(&hub, &chat, None).await?;
+        Ok(with_id(HttpResponse::Ok().json(whole(&chat.id, &chat.model, &transcript)), &chat))
     };
     told(&hub, cancelled.await)
 }
@@ -177,30 +182,66 @@ async fn answer(
         true => tokio::time::timeout(HEAD_WITHIN, chat.until(is_enough)).await.ok(),
         false => Some(chat.until(is_enough).await),
     };
-    let is_begun = form.after > 0 || form.stream && replayed;
-    let failed = progress.as_ref().filter(|_| !is_begun).and_then(openai::failed);
-    if let Some(failed) = failed {
-        let is_empty = !form.stream || !read::transcript(hub, &chat, None).await?.is_begun();
-        if is_empty {
-            reader.has_all();
-            return Ok(with_id(failed, &chat));
-        }
+    if let Some(ChatProgress::Refused(why)) = progress {
+        return Err(why.into());
     }
     let mut response = match form.stream {
-        false => {
-            let response = HttpResponse::Ok()
-                .insert_header((header::CACHE_CONTROL, "no-store"))
-                .json(whole_of(hub, &chat).await?);
-            reader.has_all();
-            with_id(response, &chat)
-        }
-        true => stream(hub, request, (caller, chat, reader), &form).await?,
+        false => whole_answer(hub, &chat).await?,
+        true => match failed_at_once(hub, &chat, progress, form.after).await? {
+            Some(failed) => failed,
+            None => {
+                let of = (caller, chat.clone(), reader);
+                let streamed = stream(hub, request, of, &form).await;
+                if !replayed && streamed.as_ref().map_or(true, |r| !r.status().is_success()) {
+                    // Nobody reads what was begun for them.
+                    hub.chats.stop(&chat, StopBy::NoReaders);
+                }
+                return streamed.map(|response| as_replayed(response, replayed));
+            }
+        },
     };
+    reader.has_all();
+    response = with_id(response, &chat);
+    Ok(as_replayed(response, replayed))
+}
+
+/// The whole of a chat that has ended, if it ended well.
+async fn whole_answer(hub: &Data<Hub>, chat: &Arc<Chat>) -> Result<HttpResponse, Problem> {
+    let transcript = read::transcript(hub, chat, None).await?;
+    if let Some(failed) = transcript.end.as_ref().and_then(openai::failed) {
+        return Ok(failed);
+    }
+    if transcript.end.is_none() {
+        return Err(Problem::new(Code::Gone, "how the chat ended is not kept any more"));
+    }
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(whole(
+        &chat.id,
+        &chat.model,
+        &transcript,
+    )))
+}
+
+/// The answer to whoever begins to read a chat that has failed before anything was said.
+async fn failed_at_once(
+    hub: &Data<Hub>,
+    chat: &Arc<Chat>,
+    progress: Option<ChatProgress>,
+    after: u64,
+) -> Result<Option<HttpResponse>, Problem> {
+    let Some(ChatProgress::Over(_, Some(end))) = progress.filter(|_| after == 0) else {
+        return Ok(None);
+    };
+    let Some(failed) = openai::failed(&end) else { return Ok(None) };
+    let is_begun = read::transcript(hub, chat, None).await?.is_begun();
+    Ok((!is_begun).then_some(failed))
+}
+
+fn as_replayed(mut response: HttpResponse, replayed: bool) -> HttpResponse {
     if replayed {
-        let name = HeaderName::from_static("idempotent-replayed");
+        let name = REPLAYED;
         response.headers_mut().insert(name, HeaderValue::from_static("true"));
     }
-    Ok(response)
+    response
 }
 
 async fn stream(
@@ -221,7 +262,7 @@ async fn stream(
             "message": "the hub has no room for another reader", "type": "server_error",
             "param": null, "code": "resource_exhausted",
         });
-        let mut refused = openai::error(response.status(), &object);
+        let mut refused = with_id(openai::error(response.status(), &object), &of);
         if let Some(wait) = response.headers().get(header::RETRY_AFTER) {
             refused.headers_mut().insert(header::RETRY_AFTER, wait.clone());
         }
@@ -230,11 +271,6 @@ async fn stream(
     // Its places are in its chunks.
     response.headers_mut().remove(subscribe::LAST_EVENT_ID);
     Ok(with_id(response, &of))
-}
-
-async fn whole_of(hub: &Data<Hub>, chat: &Arc<Chat>) -> Result<Value, Problem> {
-    let transcript = read::transcript(hub, chat, None).await?;
-    Ok(whole(&chat.id, &chat.model, &transcript))
 }
 
 fn with_id(mut response: HttpResponse, chat: &Chat) -> HttpResponse {

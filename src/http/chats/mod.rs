@@ -13,4 +13,5 @@ mod read;
 pub(super) mod ticket;
 mod who;
 
-pub(super) use who::may_read_stream;
+pub(super) use openai::SHOULD_RETRY;
+pub(super) use who::{is_redacted, may_read_stream};

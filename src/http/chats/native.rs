@@ -17,10 +17,13 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use std::time::Duration;
 use utoipa::ToSchema;
 
+/// How long is waited for a deletion, which goes on.
+const DELETED_WITHIN: Duration = Duration::from_secs(10);
 /// A chat of the hub's own goes on whoever reads it.
-const MANNER: Manner = Manner { is_adoptable: false, stops_alone: false };
+const MANNER: Manner = Manner { is_adoptable: false, stops_alone: false, must_be_there: false };
 
 /// What is asked, in the hub's own words.
 #[derive(ToSchema)]
@@ -131,8 +134,14 @@ async fn create_one(
     let key = begin::key(request)?;
     let ask = Ask::native(&begin::body(hub, request, payload).await?)?;
     let begun = begin(hub, &caller, (ask, key), MANNER).await?;
-    let (chat, (ticket, expires_at)) =
-        (&begun.chat, ticket(hub, &caller, &begun.chat, None).await?);
+    let chat = &begun.chat;
+    let (ticket, expires_at) = match chat.ticket.get() {
+        Some(ticket) => ticket.clone(),
+        None => {
+            let made = ticket(hub, &caller, chat, None).await?;
+            chat.ticket.get_or_init(|| made).clone()
+        }
+    };
     let id = &chat.id;
     let shape = BegunShape {
         id: id.clone(),
@@ -207,7 +216,16 @@ async fn chat_here(
         // To a reader that knows no names of events they would be chat's.
         pairs.push(("control".into(), "off".into()));
     }
-    let mut response = open(hub, request, (caller, chat), (requested, pairs)).await?;
+    // Whoever reads by `fetch` understands a status.
+    if !pairs.iter().any(|(name, _)| name == "refusal") {
+        pairs.push(("refusal".into(), "status".into()));
+    }
+    let is_begun_here = requested.is_none();
+    let opened = open(hub, request, (caller, chat.clone()), (requested, pairs)).await;
+    if is_begun_here && opened.as_ref().map_or(true, |r| !r.status().is_success()) {
+        hub.chats.stop(&chat, StopBy::NoReaders);
+    }
+    let mut response = opened?;
     let name = header::CONTENT_LOCATION;
     if let Ok(value) = header::HeaderValue::from_str(&location) {
         response.headers_mut().insert(name, value);
@@ -325,7 +343,14 @@ pub(in crate::http) async fn delete(
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let (_, chat) = counted(&hub, who::changeable(&hub, &request, &id))?;
-    let deleted = hub.chats.delete(&chat).await.map_err(Problem::from);
+    let deleted = tokio::time::timeout(DELETED_WITHIN, hub.chats.delete(&chat)).await;
+    let deleted = deleted.map_or_else(
+        |_| {
+            let why = "the journal takes nothing; it is deleted as soon as it does";
+            Err(Problem::new(Code::Unresponsive, why).retry_after(5))
+        },
+        |deleted| deleted.map_err(Problem::from),
+    );
     counted(&hub, deleted)?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -1,14 +1,14 @@
 //! Errors as OpenAI's clients read them.
 
 use super::super::problem::Problem;
-use crate::source::ChatProgress;
 use crate::wire::chat::{ChatEvent, Fault, error_object};
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde_json::{Value, json};
 
 /// Says whether trying again helps; without it SDKs go by the status.
-const SHOULD_RETRY: &str = "x-should-retry";
+pub(in crate::http) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// An error object (`error`) with a status.
 pub(super) fn error(status: StatusCode, error: &Value) -> HttpResponse {
@@ -40,10 +40,10 @@ pub(super) fn refusal(problem: &Problem) -> HttpResponse {
     answer.json(json!({ "error": object }))
 }
 
-/// How a chat ended before it said anything, where that was no good end: as what the upstream answered,
-/// and not to be tried again, as the hub has.
-pub(super) fn failed(progress: &ChatProgress) -> Option<HttpResponse> {
-    let ChatProgress::Over(_, Some(end)) = progress else { return None };
+/// How a chat ended, where that was no good end: as what the upstream answered. What the hub has tried again
+/// already is not to be tried again.
+pub(super) fn failed(end: &ChatEvent) -> Option<HttpResponse> {
+    let mut was_tried = true;
     let status = match end {
         ChatEvent::Error { code, upstream_status, .. } => match (code, upstream_status) {
             (Fault::ContentFilter, _) => StatusCode::BAD_REQUEST,
@@ -53,12 +53,18 @@ pub(super) fn failed(progress: &ChatProgress) -> Option<HttpResponse> {
                 StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY)
             }
             (Fault::UpstreamStalled | Fault::Timeout, _) => StatusCode::GATEWAY_TIMEOUT,
-            (Fault::HubRestarted | Fault::JournalUnavailable, _) => StatusCode::SERVICE_UNAVAILABLE,
+            (Fault::HubRestarted | Fault::JournalUnavailable, _) => {
+                was_tried = false;
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             (Fault::UpstreamError | Fault::UpstreamIncomplete, _) => StatusCode::BAD_GATEWAY,
         },
         ChatEvent::Cancelled { .. } => StatusCode::CONFLICT,
         _ => return None,
     };
-    let object = json!({ "error": error_object(end) });
-    Some(answer(status).insert_header((SHOULD_RETRY, "false")).json(object))
+    let mut answer = answer(status);
+    if was_tried {
+        answer.insert_header((SHOULD_RETRY, "false"));
+    }
+    Some(answer.json(json!({ "error": error_object(end) })))
 }

@@ -16,7 +16,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use std::sync::Arc;
 
 /// What the query of a reader may say of what is not the chat's own.
-const OF_READERS: [&str; 4] = ["heartbeat", "heartbeat_as", "control", "refusal"];
+const OF_READERS: [&str; 6] = ["from", "last", "heartbeat", "heartbeat_as", "control", "refusal"];
 
 /// Somebody who reads a chat.
 pub(super) struct Reading {
@@ -51,7 +51,9 @@ pub(super) async fn open(
     reading: Reading,
 ) -> Result<HttpResponse, Problem> {
     let Reading { caller, chat, reader, face, requested, mut pairs } = reading;
-    pairs.push(("from".into(), "start".into()));
+    if !pairs.iter().any(|(name, _)| name == "from" || name == "last") {
+        pairs.push(("from".into(), "start".into()));
+    }
     let heartbeat = hub.settings.heartbeat;
     let query = query::read(&pairs, Some(chat.stream.clone()), heartbeat, now());
     let query = query.map_err(Problem::query)?;
@@ -100,7 +102,12 @@ pub(super) async fn transcript(
     let read = off_thread(hub, move |history| {
         Chats::transcript(history, &chat, until).map_err(JournalError::other)
     });
-    read.await
+    match read.await? {
+        cut if cut.is_cut => {
+            Err(Problem::new(Code::Gone, "a part of the chat is not kept any more"))
+        }
+        transcript => Ok(transcript),
+    }
 }
 
 /// The chat whose event an id is, if somebody may read it.

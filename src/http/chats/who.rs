@@ -21,13 +21,33 @@ fn may_read(caller: &Caller, chat: &Chat) -> bool {
 }
 
 fn may_change(caller: &Caller, chat: &Chat) -> bool {
-    !caller.by_ticket && (caller.grants.admin || caller.counted_as() == chat.owner)
+    let is_owner = || owner(caller).is_ok_and(|owner| owner == chat.owner);
+    !caller.by_ticket && (caller.grants.admin || is_owner())
+}
+
+/// Whose what somebody begins is; `None` for those who showed nothing.
+pub(super) fn owner(caller: &Caller) -> Result<Option<Arc<str>>, Problem> {
+    match (caller.counted_as(), &caller.jti, caller.mark) {
+        (Some(subject), _, _) => Ok(Some(subject)),
+        (None, Some(jti), _) => Ok(Some(format!("jti {jti}").into())),
+        (None, None, None) => Ok(None),
+        // Whoever has such a token would have the chats of all others.
+        (None, None, Some(_)) => {
+            Err(Problem::new(Code::Forbidden, "a token that chats needs `sub` or `jti`"))
+        }
+    }
 }
 
 /// Whether a selector names a chat that somebody may read whatever they are granted.
 pub(in crate::http) fn may_read_stream(hub: &Hub, caller: &Caller, selector: &Selector) -> bool {
     let chat = selector.exact().and_then(|stream| hub.chats.of_stream(stream));
     chat.is_some_and(|chat| may_read(caller, &chat))
+}
+
+/// Whether a selector names a chat of which not all may be shown.
+pub(in crate::http) fn is_redacted(hub: &Hub, selector: &Selector) -> bool {
+    let chat = selector.exact().and_then(|stream| hub.chats.of_stream(stream));
+    chat.is_some_and(|chat| chat.is_redacted())
 }
 
 /// The chat of an id, for somebody who may read it.
@@ -58,6 +78,10 @@ fn of(
     let chat = hub.chats.find(id).filter(|chat| may(&caller, chat));
     match chat {
         Some(chat) if chat.is_deleted() => Err(Problem::new(Code::Gone, "the chat is deleted")),
+        // What the cap over the journal took is gone, too.
+        Some(chat) if !hub.history.has_history(&chat.stream) => {
+            Err(Problem::new(Code::Gone, "the chat is not kept any more"))
+        }
         Some(chat) => Ok((caller, chat)),
         None => Err(Problem::new(Code::NotFound, NO_CHAT)),
     }

@@ -4,10 +4,12 @@ use super::spec::{ECHO, Upstream};
 use crate::wire::chat::{Ask, Delta, Frame, Frames, Heard, MAX_EVENT_BYTES, Trouble, Usage, hear};
 use std::collections::VecDeque;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Bytes of the body of a refusal that are looked at.
 const MAX_REFUSAL_BYTES: usize = 64 * 1024;
+/// How long it may take.
+const REFUSAL_WITHIN: Duration = Duration::from_secs(2);
 /// How far a `Retry-After` is followed.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 /// How fast the echo speaks.
@@ -16,8 +18,10 @@ const ECHO_PACE: Duration = Duration::from_millis(20);
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum NoAnswer {
-    /// It was not reached, or the connection broke.
+    /// It was not reached.
     Unreached(String),
+    /// The connection broke.
+    Broken(String),
     /// It answered with an error.
     Refused(Trouble, Option<Duration>),
 }
@@ -47,19 +51,15 @@ impl Answer {
         if let Some((name, value)) = upstream.credential() {
             request = request.header(name, value);
         }
-        let mut response =
-            request.send().await.map_err(|error| NoAnswer::Unreached(told(error)))?;
+        let mut response = request.send().await.map_err(|error| match error.is_connect() {
+            true => NoAnswer::Unreached(told(error)),
+            false => NoAnswer::Broken(told(error)),
+        })?;
         let status = response.status().as_u16();
         if !response.status().is_success() {
             let wait = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
             let wait = wait.and_then(retry_after);
-            let mut body = Vec::new();
-            while let Ok(Some(chunk)) = response.chunk().await {
-                body.extend_from_slice(&chunk);
-                if body.len() > MAX_REFUSAL_BYTES {
-                    break;
-                }
-            }
+            let body = refusal(&mut response).await;
             return Err(NoAnswer::Refused(Trouble::of_body(&body, status), wait));
         }
         let kind = response.headers().get("content-type").and_then(|value| value.to_str().ok());
@@ -104,7 +104,7 @@ impl Spoken {
                 None => {}
             }
             let chunk = self.response.chunk().await;
-            self.take(chunk.map_err(|error| NoAnswer::Unreached(told(error)))?)?;
+            self.take(chunk.map_err(|error| NoAnswer::Broken(told(error)))?)?;
         }
     }
 
@@ -136,9 +136,26 @@ impl Spoken {
     }
 }
 
-/// The wait that a `Retry-After` asks for, in seconds (RFC 9110 §10.2.3); a date is not followed.
+/// What a refusal says, as far as it comes soon.
+async fn refusal(response: &mut reqwest::Response) -> Vec<u8> {
+    let (mut body, by) = (Vec::new(), Instant::now() + REFUSAL_WITHIN);
+    while body.len() <= MAX_REFUSAL_BYTES {
+        match timeout_at(by, response.chunk()).await {
+            Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
+            _ => break,
+        }
+    }
+    body
+}
+
+/// The wait that a `Retry-After` asks for: seconds, or a date (RFC 9110 §10.2.3).
 fn retry_after(text: &str) -> Option<Duration> {
-    Duration::try_from_secs_f64(text.trim().parse().ok()?).ok()
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    Some(Duration::try_from(at.duration_since(jiff::Timestamp::now())).unwrap_or_default())
 }
 
 /// What happened, without the URL, which may have secrets in it.
@@ -192,5 +209,20 @@ impl Echo {
             }
         };
         Some(Heard::Delta(Box::new(delta)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_in_seconds_or_until_a_date() {
+        assert_eq!(retry_after(" 7 "), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after("0.5"), Some(Duration::from_millis(500)));
+        assert_eq!(retry_after("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
+        let far = retry_after("Thu, 31 Dec 2099 23:59:59 GMT");
+        assert!(far.is_some_and(|wait| wait > MAX_RETRY_AFTER));
+        assert_eq!((retry_after("soon"), retry_after("-1")), (None, None));
     }
 }

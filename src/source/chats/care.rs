@@ -62,8 +62,15 @@ impl Chats {
         is_alone.then_some(Due::Stop)
     }
 
-    /// Stops a chat and deletes what is kept of it.
+    /// Stops a chat and deletes what is kept of it, also where nobody waits for that any more.
     pub async fn delete(&self, chat: &Arc<Chat>) -> Result<(), PublishError> {
+        let (chats, chat) = (self.clone(), chat.clone());
+        let deleted = tokio::spawn(async move { chats.delete_once(&chat).await }).await;
+        deleted.unwrap_or(Err(PublishError::Draining))
+    }
+
+    async fn delete_once(&self, chat: &Arc<Chat>) -> Result<(), PublishError> {
+        let _turn = chat.deletion.lock().await;
         if chat.is_deleted() {
             return Ok(());
         }

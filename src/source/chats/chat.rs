@@ -1,13 +1,15 @@
 //! One chat: who has it, how far it is, and who reads it.
 
 use crate::event::{StreamName, Timestamp};
-use crate::journal::PublishError;
+use crate::journal::{PublishError, now};
 use crate::wire::chat::ChatEvent;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
 
+/// How long an answer that nobody took is there for a repeated request.
+const TAKEN_OVER_WITHIN_MS: u64 = 60_000;
 /// What the streams of chats begin with.
 pub(super) const STREAMS: &str = "chat.";
 
@@ -69,6 +71,10 @@ pub struct Chat {
     pub(super) stops_alone: bool,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) stop: watch::Sender<Option<StopBy>>,
+    /// Held by whoever deletes it.
+    pub(super) deletion: tokio::sync::Mutex<()>,
+    /// The ticket that whoever began it was given, and until when it opens.
+    pub ticket: OnceLock<(String, String)>,
     /// Whether a part of it may not be shown any more.
     pub(super) is_redacted: AtomicBool,
     readers: Mutex<Readers>,
@@ -122,6 +128,8 @@ impl Chat {
             stops_alone,
             progress: watch::Sender::new(progress),
             stop: watch::Sender::new(None),
+            deletion: tokio::sync::Mutex::default(),
+            ticket: OnceLock::new(),
             is_redacted: AtomicBool::new(false),
             readers: Mutex::new(readers),
         }))
@@ -172,6 +180,17 @@ impl Chat {
     pub fn read(self: &Arc<Self>) -> Reader {
         self.readers().enter();
         Reader(self.clone())
+    }
+
+    /// Whether it runs, or has just ended well: what failed or was stopped is asked anew.
+    pub(super) fn may_be_taken_over(&self) -> bool {
+        match &*self.progress.borrow() {
+            Progress::Beginning | Progress::Begun | Progress::Answered => true,
+            Progress::Over(at, Some(ChatEvent::Done { .. })) => {
+                now().ms() < at.ms().saturating_add(TAKEN_OVER_WITHIN_MS)
+            }
+            Progress::Over(..) | Progress::Refused(_) => false,
+        }
     }
 
     /// The same, where nobody else does and nobody was sent all of it.

@@ -12,6 +12,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// Chats that are known at once, those that are deleted and remembered for their keys among them: some
+/// hundred bytes each.
+const MAX_KNOWN: usize = 400_000;
 /// Where records are; admins read it.
 pub const STREAM: &str = "hub.chats";
 
@@ -30,7 +33,13 @@ pub(super) enum Record {
         key: Option<String>,
     },
     /// It ended.
-    Ended { chat: String, outcome: String, at_ms: u64 },
+    Ended {
+        chat: String,
+        outcome: String,
+        at_ms: u64,
+        /// Whether a part of it may not be shown.
+        is_redacted: bool,
+    },
     /// Its history is gone.
     Deleted { chat: String, at_ms: u64 },
 }
@@ -91,6 +100,11 @@ impl Ledger {
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Chat>> {
         self.chats.values()
+    }
+
+    /// Whether there may be another.
+    pub(super) fn has_room(&self) -> bool {
+        self.chats.len() < MAX_KNOWN
     }
 
     /// A running chat more, unless it would be one too many.
@@ -186,13 +200,14 @@ impl Ledger {
                     stops_alone: false,
                 };
                 if let Some(chat) = Chat::new(beginning, Progress::Begun) {
-                    // Its own events say.
+                    // Until its end says.
                     chat.is_redacted.store(true, Ordering::Release);
                     self.add(&chat);
                 }
             }
-            Record::Ended { chat, at_ms, .. } => {
+            Record::Ended { chat, at_ms, is_redacted, .. } => {
                 if let Some(chat) = self.chats.get(&chat) {
+                    chat.is_redacted.store(is_redacted, Ordering::Release);
                     let over = Progress::Over(Timestamp::from_ms(at_ms), None);
                     chat.progress.send_replace(over);
                 }
@@ -270,7 +285,12 @@ mod tests {
                     && ledger.by_key(None, "k").is_none()
             );
         }
-        other.restore(Record::Ended { chat: "1".into(), outcome: "done".into(), at_ms: 9 });
+        other.restore(Record::Ended {
+            chat: "1".into(),
+            outcome: "done".into(),
+            at_ms: 9,
+            is_redacted: false,
+        });
         assert_eq!(other.get("1").expect("there").ended(), Some(Timestamp::from_ms(9)));
         ledger.forget(&chat);
         assert!(ledger.by_key(Some(&"a".into()), "k").is_none());

@@ -28,11 +28,14 @@ use arc_swap::ArcSwap;
 use chat::{Beginning, STREAMS};
 use ledger::{Ledger, Record};
 use run::Run;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use teller::{Teller, item, publish};
 use uuid::Uuid;
 
+/// Streams that are looked at together.
+const PAGE: usize = 500;
 /// All streams of chats.
 pub const SELECTOR: &str = "chat.**";
 
@@ -62,6 +65,8 @@ pub struct Wanted {
     pub is_adoptable: bool,
     /// Whether it stops when nobody reads it for a minute.
     pub stops_alone: bool,
+    /// Whether none is begun: its key is known, or what it goes on with is gone.
+    pub must_be_there: bool,
 }
 
 /// A chat that was begun, or was there.
@@ -81,9 +86,12 @@ pub enum NotBegun {
     /// Its key was used for something else.
     #[error("the Idempotency-Key was used with another request")]
     KeyTaken,
-    /// What its key began is deleted.
-    #[error("the chat of this Idempotency-Key is deleted")]
+    /// What it goes on with is deleted, or was never there.
+    #[error("what this goes on with is not there any more")]
     Gone,
+    /// As many are kept or remembered as may be.
+    #[error("as many chats are kept and remembered as may be")]
+    TooManyKnown,
     /// As many run as may.
     #[error("{1} chats are running, which is as many as may")]
     AtMost(Limit, u64),
@@ -129,8 +137,11 @@ impl Chats {
         let open: Vec<Arc<Chat>> =
             ledger.all().filter(|chat| chat.ended().is_none()).cloned().collect();
         *self.ledger() = ledger;
+        self.delete_orphans()?;
         for chat in open {
-            let partial = kept::transcript(&self.0.history, &chat.stream, None)?.is_begun();
+            let transcript = kept::transcript(&self.0.history, &chat.stream, None)?;
+            let partial = transcript.is_begun();
+            chat.is_redacted.store(!transcript.redactions().is_empty(), Ordering::Release);
             let message = "the hub was stopped while the model answered".to_owned();
             let (code, retryable, upstream_status) = (Fault::HubRestarted, true, None);
             let end = ChatEvent::Error { code, message, retryable, partial, upstream_status };
@@ -138,6 +149,27 @@ impl Chats {
             tokio::spawn(async move { chats.end(&chat, Vec::new(), vec![end]).await });
         }
         Ok(())
+    }
+
+    /// Chats whose records are gone, which nobody would ever delete, are deleted.
+    fn delete_orphans(&self) -> Result<(), String> {
+        let mut after: Option<StreamName> = None;
+        loop {
+            let from = after.as_ref().map(StreamName::as_str);
+            let page = self.0.history.list(STREAMS, from, PAGE, |_| true);
+            let page = page.map_err(|error| error.to_string())?;
+            let all = page.streams.iter().map(|(stream, _)| stream);
+            for stream in all.filter(|stream| self.of_stream(stream).is_none()).cloned() {
+                let publisher = self.0.publisher.clone();
+                let unit = vec![Item::Delete { stream, has_readers: true }];
+                tokio::spawn(async move { insist(&publisher, unit, |_| {}).await });
+            }
+            let last = page.streams.last().filter(|_| page.streams.len() == PAGE);
+            after = page.stopped_at.or_else(|| last.map(|(stream, _)| stream.clone()));
+            if after.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// Begins a chat; returns once its first event is in the journal. Where its key is known, what that
@@ -173,7 +205,7 @@ impl Chats {
         wanted: Wanted,
         model: String,
     ) -> Result<(Arc<Chat>, Option<Ask>, bool), NotBegun> {
-        let Wanted { ask, owner, key, is_adoptable, stops_alone } = wanted;
+        let Wanted { ask, owner, key, is_adoptable, stops_alone, must_be_there } = wanted;
         let mut ledger = self.ledger();
         let known = key.as_ref().and_then(|key| ledger.by_key(owner.as_ref(), key));
         if let Some(chat) = known {
@@ -182,8 +214,14 @@ impl Chats {
                 false => Err(NotBegun::KeyTaken),
             };
         }
+        if must_be_there {
+            return Err(NotBegun::Gone);
+        }
         if ledger.is_stopping {
             return Err(PublishError::Draining.into());
+        }
+        if !ledger.has_room() {
+            return Err(NotBegun::TooManyKnown);
         }
         let beginning = Beginning {
             id: Uuid::new_v4().simple().to_string(),
@@ -250,8 +288,12 @@ impl Chats {
         let at = now();
         let end = last.last().cloned();
         let outcome = end.as_ref().map_or("error", outcome);
-        let record =
-            Record::Ended { chat: chat.id.clone(), outcome: outcome.to_owned(), at_ms: at.ms() };
+        let record = Record::Ended {
+            chat: chat.id.clone(),
+            outcome: outcome.to_owned(),
+            at_ms: at.ms(),
+            is_redacted: chat.is_redacted(),
+        };
         let mut unit = rest;
         unit.extend(last.iter().filter_map(|event| item(&chat.stream, event)));
         unit.push(Item::End(chat.stream.clone()));
@@ -285,7 +327,10 @@ impl Chats {
     ) -> Option<(Arc<Chat>, Reader)> {
         let ledger = self.ledger();
         let is_it = |chat: &&Arc<Chat>| {
-            chat.is_adoptable && chat.owner.as_ref() == owner && chat.fingerprint == fingerprint
+            chat.is_adoptable
+                && chat.owner.as_ref() == owner
+                && chat.fingerprint == fingerprint
+                && chat.may_be_taken_over()
         };
         let mut found: Vec<&Arc<Chat>> = ledger.all().filter(is_it).collect();
         found.sort_unstable_by_key(|chat| std::cmp::Reverse(chat.created));

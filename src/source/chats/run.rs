@@ -57,8 +57,8 @@ impl Cut {
         Self::Failed { fault, message: message.into(), retryable: true, status: None }
     }
 
-    /// What an upstream's error comes to.
-    fn of(trouble: Trouble) -> Self {
+    /// What an upstream's error comes to. What it says of the hub's key is nobody's business.
+    fn of(trouble: Trouble, upstream: Option<&Upstream>) -> Self {
         let status = trouble.status;
         let fault = match status {
             _ if trouble.is_of_filter() => Fault::ContentFilter,
@@ -66,7 +66,13 @@ impl Cut {
             _ => Fault::UpstreamError,
         };
         let retryable = fault == Fault::UpstreamError && status.is_none_or(may_pass);
-        Self::Failed { fault, message: trouble.message, retryable, status }
+        let message = match (fault, status) {
+            (Fault::UpstreamAuth, Some(status)) => {
+                format!("the upstream answered {status}: it does not take the hub's key")
+            }
+            _ => upstream.map_or(trouble.message.clone(), |of| of.without_key(&trouble.message)),
+        };
+        Self::Failed { fault, message, retryable, status }
     }
 }
 
@@ -179,9 +185,13 @@ impl Run {
             Ok(Err(NoAnswer::Unreached(why))) => {
                 Err((Cut::failed(Fault::UpstreamError, why), None, true))
             }
+            // It may have been asked already, and be at it.
+            Ok(Err(NoAnswer::Broken(why))) => {
+                Err((Cut::failed(Fault::UpstreamIncomplete, why), None, false))
+            }
             Ok(Err(NoAnswer::Refused(trouble, wait))) => {
                 let may_retry = trouble.status.is_some_and(|status| status == 429 || status >= 500);
-                Err((Cut::of(trouble), wait, may_retry))
+                Err((Cut::of(trouble, upstream), wait, may_retry))
             }
             Err(_) => Err((self.silent(self.settings.first_token_timeout), None, false)),
         }
@@ -234,20 +244,23 @@ impl Run {
                 Ok(Some(Heard::Trouble(trouble))) => {
                     let may_retry =
                         trouble.status.is_some_and(|status| status == 429 || status >= 500);
-                    return Err((Cut::of(trouble), may_retry));
+                    return Err((self.cut_of(trouble), may_retry));
                 }
                 Ok(Some(Heard::End) | None) => return finish.ok_or_else(|| (incomplete(), false)),
                 // What broke behind its end is whole.
                 Err(_) if finish.is_some() => return Ok(finish.unwrap_or_default()),
-                Err(NoAnswer::Unreached(why)) => {
-                    let (fault, has_begun) = (Fault::UpstreamIncomplete, teller.first.is_some());
-                    return Err((Cut::failed(fault, why), !has_begun));
+                Err(NoAnswer::Unreached(why) | NoAnswer::Broken(why)) => {
+                    return Err((Cut::failed(Fault::UpstreamIncomplete, why), false));
                 }
-                Err(NoAnswer::Refused(trouble, _)) => return Err((Cut::of(trouble), false)),
+                Err(NoAnswer::Refused(trouble, _)) => return Err((self.cut_of(trouble), false)),
             };
             (last, is_stalled) = (Instant::now(), false);
             went.usage = delta.usage.or(went.usage);
             finish = finish.or_else(|| delta.finish.clone());
+            if delta.says_something() && self.is_long_enough(teller) {
+                // Whatever the upstream was told: its connection closes with this.
+                return Ok("length".to_owned());
+            }
             if delta.redact.is_some() {
                 self.chat.is_redacted.store(true, Ordering::Release);
             }
@@ -256,16 +269,16 @@ impl Run {
             if is_said && had_none {
                 self.figures.first_token(began.elapsed());
             }
-            if self.is_long_enough(teller) {
-                // Whatever the upstream was told: its connection closes with this.
-                return Ok(finish.unwrap_or_else(|| "length".to_owned()));
-            }
         }
     }
 
+    fn cut_of(&self, trouble: Trouble) -> Cut {
+        Cut::of(trouble, self.settings.upstream_of(&self.chat.model))
+    }
+
     fn is_long_enough(&self, teller: &Teller) -> bool {
-        let has_most = self.most_tokens().is_some_and(|most| teller.parts > most);
-        has_most || teller.said_bytes > self.settings.max_output_bytes
+        let has_most = self.most_tokens().is_some_and(|most| teller.parts >= most);
+        has_most || teller.said_bytes >= self.settings.max_output_bytes
     }
 
     /// Tokens of the answer at most: as was asked, and no more than the hub allows.

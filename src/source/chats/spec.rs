@@ -58,6 +58,14 @@ impl Upstream {
         }
     }
 
+    /// A text without its key.
+    pub(super) fn without_key(&self, text: &str) -> String {
+        match &self.key {
+            Some(UpstreamKey(key)) => text.replace(key.as_str(), "…"),
+            None => text.to_owned(),
+        }
+    }
+
     /// The header with its key.
     pub(super) fn credential(&self) -> Option<(&'static str, String)> {
         let UpstreamKey(key) = self.key.as_ref()?;

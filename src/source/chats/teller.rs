@@ -18,6 +18,8 @@ const GATHERED_FOR: Duration = Duration::from_millis(25);
 const MAX_WAITING_BYTES: usize = 16 * 1024;
 /// How long the journal may refuse a chat's events; then the chat has failed.
 const JOURNAL_WITHIN: Duration = Duration::from_secs(10);
+/// Characters that may be taken back before they have come.
+const MAX_REDACTED_AHEAD: u64 = 4_096;
 /// What stands for a character that is not to be shown.
 const REDACTED: &str = "█";
 
@@ -41,6 +43,7 @@ pub(super) struct Teller {
     pub(super) parts: u64,
     /// When the first of it came.
     pub(super) first: Option<Instant>,
+    calls: Calls,
 }
 
 impl Teller {
@@ -55,6 +58,7 @@ impl Teller {
             said_bytes: 0,
             parts: 0,
             first: None,
+            calls: Calls::default(),
         }
     }
 
@@ -68,18 +72,18 @@ impl Teller {
         let is_first = self.first.is_none();
         let before = self.waiting.len();
         let bytes = self.said_bytes;
-        if let Some(content) = delta.reasoning {
+        for content in delta.reasoning.iter().flat_map(|text| pieces(text)) {
             self.say(ChatEvent::Reasoning { content });
         }
-        if let Some(content) = delta.content {
+        for content in delta.content.iter().flat_map(|text| pieces(text)) {
             let event = ChatEvent::token(content, self.characters);
             self.say(event);
         }
-        if let Some(content) = delta.refusal {
+        for content in delta.refusal.iter().flat_map(|text| pieces(text)) {
             self.say(ChatEvent::Refusal { content });
         }
-        for ToolPart { index, id, name, arguments } in delta.tools {
-            self.say(ChatEvent::ToolCall { index, id, name, arguments });
+        for part in delta.tools {
+            self.call(part);
         }
         let is_said = self.waiting.len() > before || self.said_bytes > bytes;
         if is_said {
@@ -89,15 +93,27 @@ impl Teller {
         if let Some(results) = delta.filter {
             self.say(ChatEvent::Filter { results });
         }
-        if let Some((from, to)) = delta.redact.filter(|(from, _)| *from < self.characters) {
-            let to_index = to.min(self.characters);
-            let replacement = REDACTED.repeat((to_index - from) as usize);
-            self.say(ChatEvent::Redact { from_index: from, to_index, replacement });
+        if let Some((from_index, to)) = delta.redact {
+            // What is yet to come may belong to it.
+            let to_index = to.min(self.characters + MAX_REDACTED_AHEAD);
+            let replacement = REDACTED.repeat(to_index.saturating_sub(from_index) as usize);
+            if !replacement.is_empty() {
+                self.say(ChatEvent::Redact { from_index, to_index, replacement });
+            }
         }
         if is_said && is_first || self.bytes >= MAX_WAITING_BYTES {
             self.tell().await?;
         }
         Ok(is_said)
+    }
+
+    fn call(&mut self, part: ToolPart) {
+        let index = self.calls.index_of(&part);
+        let (mut id, mut name) = (part.id, part.name);
+        for arguments in pieces(&part.arguments) {
+            let (id, name) = (id.take(), name.take());
+            self.say(ChatEvent::ToolCall { index, id, name, arguments });
+        }
     }
 
     /// Tells what goes on, at once.
@@ -147,15 +163,56 @@ impl Teller {
             (
                 Some(ChatEvent::Token { content, n, .. }),
                 ChatEvent::Token { content: more, n: of_more, .. },
-            ) => {
+            ) if content.len() + more.len() <= MAX_WAITING_BYTES => {
                 content.push_str(&more);
                 *n += of_more;
             }
-            (Some(ChatEvent::Reasoning { content }), ChatEvent::Reasoning { content: more }) => {
+            (Some(ChatEvent::Reasoning { content }), ChatEvent::Reasoning { content: more })
+                if content.len() + more.len() <= MAX_WAITING_BYTES =>
+            {
                 content.push_str(&more);
             }
             (_, event) => self.waiting.push(event),
         }
+    }
+}
+
+/// A text in pieces that each fit a frame; one, where it is empty.
+fn pieces(text: &str) -> Vec<String> {
+    let (mut all, mut rest) = (Vec::new(), text);
+    while rest.len() > MAX_WAITING_BYTES {
+        let at = (1..=MAX_WAITING_BYTES).rev().find(|at| rest.is_char_boundary(*at));
+        let (piece, after) = rest.split_at(at.unwrap_or(rest.len()));
+        all.push(piece.to_owned());
+        rest = after;
+    }
+    all.push(rest.to_owned());
+    all
+}
+
+/// The calls of tools so far: some upstreams say of none which it is, or of all that they are the first.
+#[derive(Default)]
+struct Calls(Vec<(u64, Option<String>)>);
+
+impl Calls {
+    fn index_of(&mut self, part: &ToolPart) -> u64 {
+        let next = self.0.iter().map(|(index, _)| index + 1).max().unwrap_or(0);
+        let (index, id) = match (&part.id, part.index) {
+            (Some(id), index) => {
+                let known = self.0.iter().find(|(_, known)| known.as_ref() == Some(id));
+                if let Some((index, _)) = known {
+                    return *index;
+                }
+                let is_free = |index: &u64| self.0.iter().all(|(taken, _)| taken != index);
+                (index.filter(is_free).unwrap_or(next), Some(id.clone()))
+            }
+            (None, Some(index)) => (index, None),
+            (None, None) => (self.0.last().map_or(0, |(index, _)| *index), None),
+        };
+        if self.0.iter().all(|(known, _)| *known != index) {
+            self.0.push((index, id));
+        }
+        index
     }
 }
 
@@ -181,4 +238,49 @@ pub(super) fn item(stream: &StreamName, data: &impl Serialize) -> Option<Item> {
 /// The same, at once or not at all.
 pub(super) async fn publish(publisher: &Publisher, unit: Vec<Item>) -> Result<(), PublishError> {
     super::super::insist::publish(publisher, unit).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let text = "é".repeat(20_000);
+        let all = pieces(&text);
+        assert_eq!((all.concat(), all.len()), (text, 3));
+        assert_eq!(pieces(""), [""]);
+    }
+
+    #[test]
+    fn a_call_is_told_from_the_others_however_little_is_said_of_it() {
+        let part = |index, id: Option<&str>| ToolPart {
+            index,
+            id: id.map(str::to_owned),
+            ..ToolPart::default()
+        };
+        let indexes = |parts: &[ToolPart]| {
+            let mut calls = Calls::default();
+            parts.iter().map(|part| calls.index_of(part)).collect::<Vec<_>>()
+        };
+        let as_described = [
+            part(Some(0), Some("a")),
+            part(Some(0), None),
+            part(Some(1), Some("b")),
+            part(Some(1), None),
+        ];
+        assert_eq!(indexes(&as_described), [0, 0, 1, 1]);
+        let without =
+            [part(None, Some("a")), part(None, None), part(None, Some("b")), part(None, None)];
+        assert_eq!(indexes(&without), [0, 0, 1, 1]);
+        assert_eq!(
+            indexes(&[
+                part(Some(0), Some("a")),
+                part(Some(0), Some("b")),
+                part(Some(0), Some("a"))
+            ]),
+            [0, 1, 0]
+        );
+        assert_eq!(indexes(&[part(Some(3), None), part(Some(1), Some("x"))]), [3, 1]);
+    }
 }

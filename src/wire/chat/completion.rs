@@ -38,11 +38,19 @@ pub struct Delta {
     pub redact: Option<(u64, u64)>,
 }
 
+impl Delta {
+    /// Whether the model says something in it.
+    pub fn says_something(&self) -> bool {
+        let texts = [&self.content, &self.reasoning, &self.refusal];
+        texts.into_iter().any(Option::is_some) || !self.tools.is_empty()
+    }
+}
+
 /// More of a call of a tool.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct ToolPart {
-    /// Which of several.
-    pub index: u64,
+    /// Which of several, where it says so.
+    pub index: Option<u64>,
     /// Its name for the result.
     pub id: Option<String>,
     /// The tool.
@@ -82,7 +90,8 @@ pub fn hear(data: &[u8]) -> Heard {
     if data == b"[DONE]" {
         return Heard::End;
     }
-    let Ok(value) = serde_json::from_slice::<Value>(data) else {
+    let read = serde_json::from_slice::<Value>(data);
+    let Ok(value) = read.or_else(|_| serde_json::from_slice(&repaired(data))) else {
         let message = "the upstream sent something that is no JSON".to_owned();
         return Heard::Trouble(Trouble { message, ..Trouble::default() });
     };
@@ -128,9 +137,16 @@ fn trouble(value: &Value) -> Option<Trouble> {
         Some(Value::Object(error)) => return Some(of_object(error)),
         Some(Value::String(message)) if !message.is_empty() => message.clone(),
         Some(Value::Bool(true)) => text(value, "message").unwrap_or_default(),
+        Some(other @ (Value::Array(_) | Value::Number(_))) => other.to_string(),
         _ => {
+            if let Some(first) = value.as_array().and_then(|all| all.first()) {
+                return trouble(first);
+            }
             // Flat: the object itself is the error.
             let all = value.as_object()?;
+            if let (Some(detail), false) = (text(value, "detail"), all.contains_key("choices")) {
+                return Some(Trouble::of_message(detail));
+            }
             let is_one = text(value, "object").as_deref() == Some("error")
                 || all.get("message").is_some_and(Value::is_string)
                     && !all.contains_key("choices")
@@ -155,6 +171,49 @@ fn of_object(error: &Map<String, Value>) -> Trouble {
         if message.is_empty() { "the upstream failed".to_owned() } else { short(&message) };
     let status = status.filter(|status| (400..600).contains(status));
     Trouble { message, code, kind: word("type"), param: word("param"), status }
+}
+
+/// What is no JSON by a little, as some write it: numbers that are none, and halves of characters.
+fn repaired(data: &[u8]) -> Vec<u8> {
+    let (mut out, mut rest, mut is_text) = (Vec::with_capacity(data.len()), data, false);
+    while let Some((byte, after)) = rest.split_first() {
+        let words: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+        let word = words.into_iter().find(|word| !is_text && rest.starts_with(word));
+        if let Some(word) = word {
+            out.extend_from_slice(b"null");
+            rest = &rest[word.len()..];
+        } else if is_text && *byte == b'\\' {
+            let length = escape(rest).unwrap_or(2).min(rest.len());
+            match is_half(rest) {
+                true => out.extend_from_slice(b"\\ufffd"),
+                false => out.extend_from_slice(&rest[..length]),
+            }
+            rest = &rest[length..];
+        } else {
+            is_text ^= *byte == b'"';
+            out.push(*byte);
+            rest = after;
+        }
+    }
+    out
+}
+
+/// Bytes of an escape of one character: of a pair, both halves.
+fn escape(text: &[u8]) -> Option<usize> {
+    let high = unit(text)?;
+    let is_pair = (0xd800..0xdc00).contains(&high)
+        && text.get(6..).and_then(unit).is_some_and(|low| (0xdc00..0xe000).contains(&low));
+    Some(if is_pair { 12 } else { 6 })
+}
+
+fn is_half(text: &[u8]) -> bool {
+    escape(text) == Some(6) && unit(text).is_some_and(|unit| (0xd800..0xe000).contains(&unit))
+}
+
+/// The unit of UTF-16 that `\\uXXXX` is.
+fn unit(text: &[u8]) -> Option<u16> {
+    let digits = text.strip_prefix(b"\\u")?.get(..4)?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 fn short(message: &str) -> String {
@@ -200,7 +259,8 @@ fn said(value: &Value) -> Option<String> {
 }
 
 fn tool(at: usize, call: &Value) -> ToolPart {
-    let index = call.get("index").and_then(Value::as_u64).unwrap_or(at as u64);
+    // Those that come together are told apart by their order.
+    let index = call.get("index").and_then(Value::as_u64).or_else(|| (at > 0).then_some(at as u64));
     let part = ToolPart { index, id: text(call, "id"), ..ToolPart::default() };
     match call.get("function") {
         Some(call) => function(part, call),
@@ -306,12 +366,18 @@ mod tests {
             r#"{"choices":[{"delta":{"tool_calls":[{"index":2,"id":"c","function":{"name":"f","arguments":"{\"a"}},{"function":{"arguments":{"b":1}}}]}}]}"#,
         )
         .tools;
-        assert_eq!((tools[0].index, tools[0].arguments.as_str()), (2, "{\"a"));
-        assert_eq!((tools[1].index, tools[1].arguments.as_str()), (1, "{\"b\":1}"));
+        assert_eq!((tools[0].index, tools[0].arguments.as_str()), (Some(2), "{\"a"));
+        assert_eq!((tools[1].index, tools[1].arguments.as_str()), (Some(1), "{\"b\":1}"));
         let old = delta_of(r#"{"choices":[{"delta":{"function_call":{"name":"f"}}}]}"#).tools;
         assert_eq!(old[0].name.as_deref(), Some("f"));
         let usage = delta_of(r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#);
         assert_eq!(usage.usage.map(|usage| usage.total_tokens), Some(7));
+    }
+
+    #[test]
+    fn what_is_no_json_by_a_little_is_understood() {
+        let odd = r#"{"choices":[{"delta":{"content":"a\ud800b\ud83d\ude00 \"NaN\" \\"},"logprobs":[-Infinity,NaN,Infinity]}]}"#;
+        assert_eq!(delta_of(odd).content.as_deref(), Some("a\u{fffd}b\u{1f600} \"NaN\" \\"));
     }
 
     #[test]
@@ -327,6 +393,9 @@ mod tests {
             (r#"{"error":{}}"#, "the upstream failed", None),
             (r#"{"object":"error","message":"m","code":40303}"#, "m", Some("40303")),
             (r#"{"message":"m","type":"invalid_request_error"}"#, "m", None),
+            (r#"[{"error":{"message":"m"}}]"#, "m", None),
+            (r#"{"error":["boom"]}"#, r#"["boom"]"#, None),
+            (r#"{"detail":"m"}"#, "m", None),
             ("<html>", "the upstream sent something that is no JSON", None),
         ] {
             let trouble = trouble_of(json);

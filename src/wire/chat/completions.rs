@@ -108,6 +108,17 @@ impl Completions {
         }
     }
 
+    pub(super) fn break_off(&mut self, out: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.has_ended, true) {
+            let message =
+                "the hub ended this stream, and not the chat; go on behind the last chunk";
+            let error = json!({
+                "message": message, "type": "server_error", "param": null, "code": "disconnected",
+            });
+            data(out, &json!({ "error": error }));
+        }
+    }
+
     fn say(&self, delta: &Value, out: &mut Vec<u8>) {
         if self.seq > self.after {
             data(out, &self.chunk((delta, None), self.seq));

@@ -53,6 +53,15 @@ impl Face {
         }
     }
 
+    /// Nothing more comes of it, whatever becomes of the chat: whoever takes an end for the end of the
+    /// answer is told.
+    pub fn close(&mut self, out: &mut Vec<u8>) {
+        self.flush(out);
+        if let Self::Completions(face) = self {
+            face.break_off(out);
+        }
+    }
+
     /// Whether its reader has been sent how the chat ended.
     pub fn has_ended(&self) -> bool {
         match self {

@@ -46,6 +46,9 @@ pub struct Transcript {
     pub metadata: Map<String, Value>,
     /// The answer, as it came.
     text: String,
+    characters: u64,
+    /// Whether something is missing from it.
+    pub is_cut: bool,
     redactions: Vec<Redaction>,
     reasoning: String,
     refusal: String,
@@ -68,12 +71,17 @@ struct Tool {
 impl Transcript {
     /// Takes the next event.
     pub fn add(&mut self, event: ChatEvent) {
+        self.is_cut |= self.events == 0 && !matches!(event, ChatEvent::Start { .. });
         self.events += 1;
         match event {
             ChatEvent::Start { created, metadata, .. } => {
                 (self.created, self.metadata) = (created, metadata);
             }
-            ChatEvent::Token { content, .. } => self.text.push_str(&content),
+            ChatEvent::Token { content, index, n, .. } => {
+                self.is_cut |= index != self.characters;
+                self.characters = index + n;
+                self.text.push_str(&content);
+            }
             ChatEvent::Reasoning { content } => self.reasoning.push_str(&content),
             ChatEvent::Refusal { content } => self.refusal.push_str(&content),
             ChatEvent::ToolCall { index, id, name, arguments } => {
@@ -191,6 +199,7 @@ mod tests {
         ] {
             transcript.add(event);
         }
+        assert!(transcript.is_cut, "its beginning is missing");
         transcript.add(part(u64::MAX, None, "far"));
         let calls = transcript.tool_calls().expect("calls");
         assert_eq!(calls[0]["function"]["arguments"], "{}");
