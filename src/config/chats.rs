@@ -48,8 +48,14 @@ impl Resolver {
 
     fn upstream(&mut self, place: &str, mut rule: Rule) -> Option<Upstream> {
         let name = self.member(&mut rule, "name", |text| Ok(text.to_owned()))?;
-        if !["url", "models"].iter().all(|needed| rule.contains_key(*needed)) {
-            self.said.note(place, "an upstream needs `url`, and `models`, a list of their names");
+        for (needed, what) in [("url", "where it is"), ("models", "a list of their names")] {
+            if rule.get(needed).is_none_or(|words| words.values.is_empty()) {
+                self.said.note(place, format!("the upstream {name:?} needs `{needed}`, {what}"));
+            }
+        }
+        if let Some(words) = rule.remove("api-key") {
+            let why = "a file never has the key: name the variable that has it in `api-key-env`";
+            self.said.note(words.place, why);
         }
         let url = self.member(&mut rule, "url", parse_url);
         let kind = self.member(&mut rule, "kind", parse_kind).unwrap_or(UpstreamKind::OpenAi);
@@ -65,7 +71,7 @@ impl Resolver {
                 .ok()
                 .filter(|key| !key.is_empty())
                 .map(UpstreamKey)
-                .ok_or_else(|| format!("the variable {variable:?} is not set"))
+                .ok_or_else(|| format!("the variable {variable:?} is not set, or empty"))
         });
         let version = rule.get("api-version").map(|words| words.place.clone());
         let api_version = self.member(&mut rule, "api-version", |text| Ok(text.to_owned()));
@@ -84,13 +90,23 @@ impl Resolver {
 }
 
 fn parse_url(text: &str) -> Result<String, String> {
-    let wrong = || format!("{text:?} is no URL like https://api.openai.com/v1");
-    let url: reqwest::Url = text.parse().map_err(|_| wrong())?;
-    let is_plain = url.query().is_none() && url.fragment().is_none() && url.password().is_none();
-    match matches!(url.scheme(), "http" | "https") && url.has_host() && is_plain {
-        true => Ok(text.trim_end_matches('/').to_owned()),
-        false => Err(wrong()),
+    // What it is told may have a secret in it.
+    let wrong = |why: &str| Err(format!("the URL {why}; one is like https://api.openai.com/v1"));
+    let Ok(url) = text.parse::<reqwest::Url>() else { return wrong("is none") };
+    let path = url.path().trim_end_matches('/');
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return wrong("is neither http nor https");
     }
+    if !url.username().is_empty() || url.password().is_some() {
+        return wrong("has a user in it; a key goes into the variable that `api-key-env` names");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return wrong("has a query or a fragment");
+    }
+    if path.ends_with("/chat/completions") {
+        return wrong("ends with /chat/completions, which the hub adds");
+    }
+    Ok(text.trim_end_matches('/').to_owned())
 }
 
 fn parse_kind(text: &str) -> Result<UpstreamKind, String> {
@@ -99,4 +115,58 @@ fn parse_kind(text: &str) -> Result<UpstreamKind, String> {
         let names = KINDS.map(|(name, _)| name).join(", ");
         format!("{text:?} is none of {names}")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Said, command};
+
+    fn resolve(file: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("f.toml");
+        std::fs::write(&path, file).expect("writes");
+        let path = path.display().to_string();
+        let flags = command().try_get_matches_from(["serve", "--config", &path]).expect("flags");
+        let wrong = Config::resolve(Said::collect(&flags, |_| None));
+        wrong.map_err(|all| all.iter().map(|one| format!("{one}\n")).collect())
+    }
+
+    #[test]
+    fn upstreams_stand_in_the_order_of_the_file() {
+        let file = "[chat.upstream.z]\nurl = \"http://z.example/v1/\"\nmodels = [\"c\", \"b\"]\n\
+                    [chat.upstream.a]\nurl = \"http://a.example\"\nmodels = \"a\"\n";
+        let chats = resolve(file).expect("ok").chats;
+        let models: Vec<&str> = chats.models().into_iter().map(|(model, _)| model).collect();
+        assert_eq!(models, ["c", "b", "a", "echo"]);
+        assert_eq!(chats.upstreams[0].url, "http://z.example/v1");
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_upstream_is_said_and_no_secret_of_it() {
+        for (member, why) in [
+            ("models = []", "needs `models`"),
+            ("url = \"https://u:secret@x/v1\"", "has a user in it"),
+            ("url = \"https://x/v1?key=secret\"", "has a query"),
+            ("url = \"https://x/v1/chat/completions\"", "ends with /chat/completions"),
+            ("url = \"ftp://x\"", "neither http nor https"),
+            ("kind = \"azur\"", "none of openai, azure-v1, azure"),
+            ("kind = \"azure\"", "needs `api-version`"),
+            ("api-version = \"1\"", "is for the kind azure"),
+            ("api-key = \"secret\"", "`api-key-env`"),
+            ("api-key-env = \"NO_SUCH_VARIABLE\"", "is not set, or empty"),
+            ("models = [\"m\", \"m\"]", "named twice"),
+            ("models = [\"echo\"]", "the hub's own"),
+            ("modles = \"m\"", "an upstream has no \"modles\""),
+        ] {
+            let name = member.split(' ').next().unwrap_or_default();
+            let usual = ["url = \"http://x\"", "models = [\"a\"]"].map(str::to_owned);
+            let others = usual.iter().filter(|line| !line.starts_with(&format!("{name} ")));
+            let lines = others.map(String::as_str).chain([member]).collect::<Vec<_>>().join("\n");
+            let said = resolve(&format!("[chat.upstream.u]\n{lines}\n")).expect_err(member);
+            assert!(said.contains(why) && !said.contains("secret"), "{member}: {said}");
+        }
+        assert!(
+            resolve("[chat.upstreams.u]\n").expect_err("wrong").contains("[chat.upstream.NAME]")
+        );
+    }
 }

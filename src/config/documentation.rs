@@ -99,7 +99,7 @@ commands go on by themselves, and their streams end with the reason `hub_restart
 ## Chats
 
 Whoever has models is an upstream: OpenAI, Azure OpenAI, vLLM, Ollama, llama.cpp, LiteLLM, and whatever else
-speaks OpenAI's Chat Completions. Without any there is the model `echo`, which says what it was told.
+speaks OpenAI's Chat Completions. Beside them there is always the model `echo`, which says what it was told.
 
 ```toml
 [chat.upstream.openai]
@@ -120,7 +120,7 @@ models = [\"my-deployment\"]
 ```
 
 A key or a token asks the models that it is granted: `chat = [\"gpt-5\"]`, or `[\"*\"]`. Whoever began a chat
-reads it, and admins; `/chat` is a page for it, and [chats.md](chats.md) says how to use them.
+reads it, and admins; `/chat` is a page for it (log in on the dashboard, under Access), and [chats.md](chats.md) says how to use them.
 
 ## Folders to download from
 

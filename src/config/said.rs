@@ -63,6 +63,16 @@ const TABLES: [Tables; 7] = [
 /// What the tables of sources and of chats are below.
 const ABOVE: [&str; 2] = ["source", "chat"];
 
+/// The tables below one, for whoever misspelled theirs.
+fn below_of(above: &str) -> String {
+    let all = TABLES.iter().filter(|tables| tables.name.starts_with(&format!("{above}.")));
+    let named = |tables: &Tables| match tables.are_named {
+        true => format!("{}.NAME", tables.name),
+        false => format!("[{}]", tables.name),
+    };
+    all.map(named).collect::<Vec<_>>().join(", ")
+}
+
 /// Everything that was said.
 #[derive(Default)]
 pub struct Said {
@@ -151,7 +161,14 @@ impl Said {
                         (format!("{above}.{}", key.get_ref()), place(key.span().start));
                     match TABLES.iter().find(|tables| tables.name == name) {
                         Some(tables) => self.read_tables(value.get_ref(), tables, &at, &place),
-                        None => self.note(at, format!("there is no {above} {:?}", key.get_ref())),
+                        None => self.note(
+                            at,
+                            format!(
+                                "there is no {above} {:?}; there are tables [{}]",
+                                key.get_ref(),
+                                below_of(above)
+                            ),
+                        ),
                     }
                 }
             } else if let Some(setting) = SETTINGS.iter().find(|s| s.name == name) {
@@ -195,6 +212,9 @@ impl Said {
                 }
             }
             DeValue::Table(named) if tables.are_named => {
+                // In the order in which they stand, and not in that of their names.
+                let mut named: Vec<_> = named.iter().collect();
+                named.sort_by_key(|(key, _)| key.span().start);
                 for (key, value) in named {
                     let at = place(key.span().start);
                     let DeValue::Table(table) = value.get_ref() else {

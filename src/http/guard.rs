@@ -4,6 +4,7 @@
 //! that the request is not some other site's: not by a name that leads here (DNS rebinding), and
 //! not by a page of theirs.
 
+use super::chats;
 use super::login;
 use super::problem::{Code, Problem};
 use super::query;
@@ -43,7 +44,10 @@ pub(super) async fn guard<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, actix_web::Error> {
     let visitor = match request.app_data::<Data<Hub>>() {
-        Some(hub) => admit(hub, request.request()).await?,
+        Some(hub) => admit(hub, request.request()).await.map_err(|problem| {
+            let is_of_models = is_of_models(request.path());
+            if is_of_models { chats::as_openai(problem) } else { problem.into() }
+        })?,
         None => Visitor(None),
     };
     request.extensions_mut().insert(visitor);
@@ -130,7 +134,7 @@ async fn admit(hub: &Hub, request: &HttpRequest) -> Result<Visitor, Problem> {
 }
 
 /// Whether OpenAI's clients ask there.
-fn is_of_models(path: &str) -> bool {
+pub(super) fn is_of_models(path: &str) -> bool {
     path.starts_with("/v1/")
 }
 

@@ -75,6 +75,7 @@ pub(super) async fn openapi() -> HttpResponse {
         completions::get,
         completions::cancel,
         completions::models,
+        completions::model,
         log_filter::get,
         log_filter::put,
         ops::version,

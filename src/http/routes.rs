@@ -1,6 +1,6 @@
 //! What is where.
 
-use super::chats::{SHOULD_RETRY, completions, native, ticket};
+use super::chats::{SHOULD_RETRY, as_openai, completions, native, ticket};
 use super::problem::{Code, Problem};
 use super::server::Hub;
 use super::stats;
@@ -79,6 +79,7 @@ pub(super) const ROUTES: &[(&str, &[&str])] = &[
     ("/v1/chat/completions/{id}", &["GET"]),
     ("/v1/chat/completions/{id}/cancel", &["POST"]),
     ("/v1/models", &["GET"]),
+    ("/v1/models/{id}", &["GET"]),
     ("/log-filter", &["GET", "PUT"]),
     ("/version", &["GET"]),
     ("/healthz", &["GET"]),
@@ -136,6 +137,7 @@ fn handler(path: &str, method: &str) -> Route {
         ("POST", "/v1/chat/completions") => web::post().to(completions::create),
         ("GET", "/v1/chat/completions/{id}") => web::get().to(completions::get),
         ("POST", "/v1/chat/completions/{id}/cancel") => web::post().to(completions::cancel),
+        ("GET", "/v1/models/{id}") => web::get().to(completions::model),
         ("GET", "/v1/models") => web::get().to(completions::models),
         ("GET", "/log-filter") => web::get().to(log_filter::get),
         ("PUT", "/log-filter") => web::put().to(log_filter::put),
@@ -181,7 +183,11 @@ fn routes_apart(config: &mut ServiceConfig) {
 }
 
 async fn nothing_here(request: HttpRequest) -> HttpResponse {
-    Problem::new(Code::NotFound, format!("there is no {}", request.path())).error_response()
+    let nothing = Problem::new(Code::NotFound, format!("there is no {}", request.path()));
+    match guard::is_of_models(request.path()) {
+        true => as_openai(nothing).error_response(),
+        false => nothing.error_response(),
+    }
 }
 
 /// What OpenAI's SDKs send from a browser.

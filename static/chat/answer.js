@@ -157,8 +157,8 @@ function statusOf({ state, after_ms, reason }) {
 }
 
 /** @param {any} end @returns {{ state: string, kind: '' | 'warn' | 'bad' }} */
-function saidOf({ type, finish_reason, code, message }) {
-  if (type === 'cancelled') return { state: 'stopped', kind: 'warn' };
+function saidOf({ type, by, finish_reason, code, message }) {
+  if (type === 'cancelled') return { state: by === 'deleted' ? 'deleted' : 'stopped', kind: 'warn' };
   if (type === 'done') return finish_reason === 'length' ? { state: 'cut off: it was as long as it may be', kind: 'warn' } : { state: '', kind: '' };
   if (code === 'gone' || code === 'not_asked') return { state: message, kind: 'bad' };
   const isCut = ['upstream_incomplete', 'upstream_stalled', 'hub_restarted', 'timeout'].includes(code);

@@ -1,6 +1,6 @@
 // The page: a conversation that goes on over reloads and in every tab of this browser.
 
-import { ask, why } from '../dashboard/hub.js';
+import { Refused, ask, why } from '../dashboard/hub.js';
 import { h, replace, say } from '../dashboard/dom.js';
 import { Answer } from './answer.js';
 import { TurnView } from './turn.js';
@@ -32,11 +32,15 @@ function show(turn, isOthers) {
   const answer = new Answer((now) => {
     view.show(now);
     if (now.chat && now.chat !== turn.chat) turns.keep(Object.assign(turn, { chat: now.chat }));
-    if (now.end && !turn.end) turns.keep(Object.assign(turn, { text: now.text, end: now.end }));
+    if (now.end && !turn.end) {
+      turns.keep(Object.assign(turn, { text: now.text, thought: now.thought, end: now.end }));
+      if (view.element.contains(document.activeElement)) message.focus();
+    }
   });
   shown.set(turn.key, { turn, view, answer });
   if (turn.end) {
     answer.shown.text = turn.text ?? '';
+    answer.shown.thought = turn.thought ?? '';
     answer.over(turn.end);
     view.show(answer.shown, true);
   } else if (turn.chat) {
@@ -102,6 +106,7 @@ form.addEventListener('submit', (/** @type {Event} */ event) => {
   event.preventDefault();
   const text = message.value.trim();
   if (text === '') return;
+  if (running().length > 0) return say('an answer is being written; stop it, or wait for its end');
   message.value = '';
   turns.keep({ key: turns.newKey(), message: text, model: model.value });
   draw();
@@ -114,7 +119,17 @@ message.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
   form.requestSubmit();
 });
 
-byId('fresh').addEventListener('click', () => {
+/** Answers that are not over. */
+const running = () => [...shown.values()].filter(({ answer }) => !answer.shown.end);
+
+document.addEventListener('keydown', ({ key }) => {
+  if (key === 'Escape') running().forEach(({ turn }) => stop(turn.key));
+});
+
+byId('fresh').addEventListener('click', async () => {
+  const left = running();
+  if (left.length > 0 && !confirm('An answer is being written. Stop it, and begin anew?')) return;
+  await Promise.all(left.map(({ turn }) => stop(turn.key)));
   turns.clear();
   draw();
   message.focus();
@@ -125,11 +140,19 @@ async function models() {
     const { data } = await ask('v1/models');
     replace(model, data.map((/** @type {{ id: string }} */ { id }) => h('option', { value: id }, id)));
     if (data.length === 0) say('no model is granted to you', 'bad');
+    const last = turns.chosen();
+    if (data.some((/** @type {{ id: string }} */ { id }) => id === last)) model.value = last;
   } catch (error) {
-    say(`the models are not known: ${why(error)}`, 'bad');
+    const needs = error instanceof Refused && error.status === 401;
+    const link = h('a', { href: './#/access' }, 'log in on the dashboard');
+    replace(byId('empty'), `The models are not known: ${why(error)}. `, needs && ['Please ', link, '.']);
   }
 }
+
+model.addEventListener('change', () => turns.choose(model.value));
 
 turns.onChange(() => draw(true));
 await models();
 draw();
+scrollTo({ top: document.documentElement.scrollHeight });
+message.focus();

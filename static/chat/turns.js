@@ -4,7 +4,8 @@
  * One question and its answer. `chat` is the hub's name for it, once it is known; `text` and `end` are the answer,
  * once it is over.
  *
- * @typedef {{ key: string, message: string, model: string, chat?: string, text?: string, end?: any }} Turn
+ * @typedef {{ key: string, message: string, model: string, chat?: string, text?: string, thought?: string,
+ *   end?: any }} Turn
  */
 
 const NAME = 'fanfare-chat';
@@ -43,6 +44,11 @@ export function replace(key, turn) {
 }
 
 export const clear = () => save([]);
+
+/** The model that was asked last. */
+export const chosen = () => localStorage.getItem(`${NAME}-model`);
+/** @param {string} model */
+export const choose = (model) => localStorage.setItem(`${NAME}-model`, model);
 
 /** Told when another tab has changed it. @param {() => void} told */
 export function onChange(told) {

@@ -158,7 +158,8 @@ test.describe('somebody who shows nothing', () => {
     const config = `[[key]]\nname = "ann"\nsha256 = "${'a'.repeat(64)}"\nchat = ["*"]\n`;
     const hub = await Hub.start([], config);
     await page.goto(`${hub.url}/chat`);
-    await expect(page.locator('#notices')).toHaveText(/models are not known: a credential is needed/);
+    await expect(page.locator('#empty')).toHaveText(/models are not known: a credential is needed/);
+    await expect(page.getByRole('link', { name: 'log in' })).toHaveAttribute('href', './#/access');
     await hub.stop();
   });
 });

@@ -190,6 +190,8 @@ async fn two_who_share_an_address_share_no_chat() {
     let retry = ("x-stainless-retry-count", "1");
     let mut other = stream(&hub, &[("Authorization", &as_of("bob")), retry]).await;
     assert_eq!(said(&other.rest().await).0, "another");
+    let (status, _, answer) = post(&hub, &ask(true), &[("Authorization", "Bearer nobody's")]).await;
+    assert_eq!((status, &answer["error"]["message"]), (401, &json!("the credential is unknown")));
     let (ann, bob) = (as_of("ann"), as_of("bob"));
     for (who, expected) in [(&ann, 200), (&bob, 404)] {
         let url = hub.url(&format!("/v1/chat/completions/{id}/cancel"));
@@ -264,6 +266,11 @@ async fn what_cannot_be_asked_is_said_as_these_clients_read_it() {
     let names: Vec<&str> =
         models["data"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap()).collect();
     assert_eq!((status, names), (200, vec!["m", "other", "echo"]));
+    assert_eq!(hub.get("/v1/models/other").await.1["owned_by"], "scripted");
+    for path in ["/v1/models/nope", "/v1/responses"] {
+        let (status, answer) = hub.get(path).await;
+        assert_eq!((status, &answer["error"]["code"]), (404, &json!("not_found")));
+    }
     // SDKs send a key, also where none is asked for.
     let (status, _, _) = post(&hub, &ask(false), &[("Authorization", "Bearer sk-none")]).await;
     assert_eq!(status, 200);

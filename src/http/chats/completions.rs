@@ -152,19 +152,43 @@ pub(in crate::http) async fn cancel(
     responses((status = "default", description = "The models that may be asked, as OpenAI lists them"))
 )]
 pub(in crate::http) async fn models(hub: Data<Hub>, request: HttpRequest) -> HttpResponse {
-    let listed = caller(&hub, &request).map(|caller| {
-        let models = hub.chats.models().into_iter();
-        let mine = models.filter(|(model, _)| caller.grants.may_chat(model));
-        let data: Vec<Value> = mine
-            .map(|(model, of)| {
-                json!({ "id": model, "object": "model", "created": 0, "owned_by": of })
-            })
-            .collect();
+    let listed = granted_models(&hub, &request).map(|models| {
+        let data: Vec<Value> = models.iter().map(model_object).collect();
         HttpResponse::Ok()
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .json(json!({ "object": "list", "data": data }))
     });
     told(&hub, listed)
+}
+
+/// `GET /v1/models/{id}`
+#[utoipa::path(get, path = "/v1/models/{id}", tag = "openai",
+    params(("id" = String, Path, description = "The model")),
+    responses((status = "default", description = "The model, as OpenAI describes one"))
+)]
+pub(in crate::http) async fn model(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    id: Path<String>,
+) -> HttpResponse {
+    let found = granted_models(&hub, &request).and_then(|models| {
+        let found = models.iter().find(|(model, _)| *model == *id);
+        found.map(|model| HttpResponse::Ok().json(model_object(model))).ok_or_else(|| {
+            Problem::new(Code::NotFound, format!("there is no model {:?}", *id)).field("model")
+        })
+    });
+    told(&hub, found)
+}
+
+fn granted_models(hub: &Hub, request: &HttpRequest) -> Result<Vec<(String, String)>, Problem> {
+    let caller = caller(hub, request)?;
+    let mut models = hub.chats.models();
+    models.retain(|(model, _)| caller.grants.may_chat(model));
+    Ok(models)
+}
+
+fn model_object((model, of): &(String, String)) -> Value {
+    json!({ "id": model, "object": "model", "created": 0, "owned_by": of })
 }
 
 /// Waits for the upstream, and answers with what it says.

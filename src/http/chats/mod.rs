@@ -13,5 +13,5 @@ mod read;
 pub(super) mod ticket;
 mod who;
 
-pub(super) use openai::SHOULD_RETRY;
+pub(super) use openai::{SHOULD_RETRY, as_error as as_openai};
 pub(super) use who::{is_redacted, may_read_stream};

@@ -2,6 +2,7 @@
 
 use super::super::problem::Problem;
 use crate::wire::chat::{ChatEvent, Fault, error_object};
+use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpResponse, HttpResponseBuilder};
@@ -38,6 +39,12 @@ pub(super) fn refusal(problem: &Problem) -> HttpResponse {
         answer.insert_header((header::RETRY_AFTER, seconds));
     }
     answer.json(json!({ "error": object }))
+}
+
+/// A refusal by whoever stands before the handlers.
+pub(in crate::http) fn as_error(problem: Problem) -> actix_web::Error {
+    let answer = refusal(&problem);
+    InternalError::from_response(problem, answer).into()
 }
 
 /// How a chat ended, where that was no good end: as what the upstream answered. What the hub has tried again

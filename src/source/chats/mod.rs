@@ -304,7 +304,18 @@ impl Chats {
         }
         self.0.figures.ended(outcome);
         let ms = at.ms().saturating_sub(chat.created.ms());
-        tracing::info!(outcome, model = chat.model, ms, "a chat has ended");
+        let upstream = self.0.settings.upstream_of(&chat.model).map(|of| of.name.as_str());
+        match &end {
+            Some(ChatEvent::Error { upstream_status, .. }) => tracing::warn!(
+                outcome,
+                upstream,
+                upstream_status,
+                model = chat.model,
+                ms,
+                "a chat has failed"
+            ),
+            _ => tracing::info!(outcome, upstream, model = chat.model, ms, "a chat has ended"),
+        }
         chat.progress.send_replace(Progress::Over(at, end));
     }
 

@@ -42,13 +42,15 @@ impl Ask {
         }
         match (members.remove("message"), members.contains_key("messages")) {
             (Some(_), true) => {
-                return Err(Invalid::new("message", "give `message` or `messages`").into());
+                return Err(
+                    Invalid::new("message", "give `message` or `messages`, and not both").into()
+                );
             }
             (Some(Value::String(text)), false) if !text.is_empty() => {
                 members.insert("messages".into(), json!([{ "role": "user", "content": text }]));
             }
             (Some(_), false) => {
-                return Err(Invalid::new("message", "it must be a text").into());
+                return Err(Invalid::new("message", "it must be a text that is not empty").into());
             }
             (None, _) => {}
         }
@@ -83,6 +85,9 @@ impl Ask {
     }
 
     fn of(face: &str, mut members: Map<String, Value>) -> Result<Self, Invalid> {
+        if !members.contains_key("messages") && face == "native" {
+            return Err(Invalid::new("message", "`message` is missing, or `messages`"));
+        }
         for name in OF_FORM {
             members.remove(name);
         }
@@ -229,7 +234,7 @@ mod tests {
             (r#"{"message":""}"#, "message"),
             (r#"{"message":1}"#, "message"),
             (r#"{"message":"a","messages":[]}"#, "message"),
-            (r#"{}"#, "messages"),
+            (r#"{}"#, "message"),
             (r#"{"messages":[]}"#, "messages"),
             (r#"{"messages":[{"role":"user"},{"content":"x"}]}"#, "messages[1]"),
             (r#"{"message":"a","model":""}"#, "model"),
