@@ -518,6 +518,19 @@ async fn an_answer_has_bounds_whatever_its_upstream_makes_of_them() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_speaks_slowly_is_not_silent() {
+    let mut script = vec![head()];
+    for _ in 0..6 {
+        script.extend([part("a"), Step::Pause(Duration::from_millis(300))]);
+    }
+    script.extend(done());
+    let upstream = Upstream::start(vec![script]).await;
+    let (hub, _folder) = upstream.hub(&["--chat-idle-timeout", "1s"]).await;
+    let events = whole(&hub, &begun(&hub).await).await;
+    assert_eq!((text(&events).as_str(), end(&events)["type"].as_str()), ("aaaaaa", Some("done")));
+}
+
+#[tokio::test]
 async fn tools_reasoning_and_refusals_come_as_they_are() {
     let delta = |delta: Value| event(&json!({ "choices": [{ "delta": delta }] }));
     let mut script = vec![

@@ -9,6 +9,7 @@ mod care;
 mod chat;
 mod kept;
 mod ledger;
+mod restore;
 mod run;
 mod spec;
 mod teller;
@@ -18,24 +19,20 @@ pub use ledger::STREAM;
 pub use spec::{ChatSettings, ECHO, Kind, Upstream, UpstreamKey};
 
 use super::insist::insist;
-use super::remembered::read_stream;
 use crate::event::{Position, StreamName};
 use crate::journal::{History, Item, PublishError, Publisher, now};
 use crate::limits::{Limit, Limits, Usage};
 use crate::telemetry::{ChatFigures, Telemetry};
-use crate::wire::chat::{Ask, ChatEvent, Fault, Transcript};
+use crate::wire::chat::{Ask, ChatEvent, Transcript};
 use arc_swap::ArcSwap;
 use chat::{Beginning, STREAMS};
 use ledger::{Ledger, Record};
 use run::Run;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use teller::{Teller, item, publish};
 use uuid::Uuid;
 
-/// Streams that are looked at together.
-const PAGE: usize = 500;
 /// All streams of chats.
 pub const SELECTOR: &str = "chat.**";
 
@@ -124,52 +121,6 @@ impl Chats {
             client,
             ledger: Mutex::default(),
         })))
-    }
-
-    /// Knows the chats of earlier runs again, and ends those that were left open.
-    pub fn restore(&self) -> Result<(), String> {
-        let mut ledger = Ledger::default();
-        read_stream(&self.0.history, STREAM, &mut |entry| {
-            if let Some(record) = Record::of(entry) {
-                ledger.restore(record);
-            }
-        })?;
-        let open: Vec<Arc<Chat>> =
-            ledger.all().filter(|chat| chat.ended().is_none()).cloned().collect();
-        *self.ledger() = ledger;
-        self.delete_orphans()?;
-        for chat in open {
-            let transcript = kept::transcript(&self.0.history, &chat.stream, None)?;
-            let partial = transcript.is_begun();
-            chat.is_redacted.store(!transcript.redactions().is_empty(), Ordering::Release);
-            let message = "the hub was stopped while the model answered".to_owned();
-            let (code, retryable, upstream_status) = (Fault::HubRestarted, true, None);
-            let end = ChatEvent::Error { code, message, retryable, partial, upstream_status };
-            let chats = self.clone();
-            tokio::spawn(async move { chats.end(&chat, Vec::new(), vec![end]).await });
-        }
-        Ok(())
-    }
-
-    /// Chats whose records are gone, which nobody would ever delete, are deleted.
-    fn delete_orphans(&self) -> Result<(), String> {
-        let mut after: Option<StreamName> = None;
-        loop {
-            let from = after.as_ref().map(StreamName::as_str);
-            let page = self.0.history.list(STREAMS, from, PAGE, |_| true);
-            let page = page.map_err(|error| error.to_string())?;
-            let all = page.streams.iter().map(|(stream, _)| stream);
-            for stream in all.filter(|stream| self.of_stream(stream).is_none()).cloned() {
-                let publisher = self.0.publisher.clone();
-                let unit = vec![Item::Delete { stream, has_readers: true }];
-                tokio::spawn(async move { insist(&publisher, unit, |_| {}).await });
-            }
-            let last = page.streams.last().filter(|_| page.streams.len() == PAGE);
-            after = page.stopped_at.or_else(|| last.map(|(stream, _)| stream.clone()));
-            if after.is_none() {
-                return Ok(());
-            }
-        }
     }
 
     /// Begins a chat; returns once its first event is in the journal. Where its key is known, what that
