@@ -119,12 +119,13 @@ async fn the_log_never_feeds_on_itself() {
     let events = "fanfare_source_events_total{source=\"log\"}";
     assert_eq!(hub.get("/version").await.0, 200);
     hub.until_metric(events, |n| n >= 1.0).await;
-    // Each scrape has a line of its own at this level, and there must be no other.
+    // Each scrape has a line or some of its own at this level, of its request and perhaps its connection;
+    // a line that made another would have one with each commit.
     let mut before = hub.metric(events).await;
     for _ in 0..20 {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         let now = hub.metric(events).await;
-        assert!(now - before <= 3.0, "{} lines of one scrape\n{}", now - before, hub.log());
+        assert!(now - before <= 10.0, "{} lines of one scrape\n{}", now - before, hub.log());
         before = now;
     }
 }
