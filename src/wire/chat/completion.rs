@@ -210,7 +210,7 @@ fn is_half(text: &[u8]) -> bool {
     escape(text) == Some(6) && unit(text).is_some_and(|unit| (0xd800..0xe000).contains(&unit))
 }
 
-/// The unit of UTF-16 that `\\uXXXX` is.
+/// The unit of UTF-16 that an escape begins with: `\u` and four digits.
 fn unit(text: &[u8]) -> Option<u16> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
