@@ -65,10 +65,10 @@ for (const share of [true, false]) {
       // A browser that is offline keeps what it has; this one has not.
       wire.drop();
       const kinds = async () => (await states(page)).map((state) => state.state);
-      await expect.poll(kinds, { timeout: 20_000 }).toContain('offline');
+      await expect.poll(kinds).toContain('offline');
       await hub.count('n', 0, 2);
       await context.setOffline(false);
-      await expect.poll(() => got(page), { timeout: 20_000 }).toEqual([0, 1]);
+      await expect.poll(() => got(page)).toEqual([0, 1]);
       wire.stop();
     });
   });
@@ -90,8 +90,8 @@ test.describe('retention overtakes a reader', () => {
     await expect.poll(async () => (await hub.get('/streams/n')).events).toBe(10);
     wire.mend();
     const last = numbers(40).slice(30);
-    await expect.poll(() => got(page), { timeout: 20_000 }).toEqual([...numbers(5), ...last]);
-    await expect.poll(() => got(other), { timeout: 20_000 }).toEqual([...numbers(5), ...last]);
+    await expect.poll(() => got(page)).toEqual([...numbers(5), ...last]);
+    await expect.poll(() => got(other)).toEqual([...numbers(5), ...last]);
     const gap = { resume: 'gap', missed: 25 };
     expect(await states(page)).toContainEqual(expect.objectContaining({ state: 'gap', missed: 25 }));
     expect(await states(page)).toContainEqual(expect.objectContaining({ state: 'live', resume: 'gap' }));
@@ -110,7 +110,7 @@ test('a stream that ends is the end', async ({ hub, page, context }) => {
   await fetch(`${hub.url}/streams/n/end`, { method: 'POST' });
   await expect.poll(async () => (await states(page)).slice(-2).map((state) => state.state)).toEqual(['stream-ended', 'ended']);
   expect(await got(page)).toEqual([0, 1]);
-  await expect.poll(async () => (await told(other)).at(-1), { timeout: 15_000 }).toEqual({ type: 'error', state: 2 });
+  await expect.poll(async () => (await told(other)).at(-1)).toEqual({ type: 'error', state: 2 });
   expect(await told(other)).toContainEqual(expect.objectContaining({ type: 'hub-end', stream: 'n' }));
   // Whoever comes later has it from its start, and the end at once.
   await subscribe(page, hub.url, { streams: 'n', from: 'start' });
@@ -183,7 +183,7 @@ test.describe('credentials', () => {
       await publish(hub, 0);
       await expect.poll(() => asked.at(-1), { timeout: 30_000 }).toBe('expired');
       await publish(hub, 1);
-      await expect.poll(() => got(page), { timeout: 20_000 }).toEqual([0, 1]);
+      await expect.poll(() => got(page)).toEqual([0, 1]);
     });
   }
 
@@ -203,7 +203,7 @@ test.describe('credentials', () => {
     await expect.poll(async () => (await told(page)).some((event) => event.type === 'hub-open')).toBe(true);
     await publish(hub, 0);
     await expect.poll(async () => (await told(page)).find((event) => event.type === 'hub-error'), { timeout: 30_000 }).toMatchObject({ code: 'token_expired' });
-    await expect.poll(async () => (await told(page)).at(-1), { timeout: 15_000 }).toEqual({ type: 'error', state: 2 });
+    await expect.poll(async () => (await told(page)).at(-1)).toEqual({ type: 'error', state: 2 });
     expect(await got(page)).toEqual([0]);
   });
 });
@@ -233,7 +233,7 @@ test.describe('tabs of one origin', () => {
     await pages[0].close();
     await publishing;
     for (const [n, page] of pages.entries()) {
-      if (n > 0) await expect.poll(() => got(page), { timeout: 20_000 }).toEqual(all(n, 1_000));
+      if (n > 0) await expect.poll(() => got(page)).toEqual(all(n, 1_000));
     }
     await sessions(hub, 1);
     await hub.kill();
@@ -268,7 +268,7 @@ test.describe('tabs of one origin', () => {
     await hub.count('n', 5, 10);
     await expect.poll(() => got(follower)).toEqual(numbers(10));
     // It finds out, and follows.
-    await expect.poll(() => got(leader), { timeout: 20_000 }).toEqual(numbers(10));
+    await expect.poll(() => got(leader)).toEqual(numbers(10));
     await hub.count('n', 10, 12);
     await expect.poll(() => got(leader)).toEqual(numbers(12));
     await expect.poll(() => got(follower)).toEqual(numbers(12));
@@ -394,7 +394,7 @@ test.describe('subscriptions to different streams', () => {
     await expect.poll(async () => (await got(pages[2])).length).toBeGreaterThan(before + 50);
     isOver = true;
     await publishing;
-    for (const page of pages.slice(1)) await expect.poll(() => got(page), { timeout: 20_000 }).toEqual(numbers(count));
+    for (const page of pages.slice(1)) await expect.poll(() => got(page)).toEqual(numbers(count));
   });
 
   test('more of them than one subscription takes are read apart', async ({ hub, page }) => {

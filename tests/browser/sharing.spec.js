@@ -36,7 +36,7 @@ async function joining(hub, context, before) {
 
 /** All tabs have all of them, once and in order. */
 async function have(pages, from, to) {
-  for (const page of pages) await expect.poll(() => got(page), { timeout: 20_000 }).toEqual(numbers(to).slice(from));
+  for (const page of pages) await expect.poll(() => got(page)).toEqual(numbers(to).slice(from));
 }
 
 test('what comes while a tab reads what was before is not missed', async ({ hub, context }) => {
@@ -115,7 +115,7 @@ test('a tab whose reader takes nothing holds little, and misses nothing', async 
   for (let n = 0; n < 6_000; n += 500) {
     await hub.count('n', n, n + 500);
     // So that the leader tells its followers of no more than these at once.
-    await expect.poll(() => leader.evaluate(() => window.got.length), { timeout: 20_000 }).toBe(n + 500);
+    await expect.poll(() => leader.evaluate(() => window.got.length)).toBe(n + 500);
   }
   const most = await page.evaluate(() => window.subscription.queue.events.length);
   expect(most).toBeGreaterThanOrEqual(1_000);
