@@ -47,7 +47,10 @@ impl Resolver {
     }
 
     fn upstream(&mut self, place: &str, mut rule: Rule) -> Option<Upstream> {
-        let name = self.member(&mut rule, "name", |text| Ok(text.to_owned()))?;
+        let name = self.member(&mut rule, "name", |text| match text {
+            ECHO => Err(format!("the upstream {ECHO:?} is the hub's own")),
+            name => Ok(name.to_owned()),
+        })?;
         for (needed, what) in [("url", "where it is"), ("models", "a list of their names")] {
             if rule.get(needed).is_none_or(|words| words.values.is_empty()) {
                 self.said.note(place, format!("the upstream {name:?} needs `{needed}`, {what}"));
@@ -84,8 +87,9 @@ impl Resolver {
             }
             _ => {}
         }
+        let max_running = self.member(&mut rule, "max-running", parse_count);
         self.refuse_others("an upstream", rule);
-        Some(Upstream { name, url: url?, kind, key, api_version, models })
+        Some(Upstream { name, url: url?, kind, key, api_version, models, max_running })
     }
 }
 
@@ -156,6 +160,7 @@ mod tests {
             ("api-key-env = \"NO_SUCH_VARIABLE\"", "is not set, or empty"),
             ("models = [\"m\", \"m\"]", "named twice"),
             ("models = [\"echo\"]", "the hub's own"),
+            ("max-running = 0", "no number from 1"),
             ("modles = \"m\"", "an upstream has no \"modles\""),
         ] {
             let name = member.split(' ').next().unwrap_or_default();

@@ -110,6 +110,7 @@ models = [\"gpt-5\", \"gpt-5-mini\"]   # the first of the first upstream is the 
 [chat.upstream.local]
 url = \"http://127.0.0.1:11434/v1\"
 models = [\"llama3.3\"]
+max-running = 4                      # chats that it is asked at once; further ones wait in turn
 
 [chat.upstream.azure]
 kind = \"azure\"                     # deployments; `azure-v1` is /openai/v1/, without api-version

@@ -246,10 +246,19 @@ impl ResponseError for Problem {
             field: self.field.as_deref(),
             limit: self.limit.map(Limit::as_str),
         };
+        self.answer("application/problem+json", serde_json::to_vec(&document).unwrap_or_default())
+    }
+}
+
+impl Problem {
+    /// A refusal in these words, whatever they are: with the headers that a refusal has, and for the log
+    /// to say why.
+    pub(super) fn answer(&self, content_type: &str, body: Vec<u8>) -> HttpResponse {
+        let (_, _, status) = self.code.row();
         let mut response = HttpResponseBuilder::new(status);
         response
             .insert_header((header::CACHE_CONTROL, "no-store"))
-            .insert_header((header::CONTENT_TYPE, "application/problem+json"));
+            .insert_header((header::CONTENT_TYPE, content_type));
         if status == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, self.challenge()));
         }
@@ -261,10 +270,7 @@ impl ResponseError for Problem {
         }
         let failed =
             (status == StatusCode::INTERNAL_SERVER_ERROR).then(|| Failed(self.detail.clone()));
-        let mut response = requests::with(
-            response.body(serde_json::to_vec(&document).unwrap_or_default()),
-            Told::Refused(self.reason()),
-        );
+        let mut response = requests::with(response.body(body), Told::Refused(self.reason()));
         if let Some(failed) = failed {
             response.extensions_mut().insert(failed);
         }

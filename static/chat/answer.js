@@ -152,6 +152,7 @@ export class Answer {
 /** @param {any} event @returns {Partial<Shown>} */
 function statusOf({ state, after_ms, reason }) {
   if (state === 'retrying') return { state: `${reason}; asked again in ${Math.ceil(after_ms / 1000)} s`, kind: 'warn' };
+  if (state === 'queued') return { state: 'waits for its turn, behind others…', kind: '' };
   if (state === 'stalled') return { state: 'the model says nothing…', kind: 'warn' };
   return { state: 'waits for the model…', kind: '' };
 }

@@ -1,7 +1,8 @@
 //! Whose a chat is, who sees it, and where nothing of it is left.
 
-use crate::credentials::file_with;
+use crate::credentials::{SECRET, file_with, good, in_seconds};
 use crate::hub::{Hub, PATIENCE};
+use crate::reader::Reader;
 use crate::upstream::{Step, Upstream, answer, head, part};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -223,7 +224,6 @@ async fn what_is_asked_and_answered_is_in_no_log_and_after_a_while_in_no_file() 
 
 #[tokio::test]
 async fn a_token_without_a_name_has_its_own_chats_and_a_ticket_ends_with_its_makers() {
-    use crate::credentials::{SECRET, good, in_seconds};
     let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
     let flags =
         ["--jwt-secret", SECRET, "--anonymous", "chat,subscribe", "--max-chats-per-subject", "1"];
@@ -268,4 +268,85 @@ async fn a_token_without_a_name_has_its_own_chats_and_a_ticket_ends_with_its_mak
         assert!(status == 200 && began.elapsed() < PATIENCE, "{problem}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+#[tokio::test]
+async fn strangers_have_as_many_chats_as_their_address_may() {
+    let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
+    let flags = [
+        "--anonymous",
+        "chat,metrics",
+        "--max-chats-per-subject",
+        "1",
+        "--trusted-proxy",
+        "127.0.0.1",
+    ];
+    let (hub, _folder) = upstream.hub(&[&["--jwt-secret", SECRET], &flags[..]].concat()).await;
+    let begin = async |address: &str| {
+        let request = hub.http.post(hub.url("/chats")).header("X-Forwarded-For", address);
+        let answer = request.body(r#"{"message":"hi"}"#).send().await.unwrap();
+        (
+            answer.status().as_u16(),
+            serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap(),
+        )
+    };
+    let (status, chat) = begin("192.0.2.1").await;
+    assert_eq!(status, 201, "{chat}");
+    let (status, refused) = begin("192.0.2.1").await;
+    assert_eq!((status, &refused["limit"]), (429, &json!("max_chats_per_subject")));
+    assert_eq!(begin("192.0.2.2").await.0, 201, "another's");
+    let reason = "fanfare_chats_refused_total{reason=\"max_chats_per_subject\"}";
+    assert_eq!(hub.metric(reason).await, 1.0);
+}
+
+#[tokio::test]
+async fn a_cookie_asks_only_for_pages_of_the_hub() {
+    let upstream = Upstream::start(vec![answer(&["a"])]).await;
+    let (hub, _folder) = hub_of(&upstream, &[]).await;
+    let login = hub.http.post(hub.url("/session")).bearer_auth(secret("ann")).send().await.unwrap();
+    let cookie =
+        login.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let post = async |path: &str, site: &str| {
+        let request = hub.http.post(hub.url(path)).header("Cookie", &cookie);
+        let request = request.header("Sec-Fetch-Site", site);
+        let body = json!({ "message": "hi" });
+        let answer = request.body(body.to_string()).send().await.unwrap();
+        (
+            answer.status().as_u16(),
+            serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap_or_default(),
+        )
+    };
+    for path in ["/chats", "/chat", "/v1/chat/completions"] {
+        assert_eq!(post(path, "cross-site").await.0, 403, "{path}");
+    }
+    let refused: Vec<String> = hub
+        .log()
+        .lines()
+        .filter(|line| line.contains("reason=\"forbidden\""))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(refused.len(), 3, "the log says why, of each: {}", hub.log());
+    let (status, chat) = post("/chats", "same-origin").await;
+    assert_eq!(status, 201, "{chat}");
+    let stop = chat["stop_url"].as_str().unwrap();
+    assert_eq!(post(stop, "cross-site").await.0, 403);
+    assert_eq!(post(stop, "same-origin").await.0, 202);
+    assert_eq!(upstream.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_reader_whose_credential_ends_is_told_that_its_answer_is_not_whole() {
+    let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
+    let (hub, _folder) = upstream.hub(&["--jwt-secret", SECRET, "--anonymous", "metrics"]).await;
+    let claims = json!({ "sub": "ann", "exp": in_seconds(3), "fanfare": { "chat": ["*"] } });
+    let bearer = format!("Bearer {}", good(&claims));
+    let body = json!({ "messages": [{ "role": "user", "content": "hi" }], "stream": true });
+    let headers = [("Authorization", bearer.as_str())];
+    let path = "POST /v1/chat/completions";
+    let mut reader =
+        Reader::request(&hub.address, path, &headers, &body.to_string()).await.unwrap();
+    assert_eq!(reader.status, 200);
+    let events = reader.rest().await;
+    assert_eq!(events.last().unwrap().json()["error"]["code"], "disconnected");
+    assert_eq!(hub.metric("fanfare_chats_running").await, 1.0, "the run goes on");
 }

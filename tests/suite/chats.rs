@@ -1,86 +1,13 @@
-//! Chats: an upstream's answer through the hub, whatever happens to whom.
+//! Chats: an upstream's answer through the hub, whoever reads it, when and how often.
 
-use crate::hub::{Hub, PATIENCE};
+use crate::chat::{TEXT, begin, begun, end, events_url, kinds, text, told, view, whole};
+use crate::hub::Hub;
 use crate::reader::{Event, Reader};
-use crate::upstream::{Script, Step, Upstream, answer, done, event, head, part, say, status};
+use crate::upstream::{Step, Upstream, answer, done, event, head, part};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
-
-pub const TEXT: &[&str] = &[
-    "Once",
-    " upon",
-    " a ",
-    "tïme\n",
-    "\r\n",
-    "there — ",
-    "w\u{1f600}s",
-    " ",
-    "data: x\n\n",
-    "end.",
-];
-
-/// Begins a chat; what was answered.
-pub async fn begin(hub: &Hub, body: Value, key: Option<&str>) -> (u16, Value) {
-    let request = hub.http.post(hub.url("/chats")).body(body.to_string());
-    let request = key.into_iter().fold(request, |r, key| r.header("Idempotency-Key", key));
-    let answer = request.send().await.unwrap();
-    let status = answer.status().as_u16();
-    let is_replayed = answer.headers().contains_key("idempotent-replayed");
-    assert_eq!(is_replayed, status == 200);
-    (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap())
-}
-
-pub async fn begun(hub: &Hub) -> Value {
-    let (status, chat) = begin(hub, json!({ "message": "hi" }), None).await;
-    assert_eq!(status, 201, "{chat}");
-    chat
-}
-
-pub fn events_url(chat: &Value) -> &str {
-    chat["events_url"].as_str().unwrap()
-}
-
-/// Everything of a chat, to its end.
-pub async fn whole(hub: &Hub, chat: &Value) -> Vec<Value> {
-    let mut reader = hub.subscribe(events_url(chat)).await;
-    reader.rest().await.iter().filter(|event| !event.is_control()).map(Event::json).collect()
-}
-
-/// The text, whose parts must follow each other.
-pub fn text(events: &[Value]) -> String {
-    let mut text = String::new();
-    for event in events.iter().filter(|event| event["type"] == "token") {
-        let content = event["content"].as_str().unwrap();
-        assert_eq!(event["index"], text.chars().count(), "a part is missing");
-        assert_eq!(event["n"], content.chars().count());
-        text.push_str(content);
-    }
-    text
-}
-
-pub fn kinds(events: &[Value]) -> Vec<&str> {
-    events.iter().map(|event| event["type"].as_str().unwrap()).collect()
-}
-
-/// The last event, which must be the only one that ends.
-fn end(events: &[Value]) -> &Value {
-    let is_end =
-        |event: &&Value| ["done", "error", "cancelled"].contains(&event["type"].as_str().unwrap());
-    assert_eq!(events.iter().filter(is_end).count(), 1, "{events:?}");
-    events.last().filter(is_end).unwrap_or_else(|| panic!("it does not stand last: {events:?}"))
-}
-
-pub async fn view(hub: &Hub, chat: &Value) -> Value {
-    hub.get(&format!("/chats/{}", chat["id"].as_str().unwrap())).await.1
-}
-
-/// A script that says a part whenever it is told to.
-fn told(parts: &[&str], next: &Arc<Notify>) -> Script {
-    let parts = parts.iter().flat_map(|text| [part(text), Step::Until(next.clone())]);
-    std::iter::once(head()).chain(parts).chain(done()).collect()
-}
 
 #[tokio::test]
 async fn an_answer_is_a_stream_with_a_beginning_and_one_end() {
@@ -112,6 +39,18 @@ async fn an_answer_is_a_stream_with_a_beginning_and_one_end() {
     assert_eq!(asked.body["messages"], json!([{ "role": "user", "content": "hi" }]));
     assert_eq!((&asked.body["max_tokens"], &asked.body["stream"]), (&json!(90), &json!(true)));
     assert_eq!(asked.body["metadata"], json!({ "a": "b" }));
+    let (_, metrics) = metrics(&hub).await;
+    assert!(
+        metrics.contains("fanfare_chats_ended_total{outcome=\"done\",upstream=\"scripted\"} 1")
+    );
+    for never in [chat["id"].as_str().unwrap(), "Once", "hi\""] {
+        assert!(!metrics.contains(never), "{never} is in the metrics");
+    }
+}
+
+async fn metrics(hub: &Hub) -> (u16, String) {
+    let answer = hub.http.get(hub.url("/metrics")).send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
 }
 
 #[tokio::test]
@@ -154,7 +93,7 @@ async fn who_leaves_stops_nothing_and_who_comes_late_has_all() {
     }
     drop(reader);
     hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
-    let done = "fanfare_chats_ended_total{outcome=\"done\"}";
+    let done = "fanfare_chats_ended_total{outcome=\"done\",upstream=\"scripted\"}";
     while hub.metric(done).await < 1.0 {
         // Whether it waits already or is about to, it goes on.
         next.notify_one();
@@ -186,214 +125,6 @@ async fn one_key_is_one_run_however_often_and_how_soon_it_is_sent() {
 }
 
 #[tokio::test]
-async fn a_chat_is_stopped_whenever_that_is_wanted() {
-    let next = Arc::new(Notify::new());
-    let silent = vec![Step::Hang];
-    let waits = vec![head(), Step::Hang];
-    let scripts = vec![silent, waits, told(&["a"], &next), answer(&["a"])];
-    let upstream = Upstream::start(scripts).await;
-    let (hub, _folder) = upstream.hub(&[]).await;
-    for (at, (partial, expected)) in
-        [("", "cancelled"), ("", "cancelled"), ("a", "cancelled"), ("a", "done")]
-            .into_iter()
-            .enumerate()
-    {
-        let chat = begun(&hub).await;
-        let id = chat["id"].as_str().unwrap();
-        upstream.until_asked(at + 1).await;
-        let mut reader = hub.subscribe(events_url(&chat)).await;
-        if partial == "a" {
-            while reader.next_event().await.unwrap().json()["type"] != "token" {}
-        }
-        if expected == "done" {
-            reader.rest().await;
-        }
-        for _ in 0..2 {
-            let url = hub.url(chat["stop_url"].as_str().unwrap());
-            assert_eq!(hub.http.post(url).send().await.unwrap().status(), 202, "{id}");
-        }
-        if expected == "cancelled" {
-            upstream.until_left(at + 1).await;
-        }
-        let events = whole(&hub, &chat).await;
-        assert_eq!(
-            (end(&events)["type"].as_str().unwrap(), text(&events).as_str()),
-            (expected, partial)
-        );
-    }
-    assert_eq!(hub.metric("fanfare_chats_running").await, 0.0);
-}
-
-#[tokio::test]
-async fn a_hub_that_is_killed_ends_what_it_had_begun_and_begins_nothing_twice() {
-    let upstream = Upstream::start(vec![vec![head(), part("a"), part("b"), Step::Hang]]).await;
-    let (mut hub, _folder) = upstream.hub(&[]).await;
-    let (_, chat) = begin(&hub, json!({ "message": "hi" }), Some("k")).await;
-    let mut reader = hub.subscribe(events_url(&chat)).await;
-    let mut seen = String::new();
-    while seen != "ab" {
-        let event = reader.next_event().await.unwrap();
-        seen.push_str(event.json()["content"].as_str().unwrap_or_default());
-    }
-    let last = reader.last_id().to_owned();
-    hub.kill();
-    hub.start_again().await;
-    let events = whole(&hub, &chat).await;
-    assert_eq!(text(&events), "ab", "the durable part");
-    let end = end(&events);
-    assert_eq!(
-        (&end["code"], &end["partial"], &end["retryable"]),
-        (&json!("hub_restarted"), &json!(true), &json!(true))
-    );
-    let mut back = hub.resume(events_url(&chat), &last).await;
-    assert_eq!(back.next_event().await.unwrap().json()["code"], "hub_restarted");
-    let (status, again) = begin(&hub, json!({ "message": "hi" }), Some("k")).await;
-    assert_eq!((status, &again), (200, &chat), "the same, its ticket too");
-    assert_eq!(upstream.asked().len(), 1, "nothing was begun");
-    hub.stop().await;
-}
-
-/// What an upstream does, and what becomes of it: text, kind of end, and its code or reason.
-async fn outcome(script: Script) -> (String, String, Value, Vec<Value>) {
-    let upstream = Upstream::start(vec![script]).await;
-    let flags = ["--chat-idle-timeout", "700ms", "--chat-first-token-timeout", "900ms"];
-    let (hub, _folder) = upstream.hub(&flags).await;
-    let chat = begun(&hub).await;
-    let events = whole(&hub, &chat).await;
-    let last = end(&events);
-    let why = match last["type"].as_str().unwrap() {
-        "done" => last["finish_reason"].clone(),
-        _ => last["code"].clone(),
-    };
-    (text(&events), last["type"].as_str().unwrap().to_owned(), why, events.clone())
-}
-
-fn body(text: &str) -> Script {
-    vec![head(), say(text)]
-}
-
-const A: &str = r#"data: {"choices":[{"delta":{"content":"a"}}]}"#;
-const STOP: &str = r#"data: {"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
-
-/// What it is, what the upstream does, and the text, the end and its reason.
-type Case = (&'static str, Script, &'static str, &'static str, &'static str);
-
-/// Answers that are whole, in whatever form.
-fn whole_answers() -> Vec<Case> {
-    let odd = r#"data: {"choices":[{"delta":{"content":"a"},"finish_reason":"eos_token"}]}"#;
-    let json = r#"{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}"#;
-    let nothing = "data:\n\ndata: {\"choices\":[]}\n\ndata: {\"choices\":[{\"delta\":null}]}";
-    let open = vec![head(), part("a"), say(format!("{STOP}\n\n")), Step::Hang];
-    vec![
-        ("no DONE", body(&format!("{A}\n\n{STOP}\n\n")), "a", "done", "stop"),
-        ("no blank line", body(&format!("{A}\n\n{STOP}")), "a", "done", "stop"),
-        ("CR", body(&format!("{A}\r\r{STOP}\r\r")), "a", "done", "stop"),
-        ("a byte order mark", body(&format!("\u{feff}{A}\n\n{STOP}\n\n")), "a", "done", "stop"),
-        ("comments", body(&format!(": hi\n\n{A}\r\n\r\n: x\n{STOP}\n\n")), "a", "done", "stop"),
-        ("an odd reason", body(&format!("{odd}\n\n")), "a", "done", "eos_token"),
-        ("nothing in it", body(&format!("{nothing}\n\n{A}\n\n{STOP}\n\n")), "a", "done", "stop"),
-        ("not streamed", status(200, "", json), "a", "done", "stop"),
-        ("open behind its end", open, "a", "done", "stop"),
-    ]
-}
-
-/// Answers that are cut, or errors.
-fn broken_answers() -> Vec<Case> {
-    let incomplete = "upstream_incomplete";
-    let empty = r#"data: {"choices":[{"finish_reason":""}]}"#;
-    let error = r#"data: {"error":{"message":"no"}}"#;
-    let field = r#"error: {"code":500,"message":"no"}"#;
-    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let chunked = vec![say(format!("{chunked}{:x}\r\n{A}\n\n\r\n", A.len() + 2))];
-    let large = json!({ "choices": [{ "delta": { "content": "x".repeat(1 << 20) } }] });
-    let pause = || Step::Pause(Duration::from_millis(100));
-    let reset = vec![head(), part("a"), pause(), Step::Reset];
-    vec![
-        ("no finish reason", body(&format!("{A}\n\ndata: [DONE]\n\n")), "a", "error", incomplete),
-        ("an empty one", body(&format!("{A}\n\n{empty}\n\n")), "a", "error", incomplete),
-        ("cut", body(&format!("{A}\n\n")), "a", "error", incomplete),
-        ("nothing at all", body(""), "", "error", incomplete),
-        ("cut in a chunk", chunked, "a", "error", incomplete),
-        ("reset", reset, "a", "error", incomplete),
-        (
-            "an error in it",
-            body(&format!("{A}\n\n{error}\n\n{STOP}\n\n")),
-            "a",
-            "error",
-            "upstream_error",
-        ),
-        ("llama.cpp's", body(&format!("{A}\n\n{field}\n\n")), "a", "error", "upstream_error"),
-        ("no JSON", body("data: <html>\n\n"), "", "error", "upstream_error"),
-        ("too large", vec![head(), event(&large)], "", "error", "upstream_error"),
-    ]
-}
-
-/// Those that say nothing, or no.
-fn no_answers() -> Vec<Case> {
-    let pause = || Step::Pause(Duration::from_millis(500));
-    let beat = || say(": x\n\n");
-    let alive = vec![head(), part("a"), beat(), pause(), beat(), pause(), part("b"), Step::Hang];
-    let refused = |code, error: &str| status(code, "", &format!(r#"{{"error":{error}}}"#));
-    let filter = refused(400, r#"{"code":"content_filter","message":"no"}"#);
-    vec![
-        ("silent", vec![Step::Hang], "", "error", "upstream_stalled"),
-        ("silent behind its head", vec![head(), Step::Hang], "", "error", "upstream_stalled"),
-        ("comments alone", alive, "a", "error", "upstream_stalled"),
-        ("a key that is not taken", refused(401, r#""no""#), "", "error", "upstream_auth"),
-        ("a filter", filter, "", "error", "content_filter"),
-    ]
-}
-
-#[tokio::test]
-async fn what_upstreams_send_is_understood_and_a_cut_answer_is_never_a_whole_one() {
-    let cases = [whole_answers(), broken_answers(), no_answers()].concat();
-    for (what, script, said, kind, why) in cases {
-        let (text, ended, reason, events) = outcome(script).await;
-        let came = (text.as_str(), ended.as_str(), &reason);
-        assert_eq!(came, (said, kind, &json!(why)), "{what}: {events:?}");
-        if kind == "error" {
-            assert_eq!(events.last().unwrap()["partial"], !said.is_empty(), "{what}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn an_upstream_is_asked_again_only_before_it_has_said_anything() {
-    let busy = || status(429, "Retry-After: 0\r\n", r#"{"error":{"message":"busy"}}"#);
-    let down = || status(503, "", "down");
-    for (scripts, times, ended) in [
-        (vec![busy(), down(), answer(&["a"])], 3, json!("done")),
-        // It may have been at it already.
-        (vec![vec![Step::Reset], answer(&["a"])], 1, json!("error")),
-        (vec![busy(), busy(), busy(), answer(&["a"])], 3, json!("error")),
-        (vec![status(429, "Retry-After: 31\r\n", "{}"), answer(&["a"])], 1, json!("error")),
-        (vec![status(400, "", "{}"), answer(&["a"])], 1, json!("error")),
-        (
-            vec![
-                vec![head(), part("x"), Step::Pause(Duration::from_millis(100)), Step::Reset],
-                answer(&["a"]),
-            ],
-            1,
-            json!("error"),
-        ),
-    ] {
-        let upstream = Upstream::start(scripts).await;
-        let (hub, _folder) = upstream.hub(&[]).await;
-        let chat = begun(&hub).await;
-        let events = whole(&hub, &chat).await;
-        assert_eq!(
-            (end(&events)["type"].clone(), upstream.asked().len()),
-            (ended, times),
-            "{events:?}"
-        );
-        let retries = events.iter().filter(|event| event["state"] == "retrying").count();
-        assert_eq!(retries, times - 1);
-        let usage = events.iter().find(|event| event["type"] == "usage").unwrap();
-        assert_eq!(usage["attempts"], times);
-    }
-}
-
-#[tokio::test]
 async fn a_late_reader_has_few_frames_and_resumes_between_them_exactly() {
     let parts: Vec<String> = (0..10_000).map(|n| format!("{n} é ")).collect();
     let mut script = vec![head()];
@@ -405,7 +136,10 @@ async fn a_late_reader_has_few_frames_and_resumes_between_them_exactly() {
     let upstream = Upstream::start(vec![script]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     let chat = begun(&hub).await;
-    hub.until_metric("fanfare_chats_ended_total{outcome=\"done\"}", |n| n == 1.0).await;
+    hub.until_metric("fanfare_chats_ended_total{outcome=\"done\",upstream=\"scripted\"}", |n| {
+        n == 1.0
+    })
+    .await;
     let events = whole(&hub, &chat).await;
     let tokens: Vec<&Value> = events.iter().filter(|event| event["type"] == "token").collect();
     assert_eq!(text(&events), parts.concat());
@@ -473,61 +207,21 @@ async fn what_a_filter_takes_back_is_not_told_again() {
         rest[1],
         json!({ "type": "redact", "from_index": 2, "to_index": 5, "replacement": "███" })
     );
+    let stream = format!("/v1/chat/completions/{}?stream=true", chat["id"].as_str().unwrap());
+    let whole_text = format!("{}?accumulated=1", events_url(&chat));
     for _ in 0..2 {
         let raw = format!("/streams/{}/events?from=start", chat["stream"].as_str().unwrap());
         assert_eq!(hub.get(&raw).await.0, 403, "as it stands in the journal nobody reads it");
         assert_eq!(text(&whole(&hub, &chat).await), "ab███fghij");
         assert_eq!(view(&hub, &chat).await["text"], "ab███fghij");
+        for path in [&stream, &whole_text] {
+            let read: Vec<Event> = hub.subscribe(path).await.rest().await;
+            let all: String = read.iter().map(|event| event.data.as_str()).collect();
+            assert!(all.contains("ab███fg") && !all.contains("cde"), "{path}: {all}");
+        }
         hub.kill();
         hub.start_again().await;
     }
-}
-
-#[tokio::test]
-async fn an_answer_has_bounds_whatever_its_upstream_makes_of_them() {
-    let endless = || {
-        std::iter::once(head()).chain((0..500).map(|_| part("abcd"))).chain([Step::Hang]).collect()
-    };
-    for (flags, ask, most) in [
-        (&["--chat-max-tokens", "20"][..], json!({ "message": "hi" }), 20 * 4),
-        (&["--chat-max-tokens", "20"], json!({ "message": "hi", "max_tokens": 90 }), 20 * 4),
-        (&[], json!({ "message": "hi", "max_tokens": 10 }), 10 * 4),
-        (&["--chat-max-output-bytes", "100"], json!({ "message": "hi" }), 100),
-    ] {
-        let upstream = Upstream::start(vec![endless()]).await;
-        let (hub, _folder) = upstream.hub(flags).await;
-        let (_, chat) = begin(&hub, ask.clone(), None).await;
-        let events = whole(&hub, &chat).await;
-        assert_eq!(
-            (end(&events)["finish_reason"].clone(), text(&events).len()),
-            (json!("length"), most)
-        );
-        upstream.until_left(1).await;
-        let asked =
-            ask["max_tokens"].as_u64().map(|asked| asked.min(20)).map_or(Value::Null, Value::from);
-        assert_eq!(upstream.asked()[0].body["max_tokens"], asked);
-    }
-    let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
-    let (hub, _folder) = upstream.hub(&["--chat-total-timeout", "500ms"]).await;
-    let chat = begun(&hub).await;
-    assert_eq!(end(&whole(&hub, &chat).await)["code"], "timeout");
-    upstream.until_left(1).await;
-    let (hub, _folder) = upstream.hub(&["--chat-max-request-bytes", "100"]).await;
-    let (status, _) = begin(&hub, json!({ "message": "x".repeat(200) }), None).await;
-    assert_eq!(status, 413);
-}
-
-#[tokio::test]
-async fn an_upstream_that_speaks_slowly_is_not_silent() {
-    let mut script = vec![head()];
-    for _ in 0..6 {
-        script.extend([part("a"), Step::Pause(Duration::from_millis(300))]);
-    }
-    script.extend(done());
-    let upstream = Upstream::start(vec![script]).await;
-    let (hub, _folder) = upstream.hub(&["--chat-idle-timeout", "1s"]).await;
-    let events = whole(&hub, &begun(&hub).await).await;
-    assert_eq!((text(&events).as_str(), end(&events)["type"].as_str()), ("aaaaaa", Some("done")));
 }
 
 #[tokio::test]
@@ -550,12 +244,37 @@ async fn tools_reasoning_and_refusals_come_as_they_are() {
     let events = whole(&hub, &chat).await;
     let call = events.iter().find(|event| event["type"] == "tool_call").unwrap();
     assert_eq!(
-        call,
-        &json!({ "type": "tool_call", "index": 0, "id": "c1", "name": "f", "arguments": "" })
+        (&call["index"], &call["id"], &call["name"]),
+        (&json!(0), &json!("c1"), &json!("f"))
     );
+    let calls = events.iter().filter(|event| event["type"] == "tool_call");
+    let arguments: String = calls.map(|call| call["arguments"].as_str().unwrap()).collect();
+    assert_eq!(arguments, "{\"a\":1}");
     let view = view(&hub, &chat).await;
     assert_eq!((&view["reasoning"], &view["refusal"]), (&json!("hm"), &json!("no")));
-    assert_eq!(view["tool_calls"][0]["function"], json!({ "name": "f", "arguments": "{\"a\":1}" }));
+    let function = json!({ "name": "f", "arguments": "{\"a\":1}" });
+    assert_eq!(view["tool_calls"][0]["function"], function);
+    let id = chat["id"].as_str().unwrap();
+    let answer = hub.get(&format!("/v1/chat/completions/{id}")).await.1;
+    let message = &answer["choices"][0]["message"];
+    assert_eq!((&message["refusal"], &message["reasoning_content"]), (&json!("no"), &json!("hm")));
+    assert_eq!(message["tool_calls"][0]["function"], function);
+    let chunks =
+        hub.subscribe(&format!("/v1/chat/completions/{id}?stream=true")).await.rest().await;
+    let deltas: Vec<Value> = chunks
+        .iter()
+        .filter(|chunk| chunk.data != "[DONE]")
+        .map(|chunk| chunk.json()["choices"][0]["delta"].clone())
+        .collect();
+    let all = |member: &str| -> String {
+        deltas.iter().filter_map(|delta| delta[member].as_str()).collect()
+    };
+    assert_eq!((all("reasoning_content"), all("refusal")), ("hm".to_owned(), "no".to_owned()));
+    let calls: Vec<&Value> =
+        deltas.iter().map(|d| &d["tool_calls"][0]).filter(|c| !c.is_null()).collect();
+    assert_eq!((&calls[0]["id"], &calls[0]["type"]), (&json!("c1"), &json!("function")));
+    let arguments = calls.iter().map(|call| call["function"]["arguments"].as_str().unwrap());
+    assert_eq!(arguments.collect::<String>(), "{\"a\":1}");
 }
 
 #[tokio::test]
@@ -609,176 +328,6 @@ async fn a_post_answers_with_the_chat_itself_and_goes_on_with_it() {
 }
 
 #[tokio::test]
-async fn what_is_deleted_is_stopped_and_gone() {
-    let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
-    let (hub, _folder) = upstream.hub(&[]).await;
-    let (_, chat) = begin(&hub, json!({ "message": "hi" }), Some("k")).await;
-    let mut reader = hub.subscribe(events_url(&chat)).await;
-    while reader.next_event().await.unwrap().json()["type"] != "token" {}
-    let url = hub.url(&format!("/chats/{}", chat["id"].as_str().unwrap()));
-    assert_eq!(hub.http.delete(&url).send().await.unwrap().status(), 204);
-    upstream.until_left(1).await;
-    let rest: Vec<Event> = reader.rest().await;
-    let cancelled =
-        rest.iter().find(|event| !event.is_control() && event.json()["type"] == "cancelled");
-    assert_eq!(cancelled.unwrap().json()["by"], "deleted");
-    assert_eq!(hub.get(&format!("/chats/{}", chat["id"].as_str().unwrap())).await.0, 410);
-    let stream = chat["stream"].as_str().unwrap();
-    assert_eq!(hub.get(&format!("/streams/{stream}")).await.0, 404);
-    let (status, _) = begin(&hub, json!({ "message": "hi" }), Some("k")).await;
-    assert_eq!(status, 410, "its key begins nothing");
-}
-
-#[tokio::test]
-async fn a_chat_is_deleted_a_while_after_its_end() {
-    let upstream = Upstream::start(vec![answer(&["a"])]).await;
-    let (mut hub, _folder) = upstream.hub(&["--chat-kept", "1s"]).await;
-    for restarts in [false, true] {
-        let chat = begun(&hub).await;
-        whole(&hub, &chat).await;
-        if restarts {
-            hub.kill();
-            hub.start_again().await;
-        }
-        let gone = async {
-            while hub.get(&format!("/streams/{}", chat["stream"].as_str().unwrap())).await.0 != 404
-            {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, gone).await.expect("it stays");
-    }
-}
-
-#[tokio::test]
-async fn a_hub_that_stops_lets_chats_end_and_ends_those_that_do_not() {
-    let next = Arc::new(Notify::new());
-    let scripts = vec![told(&["a"], &next), vec![head(), part("b"), Step::Hang]];
-    let upstream = Upstream::start(scripts).await;
-    let (mut hub, _folder) = upstream.hub(&["--drain", "2s"]).await;
-    let (one, two) = (begun(&hub).await, begun(&hub).await);
-    upstream.until_asked(2).await;
-    hub.terminate();
-    next.notify_one();
-    assert!(hub.ended().await.success());
-    hub.start_again().await;
-    let mut ends = Vec::new();
-    for chat in [&one, &two] {
-        let events = whole(&hub, chat).await;
-        ends.push((text(&events), end(&events)["type"].clone(), end(&events)["code"].clone()));
-    }
-    ends.sort_by(|a, b| a.0.cmp(&b.0));
-    assert_eq!(ends[0], ("a".into(), json!("done"), Value::Null));
-    assert_eq!(ends[1], ("b".into(), json!("error"), json!("hub_restarted")));
-}
-
-#[tokio::test]
-async fn an_upstream_that_nobody_listens_for_is_tried_three_times_and_waits_are_as_it_asks() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("fanfare.toml");
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let text = format!("[chat.upstream.gone]\nurl = \"http://{gone}\"\nmodels = [\"m\"]\n");
-    std::fs::write(&config, text).unwrap();
-    let hub = Hub::start(&["--config", config.to_str().unwrap()]).await;
-    let chat = begun(&hub).await;
-    let events = whole(&hub, &chat).await;
-    assert_eq!(end(&events)["code"], "upstream_error");
-    let refused = "fanfare_chat_attempts_total{result=\"refused_for_now\"}";
-    assert_eq!(hub.metric(refused).await, 3.0);
-    let busy = status(429, "Retry-After: 1\r\n", r#"{"error":{"message":"busy"}}"#);
-    let upstream = Upstream::start(vec![busy, answer(&["a"])]).await;
-    let (hub, _folder) = upstream.hub(&[]).await;
-    let chat = begun(&hub).await;
-    let events = whole(&hub, &chat).await;
-    let retrying = events.iter().find(|event| event["state"] == "retrying").unwrap();
-    let said = json!([retrying["attempt"], retrying["after_ms"], retrying["reason"]]);
-    assert_eq!(said, json!([2, 1000, "busy"]));
-    let took = "fanfare_chat_first_token_seconds_count";
-    assert_eq!(
-        (hub.metric(took).await, hub.metric("fanfare_chat_tokens_total").await),
-        (1.0, 11.0)
-    );
-}
-
-/// A hub whose upstream has a key, of this kind.
-async fn hub_with_key(upstream: &Upstream, kind: &str) -> (Hub, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("fanfare.toml");
-    let address = &upstream.address;
-    // Whatever the tests run in has this.
-    let text = format!(
-        "[chat.upstream.a]\nurl = \"http://{address}\"\nmodels = [\"m\"]\napi-key-env = \"PATH\"\n{kind}"
-    );
-    std::fs::write(&config, text).unwrap();
-    (Hub::start(&["--config", config.to_str().unwrap()]).await, folder)
-}
-
-#[tokio::test]
-async fn the_hubs_key_goes_to_its_upstream_as_that_wants_it_and_to_nobody_else() {
-    let key = std::env::var("PATH").unwrap();
-    let quoted = |code| {
-        status(code, "", &json!({ "error": { "message": format!("not {key}") } }).to_string())
-    };
-    for (kind, line, header) in [
-        ("", "POST /chat/completions HTTP/1.1", format!("authorization: bearer {key}")),
-        (
-            "kind = \"azure-v1\"\n",
-            "POST /openai/v1/chat/completions HTTP/1.1",
-            format!("api-key: {key}"),
-        ),
-        (
-            "kind = \"azure\"\napi-version = \"2024-10-21\"\n",
-            "POST /openai/deployments/m/chat/completions?api-version=2024-10-21 HTTP/1.1",
-            format!("api-key: {key}"),
-        ),
-    ] {
-        let upstream = Upstream::start(vec![answer(&["a"]), quoted(401), quoted(400)]).await;
-        let (hub, _folder) = hub_with_key(&upstream, kind).await;
-        assert_eq!(text(&whole(&hub, &begun(&hub).await).await), "a");
-        let asked = &upstream.asked()[0];
-        assert_eq!(asked.line, line);
-        assert!(asked.head.contains(&header.to_lowercase()), "{}", asked.head);
-        for code in ["upstream_auth", "upstream_error"] {
-            let events = whole(&hub, &begun(&hub).await).await;
-            assert_eq!(end(&events)["code"], code);
-            assert!(!json!(events).to_string().contains(&key), "{events:?}");
-        }
-        assert!(!hub.log().contains(&key));
-    }
-}
-
-#[tokio::test]
-async fn a_deletion_goes_on_where_its_client_does_not_wait_and_is_one_however_often_it_is_asked() {
-    let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
-    let (hub, _folder) = upstream.hub(&[]).await;
-    for leaves in [true, false] {
-        let chat = begun(&hub).await;
-        let path = format!("/chats/{}", chat["id"].as_str().unwrap());
-        if leaves {
-            let request = format!("DELETE {path} HTTP/1.1\r\nHost: {}\r\n\r\n", hub.address);
-            let mut socket = tokio::net::TcpStream::connect(&hub.address).await.unwrap();
-            tokio::io::AsyncWriteExt::write_all(&mut socket, request.as_bytes()).await.unwrap();
-            drop(socket);
-        } else {
-            let delete = || hub.http.delete(hub.url(&path)).send();
-            let all = futures_util::future::join_all((0..5).map(|_| delete())).await;
-            let all: Vec<u16> = all.into_iter().map(|one| one.unwrap().status().as_u16()).collect();
-            assert!(all.iter().all(|status| [204, 410].contains(status)), "{all:?}");
-        }
-        let gone = async {
-            while hub.get(&path).await.0 != 410 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, gone).await.expect("it stays");
-    }
-    let mut records = hub.subscribe("/streams/hub.chats/events?from=start&follow=false").await;
-    let deleted = records.rest().await;
-    let deleted = deleted.iter().filter(|e| !e.is_control() && e.json()["type"] == "deleted");
-    assert_eq!(deleted.count(), 2);
-}
-
-#[tokio::test]
 async fn what_is_asked_is_kept_where_that_is_wanted_and_a_frame_is_never_large() {
     let long = "é".repeat(50_000);
     let upstream = Upstream::start(vec![answer(&[&long])]).await;
@@ -790,39 +339,4 @@ async fn what_is_asked_is_kept_where_that_is_wanted_and_a_frame_is_never_large()
     let tokens = events.iter().filter(|event| event["type"] == "token");
     let largest = tokens.map(|token| token["content"].as_str().unwrap().len()).max();
     assert!(largest <= Some(16 * 1024), "{largest:?}");
-}
-
-#[tokio::test]
-async fn a_chat_that_the_journals_cap_has_taken_is_gone_and_not_a_shorter_one() {
-    let words: Vec<String> = (0..200).map(|n| format!("{n} {} ", "x".repeat(400))).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let mut script = vec![head()];
-    script
-        .extend(words.iter().flat_map(|word| [part(word), Step::Pause(Duration::from_millis(30))]));
-    script.extend(done());
-    let upstream = Upstream::start(vec![script]).await;
-    let (mut hub, _folder) = upstream.hub(&["--journal-max-bytes", "200KiB"]).await;
-    let chat = begun(&hub).await;
-    whole(&hub, &chat).await;
-    let path = format!("/chats/{}", chat["id"].as_str().unwrap());
-    let filler = "y".repeat(4_000);
-    let mut answers = Vec::new();
-    while answers.last() != Some(&410) {
-        answers.push(hub.get(&path).await.0);
-        hub.publish("filler", &filler).await;
-        assert!(answers.len() < 400, "it is never gone");
-    }
-    assert!(answers.iter().all(|status| [200, 410].contains(status)), "{answers:?}");
-    for _ in 0..100 {
-        hub.publish("filler", &filler).await;
-    }
-    assert_eq!(hub.subscribe(events_url(&chat)).await.status, 410, "nobody waits for it");
-    hub.kill();
-    hub.start_again().await;
-    let gone = async {
-        while hub.get(&format!("/streams/{}", chat["stream"].as_str().unwrap())).await.0 != 404 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, gone).await.expect("nobody deletes it");
 }

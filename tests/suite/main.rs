@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod certificate;
+mod chat;
 mod credentials;
 mod files;
 mod follower;
@@ -20,9 +21,12 @@ mod access;
 mod architecture;
 mod bench;
 mod chat_access;
+mod chat_ends;
+mod chat_upstreams;
 mod chats;
 mod churn;
 mod cli;
+mod completion_errors;
 mod completions;
 mod configuration;
 mod crash;

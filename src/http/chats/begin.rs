@@ -1,5 +1,6 @@
 //! How a chat is begun, by whichever face.
 
+use super::super::guard::client;
 use super::super::problem::{Code, Problem};
 use super::super::received::read_body;
 use super::super::server::Hub;
@@ -63,7 +64,7 @@ pub(super) fn key(request: &HttpRequest) -> Result<Option<String>, Problem> {
 /// Begins a chat for somebody.
 pub(super) async fn begin(
     hub: &Data<Hub>,
-    caller: &Caller,
+    (request, caller): (&HttpRequest, &Caller),
     (ask, key): (Ask, Option<String>),
     manner: Manner,
 ) -> Result<BegunChat, Problem> {
@@ -76,8 +77,8 @@ pub(super) async fn begin(
         return Err(Problem::new(Code::Forbidden, why).field("model"));
     }
     let Manner { is_adoptable, stops_alone, must_be_there } = manner;
-    let owner = who::owner(caller)?;
-    let wanted = WantedChat { ask, owner, key, is_adoptable, stops_alone, must_be_there };
+    let (owner, client) = (who::owner(caller)?, client(hub, request));
+    let wanted = WantedChat { ask, owner, client, key, is_adoptable, stops_alone, must_be_there };
     let begun = hub.chats.begin(wanted).await?;
     if begun.replayed {
         hub.chats.figures().replayed();

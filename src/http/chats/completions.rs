@@ -5,6 +5,7 @@
 use super::super::guard::caller;
 use super::super::problem::{Code, Problem};
 use super::super::query;
+use super::super::requests::{self, Told};
 use super::super::server::Hub;
 use super::super::subscribe;
 use super::begin::{self, Manner, begin};
@@ -88,7 +89,7 @@ async fn create_one(
         Some((chat, reader)) => Attached { caller, chat, reader, replayed: true },
         None => {
             let manner = Manner { must_be_there: after > 0, ..manner };
-            let begun = begin(hub, &caller, (ask, key), manner).await?;
+            let begun = begin(hub, (request, &caller), (ask, key), manner).await?;
             let (chat, replayed) = (begun.chat, begun.replayed);
             let reader = chat.read();
             Attached { caller, chat, reader, replayed }
@@ -290,7 +291,11 @@ async fn stream(
         if let Some(wait) = response.headers().get(header::RETRY_AFTER) {
             refused.headers_mut().insert(header::RETRY_AFTER, wait.clone());
         }
-        return Ok(refused);
+        let told = response.extensions().get::<Told>().copied();
+        return Ok(match told {
+            Some(told) => requests::with(refused, told),
+            None => refused,
+        });
     }
     // Its places are in its chunks.
     response.headers_mut().remove(subscribe::LAST_EVENT_ID);

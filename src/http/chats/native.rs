@@ -133,7 +133,7 @@ async fn create_one(
     let caller = who::asker(hub, request)?;
     let key = begin::key(request)?;
     let ask = Ask::native(&begin::body(hub, request, payload).await?)?;
-    let begun = begin(hub, &caller, (ask, key), MANNER).await?;
+    let begun = begin(hub, (request, &caller), (ask, key), MANNER).await?;
     let chat = &begun.chat;
     let (ticket, expires_at) = match chat.ticket.get() {
         Some(ticket) => ticket.clone(),
@@ -206,7 +206,7 @@ async fn chat_here(
             let caller = who::asker(hub, request)?;
             let key = begin::key(request)?;
             let ask = Ask::native(&begin::body(hub, request, payload).await?)?;
-            let begun = begin(hub, &caller, (ask, key), MANNER).await?;
+            let begun = begin(hub, (request, &caller), (ask, key), MANNER).await?;
             (caller, begun.chat)
         }
     };

@@ -1,6 +1,7 @@
 //! Errors as OpenAI's clients read them.
 
 use super::super::problem::Problem;
+use super::super::requests::{self, Told};
 use crate::wire::chat::{ChatEvent, Fault, error_object};
 use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
@@ -34,11 +35,8 @@ pub(super) fn refusal(problem: &Problem) -> HttpResponse {
     let object = json!({
         "message": problem.detail, "type": kind, "param": problem.field, "code": code,
     });
-    let mut answer = answer(status);
-    if let Some(seconds) = problem.retry_after {
-        answer.insert_header((header::RETRY_AFTER, seconds));
-    }
-    answer.json(json!({ "error": object }))
+    let body = json!({ "error": object });
+    problem.answer("application/json", body.to_string().into_bytes())
 }
 
 /// A refusal by whoever stands before the handlers.
@@ -73,5 +71,13 @@ pub(super) fn failed(end: &ChatEvent) -> Option<HttpResponse> {
     if was_tried {
         answer.insert_header((SHOULD_RETRY, "false"));
     }
-    Some(answer.json(json!({ "error": error_object(end) })))
+    if let ChatEvent::Error { retry_after: Some(seconds), .. } = end {
+        answer.insert_header((header::RETRY_AFTER, *seconds));
+    }
+    let why = match end {
+        ChatEvent::Error { code, .. } => code.as_str(),
+        _ => "cancelled",
+    };
+    let answer = answer.json(json!({ "error": error_object(end) }));
+    Some(requests::with(answer, Told::Refused(why)))
 }

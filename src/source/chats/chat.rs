@@ -57,6 +57,8 @@ pub struct Chat {
     pub stream: StreamName,
     /// Whose it is; `None` for those who showed nothing.
     pub owner: Option<Arc<str>>,
+    /// Among whose running ones it counts.
+    pub(super) counted_as: Option<Arc<str>>,
     /// Of which model.
     pub model: String,
     /// When it was begun.
@@ -96,6 +98,7 @@ struct Readers {
 pub(super) struct Beginning {
     pub(super) id: String,
     pub(super) owner: Option<Arc<str>>,
+    pub(super) counted_as: Option<Arc<str>>,
     pub(super) model: String,
     pub(super) created: Timestamp,
     pub(super) fingerprint: String,
@@ -107,8 +110,7 @@ pub(super) struct Beginning {
 impl Chat {
     /// `None` where its id makes no name of a stream.
     pub(super) fn new(of: Beginning, progress: Progress) -> Option<Arc<Self>> {
-        let Beginning { id, owner, model, created, fingerprint, key, is_adoptable, stops_alone } =
-            of;
+        let Beginning { id, owner, counted_as, model, created, fingerprint, key, .. } = of;
         let readers = Readers {
             now: 0,
             peak: 0,
@@ -120,12 +122,13 @@ impl Chat {
             stream: StreamName::parse(&format!("{STREAMS}{id}")).ok()?,
             id,
             owner,
+            counted_as,
             model,
             created,
             fingerprint,
             key,
-            is_adoptable,
-            stops_alone,
+            is_adoptable: of.is_adoptable,
+            stops_alone: of.stops_alone,
             progress: watch::Sender::new(progress),
             stop: watch::Sender::new(None),
             deletion: tokio::sync::Mutex::default(),

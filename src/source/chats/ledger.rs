@@ -6,7 +6,7 @@
 
 use super::chat::{Beginning, Chat, Progress};
 use crate::event::{Body, Entry, StreamName, Timestamp};
-use crate::limits::{Bound, Limit, Limits, Usage};
+use crate::limits::{Bound, Client, Limit, Limits, Usage};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -65,6 +65,18 @@ impl Record {
     }
 }
 
+/// Among whose running chats one counts: its owner's, or those of the address that it is asked from. The
+/// hub's own machine has no limit that nobody has set.
+pub(super) fn counted_as(
+    owner: Option<&Arc<str>>,
+    client: &Client,
+    limits: &Limits,
+) -> Option<Arc<str>> {
+    let is_set = limits.hub.of(Limit::ChatsPerSubject).is_some_and(|bound| bound.is_said);
+    let by_address = || format!("client {}", client.key()).into();
+    owner.cloned().or_else(|| (is_set || !client.is_local).then(by_address))
+}
+
 /// Whose key a key is.
 type KeyOf = (Option<Arc<str>>, String);
 
@@ -116,8 +128,8 @@ impl Ledger {
             self.running.refusals += 1;
             return Err((Limit::Chats, most));
         }
-        if let Some(owner) = &chat.owner {
-            let mine = self.by_subject.entry(owner.clone()).or_insert(0);
+        if let Some(subject) = &chat.counted_as {
+            let mine = self.by_subject.entry(subject.clone()).or_insert(0);
             if let Some(most) = over(limits.hub.of(Limit::ChatsPerSubject), *mine) {
                 self.of_subject.refusals += 1;
                 return Err((Limit::ChatsPerSubject, most));
@@ -141,12 +153,12 @@ impl Ledger {
     /// A running chat less.
     pub(super) fn leave(&mut self, chat: &Chat) {
         self.running.now = self.running.now.saturating_sub(1);
-        if let Some(owner) = &chat.owner
-            && let Some(mine) = self.by_subject.get_mut(owner)
+        if let Some(subject) = &chat.counted_as
+            && let Some(mine) = self.by_subject.get_mut(subject)
         {
             *mine -= 1;
             if *mine == 0 {
-                self.by_subject.remove(owner);
+                self.by_subject.remove(subject);
             }
         }
     }
@@ -192,6 +204,7 @@ impl Ledger {
                 let beginning = Beginning {
                     id: chat,
                     owner: owner.map(Arc::from),
+                    counted_as: None,
                     model,
                     created: Timestamp::from_ms(created_ms),
                     fingerprint,
@@ -234,6 +247,7 @@ mod tests {
         let beginning = Beginning {
             id: id.into(),
             owner: owner.map(Arc::from),
+            counted_as: owner.map(Arc::from),
             model: "m".into(),
             created: Timestamp::from_ms(1),
             fingerprint: "f".into(),

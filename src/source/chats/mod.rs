@@ -13,6 +13,7 @@ mod restore;
 mod run;
 mod spec;
 mod teller;
+mod turns;
 
 pub use chat::{Chat, Progress, Reader, StopBy};
 pub use ledger::STREAM;
@@ -21,16 +22,17 @@ pub use spec::{ChatSettings, ECHO, Kind, Upstream, UpstreamKey};
 use super::insist::insist;
 use crate::event::{Position, StreamName};
 use crate::journal::{History, Item, PublishError, Publisher, now};
-use crate::limits::{Limit, Limits, Usage};
+use crate::limits::{Client, Limit, Limits, Usage};
 use crate::telemetry::{ChatFigures, Telemetry};
 use crate::wire::chat::{Ask, ChatEvent, Transcript};
 use arc_swap::ArcSwap;
 use chat::{Beginning, STREAMS};
-use ledger::{Ledger, Record};
+use ledger::{Ledger, Record, counted_as};
 use run::Run;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use teller::{Teller, item, publish};
+use turns::Turns;
 use uuid::Uuid;
 
 /// All streams of chats.
@@ -47,6 +49,7 @@ struct Inner {
     limits: Arc<ArcSwap<Limits>>,
     figures: ChatFigures,
     client: reqwest::Client,
+    turns: Arc<Turns>,
     ledger: Mutex<Ledger>,
 }
 
@@ -56,6 +59,8 @@ pub struct Wanted {
     pub ask: Ask,
     /// Who asks.
     pub owner: Option<Arc<str>>,
+    /// From where.
+    pub client: Client,
     /// The hash of their key.
     pub key: Option<String>,
     /// Whether a repeated request takes it over, where the first one's client is gone.
@@ -112,12 +117,15 @@ impl Chats {
             .user_agent(concat!("fanfare/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| error.to_string())?;
+        let figures = telemetry.chats();
+        settings.upstreams.iter().for_each(|upstream| figures.know(&upstream.name));
         Ok(Self(Arc::new(Inner {
+            turns: Arc::new(Turns::new(&settings.upstreams)),
             settings: Arc::new(settings),
             publisher,
             history,
             limits,
-            figures: telemetry.chats(),
+            figures,
             client,
             ledger: Mutex::default(),
         })))
@@ -156,7 +164,7 @@ impl Chats {
         wanted: Wanted,
         model: String,
     ) -> Result<(Arc<Chat>, Option<Ask>, bool), NotBegun> {
-        let Wanted { ask, owner, key, is_adoptable, stops_alone, must_be_there } = wanted;
+        let Wanted { ask, owner, key, .. } = wanted;
         let mut ledger = self.ledger();
         let known = key.as_ref().and_then(|key| ledger.by_key(owner.as_ref(), key));
         if let Some(chat) = known {
@@ -165,7 +173,7 @@ impl Chats {
                 false => Err(NotBegun::KeyTaken),
             };
         }
-        if must_be_there {
+        if wanted.must_be_there {
             return Err(NotBegun::Gone);
         }
         if ledger.is_stopping {
@@ -174,18 +182,20 @@ impl Chats {
         if !ledger.has_room() {
             return Err(NotBegun::TooManyKnown);
         }
+        let limits = self.0.limits.load();
         let beginning = Beginning {
             id: Uuid::new_v4().simple().to_string(),
+            counted_as: counted_as(owner.as_ref(), &wanted.client, &limits),
             owner,
             model,
             created: now(),
             fingerprint: ask.fingerprint.clone(),
             key,
-            is_adoptable,
-            stops_alone,
+            is_adoptable: wanted.is_adoptable,
+            stops_alone: wanted.stops_alone,
         };
         let chat = Chat::new(beginning, Progress::Beginning).ok_or(NotBegun::Gone)?;
-        let entered = ledger.enter(&chat, &self.0.limits.load());
+        let entered = ledger.enter(&chat, &limits);
         entered.map_err(|(limit, most)| NotBegun::AtMost(limit, most))?;
         self.0.figures.running(ledger.running());
         Ok((chat, Some(ask), false))
@@ -208,6 +218,7 @@ impl Chats {
             ask,
             client: self.0.client.clone(),
             settings: self.0.settings.clone(),
+            turns: self.0.turns.clone(),
             figures: self.0.figures.clone(),
         };
         let mut teller = Teller::new(publisher, chat.stream.clone());
@@ -253,9 +264,9 @@ impl Chats {
         if let Err(why) = insist(&self.0.publisher, unit, waits).await {
             tracing::warn!("the end of a chat is not journalled: {why}");
         }
-        self.0.figures.ended(outcome);
+        let upstream = self.0.settings.upstream_name(&chat.model);
+        self.0.figures.ended(upstream, outcome);
         let ms = at.ms().saturating_sub(chat.created.ms());
-        let upstream = self.0.settings.upstream_of(&chat.model).map(|of| of.name.as_str());
         match &end {
             Some(ChatEvent::Error { upstream_status, .. }) => tracing::warn!(
                 outcome,

@@ -33,8 +33,14 @@ impl Chats {
             let partial = transcript.is_begun();
             chat.is_redacted.store(!transcript.redactions().is_empty(), Ordering::Release);
             let message = "the hub was stopped while the model answered".to_owned();
-            let (code, retryable, upstream_status) = (Fault::HubRestarted, true, None);
-            let end = ChatEvent::Error { code, message, retryable, partial, upstream_status };
+            let end = ChatEvent::Error {
+                code: Fault::HubRestarted,
+                message,
+                retryable: true,
+                partial,
+                upstream_status: None,
+                retry_after: None,
+            };
             let chats = self.clone();
             tokio::spawn(async move { chats.end(&chat, Vec::new(), vec![end]).await });
         }

@@ -7,6 +7,7 @@ use super::answer::{Answer, MAX_RETRY_AFTER, NoAnswer};
 use super::chat::{Chat, Progress, StopBy};
 use super::spec::{ChatSettings, Upstream};
 use super::teller::{Teller, Untold};
+use super::turns::{Turn, Turns};
 use crate::telemetry::ChatFigures;
 use crate::wire::chat::{Ask, ChatEvent, Fault, Heard, State, Trouble, Usage};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ const STALLED_AFTER: Duration = Duration::from_secs(5);
 const USAGE_WITHIN: Duration = Duration::from_secs(2);
 /// Characters of a token, where tokens have to be estimated.
 const CHARACTERS_PER_TOKEN: u64 = 4;
+/// Bytes of a token at most, on the average of an answer: by these one is cut whose parts are many tokens.
+const MAX_BYTES_PER_TOKEN: u64 = 32;
 
 /// What a run goes by.
 pub(super) struct Run {
@@ -31,6 +34,7 @@ pub(super) struct Run {
     pub(super) ask: Ask,
     pub(super) client: reqwest::Client,
     pub(super) settings: Arc<ChatSettings>,
+    pub(super) turns: Arc<Turns>,
     pub(super) figures: ChatFigures,
 }
 
@@ -42,8 +46,17 @@ struct Went {
 
 /// An end that is not by the model.
 enum Cut {
-    Failed { fault: Fault, message: String, retryable: bool, status: Option<u16> },
+    Failed(Failure),
     Untold(String),
+}
+
+struct Failure {
+    fault: Fault,
+    message: String,
+    retryable: bool,
+    status: Option<u16>,
+    /// How long the upstream wants to be let alone, where it says so.
+    wait: Option<Duration>,
 }
 
 impl From<Untold> for Cut {
@@ -54,11 +67,12 @@ impl From<Untold> for Cut {
 
 impl Cut {
     fn failed(fault: Fault, message: impl Into<String>) -> Self {
-        Self::Failed { fault, message: message.into(), retryable: true, status: None }
+        let message = message.into();
+        Self::Failed(Failure { fault, message, retryable: true, status: None, wait: None })
     }
 
     /// What an upstream's error comes to. What it says of the hub's key is nobody's business.
-    fn of(trouble: Trouble, upstream: Option<&Upstream>) -> Self {
+    fn of(trouble: Trouble, wait: Option<Duration>, upstream: Option<&Upstream>) -> Self {
         let status = trouble.status;
         let fault = match status {
             _ if trouble.is_of_filter() => Fault::ContentFilter,
@@ -72,7 +86,7 @@ impl Cut {
             }
             _ => upstream.map_or(trouble.message.clone(), |of| of.without_key(&trouble.message)),
         };
-        Self::Failed { fault, message, retryable, status }
+        Self::Failed(Failure { fault, message, retryable, status, wait })
     }
 }
 
@@ -113,14 +127,22 @@ impl Run {
     }
 
     fn cut(&self, cut: Cut, teller: &Teller) -> ChatEvent {
-        let (code, message, retryable, upstream_status) = match cut {
-            Cut::Failed { fault, message, retryable, status } => {
-                (fault, message, retryable, status)
+        let failure = match cut {
+            Cut::Failed(failure) => failure,
+            Cut::Untold(message) => {
+                let fault = Fault::JournalUnavailable;
+                Failure { fault, message, retryable: true, status: None, wait: None }
             }
-            Cut::Untold(why) => (Fault::JournalUnavailable, why, true, None),
         };
-        let partial = teller.first.is_some();
-        ChatEvent::Error { code, message, retryable, partial, upstream_status }
+        ChatEvent::Error {
+            code: failure.fault,
+            message: failure.message,
+            retryable: failure.retryable,
+            partial: teller.first.is_some(),
+            upstream_status: failure.status,
+            // In whole seconds, and none too early.
+            retry_after: failure.wait.map(|wait| wait.as_millis().div_ceil(1000) as u64),
+        }
     }
 
     fn usage(&self, went: &Went, teller: &Teller) -> Usage {
@@ -135,66 +157,69 @@ impl Run {
     }
 
     async fn answer(&self, teller: &mut Teller, went: &mut Went) -> Result<String, Cut> {
-        let upstream = self.settings.upstream_of(&self.chat.model).cloned();
+        let _turn = self.turn(teller).await?;
         loop {
             went.attempts += 1;
             let began = Instant::now();
-            teller.status(State::Connecting, (went.attempts, None), None).await?;
+            teller.status(State::Connecting, (Some(went.attempts), None), None).await?;
             let first_by = began + self.settings.first_token_timeout;
-            let (cut, wait) = match self.begin(upstream.as_ref(), first_by).await {
+            let heard = match self.begin(first_by).await {
                 Ok(answer) => {
-                    self.figures.attempted("answered");
                     self.chat.progress.send_replace(Progress::Answered);
-                    match self.listen(answer, teller, (went, began)).await {
-                        Err((cut, may_retry)) if teller.first.is_none() && may_retry => (cut, None),
-                        Err((cut, _)) => return Err(cut),
-                        Ok(finish) => return Ok(finish),
-                    }
+                    self.listen(answer, teller, (went, began)).await
                 }
-                Err((cut, wait, may_retry)) => {
-                    self.figures.attempted(if may_retry { "refused_for_now" } else { "refused" });
-                    if !may_retry {
-                        return Err(cut);
-                    }
-                    (cut, wait)
-                }
+                Err(refused) => Err(refused),
             };
+            let (cut, may_retry) = match heard {
+                Ok(finish_reason) => return Ok(finish_reason),
+                Err(cut) => cut,
+            };
+            let Cut::Failed(Failure { message, wait, .. }) = &cut else { return Err(cut) };
             let wait = wait.unwrap_or(RETRY_AFTER * went.attempts as u32);
-            if went.attempts == MAX_ATTEMPTS || wait > MAX_RETRY_AFTER {
+            let is_last = went.attempts == MAX_ATTEMPTS || wait > MAX_RETRY_AFTER;
+            if teller.first.is_some() || !may_retry || is_last {
                 return Err(cut);
             }
-            let reason = match &cut {
-                Cut::Failed { message, .. } => Some(message.clone()),
-                Cut::Untold(_) => return Err(cut),
-            };
-            teller.status(State::Retrying, (went.attempts + 1, Some(wait)), reason).await?;
+            let next = (Some(went.attempts + 1), Some(wait));
+            teller.status(State::Retrying, next, Some(message.clone())).await?;
             sleep(wait).await;
         }
     }
 
-    /// Asks once; the error says how long to wait before the next time, and whether there may be one.
-    async fn begin(
-        &self,
-        upstream: Option<&Upstream>,
-        first_by: Instant,
-    ) -> Result<Answer, (Cut, Option<Duration>, bool)> {
+    /// Waits until the upstream takes another, where it is said to take only so many.
+    async fn turn(&self, teller: &mut Teller) -> Result<Option<Turn>, Cut> {
+        let Some(turns) = self.upstream().and_then(|of| self.turns.of(of)) else { return Ok(None) };
+        if let Ok(turn) = turns.clone().try_acquire_owned() {
+            return Ok(Some(turn));
+        }
+        let _waits = self.figures.queued(self.upstream_name());
+        teller.status(State::Queued, (None, None), None).await?;
+        // They are never closed.
+        Ok(turns.acquire_owned().await.ok())
+    }
+
+    /// Asks once; the error says whether it may be asked again.
+    async fn begin(&self, first_by: Instant) -> Result<Answer, (Cut, bool)> {
         let ask = (&self.ask, self.most_tokens());
-        let asked = Answer::ask(&self.client, upstream, &self.chat.model, ask);
-        match timeout_at(first_by, asked).await {
-            Ok(Ok(answer)) => Ok(answer),
+        let asked = Answer::ask(&self.client, self.upstream(), &self.chat.model, ask);
+        let (result, begun) = match timeout_at(first_by, asked).await {
+            Ok(Ok(answer)) => ("answered", Ok(answer)),
             Ok(Err(NoAnswer::Unreached(why))) => {
-                Err((Cut::failed(Fault::UpstreamError, why), None, true))
+                ("unreached", Err((Cut::failed(Fault::UpstreamError, why), true)))
             }
             // It may have been asked already, and be at it.
             Ok(Err(NoAnswer::Broken(why))) => {
-                Err((Cut::failed(Fault::UpstreamIncomplete, why), None, false))
+                ("refused", Err((Cut::failed(Fault::UpstreamIncomplete, why), false)))
             }
             Ok(Err(NoAnswer::Refused(trouble, wait))) => {
-                let may_retry = trouble.status.is_some_and(|status| status == 429 || status >= 500);
-                Err((Cut::of(trouble, upstream), wait, may_retry))
+                let is_for_now = is_for_now(&trouble);
+                let result = if is_for_now { "refused_for_now" } else { "refused" };
+                (result, Err((Cut::of(trouble, wait, self.upstream()), is_for_now)))
             }
-            Err(_) => Err((self.silent(self.settings.first_token_timeout), None, false)),
-        }
+            Err(_) => ("refused", Err((self.silent(self.settings.first_token_timeout), false))),
+        };
+        self.figures.attempted(self.upstream_name(), result);
+        begun
     }
 
     /// Tells what it says to its end; the error says whether it may be asked again.
@@ -233,17 +258,16 @@ impl Run {
                 },
                 () = sleep_until(stalled_at), if !is_stalled && finish.is_none() => {
                     is_stalled = true;
-                    self.figures.stalled();
-                    let attempt = (went.attempts, None);
+                    self.figures.stalled(self.upstream_name());
+                    let attempt = (Some(went.attempts), None);
                     teller.status(State::Stalled, attempt, None).await.map_err(fatal)?;
                     continue;
                 }
             };
-            let delta = match heard {
+            let mut delta = match heard {
                 Ok(Some(Heard::Delta(delta))) => *delta,
                 Ok(Some(Heard::Trouble(trouble))) => {
-                    let may_retry =
-                        trouble.status.is_some_and(|status| status == 429 || status >= 500);
+                    let may_retry = is_for_now(&trouble);
                     return Err((self.cut_of(trouble), may_retry));
                 }
                 Ok(Some(Heard::End) | None) => return finish.ok_or_else(|| (incomplete(), false)),
@@ -264,21 +288,43 @@ impl Run {
             if delta.redact.is_some() {
                 self.chat.is_redacted.store(true, Ordering::Release);
             }
+            let is_cut = delta.cut_to(self.room(teller));
             let had_none = teller.first.is_none();
             let is_said = teller.hear(delta).await.map_err(fatal)?;
             if is_said && had_none {
                 self.figures.first_token(began.elapsed());
             }
+            if is_cut {
+                return Ok("length".to_owned());
+            }
         }
     }
 
+    fn upstream(&self) -> Option<&Upstream> {
+        self.settings.upstream_of(&self.chat.model)
+    }
+
+    fn upstream_name(&self) -> &str {
+        self.settings.upstream_name(&self.chat.model)
+    }
+
     fn cut_of(&self, trouble: Trouble) -> Cut {
-        Cut::of(trouble, self.settings.upstream_of(&self.chat.model))
+        Cut::of(trouble, None, self.upstream())
     }
 
     fn is_long_enough(&self, teller: &Teller) -> bool {
         let has_most = self.most_tokens().is_some_and(|most| teller.parts >= most);
-        has_most || teller.said_bytes >= self.settings.max_output_bytes
+        has_most || self.room(teller) == 0
+    }
+
+    /// Bytes that the answer may still have.
+    fn room(&self, teller: &Teller) -> usize {
+        let by_tokens = self.most_tokens().map(|most| most.saturating_mul(MAX_BYTES_PER_TOKEN));
+        let by_tokens = by_tokens.and_then(|most| usize::try_from(most).ok());
+        let most = by_tokens.map_or(self.settings.max_output_bytes, |most| {
+            most.min(self.settings.max_output_bytes)
+        });
+        most.saturating_sub(teller.said_bytes)
     }
 
     /// Tokens of the answer at most: as was asked, and no more than the hub allows.
@@ -289,6 +335,11 @@ impl Run {
     fn silent(&self, most: Duration) -> Cut {
         Cut::failed(Fault::UpstreamStalled, format!("the upstream said nothing for {most:?}"))
     }
+}
+
+/// Whether an upstream refuses for now alone.
+fn is_for_now(trouble: &Trouble) -> bool {
+    trouble.status.is_some_and(|status| status == 429 || status >= 500)
 }
 
 fn incomplete() -> Cut {

@@ -42,6 +42,8 @@ pub struct Upstream {
     pub api_version: Option<String>,
     /// Its models.
     pub models: Vec<String>,
+    /// Chats that it is asked at once, at most; further ones wait.
+    pub max_running: Option<u64>,
 }
 
 impl Upstream {
@@ -107,6 +109,11 @@ impl ChatSettings {
         self.upstreams.iter().find(|upstream| upstream.models.iter().any(|known| known == model))
     }
 
+    /// What the upstream of a model is called in logs and figures.
+    pub(super) fn upstream_name(&self, model: &str) -> &str {
+        self.upstream_of(model).map_or(ECHO, |upstream| &upstream.name)
+    }
+
     /// Every model, the usual one first, and whose it is.
     pub fn models(&self) -> Vec<(&str, &str)> {
         let all = self.upstreams.iter().flat_map(|upstream| {
@@ -136,6 +143,7 @@ mod tests {
             key: Some(UpstreamKey("k".into())),
             api_version: Some("2024-10-21".into()),
             models: vec!["m".into()],
+            max_running: None,
         };
         for (kind, endpoint, credential) in [
             (Kind::OpenAi, "https://x.example/chat/completions", ("authorization", "Bearer k")),

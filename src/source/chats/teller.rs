@@ -120,11 +120,11 @@ impl Teller {
     pub(super) async fn status(
         &mut self,
         state: State,
-        (attempt, after): (u64, Option<Duration>),
+        (attempt, after): (Option<u64>, Option<Duration>),
         reason: Option<String>,
     ) -> Result<(), Untold> {
         let after_ms = after.map(|after| after.as_millis() as u64);
-        self.say(ChatEvent::Status { state, attempt: Some(attempt), after_ms, reason });
+        self.say(ChatEvent::Status { state, attempt, after_ms, reason });
         self.tell().await
     }
 
@@ -159,21 +159,11 @@ impl Teller {
         }
         self.bytes += bytes;
         self.since.get_or_insert_with(Instant::now);
-        match (self.waiting.last_mut(), event) {
-            (
-                Some(ChatEvent::Token { content, n, .. }),
-                ChatEvent::Token { content: more, n: of_more, .. },
-            ) if content.len() + more.len() <= MAX_WAITING_BYTES => {
-                content.push_str(&more);
-                *n += of_more;
-            }
-            (Some(ChatEvent::Reasoning { content }), ChatEvent::Reasoning { content: more })
-                if content.len() + more.len() <= MAX_WAITING_BYTES =>
-            {
-                content.push_str(&more);
-            }
-            (_, event) => self.waiting.push(event),
-        }
+        let rest = match self.waiting.last_mut() {
+            Some(last) => last.join(event, MAX_WAITING_BYTES),
+            None => Some(event),
+        };
+        self.waiting.extend(rest);
     }
 }
 

@@ -2,9 +2,11 @@
 
 use super::super::reasons::ChatRefused;
 use super::{Maker, Telemetry};
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use std::time::Duration;
 
+/// What the hub's own model is called where others have the name of their upstream.
+const ECHO: &str = "echo";
 /// How a chat may end.
 const OUTCOMES: [&str; 10] = [
     "done",
@@ -19,7 +21,7 @@ const OUTCOMES: [&str; 10] = [
     "journal_unavailable",
 ];
 /// What may become of asking an upstream.
-const ATTEMPTS: [&str; 3] = ["answered", "refused", "refused_for_now"];
+const ATTEMPTS: [&str; 4] = ["answered", "refused", "refused_for_now", "unreached"];
 /// Seconds from 50 ms to a minute, where the first token of a model lies.
 const FIRST_TOKEN_BUCKETS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0];
 /// Tokens a second, from a slow machine's to a fast one's.
@@ -32,8 +34,9 @@ const READERS_BUCKETS: [f64; 7] = [0.0, 1.0, 2.0, 5.0, 10.0, 100.0, 1_000.0];
 pub struct ChatFigures {
     ended: IntCounterVec,
     running: IntGauge,
+    queued: IntGaugeVec,
     attempts: IntCounterVec,
-    stalls: IntCounter,
+    stalls: IntCounterVec,
     adopted: IntCounter,
     replayed: IntCounter,
     first_token: Histogram,
@@ -45,26 +48,35 @@ pub struct ChatFigures {
 
 impl ChatFigures {
     pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
-        Ok(Self {
-            ended: make.counters(
+        let figures = Self {
+            ended: make.open_counters(
                 ("fanfare_chats_ended_total", "Chats that have ended, by how"),
-                "outcome",
-                OUTCOMES.into_iter(),
+                &["upstream", "outcome"],
             )?,
-            running: make.gauge("fanfare_chats_running", "Chats that run")?,
+            running: make
+                .gauge("fanfare_chats_running", "Chats that run, or wait for their turn")?,
+            queued: make.gauges(
+                (
+                    "fanfare_chats_queued",
+                    "Chats that wait for others of their upstream, which has `max-running`",
+                ),
+                &["upstream"],
+            )?,
             refused: make.counters(
                 ("fanfare_chats_refused_total", "Requests that chats have refused, by reason"),
                 "reason",
                 ChatRefused::ALL.iter().map(|refused| refused.as_str()),
             )?,
-            attempts: make.counters(
+            attempts: make.open_counters(
                 ("fanfare_chat_attempts_total", "Times an upstream was asked, by what it answered"),
-                "result",
-                ATTEMPTS.into_iter(),
+                &["upstream", "result"],
             )?,
-            stalls: make.counter(
-                "fanfare_chat_stalls_total",
-                "Times an upstream said nothing for 5 s in the middle",
+            stalls: make.open_counters(
+                (
+                    "fanfare_chat_stalls_total",
+                    "Times an upstream said nothing for 5 s in the middle",
+                ),
+                &["upstream"],
             )?,
             adopted: make.counter(
                 "fanfare_chat_adopted_total",
@@ -93,7 +105,21 @@ impl ChatFigures {
                 ("fanfare_chat_readers", "Those who read a chat together, at most, by its end"),
                 &READERS_BUCKETS,
             )?,
-        })
+        };
+        figures.know(ECHO);
+        Ok(figures)
+    }
+
+    /// There is such an upstream: what is counted of it is there from the start.
+    pub fn know(&self, upstream: &str) {
+        for outcome in OUTCOMES {
+            self.ended.with_label_values(&[upstream, outcome]);
+        }
+        for result in ATTEMPTS {
+            self.attempts.with_label_values(&[upstream, result]);
+        }
+        self.stalls.with_label_values(&[upstream]);
+        self.queued.with_label_values(&[upstream]);
     }
 
     /// So many run.
@@ -101,19 +127,26 @@ impl ChatFigures {
         self.running.set(i64::try_from(chats).unwrap_or(i64::MAX));
     }
 
-    /// One ended like this.
-    pub fn ended(&self, outcome: &str) {
-        self.ended.with_label_values(&[outcome]).inc();
+    /// One of an upstream waits for its turn, until what this returns is dropped.
+    pub fn queued(&self, upstream: &str) -> Queued {
+        let waiting = self.queued.with_label_values(&[upstream]);
+        waiting.inc();
+        Queued(waiting)
+    }
+
+    /// One of an upstream ended like this.
+    pub fn ended(&self, upstream: &str, outcome: &str) {
+        self.ended.with_label_values(&[upstream, outcome]).inc();
     }
 
     /// An upstream was asked.
-    pub fn attempted(&self, result: &str) {
-        self.attempts.with_label_values(&[result]).inc();
+    pub fn attempted(&self, upstream: &str, result: &str) {
+        self.attempts.with_label_values(&[upstream, result]).inc();
     }
 
     /// An upstream says nothing.
-    pub fn stalled(&self) {
-        self.stalls.inc();
+    pub fn stalled(&self, upstream: &str) {
+        self.stalls.with_label_values(&[upstream]).inc();
     }
 
     /// A repeated request took a chat over.
@@ -147,6 +180,15 @@ impl ChatFigures {
     /// A request was refused.
     pub fn refused(&self, reason: ChatRefused) {
         self.refused.with_label_values(&[reason.as_str()]).inc();
+    }
+}
+
+/// A chat that waits for its turn.
+pub struct Queued(IntGauge);
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

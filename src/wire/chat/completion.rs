@@ -44,6 +44,32 @@ impl Delta {
         let texts = [&self.content, &self.reasoning, &self.refusal];
         texts.into_iter().any(Option::is_some) || !self.tools.is_empty()
     }
+
+    /// Leaves at most `bytes` of what the model says, whole characters; whether it says more.
+    pub fn cut_to(&mut self, bytes: usize) -> bool {
+        let (mut left, mut is_cut) = (bytes, false);
+        for said in [&mut self.reasoning, &mut self.content, &mut self.refusal] {
+            is_cut |= said.as_mut().is_some_and(|text| cut(text, &mut left));
+            said.take_if(|text| text.is_empty());
+        }
+        self.tools.retain_mut(|tool| {
+            let has_room = left > 0;
+            is_cut |= !has_room | cut(&mut tool.arguments, &mut left);
+            has_room
+        });
+        is_cut
+    }
+}
+
+/// Leaves as much of a text as there is room for; whether that is not all.
+fn cut(text: &mut String, left: &mut usize) -> bool {
+    let most = text.len().min(*left);
+    let at = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let is_cut = at < text.len();
+    text.truncate(at);
+    // What one character had no room for, the next one has none either.
+    *left = if is_cut { 0 } else { *left - at };
+    is_cut
 }
 
 /// More of a call of a tool.

@@ -27,7 +27,7 @@ pub struct Completions {
     /// Characters of the answer so far.
     characters: u64,
     /// A text that more may be joined to, and the place of its last part.
-    waiting: Option<(String, u64)>,
+    waiting: Option<(ChatEvent, u64)>,
     has_ended: bool,
 }
 
@@ -48,64 +48,75 @@ impl Completions {
         }
         let Some(event) = block.event().filter(|_| !self.has_ended) else { return };
         self.seq += 1;
-        if !matches!(event, ChatEvent::Token { .. }) {
-            self.flush(out);
+        if event.is_content() {
+            return self.part(event, out);
         }
+        self.flush(out);
         match event {
             ChatEvent::Start { chat, model, created, .. } => {
                 (self.chat, self.model, self.created) = (chat_id(&chat), model, created);
-                self.say(&json!({ "role": "assistant", "content": "" }), out);
-            }
-            ChatEvent::Token { content, index, n, .. } => self.token(&content, (index, n), out),
-            ChatEvent::Reasoning { content } => {
-                self.say(&json!({ "reasoning_content": content }), out);
-            }
-            ChatEvent::Refusal { content } => self.say(&json!({ "refusal": content }), out),
-            ChatEvent::ToolCall { index, id, name, arguments } => {
-                self.say(&json!({ "tool_calls": [call(index, (id, name), &arguments)] }), out);
+                if self.seq > self.after {
+                    let role = json!({ "role": "assistant", "content": "" });
+                    data(out, &self.chunk((&role, None), self.seq));
+                }
             }
             ChatEvent::Usage(usage) => self.usage = Some(usage),
             ChatEvent::Redact { .. } => self.redactions.extend(Redaction::of(&event)),
-            ChatEvent::Status { .. } | ChatEvent::Filter { .. } => {}
             ChatEvent::Done { finish_reason, .. } => self.end(&finish_reason, out),
             ChatEvent::Cancelled { .. } | ChatEvent::Error { .. } => {
                 self.has_ended = true;
                 data(out, &json!({ "error": error_object(&event) }));
             }
+            _ => {}
         }
     }
 
-    fn token(&mut self, content: &str, (index, n): (u64, u64), out: &mut Vec<u8>) {
-        if index != self.characters {
-            // What its retention took from the middle of a chat is not passed over in silence.
-            self.has_ended = true;
-            let message = "a part of the chat is not kept any more";
-            let error =
-                json!({ "message": message, "type": "gone", "param": null, "code": "gone" });
-            return data(out, &json!({ "error": error }));
+    fn part(&mut self, mut event: ChatEvent, out: &mut Vec<u8>) {
+        if let ChatEvent::Token { content, index, n, .. } = &mut event {
+            if *index != self.characters {
+                return self.gone(out);
+            }
+            self.characters += *n;
+            *content = Redaction::apply(&self.redactions, content, *index);
         }
-        self.characters += n;
         if self.seq <= self.after {
             return;
         }
-        let content = Redaction::apply(&self.redactions, content, index);
-        let has_room = self
-            .waiting
-            .as_ref()
-            .is_some_and(|(text, _)| text.len() + content.len() <= MAX_JOINED_BYTES);
-        if !has_room {
-            self.flush(out);
+        let rest = match &mut self.waiting {
+            Some((said, _)) => said.join(event, MAX_JOINED_BYTES),
+            None => Some(event),
+        };
+        match (rest, &mut self.waiting) {
+            (None, Some((_, last))) => *last = self.seq,
+            (None, None) => {}
+            (Some(event), _) => {
+                self.flush(out);
+                self.waiting = Some((event, self.seq));
+            }
         }
-        let (text, last) = self.waiting.get_or_insert_default();
-        text.push_str(&content);
-        *last = self.seq;
+    }
+
+    /// What its retention took from the middle of a chat is not passed over in silence.
+    fn gone(&mut self, out: &mut Vec<u8>) {
+        self.flush(out);
+        self.has_ended = true;
+        let message = "a part of the chat is not kept any more";
+        let error = json!({ "message": message, "type": "gone", "param": null, "code": "gone" });
+        data(out, &json!({ "error": error }));
     }
 
     pub(super) fn flush(&mut self, out: &mut Vec<u8>) {
-        if let Some((content, seq)) = self.waiting.take() {
-            let chunk = self.chunk((&json!({ "content": content }), None), seq);
-            data(out, &chunk);
-        }
+        let Some((event, seq)) = self.waiting.take() else { return };
+        let delta = match event {
+            ChatEvent::Reasoning { content } => json!({ "reasoning_content": content }),
+            ChatEvent::Refusal { content } => json!({ "refusal": content }),
+            ChatEvent::ToolCall { index, id, name, arguments } => {
+                json!({ "tool_calls": [call(index, (id, name), &arguments)] })
+            }
+            ChatEvent::Token { content, .. } => json!({ "content": content }),
+            _ => return,
+        };
+        data(out, &self.chunk((&delta, None), seq));
     }
 
     pub(super) fn break_off(&mut self, out: &mut Vec<u8>) {
@@ -116,12 +127,6 @@ impl Completions {
                 "message": message, "type": "server_error", "param": null, "code": "disconnected",
             });
             data(out, &json!({ "error": error }));
-        }
-    }
-
-    fn say(&self, delta: &Value, out: &mut Vec<u8>) {
-        if self.seq > self.after {
-            data(out, &self.chunk((delta, None), self.seq));
         }
     }
 

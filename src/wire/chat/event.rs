@@ -110,6 +110,9 @@ pub enum ChatEvent {
         partial: bool,
         /// The status that the upstream answered with, where that was it.
         upstream_status: Option<u16>,
+        /// Seconds after which the upstream may be asked again, where it said that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after: Option<u64>,
     },
 }
 
@@ -185,6 +188,32 @@ impl ChatEvent {
     pub fn token(content: String, index: u64) -> Self {
         let n = content.chars().count() as u64;
         Self::Token { content, index, n, is_final: false }
+    }
+
+    /// Takes in what the model says next, where that goes on with the same and both have at most `most`
+    /// bytes; gives it back otherwise.
+    pub fn join(&mut self, next: Self, most: usize) -> Option<Self> {
+        let (text, more) = match (&mut *self, &next) {
+            (
+                Self::Token { content, index, n, .. },
+                Self::Token { content: more, index: at, .. },
+            ) if *index + *n == *at => (content, more),
+            (Self::Reasoning { content }, Self::Reasoning { content: more })
+            | (Self::Refusal { content }, Self::Refusal { content: more }) => (content, more),
+            (
+                Self::ToolCall { index, arguments, .. },
+                Self::ToolCall { index: of, id: None, name: None, arguments: more },
+            ) if index == of => (arguments, more),
+            _ => return Some(next),
+        };
+        if text.len() + more.len() > most {
+            return Some(next);
+        }
+        text.push_str(more);
+        if let (Self::Token { n, .. }, Self::Token { n: of_more, .. }) = (self, next) {
+            *n += of_more;
+        }
+        None
     }
 
     /// Whether nothing follows it.

@@ -16,15 +16,12 @@ pub struct Native {
     has_ended: bool,
 }
 
-/// A text that more may be joined to.
+/// A text that more may be joined to, with the place of its last part.
 #[derive(Debug)]
 struct Waiting {
     retry: Option<String>,
     id: String,
-    content: String,
-    index: u64,
-    /// The character behind its last.
-    until: u64,
+    event: ChatEvent,
 }
 
 /// A part with the whole text.
@@ -52,13 +49,8 @@ impl Native {
             return out.extend_from_slice(block.raw);
         }
         let event = block.event();
-        if let Some(ChatEvent::Token { content, index, .. }) = &event {
-            return self.join(
-                block,
-                &Redaction::apply(&self.redactions, content, *index),
-                *index,
-                out,
-            );
+        if let Some(event) = event.as_ref().filter(|event| event.is_content()) {
+            return self.say(block, self.shown(event), out);
         }
         self.flush(out);
         out.extend_from_slice(block.raw);
@@ -72,37 +64,44 @@ impl Native {
         }
     }
 
-    fn join(&mut self, block: &Block<'_>, content: &str, index: u64, out: &mut Vec<u8>) {
-        let fits = self.waiting.as_ref().is_some_and(|waiting| {
-            waiting.until == index && waiting.content.len() + content.len() <= MAX_JOINED_BYTES
-        });
-        if !fits {
-            self.flush(out);
+    /// What the model says, without what is not to be shown.
+    fn shown(&self, event: &ChatEvent) -> ChatEvent {
+        match event {
+            ChatEvent::Token { content, index, .. } => {
+                ChatEvent::token(Redaction::apply(&self.redactions, content, *index), *index)
+            }
+            other => other.clone(),
         }
+    }
+
+    fn say(&mut self, block: &Block<'_>, event: ChatEvent, out: &mut Vec<u8>) {
         let id = block.id.unwrap_or_default();
-        let waiting = self.waiting.get_or_insert_with(|| Waiting {
-            retry: block.retry.map(str::to_owned),
-            id: String::new(),
-            content: String::new(),
-            index,
-            until: index,
-        });
-        waiting.content.push_str(content);
-        waiting.until += content.chars().count() as u64;
-        id.clone_into(&mut waiting.id);
+        let rest = match &mut self.waiting {
+            Some(waiting) => waiting.event.join(event, MAX_JOINED_BYTES),
+            None => Some(event),
+        };
+        match (rest, &mut self.waiting) {
+            (None, Some(waiting)) => id.clone_into(&mut waiting.id),
+            (None, None) => {}
+            (Some(event), _) => {
+                self.flush(out);
+                let retry = block.retry.map(str::to_owned);
+                self.waiting = Some(Waiting { retry, id: id.to_owned(), event });
+            }
+        }
     }
 
     pub(super) fn flush(&mut self, out: &mut Vec<u8>) {
-        let Some(waiting) = self.waiting.take() else { return };
-        if let Some(text) = &mut self.accumulated {
-            text.push_str(&waiting.content);
+        let Some(Waiting { retry, id, event }) = self.waiting.take() else { return };
+        let mut part = Part { event: &event, accumulated: None };
+        if let (Some(text), ChatEvent::Token { content, .. }) = (&mut self.accumulated, &event) {
+            text.push_str(content);
+            part.accumulated = Some(text);
         }
-        let event = ChatEvent::token(waiting.content, waiting.index);
-        let part = Part { event: &event, accumulated: self.accumulated.as_deref() };
-        if let Some(retry) = waiting.retry {
+        if let Some(retry) = retry {
             line(out, "retry: ", retry.as_bytes());
         }
-        line(out, "id: ", waiting.id.as_bytes());
+        line(out, "id: ", id.as_bytes());
         line(out, "data: ", &crate::wire::control::json(&part));
         out.push(b'\n');
     }
@@ -150,6 +149,22 @@ mod tests {
         let long = read(Native::default(), &tokens(&"x".repeat(40_000)));
         assert_eq!(long.len(), 3, "of at most 16 KiB each");
         assert_eq!(long[2].1["index"], 32_768);
+    }
+
+    #[test]
+    fn so_does_whatever_else_the_model_says() {
+        let thought = |n: u32| block(n, &ChatEvent::Reasoning { content: "hm ".into() });
+        let call = |n: u32, index, id: Option<&str>| {
+            let (id, name) = (id.map(str::to_owned), None);
+            block(n, &ChatEvent::ToolCall { index, id, name, arguments: "{".into() })
+        };
+        let mut blocks: Vec<String> = (0..3).map(thought).collect();
+        blocks.extend([call(3, 0, Some("a")), call(4, 0, None), call(5, 1, Some("b"))]);
+        let all = read(Native::default(), &blocks);
+        let ids: Vec<&str> = all.iter().map(|(id, _)| id.as_str()).collect();
+        assert_eq!(ids, ["2", "4", "5"]);
+        assert_eq!(all[0].1["content"], "hm hm hm ");
+        assert_eq!((&all[1].1["id"], &all[1].1["arguments"]), (&"a".into(), &"{{".into()));
     }
 
     #[test]

@@ -1,0 +1,29 @@
+//! Whose turn it is to ask an upstream that is said to take only so many at once: the others wait, in the
+//! order in which they came. How many may wait, the limits of running chats say.
+
+use super::spec::Upstream;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A turn, until it is dropped.
+pub(super) type Turn = OwnedSemaphorePermit;
+
+/// The turns of all upstreams.
+#[derive(Debug, Default)]
+pub(super) struct Turns(HashMap<String, Arc<Semaphore>>);
+
+impl Turns {
+    pub(super) fn new(upstreams: &[Upstream]) -> Self {
+        let turns = |of: &Upstream| {
+            let most = usize::try_from(of.max_running?).unwrap_or(usize::MAX);
+            Some((of.name.clone(), Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))))
+        };
+        Self(upstreams.iter().filter_map(turns).collect())
+    }
+
+    /// Those of an upstream; `None` where it takes any number.
+    pub(super) fn of(&self, upstream: &Upstream) -> Option<Arc<Semaphore>> {
+        self.0.get(&upstream.name).cloned()
+    }
+}

@@ -1,0 +1,234 @@
+//! How chats come to an end that is not their model's: stopped, deleted, or their hub gone.
+
+use crate::chat::{begin, begun, end, events_url, text, told, whole};
+use crate::disk::SmallDisk;
+use crate::hub::{Hub, PATIENCE};
+use crate::reader::Event;
+use crate::upstream::{Step, Upstream, answer, done, head, part};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+#[tokio::test]
+async fn a_chat_is_stopped_whenever_that_is_wanted() {
+    let next = Arc::new(Notify::new());
+    let silent = vec![Step::Hang];
+    let waits = vec![head(), Step::Hang];
+    let scripts = vec![silent, waits, told(&["a"], &next), answer(&["a"])];
+    let upstream = Upstream::start(scripts).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    for (at, (partial, expected)) in
+        [("", "cancelled"), ("", "cancelled"), ("a", "cancelled"), ("a", "done")]
+            .into_iter()
+            .enumerate()
+    {
+        let chat = begun(&hub).await;
+        let id = chat["id"].as_str().unwrap();
+        upstream.until_asked(at + 1).await;
+        let mut reader = hub.subscribe(events_url(&chat)).await;
+        if partial == "a" {
+            while reader.next_event().await.unwrap().json()["type"] != "token" {}
+        }
+        if expected == "done" {
+            reader.rest().await;
+        }
+        for _ in 0..2 {
+            let url = hub.url(chat["stop_url"].as_str().unwrap());
+            assert_eq!(hub.http.post(url).send().await.unwrap().status(), 202, "{id}");
+        }
+        if expected == "cancelled" {
+            upstream.until_left(at + 1).await;
+        }
+        let events = whole(&hub, &chat).await;
+        assert_eq!(
+            (end(&events)["type"].as_str().unwrap(), text(&events).as_str()),
+            (expected, partial)
+        );
+    }
+    assert_eq!(hub.metric("fanfare_chats_running").await, 0.0);
+}
+
+#[tokio::test]
+async fn a_hub_that_is_killed_ends_what_it_had_begun_and_begins_nothing_twice() {
+    let upstream = Upstream::start(vec![vec![head(), part("a"), part("b"), Step::Hang]]).await;
+    let (mut hub, _folder) = upstream.hub(&[]).await;
+    let (_, chat) = begin(&hub, json!({ "message": "hi" }), Some("k")).await;
+    let mut reader = hub.subscribe(events_url(&chat)).await;
+    let mut seen = String::new();
+    while seen != "ab" {
+        let event = reader.next_event().await.unwrap();
+        seen.push_str(event.json()["content"].as_str().unwrap_or_default());
+    }
+    let last = reader.last_id().to_owned();
+    hub.kill();
+    hub.start_again().await;
+    let events = whole(&hub, &chat).await;
+    assert_eq!(text(&events), "ab", "the durable part");
+    let end = end(&events);
+    assert_eq!(
+        (&end["code"], &end["partial"], &end["retryable"]),
+        (&json!("hub_restarted"), &json!(true), &json!(true))
+    );
+    let mut back = hub.resume(events_url(&chat), &last).await;
+    assert_eq!(back.next_event().await.unwrap().json()["code"], "hub_restarted");
+    let (status, again) = begin(&hub, json!({ "message": "hi" }), Some("k")).await;
+    assert_eq!((status, &again), (200, &chat), "the same, its ticket too");
+    assert_eq!(upstream.asked().len(), 1, "nothing was begun");
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_deleted_is_stopped_and_gone() {
+    let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let (_, chat) = begin(&hub, json!({ "message": "hi" }), Some("k")).await;
+    let mut reader = hub.subscribe(events_url(&chat)).await;
+    while reader.next_event().await.unwrap().json()["type"] != "token" {}
+    let url = hub.url(&format!("/chats/{}", chat["id"].as_str().unwrap()));
+    assert_eq!(hub.http.delete(&url).send().await.unwrap().status(), 204);
+    upstream.until_left(1).await;
+    let rest: Vec<Event> = reader.rest().await;
+    let cancelled =
+        rest.iter().find(|event| !event.is_control() && event.json()["type"] == "cancelled");
+    assert_eq!(cancelled.unwrap().json()["by"], "deleted");
+    assert_eq!(hub.get(&format!("/chats/{}", chat["id"].as_str().unwrap())).await.0, 410);
+    let stream = chat["stream"].as_str().unwrap();
+    assert_eq!(hub.get(&format!("/streams/{stream}")).await.0, 404);
+    let (status, _) = begin(&hub, json!({ "message": "hi" }), Some("k")).await;
+    assert_eq!(status, 410, "its key begins nothing");
+}
+
+#[tokio::test]
+async fn a_deletion_goes_on_where_its_client_does_not_wait_and_is_one_however_often_it_is_asked() {
+    let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    for leaves in [true, false] {
+        let chat = begun(&hub).await;
+        let path = format!("/chats/{}", chat["id"].as_str().unwrap());
+        if leaves {
+            let request = format!("DELETE {path} HTTP/1.1\r\nHost: {}\r\n\r\n", hub.address);
+            let mut socket = tokio::net::TcpStream::connect(&hub.address).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut socket, request.as_bytes()).await.unwrap();
+            drop(socket);
+        } else {
+            let delete = || hub.http.delete(hub.url(&path)).send();
+            let all = futures_util::future::join_all((0..5).map(|_| delete())).await;
+            let all: Vec<u16> = all.into_iter().map(|one| one.unwrap().status().as_u16()).collect();
+            assert!(all.iter().all(|status| [204, 410].contains(status)), "{all:?}");
+        }
+        let gone = async {
+            while hub.get(&path).await.0 != 410 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, gone).await.expect("it stays");
+    }
+    let mut records = hub.subscribe("/streams/hub.chats/events?from=start&follow=false").await;
+    let deleted = records.rest().await;
+    let deleted = deleted.iter().filter(|e| !e.is_control() && e.json()["type"] == "deleted");
+    assert_eq!(deleted.count(), 2);
+}
+
+#[tokio::test]
+async fn a_chat_is_deleted_a_while_after_its_end() {
+    let upstream = Upstream::start(vec![answer(&["a"])]).await;
+    let (mut hub, _folder) = upstream.hub(&["--chat-kept", "1s"]).await;
+    for restarts in [false, true] {
+        let chat = begun(&hub).await;
+        whole(&hub, &chat).await;
+        if restarts {
+            hub.kill();
+            hub.start_again().await;
+        }
+        let gone = async {
+            while hub.get(&format!("/streams/{}", chat["stream"].as_str().unwrap())).await.0 != 404
+            {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, gone).await.expect("it stays");
+    }
+}
+
+#[tokio::test]
+async fn a_hub_that_stops_lets_chats_end_and_ends_those_that_do_not() {
+    let next = Arc::new(Notify::new());
+    let scripts = vec![told(&["a"], &next), vec![head(), part("b"), Step::Hang]];
+    let upstream = Upstream::start(scripts).await;
+    let (mut hub, _folder) = upstream.hub(&["--drain", "2s"]).await;
+    let (one, two) = (begun(&hub).await, begun(&hub).await);
+    upstream.until_asked(2).await;
+    hub.terminate();
+    next.notify_one();
+    assert!(hub.ended().await.success());
+    hub.start_again().await;
+    let mut ends = Vec::new();
+    for chat in [&one, &two] {
+        let events = whole(&hub, chat).await;
+        ends.push((text(&events), end(&events)["type"].clone(), end(&events)["code"].clone()));
+    }
+    ends.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(ends[0], ("a".into(), json!("done"), Value::Null));
+    assert_eq!(ends[1], ("b".into(), json!("error"), json!("hub_restarted")));
+}
+
+#[tokio::test]
+async fn a_chat_that_the_journals_cap_has_taken_is_gone_and_not_a_shorter_one() {
+    let words: Vec<String> = (0..200).map(|n| format!("{n} {} ", "x".repeat(400))).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut script = vec![head()];
+    script
+        .extend(words.iter().flat_map(|word| [part(word), Step::Pause(Duration::from_millis(30))]));
+    script.extend(done());
+    let upstream = Upstream::start(vec![script]).await;
+    let (mut hub, _folder) = upstream.hub(&["--journal-max-bytes", "200KiB"]).await;
+    let chat = begun(&hub).await;
+    whole(&hub, &chat).await;
+    let path = format!("/chats/{}", chat["id"].as_str().unwrap());
+    let filler = "y".repeat(4_000);
+    let mut answers = Vec::new();
+    while answers.last() != Some(&410) {
+        answers.push(hub.get(&path).await.0);
+        hub.publish("filler", &filler).await;
+        assert!(answers.len() < 400, "it is never gone");
+    }
+    assert!(answers.iter().all(|status| [200, 410].contains(status)), "{answers:?}");
+    for _ in 0..100 {
+        hub.publish("filler", &filler).await;
+    }
+    assert_eq!(hub.subscribe(events_url(&chat)).await.status, 410, "nobody waits for it");
+    hub.kill();
+    hub.start_again().await;
+    let gone = async {
+        while hub.get(&format!("/streams/{}", chat["stream"].as_str().unwrap())).await.0 != 404 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("nobody deletes it");
+}
+
+#[tokio::test]
+async fn a_chat_that_the_journal_takes_no_more_of_has_failed_and_its_upstream_is_let_go() {
+    let next = Arc::new(Notify::new());
+    let script = vec![head(), part("a"), Step::Until(next.clone()), part("b"), Step::Hang];
+    let upstream = Upstream::start(vec![script]).await;
+    let disk = SmallDisk::new(256);
+    let folder = tempfile::tempdir().unwrap();
+    let file = upstream.config(folder.path(), "");
+    let flags = ["--config", &file, "--min-free-bytes", "96MiB"];
+    let hub = Hub::on(&disk.path().join("data"), &flags).await;
+    let chat = begun(&hub).await;
+    let mut reader = hub.subscribe(events_url(&chat)).await;
+    while reader.next_event().await.unwrap().json()["type"] != "token" {}
+    let ballast = disk.path().join("ballast");
+    std::fs::write(&ballast, vec![0; 180 << 20]).unwrap();
+    next.notify_one();
+    upstream.until_left(1).await;
+    // Its end waits for room, and what came before it did.
+    std::fs::remove_file(&ballast).unwrap();
+    let events = whole(&hub, &chat).await;
+    let end = end(&events);
+    assert_eq!((&end["code"], &end["partial"]), (&json!("journal_unavailable"), &json!(true)));
+    assert!(["a", "ab"].contains(&text(&events).as_str()), "{events:?}");
+}

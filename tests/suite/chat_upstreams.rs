@@ -1,0 +1,393 @@
+//! What upstreams of chats do, and what becomes of it: every form of an answer, of an error and of an end.
+
+use crate::chat::{begin, begun, end, events_url, kinds, text, whole};
+use crate::hub::Hub;
+use crate::upstream::{Script, Step, Upstream, answer, done, event, head, part, say, status};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+/// What an upstream does, and what becomes of it: text, kind of end, and its code or reason.
+async fn outcome(script: Script) -> (String, String, Value, Vec<Value>) {
+    let upstream = Upstream::start(vec![script]).await;
+    let flags = ["--chat-idle-timeout", "700ms", "--chat-first-token-timeout", "900ms"];
+    let (hub, _folder) = upstream.hub(&flags).await;
+    let chat = begun(&hub).await;
+    let events = whole(&hub, &chat).await;
+    let last = end(&events);
+    let why = match last["type"].as_str().unwrap() {
+        "done" => last["finish_reason"].clone(),
+        _ => last["code"].clone(),
+    };
+    (text(&events), last["type"].as_str().unwrap().to_owned(), why, events.clone())
+}
+
+fn body(text: &str) -> Script {
+    vec![head(), say(text)]
+}
+
+const A: &str = r#"data: {"choices":[{"delta":{"content":"a"}}]}"#;
+const STOP: &str = r#"data: {"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
+
+/// What it is, what the upstream does, and the text, the end and its reason.
+type Case = (&'static str, Script, &'static str, &'static str, &'static str);
+
+/// Answers that are whole, in whatever form.
+fn whole_answers() -> Vec<Case> {
+    let odd = r#"data: {"choices":[{"delta":{"content":"a"},"finish_reason":"eos_token"}]}"#;
+    let json = r#"{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}"#;
+    let nothing = "data:\n\ndata: {\"choices\":[]}\n\ndata: {\"choices\":[{\"delta\":null}]}";
+    let open = vec![head(), part("a"), say(format!("{STOP}\n\n")), Step::Hang];
+    vec![
+        ("no DONE", body(&format!("{A}\n\n{STOP}\n\n")), "a", "done", "stop"),
+        ("no blank line", body(&format!("{A}\n\n{STOP}")), "a", "done", "stop"),
+        ("CR", body(&format!("{A}\r\r{STOP}\r\r")), "a", "done", "stop"),
+        ("a byte order mark", body(&format!("\u{feff}{A}\n\n{STOP}\n\n")), "a", "done", "stop"),
+        ("comments", body(&format!(": hi\n\n{A}\r\n\r\n: x\n{STOP}\n\n")), "a", "done", "stop"),
+        ("an odd reason", body(&format!("{odd}\n\n")), "a", "done", "eos_token"),
+        ("nothing in it", body(&format!("{nothing}\n\n{A}\n\n{STOP}\n\n")), "a", "done", "stop"),
+        ("not streamed", status(200, "", json), "a", "done", "stop"),
+        ("open behind its end", open, "a", "done", "stop"),
+    ]
+}
+
+/// Answers that are cut, or errors.
+fn broken_answers() -> Vec<Case> {
+    let incomplete = "upstream_incomplete";
+    let empty = r#"data: {"choices":[{"finish_reason":""}]}"#;
+    let error = r#"data: {"error":{"message":"no"}}"#;
+    let field = r#"error: {"code":500,"message":"no"}"#;
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunked = vec![say(format!("{chunked}{:x}\r\n{A}\n\n\r\n", A.len() + 2))];
+    let large = json!({ "choices": [{ "delta": { "content": "x".repeat(1 << 20) } }] });
+    let pause = || Step::Pause(Duration::from_millis(100));
+    let reset = vec![head(), part("a"), pause(), Step::Reset];
+    vec![
+        ("no finish reason", body(&format!("{A}\n\ndata: [DONE]\n\n")), "a", "error", incomplete),
+        ("an empty one", body(&format!("{A}\n\n{empty}\n\n")), "a", "error", incomplete),
+        ("cut", body(&format!("{A}\n\n")), "a", "error", incomplete),
+        ("nothing at all", body(""), "", "error", incomplete),
+        ("cut in a chunk", chunked, "a", "error", incomplete),
+        ("reset", reset, "a", "error", incomplete),
+        (
+            "an error in it",
+            body(&format!("{A}\n\n{error}\n\n{STOP}\n\n")),
+            "a",
+            "error",
+            "upstream_error",
+        ),
+        ("llama.cpp's", body(&format!("{A}\n\n{field}\n\n")), "a", "error", "upstream_error"),
+        ("no JSON", body("data: <html>\n\n"), "", "error", "upstream_error"),
+        ("too large", vec![head(), event(&large)], "", "error", "upstream_error"),
+    ]
+}
+
+/// Those that say nothing, or no.
+fn no_answers() -> Vec<Case> {
+    let pause = || Step::Pause(Duration::from_millis(500));
+    let beat = || say(": x\n\n");
+    let alive = vec![head(), part("a"), beat(), pause(), beat(), pause(), part("b"), Step::Hang];
+    let refused = |code, error: &str| status(code, "", &format!(r#"{{"error":{error}}}"#));
+    let filter = refused(400, r#"{"code":"content_filter","message":"no"}"#);
+    vec![
+        ("silent", vec![Step::Hang], "", "error", "upstream_stalled"),
+        ("silent behind its head", vec![head(), Step::Hang], "", "error", "upstream_stalled"),
+        ("comments alone", alive, "a", "error", "upstream_stalled"),
+        ("a key that is not taken", refused(401, r#""no""#), "", "error", "upstream_auth"),
+        ("a filter", filter, "", "error", "content_filter"),
+    ]
+}
+
+#[tokio::test]
+async fn what_upstreams_send_is_understood_and_a_cut_answer_is_never_a_whole_one() {
+    let cases = [whole_answers(), broken_answers(), no_answers()].concat();
+    for (what, script, said, kind, why) in cases {
+        let (text, ended, reason, events) = outcome(script).await;
+        let came = (text.as_str(), ended.as_str(), &reason);
+        assert_eq!(came, (said, kind, &json!(why)), "{what}: {events:?}");
+        if kind == "error" {
+            assert_eq!(events.last().unwrap()["partial"], !said.is_empty(), "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_is_asked_again_only_before_it_has_said_anything() {
+    let busy = || status(429, "Retry-After: 0\r\n", r#"{"error":{"message":"busy"}}"#);
+    let down = || status(503, "", "down");
+    for (scripts, times, ended) in [
+        (vec![busy(), down(), answer(&["a"])], 3, json!("done")),
+        // It may have been at it already.
+        (vec![vec![Step::Reset], answer(&["a"])], 1, json!("error")),
+        (vec![busy(), busy(), busy(), answer(&["a"])], 3, json!("error")),
+        (vec![status(429, "Retry-After: 30.2\r\n", "{}"), answer(&["a"])], 1, json!("error")),
+        (vec![status(400, "", "{}"), answer(&["a"])], 1, json!("error")),
+        (
+            vec![
+                vec![head(), part("x"), Step::Pause(Duration::from_millis(100)), Step::Reset],
+                answer(&["a"]),
+            ],
+            1,
+            json!("error"),
+        ),
+    ] {
+        let upstream = Upstream::start(scripts).await;
+        let (hub, _folder) = upstream.hub(&[]).await;
+        let chat = begun(&hub).await;
+        let events = whole(&hub, &chat).await;
+        assert_eq!(
+            (end(&events)["type"].clone(), upstream.asked().len()),
+            (ended, times),
+            "{events:?}"
+        );
+        let wanted = upstream.asked().len() == 1 && end(&events)["upstream_status"] == 429;
+        let wait = if wanted { json!(31) } else { end(&events)["retry_after"].clone() };
+        assert_eq!(end(&events).get("retry_after").unwrap_or(&Value::Null), &wait);
+        let retries = events.iter().filter(|event| event["state"] == "retrying").count();
+        assert_eq!(retries, times - 1);
+        let usage = events.iter().find(|event| event["type"] == "usage").unwrap();
+        assert_eq!(usage["attempts"], times);
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_nobody_listens_for_is_tried_three_times_and_waits_are_as_it_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("fanfare.toml");
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = format!("[chat.upstream.gone]\nurl = \"http://{gone}\"\nmodels = [\"m\"]\n");
+    std::fs::write(&config, text).unwrap();
+    let hub = Hub::start(&["--config", config.to_str().unwrap()]).await;
+    let chat = begun(&hub).await;
+    let events = whole(&hub, &chat).await;
+    assert_eq!(end(&events)["code"], "upstream_error");
+    let refused = "fanfare_chat_attempts_total{result=\"unreached\",upstream=\"gone\"}";
+    assert_eq!(hub.metric(refused).await, 3.0);
+    let busy = status(429, "Retry-After: 1\r\n", r#"{"error":{"message":"busy"}}"#);
+    let upstream = Upstream::start(vec![busy, answer(&["a"])]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let chat = begun(&hub).await;
+    let events = whole(&hub, &chat).await;
+    let retrying = events.iter().find(|event| event["state"] == "retrying").unwrap();
+    let said = json!([retrying["attempt"], retrying["after_ms"], retrying["reason"]]);
+    assert_eq!(said, json!([2, 1000, "busy"]));
+    let took = "fanfare_chat_first_token_seconds_count";
+    assert_eq!(
+        (hub.metric(took).await, hub.metric("fanfare_chat_tokens_total").await),
+        (1.0, 11.0)
+    );
+}
+
+#[tokio::test]
+async fn an_answer_has_bounds_whatever_its_upstream_makes_of_them() {
+    let endless = || {
+        std::iter::once(head()).chain((0..500).map(|_| part("abcd"))).chain([Step::Hang]).collect()
+    };
+    for (flags, ask, most) in [
+        (&["--chat-max-tokens", "20"][..], json!({ "message": "hi" }), 20 * 4),
+        (&["--chat-max-tokens", "20"], json!({ "message": "hi", "max_tokens": 90 }), 20 * 4),
+        (&[], json!({ "message": "hi", "max_tokens": 10 }), 10 * 4),
+        (&["--chat-max-output-bytes", "102"], json!({ "message": "hi" }), 102),
+    ] {
+        let upstream = Upstream::start(vec![endless()]).await;
+        let (hub, _folder) = upstream.hub(flags).await;
+        let (_, chat) = begin(&hub, ask.clone(), None).await;
+        let events = whole(&hub, &chat).await;
+        assert_eq!(
+            (end(&events)["finish_reason"].clone(), text(&events).len()),
+            (json!("length"), most)
+        );
+        upstream.until_left(1).await;
+        let asked =
+            ask["max_tokens"].as_u64().map(|asked| asked.min(20)).map_or(Value::Null, Value::from);
+        assert_eq!(upstream.asked()[0].body["max_tokens"], asked);
+    }
+    let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
+    let (hub, _folder) = upstream.hub(&["--chat-total-timeout", "500ms"]).await;
+    let chat = begun(&hub).await;
+    assert_eq!(end(&whole(&hub, &chat).await)["code"], "timeout");
+    upstream.until_left(1).await;
+    let (hub, _folder) = upstream.hub(&["--chat-max-request-bytes", "100"]).await;
+    let (status, _) = begin(&hub, json!({ "message": "x".repeat(200) }), None).await;
+    assert_eq!(status, 413);
+}
+
+#[tokio::test]
+async fn an_upstream_that_speaks_slowly_is_not_silent() {
+    let mut script = vec![head()];
+    for _ in 0..6 {
+        script.extend([part("a"), Step::Pause(Duration::from_millis(300))]);
+    }
+    script.extend(done());
+    let upstream = Upstream::start(vec![script]).await;
+    let (hub, _folder) = upstream.hub(&["--chat-idle-timeout", "1s"]).await;
+    let events = whole(&hub, &begun(&hub).await).await;
+    assert_eq!((text(&events).as_str(), end(&events)["type"].as_str()), ("aaaaaa", Some("done")));
+}
+
+/// A hub whose upstream has a key, of this kind.
+async fn hub_with_key(upstream: &Upstream, kind: &str) -> (Hub, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("fanfare.toml");
+    let address = &upstream.address;
+    // Whatever the tests run in has this.
+    let text = format!(
+        "[chat.upstream.a]\nurl = \"http://{address}\"\nmodels = [\"m\"]\napi-key-env = \"PATH\"\n{kind}"
+    );
+    std::fs::write(&config, text).unwrap();
+    (Hub::start(&["--config", config.to_str().unwrap()]).await, folder)
+}
+
+#[tokio::test]
+async fn the_hubs_key_goes_to_its_upstream_as_that_wants_it_and_to_nobody_else() {
+    let key = std::env::var("PATH").unwrap();
+    let quoted = |code| {
+        status(code, "", &json!({ "error": { "message": format!("not {key}") } }).to_string())
+    };
+    for (kind, line, header) in [
+        ("", "POST /chat/completions HTTP/1.1", format!("authorization: bearer {key}")),
+        (
+            "kind = \"azure-v1\"\n",
+            "POST /openai/v1/chat/completions HTTP/1.1",
+            format!("api-key: {key}"),
+        ),
+        (
+            "kind = \"azure\"\napi-version = \"2024-10-21\"\n",
+            "POST /openai/deployments/m/chat/completions?api-version=2024-10-21 HTTP/1.1",
+            format!("api-key: {key}"),
+        ),
+    ] {
+        let upstream = Upstream::start(vec![answer(&["a"]), quoted(401), quoted(400)]).await;
+        let (hub, _folder) = hub_with_key(&upstream, kind).await;
+        assert_eq!(text(&whole(&hub, &begun(&hub).await).await), "a");
+        let asked = &upstream.asked()[0];
+        assert_eq!(asked.line, line);
+        assert!(asked.head.contains(&header.to_lowercase()), "{}", asked.head);
+        for code in ["upstream_auth", "upstream_error"] {
+            let events = whole(&hub, &begun(&hub).await).await;
+            assert_eq!(end(&events)["code"], code);
+            assert!(!json!(events).to_string().contains(&key), "{events:?}");
+        }
+        assert!(!hub.log().contains(&key));
+    }
+}
+
+#[tokio::test]
+async fn one_large_part_is_no_way_past_a_bound() {
+    let whole_answer = |text: &str| {
+        let message = json!({ "content": text });
+        let body = json!({ "choices": [{ "message": message, "finish_reason": "stop" }] });
+        status(200, "", &body.to_string())
+    };
+    let long = "é".repeat(5_000);
+    for (script, is_cut) in
+        [(answer(&[&long]), true), (whole_answer(&long), true), (whole_answer("short"), false)]
+    {
+        let upstream = Upstream::start(vec![script]).await;
+        let (hub, _folder) = upstream.hub(&["--chat-max-tokens", "10"]).await;
+        let events = whole(&hub, &begun(&hub).await).await;
+        let (said, why) = match is_cut {
+            // 32 bytes of each token.
+            true => ("é".repeat(160), "length"),
+            false => ("short".to_owned(), "stop"),
+        };
+        assert_eq!((text(&events), &end(&events)["finish_reason"]), (said, &json!(why)));
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_takes_only_so_many_has_the_others_wait_in_turn() {
+    let next = Arc::new(Notify::new());
+    let one = vec![head(), part("a"), Step::Until(next.clone())];
+    let upstream = Upstream::start(vec![[one, done()].concat(), answer(&["b"])]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = upstream.config(folder.path(), "max-running = 1\n");
+    let hub = Hub::start(&["--config", &file]).await;
+    let first = begun(&hub).await;
+    upstream.until_asked(1).await;
+    let queued = "fanfare_chats_queued{upstream=\"scripted\"}";
+    let (second, third) = (begun(&hub).await, begun(&hub).await);
+    hub.until_metric(queued, |n| n == 2.0).await;
+    // One that is stopped waits no more, and its upstream is never asked.
+    let stop = hub.url(second["stop_url"].as_str().unwrap());
+    hub.http.post(stop).send().await.unwrap();
+    let events = whole(&hub, &second).await;
+    assert_eq!(kinds(&events), ["start", "status", "usage", "cancelled"]);
+    assert_eq!(events[1]["state"], "queued");
+    hub.until_metric(queued, |n| n == 1.0).await;
+    // What has no upstream waits for none.
+    let (_, echo) = begin(&hub, json!({ "message": "hi", "model": "echo" }), None).await;
+    assert_eq!(end(&whole(&hub, &echo).await)["type"], "done");
+    assert_eq!(upstream.asked().len(), 1);
+    next.notify_one();
+    assert_eq!(text(&whole(&hub, &first).await), "a");
+    let events = whole(&hub, &third).await;
+    let states: Vec<&str> = events.iter().filter_map(|event| event["state"].as_str()).collect();
+    assert_eq!((text(&events).as_str(), states), ("b", vec!["queued", "connecting"]));
+    assert_eq!((upstream.asked().len(), hub.metric(queued).await), (2, 0.0));
+}
+
+#[tokio::test]
+async fn an_upstream_that_takes_no_connection_is_given_up() {
+    // Whose backlog is full: what else is sent to it, nobody answers.
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    full.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    full.listen(0).unwrap();
+    let address = full.local_addr().unwrap().as_socket().unwrap();
+    let mut held = Vec::new();
+    while let Ok(Ok(one)) =
+        tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await
+    {
+        held.push(one);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("fanfare.toml");
+    let text = format!("[chat.upstream.full]\nurl = \"http://{address}\"\nmodels = [\"m\"]\n");
+    std::fs::write(&config, text).unwrap();
+    let flags = ["--config", config.to_str().unwrap(), "--chat-connect-timeout", "300ms"];
+    let hub = Hub::start(&flags).await;
+    let events = whole(&hub, &begun(&hub).await).await;
+    let why = "the upstream did not take the connection in time";
+    assert_eq!(
+        (&end(&events)["code"], &end(&events)["message"]),
+        (&json!("upstream_error"), &json!(why))
+    );
+    let unreached = "fanfare_chat_attempts_total{result=\"unreached\",upstream=\"full\"}";
+    assert_eq!(hub.metric(unreached).await, 3.0);
+}
+
+#[tokio::test]
+async fn the_first_of_an_answer_goes_out_at_once_and_what_follows_together() {
+    let next = Arc::new(Notify::new());
+    let rest: String = (0..200)
+        .map(|n| {
+            format!(
+                "data: {}\n\n",
+                json!({ "choices": [{ "delta": { "content": format!("{n} ") } }] })
+            )
+        })
+        .collect();
+    let mut script = vec![head(), part("first "), Step::Until(next.clone()), say(rest)];
+    script.extend(done());
+    let upstream = Upstream::start(vec![script]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let chat = begun(&hub).await;
+    let mut reader = hub.subscribe(events_url(&chat)).await;
+    let said = loop {
+        let event = reader.next_event().await.unwrap().json();
+        if event["type"] == "token" {
+            break event;
+        }
+    };
+    assert_eq!(said["content"], "first ", "nothing more has to come for it");
+    next.notify_one();
+    reader.rest().await;
+    // As they stand in the journal: start, connecting, the first, those that came together, usage, end.
+    let stream =
+        format!("/streams/{}/events?from=start&format=ndjson", chat["stream"].as_str().unwrap());
+    let all = hub.http.get(hub.url(&stream)).send().await.unwrap().text().await.unwrap();
+    let tokens = all.lines().filter(|line| line.contains("\"token\"")).count();
+    assert!((2..20).contains(&tokens), "{tokens} of 201");
+}
