@@ -167,6 +167,11 @@ refusals! {
     HistoryRefused {
         500 = "The journal cannot be read",
     }
+    /// By those that are about a chat.
+    ChatMissed {
+        404 = "There is no such chat, or it is another's",
+        410 = "The chat is deleted",
+    }
 }
 
 /// What a subscriber is answered.

@@ -85,8 +85,9 @@ impl Reclaimer {
         }
     }
 
-    /// Notes whether something was deleted that must not stay; those of a while go together.
-    pub(super) fn note_purge(&mut self, must_purge: bool) {
+    /// Notes whether something was deleted that must not stay; those of a while go together. To rewrite
+    /// takes room, without which it waits.
+    pub(super) fn note_purge(&mut self, must_purge: bool, has_room: bool) {
         if must_purge {
             self.purge_at.get_or_insert_with(|| Instant::now() + self.purge_within);
         }
@@ -95,7 +96,7 @@ impl Reclaimer {
         }
         let is_due = self.purge_at.is_some_and(|at| at <= Instant::now());
         // Where it is busy, it is tried again.
-        if is_due && self.wake.try_send(Work::Purge).is_ok() {
+        if is_due && has_room && self.wake.try_send(Work::Purge).is_ok() {
             self.purge_at = None;
             self.dead_bytes = 0;
         }

@@ -48,6 +48,13 @@ struct Pending {
     reply: Reply,
 }
 
+impl Pending {
+    /// Whether it ends or deletes a stream.
+    fn closes(&self) -> bool {
+        self.unit.iter().any(|item| matches!(item, Item::End(_) | Item::Delete { .. }))
+    }
+}
+
 /// A durable batch on its way to the readers, with the publishers to be answered.
 #[derive(Debug)]
 pub struct Dispatch {
@@ -144,24 +151,33 @@ impl Writer {
 
     fn publish(&mut self, ticket: Ticket, waiting: Vec<Pending>) {
         self.health.begins(Step::Commit);
+        waiting.iter().for_each(|pending| self.health.dequeue(pending.bytes));
+        let waiting = match self.admit() {
+            Ok(()) => waiting,
+            // What ends or deletes a stream is little, and makes room: the reserve is there for it.
+            Err(full @ PublishError::DiskFull(_)) => {
+                let (taken, others) = waiting.into_iter().partition(Pending::closes);
+                refuse(others, &full);
+                taken
+            }
+            Err(error) => return refuse(waiting, &error),
+        };
+        if waiting.is_empty() {
+            return;
+        }
         let mut units = Vec::with_capacity(waiting.len());
         let mut replies = Vec::with_capacity(waiting.len());
         let mut in_all = 0;
         for Pending { unit, bytes, reply } in waiting {
-            self.health.dequeue(bytes);
             in_all += bytes;
             replies.push((reply, streams_of(&unit)));
             units.push(unit);
         }
-        let result = self.admit().and_then(|()| {
-            self.commit(ticket, units, in_all).map_err(|error| {
-                self.health.poison(&error.0, &self.telemetry);
-                PublishError::Poisoned(error.0)
-            })
-        });
-        match result {
+        match self.commit(ticket, units, in_all) {
             Ok(applied) => self.pass_on(applied, replies),
             Err(error) => {
+                self.health.poison(&error.0, &self.telemetry);
+                let error = PublishError::Poisoned(error.0);
                 for (reply, _) in replies {
                     let _ = reply.send(Err(error.clone()));
                 }
@@ -310,7 +326,8 @@ impl Writer {
         let must_purge = self.store.take_must_purge();
         let totals = self.store.totals();
         self.reclaim.note(removed, totals.bytes);
-        self.reclaim.note_purge(must_purge);
+        let has_room = self.room.as_ref().and_then(Room::lacking).is_none();
+        self.reclaim.note_purge(must_purge, has_room);
         let free = self.room.as_ref().and_then(Room::free_bytes).unwrap_or_default();
         let streams = self.history.stream_count();
         self.telemetry.journal_holds(&self.figures.look(totals, streams, free));
@@ -343,6 +360,12 @@ impl Writer {
             Ok(()) => tracing::info!("the journal is closed"),
             Err(error) => tracing::error!("the journal could not be closed: {error}"),
         }
+    }
+}
+
+fn refuse(waiting: Vec<Pending>, why: &PublishError) {
+    for Pending { reply, .. } in waiting {
+        let _ = reply.send(Err(why.clone()));
     }
 }
 

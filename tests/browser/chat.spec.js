@@ -7,14 +7,16 @@ const WORDS = Array.from({ length: 60 }, (_, n) => `word${n} `);
 
 const test = base.extend({
   scripts: [[parts(WORDS, 50)], { option: true }],
+  // What else its upstream is configured with.
+  more: ['', { option: true }],
   upstream: async ({ scripts }, use) => {
     const upstream = await Upstream.start(...scripts);
     await use(upstream);
     await upstream.stop();
   },
   // In front of a real hub that has the upstream.
-  hub: async ({ upstream, flags }, use) => {
-    const hub = await Hub.start(flags, upstream.config);
+  hub: async ({ upstream, flags, more }, use) => {
+    const hub = await Hub.start(flags, upstream.config + more);
     await use(hub);
     await hub.stop();
   },
@@ -126,6 +128,19 @@ test.describe('at a limit', () => {
     await expect(state(page)).toHaveText(/as many as may.*asking again/);
     await fetch(hub.url + stop_url, { method: 'POST' });
     await whole(page, WORDS.join('').trim());
+  });
+});
+
+test.describe('an upstream that takes one at a time', () => {
+  test.use({ more: 'max-running = 1\n' });
+  test('has whoever comes later wait, and the page says so', async ({ page, hub, upstream }) => {
+    await fetch(`${hub.url}/chats`, { method: 'POST', body: JSON.stringify({ message: 'first' }) });
+    await page.goto(`${hub.url}/chat`);
+    await ask(page, 'later');
+    await expect(state(page)).toHaveText('waits for its turn, behind others…');
+    expect(upstream.asked.length).toBe(1);
+    await whole(page, WORDS.join('').trim());
+    expect(upstream.asked.length).toBe(2);
   });
 });
 

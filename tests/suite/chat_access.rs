@@ -328,6 +328,7 @@ async fn a_cookie_asks_only_for_pages_of_the_hub() {
     assert_eq!(refused.len(), 3, "the log says why, of each: {}", hub.log());
     let (status, chat) = post("/chats", "same-origin").await;
     assert_eq!(status, 201, "{chat}");
+    upstream.until_asked(1).await;
     let stop = chat["stop_url"].as_str().unwrap();
     assert_eq!(post(stop, "cross-site").await.0, 403);
     assert_eq!(post(stop, "same-origin").await.0, 202);

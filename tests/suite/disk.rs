@@ -71,6 +71,7 @@ async fn below_the_reserve_publishes_are_refused_until_there_is_room() {
     };
     write_ballast(80);
     let mut hub = Hub::on(&disk.path().join("data"), &["--min-free-bytes", "96MiB"]).await;
+    hub.publish("other", "x").await;
     let (mut ids, refusal) = fill(&hub).await;
     assert_eq!(refusal["code"], "disk_full");
     assert!(refusal["detail"].as_str().unwrap().contains("min-free-bytes"), "{refusal}");
@@ -78,6 +79,11 @@ async fn below_the_reserve_publishes_are_refused_until_there_is_room() {
     let (status, ready) = hub.get("/readyz").await;
     assert_eq!((status, &ready["checks"]["disk"]["ok"]), (503, &json!(false)));
     has_all(&hub, &ids).await;
+    // What makes room, or ends what waits for it, is taken.
+    hub.post("/streams/other/end", json!({})).await;
+    let deleted = hub.http.delete(hub.url("/streams/other")).send().await.unwrap();
+    assert_eq!(deleted.status(), 204, "{}", deleted.text().await.unwrap());
+    assert_eq!(hub.try_post("/publish", r#"{"stream":"t","data":1}"#).await.0, 503);
     std::fs::remove_file(&ballast).unwrap();
     let again = hub.publish("s", &format!("{}/again", ids.len())).await;
     ids.push(again["id"].as_str().unwrap().to_owned());

@@ -1,6 +1,6 @@
 //! `/chats…` and `POST /chat`.
 
-use super::super::openapi::{BodyRefused, HistoryRefused, Refused, Subscribed};
+use super::super::openapi::{BodyRefused, ChatMissed, HistoryRefused, Refused, Subscribed};
 use super::super::problem::{Code, Document, Problem};
 use super::super::query;
 use super::super::server::Hub;
@@ -263,8 +263,7 @@ async fn open(
     ),
     responses(
         Subscribed,
-        (status = 404, description = "There is none, or it is another's", body = Document, content_type = "application/problem+json"),
-        (status = 410, description = "It is deleted", body = Document, content_type = "application/problem+json"),
+        ChatMissed,
         Refused, HistoryRefused,
     ),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
@@ -287,8 +286,7 @@ pub(in crate::http) async fn events(
     params(("id" = String, Path, description = "The chat")),
     responses(
         (status = 200, description = "As far as it has come", body = ChatShape),
-        (status = 404, description = "There is none, or it is another's", body = Document, content_type = "application/problem+json"),
-        (status = 410, description = "It is deleted", body = Document, content_type = "application/problem+json"),
+        ChatMissed,
         Refused, HistoryRefused,
     ),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
@@ -331,8 +329,7 @@ async fn shape(hub: &Data<Hub>, request: &HttpRequest, id: &str) -> Result<ChatS
     params(("id" = String, Path, description = "The chat")),
     responses(
         (status = 204, description = "It is stopped and deleted"),
-        (status = 404, description = "There is none, or it is another's", body = Document, content_type = "application/problem+json"),
-        (status = 410, description = "It is deleted", body = Document, content_type = "application/problem+json"),
+        ChatMissed,
         (status = 503, description = "The journal takes no more, or the hub is stopping", body = Document, content_type = "application/problem+json"),
         Refused, HistoryRefused,
     )
@@ -360,8 +357,7 @@ pub(in crate::http) async fn delete(
     params(("id" = String, Path, description = "The chat")),
     responses(
         (status = 202, description = "It stops, or has ended"),
-        (status = 404, description = "There is none, or it is another's", body = Document, content_type = "application/problem+json"),
-        (status = 410, description = "It is deleted", body = Document, content_type = "application/problem+json"),
+        ChatMissed,
         Refused,
     )
 )]

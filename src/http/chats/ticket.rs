@@ -1,7 +1,7 @@
 //! Tickets for one chat: what a page puts into the URL of its EventSource.
 
-use super::super::openapi::{HistoryRefused, Refused};
-use super::super::problem::{Code, Document, Problem};
+use super::super::openapi::{ChatMissed, HistoryRefused, Refused};
+use super::super::problem::{Code, Problem};
 use super::super::server::Hub;
 use super::super::subscribe::off_thread;
 use super::begin::counted;
@@ -33,8 +33,7 @@ pub(in crate::http) struct ChatTicket {
     params(("id" = String, Path, description = "The chat")),
     responses(
         (status = 200, description = "A ticket to read it by", body = ChatTicket),
-        (status = 404, description = "There is none, or it is another's", body = Document, content_type = "application/problem+json"),
-        (status = 410, description = "It is deleted", body = Document, content_type = "application/problem+json"),
+        ChatMissed,
         Refused, HistoryRefused,
     )
 )]
