@@ -173,39 +173,47 @@ async fn a_hub_that_stops_lets_chats_end_and_ends_those_that_do_not() {
     assert_eq!(ends[1], ("b".into(), json!("error"), json!("hub_restarted")));
 }
 
+/// A chat of which the cap over the journal has just taken the first, with its hub.
+async fn capped(upstream: &Upstream) -> (Hub, tempfile::TempDir, Value) {
+    let (hub, folder) = upstream.hub(&["--journal-max-bytes", "200KiB"]).await;
+    let chat = begun(&hub).await;
+    whole(&hub, &chat).await;
+    let path = format!("/chats/{}", chat["id"].as_str().unwrap());
+    let mut answers = Vec::new();
+    while answers.last() != Some(&410) {
+        answers.push(hub.get(&path).await.0);
+        hub.publish("filler", &"y".repeat(4_000)).await;
+        assert!(answers.len() < 400, "it is never gone");
+    }
+    assert!(answers.iter().all(|status| [200, 410].contains(status)), "{answers:?}");
+    (hub, folder, chat)
+}
+
 #[tokio::test]
 async fn a_chat_that_the_journals_cap_has_taken_is_gone_and_not_a_shorter_one() {
     let words: Vec<String> = (0..200).map(|n| format!("{n} {} ", "x".repeat(400))).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut script = vec![head()];
     script
         .extend(words.iter().flat_map(|word| [part(word), Step::Pause(Duration::from_millis(30))]));
     script.extend(done());
     let upstream = Upstream::start(vec![script]).await;
-    let (mut hub, _folder) = upstream.hub(&["--journal-max-bytes", "200KiB"]).await;
-    let chat = begun(&hub).await;
-    whole(&hub, &chat).await;
-    let path = format!("/chats/{}", chat["id"].as_str().unwrap());
-    let filler = "y".repeat(4_000);
-    let mut answers = Vec::new();
-    while answers.last() != Some(&410) {
-        answers.push(hub.get(&path).await.0);
-        hub.publish("filler", &filler).await;
-        assert!(answers.len() < 400, "it is never gone");
-    }
-    assert!(answers.iter().all(|status| [200, 410].contains(status)), "{answers:?}");
-    for _ in 0..100 {
-        hub.publish("filler", &filler).await;
-    }
-    assert_eq!(hub.subscribe(events_url(&chat)).await.status, 410, "nobody waits for it");
-    hub.kill();
-    hub.start_again().await;
-    let gone = async {
-        while hub.get(&format!("/streams/{}", chat["stream"].as_str().unwrap())).await.0 != 404 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    // A hub that starts when a part of it is there, and when nothing is.
+    for more in [0, 100] {
+        let (mut hub, _folder, chat) = capped(&upstream).await;
+        for _ in 0..more {
+            hub.publish("filler", &"y".repeat(4_000)).await;
         }
-    };
-    tokio::time::timeout(PATIENCE, gone).await.expect("nobody deletes it");
+        assert_eq!(hub.subscribe(events_url(&chat)).await.status, 410, "nobody waits for it");
+        hub.kill();
+        hub.start_again().await;
+        let path = format!("/streams/{}", chat["stream"].as_str().unwrap());
+        let gone = async {
+            while hub.get(&path).await.0 != 404 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, gone).await.expect("nobody deletes it");
+    }
 }
 
 #[tokio::test]

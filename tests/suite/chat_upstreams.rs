@@ -300,8 +300,8 @@ async fn one_large_part_is_no_way_past_a_bound() {
 #[tokio::test]
 async fn an_upstream_that_takes_only_so_many_has_the_others_wait_in_turn() {
     let next = Arc::new(Notify::new());
-    let one = vec![head(), part("a"), Step::Until(next.clone())];
-    let upstream = Upstream::start(vec![[one, done()].concat(), answer(&["b"])]).await;
+    let one = |text| [vec![head(), part(text), Step::Until(next.clone())], done()].concat();
+    let upstream = Upstream::start(vec![one("a"), one("b"), answer(&["b"])]).await;
     let folder = tempfile::tempdir().unwrap();
     let file = upstream.config(folder.path(), "max-running = 1\n");
     let hub = Hub::start(&["--config", &file]).await;
@@ -321,12 +321,20 @@ async fn an_upstream_that_takes_only_so_many_has_the_others_wait_in_turn() {
     let (_, echo) = begin(&hub, json!({ "message": "hi", "model": "echo" }), None).await;
     assert_eq!(end(&whole(&hub, &echo).await)["type"], "done");
     assert_eq!(upstream.asked().len(), 1);
+    let fourth = begun(&hub).await;
+    hub.until_metric(queued, |n| n == 2.0).await;
     next.notify_one();
     assert_eq!(text(&whole(&hub, &first).await), "a");
+    // A turn that was waited for is one, too: the next waits for its end.
+    hub.until_metric(queued, |n| n == 1.0).await;
+    upstream.until_asked(2).await;
+    assert_eq!(upstream.asked().len(), 2);
+    next.notify_one();
+    assert_eq!(text(&whole(&hub, &fourth).await), "b");
     let events = whole(&hub, &third).await;
     let states: Vec<&str> = events.iter().filter_map(|event| event["state"].as_str()).collect();
     assert_eq!((text(&events).as_str(), states), ("b", vec!["queued", "connecting"]));
-    assert_eq!((upstream.asked().len(), hub.metric(queued).await), (2, 0.0));
+    assert_eq!((upstream.asked().len(), hub.metric(queued).await), (3, 0.0));
 }
 
 #[tokio::test]
@@ -346,7 +354,14 @@ async fn an_upstream_that_takes_no_connection_is_given_up() {
     let config = folder.path().join("fanfare.toml");
     let text = format!("[chat.upstream.full]\nurl = \"http://{address}\"\nmodels = [\"m\"]\n");
     std::fs::write(&config, text).unwrap();
-    let flags = ["--config", config.to_str().unwrap(), "--chat-connect-timeout", "300ms"];
+    let flags = [
+        "--config",
+        config.to_str().unwrap(),
+        "--chat-connect-timeout",
+        "300ms",
+        "--chat-first-token-timeout",
+        "20s",
+    ];
     let hub = Hub::start(&flags).await;
     let events = whole(&hub, &begun(&hub).await).await;
     let why = "the upstream did not take the connection in time";

@@ -150,6 +150,23 @@ async fn a_repeated_request_takes_over_what_the_first_one_began() {
 }
 
 #[tokio::test]
+async fn what_was_begun_with_a_key_is_taken_over_by_that_key_alone() {
+    let next = Arc::new(Notify::new());
+    let upstream = Upstream::start(vec![slow(&next), answer(&["another"])]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let key = ("Idempotency-Key", "k");
+    let retry = ("x-stainless-retry-count", "1");
+    drop(stream(&hub, &[key]).await);
+    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    let mut without = stream(&hub, &[retry]).await;
+    assert_eq!(said(&without.rest().await).0, "another");
+    let mut with = stream(&hub, &[key, retry]).await;
+    next.notify_one();
+    assert_eq!(said(&with.rest().await).0, "ab");
+    assert_eq!(upstream.asked().len(), 2);
+}
+
+#[tokio::test]
 async fn an_answer_that_nobody_took_is_there_for_a_repeated_request() {
     let next = Arc::new(Notify::new());
     let upstream = Upstream::start(vec![slow(&next), answer(&["another"])]).await;

@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// What the query of a reader may say of what is not the chat's own.
 const OF_READERS: [&str; 6] = ["from", "last", "heartbeat", "heartbeat_as", "control", "refusal"];
 
+/// What is said of a chat of which the cap over the journal has taken something.
+const CUT: &str = "a part of the chat is not kept any more";
+
 /// Somebody who reads a chat.
 pub(super) struct Reading {
     pub(super) caller: Arc<Caller>,
@@ -52,6 +55,9 @@ pub(super) async fn open(
 ) -> Result<HttpResponse, Problem> {
     let Reading { caller, chat, reader, face, requested, mut pairs } = reading;
     if !pairs.iter().any(|(name, _)| name == "from" || name == "last") {
+        if requested.is_none() {
+            has_its_start(hub, &chat).await?;
+        }
         pairs.push(("from".into(), "start".into()));
     }
     let heartbeat = hub.settings.heartbeat;
@@ -59,6 +65,16 @@ pub(super) async fn open(
     let query = query.map_err(Problem::query)?;
     let wrap = Some(Box::new(|session| ChatBody::new(session, face, reader).boxed()) as _);
     subscribe::open(hub, request, Wanted { query, requested, caller, wrap }).await
+}
+
+/// A chat of which the first is gone is no shorter one to whoever reads it from its start.
+async fn has_its_start(hub: &Data<Hub>, chat: &Chat) -> Result<(), Problem> {
+    let stream = chat.stream.clone();
+    let view = off_thread(hub, move |history| history.stream(&stream)).await?;
+    match view.is_some_and(|view| view.events < view.published) {
+        true => Err(Problem::new(Code::Gone, CUT)),
+        false => Ok(()),
+    }
 }
 
 /// The face of the hub's own events.
@@ -103,9 +119,7 @@ pub(super) async fn transcript(
         Chats::transcript(history, &chat, until).map_err(JournalError::other)
     });
     match read.await? {
-        cut if cut.is_cut => {
-            Err(Problem::new(Code::Gone, "a part of the chat is not kept any more"))
-        }
+        cut if cut.is_cut => Err(Problem::new(Code::Gone, CUT)),
         transcript => Ok(transcript),
     }
 }

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_of_a_tool_is_put_together() {
+    fn a_call_of_a_tool_is_put_together_and_what_is_missing_is_seen() {
         let mut transcript = Transcript::default();
         let part = |index, id: Option<&str>, arguments: &str| ChatEvent::ToolCall {
             index,
@@ -201,6 +201,14 @@ mod tests {
         }
         assert!(transcript.is_cut, "its beginning is missing");
         transcript.add(part(u64::MAX, None, "far"));
+        let mut gap = Transcript::default();
+        let (created, metadata, messages) = (1, Map::new(), None);
+        let (chat, model) = ("c".to_owned(), "m".to_owned());
+        gap.add(ChatEvent::Start { chat, model, created, metadata, messages });
+        gap.add(ChatEvent::token("ab".into(), 0));
+        assert!(!gap.is_cut);
+        gap.add(ChatEvent::token("d".into(), 3));
+        assert!(gap.is_cut, "its middle is missing");
         let calls = transcript.tool_calls().expect("calls");
         assert_eq!(calls[0]["function"]["arguments"], "{}");
         assert_eq!((&calls[1]["id"], &calls[1]["function"]["name"]), (&json!("y"), &json!("f")));
