@@ -229,6 +229,20 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_the_same_however_long_it_is() {
+        let digits = format!("{}9", "7".repeat(126));
+        for number in ["0.1", "1.7976931348623157e308", "9007199254740993.5", &digits] {
+            let read = |text: &str| {
+                let body = json!({ "messages": [{ "role": "user" }] }).to_string();
+                Ask::completion(body.replacen('{', &format!(r#"{{"seed":{text},"#), 1).as_bytes())
+            };
+            let value: Value = serde_json::from_str(number).expect("JSON");
+            let (ask, again) = (read(number).expect("ok"), read(&value.to_string()).expect("ok"));
+            assert_eq!(ask.fingerprint, again.fingerprint, "{number}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_asked_is_refused_by_name() {
         for (body, field) in [
             (r#"{"message":""}"#, "message"),
