@@ -102,7 +102,7 @@ settings! {
     "max-chats" "N" = "200":
         "Chats that run at most.";
     "max-chats-per-subject" "N" = "20":
-        "Chats of one key, of one `sub` of tokens, or of one address of those who show neither, that run at most.";
+        "Chats of one key, of one `sub` of tokens, or of one address of those who show neither, that run at most. By itself it does not bind clients on the hub's own machine; set, it does.";
     "chat-connect-timeout" "DURATION" = "10s":
         "How long connecting to an upstream of chats may take.";
     "chat-first-token-timeout" "DURATION" = "2m":

@@ -19,6 +19,11 @@ impl Room {
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    /// Whether even the reserve is nearly spent, so that nothing at all is to be written.
+    pub(super) fn is_spent(&self) -> bool {
+        self.free_bytes().is_some_and(|free| free < self.min_free_bytes / 4)
+    }
+
     /// Why there is too little room, if so. A system that cannot tell is taken to have room: a
     /// write that then fails is found out and told.
     pub(super) fn lacking(&self) -> Option<String> {

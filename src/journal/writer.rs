@@ -154,8 +154,8 @@ impl Writer {
         waiting.iter().for_each(|pending| self.health.dequeue(pending.bytes));
         let waiting = match self.admit() {
             Ok(()) => waiting,
-            // What ends or deletes a stream is little, and makes room: the reserve is there for it.
-            Err(full @ PublishError::DiskFull(_)) => {
+            // What ends or deletes a stream is little, and the reserve is there for it.
+            Err(full @ PublishError::DiskFull(_)) if !self.is_spent() => {
                 let (taken, others) = waiting.into_iter().partition(Pending::closes);
                 refuse(others, &full);
                 taken
@@ -183,6 +183,10 @@ impl Writer {
                 }
             }
         }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.room.as_ref().is_some_and(Room::is_spent)
     }
 
     /// Whether a commit may be tried.
@@ -326,7 +330,7 @@ impl Writer {
         let must_purge = self.store.take_must_purge();
         let totals = self.store.totals();
         self.reclaim.note(removed, totals.bytes);
-        let has_room = self.room.as_ref().and_then(Room::lacking).is_none();
+        let has_room = !self.is_spent();
         self.reclaim.note_purge(must_purge, has_room);
         let free = self.room.as_ref().and_then(Room::free_bytes).unwrap_or_default();
         let streams = self.history.stream_count();

@@ -301,7 +301,7 @@ async fn one_large_part_is_no_way_past_a_bound() {
 async fn an_upstream_that_takes_only_so_many_has_the_others_wait_in_turn() {
     let next = Arc::new(Notify::new());
     let one = |text| [vec![head(), part(text), Step::Until(next.clone())], done()].concat();
-    let upstream = Upstream::start(vec![one("a"), one("b"), answer(&["b"])]).await;
+    let upstream = Upstream::start(vec![one("a"), one("b"), answer(&["c"])]).await;
     let folder = tempfile::tempdir().unwrap();
     let file = upstream.config(folder.path(), "max-running = 1\n");
     let hub = Hub::start(&["--config", &file]).await;
@@ -330,7 +330,7 @@ async fn an_upstream_that_takes_only_so_many_has_the_others_wait_in_turn() {
     upstream.until_asked(2).await;
     assert_eq!(upstream.asked().len(), 2);
     next.notify_one();
-    assert_eq!(text(&whole(&hub, &fourth).await), "b");
+    assert_eq!(text(&whole(&hub, &fourth).await), "c");
     let events = whole(&hub, &third).await;
     let states: Vec<&str> = events.iter().filter_map(|event| event["state"].as_str()).collect();
     assert_eq!((text(&events).as_str(), states), ("b", vec!["queued", "connecting"]));

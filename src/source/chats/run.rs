@@ -189,13 +189,17 @@ impl Run {
     /// Waits until the upstream takes another, where it is said to take only so many.
     async fn turn(&self, teller: &mut Teller) -> Result<Option<Turn>, Cut> {
         let Some(turns) = self.upstream().and_then(|of| self.turns.of(of)) else { return Ok(None) };
-        if let Ok(turn) = turns.clone().try_acquire_owned() {
-            return Ok(Some(turn));
+        let mut turn = std::pin::pin!(turns.acquire_owned());
+        // Its place among those that wait it has from here on, and not from when that is told.
+        tokio::select! {
+            biased;
+            turn = &mut turn => return Ok(turn.ok()),
+            () = std::future::ready(()) => {}
         }
         let _waits = self.figures.queued(self.upstream_name());
         teller.status(State::Queued, (None, None), None).await?;
         // They are never closed.
-        Ok(turns.acquire_owned().await.ok())
+        Ok(turn.await.ok())
     }
 
     /// Asks once; the error says whether it may be asked again.
