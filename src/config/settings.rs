@@ -64,7 +64,7 @@ settings! {
     "journal-max-bytes" "BYTES" = "10GiB":
         "Stored bytes of all streams; the oldest of the whole hub go first. With durability `memory` the default is 256MiB.";
     "min-free-bytes" "BYTES" = "256MiB":
-        "Publishes are refused while the disk has less than this left, so that compaction always has room, and streams can be ended and deleted.";
+        "Publishes are refused while the disk has less than this left, so that compaction always has room, and streams can be ended and deleted: until a quarter of it is left.";
     "recent-bytes" "BYTES" = "64MiB":
         "Memory for the newest events, from which reconnecting clients are served without a disk.";
     "max-event-bytes" "BYTES" = "256KiB":

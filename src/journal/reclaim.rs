@@ -35,6 +35,8 @@ pub(super) struct Reclaimer {
     wake: SyncSender<Work>,
     purge_within: Duration,
     purge_at: Option<Instant>,
+    /// Whether it was told that one waits for room.
+    purge_waits: bool,
     /// Whether one failed, so that it is to be tried again.
     purge_failed: Arc<AtomicBool>,
     dead_bytes: u64,
@@ -66,6 +68,7 @@ impl Reclaimer {
             wake,
             purge_within,
             purge_at,
+            purge_waits: false,
             purge_failed,
             dead_bytes,
             last,
@@ -95,6 +98,13 @@ impl Reclaimer {
             self.purge_at.get_or_insert_with(|| Instant::now() + REST);
         }
         let is_due = self.purge_at.is_some_and(|at| at <= Instant::now());
+        let waits = is_due && !has_room;
+        if waits && !self.purge_waits {
+            tracing::warn!(
+                "what is deleted stays in the files until the disk has room to rewrite them"
+            );
+        }
+        self.purge_waits = waits;
         // Where it is busy, it is tried again.
         if is_due && has_room && self.wake.try_send(Work::Purge).is_ok() {
             self.purge_at = None;

@@ -49,9 +49,13 @@ struct Pending {
 }
 
 impl Pending {
-    /// Whether it ends or deletes a stream.
-    fn closes(&self) -> bool {
-        self.unit.iter().any(|item| matches!(item, Item::End(_) | Item::Delete { .. }))
+    /// Whether it ends or deletes a stream that is there: an end of another would make one.
+    fn closes(&self, history: &History) -> bool {
+        self.unit.iter().any(|item| match item {
+            Item::Event(_) => false,
+            Item::End(stream) => history.has_history(stream),
+            Item::Delete { .. } => true,
+        })
     }
 }
 
@@ -156,7 +160,8 @@ impl Writer {
             Ok(()) => waiting,
             // What ends or deletes a stream is little, and the reserve is there for it.
             Err(full @ PublishError::DiskFull(_)) if !self.is_spent() => {
-                let (taken, others) = waiting.into_iter().partition(Pending::closes);
+                let closes = |pending: &Pending| pending.closes(&self.history);
+                let (taken, others) = waiting.into_iter().partition(closes);
                 refuse(others, &full);
                 taken
             }

@@ -334,7 +334,7 @@ async fn a_cookie_asks_only_for_pages_of_the_hub() {
 async fn a_reader_whose_credential_ends_is_told_that_its_answer_is_not_whole() {
     let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
     let (hub, _folder) = upstream.hub(&["--jwt-secret", SECRET, "--anonymous", "metrics"]).await;
-    let claims = json!({ "sub": "ann", "exp": in_seconds(3), "fanfare": { "chat": ["*"] } });
+    let claims = json!({ "sub": "ann", "exp": in_seconds(6), "fanfare": { "chat": ["*"] } });
     let bearer = format!("Bearer {}", good(&claims));
     let body = json!({ "messages": [{ "role": "user", "content": "hi" }], "stream": true });
     let headers = [("Authorization", bearer.as_str())];

@@ -38,6 +38,11 @@ async fn errors_are_those_of_the_upstream_and_not_tried_again() {
         let (status, headers, _) = post(&hub, &ask(is_stream), &[]).await;
         assert_eq!((status, headers["retry-after"].to_str().unwrap()), (429, "77"));
     }
+    // It is not said again of a failure that is past.
+    for has_one in [true, false] {
+        let (status, headers, _) = post(&hub, &ask(false), &[("Idempotency-Key", "k")]).await;
+        assert_eq!((status, headers.contains_key("retry-after")), (429, has_one));
+    }
 }
 
 #[tokio::test]

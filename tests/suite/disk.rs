@@ -1,5 +1,6 @@
 //! A full disk: publishes fail and say why, reads go on, and nothing acknowledged is lost.
 
+use crate::chat::{begun, whole};
 use crate::hub::Hub;
 use serde_json::json;
 use std::path::Path;
@@ -92,6 +93,38 @@ async fn below_the_reserve_publishes_are_refused_until_there_is_room() {
     hub.kill();
     hub.start_again().await;
     has_all(&hub, &ids).await;
+}
+
+#[tokio::test]
+async fn a_reserve_that_is_nearly_spent_is_not_written_to() {
+    let disk = SmallDisk::new(256);
+    let ballast = disk.path().join("ballast");
+    let flags = ["--min-free-bytes", "96MiB", "--chat-purge-within", "5s"];
+    let hub = Hub::on(&disk.path().join("data"), &flags).await;
+    hub.publish("s", "x").await;
+    let chat = begun(&hub).await;
+    whole(&hub, &chat).await;
+    let leave = |bytes: u64| {
+        let _ = std::fs::remove_file(&ballast);
+        let stat = rustix::fs::statvfs(disk.path()).unwrap();
+        let taken = usize::try_from(stat.f_bavail * stat.f_frsize - bytes).unwrap();
+        std::fs::write(&ballast, vec![0; taken]).unwrap();
+    };
+    leave(12 << 20);
+    assert_eq!(hub.try_post("/streams/s/end", "").await.1["code"], "disk_full");
+    leave(60 << 20);
+    // What has no stream to end would make one.
+    assert_eq!(hub.try_post("/streams/new/end", "").await.1["code"], "disk_full");
+    assert_eq!(hub.try_post("/streams/s/end", "").await.0, 200);
+    // Nor is what was deleted rewritten, until there is room for that.
+    let url = hub.url(&format!("/chats/{}", chat["id"].as_str().unwrap()));
+    assert_eq!(hub.http.delete(url).send().await.unwrap().status(), 204);
+    leave(12 << 20);
+    hub.until_logged("what is deleted stays in the files", 1).await;
+    assert!(!hub.log().contains("gave back the space"));
+    leave(200 << 20);
+    hub.until_logged("gave back the space", 1).await;
+    assert_eq!(hub.metric("fanfare_journal_poisoned").await, 0.0);
 }
 
 #[tokio::test]

@@ -226,6 +226,10 @@ async fn answer(
         },
     };
     reader.has_all();
+    if replayed {
+        // It was counted from then, and not from now.
+        response.headers_mut().remove(header::RETRY_AFTER);
+    }
     response = with_id(response, &chat);
     Ok(as_replayed(response, replayed))
 }

@@ -118,7 +118,7 @@ impl Chats {
             .build()
             .map_err(|error| error.to_string())?;
         let figures = telemetry.chats();
-        settings.upstreams.iter().for_each(|upstream| figures.know(&upstream.name));
+        settings.upstream_names().for_each(|name| figures.know(name));
         Ok(Self(Arc::new(Inner {
             turns: Arc::new(Turns::new(&settings.upstreams)),
             settings: Arc::new(settings),

@@ -25,8 +25,10 @@ const STALLED_AFTER: Duration = Duration::from_secs(5);
 const USAGE_WITHIN: Duration = Duration::from_secs(2);
 /// Characters of a token, where tokens have to be estimated.
 const CHARACTERS_PER_TOKEN: u64 = 4;
-/// Bytes of a token at most, on the average of an answer: by these one is cut whose parts are many tokens.
+/// Bytes of a token at most, on the average of an answer, and of a short one whose tokens are long: by these
+/// one is cut whose parts are many tokens.
 const MAX_BYTES_PER_TOKEN: u64 = 32;
+const MAX_BYTES_OF_FEW_TOKENS: u64 = 4 * 1024;
 
 /// What a run goes by.
 pub(super) struct Run {
@@ -149,6 +151,9 @@ impl Run {
         let attempts = went.attempts;
         if let Some(usage) = went.usage {
             return Usage { attempts, ..usage };
+        }
+        if attempts == 0 {
+            return Usage::default();
         }
         let prompt_tokens = self.ask.characters() / CHARACTERS_PER_TOKEN;
         let completion_tokens = teller.parts;
@@ -323,12 +328,12 @@ impl Run {
 
     /// Bytes that the answer may still have.
     fn room(&self, teller: &Teller) -> usize {
-        let by_tokens = self.most_tokens().map(|most| most.saturating_mul(MAX_BYTES_PER_TOKEN));
-        let by_tokens = by_tokens.and_then(|most| usize::try_from(most).ok());
-        let most = by_tokens.map_or(self.settings.max_output_bytes, |most| {
-            most.min(self.settings.max_output_bytes)
-        });
-        most.saturating_sub(teller.said_bytes)
+        let bytes_of = |tokens: u64| {
+            let bytes = tokens.saturating_mul(MAX_BYTES_PER_TOKEN);
+            usize::try_from(bytes.saturating_add(MAX_BYTES_OF_FEW_TOKENS)).unwrap_or(usize::MAX)
+        };
+        let by_tokens = self.most_tokens().map_or(usize::MAX, bytes_of);
+        by_tokens.min(self.settings.max_output_bytes).saturating_sub(teller.said_bytes)
     }
 
     /// Tokens of the answer at most: as was asked, and no more than the hub allows.

@@ -109,9 +109,19 @@ impl ChatSettings {
         self.upstreams.iter().find(|upstream| upstream.models.iter().any(|known| known == model))
     }
 
-    /// What the upstream of a model is called in logs and figures.
+    /// What the upstream of a model is called in logs and figures: nothing, where the model is configured no
+    /// more.
     pub(super) fn upstream_name(&self, model: &str) -> &str {
-        self.upstream_of(model).map_or(ECHO, |upstream| &upstream.name)
+        match self.upstream_of(model) {
+            Some(upstream) => &upstream.name,
+            None if model == ECHO => ECHO,
+            None => "",
+        }
+    }
+
+    /// What all of them are called.
+    pub(super) fn upstream_names(&self) -> impl Iterator<Item = &str> {
+        self.upstreams.iter().map(|upstream| upstream.name.as_str()).chain([ECHO])
     }
 
     /// Every model, the usual one first, and whose it is.

@@ -5,8 +5,6 @@ use super::{Maker, Telemetry};
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use std::time::Duration;
 
-/// What the hub's own model is called where others have the name of their upstream.
-const ECHO: &str = "echo";
 /// How a chat may end.
 const OUTCOMES: [&str; 10] = [
     "done",
@@ -48,7 +46,7 @@ pub struct ChatFigures {
 
 impl ChatFigures {
     pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
-        let figures = Self {
+        Ok(Self {
             ended: make.open_counters(
                 ("fanfare_chats_ended_total", "Chats that have ended, by how"),
                 &["upstream", "outcome"],
@@ -105,9 +103,7 @@ impl ChatFigures {
                 ("fanfare_chat_readers", "Those who read a chat together, at most, by its end"),
                 &READERS_BUCKETS,
             )?,
-        };
-        figures.know(ECHO);
-        Ok(figures)
+        })
     }
 
     /// There is such an upstream: what is counted of it is there from the start.
