@@ -68,7 +68,6 @@ fn journal(data: &Path, durability: Durability, recent_bytes: usize) -> Journal 
         limits: std::sync::Arc::default(),
         min_free_bytes: 0,
         recent_bytes,
-        purge_within: std::time::Duration::from_secs(600),
         holder: "a benchmark".into(),
     };
     Journal::open(settings, Telemetry::new().unwrap(), out).unwrap()

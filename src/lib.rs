@@ -49,5 +49,7 @@ pub mod bench;
 
 pub mod cli;
 
+mod disk;
+
 #[cfg(test)]
 mod properties;

@@ -130,7 +130,10 @@ impl Verifier {
         if expires <= now {
             return Err(Denied::Expired);
         }
-        if expires - now > self.max_lifetime_ms {
+        // From when it was made, too: in its last hours a token of a year would pass otherwise.
+        let issued = claims.iat.map(ms).transpose()?;
+        let lives_from = issued.map_or(now, |issued| issued.min(now));
+        if expires - lives_from > self.max_lifetime_ms {
             return Err(Denied::Lifetime);
         }
         if claims.nbf.map(ms).transpose()?.is_some_and(|begins| begins > now) {
@@ -138,7 +141,7 @@ impl Verifier {
         }
         let grants = Grants::of(claims.fanfare).map_err(|_| Denied::Claims)?;
         let expires = Some(Timestamp::from_ms(expires));
-        let issued = claims.iat.map(ms).transpose()?.map(Timestamp::from_ms);
+        let issued = issued.map(Timestamp::from_ms);
         let (subject, jti) = (claims.sub, claims.jti);
         Ok(Caller { subject, jti, issued, grants, expires, mark: Some(mark), ..Caller::nobody() })
     }

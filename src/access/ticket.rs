@@ -5,14 +5,13 @@
 //! older than the ticket has used it in time, and goes on until its maker's credential ends.
 
 use super::{Caller, Denied, Grants, Mark, Scope};
+use crate::disk::replace_file;
 use crate::event::{EventId, Selector, Timestamp};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::Path;
 
 const KEY_BYTES: usize = 32;
@@ -149,26 +148,30 @@ fn new_key() -> [u8; KEY_BYTES] {
     rand::rng().random()
 }
 
+/// Returns the key in the file, after its checksum.
 fn stored_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     match std::fs::read(path) {
-        Ok(bytes) => bytes.try_into().map_err(|_| {
-            let why = format!("{} is no key of {KEY_BYTES} bytes; remove it", path.display());
+        Ok(bytes) => read_key(&bytes).ok_or_else(|| {
+            let why = format!(
+                "{} is damaged; remove it to sign tickets with a new key, which ends those that \
+                 are out",
+                path.display()
+            );
             io::Error::new(io::ErrorKind::InvalidData, why)
         }),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let key = new_key();
-            // Whole or not at all, and read by nobody else.
-            let made = path.with_extension("new");
-            let options =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&made);
-            let mut file: File = options?;
-            file.write_all(&key)?;
-            file.sync_all()?;
-            std::fs::rename(&made, path)?;
+            let content = [&key[..], &crc32fast::hash(&key).to_be_bytes()].concat();
+            replace_file(path, &content)?;
             Ok(key)
         }
         Err(e) => Err(e),
     }
+}
+
+fn read_key(bytes: &[u8]) -> Option<[u8; KEY_BYTES]> {
+    let (key, sum) = bytes.split_first_chunk::<KEY_BYTES>()?;
+    (sum == crc32fast::hash(key).to_be_bytes()).then_some(*key)
 }
 
 #[cfg(test)]
@@ -231,6 +234,13 @@ mod tests {
             bytes[at_byte] = if bytes[at_byte] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(bytes).expect("text");
             assert!(again.verify(&changed, None, at(1)).is_err(), "{at_byte}");
+        }
+        let whole = std::fs::read(&file).expect("reads");
+        for at_bit in 0..whole.len() * 8 {
+            let mut bytes = whole.clone();
+            bytes[at_bit / 8] ^= 1 << (at_bit % 8);
+            std::fs::write(&file, &bytes).expect("writes");
+            assert!(Tickets::open(Some(&file)).is_err(), "bit {at_bit}");
         }
         std::fs::write(&file, b"short").expect("writes");
         assert!(Tickets::open(Some(&file)).is_err());

@@ -112,6 +112,8 @@ fn build(config: &Config) -> anyhow::Result<(Data<Hub>, Journal)> {
         jobs: Jobs::new(config.jobs.clone(), journal.publisher.clone(), &telemetry),
         publisher: journal.publisher.clone(),
         history: journal.history.clone(),
+        backup: journal.backup.clone(),
+        is_backing_up: Arc::default(),
         health: journal.health.clone(),
         stream_usage: journal.stream_usage.clone(),
         rates: ArcSwap::from_pointee(Rates::of(config.limits.clone(), config.max_body_bytes)),
@@ -275,7 +277,6 @@ fn journal_settings(config: &Config, limits: Arc<ArcSwap<Limits>>) -> Settings {
         limits,
         min_free_bytes: config.min_free_bytes,
         recent_bytes: config.recent_bytes,
-        purge_within: config.purge_within,
         holder: format!(
             "fanfare, process {}, listening on {}",
             std::process::id(),

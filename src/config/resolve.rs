@@ -51,8 +51,6 @@ pub struct Config {
     pub min_free_bytes: u64,
     /// Memory for the newest events.
     pub recent_bytes: usize,
-    /// How long the bytes of a chat may stay in the journal's files after it was deleted.
-    pub purge_within: Duration,
     /// How often the system monitor publishes, if it does.
     pub system: Option<Duration>,
     /// After how long without a heartbeat a service is what.
@@ -120,7 +118,6 @@ impl Config {
             retention: r.retention(durability, &chats),
             min_free_bytes: r.one("min-free-bytes", units::bytes).unwrap_or_default(),
             recent_bytes: r.one("recent-bytes", parse_size).unwrap_or_default(),
-            purge_within: r.one("chat-purge-within", parse_some_time).unwrap_or_default(),
             system: r.one("system", parse_system).flatten(),
             grace: r.grace(),
             publish_log: r.one("publish-log", parse_switch).unwrap_or_default(),

@@ -119,8 +119,6 @@ settings! {
         "Bytes of what is asked at most; `--max-body-bytes` holds, too.";
     "chat-kept" "DURATION" = "1h":
         "How long a chat is kept after its end.";
-    "chat-purge-within" "DURATION" = "8m":
-        "How long the bytes of a chat that is deleted may stay in the journal's files; then those are rewritten, which takes as long as reading and writing them.";
     "chat-keep-prompts" "on|off" = "off":
         "Journals what is asked, too, in the first event of each chat.";
     "memory-budget" "BYTES" = "":

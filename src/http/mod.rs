@@ -11,6 +11,7 @@ mod files;
 mod guard;
 mod h2;
 mod jobs;
+mod journal;
 mod key_set;
 mod log_filter;
 mod login;

@@ -5,8 +5,8 @@
 use super::chats::{completions, native, ticket};
 use super::problem::Document;
 use super::{
-    files, jobs, log_filter, login, ops, pages, publish, revocations, sessions, stats, streams,
-    subscribe, tickets,
+    files, jobs, journal, log_filter, login, ops, pages, publish, revocations, sessions, stats,
+    streams, subscribe, tickets,
 };
 use actix_web::HttpResponse;
 use actix_web::http::header;
@@ -76,6 +76,9 @@ pub(super) async fn openapi() -> HttpResponse {
         completions::cancel,
         completions::models,
         completions::model,
+        journal::losses,
+        journal::acknowledge_losses,
+        journal::backup,
         log_filter::get,
         log_filter::put,
         ops::version,

@@ -5,8 +5,8 @@ use super::problem::{Code, Problem};
 use super::server::Hub;
 use super::stats;
 use super::{
-    files, guard, jobs, log_filter, login, openapi, ops, pages, publish, requests, revocations,
-    sessions, streams, subscribe, tickets,
+    files, guard, jobs, journal, log_filter, login, openapi, ops, pages, publish, requests,
+    revocations, sessions, streams, subscribe, tickets,
 };
 use actix_cors::Cors;
 use actix_service::ServiceFactory;
@@ -80,6 +80,8 @@ pub(super) const ROUTES: &[(&str, &[&str])] = &[
     ("/v1/chat/completions/{id}/cancel", &["POST"]),
     ("/v1/models", &["GET"]),
     ("/v1/models/{id}", &["GET"]),
+    ("/journal/losses", &["GET", "DELETE"]),
+    ("/journal/backup", &["GET"]),
     ("/log-filter", &["GET", "PUT"]),
     ("/version", &["GET"]),
     ("/healthz", &["GET"]),
@@ -139,6 +141,9 @@ fn handler(path: &str, method: &str) -> Route {
         ("POST", "/v1/chat/completions/{id}/cancel") => web::post().to(completions::cancel),
         ("GET", "/v1/models/{id}") => web::get().to(completions::model),
         ("GET", "/v1/models") => web::get().to(completions::models),
+        ("GET", "/journal/losses") => web::get().to(journal::losses),
+        ("DELETE", "/journal/losses") => web::delete().to(journal::acknowledge_losses),
+        ("GET", "/journal/backup") => web::get().to(journal::backup),
         ("GET", "/log-filter") => web::get().to(log_filter::get),
         ("PUT", "/log-filter") => web::put().to(log_filter::put),
         ("GET", "/version") => web::get().to(ops::version),

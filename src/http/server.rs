@@ -9,7 +9,7 @@ use super::stats::SelectorFigures;
 use super::tls::Tls;
 use crate::access::{Access, Revocations};
 use crate::hub::{ConnectionManager, Pace, Pulses, ShardHandle, ShardSettings};
-use crate::journal::{Dispatch, Health, History, Publisher, StreamUsage};
+use crate::journal::{Backup, Dispatch, Health, History, Publisher, StreamUsage};
 use crate::limits::{Limits, MemoryBudget, Rates, Usage};
 use crate::source::{Chats, Jobs, Sources};
 use crate::telemetry::Telemetry;
@@ -106,6 +106,10 @@ pub struct Hub {
     pub publisher: Publisher,
     /// How they are read.
     pub history: Arc<History>,
+    /// Makes backups of the journal; none of one in memory.
+    pub backup: Option<Backup>,
+    /// True while a backup is being made.
+    pub is_backing_up: Arc<AtomicBool>,
     /// How the journal is.
     pub health: Arc<Health>,
     /// How many streams there are.

@@ -82,9 +82,17 @@ pub(super) fn ready(hub: &Hub, used: &Used) -> Ready {
         ("journal", Check::unless(health.poisoned().map(str::to_owned).or(hanging))),
         ("disk", Check::unless(health.disk_full())),
         // It is told, but what is left is served: a restart would not bring anything back.
-        ("loss", Check { ok: true, reason: health.loss().map(ToString::to_string) }),
+        ("loss", Check { ok: true, reason: losses(hub) }),
+        ("reads", Check { ok: true, reason: health.read_error() }),
     ]);
     Ready { ready: checks.values().all(|check| check.ok), checks }
+}
+
+/// Describes the losses that nobody has acknowledged yet.
+fn losses(hub: &Hub) -> Option<String> {
+    let losses = hub.health.losses();
+    let texts: Vec<_> = losses.iter().map(ToString::to_string).collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 /// Why no session can be let in, if so.

@@ -168,7 +168,6 @@ pub(super) mod tests {
             limits: Arc::default(),
             min_free_bytes: 0,
             recent_bytes,
-            purge_within: std::time::Duration::from_secs(600),
             holder: String::new(),
         };
         Journal::open(settings, Telemetry::new().expect("metrics"), out).expect("opens")

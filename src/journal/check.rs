@@ -1,13 +1,15 @@
-//! A journal looked through while no hub runs on it: every record read, and held against the others.
+//! Checking a journal while no hub runs on it: every record is read and compared with the others.
 //!
-//! Never: changes what is kept. What it reads of is a journal that is opened as a hub would open it,
-//! but for a damaged end of the write-ahead files, which is only told.
+//! Never: changes what is kept. The journal is opened as a hub would open it, except that damaged
+//! write-ahead files are only reported.
 
 use super::folder::Folder;
 use super::high_water::HighWater;
 use super::keys::{self, IndexItem, KeyItem, StoredEntry, StreamNumber, Trace};
 use super::kv::{DiskKv, Expiry, Kv, KvError, wal};
+use super::loss::LossRecord;
 use super::open::OpenError;
+use super::sealing::{KeyFile, StreamKeys};
 use super::store::{Epochs, Row, Streams, Totals};
 use crate::event::{Body, EventId, Position, StreamName, Timestamp};
 use bytes::Bytes;
@@ -41,6 +43,8 @@ pub struct Checked {
     pub streams: Vec<StreamSum>,
     /// Events by type, most of them first.
     pub types: Vec<(String, u64)>,
+    /// What an operator may want to know, and is nothing wrong.
+    pub remarks: Vec<String>,
     /// What is wrong, each with its place.
     pub wrong: Vec<String>,
     /// How much more is.
@@ -78,17 +82,41 @@ pub fn check(data_dir: &Path, holder: &str) -> Result<Checked, OpenError> {
     let folder = Folder::open(data_dir, holder)?;
     let store = folder.join("journal");
     let mut checked = Checked::default();
-    if let Some(damage) = wal::inspect(&store).map_err(failed)? {
-        checked.note(format!(
-            "{damage} nothing makes sense; a hub that starts puts that aside, and keeps what is before it \
-             (it was looked at no further)"
-        ));
-        return Ok(checked);
+    for loss in LossRecord::of(&folder).load().map_err(failed)? {
+        checked.remarks.push(format!("found at an earlier start and not acknowledged: {loss}"));
+    }
+    match wal::inspect(&store).map_err(failed)? {
+        None => {}
+        Some(bad) if bad.is_torn => {
+            wal::rewrite(&store, Some(&bad)).map_err(failed)?;
+            checked.remarks.push(format!(
+                "{bad} there was an unfinished write, which nobody was answered for; it is removed"
+            ));
+        }
+        Some(bad) => {
+            checked.note(format!(
+                "{bad} the write-ahead file is damaged; a hub that starts keeps what is before it, \
+                 and a copy of the rest (nothing else was checked)"
+            ));
+            return Ok(checked);
+        }
     }
     let (_, mark) = HighWater::open(&folder.join("HEAD")).map_err(failed)?;
     let broken = |error| OpenError::Store(data_dir.to_owned(), error);
     let kv = Kv::Disk(DiskKv::open(&store, Arc::new(Keep)).map_err(broken)?);
-    let mut look = Look::begin(&kv, &mut checked).map_err(broken)?;
+    let stream_keys = folder.join("stream-keys");
+    let sealing = match stream_keys.exists() {
+        true => KeyFile::open(&stream_keys).map_err(failed)?,
+        false => KeyFile::none(),
+    };
+    if sealing.damaged() > 0 {
+        checked.note(format!(
+            "{} keys in {} are damaged",
+            sealing.damaged(),
+            stream_keys.display()
+        ));
+    }
+    let mut look = Look::begin(&kv, sealing.keys(), &mut checked).map_err(broken)?;
     look.entries().map_err(broken)?;
     look.index().map_err(broken)?;
     look.others().map_err(broken)?;
@@ -130,6 +158,7 @@ impl Sum {
 
 struct Look<'a> {
     kv: &'a Kv,
+    keys: StreamKeys,
     checked: &'a mut Checked,
     table: Streams,
     totals: Totals,
@@ -141,7 +170,7 @@ struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    fn begin(kv: &'a Kv, checked: &'a mut Checked) -> Result<Self, KvError> {
+    fn begin(kv: &'a Kv, keys: StreamKeys, checked: &'a mut Checked) -> Result<Self, KvError> {
         let table = Streams::load(kv)?;
         let totals = Totals::load(kv)?;
         let epochs = Epochs::load(kv)?.unwrap_or_else(|| Epochs::first(None));
@@ -151,7 +180,7 @@ impl<'a> Look<'a> {
         });
         let (of_entries, of_index) = (FxHashMap::default(), FxHashMap::default());
         let types = FxHashMap::default();
-        Ok(Self { kv, checked, table, totals, epochs, rows, of_entries, of_index, types })
+        Ok(Self { kv, keys, checked, table, totals, epochs, rows, of_entries, of_index, types })
     }
 
     /// Every pair of a kind.
@@ -196,7 +225,11 @@ impl<'a> Look<'a> {
                 }
             }
             let names = numbers.iter().filter_map(|number| self.table.name_of(*number)).collect();
-            match stored.into_entry(position, names) {
+            if !is_kept && stored.sealed_by().is_some() {
+                // Its key went with its stream.
+                continue;
+            }
+            match stored.into_entry(position, names, &self.keys) {
                 None => self.checked.note(format!("what the entry {id} says is damaged")),
                 Some(entry) if is_kept => {
                     if let Body::Event { kind, payload } = &entry.body {
@@ -335,7 +368,6 @@ mod tests {
             limits: Arc::default(),
             min_free_bytes: 0,
             recent_bytes: 1 << 20,
-            purge_within: std::time::Duration::from_secs(600),
             holder: String::new(),
         };
         let journal =

@@ -1,12 +1,16 @@
-//! The data directory: whose it is and what format it has.
+//! The data directory: its lock, its format and its permissions.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use crate::disk::{replace_file, sync_folder};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The format this hub writes. A directory of a newer one is refused; an older one is migrated.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
+/// Events and keys are nobody else's to read.
+const FOLDER_MODE: u32 = 0o700;
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "LOCK";
 
@@ -41,7 +45,7 @@ impl Folder {
     /// is told of this one.
     pub fn open(path: &Path, holder: &str) -> Result<Self, FolderError> {
         let failed = |e| FolderError::Io(path.to_owned(), e);
-        fs::create_dir_all(path).map_err(failed)?;
+        create_synced(path).map_err(failed)?;
         let mut lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -62,13 +66,52 @@ impl Folder {
         lock.rewind().map_err(failed)?;
         lock.write_all(holder.as_bytes()).map_err(failed)?;
         check_format(path)?;
+        close_to_others(path).map_err(failed)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    /// The path of `name` in the directory.
+    /// Returns the path of `name` in the directory.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+
+    /// Puts the directory's entries on the medium.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        sync_folder(&self.path)
+    }
+}
+
+/// Creates the directory at `path` and those above it, each synced in its parent.
+fn create_synced(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        create_synced(parent)?;
+    }
+    match DirBuilder::new().mode(FOLDER_MODE).create(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        created => created?,
+    }
+    sync_folder(parent.unwrap_or(Path::new(".")))
+}
+
+/// Takes everybody else's permissions from the directory at `path` and from the files in it.
+fn close_to_others(path: &Path) -> io::Result<()> {
+    let close = |path: &Path| {
+        let mode = path.symlink_metadata()?.permissions().mode();
+        let own = mode & !0o077;
+        if mode == own { Ok(()) } else { fs::set_permissions(path, Permissions::from_mode(own)) }
+    };
+    close(path)?;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_symlink() {
+            close(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn check_format(path: &Path) -> Result<(), FolderError> {
@@ -77,17 +120,17 @@ fn check_format(path: &Path) -> Result<(), FolderError> {
     let text = match fs::read_to_string(&file) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            // Written aside first: half a version file would refuse every later start.
-            let new = path.join(format!("{FORMAT_FILE}.new"));
-            fs::write(&new, format!("{FORMAT}\n")).map_err(failed)?;
-            File::open(&new).and_then(|f| f.sync_all()).map_err(failed)?;
-            fs::rename(&new, &file).map_err(failed)?;
-            return File::open(path).and_then(|f| f.sync_all()).map_err(failed);
+            let replaced = replace_file(&file, format!("{FORMAT}\n").as_bytes());
+            return replaced.map(drop).map_err(failed);
         }
         Err(e) => return Err(failed(e)),
     };
     match text.trim().parse() {
-        Ok(format) if format <= FORMAT => Ok(()),
+        Ok(format) if format == FORMAT => Ok(()),
+        // What format 1 has, format 2 has too; a hub that knows only format 1 must not open it.
+        Ok(format) if format < FORMAT => {
+            replace_file(&file, format!("{FORMAT}\n").as_bytes()).map(drop).map_err(failed)
+        }
         Ok(format) => Err(FolderError::Newer(path.to_owned(), format)),
         Err(_) => Err(FolderError::Unreadable(path.to_owned(), text.trim().to_owned())),
     }
@@ -112,6 +155,6 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join(FORMAT_FILE), "99\n").expect("writes");
         let error = Folder::open(folder.path(), "").err().expect("refused").to_string();
-        assert!(error.contains("99") && error.contains("up to 1"), "{error}");
+        assert!(error.contains("99") && error.contains("up to 2"), "{error}");
     }
 }

@@ -1,9 +1,11 @@
 //! How the journal is, for readiness, metrics and refusals.
 
-use crate::event::EventId;
+use super::kv::ReadErrors;
+use super::loss::{Loss, LossRecord};
 use crate::telemetry::Telemetry;
+use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 /// A step of the writer that takes longer than this is reported as hanging.
@@ -57,28 +59,6 @@ impl std::fmt::Display for Hanging {
     }
 }
 
-/// What was found missing when the journal was opened.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Loss {
-    /// The last event that was committed before.
-    pub committed: EventId,
-    /// The last one that is still there.
-    pub kept: EventId,
-    /// The files to look at.
-    pub place: String,
-}
-
-impl std::fmt::Display for Loss {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "the journal is damaged: events after {} are lost, up to {}, which had been committed; \
-             see {}",
-            self.kept, self.committed, self.place
-        )
-    }
-}
-
 /// Shared between the writer and those who ask.
 pub struct Health {
     started: Instant,
@@ -86,19 +66,27 @@ pub struct Health {
     disk_full: RwLock<Option<String>>,
     /// Which step began, and when: milliseconds after `started`, plus one; 0 while none runs.
     step_began: AtomicU64,
-    loss: Option<Loss>,
+    losses: RwLock<Vec<Loss>>,
+    loss_record: Option<LossRecord>,
+    read_errors: Arc<ReadErrors>,
     queued: AtomicUsize,
     queued_bytes: AtomicUsize,
 }
 
 impl Health {
-    pub(super) fn new(loss: Option<Loss>) -> Self {
+    pub(super) fn new(
+        losses: Vec<Loss>,
+        loss_record: Option<LossRecord>,
+        read_errors: Arc<ReadErrors>,
+    ) -> Self {
         Self {
             started: Instant::now(),
             poisoned: OnceLock::new(),
             disk_full: RwLock::new(None),
             step_began: AtomicU64::new(0),
-            loss,
+            losses: RwLock::new(losses),
+            loss_record,
+            read_errors,
             queued: AtomicUsize::new(0),
             queued_bytes: AtomicUsize::new(0),
         }
@@ -123,9 +111,21 @@ impl Health {
         (ms > STEP_HANGS_AFTER_MS).then_some(Hanging { step, ms })
     }
 
-    /// What was found missing at the start.
-    pub fn loss(&self) -> Option<&Loss> {
-        self.loss.as_ref()
+    /// Returns the losses that were found at this or an earlier start and not acknowledged yet.
+    pub fn losses(&self) -> Vec<Loss> {
+        self.losses.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets the losses, durably: an operator knows of them. Returns those that there were.
+    pub fn acknowledge_losses(&self) -> io::Result<Vec<Loss>> {
+        let mut losses = self.losses.write().unwrap_or_else(PoisonError::into_inner);
+        self.loss_record.as_ref().map_or(Ok(()), LossRecord::clear)?;
+        Ok(std::mem::take(&mut *losses))
+    }
+
+    /// Returns the first failure to read what is stored, if there was one.
+    pub fn read_error(&self) -> Option<String> {
+        self.read_errors.first()
     }
 
     /// Publish requests and their bytes that wait for the writer.
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_step_that_runs_too_long_hangs_until_the_next() {
-        let mut health = Health::new(None);
+        let mut health = Health::new(Vec::new(), None, Arc::default());
         for step in Step::ALL {
             health.begins(step);
             assert_eq!(health.hanging(), None);
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_queue_takes_so_many_requests_and_bytes_and_no_more() {
-        let health = Health::new(None);
+        let health = Health::new(Vec::new(), None, Arc::default());
         assert!(health.enqueue(60, 3, 100), "one that fits");
         assert!(!health.enqueue(60, 3, 100), "too many bytes");
         assert!(health.enqueue(10, 3, 100) && health.enqueue(10, 3, 100));

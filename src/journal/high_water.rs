@@ -1,27 +1,25 @@
 //! The highest committed position, in a small file of its own.
 //!
-//! fjall opens after a byte has flipped in the middle of its journal and silently drops what
-//! stands behind it. This file, written after each commit and before receipt and fan-out, is what
-//! such a loss is measured against.
+//! The file is written after each commit and before receipt and fan-out, so a journal that opens
+//! with less than it names has lost something. It is synced whenever the writer is idle and at
+//! least once a second, not with each commit: that would double the cost of a commit.
 
 use super::keys::{Bytestring, Fields};
 use crate::event::{Epoch, Position};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 /// Two copies, written in turn, so that a torn write leaves the other one.
 const SLOTS: u64 = 2;
 const SLOT_BYTES: u64 = 64;
 
-/// What the file says.
+/// The last position that was committed, with its epoch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Mark {
     pub(super) epoch: Epoch,
     pub(super) position: Position,
-    /// Nothing up to the position can be lost: it is synced, or the stop was orderly.
-    pub(super) settled: bool,
 }
 
 /// The file.
@@ -33,8 +31,9 @@ pub(super) struct HighWater {
 impl HighWater {
     /// Opens or creates the file; returns what it says, if anything.
     pub(super) fn open(path: &Path) -> io::Result<(Self, Option<Mark>)> {
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(path)?;
         let read = |slot| {
             let mut bytes = [0; SLOT_BYTES as usize];
             file.read_exact_at(&mut bytes, slot * SLOT_BYTES).ok()?;
@@ -62,7 +61,6 @@ fn encode(sequence: u64, mark: Mark) -> Vec<u8> {
         .u64(sequence)
         .u32(mark.epoch.0)
         .u64(mark.position.get())
-        .u8(u8::from(mark.settled))
         .0;
     let sum = crc32fast::hash(&body);
     let mut slot = Bytestring(body).u32(sum).0;
@@ -73,10 +71,10 @@ fn encode(sequence: u64, mark: Mark) -> Vec<u8> {
 fn decode(slot: &[u8]) -> Option<(u64, Mark)> {
     let mut fields = Fields(slot);
     let (sequence, epoch) = (fields.u64()?, Epoch(fields.u32()?));
-    let (position, settled) = (fields.position()?, fields.u8()? == 1);
+    let position = fields.position()?;
     let body = &slot[..slot.len() - fields.0.len()];
     let sum = fields.u32()?;
-    (crc32fast::hash(body) == sum).then_some((sequence, Mark { epoch, position, settled }))
+    (crc32fast::hash(body) == sum).then_some((sequence, Mark { epoch, position }))
 }
 
 #[cfg(test)]
@@ -89,8 +87,7 @@ mod tests {
     fn the_newest_whole_mark_is_read_back() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("HEAD");
-        let mark =
-            |n| Mark { epoch: Epoch(1), position: Position::from_stored(n), settled: n == 3 };
+        let mark = |n| Mark { epoch: Epoch(1), position: Position::from_stored(n) };
         let (mut file, none) = HighWater::open(&path).expect("opens");
         assert_eq!(none, None);
         for n in 1..=3 {
@@ -106,11 +103,11 @@ mod tests {
 
         #[test]
         fn a_mark_reads_back_and_is_none_with_any_byte_changed(
-            (sequence, epoch, position, settled) in any::<(u64, u32, u64, bool)>(),
-            (at, flip) in (0..25usize, 1..=255u8),
+            (sequence, epoch, position) in any::<(u64, u32, u64)>(),
+            (at, flip) in (0..24usize, 1..=255u8),
         ) {
             let position = Position::from_stored(position);
-            let mark = Mark { epoch: Epoch(epoch), position, settled };
+            let mark = Mark { epoch: Epoch(epoch), position };
             let mut slot = encode(sequence, mark);
             prop_assert_eq!(decode(&slot), Some((sequence, mark)));
             slot[at] ^= flip;

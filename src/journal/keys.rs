@@ -13,6 +13,7 @@
 //! | `x` stream name | [`Trace`]: what a stream that is gone had |
 //! | `m` word | the hub as a whole |
 
+use super::sealing::StreamKeys;
 use crate::event::{Body, EndReason, Entry, EventType, Payload, Position, StreamName, Timestamp};
 use bytes::Bytes;
 
@@ -26,8 +27,6 @@ pub(super) const TRACE: u8 = b'x';
 
 /// The key of the hub-wide totals.
 pub(super) const TOTALS: &[u8] = b"m:totals";
-/// The key of the last deletion whose bytes may still be in the files, where they must not stay.
-pub(super) const PURGE: &[u8] = b"m:purge";
 /// The key of the epochs.
 pub(super) const EPOCHS: &[u8] = b"m:epochs";
 
@@ -144,14 +143,23 @@ const TEXT: u8 = 0;
 const JSON: u8 = 1;
 const ENDED: u8 = 2;
 const DELETED: u8 = 3;
+/// Added to `TEXT` or `JSON` where the data are sealed with the stream's key.
+const SEALED: u8 = 4;
 
-/// The value of an `e` key. Layout: what (u8), time (u64), stream count (u8), stream numbers
-/// (u32 each), then for an event the type's length (u8), the type and the data; for an end the
-/// stream's name, since a deleted stream's number leads nowhere.
-pub(super) fn write_entry(entry: &Entry, numbers: &[StreamNumber]) -> Vec<u8> {
+/// Returns the value of an `e` key, with the data in clear or sealed. Layout: what (u8), time (u64),
+/// stream count (u8), stream numbers (u32 each), then for an event the type's length (u8), the type
+/// and the data; for an end the stream's name, since a deleted stream's number leads nowhere.
+pub(super) fn write_entry(
+    entry: &Entry,
+    numbers: &[StreamNumber],
+    sealed: Option<&[u8]>,
+) -> Vec<u8> {
     let (what, tail_bytes) = match &entry.body {
-        Body::Event { payload, .. } if payload.is_json() => (JSON, payload.as_bytes().len()),
-        Body::Event { payload, .. } => (TEXT, payload.as_bytes().len()),
+        Body::Event { payload, .. } => {
+            let what = if payload.is_json() { JSON } else { TEXT };
+            let seal = if sealed.is_some() { SEALED } else { 0 };
+            (what | seal, sealed.unwrap_or(payload.as_bytes()).len())
+        }
         Body::End(EndReason::Ended) => (ENDED, 0),
         Body::End(EndReason::Deleted) => (DELETED, 0),
     };
@@ -165,7 +173,8 @@ pub(super) fn write_entry(entry: &Entry, numbers: &[StreamNumber]) -> Vec<u8> {
     match &entry.body {
         Body::Event { kind, payload } => {
             let kind = if kind.is_default() { "" } else { kind.as_str() };
-            out.u8(kind.len() as u8).bytes(kind.as_bytes()).bytes(payload.as_bytes()).0
+            let data = sealed.unwrap_or(payload.as_bytes());
+            out.u8(kind.len() as u8).bytes(kind.as_bytes()).bytes(data).0
         }
         Body::End(_) => out.bytes(entry.streams.first().map_or("", |s| s.as_str()).as_bytes()).0,
     }
@@ -188,12 +197,18 @@ impl StoredEntry {
         let count = fields.u8()?;
         let numbers = (0..count).map(|_| fields.u32()).collect::<Option<_>>()?;
         let tail = value.slice(value.len() - fields.0.len()..);
-        (what <= DELETED).then_some(Self { time, numbers, what, tail })
+        let is_known = what <= DELETED || what == TEXT | SEALED || what == JSON | SEALED;
+        is_known.then_some(Self { time, numbers, what, tail })
     }
 
     /// Whether it is an event rather than an end.
     pub(super) fn is_event(&self) -> bool {
-        self.what <= JSON
+        matches!(self.what & !SEALED, TEXT | JSON)
+    }
+
+    /// Returns the number of the stream whose key its data are sealed with, if they are.
+    pub(super) fn sealed_by(&self) -> Option<StreamNumber> {
+        if self.what & SEALED == 0 { None } else { self.numbers.first().copied() }
     }
 
     /// Whether it says that its stream was deleted.
@@ -201,8 +216,14 @@ impl StoredEntry {
         self.what == DELETED
     }
 
-    /// The entry, given the names of those of its streams that are still there.
-    pub(super) fn into_entry(self, position: Position, streams: Vec<StreamName>) -> Option<Entry> {
+    /// Returns the entry, given the names of those of its streams that are still there; `None`
+    /// where it is damaged or its stream's key is erased.
+    pub(super) fn into_entry(
+        self,
+        position: Position,
+        streams: Vec<StreamName>,
+        keys: &StreamKeys,
+    ) -> Option<Entry> {
         let time = self.time;
         let end = |reason| -> Option<Entry> {
             let stream = StreamName::parse(std::str::from_utf8(&self.tail).ok()?).ok()?;
@@ -217,7 +238,11 @@ impl StoredEntry {
                     "" => EventType::default(),
                     kind => EventType::parse(kind).ok()?,
                 };
-                let payload = Payload::from_stored(self.tail.slice(1 + length..), what == JSON);
+                let mut data = self.tail.slice(1 + length..);
+                if let Some(number) = self.sealed_by() {
+                    data = keys.open(number, position, &data)?.into();
+                }
+                let payload = Payload::from_stored(data, what & !SEALED == JSON);
                 let body = Body::Event { kind, payload };
                 Some(Entry { position, time, streams: streams.into(), body })
             }
@@ -346,10 +371,10 @@ mod tests {
             let time = Timestamp::from_ms(99);
             let it = Entry { position, time, streams: names.clone().into(), body };
             let numbers: Vec<u32> = (0..names.len() as u32).collect();
-            let bytes = Bytes::from(write_entry(&it, &numbers));
+            let bytes = Bytes::from(write_entry(&it, &numbers, None));
             let stored = StoredEntry::read(&bytes).expect("whole");
             assert_eq!(stored.numbers, numbers);
-            assert_eq!(stored.into_entry(position, names), Some(it));
+            assert_eq!(stored.into_entry(position, names, &StreamKeys::default()), Some(it));
         }
     }
 
@@ -391,14 +416,14 @@ mod tests {
             let (position, time) = (Position::from_stored(position), Timestamp::from_ms(time));
             let numbers = &numbers[..names.len()];
             let it = Entry { position, time, streams: names.clone().into(), body };
-            let bytes = Bytes::from(write_entry(&it, numbers));
+            let bytes = Bytes::from(write_entry(&it, numbers, None));
             let stored = StoredEntry::read(&bytes).expect("whole");
             prop_assert_eq!((&stored.numbers[..], stored.time), (numbers, time));
             prop_assert_eq!(stored.is_event(), matches!(it.body, Body::Event { .. }));
-            prop_assert_eq!(stored.into_entry(position, names.clone()), Some(it.clone()));
+            prop_assert_eq!(stored.into_entry(position, names.clone(), &StreamKeys::default()), Some(it.clone()));
             let cut = bytes.slice(..cut.index(bytes.len()));
             let beginning = StoredEntry::read(&cut);
-            if let Some(entry) = beginning.and_then(|b| b.into_entry(position, names)) {
+            if let Some(entry) = beginning.and_then(|b| b.into_entry(position, names, &StreamKeys::default())) {
                 // What has no length of its own is shorter; all else is there.
                 match (&entry.body, &it.body) {
                     (Body::Event { kind, payload }, Body::Event { kind: k, payload: p }) => {

@@ -5,8 +5,11 @@
 //! Never: knows of clients or HTTP. `order` decides which batch comes next, `store` applies it,
 //! the writer thread drives both, [`History`] reads.
 
+mod backup;
 mod batch;
 mod check;
+mod clean_stop;
+mod dispatch;
 mod figures;
 mod folder;
 mod health;
@@ -14,6 +17,7 @@ mod high_water;
 mod history;
 mod keys;
 mod kv;
+mod loss;
 mod open;
 mod order;
 #[doc(hidden)]
@@ -21,17 +25,23 @@ pub mod probe;
 mod publisher;
 mod recent;
 mod reclaim;
+mod recovery;
 mod room;
+mod sealing;
 mod store;
+mod watermark;
 mod writer;
 
+pub use backup::{Backup, BackupError, restore, verify_backup};
 pub use batch::{Committed, Item, Refusal, Unit};
 pub use check::{Checked, StreamSum, check};
+pub use dispatch::Dispatch;
 pub use folder::{FORMAT, FolderError};
-pub use health::{Health, Loss};
+pub use health::Health;
 pub use history::{First, History, Start};
 pub use kv::KvError as JournalError;
+pub use loss::Loss;
 pub use open::{Durability, Journal, OpenError, Settings};
 pub use publisher::{MAX_QUEUED_BYTES, MAX_QUEUED_PUBLISHES, PublishError, Publisher};
 pub use store::{Kept, Retention, StreamUsage, StreamView};
-pub use writer::{Dispatch, now};
+pub use writer::now;

@@ -1,25 +1,28 @@
 //! Opening a journal: what survived, what it means for ids, and the threads that drive it.
 
+use super::backup::Backup;
+use super::dispatch::Dispatch;
 use super::figures::Figures;
-use super::folder::{Folder, FolderError};
-use super::health::{Health, Loss};
-use super::high_water::{HighWater, Mark};
+use super::folder::FolderError;
+use super::health::Health;
 use super::history::History;
-use super::kv::{DiskKv, Kv, KvError, MemoryKv, Sync, wal};
+use super::kv::KvError;
 use super::order::LocalOrder;
 use super::publisher::{MAX_QUEUED_PUBLISHES, Publisher};
 use super::recent::Recent;
 use super::reclaim::Reclaimer;
+use super::recovery::Recovered;
 use super::room::Room;
-use super::store::{Epochs, Floors, Retention, Store, StreamUsage};
-use super::writer::{Dispatch, Writer};
+use super::sealing::KeyFile;
+use super::store::{Floors, Retention, Store, StreamUsage};
+use super::watermark::Watermark;
+use super::writer::Writer;
 use crate::limits::Limits;
 use crate::telemetry::Telemetry;
 use arc_swap::ArcSwap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
 /// When a publish counts as done.
@@ -48,8 +51,6 @@ pub struct Settings {
     pub min_free_bytes: u64,
     /// Bytes of recent entries kept in memory.
     pub recent_bytes: usize,
-    /// How long the bytes of a hidden stream may stay in the files after it was deleted.
-    pub purge_within: Duration,
     /// What another hub on the same directory is told of this one.
     pub holder: String,
 }
@@ -76,6 +77,8 @@ pub struct Journal {
     pub history: Arc<History>,
     /// How it is.
     pub health: Arc<Health>,
+    /// Makes backups of it; none in memory.
+    pub backup: Option<Backup>,
     /// How many streams there are.
     pub stream_usage: Arc<StreamUsage>,
     writer: JoinHandle<()>,
@@ -92,57 +95,53 @@ impl Journal {
         let store_failed = |e| OpenError::Store(path.clone(), e);
         let io_failed = |e| OpenError::Io(path.clone(), e);
         let floors = Arc::new(Floors::default());
-        let ground = Ground::lay(&settings, floors.clone())?;
-        let reserve = match settings.durability {
-            Durability::Memory => 0,
-            Durability::Sync | Durability::Os => settings.min_free_bytes,
-        };
-        telemetry.journal_bounds(settings.retention.total_bytes, reserve);
+        let mut recovered = Recovered::open(&settings, floors.clone())?;
+        let kv = recovered.kv.clone();
+        let room =
+            recovered.files.is_some().then(|| Room::new(path.clone(), settings.min_free_bytes));
+        let reserve_bytes = if room.is_some() { settings.min_free_bytes } else { 0 };
+        let max_bytes = settings.retention.total_bytes;
+        telemetry.journal_bounds(max_bytes, reserve_bytes);
+        if let Some(room) = &room {
+            room.warn_if_too_small(max_bytes, kv.disk_bytes());
+        }
         let kept = (settings.retention, settings.limits);
-        let mut store = Store::open(ground.kv.clone(), ground.sync, kept, floors.clone())
+        let sealing = std::mem::replace(&mut recovered.sealing, KeyFile::none());
+        let mut store = Store::open(kv.clone(), recovered.sync, kept, floors.clone(), sealing)
             .map_err(store_failed)?;
-        let (epochs, loss) = ground.epochs(&mut store).map_err(store_failed)?;
-        if let Some(loss) = &loss {
-            telemetry.journal_lost();
-            tracing::error!(
-                "{loss}; a new epoch begins, and clients that saw the lost events are told"
-            );
-        }
-        if loss.is_none() {
-            ground.clear_away();
-        }
+        let (epochs, losses) = recovered.epochs(&mut store).map_err(store_failed)?;
+        telemetry.journal_lost(!losses.is_empty());
         let totals = *store.totals();
         let history = Arc::new(History {
-            kv: ground.kv.clone(),
+            kv: kv.clone(),
             streams: store.streams(),
             recent: Recent::new(totals.last, settings.recent_bytes),
             epochs,
             marks: store.marks(),
+            keys: store.keys(),
         });
         let stream_usage = store.stream_usage();
-        let health = Arc::new(Health::new(loss));
+        let backup = recovered
+            .files
+            .is_some()
+            .then(|| Backup { kv: kv.clone(), data_dir: settings.data_dir.clone() });
+        let record = recovered.files.as_ref().map(|files| files.losses.clone());
+        let health = Arc::new(Health::new(losses, record, kv.read_errors()));
         let (queue, waiting) = std::sync::mpsc::sync_channel(MAX_QUEUED_PUBLISHES);
-        let room =
-            ground.folder.is_some().then(|| Room::new(path.clone(), settings.min_free_bytes));
         let mut writer = Writer {
             queue: waiting,
             order: Box::new(LocalOrder::after(totals.number)),
             store,
             history: history.clone(),
-            high_water: ground.high_water,
-            room,
+            watermark: Watermark::new(recovered.files.map(|f| (f.folder, f.high_water))),
+            room: room.clone(),
             health: health.clone(),
-            reclaim: Reclaimer::start(
-                ground.kv.clone(),
-                (totals.bytes, settings.purge_within),
-                telemetry.clone(),
-            )
-            .map_err(io_failed)?,
-            figures: Figures::new(ground.kv, floors),
-            proved: std::time::Instant::now(),
+            reclaim: Reclaimer::start(kv.clone(), totals.bytes, room, telemetry.clone())
+                .map_err(io_failed)?,
+            figures: Figures::new(kv.clone(), floors),
+            kv,
             telemetry: telemetry.clone(),
             out,
-            _folder: ground.folder,
         };
         writer.begin().map_err(store_failed)?;
         let writer = std::thread::Builder::new()
@@ -150,7 +149,7 @@ impl Journal {
             .spawn(move || writer.run())
             .map_err(io_failed)?;
         let publisher = Publisher::new(queue, health.clone(), telemetry.clone());
-        Ok(Self { publisher, history, health, stream_usage, writer })
+        Ok(Self { publisher, history, health, backup, stream_usage, writer })
     }
 
     /// Waits until everything handed in is durable and the files are closed.
@@ -160,100 +159,4 @@ impl Journal {
             tracing::error!("the journal's writer panicked");
         }
     }
-}
-
-/// The bytes and what stands beside them.
-struct Ground {
-    kv: Kv,
-    sync: Sync,
-    high_water: Option<HighWater>,
-    mark: Option<Mark>,
-    folder: Option<Folder>,
-    /// What was cut off because it made no sense.
-    aside: Option<Aside>,
-    /// Where the store is.
-    path: PathBuf,
-}
-
-/// The end of the write-ahead files that made no sense.
-struct Aside {
-    damage: wal::Damage,
-    folder: PathBuf,
-}
-
-impl Ground {
-    fn lay(settings: &Settings, floors: Arc<Floors>) -> Result<Self, OpenError> {
-        let path = settings.data_dir.clone();
-        let sync = match settings.durability {
-            Durability::Sync => Sync::Disk,
-            Durability::Os => Sync::Process,
-            Durability::Memory => {
-                let kv = Kv::Memory(Arc::new(MemoryKv::new(floors)));
-                let sync = Sync::Process;
-                let (high_water, mark, folder, aside) = (None, None, None, None);
-                return Ok(Self { kv, sync, high_water, mark, folder, aside, path });
-            }
-        };
-        let folder = Folder::open(&path, &settings.holder)?;
-        let (high_water, mark) =
-            HighWater::open(&folder.join("HEAD")).map_err(|e| OpenError::Io(path.clone(), e))?;
-        let store = folder.join("journal");
-        let aside =
-            put_damage_aside(&folder, &store).map_err(|e| OpenError::Io(path.clone(), e))?;
-        let kv = DiskKv::open(&store, floors).map_err(|e| OpenError::Store(path.clone(), e))?;
-        let (high_water, folder, kv) = (Some(high_water), Some(folder), Kv::Disk(kv));
-        Ok(Self { kv, sync, high_water, mark, folder, aside, path: store })
-    }
-
-    /// The epochs, with a new one where positions could otherwise be given out twice; and what
-    /// is missing of what had been committed.
-    fn epochs(&self, store: &mut Store) -> Result<(Epochs, Option<Loss>), KvError> {
-        let kept = store.totals().last;
-        let lost = self.mark.filter(|mark| mark.position > kept);
-        let Some(mut epochs) = Epochs::load(&self.kv)? else {
-            let epochs = Epochs::first(self.mark.map(|mark| mark.epoch));
-            let lost = self.mark.map(|mark| (mark, epochs.id(kept)));
-            store.write_epochs(&epochs)?;
-            return Ok((epochs, lost.map(|(mark, kept)| self.loss(mark, kept))));
-        };
-        let loss = lost.map(|mark| self.loss(mark, epochs.id(kept)));
-        if loss.is_some() || self.mark.is_some_and(|mark| !mark.settled) {
-            let seen = self.mark.map_or(epochs.current(), |mark| mark.epoch);
-            epochs.begin(kept, seen);
-            store.write_epochs(&epochs)?;
-        }
-        Ok((epochs, loss))
-    }
-
-    fn loss(&self, mark: Mark, kept: crate::event::EventId) -> Loss {
-        let committed = crate::event::EventId { epoch: mark.epoch, position: mark.position };
-        let place = match &self.aside {
-            None => self.path.display().to_string(),
-            Some(aside) => {
-                format!("{} (a copy of the rest is in {})", aside.damage, aside.folder.display())
-            }
-        };
-        Loss { committed, kept, place }
-    }
-
-    /// A write that a crash cut short looks like damage; where nothing that was committed is
-    /// missing, what was put aside is worth nothing.
-    fn clear_away(&self) {
-        let Some(aside) = &self.aside else { return };
-        tracing::info!(
-            "{}: a write was cut short; nothing that was committed is missing",
-            aside.damage
-        );
-        if let Err(error) = std::fs::remove_dir_all(&aside.folder) {
-            tracing::warn!("{} cannot be removed: {error}", aside.folder.display());
-        }
-    }
-}
-
-/// Cuts the write-ahead files where they stop to make sense.
-fn put_damage_aside(folder: &Folder, store: &Path) -> std::io::Result<Option<Aside>> {
-    let Some(damage) = wal::inspect(store)? else { return Ok(None) };
-    let folder = folder.join(&format!("damaged-{}", super::writer::now().ms()));
-    damage.put_aside(&folder)?;
-    Ok(Some(Aside { damage, folder }))
 }

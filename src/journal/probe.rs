@@ -4,6 +4,7 @@
 
 use super::keys::{IndexItem, KeyItem, StoredEntry, Trace, write_entry};
 use super::kv::wal;
+use super::sealing::StreamKeys;
 use crate::event::{Position, StreamName};
 use bytes::Bytes;
 
@@ -17,7 +18,8 @@ pub fn entry_again(value: &[u8]) -> Option<Vec<u8>> {
     let stored = StoredEntry::read(&Bytes::copy_from_slice(value))?;
     let numbers = stored.numbers.clone();
     let names = numbers.iter().filter_map(|n| StreamName::parse(&n.to_string()).ok()).collect();
-    Some(write_entry(&stored.into_entry(Position::ZERO, names)?, &numbers))
+    let entry = stored.into_entry(Position::ZERO, names, &StreamKeys::default())?;
+    Some(write_entry(&entry, &numbers, None))
 }
 
 /// The other values of the journal, likewise: an index item, a key's, a trace.

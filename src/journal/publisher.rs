@@ -124,7 +124,14 @@ mod tests {
     fn publisher() -> (Publisher, std::sync::mpsc::Receiver<Envelope>) {
         let (queue, waiting) = sync_channel(MAX_QUEUED_PUBLISHES);
         let telemetry = Telemetry::new().expect("metrics");
-        (Publisher::new(queue, Arc::new(Health::new(None)), telemetry), waiting)
+        (
+            Publisher::new(
+                queue,
+                Arc::new(Health::new(Vec::new(), None, Arc::default())),
+                telemetry,
+            ),
+            waiting,
+        )
     }
 
     #[tokio::test]

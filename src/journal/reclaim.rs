@@ -1,11 +1,12 @@
-//! Giving space back. Compaction is driven by writes, so an idle hub would keep what retention
-//! removed; here a thread rewrites the store once enough of it is dead.
+//! Returning disk space. Compaction is driven by writes, so an idle hub would keep what retention
+//! removed, and a full disk takes no writes; here a thread does what either needs.
+//!
+//! Obsolete tables are dropped first, which writes next to nothing. The rest is a rewrite of what
+//! is alive, and starts only where it fits into the room above the reserve.
 
-use super::keys;
-use super::kv::{Changes, Kv, KvError, Sync};
+use super::kv::{Kv, KvError};
+use super::room::Room;
 use crate::telemetry::Telemetry;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -14,42 +15,46 @@ const MIN_DEAD_BYTES: u64 = 32 * 1024 * 1024;
 const MIN_DEAD_BYTES_IN_MEMORY: u64 = 1024 * 1024;
 /// A rewrite reads and writes what is alive, so it waits until this share of it is dead.
 const DEAD_SHARE: u64 = 2;
-/// A fully rewritten store is left alone at least this long.
+/// The pause after a run; each failure in a row doubles it.
 const REST: Duration = Duration::from_secs(30);
 const REST_IN_MEMORY: Duration = Duration::from_secs(1);
+const MAX_REST: Duration = Duration::from_secs(60 * 60);
+/// The pause between two attempts to drop obsolete tables while the disk is full.
+const REST_WHILE_FULL: Duration = Duration::from_secs(5);
 /// What the files may take beyond what is kept before it looks as if something dead was left by
 /// an earlier run: write-ahead files, and tables that wait for a compaction.
 const USUAL_EXCESS_BYTES: u64 = 256 * 1024 * 1024;
+/// The size of a rewritten store: entries with their indexes, and what is not yet full.
+const BYTES_PER_KEPT_BYTE: u64 = 2;
+const REWRITE_OVERHEAD_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What the thread is woken for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Work {
-    /// Enough is dead.
-    Space,
-    /// Something is that must not stay.
-    Purge,
+/// What the thread is woken with.
+struct Work {
+    /// Bytes of the entries that are alive.
+    kept: u64,
+    /// True where only obsolete tables are to be dropped.
+    is_cheap: bool,
 }
 
-/// Counts what died and wakes the thread when it is worth it, or when it is due.
+/// Counts what died and wakes the thread when it is worth it.
 pub(super) struct Reclaimer {
     wake: SyncSender<Work>,
-    purge_within: Duration,
-    purge_at: Option<Instant>,
-    /// Whether it was told that one waits for room.
-    purge_waits: bool,
-    /// Whether one failed, so that it is to be tried again.
-    purge_failed: Arc<AtomicBool>,
     dead_bytes: u64,
-    last: Option<Instant>,
+    next: Instant,
+    next_while_full: Instant,
     min_dead_bytes: u64,
     rest: Duration,
 }
 
 impl Reclaimer {
     /// Starts the thread; it ends when this value is dropped. `kept` are the bytes alive now.
+    ///
+    /// The first run waits for a pause, so that a hub that is restarted again and again does not
+    /// rewrite its store each time.
     pub(super) fn start(
         kv: Kv,
-        (kept, purge_within): (u64, Duration),
+        kept: u64,
+        room: Option<Room>,
         telemetry: Telemetry,
     ) -> std::io::Result<Self> {
         let (wake, woken) = sync_channel(1);
@@ -58,95 +63,95 @@ impl Reclaimer {
             Kv::Memory(_) => (MIN_DEAD_BYTES_IN_MEMORY, REST_IN_MEMORY),
         };
         let dead_bytes = kv.disk_bytes().saturating_sub(kept + USUAL_EXCESS_BYTES);
-        let purge_failed = Arc::<AtomicBool>::default();
-        let failed = purge_failed.clone();
-        std::thread::Builder::new().name("reclaim".into()).spawn(move || {
-            run(&kv, &woken, (&telemetry, &failed));
-        })?;
-        let (last, purge_at) = (None, None);
-        Ok(Self {
-            wake,
-            purge_within,
-            purge_at,
-            purge_waits: false,
-            purge_failed,
-            dead_bytes,
-            last,
-            min_dead_bytes,
-            rest,
-        })
+        let worker = Worker { kv, room, telemetry, rest, failures: 0, resume: Instant::now() };
+        std::thread::Builder::new().name("reclaim".into()).spawn(move || worker.run(&woken))?;
+        let now = Instant::now();
+        Ok(Self { wake, dead_bytes, next: now + rest, next_while_full: now, min_dead_bytes, rest })
     }
 
-    /// Notes that `removed` bytes died while `kept` live on.
-    pub(super) fn note(&mut self, removed: u64, kept: u64) {
+    /// Notes that `removed` bytes died while `kept` live on, and whether the disk is full.
+    pub(super) fn note(&mut self, removed: u64, kept: u64, is_full: bool) {
         self.dead_bytes += removed;
-        let enough = self.dead_bytes >= self.min_dead_bytes.max(kept / DEAD_SHARE);
-        let rested = self.last.is_none_or(|last| last.elapsed() >= self.rest);
-        if enough && rested && self.wake.try_send(Work::Space).is_ok() {
-            self.dead_bytes = 0;
-            self.last = Some(Instant::now());
+        let now = Instant::now();
+        if self.dead_bytes >= self.min_dead_bytes.max(kept / DEAD_SHARE) && now >= self.next {
+            if self.wake.try_send(Work { kept, is_cheap: false }).is_ok() {
+                self.dead_bytes = 0;
+                self.next = now + self.rest;
+                self.next_while_full = now + REST_WHILE_FULL;
+            }
+        } else if is_full && now >= self.next_while_full {
+            // A rewrite may free more, where it fits; it has the pauses of every rewrite.
+            let is_cheap = now < self.next;
+            if self.wake.try_send(Work { kept, is_cheap }).is_ok() {
+                self.next_while_full = now + REST_WHILE_FULL;
+                if !is_cheap {
+                    self.next = now + self.rest;
+                }
+            }
+        }
+    }
+}
+
+/// What the thread owns.
+struct Worker {
+    kv: Kv,
+    room: Option<Room>,
+    telemetry: Telemetry,
+    rest: Duration,
+    /// Failures in a row, and when the next attempt may be made.
+    failures: u32,
+    resume: Instant,
+}
+
+impl Worker {
+    fn run(mut self, woken: &Receiver<Work>) {
+        while let Ok(work) = woken.recv() {
+            if Instant::now() < self.resume {
+                continue;
+            }
+            let (began, before_bytes) = (Instant::now(), self.kv.disk_bytes());
+            match self.reclaim(&work) {
+                Ok(has_rewritten) => {
+                    self.failures = 0;
+                    let after_bytes = self.kv.disk_bytes();
+                    if has_rewritten {
+                        self.telemetry.journal_reclaimed();
+                    }
+                    if has_rewritten || after_bytes < before_bytes {
+                        let seconds = began.elapsed().as_secs_f64();
+                        tracing::info!(before_bytes, after_bytes, seconds, "reclaimed disk space");
+                    }
+                }
+                Err(error) => {
+                    let pause = self.rest.saturating_mul(1 << self.failures.min(16)).min(MAX_REST);
+                    self.failures += 1;
+                    self.resume = Instant::now() + pause;
+                    let retry_s = pause.as_secs();
+                    tracing::error!(%error, retry_s, "failed to reclaim disk space");
+                }
+            }
         }
     }
 
-    /// Notes whether something was deleted that must not stay; those of a while go together. To rewrite
-    /// takes room, without which it waits.
-    pub(super) fn note_purge(&mut self, must_purge: bool, has_room: bool) {
-        if must_purge {
-            self.purge_at.get_or_insert_with(|| Instant::now() + self.purge_within);
+    /// Drops what is obsolete, then rewrites what is alive if that fits; returns true if it did.
+    fn reclaim(&self, work: &Work) -> Result<bool, KvError> {
+        self.kv.drop_obsolete()?;
+        if work.is_cheap {
+            return Ok(false);
         }
-        if self.purge_failed.swap(false, Ordering::AcqRel) {
-            self.purge_at.get_or_insert_with(|| Instant::now() + REST);
-        }
-        let is_due = self.purge_at.is_some_and(|at| at <= Instant::now());
-        let waits = is_due && !has_room;
-        if waits && !self.purge_waits {
+        let estimate = work.kept.saturating_mul(BYTES_PER_KEPT_BYTE) + REWRITE_OVERHEAD_BYTES;
+        let needed_bytes = estimate.min(self.kv.table_bytes());
+        if let Some(available_bytes) = self.room.as_ref().and_then(Room::above_reserve)
+            && available_bytes < needed_bytes
+        {
             tracing::warn!(
-                "what is deleted stays in the files until the disk has room to rewrite them"
+                needed_bytes,
+                available_bytes,
+                "too little disk space above --min-free-bytes to compact the journal"
             );
+            return Ok(false);
         }
-        self.purge_waits = waits;
-        // Where it is busy, it is tried again.
-        if is_due && has_room && self.wake.try_send(Work::Purge).is_ok() {
-            self.purge_at = None;
-            self.dead_bytes = 0;
-        }
+        self.kv.compact()?;
+        Ok(true)
     }
-}
-
-fn run(kv: &Kv, woken: &Receiver<Work>, (telemetry, failed): (&Telemetry, &AtomicBool)) {
-    while let Ok(work) = woken.recv() {
-        let (began, before) = (Instant::now(), kv.disk_bytes());
-        let done = match work {
-            Work::Space => kv.reclaim(),
-            Work::Purge => purge(kv),
-        };
-        match done {
-            Ok(()) => {
-                telemetry.journal_reclaimed();
-                tracing::info!(
-                    before_bytes = before,
-                    after_bytes = kv.disk_bytes(),
-                    seconds = began.elapsed().as_secs_f64(),
-                    "gave back the space of what retention removed"
-                );
-            }
-            Err(error) => {
-                failed.store(work == Work::Purge, Ordering::Release);
-                tracing::error!("space could not be given back: {error}");
-            }
-        }
-    }
-}
-
-/// Rewrites the store, and notes that nothing is left of what was deleted before.
-fn purge(kv: &Kv) -> Result<(), KvError> {
-    let before = kv.get(keys::PURGE)?;
-    kv.purge()?;
-    // What was deleted meanwhile has another rewrite to come.
-    if kv.get(keys::PURGE)? == before {
-        let mut changes = Changes::default();
-        changes.remove(keys::PURGE.to_vec());
-        kv.commit(changes, Sync::Process)?;
-    }
-    Ok(())
 }

@@ -1,8 +1,13 @@
-//! Whether there is room on the disk for another batch.
+//! Free space on the journal's disk.
 
 use std::path::PathBuf;
 
-/// Refuses below a reserve, so that compaction always has room to make more.
+/// What the journal's files take beyond the entries that are kept: write-ahead files, and tables with
+/// dead entries.
+const OVERHEAD_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Compares the free space with a reserve, below which publishes are refused.
+#[derive(Clone)]
 pub(super) struct Room {
     path: PathBuf,
     min_free_bytes: u64,
@@ -13,27 +18,50 @@ impl Room {
         Self { path, min_free_bytes }
     }
 
-    /// What the disk has left, where the system can tell.
+    /// Returns the free bytes of the disk, where the system can tell.
     pub(super) fn free_bytes(&self) -> Option<u64> {
         let stat = rustix::fs::statvfs(&self.path).ok()?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Whether even the reserve is nearly spent, so that nothing at all is to be written.
+    /// Returns the free bytes above the reserve, where the system can tell.
+    pub(super) fn above_reserve(&self) -> Option<u64> {
+        Some(self.free_bytes()?.saturating_sub(self.min_free_bytes))
+    }
+
+    /// Returns true if most of the reserve is used up, so that nothing may be written.
     pub(super) fn is_spent(&self) -> bool {
         self.free_bytes().is_some_and(|free| free < self.min_free_bytes / 4)
     }
 
-    /// Why there is too little room, if so. A system that cannot tell is taken to have room: a
-    /// write that then fails is found out and told.
+    /// Returns why publishes are refused, if they are. A system that cannot tell is taken to have
+    /// room: a write that then fails poisons the journal.
     pub(super) fn lacking(&self) -> Option<String> {
         let free = self.free_bytes()?;
         (free < self.min_free_bytes).then(|| {
             format!(
-                "the disk that holds {} has less than min-free-bytes ({}) left",
+                "less than --min-free-bytes ({}) free on the disk of {}",
+                self.min_free_bytes,
                 self.path.display(),
-                self.min_free_bytes
             )
         })
+    }
+
+    /// Logs a warning where `max_bytes` of entries do not fit on the disk beside the reserve, of
+    /// which the journal takes `used` now.
+    pub(super) fn warn_if_too_small(&self, max_bytes: u64, used: u64) {
+        let Some(free) = self.free_bytes() else { return };
+        let (needed_bytes, available_bytes) = (
+            max_bytes.saturating_add(self.min_free_bytes).saturating_add(OVERHEAD_BYTES),
+            free.saturating_add(used),
+        );
+        if available_bytes < needed_bytes {
+            tracing::warn!(
+                needed_bytes,
+                available_bytes,
+                path = %self.path.display(),
+                "the disk is too small for --journal-max-bytes; publishes will be refused as disk_full"
+            );
+        }
     }
 }

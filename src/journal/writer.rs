@@ -4,18 +4,19 @@
 //! durable; the first write or sync that fails poisons the journal, and then nothing is published
 //! until a restart.
 
-use super::batch::{Committed, Item, Outcome, Unit};
+use super::batch::{Item, Outcome, Unit};
+use super::dispatch::Dispatch;
 use super::figures::Figures;
-use super::folder::Folder;
 use super::health::{Health, Step};
-use super::high_water::{HighWater, Mark};
+use super::high_water::Mark;
 use super::history::History;
-use super::kv::KvError;
+use super::kv::{Kv, KvError};
 use super::order::{Order, Proposal, Ticket};
 use super::publisher::{Answer, PublishError, Reply};
 use super::reclaim::Reclaimer;
 use super::room::Room;
 use super::store::{Applied, Store};
+use super::watermark::Watermark;
 use crate::event::{MAX_ENTRIES_PER_BATCH, Receipt, StreamName, Timestamp};
 use crate::telemetry::{Full, Telemetry};
 use std::sync::Arc;
@@ -30,6 +31,9 @@ const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 const TICK: Duration = Duration::from_secs(1);
 /// How often one that nobody publishes to proves that its disk still takes something.
 const PROVE_EVERY: Duration = Duration::from_secs(10);
+/// How long nobody may have published before the high-water mark is synced. One who publishes event
+/// after event never waits for it.
+const MARK_SYNCED_AFTER: Duration = Duration::from_millis(20);
 /// How soon it goes on where one step was not enough; publishes get in between.
 const NEXT_STEP: Duration = Duration::from_millis(20);
 
@@ -59,47 +63,27 @@ impl Pending {
     }
 }
 
-/// A durable batch on its way to the readers, with the publishers to be answered.
-#[derive(Debug)]
-pub struct Dispatch {
-    /// What was committed; `None` where every item was a duplicate.
-    pub batch: Option<Arc<Committed>>,
-    pub(crate) answers: Vec<Answer>,
-}
-
-impl Dispatch {
-    /// Answers its publishers as they are, without saying whom the events went to.
-    pub fn answer(self) {
-        for answer in self.answers {
-            // A publisher that has gone does not matter.
-            let _ = answer.reply.send(Ok(answer.receipts));
-        }
-    }
-}
-
 /// Everything the writer thread owns.
 pub(super) struct Writer {
     pub(super) queue: Receiver<Envelope>,
     pub(super) order: Box<dyn Order>,
     pub(super) store: Store,
     pub(super) history: Arc<History>,
-    pub(super) high_water: Option<HighWater>,
+    pub(super) watermark: Watermark,
+    pub(super) kv: Kv,
     pub(super) room: Option<Room>,
     pub(super) health: Arc<Health>,
     pub(super) telemetry: Telemetry,
     pub(super) out: Sender<Dispatch>,
     pub(super) reclaim: Reclaimer,
     pub(super) figures: Figures,
-    /// When the high-water mark was last written.
-    pub(super) proved: Instant,
-    pub(super) _folder: Option<Folder>,
 }
 
 impl Writer {
     /// Notes on the medium that the journal is open, so that a stop which is not orderly shows.
     pub(super) fn begin(&mut self) -> Result<(), KvError> {
-        self.note_high_water(false)?;
-        self.sync_high_water()
+        self.write_mark()?;
+        self.watermark.sync()
     }
 
     /// Runs until it is told to stop, then leaves everything on the medium.
@@ -112,7 +96,7 @@ impl Writer {
             self.health.rests();
             let first = match ahead.take() {
                 Some(envelope) => Ok(envelope),
-                None => self.queue.recv_timeout(tick_after.saturating_sub(ticked.elapsed())),
+                None => self.queue.recv_timeout(self.patience(tick_after, ticked)),
             };
             match first {
                 Ok(Envelope::Publish { unit, bytes, reply }) => {
@@ -121,7 +105,7 @@ impl Writer {
                     ticket += 1;
                     self.publish(ticket, batch);
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => self.settle_mark(),
                 Ok(Envelope::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
             if ticked.elapsed() >= tick_after {
@@ -133,6 +117,27 @@ impl Writer {
         self.health.begins(Step::Close);
         self.close();
         self.health.rests();
+    }
+
+    /// Returns how long the writer waits for a publish before it does something else.
+    fn patience(&self, tick_after: Duration, ticked: Instant) -> Duration {
+        let until_tick = tick_after.saturating_sub(ticked.elapsed());
+        if self.syncs_mark() { until_tick.min(MARK_SYNCED_AFTER) } else { until_tick }
+    }
+
+    fn syncs_mark(&self) -> bool {
+        self.store.syncs() && self.watermark.is_unsynced()
+    }
+
+    /// Syncs the high-water mark while nobody publishes, so that damage to the last batch shows.
+    fn settle_mark(&mut self) {
+        if self.syncs_mark()
+            && self.health.poisoned().is_none()
+            && !self.is_spent()
+            && let Err(error) = self.watermark.sync()
+        {
+            self.health.poison(&error.0, &self.telemetry);
+        }
     }
 
     /// What waits now and fits in one batch, and the first that does not.
@@ -234,7 +239,7 @@ impl Writer {
         let (ordered, _) = next.ok_or_else(|| KvError("the order gave out nothing".into()))?;
         let applied = self.store.apply(ordered)?;
         if applied.batch.is_some() {
-            self.note_high_water(false)?;
+            self.write_mark()?;
         }
         Ok(applied)
     }
@@ -312,12 +317,12 @@ impl Writer {
 
     /// Moves floors and settles the high-water mark; whether there is more to do.
     fn keep_up(&mut self) -> bool {
-        let proved = match self.proved.elapsed() >= PROVE_EVERY {
-            true => self.note_high_water(false),
+        let proved = match self.watermark.age() >= PROVE_EVERY {
+            true => self.write_mark(),
             false => Ok(()),
         };
         let done = proved.and_then(|()| self.store.tick(now()));
-        match done.and_then(|more| self.sync_high_water().map(|()| more)) {
+        match done.and_then(|more| self.watermark.sync().map(|()| more)) {
             Ok(more) => {
                 self.show_marks();
                 more
@@ -332,43 +337,37 @@ impl Writer {
     /// What is held is told also of a journal that takes no more.
     fn tell_figures(&mut self) {
         let removed = self.store.take_removed_bytes();
-        let must_purge = self.store.take_must_purge();
         let totals = self.store.totals();
-        self.reclaim.note(removed, totals.bytes);
-        let has_room = !self.is_spent();
-        self.reclaim.note_purge(must_purge, has_room);
+        let is_full = self.health.disk_full().is_some() && !self.is_spent();
+        if self.health.poisoned().is_none() {
+            self.reclaim.note(removed, totals.bytes, is_full);
+        }
+        self.telemetry.journal_read_failed(self.health.read_error().is_some());
         let free = self.room.as_ref().and_then(Room::free_bytes).unwrap_or_default();
         let streams = self.history.stream_count();
         self.telemetry.journal_holds(&self.figures.look(totals, streams, free));
     }
 
-    fn note_high_water(&mut self, closing: bool) -> Result<(), KvError> {
-        let Some(file) = &mut self.high_water else { return Ok(()) };
+    fn write_mark(&mut self) -> Result<(), KvError> {
         let position = self.store.totals().last;
-        let settled = closing || self.store.syncs();
-        let mark = Mark { epoch: self.history.epoch(), position, settled };
-        self.proved = Instant::now();
-        file.write(mark).map_err(|e| KvError(format!("high-water file: {e}")))
-    }
-
-    fn sync_high_water(&self) -> Result<(), KvError> {
-        let Some(file) = &self.high_water else { return Ok(()) };
-        file.sync().map_err(|e| KvError(format!("high-water file: {e}")))
+        self.watermark.write(Mark { epoch: self.history.epoch(), position })
     }
 
     fn close(&mut self) {
         if self.health.poisoned().is_some() {
             return;
         }
-        let result = self
-            .store
-            .tick(now())
-            .and_then(|_| self.note_high_water(true))
-            .and_then(|()| self.sync_high_water());
-        match result {
-            Ok(()) => tracing::info!("the journal is closed"),
-            Err(error) => tracing::error!("the journal could not be closed: {error}"),
+        match self.close_in_order() {
+            Ok(()) => tracing::info!("closed the journal"),
+            Err(error) => tracing::error!(%error, "failed to close the journal"),
         }
+    }
+
+    fn close_in_order(&mut self) -> Result<(), KvError> {
+        self.store.tick(now())?;
+        self.write_mark()?;
+        self.kv.sync()?;
+        self.watermark.close()
     }
 }
 

@@ -310,6 +310,36 @@ def damaged(stage, scraped):
     yield stage.hub(folder=folder)
 
 
+@fault("FanfareJournalReadFailed")
+def damaged_table(stage, scraped):
+    folder = stage.folder()
+    running = stage.hub("--recent-bytes", "1", folder=folder)
+    yield running
+    text = noise(1_000_000)
+    for _ in range(60):
+        running.publish("s", text)
+    for table in pathlib.Path(folder, "data/journal/keyspaces/1/tables").iterdir():
+        with table.open("r+b") as file:
+            for place in range(0, table.stat().st_size * 9 // 10, 2_000):
+                file.seek(place)
+                byte = file.read(1)[0]
+                file.seek(place)
+                file.write(bytes([byte ^ 0x10]))
+    with contextlib.suppress(requests.RequestException):
+        url = f"{running.url}/streams/s/events?from=start&format=ndjson&follow=false"
+        requests.get(url, timeout=PATIENCE)
+
+
+@fault("FanfareJournalDiskOverhead")
+def deleted(stage, scraped):
+    running = stage.hub()
+    yield running
+    text = noise(1_000_000)
+    for _ in range(320):
+        running.publish("s", text)
+    requests.delete(f"{running.url}/streams/s", timeout=PATIENCE).raise_for_status()
+
+
 @fault("FanfareNoDeliveries")
 def stuck(stage, scraped):
     running = stage.hub("--write-timeout", "10m", "--max-age", "1h")

@@ -73,7 +73,7 @@ async fn a_newer_format_is_refused_naming_both() {
     let out = fanfare(&["--listen", "127.0.0.1:0", "--data-dir", hub.data.to_str().unwrap()], &[]);
     let text = String::from_utf8(out.stderr).unwrap();
     assert!(
-        !out.status.success() && text.contains("format 7") && text.contains("up to 1"),
+        !out.status.success() && text.contains("format 7") && text.contains("up to 2"),
         "{text}"
     );
 }

@@ -143,15 +143,15 @@ async fn a_journal_with_a_torn_tail_opens_with_everything_that_was_acknowledged(
     // What a write that the kill cut short leaves: the head of a batch and no end.
     let path = wal(&hub);
     let mut bytes = std::fs::read(&path).unwrap();
-    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-    bytes.copy_within(0..40, used);
+    bytes.truncate(used(&bytes));
+    bytes.extend_from_within(0..40);
     std::fs::write(&path, bytes).unwrap();
     hub.start_again().await;
     let mut reader = hub.subscribe("/streams/s/events?from=start").await;
     let events = reader.take(50).await;
     assert_eq!(events.last().unwrap().data, "49");
     assert_eq!(hub.metric("fanfare_journal_loss_found").await, 0.0);
-    assert!(hub.log().contains("a write was cut short"), "{}", hub.log());
+    assert!(hub.log().contains("removed an unfinished write"), "{}", hub.log());
     assert!(put_aside(&hub).is_empty(), "a torn write is worth no copy");
     assert_eq!(hub.publish("s", "50").await["duplicate"], false);
     assert_eq!(reader.next().await.unwrap().data, "50");
@@ -193,10 +193,98 @@ async fn a_damaged_middle_is_reported_with_its_place_and_never_silently_shortene
     assert!(!ids.contains(&new) && new[..8] != ids[0][..8], "a new epoch begins: {new}");
     assert!(line.contains(&ids[99]), "what was kept is named: {line}");
     assert_eq!(before_last(&hub).await, ids[99]);
-    // It is told once; the next start finds everything that there is.
+    // It is told until somebody has acknowledged it, whatever is restarted how.
     hub.stop().await;
     hub.start_again().await;
+    assert_eq!(hub.metric("fanfare_journal_loss_found").await, 1.0);
+    hub.kill();
+    hub.start_again().await;
+    let told = hub.get("/readyz").await.1["checks"]["loss"]["reason"].clone();
+    assert!(told.as_str().is_some_and(|told| told.contains(&ids[99])), "{told}");
+    assert_eq!(put_aside(&hub), aside, "one copy of the damage");
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        .args(["journal", "acknowledge-loss", "--url", &hub.url("")])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success() && said.contains("acknowledged 1 losses"), "{said}");
     assert_eq!(hub.metric("fanfare_journal_loss_found").await, 0.0);
+    hub.kill();
+    hub.start_again().await;
+    assert_eq!(hub.get("/readyz").await.1["checks"]["loss"]["reason"], serde_json::Value::Null);
+}
+
+/// The bytes of the newest write-ahead file that are in use.
+fn used(wal: &[u8]) -> usize {
+    wal.iter().rposition(|byte| *byte != 0).unwrap() + 1
+}
+
+#[tokio::test]
+async fn damage_to_the_last_batches_is_told_also_where_the_mark_on_the_disk_is_older() {
+    for (bytes_from_end, what) in [(20, "the last batch"), (400, "an earlier one")] {
+        let mut hub = Hub::start(&[]).await;
+        let mut ids = vec![hub.publish_id("s", "0").await];
+        let mark = hub.data.join("HEAD");
+        let old_mark = std::fs::read(&mark).unwrap();
+        for n in 1..6 {
+            ids.push(hub.publish_id("s", &n.to_string()).await);
+        }
+        hub.kill();
+        // As after a power loss: the mark is as it was when it was last synced.
+        std::fs::write(&mark, old_mark).unwrap();
+        let path = wal(&hub);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = used(&bytes) - bytes_from_end;
+        bytes[at] ^= 4;
+        std::fs::write(&path, bytes).unwrap();
+        hub.start_again().await;
+        assert_eq!(hub.metric("fanfare_journal_loss_found").await, 1.0, "{what}: {}", hub.log());
+        assert_eq!(put_aside(&hub).len(), 1, "{what}");
+        let new = hub.publish_id("s", "new").await;
+        assert_ne!(new[..8], ids[0][..8], "{what}: a new epoch");
+        let mut first = hub.resume("/streams/s/events", &ids[0]).await;
+        assert_eq!(first.open().await["resume"], "resumed", "{what}: what was kept resumes");
+        let mut last = hub.resume("/streams/s/events", &ids[5]).await;
+        assert_eq!(last.open().await["resume"], "reset", "{what}");
+    }
+}
+
+#[tokio::test]
+async fn an_unclean_stop_begins_a_new_epoch_and_writes_the_write_ahead_files_anew() {
+    for durability in ["sync", "os"] {
+        let mut hub = Hub::start(&["--durability", durability]).await;
+        let id = hub.publish_id("s", "1").await;
+        let before = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(wal(&hub)).unwrap());
+        hub.kill();
+        // Nor does a missing mark hide that the stop was not orderly.
+        std::fs::remove_file(hub.data.join("HEAD")).unwrap();
+        hub.start_again().await;
+        let after = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(wal(&hub)).unwrap());
+        assert_ne!(before, after, "{durability}: pages of a failed sync would stay unwritten");
+        assert_ne!(hub.publish_id("s", "2").await[..8], id[..8], "{durability}: a new epoch");
+        let mut reader = hub.resume("/streams/s/events", &id).await;
+        assert_eq!(reader.open().await["resume"], "resumed");
+        assert_eq!(reader.next().await.unwrap().data, "2");
+    }
+}
+
+#[tokio::test]
+async fn a_hub_starts_on_what_a_creation_that_was_cut_short_left() {
+    let made = Hub::start(&[]).await;
+    let whole = made.data.join("journal");
+    for (what, version) in [("no version", None), ("half a version", Some(&b"FJ"[..]))] {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("data/journal");
+        std::fs::create_dir_all(journal.join("keyspaces")).unwrap();
+        std::fs::copy(whole.join("0.jnl"), journal.join("0.jnl")).unwrap();
+        if let Some(version) = version {
+            std::fs::write(journal.join("version"), version).unwrap();
+        }
+        std::fs::create_dir_all(folder.path().join("data/journal.new/keyspaces")).unwrap();
+        let hub = Hub::on(&folder.path().join("data"), &[]).await;
+        hub.publish("s", what).await;
+        assert!(!hub.data.join("journal.new").exists());
+    }
 }
 
 /// The id of the event before the one that was published after the damage.

@@ -92,7 +92,9 @@ async fn damage_is_found_wherever_it_is() {
     let (code, checked, said) = look(&hub.data, "check");
     assert!(
         code == 1
-            && checked["wrong"][0].as_str().is_some_and(|w| w.contains("nothing makes sense")),
+            && checked["wrong"][0]
+                .as_str()
+                .is_some_and(|w| w.contains("the write-ahead file is damaged")),
         "{checked} {said}"
     );
 }

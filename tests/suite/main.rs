@@ -42,6 +42,7 @@ mod properties;
 mod publish;
 mod refusal;
 mod reload;
+mod restore;
 mod resume;
 mod retention;
 mod sessions;

@@ -16,6 +16,7 @@ pub use read::First;
 use super::keys;
 use super::kv::{Kv, KvError};
 use super::recent::Recent;
+use super::sealing::StreamKeys;
 use super::store::{Epochs, StreamView, Streams, Totals};
 use crate::event::{Epoch, EventId, Position, StreamName};
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub struct History {
     pub(super) recent: Recent,
     pub(super) epochs: Epochs,
     pub(super) marks: Arc<Marks>,
+    pub(super) keys: StreamKeys,
 }
 
 /// Places that the writer moves and readers look at.

@@ -144,7 +144,10 @@ impl History {
                 continue;
             }
             let names = self.names(&stored.numbers);
-            if stored.into_entry(place, names).is_some_and(|entry| interest.passes(&entry)) {
+            if stored
+                .into_entry(place, names, &self.keys)
+                .is_some_and(|entry| interest.passes(&entry))
+            {
                 places.insert(place);
             }
             if places.len() == count {

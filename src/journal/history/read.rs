@@ -180,12 +180,16 @@ impl History {
                     wanted.is_some_and(|floor| floor < position)
                 });
             let enough = looked_at + 1 == MAX_LOOKED_AT;
-            if !shown && !enough {
-                continue;
-            }
             let names = self.names(&stored.numbers);
-            let entry = stored.into_entry(position, names).ok_or_else(|| damaged(&key))?;
-            if (shown && interest.wants(&entry) && visit(&entry).is_break()) || enough {
+            // The stream of a sealed entry may have been deleted meanwhile.
+            if shown && (stored.sealed_by().is_none() || !names.is_empty()) {
+                let entry = stored.into_entry(position, names, &self.keys);
+                let entry = entry.ok_or_else(|| damaged(&key))?;
+                if interest.wants(&entry) && visit(&entry).is_break() {
+                    return Ok(Some(position));
+                }
+            }
+            if enough {
                 return Ok(Some(position));
             }
         }
@@ -207,7 +211,11 @@ impl History {
         let Some(value) = self.kv.get(&key)? else { return Ok(None) };
         let stored = StoredEntry::read(&value).ok_or_else(|| damaged(&key))?;
         let names = self.names(&stored.numbers);
-        stored.into_entry(position, names).map(Some).ok_or_else(|| damaged(&key))
+        if stored.sealed_by().is_some() && names.is_empty() {
+            // Deleted while it was being read.
+            return Ok(None);
+        }
+        stored.into_entry(position, names, &self.keys).map(Some).ok_or_else(|| damaged(&key))
     }
 }
 

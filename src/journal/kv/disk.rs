@@ -2,19 +2,24 @@
 
 use super::{Change, Expiry, KvError, Sync, Walk};
 use bytes::Bytes;
+use fjall::compaction::Leveled;
 use fjall::compaction::filter::{
     CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict,
 };
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
-use rand::RngCore as _;
+use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use std::collections::HashSet;
+use std::fs;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Half and half with the journal bound below it keeps the longest commit near 50 ms; at fjall's
 /// defaults (64 and 512 MiB) it is near 190 ms.
 const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
+/// Size of a table file. A compaction rewrites some tables at once, and dead entries are dropped by
+/// the table; at fjall's default (64 MiB) a compaction took as much room as a small journal.
+const TABLE_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of write-ahead files kept at most, which bounds what a start replays.
 const MAX_WAL_BYTES: u64 = 64 * 1024 * 1024;
 /// Blocks kept in memory for readers who are behind what `Recent` holds.
@@ -24,29 +29,45 @@ const MAX_OPEN_TABLES: usize = 100;
 /// Flush and compaction threads: the disk is one, and the cores belong to the sessions.
 const WORKER_THREADS: usize = 2;
 
-/// Bytes after which fjall begins a new write-ahead file, at a flush; until then what was deleted stays in
-/// the one there is.
-const WAL_TURNS_AFTER_BYTES: usize = 64_000_000;
-/// What is written at once to come to that.
-const FILLER_BYTES: usize = 1024 * 1024;
-/// Where it is written.
-const FILLER: &[u8] = b"m:filler";
+/// The folder of table files in a keyspace's.
+const TABLES_FOLDER: &str = "tables";
 
-/// Written to move the sequence numbers on.
+/// Written to advance the sequence numbers.
 const RECLAIMED: &[u8] = b"m:reclaimed";
 /// The first flush moves the mark below which versions are let go, the second lets them go.
 const FLUSHES_UNTIL_REMOVED: usize = 2;
+
+/// The first failure to read what is stored; commits that fail poison the journal instead.
+#[derive(Default, Debug)]
+pub struct ReadErrors(OnceLock<String>);
+
+impl ReadErrors {
+    /// Returns the first failure, if there was one.
+    pub fn first(&self) -> Option<String> {
+        self.0.get().cloned()
+    }
+
+    fn note(&self, error: &KvError) {
+        if self.0.set(error.0.clone()).is_ok() {
+            tracing::error!(%error, "failed to read the journal: a file is damaged");
+        }
+    }
+}
 
 #[derive(Clone)]
 pub(crate) struct DiskKv {
     db: Database,
     keyspace: Keyspace,
+    expiry: Arc<dyn Expiry>,
+    read_errors: Arc<ReadErrors>,
+    /// Table files that a failed compaction may have left.
+    leftovers: Arc<Mutex<Vec<PathBuf>>>,
 }
 
 impl DiskKv {
     /// Opens or creates the files below `path`; `expiry` is asked whenever they are rewritten.
     pub(crate) fn open(path: &Path, expiry: Arc<dyn Expiry>) -> Result<Self, KvError> {
-        let filter: Arc<dyn Factory> = Arc::new(ExpiryFactory(expiry));
+        let filter: Arc<dyn Factory> = Arc::new(ExpiryFactory(expiry.clone()));
         let db = Database::builder(path)
             .manual_journal_persist(true)
             .max_journaling_size(MAX_WAL_BYTES)
@@ -59,22 +80,42 @@ impl DiskKv {
         let options = || {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(MEMTABLE_BYTES)
+                .compaction_strategy(Arc::new(
+                    Leveled::default().with_table_target_size(TABLE_BYTES),
+                ))
                 .manual_journal_persist(true)
         };
         let keyspace = db.keyspace("hub", options).map_err(failed)?;
-        Ok(Self { db, keyspace })
+        let (read_errors, leftovers) = (Arc::default(), Arc::default());
+        Ok(Self { db, keyspace, expiry, read_errors, leftovers })
+    }
+
+    pub(super) fn read_errors(&self) -> Arc<ReadErrors> {
+        self.read_errors.clone()
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
-        Ok(self.keyspace.get(key).map_err(failed)?.map(Bytes::from))
+        let read = self.keyspace.get(key).map_err(failed);
+        Ok(read.inspect_err(|e| self.read_errors.note(e))?.map(Bytes::from))
     }
 
     pub(super) fn walk(&self, from: Vec<u8>, until: Vec<u8>) -> Walk<'_> {
-        Box::new(self.keyspace.range(from..until).map(pair))
+        Box::new(self.keyspace.range(from..until).map(|guard| self.pair(guard)))
     }
 
     pub(super) fn walk_back(&self, from: Vec<u8>, until: Vec<u8>) -> Walk<'_> {
-        Box::new(self.keyspace.range(from..until).rev().map(pair))
+        Box::new(self.keyspace.range(from..until).rev().map(|guard| self.pair(guard)))
+    }
+
+    fn pair(&self, guard: fjall::Guard) -> Result<super::Pair, KvError> {
+        let read = guard.into_inner().map_err(failed).inspect_err(|e| self.read_errors.note(e));
+        let (key, value) = read?;
+        Ok((key.into(), value.into()))
+    }
+
+    /// Puts everything that was committed on the medium.
+    pub(super) fn sync(&self) -> Result<(), KvError> {
+        self.db.persist(PersistMode::SyncAll).map_err(failed)
     }
 
     pub(super) fn commit(&self, changes: Vec<Change>, sync: Sync) -> Result<(), KvError> {
@@ -92,29 +133,66 @@ impl DiskKv {
         batch.commit().map_err(failed)
     }
 
-    pub(super) fn reclaim(&self) -> Result<(), KvError> {
+    /// Removes table files that nothing refers to any more, which takes next to no space: those of
+    /// dead entries alone, those that compaction has replaced, and what a failed compaction left.
+    pub(super) fn drop_obsolete(&self) -> Result<(), KvError> {
+        self.remove_leftovers();
         self.keyspace.rotate_memtable_and_wait().map_err(failed)?;
-        self.keyspace.major_compact().map_err(failed)?;
-        // The files that compaction replaced are removed by a later flush that finds the sequence
-        // numbers gone on; an idle hub would have none.
+        if let Some(range) = self.expiry.dead_range() {
+            let dropped = self.keyspace.tree.drop_range(range);
+            dropped.map_err(|e| failed(fjall::Error::Storage(e)))?;
+        }
+        // Replaced files are removed by a later flush that finds the sequence numbers advanced; an
+        // idle hub would have none.
         for _ in 0..FLUSHES_UNTIL_REMOVED {
-            self.commit(vec![(RECLAIMED.to_vec(), Some(Vec::new()))], Sync::Process)?;
+            self.commit(vec![(RECLAIMED.to_vec(), Some(Vec::new()))], Sync::Disk)?;
             self.keyspace.rotate_memtable_and_wait().map_err(failed)?;
         }
         Ok(())
     }
 
-    /// Drops every dead key from every file, the write-ahead files too.
-    pub(super) fn purge(&self) -> Result<(), KvError> {
-        let mut filler = vec![0; FILLER_BYTES];
-        for _ in 0..=WAL_TURNS_AFTER_BYTES / FILLER_BYTES {
-            // What could be compressed would not fill it.
-            rand::rng().fill_bytes(&mut filler);
-            self.commit(vec![(FILLER.to_vec(), Some(filler.clone()))], Sync::Process)?;
+    /// Rewrites the tables without their dead keys.
+    pub(super) fn compact(&self) -> Result<(), KvError> {
+        let before: HashSet<_> = self.table_files().into_iter().collect();
+        let done = self.keyspace.major_compact().map_err(failed);
+        if done.is_err() {
+            let made = self.table_files().into_iter().filter(|file| !before.contains(file));
+            self.leftovers.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
+            self.remove_leftovers();
         }
-        self.keyspace.rotate_memtable_and_wait().map_err(failed)?;
-        self.commit(vec![(FILLER.to_vec(), None)], Sync::Process)?;
-        self.reclaim()
+        done.and_then(|()| self.drop_obsolete())
+    }
+
+    /// Removes what a failed compaction left, unless the files may have come into use since.
+    fn remove_leftovers(&self) {
+        let mut leftovers = self.leftovers.lock().unwrap_or_else(PoisonError::into_inner);
+        if leftovers.is_empty() {
+            return;
+        }
+        let tree = &self.keyspace.tree;
+        let _no_flush = tree.get_flush_lock();
+        if self.db.active_compactions() > 0 || tree.version_free_list_len() > 0 {
+            return;
+        }
+        let used: HashSet<_> = tree.current_version().iter_tables().map(|t| t.id()).collect();
+        for file in leftovers.drain(..) {
+            let id = file.file_name().and_then(|name| name.to_str()?.parse().ok());
+            if id.is_some_and(|id| !used.contains(&id))
+                && let Err(error) = fs::remove_file(&file)
+            {
+                tracing::warn!(%error, file = %file.display(), "failed to remove a leftover table");
+            }
+        }
+    }
+
+    fn table_files(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.keyspace.path().join(TABLES_FOLDER));
+        entries.into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    }
+
+    /// Returns the bytes of the table files in use.
+    pub(super) fn table_bytes(&self) -> u64 {
+        self.keyspace.disk_space()
     }
 
     pub(super) fn compactions(&self) -> (usize, (u64, Duration)) {
@@ -125,11 +203,6 @@ impl DiskKv {
     pub(super) fn disk_bytes(&self) -> u64 {
         self.db.disk_space().unwrap_or(0)
     }
-}
-
-fn pair(guard: fjall::Guard) -> Result<super::Pair, KvError> {
-    let (key, value) = guard.into_inner().map_err(failed)?;
-    Ok((key.into(), value.into()))
 }
 
 fn failed(error: fjall::Error) -> KvError {

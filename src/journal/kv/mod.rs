@@ -9,6 +9,7 @@ mod memory;
 pub(super) mod wal;
 
 pub(super) use disk::DiskKv;
+pub use disk::ReadErrors;
 pub(super) use memory::MemoryKv;
 
 use bytes::Bytes;
@@ -39,8 +40,13 @@ impl KvError {
 
 /// Tells which keys may be dropped for good whenever the bytes are next rewritten.
 pub(super) trait Expiry: Send + std::marker::Sync + 'static {
-    /// Whether nobody will ever read this key again.
+    /// Returns true if nobody will ever read this key again.
     fn is_dead(&self, key: &[u8], value: &[u8]) -> bool;
+
+    /// Returns a range of keys that are all dead, if one is known.
+    fn dead_range(&self) -> Option<std::ops::RangeInclusive<Vec<u8>>> {
+        None
+    }
 }
 
 /// A key and what it becomes; `None` removes it.
@@ -129,10 +135,19 @@ impl Kv {
         }
     }
 
-    /// Drops every dead key now, giving back its space. Slow; commits go on meanwhile.
-    pub(super) fn reclaim(&self) -> Result<(), KvError> {
+    /// Removes files that nothing refers to any more; a step of at most some seconds that takes
+    /// next to no space. Commits go on meanwhile.
+    pub(super) fn drop_obsolete(&self) -> Result<(), KvError> {
         match self {
-            Self::Disk(kv) => kv.reclaim(),
+            Self::Disk(kv) => kv.drop_obsolete(),
+            Self::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Drops every dead key by writing the others anew. Slow; commits go on meanwhile.
+    pub(super) fn compact(&self) -> Result<(), KvError> {
+        match self {
+            Self::Disk(kv) => kv.compact(),
             Self::Memory(kv) => {
                 kv.reclaim();
                 Ok(())
@@ -140,11 +155,27 @@ impl Kv {
         }
     }
 
-    /// The same, and leaves nothing of it in any file.
-    pub(super) fn purge(&self) -> Result<(), KvError> {
+    /// Puts everything that was committed on the medium.
+    pub(super) fn sync(&self) -> Result<(), KvError> {
         match self {
-            Self::Disk(kv) => kv.purge(),
-            Self::Memory(_) => self.reclaim(),
+            Self::Disk(kv) => kv.sync(),
+            Self::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Returns the bytes that a rewrite reads at most; 0 in memory.
+    pub(super) fn table_bytes(&self) -> u64 {
+        match self {
+            Self::Disk(kv) => kv.table_bytes(),
+            Self::Memory(_) => 0,
+        }
+    }
+
+    /// Returns where failures to read are noted.
+    pub(super) fn read_errors(&self) -> Arc<ReadErrors> {
+        match self {
+            Self::Disk(kv) => kv.read_errors(),
+            Self::Memory(_) => Arc::default(),
         }
     }
 

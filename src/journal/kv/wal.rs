@@ -1,33 +1,42 @@
-//! fjall's write-ahead files, looked at before it opens them.
+//! Inspection and repair of fjall's write-ahead files before fjall opens them.
 //!
-//! fjall cuts a file at the first thing in it that makes no sense, silently, and refuses to open
-//! one with a wrong checksum. Neither will do: here the first bad batch is found, what stands from
-//! there on is put aside for whoever wants to look at it, and the rest opens.
+//! fjall silently cuts a file at the first bytes that it cannot read, and refuses to open one with a
+//! wrong checksum. Here the first bad batch is found and judged: a write that a power loss or a kill
+//! cut short was never acknowledged and is dropped; anything else is damage, of which a copy is kept.
+//!
 //! The layout is that of fjall 3 (`FJL` 3), all numbers little-endian: a batch is `1`, count u32,
 //! sequence u64; items `2`, kind u8, compression u8, keyspace u64, key length u16, value length
 //! u32, stored length u32, key, value; clears `4`, keyspace u64; and `3`, xxh3 of the items u64,
-//! magic. A file is allocated ahead, so zeros behind the last batch are as they should be.
+//! magic. Files are preallocated, so zeros after the last batch are expected.
 
-use std::fs::{self, File, OpenOptions};
+use crate::disk::{sync_folder, write_file};
+use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
 const MAGIC: &[u8] = b"FJL\x03";
+/// Bytes of the end of a batch: `3`, checksum, magic.
+const END_BYTES: usize = 1 + 8 + MAGIC.len();
+/// The unit that a disk writes whole or not at all.
+const SECTOR_BYTES: usize = 512;
 
-/// Where the files stop to make sense.
+/// The first bad batch of the write-ahead files.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(in crate::journal) struct Damage {
+pub(in crate::journal) struct BadTail {
     /// The file.
     pub(in crate::journal) file: PathBuf,
     /// The byte at which its first bad batch begins.
     pub(in crate::journal) offset: u64,
+    /// True for a write that was cut short, which nobody was answered for; false for damage.
+    pub(in crate::journal) is_torn: bool,
     /// Files behind it, which cannot be used without it.
     later: Vec<PathBuf>,
 }
 
-/// Looks through the write-ahead files in `folder`, oldest first, for the first bad batch.
-pub(in crate::journal) fn inspect(folder: &Path) -> io::Result<Option<Damage>> {
+/// Returns the first bad batch of the write-ahead files in `folder`, oldest file first.
+pub(in crate::journal) fn inspect(folder: &Path) -> io::Result<Option<BadTail>> {
     let mut files = match files(folder) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         files => files?.into_iter(),
@@ -36,55 +45,93 @@ pub(in crate::journal) fn inspect(folder: &Path) -> io::Result<Option<Damage>> {
         let bytes = fs::read(&file)?;
         let good = good_bytes(&bytes);
         if bytes[good..].iter().any(|byte| *byte != 0) {
-            let later = files.collect();
-            return Ok(Some(Damage { file, offset: good as u64, later }));
+            let later: Vec<_> = files.collect();
+            let is_torn = later.is_empty() && is_torn_write(&bytes, good);
+            return Ok(Some(BadTail { file, offset: good as u64, is_torn, later }));
         }
     }
     Ok(None)
 }
 
-impl std::fmt::Display for Damage {
+impl std::fmt::Display for BadTail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} from byte {} on", self.file.display(), self.offset)
     }
 }
 
-impl Damage {
-    /// Moves what is damaged to `aside`, so that the rest opens.
-    pub(in crate::journal) fn put_aside(&self, aside: &Path) -> io::Result<()> {
-        fs::create_dir_all(aside)?;
-        copy_used(&self.file, self.offset, aside)?;
+impl BadTail {
+    /// Returns the name of the folder for its copy; the same each time that it is found.
+    pub(in crate::journal) fn copy_name(&self, epoch: u32) -> String {
+        let file = self.file.file_stem().unwrap_or_default().to_string_lossy();
+        format!("damaged-{epoch:08x}-{file}-{}", self.offset)
+    }
+
+    /// Copies what is damaged to `folder`, and syncs the copy.
+    pub(in crate::journal) fn copy_to(&self, folder: &Path) -> io::Result<()> {
+        fs::create_dir_all(folder)?;
+        copy_used(&self.file, self.offset, folder)?;
         for file in &self.later {
-            copy_used(file, 0, aside)?;
+            copy_used(file, 0, folder)?;
         }
-        File::open(aside)?.sync_all()?;
-        for file in &self.later {
-            fs::remove_file(file)?;
-        }
-        let cut = OpenOptions::new().write(true).open(&self.file)?;
-        cut.set_len(self.offset)?;
-        cut.sync_all()
+        sync_folder(folder)
     }
 }
 
-/// Copies a file from `offset` on, without the zeros that it was allocated with.
-fn copy_used(file: &Path, offset: u64, aside: &Path) -> io::Result<()> {
+/// Copies a file from `offset` on, without the zeros that it was preallocated with.
+fn copy_used(file: &Path, offset: u64, folder: &Path) -> io::Result<()> {
     let bytes = fs::read(file)?;
     let from = bytes.get(offset as usize..).unwrap_or_default();
-    let used = from.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let copy = aside.join(format!("{name}.from-{offset}"));
-    fs::write(&copy, &from[..used])?;
-    File::open(copy)?.sync_all()
+    let copy = folder.join(format!("{name}.from-{offset}"));
+    write_file(&copy, &from[..used_bytes(from)]).map(drop)
 }
 
-/// The files in the order in which they were written.
+fn used_bytes(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
+/// Writes the whole batches of every write-ahead file to a new file in its place, up to `bad`.
+///
+/// After an unclean stop the page cache may show bytes that a failed sync has marked clean: they
+/// read well, and are never written to the medium. Only a new file is sure to be.
+pub(in crate::journal) fn rewrite(folder: &Path, bad: Option<&BadTail>) -> io::Result<()> {
+    for file in bad.iter().flat_map(|bad| &bad.later) {
+        fs::remove_file(file)?;
+    }
+    for file in files(folder)? {
+        let bytes = fs::read(&file)?;
+        let good = &bytes[..good_bytes(&bytes)];
+        let made = file.with_extension("new");
+        match write_file(&made, good) {
+            Ok(_) => fs::rename(&made, &file)?,
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                fs::remove_file(&made)?;
+                write_in_place(&file, good)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    sync_folder(folder)
+}
+
+/// Writes `content` over the same bytes at the start of the file, so that they are written to the
+/// medium, and cuts the rest. It takes no space, but writes to blocks that failed before.
+fn write_in_place(file: &Path, content: &[u8]) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(file)?;
+    file.write_all_at(content, 0)?;
+    file.set_len(content.len() as u64)?;
+    file.sync_all()
+}
+
+/// Returns the files in the order in which they were written.
 fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for file in fs::read_dir(folder)? {
         let path = file?.path();
         let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-        if let (Some(number), true) = (number, path.extension().is_some_and(|e| e == "jnl")) {
+        if let Some(number) = number
+            && path.extension().is_some_and(|e| e == "jnl")
+        {
             files.push((number, path));
         }
     }
@@ -92,8 +139,52 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files.into_iter().map(|(_, path)| path).collect())
 }
 
-/// How many bytes from the start are whole batches. The sums do not cover the sequence numbers,
-/// so their order is looked at, too.
+/// Returns true if the bad batch at `begin` is a write that was cut short: bytes are missing from
+/// it, and none is wrong. Only the last write can be unacknowledged, so a whole batch behind it
+/// proves damage, and so does a bad batch of which every sector was written.
+fn is_torn_write(bytes: &[u8], begin: usize) -> bool {
+    let end = used_bytes(bytes);
+    if Rest(&bytes[begin..]).batch().is_some() || has_whole_batch(&bytes[begin + 1..end]) {
+        return false;
+    }
+    if has_unwritten_sector(bytes, begin, end) {
+        return true;
+    }
+    let mut rest = Rest(&bytes[begin..]);
+    let _ = rest.whole_batch();
+    let failed_at = bytes.len() - rest.0.len();
+    failed_at >= end && !ends_like_a_batch(&bytes[begin..end])
+}
+
+/// Returns true if a whole batch begins anywhere in `bytes`.
+fn has_whole_batch(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(1, bytes).any(|at| {
+        let mut rest = Rest(&bytes[at..]);
+        // A count of nothing has a checksum of nothing, which zeros do not.
+        rest.batch().is_some()
+    })
+}
+
+/// Returns true if a sector between `begin` and `end` holds only zeros from `begin` on.
+fn has_unwritten_sector(bytes: &[u8], begin: usize, end: usize) -> bool {
+    let mut from = begin;
+    while from < end {
+        let until = (from / SECTOR_BYTES + 1) * SECTOR_BYTES;
+        if bytes[from..until.min(bytes.len())].iter().all(|byte| *byte == 0) {
+            return true;
+        }
+        from = until;
+    }
+    false
+}
+
+fn ends_like_a_batch(bytes: &[u8]) -> bool {
+    let end = bytes.len().checked_sub(END_BYTES).map(|at| &bytes[at..]);
+    end.is_some_and(|end| end[0] == 3 && end.ends_with(MAGIC))
+}
+
+/// Returns how many bytes from the start are whole batches. The checksums do not cover the sequence
+/// numbers, so their order is checked, too.
 pub(in crate::journal) fn good_bytes(bytes: &[u8]) -> usize {
     let mut rest = Rest(bytes);
     // Where each of the last two batches begins, and its number.
@@ -117,10 +208,11 @@ pub(in crate::journal) fn good_bytes(bytes: &[u8]) -> usize {
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
+    /// Skips `length` bytes; where there are fewer, skips those and returns `None`.
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(length)?;
+        let (head, tail) = self.0.split_at(length.min(self.0.len()));
         self.0 = tail;
-        Some(head)
+        (head.len() == length).then_some(head)
     }
 
     fn number(&mut self, bytes: usize) -> Option<u64> {
@@ -128,7 +220,7 @@ impl<'a> Rest<'a> {
         Some(taken.iter().rev().fold(0, |number, byte| (number << 8) | u64::from(*byte)))
     }
 
-    /// Passes one batch, if it is whole and right; its sequence number. Stays put otherwise.
+    /// Skips one batch if it is whole and right, and returns its sequence number.
     fn batch(&mut self) -> Option<u64> {
         let mut rest = Rest(self.0);
         let number = rest.whole_batch()?;
@@ -137,31 +229,40 @@ impl<'a> Rest<'a> {
     }
 
     fn whole_batch(&mut self) -> Option<u64> {
-        if self.number(1)? != 1 {
-            return None;
-        }
+        self.expect(&[1])?;
         let count = self.number(4)?;
         let sequence = self.number(8)?;
-        let mut sum = Xxh3::new();
+        let items = self.0;
         for _ in 0..count {
-            let before = self.0;
             self.item()?;
-            sum.update(&before[..before.len() - self.0.len()]);
         }
-        let ends = self.number(1)? == 3 && self.number(8)? == sum.digest();
-        (ends && self.take(MAGIC.len())? == MAGIC).then_some(sequence)
+        let items = &items[..items.len() - self.0.len()];
+        self.expect(&[3])?;
+        // The magic first: bytes that only resemble a batch are not worth a checksum.
+        if !self.0.get(8..).is_some_and(|rest| rest.starts_with(MAGIC)) {
+            return None;
+        }
+        self.expect(&xxh3_64(items).to_le_bytes())?;
+        self.expect(MAGIC)?;
+        Some(sequence)
+    }
+
+    /// Skips `bytes`, or stays in front of what is something else.
+    fn expect(&mut self, bytes: &[u8]) -> Option<()> {
+        self.0 = self.0.strip_prefix(bytes)?;
+        Some(())
     }
 
     fn item(&mut self) -> Option<()> {
-        match self.number(1)? {
+        match self.0.first()? {
             2 => {
-                self.take(1 + 1 + 8)?;
+                self.take(1 + 1 + 1 + 8)?;
                 let key = self.number(2)? as usize;
                 self.take(4)?;
                 let value = self.number(4)? as usize;
                 self.take(key.checked_add(value)?).map(drop)
             }
-            4 => self.take(8).map(drop),
+            4 => self.take(1 + 8).map(drop),
             _ => None,
         }
     }
@@ -212,6 +313,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_written_anew_also_in_place() {
+        let (folder, file) = written();
+        let before = fs::read(&file).expect("reads");
+        let good = good_bytes(&before);
+        write_in_place(&file, &before[..good]).expect("writes");
+        assert_eq!(fs::read(&file).expect("reads"), before[..good]);
+        assert_eq!(open(folder.path()).len(), 20);
+    }
+
+    #[test]
     fn a_flipped_byte_anywhere_is_found_put_aside_and_the_rest_opens() {
         let (whole, file) = written();
         let bytes = fs::read(&file).expect("reads");
@@ -230,22 +341,24 @@ mod tests {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x20;
             fs::write(&file, &damaged).expect("writes");
-            let Some(damage) = inspect(&store).expect("looks") else {
+            let Some(bad) = inspect(&store).expect("looks") else {
                 // A last batch with too high a number: nothing comes after it, nothing is lost.
                 assert_eq!(open(&store).len(), 20);
                 continue;
             };
             found += 1;
-            assert_eq!(damage.file, file);
-            assert!(damage.offset as usize <= at);
-            damage.put_aside(&aside).expect("puts aside");
+            assert_eq!(bad.file, file);
+            assert!(bad.offset as usize <= at);
+            assert!(!bad.is_torn, "a flipped bit at {at} is no write that was cut short");
+            bad.copy_to(&aside).expect("copies");
+            rewrite(&store, Some(&bad)).expect("rewrites");
             let kept = open(&store);
             assert_eq!(kept, (0..kept.len() as u8).collect::<Vec<_>>(), "a prefix is kept");
             assert!(kept.len() < 20);
             let put_aside =
                 fs::read_dir(&aside).expect("a list").next().expect("one").expect("one");
             let put_aside = fs::read(put_aside.path()).expect("it is there");
-            let from = damage.offset as usize;
+            let from = bad.offset as usize;
             assert_eq!(put_aside, damaged[from..from + put_aside.len()]);
             assert!(damaged[from + put_aside.len()..].iter().all(|byte| *byte == 0));
         }
@@ -265,7 +378,7 @@ mod tests {
             written.extend([(value.len() as u32).to_le_bytes(); 2].concat());
             written.extend(key.iter().chain(value));
         }
-        let sum = xxhash_rust::xxh3::xxh3_64(&written).to_le_bytes();
+        let sum = xxh3_64(&written).to_le_bytes();
         let head = [&[1][..], &(items.len() as u32).to_le_bytes(), &sequence.to_le_bytes()];
         [&head.concat()[..], &written, &[3], &sum, MAGIC].concat()
     }

@@ -99,4 +99,9 @@ impl Expiry for Floors {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         inner.judge(key, value).unwrap_or(false)
     }
+
+    fn dead_range(&self) -> Option<std::ops::RangeInclusive<Vec<u8>>> {
+        let hub = self.inner.read().unwrap_or_else(PoisonError::into_inner).hub;
+        (hub > Position::ZERO).then(|| keys::entry(Position::ZERO)..=keys::entry(hub))
+    }
 }

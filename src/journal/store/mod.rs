@@ -26,11 +26,13 @@ use super::batch::{Committed, Ordered, Outcome};
 use super::history::Marks;
 use super::keys;
 use super::kv::{Changes, Kv, KvError, Sync};
+use super::sealing::{KeyFile, SealingError, StreamKeys};
 use crate::event::{Position, StreamName, Timestamp};
 use crate::limits::Limits;
 use arc_swap::ArcSwap;
 use quota::Quota;
 use staging::Staging;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -55,8 +57,8 @@ pub(super) struct Store {
     last_time_mark: Timestamp,
     vanished: Vec<(StreamName, Position)>,
     removed_bytes: u64,
-    /// Whether something was deleted whose bytes must go soon.
-    must_purge: bool,
+    /// The keys that hidden streams are sealed with. A batch being staged may add to them.
+    sealing: RefCell<KeyFile>,
     /// Removals since the start; those before it are the first.
     removals: u64,
 }
@@ -76,9 +78,11 @@ impl Store {
         sync: Sync,
         (retention, limits): (Retention, Arc<ArcSwap<Limits>>),
         floors: Arc<Floors>,
+        mut sealing: KeyFile,
     ) -> Result<Self, KvError> {
         let totals = Totals::load(&kv)?;
         let streams = Arc::new(Streams::load(&kv)?);
+        sealing.erase_orphans(|number| streams.name_of(number).is_some()).map_err(failed)?;
         let marks = Arc::new(Marks::default());
         floors.reset(&streams, totals.next_stream);
         let trimmer = retention::Trimmer::new(retention, &streams);
@@ -87,7 +91,6 @@ impl Store {
         let last_time_mark = Timestamp::default();
         let vanished = Vec::new();
         let (removed_bytes, removals) = (0, 1);
-        let must_purge = kv.get(keys::PURGE)?.is_some();
         marks.set_removed(&totals, removals);
         marks.set_head(totals.last);
         Ok(Self {
@@ -103,7 +106,7 @@ impl Store {
             last_time_mark,
             vanished,
             removed_bytes,
-            must_purge,
+            sealing: RefCell::new(sealing),
             removals,
         })
     }
@@ -142,9 +145,9 @@ impl Store {
         std::mem::take(&mut self.removed_bytes)
     }
 
-    /// Whether something was deleted, since this was last asked, whose bytes must not stay in the files.
-    pub(super) fn take_must_purge(&mut self) -> bool {
-        std::mem::take(&mut self.must_purge)
+    /// Returns what opens the payloads of hidden streams.
+    pub(super) fn keys(&self) -> StreamKeys {
+        self.sealing.borrow().keys()
     }
 
     /// Applies the next batch of the order.
@@ -165,11 +168,11 @@ impl Store {
             changes.put(keys::time(staged.totals.time), first.get().to_be_bytes().to_vec());
             self.last_time_mark = staged.totals.time;
         }
+        self.sealing.borrow_mut().settle(self.sync).map_err(failed)?;
         self.commit(changes, &staged.totals, self.sync)?;
         let at = Instant::now();
         self.totals = staged.totals;
         self.removed_bytes += staged.removed_bytes;
-        self.must_purge |= staged.must_purge;
         let mut touched = Vec::with_capacity(staged.rows.len());
         if !staged.deleted.is_empty() {
             self.removals += 1;
@@ -214,6 +217,7 @@ impl Store {
         }
         let rows = moved.iter().filter_map(|name| self.streams.get(name));
         self.floors.publish(rows, &gone, &self.totals, now);
+        self.sealing.borrow_mut().erase(&gone).map_err(failed)?;
         Ok(self.trimmer.has_more(now) || (self.is_over_cap() && self.totals.floor > floor))
     }
 
@@ -257,4 +261,8 @@ impl Store {
             self.quota.removed(name);
         }
     }
+}
+
+fn failed(error: SealingError) -> KvError {
+    KvError(error.to_string())
 }

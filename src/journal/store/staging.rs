@@ -4,7 +4,7 @@ use super::super::batch::{Item, Outcome, Placed, Refusal, Unit};
 use super::super::keys::{self, IndexItem, KeyItem, StreamNumber, Trace};
 use super::super::kv::{Changes, KvError};
 use super::quota::Fresh;
-use super::{KEY_WINDOW_MS, Row, Store, Totals};
+use super::{KEY_WINDOW_MS, Row, Store, Totals, failed};
 use crate::event::{Body, Draft, EndReason, Entry, Key, Position, StreamName, Timestamp};
 use std::collections::HashMap;
 
@@ -18,8 +18,6 @@ pub(super) struct Staged {
     pub(super) deleted: Vec<(StreamName, StreamNumber, Position)>,
     pub(super) totals: Totals,
     pub(super) removed_bytes: u64,
-    /// Whether something was deleted whose bytes must go soon.
-    pub(super) must_purge: bool,
 }
 
 /// The batch so far, over what was applied before it.
@@ -50,7 +48,6 @@ impl<'a> Staging<'a> {
             deleted: Vec::new(),
             totals,
             removed_bytes: 0,
-            must_purge: false,
         };
         Self { store, number, keys: HashMap::new(), fresh: Fresh::default(), staged }
     }
@@ -89,8 +86,8 @@ impl<'a> Staging<'a> {
         for (item, place) in unit.into_iter().zip(&placed) {
             match item {
                 _ if place.duplicate => {}
-                Item::Event(draft) => self.event(&draft, place.position),
-                Item::End(stream) => self.end(stream, place.position),
+                Item::Event(draft) => self.event(&draft, place.position)?,
+                Item::End(stream) => self.end(stream, place.position)?,
                 Item::Delete { stream, .. } => self.delete(stream, place.position)?,
             }
         }
@@ -190,13 +187,13 @@ impl<'a> Staging<'a> {
         Ok(None)
     }
 
-    fn event(&mut self, draft: &Draft, position: Position) {
+    fn event(&mut self, draft: &Draft, position: Position) -> Result<(), KvError> {
         let body = Body::Event { kind: draft.kind().clone(), payload: draft.payload().clone() };
-        self.append(draft.streams().into(), position, body, draft.key());
+        self.append(draft.streams().into(), position, body, draft.key())
     }
 
-    fn end(&mut self, stream: StreamName, position: Position) {
-        self.append([stream].into(), position, Body::End(EndReason::Ended), None);
+    fn end(&mut self, stream: StreamName, position: Position) -> Result<(), KvError> {
+        self.append([stream].into(), position, Body::End(EndReason::Ended), None)
     }
 
     fn append(
@@ -205,16 +202,20 @@ impl<'a> Staging<'a> {
         position: Position,
         body: Body,
         key: Option<&Key>,
-    ) {
+    ) -> Result<(), KvError> {
         let is_event = matches!(body, Body::Event { .. });
         let time = self.staged.totals.time;
         let entry = Entry { position, time, streams, body };
         let mut rows: Vec<Row> = Vec::with_capacity(entry.streams.len());
         for stream in &entry.streams {
-            rows.push(self.row(stream).unwrap_or_else(|| self.new_row()));
+            rows.push(match self.row(stream) {
+                Some(row) => row,
+                None => self.new_row(stream)?,
+            });
         }
         let numbers: Vec<StreamNumber> = rows.iter().map(|row| row.number).collect();
-        let value = keys::write_entry(&entry, &numbers);
+        let sealed = self.seal(&entry, &numbers)?;
+        let value = keys::write_entry(&entry, &numbers, sealed.as_deref());
         let bytes = value.len();
         for (stream, mut row) in entry.streams.iter().zip(rows) {
             row.last = position;
@@ -252,27 +253,46 @@ impl<'a> Staging<'a> {
         self.staged.totals.bytes += bytes as u64;
         self.staged.totals.last = position;
         self.staged.entries.push(entry);
+        Ok(())
+    }
+
+    /// Seals the data of an event that is on a hidden stream and no other.
+    fn seal(&self, entry: &Entry, numbers: &[StreamNumber]) -> Result<Option<Vec<u8>>, KvError> {
+        let mut sealing = self.store.sealing.borrow_mut();
+        let ([stream], [number], Body::Event { payload, .. }) =
+            (&entry.streams[..], numbers, &entry.body)
+        else {
+            return Ok(None);
+        };
+        if !stream.is_hidden() || !sealing.seals() {
+            return Ok(None);
+        }
+        if !sealing.has(*number) {
+            // Its slot was damaged: what is published from now on can be read again.
+            sealing.add(*number).map_err(failed)?;
+        }
+        let sealed = sealing.keys().seal(*number, entry.position, payload.as_bytes());
+        sealed.map(Some).map_err(failed)
     }
 
     fn delete(&mut self, stream: StreamName, position: Position) -> Result<(), KvError> {
         // One without history gets a number only to write that it was deleted.
-        let row = self.row(&stream).unwrap_or_else(|| self.new_row());
+        let row = match self.row(&stream) {
+            Some(row) => row,
+            None => self.new_row(&stream)?,
+        };
         let shared = self.store.shared_bytes_freed_with(&row, &|name| self.row(name))?;
         self.keys.retain(|(of, _), _| *of != stream);
         let time = self.staged.totals.time;
         let body = Body::End(EndReason::Deleted);
         let entry = Entry { position, time, streams: [stream.clone()].into(), body };
-        let value = keys::write_entry(&entry, &[row.number]);
+        let value = keys::write_entry(&entry, &[row.number], None);
         let trace = Trace { position, last: row.last, time, deleted: true };
         let changes = &mut self.staged.changes;
         changes.put(keys::entry(position), value);
         changes.remove(keys::head(row.number));
         changes.remove(keys::name(stream.as_str()));
         changes.put(keys::trace(stream.as_str()), trace.write());
-        if stream.is_hidden() {
-            changes.put(keys::PURGE.to_vec(), position.get().to_be_bytes().to_vec());
-            self.staged.must_purge = true;
-        }
         let totals = &mut self.staged.totals;
         totals.bytes = totals.bytes.saturating_sub(row.sole_bytes + shared);
         self.staged.removed_bytes += row.sole_bytes + shared;
@@ -285,9 +305,15 @@ impl<'a> Staging<'a> {
         Ok(())
     }
 
-    fn new_row(&mut self) -> Row {
+    fn new_row(&mut self, stream: &StreamName) -> Result<Row, KvError> {
         let number = self.staged.totals.next_stream;
-        self.staged.totals.next_stream += 1;
-        Row::new(number)
+        // A number is never used twice: what is left of an old stream would come back.
+        let next = number.checked_add(1);
+        self.staged.totals.next_stream =
+            next.ok_or_else(|| KvError("the numbers of streams are used up".into()))?;
+        if stream.is_hidden() {
+            self.store.sealing.borrow_mut().add(number).map_err(failed)?;
+        }
+        Ok(Row::new(number))
     }
 }

@@ -30,6 +30,7 @@ pub(super) struct Figures {
     poisoned: IntGauge,
     hanging: IntGauge,
     lost: IntGauge,
+    read_failed: IntGauge,
 }
 
 /// What the journal holds; told once a second.
@@ -116,7 +117,11 @@ impl Figures {
             )?,
             lost: make.gauge(
                 "fanfare_journal_loss_found",
-                "1 where committed events were found missing at the start",
+                "1 while a loss of committed events is not acknowledged",
+            )?,
+            read_failed: make.gauge(
+                "fanfare_journal_read_failed",
+                "1 once stored data could not be read since the start, as of a damaged file",
             )?,
         })
     }
@@ -179,8 +184,13 @@ impl Telemetry {
         self.0.journal.hanging.set(i64::from(hangs));
     }
 
-    /// Committed events were found missing at the start.
-    pub fn journal_lost(&self) {
-        self.0.journal.lost.set(1);
+    /// Sets whether stored data could not be read since the start.
+    pub fn journal_read_failed(&self, has_failed: bool) {
+        self.0.journal.read_failed.set(i64::from(has_failed));
+    }
+
+    /// Sets whether a loss of committed events was found and not acknowledged yet.
+    pub fn journal_lost(&self, is_lost: bool) {
+        self.0.journal.lost.set(i64::from(is_lost));
     }
 }

@@ -1,0 +1,237 @@
+//! Backups: one file that holds a journal as it was at one moment, and what stands beside it.
+//!
+//! A backup is taken of a running hub: a walk over the store sees a snapshot, and commits go on. The
+//! file is a header line and records: `p`, key length u32, value length u32, key, value; `f`, name
+//! length u32, content length u32, name, content; and at the end `z`, number of records u64, crc32
+//! of everything before it u32. Numbers are big-endian.
+
+use super::folder::{Folder, FolderError};
+use super::kv::{Changes, DiskKv, Expiry, Kv, KvError, Sync};
+use crate::disk::{sync_tree, write_file};
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const HEADER: &[u8] = b"fanfare backup 1\n";
+/// The files that belong to a journal.
+const FILES: [&str; 3] = ["stream-keys", "tickets.key", "revocations"];
+/// The longest key or value of a record; more is damage.
+const MAX_FIELD_BYTES: u32 = 1 << 30;
+/// Bytes that a restore commits at once.
+const RESTORE_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Why a backup could not be made or restored.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// Bytes could not be read or written.
+    #[error("cannot read or write {0}: {1}")]
+    Io(PathBuf, #[source] io::Error),
+    /// The store could not be read or written.
+    #[error("cannot use the store: {0}")]
+    Store(#[source] KvError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The file is no backup, or not all of one.
+    #[error("{0} is not a whole backup: {1}")]
+    Damaged(PathBuf, &'static str),
+    /// There is a journal already.
+    #[error("{0} holds a journal; restore into an empty directory")]
+    Occupied(PathBuf),
+}
+
+/// Makes backups of an open journal.
+#[derive(Clone)]
+pub struct Backup {
+    pub(super) kv: Kv,
+    pub(super) data_dir: PathBuf,
+}
+
+impl Backup {
+    /// Writes the journal as it is now to `out`.
+    pub fn write(&self, out: impl Write) -> Result<(), BackupError> {
+        let failed = |e| BackupError::Io(self.data_dir.clone(), e);
+        let mut out = Records { out, sum: crc32fast::Hasher::new(), count: 0 };
+        out.bytes(HEADER).map_err(failed)?;
+        for pair in self.kv.walk(Vec::new(), vec![u8::MAX]) {
+            let (key, value) = pair.map_err(BackupError::Store)?;
+            out.record(b'p', &key, &value).map_err(failed)?;
+        }
+        // After the walk: a stream that was deleted meanwhile must not keep its key, and a
+        // credential that was revoked meanwhile must not come back.
+        for name in FILES {
+            match fs::read(self.data_dir.join(name)) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                content => {
+                    let content = content.map_err(failed)?;
+                    out.record(b'f', name.as_bytes(), &content).map_err(failed)?;
+                }
+            }
+        }
+        out.end().map_err(failed)
+    }
+}
+
+struct Records<W> {
+    out: W,
+    sum: crc32fast::Hasher,
+    count: u64,
+}
+
+impl<W: Write> Records<W> {
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.sum.update(bytes);
+        self.out.write_all(bytes)
+    }
+
+    fn record(&mut self, kind: u8, key: &[u8], value: &[u8]) -> io::Result<()> {
+        self.count += 1;
+        self.bytes(&[kind])?;
+        self.bytes(&(key.len() as u32).to_be_bytes())?;
+        self.bytes(&(value.len() as u32).to_be_bytes())?;
+        self.bytes(key)?;
+        self.bytes(value)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        let count = self.count.to_be_bytes();
+        self.bytes(b"z")?;
+        self.bytes(&count)?;
+        let sum = self.sum.clone().finalize();
+        self.out.write_all(&sum.to_be_bytes())?;
+        self.out.flush()
+    }
+}
+
+/// A pair of the store, or a file beside it.
+enum Record {
+    Pair(Vec<u8>, Vec<u8>),
+    File(String, Vec<u8>),
+}
+
+/// Calls `visit` for every record of the backup in `file`; returns how many there are. An error
+/// unless the file is whole, which is known only once all of it was read.
+fn read(
+    file: &Path,
+    mut visit: impl FnMut(Record) -> Result<(), BackupError>,
+) -> Result<u64, BackupError> {
+    let failed = |e: io::Error| match e.kind() {
+        io::ErrorKind::UnexpectedEof => BackupError::Damaged(file.to_owned(), "it ends early"),
+        _ => BackupError::Io(file.to_owned(), e),
+    };
+    let damaged = |why| BackupError::Damaged(file.to_owned(), why);
+    let mut input = Input {
+        file: BufReader::new(File::open(file).map_err(failed)?),
+        sum: crc32fast::Hasher::new(),
+    };
+    if input.bytes(HEADER.len()).map_err(failed)? != HEADER {
+        return Err(damaged("it has no header of a backup"));
+    }
+    let mut count = 0;
+    loop {
+        let kind = input.bytes(1).map_err(failed)?[0];
+        if kind == b'z' {
+            break;
+        }
+        let lengths = [input.number().map_err(failed)?, input.number().map_err(failed)?];
+        if lengths.iter().any(|length| *length > MAX_FIELD_BYTES) {
+            return Err(damaged("a record is too long"));
+        }
+        let key = input.bytes(lengths[0] as usize).map_err(failed)?;
+        let value = input.bytes(lengths[1] as usize).map_err(failed)?;
+        count += 1;
+        visit(match kind {
+            b'p' => Record::Pair(key, value),
+            b'f' => {
+                let name = String::from_utf8(key).ok().filter(|n| FILES.contains(&n.as_str()));
+                Record::File(name.ok_or_else(|| damaged("it holds an unknown file"))?, value)
+            }
+            _ => return Err(damaged("a record has an unknown kind")),
+        })?;
+    }
+    let counted = input.bytes(8).map_err(failed)?;
+    let sum = input.sum.clone().finalize();
+    if counted != u64::to_be_bytes(count) || input.number().map_err(failed)? != sum {
+        return Err(damaged("its checksum is wrong"));
+    }
+    Ok(count)
+}
+
+struct Input {
+    file: BufReader<File>,
+    sum: crc32fast::Hasher,
+}
+
+impl Input {
+    fn bytes(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        // Not allocated ahead: a damaged length must not cost memory that is not there.
+        (&mut self.file).take(length as u64).read_to_end(&mut bytes)?;
+        if bytes.len() < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.sum.update(&bytes);
+        Ok(bytes)
+    }
+
+    fn number(&mut self) -> io::Result<u32> {
+        let bytes = self.bytes(4)?;
+        Ok(bytes.iter().fold(0, |number, byte| (number << 8) | u32::from(*byte)))
+    }
+}
+
+/// Returns the number of records of the backup in `file`, or what is wrong with it.
+pub fn verify_backup(file: &Path) -> Result<u64, BackupError> {
+    read(file, |_| Ok(()))
+}
+
+/// Nothing is dead in a journal that is being restored.
+struct Keep;
+
+impl Expiry for Keep {
+    fn is_dead(&self, _: &[u8], _: &[u8]) -> bool {
+        false
+    }
+}
+
+/// Restores the backup in `file` into a data directory that holds no journal. The hub that starts
+/// on it begins a new epoch, since what was published after the backup may have been seen.
+pub fn restore(file: &Path, data_dir: &Path, holder: &str) -> Result<u64, BackupError> {
+    verify_backup(file)?;
+    let folder = Folder::open(data_dir, holder)?;
+    let store = folder.join("journal");
+    if store.exists() {
+        return Err(BackupError::Occupied(data_dir.to_owned()));
+    }
+    let failed = |e| BackupError::Io(data_dir.to_owned(), e);
+    let made = folder.join("journal.new");
+    if made.exists() {
+        fs::remove_dir_all(&made).map_err(failed)?;
+    }
+    let kv = Kv::Disk(DiskKv::open(&made, Arc::new(Keep)).map_err(BackupError::Store)?);
+    let (mut batch, mut bytes) = (Changes::default(), 0);
+    let count = read(file, |record| {
+        match record {
+            Record::Pair(key, value) => {
+                bytes += key.len() + value.len();
+                batch.put(key, value);
+            }
+            Record::File(name, content) => {
+                write_file(&folder.join(&name), &content).map_err(failed)?;
+            }
+        }
+        if bytes >= RESTORE_BATCH_BYTES {
+            bytes = 0;
+            kv.commit(std::mem::take(&mut batch), Sync::Process).map_err(BackupError::Store)?;
+        }
+        Ok(())
+    })?;
+    kv.commit(batch, Sync::Disk).map_err(BackupError::Store)?;
+    kv.sync().map_err(BackupError::Store)?;
+    drop(kv);
+    sync_tree(&made).map_err(failed)?;
+    fs::rename(&made, &store).map_err(failed)?;
+    sync_tree(data_dir).map_err(failed)?;
+    Ok(count)
+}

@@ -1,0 +1,104 @@
+//! Losses that were found at a start, kept in the file `LOSS` until an operator acknowledges them.
+
+use super::folder::Folder;
+use crate::disk::{replace_file, sync_folder};
+use crate::event::EventId;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+
+const FILE: &str = "LOSS";
+
+/// What was found missing or damaged when a journal was opened.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Loss {
+    /// The last event that is still there; `None` until the journal is open.
+    pub kept: Option<String>,
+    /// The last event known to have been committed; `None` where that is not known.
+    pub committed: Option<String>,
+    /// The files to look at.
+    pub place: String,
+    /// When it was found, in milliseconds since the Unix epoch.
+    pub found_ms: u64,
+}
+
+impl std::fmt::Display for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the journal is damaged: events")?;
+        if let Some(kept) = &self.kept {
+            write!(f, " after {kept}")?;
+        }
+        write!(f, " are lost")?;
+        if let Some(committed) = &self.committed {
+            write!(f, ", up to {committed}, which had been committed")?;
+        }
+        write!(f, "; see {}", self.place)
+    }
+}
+
+impl Loss {
+    /// Returns a loss at `place` of which no more is known yet.
+    pub(super) fn found_at(place: String) -> Self {
+        let found_ms = super::writer::now().ms();
+        Self { kept: None, committed: None, place, found_ms }
+    }
+
+    /// Adds what is known once the journal is open.
+    pub(super) fn between(self, kept: EventId, committed: Option<EventId>) -> Self {
+        let committed = committed.map(|id| id.to_string());
+        Self { kept: Some(kept.to_string()), committed, ..self }
+    }
+
+    /// Returns true while the journal has not been opened since the damage was found.
+    pub(super) fn is_unmeasured(&self) -> bool {
+        self.kept.is_none()
+    }
+}
+
+/// Losses that are remembered at once; a further one replaces the last.
+const MAX_LOSSES: usize = 16;
+
+/// The losses that nobody has acknowledged yet, oldest first.
+#[derive(Clone, Debug)]
+pub(super) struct LossRecord {
+    path: PathBuf,
+}
+
+impl LossRecord {
+    pub(super) fn of(folder: &Folder) -> Self {
+        Self { path: folder.join(FILE) }
+    }
+
+    /// Returns the losses on record. A record that cannot be read is a loss of unknown extent.
+    pub(super) fn load(&self) -> io::Result<Vec<Loss>> {
+        let bytes = match std::fs::read(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            bytes => bytes?,
+        };
+        let unreadable = |_| {
+            let place = format!("{}, which cannot be read", self.path.display());
+            vec![Loss { kept: Some("an unknown event".to_owned()), ..Loss::found_at(place) }]
+        };
+        Ok(serde_json::from_slice(&bytes).unwrap_or_else(unreadable))
+    }
+
+    /// Adds `loss` to those on record, in place of one that was found but not yet measured.
+    pub(super) fn add(&self, loss: Loss) -> io::Result<()> {
+        let mut losses = self.load()?;
+        losses.retain(|loss| !loss.is_unmeasured());
+        losses.truncate(MAX_LOSSES - 1);
+        losses.push(loss);
+        // Strings and a number: it cannot fail.
+        let json = serde_json::to_vec_pretty(&losses).unwrap_or_default();
+        replace_file(&self.path, &json).map(drop)
+    }
+
+    /// Forgets the losses, durably.
+    pub(super) fn clear(&self) -> io::Result<()> {
+        match std::fs::remove_file(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            removed => removed?,
+        }
+        sync_folder(self.path.parent().unwrap_or(Path::new(".")))
+    }
+}

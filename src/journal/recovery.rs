@@ -1,0 +1,201 @@
+//! What happens before a journal opens: its files are created, checked and repaired.
+//!
+//! Every step can be stopped at any moment, by a kill or by power loss, and is done again at the
+//! next start: a new journal is made beside its place and renamed to it; damage is copied under a
+//! name that depends on it alone and recorded before anything is cut.
+
+use super::clean_stop;
+use super::folder::Folder;
+use super::high_water::{HighWater, Mark};
+use super::kv::{DiskKv, Expiry, Kv, KvError, MemoryKv, Sync, wal};
+use super::loss::{Loss, LossRecord};
+use super::open::{Durability, OpenError, Settings};
+use super::sealing::KeyFile;
+use super::store::{Epochs, Floors, Store};
+use crate::disk::sync_tree;
+use crate::event::EventId;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// fjall's version file, and how long it is when whole.
+const VERSION_FILE: &str = "version";
+const VERSION_BYTES: u64 = 4;
+
+/// A journal's files, ready to be used.
+pub(super) struct Recovered {
+    pub(super) kv: Kv,
+    pub(super) sync: Sync,
+    pub(super) sealing: KeyFile,
+    /// The files beside the store; none in memory.
+    pub(super) files: Option<Files>,
+}
+
+/// What stands in the data directory beside the store.
+pub(super) struct Files {
+    pub(super) folder: Folder,
+    pub(super) high_water: HighWater,
+    pub(super) losses: LossRecord,
+    mark: Option<Mark>,
+    /// True where the last stop was orderly, in this directory, and nothing was found damaged.
+    continues: bool,
+}
+
+impl Recovered {
+    /// Creates or repairs the files that `settings` name.
+    pub(super) fn open(settings: &Settings, floors: Arc<Floors>) -> Result<Self, OpenError> {
+        let sync = match settings.durability {
+            Durability::Sync => Sync::Disk,
+            Durability::Os => Sync::Process,
+            Durability::Memory => {
+                let kv = Kv::Memory(Arc::new(MemoryKv::new(floors)));
+                return Ok(Self { kv, sync: Sync::Process, sealing: KeyFile::none(), files: None });
+            }
+        };
+        let folder = Folder::open(&settings.data_dir, &settings.holder)?;
+        let failed = |e| OpenError::Io(settings.data_dir.clone(), e);
+        let (high_water, mark) = HighWater::open(&folder.join("HEAD")).map_err(failed)?;
+        let store = folder.join("journal");
+        create(&folder, &store, mark.is_none(), floors.clone())
+            .map_err(|e| e.into_open_error(&settings.data_dir))?;
+        let is_clean = clean_stop::holds(&folder);
+        let losses = LossRecord::of(&folder);
+        let continues = repair(&folder, &store, (mark, is_clean), &losses).map_err(failed)?;
+        // From here on a stop is unclean unless it says otherwise.
+        clean_stop::forget(&folder).map_err(failed)?;
+        let sealing = KeyFile::open(&folder.join("stream-keys")).map_err(failed)?;
+        folder.sync().map_err(failed)?;
+        let opened = DiskKv::open(&store, floors);
+        let kv = opened.map_err(|e| OpenError::Store(settings.data_dir.clone(), e))?;
+        let files = Some(Files { folder, high_water, losses, mark, continues });
+        Ok(Self { kv: Kv::Disk(kv), sync, sealing, files })
+    }
+
+    /// Returns the epochs, with a new one where positions could otherwise be given out twice, and
+    /// records what is missing of what had been committed.
+    pub(super) fn epochs(&self, store: &mut Store) -> Result<(Epochs, Vec<Loss>), KvError> {
+        let loaded = Epochs::load(&self.kv)?;
+        let Some(files) = &self.files else {
+            let epochs = loaded.unwrap_or_else(|| Epochs::first(None));
+            store.write_epochs(&epochs)?;
+            return Ok((epochs, Vec::new()));
+        };
+        let kept = store.totals().last;
+        let mark = files.mark;
+        let is_new = loaded.is_none();
+        let mut epochs = loaded.unwrap_or_else(|| Epochs::first(mark.map(|mark| mark.epoch)));
+        let kept_id = epochs.id(kept);
+        let missing = mark.filter(|mark| mark.position > kept || is_new);
+        if is_new {
+            store.write_epochs(&epochs)?;
+        } else if !files.continues || missing.is_some() {
+            epochs.begin(kept, mark.map_or(epochs.current(), |mark| mark.epoch));
+            store.write_epochs(&epochs)?;
+        }
+        let committed = missing.map(|mark| EventId { epoch: mark.epoch, position: mark.position });
+        let losses = files.measure(kept_id, committed, self.sealing.damaged());
+        Ok((epochs, losses.map_err(|e| KvError(format!("cannot write LOSS: {e}")))?))
+    }
+}
+
+impl Files {
+    /// Records what this start found missing; returns that and what earlier starts found.
+    fn measure(
+        &self,
+        kept: EventId,
+        committed: Option<EventId>,
+        damaged_keys: usize,
+    ) -> io::Result<Vec<Loss>> {
+        let found = self.losses.load()?.into_iter().find(Loss::is_unmeasured);
+        if found.is_some() || committed.is_some() {
+            let place = self.folder.join("journal").display().to_string();
+            let loss = found.unwrap_or_else(|| Loss::found_at(place)).between(kept, committed);
+            tracing::error!(
+                "{loss}; a new epoch begins, and clients that saw the lost events are told"
+            );
+            self.losses.add(loss)?;
+        }
+        if damaged_keys > 0 {
+            let place = self.folder.join("stream-keys").display().to_string();
+            tracing::error!(damaged_keys, path = %place, "keys of hidden streams are damaged");
+        }
+        self.losses.load()
+    }
+}
+
+/// Why a new journal could not be created.
+enum CreateError {
+    Io(io::Error),
+    Store(KvError),
+}
+
+impl From<io::Error> for CreateError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl CreateError {
+    fn into_open_error(self, path: &Path) -> OpenError {
+        match self {
+            Self::Io(error) => OpenError::Io(path.to_owned(), error),
+            Self::Store(error) => OpenError::Store(path.to_owned(), error),
+        }
+    }
+}
+
+/// Creates the store unless it is there, whole and synced or not at all. `is_unused` says that
+/// nothing was ever committed, so that a half-made store of an earlier hub may be removed.
+fn create(
+    folder: &Folder,
+    store: &Path,
+    is_unused: bool,
+    expiry: Arc<dyn Expiry>,
+) -> Result<(), CreateError> {
+    let made = folder.join("journal.new");
+    if made.exists() {
+        fs::remove_dir_all(&made)?;
+    }
+    if store.exists() {
+        let version = fs::metadata(store.join(VERSION_FILE)).map_or(0, |file| file.len());
+        if version >= VERSION_BYTES || !is_unused {
+            return Ok(());
+        }
+        fs::remove_dir_all(store)?;
+    }
+    drop(DiskKv::open(&made, expiry).map_err(CreateError::Store)?);
+    sync_tree(&made)?;
+    fs::rename(&made, store)?;
+    Ok(folder.sync()?)
+}
+
+/// Repairs the write-ahead files; returns true if the journal continues where it was closed.
+fn repair(
+    folder: &Folder,
+    store: &Path,
+    (mark, is_clean): (Option<Mark>, bool),
+    losses: &LossRecord,
+) -> io::Result<bool> {
+    let bad = wal::inspect(store)?;
+    match &bad {
+        None => {}
+        Some(bad) if bad.is_torn => {
+            let (file, offset) = (bad.file.display(), bad.offset);
+            tracing::info!(%file, offset, "removed an unfinished write, which nobody was answered for");
+        }
+        Some(bad) => {
+            let copy = folder.join(&bad.copy_name(mark.map_or(0, |mark| mark.epoch.0)));
+            bad.copy_to(&copy)?;
+            folder.sync()?;
+            losses.add(Loss::found_at(format!("{bad} (copied to {})", copy.display())))?;
+        }
+    }
+    // Damage that an interrupted start found and cut is on record, and not yet measured.
+    let is_known = losses.load()?.iter().any(Loss::is_unmeasured);
+    let continues = is_clean && bad.is_none() && !is_known;
+    if !continues {
+        wal::rewrite(store, bad.as_ref())?;
+    }
+    Ok(continues)
+}

@@ -1,0 +1,53 @@
+//! What the writer keeps beside the store: how far it has come, and that it stopped in order.
+
+use super::clean_stop;
+use super::folder::Folder;
+use super::high_water::{HighWater, Mark};
+use super::kv::KvError;
+use std::time::{Duration, Instant};
+
+/// The high-water mark in the data directory, which is the hub's while this value lives. In memory
+/// there is none, and nothing is written.
+pub(super) struct Watermark {
+    files: Option<(Folder, HighWater)>,
+    /// True while the mark on the medium is older than the last one that was written.
+    is_unsynced: bool,
+    written: Instant,
+}
+
+impl Watermark {
+    pub(super) fn new(files: Option<(Folder, HighWater)>) -> Self {
+        Self { files, is_unsynced: false, written: Instant::now() }
+    }
+
+    /// Writes a mark; it survives this process, and power loss after the next [`Self::sync`].
+    pub(super) fn write(&mut self, mark: Mark) -> Result<(), KvError> {
+        self.written = Instant::now();
+        let Some((_, file)) = &mut self.files else { return Ok(()) };
+        self.is_unsynced = true;
+        file.write(mark).map_err(|e| KvError(format!("cannot write HEAD: {e}")))
+    }
+
+    /// Puts the last mark on the medium.
+    pub(super) fn sync(&mut self) -> Result<(), KvError> {
+        self.is_unsynced = false;
+        let Some((_, file)) = &self.files else { return Ok(()) };
+        file.sync().map_err(|e| KvError(format!("cannot sync HEAD: {e}")))
+    }
+
+    pub(super) fn is_unsynced(&self) -> bool {
+        self.is_unsynced
+    }
+
+    /// Returns how long ago a mark was written.
+    pub(super) fn age(&self) -> Duration {
+        self.written.elapsed()
+    }
+
+    /// Notes an orderly stop, once everything else is on the medium.
+    pub(super) fn close(&mut self) -> Result<(), KvError> {
+        self.sync()?;
+        let Some((folder, _)) = &self.files else { return Ok(()) };
+        clean_stop::note(folder).map_err(|e| KvError(format!("cannot write CLOSED: {e}")))
+    }
+}

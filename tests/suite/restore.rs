@@ -1,0 +1,170 @@
+//! Data directories that are copied, backed up and restored.
+
+use crate::credentials::file_with_keys;
+use crate::hub::Hub;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(copied.success());
+}
+
+fn journal(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+    command.arg("journal").args(arguments).env_remove("FANFARE_URL").output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[tokio::test]
+async fn a_directory_restored_from_a_copy_resets_those_who_saw_what_came_after_it() {
+    for over_the_original in [false, true] {
+        let place = tempfile::tempdir().unwrap();
+        let (data, kept) = (place.path().join("data"), place.path().join("kept"));
+        let mut hub = Hub::on(&data, &[]).await;
+        for n in 1..=3 {
+            hub.publish("s", &format!("old-{n}")).await;
+        }
+        hub.stop().await;
+        copy(&data, &kept);
+        hub.start_again().await;
+        let mut seen = Vec::new();
+        for n in 1..=3 {
+            seen.push(hub.publish_id("s", &format!("lost-{n}")).await);
+        }
+        hub.stop().await;
+        match over_the_original {
+            false => {
+                std::fs::remove_dir_all(&data).unwrap();
+                copy(&kept, &data);
+            }
+            true => {
+                std::fs::remove_dir_all(data.join("journal")).unwrap();
+                copy(&kept.join("."), &data);
+            }
+        }
+        hub.start_again().await;
+        for n in 1..=5 {
+            let id = hub.publish_id("s", &format!("new-{n}")).await;
+            assert!(!seen.contains(&id), "an id names two events");
+        }
+        let mut reader = hub.resume("/streams/s/events", &seen[2]).await;
+        assert_eq!(reader.open().await["resume"], "reset", "over it: {over_the_original}");
+        let events = reader.take(8).await;
+        assert_eq!(events[3].data, "new-1", "nothing is skipped");
+    }
+}
+
+#[tokio::test]
+async fn a_backup_of_a_running_hub_is_restored_as_of_one_moment_and_begins_an_epoch() {
+    let place = tempfile::tempdir().unwrap();
+    let (backup, restored) = (place.path().join("b.fanfare"), place.path().join("restored"));
+    let hub = Hub::start(&[]).await;
+    for n in 0..200 {
+        hub.publish(&format!("s{}", n % 3), &n.to_string()).await;
+    }
+    let publishing = async {
+        for n in 200..400 {
+            hub.publish("during", &n.to_string()).await;
+        }
+    };
+    let (url, to) = (hub.url(""), backup.to_str().unwrap().to_owned());
+    let backing_up = tokio::task::spawn_blocking(move || journal(&["backup", &to, "--url", &url]));
+    let (done, ()) = tokio::join!(backing_up, publishing);
+    let done = done.unwrap();
+    assert!(done.status.success(), "{}", said(&done));
+    let (backup, data) = (backup.to_str().unwrap(), restored.to_str().unwrap());
+    let done = journal(&["restore", backup, "--data-dir", data]);
+    assert!(done.status.success(), "{}", said(&done));
+    let again = journal(&["restore", backup, "--data-dir", data]);
+    assert!(
+        !again.status.success() && said(&again).contains("holds a journal"),
+        "{}",
+        said(&again)
+    );
+    let checked = journal(&["check", "--data-dir", data]);
+    assert!(checked.status.success(), "{}", said(&checked));
+    let copy = Hub::on(&restored, &[]).await;
+    let mut reader = copy.subscribe("/events?stream=**&from=start").await;
+    let mut original = hub.subscribe("/events?stream=**&from=start").await;
+    let kept = copy.get("/streams/during").await.1["events"].as_u64().unwrap_or_default() as usize;
+    for _ in 0..200 + kept {
+        let (was, is) = (original.next_event().await.unwrap(), reader.next_event().await.unwrap());
+        assert_eq!((was.id, was.data), (is.id, is.data), "a prefix of what was published");
+    }
+    let last = hub.publish_id("s0", "after the backup").await;
+    let new = copy.publish_id("s0", "on the copy").await;
+    assert_ne!(last[..8], new[..8], "a new epoch");
+    let mut reader = copy.resume("/streams/s0/events", &last).await;
+    assert_eq!(reader.open().await["resume"], "reset");
+}
+
+#[tokio::test]
+async fn a_backup_is_for_admins_and_one_that_is_not_whole_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = [
+        ("ann", "the secret of ann is long", "subscribe = [\"**\"]"),
+        ("admin", "the secret of admin is long", "admin = true"),
+    ];
+    let file = file_with_keys(folder.path(), &keys);
+    let secret = |name: &str| format!("the secret of {name} is long");
+    let hub = Hub::start(&["--config", &file]).await;
+    let get = async |name: &str| {
+        let request = hub.http.get(hub.url("/journal/backup")).bearer_auth(secret(name));
+        request.send().await.unwrap()
+    };
+    assert_eq!(get("ann").await.status(), 403);
+    let whole = get("admin").await.bytes().await.unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let (backup, data) = (place.path().join("b"), place.path().join("data"));
+    let restore = |bytes: &[u8]| {
+        std::fs::write(&backup, bytes).unwrap();
+        let _ = std::fs::remove_dir_all(&data);
+        journal(&["restore", backup.to_str().unwrap(), "--data-dir", data.to_str().unwrap()])
+    };
+    assert!(restore(&whole).status.success());
+    for cut in [0, 10, whole.len() / 2, whole.len() - 1] {
+        let done = restore(&whole[..cut]);
+        assert!(!done.status.success() && said(&done).contains("not a whole backup"), "{cut}");
+        assert!(!data.join("journal").exists());
+    }
+    for at in [3, whole.len() / 2, whole.len() - 2] {
+        let mut flipped = whole.to_vec();
+        flipped[at] ^= 1;
+        assert!(!restore(&flipped).status.success(), "byte {at}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_is_damaged_while_the_hub_runs_shows_in_readiness() {
+    let hub = Hub::start(&["--recent-bytes", "1"]).await;
+    for n in 0..300 {
+        hub.publish("s", &format!("{n}/{}", "x".repeat(200_000))).await;
+    }
+    let ready = hub.get("/readyz").await.1;
+    assert_eq!(ready["checks"]["reads"], json!({ "ok": true }));
+    let tables = hub.data.join("journal/keyspaces/1/tables");
+    for table in std::fs::read_dir(tables).unwrap() {
+        let path = table.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        // Every block but the last ones, which say where the others are and may be in memory.
+        let end = bytes.len() * 9 / 10;
+        bytes[..end].iter_mut().step_by(2_000).for_each(|byte| *byte ^= 0x10);
+        std::os::unix::fs::FileExt::write_all_at(
+            &std::fs::OpenOptions::new().write(true).open(&path).unwrap(),
+            &bytes,
+            0,
+        )
+        .unwrap();
+    }
+    let mut reader = hub.subscribe("/streams/s/events?from=start").await;
+    while reader.next().await.is_some() {}
+    hub.until_logged("a file is damaged", 1).await;
+    let ready: Value = hub.get("/readyz").await.1;
+    assert!(ready["checks"]["reads"]["reason"].is_string(), "{ready}");
+    hub.until_metric("fanfare_journal_read_failed", |failed| failed == 1.0).await;
+}
