@@ -175,6 +175,11 @@ impl Access {
         }
     }
 
+    /// Returns the marks of the API keys of that name.
+    pub fn marks_of(&self, name: &str) -> Vec<Mark> {
+        self.keys.iter().filter(|key| key.name == name).map(ApiKey::mark).collect()
+    }
+
     /// The key set that is to be fetched, where there is one.
     pub fn remote_keys(&self) -> Option<&Arc<RemoteKeys>> {
         self.verifier.as_ref()?.remote()
@@ -218,6 +223,11 @@ impl Access {
     /// Whether nobody has anything to show: there are neither keys nor a verifier.
     pub fn asks_for_nothing(&self) -> bool {
         self.keys.is_empty() && self.verifier.is_none()
+    }
+
+    /// Returns true if those who show nothing may do something.
+    pub fn has_anonymous(&self) -> bool {
+        self.anonymous.is_some()
     }
 
     /// Whether anybody may do anything: nothing is configured that says otherwise.

@@ -1,16 +1,16 @@
 //! Credentials that have ended before their time.
 //!
 //! A revocation says whose credentials made up to a moment are good no more. It is on the medium
-//! before it is answered, and forgotten once every such credential would have ended by itself: an
-//! API key's, which never does, is remembered for ever.
+//! before it is answered. It can be undone; until then it is remembered.
 
-use super::Caller;
+use super::{Caller, Mark};
+use crate::disk::replace_file;
 use crate::event::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -34,10 +34,33 @@ pub enum Whose {
 struct Line {
     at: u64,
     whose: Whose,
+    /// Marks of the API keys that had the name; without any it is about all that ever have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    keys: Vec<Mark>,
+    /// Whether the revocation is undone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    undone: bool,
 }
 
-/// Whether there may be a credential that a revocation of `at` is needed for.
-fn matters(whose: &Whose, at: Timestamp, (keep, now): (Duration, Timestamp)) -> bool {
+/// What is known of a revocation.
+#[derive(Clone, Default, Debug)]
+struct Revoked {
+    /// Credentials made until then are refused.
+    at: Timestamp,
+    keys: Vec<Mark>,
+}
+
+impl Revoked {
+    /// Adds another revocation of the same. A clock that went back does not weaken the first.
+    fn add(&mut self, at: Timestamp, keys: &[Mark]) {
+        self.at = self.at.max(at);
+        let new = keys.iter().filter(|key| !self.keys.contains(key)).copied().collect::<Vec<_>>();
+        self.keys.extend(new);
+    }
+}
+
+/// Returns true if a token that the revocation covers may still be good.
+fn matters(whose: &Whose, at: Timestamp, keep: Duration, now: Timestamp) -> bool {
     matches!(whose, Whose::Key(_)) || at >= now.minus_ms(keep.as_millis() as u64)
 }
 
@@ -55,49 +78,92 @@ pub enum RevokeError {
 /// What has been revoked.
 #[derive(Default, Debug)]
 pub struct Revocations {
-    known: RwLock<HashMap<Whose, Timestamp>>,
-    /// How many there have ever been: changes with each.
+    known: RwLock<HashMap<Whose, Revoked>>,
+    /// How many changes there have ever been.
     changes: AtomicUsize,
     keep: Duration,
     file: Option<Mutex<File>>,
 }
 
 impl Revocations {
-    /// Those in `file` that are not older than `keep`, and those of keys; without a file none
-    /// outlives the process.
+    /// Opens those in `file`; without a file none outlives the process. They are kept until there
+    /// are too many, since a token that does not say when it was made may live for ever: then those
+    /// of tokens that are older than `keep` are forgotten.
     pub fn open(file: Option<&Path>, keep: Duration, now: Timestamp) -> io::Result<Self> {
-        let lines = file.map_or_else(|| Ok(Vec::new()), read)?;
-        let lines = lines.into_iter().map(|line| (line.whose, Timestamp::from_ms(line.at)));
-        let known: HashMap<Whose, Timestamp> =
-            lines.filter(|(whose, at)| matters(whose, *at, (keep, now))).collect();
+        let mut known: HashMap<Whose, Revoked> = HashMap::new();
+        for line in file.map_or_else(|| Ok(Vec::new()), read)? {
+            match line.undone {
+                true => drop(known.remove(&line.whose)),
+                false => {
+                    known
+                        .entry(line.whose)
+                        .or_default()
+                        .add(Timestamp::from_ms(line.at), &line.keys);
+                }
+            }
+        }
+        if known.len() > MAX_REVOCATIONS {
+            known.retain(|whose, revoked| matters(whose, revoked.at, keep, now));
+        }
         let file = file.map(|path| rewrite(path, &known)).transpose()?.map(Mutex::new);
         let changes = AtomicUsize::new(known.len());
         Ok(Self { known: RwLock::new(known), changes, keep, file })
     }
 
-    /// From now on nothing of theirs is good that was made until `now`.
-    pub fn add(&self, whose: Whose, now: Timestamp) -> Result<(), RevokeError> {
+    /// From now on nothing of theirs is good that was made until `now`; of an API key's name, these
+    /// keys, or any where there is none of that name.
+    pub fn add(&self, whose: Whose, keys: &[Mark], now: Timestamp) -> Result<(), RevokeError> {
         // Held until it counts, so that the file and what is known have one order.
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_REVOCATIONS {
-            known.retain(|whose, at| matters(whose, *at, (self.keep, now)));
+            known.retain(|whose, revoked| matters(whose, revoked.at, self.keep, now));
         }
         if known.len() >= MAX_REVOCATIONS {
             return Err(RevokeError::TooMany);
         }
-        if let Some(file) = &self.file {
-            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-            let end = file.stream_position()?;
-            let written = file.write_all(&line(&whose, now)).and_then(|()| file.sync_data());
-            if let Err(error) = written {
-                // What there is of it must not stand before the next one.
-                file.set_len(end)?;
-                file.seek(io::SeekFrom::Start(end))?;
-                return Err(error.into());
-            }
-        }
-        known.insert(whose, now);
+        self.append(&Line {
+            at: now.ms(),
+            whose: whose.clone(),
+            keys: keys.to_vec(),
+            undone: false,
+        })?;
+        known.entry(whose).or_default().add(now, keys);
         self.changes.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Undoes a revocation; returns false if there is none.
+    pub fn undo(&self, whose: &Whose, now: Timestamp) -> Result<bool, RevokeError> {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains_key(whose) {
+            return Ok(false);
+        }
+        let (at, keys) = (now.ms(), Vec::new());
+        self.append(&Line { at, whose: whose.clone(), keys, undone: true })?;
+        known.remove(whose);
+        self.changes.fetch_add(1, Ordering::Release);
+        Ok(true)
+    }
+
+    /// Returns what is revoked, newest first.
+    pub fn list(&self) -> Vec<(Whose, Timestamp)> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut list: Vec<_> = known.iter().map(|(whose, it)| (whose.clone(), it.at)).collect();
+        list.sort_by_key(|(_, at)| std::cmp::Reverse(*at));
+        list
+    }
+
+    fn append(&self, line: &Line) -> Result<(), RevokeError> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = file.stream_position()?;
+        let written = file.write_all(&written(line)).and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            // What there is of it must not stand before the next one.
+            file.set_len(end)?;
+            file.seek(io::SeekFrom::Start(end))?;
+            return Err(error.into());
+        }
         Ok(())
     }
 
@@ -118,19 +184,32 @@ impl Revocations {
             caller.key.clone().map(Whose::Key),
         ];
         ids.into_iter().flatten().any(|whose| {
-            let at = known.get(&whose);
+            let Some(revoked) = known.get(&whose) else { return false };
+            if !revoked.keys.is_empty() {
+                return caller.mark.is_some_and(|mark| revoked.keys.contains(&mark));
+            }
             // One that does not say when it was made may have been made before.
-            at.is_some_and(|at| caller.issued.is_none_or(|issued| issued <= *at))
+            caller.issued.is_none_or(|issued| issued <= revoked.at)
         })
     }
 }
 
-fn line(whose: &Whose, at: Timestamp) -> Vec<u8> {
-    let line = Line { at: at.ms(), whose: whose.clone() };
-    // Strings and a number: it cannot fail.
-    let mut json = serde_json::to_vec(&line).unwrap_or_default();
-    json.push(b'\n');
-    json
+/// Returns the line as it is written: JSON, a space, its checksum.
+fn written(line: &Line) -> Vec<u8> {
+    // Strings and numbers: it cannot fail.
+    let json = serde_json::to_vec(line).unwrap_or_default();
+    let sum = format!(" {:08x}\n", crc32fast::hash(&json));
+    [&json[..], sum.as_bytes()].concat()
+}
+
+/// Bytes of a checksum with the space before it.
+const SUM_BYTES: usize = 9;
+
+/// Reads a line without its end; `None` where it is damaged.
+fn parse(line: &[u8]) -> Option<Line> {
+    let (json, sum) = line.split_at_checked(line.len().checked_sub(SUM_BYTES)?)?;
+    let is_whole = sum == format!(" {:08x}", crc32fast::hash(json)).as_bytes();
+    is_whole.then(|| serde_json::from_slice(json).ok()).flatten()
 }
 
 /// The lines of the file; the last one may have been cut by a crash, and was not answered then.
@@ -142,37 +221,37 @@ fn read(path: &Path) -> io::Result<Vec<Line>> {
     };
     let mut lines = Vec::new();
     for (at, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        match serde_json::from_slice(line) {
-            Ok(line) => lines.push(line),
-            Err(_) if !line.ends_with(b"\n") => {}
-            Err(e) => {
-                let why = format!("{}:{}: {e}", path.display(), at + 1);
-                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-            }
-        }
+        let parsed = match line.strip_suffix(b"\n") {
+            // Those of an earlier hub have no checksum.
+            Some(line) if line.ends_with(b"}") => serde_json::from_slice(line).ok(),
+            Some(line) => parse(line),
+            // A whole line whose end is damaged holds all the same.
+            None => match parse(line).or_else(|| parse(&line[..line.len() - 1])) {
+                None => continue,
+                parsed => parsed,
+            },
+        };
+        lines.push(parsed.ok_or_else(|| {
+            let why = format!("{}:{}: the line is damaged", path.display(), at + 1);
+            io::Error::new(io::ErrorKind::InvalidData, why)
+        })?);
     }
     Ok(lines)
 }
 
 /// Leaves out what is forgotten; the file is whole at every moment.
-fn rewrite(path: &Path, known: &HashMap<Whose, Timestamp>) -> io::Result<File> {
-    let mut made: PathBuf = path.to_owned();
-    made.set_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&made)?;
-    for (whose, at) in known {
-        file.write_all(&line(whose, *at))?;
-    }
-    file.sync_all()?;
-    std::fs::rename(&made, path)?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(file)
+fn rewrite(path: &Path, known: &HashMap<Whose, Revoked>) -> io::Result<File> {
+    let lines = known.iter().flat_map(|(whose, revoked)| {
+        let (at, keys) = (revoked.at.ms(), revoked.keys.clone());
+        written(&Line { at, whose: whose.clone(), keys, undone: false })
+    });
+    replace_file(path, &lines.collect::<Vec<_>>())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::OpenOptions;
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_ms(seconds * 1000)
@@ -195,8 +274,8 @@ mod tests {
         let open = |now| Revocations::open(Some(&file), day, at(now)).expect("opens");
         let first = open(0);
         assert!(!first.covers(&caller("x", "ann", None)));
-        first.add(Whose::Sub("ann".into()), at(100)).expect("written");
-        first.add(Whose::Jti("x".into()), at(200)).expect("written");
+        first.add(Whose::Sub("ann".into()), &[], at(100)).expect("written");
+        first.add(Whose::Jti("x".into()), &[], at(200)).expect("written");
         let key = Caller { key: Some("ann".into()), ..caller("y", "ann", None) };
         let check = |revocations: &Revocations| {
             for (caller, covered) in [
@@ -218,11 +297,52 @@ mod tests {
         torn.write_all("{\"at\":3,\"whose\":{\"sub\":\"é".as_bytes()).expect("writes");
         torn.set_len(torn.metadata().expect("a length").len() - 1).expect("cuts the letter");
         check(&open(300));
-        check(&open(86_500));
-        assert!(!open(86_501).covers(&caller("y", "ann", None)), "in time it is forgotten");
-        open(300).add(Whose::Key("ann".into()), at(300)).expect("written");
+        check(&open(99_999_999));
+        open(300).add(Whose::Key("ann".into()), &[], at(300)).expect("written");
         assert!(open(99_999_999).covers(&key), "a key never ends by itself");
+        assert!(open(300).undo(&Whose::Key("ann".into()), at(301)).expect("written"));
+        assert!(!open(302).covers(&key), "it is undone, also after a restart");
+        assert!(!open(302).undo(&Whose::Key("ann".into()), at(302)).expect("nothing to do"));
+        let whole = std::fs::read(&file).expect("reads");
+        for bit in 0..whole.len() * 8 {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&file, &bytes).expect("writes");
+            match Revocations::open(Some(&file), day, at(0)) {
+                Err(_) => {}
+                Ok(opened) => check(&opened),
+            }
+        }
         std::fs::write(&file, "nonsense\n").expect("writes");
         assert!(Revocations::open(Some(&file), day, at(0)).is_err(), "a revocation is not lost");
+    }
+
+    #[test]
+    fn a_second_revocation_by_a_clock_that_went_back_does_not_weaken_the_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("revocations");
+        let open = || Revocations::open(Some(&file), Duration::ZERO, at(0)).expect("opens");
+        let revocations = open();
+        for seconds in [200, 100] {
+            let whose = Whose::Sub("ann".into());
+            revocations.add(whose, &[], at(seconds)).expect("written");
+        }
+        assert!(revocations.covers(&caller("y", "ann", Some(150))));
+        assert!(open().covers(&caller("y", "ann", Some(150))));
+    }
+
+    #[test]
+    fn a_revoked_key_is_that_one_and_not_whichever_has_its_name() {
+        let revocations = Revocations::open(None, Duration::ZERO, at(0)).expect("opens");
+        let key = |secret: &[u8]| Caller {
+            key: Some("ci".into()),
+            mark: Some(Mark::of(secret)),
+            ..Caller::nobody()
+        };
+        let marks = [Mark::of(b"old")];
+        revocations.add(Whose::Key("ci".into()), &marks, at(1)).expect("revoked");
+        assert!(revocations.covers(&key(b"old")));
+        assert!(!revocations.covers(&key(b"new")), "the name can be used again");
+        assert_eq!(revocations.list(), [(Whose::Key("ci".into()), at(1))]);
     }
 }

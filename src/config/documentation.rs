@@ -85,7 +85,8 @@ as `log` events while it runs, between a `start` and an `exit` event, and kept f
 [job.backup]
 command = [\"/usr/local/bin/backup\", \"--all\"]   # a program and its arguments; no shell reads them
 directory = \"/srv\"                               # otherwise where the hub was started
-environment = { LEVEL = \"9\" }                    # beside the hub's, without FANFARE_…; with `user`, beside PATH
+environment = { LEVEL = \"9\" }                    # beside PATH, HOME, LANG and the like
+pass-env = [\"BACKUP_KEY\"]                        # further variables of the hub's own environment
 timeout = \"2h\"                                   # otherwise none
 user = \"backup\"                                  # for a hub that is root
 at-most = 1                                        # runs at once; further ones are a 429
@@ -146,6 +147,7 @@ stream = \"logs.{name}\"      # {name} without, {file} with its ending, {dir} th
 type = \"log\"               # a line that is such an object already stays as it is
 multiline = \"indented\"     # or what a first line looks like, as '^\\d{4}-'; otherwise each line by itself
 from = \"end\"               # or \"start\": of what is there when the hub first looks
+follow-symlinks = false    # true where the paths are symbolic links, as for logs of containers
 ```
 
 Each line comes once and in order, also when the hub was killed meanwhile: how far a file was read is committed

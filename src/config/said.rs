@@ -54,7 +54,12 @@ const TABLES: [Tables; 7] = [
         lists: &["publish", "subscribe", "run", "files", "chat"],
         maps: &[],
     },
-    Tables { name: "job", are_named: true, lists: &["command"], maps: &["environment"] },
+    Tables {
+        name: "job",
+        are_named: true,
+        lists: &["command", "pass-env"],
+        maps: &["environment"],
+    },
     Tables { name: "files", are_named: true, lists: &[], maps: &[] },
     Tables { name: "chat.upstream", are_named: true, lists: &["models"], maps: &[] },
     Tables { name: "source.tail", are_named: false, lists: &["paths"], maps: &[] },

@@ -27,6 +27,7 @@ impl Resolver {
         if command.first().is_none_or(String::is_empty) {
             self.said.note(place, "a job needs `command`, a list of a program and its arguments");
         }
+        let passed = rule.remove("pass-env").map(|words| words.values).unwrap_or_default();
         let environment = rule.remove("environment").map_or_else(Vec::new, |w| self.variables(&w));
         let directory = self.member(&mut rule, "directory", folder);
         let timeout = self.member(&mut rule, "timeout", parse_some_time);
@@ -40,6 +41,7 @@ impl Resolver {
             command,
             directory,
             environment,
+            passed,
             timeout,
             user,
             at_most: usize::try_from(at_most).unwrap_or(usize::MAX),
@@ -72,9 +74,15 @@ impl Resolver {
             "end" => Ok(false),
             _ => Err(format!("{text:?} is neither start nor end")),
         });
+        let links = self.member(&mut rule, "follow-symlinks", |text| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(format!("{text:?} is neither true nor false")),
+        });
         self.refuse_others("source.tail", rule);
-        let from_start = from_start.unwrap_or_default();
-        Some(TailSpec { paths, stream, kind, joins, from_start })
+        let (from_start, follows_links) =
+            (from_start.unwrap_or_default(), links.unwrap_or_default());
+        Some(TailSpec { paths, stream, kind, joins, from_start, follows_links })
     }
 
     /// The folders of `[files.NAME]`.

@@ -1,6 +1,7 @@
 //! The little JSON that the words need: text that stays as it was written.
 
 use super::Payload;
+use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -9,6 +10,37 @@ use std::fmt;
 
 /// The members of an object, in order and as they were written.
 pub(crate) struct Members<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
+
+/// The members of an object by name, the first of each; for many look-ups.
+pub(crate) struct MembersByName<'a> {
+    members: Members<'a>,
+    by_name: FxHashMap<String, usize>,
+}
+
+impl<'a> MembersByName<'a> {
+    /// Those of `payload`, where it is an object.
+    pub(crate) fn of(payload: &'a Payload) -> Option<Self> {
+        let members = Members::of(payload)?;
+        let mut by_name = FxHashMap::default();
+        for (at, (name, _)) in members.0.iter().enumerate() {
+            by_name.entry(name.clone().into_owned()).or_insert(at);
+        }
+        Some(Self { members, by_name })
+    }
+
+    fn named(&self, name: &str) -> Option<&'a RawValue> {
+        Some(self.members.0[*self.by_name.get(name)?].1)
+    }
+
+    /// The member of a name. `a.b` is the member `b` of the member `a`, where there is none of the
+    /// whole name.
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.named(name).or_else(|| {
+            let (outer, inner) = name.split_once('.')?;
+            Members::read(self.named(outer)?.get())?.get(inner)
+        })
+    }
+}
 
 impl<'a> Members<'a> {
     /// Those of `payload`, where it is an object.
@@ -21,15 +53,13 @@ impl<'a> Members<'a> {
         text.starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()
     }
 
-    /// The member of a name, looked for at place `at` first. `a.b` is the member `b` of the member
-    /// `a`, where there is none of the whole name.
-    pub(crate) fn at(&self, at: usize, name: &str) -> Option<&'a RawValue> {
-        let is_it = |(known, _): &&(Cow<'a, str>, &'a RawValue)| known == name;
-        let found = self.0.get(at).filter(is_it).or_else(|| self.0.iter().find(is_it));
-        found.map(|(_, value)| *value).or_else(|| {
+    /// The member of a name. `a.b` is the member `b` of the member `a`, where there is none of the
+    /// whole name.
+    fn get(&self, name: &str) -> Option<&'a RawValue> {
+        let named = |name: &str| self.0.iter().find(|(known, _)| known == name).map(|(_, it)| *it);
+        named(name).or_else(|| {
             let (outer, inner) = name.split_once('.')?;
-            let (_, value) = self.0.iter().find(|(known, _)| known == outer)?;
-            Self::read(value.get())?.at(0, inner)
+            Self::read(named(outer)?.get())?.get(inner)
         })
     }
 }

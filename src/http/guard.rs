@@ -117,7 +117,10 @@ async fn admit(hub: &Hub, request: &HttpRequest) -> Result<Visitor, Problem> {
     }
     let refuse = |why| denied(hub, why);
     let caller = match credential(request).map_err(refuse)? {
-        Shown::Nothing => return Ok(Visitor(hub.access.load().anonymous())),
+        Shown::Nothing => {
+            check_anonymous(hub, request)?;
+            return Ok(Visitor(hub.access.load().anonymous()));
+        }
         Shown::Bearer(credential) => verify(hub, credential).await,
         Shown::Ticket(ticket, last) => {
             // An id that means nothing here would bring everything there is.
@@ -261,6 +264,43 @@ fn check_host(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
             ),
         ),
     }
+}
+
+/// Refuses what a page of another site has a browser send without a credential, where that would be
+/// granted something: a write, or any request by a name that is not the hub's (DNS rebinding).
+fn check_anonymous(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
+    if !hub.access.load().has_anonymous() || is_for_everybody(request) {
+        return Ok(());
+    }
+    if !request.method().is_safe() {
+        check_site(hub, request)?;
+    }
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let target = request.uri().authority().map_or(host, |authority| Some(authority.as_str()));
+    let is_ours = |authority: &str| {
+        let name = host_name(authority).unwrap_or_default();
+        let mut public = hub.settings.public_hosts.iter();
+        // An address cannot be rebound.
+        name.parse::<IpAddr>().is_ok()
+            || is_loopback(name)
+            || public.any(|ours| ours.eq_ignore_ascii_case(name))
+    };
+    match [host, target].into_iter().flatten().all(is_ours) {
+        true => Ok(()),
+        false => {
+            hub.telemetry.request_refused(RequestRefused::Host);
+            let why = "requests without a credential are answered only by the names in \
+                       --public-host, by this machine's and by address";
+            Err(Problem::new(Code::Misdirected, why).field("Host"))
+        }
+    }
+}
+
+/// Returns true for what tells nothing but that the hub is there, and for pages.
+fn is_for_everybody(request: &HttpRequest) -> bool {
+    request.method().is_safe()
+        && (matches!(request.path(), "/healthz" | "/readyz")
+            || super::pages::is_page(request.path()))
 }
 
 /// The name in `name:port`, `[address]:port` or either without the port.

@@ -14,8 +14,10 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The cookie's name.
+/// The cookie's name, and what it is called where connections are by TLS: only the host itself can
+/// set one whose name begins so (RFC 6265bis §4.1.3.2).
 const NAME: &str = "fanfare";
+const HOST_NAME: &str = "__Host-fanfare";
 
 /// Who asks, and what they may do.
 #[derive(Serialize, ToSchema)]
@@ -78,7 +80,7 @@ pub(super) async fn begin(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRe
     let now = now();
     let seconds = hub.access.load().ends(&caller, now).ms().saturating_sub(now.ms()) / 1000;
     let value = utf8_percent_encode(credential.trim(), NON_ALPHANUMERIC);
-    Ok(answer(format!("{NAME}={value}; Max-Age={seconds}{}", attributes(&request))))
+    Ok(answer(cookie(&request, &value.to_string(), seconds)))
 }
 
 /// `DELETE /session`
@@ -102,25 +104,36 @@ fn answer(cookie: String) -> HttpResponse {
 
 /// A cookie that takes the place of the one there is, and ends.
 pub(super) fn ended(request: &HttpRequest) -> String {
-    format!("{NAME}=; Max-Age=0{}", attributes(request))
+    cookie(request, "", 0)
 }
 
 /// A page that came by TLS gets a cookie that goes by TLS alone.
-fn attributes(request: &HttpRequest) -> String {
-    let text = |name: &HeaderName| request.headers().get(name).and_then(|v| v.to_str().ok());
+fn cookie(request: &HttpRequest, value: &str, seconds: u64) -> String {
+    let origin = text(request, &header::ORIGIN);
+    let by_tls = is_by_tls(request) || origin.is_some_and(|origin| origin.starts_with("https://"));
+    let (name, secure) = if by_tls { (HOST_NAME, "; Secure") } else { (NAME, "") };
+    format!("{name}={value}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Strict{secure}")
+}
+
+/// Returns true for a request that came by TLS to the hub, or to the proxy in front of it: whoever
+/// lies there keeps a cookie from nobody but themselves.
+fn is_by_tls(request: &HttpRequest) -> bool {
     let is_ours = request.app_data::<Data<Hub>>().is_some_and(|hub| hub.tls.is_some());
-    // A proxy in front says it; and whoever lies here keeps a cookie from nobody but themselves.
-    let is_proxys = text(&header::X_FORWARDED_PROTO).is_some_and(|proto| proto == "https");
-    let is_pages = text(&header::ORIGIN).is_some_and(|origin| origin.starts_with("https://"));
-    let by_tls = is_ours || is_proxys || is_pages;
-    format!("; Path=/; HttpOnly; SameSite=Strict{}", if by_tls { "; Secure" } else { "" })
+    is_ours || text(request, &header::X_FORWARDED_PROTO).is_some_and(|proto| proto == "https")
+}
+
+fn text<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
+    request.headers().get(name)?.to_str().ok()
 }
 
 /// The credential in a request's cookie. One that is not good has to be replaced or ended by
 /// those who asked for it, never left out.
 pub(super) fn credential(request: &HttpRequest) -> Option<String> {
     let cookies = request.headers().get_all(header::COOKIE).filter_map(|v| v.to_str().ok());
-    let mut pairs = cookies.flat_map(|text| text.split(';')).filter_map(|p| p.split_once('='));
-    let (_, value) = pairs.find(|(name, _)| name.trim() == NAME)?;
+    let pairs = cookies.flat_map(|text| text.split(';')).filter_map(|p| p.split_once('='));
+    let pairs: Vec<_> = pairs.map(|(name, value)| (name.trim(), value)).collect();
+    let of = |wanted: &str| pairs.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+    // By TLS the plain name may have been set by another host of the domain.
+    let value = of(HOST_NAME).or_else(|| of(NAME).filter(|_| !is_by_tls(request)))?;
     Some(percent_decode_str(value.trim()).decode_utf8_lossy().into_owned())
 }

@@ -52,8 +52,19 @@ pub(super) async fn healthz() -> HttpResponse {
     (status = 503, description = "It should not be, and why", body = Ready),
     Refused,
 ))]
-pub(super) async fn readyz(hub: Data<Hub>) -> HttpResponse {
+pub(super) async fn readyz(hub: Data<Hub>, request: HttpRequest) -> HttpResponse {
+    // Reasons name paths and positions.
+    let sees_reasons = caller(&hub, &request).is_ok_and(|caller| caller.grants.admin);
     let ready = standing::ready(&hub, &standing::usage(&hub).await);
+    readiness(if sees_reasons { ready } else { ready.without_reasons() })
+}
+
+/// The same on a listener of its own, with every reason.
+pub(super) async fn readyz_apart(hub: Data<Hub>) -> HttpResponse {
+    readiness(standing::ready(&hub, &standing::usage(&hub).await))
+}
+
+fn readiness(ready: Ready) -> HttpResponse {
     let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = HttpResponse::build(status);
     let response = response.insert_header((header::CACHE_CONTROL, "no-store")).json(&ready);

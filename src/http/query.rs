@@ -63,9 +63,7 @@ pub(super) fn read(
         .map_err(|e: Invalid| Invalid::new("types", e.detail))?;
     let follow = choice("follow", one("follow")?, &["true", "false"])? == "true";
     let start = match (one("last")?, one("from")?) {
-        (Some(count), _) => Start::Last(
-            count.parse().map_err(|_| Invalid::new("last", format!("{count:?} is no number")))?,
-        ),
+        (Some(count), _) => Start::Last(last(count)?),
         (None, Some(from)) => start(from, now)?,
         // What ends with the newest and begins with it would be nothing.
         (None, None) if !follow => Start::Oldest,
@@ -190,6 +188,17 @@ fn choice<'a>(field: &str, said: Option<&'a str>, from: &[&'a str]) -> Result<&'
         None => Ok(from[0]),
         Some(word) if from.contains(&word) => Ok(word),
         Some(word) => Err(Invalid::new(field, format!("{word:?} is none of {}", from.join(", ")))),
+    }
+}
+
+/// Events that a reader may ask to begin with; each is looked for before the first is sent.
+const MAX_LAST: usize = 10_000;
+
+fn last(text: &str) -> Result<usize, Invalid> {
+    match text.parse() {
+        Ok(count) if count <= MAX_LAST => Ok(count),
+        Ok(_) => Err(Invalid::new("last", format!("at most {MAX_LAST} are taken; use from=start"))),
+        Err(_) => Err(Invalid::new("last", format!("{text:?} is no number"))),
     }
 }
 

@@ -1,8 +1,8 @@
-//! `POST /revocations`: credentials that end before their time.
+//! `/revocations`: credentials that end before their time.
 
 use super::guard::admin;
 use super::openapi::{BodyRefused, HistoryRefused, Refused};
-use super::problem::{Code, Problem};
+use super::problem::{Code, Document, Problem};
 use super::received::read_body;
 use super::server::Hub;
 use crate::access::{RevokeError, Whose};
@@ -38,6 +38,73 @@ struct Answer<'a> {
     revoked_at: String,
 }
 
+/// What is revoked.
+#[derive(Serialize, ToSchema)]
+struct RevocationList<'a> {
+    revocations: Vec<Answer<'a>>,
+}
+
+/// `GET /revocations`
+#[utoipa::path(get, path = "/revocations", tag = "access", responses(
+    (status = 200, description = "What is revoked, newest first", body = RevocationList),
+    Refused,
+))]
+pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    admin(&hub, &request)?;
+    let list = hub.revocations.list();
+    let revocations = list.iter().map(|(whose, at)| Answer { whose, revoked_at: at.to_string() });
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(RevocationList { revocations: revocations.collect() }))
+}
+
+/// `DELETE /revocations {"jti": …} | {"sub": …} | {"key": …}`
+#[utoipa::path(delete, path = "/revocations", tag = "access",
+    request_body(content = WhoseShape),
+    responses(
+        (status = 204, description = "The revocation is undone"),
+        (status = 404, description = "Nothing of theirs is revoked",
+         body = Document, content_type = "application/problem+json"),
+        Refused,
+        BodyRefused,
+        HistoryRefused,
+    )
+)]
+pub(super) async fn undo(
+    hub: Data<Hub>,
+    request: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let whose = whose(&hub, &request, body).await?;
+    let (revocations, now, asked) = (hub.revocations.clone(), now(), whose.clone());
+    let done = tokio::task::spawn_blocking(move || revocations.undo(&asked, now)).await;
+    match done.map_err(|e| Problem::new(Code::ServerError, e.to_string()))? {
+        Ok(true) => {
+            tracing::info!(?whose, "a revocation was undone");
+            Ok(HttpResponse::NoContent().finish())
+        }
+        Ok(false) => Err(Problem::new(Code::NotFound, "nothing of theirs is revoked")),
+        Err(error) => Err(refused(&error)),
+    }
+}
+
+async fn whose(hub: &Hub, request: &HttpRequest, body: Payload) -> Result<Whose, Problem> {
+    admin(hub, request)?;
+    let body = read_body(hub, request, body).await?;
+    serde_json::from_slice(&body)
+        .map_err(|e| Problem::new(Code::Malformed, e.to_string()).field("body"))
+}
+
+fn refused(error: &RevokeError) -> Problem {
+    match error {
+        RevokeError::TooMany => Problem::new(Code::ResourceExhausted, error.to_string()),
+        RevokeError::Io(_) => {
+            tracing::error!(%error, "failed to write a revocation");
+            Problem::new(Code::ServerError, error.to_string())
+        }
+    }
+}
+
 /// `POST /revocations {"jti": …} | {"sub": …} | {"key": …}`
 #[utoipa::path(post, path = "/revocations", tag = "access",
     request_body(content = WhoseShape),
@@ -54,24 +121,14 @@ pub(super) async fn add(
     request: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    admin(&hub, &request)?;
-    let body = read_body(&hub, &request, body).await?;
-    let whose: Whose = serde_json::from_slice(&body)
-        .map_err(|e| Problem::new(Code::Malformed, e.to_string()).field("body"))?;
-    let (revocations, now) = (hub.revocations.clone(), now());
-    let asked = whose.clone();
-    let done = tokio::task::spawn_blocking(move || revocations.add(asked, now)).await;
-    let failed = |why: String| Problem::new(Code::ServerError, why);
-    match done.map_err(|e| failed(e.to_string()))? {
-        Ok(()) => {}
-        Err(error @ RevokeError::TooMany) => {
-            return Err(Problem::new(Code::ResourceExhausted, error.to_string()));
-        }
-        Err(error @ RevokeError::Io(_)) => {
-            tracing::error!("{error}");
-            return Err(failed(error.to_string()));
-        }
-    }
+    let whose = whose(&hub, &request, body).await?;
+    let keys = match &whose {
+        Whose::Key(name) => hub.access.load().marks_of(name),
+        Whose::Jti(_) | Whose::Sub(_) => Vec::new(),
+    };
+    let (revocations, now, asked) = (hub.revocations.clone(), now(), whose.clone());
+    let done = tokio::task::spawn_blocking(move || revocations.add(asked, &keys, now)).await;
+    done.map_err(|e| Problem::new(Code::ServerError, e.to_string()))?.map_err(|e| refused(&e))?;
     tracing::info!(?whose, "credentials were revoked");
     let answer = Answer { whose: &whose, revoked_at: now.to_string() };
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(answer))

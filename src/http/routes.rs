@@ -58,7 +58,7 @@ pub(super) const ROUTES: &[(&str, &[&str])] = &[
     ("/streams/{stream}", &["GET", "DELETE"]),
     ("/streams/{stream}/events", &["GET", "POST"]),
     ("/streams/{stream}/end", &["POST"]),
-    ("/revocations", &["POST"]),
+    ("/revocations", &["GET", "POST", "DELETE"]),
     ("/tickets", &["POST"]),
     ("/session", &["GET", "POST", "DELETE"]),
     ("/stats", &["GET"]),
@@ -115,6 +115,8 @@ fn handler(path: &str, method: &str) -> Route {
         ("GET", "/streams/{stream}/events") => web::get().to(subscribe::stream_events),
         ("POST", "/streams/{stream}/events") => web::post().to(publish::publish_text),
         ("POST", "/streams/{stream}/end") => web::post().to(streams::end),
+        ("GET", "/revocations") => web::get().to(revocations::list),
+        ("DELETE", "/revocations") => web::delete().to(revocations::undo),
         ("POST", "/revocations") => web::post().to(revocations::add),
         ("POST", "/tickets") => web::post().to(tickets::mint),
         ("GET", "/session") => web::get().to(login::who),
@@ -179,11 +181,15 @@ pub(super) fn resource(path: &str, methods: &'static [&'static str]) -> Resource
 
 /// For Prometheus and whatever restarts hubs, on an address that the public does not reach.
 fn routes_apart(config: &mut ServiceConfig) {
-    let probe = |path, get| with_head(resource(path, &["GET"]).route(get), path);
+    let probe = |path, get, head| resource(path, &["GET"]).route(get).route(head);
     config
         .service(resource("/metrics", &["GET"]).route(web::get().to(ops::metrics_apart)))
-        .service(probe("/healthz", web::get().to(ops::healthz)))
-        .service(probe("/readyz", web::get().to(ops::readyz)))
+        .service(probe("/healthz", web::get().to(ops::healthz), web::head().to(ops::healthz)))
+        .service(probe(
+            "/readyz",
+            web::get().to(ops::readyz_apart),
+            web::head().to(ops::readyz_apart),
+        ))
         .default_service(web::to(nothing_here));
 }
 

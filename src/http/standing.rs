@@ -41,6 +41,14 @@ impl Check {
     }
 }
 
+impl Ready {
+    /// Leaves only which checks fail.
+    pub(super) fn without_reasons(mut self) -> Self {
+        self.checks.values_mut().for_each(|check| check.reason = None);
+        self
+    }
+}
+
 /// How every limit is used.
 pub(super) struct Used {
     pub(super) limits: Vec<Usage>,

@@ -247,7 +247,9 @@ impl ConnectionManager {
             .map(|(id, _)| *id)
             .collect();
         for id in gone {
-            tracing::warn!(shard = id, "a worker thread is gone; its sessions are given back");
+            if self.draining.is_none() {
+                tracing::warn!(shard = id, "a worker thread is gone; its sessions are given back");
+            }
             let Some(slot) = self.shards.remove(&id) else { continue };
             for (group, holder) in slot.seats.into_values() {
                 self.give_back(id, group, &holder);

@@ -10,6 +10,20 @@ use tokio::process::{Child, Command};
 
 /// Where programs are, for a hub that does not know.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// Variables that every command is given, and those that one of another user is.
+const KEPT: [&str; 10] = [
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "XDG_RUNTIME_DIR",
+];
+const KEPT_FOR_OTHERS: [&str; 4] = ["LANG", "LC_ALL", "LC_CTYPE", "TZ"];
 /// Bytes of a job's name at most.
 const MAX_NAME_BYTES: usize = 64;
 
@@ -22,9 +36,10 @@ pub struct JobSpec {
     pub command: Vec<String>,
     /// Where it runs, if not where the hub does.
     pub directory: Option<PathBuf>,
-    /// What is set in its environment, beside what the hub's has; its settings are left out, and for
-    /// another user everything but `PATH`.
+    /// What is set in its environment, which begins with `PATH`, `HOME`, `LANG` and the like alone.
     pub environment: Vec<(String, String)>,
+    /// Variables that it is given from the hub's environment.
+    pub passed: Vec<String>,
     /// How long a run may take.
     pub timeout: Option<Duration>,
     /// Whom it runs as, if not as the hub does.
@@ -80,18 +95,15 @@ impl JobSpec {
             self.command.split_first().ok_or(std::io::ErrorKind::NotFound)?;
         let mut command = Command::new(program);
         command.args(arguments);
-        match &self.user {
-            // Not what somebody else may know of the hub's user.
-            Some(_) => {
-                let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
-                command.env_clear().env("PATH", path);
-            }
-            // The hub's settings are in its environment, secrets among them.
-            None => {
-                let names = std::env::vars_os().map(|(name, _)| name);
-                for name in names.filter(|name| name.to_string_lossy().starts_with("FANFARE_")) {
-                    command.env_remove(name);
-                }
+        // The hub's environment holds its settings, and keys of upstreams by whatever names.
+        let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+        command.env_clear().env("PATH", path);
+        // Another user's are theirs.
+        let kept = if self.user.is_none() { &KEPT[..] } else { &KEPT_FOR_OTHERS[..] };
+        let passed = self.passed.iter().map(String::as_str);
+        for name in kept.iter().copied().chain(passed) {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
             }
         }
         command

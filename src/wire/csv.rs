@@ -5,12 +5,13 @@
 //! (several with spaces between), `type`, `time`.
 
 use super::envelope::names;
-use crate::event::json::Members;
+use crate::event::json::{Members, MembersByName};
 use crate::event::{Body, Entry, EventId, Interest, Invalid, Payload, json};
+use rustc_hash::FxHashSet;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// Columns that a table may be asked for; what an event itself has is bounded by its size.
+/// Columns of a table, also where they are those of its first event.
 const MAX_COLUMNS: usize = 256;
 /// The column of what is no object.
 const WHOLE: &str = "data";
@@ -47,13 +48,9 @@ impl Columns {
     /// Those that `payload` has.
     fn of(payload: &Payload) -> Self {
         let named = |members: Members<'_>| {
-            let mut names: Vec<String> = Vec::new();
-            for (name, _) in members.0 {
-                if !names.iter().any(|known| *known == name) {
-                    names.push(name.into_owned());
-                }
-            }
-            names
+            let mut known = FxHashSet::default();
+            let names = members.0.into_iter().map(|(name, _)| name.into_owned());
+            names.filter(|name| known.insert(name.clone())).take(MAX_COLUMNS).collect::<Vec<_>>()
         };
         let names = Members::of(payload).map(named).filter(|names| !names.is_empty());
         Self(names.unwrap_or_else(|| vec![WHOLE.to_owned()]))
@@ -82,13 +79,13 @@ pub(super) fn entry(
     (columns, envelope, reader): (&Columns, bool, Option<&Interest>),
 ) {
     let Body::Event { kind, payload } = &entry.body else { return };
-    let members = Members::of(payload);
-    let cell = |(at, name): (usize, &'_ String)| match &members {
-        Some(members) => members.at(at, name).map_or(Cow::Borrowed(""), text),
+    let members = MembersByName::of(payload);
+    let cell = |name: &'_ String| match &members {
+        Some(members) => members.get(name).map_or(Cow::Borrowed(""), text),
         None if name == WHOLE => String::from_utf8_lossy(payload.as_bytes()),
         None => Cow::Borrowed(""),
     };
-    let cells = columns.0.iter().enumerate().map(cell);
+    let cells = columns.0.iter().map(cell);
     if !envelope {
         return row(out, cells);
     }

@@ -421,3 +421,103 @@ async fn a_list_of_very_many_streams_is_whole_whoever_reads_it() {
         }
     }
 }
+
+/// A hub with keys that grants something to those who show none.
+async fn with_anonymous(more: &[&str]) -> (Hub, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = file_with_keys(folder.path(), &[("admin", "adm", "admin = true")]);
+    let flags = ["--config", &file, "--anonymous", "subscribe,publish"];
+    (Hub::start(&[&flags[..], more].concat()).await, folder)
+}
+
+#[tokio::test]
+async fn what_anybody_may_do_is_not_done_for_pages_of_other_sites() {
+    let (hub, _folder) = with_anonymous(&["--public-host", "hub.example"]).await;
+    let send = async |method: Method, headers: &[(&str, &str)]| {
+        let mut request = hub.http.request(method, hub.url("/streams/s/events?follow=false"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body("x").send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(send(Method::POST, &[]).await, 200);
+    assert_eq!(send(Method::POST, &[("Host", "hub.example:80")]).await, 200);
+    for rebound in ["evil.example", "evil.example:80"] {
+        assert_eq!(send(Method::POST, &[("Host", rebound)]).await, 421, "{rebound}");
+        assert_eq!(send(Method::GET, &[("Host", rebound)]).await, 421, "{rebound}");
+    }
+    for foreign in [("Sec-Fetch-Site", "cross-site"), ("Origin", "http://evil.example")] {
+        assert_eq!(send(Method::POST, &[foreign]).await, 403, "{foreign:?}");
+    }
+    // Whoever shows a credential is meant, and what tells nothing is for everybody.
+    let by_name = |path: &str| hub.http.get(hub.url(path)).header("Host", "evil.example");
+    let stats = by_name("/stats").bearer_auth("adm").send().await.unwrap();
+    assert_eq!(stats.status(), 200);
+    assert_eq!(by_name("/healthz").send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn why_a_hub_is_not_ready_is_told_to_admins_and_to_its_own_listener() {
+    let (mut hub, _folder) = with_anonymous(&["--metrics-listen", "127.0.0.1:0"]).await;
+    hub.publish("s", "1").await;
+    hub.kill();
+    std::fs::write(hub.data.join("LOSS"), "damaged").unwrap();
+    hub.start_again().await;
+    let reason = |ready: &Value| ready["checks"]["loss"]["reason"].clone();
+    let (_, for_all) = hub.get("/readyz").await;
+    assert_eq!((&for_all["checks"]["loss"]["ok"], reason(&for_all)), (&json!(true), Value::Null));
+    let for_admins = hub.http.get(hub.url("/readyz")).bearer_auth("adm").send().await.unwrap();
+    let path = hub.data.join("LOSS").display().to_string();
+    let told = reason(&for_admins.json().await.unwrap());
+    assert!(told.as_str().is_some_and(|told| told.contains(&path)), "{told}");
+    let apart = format!("http://{}/readyz", hub.metrics.as_ref().unwrap());
+    assert_eq!(reason(&hub.http.get(apart).send().await.unwrap().json().await.unwrap()), told);
+}
+
+#[tokio::test]
+async fn a_cookie_by_tls_is_one_that_no_other_host_can_set() {
+    let (hub, _folder) = with_anonymous(&[]).await;
+    let session = |request: reqwest::RequestBuilder| request.header("X-Forwarded-Proto", "https");
+    let begun =
+        session(hub.http.post(hub.url("/session"))).bearer_auth("adm").send().await.unwrap();
+    let cookie = begun.headers()["set-cookie"].to_str().unwrap().to_owned();
+    assert!(cookie.starts_with("__Host-fanfare=") && cookie.contains("; Secure"), "{cookie}");
+    let value = cookie.split(';').next().unwrap().to_owned();
+    let who = async |cookie: String| {
+        let get = session(hub.http.get(hub.url("/session"))).header("Cookie", cookie);
+        get.send().await.unwrap().json::<Value>().await.unwrap()["admin"].clone()
+    };
+    assert_eq!(who(value.clone()).await, json!(true));
+    assert_eq!(who(value.replace("__Host-", "")).await, json!(false), "it may be another host's");
+}
+
+#[tokio::test]
+async fn revocations_are_listed_and_undone() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = [("admin", "adm", "admin = true"), ("ci", "c", "publish = [\"**\"]")];
+    let file = file_with_keys(folder.path(), &keys);
+    let mut hub = Hub::start(&["--config", &file]).await;
+    let send = async |hub: &Hub, method: Method, body: &str| {
+        let request = hub.http.request(method, hub.url("/revocations")).bearer_auth("adm");
+        let answer = request.body(body.to_owned()).send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
+    };
+    let publish = async |hub: &Hub| {
+        let request = hub.http.post(hub.url("/streams/s/events")).bearer_auth("c").body("x");
+        request.send().await.unwrap().status().as_u16()
+    };
+    let ci = r#"{"key":"ci"}"#;
+    assert_eq!(send(&hub, Method::DELETE, ci).await.0, 404);
+    assert_eq!(publish(&hub).await, 200);
+    assert_eq!(send(&hub, Method::POST, ci).await.0, 200);
+    assert_eq!(publish(&hub).await, 401);
+    hub.kill();
+    hub.start_again().await;
+    let (_, list) = send(&hub, Method::GET, "").await;
+    assert_eq!(list["revocations"][0]["key"], "ci");
+    assert_eq!(publish(&hub).await, 401);
+    assert_eq!(send(&hub, Method::DELETE, ci).await.0, 204);
+    assert_eq!(publish(&hub).await, 200);
+    assert_eq!(send(&hub, Method::GET, "").await.1["revocations"], json!([]));
+}

@@ -150,3 +150,15 @@ async fn an_export_that_is_cut_short_does_not_end_as_a_whole_one() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_orderly_stop_warns_of_nothing() {
+    let mut hub = Hub::start(&[]).await;
+    hub.publish("s", "1").await;
+    let mut reader = hub.subscribe("/streams/s/events").await;
+    reader.open().await;
+    drop(reader);
+    hub.stop().await;
+    let log = hub.log();
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+}

@@ -294,3 +294,29 @@ async fn events_wait_for_more_where_a_client_wants_few_and_large_writes() {
     let path = "/streams/s/events?format=text&flush_ms=50";
     assert_eq!(chunks(&hub, path, 1, one).await, ["alone\n"]);
 }
+
+#[tokio::test]
+async fn a_table_has_so_many_columns_and_no_more_where_nobody_names_them() {
+    let hub = Hub::start(&[]).await;
+    let members: serde_json::Map<_, _> = (0..1_000).map(|n| (format!("m{n}"), json!(n))).collect();
+    hub.post("/publish", json!({ "stream": "s", "data": members })).await;
+    let path = hub.url("/streams/s/events?format=csv&from=start&follow=false");
+    let table = hub.http.get(path).send().await.unwrap().text().await.unwrap();
+    for line in table.lines() {
+        assert_eq!(line.split(',').count(), 256, "{line}");
+    }
+    assert_eq!(table.lines().count(), 2);
+}
+
+#[tokio::test]
+async fn a_reader_begins_with_so_many_events_at_most() {
+    let hub = Hub::start(&[]).await;
+    hub.publish("s", "1").await;
+    let get =
+        async |last: &str| hub.get(&format!("/streams/s/events?last={last}&follow=false")).await;
+    assert_eq!(get("10000").await.0, 200);
+    for most in ["10001", "18446744073709551615"] {
+        let (status, refused) = get(most).await;
+        assert_eq!((status, &refused["field"]), (400, &json!("last")), "{most}: {refused}");
+    }
+}

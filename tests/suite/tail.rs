@@ -235,10 +235,25 @@ async fn what_was_rotated_by_copying_while_the_hub_was_away_is_found_and_other_f
     assert_eq!(list["streams"].as_array().unwrap().len(), 1, "{list}");
 }
 
+#[tokio::test]
+async fn a_link_is_not_followed_unasked_and_a_pipe_keeps_nothing_up() {
+    let (folder, config) = folder("from = \"start\"");
+    let logs = folder.path().join("logs");
+    std::fs::write(folder.path().join("secret"), "root:x:0\n").unwrap();
+    std::os::unix::fs::symlink(folder.path().join("secret"), logs.join("app.log")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(logs.join("pipe.log")).status().unwrap();
+    assert!(made.success());
+    std::fs::write(logs.join("real.log"), "a line\n").unwrap();
+    let hub = Hub::start(&["--config", &config]).await;
+    until_there_are(&hub, "logs.real", 1).await;
+    hub.until_logged("set follow-symlinks = true to follow it", 1).await;
+    assert_eq!(hub.get("/streams/logs.app").await.0, 404);
+}
+
 /// As containers' logs are: a link in one folder to a file in another, which is rotated there.
 #[tokio::test]
 async fn what_is_behind_a_link_is_found_where_it_is_after_every_start() {
-    let (folder, config) = folder("");
+    let (folder, config) = folder("follow-symlinks = true");
     let real = folder.path().join("real");
     std::fs::create_dir(&real).unwrap();
     std::os::unix::fs::symlink(real.join("0.log"), folder.path().join("logs/app.log")).unwrap();

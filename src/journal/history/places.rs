@@ -71,22 +71,22 @@ impl History {
         if count == 0 {
             return Ok(head);
         }
-        let places = match interest.exact_streams() {
+        let oldest = match interest.exact_streams() {
             Some(names) => self.last_narrow(&names, interest, count, head)?,
             None => self.last_wide(interest, count, head)?,
         };
-        Ok(places.first().map_or(head, |place| place.before()))
+        Ok(oldest.map_or(head, Position::before))
     }
 
-    /// The newest `count` places of the streams named. A batch that is just being applied shows in
-    /// the store entry by entry, so only what is up to the head counts.
+    /// Returns the oldest of the newest `count` places of the streams named. A batch that is just
+    /// being applied shows in the store entry by entry, so only what is up to the head counts.
     fn last_narrow(
         &self,
         names: &[&StreamName],
         interest: &Interest,
         count: usize,
         head: Position,
-    ) -> Result<BTreeSet<Position>, KvError> {
+    ) -> Result<Option<Position>, KvError> {
         let most = count.saturating_add(MAX_LOOKED_AT_FOR_LAST);
         let mut places = BTreeSet::new();
         for name in names {
@@ -117,7 +117,7 @@ impl History {
                 }
             }
         }
-        Ok(places)
+        Ok(places.first().copied())
     }
 
     fn last_wide(
@@ -125,8 +125,8 @@ impl History {
         interest: &Interest,
         count: usize,
         head: Position,
-    ) -> Result<BTreeSet<Position>, KvError> {
-        let mut places = BTreeSet::new();
+    ) -> Result<Option<Position>, KvError> {
+        let (mut oldest, mut found) = (None, 0);
         let mut known = HashMap::new();
         let end = keys::entry(Position::from_stored(head.get() + 1));
         let newest = self.kv.walk_back(vec![keys::ENTRY], end);
@@ -148,12 +148,12 @@ impl History {
                 .into_entry(place, names, &self.keys)
                 .is_some_and(|entry| interest.passes(&entry))
             {
-                places.insert(place);
+                (oldest, found) = (Some(place), found + 1);
             }
-            if places.len() == count {
+            if found == count {
                 break;
             }
         }
-        Ok(places)
+        Ok(oldest)
     }
 }

@@ -57,7 +57,9 @@ impl Tail {
     /// Opens what was called as a place says; whether it is the last of the files now. None is opened
     /// twice.
     fn open_as(&mut self, path: &Path, spec: usize, called: &Place, place: Option<&Place>) -> bool {
-        let Ok(mut file) = Followed::open((path, spec), place, |_| 0) else { return false };
+        let follows_links = self.specs[spec].follows_links;
+        let opened = Followed::open((path, spec), place, follows_links, |_| 0);
+        let Ok(mut file) = opened else { return false };
         let is_new = !self.files.iter().any(|other| (other.spec, other.id) == (spec, file.id));
         if is_new {
             file.is_called_as(called);

@@ -3,9 +3,11 @@
 use super::place::{FileId, Place, Seen};
 use super::spec::TailSpec;
 use super::text::{Text, texts};
-use std::fs::File;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,25 @@ const RENAMED_FOR: Duration = Duration::from_secs(5 * 60);
 const DELETED_FOR: Duration = Duration::from_secs(10);
 /// How soon what found no room is tried again.
 const HELD_FOR: Duration = Duration::from_secs(2);
+
+/// Opens a regular file without waiting for anybody: a pipe of that name has no end, and a link may
+/// lead to what only the hub may read.
+fn open_file(path: &Path, follows_links: bool) -> io::Result<File> {
+    let links = if follows_links { OFlags::empty() } else { OFlags::NOFOLLOW };
+    let flags = (OFlags::NONBLOCK | links).bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(e) if e.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            return Err(io::Error::other(
+                "it is a symbolic link; set follow-symlinks = true to follow it",
+            ));
+        }
+        opened => opened?,
+    };
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is not a regular file")),
+    }
+}
 
 /// A file that is open.
 pub(super) struct Followed {
@@ -64,13 +85,11 @@ impl Followed {
     pub(super) fn open(
         (path, spec): (&Path, usize),
         place: Option<&Place>,
+        follows_links: bool,
         from: impl Fn(u64) -> u64,
     ) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let file = open_file(path, follows_links)?;
         let about = file.metadata()?;
-        if !about.is_file() {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
         let size = about.len();
         let known = |place: &Place| match Seen::of(&file, place.offset) {
             Ok(seen) if place.offset <= size && seen.mark() == place.mark => {
@@ -109,7 +128,7 @@ impl Followed {
 
     /// Whether a file is the one that was read up to a place.
     pub(super) fn is_at(path: &Path, place: &Place) -> bool {
-        let seen = File::open(path).and_then(|file| Seen::of(&file, place.offset));
+        let seen = open_file(path, true).and_then(|file| Seen::of(&file, place.offset));
         place.offset > 0 && seen.is_ok_and(|seen| seen.mark() == place.mark)
     }
 

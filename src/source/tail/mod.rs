@@ -176,7 +176,7 @@ impl Tail {
                 let skips = is_new_tail && is_first && !spec.from_start;
                 let place = self.places.files.get(&(spec.key(), id));
                 let from = |size| if skips { size } else { 0 };
-                match Followed::open((&path, at), place, from) {
+                match Followed::open((&path, at), place, spec.follows_links, from) {
                     Ok(file) => {
                         if skips {
                             self.to_say.push(draft("place", &file.place(spec, false), now)?);

@@ -17,6 +17,8 @@ pub struct TailSpec {
     pub joins: Joins,
     /// Whether what they held before they were first seen is published, too.
     pub from_start: bool,
+    /// Whether a path may be a symbolic link.
+    pub follows_links: bool,
 }
 
 impl TailSpec {
