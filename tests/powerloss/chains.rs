@@ -1,0 +1,43 @@
+//! Chains of kills and power losses, each in the middle of something.
+
+use crate::disk::{Disk, is_available};
+use crate::faults::Faults;
+use crate::ledger::{Harm, Ledger};
+use crate::loss::Unsynced;
+use crate::medium::Journaling;
+use crate::publishers::Load;
+use crate::scenario::{recover, run_seeds, run_until_stopped, seeds};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+/// Operations of a start and a small load, about.
+const OPERATIONS: u64 = 160;
+const LINKS: u64 = 5;
+
+fn choose_journaling(seed: u64) -> Journaling {
+    if seed % 2 == 0 { Journaling::Ordered } else { Journaling::Strict }
+}
+
+fn run_chain(seed: u64) -> Result<(), String> {
+    let mut random = SmallRng::seed_from_u64(seed);
+    let disk = Disk::mount(choose_journaling(seed));
+    let mut ledger = Ledger::default();
+    for link in 0..LINKS {
+        let stop_at = Some(random.random_range(1..OPERATIONS));
+        disk.resume(Faults { stop_at, ..Faults::default() });
+        run_until_stopped(&disk, &[], (Load::SMALL, Harm::None), &mut ledger)
+            .map_err(|error| format!("link {link}: {error}"))?;
+        if random.random_bool(0.7) {
+            disk.lose_power(Unsynced::Chosen, random.random());
+        }
+    }
+    recover(&disk, &[], Harm::None, &mut ledger).map_err(|error| format!("at the end: {error}"))
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_over_chains_of_power_losses() {
+    if is_available() {
+        let scenario = "nothing_acknowledged_is_lost_over_chains_of_power_losses";
+        run_seeds(scenario, seeds(10, 3_000), run_chain);
+    }
+}

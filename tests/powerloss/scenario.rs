@@ -1,0 +1,93 @@
+//! Runs a scenario for its seeds, and the steps that scenarios share.
+
+use crate::disk::Disk;
+use crate::faults::Faults;
+use crate::hub::{Hub, Started};
+use crate::ledger::{Harm, Ledger};
+use crate::publishers::{Load, publish};
+
+/// Failures after which a scenario gives up.
+const MAX_FAILURES: usize = 3;
+
+/// Returns true if the long passes are asked for.
+pub fn is_full() -> bool {
+    std::env::var("FANFARE_TESTS").is_ok_and(|value| value == "full")
+}
+
+/// The number of seeds of this pass.
+pub fn seeds(short: u64, long: u64) -> std::ops::Range<u64> {
+    0..if is_full() { long } else { short }
+}
+
+/// Runs `test` for every seed, or for `FANFARE_POWERLOSS_SEED` alone, and reports what fails.
+pub fn run_seeds(
+    scenario: &str,
+    seeds: impl IntoIterator<Item = u64>,
+    mut test: impl FnMut(u64) -> Result<(), String>,
+) {
+    let chosen: Option<u64> =
+        std::env::var("FANFARE_POWERLOSS_SEED").ok().map(|seed| seed.parse().expect("a number"));
+    let seeds: Vec<u64> = chosen.map_or_else(|| seeds.into_iter().collect(), |seed| vec![seed]);
+    let mut failures = Vec::new();
+    for (run, seed) in seeds.iter().enumerate() {
+        let Err(error) = test(*seed) else { continue };
+        let reproduce =
+            format!("FANFARE_POWERLOSS_SEED={seed} cargo test --test powerloss {scenario}");
+        eprintln!("FAILED: {scenario}, seed {seed}\n  reproduce: {reproduce}\n{error}\n");
+        failures.push(format!("seed {seed}: {}", error.lines().next().unwrap_or_default()));
+        if failures.len() == MAX_FAILURES {
+            failures.push(format!("and gave up after {} of {} seeds", run + 1, seeds.len()));
+            break;
+        }
+    }
+    assert!(failures.is_empty(), "{scenario}:\n{}", failures.join("\n"));
+}
+
+/// Adds the disk's last operations to an error.
+pub fn with_trace(disk: &Disk, result: Result<(), String>) -> Result<(), String> {
+    result.map_err(|error| format!("{error}\n--- last operations\n{}", disk.state().trace()))
+}
+
+/// Starts a hub that must come up, publishes, and kills it; a stop of the disk ends this sooner.
+pub fn run_until_stopped(
+    disk: &Disk,
+    flags: &[&str],
+    (load, harm): (Load, Harm),
+    ledger: &mut Ledger,
+) -> Result<(), String> {
+    let (mut hub, started) = Hub::start(disk, flags);
+    let result = match started {
+        Started::Listening => check_and_publish(disk, &mut hub, (load, harm), ledger),
+        Started::Stopped => Ok(()),
+        failed => Err(format!("the hub does not start ({failed:?})")),
+    };
+    let result = result.map_err(|error| format!("{error}\n--- log\n{}", hub.log()));
+    let stopped = with_trace(disk, result);
+    hub.kill(disk);
+    for event in hub.take_seen() {
+        ledger.name(&event.id, &event.data)?;
+    }
+    stopped
+}
+
+fn check_and_publish(
+    disk: &Disk,
+    hub: &mut Hub,
+    (load, harm): (Load, Harm),
+    ledger: &mut Ledger,
+) -> Result<(), String> {
+    // A hub whose disk stops is killed and answers nothing; the next start is what counts.
+    match ledger.check(&hub.client(), harm) {
+        Err(error) if !disk.has_stopped() => return Err(error),
+        Err(_) => return Ok(()),
+        Ok(()) => {}
+    }
+    publish(hub, load, ledger)
+}
+
+/// Starts a hub on a disk without faults, which must have everything, and publishes a little.
+pub fn recover(disk: &Disk, flags: &[&str], harm: Harm, ledger: &mut Ledger) -> Result<(), String> {
+    disk.resume(Faults::default());
+    let load = Load { publishers: 1, events: 2, padding: 10 };
+    run_until_stopped(disk, flags, (load, harm), ledger)
+}
