@@ -14,13 +14,9 @@ use rand::{Rng, SeedableRng};
 const OPERATIONS: u64 = 160;
 const LINKS: u64 = 5;
 
-fn choose_journaling(seed: u64) -> Journaling {
-    if seed % 2 == 0 { Journaling::Ordered } else { Journaling::Strict }
-}
-
-fn run_chain(seed: u64) -> Result<(), String> {
+fn run_chain(journaling: Journaling, seed: u64) -> Result<(), String> {
     let mut random = SmallRng::seed_from_u64(seed);
-    let disk = Disk::mount(choose_journaling(seed));
+    let disk = Disk::mount(journaling);
     let mut ledger = Ledger::default();
     for link in 0..LINKS {
         let stop_at = Some(random.random_range(1..OPERATIONS));
@@ -38,6 +34,14 @@ fn run_chain(seed: u64) -> Result<(), String> {
 fn nothing_acknowledged_is_lost_over_chains_of_power_losses() {
     if is_available() {
         let scenario = "nothing_acknowledged_is_lost_over_chains_of_power_losses";
-        run_seeds(scenario, seeds(10, 3_000), run_chain);
+        run_seeds(scenario, seeds(12, 3_000), |seed| run_chain(Journaling::Ordered, seed));
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_over_chains_of_power_losses_of_a_strict_disk() {
+    if is_available() {
+        let scenario = "nothing_acknowledged_is_lost_over_chains_of_power_losses_of_a_strict_disk";
+        run_seeds(scenario, seeds(12, 3_000), |seed| run_chain(Journaling::Strict, seed));
     }
 }

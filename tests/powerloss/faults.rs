@@ -25,6 +25,8 @@ pub enum Operation {
 pub struct Faults {
     /// The operation, counted from 1, that is not carried out and after which none is answered.
     pub stop_at: Option<u64>,
+    /// Stops likewise at the n-th operation of a kind on a path that ends so.
+    pub stop_before: Option<(Operation, &'static str, u64)>,
     /// The file sync, counted from 1, that fails.
     pub fail_sync_at: Option<u64>,
     /// Only syncs of files whose path ends so are counted for `fail_sync_at`.
@@ -61,6 +63,8 @@ pub struct State {
     pub has_stopped: bool,
     /// Operations since the last start.
     pub operations: u64,
+    /// Operations since the last start that `stop_before` counts.
+    matches: u64,
     /// Counted file syncs since the last start.
     pub syncs: u64,
     /// Syncs that were made to fail since the last start.
@@ -79,6 +83,7 @@ impl State {
             phase: Phase::Running,
             has_stopped: false,
             operations: 0,
+            matches: 0,
             syncs: 0,
             failed_syncs: 0,
             parked: Vec::new(),
@@ -104,9 +109,9 @@ impl State {
     ) -> Verdict {
         if self.phase == Phase::Running {
             self.operations += 1;
-            let is_stop = self.faults.stop_at == Some(self.operations);
-            let mark = if is_stop { " (stopped before it)" } else { "" };
             let path = path(&self.medium);
+            let is_stop = self.stops_at(operation, &path);
+            let mark = if is_stop { " (stopped before it)" } else { "" };
             self.trace.push_back(format!("{}: {operation:?} {path}{mark}", self.operations));
             if self.trace.len() > TRACED {
                 self.trace.pop_front();
@@ -117,6 +122,14 @@ impl State {
             }
         }
         self.admit()
+    }
+
+    fn stops_at(&mut self, operation: Operation, path: &str) -> bool {
+        let is_counted = self.faults.stop_at == Some(self.operations);
+        let Some((kind, suffix, count)) = self.faults.stop_before else { return is_counted };
+        let is_match = kind == operation && path.ends_with(suffix);
+        self.matches += u64::from(is_match);
+        is_counted || (is_match && self.matches == count)
     }
 
     /// Counts a file sync; returns true if it must fail.
@@ -150,7 +163,7 @@ impl State {
         self.faults = faults;
         self.phase = Phase::Running;
         self.has_stopped = false;
-        (self.operations, self.syncs, self.failed_syncs) = (0, 0, 0);
+        (self.operations, self.matches, self.syncs, self.failed_syncs) = (0, 0, 0, 0);
         self.trace_before = std::mem::take(&mut self.trace);
     }
 }

@@ -11,6 +11,8 @@ use std::collections::HashSet;
 pub enum Unsynced {
     /// Each operation survives whole, torn or not at all, as the seed says.
     Chosen,
+    /// The first half of each write survives, and no directory operation.
+    Torn,
     /// Nothing survives.
     Lost,
     /// Everything survives.
@@ -38,7 +40,7 @@ impl Medium {
         for (at, change) in changes.into_iter().enumerate() {
             let survives = match (unsynced, self.journaling) {
                 (Unsynced::Kept, _) => true,
-                (Unsynced::Lost, _) => false,
+                (Unsynced::Lost | Unsynced::Torn, _) => false,
                 (Unsynced::Chosen, Journaling::Ordered) => at < ordered,
                 (Unsynced::Chosen, Journaling::Strict) => random.random(),
             };
@@ -90,6 +92,7 @@ fn lose_writes(file: &mut FileNode, unsynced: Unsynced, random: &mut SmallRng) {
     for change in std::mem::take(&mut file.pending) {
         let fate = match unsynced {
             Unsynced::Kept => 0,
+            Unsynced::Torn => 1,
             Unsynced::Lost => 2,
             Unsynced::Chosen => random.random_range(0..3),
         };
@@ -99,8 +102,13 @@ fn lose_writes(file: &mut FileNode, unsynced: Unsynced, random: &mut SmallRng) {
                 file.stable.extend(size);
             }
             (Change::Write { start, bytes, size }, 1) => {
+                let half = bytes.len().div_ceil(2 * SECTOR as usize);
                 for (n, sector) in bytes.chunks(SECTOR as usize).enumerate() {
-                    if random.random() {
+                    let survives = match unsynced {
+                        Unsynced::Torn => n < half,
+                        _ => random.random(),
+                    };
+                    if survives {
                         file.stable.write_raw(start + n as u64 * SECTOR, sector);
                     }
                 }

@@ -8,6 +8,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod access;
 mod disk;
 mod faults;
 mod filesystem;
@@ -19,5 +20,12 @@ mod pages;
 mod publishers;
 mod scenario;
 
+mod bit_flips;
 mod chains;
 mod creation;
+mod credentials;
+mod failed_syncs;
+mod features;
+mod full_disk;
+mod recovery;
+mod strict_entries;

@@ -1,13 +1,16 @@
 //! Runs a scenario for its seeds, and the steps that scenarios share.
 
 use crate::disk::Disk;
-use crate::faults::Faults;
+use crate::faults::{Faults, Operation};
 use crate::hub::{Hub, Started};
 use crate::ledger::{Harm, Ledger};
 use crate::publishers::{Load, publish};
 
 /// Failures after which a scenario gives up.
 const MAX_FAILURES: usize = 3;
+
+/// Syncs of the write-ahead file that a first start takes at least.
+const STARTS_SYNCS: u64 = 2;
 
 /// Returns true if the long passes are asked for.
 pub fn is_full() -> bool {
@@ -59,6 +62,7 @@ pub fn run_until_stopped(
     let result = match started {
         Started::Listening => check_and_publish(disk, &mut hub, (load, harm), ledger),
         Started::Stopped => Ok(()),
+        Started::Exited if disk.state().failed_syncs > 0 => Ok(()),
         failed => Err(format!("the hub does not start ({failed:?})")),
     };
     let result = result.map_err(|error| format!("{error}\n--- log\n{}", hub.log()));
@@ -90,4 +94,24 @@ pub fn recover(disk: &Disk, flags: &[&str], harm: Harm, ledger: &mut Ledger) -> 
     disk.resume(Faults::default());
     let load = Load { publishers: 1, events: 2, padding: 10 };
     run_until_stopped(disk, flags, (load, harm), ledger)
+}
+
+/// Runs a hub until the disk stops with a large write in its write-ahead file that is not synced.
+pub fn stop_in_commit(disk: &Disk, commits: u64, ledger: &mut Ledger) -> Result<(), String> {
+    let stop_before = Some((Operation::Sync, "/0.jnl", STARTS_SYNCS + commits));
+    disk.resume(Faults { stop_before, ..Faults::default() });
+    let load = Load { publishers: 1, events: commits + 3, padding: 9000 };
+    run_until_stopped(disk, &[], (load, Harm::None), ledger)?;
+    match disk.has_stopped() {
+        true => Ok(()),
+        false => Err("the disk did not stop in a commit".to_owned()),
+    }
+}
+
+/// The directories on the disk in which damaged ends were put aside.
+pub fn damaged_folders(disk: &Disk) -> Vec<String> {
+    let paths = disk.paths().into_iter();
+    paths
+        .filter(|path| path.starts_with("data/damaged-") && path.matches('/').count() == 1)
+        .collect()
 }
