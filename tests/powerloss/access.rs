@@ -24,7 +24,8 @@ impl Settings {
     /// Beside `admin` and `page` there are keys `old-0` to `old-4`, whose secrets are their names.
     pub fn write() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let all = "subscribe = [\"**\"]\npublish = [\"**\"]\nchat = [\"*\"]\nadmin = true";
+        let all =
+            "subscribe = [\"**\"]\npublish = [\"**\"]\nchat = [\"*\"]\nrun = [\"*\"]\nadmin = true";
         let mut text = describe_key("admin", ADMIN, all);
         text += &describe_key("page", PAGE, "subscribe = [\"a.**\"]\npublish = [\"a.**\"]");
         for name in (0..5).map(old_key) {

@@ -11,7 +11,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 const WAL: &str = "data/journal/0.jnl";
-const LOAD: Load = Load { publishers: 2, events: 8, padding: 1500 };
+const LOAD: Load = Load { publishers: 2, events: 8, padding: 1500, padded: 3 };
 /// Bytes that the last batches take, about.
 const LAST_BATCHES: u64 = 500;
 

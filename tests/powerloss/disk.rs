@@ -7,7 +7,7 @@ use crate::medium::{Journaling, Medium};
 use fuser::{BackgroundSession, Config, MountOption};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
@@ -67,10 +67,6 @@ impl Disk {
         Self { control, folder, session: Some(session) }
     }
 
-    pub fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// The data directory that the hub is told to use; nobody has made it.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
@@ -126,14 +122,6 @@ impl Disk {
     pub fn paths(&self) -> Vec<String> {
         let paths = self.state().medium.paths();
         paths.into_iter().map(|(path, _)| path[1..].to_owned()).collect()
-    }
-
-    /// The bytes of a file, as readers see it.
-    pub fn read(&self, path: &str) -> Option<Vec<u8>> {
-        let state = self.state();
-        let inode = inode_of(&state.medium, path)?;
-        let view = &state.medium.file(inode)?.view;
-        Some(view.read(0, view.size()))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::medium::Journaling;
 use crate::publishers::Load;
 use crate::scenario::{recover, run_seeds, run_until_stopped, seeds};
 
-const LOAD: Load = Load { publishers: 2, events: 10, padding: 6000 };
+const LOAD: Load = Load { publishers: 2, events: 10, padding: 6000, padded: 3 };
 
 /// Runs a hub whose n-th sync of `file` fails, then one that works, and takes the power.
 fn fail_sync(seed: u64, (file, count): (&'static str, u64)) -> Result<(), String> {

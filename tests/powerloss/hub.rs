@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -163,26 +163,6 @@ impl Hub {
     pub fn take_seen(&mut self) -> Vec<Event> {
         let readers = std::mem::take(&mut self.readers);
         readers.into_iter().flat_map(|reader| reader.join().unwrap()).collect()
-    }
-
-    /// Ends the process with SIGTERM and waits for it.
-    pub fn stop(&mut self, disk: &Disk) {
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        let began = Instant::now();
-        while self.is_running() {
-            assert!(began.elapsed() < PATIENCE, "the hub does not stop\n{}", self.log());
-            std::thread::sleep(POLL);
-        }
-        disk.disconnect();
-        self.reap();
-    }
-
-    /// Returns true until the process has ended.
-    pub fn is_running(&mut self) -> bool {
-        if let Err(TryRecvError::Disconnected) = self.lines.try_recv() {
-            return self.child.try_wait().unwrap().is_none();
-        }
-        true
     }
 
     pub fn client(&self) -> Client {

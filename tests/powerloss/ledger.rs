@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 pub enum Harm {
     /// Nothing: everything that was acknowledged or shown must be there.
     None,
+    /// The mode does not sync: a suffix may be missing, told or not.
+    Unsynced,
     /// The medium was damaged or a sync failed: a suffix may be missing if that is told.
     Damage,
 }
@@ -57,11 +59,6 @@ impl Ledger {
             self.keys.insert(key.to_owned(), (id.to_owned(), data.to_owned()));
         }
         Ok(())
-    }
-
-    /// The number of events that must be there.
-    pub fn len(&self) -> usize {
-        self.expected.len()
     }
 
     /// Compares what a hub keeps with what clients know of it.
@@ -126,7 +123,7 @@ impl Ledger {
         if harm == Harm::None {
             return Err(format!("{which}, are missing (told: {loss:?})"));
         }
-        if loss.is_none() {
+        if loss.is_none() && harm == Harm::Damage {
             return Err(format!("{which}, are missing, and /readyz tells no loss"));
         }
         let behind = self.expected.range(first.clone()..).map(|(id, _)| id.as_str());

@@ -28,4 +28,5 @@ mod failed_syncs;
 mod features;
 mod full_disk;
 mod recovery;
+mod rotation;
 mod strict_entries;

@@ -2,6 +2,8 @@
 
 use crate::hub::{Client, Hub, PATIENCE, Published};
 use crate::ledger::{Ledger, stream_of};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,12 +12,14 @@ use std::time::{Duration, Instant};
 pub struct Load {
     pub publishers: u64,
     pub events: u64,
-    /// Bytes that are added to every third event.
+    /// Bytes that are added to some events.
     pub padding: usize,
+    /// One event of so many is padded.
+    pub padded: u64,
 }
 
 impl Load {
-    pub const SMALL: Self = Self { publishers: 3, events: 8, padding: 6000 };
+    pub const SMALL: Self = Self { publishers: 3, events: 8, padding: 6000, padded: 3 };
 }
 
 /// An event that was sent, and what came of it.
@@ -63,13 +67,10 @@ fn events_of(publisher: u64, load: Load) -> Vec<(String, Option<String>)> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let event = |n: u64| {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let padding = if n % 3 == 2 { load.padding } else { 0 };
+        let padding = if n % load.padded == load.padded - 1 { load.padding } else { 0 };
+        let mut random = SmallRng::seed_from_u64(number);
         // Not one letter: what compresses well takes no room.
-        let noise = (0..padding as u64).map(|at| {
-            let mixed =
-                (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(at as u32 % 64);
-            char::from(b'a' + (mixed.wrapping_mul(at + 1) >> 40) as u8 % 26)
-        });
+        let noise = (0..padding).map(|_| char::from(b'a' + random.random_range(0..26)));
         let data = format!("{publisher}/{number}/{}", noise.collect::<String>());
         (data, (n % 2 == 0).then(|| format!("key-{number}")))
     };

@@ -11,7 +11,7 @@ use crate::scenario::{
 };
 use std::process::Command;
 
-const LOAD: Load = Load { publishers: 1, events: 1, padding: 0 };
+const LOAD: Load = Load { publishers: 1, events: 1, padding: 0, padded: 3 };
 
 /// A disk after a power loss in the middle of a commit.
 fn tear_commit(disk: &Disk) -> (Medium, Ledger) {
@@ -88,7 +88,7 @@ fn what_a_reader_saw_after_a_kill_survives_a_power_loss() {
         stop_in_commit(&disk, 1 + seed, &mut ledger)?;
         disk.resume(Faults::default());
         // A hub that only shows what it found, and is asked for nothing else.
-        let nothing = Load { publishers: 0, events: 0, padding: 0 };
+        let nothing = Load { publishers: 0, events: 0, padding: 0, padded: 3 };
         run_until_stopped(&disk, &[], (nothing, Harm::None), &mut ledger)?;
         disk.lose_power(if seed % 2 == 0 { Unsynced::Lost } else { Unsynced::Chosen }, seed);
         recover(&disk, &[], Harm::None, &mut ledger)
