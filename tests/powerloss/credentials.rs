@@ -53,7 +53,7 @@ fn check_credentials(hub: &Hub, ticket: &str) -> Result<(), String> {
 fn keep_credentials(journaling: Journaling, seed: u64) -> Result<(), String> {
     let disk = Disk::mount(journaling);
     let settings = Settings::write();
-    let unsynced = if seed % 2 == 0 { Unsynced::Lost } else { Unsynced::Chosen };
+    let unsynced = if seed.is_multiple_of(2) { Unsynced::Lost } else { Unsynced::Chosen };
     let ticket = make_credentials(&disk, &settings, unsynced, seed)?;
     disk.resume(Faults::default());
     let mut hub = settings.start(&disk)?;

@@ -20,7 +20,7 @@ fn fail_sync(seed: u64, (file, count): (&'static str, u64)) -> Result<(), String
     disk.resume(Faults::default());
     run_until_stopped(&disk, &[], (Load::SMALL, Harm::None), &mut ledger)
         .map_err(|error| format!("at the restart: {error}"))?;
-    disk.lose_power(if seed % 2 == 0 { Unsynced::Lost } else { Unsynced::Chosen }, seed);
+    disk.lose_power(if seed.is_multiple_of(2) { Unsynced::Lost } else { Unsynced::Chosen }, seed);
     recover(&disk, &[], Harm::None, &mut ledger)
         .map_err(|error| format!("after the power loss: {error}"))
 }

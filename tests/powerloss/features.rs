@@ -102,7 +102,10 @@ fn a_chat_a_job_and_a_followed_file_go_on_after_a_power_loss() {
         let known = use_features(&client, &settings, 3 + seed);
         hub.kill(&disk);
         let known = known.map_err(|error| format!("{error}\n--- log\n{}", hub.log()))?;
-        disk.lose_power(if seed % 2 == 0 { Unsynced::Lost } else { Unsynced::Chosen }, seed);
+        disk.lose_power(
+            if seed.is_multiple_of(2) { Unsynced::Lost } else { Unsynced::Chosen },
+            seed,
+        );
         disk.resume(Faults::default());
         let mut hub = settings.start(&disk)?;
         let client = hub.client().with_credential(ADMIN);

@@ -25,6 +25,8 @@ pub struct Ledger {
     sent: HashSet<String>,
     /// Keys with the ids that they were acknowledged with.
     keys: HashMap<String, (String, String)>,
+    /// Keyed events whose publisher had no answer.
+    in_doubt: Vec<(String, String)>,
     /// The newest id that was lost; ids after it must be of a newer epoch.
     lost: Option<String>,
 }
@@ -43,10 +45,9 @@ impl Ledger {
             }
             _ => {}
         }
-        if let Some(lost) = self.lost.as_ref().filter(|_| !self.expected.contains_key(id)) {
-            if id[..8] <= lost[..8] {
-                return Err(format!("after a loss up to {lost} the id {id} is of the old epoch"));
-            }
+        let lost = self.lost.as_ref().filter(|_| !self.expected.contains_key(id));
+        if let Some(lost) = lost.filter(|lost| id[..8] <= lost[..8]) {
+            return Err(format!("after a loss up to {lost} the id {id} is of the old epoch"));
         }
         self.expected.insert(id.to_owned(), data.to_owned());
         Ok(())
@@ -61,10 +62,16 @@ impl Ledger {
         Ok(())
     }
 
+    /// Notes a publish that was not answered; it is sent again to the next hub.
+    pub fn doubt(&mut self, key: &str, data: &str) {
+        self.in_doubt.push((key.to_owned(), data.to_owned()));
+    }
+
     /// Compares what a hub keeps with what clients know of it.
     pub fn check(&mut self, client: &Client, harm: Harm) -> Result<(), String> {
         self.check_reads(client, harm)?;
-        self.check_keys(client)
+        self.check_keys(client)?;
+        self.publish_again(client)
     }
 
     /// The same for a hub that takes no publishes.
@@ -144,6 +151,18 @@ impl Ledger {
             match client.publish(&stream_of(data), data, Some(key)) {
                 Published::Acknowledged { id: again, duplicate: true } if again == *id => {}
                 other => return Err(format!("the key {key} of {id} is forgotten: {other:?}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is in doubt again, as a careful publisher does; it must not be stored twice,
+    /// which the next comparison would find.
+    fn publish_again(&mut self, client: &Client) -> Result<(), String> {
+        for (key, data) in std::mem::take(&mut self.in_doubt) {
+            match client.publish(&stream_of(&data), &data, Some(&key)) {
+                Published::Acknowledged { id, .. } => self.acknowledge(&id, &data, Some(&key))?,
+                Published::Refused(..) | Published::Unknown => self.in_doubt.push((key, data)),
             }
         }
         Ok(())

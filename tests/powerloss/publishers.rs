@@ -50,12 +50,16 @@ pub fn publish(hub: &mut Hub, load: Load, ledger: &mut Ledger) -> Result<(), Str
     for thread in threads {
         let mut last = String::new();
         for Sent { data, key, published } in thread.join().map_err(|_| "a publisher panicked")? {
-            if let Published::Acknowledged { id, .. } = published {
-                if id <= last {
-                    return Err(format!("{id} was given out after {last}"));
+            match (published, key) {
+                (Published::Acknowledged { id, .. }, key) => {
+                    if id <= last {
+                        return Err(format!("{id} was given out after {last}"));
+                    }
+                    ledger.acknowledge(&id, &data, key.as_deref())?;
+                    last = id;
                 }
-                ledger.acknowledge(&id, &data, key.as_deref())?;
-                last = id;
+                (Published::Unknown, Some(key)) => ledger.doubt(&key, &data),
+                (Published::Unknown | Published::Refused(..), _) => {}
             }
         }
     }
@@ -72,7 +76,7 @@ fn events_of(publisher: u64, load: Load) -> Vec<(String, Option<String>)> {
         // Not one letter: what compresses well takes no room.
         let noise = (0..padding).map(|_| char::from(b'a' + random.random_range(0..26)));
         let data = format!("{publisher}/{number}/{}", noise.collect::<String>());
-        (data, (n % 2 == 0).then(|| format!("key-{number}")))
+        (data, n.is_multiple_of(2).then(|| format!("key-{number}")))
     };
     (0..load.events).map(event).collect()
 }

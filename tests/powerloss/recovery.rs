@@ -90,7 +90,10 @@ fn what_a_reader_saw_after_a_kill_survives_a_power_loss() {
         // A hub that only shows what it found, and is asked for nothing else.
         let nothing = Load { publishers: 0, events: 0, padding: 0, padded: 3 };
         run_until_stopped(&disk, &[], (nothing, Harm::None), &mut ledger)?;
-        disk.lose_power(if seed % 2 == 0 { Unsynced::Lost } else { Unsynced::Chosen }, seed);
+        disk.lose_power(
+            if seed.is_multiple_of(2) { Unsynced::Lost } else { Unsynced::Chosen },
+            seed,
+        );
         recover(&disk, &[], Harm::None, &mut ledger)
     });
 }

@@ -24,15 +24,15 @@ pub fn seeds(short: u64, long: u64) -> std::ops::Range<u64> {
     0..if is_full() { long } else { short }
 }
 
-/// Runs `test` for every seed, or for `FANFARE_POWERLOSS_SEED` alone, and reports what fails.
+/// Runs `test` for every seed, or for those of `FANFARE_POWERLOSS_SEED` (`7` or `100..200`) alone,
+/// and reports what fails.
 pub fn run_seeds(
     scenario: &str,
     seeds: impl IntoIterator<Item = u64>,
     mut test: impl FnMut(u64) -> Result<(), String>,
 ) {
-    let chosen: Option<u64> =
-        std::env::var("FANFARE_POWERLOSS_SEED").ok().map(|seed| seed.parse().expect("a number"));
-    let seeds: Vec<u64> = chosen.map_or_else(|| seeds.into_iter().collect(), |seed| vec![seed]);
+    let chosen = std::env::var("FANFARE_POWERLOSS_SEED").ok().map(|text| parse_seeds(&text));
+    let seeds: Vec<u64> = chosen.unwrap_or_else(|| seeds.into_iter().collect());
     let mut failures = Vec::new();
     for seed in &seeds {
         let Err(error) = test(*seed) else { continue };
@@ -46,6 +46,14 @@ pub fn run_seeds(
     let (failed, of) = (failures.len(), seeds.len());
     failures.truncate(MAX_LISTED);
     assert!(failed == 0, "{scenario}: {failed} of {of} seeds failed:\n{}", failures.join("\n"));
+}
+
+fn parse_seeds(text: &str) -> Vec<u64> {
+    let parse = |number: &str| number.parse().expect("FANFARE_POWERLOSS_SEED is 7 or 100..200");
+    match text.split_once("..") {
+        Some((first, end)) => (parse(first)..parse(end)).collect(),
+        None => vec![parse(text)],
+    }
 }
 
 /// Adds the disk's last operations to an error.
