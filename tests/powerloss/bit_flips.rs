@@ -2,6 +2,7 @@
 
 use crate::disk::{Disk, inode_of, is_available};
 use crate::faults::Faults;
+use crate::hub::{Hub, Started};
 use crate::ledger::{Harm, Ledger};
 use crate::loss::Unsynced;
 use crate::medium::{Change, Journaling, Medium};
@@ -80,6 +81,45 @@ fn a_block_destroyed_by_the_write_under_way_is_told() {
         disk.state().medium.destroy_block(inode, start, &mut random);
         recover_from_damage(&disk, &mut ledger)
     });
+}
+
+/// Any file of the data directory, the hub's own and those of its store. A hub that does not start
+/// must say why; one that starts shows no wrong event and tells what is missing.
+#[test]
+fn a_flipped_bit_in_any_file_changes_no_event_and_hides_no_loss() {
+    if !is_available() {
+        return;
+    }
+    let scenario = "a_flipped_bit_in_any_file_changes_no_event_and_hides_no_loss";
+    run_seeds(scenario, seeds(16, 2_000), |seed| {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let disk = Disk::mount(Journaling::Ordered);
+        let mut ledger = Ledger::default();
+        disk.resume(Faults::default());
+        run_until_stopped(&disk, &[], (LOAD, Harm::None), &mut ledger)?;
+        disk.lose_power(Unsynced::Kept, seed);
+        let path = flip_any_bit(&mut disk.state().medium, &mut random);
+        disk.resume(Faults::default());
+        let (mut hub, started) = Hub::start(&disk, &[]);
+        let result = match started {
+            Started::Listening => ledger.check_reads(&hub.client(), Harm::Damage),
+            Started::Exited if !hub.log().is_empty() => Ok(()),
+            failed => Err(format!("the hub does not start ({failed:?})")),
+        };
+        hub.kill(&disk);
+        result.map_err(|error| format!("{error}\n--- flipped in {path}\n--- log\n{}", hub.log()))
+    });
+}
+
+/// Flips a bit of what was written to a file that the seed chooses.
+fn flip_any_bit(medium: &mut Medium, random: &mut SmallRng) -> String {
+    let used = |inode: u64| medium.file(inode).map_or(0, |file| file.stable.used());
+    let files = medium.paths().into_iter().map(|(path, inode)| (path, inode, used(inode)));
+    let files: Vec<_> = files.filter(|(_, _, used)| *used > 0).collect();
+    let (path, inode, used) = files[random.random_range(0..files.len())].clone();
+    let offset = random.random_range(0..used);
+    medium.flip_bit(inode, offset, random.random());
+    format!("{path} at {offset}")
 }
 
 fn first_pending_page(medium: &Medium, inode: u64) -> Result<u64, String> {

@@ -27,6 +27,7 @@ mod credentials;
 mod failed_syncs;
 mod features;
 mod full_disk;
+mod model;
 mod recovery;
 mod rotation;
 mod strict_entries;
