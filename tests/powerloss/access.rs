@@ -1,7 +1,8 @@
 //! A hub that asks who is there: a file of settings with keys, a job and a followed file.
 
+use crate::client::Client;
 use crate::disk::Disk;
-use crate::hub::{Client, Hub, PATIENCE};
+use crate::hub::{Hub, PATIENCE};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
 //! What stands on the journal, over a power loss: a chat, a job and a followed file.
 
 use crate::access::{ADMIN, Settings, post, wait_for};
+use crate::client::{Client, Event, Published};
 use crate::disk::{Disk, is_available};
 use crate::faults::Faults;
-use crate::hub::{Client, Event, Published};
 use crate::loss::Unsynced;
 use crate::medium::Journaling;
 use crate::scenario::{run_seeds, seeds};

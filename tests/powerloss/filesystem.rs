@@ -1,18 +1,18 @@
 //! The file system as the kernel asks for it; each request goes to the disk's state.
 
+use crate::attributes::{describe, is_append, place};
 use crate::disk::Control;
 use crate::faults::{Operation, State, Verdict};
-use crate::medium::{FileNode, FolderNode, Inode, Node};
+use crate::medium::{FileNode, FolderNode, Node};
 use crate::pages::PAGE;
 use fuser::{
-    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
-    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow,
-    WriteFlags,
+    Errno, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, KernelConfig,
+    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 use std::ffi::OsStr;
 use std::sync::MutexGuard;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 /// The kernel keeps nothing: the disk changes behind its back.
 const NO_CACHE: Duration = Duration::ZERO;
@@ -43,38 +43,6 @@ impl MemoryFilesystem {
     fn state(&self) -> MutexGuard<'_, State> {
         self.disk.state()
     }
-}
-
-fn place(parent: INodeNo, name: &OsStr) -> (Inode, String) {
-    (parent.0, name.to_string_lossy().into_owned())
-}
-
-fn describe(state: &State, inode: Inode) -> Option<FileAttr> {
-    let (kind, size, allocated) = match state.medium.nodes.get(&inode)? {
-        Node::File(file) => (FileType::RegularFile, file.view.size(), file.view.allocated()),
-        Node::Folder(_) => (FileType::Directory, PAGE, PAGE),
-    };
-    Some(FileAttr {
-        ino: INodeNo(inode),
-        size,
-        blocks: allocated / 512,
-        atime: UNIX_EPOCH,
-        mtime: UNIX_EPOCH,
-        ctime: UNIX_EPOCH,
-        crtime: UNIX_EPOCH,
-        kind,
-        perm: (state.medium.modes.get(&inode)? & 0o7777) as u16,
-        nlink: if kind == FileType::Directory { 2 } else { 1 },
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: PAGE as u32,
-        flags: 0,
-    })
-}
-
-fn is_append(flags: OpenFlags) -> bool {
-    rustix::fs::OFlags::from_bits_retain(flags.0 as u32).contains(rustix::fs::OFlags::APPEND)
 }
 
 impl Filesystem for MemoryFilesystem {

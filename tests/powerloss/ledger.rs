@@ -1,6 +1,6 @@
 //! What must hold: the record of everything that was acknowledged or shown.
 
-use crate::hub::{Client, Event, Published};
+use crate::client::{Client, Event, Published};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What a scenario may do to synced data.

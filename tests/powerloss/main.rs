@@ -9,6 +9,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
+mod attributes;
+mod client;
 mod disk;
 mod faults;
 mod filesystem;

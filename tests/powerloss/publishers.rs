@@ -1,6 +1,7 @@
 //! Clients that publish until they are done or the hub is gone.
 
-use crate::hub::{Client, Hub, PATIENCE, Published};
+use crate::client::{Client, Published};
+use crate::hub::{Hub, PATIENCE};
 use crate::ledger::{Ledger, stream_of};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
