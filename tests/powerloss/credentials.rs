@@ -117,7 +117,7 @@ fn flip_credentials(name: &str, seed: u64) -> Result<(), String> {
 fn a_flipped_bit_in_the_revocations_is_not_silent() {
     if is_available() {
         let scenario = "a_flipped_bit_in_the_revocations_is_not_silent";
-        run_seeds(scenario, seeds(8, 500), |seed| flip_credentials("revocations", seed));
+        run_seeds(scenario, seeds(24, 500), |seed| flip_credentials("revocations", seed));
     }
 }
 

@@ -8,7 +8,8 @@ use crate::medium::Journaling;
 use crate::publishers::Load;
 use crate::scenario::{recover, run_seeds, run_until_stopped, seeds};
 
-const LOAD: Load = Load { publishers: 2, events: 10, padding: 6000, padded: 3 };
+/// Each batch has a page of its own, which no later append writes anew.
+const LOAD: Load = Load { publishers: 1, events: 16, padding: 9000, padded: 1 };
 
 /// Runs a hub whose n-th sync of `file` fails, then one that works, and takes the power.
 fn fail_sync(seed: u64, (file, count): (&'static str, u64)) -> Result<(), String> {
