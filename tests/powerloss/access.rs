@@ -1,0 +1,108 @@
+//! A hub that asks who is there: a file of settings with keys, a job and a followed file.
+
+use crate::client::Client;
+use crate::disk::Disk;
+use crate::hub::{Hub, PATIENCE};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// The secret of the key `admin`, which may do everything.
+pub const ADMIN: &str = "adm";
+/// The secret of the key `page`, which makes tickets.
+pub const PAGE: &str = "p";
+/// What a ticket reads.
+const READ: &str = "/streams/a.x/events?from=start&follow=false&format=ndjson&control=off";
+
+/// The settings and what they name, on a disk that loses nothing.
+pub struct Settings {
+    folder: TempDir,
+}
+
+impl Settings {
+    /// Beside `admin` and `page` there are keys `old-0` to `old-4`, whose secrets are their names.
+    pub fn write() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let all =
+            "subscribe = [\"**\"]\npublish = [\"**\"]\nchat = [\"*\"]\nrun = [\"*\"]\nadmin = true";
+        let mut text = describe_key("admin", ADMIN, all);
+        text += &describe_key("page", PAGE, "subscribe = [\"a.**\"]\npublish = [\"a.**\"]");
+        for name in (0..5).map(old_key) {
+            text += &describe_key(&name, &name, "subscribe = [\"a.**\"]");
+        }
+        let log = folder.path().join("app.log");
+        std::fs::write(&log, "").unwrap();
+        text += "[job.greet]\ncommand = [\"sh\", \"-c\", \"echo one; echo two; exit 3\"]\n";
+        text += &format!("[[source.tail]]\npaths = [{log:?}]\n");
+        std::fs::write(folder.path().join("fanfare.toml"), text).unwrap();
+        Self { folder }
+    }
+
+    /// The followed file.
+    pub fn log(&self) -> PathBuf {
+        self.folder.path().join("app.log")
+    }
+
+    /// The flags that name the settings.
+    pub fn flags(&self) -> [String; 2] {
+        let path = self.folder.path().join("fanfare.toml");
+        ["--config".to_owned(), path.to_string_lossy().into_owned()]
+    }
+
+    /// Starts a hub with these settings, which must come up.
+    pub fn start(&self, disk: &Disk) -> Result<Hub, String> {
+        let flags = self.flags();
+        Hub::start_up(disk, &[&flags[0], &flags[1]])
+    }
+}
+
+/// The name of a key that scenarios revoke, and its secret.
+pub fn old_key(n: u64) -> String {
+    format!("old-{n}")
+}
+
+fn describe_key(name: &str, secret: &str, grants: &str) -> String {
+    let hash: String = Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("[[key]]\nname = {name:?}\nsha256 = {hash:?}\n{grants}\n")
+}
+
+/// Posts and expects one of the good statuses.
+pub fn post(client: &Client, path: &str, body: &Value) -> Result<Value, String> {
+    match client.post(path, body) {
+        Some((200..=202, answer)) => Ok(answer),
+        other => Err(format!("POST {path}: {other:?}")),
+    }
+}
+
+/// Makes a ticket for `a.**`.
+pub fn make_ticket(hub: &Hub) -> Result<String, String> {
+    let page = hub.client().with_credential(PAGE);
+    let made = post(&page, "/tickets", &json!({ "streams": ["a.**"], "ttl": "30m" }))?;
+    made["ticket"].as_str().map(str::to_owned).ok_or_else(|| format!("no ticket: {made}"))
+}
+
+/// The status that a reader with a ticket is answered with.
+pub fn read_with_ticket(hub: &Hub, ticket: &str) -> Option<u16> {
+    Some(hub.client().get(&format!("{READ}&ticket={ticket}"))?.0)
+}
+
+/// The status that a reader with a key is answered with.
+pub fn read_with_key(hub: &Hub, secret: &str) -> Option<u16> {
+    Some(hub.client().with_credential(secret).get(READ)?.0)
+}
+
+/// Asks until `look` finds something.
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T, String> {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return Ok(found);
+        }
+        if began.elapsed() > PATIENCE {
+            return Err(format!("{what} does not happen"));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

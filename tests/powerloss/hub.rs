@@ -1,0 +1,168 @@
+//! One hub process on a disk that can lose power.
+
+use crate::client::{Client, Event};
+use crate::disk::Disk;
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A start or an answer that takes longer is a failure.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a condition is looked at.
+const POLL: Duration = Duration::from_millis(2);
+
+/// What came of a start.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Started {
+    Listening,
+    /// The disk stopped at the chosen operation before the hub listened, and the hub was killed.
+    Stopped,
+    /// The process ended by itself.
+    Exited,
+    TimedOut,
+}
+
+pub struct Hub {
+    child: Child,
+    lines: Receiver<String>,
+    log: TempDir,
+    client: Option<Client>,
+    readers: Vec<JoinHandle<Vec<Event>>>,
+    watchdog: Option<JoinHandle<()>>,
+    has_ended: Arc<AtomicBool>,
+}
+
+impl Hub {
+    /// Starts the process and does not wait for it.
+    pub fn spawn(disk: &Disk, flags: &[&str]) -> Self {
+        let log = tempfile::tempdir().unwrap();
+        let stderr = std::fs::File::create(log.path().join("log")).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "text"])
+            .args(["--system", "off", "--publish-log=off", "--workers", "1"])
+            .arg("--data-dir")
+            .arg(disk.data())
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (found, lines) = sync_channel(16);
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if found.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let watchdog = Some(kill_when_stopped(disk, &child, has_ended.clone()));
+        Self { child, lines, log, client: None, readers: Vec::new(), watchdog, has_ended }
+    }
+
+    /// Starts the process and waits until it listens, or the disk stops, or it ends.
+    pub fn start(disk: &Disk, flags: &[&str]) -> (Self, Started) {
+        let mut hub = Self::spawn(disk, flags);
+        let started = hub.wait_until_started(disk);
+        (hub, started)
+    }
+
+    /// Starts the process, which must come up.
+    pub fn start_up(disk: &Disk, flags: &[&str]) -> Result<Self, String> {
+        let (mut hub, started) = Self::start(disk, flags);
+        if started == Started::Listening {
+            return Ok(hub);
+        }
+        let log = hub.log();
+        hub.kill(disk);
+        Err(format!("the hub does not start ({started:?})\n--- log\n{log}"))
+    }
+
+    fn wait_until_started(&mut self, disk: &Disk) -> Started {
+        let began = Instant::now();
+        loop {
+            match self.lines.recv_timeout(POLL) {
+                Ok(line) => {
+                    let Some(address) = line.strip_prefix("listening on http://") else { continue };
+                    self.client = Some(Client::new(address.trim()));
+                    return Started::Listening;
+                }
+                Err(RecvTimeoutError::Disconnected) if disk.has_stopped() => {
+                    return Started::Stopped;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Started::Exited,
+                Err(RecvTimeoutError::Timeout) if began.elapsed() > PATIENCE => {
+                    return Started::TimedOut;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// Ends the process with SIGKILL; what the disk has is left as it is.
+    pub fn kill(&mut self, disk: &Disk) {
+        let _ = self.child.kill();
+        disk.disconnect();
+        self.reap();
+    }
+
+    fn reap(&mut self) {
+        // The process id is not used any more once it is waited for.
+        self.has_ended.store(true, Ordering::Relaxed);
+        if let Some(watchdog) = self.watchdog.take() {
+            let _ = watchdog.join();
+        }
+        let _ = self.child.wait();
+    }
+
+    /// Starts a reader that collects everything as it comes.
+    pub fn watch(&mut self) {
+        self.readers.push(self.client().watch());
+    }
+
+    /// What the readers saw of a hub that has ended.
+    pub fn take_seen(&mut self) -> Vec<Event> {
+        let readers = std::mem::take(&mut self.readers);
+        readers.into_iter().flat_map(|reader| reader.join().unwrap()).collect()
+    }
+
+    pub fn client(&self) -> Client {
+        self.client.clone().expect("the hub listens")
+    }
+
+    /// What the process wrote to standard error.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        self.has_ended.store(true, Ordering::Relaxed);
+        // Not waited for: the disk may hold its requests until it is unmounted.
+    }
+}
+
+/// Kills the process as soon as the disk stops, so that nothing waits for it.
+fn kill_when_stopped(disk: &Disk, child: &Child, has_ended: Arc<AtomicBool>) -> JoinHandle<()> {
+    let (pid, disk) = (Pid::from_child(child), disk.control());
+    std::thread::spawn(move || {
+        while !has_ended.load(Ordering::Relaxed) {
+            if disk.is_frozen() {
+                let _ = kill_process(pid, Signal::KILL);
+                disk.disconnect();
+                return;
+            }
+            std::thread::sleep(POLL);
+        }
+    })
+}

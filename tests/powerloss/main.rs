@@ -1,0 +1,35 @@
+//! Power loss, failed syncs, full disks and damage, on a file system in memory.
+//!
+//! `filesystem.rs` is mounted with FUSE and keeps, in `medium.rs`, what readers see apart from what
+//! is on the medium. A scenario runs the real binary on it, stops it at a counted operation, kills
+//! it, takes the power and starts it again; `ledger.rs` says what must hold then. Each choice
+//! follows from a seed: `FANFARE_POWERLOSS_SEED=7 cargo test --test powerloss NAME` runs one of
+//! them, `FANFARE_TESTS=full` many.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod access;
+mod attributes;
+mod client;
+mod disk;
+mod faults;
+mod filesystem;
+mod hub;
+mod ledger;
+mod loss;
+mod medium;
+mod pages;
+mod publishers;
+mod scenario;
+
+mod bit_flips;
+mod chains;
+mod creation;
+mod credentials;
+mod failed_syncs;
+mod features;
+mod full_disk;
+mod model;
+mod recovery;
+mod rotation;
+mod strict_entries;

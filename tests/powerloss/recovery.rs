@@ -1,0 +1,128 @@
+//! The start after a power loss: itself interrupted, and what it leaves behind.
+
+use crate::disk::{Disk, is_available};
+use crate::faults::Faults;
+use crate::ledger::{Harm, Ledger};
+use crate::loss::Unsynced;
+use crate::medium::{Journaling, Medium};
+use crate::publishers::Load;
+use crate::scenario::{
+    damaged_folders, is_full, recover, run_seeds, run_until_stopped, seeds, stop_in_commit,
+};
+use std::process::Command;
+
+const LOAD: Load = Load { publishers: 1, events: 1, padding: 0, padded: 3 };
+
+/// A disk after a power loss in the middle of a commit.
+fn tear_commit(disk: &Disk) -> (Medium, Ledger) {
+    let mut ledger = Ledger::default();
+    stop_in_commit(disk, 6, &mut ledger).unwrap();
+    disk.lose_power(Unsynced::Torn, 0);
+    (disk.snapshot(), ledger)
+}
+
+/// Stops a recovery at operation `seed / 100`; the remainder says what is left of it.
+fn stop_recovery(journaling: Journaling, scenario: &str) {
+    if !is_available() {
+        return;
+    }
+    let disk = Disk::mount(journaling);
+    let (torn, known) = match journaling {
+        Journaling::Ordered => tear_commit(&disk),
+        // What a strict disk forgets of a creation is not the matter here.
+        Journaling::Strict => {
+            let (mut medium, ledger) = tear_commit(&Disk::mount(Journaling::Ordered));
+            medium.journaling = Journaling::Strict;
+            (medium, ledger)
+        }
+    };
+    let stop = |ledger: &mut Ledger, stop_at| {
+        disk.restore(&torn);
+        disk.resume(Faults { stop_at, ..Faults::default() });
+        run_until_stopped(&disk, &[], (LOAD, Harm::None), ledger)
+    };
+    stop(&mut known.clone(), None).unwrap();
+    let operations = disk.state().operations;
+    let fates = if is_full() { 40 } else { 2 };
+    let seeds = (1..=operations).flat_map(|stop| (0..fates).map(move |fate| stop * 100 + fate));
+    run_seeds(scenario, seeds, |seed| {
+        let mut ledger = known.clone();
+        stop(&mut ledger, Some(seed / 100))?;
+        if seed % 100 > 0 {
+            disk.lose_power(Unsynced::Chosen, seed);
+        }
+        recover(&disk, &[], Harm::None, &mut ledger)?;
+        match damaged_folders(&disk) {
+            left if left.is_empty() => Ok(()),
+            left => Err(format!("an interrupted recovery leaves {left:?}")),
+        }
+    });
+}
+
+#[test]
+fn a_recovery_stopped_at_any_operation_is_completed_by_the_next_start() {
+    stop_recovery(
+        Journaling::Ordered,
+        "a_recovery_stopped_at_any_operation_is_completed_by_the_next_start",
+    );
+}
+
+#[test]
+fn a_recovery_stopped_at_any_operation_is_completed_on_a_strict_disk() {
+    stop_recovery(
+        Journaling::Strict,
+        "a_recovery_stopped_at_any_operation_is_completed_on_a_strict_disk",
+    );
+}
+
+/// An event that a kill kept from being acknowledged is shown by the next start; it must stay.
+#[test]
+fn what_a_reader_saw_after_a_kill_survives_a_power_loss() {
+    if !is_available() {
+        return;
+    }
+    let scenario = "what_a_reader_saw_after_a_kill_survives_a_power_loss";
+    run_seeds(scenario, seeds(4, 200), |seed| {
+        let disk = Disk::mount(Journaling::Ordered);
+        let mut ledger = Ledger::default();
+        stop_in_commit(&disk, 1 + seed, &mut ledger)?;
+        disk.resume(Faults::default());
+        // A hub that only shows what it found, and is asked for nothing else.
+        let nothing = Load { publishers: 0, events: 0, padding: 0, padded: 3 };
+        run_until_stopped(&disk, &[], (nothing, Harm::None), &mut ledger)?;
+        disk.lose_power(
+            if seed.is_multiple_of(2) { Unsynced::Lost } else { Unsynced::Chosen },
+            seed,
+        );
+        recover(&disk, &[], Harm::None, &mut ledger)
+    });
+}
+
+#[test]
+fn a_check_of_a_journal_with_a_torn_write_succeeds_with_a_remark() {
+    if !is_available() {
+        return;
+    }
+    let scenario = "a_check_of_a_journal_with_a_torn_write_succeeds_with_a_remark";
+    run_seeds(scenario, seeds(3, 100), |seed| {
+        let disk = Disk::mount(Journaling::Ordered);
+        let mut ledger = Ledger::default();
+        stop_in_commit(&disk, 1 + seed, &mut ledger)?;
+        disk.lose_power(Unsynced::Torn, seed);
+        disk.resume(Faults::default());
+        let check = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+            .args(["journal", "check", "--data-dir"])
+            .arg(disk.data())
+            .output()
+            .unwrap();
+        let output = [check.stdout, check.stderr].concat();
+        let output = String::from_utf8_lossy(&output);
+        if !check.status.success() {
+            return Err(format!("the check ends with {}: {output}", check.status));
+        }
+        if !output.contains(".jnl") {
+            return Err(format!("the check has no remark about the torn write: {output}"));
+        }
+        recover(&disk, &[], Harm::None, &mut ledger)
+    });
+}
