@@ -118,6 +118,15 @@ impl Client {
         })
     }
 
+    /// Acknowledges the losses that are told.
+    pub fn acknowledge_losses(&self) -> Result<(), String> {
+        let request = self.agent.delete(format!("http://{}/journal/losses", self.address));
+        match request.call() {
+            Ok(answer) if answer.status() == 200 => Ok(()),
+            answer => Err(format!("losses are not acknowledged: {answer:?}")),
+        }
+    }
+
     /// The loss that `/readyz` tells, if any.
     pub fn told_loss(&self) -> Result<Option<String>, String> {
         let Some((_, text)) = self.get("/readyz") else {

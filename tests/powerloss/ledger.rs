@@ -78,7 +78,12 @@ impl Ledger {
     pub fn check_reads(&mut self, client: &Client, harm: Harm) -> Result<(), String> {
         let loss = client.told_loss()?;
         let kept = client.read_all()?;
-        self.compare(&kept, loss.as_deref(), harm)
+        self.compare(&kept, loss.as_deref(), harm)?;
+        match loss {
+            // It is told until somebody says that they know of it.
+            Some(_) => client.acknowledge_losses(),
+            None => Ok(()),
+        }
     }
 
     fn compare(&mut self, kept: &[Event], loss: Option<&str>, harm: Harm) -> Result<(), String> {

@@ -76,12 +76,13 @@ impl Medium {
         file.view = file.stable.clone();
     }
 
-    /// Overwrites the 4 KiB block at `offset`, as a disk may whose write was cut short.
-    pub fn destroy_block(&mut self, inode: Inode, offset: u64, random: &mut SmallRng) {
+    /// Overwrites the 4 KiB block at `offset` with noise or, without a source of it, with zeros, as
+    /// a disk may whose write was cut short.
+    pub fn destroy_block(&mut self, inode: Inode, offset: u64, noise: Option<&mut SmallRng>) {
         let Some(Node::File(file)) = self.nodes.get_mut(&inode) else { return };
         let mut block = [0; PAGE as usize];
-        if random.random() {
-            random.fill(&mut block[..]);
+        if let Some(noise) = noise {
+            noise.fill(&mut block[..]);
         }
         file.stable.write_raw(offset / PAGE * PAGE, &block);
         file.view = file.stable.clone();

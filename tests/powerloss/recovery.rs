@@ -1,6 +1,6 @@
 //! The start after a power loss: itself interrupted, and what it leaves behind.
 
-use crate::disk::{Disk, is_available};
+use crate::disk::{Disk, inode_of, is_available};
 use crate::faults::Faults;
 use crate::ledger::{Harm, Ledger};
 use crate::loss::Unsynced;
@@ -12,6 +12,13 @@ use crate::scenario::{
 use std::process::Command;
 
 const LOAD: Load = Load { publishers: 1, events: 1, padding: 0, padded: 3 };
+
+/// Bytes of the write-ahead file that are on the medium.
+fn wal_bytes(disk: &Disk) -> u64 {
+    let medium = disk.snapshot();
+    let file = inode_of(&medium, "data/journal/0.jnl").and_then(|inode| medium.file(inode));
+    file.map_or(0, |file| file.stable.used())
+}
 
 /// A disk after a power loss in the middle of a commit.
 fn tear_commit(disk: &Disk) -> (Medium, Ledger) {
@@ -108,7 +115,9 @@ fn a_check_of_a_journal_with_a_torn_write_succeeds_with_a_remark() {
         let disk = Disk::mount(Journaling::Ordered);
         let mut ledger = Ledger::default();
         stop_in_commit(&disk, 1 + seed, &mut ledger)?;
+        let synced = wal_bytes(&disk);
         disk.lose_power(Unsynced::Torn, seed);
+        let is_torn = wal_bytes(&disk) > synced;
         disk.resume(Faults::default());
         let check = Command::new(env!("CARGO_BIN_EXE_fanfare"))
             .args(["journal", "check", "--data-dir"])
@@ -120,7 +129,7 @@ fn a_check_of_a_journal_with_a_torn_write_succeeds_with_a_remark() {
         if !check.status.success() {
             return Err(format!("the check ends with {}: {output}", check.status));
         }
-        if !output.contains(".jnl") {
+        if is_torn && !output.contains(".jnl") {
             return Err(format!("the check has no remark about the torn write: {output}"));
         }
         recover(&disk, &[], Harm::None, &mut ledger)

@@ -11,8 +11,9 @@ const MAX_DETAILED: usize = 3;
 /// Failures that are shown in a line.
 const MAX_LISTED: usize = 12;
 
-/// Syncs of the write-ahead file that a first start takes at least.
-const STARTS_SYNCS: u64 = 2;
+/// Syncs of the write-ahead file that a first start takes: three while the journal is created beside
+/// its place, one when it is opened there, one for the first epoch.
+const STARTS_SYNCS: u64 = 5;
 
 /// Returns true if the long passes are asked for.
 pub fn is_full() -> bool {

@@ -259,7 +259,8 @@ async fn whoever_may_not_publish_is_told_before_a_body_is_read_and_holds_nobody_
     let mut held = Vec::new();
     for path in ["/publish", "/streams/a/events", "/revocations"].repeat(15) {
         let mut socket = TcpStream::connect(&hub.address).await.unwrap();
-        let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 8388608\r\n\r\n");
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8388608\r\n\r\n");
         socket.write_all(head.as_bytes()).await.unwrap();
         let _ = socket.write_all(&[b' '; 10_000]).await;
         let mut answer = Vec::new();

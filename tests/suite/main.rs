@@ -21,6 +21,7 @@ mod access;
 mod architecture;
 mod bench;
 mod chat_access;
+mod chat_connections;
 mod chat_ends;
 mod chat_upstreams;
 mod chats;

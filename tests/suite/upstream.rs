@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::WriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 
@@ -22,6 +23,8 @@ pub enum Step {
     Reset,
     /// Does nothing until the hub goes.
     Hang,
+    /// Reads another request on the same connection.
+    NextRequest,
 }
 
 /// A request that it had.
@@ -108,35 +111,44 @@ async fn serve(
     asked: Arc<Mutex<Vec<Asked>>>,
     left: watch::Sender<usize>,
 ) {
-    let Some(request) = read(&mut socket).await else { return };
-    asked.lock().unwrap().push(request);
-    let (mut from_hub, mut to_hub) = socket.split();
-    let mut byte = [0; 1];
-    let hub_leaves = from_hub.read(&mut byte);
-    let play = async {
-        for step in script {
-            match step {
-                Step::Say(bytes) => {
-                    if to_hub.write_all(&bytes).await.is_err() {
-                        return std::future::pending().await;
-                    }
-                }
-                Step::Pause(time) => tokio::time::sleep(time).await,
-                Step::Until(told) => told.notified().await,
-                Step::Reset => return true,
-                Step::Hang => return std::future::pending().await,
+    for (at, steps) in script.split(|step| matches!(step, Step::NextRequest)).enumerate() {
+        let Some(request) = read(&mut socket).await else {
+            if at > 0 {
+                left.send_modify(|left| *left += 1);
             }
+            return;
+        };
+        asked.lock().unwrap().push(request);
+        let (mut from_hub, mut to_hub) = socket.split();
+        let mut byte = [0; 1];
+        let is_reset = tokio::select! {
+            is_reset = play(steps, &mut to_hub) => is_reset,
+            _ = from_hub.read(&mut byte) => return left.send_modify(|left| *left += 1),
+        };
+        if is_reset {
+            return socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
         }
-        false
-    };
-    tokio::select! {
-        resets = play => {
-            if resets {
-                socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
-            }
-        }
-        _ = hub_leaves => left.send_modify(|left| *left += 1),
     }
+}
+
+/// Does one step after the other; returns true if the connection is to be reset.
+async fn play(steps: &[Step], to_hub: &mut WriteHalf<'_>) -> bool {
+    for step in steps {
+        match step {
+            Step::Say(bytes) => {
+                if to_hub.write_all(bytes).await.is_err() {
+                    return std::future::pending().await;
+                }
+            }
+            Step::Pause(time) => tokio::time::sleep(*time).await,
+            Step::Until(told) => told.notified().await,
+            Step::Reset => return true,
+            Step::Hang => return std::future::pending().await,
+            // A script is cut at these.
+            Step::NextRequest => {}
+        }
+    }
+    false
 }
 
 async fn read(socket: &mut TcpStream) -> Option<Asked> {

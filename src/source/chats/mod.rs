@@ -112,6 +112,9 @@ impl Chats {
     ) -> Result<Self, String> {
         let client = reqwest::Client::builder()
             .connect_timeout(settings.connect_timeout)
+            // An upstream may close an idle connection at the moment that it is used again, and then
+            // nobody knows whether the model runs. A new one costs little beside an answer.
+            .pool_max_idle_per_host(0)
             // Where a redirection leads, the key must not go.
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("fanfare/", env!("CARGO_PKG_VERSION")))
