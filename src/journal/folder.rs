@@ -66,7 +66,11 @@ impl Folder {
         lock.rewind().map_err(failed)?;
         lock.write_all(holder.as_bytes()).map_err(failed)?;
         check_format(path)?;
-        close_to_others(path).map_err(failed)?;
+        // Whoever owns it may have other plans for it.
+        if let Err(error) = close_to_others(path) {
+            let path = path.display();
+            tracing::warn!(%error, %path, "failed to take the data directory's permissions from others");
+        }
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -156,5 +160,22 @@ mod tests {
         fs::write(folder.path().join(FORMAT_FILE), "99\n").expect("writes");
         let error = Folder::open(folder.path(), "").err().expect("refused").to_string();
         assert!(error.contains("99") && error.contains("up to 2"), "{error}");
+    }
+
+    #[test]
+    fn nobody_else_reads_a_data_directory_or_what_is_in_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mode = |path: &Path| path.metadata().expect("is there").permissions().mode() & 0o777;
+        let (made, found) = (folder.path().join("a/made"), folder.path().join("found"));
+        fs::create_dir(&found).expect("a folder");
+        fs::write(found.join("HEAD"), "").expect("writes");
+        fs::set_permissions(&found, Permissions::from_mode(0o755)).expect("set");
+        fs::set_permissions(found.join("HEAD"), Permissions::from_mode(0o644)).expect("set");
+        for path in [&made, &found] {
+            Folder::open(path, "").expect("opens");
+            assert_eq!(mode(path), 0o700);
+            assert_eq!(mode(&path.join(FORMAT_FILE)), 0o600);
+        }
+        assert_eq!(mode(&found.join("HEAD")), 0o600);
     }
 }
