@@ -54,7 +54,7 @@ impl Backup {
         let failed = |e| BackupError::Io(self.data_dir.clone(), e);
         let mut out = Records { out, sum: crc32fast::Hasher::new(), count: 0 };
         out.bytes(HEADER).map_err(failed)?;
-        for pair in self.kv.walk(Vec::new(), vec![u8::MAX]) {
+        for pair in self.kv.walk_snapshot() {
             let (key, value) = pair.map_err(BackupError::Store)?;
             out.record(b'p', &key, &value).map_err(failed)?;
         }

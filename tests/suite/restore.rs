@@ -67,13 +67,21 @@ async fn a_backup_of_a_running_hub_is_restored_as_of_one_moment_and_begins_an_ep
     for n in 0..200 {
         hub.publish(&format!("s{}", n % 3), &n.to_string()).await;
     }
+    let is_done = std::sync::atomic::AtomicBool::new(false);
     let publishing = async {
-        for n in 200..400 {
+        let mut n = 200;
+        while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
             hub.publish("during", &n.to_string()).await;
+            n += 1;
         }
     };
     let (url, to) = (hub.url(""), backup.to_str().unwrap().to_owned());
     let backing_up = tokio::task::spawn_blocking(move || journal(&["backup", &to, "--url", &url]));
+    let backing_up = async {
+        let done = backing_up.await;
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+        done
+    };
     let (done, ()) = tokio::join!(backing_up, publishing);
     let done = done.unwrap();
     assert!(done.status.success(), "{}", said(&done));

@@ -6,7 +6,9 @@ use fjall::compaction::Leveled;
 use fjall::compaction::filter::{
     CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict,
 };
-use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{
+    AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _,
+};
 use std::collections::HashSet;
 use std::fs;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -60,6 +62,8 @@ pub(crate) struct DiskKv {
     keyspace: Keyspace,
     expiry: Arc<dyn Expiry>,
     read_errors: Arc<ReadErrors>,
+    /// Held while a batch is applied, which other readers see pair by pair.
+    batch: Arc<Mutex<()>>,
     /// Table files that a failed compaction may have left.
     leftovers: Arc<Mutex<Vec<PathBuf>>>,
 }
@@ -86,8 +90,8 @@ impl DiskKv {
                 .manual_journal_persist(true)
         };
         let keyspace = db.keyspace("hub", options).map_err(failed)?;
-        let (read_errors, leftovers) = (Arc::default(), Arc::default());
-        Ok(Self { db, keyspace, expiry, read_errors, leftovers })
+        let (read_errors, batch, leftovers) = (Arc::default(), Arc::default(), Arc::default());
+        Ok(Self { db, keyspace, expiry, read_errors, batch, leftovers })
     }
 
     pub(super) fn read_errors(&self) -> Arc<ReadErrors> {
@@ -105,6 +109,15 @@ impl DiskKv {
 
     pub(super) fn walk_back(&self, from: Vec<u8>, until: Vec<u8>) -> Walk<'_> {
         Box::new(self.keyspace.range(from..until).rev().map(|guard| self.pair(guard)))
+    }
+
+    /// Every pair as of one moment between two batches.
+    pub(super) fn walk_snapshot(&self) -> Walk<'_> {
+        let snapshot = {
+            let _no_batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
+            self.db.snapshot()
+        };
+        Box::new(snapshot.iter(&self.keyspace).map(|guard| self.pair(guard)))
     }
 
     fn pair(&self, guard: fjall::Guard) -> Result<super::Pair, KvError> {
@@ -130,6 +143,7 @@ impl DiskKv {
                 None => batch.remove(&self.keyspace, key),
             }
         }
+        let _no_snapshot = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
         batch.commit().map_err(failed)
     }
 

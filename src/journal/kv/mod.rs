@@ -117,6 +117,14 @@ impl Kv {
         }
     }
 
+    /// Every pair, ascending, as of one moment between two batches; in memory as they are found.
+    pub(super) fn walk_snapshot(&self) -> Walk<'_> {
+        match self {
+            Self::Disk(kv) => kv.walk_snapshot(),
+            Self::Memory(kv) => kv.walk(Vec::new(), vec![u8::MAX]),
+        }
+    }
+
     /// The pairs with `from <= key < until`, descending.
     pub(super) fn walk_back(&self, from: Vec<u8>, until: Vec<u8>) -> Walk<'_> {
         match self {
