@@ -37,12 +37,12 @@ struct Line {
     /// Marks of the API keys that had the name; without any it is about all that ever have it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     keys: Vec<Mark>,
-    /// Whether the revocation is undone.
+    /// True if this line undoes the revocation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     undone: bool,
 }
 
-/// What is known of a revocation.
+/// A revocation: until when credentials are refused, and which API keys.
 #[derive(Clone, Default, Debug)]
 struct Revoked {
     /// Credentials made until then are refused.
@@ -79,7 +79,7 @@ pub enum RevokeError {
 #[derive(Default, Debug)]
 pub struct Revocations {
     known: RwLock<HashMap<Whose, Revoked>>,
-    /// How many changes there have ever been.
+    /// Number of revocations and undone revocations so far.
     changes: AtomicUsize,
     keep: Duration,
     file: Option<Mutex<File>>,
@@ -92,14 +92,11 @@ impl Revocations {
     pub fn open(file: Option<&Path>, keep: Duration, now: Timestamp) -> io::Result<Self> {
         let mut known: HashMap<Whose, Revoked> = HashMap::new();
         for line in file.map_or_else(|| Ok(Vec::new()), read)? {
-            match line.undone {
-                true => drop(known.remove(&line.whose)),
-                false => {
-                    known
-                        .entry(line.whose)
-                        .or_default()
-                        .add(Timestamp::from_ms(line.at), &line.keys);
-                }
+            if line.undone {
+                known.remove(&line.whose);
+            } else {
+                let at = Timestamp::from_ms(line.at);
+                known.entry(line.whose).or_default().add(at, &line.keys);
             }
         }
         if known.len() > MAX_REVOCATIONS {
@@ -110,8 +107,8 @@ impl Revocations {
         Ok(Self { known: RwLock::new(known), changes, keep, file })
     }
 
-    /// From now on nothing of theirs is good that was made until `now`; of an API key's name, these
-    /// keys, or any where there is none of that name.
+    /// Revokes every credential of `whose` that was made until `now`. For the name of an API key it
+    /// revokes `keys`, or every key that ever has the name where `keys` is empty.
     pub fn add(&self, whose: Whose, keys: &[Mark], now: Timestamp) -> Result<(), RevokeError> {
         // Held until it counts, so that the file and what is known have one order.
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);

@@ -18,7 +18,7 @@ pub(crate) struct MembersByName<'a> {
 }
 
 impl<'a> MembersByName<'a> {
-    /// Those of `payload`, where it is an object.
+    /// Returns the members of `payload`; `None` unless it is an object.
     pub(crate) fn of(payload: &'a Payload) -> Option<Self> {
         let members = Members::of(payload)?;
         let mut by_name = FxHashMap::default();

@@ -285,15 +285,13 @@ fn check_anonymous(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
             || is_loopback(name)
             || public.any(|ours| ours.eq_ignore_ascii_case(name))
     };
-    match [host, target].into_iter().flatten().all(is_ours) {
-        true => Ok(()),
-        false => {
-            hub.telemetry.request_refused(RequestRefused::Host);
-            let why = "requests without a credential are answered only by the names in \
-                       --public-host, by this machine's and by address";
-            Err(Problem::new(Code::Misdirected, why).field("Host"))
-        }
+    if [host, target].into_iter().flatten().all(is_ours) {
+        return Ok(());
     }
+    hub.telemetry.request_refused(RequestRefused::Host);
+    let why = "requests without a credential are answered only under the names in --public-host, \
+               localhost and IP addresses";
+    Err(Problem::new(Code::Misdirected, why).field("Host"))
 }
 
 /// Returns true for what tells nothing but that the hub is there, and for pages.

@@ -35,7 +35,7 @@ struct LossShape {
     committed: Option<String>,
     /// The files to look at.
     place: String,
-    /// When it was found, in milliseconds since the Unix epoch.
+    /// Time at which it was found, in milliseconds since the Unix epoch.
     found_ms: u64,
 }
 

@@ -59,7 +59,7 @@ pub(super) async fn readyz(hub: Data<Hub>, request: HttpRequest) -> HttpResponse
     readiness(if sees_reasons { ready } else { ready.without_reasons() })
 }
 
-/// The same on a listener of its own, with every reason.
+/// `GET /readyz` on the metrics listener: readiness with every reason.
 pub(super) async fn readyz_apart(hub: Data<Hub>) -> HttpResponse {
     readiness(standing::ready(&hub, &standing::usage(&hub).await))
 }

@@ -38,7 +38,7 @@ struct Answer<'a> {
     revoked_at: String,
 }
 
-/// What is revoked.
+/// The revocations in force.
 #[derive(Serialize, ToSchema)]
 struct RevocationList<'a> {
     revocations: Vec<Answer<'a>>,

@@ -62,7 +62,8 @@ pub(super) struct EventShape {
     r#type: Option<String>,
     /// Any JSON; a string goes out as its text.
     data: Value,
-    /// The same key within ten minutes publishes nothing and answers the first receipt.
+    /// The same key within ten minutes publishes nothing and answers the first receipt, unless
+    /// retention or a deletion has emptied the stream since.
     #[schema(nullable = false, min_length = 1, max_length = 128)]
     key: Option<String>,
 }

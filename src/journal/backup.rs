@@ -36,7 +36,7 @@ pub enum BackupError {
     /// The file is no backup, or not all of one.
     #[error("{0} is not a whole backup: {1}")]
     Damaged(PathBuf, &'static str),
-    /// There is a journal already.
+    /// The directory to restore into holds a journal already.
     #[error("{0} holds a journal; restore into an empty directory")]
     Occupied(PathBuf),
 }

@@ -43,7 +43,7 @@ pub struct Checked {
     pub streams: Vec<StreamSum>,
     /// Events by type, most of them first.
     pub types: Vec<(String, u64)>,
-    /// What an operator may want to know, and is nothing wrong.
+    /// Findings that are not errors.
     pub remarks: Vec<String>,
     /// What is wrong, each with its place.
     pub wrong: Vec<String>,
@@ -105,9 +105,10 @@ pub fn check(data_dir: &Path, holder: &str) -> Result<Checked, OpenError> {
     let broken = |error| OpenError::Store(data_dir.to_owned(), error);
     let kv = Kv::Disk(DiskKv::open(&store, Arc::new(Keep)).map_err(broken)?);
     let stream_keys = folder.join("stream-keys");
-    let sealing = match stream_keys.exists() {
-        true => KeyFile::open(&stream_keys).map_err(failed)?,
-        false => KeyFile::none(),
+    let sealing = if stream_keys.exists() {
+        KeyFile::open(&stream_keys).map_err(failed)?
+    } else {
+        KeyFile::none()
     };
     if sealing.damaged() > 0 {
         checked.note(format!(

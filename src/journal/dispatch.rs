@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// A durable batch on its way to the readers, with the publishers to be answered.
 #[derive(Debug)]
 pub struct Dispatch {
-    /// What was committed; `None` where every item was a duplicate.
+    /// The committed batch; `None` if every item was a duplicate.
     pub batch: Option<Arc<Committed>>,
     pub(crate) answers: Vec<Answer>,
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 const FILE: &str = "LOSS";
 
-/// What was found missing or damaged when a journal was opened.
+/// Committed events that were missing or damaged when a journal was opened.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Loss {
     /// The last event that is still there; `None` until the journal is open.
@@ -18,7 +18,7 @@ pub struct Loss {
     pub committed: Option<String>,
     /// The files to look at.
     pub place: String,
-    /// When it was found, in milliseconds since the Unix epoch.
+    /// Time at which it was found, in milliseconds since the Unix epoch.
     pub found_ms: u64,
 }
 

@@ -24,16 +24,19 @@ const REST_WHILE_FULL: Duration = Duration::from_secs(5);
 /// What the files may take beyond what is kept before it looks as if something dead was left by
 /// an earlier run: write-ahead files, and tables that wait for a compaction.
 const USUAL_EXCESS_BYTES: u64 = 256 * 1024 * 1024;
-/// The size of a rewritten store: entries with their indexes, and what is not yet full.
-const BYTES_PER_KEPT_BYTE: u64 = 2;
+/// Bound on the size of a rewritten store: the smallest entries take four times their bytes with their
+/// indexes.
+const BYTES_PER_KEPT_BYTE: u64 = 4;
 const REWRITE_OVERHEAD_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What the thread is woken with.
+/// A message to the reclaiming thread.
 struct Work {
     /// Bytes of the entries that are alive.
     kept: u64,
     /// True where only obsolete tables are to be dropped.
     is_cheap: bool,
+    /// True while publishes are refused for lack of space.
+    is_full: bool,
 }
 
 /// Counts what died and wakes the thread when it is worth it.
@@ -74,7 +77,7 @@ impl Reclaimer {
         self.dead_bytes += removed;
         let now = Instant::now();
         if self.dead_bytes >= self.min_dead_bytes.max(kept / DEAD_SHARE) && now >= self.next {
-            if self.wake.try_send(Work { kept, is_cheap: false }).is_ok() {
+            if self.wake.try_send(Work { kept, is_cheap: false, is_full }).is_ok() {
                 self.dead_bytes = 0;
                 self.next = now + self.rest;
                 self.next_while_full = now + REST_WHILE_FULL;
@@ -82,7 +85,7 @@ impl Reclaimer {
         } else if is_full && now >= self.next_while_full {
             // A rewrite may free more, where it fits; it has the pauses of every rewrite.
             let is_cheap = now < self.next;
-            if self.wake.try_send(Work { kept, is_cheap }).is_ok() {
+            if self.wake.try_send(Work { kept, is_cheap, is_full }).is_ok() {
                 self.next_while_full = now + REST_WHILE_FULL;
                 if !is_cheap {
                     self.next = now + self.rest;
@@ -92,7 +95,7 @@ impl Reclaimer {
     }
 }
 
-/// What the thread owns.
+/// State of the reclaiming thread.
 struct Worker {
     kv: Kv,
     room: Option<Room>,
@@ -139,19 +142,44 @@ impl Worker {
         if work.is_cheap {
             return Ok(false);
         }
-        let estimate = work.kept.saturating_mul(BYTES_PER_KEPT_BYTE) + REWRITE_OVERHEAD_BYTES;
-        let needed_bytes = estimate.min(self.kv.table_bytes());
-        if let Some(available_bytes) = self.room.as_ref().and_then(Room::above_reserve)
+        let needed_bytes = rewritten_bytes(work.kept, self.kv.table_bytes());
+        // While the disk is full the reserve is what a rewrite is for, down to where nothing at all
+        // is written.
+        let available = self
+            .room
+            .as_ref()
+            .and_then(|room| if work.is_full { room.above_spent() } else { room.above_reserve() });
+        if let Some(available_bytes) = available
             && available_bytes < needed_bytes
         {
             tracing::warn!(
                 needed_bytes,
                 available_bytes,
-                "too little disk space above --min-free-bytes to compact the journal"
+                "too little disk space to compact the journal"
             );
             return Ok(false);
         }
         self.kv.compact()?;
         Ok(true)
+    }
+}
+
+/// Returns the most bytes that a rewrite of tables of `table_bytes`, with `kept` bytes of entries alive,
+/// can write.
+fn rewritten_bytes(kept: u64, table_bytes: u64) -> u64 {
+    let bound = kept.saturating_mul(BYTES_PER_KEPT_BYTE).saturating_add(REWRITE_OVERHEAD_BYTES);
+    bound.min(table_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rewrite_needs_no_more_than_what_there_is_and_no_less_than_what_is_kept() {
+        const MIB: u64 = 1024 * 1024;
+        assert_eq!(rewritten_bytes(190 * MIB, 250 * MIB), 250 * MIB);
+        assert_eq!(rewritten_bytes(10 * MIB, 900 * MIB), 104 * MIB);
+        assert_eq!(rewritten_bytes(u64::MAX, u64::MAX), u64::MAX);
     }
 }

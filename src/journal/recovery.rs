@@ -32,7 +32,7 @@ pub(super) struct Recovered {
     pub(super) files: Option<Files>,
 }
 
-/// What stands in the data directory beside the store.
+/// The files of the data directory beside the store.
 pub(super) struct Files {
     pub(super) folder: Folder,
     pub(super) high_water: HighWater,
@@ -61,13 +61,21 @@ impl Recovered {
             .map_err(|e| e.into_open_error(&settings.data_dir))?;
         let is_clean = clean_stop::holds(&folder);
         let losses = LossRecord::of(&folder);
-        let continues = repair(&folder, &store, (mark, is_clean), &losses).map_err(failed)?;
+        let continues = repair(&folder, &store, mark, is_clean, &losses).map_err(failed)?;
         // From here on a stop is unclean unless it says otherwise.
         clean_stop::forget(&folder).map_err(failed)?;
         let sealing = KeyFile::open(&folder.join("stream-keys")).map_err(failed)?;
         folder.sync().map_err(failed)?;
         let opened = DiskKv::open(&store, floors);
         let kv = opened.map_err(|e| OpenError::Store(settings.data_dir.clone(), e))?;
+        let damaged_keys = sealing.damaged();
+        if damaged_keys > 0 {
+            let path = folder.join("stream-keys");
+            kv.read_errors().note(&KvError(format!(
+                "{damaged_keys} keys in {} are damaged; the chats that they belong to cannot be read",
+                path.display()
+            )));
+        }
         let files = Some(Files { folder, high_water, losses, mark, continues });
         Ok(Self { kv: Kv::Disk(kv), sync, sealing, files })
     }
@@ -94,31 +102,20 @@ impl Recovered {
             store.write_epochs(&epochs)?;
         }
         let committed = missing.map(|mark| EventId { epoch: mark.epoch, position: mark.position });
-        let losses = files.measure(kept_id, committed, self.sealing.damaged());
+        let losses = files.measure(kept_id, committed);
         Ok((epochs, losses.map_err(|e| KvError(format!("cannot write LOSS: {e}")))?))
     }
 }
 
 impl Files {
     /// Records what this start found missing; returns that and what earlier starts found.
-    fn measure(
-        &self,
-        kept: EventId,
-        committed: Option<EventId>,
-        damaged_keys: usize,
-    ) -> io::Result<Vec<Loss>> {
+    fn measure(&self, kept: EventId, committed: Option<EventId>) -> io::Result<Vec<Loss>> {
         let found = self.losses.load()?.into_iter().find(Loss::is_unmeasured);
         if found.is_some() || committed.is_some() {
             let place = self.folder.join("journal").display().to_string();
             let loss = found.unwrap_or_else(|| Loss::found_at(place)).between(kept, committed);
-            tracing::error!(
-                "{loss}; a new epoch begins, and clients that saw the lost events are told"
-            );
+            tracing::error!(%loss, "committed events are lost; a new epoch begins");
             self.losses.add(loss)?;
-        }
-        if damaged_keys > 0 {
-            let place = self.folder.join("stream-keys").display().to_string();
-            tracing::error!(damaged_keys, path = %place, "keys of hidden streams are damaged");
         }
         self.losses.load()
     }
@@ -174,7 +171,8 @@ fn create(
 fn repair(
     folder: &Folder,
     store: &Path,
-    (mark, is_clean): (Option<Mark>, bool),
+    mark: Option<Mark>,
+    is_clean: bool,
     losses: &LossRecord,
 ) -> io::Result<bool> {
     let bad = wal::inspect(store)?;

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// What the journal's files take beyond the entries that are kept: write-ahead files, and tables with
-/// dead entries.
+/// Bytes that the journal's files take at most beyond the entries that are kept: write-ahead files, and
+/// tables with dead entries.
 const OVERHEAD_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Compares the free space with a reserve, below which publishes are refused.
@@ -31,7 +31,16 @@ impl Room {
 
     /// Returns true if most of the reserve is used up, so that nothing may be written.
     pub(super) fn is_spent(&self) -> bool {
-        self.free_bytes().is_some_and(|free| free < self.min_free_bytes / 4)
+        self.free_bytes().is_some_and(|free| free < self.spent_bytes())
+    }
+
+    /// Returns the free bytes that may be written before the reserve counts as used up.
+    pub(super) fn above_spent(&self) -> Option<u64> {
+        Some(self.free_bytes()?.saturating_sub(self.spent_bytes()))
+    }
+
+    fn spent_bytes(&self) -> u64 {
+        self.min_free_bytes / 4
     }
 
     /// Returns why publishes are refused, if they are. A system that cannot tell is taken to have

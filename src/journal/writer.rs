@@ -31,8 +31,8 @@ const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 const TICK: Duration = Duration::from_secs(1);
 /// How often one that nobody publishes to proves that its disk still takes something.
 const PROVE_EVERY: Duration = Duration::from_secs(10);
-/// How long nobody may have published before the high-water mark is synced. One who publishes event
-/// after event never waits for it.
+/// Idle time after which the high-water mark is synced; a publisher that sends event after event never
+/// waits for that.
 const MARK_SYNCED_AFTER: Duration = Duration::from_millis(20);
 /// How soon it goes on where one step was not enough; publishes get in between.
 const NEXT_STEP: Duration = Duration::from_millis(20);
@@ -317,10 +317,8 @@ impl Writer {
 
     /// Moves floors and settles the high-water mark; whether there is more to do.
     fn keep_up(&mut self) -> bool {
-        let proved = match self.watermark.age() >= PROVE_EVERY {
-            true => self.write_mark(),
-            false => Ok(()),
-        };
+        let is_due = self.watermark.age() >= PROVE_EVERY;
+        let proved = if is_due { self.write_mark() } else { Ok(()) };
         let done = proved.and_then(|()| self.store.tick(now()));
         match done.and_then(|more| self.watermark.sync().map(|()| more)) {
             Ok(more) => {

@@ -36,7 +36,7 @@ pub struct JobSpec {
     pub command: Vec<String>,
     /// Where it runs, if not where the hub does.
     pub directory: Option<PathBuf>,
-    /// What is set in its environment, which begins with `PATH`, `HOME`, `LANG` and the like alone.
+    /// Variables that are set in its environment, beside `PATH`, `HOME`, `LANG` and the like.
     pub environment: Vec<(String, String)>,
     /// Variables that it is given from the hub's environment.
     pub passed: Vec<String>,

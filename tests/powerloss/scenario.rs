@@ -113,10 +113,10 @@ pub fn stop_in_commit(disk: &Disk, commits: u64, ledger: &mut Ledger) -> Result<
     disk.resume(Faults { stop_before, ..Faults::default() });
     let load = Load { publishers: 1, events: commits + 3, padding: 9000, padded: 1 };
     run_until_stopped(disk, &[], (load, Harm::None), ledger)?;
-    match disk.has_stopped() {
-        true => Ok(()),
-        false => Err("the disk did not stop in a commit".to_owned()),
+    if !disk.has_stopped() {
+        return Err("the disk did not stop in a commit".to_owned());
     }
+    Ok(())
 }
 
 /// The directories on the disk in which damaged ends were put aside.

@@ -349,3 +349,31 @@ async fn a_reader_whose_credential_ends_is_told_that_its_answer_is_not_whole() {
     assert_eq!(events.last().unwrap().json()["error"]["code"], "disconnected");
     assert_eq!(hub.metric("fanfare_chats_running").await, 1.0, "the run goes on");
 }
+
+#[tokio::test]
+async fn a_damaged_key_of_a_chat_is_told_and_costs_no_other() {
+    let upstream = Upstream::start(vec![answer(&["one"]), answer(&["two"])]).await;
+    let (mut hub, _folder) = hub_of(&upstream, &[]).await;
+    let mut paths = Vec::new();
+    for _ in 0..2 {
+        let body = json!({ "message": "hi", "model": "m" });
+        let (_, chat) = ask(&hub, "ann", (Method::POST, "/chats"), &body).await;
+        let path = format!("/chats/{}/events", chat["id"].as_str().unwrap());
+        let events = hub.http.get(hub.url(&path)).bearer_auth(secret("ann")).send().await;
+        assert!(events.unwrap().text().await.unwrap().contains("done"));
+        paths.push(path);
+    }
+    hub.stop().await;
+    let keys = hub.data.join("stream-keys");
+    let mut bytes = std::fs::read(&keys).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&keys, bytes).unwrap();
+    hub.start_again().await;
+    hub.until_logged("stream-keys are damaged", 1).await;
+    let read = async |path: &String| {
+        let sent = hub.http.get(hub.url(path)).bearer_auth(secret("ann")).send().await.unwrap();
+        sent.text().await.unwrap_or_default()
+    };
+    assert!(!read(&paths[0]).await.contains("one"));
+    assert!(read(&paths[1]).await.contains("two"));
+}

@@ -49,7 +49,8 @@ impl ReadErrors {
         self.0.get().cloned()
     }
 
-    fn note(&self, error: &KvError) {
+    /// Notes a failure; the first is logged and kept.
+    pub(in crate::journal) fn note(&self, error: &KvError) {
         if self.0.set(error.0.clone()).is_ok() {
             tracing::error!(%error, "failed to read the journal: a file is damaged");
         }
@@ -94,7 +95,7 @@ impl DiskKv {
         Ok(Self { db, keyspace, expiry, read_errors, batch, leftovers })
     }
 
-    pub(super) fn read_errors(&self) -> Arc<ReadErrors> {
+    pub(in crate::journal) fn read_errors(&self) -> Arc<ReadErrors> {
         self.read_errors.clone()
     }
 

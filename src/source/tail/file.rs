@@ -34,10 +34,10 @@ fn open_file(path: &Path, follows_links: bool) -> io::Result<File> {
         }
         opened => opened?,
     };
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::other("it is not a regular file")),
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
     }
+    Ok(file)
 }
 
 /// A file that is open.

@@ -17,7 +17,7 @@ pub struct TailSpec {
     pub joins: Joins,
     /// Whether what they held before they were first seen is published, too.
     pub from_start: bool,
-    /// Whether a path may be a symbolic link.
+    /// True if symbolic links are followed.
     pub follows_links: bool,
 }
 
