@@ -28,6 +28,8 @@ const USUAL_EXCESS_BYTES: u64 = 256 * 1024 * 1024;
 /// indexes.
 const BYTES_PER_KEPT_BYTE: u64 = 4;
 const REWRITE_OVERHEAD_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes that dropping obsolete tables writes beside what waits in memory: a manifest and small tables.
+const DROP_OVERHEAD_BYTES: u64 = 1024 * 1024;
 
 /// A message to the reclaiming thread.
 struct Work {
@@ -138,6 +140,11 @@ impl Worker {
 
     /// Drops what is obsolete, then rewrites what is alive if that fits; returns true if it did.
     fn reclaim(&self, work: &Work) -> Result<bool, KvError> {
+        let free_bytes = self.room.as_ref().and_then(Room::free_bytes);
+        let flushed_bytes = self.kv.unflushed_bytes() + DROP_OVERHEAD_BYTES;
+        if free_bytes.is_some_and(|free| free < flushed_bytes) {
+            return Ok(false);
+        }
         self.kv.drop_obsolete()?;
         if work.is_cheap {
             return Ok(false);

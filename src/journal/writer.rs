@@ -336,7 +336,7 @@ impl Writer {
     fn tell_figures(&mut self) {
         let removed = self.store.take_removed_bytes();
         let totals = self.store.totals();
-        let is_full = self.health.disk_full().is_some() && !self.is_spent();
+        let is_full = self.health.disk_full().is_some();
         if self.health.poisoned().is_none() {
             self.reclaim.note(removed, totals.bytes, is_full);
         }

@@ -140,7 +140,8 @@ fn free(disk: &SmallDisk) -> u64 {
 
 #[tokio::test]
 async fn deleting_a_chat_takes_no_room_on_a_disk_that_has_none() {
-    let disk = SmallDisk::new(400);
+    // What is kept, the reserve, and what compactions of it take at most.
+    let disk = SmallDisk::new(512);
     let flags = ["--min-free-bytes", "64MiB", "--chat-kept", "1s"];
     let mut hub = Hub::on(&disk.path().join("data"), &flags).await;
     let noise = Noise::new();
@@ -151,16 +152,15 @@ async fn deleting_a_chat_takes_no_room_on_a_disk_that_has_none() {
     let holds_keys = || std::fs::read(&keys).unwrap().iter().any(|byte| *byte != 0);
     let chat = begun(&hub).await;
     whole(&hub, &chat).await;
-    let before = free(&disk);
     let began = std::time::Instant::now();
     while holds_keys() {
         assert!(began.elapsed() < crate::hub::PATIENCE, "the chat keeps its key\n{}", hub.log());
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     hub.publish("s", "it goes on").await;
-    // A flush of a memtable may come in between; a rewrite of the journal may not.
-    let taken = before.saturating_sub(free(&disk));
-    assert!(taken < 32 << 20, "{taken} bytes were written to delete one chat");
+    // Flushes and compactions that the events caused may come in between; a rewrite of the journal
+    // may not.
+    assert_eq!(hub.metric("fanfare_journal_reclaims_total").await, 0.0, "{}", hub.log());
     hub.stop().await;
     hub.start_again().await;
     hub.publish("s", "and after a restart").await;

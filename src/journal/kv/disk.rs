@@ -210,6 +210,11 @@ impl DiskKv {
         self.keyspace.disk_space()
     }
 
+    /// Returns the bytes that are in the write-ahead files and in memory, but in no table.
+    pub(super) fn unflushed_bytes(&self) -> u64 {
+        self.keyspace.tree.version_memtable_size_sum()
+    }
+
     pub(super) fn compactions(&self) -> (usize, (u64, Duration)) {
         let done = (self.db.compactions_completed() as u64, self.db.time_compacting());
         (self.db.active_compactions(), done)

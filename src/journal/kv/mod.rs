@@ -179,6 +179,14 @@ impl Kv {
         }
     }
 
+    /// Returns the bytes that the next flush writes at most; 0 in memory.
+    pub(super) fn unflushed_bytes(&self) -> u64 {
+        match self {
+            Self::Disk(kv) => kv.unflushed_bytes(),
+            Self::Memory(_) => 0,
+        }
+    }
+
     /// Returns where failures to read are noted.
     pub(super) fn read_errors(&self) -> Arc<ReadErrors> {
         match self {
