@@ -212,7 +212,8 @@ impl DiskKv {
 
     /// Returns the bytes that are in the write-ahead files and in memory, but in no table.
     pub(super) fn unflushed_bytes(&self) -> u64 {
-        self.keyspace.tree.version_memtable_size_sum()
+        let tree = &self.keyspace.tree;
+        tree.active_memtable().size() + tree.sealed_memtable_count() as u64 * MEMTABLE_BYTES
     }
 
     pub(super) fn compactions(&self) -> (usize, (u64, Duration)) {
