@@ -2,7 +2,9 @@
 
 use super::resolve::{Resolver, parse_count, parse_size, parse_some_time, parse_switch};
 use super::said::Rule;
-use crate::source::{ChatSettings, ECHO, Upstream, UpstreamKey, UpstreamKind};
+use crate::source::{ChatSettings, ChatTimeouts, ECHO, Upstream, UpstreamKey, UpstreamKind};
+use crate::wire::chat::StreamUsage;
+use reqwest::header::{HeaderName, HeaderValue};
 
 /// The names of the ways to speak to an upstream.
 const KINDS: [(&str, UpstreamKind); 3] = [
@@ -19,15 +21,15 @@ impl Resolver {
             tables.into_iter().filter_map(|(place, rule)| self.upstream(&place, rule)).collect();
         self.refuse_doubles(&upstreams);
         let mut time = |name| self.one(name, parse_some_time).unwrap_or_default();
-        let (connect_timeout, first_token_timeout) =
-            (time("chat-connect-timeout"), time("chat-first-token-timeout"));
-        let (idle_timeout, total_timeout) = (time("chat-idle-timeout"), time("chat-total-timeout"));
+        let timeouts = ChatTimeouts {
+            connect: time("chat-connect-timeout"),
+            first_token: time("chat-first-token-timeout"),
+            idle: time("chat-idle-timeout"),
+        };
         ChatSettings {
             upstreams,
-            connect_timeout,
-            first_token_timeout,
-            idle_timeout,
-            total_timeout,
+            timeouts,
+            total_timeout: time("chat-total-timeout"),
             kept: time("chat-kept"),
             max_tokens: self.one("chat-max-tokens", parse_count),
             max_output_bytes: self.one("chat-max-output-bytes", parse_size).unwrap_or_default(),
@@ -88,8 +90,65 @@ impl Resolver {
             _ => {}
         }
         let max_running = self.member(&mut rule, "max-running", parse_count);
+        let stream_usage = self.member(&mut rule, "stream-usage", parse_stream_usage);
+        let timeouts = ChatTimeouts {
+            connect: self.member(&mut rule, "connect-timeout", parse_some_time),
+            first_token: self.member(&mut rule, "first-token-timeout", parse_some_time),
+            idle: self.member(&mut rule, "idle-timeout", parse_some_time),
+        };
+        let headers = rule.remove("headers");
+        let headers = headers.map_or_else(Vec::new, |words| self.parse(&words, parse_header));
         self.refuse_others("an upstream", rule);
-        Some(Upstream { name, url: url?, kind, key, api_version, models, max_running })
+        Some(Upstream {
+            name,
+            url: url?,
+            kind,
+            key,
+            api_version,
+            models,
+            max_running,
+            headers,
+            stream_usage: stream_usage.unwrap_or_default(),
+            timeouts,
+        })
+    }
+}
+
+/// Headers that the hub sets itself, or that belong to one connection (RFC 9110 §7.6.1).
+const OWN_HEADERS: [&str; 9] = [
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Parses `NAME=VALUE`; a name of a header has no `=`.
+fn parse_header(pair: &str) -> Result<(String, String), String> {
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
+        return Err(format!("{name:?} is no name of a header"));
+    };
+    if OWN_HEADERS.contains(&header.as_str()) {
+        return Err(format!("the header {name:?} is set by the hub"));
+    }
+    // Its value may be a secret.
+    if HeaderValue::from_str(value).is_err() {
+        return Err(format!("the value of {name:?} is no value of a header"));
+    }
+    Ok((header.as_str().to_owned(), value.to_owned()))
+}
+
+fn parse_stream_usage(text: &str) -> Result<StreamUsage, String> {
+    match text {
+        "auto" => Ok(StreamUsage::Auto),
+        "always" => Ok(StreamUsage::Always),
+        "never" => Ok(StreamUsage::Never),
+        _ => Err(format!("{text:?} is none of auto, always, never")),
     }
 }
 
@@ -161,6 +220,11 @@ mod tests {
             ("models = [\"m\", \"m\"]", "named twice"),
             ("models = [\"echo\"]", "the hub's own"),
             ("max-running = 0", "no number from 1"),
+            ("stream-usage = \"often\"", "none of auto, always, never"),
+            ("idle-timeout = \"0s\"", "0s"),
+            ("headers = { Host = \"secret\" }", "the header \"Host\" is set by the hub"),
+            ("headers = { \"a b\" = \"secret\" }", "no name of a header"),
+            ("headers = { a = \"secret\\n\" }", "no value of a header"),
             ("modles = \"m\"", "an upstream has no \"modles\""),
         ] {
             let name = member.split(' ').next().unwrap_or_default();

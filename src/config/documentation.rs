@@ -112,6 +112,9 @@ models = [\"gpt-5\", \"gpt-5-mini\"]   # the first of the first upstream is the 
 url = \"http://127.0.0.1:11434/v1\"
 models = [\"llama3.3\"]
 max-running = 4                      # chats that it is asked at once; further ones wait in turn
+first-token-timeout = \"5m\"         # also `connect-timeout`, `idle-timeout`; otherwise --chat-…-timeout
+headers = { X-Title = \"status\" }   # what it is sent beside the key
+stream-usage = \"auto\"              # whether it is asked for usage in the stream: auto, always, never
 
 [chat.upstream.azure]
 kind = \"azure\"                     # deployments; `azure-v1` is /openai/v1/, without api-version
@@ -120,6 +123,9 @@ api-version = \"2024-10-21\"
 api-key-env = \"AZURE_OPENAI_KEY\"
 models = [\"my-deployment\"]
 ```
+
+With `stream-usage = \"auto\"` an upstream is asked for the tokens of an answer (`stream_options.include_usage`) unless
+the client says otherwise, and no more once it has refused that; then, and with `never`, the hub estimates them.
 
 A key or a token asks the models that it is granted: `chat = [\"gpt-5\"]`, or `[\"*\"]`. Whoever began a chat
 reads it, and admins; `/chat` is a page for it (log in on the dashboard, under Access), and [chats.md](chats.md) says how to use them.

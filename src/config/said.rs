@@ -61,7 +61,7 @@ const TABLES: [Tables; 7] = [
         maps: &["environment"],
     },
     Tables { name: "files", are_named: true, lists: &[], maps: &[] },
-    Tables { name: "chat.upstream", are_named: true, lists: &["models"], maps: &[] },
+    Tables { name: "chat.upstream", are_named: true, lists: &["models"], maps: &["headers"] },
     Tables { name: "source.tail", are_named: false, lists: &["paths"], maps: &[] },
 ];
 

@@ -235,10 +235,11 @@ fn granted(hub: &Hub, caller: &Caller, interest: Interest) -> Result<Interest, P
     let own = interest.selectors().iter().filter(|one| chats::may_read_stream(hub, caller, one));
     let own: Vec<Selector> = own.filter(|one| !readable.contains(one)).cloned().collect();
     readable.extend(own);
-    match readable.is_empty() {
-        true => refuse("reading none of these streams is granted".into()),
-        false => Ok(interest.narrowed(readable)?),
+    if readable.is_empty() {
+        return refuse("reading none of these streams is granted".into());
     }
+    chats::refuse_gone(hub, interest.selectors())?;
+    Ok(interest.narrowed(readable)?)
 }
 
 /// The id of the header; one that is no text is an id all the same, and means nothing here.

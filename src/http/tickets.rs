@@ -85,7 +85,8 @@ pub(super) async fn mint(
         .json(Ticket { ticket, expires_at: until.to_string() }))
 }
 
-fn ttl(text: &str) -> Result<Duration, Invalid> {
+/// Parses how long a ticket opens new connections.
+pub(super) fn ttl(text: &str) -> Result<Duration, Invalid> {
     let wrong = |why: String| Invalid::new("ttl", why);
     let ttl = duration(text).map_err(wrong)?;
     match ttl.is_zero() || ttl > MAX_TTL {

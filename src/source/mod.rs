@@ -21,7 +21,8 @@ mod tail;
 pub use chats::{
     Begun as BegunChat, Chat, ChatSettings, Chats, ECHO, Kind as UpstreamKind, NotBegun as NoChat,
     Progress as ChatProgress, Reader as ChatReader, SELECTOR as CHAT_STREAMS,
-    STREAM as CHATS_STREAM, StopBy, Upstream, UpstreamKey, Wanted as WantedChat,
+    STREAM as CHATS_STREAM, StopBy, Timeouts as ChatTimeouts, Upstream, UpstreamKey,
+    Wanted as WantedChat,
 };
 pub use heartbeats::{
     FORGOTTEN_AFTER as HEARTBEATS_KEPT, Grace, STREAM as HEARTBEATS_STREAM,

@@ -7,7 +7,12 @@ import { TurnView } from './turn.js';
 import * as turns from './turns.js';
 
 const byId = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
-const [list, form, message, model] = ['turns', 'ask', 'message', 'model'].map(byId);
+const [list, form, message, model, note] = ['turns', 'ask', 'message', 'model', 'note'].map(byId);
+/** What stands there while there is no question. */
+const usual = [...byId('empty').childNodes];
+
+/** Whether the hub has said which models there are, and whether a question waits for that. */
+let [isListed, waits] = [false, false];
 
 /** What is on the page, by its key, in order. @type {Map<string, { turn: turns.Turn, view: TurnView, answer: Answer }>} */
 const shown = new Map();
@@ -107,6 +112,9 @@ form.addEventListener('submit', (/** @type {Event} */ event) => {
   const text = message.value.trim();
   if (text === '') return;
   if (running().length > 0) return say('an answer is being written; stop it, or wait for its end');
+  waits = !isListed;
+  replace(note, waits && 'Waiting for the list of models; the question is sent then.');
+  if (waits) return;
   message.value = '';
   turns.keep({ key: turns.newKey(), message: text, model: model.value });
   draw();
@@ -135,24 +143,36 @@ byId('fresh').addEventListener('click', async () => {
   message.focus();
 });
 
+/** How soon the list of models is asked for again, and how late at most. */
+const AGAIN_MS = { first: 1_000, most: 30_000 };
+
+/** Shows the models that may be asked; asks again until the hub has said which. */
 async function models() {
-  try {
-    const { data } = await ask('v1/models');
-    replace(model, data.map((/** @type {{ id: string }} */ { id }) => h('option', { value: id }, id)));
-    if (data.length === 0) say('no model is granted to you', 'bad');
-    const last = turns.chosen();
-    if (data.some((/** @type {{ id: string }} */ { id }) => id === last)) model.value = last;
-  } catch (error) {
-    const needs = error instanceof Refused && error.status === 401;
-    const link = h('a', { href: './#/access' }, 'log in on the dashboard');
-    replace(byId('empty'), `The models are not known: ${why(error)}. `, needs && ['Please ', link, '.']);
+  for (let pause = AGAIN_MS.first; !isListed; pause = Math.min(pause * 2, AGAIN_MS.most)) {
+    try {
+      const { data } = await ask('v1/models');
+      replace(model, data.map((/** @type {{ id: string }} */ { id }) => h('option', { value: id }, id)));
+      if (data.length === 0) return say('no model is granted to you', 'bad');
+      const last = turns.chosen();
+      if (data.some((/** @type {{ id: string }} */ { id }) => id === last)) model.value = last;
+      isListed = true;
+      replace(byId('empty'), ...usual);
+    } catch (error) {
+      const isRefused = error instanceof Refused && error.status < 500;
+      const needs = isRefused && error.status === 401;
+      const link = h('a', { href: './#/access' }, 'log in on the dashboard');
+      replace(byId('empty'), `The models are not known: ${why(error)}. `, needs && ['Please ', link, '.']);
+      if (isRefused) return;
+      await new Promise((resolve) => { setTimeout(resolve, pause); });
+    }
   }
+  if (waits) form.requestSubmit();
 }
 
 model.addEventListener('change', () => turns.choose(model.value));
 
 turns.onChange(() => draw(true));
-await models();
 draw();
+models();
 scrollTo({ top: document.documentElement.scrollHeight });
 message.focus();

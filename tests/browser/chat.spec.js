@@ -75,6 +75,50 @@ test('it is stopped, and asked again', async ({ page, hub, upstream }) => {
   expect(upstream.asked.length).toBe(2);
 });
 
+test.describe('a list of models that comes late', () => {
+  /** Holds back what the page is told of models until the test says so. */
+  const late = async (page) => {
+    let release;
+    const released = new Promise((resolve) => { release = resolve; });
+    await page.route('**/v1/models', async (route) => {
+      await released;
+      await route.continue();
+    });
+    return release;
+  };
+
+  test('has a question wait for it, which is kept and asked of the right model', async ({ page, hub, upstream }) => {
+    const posted = [];
+    page.on('request', (request) => request.method() === 'POST' && posted.push(request.postData()));
+    const release = await late(page);
+    const requested = page.waitForRequest('**/v1/models');
+    await page.goto(`${hub.url}/chat`);
+    await requested;
+    await ask(page, 'say some words');
+    await expect(page.getByText(/waiting for the list of models/i)).toBeVisible();
+    await expect(page.getByLabel('What do you want to ask?')).toHaveValue('say some words');
+    expect(posted).toEqual([]);
+    release();
+    await whole(page, WORDS.join('').trim());
+    await expect(page.getByText(/waiting for the list of models/i)).toHaveCount(0);
+    await expect(page.getByLabel('What do you want to ask?')).toHaveValue('');
+    expect(posted.map((body) => JSON.parse(body).model)).toEqual(['m']);
+    expect(upstream.asked.length).toBe(1);
+  });
+
+  test('hides no earlier conversation, and is there however late it comes', async ({ page, hub }) => {
+    await page.goto(`${hub.url}/chat`);
+    await ask(page, 'say some words');
+    await whole(page, WORDS.join('').trim());
+    const release = await late(page);
+    await page.reload();
+    await expect(page.locator('.asked')).toHaveText('say some words');
+    await whole(page, WORDS.join('').trim());
+    release();
+    await expect(page.getByLabel('Model')).toHaveValue('m');
+  });
+});
+
 test.describe('a bad network', () => {
   test.use({ expectedErrors: [/Failed to load resource|ERR_/] });
   test('costs nothing of an answer', async ({ page, hub }) => {

@@ -86,15 +86,15 @@ fn broken_answers() -> Vec<Case> {
 
 /// Those that say nothing, or no.
 fn no_answers() -> Vec<Case> {
-    let pause = || Step::Pause(Duration::from_millis(500));
-    let beat = || say(": x\n\n");
-    let alive = vec![head(), part("a"), beat(), pause(), beat(), pause(), part("b"), Step::Hang];
+    let beats = (0..5).flat_map(|_| [say(": x\n\n"), Step::Pause(Duration::from_millis(200))]);
+    let beats: Script = beats.collect();
+    let alive = [vec![head(), part("a")], beats, vec![part("b"), Step::Hang]].concat();
     let refused = |code, error: &str| status(code, "", &format!(r#"{{"error":{error}}}"#));
     let filter = refused(400, r#"{"code":"content_filter","message":"no"}"#);
     vec![
         ("silent", vec![Step::Hang], "", "error", "upstream_stalled"),
         ("silent behind its head", vec![head(), Step::Hang], "", "error", "upstream_stalled"),
-        ("comments alone", alive, "a", "error", "upstream_stalled"),
+        ("comments, and silence", alive, "ab", "error", "upstream_stalled"),
         ("a key that is not taken", refused(401, r#""no""#), "", "error", "upstream_auth"),
         ("a filter", filter, "", "error", "content_filter"),
     ]

@@ -13,7 +13,7 @@ async fn errors_are_those_of_the_upstream_and_not_tried_again() {
         (
             status(400, "", r#"{"error":{"message":"too long","code":"context_length_exceeded"}}"#),
             400,
-            "upstream_error",
+            "context_length_exceeded",
         ),
         (status(401, "", r#"{"error":{"message":"no"}}"#), 502, "upstream_auth"),
         (status(429, "Retry-After: 0\r\n", "{}"), 429, "upstream_error"),

@@ -128,18 +128,18 @@ async fn a_repeated_request_takes_over_what_the_first_one_began() {
     let next = Arc::new(Notify::new());
     let upstream = Upstream::start(vec![slow(&next), answer(&["another"])]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
-    let first = stream(&hub, &[]).await;
-    let mut beside = stream(&hub, &[("x-stainless-retry-count", "1")]).await;
-    assert_eq!(said(&beside.rest().await).0, "another", "one that is read is not taken over");
-    drop(first);
-    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    let mut first = stream(&hub, &[]).await;
     let mut fresh = stream(&hub, &[]).await;
-    assert_eq!(said(&fresh.rest().await).0, "another", "nor by one that is no retry");
-    let mut retry = stream(&hub, &[("x-stainless-retry-count", "1")]).await;
+    assert_eq!(said(&fresh.rest().await).0, "another", "it is no retry");
+    // The connection of the first may be gone without a word, which no hub can tell.
+    let mut beside = stream(&hub, &[("x-stainless-retry-count", "1")]).await;
+    drop(stream(&hub, &[("x-stainless-retry-count", "2")]).await);
     next.notify_one();
-    assert_eq!(said(&retry.rest().await).0, "ab");
-    assert_eq!(upstream.asked().len(), 3);
-    assert_eq!(hub.metric("fanfare_chat_adopted_total").await, 1.0);
+    for reader in [&mut first, &mut beside] {
+        assert_eq!(said(&reader.rest().await).0, "ab");
+    }
+    assert_eq!(upstream.asked().len(), 2);
+    assert_eq!(hub.metric("fanfare_chat_adopted_total").await, 2.0);
     hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
     let mut later = stream(&hub, &[("x-stainless-retry-count", "2")]).await;
     assert_eq!(

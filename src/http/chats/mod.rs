@@ -14,4 +14,4 @@ pub(super) mod ticket;
 mod who;
 
 pub(super) use openai::{SHOULD_RETRY, as_error as as_openai};
-pub(super) use who::{is_redacted, may_read_stream};
+pub(super) use who::{is_redacted, may_read_stream, refuse_gone};

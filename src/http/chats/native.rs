@@ -6,7 +6,7 @@ use super::super::query;
 use super::super::server::Hub;
 use super::begin::{self, Manner, begin, counted};
 use super::read::{self, Reading};
-use super::ticket::ticket;
+use super::ticket::{Validity, ticket};
 use super::who;
 use crate::access::Caller;
 use crate::source::{Chat, StopBy};
@@ -15,7 +15,7 @@ use actix_web::http::header;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -94,6 +94,10 @@ pub(in crate::http) struct ChatShape {
     /// Calls of tools, as OpenAI has them.
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_calls: Option<Value>,
+    /// Members of the upstream's answer that the hub does not interpret: of its `delta`, its `choice`
+    /// and its `chunk`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra: Option<Value>,
     /// Why the model ended, if it did by itself.
     finish_reason: Option<String>,
     /// What it took.
@@ -138,7 +142,7 @@ async fn create_one(
     let (ticket, expires_at) = match chat.ticket.get() {
         Some(ticket) => ticket.clone(),
         None => {
-            let made = ticket(hub, &caller, chat, None).await?;
+            let made = ticket(hub, &caller, chat, Validity::OfChat).await?;
             chat.ticket.get_or_init(|| made).clone()
         }
     };
@@ -248,7 +252,9 @@ async fn open(
             return Err(Problem::new(Code::Malformed, why).field("accumulated"));
         }
     };
-    let face = read::native(hub, &chat, requested.as_deref(), is_accumulated).await?;
+    let has_control = !pairs.iter().any(|(name, value)| name == "control" && value == "off");
+    let id = requested.as_deref();
+    let face = read::native(hub, &chat, id, is_accumulated, !has_control).await?;
     let reader = chat.read();
     let reading = Reading { caller, chat, reader, face, requested, pairs };
     read::open(hub, request, reading).await
@@ -314,6 +320,7 @@ async fn shape(hub: &Data<Hub>, request: &HttpRequest, id: &str) -> Result<ChatS
         reasoning: transcript.reasoning().map(str::to_owned),
         refusal: transcript.refusal().map(str::to_owned),
         tool_calls: transcript.tool_calls(),
+        extra: serde_json::to_value(transcript.extra()).ok().filter(|extra| *extra != json!({})),
         finish_reason: transcript.finish_reason().map(str::to_owned),
         usage: transcript.usage.and_then(|usage| serde_json::to_value(usage).ok()),
         error: transcript

@@ -83,6 +83,7 @@ pub(super) async fn native(
     chat: &Arc<Chat>,
     requested: Option<&str>,
     is_accumulated: bool,
+    tells_breaks: bool,
 ) -> Result<Face, Problem> {
     let redactions = redactions(hub, chat).await?;
     let has = requested.and_then(|id| hub.history.resolve(EventId::parse(id).ok()?));
@@ -94,7 +95,11 @@ pub(super) async fn native(
             Some(Redaction::apply(&redactions, &text, 0))
         }
     };
-    Ok(Face::Native(Native::new(redactions, text)))
+    let face = Native::new(redactions, text);
+    Ok(Face::Native(match tells_breaks {
+        true => face.with_breaks_told(requested.is_some()),
+        false => face,
+    }))
 }
 
 /// What of a chat is not to be shown.

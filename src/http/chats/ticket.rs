@@ -1,9 +1,11 @@
 //! Tickets for one chat: what a page puts into the URL of its EventSource.
 
-use super::super::openapi::{ChatMissed, HistoryRefused, Refused};
+use super::super::openapi::{BodyRefused, ChatMissed, HistoryRefused, Refused};
 use super::super::problem::{Code, Problem};
+use super::super::received::{members, read_body};
 use super::super::server::Hub;
 use super::super::subscribe::off_thread;
+use super::super::tickets::ttl;
 use super::begin::counted;
 use super::who;
 use crate::access::{Caller, TicketWanted};
@@ -11,15 +13,16 @@ use crate::event::{Position, Selector, Timestamp};
 use crate::journal::now;
 use crate::source::Chat;
 use actix_web::http::header;
-use actix_web::web::{Data, Path};
+use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// How long a chat's ticket opens new connections.
-const TICKET_MS: u64 = 60 * 60 * 1000;
+/// How long a chat's ticket opens new connections where nothing is said.
+const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 
 /// A ticket for a chat.
 #[derive(Serialize, ToSchema)]
@@ -28,49 +31,81 @@ pub(in crate::http) struct ChatTicket {
     expires_at: String,
 }
 
+/// What a chat's ticket is to be.
+#[derive(Deserialize, Default, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct ChatTicketAsked {
+    /// How long it opens new connections, as `10m`; an hour at most, and where nothing is said.
+    #[schema(nullable = false, pattern = r"^([1-9]\d{0,3}(ms|s)|[1-9]m|[1-5]\dm|60m|1h)$")]
+    ttl: Option<String>,
+}
+
 /// `POST /chats/{id}/tickets`
 #[utoipa::path(post, path = "/chats/{id}/tickets", tag = "chats",
+    request_body(content = ChatTicketAsked),
     params(("id" = String, Path, description = "The chat")),
     responses(
         (status = 200, description = "A ticket to read it by", body = ChatTicket),
         ChatMissed,
-        Refused, HistoryRefused,
+        Refused, BodyRefused, HistoryRefused,
     )
 )]
 pub(in crate::http) async fn tickets(
     hub: Data<Hub>,
     request: HttpRequest,
     id: Path<String>,
+    body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let (caller, chat) = counted(&hub, who::changeable(&hub, &request, &id))?;
-    let (ticket, expires_at) = ticket(&hub, &caller, &chat, Some(now())).await?;
+    let body = counted(&hub, read_body(&hub, &request, body).await)?;
+    let asked: ChatTicketAsked = match body.trim_ascii().is_empty() {
+        true => ChatTicketAsked::default(),
+        false => counted(&hub, members(&body))?,
+    };
+    let ttl = asked.ttl.as_deref().map_or(Ok(DEFAULT_TTL), ttl).map_err(Problem::from);
+    let validity = Validity::Anew(now(), counted(&hub, ttl)?);
+    let (ticket, expires_at) = ticket(&hub, &caller, &chat, validity).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(ChatTicket { ticket, expires_at }))
 }
 
-/// A ticket for one chat: the same one again, unless it is made at another time.
+/// From when and how long a chat's ticket is valid.
+#[derive(Clone, Copy)]
+pub(super) enum Validity {
+    /// From the beginning of the chat: the same ticket each time.
+    OfChat,
+    /// From now, for so long.
+    Anew(Timestamp, Duration),
+}
+
+/// Makes a ticket for one chat; returns it with when it opens no new connection any more.
 pub(super) async fn ticket(
     hub: &Data<Hub>,
     caller: &Caller,
     chat: &Arc<Chat>,
-    made: Option<Timestamp>,
+    validity: Validity,
 ) -> Result<(String, String), Problem> {
     let stream = chat.stream.clone();
     let first = off_thread(hub, move |history| history.stream(&stream)).await?;
     let first = first.and_then(|view| view.first).unwrap_or(Position::ZERO);
-    let seed = Uuid::parse_str(&chat.id).map(|id| id.as_u64_pair().0).ok();
-    let begun = made.unwrap_or(chat.created);
+    let (begun, ttl, seed) = match validity {
+        Validity::OfChat => {
+            let seed = Uuid::parse_str(&chat.id).map(|id| id.as_u64_pair().0).ok();
+            (chat.created, DEFAULT_TTL, seed)
+        }
+        Validity::Anew(at, ttl) => (at, ttl, None),
+    };
     let access = hub.access.load();
     let end = access.ends(caller, begun);
-    let until = begun.plus_ms(TICKET_MS).min(end);
+    let until = begun.plus_ms(ttl.as_millis() as u64).min(end);
     let wanted = TicketWanted {
         streams: vec![Selector::Exact(chat.stream.clone())],
         head: hub.history.id(first),
         made: begun,
         until,
         end,
-        seed: seed.filter(|_| made.is_none()),
+        seed,
     };
     let failed = |why: String| Problem::new(Code::ServerError, why);
     Ok((access.mint(caller, &wanted).map_err(failed)?, until.to_string()))

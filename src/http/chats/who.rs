@@ -44,6 +44,16 @@ pub(in crate::http) fn may_read_stream(hub: &Hub, caller: &Caller, selector: &Se
     chat.is_some_and(|chat| may_read(caller, &chat))
 }
 
+/// Refuses a subscription to nothing but a chat that is gone, as `/chats/{id}` is refused: its stream would
+/// be an empty one that waits for events which never come.
+pub(in crate::http) fn refuse_gone(hub: &Hub, selectors: &[Selector]) -> Result<(), Problem> {
+    let [selector] = selectors else { return Ok(()) };
+    match selector.exact().filter(|stream| hub.chats.is_of_chat(stream)) {
+        Some(stream) => there(hub, hub.chats.of_stream(stream)).map(drop),
+        None => Ok(()),
+    }
+}
+
 /// Whether a selector names a chat of which not all may be shown.
 pub(in crate::http) fn is_redacted(hub: &Hub, selector: &Selector) -> bool {
     let chat = selector.exact().and_then(|stream| hub.chats.of_stream(stream));
@@ -75,14 +85,19 @@ fn of(
     may: impl Fn(&Caller, &Chat) -> bool,
 ) -> Result<(Arc<Caller>, Arc<Chat>), Problem> {
     let caller = caller(hub, request)?;
-    let chat = hub.chats.find(id).filter(|chat| may(&caller, chat));
+    let chat = there(hub, hub.chats.find(id).filter(|chat| may(&caller, chat)))?;
+    Ok((caller, chat))
+}
+
+/// Refuses a chat that is unknown, deleted or not kept any more.
+fn there(hub: &Hub, chat: Option<Arc<Chat>>) -> Result<Arc<Chat>, Problem> {
     match chat {
         Some(chat) if chat.is_deleted() => Err(Problem::new(Code::Gone, "the chat is deleted")),
         // What the cap over the journal took is gone, too.
         Some(chat) if !hub.history.has_history(&chat.stream) => {
             Err(Problem::new(Code::Gone, "the chat is not kept any more"))
         }
-        Some(chat) => Ok((caller, chat)),
+        Some(chat) => Ok(chat),
         None => Err(Problem::new(Code::NotFound, NO_CHAT)),
     }
 }

@@ -1,7 +1,10 @@
 //! An answer as it comes: from an upstream, or from the echo.
 
+use super::endpoint::Endpoint;
 use super::spec::{ECHO, Upstream};
-use crate::wire::chat::{Ask, Delta, Frame, Frames, Heard, MAX_EVENT_BYTES, Trouble, Usage, hear};
+use crate::wire::chat::{
+    Ask, Decoder, Delta, Frame, Frames, Heard, MAX_EVENT_BYTES, StreamUsage, Trouble, Usage,
+};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -34,20 +37,43 @@ pub(super) enum Answer {
     Echo(Echo),
 }
 
-impl Answer {
-    /// Asks for one.
-    pub(super) async fn ask(
-        client: &reqwest::Client,
-        upstream: Option<&Upstream>,
-        model: &str,
-        (ask, max_tokens): (&Ask, Option<u64>),
-    ) -> Result<Self, NoAnswer> {
-        let Some(upstream) = upstream else { return Ok(Self::Echo(Echo::of(ask))) };
-        let mut request = client
-            .post(upstream.endpoint(model))
+/// What is asked of one upstream.
+pub(super) struct Question<'a> {
+    pub(super) upstream: &'a Upstream,
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) model: &'a str,
+    pub(super) ask: &'a Ask,
+    pub(super) max_tokens: Option<u64>,
+}
+
+impl Question<'_> {
+    /// Asks; once more without `stream_options` where the upstream refuses those.
+    pub(super) async fn ask(&self) -> Result<Answer, NoAnswer> {
+        let usage = self.endpoint.stream_usage(self.upstream);
+        let refused = match self.ask_with(usage).await {
+            Err(NoAnswer::Refused(trouble, wait)) => (trouble, wait),
+            asked => return asked,
+        };
+        let has_options = usage.is_some_and(|usage| self.ask.has_options(usage));
+        match has_options && self.endpoint.refuses_options(self.upstream, &refused.0) {
+            true => self.ask_with(None).await,
+            false => Err(NoAnswer::Refused(refused.0, refused.1)),
+        }
+    }
+
+    async fn ask_with(&self, usage: Option<StreamUsage>) -> Result<Answer, NoAnswer> {
+        let upstream = self.upstream;
+        let mut request = self
+            .endpoint
+            .client
+            .post(upstream.endpoint(self.model))
             .header("content-type", "application/json")
             .header("accept", "text/event-stream")
-            .body(ask.for_upstream(model, max_tokens));
+            .header("accept-encoding", "identity")
+            .body(self.ask.for_upstream(self.model, self.max_tokens, usage));
+        for (name, value) in &upstream.headers {
+            request = request.header(name, value);
+        }
         if let Some((name, value)) = upstream.credential() {
             request = request.header(name, value);
         }
@@ -56,21 +82,40 @@ impl Answer {
             false => NoAnswer::Broken(told(error)),
         })?;
         let status = response.status().as_u16();
-        if !response.status().is_success() {
-            let wait = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
-            let wait = wait.and_then(retry_after);
+        let header =
+            |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let encoding = header("content-encoding").filter(|name| *name != "identity");
+        let encoding = encoding.map(str::to_owned);
+        let wait = header("retry-after").and_then(retry_after);
+        let is_json =
+            header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
+        let is_refused = !response.status().is_success();
+        if let Some(encoding) = encoding {
+            let message = format!(
+                "the upstream answered {status} in the encoding {encoding:?}, which was not asked for"
+            );
+            let status = is_refused.then_some(status);
+            return Err(NoAnswer::Refused(Trouble { message, status, ..Trouble::default() }, wait));
+        }
+        if is_refused {
             let body = refusal(&mut response).await;
             return Err(NoAnswer::Refused(Trouble::of_body(&body, status), wait));
         }
-        let kind = response.headers().get("content-type").and_then(|value| value.to_str().ok());
-        let body = kind.is_some_and(|kind| kind.starts_with("application/json")).then(Vec::new);
-        Ok(Self::Of(Box::new(Spoken {
+        Ok(Answer::Of(Box::new(Spoken {
             response,
             frames: Frames::default(),
-            body,
+            decoder: Decoder::default(),
+            body: is_json.then(Vec::new),
             waiting: VecDeque::new(),
             is_over: false,
         })))
+    }
+}
+
+impl Answer {
+    /// The echo of what was asked.
+    pub(super) fn echo(ask: &Ask) -> Self {
+        Self::Echo(Echo::of(ask))
     }
 
     /// The next of it; `None` at its end. Nothing is lost where this is dropped and called again.
@@ -86,6 +131,7 @@ impl Answer {
 pub(super) struct Spoken {
     response: reqwest::Response,
     frames: Frames,
+    decoder: Decoder,
     /// Of one that does not stream: its whole body.
     body: Option<Vec<u8>>,
     waiting: VecDeque<Frame>,
@@ -96,7 +142,8 @@ impl Spoken {
     async fn next(&mut self) -> Result<Option<Heard>, NoAnswer> {
         loop {
             match self.waiting.pop_front() {
-                Some(Frame::Data(data)) => return Ok(Some(hear(&data))),
+                Some(Frame::Data(data)) => return Ok(Some(self.decoder.hear(&data))),
+                Some(Frame::Comment) => return Ok(Some(Heard::Alive)),
                 Some(Frame::Error(error)) => {
                     return Ok(Some(Heard::Trouble(Trouble::of_field(&error))));
                 }
@@ -204,7 +251,7 @@ impl Echo {
             Some(word) => Delta { content: Some(word), ..Delta::default() },
             None => {
                 self.is_finished = true;
-                let (finish, usage) = (Some("stop".to_owned()), Some(self.usage));
+                let (finish, usage) = (Some("stop".to_owned()), Some(self.usage.clone()));
                 Delta { finish, usage, ..Delta::default() }
             }
         };

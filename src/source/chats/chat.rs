@@ -196,14 +196,20 @@ impl Chat {
         }
     }
 
-    /// The same, where nobody else does and nobody was sent all of it.
+    /// Takes it over for a repeated request, unless somebody was sent all of it. A reader that is
+    /// there may be the first request, whose connection is gone without a word.
     pub(super) fn take_over(self: &Arc<Self>) -> Option<Reader> {
         let mut readers = self.readers();
-        if readers.now > 0 || readers.is_taken || readers.is_deleted.is_some() {
+        if readers.is_taken || readers.is_deleted.is_some() {
             return None;
         }
         readers.enter();
         Some(Reader(self.clone()))
+    }
+
+    /// Returns true while somebody reads it.
+    pub(super) fn has_readers(&self) -> bool {
+        self.readers().now > 0
     }
 
     /// How long nobody has read it.

@@ -7,6 +7,7 @@
 mod answer;
 mod care;
 mod chat;
+mod endpoint;
 mod kept;
 mod ledger;
 mod restore;
@@ -17,7 +18,7 @@ mod turns;
 
 pub use chat::{Chat, Progress, Reader, StopBy};
 pub use ledger::STREAM;
-pub use spec::{ChatSettings, ECHO, Kind, Upstream, UpstreamKey};
+pub use spec::{ChatSettings, ECHO, Kind, Timeouts, Upstream, UpstreamKey};
 
 use super::insist::insist;
 use crate::event::{Position, StreamName};
@@ -27,6 +28,7 @@ use crate::telemetry::{ChatFigures, Telemetry};
 use crate::wire::chat::{Ask, ChatEvent, Transcript};
 use arc_swap::ArcSwap;
 use chat::{Beginning, STREAMS};
+use endpoint::Endpoints;
 use ledger::{Ledger, Record, counted_as};
 use run::Run;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,7 +50,7 @@ struct Inner {
     history: Arc<History>,
     limits: Arc<ArcSwap<Limits>>,
     figures: ChatFigures,
-    client: reqwest::Client,
+    endpoints: Arc<Endpoints>,
     turns: Arc<Turns>,
     ledger: Mutex<Ledger>,
 }
@@ -110,26 +112,16 @@ impl Chats {
         limits: Arc<ArcSwap<Limits>>,
         telemetry: &Telemetry,
     ) -> Result<Self, String> {
-        let client = reqwest::Client::builder()
-            .connect_timeout(settings.connect_timeout)
-            // An upstream may close an idle connection at the moment that it is used again, and then
-            // nobody knows whether the model runs. A new one costs little beside an answer.
-            .pool_max_idle_per_host(0)
-            // Where a redirection leads, the key must not go.
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("fanfare/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| error.to_string())?;
         let figures = telemetry.chats();
         settings.upstream_names().for_each(|name| figures.know(name));
         Ok(Self(Arc::new(Inner {
             turns: Arc::new(Turns::new(&settings.upstreams)),
+            endpoints: Arc::new(Endpoints::new(&settings)?),
             settings: Arc::new(settings),
             publisher,
             history,
             limits,
             figures,
-            client,
             ledger: Mutex::default(),
         })))
     }
@@ -219,7 +211,7 @@ impl Chats {
         let run = Run {
             chat: chat.clone(),
             ask,
-            client: self.0.client.clone(),
+            endpoints: self.0.endpoints.clone(),
             settings: self.0.settings.clone(),
             turns: self.0.turns.clone(),
             figures: self.0.figures.clone(),
@@ -289,13 +281,18 @@ impl Chats {
         self.ledger().get(id).cloned()
     }
 
+    /// Returns true if a stream is one of chats, whether there is such a chat or not.
+    pub fn is_of_chat(&self, stream: &StreamName) -> bool {
+        stream.as_str().starts_with(STREAMS)
+    }
+
     /// The chat of a stream.
     pub fn of_stream(&self, stream: &StreamName) -> Option<Arc<Chat>> {
         self.find(stream.as_str().strip_prefix(STREAMS)?)
     }
 
-    /// The newest chat that was asked for the same, by the same, and whose own client is gone before it
-    /// had all of it.
+    /// Takes over the chat that was asked for the same, by the same, and whose own client has not had
+    /// all of it: the newest one that nobody reads, or else the newest.
     pub fn adopt(
         &self,
         owner: Option<&Arc<str>>,
@@ -309,7 +306,7 @@ impl Chats {
                 && chat.may_be_taken_over()
         };
         let mut found: Vec<&Arc<Chat>> = ledger.all().filter(is_it).collect();
-        found.sort_unstable_by_key(|chat| std::cmp::Reverse(chat.created));
+        found.sort_unstable_by_key(|chat| (chat.has_readers(), std::cmp::Reverse(chat.created)));
         let adopted = found.into_iter().find_map(|chat| Some((chat.clone(), chat.take_over()?)))?;
         self.0.figures.adopted();
         Some(adopted)

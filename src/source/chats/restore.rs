@@ -40,6 +40,9 @@ impl Chats {
                 partial,
                 upstream_status: None,
                 retry_after: None,
+                upstream_code: None,
+                upstream_type: None,
+                upstream_param: None,
             };
             let chats = self.clone();
             tokio::spawn(async move { chats.end(&chat, Vec::new(), vec![end]).await });

@@ -3,9 +3,10 @@
 //! Promises: exactly one end, told last; a cut answer is never a whole one; the upstream is asked
 //! again only before it has said anything; its connection closes with the run.
 
-use super::answer::{Answer, MAX_RETRY_AFTER, NoAnswer};
+use super::answer::{Answer, MAX_RETRY_AFTER, NoAnswer, Question};
 use super::chat::{Chat, Progress, StopBy};
-use super::spec::{ChatSettings, Upstream};
+use super::endpoint::Endpoints;
+use super::spec::{ChatSettings, Timeouts, Upstream};
 use super::teller::{Teller, Untold};
 use super::turns::{Turn, Turns};
 use crate::telemetry::ChatFigures;
@@ -34,7 +35,7 @@ const MAX_BYTES_OF_FEW_TOKENS: u64 = 4 * 1024;
 pub(super) struct Run {
     pub(super) chat: Arc<Chat>,
     pub(super) ask: Ask,
-    pub(super) client: reqwest::Client,
+    pub(super) endpoints: Arc<Endpoints>,
     pub(super) settings: Arc<ChatSettings>,
     pub(super) turns: Arc<Turns>,
     pub(super) figures: ChatFigures,
@@ -57,8 +58,24 @@ struct Failure {
     message: String,
     retryable: bool,
     status: Option<u16>,
+    words: Words,
     /// How long the upstream wants to be let alone, where it says so.
     wait: Option<Duration>,
+}
+
+/// An upstream's own words for a failure, by which clients tell one from another.
+#[derive(Default)]
+struct Words {
+    code: Option<String>,
+    kind: Option<String>,
+    param: Option<String>,
+}
+
+impl Failure {
+    fn new(fault: Fault, message: String) -> Self {
+        let (status, words, wait) = (None, Words::default(), None);
+        Self { fault, message, retryable: true, status, words, wait }
+    }
 }
 
 impl From<Untold> for Cut {
@@ -69,8 +86,7 @@ impl From<Untold> for Cut {
 
 impl Cut {
     fn failed(fault: Fault, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self::Failed(Failure { fault, message, retryable: true, status: None, wait: None })
+        Self::Failed(Failure::new(fault, message.into()))
     }
 
     /// What an upstream's error comes to. What it says of the hub's key is nobody's business.
@@ -82,13 +98,21 @@ impl Cut {
             _ => Fault::UpstreamError,
         };
         let retryable = fault == Fault::UpstreamError && status.is_none_or(may_pass);
-        let message = match (fault, status) {
-            (Fault::UpstreamAuth, Some(status)) => {
-                format!("the upstream answered {status}: it does not take the hub's key")
-            }
-            _ => upstream.map_or(trouble.message.clone(), |of| of.without_key(&trouble.message)),
-        };
-        Self::Failed(Failure { fault, message, retryable, status, wait })
+        if let (Fault::UpstreamAuth, Some(code)) = (fault, status) {
+            let message = format!("the upstream answered {code}: it does not take the hub's key");
+            return Self::Failed(Failure {
+                retryable,
+                status,
+                wait,
+                ..Failure::new(fault, message)
+            });
+        }
+        let without_key = |text: String| upstream.map_or(text.clone(), |of| of.without_key(&text));
+        let word = |word: Option<String>| word.map(without_key);
+        let Trouble { message, code, kind, param, .. } = trouble;
+        let words = Words { code: word(code), kind: word(kind), param: word(param) };
+        let failure = Failure::new(fault, without_key(message));
+        Self::Failed(Failure { retryable, status, words, wait, ..failure })
     }
 }
 
@@ -131,10 +155,7 @@ impl Run {
     fn cut(&self, cut: Cut, teller: &Teller) -> ChatEvent {
         let failure = match cut {
             Cut::Failed(failure) => failure,
-            Cut::Untold(message) => {
-                let fault = Fault::JournalUnavailable;
-                Failure { fault, message, retryable: true, status: None, wait: None }
-            }
+            Cut::Untold(message) => Failure::new(Fault::JournalUnavailable, message),
         };
         ChatEvent::Error {
             code: failure.fault,
@@ -144,13 +165,16 @@ impl Run {
             upstream_status: failure.status,
             // In whole seconds, and none too early.
             retry_after: failure.wait.map(|wait| wait.as_millis().div_ceil(1000) as u64),
+            upstream_code: failure.words.code,
+            upstream_type: failure.words.kind,
+            upstream_param: failure.words.param,
         }
     }
 
     fn usage(&self, went: &Went, teller: &Teller) -> Usage {
         let attempts = went.attempts;
-        if let Some(usage) = went.usage {
-            return Usage { attempts, ..usage };
+        if let Some(usage) = &went.usage {
+            return Usage { attempts, ..usage.clone() };
         }
         if attempts == 0 {
             return Usage::default();
@@ -158,7 +182,8 @@ impl Run {
         let prompt_tokens = self.ask.characters() / CHARACTERS_PER_TOKEN;
         let completion_tokens = teller.parts;
         let total_tokens = prompt_tokens + completion_tokens;
-        Usage { prompt_tokens, completion_tokens, total_tokens, estimated: true, attempts }
+        let counted = Usage { prompt_tokens, completion_tokens, total_tokens, ..Usage::default() };
+        Usage { estimated: true, attempts, ..counted }
     }
 
     async fn answer(&self, teller: &mut Teller, went: &mut Went) -> Result<String, Cut> {
@@ -167,7 +192,7 @@ impl Run {
             went.attempts += 1;
             let began = Instant::now();
             teller.status(State::Connecting, (Some(went.attempts), None), None).await?;
-            let first_by = began + self.settings.first_token_timeout;
+            let first_by = began + self.timeouts().first_token;
             let heard = match self.begin(first_by).await {
                 Ok(answer) => {
                     self.chat.progress.send_replace(Progress::Answered);
@@ -209,8 +234,12 @@ impl Run {
 
     /// Asks once; the error says whether it may be asked again.
     async fn begin(&self, first_by: Instant) -> Result<Answer, (Cut, bool)> {
-        let ask = (&self.ask, self.most_tokens());
-        let asked = Answer::ask(&self.client, self.upstream(), &self.chat.model, ask);
+        let asked = async {
+            let to = self.upstream().and_then(|of| Some((of, self.endpoints.of(of)?)));
+            let Some((upstream, endpoint)) = to else { return Ok(Answer::echo(&self.ask)) };
+            let (model, ask, max_tokens) = (&self.chat.model, &self.ask, self.most_tokens());
+            Question { upstream, endpoint, model, ask, max_tokens }.ask().await
+        };
         let (result, begun) = match timeout_at(first_by, asked).await {
             Ok(Ok(answer)) => ("answered", Ok(answer)),
             Ok(Err(NoAnswer::Unreached(why))) => {
@@ -225,7 +254,7 @@ impl Run {
                 let result = if is_for_now { "refused_for_now" } else { "refused" };
                 (result, Err((Cut::of(trouble, wait, self.upstream()), is_for_now)))
             }
-            Err(_) => ("refused", Err((self.silent(self.settings.first_token_timeout), false))),
+            Err(_) => ("refused", Err((self.silent(self.timeouts().first_token), false))),
         };
         self.figures.attempted(self.upstream_name(), result);
         begun
@@ -241,17 +270,14 @@ impl Run {
         let fatal = |untold: Untold| (Cut::from(untold), false);
         let mut finish: Option<String> = None;
         let (mut last, mut is_stalled) = (Instant::now(), false);
+        // A comment is a sign of life, and says nothing.
+        let mut alive = began;
+        let timeouts = self.timeouts();
         loop {
             let (silent_at, most) = match (&finish, teller.first) {
                 (Some(_), _) => (last + USAGE_WITHIN, USAGE_WITHIN),
-                (None, None) => {
-                    let most = self.settings.first_token_timeout;
-                    (began + most, most)
-                }
-                (None, Some(_)) => {
-                    let most = self.settings.idle_timeout;
-                    (last + most, most)
-                }
+                (None, None) => (alive + timeouts.first_token, timeouts.first_token),
+                (None, Some(_)) => (last.max(alive) + timeouts.idle, timeouts.idle),
             };
             let due = teller.due();
             let stalled_at = last + STALLED_AFTER;
@@ -275,6 +301,10 @@ impl Run {
             };
             let mut delta = match heard {
                 Ok(Some(Heard::Delta(delta))) => *delta,
+                Ok(Some(Heard::Alive)) => {
+                    alive = Instant::now();
+                    continue;
+                }
                 Ok(Some(Heard::Trouble(trouble))) => {
                     let may_retry = is_for_now(&trouble);
                     return Err((self.cut_of(trouble), may_retry));
@@ -288,7 +318,8 @@ impl Run {
                 Err(NoAnswer::Refused(trouble, _)) => return Err((self.cut_of(trouble), false)),
             };
             (last, is_stalled) = (Instant::now(), false);
-            went.usage = delta.usage.or(went.usage);
+            went.usage = delta.usage.take().or(went.usage.take());
+            let trouble = delta.trouble.take();
             finish = finish.or_else(|| delta.finish.clone());
             if delta.says_something() && self.is_long_enough(teller) {
                 // Whatever the upstream was told: its connection closes with this.
@@ -306,7 +337,15 @@ impl Run {
             if is_cut {
                 return Ok("length".to_owned());
             }
+            if let Some(trouble) = trouble {
+                let may_retry = is_for_now(&trouble);
+                return Err((self.cut_of(trouble), may_retry));
+            }
         }
+    }
+
+    fn timeouts(&self) -> Timeouts<Duration> {
+        self.settings.timeouts_of(self.upstream())
     }
 
     fn upstream(&self) -> Option<&Upstream> {

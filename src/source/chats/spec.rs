@@ -1,5 +1,6 @@
 //! What chats are configured with: upstreams, and how long and how much anything may take.
 
+use crate::wire::chat::StreamUsage;
 use std::fmt;
 use std::time::Duration;
 
@@ -44,6 +45,23 @@ pub struct Upstream {
     pub models: Vec<String>,
     /// Chats that it is asked at once, at most; further ones wait.
     pub max_running: Option<u64>,
+    /// Headers that it is sent beside its key.
+    pub headers: Vec<(String, String)>,
+    /// When it is asked for the usage of an answer.
+    pub stream_usage: StreamUsage,
+    /// How long it is waited for, where that is its own.
+    pub timeouts: Timeouts<Option<Duration>>,
+}
+
+/// How long an upstream is waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Timeouts<T> {
+    /// Until it takes a connection.
+    pub connect: T,
+    /// Until the first of an answer.
+    pub first_token: T,
+    /// Between two signs of life.
+    pub idle: T,
 }
 
 impl Upstream {
@@ -83,12 +101,8 @@ impl Upstream {
 pub struct ChatSettings {
     /// Whoever has models, in the order in which they are named.
     pub upstreams: Vec<Upstream>,
-    /// How long a connection to one may take.
-    pub connect_timeout: Duration,
-    /// How long the first of an answer may take.
-    pub first_token_timeout: Duration,
-    /// How long an upstream may say nothing.
-    pub idle_timeout: Duration,
+    /// How long upstreams are waited for that have no times of their own.
+    pub timeouts: Timeouts<Duration>,
     /// How long a chat may take.
     pub total_timeout: Duration,
     /// Tokens of an answer at most, whatever is asked for.
@@ -116,6 +130,16 @@ impl ChatSettings {
             Some(upstream) => &upstream.name,
             None if model == ECHO => ECHO,
             None => "",
+        }
+    }
+
+    /// How long an upstream is waited for; `None` is the echo.
+    pub(super) fn timeouts_of(&self, upstream: Option<&Upstream>) -> Timeouts<Duration> {
+        let (all, own) = (self.timeouts, upstream.map(|of| of.timeouts).unwrap_or_default());
+        Timeouts {
+            connect: own.connect.unwrap_or(all.connect),
+            first_token: own.first_token.unwrap_or(all.first_token),
+            idle: own.idle.unwrap_or(all.idle),
         }
     }
 
@@ -154,6 +178,9 @@ mod tests {
             api_version: Some("2024-10-21".into()),
             models: vec!["m".into()],
             max_running: None,
+            headers: Vec::new(),
+            stream_usage: StreamUsage::Auto,
+            timeouts: Timeouts::default(),
         };
         for (kind, endpoint, credential) in [
             (Kind::OpenAi, "https://x.example/chat/completions", ("authorization", "Bearer k")),

@@ -6,9 +6,10 @@
 use super::super::insist::insist;
 use crate::event::{Draft, EventType, StreamName};
 use crate::journal::{Item, PublishError, Publisher, now};
-use crate::wire::chat::{ChatEvent, Delta, State, ToolPart};
+use crate::wire::chat::{ChatEvent, Delta, Extra, State, ToolPart};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
+use serde_json::{Map, Value};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -44,6 +45,8 @@ pub(super) struct Teller {
     /// When the first of it came.
     pub(super) first: Option<Instant>,
     calls: Calls,
+    /// What chunks have said of the whole answer, which the next ones say again.
+    of_chunks: Map<String, Value>,
 }
 
 impl Teller {
@@ -59,6 +62,7 @@ impl Teller {
             parts: 0,
             first: None,
             calls: Calls::default(),
+            of_chunks: Map::new(),
         }
     }
 
@@ -70,8 +74,7 @@ impl Teller {
     /// Takes a part of an answer; whether there was anything in it.
     pub(super) async fn hear(&mut self, delta: Delta) -> Result<bool, Untold> {
         let is_first = self.first.is_none();
-        let before = self.waiting.len();
-        let bytes = self.said_bytes;
+        let says_something = delta.says_something();
         for content in delta.reasoning.iter().flat_map(|text| pieces(text)) {
             self.say(ChatEvent::Reasoning { content });
         }
@@ -85,8 +88,8 @@ impl Teller {
         for part in delta.tools {
             self.call(part);
         }
-        let is_said = self.waiting.len() > before || self.said_bytes > bytes;
-        if is_said {
+        self.extra(delta.extra);
+        if says_something {
             self.first.get_or_insert_with(Instant::now);
             self.parts += 1;
         }
@@ -101,18 +104,33 @@ impl Teller {
                 self.say(ChatEvent::Redact { from_index, to_index, replacement });
             }
         }
-        if is_said && is_first || self.bytes >= MAX_WAITING_BYTES {
+        if says_something && is_first || self.bytes >= MAX_WAITING_BYTES {
             self.tell().await?;
         }
-        Ok(is_said)
+        Ok(says_something)
+    }
+
+    /// Says members that are not interpreted; those of the chunk where they are new.
+    fn extra(&mut self, mut extra: Extra) {
+        extra.chunk.retain(|name, value| self.of_chunks.get(name) != Some(value));
+        self.of_chunks.extend(extra.chunk.clone());
+        if !extra.is_empty() {
+            self.say(ChatEvent::Extra { extra });
+        }
     }
 
     fn call(&mut self, part: ToolPart) {
         let index = self.calls.index_of(&part);
-        let (mut id, mut name) = (part.id, part.name);
-        for arguments in pieces(&part.arguments) {
-            let (id, name) = (id.take(), name.take());
-            self.say(ChatEvent::ToolCall { index, id, name, arguments });
+        let extra = part.extra_of_delta(index);
+        if !part.is_custom {
+            let ToolPart { mut id, mut name, legacy, .. } = part;
+            for arguments in pieces(&part.arguments) {
+                let (id, name) = (id.take(), name.take());
+                self.say(ChatEvent::ToolCall { index, id, name, arguments, legacy });
+            }
+        }
+        if let Some(extra) = extra {
+            self.say(ChatEvent::Extra { extra });
         }
     }
 
@@ -154,9 +172,7 @@ impl Teller {
         if let ChatEvent::Token { n, .. } = &event {
             self.characters += n;
         }
-        if event.is_content() {
-            self.said_bytes += bytes;
-        }
+        self.said_bytes += bytes;
         self.bytes += bytes;
         self.since.get_or_insert_with(Instant::now);
         let rest = match self.waiting.last_mut() {
@@ -180,29 +196,23 @@ fn pieces(text: &str) -> Vec<String> {
     all
 }
 
-/// The calls of tools so far: some upstreams say of none which it is, or of all that they are the first.
+/// The calls of tools so far, in the order in which they came; each with its index and its id at the
+/// upstream. Some upstreams count them from 1, say of all that they are the first, or give no index.
 #[derive(Default)]
-struct Calls(Vec<(u64, Option<String>)>);
+struct Calls(Vec<(Option<u64>, Option<String>)>);
 
 impl Calls {
+    /// Returns the place of the call that a part belongs to.
     fn index_of(&mut self, part: &ToolPart) -> u64 {
-        let next = self.0.iter().map(|(index, _)| index + 1).max().unwrap_or(0);
-        let (index, id) = match (&part.id, part.index) {
-            (Some(id), index) => {
-                let known = self.0.iter().find(|(_, known)| known.as_ref() == Some(id));
-                if let Some((index, _)) = known {
-                    return *index;
-                }
-                let is_free = |index: &u64| self.0.iter().all(|(taken, _)| taken != index);
-                (index.filter(is_free).unwrap_or(next), Some(id.clone()))
-            }
-            (None, Some(index)) => (index, None),
-            (None, None) => (self.0.last().map_or(0, |(index, _)| *index), None),
+        let known = match (&part.id, part.index) {
+            (Some(id), _) => self.0.iter().position(|(_, known)| known.as_ref() == Some(id)),
+            (None, Some(index)) => self.0.iter().rposition(|(known, _)| *known == Some(index)),
+            (None, None) => self.0.len().checked_sub(1),
         };
-        if self.0.iter().all(|(known, _)| *known != index) {
-            self.0.push((index, id));
-        }
-        index
+        known.unwrap_or_else(|| {
+            self.0.push((part.index, part.id.clone()));
+            self.0.len() - 1
+        }) as u64
     }
 }
 
@@ -214,6 +224,7 @@ fn content_bytes(event: &ChatEvent) -> usize {
         ChatEvent::ToolCall { id, name, arguments, .. } => {
             arguments.len() + [id, name].into_iter().flatten().map(String::len).sum::<usize>()
         }
+        ChatEvent::Extra { extra } => extra.bytes(),
         _ => 0,
     }
 }
@@ -271,6 +282,13 @@ mod tests {
             ]),
             [0, 1, 0]
         );
-        assert_eq!(indexes(&[part(Some(3), None), part(Some(1), Some("x"))]), [3, 1]);
+        assert_eq!(indexes(&[part(Some(3), None), part(Some(1), Some("x"))]), [0, 1]);
+        let from_one = [
+            part(Some(1), Some("a")),
+            part(Some(1), None),
+            part(Some(2), Some("b")),
+            part(Some(2), None),
+        ];
+        assert_eq!(indexes(&from_one), [0, 0, 1, 1]);
     }
 }

@@ -12,6 +12,20 @@ const MAX_METADATA_CHARS: usize = 512;
 const NATIVE: [&str; 6] = ["message", "messages", "model", "max_tokens", "temperature", "metadata"];
 /// What says how an answer is to come, and not what it is to be.
 const OF_FORM: [&str; 2] = ["stream", "stream_options"];
+/// The member of `stream_options` that asks for the usage.
+const INCLUDE_USAGE: &str = "include_usage";
+
+/// When an upstream is asked for the usage of an answer (`stream_options.include_usage`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum StreamUsage {
+    /// Unless the client has said otherwise; not again where the upstream refuses that.
+    #[default]
+    Auto,
+    /// Whatever the client says.
+    Always,
+    /// Never.
+    Never,
+}
 
 /// What is asked of a model.
 #[derive(Clone, PartialEq, Debug)]
@@ -28,6 +42,8 @@ pub struct Ask {
     pub max_tokens: Option<u64>,
     /// What tells it from everything else that is asked: a SHA-256 in hexadecimal digits.
     pub fingerprint: String,
+    /// The client's own `stream_options`; empty where it gave null or `{}`.
+    stream_options: Option<Map<String, Value>>,
     /// What the upstream is told, save the model.
     members: Map<String, Value>,
 }
@@ -76,12 +92,16 @@ impl Ask {
             Some(Value::Bool(stream)) => *stream,
             Some(_) => return Err(Invalid::new("stream", "it must be true or false").into()),
         };
-        let options = members.get("stream_options").and_then(Value::as_object);
-        let include_usage =
-            options.is_some_and(|options| options.get("include_usage") == Some(&Value::Bool(true)));
-        let mut ask = Self::of("completion", members)?;
-        (ask.stream, ask.include_usage) = (stream, include_usage);
-        Ok(ask)
+        let stream_options = match members.get("stream_options") {
+            None => None,
+            Some(Value::Null) => Some(Map::new()),
+            Some(Value::Object(options)) => Some(options.clone()),
+            Some(_) => return Err(Invalid::new("stream_options", "it must be an object").into()),
+        };
+        let wants_usage = stream_options.as_ref().and_then(|options| options.get(INCLUDE_USAGE));
+        let include_usage = wants_usage == Some(&Value::Bool(true));
+        let ask = Self::of("completion", members)?;
+        Ok(Self { stream, include_usage, stream_options, ..ask })
     }
 
     fn of(face: &str, mut members: Map<String, Value>) -> Result<Self, Invalid> {
@@ -107,8 +127,16 @@ impl Ask {
             Some(value) => metadata(value)?,
         };
         let max_tokens = max_tokens(&members)?;
-        let (stream, include_usage) = (false, false);
-        Ok(Self { model, stream, include_usage, metadata, max_tokens, fingerprint, members })
+        Ok(Self {
+            model,
+            stream: false,
+            include_usage: false,
+            metadata,
+            max_tokens,
+            fingerprint,
+            stream_options: None,
+            members,
+        })
     }
 
     /// What was said so far, as it was given.
@@ -133,12 +161,20 @@ impl Ask {
         self.messages().to_string().chars().count() as u64
     }
 
-    /// The body for an upstream: of `model`, streamed, and of so many tokens at most.
-    pub fn for_upstream(&self, model: &str, max_tokens: Option<u64>) -> Vec<u8> {
+    /// Returns the body for an upstream: of `model`, streamed, and of so many tokens at most; `usage` is
+    /// `None` for one that takes no `stream_options`.
+    pub fn for_upstream(
+        &self,
+        model: &str,
+        max_tokens: Option<u64>,
+        usage: Option<StreamUsage>,
+    ) -> Vec<u8> {
         let mut body = self.members.clone();
         body.insert("model".into(), model.into());
         body.insert("stream".into(), true.into());
-        body.insert("stream_options".into(), json!({ "include_usage": true }));
+        if let Some(options) = usage.and_then(|usage| self.options(usage)) {
+            body.insert("stream_options".into(), options.into());
+        }
         // Which of both a model takes, whoever asks knows.
         for name in ["max_tokens", "max_completion_tokens"] {
             if let (Some(most), Some(asked)) = (max_tokens, body.get_mut(name)) {
@@ -146,6 +182,27 @@ impl Ask {
             }
         }
         Value::Object(body).to_string().into_bytes()
+    }
+}
+
+impl Ask {
+    /// Returns true if the body for an upstream has `stream_options`.
+    pub fn has_options(&self, usage: StreamUsage) -> bool {
+        self.options(usage).is_some()
+    }
+
+    /// Returns the `stream_options` for an upstream; `None` where there are none.
+    fn options(&self, usage: StreamUsage) -> Option<Map<String, Value>> {
+        let mut options = self.stream_options.clone().unwrap_or_default();
+        options.retain(|_, value| !value.is_null());
+        match usage {
+            StreamUsage::Auto if self.stream_options.is_some() => {}
+            StreamUsage::Auto | StreamUsage::Always => {
+                options.insert(INCLUDE_USAGE.into(), true.into());
+            }
+            StreamUsage::Never => drop(options.remove(INCLUDE_USAGE)),
+        }
+        (!options.is_empty()).then_some(options)
     }
 }
 
@@ -219,7 +276,9 @@ mod tests {
     fn one_message_is_a_list_of_one() {
         let ask = native(r#"{"message":"hi","temperature":0.5}"#).expect("ok");
         assert_eq!(ask.messages(), &json!([{ "role": "user", "content": "hi" }]));
-        let body: Value = serde_json::from_slice(&ask.for_upstream("m", None)).expect("JSON");
+        let body: Value =
+            serde_json::from_slice(&ask.for_upstream("m", None, Some(StreamUsage::Auto)))
+                .expect("JSON");
         assert_eq!(body["model"], "m");
         assert_eq!(body["temperature"], 0.5);
         assert_eq!(body["stream_options"], json!({ "include_usage": true }));
@@ -273,11 +332,37 @@ mod tests {
         let ask = Ask::completion(body).expect("ok");
         assert_eq!((ask.stream, ask.include_usage, ask.max_tokens), (true, true, Some(90)));
         assert_eq!(ask.last_text(), "hi");
-        let sent: Value = serde_json::from_slice(&ask.for_upstream("m", Some(20))).expect("JSON");
+        let sent: Value =
+            serde_json::from_slice(&ask.for_upstream("m", Some(20), Some(StreamUsage::Auto)))
+                .expect("JSON");
         assert_eq!((&sent["seed"], &sent["max_completion_tokens"]), (&json!(7), &json!(20)));
         assert_eq!(sent.get("n"), None);
         let other = br#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"seed":7,"max_completion_tokens":90}"#;
         assert_eq!(Ask::completion(other).expect("ok").fingerprint, ask.fingerprint);
         assert!(Ask::completion(br#"{"messages":[{"role":"user"}],"n":2}"#).is_err());
+    }
+
+    #[test]
+    fn an_upstream_is_asked_for_usage_as_the_client_and_its_setting_say() {
+        use StreamUsage::{Always, Auto, Never};
+        let sent = |options: &str, usage| {
+            let body = format!(r#"{{"messages":[{{"role":"user"}}]{options}}}"#);
+            let ask = Ask::completion(body.as_bytes()).expect("ok");
+            let sent = serde_json::from_slice::<Value>(&ask.for_upstream("m", None, Some(usage)));
+            sent.expect("JSON").get("stream_options").cloned()
+        };
+        let (asked, refused) =
+            (json!({ "include_usage": true }), json!({ "include_usage": false }));
+        for (options, auto, always) in [
+            ("", Some(asked.clone()), Some(asked.clone())),
+            (r#","stream_options":null"#, None, Some(asked.clone())),
+            (r#","stream_options":{"include_usage":null}"#, None, Some(asked.clone())),
+            (r#","stream_options":{"include_usage":false}"#, Some(refused), Some(asked.clone())),
+            (r#","stream_options":{"include_usage":true}"#, Some(asked.clone()), Some(asked)),
+        ] {
+            assert_eq!(sent(options, Auto), auto, "{options}");
+            assert_eq!(sent(options, Always), always, "{options}");
+            assert_eq!(sent(options, Never), None, "{options}");
+        }
     }
 }

@@ -1,10 +1,20 @@
 //! One event of an upstream that speaks OpenAI's Chat Completions, or something like it.
 //!
-//! Lenient: what is missing, null or empty is not there, and what is not known is let be. An error is
-//! looked for first, in each of the forms that upstreams have for it.
+//! Lenient: what is missing, null or empty is not there; members that the hub does not interpret are
+//! passed on as an [`Extra`]. An error is looked for first.
 
 use super::event::Usage;
-use serde_json::{Map, Value};
+use super::extra::{Extra, meaningful};
+use super::halves::{Halves, Slot, repaired, without_marks};
+use super::trouble::Trouble;
+use serde_json::{Map, Value, json};
+
+/// Members of a chunk that are the hub's own in what it sends.
+const OF_CHUNK: [&str; 6] = ["id", "object", "created", "model", "error", "fanfare"];
+/// Members of a delta or a message that are understood.
+const ROLE: &str = "role";
+/// Finish reasons that are none: the model, or who runs it, has failed (OpenRouter, vLLM).
+const FAILURES: [&str; 2] = ["error", "abort"];
 
 /// What an upstream said.
 #[derive(Clone, PartialEq, Debug)]
@@ -15,6 +25,8 @@ pub enum Heard {
     Delta(Box<Delta>),
     /// That it failed.
     Trouble(Trouble),
+    /// That it is alive: a comment.
+    Alive,
 }
 
 /// A part of an answer; nothing in it that is empty.
@@ -36,13 +48,17 @@ pub struct Delta {
     pub filter: Option<Value>,
     /// The characters of the answer that are not to be shown any more.
     pub redact: Option<(u64, u64)>,
+    /// Members that the hub does not interpret.
+    pub extra: Extra,
+    /// The failure that ends the answer behind this part.
+    pub trouble: Option<Trouble>,
 }
 
 impl Delta {
     /// Whether the model says something in it.
     pub fn says_something(&self) -> bool {
         let texts = [&self.content, &self.reasoning, &self.refusal];
-        texts.into_iter().any(Option::is_some) || !self.tools.is_empty()
+        texts.into_iter().any(Option::is_some) || !self.tools.is_empty() || self.extra.is_content()
     }
 
     /// Leaves at most `bytes` of what the model says, whole characters; whether it says more.
@@ -57,6 +73,10 @@ impl Delta {
             is_cut |= !has_room | cut(&mut tool.arguments, &mut left);
             has_room
         });
+        if self.extra.bytes() > left {
+            self.extra = Extra::default();
+            is_cut = true;
+        }
         is_cut
     }
 }
@@ -83,195 +103,157 @@ pub struct ToolPart {
     pub name: Option<String>,
     /// More of its arguments.
     pub arguments: String,
+    /// True where it stands in `function_call`, which came before `tool_calls`.
+    pub legacy: bool,
+    /// True where it is no function: then everything of it is in `extra`.
+    pub is_custom: bool,
+    /// Members that the hub does not interpret.
+    pub extra: Map<String, Value>,
 }
 
-/// An error, as an upstream tells it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Trouble {
-    /// In words.
-    pub message: String,
-    /// Its `code` or `type`.
-    pub code: Option<String>,
-    /// Its `type`.
-    pub kind: Option<String>,
-    /// What of the request it is about.
-    pub param: Option<String>,
-    /// Its status, where it says one.
-    pub status: Option<u16>,
+/// Understands what one upstream sends for one answer.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    halves: Halves,
 }
 
-impl Trouble {
-    /// Whether it is a filter's.
-    pub fn is_of_filter(&self) -> bool {
-        [&self.code, &self.kind].into_iter().flatten().any(|word| word.contains("content_filter"))
-    }
-}
-
-/// What follows a message that is too long to be told whole.
-const MAX_MESSAGE_CHARS: usize = 1_000;
-
-/// Understands the data of one event, or a whole body.
-pub fn hear(data: &[u8]) -> Heard {
-    let data = data.trim_ascii();
-    if data == b"[DONE]" {
-        return Heard::End;
-    }
-    let read = serde_json::from_slice::<Value>(data);
-    let Ok(value) = read.or_else(|_| serde_json::from_slice(&repaired(data))) else {
-        let message = "the upstream sent something that is no JSON".to_owned();
-        return Heard::Trouble(Trouble { message, ..Trouble::default() });
-    };
-    if let Some(trouble) = trouble(&value) {
-        return Heard::Trouble(trouble);
-    }
-    Heard::Delta(Box::new(delta(&value)))
-}
-
-impl Trouble {
-    /// What the body of a refusal says; `status` where it says nothing.
-    pub fn of_body(body: &[u8], status: u16) -> Self {
-        let value = serde_json::from_slice::<Value>(body).ok();
-        let told = value.as_ref().and_then(|value| {
-            let one = value.as_array().and_then(|all| all.first()).unwrap_or(value);
-            trouble(one).or_else(|| text(one, "detail").map(Self::of_message))
-        });
-        let mut trouble = told.unwrap_or_default();
-        if trouble.message.is_empty() {
-            trouble.message = format!("the upstream answered {status}");
+impl Decoder {
+    /// Understands the data of one event, or a whole body.
+    pub fn hear(&mut self, data: &[u8]) -> Heard {
+        let data = data.trim_ascii();
+        if data == b"[DONE]" {
+            return Heard::End;
         }
-        trouble.status = Some(status);
-        trouble
-    }
-
-    /// What stands in a field `error`, in whatever form.
-    pub fn of_field(text: &[u8]) -> Self {
-        match serde_json::from_slice::<Value>(text) {
-            Ok(Value::Object(error)) => {
-                trouble(&Value::Object(error.clone())).unwrap_or_else(|| of_object(&error))
-            }
-            _ => Self::of_message(String::from_utf8_lossy(text).into_owned()),
+        let (value, is_repaired) = match serde_json::from_slice::<Value>(data) {
+            Ok(value) => (value, false),
+            Err(_) => match serde_json::from_slice(&repaired(data)) {
+                Ok(value) => (value, true),
+                Err(_) => {
+                    let message = "the upstream sent something that is no JSON".to_owned();
+                    return Heard::Trouble(Trouble { message, ..Trouble::default() });
+                }
+            },
+        };
+        if let Some(trouble) = Trouble::in_event(&value) {
+            return Heard::Trouble(trouble);
         }
+        let mut delta = delta(value);
+        self.join(&mut delta, is_repaired);
+        Heard::Delta(Box::new(delta))
     }
 
-    fn of_message(message: String) -> Self {
-        Self { message: short(&message), ..Self::default() }
-    }
-}
-
-fn trouble(value: &Value) -> Option<Trouble> {
-    let told = match value.get("error") {
-        Some(Value::Object(error)) => return Some(of_object(error)),
-        Some(Value::String(message)) if !message.is_empty() => message.clone(),
-        Some(Value::Bool(true)) => text(value, "message").unwrap_or_default(),
-        Some(other @ (Value::Array(_) | Value::Number(_))) => other.to_string(),
-        _ => {
-            if let Some(first) = value.as_array().and_then(|all| all.first()) {
-                return trouble(first);
+    /// Joins characters that were cut in halves between two chunks.
+    fn join(&mut self, delta: &mut Delta, has_marks: bool) {
+        let texts = [
+            (Slot::Content, &mut delta.content),
+            (Slot::Reasoning, &mut delta.reasoning),
+            (Slot::Refusal, &mut delta.refusal),
+        ];
+        for (slot, said) in texts {
+            if let Some(text) = said {
+                self.halves.join(slot, text, has_marks);
             }
-            // Flat: the object itself is the error.
-            let all = value.as_object()?;
-            if let (Some(detail), false) = (text(value, "detail"), all.contains_key("choices")) {
-                return Some(Trouble::of_message(detail));
-            }
-            let is_one = text(value, "object").as_deref() == Some("error")
-                || all.get("message").is_some_and(Value::is_string)
-                    && !all.contains_key("choices")
-                    && (all.contains_key("code") || all.contains_key("type"));
-            return is_one.then(|| of_object(all));
+            said.take_if(|text| text.is_empty());
         }
-    };
-    Some(Trouble { code: text(value, "code"), ..Trouble::of_message(told) })
-}
-
-fn of_object(error: &Map<String, Value>) -> Trouble {
-    let word = |name: &str| match error.get(name) {
-        Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
-        Some(Value::Number(number)) => Some(number.to_string()),
-        _ => None,
-    };
-    let code = word("code");
-    let as_status = |word: &Option<String>| word.as_ref().and_then(|word| word.parse::<u16>().ok());
-    let status = as_status(&word("status")).or(as_status(&code));
-    let message = word("message").or_else(|| word("detail")).unwrap_or_default();
-    let message =
-        if message.is_empty() { "the upstream failed".to_owned() } else { short(&message) };
-    let status = status.filter(|status| (400..600).contains(status));
-    Trouble { message, code, kind: word("type"), param: word("param"), status }
-}
-
-/// What is no JSON by a little, as some write it: numbers that are none, and halves of characters.
-fn repaired(data: &[u8]) -> Vec<u8> {
-    let (mut out, mut rest, mut is_text) = (Vec::with_capacity(data.len()), data, false);
-    while let Some((byte, after)) = rest.split_first() {
-        let words: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
-        let word = words.into_iter().find(|word| !is_text && rest.starts_with(word));
-        if let Some(word) = word {
-            out.extend_from_slice(b"null");
-            rest = &rest[word.len()..];
-        } else if is_text && *byte == b'\\' {
-            let length = escape(rest).unwrap_or(2).min(rest.len());
-            match is_half(rest) {
-                true => out.extend_from_slice(b"\\ufffd"),
-                false => out.extend_from_slice(&rest[..length]),
+        for part in &mut delta.tools {
+            let slot = Slot::Arguments(part.index.unwrap_or_default());
+            self.halves.join(slot, &mut part.arguments, has_marks);
+        }
+        if has_marks {
+            scrub_delta(delta);
+        }
+        if delta.finish.is_some() {
+            for slot in self.halves.take_lone() {
+                let text = match slot {
+                    Slot::Content => delta.content.get_or_insert_default(),
+                    Slot::Reasoning => delta.reasoning.get_or_insert_default(),
+                    Slot::Refusal => delta.refusal.get_or_insert_default(),
+                    Slot::Arguments(index) => {
+                        let part = ToolPart { index: Some(index), ..ToolPart::default() };
+                        &mut delta.tools.push_mut(part).arguments
+                    }
+                };
+                text.insert(0, char::REPLACEMENT_CHARACTER);
             }
-            rest = &rest[length..];
-        } else {
-            is_text ^= *byte == b'"';
-            out.push(*byte);
-            rest = after;
         }
     }
-    out
 }
 
-/// Bytes of an escape of one character: of a pair, both halves.
-fn escape(text: &[u8]) -> Option<usize> {
-    let high = unit(text)?;
-    let is_pair = (0xd800..0xdc00).contains(&high)
-        && text.get(6..).and_then(unit).is_some_and(|low| (0xdc00..0xe000).contains(&low));
-    Some(if is_pair { 12 } else { 6 })
-}
-
-fn is_half(text: &[u8]) -> bool {
-    escape(text) == Some(6) && unit(text).is_some_and(|unit| (0xd800..0xe000).contains(&unit))
-}
-
-/// The unit of UTF-16 that an escape begins with: `\u` and four digits.
-fn unit(text: &[u8]) -> Option<u16> {
-    let digits = text.strip_prefix(b"\\u")?.get(..4)?;
-    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-}
-
-fn short(message: &str) -> String {
-    match message.char_indices().nth(MAX_MESSAGE_CHARS) {
-        Some((at, _)) => format!("{}…", &message[..at]),
-        None => message.to_owned(),
+/// Replaces the marks of halves where no text goes on.
+fn scrub_delta(delta: &mut Delta) {
+    let Extra { delta: of_delta, choice, chunk } = &mut delta.extra;
+    for members in [of_delta, choice, chunk] {
+        members.values_mut().for_each(scrub);
+    }
+    for part in &mut delta.tools {
+        part.extra.values_mut().for_each(scrub);
+        for word in [&mut part.id, &mut part.name].into_iter().flatten() {
+            *word = without_marks(word);
+        }
     }
 }
 
-fn delta(value: &Value) -> Delta {
-    let mut delta = Delta { usage: usage(value.get("usage")), ..Delta::default() };
-    let choices = value.get("choices").and_then(Value::as_array);
-    let is_first = |choice: &&Value| choice.get("index").and_then(Value::as_u64).unwrap_or(0) == 0;
-    let Some(choice) = choices.and_then(|choices| choices.iter().find(is_first)) else {
-        return delta;
-    };
-    delta.finish = text(choice, "finish_reason");
-    filter(choice, &mut delta);
+fn scrub(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = without_marks(text),
+        Value::Array(items) => items.iter_mut().for_each(scrub),
+        Value::Object(members) => members.values_mut().for_each(scrub),
+        _ => {}
+    }
+}
+
+fn delta(value: Value) -> Delta {
+    let Value::Object(mut chunk) = value else { return Delta::default() };
+    let mut delta = Delta { usage: usage(chunk.remove("usage")), ..Delta::default() };
+    // An object without them is no chunk, and nothing of it is passed on.
+    let Some(choices) = chunk.remove("choices") else { return delta };
+    chunk.retain(|name, _| !OF_CHUNK.contains(&name.as_str()));
+    delta.extra.chunk = meaningful(chunk);
+    let Value::Array(choices) = choices else { return delta };
+    let is_first = |choice: &Value| choice.get("index").and_then(Value::as_u64).unwrap_or(0) == 0;
+    let Some(Value::Object(mut choice)) = choices.into_iter().find(is_first) else { return delta };
+    choice.remove("index");
+    filter(&mut choice, &mut delta);
+    delta.finish = take_text(&mut choice, "finish_reason");
+    delta.trouble = failure(&mut choice, &mut delta.finish);
     // Whole answers of those who do not stream have a message.
-    let parts = ["delta", "message"].into_iter().find_map(|name| choice.get(name)?.as_object());
-    let Some(parts) = parts else { return delta };
-    let part = |name: &str| parts.get(name).and_then(said);
+    let parts = choice.remove("delta").filter(Value::is_object);
+    let parts = parts.or_else(|| choice.remove("message"));
+    delta.extra.choice = meaningful(choice);
+    let Some(Value::Object(mut parts)) = parts else { return delta };
+    parts.remove(ROLE);
+    let mut part = |name: &str| parts.remove(name).as_ref().and_then(said);
     delta.content = part("content");
-    delta.reasoning = part("reasoning_content").or_else(|| part("reasoning"));
+    let (reasoning, other) = (part("reasoning_content"), part("reasoning"));
+    delta.reasoning = reasoning.or(other);
     delta.refusal = part("refusal");
-    let calls = parts.get("tool_calls").and_then(Value::as_array).map(Vec::as_slice);
-    delta.tools =
-        calls.unwrap_or_default().iter().enumerate().map(|(at, call)| tool(at, call)).collect();
-    if let Some(call) = parts.get("function_call").filter(|call| call.is_object()) {
-        delta.tools.push(function(ToolPart::default(), call));
+    if let Some(Value::Array(calls)) = parts.remove("tool_calls") {
+        delta.tools =
+            calls.into_iter().enumerate().filter_map(|(at, call)| tool(at, call)).collect();
     }
+    if let Some(Value::Object(mut call)) = parts.remove("function_call") {
+        let legacy = ToolPart { legacy: true, ..ToolPart::default() };
+        delta.tools.push(function(legacy, &mut call));
+    }
+    delta.extra.delta = meaningful(parts);
     delta
+}
+
+/// The failure that a choice ends with; its word for that is no finish reason then.
+fn failure(choice: &mut Map<String, Value>, finish: &mut Option<String>) -> Option<Trouble> {
+    let error = choice.remove("error").filter(|error| !error.is_null());
+    let word = finish.take_if(|word| FAILURES.contains(&word.as_str()));
+    match (error, word) {
+        (Some(error), _) => {
+            *finish = None;
+            Some(Trouble::of_value(&error))
+        }
+        (None, Some(word)) => {
+            let message = format!("the upstream ended its answer with the finish reason {word:?}");
+            Some(Trouble { message, ..Trouble::default() })
+        }
+        (None, None) => None,
+    }
 }
 
 /// A text, or the texts of its parts.
@@ -284,44 +266,57 @@ fn said(value: &Value) -> Option<String> {
     (!all.is_empty()).then_some(all)
 }
 
-fn tool(at: usize, call: &Value) -> ToolPart {
+fn tool(at: usize, call: Value) -> Option<ToolPart> {
+    let Value::Object(mut call) = call else { return None };
     // Those that come together are told apart by their order.
-    let index = call.get("index").and_then(Value::as_u64).or_else(|| (at > 0).then_some(at as u64));
-    let part = ToolPart { index, id: text(call, "id"), ..ToolPart::default() };
-    match call.get("function") {
-        Some(call) => function(part, call),
-        None => part,
+    let index = call.remove("index").and_then(|index| index.as_u64());
+    let index = index.or_else(|| (at > 0).then_some(at as u64));
+    let mut part = ToolPart { index, id: take_text(&mut call, "id"), ..ToolPart::default() };
+    let kind = call.remove("type").unwrap_or_default();
+    match call.remove("function") {
+        Some(Value::Object(mut function_of)) => part = function(part, &mut function_of),
+        // Of another type, which its first part says.
+        _ if kind.as_str().is_some_and(|kind| kind != "function") || !call.is_empty() => {
+            part.is_custom = true;
+            if !kind.is_null() {
+                call.insert("type".into(), kind);
+            }
+        }
+        _ => {}
     }
+    part.extra = meaningful(call);
+    Some(part)
 }
 
-fn function(part: ToolPart, call: &Value) -> ToolPart {
-    let arguments = match call.get("arguments") {
-        Some(Value::String(text)) => text.clone(),
+fn function(part: ToolPart, call: &mut Map<String, Value>) -> ToolPart {
+    let arguments = match call.remove("arguments") {
+        Some(Value::String(text)) => text,
         // Ollama has them as what they mean.
         Some(value) if !value.is_null() => value.to_string(),
         _ => String::new(),
     };
-    ToolPart { name: text(call, "name"), arguments, ..part }
+    ToolPart { name: take_text(call, "name"), arguments, ..part }
 }
 
-fn filter(choice: &Value, delta: &mut Delta) {
-    let Some(results) = choice.get("content_filter_results").and_then(Value::as_object) else {
+fn filter(choice: &mut Map<String, Value>, delta: &mut Delta) {
+    let offsets = choice.remove("content_filter_offsets").unwrap_or_default();
+    let Some(Value::Object(results)) = choice.remove("content_filter_results") else {
         return;
     };
     let is_hit = |result: &Value| result.get("filtered").and_then(Value::as_bool) == Some(true);
     if !results.values().any(is_hit) {
         return;
     }
-    delta.filter = Some(Value::Object(results.clone()));
-    let offset = |name| choice.get("content_filter_offsets")?.get(name)?.as_u64();
+    delta.filter = Some(Value::Object(results));
+    let offset = |name| offsets.get(name)?.as_u64();
     if let (Some(from), Some(to)) = (offset("start_offset"), offset("end_offset")) {
         delta.redact = Some((from, to)).filter(|(from, to)| from < to);
     }
 }
 
-fn usage(value: Option<&Value>) -> Option<Usage> {
-    let value = value?.as_object()?;
-    let count = |name: &str| value.get(name).and_then(Value::as_u64);
+fn usage(value: Option<Value>) -> Option<Usage> {
+    let Some(Value::Object(mut members)) = value else { return None };
+    let mut count = |name: &str| members.remove(name).and_then(|count| count.as_u64());
     let (prompt, completion) = (count("prompt_tokens"), count("completion_tokens"));
     if prompt.is_none() && completion.is_none() {
         return None;
@@ -330,12 +325,40 @@ fn usage(value: Option<&Value>) -> Option<Usage> {
         (prompt.unwrap_or_default(), completion.unwrap_or_default());
     let sum = prompt_tokens.saturating_add(completion_tokens);
     let total_tokens = count("total_tokens").unwrap_or(sum);
-    Some(Usage { prompt_tokens, completion_tokens, total_tokens, estimated: false, attempts: 0 })
+    // These are the hub's own words in its event.
+    members.retain(|name, _| !["type", "estimated", "attempts"].contains(&name.as_str()));
+    let more = meaningful(members);
+    let (estimated, attempts) = (false, 0);
+    Some(Usage { prompt_tokens, completion_tokens, total_tokens, estimated, attempts, more })
 }
 
 /// A text that is there and not empty.
-fn text(value: &Value, name: &str) -> Option<String> {
+pub(super) fn text(value: &Value, name: &str) -> Option<String> {
     value.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn take_text(members: &mut Map<String, Value>, name: &str) -> Option<String> {
+    match members.remove(name) {
+        Some(Value::String(text)) if !text.is_empty() => Some(text),
+        _ => None,
+    }
+}
+
+impl ToolPart {
+    /// The members of a call that the hub does not interpret, as they stand in a delta: `None` where
+    /// there are none.
+    pub fn extra_of_delta(&self, index: u64) -> Option<Extra> {
+        if self.extra.is_empty() {
+            return None;
+        }
+        let mut call = self.extra.clone();
+        call.insert("index".into(), index.into());
+        if let Some(id) = self.id.as_ref().filter(|_| self.is_custom) {
+            call.insert("id".into(), id.as_str().into());
+        }
+        let delta = [("tool_calls".to_owned(), json!([call]))].into_iter().collect();
+        Some(Extra { delta, ..Extra::default() })
+    }
 }
 
 #[cfg(test)]
@@ -343,14 +366,14 @@ mod tests {
     use super::*;
 
     fn delta_of(json: &str) -> Delta {
-        match hear(json.as_bytes()) {
+        match Decoder::default().hear(json.as_bytes()) {
             Heard::Delta(delta) => *delta,
             other => panic!("{json}: {other:?}"),
         }
     }
 
     fn trouble_of(json: &str) -> Trouble {
-        match hear(json.as_bytes()) {
+        match Decoder::default().hear(json.as_bytes()) {
             Heard::Trouble(trouble) => trouble,
             other => panic!("{json}: {other:?}"),
         }
@@ -371,7 +394,7 @@ mod tests {
         ] {
             assert_eq!(delta_of(nothing), Delta::default(), "{nothing}");
         }
-        assert_eq!(hear(b" [DONE] "), Heard::End);
+        assert_eq!(Decoder::default().hear(b" [DONE] "), Heard::End);
     }
 
     #[test]

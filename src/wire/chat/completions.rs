@@ -6,6 +6,7 @@
 use super::MAX_JOINED_BYTES;
 use super::blocks::Block;
 use super::event::{ChatEvent, Usage};
+use super::extra::Extra;
 use super::transcript::{Redaction, Transcript};
 use serde_json::{Map, Value, json};
 
@@ -20,6 +21,8 @@ pub struct Completions {
     created: u64,
     wants_usage: bool,
     usage: Option<Usage>,
+    /// Members of chunks that stand in each: OpenAI's clients go by the last.
+    of_chunks: Map<String, Value>,
     redactions: Vec<Redaction>,
     /// Events so far, and how many its reader has.
     seq: u64,
@@ -60,6 +63,7 @@ impl Completions {
                     data(out, &self.chunk((&role, None), self.seq));
                 }
             }
+            ChatEvent::Extra { extra } => self.extra(extra, out),
             ChatEvent::Usage(usage) => self.usage = Some(usage),
             ChatEvent::Redact { .. } => self.redactions.extend(Redaction::of(&event)),
             ChatEvent::Done { finish_reason, .. } => self.end(&finish_reason, out),
@@ -96,6 +100,27 @@ impl Completions {
         }
     }
 
+    /// Sends members that the hub does not interpret where they stood.
+    fn extra(&mut self, extra: Extra, out: &mut Vec<u8>) {
+        let Extra { delta, choice, chunk: of_chunk } = extra;
+        let is_word = |value: &Value| !value.is_object() && !value.is_array();
+        let words = of_chunk.iter().filter(|(_, value)| is_word(value));
+        self.of_chunks.extend(words.map(|(name, value)| (name.clone(), value.clone())));
+        if self.seq <= self.after {
+            return;
+        }
+        // They may repeat what is not to be shown.
+        let is_shown = self.redactions.is_empty();
+        let (delta, choice) = if is_shown { (delta, choice) } else { Default::default() };
+        let mut chunk = self.chunk((&delta.into(), None), self.seq);
+        chunk.extend(of_chunk);
+        if let Some(Value::Object(there)) = chunk.get_mut("choices").and_then(|all| all.get_mut(0))
+        {
+            there.extend(choice);
+        }
+        data(out, &chunk);
+    }
+
     /// What its retention took from the middle of a chat is not passed over in silence.
     fn gone(&mut self, out: &mut Vec<u8>) {
         self.flush(out);
@@ -110,8 +135,11 @@ impl Completions {
         let delta = match event {
             ChatEvent::Reasoning { content } => json!({ "reasoning_content": content }),
             ChatEvent::Refusal { content } => json!({ "refusal": content }),
-            ChatEvent::ToolCall { index, id, name, arguments } => {
-                json!({ "tool_calls": [call(index, (id, name), &arguments)] })
+            ChatEvent::ToolCall { name, arguments, legacy: true, .. } => {
+                json!({ "function_call": function(name, arguments) })
+            }
+            ChatEvent::ToolCall { index, id, name, arguments, .. } => {
+                json!({ "tool_calls": [call(index, id, function(name, arguments))] })
             }
             ChatEvent::Token { content, .. } => json!({ "content": content }),
             _ => return,
@@ -135,7 +163,7 @@ impl Completions {
         if self.seq > self.after {
             data(out, &self.chunk((&json!({}), Some(finish_reason)), self.seq));
         }
-        if let Some(usage) = self.usage.filter(|_| self.wants_usage) {
+        if let Some(usage) = self.usage.take().filter(|_| self.wants_usage) {
             let mut chunk = self.chunk((&json!({}), None), self.seq);
             chunk.insert("choices".into(), json!([]));
             chunk.insert("usage".into(), usage_object(&usage));
@@ -153,6 +181,7 @@ impl Completions {
         let choice =
             json!({ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish });
         chunk.insert("choices".into(), json!([choice]));
+        chunk.extend(self.of_chunks.clone());
         chunk.insert("fanfare".into(), json!({ "seq": seq }));
         chunk
     }
@@ -170,35 +199,50 @@ pub fn chunk_id(id: &str) -> &str {
     id.strip_prefix(PREFIX).unwrap_or(id)
 }
 
-fn call(index: u64, (id, name): (Option<String>, Option<String>), arguments: &str) -> Value {
-    let mut function = Map::new();
-    if let Some(name) = name {
-        function.insert("name".into(), name.into());
-    }
-    function.insert("arguments".into(), arguments.into());
+fn call(index: u64, id: Option<String>, function: Value) -> Value {
     let mut call = Map::new();
     call.insert("index".into(), index.into());
     if let Some(id) = id {
         call.insert("id".into(), id.into());
         call.insert("type".into(), "function".into());
     }
-    call.insert("function".into(), function.into());
+    call.insert("function".into(), function);
     call.into()
 }
 
+fn function(name: Option<String>, arguments: String) -> Value {
+    let mut function = Map::new();
+    if let Some(name) = name {
+        function.insert("name".into(), name.into());
+    }
+    function.insert("arguments".into(), arguments.into());
+    function.into()
+}
+
 fn usage_object(usage: &Usage) -> Value {
-    json!({
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-    })
+    let mut object = usage.more.clone();
+    for (name, count) in [
+        ("prompt_tokens", usage.prompt_tokens),
+        ("completion_tokens", usage.completion_tokens),
+        ("total_tokens", usage.total_tokens),
+    ] {
+        object.insert(name.into(), count.into());
+    }
+    object.into()
 }
 
 /// How a chat ended, where it did not end well, as OpenAI tells an error.
 pub fn error_object(end: &ChatEvent) -> Value {
     let (message, kind, code) = match end {
-        ChatEvent::Error { code, message, .. } => {
-            (message.clone(), "upstream_error", code.as_str())
+        ChatEvent::Error {
+            code, message, upstream_code, upstream_type, upstream_param, ..
+        } => {
+            return json!({
+                "message": message,
+                "type": upstream_type.as_deref().unwrap_or("upstream_error"),
+                "param": upstream_param,
+                "code": upstream_code.as_deref().unwrap_or(code.as_str()),
+            });
         }
         ChatEvent::Cancelled { by } => {
             (format!("the chat was stopped: {by}"), "cancelled", "cancelled")
@@ -210,31 +254,37 @@ pub fn error_object(end: &ChatEvent) -> Value {
 
 /// A whole chat as one answer.
 pub fn whole(chat: &str, model: &str, transcript: &Transcript) -> Value {
-    let mut message = Map::new();
+    let extra = transcript.extra();
+    let mut message = extra.delta;
+    message.remove("tool_calls");
     message.insert("role".into(), "assistant".into());
-    let (text, calls) = (transcript.text(), transcript.tool_calls());
-    let content = if text.is_empty() && calls.is_some() { Value::Null } else { text.into() };
+    let text = transcript.text();
+    let (calls, function) = (transcript.tool_calls(), transcript.function_call());
+    let has_calls = calls.is_some() || function.is_some();
+    let content = if text.is_empty() && has_calls { Value::Null } else { text.into() };
     message.insert("content".into(), content);
     message.insert("refusal".into(), transcript.refusal().into());
     if let Some(reasoning) = transcript.reasoning() {
         message.insert("reasoning_content".into(), reasoning.into());
     }
-    if let Some(calls) = calls {
-        message.insert("tool_calls".into(), calls);
+    for (name, value) in [("tool_calls", calls), ("function_call", function)] {
+        message.extend(value.map(|value| (name.to_owned(), value)));
     }
-    let usage = transcript.usage.unwrap_or_default();
-    json!({
-        "id": chat_id(chat),
-        "object": "chat.completion",
-        "created": transcript.created,
-        "model": model,
-        "choices": [{
-            "index": 0, "message": message, "logprobs": null,
-            "finish_reason": transcript.finish_reason(),
-        }],
-        "usage": usage_object(&usage),
-        "fanfare": { "seq": transcript.events },
-    })
+    let mut choice = extra.choice;
+    choice.insert("index".into(), 0.into());
+    choice.insert("message".into(), message.into());
+    choice.entry("logprobs").or_insert(Value::Null);
+    choice.insert("finish_reason".into(), transcript.finish_reason().into());
+    let usage = transcript.usage.clone().unwrap_or_default();
+    let mut whole = extra.chunk;
+    whole.insert("id".into(), chat_id(chat).into());
+    whole.insert("object".into(), "chat.completion".into());
+    whole.insert("created".into(), transcript.created.into());
+    whole.insert("model".into(), model.into());
+    whole.insert("choices".into(), json!([choice]));
+    whole.insert("usage".into(), usage_object(&usage));
+    whole.insert("fanfare".into(), json!({ "seq": transcript.events }));
+    whole.into()
 }
 
 fn data(out: &mut Vec<u8>, value: &impl serde::Serialize) {

@@ -1,5 +1,6 @@
 //! The events of a chat, as they stand in the journal and as its readers get them.
 
+use super::extra::Extra;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -55,6 +56,14 @@ pub enum ChatEvent {
         name: Option<String>,
         /// More of its arguments, as JSON text.
         arguments: String,
+        /// True where the upstream has it as `function_call`, which came before `tool_calls`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        legacy: bool,
+    },
+    /// Members of the upstream's answer that the hub does not interpret.
+    Extra {
+        /// The members.
+        extra: Extra,
     },
     /// What goes on while nothing is said.
     Status {
@@ -113,11 +122,20 @@ pub enum ChatEvent {
         /// Seconds after which the upstream may be asked again, where it said that.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after: Option<u64>,
+        /// The `code` of the upstream's error.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        upstream_code: Option<String>,
+        /// The `type` of the upstream's error.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        upstream_type: Option<String>,
+        /// The `param` of the upstream's error: what of the request it is about.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        upstream_param: Option<String>,
     },
 }
 
 /// What an answer took, in tokens.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// Of what was asked.
     pub prompt_tokens: u64,
@@ -129,6 +147,9 @@ pub struct Usage {
     pub estimated: bool,
     /// How often the upstream was asked.
     pub attempts: u64,
+    /// What else the upstream says of it: details, costs.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }
 
 /// What goes on while nothing is said.
@@ -202,7 +223,7 @@ impl ChatEvent {
             | (Self::Refusal { content }, Self::Refusal { content: more }) => (content, more),
             (
                 Self::ToolCall { index, arguments, .. },
-                Self::ToolCall { index: of, id: None, name: None, arguments: more },
+                Self::ToolCall { index: of, id: None, name: None, arguments: more, .. },
             ) if index == of => (arguments, more),
             _ => return Some(next),
         };

@@ -16,6 +16,8 @@ pub enum Frame {
     Data(Vec<u8>),
     /// What stood in its field `error`.
     Error(Vec<u8>),
+    /// A comment: a sign of life.
+    Comment,
 }
 
 /// An event is larger than it may be.
@@ -86,6 +88,8 @@ impl Frames {
             self.data.extend_from_slice(value);
         } else if let Some(value) = field(text, b"error") {
             self.error.extend_from_slice(value);
+        } else if text.starts_with(b":") && out.last() != Some(&Frame::Comment) {
+            out.push(Frame::Comment);
         }
         // Its memory serves the next line.
         self.line = line;
@@ -123,6 +127,7 @@ mod tests {
             frames.take(piece, &mut out).expect("small");
         }
         frames.end(&mut out);
+        out.retain(|frame| *frame != Frame::Comment);
         out
     }
 
@@ -150,6 +155,15 @@ mod tests {
             [Frame::Error(b"{\"code\":500}".to_vec())]
         );
         assert_eq!(cut(&[b"errors: x\n\nnothing\n\n"]), []);
+    }
+
+    #[test]
+    fn comments_are_told_of_and_never_many_in_a_row() {
+        let (mut frames, mut out) = (Frames::default(), Vec::new());
+        frames.take(b": a\n: b\n\n:\n\ndata: x\n\n: c", &mut out).expect("small");
+        assert_eq!(out, [Frame::Comment, Frame::Data(b"x".to_vec())]);
+        frames.take(b"\n", &mut out).expect("small");
+        assert_eq!(out.last(), Some(&Frame::Comment));
     }
 
     #[test]

@@ -9,17 +9,22 @@ mod blocks;
 mod completion;
 mod completions;
 mod event;
+mod extra;
 mod frames;
+mod halves;
 mod native;
 mod transcript;
+mod trouble;
 
-pub use ask::Ask;
-pub use completion::{Delta, Heard, ToolPart, Trouble, hear};
+pub use ask::{Ask, StreamUsage};
+pub use completion::{Decoder, Delta, Heard, ToolPart};
 pub use completions::{Completions, chunk_id, error_object, whole};
 pub use event::{ChatEvent, Fault, State, Usage};
+pub use extra::Extra;
 pub use frames::{Frame, Frames, MAX_EVENT_BYTES};
 pub use native::Native;
 pub use transcript::{Redaction, Transcript};
+pub use trouble::Trouble;
 
 /// The text of one frame at most, in bytes, where a late reader is sent many events in one.
 const MAX_JOINED_BYTES: usize = 16 * 1024;
@@ -57,8 +62,9 @@ impl Face {
     /// answer is told.
     pub fn close(&mut self, out: &mut Vec<u8>) {
         self.flush(out);
-        if let Self::Completions(face) = self {
-            face.break_off(out);
+        match self {
+            Self::Native(face) => face.break_off(out),
+            Self::Completions(face) => face.break_off(out),
         }
     }
 

@@ -5,6 +5,7 @@ use super::blocks::Block;
 use super::event::ChatEvent;
 use super::transcript::Redaction;
 use serde::Serialize;
+use serde_json::json;
 
 /// The native face.
 #[derive(Debug, Default)]
@@ -14,6 +15,9 @@ pub struct Native {
     redactions: Vec<Redaction>,
     waiting: Option<Waiting>,
     has_ended: bool,
+    /// True where its reader is told of its connection by a terminal event, having no other way.
+    tells_breaks: bool,
+    has_said: bool,
 }
 
 /// A text that more may be joined to, with the place of its last part.
@@ -37,7 +41,29 @@ impl Native {
     /// For a reader from whom `redactions` are kept; one who wants the whole text with every part has
     /// `accumulated` already.
     pub fn new(redactions: Vec<Redaction>, accumulated: Option<String>) -> Self {
-        Self { accumulated, redactions, waiting: None, has_ended: false }
+        Self { accumulated, redactions, ..Self::default() }
+    }
+
+    /// Has a connection that ends before the chat end with a terminal event: for readers who asked
+    /// for no events of the hub. `has_said` says that they have a part of the answer already.
+    pub fn with_breaks_told(self, has_said: bool) -> Self {
+        Self { tells_breaks: true, has_said, ..self }
+    }
+
+    /// Ends the connection, and not the chat. The event has no id, so that a resume goes on with the
+    /// chat.
+    pub(super) fn break_off(&mut self, out: &mut Vec<u8>) {
+        if !self.tells_breaks || std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
+        let message =
+            "the hub ended this connection, and not the chat; resume after the last event";
+        let end = json!({
+            "type": "error", "code": "disconnected", "message": message,
+            "retryable": true, "partial": self.has_said, "upstream_status": null,
+        });
+        line(out, "data: ", &crate::wire::control::json(&end));
+        out.push(b'\n');
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -53,6 +79,12 @@ impl Native {
             return self.say(block, self.shown(event), out);
         }
         self.flush(out);
+        // What is not interpreted may repeat what is not to be shown.
+        if let Some(ChatEvent::Extra { .. }) = event
+            && !self.redactions.is_empty()
+        {
+            return;
+        }
         out.extend_from_slice(block.raw);
         let Some(event) = event else { return };
         self.has_ended |= event.is_terminal();
@@ -75,6 +107,7 @@ impl Native {
     }
 
     fn say(&mut self, block: &Block<'_>, event: ChatEvent, out: &mut Vec<u8>) {
+        self.has_said = true;
         let id = block.id.unwrap_or_default();
         let rest = match &mut self.waiting {
             Some(waiting) => waiting.event.join(event, MAX_JOINED_BYTES),
@@ -156,7 +189,8 @@ mod tests {
         let thought = |n: u32| block(n, &ChatEvent::Reasoning { content: "hm ".into() });
         let call = |n: u32, index, id: Option<&str>| {
             let (id, name) = (id.map(str::to_owned), None);
-            block(n, &ChatEvent::ToolCall { index, id, name, arguments: "{".into() })
+            let arguments = "{".into();
+            block(n, &ChatEvent::ToolCall { index, id, name, arguments, legacy: false })
         };
         let mut blocks: Vec<String> = (0..3).map(thought).collect();
         blocks.extend([call(3, 0, Some("a")), call(4, 0, None), call(5, 1, Some("b"))]);

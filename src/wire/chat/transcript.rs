@@ -1,6 +1,7 @@
 //! A chat as a whole, put together from its events.
 
 use super::event::{ChatEvent, Usage};
+use super::extra::Extra;
 use serde_json::{Map, Value, json};
 
 /// Characters that are not to be shown any more.
@@ -53,6 +54,7 @@ pub struct Transcript {
     reasoning: String,
     refusal: String,
     tools: Vec<Tool>,
+    extra: Extra,
     /// What it took.
     pub usage: Option<Usage>,
     /// How it ended, if it did.
@@ -66,6 +68,7 @@ struct Tool {
     id: Option<String>,
     name: Option<String>,
     arguments: String,
+    legacy: bool,
 }
 
 impl Transcript {
@@ -84,9 +87,10 @@ impl Transcript {
             }
             ChatEvent::Reasoning { content } => self.reasoning.push_str(&content),
             ChatEvent::Refusal { content } => self.refusal.push_str(&content),
-            ChatEvent::ToolCall { index, id, name, arguments } => {
-                self.tool(index, (id, name), &arguments);
+            ChatEvent::ToolCall { index, id, name, arguments, legacy } => {
+                self.tool(index, Tool { id, name, arguments, legacy });
             }
+            ChatEvent::Extra { extra } => self.extra.merge(extra),
             ChatEvent::Usage(usage) => self.usage = Some(usage),
             ChatEvent::Redact { .. } => self.redactions.extend(Redaction::of(&event)),
             ChatEvent::Status { .. } | ChatEvent::Filter { .. } => {}
@@ -94,7 +98,7 @@ impl Transcript {
         }
     }
 
-    fn tool(&mut self, index: u64, (id, name): (Option<String>, Option<String>), more: &str) {
+    fn tool(&mut self, index: u64, more: Tool) {
         /// Calls of one answer; what is beyond is let be, as no upstream has so many.
         const MAX_TOOLS: u64 = 1_024;
         let Some(at) = usize::try_from(index).ok().filter(|_| index < MAX_TOOLS) else { return };
@@ -102,9 +106,19 @@ impl Transcript {
             self.tools.resize_with(at + 1, Tool::default);
         }
         let tool = &mut self.tools[at];
-        tool.id = tool.id.take().or(id);
-        tool.name = tool.name.take().or(name);
-        tool.arguments.push_str(more);
+        tool.id = tool.id.take().or(more.id);
+        tool.name = tool.name.take().or(more.name);
+        tool.arguments.push_str(&more.arguments);
+        tool.legacy |= more.legacy;
+    }
+
+    /// Returns the members of the upstream's answer that the hub does not interpret. Where a part of
+    /// the answer is not to be shown, what of them may repeat it is left out.
+    pub fn extra(&self) -> Extra {
+        match self.redactions.is_empty() {
+            true => self.extra.clone(),
+            false => Extra { chunk: self.extra.chunk.clone(), ..Extra::default() },
+        }
     }
 
     /// The answer, without what is not to be shown.
@@ -123,7 +137,9 @@ impl Transcript {
     /// Whether a part of an answer is there.
     pub fn is_begun(&self) -> bool {
         let texts = [&self.text, &self.reasoning, &self.refusal];
-        !texts.iter().all(|text| text.is_empty()) || !self.tools.is_empty()
+        !texts.iter().all(|text| text.is_empty())
+            || !self.tools.is_empty()
+            || self.extra.is_content()
     }
 
     /// Why the model ended, if it did by itself.
@@ -146,13 +162,46 @@ impl Transcript {
 
     /// The calls of tools, as OpenAI has them; `None` where there are none.
     pub fn tool_calls(&self) -> Option<Value> {
-        let call = |tool: &Tool| {
-            json!({
-                "id": tool.id, "type": "function",
-                "function": { "name": tool.name, "arguments": tool.arguments },
-            })
+        let mut extras = match self.extra().delta.remove("tool_calls") {
+            Some(Value::Array(calls)) => calls,
+            _ => Vec::new(),
         };
-        (!self.tools.is_empty()).then(|| self.tools.iter().map(call).collect())
+        let index = |call: &Value| call.get("index").and_then(Value::as_u64);
+        let known = self.tools.len().max(extras.iter().filter_map(index).count());
+        let calls = (0..known).filter_map(|at| {
+            let is_it = |call: &Value| index(call) == Some(at as u64);
+            let extra = extras.iter().position(is_it).map(|at| extras.swap_remove(at));
+            self.tool_call(at, extra)
+        });
+        let calls: Vec<Value> = calls.collect();
+        (!calls.is_empty()).then_some(Value::Array(calls))
+    }
+
+    /// One call, with members that are not interpreted; one of a tool that is no function has those
+    /// alone.
+    fn tool_call(&self, at: usize, extra: Option<Value>) -> Option<Value> {
+        let mut call = match extra {
+            Some(Value::Object(members)) => members,
+            _ => Map::new(),
+        };
+        call.remove("index");
+        let is_custom = call.contains_key("type");
+        if let Some(tool) = self.tools.get(at).filter(|_| !is_custom) {
+            if tool.legacy {
+                return None;
+            }
+            call.insert("id".into(), tool.id.clone().into());
+            call.insert("type".into(), "function".into());
+            let function = json!({ "name": tool.name, "arguments": tool.arguments });
+            call.insert("function".into(), function);
+        }
+        (!call.is_empty()).then_some(Value::Object(call))
+    }
+
+    /// The call that the upstream has as `function_call`; `None` where there is none.
+    pub fn function_call(&self) -> Option<Value> {
+        let tool = self.tools.iter().find(|tool| tool.legacy)?;
+        Some(json!({ "name": tool.name, "arguments": tool.arguments }))
     }
 
     /// What was thought before the answer; `None` where nothing was.
@@ -190,6 +239,7 @@ mod tests {
             id: id.map(str::to_owned),
             name: id.map(|_| "f".to_owned()),
             arguments: arguments.to_owned(),
+            legacy: false,
         };
         for event in [
             part(0, Some("x"), ""),

@@ -2,7 +2,7 @@
 
 use super::sse::interpret;
 use fanfare::wire::chat::{
-    Ask, ChatEvent, Completions, Face, Frame, Frames, Heard, Native, Trouble, hear,
+    Ask, ChatEvent, Completions, Decoder, Face, Frame, Frames, Heard, Native, StreamUsage, Trouble,
 };
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ pub fn upstream(step: u8, bytes: &[u8]) {
     assert_eq!(cut(bytes.chunks(usize::from(step).max(1))).as_ref(), Some(&whole));
     let data = whole.iter().filter_map(|frame| match frame {
         Frame::Data(data) => Some(data.trim_ascii().to_vec()),
-        Frame::Error(_) => None,
+        Frame::Error(_) | Frame::Comment => None,
     });
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     // The last event needs no blank line here.
@@ -34,7 +34,8 @@ pub fn upstream(step: u8, bytes: &[u8]) {
 
 /// Whatever an event is, nothing that is heard of it is empty or endless, and an error comes first.
 pub fn event(data: &[u8]) {
-    match hear(data) {
+    match Decoder::default().hear(data) {
+        Heard::Alive => panic!("data is no comment"),
         Heard::End => assert_eq!(data.trim_ascii(), b"[DONE]"),
         Heard::Trouble(trouble) => is_told(&trouble),
         Heard::Delta(delta) => {
@@ -44,6 +45,7 @@ pub fn event(data: &[u8]) {
             let texts = [&delta.content, &delta.reasoning, &delta.refusal, &delta.finish];
             assert!(texts.into_iter().flatten().all(|text| !text.is_empty()), "{delta:?}");
             assert!(delta.redact.is_none_or(|(from, to)| from < to));
+            delta.trouble.iter().for_each(is_told);
         }
     }
     is_told(&Trouble::of_body(data, 500));
@@ -58,7 +60,9 @@ fn is_told(trouble: &Trouble) {
 pub fn ask(body: &[u8]) {
     for read in [Ask::native, Ask::completion] {
         let Ok(ask) = read(body) else { continue };
-        let sent: Value = serde_json::from_slice(&ask.for_upstream("m", Some(7))).expect("JSON");
+        let sent: Value =
+            serde_json::from_slice(&ask.for_upstream("m", Some(7), Some(StreamUsage::Auto)))
+                .expect("JSON");
         assert_eq!((&sent["model"], &sent["stream"]), (&"m".into(), &true.into()));
         assert!(sent["messages"].as_array().is_some_and(|all| !all.is_empty()));
         assert!(

@@ -1,0 +1,141 @@
+//! Members of an upstream's answer that the hub does not interpret; they reach readers as they are.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Strings that say what something is: a later chunk replaces them, where other strings go on.
+const LABELS: [&str; 6] = ["type", "id", "role", "name", "format", "signature"];
+/// Random padding of a chunk, which means nothing and differs in each.
+const PADDING: &str = "obfuscation";
+
+/// Uninterpreted members, by the object that they stood in.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Extra {
+    /// Members of the delta, or of the message of an answer that is not streamed.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub delta: Map<String, Value>,
+    /// Members of the choice.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub choice: Map<String, Value>,
+    /// Members of the chunk itself.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub chunk: Map<String, Value>,
+}
+
+impl Extra {
+    /// Returns true if there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.chunk.is_empty() && !self.is_content()
+    }
+
+    /// Returns true if it is a part of the answer, and not of its description.
+    pub fn is_content(&self) -> bool {
+        !self.delta.is_empty() || !self.choice.is_empty()
+    }
+
+    /// Returns its size in bytes, as JSON.
+    pub fn bytes(&self) -> usize {
+        let size = |members: &Map<String, Value>| match members.is_empty() {
+            true => 0,
+            false => serde_json::to_vec(members).map_or(0, |json| json.len()),
+        };
+        size(&self.delta) + size(&self.choice) + size(&self.chunk)
+    }
+
+    /// Continues it with the members of a later chunk, as OpenAI's clients put chunks together:
+    /// objects are merged, items of lists by their `index`, texts are appended.
+    pub fn merge(&mut self, more: Self) {
+        continue_members(&mut self.delta, more.delta);
+        continue_members(&mut self.choice, more.choice);
+        // A chunk describes the whole answer, each time anew.
+        self.chunk.extend(more.chunk);
+    }
+}
+
+/// Leaves members that say something: none that is null, and no padding.
+pub(super) fn meaningful(mut members: Map<String, Value>) -> Map<String, Value> {
+    members.retain(|name, value| !is_empty(value) && name != PADDING);
+    members
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(members) => members.values().all(is_empty),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    }
+}
+
+fn continue_members(members: &mut Map<String, Value>, more: Map<String, Value>) {
+    for (name, value) in more {
+        match members.get_mut(&name) {
+            Some(there) => continue_value(there, &name, value),
+            None if value.is_null() => {}
+            None => drop(members.insert(name, value)),
+        }
+    }
+}
+
+fn continue_value(there: &mut Value, name: &str, more: Value) {
+    match (there, more) {
+        (_, Value::Null) => {}
+        (Value::Object(there), Value::Object(more)) => continue_members(there, more),
+        (Value::Array(there), Value::Array(more)) => {
+            for item in more {
+                continue_list(there, item);
+            }
+        }
+        (Value::String(text), Value::String(more)) if !LABELS.contains(&name) => {
+            text.push_str(&more);
+        }
+        (there, more) => *there = more,
+    }
+}
+
+fn continue_list(list: &mut Vec<Value>, item: Value) {
+    let index = item.get("index").cloned();
+    let is_same = |known: &&mut Value| index.is_some() && known.get("index") == index.as_ref();
+    match list.iter_mut().find(is_same) {
+        Some(known) => continue_value(known, "", item),
+        None => list.push(item),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn extra(value: Value) -> Extra {
+        serde_json::from_value(value).expect("an extra")
+    }
+
+    #[test]
+    fn chunks_are_put_together_as_clients_do() {
+        let mut all = Extra::default();
+        for more in [
+            json!({ "delta": { "details": [{ "index": 0, "type": "t", "text": "a" }] } }),
+            json!({ "delta": { "details": [{ "index": 0, "type": "t", "text": "b" }, { "index": 1 }] } }),
+            json!({ "delta": { "blocks": [{ "a": 1 }] }, "chunk": { "fingerprint": "x" } }),
+            json!({ "delta": { "blocks": [{ "a": 1 }] }, "chunk": { "fingerprint": "y" } }),
+            json!({ "choice": { "logprobs": { "content": [1] } } }),
+            json!({ "choice": { "logprobs": { "content": [2], "refusal": null } } }),
+        ] {
+            all.merge(extra(more));
+        }
+        let details = json!([{ "index": 0, "type": "t", "text": "ab" }, { "index": 1 }]);
+        assert_eq!(all.delta["details"], details);
+        assert_eq!(all.delta["blocks"], json!([{ "a": 1 }, { "a": 1 }]));
+        assert_eq!(all.choice["logprobs"], json!({ "content": [1, 2] }));
+        assert_eq!(all.chunk["fingerprint"], "y");
+    }
+
+    #[test]
+    fn nothing_is_left_of_members_that_say_nothing() {
+        let said = json!({ "a": null, "b": [], "c": { "d": null }, "obfuscation": "xyz", "e": 0 });
+        let Value::Object(members) = said else { panic!("an object") };
+        assert_eq!(Value::Object(meaningful(members)), json!({ "e": 0 }));
+    }
+}

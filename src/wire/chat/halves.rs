@@ -1,0 +1,141 @@
+//! Characters that come in halves: a pair of UTF-16 surrogates that an upstream has cut between two
+//! chunks, each half an escape of its own (RFC 8259 §7 allows that, and no Rust string can hold it).
+
+/// The first of the private characters that stand for lone halves until their other halves come.
+const FIRST_MARK: u32 = 0xf_0000;
+const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
+
+/// A text that goes on from chunk to chunk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Slot {
+    Content,
+    Reasoning,
+    Refusal,
+    /// Of the call of this index.
+    Arguments(u64),
+}
+
+/// First halves at the ends of texts, whose second halves may come with the next chunk.
+#[derive(Debug, Default)]
+pub(super) struct Halves(Vec<(Slot, u16)>);
+
+impl Halves {
+    /// Joins halves in `text`, with the one that its slot has from the chunk before, and keeps a
+    /// first half at its end. `has_marks` says that the chunk was repaired.
+    pub(super) fn join(&mut self, slot: Slot, text: &mut String, has_marks: bool) {
+        if text.is_empty() || !has_marks && self.0.is_empty() {
+            return;
+        }
+        let at = self.0.iter().position(|(of, _)| *of == slot);
+        let mut high = at.map(|at| self.0.swap_remove(at).1);
+        let mut joined = String::with_capacity(text.len() + 4);
+        for character in text.chars() {
+            let unit = marked(character).filter(|_| has_marks);
+            match (high.take(), unit) {
+                (Some(first), Some(second)) if (0xdc00..0xe000).contains(&second) => {
+                    let pair = char::decode_utf16([first, second]).next();
+                    joined.push(pair.and_then(Result::ok).unwrap_or(REPLACEMENT));
+                }
+                (before, unit) => {
+                    joined.extend(before.map(|_| REPLACEMENT));
+                    match unit {
+                        None => joined.push(character),
+                        Some(first) if first < 0xdc00 => high = Some(first),
+                        Some(_) => joined.push(REPLACEMENT),
+                    }
+                }
+            }
+        }
+        self.0.extend(high.map(|first| (slot, first)));
+        *text = joined;
+    }
+
+    /// Takes the slots whose halves stay alone, each for a replacement character.
+    pub(super) fn take_lone(&mut self) -> Vec<Slot> {
+        self.0.drain(..).map(|(slot, _)| slot).collect()
+    }
+}
+
+/// Replaces the marks of halves in a text that does not go on.
+pub(super) fn without_marks(text: &str) -> String {
+    text.chars().map(|c| if marked(c).is_some() { REPLACEMENT } else { c }).collect()
+}
+
+/// The half that a character stands for.
+fn marked(character: char) -> Option<u16> {
+    let unit = u32::from(character).checked_sub(FIRST_MARK)?;
+    (unit < 0x800).then_some(0xd800 + unit as u16)
+}
+
+fn mark(unit: u16) -> Option<char> {
+    char::from_u32(FIRST_MARK + u32::from(unit.checked_sub(0xd800)?))
+}
+
+/// Makes JSON of what is none by a little, as some write it: numbers that are none become null, and
+/// lone halves of characters private characters that stand for them.
+pub(super) fn repaired(data: &[u8]) -> Vec<u8> {
+    let (mut out, mut rest, mut is_text) = (Vec::with_capacity(data.len()), data, false);
+    while let Some((byte, after)) = rest.split_first() {
+        let words: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+        let word = words.into_iter().find(|word| !is_text && rest.starts_with(word));
+        if let Some(word) = word {
+            out.extend_from_slice(b"null");
+            rest = &rest[word.len()..];
+        } else if is_text && *byte == b'\\' {
+            let length = escape(rest).unwrap_or(2).min(rest.len());
+            match lone_half(rest).and_then(mark) {
+                Some(mark) => out.extend_from_slice(mark.encode_utf8(&mut [0; 4]).as_bytes()),
+                None => out.extend_from_slice(&rest[..length]),
+            }
+            rest = &rest[length..];
+        } else {
+            is_text ^= *byte == b'"';
+            out.push(*byte);
+            rest = after;
+        }
+    }
+    out
+}
+
+/// Bytes of an escape of one character: of a pair, both halves.
+fn escape(text: &[u8]) -> Option<usize> {
+    let high = unit(text)?;
+    let is_pair = (0xd800..0xdc00).contains(&high)
+        && text.get(6..).and_then(unit).is_some_and(|low| (0xdc00..0xe000).contains(&low));
+    Some(if is_pair { 12 } else { 6 })
+}
+
+fn lone_half(text: &[u8]) -> Option<u16> {
+    unit(text).filter(|unit| (0xd800..0xe000).contains(unit) && escape(text) == Some(6))
+}
+
+/// The unit of UTF-16 that an escape begins with: `\u` and four digits.
+fn unit(text: &[u8]) -> Option<u16> {
+    let digits = text.strip_prefix(b"\\u")?.get(..4)?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_are_joined_within_their_slot_alone() {
+        let mark = |unit| mark(unit).expect("a half").to_string();
+        let (high, low) = (mark(0xd83d), mark(0xde00));
+        let mut halves = Halves::default();
+        let mut join = |slot, text: String| {
+            let mut text = text;
+            halves.join(slot, &mut text, true);
+            text
+        };
+        assert_eq!(join(Slot::Content, format!("a{high}")), "a");
+        assert_eq!(join(Slot::Reasoning, low.clone()), "\u{fffd}");
+        assert_eq!(join(Slot::Content, String::new()), "");
+        assert_eq!(join(Slot::Content, format!("{low}b{high}{low}")), "\u{1f600}b\u{1f600}");
+        assert_eq!(join(Slot::Arguments(1), high.clone()), "");
+        assert_eq!(join(Slot::Arguments(1), format!("x{high}")), "\u{fffd}x");
+        assert_eq!(halves.take_lone(), [Slot::Arguments(1)]);
+        assert_eq!(halves.take_lone(), []);
+    }
+}

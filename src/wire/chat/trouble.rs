@@ -1,0 +1,156 @@
+//! Errors of upstreams, in each of the forms that they have for them.
+
+use super::completion::text;
+use serde_json::{Map, Value};
+
+/// What follows a message that is too long to be told whole.
+const MAX_MESSAGE_CHARS: usize = 1_000;
+
+/// An error, as an upstream tells it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Trouble {
+    /// In words.
+    pub message: String,
+    /// Its `code`.
+    pub code: Option<String>,
+    /// Its `type`.
+    pub kind: Option<String>,
+    /// What of the request it is about.
+    pub param: Option<String>,
+    /// Its status, where it says one.
+    pub status: Option<u16>,
+}
+
+impl Trouble {
+    /// Returns true if it is about a member of the request.
+    pub fn names(&self, member: &str) -> bool {
+        self.param.as_deref() == Some(member) || self.message.contains(member)
+    }
+
+    /// Whether it is a filter's.
+    pub fn is_of_filter(&self) -> bool {
+        [&self.code, &self.kind].into_iter().flatten().any(|word| word.contains("content_filter"))
+    }
+}
+
+impl Trouble {
+    /// The error that an event or a body is, if it is one.
+    pub(super) fn in_event(value: &Value) -> Option<Self> {
+        trouble(value)
+    }
+
+    /// The error that a value is, in whatever form.
+    pub(super) fn of_value(error: &Value) -> Self {
+        match error {
+            Value::Object(error) => of_object(error),
+            Value::String(message) if !message.is_empty() => Self::of_message(message.clone()),
+            Value::String(_) => of_object(&Map::new()),
+            other => Self::of_message(other.to_string()),
+        }
+    }
+
+    /// What the body of a refusal says; `status` where it says nothing.
+    pub fn of_body(body: &[u8], status: u16) -> Self {
+        let value = serde_json::from_slice::<Value>(body).ok();
+        let told = value.as_ref().and_then(|value| {
+            let one = value.as_array().and_then(|all| all.first()).unwrap_or(value);
+            trouble(one).or_else(|| detail(one).map(Self::of_message))
+        });
+        let mut trouble = told.unwrap_or_default();
+        if trouble.message.is_empty() {
+            trouble.message = format!("the upstream answered {status}");
+        }
+        trouble.status = Some(status);
+        trouble
+    }
+
+    /// What stands in a field `error`, in whatever form.
+    pub fn of_field(text: &[u8]) -> Self {
+        match serde_json::from_slice::<Value>(text) {
+            Ok(Value::Object(error)) => {
+                trouble(&Value::Object(error.clone())).unwrap_or_else(|| of_object(&error))
+            }
+            _ => Self::of_message(String::from_utf8_lossy(text).into_owned()),
+        }
+    }
+
+    fn of_message(message: String) -> Self {
+        Self { message: short(&message), ..Self::default() }
+    }
+}
+
+fn trouble(value: &Value) -> Option<Trouble> {
+    let told = match value.get("error") {
+        Some(Value::Object(error)) => return Some(of_object(error)),
+        Some(Value::String(message)) if !message.is_empty() => message.clone(),
+        Some(Value::Bool(true)) => text(value, "message").unwrap_or_default(),
+        Some(other @ (Value::Array(_) | Value::Number(_))) => other.to_string(),
+        _ => {
+            if let Some(first) = value.as_array().and_then(|all| all.first()) {
+                return trouble(first);
+            }
+            // Flat: the object itself is the error.
+            let all = value.as_object()?;
+            if let (Some(detail), false) = (detail(value), all.contains_key("choices")) {
+                return Some(Trouble::of_message(detail));
+            }
+            let is_one = text(value, "object").as_deref() == Some("error")
+                || all.get("message").is_some_and(Value::is_string)
+                    && !all.contains_key("choices")
+                    && (all.contains_key("code") || all.contains_key("type"));
+            return is_one.then(|| of_object(all));
+        }
+    };
+    Some(Trouble { code: text(value, "code"), ..Trouble::of_message(told) })
+}
+
+/// The `detail` of FastAPI's errors: a text, or a list of what is wrong and where.
+fn detail(value: &Value) -> Option<String> {
+    match value.get("detail")? {
+        Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        Value::Array(all) if !all.is_empty() => {
+            Some(all.iter().map(one_detail).collect::<Vec<_>>().join("; "))
+        }
+        Value::Object(detail) if !detail.is_empty() => Some(
+            text(value.get("detail")?, "message")
+                .unwrap_or_else(|| Value::Object(detail.clone()).to_string()),
+        ),
+        _ => None,
+    }
+}
+
+fn one_detail(one: &Value) -> String {
+    let Some(message) = text(one, "msg") else { return one.to_string() };
+    let word = |part: &Value| part.as_str().map_or_else(|| part.to_string(), str::to_owned);
+    let place = one.get("loc").and_then(Value::as_array);
+    match place.filter(|place| !place.is_empty()) {
+        Some(place) => {
+            let place: Vec<String> = place.iter().map(word).collect();
+            format!("{}: {message}", place.join("."))
+        }
+        None => message,
+    }
+}
+
+fn of_object(error: &Map<String, Value>) -> Trouble {
+    let word = |name: &str| match error.get(name) {
+        Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+        Some(Value::Number(number)) => Some(number.to_string()),
+        _ => None,
+    };
+    let code = word("code");
+    let as_status = |word: &Option<String>| word.as_ref().and_then(|word| word.parse::<u16>().ok());
+    let status = as_status(&word("status")).or(as_status(&code));
+    let message = word("message").or_else(|| word("detail")).unwrap_or_default();
+    let message =
+        if message.is_empty() { "the upstream failed".to_owned() } else { short(&message) };
+    let status = status.filter(|status| (400..600).contains(status));
+    Trouble { message, code, kind: word("type"), param: word("param"), status }
+}
+
+fn short(message: &str) -> String {
+    match message.char_indices().nth(MAX_MESSAGE_CHARS) {
+        Some((at, _)) => format!("{}…", &message[..at]),
+        None => message.to_owned(),
+    }
+}

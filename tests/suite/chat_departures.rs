@@ -1,0 +1,132 @@
+//! Readers of chats whose connections are gone, or are ended by the hub.
+
+use crate::chat::{begin, end, events_url, kinds};
+use crate::completions::{ask, said, stream};
+use crate::credentials::{SECRET, good, in_seconds};
+use crate::reader::{Event, Reader};
+use crate::upstream::{Step, Upstream, answer, done, head, part};
+use serde_json::{Value, json};
+use std::process::Command;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// Sends a request, reads the head of the answer, and is gone without a FIN or a RST, as a machine
+/// whose network went away.
+const VANISHES: &str = "
+import socket, sys
+host, port = sys.argv[1].rsplit(':', 1)
+client = socket.create_connection((host, int(port)))
+client.sendall(sys.argv[2].encode())
+head = b''
+while b'\\r\\n\\r\\n' not in head:
+    head += client.recv(1)
+TCP_REPAIR = 19
+client.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+client.close()
+";
+
+#[tokio::test]
+async fn a_retry_of_a_client_whose_connection_is_half_open_takes_over_its_run() {
+    let next = Arc::new(Notify::new());
+    let slow = [vec![head(), Step::Until(next.clone()), part("ab")], done()].concat();
+    let upstream = Upstream::start(vec![slow, answer(&["another"])]).await;
+    let (hub, _folder) = upstream.hub(&["--heartbeat", "10m"]).await;
+    let body = ask(true).to_string();
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{body}",
+        hub.address,
+        body.len()
+    );
+    let (address, python) = (hub.address.clone(), "python3");
+    let vanished = tokio::task::spawn_blocking(move || {
+        Command::new(python).args(["-c", VANISHES, &address, &request]).status().unwrap()
+    });
+    assert!(vanished.await.unwrap().success(), "this test needs root, for TCP_REPAIR");
+    assert_eq!(hub.metric("fanfare_sessions").await, 1.0, "the hub has not noticed");
+    let mut retry = stream(&hub, &[("x-stainless-retry-count", "1")]).await;
+    next.notify_one();
+    assert_eq!(said(&retry.rest().await).0, "ab");
+    assert_eq!(upstream.asked().len(), 1);
+}
+
+/// What a reader was sent who asked by `POST /chat`, to the end of its connection.
+async fn sent_to(mut reader: Reader) -> Vec<Value> {
+    reader.rest().await.iter().map(Event::json).collect()
+}
+
+#[tokio::test]
+async fn a_reader_of_post_chat_who_is_sent_away_by_a_drain_has_a_terminal_event() {
+    let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
+    let (mut hub, _folder) = upstream.hub(&["--drain", "3s"]).await;
+    let mut readers = Vec::new();
+    // They are sent away one after the other, the first of them before the chats are ended.
+    for _ in 0..8 {
+        let body = r#"{"message":"hi"}"#;
+        let mut reader = Reader::request(&hub.address, "POST /chat", &[], body).await.unwrap();
+        while reader.next().await.unwrap().json()["type"] != "token" {}
+        readers.push(tokio::spawn(sent_to(reader)));
+    }
+    hub.terminate();
+    for reader in readers {
+        let events = reader.await.unwrap();
+        let last = end(&events);
+        let is_known = ["disconnected", "hub_restarted"].map(|code| last["code"] == code);
+        assert!(is_known.contains(&true), "{events:?}");
+    }
+    assert!(hub.ended().await.success());
+}
+
+#[tokio::test]
+async fn a_reader_of_post_chat_whose_token_expires_has_a_terminal_event() {
+    let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
+    let (hub, _folder) = upstream.hub(&["--jwt-secret", SECRET]).await;
+    let claims = json!({ "exp": in_seconds(4), "sub": "ann", "fanfare": { "chat": ["*"] } });
+    let shown = format!("Bearer {}", good(&claims));
+    let headers = [("Authorization", shown.as_str())];
+    let body = r#"{"message":"hi"}"#;
+    let reader = Reader::request(&hub.address, "POST /chat", &headers, body).await.unwrap();
+    assert_eq!(reader.status, 200);
+    let events = sent_to(reader).await;
+    let last = end(&events);
+    assert_eq!(last["type"], "error", "{events:?}");
+    // It goes on with the last event of the chat, which this one is not.
+    assert_eq!((&last["code"], &last["partial"]), (&json!("disconnected"), &json!(true)));
+}
+
+#[tokio::test]
+async fn a_terminal_event_of_a_connection_has_no_place_in_the_chat() {
+    let next = Arc::new(Notify::new());
+    let script = [vec![head(), part("a"), Step::Until(next.clone()), part("b")], done()].concat();
+    let upstream = Upstream::start(vec![script]).await;
+    let (hub, _folder) = upstream.hub(&["--jwt-secret", SECRET]).await;
+    let shown = |seconds| {
+        let exp = in_seconds(seconds);
+        format!(
+            "Bearer {}",
+            good(&json!({ "exp": exp, "sub": "ann", "fanfare": { "chat": ["*"] } }))
+        )
+    };
+    let post = async |token: &str, last: &[(&str, &str)]| {
+        let headers = [&[("Authorization", token)], last].concat();
+        let body = r#"{"message":"hi"}"#;
+        Reader::request(&hub.address, "POST /chat", &headers, body).await.unwrap()
+    };
+    let mut reader = post(&shown(4), &[]).await;
+    let events = reader.rest().await;
+    let json: Vec<Value> = events.iter().map(Event::json).collect();
+    assert_eq!(end(&json)["type"], "error", "{events:?}");
+    let mut again = post(&shown(600), &[("Last-Event-ID", reader.last_id())]).await;
+    next.notify_one();
+    let rest: Vec<Value> = again.rest().await.iter().map(Event::json).collect();
+    assert_eq!(kinds(&rest), ["token", "usage", "done"], "the chat itself has not ended");
+}
+
+#[tokio::test]
+async fn a_chat_is_read_to_its_end_where_nobody_is_sent_away() {
+    let upstream = Upstream::start(vec![answer(&["a"])]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let (_, chat) = begin(&hub, json!({ "message": "hi" }), None).await;
+    let mut reader = hub.subscribe(&format!("{}?control=off", events_url(&chat))).await;
+    let events: Vec<Value> = reader.rest().await.iter().map(Event::json).collect();
+    assert_eq!(end(&events)["type"], "done", "one end, and none of the connection's beside it");
+}

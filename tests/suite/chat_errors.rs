@@ -1,0 +1,278 @@
+//! What a client is told of an upstream's error: its words, and nothing that looks like an end.
+
+use crate::chat::{begin, begun, end, events_url, text, whole};
+use crate::completions::{ask, post, stream};
+use crate::hub::Hub;
+use crate::reader::{Event, Reader};
+use crate::upstream::{Script, Step, Upstream, answer, event, head, part, say, status};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// The one by which clients know that what they ask is too long.
+fn too_long() -> Value {
+    json!({
+        "message": "This model's maximum context length is 8192 tokens.",
+        "type": "invalid_request_error", "param": "messages", "code": "context_length_exceeded",
+    })
+}
+
+#[tokio::test]
+async fn the_code_type_and_param_of_an_upstream_reach_a_client_of_openai() {
+    let refused = status(400, "", &json!({ "error": too_long() }).to_string());
+    let upstream = Upstream::start(vec![refused]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    for is_stream in [true, false] {
+        let (status, _, body) = post(&hub, &ask(is_stream), &[]).await;
+        assert_eq!((status, &body["error"]), (400, &too_long()));
+    }
+}
+
+#[tokio::test]
+async fn the_code_type_and_param_of_an_upstream_reach_a_client_in_the_middle_of_an_answer() {
+    let next = Arc::new(Notify::new());
+    let error = event(&json!({ "error": too_long() }));
+    let script = vec![head(), part("a"), Step::Until(next.clone()), error];
+    let upstream = Upstream::start(vec![script]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let mut reader = stream(&hub, &[]).await;
+    next.notify_one();
+    let events = reader.rest().await;
+    assert_eq!(events.last().unwrap().json()["error"], too_long());
+}
+
+#[tokio::test]
+async fn the_code_type_and_param_of_an_upstream_are_in_the_hubs_own_event() {
+    let refused = status(400, "", &json!({ "error": too_long() }).to_string());
+    let upstream = Upstream::start(vec![refused]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let events = whole(&hub, &begun(&hub).await).await;
+    let last = end(&events);
+    // The hub's own word for it stays beside them.
+    assert_eq!((&last["code"], &last["upstream_status"]), (&json!("upstream_error"), &json!(400)));
+    for (member, of) in
+        [("upstream_code", "code"), ("upstream_type", "type"), ("upstream_param", "param")]
+    {
+        assert_eq!(last[member], too_long()[of], "{member}: {last}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_an_upstream_without_a_code_has_the_hubs() {
+    let upstream = Upstream::start(vec![status(400, "", r#"{"error":{"message":"no"}}"#)]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let (_, _, body) = post(&hub, &ask(true), &[]).await;
+    assert_eq!(
+        body["error"],
+        json!({ "message": "no", "type": "upstream_error", "param": null, "code": "upstream_error" })
+    );
+}
+
+#[tokio::test]
+async fn a_finish_reason_that_says_of_a_failure_is_no_end_of_an_answer() {
+    for reason in ["error", "abort"] {
+        let ends = json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": reason }] });
+        let script = vec![head(), part("a"), event(&ends), say("data: [DONE]\n\n")];
+        let upstream = Upstream::start(vec![script]).await;
+        let (hub, _folder) = upstream.hub(&[]).await;
+        let events = whole(&hub, &begun(&hub).await).await;
+        let last = end(&events);
+        assert_eq!((&last["type"], &last["code"]), (&json!("error"), &json!("upstream_error")));
+        assert_eq!((text(&events).as_str(), &last["partial"]), ("a", &json!(true)));
+        let mut reader = stream(&hub, &[]).await;
+        if reader.status == 200 {
+            let events: Vec<Event> = reader.rest().await;
+            assert!(events.iter().all(|event| event.data != "[DONE]"), "{events:?}");
+            assert!(events.last().unwrap().json()["error"].is_object(), "{events:?}");
+        }
+        assert_eq!(post(&hub, &ask(false), &[]).await.0, 502);
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_a_choice_is_told_in_its_own_words() {
+    let ends = json!({ "choices": [{
+        "index": 0, "delta": { "content": "" }, "finish_reason": "error",
+        "error": { "code": 502, "message": "the provider is gone" },
+    }] });
+    let upstream = Upstream::start(vec![vec![head(), part("a"), event(&ends)]]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let events = whole(&hub, &begun(&hub).await).await;
+    assert_eq!(end(&events)["message"], "the provider is gone", "{events:?}");
+}
+
+#[tokio::test]
+async fn the_detail_of_a_422_is_shown() {
+    for (detail, words) in [
+        (
+            json!([
+                { "loc": ["body", "messages"], "msg": "field required", "type": "missing" },
+                { "loc": ["body", "top_k"], "msg": "must be positive", "type": "value_error" },
+            ]),
+            &["messages", "field required", "top_k", "must be positive"][..],
+        ),
+        (json!({ "reason": "the model is not loaded" }), &["the model is not loaded"]),
+        (json!("plain words"), &["plain words"]),
+    ] {
+        let refused = status(422, "", &json!({ "detail": detail }).to_string());
+        let upstream = Upstream::start(vec![refused]).await;
+        let (hub, _folder) = upstream.hub(&[]).await;
+        let (status, _, body) = post(&hub, &ask(true), &[]).await;
+        assert_eq!(status, 422, "{body}");
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    }
+}
+
+/// As gzip, without making it smaller.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bytes.len()).unwrap();
+    let shift = |crc: u32, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
+    let next = |crc: u32, byte: &u8| (0..8).fold(crc ^ u32::from(*byte), shift);
+    let crc = !bytes.iter().fold(!0, next);
+    let mut all = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1];
+    all.extend(length.to_le_bytes());
+    all.extend((!length).to_le_bytes());
+    all.extend(bytes);
+    all.extend(crc.to_le_bytes());
+    all.extend(u32::from(length).to_le_bytes());
+    all
+}
+
+/// An answer whose body is encoded although nobody asked for that.
+fn encoded(status: &str, kind: &str, body: &[u8]) -> Script {
+    let body = gzip(body);
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Encoding: gzip\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    vec![say(head), Step::Say(body)]
+}
+
+#[tokio::test]
+async fn an_answer_that_is_encoded_unasked_is_decoded_or_its_encoding_is_named() {
+    let choice = json!({ "message": { "content": "a" }, "finish_reason": "stop" });
+    let whole_answer = json!({ "choices": [choice] }).to_string();
+    let streamed = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n\
+                    data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    let refusal = json!({ "error": { "message": "a" } }).to_string();
+    for (status, kind, body) in [
+        ("200 OK", "application/json", whole_answer.as_str()),
+        ("200 OK", "text/event-stream", streamed),
+        ("400 Bad Request", "application/json", &refusal),
+    ] {
+        let script = encoded(status, kind, body.as_bytes());
+        let upstream = Upstream::start(vec![script]).await;
+        let (hub, _folder) = upstream.hub(&[]).await;
+        let events = whole(&hub, &begun(&hub).await).await;
+        let message = end(&events)["message"].as_str().unwrap_or_default();
+        let is_known = text(&events) == "a" || message == "a" || message.contains("gzip");
+        assert!(is_known, "{status} {kind}: {events:?}");
+    }
+}
+
+/// What is answered to each request for a chat that is gone. What goes on with one of its events alone,
+/// which is `POST /chat`, is a 410 whatever the hub remembers.
+async fn statuses(hub: &Hub, chat: &Value, last_event: &str) -> Vec<(String, u16)> {
+    let id = chat["id"].as_str().unwrap();
+    let completion = format!("/v1/chat/completions/{id}");
+    let mut all = Vec::new();
+    for (method, path) in [
+        (Method::GET, format!("/chats/{id}")),
+        (Method::GET, format!("/chats/{id}/events")),
+        (Method::GET, format!("/chats/{id}/events?from=start")),
+        (Method::POST, format!("/chats/{id}/stop")),
+        (Method::POST, format!("/chats/{id}/tickets")),
+        (Method::DELETE, format!("/chats/{id}")),
+        (Method::GET, completion.clone()),
+        (Method::GET, format!("{completion}?stream=true")),
+        (Method::GET, format!("{completion}?stream=true&starting_after=1")),
+        (Method::POST, format!("{completion}/cancel")),
+        (Method::GET, format!("/streams/chat.{id}/events?from=start&refusal=status")),
+    ] {
+        let answer = hub.http.request(method.clone(), hub.url(&path)).send().await.unwrap();
+        all.push((format!("{method} {path}").replace(id, "ID"), answer.status().as_u16()));
+    }
+    let ticket = chat["ticket"].as_str().unwrap();
+    let with_ticket = format!("/chats/{id}/events?ticket={ticket}");
+    all.push(("with its ticket".into(), hub.subscribe(&with_ticket).await.status));
+    let resumed = hub.resume(events_url(chat), last_event).await;
+    all.push(("GET events, Last-Event-ID".into(), resumed.status));
+    let headers = [("Last-Event-ID", last_event)];
+    let body = r#"{"message":"hi"}"#;
+    let posted = Reader::request(&hub.address, "POST /chat", &headers, body).await.unwrap();
+    all.push(("POST /chat, Last-Event-ID".into(), posted.status));
+    all
+}
+
+#[tokio::test]
+async fn a_chat_that_is_deleted_is_gone_whichever_way_it_is_asked_for() {
+    let upstream = Upstream::start(vec![answer(&["a"])]).await;
+    let (mut hub, _folder) = upstream.hub(&[]).await;
+    let (_, chat) = begin(&hub, json!({ "message": "hi" }), Some("k")).await;
+    let mut reader = hub.subscribe(events_url(&chat)).await;
+    reader.rest().await;
+    let last_event = reader.last_id().to_owned();
+    let url = hub.url(&format!("/chats/{}", chat["id"].as_str().unwrap()));
+    assert_eq!(hub.http.delete(url).send().await.unwrap().status(), 204);
+    for _ in 0..2 {
+        let all = statuses(&hub, &chat, &last_event).await;
+        let others: Vec<_> = all.iter().filter(|(_, status)| *status != 410).collect();
+        assert_eq!(others, Vec::<&(String, u16)>::new());
+        assert_eq!(begin(&hub, json!({ "message": "hi" }), Some("k")).await.0, 410, "its key");
+        // Also to a hub that knows it from its journal alone.
+        hub.kill();
+        hub.start_again().await;
+    }
+}
+
+#[tokio::test]
+async fn a_chat_that_is_not_remembered_is_not_found_whichever_way_it_is_asked_for() {
+    let upstream = Upstream::start(vec![answer(&["a"])]).await;
+    let (hub, _folder) = upstream.hub(&["--chat-kept", "1s"]).await;
+    let (_, chat) = begin(&hub, json!({ "message": "hi" }), None).await;
+    let mut reader = hub.subscribe(events_url(&chat)).await;
+    reader.rest().await;
+    let last_event = reader.last_id().to_owned();
+    let path = format!("/chats/{}", chat["id"].as_str().unwrap());
+    let began = std::time::Instant::now();
+    while hub.get(&path).await.0 != 404 {
+        assert!(began.elapsed() < crate::hub::PATIENCE, "it is remembered");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let all = statuses(&hub, &chat, &last_event).await;
+    let others: Vec<_> = all
+        .iter()
+        .filter(|(what, status)| *status != 404 && !what.starts_with("POST /chat,"))
+        .collect();
+    assert_eq!(others, Vec::<&(String, u16)>::new());
+}
+
+#[tokio::test]
+async fn a_ticket_for_a_chat_opens_it_for_as_long_as_was_asked() {
+    let upstream = Upstream::start(vec![answer(&["a"])]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let chat = begun(&hub).await;
+    let path = format!("/chats/{}/tickets", chat["id"].as_str().unwrap());
+    let mut ends = Vec::new();
+    // Whichever is asked for later ends earlier.
+    for body in ["", "{}", r#"{"ttl":"30m"}"#, r#"{"ttl":"1m"}"#] {
+        let (status, made) = hub.try_post(&path, body).await;
+        assert_eq!(status, 200, "{body}: {made}");
+        ends.push(made["expires_at"].as_str().unwrap().to_owned());
+    }
+    assert!(ends[1] > ends[2] && ends[2] > ends[3], "{ends:?}");
+    let (_, brief) = hub.try_post(&path, r#"{"ttl":"1s"}"#).await;
+    let url = format!("{}?ticket={}", events_url(&chat), brief["ticket"].as_str().unwrap());
+    let began = std::time::Instant::now();
+    while hub.subscribe(&url).await.status != 401 {
+        assert!(began.elapsed() < crate::hub::PATIENCE, "it opens the chat for longer");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    for wrong in [r#"{"ttl":"0s"}"#, r#"{"ttl":"2h"}"#, r#"{"ttl":"soon"}"#] {
+        let (status, problem) = hub.try_post(&path, wrong).await;
+        assert_eq!((status, &problem["field"]), (422, &json!("ttl")), "{wrong}: {problem}");
+    }
+}

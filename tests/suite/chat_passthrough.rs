@@ -1,0 +1,474 @@
+//! Members of an upstream's answer that the hub does not know: they reach whoever reads the chat.
+//!
+//! The form that is assumed of the hub's own events: what is not understood of a chunk stands in a
+//! member `extra` of an event, which may be one of the type `extra` that has nothing else. It has up to
+//! three members: `delta` (what stood in the delta or the message), `choice` and `chunk`. `GET
+//! /chats/{id}` has all of them, merged, in its own `extra`.
+
+use crate::chat::{begun, text, view, whole};
+use crate::completions::{ask, post};
+use crate::hub::Hub;
+use crate::reader::{Event, Reader};
+use crate::upstream::{Script, Step, Upstream, done, event, head, say, status};
+use serde_json::{Map, Value, json};
+
+/// Strings in a delta that say what something is, and are not continued by the next chunk.
+const LABELS: [&str; 6] = ["type", "id", "role", "name", "format", "signature"];
+
+/// Continues what is there of a delta, as OpenAI's clients do: texts are appended, objects merged,
+/// and items of lists by their `index`, where they have one.
+fn merge(there: &mut Value, name: &str, more: &Value) {
+    match (there, more) {
+        (_, Value::Null) => {}
+        (there @ Value::Null, Value::Object(_)) => {
+            *there = json!({});
+            merge(there, name, more);
+        }
+        (Value::Object(there), Value::Object(more)) => {
+            for (name, more) in more.iter().filter(|(_, more)| !more.is_null()) {
+                merge(there.entry(name.as_str()).or_insert(Value::Null), name, more);
+            }
+        }
+        (Value::Array(there), Value::Array(more)) => {
+            for item in more {
+                let has_index = |known: &&mut Value| {
+                    known.get("index").is_some() && known.get("index") == item.get("index")
+                };
+                match there.iter_mut().find(has_index) {
+                    Some(known) => merge(known, name, item),
+                    None => there.push(item.clone()),
+                }
+            }
+        }
+        (Value::String(text), Value::String(more)) if !LABELS.contains(&name) => {
+            text.push_str(more);
+        }
+        (there, more) => *there = more.clone(),
+    }
+}
+
+/// An answer as a client puts it together: the message, the choice and the answer itself.
+#[derive(Default, Debug)]
+struct Merged {
+    delta: Value,
+    choice: Value,
+    chunk: Value,
+}
+
+impl Merged {
+    fn add(&mut self, chunk: Value) {
+        let of_choice = chunk["choices"][0].clone();
+        let Value::Object(mut chunk) = chunk else { return };
+        chunk.remove("choices");
+        if let Value::Object(mut choice) = of_choice {
+            let delta = choice.remove("delta").or_else(|| choice.remove("message"));
+            merge(&mut self.delta, "", &delta.unwrap_or_default());
+            merge(&mut self.choice, "", &Value::Object(choice));
+        }
+        self.set(&chunk);
+    }
+
+    /// What a chunk says of the whole answer the next one says again.
+    fn set(&mut self, chunk: &Map<String, Value>) {
+        let all = self.chunk.as_object().cloned().unwrap_or_default();
+        let said = chunk.iter().filter(|(_, value)| !value.is_null());
+        let said = said.map(|(name, value)| (name.clone(), value.clone()));
+        self.chunk = all.into_iter().chain(said).collect();
+    }
+
+    /// The `extra` of the hub's own events.
+    fn add_extra(&mut self, extra: &Value) {
+        merge(&mut self.delta, "", &extra["delta"]);
+        merge(&mut self.choice, "", &extra["choice"]);
+        self.set(&extra["chunk"].as_object().cloned().unwrap_or_default());
+    }
+
+    /// Members that differ from those of an answer that has everything.
+    fn differs(&self) -> Vec<String> {
+        let expected = expected();
+        let parts = [("delta", &self.delta), ("choice", &self.choice), ("chunk", &self.chunk)];
+        let mut differs = Vec::new();
+        for (part, there) in parts {
+            let members = expected[part].as_object().unwrap();
+            let of_part = members.iter().filter(|(name, value)| there[*name] != **value);
+            differs.extend(of_part.map(|(name, _)| format!("{part}.{name}: {}", there[name])));
+        }
+        differs
+    }
+}
+
+fn citation(url: &str) -> Value {
+    json!({ "type": "url_citation", "url_citation": { "url": url, "start_index": 0, "end_index": 1 } })
+}
+
+fn image() -> Value {
+    json!({ "index": 0, "type": "image_url", "image_url": { "url": "data:image/png;base64,AA==" } })
+}
+
+fn logprob(token: &str) -> Value {
+    json!({ "token": token, "logprob": -0.5, "bytes": token.as_bytes(), "top_logprobs": [] })
+}
+
+/// What the upstream says beside the text, and calls of tools that are no functions.
+fn expected() -> Value {
+    json!({
+        "delta": {
+            "reasoning_details": [{
+                "index": 0, "type": "reasoning.text", "text": "think hard", "format": "f-1",
+                "signature": "of the details",
+            }],
+            "thinking_blocks": [
+                { "type": "thinking", "thinking": "hm", "signature": "of the block" },
+                { "type": "redacted_thinking", "data": "QQ==" },
+            ],
+            "annotations": [citation("https://a.example"), citation("https://b.example")],
+            "images": [image()],
+            "audio": { "id": "audio_1", "data": "QUJDREVG", "transcript": "a b", "expires_at": 7 },
+        },
+        "choice": {
+            "logprobs": { "content": [logprob("a"), logprob("b")] },
+            "native_finish_reason": "STOP",
+        },
+        "chunk": {
+            "system_fingerprint": "fp_1",
+            "service_tier": "flex",
+            "citations": ["https://a.example", "https://b.example"],
+        },
+    })
+}
+
+/// The same in the chunks of a stream.
+fn chunks() -> Vec<Value> {
+    let chunk = |choice: Value| {
+        json!({
+            "id": "gen-1", "object": "chat.completion.chunk", "created": 1, "model": "vendor/m-2",
+            "system_fingerprint": "fp_1", "service_tier": "flex",
+            "citations": ["https://a.example", "https://b.example"], "choices": [choice],
+        })
+    };
+    let delta = |delta: Value| chunk(json!({ "index": 0, "delta": delta, "finish_reason": null }));
+    let with_logprobs = |delta: Value, token: &str| {
+        let logprobs = json!({ "content": [logprob(token)], "refusal": null });
+        let choice = json!({ "index": 0, "delta": delta, "logprobs": logprobs });
+        chunk(choice)
+    };
+    let detail = |more: Value| {
+        let mut detail = json!({ "index": 0, "type": "reasoning.text" });
+        merge(&mut detail, "", &more);
+        json!([detail])
+    };
+    let block = json!([{ "type": "thinking", "thinking": "hm", "signature": "of the block" }]);
+    let hidden = json!([{ "type": "redacted_thinking", "data": "QQ==" }]);
+    let details = [
+        detail(json!({ "text": "think ", "format": "f-1" })),
+        detail(json!({ "text": "hard" })),
+        detail(json!({ "signature": "of the details" })),
+    ];
+    let call = json!([{
+        "index": 0, "id": "c1", "type": "function", "function": { "name": "f", "arguments": "{}" },
+        "extra_content": { "google": { "thought_signature": "of the call" } },
+    }]);
+    let [first, second, third] = details;
+    vec![
+        delta(json!({ "role": "assistant", "content": "", "reasoning_details": first })),
+        delta(json!({ "reasoning_details": second, "thinking_blocks": block })),
+        delta(json!({ "reasoning_details": third, "thinking_blocks": hidden })),
+        with_logprobs(json!({ "content": "a" }), "a"),
+        with_logprobs(json!({ "content": "b" }), "b"),
+        delta(json!({ "annotations": [citation("https://a.example")], "images": [image()] })),
+        delta(json!({ "annotations": [citation("https://b.example")] })),
+        delta(json!({ "audio": { "id": "audio_1", "data": "QUJD", "transcript": "a " } })),
+        delta(json!({ "audio": { "data": "REVG", "transcript": "b", "expires_at": 7 } })),
+        delta(json!({ "tool_calls": call })),
+        chunk(json!({
+            "index": 0, "delta": {}, "finish_reason": "stop", "native_finish_reason": "STOP",
+        })),
+        json!({ "choices": [], "usage": usage() }),
+    ]
+}
+
+fn usage() -> Value {
+    json!({
+        "prompt_tokens": 7, "completion_tokens": 11, "total_tokens": 18,
+        "prompt_tokens_details": { "cached_tokens": 3, "audio_tokens": 0 },
+        "completion_tokens_details": { "reasoning_tokens": 5 },
+        "cost": 0.25,
+    })
+}
+
+fn streamed() -> Script {
+    let chunks = chunks().into_iter().map(|chunk| event(&chunk));
+    std::iter::once(head()).chain(chunks).chain([say("data: [DONE]\n\n")]).collect()
+}
+
+/// An upstream that does not stream.
+fn not_streamed() -> Script {
+    let mut all = Merged::default();
+    chunks().into_iter().for_each(|chunk| all.add(chunk));
+    let mut message = all.delta;
+    message["tool_calls"][0].as_object_mut().unwrap().remove("index");
+    let mut choice = all.choice;
+    choice["message"] = message;
+    let mut answer = all.chunk;
+    answer["choices"] = json!([choice]);
+    status(200, "", &answer.to_string())
+}
+
+/// The chunks that a client of OpenAI's is sent.
+async fn read(hub: &Hub, ask: &Value) -> Vec<Value> {
+    let path = "POST /v1/chat/completions";
+    let mut reader = Reader::request(&hub.address, path, &[], &ask.to_string()).await.unwrap();
+    let events = reader.rest().await;
+    assert_eq!(events.last().unwrap().data, "[DONE]", "{events:?}");
+    events[..events.len() - 1].iter().map(Event::json).collect()
+}
+
+fn merged(chunks: &[Value]) -> Merged {
+    let mut all = Merged::default();
+    chunks.iter().for_each(|chunk| all.add(chunk.clone()));
+    all
+}
+
+const NONE: &[String] = &[];
+
+#[test]
+fn an_answer_that_is_read_from_the_upstream_itself_has_every_member() {
+    assert_eq!(merged(&chunks()).differs(), NONE);
+    let Some(Step::Say(bytes)) = not_streamed().pop() else { panic!("it says nothing") };
+    let body = String::from_utf8(bytes).unwrap();
+    let (_, body) = body.split_once("\r\n\r\n").unwrap();
+    assert_eq!(merged(&[serde_json::from_str(body).unwrap()]).differs(), NONE);
+}
+
+#[tokio::test]
+async fn members_that_the_hub_does_not_know_are_streamed() {
+    for script in [streamed(), not_streamed()] {
+        let upstream = Upstream::start(vec![script]).await;
+        let (hub, _folder) = upstream.hub(&[]).await;
+        let all = merged(&read(&hub, &ask(true)).await);
+        assert_eq!(all.differs(), NONE);
+        assert_eq!(all.delta["content"], "ab");
+    }
+}
+
+#[tokio::test]
+async fn members_that_the_hub_does_not_know_are_in_the_whole_answer_also_over_a_restart() {
+    for script in [streamed(), not_streamed()] {
+        let upstream = Upstream::start(vec![script]).await;
+        let (mut hub, _folder) = upstream.hub(&[]).await;
+        let (_, headers, first) = post(&hub, &ask(false), &[]).await;
+        let id = headers["fanfare-chat-id"].to_str().unwrap().to_owned();
+        hub.kill();
+        hub.start_again().await;
+        let (_, again) = hub.get(&format!("/v1/chat/completions/{id}")).await;
+        for whole in [first, again] {
+            let all = merged(std::slice::from_ref(&whole));
+            assert_eq!(all.differs(), NONE);
+            assert_eq!(all.delta["content"], "ab");
+        }
+    }
+}
+
+#[tokio::test]
+async fn members_that_the_hub_does_not_know_are_in_its_own_events() {
+    for script in [streamed(), not_streamed()] {
+        let upstream = Upstream::start(vec![script]).await;
+        let (hub, _folder) = upstream.hub(&[]).await;
+        let chat = begun(&hub).await;
+        let events = whole(&hub, &chat).await;
+        assert_eq!(text(&events), "ab");
+        let mut all = Merged::default();
+        events.iter().for_each(|event| all.add_extra(&event["extra"]));
+        assert_eq!(all.differs(), NONE, "{events:?}");
+        let mut all = Merged::default();
+        all.add_extra(&view(&hub, &chat).await["extra"]);
+        assert_eq!(all.differs(), NONE, "GET /chats/{{id}}");
+    }
+}
+
+#[tokio::test]
+async fn a_signature_of_a_call_of_a_tool_stays_with_its_call() {
+    let signed = json!({ "google": { "thought_signature": "of the call" } });
+    for script in [streamed(), not_streamed()] {
+        let upstream = Upstream::start(vec![script]).await;
+        let (hub, _folder) = upstream.hub(&[]).await;
+        let all = merged(&read(&hub, &ask(true)).await);
+        let (_, _, whole_answer) = post(&hub, &ask(false), &[]).await;
+        let message = &whole_answer["choices"][0]["message"];
+        for calls in [&all.delta["tool_calls"], &message["tool_calls"]] {
+            assert_eq!(calls.as_array().unwrap().len(), 1, "{calls}");
+            assert_eq!(calls[0]["function"], json!({ "name": "f", "arguments": "{}" }));
+            assert_eq!(calls[0]["extra_content"], signed);
+        }
+        let chat = begun(&hub).await;
+        let mut extra = Merged::default();
+        let events = whole(&hub, &chat).await;
+        events.iter().for_each(|event| extra.add_extra(&event["extra"]));
+        assert_eq!(extra.delta["tool_calls"][0]["extra_content"], signed, "{events:?}");
+        assert_eq!(extra.delta["tool_calls"][0]["index"], 0);
+        assert_eq!(view(&hub, &chat).await["tool_calls"][0]["extra_content"], signed);
+    }
+}
+
+#[tokio::test]
+async fn a_call_of_a_tool_that_is_no_function_is_whole() {
+    let call = |call: Value| event(&json!({ "choices": [{ "delta": { "tool_calls": [call] } }] }));
+    let mut script = vec![
+        head(),
+        call(
+            json!({ "index": 0, "id": "c1", "type": "custom", "custom": { "name": "sh", "input": "l" } }),
+        ),
+        call(json!({ "index": 0, "custom": { "input": "s" } })),
+    ];
+    script.extend(done());
+    let upstream = Upstream::start(vec![script]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let streamed = merged(&read(&hub, &ask(true)).await).delta["tool_calls"][0].take();
+    let (_, _, mut answer) = post(&hub, &ask(false), &[]).await;
+    for call in [streamed, answer["choices"][0]["message"]["tool_calls"][0].take()] {
+        let said = (&call["id"], &call["type"], &call["custom"]);
+        let custom = json!({ "name": "sh", "input": "ls" });
+        assert_eq!(said, (&json!("c1"), &json!("custom"), &custom), "{call}");
+        assert_eq!(call.get("function"), None, "{call}");
+    }
+}
+
+#[tokio::test]
+async fn all_that_an_upstream_says_of_usage_is_passed_on() {
+    for script in [streamed(), not_streamed_with_usage()] {
+        let upstream = Upstream::start(vec![script]).await;
+        let (hub, _folder) = upstream.hub(&[]).await;
+        let mut with_usage = ask(true);
+        with_usage["stream_options"] = json!({ "include_usage": true });
+        let chunks = read(&hub, &with_usage).await;
+        let chunk = chunks.last().unwrap();
+        let (_, _, whole_answer) = post(&hub, &ask(false), &[]).await;
+        let events = whole(&hub, &begun(&hub).await).await;
+        let event = events.iter().find(|event| event["type"] == "usage").unwrap();
+        for (face, said) in
+            [("chunk", &chunk["usage"]), ("whole", &whole_answer["usage"]), ("event", event)]
+        {
+            let usage = usage();
+            let differs =
+                usage.as_object().unwrap().iter().filter(|(name, of)| said[*name] != **of);
+            let differs: Vec<&String> = differs.map(|(name, _)| name).collect();
+            assert_eq!(differs, Vec::<&String>::new(), "{face}: {said}");
+        }
+    }
+}
+
+fn not_streamed_with_usage() -> Script {
+    let message = json!({ "role": "assistant", "content": "ab" });
+    let choice = json!({ "index": 0, "message": message, "finish_reason": "stop" });
+    status(200, "", &json!({ "choices": [choice], "usage": usage() }).to_string())
+}
+
+#[tokio::test]
+async fn what_a_filter_takes_back_is_not_in_what_else_is_passed_on() {
+    let said = json!({ "choices": [{
+        "index": 0, "delta": { "content": "abcdefg" },
+        "logprobs": { "content": [logprob("ab"), logprob("cde"), logprob("fg")] },
+    }] });
+    let hit = json!({ "choices": [{
+        "index": 0, "content_filter_results": { "hate": { "filtered": true } },
+        "content_filter_offsets": { "check_offset": 9, "start_offset": 2, "end_offset": 5 },
+    }] });
+    let script = [vec![head(), event(&said), event(&hit)], done()].concat();
+    let upstream = Upstream::start(vec![script]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let chat = begun(&hub).await;
+    whole(&hub, &chat).await;
+    let late = json!(whole(&hub, &chat).await).to_string();
+    let seen = view(&hub, &chat).await.to_string();
+    let (_, _, answer) = post(&hub, &ask(false), &[]).await;
+    for all in [late, seen, answer.to_string()] {
+        assert!(all.contains("ab███fg") && !all.contains("cde"), "{all}");
+    }
+}
+
+#[tokio::test]
+async fn a_legacy_function_call_keeps_its_form() {
+    let delta = |delta: Value| event(&json!({ "choices": [{ "index": 0, "delta": delta }] }));
+    let ends =
+        json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "function_call" }] });
+    let script = vec![
+        head(),
+        delta(
+            json!({ "role": "assistant", "content": null, "function_call": { "name": "f", "arguments": "" } }),
+        ),
+        delta(json!({ "function_call": { "arguments": "{\"a\":" } })),
+        delta(json!({ "function_call": { "arguments": "1}" } })),
+        event(&ends),
+        say("data: [DONE]\n\n"),
+    ];
+    let upstream = Upstream::start(vec![script]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let streamed = merged(&read(&hub, &ask(true)).await).delta;
+    let (_, _, mut answer) = post(&hub, &ask(false), &[]).await;
+    let function = json!({ "name": "f", "arguments": "{\"a\":1}" });
+    for message in [streamed, answer["choices"][0]["message"].take()] {
+        assert_eq!(message["function_call"], function, "{message}");
+        assert_eq!(message.get("tool_calls"), None, "{message}");
+    }
+    assert_eq!(answer["choices"][0]["finish_reason"], "function_call");
+}
+
+#[tokio::test]
+async fn calls_of_tools_that_are_counted_from_one_make_no_ghost() {
+    let call = |call: Value| event(&json!({ "choices": [{ "delta": { "tool_calls": [call] } }] }));
+    let begins = |index: u64, id: &str| {
+        call(json!({ "index": index, "id": id, "function": { "name": "f", "arguments": "" } }))
+    };
+    let goes_on =
+        |index: u64, more: &str| call(json!({ "index": index, "function": { "arguments": more } }));
+    let calls = vec![head(), begins(1, "a"), goes_on(1, "{}"), begins(2, "b"), goes_on(2, "[]")];
+    let upstream = Upstream::start(vec![[calls, done()].concat()]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let said = |calls: &Value| -> Vec<(Value, Value)> {
+        let calls = calls.as_array().unwrap().iter();
+        calls.map(|call| (call["id"].clone(), call["function"]["arguments"].clone())).collect()
+    };
+    let both = vec![(json!("a"), json!("{}")), (json!("b"), json!("[]"))];
+    let (_, _, answer) = post(&hub, &ask(false), &[]).await;
+    assert_eq!(said(&answer["choices"][0]["message"]["tool_calls"]), both);
+    let chat = begun(&hub).await;
+    whole(&hub, &chat).await;
+    assert_eq!(said(&view(&hub, &chat).await["tool_calls"]).len(), 2);
+    let mut indexes: Vec<Value> = Vec::new();
+    for chunk in read(&hub, &ask(true)).await {
+        let index = chunk["choices"][0]["delta"]["tool_calls"][0]["index"].clone();
+        indexes.extend(Some(index).filter(|index| !index.is_null()));
+    }
+    indexes.dedup();
+    assert_eq!(indexes, [0, 1], "clients count from 0");
+}
+
+#[tokio::test]
+async fn a_character_whose_halves_come_in_two_chunks_is_one() {
+    let raw = |delta: &str| say(format!("data: {{\"choices\":[{{\"delta\":{{{delta}}}}}]}}\n\n"));
+    let call = |more: &str| {
+        raw(&format!(r#""tool_calls":[{{"index":0,"function":{{"arguments":"{more}"}}}}]"#))
+    };
+    let script = vec![
+        head(),
+        raw(r#""reasoning_content":"hm \ud83d""#),
+        raw(r#""reasoning_content":"\ude00""#),
+        raw(r#""content":"a\ud83d""#),
+        // What says nothing stands between no halves.
+        raw(""),
+        raw(r#""content":"\ude00b""#),
+        raw(
+            r#""tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":"[\"\ud83d"}}]"#,
+        ),
+        call(r#"\ude00\"]"#),
+        // One that the other half of never comes is none.
+        raw(r#""content":"c\ud83d""#),
+    ];
+    let upstream = Upstream::start(vec![[script, done()].concat()]).await;
+    let (hub, _folder) = upstream.hub(&[]).await;
+    let chat = begun(&hub).await;
+    assert_eq!(text(&whole(&hub, &chat).await), "a\u{1f600}bc\u{fffd}");
+    let view = view(&hub, &chat).await;
+    assert_eq!(view["reasoning"], "hm \u{1f600}");
+    assert_eq!(view["tool_calls"][0]["function"]["arguments"], "[\"\u{1f600}\"]");
+}

@@ -1,0 +1,165 @@
+//! What is set for one upstream of chats alone: how long it is waited for, and what it is sent.
+//!
+//! The settings that are assumed are `connect-timeout`, `first-token-timeout`, `idle-timeout` and the
+//! table `headers` of `[chat.upstream.NAME]`; without them those of the hub hold.
+
+use crate::chat::{begin, begun, end, text, whole};
+use crate::hub::Hub;
+use crate::upstream::{Step, Upstream, answer, done, head, part, say};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+/// Longer than a test waits.
+const LONG: &str = "10m";
+
+/// A hub with two upstreams: `m` of the first, `n` of the second, and what is set for each.
+async fn hub_of(
+    [first, second]: [&Upstream; 2],
+    [of_first, of_second]: [&str; 2],
+    flags: &[&str],
+) -> (Hub, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = first.config(folder.path(), of_first);
+    let more = format!(
+        "[chat.upstream.second]\nurl = \"http://{}/v1\"\nmodels = [\"n\"]\n{of_second}",
+        second.address
+    );
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + &more).unwrap();
+    let flags = [&["--config", &file], flags].concat();
+    (Hub::on(&folder.path().join("data"), &flags).await, folder)
+}
+
+async fn begun_of(hub: &Hub, model: &str) -> Value {
+    let (status, chat) = begin(hub, json!({ "message": "hi", "model": model }), None).await;
+    assert_eq!(status, 201, "{chat}");
+    chat
+}
+
+#[tokio::test]
+async fn an_upstream_has_its_own_time_for_the_first_token() {
+    let next = Arc::new(Notify::new());
+    let slow = [vec![head(), Step::Until(next.clone()), part("a")], done()].concat();
+    let patient = Upstream::start(vec![slow]).await;
+    let silent = Upstream::start(vec![vec![head(), Step::Hang]]).await;
+    for (settings, of_hub) in [
+        (["first-token-timeout = \"10m\"\n", ""], "300ms"),
+        (["", "first-token-timeout = \"300ms\"\n"], LONG),
+    ] {
+        let flags = ["--chat-first-token-timeout", of_hub];
+        let (hub, _folder) = hub_of([&patient, &silent], settings, &flags).await;
+        // It is waited for at least as long as the other, which began later.
+        let waits = begun_of(&hub, "m").await;
+        let gives_up = begun_of(&hub, "n").await;
+        assert_eq!(end(&whole(&hub, &gives_up).await)["code"], "upstream_stalled");
+        next.notify_one();
+        assert_eq!(text(&whole(&hub, &waits).await), "a");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_has_its_own_time_for_silence() {
+    let next = Arc::new(Notify::new());
+    let slow = [vec![head(), part("a"), Step::Until(next.clone()), part("b")], done()].concat();
+    let patient = Upstream::start(vec![slow]).await;
+    let silent = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
+    for (settings, of_hub) in
+        [(["idle-timeout = \"10m\"\n", ""], "300ms"), (["", "idle-timeout = \"300ms\"\n"], LONG)]
+    {
+        let (hub, _folder) =
+            hub_of([&patient, &silent], settings, &["--chat-idle-timeout", of_hub]).await;
+        let waits = begun_of(&hub, "m").await;
+        let gives_up = begun_of(&hub, "n").await;
+        assert_eq!(end(&whole(&hub, &gives_up).await)["code"], "upstream_stalled");
+        next.notify_one();
+        assert_eq!(text(&whole(&hub, &waits).await), "ab");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_has_its_own_time_to_take_a_connection() {
+    // Whose backlog is full: what else is sent to it, nobody answers.
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    full.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    full.listen(0).unwrap();
+    let address = full.local_addr().unwrap().as_socket().unwrap();
+    let (mut held, mut unanswered) = (Vec::new(), 0);
+    while unanswered < 2 {
+        let connect = TcpStream::connect(address);
+        match tokio::time::timeout(Duration::from_secs(1), connect).await {
+            Ok(one) => held.push(one.unwrap()),
+            Err(_) => unanswered += 1,
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("fanfare.toml");
+    let text = format!(
+        "[chat.upstream.full]\nurl = \"http://{address}\"\nmodels = [\"m\"]\n\
+         connect-timeout = \"300ms\"\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let waits = ["--chat-connect-timeout", LONG, "--chat-first-token-timeout", LONG];
+    let flags = [&["--config", config.to_str().unwrap()], &waits[..]].concat();
+    let hub = Hub::on(&folder.path().join("data"), &flags).await;
+    let events = whole(&hub, &begun(&hub).await).await;
+    assert_eq!(end(&events)["code"], "upstream_error", "{events:?}");
+}
+
+#[tokio::test]
+async fn an_upstream_is_sent_the_headers_that_are_set_for_it() {
+    let [first, second] =
+        [Upstream::start(vec![answer(&["a"])]).await, Upstream::start(vec![answer(&["b"])]).await];
+    let headers =
+        "headers = { \"HTTP-Referer\" = \"https://app.example\", X-Title = \"a title\" }\n";
+    let (hub, _folder) = hub_of([&first, &second], [headers, ""], &[]).await;
+    whole(&hub, &begun_of(&hub, "m").await).await;
+    whole(&hub, &begun_of(&hub, "n").await).await;
+    let head = &first.asked()[0].head;
+    for line in ["http-referer: https://app.example", "x-title: a title"] {
+        assert!(head.lines().any(|one| one == line), "{head}");
+    }
+    assert!(!second.asked()[0].head.contains("x-title"), "another's are its own");
+}
+
+/// Comments until the test says so: a script has as many steps as it has.
+fn beats(next: &Arc<Notify>) -> Vec<Step> {
+    let beats = (0..2_000).flat_map(|_| [say(": x\n\n"), Step::Pause(Duration::from_millis(30))]);
+    beats.chain([Step::Until(next.clone())]).collect()
+}
+
+/// A chat whose upstream sends comments outlives a later one whose upstream is silent.
+async fn comments_keep_alive(said: &str, flags: &[&str]) {
+    let next = Arc::new(Notify::new());
+    let before = || [vec![head()], said.chars().map(|_| part(said)).collect()].concat();
+    let alive = Upstream::start(vec![[before(), beats(&next)].concat()]).await;
+    let silent = Upstream::start(vec![[before(), vec![Step::Hang]].concat()]).await;
+    let (hub, _folder) = hub_of([&alive, &silent], ["", ""], flags).await;
+    let lives = begun_of(&hub, "m").await;
+    alive.until_asked(1).await;
+    for _ in 0..2 {
+        let ends = begun_of(&hub, "n").await;
+        assert_eq!(end(&whole(&hub, &ends).await)["code"], "upstream_stalled");
+    }
+    let (_, view) = hub.get(&format!("/chats/{}", lives["id"].as_str().unwrap())).await;
+    assert_eq!(view["status"], "running", "{view}");
+}
+
+#[tokio::test]
+async fn comments_of_an_upstream_are_signs_of_life_in_the_middle_of_an_answer() {
+    comments_keep_alive("a", &["--chat-idle-timeout", "2s"]).await;
+}
+
+#[tokio::test]
+async fn comments_of_an_upstream_are_signs_of_life_before_its_first_token() {
+    comments_keep_alive("", &["--chat-first-token-timeout", "2s"]).await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_sends_comments_alone_ends_with_the_time_of_a_chat() {
+    let upstream = Upstream::start(vec![[vec![head()], beats(&Arc::default())].concat()]).await;
+    let flags = ["--chat-first-token-timeout", "1s", "--chat-total-timeout", "3s"];
+    let (hub, _folder) = upstream.hub(&flags).await;
+    assert_eq!(end(&whole(&hub, &begun(&hub).await).await)["code"], "timeout");
+}
