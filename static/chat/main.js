@@ -76,7 +76,7 @@ async function stop(key) {
 function retry(key) {
   const { turn } = shown.get(key) ?? {};
   if (!turn) return;
-  const next = { key: turns.newKey(), message: turn.message, model: model.value };
+  const next = { key: turns.newKey(), message: turn.message, model: model.value || turn.model };
   turns.replace(key, next);
   draw();
 }

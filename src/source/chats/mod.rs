@@ -8,6 +8,7 @@ mod answer;
 mod care;
 mod chat;
 mod endpoint;
+mod failure;
 mod kept;
 mod ledger;
 mod restore;

@@ -6,11 +6,12 @@
 use super::answer::{Answer, MAX_RETRY_AFTER, NoAnswer, Question};
 use super::chat::{Chat, Progress, StopBy};
 use super::endpoint::Endpoints;
+use super::failure::{Cut, Failure, incomplete, is_for_now};
 use super::spec::{ChatSettings, Timeouts, Upstream};
 use super::teller::{Teller, Untold};
 use super::turns::{Turn, Turns};
 use crate::telemetry::ChatFigures;
-use crate::wire::chat::{Ask, ChatEvent, Fault, Heard, State, Trouble, Usage};
+use crate::wire::chat::{Ask, ChatEvent, Delta, Fault, Heard, State, Trouble, Usage};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -45,80 +46,6 @@ pub(super) struct Run {
 struct Went {
     attempts: u64,
     usage: Option<Usage>,
-}
-
-/// An end that is not by the model.
-enum Cut {
-    Failed(Failure),
-    Untold(String),
-}
-
-struct Failure {
-    fault: Fault,
-    message: String,
-    retryable: bool,
-    status: Option<u16>,
-    words: Words,
-    /// How long the upstream wants to be let alone, where it says so.
-    wait: Option<Duration>,
-}
-
-/// An upstream's own words for a failure, by which clients tell one from another.
-#[derive(Default)]
-struct Words {
-    code: Option<String>,
-    kind: Option<String>,
-    param: Option<String>,
-}
-
-impl Failure {
-    fn new(fault: Fault, message: String) -> Self {
-        let (status, words, wait) = (None, Words::default(), None);
-        Self { fault, message, retryable: true, status, words, wait }
-    }
-}
-
-impl From<Untold> for Cut {
-    fn from(Untold(why): Untold) -> Self {
-        Self::Untold(why)
-    }
-}
-
-impl Cut {
-    fn failed(fault: Fault, message: impl Into<String>) -> Self {
-        Self::Failed(Failure::new(fault, message.into()))
-    }
-
-    /// What an upstream's error comes to. What it says of the hub's key is nobody's business.
-    fn of(trouble: Trouble, wait: Option<Duration>, upstream: Option<&Upstream>) -> Self {
-        let status = trouble.status;
-        let fault = match status {
-            _ if trouble.is_of_filter() => Fault::ContentFilter,
-            Some(401 | 403) => Fault::UpstreamAuth,
-            _ => Fault::UpstreamError,
-        };
-        let retryable = fault == Fault::UpstreamError && status.is_none_or(may_pass);
-        if let (Fault::UpstreamAuth, Some(code)) = (fault, status) {
-            let message = format!("the upstream answered {code}: it does not take the hub's key");
-            return Self::Failed(Failure {
-                retryable,
-                status,
-                wait,
-                ..Failure::new(fault, message)
-            });
-        }
-        let without_key = |text: String| upstream.map_or(text.clone(), |of| of.without_key(&text));
-        let word = |word: Option<String>| word.map(without_key);
-        let Trouble { message, code, kind, param, .. } = trouble;
-        let words = Words { code: word(code), kind: word(kind), param: word(param) };
-        let failure = Failure::new(fault, without_key(message));
-        Self::Failed(Failure { retryable, status, words, wait, ..failure })
-    }
-}
-
-/// Whether what failed with a status may succeed later.
-fn may_pass(status: u16) -> bool {
-    matches!(status, 408 | 409 | 425 | 429) || status >= 500
 }
 
 impl Run {
@@ -321,27 +248,38 @@ impl Run {
             went.usage = delta.usage.take().or(went.usage.take());
             let trouble = delta.trouble.take();
             finish = finish.or_else(|| delta.finish.clone());
-            if delta.says_something() && self.is_long_enough(teller) {
-                // Whatever the upstream was told: its connection closes with this.
-                return Ok("length".to_owned());
-            }
-            if delta.redact.is_some() {
-                self.chat.is_redacted.store(true, Ordering::Release);
-            }
-            let is_cut = delta.cut_to(self.room(teller));
-            let had_none = teller.first.is_none();
-            let is_said = teller.hear(delta).await.map_err(fatal)?;
-            if is_said && had_none {
-                self.figures.first_token(began.elapsed());
-            }
-            if is_cut {
-                return Ok("length".to_owned());
+            if let Some(ended) = self.take(delta, teller, began).await? {
+                return Ok(ended);
             }
             if let Some(trouble) = trouble {
                 let may_retry = is_for_now(&trouble);
                 return Err((self.cut_of(trouble), may_retry));
             }
         }
+    }
+
+    /// Tells a part of an answer; returns the finish reason where the hub ends the answer there.
+    async fn take(
+        &self,
+        mut delta: Delta,
+        teller: &mut Teller,
+        began: Instant,
+    ) -> Result<Option<String>, (Cut, bool)> {
+        const LENGTH: &str = "length";
+        if delta.says_something() && self.is_long_enough(teller) {
+            // Whatever the upstream was told: its connection closes with this.
+            return Ok(Some(LENGTH.to_owned()));
+        }
+        if delta.redact.is_some() {
+            self.chat.is_redacted.store(true, Ordering::Release);
+        }
+        let is_cut = delta.cut_to(self.room(teller));
+        let had_none = teller.first.is_none();
+        let is_said = teller.hear(delta).await.map_err(|untold| (Cut::from(untold), false))?;
+        if is_said && had_none {
+            self.figures.first_token(began.elapsed());
+        }
+        Ok(is_cut.then(|| LENGTH.to_owned()))
     }
 
     fn timeouts(&self) -> Timeouts<Duration> {
@@ -383,16 +321,4 @@ impl Run {
     fn silent(&self, most: Duration) -> Cut {
         Cut::failed(Fault::UpstreamStalled, format!("the upstream said nothing for {most:?}"))
     }
-}
-
-/// Whether an upstream refuses for now alone.
-fn is_for_now(trouble: &Trouble) -> bool {
-    trouble.status.is_some_and(|status| status == 429 || status >= 500)
-}
-
-fn incomplete() -> Cut {
-    Cut::failed(
-        Fault::UpstreamIncomplete,
-        "the upstream's answer ended without a finish reason, so that it is not whole",
-    )
 }

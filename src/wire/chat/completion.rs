@@ -169,8 +169,9 @@ impl Decoder {
                     Slot::Reasoning => delta.reasoning.get_or_insert_default(),
                     Slot::Refusal => delta.refusal.get_or_insert_default(),
                     Slot::Arguments(index) => {
-                        let part = ToolPart { index: Some(index), ..ToolPart::default() };
-                        &mut delta.tools.push_mut(part).arguments
+                        let at = delta.tools.len();
+                        delta.tools.push(ToolPart { index: Some(index), ..ToolPart::default() });
+                        &mut delta.tools[at].arguments
                     }
                 };
                 text.insert(0, char::REPLACEMENT_CHARACTER);

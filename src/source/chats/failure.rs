@@ -1,0 +1,96 @@
+//! Ends of a run that are not by the model, and what its readers are told of them.
+
+use super::spec::Upstream;
+use super::teller::Untold;
+use crate::wire::chat::{Fault, Trouble};
+use std::time::Duration;
+
+/// An end that is not by the model.
+pub(super) enum Cut {
+    Failed(Failure),
+    Untold(String),
+}
+
+pub(super) struct Failure {
+    pub(super) fault: Fault,
+    pub(super) message: String,
+    pub(super) retryable: bool,
+    pub(super) status: Option<u16>,
+    pub(super) words: Words,
+    /// How long the upstream wants to be let alone, where it says so.
+    pub(super) wait: Option<Duration>,
+}
+
+/// An upstream's own words for a failure, by which clients tell one from another.
+#[derive(Default)]
+pub(super) struct Words {
+    pub(super) code: Option<String>,
+    pub(super) kind: Option<String>,
+    pub(super) param: Option<String>,
+}
+
+impl Failure {
+    pub(super) fn new(fault: Fault, message: String) -> Self {
+        let (status, words, wait) = (None, Words::default(), None);
+        Self { fault, message, retryable: true, status, words, wait }
+    }
+}
+
+impl From<Untold> for Cut {
+    fn from(Untold(why): Untold) -> Self {
+        Self::Untold(why)
+    }
+}
+
+impl Cut {
+    pub(super) fn failed(fault: Fault, message: impl Into<String>) -> Self {
+        Self::Failed(Failure::new(fault, message.into()))
+    }
+
+    /// What an upstream's error comes to. What it says of the hub's key is nobody's business.
+    pub(super) fn of(
+        trouble: Trouble,
+        wait: Option<Duration>,
+        upstream: Option<&Upstream>,
+    ) -> Self {
+        let status = trouble.status;
+        let fault = match status {
+            _ if trouble.is_of_filter() => Fault::ContentFilter,
+            Some(401 | 403) => Fault::UpstreamAuth,
+            _ => Fault::UpstreamError,
+        };
+        let retryable = fault == Fault::UpstreamError && status.is_none_or(may_pass);
+        if let (Fault::UpstreamAuth, Some(code)) = (fault, status) {
+            let message = format!("the upstream answered {code}: it does not take the hub's key");
+            return Self::Failed(Failure {
+                retryable,
+                status,
+                wait,
+                ..Failure::new(fault, message)
+            });
+        }
+        let without_key = |text: String| upstream.map_or(text.clone(), |of| of.without_key(&text));
+        let word = |word: Option<String>| word.map(without_key);
+        let Trouble { message, code, kind, param, .. } = trouble;
+        let words = Words { code: word(code), kind: word(kind), param: word(param) };
+        let failure = Failure::new(fault, without_key(message));
+        Self::Failed(Failure { retryable, status, words, wait, ..failure })
+    }
+}
+
+/// Whether what failed with a status may succeed later.
+fn may_pass(status: u16) -> bool {
+    matches!(status, 408 | 409 | 425 | 429) || status >= 500
+}
+
+/// Whether an upstream refuses for now alone.
+pub(super) fn is_for_now(trouble: &Trouble) -> bool {
+    trouble.status.is_some_and(|status| status == 429 || status >= 500)
+}
+
+pub(super) fn incomplete() -> Cut {
+    Cut::failed(
+        Fault::UpstreamIncomplete,
+        "the upstream's answer ended without a finish reason, so that it is not whole",
+    )
+}
