@@ -32,6 +32,8 @@ pub enum Scope {
 pub struct Grants {
     /// Streams to publish to.
     pub publish: Scope,
+    /// Streams to end.
+    pub end: Scope,
     /// Streams to read.
     pub subscribe: Scope,
     /// Jobs to run.
@@ -131,6 +133,8 @@ impl Scope {
 pub struct Claimed {
     /// Selectors of streams to publish to.
     pub publish: Vec<String>,
+    /// Selectors of streams to end.
+    pub end: Vec<String>,
     /// Selectors of streams to read.
     pub subscribe: Vec<String>,
     /// Jobs to run.
@@ -162,6 +166,7 @@ impl Grants {
         };
         Ok(Self {
             publish: Scope::parse(&claimed.publish)?,
+            end: Scope::parse(&claimed.end)?,
             subscribe,
             run: claimed.run.into(),
             files: claimed.files.into(),
@@ -175,6 +180,7 @@ impl Grants {
     pub fn nothing() -> Self {
         Self {
             publish: Scope::default(),
+            end: Scope::default(),
             subscribe: Scope::default(),
             run: Box::default(),
             files: Box::default(),
@@ -188,6 +194,7 @@ impl Grants {
     pub fn everything() -> Self {
         Self {
             publish: Scope::Everything,
+            end: Scope::Everything,
             subscribe: Scope::Everything,
             run: [ALL.to_owned()].into(),
             files: [ALL.to_owned()].into(),
@@ -215,6 +222,11 @@ impl Grants {
     /// Whether `stream` may be published to; what only the hub writes is not looked at here.
     pub fn may_publish(&self, stream: &StreamName) -> bool {
         self.publish.covers(stream)
+    }
+
+    /// Returns true if `stream` may be ended; what only the hub writes is not looked at here.
+    pub fn may_end(&self, stream: &StreamName) -> bool {
+        self.end.covers(stream)
     }
 
     /// Whether `stream` may be read.

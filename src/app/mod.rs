@@ -9,8 +9,8 @@ mod watch;
 use crate::access::{Revocations, Tickets};
 use crate::config::Config;
 use crate::http::{
-    self, DiskBounds, Doors, Downloads, Folder, HttpSettings, Hub, Received, SelectorFigures,
-    Server, Tls, TlsFiles,
+    self, DiskBounds, Doors, Downloads, Folder, HttpSettings, Hub, Received, SHUTDOWN_TIMEOUT,
+    SelectorFigures, Server, Tls, TlsFiles,
 };
 use crate::hub::{ConnectionManager, Drain, Pace};
 use crate::journal::{Dispatch, Durability, Journal, Settings, now};
@@ -25,7 +25,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
@@ -120,6 +120,7 @@ fn build(config: &Config) -> anyhow::Result<(Data<Hub>, Journal)> {
         limits,
         tls: tls(config)?,
         doors: Doors::default(),
+        open_connections: AtomicUsize::new(0),
         memory: MemoryBudget::of(config.memory_budget),
         selectors: SelectorFigures::default(),
         last_usage: std::sync::Mutex::default(),
@@ -153,13 +154,27 @@ async fn close(
     let runs = futures_util::future::join(hub.jobs.all_ended(), hub.chats.stop_all(Duration::ZERO));
     let _ = tokio::time::timeout(RUNS_END_WITHIN, runs).await;
     hub.publisher.close();
-    server.stop(true).await;
+    stop_server(hub, &server).await;
     tokio::task::spawn_blocking(move || journal.close()).await?;
     // Last, so that a stop that hangs can be seen for as long as it does.
     if let Some(apart) = apart {
         apart.stop(true).await;
     }
     Ok(())
+}
+
+/// Stops the server, and says how many connections it had to cut off.
+async fn stop_server(hub: &Hub, server: &ServerHandle) {
+    let mut stopped = std::pin::pin!(server.stop(true));
+    let connections_cut_off = tokio::select! {
+        () = &mut stopped => 0,
+        () = tokio::time::sleep(SHUTDOWN_TIMEOUT) => {
+            let left = hub.open_connections.load(Ordering::Relaxed);
+            stopped.await;
+            left
+        }
+    };
+    tracing::info!(connections_cut_off, "stopped the server");
 }
 
 /// Sends every reader away, stops every job, and waits until all are gone or the window is over.

@@ -25,6 +25,7 @@ pub(super) fn command(serve: Command) -> Command {
         |name, help| text(name, "SELECTOR", help).action(ArgAction::Append).value_delimiter(',');
     let grants = [
         list("publish", "Streams that it publishes to"),
+        list("end", "Streams that it ends"),
         list("subscribe", "Streams that it reads"),
         list("run", "Jobs that it runs"),
         list("files", "Folders that it downloads from"),
@@ -86,6 +87,7 @@ fn claimed(flags: &ArgMatches) -> Claimed {
     let list = |name: &str| flags.get_many(name).unwrap_or_default().cloned().collect();
     Claimed {
         publish: list("publish"),
+        end: list("end"),
         subscribe: list("subscribe"),
         run: list("run"),
         files: list("files"),
@@ -143,6 +145,7 @@ fn key(flags: &ArgMatches) -> String {
     let claimed = claimed(flags);
     for (name, list) in [
         ("publish", claimed.publish),
+        ("end", claimed.end),
         ("subscribe", claimed.subscribe),
         ("run", claimed.run),
         ("files", claimed.files),

@@ -50,8 +50,8 @@ impl Resolver {
 
     fn anonymous(&mut self) -> Option<Grants> {
         let known = |text: &str| match text {
-            "subscribe" | "publish" | "metrics" | "chat" => Ok(text.to_owned()),
-            _ => Err(format!("{text:?} is none of subscribe, publish, metrics, chat")),
+            "subscribe" | "publish" | "end" | "metrics" | "chat" => Ok(text.to_owned()),
+            _ => Err(format!("{text:?} is none of subscribe, publish, end, metrics, chat")),
         };
         let words = self.list("anonymous", known);
         let everything = Scope::parse(&["**".to_owned()]).unwrap_or_default();
@@ -60,6 +60,7 @@ impl Resolver {
             match word.as_str() {
                 "subscribe" => grants.subscribe = everything.clone(),
                 "publish" => grants.publish = everything.clone(),
+                "end" => grants.end = everything.clone(),
                 "chat" => grants.chat = [ALL.to_owned()].into(),
                 _ => grants.metrics = true,
             }
@@ -99,7 +100,7 @@ impl Resolver {
     fn key(&mut self, place: &str, mut rule: Rule) -> Option<ApiKey> {
         let mut take = |name: &str| rule.remove(name);
         let (name, hash, admin) = (take("name"), take("sha256"), take("admin"));
-        let (publish, subscribe) = (take("publish"), take("subscribe"));
+        let (publish, end, subscribe) = (take("publish"), take("end"), take("subscribe"));
         let (run, files, chat) = (take("run"), take("files"), take("chat"));
         for (name, words) in rule {
             self.said.note(words.place, format!("key has no {name:?}"));
@@ -107,6 +108,7 @@ impl Resolver {
         let texts = |words: Option<Words>| words.map(|words| words.values).unwrap_or_default();
         let claimed = Claimed {
             publish: texts(publish),
+            end: texts(end),
             subscribe: texts(subscribe),
             run: texts(run),
             files: texts(files),

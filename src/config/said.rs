@@ -51,7 +51,7 @@ const TABLES: [Tables; 7] = [
     Tables {
         name: "key",
         are_named: false,
-        lists: &["publish", "subscribe", "run", "files", "chat"],
+        lists: &["publish", "end", "subscribe", "run", "files", "chat"],
         maps: &[],
     },
     Tables {

@@ -138,7 +138,7 @@ settings! {
     "public-host" "NAME" = "" list:
         "A name the hub goes by. While it asks for no credential it answers only to these and to its own machine's names, so that no other site's name leads here.";
     "anonymous" "WHAT" = "" list:
-        "What those may do who show no credential: `subscribe`, `publish`, `metrics`, `chat`. Without it everything on a loopback address where neither a key nor a token is configured, and nothing otherwise.";
+        "What those may do who show no credential: `subscribe`, `publish`, `end` (streams), `metrics`, `chat`. Without it everything on a loopback address where neither a key nor a token is configured, and nothing otherwise.";
     "jwt-secret" "SECRET" = "":
         "Takes tokens signed with this secret (32 bytes or more, HS256). Better in the environment or the file than on a command line, which others can see.";
     "jwt-public-key" "FILE" = "":

@@ -4,6 +4,7 @@
 //! hub accepts none once its memory is nearly used up; whoever says nothing is let go of.
 
 use super::h2;
+use super::head_clock::HeadClock;
 use super::server::Hub;
 use super::socket::{Shared, Socket};
 use super::stream::serve;
@@ -25,6 +26,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -42,7 +44,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 const BESIDE_SESSIONS: u64 = 64;
 
 /// What HTTP/1 is spoken on.
-pub(super) enum Wire {
+pub(super) struct Wire {
+    stream: Stream,
+    pub(super) clock: Rc<HeadClock>,
+}
+
+enum Stream {
     /// A socket that its session may take over.
     Plain(Socket),
     /// One that is not ours to write to.
@@ -50,11 +57,19 @@ pub(super) enum Wire {
 }
 
 impl Wire {
+    fn plain(stream: TcpStream) -> Self {
+        Self { stream: Stream::Plain(Socket::new(stream)), clock: HeadClock::new() }
+    }
+
+    fn tls(stream: TlsStream<TcpStream>) -> Self {
+        Self { stream: Stream::Tls(Box::new(stream)), clock: HeadClock::new() }
+    }
+
     /// The session's end of it, where it may have that.
     pub(super) fn shared(&self) -> Option<Rc<Shared>> {
-        match self {
-            Self::Plain(socket) => Some(socket.shared()),
-            Self::Tls(_) => None,
+        match &self.stream {
+            Stream::Plain(socket) => Some(socket.shared()),
+            Stream::Tls(_) => None,
         }
     }
 }
@@ -62,12 +77,12 @@ impl Wire {
 /// Calls a method of whichever stream it is.
 macro_rules! either {
     ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Wire::Plain($stream) => {
+        match &mut $self.stream {
+            Stream::Plain($stream) => {
                 let $stream = Pin::new($stream);
                 $call
             }
-            Wire::Tls($stream) => {
+            Stream::Tls($stream) => {
                 let $stream = Pin::new(&mut **$stream);
                 $call
             }
@@ -77,28 +92,37 @@ macro_rules! either {
 
 impl AsyncRead for Wire {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        either!(self, stream => stream.poll_read(cx, buf))
+        let before = buf.filled().len();
+        let read = either!(self, stream => stream.poll_read(cx, buf));
+        if buf.filled().len() > before {
+            self.clock.has_read();
+        }
+        if self.clock.poll_expired(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
     }
 }
 
 impl AsyncWrite for Wire {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.clock.has_written();
         either!(self, stream => stream.poll_write(cx, buf))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, stream => stream.poll_flush(cx))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, stream => stream.poll_shutdown(cx))
     }
 }
@@ -149,30 +173,47 @@ where
             },
         };
         let by_tls = self.hub.tls.is_some() && !self.is_apart;
+        let open = OpenConnection::new(&self.hub);
         if !by_tls && !self.hub.settings.h2c {
-            return Either::Left(self.by_h1(Wire::Plain(Socket::new(stream)), peer, entered));
+            return Either::Left(self.by_h1(Wire::plain(stream), peer, (entered, open)));
         }
         Either::Right(Box::pin(async move {
             let done = match by_tls {
                 true => self.by_tls(stream, peer).await,
-                false if begins_http2(&stream).await => self.by_h2(stream, peer).await,
-                false => self.by_h1(Wire::Plain(Socket::new(stream)), peer, None).await,
+                false => self.by_either(stream, peer).await,
             };
-            drop(entered);
+            drop((entered, open));
             done
         }) as Boxed)
     }
 
+    /// Serves a connection without TLS by whichever HTTP it begins with.
+    async fn by_either(&self, stream: TcpStream, peer: Option<SocketAddr>) -> Result<(), ()> {
+        let is_http2 = tokio::select! {
+            is_http2 = begins_http2(&stream) => is_http2,
+            // It has asked for nothing yet.
+            () = self.stopping.notified() => return Ok(()),
+        };
+        match is_http2 {
+            true => self.by_h2(stream, peer).await,
+            false => self.by_h1(Wire::plain(stream), peer, ()).await,
+        }
+    }
+
     async fn by_tls(&self, stream: TcpStream, peer: Option<SocketAddr>) -> Result<(), ()> {
         let Some(tls) = &self.hub.tls else { return Ok(()) };
-        let accepting = tls.acceptor().accept(stream);
-        let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, accepting).await else {
+        let accepting = timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(stream));
+        let accepted = tokio::select! {
+            accepted = accepting => accepted,
+            () = self.stopping.notified() => return Ok(()),
+        };
+        let Ok(Ok(stream)) = accepted else {
             self.hub.telemetry.connection_refused(ConnectionRefused::Tls);
             return Ok(());
         };
         match stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
             true => self.by_h2(stream, peer).await,
-            false => self.by_h1(Wire::Tls(Box::new(stream)), peer, None).await,
+            false => self.by_h1(Wire::tls(stream), peer, ()).await,
         }
     }
 
@@ -189,13 +230,14 @@ where
         Ok(())
     }
 
-    fn by_h1(
+    /// Serves HTTP/1; `held` is dropped with the connection.
+    fn by_h1<T>(
         &self,
         wire: Wire,
         peer: Option<SocketAddr>,
-        entered: Option<Entered>,
-    ) -> impl Future<Output = Result<(), ()>> + use<H1, H2, B> {
-        let shared = wire.shared();
+        held: T,
+    ) -> impl Future<Output = Result<(), ()>> + use<H1, H2, B, T> {
+        let (shared, clock) = (wire.shared(), wire.clock.clone());
         let telemetry = self.hub.telemetry.clone();
         let http = self.h1.call((wire, Protocol::Http1, peer)).inspect_err(move |error| {
             match error {
@@ -203,11 +245,14 @@ where
                 DispatchError::SlowRequestTimeout => {
                     telemetry.connection_refused(ConnectionRefused::Slow);
                 }
+                DispatchError::Io(_) if clock.is_expired() => {
+                    telemetry.connection_refused(ConnectionRefused::Slow);
+                }
                 // How else a connection ends is its client's business.
                 _ => {}
             }
         });
-        serve(http, shared, entered)
+        serve(http, shared, held)
     }
 }
 
@@ -238,6 +283,22 @@ fn close_when_stuck(socket: &TcpStream, timeout: Duration) {
     let set = socket.set_tcp_nodelay(true).and(socket.set_tcp_user_timeout(Some(timeout)));
     if let Err(error) = set {
         tracing::warn!("a connection will not be closed when it is stuck: {error}");
+    }
+}
+
+/// A connection that is open, until this is dropped.
+struct OpenConnection(Data<Hub>);
+
+impl OpenConnection {
+    fn new(hub: &Data<Hub>) -> Self {
+        hub.open_connections.fetch_add(1, Ordering::Relaxed);
+        Self(hub.clone())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.open_connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

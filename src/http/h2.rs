@@ -81,7 +81,12 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buffer_size(SEND_BUFFER_BYTES);
     let refused = || hub.telemetry.connection_refused(ConnectionRefused::Http2);
-    let connection = match timeout(HANDSHAKE_TIMEOUT, builder.handshake(io)).await {
+    let mut stopping = pin!(stopping);
+    let handshake = tokio::select! {
+        handshake = timeout(HANDSHAKE_TIMEOUT, builder.handshake(io)) => handshake,
+        () = &mut stopping => return Ok(()),
+    };
+    let connection = match handshake {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
             refused();
@@ -95,7 +100,7 @@ where
     let write_timeout = hub.settings.write_timeout;
     let has_asked = Cell::new(false);
     let shared = Rc::new(Shared { service, peer, write_timeout, open: Cell::new(0), has_asked });
-    let done = run(connection, &shared, stopping).await;
+    let done = run(connection, &shared, &mut stopping).await;
     if !shared.has_asked.get() {
         refused();
     }
@@ -105,7 +110,7 @@ where
 async fn run<T, S, B>(
     mut connection: Connection<T, Bytes>,
     shared: &Rc<Shared<S>>,
-    stopping: impl Future<Output = ()>,
+    mut stopping: impl Future<Output = ()> + Unpin,
 ) -> Result<(), h2::Error>
 where
     T: AsyncRead + AsyncWrite + Unpin,
@@ -114,7 +119,6 @@ where
     S::Future: 'static,
     B: MessageBody + 'static,
 {
-    let mut stopping = pin!(stopping);
     let (mut is_stopping, mut idle_looks) = (false, 0);
     let mut looks = tokio::time::interval(LOOK_EVERY);
     let mut patience = pin!(tokio::time::sleep(FIRST_REQUEST_WITHIN));
@@ -132,6 +136,9 @@ where
                 None => return Ok(()),
             },
             () = &mut stopping, if !is_stopping => {
+                if !shared.has_asked.get() {
+                    return Ok(());
+                }
                 is_stopping = true;
                 connection.graceful_shutdown();
             }

@@ -28,6 +28,8 @@ pub(super) struct Who {
     expires_at: Option<String>,
     /// Selectors of streams to publish to.
     publish: Vec<String>,
+    /// Selectors of streams to end.
+    end: Vec<String>,
     /// Selectors of streams to read.
     subscribe: Vec<String>,
     /// Jobs to run; `*` is all of them.
@@ -54,6 +56,7 @@ pub(super) async fn who(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResp
         subject: caller.counted_as().map(|subject| subject.to_string()),
         expires_at: caller.expires.map(|expires| expires.to_string()),
         publish: grants.publish.selectors(),
+        end: grants.end.selectors(),
         subscribe: grants.subscribe.selectors(),
         run: grants.run.to_vec(),
         files: grants.files.to_vec(),

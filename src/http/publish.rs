@@ -205,8 +205,7 @@ pub(super) async fn hand_in_for(
 ) -> Result<Vec<Receipt>, Problem> {
     refuse_in_drain(hub)?;
     let sizes = drafts.iter().map(|draft| (draft.streams(), draft.payload().as_bytes().len()));
-    let spent = hub.rates.load().spend((&who.client, who.subject.as_ref()), sizes);
-    spent.map_err(too_fast)?;
+    spend(hub, who, sizes)?;
     let bytes = bytes + drafts.len() * EVENT_OVERHEAD_BYTES;
     let unit: Unit = drafts.into_iter().map(Item::Event).collect();
     let mut waiting = Waiting { telemetry: &hub.telemetry, began, was_refused: false };
@@ -239,21 +238,40 @@ pub(super) fn refuse_in_drain(hub: &Hub) -> Result<(), Problem> {
     }
 }
 
+/// Takes events, each with its streams and its bytes, off the rates of whoever publishes them.
+pub(super) fn spend<'a>(
+    hub: &Hub,
+    who: &Who,
+    events: impl Iterator<Item = (&'a [StreamName], usize)>,
+) -> Result<(), Problem> {
+    let spent = hub.rates.load().spend((&who.client, who.subject.as_ref()), events);
+    spent.map_err(too_fast)
+}
+
 fn too_fast(TooFast { limit, wait }: TooFast) -> Problem {
     let why = format!("the limit {} is reached", limit.as_str());
     Problem::new(Code::TooMany, why).limit(limit).retry_after(wait.as_secs() + 1)
 }
 
-/// Whether `caller` may publish to `stream`, or end it.
+/// Refuses a caller who may not publish to `stream`.
 pub(super) fn check_publish(caller: &Caller, stream: &StreamName) -> Result<(), Problem> {
+    check_write(stream, "publishing to", caller.grants.may_publish(stream))
+}
+
+/// Refuses a caller who may not end `stream`.
+pub(super) fn check_end(caller: &Caller, stream: &StreamName) -> Result<(), Problem> {
+    check_write(stream, "ending", caller.grants.may_end(stream))
+}
+
+fn check_write(stream: &StreamName, what: &str, is_granted: bool) -> Result<(), Problem> {
     let refuse = |why| Err(Problem::new(Code::Forbidden, why).field("stream"));
     if stream.is_written_by_hub() {
         return refuse(format!("only the hub publishes to {stream:?}"));
     }
-    match caller.grants.may_publish(stream) {
-        true => Ok(()),
-        false => refuse(format!("publishing to {stream:?} is not granted")),
+    if !is_granted {
+        return refuse(format!("{what} {stream:?} is not granted"));
     }
+    Ok(())
 }
 
 fn one_receipt(receipts: &[Receipt]) -> Vec<u8> {

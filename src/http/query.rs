@@ -73,6 +73,7 @@ pub(super) fn read(
     let refusal = choice("refusal", one("refusal")?, &["event", "status"])?;
     let beat_as = choice("heartbeat_as", one("heartbeat_as")?, &["comment", "event"])?;
     let envelope = choice("envelope", one("envelope")?, &["false", "true"])?;
+    let escapes = choice("escape_formulas", one("escape_formulas")?, &["false", "true"])?;
     let format = one("format")?.map(|name| choice("format", Some(name), &Format::NAMES));
     let format = format.transpose()?.and_then(Format::named);
     let every = one("heartbeat")?.map_or(Ok(heartbeat), beat_every)?;
@@ -83,6 +84,7 @@ pub(super) fn read(
             envelope: envelope == "true",
             columns: one("columns")?.map(Columns::parse).transpose()?.map(Arc::new),
             control_off: control == "off",
+            escape_formulas: escapes == "true",
             ..View::default()
         },
         format,
@@ -136,7 +138,7 @@ pub(super) fn pairs_of_members(members: &Map<String, Value>) -> Result<Pairs, In
             "last" | "flush_ms" | "flush_bytes" => {
                 vec![only(name, value.as_u64(), "a number")?.to_string()]
             }
-            "follow" | "envelope" => {
+            "follow" | "envelope" | "escape_formulas" => {
                 vec![only(name, value.as_bool(), "true or false")?.to_string()]
             }
             known if TEXT_NAMES.contains(&known) || LAST_ID_NAMES.contains(&known) => {

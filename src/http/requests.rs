@@ -7,6 +7,7 @@
 //! Never: logs a query, a header's value but that id, or a body: credentials are there.
 
 use super::guard::{client, visitor};
+use super::head_clock;
 use super::server::Hub;
 use crate::limits::Client;
 use actix_web::body::{BoxBody, MessageBody};
@@ -82,13 +83,18 @@ pub(super) async fn tell<B: MessageBody + 'static>(
     let line = Line::of(&hub, request.request());
     let id = line.id.clone();
     let pending = Pending { hub, line: Some(line) };
+    let clock = head_clock::of(request.request());
+    head_clock::stop(clock.as_ref());
     match next.call(request).await {
         Ok(mut response) => {
             response.headers_mut().insert(REQUEST_ID, id);
             pending.end(&Ended::of(response.response()), Some(response.request()));
-            Ok(response.map_into_boxed_body())
+            Ok(head_clock::start_behind(response.map_into_boxed_body(), clock))
         }
         Err(error) => {
+            if let Some(clock) = clock {
+                clock.start();
+            }
             let mut response = error.error_response();
             pending.end(&Ended::of(&response), None);
             response.headers_mut().insert(REQUEST_ID, id);

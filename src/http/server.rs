@@ -28,7 +28,7 @@ use socket2::{Domain, Type};
 use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
@@ -36,7 +36,7 @@ use tokio::sync::{Semaphore, mpsc};
 /// Connections that wait to be accepted, where the system allows it.
 const BACKLOG: i32 = 4096;
 /// Idle connections between requests are kept this long; longer than common proxies keep theirs.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+pub(super) const KEEP_ALIVE_S: u64 = 75;
 /// Bytes an encoder joins before it writes: what one write of a socket takes at first.
 const WRITE_BUFFER_BYTES: usize = 32 * 1024;
 /// How long a connection that is being closed may take to do so.
@@ -44,7 +44,7 @@ const CLIENT_DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections to the listener of the operators: Prometheus, and whoever looks.
 const CONNECTIONS_APART: usize = 64;
 /// How long requests may take to end once all sessions are gone.
-const SHUTDOWN_TIMEOUT_S: u64 = 2;
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the handlers need to know.
 #[derive(Clone, Debug)]
@@ -122,6 +122,8 @@ pub struct Hub {
     pub tls: Option<Tls>,
     /// Connections by client.
     pub doors: Doors,
+    /// Connections that are open, those for operators too.
+    pub open_connections: AtomicUsize,
     /// The memory that the process takes.
     pub memory: MemoryBudget,
     /// The selectors of subscriptions.
@@ -191,7 +193,7 @@ fn serve(
     let mut server = actix_server::Server::build()
         .workers(workers)
         .max_concurrent_connections(most)
-        .shutdown_timeout(SHUTDOWN_TIMEOUT_S)
+        .shutdown_timeout(SHUTDOWN_TIMEOUT.as_secs())
         .disable_signals();
     let stopping = server.graceful_shutdown_signal();
     let mut addresses = Vec::new();
@@ -227,12 +229,13 @@ async fn worker(
             let ends = ends.clone();
             async move { ends.notified().await }
         })
-        .keep_alive(KEEP_ALIVE)
+        .keep_alive(Duration::from_secs(KEEP_ALIVE_S))
         .client_disconnect_timeout(CLIENT_DISCONNECT_TIMEOUT)
         .h1_write_buffer_size(WRITE_BUFFER_BYTES)
         // A client that has closed its side is gone; there is nobody to stream to.
         .h1_allow_half_closed(false)
         .on_connect_ext(|wire: &Wire, data| {
+            data.insert(wire.clock.clone());
             if let Some(shared) = wire.shared() {
                 data.insert(shared);
             }

@@ -30,6 +30,8 @@ pub(super) struct Subscription {
     #[schema(nullable = false)]
     envelope: Option<bool>,
     #[schema(nullable = false)]
+    escape_formulas: Option<bool>,
+    #[schema(nullable = false)]
     heartbeat: Option<String>,
     #[schema(nullable = false, minimum = 1, maximum = 5_000)]
     flush_ms: Option<u64>,
@@ -63,7 +65,7 @@ pub(super) struct EventShape {
     /// Any JSON; a string goes out as its text.
     data: Value,
     /// The same key within ten minutes publishes nothing and answers the first receipt, unless
-    /// retention or a deletion has emptied the stream since.
+    /// the stream was deleted since.
     #[schema(nullable = false, min_length = 1, max_length = 128)]
     key: Option<String>,
 }
@@ -177,6 +179,9 @@ pub(super) struct Reading {
     /// Data as `{"stream","type","time","data"}`.
     #[param(nullable = false)]
     envelope: Option<bool>,
+    /// Of `format=csv`: texts that a spreadsheet would run as formulas begin with an apostrophe.
+    #[param(nullable = false)]
+    escape_formulas: Option<bool>,
     /// How often a quiet connection gets a sign of life, 1s to 1h.
     #[param(nullable = false)]
     heartbeat: Option<String>,

@@ -1,9 +1,9 @@
 //! `GET /streams`, and one stream: look, end, delete.
 
-use super::guard::{admin, caller};
+use super::guard::{admin, caller, client};
 use super::openapi::{BodyRefused, HistoryRefused, Refused};
 use super::problem::{Code, Document, Problem};
-use super::publish::{check_publish, counted, refuse_in_drain};
+use super::publish::{Who, check_end, counted, refuse_in_drain, spend};
 use super::query;
 use super::server::Hub;
 use super::shapes::EndReceipt;
@@ -205,7 +205,11 @@ pub(super) async fn delete(hub: Data<Hub>, request: HttpRequest) -> Result<HttpR
 async fn end_stream(hub: &Hub, request: &HttpRequest) -> Result<HttpResponse, Problem> {
     let caller = caller(hub, request)?;
     let name = query::stream_of(request).map_err(Problem::query)?;
-    check_publish(&caller, &name)?;
+    check_end(&caller, &name)?;
+    refuse_in_drain(hub)?;
+    // It is an event to every reader, and is metered as one.
+    let who = Who { client: client(hub, request), subject: caller.counted_as() };
+    spend(hub, &who, std::iter::once((std::slice::from_ref(&name), 0)))?;
     let receipt = hand_in(hub, Item::End(name.clone())).await?;
     let json = wire::end_receipt(receipt.id, name.as_str(), receipt.subscribers);
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(json))

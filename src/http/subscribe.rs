@@ -281,7 +281,7 @@ fn opening(
     }
     let mut names = Vec::new();
     if let Some(columns) = &view.columns {
-        wire::header(&mut names, columns, view.envelope);
+        wire::header(&mut names, columns, view.style());
     }
     let (first_block, prefix) =
         if view.has_control() { (lines, Vec::new()) } else { (names, lines) };

@@ -10,7 +10,7 @@ use super::kv::{DiskKv, Expiry, Kv, KvError, wal};
 use super::loss::LossRecord;
 use super::open::OpenError;
 use super::sealing::{KeyFile, StreamKeys};
-use super::store::{Epochs, Row, Streams, Totals};
+use super::store::{Epochs, MAX_LEAD_MS, Row, Streams, Totals};
 use crate::event::{Body, EventId, Position, StreamName, Timestamp};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -208,10 +208,11 @@ impl<'a> Look<'a> {
             if position > self.totals.last {
                 self.checked.note(format!("the entry {id} is behind the last that was committed"));
             }
-            if time < last_time {
+            // By more than that it steps back where the clock was set back.
+            if time < last_time && last_time.ms() <= time.ms().saturating_add(MAX_LEAD_MS) {
                 self.checked.note(format!("the entry {id} is older than the one before it"));
             }
-            last_time = last_time.max(time);
+            last_time = time;
             let bytes = value.len() as u64;
             let mut is_kept = false;
             for number in &numbers {

@@ -25,6 +25,9 @@ pub(super) const NAME: u8 = b'n';
 pub(super) const TIME: u8 = b't';
 pub(super) const TRACE: u8 = b'x';
 
+/// How long an idempotency key is remembered.
+pub(super) const KEY_WINDOW_MS: u64 = 10 * 60 * 1000;
+
 /// The key of the hub-wide totals.
 pub(super) const TOTALS: &[u8] = b"m:totals";
 /// The key of the epochs.
@@ -295,6 +298,12 @@ pub(super) struct KeyItem {
 }
 
 impl KeyItem {
+    /// Returns true within the window, which an item that is ahead of `now` by more is not: the clock
+    /// was set back since.
+    pub(super) fn is_remembered(&self, now: Timestamp) -> bool {
+        self.time.ms().abs_diff(now.ms()) < KEY_WINDOW_MS
+    }
+
     pub(super) fn write(&self) -> Vec<u8> {
         Bytestring(Vec::with_capacity(32))
             .u64(self.position.get())
@@ -323,15 +332,18 @@ pub(super) struct Trace {
     pub(super) time: Timestamp,
     /// Deleted by somebody, rather than emptied by retention.
     pub(super) deleted: bool,
+    /// The number under which its idempotency keys are remembered.
+    pub(super) keys: StreamNumber,
 }
 
 impl Trace {
     pub(super) fn write(&self) -> Vec<u8> {
-        Bytestring(Vec::with_capacity(25))
+        Bytestring(Vec::with_capacity(29))
             .u64(self.position.get())
             .u64(self.last.get())
             .u64(self.time.ms())
             .u8(u8::from(self.deleted))
+            .u32(self.keys)
             .0
     }
 
@@ -342,6 +354,7 @@ impl Trace {
             last: fields.position()?,
             time: Timestamp::from_ms(fields.u64()?),
             deleted: fields.u8()? == 1,
+            keys: fields.u32()?,
         })
     }
 }
@@ -443,13 +456,13 @@ mod tests {
         #[test]
         fn items_read_back_and_are_damaged_where_they_end_too_early(
             (ordinal, time, bytes, streams) in any::<(u64, u64, u32, u8)>(),
-            (one, other, fingerprint, is) in any::<(u64, u64, u128, bool)>(),
+            (one, other, fingerprint, is, keys) in any::<(u64, u64, u128, bool, u32)>(),
         ) {
             let time = Timestamp::from_ms(time);
             let (position, last) = (Position::from_stored(one), Position::from_stored(other));
             let item = IndexItem { ordinal, time, bytes, streams, is_event: is };
             let key = KeyItem { position, time, fingerprint };
-            let trace = Trace { position, last, time, deleted: is };
+            let trace = Trace { position, last, time, deleted: is, keys };
             prop_assert_eq!(IndexItem::read(&item.write()), Some(item));
             prop_assert_eq!(KeyItem::read(&key.write()), Some(key));
             prop_assert_eq!(Trace::read(&trace.write()), Some(trace));

@@ -9,6 +9,7 @@ mod backup;
 mod batch;
 mod check;
 mod clean_stop;
+mod clock;
 mod dispatch;
 mod figures;
 mod folder;

@@ -1,12 +1,14 @@
 //! Opening a journal: what survived, what it means for ids, and the threads that drive it.
 
 use super::backup::Backup;
+use super::clock::RetentionClock;
 use super::dispatch::Dispatch;
 use super::figures::Figures;
 use super::folder::FolderError;
 use super::health::Health;
 use super::history::History;
 use super::kv::KvError;
+use super::now;
 use super::order::LocalOrder;
 use super::publisher::{MAX_QUEUED_PUBLISHES, Publisher};
 use super::recent::Recent;
@@ -23,6 +25,7 @@ use arc_swap::ArcSwap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 use tokio::sync::mpsc::Sender;
 
 /// When a publish counts as done.
@@ -142,6 +145,7 @@ impl Journal {
             kv,
             telemetry: telemetry.clone(),
             out,
+            clock: RetentionClock::new(now(), Instant::now(), totals.time),
         };
         writer.begin().map_err(store_failed)?;
         let writer = std::thread::Builder::new()

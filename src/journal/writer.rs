@@ -5,6 +5,7 @@
 //! until a restart.
 
 use super::batch::{Item, Outcome, Unit};
+use super::clock::RetentionClock;
 use super::dispatch::Dispatch;
 use super::figures::Figures;
 use super::health::{Health, Step};
@@ -77,6 +78,7 @@ pub(super) struct Writer {
     pub(super) out: Sender<Dispatch>,
     pub(super) reclaim: Reclaimer,
     pub(super) figures: Figures,
+    pub(super) clock: RetentionClock,
 }
 
 impl Writer {
@@ -319,7 +321,8 @@ impl Writer {
     fn keep_up(&mut self) -> bool {
         let is_due = self.watermark.age() >= PROVE_EVERY;
         let proved = if is_due { self.write_mark() } else { Ok(()) };
-        let done = proved.and_then(|()| self.store.tick(now()));
+        let time = self.clock.time(now(), Instant::now());
+        let done = proved.and_then(|()| self.store.tick(time));
         match done.and_then(|more| self.watermark.sync().map(|()| more)) {
             Ok(more) => {
                 self.show_marks();
@@ -340,6 +343,7 @@ impl Writer {
         if self.health.poisoned().is_none() {
             self.reclaim.note(removed, totals.bytes, is_full);
         }
+        self.telemetry.clock_jumped(self.clock.ahead());
         self.telemetry.journal_read_failed(self.health.read_error().is_some());
         let free = self.room.as_ref().and_then(Room::free_bytes).unwrap_or_default();
         let streams = self.history.stream_count();
@@ -362,7 +366,8 @@ impl Writer {
     }
 
     fn close_in_order(&mut self) -> Result<(), KvError> {
-        self.store.tick(now())?;
+        let time = self.clock.time(now(), Instant::now());
+        self.store.tick(time)?;
         self.write_mark()?;
         self.kv.sync()?;
         self.watermark.close()

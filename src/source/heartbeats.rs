@@ -48,9 +48,20 @@ enum Status {
 #[derive(Serialize, Deserialize)]
 struct Told {
     source: String,
+    /// The stream of its heartbeats; empty in what older versions told.
+    #[serde(default)]
+    stream: String,
     status: Status,
     /// When it was heard last.
     last: String,
+}
+
+/// A source by the stream of its heartbeats and its name there: who may publish to one stream says
+/// nothing of the sources of another.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Source {
+    stream: String,
+    name: String,
 }
 
 struct Heard {
@@ -65,7 +76,7 @@ struct Watch {
     beats: Interest,
     /// Everything up to here was read.
     cursor: Position,
-    sources: BTreeMap<String, Heard>,
+    sources: BTreeMap<Source, Heard>,
     /// Sources that found no room.
     unwatched: u64,
 }
@@ -118,7 +129,11 @@ impl Watch {
             let Body::Event { payload, .. } = &entry.body else { return };
             let Ok(told) = serde_json::from_slice::<Told>(payload.as_bytes()) else { return };
             let last = Timestamp::parse("last", &told.last).unwrap_or(entry.time);
-            sources.insert(told.source, Heard { last, told: Some(told.status) });
+            // Of older versions nobody knows the stream.
+            if !told.stream.is_empty() {
+                let source = Source { stream: told.stream, name: told.source };
+                sources.insert(source, Heard { last, told: Some(told.status) });
+            }
         })?;
         watch.sources = sources;
         Ok(watch)
@@ -135,6 +150,8 @@ impl Watch {
         read(&self.history, &self.beats, (self.cursor, head), &mut |entry| {
             let Body::Event { payload, .. } = &entry.body else { return };
             let Ok(Beat { source }) = serde_json::from_slice(payload.as_bytes()) else { return };
+            let Some(stream) = entry.streams.first() else { return };
+            let source = Source { stream: stream.to_string(), name: source };
             if let Some(heard) = sources.get_mut(&source) {
                 heard.last = heard.last.max(entry.time);
             } else if sources.len() < MAX_SOURCES {
@@ -161,15 +178,17 @@ impl Watch {
             };
             if heard.told != Some(status) {
                 let last = heard.last.to_string();
-                changes.push(Told { source: source.clone(), status, last });
+                let Source { stream, name } = source.clone();
+                changes.push(Told { source: name, stream, status, last });
             }
         }
         changes
     }
 
     fn was_told(&mut self, told: &[Told]) {
-        for Told { source, status, .. } in told {
-            if let Some(heard) = self.sources.get_mut(source) {
+        for Told { source, stream, status, .. } in told {
+            let source = Source { stream: stream.clone(), name: source.clone() };
+            if let Some(heard) = self.sources.get_mut(&source) {
                 heard.told = Some(*status);
             }
         }

@@ -11,7 +11,8 @@ use super::output::{OUTPUT_WITHIN, Output, log_data, shown_line};
 use crate::event::{Line, LineSplitter, StreamName};
 use crate::journal::{Item, Publisher, Unit};
 use futures_util::future::join_all;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::process::ExitStatus;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -98,12 +99,14 @@ async fn follow(
     let err = child.stderr.take().map(|err| read(err, ("stderr", stream), &lines, &is_over));
     drop(lines);
     let publishing = tokio::spawn(publish_lines(waiting, publisher.clone()));
-    let (status, told) = end_in_time(spec, (&mut child, group), stop).await;
+    // Its number stays taken until it is waited for: its group is no other one's until then.
+    let told = end_in_time(spec, (&mut child, group), stop).await;
     let at = Instant::now();
     let mut reading = std::pin::pin!(join_all([out, err].into_iter().flatten()));
     let is_read = timeout(OUTPUT_WITHIN, &mut reading).await.is_ok();
     // What it has started and left behind ends with it.
     signal(group, Signal::KILL);
+    let status = child.wait().await;
     if !is_read {
         // The rest of the pipe, however long the journal takes for that.
         ended.send_replace(true);
@@ -113,12 +116,14 @@ async fn follow(
     Ended { status, at, told }
 }
 
-/// Waits for a command to end, and sees to it that it does where it should: why, if so.
+/// Waits until a command has ended, and ends it where it should; returns why, if so. It is not waited
+/// for yet.
 async fn end_in_time(
     spec: &JobSpec,
     (child, group): (&mut Child, Option<Pid>),
     mut stop: Told,
-) -> (std::io::Result<ExitStatus>, Option<Reason>) {
+) -> Option<Reason> {
+    let mut ended = std::pin::pin!(exited(child));
     let limit = async {
         match spec.timeout {
             Some(limit) => sleep(limit).await,
@@ -126,7 +131,7 @@ async fn end_in_time(
         }
     };
     let reason = tokio::select! {
-        status = child.wait() => return (status, None),
+        () = &mut ended => return None,
         () = limit => Reason::Timeout,
         stop = told(&mut stop) => stop.reason,
     };
@@ -137,13 +142,24 @@ async fn end_in_time(
         let within = stop.borrow_and_update().and_then(|stop| stop.within);
         let within = within.map_or(spec.stop_after, |most| most.min(spec.stop_after));
         tokio::select! {
-            status = child.wait() => return (status, Some(reason)),
+            () = &mut ended => return Some(reason),
             () = sleep(within.saturating_sub(began.elapsed())) => break,
             Ok(()) = stop.changed() => {}
         }
     }
     signal(group, Signal::KILL);
-    (child.wait().await, Some(reason))
+    ended.await;
+    Some(reason)
+}
+
+/// Waits until a child has ended, and leaves it in the table of processes (waitid(2), WNOWAIT).
+async fn exited(child: &mut Child) {
+    let Some(process) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else { return };
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let ended = move || retry_on_intr(|| waitid(WaitId::Pid(process), options));
+    if !matches!(tokio::task::spawn_blocking(ended).await, Ok(Ok(_))) {
+        let _ = child.wait().await;
+    }
 }
 
 /// That it is to stop.

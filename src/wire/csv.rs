@@ -65,10 +65,30 @@ impl Columns {
     }
 }
 
+/// What a table has beside its columns.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style {
+    /// The event's own columns before those of its data.
+    pub envelope: bool,
+    /// Texts that a spreadsheet would run as formulas begin with an apostrophe.
+    pub escape_formulas: bool,
+}
+
+impl Style {
+    /// Returns a text as a cell has it. The characters are those of OWASP, "CSV Injection".
+    fn cell<'a>(self, text: Cow<'a, str>) -> Cow<'a, str> {
+        match self.escape_formulas && text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+            true => Cow::Owned(format!("'{text}")),
+            false => text,
+        }
+    }
+}
+
 /// Appends the line that names the columns.
-pub fn header(out: &mut Vec<u8>, columns: &Columns, envelope: bool) {
-    let own = if envelope { &OWN[..] } else { &[] };
-    row(out, own.iter().copied().chain(columns.0.iter().map(String::as_str)).map(Cow::Borrowed));
+pub fn header(out: &mut Vec<u8>, columns: &Columns, style: Style) {
+    let own = if style.envelope { &OWN[..] } else { &[] };
+    let names = own.iter().copied().chain(columns.0.iter().map(String::as_str));
+    row(out, names.map(|name| style.cell(Cow::Borrowed(name))));
 }
 
 /// Appends the row of `entry`, whose id is `id`; an end has none.
@@ -76,29 +96,40 @@ pub(super) fn entry(
     out: &mut Vec<u8>,
     id: EventId,
     entry: &Entry,
-    (columns, envelope, reader): (&Columns, bool, Option<&Interest>),
+    columns: &Columns,
+    style: Style,
+    reader: Option<&Interest>,
 ) {
     let Body::Event { kind, payload } = &entry.body else { return };
     let members = MembersByName::of(payload);
     let cell = |name: &'_ String| match &members {
-        Some(members) => members.get(name).map_or(Cow::Borrowed(""), text),
-        None if name == WHOLE => String::from_utf8_lossy(payload.as_bytes()),
+        Some(members) => members.get(name).map_or(Cow::Borrowed(""), |value| text(value, style)),
+        None if name == WHOLE => whole(payload, style),
         None => Cow::Borrowed(""),
     };
     let cells = columns.0.iter().map(cell);
-    if !envelope {
+    if !style.envelope {
         return row(out, cells);
     }
     let streams = names(entry, reader).join(" ");
     let own = [id.to_string(), streams, kind.as_str().to_owned(), entry.time.to_string()];
-    row(out, own.into_iter().map(Cow::Owned).chain(cells));
+    row(out, own.into_iter().map(|own| style.cell(Cow::Owned(own))).chain(cells));
+}
+
+/// What is no object as a cell; a number is no formula.
+fn whole(payload: &Payload, style: Style) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(payload.as_bytes());
+    match text.parse::<f64>() {
+        Ok(_) => text,
+        Err(_) => style.cell(text),
+    }
 }
 
 /// A value as a cell: a string as its text, nothing for `null`, and else its JSON.
-fn text(value: &RawValue) -> Cow<'_, str> {
+fn text(value: &RawValue, style: Style) -> Cow<'_, str> {
     match value.get() {
         "null" => Cow::Borrowed(""),
-        other => json::string(value).unwrap_or(Cow::Borrowed(other)),
+        other => json::string(value).map_or(Cow::Borrowed(other), |text| style.cell(text)),
     }
 }
 
@@ -144,10 +175,11 @@ mod tests {
             named => (Columns::parse(named).expect("columns"), false),
         };
         let mut out = Vec::new();
-        header(&mut out, &columns, envelope);
+        let style = Style { envelope, ..Style::default() };
+        header(&mut out, &columns, style);
         for it in &events {
             let id = EventId { epoch: Epoch(0), position: it.position };
-            entry(&mut out, id, it, (&columns, envelope, None));
+            entry(&mut out, id, it, &columns, style, None);
         }
         String::from_utf8(out).expect("UTF-8")
     }

@@ -40,7 +40,7 @@ pub fn entry(
         Format::Text => lines::text(out, entry),
         Format::Csv => {
             if let Some(columns) = &view.columns {
-                csv::entry(out, id, entry, (columns, view.envelope, reader));
+                csv::entry(out, id, entry, columns, view.style(), reader);
             }
         }
     }

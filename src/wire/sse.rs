@@ -67,10 +67,20 @@ mod tests {
     use super::*;
     use crate::event::Epoch;
 
-    const PLAIN: View =
-        View { format: Format::Sse, envelope: false, columns: None, control_off: false };
-    const ENVELOPE: View =
-        View { format: Format::Sse, envelope: true, columns: None, control_off: false };
+    const PLAIN: View = View {
+        format: Format::Sse,
+        envelope: false,
+        columns: None,
+        escape_formulas: false,
+        control_off: false,
+    };
+    const ENVELOPE: View = View {
+        format: Format::Sse,
+        envelope: true,
+        columns: None,
+        escape_formulas: false,
+        control_off: false,
+    };
 
     fn spelled(streams: &[&str], kind: &str, text: &str, view: View) -> String {
         let it = example(streams, kind, text);

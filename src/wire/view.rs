@@ -77,6 +77,8 @@ pub struct View {
     pub envelope: bool,
     /// Of a table, once they are known.
     pub columns: Option<Arc<Columns>>,
+    /// Of a table: texts that a spreadsheet would run as formulas are escaped.
+    pub escape_formulas: bool,
     /// Without the hub's own control events.
     pub control_off: bool,
 }
@@ -85,6 +87,11 @@ impl View {
     /// Whether the hub's own control events have a place in it.
     pub fn has_control(&self) -> bool {
         !self.control_off && matches!(self.format, Format::Sse | Format::Ndjson)
+    }
+
+    /// Returns how a table is written.
+    pub fn style(&self) -> csv::Style {
+        csv::Style { envelope: self.envelope, escape_formulas: self.escape_formulas }
     }
 
     /// Whether it is a table whose columns its first event will tell.
@@ -96,7 +103,7 @@ impl View {
     /// them.
     pub fn take_columns(&mut self, out: &mut Vec<u8>, entry: &Entry) {
         if let Some(columns) = Columns::of_entry(entry) {
-            csv::header(out, &columns, self.envelope);
+            csv::header(out, &columns, self.style());
             self.columns = Some(Arc::new(columns));
         }
     }

@@ -71,8 +71,10 @@ function metrics(signal) {
 
 /** @param {AbortSignal} signal @returns {Part} */
 function heartbeats(signal) {
-  /** @type {Map<string, { time: number, status: string, state?: string }>} */
+  /** By stream and source: whoever publishes to another stream says nothing of it.
+   * @type {Map<string, { source: string, time: number, status: string, state?: string }>} */
   const sources = new Map();
+  const keyOf = (/** @type {any} */ stream, /** @type {string} */ source) => JSON.stringify([[stream].flat()[0], source]);
   const element = h('div', { class: 'board', hidden: true });
   let isAsked = false;
   const draw = () => {
@@ -80,7 +82,7 @@ function heartbeats(signal) {
     if (element.hidden) return;
     const now = Date.now();
     const age = (/** @type {number} */ time) => (now - time) / 1000;
-    const all = [...sources].map(([source, { time, status, state }]) => ({
+    const all = [...sources.values()].map(({ source, time, status, state }) => ({
       source, status, state: state ?? (age(time) > DOWN_S ? 'down' : age(time) > LATE_S ? 'late' : 'up'),
     }));
     const order = ['down', 'late', 'up'];
@@ -92,7 +94,9 @@ function heartbeats(signal) {
   const timer = setInterval(draw, 1_000);
   signal.addEventListener('abort', () => clearInterval(timer), { once: true });
   const told = (/** @type {FanfareEvent} */ { time, data }) => {
-    sources.set(data.source, { time: Date.parse(time), status: '', ...sources.get(data.source), state: data.status });
+    const { source, stream, status } = data;
+    const key = keyOf(stream, source);
+    sources.set(key, { source, time: Date.parse(time), status: '', ...sources.get(key), state: status });
   };
   // The hub knows better who is late, where that may be read.
   const ask = () => {
@@ -106,7 +110,8 @@ function heartbeats(signal) {
       if (typeof source !== 'string') return;
       if (event.type === 'status') return told(event);
       if (!isAsked) ask();
-      sources.set(source, { ...sources.get(source), time: Date.parse(timestamp ?? event.time), status: String(status ?? '') });
+      const key = keyOf(event.stream, source);
+      sources.set(key, { ...sources.get(key), source, time: Date.parse(timestamp ?? event.time), status: String(status ?? '') });
       if (element.hidden) draw();
     },
   };

@@ -320,3 +320,33 @@ async fn a_reader_begins_with_so_many_events_at_most() {
         assert_eq!((status, &refused["field"]), (400, &json!("last")), "{most}: {refused}");
     }
 }
+
+/// What a spreadsheet would run is text to it (OWASP, CSV Injection): a string that begins with one of
+/// `=`, `+`, `-`, `@`, a tab or a carriage return has an apostrophe before it, in a name of a column, too.
+/// Numbers of JSON stay as they are.
+#[tokio::test]
+async fn formulas_of_a_table_are_escaped_where_that_is_asked_for() {
+    let hub = Hub::start(&[]).await;
+    let event = |data: Value| json!({ "stream": "s", "type": "=type()", "data": data });
+    hub.post("/publish", event(json!({ "=cmd|x": "=1+1", "n": -5, "text": "+1, \"x\"" }))).await;
+    hub.post("/publish", event(json!({ "=cmd|x": "@sum", "n": "-5", "text": "\t=1" }))).await;
+    hub.post("/publish", event(json!({ "=cmd|x": "a=b", "n": 1.5, "text": "\r=1" }))).await;
+    let path = "/streams/s/events?format=csv&follow=false";
+    let plain = Lines::get(&hub, path, "*/*").await.all().await;
+    assert_eq!(plain[..2], ["=cmd|x,n,text\r", "=1+1,-5,\"+1, \"\"x\"\"\"\r"]);
+    let escaped = Lines::get(&hub, &format!("{path}&escape_formulas=true"), "*/*").await;
+    let expected = [
+        "'=cmd|x,n,text\r",
+        "'=1+1,-5,\"'+1, \"\"x\"\"\"\r",
+        "'@sum,'-5,'\t=1\r",
+        "a=b,1.5,\"'\r=1\"\r",
+    ];
+    assert_eq!(escaped.all().await, expected);
+    let body = json!({ "stream": "s", "format": "csv", "columns": ["n"], "envelope": true,
+        "escape_formulas": true, "last": 1, "follow": false });
+    let asked = hub.http.post(hub.url("/events")).body(body.to_string());
+    let rows = Lines::of(asked).await.all().await;
+    assert!(rows[1].contains(",s,'=type(),"), "{rows:?}");
+    let wrong = hub.http.get(hub.url(&format!("{path}&escape_formulas=yes"))).send().await;
+    assert_eq!(wrong.unwrap().status(), 400);
+}

@@ -434,3 +434,34 @@ async fn a_job_is_given_nothing_of_the_hubs_environment_but_what_is_passed() {
     assert!(has("PATH") && has("A") && has(passed) && has("FANFARE_RUN"), "{said:?}");
     assert!(!has(secret), "{said:?}");
 }
+
+/// Returns the state of a process as the kernel shows it: `S` for one that sleeps and has not been signalled.
+fn state_of(process: i32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit(") ").next()?.chars().next()
+}
+
+/// The number of a process that was waited for may be another one's group a moment later. So the group is
+/// signalled while its leader still stands in the table of processes, and not after that.
+#[tokio::test]
+async fn the_group_of_a_job_is_signalled_before_its_leader_is_waited_for() {
+    let jobs = "[job.j]\ncommand = [\"sh\", \"-c\", \"sleep 1000 & echo $$ $!\"]\n";
+    let (hub, _folder) = hub_with(jobs).await;
+    let begun = begin(&hub, "j").await;
+    let printed = read(&hub, &begun).await.take(2).await[1].json();
+    let processes: Vec<i32> = printed["message"]
+        .as_str()
+        .unwrap()
+        .split(' ')
+        .map(|process| process.parse().unwrap())
+        .collect();
+    let [leader, left_behind] = processes[..] else { panic!("{printed}") };
+    let began = Instant::now();
+    while state_of(leader).is_some() {
+        assert!(began.elapsed() < PATIENCE, "{leader} is never waited for");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    // A signal wakes a process before the call that sends it returns.
+    assert_ne!(state_of(left_behind), Some('S'), "its group is still to be signalled");
+    until_gone(Pid::from_raw(left_behind).unwrap()).await;
+}

@@ -274,3 +274,34 @@ async fn a_log_message_is_an_event_on_the_stream_of_logs_and_held_to_its_shape()
         );
     }
 }
+
+#[tokio::test]
+async fn a_key_outlives_a_stream_that_retention_empties_and_not_one_that_is_deleted() {
+    let mut hub = Hub::start(&["--max-age", "1s"]).await;
+    let publish = async |hub: &Hub| {
+        hub.post("/publish", json!({ "stream": "s", "data": 1, "key": "k" })).await
+    };
+    let until_empty = async |hub: &Hub| {
+        let began = std::time::Instant::now();
+        while hub.get("/streams/s").await.0 != 404 {
+            assert!(began.elapsed() < crate::hub::PATIENCE, "the stream stays");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let first = publish(&hub).await;
+    for _ in 0..2 {
+        until_empty(&hub).await;
+        let again = publish(&hub).await;
+        assert_eq!((&again["id"], &again["duplicate"]), (&first["id"], &json!(true)));
+        // Nor does another event make another stream of it.
+        hub.publish("s", "another").await;
+        assert_eq!(publish(&hub).await["id"], first["id"]);
+        until_empty(&hub).await;
+        hub.stop().await;
+        hub.start_again().await;
+    }
+    hub.publish("s", "there").await;
+    let deleted = hub.http.delete(hub.url("/streams/s")).send().await.unwrap();
+    assert_eq!(deleted.status(), 204);
+    assert_ne!(publish(&hub).await["id"], first["id"], "its keys went with it");
+}

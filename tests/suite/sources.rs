@@ -205,3 +205,37 @@ async fn late_comes_before_down() {
     let why = String::from_utf8(checked.stderr).unwrap();
     assert!(!checked.status.success() && why.contains("--heartbeat-late"), "{why}");
 }
+
+/// Whoever may publish to one stream says nothing of the services of another one.
+#[tokio::test]
+async fn a_heartbeat_on_another_stream_keeps_no_service_alive() {
+    let hub = Hub::start(&["--heartbeat-late", "2s", "--heartbeat-down", "4s"]).await;
+    let mut reader = hub.subscribe("/streams/heartbeats/events").await;
+    reader.open().await;
+    let beat = async |stream: &str| {
+        let data = json!({ "source": "shop" });
+        hub.post("/publish", json!({ "stream": stream, "type": "heartbeat", "data": data })).await;
+    };
+    beat("beats.shop").await;
+    let first = reader.next_event().await.unwrap().json();
+    assert_eq!(json!([first["source"], first["status"]]), json!(["shop", "up"]));
+    let forges = async {
+        loop {
+            beat("beats.other").await;
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+    let is_down = async {
+        loop {
+            let told = reader.next_event().await.unwrap().json();
+            if told["source"] == "shop" && told["status"] == "down" {
+                return told;
+            }
+        }
+    };
+    let told = tokio::select! {
+        () = forges => unreachable!("it goes on for ever"),
+        told = is_down => told,
+    };
+    assert_eq!(told["stream"], "beats.shop", "{told}");
+}

@@ -1,7 +1,9 @@
 //! Streams: listing, ending, deleting.
 
+use crate::credentials::{SECRET, good, show, with};
 use crate::hub::Hub;
 use crate::reader::Reader;
+use reqwest::Method;
 use serde_json::json;
 
 async fn status(hub: &Hub, path: &str, last_id: Option<&str>) -> u16 {
@@ -214,4 +216,34 @@ async fn a_path_that_is_not_utf8_is_refused() {
         assert_eq!((status, problem["field"].as_str()), (400, Some("stream")), "{path}");
     }
     assert_eq!(hub.get("/streams/%ff").await.0, 400);
+}
+
+#[tokio::test]
+async fn ending_streams_is_metered_as_publishing_is() {
+    let hub = Hub::start(&["--publish-events-per-client", "1"]).await;
+    // As many as one request may have are let through at once.
+    let events: Vec<_> = (0..4_096).map(|n| json!({ "stream": "s", "data": n })).collect();
+    hub.post("/publish", json!(events)).await;
+    let (status, refused) = hub.try_post("/streams/s/end", "").await;
+    assert_eq!((status, &refused["limit"]), (429, &json!("publish_events_per_client")));
+}
+
+#[tokio::test]
+async fn ending_a_stream_is_a_grant_of_its_own() {
+    let hub = Hub::start(&["--jwt-secret", SECRET]).await;
+    let token = |grants: serde_json::Value| good(&with("fanfare", grants));
+    let publishes = token(json!({ "publish": ["a.**"] }));
+    let ends = token(json!({ "end": ["a.*"] }));
+    let (publish, end) =
+        ((Method::POST, "/streams/a.x/events"), (Method::POST, "/streams/a.x/end"));
+    assert_eq!(show(&hub, publish.clone(), &publishes).await.0, 200);
+    assert_eq!(show(&hub, end.clone(), &publishes).await.0, 403, "publishing ends nothing");
+    assert_eq!(show(&hub, publish, &ends).await.0, 403, "nor does ending publish");
+    for path in ["/streams/b/end", "/streams/a.x.y/end", "/streams/hub.logs/end"] {
+        assert_eq!(show(&hub, (Method::POST, path), &ends).await.0, 403, "{path}");
+    }
+    assert_eq!(show(&hub, end, &ends).await.0, 200);
+    let who = hub.http.get(hub.url("/session")).bearer_auth(&ends).send().await.unwrap();
+    let who: serde_json::Value = who.json().await.unwrap();
+    assert_eq!((&who["end"], &who["publish"]), (&json!(["a.*"]), &json!([])));
 }

@@ -1,9 +1,9 @@
 //! What compaction may drop. It sees only floors that are durable already, so that a crash never
 //! finds entries gone which the heads still count.
 
-use super::super::keys::{self, StoredEntry, StreamNumber};
+use super::super::keys::{self, KEY_WINDOW_MS, StoredEntry, StreamNumber};
 use super::super::kv::Expiry;
-use super::{KEY_WINDOW_MS, Row, Streams, Totals};
+use super::{Row, Streams, Totals};
 use crate::event::{Position, Timestamp};
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
@@ -82,10 +82,8 @@ impl Inner {
                 entry.numbers.iter().all(|number| self.of(*number).0 >= position)
             }
             keys::INDEX => self.of(keys::number_of(key)?).1 >= keys::position_of(key)?,
-            keys::KEY => {
-                self.of(keys::number_of(key)?).0 == Position::from_stored(u64::MAX)
-                    || older_than(keys::KeyItem::read(value)?.time, KEY_WINDOW_MS)
-            }
+            // They outlive a stream that retention has emptied.
+            keys::KEY => older_than(keys::KeyItem::read(value)?.time, KEY_WINDOW_MS),
             keys::TRACE => older_than(keys::Trace::read(value)?.time, TRACE_KEPT_MS),
             keys::TIME => u64::from_be_bytes(*value.first_chunk()?) <= self.hub.get(),
             _ => false,

@@ -33,11 +33,14 @@ use arc_swap::ArcSwap;
 use quota::Quota;
 use staging::Staging;
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// How long an idempotency key is remembered.
-pub(super) const KEY_WINDOW_MS: u64 = 10 * 60 * 1000;
+/// How far the time of stored events may be ahead of the clock, which was set back then.
+pub(super) const MAX_LEAD_MS: u64 = 60 * 1000;
+/// Time marks that are removed when the time of stored events steps back.
+const MAX_REMOVED_MARKS: usize = 100_000;
 /// The time index gets at most one entry in this long, so that it stays small; `from=` walks at
 /// most this much of the journal to find its exact place.
 const TIME_MARK_EVERY_MS: u64 = 1000;
@@ -54,6 +57,7 @@ pub(super) struct Store {
     quota: Quota,
     /// Changes that ride on the next commit: streams that retention emptied.
     owed: Changes,
+    owed_traces: HashMap<StreamName, keys::Trace>,
     last_time_mark: Timestamp,
     vanished: Vec<(StreamName, Position)>,
     removed_bytes: u64,
@@ -103,6 +107,7 @@ impl Store {
             trimmer,
             quota,
             owed,
+            owed_traces: HashMap::new(),
             last_time_mark,
             vanished,
             removed_bytes,
@@ -163,6 +168,9 @@ impl Store {
             return Ok(Applied { batch: None, outcomes });
         }
         let mut changes = staged.changes;
+        if staged.totals.time < self.totals.time {
+            self.step_back(staged.totals.time, &mut changes)?;
+        }
         if staged.totals.time.ms() >= self.last_time_mark.ms() + TIME_MARK_EVERY_MS {
             let first = Position::of(ordered.number, 0);
             changes.put(keys::time(staged.totals.time), first.get().to_be_bytes().to_vec());
@@ -201,6 +209,19 @@ impl Store {
         Ok(Applied { batch: Some(Arc::new(batch)), outcomes })
     }
 
+    /// Removes the time marks after `time`, to which the clock was set back: a search by time would
+    /// take their places for those of what comes then.
+    fn step_back(&mut self, time: Timestamp, changes: &mut Changes) -> Result<(), KvError> {
+        let ahead_s = (self.totals.time.ms() - time.ms()) / 1000;
+        tracing::warn!(ahead_s, "the time of stored events steps back to the clock of the system");
+        self.last_time_mark = Timestamp::default();
+        let marks = self.kv.walk(keys::time(time.plus_ms(1)), keys::end_of(keys::TIME));
+        for mark in marks.take(MAX_REMOVED_MARKS) {
+            changes.remove(mark?.0.to_vec());
+        }
+        Ok(())
+    }
+
     /// Work that waits for no batch: ages, the total cap, and making floors durable so that
     /// compaction may drop what is below them. Called about once a second, and again soon where it
     /// returns that it has more to do: each call is one bounded step.
@@ -232,6 +253,7 @@ impl Store {
     fn commit(&mut self, changes: Changes, totals: &Totals, sync: Sync) -> Result<(), KvError> {
         // Heads that retention moved go with the totals that count on them.
         let mut all = std::mem::take(&mut self.owed);
+        self.owed_traces.clear();
         for name in self.trimmer.take_dirty() {
             if let Some(row) = self.streams.get(&name) {
                 all.put(keys::head(row.number), row.write());
@@ -244,16 +266,31 @@ impl Store {
 
     /// A stream that has nothing left: its row goes, a trace stays for those who come back.
     fn forget(&mut self, name: &StreamName, row: &Row, now: Timestamp) {
-        let trace = keys::Trace { position: row.last, last: row.last, time: now, deleted: false };
+        let (position, last) = (row.last, row.last);
+        let trace = keys::Trace { position, last, time: now, deleted: false, keys: row.keys };
         self.owed.remove(keys::head(row.number));
         self.owed.remove(keys::name(name.as_str()));
         self.owed.put(keys::trace(name.as_str()), trace.write());
+        self.owed_traces.insert(name.clone(), trace);
         self.totals.forgotten_to = self.totals.forgotten_to.max(row.last);
         self.marks.set_removed(&self.totals, self.removals);
         self.remove(name);
         self.streams.forget_number(row.number);
         self.trimmer.gone(row.number);
         self.vanished.push((name.clone(), row.last));
+    }
+
+    /// Returns the number under which idempotency keys of a stream that is not there are remembered:
+    /// those of one that retention has emptied outlive it, and those of a deleted one do not.
+    fn keys_of_gone(&self, name: &StreamName) -> Result<Option<keys::StreamNumber>, KvError> {
+        let trace = match self.owed_traces.get(name) {
+            Some(trace) => Some(*trace),
+            None => {
+                let value = self.kv.get(&keys::trace(name.as_str()))?;
+                value.and_then(|value| keys::Trace::read(&value))
+            }
+        };
+        Ok(trace.filter(|trace| !trace.deleted).map(|trace| trace.keys))
     }
 
     fn remove(&self, name: &StreamName) {

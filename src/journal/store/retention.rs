@@ -5,7 +5,7 @@
 
 use super::super::keys::{self, IndexItem, StoredEntry, StreamNumber};
 use super::super::kv::KvError;
-use super::{Row, Store, Streams};
+use super::{MAX_LEAD_MS, Row, Store, Streams};
 use crate::event::{Position, Selector, StreamName, Timestamp};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
@@ -65,7 +65,7 @@ pub(super) struct Trimmer {
     retention: Retention,
     ahead: HashMap<StreamNumber, VecDeque<(Position, IndexItem)>>,
     /// When the front of a stream with an age limit may be due.
-    due: BinaryHeap<Reverse<(u64, StreamNumber, StreamName)>>,
+    due: BinaryHeap<Reverse<Due>>,
     waiting: HashSet<StreamNumber>,
     /// Streams whose step was not enough.
     unfinished: VecDeque<StreamName>,
@@ -73,6 +73,23 @@ pub(super) struct Trimmer {
     dirty: HashSet<StreamName>,
     unpublished: HashSet<StreamName>,
     gone: Vec<StreamNumber>,
+}
+
+/// A stream of which something may have come of age.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    /// When, in milliseconds since 1970.
+    at_ms: u64,
+    number: StreamNumber,
+    name: StreamName,
+    /// True if its front is from before the clock was set back, so that its age was counted from when
+    /// it was found.
+    is_ahead: bool,
+}
+
+/// Returns true if an entry is from a clock that was ahead.
+fn is_ahead(item: &IndexItem, now: Timestamp) -> bool {
+    item.time.ms() > now.ms().saturating_add(MAX_LEAD_MS)
 }
 
 impl Trimmer {
@@ -101,12 +118,14 @@ impl Trimmer {
         if let Some(age) = self.retention.limits(name).max_age_ms
             && self.waiting.insert(row.number)
         {
-            self.due.push(Reverse((now.ms() + age, row.number, name.clone())));
+            let at_ms = now.ms().saturating_add(age);
+            let (number, name) = (row.number, name.clone());
+            self.due.push(Reverse(Due { at_ms, number, name, is_ahead: false }));
         }
     }
 
     fn is_due(&self, now: Timestamp) -> bool {
-        self.due.peek().is_some_and(|Reverse((due, ..))| *due <= now.ms())
+        self.due.peek().is_some_and(|Reverse(due)| due.at_ms <= now.ms())
     }
 
     /// Whether a tick left something for the next one.
@@ -174,17 +193,24 @@ impl Store {
             if steps == 0 || !self.trimmer.is_due(now) {
                 break;
             }
-            let Some(Reverse((_, number, name))) = self.trimmer.due.pop() else { break };
+            let Some(Reverse(due)) = self.trimmer.due.pop() else { break };
+            let Due { number, name, is_ahead: was_ahead, .. } = due;
             let Some(age) = self.trimmer.retention.limits(&name).max_age_ms else { continue };
             if self.streams.get(&name).is_none_or(|row| row.number != number) {
                 continue;
             }
-            let is_old = |_: &Row, item: &IndexItem| item.time.ms() + age <= now.ms();
+            let is_old = |_: &Row, item: &IndexItem| {
+                item.time.ms().saturating_add(age) <= now.ms() || was_ahead && is_ahead(item, now)
+            };
             let front = self.trim_stream(&name, &mut steps, is_old)?;
             match front {
                 Some(front) => {
-                    let due = front.time.ms() + age;
-                    self.trimmer.due.push(Reverse((due, number, name)));
+                    let is_ahead = is_ahead(&front, now);
+                    let since = if is_ahead { now } else { front.time };
+                    // One step was not enough for all that are ahead.
+                    let rest = if was_ahead && is_ahead { 0 } else { age };
+                    let at_ms = since.ms().saturating_add(rest);
+                    self.trimmer.due.push(Reverse(Due { at_ms, number, name, is_ahead }));
                 }
                 None => {
                     self.trimmer.waiting.remove(&number);

@@ -4,7 +4,7 @@ use super::super::batch::{Item, Outcome, Placed, Refusal, Unit};
 use super::super::keys::{self, IndexItem, KeyItem, StreamNumber, Trace};
 use super::super::kv::{Changes, KvError};
 use super::quota::Fresh;
-use super::{KEY_WINDOW_MS, Row, Store, Totals, failed};
+use super::{MAX_LEAD_MS, Row, Store, Totals, failed};
 use crate::event::{Body, Draft, EndReason, Entry, Key, Position, StreamName, Timestamp};
 use std::collections::HashMap;
 
@@ -40,7 +40,9 @@ impl<'a> Staging<'a> {
     pub(super) fn new(store: &'a Store, number: u64, time: Timestamp) -> Self {
         let mut totals = store.totals;
         totals.number = number;
-        totals.time = totals.time.max(time);
+        // Time does not go back, but for a clock that was ahead by much: it would stand still.
+        let is_far_ahead = totals.time.ms() > time.ms().saturating_add(MAX_LEAD_MS);
+        totals.time = if is_far_ahead { time } else { totals.time.max(time) };
         let staged = Staged {
             entries: Vec::new(),
             changes: Changes::default(),
@@ -174,17 +176,28 @@ impl<'a> Staging<'a> {
             if let Some(item) = self.keys.get(&(stream.clone(), key.clone())) {
                 return Ok(Some(*item));
             }
-            let Some(row) = self.row(stream) else { continue };
-            let Some(value) = self.store.kv.get(&keys::key(row.number, key.as_str()))? else {
+            let Some(number) = self.keys_number(stream)? else { continue };
+            let Some(value) = self.store.kv.get(&keys::key(number, key.as_str()))? else {
                 continue;
             };
             let item = KeyItem::read(&value)
                 .ok_or_else(|| KvError(format!("the key {:?} is damaged", key.as_str())))?;
-            if item.time.ms() + KEY_WINDOW_MS > self.staged.totals.time.ms() {
+            if item.is_remembered(self.staged.totals.time) {
                 return Ok(Some(item));
             }
         }
         Ok(None)
+    }
+
+    /// Returns the number under which the idempotency keys of a stream are remembered, if any may be.
+    fn keys_number(&self, stream: &StreamName) -> Result<Option<StreamNumber>, KvError> {
+        match self.staged.rows.get(stream) {
+            Some(row) => Ok(row.map(|row| row.keys)),
+            None => match self.store.streams.get(stream) {
+                Some(row) => Ok(Some(row.keys)),
+                None => self.store.keys_of_gone(stream),
+            },
+        }
     }
 
     fn event(&mut self, draft: &Draft, position: Position) -> Result<(), KvError> {
@@ -242,7 +255,7 @@ impl<'a> Staging<'a> {
             self.staged.changes.put(keys::index(row.number, position), item.write());
             let key = key.and_then(|key| {
                 let item = self.keys.get(&(stream.clone(), key.clone()))?;
-                Some((keys::key(row.number, key.as_str()), item.write()))
+                Some((keys::key(row.keys, key.as_str()), item.write()))
             });
             if let Some((key, value)) = key {
                 self.staged.changes.put(key, value);
@@ -287,7 +300,7 @@ impl<'a> Staging<'a> {
         let body = Body::End(EndReason::Deleted);
         let entry = Entry { position, time, streams: [stream.clone()].into(), body };
         let value = keys::write_entry(&entry, &[row.number], None);
-        let trace = Trace { position, last: row.last, time, deleted: true };
+        let trace = Trace { position, last: row.last, time, deleted: true, keys: row.keys };
         let changes = &mut self.staged.changes;
         changes.put(keys::entry(position), value);
         changes.remove(keys::head(row.number));
@@ -314,6 +327,9 @@ impl<'a> Staging<'a> {
         if stream.is_hidden() {
             self.store.sealing.borrow_mut().add(number).map_err(failed)?;
         }
-        Ok(Row::new(number))
+        // Of one that was deleted in this batch nothing is remembered.
+        let is_deleted = self.staged.rows.contains_key(stream);
+        let keys = if is_deleted { None } else { self.store.keys_of_gone(stream)? };
+        Ok(Row::new(number, keys.unwrap_or(number)))
     }
 }

@@ -28,6 +28,9 @@ pub(crate) struct Row {
     pub(crate) counted_from: Position,
     /// Where the stream ended.
     pub(crate) end: Option<Position>,
+    /// The number under which its idempotency keys are remembered: that of the stream of its name that
+    /// retention emptied, if that was a moment ago.
+    pub(super) keys: StreamNumber,
     /// The how-manieth removal moved the floor last, counted over the hub since the start.
     pub(crate) removal: u64,
     /// Where `counted_from` goes next, and the ordinal there.
@@ -38,8 +41,8 @@ pub(crate) struct Row {
 const COUNTABLE_REMOVALS: u64 = 1024;
 
 impl Row {
-    pub(super) fn new(number: StreamNumber) -> Self {
-        Self { number, ..Self::default() }
+    pub(super) fn new(number: StreamNumber, keys: StreamNumber) -> Self {
+        Self { number, keys, ..Self::default() }
     }
 
     /// Whether nothing is left of it.
@@ -77,7 +80,7 @@ impl Row {
     }
 
     pub(super) fn write(&self) -> Vec<u8> {
-        Bytestring(Vec::with_capacity(80))
+        Bytestring(Vec::with_capacity(84))
             .u64(self.events)
             .u64(self.bytes)
             .u64(self.sole_bytes)
@@ -88,6 +91,7 @@ impl Row {
             .u64(self.floor.get())
             .u64(self.counted_from.get())
             .u64(self.end.map_or(0, Position::get))
+            .u32(self.keys)
             .0
     }
 
@@ -105,6 +109,7 @@ impl Row {
             floor: fields.position()?,
             counted_from: fields.position()?,
             end: fields.position().map(|end| (end != Position::ZERO).then_some(end))?,
+            keys: fields.u32()?,
             removal: 1,
             mark: (Position::ZERO, 0),
         };

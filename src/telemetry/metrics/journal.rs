@@ -23,6 +23,7 @@ pub(super) struct Figures {
     pub(super) disk_free_bytes: IntGauge,
     disk_reserve_bytes: IntGauge,
     disk_full: IntGauge,
+    clock_jump: Gauge,
     compactions: IntCounter,
     compacting: IntGauge,
     compaction_seconds: Counter,
@@ -92,6 +93,10 @@ impl Figures {
             disk_reserve_bytes: make.gauge(
                 "fanfare_journal_disk_reserve_bytes",
                 "Free bytes below which publishes are refused (--min-free-bytes)",
+            )?,
+            clock_jump: make.fraction(
+                "fanfare_clock_jump_seconds",
+                "Seconds that the system clock has jumped forward while retention by age waits",
             )?,
             disk_full: make.gauge(
                 "fanfare_journal_disk_full",
@@ -172,6 +177,11 @@ impl Telemetry {
     /// Whether the disk has too little room.
     pub fn journal_disk_full(&self, is_full: bool) {
         self.0.journal.disk_full.set(i64::from(is_full));
+    }
+
+    /// How far the system clock has jumped ahead of the time that retention goes by.
+    pub fn clock_jumped(&self, ahead: Duration) {
+        self.0.journal.clock_jump.set(ahead.as_secs_f64());
     }
 
     /// The journal takes no more until a restart.

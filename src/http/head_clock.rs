@@ -1,0 +1,164 @@
+//! The time that the head of a request may take, for every request of a connection of HTTP/1: actix
+//! limits the first head alone, and one that drips later would hold its connection for ever.
+
+use actix_web::HttpRequest;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::ServiceResponse;
+use bytes::Bytes;
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// How long a head may take, as actix has it for the first one.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection without a request is kept: a while longer than actix keeps it, so that this
+/// is for heads alone that stop behind an answer in the same packet.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(super::server::KEEP_ALIVE_S + 5);
+/// Bytes of a body that are sent at once, as far as the time is concerned.
+const SMALL_BODY_BYTES: u64 = 64 * 1024;
+
+/// What a connection is at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Its first head, whose time actix has.
+    First,
+    /// A request is answered.
+    Serving,
+    /// The answer is made, and nothing has come behind it.
+    Answered,
+    /// Another head has begun.
+    Reading,
+}
+
+/// The clock of one connection.
+pub(super) struct HeadClock {
+    state: Cell<State>,
+    since: Cell<Instant>,
+    /// Set for the last deadline that was waited for, which may have moved.
+    timer: RefCell<Option<Pin<Box<Sleep>>>>,
+    is_expired: Cell<bool>,
+}
+
+impl HeadClock {
+    pub(super) fn new() -> Rc<Self> {
+        Rc::new(Self {
+            state: Cell::new(State::First),
+            since: Cell::new(Instant::now()),
+            timer: RefCell::new(None),
+            is_expired: Cell::new(false),
+        })
+    }
+
+    fn enter(&self, state: State) {
+        self.state.set(state);
+        self.since.set(Instant::now());
+    }
+
+    /// Starts it for the next head.
+    pub(super) fn start(&self) {
+        self.enter(State::Answered);
+    }
+
+    /// Notes that bytes have come.
+    pub(super) fn has_read(&self) {
+        if self.state.get() == State::Answered {
+            self.enter(State::Reading);
+        }
+    }
+
+    /// Notes that bytes of an answer have gone.
+    pub(super) fn has_written(&self) {
+        if self.state.get() == State::Answered {
+            self.since.set(Instant::now());
+        }
+    }
+
+    /// Returns true once a head has taken too long.
+    pub(super) fn is_expired(&self) -> bool {
+        self.is_expired.get()
+    }
+
+    /// Ready once the connection is to be closed.
+    pub(super) fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let timeout = match self.state.get() {
+            State::First | State::Serving => return Poll::Pending,
+            State::Answered => IDLE_TIMEOUT,
+            State::Reading => HEAD_TIMEOUT,
+        };
+        let deadline = self.since.get() + timeout;
+        let mut timer = self.timer.borrow_mut();
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        // One that rings too early is set anew then, and not for each request.
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if timer.deadline() >= deadline {
+                self.is_expired.set(true);
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+/// The clock of a request's connection; `None` in HTTP/2.
+pub(super) fn of(request: &HttpRequest) -> Option<Rc<HeadClock>> {
+    request.conn_data::<Rc<HeadClock>>().cloned()
+}
+
+/// Stops the clock while a request is answered.
+pub(super) fn stop(clock: Option<&Rc<HeadClock>>) {
+    if let Some(clock) = clock {
+        clock.enter(State::Serving);
+    }
+}
+
+/// Starts the clock for the next head, once the body of the answer is sent.
+pub(super) fn start_behind(
+    response: ServiceResponse<BoxBody>,
+    clock: Option<Rc<HeadClock>>,
+) -> ServiceResponse<BoxBody> {
+    let Some(clock) = clock else { return response };
+    let is_small = match response.response().body().size() {
+        BodySize::None => true,
+        BodySize::Sized(bytes) => bytes <= SMALL_BODY_BYTES,
+        BodySize::Stream => false,
+    };
+    if is_small {
+        clock.start();
+        return response;
+    }
+    response.map_body(|_, body| Clocked { body, clock }.boxed())
+}
+
+/// A body that starts the clock when it is over.
+struct Clocked {
+    body: BoxBody,
+    clock: Rc<HeadClock>,
+}
+
+impl Drop for Clocked {
+    fn drop(&mut self) {
+        self.clock.start();
+    }
+}
+
+impl MessageBody for Clocked {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
+    }
+}

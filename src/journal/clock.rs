@@ -1,0 +1,162 @@
+//! The time that retention goes by: the wall clock, unless that jumps.
+//!
+//! A wall clock that is set forward by mistake would have retention remove everything that seems old,
+//! for good. So a jump against the monotonic clock is held for a while: long enough to be noticed, or
+//! to be set back.
+
+use crate::event::Timestamp;
+use std::time::{Duration, Instant};
+
+/// Difference between the clocks, since they were last compared, that is no jump: the wall clock is
+/// corrected in small steps.
+const TOLERANCE_MS: u64 = 5_000;
+/// How far the wall clock may be ahead of the last event at a start, which has no monotonic clock to
+/// compare with.
+const TOLERANCE_AT_START_MS: u64 = 24 * 60 * 60 * 1000;
+/// How long retention waits for a clock that has jumped forward; then it is taken to be right.
+const HELD_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// A jump that is held.
+#[derive(Clone, Copy, Debug)]
+struct Jump {
+    /// The monotonic time at which it was found.
+    at: Instant,
+    /// The time of retention at that moment.
+    time: Timestamp,
+}
+
+/// The clock of retention.
+#[derive(Debug)]
+pub(super) struct RetentionClock {
+    /// The wall clock and the monotonic one when they were last compared.
+    last: (Timestamp, Instant),
+    jump: Option<Jump>,
+}
+
+impl RetentionClock {
+    /// Starts it; `newest` is the time of the last event that is stored.
+    pub(super) fn new(wall: Timestamp, at: Instant, newest: Timestamp) -> Self {
+        let is_far = newest.ms() > 0 && wall.ms() > newest.ms() + TOLERANCE_AT_START_MS;
+        if is_far {
+            tracing::warn!(
+                ahead_s = (wall.ms() - newest.ms()) / 1000,
+                held_s = HELD_FOR.as_secs(),
+                "the last event is old; retention by age waits, in case the clock is wrong"
+            );
+        }
+        let jump = is_far.then_some(Jump { at, time: newest });
+        Self { last: (wall, at), jump }
+    }
+
+    /// Returns the time that retention goes by.
+    pub(super) fn time(&mut self, wall: Timestamp, at: Instant) -> Timestamp {
+        let (last, last_at) = std::mem::replace(&mut self.last, (wall, at));
+        let expected = last.plus_ms(at.saturating_duration_since(last_at).as_millis() as u64);
+        let (ahead_ms, behind_ms) =
+            (wall.ms().saturating_sub(expected.ms()), expected.ms().saturating_sub(wall.ms()));
+        if behind_ms > TOLERANCE_MS {
+            let behind_s = behind_ms / 1000;
+            tracing::warn!(behind_s, "the clock of the system was set back");
+        }
+        if ahead_ms > TOLERANCE_MS && self.jump.is_none() {
+            tracing::warn!(
+                ahead_s = ahead_ms / 1000,
+                held_s = HELD_FOR.as_secs(),
+                "the clock of the system jumped forward; retention by age waits"
+            );
+            self.jump = Some(Jump { at, time: expected });
+        }
+        let Some(Jump { at: jumped_at, time }) = self.jump else { return wall };
+        let passed = at.saturating_duration_since(jumped_at);
+        let held = time.plus_ms(passed.as_millis() as u64);
+        if passed >= HELD_FOR || wall.ms() <= held.ms() + TOLERANCE_MS {
+            tracing::info!("retention by age goes on by the clock of the system");
+            self.jump = None;
+            return wall;
+        }
+        held
+    }
+
+    /// Returns how far the wall clock is ahead of the time of retention.
+    pub(super) fn ahead(&self) -> Duration {
+        let (wall, at) = self.last;
+        let held = self.jump.map(|jump| {
+            let passed = at.saturating_duration_since(jump.at).as_millis() as u64;
+            jump.time.plus_ms(passed)
+        });
+        Duration::from_millis(held.map_or(0, |held| wall.ms().saturating_sub(held.ms())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+    /// Both clocks, the wall clock with an error.
+    struct Clocks {
+        began: Instant,
+        passed: Duration,
+        wrong_ms: i64,
+        clock: RetentionClock,
+    }
+
+    impl Clocks {
+        fn new(newest: u64) -> Self {
+            let began = Instant::now();
+            let wall = Timestamp::from_ms(100 * DAY_MS);
+            let clock = RetentionClock::new(wall, began, Timestamp::from_ms(newest));
+            Self { began, passed: Duration::ZERO, wrong_ms: 0, clock }
+        }
+
+        /// Lets time pass; returns the time of retention against the right one, in milliseconds.
+        fn after(&mut self, pause: Duration) -> i64 {
+            self.passed += pause;
+            let right = 100 * DAY_MS + self.passed.as_millis() as u64;
+            let wall = Timestamp::from_ms(right.saturating_add_signed(self.wrong_ms));
+            let time = self.clock.time(wall, self.began + self.passed);
+            time.ms().cast_signed() - right.cast_signed()
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn it_follows_a_clock_that_is_corrected_in_small_steps_or_set_back() {
+        let mut clocks = Clocks::new(0);
+        for _ in 0..100 {
+            clocks.wrong_ms += 900;
+            assert_eq!(clocks.after(SECOND), clocks.wrong_ms);
+        }
+        clocks.wrong_ms = -(DAY_MS as i64);
+        assert_eq!(clocks.after(SECOND), clocks.wrong_ms);
+        assert_eq!(clocks.clock.ahead(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_jump_forward_is_held_until_it_is_set_back_or_for_a_while() {
+        let mut clocks = Clocks::new(0);
+        clocks.wrong_ms = DAY_MS as i64;
+        for _ in 0..599 {
+            assert_eq!(clocks.after(SECOND), 0);
+            assert_eq!(clocks.clock.ahead(), Duration::from_millis(DAY_MS));
+        }
+        clocks.wrong_ms = 0;
+        assert_eq!(clocks.after(SECOND), 0);
+        assert_eq!(clocks.clock.ahead(), Duration::ZERO);
+        clocks.wrong_ms = DAY_MS as i64;
+        assert_eq!(clocks.after(SECOND), 0);
+        assert_eq!(clocks.after(HELD_FOR), clocks.wrong_ms, "it is taken to be right");
+        assert_eq!(clocks.after(SECOND), clocks.wrong_ms);
+    }
+
+    #[test]
+    fn a_start_long_after_the_last_event_is_as_a_jump() {
+        let mut clocks = Clocks::new(90 * DAY_MS);
+        assert_eq!(clocks.after(SECOND), -10 * DAY_MS as i64);
+        assert_eq!(clocks.after(HELD_FOR), 0);
+        assert_eq!(Clocks::new(100 * DAY_MS - 1).after(SECOND), 0);
+        assert_eq!(Clocks::new(0).after(SECOND), 0, "there is no event");
+    }
+}

@@ -1,0 +1,37 @@
+//! A stop that is asked for: nothing is logged as a failure, and nobody who says nothing holds it up.
+
+use crate::hub::Hub;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+const LOST_WORKER: &str = "worker thread is gone";
+
+/// The hub says how many connections it cut off, and cuts them off only when the shutdown timeout is over:
+/// none means that it did not wait for that.
+#[tokio::test]
+async fn connections_that_have_asked_for_nothing_are_closed_at_once_by_a_stop() {
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    for begin in ["", "PRI * HT", preface] {
+        let mut hub = Hub::start(&["--h2c=on", "--workers", "2"]).await;
+        let mut silent = TcpStream::connect(&hub.address).await.unwrap();
+        silent.write_all(begin.as_bytes()).await.unwrap();
+        // Connections are accepted in order.
+        assert_eq!(hub.get("/healthz").await.0, 200);
+        hub.stop().await;
+        let log = hub.log();
+        assert!(!log.contains(LOST_WORKER), "{begin:?}\n{log}");
+        assert!(log.contains("connections_cut_off=0"), "{begin:?}\n{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_never_ends_is_cut_off_and_no_worker_is_missed() {
+    let mut hub = Hub::start(&["--workers", "2"]).await;
+    let mut slow = TcpStream::connect(&hub.address).await.unwrap();
+    let head = "POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(hub.get("/healthz").await.0, 200);
+    hub.stop().await;
+    let log = hub.log();
+    assert!(!log.contains(LOST_WORKER), "{log}");
+}
