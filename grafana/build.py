@@ -195,6 +195,7 @@ DASHBOARDS = {
         number("Disk full", "none", ("max(fanfare_journal_disk_full{$on})", ""), BAD, words={0: "no", 1: "yes"}),
         number("Loss found", "none", ("max(fanfare_journal_loss_found{$on})", ""), BAD, "Not acknowledged yet.", {0: "no", 1: "yes"}),
         number("Read failed", "none", ("max(fanfare_journal_read_failed{$on})", ""), BAD, "Since the start.", {0: "no", 1: "yes"}),
+        number("Clock jumped", "s", ("max(fanfare_journal_clock_jump_seconds{$on})", ""), BAD, "Forward, while retention by age waits."),
         number("Kept", "percentunit", ("max(fanfare_journal_bytes{$on} / fanfare_journal_max_bytes{$on})", ""), [], "Of --journal-max-bytes; the oldest goes past it."),
         number("Oldest event", "s", ("max(time() - (fanfare_journal_oldest_event_timestamp_seconds{$on} > 0) or fanfare_journal_bytes{$on} * 0)", ""), [], "How far back a reader can go; 0 where nothing is kept."),
         row("How fast"),

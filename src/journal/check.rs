@@ -10,7 +10,7 @@ use super::kv::{DiskKv, Expiry, Kv, KvError, wal};
 use super::loss::LossRecord;
 use super::open::OpenError;
 use super::sealing::{KeyFile, StreamKeys};
-use super::store::{Epochs, MAX_LEAD_MS, Row, Streams, Totals};
+use super::store::{DeletedStreams, Epochs, MAX_LEAD_MS, Row, Streams, Totals};
 use crate::event::{Body, EventId, Position, StreamName, Timestamp};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -163,6 +163,7 @@ struct Look<'a> {
     checked: &'a mut Checked,
     table: Streams,
     totals: Totals,
+    deleted: DeletedStreams,
     epochs: Epochs,
     rows: FxHashMap<StreamNumber, (StreamName, Row)>,
     of_entries: FxHashMap<StreamNumber, Sum>,
@@ -174,6 +175,7 @@ impl<'a> Look<'a> {
     fn begin(kv: &'a Kv, keys: StreamKeys, checked: &'a mut Checked) -> Result<Self, KvError> {
         let table = Streams::load(kv)?;
         let totals = Totals::load(kv)?;
+        let deleted = DeletedStreams::load(kv)?;
         let epochs = Epochs::load(kv)?.unwrap_or_else(|| Epochs::first(None));
         let mut rows = FxHashMap::default();
         table.for_each(|name, row| {
@@ -181,7 +183,19 @@ impl<'a> Look<'a> {
         });
         let (of_entries, of_index) = (FxHashMap::default(), FxHashMap::default());
         let types = FxHashMap::default();
-        Ok(Self { kv, keys, checked, table, totals, epochs, rows, of_entries, of_index, types })
+        Ok(Self {
+            kv,
+            keys,
+            checked,
+            table,
+            totals,
+            deleted,
+            epochs,
+            rows,
+            of_entries,
+            of_index,
+            types,
+        })
     }
 
     /// Every pair of a kind.
@@ -225,6 +239,12 @@ impl<'a> Look<'a> {
                         time,
                     );
                 }
+            }
+            // A deleted stream is counted off in steps.
+            let is_counted =
+                numbers.len() > 1 && numbers.iter().any(|n| self.deleted.counts(*n, position));
+            if is_counted && !is_kept {
+                self.checked.bytes += bytes;
             }
             let names = numbers.iter().filter_map(|number| self.table.name_of(*number)).collect();
             if !is_kept && stored.sealed_by().is_some() {
@@ -275,11 +295,14 @@ impl<'a> Look<'a> {
     /// What stands beside the entries: keys, times, traces, names and heads.
     fn others(&mut self) -> Result<(), KvError> {
         type IsWhole = fn(&[u8], &[u8]) -> bool;
-        let kinds: [(u8, &str, IsWhole); 5] = [
+        let kinds: [(u8, &str, IsWhole); 6] = [
             (keys::KEY, "an idempotency key", |_, value| KeyItem::read(value).is_some()),
             (keys::TRACE, "the trace of a stream", |_, value| Trace::read(value).is_some()),
             (keys::TIME, "a place by time", |key, value| key.len() == 9 && value.len() == 8),
             (keys::NAME, "the name of a stream", |_, value| value.len() == 4),
+            (keys::DELETED_STREAM, "the record of a deleted stream", |key, value| {
+                keys::number_of(key).is_some() && value.len() == 8
+            }),
             (keys::HEAD, "the head of a stream", |key, _| keys::number_of(key).is_some()),
         ];
         for (kind, what, is_whole) in kinds {

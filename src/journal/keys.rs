@@ -11,6 +11,7 @@
 //! | `n` stream name | stream number |
 //! | `t` time | position of the first entry at that time (sparse) |
 //! | `x` stream name | [`Trace`]: what a stream that is gone had |
+//! | `g` stream number | of a deleted stream whose entries are still counted: up to where they are not |
 //! | `m` word | the hub as a whole |
 
 use super::sealing::StreamKeys;
@@ -24,6 +25,7 @@ pub(super) const KEY: u8 = b'k';
 pub(super) const NAME: u8 = b'n';
 pub(super) const TIME: u8 = b't';
 pub(super) const TRACE: u8 = b'x';
+pub(super) const DELETED_STREAM: u8 = b'g';
 
 /// How long an idempotency key is remembered.
 pub(super) const KEY_WINDOW_MS: u64 = 10 * 60 * 1000;
@@ -63,6 +65,10 @@ pub(super) fn time(time: Timestamp) -> Vec<u8> {
 
 pub(super) fn trace(name: &str) -> Vec<u8> {
     Bytestring::new(TRACE).bytes(name.as_bytes()).0
+}
+
+pub(super) fn deleted_stream(number: StreamNumber) -> Vec<u8> {
+    Bytestring::new(DELETED_STREAM).u32(number).0
 }
 
 /// The first key after every key of one kind.

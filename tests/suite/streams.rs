@@ -247,3 +247,49 @@ async fn ending_a_stream_is_a_grant_of_its_own() {
     let who: serde_json::Value = who.json().await.unwrap();
     assert_eq!((&who["end"], &who["publish"]), (&json!(["a.*"]), &json!([])));
 }
+
+/// Bytes of the events that are kept, once nothing is counted off any more.
+async fn settled_bytes(hub: &Hub, expected: f64) {
+    hub.until_metric("fanfare_journal_bytes", |bytes| (bytes - expected).abs() < 1_000.0).await;
+}
+
+#[tokio::test]
+async fn deleting_streams_that_share_their_events_is_counted_off_in_steps() {
+    const EVENTS: usize = 24_000;
+    let mut hub = Hub::start(&[]).await;
+    hub.publish("other", "x").await;
+    let events = |streams: serde_json::Value| {
+        json!((0..4_000).map(|n| json!({ "stream": streams, "data": n })).collect::<Vec<_>>())
+    };
+    for _ in 0..EVENTS / 4_000 {
+        hub.post("/publish", events(json!(["a", "b", "c"]))).await;
+    }
+    hub.post("/publish", events(json!("a"))).await;
+    let all = hub.get("/streams/a").await.1["bytes"].as_f64().unwrap();
+    let delete = async |hub: &Hub, stream: &str| {
+        let answer = hub.http.delete(hub.url(&format!("/streams/{stream}"))).send().await.unwrap();
+        assert_eq!(answer.status(), 204);
+        assert_eq!(hub.get(&format!("/streams/{stream}")).await.0, 404);
+    };
+    // What is shared stays; a hub that dies goes on counting where it was.
+    delete(&hub, "a").await;
+    hub.kill();
+    hub.start_again().await;
+    delete(&hub, "b").await;
+    let (_, c) = hub.get("/streams/c").await;
+    assert_eq!(c["events"], EVENTS);
+    let shared = c["bytes"].as_f64().unwrap();
+    assert!(shared < all);
+    settled_bytes(&hub, shared).await;
+    delete(&hub, "c").await;
+    hub.kill();
+    hub.start_again().await;
+    settled_bytes(&hub, 0.0).await;
+    hub.stop().await;
+    let checked = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        .args(["journal", "check", "--data-dir", hub.data.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success(), "{told}");
+}

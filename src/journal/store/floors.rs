@@ -3,7 +3,7 @@
 
 use super::super::keys::{self, KEY_WINDOW_MS, StoredEntry, StreamNumber};
 use super::super::kv::Expiry;
-use super::{Row, Streams, Totals};
+use super::{DeletedStreams, Row, Streams, Totals};
 use crate::event::{Position, Timestamp};
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
@@ -29,12 +29,19 @@ struct Inner {
 }
 
 impl Floors {
-    pub(super) fn reset(&self, table: &Streams, next_stream: StreamNumber) {
+    pub(super) fn reset(
+        &self,
+        table: &Streams,
+        deleted: &DeletedStreams,
+        next_stream: StreamNumber,
+    ) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         inner.streams.clear();
         table.for_each(|_, row| {
             inner.streams.insert(row.number, (row.floor, row.counted_from));
         });
+        // Their indexes are still to be read.
+        inner.streams.extend(deleted.iter().map(|(number, until)| (number, (until, until))));
         inner.known_below = next_stream;
     }
 

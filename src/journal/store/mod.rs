@@ -6,6 +6,7 @@
 //! Never: decides the order, waits for a reader. One thread owns it; readers use [`Streams`],
 //! [`Kv`] and [`Recent`](super::recent::Recent) beside it.
 
+mod deleted;
 mod epochs;
 mod floors;
 mod quota;
@@ -14,6 +15,7 @@ mod staging;
 mod streams;
 mod totals;
 
+pub(super) use deleted::DeletedStreams;
 pub(super) use epochs::Epochs;
 pub(super) use floors::Floors;
 pub use quota::StreamUsage;
@@ -31,7 +33,7 @@ use crate::event::{Position, StreamName, Timestamp};
 use crate::limits::Limits;
 use arc_swap::ArcSwap;
 use quota::Quota;
-use staging::Staging;
+use staging::{Deletion, Staging};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,6 +56,7 @@ pub(super) struct Store {
     floors: Arc<Floors>,
     totals: Totals,
     trimmer: retention::Trimmer,
+    deleted: DeletedStreams,
     quota: Quota,
     /// Changes that ride on the next commit: streams that retention emptied.
     owed: Changes,
@@ -88,7 +91,8 @@ impl Store {
         let streams = Arc::new(Streams::load(&kv)?);
         sealing.erase_orphans(|number| streams.name_of(number).is_some()).map_err(failed)?;
         let marks = Arc::new(Marks::default());
-        floors.reset(&streams, totals.next_stream);
+        let deleted = DeletedStreams::load(&kv)?;
+        floors.reset(&streams, &deleted, totals.next_stream);
         let trimmer = retention::Trimmer::new(retention, &streams);
         let quota = Quota::new(limits, &streams);
         let owed = Changes::default();
@@ -105,6 +109,7 @@ impl Store {
             floors,
             totals,
             trimmer,
+            deleted,
             quota,
             owed,
             owed_traces: HashMap::new(),
@@ -198,9 +203,13 @@ impl Store {
                 None => self.remove(&name),
             }
         }
-        for (name, number, last) in staged.deleted {
+        for Deletion { name, number, last, floor, is_shared } in staged.deleted {
             self.streams.forget_number(number);
-            self.trimmer.gone(number);
+            self.trimmer.forget(number);
+            match is_shared {
+                true => self.deleted.put(number, floor, &mut self.owed),
+                false => self.trimmer.gone(number),
+            }
             self.vanished.push((name, last));
         }
         self.trim(&touched)?;
@@ -230,6 +239,7 @@ impl Store {
         self.expire(now)?;
         self.trim_unfinished()?;
         self.shrink()?;
+        self.count_off_deleted()?;
         let moved = self.trimmer.take_unpublished();
         let gone = self.trimmer.take_gone();
         if !moved.is_empty() || !self.owed.is_empty() || !gone.is_empty() {
@@ -239,7 +249,9 @@ impl Store {
         let rows = moved.iter().filter_map(|name| self.streams.get(name));
         self.floors.publish(rows, &gone, &self.totals, now);
         self.sealing.borrow_mut().erase(&gone).map_err(failed)?;
-        Ok(self.trimmer.has_more(now) || (self.is_over_cap() && self.totals.floor > floor))
+        Ok(self.trimmer.has_more(now)
+            || !self.deleted.is_empty()
+            || (self.is_over_cap() && self.totals.floor > floor))
     }
 
     /// Starts a new epoch after `kept`, the last position that survived.

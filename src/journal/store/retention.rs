@@ -133,9 +133,15 @@ impl Trimmer {
         self.is_due(now) || !self.unfinished.is_empty()
     }
 
-    pub(super) fn gone(&mut self, number: StreamNumber) {
+    /// Lets go of what is known of a stream that is not there any more.
+    pub(super) fn forget(&mut self, number: StreamNumber) {
         self.ahead.remove(&number);
         self.waiting.remove(&number);
+    }
+
+    /// Notes a stream of which nothing is needed any more.
+    pub(super) fn gone(&mut self, number: StreamNumber) {
+        self.forget(number);
         self.gone.push(number);
     }
 
@@ -252,6 +258,10 @@ impl Store {
         let mut was_kept = false;
         self.totals.removed_to = self.totals.removed_to.max(position);
         for number in &entry.numbers {
+            if entry.numbers.len() > 1 && self.deleted.counts(*number, position) {
+                was_kept = true;
+                self.deleted.put(*number, position, &mut self.owed);
+            }
             let Some(name) = self.streams.name_of(*number) else { continue };
             let Some(mut row) = self.streams.get(&name).filter(|row| row.floor < position) else {
                 continue;
@@ -285,9 +295,7 @@ impl Store {
             *steps -= 1;
             let bytes = u64::from(item.bytes);
             row.remove_front(position, bytes, item.streams == 1, item.is_event);
-            if item.streams == 1
-                || !self.kept_elsewhere(position, row.number, &|name| self.streams.get(name))?
-            {
+            if item.streams == 1 || !self.kept_elsewhere(position, row.number)? {
                 self.freed(bytes);
             }
             self.totals.removed_to = self.totals.removed_to.max(position);
@@ -298,7 +306,7 @@ impl Store {
         Ok(front)
     }
 
-    fn freed(&mut self, bytes: u64) {
+    pub(super) fn freed(&mut self, bytes: u64) {
         self.totals.bytes = self.totals.bytes.saturating_sub(bytes);
         self.removed_bytes += bytes;
     }
@@ -343,44 +351,19 @@ impl Store {
         Ok(front)
     }
 
-    /// Whether the entry still belongs to a stream other than `number`; `row_of` knows the rows.
-    fn kept_elsewhere(
+    /// Returns true if the entry is still counted for a stream other than `number`.
+    pub(super) fn kept_elsewhere(
         &self,
         position: Position,
         number: StreamNumber,
-        row_of: &dyn Fn(&StreamName) -> Option<Row>,
     ) -> Result<bool, KvError> {
         let Some(value) = self.kv.get(&keys::entry(position))? else { return Ok(false) };
         let Some(entry) = StoredEntry::read(&value) else { return Ok(false) };
         Ok(entry.numbers.iter().filter(|other| **other != number).any(|other| {
-            let row = self.streams.name_of(*other).and_then(|name| row_of(&name));
+            let row = self.streams.name_of(*other).and_then(|name| self.streams.get(&name));
             row.is_some_and(|row| row.number == *other && row.floor < position)
+                || self.deleted.counts(*other, position)
         }))
-    }
-
-    /// Bytes of entries on several streams that are kept by no other one than `row`'s.
-    pub(super) fn shared_bytes_freed_with(
-        &self,
-        row: &Row,
-        row_of: &dyn Fn(&StreamName) -> Option<Row>,
-    ) -> Result<u64, KvError> {
-        if row.shared_bytes == 0 {
-            return Ok(0);
-        }
-        let from = keys::index(row.number, Position::from_stored(row.floor.get() + 1));
-        let until = keys::index(row.number, Position::from_stored(u64::MAX));
-        let mut freed = 0;
-        for pair in self.kv.walk(from, until) {
-            let (key, value) = pair?;
-            let (Some(position), Some(item)) = (keys::position_of(&key), IndexItem::read(&value))
-            else {
-                continue;
-            };
-            if item.streams > 1 && !self.kept_elsewhere(position, row.number, row_of)? {
-                freed += u64::from(item.bytes);
-            }
-        }
-        Ok(freed)
     }
 }
 

@@ -14,10 +14,22 @@ pub(super) struct Staged {
     pub(super) changes: Changes,
     /// New heads; `None` for a stream that was deleted.
     pub(super) rows: HashMap<StreamName, Option<Row>>,
-    /// Streams that were deleted: the number and the last place each had.
-    pub(super) deleted: Vec<(StreamName, StreamNumber, Position)>,
+    /// Streams that were deleted.
+    pub(super) deleted: Vec<Deletion>,
     pub(super) totals: Totals,
     pub(super) removed_bytes: u64,
+}
+
+/// A stream that was deleted.
+pub(super) struct Deletion {
+    pub(super) name: StreamName,
+    pub(super) number: StreamNumber,
+    /// The last place it had.
+    pub(super) last: Position,
+    /// Up to where it had nothing any more.
+    pub(super) floor: Position,
+    /// True if entries of it are others' too: they are counted off later.
+    pub(super) is_shared: bool,
 }
 
 /// The batch so far, over what was applied before it.
@@ -294,7 +306,6 @@ impl<'a> Staging<'a> {
             Some(row) => row,
             None => self.new_row(&stream)?,
         };
-        let shared = self.store.shared_bytes_freed_with(&row, &|name| self.row(name))?;
         self.keys.retain(|(of, _), _| *of != stream);
         let time = self.staged.totals.time;
         let body = Body::End(EndReason::Deleted);
@@ -307,12 +318,18 @@ impl<'a> Staging<'a> {
         changes.remove(keys::name(stream.as_str()));
         changes.put(keys::trace(stream.as_str()), trace.write());
         let totals = &mut self.staged.totals;
-        totals.bytes = totals.bytes.saturating_sub(row.sole_bytes + shared);
-        self.staged.removed_bytes += row.sole_bytes + shared;
+        totals.bytes = totals.bytes.saturating_sub(row.sole_bytes);
+        self.staged.removed_bytes += row.sole_bytes;
         totals.removed_to = totals.removed_to.max(row.last);
         totals.forgotten_to = position;
         totals.last = position;
-        self.staged.deleted.push((stream.clone(), row.number, row.last));
+        let is_shared = row.shared_bytes > 0;
+        if is_shared {
+            let until = row.floor.get().to_be_bytes().to_vec();
+            self.staged.changes.put(keys::deleted_stream(row.number), until);
+        }
+        let (number, last, floor) = (row.number, row.last, row.floor);
+        self.staged.deleted.push(Deletion { name: stream.clone(), number, last, floor, is_shared });
         self.staged.rows.insert(stream, None);
         self.staged.entries.push(entry);
         Ok(())

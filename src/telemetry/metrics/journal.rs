@@ -95,7 +95,7 @@ impl Figures {
                 "Free bytes below which publishes are refused (--min-free-bytes)",
             )?,
             clock_jump: make.fraction(
-                "fanfare_clock_jump_seconds",
+                "fanfare_journal_clock_jump_seconds",
                 "Seconds that the system clock has jumped forward while retention by age waits",
             )?,
             disk_full: make.gauge(

@@ -1,0 +1,87 @@
+//! Deleted streams whose shared entries are still to be counted off.
+//!
+//! An entry of several streams takes its bytes for as long as one of them is there. So whoever deletes
+//! a stream has to look at each entry that it shares, which the writer does in steps beside its other
+//! work; readers see nothing of the stream from the deletion on.
+
+use super::super::keys::{self, IndexItem, StreamNumber};
+use super::super::kv::{Changes, Kv, KvError};
+use super::Store;
+use crate::event::Position;
+use std::collections::BTreeMap;
+
+/// Entries that one step looks at.
+const STEP: usize = 2 * crate::event::MAX_ENTRIES_PER_BATCH;
+
+/// The streams, each with the place up to which its entries are counted off.
+#[derive(Default)]
+pub(in crate::journal) struct DeletedStreams(BTreeMap<StreamNumber, Position>);
+
+impl DeletedStreams {
+    pub(in crate::journal) fn load(kv: &Kv) -> Result<Self, KvError> {
+        let kind = keys::DELETED_STREAM;
+        let mut all = BTreeMap::new();
+        for pair in kv.walk(vec![kind], keys::end_of(kind)) {
+            let (key, value) = pair?;
+            let damaged = || KvError("the record of a deleted stream is damaged".into());
+            let number = keys::number_of(&key).ok_or_else(damaged)?;
+            let mut place = keys::Fields(&value);
+            all.insert(number, place.position().ok_or_else(damaged)?);
+        }
+        Ok(Self(all))
+    }
+
+    /// Returns true if an entry of the stream is still counted.
+    pub(in crate::journal) fn counts(&self, number: StreamNumber, position: Position) -> bool {
+        self.0.get(&number).is_some_and(|until| *until < position)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (StreamNumber, Position)> {
+        self.0.iter().map(|(number, until)| (*number, *until))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Notes a deletion, or how far one has come.
+    pub(super) fn put(&mut self, number: StreamNumber, until: Position, changes: &mut Changes) {
+        self.0.insert(number, until);
+        changes.put(keys::deleted_stream(number), until.get().to_be_bytes().to_vec());
+    }
+
+    fn remove(&mut self, number: StreamNumber, changes: &mut Changes) {
+        self.0.remove(&number);
+        changes.remove(keys::deleted_stream(number));
+    }
+}
+
+impl Store {
+    /// Counts off entries of deleted streams: one step.
+    pub(super) fn count_off_deleted(&mut self) -> Result<(), KvError> {
+        let Some((number, until)) = self.deleted.iter().next() else { return Ok(()) };
+        let from = keys::index(number, Position::from_stored(until.get() + 1));
+        let end = keys::index(number, Position::from_stored(u64::MAX));
+        let kv = self.kv.clone();
+        let (mut last, mut looked_at) = (until, 0);
+        for pair in kv.walk(from, end).take(STEP) {
+            let (key, value) = pair?;
+            looked_at += 1;
+            let (Some(position), Some(item)) = (keys::position_of(&key), IndexItem::read(&value))
+            else {
+                continue;
+            };
+            last = position;
+            if item.streams > 1 && !self.kept_elsewhere(position, number)? {
+                self.freed(u64::from(item.bytes));
+            }
+        }
+        if looked_at < STEP {
+            self.deleted.remove(number, &mut self.owed);
+            self.trimmer.gone(number);
+        } else {
+            self.deleted.put(number, last, &mut self.owed);
+        }
+        Ok(())
+    }
+}
