@@ -65,6 +65,13 @@ impl Columns {
     }
 }
 
+/// A table whose columns are known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Table<'a> {
+    pub(super) columns: &'a Columns,
+    pub(super) style: Style,
+}
+
 /// What a table has beside its columns.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Style {
@@ -96,10 +103,10 @@ pub(super) fn entry(
     out: &mut Vec<u8>,
     id: EventId,
     entry: &Entry,
-    columns: &Columns,
-    style: Style,
+    table: Table<'_>,
     reader: Option<&Interest>,
 ) {
+    let Table { columns, style } = table;
     let Body::Event { kind, payload } = &entry.body else { return };
     let members = MembersByName::of(payload);
     let cell = |name: &'_ String| match &members {
@@ -179,7 +186,7 @@ mod tests {
         header(&mut out, &columns, style);
         for it in &events {
             let id = EventId { epoch: Epoch(0), position: it.position };
-            entry(&mut out, id, it, &columns, style, None);
+            entry(&mut out, id, it, Table { columns: &columns, style }, None);
         }
         String::from_utf8(out).expect("UTF-8")
     }

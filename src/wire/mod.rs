@@ -40,7 +40,8 @@ pub fn entry(
         Format::Text => lines::text(out, entry),
         Format::Csv => {
             if let Some(columns) = &view.columns {
-                csv::entry(out, id, entry, columns, view.style(), reader);
+                let table = csv::Table { columns, style: view.style() };
+                csv::entry(out, id, entry, table, reader);
             }
         }
     }

@@ -317,3 +317,25 @@ async fn an_idle_hub_gives_back_the_space_of_what_was_deleted() {
     let mut reader = hub.subscribe("/streams/kept/events?from=start").await;
     assert_eq!(reader.next_event().await.unwrap().data, "kept");
 }
+
+#[tokio::test]
+async fn names_that_are_used_once_are_not_remembered_without_bound() {
+    // Longer than what is remembered of streams that are gone.
+    const STREAMS: usize = 140_000;
+    let hub = Hub::start(&["--max-age", "2s", "--max-streams", "200000"]).await;
+    let before = hub.publish("kept", "x").await["id"].as_str().unwrap().to_owned();
+    for batch in 0..STREAMS / 4_000 {
+        let event = |n: usize| json!({ "stream": format!("once.{batch}.{n}"), "data": n });
+        let events: Vec<_> = (0..4_000).map(event).collect();
+        hub.post("/publish", json!(events)).await;
+    }
+    hub.until_metric("fanfare_journal_streams", |streams| streams < 1_000.0).await;
+    // Whoever comes back from before them is told that something may be missing.
+    for path in ["/events?stream=never.**", "/streams/never/events"] {
+        let mut reader = hub.resume(path, &before).await;
+        assert_eq!(reader.open().await["resume"], "gap", "{path}");
+    }
+    let now = hub.publish("kept", "y").await["id"].as_str().unwrap().to_owned();
+    let mut reader = hub.resume("/events?stream=never.**", &now).await;
+    assert_eq!(reader.open().await["resume"], "resumed");
+}

@@ -50,6 +50,9 @@ pub(crate) struct Marks {
     removed_to: AtomicU64,
     forgotten_to: AtomicU64,
     removals: AtomicU64,
+    traces_lost_to: AtomicU64,
+    /// The removal at which that moved last.
+    traces_removal: AtomicU64,
 }
 
 impl Marks {
@@ -57,6 +60,11 @@ impl Marks {
         self.forgotten_to.store(totals.forgotten_to.get(), Ordering::Release);
         self.removed_to.store(totals.removed_to.get(), Ordering::Release);
         self.removals.store(removals, Ordering::Release);
+    }
+
+    pub(crate) fn set_traces_lost(&self, totals: &Totals, removals: u64) {
+        self.traces_removal.store(removals, Ordering::Release);
+        self.traces_lost_to.store(totals.traces_lost_to.get(), Ordering::Release);
     }
 
     pub(crate) fn set_head(&self, head: Position) {

@@ -41,7 +41,9 @@ impl History {
         for name in &names {
             // Whoever is told of a deletion while reading on is told by the stream's end.
             let trace = self.trace(name, after)?.filter(|trace| trace.last > after);
-            if trace.is_some_and(|trace| told == 0 || !trace.deleted) {
+            if trace.is_some_and(|trace| told == 0 || !trace.deleted)
+                || self.may_have_gone(name, after, told)?
+            {
                 hit = Some(unknown);
             } else if let Some(row) = self.streams.get(name).filter(is_new) {
                 let countable = names.len() == 1 && interest.wants_all_types();
@@ -110,6 +112,9 @@ impl History {
         if load(&self.marks.forgotten_to) <= after {
             return Ok(false);
         }
+        if self.has_lost_traces(after, told) {
+            return Ok(true);
+        }
         for pair in self.kv.walk(vec![keys::TRACE], keys::end_of(keys::TRACE)) {
             let (key, value) = pair?;
             let name = std::str::from_utf8(&key[1..]).ok();
@@ -121,6 +126,34 @@ impl History {
             }
         }
         Ok(false)
+    }
+
+    /// Returns true if streams may have gone after a place of which no trace is left, and no removal up
+    /// to the `told`-th told of that.
+    fn has_lost_traces(&self, after: Position, told: u64) -> bool {
+        load(&self.marks.traces_lost_to) > after
+            && self.marks.traces_removal.load(Ordering::Acquire) > told
+    }
+
+    /// Returns true if a stream of this name may have gone after a place without a trace that is
+    /// left: unless the one that is there began before the place.
+    fn may_have_gone(
+        &self,
+        name: &StreamName,
+        after: Position,
+        told: u64,
+    ) -> Result<bool, KvError> {
+        if !self.has_lost_traces(after, told) {
+            return Ok(false);
+        }
+        let Some(row) = self.streams.get(name) else { return Ok(true) };
+        if row.floor > Position::ZERO {
+            return Ok(false);
+        }
+        let from = keys::index(row.number, Position::ZERO);
+        let until = keys::index(row.number, Position::from_stored(u64::MAX));
+        let first = self.kv.walk(from, until).next().transpose()?;
+        Ok(first.and_then(|(key, _)| keys::position_of(&key)).is_some_and(|first| first > after))
     }
 
     /// The streams named that were deleted at or before `by` and are not there any more: one who

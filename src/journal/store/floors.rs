@@ -26,6 +26,7 @@ struct Inner {
     now: Timestamp,
     /// The floor of the total cap.
     hub: Position,
+    traces_since: Timestamp,
 }
 
 impl Floors {
@@ -66,6 +67,7 @@ impl Floors {
         inner.known_below = next_stream;
         inner.now = now;
         inner.hub = totals.floor;
+        inner.traces_since = totals.traces_since;
     }
 }
 
@@ -91,7 +93,10 @@ impl Inner {
             keys::INDEX => self.of(keys::number_of(key)?).1 >= keys::position_of(key)?,
             // They outlive a stream that retention has emptied.
             keys::KEY => older_than(keys::KeyItem::read(value)?.time, KEY_WINDOW_MS),
-            keys::TRACE => older_than(keys::Trace::read(value)?.time, TRACE_KEPT_MS),
+            keys::TRACE => {
+                let time = keys::Trace::read(value)?.time;
+                time < self.traces_since || older_than(time, TRACE_KEPT_MS)
+            }
             keys::TIME => u64::from_be_bytes(*value.first_chunk()?) <= self.hub.get(),
             _ => false,
         })

@@ -14,6 +14,7 @@ mod retention;
 mod staging;
 mod streams;
 mod totals;
+mod traces;
 
 pub(super) use deleted::DeletedStreams;
 pub(super) use epochs::Epochs;
@@ -38,6 +39,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
+use traces::TraceLimit;
 
 /// How far the time of stored events may be ahead of the clock, which was set back then.
 pub(super) const MAX_LEAD_MS: u64 = 60 * 1000;
@@ -57,6 +59,9 @@ pub(super) struct Store {
     totals: Totals,
     trimmer: retention::Trimmer,
     deleted: DeletedStreams,
+    traces: TraceLimit,
+    /// True while totals that compaction is to go by are not committed.
+    owes_totals: bool,
     quota: Quota,
     /// Changes that ride on the next commit: streams that retention emptied.
     owed: Changes,
@@ -92,6 +97,7 @@ impl Store {
         sealing.erase_orphans(|number| streams.name_of(number).is_some()).map_err(failed)?;
         let marks = Arc::new(Marks::default());
         let deleted = DeletedStreams::load(&kv)?;
+        let traces = TraceLimit::new(times_of_traces(&kv)?, totals.last);
         floors.reset(&streams, &deleted, totals.next_stream);
         let trimmer = retention::Trimmer::new(retention, &streams);
         let quota = Quota::new(limits, &streams);
@@ -100,6 +106,7 @@ impl Store {
         let vanished = Vec::new();
         let (removed_bytes, removals) = (0, 1);
         marks.set_removed(&totals, removals);
+        marks.set_traces_lost(&totals, removals);
         marks.set_head(totals.last);
         Ok(Self {
             kv,
@@ -110,6 +117,8 @@ impl Store {
             totals,
             trimmer,
             deleted,
+            traces,
+            owes_totals: false,
             quota,
             owed,
             owed_traces: HashMap::new(),
@@ -211,6 +220,7 @@ impl Store {
                 false => self.trimmer.gone(number),
             }
             self.vanished.push((name, last));
+            self.has_trace();
         }
         self.trim(&touched)?;
         let first = Position::of(ordered.number, 0);
@@ -242,9 +252,11 @@ impl Store {
         self.count_off_deleted()?;
         let moved = self.trimmer.take_unpublished();
         let gone = self.trimmer.take_gone();
-        if !moved.is_empty() || !self.owed.is_empty() || !gone.is_empty() {
+        let owes = self.owes_totals || !self.owed.is_empty();
+        if owes || !moved.is_empty() || !gone.is_empty() {
             let totals = self.totals;
             self.commit(Changes::default(), &totals, Sync::Disk)?;
+            self.owes_totals = false;
         }
         let rows = moved.iter().filter_map(|name| self.streams.get(name));
         self.floors.publish(rows, &gone, &self.totals, now);
@@ -284,6 +296,7 @@ impl Store {
         self.owed.remove(keys::name(name.as_str()));
         self.owed.put(keys::trace(name.as_str()), trace.write());
         self.owed_traces.insert(name.clone(), trace);
+        self.has_trace();
         self.totals.forgotten_to = self.totals.forgotten_to.max(row.last);
         self.marks.set_removed(&self.totals, self.removals);
         self.remove(name);
@@ -305,11 +318,31 @@ impl Store {
         Ok(trace.filter(|trace| !trace.deleted).map(|trace| trace.keys))
     }
 
+    /// Notes another trace; past their limit the oldest go.
+    fn has_trace(&mut self) {
+        let totals = &mut self.totals;
+        if let Some((since, lost_to)) = self.traces.note(totals.time, totals.last) {
+            self.owes_totals = true;
+            totals.traces_since = totals.traces_since.max(since);
+            totals.traces_lost_to = totals.traces_lost_to.max(lost_to);
+            self.marks.set_traces_lost(&self.totals, self.removals);
+        }
+    }
+
     fn remove(&self, name: &StreamName) {
         if self.streams.remove(name) {
             self.quota.removed(name);
         }
     }
+}
+
+fn times_of_traces(kv: &Kv) -> Result<Vec<Timestamp>, KvError> {
+    let mut times = Vec::new();
+    for pair in kv.walk(vec![keys::TRACE], keys::end_of(keys::TRACE)) {
+        let (_, value) = pair?;
+        times.extend(keys::Trace::read(&value).map(|trace| trace.time));
+    }
+    Ok(times)
 }
 
 fn failed(error: SealingError) -> KvError {

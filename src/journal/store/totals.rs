@@ -23,6 +23,10 @@ pub(crate) struct Totals {
     pub(crate) removed_to: Position,
     /// No entry of a stream that is gone lies above this place.
     pub(crate) forgotten_to: Position,
+    /// Traces of gone streams from before this moment are not kept.
+    pub(crate) traces_since: Timestamp,
+    /// Streams whose traces are not kept had nothing above this place.
+    pub(crate) traces_lost_to: Position,
 }
 
 impl Totals {
@@ -44,11 +48,13 @@ impl Totals {
             floor: fields.position()?,
             removed_to: fields.position()?,
             forgotten_to: fields.position()?,
+            traces_since: Timestamp::from_ms(fields.u64()?),
+            traces_lost_to: fields.position()?,
         })
     }
 
     pub(super) fn write(&self) -> Vec<u8> {
-        Bytestring(Vec::with_capacity(60))
+        Bytestring(Vec::with_capacity(76))
             .u64(self.number)
             .u64(self.last.get())
             .u64(self.time.ms())
@@ -57,6 +63,8 @@ impl Totals {
             .u64(self.floor.get())
             .u64(self.removed_to.get())
             .u64(self.forgotten_to.get())
+            .u64(self.traces_since.ms())
+            .u64(self.traces_lost_to.get())
             .0
     }
 }

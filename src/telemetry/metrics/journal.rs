@@ -28,10 +28,7 @@ pub(super) struct Figures {
     compacting: IntGauge,
     compaction_seconds: Counter,
     reclaims: IntCounter,
-    poisoned: IntGauge,
-    hanging: IntGauge,
-    lost: IntGauge,
-    read_failed: IntGauge,
+    troubles: Troubles,
 }
 
 /// What the journal holds; told once a second.
@@ -112,6 +109,22 @@ impl Figures {
                 "fanfare_journal_reclaims_total",
                 "Times the store was rewritten to give back what retention removed",
             )?,
+            troubles: Troubles::new(make)?,
+        })
+    }
+}
+
+/// What may be the matter with it.
+struct Troubles {
+    poisoned: IntGauge,
+    hanging: IntGauge,
+    lost: IntGauge,
+    read_failed: IntGauge,
+}
+
+impl Troubles {
+    fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+        Ok(Self {
             poisoned: make.gauge(
                 "fanfare_journal_poisoned",
                 "1 once a write or sync has failed, so that publishes fail until a restart",
@@ -186,21 +199,21 @@ impl Telemetry {
 
     /// The journal takes no more until a restart.
     pub fn journal_poisoned(&self) {
-        self.0.journal.poisoned.set(1);
+        self.0.journal.troubles.poisoned.set(1);
     }
 
     /// Whether the running commit has been running for too long.
     pub fn journal_hangs(&self, hangs: bool) {
-        self.0.journal.hanging.set(i64::from(hangs));
+        self.0.journal.troubles.hanging.set(i64::from(hangs));
     }
 
     /// Sets whether stored data could not be read since the start.
     pub fn journal_read_failed(&self, has_failed: bool) {
-        self.0.journal.read_failed.set(i64::from(has_failed));
+        self.0.journal.troubles.read_failed.set(i64::from(has_failed));
     }
 
     /// Sets whether a loss of committed events was found and not acknowledged yet.
     pub fn journal_lost(&self, is_lost: bool) {
-        self.0.journal.lost.set(i64::from(is_lost));
+        self.0.journal.troubles.lost.set(i64::from(is_lost));
     }
 }
