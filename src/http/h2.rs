@@ -88,13 +88,9 @@ where
     };
     let connection = match handshake {
         Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => {
+        failed => {
             refused();
-            return Err(error);
-        }
-        Err(_) => {
-            refused();
-            return Ok(());
+            return failed.map_or(Ok(()), |handshake| handshake.map(drop));
         }
     };
     let write_timeout = hub.settings.write_timeout;
@@ -136,11 +132,9 @@ where
                 None => return Ok(()),
             },
             () = &mut stopping, if !is_stopping => {
-                if !shared.has_asked.get() {
-                    return Ok(());
-                }
                 is_stopping = true;
                 connection.graceful_shutdown();
+                patience.as_mut().reset(tokio::time::Instant::now());
             }
             () = &mut patience, if !shared.has_asked.get() => return Ok(()),
             _ = looks.tick() => {
