@@ -98,6 +98,10 @@ impl Resolver {
         };
         let headers = rule.remove("headers");
         let headers = headers.map_or_else(Vec::new, |words| self.parse(&words, parse_header));
+        let is_credential = |name: &str| matches!(name, "authorization" | "api-key");
+        if key.is_some() && headers.iter().any(|(name, _)| is_credential(name)) {
+            self.said.note(place, "the key is sent already, give `headers` without it");
+        }
         self.refuse_others("an upstream", rule);
         Some(Upstream {
             name,
@@ -128,7 +132,7 @@ const OWN_HEADERS: [&str; 9] = [
 ];
 
 /// Parses `NAME=VALUE`; a name of a header has no `=`.
-fn parse_header(pair: &str) -> Result<(String, String), String> {
+fn parse_header(pair: &str) -> Result<(String, UpstreamKey), String> {
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
     let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
         return Err(format!("{name:?} is no name of a header"));
@@ -140,7 +144,7 @@ fn parse_header(pair: &str) -> Result<(String, String), String> {
     if HeaderValue::from_str(value).is_err() {
         return Err(format!("the value of {name:?} is no value of a header"));
     }
-    Ok((header.as_str().to_owned(), value.to_owned()))
+    Ok((header.as_str().to_owned(), UpstreamKey(value.to_owned())))
 }
 
 fn parse_stream_usage(text: &str) -> Result<StreamUsage, String> {

@@ -108,7 +108,7 @@ settings! {
     "chat-first-token-timeout" "DURATION" = "2m":
         "How long the first token of an answer may take.";
     "chat-idle-timeout" "DURATION" = "1m":
-        "How long an upstream may say nothing in the middle of an answer; comments are nothing.";
+        "How long an upstream may say nothing in the middle of an answer; comments are signs of life.";
     "chat-total-timeout" "DURATION" = "15m":
         "How long an answer may take.";
     "chat-max-tokens" "N" = "":

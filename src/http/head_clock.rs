@@ -4,6 +4,7 @@
 use actix_web::HttpRequest;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::ServiceResponse;
+use actix_web::http::header;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -40,6 +41,8 @@ pub(super) struct HeadClock {
     /// Set for the last deadline that was waited for, which may have moved.
     timer: RefCell<Option<Pin<Box<Sleep>>>>,
     is_expired: Cell<bool>,
+    /// True where the request was refused before its body had come, which comes behind the answer.
+    is_early: Cell<bool>,
 }
 
 impl HeadClock {
@@ -49,6 +52,7 @@ impl HeadClock {
             since: Cell::new(Instant::now()),
             timer: RefCell::new(None),
             is_expired: Cell::new(false),
+            is_early: Cell::new(false),
         })
     }
 
@@ -62,9 +66,15 @@ impl HeadClock {
         self.enter(State::Answered);
     }
 
+    /// Starts it behind an answer that did not wait for the body of its request.
+    pub(super) fn start_early(&self) {
+        self.is_early.set(true);
+        self.start();
+    }
+
     /// Notes that bytes have come.
     pub(super) fn has_read(&self) {
-        if self.state.get() == State::Answered {
+        if self.state.get() == State::Answered && !self.is_early.get() {
             self.enter(State::Reading);
         }
     }
@@ -124,6 +134,10 @@ pub(super) fn start_behind(
     clock: Option<Rc<HeadClock>>,
 ) -> ServiceResponse<BoxBody> {
     let Some(clock) = clock else { return response };
+    let (request, status) = (response.request(), response.status());
+    let has_body = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    let has_body = has_body.iter().any(|name| request.headers().contains_key(name));
+    clock.is_early.set(has_body && !status.is_success());
     let is_small = match response.response().body().size() {
         BodySize::None => true,
         BodySize::Sized(bytes) => bytes <= SMALL_BODY_BYTES,

@@ -93,7 +93,7 @@ pub(super) async fn tell<B: MessageBody + 'static>(
         }
         Err(error) => {
             if let Some(clock) = clock {
-                clock.start();
+                clock.start_early();
             }
             let mut response = error.error_response();
             pending.end(&Ended::of(&response), None);

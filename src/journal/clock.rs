@@ -4,8 +4,9 @@
 //! for good. So a jump against the monotonic clock is held for a while: long enough to be noticed, or
 //! to be set back.
 
+use super::store::MAX_LEAD_MS;
 use crate::event::Timestamp;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Difference between the clocks, since they were last compared, that is no jump: the wall clock is
 /// corrected in small steps.
@@ -25,12 +26,27 @@ struct Jump {
     time: Timestamp,
 }
 
+/// Returns the time of the wall clock.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_ms(since.as_millis() as u64)
+}
+
+impl Jump {
+    /// Returns the time of retention at a later moment.
+    fn held(self, at: Instant) -> Timestamp {
+        self.time.plus_ms(at.saturating_duration_since(self.at).as_millis() as u64)
+    }
+}
+
 /// The clock of retention.
 #[derive(Debug)]
 pub(super) struct RetentionClock {
     /// The wall clock and the monotonic one when they were last compared.
     last: (Timestamp, Instant),
     jump: Option<Jump>,
+    /// Since when the wall clock has been far behind the time of stored events.
+    behind_since: Option<Instant>,
 }
 
 impl RetentionClock {
@@ -45,7 +61,7 @@ impl RetentionClock {
             );
         }
         let jump = is_far.then_some(Jump { at, time: newest });
-        Self { last: (wall, at), jump }
+        Self { last: (wall, at), jump, behind_since: None }
     }
 
     /// Returns the time that retention goes by.
@@ -58,17 +74,17 @@ impl RetentionClock {
             let behind_s = behind_ms / 1000;
             tracing::warn!(behind_s, "the clock of the system was set back");
         }
-        if ahead_ms > TOLERANCE_MS && self.jump.is_none() {
+        if ahead_ms > TOLERANCE_MS {
             tracing::warn!(
                 ahead_s = ahead_ms / 1000,
                 held_s = HELD_FOR.as_secs(),
                 "the clock of the system jumped forward; retention by age waits"
             );
-            self.jump = Some(Jump { at, time: expected });
+            let held = self.jump.map(|jump| jump.held(at));
+            self.jump = Some(Jump { at, time: held.unwrap_or(expected) });
         }
-        let Some(Jump { at: jumped_at, time }) = self.jump else { return wall };
-        let passed = at.saturating_duration_since(jumped_at);
-        let held = time.plus_ms(passed.as_millis() as u64);
+        let Some(jump) = self.jump else { return wall };
+        let (passed, held) = (at.saturating_duration_since(jump.at), jump.held(at));
         if passed >= HELD_FOR || wall.ms() <= held.ms() + TOLERANCE_MS {
             tracing::info!("retention by age goes on by the clock of the system");
             self.jump = None;
@@ -77,13 +93,21 @@ impl RetentionClock {
         held
     }
 
+    /// Returns true once the wall clock has been far behind the time of stored events for a while, so
+    /// that it is taken to be right.
+    pub(super) fn is_long_behind(&mut self, stored: Timestamp) -> bool {
+        let (wall, at) = self.last;
+        if stored.ms() <= wall.ms().saturating_add(MAX_LEAD_MS) {
+            self.behind_since = None;
+            return false;
+        }
+        at.saturating_duration_since(*self.behind_since.get_or_insert(at)) >= HELD_FOR
+    }
+
     /// Returns how far the wall clock is ahead of the time of retention.
     pub(super) fn ahead(&self) -> Duration {
         let (wall, at) = self.last;
-        let held = self.jump.map(|jump| {
-            let passed = at.saturating_duration_since(jump.at).as_millis() as u64;
-            jump.time.plus_ms(passed)
-        });
+        let held = self.jump.map(|jump| jump.held(at));
         Duration::from_millis(held.map_or(0, |held| wall.ms().saturating_sub(held.ms())))
     }
 }
@@ -149,6 +173,31 @@ mod tests {
         assert_eq!(clocks.after(SECOND), 0);
         assert_eq!(clocks.after(HELD_FOR), clocks.wrong_ms, "it is taken to be right");
         assert_eq!(clocks.after(SECOND), clocks.wrong_ms);
+    }
+
+    #[test]
+    fn a_jump_while_one_is_held_is_held_too() {
+        let mut clocks = Clocks::new(0);
+        clocks.wrong_ms = 3_600_000;
+        assert_eq!(clocks.after(SECOND), 0);
+        clocks.wrong_ms = 365 * DAY_MS as i64;
+        assert_eq!(clocks.after(HELD_FOR - SECOND), 0);
+        assert_eq!(clocks.after(HELD_FOR - SECOND), 0);
+        assert_eq!(clocks.after(SECOND), clocks.wrong_ms);
+    }
+
+    #[test]
+    fn stored_time_that_is_ahead_is_given_up_after_a_while() {
+        let mut clocks = Clocks::new(0);
+        let stored = Timestamp::from_ms(101 * DAY_MS);
+        clocks.after(SECOND);
+        assert!(!clocks.clock.is_long_behind(stored));
+        clocks.after(HELD_FOR - SECOND);
+        assert!(!clocks.clock.is_long_behind(stored));
+        clocks.after(SECOND);
+        assert!(clocks.clock.is_long_behind(stored));
+        assert!(!clocks.clock.is_long_behind(Timestamp::from_ms(100 * DAY_MS)));
+        assert!(!clocks.clock.is_long_behind(stored), "it begins anew");
     }
 
     #[test]

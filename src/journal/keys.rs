@@ -360,7 +360,8 @@ impl Trace {
             last: fields.position()?,
             time: Timestamp::from_ms(fields.u64()?),
             deleted: fields.u8()? == 1,
-            keys: fields.u32()?,
+            // Format 1 has none; no stream has the number 0.
+            keys: if fields.0.is_empty() { 0 } else { fields.u32()? },
         })
     }
 }

@@ -39,7 +39,7 @@ impl std::fmt::Display for Loss {
 impl Loss {
     /// Returns a loss at `place` of which no more is known yet.
     pub(super) fn found_at(place: String) -> Self {
-        let found_ms = super::writer::now().ms();
+        let found_ms = super::clock::now().ms();
         Self { kept: None, committed: None, place, found_ms }
     }
 

@@ -140,9 +140,7 @@ impl Worker {
 
     /// Drops what is obsolete, then rewrites what is alive if that fits; returns true if it did.
     fn reclaim(&self, work: &Work) -> Result<bool, KvError> {
-        let free_bytes = self.room.as_ref().and_then(Room::free_bytes);
-        let flushed_bytes = self.kv.unflushed_bytes() + DROP_OVERHEAD_BYTES;
-        if free_bytes.is_some_and(|free| free < flushed_bytes) {
+        if self.room.as_ref().is_some_and(|room| !self.has_room_to_drop(room)) {
             return Ok(false);
         }
         self.kv.drop_obsolete()?;
@@ -168,6 +166,16 @@ impl Worker {
         }
         self.kv.compact()?;
         Ok(true)
+    }
+}
+
+impl Worker {
+    /// Returns true if dropping obsolete tables fits: the flushes that it takes and, where the reserve
+    /// is spent, also the compaction that fjall may start behind them, whose failure would poison it.
+    fn has_room_to_drop(&self, room: &Room) -> bool {
+        let flushed_bytes = self.kv.unflushed_bytes() + DROP_OVERHEAD_BYTES;
+        let behind_bytes = if room.is_spent() { self.kv.next_compaction_bytes() } else { 0 };
+        room.free_bytes().is_none_or(|free| free >= flushed_bytes + behind_bytes)
     }
 }
 

@@ -5,7 +5,7 @@
 //! until a restart.
 
 use super::batch::{Item, Outcome, Unit};
-use super::clock::RetentionClock;
+use super::clock::{RetentionClock, now};
 use super::dispatch::Dispatch;
 use super::figures::Figures;
 use super::health::{Health, Step};
@@ -18,11 +18,11 @@ use super::reclaim::Reclaimer;
 use super::room::Room;
 use super::store::{Applied, Store};
 use super::watermark::Watermark;
-use crate::event::{MAX_ENTRIES_PER_BATCH, Receipt, StreamName, Timestamp};
+use crate::event::{MAX_ENTRIES_PER_BATCH, Receipt, StreamName};
 use crate::telemetry::{Full, Telemetry};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -321,8 +321,7 @@ impl Writer {
     fn keep_up(&mut self) -> bool {
         let is_due = self.watermark.age() >= PROVE_EVERY;
         let proved = if is_due { self.write_mark() } else { Ok(()) };
-        let time = self.clock.time(now(), Instant::now());
-        let done = proved.and_then(|()| self.store.tick(time));
+        let done = proved.and_then(|()| self.tick_store());
         match done.and_then(|more| self.watermark.sync().map(|()| more)) {
             Ok(more) => {
                 self.show_marks();
@@ -333,6 +332,16 @@ impl Writer {
                 false
             }
         }
+    }
+
+    /// One step of the store by the clock of retention.
+    fn tick_store(&mut self) -> Result<bool, KvError> {
+        let wall = now();
+        let time = self.clock.time(wall, Instant::now());
+        if self.clock.is_long_behind(self.store.totals().time) {
+            self.store.step_back(wall)?;
+        }
+        self.store.tick(time, wall)
     }
 
     /// What is held is told also of a journal that takes no more.
@@ -366,8 +375,7 @@ impl Writer {
     }
 
     fn close_in_order(&mut self) -> Result<(), KvError> {
-        let time = self.clock.time(now(), Instant::now());
-        self.store.tick(time)?;
+        self.tick_store()?;
         self.write_mark()?;
         self.kv.sync()?;
         self.watermark.close()
@@ -388,10 +396,4 @@ fn streams_of(unit: &Unit) -> Vec<Box<[StreamName]>> {
             Item::End(stream) | Item::Delete { stream, .. } => [stream.clone()].into(),
         })
         .collect()
-}
-
-/// The wall clock.
-pub fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_ms(since.as_millis() as u64)
 }

@@ -156,8 +156,13 @@ async fn end_in_time(
 async fn exited(child: &mut Child) {
     let Some(process) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else { return };
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    let ended = move || retry_on_intr(|| waitid(WaitId::Pid(process), options));
-    if !matches!(tokio::task::spawn_blocking(ended).await, Ok(Ok(_))) {
+    let (told, ended) = tokio::sync::oneshot::channel();
+    let waits = move || {
+        let _ = told.send(retry_on_intr(|| waitid(WaitId::Pid(process), options)).is_ok());
+    };
+    // A thread of its own: a run may take days, and the pool of a worker has few.
+    let started = std::thread::Builder::new().name("job".into()).spawn(waits);
+    if started.is_err() || !matches!(ended.await, Ok(true)) {
         let _ = child.wait().await;
     }
 }

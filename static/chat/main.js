@@ -11,8 +11,8 @@ const [list, form, message, model, note] = ['turns', 'ask', 'message', 'model', 
 /** What stands there while there is no question. */
 const usual = [...byId('empty').childNodes];
 
-/** Whether the hub has said which models there are, and whether a question waits for that. */
-let [isListed, waits] = [false, false];
+/** Whether the hub has said which models there are, is asked for that, and whether a question waits. */
+let [isListed, isAsking, waits] = [false, false, false];
 
 /** What is on the page, by its key, in order. @type {Map<string, { turn: turns.Turn, view: TurnView, answer: Answer }>} */
 const shown = new Map();
@@ -114,7 +114,10 @@ form.addEventListener('submit', (/** @type {Event} */ event) => {
   if (running().length > 0) return say('an answer is being written; stop it, or wait for its end');
   waits = !isListed;
   replace(note, waits && 'Waiting for the list of models; the question is sent then.');
-  if (waits) return;
+  if (waits) {
+    models();
+    return;
+  }
   message.value = '';
   turns.keep({ key: turns.newKey(), message: text, model: model.value });
   draw();
@@ -148,6 +151,20 @@ const AGAIN_MS = { first: 1_000, most: 30_000 };
 
 /** Shows the models that may be asked; asks again until the hub has said which. */
 async function models() {
+  if (isAsking) return;
+  isAsking = true;
+  try {
+    await listModels();
+  } finally {
+    isAsking = false;
+  }
+  if (waits && isListed) return form.requestSubmit();
+  // It was refused for good: what is typed stays.
+  waits = false;
+  replace(note);
+}
+
+async function listModels() {
   for (let pause = AGAIN_MS.first; !isListed; pause = Math.min(pause * 2, AGAIN_MS.most)) {
     try {
       const { data } = await ask('v1/models');
@@ -158,7 +175,7 @@ async function models() {
       isListed = true;
       replace(byId('empty'), ...usual);
     } catch (error) {
-      const isRefused = error instanceof Refused && error.status < 500;
+      const isRefused = error instanceof Refused && error.status < 500 && error.status !== 429;
       const needs = isRefused && error.status === 401;
       const link = h('a', { href: './#/access' }, 'log in on the dashboard');
       replace(byId('empty'), `The models are not known: ${why(error)}. `, needs && ['Please ', link, '.']);
@@ -166,7 +183,6 @@ async function models() {
       await new Promise((resolve) => { setTimeout(resolve, pause); });
     }
   }
-  if (waits) form.requestSubmit();
 }
 
 model.addEventListener('change', () => turns.choose(model.value));

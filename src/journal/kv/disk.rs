@@ -19,6 +19,9 @@ use std::time::Duration;
 /// Half and half with the journal bound below it keeps the longest commit near 50 ms; at fjall's
 /// defaults (64 and 512 MiB) it is near 190 ms.
 const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
+/// Tables of the first level that fjall merges into the next one, and its levels.
+const L0_TABLES_COMPACTED: usize = 4;
+const LEVELS: usize = 7;
 /// Size of a table file. A compaction rewrites some tables at once, and dead entries are dropped by
 /// the table; at fjall's default (64 MiB) a compaction took as much room as a small journal.
 const TABLE_BYTES: u64 = 16 * 1024 * 1024;
@@ -86,7 +89,9 @@ impl DiskKv {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(MEMTABLE_BYTES)
                 .compaction_strategy(Arc::new(
-                    Leveled::default().with_table_target_size(TABLE_BYTES),
+                    Leveled::default()
+                        .with_table_target_size(TABLE_BYTES)
+                        .with_l0_threshold(L0_TABLES_COMPACTED as u8),
                 ))
                 .manual_journal_persist(true)
         };
@@ -214,6 +219,18 @@ impl DiskKv {
     pub(super) fn unflushed_bytes(&self) -> u64 {
         let tree = &self.keyspace.tree;
         tree.active_memtable().size() + tree.sealed_memtable_count() as u64 * MEMTABLE_BYTES
+    }
+
+    /// Returns the most bytes that a compaction may write which the flushes of dropping obsolete tables
+    /// bring about; 0 where they make too few tables for one.
+    pub(super) fn next_compaction_bytes(&self) -> u64 {
+        let tree = &self.keyspace.tree;
+        if tree.l0_run_count() + FLUSHES_UNTIL_REMOVED + 1 < L0_TABLES_COMPACTED {
+            return 0;
+        }
+        let tables = |level| tree.level_table_count(level).unwrap_or(0);
+        let below = (1..LEVELS).map(tables).find(|count| *count > 0).unwrap_or(0);
+        (tables(0) + below) as u64 * TABLE_BYTES
     }
 
     pub(super) fn compactions(&self) -> (usize, (u64, Duration)) {

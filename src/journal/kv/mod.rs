@@ -187,6 +187,14 @@ impl Kv {
         }
     }
 
+    /// Returns the most bytes that a compaction behind [`Kv::drop_obsolete`] writes; 0 in memory.
+    pub(super) fn next_compaction_bytes(&self) -> u64 {
+        match self {
+            Self::Disk(kv) => kv.next_compaction_bytes(),
+            Self::Memory(_) => 0,
+        }
+    }
+
     /// Returns where failures to read are noted.
     pub(super) fn read_errors(&self) -> Arc<ReadErrors> {
         match self {

@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 /// Entries that one step looks at.
 const STEP: usize = 2 * crate::event::MAX_ENTRIES_PER_BATCH;
 
+/// Streams that one step takes further.
+const STREAMS: usize = 256;
+
 /// The streams, each with the place up to which its entries are counted off.
 #[derive(Default)]
 pub(in crate::journal) struct DeletedStreams(BTreeMap<StreamNumber, Position>);
@@ -59,12 +62,28 @@ impl DeletedStreams {
 impl Store {
     /// Counts off entries of deleted streams: one step.
     pub(super) fn count_off_deleted(&mut self) -> Result<(), KvError> {
-        let Some((number, until)) = self.deleted.iter().next() else { return Ok(()) };
+        let mut left = STEP;
+        for _ in 0..STREAMS {
+            let Some((number, until)) = self.deleted.iter().next().filter(|_| left > 0) else {
+                break;
+            };
+            left -= self.count_off(number, until, left)?;
+        }
+        Ok(())
+    }
+
+    /// Counts off at most `most` entries of a stream; returns how many it has looked at.
+    fn count_off(
+        &mut self,
+        number: StreamNumber,
+        until: Position,
+        most: usize,
+    ) -> Result<usize, KvError> {
         let from = keys::index(number, Position::from_stored(until.get() + 1));
         let end = keys::index(number, Position::from_stored(u64::MAX));
         let kv = self.kv.clone();
         let (mut last, mut looked_at) = (until, 0);
-        for pair in kv.walk(from, end).take(STEP) {
+        for pair in kv.walk(from, end).take(most) {
             let (key, value) = pair?;
             looked_at += 1;
             let (Some(position), Some(item)) = (keys::position_of(&key), IndexItem::read(&value))
@@ -76,12 +95,12 @@ impl Store {
                 self.freed(u64::from(item.bytes));
             }
         }
-        if looked_at < STEP {
+        if looked_at < most {
             self.deleted.remove(number, &mut self.owed);
             self.trimmer.gone(number);
         } else {
             self.deleted.put(number, last, &mut self.owed);
         }
-        Ok(())
+        Ok(looked_at)
     }
 }

@@ -26,7 +26,7 @@ struct Inner {
     now: Timestamp,
     /// The floor of the total cap.
     hub: Position,
-    traces_since: Timestamp,
+    traces_lost_to: Position,
 }
 
 impl Floors {
@@ -67,7 +67,7 @@ impl Floors {
         inner.known_below = next_stream;
         inner.now = now;
         inner.hub = totals.floor;
-        inner.traces_since = totals.traces_since;
+        inner.traces_lost_to = totals.traces_lost_to;
     }
 }
 
@@ -94,8 +94,8 @@ impl Inner {
             // They outlive a stream that retention has emptied.
             keys::KEY => older_than(keys::KeyItem::read(value)?.time, KEY_WINDOW_MS),
             keys::TRACE => {
-                let time = keys::Trace::read(value)?.time;
-                time < self.traces_since || older_than(time, TRACE_KEPT_MS)
+                let trace = keys::Trace::read(value)?;
+                trace.position <= self.traces_lost_to || older_than(trace.time, TRACE_KEPT_MS)
             }
             keys::TIME => u64::from_be_bytes(*value.first_chunk()?) <= self.hub.get(),
             _ => false,

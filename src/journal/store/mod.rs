@@ -97,7 +97,7 @@ impl Store {
         sealing.erase_orphans(|number| streams.name_of(number).is_some()).map_err(failed)?;
         let marks = Arc::new(Marks::default());
         let deleted = DeletedStreams::load(&kv)?;
-        let traces = TraceLimit::new(times_of_traces(&kv)?, totals.last);
+        let traces = TraceLimit::new(places_of_traces(&kv)?);
         floors.reset(&streams, &deleted, totals.next_stream);
         let trimmer = retention::Trimmer::new(retention, &streams);
         let quota = Quota::new(limits, &streams);
@@ -182,9 +182,6 @@ impl Store {
             return Ok(Applied { batch: None, outcomes });
         }
         let mut changes = staged.changes;
-        if staged.totals.time < self.totals.time {
-            self.step_back(staged.totals.time, &mut changes)?;
-        }
         if staged.totals.time.ms() >= self.last_time_mark.ms() + TIME_MARK_EVERY_MS {
             let first = Position::of(ordered.number, 0);
             changes.put(keys::time(staged.totals.time), first.get().to_be_bytes().to_vec());
@@ -228,15 +225,18 @@ impl Store {
         Ok(Applied { batch: Some(Arc::new(batch)), outcomes })
     }
 
-    /// Removes the time marks after `time`, to which the clock was set back: a search by time would
-    /// take their places for those of what comes then.
-    fn step_back(&mut self, time: Timestamp, changes: &mut Changes) -> Result<(), KvError> {
+    /// Has the time of stored events go back to `time`, to which the clock was set back. The time marks
+    /// after it are removed: a search by time would take their places for those of what comes then.
+    pub(super) fn step_back(&mut self, time: Timestamp) -> Result<(), KvError> {
         let ahead_s = (self.totals.time.ms() - time.ms()) / 1000;
         tracing::warn!(ahead_s, "the time of stored events steps back to the clock of the system");
         self.last_time_mark = Timestamp::default();
+        self.totals.time = time;
+        self.owes_totals = true;
+        self.trimmer.rearm(time);
         let marks = self.kv.walk(keys::time(time.plus_ms(1)), keys::end_of(keys::TIME));
         for mark in marks.take(MAX_REMOVED_MARKS) {
-            changes.remove(mark?.0.to_vec());
+            self.owed.remove(mark?.0.to_vec());
         }
         Ok(())
     }
@@ -244,9 +244,11 @@ impl Store {
     /// Work that waits for no batch: ages, the total cap, and making floors durable so that
     /// compaction may drop what is below them. Called about once a second, and again soon where it
     /// returns that it has more to do: each call is one bounded step.
-    pub(super) fn tick(&mut self, now: Timestamp) -> Result<bool, KvError> {
+    ///
+    /// `now` is the time that retention goes by, which may be held behind the clock, `wall`.
+    pub(super) fn tick(&mut self, now: Timestamp, wall: Timestamp) -> Result<bool, KvError> {
         let floor = self.totals.floor;
-        self.expire(now)?;
+        self.expire(now, wall)?;
         self.trim_unfinished()?;
         self.shrink()?;
         self.count_off_deleted()?;
@@ -295,8 +297,9 @@ impl Store {
         self.owed.remove(keys::head(row.number));
         self.owed.remove(keys::name(name.as_str()));
         self.owed.put(keys::trace(name.as_str()), trace.write());
-        self.owed_traces.insert(name.clone(), trace);
-        self.has_trace();
+        if self.owed_traces.insert(name.clone(), trace).is_none() {
+            self.has_trace();
+        }
         self.totals.forgotten_to = self.totals.forgotten_to.max(row.last);
         self.marks.set_removed(&self.totals, self.removals);
         self.remove(name);
@@ -320,11 +323,9 @@ impl Store {
 
     /// Notes another trace; past their limit the oldest go.
     fn has_trace(&mut self) {
-        let totals = &mut self.totals;
-        if let Some((since, lost_to)) = self.traces.note(totals.time, totals.last) {
+        if let Some(lost_to) = self.traces.note(self.totals.last) {
             self.owes_totals = true;
-            totals.traces_since = totals.traces_since.max(since);
-            totals.traces_lost_to = totals.traces_lost_to.max(lost_to);
+            self.totals.traces_lost_to = self.totals.traces_lost_to.max(lost_to);
             self.marks.set_traces_lost(&self.totals, self.removals);
         }
     }
@@ -336,13 +337,13 @@ impl Store {
     }
 }
 
-fn times_of_traces(kv: &Kv) -> Result<Vec<Timestamp>, KvError> {
-    let mut times = Vec::new();
+fn places_of_traces(kv: &Kv) -> Result<Vec<Position>, KvError> {
+    let mut places = Vec::new();
     for pair in kv.walk(vec![keys::TRACE], keys::end_of(keys::TRACE)) {
         let (_, value) = pair?;
-        times.extend(keys::Trace::read(&value).map(|trace| trace.time));
+        places.extend(keys::Trace::read(&value).map(|trace| trace.position));
     }
-    Ok(times)
+    Ok(places)
 }
 
 fn failed(error: SealingError) -> KvError {

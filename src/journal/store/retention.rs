@@ -82,14 +82,14 @@ struct Due {
     at_ms: u64,
     number: StreamNumber,
     name: StreamName,
-    /// True if its front is from before the clock was set back, so that its age was counted from when
-    /// it was found.
-    is_ahead: bool,
+    /// Up to this place entries are from before the clock was set back, so that their age is counted
+    /// from when they were found; zero where there are none.
+    ahead_to: Position,
 }
 
-/// Returns true if an entry is from a clock that was ahead.
-fn is_ahead(item: &IndexItem, now: Timestamp) -> bool {
-    item.time.ms() > now.ms().saturating_add(MAX_LEAD_MS)
+/// Returns true if an entry is from a clock that was ahead of the one of now.
+fn is_ahead(item: &IndexItem, wall: Timestamp) -> bool {
+    item.time.ms() > wall.ms().saturating_add(MAX_LEAD_MS)
 }
 
 impl Trimmer {
@@ -120,8 +120,19 @@ impl Trimmer {
         {
             let at_ms = now.ms().saturating_add(age);
             let (number, name) = (row.number, name.clone());
-            self.due.push(Reverse(Due { at_ms, number, name, is_ahead: false }));
+            self.due.push(Reverse(Due { at_ms, number, name, ahead_to: Position::ZERO }));
         }
+    }
+
+    /// Has nothing wait for longer than its age from `now`, to which the clock was set back.
+    pub(super) fn rearm(&mut self, now: Timestamp) {
+        let all = std::mem::take(&mut self.due).into_iter();
+        let rearmed = all.map(|Reverse(mut due)| {
+            let age = self.retention.limits(&due.name).max_age_ms.unwrap_or_default();
+            due.at_ms = due.at_ms.min(now.ms().saturating_add(age));
+            Reverse(due)
+        });
+        self.due = rearmed.collect();
     }
 
     fn is_due(&self, now: Timestamp) -> bool {
@@ -184,7 +195,7 @@ impl Store {
             return Ok(());
         };
         let mut steps = TRIM_STEP;
-        self.trim_stream(name, &mut steps, |row, _| limits.is_exceeded_by(row))?;
+        self.trim_stream(name, &mut steps, |row, _, _| limits.is_exceeded_by(row))?;
         let after = self.streams.get(name).filter(|row| limits.is_exceeded_by(row));
         if after.is_some_and(|row| row.floor > before.floor) {
             self.trimmer.unfinished.push_back(name.clone());
@@ -193,30 +204,34 @@ impl Store {
     }
 
     /// Removes what is older than its stream keeps.
-    pub(super) fn expire(&mut self, now: Timestamp) -> Result<(), KvError> {
+    pub(super) fn expire(&mut self, now: Timestamp, wall: Timestamp) -> Result<(), KvError> {
         let mut steps = TRIM_STEP;
         for _ in 0..STREAMS_PER_TICK {
             if steps == 0 || !self.trimmer.is_due(now) {
                 break;
             }
             let Some(Reverse(due)) = self.trimmer.due.pop() else { break };
-            let Due { number, name, is_ahead: was_ahead, .. } = due;
+            let Due { number, name, ahead_to, .. } = due;
             let Some(age) = self.trimmer.retention.limits(&name).max_age_ms else { continue };
             if self.streams.get(&name).is_none_or(|row| row.number != number) {
                 continue;
             }
-            let is_old = |_: &Row, item: &IndexItem| {
-                item.time.ms().saturating_add(age) <= now.ms() || was_ahead && is_ahead(item, now)
+            let is_old = |_: &Row, position: Position, item: &IndexItem| {
+                item.time.ms().saturating_add(age) <= now.ms()
+                    || position <= ahead_to && is_ahead(item, wall)
             };
             let front = self.trim_stream(&name, &mut steps, is_old)?;
             match front {
                 Some(front) => {
-                    let is_ahead = is_ahead(&front, now);
-                    let since = if is_ahead { now } else { front.time };
-                    // One step was not enough for all that are ahead.
-                    let rest = if was_ahead && is_ahead { 0 } else { age };
-                    let at_ms = since.ms().saturating_add(rest);
-                    self.trimmer.due.push(Reverse(Due { at_ms, number, name, is_ahead }));
+                    let (front_at, front) = front;
+                    let due = match is_ahead(&front, wall) {
+                        false => (front.time.ms().saturating_add(age), Position::ZERO),
+                        // One step was not enough for all that were found.
+                        true if front_at <= ahead_to => (now.ms(), ahead_to),
+                        true => (now.ms().saturating_add(age), self.totals.last),
+                    };
+                    let (at_ms, ahead_to) = due;
+                    self.trimmer.due.push(Reverse(Due { at_ms, number, name, ahead_to }));
                 }
                 None => {
                     self.trimmer.waiting.remove(&number);
@@ -281,15 +296,15 @@ impl Store {
         &mut self,
         name: &StreamName,
         steps: &mut usize,
-        over: impl Fn(&Row, &IndexItem) -> bool,
-    ) -> Result<Option<IndexItem>, KvError> {
+        over: impl Fn(&Row, Position, &IndexItem) -> bool,
+    ) -> Result<Option<(Position, IndexItem)>, KvError> {
         let Some(mut row) = self.streams.get(name) else { return Ok(None) };
         let before = row;
         let mut front = None;
         while let Some((position, item)) = self.front(&row)? {
             // An end is the last of its stream; it goes by age and by the cap, as all of it does.
-            if *steps == 0 || !over(&row, &item) {
-                front = Some(item);
+            if *steps == 0 || !over(&row, position, &item) {
+                front = Some((position, item));
                 break;
             }
             *steps -= 1;

@@ -4,7 +4,7 @@ use super::super::batch::{Item, Outcome, Placed, Refusal, Unit};
 use super::super::keys::{self, IndexItem, KeyItem, StreamNumber, Trace};
 use super::super::kv::{Changes, KvError};
 use super::quota::Fresh;
-use super::{MAX_LEAD_MS, Row, Store, Totals, failed};
+use super::{Row, Store, Totals, failed};
 use crate::event::{Body, Draft, EndReason, Entry, Key, Position, StreamName, Timestamp};
 use std::collections::HashMap;
 
@@ -52,9 +52,7 @@ impl<'a> Staging<'a> {
     pub(super) fn new(store: &'a Store, number: u64, time: Timestamp) -> Self {
         let mut totals = store.totals;
         totals.number = number;
-        // Time does not go back, but for a clock that was ahead by much: it would stand still.
-        let is_far_ahead = totals.time.ms() > time.ms().saturating_add(MAX_LEAD_MS);
-        totals.time = if is_far_ahead { time } else { totals.time.max(time) };
+        totals.time = totals.time.max(time);
         let staged = Staged {
             entries: Vec::new(),
             changes: Changes::default(),

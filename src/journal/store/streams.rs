@@ -109,7 +109,8 @@ impl Row {
             floor: fields.position()?,
             counted_from: fields.position()?,
             end: fields.position().map(|end| (end != Position::ZERO).then_some(end))?,
-            keys: fields.u32()?,
+            // Format 1 has none.
+            keys: if fields.0.is_empty() { number } else { fields.u32()? },
             removal: 1,
             mark: (Position::ZERO, 0),
         };

@@ -23,9 +23,7 @@ pub(crate) struct Totals {
     pub(crate) removed_to: Position,
     /// No entry of a stream that is gone lies above this place.
     pub(crate) forgotten_to: Position,
-    /// Traces of gone streams from before this moment are not kept.
-    pub(crate) traces_since: Timestamp,
-    /// Streams whose traces are not kept had nothing above this place.
+    /// Traces of streams that went up to this place are not kept.
     pub(crate) traces_lost_to: Position,
 }
 
@@ -48,13 +46,16 @@ impl Totals {
             floor: fields.position()?,
             removed_to: fields.position()?,
             forgotten_to: fields.position()?,
-            traces_since: Timestamp::from_ms(fields.u64()?),
-            traces_lost_to: fields.position()?,
+            // Format 1 has none.
+            traces_lost_to: match fields.0.is_empty() {
+                true => Position::ZERO,
+                false => fields.position()?,
+            },
         })
     }
 
     pub(super) fn write(&self) -> Vec<u8> {
-        Bytestring(Vec::with_capacity(76))
+        Bytestring(Vec::with_capacity(68))
             .u64(self.number)
             .u64(self.last.get())
             .u64(self.time.ms())
@@ -63,7 +64,6 @@ impl Totals {
             .u64(self.floor.get())
             .u64(self.removed_to.get())
             .u64(self.forgotten_to.get())
-            .u64(self.traces_since.ms())
             .u64(self.traces_lost_to.get())
             .0
     }

@@ -15,6 +15,8 @@ const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 const REFUSAL_WITHIN: Duration = Duration::from_secs(2);
 /// How far a `Retry-After` is followed.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
+/// Encodings of a body that the hub does not read; it asks for none.
+const ENCODINGS: [&str; 7] = ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"];
 /// How fast the echo speaks.
 const ECHO_PACE: Duration = Duration::from_millis(20);
 
@@ -54,11 +56,18 @@ impl Question<'_> {
             Err(NoAnswer::Refused(trouble, wait)) => (trouble, wait),
             asked => return asked,
         };
-        let has_options = usage.is_some_and(|usage| self.ask.has_options(usage));
-        match has_options && self.endpoint.refuses_options(self.upstream, &refused.0) {
-            true => self.ask_with(None).await,
-            false => Err(NoAnswer::Refused(refused.0, refused.1)),
+        let Some(usage) = usage.filter(|usage| self.ask.has_options(*usage)) else {
+            return Err(NoAnswer::Refused(refused.0, refused.1));
+        };
+        if !Endpoint::refuses_options(self.upstream, &refused.0) {
+            return Err(NoAnswer::Refused(refused.0, refused.1));
         }
+        let asked = self.ask_with(None).await;
+        // A client's own options say nothing of those of others.
+        if asked.is_ok() && self.ask.asks_for_usage_alone(usage) {
+            self.endpoint.answers_without_options(self.upstream);
+        }
+        asked
     }
 
     async fn ask_with(&self, usage: Option<StreamUsage>) -> Result<Answer, NoAnswer> {
@@ -72,7 +81,7 @@ impl Question<'_> {
             .header("accept-encoding", "identity")
             .body(self.ask.for_upstream(self.model, self.max_tokens, usage));
         for (name, value) in &upstream.headers {
-            request = request.header(name, value);
+            request = request.header(name, value.0.as_str());
         }
         if let Some((name, value)) = upstream.credential() {
             request = request.header(name, value);
@@ -84,8 +93,9 @@ impl Question<'_> {
         let status = response.status().as_u16();
         let header =
             |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let encoding = header("content-encoding").filter(|name| *name != "identity");
-        let encoding = encoding.map(str::to_owned);
+        let is_encoded =
+            |name: &&str| ENCODINGS.iter().any(|known| known.eq_ignore_ascii_case(name));
+        let encoding = header("content-encoding").filter(is_encoded).map(str::to_owned);
         let wait = header("retry-after").and_then(retry_after);
         let is_json =
             header("content-type").is_some_and(|kind| kind.starts_with("application/json"));

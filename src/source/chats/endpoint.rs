@@ -21,16 +21,19 @@ impl Endpoint {
         (!is_refused).then_some(upstream.stream_usage)
     }
 
-    /// Notes a refusal; returns true if the upstream is to be asked again without `stream_options`.
-    pub(super) fn refuses_options(&self, upstream: &Upstream, refusal: &Trouble) -> bool {
-        let is_refused = upstream.stream_usage == StreamUsage::Auto
+    /// Returns true if a refusal is about `stream_options`, so that the upstream may be asked without.
+    pub(super) fn refuses_options(upstream: &Upstream, refusal: &Trouble) -> bool {
+        upstream.stream_usage == StreamUsage::Auto
             && matches!(refusal.status, Some(400 | 422))
-            && refusal.names("stream_options");
-        if is_refused && !self.refuses_options.swap(true, Ordering::Relaxed) {
+            && refusal.names("stream_options")
+    }
+
+    /// Notes that the upstream answers without what it has refused.
+    pub(super) fn answers_without_options(&self, upstream: &Upstream) {
+        if !self.refuses_options.swap(true, Ordering::Relaxed) {
             let upstream = upstream.name.as_str();
             tracing::info!(upstream, "upstream refuses stream_options; usage will be estimated");
         }
-        is_refused
     }
 }
 

@@ -307,7 +307,7 @@ impl Chats {
                 && chat.may_be_taken_over()
         };
         let mut found: Vec<&Arc<Chat>> = ledger.all().filter(is_it).collect();
-        found.sort_unstable_by_key(|chat| (chat.has_readers(), std::cmp::Reverse(chat.created)));
+        found.sort_by_cached_key(|chat| (chat.has_readers(), std::cmp::Reverse(chat.created)));
         let adopted = found.into_iter().find_map(|chat| Some((chat.clone(), chat.take_over()?)))?;
         self.0.figures.adopted();
         Some(adopted)

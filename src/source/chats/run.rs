@@ -266,14 +266,18 @@ impl Run {
         began: Instant,
     ) -> Result<Option<String>, (Cut, bool)> {
         const LENGTH: &str = "length";
-        if delta.says_something() && self.is_long_enough(teller) {
+        if delta.says_text() && self.is_long_enough(teller) {
             // Whatever the upstream was told: its connection closes with this.
             return Ok(Some(LENGTH.to_owned()));
         }
         if delta.redact.is_some() {
             self.chat.is_redacted.store(true, Ordering::Release);
         }
-        let is_cut = delta.cut_to(self.room(teller));
+        let mut is_cut = delta.cut_to(self.room(teller));
+        teller.leave_new(&mut delta.extra);
+        let room = self.settings.max_output_bytes.saturating_sub(teller.output_bytes());
+        // An answer that ends here has all of its text.
+        is_cut |= delta.cut_extra_to(room) && delta.finish.is_none();
         let had_none = teller.first.is_none();
         let is_said = teller.hear(delta).await.map_err(|untold| (Cut::from(untold), false))?;
         if is_said && had_none {
@@ -310,7 +314,8 @@ impl Run {
             usize::try_from(bytes.saturating_add(MAX_BYTES_OF_FEW_TOKENS)).unwrap_or(usize::MAX)
         };
         let by_tokens = self.most_tokens().map_or(usize::MAX, bytes_of);
-        by_tokens.min(self.settings.max_output_bytes).saturating_sub(teller.said_bytes)
+        let left = self.settings.max_output_bytes.saturating_sub(teller.output_bytes());
+        by_tokens.saturating_sub(teller.said_bytes).min(left)
     }
 
     /// Tokens of the answer at most: as was asked, and no more than the hub allows.

@@ -46,7 +46,7 @@ pub struct Upstream {
     /// Chats that it is asked at once, at most; further ones wait.
     pub max_running: Option<u64>,
     /// Headers that it is sent beside its key.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(String, UpstreamKey)>,
     /// When it is asked for the usage of an answer.
     pub stream_usage: StreamUsage,
     /// How long it is waited for, where that is its own.
@@ -78,12 +78,12 @@ impl Upstream {
         }
     }
 
-    /// A text without its key.
+    /// A text without its key and the values of its headers that are long enough to be one.
     pub(super) fn without_key(&self, text: &str) -> String {
-        match &self.key {
-            Some(UpstreamKey(key)) => text.replace(key.as_str(), "…"),
-            None => text.to_owned(),
-        }
+        const KEY_BYTES: usize = 8;
+        let of_headers = self.headers.iter().map(|(_, value)| value);
+        let secrets = of_headers.filter(|value| value.0.len() >= KEY_BYTES).chain(&self.key);
+        secrets.fold(text.to_owned(), |text, secret| text.replace(secret.0.as_str(), "…"))
     }
 
     /// The header with its key.

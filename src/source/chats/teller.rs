@@ -38,8 +38,9 @@ pub(super) struct Teller {
     since: Option<Instant>,
     /// Characters of the answer so far.
     pub(super) characters: u64,
-    /// Bytes of all that the model said.
+    /// Bytes of all that the model said, and of the members that are not interpreted.
     pub(super) said_bytes: usize,
+    extra_bytes: usize,
     /// Parts of it, which are tokens, or more than one each.
     pub(super) parts: u64,
     /// When the first of it came.
@@ -59,11 +60,17 @@ impl Teller {
             since: None,
             characters: 0,
             said_bytes: 0,
+            extra_bytes: 0,
             parts: 0,
             first: None,
             calls: Calls::default(),
             of_chunks: Map::new(),
         }
+    }
+
+    /// Returns the bytes of all of the answer.
+    pub(super) fn output_bytes(&self) -> usize {
+        self.said_bytes.saturating_add(self.extra_bytes)
     }
 
     /// When what waits is to go.
@@ -74,7 +81,7 @@ impl Teller {
     /// Takes a part of an answer; whether there was anything in it.
     pub(super) async fn hear(&mut self, delta: Delta) -> Result<bool, Untold> {
         let is_first = self.first.is_none();
-        let says_something = delta.says_something();
+        let (says_text, says_something) = (delta.says_text(), delta.says_something());
         for content in delta.reasoning.iter().flat_map(|text| pieces(text)) {
             self.say(ChatEvent::Reasoning { content });
         }
@@ -91,7 +98,7 @@ impl Teller {
         self.extra(delta.extra);
         if says_something {
             self.first.get_or_insert_with(Instant::now);
-            self.parts += 1;
+            self.parts += u64::from(says_text);
         }
         if let Some(results) = delta.filter {
             self.say(ChatEvent::Filter { results });
@@ -110,9 +117,13 @@ impl Teller {
         Ok(says_something)
     }
 
-    /// Says members that are not interpreted; those of the chunk where they are new.
-    fn extra(&mut self, mut extra: Extra) {
+    /// Leaves those members of a chunk that say something new of the whole answer.
+    pub(super) fn leave_new(&self, extra: &mut Extra) {
         extra.chunk.retain(|name, value| self.of_chunks.get(name) != Some(value));
+    }
+
+    /// Says members that are not interpreted.
+    fn extra(&mut self, extra: Extra) {
         self.of_chunks.extend(extra.chunk.clone());
         if !extra.is_empty() {
             self.say(ChatEvent::Extra { extra });
@@ -121,16 +132,15 @@ impl Teller {
 
     fn call(&mut self, part: ToolPart) {
         let index = self.calls.index_of(&part);
-        let extra = part.extra_of_delta(index);
-        if !part.is_custom {
-            let ToolPart { mut id, mut name, legacy, .. } = part;
-            for arguments in pieces(&part.arguments) {
-                let (id, name) = (id.take(), name.take());
-                self.say(ChatEvent::ToolCall { index, id, name, arguments, legacy });
-            }
+        let is_custom = self.calls.is_custom(index);
+        let mut extra = part.extra_of_delta(index, is_custom);
+        if is_custom {
+            return self.extra(extra);
         }
-        if let Some(extra) = extra {
-            self.say(ChatEvent::Extra { extra });
+        let ToolPart { mut id, mut name, legacy, .. } = part;
+        for arguments in pieces(&part.arguments) {
+            let (id, name, extra) = (id.take(), name.take(), std::mem::take(&mut extra));
+            self.say(ChatEvent::ToolCall { index, id, name, arguments, legacy, extra });
         }
     }
 
@@ -172,7 +182,14 @@ impl Teller {
         if let ChatEvent::Token { n, .. } = &event {
             self.characters += n;
         }
-        self.said_bytes += bytes;
+        match &event {
+            ChatEvent::Extra { .. } => self.extra_bytes += bytes,
+            ChatEvent::ToolCall { extra, .. } => {
+                self.said_bytes += bytes;
+                self.extra_bytes += extra.bytes();
+            }
+            _ => self.said_bytes += bytes,
+        }
         self.bytes += bytes;
         self.since.get_or_insert_with(Instant::now);
         let rest = match self.waiting.last_mut() {
@@ -196,23 +213,34 @@ fn pieces(text: &str) -> Vec<String> {
     all
 }
 
-/// The calls of tools so far, in the order in which they came; each with its index and its id at the
-/// upstream. Some upstreams count them from 1, say of all that they are the first, or give no index.
+/// The calls of tools so far, in the order in which they came, as the upstream has them. Some upstreams count them from 1, say of all that they are the first, or give no index.
 #[derive(Default)]
-struct Calls(Vec<(Option<u64>, Option<String>)>);
+struct Calls(Vec<Call>);
+
+struct Call {
+    index: Option<u64>,
+    id: Option<String>,
+    is_custom: bool,
+}
 
 impl Calls {
     /// Returns the place of the call that a part belongs to.
     fn index_of(&mut self, part: &ToolPart) -> u64 {
         let known = match (&part.id, part.index) {
-            (Some(id), _) => self.0.iter().position(|(_, known)| known.as_ref() == Some(id)),
-            (None, Some(index)) => self.0.iter().rposition(|(known, _)| *known == Some(index)),
+            (Some(id), _) => self.0.iter().position(|call| call.id.as_ref() == Some(id)),
+            (None, Some(index)) => self.0.iter().rposition(|call| call.index == Some(index)),
             (None, None) => self.0.len().checked_sub(1),
         };
         known.unwrap_or_else(|| {
-            self.0.push((part.index, part.id.clone()));
+            let (index, id) = (part.index, part.id.clone());
+            self.0.push(Call { index, id, is_custom: part.custom.is_some() });
             self.0.len() - 1
         }) as u64
+    }
+
+    /// Returns true if a call is of a tool that is no function, as its first part said.
+    fn is_custom(&self, place: u64) -> bool {
+        usize::try_from(place).ok().and_then(|at| self.0.get(at)).is_some_and(|call| call.is_custom)
     }
 }
 

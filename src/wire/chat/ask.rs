@@ -191,6 +191,12 @@ impl Ask {
         self.options(usage).is_some()
     }
 
+    /// Returns true if they ask for the usage and for nothing else.
+    pub fn asks_for_usage_alone(&self, usage: StreamUsage) -> bool {
+        let alone = [(INCLUDE_USAGE.to_owned(), Value::Bool(true))].into_iter().collect();
+        self.options(usage) == Some(alone)
+    }
+
     /// Returns the `stream_options` for an upstream; `None` where there are none.
     fn options(&self, usage: StreamUsage) -> Option<Map<String, Value>> {
         let mut options = self.stream_options.clone().unwrap_or_default();

@@ -4,7 +4,7 @@
 //! passed on as an [`Extra`]. An error is looked for first.
 
 use super::event::Usage;
-use super::extra::{Extra, meaningful};
+use super::extra::{Extra, meaningful, members_bytes};
 use super::halves::{Halves, Slot, repaired, without_marks};
 use super::trouble::Trouble;
 use serde_json::{Map, Value, json};
@@ -55,10 +55,26 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// Whether the model says something in it.
-    pub fn says_something(&self) -> bool {
+    /// Returns true if the model says something in it that the hub understands.
+    pub fn says_text(&self) -> bool {
         let texts = [&self.content, &self.reasoning, &self.refusal];
-        texts.into_iter().any(Option::is_some) || !self.tools.is_empty() || self.extra.is_content()
+        texts.into_iter().any(Option::is_some) || !self.tools.is_empty()
+    }
+
+    /// Returns true if the model says something in it.
+    pub fn says_something(&self) -> bool {
+        self.says_text() || self.extra.is_content()
+    }
+
+    /// Drops the members that are not interpreted where they have more than `bytes`; returns true if so.
+    pub fn cut_extra_to(&mut self, bytes: usize) -> bool {
+        let of_tools = self.tools.iter().map(|tool| members_bytes(&tool.extra)).sum::<usize>();
+        let is_cut = self.extra.bytes() + of_tools > bytes;
+        if is_cut {
+            self.extra = Extra::default();
+            self.tools.iter_mut().for_each(|tool| tool.extra.clear());
+        }
+        is_cut
     }
 
     /// Leaves at most `bytes` of what the model says, whole characters; whether it says more.
@@ -73,10 +89,6 @@ impl Delta {
             is_cut |= !has_room | cut(&mut tool.arguments, &mut left);
             has_room
         });
-        if self.extra.bytes() > left {
-            self.extra = Extra::default();
-            is_cut = true;
-        }
         is_cut
     }
 }
@@ -105,8 +117,8 @@ pub struct ToolPart {
     pub arguments: String,
     /// True where it stands in `function_call`, which came before `tool_calls`.
     pub legacy: bool,
-    /// True where it is no function: then everything of it is in `extra`.
-    pub is_custom: bool,
+    /// The type of a tool that is no function, where the part says it.
+    pub custom: Option<String>,
     /// Members that the hub does not interpret.
     pub extra: Map<String, Value>,
 }
@@ -124,21 +136,26 @@ impl Decoder {
         if data == b"[DONE]" {
             return Heard::End;
         }
-        let (value, is_repaired) = match serde_json::from_slice::<Value>(data) {
+        let (value, has_marks) = match serde_json::from_slice::<Value>(data) {
             Ok(value) => (value, false),
-            Err(_) => match serde_json::from_slice(&repaired(data)) {
-                Ok(value) => (value, true),
-                Err(_) => {
+            Err(_) => {
+                let (data, has_marks) = repaired(data);
+                let Ok(value) = serde_json::from_slice(&data) else {
                     let message = "the upstream sent something that is no JSON".to_owned();
                     return Heard::Trouble(Trouble { message, ..Trouble::default() });
-                }
-            },
+                };
+                (value, has_marks)
+            }
         };
         if let Some(trouble) = Trouble::in_event(&value) {
             return Heard::Trouble(trouble);
         }
         let mut delta = delta(value);
-        self.join(&mut delta, is_repaired);
+        self.join(&mut delta, has_marks);
+        if delta.trouble.is_some() && !delta.says_text() {
+            // What stands beside a failure is no part of an answer.
+            delta.extra = Extra::default();
+        }
         Heard::Delta(Box::new(delta))
     }
 
@@ -156,7 +173,7 @@ impl Decoder {
             said.take_if(|text| text.is_empty());
         }
         for part in &mut delta.tools {
-            let slot = Slot::Arguments(part.index.unwrap_or_default());
+            let slot = Slot::Arguments(part.index);
             self.halves.join(slot, &mut part.arguments, has_marks);
         }
         if has_marks {
@@ -170,11 +187,11 @@ impl Decoder {
                     Slot::Refusal => delta.refusal.get_or_insert_default(),
                     Slot::Arguments(index) => {
                         let at = delta.tools.len();
-                        delta.tools.push(ToolPart { index: Some(index), ..ToolPart::default() });
+                        delta.tools.push(ToolPart { index, ..ToolPart::default() });
                         &mut delta.tools[at].arguments
                     }
                 };
-                text.insert(0, char::REPLACEMENT_CHARACTER);
+                text.push(char::REPLACEMENT_CHARACTER);
             }
         }
     }
@@ -217,16 +234,18 @@ fn delta(value: Value) -> Delta {
     filter(&mut choice, &mut delta);
     delta.finish = take_text(&mut choice, "finish_reason");
     delta.trouble = failure(&mut choice, &mut delta.finish);
-    // Whole answers of those who do not stream have a message.
-    let parts = choice.remove("delta").filter(Value::is_object);
-    let parts = parts.or_else(|| choice.remove("message"));
+    // Whole answers of those who do not stream have a message. Beside a delta it is the whole answer
+    // so far (Perplexity).
+    let message = choice.remove("message");
+    let parts = choice.remove("delta").filter(Value::is_object).or(message);
     delta.extra.choice = meaningful(choice);
     let Some(Value::Object(mut parts)) = parts else { return delta };
     parts.remove(ROLE);
+    let (thought, others) = take_parts(&mut parts);
     let mut part = |name: &str| parts.remove(name).as_ref().and_then(said);
     delta.content = part("content");
     let (reasoning, other) = (part("reasoning_content"), part("reasoning"));
-    delta.reasoning = reasoning.or(other);
+    delta.reasoning = reasoning.or(other).or(thought);
     delta.refusal = part("refusal");
     if let Some(Value::Array(calls)) = parts.remove("tool_calls") {
         delta.tools =
@@ -237,7 +256,24 @@ fn delta(value: Value) -> Delta {
         delta.tools.push(function(legacy, &mut call));
     }
     delta.extra.delta = meaningful(parts);
+    if !others.is_empty() {
+        delta.extra.delta.insert("content_parts".into(), others.into());
+    }
     delta
+}
+
+/// Takes the parts of a `content` that are no texts: what is thought in them (Mistral), and others.
+fn take_parts(parts: &mut Map<String, Value>) -> (Option<String>, Vec<Value>) {
+    let Some(Value::Array(content)) = parts.get_mut("content") else { return (None, Vec::new()) };
+    let is_other = |part: &mut Value| !part.get("text").is_some_and(Value::is_string);
+    let (mut thought, mut others) = (String::new(), Vec::new());
+    for part in content.extract_if(.., is_other) {
+        match part.get("thinking").and_then(said) {
+            Some(text) => thought.push_str(&text),
+            None => others.push(part),
+        }
+    }
+    (Some(thought).filter(|text| !text.is_empty()), others)
 }
 
 /// The failure that a choice ends with; its word for that is no finish reason then.
@@ -273,17 +309,9 @@ fn tool(at: usize, call: Value) -> Option<ToolPart> {
     let index = call.remove("index").and_then(|index| index.as_u64());
     let index = index.or_else(|| (at > 0).then_some(at as u64));
     let mut part = ToolPart { index, id: take_text(&mut call, "id"), ..ToolPart::default() };
-    let kind = call.remove("type").unwrap_or_default();
-    match call.remove("function") {
-        Some(Value::Object(mut function_of)) => part = function(part, &mut function_of),
-        // Of another type, which its first part says.
-        _ if kind.as_str().is_some_and(|kind| kind != "function") || !call.is_empty() => {
-            part.is_custom = true;
-            if !kind.is_null() {
-                call.insert("type".into(), kind);
-            }
-        }
-        _ => {}
+    part.custom = take_text(&mut call, "type").filter(|kind| kind != "function");
+    if let Some(Value::Object(mut function_of)) = call.remove("function") {
+        part = function(part, &mut function_of);
     }
     part.extra = meaningful(call);
     Some(part)
@@ -346,19 +374,21 @@ fn take_text(members: &mut Map<String, Value>, name: &str) -> Option<String> {
 }
 
 impl ToolPart {
-    /// The members of a call that the hub does not interpret, as they stand in a delta: `None` where
-    /// there are none.
-    pub fn extra_of_delta(&self, index: u64) -> Option<Extra> {
-        if self.extra.is_empty() {
-            return None;
-        }
+    /// Returns the members of a call that the hub does not interpret, as they stand in a delta: of one
+    /// that is no function all that the part has.
+    pub fn extra_of_delta(&self, index: u64, is_custom: bool) -> Extra {
         let mut call = self.extra.clone();
-        call.insert("index".into(), index.into());
-        if let Some(id) = self.id.as_ref().filter(|_| self.is_custom) {
-            call.insert("id".into(), id.as_str().into());
+        if is_custom {
+            for (name, word) in [("id", &self.id), ("type", &self.custom)] {
+                call.extend(word.clone().map(|word| (name.to_owned(), word.into())));
+            }
         }
+        if call.is_empty() {
+            return Extra::default();
+        }
+        call.insert("index".into(), index.into());
         let delta = [("tool_calls".to_owned(), json!([call]))].into_iter().collect();
-        Some(Extra { delta, ..Extra::default() })
+        Extra { delta, ..Extra::default() }
     }
 }
 
@@ -472,5 +502,32 @@ mod tests {
         let hit = r#"{"choices":[{"content_filter_offsets":{"check_offset":9,"start_offset":2,"end_offset":5},"content_filter_results":{"hate":{"filtered":true}}}]}"#;
         let delta = delta_of(hit);
         assert_eq!((delta.filter.is_some(), delta.redact), (true, Some((2, 5))));
+    }
+
+    #[test]
+    fn what_stands_beside_a_delta_or_a_failure_is_no_part_of_the_answer() {
+        let both = r#"{"choices":[{"delta":{"content":"b"},"message":{"role":"assistant","content":"ab"}}]}"#;
+        let delta = delta_of(both);
+        assert_eq!((delta.content.as_deref(), delta.extra.is_empty()), (Some("b"), true));
+        let failed = r#"{"choices":[{"finish_reason":"error","native_finish_reason":"error","error":{"code":502,"message":"m"}}]}"#;
+        let delta = delta_of(failed);
+        assert!(!delta.says_something() && delta.finish.is_none(), "{delta:?}");
+        assert_eq!(delta.trouble.map(|trouble| trouble.status), Some(Some(502)));
+    }
+
+    #[test]
+    fn parts_of_a_content_that_are_no_texts_are_passed_on() {
+        let json = r#"{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},{"type":"image","url":"u"},{"type":"text","text":"a"}]}}]}"#;
+        let delta = delta_of(json);
+        assert_eq!((delta.content.as_deref(), delta.reasoning.as_deref()), (Some("a"), Some("hm")));
+        assert_eq!(delta.extra.delta["content_parts"], json!([{ "type": "image", "url": "u" }]));
+    }
+
+    #[test]
+    fn a_half_at_the_end_of_an_answer_stands_at_its_end() {
+        let json = r#"{"choices":[{"message":{"content":"abc\ud83d"},"finish_reason":"stop"}]}"#;
+        assert_eq!(delta_of(json).content.as_deref(), Some("abc\u{fffd}"));
+        let private = "{\"choices\":[{\"delta\":{\"content\":\"\u{f0001}\\ud83d\"}}]}";
+        assert_eq!(delta_of(private).content.as_deref(), Some("\u{f0001}\u{fffd}"));
     }
 }

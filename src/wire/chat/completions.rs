@@ -138,8 +138,12 @@ impl Completions {
             ChatEvent::ToolCall { name, arguments, legacy: true, .. } => {
                 json!({ "function_call": function(name, arguments) })
             }
-            ChatEvent::ToolCall { index, id, name, arguments, .. } => {
-                json!({ "tool_calls": [call(index, id, function(name, arguments))] })
+            ChatEvent::ToolCall { index, id, name, arguments, extra, .. } => {
+                let mut call = call(index, id, function(name, arguments));
+                if self.redactions.is_empty() {
+                    call.extend(extra.into_call());
+                }
+                json!({ "tool_calls": [call] })
             }
             ChatEvent::Token { content, .. } => json!({ "content": content }),
             _ => return,
@@ -199,7 +203,7 @@ pub fn chunk_id(id: &str) -> &str {
     id.strip_prefix(PREFIX).unwrap_or(id)
 }
 
-fn call(index: u64, id: Option<String>, function: Value) -> Value {
+fn call(index: u64, id: Option<String>, function: Value) -> Map<String, Value> {
     let mut call = Map::new();
     call.insert("index".into(), index.into());
     if let Some(id) = id {
@@ -207,7 +211,7 @@ fn call(index: u64, id: Option<String>, function: Value) -> Value {
         call.insert("type".into(), "function".into());
     }
     call.insert("function".into(), function);
-    call.into()
+    call
 }
 
 fn function(name: Option<String>, arguments: String) -> Value {

@@ -59,6 +59,9 @@ pub enum ChatEvent {
         /// True where the upstream has it as `function_call`, which came before `tool_calls`.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         legacy: bool,
+        /// Members of the call that the hub does not interpret, in `delta.tool_calls`.
+        #[serde(default, skip_serializing_if = "Extra::is_empty")]
+        extra: Extra,
     },
     /// Members of the upstream's answer that the hub does not interpret.
     Extra {
@@ -223,8 +226,8 @@ impl ChatEvent {
             | (Self::Refusal { content }, Self::Refusal { content: more }) => (content, more),
             (
                 Self::ToolCall { index, arguments, .. },
-                Self::ToolCall { index: of, id: None, name: None, arguments: more, .. },
-            ) if index == of => (arguments, more),
+                Self::ToolCall { index: of, id: None, name: None, arguments: more, extra, .. },
+            ) if index == of && extra.is_empty() => (arguments, more),
             _ => return Some(next),
         };
         if text.len() + more.len() > most {

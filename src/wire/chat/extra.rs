@@ -36,11 +36,18 @@ impl Extra {
 
     /// Returns its size in bytes, as JSON.
     pub fn bytes(&self) -> usize {
-        let size = |members: &Map<String, Value>| match members.is_empty() {
-            true => 0,
-            false => serde_json::to_vec(members).map_or(0, |json| json.len()),
+        members_bytes(&self.delta) + members_bytes(&self.choice) + members_bytes(&self.chunk)
+    }
+
+    /// Takes the members of the one call that it is about, without its index.
+    pub(super) fn into_call(mut self) -> Map<String, Value> {
+        let first = match self.delta.remove("tool_calls") {
+            Some(Value::Array(calls)) => calls.into_iter().next(),
+            _ => None,
         };
-        size(&self.delta) + size(&self.choice) + size(&self.chunk)
+        let Some(Value::Object(mut call)) = first else { return Map::new() };
+        call.remove("index");
+        call
     }
 
     /// Continues it with the members of a later chunk, as OpenAI's clients put chunks together:
@@ -51,6 +58,14 @@ impl Extra {
         // A chunk describes the whole answer, each time anew.
         self.chunk.extend(more.chunk);
     }
+}
+
+/// Returns the size of members in bytes, as JSON; 0 where there are none.
+pub(super) fn members_bytes(members: &Map<String, Value>) -> usize {
+    if members.is_empty() {
+        return 0;
+    }
+    serde_json::to_vec(members).map_or(0, |json| json.len())
 }
 
 /// Leaves members that say something: none that is null, and no padding.

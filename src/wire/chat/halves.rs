@@ -11,8 +11,8 @@ pub(super) enum Slot {
     Content,
     Reasoning,
     Refusal,
-    /// Of the call of this index.
-    Arguments(u64),
+    /// Of the call of this index; of one without, the last.
+    Arguments(Option<u64>),
 }
 
 /// First halves at the ends of texts, whose second halves may come with the next chunk.
@@ -72,8 +72,11 @@ fn mark(unit: u16) -> Option<char> {
 }
 
 /// Makes JSON of what is none by a little, as some write it: numbers that are none become null, and
-/// lone halves of characters private characters that stand for them.
-pub(super) fn repaired(data: &[u8]) -> Vec<u8> {
+/// lone halves of characters private characters that stand for them, which is the second result; or
+/// replacement characters, where such private ones are in the text.
+pub(super) fn repaired(data: &[u8]) -> (Vec<u8>, bool) {
+    let can_mark = !has_private(data);
+    let mark = |unit| if can_mark { mark(unit) } else { Some(REPLACEMENT) };
     let (mut out, mut rest, mut is_text) = (Vec::with_capacity(data.len()), data, false);
     while let Some((byte, after)) = rest.split_first() {
         let words: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
@@ -94,7 +97,14 @@ pub(super) fn repaired(data: &[u8]) -> Vec<u8> {
             rest = after;
         }
     }
-    out
+    (out, can_mark)
+}
+
+/// Returns true if private characters may be in a text, as they are or escaped.
+fn has_private(data: &[u8]) -> bool {
+    let is_first = |pair: &[u8]| pair == [0xf3, 0xb0];
+    let is_escape = |text: &[u8]| text.eq_ignore_ascii_case(b"\\udb8");
+    data.windows(2).any(is_first) || data.windows(5).any(is_escape)
 }
 
 /// Bytes of an escape of one character: of a pair, both halves.
@@ -133,9 +143,9 @@ mod tests {
         assert_eq!(join(Slot::Reasoning, low.clone()), "\u{fffd}");
         assert_eq!(join(Slot::Content, String::new()), "");
         assert_eq!(join(Slot::Content, format!("{low}b{high}{low}")), "\u{1f600}b\u{1f600}");
-        assert_eq!(join(Slot::Arguments(1), high.clone()), "");
-        assert_eq!(join(Slot::Arguments(1), format!("x{high}")), "\u{fffd}x");
-        assert_eq!(halves.take_lone(), [Slot::Arguments(1)]);
+        assert_eq!(join(Slot::Arguments(Some(1)), high.clone()), "");
+        assert_eq!(join(Slot::Arguments(Some(1)), format!("x{high}")), "\u{fffd}x");
+        assert_eq!(halves.take_lone(), [Slot::Arguments(Some(1))]);
         assert_eq!(halves.take_lone(), []);
     }
 }

@@ -3,6 +3,7 @@
 use super::MAX_JOINED_BYTES;
 use super::blocks::Block;
 use super::event::ChatEvent;
+use super::extra::Extra;
 use super::transcript::Redaction;
 use serde::Serialize;
 use serde_json::json;
@@ -102,6 +103,13 @@ impl Native {
             ChatEvent::Token { content, index, .. } => {
                 ChatEvent::token(Redaction::apply(&self.redactions, content, *index), *index)
             }
+            ChatEvent::ToolCall { index, id, name, arguments, legacy, .. }
+                if !self.redactions.is_empty() =>
+            {
+                let (index, legacy, extra) = (*index, *legacy, Extra::default());
+                let (id, name, arguments) = (id.clone(), name.clone(), arguments.clone());
+                ChatEvent::ToolCall { index, id, name, arguments, legacy, extra }
+            }
             other => other.clone(),
         }
     }
@@ -190,7 +198,17 @@ mod tests {
         let call = |n: u32, index, id: Option<&str>| {
             let (id, name) = (id.map(str::to_owned), None);
             let arguments = "{".into();
-            block(n, &ChatEvent::ToolCall { index, id, name, arguments, legacy: false })
+            block(
+                n,
+                &ChatEvent::ToolCall {
+                    index,
+                    id,
+                    name,
+                    arguments,
+                    legacy: false,
+                    extra: Extra::default(),
+                },
+            )
         };
         let mut blocks: Vec<String> = (0..3).map(thought).collect();
         blocks.extend([call(3, 0, Some("a")), call(4, 0, None), call(5, 1, Some("b"))]);

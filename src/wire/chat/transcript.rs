@@ -38,6 +38,9 @@ impl Redaction {
     }
 }
 
+/// Calls of one answer; what is beyond is let be, as no upstream has so many.
+const MAX_TOOLS: usize = 1_024;
+
 /// A chat as far as it has come.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Transcript {
@@ -87,8 +90,9 @@ impl Transcript {
             }
             ChatEvent::Reasoning { content } => self.reasoning.push_str(&content),
             ChatEvent::Refusal { content } => self.refusal.push_str(&content),
-            ChatEvent::ToolCall { index, id, name, arguments, legacy } => {
+            ChatEvent::ToolCall { index, id, name, arguments, legacy, extra } => {
                 self.tool(index, Tool { id, name, arguments, legacy });
+                self.extra.merge(extra);
             }
             ChatEvent::Extra { extra } => self.extra.merge(extra),
             ChatEvent::Usage(usage) => self.usage = Some(usage),
@@ -99,9 +103,7 @@ impl Transcript {
     }
 
     fn tool(&mut self, index: u64, more: Tool) {
-        /// Calls of one answer; what is beyond is let be, as no upstream has so many.
-        const MAX_TOOLS: u64 = 1_024;
-        let Some(at) = usize::try_from(index).ok().filter(|_| index < MAX_TOOLS) else { return };
+        let Some(at) = usize::try_from(index).ok().filter(|at| *at < MAX_TOOLS) else { return };
         if self.tools.len() <= at {
             self.tools.resize_with(at + 1, Tool::default);
         }
@@ -167,8 +169,9 @@ impl Transcript {
             _ => Vec::new(),
         };
         let index = |call: &Value| call.get("index").and_then(Value::as_u64);
-        let known = self.tools.len().max(extras.iter().filter_map(index).count());
-        let calls = (0..known).filter_map(|at| {
+        let highest = extras.iter().filter_map(index).max().and_then(|at| usize::try_from(at).ok());
+        let known = self.tools.len().max(highest.map_or(0, |at| at.saturating_add(1)));
+        let calls = (0..known.min(MAX_TOOLS)).filter_map(|at| {
             let is_it = |call: &Value| index(call) == Some(at as u64);
             let extra = extras.iter().position(is_it).map(|at| extras.swap_remove(at));
             self.tool_call(at, extra)
@@ -185,8 +188,9 @@ impl Transcript {
             _ => Map::new(),
         };
         call.remove("index");
-        let is_custom = call.contains_key("type");
-        if let Some(tool) = self.tools.get(at).filter(|_| !is_custom) {
+        let is_custom = call.get("type").is_some_and(|kind| kind != "function");
+        let is_said = |tool: &&Tool| !is_custom && **tool != Tool::default();
+        if let Some(tool) = self.tools.get(at).filter(is_said) {
             if tool.legacy {
                 return None;
             }
@@ -240,6 +244,7 @@ mod tests {
             name: id.map(|_| "f".to_owned()),
             arguments: arguments.to_owned(),
             legacy: false,
+            extra: Extra::default(),
         };
         for event in [
             part(0, Some("x"), ""),
@@ -263,5 +268,31 @@ mod tests {
         assert_eq!(calls[0]["function"]["arguments"], "{}");
         assert_eq!((&calls[1]["id"], &calls[1]["function"]["name"]), (&json!("y"), &json!("f")));
         assert!(transcript.is_begun() && transcript.status() == "running");
+    }
+
+    #[test]
+    fn calls_of_tools_that_are_no_functions_stand_among_the_others() {
+        let mut transcript = Transcript::default();
+        let custom = json!({ "delta": { "tool_calls": [
+            { "index": 1, "id": "c", "type": "custom", "custom": { "input": "x" } },
+        ] } });
+        let signed = json!({ "delta": { "tool_calls": [{ "index": 2, "signature": "s" }] } });
+        let extra = |value| serde_json::from_value::<Extra>(value).expect("an extra");
+        let call = |index, id: &str, extra| ChatEvent::ToolCall {
+            index,
+            id: Some(id.to_owned()),
+            name: Some("f".to_owned()),
+            arguments: "{}".to_owned(),
+            legacy: false,
+            extra,
+        };
+        transcript.add(call(0, "a", Extra::default()));
+        transcript.add(ChatEvent::Extra { extra: extra(custom) });
+        transcript.add(call(2, "b", extra(signed)));
+        let calls = transcript.tool_calls().expect("calls");
+        let ids: Vec<&Value> = (0..3).map(|at| &calls[at]["id"]).collect();
+        assert_eq!(ids, ["a", "c", "b"]);
+        assert_eq!((&calls[1]["type"], &calls[2]["signature"]), (&json!("custom"), &json!("s")));
+        assert_eq!((calls[1].get("function"), calls.as_array().map(Vec::len)), (None, Some(3)));
     }
 }

@@ -101,7 +101,10 @@ fn trouble(value: &Value) -> Option<Trouble> {
             return is_one.then(|| of_object(all));
         }
     };
-    Some(Trouble { code: text(value, "code"), ..Trouble::of_message(told) })
+    Some(Trouble {
+        code: text(value, "code").map(|code| short(&code)),
+        ..Trouble::of_message(told)
+    })
 }
 
 /// The `detail` of FastAPI's errors: a text, or a list of what is wrong and where.
@@ -134,7 +137,7 @@ fn one_detail(one: &Value) -> String {
 
 fn of_object(error: &Map<String, Value>) -> Trouble {
     let word = |name: &str| match error.get(name) {
-        Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+        Some(Value::String(text)) if !text.is_empty() => Some(short(text)),
         Some(Value::Number(number)) => Some(number.to_string()),
         _ => None,
     };
