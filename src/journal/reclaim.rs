@@ -28,6 +28,9 @@ const USUAL_EXCESS_BYTES: u64 = 256 * 1024 * 1024;
 /// indexes.
 const BYTES_PER_KEPT_BYTE: u64 = 4;
 const REWRITE_OVERHEAD_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of table files beyond those in use from which on removing them is worth a compaction behind it
+/// that may not fit while the reserve is spent: without it such a hub would stay full for good.
+const WORTH_A_COMPACTION_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes that dropping obsolete tables writes beside what waits in memory: a manifest and small tables.
 const DROP_OVERHEAD_BYTES: u64 = 1024 * 1024;
 
@@ -174,7 +177,8 @@ impl Worker {
     /// is spent, also the compaction that fjall may start behind them, whose failure would poison it.
     fn has_room_to_drop(&self, room: &Room) -> bool {
         let flushed_bytes = self.kv.unflushed_bytes() + DROP_OVERHEAD_BYTES;
-        let behind_bytes = if room.is_spent() { self.kv.next_compaction_bytes() } else { 0 };
+        let is_risked = !room.is_spent() || self.kv.replaced_bytes() >= WORTH_A_COMPACTION_BYTES;
+        let behind_bytes = if is_risked { 0 } else { self.kv.next_compaction_bytes() };
         room.free_bytes().is_none_or(|free| free >= flushed_bytes + behind_bytes)
     }
 }

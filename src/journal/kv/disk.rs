@@ -221,6 +221,13 @@ impl DiskKv {
         tree.active_memtable().size() + tree.sealed_memtable_count() as u64 * MEMTABLE_BYTES
     }
 
+    /// Returns the bytes of table files that are not in use any more and not removed yet.
+    pub(super) fn replaced_bytes(&self) -> u64 {
+        let bytes = |file: &PathBuf| fs::metadata(file).map_or(0, |metadata| metadata.len());
+        let all: u64 = self.table_files().iter().map(bytes).sum();
+        all.saturating_sub(self.table_bytes())
+    }
+
     /// Returns the most bytes that a compaction may write which the flushes of dropping obsolete tables
     /// bring about; 0 where they make too few tables for one.
     pub(super) fn next_compaction_bytes(&self) -> u64 {

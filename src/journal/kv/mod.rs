@@ -187,6 +187,14 @@ impl Kv {
         }
     }
 
+    /// Returns the bytes of files that are replaced and not removed yet; 0 in memory.
+    pub(super) fn replaced_bytes(&self) -> u64 {
+        match self {
+            Self::Disk(kv) => kv.replaced_bytes(),
+            Self::Memory(_) => 0,
+        }
+    }
+
     /// Returns the most bytes that a compaction behind [`Kv::drop_obsolete`] writes; 0 in memory.
     pub(super) fn next_compaction_bytes(&self) -> u64 {
         match self {
