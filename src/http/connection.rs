@@ -194,9 +194,10 @@ where
             // It has asked for nothing yet.
             () = self.stopping.notified() => return Ok(()),
         };
-        match is_http2 {
-            true => self.by_h2(stream, peer).await,
-            false => self.by_h1(Wire::plain(stream), peer, ()).await,
+        if is_http2 {
+            self.by_h2(stream, peer).await
+        } else {
+            self.by_h1(Wire::plain(stream), peer, ()).await
         }
     }
 

@@ -1,5 +1,5 @@
-//! The time that the head of a request may take, for every request of a connection of HTTP/1: actix
-//! limits the first head alone, and one that drips later would hold its connection for ever.
+//! Limits the time of every request head on an HTTP/1 connection. actix limits the first head alone, so
+//! a later one that drips would hold its connection for ever (slowloris).
 
 use actix_web::HttpRequest;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
@@ -13,24 +13,24 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long a head may take, as actix has it for the first one.
+/// Maximum time of a request head; actix uses the same for the first one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection without a request is kept: a while longer than actix keeps it, so that this
-/// is for heads alone that stop behind an answer in the same packet.
+/// Maximum time between an answer and the next request. Longer than actix' keep-alive, so that it
+/// closes only connections whose next head began in the packet of the last request and stopped.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(super::server::KEEP_ALIVE_S + 5);
-/// Bytes of a body that are sent at once, as far as the time is concerned.
+/// Size up to which a body counts as sent once the answer is made.
 const SMALL_BODY_BYTES: u64 = 64 * 1024;
 
-/// What a connection is at.
+/// Phase of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Its first head, whose time actix has.
+    /// The first head is read, which actix limits.
     First,
-    /// A request is answered.
+    /// A request is being answered.
     Serving,
-    /// The answer is made, and nothing has come behind it.
+    /// The answer is made, and nothing has been read since.
     Answered,
-    /// Another head has begun.
+    /// A further head is being read.
     Reading,
 }
 

@@ -179,7 +179,7 @@ pub(super) struct Reading {
     /// Data as `{"stream","type","time","data"}`.
     #[param(nullable = false)]
     envelope: Option<bool>,
-    /// Of `format=csv`: texts that a spreadsheet would run as formulas begin with an apostrophe.
+    /// With `format=csv`: texts that a spreadsheet would run as formulas begin with an apostrophe.
     #[param(nullable = false)]
     escape_formulas: Option<bool>,
     /// How often a quiet connection gets a sign of life, 1s to 1h.

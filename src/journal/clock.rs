@@ -11,10 +11,10 @@ use std::time::{Duration, Instant, SystemTime};
 /// Difference between the clocks, since they were last compared, that is no jump: the wall clock is
 /// corrected in small steps.
 const TOLERANCE_MS: u64 = 5_000;
-/// How far the wall clock may be ahead of the last event at a start, which has no monotonic clock to
+/// Maximum lead of the wall clock over the last event at a start, where there is no monotonic clock to
 /// compare with.
 const TOLERANCE_AT_START_MS: u64 = 24 * 60 * 60 * 1000;
-/// How long retention waits for a clock that has jumped forward; then it is taken to be right.
+/// Time for which a forward jump is held; after it the wall clock is taken to be right.
 const HELD_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// A jump that is held.

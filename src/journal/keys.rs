@@ -27,7 +27,7 @@ pub(super) const TIME: u8 = b't';
 pub(super) const TRACE: u8 = b'x';
 pub(super) const DELETED_STREAM: u8 = b'g';
 
-/// How long an idempotency key is remembered.
+/// Time for which an idempotency key is remembered.
 pub(super) const KEY_WINDOW_MS: u64 = 10 * 60 * 1000;
 
 /// The key of the hub-wide totals.

@@ -334,7 +334,7 @@ impl Writer {
         }
     }
 
-    /// One step of the store by the clock of retention.
+    /// Runs one step of the store by the clock of retention.
     fn tick_store(&mut self) -> Result<bool, KvError> {
         let wall = now();
         let time = self.clock.time(wall, Instant::now());

@@ -72,7 +72,7 @@ pub(super) struct Table<'a> {
     pub(super) style: Style,
 }
 
-/// What a table has beside its columns.
+/// Options of a table beside its columns.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Style {
     /// The event's own columns before those of its data.
@@ -84,10 +84,10 @@ pub struct Style {
 impl Style {
     /// Returns a text as a cell has it. The characters are those of OWASP, "CSV Injection".
     fn cell<'a>(self, text: Cow<'a, str>) -> Cow<'a, str> {
-        match self.escape_formulas && text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-            true => Cow::Owned(format!("'{text}")),
-            false => text,
+        if self.escape_formulas && text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+            return Cow::Owned(format!("'{text}"));
         }
+        text
     }
 }
 
@@ -123,7 +123,7 @@ pub(super) fn entry(
     row(out, own.into_iter().map(|own| style.cell(Cow::Owned(own))).chain(cells));
 }
 
-/// What is no object as a cell; a number is no formula.
+/// Returns data that are no object as a cell; a number is no formula.
 fn whole(payload: &Payload, style: Style) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(payload.as_bytes());
     match text.parse::<f64>() {

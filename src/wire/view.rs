@@ -77,7 +77,7 @@ pub struct View {
     pub envelope: bool,
     /// Of a table, once they are known.
     pub columns: Option<Arc<Columns>>,
-    /// Of a table: texts that a spreadsheet would run as formulas are escaped.
+    /// In a table, texts that a spreadsheet would run as formulas are escaped.
     pub escape_formulas: bool,
     /// Without the hub's own control events.
     pub control_off: bool,

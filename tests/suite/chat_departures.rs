@@ -49,7 +49,7 @@ async fn a_retry_of_a_client_whose_connection_is_half_open_takes_over_its_run() 
     assert_eq!(upstream.asked().len(), 1);
 }
 
-/// What a reader was sent who asked by `POST /chat`, to the end of its connection.
+/// Returns the events of a `POST /chat` until its connection ends.
 async fn sent_to(mut reader: Reader) -> Vec<Value> {
     reader.rest().await.iter().map(Event::json).collect()
 }

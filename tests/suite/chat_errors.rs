@@ -1,4 +1,4 @@
-//! What a client is told of an upstream's error: its words, and nothing that looks like an end.
+//! Errors of upstreams reach clients in their own words, and never look like a complete answer.
 
 use crate::chat::{begin, begun, end, events_url, text, whole};
 use crate::completions::{ask, post, stream};
@@ -125,7 +125,7 @@ async fn the_detail_of_a_422_is_shown() {
     }
 }
 
-/// As gzip, without making it smaller.
+/// Encodes bytes as gzip, uncompressed.
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let length = u16::try_from(bytes.len()).unwrap();
     let shift = |crc: u32, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
@@ -173,7 +173,7 @@ async fn an_answer_that_is_encoded_unasked_is_decoded_or_its_encoding_is_named()
     }
 }
 
-/// What is answered to each request for a chat that is gone. What goes on with one of its events alone,
+/// Returns the status of each request for a chat that is gone. A resume with one of its events alone,
 /// which is `POST /chat`, is a 410 whatever the hub remembers.
 async fn statuses(hub: &Hub, chat: &Value, last_event: &str) -> Vec<(String, u16)> {
     let id = chat["id"].as_str().unwrap();

@@ -68,7 +68,7 @@ impl Merged {
         self.set(&chunk);
     }
 
-    /// What a chunk says of the whole answer the next one says again.
+    /// Sets members that describe the whole answer, which each chunk repeats.
     fn set(&mut self, chunk: &Map<String, Value>) {
         let all = self.chunk.as_object().cloned().unwrap_or_default();
         let said = chunk.iter().filter(|(_, value)| !value.is_null());
@@ -109,7 +109,7 @@ fn logprob(token: &str) -> Value {
     json!({ "token": token, "logprob": -0.5, "bytes": token.as_bytes(), "top_logprobs": [] })
 }
 
-/// What the upstream says beside the text, and calls of tools that are no functions.
+/// Returns the members beside the text that the upstream sends.
 fn expected() -> Value {
     json!({
         "delta": {

@@ -1,4 +1,4 @@
-//! What is set for one upstream of chats alone: how long it is waited for, and what it is sent.
+//! Settings of a single upstream of chats: timeouts and headers.
 //!
 //! The settings that are assumed are `connect-timeout`, `first-token-timeout`, `idle-timeout` and the
 //! table `headers` of `[chat.upstream.NAME]`; without them those of the hub hold.

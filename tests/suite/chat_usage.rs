@@ -1,4 +1,4 @@
-//! Whether an upstream is asked what an answer took: by the client, and by the setting of the upstream.
+//! Asking an upstream for usage, by the client's `stream_options` and the setting `stream-usage`.
 //!
 //! The setting that is assumed is `stream-usage` of `[chat.upstream.NAME]`: `auto` (the default) asks
 //! unless the client says no, and once more without it where that is refused; `always` asks, and

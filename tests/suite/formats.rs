@@ -321,7 +321,7 @@ async fn a_reader_begins_with_so_many_events_at_most() {
     }
 }
 
-/// What a spreadsheet would run is text to it (OWASP, CSV Injection): a string that begins with one of
+/// Formulas are escaped as OWASP, "CSV Injection", says: a string that begins with one of
 /// `=`, `+`, `-`, `@`, a tab or a carriage return has an apostrophe before it, in a name of a column, too.
 /// Numbers of JSON stay as they are.
 #[tokio::test]

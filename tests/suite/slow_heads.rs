@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How often the attacker sends a byte: as often as keeps every idle timer from running out.
+/// Pause between two bytes of the attacker, short enough that no idle timer fires.
 const DRIP_EVERY: Duration = Duration::from_millis(200);
 const WHOLE: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const BEGUN: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ";

@@ -206,7 +206,7 @@ async fn late_comes_before_down() {
     assert!(!checked.status.success() && why.contains("--heartbeat-late"), "{why}");
 }
 
-/// Whoever may publish to one stream says nothing of the services of another one.
+/// Heartbeats are bound to their stream: a publisher to another one cannot forge them.
 #[tokio::test]
 async fn a_heartbeat_on_another_stream_keeps_no_service_alive() {
     let hub = Hub::start(&["--heartbeat-late", "2s", "--heartbeat-down", "4s"]).await;

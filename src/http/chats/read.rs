@@ -96,10 +96,8 @@ pub(super) async fn native(
         }
     };
     let face = Native::new(redactions, text);
-    Ok(Face::Native(match tells_breaks {
-        true => face.with_breaks_told(requested.is_some()),
-        false => face,
-    }))
+    let face = if tells_breaks { face.with_breaks_told(requested.is_some()) } else { face };
+    Ok(Face::Native(face))
 }
 
 /// What of a chat is not to be shown.

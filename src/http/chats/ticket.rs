@@ -21,7 +21,7 @@ use std::time::Duration;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// How long a chat's ticket opens new connections where nothing is said.
+/// Default lifetime of a chat's ticket for opening new connections.
 const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 
 /// A ticket for a chat.
@@ -31,11 +31,11 @@ pub(in crate::http) struct ChatTicket {
     expires_at: String,
 }
 
-/// What a chat's ticket is to be.
+/// Request body of `POST /chats/{id}/tickets`.
 #[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct ChatTicketAsked {
-    /// How long it opens new connections, as `10m`; an hour at most, and where nothing is said.
+    /// Lifetime for opening new connections, such as `10m`: at most an hour, which is the default.
     #[schema(nullable = false, pattern = r"^([1-9]\d{0,3}(ms|s)|[1-9]m|[1-5]\dm|60m|1h)$")]
     ttl: Option<String>,
 }
@@ -58,9 +58,10 @@ pub(in crate::http) async fn tickets(
 ) -> Result<HttpResponse, Problem> {
     let (caller, chat) = counted(&hub, who::changeable(&hub, &request, &id))?;
     let body = counted(&hub, read_body(&hub, &request, body).await)?;
-    let asked: ChatTicketAsked = match body.trim_ascii().is_empty() {
-        true => ChatTicketAsked::default(),
-        false => counted(&hub, members(&body))?,
+    let asked: ChatTicketAsked = if body.trim_ascii().is_empty() {
+        ChatTicketAsked::default()
+    } else {
+        counted(&hub, members(&body))?
     };
     let ttl = asked.ttl.as_deref().map_or(Ok(DEFAULT_TTL), ttl).map_err(Problem::from);
     let validity = Validity::Anew(now(), counted(&hub, ttl)?);
@@ -70,12 +71,12 @@ pub(in crate::http) async fn tickets(
         .json(ChatTicket { ticket, expires_at }))
 }
 
-/// From when and how long a chat's ticket is valid.
+/// Start and lifetime of a chat's ticket.
 #[derive(Clone, Copy)]
 pub(super) enum Validity {
-    /// From the beginning of the chat: the same ticket each time.
+    /// Counted from the beginning of the chat, so that each call returns the same ticket.
     OfChat,
-    /// From now, for so long.
+    /// A new ticket, with the time at which it is made and its lifetime.
     Anew(Timestamp, Duration),
 }
 

@@ -41,7 +41,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use traces::TraceLimit;
 
-/// How far the time of stored events may be ahead of the clock, which was set back then.
+/// Maximum lead of the time of stored events over the wall clock; beyond it the clock was set back.
 pub(super) const MAX_LEAD_MS: u64 = 60 * 1000;
 /// Time marks that are removed when the time of stored events steps back.
 const MAX_REMOVED_MARKS: usize = 100_000;
@@ -212,9 +212,10 @@ impl Store {
         for Deletion { name, number, last, floor, is_shared } in staged.deleted {
             self.streams.forget_number(number);
             self.trimmer.forget(number);
-            match is_shared {
-                true => self.deleted.put(number, floor, &mut self.owed),
-                false => self.trimmer.gone(number),
+            if is_shared {
+                self.deleted.put(number, floor, &mut self.owed);
+            } else {
+                self.trimmer.gone(number);
             }
             self.vanished.push((name, last));
             self.has_trace();

@@ -224,13 +224,14 @@ impl Store {
             match front {
                 Some(front) => {
                     let (front_at, front) = front;
-                    let due = match is_ahead(&front, wall) {
-                        false => (front.time.ms().saturating_add(age), Position::ZERO),
+                    let (at_ms, ahead_to) = if !is_ahead(&front, wall) {
+                        (front.time.ms().saturating_add(age), Position::ZERO)
+                    } else if front_at <= ahead_to {
                         // One step was not enough for all that were found.
-                        true if front_at <= ahead_to => (now.ms(), ahead_to),
-                        true => (now.ms().saturating_add(age), self.totals.last),
+                        (now.ms(), ahead_to)
+                    } else {
+                        (now.ms().saturating_add(age), self.totals.last)
                     };
-                    let (at_ms, ahead_to) = due;
                     self.trimmer.due.push(Reverse(Due { at_ms, number, name, ahead_to }));
                 }
                 None => {

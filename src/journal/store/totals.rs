@@ -47,10 +47,7 @@ impl Totals {
             removed_to: fields.position()?,
             forgotten_to: fields.position()?,
             // Format 1 has none.
-            traces_lost_to: match fields.0.is_empty() {
-                true => Position::ZERO,
-                false => fields.position()?,
-            },
+            traces_lost_to: if fields.0.is_empty() { Position::ZERO } else { fields.position()? },
         })
     }
 

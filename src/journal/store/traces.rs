@@ -1,4 +1,4 @@
-//! How many streams that are gone are remembered.
+//! The limit on tombstones: traces of streams that are gone.
 //!
 //! A trace of each tells whoever comes back what became of it. Names that are used once and never again
 //! would fill the disk with them, outside every limit; so the oldest go, up to a place before which
@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 /// Traces that are kept; each takes about 60 bytes and its name. A resume by a pattern reads all.
 const MAX_TRACES: usize = 1 << 17;
-/// Of so many the place of one is noted.
+/// Interval between two samples, in traces.
 const SAMPLED: usize = 1 << 8;
 
 /// Finds the place up to which traces go.

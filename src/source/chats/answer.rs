@@ -39,7 +39,7 @@ pub(super) enum Answer {
     Echo(Echo),
 }
 
-/// What is asked of one upstream.
+/// A request to one upstream.
 pub(super) struct Question<'a> {
     pub(super) upstream: &'a Upstream,
     pub(super) endpoint: &'a Endpoint,

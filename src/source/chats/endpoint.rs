@@ -5,7 +5,7 @@ use crate::wire::chat::{StreamUsage, Trouble};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// One upstream as it is reached.
+/// An upstream's HTTP client, and what was learned of the upstream.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) client: reqwest::Client,

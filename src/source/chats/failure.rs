@@ -17,7 +17,7 @@ pub(super) struct Failure {
     pub(super) retryable: bool,
     pub(super) status: Option<u16>,
     pub(super) words: Words,
-    /// How long the upstream wants to be let alone, where it says so.
+    /// Wait before another request that the upstream asked for, if it did.
     pub(super) wait: Option<Duration>,
 }
 
@@ -47,7 +47,7 @@ impl Cut {
         Self::Failed(Failure::new(fault, message.into()))
     }
 
-    /// What an upstream's error comes to. What it says of the hub's key is nobody's business.
+    /// Converts an upstream's error. An error about the hub's key is reported without its words.
     pub(super) fn of(
         trouble: Trouble,
         wait: Option<Duration>,
@@ -78,12 +78,12 @@ impl Cut {
     }
 }
 
-/// Whether what failed with a status may succeed later.
+/// Returns true if a request that failed with this status may succeed later.
 fn may_pass(status: u16) -> bool {
     matches!(status, 408 | 409 | 425 | 429) || status >= 500
 }
 
-/// Whether an upstream refuses for now alone.
+/// Returns true if an upstream refuses temporarily.
 pub(super) fn is_for_now(trouble: &Trouble) -> bool {
     trouble.status.is_some_and(|status| status == 429 || status >= 500)
 }

@@ -47,13 +47,13 @@ pub struct Upstream {
     pub max_running: Option<u64>,
     /// Headers that it is sent beside its key.
     pub headers: Vec<(String, UpstreamKey)>,
-    /// When it is asked for the usage of an answer.
+    /// The setting `stream-usage`.
     pub stream_usage: StreamUsage,
-    /// How long it is waited for, where that is its own.
+    /// Timeouts that override those of the hub.
     pub timeouts: Timeouts<Option<Duration>>,
 }
 
-/// How long an upstream is waited for.
+/// Timeouts of an upstream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Timeouts<T> {
     /// Until it takes a connection.
@@ -101,7 +101,7 @@ impl Upstream {
 pub struct ChatSettings {
     /// Whoever has models, in the order in which they are named.
     pub upstreams: Vec<Upstream>,
-    /// How long upstreams are waited for that have no times of their own.
+    /// Default timeouts of upstreams.
     pub timeouts: Timeouts<Duration>,
     /// How long a chat may take.
     pub total_timeout: Duration,
@@ -133,7 +133,7 @@ impl ChatSettings {
         }
     }
 
-    /// How long an upstream is waited for; `None` is the echo.
+    /// Returns the timeouts of an upstream; `None` is the echo.
     pub(super) fn timeouts_of(&self, upstream: Option<&Upstream>) -> Timeouts<Duration> {
         let (all, own) = (self.timeouts, upstream.map(|of| of.timeouts).unwrap_or_default());
         Timeouts {

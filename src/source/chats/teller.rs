@@ -46,7 +46,7 @@ pub(super) struct Teller {
     /// When the first of it came.
     pub(super) first: Option<Instant>,
     calls: Calls,
-    /// What chunks have said of the whole answer, which the next ones say again.
+    /// Members of earlier chunks that describe the whole answer; later chunks repeat them.
     of_chunks: Map<String, Value>,
 }
 

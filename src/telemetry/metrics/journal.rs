@@ -114,7 +114,7 @@ impl Figures {
     }
 }
 
-/// What may be the matter with it.
+/// Gauges of conditions that an operator must act on.
 struct Troubles {
     poisoned: IntGauge,
     hanging: IntGauge,
@@ -192,7 +192,7 @@ impl Telemetry {
         self.0.journal.disk_full.set(i64::from(is_full));
     }
 
-    /// How far the system clock has jumped ahead of the time that retention goes by.
+    /// Sets the lead of the system clock over the time that retention goes by.
     pub fn clock_jumped(&self, ahead: Duration) {
         self.0.journal.clock_jump.set(ahead.as_secs_f64());
     }

@@ -15,7 +15,7 @@ const OF_FORM: [&str; 2] = ["stream", "stream_options"];
 /// The member of `stream_options` that asks for the usage.
 const INCLUDE_USAGE: &str = "include_usage";
 
-/// When an upstream is asked for the usage of an answer (`stream_options.include_usage`).
+/// Policy for asking an upstream for usage (`stream_options.include_usage`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum StreamUsage {
     /// Unless the client has said otherwise; not again where the upstream refuses that.

@@ -25,7 +25,7 @@ pub enum Heard {
     Delta(Box<Delta>),
     /// That it failed.
     Trouble(Trouble),
-    /// That it is alive: a comment.
+    /// A comment, which is a sign of life.
     Alive,
 }
 

@@ -150,7 +150,7 @@ pub struct Usage {
     pub estimated: bool,
     /// How often the upstream was asked.
     pub attempts: u64,
-    /// What else the upstream says of it: details, costs.
+    /// Further members of the upstream's usage, such as details and costs.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }

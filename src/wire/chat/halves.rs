@@ -11,7 +11,7 @@ pub(super) enum Slot {
     Content,
     Reasoning,
     Refusal,
-    /// Of the call of this index; of one without, the last.
+    /// Arguments of the call with this index; `None` is the last call.
     Arguments(Option<u64>),
 }
 

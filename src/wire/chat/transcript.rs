@@ -117,10 +117,10 @@ impl Transcript {
     /// Returns the members of the upstream's answer that the hub does not interpret. Where a part of
     /// the answer is not to be shown, what of them may repeat it is left out.
     pub fn extra(&self) -> Extra {
-        match self.redactions.is_empty() {
-            true => self.extra.clone(),
-            false => Extra { chunk: self.extra.chunk.clone(), ..Extra::default() },
+        if self.redactions.is_empty() {
+            return self.extra.clone();
         }
+        Extra { chunk: self.extra.chunk.clone(), ..Extra::default() }
     }
 
     /// The answer, without what is not to be shown.
@@ -180,8 +180,7 @@ impl Transcript {
         (!calls.is_empty()).then_some(Value::Array(calls))
     }
 
-    /// One call, with members that are not interpreted; one of a tool that is no function has those
-    /// alone.
+    /// Returns a call with the members that are not interpreted; a call of a custom tool has only those.
     fn tool_call(&self, at: usize, extra: Option<Value>) -> Option<Value> {
         let mut call = match extra {
             Some(Value::Object(members)) => members,

@@ -3,7 +3,7 @@
 use super::completion::text;
 use serde_json::{Map, Value};
 
-/// What follows a message that is too long to be told whole.
+/// Maximum length of a message; the rest is replaced by `…`.
 const MAX_MESSAGE_CHARS: usize = 1_000;
 
 /// An error, as an upstream tells it.
@@ -11,13 +11,13 @@ const MAX_MESSAGE_CHARS: usize = 1_000;
 pub struct Trouble {
     /// In words.
     pub message: String,
-    /// Its `code`.
+    /// The member `code`.
     pub code: Option<String>,
-    /// Its `type`.
+    /// The member `type`.
     pub kind: Option<String>,
-    /// What of the request it is about.
+    /// The member `param`: the part of the request that is at fault.
     pub param: Option<String>,
-    /// Its status, where it says one.
+    /// The HTTP status, if the error has one.
     pub status: Option<u16>,
 }
 
@@ -27,7 +27,7 @@ impl Trouble {
         self.param.as_deref() == Some(member) || self.message.contains(member)
     }
 
-    /// Whether it is a filter's.
+    /// Returns true if a content filter caused it.
     pub fn is_of_filter(&self) -> bool {
         [&self.code, &self.kind].into_iter().flatten().any(|word| word.contains("content_filter"))
     }
@@ -49,7 +49,7 @@ impl Trouble {
         }
     }
 
-    /// What the body of a refusal says; `status` where it says nothing.
+    /// Reads the body of a refusal; the message is `status` if the body has none.
     pub fn of_body(body: &[u8], status: u16) -> Self {
         let value = serde_json::from_slice::<Value>(body).ok();
         let told = value.as_ref().and_then(|value| {
@@ -64,7 +64,7 @@ impl Trouble {
         trouble
     }
 
-    /// What stands in a field `error`, in whatever form.
+    /// Reads the value of the SSE field `error`, in whatever form.
     pub fn of_field(text: &[u8]) -> Self {
         match serde_json::from_slice::<Value>(text) {
             Ok(Value::Object(error)) => {
