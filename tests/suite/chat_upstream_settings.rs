@@ -5,11 +5,10 @@
 
 use crate::chat::{begin, begun, end, text, whole};
 use crate::hub::Hub;
-use crate::upstream::{Step, Upstream, answer, done, head, part, say};
+use crate::upstream::{FullBacklog, Step, Upstream, answer, done, head, part, say};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 /// Longer than a test waits.
@@ -80,19 +79,8 @@ async fn an_upstream_has_its_own_time_for_silence() {
 
 #[tokio::test]
 async fn an_upstream_has_its_own_time_to_take_a_connection() {
-    // Whose backlog is full: what else is sent to it, nobody answers.
-    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    full.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    full.listen(0).unwrap();
-    let address = full.local_addr().unwrap().as_socket().unwrap();
-    let (mut held, mut unanswered) = (Vec::new(), 0);
-    while unanswered < 2 {
-        let connect = TcpStream::connect(address);
-        match tokio::time::timeout(Duration::from_secs(1), connect).await {
-            Ok(one) => held.push(one.unwrap()),
-            Err(_) => unanswered += 1,
-        }
-    }
+    let full = FullBacklog::new().await;
+    let address = full.address;
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("fanfare.toml");
     let text = format!(

@@ -2,11 +2,12 @@
 
 use crate::chat::{begin, begun, end, events_url, kinds, text, whole};
 use crate::hub::Hub;
-use crate::upstream::{Script, Step, Upstream, answer, done, event, head, part, say, status};
+use crate::upstream::{
+    FullBacklog, Script, Step, Upstream, answer, done, event, head, part, say, status,
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 /// What an upstream does, and what becomes of it: text, kind of end, and its code or reason.
@@ -338,19 +339,8 @@ async fn an_upstream_that_takes_only_so_many_has_the_others_wait_in_turn() {
 
 #[tokio::test]
 async fn an_upstream_that_takes_no_connection_is_given_up() {
-    // Whose backlog is full: what else is sent to it, nobody answers.
-    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    full.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    full.listen(0).unwrap();
-    let address = full.local_addr().unwrap().as_socket().unwrap();
-    let (mut held, mut unanswered) = (Vec::new(), 0);
-    while unanswered < 2 {
-        let connect = TcpStream::connect(address);
-        match tokio::time::timeout(Duration::from_secs(1), connect).await {
-            Ok(one) => held.push(one.unwrap()),
-            Err(_) => unanswered += 1,
-        }
-    }
+    let full = FullBacklog::new().await;
+    let address = full.address;
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("fanfare.toml");
     let text = format!("[chat.upstream.full]\nurl = \"http://{address}\"\nmodels = [\"m\"]\n");

@@ -213,3 +213,29 @@ pub fn answer(parts: &[&str]) -> Script {
     let parts = parts.iter().map(|text| part(text));
     std::iter::once(head()).chain(parts).chain(done()).collect()
 }
+
+/// A listener whose backlog is full, so that the kernel answers no further connection.
+pub struct FullBacklog {
+    pub address: std::net::SocketAddr,
+    _listener: socket2::Socket,
+    _waiting: Vec<TcpStream>,
+}
+
+impl FullBacklog {
+    pub async fn new() -> Self {
+        let (domain, kind) = (socket2::Domain::IPV4, socket2::Type::STREAM);
+        let listener = socket2::Socket::new(domain, kind, None).unwrap();
+        listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let (mut waiting, mut unanswered) = (Vec::new(), 0);
+        while unanswered < 2 {
+            let connect = TcpStream::connect(address);
+            match tokio::time::timeout(Duration::from_secs(1), connect).await {
+                Ok(one) => waiting.push(one.unwrap()),
+                Err(_) => unanswered += 1,
+            }
+        }
+        Self { address, _listener: listener, _waiting: waiting }
+    }
+}
