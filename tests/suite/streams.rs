@@ -248,8 +248,10 @@ async fn ending_a_stream_is_a_grant_of_its_own() {
     assert_eq!((&who["end"], &who["publish"]), (&json!(["a.*"]), &json!([])));
 }
 
-/// Bytes of the events that are kept, once nothing is counted off any more.
+/// Waits until the hub keeps about `expected` bytes of events.
 async fn settled_bytes(hub: &Hub, expected: f64) {
+    // All figures of the journal are 0 until it has looked for the first time after a start.
+    hub.until_metric("fanfare_journal_streams", |streams| streams > 0.0).await;
     hub.until_metric("fanfare_journal_bytes", |bytes| (bytes - expected).abs() < 1_000.0).await;
 }
 
