@@ -141,6 +141,15 @@ impl Worker {
         }
     }
 
+    /// Returns true if dropping obsolete tables fits: the flushes that it takes and, where the reserve
+    /// is spent, also the compaction that fjall may start behind them, whose failure would poison it.
+    fn has_room_to_drop(&self, room: &Room) -> bool {
+        let flushed_bytes = self.kv.unflushed_bytes() + DROP_OVERHEAD_BYTES;
+        let is_risked = !room.is_spent() || self.kv.replaced_bytes() >= WORTH_A_COMPACTION_BYTES;
+        let behind_bytes = if is_risked { 0 } else { self.kv.next_compaction_bytes() };
+        room.free_bytes().is_none_or(|free| free >= flushed_bytes + behind_bytes)
+    }
+
     /// Drops what is obsolete, then rewrites what is alive if that fits; returns true if it did.
     fn reclaim(&self, work: &Work) -> Result<bool, KvError> {
         if self.room.as_ref().is_some_and(|room| !self.has_room_to_drop(room)) {
@@ -169,17 +178,6 @@ impl Worker {
         }
         self.kv.compact()?;
         Ok(true)
-    }
-}
-
-impl Worker {
-    /// Returns true if dropping obsolete tables fits: the flushes that it takes and, where the reserve
-    /// is spent, also the compaction that fjall may start behind them, whose failure would poison it.
-    fn has_room_to_drop(&self, room: &Room) -> bool {
-        let flushed_bytes = self.kv.unflushed_bytes() + DROP_OVERHEAD_BYTES;
-        let is_risked = !room.is_spent() || self.kv.replaced_bytes() >= WORTH_A_COMPACTION_BYTES;
-        let behind_bytes = if is_risked { 0 } else { self.kv.next_compaction_bytes() };
-        room.free_bytes().is_none_or(|free| free >= flushed_bytes + behind_bytes)
     }
 }
 

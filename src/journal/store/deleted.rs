@@ -86,12 +86,13 @@ impl Store {
         for pair in kv.walk(from, end).take(most) {
             let (key, value) = pair?;
             looked_at += 1;
-            let (Some(position), Some(item)) = (keys::position_of(&key), IndexItem::read(&value))
-            else {
-                continue;
-            };
+            let Some(position) = keys::position_of(&key) else { continue };
+            // Past an item that is damaged, too: the next step begins behind it.
             last = position;
-            if item.streams > 1 && !self.kept_elsewhere(position, number)? {
+            let shared = IndexItem::read(&value).filter(|item| item.streams > 1);
+            if let Some(item) = shared
+                && !self.kept_elsewhere(position, number)?
+            {
                 self.freed(u64::from(item.bytes));
             }
         }
