@@ -240,18 +240,18 @@ impl Hub {
         Reader::connect(&self.address, path, &[("Last-Event-ID", last_id)]).await.unwrap()
     }
 
-    /// A sample of `/metrics`: `name` as it stands there, labels included.
+    /// Returns a sample of `/metrics`; `name` as it stands there, labels included.
     pub async fn metric(&self, name: &str) -> f64 {
+        self.scrape().await.sample(name)
+    }
+
+    /// Scrapes `/metrics` once, for samples that are compared with each other.
+    pub async fn scrape(&self) -> Scrape {
         let url = match &self.metrics {
             Some(address) => format!("http://{address}/metrics"),
             None => self.url("/metrics"),
         };
-        let text = self.http.get(url).send().await.unwrap().text().await.unwrap();
-        let line = text
-            .lines()
-            .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
-        let line = line.unwrap_or_else(|| panic!("no metric {name} in\n{text}"));
-        line.rsplit(' ').next().unwrap().parse().unwrap()
+        Scrape(self.http.get(url).send().await.unwrap().text().await.unwrap())
     }
 
     /// Waits until a metric satisfies `enough`.
@@ -271,6 +271,19 @@ impl Hub {
     pub fn resident_bytes(&self) -> u64 {
         let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid())).unwrap();
         statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    }
+}
+
+/// The answer to one scrape of `/metrics`.
+pub struct Scrape(String);
+
+impl Scrape {
+    /// Returns a sample; `name` as it stands in the answer, labels included.
+    pub fn sample(&self, name: &str) -> f64 {
+        let mut lines = self.0.lines();
+        let line = lines.find(|line| line.strip_prefix(name).is_some_and(|r| r.starts_with(' ')));
+        let line = line.unwrap_or_else(|| panic!("no metric {name} in\n{}", self.0));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 }
 

@@ -121,11 +121,13 @@ async fn a_fan_out_is_measured_once_for_each_batch_and_not_for_each_session() {
         }
     }
     hub.until_metric("fanfare_fanout_seconds_count", |n| n >= 10.0).await;
-    assert!(hub.metric("fanfare_fanout_seconds_count").await <= 20.0, "one for each worker");
-    assert!(hub.metric("fanfare_fanout_seconds_sum").await > 0.0);
-    let late = hub.metric("fanfare_fanout_seconds_bucket{le=\"10\"}").await;
-    assert_eq!(late, hub.metric("fanfare_fanout_seconds_count").await);
-    assert_eq!(hub.metric("fanfare_deliveries_due_total").await, 10.0 * READERS as f64);
+    // Each worker hands its figures over once a second, by itself.
+    let scrape = hub.scrape().await;
+    let count = scrape.sample("fanfare_fanout_seconds_count");
+    assert!((10.0..=20.0).contains(&count), "{count} for ten batches and two workers");
+    assert!(scrape.sample("fanfare_fanout_seconds_sum") > 0.0);
+    assert_eq!(scrape.sample("fanfare_fanout_seconds_bucket{le=\"10\"}"), count);
+    hub.until_metric("fanfare_deliveries_due_total", |n| n == 10.0 * READERS as f64).await;
     hub.until_metric("fanfare_undelivered_age_seconds_count", |n| n >= 2.0).await;
 }
 
@@ -146,7 +148,8 @@ async fn an_event_that_a_live_session_does_not_take_has_an_age() {
         hub.until_metric(all, |n| n >= looks).await;
     }
     hub.until_metric(all, |n| n >= looks + 2.0).await;
-    assert!(hub.metric(young).await < hub.metric(all).await, "nothing is ever late");
+    let scrape = hub.scrape().await;
+    assert!(scrape.sample(young) < scrape.sample(all), "nothing is ever late");
     assert_eq!(hub.metric("fanfare_sessions_catching_up").await, 0.0);
     drop(reader);
     hub.until_metric("fanfare_session_queue_bytes", |n| n == 0.0).await;
@@ -204,8 +207,9 @@ async fn streams_are_counted_apart_where_a_pattern_is_configured_and_nowhere_els
     let of = |family: &str, pattern: &str| format!("{family}{{streams=\"{pattern}\"}}");
     for (pattern, events, deliveries) in [("a.*", 1.0, 1.0), ("b", 1.0, 0.0)] {
         let events_of = of("fanfare_stream_events_published_total", pattern);
-        assert_eq!(hub.metric(&events_of).await, events);
-        assert_eq!(hub.metric(&of("fanfare_stream_deliveries_total", pattern)).await, deliveries);
+        hub.until_metric(&events_of, |n| n == events).await;
+        hub.until_metric(&of("fanfare_stream_deliveries_total", pattern), |n| n == deliveries)
+            .await;
     }
     let text = hub.http.get(hub.url("/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(!text.contains("a.x") && !text.contains("\"c\""));
@@ -226,6 +230,8 @@ async fn a_batch_is_measured_once_however_many_want_it() {
             reader.take(1).await;
         }
     }
+    // A worker may hand its figures over between the last write and the measurement of it.
+    hub.until_metric("fanfare_fanout_seconds_count", |n| n >= 10.0).await;
     hub.until_metric("fanfare_deliveries_total", |n| n == 30.0).await;
     assert_eq!(hub.metric("fanfare_fanout_seconds_count").await, 10.0);
 }
