@@ -36,6 +36,8 @@ pub struct Hub {
     /// Where it listens.
     place: String,
     files: Option<u32>,
+    /// Variables of the environment beside the test's own.
+    variables: Vec<(String, String)>,
     _folder: Option<TempDir>,
     pub http: reqwest::Client,
     log: PathBuf,
@@ -60,6 +62,17 @@ impl Hub {
         hub
     }
 
+    /// Starts a hub with variables in its environment.
+    pub async fn with_variables(variables: &[(&str, &str)], flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut hub = Self::stopped(&folder.path().join("data"), flags);
+        hub.variables =
+            variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        hub._folder = Some(folder);
+        hub.start_again().await;
+        hub
+    }
+
     /// Starts a hub on a data directory of the test's.
     pub async fn on(data: &Path, flags: &[&str]) -> Self {
         let mut hub = Self::stopped(data, flags);
@@ -78,6 +91,7 @@ impl Hub {
             flags: flags.iter().map(|f| (*f).to_owned()).collect(),
             place: "127.0.0.1:0".to_owned(),
             files: None,
+            variables: Vec::new(),
             _folder: None,
             http: http(),
             log: log_file(),
@@ -111,6 +125,7 @@ impl Hub {
             .arg("--data-dir")
             .arg(&self.data)
             .args(&self.flags)
+            .envs(self.variables.iter().cloned())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()

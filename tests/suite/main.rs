@@ -32,6 +32,7 @@ mod chat_usage;
 mod chats;
 mod churn;
 mod cli;
+mod clock;
 mod completion_errors;
 mod completions;
 mod configuration;

@@ -1,0 +1,52 @@
+//! A hub whose wall clock is moved while it runs (libfaketime; its monotonic clock goes on).
+
+use crate::hub::Hub;
+use std::path::Path;
+
+/// The library under the names that Debian gives it.
+fn libfaketime() -> String {
+    let folders = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
+    let mut libraries = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1"));
+    let library = libraries.find(|library| library.exists());
+    library.expect("libfaketime is missing: apt-get install faketime").display().to_string()
+}
+
+/// Moves the clock; replaced as a whole, as the hub may read the file at any time.
+fn move_clock(file: &Path, offset: &str) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, format!("{offset}\n")).unwrap();
+    std::fs::rename(&new, file).unwrap();
+}
+
+#[tokio::test]
+async fn retention_by_age_waits_when_the_clock_jumps_forward() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = folder.path().join("clock");
+    move_clock(&clock, "+0");
+    let variables = [
+        ("LD_PRELOAD", libfaketime()),
+        ("FAKETIME_TIMESTAMP_FILE", clock.display().to_string()),
+        ("FAKETIME_NO_CACHE", "1".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ];
+    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let hub = Hub::with_variables(&variables, &["--max-age", "1h"]).await;
+    let jump = "fanfare_journal_clock_jump_seconds";
+    let first = hub.publish_id("s", "before").await;
+    assert_eq!(hub.metric(jump).await, 0.0);
+
+    // A day, and a retention of an hour.
+    move_clock(&clock, "+24h");
+    hub.until_metric(jump, |seconds| seconds > 86_000.0).await;
+    hub.publish("s", "while it is wrong").await;
+    move_clock(&clock, "+0");
+    hub.until_metric(jump, |seconds| seconds == 0.0).await;
+    hub.publish("s", "after").await;
+
+    let start = first.replace(first.rsplit('-').next().unwrap(), "0000000000000000");
+    let mut reader = hub.resume("/streams/s/events", &start).await;
+    let kept: Vec<_> = reader.take(3).await.into_iter().map(|event| event.data).collect();
+    assert_eq!(kept, ["before", "while it is wrong", "after"]);
+    assert!(hub.log().contains("jumped forward"), "{}", hub.log());
+    assert!(hub.log().contains("set back"), "{}", hub.log());
+}
