@@ -348,3 +348,37 @@ impl<'a> Staging<'a> {
         Ok(Row::new(number, keys.unwrap_or(number)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::kv::{Kv, MemoryKv, Sync};
+    use super::super::super::sealing::KeyFile;
+    use super::super::{Floors, Retention};
+    use super::*;
+    use crate::event::EventType;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_stream_number_is_not_given_out_twice_when_they_are_used_up() {
+        let floors = Arc::new(Floors::default());
+        let kv = Kv::Memory(MemoryKv::new(floors.clone()).into());
+        let mut changes = Changes::default();
+        let totals = Totals { next_stream: u32::MAX - 1, ..Totals::default() };
+        changes.put(keys::TOTALS.to_vec(), totals.write());
+        kv.commit(changes, Sync::Process).unwrap();
+        let kept = (Retention::default(), Arc::default());
+        let store = Store::open(kv, Sync::Process, kept, floors, KeyFile::none()).unwrap();
+        let mut batch = Staging::new(&store, 1, Timestamp::from_ms(1));
+        let mut publish = |name: &str| {
+            let streams = vec![StreamName::parse(name).unwrap()];
+            let now = Timestamp::from_ms(1);
+            let draft = Draft::from_text(streams, EventType::default(), "x", now).unwrap();
+            batch.unit([Item::Event(draft)].into())
+        };
+        assert!(publish("last").unwrap().is_ok());
+        let error = publish("one-more").unwrap_err();
+        assert!(error.to_string().contains("numbers of streams"), "{error}");
+        assert!(publish("another").is_err(), "nor 0");
+        assert!(publish("last").unwrap().is_ok(), "those that are there go on");
+    }
+}
