@@ -130,9 +130,10 @@ fn run_own(row: &[&str], args: &[&str]) -> Value {
         Some(at) => (&args[..at], &args[at + 1..]),
         None => (args, &[][..]),
     };
-    let hub = match before.contains(&"--floor") {
-        true => vec![],
-        false => [&["--", "--workers", WORKERS], hub].concat(),
+    let hub = if before.contains(&"--floor") {
+        vec![]
+    } else {
+        [&["--", "--workers", WORKERS], hub].concat()
     };
     bench([row, before, &["--json"], &hub].concat().iter().map(|a| (*a).to_owned()).collect())
 }

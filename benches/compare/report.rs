@@ -75,10 +75,7 @@ pub fn rewrite(root: &Path, results: &Results) {
 fn body(results: &Results) -> String {
     let rounds = results.runs.values().map(Vec::len);
     let (fewest, most) = (rounds.clone().min().unwrap_or(0), rounds.max().unwrap_or(0));
-    let rounds = match fewest == most {
-        true => most.to_string(),
-        false => format!("{fewest} to {most}"),
-    };
+    let rounds = if fewest == most { most.to_string() } else { format!("{fewest} to {most}") };
     let mut out = String::new();
     let _ = writeln!(
         out,

@@ -121,9 +121,12 @@ impl Verifier {
             return Err(Denied::Malformed);
         }
         let (claims, mark) = self.claims(token, &header)?;
-        let ms = |seconds: f64| match seconds.is_finite() && seconds >= 0.0 {
-            true => Ok((seconds * 1e3) as u64),
-            false => Err(Denied::Claims),
+        let ms = |seconds: f64| {
+            if seconds.is_finite() && seconds >= 0.0 {
+                Ok((seconds * 1e3) as u64)
+            } else {
+                Err(Denied::Claims)
+            }
         };
         let (expires, now) = (ms(claims.exp)?, now.ms());
         // On the moment of its end it has ended (RFC 7519 §4.1.4).

@@ -151,9 +151,10 @@ pub(super) fn key_set(json: &[u8]) -> Result<Vec<Key>, String> {
         let name = short.id.as_deref().unwrap_or("without a kid");
         return Err(format!("key {name:?}: a secret has at least {MIN_SECRET_BYTES} bytes"));
     }
-    match keys.is_empty() {
-        true => Err("the key set has no key that could verify a token".into()),
-        false => Ok(keys),
+    if keys.is_empty() {
+        Err("the key set has no key that could verify a token".into())
+    } else {
+        Ok(keys)
     }
 }
 

@@ -65,10 +65,8 @@ fn digits(bytes: &[u8]) -> String {
 /// The key whose secret this is. Takes as long whichever it is, and where it is none.
 pub(super) fn find<'a>(keys: &'a [ApiKey], secret: &str) -> Option<&'a ApiKey> {
     let hash: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
-    keys.iter().fold(None, |found, key| match bool::from(key.hash.ct_eq(&hash)) {
-        true => Some(key),
-        false => found,
-    })
+    keys.iter()
+        .fold(None, |found, key| if bool::from(key.hash.ct_eq(&hash)) { Some(key) } else { found })
 }
 
 #[cfg(test)]

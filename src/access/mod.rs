@@ -206,9 +206,12 @@ impl Access {
     }
 
     fn is_backed(&self, caller: &Caller) -> bool {
-        let is_within = |grants: &Grants| match caller.by_ticket {
-            false => *grants == caller.grants,
-            true => grants.subscribe.includes(&caller.grants.subscribe.without_chats()),
+        let is_within = |grants: &Grants| {
+            if caller.by_ticket {
+                grants.subscribe.includes(&caller.grants.subscribe.without_chats())
+            } else {
+                *grants == caller.grants
+            }
         };
         let Some(mark) = caller.mark else {
             return self.anonymous.as_ref().is_some_and(|anyone| is_within(&anyone.grants));
@@ -260,10 +263,7 @@ impl Access {
     }
 
     fn unless_over(&self, caller: Caller) -> Result<Caller, Denied> {
-        match self.is_over(&caller) {
-            true => Err(Denied::Revoked),
-            false => Ok(caller),
-        }
+        if self.is_over(&caller) { Err(Denied::Revoked) } else { Ok(caller) }
     }
 
     /// When what `caller` makes ends at the latest.

@@ -64,9 +64,10 @@ impl Layout {
     pub fn published(&self, subscriber: usize, line: usize, sent: &[u64]) -> u32 {
         let (nth, share) = (line / self.lines_per_stream(), line % self.lines_per_stream());
         let stream = (self.first_read(subscriber) + nth) % self.streams;
-        let (publisher, rank) = match self.shares_streams() {
-            true => (share * self.streams + stream, 0),
-            false => (stream % self.publishers, stream / self.publishers),
+        let (publisher, rank) = if self.shares_streams() {
+            (share * self.streams + stream, 0)
+        } else {
+            (stream % self.publishers, stream / self.publishers)
         };
         let (Some(sent), own) = (sent.get(publisher), self.streams_of(publisher) as u64) else {
             return 0;

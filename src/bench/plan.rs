@@ -345,11 +345,12 @@ impl Plan {
 
     fn checked(self) -> Result<Self, String> {
         let Layout { streams, streams_per_subscriber, publishers } = self.layout;
-        let within = |name: &str, value: usize, range: std::ops::RangeInclusive<usize>| match range
-            .contains(&value)
-        {
-            true => Ok(()),
-            false => Err(format!("--{name} {value} is not within {range:?}")),
+        let within = |name: &str, value: usize, range: std::ops::RangeInclusive<usize>| {
+            if range.contains(&value) {
+                Ok(())
+            } else {
+                Err(format!("--{name} {value} is not within {range:?}"))
+            }
         };
         within("streams", streams, 1..=10_000_000)?;
         within("publishers", publishers, 1..=MAX_PUBLISHERS)?;

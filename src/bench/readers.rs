@@ -320,12 +320,11 @@ impl Reader {
             if index < self.stuck {
                 continue;
             }
-            counts.add(match churns {
-                true => subscriber.ledger.close_early(),
-                false => {
-                    let layout = self.requests.layout;
-                    subscriber.ledger.close(|line| layout.published(index, line, sent))
-                }
+            counts.add(if churns {
+                subscriber.ledger.close_early()
+            } else {
+                let layout = self.requests.layout;
+                subscriber.ledger.close(|line| layout.published(index, line, sent))
             });
         }
         Seen { counts, latency: self.latency, connect: self.connect }

@@ -159,9 +159,12 @@ impl Run<'_> {
     fn wait(&mut self, what: &'static str, time: Duration) {
         let began = Instant::now();
         let seconds = time.as_secs();
-        self.watch(what, time * 2, |_| match began.elapsed() >= time {
-            true => (seconds, seconds),
-            false => (began.elapsed().as_secs().min(seconds.saturating_sub(1)), seconds.max(1)),
+        self.watch(what, time * 2, |_| {
+            if began.elapsed() >= time {
+                (seconds, seconds)
+            } else {
+                (began.elapsed().as_secs().min(seconds.saturating_sub(1)), seconds.max(1))
+            }
         });
     }
 
@@ -213,9 +216,12 @@ impl Run<'_> {
         let thread = self.start_publishing(schedule, Vec::new())?;
         let (began, seconds) = (Instant::now(), self.plan.duration.as_secs().max(1));
         let patience = self.plan.duration + CONNECT_WITHIN;
-        self.watch("publishing", patience, |_| match thread.is_finished() {
-            true => (seconds, seconds),
-            false => (began.elapsed().as_secs().min(seconds - 1), seconds),
+        self.watch("publishing", patience, |_| {
+            if thread.is_finished() {
+                (seconds, seconds)
+            } else {
+                (began.elapsed().as_secs().min(seconds - 1), seconds)
+            }
         });
         let published = joined(thread)?;
         if self.plan.scenario == Scenario::Churn {

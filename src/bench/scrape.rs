@@ -86,8 +86,5 @@ fn scrape(connection: &mut BufReader<TcpStream>, address: SocketAddr) -> anyhow:
     }
     let mut body = vec![0; length];
     connection.read_exact(&mut body)?;
-    match body.starts_with(b"# HELP ") {
-        true => Ok(()),
-        false => bail!("{PATH} has no metrics"),
-    }
+    if body.starts_with(b"# HELP ") { Ok(()) } else { bail!("{PATH} has no metrics") }
 }

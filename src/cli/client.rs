@@ -140,9 +140,10 @@ impl Client {
         };
         let is_later = status.is_server_error()
             || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
-        match is_later {
-            true => Err(Failure::Later { why, after }),
-            false => Err(Failure::Refused { why, field }),
+        if is_later {
+            Err(Failure::Later { why, after })
+        } else {
+            Err(Failure::Refused { why, field })
         }
     }
 

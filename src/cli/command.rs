@@ -83,9 +83,10 @@ async fn copy(
                 way.push("log", &data);
             }
         };
-        match part.is_empty() {
-            true => splitter.finish(&mut take),
-            false => splitter.feed(&part, &mut take),
+        if part.is_empty() {
+            splitter.finish(&mut take)
+        } else {
+            splitter.feed(&part, &mut take)
         }
         if part.is_empty() {
             break;

@@ -116,10 +116,7 @@ fn measure(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     crate::telemetry::start_logging("warn", crate::telemetry::LogFormat::Text);
     let plan = bench::Plan::read(flags).map_err(anyhow::Error::msg)?;
     let report = bench::run(&plan, raise_file_limit())?;
-    let text = match plan.json {
-        true => serde_json::to_string(&report)? + "\n",
-        false => report.table(),
-    };
+    let text = if plan.json { serde_json::to_string(&report)? + "\n" } else { report.table() };
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

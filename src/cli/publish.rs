@@ -92,15 +92,14 @@ async fn one(
         id: String,
     }
     let quoted = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let (path, body) = match is_json {
-        true => {
-            let data: Box<RawValue> = serde_json::from_str(&data).context("the data is no JSON")?;
-            let streams = to_raw_value(stream)?;
-            let key = key.clone().unwrap_or_else(|| Uuid::new_v4().simple().to_string());
-            let event = Event { stream: &streams, kind, data: &data, key: &key };
-            ("/publish".to_owned(), event.json()?)
-        }
-        false => (format!("/streams/{}/events?type={}", quoted(stream), quoted(kind)), data),
+    let (path, body) = if is_json {
+        let data: Box<RawValue> = serde_json::from_str(&data).context("the data is no JSON")?;
+        let streams = to_raw_value(stream)?;
+        let key = key.clone().unwrap_or_else(|| Uuid::new_v4().simple().to_string());
+        let event = Event { stream: &streams, kind, data: &data, key: &key };
+        ("/publish".to_owned(), event.json()?)
+    } else {
+        (format!("/streams/{}/events?type={}", quoted(stream), quoted(kind)), data)
     };
     let mut request = client.request(Method::POST, &path).body(body);
     if let (Some(key), false) = (&key, is_json) {

@@ -54,11 +54,10 @@ impl Style {
     }
 
     fn paint(self, out: &mut String, code: &str, text: &str) {
-        match self.colours && !code.is_empty() {
-            true => {
-                let _ = write!(out, "\x1b[{code}m{text}\x1b[0m");
-            }
-            false => out.push_str(text),
+        if self.colours && !code.is_empty() {
+            let _ = write!(out, "\x1b[{code}m{text}\x1b[0m");
+        } else {
+            out.push_str(text)
         }
     }
 

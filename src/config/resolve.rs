@@ -143,17 +143,15 @@ impl Config {
             log_format: r.one("log-format", parse_log_format).unwrap_or(LogFormat::Text),
         };
         let config = Self {
-            max_sockets: match config.tails.is_empty() {
-                true => config.max_sockets,
-                // Each of them is open.
-                false => config.max_sockets.saturating_sub(MAX_TAILED).max(2),
+            // Each followed file is open.
+            max_sockets: if config.tails.is_empty() {
+                config.max_sockets
+            } else {
+                config.max_sockets.saturating_sub(MAX_TAILED).max(2)
             },
             ..config
         };
-        match r.said.wrong.is_empty() {
-            true => Ok(config),
-            false => Err(r.said.wrong),
-        }
+        if r.said.wrong.is_empty() { Ok(config) } else { Err(r.said.wrong) }
     }
 }
 
@@ -255,9 +253,10 @@ fn parse_system(text: &str) -> Result<Option<Duration>, String> {
         return Ok(None);
     }
     let every = units::duration(text)?;
-    match SYSTEM_RANGE.contains(&every) {
-        true => Ok(Some(every)),
-        false => Err(format!("{text:?} is neither off nor between 100ms and 1h")),
+    if SYSTEM_RANGE.contains(&every) {
+        Ok(Some(every))
+    } else {
+        Err(format!("{text:?} is neither off nor between 100ms and 1h"))
     }
 }
 
@@ -295,9 +294,10 @@ fn parse_log_format(text: &str) -> Result<LogFormat, String> {
 
 fn parse_heartbeat(text: &str) -> Result<Duration, String> {
     let duration = units::duration(text)?;
-    match HEARTBEAT_RANGE.contains(&duration) {
-        true => Ok(duration),
-        false => Err(format!("{text:?} is not between 1s and 1h")),
+    if HEARTBEAT_RANGE.contains(&duration) {
+        Ok(duration)
+    } else {
+        Err(format!("{text:?} is not between 1s and 1h"))
     }
 }
 
@@ -333,9 +333,10 @@ fn parse_origin(text: &str) -> Result<String, String> {
         || text.split_once("://").is_some_and(|(scheme, host)| {
             matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains('/')
         });
-    match is_origin {
-        true => Ok(text.to_owned()),
-        false => Err(format!("{text:?} is no origin like https://app.example, nor *")),
+    if is_origin {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is no origin like https://app.example, nor *"))
     }
 }
 

@@ -71,9 +71,12 @@ const ABOVE: [&str; 2] = ["source", "chat"];
 /// The tables below one, for whoever misspelled theirs.
 fn below_of(above: &str) -> String {
     let all = TABLES.iter().filter(|tables| tables.name.starts_with(&format!("{above}.")));
-    let named = |tables: &Tables| match tables.are_named {
-        true => format!("{}.NAME", tables.name),
-        false => format!("[{}]", tables.name),
+    let named = |tables: &Tables| {
+        if tables.are_named {
+            format!("{}.NAME", tables.name)
+        } else {
+            format!("[{}]", tables.name)
+        }
     };
     all.map(named).collect::<Vec<_>>().join(", ")
 }
@@ -109,9 +112,10 @@ impl Said {
         for setting in SETTINGS {
             let variable = env_name(setting.name);
             let each = |value: &String| -> Vec<String> {
-                match setting.repeatable {
-                    true => value.split(',').map(|v| v.trim().to_owned()).collect(),
-                    false => vec![value.clone()],
+                if setting.repeatable {
+                    value.split(',').map(|v| v.trim().to_owned()).collect()
+                } else {
+                    vec![value.clone()]
                 }
             };
             if let Some(value) = env(&variable) {

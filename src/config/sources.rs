@@ -92,11 +92,13 @@ impl Resolver {
     }
 
     fn folder(&mut self, place: &str, mut rule: Rule) -> Option<(String, PathBuf)> {
-        let name =
-            self.member(&mut rule, "name", |text| match text.is_empty() || text.contains('/') {
-                true => Err(format!("{text:?} cannot be a part of a path")),
-                false => Ok(text.to_owned()),
-            });
+        let name = self.member(&mut rule, "name", |text| {
+            if text.is_empty() || text.contains('/') {
+                Err(format!("{text:?} cannot be a part of a path"))
+            } else {
+                Ok(text.to_owned())
+            }
+        });
         if !rule.contains_key("path") {
             self.said.note(place, "files needs `path`, a folder");
         }
@@ -140,8 +142,5 @@ impl Resolver {
 /// A folder that is there.
 fn folder(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
-    match path.is_dir() {
-        true => Ok(path),
-        false => Err(format!("there is no folder {text:?}")),
-    }
+    if path.is_dir() { Ok(path) } else { Err(format!("there is no folder {text:?}")) }
 }

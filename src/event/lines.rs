@@ -43,12 +43,11 @@ impl LineSplitter {
     pub fn feed(&mut self, mut input: &[u8], line: &mut dyn FnMut(Line<'_>)) {
         while let Some(end) = memchr::memchr(b'\n', input) {
             let (this, rest) = input.split_at(end + 1);
-            match self.begun.is_empty() && this.len() <= self.max_bytes {
-                true => tell(this, line),
-                false => {
-                    self.begin(this, line);
-                    self.finish(line);
-                }
+            if self.begun.is_empty() && this.len() <= self.max_bytes {
+                tell(this, line)
+            } else {
+                self.begin(this, line);
+                self.finish(line);
             }
             input = rest;
         }

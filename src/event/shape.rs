@@ -98,9 +98,10 @@ fn check_log<'a>(members: &Members<'_>, raw: &'a str) -> Result<Cow<'a, str>, In
     let level_as_written = members.level.map_or("", RawValue::get);
     let at = level_as_written.as_ptr() as usize - raw.as_ptr() as usize;
     let after = at + level_as_written.len();
-    Ok(match *said == **level {
-        true => raw.into(),
-        false => format!("{}\"{level}\"{}", &raw[..at], &raw[after..]).into(),
+    Ok(if *said == **level {
+        raw.into()
+    } else {
+        format!("{}\"{level}\"{}", &raw[..at], &raw[after..]).into()
     })
 }
 
@@ -139,9 +140,10 @@ fn number(name: &str, value: Option<&RawValue>) -> Result<(), Invalid> {
 }
 
 fn object(name: &str, value: Option<&RawValue>) -> Result<(), Invalid> {
-    match required(name, value)?.get().starts_with('{') {
-        true => Ok(()),
-        false => Err(wrong(name, "an object")),
+    if required(name, value)?.get().starts_with('{') {
+        Ok(())
+    } else {
+        Err(wrong(name, "an object"))
     }
 }
 

@@ -178,9 +178,10 @@ where
             return Either::Left(self.by_h1(Wire::plain(stream), peer, (entered, open)));
         }
         Either::Right(Box::pin(async move {
-            let done = match by_tls {
-                true => self.by_tls(stream, peer).await,
-                false => self.by_either(stream, peer).await,
+            let done = if by_tls {
+                self.by_tls(stream, peer).await
+            } else {
+                self.by_either(stream, peer).await
             };
             drop((entered, open));
             done
@@ -212,9 +213,10 @@ where
             self.hub.telemetry.connection_refused(ConnectionRefused::Tls);
             return Ok(());
         };
-        match stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
-            true => self.by_h2(stream, peer).await,
-            false => self.by_h1(Wire::tls(stream), peer, ()).await,
+        if stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
+            self.by_h2(stream, peer).await
+        } else {
+            self.by_h1(Wire::tls(stream), peer, ()).await
         }
     }
 

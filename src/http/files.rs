@@ -212,12 +212,11 @@ fn asked(request: &HttpRequest) -> Result<Option<StreamName>, Problem> {
 /// A GET that publishes must not be what another site's picture is.
 fn refuse_cross_site(request: &HttpRequest) -> Result<(), Problem> {
     let site = request.headers().get("sec-fetch-site");
-    match site.is_some_and(|site| site != "same-origin" && site != "none") {
-        true => {
-            let why = "the progress of a download is not published for another site's page";
-            Err(Problem::new(Code::Forbidden, why).field("progress"))
-        }
-        false => Ok(()),
+    if site.is_some_and(|site| site != "same-origin" && site != "none") {
+        let why = "the progress of a download is not published for another site's page";
+        Err(Problem::new(Code::Forbidden, why).field("progress"))
+    } else {
+        Ok(())
     }
 }
 
@@ -234,10 +233,7 @@ fn open(folder: &std::path::Path, path: &str) -> io::Result<File> {
     let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let file = File::from(openat2(&root, path, flags, Mode::empty(), beneath)?);
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::ErrorKind::NotFound.into()),
-    }
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 /// Whether it is not there, or not for us to give out, which is the same to whoever asks.

@@ -95,9 +95,10 @@ pub(super) fn client(hub: &Hub, request: &HttpRequest) -> Client {
 
 /// Whether `request` is by an operator; a problem where it is not.
 pub(super) fn admin(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
-    match caller(hub, request)?.grants.admin {
-        true => Ok(()),
-        false => Err(Problem::new(Code::Forbidden, "this needs the grant `admin`")),
+    if caller(hub, request)?.grants.admin {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::Forbidden, "this needs the grant `admin`"))
     }
 }
 
@@ -203,9 +204,10 @@ fn credential(request: &HttpRequest) -> Result<Shown<'_>, Denied> {
     };
     let text = value.to_str().map_err(|_| Denied::Malformed)?;
     let (scheme, credential) = text.split_once(' ').ok_or(Denied::Malformed)?;
-    match scheme.eq_ignore_ascii_case("bearer") {
-        true => Ok(Shown::Bearer(credential.trim())),
-        false => Err(Denied::Malformed),
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(Shown::Bearer(credential.trim()))
+    } else {
+        Err(Denied::Malformed)
     }
 }
 
@@ -254,15 +256,16 @@ fn check_host(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
     };
     // A target that names a host counts before the header (RFC 9112 §3.2.2).
     let target = request.uri().authority().map_or(host, |authority| authority.as_str());
-    match is_ours(host) && is_ours(target) {
-        true => Ok(()),
-        false => refuse(
+    if is_ours(host) && is_ours(target) {
+        Ok(())
+    } else {
+        refuse(
             Code::Misdirected,
             format!(
                 "this hub asks for no credential and answers only to its own machine's names, \
                  and to --public-host; {target:?} is neither"
             ),
-        ),
+        )
     }
 }
 

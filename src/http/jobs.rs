@@ -120,12 +120,11 @@ pub(super) async fn stop(
         Some(stream) => off_thread(&hub, move |history| history.stream(&stream)).await?.is_some(),
         None => false,
     };
-    match has_ended {
-        true => Ok(HttpResponse::NoContent().finish()),
-        false => {
-            let detail = format!("the job {name:?} has no run {run:?}");
-            Err(Problem::new(Code::NotFound, detail))
-        }
+    if has_ended {
+        Ok(HttpResponse::NoContent().finish())
+    } else {
+        let detail = format!("the job {name:?} has no run {run:?}");
+        Err(Problem::new(Code::NotFound, detail))
     }
 }
 
@@ -135,10 +134,9 @@ fn may_run(
     name: &str,
 ) -> Result<std::sync::Arc<Caller>, Problem> {
     let caller = caller(hub, request)?;
-    match caller.grants.may_run(name) {
-        true => Ok(caller),
-        false => {
-            Err(Problem::new(Code::Forbidden, format!("running the job {name:?} is not granted")))
-        }
+    if caller.grants.may_run(name) {
+        Ok(caller)
+    } else {
+        Err(Problem::new(Code::Forbidden, format!("running the job {name:?} is not granted")))
     }
 }

@@ -68,10 +68,7 @@ fn readiness(ready: Ready) -> HttpResponse {
     let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = HttpResponse::build(status);
     let response = response.insert_header((header::CACHE_CONTROL, "no-store")).json(&ready);
-    match ready.ready {
-        true => response,
-        false => requests::with(response, Told::Refused("not_ready")),
-    }
+    if ready.ready { response } else { requests::with(response, Told::Refused("not_ready")) }
 }
 
 /// `GET /metrics`, in Prometheus' text format, or in `OpenMetrics` where that is asked for.

@@ -76,9 +76,10 @@ fn answer(request: &HttpRequest, name: &str) -> HttpResponse {
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY));
-    match has_it {
-        true => answer.finish(),
-        false => answer.content_type(kind_of(name)).body(file.data.into_owned()),
+    if has_it {
+        answer.finish()
+    } else {
+        answer.content_type(kind_of(name)).body(file.data.into_owned())
     }
 }
 

@@ -232,10 +232,7 @@ impl Drop for Waiting<'_> {
 
 /// Nothing is published from outside any more once the hub is stopping.
 pub(super) fn refuse_in_drain(hub: &Hub) -> Result<(), Problem> {
-    match hub.draining.load(Ordering::Relaxed) {
-        true => Err(PublishError::Draining.into()),
-        false => Ok(()),
-    }
+    if hub.draining.load(Ordering::Relaxed) { Err(PublishError::Draining.into()) } else { Ok(()) }
 }
 
 /// Takes events, each with its streams and its bytes, off the rates of whoever publishes them.

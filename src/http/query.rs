@@ -146,9 +146,10 @@ pub(super) fn pairs_of_members(members: &Map<String, Value>) -> Result<Pairs, In
             }
             _ => continue,
         };
-        match name == "stream" {
-            true => pairs.extend(words.into_iter().map(|word| (name.clone(), word))),
-            false => pairs.push((name.clone(), words.join(","))),
+        if name == "stream" {
+            pairs.extend(words.into_iter().map(|word| (name.clone(), word)))
+        } else {
+            pairs.push((name.clone(), words.join(",")))
         }
     }
     Ok(pairs)

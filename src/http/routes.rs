@@ -195,9 +195,10 @@ fn routes_apart(config: &mut ServiceConfig) {
 
 async fn nothing_here(request: HttpRequest) -> HttpResponse {
     let nothing = Problem::new(Code::NotFound, format!("there is no {}", request.path()));
-    match guard::is_of_models(request.path()) {
-        true => as_openai(nothing).error_response(),
-        false => nothing.error_response(),
+    if guard::is_of_models(request.path()) {
+        as_openai(nothing).error_response()
+    } else {
+        nothing.error_response()
     }
 }
 
@@ -237,10 +238,8 @@ fn cors(origins: &[String]) -> Cors {
         .expose_headers([completions::REPLAYED, SHOULD_RETRY])
         .max_age(3600);
     // Cookies go to origins that are named, and not to whoever asks.
-    let cors = match origins.iter().any(|origin| origin == "*") {
-        true => cors,
-        false => cors.supports_credentials(),
-    };
+    let cors =
+        if origins.iter().any(|origin| origin == "*") { cors } else { cors.supports_credentials() };
     origins.iter().fold(cors, |cors, origin| match origin.as_str() {
         "*" => cors.allow_any_origin().send_wildcard(),
         origin => cors.allowed_origin(origin),

@@ -178,9 +178,10 @@ pub fn start(hub: Data<Hub>, listen: &[SocketAddr]) -> std::io::Result<Server> {
 
 /// The same for what is for operators alone, which the connections of everybody else leave alone.
 pub fn start_apart(hub: Data<Hub>, listen: &[SocketAddr]) -> std::io::Result<Option<Server>> {
-    match listen.is_empty() {
-        true => Ok(None),
-        false => serve(hub, listen, true, (1, CONNECTIONS_APART)).map(Some),
+    if listen.is_empty() {
+        Ok(None)
+    } else {
+        serve(hub, listen, true, (1, CONNECTIONS_APART)).map(Some)
     }
 }
 

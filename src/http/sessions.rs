@@ -145,12 +145,11 @@ pub(super) async fn delete(
         Ok(id) => close(&hub.manager, id).await.ok_or_else(manager_silent)?,
         Err(_) => false,
     };
-    match was_there {
-        true => {
-            tracing::info!(session = id.as_str(), "a session is ended by an operator");
-            Ok(HttpResponse::NoContent().finish())
-        }
-        false => Err(Problem::new(Code::NotFound, format!("there is no session {:?}", *id))),
+    if was_there {
+        tracing::info!(session = id.as_str(), "a session is ended by an operator");
+        Ok(HttpResponse::NoContent().finish())
+    } else {
+        Err(Problem::new(Code::NotFound, format!("there is no session {:?}", *id)))
     }
 }
 

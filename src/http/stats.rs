@@ -25,9 +25,10 @@ pub struct SelectorFigures {
 impl SelectorFigures {
     /// Notes one subscription.
     pub(super) fn note(&self, selectors: u64, refused: bool) {
-        match refused {
-            true => self.refusals.fetch_add(1, Ordering::Relaxed),
-            false => self.peak.fetch_max(selectors, Ordering::Relaxed),
+        if refused {
+            self.refusals.fetch_add(1, Ordering::Relaxed)
+        } else {
+            self.peak.fetch_max(selectors, Ordering::Relaxed)
         };
     }
 

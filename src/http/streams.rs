@@ -76,9 +76,10 @@ pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRes
         _ => Err(Problem::query(Invalid::new("limit", format!("must be 1 to {MAX_LIMIT}")))),
     })?;
     let reads_nothing = caller.grants.subscribe == Scope::default();
-    let (waited_for, end) = match reads_nothing {
-        true => (Vec::new(), None),
-        false => waited_for(&hub, &caller, (&prefix, after.clone()), limit + 1).await?,
+    let (waited_for, end) = if reads_nothing {
+        (Vec::new(), None)
+    } else {
+        waited_for(&hub, &caller, (&prefix, after.clone()), limit + 1).await?
     };
     let (mut found, end) = off_thread(&hub, move |history| {
         if reads_nothing {

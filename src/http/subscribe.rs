@@ -211,12 +211,11 @@ fn check_selectors(hub: &Hub, interest: &Interest) -> Result<(), Problem> {
     let most = hub.limits.load().hub.of(Limit::Selectors).map_or(u64::MAX, |bound| bound.most);
     let count = interest.selectors().len() as u64;
     hub.selectors.note(count, count > most);
-    match count > most {
-        false => Ok(()),
-        true => {
-            let why = format!("a subscription names at most {most} selectors, this one {count}");
-            Err(Problem::new(Code::Validation, why).field("stream").limit(Limit::Selectors))
-        }
+    if count > most {
+        let why = format!("a subscription names at most {most} selectors, this one {count}");
+        Err(Problem::new(Code::Validation, why).field("stream").limit(Limit::Selectors))
+    } else {
+        Ok(())
     }
 }
 

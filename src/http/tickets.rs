@@ -89,8 +89,9 @@ pub(super) async fn mint(
 pub(super) fn ttl(text: &str) -> Result<Duration, Invalid> {
     let wrong = |why: String| Invalid::new("ttl", why);
     let ttl = duration(text).map_err(wrong)?;
-    match ttl.is_zero() || ttl > MAX_TTL {
-        true => Err(wrong(format!("{text:?} is not within 1ms and 1h"))),
-        false => Ok(ttl),
+    if ttl.is_zero() || ttl > MAX_TTL {
+        Err(wrong(format!("{text:?} is not within 1ms and 1h")))
+    } else {
+        Ok(ttl)
     }
 }

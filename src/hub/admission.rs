@@ -135,9 +135,10 @@ impl Admission {
     /// Where a session falls; the same as long as the limits are.
     fn places(&self, holder: &Holder, interest: &Interest) -> Vec<Place> {
         let selectors = interest.selectors();
-        let scopes: Vec<Scope> = match self.limits.rules.is_empty() {
-            true => vec![Scope::HUB; selectors.len()],
-            false => selectors.iter().map(|selector| self.limits.scope(selector)).collect(),
+        let scopes: Vec<Scope> = if self.limits.rules.is_empty() {
+            vec![Scope::HUB; selectors.len()]
+        } else {
+            selectors.iter().map(|selector| self.limits.scope(selector)).collect()
         };
         let mut places = Places(Vec::with_capacity(4));
         // A rule's own number of sessions is within the hub's, and not in its place.

@@ -180,10 +180,7 @@ impl State {
 
     /// Writes to a session, unless that waits for more to come; returns how many bytes.
     fn write_to(&mut self, session: SessionKey, key: GroupKey) -> u64 {
-        match self.keeps_back(session, key) {
-            true => 0,
-            false => self.write_now(session, key),
-        }
+        if self.keeps_back(session, key) { 0 } else { self.write_now(session, key) }
     }
 
     /// Writes all that a session has not had, or has its connection ask for it; returns how many

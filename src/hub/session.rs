@@ -195,9 +195,12 @@ impl Session {
     /// again has not.
     pub(super) fn has_nothing_to_wait_for(&self, history: &History) -> bool {
         let Some(names) = self.interest.exact_streams() else { return false };
-        names.iter().all(|name| match history.has_history(name) {
-            true => history.has_ended(name, self.cursor),
-            false => self.ended.contains(*name),
+        names.iter().all(|name| {
+            if history.has_history(name) {
+                history.has_ended(name, self.cursor)
+            } else {
+                self.ended.contains(*name)
+            }
         })
     }
 }

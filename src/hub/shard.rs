@@ -288,9 +288,10 @@ impl State {
         let names_several = |index: &u32| {
             batch.entries.get(*index as usize).is_some_and(|entry| entry.streams.len() > 1)
         };
-        let bytes = match view.names_streams() && entries.iter().any(names_several) {
-            true => Frames::of_group(batch, entries, &self.settings.history, (view, group)),
-            false => frames.of_entries(entries),
+        let bytes = if view.names_streams() && entries.iter().any(names_several) {
+            Frames::of_group(batch, entries, &self.settings.history, (view, group))
+        } else {
+            frames.of_entries(entries)
         };
         let (first, last, at) = (batch.first, batch.last, batch.at);
         group.push(Segment { bytes, events, first, last, at, ends }, way);

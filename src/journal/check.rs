@@ -354,10 +354,7 @@ impl<'a> Look<'a> {
 
 impl Checked {
     fn note(&mut self, what: String) {
-        match self.wrong.len() < MAX_TOLD {
-            true => self.wrong.push(what),
-            false => self.more_wrong += 1,
-        }
+        if self.wrong.len() < MAX_TOLD { self.wrong.push(what) } else { self.more_wrong += 1 }
     }
 
     /// Whether nothing is wrong.

@@ -127,9 +127,12 @@ impl Rates {
             let Some(key) = meter.key(client, subject) else { continue };
             let is_here = |scope: &Scope| self.limits.bound(meter.limit, *scope).0 == meter.scope;
             let here = spent.iter().filter(|(scopes, _)| scopes.iter().any(is_here));
-            let amount = here.map(|(_, spent)| match counts_bytes(meter.limit) {
-                true => spent.bytes.div_ceil(meter.unit),
-                false => spent.events,
+            let amount = here.map(|(_, spent)| {
+                if counts_bytes(meter.limit) {
+                    spent.bytes.div_ceil(meter.unit)
+                } else {
+                    spent.events
+                }
             });
             meter.spend(&key, amount.sum(), &self.clock)?;
         }
@@ -144,9 +147,10 @@ impl Rates {
         let mut spent: FxHashMap<Vec<Scope>, Spent> = FxHashMap::default();
         let has_rules = !self.limits.rules.is_empty();
         for (streams, bytes) in events {
-            let mut scopes = match has_rules {
-                true => streams.iter().map(|s| self.limits.scope_of_stream(s)).collect(),
-                false => vec![Scope::HUB],
+            let mut scopes = if has_rules {
+                streams.iter().map(|s| self.limits.scope_of_stream(s)).collect()
+            } else {
+                vec![Scope::HUB]
             };
             scopes.sort_unstable();
             scopes.dedup();
@@ -176,10 +180,8 @@ impl Rates {
 
 impl Meter {
     fn new(limit: Limit, scope: Scope, bound: Bound, max_body_bytes: usize) -> Self {
-        let request = match counts_bytes(limit) {
-            true => max_body_bytes as u64,
-            false => MAX_ENTRIES_PER_BATCH as u64,
-        };
+        let request =
+            if counts_bytes(limit) { max_body_bytes as u64 } else { MAX_ENTRIES_PER_BATCH as u64 };
         let is_large = bound.most.max(request) > u64::from(u32::MAX);
         let unit = if is_large { LARGE_UNIT_BYTES } else { 1 };
         let (rate, request) = (bound.most.div_ceil(unit), request.div_ceil(unit));

@@ -80,11 +80,12 @@ impl RunAs {
 /// Whether a job may be called that.
 pub fn check_job_name(name: &str) -> Result<(), String> {
     let may_stand = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    match (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(may_stand) {
-        true => Ok(()),
-        false => Err(format!(
+    if (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(may_stand) {
+        Ok(())
+    } else {
+        Err(format!(
             "a job's name has 1 to {MAX_NAME_BYTES} of A-Z, a-z, 0-9, - and _; {name:?} does not"
-        )),
+        ))
     }
 }
 

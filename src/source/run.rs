@@ -220,9 +220,10 @@ fn lines_of(
         let data = log_data(shown_line(&line.text), Some(output));
         items.extend(event(stream, "log", &data));
     };
-    match part.is_empty() {
-        true => splitter.finish(&mut take),
-        false => splitter.feed(part, &mut take),
+    if part.is_empty() {
+        splitter.finish(&mut take)
+    } else {
+        splitter.feed(part, &mut take)
     }
     items
 }

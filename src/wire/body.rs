@@ -148,9 +148,10 @@ fn object(text: &str, max_event_bytes: usize, now: Timestamp) -> Result<Draft, B
 
 fn bounded_data(draft: &Draft, limit: usize) -> Result<(), BodyError> {
     let size = draft.payload().as_bytes().len();
-    match size > limit {
-        true => Err(BodyError::TooLarge { place: String::new(), size, limit }),
-        false => Ok(()),
+    if size > limit {
+        Err(BodyError::TooLarge { place: String::new(), size, limit })
+    } else {
+        Ok(())
     }
 }
 

@@ -28,12 +28,11 @@ pub(super) fn entry(
                 line(out, b"event: ", kind.as_str().as_bytes());
             }
             line(out, b"id: ", &id.text());
-            match view.envelope {
-                false => data(out, payload.as_bytes()),
-                true => {
-                    let envelope = Envelope::of(entry, kind.as_str(), payload, reader);
-                    data(out, &super::control::json(&envelope));
-                }
+            if view.envelope {
+                let envelope = Envelope::of(entry, kind.as_str(), payload, reader);
+                data(out, &super::control::json(&envelope));
+            } else {
+                data(out, payload.as_bytes())
             }
             out.push(b'\n');
         }

@@ -44,9 +44,10 @@ impl Medium {
                 (Unsynced::Chosen, Journaling::Ordered) => at < ordered,
                 (Unsynced::Chosen, Journaling::Strict) => random.random(),
             };
-            match survives && !lost.iter().any(|earlier| change.depends_on(earlier)) {
-                true => self.apply_entry(&change, |folder| &mut folder.stable),
-                false => lost.push(change),
+            if survives && !lost.iter().any(|earlier| change.depends_on(earlier)) {
+                self.apply_entry(&change, |folder| &mut folder.stable)
+            } else {
+                lost.push(change)
             }
         }
     }
@@ -114,9 +115,10 @@ fn lose_writes(file: &mut FileNode, unsynced: Unsynced, random: &mut SmallRng) {
                     }
                 }
                 // The size may be on the medium before the data.
-                match random.random() {
-                    true => file.stable.extend(size),
-                    false => file.stable.truncate(file.stable.size()),
+                if random.random() {
+                    file.stable.extend(size)
+                } else {
+                    file.stable.truncate(file.stable.size())
                 }
             }
             (Change::Write { .. }, _) => {}

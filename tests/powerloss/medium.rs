@@ -233,9 +233,10 @@ impl Medium {
             mark_dependencies(&changes, later, &mut chosen);
         }
         for (change, chosen) in changes.into_iter().zip(chosen) {
-            match chosen {
-                true => self.apply_entry(&change, |folder| &mut folder.stable),
-                false => self.entries.push(change),
+            if chosen {
+                self.apply_entry(&change, |folder| &mut folder.stable)
+            } else {
+                self.entries.push(change)
             }
         }
     }

@@ -287,10 +287,11 @@ async fn one_large_part_is_no_way_past_a_bound() {
         let upstream = Upstream::start(vec![script]).await;
         let (hub, _folder) = upstream.hub(&["--chat-max-tokens", "10"]).await;
         let events = whole(&hub, &begun(&hub).await).await;
-        let (said, why) = match is_cut {
+        let (said, why) = if is_cut {
             // 32 bytes of each token, and 4 KiB.
-            true => ("é".repeat((320 + 4096) / 2), "length"),
-            false => ("short".to_owned(), "stop"),
+            ("é".repeat((320 + 4096) / 2), "length")
+        } else {
+            ("short".to_owned(), "stop")
         };
         assert_eq!((text(&events), &end(&events)["finish_reason"]), (said, &json!(why)));
     }

@@ -114,13 +114,15 @@ impl Hub {
         let mut child = Command::new("sh")
             .args(["-c", &format!("{limit}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_fanfare")])
             .args(["--listen", &self.place])
-            .args(match self.flags.iter().any(|flag| flag == "--log-format") {
-                true => &[][..],
-                false => &["--log-format", "text"][..],
+            .args(if self.flags.iter().any(|flag| flag == "--log-format") {
+                &[][..]
+            } else {
+                &["--log-format", "text"][..]
             })
-            .args(match self.flags.iter().any(|flag| flag == "--system") {
-                true => &[][..],
-                false => &["--system", "off", "--publish-log=off"][..],
+            .args(if self.flags.iter().any(|flag| flag == "--system") {
+                &[][..]
+            } else {
+                &["--system", "off", "--publish-log=off"][..]
             })
             .arg("--data-dir")
             .arg(&self.data)

@@ -30,9 +30,10 @@ async fn a_journal_is_looked_through_record_by_record_while_no_hub_runs_on_it() 
     let listed = hub.get("/streams").await.1;
     let before = hub.get("/streams/a").await.1;
     for stops in [true, false] {
-        match stops {
-            true => hub.stop().await,
-            false => hub.kill(),
+        if stops {
+            hub.stop().await
+        } else {
+            hub.kill()
         }
         let (code, checked, said) = look(&hub.data, "check");
         assert_eq!(

@@ -37,15 +37,12 @@ async fn a_directory_restored_from_a_copy_resets_those_who_saw_what_came_after_i
             seen.push(hub.publish_id("s", &format!("lost-{n}")).await);
         }
         hub.stop().await;
-        match over_the_original {
-            false => {
-                std::fs::remove_dir_all(&data).unwrap();
-                copy(&kept, &data);
-            }
-            true => {
-                std::fs::remove_dir_all(data.join("journal")).unwrap();
-                copy(&kept.join("."), &data);
-            }
+        if over_the_original {
+            std::fs::remove_dir_all(data.join("journal")).unwrap();
+            copy(&kept.join("."), &data);
+        } else {
+            std::fs::remove_dir_all(&data).unwrap();
+            copy(&kept, &data);
         }
         hub.start_again().await;
         for n in 1..=5 {

@@ -38,12 +38,11 @@ pub(super) async fn body(
 ) -> Result<Bytes, Problem> {
     let body = read_body(hub, request, payload).await?;
     let most = hub.chats.max_request_bytes();
-    match body.len() > most {
-        true => {
-            let why = format!("what is asked has at most {most} bytes (--chat-max-request-bytes)");
-            Err(Problem::new(Code::PayloadTooLarge, why).field("body"))
-        }
-        false => Ok(body),
+    if body.len() > most {
+        let why = format!("what is asked has at most {most} bytes (--chat-max-request-bytes)");
+        Err(Problem::new(Code::PayloadTooLarge, why).field("body"))
+    } else {
+        Ok(body)
     }
 }
 

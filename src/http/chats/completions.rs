@@ -203,16 +203,16 @@ async fn answer(
     let is_enough = |progress: &ChatProgress| {
         progress.is_over() || form.stream && matches!(progress, ChatProgress::Answered)
     };
-    let progress = match form.stream {
-        true => tokio::time::timeout(HEAD_WITHIN, chat.until(is_enough)).await.ok(),
-        false => Some(chat.until(is_enough).await),
+    let progress = if form.stream {
+        tokio::time::timeout(HEAD_WITHIN, chat.until(is_enough)).await.ok()
+    } else {
+        Some(chat.until(is_enough).await)
     };
     if let Some(ChatProgress::Refused(why)) = progress {
         return Err(why.into());
     }
-    let mut response = match form.stream {
-        false => whole_answer(hub, &chat).await?,
-        true => match failed_at_once(hub, &chat, progress, form.after).await? {
+    let mut response = if form.stream {
+        match failed_at_once(hub, &chat, progress, form.after).await? {
             Some(failed) => failed,
             None => {
                 let of = (caller, chat.clone(), reader);
@@ -223,7 +223,9 @@ async fn answer(
                 }
                 return streamed.map(|response| as_replayed(response, replayed));
             }
-        },
+        }
+    } else {
+        whole_answer(hub, &chat).await?
     };
     reader.has_all();
     if replayed {

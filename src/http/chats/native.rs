@@ -156,10 +156,7 @@ async fn create_one(
         ticket,
         expires_at,
     };
-    let mut answer = match begun.replayed {
-        true => HttpResponse::Ok(),
-        false => HttpResponse::Created(),
-    };
+    let mut answer = if begun.replayed { HttpResponse::Ok() } else { HttpResponse::Created() };
     if begun.replayed {
         answer.insert_header(("Idempotent-Replayed", "true"));
     }

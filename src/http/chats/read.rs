@@ -71,9 +71,10 @@ pub(super) async fn open(
 async fn has_its_start(hub: &Data<Hub>, chat: &Chat) -> Result<(), Problem> {
     let stream = chat.stream.clone();
     let view = off_thread(hub, move |history| history.stream(&stream)).await?;
-    match view.is_some_and(|view| view.events < view.published) {
-        true => Err(Problem::new(Code::Gone, CUT)),
-        false => Ok(()),
+    if view.is_some_and(|view| view.events < view.published) {
+        Err(Problem::new(Code::Gone, CUT))
+    } else {
+        Ok(())
     }
 }
 
@@ -105,9 +106,10 @@ pub(super) async fn redactions(
     hub: &Data<Hub>,
     chat: &Arc<Chat>,
 ) -> Result<Vec<Redaction>, Problem> {
-    match chat.is_redacted() {
-        true => Ok(transcript(hub, chat, None).await?.redactions().to_vec()),
-        false => Ok(Vec::new()),
+    if chat.is_redacted() {
+        Ok(transcript(hub, chat, None).await?.redactions().to_vec())
+    } else {
+        Ok(Vec::new())
     }
 }
 

@@ -14,10 +14,7 @@ const NO_CHAT: &str = "there is no such chat";
 
 /// Whether somebody may read a chat: whoever began it, an admin, or who has a ticket for it.
 fn may_read(caller: &Caller, chat: &Chat) -> bool {
-    match caller.by_ticket {
-        true => caller.grants.may_read(&chat.stream),
-        false => may_change(caller, chat),
-    }
+    if caller.by_ticket { caller.grants.may_read(&chat.stream) } else { may_change(caller, chat) }
 }
 
 fn may_change(caller: &Caller, chat: &Chat) -> bool {
@@ -105,8 +102,9 @@ fn there(hub: &Hub, chat: Option<Arc<Chat>>) -> Result<Arc<Chat>, Problem> {
 /// Somebody who may ask models at all.
 pub(super) fn asker(hub: &Hub, request: &HttpRequest) -> Result<Arc<Caller>, Problem> {
     let caller = caller(hub, request)?;
-    match caller.by_ticket || caller.grants.chat.is_empty() {
-        true => Err(Problem::new(Code::Forbidden, "asking models is not granted")),
-        false => Ok(caller),
+    if caller.by_ticket || caller.grants.chat.is_empty() {
+        Err(Problem::new(Code::Forbidden, "asking models is not granted"))
+    } else {
+        Ok(caller)
     }
 }

@@ -78,9 +78,10 @@ impl Changes {
     /// The changes, each key once. Only removals and changes of several sources can bring a key in
     /// twice, so that the common batch is passed on as it is.
     fn into_list(self) -> Vec<Change> {
-        match self.repeats {
-            true => self.list.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect(),
-            false => self.list,
+        if self.repeats {
+            self.list.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect()
+        } else {
+            self.list
         }
     }
 

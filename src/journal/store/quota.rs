@@ -84,9 +84,10 @@ impl Quota {
     }
 
     fn scopes(&self, name: &StreamName) -> impl Iterator<Item = Scope> + use<> {
-        let scope = match self.limits.rules.is_empty() {
-            true => Scope::HUB,
-            false => self.limits.scope_of_stream(name),
+        let scope = if self.limits.rules.is_empty() {
+            Scope::HUB
+        } else {
+            self.limits.scope_of_stream(name)
         };
         std::iter::once(Scope::HUB).chain((scope != Scope::HUB).then_some(scope))
     }

@@ -148,18 +148,20 @@ impl<'a> Staging<'a> {
                 return Ok(Ok(end.map_or(fresh, |position| Placed { position, duplicate: true })));
             }
             Item::Delete { stream, has_readers } => {
-                return Ok(match *has_readers || self.row(stream).is_some() {
-                    true => Ok(fresh),
-                    false => Err(Refusal::Unknown(stream.clone())),
+                return Ok(if *has_readers || self.row(stream).is_some() {
+                    Ok(fresh)
+                } else {
+                    Err(Refusal::Unknown(stream.clone()))
                 });
             }
         };
         if let Some(key) = draft.key()
             && let Some(known) = self.key_of(draft.streams(), key)?
         {
-            return Ok(match known.fingerprint == draft.fingerprint() {
-                true => Ok(Placed { position: known.position, duplicate: true }),
-                false => Err(Refusal::KeyConflict(key.as_str().to_owned())),
+            return Ok(if known.fingerprint == draft.fingerprint() {
+                Ok(Placed { position: known.position, duplicate: true })
+            } else {
+                Err(Refusal::KeyConflict(key.as_str().to_owned()))
             });
         }
         for stream in draft.streams() {

@@ -86,9 +86,12 @@ impl Question<'_> {
         if let Some((name, value)) = upstream.credential() {
             request = request.header(name, value);
         }
-        let mut response = request.send().await.map_err(|error| match error.is_connect() {
-            true => NoAnswer::Unreached(told(error)),
-            false => NoAnswer::Broken(told(error)),
+        let mut response = request.send().await.map_err(|error| {
+            if error.is_connect() {
+                NoAnswer::Unreached(told(error))
+            } else {
+                NoAnswer::Broken(told(error))
+            }
         })?;
         let status = response.status().as_u16();
         let header =

@@ -164,9 +164,10 @@ impl Chats {
         let mut ledger = self.ledger();
         let known = key.as_ref().and_then(|key| ledger.by_key(owner.as_ref(), key));
         if let Some(chat) = known {
-            return match chat.fingerprint == ask.fingerprint {
-                true => Ok((chat.clone(), None, true)),
-                false => Err(NotBegun::KeyTaken),
+            return if chat.fingerprint == ask.fingerprint {
+                Ok((chat.clone(), None, true))
+            } else {
+                Err(NotBegun::KeyTaken)
             };
         }
         if wanted.must_be_there {

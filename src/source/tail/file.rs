@@ -150,9 +150,10 @@ impl Followed {
 
     /// Whether a pattern finds it.
     pub(super) fn is_listed(&mut self, is_listed: bool) {
-        match is_listed {
-            true => self.unlisted = None,
-            false => drop(self.unlisted.get_or_insert_with(Instant::now)),
+        if is_listed {
+            self.unlisted = None
+        } else {
+            self.unlisted.get_or_insert_with(Instant::now);
         }
     }
 

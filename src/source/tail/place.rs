@@ -145,9 +145,10 @@ impl Places {
 
     pub(super) fn note(&mut self, place: Place) {
         let key = (place.tail.clone(), place.file);
-        match place.gone {
-            true => self.files.remove(&key),
-            false => self.files.insert(key, place),
+        if place.gone {
+            self.files.remove(&key)
+        } else {
+            self.files.insert(key, place)
         };
     }
 

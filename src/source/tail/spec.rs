@@ -38,9 +38,10 @@ impl StreamTemplate {
     pub fn parse(text: &str) -> Result<Self, String> {
         let template = Self(text.to_owned());
         let stream = template.of(Path::new("/dir/name.log"))?;
-        match stream.is_written_by_hub() || stream.is_for_admins() {
-            true => Err(format!("only the hub publishes to {stream:?}")),
-            false => Ok(template),
+        if stream.is_written_by_hub() || stream.is_for_admins() {
+            Err(format!("only the hub publishes to {stream:?}"))
+        } else {
+            Ok(template)
         }
     }
 

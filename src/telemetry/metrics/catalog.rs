@@ -99,9 +99,10 @@ fn labels_of(family: &MetricFamily) -> String {
             .filter(|value| !value.is_empty() && **value != "…" && *name != "version")
             .map(|value| format!("`{value}`"))
             .collect();
-        match values.is_empty() {
-            true => format!("`{name}`"),
-            false => format!("`{name}`: {}", values.join(", ")),
+        if values.is_empty() {
+            format!("`{name}`")
+        } else {
+            format!("`{name}`: {}", values.join(", "))
         }
     });
     of_one.collect::<Vec<_>>().join("; ")

@@ -82,10 +82,7 @@ impl Exposition {
     /// The one that a scrape's `Accept` asks for: the newer one wherever it is named.
     pub fn accepted(accept: &str) -> Self {
         let names = |kind: &str| kind.trim().starts_with("application/openmetrics-text");
-        match accept.split(',').any(names) {
-            true => Self::OpenMetrics,
-            false => Self::Text,
-        }
+        if accept.split(',').any(names) { Self::OpenMetrics } else { Self::Text }
     }
 
     /// Its `Content-Type`.

@@ -125,9 +125,10 @@ impl Transcript {
 
     /// The answer, without what is not to be shown.
     pub fn text(&self) -> String {
-        match self.redactions.is_empty() {
-            true => self.text.clone(),
-            false => Redaction::apply(&self.redactions, &self.text, 0),
+        if self.redactions.is_empty() {
+            self.text.clone()
+        } else {
+            Redaction::apply(&self.redactions, &self.text, 0)
         }
     }
 

@@ -56,12 +56,11 @@ pub fn selector(text: &str, name: &str) {
         "*" => true,
         other => !other.contains('*'),
     };
-    let is_good = match is_pattern {
-        false => StreamName::parse(text).is_ok(),
-        true => {
-            StreamName::parse(&text.replace('*', "x")).is_ok()
-                && parts.iter().enumerate().all(part_is_good)
-        }
+    let is_good = if is_pattern {
+        StreamName::parse(&text.replace('*', "x")).is_ok()
+            && parts.iter().enumerate().all(part_is_good)
+    } else {
+        StreamName::parse(text).is_ok()
     };
     let selector = match Selector::parse(text) {
         Ok(selector) => selector,
