@@ -9,8 +9,8 @@ mod watch;
 use crate::access::{Revocations, Tickets};
 use crate::config::Config;
 use crate::http::{
-    self, DiskBounds, Doors, Downloads, Folder, HttpSettings, Hub, Received, SHUTDOWN_TIMEOUT,
-    SelectorFigures, Server, Tls, TlsFiles,
+    self, AppState, BodyBudget, ConnectionLimiter, DiskBounds, Downloads, Folder, HttpSettings,
+    SHUTDOWN_TIMEOUT, SelectorUsage, Server, Tls, TlsFiles,
 };
 use crate::hub::{ConnectionManager, Drain, Pace};
 use crate::journal::{Dispatch, Durability, Journal, Settings, now};
@@ -63,7 +63,7 @@ async fn serve(
     }
     start_beside(&hub, &config).await;
     let server = http::start(hub.clone(), &config.listen)?;
-    let apart = http::start_apart(hub.clone(), &config.metrics_listen)?;
+    let apart = http::start_admin(hub.clone(), &config.metrics_listen)?;
     let mut stop = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     announce(&server, apart.as_ref(), config.tls.is_some());
@@ -91,7 +91,7 @@ async fn serve(
 }
 
 /// Builds the stages, the last ones first.
-fn build(config: &Config) -> anyhow::Result<(Data<Hub>, Journal)> {
+fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
     let telemetry = Telemetry::new().context("the metrics clash")?;
     let (out, batches) = mpsc::channel(MAX_WAITING_BATCHES);
     let dispatched = out.downgrade();
@@ -103,7 +103,7 @@ fn build(config: &Config) -> anyhow::Result<(Data<Hub>, Journal)> {
     let access = config.access.clone().with(tickets(config)?, revocations.clone());
     let journal_ends = (journal.publisher.clone(), journal.history.clone());
     let chats = Chats::new(config.chats.clone(), journal_ends, limits.clone(), &telemetry);
-    let hub = Data::new(Hub {
+    let hub = Data::new(AppState {
         chats: chats.map_err(anyhow::Error::msg).context("upstreams cannot be asked")?,
         access: Arc::new(ArcSwap::from_pointee(access)),
         key_set: ArcSwapOption::empty(),
@@ -119,24 +119,24 @@ fn build(config: &Config) -> anyhow::Result<(Data<Hub>, Journal)> {
         rates: ArcSwap::from_pointee(Rates::of(config.limits.clone(), config.max_body_bytes)),
         limits,
         tls: tls(config)?,
-        doors: Doors::default(),
+        connections: ConnectionLimiter::default(),
         open_connections: AtomicUsize::new(0),
         memory: MemoryBudget::of(config.memory_budget),
-        selectors: SelectorFigures::default(),
+        selectors: SelectorUsage::default(),
         last_usage: std::sync::Mutex::default(),
         manager,
-        pulses: Arc::default(),
+        worker_liveness: Arc::default(),
         telemetry,
-        pace: Arc::new(Pace::new(config.retry, config.refusal_return_rate)),
+        retry_pacer: Arc::new(Pace::new(config.retry, config.refusal_return_rate)),
         disk_readers: Arc::new(Semaphore::new(MAX_DISK_READERS)),
         lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
-        received: Received::default(),
-        started: Instant::now(),
+        body_budget: BodyBudget::default(),
+        started_at: Instant::now(),
         draining: AtomicBool::new(false),
         drain_ends_ms: AtomicU64::new(0),
         downloads: Downloads::default(),
         dispatched,
-        bounds: DiskBounds { disk_readers: MAX_DISK_READERS, lookups: MAX_LOOKUPS },
+        disk_bounds: DiskBounds { disk_readers: MAX_DISK_READERS, lookups: MAX_LOOKUPS },
         settings: http_settings(config),
     });
     Ok((hub, journal))
@@ -144,7 +144,7 @@ fn build(config: &Config) -> anyhow::Result<(Data<Hub>, Journal)> {
 
 /// Ends the requests in flight, then the journal.
 async fn close(
-    hub: &Hub,
+    hub: &AppState,
     (server, apart): (ServerHandle, Option<ServerHandle>),
     journal: Journal,
 ) -> anyhow::Result<()> {
@@ -164,7 +164,7 @@ async fn close(
 }
 
 /// Stops the server, and says how many connections it had to cut off.
-async fn stop_server(hub: &Hub, server: &ServerHandle) {
+async fn stop_server(hub: &AppState, server: &ServerHandle) {
     let mut stopped = std::pin::pin!(server.stop(true));
     let connections_cut_off = tokio::select! {
         () = &mut stopped => 0,
@@ -178,7 +178,7 @@ async fn stop_server(hub: &Hub, server: &ServerHandle) {
 }
 
 /// Sends every reader away, stops every job, and waits until all are gone or the window is over.
-async fn drain(hub: &Data<Hub>, config: &Config) {
+async fn drain(hub: &Data<AppState>, config: &Config) {
     tracing::info!(window_s = config.drain.as_secs_f64(), "draining");
     // From here on nothing is published from outside; jobs have their last words.
     hub.begin_drain();
@@ -196,7 +196,7 @@ async fn drain(hub: &Data<Hub>, config: &Config) {
 }
 
 /// Starts what goes on beside the requests: what is looked at, and what publishes from inside.
-async fn start_beside(hub: &Data<Hub>, config: &Config) {
+async fn start_beside(hub: &Data<AppState>, config: &Config) {
     reload::fetch_keys(hub, &hub.access.load_full(), config.jwks_url.as_deref()).await;
     watch::start(hub);
     actix::spawn(hub.chats.clone().care());
@@ -316,6 +316,6 @@ fn http_settings(config: &Config) -> HttpSettings {
         public_hosts: config.public_hosts.clone(),
         folders: config.folders.iter().cloned().map(|(name, path)| Folder { name, path }).collect(),
         is_local: config.listen.iter().all(|address| address.ip().is_loopback()),
-        apart_is_local: config.metrics_listen.iter().all(|address| address.ip().is_loopback()),
+        admin_is_local: config.metrics_listen.iter().all(|address| address.ip().is_loopback()),
     }
 }

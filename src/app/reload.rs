@@ -6,14 +6,14 @@
 
 use crate::access::Access;
 use crate::config::Config;
-use crate::http::{Hub, KeySet, Tls};
+use crate::http::{AppState, RemoteKeySet, Tls};
 use crate::hub::ChangeLimits;
 use crate::telemetry::set_log_filter;
 use actix_web::web::Data;
 use std::sync::Arc;
 
 /// Takes what is configured now in the place of what was.
-pub(super) async fn everything(hub: &Data<Hub>, config: anyhow::Result<Config>) {
+pub(super) async fn everything(hub: &Data<AppState>, config: anyhow::Result<Config>) {
     if let Some(tls) = &hub.tls {
         certificate(tls);
     }
@@ -48,7 +48,7 @@ pub(super) async fn everything(hub: &Data<Hub>, config: anyhow::Result<Config>) 
 }
 
 /// Takes keys and tokens as they are configured.
-async fn access(hub: &Data<Hub>, config: &Config) {
+async fn access(hub: &Data<AppState>, config: &Config) {
     let before = hub.access.load_full();
     let url = config.jwks_url.as_deref();
     let is_same = hub.key_set.load().as_ref().is_some_and(|key_set| key_set.is_at(url));
@@ -57,9 +57,9 @@ async fn access(hub: &Data<Hub>, config: &Config) {
         // What was fetched is good until it is fetched again: nobody waits for that.
         hub.access.store(access.clone());
         if let Some((url, keys)) = url.zip(access.remote_keys().cloned()) {
-            let key_set = Arc::new(KeySet::new(url.into(), keys));
+            let key_set = Arc::new(RemoteKeySet::new(url.into(), keys));
             hub.key_set.store(Some(key_set.clone()));
-            let fresh = KeySet::keep_fresh(Arc::downgrade(&key_set));
+            let fresh = RemoteKeySet::keep_fresh(Arc::downgrade(&key_set));
             actix::spawn(async move {
                 key_set.fetch_now().await;
                 // Only the hub holds it from here on, so that this ends with the next reload.
@@ -75,12 +75,12 @@ async fn access(hub: &Data<Hub>, config: &Config) {
 
 /// Fetches the key set, and goes on to as long as it is the one that is configured. Nobody is held
 /// against keys that are not there yet.
-pub(super) async fn fetch_keys(hub: &Data<Hub>, access: &Access, url: Option<&str>) {
+pub(super) async fn fetch_keys(hub: &Data<AppState>, access: &Access, url: Option<&str>) {
     let keys = access.remote_keys().cloned();
-    let key_set = url.zip(keys).map(|(url, keys)| Arc::new(KeySet::new(url.into(), keys)));
+    let key_set = url.zip(keys).map(|(url, keys)| Arc::new(RemoteKeySet::new(url.into(), keys)));
     if let Some(key_set) = &key_set {
         key_set.fetch_now().await;
-        actix::spawn(KeySet::keep_fresh(Arc::downgrade(key_set)));
+        actix::spawn(RemoteKeySet::keep_fresh(Arc::downgrade(key_set)));
     }
     hub.key_set.store(key_set);
 }

@@ -1,12 +1,12 @@
 //! What is looked at now and again while the hub runs: commits that hang, memory, certificates.
 
-use crate::http::Hub;
+use crate::http::AppState;
 use crate::limits::resident_bytes;
 use actix_web::web::Data;
 use std::time::Duration;
 
 /// Begins to look.
-pub(super) fn start(hub: &Data<Hub>) {
+pub(super) fn start(hub: &Data<AppState>) {
     actix::spawn(commits(hub.clone()));
     actix::spawn(memory(hub.clone()));
     actix::spawn(lines(hub.clone()));
@@ -16,7 +16,7 @@ pub(super) fn start(hub: &Data<Hub>) {
 
 /// Reports a writer that hangs, as on a disk that does not answer: once in the log, and on the
 /// metric and the readiness for as long as it lasts.
-async fn commits(hub: Data<Hub>) {
+async fn commits(hub: Data<AppState>) {
     let mut was_hanging = false;
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -40,7 +40,7 @@ const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(10);
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// Knows what memory the process has.
-async fn memory(hub: Data<Hub>) {
+async fn memory(hub: Data<AppState>) {
     let mut was_short = false;
     loop {
         if let Some(bytes) = resident_bytes() {
@@ -59,7 +59,7 @@ async fn memory(hub: Data<Hub>) {
 }
 
 /// Tells how many lines of the log were left out.
-async fn lines(hub: Data<Hub>) {
+async fn lines(hub: Data<AppState>) {
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
         every_second.tick().await;
@@ -74,7 +74,7 @@ async fn lines(hub: Data<Hub>) {
 }
 
 /// Forgets what need not be known any more.
-async fn rates(hub: Data<Hub>) {
+async fn rates(hub: Data<AppState>) {
     let mut turns = tokio::time::interval(FORGET_EVERY);
     loop {
         turns.tick().await;
@@ -86,7 +86,7 @@ async fn rates(hub: Data<Hub>) {
 const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(2);
 
 /// Takes a new certificate once its files have changed.
-async fn certificate(hub: Data<Hub>) {
+async fn certificate(hub: Data<AppState>) {
     let mut turns = tokio::time::interval(LOOK_AT_FILES_EVERY);
     while let Some(tls) = &hub.tls {
         turns.tick().await;

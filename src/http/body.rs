@@ -1,6 +1,6 @@
 //! The body of a subscription.
 
-use super::socket::Shared;
+use super::socket::SessionSocket;
 use crate::hub::Subscription;
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
@@ -14,9 +14,9 @@ use std::task::{Context, Poll};
 /// takes that at once, and actix is asked for nothing more.
 pub(super) struct EventBody {
     subscription: Option<Subscription>,
-    socket: Option<Rc<Shared>>,
+    socket: Option<Rc<SessionSocket>>,
     /// The connection, where its end is that of this body.
-    ends_connection: Option<Rc<Shared>>,
+    ends_connection: Option<Rc<SessionSocket>>,
     stalled: Stalled,
 }
 
@@ -43,8 +43,8 @@ impl Drop for EventBody {
 impl EventBody {
     pub(super) fn new(
         subscription: Subscription,
-        socket: Option<Rc<Shared>>,
-        ends_connection: Option<Rc<Shared>>,
+        socket: Option<Rc<SessionSocket>>,
+        ends_connection: Option<Rc<SessionSocket>>,
         stalled: Stalled,
     ) -> Self {
         Self { subscription: Some(subscription), socket, ends_connection, stalled }
@@ -65,7 +65,7 @@ impl MessageBody for EventBody {
         if let Some(socket) = self.socket.take()
             && let Some(subscription) = self.subscription.take()
         {
-            socket.hand_over(subscription);
+            socket.request_takeover(subscription);
         }
         let this = &mut *self;
         match &mut this.subscription {

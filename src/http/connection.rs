@@ -5,8 +5,8 @@
 
 use super::h2;
 use super::head_clock::HeadClock;
-use super::server::Hub;
-use super::socket::{Shared, Socket};
+use super::server::AppState;
+use super::socket::{SessionSocket, Socket};
 use super::stream::serve;
 use super::tls::HTTP2;
 use crate::limits::{Client, ClientKey, Limit};
@@ -39,37 +39,37 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How soon is looked again whether more of it has come; each time later, because it comes in one
 /// piece from those who mean it.
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
+const PREFACE_POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// Connections that one client may have beside those of its sessions, to publish and to ask.
-const BESIDE_SESSIONS: u64 = 64;
+const CONNECTIONS_BESIDE_SESSIONS: u64 = 64;
 
 /// What HTTP/1 is spoken on.
-pub(super) struct Wire {
-    stream: Stream,
+pub(super) struct Transport {
+    stream: TransportIo,
     pub(super) clock: Rc<HeadClock>,
 }
 
-enum Stream {
+enum TransportIo {
     /// A socket that its session may take over.
     Plain(Socket),
     /// One that is not ours to write to.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Wire {
+impl Transport {
     fn plain(stream: TcpStream) -> Self {
-        Self { stream: Stream::Plain(Socket::new(stream)), clock: HeadClock::new() }
+        Self { stream: TransportIo::Plain(Socket::new(stream)), clock: HeadClock::new() }
     }
 
     fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Self { stream: Stream::Tls(Box::new(stream)), clock: HeadClock::new() }
+        Self { stream: TransportIo::Tls(Box::new(stream)), clock: HeadClock::new() }
     }
 
     /// The session's end of it, where it may have that.
-    pub(super) fn shared(&self) -> Option<Rc<Shared>> {
+    pub(super) fn shared(&self) -> Option<Rc<SessionSocket>> {
         match &self.stream {
-            Stream::Plain(socket) => Some(socket.shared()),
-            Stream::Tls(_) => None,
+            TransportIo::Plain(socket) => Some(socket.shared()),
+            TransportIo::Tls(_) => None,
         }
     }
 }
@@ -78,11 +78,11 @@ impl Wire {
 macro_rules! either {
     ($self:ident, $stream:ident => $call:expr) => {
         match &mut $self.stream {
-            Stream::Plain($stream) => {
+            TransportIo::Plain($stream) => {
                 let $stream = Pin::new($stream);
                 $call
             }
-            Stream::Tls($stream) => {
+            TransportIo::Tls($stream) => {
                 let $stream = Pin::new(&mut **$stream);
                 $call
             }
@@ -90,7 +90,7 @@ macro_rules! either {
     };
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for Transport {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -108,7 +108,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for Transport {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -128,23 +128,23 @@ impl AsyncWrite for Wire {
 }
 
 /// The future of a connection that is not as most are.
-type Boxed = Pin<Box<dyn Future<Output = Result<(), ()>>>>;
+type BoxedConnection = Pin<Box<dyn Future<Output = Result<(), ()>>>>;
 
 /// What a worker serves connections with.
-pub(super) struct Connections<H1, H2> {
-    pub(super) hub: Data<Hub>,
+pub(super) struct Acceptor<H1, H2> {
+    pub(super) state: Data<AppState>,
     /// HTTP/1, connection by connection.
     pub(super) h1: H1,
     /// Requests one by one, for HTTP/2.
     pub(super) h2: Rc<H2>,
     pub(super) stopping: actix_server::GracefulShutdownSignal,
     /// For operators: by a server of their own, and without TLS.
-    pub(super) is_apart: bool,
+    pub(super) is_admin_listener: bool,
 }
 
-impl<H1, H2, B> Connections<H1, H2>
+impl<H1, H2, B> Acceptor<H1, H2>
 where
-    H1: Service<(Wire, Protocol, Option<SocketAddr>), Response = (), Error = DispatchError>
+    H1: Service<(Transport, Protocol, Option<SocketAddr>), Response = (), Error = DispatchError>
         + 'static,
     H1::Future: 'static,
     H2: Service<Request, Response = ServiceResponse<B>> + 'static,
@@ -161,71 +161,75 @@ where
         stream: TcpStream,
     ) -> impl Future<Output = Result<(), ()>> + use<H1, H2, B> {
         let peer = stream.peer_addr().ok();
-        close_when_stuck(&stream, self.hub.settings.write_timeout);
-        let entered = match peer.filter(|_| !self.is_apart) {
+        set_write_timeout(&stream, self.state.settings.write_timeout);
+        let entered = match peer.filter(|_| !self.is_admin_listener) {
             None => None,
-            Some(peer) => match Doors::enter(&self.hub, peer) {
+            Some(peer) => match ConnectionLimiter::acquire(&self.state, peer) {
                 Ok(entered) => entered,
                 Err(reason) => {
-                    self.hub.telemetry.connection_refused(reason);
-                    return Either::Right(Box::pin(std::future::ready(Ok(()))) as Boxed);
+                    self.state.telemetry.connection_refused(reason);
+                    return Either::Right(Box::pin(std::future::ready(Ok(()))) as BoxedConnection);
                 }
             },
         };
-        let by_tls = self.hub.tls.is_some() && !self.is_apart;
-        let open = OpenConnection::new(&self.hub);
-        if !by_tls && !self.hub.settings.h2c {
-            return Either::Left(self.by_h1(Wire::plain(stream), peer, (entered, open)));
+        let by_tls = self.state.tls.is_some() && !self.is_admin_listener;
+        let open = OpenConnection::new(&self.state);
+        if !by_tls && !self.state.settings.h2c {
+            return Either::Left(self.serve_http1(Transport::plain(stream), peer, (entered, open)));
         }
         Either::Right(Box::pin(async move {
             let done = if by_tls {
-                self.by_tls(stream, peer).await
+                self.serve_tls(stream, peer).await
             } else {
-                self.by_either(stream, peer).await
+                self.serve_negotiated(stream, peer).await
             };
             drop((entered, open));
             done
-        }) as Boxed)
+        }) as BoxedConnection)
     }
 
     /// Serves a connection without TLS by whichever HTTP it begins with.
-    async fn by_either(&self, stream: TcpStream, peer: Option<SocketAddr>) -> Result<(), ()> {
+    async fn serve_negotiated(
+        &self,
+        stream: TcpStream,
+        peer: Option<SocketAddr>,
+    ) -> Result<(), ()> {
         let is_http2 = tokio::select! {
             is_http2 = begins_http2(&stream) => is_http2,
             // It has asked for nothing yet.
             () = self.stopping.notified() => return Ok(()),
         };
         if is_http2 {
-            self.by_h2(stream, peer).await
+            self.serve_http2(stream, peer).await
         } else {
-            self.by_h1(Wire::plain(stream), peer, ()).await
+            self.serve_http1(Transport::plain(stream), peer, ()).await
         }
     }
 
-    async fn by_tls(&self, stream: TcpStream, peer: Option<SocketAddr>) -> Result<(), ()> {
-        let Some(tls) = &self.hub.tls else { return Ok(()) };
+    async fn serve_tls(&self, stream: TcpStream, peer: Option<SocketAddr>) -> Result<(), ()> {
+        let Some(tls) = &self.state.tls else { return Ok(()) };
         let accepting = timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(stream));
         let accepted = tokio::select! {
             accepted = accepting => accepted,
             () = self.stopping.notified() => return Ok(()),
         };
         let Ok(Ok(stream)) = accepted else {
-            self.hub.telemetry.connection_refused(ConnectionRefused::Tls);
+            self.state.telemetry.connection_refused(ConnectionRefused::Tls);
             return Ok(());
         };
         if stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
-            self.by_h2(stream, peer).await
+            self.serve_http2(stream, peer).await
         } else {
-            self.by_h1(Wire::tls(stream), peer, ()).await
+            self.serve_http1(Transport::tls(stream), peer, ()).await
         }
     }
 
-    async fn by_h2(
+    async fn serve_http2(
         &self,
         io: impl AsyncRead + AsyncWrite + Unpin,
         peer: Option<SocketAddr>,
     ) -> Result<(), ()> {
-        let service = (self.h2.clone(), &self.hub);
+        let service = (self.h2.clone(), &self.state);
         let stopping = self.stopping.notified();
         if let Err(error) = h2::serve(io, service, peer, stopping).await {
             tracing::debug!("a connection of HTTP/2 ended: {error}");
@@ -234,14 +238,14 @@ where
     }
 
     /// Serves HTTP/1; `held` is dropped with the connection.
-    fn by_h1<T>(
+    fn serve_http1<T>(
         &self,
-        wire: Wire,
+        wire: Transport,
         peer: Option<SocketAddr>,
         held: T,
     ) -> impl Future<Output = Result<(), ()>> + use<H1, H2, B, T> {
         let (shared, clock) = (wire.shared(), wire.clock.clone());
-        let telemetry = self.hub.telemetry.clone();
+        let telemetry = self.state.telemetry.clone();
         let http = self.h1.call((wire, Protocol::Http1, peer)).inspect_err(move |error| {
             match error {
                 DispatchError::Parse(_) => telemetry.connection_refused(ConnectionRefused::Http1),
@@ -263,7 +267,7 @@ where
 async fn begins_http2(stream: &TcpStream) -> bool {
     let looks = async {
         let mut begin = [0; PREFACE.len()];
-        let mut pause = LOOK_AGAIN;
+        let mut pause = PREFACE_POLL_INTERVAL;
         loop {
             let Ok(seen) = stream.peek(&mut begin).await else { return false };
             if seen == 0 || begin[..seen] != PREFACE[..seen] {
@@ -281,7 +285,7 @@ async fn begins_http2(stream: &TcpStream) -> bool {
 
 /// Has the kernel close a connection whose peer takes nothing for `timeout`. actix polls no body
 /// while its write buffer is full, so ending the body would close nothing.
-fn close_when_stuck(socket: &TcpStream, timeout: Duration) {
+fn set_write_timeout(socket: &TcpStream, timeout: Duration) {
     let socket = socket2::SockRef::from(socket);
     let set = socket.set_tcp_nodelay(true).and(socket.set_tcp_user_timeout(Some(timeout)));
     if let Err(error) = set {
@@ -290,12 +294,12 @@ fn close_when_stuck(socket: &TcpStream, timeout: Duration) {
 }
 
 /// A connection that is open, until this is dropped.
-struct OpenConnection(Data<Hub>);
+struct OpenConnection(Data<AppState>);
 
 impl OpenConnection {
-    fn new(hub: &Data<Hub>) -> Self {
-        hub.open_connections.fetch_add(1, Ordering::Relaxed);
-        Self(hub.clone())
+    fn new(state: &Data<AppState>) -> Self {
+        state.open_connections.fetch_add(1, Ordering::Relaxed);
+        Self(state.clone())
     }
 }
 
@@ -307,40 +311,44 @@ impl Drop for OpenConnection {
 
 /// Connections by client.
 #[derive(Default, Debug)]
-pub struct Doors(Arc<DashMap<ClientKey, u64>>);
+pub struct ConnectionLimiter(Arc<DashMap<ClientKey, u64>>);
 
 /// A connection that is counted; not any more once this is dropped.
-struct Entered {
+struct ConnectionPermit {
     of: Arc<DashMap<ClientKey, u64>>,
     client: ClientKey,
 }
 
-impl Doors {
+impl ConnectionLimiter {
     /// Lets a connection in and counts it, where its peer is limited.
-    fn enter(hub: &Hub, peer: SocketAddr) -> Result<Option<Entered>, ConnectionRefused> {
-        if !hub.memory.may_accept() {
+    fn acquire(
+        state: &AppState,
+        peer: SocketAddr,
+    ) -> Result<Option<ConnectionPermit>, ConnectionRefused> {
+        if !state.memory.may_accept() {
             return Err(ConnectionRefused::MemoryBudget);
         }
-        let limits = hub.limits.load();
+        let limits = state.limits.load();
         let Some(bound) = limits.hub.of(Limit::ConnectionsPerClient) else { return Ok(None) };
         let client = Client::at(peer.ip(), peer.ip().to_canonical().is_loopback());
-        let is_proxy = hub.settings.trusted_proxies.iter().any(|net| net.contains(&client.address));
+        let is_proxy =
+            state.settings.trusted_proxies.iter().any(|net| net.contains(&client.address));
         if is_proxy || (client.is_local && !bound.is_said) {
             return Ok(None);
         }
-        let of = hub.doors.0.clone();
+        let of = state.connections.0.clone();
         let client = client.key();
         let mut count = of.entry(client).or_insert(0);
-        if *count >= bound.most + BESIDE_SESSIONS {
+        if *count >= bound.most + CONNECTIONS_BESIDE_SESSIONS {
             return Err(ConnectionRefused::MaxConnectionsPerClient);
         }
         *count += 1;
         drop(count);
-        Ok(Some(Entered { of, client }))
+        Ok(Some(ConnectionPermit { of, client }))
     }
 }
 
-impl Drop for Entered {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         if let Some(mut count) = self.of.get_mut(&self.client) {
             *count -= 1;

@@ -4,13 +4,13 @@
 //! Promises: a part of a file is read when there is room for it at the client, so that memory does not
 //! depend on its size; nothing outside of a folder is opened, whatever a path or a link says.
 
-use super::guard::{caller, client};
+use super::guard::{client, require_caller};
 use super::openapi::{HistoryRefused, Refused};
 use super::problem::{Code, Document, Problem};
-use super::progress::{Counted, Progress};
-use super::publish::{Who, check_publish};
+use super::progress::{DownloadProgress, MeteredBody, ProgressTarget};
+use super::publish::{Publisher, check_publish};
 use super::query;
-use super::server::Hub;
+use super::server::AppState;
 use crate::event::StreamName;
 use crate::limits::{Client, ClientKey};
 use crate::telemetry::Served;
@@ -116,12 +116,12 @@ pub struct Folder {
     )
 )]
 pub(super) async fn get(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    let served = serve(&hub, &request, path.into_inner()).await;
-    hub.telemetry.file_served(match &served {
+    let served = serve(&state, &request, path.into_inner()).await;
+    state.telemetry.file_served(match &served {
         Ok(response) => match response.status() {
             StatusCode::OK => Served::Whole,
             StatusCode::PARTIAL_CONTENT => Served::Part,
@@ -140,16 +140,16 @@ pub(super) async fn get(
 }
 
 async fn serve(
-    hub: &Data<Hub>,
+    state: &Data<AppState>,
     request: &HttpRequest,
     (name, path): (String, String),
 ) -> Result<HttpResponse, Problem> {
-    let caller = caller(hub, request)?;
+    let caller = require_caller(state, request)?;
     if !caller.grants.may_download(&name) {
         let why = format!("downloading from the folder {name:?} is not granted");
         return Err(Problem::new(Code::Forbidden, why));
     }
-    let progress = match asked(request)? {
+    let progress = match requested_progress_stream(request)? {
         Some(stream) => {
             check_publish(&caller, &stream)?;
             refuse_cross_site(request)?;
@@ -158,9 +158,9 @@ async fn serve(
         None => None,
     };
     let missing = || Problem::new(Code::NotFound, format!("there is no file {path:?} in {name:?}"));
-    let folder = hub.settings.folders.iter().find(|folder| folder.name == name);
+    let folder = state.settings.folders.iter().find(|folder| folder.name == name);
     let folder = folder.ok_or_else(missing)?.path.clone();
-    let place = hub.downloads.begin(&client(hub, request))?;
+    let place = state.downloads.begin(&client(state, request))?;
     let wanted = path.clone();
     let opened = block(move || {
         let file = open(&folder, &wanted)?;
@@ -190,17 +190,18 @@ async fn serve(
         return Ok(response);
     }
     let progress = progress.map(|stream| {
-        let who = Who { client: client(hub, request), subject: caller.counted_as() };
-        Progress::begin(hub.clone(), who, (stream, format!("{name}/{path}")), &response)
+        let publisher = Publisher { client: client(state, request), subject: caller.counted_as() };
+        let target = ProgressTarget { publisher, stream, file: format!("{name}/{path}") };
+        DownloadProgress::begin(state.clone(), target, &response)
     });
-    let telemetry = hub.telemetry.clone();
+    let telemetry = state.telemetry.clone();
     Ok(response
-        .map_body(|_, body| Counted::new(body, progress, telemetry, place))
+        .map_body(|_, body| MeteredBody::new(body, progress, telemetry, place))
         .map_into_boxed_body())
 }
 
 /// The stream that is told of the progress.
-fn asked(request: &HttpRequest) -> Result<Option<StreamName>, Problem> {
+fn requested_progress_stream(request: &HttpRequest) -> Result<Option<StreamName>, Problem> {
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
     let asked = query::one_of(&pairs, &["progress"]).map_err(Problem::query)?;
     asked

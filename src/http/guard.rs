@@ -8,7 +8,7 @@ use super::chats;
 use super::login;
 use super::problem::{Code, Problem};
 use super::query;
-use super::server::Hub;
+use super::server::AppState;
 use super::subscribe::LAST_EVENT_ID;
 use crate::access::{Caller, Denied, explain};
 use crate::event::EventId;
@@ -36,19 +36,19 @@ const TICKET: &str = "ticket";
 
 /// Who sent a request, if they said so or need not.
 #[derive(Clone)]
-struct Visitor(Option<Arc<Caller>>);
+struct RequestIdentity(Option<Arc<Caller>>);
 
 /// Lets a request in, with who it is by, or refuses it.
-pub(super) async fn guard<B: MessageBody>(
+pub(super) async fn authenticate<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, actix_web::Error> {
-    let visitor = match request.app_data::<Data<Hub>>() {
-        Some(hub) => admit(hub, request.request()).await.map_err(|problem| {
-            let is_of_models = is_of_models(request.path());
+    let visitor = match request.app_data::<Data<AppState>>() {
+        Some(state) => identify(state, request.request()).await.map_err(|problem| {
+            let is_of_models = is_openai_path(request.path());
             if is_of_models { chats::as_openai(problem) } else { problem.into() }
         })?,
-        None => Visitor(None),
+        None => RequestIdentity(None),
     };
     request.extensions_mut().insert(visitor);
     next.call(request).await
@@ -56,31 +56,36 @@ pub(super) async fn guard<B: MessageBody>(
 
 /// The same on the listener of the operators, where nobody is asked who they are: what only the
 /// hub's own machine reaches must not be led to by a name of another site's.
-pub(super) async fn guard_apart<B: MessageBody>(
+pub(super) async fn check_admin_host<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, actix_web::Error> {
-    if let Some(hub) = request.app_data::<Data<Hub>>().filter(|hub| hub.settings.apart_is_local) {
-        check_host(hub, request.request())?;
+    if let Some(state) =
+        request.app_data::<Data<AppState>>().filter(|state| state.settings.admin_is_local)
+    {
+        check_host(state, request.request())?;
     }
     next.call(request).await
 }
 
 /// Who sent `request`, where they said so or need not.
-pub(super) fn visitor(request: &HttpRequest) -> Option<Arc<Caller>> {
-    request.extensions().get::<Visitor>().and_then(|Visitor(caller)| caller.clone())
+pub(super) fn identity(request: &HttpRequest) -> Option<Arc<Caller>> {
+    request.extensions().get::<RequestIdentity>().and_then(|RequestIdentity(caller)| caller.clone())
 }
 
 /// Who sent `request`; a problem where they did not say so and that is needed.
-pub(super) fn caller(hub: &Hub, request: &HttpRequest) -> Result<Arc<Caller>, Problem> {
-    visitor(request).ok_or_else(|| denied(hub, Denied::Missing))
+pub(super) fn require_caller(
+    state: &AppState,
+    request: &HttpRequest,
+) -> Result<Arc<Caller>, Problem> {
+    identity(request).ok_or_else(|| credential_problem(state, Denied::Missing))
 }
 
 /// Whom a request's address is, also behind a proxy that is trusted.
-pub(super) fn client(hub: &Hub, request: &HttpRequest) -> Client {
+pub(super) fn client(state: &AppState, request: &HttpRequest) -> Client {
     let unknown = IpAddr::from(Ipv4Addr::UNSPECIFIED);
     let peer = request.peer_addr().map_or(unknown, |address| address.ip());
-    let trusted = &hub.settings.trusted_proxies;
+    let trusted = &state.settings.trusted_proxies;
     if trusted.is_empty() {
         return client_of(peer, Hops::default(), trusted);
     }
@@ -94,84 +99,93 @@ pub(super) fn client(hub: &Hub, request: &HttpRequest) -> Client {
 }
 
 /// Whether `request` is by an operator; a problem where it is not.
-pub(super) fn admin(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
-    if caller(hub, request)?.grants.admin {
+pub(super) fn require_admin(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
+    if require_caller(state, request)?.grants.admin {
         Ok(())
     } else {
         Err(Problem::new(Code::Forbidden, "this needs the grant `admin`"))
     }
 }
 
-async fn admit(hub: &Hub, request: &HttpRequest) -> Result<Visitor, Problem> {
+async fn identify(state: &AppState, request: &HttpRequest) -> Result<RequestIdentity, Problem> {
     if request.headers().get_all(header::HOST).count() > 1 {
-        hub.telemetry.request_refused(RequestRefused::Host);
+        state.telemetry.request_refused(RequestRefused::Host);
         let why = "a request names its host once (RFC 9112 §3.2)";
         return Err(Problem::new(Code::Malformed, why).field("Host"));
     }
-    if hub.settings.is_local && hub.access.load().asks_for_nothing() {
-        check_host(hub, request)?;
-        check_site(hub, request)?;
+    if state.settings.is_local && state.access.load().asks_for_nothing() {
+        check_host(state, request)?;
+        check_site(state, request)?;
     }
-    if is_of_models(request.path()) && hub.access.load().asks_for_nothing() {
+    if is_openai_path(request.path()) && state.access.load().asks_for_nothing() {
         // SDKs send a key, whether one is needed or not.
-        return Ok(Visitor(hub.access.load().anonymous()));
+        return Ok(RequestIdentity(state.access.load().anonymous()));
     }
-    let refuse = |why| denied(hub, why);
-    let caller = match credential(request).map_err(refuse)? {
-        Shown::Nothing => {
-            check_anonymous(hub, request)?;
-            return Ok(Visitor(hub.access.load().anonymous()));
+    let refuse = |why| credential_problem(state, why);
+    let caller = match presented_credential(request).map_err(refuse)? {
+        PresentedCredential::Nothing => {
+            check_anonymous(state, request)?;
+            return Ok(RequestIdentity(state.access.load().anonymous()));
         }
-        Shown::Bearer(credential) => verify(hub, credential).await,
-        Shown::Ticket(ticket, last) => {
+        PresentedCredential::Bearer(credential) => verify(state, credential).await,
+        PresentedCredential::Ticket(ticket, last) => {
             // An id that means nothing here would bring everything there is.
-            let last = last.filter(|last| hub.history.resolve(*last).is_some());
-            hub.access.load().verify_ticket(&ticket, last, now())
+            let last = last.filter(|last| state.history.resolve(*last).is_some());
+            state.access.load().verify_ticket(&ticket, last, now())
         }
         // A page is for everybody: it is what tells that a cookie is good no longer.
-        Shown::Cookie(_) if request.method().is_safe() && super::pages::is_page(request.path()) => {
-            return Ok(Visitor(hub.access.load().anonymous()));
+        PresentedCredential::Cookie(_)
+            if request.method().is_safe() && super::pages::is_page(request.path()) =>
+        {
+            return Ok(RequestIdentity(state.access.load().anonymous()));
         }
-        Shown::Cookie(credential) => return by_cookie(hub, request, &credential).await,
+        PresentedCredential::Cookie(credential) => {
+            return identify_by_cookie(state, request, &credential).await;
+        }
     };
-    Ok(Visitor(Some(Arc::new(caller.map_err(refuse)?))))
+    Ok(RequestIdentity(Some(Arc::new(caller.map_err(refuse)?))))
 }
 
 /// Whether OpenAI's clients ask there.
-pub(super) fn is_of_models(path: &str) -> bool {
+pub(super) fn is_openai_path(path: &str) -> bool {
     path.starts_with("/v1/")
 }
 
 /// Holds a credential against what is known; where its key is not, once more after that has been
 /// fetched.
-async fn verify(hub: &Hub, credential: &str) -> Result<Caller, Denied> {
-    let verified = hub.access.load().verify(credential, now());
+async fn verify(state: &AppState, credential: &str) -> Result<Caller, Denied> {
+    let verified = state.access.load().verify(credential, now());
     let is_unknown = matches!(verified, Err(Denied::Unknown | Denied::Algorithm));
     if is_unknown
-        && hub.access.load().lacks_key_of(credential)
-        && let Some(key_set) = hub.key_set.load_full()
+        && state.access.load().lacks_key_of(credential)
+        && let Some(key_set) = state.key_set.load_full()
         && key_set.fetch_for_unknown().await
     {
-        return hub.access.load().verify(credential, now());
+        return state.access.load().verify(credential, now());
     }
     verified
 }
 
 /// A browser adds its cookie to whatever any page has it send, so that it speaks only for what a
 /// page of ours sent; and one that is not good would come for ever, so it is ended.
-async fn by_cookie(hub: &Hub, request: &HttpRequest, credential: &str) -> Result<Visitor, Problem> {
-    let caller = verify(hub, credential).await;
-    let caller = caller.map_err(|why| denied(hub, why).ends_cookie(login::ended(request)))?;
-    if request.method().is_safe() || is_own_page(hub, request) {
-        return Ok(Visitor(Some(Arc::new(caller))));
+async fn identify_by_cookie(
+    state: &AppState,
+    request: &HttpRequest,
+    credential: &str,
+) -> Result<RequestIdentity, Problem> {
+    let caller = verify(state, credential).await;
+    let caller =
+        caller.map_err(|why| credential_problem(state, why).ends_cookie(login::ended(request)))?;
+    if request.method().is_safe() || is_own_page(state, request) {
+        return Ok(RequestIdentity(Some(Arc::new(caller))));
     }
-    hub.telemetry.request_refused(RequestRefused::CrossSite);
+    state.telemetry.request_refused(RequestRefused::CrossSite);
     let why = "a cookie speaks only for pages of this hub, and of origins in --cors-origin";
     Err(Problem::new(Code::Forbidden, why).field("Origin"))
 }
 
-fn denied(hub: &Hub, why: Denied) -> Problem {
-    hub.telemetry.credential_refused(why);
+fn credential_problem(state: &AppState, why: Denied) -> Problem {
+    state.telemetry.credential_refused(why);
     let code = match why {
         Denied::Expired => Code::TokenExpired,
         _ => Code::Unauthorized,
@@ -180,7 +194,7 @@ fn denied(hub: &Hub, why: Denied) -> Problem {
 }
 
 /// What a request shows of itself.
-enum Shown<'a> {
+enum PresentedCredential<'a> {
     Nothing,
     Bearer(&'a str),
     /// A ticket, and the id of the last event its bearer has.
@@ -191,13 +205,14 @@ enum Shown<'a> {
 
 /// A second credential, or one in another form, is no reason to take a request for one that shows
 /// nothing.
-fn credential(request: &HttpRequest) -> Result<Shown<'_>, Denied> {
+fn presented_credential(request: &HttpRequest) -> Result<PresentedCredential<'_>, Denied> {
     let mut said = request.headers().get_all(header::AUTHORIZATION);
-    let ticket = in_query(request)?;
+    let ticket = ticket_in_query(request)?;
     let value = match (said.next(), said.next(), ticket) {
-        (None, _, Some((ticket, last))) => return Ok(Shown::Ticket(ticket, last)),
+        (None, _, Some((ticket, last))) => return Ok(PresentedCredential::Ticket(ticket, last)),
         (None, _, None) => {
-            return Ok(login::credential(request).map_or(Shown::Nothing, Shown::Cookie));
+            return Ok(login::credential(request)
+                .map_or(PresentedCredential::Nothing, PresentedCredential::Cookie));
         }
         (Some(value), None, None) => value,
         _ => return Err(Denied::Malformed),
@@ -205,14 +220,14 @@ fn credential(request: &HttpRequest) -> Result<Shown<'_>, Denied> {
     let text = value.to_str().map_err(|_| Denied::Malformed)?;
     let (scheme, credential) = text.split_once(' ').ok_or(Denied::Malformed)?;
     if scheme.eq_ignore_ascii_case("bearer") {
-        Ok(Shown::Bearer(credential.trim()))
+        Ok(PresentedCredential::Bearer(credential.trim()))
     } else {
         Err(Denied::Malformed)
     }
 }
 
 /// A ticket with the last id; nothing else is taken from a query.
-fn in_query(request: &HttpRequest) -> Result<Option<(String, Option<EventId>)>, Denied> {
+fn ticket_in_query(request: &HttpRequest) -> Result<Option<(String, Option<EventId>)>, Denied> {
     let query = request.query_string();
     let is = |pair: &str, name: &str| {
         let said = pair.split('=').next().unwrap_or_default();
@@ -240,9 +255,9 @@ fn in_query(request: &HttpRequest) -> Result<Option<(String, Option<EventId>)>, 
 
 /// `Host` is there once, and is a name of this machine or one that is configured
 /// (RFC 9110 §7.2 and §15.5.20).
-fn check_host(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
+fn check_host(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
     let refuse = |code, why: String| {
-        hub.telemetry.request_refused(RequestRefused::Host);
+        state.telemetry.request_refused(RequestRefused::Host);
         Err(Problem::new(code, why).field("Host"))
     };
     let mut said = request.headers().get_all(header::HOST).map(|value| value.to_str());
@@ -251,7 +266,7 @@ fn check_host(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
     };
     let is_ours = |authority: &str| {
         let name = host_name(authority).unwrap_or_default();
-        let mut public = hub.settings.public_hosts.iter();
+        let mut public = state.settings.public_hosts.iter();
         is_loopback(name) || public.any(|ours| ours.eq_ignore_ascii_case(name))
     };
     // A target that names a host counts before the header (RFC 9112 §3.2.2).
@@ -271,18 +286,18 @@ fn check_host(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
 
 /// Refuses what a page of another site has a browser send without a credential, where that would be
 /// granted something: a write, or any request by a name that is not the hub's (DNS rebinding).
-fn check_anonymous(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
-    if !hub.access.load().has_anonymous() || is_for_everybody(request) {
+fn check_anonymous(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
+    if !state.access.load().has_anonymous() || is_public(request) {
         return Ok(());
     }
     if !request.method().is_safe() {
-        check_site(hub, request)?;
+        check_site(state, request)?;
     }
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let target = request.uri().authority().map_or(host, |authority| Some(authority.as_str()));
     let is_ours = |authority: &str| {
         let name = host_name(authority).unwrap_or_default();
-        let mut public = hub.settings.public_hosts.iter();
+        let mut public = state.settings.public_hosts.iter();
         // An address cannot be rebound.
         name.parse::<IpAddr>().is_ok()
             || is_loopback(name)
@@ -291,14 +306,14 @@ fn check_anonymous(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
     if [host, target].into_iter().flatten().all(is_ours) {
         return Ok(());
     }
-    hub.telemetry.request_refused(RequestRefused::Host);
+    state.telemetry.request_refused(RequestRefused::Host);
     let why = "requests without a credential are answered only under the names in --public-host, \
                localhost and IP addresses";
     Err(Problem::new(Code::Misdirected, why).field("Host"))
 }
 
 /// Returns true for what tells nothing but that the hub is there, and for pages.
-fn is_for_everybody(request: &HttpRequest) -> bool {
+fn is_public(request: &HttpRequest) -> bool {
     request.method().is_safe()
         && (matches!(request.path(), "/healthz" | "/readyz")
             || super::pages::is_page(request.path()))
@@ -321,49 +336,51 @@ fn is_loopback(name: &str) -> bool {
 }
 
 /// A page of another site neither reads nor writes here, but may lead here.
-fn check_site(hub: &Hub, request: &HttpRequest) -> Result<(), Problem> {
+fn check_site(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
     let headers = request.headers();
-    let is_foreign = match text(headers, &FETCH_SITE) {
+    let is_foreign = match header_text(headers, &FETCH_SITE) {
         Some(site) => !matches!(site, "same-origin" | "same-site" | "none"),
         // Browsers that do not say so send an Origin with what could do harm.
-        None => text(headers, &header::ORIGIN).is_some_and(|origin| !is_same(origin, headers)),
+        None => header_text(headers, &header::ORIGIN)
+            .is_some_and(|origin| !is_same_origin(origin, headers)),
     };
     let leads_here =
-        request.method() == Method::GET && text(headers, &FETCH_MODE) == Some("navigate");
+        request.method() == Method::GET && header_text(headers, &FETCH_MODE) == Some("navigate");
     if !is_foreign || leads_here && super::pages::is_page(request.path()) {
         return Ok(());
     }
-    let is_open = hub.settings.cors_origins.iter().any(|origin| origin == "*");
-    if is_open || is_named(hub, headers) {
+    let is_open = state.settings.cors_origins.iter().any(|origin| origin == "*");
+    if is_open || is_allowed_origin(state, headers) {
         return Ok(());
     }
-    hub.telemetry.request_refused(RequestRefused::CrossSite);
+    state.telemetry.request_refused(RequestRefused::CrossSite);
     let why = "pages of other sites may use this hub only where --cors-origin names them";
     Err(Problem::new(Code::Forbidden, why).field("Origin"))
 }
 
 /// Whether a page of the hub's own sent it, or one of an origin that is named.
-fn is_own_page(hub: &Hub, request: &HttpRequest) -> bool {
+fn is_own_page(state: &AppState, request: &HttpRequest) -> bool {
     let headers = request.headers();
-    let is_own = match text(headers, &FETCH_SITE) {
+    let is_own = match header_text(headers, &FETCH_SITE) {
         Some(site) => matches!(site, "same-origin" | "none"),
-        None => text(headers, &header::ORIGIN).is_some_and(|origin| is_same(origin, headers)),
+        None => header_text(headers, &header::ORIGIN)
+            .is_some_and(|origin| is_same_origin(origin, headers)),
     };
-    is_own || is_named(hub, headers)
+    is_own || is_allowed_origin(state, headers)
 }
 
-fn is_named(hub: &Hub, headers: &HeaderMap) -> bool {
-    let origin = text(headers, &header::ORIGIN);
-    hub.settings.cors_origins.iter().any(|ours| Some(ours.as_str()) == origin)
+fn is_allowed_origin(state: &AppState, headers: &HeaderMap) -> bool {
+    let origin = header_text(headers, &header::ORIGIN);
+    state.settings.cors_origins.iter().any(|ours| Some(ours.as_str()) == origin)
 }
 
-fn is_same(origin: &str, headers: &HeaderMap) -> bool {
+fn is_same_origin(origin: &str, headers: &HeaderMap) -> bool {
     let uri = origin.parse::<Uri>().ok();
     let authority = uri.as_ref().and_then(|uri| uri.authority());
-    authority.map(|authority| authority.as_str()) == text(headers, &header::HOST)
+    authority.map(|authority| authority.as_str()) == header_text(headers, &header::HOST)
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+fn header_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 

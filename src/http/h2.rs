@@ -5,7 +5,7 @@
 //! Never: routes. A request is handed to the same service that HTTP/1.1 is served by.
 
 use super::body::Stalled;
-use super::server::Hub;
+use super::server::AppState;
 use crate::telemetry::ConnectionRefused;
 use actix_http::error::PayloadError;
 use actix_http::{Payload, Request, Response};
@@ -51,7 +51,7 @@ const IDLE_LOOKS: u32 = 5;
 const FIRST_REQUEST_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a connection's streams have in common.
-struct Shared<S> {
+struct ConnectionContext<S> {
     service: Rc<S>,
     peer: Option<SocketAddr>,
     write_timeout: Duration,
@@ -63,7 +63,7 @@ struct Shared<S> {
 /// Serves a connection until both sides are done, or until `stopping` and the streams have ended.
 pub(super) async fn serve<S, B>(
     io: impl AsyncRead + AsyncWrite + Unpin,
-    (service, hub): (Rc<S>, &Data<Hub>),
+    (service, state): (Rc<S>, &Data<AppState>),
     peer: Option<SocketAddr>,
     stopping: impl Future<Output = ()>,
 ) -> Result<(), h2::Error>
@@ -80,7 +80,7 @@ where
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buffer_size(SEND_BUFFER_BYTES);
-    let refused = || hub.telemetry.connection_refused(ConnectionRefused::Http2);
+    let refused = || state.telemetry.connection_refused(ConnectionRefused::Http2);
     let mut stopping = pin!(stopping);
     let handshake = tokio::select! {
         handshake = timeout(HANDSHAKE_TIMEOUT, builder.handshake(io)) => handshake,
@@ -93,9 +93,10 @@ where
             return failed.map_or(Ok(()), |handshake| handshake.map(drop));
         }
     };
-    let write_timeout = hub.settings.write_timeout;
+    let write_timeout = state.settings.write_timeout;
     let has_asked = Cell::new(false);
-    let shared = Rc::new(Shared { service, peer, write_timeout, open: Cell::new(0), has_asked });
+    let shared =
+        Rc::new(ConnectionContext { service, peer, write_timeout, open: Cell::new(0), has_asked });
     let done = run(connection, &shared, &mut stopping).await;
     if !shared.has_asked.get() {
         refused();
@@ -105,7 +106,7 @@ where
 
 async fn run<T, S, B>(
     mut connection: Connection<T, Bytes>,
-    shared: &Rc<Shared<S>>,
+    shared: &Rc<ConnectionContext<S>>,
     mut stopping: impl Future<Output = ()> + Unpin,
 ) -> Result<(), h2::Error>
 where
@@ -125,7 +126,7 @@ where
                     let (request, respond) = accepted?;
                     idle_looks = 0;
                     shared.has_asked.set(true);
-                    let open = Open::new(shared.clone());
+                    let open = OpenRequest::new(shared.clone());
                     // Streams of one connection go on beside each other.
                     tokio::task::spawn_local(answer(request, respond, open));
                 }
@@ -151,16 +152,16 @@ where
 }
 
 /// A stream that is open.
-struct Open<S>(Rc<Shared<S>>);
+struct OpenRequest<S>(Rc<ConnectionContext<S>>);
 
-impl<S> Open<S> {
-    fn new(shared: Rc<Shared<S>>) -> Self {
+impl<S> OpenRequest<S> {
+    fn new(shared: Rc<ConnectionContext<S>>) -> Self {
         shared.open.set(shared.open.get() + 1);
         Self(shared)
     }
 }
 
-impl<S> Drop for Open<S> {
+impl<S> Drop for OpenRequest<S> {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get() - 1);
     }
@@ -169,7 +170,7 @@ impl<S> Drop for Open<S> {
 async fn answer<S, B>(
     request: http::Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    open: Open<S>,
+    open: OpenRequest<S>,
 ) where
     S: Service<Request, Response = ServiceResponse<B>>,
     S::Error: Into<Response<BoxBody>>,
@@ -177,7 +178,7 @@ async fn answer<S, B>(
 {
     let shared = &open.0;
     let is_head = request.method() == http::Method::HEAD;
-    let request = match understood(request, shared.peer) {
+    let request = match parse_request(request, shared.peer) {
         Ok(request) => request,
         Err(status) => {
             let refused: Response<BoxBody> = Response::new(status);
@@ -204,7 +205,7 @@ async fn answer<S, B>(
 
 /// The request as actix has it. `Host` is what HTTP/1.1 calls it also where only `:authority` was
 /// sent; where both were they are the same (RFC 9113 §8.3.1).
-fn understood(
+fn parse_request(
     request: http::Request<RecvStream>,
     peer: Option<SocketAddr>,
 ) -> Result<Request, StatusCode> {

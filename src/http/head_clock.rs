@@ -147,22 +147,22 @@ pub(super) fn start_behind(
         clock.start();
         return response;
     }
-    response.map_body(|_, body| Clocked { body, clock }.boxed())
+    response.map_body(|_, body| TimedBody { body, clock }.boxed())
 }
 
 /// A body that starts the clock when it is over.
-struct Clocked {
+struct TimedBody {
     body: BoxBody,
     clock: Rc<HeadClock>,
 }
 
-impl Drop for Clocked {
+impl Drop for TimedBody {
     fn drop(&mut self) {
         self.clock.start();
     }
 }
 
-impl MessageBody for Clocked {
+impl MessageBody for TimedBody {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {

@@ -1,11 +1,11 @@
 //! `GET /jobs`, `POST /jobs/{name}/runs` and `DELETE /jobs/{name}/runs/{run}`: commands that the
 //! configuration names, run by those to whom they are granted.
 
-use super::guard::caller;
+use super::guard::require_caller;
 use super::openapi::{BodyRefused, HistoryRefused, Refused};
 use super::problem::{Code, Document, Problem};
-use super::server::Hub;
-use super::subscribe::off_thread;
+use super::server::AppState;
+use super::subscribe::read_history;
 use crate::access::Caller;
 use crate::source::{Begun, JobView, NotBegun};
 use actix_web::http::header;
@@ -59,9 +59,12 @@ impl From<NotBegun> for Problem {
         Refused,
     )
 )]
-pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let caller = caller(&hub, &request)?;
-    let jobs = hub.jobs.views(|name| caller.grants.may_run(name));
+pub(super) async fn list(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let caller = require_caller(&state, &request)?;
+    let jobs = state.jobs.views(|name| caller.grants.may_run(name));
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(List { jobs }))
 }
 
@@ -77,12 +80,12 @@ pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRes
     )
 )]
 pub(super) async fn begin(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let caller = may_run(&hub, &request, &name)?;
-    let begun = hub.jobs.begin(&name, caller.counted_as().as_deref()).await?;
+    let caller = may_run(&state, &request, &name)?;
+    let begun = state.jobs.begin(&name, caller.counted_as().as_deref()).await?;
     let shape = BegunShape::from(&begun);
     Ok(HttpResponse::Accepted()
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -106,18 +109,20 @@ pub(super) async fn begin(
     )
 )]
 pub(super) async fn stop(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
     let (name, run) = path.into_inner();
-    may_run(&hub, &request, &name)?;
-    if hub.jobs.stop(&name, &run) {
+    may_run(&state, &request, &name)?;
+    if state.jobs.stop(&name, &run) {
         return Ok(HttpResponse::Accepted().finish());
     }
     // Whoever stops it just when it ends has what they wanted.
-    let has_ended = match hub.jobs.stream_of(&name, &run) {
-        Some(stream) => off_thread(&hub, move |history| history.stream(&stream)).await?.is_some(),
+    let has_ended = match state.jobs.stream_of(&name, &run) {
+        Some(stream) => {
+            read_history(&state, move |history| history.stream(&stream)).await?.is_some()
+        }
         None => false,
     };
     if has_ended {
@@ -129,11 +134,11 @@ pub(super) async fn stop(
 }
 
 fn may_run(
-    hub: &Hub,
+    state: &AppState,
     request: &HttpRequest,
     name: &str,
 ) -> Result<std::sync::Arc<Caller>, Problem> {
-    let caller = caller(hub, request)?;
+    let caller = require_caller(state, request)?;
     if caller.grants.may_run(name) {
         Ok(caller)
     } else {

@@ -1,9 +1,9 @@
 //! `/journal/losses` and `/journal/backup`: losses that were found, and a copy of everything.
 
-use super::guard::admin;
+use super::guard::require_admin;
 use super::openapi::{HistoryRefused, Refused};
 use super::problem::{Code, Problem};
-use super::server::Hub;
+use super::server::AppState;
 use crate::journal::Loss;
 use actix_web::http::header;
 use actix_web::web::{Bytes, Data};
@@ -56,9 +56,12 @@ fn answer(losses: Vec<Loss>) -> HttpResponse {
     (status = 200, description = "Losses that are not acknowledged yet", body = Losses),
     Refused,
 ))]
-pub(super) async fn losses(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    admin(&hub, &request)?;
-    Ok(answer(hub.health.losses()))
+pub(super) async fn losses(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    require_admin(&state, &request)?;
+    Ok(answer(state.health.losses()))
 }
 
 /// `DELETE /journal/losses`
@@ -68,17 +71,17 @@ pub(super) async fn losses(hub: Data<Hub>, request: HttpRequest) -> Result<HttpR
     HistoryRefused,
 ))]
 pub(super) async fn acknowledge_losses(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    admin(&hub, &request)?;
-    let health = hub.health.clone();
+    require_admin(&state, &request)?;
+    let health = state.health.clone();
     let cleared = tokio::task::spawn_blocking(move || health.acknowledge_losses()).await;
     let failed = |why: String| {
         Problem::new(Code::ServerError, format!("cannot remove the record of losses: {why}"))
     };
     let losses = cleared.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
-    hub.telemetry.journal_lost(false);
+    state.telemetry.journal_lost(false);
     tracing::info!(losses = losses.len(), "losses of the journal were acknowledged");
     Ok(answer(losses))
 }
@@ -91,12 +94,15 @@ pub(super) async fn acknowledge_losses(
     Refused,
     HistoryRefused,
 ))]
-pub(super) async fn backup(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    admin(&hub, &request)?;
-    let Some(backup) = hub.backup.clone() else {
+pub(super) async fn backup(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    require_admin(&state, &request)?;
+    let Some(backup) = state.backup.clone() else {
         return Err(Problem::new(Code::Conflict, "a hub in memory has nothing to back up"));
     };
-    let Some(turn) = Turn::take(&hub.is_backing_up) else {
+    let Some(turn) = Turn::take(&state.is_backing_up) else {
         return Err(Problem::new(Code::Conflict, "another backup is being made"));
     };
     let (pieces, waiting) = mpsc::channel(WAITING_PIECES);

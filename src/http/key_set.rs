@@ -18,21 +18,21 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// Where a key set is, and where its keys go.
-pub struct KeySet {
+pub struct RemoteKeySet {
     url: String,
     keys: Arc<RemoteKeys>,
     client: Result<reqwest::Client, String>,
-    tried: Mutex<Tried>,
+    tried: Mutex<FetchAttempts>,
 }
 
 /// The last fetch.
 #[derive(Default)]
-struct Tried {
+struct FetchAttempts {
     at: Option<Instant>,
     succeeded: bool,
 }
 
-impl KeySet {
+impl RemoteKeySet {
     /// Nothing is fetched yet.
     pub fn new(url: String, keys: Arc<RemoteKeys>) -> Self {
         let client = reqwest::Client::builder()
@@ -103,7 +103,7 @@ impl KeySet {
         Ok(text)
     }
 
-    async fn fetch(&self, tried: &mut Tried) {
+    async fn fetch(&self, tried: &mut FetchAttempts) {
         let read = self.text().await.and_then(|json| self.keys.replace(&json));
         tried.at = Some(Instant::now());
         tried.succeeded = read.is_ok();

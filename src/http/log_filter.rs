@@ -1,11 +1,11 @@
 //! `GET /log-filter` and `PUT /log-filter`: what is logged, until it is said otherwise or the hub
 //! restarts.
 
-use super::guard::admin;
+use super::guard::require_admin;
 use super::openapi::{BodyRefused, Refused};
 use super::problem::{Code, Problem};
-use super::received::{members, read_body};
-use super::server::Hub;
+use super::received::{parse_object, read_body};
+use super::server::AppState;
 use crate::telemetry::{InvalidFilter, check_log_filter, log_filter, set_log_filter};
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
@@ -26,8 +26,11 @@ pub(super) struct LogFilter {
     (status = 200, description = "What is logged", body = LogFilter),
     Refused,
 ))]
-pub(super) async fn get(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    admin(&hub, &request)?;
+pub(super) async fn get(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    require_admin(&state, &request)?;
     Ok(answer())
 }
 
@@ -41,13 +44,13 @@ pub(super) async fn get(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResp
     )
 )]
 pub(super) async fn put(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    admin(&hub, &request)?;
-    let body = read_body(&hub, &request, body).await?;
-    let wanted: LogFilter = members(&body)?;
+    require_admin(&state, &request)?;
+    let body = read_body(&state, &request, body).await?;
+    let wanted: LogFilter = parse_object(&body)?;
     let invalid = |e: InvalidFilter| Problem::new(Code::Validation, e.to_string()).field("filter");
     check_log_filter(&wanted.filter).map_err(invalid)?;
     // By the filter that was, as the new one may leave it out; else by the new one.

@@ -2,10 +2,10 @@
 //!
 //! The cookie holds what was shown and nothing else, so that it is as good as that, for as long.
 
-use super::guard::caller;
+use super::guard::require_caller;
 use super::openapi::Refused;
 use super::problem::{Code, Problem};
-use super::server::Hub;
+use super::server::AppState;
 use crate::journal::now;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::web::Data;
@@ -49,8 +49,11 @@ pub(super) struct Who {
         Refused,
     )
 )]
-pub(super) async fn who(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let caller = caller(&hub, &request)?;
+pub(super) async fn who(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let caller = require_caller(&state, &request)?;
     let grants = &caller.grants;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Who {
         subject: caller.counted_as().map(|subject| subject.to_string()),
@@ -73,15 +76,18 @@ pub(super) async fn who(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResp
         Refused,
     )
 )]
-pub(super) async fn begin(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let caller = caller(&hub, &request)?;
+pub(super) async fn begin(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let caller = require_caller(&state, &request)?;
     let shown = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     let Some((_, credential)) = shown.and_then(|text| text.split_once(' ')) else {
         let why = "show the credential that the session is to have as `Authorization: Bearer`";
         return Err(Problem::new(Code::Unauthorized, why));
     };
     let now = now();
-    let seconds = hub.access.load().ends(&caller, now).ms().saturating_sub(now.ms()) / 1000;
+    let seconds = state.access.load().ends(&caller, now).ms().saturating_sub(now.ms()) / 1000;
     let value = utf8_percent_encode(credential.trim(), NON_ALPHANUMERIC);
     Ok(answer(cookie(&request, &value.to_string(), seconds)))
 }
@@ -121,7 +127,7 @@ fn cookie(request: &HttpRequest, value: &str, seconds: u64) -> String {
 /// Returns true for a request that came by TLS to the hub, or to the proxy in front of it: whoever
 /// lies there keeps a cookie from nobody but themselves.
 fn is_by_tls(request: &HttpRequest) -> bool {
-    let is_ours = request.app_data::<Data<Hub>>().is_some_and(|hub| hub.tls.is_some());
+    let is_ours = request.app_data::<Data<AppState>>().is_some_and(|state| state.tls.is_some());
     is_ours || text(request, &header::X_FORWARDED_PROTO).is_some_and(|proto| proto == "https")
 }
 

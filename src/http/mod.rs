@@ -43,10 +43,12 @@ mod subscribe;
 mod tickets;
 mod tls;
 
-pub use connection::Doors;
+pub use connection::ConnectionLimiter;
 pub use files::{Downloads, Folder};
-pub use key_set::KeySet;
-pub use received::Received;
-pub use server::{DiskBounds, HttpSettings, Hub, SHUTDOWN_TIMEOUT, Server, start, start_apart};
-pub use stats::SelectorFigures;
-pub use tls::{Files as TlsFiles, Tls};
+pub use key_set::RemoteKeySet;
+pub use received::BodyBudget;
+pub use server::{
+    AppState, DiskBounds, HttpSettings, SHUTDOWN_TIMEOUT, Server, start, start_admin,
+};
+pub use stats::SelectorUsage;
+pub use tls::{Tls, TlsFiles};

@@ -1,10 +1,10 @@
 //! For operators: version, health, readiness, metrics.
 
-use super::guard::caller;
+use super::guard::require_caller;
 use super::openapi::{HistoryRefused, Refused};
 use super::problem::{Code, Problem};
-use super::requests::{self, Told};
-use super::server::Hub;
+use super::requests::{self, RequestOutcome};
+use super::server::AppState;
 use super::standing::{self, Ready};
 use crate::telemetry::Exposition;
 use actix_web::http::{StatusCode, header};
@@ -52,23 +52,27 @@ pub(super) async fn healthz() -> HttpResponse {
     (status = 503, description = "It should not be, and why", body = Ready),
     Refused,
 ))]
-pub(super) async fn readyz(hub: Data<Hub>, request: HttpRequest) -> HttpResponse {
+pub(super) async fn readyz(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
     // Reasons name paths and positions.
-    let sees_reasons = caller(&hub, &request).is_ok_and(|caller| caller.grants.admin);
-    let ready = standing::ready(&hub, &standing::usage(&hub).await);
+    let sees_reasons = require_caller(&state, &request).is_ok_and(|caller| caller.grants.admin);
+    let ready = standing::ready(&state, &standing::usage(&state).await);
     readiness(if sees_reasons { ready } else { ready.without_reasons() })
 }
 
 /// `GET /readyz` on the metrics listener: readiness with every reason.
-pub(super) async fn readyz_apart(hub: Data<Hub>) -> HttpResponse {
-    readiness(standing::ready(&hub, &standing::usage(&hub).await))
+pub(super) async fn readyz_admin(state: Data<AppState>) -> HttpResponse {
+    readiness(standing::ready(&state, &standing::usage(&state).await))
 }
 
 fn readiness(ready: Ready) -> HttpResponse {
     let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = HttpResponse::build(status);
     let response = response.insert_header((header::CACHE_CONTROL, "no-store")).json(&ready);
-    if ready.ready { response } else { requests::with(response, Told::Refused("not_ready")) }
+    if ready.ready {
+        response
+    } else {
+        requests::with_outcome(response, RequestOutcome::Refused("not_ready"))
+    }
 }
 
 /// `GET /metrics`, in Prometheus' text format, or in `OpenMetrics` where that is asked for.
@@ -78,22 +82,25 @@ fn readiness(ready: Ready) -> HttpResponse {
     Refused,
     HistoryRefused,
 ))]
-pub(super) async fn metrics(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    if !caller(&hub, &request)?.grants.metrics {
+pub(super) async fn metrics(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    if !require_caller(&state, &request)?.grants.metrics {
         return Err(Problem::new(Code::Forbidden, "the metrics are for admins"));
     }
-    metrics_apart(hub, request).await
+    metrics_admin(state, request).await
 }
 
 /// The same on a listener of its own, where nobody asks who it is for.
-pub(super) async fn metrics_apart(
-    hub: Data<Hub>,
+pub(super) async fn metrics_admin(
+    state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let accept = request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok());
     let exposition = Exposition::accepted(accept.unwrap_or_default());
-    let sampled = standing::sampled(&hub).await;
-    let text = hub
+    let sampled = standing::sampled(&state).await;
+    let text = state
         .telemetry
         .render(&sampled, exposition)
         .map_err(|e| Problem::new(Code::ServerError, format!("the metrics cannot be read: {e}")))?;

@@ -1,8 +1,8 @@
 //! Where a session starts, and what became of its resume.
 
 use super::problem::Problem;
-use super::server::Hub;
-use super::subscribe::off_thread;
+use super::server::AppState;
+use super::subscribe::read_history;
 use crate::event::{EventId, Interest, Position, StreamName};
 use crate::journal::{History, JournalError, Start};
 use crate::wire::{Gap, Resume};
@@ -10,27 +10,27 @@ use actix_web::web::Data;
 use std::sync::Arc;
 
 /// Where a session starts, and what became of its resume.
-pub(super) struct Place {
+pub(super) struct ResumePoint {
     pub(super) cursor: Position,
     pub(super) resume: Resume,
     pub(super) gap: Option<Gap>,
-    pub(super) told: u64,
+    pub(super) seen_removals: u64,
     pub(super) ended: Vec<StreamName>,
 }
 
 /// Whether nothing is left for this subscriber and nothing will come.
 pub(super) async fn is_finished(
-    hub: &Data<Hub>,
+    state: &Data<AppState>,
     interest: &Arc<Interest>,
     requested: Option<&str>,
     start: Start,
 ) -> Result<bool, Problem> {
-    let place = requested.and_then(|text| hub.history.resolve(EventId::parse(text).ok()?));
-    if !hub.history.may_be_finished(interest, place.is_some()) {
+    let place = requested.and_then(|text| state.history.resolve(EventId::parse(text).ok()?));
+    if !state.history.may_be_finished(interest, place.is_some()) {
         return Ok(false);
     }
     let (interest, unknown) = (interest.clone(), requested.is_some() && place.is_none());
-    off_thread(hub, move |history| {
+    read_history(state, move |history| {
         let cursor = match place {
             Some(place) => place,
             None if unknown => Position::ZERO,
@@ -42,20 +42,26 @@ pub(super) async fn is_finished(
 }
 
 /// Finds the place to start at; without I/O where nothing can have been removed.
-pub(super) async fn begin(
-    hub: &Data<Hub>,
+pub(super) async fn find_resume_point(
+    state: &Data<AppState>,
     interest: Arc<Interest>,
     requested: Option<String>,
     start: Start,
     through: Position,
-) -> Result<Place, Problem> {
-    let history = &hub.history;
+) -> Result<ResumePoint, Problem> {
+    let history = &state.history;
     let told = history.removals();
-    let place = move |cursor, resume| Place { cursor, resume, gap: None, told, ended: Vec::new() };
+    let place = move |cursor, resume| ResumePoint {
+        cursor,
+        resume,
+        gap: None,
+        seen_removals: told,
+        ended: Vec::new(),
+    };
     let Some(requested) = requested else {
         let cursor = match start {
             Start::Now => through,
-            start => off_thread(hub, move |history| history.place(&interest, start)).await?,
+            start => read_history(state, move |history| history.place(&interest, start)).await?,
         };
         return Ok(place(cursor, Resume::Live));
     };
@@ -67,7 +73,7 @@ pub(super) async fn begin(
     if let Some(cursor) = known.filter(|known| !history.removed_after(*known) && all_there()) {
         return Ok(place(cursor, Resume::Resumed));
     }
-    off_thread(hub, move |history| match known {
+    read_history(state, move |history| match known {
         Some(cursor) => resume(history, &interest, cursor),
         None => {
             let first = history.first(&interest, (Position::ZERO, through))?;
@@ -81,13 +87,23 @@ pub(super) async fn begin(
 const TRIES_TO_COUNT: usize = 4;
 
 /// Goes on from a known place, and finds out whether everything after it is still there.
-fn resume(history: &History, interest: &Interest, cursor: Position) -> Result<Place, JournalError> {
+fn resume(
+    history: &History,
+    interest: &Interest,
+    cursor: Position,
+) -> Result<ResumePoint, JournalError> {
     let ended = history.deleted_by(interest, cursor)?;
     let mut tries = 0;
     loop {
         let told = history.removals();
         let Some(mut gap) = history.gap(interest, cursor, 0)? else {
-            return Ok(Place { cursor, resume: Resume::Resumed, gap: None, told, ended });
+            return Ok(ResumePoint {
+                cursor,
+                resume: Resume::Resumed,
+                gap: None,
+                seen_removals: told,
+                ended,
+            });
         };
         let first = history.first(interest, (cursor, history.head()))?;
         gap.first = first.found().map(|first| history.id(first));
@@ -96,7 +112,13 @@ fn resume(history: &History, interest: &Interest, cursor: Position) -> Result<Pl
         if is_exact || tries == TRIES_TO_COUNT {
             gap.missed = gap.missed.filter(|_| is_exact);
             let cursor = first.before();
-            return Ok(Place { cursor, resume: Resume::Gap, gap: Some(gap), told, ended });
+            return Ok(ResumePoint {
+                cursor,
+                resume: Resume::Gap,
+                gap: Some(gap),
+                seen_removals: told,
+                ended,
+            });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Errors as `application/problem+json` (RFC 9457), and the one table from code to status.
 
-use super::requests::{self, Failed, Told};
+use super::requests::{self, InternalFailure, RequestOutcome};
 use crate::event::Invalid;
 use crate::journal::{JournalError, PublishError, Refusal};
 use crate::limits::Limit;
@@ -268,9 +268,10 @@ impl Problem {
         if let Some(cookie) = &self.cookie {
             response.insert_header((header::SET_COOKIE, cookie.as_str()));
         }
-        let failed =
-            (status == StatusCode::INTERNAL_SERVER_ERROR).then(|| Failed(self.detail.clone()));
-        let mut response = requests::with(response.body(body), Told::Refused(self.reason()));
+        let failed = (status == StatusCode::INTERNAL_SERVER_ERROR)
+            .then(|| InternalFailure(self.detail.clone()));
+        let mut response =
+            requests::with_outcome(response.body(body), RequestOutcome::Refused(self.reason()));
         if let Some(failed) = failed {
             response.extensions_mut().insert(failed);
         }

@@ -1,8 +1,8 @@
 //! How far a download is, as `progress` events.
 
 use super::files::Download;
-use super::publish::{Who, hand_in_for};
-use super::server::Hub;
+use super::publish::{PublishSource, Publisher, ingest};
+use super::server::AppState;
 use crate::event::{Draft, EventType, StreamName};
 use crate::journal::now;
 use crate::telemetry::Telemetry;
@@ -17,43 +17,50 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Events are so far apart at least: ten a second.
-const EVERY: Duration = Duration::from_millis(100);
-/// Whoever watches waits for the last of them: it is tried so often, a rate or a full queue between.
-const TRIES_OF_LAST: usize = 30;
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Minimum time between two events of a download.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// Attempts to publish the last event, as a rate or a full queue may refuse it.
+const LAST_EVENT_ATTEMPTS: usize = 30;
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How far it is.
+/// State of a download.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum State {
+enum Status {
     Sending,
     Done,
     Aborted,
 }
 
 #[derive(Serialize)]
-struct Told<'a> {
+struct ProgressData<'a> {
     file: &'a str,
-    state: State,
-    /// Bytes of the file up to where it is: of a part, with those before it.
+    #[serde(rename = "state")]
+    status: Status,
+    /// Offset in the file: for a part, the bytes before it are included.
     bytes_sent: u64,
     total_size: u64,
     percentage: f64,
 }
 
-/// Tells a stream how far a download is. The last of it is told when this is dropped.
-pub(super) struct Progress {
-    at: watch::Sender<(State, u64)>,
+/// The stream that reports a download, and the file as the stream calls it.
+pub(super) struct ProgressTarget {
+    pub(super) publisher: Publisher,
+    pub(super) stream: StreamName,
+    pub(super) file: String,
+}
+
+/// Reports a download to a stream; dropping it publishes the last event.
+pub(super) struct DownloadProgress {
+    at: watch::Sender<(Status, u64)>,
     until: u64,
 }
 
-impl Progress {
-    /// Begins to tell of a response that was not sent yet.
+impl DownloadProgress {
+    /// Starts to report a response that was not sent yet.
     pub(super) fn begin(
-        hub: Data<Hub>,
-        who: Who,
-        (stream, file): (StreamName, String),
+        state: Data<AppState>,
+        target: ProgressTarget,
         response: &HttpResponse<BoxBody>,
     ) -> Self {
         let size = match response.body().size() {
@@ -62,93 +69,93 @@ impl Progress {
         };
         let part = response.headers().get(header::CONTENT_RANGE).and_then(|v| v.to_str().ok());
         let (first, total) = part.and_then(first_and_total).unwrap_or((0, size));
-        let state = if size == 0 { State::Done } else { State::Sending };
-        let (at, told) = watch::channel((state, first));
-        actix_web::rt::spawn(tell(hub, who, (stream, file, total), told));
-        Self { at, until: first + size }
+        let status = if size == 0 { Status::Done } else { Status::Sending };
+        let (sender, receiver) = watch::channel((status, first));
+        actix_web::rt::spawn(publish_progress(state, target, total, receiver));
+        Self { at: sender, until: first + size }
     }
 
     fn sent(&self, bytes: u64) {
-        self.at.send_modify(|(state, at)| {
+        self.at.send_modify(|(status, at)| {
             *at += bytes;
             if *at >= self.until {
-                *state = State::Done;
+                *status = Status::Done;
             }
         });
     }
 }
 
-impl Drop for Progress {
+impl Drop for DownloadProgress {
     fn drop(&mut self) {
-        self.at.send_if_modified(|(state, _)| {
-            let is_short = *state == State::Sending;
+        self.at.send_if_modified(|(status, _)| {
+            let is_short = *status == Status::Sending;
             if is_short {
-                *state = State::Aborted;
+                *status = Status::Aborted;
             }
             is_short
         });
     }
 }
 
-/// What `bytes 5-9/100` says: where it begins, and of how many.
+/// Returns the first byte and the total of a `Content-Range`, such as `bytes 5-9/100`.
 fn first_and_total(range: &str) -> Option<(u64, u64)> {
     let (range, total) = range.strip_prefix("bytes ")?.split_once('/')?;
     Some((range.split_once('-')?.0.parse().ok()?, total.parse().ok()?))
 }
 
-/// Tells whatever is newest, until there is nothing more to tell. What cannot be published is left out,
-/// but for the last: a download waits for no journal.
-async fn tell(
-    hub: Data<Hub>,
-    who: Who,
-    (stream, file, total): (StreamName, String, u64),
-    mut at: watch::Receiver<(State, u64)>,
+/// Publishes the newest state until the download ends. An event that is refused is left out, except
+/// the last: a download does not wait for the journal.
+async fn publish_progress(
+    state: Data<AppState>,
+    target: ProgressTarget,
+    total_size: u64,
+    mut at: watch::Receiver<(Status, u64)>,
 ) {
     let Ok(kind) = EventType::parse("progress") else { return };
+    let ProgressTarget { publisher, stream, file } = target;
     loop {
-        let (state, bytes_sent) = *at.borrow_and_update();
-        let percentage = match total {
+        let (status, bytes_sent) = *at.borrow_and_update();
+        let percentage = match total_size {
             0 => 100.0,
             total => (bytes_sent as f64 * 1000.0 / total as f64).floor() / 10.0,
         };
-        let told = Told { file: &file, state, bytes_sent, total_size: total, percentage };
-        let draft = to_raw_value(&told).ok().and_then(|data| {
+        let data = ProgressData { file: &file, status, bytes_sent, total_size, percentage };
+        let draft = to_raw_value(&data).ok().and_then(|data| {
             Draft::from_json(vec![stream.clone()], kind.clone(), &data, now()).ok()
         });
-        let bytes = file.len();
         let began = Instant::now();
         let Some(draft) = draft else { return };
-        let is_last = state != State::Sending;
-        for _ in 0..if is_last { TRIES_OF_LAST } else { 1 } {
-            let told = hand_in_for(&hub, &who, vec![draft.clone()], (bytes, began)).await;
-            if told.is_ok() || !is_last {
+        let is_last = status != Status::Sending;
+        for _ in 0..if is_last { LAST_EVENT_ATTEMPTS } else { 1 } {
+            let source = PublishSource { publisher: &publisher, body_bytes: file.len(), began };
+            if ingest(&state, source, vec![draft.clone()]).await.is_ok() || !is_last {
                 break;
             }
-            tokio::time::sleep(TRY_AGAIN_AFTER).await;
+            tokio::time::sleep(RETRY_AFTER).await;
         }
         if is_last {
             return;
         }
-        tokio::time::sleep_until((began + EVERY).into()).await;
-        // Its sender is gone only once the last was told to us.
-        if at.changed().await.is_err() && at.borrow().0 == State::Sending {
+        tokio::time::sleep_until((began + INTERVAL).into()).await;
+        // The sender is gone only after the last state was sent.
+        if at.changed().await.is_err() && at.borrow().0 == Status::Sending {
             return;
         }
     }
 }
 
 /// A body whose bytes are counted as the connection takes them.
-pub(super) struct Counted {
+pub(super) struct MeteredBody {
     body: BoxBody,
-    progress: Option<Progress>,
+    progress: Option<DownloadProgress>,
     telemetry: Telemetry,
     _place: Download,
 }
 
-impl Counted {
+impl MeteredBody {
     pub(super) fn new(
         body: BoxBody,
-        progress: Option<Progress>,
+        progress: Option<DownloadProgress>,
         telemetry: Telemetry,
         place: Download,
     ) -> Self {
@@ -156,7 +163,7 @@ impl Counted {
     }
 }
 
-impl MessageBody for Counted {
+impl MessageBody for MeteredBody {
     type Error = Box<dyn std::error::Error>;
 
     fn size(&self) -> BodySize {

@@ -1,12 +1,12 @@
 //! `POST /publish` and `POST /streams/{stream}/events`.
 
-use super::guard::{caller, client};
+use super::guard::{client, require_caller};
 use super::openapi::{BodyRefused, Refused};
 use super::problem::{Code, Document, Problem};
 use super::query;
 use super::received::read_body;
-use super::requests::{self, Told};
-use super::server::Hub;
+use super::requests::{self, RequestOutcome};
+use super::server::AppState;
 use super::shapes::{Events, LogMessage, Receipt as ReceiptShape, Receipts};
 use crate::access::{Caller, Scope};
 use crate::event::{Draft, EventType, Key, Receipt, StreamName};
@@ -46,11 +46,11 @@ const EVENT_OVERHEAD_BYTES: usize = 128;
     )
 )]
 pub(super) async fn publish(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    counted(&hub, publish_body(&hub, &request, body).await)
+    count_refusal(&state, publish_body(&state, &request, body).await)
 }
 
 /// `POST /streams/{stream}/events?type=TYPE`
@@ -70,11 +70,11 @@ pub(super) async fn publish(
     )
 )]
 pub(super) async fn publish_text(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    counted(&hub, publish_one_text(&hub, &request, body).await)
+    count_refusal(&state, publish_one_text(&state, &request, body).await)
 }
 
 /// `POST /log-message {"level": …, "message": …}`: an event on the stream `logs`, for services that
@@ -91,47 +91,48 @@ pub(super) async fn publish_text(
     )
 )]
 pub(super) async fn log_message(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    counted(&hub, publish_log(&hub, &request, body).await)
+    count_refusal(&state, publish_log(&state, &request, body).await)
 }
 
 async fn publish_log(
-    hub: &Hub,
+    state: &AppState,
     request: &HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = caller(hub, request)?;
+    let caller = require_caller(state, request)?;
     let stream = StreamName::parse(LOGS)?;
     check_publish(&caller, &stream)?;
-    let body = read_body(hub, request, body).await?;
+    let body = read_body(state, request, body).await?;
     let began = Instant::now();
-    let draft = wire::read_log(&body, stream, hub.settings.max_event_bytes, now())?;
+    let draft = wire::read_log(&body, stream, state.settings.max_event_bytes, now())?;
     let draft = draft.with_key(key_header(request)?);
-    let receipts = hand_in((hub, request), &caller, vec![draft], (body.len(), began)).await?;
-    Ok(published(hub, one_receipt(&receipts), &receipts))
+    let receipts =
+        ingest_for_request(state, request, &caller, vec![draft], body.len(), began).await?;
+    Ok(publish_response(state, one_receipt(&receipts), &receipts))
 }
 
 async fn publish_body(
-    hub: &Hub,
+    state: &AppState,
     request: &HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = caller(hub, request)?;
+    let caller = require_caller(state, request)?;
     if caller.grants.publish == Scope::default() {
         // Nor need its body be read.
         return Err(Problem::new(Code::Forbidden, "publishing is not granted"));
     }
-    let body = read_body(hub, request, body).await?;
+    let body = read_body(state, request, body).await?;
     let began = Instant::now();
     let key = key_header(request)?;
-    let max = hub.settings.max_event_bytes;
-    type Told = fn(&[Receipt]) -> Vec<u8>;
-    let (drafts, told) = if is_ndjson(request) {
+    let max = state.settings.max_event_bytes;
+    type WriteReceipts = fn(&[Receipt]) -> Vec<u8>;
+    let (drafts, write) = if is_ndjson(request) {
         reject_key(key)?;
-        (wire::read_ndjson(&body, max, now())?, wire::summary as Told)
+        (wire::read_ndjson(&body, max, now())?, wire::summary as WriteReceipts)
     } else {
         match wire::read_json(&body, max, now())? {
             Publish::One(draft) => {
@@ -139,90 +140,102 @@ async fn publish_body(
                     Some(key) => draft.with_key(Some(key)),
                     None => draft,
                 };
-                (vec![draft], one_receipt as Told)
+                (vec![draft], one_receipt as WriteReceipts)
             }
             Publish::Batch(drafts) => {
                 reject_key(key)?;
-                (drafts, wire::receipts as Told)
+                (drafts, wire::receipts as WriteReceipts)
             }
         }
     };
-    let receipts = hand_in((hub, request), &caller, drafts, (body.len(), began)).await?;
-    Ok(published(hub, told(&receipts), &receipts))
+    let receipts = ingest_for_request(state, request, &caller, drafts, body.len(), began).await?;
+    Ok(publish_response(state, write(&receipts), &receipts))
 }
 
 async fn publish_one_text(
-    hub: &Hub,
+    state: &AppState,
     request: &HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = caller(hub, request)?;
+    let caller = require_caller(state, request)?;
     let stream = query::stream_of(request).map_err(Problem::query)?;
     check_publish(&caller, &stream)?;
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
     let kind = query::one_of(&pairs, &["type"]).map_err(Problem::query)?;
     let kind = kind.map_or(Ok(EventType::default()), EventType::parse).map_err(Problem::query)?;
-    let body = read_body(hub, request, body).await?;
+    let body = read_body(state, request, body).await?;
     let began = Instant::now();
     let text = std::str::from_utf8(&body).map_err(|e| {
         Problem::new(Code::Malformed, format!("not UTF-8 after byte {}", e.valid_up_to()))
     })?;
-    let max = hub.settings.max_event_bytes;
+    let max = state.settings.max_event_bytes;
     if text.len() > max {
         let detail = format!("the data has {} bytes, at most {max} are taken", text.len());
         return Err(Problem::new(Code::PayloadTooLarge, detail).field("data"));
     }
     let draft = Draft::from_text(vec![stream], kind, text, now())?.with_key(key_header(request)?);
-    let receipts = hand_in((hub, request), &caller, vec![draft], (body.len(), began)).await?;
-    Ok(published(hub, one_receipt(&receipts), &receipts))
+    let receipts =
+        ingest_for_request(state, request, &caller, vec![draft], body.len(), began).await?;
+    Ok(publish_response(state, one_receipt(&receipts), &receipts))
 }
 
-async fn hand_in(
-    (hub, request): (&Hub, &HttpRequest),
+async fn ingest_for_request(
+    state: &AppState,
+    request: &HttpRequest,
     caller: &Caller,
     drafts: Vec<Draft>,
-    (bytes, began): (usize, Instant),
+    body_bytes: usize,
+    began: Instant,
 ) -> Result<Vec<Receipt>, Problem> {
     for stream in drafts.iter().flat_map(Draft::streams) {
         check_publish(caller, stream)?;
     }
-    let who = Who { client: client(hub, request), subject: caller.counted_as() };
-    hand_in_for(hub, &who, drafts, (bytes, began)).await
+    let publisher = Publisher { client: client(state, request), subject: caller.counted_as() };
+    ingest(state, PublishSource { publisher: &publisher, body_bytes, began }, drafts).await
 }
 
-/// Whom a publish counts for.
-pub(super) struct Who {
+/// The client and subject that a publish counts for.
+pub(super) struct Publisher {
     pub(super) client: Client,
     pub(super) subject: Option<Arc<str>>,
 }
 
-/// Publishes what somebody may publish.
-pub(super) async fn hand_in_for(
-    hub: &Hub,
-    who: &Who,
+/// The origin of a publish.
+pub(super) struct PublishSource<'a> {
+    pub(super) publisher: &'a Publisher,
+    /// Bytes of the body that the events came in.
+    pub(super) body_bytes: usize,
+    /// The time from which the publish is measured.
+    pub(super) began: Instant,
+}
+
+/// Publishes events that their publisher may publish.
+pub(super) async fn ingest(
+    state: &AppState,
+    source: PublishSource<'_>,
     drafts: Vec<Draft>,
-    (bytes, began): (usize, Instant),
 ) -> Result<Vec<Receipt>, Problem> {
-    refuse_in_drain(hub)?;
+    refuse_in_drain(state)?;
     let sizes = drafts.iter().map(|draft| (draft.streams(), draft.payload().as_bytes().len()));
-    spend(hub, who, sizes)?;
-    let bytes = bytes + drafts.len() * EVENT_OVERHEAD_BYTES;
+    spend(state, source.publisher, sizes)?;
+    let bytes = source.body_bytes + drafts.len() * EVENT_OVERHEAD_BYTES;
     let unit: Unit = drafts.into_iter().map(Item::Event).collect();
-    let mut waiting = Waiting { telemetry: &hub.telemetry, began, was_refused: false };
-    let answer = hub.publisher.publish(unit, bytes).await;
-    waiting.was_refused = answer.is_err();
+    let mut timer =
+        PublishTimer { telemetry: &state.telemetry, began: source.began, was_refused: false };
+    let answer = state.publisher.publish(unit, bytes).await;
+    timer.was_refused = answer.is_err();
     Ok(answer?)
 }
 
-/// A publish that waits for its receipt. Measured to the end, also where its client gives up: those
-/// that take longest are given up.
-struct Waiting<'a> {
+/// Measures a publish until its receipt, also where its client gives up: those that take longest are
+/// given up.
+struct PublishTimer<'a> {
     telemetry: &'a Telemetry,
     began: Instant,
     was_refused: bool,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for PublishTimer<'_> {
     fn drop(&mut self) {
         if !self.was_refused {
             self.telemetry.publish_took(self.began.elapsed());
@@ -231,17 +244,17 @@ impl Drop for Waiting<'_> {
 }
 
 /// Nothing is published from outside any more once the hub is stopping.
-pub(super) fn refuse_in_drain(hub: &Hub) -> Result<(), Problem> {
-    if hub.draining.load(Ordering::Relaxed) { Err(PublishError::Draining.into()) } else { Ok(()) }
+pub(super) fn refuse_in_drain(state: &AppState) -> Result<(), Problem> {
+    if state.draining.load(Ordering::Relaxed) { Err(PublishError::Draining.into()) } else { Ok(()) }
 }
 
 /// Takes events, each with its streams and its bytes, off the rates of whoever publishes them.
 pub(super) fn spend<'a>(
-    hub: &Hub,
-    who: &Who,
+    state: &AppState,
+    publisher: &Publisher,
     events: impl Iterator<Item = (&'a [StreamName], usize)>,
 ) -> Result<(), Problem> {
-    let spent = hub.rates.load().spend((&who.client, who.subject.as_ref()), events);
+    let spent = state.rates.load().spend((&publisher.client, publisher.subject.as_ref()), events);
     spent.map_err(too_fast)
 }
 
@@ -275,29 +288,29 @@ fn one_receipt(receipts: &[Receipt]) -> Vec<u8> {
     receipts.first().map(wire::receipt).unwrap_or_default()
 }
 
-fn published(hub: &Hub, json: Vec<u8>, receipts: &[Receipt]) -> HttpResponse {
+fn publish_response(state: &AppState, json: Vec<u8>, receipts: &[Receipt]) -> HttpResponse {
     let response =
         HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(json);
-    if !hub.telemetry.would_log() {
+    if !state.telemetry.would_log() {
         return response;
     }
     let streams: FxHashSet<_> = receipts.iter().flat_map(|receipt| &*receipt.streams).collect();
-    let told = Told::Published { events: receipts.len(), streams: streams.len() };
-    requests::with(response, told)
+    let outcome = RequestOutcome::Published { events: receipts.len(), streams: streams.len() };
+    requests::with_outcome(response, outcome)
 }
 
 /// Counts a refusal by its reason.
-pub(super) fn counted(
-    hub: &Hub,
+pub(super) fn count_refusal(
+    state: &AppState,
     result: Result<HttpResponse, Problem>,
 ) -> Result<HttpResponse, Problem> {
     result.inspect_err(|problem| {
-        hub.telemetry.publish_refused(match problem.code {
+        state.telemetry.publish_refused(match problem.code {
             Code::Unauthorized | Code::TokenExpired | Code::Forbidden => PublishRefused::Forbidden,
             Code::PayloadTooLarge => PublishRefused::TooLarge,
             Code::Conflict => PublishRefused::Conflict,
             Code::NotFound => PublishRefused::NotFound,
-            Code::TooMany | Code::ResourceExhausted => by_limit(problem.limit),
+            Code::TooMany | Code::ResourceExhausted => refusal_by_limit(problem.limit),
             Code::DiskFull => PublishRefused::DiskFull,
             Code::JournalPoisoned => PublishRefused::Poisoned,
             Code::Draining => PublishRefused::Draining,
@@ -313,7 +326,7 @@ pub(super) fn counted(
     })
 }
 
-fn by_limit(limit: Option<Limit>) -> PublishRefused {
+fn refusal_by_limit(limit: Option<Limit>) -> PublishRefused {
     match limit {
         Some(Limit::Streams) => PublishRefused::MaxStreams,
         Some(Limit::PublishEventsPerClient) => PublishRefused::EventsPerClient,

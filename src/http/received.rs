@@ -5,7 +5,7 @@
 
 use super::guard::client;
 use super::problem::{Code, Problem};
-use super::server::Hub;
+use super::server::AppState;
 use crate::limits::{ClientKey, Limit};
 use crate::telemetry::Full;
 use actix_web::HttpRequest;
@@ -29,18 +29,18 @@ const SHARE_OF_ONE: usize = MAX_BYTES_IN_ALL / 8;
 
 /// What the bodies on their way hold.
 #[derive(Default, Debug)]
-pub struct Received {
+pub struct BodyBudget {
     bytes: AtomicUsize,
     by_client: DashMap<ClientKey, usize>,
 }
 
 /// The whole body, or the reason why not as soon as it is known.
 pub(super) async fn read_body(
-    hub: &Hub,
+    state: &AppState,
     request: &HttpRequest,
     mut body: Payload,
 ) -> Result<Bytes, Problem> {
-    let max = hub.settings.max_body_bytes;
+    let max = state.settings.max_body_bytes;
     let too_large = || {
         Problem::new(Code::PayloadTooLarge, format!("a body has at most {max} bytes")).field("body")
     };
@@ -49,15 +49,15 @@ pub(super) async fn read_body(
     if announced.is_some_and(|length| length > max) {
         return Err(too_large());
     }
-    if !hub.memory.has_room() {
+    if !state.memory.has_room() {
         let why = "the hub has nearly used up its memory budget";
         let problem = Problem::new(Code::ResourceExhausted, why);
         return Err(problem.limit(Limit::MemoryBudget).retry_after(1));
     }
-    let client = client(hub, request);
+    let client = client(state, request);
     let share = (!client.is_local).then(|| (client.key(), SHARE_OF_ONE.max(max)));
     let (began, mut whole) = (Instant::now(), BytesMut::new());
-    let mut held = Held { bytes: 0, of: &hub.received, share };
+    let mut held = BodyReservation { bytes: 0, of: &state.body_budget, share };
     loop {
         let next = tokio::time::timeout(CHUNK_TIMEOUT, body.next()).await;
         let Some(chunk) = next.map_err(|_| stalled())? else { break };
@@ -67,8 +67,8 @@ pub(super) async fn read_body(
         if whole.len() + chunk.len() > max {
             return Err(too_large());
         }
-        if !held.more(chunk.len()) {
-            hub.telemetry.bound_hit(Full::RequestBodies);
+        if !held.grow(chunk.len()) {
+            state.telemetry.bound_hit(Full::RequestBodies);
             let detail = "the bodies on their way have more bytes than they may";
             return Err(Problem::new(Code::ResourceExhausted, detail).retry_after(1));
         }
@@ -82,7 +82,7 @@ pub(super) async fn read_body(
 }
 
 /// The members of a JSON object.
-pub(super) fn members<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(super) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let malformed = |why: String| Problem::new(Code::Malformed, why).field("body");
     if body.trim_ascii_start().first() != Some(&b'{') {
         // What has members by name would be read by their order, too.
@@ -100,22 +100,22 @@ fn stalled() -> Problem {
 }
 
 /// What a body holds; given back when this is dropped.
-struct Held<'a> {
+struct BodyReservation<'a> {
     bytes: usize,
-    of: &'a Received,
+    of: &'a BodyBudget,
     /// Whose it is, and how much they may have.
     share: Option<(ClientKey, usize)>,
 }
 
-impl Received {
+impl BodyBudget {
     /// Bytes of all of them.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 }
 
-impl Held<'_> {
-    fn more(&mut self, bytes: usize) -> bool {
+impl BodyReservation<'_> {
+    fn grow(&mut self, bytes: usize) -> bool {
         self.bytes += bytes;
         let in_all = self.of.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let of_client = self.share.is_none_or(|(client, most)| {
@@ -127,7 +127,7 @@ impl Held<'_> {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for BodyReservation<'_> {
     fn drop(&mut self) {
         self.of.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         if let Some((client, _)) = self.share {

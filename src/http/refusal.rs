@@ -5,8 +5,8 @@
 
 use super::guard::client;
 use super::problem::{Code, Problem};
-use super::requests::{self, Told};
-use super::server::Hub;
+use super::requests::{self, RequestOutcome};
+use super::server::AppState;
 use crate::hub::Refusal;
 use crate::limits::Limit;
 use crate::telemetry::Turned;
@@ -15,7 +15,7 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 
 /// What a subscriber that is turned away is told, by name: the code, and the reason it is counted by.
-fn told(refusal: Refusal) -> (Code, Turned) {
+fn rejection_of(refusal: Refusal) -> (Code, Turned) {
     match refusal {
         Refusal::Draining => (Code::Draining, Turned::Draining),
         Refusal::ManagerQueue => (Code::ResourceExhausted, Turned::ManagerBusy),
@@ -41,23 +41,23 @@ fn told(refusal: Refusal) -> (Code, Turned) {
 }
 
 /// The answer to a subscriber that is turned away.
-pub(super) fn turn_away(
-    hub: &Hub,
+pub(super) fn reject_subscriber(
+    state: &AppState,
     request: &HttpRequest,
     refusal: Refusal,
     as_status: bool,
 ) -> HttpResponse {
-    let (code, reason) = told(refusal);
-    hub.telemetry.subscriber_refused(reason);
+    let (code, reason) = rejection_of(refusal);
+    state.telemetry.subscriber_refused(reason);
     // Whoever has too many of their own must not have the others wait longer.
     let retry_ms = match code {
-        Code::TooMany => hub.pace.own_limit_ms(),
+        Code::TooMany => state.retry_pacer.own_limit_ms(),
         _ => {
-            let client = client(hub, request);
+            let client = client(state, request);
             // It could have no more sessions than this anyway.
-            let bound = hub.limits.load().hub.of(Limit::ConnectionsPerClient);
+            let bound = state.limits.load().hub.of(Limit::ConnectionsPerClient);
             let binds = bound.filter(|bound| bound.is_said || !client.is_local);
-            hub.pace.turned_away_client_ms(&client, binds.map(|bound| bound.most))
+            state.retry_pacer.turned_away_client_ms(&client, binds.map(|bound| bound.most))
         }
     };
     if as_status || !accepts_event_stream(request) {
@@ -80,16 +80,16 @@ pub(super) fn turn_away(
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header(("X-Accel-Buffering", "no"))
         .body(block);
-    requests::with(response, Told::Refused(reason.as_str()))
+    requests::with_outcome(response, RequestOutcome::Refused(reason.as_str()))
 }
 
 /// Counts a refusal by its reason; who is turned away for load is counted where that is done.
-pub(super) fn counted(
-    hub: &Hub,
+pub(super) fn count_rejection(
+    state: &AppState,
     result: Result<HttpResponse, Problem>,
 ) -> Result<HttpResponse, Problem> {
     result.inspect_err(|problem| {
-        hub.telemetry.subscriber_refused(match problem.code {
+        state.telemetry.subscriber_refused(match problem.code {
             Code::Unauthorized | Code::TokenExpired | Code::Forbidden => Turned::Forbidden,
             Code::PayloadTooLarge => Turned::TooLarge,
             Code::ClientDisconnected => Turned::Client,

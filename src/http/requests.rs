@@ -6,9 +6,9 @@
 //! it is answered has its line, too.
 //! Never: logs a query, a header's value but that id, or a body: credentials are there.
 
-use super::guard::{client, visitor};
+use super::guard::{client, identity};
 use super::head_clock;
-use super::server::Hub;
+use super::server::AppState;
 use crate::limits::Client;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -30,7 +30,7 @@ const POLLED: [&str; 3] = ["/metrics", "/healthz", "/readyz"];
 
 /// What became of a request; goes with the response to its line.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Told {
+pub(super) enum RequestOutcome {
     /// A session began.
     Session {
         /// Its id.
@@ -52,19 +52,19 @@ pub(super) enum Told {
 }
 
 /// What failed in the hub; goes with the response to its line.
-pub(super) struct Failed(pub(super) String);
+pub(super) struct InternalFailure(pub(super) String);
 
 /// How a request ended.
 #[derive(Default)]
-struct Ended {
+struct RequestEnd {
     /// The status it was answered with, if it was.
     status: Option<StatusCode>,
-    told: Option<Told>,
+    told: Option<RequestOutcome>,
     failed: Option<String>,
 }
 
 /// A request, as its line tells of it.
-struct Line {
+struct AccessLogLine {
     id: HeaderValue,
     method: Method,
     uri: Uri,
@@ -73,22 +73,22 @@ struct Line {
 }
 
 /// Gives a request its id, and tells what became of it.
-pub(super) async fn tell<B: MessageBody + 'static>(
+pub(super) async fn log_requests<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let Some(hub) = request.app_data::<Data<Hub>>().cloned() else {
+    let Some(state) = request.app_data::<Data<AppState>>().cloned() else {
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     };
-    let line = Line::of(&hub, request.request());
+    let line = AccessLogLine::of(&state, request.request());
     let id = line.id.clone();
-    let pending = Pending { hub, line: Some(line) };
+    let pending = PendingRequest { state, line: Some(line) };
     let clock = head_clock::of(request.request());
     head_clock::stop(clock.as_ref());
     match next.call(request).await {
         Ok(mut response) => {
             response.headers_mut().insert(REQUEST_ID, id);
-            pending.end(&Ended::of(response.response()), Some(response.request()));
+            pending.end(&RequestEnd::of(response.response()), Some(response.request()));
             Ok(head_clock::start_behind(response.map_into_boxed_body(), clock))
         }
         Err(error) => {
@@ -96,7 +96,7 @@ pub(super) async fn tell<B: MessageBody + 'static>(
                 clock.start_early();
             }
             let mut response = error.error_response();
-            pending.end(&Ended::of(&response), None);
+            pending.end(&RequestEnd::of(&response), None);
             response.headers_mut().insert(REQUEST_ID, id);
             Err(InternalError::from_response(error, response).into())
         }
@@ -104,49 +104,49 @@ pub(super) async fn tell<B: MessageBody + 'static>(
 }
 
 /// A request that is not answered yet. actix drops it when its client goes away.
-struct Pending {
-    hub: Data<Hub>,
-    line: Option<Line>,
+struct PendingRequest {
+    state: Data<AppState>,
+    line: Option<AccessLogLine>,
 }
 
-impl Pending {
-    fn end(mut self, ended: &Ended, request: Option<&HttpRequest>) {
+impl PendingRequest {
+    fn end(mut self, ended: &RequestEnd, request: Option<&HttpRequest>) {
         if let Some(line) = self.line.take() {
-            line.write(&self.hub, ended, request);
+            line.write(&self.state, ended, request);
         }
     }
 }
 
-impl Drop for Pending {
+impl Drop for PendingRequest {
     fn drop(&mut self) {
         if let Some(line) = self.line.take() {
-            self.hub.telemetry.request_abandoned();
-            line.write(&self.hub, &Ended::default(), None);
+            self.state.telemetry.request_abandoned();
+            line.write(&self.state, &RequestEnd::default(), None);
         }
     }
 }
 
-impl Ended {
+impl RequestEnd {
     fn of<B>(response: &HttpResponse<B>) -> Self {
         let extensions = response.extensions();
         Self {
             status: Some(response.status()),
-            told: extensions.get::<Told>().copied(),
-            failed: extensions.get::<Failed>().map(|failed| failed.0.clone()),
+            told: extensions.get::<RequestOutcome>().copied(),
+            failed: extensions.get::<InternalFailure>().map(|failed| failed.0.clone()),
         }
     }
 
     /// What became of it, in a word, and why.
     fn outcome(&self) -> (&'static str, Option<&'static str>) {
         let reason = match self.told {
-            Some(Told::Refused(reason)) => Some(reason),
+            Some(RequestOutcome::Refused(reason)) => Some(reason),
             _ => None,
         };
         let outcome = match (self.status, self.told) {
             (None, _) => "abandoned",
-            (_, Some(Told::Session { .. })) => "session",
+            (_, Some(RequestOutcome::Session { .. })) => "session",
             (Some(StatusCode::INTERNAL_SERVER_ERROR), _) => "failed",
-            (_, Some(Told::Refused(_))) => "refused",
+            (_, Some(RequestOutcome::Refused(_))) => "refused",
             (Some(status), _) if status.is_client_error() || status.is_server_error() => "refused",
             _ => "ok",
         };
@@ -168,33 +168,33 @@ fn id_of(request: &HttpRequest) -> HeaderValue {
     request.headers().get(REQUEST_ID).filter(is_id).cloned().unwrap_or_else(new)
 }
 
-impl Line {
-    fn of(hub: &Hub, request: &HttpRequest) -> Self {
+impl AccessLogLine {
+    fn of(state: &AppState, request: &HttpRequest) -> Self {
         Self {
             id: id_of(request),
             method: request.method().clone(),
             uri: request.uri().clone(),
-            client: client(hub, request),
+            client: client(state, request),
             began: Instant::now(),
         }
     }
 
-    fn write(&self, hub: &Hub, ended: &Ended, request: Option<&HttpRequest>) {
+    fn write(&self, state: &AppState, ended: &RequestEnd, request: Option<&HttpRequest>) {
         let (outcome, reason) = ended.outcome();
         let is_polled = outcome == "ok" && POLLED.contains(&self.uri.path());
-        if !is_polled && !hub.telemetry.may_log(reason.unwrap_or(outcome)) {
+        if !is_polled && !state.telemetry.may_log(reason.unwrap_or(outcome)) {
             return;
         }
-        let subject = request.and_then(visitor).and_then(|caller| caller.counted_as());
+        let subject = request.and_then(identity).and_then(|caller| caller.counted_as());
         let (mut session, mut resume, mut events, mut streams) = (None, None, None, None);
         match ended.told {
-            Some(Told::Session { id, streams: of, resume: what }) => {
+            Some(RequestOutcome::Session { id, streams: of, resume: what }) => {
                 (session, resume, streams) = (Some(id), Some(what), Some(of));
             }
-            Some(Told::Published { events: count, streams: of }) => {
+            Some(RequestOutcome::Published { events: count, streams: of }) => {
                 (events, streams) = (Some(count), Some(of));
             }
-            Some(Told::Refused(_)) | None => {}
+            Some(RequestOutcome::Refused(_)) | None => {}
         }
         // What is not there is left out.
         macro_rules! line {
@@ -227,7 +227,7 @@ impl Line {
 }
 
 /// Has a response tell what became of its request.
-pub(super) fn with(mut response: HttpResponse, told: Told) -> HttpResponse {
+pub(super) fn with_outcome(mut response: HttpResponse, told: RequestOutcome) -> HttpResponse {
     response.extensions_mut().insert(told);
     response
 }

@@ -1,10 +1,10 @@
 //! `/revocations`: credentials that end before their time.
 
-use super::guard::admin;
+use super::guard::require_admin;
 use super::openapi::{BodyRefused, HistoryRefused, Refused};
 use super::problem::{Code, Document, Problem};
 use super::received::read_body;
-use super::server::Hub;
+use super::server::AppState;
 use crate::access::{RevokeError, Whose};
 use crate::journal::now;
 use actix_web::http::header;
@@ -49,9 +49,12 @@ struct RevocationList<'a> {
     (status = 200, description = "What is revoked, newest first", body = RevocationList),
     Refused,
 ))]
-pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    admin(&hub, &request)?;
-    let list = hub.revocations.list();
+pub(super) async fn list(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    require_admin(&state, &request)?;
+    let list = state.revocations.list();
     let revocations = list.iter().map(|(whose, at)| Answer { whose, revoked_at: at.to_string() });
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -71,12 +74,12 @@ pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRes
     )
 )]
 pub(super) async fn undo(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let whose = whose(&hub, &request, body).await?;
-    let (revocations, now, asked) = (hub.revocations.clone(), now(), whose.clone());
+    let whose = whose(&state, &request, body).await?;
+    let (revocations, now, asked) = (state.revocations.clone(), now(), whose.clone());
     let done = tokio::task::spawn_blocking(move || revocations.undo(&asked, now)).await;
     match done.map_err(|e| Problem::new(Code::ServerError, e.to_string()))? {
         Ok(true) => {
@@ -88,9 +91,9 @@ pub(super) async fn undo(
     }
 }
 
-async fn whose(hub: &Hub, request: &HttpRequest, body: Payload) -> Result<Whose, Problem> {
-    admin(hub, request)?;
-    let body = read_body(hub, request, body).await?;
+async fn whose(state: &AppState, request: &HttpRequest, body: Payload) -> Result<Whose, Problem> {
+    require_admin(state, request)?;
+    let body = read_body(state, request, body).await?;
     serde_json::from_slice(&body)
         .map_err(|e| Problem::new(Code::Malformed, e.to_string()).field("body"))
 }
@@ -117,16 +120,16 @@ fn refused(error: &RevokeError) -> Problem {
     )
 )]
 pub(super) async fn add(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let whose = whose(&hub, &request, body).await?;
+    let whose = whose(&state, &request, body).await?;
     let keys = match &whose {
-        Whose::Key(name) => hub.access.load().marks_of(name),
+        Whose::Key(name) => state.access.load().marks_of(name),
         Whose::Jti(_) | Whose::Sub(_) => Vec::new(),
     };
-    let (revocations, now, asked) = (hub.revocations.clone(), now(), whose.clone());
+    let (revocations, now, asked) = (state.revocations.clone(), now(), whose.clone());
     let done = tokio::task::spawn_blocking(move || revocations.add(asked, &keys, now)).await;
     done.map_err(|e| Problem::new(Code::ServerError, e.to_string()))?.map_err(|e| refused(&e))?;
     tracing::info!(?whose, "credentials were revoked");

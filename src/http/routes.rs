@@ -2,7 +2,7 @@
 
 use super::chats::{SHOULD_RETRY, as_openai, completions, native, ticket};
 use super::problem::{Code, Problem};
-use super::server::Hub;
+use super::server::AppState;
 use super::stats;
 use super::{
     files, guard, jobs, journal, log_filter, login, openapi, ops, pages, publish, requests,
@@ -20,7 +20,7 @@ use actix_web::{App, HttpRequest, HttpResponse, Resource, ResponseError, Route};
 
 /// The whole hub, or what is on a listener of its own.
 pub(super) fn app(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     is_apart: bool,
 ) -> App<
     impl ServiceFactory<
@@ -31,17 +31,17 @@ pub(super) fn app(
         InitError = (),
     >,
 > {
-    let origins = &hub.settings.cors_origins;
+    let origins = &state.settings.cors_origins;
     let cors = Condition::new(!origins.is_empty() && !is_apart, cors(origins));
-    let guarded = Condition::new(!is_apart, from_fn(guard::guard));
-    let guarded_apart = Condition::new(is_apart, from_fn(guard::guard_apart));
-    let routes = if is_apart { routes_apart } else { routes };
+    let guarded = Condition::new(!is_apart, from_fn(guard::authenticate));
+    let guarded_apart = Condition::new(is_apart, from_fn(guard::check_admin_host));
+    let routes = if is_apart { admin_routes } else { routes };
     App::new()
-        .app_data(hub)
+        .app_data(state)
         .wrap(guarded)
         .wrap(guarded_apart)
         .wrap(cors)
-        .wrap(from_fn(requests::tell))
+        .wrap(from_fn(requests::log_requests))
         .configure(routes)
 }
 
@@ -100,7 +100,7 @@ fn routes(config: &mut ServiceConfig) {
         config.service(with_head(resource, path));
     }
     pages::serve(config);
-    config.default_service(web::to(nothing_here));
+    config.default_service(web::to(not_found));
 }
 
 fn handler(path: &str, method: &str) -> Route {
@@ -153,7 +153,7 @@ fn handler(path: &str, method: &str) -> Route {
         ("GET", "/readyz") => web::get().to(ops::readyz),
         ("GET", "/metrics") => web::get().to(ops::metrics),
         ("GET", "/openapi.json") => web::get().to(openapi::openapi),
-        _ => web::to(nothing_here),
+        _ => web::to(not_found),
     }
 }
 
@@ -180,22 +180,22 @@ pub(super) fn resource(path: &str, methods: &'static [&'static str]) -> Resource
 }
 
 /// For Prometheus and whatever restarts hubs, on an address that the public does not reach.
-fn routes_apart(config: &mut ServiceConfig) {
+fn admin_routes(config: &mut ServiceConfig) {
     let probe = |path, get, head| resource(path, &["GET"]).route(get).route(head);
     config
-        .service(resource("/metrics", &["GET"]).route(web::get().to(ops::metrics_apart)))
+        .service(resource("/metrics", &["GET"]).route(web::get().to(ops::metrics_admin)))
         .service(probe("/healthz", web::get().to(ops::healthz), web::head().to(ops::healthz)))
         .service(probe(
             "/readyz",
-            web::get().to(ops::readyz_apart),
-            web::head().to(ops::readyz_apart),
+            web::get().to(ops::readyz_admin),
+            web::head().to(ops::readyz_admin),
         ))
-        .default_service(web::to(nothing_here));
+        .default_service(web::to(not_found));
 }
 
-async fn nothing_here(request: HttpRequest) -> HttpResponse {
+async fn not_found(request: HttpRequest) -> HttpResponse {
     let nothing = Problem::new(Code::NotFound, format!("there is no {}", request.path()));
-    if guard::is_of_models(request.path()) {
+    if guard::is_openai_path(request.path()) {
         as_openai(nothing).error_response()
     } else {
         nothing.error_response()

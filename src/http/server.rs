@@ -1,11 +1,11 @@
 //! The server: what the handlers share, and the workers that serve connections.
 
-use super::connection::{Connections, Doors, Wire};
+use super::connection::{Acceptor, ConnectionLimiter, Transport};
 use super::files::{Downloads, Folder};
-use super::key_set::KeySet;
-use super::received::Received;
+use super::key_set::RemoteKeySet;
+use super::received::BodyBudget;
 use super::routes::app;
-use super::stats::SelectorFigures;
+use super::stats::SelectorUsage;
 use super::tls::Tls;
 use crate::access::{Access, Revocations};
 use crate::hub::{ConnectionManager, Pace, Pulses, ShardHandle, ShardSettings};
@@ -42,7 +42,7 @@ const WRITE_BUFFER_BYTES: usize = 32 * 1024;
 /// How long a connection that is being closed may take to do so.
 const CLIENT_DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections to the listener of the operators: Prometheus, and whoever looks.
-const CONNECTIONS_APART: usize = 64;
+const MAX_ADMIN_CONNECTIONS: usize = 64;
 /// How long requests may take to end once all sessions are gone.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -68,7 +68,7 @@ pub struct HttpSettings {
     /// Whether only its own machine reaches it.
     pub is_local: bool,
     /// Whether only that reaches the listener of the operators.
-    pub apart_is_local: bool,
+    pub admin_is_local: bool,
     /// Whether HTTP/2 is spoken without TLS, with those who begin so.
     pub h2c: bool,
     /// Proxies that are believed whom they speak for.
@@ -89,11 +89,11 @@ pub struct DiskBounds {
 }
 
 /// What the handlers share.
-pub struct Hub {
+pub struct AppState {
     /// What credentials are held against.
     pub access: Arc<ArcSwap<Access>>,
     /// Where a key set is fetched.
-    pub key_set: ArcSwapOption<KeySet>,
+    pub key_set: ArcSwapOption<RemoteKeySet>,
     /// What has been revoked.
     pub revocations: Arc<Revocations>,
     /// What publishes from inside.
@@ -121,23 +121,23 @@ pub struct Hub {
     /// The certificate, where connections are by TLS.
     pub tls: Option<Tls>,
     /// Connections by client.
-    pub doors: Doors,
+    pub connections: ConnectionLimiter,
     /// Connections that are open, those for operators too.
     pub open_connections: AtomicUsize,
     /// The memory that the process takes.
     pub memory: MemoryBudget,
     /// The selectors of subscriptions.
-    pub selectors: SelectorFigures,
+    pub selectors: SelectorUsage,
     /// How the limits that the manager counts were used when it was last asked.
     pub last_usage: Mutex<Vec<Usage>>,
     /// Who wants what.
     pub manager: Addr<ConnectionManager>,
     /// Whether the worker threads are alive.
-    pub pulses: Arc<Pulses>,
+    pub worker_liveness: Arc<Pulses>,
     /// Where figures go.
     pub telemetry: Telemetry,
     /// When clients come back.
-    pub pace: Arc<Pace>,
+    pub retry_pacer: Arc<Pace>,
     /// Reads of history that may wait for the disk at once.
     pub disk_readers: Arc<Semaphore>,
     /// Short look-ups that may wait for the disk at once.
@@ -147,11 +147,11 @@ pub struct Hub {
     /// Committed batches that wait for the manager.
     pub dispatched: mpsc::WeakSender<Dispatch>,
     /// How much may wait for the disk at once.
-    pub bounds: DiskBounds,
+    pub disk_bounds: DiskBounds,
     /// Bodies that are being received.
-    pub received: Received,
+    pub body_budget: BodyBudget,
     /// When it was started.
-    pub started: Instant,
+    pub started_at: Instant,
     /// The hub is stopping.
     pub draining: AtomicBool,
     /// When it will have stopped, in milliseconds since 1970; 0 while it is not stopping.
@@ -171,22 +171,25 @@ pub struct Server {
 }
 
 /// Binds every address and starts to serve the hub there.
-pub fn start(hub: Data<Hub>, listen: &[SocketAddr]) -> std::io::Result<Server> {
-    let (workers, most) = (hub.settings.workers, hub.settings.max_connections);
-    serve(hub, listen, false, (workers, most))
+pub fn start(state: Data<AppState>, listen: &[SocketAddr]) -> std::io::Result<Server> {
+    let (workers, most) = (state.settings.workers, state.settings.max_connections);
+    serve(state, listen, false, (workers, most))
 }
 
 /// The same for what is for operators alone, which the connections of everybody else leave alone.
-pub fn start_apart(hub: Data<Hub>, listen: &[SocketAddr]) -> std::io::Result<Option<Server>> {
+pub fn start_admin(
+    state: Data<AppState>,
+    listen: &[SocketAddr],
+) -> std::io::Result<Option<Server>> {
     if listen.is_empty() {
         Ok(None)
     } else {
-        serve(hub, listen, true, (1, CONNECTIONS_APART)).map(Some)
+        serve(state, listen, true, (1, MAX_ADMIN_CONNECTIONS)).map(Some)
     }
 }
 
 fn serve(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     listen: &[SocketAddr],
     is_apart: bool,
     (workers, most): (usize, usize),
@@ -203,10 +206,10 @@ fn serve(
             std::io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"))
         })?;
         addresses.push(listener.local_addr()?);
-        let (hub, stopping) = (hub.clone(), stopping.clone());
+        let (state, stopping) = (state.clone(), stopping.clone());
         server = server.listen(address.to_string(), listener, move || {
-            let (hub, stopping) = (hub.clone(), stopping.clone());
-            fn_factory(move || worker(hub.clone(), stopping.clone(), is_apart))
+            let (state, stopping) = (state.clone(), stopping.clone());
+            fn_factory(move || worker(state.clone(), stopping.clone(), is_apart))
         })?;
     }
     let running = server.run();
@@ -215,15 +218,15 @@ fn serve(
 
 /// What a worker thread serves one listener's connections with.
 async fn worker(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     stopping: GracefulShutdownSignal,
     is_apart: bool,
 ) -> Result<impl Service<TcpStream, Response = (), Error = (), Future: 'static>, ()> {
     if !is_apart {
         // From the start, so that it shows when the thread does not answer.
-        shard(&hub);
+        shard(&state);
     }
-    let service = || map_config(app(hub.clone(), is_apart), |()| AppConfig::default());
+    let service = || map_config(app(state.clone(), is_apart), |()| AppConfig::default());
     let ends = stopping.clone();
     let h1 = HttpService::build()
         .graceful_shutdown_signal(move || {
@@ -235,7 +238,7 @@ async fn worker(
         .h1_write_buffer_size(WRITE_BUFFER_BYTES)
         // A client that has closed its side is gone; there is nobody to stream to.
         .h1_allow_half_closed(false)
-        .on_connect_ext(|wire: &Wire, data| {
+        .on_connect_ext(|wire: &Transport, data| {
             data.insert(wire.clock.clone());
             if let Some(shared) = wire.shared() {
                 data.insert(shared);
@@ -244,7 +247,7 @@ async fn worker(
         .finish(service());
     let h1 = h1.new_service(()).await?;
     let h2 = Rc::new(service().into_factory().new_service(()).await?);
-    let connections = Rc::new(Connections { hub, h1, h2, stopping, is_apart });
+    let connections = Rc::new(Acceptor { state, h1, h2, stopping, is_admin_listener: is_apart });
     Ok(fn_service(move |stream: TcpStream| connections.clone().serve(stream)))
 }
 
@@ -258,22 +261,22 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// The shard of this worker thread. It belongs to the thread and not to a call of the factory,
 /// which runs once for every worker and address, and again when a worker is restarted.
-pub(super) fn shard(hub: &Hub) -> ShardHandle {
+pub(super) fn shard(state: &AppState) -> ShardHandle {
     thread_local! {
         static SHARD: RefCell<Option<ShardHandle>> = const { RefCell::new(None) };
     }
     SHARD.with_borrow_mut(|slot| {
         let start = || {
             let settings = ShardSettings {
-                history: hub.history.clone(),
-                telemetry: hub.telemetry.clone(),
-                pace: hub.pace.clone(),
-                write_timeout: hub.settings.write_timeout,
-                disk_readers: hub.disk_readers.clone(),
-                access: hub.access.clone(),
-                pulses: hub.pulses.clone(),
+                history: state.history.clone(),
+                telemetry: state.telemetry.clone(),
+                pace: state.retry_pacer.clone(),
+                write_timeout: state.settings.write_timeout,
+                disk_readers: state.disk_readers.clone(),
+                access: state.access.clone(),
+                pulses: state.worker_liveness.clone(),
             };
-            ShardHandle::start(hub.manager.clone(), settings)
+            ShardHandle::start(state.manager.clone(), settings)
         };
         slot.get_or_insert_with(start).clone()
     })

@@ -1,11 +1,11 @@
 //! `GET /sessions`, `DELETE /sessions/{id}` and `GET /presence/{stream}`: who is there.
 
-use super::guard::admin;
+use super::guard::require_admin;
 use super::openapi::{HistoryRefused, Refused};
 use super::problem::{Code, Document, Problem};
 use super::query;
-use super::server::Hub;
-use super::standing::manager_silent;
+use super::server::AppState;
+use super::standing::manager_unresponsive;
 use crate::event::{Invalid, StreamName, Timestamp};
 use crate::hub::{AskPresence, SessionView, Wanted, close, sessions};
 use actix_web::http::header;
@@ -91,10 +91,13 @@ impl From<SessionView> for Session {
         HistoryRefused,
     )
 )]
-pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    admin(&hub, &request)?;
-    let wanted = wanted(request.query_string()).map_err(Problem::query)?;
-    let listed = sessions(&hub.manager, wanted).await.ok_or_else(manager_silent)?;
+pub(super) async fn list(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    require_admin(&state, &request)?;
+    let wanted = session_filter(request.query_string()).map_err(Problem::query)?;
+    let listed = sessions(&state.manager, wanted).await.ok_or_else(manager_unresponsive)?;
     let last = listed.sessions.last().filter(|_| listed.has_more);
     let next = last.map(|session| session.id.to_string());
     let sessions = listed.sessions.into_iter().map(Session::from).collect();
@@ -105,7 +108,7 @@ pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRes
     }))
 }
 
-fn wanted(query: &str) -> Result<Wanted, Invalid> {
+fn session_filter(query: &str) -> Result<Wanted, Invalid> {
     let pairs = query::pairs(query)?;
     let one = |name| query::one_of(&pairs, &[name]);
     let no = |name: &str, text: &str, what| Invalid::new(name, format!("{text:?} is no {what}"));
@@ -136,13 +139,13 @@ fn wanted(query: &str) -> Result<Wanted, Invalid> {
     )
 )]
 pub(super) async fn delete(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    admin(&hub, &request)?;
+    require_admin(&state, &request)?;
     let was_there = match Uuid::parse_str(&id) {
-        Ok(id) => close(&hub.manager, id).await.ok_or_else(manager_silent)?,
+        Ok(id) => close(&state.manager, id).await.ok_or_else(manager_unresponsive)?,
         Err(_) => false,
     };
     if was_there {
@@ -185,13 +188,13 @@ pub(super) struct Subject {
     )
 )]
 pub(super) async fn presence(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    admin(&hub, &request)?;
+    require_admin(&state, &request)?;
     let stream = query::stream_of(&request).map_err(Problem::query)?;
     let ask = AskPresence(stream.clone());
-    let by_subject = hub.ask(ask).await?;
+    let by_subject = state.ask(ask).await?;
     let sessions = by_subject.values().sum();
     let anonymous = by_subject.get(&None).copied().unwrap_or_default();
     let named = by_subject.into_iter().filter_map(|(subject, sessions)| {

@@ -24,10 +24,10 @@ const IGNORED_BYTES: usize = 512;
 const IGNORED_READS: usize = 16;
 
 /// actix' end.
-pub(super) struct Socket(Rc<Shared>);
+pub(super) struct Socket(Rc<SessionSocket>);
 
 /// The session's end.
-pub(super) struct Shared {
+pub(super) struct SessionSocket {
     stream: RefCell<TcpStream>,
     /// Whether actix has written and flushed all it had.
     is_flushed: Cell<bool>,
@@ -41,7 +41,7 @@ pub(super) struct Shared {
 
 impl Socket {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self(Rc::new(Shared {
+        Self(Rc::new(SessionSocket {
             stream: RefCell::new(stream),
             is_flushed: Cell::new(false),
             successor: RefCell::new(None),
@@ -51,7 +51,7 @@ impl Socket {
     }
 
     /// The session's end of it.
-    pub(super) fn shared(&self) -> Rc<Shared> {
+    pub(super) fn shared(&self) -> Rc<SessionSocket> {
         self.0.clone()
     }
 }
@@ -87,7 +87,7 @@ impl AsyncWrite for Socket {
     }
 }
 
-impl Shared {
+impl SessionSocket {
     /// Has the connection end by a reset: where a body ends with its connection (HTTP/1.0), an orderly end
     /// would say that it was whole.
     pub(super) fn reset_at_end(&self) {
@@ -96,17 +96,17 @@ impl Shared {
     }
 
     /// Leaves the socket to a session as soon as what actix has written is out.
-    pub(super) fn hand_over(&self, successor: Subscription) {
+    pub(super) fn request_takeover(&self, successor: Subscription) {
         *self.successor.borrow_mut() = Some(successor);
     }
 
     /// The session that takes over now, if one does.
-    pub(super) fn successor(&self) -> Option<Subscription> {
+    pub(super) fn takeover(&self) -> Option<Subscription> {
         if self.is_flushed.get() { self.successor.borrow_mut().take() } else { None }
     }
 
     /// Lets go of a session that can take over no more.
-    pub(super) fn forget_successor(&self) {
+    pub(super) fn cancel_takeover(&self) {
         let successor = self.successor.borrow_mut().take();
         drop(successor);
     }
@@ -155,7 +155,7 @@ impl Shared {
     }
 }
 
-impl Outlet for Shared {
+impl Outlet for SessionSocket {
     fn unsent_bytes(&self) -> usize {
         self.unsent.borrow().len()
     }

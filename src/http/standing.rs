@@ -1,7 +1,7 @@
 //! How the hub stands: whether it should be sent work, how its limits are used, what waits.
 
 use super::problem::{Code, Problem};
-use super::server::Hub;
+use super::server::AppState;
 use crate::hub::{AskUsage, ConnectionManager};
 use crate::journal::now;
 use crate::limits::{Limit, Usage};
@@ -57,48 +57,48 @@ pub(super) struct Used {
 }
 
 /// How every limit is used.
-pub(super) async fn usage(hub: &Hub) -> Used {
-    let said = hub.ask(AskUsage).await;
+pub(super) async fn usage(state: &AppState) -> Used {
+    let said = state.ask(AskUsage).await;
     let is_current = said.is_ok();
-    let mut last = hub.last_usage.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = state.last_usage.lock().unwrap_or_else(PoisonError::into_inner);
     if let Ok(said) = said {
         *last = said;
     }
     let mut usage = last.clone();
     drop(last);
-    let limits = hub.limits.load_full();
-    usage.push(hub.selectors.usage(limits.hub.of(Limit::Selectors).map(|bound| bound.most)));
-    usage.extend(hub.stream_usage.usage(&limits));
-    usage.extend(hub.rates.load().usage());
-    usage.extend(hub.chats.usage());
-    usage.push(hub.memory.usage());
+    let limits = state.limits.load_full();
+    usage.push(state.selectors.usage(limits.hub.of(Limit::Selectors).map(|bound| bound.most)));
+    usage.extend(state.stream_usage.usage(&limits));
+    usage.extend(state.rates.load().usage());
+    usage.extend(state.chats.usage());
+    usage.push(state.memory.usage());
     Used { limits: usage, is_current }
 }
 
 /// Every check, with the reason where one is not fine.
-pub(super) fn ready(hub: &Hub, used: &Used) -> Ready {
-    let health = &hub.health;
+pub(super) fn ready(state: &AppState, used: &Used) -> Ready {
+    let health = &state.health;
     let when = |is_so: bool, why: &str| Check::unless(is_so.then(|| why.to_owned()));
     let hanging = health.hanging().map(|hanging| hanging.to_string());
-    let lacks_keys = hub.access.load().remote_keys().is_some_and(|keys| keys.fetched() == 0);
+    let lacks_keys = state.access.load().remote_keys().is_some_and(|keys| keys.fetched() == 0);
     let checks = BTreeMap::from([
         ("keys", when(lacks_keys, "the key set of --jwks could not be fetched yet")),
-        ("memory", when(hub.memory.is_short(), "the memory budget is nearly used up")),
-        ("draining", when(hub.draining.load(Ordering::Relaxed), "the hub is stopping")),
+        ("memory", when(state.memory.is_short(), "the memory budget is nearly used up")),
+        ("draining", when(state.draining.load(Ordering::Relaxed), "the hub is stopping")),
         ("sessions", Check::unless(sessions(used))),
-        ("workers", Check::unless(workers(hub))),
+        ("workers", Check::unless(workers(state))),
         ("journal", Check::unless(health.poisoned().map(str::to_owned).or(hanging))),
         ("disk", Check::unless(health.disk_full())),
         // It is told, but what is left is served: a restart would not bring anything back.
-        ("loss", Check { ok: true, reason: losses(hub) }),
+        ("loss", Check { ok: true, reason: losses(state) }),
         ("reads", Check { ok: true, reason: health.read_error() }),
     ]);
     Ready { ready: checks.values().all(|check| check.ok), checks }
 }
 
 /// Describes the losses that nobody has acknowledged yet.
-fn losses(hub: &Hub) -> Option<String> {
-    let losses = hub.health.losses();
+fn losses(state: &AppState) -> Option<String> {
+    let losses = state.health.losses();
     let texts: Vec<_> = losses.iter().map(ToString::to_string).collect();
     (!texts.is_empty()).then(|| texts.join("; "))
 }
@@ -115,16 +115,16 @@ fn sessions(used: &Used) -> Option<String> {
 }
 
 /// Which worker threads do not answer, if any.
-fn workers(hub: &Hub) -> Option<String> {
-    let silent = hub.pulses.silent()?;
+fn workers(state: &AppState) -> Option<String> {
+    let silent = state.worker_liveness.silent()?;
     let (workers, of, s) = (silent.workers, silent.of, silent.longest.as_secs());
     Some(format!("{workers} of {of} worker threads have not answered, one of them for {s} s"))
 }
 
 /// What a scrape asks for.
-pub(super) async fn sampled(hub: &Hub) -> Sampled {
-    let used = usage(hub).await;
-    let ready = ready(hub, &used);
+pub(super) async fn sampled(state: &AppState) -> Sampled {
+    let used = usage(state).await;
+    let ready = ready(state, &used);
     let limits = used.limits.into_iter().map(|usage| LimitUse {
         limit: usage.limit,
         streams: usage.streams.unwrap_or_default().join(","),
@@ -133,36 +133,36 @@ pub(super) async fn sampled(hub: &Hub) -> Sampled {
         peak: usage.peak,
         refusals: usage.refusals,
     });
-    let drain_ends = hub.drain_ends_ms.load(Ordering::Relaxed);
+    let drain_ends = state.drain_ends_ms.load(Ordering::Relaxed);
     let standing = Standing {
         checks: ready.checks.iter().map(|(name, check)| (*name, check.ok)).collect(),
         is_ready: ready.ready,
         drain_ends_s: (drain_ends > 0).then(|| drain_ends as f64 / 1000.0),
-        drain_window_s: hub.settings.drain.as_secs_f64(),
-        queues: queues(hub),
+        drain_window_s: state.settings.drain.as_secs_f64(),
+        queues: queues(state),
     };
     Sampled { limits: limits.collect(), standing }
 }
 
-fn queues(hub: &Hub) -> Queues {
+fn queues(state: &AppState) -> Queues {
     let waiting = |queue: &tokio::sync::mpsc::WeakSender<_>| {
         queue.upgrade().map_or(0, |queue| queue.max_capacity() - queue.capacity())
     };
     Queues {
-        publish: hub.health.queued(),
-        batches: waiting(&hub.dispatched),
-        reads: hub.bounds.disk_readers - hub.disk_readers.available_permits(),
-        lookups: hub.bounds.lookups - hub.lookups.available_permits(),
-        body_bytes: hub.received.bytes(),
+        publish: state.health.queued(),
+        batches: waiting(&state.dispatched),
+        reads: state.disk_bounds.disk_readers - state.disk_readers.available_permits(),
+        lookups: state.disk_bounds.lookups - state.lookups.available_permits(),
+        body_bytes: state.body_budget.bytes(),
     }
 }
 
 /// The connection manager does not answer.
-pub(super) fn manager_silent() -> Problem {
+pub(super) fn manager_unresponsive() -> Problem {
     Problem::new(Code::Unresponsive, "the connection manager does not answer").retry_after(5)
 }
 
-impl Hub {
+impl AppState {
     /// Asks the connection manager, but does not wait for ever.
     pub(super) async fn ask<M>(&self, question: M) -> Result<M::Result, Problem>
     where
@@ -172,7 +172,7 @@ impl Hub {
         <ConnectionManager as actix::Actor>::Context: ToEnvelope<ConnectionManager, M>,
     {
         let answer = timeout(ANSWER_WITHIN, self.manager.send(question)).await;
-        answer.ok().and_then(Result::ok).ok_or_else(manager_silent)
+        answer.ok().and_then(Result::ok).ok_or_else(manager_unresponsive)
     }
 
     /// It is stopping, and cuts off whoever is still there once the window is over.

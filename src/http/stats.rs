@@ -1,9 +1,9 @@
 //! `GET /stats`: how the hub is used, and what is taken of each limit.
 
-use super::guard::admin;
+use super::guard::require_admin;
 use super::openapi::{HistoryRefused, Refused};
 use super::problem::Problem;
-use super::server::Hub;
+use super::server::AppState;
 use super::standing::{self, Ready};
 use crate::limits::{Limit, Usage};
 use crate::source::{JobView, SourceView};
@@ -17,12 +17,12 @@ use utoipa::ToSchema;
 
 /// How many selectors subscriptions name.
 #[derive(Default, Debug)]
-pub struct SelectorFigures {
+pub struct SelectorUsage {
     peak: AtomicU64,
     refusals: AtomicU64,
 }
 
-impl SelectorFigures {
+impl SelectorUsage {
     /// Notes one subscription.
     pub(super) fn note(&self, selectors: u64, refused: bool) {
         if refused {
@@ -71,18 +71,21 @@ pub(super) struct Stats {
         HistoryRefused,
     )
 )]
-pub(super) async fn stats(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    admin(&hub, &request)?;
-    let used = standing::usage(&hub).await;
+pub(super) async fn stats(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    require_admin(&state, &request)?;
+    let used = standing::usage(&state).await;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Stats {
         version: env!("CARGO_PKG_VERSION"),
-        uptime_s: hub.started.elapsed().as_secs(),
-        ready: standing::ready(&hub, &used),
-        totals: hub.telemetry.totals(),
-        fan_out: hub.telemetry.fan_out(),
-        refusals: hub.telemetry.refusals(),
-        sources: hub.sources.views(),
-        jobs: hub.jobs.views(|_| true),
+        uptime_s: state.started_at.elapsed().as_secs(),
+        ready: standing::ready(&state, &used),
+        totals: state.telemetry.totals(),
+        fan_out: state.telemetry.fan_out(),
+        refusals: state.telemetry.refusals(),
+        sources: state.sources.views(),
+        jobs: state.jobs.views(|_| true),
         limits: used.limits,
     }))
 }

@@ -1,6 +1,6 @@
 //! A connection from its first request to the end of its event stream, if it comes to one.
 
-use super::socket::Shared;
+use super::socket::SessionSocket;
 use crate::hub::Outlet as _;
 use crate::hub::Subscription;
 use crate::wire;
@@ -19,7 +19,7 @@ const WRITES_AT_ONCE: usize = 8;
 /// those. What it holds meanwhile is let go of at the end.
 pub(super) fn serve<E>(
     http: impl Future<Output = Result<(), E>>,
-    socket: Option<Rc<Shared>>,
+    socket: Option<Rc<SessionSocket>>,
     held: impl Sized,
 ) -> impl Future<Output = Result<(), ()>> {
     // Apart from what is left of the connection later, so that its memory can go.
@@ -27,10 +27,10 @@ pub(super) fn serve<E>(
     async move {
         // How a connection ends is nobody's business but the client's.
         let Some(socket) = socket else { return http.await.map_err(drop) };
-        let guard = SuccessorGuard(&socket);
+        let guard = TakeoverGuard(&socket);
         let successor = poll_fn(|cx| match http.as_mut().poll(cx) {
             Poll::Ready(ended) => Poll::Ready(Err(ended)),
-            Poll::Pending => socket.successor().map_or(Poll::Pending, |s| Poll::Ready(Ok(s))),
+            Poll::Pending => socket.takeover().map_or(Poll::Pending, |s| Poll::Ready(Ok(s))),
         });
         let subscription = match successor.await {
             Ok(subscription) => subscription,
@@ -45,18 +45,18 @@ pub(super) fn serve<E>(
 }
 
 /// A session that was to take over and cannot any more goes; it and its socket hold each other.
-struct SuccessorGuard<'a>(&'a Shared);
+struct TakeoverGuard<'a>(&'a SessionSocket);
 
-impl Drop for SuccessorGuard<'_> {
+impl Drop for TakeoverGuard<'_> {
     fn drop(&mut self) {
-        self.0.forget_successor();
+        self.0.cancel_takeover();
     }
 }
 
 /// A socket that is a session's, in chunks of HTTP/1.1. The session writes to it in rounds; what
 /// they cannot bring goes this way: its first block, history, heartbeats, what waits for room.
 struct EventStream {
-    socket: Rc<Shared>,
+    socket: Rc<SessionSocket>,
     subscription: Subscription,
     has_ended: bool,
 }

@@ -1,13 +1,13 @@
 //! `GET /streams`, and one stream: look, end, delete.
 
-use super::guard::{admin, caller, client};
+use super::guard::{client, require_admin, require_caller};
 use super::openapi::{BodyRefused, HistoryRefused, Refused};
 use super::problem::{Code, Document, Problem};
-use super::publish::{Who, check_end, counted, refuse_in_drain, spend};
+use super::publish::{Publisher, check_end, count_refusal, refuse_in_drain, spend};
 use super::query;
-use super::server::Hub;
+use super::server::AppState;
 use super::shapes::EndReceipt;
-use super::subscribe::off_thread;
+use super::subscribe::read_history;
 use crate::access::{Caller, Scope};
 use crate::event::{Invalid, Receipt, StreamName};
 use crate::hub::{CountSubscribers, NamedStreams};
@@ -65,8 +65,11 @@ pub(super) struct Stream {
         HistoryRefused,
     )
 )]
-pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let caller = caller(&hub, &request)?;
+pub(super) async fn list(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let caller = require_caller(&state, &request)?;
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
     let one = |name| query::one_of(&pairs, &[name]).map_err(Problem::query);
     let prefix = one("prefix")?.unwrap_or_default().to_owned();
@@ -79,9 +82,9 @@ pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRes
     let (waited_for, end) = if reads_nothing {
         (Vec::new(), None)
     } else {
-        waited_for(&hub, &caller, (&prefix, after.clone()), limit + 1).await?
+        find_names(&state, &caller, (&prefix, after.clone()), limit + 1).await?
     };
-    let (mut found, end) = off_thread(&hub, move |history| {
+    let (mut found, end) = read_history(&state, move |history| {
         if reads_nothing {
             return Ok((Vec::new(), None));
         }
@@ -106,11 +109,11 @@ pub(super) async fn list(hub: Data<Hub>, request: HttpRequest) -> Result<HttpRes
     let last = found.last().filter(|_| more).map(|(name, _)| name.to_string());
     let next = last.or(end.map(|end| end.to_string()));
     let names = found.iter().map(|(name, _)| name.clone()).collect();
-    let counts = hub.ask(CountSubscribers(names)).await?;
+    let counts = state.ask(CountSubscribers(names)).await?;
     let streams = found
         .into_iter()
         .zip(counts)
-        .map(|((name, view), readers)| describe(&hub.history, &name, view, readers.subscribers))
+        .map(|((name, view), readers)| describe(&state.history, &name, view, readers.subscribers))
         .collect();
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -123,8 +126,8 @@ const MAX_ASKED: usize = 20;
 
 /// Names that readers name and `caller` may read, `limit` or more where there are so many; and where
 /// it stopped looking, if there may be more behind.
-async fn waited_for(
-    hub: &Hub,
+async fn find_names(
+    state: &AppState,
     caller: &Caller,
     (prefix, mut after): (&str, Option<String>),
     limit: usize,
@@ -132,7 +135,7 @@ async fn waited_for(
     let mut found = Vec::new();
     for _ in 0..MAX_ASKED {
         let ask = NamedStreams { prefix: prefix.to_owned(), after, limit: NAMES_AT_ONCE };
-        let names = hub.ask(ask).await?;
+        let names = state.ask(ask).await?;
         let last = names.last().filter(|_| names.len() == NAMES_AT_ONCE).cloned();
         found.extend(names.into_iter().filter(|name| caller.grants.may_read(name)));
         let Some(last) = last else { return Ok((found, None)) };
@@ -155,22 +158,25 @@ async fn waited_for(
         HistoryRefused,
     )
 )]
-pub(super) async fn get(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let caller = caller(&hub, &request)?;
+pub(super) async fn get(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let caller = require_caller(&state, &request)?;
     let name = query::stream_of(&request).map_err(Problem::query)?;
     if !caller.grants.may_read(&name) {
         let detail = format!("reading {name:?} is not granted");
         return Err(Problem::new(Code::Forbidden, detail).field("stream"));
     }
     let asked = name.clone();
-    let view = off_thread(&hub, move |history| history.stream(&asked)).await?;
-    let readers = hub.ask(CountSubscribers(vec![name.clone()])).await?.first().copied();
+    let view = read_history(&state, move |history| history.stream(&asked)).await?;
+    let readers = state.ask(CountSubscribers(vec![name.clone()])).await?.first().copied();
     let subscribers = readers.map_or(0, |readers| readers.subscribers);
     if view.is_none() && !readers.is_some_and(|readers| readers.named) {
         let detail = format!("stream {name:?} has no history and no reader that names it");
         return Err(Problem::new(Code::NotFound, detail));
     }
-    let described = describe(&hub.history, &name, view, subscribers);
+    let described = describe(&state.history, &name, view, subscribers);
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(described))
 }
 
@@ -184,8 +190,11 @@ pub(super) async fn get(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResp
         BodyRefused,
     )
 )]
-pub(super) async fn end(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    counted(&hub, end_stream(&hub, &request).await)
+pub(super) async fn end(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    count_refusal(&state, end_stream(&state, &request).await)
 }
 
 /// `DELETE /streams/{stream}`
@@ -199,36 +208,39 @@ pub(super) async fn end(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResp
         BodyRefused,
     )
 )]
-pub(super) async fn delete(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    counted(&hub, delete_stream(&hub, &request).await)
+pub(super) async fn delete(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    count_refusal(&state, delete_stream(&state, &request).await)
 }
 
-async fn end_stream(hub: &Hub, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-    let caller = caller(hub, request)?;
+async fn end_stream(state: &AppState, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    let caller = require_caller(state, request)?;
     let name = query::stream_of(request).map_err(Problem::query)?;
     check_end(&caller, &name)?;
-    refuse_in_drain(hub)?;
+    refuse_in_drain(state)?;
     // It is an event to every reader, and is metered as one.
-    let who = Who { client: client(hub, request), subject: caller.counted_as() };
-    spend(hub, &who, std::iter::once((std::slice::from_ref(&name), 0)))?;
-    let receipt = hand_in(hub, Item::End(name.clone())).await?;
+    let who = Publisher { client: client(state, request), subject: caller.counted_as() };
+    spend(state, &who, std::iter::once((std::slice::from_ref(&name), 0)))?;
+    let receipt = ingest_item(state, Item::End(name.clone())).await?;
     let json = wire::end_receipt(receipt.id, name.as_str(), receipt.subscribers);
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(json))
 }
 
-async fn delete_stream(hub: &Hub, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-    admin(hub, request)?;
+async fn delete_stream(state: &AppState, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    require_admin(state, request)?;
     let name = query::stream_of(request).map_err(Problem::query)?;
     // One that only has readers has nothing to drop, but they are to be told.
-    let readers = hub.ask(CountSubscribers(vec![name.clone()])).await?;
+    let readers = state.ask(CountSubscribers(vec![name.clone()])).await?;
     let has_readers = readers.iter().any(|readers| readers.named);
-    hand_in(hub, Item::Delete { stream: name, has_readers }).await?;
+    ingest_item(state, Item::Delete { stream: name, has_readers }).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-async fn hand_in(hub: &Hub, item: Item) -> Result<Receipt, Problem> {
-    refuse_in_drain(hub)?;
-    let receipts = hub.publisher.publish(vec![item], ITEM_BYTES).await?;
+async fn ingest_item(state: &AppState, item: Item) -> Result<Receipt, Problem> {
+    refuse_in_drain(state)?;
+    let receipts = state.publisher.publish(vec![item], ITEM_BYTES).await?;
     let missing = || Problem::new(Code::ServerError, "the journal gave no receipt");
     receipts.into_iter().next().ok_or_else(missing)
 }

@@ -2,17 +2,17 @@
 
 use super::body::{EventBody, Stalled};
 use super::chats;
-use super::guard::{caller, client};
+use super::guard::{client, require_caller};
 use super::openapi::{BodyRefused, HistoryRefused, Refused, Subscribed};
-use super::place::{Place, begin, is_finished};
+use super::place::{ResumePoint, find_resume_point, is_finished};
 use super::problem::{Code, Problem};
 use super::query::{self, SubscribeQuery};
-use super::received::{members, read_body};
-use super::refusal::{counted, turn_away};
-use super::requests::{self, Told};
-use super::server::{Hub, shard};
+use super::received::{parse_object, read_body};
+use super::refusal::{count_rejection, reject_subscriber};
+use super::requests::{self, RequestOutcome};
+use super::server::{AppState, shard};
 use super::shapes::{Reading, Subscription};
-use super::socket::Shared;
+use super::socket::SessionSocket;
 use crate::access::{Caller, Scope};
 use crate::event::{Interest, Invalid, Selector, StreamName};
 use crate::hub::{Holder, Opening, Outlet, Refusal, Subscribe};
@@ -43,8 +43,11 @@ pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event
     responses(Subscribed, Refused, HistoryRefused),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
-pub(super) async fn events(hub: Data<Hub>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    counted(&hub, subscribe(&hub, &request, (Vec::new(), None)).await)
+pub(super) async fn events(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    count_rejection(&state, subscribe(&state, &request, (Vec::new(), None)).await)
 }
 
 /// `GET /streams/{stream}/events`
@@ -58,14 +61,14 @@ pub(super) async fn events(hub: Data<Hub>, request: HttpRequest) -> Result<HttpR
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
 pub(super) async fn stream_events(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let subscribed = match query::stream_of(&request) {
-        Ok(stream) => subscribe(&hub, &request, (Vec::new(), Some(stream))).await,
+        Ok(stream) => subscribe(&state, &request, (Vec::new(), Some(stream))).await,
         Err(invalid) => Err(Problem::query(invalid)),
     };
-    counted(&hub, subscribed)
+    count_rejection(&state, subscribed)
 }
 
 /// `POST /events` with the same in a body: for selectors without end, and for clients that can send
@@ -77,104 +80,110 @@ pub(super) async fn stream_events(
     security((), ("bearer" = []), ("cookie" = []))
 )]
 pub(super) async fn events_by_body(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let subscribed = match read_members(&hub, &request, body).await {
-        Ok(members) => subscribe(&hub, &request, (members, None)).await,
+    let subscribed = match read_members(&state, &request, body).await {
+        Ok(members) => subscribe(&state, &request, (members, None)).await,
         Err(problem) => Err(problem),
     };
-    counted(&hub, subscribed)
+    count_rejection(&state, subscribed)
 }
 
 /// What a body says, as pairs of a query.
 async fn read_members(
-    hub: &Hub,
+    state: &AppState,
     request: &HttpRequest,
     body: Payload,
 ) -> Result<Vec<(String, String)>, Problem> {
-    if caller(hub, request)?.grants.subscribe == Scope::default() {
+    if require_caller(state, request)?.grants.subscribe == Scope::default() {
         // Nor need its body be read.
         return Err(Problem::new(Code::Forbidden, "reading is not granted"));
     }
-    let body = read_body(hub, request, body).await?;
-    query::pairs_of_members(&members(&body)?).map_err(Problem::query)
+    let body = read_body(state, request, body).await?;
+    query::pairs_of_members(&parse_object(&body)?).map_err(Problem::query)
 }
 
 async fn subscribe(
-    hub: &Data<Hub>,
+    state: &Data<AppState>,
     request: &HttpRequest,
     (members, stream): (Vec<(String, String)>, Option<StreamName>),
 ) -> Result<HttpResponse, Problem> {
-    let caller = caller(hub, request)?;
+    let caller = require_caller(state, request)?;
     let mut pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
     pairs.extend(members);
     let mut query =
-        query::read(&pairs, stream, hub.settings.heartbeat, now()).map_err(Problem::query)?;
-    check_selectors(hub, &query.interest)?;
-    query.interest = granted(hub, &caller, query.interest)?;
-    query.view.format = query.format.unwrap_or_else(|| accepted(request));
+        query::read(&pairs, stream, state.settings.heartbeat, now()).map_err(Problem::query)?;
+    check_selectors(state, &query.interest)?;
+    query.interest = narrow_to_grants(state, &caller, query.interest)?;
+    query.view.format = query.format.unwrap_or_else(|| accepted_format(request));
     if query.view.columns.is_some() && query.view.format != Format::Csv {
         let why = Invalid::new("columns", "only a table has columns: format=csv");
         return Err(Problem::query(why));
     }
     query.refusal_as_status |= query.view.format != Format::Sse;
     let requested = last_event_id(request).or(query.last_event_id.clone());
-    open(hub, request, Wanted { query, requested, caller, wrap: None }).await
+    open(state, request, SubscribeRequest { query, requested, caller, wrap: None }).await
 }
 
 /// What a session is wrapped in, where it is not sent as it is.
-pub(super) type Wrap = Box<dyn FnOnce(EventBody) -> BoxBody>;
+pub(super) type WrapBody = Box<dyn FnOnce(EventBody) -> BoxBody>;
 
 /// A session as it is wanted, all that it asks for being granted.
-pub(super) struct Wanted {
+pub(super) struct SubscribeRequest {
     pub(super) query: SubscribeQuery,
     /// The id that it goes on after.
     pub(super) requested: Option<String>,
     pub(super) caller: Arc<Caller>,
-    pub(super) wrap: Option<Wrap>,
+    pub(super) wrap: Option<WrapBody>,
 }
 
 /// Opens a session, or turns it away.
 pub(super) async fn open(
-    hub: &Data<Hub>,
+    state: &Data<AppState>,
     request: &HttpRequest,
-    wanted: Wanted,
+    wanted: SubscribeRequest,
 ) -> Result<HttpResponse, Problem> {
-    let Wanted { query, requested, caller, wrap } = wanted;
+    let SubscribeRequest { query, requested, caller, wrap } = wanted;
     let as_status = query.refusal_as_status;
-    if hub.draining.load(Ordering::Relaxed) {
-        return Ok(turn_away(hub, request, Refusal::Draining, as_status));
+    if state.draining.load(Ordering::Relaxed) {
+        return Ok(reject_subscriber(state, request, Refusal::Draining, as_status));
     }
-    if !hub.memory.has_room() {
-        return Ok(turn_away(hub, request, Refusal::Limit(Limit::MemoryBudget), as_status));
+    if !state.memory.has_room() {
+        return Ok(reject_subscriber(
+            state,
+            request,
+            Refusal::Limit(Limit::MemoryBudget),
+            as_status,
+        ));
     }
     let interest = Arc::new(query.interest.clone());
-    if is_finished(hub, &interest, requested.as_deref(), query.start).await? {
-        return Ok(finished(hub).finish());
+    if is_finished(state, &interest, requested.as_deref(), query.start).await? {
+        return Ok(finished(state).finish());
     }
-    let holder = Holder { client: client(hub, request), subject: caller.counted_as() };
+    let holder = Holder { client: client(state, request), subject: caller.counted_as() };
     let wanted = Subscribe { interest: interest.clone(), view: query.view.clone(), holder };
-    let seat = match shard(hub).seat(wanted).await {
+    let seat = match shard(state).seat(wanted).await {
         Ok(seat) => seat,
-        Err(refusal) => return Ok(turn_away(hub, request, refusal, as_status)),
+        Err(refusal) => return Ok(reject_subscriber(state, request, refusal, as_status)),
     };
-    let place = begin(hub, interest, requested.clone(), query.start, seat.through).await?;
-    let until = (!query.follow).then(|| hub.history.head());
-    let from = hub.history.id(place.cursor).to_string();
+    let place =
+        find_resume_point(state, interest, requested.clone(), query.start, seat.through).await?;
+    let until = (!query.follow).then(|| state.history.head());
+    let from = state.history.id(place.cursor).to_string();
     let is_resumed = requested.is_some() && place.resume == Resume::Resumed;
     if is_resumed && until.is_some_and(|until| place.cursor >= until) {
         // Whoever comes back for more would come back for ever. The id tells it from a stream that has
         // ended; whoever is to hear of a gap hears of it first.
-        return Ok(finished(hub).insert_header((LAST_EVENT_ID, from)).finish());
+        return Ok(finished(state).insert_header((LAST_EVENT_ID, from)).finish());
     }
     let id = seat.subscription.id();
-    let socket = own_socket(request).filter(|_| wrap.is_none());
+    let socket = session_socket(request).filter(|_| wrap.is_none());
     let outlet = socket.clone().map(|socket| socket as Rc<dyn Outlet>);
-    let opening = opening(hub, &query, &place, (requested.as_deref(), id), caller);
+    let opening = opening(state, &query, &place, (requested.as_deref(), id), caller);
     seat.subscription.begin(Opening { outlet, until, ..opening });
-    hub.telemetry.session_opened(place.resume.as_str());
+    state.telemetry.session_opened(place.resume.as_str());
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, query.view.format.content_type()))
@@ -189,28 +198,28 @@ pub(super) async fn open(
     let stalled = Stalled::default();
     response.extensions_mut().insert(stalled.clone());
     let streams = query.interest.selectors().len();
-    let told = Told::Session { id, streams, resume: place.resume.as_str() };
+    let told = RequestOutcome::Session { id, streams, resume: place.resume.as_str() };
     let is_old = request.version() < Version::HTTP_11;
-    let connection = request.conn_data::<Rc<Shared>>().filter(|_| is_old).cloned();
+    let connection = request.conn_data::<Rc<SessionSocket>>().filter(|_| is_old).cloned();
     let body = EventBody::new(seat.subscription, socket, connection, stalled);
     let response = match wrap {
         Some(wrap) => response.body(wrap(body)),
         None => response.body(body),
     };
-    Ok(requests::with(response, told))
+    Ok(requests::with_outcome(response, told))
 }
 
 /// The format that its `Accept` asks for.
-fn accepted(request: &HttpRequest) -> Format {
+fn accepted_format(request: &HttpRequest) -> Format {
     let accept = request.headers().get_all(header::ACCEPT).filter_map(|v| v.to_str().ok());
     Format::accepted(&accept.collect::<Vec<_>>().join(","))
 }
 
 /// Whether it names no more streams and patterns than one subscription may.
-fn check_selectors(hub: &Hub, interest: &Interest) -> Result<(), Problem> {
-    let most = hub.limits.load().hub.of(Limit::Selectors).map_or(u64::MAX, |bound| bound.most);
+fn check_selectors(state: &AppState, interest: &Interest) -> Result<(), Problem> {
+    let most = state.limits.load().hub.of(Limit::Selectors).map_or(u64::MAX, |bound| bound.most);
     let count = interest.selectors().len() as u64;
-    hub.selectors.note(count, count > most);
+    state.selectors.note(count, count > most);
     if count > most {
         let why = format!("a subscription names at most {most} selectors, this one {count}");
         Err(Problem::new(Code::Validation, why).field("stream").limit(Limit::Selectors))
@@ -220,24 +229,28 @@ fn check_selectors(hub: &Hub, interest: &Interest) -> Result<(), Problem> {
 }
 
 /// What of it the caller may read.
-fn granted(hub: &Hub, caller: &Caller, interest: Interest) -> Result<Interest, Problem> {
+fn narrow_to_grants(
+    state: &AppState,
+    caller: &Caller,
+    interest: Interest,
+) -> Result<Interest, Problem> {
     let refuse = |why: String| Err(Problem::new(Code::Forbidden, why).field("stream"));
     if let Some(vain) = interest.selectors().iter().find(|selector| selector.is_vain()) {
         return refuse(format!("no wildcard reaches the streams of {vain}; name them"));
     }
-    if let Some(chat) = interest.selectors().iter().find(|one| chats::is_redacted(hub, one)) {
+    if let Some(chat) = interest.selectors().iter().find(|one| chats::is_redacted(state, one)) {
         return refuse(format!(
             "a part of {chat} may not be shown; read it at /chats/{{id}}/events"
         ));
     }
     let mut readable = caller.grants.readable(interest.selectors())?;
-    let own = interest.selectors().iter().filter(|one| chats::may_read_stream(hub, caller, one));
+    let own = interest.selectors().iter().filter(|one| chats::may_read_stream(state, caller, one));
     let own: Vec<Selector> = own.filter(|one| !readable.contains(one)).cloned().collect();
     readable.extend(own);
     if readable.is_empty() {
         return refuse("reading none of these streams is granted".into());
     }
-    chats::refuse_gone(hub, interest.selectors())?;
+    chats::refuse_gone(state, interest.selectors())?;
     Ok(interest.narrowed(readable)?)
 }
 
@@ -249,28 +262,28 @@ pub(super) fn last_event_id(request: &HttpRequest) -> Option<String> {
 }
 
 /// The answer that ends an EventSource: nothing is left, and nothing will come.
-fn finished(hub: &Hub) -> HttpResponseBuilder {
-    hub.telemetry.subscriber_refused(Turned::Finished);
+fn finished(state: &AppState) -> HttpResponseBuilder {
+    state.telemetry.subscriber_refused(Turned::Finished);
     let mut answer = HttpResponse::NoContent();
     answer.insert_header((header::CACHE_CONTROL, "no-store"));
     answer
 }
 
 fn opening(
-    hub: &Hub,
+    state: &AppState,
     query: &SubscribeQuery,
-    place: &Place,
+    place: &ResumePoint,
     (requested, session): (Option<&str>, uuid::Uuid),
     caller: Arc<Caller>,
 ) -> Opening {
-    let retry_ms = hub.pace.retry_ms();
+    let retry_ms = state.retry_pacer.retry_ms();
     let (view, mut lines) = (&query.view, Vec::new());
     if view.has_control() {
         let opening = wire::Opening {
             session,
             resume: place.resume,
             requested,
-            from: hub.history.id(place.cursor),
+            from: state.history.id(place.cursor),
             gap: place.gap,
         };
         wire::hub_open(&mut lines, view.format, retry_ms, &opening);
@@ -286,7 +299,7 @@ fn opening(
         if view.has_control() { (lines, Vec::new()) } else { (names, lines) };
     let some = |bytes: Vec<u8>| Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty());
     let (first_block, prefix) = (some(first_block), some(prefix));
-    let (cursor, told, ended) = (place.cursor, place.told, place.ended.clone());
+    let (cursor, told, ended) = (place.cursor, place.seen_removals, place.ended.clone());
     let (beat, resume) = (query.beat, place.resume);
     Opening {
         cursor,
@@ -304,26 +317,26 @@ fn opening(
 }
 
 /// The socket, where the session may have it: where actix would send the body in chunks.
-fn own_socket(request: &HttpRequest) -> Option<Rc<Shared>> {
+fn session_socket(request: &HttpRequest) -> Option<Rc<SessionSocket>> {
     // actix frames the answer to a request for an upgrade in its own way.
     let in_chunks = request.version() == Version::HTTP_11
         && request.method() == Method::GET
         && !request.headers().contains_key(header::UPGRADE);
-    request.conn_data::<Rc<Shared>>().filter(|_| in_chunks).cloned()
+    request.conn_data::<Rc<SessionSocket>>().filter(|_| in_chunks).cloned()
 }
 
 /// Runs what may wait for a disk off the worker thread, with a bound on how many do.
-pub(super) async fn off_thread<T: Send + 'static>(
-    hub: &Data<Hub>,
+pub(super) async fn read_history<T: Send + 'static>(
+    state: &Data<AppState>,
     work: impl FnOnce(&History) -> Result<T, JournalError> + Send + 'static,
 ) -> Result<T, Problem> {
-    let history = hub.history.clone();
+    let history = state.history.clone();
     let failed = |why: String| Problem::from(JournalError::other(why));
-    if hub.lookups.available_permits() == 0 {
-        hub.telemetry.bound_hit(Full::DiskLookups);
+    if state.lookups.available_permits() == 0 {
+        state.telemetry.bound_hit(Full::DiskLookups);
     }
     // The permit goes with the work, which is done also when nobody waits for it any more.
-    let permit = hub.lookups.clone().acquire_owned().await.map_err(|e| failed(e.to_string()))?;
+    let permit = state.lookups.clone().acquire_owned().await.map_err(|e| failed(e.to_string()))?;
     let done = tokio::task::spawn_blocking(move || {
         let done = work(&history);
         drop(permit);

@@ -1,10 +1,10 @@
 //! `POST /tickets`: for an EventSource, which can send no header.
 
-use super::guard::caller;
+use super::guard::require_caller;
 use super::openapi::{BodyRefused, Refused};
 use super::problem::{Code, Problem};
-use super::received::{members, read_body};
-use super::server::Hub;
+use super::received::{parse_object, read_body};
+use super::server::AppState;
 use crate::access::{MAX_CREDENTIAL_BYTES, Scope, TicketWanted};
 use crate::config::duration;
 use crate::event::{Interest, Invalid, Selector};
@@ -48,19 +48,19 @@ pub(super) struct Ticket {
     )
 )]
 pub(super) async fn mint(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let maker = caller(&hub, &request)?;
+    let maker = require_caller(&state, &request)?;
     if maker.by_ticket {
         return Err(Problem::new(Code::Forbidden, "a ticket makes no other"));
     }
     if maker.grants.subscribe == Scope::default() {
         return Err(Problem::new(Code::Forbidden, "reading is not granted"));
     }
-    let body = read_body(&hub, &request, body).await?;
-    let asked: Asked = members(&body)?;
+    let body = read_body(&state, &request, body).await?;
+    let asked: Asked = parse_object(&body)?;
     let ttl = asked.ttl.as_deref().map_or(Ok(DEFAULT_TTL), ttl)?;
     let selectors = asked.streams.iter().map(|text| Selector::parse(text));
     let wanted = Interest::new(selectors.collect::<Result<Vec<_>, _>>()?, None)?;
@@ -70,11 +70,11 @@ pub(super) async fn mint(
         return Err(Problem::new(Code::Forbidden, why).field("streams"));
     }
     let now = now();
-    let end = hub.access.load().ends(&maker, now);
+    let end = state.access.load().ends(&maker, now);
     let until = now.plus_ms(ttl.as_millis() as u64).min(end);
-    let head = hub.history.id(hub.history.head());
+    let head = state.history.id(state.history.head());
     let wanted = TicketWanted { streams, head, made: now, until, end, seed: None };
-    let ticket = hub.access.load().mint(&maker, &wanted);
+    let ticket = state.access.load().mint(&maker, &wanted);
     let ticket = ticket.map_err(|why| Problem::new(Code::ServerError, why))?;
     if ticket.len() > MAX_CREDENTIAL_BYTES {
         let why = format!("a ticket for so much would have more than {MAX_CREDENTIAL_BYTES} bytes");

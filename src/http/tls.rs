@@ -22,13 +22,13 @@ pub(super) const HTTP2: &[u8] = b"h2";
 /// A certificate in use, and the files it is from.
 pub struct Tls {
     config: ArcSwap<ServerConfig>,
-    files: Files,
-    seen: Mutex<Vec<Trace>>,
+    files: TlsFiles,
+    seen: Mutex<Vec<FileIdentity>>,
 }
 
 /// Where a certificate and its key are, as PEM.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Files {
+pub struct TlsFiles {
     /// The certificate, with those between it and the root.
     pub certificate: PathBuf,
     /// Its private key.
@@ -36,25 +36,25 @@ pub struct Files {
 }
 
 /// What shows that a file has changed.
-type Trace = Option<(SystemTime, u64, u64)>;
+type FileIdentity = Option<(SystemTime, u64, u64)>;
 
 impl Tls {
     /// Reads the files.
-    pub fn open(files: Files) -> io::Result<Self> {
-        let seen = Mutex::new(files.traces());
+    pub fn open(files: TlsFiles) -> io::Result<Self> {
+        let seen = Mutex::new(files.file_identities());
         Ok(Self { config: ArcSwap::new(Arc::new(files.read()?)), files, seen })
     }
 
     /// Reads the files again, for connections from now on.
     pub fn reload(&self) -> io::Result<()> {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = self.files.traces();
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = self.files.file_identities();
         self.config.store(Arc::new(self.files.read()?));
         Ok(())
     }
 
     /// Whether the files have changed since they were last read.
     pub fn has_changed(&self) -> bool {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) != self.files.traces()
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) != self.files.file_identities()
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
@@ -62,7 +62,7 @@ impl Tls {
     }
 }
 
-impl Files {
+impl TlsFiles {
     fn read(&self) -> io::Result<ServerConfig> {
         let wrong = |path: &Path, why: &dyn std::fmt::Display| {
             let text = format!("{}: {why}", path.display());
@@ -86,7 +86,7 @@ impl Files {
         Ok(config)
     }
 
-    fn traces(&self) -> Vec<Trace> {
+    fn file_identities(&self) -> Vec<FileIdentity> {
         use std::os::unix::fs::MetadataExt as _;
         let trace = |path: &PathBuf| {
             let of = path.metadata().ok()?;

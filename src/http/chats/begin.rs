@@ -3,7 +3,7 @@
 use super::super::guard::client;
 use super::super::problem::{Code, Problem};
 use super::super::received::read_body;
-use super::super::server::Hub;
+use super::super::server::AppState;
 use super::who;
 use crate::access::Caller;
 use crate::event::Key;
@@ -21,7 +21,7 @@ const KEY: &str = "Idempotency-Key";
 
 /// Whether a chat was there, and stays when nobody reads it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Manner {
+pub(super) struct CreatePolicy {
     /// Whether a repeated request takes it over where the first one's client is gone.
     pub(super) is_adoptable: bool,
     /// Whether it stops when nobody reads it for a minute.
@@ -31,13 +31,13 @@ pub(super) struct Manner {
 }
 
 /// The body of a request for a chat.
-pub(super) async fn body(
-    hub: &Hub,
+pub(super) async fn read_ask(
+    state: &AppState,
     request: &HttpRequest,
     payload: Payload,
 ) -> Result<Bytes, Problem> {
-    let body = read_body(hub, request, payload).await?;
-    let most = hub.chats.max_request_bytes();
+    let body = read_body(state, request, payload).await?;
+    let most = state.chats.max_request_bytes();
     if body.len() > most {
         let why = format!("what is asked has at most {most} bytes (--chat-max-request-bytes)");
         Err(Problem::new(Code::PayloadTooLarge, why).field("body"))
@@ -47,7 +47,7 @@ pub(super) async fn body(
 }
 
 /// The key of a request, as the hub knows it: by its hash.
-pub(super) fn key(request: &HttpRequest) -> Result<Option<String>, Problem> {
+pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
     let mut said = request.headers().get_all(KEY);
     let (Some(value), more) = (said.next(), said.next()) else { return Ok(None) };
     let wrong = |why| Problem::new(Code::Malformed, why).field(KEY);
@@ -61,13 +61,13 @@ pub(super) fn key(request: &HttpRequest) -> Result<Option<String>, Problem> {
 }
 
 /// Begins a chat for somebody.
-pub(super) async fn begin(
-    hub: &Data<Hub>,
+pub(super) async fn create_chat(
+    state: &Data<AppState>,
     (request, caller): (&HttpRequest, &Caller),
     (ask, key): (Ask, Option<String>),
-    manner: Manner,
+    manner: CreatePolicy,
 ) -> Result<BegunChat, Problem> {
-    let models = hub.chats.models();
+    let models = state.chats.models();
     let model = ask.model.as_deref().or(models.first().map(|(model, _)| model.as_str()));
     if let Some(model) = model
         && !caller.grants.may_chat(model)
@@ -75,12 +75,12 @@ pub(super) async fn begin(
         let why = format!("asking the model {model:?} is not granted");
         return Err(Problem::new(Code::Forbidden, why).field("model"));
     }
-    let Manner { is_adoptable, stops_alone, must_be_there } = manner;
-    let (owner, client) = (who::owner(caller)?, client(hub, request));
+    let CreatePolicy { is_adoptable, stops_alone, must_be_there } = manner;
+    let (owner, client) = (who::owner(caller)?, client(state, request));
     let wanted = WantedChat { ask, owner, client, key, is_adoptable, stops_alone, must_be_there };
-    let begun = hub.chats.begin(wanted).await?;
+    let begun = state.chats.begin(wanted).await?;
     if begun.replayed {
-        hub.chats.figures().replayed();
+        state.chats.figures().replayed();
     }
     Ok(begun)
 }
@@ -105,8 +105,8 @@ impl From<NoChat> for Problem {
 }
 
 /// Counts why a request was refused.
-pub(super) fn counted<T>(hub: &Hub, result: Result<T, Problem>) -> Result<T, Problem> {
-    result.inspect_err(|problem| hub.chats.figures().refused(reason(problem)))
+pub(super) fn count_refusal<T>(state: &AppState, result: Result<T, Problem>) -> Result<T, Problem> {
+    result.inspect_err(|problem| state.chats.figures().refused(reason(problem)))
 }
 
 fn reason(problem: &Problem) -> ChatRefused {

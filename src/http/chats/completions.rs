@@ -2,13 +2,13 @@
 //!
 //! `Accept` is not looked at, because SDKs send `application/json` also where they want a stream.
 
-use super::super::guard::caller;
+use super::super::guard::require_caller;
 use super::super::problem::{Code, Problem};
 use super::super::query;
-use super::super::requests::{self, Told};
-use super::super::server::Hub;
+use super::super::requests::{self, RequestOutcome};
+use super::super::server::AppState;
 use super::super::subscribe;
-use super::begin::{self, Manner, begin};
+use super::begin::{self, CreatePolicy, create_chat};
 use super::read::{self, Reading};
 use super::{openai, who};
 use crate::access::Caller;
@@ -63,39 +63,39 @@ struct Attached {
     responses((status = "default", description = "As OpenAI's, errors too; chunks have `fanfare.seq`, their place"))
 )]
 pub(in crate::http) async fn create(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     payload: Payload,
 ) -> HttpResponse {
-    told(&hub, create_one(&hub, &request, payload).await)
+    openai_response(&state, create_one(&state, &request, payload).await)
 }
 
 async fn create_one(
-    hub: &Data<Hub>,
+    state: &Data<AppState>,
     request: &HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = who::asker(hub, request)?;
-    let (key, after) = (begin::key(request)?, after(request)?);
+    let caller = who::require_chat_caller(state, request)?;
+    let (key, after) = (begin::idempotency_key(request)?, after(request)?);
     let (is_adoptable, stops_alone) = (key.is_none(), stops_alone(request)?);
-    let manner = Manner { is_adoptable, stops_alone, must_be_there: false };
-    let ask = Ask::completion(&begin::body(hub, request, payload).await?)?;
+    let manner = CreatePolicy { is_adoptable, stops_alone, must_be_there: false };
+    let ask = Ask::completion(&begin::read_ask(state, request, payload).await?)?;
     let form = Form { stream: ask.stream, wants_usage: ask.include_usage, after };
     let owner = who::owner(&caller)?;
     let adopted = (manner.is_adoptable && is_retry(request))
-        .then(|| hub.chats.adopt(owner.as_ref(), &ask.fingerprint))
+        .then(|| state.chats.adopt(owner.as_ref(), &ask.fingerprint))
         .flatten();
     let attached = match adopted {
         Some((chat, reader)) => Attached { caller, chat, reader, replayed: true },
         None => {
-            let manner = Manner { must_be_there: after > 0, ..manner };
-            let begun = begin(hub, (request, &caller), (ask, key), manner).await?;
+            let manner = CreatePolicy { must_be_there: after > 0, ..manner };
+            let begun = create_chat(state, (request, &caller), (ask, key), manner).await?;
             let (chat, replayed) = (begun.chat, begun.replayed);
             let reader = chat.read();
             Attached { caller, chat, reader, replayed }
         }
     };
-    answer(hub, request, attached, form).await
+    answer(state, request, attached, form).await
 }
 
 /// `GET /v1/chat/completions/{id}`
@@ -108,12 +108,12 @@ async fn create_one(
     responses((status = "default", description = "As that of `POST /v1/chat/completions`"))
 )]
 pub(in crate::http) async fn get(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,
 ) -> HttpResponse {
     let got = async {
-        let (caller, chat) = who::readable(&hub, &request, chunk_id(&id))?;
+        let (caller, chat) = who::readable(&state, &request, chunk_id(&id))?;
         let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
         let said = query::one_of(&pairs, &["stream"]).map_err(Problem::query)?;
         let form = Form {
@@ -122,9 +122,9 @@ pub(in crate::http) async fn get(
             after: after(&request)?,
         };
         let reader = chat.read();
-        answer(&hub, &request, Attached { caller, chat, reader, replayed: true }, form).await
+        answer(&state, &request, Attached { caller, chat, reader, replayed: true }, form).await
     };
-    told(&hub, got.await)
+    openai_response(&state, got.await)
 }
 
 /// `POST /v1/chat/completions/{id}/cancel`
@@ -133,33 +133,33 @@ pub(in crate::http) async fn get(
     responses((status = "default", description = "The answer as far as it came"))
 )]
 pub(in crate::http) async fn cancel(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,
 ) -> HttpResponse {
     let cancelled = async {
-        let (_, chat) = who::changeable(&hub, &request, chunk_id(&id))?;
-        hub.chats.stop(&chat, StopBy::User);
+        let (_, chat) = who::changeable(&state, &request, chunk_id(&id))?;
+        state.chats.stop(&chat, StopBy::User);
         // One whose end the journal does not take yet is stopped all the same.
         let _ = tokio::time::timeout(STOPS_WITHIN, chat.until(ChatProgress::is_over)).await;
-        let transcript = read::transcript(&hub, &chat, None).await?;
+        let transcript = read::transcript(&state, &chat, None).await?;
         Ok(with_id(HttpResponse::Ok().json(whole(&chat.id, &chat.model, &transcript)), &chat))
     };
-    told(&hub, cancelled.await)
+    openai_response(&state, cancelled.await)
 }
 
 /// `GET /v1/models`
 #[utoipa::path(get, path = "/v1/models", tag = "openai",
     responses((status = "default", description = "The models that may be asked, as OpenAI lists them"))
 )]
-pub(in crate::http) async fn models(hub: Data<Hub>, request: HttpRequest) -> HttpResponse {
-    let listed = granted_models(&hub, &request).map(|models| {
+pub(in crate::http) async fn models(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
+    let listed = granted_models(&state, &request).map(|models| {
         let data: Vec<Value> = models.iter().map(model_object).collect();
         HttpResponse::Ok()
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .json(json!({ "object": "list", "data": data }))
     });
-    told(&hub, listed)
+    openai_response(&state, listed)
 }
 
 /// `GET /v1/models/{id}`
@@ -168,22 +168,25 @@ pub(in crate::http) async fn models(hub: Data<Hub>, request: HttpRequest) -> Htt
     responses((status = "default", description = "The model, as OpenAI describes one"))
 )]
 pub(in crate::http) async fn model(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,
 ) -> HttpResponse {
-    let found = granted_models(&hub, &request).and_then(|models| {
+    let found = granted_models(&state, &request).and_then(|models| {
         let found = models.iter().find(|(model, _)| *model == *id);
         found.map(|model| HttpResponse::Ok().json(model_object(model))).ok_or_else(|| {
             Problem::new(Code::NotFound, format!("there is no model {:?}", *id)).field("model")
         })
     });
-    told(&hub, found)
+    openai_response(&state, found)
 }
 
-fn granted_models(hub: &Hub, request: &HttpRequest) -> Result<Vec<(String, String)>, Problem> {
-    let caller = caller(hub, request)?;
-    let mut models = hub.chats.models();
+fn granted_models(
+    state: &AppState,
+    request: &HttpRequest,
+) -> Result<Vec<(String, String)>, Problem> {
+    let caller = require_caller(state, request)?;
+    let mut models = state.chats.models();
     models.retain(|(model, _)| caller.grants.may_chat(model));
     Ok(models)
 }
@@ -194,7 +197,7 @@ fn model_object((model, of): &(String, String)) -> Value {
 
 /// Waits for the upstream, and answers with what it says.
 async fn answer(
-    hub: &Data<Hub>,
+    state: &Data<AppState>,
     request: &HttpRequest,
     attached: Attached,
     form: Form,
@@ -212,20 +215,20 @@ async fn answer(
         return Err(why.into());
     }
     let mut response = if form.stream {
-        match failed_at_once(hub, &chat, progress, form.after).await? {
+        match failed_at_once(state, &chat, progress, form.after).await? {
             Some(failed) => failed,
             None => {
                 let of = (caller, chat.clone(), reader);
-                let streamed = stream(hub, request, of, &form).await;
+                let streamed = stream(state, request, of, &form).await;
                 if !replayed && streamed.as_ref().map_or(true, |r| !r.status().is_success()) {
                     // Nobody reads what was begun for them.
-                    hub.chats.stop(&chat, StopBy::NoReaders);
+                    state.chats.stop(&chat, StopBy::NoReaders);
                 }
                 return streamed.map(|response| as_replayed(response, replayed));
             }
         }
     } else {
-        whole_answer(hub, &chat).await?
+        whole_answer(state, &chat).await?
     };
     reader.has_all();
     if replayed {
@@ -237,8 +240,8 @@ async fn answer(
 }
 
 /// The whole of a chat that has ended, if it ended well.
-async fn whole_answer(hub: &Data<Hub>, chat: &Arc<Chat>) -> Result<HttpResponse, Problem> {
-    let transcript = read::transcript(hub, chat, None).await?;
+async fn whole_answer(state: &Data<AppState>, chat: &Arc<Chat>) -> Result<HttpResponse, Problem> {
+    let transcript = read::transcript(state, chat, None).await?;
     if let Some(failed) = transcript.end.as_ref().and_then(openai::failed) {
         return Ok(failed);
     }
@@ -254,7 +257,7 @@ async fn whole_answer(hub: &Data<Hub>, chat: &Arc<Chat>) -> Result<HttpResponse,
 
 /// The answer to whoever begins to read a chat that has failed before anything was said.
 async fn failed_at_once(
-    hub: &Data<Hub>,
+    state: &Data<AppState>,
     chat: &Arc<Chat>,
     progress: Option<ChatProgress>,
     after: u64,
@@ -263,7 +266,7 @@ async fn failed_at_once(
         return Ok(None);
     };
     let Some(failed) = openai::failed(&end) else { return Ok(None) };
-    let is_begun = read::transcript(hub, chat, None).await?.is_begun();
+    let is_begun = read::transcript(state, chat, None).await?.is_begun();
     Ok((!is_begun).then_some(failed))
 }
 
@@ -276,17 +279,17 @@ fn as_replayed(mut response: HttpResponse, replayed: bool) -> HttpResponse {
 }
 
 async fn stream(
-    hub: &Data<Hub>,
+    state: &Data<AppState>,
     request: &HttpRequest,
     (caller, chat, reader): (Arc<Caller>, Arc<Chat>, ChatReader),
     form: &Form,
 ) -> Result<HttpResponse, Problem> {
-    let redactions = read::redactions(hub, &chat).await?;
+    let redactions = read::redactions(state, &chat).await?;
     let face = Face::Completions(Completions::new(form.after, form.wants_usage, redactions));
     let pairs = vec![("control".into(), "off".into())];
     let of = chat.clone();
     let reading = Reading { caller, chat, reader, face, requested: None, pairs };
-    let mut response = read::open(hub, request, reading).await?;
+    let mut response = read::open(state, request, reading).await?;
     if response.status() != StatusCode::OK {
         // It was turned away for load: said so that these clients understand it, and to be tried again.
         let object = json!({
@@ -297,9 +300,9 @@ async fn stream(
         if let Some(wait) = response.headers().get(header::RETRY_AFTER) {
             refused.headers_mut().insert(header::RETRY_AFTER, wait.clone());
         }
-        let told = response.extensions().get::<Told>().copied();
+        let told = response.extensions().get::<RequestOutcome>().copied();
         return Ok(match told {
-            Some(told) => requests::with(refused, told),
+            Some(told) => requests::with_outcome(refused, told),
             None => refused,
         });
     }
@@ -329,17 +332,18 @@ fn after(request: &HttpRequest) -> Result<u64, Problem> {
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
 fn is_retry(request: &HttpRequest) -> bool {
-    let count = text(request.headers(), RETRY_COUNT).and_then(|text| text.parse::<u64>().ok());
+    let count =
+        header_text(request.headers(), RETRY_COUNT).and_then(|text| text.parse::<u64>().ok());
     count.is_some_and(|count| count > 0)
 }
 
 fn stops_alone(request: &HttpRequest) -> Result<bool, Problem> {
-    match text(request.headers(), ON_DISCONNECT) {
+    match header_text(request.headers(), ON_DISCONNECT) {
         None | Some("stop") => Ok(true),
         Some("continue") => Ok(false),
         Some(other) => {
@@ -349,6 +353,6 @@ fn stops_alone(request: &HttpRequest) -> Result<bool, Problem> {
     }
 }
 
-fn told(hub: &Hub, result: Result<HttpResponse, Problem>) -> HttpResponse {
-    begin::counted(hub, result).unwrap_or_else(|problem| openai::refusal(&problem))
+fn openai_response(state: &AppState, result: Result<HttpResponse, Problem>) -> HttpResponse {
+    begin::count_refusal(state, result).unwrap_or_else(|problem| openai::refusal(&problem))
 }

@@ -3,8 +3,8 @@
 use super::super::openapi::{BodyRefused, ChatMissed, HistoryRefused, Refused, Subscribed};
 use super::super::problem::{Code, Document, Problem};
 use super::super::query;
-use super::super::server::Hub;
-use super::begin::{self, Manner, begin, counted};
+use super::super::server::AppState;
+use super::begin::{self, CreatePolicy, count_refusal, create_chat};
 use super::read::{self, Reading};
 use super::ticket::{Validity, ticket};
 use super::who;
@@ -23,7 +23,8 @@ use utoipa::ToSchema;
 /// How long is waited for a deletion, which goes on.
 const DELETED_WITHIN: Duration = Duration::from_secs(10);
 /// A chat of the hub's own goes on whoever reads it.
-const MANNER: Manner = Manner { is_adoptable: false, stops_alone: false, must_be_there: false };
+const MANNER: CreatePolicy =
+    CreatePolicy { is_adoptable: false, stops_alone: false, must_be_there: false };
 
 /// What is asked, in the hub's own words.
 #[derive(ToSchema)]
@@ -122,27 +123,27 @@ pub(in crate::http) struct ChatShape {
     )
 )]
 pub(in crate::http) async fn create(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    counted(&hub, create_one(&hub, &request, payload).await)
+    count_refusal(&state, create_one(&state, &request, payload).await)
 }
 
 async fn create_one(
-    hub: &Data<Hub>,
+    state: &Data<AppState>,
     request: &HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = who::asker(hub, request)?;
-    let key = begin::key(request)?;
-    let ask = Ask::native(&begin::body(hub, request, payload).await?)?;
-    let begun = begin(hub, (request, &caller), (ask, key), MANNER).await?;
+    let caller = who::require_chat_caller(state, request)?;
+    let key = begin::idempotency_key(request)?;
+    let ask = Ask::native(&begin::read_ask(state, request, payload).await?)?;
+    let begun = create_chat(state, (request, &caller), (ask, key), MANNER).await?;
     let chat = &begun.chat;
     let (ticket, expires_at) = match chat.ticket.get() {
         Some(ticket) => ticket.clone(),
         None => {
-            let made = ticket(hub, &caller, chat, Validity::OfChat).await?;
+            let made = ticket(state, &caller, chat, Validity::OfChat).await?;
             chat.ticket.get_or_init(|| made).clone()
         }
     };
@@ -181,15 +182,15 @@ async fn create_one(
     )
 )]
 pub(in crate::http) async fn chat(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    counted(&hub, chat_here(&hub, &request, payload).await)
+    count_refusal(&state, chat_here(&state, &request, payload).await)
 }
 
 async fn chat_here(
-    hub: &Data<Hub>,
+    state: &Data<AppState>,
     request: &HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -197,17 +198,17 @@ async fn chat_here(
     let (caller, chat) = match &requested {
         // fetch-event-source sends it again when its tab is shown again.
         Some(id) => {
-            let body = begin::body(hub, request, payload).await?;
+            let body = begin::read_ask(state, request, payload).await?;
             if !body.is_empty() {
                 Ask::native(&body)?;
             }
-            read::of_event(hub, request, id).await?
+            read::of_event(state, request, id).await?
         }
         None => {
-            let caller = who::asker(hub, request)?;
-            let key = begin::key(request)?;
-            let ask = Ask::native(&begin::body(hub, request, payload).await?)?;
-            let begun = begin(hub, (request, &caller), (ask, key), MANNER).await?;
+            let caller = who::require_chat_caller(state, request)?;
+            let key = begin::idempotency_key(request)?;
+            let ask = Ask::native(&begin::read_ask(state, request, payload).await?)?;
+            let begun = create_chat(state, (request, &caller), (ask, key), MANNER).await?;
             (caller, begun.chat)
         }
     };
@@ -222,9 +223,9 @@ async fn chat_here(
         pairs.push(("refusal".into(), "status".into()));
     }
     let is_begun_here = requested.is_none();
-    let opened = open(hub, request, (caller, chat.clone()), (requested, pairs)).await;
+    let opened = open(state, request, (caller, chat.clone()), (requested, pairs)).await;
     if is_begun_here && opened.as_ref().map_or(true, |r| !r.status().is_success()) {
-        hub.chats.stop(&chat, StopBy::NoReaders);
+        state.chats.stop(&chat, StopBy::NoReaders);
     }
     let mut response = opened?;
     let name = header::CONTENT_LOCATION;
@@ -235,7 +236,7 @@ async fn chat_here(
 }
 
 async fn open(
-    hub: &Data<Hub>,
+    state: &Data<AppState>,
     request: &HttpRequest,
     (caller, chat): (Arc<Caller>, Arc<Chat>),
     (requested, pairs): (Option<String>, query::Pairs),
@@ -251,10 +252,10 @@ async fn open(
     };
     let has_control = !pairs.iter().any(|(name, value)| name == "control" && value == "off");
     let id = requested.as_deref();
-    let face = read::native(hub, &chat, id, is_accumulated, !has_control).await?;
+    let face = read::native(state, &chat, id, is_accumulated, !has_control).await?;
     let reader = chat.read();
     let reading = Reading { caller, chat, reader, face, requested, pairs };
-    read::open(hub, request, reading).await
+    read::open(state, request, reading).await
 }
 
 /// `GET /chats/{id}/events`
@@ -272,16 +273,16 @@ async fn open(
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
 pub(in crate::http) async fn events(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let opened = async {
-        let of = who::readable(&hub, &request, &id)?;
+        let of = who::readable(&state, &request, &id)?;
         let how = (read::requested(&request)?, read::pairs_of(&request)?);
-        open(&hub, &request, of, how).await
+        open(&state, &request, of, how).await
     };
-    counted(&hub, opened.await)
+    count_refusal(&state, opened.await)
 }
 
 /// `GET /chats/{id}`
@@ -295,17 +296,21 @@ pub(in crate::http) async fn events(
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
 pub(in crate::http) async fn get(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let shape = counted(&hub, shape(&hub, &request, &id).await)?;
+    let shape = count_refusal(&state, shape(&state, &request, &id).await)?;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(shape))
 }
 
-async fn shape(hub: &Data<Hub>, request: &HttpRequest, id: &str) -> Result<ChatShape, Problem> {
-    let (_, chat) = who::readable(hub, request, id)?;
-    let transcript = read::transcript(hub, &chat, None).await?;
+async fn shape(
+    state: &Data<AppState>,
+    request: &HttpRequest,
+    id: &str,
+) -> Result<ChatShape, Problem> {
+    let (_, chat) = who::readable(state, request, id)?;
+    let transcript = read::transcript(state, &chat, None).await?;
     let status = transcript.status();
     Ok(ChatShape {
         id: chat.id.clone(),
@@ -339,12 +344,12 @@ async fn shape(hub: &Data<Hub>, request: &HttpRequest, id: &str) -> Result<ChatS
     )
 )]
 pub(in crate::http) async fn delete(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let (_, chat) = counted(&hub, who::changeable(&hub, &request, &id))?;
-    let deleted = tokio::time::timeout(DELETED_WITHIN, hub.chats.delete(&chat)).await;
+    let (_, chat) = count_refusal(&state, who::changeable(&state, &request, &id))?;
+    let deleted = tokio::time::timeout(DELETED_WITHIN, state.chats.delete(&chat)).await;
     let deleted = deleted.map_or_else(
         |_| {
             let why = "the journal takes nothing; it is deleted as soon as it does";
@@ -352,7 +357,7 @@ pub(in crate::http) async fn delete(
         },
         |deleted| deleted.map_err(Problem::from),
     );
-    counted(&hub, deleted)?;
+    count_refusal(&state, deleted)?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -366,11 +371,11 @@ pub(in crate::http) async fn delete(
     )
 )]
 pub(in crate::http) async fn stop(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let (_, chat) = counted(&hub, who::changeable(&hub, &request, &id))?;
-    hub.chats.stop(&chat, StopBy::User);
+    let (_, chat) = count_refusal(&state, who::changeable(&state, &request, &id))?;
+    state.chats.stop(&chat, StopBy::User);
     Ok(HttpResponse::Accepted().finish())
 }

@@ -1,7 +1,7 @@
 //! Errors as OpenAI's clients read them.
 
 use super::super::problem::Problem;
-use super::super::requests::{self, Told};
+use super::super::requests::{self, RequestOutcome};
 use crate::wire::chat::{ChatEvent, Fault, error_object};
 use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
@@ -79,5 +79,5 @@ pub(super) fn failed(end: &ChatEvent) -> Option<HttpResponse> {
         _ => "cancelled",
     };
     let answer = answer.json(json!({ "error": error_object(end) }));
-    Some(requests::with(answer, Told::Refused(why)))
+    Some(requests::with_outcome(answer, RequestOutcome::Refused(why)))
 }

@@ -2,8 +2,8 @@
 
 use super::super::problem::{Code, Problem};
 use super::super::query;
-use super::super::server::Hub;
-use super::super::subscribe::{self, Wanted, off_thread};
+use super::super::server::AppState;
+use super::super::subscribe::{self, SubscribeRequest, read_history};
 use super::body::ChatBody;
 use crate::access::Caller;
 use crate::event::{EventId, Position};
@@ -49,28 +49,28 @@ pub(super) fn requested(request: &HttpRequest) -> Result<Option<String>, Problem
 
 /// Opens a session on a chat.
 pub(super) async fn open(
-    hub: &Data<Hub>,
+    state: &Data<AppState>,
     request: &HttpRequest,
     reading: Reading,
 ) -> Result<HttpResponse, Problem> {
     let Reading { caller, chat, reader, face, requested, mut pairs } = reading;
     if !pairs.iter().any(|(name, _)| name == "from" || name == "last") {
         if requested.is_none() {
-            has_its_start(hub, &chat).await?;
+            has_its_start(state, &chat).await?;
         }
         pairs.push(("from".into(), "start".into()));
     }
-    let heartbeat = hub.settings.heartbeat;
+    let heartbeat = state.settings.heartbeat;
     let query = query::read(&pairs, Some(chat.stream.clone()), heartbeat, now());
     let query = query.map_err(Problem::query)?;
     let wrap = Some(Box::new(|session| ChatBody::new(session, face, reader).boxed()) as _);
-    subscribe::open(hub, request, Wanted { query, requested, caller, wrap }).await
+    subscribe::open(state, request, SubscribeRequest { query, requested, caller, wrap }).await
 }
 
 /// A chat of which the first is gone is no shorter one to whoever reads it from its start.
-async fn has_its_start(hub: &Data<Hub>, chat: &Chat) -> Result<(), Problem> {
+async fn has_its_start(state: &Data<AppState>, chat: &Chat) -> Result<(), Problem> {
     let stream = chat.stream.clone();
-    let view = off_thread(hub, move |history| history.stream(&stream)).await?;
+    let view = read_history(state, move |history| history.stream(&stream)).await?;
     if view.is_some_and(|view| view.events < view.published) {
         Err(Problem::new(Code::Gone, CUT))
     } else {
@@ -80,19 +80,19 @@ async fn has_its_start(hub: &Data<Hub>, chat: &Chat) -> Result<(), Problem> {
 
 /// The face of the hub's own events.
 pub(super) async fn native(
-    hub: &Data<Hub>,
+    state: &Data<AppState>,
     chat: &Arc<Chat>,
     requested: Option<&str>,
     is_accumulated: bool,
     tells_breaks: bool,
 ) -> Result<Face, Problem> {
-    let redactions = redactions(hub, chat).await?;
-    let has = requested.and_then(|id| hub.history.resolve(EventId::parse(id).ok()?));
+    let redactions = redactions(state, chat).await?;
+    let has = requested.and_then(|id| state.history.resolve(EventId::parse(id).ok()?));
     let text = match (is_accumulated, has) {
         (false, _) => None,
         (true, None) => Some(String::new()),
         (true, Some(has)) => {
-            let text = transcript(hub, chat, Some(has)).await?.text();
+            let text = transcript(state, chat, Some(has)).await?.text();
             Some(Redaction::apply(&redactions, &text, 0))
         }
     };
@@ -103,11 +103,11 @@ pub(super) async fn native(
 
 /// What of a chat is not to be shown.
 pub(super) async fn redactions(
-    hub: &Data<Hub>,
+    state: &Data<AppState>,
     chat: &Arc<Chat>,
 ) -> Result<Vec<Redaction>, Problem> {
     if chat.is_redacted() {
-        Ok(transcript(hub, chat, None).await?.redactions().to_vec())
+        Ok(transcript(state, chat, None).await?.redactions().to_vec())
     } else {
         Ok(Vec::new())
     }
@@ -115,12 +115,12 @@ pub(super) async fn redactions(
 
 /// A chat up to a place, or as far as it has come.
 pub(super) async fn transcript(
-    hub: &Data<Hub>,
+    state: &Data<AppState>,
     chat: &Arc<Chat>,
     until: Option<Position>,
 ) -> Result<Transcript, Problem> {
     let chat = chat.clone();
-    let read = off_thread(hub, move |history| {
+    let read = read_history(state, move |history| {
         Chats::transcript(history, &chat, until).map_err(JournalError::other)
     });
     match read.await? {
@@ -131,15 +131,16 @@ pub(super) async fn transcript(
 
 /// The chat whose event an id is, if somebody may read it.
 pub(super) async fn of_event(
-    hub: &Data<Hub>,
+    state: &Data<AppState>,
     request: &HttpRequest,
     id: &str,
 ) -> Result<(Arc<Caller>, Arc<Chat>), Problem> {
     let gone = || Problem::new(Code::Gone, "what this goes on with is not there any more");
-    let place = EventId::parse(id).ok().and_then(|id| hub.history.resolve(id)).ok_or_else(gone)?;
-    let streams = off_thread(hub, move |history| history.streams_at(place)).await?;
-    let chat = streams.iter().find_map(|stream| hub.chats.of_stream(stream)).ok_or_else(gone)?;
-    super::who::readable(hub, request, &chat.id).map_err(|problem| match problem.code {
+    let place =
+        EventId::parse(id).ok().and_then(|id| state.history.resolve(id)).ok_or_else(gone)?;
+    let streams = read_history(state, move |history| history.streams_at(place)).await?;
+    let chat = streams.iter().find_map(|stream| state.chats.of_stream(stream)).ok_or_else(gone)?;
+    super::who::readable(state, request, &chat.id).map_err(|problem| match problem.code {
         Code::NotFound | Code::Gone => gone(),
         _ => problem,
     })

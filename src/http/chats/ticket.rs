@@ -2,11 +2,11 @@
 
 use super::super::openapi::{BodyRefused, ChatMissed, HistoryRefused, Refused};
 use super::super::problem::{Code, Problem};
-use super::super::received::{members, read_body};
-use super::super::server::Hub;
-use super::super::subscribe::off_thread;
+use super::super::received::{parse_object, read_body};
+use super::super::server::AppState;
+use super::super::subscribe::read_history;
 use super::super::tickets::ttl;
-use super::begin::counted;
+use super::begin::count_refusal;
 use super::who;
 use crate::access::{Caller, TicketWanted};
 use crate::event::{Position, Selector, Timestamp};
@@ -51,21 +51,21 @@ pub(in crate::http) struct ChatTicketAsked {
     )
 )]
 pub(in crate::http) async fn tickets(
-    hub: Data<Hub>,
+    state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let (caller, chat) = counted(&hub, who::changeable(&hub, &request, &id))?;
-    let body = counted(&hub, read_body(&hub, &request, body).await)?;
+    let (caller, chat) = count_refusal(&state, who::changeable(&state, &request, &id))?;
+    let body = count_refusal(&state, read_body(&state, &request, body).await)?;
     let asked: ChatTicketAsked = if body.trim_ascii().is_empty() {
         ChatTicketAsked::default()
     } else {
-        counted(&hub, members(&body))?
+        count_refusal(&state, parse_object(&body))?
     };
     let ttl = asked.ttl.as_deref().map_or(Ok(DEFAULT_TTL), ttl).map_err(Problem::from);
-    let validity = Validity::Anew(now(), counted(&hub, ttl)?);
-    let (ticket, expires_at) = ticket(&hub, &caller, &chat, validity).await?;
+    let validity = Validity::Anew(now(), count_refusal(&state, ttl)?);
+    let (ticket, expires_at) = ticket(&state, &caller, &chat, validity).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(ChatTicket { ticket, expires_at }))
@@ -82,13 +82,13 @@ pub(super) enum Validity {
 
 /// Makes a ticket for one chat; returns it with when it opens no new connection any more.
 pub(super) async fn ticket(
-    hub: &Data<Hub>,
+    state: &Data<AppState>,
     caller: &Caller,
     chat: &Arc<Chat>,
     validity: Validity,
 ) -> Result<(String, String), Problem> {
     let stream = chat.stream.clone();
-    let first = off_thread(hub, move |history| history.stream(&stream)).await?;
+    let first = read_history(state, move |history| history.stream(&stream)).await?;
     let first = first.and_then(|view| view.first).unwrap_or(Position::ZERO);
     let (begun, ttl, seed) = match validity {
         Validity::OfChat => {
@@ -97,12 +97,12 @@ pub(super) async fn ticket(
         }
         Validity::Anew(at, ttl) => (at, ttl, None),
     };
-    let access = hub.access.load();
+    let access = state.access.load();
     let end = access.ends(caller, begun);
     let until = begun.plus_ms(ttl.as_millis() as u64).min(end);
     let wanted = TicketWanted {
         streams: vec![Selector::Exact(chat.stream.clone())],
-        head: hub.history.id(first),
+        head: state.history.id(first),
         made: begun,
         until,
         end,

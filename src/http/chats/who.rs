@@ -1,8 +1,8 @@
 //! Who may do what with a chat.
 
-use super::super::guard::caller;
+use super::super::guard::require_caller;
 use super::super::problem::{Code, Problem};
-use super::super::server::Hub;
+use super::super::server::AppState;
 use crate::access::Caller;
 use crate::event::Selector;
 use crate::source::Chat;
@@ -36,62 +36,69 @@ pub(super) fn owner(caller: &Caller) -> Result<Option<Arc<str>>, Problem> {
 }
 
 /// Whether a selector names a chat that somebody may read whatever they are granted.
-pub(in crate::http) fn may_read_stream(hub: &Hub, caller: &Caller, selector: &Selector) -> bool {
-    let chat = selector.exact().and_then(|stream| hub.chats.of_stream(stream));
+pub(in crate::http) fn may_read_stream(
+    state: &AppState,
+    caller: &Caller,
+    selector: &Selector,
+) -> bool {
+    let chat = selector.exact().and_then(|stream| state.chats.of_stream(stream));
     chat.is_some_and(|chat| may_read(caller, &chat))
 }
 
 /// Refuses a subscription to nothing but a chat that is gone, as `/chats/{id}` is refused: its stream would
 /// be an empty one that waits for events which never come.
-pub(in crate::http) fn refuse_gone(hub: &Hub, selectors: &[Selector]) -> Result<(), Problem> {
+pub(in crate::http) fn refuse_gone(
+    state: &AppState,
+    selectors: &[Selector],
+) -> Result<(), Problem> {
     let [selector] = selectors else { return Ok(()) };
-    match selector.exact().filter(|stream| hub.chats.is_of_chat(stream)) {
-        Some(stream) => there(hub, hub.chats.of_stream(stream)).map(drop),
+    match selector.exact().filter(|stream| state.chats.is_of_chat(stream)) {
+        Some(stream) => require_present(state, state.chats.of_stream(stream)).map(drop),
         None => Ok(()),
     }
 }
 
 /// Whether a selector names a chat of which not all may be shown.
-pub(in crate::http) fn is_redacted(hub: &Hub, selector: &Selector) -> bool {
-    let chat = selector.exact().and_then(|stream| hub.chats.of_stream(stream));
+pub(in crate::http) fn is_redacted(state: &AppState, selector: &Selector) -> bool {
+    let chat = selector.exact().and_then(|stream| state.chats.of_stream(stream));
     chat.is_some_and(|chat| chat.is_redacted())
 }
 
 /// The chat of an id, for somebody who may read it.
 pub(super) fn readable(
-    hub: &Hub,
+    state: &AppState,
     request: &HttpRequest,
     id: &str,
 ) -> Result<(Arc<Caller>, Arc<Chat>), Problem> {
-    of(hub, request, id, may_read)
+    authorize(state, request, id, may_read)
 }
 
 /// The same for somebody who may stop it, too.
 pub(super) fn changeable(
-    hub: &Hub,
+    state: &AppState,
     request: &HttpRequest,
     id: &str,
 ) -> Result<(Arc<Caller>, Arc<Chat>), Problem> {
-    of(hub, request, id, may_change)
+    authorize(state, request, id, may_change)
 }
 
-fn of(
-    hub: &Hub,
+fn authorize(
+    state: &AppState,
     request: &HttpRequest,
     id: &str,
     may: impl Fn(&Caller, &Chat) -> bool,
 ) -> Result<(Arc<Caller>, Arc<Chat>), Problem> {
-    let caller = caller(hub, request)?;
-    let chat = there(hub, hub.chats.find(id).filter(|chat| may(&caller, chat)))?;
+    let caller = require_caller(state, request)?;
+    let chat = require_present(state, state.chats.find(id).filter(|chat| may(&caller, chat)))?;
     Ok((caller, chat))
 }
 
 /// Refuses a chat that is unknown, deleted or not kept any more.
-fn there(hub: &Hub, chat: Option<Arc<Chat>>) -> Result<Arc<Chat>, Problem> {
+fn require_present(state: &AppState, chat: Option<Arc<Chat>>) -> Result<Arc<Chat>, Problem> {
     match chat {
         Some(chat) if chat.is_deleted() => Err(Problem::new(Code::Gone, "the chat is deleted")),
         // What the cap over the journal took is gone, too.
-        Some(chat) if !hub.history.has_history(&chat.stream) => {
+        Some(chat) if !state.history.has_history(&chat.stream) => {
             Err(Problem::new(Code::Gone, "the chat is not kept any more"))
         }
         Some(chat) => Ok(chat),
@@ -100,8 +107,11 @@ fn there(hub: &Hub, chat: Option<Arc<Chat>>) -> Result<Arc<Chat>, Problem> {
 }
 
 /// Somebody who may ask models at all.
-pub(super) fn asker(hub: &Hub, request: &HttpRequest) -> Result<Arc<Caller>, Problem> {
-    let caller = caller(hub, request)?;
+pub(super) fn require_chat_caller(
+    state: &AppState,
+    request: &HttpRequest,
+) -> Result<Arc<Caller>, Problem> {
+    let caller = require_caller(state, request)?;
     if caller.by_ticket || caller.grants.chat.is_empty() {
         Err(Problem::new(Code::Forbidden, "asking models is not granted"))
     } else {
