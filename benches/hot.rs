@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fanfare::event::{
     Body, Draft, Entry, EventType, Interest, Position, Selector, StreamName, Timestamp,
 };
-use fanfare::hub::probe::{Fan, Matching};
+use fanfare::hub::probe::{FanOut, Matching};
 use fanfare::journal::{Committed, Dispatch, Durability, Item, Journal, Kept, Retention, Settings};
 use fanfare::telemetry::Telemetry;
 use fanfare::wire::{self, View};
@@ -135,7 +135,7 @@ fn fan(c: &mut Criterion) {
         };
         let new = |have_sockets| {
             let who = (SESSIONS, have_sockets);
-            Fan::new(journal.history.clone(), telemetry.clone(), &interest("bench.0"), who)
+            FanOut::new(journal.history.clone(), telemetry.clone(), &interest("bench.0"), who)
         };
         let mut direct = new(true);
         group.bench_function("shard push", |b| {

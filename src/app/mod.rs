@@ -12,7 +12,7 @@ use crate::http::{
     self, AppState, BodyBudget, ConnectionLimiter, DiskBounds, Downloads, Folder, HttpSettings,
     SHUTDOWN_TIMEOUT, SelectorUsage, Server, Tls, TlsFiles,
 };
-use crate::hub::{ConnectionManager, Drain, Pace};
+use crate::hub::{ConnectionManager, Drain, RetryPacer};
 use crate::journal::{Dispatch, Durability, Journal, Settings, now};
 use crate::limits::{Limits, MemoryBudget, Rates};
 use crate::source::{self, Chats, Jobs, Sources};
@@ -127,7 +127,7 @@ fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
         manager,
         worker_liveness: Arc::default(),
         telemetry,
-        retry_pacer: Arc::new(Pace::new(config.retry, config.refusal_return_rate)),
+        retry_pacer: Arc::new(RetryPacer::new(config.retry, config.refusal_return_rate)),
         disk_readers: Arc::new(Semaphore::new(MAX_DISK_READERS)),
         lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
         body_budget: BodyBudget::default(),

@@ -35,7 +35,7 @@ impl Stalled {
 impl Drop for EventBody {
     fn drop(&mut self) {
         if let (true, Some(subscription)) = (self.stalled.0.get(), &self.subscription) {
-            subscription.has_stalled();
+            subscription.close_stalled();
         }
     }
 }

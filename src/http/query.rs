@@ -2,7 +2,7 @@
 
 use crate::config::{HEARTBEAT_RANGE, duration};
 use crate::event::{EventType, Interest, Invalid, Selector, StreamName, Timestamp};
-use crate::hub::{Beat, Flush};
+use crate::hub::{FlushOptions, Heartbeat};
 use crate::journal::Start;
 use crate::wire::{Columns, Format, View};
 use actix_web::HttpRequest;
@@ -40,8 +40,8 @@ pub(super) struct SubscribeQuery {
     pub(super) start: Start,
     /// Whether it goes on with what is to come.
     pub(super) follow: bool,
-    pub(super) beat: Beat,
-    pub(super) flush: Option<Flush>,
+    pub(super) beat: Heartbeat,
+    pub(super) flush: Option<FlushOptions>,
     pub(super) refusal_as_status: bool,
 }
 
@@ -91,7 +91,7 @@ pub(super) fn read(
         last_event_id: last_event_id(pairs)?.map(str::to_owned),
         start,
         follow,
-        beat: Beat { every_s: every.as_secs().max(1), as_event: beat_as == "event" },
+        beat: Heartbeat { every_s: every.as_secs().max(1), as_event: beat_as == "event" },
         flush,
         refusal_as_status: refusal == "status" || control == "off",
     })
@@ -214,7 +214,7 @@ fn beat_every(text: &str) -> Result<Duration, Invalid> {
 }
 
 /// When and at how many bytes what came is written, where it is to wait for more.
-fn flush(ms: Option<&str>, bytes: Option<&str>) -> Result<Option<Flush>, Invalid> {
+fn flush(ms: Option<&str>, bytes: Option<&str>) -> Result<Option<FlushOptions>, Invalid> {
     let number =
         |field: &str, said: Option<&str>, (otherwise, range): (u64, &RangeInclusive<u64>)| {
             match said.map_or(Ok(otherwise), str::parse) {
@@ -230,7 +230,7 @@ fn flush(ms: Option<&str>, bytes: Option<&str>) -> Result<Option<Flush>, Invalid
     }
     let within = number("flush_ms", ms, (FLUSH_MS, &FLUSH_MS_RANGE))?;
     let bytes = number("flush_bytes", bytes, (FLUSH_BYTES, &FLUSH_BYTES_RANGE))?;
-    Ok(Some(Flush { within: Duration::from_millis(within), bytes }))
+    Ok(Some(FlushOptions { within: Duration::from_millis(within), bytes }))
 }
 
 fn start(text: &str, now: Timestamp) -> Result<Start, Invalid> {

@@ -7,7 +7,7 @@ use super::guard::client;
 use super::problem::{Code, Problem};
 use super::requests::{self, RequestOutcome};
 use super::server::AppState;
-use crate::hub::Refusal;
+use crate::hub::SubscribeRejection;
 use crate::limits::Limit;
 use crate::telemetry::Turned;
 use crate::wire::{self, Format};
@@ -15,11 +15,11 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 
 /// What a subscriber that is turned away is told, by name: the code, and the reason it is counted by.
-fn rejection_of(refusal: Refusal) -> (Code, Turned) {
+fn rejection_of(refusal: SubscribeRejection) -> (Code, Turned) {
     match refusal {
-        Refusal::Draining => (Code::Draining, Turned::Draining),
-        Refusal::ManagerQueue => (Code::ResourceExhausted, Turned::ManagerBusy),
-        Refusal::Limit(limit) => match limit {
+        SubscribeRejection::Draining => (Code::Draining, Turned::Draining),
+        SubscribeRejection::ManagerQueue => (Code::ResourceExhausted, Turned::ManagerBusy),
+        SubscribeRejection::Limit(limit) => match limit {
             Limit::ConnectionsPerClient => (Code::TooMany, Turned::MaxConnectionsPerClient),
             Limit::ConnectionsPerSubject => (Code::TooMany, Turned::MaxConnectionsPerSubject),
             Limit::ConnectionsPerStream => {
@@ -44,7 +44,7 @@ fn rejection_of(refusal: Refusal) -> (Code, Turned) {
 pub(super) fn reject_subscriber(
     state: &AppState,
     request: &HttpRequest,
-    refusal: Refusal,
+    refusal: SubscribeRejection,
     as_status: bool,
 ) -> HttpResponse {
     let (code, reason) = rejection_of(refusal);
@@ -57,21 +57,21 @@ pub(super) fn reject_subscriber(
             // It could have no more sessions than this anyway.
             let bound = state.limits.load().hub.of(Limit::ConnectionsPerClient);
             let binds = bound.filter(|bound| bound.is_said || !client.is_local);
-            state.retry_pacer.turned_away_client_ms(&client, binds.map(|bound| bound.most))
+            state.retry_pacer.rejected_client_ms(&client, binds.map(|bound| bound.most))
         }
     };
     if as_status || !accepts_event_stream(request) {
         let detail = match refusal {
-            Refusal::Draining => "the hub is stopping".to_owned(),
+            SubscribeRejection::Draining => "the hub is stopping".to_owned(),
             _ => format!("the limit {} is reached", reason.as_str()),
         };
         let mut problem = Problem::new(code, detail).retry_after(retry_ms.div_ceil(1000));
-        if let Refusal::Limit(limit) = refusal {
+        if let SubscribeRejection::Limit(limit) = refusal {
             problem = problem.limit(limit);
         }
         return problem.error_response();
     }
-    let name = (refusal != Refusal::Draining).then_some(reason.as_str());
+    let name = (refusal != SubscribeRejection::Draining).then_some(reason.as_str());
     let mut block = Vec::new();
     wire::hub_error(&mut block, Format::Sse, retry_ms, (code.as_str(), name));
     let response = HttpResponse::Ok()

@@ -8,7 +8,7 @@ use super::routes::app;
 use super::stats::SelectorUsage;
 use super::tls::Tls;
 use crate::access::{Access, Revocations};
-use crate::hub::{ConnectionManager, Pace, Pulses, ShardHandle, ShardSettings};
+use crate::hub::{ConnectionManager, RetryPacer, ShardHandle, ShardSettings, WorkerLiveness};
 use crate::journal::{Backup, Dispatch, Health, History, Publisher, StreamUsage};
 use crate::limits::{Limits, MemoryBudget, Rates, Usage};
 use crate::source::{Chats, Jobs, Sources};
@@ -133,11 +133,11 @@ pub struct AppState {
     /// Who wants what.
     pub manager: Addr<ConnectionManager>,
     /// Whether the worker threads are alive.
-    pub worker_liveness: Arc<Pulses>,
+    pub worker_liveness: Arc<WorkerLiveness>,
     /// Where figures go.
     pub telemetry: Telemetry,
     /// When clients come back.
-    pub retry_pacer: Arc<Pace>,
+    pub retry_pacer: Arc<RetryPacer>,
     /// Reads of history that may wait for the disk at once.
     pub disk_readers: Arc<Semaphore>,
     /// Short look-ups that may wait for the disk at once.
@@ -270,11 +270,11 @@ pub(super) fn shard(state: &AppState) -> ShardHandle {
             let settings = ShardSettings {
                 history: state.history.clone(),
                 telemetry: state.telemetry.clone(),
-                pace: state.retry_pacer.clone(),
+                retry_pacer: state.retry_pacer.clone(),
                 write_timeout: state.settings.write_timeout,
                 disk_readers: state.disk_readers.clone(),
                 access: state.access.clone(),
-                pulses: state.worker_liveness.clone(),
+                liveness: state.worker_liveness.clone(),
             };
             ShardHandle::start(state.manager.clone(), settings)
         };

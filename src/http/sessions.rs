@@ -7,7 +7,7 @@ use super::query;
 use super::server::AppState;
 use super::standing::manager_unresponsive;
 use crate::event::{Invalid, StreamName, Timestamp};
-use crate::hub::{AskPresence, SessionView, Wanted, close, sessions};
+use crate::hub::{GetPresence, SessionFilter, SessionView, close, sessions};
 use actix_web::http::header;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
@@ -104,11 +104,11 @@ pub(super) async fn list(
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(List {
         sessions,
         next,
-        silent_workers: listed.silent,
+        silent_workers: listed.unresponsive,
     }))
 }
 
-fn session_filter(query: &str) -> Result<Wanted, Invalid> {
+fn session_filter(query: &str) -> Result<SessionFilter, Invalid> {
     let pairs = query::pairs(query)?;
     let one = |name| query::one_of(&pairs, &[name]);
     let no = |name: &str, text: &str, what| Invalid::new(name, format!("{text:?} is no {what}"));
@@ -118,7 +118,7 @@ fn session_filter(query: &str) -> Result<Wanted, Invalid> {
         Ok(limit @ 1..=MAX_LIMIT) => Ok(limit),
         _ => Err(Invalid::new("limit", format!("must be 1 to {MAX_LIMIT}"))),
     };
-    Ok(Wanted {
+    Ok(SessionFilter {
         stream: one("stream")?.map(StreamName::parse).transpose()?,
         subject: one("subject")?.map(str::to_owned),
         address: one("address")?.map(address).transpose()?,
@@ -193,7 +193,7 @@ pub(super) async fn presence(
 ) -> Result<HttpResponse, Problem> {
     require_admin(&state, &request)?;
     let stream = query::stream_of(&request).map_err(Problem::query)?;
-    let ask = AskPresence(stream.clone());
+    let ask = GetPresence(stream.clone());
     let by_subject = state.ask(ask).await?;
     let sessions = by_subject.values().sum();
     let anonymous = by_subject.get(&None).copied().unwrap_or_default();

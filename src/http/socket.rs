@@ -6,7 +6,7 @@
 //! for bytes, hands its subscription over to the socket; once the head of the response is out,
 //! [`serve`](super::stream::serve) takes it from there and lets go of what actix had.
 
-use crate::hub::{Outlet, Subscription, Written};
+use crate::hub::{DirectSink, Subscription, WriteOutcome};
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -155,7 +155,7 @@ impl SessionSocket {
     }
 }
 
-impl Outlet for SessionSocket {
+impl DirectSink for SessionSocket {
     fn unsent_bytes(&self) -> usize {
         self.unsent.borrow().len()
     }
@@ -166,25 +166,25 @@ impl Outlet for SessionSocket {
         let _ = socket2::SockRef::from(&*self.stream.borrow()).shutdown(Shutdown::Both);
     }
 
-    fn write(&self, piece: &Bytes) -> Written {
+    fn write(&self, piece: &Bytes) -> WriteOutcome {
         if self.has_failed.get() {
-            return Written::Failed;
+            return WriteOutcome::Failed;
         }
         if !self.unsent.borrow().is_empty() {
-            return Written::Refused;
+            return WriteOutcome::Refused;
         }
         let written = match self.stream.borrow().try_write(piece) {
             Ok(written) => written,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => {
                 self.has_failed.set(true);
-                return Written::Failed;
+                return WriteOutcome::Failed;
             }
         };
         if written == piece.len() {
-            return Written::All;
+            return WriteOutcome::All;
         }
         self.keep(piece.slice(written..));
-        Written::Kept
+        WriteOutcome::Kept
     }
 }

@@ -2,7 +2,7 @@
 
 use super::problem::{Code, Problem};
 use super::server::AppState;
-use crate::hub::{AskUsage, ConnectionManager};
+use crate::hub::{ConnectionManager, GetUsage};
 use crate::journal::now;
 use crate::limits::{Limit, Usage};
 use crate::telemetry::{LimitUse, Queues, Sampled, Standing};
@@ -58,7 +58,7 @@ pub(super) struct Used {
 
 /// How every limit is used.
 pub(super) async fn usage(state: &AppState) -> Used {
-    let said = state.ask(AskUsage).await;
+    let said = state.ask(GetUsage).await;
     let is_current = said.is_ok();
     let mut last = state.last_usage.lock().unwrap_or_else(PoisonError::into_inner);
     if let Ok(said) = said {
@@ -116,7 +116,7 @@ fn sessions(used: &Used) -> Option<String> {
 
 /// Which worker threads do not answer, if any.
 fn workers(state: &AppState) -> Option<String> {
-    let silent = state.worker_liveness.silent()?;
+    let silent = state.worker_liveness.unresponsive()?;
     let (workers, of, s) = (silent.workers, silent.of, silent.longest.as_secs());
     Some(format!("{workers} of {of} worker threads have not answered, one of them for {s} s"))
 }

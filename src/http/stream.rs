@@ -1,7 +1,7 @@
 //! A connection from its first request to the end of its event stream, if it comes to one.
 
 use super::socket::SessionSocket;
-use crate::hub::Outlet as _;
+use crate::hub::DirectSink as _;
 use crate::hub::Subscription;
 use crate::wire;
 use bytes::Bytes;
@@ -71,11 +71,11 @@ impl Future for EventStream {
         for _ in 0..WRITES_AT_ONCE {
             let unsent = self.socket.unsent_bytes();
             match self.socket.poll_sent(cx) {
-                Poll::Ready(Ok(())) if unsent > 0 => self.subscription.is_level_with_socket(),
+                Poll::Ready(Ok(())) if unsent > 0 => self.subscription.resume_after_socket(),
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => {
-                    self.subscription.waits_for_socket(self.socket.unsent_bytes() < unsent);
+                    self.subscription.wait_for_socket(self.socket.unsent_bytes() < unsent);
                     return Poll::Pending;
                 }
             }

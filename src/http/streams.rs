@@ -10,7 +10,7 @@ use super::shapes::EndReceipt;
 use super::subscribe::read_history;
 use crate::access::{Caller, Scope};
 use crate::event::{Invalid, Receipt, StreamName};
-use crate::hub::{CountSubscribers, NamedStreams};
+use crate::hub::{CountSubscribers, FindNames};
 use crate::journal::{History, Item, StreamView};
 use crate::wire;
 use actix_web::http::header;
@@ -134,7 +134,7 @@ async fn find_names(
 ) -> Result<(Vec<StreamName>, Option<StreamName>), Problem> {
     let mut found = Vec::new();
     for _ in 0..MAX_ASKED {
-        let ask = NamedStreams { prefix: prefix.to_owned(), after, limit: NAMES_AT_ONCE };
+        let ask = FindNames { prefix: prefix.to_owned(), after, limit: NAMES_AT_ONCE };
         let names = state.ask(ask).await?;
         let last = names.last().filter(|_| names.len() == NAMES_AT_ONCE).cloned();
         found.extend(names.into_iter().filter(|name| caller.grants.may_read(name)));

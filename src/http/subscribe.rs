@@ -15,7 +15,7 @@ use super::shapes::{Reading, Subscription};
 use super::socket::SessionSocket;
 use crate::access::{Caller, Scope};
 use crate::event::{Interest, Invalid, Selector, StreamName};
-use crate::hub::{Holder, Opening, Outlet, Refusal, Subscribe};
+use crate::hub::{DirectSink, QuotaOwner, SessionStart, Subscribe, SubscribeRejection};
 use crate::journal::{History, JournalError, now};
 use crate::limits::Limit;
 use crate::telemetry::{Full, Turned};
@@ -148,13 +148,13 @@ pub(super) async fn open(
     let SubscribeRequest { query, requested, caller, wrap } = wanted;
     let as_status = query.refusal_as_status;
     if state.draining.load(Ordering::Relaxed) {
-        return Ok(reject_subscriber(state, request, Refusal::Draining, as_status));
+        return Ok(reject_subscriber(state, request, SubscribeRejection::Draining, as_status));
     }
     if !state.memory.has_room() {
         return Ok(reject_subscriber(
             state,
             request,
-            Refusal::Limit(Limit::MemoryBudget),
+            SubscribeRejection::Limit(Limit::MemoryBudget),
             as_status,
         ));
     }
@@ -162,9 +162,9 @@ pub(super) async fn open(
     if is_finished(state, &interest, requested.as_deref(), query.start).await? {
         return Ok(finished(state).finish());
     }
-    let holder = Holder { client: client(state, request), subject: caller.counted_as() };
+    let holder = QuotaOwner { client: client(state, request), subject: caller.counted_as() };
     let wanted = Subscribe { interest: interest.clone(), view: query.view.clone(), holder };
-    let seat = match shard(state).seat(wanted).await {
+    let seat = match shard(state).register(wanted).await {
         Ok(seat) => seat,
         Err(refusal) => return Ok(reject_subscriber(state, request, refusal, as_status)),
     };
@@ -180,9 +180,9 @@ pub(super) async fn open(
     }
     let id = seat.subscription.id();
     let socket = session_socket(request).filter(|_| wrap.is_none());
-    let outlet = socket.clone().map(|socket| socket as Rc<dyn Outlet>);
+    let outlet = socket.clone().map(|socket| socket as Rc<dyn DirectSink>);
     let opening = opening(state, &query, &place, (requested.as_deref(), id), caller);
-    seat.subscription.begin(Opening { outlet, until, ..opening });
+    seat.subscription.begin(SessionStart { outlet, until, ..opening });
     state.telemetry.session_opened(place.resume.as_str());
     let mut response = HttpResponse::Ok();
     response
@@ -275,7 +275,7 @@ fn opening(
     place: &ResumePoint,
     (requested, session): (Option<&str>, uuid::Uuid),
     caller: Arc<Caller>,
-) -> Opening {
+) -> SessionStart {
     let retry_ms = state.retry_pacer.retry_ms();
     let (view, mut lines) = (&query.view, Vec::new());
     if view.has_control() {
@@ -301,14 +301,14 @@ fn opening(
     let (first_block, prefix) = (some(first_block), some(prefix));
     let (cursor, told, ended) = (place.cursor, place.seen_removals, place.ended.clone());
     let (beat, resume) = (query.beat, place.resume);
-    Opening {
+    SessionStart {
         cursor,
         until: None,
-        told,
+        seen_removals: told,
         ended,
         first_block,
         prefix,
-        beat,
+        heartbeat: beat,
         resume,
         outlet: None,
         flush: query.flush,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Whom a session is counted for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Holder {
+pub struct QuotaOwner {
     /// By its address.
     pub client: Client,
     /// A key or the `sub` of a token, where it showed one.
@@ -28,7 +28,7 @@ enum Bucket {
 }
 
 /// A bucket that a session falls into, and how many fit.
-struct Place {
+struct QuotaSlot {
     limit: Limit,
     scope: Scope,
     bucket: Bucket,
@@ -36,9 +36,9 @@ struct Place {
 }
 
 /// Each bucket once.
-struct Places(Vec<Place>);
+struct QuotaSlots(Vec<QuotaSlot>);
 
-impl Places {
+impl QuotaSlots {
     fn add(
         &mut self,
         (limit, scope): (Limit, Scope),
@@ -48,13 +48,13 @@ impl Places {
         let Some(Bound { most, .. }) = bound else { return };
         let bucket = bucket();
         if self.0.iter().all(|place| place.bucket != bucket) {
-            self.0.push(Place { limit, scope, bucket, most });
+            self.0.push(QuotaSlot { limit, scope, bucket, most });
         }
     }
 }
 
 #[derive(Clone, Copy, Default)]
-struct Figures {
+struct SlotUsage {
     peak: u32,
     refusals: u64,
 }
@@ -63,7 +63,7 @@ struct Figures {
 pub(super) struct Admission {
     limits: Arc<Limits>,
     counts: FxHashMap<Bucket, (Limit, Scope, u32)>,
-    figures: FxHashMap<(Limit, Scope), Figures>,
+    usage_by_slot: FxHashMap<(Limit, Scope), SlotUsage>,
 }
 
 /// The limits that are counted here.
@@ -76,37 +76,41 @@ const COUNTED: [Limit; 4] = [
 
 impl Admission {
     pub(super) fn new(limits: Arc<Limits>) -> Self {
-        Self { limits, counts: FxHashMap::default(), figures: FxHashMap::default() }
+        Self { limits, counts: FxHashMap::default(), usage_by_slot: FxHashMap::default() }
     }
 
     /// Counts a session, or says which limit it would exceed.
-    pub(super) fn take(&mut self, holder: &Holder, interest: &Interest) -> Result<(), Limit> {
-        let places = self.places(holder, interest);
-        let is_full = |place: &&Place| {
+    pub(super) fn acquire(
+        &mut self,
+        holder: &QuotaOwner,
+        interest: &Interest,
+    ) -> Result<(), Limit> {
+        let places = self.slots(holder, interest);
+        let is_full = |place: &&QuotaSlot| {
             self.counts.get(&place.bucket).is_some_and(|(.., n)| u64::from(*n) >= place.most)
         };
         if let Some(full) = places.iter().find(is_full) {
             let (limit, scope) = (full.limit, full.scope);
-            self.figures.entry((limit, scope)).or_default().refusals += 1;
+            self.usage_by_slot.entry((limit, scope)).or_default().refusals += 1;
             return Err(limit);
         }
         self.count(places);
         Ok(())
     }
 
-    fn count(&mut self, places: Vec<Place>) {
+    fn count(&mut self, places: Vec<QuotaSlot>) {
         for place in places {
             let (.., count) =
                 self.counts.entry(place.bucket).or_insert((place.limit, place.scope, 0));
             *count += 1;
-            let figures = self.figures.entry((place.limit, place.scope)).or_default();
+            let figures = self.usage_by_slot.entry((place.limit, place.scope)).or_default();
             figures.peak = figures.peak.max(*count);
         }
     }
 
     /// A session that was counted is gone.
-    pub(super) fn give_back(&mut self, holder: &Holder, interest: &Interest) {
-        for place in self.places(holder, interest) {
+    pub(super) fn release(&mut self, holder: &QuotaOwner, interest: &Interest) {
+        for place in self.slots(holder, interest) {
             if let Some((.., count)) = self.counts.get_mut(&place.bucket) {
                 *count -= 1;
                 if *count == 0 {
@@ -121,33 +125,33 @@ impl Admission {
     pub(super) fn change<'a>(
         &mut self,
         limits: Arc<Limits>,
-        held: impl Iterator<Item = (&'a Holder, &'a Interest)>,
+        held: impl Iterator<Item = (&'a QuotaOwner, &'a Interest)>,
     ) {
         self.limits = limits;
         self.counts.clear();
-        self.figures.retain(|(_, scope), _| *scope == Scope::HUB);
+        self.usage_by_slot.retain(|(_, scope), _| *scope == Scope::HUB);
         for (holder, interest) in held {
-            let places = self.places(holder, interest);
+            let places = self.slots(holder, interest);
             self.count(places);
         }
     }
 
     /// Where a session falls; the same as long as the limits are.
-    fn places(&self, holder: &Holder, interest: &Interest) -> Vec<Place> {
+    fn slots(&self, holder: &QuotaOwner, interest: &Interest) -> Vec<QuotaSlot> {
         let selectors = interest.selectors();
         let scopes: Vec<Scope> = if self.limits.rules.is_empty() {
             vec![Scope::HUB; selectors.len()]
         } else {
             selectors.iter().map(|selector| self.limits.scope(selector)).collect()
         };
-        let mut places = Places(Vec::with_capacity(4));
+        let mut places = QuotaSlots(Vec::with_capacity(4));
         // A rule's own number of sessions is within the hub's, and not in its place.
         for scope in std::iter::once(&Scope::HUB).chain(&scopes) {
             let bound = self.limits.bounds(*scope).and_then(|b| b.of(Limit::Connections));
             places.add((Limit::Connections, *scope), bound, || Bucket::All(*scope));
         }
         for scope in &scopes {
-            self.add_holder(&mut places, holder, *scope);
+            self.add_owner(&mut places, holder, *scope);
         }
         for (selector, scope) in selectors.iter().zip(&scopes) {
             let (from, bound) = self.limits.bound(Limit::ConnectionsPerStream, *scope);
@@ -157,7 +161,7 @@ impl Admission {
         places.0
     }
 
-    fn add_holder(&self, places: &mut Places, holder: &Holder, scope: Scope) {
+    fn add_owner(&self, places: &mut QuotaSlots, holder: &QuotaOwner, scope: Scope) {
         let limit = Limit::ConnectionsPerClient;
         let (from, bound) = self.limits.bound(limit, scope);
         let bound = bound.filter(|bound| bound.is_said || !holder.client.is_local);
@@ -183,7 +187,7 @@ impl Admission {
                 if bound.is_none() && scope != Scope::HUB {
                     continue;
                 }
-                let figures = self.figures.get(&(limit, scope)).copied().unwrap_or_default();
+                let figures = self.usage_by_slot.get(&(limit, scope)).copied().unwrap_or_default();
                 let counted = |n: u32| bound.map(|_| u64::from(n));
                 usage.push(Usage {
                     limit: limit.as_str(),
@@ -212,9 +216,9 @@ mod tests {
         bounds
     }
 
-    fn holder(last: u8, subject: &str) -> Holder {
+    fn holder(last: u8, subject: &str) -> QuotaOwner {
         let client = Client::at([192, 0, 2, last].into(), false);
-        Holder { client, subject: (!subject.is_empty()).then(|| subject.into()) }
+        QuotaOwner { client, subject: (!subject.is_empty()).then(|| subject.into()) }
     }
 
     fn interest(selectors: &str) -> Interest {
@@ -250,42 +254,42 @@ mod tests {
         let mut admission = admission();
         let a = interest("a");
         for subject in ["", "ann", "bob"] {
-            assert_eq!(admission.take(&holder(1, subject), &a), Ok(()));
+            assert_eq!(admission.acquire(&holder(1, subject), &a), Ok(()));
         }
-        assert_eq!(admission.take(&holder(1, ""), &a), Err(Limit::ConnectionsPerClient));
-        assert_eq!(admission.take(&holder(2, "ann"), &interest("b")), Ok(()));
+        assert_eq!(admission.acquire(&holder(1, ""), &a), Err(Limit::ConnectionsPerClient));
+        assert_eq!(admission.acquire(&holder(2, "ann"), &interest("b")), Ok(()));
         assert_eq!(
-            admission.take(&holder(3, "ann"), &interest("b")),
+            admission.acquire(&holder(3, "ann"), &interest("b")),
             Err(Limit::ConnectionsPerSubject)
         );
-        assert_eq!(admission.take(&holder(3, ""), &a), Ok(()));
+        assert_eq!(admission.acquire(&holder(3, ""), &a), Ok(()));
         assert_eq!(
-            admission.take(&holder(4, ""), &interest("b,a")),
+            admission.acquire(&holder(4, ""), &interest("b,a")),
             Err(Limit::ConnectionsPerStream)
         );
-        admission.give_back(&holder(3, ""), &a);
-        assert_eq!(admission.take(&holder(4, ""), &interest("b,a")), Ok(()));
+        admission.release(&holder(3, ""), &a);
+        assert_eq!(admission.acquire(&holder(4, ""), &interest("b,a")), Ok(()));
     }
 
     #[test]
     fn a_rule_takes_the_place_of_the_hubs_limits_but_for_the_number_of_all() {
         let mut admission = admission();
         for _ in 0..5 {
-            assert_eq!(admission.take(&holder(1, ""), &interest("many.x")), Ok(()));
+            assert_eq!(admission.acquire(&holder(1, ""), &interest("many.x")), Ok(()));
         }
-        assert_eq!(admission.take(&holder(1, ""), &interest("one")), Ok(()));
+        assert_eq!(admission.acquire(&holder(1, ""), &interest("one")), Ok(()));
         assert_eq!(
-            admission.take(&holder(2, ""), &interest("one")),
+            admission.acquire(&holder(2, ""), &interest("one")),
             Err(Limit::ConnectionsPerStream)
         );
         for last in [3, 4] {
-            assert_eq!(admission.take(&holder(last, ""), &interest("few.x")), Ok(()));
+            assert_eq!(admission.acquire(&holder(last, ""), &interest("few.x")), Ok(()));
         }
-        assert_eq!(admission.take(&holder(5, ""), &interest("few.y")), Err(Limit::Connections));
+        assert_eq!(admission.acquire(&holder(5, ""), &interest("few.y")), Err(Limit::Connections));
         for last in [6, 7] {
-            assert_eq!(admission.take(&holder(last, ""), &interest("x")), Ok(()));
+            assert_eq!(admission.acquire(&holder(last, ""), &interest("x")), Ok(()));
         }
-        assert_eq!(admission.take(&holder(8, ""), &interest("many.x")), Err(Limit::Connections));
+        assert_eq!(admission.acquire(&holder(8, ""), &interest("many.x")), Err(Limit::Connections));
         let used = |limit: Limit, streams: Option<&str>| {
             let usage = admission.usage();
             let is_it = |u: &&Usage| {
@@ -312,17 +316,17 @@ mod tests {
             (holder(2, "ann"), interest("many.x")),
         ];
         for (holder, interest) in &held {
-            assert_eq!(admission.take(holder, interest), Ok(()));
+            assert_eq!(admission.acquire(holder, interest), Ok(()));
         }
         let fewer = Limits { hub: bounds(&[(Limit::Connections, 1)]), rules: Vec::new() };
         admission.change(Arc::new(fewer), held.iter().map(|(h, i)| (h, i)));
-        assert_eq!(admission.take(&holder(9, ""), &interest("a")), Err(Limit::Connections));
+        assert_eq!(admission.acquire(&holder(9, ""), &interest("a")), Err(Limit::Connections));
         assert_eq!(admission.usage()[0].r#use, Some(3), "those who are there stay");
         for (holder, interest) in &held {
-            admission.give_back(holder, interest);
+            admission.release(holder, interest);
         }
         assert!(admission.counts.is_empty());
-        assert_eq!(admission.take(&holder(9, ""), &interest("a")), Ok(()));
+        assert_eq!(admission.acquire(&holder(9, ""), &interest("a")), Ok(()));
     }
 
     #[test]
@@ -330,12 +334,12 @@ mod tests {
         let mut hub = Bounds::default();
         hub.set(Limit::ConnectionsPerClient, Some(Bound { most: 1, is_said: false }));
         let mut admission = Admission::new(Arc::new(Limits { hub, rules: Vec::new() }));
-        let local = Holder { client: Client::at([127, 0, 0, 1].into(), true), subject: None };
+        let local = QuotaOwner { client: Client::at([127, 0, 0, 1].into(), true), subject: None };
         let other = holder(1, "");
         for _ in 0..3 {
-            assert_eq!(admission.take(&local, &interest("a")), Ok(()));
+            assert_eq!(admission.acquire(&local, &interest("a")), Ok(()));
         }
-        assert_eq!(admission.take(&other, &interest("a")), Ok(()));
-        assert_eq!(admission.take(&other, &interest("a")), Err(Limit::ConnectionsPerClient));
+        assert_eq!(admission.acquire(&other, &interest("a")), Ok(()));
+        assert_eq!(admission.acquire(&other, &interest("a")), Err(Limit::ConnectionsPerClient));
     }
 }

@@ -2,7 +2,7 @@
 //! once, where it is revoked.
 
 use super::session::{Session, SessionKey};
-use super::shard::State;
+use super::shard::ShardState;
 use crate::access::Caller;
 use crate::event::Timestamp;
 use crate::telemetry::Closed;
@@ -15,11 +15,11 @@ const NOTICE_MS: u64 = 60_000;
 
 /// What is due when, and for whom: at most one thing for each session.
 #[derive(Default)]
-pub(super) struct Expiries(BTreeSet<(Timestamp, SessionKey)>);
+pub(super) struct TokenExpiries(BTreeSet<(Timestamp, SessionKey)>);
 
-impl State {
+impl ShardState {
     /// Has a session end with the credential of whose it is.
-    pub(super) fn is_of(&mut self, key: SessionKey, caller: Arc<Caller>) {
+    pub(super) fn bind_credential(&mut self, key: SessionKey, caller: Arc<Caller>) {
         // That may be over since it was looked at, and all sessions held against that.
         let is_over = self.settings.access.load().is_over(&caller);
         let Some(session) = self.sessions.get_mut(&key) else { return };
@@ -30,15 +30,15 @@ impl State {
         }
         session.caller = Some(caller);
         if is_over {
-            self.say_farewell(key, Closed::Revoked);
+            self.begin_close(key, Closed::Revoked);
         }
     }
 
     /// Ends the sessions whose credential is good no more since this was last called.
-    pub(super) fn send_revoked_away(&mut self) {
+    pub(super) fn close_revoked(&mut self) {
         let access = self.settings.access.load_full();
         let standing = access.standing();
-        if std::mem::replace(&mut self.standing, standing) == standing {
+        if std::mem::replace(&mut self.access_version, standing) == standing {
             return;
         }
         let is_over = |session: &Session| {
@@ -46,12 +46,12 @@ impl State {
         };
         let sessions = self.sessions.iter().filter(|(_, session)| is_over(session));
         for key in sessions.map(|(key, _)| *key).collect::<Vec<_>>() {
-            self.say_farewell(key, Closed::Revoked);
+            self.begin_close(key, Closed::Revoked);
         }
     }
 
     /// A session is gone: nothing is due for it.
-    pub(super) fn never_ends(&mut self, key: SessionKey, due: Option<(Timestamp, Timestamp)>) {
+    pub(super) fn cancel(&mut self, key: SessionKey, due: Option<(Timestamp, Timestamp)>) {
         if let Some((notice, expires)) = due {
             self.expiries.0.remove(&(notice, key));
             self.expiries.0.remove(&(expires, key));
@@ -66,7 +66,7 @@ impl State {
             let Some(session) = self.sessions.get_mut(&key) else { continue };
             let Some((_, expires)) = session.expires else { continue };
             if expires <= now {
-                self.say_farewell(key, Closed::Expired);
+                self.begin_close(key, Closed::Expired);
                 continue;
             }
             self.expiries.0.insert((expires, key));

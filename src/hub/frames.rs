@@ -1,6 +1,6 @@
 //! The frames of a batch: built once for a view, sliced for every group.
 
-use super::group::Group;
+use super::shared_queue::SharedQueue;
 use crate::journal::{Committed, History};
 use crate::wire::{self, View};
 use bytes::Bytes;
@@ -43,7 +43,7 @@ impl Frames {
         batch: &Committed,
         entries: &[u32],
         history: &History,
-        (view, group): (&View, &Group),
+        (view, group): (&View, &SharedQueue),
     ) -> Bytes {
         let mut frames = Vec::new();
         for entry in entries.iter().filter_map(|index| batch.entries.get(*index as usize)) {

@@ -4,9 +4,9 @@
 //! id of the one before.
 
 use super::ConnectionManager;
-use super::manager::AskShards;
+use super::manager::GetShards;
 use super::session::{Mode, Session, SessionKey};
-use super::shard::{Shard, State};
+use super::shard::{Shard, ShardState};
 use crate::event::{EventId, Selector, StreamName};
 use crate::telemetry::Closed;
 use actix::Addr;
@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 /// Which sessions are wanted; all where nothing is said.
 #[derive(Clone, Default, Debug)]
-pub struct Wanted {
+pub struct SessionFilter {
     /// Those that an event on this stream would go to.
     pub stream: Option<StreamName>,
     /// Those of this subject, as it is counted.
@@ -66,26 +66,29 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// Some of all sessions.
 #[derive(Default, Debug)]
-pub struct Listed {
+pub struct SessionPage {
     /// They, by id.
     pub sessions: Vec<SessionView>,
     /// Whether there are more.
     pub has_more: bool,
     /// Worker threads that did not answer, whose sessions are not among them.
-    pub silent: usize,
+    pub unresponsive: usize,
 }
 
 /// Some of all sessions; `None` where the manager does not answer.
-pub async fn sessions(manager: &Addr<ConnectionManager>, wanted: Wanted) -> Option<Listed> {
+pub async fn sessions(
+    manager: &Addr<ConnectionManager>,
+    wanted: SessionFilter,
+) -> Option<SessionPage> {
     let limit = wanted.limit;
     // One more tells whether there are more.
-    let wanted = Arc::new(Wanted { limit: limit + 1, ..wanted });
+    let wanted = Arc::new(SessionFilter { limit: limit + 1, ..wanted });
     let (answers, silent) = ask(manager, || List(wanted.clone())).await?;
     let mut sessions: Vec<_> = answers.into_iter().flatten().collect();
     sessions.sort_unstable_by_key(|session| session.id);
     let has_more = sessions.len() > limit;
     sessions.truncate(limit);
-    Some(Listed { sessions, has_more, silent })
+    Some(SessionPage { sessions, has_more, unresponsive: silent })
 }
 
 /// Ends a session; whether there was one. `None` where those who could know do not answer.
@@ -107,7 +110,7 @@ where
     M::Result: Send,
     Shard: Handler<M>,
 {
-    let shards = timeout(ANSWER_WITHIN, manager.send(AskShards)).await.ok()?.ok()?;
+    let shards = timeout(ANSWER_WITHIN, manager.send(GetShards)).await.ok()?.ok()?;
     let asked = shards.iter().map(|shard| timeout(ANSWER_WITHIN, shard.send(question())));
     let answers: Vec<_> =
         join_all(asked).await.into_iter().filter_map(|answer| answer.ok()?.ok()).collect();
@@ -118,7 +121,7 @@ where
 /// Asks a shard for some of its sessions.
 #[derive(Message)]
 #[rtype(result = "Vec<SessionView>")]
-struct List(Arc<Wanted>);
+struct List(Arc<SessionFilter>);
 
 /// Has a shard end a session, if that is its.
 #[derive(Message)]
@@ -141,12 +144,12 @@ impl Handler<Close> for Shard {
         let mut sessions = state.sessions.iter();
         let found = sessions.find(|(_, session)| session.id == id && session.began.is_some());
         let Some(key) = found.map(|(key, _)| *key) else { return false };
-        state.say_farewell(key, Closed::Operator);
+        state.begin_close(key, Closed::Operator);
         true
     }
 }
 
-impl Wanted {
+impl SessionFilter {
     fn has(&self, session: &Session) -> bool {
         let holder = &session.holder;
         session.began.is_some()
@@ -157,8 +160,8 @@ impl Wanted {
     }
 }
 
-impl State {
-    fn list(&self, wanted: &Wanted) -> Vec<SessionView> {
+impl ShardState {
+    fn list(&self, wanted: &SessionFilter) -> Vec<SessionView> {
         let found = self.sessions.iter().filter(|(_, session)| wanted.has(session));
         let mut found: Vec<(Uuid, SessionKey)> = found.map(|(key, s)| (s.id, *key)).collect();
         if found.len() > wanted.limit {
@@ -220,19 +223,19 @@ mod tests {
             let manager = manager.clone();
             worker.spawn_fn(move || drop(Shard::start(manager, settings)));
         }
-        while manager.send(AskShards).await.expect("it answers").len() < workers.len() {
+        while manager.send(GetShards).await.expect("it answers").len() < workers.len() {
             tokio::task::yield_now().await;
         }
-        let wanted = Wanted { limit: 10, ..Wanted::default() };
+        let wanted = SessionFilter { limit: 10, ..SessionFilter::default() };
         let listed = sessions(&manager, wanted.clone()).await.expect("the manager answers");
-        assert_eq!(listed.silent, 0);
+        assert_eq!(listed.unresponsive, 0);
         assert_eq!(close(&manager, Uuid::nil()).await, Some(false), "no worker has it");
         let (release, held) = std::sync::mpsc::sync_channel::<()>(0);
         workers[0].spawn_fn(move || {
             let _ = held.recv();
         });
         let listed = sessions(&manager, wanted).await.expect("the manager answers");
-        assert_eq!(listed.silent, 1);
+        assert_eq!(listed.unresponsive, 1);
         assert_eq!(close(&manager, Uuid::nil()).await, None, "the silent one may have it");
         drop(release);
     }

@@ -5,17 +5,19 @@
 //! are exact, because only this actor counts.
 //! Never: waits for a shard, a client or a disk.
 
-mod asked;
+mod queries;
 
-pub(super) use asked::AskShards;
-pub use asked::{AskPresence, AskUsage, ChangeLimits, CountSubscribers, NamedStreams, Readers};
+pub(super) use queries::GetShards;
+pub use queries::{
+    ChangeLimits, CountSubscribers, FindNames, GetPresence, GetUsage, SubscriberCount,
+};
 
-use super::admission::{Admission, Holder};
-use super::matching::SelectorIndex;
-use super::seat::{FromShard, GroupId, Refusal, Seated, ShardId, ToShard};
+use super::admission::{Admission, QuotaOwner};
+use super::messages::{FromShard, GroupId, Registered, ShardId, SubscribeRejection, ToShard};
+use super::pattern_metrics::PatternMetrics;
+use super::selector_index::SelectorIndex;
 use super::session::SessionKey;
-use super::shown::Shown;
-use super::slot::ShardSlot;
+use super::shard_slot::ShardSlot;
 use crate::event::{Body, Interest, Position, Selector, StreamName};
 use crate::journal::{Committed, Dispatch};
 use crate::limits::Limits;
@@ -31,21 +33,21 @@ pub const MANAGER_MAILBOX: usize = 16_384;
 /// How soon a shard whose mailbox was full is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(5);
 /// How soon the seats of a worker thread that died are given back.
-const LOOK_FOR_GONE_EVERY: Duration = Duration::from_secs(1);
+const GONE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The actor.
 pub struct ConnectionManager {
     telemetry: Telemetry,
-    shown: Shown,
+    shown: PatternMetrics,
     admission: Admission,
     shards: FxHashMap<ShardId, ShardSlot>,
-    groups: FxHashMap<GroupId, Interested>,
+    groups: FxHashMap<GroupId, SubscribedGroup>,
     by_interest: FxHashMap<Arc<Interest>, GroupId>,
     index: SelectorIndex<GroupId>,
     next_group: GroupId,
     sessions: usize,
     /// The last place handed out.
-    dispatched: Position,
+    dispatched_watermark: Position,
     draining: Option<Duration>,
     drained: Option<oneshot::Sender<()>>,
     retrying: bool,
@@ -53,7 +55,7 @@ pub struct ConnectionManager {
 }
 
 /// The sessions that asked for the same.
-struct Interested {
+struct SubscribedGroup {
     interest: Arc<Interest>,
     seats: FxHashMap<ShardId, u32>,
     total: u32,
@@ -69,7 +71,7 @@ impl ConnectionManager {
         (telemetry, shown): (Telemetry, &[Selector]),
     ) -> Self {
         Self {
-            shown: Shown::new(shown, &telemetry),
+            shown: PatternMetrics::new(shown, &telemetry),
             telemetry,
             admission: Admission::new(limits),
             shards: FxHashMap::default(),
@@ -78,7 +80,7 @@ impl ConnectionManager {
             index: SelectorIndex::default(),
             next_group: 1,
             sessions: 0,
-            dispatched,
+            dispatched_watermark: dispatched,
             draining: None,
             drained: None,
             retrying: false,
@@ -137,7 +139,7 @@ impl ConnectionManager {
             }
         }
         self.telemetry.events_published(&published);
-        self.dispatched = batch.last;
+        self.dispatched_watermark = batch.last;
         for (id, takers) in takers {
             let Some(shard) = self.shards.get_mut(&id) else { continue };
             let batch = batch.clone();
@@ -146,20 +148,20 @@ impl ConnectionManager {
         counts
     }
 
-    fn seat(
+    fn register(
         &mut self,
         (shard, key): (ShardId, SessionKey),
         interest: Arc<Interest>,
-        holder: Arc<Holder>,
-    ) -> Result<Seated, Refusal> {
+        holder: Arc<QuotaOwner>,
+    ) -> Result<Registered, SubscribeRejection> {
         if self.draining.is_some() {
-            return Err(Refusal::Draining);
+            return Err(SubscribeRejection::Draining);
         }
         if !self.shards.contains_key(&shard) {
             // Its thread is gone, and what it still had to say is late.
-            return Err(Refusal::ManagerQueue);
+            return Err(SubscribeRejection::ManagerQueue);
         }
-        self.admission.take(&holder, &interest).map_err(Refusal::Limit)?;
+        self.admission.acquire(&holder, &interest).map_err(SubscribeRejection::Limit)?;
         let group = match self.by_interest.get(&interest) {
             Some(id) => *id,
             None => self.new_group(interest),
@@ -172,7 +174,7 @@ impl ConnectionManager {
             slot.seats.insert(key, (group, holder));
         }
         self.sessions += 1;
-        Ok(Seated { group, through: self.dispatched })
+        Ok(Registered { group, through: self.dispatched_watermark })
     }
 
     fn new_group(&mut self, interest: Arc<Interest>) -> GroupId {
@@ -182,19 +184,19 @@ impl ConnectionManager {
             self.index.insert(selector, id);
         }
         self.by_interest.insert(interest.clone(), id);
-        self.groups.insert(id, Interested { interest, seats: FxHashMap::default(), total: 0 });
+        self.groups.insert(id, SubscribedGroup { interest, seats: FxHashMap::default(), total: 0 });
         id
     }
 
     fn leave(&mut self, shard: ShardId, key: SessionKey) {
         let seat = self.shards.get_mut(&shard).and_then(|slot| slot.seats.remove(&key));
         let Some((group, holder)) = seat else { return };
-        self.give_back(shard, group, &holder);
+        self.release(shard, group, &holder);
     }
 
-    fn give_back(&mut self, shard: ShardId, id: GroupId, holder: &Holder) {
+    fn release(&mut self, shard: ShardId, id: GroupId, holder: &QuotaOwner) {
         let Some(group) = self.groups.get_mut(&id) else { return };
-        self.admission.give_back(holder, &group.interest);
+        self.admission.release(holder, &group.interest);
         self.sessions -= 1;
         group.total -= 1;
         if let Some(of_shard) = group.seats.get_mut(&shard) {
@@ -225,21 +227,21 @@ impl ConnectionManager {
 
     /// Has another try at what waits for room, where anything does.
     fn retry_later(&mut self, ctx: &mut Context<Self>) {
-        if self.retrying || !self.shards.values().any(ShardSlot::waits) {
+        if self.retrying || !self.shards.values().any(ShardSlot::has_pending) {
             return;
         }
         self.retrying = true;
         ctx.run_later(RETRY_AFTER, |manager, ctx| {
             manager.retrying = false;
             for shard in manager.shards.values_mut() {
-                shard.flush(manager.dispatched);
+                shard.flush(manager.dispatched_watermark);
             }
             manager.retry_later(ctx);
         });
     }
 
     /// Gives back the sessions of shards whose thread is gone.
-    fn let_go(&mut self) {
+    fn remove_gone_shards(&mut self) {
         let gone: Vec<ShardId> = self
             .shards
             .iter()
@@ -252,7 +254,7 @@ impl ConnectionManager {
             }
             let Some(slot) = self.shards.remove(&id) else { continue };
             for (group, holder) in slot.seats.into_values() {
-                self.give_back(id, group, &holder);
+                self.release(id, group, &holder);
             }
         }
     }
@@ -272,7 +274,7 @@ impl Actor for ConnectionManager {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MANAGER_MAILBOX);
-        ctx.run_interval(LOOK_FOR_GONE_EVERY, |manager, _| manager.let_go());
+        ctx.run_interval(GONE_CHECK_INTERVAL, |manager, _| manager.remove_gone_shards());
         if let Some(mut batches) = self.batches.take() {
             ctx.add_stream(futures_util::stream::poll_fn(move |cx| batches.poll_recv(cx)));
         }
@@ -297,14 +299,14 @@ impl Handler<FromShard> for ConnectionManager {
             FromShard::Join { shard, addr } => {
                 let mut slot = ShardSlot::new(addr);
                 if let Some(window) = self.draining {
-                    slot.send(ToShard::Drain { window }, self.dispatched);
+                    slot.send(ToShard::Drain { window }, self.dispatched_watermark);
                 }
                 self.shards.insert(shard, slot);
             }
             FromShard::Seat { shard, key, interest, holder } => {
-                let answer = self.seat((shard, key), interest, holder);
+                let answer = self.register((shard, key), interest, holder);
                 if let Some(slot) = self.shards.get_mut(&shard) {
-                    slot.send(ToShard::Seated { key, answer }, self.dispatched);
+                    slot.send(ToShard::Seated { key, answer }, self.dispatched_watermark);
                 }
             }
             FromShard::Leave { shard, key } => self.leave(shard, key),
@@ -331,7 +333,7 @@ impl Handler<Drain> for ConnectionManager {
         self.draining = Some(drain.window);
         self.drained = Some(drain.drained);
         for shard in self.shards.values_mut() {
-            shard.send(ToShard::Drain { window: drain.window }, self.dispatched);
+            shard.send(ToShard::Drain { window: drain.window }, self.dispatched_watermark);
         }
         self.check_drained();
     }

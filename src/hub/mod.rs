@@ -6,43 +6,43 @@
 //! worker thread frames and queues, a session is a cursor. A seat is given between two batches.
 
 mod admission;
-mod behind;
+mod close;
+mod direct_sink;
 mod expiry;
-mod farewell;
+mod fallback;
+mod flush_delay;
+mod flush_scheduler;
 mod frames;
-mod group;
-mod hold;
 mod listing;
+mod liveness;
 mod manager;
-mod matching;
-mod outlet;
-mod pace;
+mod messages;
 mod page;
+mod pattern_metrics;
 mod poll;
 #[doc(hidden)]
 pub mod probe;
-mod pulse;
-mod round;
-mod seat;
+mod retry_pacer;
+mod selector_index;
 mod session;
 mod shard;
-mod shown;
-mod slot;
+mod shard_slot;
+mod shared_queue;
 mod subscription;
+mod timer_wheel;
 mod views;
-mod wheel;
 
-pub use admission::Holder;
-pub use hold::Flush;
-pub use listing::{Listed, SessionView, Wanted, close, sessions};
+pub use admission::QuotaOwner;
+pub use direct_sink::{DirectSink, WriteOutcome};
+pub use flush_delay::FlushOptions;
+pub use listing::{SessionFilter, SessionPage, SessionView, close, sessions};
+pub use liveness::WorkerLiveness;
 pub use manager::{
-    AskPresence, AskUsage, ChangeLimits, ConnectionManager, CountSubscribers, Drain,
-    MANAGER_MAILBOX, NamedStreams, Readers,
+    ChangeLimits, ConnectionManager, CountSubscribers, Drain, FindNames, GetPresence, GetUsage,
+    MANAGER_MAILBOX, SubscriberCount,
 };
-pub use outlet::{Outlet, Written};
-pub use pace::Pace;
-pub use pulse::Pulses;
-pub use seat::{Refusal, Seat, Subscribe};
-pub use session::{Beat, Opening};
+pub use messages::{PendingSession, Subscribe, SubscribeRejection};
+pub use retry_pacer::RetryPacer;
+pub use session::{Heartbeat, SessionStart};
 pub use shard::ShardSettings;
 pub use subscription::{ShardHandle, Subscription};

@@ -22,10 +22,10 @@ pub(super) struct Page {
     pub(super) events: u64,
     pub(super) source: Replayed,
     /// The removals its reader has now been told of.
-    pub(super) told: u64,
+    pub(super) seen_removals: u64,
     pub(super) gap: bool,
     /// The view of its reader with the columns that its first event has told.
-    pub(super) learnt: Option<View>,
+    pub(super) learned_view: Option<View>,
     /// Streams that ended.
     pub(super) ends: Vec<StreamName>,
 }
@@ -68,7 +68,7 @@ impl PageRequest {
 
     fn attempt(&self, history: &History) -> Result<Attempt, JournalError> {
         let mut page = self.empty(Replayed::Disk);
-        page.told = history.removals();
+        page.seen_removals = history.removals();
         let mut range = (self.cursor, self.until);
         if let Some(mut gap) = history.gap(&self.interest, self.cursor, self.told)? {
             let first = history.first(&self.interest, (self.cursor, history.head()))?;
@@ -91,12 +91,12 @@ impl PageRequest {
     /// this.
     fn settled(&self, history: &History, attempt: Attempt) -> Result<Option<Page>, JournalError> {
         let Attempt { mut page, from, notice } = attempt;
-        if history.gap(&self.interest, from, page.told)?.is_none() {
+        if history.gap(&self.interest, from, page.seen_removals)?.is_none() {
             return Ok(Some(page));
         }
         page.bytes.truncate(notice);
         page.ends.clear();
-        page.learnt = None;
+        page.learned_view = None;
         Ok(page.gap.then_some(Page { through: from, events: 0, ..page }))
     }
 
@@ -106,9 +106,9 @@ impl PageRequest {
             through: self.cursor,
             events: 0,
             source,
-            told: self.told,
+            seen_removals: self.told,
             gap: false,
-            learnt: None,
+            learned_view: None,
             ends: Vec::new(),
         }
     }
@@ -124,12 +124,12 @@ struct Attempt {
 impl Page {
     fn add(&mut self, entry: &Entry, history: &History, asked: &PageRequest) -> ControlFlow<()> {
         if asked.view.awaits_columns() {
-            let learnt = self.learnt.get_or_insert_with(|| asked.view.clone());
+            let learnt = self.learned_view.get_or_insert_with(|| asked.view.clone());
             if learnt.awaits_columns() {
                 learnt.take_columns(&mut self.bytes, entry);
             }
         }
-        let view = self.learnt.as_ref().unwrap_or(&asked.view);
+        let view = self.learned_view.as_ref().unwrap_or(&asked.view);
         let id = history.id(entry.position);
         wire::entry(&mut self.bytes, id, entry, view, Some(&asked.interest));
         let is_end = matches!(entry.body, Body::End(_));
@@ -221,7 +221,7 @@ pub(super) mod tests {
         let page = request.settled(&journal.history, attempt).expect("looks").expect("a notice");
         assert_eq!(page.events, 0);
         assert!(page.through > cursor, "it gets on");
-        let next = PageRequest { cursor: page.through, told: page.told, ..request };
+        let next = PageRequest { cursor: page.through, told: page.seen_removals, ..request };
         assert!(next.read(&journal.history).expect("reads").gap, "and is told again");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::page::{Page, PageRequest};
 use super::session::{Mode, SessionKey};
-use super::shard::State;
+use super::shard::ShardState;
 use crate::event::Timestamp;
 use crate::telemetry::{Closed, Full};
 use crate::wire;
@@ -23,7 +23,7 @@ enum Step {
     Wait,
 }
 
-impl State {
+impl ShardState {
     /// The next bytes of a session; `None` once it has ended.
     pub(super) fn poll(&mut self, key: SessionKey, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let now = self.wheel.now();
@@ -32,7 +32,7 @@ impl State {
             if let Some(block) = session.first_block.take() {
                 return self.yielded(key, now, block);
             }
-            if let Some(block) = session.farewell.take()
+            if let Some(block) = session.close_block.take()
                 && !block.is_empty()
             {
                 return self.yielded(key, now, block);
@@ -56,7 +56,7 @@ impl State {
             }
         }
         let Some(session) = self.sessions.get_mut(&key) else { return Poll::Ready(None) };
-        if std::mem::take(&mut session.beat_due) {
+        if std::mem::take(&mut session.heartbeat_due) {
             let mut beat = Vec::new();
             wire::beat(&mut beat, &session.view, session.beat.as_event, now_ms());
             if !beat.is_empty() {
@@ -71,7 +71,7 @@ impl State {
     fn yielded(&mut self, key: SessionKey, now: u64, bytes: Bytes) -> Poll<Option<Bytes>> {
         if let Some(session) = self.sessions.get_mut(&key) {
             session.last_sent = now;
-            session.beat_due = false;
+            session.heartbeat_due = false;
             // Until it is asked again the socket has not taken this.
             session.stalled_since = Some(now);
         }
@@ -111,17 +111,17 @@ impl State {
         }
         if !segment.ends.is_empty() {
             session.ended.extend(segment.ends);
-            if session.has_nothing_to_wait_for(&self.settings.history) {
+            if session.is_finished(&self.settings.history) {
                 session.closing = Some(Closed::Ended);
             }
         }
         session.sent_events += segment.events;
-        self.figures.delivered(segment.events, segment.bytes.len() as u64);
+        self.metrics.delivered(segment.events, segment.bytes.len() as u64);
         if segment.bytes.is_empty() { Step::Again } else { Step::Yield(segment.bytes) }
     }
 
     fn step_catching_up(&mut self, key: SessionKey, cx: &mut Context<'_>) -> Step {
-        let considered = self.considered;
+        let considered = self.dispatched_watermark;
         let Some(session) = self.sessions.get_mut(&key) else { return Step::Wait };
         let Mode::CatchingUp(catch_up) = &mut session.mode else { return Step::Again };
         if let Some(job) = &mut catch_up.job {
@@ -180,11 +180,11 @@ impl State {
     fn take_page(&mut self, key: SessionKey, page: Page) -> Step {
         let Some(session) = self.sessions.get_mut(&key) else { return Step::Wait };
         session.cursor = page.through;
-        session.told = page.told;
+        session.told = page.seen_removals;
         session.sent_events += page.events;
         session.ended.extend(page.ends);
         let prefix = session.prefix.take_if(|_| !page.bytes.is_empty());
-        if let Some(view) = page.learnt.filter(|view| !view.awaits_columns()) {
+        if let Some(view) = page.learned_view.filter(|view| !view.awaits_columns()) {
             self.change_view(key, view);
         }
         let telemetry = &self.settings.telemetry;
@@ -205,7 +205,7 @@ impl State {
     fn go_live(&mut self, key: SessionKey) -> Step {
         let history = self.settings.history.clone();
         let Some(session) = self.sessions.get_mut(&key) else { return Step::Wait };
-        if session.has_nothing_to_wait_for(&history) {
+        if session.is_finished(&history) {
             session.closing = Some(Closed::Ended);
             return Step::Again;
         }
@@ -213,7 +213,7 @@ impl State {
             return Step::Wait;
         };
         let next = group.end();
-        session.mode = Mode::Live { next, place: group.enter(key) };
+        session.mode = Mode::Live { next, place: group.join(key) };
         self.settings.telemetry.catching_up(-1);
         Step::Again
     }
@@ -223,7 +223,7 @@ impl State {
         if self.settings.telemetry.may_log("history_failed") {
             tracing::error!("a session's history could not be read: {error}");
         }
-        self.say_farewell(key, Closed::Error);
+        self.begin_close(key, Closed::Error);
         Step::Again
     }
 }

@@ -3,13 +3,13 @@
 //! Nothing of the hub uses it but tests.
 
 use super::ConnectionManager;
-use super::admission::Holder;
-use super::matching::SelectorIndex;
-use super::outlet::{Outlet, Written};
-use super::pace::Pace;
-use super::seat::{GroupId, Seated};
+use super::admission::QuotaOwner;
+use super::direct_sink::{DirectSink, WriteOutcome};
+use super::messages::{GroupId, Registered};
+use super::retry_pacer::RetryPacer;
+use super::selector_index::SelectorIndex;
 use super::session::{CatchUp, Mode, Session, SessionKey};
-use super::shard::{Shard, ShardSettings, State};
+use super::shard::{Shard, ShardSettings, ShardState};
 use crate::event::{Interest, Position, Selector, StreamName};
 use crate::journal::{Committed, History};
 use crate::limits::Client;
@@ -33,31 +33,31 @@ pub(super) fn settings(history: Arc<History>, telemetry: Telemetry) -> ShardSett
     ShardSettings {
         history,
         telemetry,
-        pace: Arc::new(Pace::new(Duration::from_secs(1), 1)),
+        retry_pacer: Arc::new(RetryPacer::new(Duration::from_secs(1), 1)),
         write_timeout: Duration::from_secs(1),
         disk_readers: Arc::new(Semaphore::new(1)),
         access: Arc::default(),
-        pulses: Arc::default(),
+        liveness: Arc::default(),
     }
 }
 
 /// A shard whose manager hears nothing. In an actix system.
-pub(super) fn shard(history: Arc<History>, telemetry: Telemetry) -> Rc<RefCell<State>> {
+pub(super) fn shard(history: Arc<History>, telemetry: Telemetry) -> Rc<RefCell<ShardState>> {
     let settings = settings(history, telemetry);
     let (sender, _mailbox) = actix::dev::channel::channel::<ConnectionManager>(MANAGER_MAILBOX);
     Shard::start(Addr::new(sender), settings)
 }
 
 /// Somebody on this machine.
-pub(super) fn holder() -> Arc<Holder> {
+pub(super) fn holder() -> Arc<QuotaOwner> {
     let client = Client::at(Ipv4Addr::LOCALHOST.into(), true);
-    Arc::new(Holder { client, subject: None })
+    Arc::new(QuotaOwner { client, subject: None })
 }
 
 /// Lets a session in, as the manager would.
-pub(super) fn seat(state: &mut State, group: GroupId, session: Session) -> Option<SessionKey> {
+pub(super) fn seat(state: &mut ShardState, group: GroupId, session: Session) -> Option<SessionKey> {
     let key = state.admit(session)?;
-    state.seated(key, Ok(Seated { group, through: Position::ZERO }));
+    state.registered(key, Ok(Registered { group, through: Position::ZERO }));
     Some(key)
 }
 
@@ -85,25 +85,25 @@ impl Matching {
 /// A socket that takes everything.
 struct Sink;
 
-impl Outlet for Sink {
+impl DirectSink for Sink {
     fn abort(&self) {}
 
     fn unsent_bytes(&self) -> usize {
         0
     }
 
-    fn write(&self, _: &Bytes) -> Written {
-        Written::All
+    fn write(&self, _: &Bytes) -> WriteOutcome {
+        WriteOutcome::All
     }
 }
 
 /// A shard with live sessions that asked for the same.
-pub struct Fan {
-    state: Rc<RefCell<State>>,
+pub struct FanOut {
+    state: Rc<RefCell<ShardState>>,
     sessions: Vec<SessionKey>,
 }
 
-impl Fan {
+impl FanOut {
     /// `sessions` of `interest`, with sockets that take everything, or with none. In an actix
     /// system.
     pub fn new(
@@ -127,7 +127,7 @@ impl Fan {
         let Some(key) = seat(&mut state, GROUP, session) else { return };
         if let Some(session) = state.sessions.get_mut(&key) {
             session.mode = Mode::CatchingUp(CatchUp::default());
-            session.outlet = has_socket.then(|| Rc::new(Sink) as Rc<dyn Outlet>);
+            session.outlet = has_socket.then(|| Rc::new(Sink) as Rc<dyn DirectSink>);
             self.sessions.push(key);
         }
     }

@@ -3,11 +3,11 @@
 //! It is `Live` while it reads its group's queue, and `CatchingUp` while it reads history: when it
 //! starts behind, when it fell behind, when its shard did. There is no third way.
 
-use super::admission::Holder;
-use super::hold::{Flush, Holding};
-use super::outlet::Outlet;
+use super::admission::QuotaOwner;
+use super::direct_sink::DirectSink;
+use super::flush_delay::{FlushDelay, FlushOptions};
+use super::messages::SubscribeRejection;
 use super::page::Page;
-use super::seat::Refusal;
 use super::views::GroupKey;
 use crate::access::Caller;
 use crate::event::{Interest, Position, StreamName, Timestamp};
@@ -29,7 +29,7 @@ pub(super) type SessionKey = u64;
 
 /// How a session's heartbeats look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Beat {
+pub struct Heartbeat {
     /// After so many seconds without anything else.
     pub every_s: u64,
     /// As an event that a page can see, rather than as a comment.
@@ -37,13 +37,13 @@ pub struct Beat {
 }
 
 /// How a session begins to read.
-pub struct Opening {
+pub struct SessionStart {
     /// The place it has everything up to.
     pub cursor: Position,
     /// The place it ends at, where it does not go on with what is to come.
     pub until: Option<Position>,
     /// The removals it has been told of.
-    pub told: u64,
+    pub seen_removals: u64,
     /// Streams it names that are gone, as it knows.
     pub ended: Vec<StreamName>,
     /// Its first block.
@@ -51,13 +51,13 @@ pub struct Opening {
     /// Lines that go into the block of its first event.
     pub prefix: Option<Bytes>,
     /// Its heartbeats.
-    pub beat: Beat,
+    pub heartbeat: Heartbeat,
     /// What became of its resume.
     pub resume: Resume,
     /// Its short way to its socket, where there is one.
-    pub outlet: Option<Rc<dyn Outlet>>,
+    pub outlet: Option<Rc<dyn DirectSink>>,
     /// Where it wants few and large writes.
-    pub flush: Option<Flush>,
+    pub flush: Option<FlushOptions>,
     /// Whose it is: it ends with their credential.
     pub caller: Arc<Caller>,
 }
@@ -65,7 +65,7 @@ pub struct Opening {
 /// Where a session gets its next bytes.
 pub(super) enum Mode {
     /// It waits for its seat.
-    Seating(oneshot::Sender<Result<Position, Refusal>>),
+    Seating(oneshot::Sender<Result<Position, SubscribeRejection>>),
     /// It has a seat and has not begun.
     Seated,
     /// It reads history.
@@ -94,7 +94,7 @@ impl Drop for CatchUp {
 
 /// When a session began, and what became of its resume.
 #[derive(Clone, Copy)]
-pub(super) struct Began {
+pub(super) struct SessionOrigin {
     pub(super) at: Timestamp,
     pub(super) resume: Resume,
 }
@@ -105,9 +105,9 @@ pub(super) struct Session {
     pub(super) interest: Arc<Interest>,
     pub(super) view: View,
     /// Whom it is counted for.
-    pub(super) holder: Arc<Holder>,
+    pub(super) holder: Arc<QuotaOwner>,
     /// How it began, once it has.
-    pub(super) began: Option<Began>,
+    pub(super) began: Option<SessionOrigin>,
     /// Events that it was sent.
     pub(super) sent_events: u64,
     pub(super) group: Option<GroupKey>,
@@ -122,19 +122,19 @@ pub(super) struct Session {
     /// What it is told before anything else.
     pub(super) first_block: Option<Bytes>,
     pub(super) prefix: Option<Bytes>,
-    pub(super) beat: Beat,
-    pub(super) beat_due: bool,
+    pub(super) beat: Heartbeat,
+    pub(super) heartbeat_due: bool,
     pub(super) last_sent: u64,
-    pub(super) holding: Holding,
+    pub(super) flush_delay: FlushDelay,
     /// Whose it is, once it has begun.
     pub(super) caller: Option<Arc<Caller>>,
     /// When it is told that its credential ends, and when that is.
     pub(super) expires: Option<(Timestamp, Timestamp)>,
     /// The last block, after which the session ends.
-    pub(super) farewell: Option<Bytes>,
+    pub(super) close_block: Option<Bytes>,
     pub(super) closing: Option<Closed>,
     pub(super) waker: Option<Waker>,
-    pub(super) outlet: Option<Rc<dyn Outlet>>,
+    pub(super) outlet: Option<Rc<dyn DirectSink>>,
     /// When the oldest event was committed that its outlet took and its socket has not.
     pub(super) kept_at: Option<Instant>,
     /// Since when there has been something for a socket that takes nothing.
@@ -145,7 +145,7 @@ impl Session {
     pub(super) fn new(
         interest: Arc<Interest>,
         view: View,
-        (holder, seat): (Arc<Holder>, oneshot::Sender<Result<Position, Refusal>>),
+        (holder, seat): (Arc<QuotaOwner>, oneshot::Sender<Result<Position, SubscribeRejection>>),
     ) -> Self {
         Self {
             id: Uuid::new_v4(),
@@ -162,13 +162,13 @@ impl Session {
             ended: HashSet::new(),
             first_block: None,
             prefix: None,
-            beat: Beat { every_s: u64::MAX, as_event: false },
-            beat_due: false,
+            beat: Heartbeat { every_s: u64::MAX, as_event: false },
+            heartbeat_due: false,
             last_sent: 0,
-            holding: Holding::default(),
+            flush_delay: FlushDelay::default(),
             caller: None,
             expires: None,
-            farewell: None,
+            close_block: None,
             closing: None,
             waker: None,
             outlet: None,
@@ -193,7 +193,7 @@ impl Session {
 
     /// Whether everything it names has ended by its cursor. A stream that was deleted and is there
     /// again has not.
-    pub(super) fn has_nothing_to_wait_for(&self, history: &History) -> bool {
+    pub(super) fn is_finished(&self, history: &History) -> bool {
         let Some(names) = self.interest.exact_streams() else { return false };
         names.iter().all(|name| {
             if history.has_history(name) {

@@ -5,19 +5,19 @@
 //! Never: locks, waits, wakes another thread for a delivery.
 
 use super::ConnectionManager;
-use super::behind::place_of;
-use super::expiry::Expiries;
-use super::farewell::DRAIN_STEP;
+use super::close::DRAIN_STEP;
+use super::expiry::TokenExpiries;
+use super::fallback::set_queue_slot;
+use super::flush_delay::{self, DelayedFlushes};
+use super::flush_scheduler::{self, FlushScheduler};
 use super::frames::Frames;
-use super::group::{Group, Segment};
-use super::hold::{self, Held};
-use super::pace::Pace;
-use super::pulse::Pulses;
-use super::round::{self, Rounds};
-use super::seat::{FromShard, GroupId, Refusal, Seated, ShardId, ToShard};
+use super::liveness::WorkerLiveness;
+use super::messages::{FromShard, GroupId, Registered, ShardId, SubscribeRejection, ToShard};
+use super::retry_pacer::RetryPacer;
 use super::session::{Mode, Session, SessionKey};
+use super::shared_queue::{Segment, SharedQueue};
+use super::timer_wheel::TimerWheel;
 use super::views::{GroupKey, Views};
-use super::wheel::Wheel;
 use crate::access::{Access, Standing};
 use crate::event::{Body, Position};
 use crate::journal::{Committed, History};
@@ -45,7 +45,7 @@ pub struct ShardSettings {
     /// Where figures go.
     pub telemetry: Telemetry,
     /// When clients come back.
-    pub pace: Arc<Pace>,
+    pub retry_pacer: Arc<RetryPacer>,
     /// When a connection that takes nothing is closed by its socket.
     pub write_timeout: Duration,
     /// Reads of history that may wait for the disk at once.
@@ -53,29 +53,29 @@ pub struct ShardSettings {
     /// What credentials are held against.
     pub access: Arc<ArcSwap<Access>>,
     /// Where the shards show that they live.
-    pub pulses: Arc<Pulses>,
+    pub liveness: Arc<WorkerLiveness>,
 }
 
 /// The actor. Its state is shared with the connections of its thread.
 pub(super) struct Shard {
-    state: Rc<RefCell<State>>,
+    state: Rc<RefCell<ShardState>>,
 }
 
-pub(super) struct State {
+pub(super) struct ShardState {
     id: ShardId,
     pub(super) settings: ShardSettings,
     manager: Addr<ConnectionManager>,
     outbox: VecDeque<FromShard>,
     pub(super) sessions: FxHashMap<SessionKey, Session>,
-    pub(super) groups: FxHashMap<GroupKey, Group>,
+    pub(super) groups: FxHashMap<GroupKey, SharedQueue>,
     views: Views,
     next_key: SessionKey,
     /// Everything up to here has been handed to the groups that take it.
-    pub(super) considered: Position,
-    pub(super) wheel: Wheel,
-    pub(super) expiries: Expiries,
+    pub(super) dispatched_watermark: Position,
+    pub(super) wheel: TimerWheel,
+    pub(super) expiries: TokenExpiries,
     /// What all sessions have been held against.
-    pub(super) standing: Standing,
+    pub(super) access_version: Standing,
     /// Sessions still to be told of a drain, the last one first.
     pub(super) leaving: Vec<(Duration, SessionKey)>,
     pub(super) drained_for: Duration,
@@ -83,13 +83,13 @@ pub(super) struct State {
     pub(super) cut_off: VecDeque<(u64, SessionKey)>,
     /// Sessions whose sockets had not taken something, when that was last looked at.
     pub(super) unsent: FxHashSet<SessionKey>,
-    pub(super) figures: ShardFigures,
-    pub(super) rounds: Rounds,
-    pub(super) held: Held,
+    pub(super) metrics: ShardFigures,
+    pub(super) flushes: FlushScheduler,
+    pub(super) delayed: DelayedFlushes,
 }
 
 impl Shard {
-    pub(super) fn state(&self) -> &RefCell<State> {
+    pub(super) fn state(&self) -> &RefCell<ShardState> {
         &self.state
     }
 
@@ -97,13 +97,13 @@ impl Shard {
     pub(super) fn start(
         manager: Addr<ConnectionManager>,
         settings: ShardSettings,
-    ) -> Rc<RefCell<State>> {
+    ) -> Rc<RefCell<ShardState>> {
         static NEXT_SHARD: AtomicU64 = AtomicU64::new(1);
         let shard = NEXT_SHARD.fetch_add(1, Ordering::Relaxed);
-        let state = Rc::new(RefCell::new(State {
+        let state = Rc::new(RefCell::new(ShardState {
             id: shard,
-            considered: Position::ZERO,
-            figures: ShardFigures::new(settings.telemetry.clone()),
+            dispatched_watermark: Position::ZERO,
+            metrics: ShardFigures::new(settings.telemetry.clone()),
             settings,
             manager,
             outbox: VecDeque::new(),
@@ -111,24 +111,24 @@ impl Shard {
             groups: FxHashMap::default(),
             views: Views::default(),
             next_key: 1,
-            wheel: Wheel::new(),
-            expiries: Expiries::default(),
-            standing: Standing::default(),
+            wheel: TimerWheel::new(),
+            expiries: TokenExpiries::default(),
+            access_version: Standing::default(),
             leaving: Vec::new(),
             drained_for: Duration::ZERO,
             cut_off: VecDeque::new(),
             unsent: FxHashSet::default(),
-            rounds: Rounds::new(),
-            held: Held::default(),
+            flushes: FlushScheduler::new(),
+            delayed: DelayedFlushes::default(),
         }));
-        state.borrow().settings.pulses.beat(shard);
+        state.borrow().settings.liveness.beat(shard);
         let addr = Self { state: state.clone() }.start();
-        state.borrow_mut().tell_manager(FromShard::Join { shard, addr });
+        state.borrow_mut().send_to_manager(FromShard::Join { shard, addr });
         state
     }
 }
 
-impl State {
+impl ShardState {
     /// Inserts a session that asks for a seat; `None` where the manager has too much to do.
     pub(super) fn admit(&mut self, session: Session) -> Option<SessionKey> {
         if !self.outbox.is_empty() {
@@ -139,11 +139,11 @@ impl State {
         let (shard, interest) = (self.id, session.interest.clone());
         let holder = session.holder.clone();
         self.sessions.insert(key, session);
-        self.tell_manager(FromShard::Seat { shard, key, interest, holder });
+        self.send_to_manager(FromShard::Seat { shard, key, interest, holder });
         Some(key)
     }
 
-    fn tell_manager(&mut self, message: FromShard) {
+    fn send_to_manager(&mut self, message: FromShard) {
         self.outbox.push_back(message);
         self.flush_outbox();
     }
@@ -163,8 +163,12 @@ impl State {
         }
     }
 
-    pub(super) fn seated(&mut self, key: SessionKey, answer: Result<Seated, Refusal>) {
-        let Seated { group, through } = match answer {
+    pub(super) fn registered(
+        &mut self,
+        key: SessionKey,
+        answer: Result<Registered, SubscribeRejection>,
+    ) {
+        let Registered { group, through } = match answer {
             Ok(seated) => seated,
             Err(refusal) => {
                 let session = self.sessions.remove(&key);
@@ -174,11 +178,11 @@ impl State {
                 return;
             }
         };
-        self.considered = self.considered.max(through);
+        self.dispatched_watermark = self.dispatched_watermark.max(through);
         let Some(session) = self.sessions.get_mut(&key) else {
             // The client went while its seat was on the way.
             let shard = self.id;
-            self.tell_manager(FromShard::Leave { shard, key });
+            self.send_to_manager(FromShard::Leave { shard, key });
             return;
         };
         let mode = std::mem::replace(&mut session.mode, Mode::Seated);
@@ -191,7 +195,7 @@ impl State {
 
     pub(super) fn leave(&mut self, key: SessionKey) {
         let Some(mut session) = self.sessions.remove(&key) else { return };
-        self.never_ends(key, session.expires);
+        self.cancel(key, session.expires);
         let mode = std::mem::replace(&mut session.mode, Mode::Seated);
         let begun = matches!(mode, Mode::CatchingUp(_) | Mode::Live { .. });
         if let Mode::CatchingUp(_) = mode {
@@ -200,15 +204,15 @@ impl State {
         let Some(group) = session.group else { return };
         if let Mode::Live { next, place } = mode
             && let Some(members) = self.groups.get_mut(&group)
-            && let Some(moved) = members.exit(place, next)
+            && let Some(moved) = members.leave(place, next)
         {
-            place_of(&mut self.sessions, moved, place);
+            set_queue_slot(&mut self.sessions, moved, place);
         }
         self.leave_group(group);
         let shard = self.id;
-        self.tell_manager(FromShard::Leave { shard, key });
+        self.send_to_manager(FromShard::Leave { shard, key });
         if begun {
-            let reason = session.closing.unwrap_or_else(|| self.why_gone(&session));
+            let reason = session.closing.unwrap_or_else(|| self.disconnect_reason(&session));
             self.settings.telemetry.session_closed(reason);
             self.log_closed(&session, reason);
         }
@@ -219,7 +223,7 @@ impl State {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let group = (group, self.views.enter(&session.view));
         session.group = Some(group);
-        let interest = || Group::new(session.interest.clone());
+        let interest = || SharedQueue::new(session.interest.clone());
         self.groups.entry(group).or_insert_with(interest).seats += 1;
     }
 
@@ -230,7 +234,7 @@ impl State {
         if group.seats == 0 {
             self.groups.remove(&key);
             // One of the same name would count from the start again.
-            self.rounds.forget_joins();
+            self.flushes.clear_coalesced();
         }
     }
 
@@ -246,7 +250,7 @@ impl State {
 
     /// Frames what a batch has for this shard and queues it for its groups.
     pub(super) fn deliver(&mut self, batch: &Committed, takers: &[(u32, GroupId)]) {
-        self.considered = self.considered.max(batch.last);
+        self.dispatched_watermark = self.dispatched_watermark.max(batch.last);
         let mut by_group: Vec<(GroupId, Vec<u32>)> = Vec::new();
         let mut index_of: FxHashMap<GroupId, usize> = FxHashMap::default();
         for (entry, group) in takers {
@@ -299,57 +303,60 @@ impl State {
             self.overflow(key);
         }
         if let Some(group) = self.groups.get_mut(&key) {
-            self.rounds.note(key, group);
+            self.flushes.schedule(key, group);
         }
     }
 
     /// Once a second: heartbeats that are due, figures that were kept back.
-    fn second(&mut self) {
-        self.settings.pulses.beat(self.id);
+    fn tick(&mut self) {
+        self.settings.liveness.beat(self.id);
         self.flush_outbox();
         self.expire(crate::journal::now());
-        self.send_revoked_away();
-        self.cut_off_who_stays();
-        let due = self.wheel.turn();
+        self.close_revoked();
+        self.abort_overdue();
+        let due = self.wheel.advance();
         let now = self.wheel.now();
         for key in due {
             let Some(session) = self.sessions.get_mut(&key) else { continue };
             let every = session.beat.every_s;
             let quiet_since = session.last_sent;
             if now >= quiet_since + every {
-                session.beat_due = true;
+                session.heartbeat_due = true;
                 session.wake(now);
                 self.wheel.add(key, now + every);
             } else {
                 self.wheel.add(key, quiet_since + every);
             }
         }
-        self.tell_figures();
+        self.report_metrics();
     }
 }
 
-impl State {
+impl ShardState {
     /// Hands over what was counted, with what waits for sessions that are live: in their queues, and
     /// between those and their sockets.
-    fn tell_figures(&mut self) {
+    fn report_metrics(&mut self) {
         let (mut queued, mut oldest) = (0, None);
         let mut waits = |at: Instant, bytes: u64| {
             queued += bytes;
             oldest = Some(oldest.map_or(at, |oldest: Instant| oldest.min(at)));
         };
-        self.groups.values().filter_map(Group::oldest).for_each(|(at, bytes)| waits(at, bytes));
+        self.groups
+            .values()
+            .filter_map(SharedQueue::oldest)
+            .for_each(|(at, bytes)| waits(at, bytes));
         self.unsent.retain(|key| {
             let unsent = self.sessions.get(key).and_then(Session::unsent);
             unsent.map(|(at, bytes)| waits(at, bytes)).is_some()
         });
         let age = oldest.map_or(Duration::ZERO, |at| at.elapsed());
-        self.figures.hand_over(queued, (!self.sessions.is_empty()).then_some(age));
+        self.metrics.hand_over(queued, (!self.sessions.is_empty()).then_some(age));
     }
 }
 
-impl Drop for State {
+impl Drop for ShardState {
     fn drop(&mut self) {
-        self.settings.pulses.end(self.id);
+        self.settings.liveness.end(self.id);
     }
 }
 
@@ -358,10 +365,10 @@ impl Actor for Shard {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(SHARD_MAILBOX);
-        ctx.run_interval(Duration::from_secs(1), |shard, _| shard.state.borrow_mut().second());
+        ctx.run_interval(Duration::from_secs(1), |shard, _| shard.state.borrow_mut().tick());
         // In the actor's own task, so that the manager sees when it is gone.
-        ctx.spawn(actix::fut::wrap_future(round::run(self.state.clone())));
-        ctx.spawn(actix::fut::wrap_future(hold::run(self.state.clone())));
+        ctx.spawn(actix::fut::wrap_future(flush_scheduler::run(self.state.clone())));
+        ctx.spawn(actix::fut::wrap_future(flush_delay::run(self.state.clone())));
     }
 }
 
@@ -371,7 +378,7 @@ impl Handler<ToShard> for Shard {
     fn handle(&mut self, message: ToShard, ctx: &mut Self::Context) {
         let mut state = self.state.borrow_mut();
         match message {
-            ToShard::Seated { key, answer } => state.seated(key, answer),
+            ToShard::Seated { key, answer } => state.registered(key, answer),
             ToShard::Deliver { batch, takers } => state.deliver(&batch, &takers),
             ToShard::Resync { through } => state.resync(through),
             ToShard::Drain { window } => {

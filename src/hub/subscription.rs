@@ -1,10 +1,10 @@
 //! A worker thread's way into its shard, and a session's bytes out of it.
 
 use super::ConnectionManager;
-use super::hold::Holding;
-use super::seat::{Refusal, Seat, Subscribe};
-use super::session::{Began, CatchUp, Mode, Opening, Session, SessionKey};
-use super::shard::{Shard, ShardSettings, State};
+use super::flush_delay::FlushDelay;
+use super::messages::{PendingSession, Subscribe, SubscribeRejection};
+use super::session::{CatchUp, Mode, Session, SessionKey, SessionOrigin, SessionStart};
+use super::shard::{Shard, ShardSettings, ShardState};
 use crate::telemetry::Closed;
 use actix::Addr;
 use bytes::Bytes;
@@ -17,12 +17,12 @@ use tokio::sync::oneshot;
 /// The worker thread's way to its shard.
 #[derive(Clone)]
 pub struct ShardHandle {
-    state: Rc<RefCell<State>>,
+    state: Rc<RefCell<ShardState>>,
 }
 
 /// A session's bytes: the body of its response. Dropping it ends the session.
 pub struct Subscription {
-    state: Rc<RefCell<State>>,
+    state: Rc<RefCell<ShardState>>,
     key: SessionKey,
 }
 
@@ -33,18 +33,21 @@ impl ShardHandle {
     }
 
     /// Takes a seat for a subscriber.
-    pub async fn seat(&self, subscribe: Subscribe) -> Result<Seat, Refusal> {
+    pub async fn register(
+        &self,
+        subscribe: Subscribe,
+    ) -> Result<PendingSession, SubscribeRejection> {
         let (answer, seated) = oneshot::channel();
         let holder = Arc::new(subscribe.holder);
         let session = Session::new(subscribe.interest, subscribe.view, (holder, answer));
         let Some(key) = self.state.borrow_mut().admit(session) else {
-            return Err(Refusal::ManagerQueue);
+            return Err(SubscribeRejection::ManagerQueue);
         };
         let subscription = Subscription { state: self.state.clone(), key };
         match seated.await {
-            Ok(Ok(through)) => Ok(Seat { subscription, through }),
+            Ok(Ok(through)) => Ok(PendingSession { subscription, through }),
             Ok(Err(refusal)) => Err(refusal),
-            Err(_) => Err(Refusal::ManagerQueue),
+            Err(_) => Err(SubscribeRejection::ManagerQueue),
         }
     }
 }
@@ -56,33 +59,33 @@ impl Subscription {
     }
 
     /// Lets the session begin to read.
-    pub fn begin(&self, opening: Opening) {
+    pub fn begin(&self, opening: SessionStart) {
         let mut state = self.state.borrow_mut();
         let now = state.wheel.now();
-        let considered = state.considered;
+        let considered = state.dispatched_watermark;
         let Some(session) = state.sessions.get_mut(&self.key) else { return };
         session.cursor = opening.cursor;
         session.last = opening.until;
-        session.told = opening.told;
+        session.told = opening.seen_removals;
         session.ended.extend(opening.ended);
         session.first_block = opening.first_block;
         session.prefix = opening.prefix;
-        session.beat = opening.beat;
-        session.holding = Holding::new(opening.flush);
+        session.beat = opening.heartbeat;
+        session.flush_delay = FlushDelay::new(opening.flush);
         session.outlet = opening.outlet;
         session.last_sent = now;
-        session.began = Some(Began { at: crate::journal::now(), resume: opening.resume });
+        session.began = Some(SessionOrigin { at: crate::journal::now(), resume: opening.resume });
         session.mode = Mode::CatchingUp(CatchUp { until: considered, job: None });
         // The first beat is spread, so that sessions that began together do not beat together.
         let every = session.beat.every_s;
         let first = now + rand::rng().random_range(every.div_ceil(2)..=every);
         state.wheel.add(self.key, first);
         state.settings.telemetry.catching_up(1);
-        state.is_of(self.key, opening.caller);
+        state.bind_credential(self.key, opening.caller);
     }
 
     /// The connection waits for its socket, which has just taken something, or nothing.
-    pub fn waits_for_socket(&self, has_moved: bool) {
+    pub fn wait_for_socket(&self, has_moved: bool) {
         let mut state = self.state.borrow_mut();
         let now = state.wheel.now();
         let Some(session) = state.sessions.get_mut(&self.key) else { return };
@@ -104,14 +107,14 @@ impl Subscription {
     }
 
     /// The socket has taken everything that waited for it.
-    pub fn is_level_with_socket(&self) {
+    pub fn resume_after_socket(&self) {
         if let Some(session) = self.state.borrow_mut().sessions.get_mut(&self.key) {
             session.kept_at = None;
         }
     }
 
     /// Its connection made no room for the write timeout, and is closed for that.
-    pub fn has_stalled(&self) {
+    pub fn close_stalled(&self) {
         if let Some(session) = self.state.borrow_mut().sessions.get_mut(&self.key) {
             session.closing.get_or_insert(Closed::WriteTimeout);
         }
@@ -126,7 +129,7 @@ impl Subscription {
 #[cfg(test)]
 impl Subscription {
     /// The one of a session that is there already.
-    pub(super) fn of(state: Rc<RefCell<State>>, key: SessionKey) -> Self {
+    pub(super) fn of(state: Rc<RefCell<ShardState>>, key: SessionKey) -> Self {
         Self { state, key }
     }
 }

@@ -1,6 +1,6 @@
 //! The views that the sessions of a shard have, each by a short name.
 
-use super::seat::GroupId;
+use super::messages::GroupId;
 use crate::wire::View;
 use rustc_hash::FxHashMap;
 

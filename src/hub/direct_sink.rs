@@ -7,9 +7,9 @@
 use bytes::Bytes;
 
 /// A socket that its session writes to in whole pieces.
-pub trait Outlet {
+pub trait DirectSink {
     /// Writes a piece of the body, framed for the connection. Never waits.
-    fn write(&self, piece: &Bytes) -> Written;
+    fn write(&self, piece: &Bytes) -> WriteOutcome;
 
     /// Bytes that it took and the socket did not.
     fn unsent_bytes(&self) -> usize;
@@ -20,7 +20,7 @@ pub trait Outlet {
 
 /// What became of a piece.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Written {
+pub enum WriteOutcome {
     /// The socket took it.
     All,
     /// The outlet took it and the socket did not take all; the connection is to be woken, to wait

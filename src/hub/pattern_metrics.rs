@@ -5,9 +5,9 @@ use crate::event::{Entry, Selector};
 use crate::telemetry::{PatternFigures, Telemetry};
 
 /// The patterns with their figures.
-pub(super) struct Shown(Vec<(Selector, PatternFigures)>);
+pub(super) struct PatternMetrics(Vec<(Selector, PatternFigures)>);
 
-impl Shown {
+impl PatternMetrics {
     pub(super) fn new(patterns: &[Selector], telemetry: &Telemetry) -> Self {
         let shown = patterns.iter().map(|pattern| {
             let figures = telemetry.of_pattern(pattern.as_str());

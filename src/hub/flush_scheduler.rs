@@ -5,10 +5,10 @@
 //! round, and all in the next, are written: the busier a hub is, the more goes out in one write.
 //! Never: waits for a socket.
 
-use super::group::Group;
-use super::outlet::{Outlet, Written};
+use super::direct_sink::{DirectSink, WriteOutcome};
 use super::session::{Mode, Session, SessionKey};
-use super::shard::State;
+use super::shard::ShardState;
+use super::shared_queue::SharedQueue;
 use super::views::GroupKey;
 use crate::wire;
 use bytes::Bytes;
@@ -26,21 +26,21 @@ const BUSY_SLICE_SESSIONS: usize = 16;
 const SLICE_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes that came for a group since its round began, past which slices are longer: publishers
 /// have their turn between slices, and shall not outrun the readers.
-const HURRY_BYTES: u64 = 64 * 1024;
+const BACKLOG_BYTES: u64 = 64 * 1024;
 /// How much longer.
-const HURRY_FACTOR: usize = 8;
+const BACKLOG_FACTOR: usize = 8;
 /// Bytes that are joined for one write, where one segment alone is not more.
-const JOINED_BYTES: usize = 64 * 1024;
+const COALESCED_BYTES: usize = 64 * 1024;
 /// Joined writes that are kept for the next session; those of a group are nearly always level.
-const KEPT_JOINS: usize = 4;
+const MAX_COALESCED: usize = 4;
 
 /// The rounds of one shard.
-pub(super) struct Rounds {
+pub(super) struct FlushScheduler {
     due: VecDeque<GroupKey>,
-    current: Option<Current>,
+    current: Option<CurrentFlush>,
     /// Whether something came for the group of the last round while that was under way.
     is_busy: bool,
-    joins: VecDeque<Join>,
+    coalesced: VecDeque<CoalescedWrite>,
     begin: Rc<Notify>,
     /// The batches that the round under way brings, as when they were committed.
     brings: Vec<Rc<Instant>>,
@@ -50,7 +50,7 @@ pub(super) struct Rounds {
 
 /// The round under way.
 #[derive(Clone, Copy)]
-struct Current {
+struct CurrentFlush {
     key: GroupKey,
     /// How many sessions are still to come: those at the front of the group's list, because the
     /// list fills gaps from its end.
@@ -60,7 +60,7 @@ struct Current {
 }
 
 /// Segments of a queue in one piece, as a chunk.
-struct Join {
+struct CoalescedWrite {
     next: u64,
     end: u64,
     piece: Bytes,
@@ -70,13 +70,13 @@ struct Join {
     is_closed: bool,
 }
 
-impl Rounds {
+impl FlushScheduler {
     pub(super) fn new() -> Self {
         Self {
             due: VecDeque::new(),
             current: None,
             is_busy: false,
-            joins: VecDeque::new(),
+            coalesced: VecDeque::new(),
             begin: Rc::default(),
             brings: Vec::new(),
             brought: Vec::new(),
@@ -84,8 +84,8 @@ impl Rounds {
     }
 
     /// A group has something new.
-    pub(super) fn note(&mut self, key: GroupKey, group: &mut Group) {
-        if !std::mem::replace(&mut group.is_due, true) {
+    pub(super) fn schedule(&mut self, key: GroupKey, group: &mut SharedQueue) {
+        if !std::mem::replace(&mut group.is_flush_due, true) {
             self.due.push_back(key);
             self.begin.notify_one();
         }
@@ -98,21 +98,21 @@ impl Rounds {
     }
 
     /// Joined writes are of one group, for as long as that is there.
-    pub(super) fn forget_joins(&mut self) {
-        self.joins.clear();
+    pub(super) fn clear_coalesced(&mut self) {
+        self.coalesced.clear();
     }
 }
 
 /// Runs the rounds of a shard for as long as its thread runs.
-pub(super) async fn run(state: Rc<RefCell<State>>) {
-    let begin = state.borrow().rounds.begin.clone();
+pub(super) async fn run(state: Rc<RefCell<ShardState>>) {
+    let begin = state.borrow().flushes.begin.clone();
     loop {
         begin.notified().await;
         loop {
             let has_more = state.borrow_mut().write_slice();
             // Connections that were woken, as those by TLS, have their turn meanwhile.
             tokio::task::yield_now().await;
-            state.borrow_mut().measure_brought();
+            state.borrow_mut().measure_fan_out();
             if !has_more {
                 break;
             }
@@ -120,67 +120,69 @@ pub(super) async fn run(state: Rc<RefCell<State>>) {
     }
 }
 
-impl State {
+impl ShardState {
     /// Writes to some sessions; whether there are more.
     pub(super) fn write_slice(&mut self) -> bool {
         let (mut sessions, mut bytes) = (0, 0);
         loop {
-            let Some(Current { key, ahead, began_at }) = self.current_round() else { return false };
+            let Some(CurrentFlush { key, ahead, began_at }) = self.current_flush() else {
+                return false;
+            };
             let Some(group) = self.groups.get(&key) else {
-                self.rounds.end();
+                self.flushes.end();
                 continue;
             };
             let came = group.end_offset().saturating_sub(began_at);
-            let factor = if came > HURRY_BYTES { HURRY_FACTOR } else { 1 };
-            let is_busy = came > 0 || self.rounds.is_busy;
+            let factor = if came > BACKLOG_BYTES { BACKLOG_FACTOR } else { 1 };
+            let is_busy = came > 0 || self.flushes.is_busy;
             let slice = if is_busy { BUSY_SLICE_SESSIONS } else { SLICE_SESSIONS };
             if sessions >= slice * factor || bytes >= SLICE_BYTES * factor as u64 {
                 return true;
             }
             // Sessions may have gone since.
             let Some(at) = ahead.min(group.live().len()).checked_sub(1) else {
-                self.rounds.is_busy = came > 0;
-                self.rounds.end();
+                self.flushes.is_busy = came > 0;
+                self.flushes.end();
                 continue;
             };
-            self.rounds.current = Some(Current { key, ahead: at, began_at });
+            self.flushes.current = Some(CurrentFlush { key, ahead: at, began_at });
             sessions += 1;
             bytes += self.write_to(group.live()[at], key);
         }
     }
 
     /// The round under way, or the next one that is due.
-    fn current_round(&mut self) -> Option<Current> {
-        if self.rounds.current.is_none() {
-            self.rounds.forget_joins();
-            let key = self.rounds.due.pop_front()?;
+    fn current_flush(&mut self) -> Option<CurrentFlush> {
+        if self.flushes.current.is_none() {
+            self.flushes.clear_coalesced();
+            let key = self.flushes.due.pop_front()?;
             let group = self.groups.get_mut(&key);
-            let brings = &mut self.rounds.brings;
+            let brings = &mut self.flushes.brings;
             let began_at = group.map_or(0, |group| {
-                group.is_due = false;
+                group.is_flush_due = false;
                 std::mem::swap(brings, &mut group.fresh);
                 group.end_offset()
             });
-            self.rounds.current = Some(Current { key, ahead: usize::MAX, began_at });
+            self.flushes.current = Some(CurrentFlush { key, ahead: usize::MAX, began_at });
         }
-        self.rounds.current
+        self.flushes.current
     }
 
     /// Notes how long batches took to the sockets of all who want them here.
-    fn measure_brought(&mut self) {
-        if self.rounds.brought.is_empty() {
+    fn measure_fan_out(&mut self) {
+        if self.flushes.brought.is_empty() {
             return;
         }
         let now = Instant::now();
         // Another group's round is still to bring the others.
-        for at in self.rounds.brought.drain(..).filter_map(Rc::into_inner) {
-            self.figures.fanned_out(now.saturating_duration_since(at));
+        for at in self.flushes.brought.drain(..).filter_map(Rc::into_inner) {
+            self.metrics.fanned_out(now.saturating_duration_since(at));
         }
     }
 
     /// Writes to a session, unless that waits for more to come; returns how many bytes.
     fn write_to(&mut self, session: SessionKey, key: GroupKey) -> u64 {
-        if self.keeps_back(session, key) { 0 } else { self.write_now(session, key) }
+        if self.is_delayed(session, key) { 0 } else { self.write_now(session, key) }
     }
 
     /// Writes all that a session has not had, or has its connection ask for it; returns how many
@@ -189,13 +191,13 @@ impl State {
         let now = self.wheel.now();
         let Some(group) = self.groups.get_mut(&key) else { return 0 };
         let Some(session) = self.sessions.get_mut(&of) else { return 0 };
-        session.holding.is_over();
+        session.flush_delay.clear();
         let mut taken = (0, 0);
         while let Some((outlet, next)) = direct(session, group) {
-            let Some(join) = self.rounds.join(group, next) else { break };
+            let Some(join) = self.flushes.coalesce(group, next) else { break };
             let committed = group.peek(next).map(|segment| segment.at);
             let written = outlet.write(&join.piece);
-            if matches!(written, Written::Refused | Written::Failed) {
+            if matches!(written, WriteOutcome::Refused | WriteOutcome::Failed) {
                 break;
             }
             taken.0 += join.events;
@@ -208,15 +210,15 @@ impl State {
                 *next = end;
             }
             session.last_sent = now;
-            session.beat_due = false;
-            if written == Written::Kept {
+            session.heartbeat_due = false;
+            if written == WriteOutcome::Kept {
                 session.kept_at = committed;
                 self.unsent.insert(of);
                 session.wake(now);
                 break;
             }
         }
-        self.figures.delivered(taken.0, taken.1);
+        self.metrics.delivered(taken.0, taken.1);
         session.sent_events += taken.0;
         let is_level = match &session.mode {
             Mode::Live { next, .. } => group.peek(*next).is_none(),
@@ -230,30 +232,31 @@ impl State {
 }
 
 /// A session's outlet and place, where nothing but segments is to be written to it.
-fn direct(session: &Session, group: &Group) -> Option<(Rc<dyn Outlet>, u64)> {
+fn direct(session: &Session, group: &SharedQueue) -> Option<(Rc<dyn DirectSink>, u64)> {
     let Mode::Live { next, .. } = session.mode else { return None };
     let outlet = session.outlet.as_ref()?;
     // Without a waker its connection has yet to ask, and will find everything then.
     session.waker.as_ref()?;
     let has_own = session.first_block.is_some()
         || session.prefix.is_some()
-        || session.farewell.is_some()
+        || session.close_block.is_some()
         || session.closing.is_some();
     let segment = group.peek(next)?;
     (!has_own && segment.first > session.cursor).then(|| (outlet.clone(), next))
 }
 
-impl Rounds {
+impl FlushScheduler {
     /// What is written to a session at `next`; `None` where its next segment is not just bytes.
-    fn join(&mut self, group: &Group, next: u64) -> Option<&Join> {
+    fn coalesce(&mut self, group: &SharedQueue, next: u64) -> Option<&CoalescedWrite> {
         let end = group.end();
-        let known = |join: &Join| join.next == next && (join.is_closed || join.end == end);
-        if let Some(at) = self.joins.iter().position(known) {
-            return self.joins.get(at);
+        let known =
+            |join: &CoalescedWrite| join.next == next && (join.is_closed || join.end == end);
+        if let Some(at) = self.coalesced.iter().position(known) {
+            return self.coalesced.get(at);
         }
         let (mut frames, mut events, mut behind, mut is_closed) = (Vec::new(), 0, next, false);
         while let Some(segment) = group.peek(behind) {
-            let fits = frames.is_empty() || frames.len() + segment.bytes.len() <= JOINED_BYTES;
+            let fits = frames.is_empty() || frames.len() + segment.bytes.len() <= COALESCED_BYTES;
             if !segment.ends.is_empty() || !fits {
                 is_closed = true;
                 break;
@@ -265,13 +268,20 @@ impl Rounds {
         if frames.is_empty() {
             return None;
         }
-        if self.joins.len() == KEPT_JOINS {
-            self.joins.pop_front();
+        if self.coalesced.len() == MAX_COALESCED {
+            self.coalesced.pop_front();
         }
         let bytes = frames.len() as u64;
         let piece = wire::chunk(&frames).into();
-        self.joins.push_back(Join { next, end: behind, piece, events, bytes, is_closed });
-        self.joins.back()
+        self.coalesced.push_back(CoalescedWrite {
+            next,
+            end: behind,
+            piece,
+            events,
+            bytes,
+            is_closed,
+        });
+        self.coalesced.back()
     }
 }
 
@@ -282,9 +292,9 @@ mod tests {
         Body, Draft, EndReason, Entry, EventType, Interest, Position, Selector, StreamName,
         Timestamp,
     };
+    use crate::hub::messages::GroupId;
     use crate::hub::page::tests::journal;
     use crate::hub::probe;
-    use crate::hub::seat::GroupId;
     use crate::hub::session::CatchUp;
     use crate::journal::{Committed, Journal};
     use crate::telemetry::Telemetry;
@@ -302,21 +312,21 @@ mod tests {
         is_blocked: Cell<bool>,
     }
 
-    impl Outlet for Paper {
+    impl DirectSink for Paper {
         fn abort(&self) {}
 
         fn unsent_bytes(&self) -> usize {
             0
         }
 
-        fn write(&self, piece: &Bytes) -> Written {
+        fn write(&self, piece: &Bytes) -> WriteOutcome {
             if self.is_blocked.get() {
-                return Written::Refused;
+                return WriteOutcome::Refused;
             }
             self.pieces.borrow_mut().push(piece.clone());
             self.room.set(self.room.get() - 1);
             self.is_blocked.set(self.room.get() == 0);
-            if self.is_blocked.get() { Written::Kept } else { Written::All }
+            if self.is_blocked.get() { WriteOutcome::Kept } else { WriteOutcome::All }
         }
     }
 
@@ -342,23 +352,23 @@ mod tests {
     }
 
     /// A session that is live and whose connection waits for it.
-    fn join(state: &mut State, outlet: Option<Rc<Paper>>) -> SessionKey {
+    fn join(state: &mut ShardState, outlet: Option<Rc<Paper>>) -> SessionKey {
         let selector = Selector::parse("s").expect("a selector");
         let interest = Arc::new(Interest::new(vec![selector], None).expect("ok"));
         let (answer, _seated) = tokio::sync::oneshot::channel();
         let session = Session::new(interest, View::default(), (probe::holder(), answer));
         let key = probe::seat(state, GROUP, session).expect("room");
         let session = state.sessions.get_mut(&key).expect("it is there");
-        session.cursor = state.considered;
-        session.mode = Mode::CatchingUp(CatchUp { until: state.considered, job: None });
-        session.outlet = outlet.map(|paper| paper as Rc<dyn Outlet>);
+        session.cursor = state.dispatched_watermark;
+        session.mode = Mode::CatchingUp(CatchUp { until: state.dispatched_watermark, job: None });
+        session.outlet = outlet.map(|paper| paper as Rc<dyn DirectSink>);
         state.settings.telemetry.catching_up(1);
         let session = poll(state, key);
         assert!(session.is_none(), "there is nothing yet");
         key
     }
 
-    fn poll(state: &mut State, key: SessionKey) -> Option<Bytes> {
+    fn poll(state: &mut ShardState, key: SessionKey) -> Option<Bytes> {
         let waker = futures_util::task::noop_waker();
         match state.poll(key, &mut Context::from_waker(&waker)) {
             Poll::Ready(bytes) => bytes,
@@ -366,7 +376,7 @@ mod tests {
         }
     }
 
-    fn deliver(state: &mut State, number: u64, texts: &[&str]) {
+    fn deliver(state: &mut ShardState, number: u64, texts: &[&str]) {
         let stream = StreamName::parse("s").expect("a name");
         let entries: Vec<Entry> = texts
             .iter()
@@ -387,7 +397,7 @@ mod tests {
         state.deliver(&Committed { first, last, at: Instant::now(), entries }, &takers);
     }
 
-    fn with(test: impl FnOnce(&mut State, &Journal)) {
+    fn with(test: impl FnOnce(&mut ShardState, &Journal)) {
         actix::System::new().block_on(async {
             let journal = journal(1 << 20);
             let telemetry = Telemetry::new().expect("metrics");
@@ -396,7 +406,7 @@ mod tests {
         });
     }
 
-    fn is_awaited(state: &State, key: SessionKey) -> bool {
+    fn is_awaited(state: &ShardState, key: SessionKey) -> bool {
         state.sessions[&key].waker.is_some()
     }
 
@@ -420,7 +430,7 @@ mod tests {
             deliver(state, 3, &["d"]);
             state.write_slice();
             assert_eq!(paper.events(), ["a", "b", "c", "d"]);
-            assert_eq!(state.figures.deliveries(), 4 + 4 + 2);
+            assert_eq!(state.metrics.deliveries(), 4 + 4 + 2);
         });
     }
 
@@ -503,10 +513,10 @@ mod tests {
     fn what_is_written_is_a_sign_of_life_too() {
         with(|state, _| {
             let key = join(state, Some(Paper::taking(9)));
-            state.sessions.get_mut(&key).expect("it is there").beat_due = true;
+            state.sessions.get_mut(&key).expect("it is there").heartbeat_due = true;
             deliver(state, 1, &["a"]);
             state.write_slice();
-            assert!(!state.sessions[&key].beat_due);
+            assert!(!state.sessions[&key].heartbeat_due);
         });
     }
 
@@ -536,7 +546,7 @@ mod tests {
     }
 
     /// How many sessions each of the next slices writes to.
-    fn slices(state: &mut State, papers: &[Rc<Paper>], count: usize) -> Vec<usize> {
+    fn slices(state: &mut ShardState, papers: &[Rc<Paper>], count: usize) -> Vec<usize> {
         let written = || papers.iter().map(|paper| paper.pieces.borrow().len()).sum::<usize>();
         let mut before = written();
         let mut slice = || {
@@ -559,8 +569,8 @@ mod tests {
             assert_eq!(slices(state, &papers, 2), [SLICE_SESSIONS; 2]);
             deliver(state, 2, &["b"]);
             assert_eq!(slices(state, &papers, 2), [BUSY_SLICE_SESSIONS; 2]);
-            deliver(state, 3, &[&"c".repeat(HURRY_BYTES as usize)]);
-            let hurried = BUSY_SLICE_SESSIONS * HURRY_FACTOR;
+            deliver(state, 3, &[&"c".repeat(BACKLOG_BYTES as usize)]);
+            let hurried = BUSY_SLICE_SESSIONS * BACKLOG_FACTOR;
             // Two pieces each: what is joined, and what is too long to be.
             assert_eq!(slices(state, &papers, 1), [2 * hurried]);
             while state.write_slice() {}
@@ -579,7 +589,7 @@ mod tests {
             for paper in &papers {
                 join(state, Some(paper.clone()));
             }
-            let large = "x".repeat(JOINED_BYTES / 3);
+            let large = "x".repeat(COALESCED_BYTES / 3);
             for number in 1..=7 {
                 deliver(state, number, &[&large]);
             }
@@ -590,7 +600,7 @@ mod tests {
                 4,
                 "two of a third each, as three do not fit with their ids"
             );
-            assert!(pieces[0].iter().all(|piece| piece.len() < JOINED_BYTES + 100));
+            assert!(pieces[0].iter().all(|piece| piece.len() < COALESCED_BYTES + 100));
             assert!(pieces[0].iter().zip(&pieces[1]).all(|(a, b)| a.as_ptr() == b.as_ptr()));
             assert_eq!(papers[1].events().len(), 7);
         });
@@ -612,7 +622,7 @@ mod tests {
             while state.borrow_mut().write_slice() {}
             let first = kept().expect("the socket did not take all of it");
             assert!(first >= before);
-            subscription.is_level_with_socket();
+            subscription.resume_after_socket();
             assert_eq!(kept(), None);
             let between = Instant::now();
             deliver(&mut state.borrow_mut(), 2, &["b"]);

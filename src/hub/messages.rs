@@ -1,6 +1,6 @@
 //! What shards and the manager say to each other.
 
-use super::admission::Holder;
+use super::admission::QuotaOwner;
 use super::session::SessionKey;
 use super::shard::Shard;
 use crate::event::{Interest, Position};
@@ -23,11 +23,11 @@ pub struct Subscribe {
     /// How it wants them spelled.
     pub view: crate::wire::View,
     /// Whom it is counted for.
-    pub holder: Holder,
+    pub holder: QuotaOwner,
 }
 
 /// A place at the hub: everything dispatched after `through` will come.
-pub struct Seat {
+pub struct PendingSession {
     /// The session, which has not begun to read.
     pub subscription: super::subscription::Subscription,
     /// The last place that was dispatched before the seat counted.
@@ -36,7 +36,7 @@ pub struct Seat {
 
 /// Why a subscriber was turned away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refusal {
+pub enum SubscribeRejection {
     /// The hub is stopping.
     Draining,
     /// [`MANAGER_MAILBOX`](super::MANAGER_MAILBOX) requests wait for the manager.
@@ -47,7 +47,7 @@ pub enum Refusal {
 
 /// What the manager gives a session.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seated {
+pub(super) struct Registered {
     /// Those who asked for the same.
     pub(super) group: GroupId,
     /// The last place that was dispatched before.
@@ -61,7 +61,7 @@ pub(super) enum FromShard {
     /// A shard is there.
     Join { shard: ShardId, addr: Addr<Shard> },
     /// A session wants a seat.
-    Seat { shard: ShardId, key: SessionKey, interest: Arc<Interest>, holder: Arc<Holder> },
+    Seat { shard: ShardId, key: SessionKey, interest: Arc<Interest>, holder: Arc<QuotaOwner> },
     /// A session gives its seat back.
     Leave { shard: ShardId, key: SessionKey },
 }
@@ -71,7 +71,7 @@ pub(super) enum FromShard {
 #[rtype(result = "()")]
 pub(super) enum ToShard {
     /// A seat, or why there is none.
-    Seated { key: SessionKey, answer: Result<Seated, Refusal> },
+    Seated { key: SessionKey, answer: Result<Registered, SubscribeRejection> },
     /// Entries of a batch and who takes them: pairs of index and group, in order.
     Deliver { batch: Arc<Committed>, takers: Vec<(u32, GroupId)> },
     /// Batches were left out because the mailbox was full: everybody reads on from history, up

@@ -1,6 +1,6 @@
 //! What the connection manager is asked by those who are no sessions.
 
-use super::super::seat::GroupId;
+use super::super::messages::GroupId;
 use super::super::shard::Shard;
 use super::ConnectionManager;
 use crate::event::StreamName;
@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 /// Who reads each of these streams, in their order.
 #[derive(Message)]
-#[rtype(result = "Vec<Readers>")]
+#[rtype(result = "Vec<SubscriberCount>")]
 pub struct CountSubscribers(pub Vec<StreamName>);
 
 /// The sessions of one stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Readers {
+pub struct SubscriberCount {
     /// Those that an event on it would go to.
     pub subscribers: u32,
     /// Whether one of them names it, rather than matching it by a pattern.
@@ -24,10 +24,10 @@ pub struct Readers {
 }
 
 impl Handler<CountSubscribers> for ConnectionManager {
-    type Result = Vec<Readers>;
+    type Result = Vec<SubscriberCount>;
 
-    fn handle(&mut self, ask: CountSubscribers, _: &mut Self::Context) -> Vec<Readers> {
-        let readers = |stream| Readers {
+    fn handle(&mut self, ask: CountSubscribers, _: &mut Self::Context) -> Vec<SubscriberCount> {
+        let readers = |stream| SubscriberCount {
             subscribers: self.subscribers(stream),
             named: self.index.names(stream),
         };
@@ -39,7 +39,7 @@ impl Handler<CountSubscribers> for ConnectionManager {
 /// sorted, at most `limit`.
 #[derive(Message)]
 #[rtype(result = "Vec<StreamName>")]
-pub struct NamedStreams {
+pub struct FindNames {
     /// What the names start with.
     pub prefix: String,
     /// The name to go on behind.
@@ -48,10 +48,10 @@ pub struct NamedStreams {
     pub limit: usize,
 }
 
-impl Handler<NamedStreams> for ConnectionManager {
+impl Handler<FindNames> for ConnectionManager {
     type Result = Vec<StreamName>;
 
-    fn handle(&mut self, ask: NamedStreams, _: &mut Self::Context) -> Vec<StreamName> {
+    fn handle(&mut self, ask: FindNames, _: &mut Self::Context) -> Vec<StreamName> {
         let names = self.index.exact_names(&ask.prefix, ask.after.as_deref());
         names.take(ask.limit).cloned().collect()
     }
@@ -60,12 +60,12 @@ impl Handler<NamedStreams> for ConnectionManager {
 /// How the limits on sessions are used.
 #[derive(Message)]
 #[rtype(result = "Vec<Usage>")]
-pub struct AskUsage;
+pub struct GetUsage;
 
-impl Handler<AskUsage> for ConnectionManager {
+impl Handler<GetUsage> for ConnectionManager {
     type Result = Vec<Usage>;
 
-    fn handle(&mut self, _: AskUsage, _: &mut Self::Context) -> Vec<Usage> {
+    fn handle(&mut self, _: GetUsage, _: &mut Self::Context) -> Vec<Usage> {
         self.admission.usage()
     }
 }
@@ -73,12 +73,12 @@ impl Handler<AskUsage> for ConnectionManager {
 /// The sessions that an event on a stream would go to, by whose they are.
 #[derive(Message)]
 #[rtype(result = "FxHashMap<Option<Arc<str>>, u32>")]
-pub struct AskPresence(pub StreamName);
+pub struct GetPresence(pub StreamName);
 
-impl Handler<AskPresence> for ConnectionManager {
-    type Result = MessageResult<AskPresence>;
+impl Handler<GetPresence> for ConnectionManager {
+    type Result = MessageResult<GetPresence>;
 
-    fn handle(&mut self, ask: AskPresence, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, ask: GetPresence, _: &mut Self::Context) -> Self::Result {
         let mut groups = Vec::new();
         self.index.matches(&ask.0, &mut groups);
         let groups: FxHashSet<GroupId> = groups.into_iter().collect();
@@ -94,12 +94,12 @@ impl Handler<AskPresence> for ConnectionManager {
 /// The shards there are.
 #[derive(Message)]
 #[rtype(result = "Vec<Addr<Shard>>")]
-pub(in crate::hub) struct AskShards;
+pub(in crate::hub) struct GetShards;
 
-impl Handler<AskShards> for ConnectionManager {
+impl Handler<GetShards> for ConnectionManager {
     type Result = Vec<Addr<Shard>>;
 
-    fn handle(&mut self, _: AskShards, _: &mut Self::Context) -> Vec<Addr<Shard>> {
+    fn handle(&mut self, _: GetShards, _: &mut Self::Context) -> Vec<Addr<Shard>> {
         self.shards.values().map(|slot| slot.addr.clone()).collect()
     }
 }

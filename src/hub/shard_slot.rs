@@ -3,8 +3,8 @@
 //! A batch that finds no room is left out; once there is room again the shard is told up to where
 //! its sessions have to read history instead.
 
-use super::admission::Holder;
-use super::seat::{GroupId, ToShard};
+use super::admission::QuotaOwner;
+use super::messages::{GroupId, ToShard};
 use super::session::SessionKey;
 use super::shard::Shard;
 use crate::event::Position;
@@ -18,35 +18,35 @@ use std::sync::Arc;
 pub(super) struct ShardSlot {
     pub(super) addr: Addr<Shard>,
     /// Its sessions.
-    pub(super) seats: FxHashMap<SessionKey, (GroupId, Arc<Holder>)>,
+    pub(super) seats: FxHashMap<SessionKey, (GroupId, Arc<QuotaOwner>)>,
     /// Answers that wait for room in its mailbox; at most one for each session.
-    waiting: VecDeque<ToShard>,
+    pending: VecDeque<ToShard>,
     /// Batches were left out.
-    behind: bool,
+    is_behind: bool,
 }
 
 impl ShardSlot {
     pub(super) fn new(addr: Addr<Shard>) -> Self {
-        Self { addr, seats: FxHashMap::default(), waiting: VecDeque::new(), behind: false }
+        Self { addr, seats: FxHashMap::default(), pending: VecDeque::new(), is_behind: false }
     }
 
     /// Whether something waits for room.
-    pub(super) fn waits(&self) -> bool {
-        self.behind || !self.waiting.is_empty()
+    pub(super) fn has_pending(&self) -> bool {
+        self.is_behind || !self.pending.is_empty()
     }
 
     /// Sends what must arrive. Where batches were left out before it, the shard is told of them
     /// first: a seat that names a later place would hide them.
     pub(super) fn send(&mut self, message: ToShard, through: Position) {
-        if std::mem::take(&mut self.behind) {
-            self.waiting.push_back(ToShard::Resync { through });
+        if std::mem::take(&mut self.is_behind) {
+            self.pending.push_back(ToShard::Resync { through });
         }
-        self.waiting.push_back(message);
-        self.flush_waiting();
+        self.pending.push_back(message);
+        self.flush_pending();
     }
 
     pub(super) fn deliver(&mut self, message: ToShard, telemetry: &Telemetry) {
-        if self.behind || !self.waiting.is_empty() {
+        if self.is_behind || !self.pending.is_empty() {
             self.fall_behind(telemetry);
             return;
         }
@@ -56,29 +56,29 @@ impl ShardSlot {
     }
 
     fn fall_behind(&mut self, telemetry: &Telemetry) {
-        if !self.behind {
-            self.behind = true;
+        if !self.is_behind {
+            self.is_behind = true;
             telemetry.bound_hit(Full::ShardMailbox);
         }
     }
 
-    fn flush_waiting(&mut self) {
-        while let Some(message) = self.waiting.pop_front() {
+    fn flush_pending(&mut self) {
+        while let Some(message) = self.pending.pop_front() {
             match self.addr.try_send(message) {
                 Ok(()) => {}
                 Err(SendError::Full(message)) => {
-                    self.waiting.push_front(message);
+                    self.pending.push_front(message);
                     return;
                 }
-                Err(SendError::Closed(_)) => self.waiting.clear(),
+                Err(SendError::Closed(_)) => self.pending.clear(),
             }
         }
     }
 
     pub(super) fn flush(&mut self, through: Position) {
-        self.flush_waiting();
-        if self.behind && self.waiting.is_empty() {
-            self.behind = self.addr.try_send(ToShard::Resync { through }).is_err();
+        self.flush_pending();
+        if self.is_behind && self.pending.is_empty() {
+            self.is_behind = self.addr.try_send(ToShard::Resync { through }).is_err();
         }
     }
 }
@@ -86,10 +86,10 @@ impl ShardSlot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::seat::Refusal;
+    use crate::hub::messages::SubscribeRejection;
 
     fn message(key: u64) -> ToShard {
-        ToShard::Seated { key, answer: Err(Refusal::Draining) }
+        ToShard::Seated { key, answer: Err(SubscribeRejection::Draining) }
     }
 
     #[test]
@@ -98,18 +98,18 @@ mod tests {
         let (sender, _mailbox) = actix::dev::channel::channel::<Shard>(16);
         let mut slot = ShardSlot::new(Addr::new(sender));
         let mut sent = 0;
-        while !slot.behind {
+        while !slot.is_behind {
             slot.deliver(message(0), &telemetry);
             sent += 1;
             assert!(sent < 100_000, "the mailbox has no bound");
         }
         let through = Position::of(7, 0);
         slot.send(message(1), through);
-        let waiting: Vec<&ToShard> = slot.waiting.iter().collect();
+        let waiting: Vec<&ToShard> = slot.pending.iter().collect();
         assert!(matches!(waiting[0], ToShard::Resync { through: t } if *t == through));
         assert!(matches!(waiting[1], ToShard::Seated { key: 1, .. }));
-        assert!(!slot.behind, "it has been told");
+        assert!(!slot.is_behind, "it has been told");
         slot.deliver(message(2), &telemetry);
-        assert!(slot.behind, "what follows waits for its turn");
+        assert!(slot.is_behind, "what follows waits for its turn");
     }
 }

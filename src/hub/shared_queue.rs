@@ -41,13 +41,13 @@ struct Queued {
 }
 
 /// One interest, spelled in one way.
-pub(super) struct Group {
+pub(super) struct SharedQueue {
     pub(super) interest: Arc<Interest>,
     /// Sessions with a seat, and those of them that read from the queue.
     pub(super) seats: u32,
     live: Vec<SessionKey>,
     /// Whether a round of writes to it is due.
-    pub(super) is_due: bool,
+    pub(super) is_flush_due: bool,
     /// The batches that came since its last round began.
     pub(super) fresh: Vec<Rc<Instant>>,
     queue: VecDeque<Queued>,
@@ -56,13 +56,13 @@ pub(super) struct Group {
     end_offset: u64,
 }
 
-impl Group {
+impl SharedQueue {
     pub(super) fn new(interest: Arc<Interest>) -> Self {
         Self {
             interest,
             seats: 0,
             live: Vec::new(),
-            is_due: false,
+            is_flush_due: false,
             fresh: Vec::new(),
             queue: VecDeque::new(),
             front: 0,
@@ -80,14 +80,14 @@ impl Group {
     }
 
     /// A session that is level reads from the queue from now on; returns its place in the list.
-    pub(super) fn enter(&mut self, key: SessionKey) -> usize {
+    pub(super) fn join(&mut self, key: SessionKey) -> usize {
         self.live.push(key);
         self.live.len() - 1
     }
 
     /// The session at `place` reads no more from the queue, of which it had read up to `next`.
     /// Returns the session that now has its place in the list.
-    pub(super) fn exit(&mut self, place: usize, next: u64) -> Option<SessionKey> {
+    pub(super) fn leave(&mut self, place: usize, next: u64) -> Option<SessionKey> {
         for index in next..self.end() {
             self.queue[(index - self.front) as usize].unread -= 1;
         }
@@ -203,18 +203,18 @@ mod tests {
 
     #[test]
     fn what_everybody_has_read_is_kept_no_longer() {
-        let mut group = Group::new(interest());
+        let mut group = SharedQueue::new(interest());
         group.push(segment(10), &now());
         assert_eq!(group.queue.len(), 0, "nobody reads");
         let start = group.end();
-        let (a, b) = (group.enter(1), group.enter(2));
+        let (a, b) = (group.join(1), group.join(2));
         assert_eq!((a, b), (0, 1));
         group.push(segment(10), &now());
         group.push(segment(20), &now());
         assert_eq!(group.unread_bytes(start), 30);
         assert_eq!(group.read(start).map(|s| s.bytes.len()), Some(10));
         assert_eq!(group.queue.len(), 2, "the other has not read it");
-        assert_eq!(group.exit(b, start), None);
+        assert_eq!(group.leave(b, start), None);
         assert_eq!(group.queue.len(), 1);
         assert_eq!(group.read(start + 1).map(|s| s.bytes.len()), Some(20));
         assert_eq!(group.queue.len(), 0);
@@ -224,8 +224,8 @@ mod tests {
 
     #[test]
     fn a_group_is_over_when_its_slowest_session_is() {
-        let mut group = Group::new(interest());
-        group.enter(1);
+        let mut group = SharedQueue::new(interest());
+        group.join(1);
         group.push(segment(MAX_SESSION_QUEUE_BYTES as usize), &now());
         assert!(!group.is_over());
         group.push(segment(1), &now());

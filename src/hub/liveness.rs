@@ -1,19 +1,19 @@
 //! Whether the worker threads are alive: each shard shows a sign of life every second.
 
-use super::seat::ShardId;
+use super::messages::ShardId;
 use dashmap::DashMap;
 use std::time::{Duration, Instant};
 
 /// A worker that has shown none for so long does not answer.
-const SILENT_AFTER: Duration = Duration::from_secs(5);
+const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(5);
 
 /// The last sign of life of each shard.
 #[derive(Default, Debug)]
-pub struct Pulses(DashMap<ShardId, Instant>);
+pub struct WorkerLiveness(DashMap<ShardId, Instant>);
 
 /// Workers that do not answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Silent {
+pub struct Unresponsive {
     /// How many of them.
     pub workers: usize,
     /// Of how many.
@@ -22,7 +22,7 @@ pub struct Silent {
     pub longest: Duration,
 }
 
-impl Pulses {
+impl WorkerLiveness {
     pub(super) fn beat(&self, shard: ShardId) {
         self.0.insert(shard, Instant::now());
     }
@@ -32,15 +32,15 @@ impl Pulses {
     }
 
     /// Those that have been silent for too long, if any.
-    pub fn silent(&self) -> Option<Silent> {
-        self.silent_at(Instant::now())
+    pub fn unresponsive(&self) -> Option<Unresponsive> {
+        self.unresponsive_at(Instant::now())
     }
 
-    fn silent_at(&self, now: Instant) -> Option<Silent> {
+    fn unresponsive_at(&self, now: Instant) -> Option<Unresponsive> {
         let quiet = self.0.iter().map(|beat| now.saturating_duration_since(*beat));
-        let silent: Vec<Duration> = quiet.filter(|quiet| *quiet > SILENT_AFTER).collect();
+        let silent: Vec<Duration> = quiet.filter(|quiet| *quiet > UNRESPONSIVE_AFTER).collect();
         let longest = silent.iter().max().copied()?;
-        Some(Silent { workers: silent.len(), of: self.0.len(), longest })
+        Some(Unresponsive { workers: silent.len(), of: self.0.len(), longest })
     }
 }
 
@@ -50,15 +50,15 @@ mod tests {
 
     #[test]
     fn a_worker_that_shows_no_sign_of_life_is_noticed_until_it_does_or_is_gone() {
-        let pulses = Pulses::default();
+        let pulses = WorkerLiveness::default();
         (1..=3).for_each(|shard| pulses.beat(shard));
-        assert_eq!(pulses.silent(), None);
-        let later = Instant::now() + SILENT_AFTER + Duration::from_secs(1);
+        assert_eq!(pulses.unresponsive(), None);
+        let later = Instant::now() + UNRESPONSIVE_AFTER + Duration::from_secs(1);
         pulses.0.insert(1, later);
-        let silent = pulses.silent_at(later).expect("two of them");
+        let silent = pulses.unresponsive_at(later).expect("two of them");
         assert_eq!((silent.workers, silent.of), (2, 3));
         pulses.0.insert(2, later);
         pulses.end(3);
-        assert_eq!(pulses.silent_at(later), None);
+        assert_eq!(pulses.unresponsive_at(later), None);
     }
 }

@@ -1,7 +1,7 @@
 //! How sessions end: sent away between two events, told why and when to come back, or by themselves.
 
 use super::session::{Session, SessionKey};
-use super::shard::State;
+use super::shard::ShardState;
 use crate::telemetry::Closed;
 use crate::wire;
 use rand::Rng;
@@ -13,15 +13,15 @@ pub(super) const DRAIN_STEP: Duration = Duration::from_millis(20);
 const GRACE_S: u64 = 10;
 /// The share of the drain window in which sessions are told, in percent; the rest is theirs to
 /// read it.
-const DRAIN_TOLD_PERCENT: u32 = 80;
+const DRAIN_CLOSE_PERCENT: u32 = 80;
 
 /// A session that has been stuck for this share of the write timeout when its connection fails
 /// was closed for it, in percent.
 const STALLED_PERCENT: u64 = 70;
 
-impl State {
+impl ShardState {
     pub(super) fn drain(&mut self, window: Duration) {
-        let told_within = window * DRAIN_TOLD_PERCENT / 100;
+        let told_within = window * DRAIN_CLOSE_PERCENT / 100;
         let mut rng = rand::rng();
         let mut leaving: Vec<_> = self
             .sessions
@@ -36,13 +36,13 @@ impl State {
         self.drained_for += DRAIN_STEP;
         while self.leaving.last().is_some_and(|(at, _)| *at <= self.drained_for) {
             let Some((_, key)) = self.leaving.pop() else { break };
-            self.say_farewell(key, Closed::Draining);
+            self.begin_close(key, Closed::Draining);
         }
     }
 
     /// Ends a session between two events, telling it why and when to come back.
-    pub(super) fn say_farewell(&mut self, key: SessionKey, reason: Closed) {
-        let retry_ms = self.settings.pace.turned_away_ms();
+    pub(super) fn begin_close(&mut self, key: SessionKey, reason: Closed) {
+        let retry_ms = self.settings.retry_pacer.rejected_ms();
         let now = self.wheel.now();
         let Some(session) = self.sessions.get_mut(&key) else { return };
         if session.closing.is_some() {
@@ -54,7 +54,7 @@ impl State {
         if session.view.has_control() {
             wire::hub_error(&mut block, session.view.format, retry_ms, (reason.as_str(), None));
         }
-        session.farewell = Some(block.into());
+        session.close_block = Some(block.into());
         session.wake(now);
         if reason != Closed::Draining {
             // What a drain may take is known, and ends with its window.
@@ -63,7 +63,7 @@ impl State {
     }
 
     /// Ends those who were sent away and do not go, as one whose socket takes nothing.
-    pub(super) fn cut_off_who_stays(&mut self) {
+    pub(super) fn abort_overdue(&mut self) {
         let now = self.wheel.now();
         while self.cut_off.front().is_some_and(|(at, _)| *at <= now) {
             let Some((_, key)) = self.cut_off.pop_front() else { break };
@@ -89,7 +89,7 @@ impl State {
     }
 
     /// Why one has ended that was not sent away.
-    pub(super) fn why_gone(&self, session: &Session) -> Closed {
+    pub(super) fn disconnect_reason(&self, session: &Session) -> Closed {
         let timeout = self.settings.write_timeout.as_secs() * STALLED_PERCENT / 100;
         let stalled = session.stalled_since.map_or(0, |since| self.wheel.now() - since);
         if stalled > 0 && stalled >= timeout { Closed::WriteTimeout } else { Closed::Client }

@@ -6,12 +6,12 @@ use super::session::SessionKey;
 const SLOTS: usize = 3601;
 
 /// Sessions by the second at which something is due for them.
-pub(super) struct Wheel {
+pub(super) struct TimerWheel {
     slots: Vec<Vec<SessionKey>>,
     now: u64,
 }
 
-impl Wheel {
+impl TimerWheel {
     pub(super) fn new() -> Self {
         Self { slots: (0..SLOTS).map(|_| Vec::new()).collect(), now: 0 }
     }
@@ -28,7 +28,7 @@ impl Wheel {
     }
 
     /// Turns one second on and gives out what is due.
-    pub(super) fn turn(&mut self) -> Vec<SessionKey> {
+    pub(super) fn advance(&mut self) -> Vec<SessionKey> {
         self.now += 1;
         std::mem::take(&mut self.slots[self.now as usize % SLOTS])
     }
@@ -40,13 +40,13 @@ mod tests {
 
     #[test]
     fn what_is_due_comes_at_its_second_and_no_other() {
-        let mut wheel = Wheel::new();
+        let mut wheel = TimerWheel::new();
         wheel.add(1, 2);
         wheel.add(2, 0);
         wheel.add(3, 1_000_000);
         let mut came = Vec::new();
         for _ in 0..SLOTS {
-            let due = wheel.turn();
+            let due = wheel.advance();
             came.extend(due.into_iter().map(|key| (wheel.now(), key)));
         }
         assert_eq!(came, [(1, 2), (2, 1), (3600, 3)]);

@@ -3,9 +3,9 @@
 //! It waits where it is anyway, in the queue of their group, and whatever else makes a session write
 //! takes it along.
 
-use super::round::SLICE_SESSIONS;
+use super::flush_scheduler::SLICE_SESSIONS;
 use super::session::{Mode, SessionKey};
-use super::shard::State;
+use super::shard::ShardState;
 use super::views::GroupKey;
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 /// How long what comes for a session may be kept back, and how much of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Flush {
+pub struct FlushOptions {
     /// Since the first of it came.
     pub within: Duration,
     /// Bytes that are written at once.
@@ -25,37 +25,37 @@ pub struct Flush {
 
 /// The sessions of a shard that are kept back, the one that is due first on top.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct DelayedFlushes {
     due: BinaryHeap<Reverse<(Instant, SessionKey)>>,
     changed: Rc<Notify>,
 }
 
 /// A session's part in it.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Holding {
-    flush: Option<Flush>,
+pub(super) struct FlushDelay {
+    flush: Option<FlushOptions>,
     /// Until when it is kept back, if it is.
     until: Option<Instant>,
     /// Whether it is among those that are due some time: each is there but once.
     is_noted: bool,
 }
 
-impl Holding {
-    pub(super) fn new(flush: Option<Flush>) -> Self {
+impl FlushDelay {
+    pub(super) fn new(flush: Option<FlushOptions>) -> Self {
         Self { flush, ..Self::default() }
     }
 
     /// It was written to.
-    pub(super) fn is_over(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.until = None;
     }
 }
 
 /// Writes what was kept back long enough, for as long as the shard's thread runs.
-pub(super) async fn run(state: Rc<RefCell<State>>) {
-    let changed = state.borrow().held.changed.clone();
+pub(super) async fn run(state: Rc<RefCell<ShardState>>) {
+    let changed = state.borrow().delayed.changed.clone();
     loop {
-        let due = state.borrow().held.due.peek().map(|Reverse((due, _))| *due);
+        let due = state.borrow().delayed.due.peek().map(|Reverse((due, _))| *due);
         match due {
             None => changed.notified().await,
             Some(due) => tokio::select! {
@@ -69,23 +69,24 @@ pub(super) async fn run(state: Rc<RefCell<State>>) {
     }
 }
 
-impl State {
+impl ShardState {
     /// Whether what came for a session of `group` is to wait for more.
-    pub(super) fn keeps_back(&mut self, key: SessionKey, group: GroupKey) -> bool {
+    pub(super) fn is_delayed(&mut self, key: SessionKey, group: GroupKey) -> bool {
         let Some(session) = self.sessions.get_mut(&key) else { return false };
-        let (Some(flush), Mode::Live { next, .. }) = (session.holding.flush, &session.mode) else {
+        let (Some(flush), Mode::Live { next, .. }) = (session.flush_delay.flush, &session.mode)
+        else {
             return false;
         };
         let unread = self.groups.get(&group).map_or(0, |group| group.unread_bytes(*next));
         if unread >= flush.bytes {
             return false;
         }
-        if unread > 0 && session.holding.until.is_none() {
+        if unread > 0 && session.flush_delay.until.is_none() {
             let until = Instant::now() + flush.within;
-            session.holding.until = Some(until);
-            if !std::mem::replace(&mut session.holding.is_noted, true) {
-                self.held.due.push(Reverse((until, key)));
-                self.held.changed.notify_one();
+            session.flush_delay.until = Some(until);
+            if !std::mem::replace(&mut session.flush_delay.is_noted, true) {
+                self.delayed.due.push(Reverse((until, key)));
+                self.delayed.changed.notify_one();
             }
         }
         true
@@ -95,18 +96,18 @@ impl State {
     fn release_due(&mut self) -> bool {
         let now = Instant::now();
         for _ in 0..SLICE_SESSIONS {
-            let Some(Reverse((due, key))) = self.held.due.peek().copied() else { return false };
+            let Some(Reverse((due, key))) = self.delayed.due.peek().copied() else { return false };
             if due > now {
                 return false;
             }
-            self.held.due.pop();
+            self.delayed.due.pop();
             let Some(session) = self.sessions.get_mut(&key) else { continue };
-            session.holding.is_noted = false;
-            match (session.holding.until, session.group) {
+            session.flush_delay.is_noted = false;
+            match (session.flush_delay.until, session.group) {
                 // It was written to since.
                 (Some(later), _) if later > now => {
-                    session.holding.is_noted = true;
-                    self.held.due.push(Reverse((later, key)));
+                    session.flush_delay.is_noted = true;
+                    self.delayed.due.push(Reverse((later, key)));
                 }
                 (Some(_), Some(group)) => {
                     self.write_now(key, group);

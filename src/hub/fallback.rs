@@ -1,14 +1,14 @@
 //! Sessions that are too far behind: they leave their group's queue and go on from history.
 
-use super::group::MAX_SESSION_QUEUE_BYTES;
 use super::session::{CatchUp, Mode, Session, SessionKey};
-use super::shard::State;
+use super::shard::ShardState;
+use super::shared_queue::MAX_SESSION_QUEUE_BYTES;
 use super::views::GroupKey;
 use crate::event::Position;
 use crate::telemetry::Full;
 use rustc_hash::FxHashMap;
 
-impl State {
+impl ShardState {
     /// Sends those of a group who are too far behind to history.
     pub(super) fn overflow(&mut self, key: GroupKey) {
         let Some(group) = self.groups.get(&key) else { return };
@@ -36,13 +36,14 @@ impl State {
         let Some(group) = session.group else { return };
         let Some(group) = self.groups.get_mut(&group) else { return };
         // What it has not read begins with its next segment; with none it has everything.
-        let has = group.peek(next).map_or(self.considered, |segment| segment.first.before());
+        let has =
+            group.peek(next).map_or(self.dispatched_watermark, |segment| segment.first.before());
         session.cursor = session.cursor.max(has);
-        session.mode = Mode::CatchingUp(CatchUp { until: self.considered, job: None });
+        session.mode = Mode::CatchingUp(CatchUp { until: self.dispatched_watermark, job: None });
         let now = self.wheel.now();
         session.wake(now);
-        if let Some(moved) = group.exit(place, next) {
-            place_of(&mut self.sessions, moved, place);
+        if let Some(moved) = group.leave(place, next) {
+            set_queue_slot(&mut self.sessions, moved, place);
         }
         self.settings.telemetry.catching_up(1);
     }
@@ -58,7 +59,7 @@ impl State {
         for key in live {
             self.fall_behind(key);
         }
-        self.considered = self.considered.max(through);
+        self.dispatched_watermark = self.dispatched_watermark.max(through);
         let now = self.wheel.now();
         for session in self.sessions.values_mut() {
             session.wake(now);
@@ -67,7 +68,7 @@ impl State {
 }
 
 /// A session of a group's list has another place there.
-pub(super) fn place_of(
+pub(super) fn set_queue_slot(
     sessions: &mut FxHashMap<SessionKey, Session>,
     moved: SessionKey,
     new_place: usize,

@@ -19,25 +19,25 @@ const LONGEST: Duration = Duration::from_secs(3600);
 const MAX_REMEMBERED: usize = 100_000;
 
 /// Hands out times to come back: jittered, and at most `rate` a second for those turned away.
-pub struct Pace {
+pub struct RetryPacer {
     base: Duration,
     rate_per_second: u64,
     began: Instant,
     /// Microseconds after `began` at which the next one turned away may be back.
     next_slot_us: AtomicU64,
-    turns: DashMap<ClientKey, Turns>,
+    clients: DashMap<ClientKey, ClientRetries>,
     /// When those whose turns are over were forgotten last.
     forgot_us: AtomicU64,
 }
 
 /// The turns of one client that are not over.
 #[derive(Clone, Copy, Default)]
-struct Turns {
+struct ClientRetries {
     count: u64,
     last_us: u64,
 }
 
-impl Pace {
+impl RetryPacer {
     /// `base` is the usual `retry`; `rate_per_second` how many may come back.
     pub fn new(base: Duration, rate_per_second: u64) -> Self {
         let next_slot_us = AtomicU64::new(0);
@@ -47,7 +47,7 @@ impl Pace {
             rate_per_second,
             began,
             next_slot_us,
-            turns: DashMap::new(),
+            clients: DashMap::new(),
             forgot_us: AtomicU64::new(0),
         }
     }
@@ -65,37 +65,37 @@ impl Pace {
     /// When `client` may be back, who is turned away now, in milliseconds: with a turn of its own,
     /// where it has fewer than `most` of them. Whoever does not wait for the turns it has, and
     /// comes again and again, must not take those of others.
-    pub fn turned_away_client_ms(&self, client: &Client, most: Option<u64>) -> u64 {
-        let Some(most) = most else { return self.turned_away_ms() };
+    pub fn rejected_client_ms(&self, client: &Client, most: Option<u64>) -> u64 {
+        let Some(most) = most else { return self.rejected_ms() };
         let now_us = self.began.elapsed().as_micros() as u64;
-        if self.turns.len() >= MAX_REMEMBERED && !self.forget_those_over(now_us) {
+        if self.clients.len() >= MAX_REMEMBERED && !self.remove_expired(now_us) {
             return self.own_limit_ms();
         }
-        let mut turns = self.turns.entry(client.key()).or_default();
+        let mut turns = self.clients.entry(client.key()).or_default();
         if turns.last_us <= now_us {
-            *turns = Turns::default();
+            *turns = ClientRetries::default();
         }
         if turns.count >= most {
             return self.own_limit_ms();
         }
-        let wait_ms = self.turned_away_ms();
+        let wait_ms = self.rejected_ms();
         turns.count += 1;
         turns.last_us = turns.last_us.max(now_us + wait_ms * 1000);
         wait_ms
     }
 
     /// Makes room, where there is any, at most once a second.
-    fn forget_those_over(&self, now_us: u64) -> bool {
+    fn remove_expired(&self, now_us: u64) -> bool {
         let last = self.forgot_us.load(Ordering::Relaxed);
         let is_due = now_us >= last + 1_000_000;
         if is_due && self.forgot_us.swap(now_us, Ordering::Relaxed) == last {
-            self.turns.retain(|_, turns| turns.last_us > now_us);
+            self.clients.retain(|_, turns| turns.last_us > now_us);
         }
-        self.turns.len() < MAX_REMEMBERED
+        self.clients.len() < MAX_REMEMBERED
     }
 
     /// When one who is turned away now may be back, in milliseconds; grows with their number.
-    pub fn turned_away_ms(&self) -> u64 {
+    pub fn rejected_ms(&self) -> u64 {
         let now_us = self.began.elapsed().as_micros() as u64;
         let step_us = 1_000_000 / self.rate_per_second;
         let claimed =
@@ -119,11 +119,11 @@ mod tests {
 
     #[test]
     fn a_retry_is_spread_and_those_turned_away_queue_up() {
-        let pace = Pace::new(Duration::from_secs(3), 500);
+        let pace = RetryPacer::new(Duration::from_secs(3), 500);
         let retries: Vec<u64> = (0..200).map(|_| pace.retry_ms()).collect();
         assert!(retries.iter().all(|ms| (2400..=3600).contains(ms)));
         assert!(retries.iter().any(|ms| *ms < 2900) && retries.iter().any(|ms| *ms > 3100));
-        let away: Vec<u64> = (0..5_000).map(|_| pace.turned_away_ms()).collect();
+        let away: Vec<u64> = (0..5_000).map(|_| pace.rejected_ms()).collect();
         // 5,000 at 500 a second take ten seconds; the test itself takes far less.
         assert!(away[4_999] > 9_000, "{}", away[4_999]);
         assert!(away[0] <= 3_700);
@@ -131,15 +131,15 @@ mod tests {
 
     #[test]
     fn one_who_does_not_wait_takes_no_turns_of_others() {
-        let pace = Pace::new(Duration::from_secs(3), 10);
+        let pace = RetryPacer::new(Duration::from_secs(3), 10);
         let client = |last| Client::at([192, 0, 2, last].into(), false);
         for _ in 0..10_000 {
-            let wait_ms = pace.turned_away_client_ms(&client(1), Some(20));
+            let wait_ms = pace.rejected_client_ms(&client(1), Some(20));
             assert!(wait_ms <= 18_000, "{wait_ms}");
         }
-        let other = pace.turned_away_client_ms(&client(2), Some(20));
+        let other = pace.rejected_client_ms(&client(2), Some(20));
         assert!(other < 6_000, "twenty turns at ten a second are before it: {other}");
-        let at_home = (0..100).map(|_| pace.turned_away_client_ms(&client(3), None));
+        let at_home = (0..100).map(|_| pace.rejected_client_ms(&client(3), None));
         assert!(at_home.last() > Some(10_000), "where nothing binds a client each has a turn");
     }
 }
