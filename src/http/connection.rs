@@ -229,10 +229,9 @@ where
         io: impl AsyncRead + AsyncWrite + Unpin,
         peer: Option<SocketAddr>,
     ) -> Result<(), ()> {
-        let service = (self.h2.clone(), &self.state);
         let stopping = self.stopping.notified();
-        if let Err(error) = h2::serve(io, service, peer, stopping).await {
-            tracing::debug!("a connection of HTTP/2 ended: {error}");
+        if let Err(error) = h2::serve(io, self.h2.clone(), &self.state, peer, stopping).await {
+            tracing::debug!(%error, "HTTP/2 connection failed");
         }
         Ok(())
     }
