@@ -8,7 +8,9 @@ use fanfare::event::{
     Body, Draft, Entry, EventType, Interest, Position, Selector, StreamName, Timestamp,
 };
 use fanfare::hub::probe::{FanOut, Matching};
-use fanfare::journal::{Committed, Dispatch, Durability, Item, Journal, Kept, Retention, Settings};
+use fanfare::journal::{
+    Committed, Dispatch, Durability, Item, Journal, RetentionLimits, RetentionPolicy, Settings,
+};
 use fanfare::telemetry::Telemetry;
 use fanfare::wire::{self, View};
 use std::hint::black_box;
@@ -59,8 +61,11 @@ fn journal(data: &Path, durability: Durability, recent_bytes: usize) -> Journal 
             dispatch.answer();
         }
     });
-    let retention =
-        Retention { rules: Vec::new(), otherwise: Kept::default(), total_bytes: u64::MAX };
+    let retention = RetentionPolicy {
+        rules: Vec::new(),
+        otherwise: RetentionLimits::default(),
+        total_bytes: u64::MAX,
+    };
     let settings = Settings {
         data_dir: data.to_owned(),
         durability,

@@ -21,7 +21,7 @@ async fn commits(hub: Data<AppState>) {
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
         every_second.tick().await;
-        let hanging = hub.health.hanging();
+        let hanging = hub.health.stuck();
         hub.telemetry.journal_hangs(hanging.is_some());
         match hanging {
             Some(hanging) if !was_hanging => tracing::error!("{hanging}"),

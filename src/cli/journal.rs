@@ -3,7 +3,7 @@
 
 use super::client::{self, Client};
 use crate::event::{EventId, Timestamp};
-use crate::journal::{Checked, check, restore, verify_backup};
+use crate::journal::{CheckReport, check, restore, verify_backup};
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use reqwest::Method;
@@ -149,7 +149,7 @@ async fn acknowledge(flags: &ArgMatches) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn findings(out: &mut impl Write, checked: &Checked) -> std::io::Result<()> {
+fn findings(out: &mut impl Write, checked: &CheckReport) -> std::io::Result<()> {
     for remark in &checked.remarks {
         writeln!(out, "note: {remark}")?;
     }
@@ -159,7 +159,7 @@ fn findings(out: &mut impl Write, checked: &Checked) -> std::io::Result<()> {
     if checked.more_wrong > 0 {
         writeln!(out, "and {} more like these", checked.more_wrong)?;
     }
-    let Checked { records, entries, bytes, .. } = checked;
+    let CheckReport { records, entries, bytes, .. } = checked;
     let streams = checked.streams.len();
     let is_sound = if checked.is_sound() { "sound" } else { "damaged" };
     writeln!(
@@ -168,7 +168,7 @@ fn findings(out: &mut impl Write, checked: &Checked) -> std::io::Result<()> {
     )
 }
 
-fn stats(out: &mut impl Write, checked: &Checked, all: bool) -> std::io::Result<()> {
+fn stats(out: &mut impl Write, checked: &CheckReport, all: bool) -> std::io::Result<()> {
     let at = |at: &Option<(EventId, Timestamp)>| {
         at.map_or_else(|| "-".to_owned(), |(id, time)| format!("{id} at {time}"))
     };
@@ -198,7 +198,7 @@ fn stats(out: &mut impl Write, checked: &Checked, all: bool) -> std::io::Result<
     Ok(())
 }
 
-fn as_json(checked: &Checked) -> Value {
+fn as_json(checked: &CheckReport) -> Value {
     let at = |at: &Option<(EventId, Timestamp)>| {
         at.map(|(id, time)| json!({ "id": id.to_string(), "time": time.to_string() }))
     };

@@ -6,7 +6,7 @@ use super::settings::SETTINGS;
 use super::units;
 use crate::access::Access;
 use crate::event::Selector;
-use crate::journal::{Durability, Retention};
+use crate::journal::{Durability, RetentionPolicy};
 use crate::limits::Limits;
 use crate::source::{ChatSettings, Grace, JobSpec, MAX_TAILED, TailSpec};
 use crate::telemetry::{LogFormat, check_log_filter};
@@ -46,7 +46,7 @@ pub struct Config {
     /// The usual sign of life.
     pub heartbeat: Duration,
     /// What is kept.
-    pub retention: Retention,
+    pub retention: RetentionPolicy,
     /// Free bytes below which publishes are refused.
     pub min_free_bytes: u64,
     /// Memory for the newest events.

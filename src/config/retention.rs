@@ -3,7 +3,7 @@
 use super::resolve::{Resolver, parse_count, parse_selector, parse_some_bytes, parse_some_time};
 use super::said::Rule;
 use crate::event::Selector;
-use crate::journal::{Durability, Kept, Retention};
+use crate::journal::{Durability, RetentionLimits, RetentionPolicy};
 use crate::source::{
     CHAT_STREAMS, CHATS_STREAM, ChatSettings, HEARTBEATS_KEPT, HEARTBEATS_STREAM, JOB_STREAMS,
     JOBS_KEPT, LOG_STREAM, SYSTEM_STREAM, TAIL_KEPT_EVENTS, TAIL_STREAM,
@@ -15,8 +15,12 @@ const OWN_KEPT_MS: u64 = 60 * 60 * 1000;
 const MEMORY_JOURNAL_MAX_BYTES: u64 = 256 * 1024 * 1024;
 
 impl Resolver {
-    pub(super) fn retention(&mut self, durability: Durability, chats: &ChatSettings) -> Retention {
-        let otherwise = Kept {
+    pub(super) fn retention(
+        &mut self,
+        durability: Durability,
+        chats: &ChatSettings,
+    ) -> RetentionPolicy {
+        let otherwise = RetentionLimits {
             max_age_ms: self.one("max-age", parse_some_time).map(|age| age.as_millis() as u64),
             max_events: self.one("max-events", parse_count),
             max_bytes: self.one("max-bytes", parse_some_bytes),
@@ -30,26 +34,30 @@ impl Resolver {
             rules.into_iter().flat_map(|(place, rule)| self.rule(&place, rule)).collect();
         // After all that is said, so that this holds where nothing is.
         let own = [SYSTEM_STREAM, LOG_STREAM].into_iter().flat_map(Selector::parse);
-        let hour = Kept { max_age_ms: Some(OWN_KEPT_MS), ..otherwise };
+        let hour = RetentionLimits { max_age_ms: Some(OWN_KEPT_MS), ..otherwise };
         rules.extend(own.map(|stream| (stream, hour)));
         // Before all that is said: without it lines would come twice.
-        let places = Kept { max_events: Some(TAIL_KEPT_EVENTS), ..Kept::default() };
+        let places =
+            RetentionLimits { max_events: Some(TAIL_KEPT_EVENTS), ..RetentionLimits::default() };
         // And chats would lose their beginnings, or their keys start a second run.
         let records = chats.records_kept().as_millis() as u64;
-        let records = Kept { max_age_ms: Some(records), ..Kept::default() };
-        for (stream, kept) in
-            [(TAIL_STREAM, places), (CHATS_STREAM, records), (CHAT_STREAMS, Kept::default())]
-        {
+        let records = RetentionLimits { max_age_ms: Some(records), ..RetentionLimits::default() };
+        for (stream, kept) in [
+            (TAIL_STREAM, places),
+            (CHATS_STREAM, records),
+            (CHAT_STREAMS, RetentionLimits::default()),
+        ] {
             rules.splice(0..0, Selector::parse(stream).map(|stream| (stream, kept)));
         }
-        let week = Kept { max_age_ms: Some(JOBS_KEPT.as_millis() as u64), ..otherwise };
+        let week = RetentionLimits { max_age_ms: Some(JOBS_KEPT.as_millis() as u64), ..otherwise };
         rules.extend(Selector::parse(JOB_STREAMS).map(|streams| (streams, week)));
-        let day = Kept { max_age_ms: Some(HEARTBEATS_KEPT.as_millis() as u64), ..otherwise };
+        let day =
+            RetentionLimits { max_age_ms: Some(HEARTBEATS_KEPT.as_millis() as u64), ..otherwise };
         rules.extend(Selector::parse(HEARTBEATS_STREAM).map(|stream| (stream, day)));
-        Retention { rules, otherwise, total_bytes }
+        RetentionPolicy { rules, otherwise, total_bytes }
     }
 
-    fn rule(&mut self, place: &str, mut rule: Rule) -> Vec<(Selector, Kept)> {
+    fn rule(&mut self, place: &str, mut rule: Rule) -> Vec<(Selector, RetentionLimits)> {
         let mut take = |name: &str| rule.remove(name);
         let (streams, age) = (take("streams"), take("max-age"));
         let (events, bytes) = (take("max-events"), take("max-bytes"));
@@ -61,7 +69,7 @@ impl Resolver {
             return Vec::new();
         };
         let selectors = self.parse(&streams, parse_selector);
-        let kept = Kept {
+        let kept = RetentionLimits {
             max_age_ms: age
                 .and_then(|w| self.parse(&w, parse_some_time).pop())
                 .map(|age| age.as_millis() as u64),

@@ -34,7 +34,7 @@ pub(super) async fn is_finished(
         let cursor = match place {
             Some(place) => place,
             None if unknown => Position::ZERO,
-            None => history.place(&interest, start)?,
+            None => history.start_position(&interest, start)?,
         };
         history.is_finished(&interest, cursor, place.is_some())
     })
@@ -61,7 +61,9 @@ pub(super) async fn find_resume_point(
     let Some(requested) = requested else {
         let cursor = match start {
             Start::Now => through,
-            start => read_history(state, move |history| history.place(&interest, start)).await?,
+            start => {
+                read_history(state, move |history| history.start_position(&interest, start)).await?
+            }
         };
         return Ok(place(cursor, Resume::Live));
     };

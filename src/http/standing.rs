@@ -79,7 +79,7 @@ pub(super) async fn usage(state: &AppState) -> Used {
 pub(super) fn ready(state: &AppState, used: &Used) -> Ready {
     let health = &state.health;
     let when = |is_so: bool, why: &str| Check::unless(is_so.then(|| why.to_owned()));
-    let hanging = health.hanging().map(|hanging| hanging.to_string());
+    let hanging = health.stuck().map(|hanging| hanging.to_string());
     let lacks_keys = state.access.load().remote_keys().is_some_and(|keys| keys.fetched() == 0);
     let checks = BTreeMap::from([
         ("keys", when(lacks_keys, "the key set of --jwks could not be fetched yet")),

@@ -149,7 +149,7 @@ impl Page {
 pub(super) mod tests {
     use super::*;
     use crate::event::{Draft, EventType, Selector, Timestamp};
-    use crate::journal::{Durability, Item, Journal, Kept, Retention, Settings};
+    use crate::journal::{Durability, Item, Journal, RetentionLimits, RetentionPolicy, Settings};
     use crate::telemetry::Telemetry;
 
     /// A journal in memory whose streams keep ten events, and somebody who answers its publishers.
@@ -160,11 +160,11 @@ pub(super) mod tests {
                 dispatch.answer();
             }
         });
-        let otherwise = Kept { max_events: Some(10), ..Kept::default() };
+        let otherwise = RetentionLimits { max_events: Some(10), ..RetentionLimits::default() };
         let settings = Settings {
             data_dir: "none".into(),
             durability: Durability::Memory,
-            retention: Retention { rules: Vec::new(), otherwise, total_bytes: u64::MAX },
+            retention: RetentionPolicy { rules: Vec::new(), otherwise, total_bytes: u64::MAX },
             limits: Arc::default(),
             min_free_bytes: 0,
             recent_bytes,

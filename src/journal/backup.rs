@@ -5,7 +5,7 @@
 //! length u32, content length u32, name, content; and at the end `z`, number of records u64, crc32
 //! of everything before it u32. Numbers are big-endian.
 
-use super::folder::{Folder, FolderError};
+use super::data_dir::{DataDir, DataDirError};
 use super::kv::{Changes, DiskKv, Expiry, Kv, KvError, Sync};
 use crate::disk::{sync_tree, write_file};
 use std::fs::{self, File};
@@ -32,7 +32,7 @@ pub enum BackupError {
     Store(#[source] KvError),
     /// The data directory cannot be used.
     #[error(transparent)]
-    Folder(#[from] FolderError),
+    Folder(#[from] DataDirError),
     /// The file is no backup, or not all of one.
     #[error("{0} is not a whole backup: {1}")]
     Damaged(PathBuf, &'static str),
@@ -52,7 +52,7 @@ impl Backup {
     /// Writes the journal as it is now to `out`.
     pub fn write(&self, out: impl Write) -> Result<(), BackupError> {
         let failed = |e| BackupError::Io(self.data_dir.clone(), e);
-        let mut out = Records { out, sum: crc32fast::Hasher::new(), count: 0 };
+        let mut out = RecordWriter { out, sum: crc32fast::Hasher::new(), count: 0 };
         out.bytes(HEADER).map_err(failed)?;
         for pair in self.kv.walk_snapshot() {
             let (key, value) = pair.map_err(BackupError::Store)?;
@@ -73,13 +73,13 @@ impl Backup {
     }
 }
 
-struct Records<W> {
+struct RecordWriter<W> {
     out: W,
     sum: crc32fast::Hasher,
     count: u64,
 }
 
-impl<W: Write> Records<W> {
+impl<W: Write> RecordWriter<W> {
     fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.sum.update(bytes);
         self.out.write_all(bytes)
@@ -121,7 +121,7 @@ fn read(
         _ => BackupError::Io(file.to_owned(), e),
     };
     let damaged = |why| BackupError::Damaged(file.to_owned(), why);
-    let mut input = Input {
+    let mut input = RecordReader {
         file: BufReader::new(File::open(file).map_err(failed)?),
         sum: crc32fast::Hasher::new(),
     };
@@ -158,12 +158,12 @@ fn read(
     Ok(count)
 }
 
-struct Input {
+struct RecordReader {
     file: BufReader<File>,
     sum: crc32fast::Hasher,
 }
 
-impl Input {
+impl RecordReader {
     fn bytes(&mut self, length: usize) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         // Not allocated ahead: a damaged length must not cost memory that is not there.
@@ -187,9 +187,9 @@ pub fn verify_backup(file: &Path) -> Result<u64, BackupError> {
 }
 
 /// Nothing is dead in a journal that is being restored.
-struct Keep;
+struct KeepAll;
 
-impl Expiry for Keep {
+impl Expiry for KeepAll {
     fn is_dead(&self, _: &[u8], _: &[u8]) -> bool {
         false
     }
@@ -199,7 +199,7 @@ impl Expiry for Keep {
 /// on it begins a new epoch, since what was published after the backup may have been seen.
 pub fn restore(file: &Path, data_dir: &Path, holder: &str) -> Result<u64, BackupError> {
     verify_backup(file)?;
-    let folder = Folder::open(data_dir, holder)?;
+    let folder = DataDir::open(data_dir, holder)?;
     let store = folder.join("journal");
     if store.exists() {
         return Err(BackupError::Occupied(data_dir.to_owned()));
@@ -209,7 +209,7 @@ pub fn restore(file: &Path, data_dir: &Path, holder: &str) -> Result<u64, Backup
     if made.exists() {
         fs::remove_dir_all(&made).map_err(failed)?;
     }
-    let kv = Kv::Disk(DiskKv::open(&made, Arc::new(Keep)).map_err(BackupError::Store)?);
+    let kv = Kv::Disk(DiskKv::open(&made, Arc::new(KeepAll)).map_err(BackupError::Store)?);
     let (mut batch, mut bytes) = (Changes::default(), 0);
     let count = read(file, |record| {
         match record {

@@ -3,14 +3,14 @@
 //! Never: changes what is kept. The journal is opened as a hub would open it, except that damaged
 //! write-ahead files are only reported.
 
-use super::folder::Folder;
+use super::data_dir::DataDir;
 use super::high_water::HighWater;
-use super::keys::{self, IndexItem, KeyItem, StoredEntry, StreamNumber, Trace};
+use super::keys::{self, IndexItem, KeyItem, StoredEntry, StreamNumber, Tombstone};
 use super::kv::{DiskKv, Expiry, Kv, KvError, wal};
 use super::loss::LossRecord;
 use super::open::OpenError;
 use super::sealing::{KeyFile, StreamKeys};
-use super::store::{DeletedStreams, Epochs, MAX_LEAD_MS, Row, Streams, Totals};
+use super::store::{DeletedStreams, Epochs, MAX_LEAD_MS, StreamRow, Streams, Totals};
 use crate::event::{Body, EventId, Position, StreamName, Timestamp};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -24,7 +24,7 @@ const MAX_TOLD: usize = 100;
 
 /// What was found.
 #[derive(Default, Debug)]
-pub struct Checked {
+pub struct CheckReport {
     /// Records that were read.
     pub records: u64,
     /// Entries that are kept: events and ends of streams.
@@ -40,7 +40,7 @@ pub struct Checked {
     /// Epochs that its ids are of.
     pub epochs: usize,
     /// The streams, by name.
-    pub streams: Vec<StreamSum>,
+    pub streams: Vec<StreamSummary>,
     /// Events by type, most of them first.
     pub types: Vec<(String, u64)>,
     /// Findings that are not errors.
@@ -53,7 +53,7 @@ pub struct Checked {
 
 /// What a stream has.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StreamSum {
+pub struct StreamSummary {
     /// Its name.
     pub name: StreamName,
     /// Events kept.
@@ -65,24 +65,24 @@ pub struct StreamSum {
 }
 
 /// Nothing is dead: what is looked at stays.
-struct Keep;
+struct KeepAll;
 
-impl Expiry for Keep {
+impl Expiry for KeepAll {
     fn is_dead(&self, _: &[u8], _: &[u8]) -> bool {
         false
     }
 }
 
 /// Looks through the journal in a data directory, which must be no running hub's.
-pub fn check(data_dir: &Path, holder: &str) -> Result<Checked, OpenError> {
+pub fn check(data_dir: &Path, holder: &str) -> Result<CheckReport, OpenError> {
     let failed = |error| OpenError::Io(data_dir.to_owned(), error);
     if !data_dir.join("journal").is_dir() {
         return Err(failed(io::Error::new(io::ErrorKind::NotFound, "there is no journal")));
     }
-    let folder = Folder::open(data_dir, holder)?;
+    let folder = DataDir::open(data_dir, holder)?;
     let store = folder.join("journal");
-    let mut checked = Checked::default();
-    for loss in LossRecord::of(&folder).load().map_err(failed)? {
+    let mut checked = CheckReport::default();
+    for loss in LossRecord::in_dir(&folder).load().map_err(failed)? {
         checked.remarks.push(format!("found at an earlier start and not acknowledged: {loss}"));
     }
     match wal::inspect(&store).map_err(failed)? {
@@ -103,7 +103,7 @@ pub fn check(data_dir: &Path, holder: &str) -> Result<Checked, OpenError> {
     }
     let (_, mark) = HighWater::open(&folder.join("HEAD")).map_err(failed)?;
     let broken = |error| OpenError::Store(data_dir.to_owned(), error);
-    let kv = Kv::Disk(DiskKv::open(&store, Arc::new(Keep)).map_err(broken)?);
+    let kv = Kv::Disk(DiskKv::open(&store, Arc::new(KeepAll)).map_err(broken)?);
     let stream_keys = folder.join("stream-keys");
     let sealing = if stream_keys.exists() {
         KeyFile::open(&stream_keys).map_err(failed)?
@@ -117,7 +117,7 @@ pub fn check(data_dir: &Path, holder: &str) -> Result<Checked, OpenError> {
             stream_keys.display()
         ));
     }
-    let mut look = Look::begin(&kv, sealing.keys(), &mut checked).map_err(broken)?;
+    let mut look = Inspection::begin(&kv, sealing.keys(), &mut checked).map_err(broken)?;
     look.entries().map_err(broken)?;
     look.index().map_err(broken)?;
     look.others().map_err(broken)?;
@@ -135,14 +135,14 @@ pub fn check(data_dir: &Path, holder: &str) -> Result<Checked, OpenError> {
 
 /// What the entries of a stream come to, and what its index says of them.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Sum {
+struct StreamTotals {
     events: u64,
     bytes: u64,
     /// Of places, sizes and times, in whatever order.
     mixed: u64,
 }
 
-impl Sum {
+impl StreamTotals {
     fn add(&mut self, position: Position, (bytes, is_event): (u64, bool), time: Timestamp) {
         if is_event {
             self.events += 1;
@@ -157,22 +157,22 @@ impl Sum {
     }
 }
 
-struct Look<'a> {
+struct Inspection<'a> {
     kv: &'a Kv,
     keys: StreamKeys,
-    checked: &'a mut Checked,
+    checked: &'a mut CheckReport,
     table: Streams,
     totals: Totals,
     deleted: DeletedStreams,
     epochs: Epochs,
-    rows: FxHashMap<StreamNumber, (StreamName, Row)>,
-    of_entries: FxHashMap<StreamNumber, Sum>,
-    of_index: FxHashMap<StreamNumber, Sum>,
+    rows: FxHashMap<StreamNumber, (StreamName, StreamRow)>,
+    of_entries: FxHashMap<StreamNumber, StreamTotals>,
+    of_index: FxHashMap<StreamNumber, StreamTotals>,
     types: FxHashMap<String, u64>,
 }
 
-impl<'a> Look<'a> {
-    fn begin(kv: &'a Kv, keys: StreamKeys, checked: &'a mut Checked) -> Result<Self, KvError> {
+impl<'a> Inspection<'a> {
+    fn begin(kv: &'a Kv, keys: StreamKeys, checked: &'a mut CheckReport) -> Result<Self, KvError> {
         let table = Streams::load(kv)?;
         let totals = Totals::load(kv)?;
         let deleted = DeletedStreams::load(kv)?;
@@ -297,7 +297,7 @@ impl<'a> Look<'a> {
         type IsWhole = fn(&[u8], &[u8]) -> bool;
         let kinds: [(u8, &str, IsWhole); 6] = [
             (keys::KEY, "an idempotency key", |_, value| KeyItem::read(value).is_some()),
-            (keys::TRACE, "the trace of a stream", |_, value| Trace::read(value).is_some()),
+            (keys::TRACE, "the trace of a stream", |_, value| Tombstone::read(value).is_some()),
             (keys::TIME, "a place by time", |key, value| key.len() == 9 && value.len() == 8),
             (keys::NAME, "the name of a stream", |_, value| value.len() == 4),
             (keys::DELETED_STREAM, "the record of a deleted stream", |key, value| {
@@ -331,7 +331,7 @@ impl<'a> Look<'a> {
                     sum.events, sum.bytes, row.events, row.bytes
                 ));
             }
-            checked.streams.push(StreamSum {
+            checked.streams.push(StreamSummary {
                 name: name.clone(),
                 events: sum.events,
                 bytes: sum.bytes,
@@ -352,7 +352,7 @@ impl<'a> Look<'a> {
     }
 }
 
-impl Checked {
+impl CheckReport {
     fn note(&mut self, what: String) {
         if self.wrong.len() < MAX_TOLD { self.wrong.push(what) } else { self.more_wrong += 1 }
     }
@@ -366,7 +366,7 @@ impl Checked {
 #[cfg(test)]
 mod tests {
     use super::super::kv::{Changes, Sync};
-    use super::super::{Durability, Item, Journal, Kept, Retention, Settings};
+    use super::super::{Durability, Item, Journal, RetentionLimits, RetentionPolicy, Settings};
     use super::*;
     use crate::event::{Draft, EventType};
     use crate::telemetry::Telemetry;
@@ -382,9 +382,9 @@ mod tests {
         let settings = Settings {
             data_dir: path.to_owned(),
             durability: Durability::Os,
-            retention: Retention {
+            retention: RetentionPolicy {
                 rules: Vec::new(),
-                otherwise: Kept::default(),
+                otherwise: RetentionLimits::default(),
                 total_bytes: u64::MAX,
             },
             limits: Arc::default(),
@@ -470,7 +470,8 @@ mod tests {
             journal(folder.path()).await;
             let sound = check(folder.path(), "").expect("checks");
             assert_eq!((sound.wrong, sound.entries, sound.streams.len()), (Vec::new(), 10, 2));
-            let kv = DiskKv::open(&folder.path().join("journal"), Arc::new(Keep)).expect("opens");
+            let kv =
+                DiskKv::open(&folder.path().join("journal"), Arc::new(KeepAll)).expect("opens");
             let kv = Kv::Disk(kv);
             let mut changes = Changes::default();
             change(&kv, &mut changes);

@@ -5,7 +5,7 @@
 //! a directory that was restored from a copy, by whatever tool, is not taken for the one that
 //! continued after the copy was made. A snapshot of the whole file system preserves all of these.
 
-use super::folder::Folder;
+use super::data_dir::DataDir;
 use crate::disk::replace_file;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -13,30 +13,30 @@ use std::path::PathBuf;
 
 const FILE: &str = "CLOSED";
 
-fn path(folder: &Folder) -> PathBuf {
+fn path(folder: &DataDir) -> PathBuf {
     folder.join(FILE)
 }
 
 /// Describes the file `HEAD` as it is now.
-fn identity(folder: &Folder) -> io::Result<String> {
+fn identity(folder: &DataDir) -> io::Result<String> {
     let head = folder.join("HEAD").metadata()?;
     let (seconds, nanoseconds) = (head.ctime(), head.ctime_nsec());
     Ok(format!("{}:{} {seconds}.{nanoseconds:09}\n", head.dev(), head.ino()))
 }
 
 /// Notes an orderly stop. Nothing in the directory may be written afterwards.
-pub(super) fn note(folder: &Folder) -> io::Result<()> {
+pub(super) fn note(folder: &DataDir) -> io::Result<()> {
     replace_file(&path(folder), identity(folder)?.as_bytes()).map(drop)
 }
 
 /// Returns true if the last stop was orderly and the directory is no copy.
-pub(super) fn holds(folder: &Folder) -> bool {
+pub(super) fn holds(folder: &DataDir) -> bool {
     let noted = std::fs::read_to_string(path(folder));
     noted.is_ok_and(|noted| identity(folder).is_ok_and(|is| is == noted))
 }
 
 /// Removes the note, so that the next stop is unclean unless it says otherwise.
-pub(super) fn forget(folder: &Folder) -> io::Result<()> {
+pub(super) fn forget(folder: &DataDir) -> io::Result<()> {
     match std::fs::remove_file(path(folder)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(e),
@@ -58,7 +58,7 @@ mod tests {
     fn a_copy_is_not_taken_for_the_original_however_it_was_made() {
         let place = tempfile::tempdir().expect("a folder");
         let [data, kept] = ["data", "kept"].map(|name| place.path().join(name));
-        let open = || Folder::open(&data, "").expect("opens");
+        let open = || DataDir::open(&data, "").expect("opens");
         let folder = open();
         assert!(!holds(&folder), "nothing was noted");
         std::fs::write(data.join("HEAD"), "1").expect("writes");

@@ -42,14 +42,14 @@ impl Step {
 
 /// A step that has been running for too long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Hanging {
+pub struct StuckStep {
     /// Which.
     pub step: Step,
     /// For how long.
     pub ms: u64,
 }
 
-impl std::fmt::Display for Hanging {
+impl std::fmt::Display for StuckStep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let what = match self.step {
             Step::HandOut => "it takes none",
@@ -103,12 +103,12 @@ impl Health {
     }
 
     /// What the writer has been doing for too long, if so.
-    pub fn hanging(&self) -> Option<Hanging> {
+    pub fn stuck(&self) -> Option<StuckStep> {
         let said = self.step_began.load(Ordering::Relaxed);
         let began = (said >> Step::BITS).checked_sub(1)?;
         let step = Step::ALL[said as usize % Step::ALL.len()];
         let ms = self.now_ms().saturating_sub(began);
-        (ms > STEP_HANGS_AFTER_MS).then_some(Hanging { step, ms })
+        (ms > STEP_HANGS_AFTER_MS).then_some(StuckStep { step, ms })
     }
 
     /// Returns the losses that were found at this or an earlier start and not acknowledged yet.
@@ -147,13 +147,13 @@ impl Health {
     }
 
     /// The writer does this from now on.
-    pub(super) fn begins(&self, step: Step) {
+    pub(super) fn begin(&self, step: Step) {
         let began = (self.now_ms() + 1) << Step::BITS;
         self.step_began.store(began | step as u64, Ordering::Relaxed);
     }
 
     /// The writer waits for work.
-    pub(super) fn rests(&self) {
+    pub(super) fn finish(&self) {
         self.step_began.store(0, Ordering::Relaxed);
     }
 
@@ -188,16 +188,16 @@ mod tests {
     fn a_step_that_runs_too_long_hangs_until_the_next() {
         let mut health = Health::new(Vec::new(), None, Arc::default());
         for step in Step::ALL {
-            health.begins(step);
-            assert_eq!(health.hanging(), None);
+            health.begin(step);
+            assert_eq!(health.stuck(), None);
             health.started -= Duration::from_millis(STEP_HANGS_AFTER_MS + 1);
-            assert_eq!(health.hanging().map(|hanging| hanging.step), Some(step));
+            assert_eq!(health.stuck().map(|hanging| hanging.step), Some(step));
         }
-        health.begins(Step::Commit);
-        assert_eq!(health.hanging(), None, "it goes on");
+        health.begin(Step::Commit);
+        assert_eq!(health.stuck(), None, "it goes on");
         health.started -= Duration::from_millis(STEP_HANGS_AFTER_MS + 1);
-        health.rests();
-        assert_eq!(health.hanging(), None, "it waits for work");
+        health.finish();
+        assert_eq!(health.stuck(), None, "it waits for work");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! with less than it names has lost something. It is synced whenever the writer is idle and at
 //! least once a second, not with each commit: that would double the cost of a commit.
 
-use super::keys::{Bytestring, Fields};
+use super::keys::{Decoder, Encoder};
 use crate::event::{Epoch, Position};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -57,19 +57,19 @@ impl HighWater {
 }
 
 fn encode(sequence: u64, mark: Mark) -> Vec<u8> {
-    let body = Bytestring(Vec::with_capacity(SLOT_BYTES as usize))
+    let body = Encoder(Vec::with_capacity(SLOT_BYTES as usize))
         .u64(sequence)
         .u32(mark.epoch.0)
         .u64(mark.position.get())
         .0;
     let sum = crc32fast::hash(&body);
-    let mut slot = Bytestring(body).u32(sum).0;
+    let mut slot = Encoder(body).u32(sum).0;
     slot.resize(SLOT_BYTES as usize, 0);
     slot
 }
 
 fn decode(slot: &[u8]) -> Option<(u64, Mark)> {
-    let mut fields = Fields(slot);
+    let mut fields = Decoder(slot);
     let (sequence, epoch) = (fields.u64()?, Epoch(fields.u32()?));
     let position = fields.position()?;
     let body = &slot[..slot.len() - fields.0.len()];

@@ -40,35 +40,35 @@ pub(super) const EPOCHS: &[u8] = b"m:epochs";
 pub(super) type StreamNumber = u32;
 
 pub(super) fn entry(position: Position) -> Vec<u8> {
-    Bytestring::new(ENTRY).u64(position.get()).0
+    Encoder::new(ENTRY).u64(position.get()).0
 }
 
 pub(super) fn index(number: StreamNumber, position: Position) -> Vec<u8> {
-    Bytestring::new(INDEX).u32(number).u64(position.get()).0
+    Encoder::new(INDEX).u32(number).u64(position.get()).0
 }
 
 pub(super) fn head(number: StreamNumber) -> Vec<u8> {
-    Bytestring::new(HEAD).u32(number).0
+    Encoder::new(HEAD).u32(number).0
 }
 
 pub(super) fn key(number: StreamNumber, key: &str) -> Vec<u8> {
-    Bytestring::new(KEY).u32(number).bytes(key.as_bytes()).0
+    Encoder::new(KEY).u32(number).bytes(key.as_bytes()).0
 }
 
 pub(super) fn name(name: &str) -> Vec<u8> {
-    Bytestring::new(NAME).bytes(name.as_bytes()).0
+    Encoder::new(NAME).bytes(name.as_bytes()).0
 }
 
 pub(super) fn time(time: Timestamp) -> Vec<u8> {
-    Bytestring::new(TIME).u64(time.ms()).0
+    Encoder::new(TIME).u64(time.ms()).0
 }
 
-pub(super) fn trace(name: &str) -> Vec<u8> {
-    Bytestring::new(TRACE).bytes(name.as_bytes()).0
+pub(super) fn tombstone(name: &str) -> Vec<u8> {
+    Encoder::new(TRACE).bytes(name.as_bytes()).0
 }
 
 pub(super) fn deleted_stream(number: StreamNumber) -> Vec<u8> {
-    Bytestring::new(DELETED_STREAM).u32(number).0
+    Encoder::new(DELETED_STREAM).u32(number).0
 }
 
 /// The first key after every key of one kind.
@@ -88,9 +88,9 @@ pub(super) fn number_of(key: &[u8]) -> Option<StreamNumber> {
 }
 
 /// Writes fixed-width fields one after the other.
-pub(super) struct Bytestring(pub(super) Vec<u8>);
+pub(super) struct Encoder(pub(super) Vec<u8>);
 
-impl Bytestring {
+impl Encoder {
     pub(super) fn new(kind: u8) -> Self {
         let mut bytes = Vec::with_capacity(32);
         bytes.push(kind);
@@ -118,9 +118,9 @@ impl Bytestring {
 
 /// Reads fixed-width fields one after the other; `None` where the bytes end too early.
 #[derive(Clone, Copy)]
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+pub(super) struct Decoder<'a>(pub(super) &'a [u8]);
 
-impl<'a> Fields<'a> {
+impl<'a> Decoder<'a> {
     pub(super) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(length)?;
         self.0 = tail;
@@ -172,7 +172,7 @@ pub(super) fn write_entry(
         Body::End(EndReason::Ended) => (ENDED, 0),
         Body::End(EndReason::Deleted) => (DELETED, 0),
     };
-    let mut out = Bytestring(Vec::with_capacity(80 + 4 * numbers.len() + tail_bytes))
+    let mut out = Encoder(Vec::with_capacity(80 + 4 * numbers.len() + tail_bytes))
         .u8(what)
         .u64(entry.time.ms())
         .u8(numbers.len() as u8);
@@ -200,7 +200,7 @@ pub(super) struct StoredEntry {
 impl StoredEntry {
     /// Reads the value of an `e` key; `None` where it is damaged.
     pub(super) fn read(value: &Bytes) -> Option<Self> {
-        let mut fields = Fields(value);
+        let mut fields = Decoder(value);
         let what = fields.u8()?;
         let time = Timestamp::from_ms(fields.u64()?);
         let count = fields.u8()?;
@@ -274,7 +274,7 @@ pub(super) struct IndexItem {
 
 impl IndexItem {
     pub(super) fn write(&self) -> Vec<u8> {
-        Bytestring(Vec::with_capacity(22))
+        Encoder(Vec::with_capacity(22))
             .u64(self.ordinal)
             .u64(self.time.ms())
             .u32(self.bytes)
@@ -284,7 +284,7 @@ impl IndexItem {
     }
 
     pub(super) fn read(value: &[u8]) -> Option<Self> {
-        let mut fields = Fields(value);
+        let mut fields = Decoder(value);
         Some(Self {
             ordinal: fields.u64()?,
             time: Timestamp::from_ms(fields.u64()?),
@@ -311,7 +311,7 @@ impl KeyItem {
     }
 
     pub(super) fn write(&self) -> Vec<u8> {
-        Bytestring(Vec::with_capacity(32))
+        Encoder(Vec::with_capacity(32))
             .u64(self.position.get())
             .u64(self.time.ms())
             .bytes(&self.fingerprint.to_be_bytes())
@@ -319,7 +319,7 @@ impl KeyItem {
     }
 
     pub(super) fn read(value: &[u8]) -> Option<Self> {
-        let mut fields = Fields(value);
+        let mut fields = Decoder(value);
         Some(Self {
             position: fields.position()?,
             time: Timestamp::from_ms(fields.u64()?),
@@ -330,7 +330,7 @@ impl KeyItem {
 
 /// What is remembered of a stream that is gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Trace {
+pub(super) struct Tombstone {
     /// Where it went: the deletion's place, or its last entry's where retention emptied it.
     pub(super) position: Position,
     /// Its last entry.
@@ -342,9 +342,9 @@ pub(super) struct Trace {
     pub(super) keys: StreamNumber,
 }
 
-impl Trace {
+impl Tombstone {
     pub(super) fn write(&self) -> Vec<u8> {
-        Bytestring(Vec::with_capacity(29))
+        Encoder(Vec::with_capacity(29))
             .u64(self.position.get())
             .u64(self.last.get())
             .u64(self.time.ms())
@@ -354,7 +354,7 @@ impl Trace {
     }
 
     pub(super) fn read(value: &[u8]) -> Option<Self> {
-        let mut fields = Fields(value);
+        let mut fields = Decoder(value);
         Some(Self {
             position: fields.position()?,
             last: fields.position()?,
@@ -405,7 +405,7 @@ mod tests {
         }
         assert!(IndexItem::read(&[0; 5]).is_none());
         assert!(KeyItem::read(&[0; 5]).is_none());
-        assert!(Trace::read(&[0; 5]).is_none());
+        assert!(Tombstone::read(&[0; 5]).is_none());
     }
 
     fn body() -> impl Strategy<Value = Body> {
@@ -469,14 +469,14 @@ mod tests {
             let (position, last) = (Position::from_stored(one), Position::from_stored(other));
             let item = IndexItem { ordinal, time, bytes, streams, is_event: is };
             let key = KeyItem { position, time, fingerprint };
-            let trace = Trace { position, last, time, deleted: is, keys };
+            let trace = Tombstone { position, last, time, deleted: is, keys };
             prop_assert_eq!(IndexItem::read(&item.write()), Some(item));
             prop_assert_eq!(KeyItem::read(&key.write()), Some(key));
-            prop_assert_eq!(Trace::read(&trace.write()), Some(trace));
+            prop_assert_eq!(Tombstone::read(&trace.write()), Some(trace));
             let short = |bytes: Vec<u8>| bytes[..bytes.len() - 1].to_vec();
             prop_assert_eq!(IndexItem::read(&short(item.write())), None);
             prop_assert_eq!(KeyItem::read(&short(key.write())), None);
-            prop_assert_eq!(Trace::read(&short(trace.write())), None);
+            prop_assert_eq!(Tombstone::read(&short(trace.write())), None);
         }
 
         #[test]

@@ -1,6 +1,6 @@
 //! Losses that were found at a start, kept in the file `LOSS` until an operator acknowledges them.
 
-use super::folder::Folder;
+use super::data_dir::DataDir;
 use crate::disk::{replace_file, sync_folder};
 use crate::event::EventId;
 use serde::{Deserialize, Serialize};
@@ -65,7 +65,7 @@ pub(super) struct LossRecord {
 }
 
 impl LossRecord {
-    pub(super) fn of(folder: &Folder) -> Self {
+    pub(super) fn in_dir(folder: &DataDir) -> Self {
         Self { path: folder.join(FILE) }
     }
 

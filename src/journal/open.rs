@@ -2,21 +2,21 @@
 
 use super::backup::Backup;
 use super::clock::RetentionClock;
+use super::data_dir::DataDirError;
 use super::dispatch::Dispatch;
-use super::figures::Figures;
-use super::folder::FolderError;
+use super::free_space::FreeSpaceGuard;
 use super::health::Health;
 use super::history::History;
 use super::kv::KvError;
+use super::metrics::JournalMetrics;
 use super::now;
-use super::order::LocalOrder;
 use super::publisher::{MAX_QUEUED_PUBLISHES, Publisher};
 use super::recent::Recent;
 use super::reclaim::Reclaimer;
-use super::recovery::Recovered;
-use super::room::Room;
+use super::recovery::OpenedStore;
 use super::sealing::KeyFile;
-use super::store::{Floors, Retention, Store, StreamUsage};
+use super::sequencer::LocalSequencer;
+use super::store::{Floors, RetentionPolicy, Store, StreamUsage};
 use super::watermark::Watermark;
 use super::writer::Writer;
 use crate::limits::Limits;
@@ -47,7 +47,7 @@ pub struct Settings {
     /// When a publish counts as done.
     pub durability: Durability,
     /// What is kept.
-    pub retention: Retention,
+    pub retention: RetentionPolicy,
     /// How many streams there may be.
     pub limits: Arc<ArcSwap<Limits>>,
     /// Free bytes on the disk below which publishes are refused.
@@ -63,7 +63,7 @@ pub struct Settings {
 pub enum OpenError {
     /// The directory is not to be used.
     #[error(transparent)]
-    Folder(#[from] FolderError),
+    Folder(#[from] DataDirError),
     /// Its bytes cannot be read or written.
     #[error("the journal in {0} cannot be opened: {1}")]
     Store(PathBuf, KvError),
@@ -98,10 +98,12 @@ impl Journal {
         let store_failed = |e| OpenError::Store(path.clone(), e);
         let io_failed = |e| OpenError::Io(path.clone(), e);
         let floors = Arc::new(Floors::default());
-        let mut recovered = Recovered::open(&settings, floors.clone())?;
+        let mut recovered = OpenedStore::open(&settings, floors.clone())?;
         let kv = recovered.kv.clone();
-        let room =
-            recovered.files.is_some().then(|| Room::new(path.clone(), settings.min_free_bytes));
+        let room = recovered
+            .files
+            .is_some()
+            .then(|| FreeSpaceGuard::new(path.clone(), settings.min_free_bytes));
         let reserve_bytes = if room.is_some() { settings.min_free_bytes } else { 0 };
         let max_bytes = settings.retention.total_bytes;
         telemetry.journal_bounds(max_bytes, reserve_bytes);
@@ -120,7 +122,7 @@ impl Journal {
             streams: store.streams(),
             recent: Recent::new(totals.last, settings.recent_bytes),
             epochs,
-            marks: store.marks(),
+            marks: store.watermarks(),
             keys: store.keys(),
         });
         let stream_usage = store.stream_usage();
@@ -133,15 +135,15 @@ impl Journal {
         let (queue, waiting) = std::sync::mpsc::sync_channel(MAX_QUEUED_PUBLISHES);
         let mut writer = Writer {
             queue: waiting,
-            order: Box::new(LocalOrder::after(totals.number)),
+            order: Box::new(LocalSequencer::after(totals.number)),
             store,
             history: history.clone(),
             watermark: Watermark::new(recovered.files.map(|f| (f.folder, f.high_water))),
-            room: room.clone(),
+            free_space: room.clone(),
             health: health.clone(),
             reclaim: Reclaimer::start(kv.clone(), totals.bytes, room, telemetry.clone())
                 .map_err(io_failed)?,
-            figures: Figures::new(kv.clone(), floors),
+            metrics: JournalMetrics::new(kv.clone(), floors),
             kv,
             telemetry: telemetry.clone(),
             out,

@@ -2,7 +2,7 @@
 //!
 //! Nothing of the hub uses it but tests.
 
-use super::keys::{IndexItem, KeyItem, StoredEntry, Trace, write_entry};
+use super::keys::{IndexItem, KeyItem, StoredEntry, Tombstone, write_entry};
 use super::kv::wal;
 use super::sealing::StreamKeys;
 use crate::event::{Position, StreamName};
@@ -27,6 +27,6 @@ pub fn items_again(value: &[u8]) -> [Option<Vec<u8>>; 3] {
     [
         IndexItem::read(value).map(|item| item.write()),
         KeyItem::read(value).map(|item| item.write()),
-        Trace::read(value).map(|item| item.write()),
+        Tombstone::read(value).map(|item| item.write()),
     ]
 }

@@ -2,7 +2,7 @@
 
 use super::batch::{Placed, Refusal, Unit};
 use super::health::Health;
-use super::writer::Envelope;
+use super::writer::WriterMessage;
 use crate::event::Receipt;
 use crate::telemetry::{Full, Telemetry};
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub(crate) type Reply = oneshot::Sender<Result<Vec<Receipt>, PublishError>>;
 /// Hands units to the writer. Cheap to clone.
 #[derive(Clone)]
 pub struct Publisher {
-    queue: SyncSender<Envelope>,
+    queue: SyncSender<WriterMessage>,
     health: Arc<Health>,
     telemetry: Telemetry,
     closed: Arc<AtomicBool>,
@@ -57,7 +57,7 @@ pub struct Publisher {
 
 impl Publisher {
     pub(super) fn new(
-        queue: SyncSender<Envelope>,
+        queue: SyncSender<WriterMessage>,
         health: Arc<Health>,
         telemetry: Telemetry,
     ) -> Self {
@@ -78,7 +78,7 @@ impl Publisher {
             return Err(self.is_full());
         }
         let (reply, answer) = oneshot::channel();
-        if let Err(error) = self.queue.try_send(Envelope::Publish { unit, bytes, reply }) {
+        if let Err(error) = self.queue.try_send(WriterMessage::Publish { unit, bytes, reply }) {
             self.health.dequeue(bytes);
             return Err(match error {
                 TrySendError::Full(_) => self.is_full(),
@@ -111,7 +111,7 @@ impl Publisher {
     pub(super) fn stop_writer(&self) {
         self.close();
         // A writer that is gone has stopped.
-        let _ = self.queue.send(Envelope::Stop);
+        let _ = self.queue.send(WriterMessage::Stop);
     }
 }
 
@@ -121,7 +121,7 @@ mod tests {
     use crate::telemetry::{Exposition, Sampled};
     use std::sync::mpsc::sync_channel;
 
-    fn publisher() -> (Publisher, std::sync::mpsc::Receiver<Envelope>) {
+    fn publisher() -> (Publisher, std::sync::mpsc::Receiver<WriterMessage>) {
         let (queue, waiting) = sync_channel(MAX_QUEUED_PUBLISHES);
         let telemetry = Telemetry::new().expect("metrics");
         (

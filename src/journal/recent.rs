@@ -67,7 +67,7 @@ impl Recent {
     }
 
     /// Entries of `stream` up to `last` are to be seen no more.
-    pub(super) fn vanish(&self, stream: StreamName, last: Position) {
+    pub(super) fn forget(&self, stream: StreamName, last: Position) {
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         if last <= ring.floor {
             return;

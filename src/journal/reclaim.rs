@@ -4,8 +4,8 @@
 //! Obsolete tables are dropped first, which writes next to nothing. The rest is a rewrite of what
 //! is alive, and starts only where it fits into the room above the reserve.
 
+use super::free_space::FreeSpaceGuard;
 use super::kv::{Kv, KvError};
-use super::room::Room;
 use crate::telemetry::Telemetry;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ const WORTH_A_COMPACTION_BYTES: u64 = 64 * 1024 * 1024;
 const DROP_OVERHEAD_BYTES: u64 = 1024 * 1024;
 
 /// A message to the reclaiming thread.
-struct Work {
+struct ReclaimRequest {
     /// Bytes of the entries that are alive.
     kept: u64,
     /// True where only obsolete tables are to be dropped.
@@ -46,7 +46,7 @@ struct Work {
 
 /// Counts what died and wakes the thread when it is worth it.
 pub(super) struct Reclaimer {
-    wake: SyncSender<Work>,
+    wake: SyncSender<ReclaimRequest>,
     dead_bytes: u64,
     next: Instant,
     next_while_full: Instant,
@@ -62,7 +62,7 @@ impl Reclaimer {
     pub(super) fn start(
         kv: Kv,
         kept: u64,
-        room: Option<Room>,
+        room: Option<FreeSpaceGuard>,
         telemetry: Telemetry,
     ) -> std::io::Result<Self> {
         let (wake, woken) = sync_channel(1);
@@ -82,7 +82,7 @@ impl Reclaimer {
         self.dead_bytes += removed;
         let now = Instant::now();
         if self.dead_bytes >= self.min_dead_bytes.max(kept / DEAD_SHARE) && now >= self.next {
-            if self.wake.try_send(Work { kept, is_cheap: false, is_full }).is_ok() {
+            if self.wake.try_send(ReclaimRequest { kept, is_cheap: false, is_full }).is_ok() {
                 self.dead_bytes = 0;
                 self.next = now + self.rest;
                 self.next_while_full = now + REST_WHILE_FULL;
@@ -90,7 +90,7 @@ impl Reclaimer {
         } else if is_full && now >= self.next_while_full {
             // A rewrite may free more, where it fits; it has the pauses of every rewrite.
             let is_cheap = now < self.next;
-            if self.wake.try_send(Work { kept, is_cheap, is_full }).is_ok() {
+            if self.wake.try_send(ReclaimRequest { kept, is_cheap, is_full }).is_ok() {
                 self.next_while_full = now + REST_WHILE_FULL;
                 if !is_cheap {
                     self.next = now + self.rest;
@@ -103,7 +103,7 @@ impl Reclaimer {
 /// State of the reclaiming thread.
 struct Worker {
     kv: Kv,
-    room: Option<Room>,
+    room: Option<FreeSpaceGuard>,
     telemetry: Telemetry,
     rest: Duration,
     /// Failures in a row, and when the next attempt may be made.
@@ -112,7 +112,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, woken: &Receiver<Work>) {
+    fn run(mut self, woken: &Receiver<ReclaimRequest>) {
         while let Ok(work) = woken.recv() {
             if Instant::now() < self.resume {
                 continue;
@@ -143,15 +143,16 @@ impl Worker {
 
     /// Returns true if dropping obsolete tables fits: the flushes that it takes and, where the reserve
     /// is spent, also the compaction that fjall may start behind them, whose failure would poison it.
-    fn has_room_to_drop(&self, room: &Room) -> bool {
+    fn has_room_to_drop(&self, room: &FreeSpaceGuard) -> bool {
         let flushed_bytes = self.kv.unflushed_bytes() + DROP_OVERHEAD_BYTES;
-        let is_risked = !room.is_spent() || self.kv.replaced_bytes() >= WORTH_A_COMPACTION_BYTES;
+        let is_risked =
+            !room.is_reserve_spent() || self.kv.replaced_bytes() >= WORTH_A_COMPACTION_BYTES;
         let behind_bytes = if is_risked { 0 } else { self.kv.next_compaction_bytes() };
         room.free_bytes().is_none_or(|free| free >= flushed_bytes + behind_bytes)
     }
 
     /// Drops what is obsolete, then rewrites what is alive if that fits; returns true if it did.
-    fn reclaim(&self, work: &Work) -> Result<bool, KvError> {
+    fn reclaim(&self, work: &ReclaimRequest) -> Result<bool, KvError> {
         if self.room.as_ref().is_some_and(|room| !self.has_room_to_drop(room)) {
             return Ok(false);
         }
@@ -162,10 +163,9 @@ impl Worker {
         let needed_bytes = rewritten_bytes(work.kept, self.kv.table_bytes());
         // While the disk is full the reserve is what a rewrite is for, down to where nothing at all
         // is written.
-        let available = self
-            .room
-            .as_ref()
-            .and_then(|room| if work.is_full { room.above_spent() } else { room.above_reserve() });
+        let available = self.room.as_ref().and_then(|room| {
+            if work.is_full { room.above_spent_reserve() } else { room.above_reserve() }
+        });
         if let Some(available_bytes) = available
             && available_bytes < needed_bytes
         {

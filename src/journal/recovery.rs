@@ -5,7 +5,7 @@
 //! name that depends on it alone and recorded before anything is cut.
 
 use super::clean_stop;
-use super::folder::Folder;
+use super::data_dir::DataDir;
 use super::high_water::{HighWater, Mark};
 use super::kv::{DiskKv, Expiry, Kv, KvError, MemoryKv, Sync, wal};
 use super::loss::{Loss, LossRecord};
@@ -24,17 +24,17 @@ const VERSION_FILE: &str = "version";
 const VERSION_BYTES: u64 = 4;
 
 /// A journal's files, ready to be used.
-pub(super) struct Recovered {
+pub(super) struct OpenedStore {
     pub(super) kv: Kv,
     pub(super) sync: Sync,
     pub(super) sealing: KeyFile,
     /// The files beside the store; none in memory.
-    pub(super) files: Option<Files>,
+    pub(super) files: Option<RecoveryFiles>,
 }
 
 /// The files of the data directory beside the store.
-pub(super) struct Files {
-    pub(super) folder: Folder,
+pub(super) struct RecoveryFiles {
+    pub(super) folder: DataDir,
     pub(super) high_water: HighWater,
     pub(super) losses: LossRecord,
     mark: Option<Mark>,
@@ -42,7 +42,7 @@ pub(super) struct Files {
     continues: bool,
 }
 
-impl Recovered {
+impl OpenedStore {
     /// Creates or repairs the files that `settings` name.
     pub(super) fn open(settings: &Settings, floors: Arc<Floors>) -> Result<Self, OpenError> {
         let sync = match settings.durability {
@@ -53,14 +53,14 @@ impl Recovered {
                 return Ok(Self { kv, sync: Sync::Process, sealing: KeyFile::none(), files: None });
             }
         };
-        let folder = Folder::open(&settings.data_dir, &settings.holder)?;
+        let folder = DataDir::open(&settings.data_dir, &settings.holder)?;
         let failed = |e| OpenError::Io(settings.data_dir.clone(), e);
         let (high_water, mark) = HighWater::open(&folder.join("HEAD")).map_err(failed)?;
         let store = folder.join("journal");
         create(&folder, &store, mark.is_none(), floors.clone())
             .map_err(|e| e.into_open_error(&settings.data_dir))?;
         let is_clean = clean_stop::holds(&folder);
-        let losses = LossRecord::of(&folder);
+        let losses = LossRecord::in_dir(&folder);
         let continues = repair(&folder, &store, mark, is_clean, &losses).map_err(failed)?;
         // From here on a stop is unclean unless it says otherwise.
         clean_stop::forget(&folder).map_err(failed)?;
@@ -76,7 +76,7 @@ impl Recovered {
                 path.display()
             )));
         }
-        let files = Some(Files { folder, high_water, losses, mark, continues });
+        let files = Some(RecoveryFiles { folder, high_water, losses, mark, continues });
         Ok(Self { kv: Kv::Disk(kv), sync, sealing, files })
     }
 
@@ -107,7 +107,7 @@ impl Recovered {
     }
 }
 
-impl Files {
+impl RecoveryFiles {
     /// Records what this start found missing; returns that and what earlier starts found.
     fn measure(&self, kept: EventId, committed: Option<EventId>) -> io::Result<Vec<Loss>> {
         let found = self.losses.load()?.into_iter().find(Loss::is_unmeasured);
@@ -145,7 +145,7 @@ impl CreateError {
 /// Creates the store unless it is there, whole and synced or not at all. `is_unused` says that
 /// nothing was ever committed, so that a half-made store of an earlier hub may be removed.
 fn create(
-    folder: &Folder,
+    folder: &DataDir,
     store: &Path,
     is_unused: bool,
     expiry: Arc<dyn Expiry>,
@@ -169,7 +169,7 @@ fn create(
 
 /// Repairs the write-ahead files; returns true if the journal continues where it was closed.
 fn repair(
-    folder: &Folder,
+    folder: &DataDir,
     store: &Path,
     mark: Option<Mark>,
     is_clean: bool,

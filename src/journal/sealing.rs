@@ -5,7 +5,7 @@
 //! ones. The keys are in the file `stream-keys`, a row of slots; an erased slot is overwritten in
 //! place and synced. See `docs/decisions/0014-erasing-by-key.md`.
 
-use super::keys::{Bytestring, Fields, StreamNumber};
+use super::keys::{Decoder, Encoder, StreamNumber};
 use super::kv::Sync;
 use crate::event::Position;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -82,7 +82,7 @@ impl StreamKeys {
 }
 
 fn aad(number: StreamNumber, position: Position) -> Aad<Vec<u8>> {
-    Aad::from(Bytestring(Vec::with_capacity(12)).u32(number).u64(position.get()).0)
+    Aad::from(Encoder(Vec::with_capacity(12)).u32(number).u64(position.get()).0)
 }
 
 fn key_of(bytes: &[u8]) -> Option<Arc<LessSafeKey>> {
@@ -218,15 +218,15 @@ impl KeyFile {
 }
 
 fn encode(number: StreamNumber, key: &[u8; KEY_BYTES]) -> Vec<u8> {
-    let body = Bytestring(Vec::with_capacity(SLOT_BYTES)).u8(IN_USE).u32(number).bytes(key).0;
+    let body = Encoder(Vec::with_capacity(SLOT_BYTES)).u8(IN_USE).u32(number).bytes(key).0;
     let sum = crc32fast::hash(&body);
-    let mut slot = Bytestring(body).u32(sum).0;
+    let mut slot = Encoder(body).u32(sum).0;
     slot.resize(SLOT_BYTES, 0);
     slot
 }
 
 fn decode(slot: &[u8]) -> Option<(StreamNumber, Arc<LessSafeKey>)> {
-    let mut fields = Fields(slot);
+    let mut fields = Decoder(slot);
     let (in_use, number, key) = (fields.u8()?, fields.u32()?, fields.take(KEY_BYTES)?);
     let body = &slot[..slot.len() - fields.0.len()];
     let is_whole = in_use == IN_USE && fields.u32()? == crc32fast::hash(body);

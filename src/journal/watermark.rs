@@ -1,7 +1,7 @@
 //! What the writer keeps beside the store: how far it has come, and that it stopped in order.
 
 use super::clean_stop;
-use super::folder::Folder;
+use super::data_dir::DataDir;
 use super::high_water::{HighWater, Mark};
 use super::kv::KvError;
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 /// The high-water mark in the data directory, which is the hub's while this value lives. In memory
 /// there is none, and nothing is written.
 pub(super) struct Watermark {
-    files: Option<(Folder, HighWater)>,
+    files: Option<(DataDir, HighWater)>,
     /// True while the mark on the medium is older than the last one that was written.
     is_unsynced: bool,
     written: Instant,
 }
 
 impl Watermark {
-    pub(super) fn new(files: Option<(Folder, HighWater)>) -> Self {
+    pub(super) fn new(files: Option<(DataDir, HighWater)>) -> Self {
         Self { files, is_unsynced: false, written: Instant::now() }
     }
 

@@ -7,15 +7,15 @@
 use super::batch::{Item, Outcome, Unit};
 use super::clock::{RetentionClock, now};
 use super::dispatch::Dispatch;
-use super::figures::Figures;
+use super::free_space::FreeSpaceGuard;
 use super::health::{Health, Step};
 use super::high_water::Mark;
 use super::history::History;
 use super::kv::{Kv, KvError};
-use super::order::{Order, Proposal, Ticket};
+use super::metrics::JournalMetrics;
 use super::publisher::{Answer, PublishError, Reply};
 use super::reclaim::Reclaimer;
-use super::room::Room;
+use super::sequencer::{Proposal, Sequencer, Ticket};
 use super::store::{Applied, Store};
 use super::watermark::Watermark;
 use crate::event::{MAX_ENTRIES_PER_BATCH, Receipt, StreamName};
@@ -39,7 +39,7 @@ const MARK_SYNCED_AFTER: Duration = Duration::from_millis(20);
 const NEXT_STEP: Duration = Duration::from_millis(20);
 
 /// What is sent to the writer.
-pub(super) enum Envelope {
+pub(super) enum WriterMessage {
     /// A unit to publish, its size and where its answer goes.
     Publish { unit: Unit, bytes: usize, reply: Reply },
     /// Stop once everything before this is done.
@@ -47,13 +47,13 @@ pub(super) enum Envelope {
 }
 
 /// A publish that waits for its commit.
-struct Pending {
+struct PendingPublish {
     unit: Unit,
     bytes: usize,
     reply: Reply,
 }
 
-impl Pending {
+impl PendingPublish {
     /// Whether it ends or deletes a stream that is there: an end of another would make one.
     fn closes(&self, history: &History) -> bool {
         self.unit.iter().any(|item| match item {
@@ -66,18 +66,18 @@ impl Pending {
 
 /// Everything the writer thread owns.
 pub(super) struct Writer {
-    pub(super) queue: Receiver<Envelope>,
-    pub(super) order: Box<dyn Order>,
+    pub(super) queue: Receiver<WriterMessage>,
+    pub(super) order: Box<dyn Sequencer>,
     pub(super) store: Store,
     pub(super) history: Arc<History>,
     pub(super) watermark: Watermark,
     pub(super) kv: Kv,
-    pub(super) room: Option<Room>,
+    pub(super) free_space: Option<FreeSpaceGuard>,
     pub(super) health: Arc<Health>,
     pub(super) telemetry: Telemetry,
     pub(super) out: Sender<Dispatch>,
     pub(super) reclaim: Reclaimer,
-    pub(super) figures: Figures,
+    pub(super) metrics: JournalMetrics,
     pub(super) clock: RetentionClock,
 }
 
@@ -92,37 +92,37 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut ticked = Instant::now();
         let mut tick_after = TICK;
-        let mut ahead: Option<Envelope> = None;
+        let mut ahead: Option<WriterMessage> = None;
         let mut ticket: Ticket = 0;
         loop {
-            self.health.rests();
+            self.health.finish();
             let first = match ahead.take() {
                 Some(envelope) => Ok(envelope),
-                None => self.queue.recv_timeout(self.patience(tick_after, ticked)),
+                None => self.queue.recv_timeout(self.wait_time(tick_after, ticked)),
             };
             match first {
-                Ok(Envelope::Publish { unit, bytes, reply }) => {
-                    let (batch, next) = self.gather(Pending { unit, bytes, reply });
+                Ok(WriterMessage::Publish { unit, bytes, reply }) => {
+                    let (batch, next) = self.gather(PendingPublish { unit, bytes, reply });
                     ahead = next;
                     ticket += 1;
                     self.publish(ticket, batch);
                 }
-                Err(RecvTimeoutError::Timeout) => self.settle_mark(),
-                Ok(Envelope::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => self.sync_mark(),
+                Ok(WriterMessage::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
             if ticked.elapsed() >= tick_after {
-                self.health.begins(Step::Upkeep);
+                self.health.begin(Step::Upkeep);
                 tick_after = if self.tick() { NEXT_STEP } else { TICK };
                 ticked = Instant::now();
             }
         }
-        self.health.begins(Step::Close);
+        self.health.begin(Step::Close);
         self.close();
-        self.health.rests();
+        self.health.finish();
     }
 
     /// Returns how long the writer waits for a publish before it does something else.
-    fn patience(&self, tick_after: Duration, ticked: Instant) -> Duration {
+    fn wait_time(&self, tick_after: Duration, ticked: Instant) -> Duration {
         let until_tick = tick_after.saturating_sub(ticked.elapsed());
         if self.syncs_mark() { until_tick.min(MARK_SYNCED_AFTER) } else { until_tick }
     }
@@ -132,10 +132,10 @@ impl Writer {
     }
 
     /// Syncs the high-water mark while nobody publishes, so that damage to the last batch shows.
-    fn settle_mark(&mut self) {
+    fn sync_mark(&mut self) {
         if self.syncs_mark()
             && self.health.poisoned().is_none()
-            && !self.is_spent()
+            && !self.is_reserve_spent()
             && let Err(error) = self.watermark.sync()
         {
             self.health.poison(&error.0, &self.telemetry);
@@ -143,31 +143,31 @@ impl Writer {
     }
 
     /// What waits now and fits in one batch, and the first that does not.
-    fn gather(&self, first: Pending) -> (Vec<Pending>, Option<Envelope>) {
+    fn gather(&self, first: PendingPublish) -> (Vec<PendingPublish>, Option<WriterMessage>) {
         let (mut items, mut size) = (first.unit.len(), first.bytes);
         let mut batch = vec![first];
         while let Ok(next) = self.queue.try_recv() {
-            let Envelope::Publish { unit, bytes, reply } = next else {
+            let WriterMessage::Publish { unit, bytes, reply } = next else {
                 return (batch, Some(next));
             };
             items += unit.len();
             size += bytes;
             if items > MAX_ENTRIES_PER_BATCH || size > MAX_BATCH_BYTES {
-                return (batch, Some(Envelope::Publish { unit, bytes, reply }));
+                return (batch, Some(WriterMessage::Publish { unit, bytes, reply }));
             }
-            batch.push(Pending { unit, bytes, reply });
+            batch.push(PendingPublish { unit, bytes, reply });
         }
         (batch, None)
     }
 
-    fn publish(&mut self, ticket: Ticket, waiting: Vec<Pending>) {
-        self.health.begins(Step::Commit);
+    fn publish(&mut self, ticket: Ticket, waiting: Vec<PendingPublish>) {
+        self.health.begin(Step::Commit);
         waiting.iter().for_each(|pending| self.health.dequeue(pending.bytes));
         let waiting = match self.admit() {
             Ok(()) => waiting,
             // What ends or deletes a stream is little, and the reserve is there for it.
-            Err(full @ PublishError::DiskFull(_)) if !self.is_spent() => {
-                let closes = |pending: &Pending| pending.closes(&self.history);
+            Err(full @ PublishError::DiskFull(_)) if !self.is_reserve_spent() => {
+                let closes = |pending: &PendingPublish| pending.closes(&self.history);
                 let (taken, others) = waiting.into_iter().partition(closes);
                 refuse(others, &full);
                 taken
@@ -180,13 +180,13 @@ impl Writer {
         let mut units = Vec::with_capacity(waiting.len());
         let mut replies = Vec::with_capacity(waiting.len());
         let mut in_all = 0;
-        for Pending { unit, bytes, reply } in waiting {
+        for PendingPublish { unit, bytes, reply } in waiting {
             in_all += bytes;
             replies.push((reply, streams_of(&unit)));
             units.push(unit);
         }
         match self.commit(ticket, units, in_all) {
-            Ok(applied) => self.pass_on(applied, replies),
+            Ok(applied) => self.dispatch(applied, replies),
             Err(error) => {
                 self.health.poison(&error.0, &self.telemetry);
                 let error = PublishError::Poisoned(error.0);
@@ -197,8 +197,8 @@ impl Writer {
         }
     }
 
-    fn is_spent(&self) -> bool {
-        self.room.as_ref().is_some_and(Room::is_spent)
+    fn is_reserve_spent(&self) -> bool {
+        self.free_space.as_ref().is_some_and(FreeSpaceGuard::is_reserve_spent)
     }
 
     /// Whether a commit may be tried.
@@ -206,7 +206,7 @@ impl Writer {
         if let Some(why) = self.health.poisoned() {
             return Err(PublishError::Poisoned(why.to_owned()));
         }
-        let full = self.room.as_ref().and_then(Room::lacking);
+        let full = self.free_space.as_ref().and_then(FreeSpaceGuard::shortage);
         if full != self.health.disk_full() {
             match &full {
                 Some(why) => tracing::error!("publishes are refused: {why}"),
@@ -246,7 +246,7 @@ impl Writer {
         Ok(applied)
     }
 
-    fn pass_on(&mut self, applied: Applied, replies: Vec<(Reply, Vec<Box<[StreamName]>>)>) {
+    fn dispatch(&mut self, applied: Applied, replies: Vec<(Reply, Vec<Box<[StreamName]>>)>) {
         let mut answers = Vec::with_capacity(replies.len());
         for (outcome, (reply, streams)) in applied.outcomes.into_iter().zip(replies) {
             if let Some(answer) = self.answer(outcome, streams, reply) {
@@ -255,7 +255,7 @@ impl Writer {
         }
         if let Some(batch) = &applied.batch {
             self.history.recent.push(batch.clone());
-            self.show_marks();
+            self.publish_watermarks();
         }
         if applied.batch.is_none() && answers.is_empty() {
             return;
@@ -266,7 +266,7 @@ impl Writer {
         let sent = match self.out.try_send(dispatch) {
             Err(TrySendError::Full(dispatch)) => {
                 self.telemetry.bound_hit(Full::DispatchQueue);
-                self.health.begins(Step::HandOut);
+                self.health.begin(Step::HandOut);
                 self.out.blocking_send(dispatch).is_ok()
             }
             sent => sent.is_ok(),
@@ -298,10 +298,10 @@ impl Writer {
         Some(Answer { receipts: receipts.collect(), placed, reply })
     }
 
-    fn show_marks(&mut self) {
+    fn publish_watermarks(&mut self) {
         let totals = *self.store.totals();
-        for (stream, last) in self.store.take_vanished() {
-            self.history.recent.vanish(stream, last);
+        for (stream, last) in self.store.take_removed_streams() {
+            self.history.recent.forget(stream, last);
         }
         self.history.marks.set_head(totals.last);
     }
@@ -310,21 +310,21 @@ impl Writer {
     fn tick(&mut self) -> bool {
         let more = match self.admit() {
             // Moving floors writes, too; but only a little, and it is what makes room.
-            Ok(()) | Err(PublishError::DiskFull(_)) => self.keep_up(),
+            Ok(()) | Err(PublishError::DiskFull(_)) => self.run_housekeeping(),
             Err(_) => false,
         };
-        self.tell_figures();
+        self.report_metrics();
         more
     }
 
     /// Moves floors and settles the high-water mark; whether there is more to do.
-    fn keep_up(&mut self) -> bool {
+    fn run_housekeeping(&mut self) -> bool {
         let is_due = self.watermark.age() >= PROVE_EVERY;
         let proved = if is_due { self.write_mark() } else { Ok(()) };
         let done = proved.and_then(|()| self.tick_store());
         match done.and_then(|more| self.watermark.sync().map(|()| more)) {
             Ok(more) => {
-                self.show_marks();
+                self.publish_watermarks();
                 more
             }
             Err(error) => {
@@ -345,7 +345,7 @@ impl Writer {
     }
 
     /// What is held is told also of a journal that takes no more.
-    fn tell_figures(&mut self) {
+    fn report_metrics(&mut self) {
         let removed = self.store.take_removed_bytes();
         let totals = self.store.totals();
         let is_full = self.health.disk_full().is_some();
@@ -354,9 +354,10 @@ impl Writer {
         }
         self.telemetry.clock_jumped(self.clock.ahead());
         self.telemetry.journal_read_failed(self.health.read_error().is_some());
-        let free = self.room.as_ref().and_then(Room::free_bytes).unwrap_or_default();
+        let free =
+            self.free_space.as_ref().and_then(FreeSpaceGuard::free_bytes).unwrap_or_default();
         let streams = self.history.stream_count();
-        self.telemetry.journal_holds(&self.figures.look(totals, streams, free));
+        self.telemetry.journal_holds(&self.metrics.sample(totals, streams, free));
     }
 
     fn write_mark(&mut self) -> Result<(), KvError> {
@@ -382,8 +383,8 @@ impl Writer {
     }
 }
 
-fn refuse(waiting: Vec<Pending>, why: &PublishError) {
-    for Pending { reply, .. } in waiting {
+fn refuse(waiting: Vec<PendingPublish>, why: &PublishError) {
+    for PendingPublish { reply, .. } in waiting {
         let _ = reply.send(Err(why.clone()));
     }
 }

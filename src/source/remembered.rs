@@ -13,7 +13,7 @@ pub(super) fn read_stream(
     let own = Selector::parse(stream).and_then(|own| Interest::new(vec![own], None));
     let own = own.map_err(|e| e.detail)?;
     let until = history.head();
-    let from = history.place(&own, Start::Oldest).map_err(failed)?;
+    let from = history.start_position(&own, Start::Oldest).map_err(failed)?;
     read(history, &own, (from, until), visit)
 }
 

@@ -6,12 +6,12 @@
 //! Never: blocks the writer. [`History::read`] may wait for a disk; callers on a worker thread ask
 //! [`History::read_recent`] first.
 
-mod places;
 mod read;
 mod removal;
+mod start;
 
-pub use places::Start;
 pub use read::First;
+pub use start::Start;
 
 use super::keys;
 use super::kv::{Kv, KvError};
@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const MAX_LOOKED_AT: usize = 100_000;
 
 /// A part of a list of streams.
-pub struct Listed {
+pub struct StreamPage {
     /// The streams with what is known of them.
     pub streams: Vec<(StreamName, StreamView)>,
     /// Where it stopped looking, if there may be more behind.
@@ -39,13 +39,13 @@ pub struct History {
     pub(super) streams: Arc<Streams>,
     pub(super) recent: Recent,
     pub(super) epochs: Epochs,
-    pub(super) marks: Arc<Marks>,
+    pub(super) marks: Arc<Watermarks>,
     pub(super) keys: StreamKeys,
 }
 
 /// Places that the writer moves and readers look at.
 #[derive(Default)]
-pub(crate) struct Marks {
+pub(crate) struct Watermarks {
     head: AtomicU64,
     removed_to: AtomicU64,
     forgotten_to: AtomicU64,
@@ -55,16 +55,16 @@ pub(crate) struct Marks {
     traces_removal: AtomicU64,
 }
 
-impl Marks {
+impl Watermarks {
     pub(crate) fn set_removed(&self, totals: &Totals, removals: u64) {
         self.forgotten_to.store(totals.forgotten_to.get(), Ordering::Release);
         self.removed_to.store(totals.removed_to.get(), Ordering::Release);
         self.removals.store(removals, Ordering::Release);
     }
 
-    pub(crate) fn set_traces_lost(&self, totals: &Totals, removals: u64) {
+    pub(crate) fn set_tombstones_lost(&self, totals: &Totals, removals: u64) {
         self.traces_removal.store(removals, Ordering::Release);
-        self.traces_lost_to.store(totals.traces_lost_to.get(), Ordering::Release);
+        self.traces_lost_to.store(totals.tombstones_lost_to.get(), Ordering::Release);
     }
 
     pub(crate) fn set_head(&self, head: Position) {
@@ -127,12 +127,12 @@ impl History {
         after: Option<&str>,
         limit: usize,
         may_read: impl Fn(&StreamName) -> bool,
-    ) -> Result<Listed, KvError> {
+    ) -> Result<StreamPage, KvError> {
         let start = match after {
             Some(after) if after >= prefix => [keys::name(after), vec![0]].concat(),
             _ => keys::name(prefix),
         };
-        let mut listed = Listed { streams: Vec::new(), stopped_at: None };
+        let mut listed = StreamPage { streams: Vec::new(), stopped_at: None };
         for (looked_at, pair) in self.kv.walk(start, keys::end_of(keys::NAME)).enumerate() {
             let (key, _) = pair?;
             let Ok(text) = std::str::from_utf8(&key[1..]) else { continue };

@@ -112,7 +112,7 @@ impl History {
         let mut walks = Vec::new();
         let mut next = BinaryHeap::new();
         for name in names {
-            if let Some(trace) = self.trace(name, after)?.filter(|trace| trace.deleted)
+            if let Some(trace) = self.tombstone(name, after)?.filter(|trace| trace.deleted)
                 && trace.position <= until
             {
                 deletions.insert((trace.position, trace.time, *name));
@@ -175,8 +175,9 @@ impl History {
             let stored = StoredEntry::read(&value).ok_or_else(|| damaged(&key))?;
             let shown = stored.is_deletion()
                 || stored.numbers.iter().any(|number| {
-                    let wanted =
-                        known.entry(*number).or_insert_with(|| self.wanted(*number, interest));
+                    let wanted = known
+                        .entry(*number)
+                        .or_insert_with(|| self.removed_up_to(*number, interest));
                     wanted.is_some_and(|floor| floor < position)
                 });
             let enough = looked_at + 1 == MAX_LOOKED_AT;
@@ -197,7 +198,11 @@ impl History {
     }
 
     /// The floor of a stream that is there and selected.
-    pub(super) fn wanted(&self, number: StreamNumber, interest: &Interest) -> Option<Position> {
+    pub(super) fn removed_up_to(
+        &self,
+        number: StreamNumber,
+        interest: &Interest,
+    ) -> Option<Position> {
         let name = self.streams.name_of(number).filter(|name| interest.selects(name))?;
         self.streams.get(&name).map(|row| row.floor)
     }

@@ -2,9 +2,9 @@
 
 use super::{History, load};
 use crate::event::{Body, Interest, Position, StreamName};
-use crate::journal::keys::{self, IndexItem, Trace};
+use crate::journal::keys::{self, IndexItem, Tombstone};
 use crate::journal::kv::KvError;
-use crate::journal::store::Row;
+use crate::journal::store::StreamRow;
 use crate::wire::Gap;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
@@ -27,7 +27,7 @@ impl History {
             return Ok(None);
         }
         let unknown = Gap { missed: None, first: None };
-        let is_new = |row: &Row| row.floor > after && row.removal > told;
+        let is_new = |row: &StreamRow| row.floor > after && row.removal > told;
         let Some(names) = interest.exact_streams() else {
             let mut hit = self.pattern_lost_a_stream(interest, after, told)?;
             if !hit {
@@ -40,9 +40,9 @@ impl History {
         let mut hit = None;
         for name in &names {
             // Whoever is told of a deletion while reading on is told by the stream's end.
-            let trace = self.trace(name, after)?.filter(|trace| trace.last > after);
+            let trace = self.tombstone(name, after)?.filter(|trace| trace.last > after);
             if trace.is_some_and(|trace| told == 0 || !trace.deleted)
-                || self.may_have_gone(name, after, told)?
+                || self.may_be_incomplete(name, after, told)?
             {
                 hit = Some(unknown);
             } else if let Some(row) = self.streams.get(name).filter(is_new) {
@@ -80,8 +80,8 @@ impl History {
                 Some(row) => row.end,
                 None if returning => {
                     any_deleted = true;
-                    let trace = self.kv.get(&keys::trace(name.as_str()))?;
-                    let trace = trace.and_then(|value| Trace::read(&value));
+                    let trace = self.kv.get(&keys::tombstone(name.as_str()))?;
+                    let trace = trace.and_then(|value| Tombstone::read(&value));
                     trace.filter(|trace| trace.deleted).map(|trace| trace.position)
                 }
                 None => None,
@@ -112,14 +112,14 @@ impl History {
         if load(&self.marks.forgotten_to) <= after {
             return Ok(false);
         }
-        if self.has_lost_traces(after, told) {
+        if self.has_lost_tombstones(after, told) {
             return Ok(true);
         }
         for pair in self.kv.walk(vec![keys::TRACE], keys::end_of(keys::TRACE)) {
             let (key, value) = pair?;
             let name = std::str::from_utf8(&key[1..]).ok();
             let name = name.and_then(|name| StreamName::parse(name).ok());
-            let (Some(name), Some(trace)) = (name, Trace::read(&value)) else { continue };
+            let (Some(name), Some(trace)) = (name, Tombstone::read(&value)) else { continue };
             let is_news = told == 0 || !trace.deleted;
             if is_news && trace.last > after && interest.selects(&name) {
                 return Ok(true);
@@ -130,20 +130,20 @@ impl History {
 
     /// Returns true if streams may have gone after a place of which no trace is left, and no removal up
     /// to the `told`-th told of that.
-    fn has_lost_traces(&self, after: Position, told: u64) -> bool {
+    fn has_lost_tombstones(&self, after: Position, told: u64) -> bool {
         load(&self.marks.traces_lost_to) > after
             && self.marks.traces_removal.load(Ordering::Acquire) > told
     }
 
     /// Returns true if a stream of this name may have gone after a place without a trace that is
     /// left: unless the one that is there began before the place.
-    fn may_have_gone(
+    fn may_be_incomplete(
         &self,
         name: &StreamName,
         after: Position,
         told: u64,
     ) -> Result<bool, KvError> {
-        if !self.has_lost_traces(after, told) {
+        if !self.has_lost_tombstones(after, told) {
             return Ok(false);
         }
         let Some(row) = self.streams.get(name) else { return Ok(true) };
@@ -168,8 +168,8 @@ impl History {
             if self.streams.get(name).is_some() {
                 continue;
             }
-            let trace = self.kv.get(&keys::trace(name.as_str()))?;
-            let trace = trace.and_then(|value| Trace::read(&value));
+            let trace = self.kv.get(&keys::tombstone(name.as_str()))?;
+            let trace = trace.and_then(|value| Tombstone::read(&value));
             if trace.is_some_and(|trace| trace.deleted && trace.position <= by) {
                 deleted.push(name.clone());
             }
@@ -188,7 +188,7 @@ impl History {
     }
 
     /// How many events of a stream were removed after a place, where the index still tells.
-    fn missed(&self, row: &Row, after: Position) -> Result<Option<u64>, KvError> {
+    fn missed(&self, row: &StreamRow, after: Position) -> Result<Option<u64>, KvError> {
         if after < row.counted_from {
             return Ok(None);
         }
@@ -202,15 +202,15 @@ impl History {
     }
 
     /// What is remembered of a stream by this name that went after `after`.
-    pub(super) fn trace(
+    pub(super) fn tombstone(
         &self,
         name: &StreamName,
         after: Position,
-    ) -> Result<Option<Trace>, KvError> {
+    ) -> Result<Option<Tombstone>, KvError> {
         if load(&self.marks.forgotten_to) <= after {
             return Ok(None);
         }
-        let value = self.kv.get(&keys::trace(name.as_str()))?;
-        Ok(value.and_then(|v| Trace::read(&v)).filter(|trace| trace.position > after))
+        let value = self.kv.get(&keys::tombstone(name.as_str()))?;
+        Ok(value.and_then(|v| Tombstone::read(&v)).filter(|trace| trace.position > after))
     }
 }

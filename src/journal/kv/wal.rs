@@ -144,13 +144,13 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// proves damage, and so does a bad batch of which every sector was written.
 fn is_torn_write(bytes: &[u8], begin: usize) -> bool {
     let end = used_bytes(bytes);
-    if Rest(&bytes[begin..]).batch().is_some() || has_whole_batch(&bytes[begin + 1..end]) {
+    if Remainder(&bytes[begin..]).batch().is_some() || has_whole_batch(&bytes[begin + 1..end]) {
         return false;
     }
     if has_unwritten_sector(bytes, begin, end) {
         return true;
     }
-    let mut rest = Rest(&bytes[begin..]);
+    let mut rest = Remainder(&bytes[begin..]);
     let _ = rest.whole_batch();
     let failed_at = bytes.len() - rest.0.len();
     failed_at >= end && !ends_like_a_batch(&bytes[begin..end])
@@ -159,7 +159,7 @@ fn is_torn_write(bytes: &[u8], begin: usize) -> bool {
 /// Returns true if a whole batch begins anywhere in `bytes`.
 fn has_whole_batch(bytes: &[u8]) -> bool {
     memchr::memchr_iter(1, bytes).any(|at| {
-        let mut rest = Rest(&bytes[at..]);
+        let mut rest = Remainder(&bytes[at..]);
         // A count of nothing has a checksum of nothing, which zeros do not.
         rest.batch().is_some()
     })
@@ -186,7 +186,7 @@ fn ends_like_a_batch(bytes: &[u8]) -> bool {
 /// Returns how many bytes from the start are whole batches. The checksums do not cover the sequence
 /// numbers, so their order is checked, too.
 pub(in crate::journal) fn good_bytes(bytes: &[u8]) -> usize {
-    let mut rest = Rest(bytes);
+    let mut rest = Remainder(bytes);
     // Where each of the last two batches begins, and its number.
     let mut last: Option<(usize, u64)> = None;
     let mut last_follows = false;
@@ -205,9 +205,9 @@ pub(in crate::journal) fn good_bytes(bytes: &[u8]) -> usize {
     }
 }
 
-struct Rest<'a>(&'a [u8]);
+struct Remainder<'a>(&'a [u8]);
 
-impl<'a> Rest<'a> {
+impl<'a> Remainder<'a> {
     /// Skips `length` bytes; where there are fewer, skips those and returns `None`.
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (head, tail) = self.0.split_at(length.min(self.0.len()));
@@ -222,7 +222,7 @@ impl<'a> Rest<'a> {
 
     /// Skips one batch if it is whole and right, and returns its sequence number.
     fn batch(&mut self) -> Option<u64> {
-        let mut rest = Rest(self.0);
+        let mut rest = Remainder(self.0);
         let number = rest.whole_batch()?;
         self.0 = rest.0;
         Some(number)

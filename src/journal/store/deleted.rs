@@ -28,7 +28,7 @@ impl DeletedStreams {
             let (key, value) = pair?;
             let damaged = || KvError("the record of a deleted stream is damaged".into());
             let number = keys::number_of(&key).ok_or_else(damaged)?;
-            let mut place = keys::Fields(&value);
+            let mut place = keys::Decoder(&value);
             all.insert(number, place.position().ok_or_else(damaged)?);
         }
         Ok(Self(all))
@@ -61,19 +61,19 @@ impl DeletedStreams {
 
 impl Store {
     /// Counts off entries of deleted streams: one step.
-    pub(super) fn count_off_deleted(&mut self) -> Result<(), KvError> {
+    pub(super) fn subtract_deleted(&mut self) -> Result<(), KvError> {
         let mut left = STEP;
         for _ in 0..STREAMS {
             let Some((number, until)) = self.deleted.iter().next().filter(|_| left > 0) else {
                 break;
             };
-            left -= self.count_off(number, until, left)?;
+            left -= self.subtract(number, until, left)?;
         }
         Ok(())
     }
 
     /// Counts off at most `most` entries of a stream; returns how many it has looked at.
-    fn count_off(
+    fn subtract(
         &mut self,
         number: StreamNumber,
         until: Position,
@@ -97,10 +97,10 @@ impl Store {
             }
         }
         if looked_at < most {
-            self.deleted.remove(number, &mut self.owed);
+            self.deleted.remove(number, &mut self.pending_changes);
             self.trimmer.gone(number);
         } else {
-            self.deleted.put(number, last, &mut self.owed);
+            self.deleted.put(number, last, &mut self.pending_changes);
         }
         Ok(looked_at)
     }

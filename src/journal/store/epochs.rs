@@ -5,7 +5,7 @@
 //! copy. So an id that a client has seen never names another event, and an id of something lost is
 //! told apart as unknown.
 
-use super::super::keys::{self, Bytestring, Fields};
+use super::super::keys::{self, Decoder, Encoder};
 use super::super::kv::{Kv, KvError};
 use crate::event::{Epoch, EventId, Position};
 
@@ -25,7 +25,7 @@ impl Epochs {
 
     pub(crate) fn load(kv: &Kv) -> Result<Option<Self>, KvError> {
         let Some(value) = kv.get(keys::EPOCHS)? else { return Ok(None) };
-        let mut fields = Fields(&value);
+        let mut fields = Decoder(&value);
         let mut list = Vec::new();
         while let Some(epoch) = fields.u32() {
             let damaged = || KvError("the list of epochs is damaged".into());
@@ -35,7 +35,7 @@ impl Epochs {
     }
 
     pub(super) fn write(&self) -> Vec<u8> {
-        self.list.iter().fold(Bytestring(Vec::new()), |out, (e, p)| out.u32(e.0).u64(p.get())).0
+        self.list.iter().fold(Encoder(Vec::new()), |out, (e, p)| out.u32(e.0).u64(p.get())).0
     }
 
     /// Begins a new epoch: the former one kept everything up to `kept`. `seen` is the last epoch

@@ -3,7 +3,7 @@
 
 use super::super::keys::{self, KEY_WINDOW_MS, StoredEntry, StreamNumber};
 use super::super::kv::Expiry;
-use super::{DeletedStreams, Row, Streams, Totals};
+use super::{DeletedStreams, StreamRow, Streams, Totals};
 use crate::event::{Position, Timestamp};
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
@@ -48,7 +48,7 @@ impl Floors {
 
     pub(super) fn publish(
         &self,
-        rows: impl Iterator<Item = Row>,
+        rows: impl Iterator<Item = StreamRow>,
         gone: &[StreamNumber],
         totals: &Totals,
         now: Timestamp,
@@ -67,7 +67,7 @@ impl Floors {
         inner.known_below = next_stream;
         inner.now = now;
         inner.hub = totals.floor;
-        inner.traces_lost_to = totals.traces_lost_to;
+        inner.traces_lost_to = totals.tombstones_lost_to;
     }
 }
 
@@ -94,7 +94,7 @@ impl Inner {
             // They outlive a stream that retention has emptied.
             keys::KEY => older_than(keys::KeyItem::read(value)?.time, KEY_WINDOW_MS),
             keys::TRACE => {
-                let trace = keys::Trace::read(value)?;
+                let trace = keys::Tombstone::read(value)?;
                 trace.position <= self.traces_lost_to || older_than(trace.time, TRACE_KEPT_MS)
             }
             keys::TIME => u64::from_be_bytes(*value.first_chunk()?) <= self.hub.get(),

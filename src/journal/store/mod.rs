@@ -13,20 +13,20 @@ mod quota;
 mod retention;
 mod staging;
 mod streams;
+mod tombstones;
 mod totals;
-mod traces;
 
 pub(super) use deleted::DeletedStreams;
 pub(super) use epochs::Epochs;
 pub(super) use floors::Floors;
 pub use quota::StreamUsage;
-pub use retention::{Kept, Retention};
+pub use retention::{RetentionLimits, RetentionPolicy};
 pub use streams::StreamView;
-pub(super) use streams::{Row, Streams};
+pub(super) use streams::{StreamRow, Streams};
 pub(super) use totals::Totals;
 
 use super::batch::{Committed, Ordered, Outcome};
-use super::history::Marks;
+use super::history::Watermarks;
 use super::keys;
 use super::kv::{Changes, Kv, KvError, Sync};
 use super::sealing::{KeyFile, SealingError, StreamKeys};
@@ -39,7 +39,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
-use traces::TraceLimit;
+use tombstones::TombstoneLimit;
 
 /// Maximum lead of the time of stored events over the wall clock; beyond it the clock was set back.
 pub(super) const MAX_LEAD_MS: u64 = 60 * 1000;
@@ -54,20 +54,20 @@ pub(super) struct Store {
     kv: Kv,
     sync: Sync,
     streams: Arc<Streams>,
-    marks: Arc<Marks>,
+    watermarks: Arc<Watermarks>,
     floors: Arc<Floors>,
     totals: Totals,
     trimmer: retention::Trimmer,
     deleted: DeletedStreams,
-    traces: TraceLimit,
+    tombstones: TombstoneLimit,
     /// True while totals that compaction is to go by are not committed.
-    owes_totals: bool,
+    has_unwritten_totals: bool,
     quota: Quota,
     /// Changes that ride on the next commit: streams that retention emptied.
-    owed: Changes,
-    owed_traces: HashMap<StreamName, keys::Trace>,
+    pending_changes: Changes,
+    owed_tombstones: HashMap<StreamName, keys::Tombstone>,
     last_time_mark: Timestamp,
-    vanished: Vec<(StreamName, Position)>,
+    removed_streams: Vec<(StreamName, Position)>,
     removed_bytes: u64,
     /// The keys that hidden streams are sealed with. A batch being staged may add to them.
     sealing: RefCell<KeyFile>,
@@ -88,16 +88,16 @@ impl Store {
     pub(super) fn open(
         kv: Kv,
         sync: Sync,
-        (retention, limits): (Retention, Arc<ArcSwap<Limits>>),
+        (retention, limits): (RetentionPolicy, Arc<ArcSwap<Limits>>),
         floors: Arc<Floors>,
         mut sealing: KeyFile,
     ) -> Result<Self, KvError> {
         let totals = Totals::load(&kv)?;
         let streams = Arc::new(Streams::load(&kv)?);
         sealing.erase_orphans(|number| streams.name_of(number).is_some()).map_err(failed)?;
-        let marks = Arc::new(Marks::default());
+        let marks = Arc::new(Watermarks::default());
         let deleted = DeletedStreams::load(&kv)?;
-        let traces = TraceLimit::new(places_of_traces(&kv)?);
+        let traces = TombstoneLimit::new(tombstone_positions(&kv)?);
         floors.reset(&streams, &deleted, totals.next_stream);
         let trimmer = retention::Trimmer::new(retention, &streams);
         let quota = Quota::new(limits, &streams);
@@ -106,24 +106,24 @@ impl Store {
         let vanished = Vec::new();
         let (removed_bytes, removals) = (0, 1);
         marks.set_removed(&totals, removals);
-        marks.set_traces_lost(&totals, removals);
+        marks.set_tombstones_lost(&totals, removals);
         marks.set_head(totals.last);
         Ok(Self {
             kv,
             sync,
             streams,
-            marks,
+            watermarks: marks,
             floors,
             totals,
             trimmer,
             deleted,
-            traces,
-            owes_totals: false,
+            tombstones: traces,
+            has_unwritten_totals: false,
             quota,
-            owed,
-            owed_traces: HashMap::new(),
+            pending_changes: owed,
+            owed_tombstones: HashMap::new(),
             last_time_mark,
-            vanished,
+            removed_streams: vanished,
             removed_bytes,
             sealing: RefCell::new(sealing),
             removals,
@@ -131,14 +131,14 @@ impl Store {
     }
 
     /// The streams that went since this was last asked, each with the last place it had.
-    pub(super) fn take_vanished(&mut self) -> Vec<(StreamName, Position)> {
-        std::mem::take(&mut self.vanished)
+    pub(super) fn take_removed_streams(&mut self) -> Vec<(StreamName, Position)> {
+        std::mem::take(&mut self.removed_streams)
     }
 
     /// The places that readers look at. Those of removals move before a row does, so that a reader
     /// who was clamped by a floor finds it here.
-    pub(super) fn marks(&self) -> Arc<Marks> {
-        self.marks.clone()
+    pub(super) fn watermarks(&self) -> Arc<Watermarks> {
+        self.watermarks.clone()
     }
 
     pub(super) fn streams(&self) -> Arc<Streams> {
@@ -195,7 +195,7 @@ impl Store {
         let mut touched = Vec::with_capacity(staged.rows.len());
         if !staged.deleted.is_empty() {
             self.removals += 1;
-            self.marks.set_removed(&self.totals, self.removals);
+            self.watermarks.set_removed(&self.totals, self.removals);
         }
         for (name, row) in staged.rows {
             match row {
@@ -213,12 +213,12 @@ impl Store {
             self.streams.forget_number(number);
             self.trimmer.forget(number);
             if is_shared {
-                self.deleted.put(number, floor, &mut self.owed);
+                self.deleted.put(number, floor, &mut self.pending_changes);
             } else {
                 self.trimmer.gone(number);
             }
-            self.vanished.push((name, last));
-            self.has_trace();
+            self.removed_streams.push((name, last));
+            self.note_tombstone();
         }
         self.trim(&touched)?;
         let first = Position::of(ordered.number, 0);
@@ -233,11 +233,11 @@ impl Store {
         tracing::warn!(ahead_s, "the time of stored events steps back to the clock of the system");
         self.last_time_mark = Timestamp::default();
         self.totals.time = time;
-        self.owes_totals = true;
+        self.has_unwritten_totals = true;
         self.trimmer.rearm(time);
         let marks = self.kv.walk(keys::time(time.plus_ms(1)), keys::end_of(keys::TIME));
         for mark in marks.take(MAX_REMOVED_MARKS) {
-            self.owed.remove(mark?.0.to_vec());
+            self.pending_changes.remove(mark?.0.to_vec());
         }
         Ok(())
     }
@@ -252,14 +252,14 @@ impl Store {
         self.expire(now, wall)?;
         self.trim_unfinished()?;
         self.shrink()?;
-        self.count_off_deleted()?;
+        self.subtract_deleted()?;
         let moved = self.trimmer.take_unpublished();
         let gone = self.trimmer.take_gone();
-        let owes = self.owes_totals || !self.owed.is_empty();
+        let owes = self.has_unwritten_totals || !self.pending_changes.is_empty();
         if owes || !moved.is_empty() || !gone.is_empty() {
             let totals = self.totals;
             self.commit(Changes::default(), &totals, Sync::Disk)?;
-            self.owes_totals = false;
+            self.has_unwritten_totals = false;
         }
         let rows = moved.iter().filter_map(|name| self.streams.get(name));
         self.floors.publish(rows, &gone, &self.totals, now);
@@ -279,8 +279,8 @@ impl Store {
 
     fn commit(&mut self, changes: Changes, totals: &Totals, sync: Sync) -> Result<(), KvError> {
         // Heads that retention moved go with the totals that count on them.
-        let mut all = std::mem::take(&mut self.owed);
-        self.owed_traces.clear();
+        let mut all = std::mem::take(&mut self.pending_changes);
+        self.owed_tombstones.clear();
         for name in self.trimmer.take_dirty() {
             if let Some(row) = self.streams.get(&name) {
                 all.put(keys::head(row.number), row.write());
@@ -292,42 +292,42 @@ impl Store {
     }
 
     /// A stream that has nothing left: its row goes, a trace stays for those who come back.
-    fn forget(&mut self, name: &StreamName, row: &Row, now: Timestamp) {
+    fn add_tombstone(&mut self, name: &StreamName, row: &StreamRow, now: Timestamp) {
         let (position, last) = (row.last, row.last);
-        let trace = keys::Trace { position, last, time: now, deleted: false, keys: row.keys };
-        self.owed.remove(keys::head(row.number));
-        self.owed.remove(keys::name(name.as_str()));
-        self.owed.put(keys::trace(name.as_str()), trace.write());
-        if self.owed_traces.insert(name.clone(), trace).is_none() {
-            self.has_trace();
+        let trace = keys::Tombstone { position, last, time: now, deleted: false, keys: row.keys };
+        self.pending_changes.remove(keys::head(row.number));
+        self.pending_changes.remove(keys::name(name.as_str()));
+        self.pending_changes.put(keys::tombstone(name.as_str()), trace.write());
+        if self.owed_tombstones.insert(name.clone(), trace).is_none() {
+            self.note_tombstone();
         }
         self.totals.forgotten_to = self.totals.forgotten_to.max(row.last);
-        self.marks.set_removed(&self.totals, self.removals);
+        self.watermarks.set_removed(&self.totals, self.removals);
         self.remove(name);
         self.streams.forget_number(row.number);
         self.trimmer.gone(row.number);
-        self.vanished.push((name.clone(), row.last));
+        self.removed_streams.push((name.clone(), row.last));
     }
 
     /// Returns the number under which idempotency keys of a stream that is not there are remembered:
     /// those of one that retention has emptied outlive it, and those of a deleted one do not.
     fn keys_of_gone(&self, name: &StreamName) -> Result<Option<keys::StreamNumber>, KvError> {
-        let trace = match self.owed_traces.get(name) {
+        let trace = match self.owed_tombstones.get(name) {
             Some(trace) => Some(*trace),
             None => {
-                let value = self.kv.get(&keys::trace(name.as_str()))?;
-                value.and_then(|value| keys::Trace::read(&value))
+                let value = self.kv.get(&keys::tombstone(name.as_str()))?;
+                value.and_then(|value| keys::Tombstone::read(&value))
             }
         };
         Ok(trace.filter(|trace| !trace.deleted).map(|trace| trace.keys))
     }
 
     /// Notes another trace; past their limit the oldest go.
-    fn has_trace(&mut self) {
-        if let Some(lost_to) = self.traces.note(self.totals.last) {
-            self.owes_totals = true;
-            self.totals.traces_lost_to = self.totals.traces_lost_to.max(lost_to);
-            self.marks.set_traces_lost(&self.totals, self.removals);
+    fn note_tombstone(&mut self) {
+        if let Some(lost_to) = self.tombstones.note(self.totals.last) {
+            self.has_unwritten_totals = true;
+            self.totals.tombstones_lost_to = self.totals.tombstones_lost_to.max(lost_to);
+            self.watermarks.set_tombstones_lost(&self.totals, self.removals);
         }
     }
 
@@ -338,11 +338,11 @@ impl Store {
     }
 }
 
-fn places_of_traces(kv: &Kv) -> Result<Vec<Position>, KvError> {
+fn tombstone_positions(kv: &Kv) -> Result<Vec<Position>, KvError> {
     let mut places = Vec::new();
     for pair in kv.walk(vec![keys::TRACE], keys::end_of(keys::TRACE)) {
         let (_, value) = pair?;
-        places.extend(keys::Trace::read(&value).map(|trace| trace.position));
+        places.extend(keys::Tombstone::read(&value).map(|trace| trace.position));
     }
     Ok(places)
 }

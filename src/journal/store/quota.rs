@@ -8,16 +8,16 @@ use rustc_hash::FxHashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// New streams by scope; those of a rule are the hub's, too.
-pub(super) type Fresh = FxHashMap<Scope, u64>;
+pub(super) type NewStreams = FxHashMap<Scope, u64>;
 
 /// How many there are, where anybody may look.
 #[derive(Default, Debug)]
 pub struct StreamUsage {
-    figures: Mutex<FxHashMap<Scope, Figures>>,
+    figures: Mutex<FxHashMap<Scope, ScopeUsage>>,
 }
 
 #[derive(Clone, Copy, Default, Debug)]
-struct Figures {
+struct ScopeUsage {
     streams: u64,
     peak: u64,
     refusals: u64,
@@ -42,7 +42,7 @@ impl StreamUsage {
         scopes.collect()
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut FxHashMap<Scope, Figures>) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut FxHashMap<Scope, ScopeUsage>) -> T) -> T {
         work(&mut self.figures.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -112,8 +112,8 @@ impl Quota {
     }
 
     /// Counts `new` streams to those that are `fresh`, or says how many there may be at most.
-    pub(super) fn take(&self, new: &[StreamName], fresh: &mut Fresh) -> Result<(), u64> {
-        let mut wanted = Fresh::default();
+    pub(super) fn acquire(&self, new: &[StreamName], fresh: &mut NewStreams) -> Result<(), u64> {
+        let mut wanted = NewStreams::default();
         for scope in new.iter().flat_map(|name| self.scopes(name)) {
             *wanted.entry(scope).or_default() += 1;
         }

@@ -5,7 +5,7 @@
 
 use super::super::keys::{self, IndexItem, StoredEntry, StreamNumber};
 use super::super::kv::KvError;
-use super::{MAX_LEAD_MS, Row, Store, Streams};
+use super::{MAX_LEAD_MS, Store, StreamRow, Streams};
 use crate::event::{Position, Selector, StreamName, Timestamp};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
@@ -25,7 +25,7 @@ const STREAMS_PER_TICK: usize = 256;
 
 /// What one stream keeps; `None` is without limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Kept {
+pub struct RetentionLimits {
     /// Events older than this many milliseconds go.
     pub max_age_ms: Option<u64>,
     /// Events beyond this many go, oldest first.
@@ -34,9 +34,9 @@ pub struct Kept {
     pub max_bytes: Option<u64>,
 }
 
-impl Kept {
+impl RetentionLimits {
     /// Whether a stream has more events or bytes than it keeps.
-    fn is_exceeded_by(&self, row: &Row) -> bool {
+    fn is_exceeded_by(&self, row: &StreamRow) -> bool {
         self.max_events.is_some_and(|max| row.events > max)
             || self.max_bytes.is_some_and(|max| row.bytes > max)
     }
@@ -44,17 +44,17 @@ impl Kept {
 
 /// What all streams keep.
 #[derive(Clone, Debug, Default)]
-pub struct Retention {
+pub struct RetentionPolicy {
     /// The first pattern that matches a stream decides for it.
-    pub rules: Vec<(Selector, Kept)>,
+    pub rules: Vec<(Selector, RetentionLimits)>,
     /// For every other stream.
-    pub otherwise: Kept,
+    pub otherwise: RetentionLimits,
     /// Bytes kept in all; the oldest of the whole hub go first.
     pub total_bytes: u64,
 }
 
-impl Retention {
-    fn limits(&self, name: &StreamName) -> Kept {
+impl RetentionPolicy {
+    fn limits(&self, name: &StreamName) -> RetentionLimits {
         let rule = self.rules.iter().find(|(selector, _)| selector.matches(name));
         rule.map_or(self.otherwise, |(_, limits)| *limits)
     }
@@ -62,7 +62,7 @@ impl Retention {
 
 /// Which streams are due, and what was read ahead of them.
 pub(super) struct Trimmer {
-    retention: Retention,
+    retention: RetentionPolicy,
     ahead: HashMap<StreamNumber, VecDeque<(Position, IndexItem)>>,
     /// When the front of a stream with an age limit may be due.
     due: BinaryHeap<Reverse<Due>>,
@@ -93,7 +93,7 @@ fn is_ahead(item: &IndexItem, wall: Timestamp) -> bool {
 }
 
 impl Trimmer {
-    pub(super) fn new(retention: Retention, streams: &Streams) -> Self {
+    pub(super) fn new(retention: RetentionPolicy, streams: &Streams) -> Self {
         let mut trimmer = Self {
             retention,
             ahead: HashMap::new(),
@@ -114,7 +114,7 @@ impl Trimmer {
     }
 
     /// A stream got entries; one with an age limit is due when its first of them is.
-    pub(super) fn appended(&mut self, name: &StreamName, row: &Row, now: Timestamp) {
+    pub(super) fn appended(&mut self, name: &StreamName, row: &StreamRow, now: Timestamp) {
         if let Some(age) = self.retention.limits(name).max_age_ms
             && self.waiting.insert(row.number)
         {
@@ -216,7 +216,7 @@ impl Store {
             if self.streams.get(&name).is_none_or(|row| row.number != number) {
                 continue;
             }
-            let is_old = |_: &Row, position: Position, item: &IndexItem| {
+            let is_old = |_: &StreamRow, position: Position, item: &IndexItem| {
                 item.time.ms().saturating_add(age) <= now.ms()
                     || position <= ahead_to && is_ahead(item, wall)
             };
@@ -276,7 +276,7 @@ impl Store {
         for number in &entry.numbers {
             if entry.numbers.len() > 1 && self.deleted.counts(*number, position) {
                 was_kept = true;
-                self.deleted.put(*number, position, &mut self.owed);
+                self.deleted.put(*number, position, &mut self.pending_changes);
             }
             let Some(name) = self.streams.name_of(*number) else { continue };
             let Some(mut row) = self.streams.get(&name).filter(|row| row.floor < position) else {
@@ -297,7 +297,7 @@ impl Store {
         &mut self,
         name: &StreamName,
         steps: &mut usize,
-        over: impl Fn(&Row, Position, &IndexItem) -> bool,
+        over: impl Fn(&StreamRow, Position, &IndexItem) -> bool,
     ) -> Result<Option<(Position, IndexItem)>, KvError> {
         let Some(mut row) = self.streams.get(name) else { return Ok(None) };
         let before = row;
@@ -327,13 +327,13 @@ impl Store {
         self.removed_bytes += bytes;
     }
 
-    fn put_trimmed(&mut self, name: &StreamName, mut row: Row) {
+    fn put_trimmed(&mut self, name: &StreamName, mut row: StreamRow) {
         self.removals += 1;
         row.removal = self.removals;
-        self.marks.set_removed(&self.totals, self.removals);
+        self.watermarks.set_removed(&self.totals, self.removals);
         if row.is_empty() {
             let now = self.totals.time;
-            self.forget(name, &row, now);
+            self.add_tombstone(name, &row, now);
         } else {
             self.streams.put(name, row);
             self.trimmer.dirty.insert(name.clone());
@@ -342,7 +342,7 @@ impl Store {
     }
 
     /// The first entry of a stream above its floor.
-    fn front(&mut self, row: &Row) -> Result<Option<(Position, IndexItem)>, KvError> {
+    fn front(&mut self, row: &StreamRow) -> Result<Option<(Position, IndexItem)>, KvError> {
         if self.trimmer.ahead.len() > MAX_READ_AHEADS {
             self.trimmer.ahead.clear();
         }
@@ -389,9 +389,9 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_matches_decides() {
-        let limits = |n| Kept { max_events: Some(n), ..Kept::default() };
+        let limits = |n| RetentionLimits { max_events: Some(n), ..RetentionLimits::default() };
         let rule = |text: &str, n| (Selector::parse(text).expect("ok"), limits(n));
-        let retention = Retention {
+        let retention = RetentionPolicy {
             rules: vec![rule("builds.main", 1), rule("builds.**", 2)],
             otherwise: limits(3),
             total_bytes: u64::MAX,

@@ -1,10 +1,10 @@
 //! A batch being applied: seen by nobody until it is committed.
 
 use super::super::batch::{Item, Outcome, Placed, Refusal, Unit};
-use super::super::keys::{self, IndexItem, KeyItem, StreamNumber, Trace};
+use super::super::keys::{self, IndexItem, KeyItem, StreamNumber, Tombstone};
 use super::super::kv::{Changes, KvError};
-use super::quota::Fresh;
-use super::{Row, Store, Totals, failed};
+use super::quota::NewStreams;
+use super::{Store, StreamRow, Totals, failed};
 use crate::event::{Body, Draft, EndReason, Entry, Key, Position, StreamName, Timestamp};
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ pub(super) struct Staged {
     pub(super) entries: Vec<Entry>,
     pub(super) changes: Changes,
     /// New heads; `None` for a stream that was deleted.
-    pub(super) rows: HashMap<StreamName, Option<Row>>,
+    pub(super) rows: HashMap<StreamName, Option<StreamRow>>,
     /// Streams that were deleted.
     pub(super) deleted: Vec<Deletion>,
     pub(super) totals: Totals,
@@ -37,13 +37,13 @@ pub(super) struct Staging<'a> {
     store: &'a Store,
     number: u64,
     keys: HashMap<(StreamName, Key), KeyItem>,
-    fresh: Fresh,
+    fresh: NewStreams,
     staged: Staged,
 }
 
 /// What a unit brings that is not there yet.
 #[derive(Default)]
-struct Novelties {
+struct NewItems {
     keys: Vec<(StreamName, Key)>,
     streams: Vec<StreamName>,
 }
@@ -61,7 +61,7 @@ impl<'a> Staging<'a> {
             totals,
             removed_bytes: 0,
         };
-        Self { store, number, keys: HashMap::new(), fresh: Fresh::default(), staged }
+        Self { store, number, keys: HashMap::new(), fresh: NewStreams::default(), staged }
     }
 
     pub(super) fn finish(mut self) -> Staged {
@@ -79,7 +79,7 @@ impl<'a> Staging<'a> {
 
     /// Applies one unit whole, or says why it changes nothing.
     pub(super) fn unit(&mut self, unit: Unit) -> Result<Outcome, KvError> {
-        let mut new = Novelties::default();
+        let mut new = NewItems::default();
         let mut next = self.staged.entries.len();
         let mut placed = Vec::with_capacity(unit.len());
         for item in &unit {
@@ -107,23 +107,23 @@ impl<'a> Staging<'a> {
     }
 
     /// A unit that is refused leaves nothing behind.
-    fn refuse(&mut self, new: Novelties, refusal: Refusal) -> Refusal {
+    fn refuse(&mut self, new: NewItems, refusal: Refusal) -> Refusal {
         for key in new.keys {
             self.keys.remove(&key);
         }
         refusal
     }
 
-    fn take_streams(&mut self, new: &mut Novelties) -> Result<(), Refusal> {
+    fn take_streams(&mut self, new: &mut NewItems) -> Result<(), Refusal> {
         if new.streams.is_empty() {
             return Ok(());
         }
         new.streams.sort_unstable();
         new.streams.dedup();
-        self.store.quota.take(&new.streams, &mut self.fresh).map_err(Refusal::TooManyStreams)
+        self.store.quota.acquire(&new.streams, &mut self.fresh).map_err(Refusal::TooManyStreams)
     }
 
-    fn row(&self, name: &StreamName) -> Option<Row> {
+    fn row(&self, name: &StreamName) -> Option<StreamRow> {
         match self.staged.rows.get(name) {
             Some(row) => *row,
             None => self.store.streams.get(name),
@@ -134,7 +134,7 @@ impl<'a> Staging<'a> {
         &mut self,
         item: &Item,
         position: Position,
-        new: &mut Novelties,
+        new: &mut NewItems,
     ) -> Result<Result<Placed, Refusal>, KvError> {
         let fresh = Placed { position, duplicate: false };
         let draft = match item {
@@ -231,7 +231,7 @@ impl<'a> Staging<'a> {
         let is_event = matches!(body, Body::Event { .. });
         let time = self.staged.totals.time;
         let entry = Entry { position, time, streams, body };
-        let mut rows: Vec<Row> = Vec::with_capacity(entry.streams.len());
+        let mut rows: Vec<StreamRow> = Vec::with_capacity(entry.streams.len());
         for stream in &entry.streams {
             rows.push(match self.row(stream) {
                 Some(row) => row,
@@ -311,12 +311,12 @@ impl<'a> Staging<'a> {
         let body = Body::End(EndReason::Deleted);
         let entry = Entry { position, time, streams: [stream.clone()].into(), body };
         let value = keys::write_entry(&entry, &[row.number], None);
-        let trace = Trace { position, last: row.last, time, deleted: true, keys: row.keys };
+        let trace = Tombstone { position, last: row.last, time, deleted: true, keys: row.keys };
         let changes = &mut self.staged.changes;
         changes.put(keys::entry(position), value);
         changes.remove(keys::head(row.number));
         changes.remove(keys::name(stream.as_str()));
-        changes.put(keys::trace(stream.as_str()), trace.write());
+        changes.put(keys::tombstone(stream.as_str()), trace.write());
         let totals = &mut self.staged.totals;
         totals.bytes = totals.bytes.saturating_sub(row.sole_bytes);
         self.staged.removed_bytes += row.sole_bytes;
@@ -335,7 +335,7 @@ impl<'a> Staging<'a> {
         Ok(())
     }
 
-    fn new_row(&mut self, stream: &StreamName) -> Result<Row, KvError> {
+    fn new_row(&mut self, stream: &StreamName) -> Result<StreamRow, KvError> {
         let number = self.staged.totals.next_stream;
         // A number is never used twice: what is left of an old stream would come back.
         let next = number.checked_add(1);
@@ -347,7 +347,7 @@ impl<'a> Staging<'a> {
         // Of one that was deleted in this batch nothing is remembered.
         let is_deleted = self.staged.rows.contains_key(stream);
         let keys = if is_deleted { None } else { self.store.keys_of_gone(stream)? };
-        Ok(Row::new(number, keys.unwrap_or(number)))
+        Ok(StreamRow::new(number, keys.unwrap_or(number)))
     }
 }
 
@@ -355,7 +355,7 @@ impl<'a> Staging<'a> {
 mod tests {
     use super::super::super::kv::{Kv, MemoryKv, Sync};
     use super::super::super::sealing::KeyFile;
-    use super::super::{Floors, Retention};
+    use super::super::{Floors, RetentionPolicy};
     use super::*;
     use crate::event::EventType;
     use std::sync::Arc;
@@ -368,7 +368,7 @@ mod tests {
         let totals = Totals { next_stream: u32::MAX - 1, ..Totals::default() };
         changes.put(keys::TOTALS.to_vec(), totals.write());
         kv.commit(changes, Sync::Process).unwrap();
-        let kept = (Retention::default(), Arc::default());
+        let kept = (RetentionPolicy::default(), Arc::default());
         let store = Store::open(kv, Sync::Process, kept, floors, KeyFile::none()).unwrap();
         let mut batch = Staging::new(&store, 1, Timestamp::from_ms(1));
         let mut publish = |name: &str| {

@@ -1,13 +1,13 @@
 //! The table of streams: one row each, read by every thread, written by the store alone.
 
-use super::super::keys::{self, Bytestring, Fields, StreamNumber};
+use super::super::keys::{self, Decoder, Encoder, StreamNumber};
 use super::super::kv::{Kv, KvError};
 use crate::event::{Position, StreamName, Timestamp};
 use dashmap::DashMap;
 
 /// The head of one stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Row {
+pub(crate) struct StreamRow {
     pub(crate) number: StreamNumber,
     /// Events kept.
     pub(crate) events: u64,
@@ -40,7 +40,7 @@ pub(crate) struct Row {
 /// Removed entries that stay countable, at least: beyond this many, a gap's size is unknown.
 const COUNTABLE_REMOVALS: u64 = 1024;
 
-impl Row {
+impl StreamRow {
     pub(super) fn new(number: StreamNumber, keys: StreamNumber) -> Self {
         Self { number, keys, ..Self::default() }
     }
@@ -80,7 +80,7 @@ impl Row {
     }
 
     pub(super) fn write(&self) -> Vec<u8> {
-        Bytestring(Vec::with_capacity(84))
+        Encoder(Vec::with_capacity(84))
             .u64(self.events)
             .u64(self.bytes)
             .u64(self.sole_bytes)
@@ -96,7 +96,7 @@ impl Row {
     }
 
     fn read(number: StreamNumber, value: &[u8]) -> Option<Self> {
-        let mut fields = Fields(value);
+        let mut fields = Decoder(value);
         let mut row = Self {
             number,
             events: fields.u64()?,
@@ -141,7 +141,7 @@ pub struct StreamView {
 /// All streams that have history.
 #[derive(Default)]
 pub(crate) struct Streams {
-    rows: DashMap<StreamName, Row>,
+    rows: DashMap<StreamName, StreamRow>,
     names: DashMap<StreamNumber, StreamName>,
 }
 
@@ -151,7 +151,7 @@ impl Streams {
         for pair in kv.walk(vec![keys::NAME], keys::end_of(keys::NAME)) {
             let (key, value) = pair?;
             let name = std::str::from_utf8(&key[1..]).ok().and_then(|n| StreamName::parse(n).ok());
-            let number = Fields(&value).u32();
+            let number = Decoder(&value).u32();
             let (Some(name), Some(number)) = (name, number) else {
                 return Err(KvError("the table of stream names is damaged".into()));
             };
@@ -159,7 +159,7 @@ impl Streams {
         }
         for pair in kv.walk(vec![keys::HEAD], keys::end_of(keys::HEAD)) {
             let (key, value) = pair?;
-            let row = keys::number_of(&key).and_then(|number| Row::read(number, &value));
+            let row = keys::number_of(&key).and_then(|number| StreamRow::read(number, &value));
             let row = row.ok_or_else(|| KvError("the table of stream heads is damaged".into()))?;
             if let Some(name) = table.names.get(&row.number) {
                 table.rows.insert(name.clone(), row);
@@ -168,7 +168,7 @@ impl Streams {
         Ok(table)
     }
 
-    pub(crate) fn get(&self, name: &StreamName) -> Option<Row> {
+    pub(crate) fn get(&self, name: &StreamName) -> Option<StreamRow> {
         self.rows.get(name).map(|row| *row)
     }
 
@@ -181,14 +181,14 @@ impl Streams {
     }
 
     /// Calls `visit` for every row; others may be added or removed meanwhile.
-    pub(crate) fn for_each(&self, mut visit: impl FnMut(&StreamName, &Row)) {
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&StreamName, &StreamRow)) {
         for item in &self.rows {
             visit(item.key(), item.value());
         }
     }
 
     /// Whether it is a new stream.
-    pub(super) fn put(&self, name: &StreamName, row: Row) -> bool {
+    pub(super) fn put(&self, name: &StreamName, row: StreamRow) -> bool {
         let old = self.rows.insert(name.clone(), row);
         if old.is_none_or(|old| old.number != row.number) {
             self.names.insert(row.number, name.clone());

@@ -1,6 +1,6 @@
 //! What is true of the hub as a whole.
 
-use super::super::keys::{self, Bytestring, Fields};
+use super::super::keys::{self, Decoder, Encoder};
 use super::super::kv::{Kv, KvError};
 use crate::event::{Position, Timestamp};
 
@@ -24,7 +24,7 @@ pub(crate) struct Totals {
     /// No entry of a stream that is gone lies above this place.
     pub(crate) forgotten_to: Position,
     /// Traces of streams that went up to this place are not kept.
-    pub(crate) traces_lost_to: Position,
+    pub(crate) tombstones_lost_to: Position,
 }
 
 impl Totals {
@@ -36,7 +36,7 @@ impl Totals {
     }
 
     fn read(value: &[u8]) -> Option<Self> {
-        let mut fields = Fields(value);
+        let mut fields = Decoder(value);
         Some(Self {
             number: fields.u64()?,
             last: fields.position()?,
@@ -47,12 +47,16 @@ impl Totals {
             removed_to: fields.position()?,
             forgotten_to: fields.position()?,
             // Format 1 has none.
-            traces_lost_to: if fields.0.is_empty() { Position::ZERO } else { fields.position()? },
+            tombstones_lost_to: if fields.0.is_empty() {
+                Position::ZERO
+            } else {
+                fields.position()?
+            },
         })
     }
 
     pub(super) fn write(&self) -> Vec<u8> {
-        Bytestring(Vec::with_capacity(68))
+        Encoder(Vec::with_capacity(68))
             .u64(self.number)
             .u64(self.last.get())
             .u64(self.time.ms())
@@ -61,7 +65,7 @@ impl Totals {
             .u64(self.floor.get())
             .u64(self.removed_to.get())
             .u64(self.forgotten_to.get())
-            .u64(self.traces_lost_to.get())
+            .u64(self.tombstones_lost_to.get())
             .0
     }
 }

@@ -1,6 +1,6 @@
 //! The order of one machine: the writer thread itself. What is handed in next comes next.
 
-use super::{Order, OrderError, Proposal, Ticket};
+use super::{Proposal, Sequencer, SequencerError, Ticket};
 use crate::journal::batch::Ordered;
 use std::collections::VecDeque;
 
@@ -8,22 +8,22 @@ use std::collections::VecDeque;
 const MAX_WAITING: usize = 16;
 
 /// Numbers batches one after the other.
-pub(in crate::journal) struct LocalOrder {
+pub(in crate::journal) struct LocalSequencer {
     last: u64,
     waiting: VecDeque<(Ordered, Ticket)>,
 }
 
-impl LocalOrder {
+impl LocalSequencer {
     /// Goes on after batch `applied`, the last one that the store has.
     pub(in crate::journal) fn after(applied: u64) -> Self {
         Self { last: applied, waiting: VecDeque::new() }
     }
 }
 
-impl Order for LocalOrder {
-    fn propose(&mut self, proposal: Proposal) -> Result<(), OrderError> {
+impl Sequencer for LocalSequencer {
+    fn propose(&mut self, proposal: Proposal) -> Result<(), SequencerError> {
         if self.waiting.len() == MAX_WAITING {
-            return Err(OrderError(format!("{MAX_WAITING} batches wait to be applied")));
+            return Err(SequencerError(format!("{MAX_WAITING} batches wait to be applied")));
         }
         self.last += 1;
         let Proposal { ticket, time, units } = proposal;
@@ -31,7 +31,7 @@ impl Order for LocalOrder {
         Ok(())
     }
 
-    fn next(&mut self) -> Result<Option<(Ordered, Option<Ticket>)>, OrderError> {
+    fn next(&mut self) -> Result<Option<(Ordered, Option<Ticket>)>, SequencerError> {
         Ok(self.waiting.pop_front().map(|(ordered, ticket)| (ordered, Some(ticket))))
     }
 }

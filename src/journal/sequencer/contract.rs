@@ -1,4 +1,4 @@
-//! The contract of [`Order`] as tests, for every order there is.
+//! The contract of [`Sequencer`] as tests, for every order there is.
 
 use super::*;
 use crate::event::StreamName;
@@ -6,15 +6,15 @@ use crate::journal::batch::Item;
 
 /// Makes orders that share one log, each going on after the batch given.
 trait Subject {
-    type Order: Order;
-    fn after(&self, applied: u64) -> Self::Order;
+    type Subject: Sequencer;
+    fn after(&self, applied: u64) -> Self::Subject;
 }
 
 struct Local;
 impl Subject for Local {
-    type Order = LocalOrder;
-    fn after(&self, applied: u64) -> LocalOrder {
-        LocalOrder::after(applied)
+    type Subject = LocalSequencer;
+    fn after(&self, applied: u64) -> LocalSequencer {
+        LocalSequencer::after(applied)
     }
 }
 
@@ -23,7 +23,7 @@ fn proposal(ticket: Ticket) -> Proposal {
     Proposal { ticket, time: Timestamp::from_ms(ticket), units: vec![vec![Item::End(stream)]] }
 }
 
-fn drain(order: &mut impl Order) -> Vec<(Ordered, Option<Ticket>)> {
+fn drain(order: &mut impl Sequencer) -> Vec<(Ordered, Option<Ticket>)> {
     std::iter::from_fn(|| order.next().expect("the order works")).collect()
 }
 

@@ -16,7 +16,7 @@ const LOCK_FILE: &str = "LOCK";
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum FolderError {
+pub enum DataDirError {
     /// It cannot be read or written.
     #[error("data directory {0}: {1}")]
     Io(PathBuf, std::io::Error),
@@ -35,16 +35,16 @@ pub enum FolderError {
 }
 
 /// A data directory that is this process's alone while the value lives.
-pub struct Folder {
+pub struct DataDir {
     path: PathBuf,
     _lock: File,
 }
 
-impl Folder {
+impl DataDir {
     /// Creates `path` where needed, locks it and checks its format. `holder` is what another hub
     /// is told of this one.
-    pub fn open(path: &Path, holder: &str) -> Result<Self, FolderError> {
-        let failed = |e| FolderError::Io(path.to_owned(), e);
+    pub fn open(path: &Path, holder: &str) -> Result<Self, DataDirError> {
+        let failed = |e| DataDirError::Io(path.to_owned(), e);
         create_synced(path).map_err(failed)?;
         let mut lock = OpenOptions::new()
             .read(true)
@@ -59,7 +59,7 @@ impl Folder {
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 lock.read_to_string(&mut holder).map_err(failed)?;
-                return Err(FolderError::Held(path.to_owned(), holder.trim().to_owned()));
+                return Err(DataDirError::Held(path.to_owned(), holder.trim().to_owned()));
             }
         }
         lock.set_len(0).map_err(failed)?;
@@ -67,7 +67,7 @@ impl Folder {
         lock.write_all(holder.as_bytes()).map_err(failed)?;
         check_format(path)?;
         // Whoever owns it may have other plans for it.
-        if let Err(error) = close_to_others(path) {
+        if let Err(error) = restrict_permissions(path) {
             let path = path.display();
             tracing::warn!(%error, %path, "failed to take the data directory's permissions from others");
         }
@@ -102,7 +102,7 @@ fn create_synced(path: &Path) -> io::Result<()> {
 }
 
 /// Takes everybody else's permissions from the directory at `path` and from the files in it.
-fn close_to_others(path: &Path) -> io::Result<()> {
+fn restrict_permissions(path: &Path) -> io::Result<()> {
     let close = |path: &Path| {
         let mode = path.symlink_metadata()?.permissions().mode();
         let own = mode & !0o077;
@@ -118,8 +118,8 @@ fn close_to_others(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn check_format(path: &Path) -> Result<(), FolderError> {
-    let failed = |e| FolderError::Io(path.to_owned(), e);
+fn check_format(path: &Path) -> Result<(), DataDirError> {
+    let failed = |e| DataDirError::Io(path.to_owned(), e);
     let file = path.join(FORMAT_FILE);
     let text = match fs::read_to_string(&file) {
         Ok(text) => text,
@@ -135,8 +135,8 @@ fn check_format(path: &Path) -> Result<(), FolderError> {
         Ok(format) if format < FORMAT => {
             replace_file(&file, format!("{FORMAT}\n").as_bytes()).map(drop).map_err(failed)
         }
-        Ok(format) => Err(FolderError::Newer(path.to_owned(), format)),
-        Err(_) => Err(FolderError::Unreadable(path.to_owned(), text.trim().to_owned())),
+        Ok(format) => Err(DataDirError::Newer(path.to_owned(), format)),
+        Err(_) => Err(DataDirError::Unreadable(path.to_owned(), text.trim().to_owned())),
     }
 }
 
@@ -147,18 +147,18 @@ mod tests {
     #[test]
     fn a_second_hub_is_told_who_holds_the_directory() {
         let folder = tempfile::tempdir().expect("a folder");
-        let first = Folder::open(folder.path(), "pid 7").expect("opens");
-        let error = Folder::open(folder.path(), "pid 8").err().expect("held").to_string();
+        let first = DataDir::open(folder.path(), "pid 7").expect("opens");
+        let error = DataDir::open(folder.path(), "pid 8").err().expect("held").to_string();
         assert!(error.contains("pid 7"), "{error}");
         drop(first);
-        assert!(Folder::open(folder.path(), "pid 8").is_ok());
+        assert!(DataDir::open(folder.path(), "pid 8").is_ok());
     }
 
     #[test]
     fn a_newer_format_is_refused_naming_both() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join(FORMAT_FILE), "99\n").expect("writes");
-        let error = Folder::open(folder.path(), "").err().expect("refused").to_string();
+        let error = DataDir::open(folder.path(), "").err().expect("refused").to_string();
         assert!(error.contains("99") && error.contains("up to 2"), "{error}");
     }
 
@@ -172,7 +172,7 @@ mod tests {
         fs::set_permissions(&found, Permissions::from_mode(0o755)).expect("set");
         fs::set_permissions(found.join("HEAD"), Permissions::from_mode(0o644)).expect("set");
         for path in [&made, &found] {
-            Folder::open(path, "").expect("opens");
+            DataDir::open(path, "").expect("opens");
             assert_eq!(mode(path), 0o700);
             assert_eq!(mode(&path.join(FORMAT_FILE)), 0o600);
         }

@@ -8,12 +8,12 @@ const OVERHEAD_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Compares the free space with a reserve, below which publishes are refused.
 #[derive(Clone)]
-pub(super) struct Room {
+pub(super) struct FreeSpaceGuard {
     path: PathBuf,
     min_free_bytes: u64,
 }
 
-impl Room {
+impl FreeSpaceGuard {
     pub(super) fn new(path: PathBuf, min_free_bytes: u64) -> Self {
         Self { path, min_free_bytes }
     }
@@ -30,12 +30,12 @@ impl Room {
     }
 
     /// Returns true if most of the reserve is used up, so that nothing may be written.
-    pub(super) fn is_spent(&self) -> bool {
+    pub(super) fn is_reserve_spent(&self) -> bool {
         self.free_bytes().is_some_and(|free| free < self.spent_bytes())
     }
 
     /// Returns the free bytes that may be written before the reserve counts as used up.
-    pub(super) fn above_spent(&self) -> Option<u64> {
+    pub(super) fn above_spent_reserve(&self) -> Option<u64> {
         Some(self.free_bytes()?.saturating_sub(self.spent_bytes()))
     }
 
@@ -45,7 +45,7 @@ impl Room {
 
     /// Returns why publishes are refused, if they are. A system that cannot tell is taken to have
     /// room: a write that then fails poisons the journal.
-    pub(super) fn lacking(&self) -> Option<String> {
+    pub(super) fn shortage(&self) -> Option<String> {
         let free = self.free_bytes()?;
         (free < self.min_free_bytes).then(|| {
             format!(

@@ -2,8 +2,8 @@
 //!
 //! The contract, which `contract.rs` puts every order through:
 //!
-//! 1. A batch that was handed in comes out of [`Order::next`] whole and unchanged, exactly once,
-//!    or [`Order::propose`] failed and it never does.
+//! 1. A batch that was handed in comes out of [`Sequencer::next`] whole and unchanged, exactly once,
+//!    or [`Sequencer::propose`] failed and it never does.
 //! 2. Numbers ascend; one that ever came out never comes out again, also not after a restart
 //!    with the number of the last batch applied.
 //! 3. Batches of one proposer come out in the order in which it handed them in.
@@ -15,7 +15,7 @@
 mod contract;
 mod local;
 
-pub(super) use local::LocalOrder;
+pub(super) use local::LocalSequencer;
 
 use super::batch::{Ordered, Unit};
 use crate::event::Timestamp;
@@ -34,14 +34,14 @@ pub(super) struct Proposal {
 /// The order has no room or no way to take a batch.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct OrderError(pub(super) String);
+pub(super) struct SequencerError(pub(super) String);
 
 /// Decides which batch comes next. Driven by one thread.
-pub(super) trait Order: Send {
+pub(super) trait Sequencer: Send {
     /// Hands a batch in.
-    fn propose(&mut self, proposal: Proposal) -> Result<(), OrderError>;
+    fn propose(&mut self, proposal: Proposal) -> Result<(), SequencerError>;
 
     /// The next batch of the order, with the ticket where it is this proposer's; `None` while
     /// there is none.
-    fn next(&mut self) -> Result<Option<(Ordered, Option<Ticket>)>, OrderError>;
+    fn next(&mut self) -> Result<Option<(Ordered, Option<Ticket>)>, SequencerError>;
 }

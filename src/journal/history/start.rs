@@ -25,12 +25,12 @@ pub enum Start {
 
 impl History {
     /// The place before the first event that `start` asks for.
-    pub fn place(&self, interest: &Interest, start: Start) -> Result<Position, KvError> {
+    pub fn start_position(&self, interest: &Interest, start: Start) -> Result<Position, KvError> {
         let head = self.head();
         match start {
             Start::Now => Ok(head),
             Start::Oldest => Ok(self.first(interest, (Position::ZERO, head))?.before()),
-            Start::Last(count) => self.place_of_last(interest, count),
+            Start::Last(count) => self.last_start(interest, count),
             Start::At(time) => {
                 // Everything up to the mark is older; one mark further on there is nothing older.
                 let mut after = self.time_mark(time)?;
@@ -66,7 +66,7 @@ impl History {
         Ok(place.map_or(Position::ZERO, |place| Position::from_stored(place).before()))
     }
 
-    fn place_of_last(&self, interest: &Interest, count: usize) -> Result<Position, KvError> {
+    fn last_start(&self, interest: &Interest, count: usize) -> Result<Position, KvError> {
         let head = self.head();
         if count == 0 {
             return Ok(head);
@@ -136,8 +136,9 @@ impl History {
             let stored = StoredEntry::read(&value).ok_or_else(|| damaged(&key))?;
             let kept = stored.is_event()
                 && stored.numbers.iter().any(|number| {
-                    let wanted =
-                        known.entry(*number).or_insert_with(|| self.wanted(*number, interest));
+                    let wanted = known
+                        .entry(*number)
+                        .or_insert_with(|| self.removed_up_to(*number, interest));
                     wanted.is_some_and(|floor| floor < place)
                 });
             if !kept {

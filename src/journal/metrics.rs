@@ -10,19 +10,19 @@ use std::sync::Arc;
 /// Entries that one look for the oldest passes over; where more are dead, the next look goes on.
 const PASSED_OVER: usize = 4096;
 
-pub(super) struct Figures {
+pub(super) struct JournalMetrics {
     kv: Kv,
     floors: Arc<Floors>,
     /// Nothing that is kept lies before it.
     oldest: Position,
 }
 
-impl Figures {
+impl JournalMetrics {
     pub(super) fn new(kv: Kv, floors: Arc<Floors>) -> Self {
         Self { kv, floors, oldest: Position::ZERO }
     }
 
-    pub(super) fn look(&mut self, totals: &Totals, streams: usize, free: u64) -> JournalHolds {
+    pub(super) fn sample(&mut self, totals: &Totals, streams: usize, free: u64) -> JournalHolds {
         let (compacting, compacted) = self.kv.compactions();
         JournalHolds {
             bytes: totals.bytes,

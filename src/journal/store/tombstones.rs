@@ -13,7 +13,7 @@ const MAX_TRACES: usize = 1 << 17;
 const SAMPLED: usize = 1 << 8;
 
 /// Finds the place up to which traces go.
-pub(super) struct TraceLimit {
+pub(super) struct TombstoneLimit {
     /// Last entries at the moments of the samples, ascending.
     samples: VecDeque<Position>,
     since_sample: usize,
@@ -21,7 +21,7 @@ pub(super) struct TraceLimit {
     sampled: usize,
 }
 
-impl TraceLimit {
+impl TombstoneLimit {
     /// Begins with the places of the traces that are there.
     pub(super) fn new(places: Vec<Position>) -> Self {
         Self::of(MAX_TRACES, SAMPLED, places)
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn as_many_stay_as_may_and_no_fewer_than_that_without_a_sample() {
-        let mut limit = TraceLimit::of(100, 10, Vec::new());
+        let mut limit = TombstoneLimit::of(100, 10, Vec::new());
         let mut lost_to = 0;
         for n in 1..=1_000 {
             if let Some(moved) = limit.note(Position::from_stored(n)) {
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn those_that_are_there_at_a_start_count_with_their_places() {
         let places = (1..=95).rev().map(Position::from_stored).collect();
-        let mut limit = TraceLimit::of(100, 10, places);
+        let mut limit = TombstoneLimit::of(100, 10, places);
         let moved = (500..600).find_map(|n| limit.note(Position::from_stored(n)));
         assert_eq!(moved, Some(Position::from_stored(10)));
     }
