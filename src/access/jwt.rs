@@ -4,7 +4,7 @@
 //! (RFC 8725 §3.1); a key verifies only what its family signs.
 
 use super::key_set::{Key, RemoteKeys, key_set, pin, pinned, public_key, secret_key};
-use super::{Caller, Claimed, Denied, Grants, Mark};
+use super::{Caller, Claimed, Denied, Grants, RevocationMark};
 use crate::event::Timestamp;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation};
@@ -150,7 +150,7 @@ impl Verifier {
     }
 
     /// What a token says, if a key has signed it, and which.
-    fn claims(&self, token: &str, header: &Header) -> Result<(Claims, Mark), Denied> {
+    fn claims(&self, token: &str, header: &Header) -> Result<(Claims, RevocationMark), Denied> {
         let remote = self.remote.as_ref().map(|remote| remote.keys());
         let all = || self.keys.iter().chain(remote.iter().flat_map(|keys| keys.iter()));
         let takes = |key: &&Key| key.algorithms.contains(&header.alg);
@@ -185,7 +185,7 @@ impl Verifier {
     }
 
     /// Whether the key of this mark is there.
-    pub(super) fn has(&self, mark: Mark) -> bool {
+    pub(super) fn has(&self, mark: RevocationMark) -> bool {
         let remote = self.remote.as_ref().map(|remote| remote.keys());
         let mut all = self.keys.iter().chain(remote.iter().flat_map(|keys| keys.iter()));
         all.any(|key| key.mark == mark)

@@ -1,6 +1,6 @@
 //! Keys that tokens are held against: a secret, a public key, a key set (RFC 7517).
 
-use super::Mark;
+use super::RevocationMark;
 use arc_swap::ArcSwap;
 use jsonwebtoken::jwk::{
     AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyOperations, PublicKeyUse,
@@ -17,13 +17,13 @@ pub(super) struct Key {
     pub(super) algorithms: Vec<Algorithm>,
     /// Whether the key itself says which algorithm it is for.
     is_named: bool,
-    pub(super) mark: Mark,
+    pub(super) mark: RevocationMark,
 }
 
 impl Key {
     /// One that says nothing of itself, and what it was read from.
     fn of(key: DecodingKey, algorithms: Vec<Algorithm>, source: &[u8]) -> Self {
-        Self { id: None, key, algorithms, is_named: false, mark: Mark::of(source) }
+        Self { id: None, key, algorithms, is_named: false, mark: RevocationMark::of(source) }
     }
 
     /// Whether it is a secret that could be tried out.
@@ -192,6 +192,6 @@ fn key_of_set(jwk: &Jwk) -> Option<Key> {
     let is_named = common.key_algorithm.is_some();
     let id = common.key_id.clone();
     // What verifies, and nothing else that is said of it.
-    let mark = Mark::of(&serde_json::to_vec(&jwk.algorithm).ok()?);
+    let mark = RevocationMark::of(&serde_json::to_vec(&jwk.algorithm).ok()?);
     fits.then(|| Key { id, key, algorithms: vec![algorithm], is_named, mark })
 }

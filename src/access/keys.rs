@@ -1,6 +1,6 @@
 //! API keys: secrets that the configuration knows by their SHA-256 alone.
 
-use super::{Grants, Mark};
+use super::{Grants, RevocationMark};
 use rand::Rng as _;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -34,8 +34,8 @@ impl ApiKey {
     }
 
     /// What tells it from another key of its name.
-    pub(super) fn mark(&self) -> Mark {
-        Mark::of(&self.hash)
+    pub(super) fn mark(&self) -> RevocationMark {
+        RevocationMark::of(&self.hash)
     }
 }
 

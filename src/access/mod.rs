@@ -17,8 +17,8 @@ pub use jwt::{JwtSettings, Verifier};
 pub use key_set::RemoteKeys;
 pub use keys::{ApiKey, clash, hash_of, new_secret};
 pub use mint::{NewToken, SigningKey, told};
-pub use revocation::{Revocations, RevokeError, Whose};
-pub use ticket::{Tickets, Wanted as TicketWanted};
+pub use revocation::{RevocationTarget, Revocations, RevokeError};
+pub use ticket::{TicketSpec as TicketWanted, Tickets};
 
 use crate::event::{EventId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,7 @@ pub struct Caller {
     /// When the credential ends.
     pub expires: Option<Timestamp>,
     /// The key that let them in, or, by ticket, its maker; none for those who showed nothing.
-    pub mark: Option<Mark>,
+    pub mark: Option<RevocationMark>,
     /// Whether it is a ticket, of which no other is made.
     pub by_ticket: bool,
 }
@@ -79,9 +79,9 @@ impl Caller {
 
 /// What tells one key from every other, and nothing of its secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Mark(u64);
+pub struct RevocationMark(u64);
 
-impl Mark {
+impl RevocationMark {
     fn of(key: &[u8]) -> Self {
         // Not the hash that an API key is known by, of which it would tell a part.
         let hash = Sha256::new().chain_update(b"mark").chain_update(Sha256::digest(key)).finalize();
@@ -129,7 +129,7 @@ pub struct Access {
 
 /// What changes whenever a credential that was good may be no more.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Standing(u64, usize, usize);
+pub struct AccessVersion(u64, usize, usize);
 
 impl Access {
     /// Takes these keys and the tokens of this verifier, and grants something to those who show
@@ -176,7 +176,7 @@ impl Access {
     }
 
     /// Returns the marks of the API keys of that name.
-    pub fn marks_of(&self, name: &str) -> Vec<Mark> {
+    pub fn marks_of(&self, name: &str) -> Vec<RevocationMark> {
         self.keys.iter().filter(|key| key.name == name).map(ApiKey::mark).collect()
     }
 
@@ -192,10 +192,10 @@ impl Access {
     }
 
     /// As long as this is the same, whoever was let in may stay.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> AccessVersion {
         let keys = self.remote_keys().map_or(0, |remote| remote.fetched());
         let revoked = self.revocations.as_ref().map_or(0, |revocations| revocations.changes());
-        Standing(self.generation, revoked, keys)
+        AccessVersion(self.generation, revoked, keys)
     }
 
     /// Whether somebody who was let in would be no more: what they showed is revoked, or the key
@@ -223,8 +223,8 @@ impl Access {
         }
     }
 
-    /// Whether nobody has anything to show: there are neither keys nor a verifier.
-    pub fn asks_for_nothing(&self) -> bool {
+    /// Returns true if no credential is configured: there are neither keys nor a verifier.
+    pub fn has_no_credentials(&self) -> bool {
         self.keys.is_empty() && self.verifier.is_none()
     }
 

@@ -3,7 +3,7 @@
 //! A revocation says whose credentials made up to a moment are good no more. It is on the medium
 //! before it is answered. It can be undone; until then it is remembered.
 
-use super::{Caller, Mark};
+use super::{Caller, RevocationMark};
 use crate::disk::replace_file;
 use crate::event::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ const MAX_REVOCATIONS: usize = 100_000;
 /// Whose credentials.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Whose {
+pub enum RevocationTarget {
     /// One token's, by its `jti`.
     Jti(String),
     /// Everything of a `sub`.
@@ -33,10 +33,10 @@ pub enum Whose {
 #[derive(Serialize, Deserialize)]
 struct Line {
     at: u64,
-    whose: Whose,
+    whose: RevocationTarget,
     /// Marks of the API keys that had the name; without any it is about all that ever have it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    keys: Vec<Mark>,
+    keys: Vec<RevocationMark>,
     /// True if this line undoes the revocation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     undone: bool,
@@ -47,12 +47,12 @@ struct Line {
 struct Revoked {
     /// Credentials made until then are refused.
     at: Timestamp,
-    keys: Vec<Mark>,
+    keys: Vec<RevocationMark>,
 }
 
 impl Revoked {
     /// Adds another revocation of the same. A clock that went back does not weaken the first.
-    fn add(&mut self, at: Timestamp, keys: &[Mark]) {
+    fn add(&mut self, at: Timestamp, keys: &[RevocationMark]) {
         self.at = self.at.max(at);
         let new = keys.iter().filter(|key| !self.keys.contains(key)).copied().collect::<Vec<_>>();
         self.keys.extend(new);
@@ -60,8 +60,8 @@ impl Revoked {
 }
 
 /// Returns true if a token that the revocation covers may still be good.
-fn matters(whose: &Whose, at: Timestamp, keep: Duration, now: Timestamp) -> bool {
-    matches!(whose, Whose::Key(_)) || at >= now.minus_ms(keep.as_millis() as u64)
+fn matters(whose: &RevocationTarget, at: Timestamp, keep: Duration, now: Timestamp) -> bool {
+    matches!(whose, RevocationTarget::Key(_)) || at >= now.minus_ms(keep.as_millis() as u64)
 }
 
 /// Why a revocation was not taken.
@@ -78,7 +78,7 @@ pub enum RevokeError {
 /// What has been revoked.
 #[derive(Default, Debug)]
 pub struct Revocations {
-    known: RwLock<HashMap<Whose, Revoked>>,
+    known: RwLock<HashMap<RevocationTarget, Revoked>>,
     /// Number of revocations and undone revocations so far.
     changes: AtomicUsize,
     keep: Duration,
@@ -90,7 +90,7 @@ impl Revocations {
     /// are too many, since a token that does not say when it was made may live for ever: then those
     /// of tokens that are older than `keep` are forgotten.
     pub fn open(file: Option<&Path>, keep: Duration, now: Timestamp) -> io::Result<Self> {
-        let mut known: HashMap<Whose, Revoked> = HashMap::new();
+        let mut known: HashMap<RevocationTarget, Revoked> = HashMap::new();
         for line in file.map_or_else(|| Ok(Vec::new()), read)? {
             if line.undone {
                 known.remove(&line.whose);
@@ -109,7 +109,12 @@ impl Revocations {
 
     /// Revokes every credential of `whose` that was made until `now`. For the name of an API key it
     /// revokes `keys`, or every key that ever has the name where `keys` is empty.
-    pub fn add(&self, whose: Whose, keys: &[Mark], now: Timestamp) -> Result<(), RevokeError> {
+    pub fn add(
+        &self,
+        whose: RevocationTarget,
+        keys: &[RevocationMark],
+        now: Timestamp,
+    ) -> Result<(), RevokeError> {
         // Held until it counts, so that the file and what is known have one order.
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_REVOCATIONS {
@@ -130,7 +135,7 @@ impl Revocations {
     }
 
     /// Undoes a revocation; returns false if there is none.
-    pub fn undo(&self, whose: &Whose, now: Timestamp) -> Result<bool, RevokeError> {
+    pub fn undo(&self, whose: &RevocationTarget, now: Timestamp) -> Result<bool, RevokeError> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if !known.contains_key(whose) {
             return Ok(false);
@@ -143,7 +148,7 @@ impl Revocations {
     }
 
     /// Returns what is revoked, newest first.
-    pub fn list(&self) -> Vec<(Whose, Timestamp)> {
+    pub fn list(&self) -> Vec<(RevocationTarget, Timestamp)> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let mut list: Vec<_> = known.iter().map(|(whose, it)| (whose.clone(), it.at)).collect();
         list.sort_by_key(|(_, at)| std::cmp::Reverse(*at));
@@ -176,9 +181,9 @@ impl Revocations {
         }
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let ids = [
-            caller.jti.clone().map(Whose::Jti),
-            caller.subject.clone().filter(|_| caller.key.is_none()).map(Whose::Sub),
-            caller.key.clone().map(Whose::Key),
+            caller.jti.clone().map(RevocationTarget::Jti),
+            caller.subject.clone().filter(|_| caller.key.is_none()).map(RevocationTarget::Sub),
+            caller.key.clone().map(RevocationTarget::Key),
         ];
         ids.into_iter().flatten().any(|whose| {
             let Some(revoked) = known.get(&whose) else { return false };
@@ -237,7 +242,7 @@ fn read(path: &Path) -> io::Result<Vec<Line>> {
 }
 
 /// Leaves out what is forgotten; the file is whole at every moment.
-fn rewrite(path: &Path, known: &HashMap<Whose, Revoked>) -> io::Result<File> {
+fn rewrite(path: &Path, known: &HashMap<RevocationTarget, Revoked>) -> io::Result<File> {
     let lines = known.iter().flat_map(|(whose, revoked)| {
         let (at, keys) = (revoked.at.ms(), revoked.keys.clone());
         written(&Line { at, whose: whose.clone(), keys, undone: false })
@@ -271,8 +276,8 @@ mod tests {
         let open = |now| Revocations::open(Some(&file), day, at(now)).expect("opens");
         let first = open(0);
         assert!(!first.covers(&caller("x", "ann", None)));
-        first.add(Whose::Sub("ann".into()), &[], at(100)).expect("written");
-        first.add(Whose::Jti("x".into()), &[], at(200)).expect("written");
+        first.add(RevocationTarget::Sub("ann".into()), &[], at(100)).expect("written");
+        first.add(RevocationTarget::Jti("x".into()), &[], at(200)).expect("written");
         let key = Caller { key: Some("ann".into()), ..caller("y", "ann", None) };
         let check = |revocations: &Revocations| {
             for (caller, covered) in [
@@ -295,11 +300,13 @@ mod tests {
         torn.set_len(torn.metadata().expect("a length").len() - 1).expect("cuts the letter");
         check(&open(300));
         check(&open(99_999_999));
-        open(300).add(Whose::Key("ann".into()), &[], at(300)).expect("written");
+        open(300).add(RevocationTarget::Key("ann".into()), &[], at(300)).expect("written");
         assert!(open(99_999_999).covers(&key), "a key never ends by itself");
-        assert!(open(300).undo(&Whose::Key("ann".into()), at(301)).expect("written"));
+        assert!(open(300).undo(&RevocationTarget::Key("ann".into()), at(301)).expect("written"));
         assert!(!open(302).covers(&key), "it is undone, also after a restart");
-        assert!(!open(302).undo(&Whose::Key("ann".into()), at(302)).expect("nothing to do"));
+        assert!(
+            !open(302).undo(&RevocationTarget::Key("ann".into()), at(302)).expect("nothing to do")
+        );
         let whole = std::fs::read(&file).expect("reads");
         for bit in 0..whole.len() * 8 {
             let mut bytes = whole.clone();
@@ -321,7 +328,7 @@ mod tests {
         let open = || Revocations::open(Some(&file), Duration::ZERO, at(0)).expect("opens");
         let revocations = open();
         for seconds in [200, 100] {
-            let whose = Whose::Sub("ann".into());
+            let whose = RevocationTarget::Sub("ann".into());
             revocations.add(whose, &[], at(seconds)).expect("written");
         }
         assert!(revocations.covers(&caller("y", "ann", Some(150))));
@@ -333,13 +340,13 @@ mod tests {
         let revocations = Revocations::open(None, Duration::ZERO, at(0)).expect("opens");
         let key = |secret: &[u8]| Caller {
             key: Some("ci".into()),
-            mark: Some(Mark::of(secret)),
+            mark: Some(RevocationMark::of(secret)),
             ..Caller::nobody()
         };
-        let marks = [Mark::of(b"old")];
-        revocations.add(Whose::Key("ci".into()), &marks, at(1)).expect("revoked");
+        let marks = [RevocationMark::of(b"old")];
+        revocations.add(RevocationTarget::Key("ci".into()), &marks, at(1)).expect("revoked");
         assert!(revocations.covers(&key(b"old")));
         assert!(!revocations.covers(&key(b"new")), "the name can be used again");
-        assert_eq!(revocations.list(), [(Whose::Key("ci".into()), at(1))]);
+        assert_eq!(revocations.list(), [(RevocationTarget::Key("ci".into()), at(1))]);
     }
 }

@@ -4,7 +4,7 @@
 //! logs; but an EventSource reconnects with the URL it has, and so whoever shows an id that is not
 //! older than the ticket has used it in time, and goes on until its maker's credential ends.
 
-use super::{Caller, Denied, Grants, Mark, Scope};
+use super::{Caller, Denied, Grants, RevocationMark, Scope};
 use crate::disk::replace_file;
 use crate::event::{EventId, Selector, Timestamp};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -45,7 +45,7 @@ struct Claims {
     key: Option<String>,
     jti: Option<String>,
     /// What its maker was let in by.
-    mark: Option<Mark>,
+    mark: Option<RevocationMark>,
 }
 
 impl std::fmt::Debug for Tickets {
@@ -55,7 +55,7 @@ impl std::fmt::Debug for Tickets {
 }
 
 /// What a ticket is to be good for.
-pub struct Wanted {
+pub struct TicketSpec {
     /// What it reads.
     pub streams: Vec<Selector>,
     /// The last event that was committed.
@@ -82,7 +82,7 @@ impl Tickets {
     }
 
     /// A ticket of `maker`'s.
-    pub(super) fn mint(&self, maker: &Caller, wanted: &Wanted) -> Result<String, String> {
+    pub(super) fn mint(&self, maker: &Caller, wanted: &TicketSpec) -> Result<String, String> {
         let nonce = wanted.seed.unwrap_or_else(|| rand::rng().random());
         let claims = Claims {
             streams: wanted.streams.iter().map(ToString::to_string).collect(),
@@ -191,7 +191,7 @@ mod tests {
         let maker = Caller { subject: Some("ann".into()), ..Caller::nobody() };
         let streams = vec![Selector::parse("a.*").expect("a selector")];
         let (made, until, end) = (at(0), at(100), at(1000));
-        let wanted = Wanted { streams, head: id(7, 5), made, until, end, seed: None };
+        let wanted = TicketSpec { streams, head: id(7, 5), made, until, end, seed: None };
         tickets.mint(&maker, &wanted).expect("a ticket")
     }
 

@@ -199,7 +199,7 @@ async fn drain(hub: &Data<AppState>, config: &Config) {
 async fn start_beside(hub: &Data<AppState>, config: &Config) {
     reload::fetch_keys(hub, &hub.access.load_full(), config.jwks_url.as_deref()).await;
     watch::start(hub);
-    actix::spawn(hub.chats.clone().care());
+    actix::spawn(hub.chats.clone().run_janitor());
     if let Some(every) = config.system {
         let disk = match config.durability {
             Durability::Memory => PathBuf::from("/"),

@@ -161,13 +161,13 @@ impl Client {
 }
 
 /// The pauses between tries.
-pub(super) struct Pauses {
+pub(super) struct Backoff {
     next: Duration,
     /// Whether somebody was told that there are any.
     has_told: bool,
 }
 
-impl Pauses {
+impl Backoff {
     pub(super) fn new() -> Self {
         Self { next: FIRST_PAUSE, has_told: false }
     }

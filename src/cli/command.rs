@@ -3,7 +3,7 @@
 //! Promises: whoever is slow to read what is shown holds up the command, as any pipe does, and loses no
 //! line; a signal that is to end this process is the command's.
 
-use super::run::Way;
+use super::run::OutputSpool;
 use crate::event::LineSplitter;
 use crate::source::{Output, Unbuffered, log_data, shown_line};
 use serde_json::value::to_raw_value;
@@ -28,7 +28,7 @@ pub(super) fn start(words: &[OsString]) -> std::io::Result<Child> {
 
 /// Shows and publishes what the child says until it has ended. What is sent to end this process is
 /// passed on to it; an interrupt of the terminal reaches it anyway.
-pub(super) async fn shown(child: &mut Child, way: &Arc<Way>) -> anyhow::Result<ExitStatus> {
+pub(super) async fn shown(child: &mut Child, way: &Arc<OutputSpool>) -> anyhow::Result<ExitStatus> {
     let (ended, is_over) = watch::channel(false);
     let out = child.stdout.take().map(|out| Output::new(out, is_over.clone()));
     let err = child.stderr.take().map(|err| Output::new(err, is_over));
@@ -60,7 +60,7 @@ const WAITING_PARTS: usize = 16;
 async fn copy(
     mut said: Output<impl AsyncRead + Unpin>,
     output: &'static str,
-    way: Arc<Way>,
+    way: Arc<OutputSpool>,
 ) -> anyhow::Result<()> {
     let mut splitter = LineSplitter::default();
     // By a thread of its own: whoever reads it may take their time.

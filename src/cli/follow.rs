@@ -1,6 +1,6 @@
 //! A subscription that comes back: after a cut it goes on behind the last event it has had.
 
-use super::client::{Client, Failure, Pauses};
+use super::client::{Backoff, Client, Failure};
 use super::events::{Event, Reader};
 use reqwest::header::ACCEPT;
 use reqwest::{Method, StatusCode};
@@ -30,7 +30,7 @@ enum Ended {
 
 /// What the hub tells of itself, as far as somebody should know.
 #[derive(Deserialize)]
-struct Told {
+struct ServerNotices {
     resume: Option<String>,
     missed: Option<u64>,
     code: Option<String>,
@@ -48,7 +48,7 @@ impl Subscription {
         event: &mut impl FnMut(&Event) -> anyhow::Result<()>,
         flush: &mut impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let (mut reader, mut pauses) = (Reader::default(), Pauses::new());
+        let (mut reader, mut pauses) = (Reader::default(), Backoff::new());
         loop {
             match self.connection(client, (&mut reader, &mut pauses), event, flush).await? {
                 Ended::Finished => return Ok(()),
@@ -61,7 +61,7 @@ impl Subscription {
     async fn connection(
         &self,
         client: &Client,
-        (reader, pauses): (&mut Reader, &mut Pauses),
+        (reader, pauses): (&mut Reader, &mut Backoff),
         event: &mut impl FnMut(&Event) -> anyhow::Result<()>,
         flush: &mut impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<Ended> {
@@ -112,7 +112,7 @@ impl Subscription {
 
 /// Says what the hub tells of itself; why it ends this connection, where it does.
 fn told(about: &str, data: &str) -> Option<String> {
-    let told: Told = serde_json::from_str(data).ok()?;
+    let told: ServerNotices = serde_json::from_str(data).ok()?;
     let missed = || match told.missed {
         Some(missed) => format!("{missed} events are missing here"),
         None => "some events are missing here".to_owned(),

@@ -10,11 +10,11 @@ mod events;
 mod follow;
 mod journal;
 mod outgoing;
+mod output;
 mod progress;
 mod publish;
 mod run;
 mod shell;
-mod shown;
 mod spool;
 mod streams;
 mod tail;
@@ -22,7 +22,7 @@ mod token;
 mod transfer;
 
 use crate::bench;
-use crate::config::{Config, Said, command};
+use crate::config::{Config, RawConfig, command};
 use anyhow::bail;
 use clap::{Arg, ArgMatches, Command};
 use std::ffi::OsString;
@@ -139,7 +139,7 @@ fn resolve(flags: &ArgMatches) -> anyhow::Result<Config> {
             bail!("{name} is not UTF-8");
         }
     }
-    Config::resolve(Said::collect(flags, |name| std::env::var(name).ok())).map_err(|wrong| {
+    Config::resolve(RawConfig::collect(flags, |name| std::env::var(name).ok())).map_err(|wrong| {
         let lines: Vec<String> = wrong.iter().map(|w| format!("\n  {w}")).collect();
         anyhow::anyhow!("the configuration is wrong:{}", lines.concat())
     })

@@ -2,7 +2,7 @@
 //!
 //! Each event has a key, so that a batch whose answer was lost is not published twice.
 
-use super::client::{Client, Failure, Pauses};
+use super::client::{Backoff, Client, Failure};
 use crate::event::MAX_ENTRIES_PER_BATCH;
 use reqwest::Method;
 use serde::Serialize;
@@ -59,7 +59,7 @@ pub(super) async fn publish(client: &Client, events: &[String]) -> Result<(), Fa
 pub(super) async fn deliver(
     client: &Client,
     events: &[String],
-    pauses: &mut Pauses,
+    pauses: &mut Backoff,
 ) -> Result<(), Failure> {
     loop {
         match publish(client, events).await {

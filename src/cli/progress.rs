@@ -7,11 +7,11 @@ use std::time::Duration;
 const EVERY: Duration = Duration::from_millis(100);
 
 /// A count that is shown.
-pub(super) struct Counted {
+pub(super) struct CountedReader {
     bar: ProgressBar,
 }
 
-impl Counted {
+impl CountedReader {
     /// Of `what`, from zero.
     pub(super) fn new(what: &str) -> Self {
         // The target is hidden where standard error is no terminal.

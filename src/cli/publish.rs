@@ -1,8 +1,8 @@
 //! `fanfare publish`: one event, or each line of standard input.
 
-use super::client::{Client, Failure, Pauses};
+use super::client::{Backoff, Client, Failure};
 use super::outgoing::{BATCH_EVENTS, Event, blamed, deliver, take_batch};
-use super::progress::Counted;
+use super::progress::CountedReader;
 use crate::event::{Line, LineSplitter, StreamName};
 use crate::source::log_data;
 use anyhow::Context as _;
@@ -124,7 +124,7 @@ impl Lines {
     async fn publish(&self, client: &Client) -> anyhow::Result<()> {
         let mut parts = standard_input()?;
         let mut taken = Taken::of(self);
-        let (mut counted, mut pauses) = (Counted::new("lines"), Pauses::new());
+        let (mut counted, mut pauses) = (CountedReader::new("lines"), Backoff::new());
         let mut has_more = true;
         while has_more {
             match parts.recv().await {

@@ -3,7 +3,7 @@
 //! Promises: it ends as the command ends; a hub that is away never holds the command up; what could not
 //! be published is in a file at the end, and said.
 
-use super::client::{Client, Failure, Pauses};
+use super::client::{Backoff, Client, Failure};
 use super::command::{Signals, shown, start};
 use super::outgoing::{Event, blamed, publish, take_batch};
 use super::spool::Spool;
@@ -92,7 +92,7 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(if is_missing { NOT_FOUND } else { NOT_RUNNABLE }));
         }
     };
-    let way = Arc::new(Way {
+    let way = Arc::new(OutputSpool {
         stream: to_raw_value(&stream)?,
         key: Uuid::new_v4().simple().to_string(),
         state: Mutex::default(),
@@ -125,7 +125,7 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
 }
 
 /// From the command to the hub.
-pub(super) struct Way {
+pub(super) struct OutputSpool {
     stream: Box<RawValue>,
     /// What every key begins with.
     key: String,
@@ -146,7 +146,7 @@ struct State {
     is_closed: bool,
 }
 
-impl Way {
+impl OutputSpool {
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -210,8 +210,8 @@ impl Way {
 }
 
 /// Publishes what comes until there is no more.
-async fn send(client: Client, way: Arc<Way>) -> anyhow::Result<()> {
-    let mut pauses = Pauses::new();
+async fn send(client: Client, way: Arc<OutputSpool>) -> anyhow::Result<()> {
+    let mut pauses = Backoff::new();
     loop {
         let is_closed = way.with(|state| {
             if state.under_way.is_empty() {
@@ -255,7 +255,7 @@ impl State {
 
 /// Ends the stream, however often that takes within a while.
 async fn end_within(wait: Duration, client: &Client, stream: &str) -> anyhow::Result<()> {
-    let mut pauses = Pauses::new();
+    let mut pauses = Backoff::new();
     let ended = tokio::time::timeout(wait, async {
         loop {
             match end(client, stream).await {

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::follow::Subscription;
-use super::shown::{Envelope, Style, plain};
+use super::output::{Envelope, Style, plain};
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};

@@ -1,8 +1,8 @@
 //! `fanfare export` and `fanfare import`: history out of a hub, and into another.
 
-use super::client::{Client, Failure, Pauses};
+use super::client::{Backoff, Client, Failure};
 use super::outgoing::{Event, blamed, deliver, take_batch};
-use super::progress::Counted;
+use super::progress::CountedReader;
 use super::tail::{query, selection};
 use crate::event::StreamName;
 use anyhow::{Context as _, bail};
@@ -72,10 +72,10 @@ pub(super) async fn export(flags: &ArgMatches) -> anyhow::Result<()> {
         out: BufWriter::new(out),
         begun: Vec::new(),
         last_id: None,
-        counted: Counted::new(if format == "ndjson" { "events" } else { "bytes" }),
+        counted: CountedReader::new(if format == "ndjson" { "events" } else { "bytes" }),
         by_line: format == "ndjson",
     };
-    let mut pauses = Pauses::new();
+    let mut pauses = Backoff::new();
     while let Err(failure) = export.connection(&client, &query, &mut pauses).await? {
         if !export.by_line && export.counted.count() > 0 {
             bail!("{failure}; as {format} it cannot go on where it was");
@@ -93,7 +93,7 @@ struct Export {
     begun: Vec<u8>,
     /// Of the last line that was written.
     last_id: Option<String>,
-    counted: Counted,
+    counted: CountedReader,
     by_line: bool,
 }
 
@@ -103,7 +103,7 @@ impl Export {
         &mut self,
         client: &Client,
         query: &str,
-        pauses: &mut Pauses,
+        pauses: &mut Backoff,
     ) -> anyhow::Result<Result<(), Failure>> {
         let mut request = client.request(Method::GET, &format!("/events?refusal=status&{query}"));
         if let Some(id) = &self.last_id {
@@ -181,7 +181,7 @@ pub(super) async fn import(flags: &ArgMatches) -> anyhow::Result<()> {
         Some(file) => Box::new(BufReader::new(File::open(file).with_context(|| file.clone())?)),
         None => Box::new(std::io::stdin().lock()),
     };
-    let (mut counted, mut pauses) = (Counted::new("events"), Pauses::new());
+    let (mut counted, mut pauses) = (CountedReader::new("events"), Backoff::new());
     let (mut waiting, mut lines, mut left_out) = (VecDeque::new(), VecDeque::new(), 0_u64);
     let (mut line, mut number) = (String::new(), 0_u64);
     loop {

@@ -1,7 +1,7 @@
 //! Who may do what, as configured.
 
+use super::raw::{RawValue, Rule};
 use super::resolve::{Resolver, parse_some_time};
-use super::said::{Rule, Words};
 use crate::access::{ALL, Access, ApiKey, Claimed, Grants, JwtSettings, Scope, Verifier, clash};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -105,7 +105,7 @@ impl Resolver {
         for (name, words) in rule {
             self.said.note(words.place, format!("key has no {name:?}"));
         }
-        let texts = |words: Option<Words>| words.map(|words| words.values).unwrap_or_default();
+        let texts = |words: Option<RawValue>| words.map(|words| words.values).unwrap_or_default();
         let claimed = Claimed {
             publish: texts(publish),
             end: texts(end),
@@ -119,7 +119,7 @@ impl Resolver {
             self.said.note(place, invalid.detail);
             Grants::nothing()
         });
-        let one = |words: Option<Words>| words.and_then(|words| words.values.into_iter().next());
+        let one = |words: Option<RawValue>| words.and_then(|words| words.values.into_iter().next());
         let (name, hash) = (one(name).unwrap_or_default(), one(hash).unwrap_or_default());
         match ApiKey::new(&name, &hash, grants) {
             Ok(key) => Some(key),

@@ -1,7 +1,7 @@
 //! Chats and the upstreams that they ask, as configured.
 
+use super::raw::Rule;
 use super::resolve::{Resolver, parse_count, parse_size, parse_some_time, parse_switch};
-use super::said::Rule;
 use crate::source::{ChatSettings, ChatTimeouts, ECHO, Upstream, UpstreamKey, UpstreamKind};
 use crate::wire::chat::StreamUsage;
 use reqwest::header::{HeaderName, HeaderValue};
@@ -186,7 +186,7 @@ fn parse_kind(text: &str) -> Result<UpstreamKind, String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, Said, command};
+    use crate::config::{Config, RawConfig, command};
 
     fn resolve(file: &str) -> Result<Config, String> {
         let folder = tempfile::tempdir().expect("a folder");
@@ -194,7 +194,7 @@ mod tests {
         std::fs::write(&path, file).expect("writes");
         let path = path.display().to_string();
         let flags = command().try_get_matches_from(["serve", "--config", &path]).expect("flags");
-        let wrong = Config::resolve(Said::collect(&flags, |_| None));
+        let wrong = Config::resolve(RawConfig::collect(&flags, |_| None));
         wrong.map_err(|all| all.iter().map(|one| format!("{one}\n")).collect())
     }
 

@@ -1,7 +1,7 @@
 //! How much anybody may take, as configured.
 
+use super::raw::Rule as Table;
 use super::resolve::{Resolver, parse_count, parse_some_bytes};
-use super::said::Rule as Table;
 use crate::event::{MAX_SELECTORS, Selector};
 use crate::limits::{Bound, Bounds, Limit, Limits, Rule, machine_memory_bytes};
 use ipnet::IpNet;
@@ -48,11 +48,11 @@ impl Resolver {
         for (limit, name) in LIMITS {
             let is_said = self.said.of(name).is_some();
             let most = self.one(name, |text| parse(limit, text));
-            hub.set(limit, most.map(|most| Bound { most, is_said }));
+            hub.set(limit, most.map(|most| Bound { most, is_explicit: is_said }));
         }
         if hub.of(Limit::Connections).is_none() {
             let most = sessions_by_file_limit();
-            hub.set(Limit::Connections, Some(Bound { most, is_said: false }));
+            hub.set(Limit::Connections, Some(Bound { most, is_explicit: false }));
         }
         let tables = self.said.take_tables("limit");
         let rules = tables.into_iter().filter_map(|(place, table)| self.limit_rule(&place, table));
@@ -68,7 +68,7 @@ impl Resolver {
         for (limit, name) in LIMITS.into_iter().filter(|(limit, _)| is_of_streams(limit)) {
             let Some(words) = table.remove(name) else { continue };
             let most = self.parse(&words, |text| parse(limit, text)).pop();
-            bounds.set(limit, most.map(|most| Bound { most, is_said: true }));
+            bounds.set(limit, most.map(|most| Bound { most, is_explicit: true }));
         }
         for (name, words) in table {
             self.said.note(words.place, format!("limit has no {name:?}"));

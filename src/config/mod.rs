@@ -8,16 +8,16 @@ mod access;
 mod chats;
 mod documentation;
 mod limits;
+mod raw;
 mod resolve;
 mod retention;
-mod said;
 mod settings;
 mod sources;
 mod units;
 
 pub use documentation::markdown;
+pub use raw::{ConfigError, RawConfig};
 pub use resolve::Config;
 pub(crate) use resolve::HEARTBEAT_RANGE;
-pub use said::{Said, Wrong};
 pub use settings::{SETTINGS, Setting, command};
 pub(crate) use units::duration;

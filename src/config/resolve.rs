@@ -1,14 +1,14 @@
 //! From what was said to what is meant.
 
 use super::limits::connections_by_file_limit;
-use super::said::{Said, Words, Wrong};
+use super::raw::{ConfigError, RawConfig, RawValue};
 use super::settings::SETTINGS;
 use super::units;
 use crate::access::Access;
 use crate::event::Selector;
 use crate::journal::{Durability, RetentionPolicy};
 use crate::limits::Limits;
-use crate::source::{ChatSettings, Grace, JobSpec, MAX_TAILED, TailSpec};
+use crate::source::{ChatSettings, GracePeriods, JobSpec, MAX_TAILED, TailSpec};
 use crate::telemetry::{LogFormat, check_log_filter};
 use ipnet::IpNet;
 use std::io::IsTerminal;
@@ -54,7 +54,7 @@ pub struct Config {
     /// How often the system monitor publishes, if it does.
     pub system: Option<Duration>,
     /// After how long without a heartbeat a service is what.
-    pub grace: Grace,
+    pub grace: GracePeriods,
     /// Whether the hub's own log is published.
     pub publish_log: bool,
     /// What chats go by.
@@ -101,7 +101,7 @@ pub struct Config {
 
 impl Config {
     /// Resolves everything, or says everything that is wrong.
-    pub fn resolve(said: Said) -> Result<Self, Vec<Wrong>> {
+    pub fn resolve(said: RawConfig) -> Result<Self, Vec<ConfigError>> {
         let mut r = Resolver { said };
         let durability = r.one("durability", parse_durability).unwrap_or(Durability::Sync);
         let chats = r.chats();
@@ -156,7 +156,7 @@ impl Config {
 }
 
 pub(super) struct Resolver {
-    pub(super) said: Said,
+    pub(super) said: RawConfig,
 }
 
 impl Resolver {
@@ -180,7 +180,7 @@ impl Resolver {
 
     pub(super) fn parse<T>(
         &mut self,
-        words: &Words,
+        words: &RawValue,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Vec<T> {
         let mut meant = Vec::new();
@@ -216,7 +216,7 @@ impl Resolver {
         }
     }
 
-    fn grace(&mut self) -> Grace {
+    fn grace(&mut self) -> GracePeriods {
         let late = self.one("heartbeat-late", parse_some_time).unwrap_or_default();
         let down = self.one("heartbeat-down", parse_some_time).unwrap_or_default();
         if late > down {
@@ -225,15 +225,15 @@ impl Resolver {
             let place = place.map(|words| words.place).unwrap_or_default();
             self.said.note(place, "heartbeat-late comes after heartbeat-down");
         }
-        Grace { late, down }
+        GracePeriods { late, down }
     }
 }
 
-fn default(name: &str) -> Words {
+fn default(name: &str) -> RawValue {
     let setting = SETTINGS.iter().find(|setting| setting.name == name);
     let default = setting.map_or("", |setting| setting.default);
     let values = if default.is_empty() { Vec::new() } else { vec![default.to_owned()] };
-    Words { place: format!("the default of {name}"), values }
+    RawValue { place: format!("the default of {name}"), values }
 }
 
 fn parse_address(text: &str) -> Result<Vec<SocketAddr>, String> {
@@ -349,7 +349,11 @@ mod tests {
     use super::*;
     use crate::config::command;
 
-    fn resolve(flags: &[&str], env: &[(&str, &str)], file: &str) -> Result<Config, Vec<Wrong>> {
+    fn resolve(
+        flags: &[&str],
+        env: &[(&str, &str)],
+        file: &str,
+    ) -> Result<Config, Vec<ConfigError>> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("f.toml");
         std::fs::write(&path, file).expect("writes");
@@ -358,7 +362,7 @@ mod tests {
         let flags = command().try_get_matches_from(all).expect("flags");
         let env =
             |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
-        Config::resolve(Said::collect(&flags, env))
+        Config::resolve(RawConfig::collect(&flags, env))
     }
 
     #[test]

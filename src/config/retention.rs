@@ -1,7 +1,7 @@
 //! What streams keep, as configured, and what the hub's own keep.
 
+use super::raw::Rule;
 use super::resolve::{Resolver, parse_count, parse_selector, parse_some_bytes, parse_some_time};
-use super::said::Rule;
 use crate::event::Selector;
 use crate::journal::{Durability, RetentionLimits, RetentionPolicy};
 use crate::source::{

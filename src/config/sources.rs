@@ -1,9 +1,9 @@
 //! Jobs, files that are followed and folders to download from, as configured.
 
+use super::raw::{RawValue, Rule};
 use super::resolve::{Resolver, parse_count, parse_some_time};
-use super::said::{Rule, Words};
 use crate::event::EventType;
-use crate::source::{JobSpec, Joins, RunAs, StreamTemplate, TailSpec, check_job_name};
+use crate::source::{JobSpec, JoinRule, RunAs, StreamTemplate, TailSpec, check_job_name};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -68,7 +68,8 @@ impl Resolver {
         let template = StreamTemplate::parse(DEFAULT_STREAM).ok();
         let stream = self.member(&mut rule, "stream", StreamTemplate::parse).or(template)?;
         let kind = self.member(&mut rule, "type", kind).or(EventType::parse("log").ok())?;
-        let joins = self.member(&mut rule, "multiline", Joins::parse).unwrap_or(Joins::Nothing);
+        let joins =
+            self.member(&mut rule, "multiline", JoinRule::parse).unwrap_or(JoinRule::Nothing);
         let from_start = self.member(&mut rule, "from", |text| match text {
             "start" => Ok(true),
             "end" => Ok(false),
@@ -107,7 +108,7 @@ impl Resolver {
         Some((name?, path?))
     }
 
-    fn variables(&mut self, words: &Words) -> Vec<(String, String)> {
+    fn variables(&mut self, words: &RawValue) -> Vec<(String, String)> {
         let mut seen = HashSet::new();
         self.parse(words, |pair| match pair.split_once('=') {
             Some((name, value)) if !name.is_empty() && !pair.contains('\0') => {

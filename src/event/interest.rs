@@ -64,12 +64,12 @@ impl Interest {
     }
 
     /// Whether every event of the selected streams is wanted.
-    pub fn wants_all_types(&self) -> bool {
+    pub fn selects_all_types(&self) -> bool {
         self.types.is_none()
     }
 
     /// Whether the entry goes to such a subscriber.
-    pub fn wants(&self, entry: &Entry) -> bool {
+    pub fn selects_entry(&self, entry: &Entry) -> bool {
         self.passes(entry) && entry.streams.iter().any(|s| self.selects(s))
     }
 }

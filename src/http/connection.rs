@@ -332,7 +332,7 @@ impl ConnectionLimiter {
         let client = Client::at(peer.ip(), peer.ip().to_canonical().is_loopback());
         let is_proxy =
             state.settings.trusted_proxies.iter().any(|net| net.contains(&client.address));
-        if is_proxy || (client.is_local && !bound.is_said) {
+        if is_proxy || (client.is_local && !bound.is_explicit) {
             return Ok(None);
         }
         let of = state.connections.0.clone();

@@ -13,7 +13,7 @@ use super::subscribe::LAST_EVENT_ID;
 use crate::access::{Caller, Denied, explain};
 use crate::event::EventId;
 use crate::journal::now;
-use crate::limits::{Client, Hops, client_of};
+use crate::limits::{Client, ForwardedHeaders, client_of};
 use crate::telemetry::RequestRefused;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -87,7 +87,7 @@ pub(super) fn client(state: &AppState, request: &HttpRequest) -> Client {
     let peer = request.peer_addr().map_or(unknown, |address| address.ip());
     let trusted = &state.settings.trusted_proxies;
     if trusted.is_empty() {
-        return client_of(peer, Hops::default(), trusted);
+        return client_of(peer, ForwardedHeaders::default(), trusted);
     }
     let all = |name: HeaderName| -> Vec<&str> {
         // What is no text names nobody.
@@ -95,7 +95,7 @@ pub(super) fn client(state: &AppState, request: &HttpRequest) -> Client {
         values.map(|value| value.to_str().unwrap_or("?")).collect()
     };
     let (forwarded, x) = (all(header::FORWARDED), all(header::X_FORWARDED_FOR));
-    client_of(peer, Hops { forwarded: &forwarded, x_forwarded_for: &x }, trusted)
+    client_of(peer, ForwardedHeaders { forwarded: &forwarded, x_forwarded_for: &x }, trusted)
 }
 
 /// Whether `request` is by an operator; a problem where it is not.
@@ -113,11 +113,11 @@ async fn identify(state: &AppState, request: &HttpRequest) -> Result<RequestIden
         let why = "a request names its host once (RFC 9112 §3.2)";
         return Err(Problem::new(Code::Malformed, why).field("Host"));
     }
-    if state.settings.is_local && state.access.load().asks_for_nothing() {
+    if state.settings.is_local && state.access.load().has_no_credentials() {
         check_host(state, request)?;
         check_site(state, request)?;
     }
-    if is_openai_path(request.path()) && state.access.load().asks_for_nothing() {
+    if is_openai_path(request.path()) && state.access.load().has_no_credentials() {
         // SDKs send a key, whether one is needed or not.
         return Ok(RequestIdentity(state.access.load().anonymous()));
     }

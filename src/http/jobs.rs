@@ -7,7 +7,7 @@ use super::problem::{Code, Document, Problem};
 use super::server::AppState;
 use super::subscribe::read_history;
 use crate::access::Caller;
-use crate::source::{Begun, JobView, NotBegun};
+use crate::source::{JobView, StartRunError, StartedRun};
 use actix_web::http::header;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
@@ -33,21 +33,21 @@ pub(super) struct BegunShape {
     events_url: String,
 }
 
-impl From<&Begun> for BegunShape {
-    fn from(begun: &Begun) -> Self {
+impl From<&StartedRun> for BegunShape {
+    fn from(begun: &StartedRun) -> Self {
         let stream = begun.stream.to_string();
         let events_url = format!("/streams/{stream}/events?from=start");
         Self { run: begun.run.clone(), stream, events_url }
     }
 }
 
-impl From<NotBegun> for Problem {
-    fn from(why: NotBegun) -> Self {
+impl From<StartRunError> for Problem {
+    fn from(why: StartRunError) -> Self {
         let detail = why.to_string();
         match why {
-            NotBegun::Unknown(_) => Self::new(Code::NotFound, detail),
-            NotBegun::AtMost(_) => Self::new(Code::TooMany, detail).retry_after(5),
-            NotBegun::Refused(refused) => refused.into(),
+            StartRunError::Unknown(_) => Self::new(Code::NotFound, detail),
+            StartRunError::AtMost(_) => Self::new(Code::TooMany, detail).retry_after(5),
+            StartRunError::Refused(refused) => refused.into(),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::shapes::{Events, LogMessage, Receipt as ReceiptShape, Receipts};
 use crate::access::{Caller, Scope};
 use crate::event::{Draft, EventType, Key, Receipt, StreamName};
 use crate::journal::{Item, PublishError, Unit, now};
-use crate::limits::{Client, Limit, TooFast};
+use crate::limits::{Client, Limit, RateExceeded};
 use crate::telemetry::{PublishRefused, Telemetry};
 use crate::wire::{self, Publish};
 use actix_web::http::header;
@@ -258,7 +258,7 @@ pub(super) fn spend<'a>(
     spent.map_err(too_fast)
 }
 
-fn too_fast(TooFast { limit, wait }: TooFast) -> Problem {
+fn too_fast(RateExceeded { limit, wait }: RateExceeded) -> Problem {
     let why = format!("the limit {} is reached", limit.as_str());
     Problem::new(Code::TooMany, why).limit(limit).retry_after(wait.as_secs() + 1)
 }

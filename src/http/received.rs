@@ -7,7 +7,7 @@ use super::guard::client;
 use super::problem::{Code, Problem};
 use super::server::AppState;
 use crate::limits::{ClientKey, Limit};
-use crate::telemetry::Full;
+use crate::telemetry::BoundHit;
 use actix_web::HttpRequest;
 use actix_web::http::header;
 use actix_web::web::Payload;
@@ -68,7 +68,7 @@ pub(super) async fn read_body(
             return Err(too_large());
         }
         if !held.grow(chunk.len()) {
-            state.telemetry.bound_hit(Full::RequestBodies);
+            state.telemetry.bound_hit(BoundHit::RequestBodies);
             let detail = "the bodies on their way have more bytes than they may";
             return Err(Problem::new(Code::ResourceExhausted, detail).retry_after(1));
         }

@@ -9,23 +9,29 @@ use super::requests::{self, RequestOutcome};
 use super::server::AppState;
 use crate::hub::SubscribeRejection;
 use crate::limits::Limit;
-use crate::telemetry::Turned;
+use crate::telemetry::SubscribeRejectReason;
 use crate::wire::{self, Format};
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 
 /// What a subscriber that is turned away is told, by name: the code, and the reason it is counted by.
-fn rejection_of(refusal: SubscribeRejection) -> (Code, Turned) {
+fn rejection_of(refusal: SubscribeRejection) -> (Code, SubscribeRejectReason) {
     match refusal {
-        SubscribeRejection::Draining => (Code::Draining, Turned::Draining),
-        SubscribeRejection::ManagerQueue => (Code::ResourceExhausted, Turned::ManagerBusy),
+        SubscribeRejection::Draining => (Code::Draining, SubscribeRejectReason::Draining),
+        SubscribeRejection::ManagerQueue => {
+            (Code::ResourceExhausted, SubscribeRejectReason::ManagerBusy)
+        }
         SubscribeRejection::Limit(limit) => match limit {
-            Limit::ConnectionsPerClient => (Code::TooMany, Turned::MaxConnectionsPerClient),
-            Limit::ConnectionsPerSubject => (Code::TooMany, Turned::MaxConnectionsPerSubject),
-            Limit::ConnectionsPerStream => {
-                (Code::ResourceExhausted, Turned::MaxConnectionsPerStream)
+            Limit::ConnectionsPerClient => {
+                (Code::TooMany, SubscribeRejectReason::MaxConnectionsPerClient)
             }
-            Limit::MemoryBudget => (Code::ResourceExhausted, Turned::MemoryBudget),
+            Limit::ConnectionsPerSubject => {
+                (Code::TooMany, SubscribeRejectReason::MaxConnectionsPerSubject)
+            }
+            Limit::ConnectionsPerStream => {
+                (Code::ResourceExhausted, SubscribeRejectReason::MaxConnectionsPerStream)
+            }
+            Limit::MemoryBudget => (Code::ResourceExhausted, SubscribeRejectReason::MemoryBudget),
             // The others turn no subscriber away.
             Limit::Connections
             | Limit::Selectors
@@ -35,7 +41,9 @@ fn rejection_of(refusal: SubscribeRejection) -> (Code, Turned) {
             | Limit::PublishEventsPerSubject
             | Limit::PublishBytesPerSubject
             | Limit::Chats
-            | Limit::ChatsPerSubject => (Code::ResourceExhausted, Turned::MaxConnections),
+            | Limit::ChatsPerSubject => {
+                (Code::ResourceExhausted, SubscribeRejectReason::MaxConnections)
+            }
         },
     }
 }
@@ -56,7 +64,7 @@ pub(super) fn reject_subscriber(
             let client = client(state, request);
             // It could have no more sessions than this anyway.
             let bound = state.limits.load().hub.of(Limit::ConnectionsPerClient);
-            let binds = bound.filter(|bound| bound.is_said || !client.is_local);
+            let binds = bound.filter(|bound| bound.is_explicit || !client.is_local);
             state.retry_pacer.rejected_client_ms(&client, binds.map(|bound| bound.most))
         }
     };
@@ -90,16 +98,18 @@ pub(super) fn count_rejection(
 ) -> Result<HttpResponse, Problem> {
     result.inspect_err(|problem| {
         state.telemetry.subscriber_refused(match problem.code {
-            Code::Unauthorized | Code::TokenExpired | Code::Forbidden => Turned::Forbidden,
-            Code::PayloadTooLarge => Turned::TooLarge,
-            Code::ClientDisconnected => Turned::Client,
-            Code::ConnectionTimeout => Turned::Timeout,
-            Code::Draining => Turned::Draining,
-            _ if problem.limit == Some(Limit::Selectors) => Turned::MaxSelectors,
-            _ if problem.limit == Some(Limit::MemoryBudget) => Turned::MemoryBudget,
-            Code::TooMany | Code::ResourceExhausted => Turned::RequestBodies,
+            Code::Unauthorized | Code::TokenExpired | Code::Forbidden => {
+                SubscribeRejectReason::Forbidden
+            }
+            Code::PayloadTooLarge => SubscribeRejectReason::TooLarge,
+            Code::ClientDisconnected => SubscribeRejectReason::Client,
+            Code::ConnectionTimeout => SubscribeRejectReason::Timeout,
+            Code::Draining => SubscribeRejectReason::Draining,
+            _ if problem.limit == Some(Limit::Selectors) => SubscribeRejectReason::MaxSelectors,
+            _ if problem.limit == Some(Limit::MemoryBudget) => SubscribeRejectReason::MemoryBudget,
+            Code::TooMany | Code::ResourceExhausted => SubscribeRejectReason::RequestBodies,
             Code::ServerError | Code::Unresponsive | Code::JournalPoisoned | Code::DiskFull => {
-                Turned::Error
+                SubscribeRejectReason::Error
             }
             Code::Malformed
             | Code::Validation
@@ -107,7 +117,7 @@ pub(super) fn count_rejection(
             | Code::NotFound
             | Code::Gone
             | Code::MethodNotAllowed
-            | Code::Conflict => Turned::Invalid,
+            | Code::Conflict => SubscribeRejectReason::Invalid,
         });
     })
 }

@@ -5,7 +5,7 @@ use super::openapi::{BodyRefused, HistoryRefused, Refused};
 use super::problem::{Code, Document, Problem};
 use super::received::read_body;
 use super::server::AppState;
-use crate::access::{RevokeError, Whose};
+use crate::access::{RevocationTarget, RevokeError};
 use crate::journal::now;
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
@@ -33,7 +33,7 @@ enum WhoseShape {
 struct Answer<'a> {
     #[serde(flatten)]
     #[schema(value_type = WhoseShape)]
-    whose: &'a Whose,
+    whose: &'a RevocationTarget,
     /// Credentials made until then are refused.
     revoked_at: String,
 }
@@ -91,7 +91,11 @@ pub(super) async fn undo(
     }
 }
 
-async fn whose(state: &AppState, request: &HttpRequest, body: Payload) -> Result<Whose, Problem> {
+async fn whose(
+    state: &AppState,
+    request: &HttpRequest,
+    body: Payload,
+) -> Result<RevocationTarget, Problem> {
     require_admin(state, request)?;
     let body = read_body(state, request, body).await?;
     serde_json::from_slice(&body)
@@ -126,8 +130,8 @@ pub(super) async fn add(
 ) -> Result<HttpResponse, Problem> {
     let whose = whose(&state, &request, body).await?;
     let keys = match &whose {
-        Whose::Key(name) => state.access.load().marks_of(name),
-        Whose::Jti(_) | Whose::Sub(_) => Vec::new(),
+        RevocationTarget::Key(name) => state.access.load().marks_of(name),
+        RevocationTarget::Jti(_) | RevocationTarget::Sub(_) => Vec::new(),
     };
     let (revocations, now, asked) = (state.revocations.clone(), now(), whose.clone());
     let done = tokio::task::spawn_blocking(move || revocations.add(asked, &keys, now)).await;

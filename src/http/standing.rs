@@ -5,7 +5,7 @@ use super::server::AppState;
 use crate::hub::{ConnectionManager, GetUsage};
 use crate::journal::now;
 use crate::limits::{Limit, Usage};
-use crate::telemetry::{LimitUse, Queues, Sampled, Standing};
+use crate::telemetry::{LimitUse, Queues, ReadinessSample, Sampled};
 use actix::dev::ToEnvelope;
 use actix::{Handler, Message};
 use serde::Serialize;
@@ -134,7 +134,7 @@ pub(super) async fn sampled(state: &AppState) -> Sampled {
         refusals: usage.refusals,
     });
     let drain_ends = state.drain_ends_ms.load(Ordering::Relaxed);
-    let standing = Standing {
+    let standing = ReadinessSample {
         checks: ready.checks.iter().map(|(name, check)| (*name, check.ok)).collect(),
         is_ready: ready.ready,
         drain_ends_s: (drain_ends > 0).then(|| drain_ends as f64 / 1000.0),

@@ -18,7 +18,7 @@ use crate::event::{Interest, Invalid, Selector, StreamName};
 use crate::hub::{DirectSink, QuotaOwner, SessionStart, Subscribe, SubscribeRejection};
 use crate::journal::{History, JournalError, now};
 use crate::limits::Limit;
-use crate::telemetry::{Full, Turned};
+use crate::telemetry::{BoundHit, SubscribeRejectReason};
 use crate::wire::{self, Format, Resume};
 use actix_web::body::BoxBody;
 use actix_web::http::header::{self, HeaderName};
@@ -263,7 +263,7 @@ pub(super) fn last_event_id(request: &HttpRequest) -> Option<String> {
 
 /// The answer that ends an EventSource: nothing is left, and nothing will come.
 fn finished(state: &AppState) -> HttpResponseBuilder {
-    state.telemetry.subscriber_refused(Turned::Finished);
+    state.telemetry.subscriber_refused(SubscribeRejectReason::Finished);
     let mut answer = HttpResponse::NoContent();
     answer.insert_header((header::CACHE_CONTROL, "no-store"));
     answer
@@ -333,7 +333,7 @@ pub(super) async fn read_history<T: Send + 'static>(
     let history = state.history.clone();
     let failed = |why: String| Problem::from(JournalError::other(why));
     if state.lookups.available_permits() == 0 {
-        state.telemetry.bound_hit(Full::DiskLookups);
+        state.telemetry.bound_hit(BoundHit::DiskLookups);
     }
     // The permit goes with the work, which is done also when nobody waits for it any more.
     let permit = state.lookups.clone().acquire_owned().await.map_err(|e| failed(e.to_string()))?;

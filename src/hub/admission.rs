@@ -164,7 +164,7 @@ impl Admission {
     fn add_owner(&self, places: &mut QuotaSlots, holder: &QuotaOwner, scope: Scope) {
         let limit = Limit::ConnectionsPerClient;
         let (from, bound) = self.limits.bound(limit, scope);
-        let bound = bound.filter(|bound| bound.is_said || !holder.client.is_local);
+        let bound = bound.filter(|bound| bound.is_explicit || !holder.client.is_local);
         places.add((limit, from), bound, || Bucket::Client(from, holder.client.key()));
         if let Some(subject) = &holder.subject {
             let limit = Limit::ConnectionsPerSubject;
@@ -211,7 +211,7 @@ mod tests {
     fn bounds(set: &[(Limit, u64)]) -> Bounds {
         let mut bounds = Bounds::default();
         for (limit, most) in set {
-            bounds.set(*limit, Some(Bound { most: *most, is_said: true }));
+            bounds.set(*limit, Some(Bound { most: *most, is_explicit: true }));
         }
         bounds
     }
@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn a_default_does_not_bind_the_hubs_own_machine() {
         let mut hub = Bounds::default();
-        hub.set(Limit::ConnectionsPerClient, Some(Bound { most: 1, is_said: false }));
+        hub.set(Limit::ConnectionsPerClient, Some(Bound { most: 1, is_explicit: false }));
         let mut admission = Admission::new(Arc::new(Limits { hub, rules: Vec::new() }));
         let local = QuotaOwner { client: Client::at([127, 0, 0, 1].into(), true), subject: None };
         let other = holder(1, "");

@@ -5,7 +5,7 @@ use super::shard::ShardState;
 use super::shared_queue::MAX_SESSION_QUEUE_BYTES;
 use super::views::GroupKey;
 use crate::event::Position;
-use crate::telemetry::Full;
+use crate::telemetry::BoundHit;
 use rustc_hash::FxHashMap;
 
 impl ShardState {
@@ -24,7 +24,7 @@ impl ShardState {
             })
             .collect();
         for member in too_far {
-            self.settings.telemetry.bound_hit(Full::SessionQueue);
+            self.settings.telemetry.bound_hit(BoundHit::SessionQueue);
             self.fall_behind(member);
         }
     }

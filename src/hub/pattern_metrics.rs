@@ -1,26 +1,25 @@
-//! Figures of some streams: of the patterns that the configuration names, and of no others, so that
-//! labels stay bounded.
+//! Metrics of streams, by the patterns that the configuration names and no others, so that labels stay
+//! bounded.
 
 use crate::event::{Entry, Selector};
-use crate::telemetry::{PatternFigures, Telemetry};
+use crate::telemetry::{self, Telemetry};
 
-/// The patterns with their figures.
-pub(super) struct PatternMetrics(Vec<(Selector, PatternFigures)>);
+/// The configured patterns with their metrics.
+pub(super) struct PatternMetrics(Vec<(Selector, telemetry::PatternMetrics)>);
 
 impl PatternMetrics {
     pub(super) fn new(patterns: &[Selector], telemetry: &Telemetry) -> Self {
-        let shown = patterns.iter().map(|pattern| {
-            let figures = telemetry.of_pattern(pattern.as_str());
-            (pattern.clone(), figures)
-        });
-        Self(shown.collect())
+        let metrics = patterns
+            .iter()
+            .map(|pattern| (pattern.clone(), telemetry.of_pattern(pattern.as_str())));
+        Self(metrics.collect())
     }
 
-    /// An event that so many sessions are sent; it is counted once for each pattern.
+    /// Counts an event that is sent to `subscribers` sessions, once for each pattern it matches.
     pub(super) fn note(&self, entry: &Entry, subscribers: u32) {
-        for (pattern, figures) in &self.0 {
+        for (pattern, metrics) in &self.0 {
             if entry.streams.iter().any(|stream| pattern.matches(stream)) {
-                figures.published(subscribers);
+                metrics.published(subscribers);
             }
         }
     }

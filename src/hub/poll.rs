@@ -4,7 +4,7 @@ use super::page::{Page, PageRequest};
 use super::session::{Mode, SessionKey};
 use super::shard::ShardState;
 use crate::event::Timestamp;
-use crate::telemetry::{Closed, Full};
+use crate::telemetry::{BoundHit, Closed};
 use crate::wire;
 use bytes::Bytes;
 use std::future::Future;
@@ -58,7 +58,7 @@ impl ShardState {
         let Some(session) = self.sessions.get_mut(&key) else { return Poll::Ready(None) };
         if std::mem::take(&mut session.heartbeat_due) {
             let mut beat = Vec::new();
-            wire::beat(&mut beat, &session.view, session.beat.as_event, now_ms());
+            wire::heartbeat(&mut beat, &session.view, session.beat.as_event, now_ms());
             if !beat.is_empty() {
                 return self.yielded(key, now, beat.into());
             }
@@ -164,7 +164,7 @@ impl ShardState {
         catch_up.job = Some(tokio::task::spawn(async move {
             let failed = |e: String| crate::journal::JournalError::other(e);
             if readers.available_permits() == 0 {
-                telemetry.bound_hit(Full::DiskReads);
+                telemetry.bound_hit(BoundHit::DiskReads);
             }
             let permit = readers.acquire_owned().await.map_err(|e| failed(e.to_string()))?;
             let read = tokio::task::spawn_blocking(move || {

@@ -18,10 +18,10 @@ use super::session::{Mode, Session, SessionKey};
 use super::shared_queue::{Segment, SharedQueue};
 use super::timer_wheel::TimerWheel;
 use super::views::{GroupKey, Views};
-use crate::access::{Access, Standing};
+use crate::access::{Access, AccessVersion};
 use crate::event::{Body, Position};
 use crate::journal::{Committed, History};
-use crate::telemetry::{Full, ShardFigures, Telemetry};
+use crate::telemetry::{BoundHit, ShardMetrics, Telemetry};
 use crate::wire::View;
 use actix::Addr;
 use actix::prelude::{Actor, AsyncContext, Context, Handler, SendError};
@@ -75,7 +75,7 @@ pub(super) struct ShardState {
     pub(super) wheel: TimerWheel,
     pub(super) expiries: TokenExpiries,
     /// What all sessions have been held against.
-    pub(super) access_version: Standing,
+    pub(super) access_version: AccessVersion,
     /// Sessions still to be told of a drain, the last one first.
     pub(super) leaving: Vec<(Duration, SessionKey)>,
     pub(super) drained_for: Duration,
@@ -83,7 +83,7 @@ pub(super) struct ShardState {
     pub(super) cut_off: VecDeque<(u64, SessionKey)>,
     /// Sessions whose sockets had not taken something, when that was last looked at.
     pub(super) unsent: FxHashSet<SessionKey>,
-    pub(super) metrics: ShardFigures,
+    pub(super) metrics: ShardMetrics,
     pub(super) flushes: FlushScheduler,
     pub(super) delayed: DelayedFlushes,
 }
@@ -103,7 +103,7 @@ impl Shard {
         let state = Rc::new(RefCell::new(ShardState {
             id: shard,
             dispatched_watermark: Position::ZERO,
-            metrics: ShardFigures::new(settings.telemetry.clone()),
+            metrics: ShardMetrics::new(settings.telemetry.clone()),
             settings,
             manager,
             outbox: VecDeque::new(),
@@ -113,7 +113,7 @@ impl Shard {
             next_key: 1,
             wheel: TimerWheel::new(),
             expiries: TokenExpiries::default(),
-            access_version: Standing::default(),
+            access_version: AccessVersion::default(),
             leaving: Vec::new(),
             drained_for: Duration::ZERO,
             cut_off: VecDeque::new(),
@@ -154,7 +154,7 @@ impl ShardState {
             match self.manager.try_send(message) {
                 Ok(()) => {}
                 Err(SendError::Full(message)) => {
-                    self.settings.telemetry.bound_hit(Full::ManagerMailbox);
+                    self.settings.telemetry.bound_hit(BoundHit::ManagerMailbox);
                     self.outbox.push_front(message);
                     return;
                 }
@@ -350,7 +350,7 @@ impl ShardState {
             unsent.map(|(at, bytes)| waits(at, bytes)).is_some()
         });
         let age = oldest.map_or(Duration::ZERO, |at| at.elapsed());
-        self.metrics.hand_over(queued, (!self.sessions.is_empty()).then_some(age));
+        self.metrics.flush(queued, (!self.sessions.is_empty()).then_some(age));
     }
 }
 

@@ -8,7 +8,7 @@ use super::messages::{GroupId, ToShard};
 use super::session::SessionKey;
 use super::shard::Shard;
 use crate::event::Position;
-use crate::telemetry::{Full, Telemetry};
+use crate::telemetry::{BoundHit, Telemetry};
 use actix::Addr;
 use actix::prelude::SendError;
 use rustc_hash::FxHashMap;
@@ -58,7 +58,7 @@ impl ShardSlot {
     fn fall_behind(&mut self, telemetry: &Telemetry) {
         if !self.is_behind {
             self.is_behind = true;
-            telemetry.bound_hit(Full::ShardMailbox);
+            telemetry.bound_hit(BoundHit::ShardMailbox);
         }
     }
 

@@ -4,7 +4,7 @@ use super::keys::{self, StoredEntry};
 use super::kv::{Expiry as _, Kv};
 use super::store::{Floors, Totals};
 use crate::event::Position;
-use crate::telemetry::JournalHolds;
+use crate::telemetry::JournalSample;
 use std::sync::Arc;
 
 /// Entries that one look for the oldest passes over; where more are dead, the next look goes on.
@@ -22,9 +22,9 @@ impl JournalMetrics {
         Self { kv, floors, oldest: Position::ZERO }
     }
 
-    pub(super) fn sample(&mut self, totals: &Totals, streams: usize, free: u64) -> JournalHolds {
+    pub(super) fn sample(&mut self, totals: &Totals, streams: usize, free: u64) -> JournalSample {
         let (compacting, compacted) = self.kv.compactions();
-        JournalHolds {
+        JournalSample {
             bytes: totals.bytes,
             streams,
             oldest_s: self.oldest_s(totals),

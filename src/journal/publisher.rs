@@ -4,7 +4,7 @@ use super::batch::{Placed, Refusal, Unit};
 use super::health::Health;
 use super::writer::WriterMessage;
 use crate::event::Receipt;
-use crate::telemetry::{Full, Telemetry};
+use crate::telemetry::{BoundHit, Telemetry};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -89,7 +89,7 @@ impl Publisher {
     }
 
     fn is_full(&self) -> PublishError {
-        self.telemetry.bound_hit(Full::PublishQueue);
+        self.telemetry.bound_hit(BoundHit::PublishQueue);
         PublishError::QueueFull
     }
 

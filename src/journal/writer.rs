@@ -19,7 +19,7 @@ use super::sequencer::{Proposal, Sequencer, Ticket};
 use super::store::{Applied, Store};
 use super::watermark::Watermark;
 use crate::event::{MAX_ENTRIES_PER_BATCH, Receipt, StreamName};
-use crate::telemetry::{Full, Telemetry};
+use crate::telemetry::{BoundHit, Telemetry};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -265,7 +265,7 @@ impl Writer {
         let dispatch = Dispatch { batch: applied.batch, answers };
         let sent = match self.out.try_send(dispatch) {
             Err(TrySendError::Full(dispatch)) => {
-                self.telemetry.bound_hit(Full::DispatchQueue);
+                self.telemetry.bound_hit(BoundHit::DispatchQueue);
                 self.health.begin(Step::HandOut);
                 self.out.blocking_send(dispatch).is_ok()
             }

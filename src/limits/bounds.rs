@@ -10,7 +10,7 @@ pub struct Bound {
     /// How many, or bytes; for a rate, in a second.
     pub most: u64,
     /// Whether somebody set it. The defaults do not bind clients on the hub's own machine.
-    pub is_said: bool,
+    pub is_explicit: bool,
 }
 
 /// What every limit is set to; one that is not set is none.
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     fn limits(rules: &[(&str, &[(Limit, u64)])]) -> Limits {
-        let bound = |most| Some(Bound { most, is_said: true });
+        let bound = |most| Some(Bound { most, is_explicit: true });
         let mut limits = Limits::default();
         limits.hub.set(Limit::ConnectionsPerClient, bound(100));
         for (streams, set) in rules {

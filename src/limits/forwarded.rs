@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 /// What a request says of the hops it came by: the values of each header, in their order.
 #[derive(Clone, Copy, Default, Debug)]
-pub struct Hops<'a> {
+pub struct ForwardedHeaders<'a> {
     /// `Forwarded`.
     pub forwarded: &'a [&'a str],
     /// `X-Forwarded-For`.
@@ -18,7 +18,7 @@ pub struct Hops<'a> {
 
 /// Who a request is by that came from `peer`. Where a proxy contradicts itself, or names nobody,
 /// it is the proxy's own: one of the two headers is what the client sent.
-pub fn client_of(peer: IpAddr, hops: Hops<'_>, trusted: &[IpNet]) -> Client {
+pub fn client_of(peer: IpAddr, hops: ForwardedHeaders<'_>, trusted: &[IpNet]) -> Client {
     let peer = peer.to_canonical();
     let direct = Client::at(peer, peer.is_loopback());
     let says_nothing = hops.forwarded.is_empty() && hops.x_forwarded_for.is_empty();
@@ -120,7 +120,7 @@ mod tests {
 
     fn client(peer: &str, forwarded: &[&str], x_forwarded_for: &[&str]) -> (String, bool) {
         let trusted = ["127.0.0.0/8", "10.0.0.0/8", "fd00::/8"].map(|net| net.parse().expect("ok"));
-        let hops = Hops { forwarded, x_forwarded_for };
+        let hops = ForwardedHeaders { forwarded, x_forwarded_for };
         let client = client_of(peer.parse().expect("an address"), hops, &trusted);
         (client.to_string(), client.is_local)
     }

@@ -7,15 +7,15 @@
 mod bounds;
 mod client;
 mod forwarded;
+mod key_store;
 mod memory;
 mod rates;
-mod remembered;
 
 pub use bounds::{Bound, Bounds, Limits, Rule, Scope, Usage};
 pub use client::{Client, ClientKey};
-pub use forwarded::{Hops, client_of};
+pub use forwarded::{ForwardedHeaders, client_of};
 pub use memory::{MemoryBudget, machine_memory_bytes, resident_bytes};
-pub use rates::{Rates, Spent, TooFast};
+pub use rates::{RateExceeded, RateSpent, Rates};
 
 /// The limits by name.
 pub use crate::telemetry::Limit;

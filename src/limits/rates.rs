@@ -6,7 +6,7 @@
 use super::Limit;
 use super::bounds::{Bound, Limits, Scope, Usage};
 use super::client::{Client, ClientKey};
-use super::remembered::Remembered;
+use super::key_store::BoundedKeyStore;
 use crate::event::{MAX_ENTRIES_PER_BATCH, StreamName};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
@@ -23,7 +23,7 @@ const MAX_REMEMBERED: usize = 100_000;
 /// What bytes are counted in where their rate is no number of 32 bits.
 const LARGE_UNIT_BYTES: u64 = 1024;
 
-type Limiter = RateLimiter<Key, Remembered<Key>, DefaultClock, StateInformationMiddleware>;
+type Limiter = RateLimiter<Key, BoundedKeyStore<Key>, DefaultClock, StateInformationMiddleware>;
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Key {
@@ -33,14 +33,14 @@ enum Key {
 
 /// What one request publishes of the same scopes.
 #[derive(Clone, Copy, Default, Debug)]
-pub struct Spent {
+pub struct RateSpent {
     events: u64,
     bytes: u64,
 }
 
 /// Somebody publishes faster than they may.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TooFast {
+pub struct RateExceeded {
     /// The limit.
     pub limit: Limit,
     /// When it would be taken.
@@ -63,11 +63,11 @@ struct Meter {
     unit: u64,
     burst: NonZeroU32,
     limiter: Limiter,
-    figures: Arc<Figures>,
+    figures: Arc<MeterUsage>,
 }
 
 #[derive(Default)]
-struct Figures {
+struct MeterUsage {
     /// The most of a burst that somebody has spent, lately and ever.
     used: AtomicU64,
     peak: AtomicU64,
@@ -118,7 +118,7 @@ impl Rates {
         &self,
         (client, subject): (&Client, Option<&Arc<str>>),
         events: impl Iterator<Item = (&'a [StreamName], usize)>,
-    ) -> Result<(), TooFast> {
+    ) -> Result<(), RateExceeded> {
         if self.meters.iter().all(|meter| meter.key(client, subject).is_none()) {
             return Ok(());
         }
@@ -143,8 +143,8 @@ impl Rates {
     fn by_scopes<'a>(
         &self,
         events: impl Iterator<Item = (&'a [StreamName], usize)>,
-    ) -> FxHashMap<Vec<Scope>, Spent> {
-        let mut spent: FxHashMap<Vec<Scope>, Spent> = FxHashMap::default();
+    ) -> FxHashMap<Vec<Scope>, RateSpent> {
+        let mut spent: FxHashMap<Vec<Scope>, RateSpent> = FxHashMap::default();
         let has_rules = !self.limits.rules.is_empty();
         for (streams, bytes) in events {
             let mut scopes = if has_rules {
@@ -189,14 +189,14 @@ impl Meter {
         let (rate, burst) = (number(rate), number(rate.max(request)));
         let (rate, burst) = (rate.unwrap_or(NonZeroU32::MAX), burst.unwrap_or(NonZeroU32::MAX));
         let quota = Quota::per_second(rate).allow_burst(burst);
-        let remembered = Remembered::up_to(MAX_REMEMBERED);
+        let remembered = BoundedKeyStore::up_to(MAX_REMEMBERED);
         let limiter = Limiter::new(quota, remembered, DefaultClock::default());
         Self { limit, scope, bound, unit, burst, limiter, figures: Arc::default() }
     }
 
     /// What is counted, where the rate binds them.
     fn key(&self, client: &Client, subject: Option<&Arc<str>>) -> Option<Key> {
-        if client.is_local && !self.bound.is_said {
+        if client.is_local && !self.bound.is_explicit {
             return None;
         }
         match self.limit {
@@ -207,13 +207,13 @@ impl Meter {
         }
     }
 
-    fn spend(&self, key: &Key, amount: u64, clock: &DefaultClock) -> Result<(), TooFast> {
+    fn spend(&self, key: &Key, amount: u64, clock: &DefaultClock) -> Result<(), RateExceeded> {
         let Some(amount) = NonZeroU32::new(u32::try_from(amount).unwrap_or(u32::MAX)) else {
             return Ok(());
         };
         let refuse = |wait| {
             self.figures.refusals.fetch_add(1, Ordering::Relaxed);
-            Err(TooFast { limit: self.limit, wait })
+            Err(RateExceeded { limit: self.limit, wait })
         };
         match self.limiter.check_key_n(key, amount.min(self.burst)) {
             Ok(Ok(left)) => {
@@ -249,7 +249,7 @@ mod tests {
 
     fn bounds(limit: Limit, most: u64, is_said: bool) -> Bounds {
         let mut bounds = Bounds::default();
-        bounds.set(limit, Some(Bound { most, is_said }));
+        bounds.set(limit, Some(Bound { most, is_explicit: is_said }));
         bounds
     }
 
@@ -308,7 +308,7 @@ mod tests {
             bounds: bounds(Limit::Connections, 1, true),
         };
         let mut hub = bounds(Limit::PublishEventsPerClient, 10, true);
-        hub.set(Limit::PublishBytesPerClient, Some(Bound { most: 1024, is_said: true }));
+        hub.set(Limit::PublishBytesPerClient, Some(Bound { most: 1024, is_explicit: true }));
         let rules = vec![rule("a.**"), rule("b.**")];
         let rates = Rates::of(Arc::new(Limits { hub, rules }), 1024);
         let names = ["a.x", "b.x", "c"].map(|name| StreamName::parse(name).expect("a name"));
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn a_subject_that_is_refused_takes_nothing_from_its_address() {
         let mut hub = bounds(Limit::PublishEventsPerClient, 100, true);
-        hub.set(Limit::PublishEventsPerSubject, Some(Bound { most: 1, is_said: true }));
+        hub.set(Limit::PublishEventsPerSubject, Some(Bound { most: 1, is_explicit: true }));
         let rates = Rates::of(Arc::new(Limits { hub, rules: Vec::new() }), 1);
         let batch = events("a", 2_000, 0);
         let post = |subject: &str| {

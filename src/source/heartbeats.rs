@@ -4,14 +4,14 @@
 //! It reads the journal as every reader does, from where it was; what it had told before a restart it
 //! takes from its own stream, so that one that died meanwhile is told of, too.
 
-use super::keeper::Feed;
-use super::remembered::{off_thread, read, read_stream};
+use super::last_values::{off_thread, read, read_stream};
+use super::supervisor::Feed;
 use crate::event::{
     Body, Draft, EventType, Interest, MAX_ENTRIES_PER_BATCH, Position, Selector, StreamName,
     Timestamp,
 };
 use crate::journal::History;
-use crate::telemetry::HeartbeatFigures;
+use crate::telemetry::HeartbeatMetrics;
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// After how long without a heartbeat a source is what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Grace {
+pub struct GracePeriods {
     /// It is late.
     pub late: Duration,
     /// It is down.
@@ -46,7 +46,7 @@ enum Status {
 
 /// What is told of a source when it changes.
 #[derive(Serialize, Deserialize)]
-struct Told {
+struct StatusChange {
     source: String,
     /// The stream of its heartbeats; empty in what older versions told.
     #[serde(default)]
@@ -64,19 +64,19 @@ struct Source {
     name: String,
 }
 
-struct Heard {
+struct HeartbeatSeen {
     last: Timestamp,
     /// What was told of it, if anything was.
     told: Option<Status>,
 }
 
 /// Everything that is watched.
-struct Watch {
+struct HeartbeatWatch {
     history: Arc<History>,
     beats: Interest,
     /// Everything up to here was read.
     cursor: Position,
-    sources: BTreeMap<Source, Heard>,
+    sources: BTreeMap<Source, HeartbeatSeen>,
     /// Sources that found no room.
     unwatched: u64,
 }
@@ -85,10 +85,10 @@ struct Watch {
 pub async fn watch(
     feed: Feed,
     history: Arc<History>,
-    grace: Grace,
-    figures: HeartbeatFigures,
+    grace: GracePeriods,
+    figures: HeartbeatMetrics,
 ) -> Result<(), String> {
-    let mut watch = off_thread(move || Watch::begin(history)).await?;
+    let mut watch = off_thread(move || HeartbeatWatch::begin(history)).await?;
     let mut turns = tokio::time::interval(LOOK_EVERY);
     loop {
         turns.tick().await;
@@ -99,7 +99,7 @@ pub async fn watch(
             let drafts = some.iter().map(|told| draft(told, now)).collect::<Result<_, _>>()?;
             // Whatever cannot be told now is told by the next look.
             if feed.publish(drafts).await.is_ok() {
-                watch.was_told(some);
+                watch.confirm(some);
             }
         }
         feed.lost(std::mem::take(&mut watch.unwatched));
@@ -108,14 +108,14 @@ pub async fn watch(
     }
 }
 
-fn draft(told: &Told, now: Timestamp) -> Result<Draft, String> {
+fn draft(told: &StatusChange, now: Timestamp) -> Result<Draft, String> {
     let stream = StreamName::parse(STREAM).map_err(|e| e.detail)?;
     let kind = EventType::parse("status").map_err(|e| e.detail)?;
     let data = to_raw_value(told).map_err(|e| e.to_string())?;
     Draft::from_json(vec![stream], kind, &data, now).map_err(|e| e.detail)
 }
 
-impl Watch {
+impl HeartbeatWatch {
     /// Begins with what was told before, and with the heartbeats from here on.
     fn begin(history: Arc<History>) -> Result<Self, String> {
         let invalid = |e: crate::event::Invalid| e.detail;
@@ -127,12 +127,14 @@ impl Watch {
         let mut sources = BTreeMap::new();
         read_stream(&watch.history, STREAM, &mut |entry| {
             let Body::Event { payload, .. } = &entry.body else { return };
-            let Ok(told) = serde_json::from_slice::<Told>(payload.as_bytes()) else { return };
+            let Ok(told) = serde_json::from_slice::<StatusChange>(payload.as_bytes()) else {
+                return;
+            };
             let last = Timestamp::parse("last", &told.last).unwrap_or(entry.time);
             // Of older versions nobody knows the stream.
             if !told.stream.is_empty() {
                 let source = Source { stream: told.stream, name: told.source };
-                sources.insert(source, Heard { last, told: Some(told.status) });
+                sources.insert(source, HeartbeatSeen { last, told: Some(told.status) });
             }
         })?;
         watch.sources = sources;
@@ -155,7 +157,7 @@ impl Watch {
             if let Some(heard) = sources.get_mut(&source) {
                 heard.last = heard.last.max(entry.time);
             } else if sources.len() < MAX_SOURCES {
-                sources.insert(source, Heard { last: entry.time, told: None });
+                sources.insert(source, HeartbeatSeen { last: entry.time, told: None });
             } else {
                 *unwatched += 1;
             }
@@ -165,9 +167,9 @@ impl Watch {
     }
 
     /// What is not as it was told; those that have been down for long are forgotten.
-    fn changes(&mut self, now: Timestamp, grace: Grace) -> Vec<Told> {
+    fn changes(&mut self, now: Timestamp, grace: GracePeriods) -> Vec<StatusChange> {
         let silent =
-            |heard: &Heard| Duration::from_millis(now.ms().saturating_sub(heard.last.ms()));
+            |heard: &HeartbeatSeen| Duration::from_millis(now.ms().saturating_sub(heard.last.ms()));
         self.sources.retain(|_, heard| silent(heard) < FORGOTTEN_AFTER);
         let mut changes = Vec::new();
         for (source, heard) in &self.sources {
@@ -179,14 +181,14 @@ impl Watch {
             if heard.told != Some(status) {
                 let last = heard.last.to_string();
                 let Source { stream, name } = source.clone();
-                changes.push(Told { source: name, stream, status, last });
+                changes.push(StatusChange { source: name, stream, status, last });
             }
         }
         changes
     }
 
-    fn was_told(&mut self, told: &[Told]) {
-        for Told { source, stream, status, .. } in told {
+    fn confirm(&mut self, told: &[StatusChange]) {
+        for StatusChange { source, stream, status, .. } in told {
             let source = Source { stream: stream.clone(), name: source.clone() };
             if let Some(heard) = self.sources.get_mut(&source) {
                 heard.told = Some(*status);

@@ -130,7 +130,7 @@ impl JobSpec {
 /// Why a run is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Reason {
+pub(super) enum StopReason {
     /// Its command ended by itself.
     Exited,
     /// Somebody outside the hub sent it a signal.
@@ -149,20 +149,21 @@ pub(super) enum Reason {
 
 /// How a run ended: the data of its last event.
 #[derive(Serialize)]
-pub(super) struct Exit {
+pub(super) struct JobExit {
     pub(super) code: Option<i32>,
     pub(super) signal: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) duration_ms: Option<u64>,
-    pub(super) reason: Reason,
+    pub(super) reason: StopReason,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message: Option<String>,
 }
 
-impl Exit {
+impl JobExit {
     /// A command that ran ended like this, after so long; it was told to, or not.
-    pub(super) fn of(status: ExitStatus, took: Duration, told: Option<Reason>) -> Self {
-        let by_itself = if status.code().is_some() { Reason::Exited } else { Reason::Signalled };
+    pub(super) fn of(status: ExitStatus, took: Duration, told: Option<StopReason>) -> Self {
+        let by_itself =
+            if status.code().is_some() { StopReason::Exited } else { StopReason::Signalled };
         Self {
             code: status.code(),
             signal: status.signal(),
@@ -173,20 +174,20 @@ impl Exit {
     }
 
     /// None that ran to its end.
-    pub(super) fn without_status(reason: Reason, message: Option<String>) -> Self {
+    pub(super) fn without_status(reason: StopReason, message: Option<String>) -> Self {
         Self { code: None, signal: None, duration_ms: None, reason, message }
     }
 
     /// What it is counted as.
     pub(super) fn outcome(&self) -> &'static str {
         match self.reason {
-            Reason::Exited if self.code == Some(0) => "ok",
-            Reason::Exited => "failed",
-            Reason::Signalled => "signalled",
-            Reason::Timeout => "timeout",
-            Reason::Stopped => "stopped",
-            Reason::HubStopping | Reason::HubRestarted => "hub_stopping",
-            Reason::NotStarted => "not_started",
+            StopReason::Exited if self.code == Some(0) => "ok",
+            StopReason::Exited => "failed",
+            StopReason::Signalled => "signalled",
+            StopReason::Timeout => "timeout",
+            StopReason::Stopped => "stopped",
+            StopReason::HubStopping | StopReason::HubRestarted => "hub_stopping",
+            StopReason::NotStarted => "not_started",
         }
     }
 }

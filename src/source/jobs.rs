@@ -4,12 +4,12 @@
 //! and its end, in this order; no more runs of a job than it may have.
 //! Never: runs a command of the caller's own.
 
-use super::insist::publish;
-use super::job::{Exit, JobSpec, Reason};
-use super::run::{self, Stop, Told};
+use super::job::{JobExit, JobSpec, StopReason};
+use super::publish_with_retry::publish;
+use super::run::{self, Stop, StopReceiver};
 use crate::event::{Draft, EventType, StreamName};
 use crate::journal::{History, Item, JournalError, PublishError, Publisher, now};
-use crate::telemetry::{JobFigures, Telemetry};
+use crate::telemetry::{JobMetrics, Telemetry};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
@@ -46,7 +46,7 @@ struct Inner {
 
 struct Job {
     spec: Arc<JobSpec>,
-    figures: JobFigures,
+    figures: JobMetrics,
 }
 
 struct Running {
@@ -66,7 +66,7 @@ impl Running {
 
 /// A run that was begun.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Begun {
+pub struct StartedRun {
     /// Its name.
     pub run: String,
     /// Its stream.
@@ -75,7 +75,7 @@ pub struct Begun {
 
 /// Why no run was begun.
 #[derive(Debug, thiserror::Error)]
-pub enum NotBegun {
+pub enum StartRunError {
     /// There is no such job.
     #[error("there is no job {0:?}")]
     Unknown(String),
@@ -113,7 +113,7 @@ pub struct RunView {
 
 /// What a run's first event says.
 #[derive(Serialize)]
-struct Start<'a> {
+struct RunStart<'a> {
     job: &'a str,
     run: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,18 +137,19 @@ impl Jobs {
     }
 
     /// Begins a run of a job, for somebody; returns once its stream is there.
-    pub async fn begin(&self, name: &str, by: Option<&str>) -> Result<Begun, NotBegun> {
-        let job = self.0.jobs.get(name).ok_or_else(|| NotBegun::Unknown(name.to_owned()))?;
+    pub async fn begin(&self, name: &str, by: Option<&str>) -> Result<StartedRun, StartRunError> {
+        let job = self.0.jobs.get(name).ok_or_else(|| StartRunError::Unknown(name.to_owned()))?;
         let began = now();
         let run = run_name(&began.to_string());
         let stream = format!("{STREAMS}{name}.{run}");
-        let stream = StreamName::parse(&stream).map_err(|_| NotBegun::Unknown(name.to_owned()))?;
+        let stream =
+            StreamName::parse(&stream).map_err(|_| StartRunError::Unknown(name.to_owned()))?;
         let (stop, group) = self.take_place(job, &run, began.to_string())?;
-        let place = Place { jobs: self.clone(), name: name.to_owned(), run: run.clone() };
-        let start = event(&stream, "start", &Start { job: name, run: &run, by });
+        let place = RunSlot { jobs: self.clone(), name: name.to_owned(), run: run.clone() };
+        let start = event(&stream, "start", &RunStart { job: name, run: &run, by });
         let (publisher, spec, figures) =
             (self.0.publisher.clone(), job.spec.clone(), job.figures.clone());
-        let begun = Begun { run: run.clone(), stream: stream.clone() };
+        let begun = StartedRun { run: run.clone(), stream: stream.clone() };
         let (told, published) = oneshot::channel();
         // By itself: what has a start has an end, also where nobody waits for it any more.
         tokio::spawn(async move {
@@ -171,7 +172,7 @@ impl Jobs {
         let running = self.running();
         let found = running.get(&(name.to_owned(), run.to_owned()));
         found.filter(|run| !run.is_over()).is_some_and(|run| {
-            let stop = Stop { reason: Reason::Stopped, within: None };
+            let stop = Stop { reason: StopReason::Stopped, within: None };
             run.stop.send_if_modified(|told| set(told, stop));
             true
         })
@@ -210,7 +211,7 @@ impl Jobs {
         self.0.is_stopping.store(true, Ordering::Relaxed);
         let within = window * GRACE_PERCENT / 100;
         for run in self.running().values() {
-            let stop = Stop { reason: Reason::HubStopping, within: Some(within) };
+            let stop = Stop { reason: StopReason::HubStopping, within: Some(within) };
             run.stop.send_if_modified(|told| set(told, stop));
         }
         self.all_ended().await;
@@ -221,7 +222,7 @@ impl Jobs {
         self.0.is_stopping.store(true, Ordering::Relaxed);
         for run in self.running().values().filter(|run| !run.is_over()) {
             // Also one that is only about to start.
-            let stop = Stop { reason: Reason::HubStopping, within: Some(Duration::ZERO) };
+            let stop = Stop { reason: StopReason::HubStopping, within: Some(Duration::ZERO) };
             run.stop.send_if_modified(|told| set(told, stop));
             if let Some(group) = run.group.get() {
                 tracing::warn!(
@@ -254,7 +255,8 @@ impl Jobs {
             let open = page.streams.iter().filter(|(_, view)| !view.ended);
             for (stream, publisher) in open.map(|(stream, _)| (stream, self.0.publisher.clone())) {
                 tracing::warn!(%stream, "the hub ended before this run of a job did");
-                let items = last_items(stream, &Exit::without_status(Reason::HubRestarted, None));
+                let items =
+                    last_items(stream, &JobExit::without_status(StopReason::HubRestarted, None));
                 tokio::spawn(async move { run::say(&publisher, items).await });
             }
             let last = page.streams.last().filter(|_| page.streams.len() == PAGE);
@@ -270,7 +272,7 @@ impl Jobs {
         job: &Job,
         run: &str,
         since: String,
-    ) -> Result<(Told, Arc<OnceLock<Pid>>), NotBegun> {
+    ) -> Result<(StopReceiver, Arc<OnceLock<Pid>>), StartRunError> {
         let mut running = self.running();
         if self.0.is_stopping.load(Ordering::Relaxed) {
             return Err(PublishError::Draining.into());
@@ -279,7 +281,7 @@ impl Jobs {
         let mine = running.iter().filter(|((job, _), run)| job == name && !run.is_over());
         if mine.count() >= at_most {
             job.figures.refused();
-            return Err(NotBegun::AtMost(at_most));
+            return Err(StartRunError::AtMost(at_most));
         }
         let (stop, stopped) = watch::channel(None);
         let group = Arc::new(OnceLock::new());
@@ -304,13 +306,13 @@ fn set(told: &mut Option<Stop>, stop: Stop) -> bool {
 }
 
 /// A place among the running.
-struct Place {
+struct RunSlot {
     jobs: Jobs,
     name: String,
     run: String,
 }
 
-impl Drop for Place {
+impl Drop for RunSlot {
     fn drop(&mut self) {
         let run = (std::mem::take(&mut self.name), std::mem::take(&mut self.run));
         self.jobs.running().remove(&run);
@@ -337,7 +339,7 @@ pub(super) fn event(stream: &StreamName, kind: &str, data: &impl Serialize) -> O
 }
 
 /// How a run ended, and that nothing follows.
-pub(super) fn last_items(stream: &StreamName, exit: &Exit) -> Vec<Item> {
+pub(super) fn last_items(stream: &StreamName, exit: &JobExit) -> Vec<Item> {
     event(stream, "exit", exit).into_iter().chain([Item::End(stream.clone())]).collect()
 }
 
@@ -349,12 +351,12 @@ mod tests {
     fn the_first_says_why_and_who_has_least_time_how_soon() {
         let second = |n| Some(Duration::from_secs(n));
         let mut told = None;
-        assert!(set(&mut told, Stop { reason: Reason::Stopped, within: None }));
-        assert!(!set(&mut told, Stop { reason: Reason::HubStopping, within: None }));
-        assert!(set(&mut told, Stop { reason: Reason::HubStopping, within: second(3) }));
-        assert!(!set(&mut told, Stop { reason: Reason::HubStopping, within: second(9) }));
-        assert!(set(&mut told, Stop { reason: Reason::HubStopping, within: second(1) }));
+        assert!(set(&mut told, Stop { reason: StopReason::Stopped, within: None }));
+        assert!(!set(&mut told, Stop { reason: StopReason::HubStopping, within: None }));
+        assert!(set(&mut told, Stop { reason: StopReason::HubStopping, within: second(3) }));
+        assert!(!set(&mut told, Stop { reason: StopReason::HubStopping, within: second(9) }));
+        assert!(set(&mut told, Stop { reason: StopReason::HubStopping, within: second(1) }));
         let told = told.expect("it is told");
-        assert_eq!((told.within, matches!(told.reason, Reason::Stopped)), (second(1), true));
+        assert_eq!((told.within, matches!(told.reason, StopReason::Stopped)), (second(1), true));
     }
 }

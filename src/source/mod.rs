@@ -7,36 +7,36 @@
 
 mod chats;
 mod heartbeats;
-mod insist;
+mod hub_log;
 mod job;
 mod jobs;
-mod keeper;
+mod last_values;
 mod output;
-mod own_log;
-mod remembered;
+mod publish_with_retry;
 mod run;
+mod supervisor;
 mod system;
 mod tail;
 
 pub use chats::{
-    Begun as BegunChat, Chat, ChatSettings, Chats, ECHO, Kind as UpstreamKind, NotBegun as NoChat,
-    Progress as ChatProgress, Reader as ChatReader, SELECTOR as CHAT_STREAMS,
-    STREAM as CHATS_STREAM, StopBy, Timeouts as ChatTimeouts, Upstream, UpstreamKey,
-    Wanted as WantedChat,
+    Chat, ChatSettings, Chats, CreateChat as WantedChat, CreateChatError as NoChat,
+    CreatedChat as BegunChat, ECHO, Kind as UpstreamKind, Progress as ChatProgress,
+    Reader as ChatReader, SELECTOR as CHAT_STREAMS, STREAM as CHATS_STREAM, StopBy,
+    Timeouts as ChatTimeouts, Upstream, UpstreamKey,
 };
 pub use heartbeats::{
-    FORGOTTEN_AFTER as HEARTBEATS_KEPT, Grace, STREAM as HEARTBEATS_STREAM,
+    FORGOTTEN_AFTER as HEARTBEATS_KEPT, GracePeriods, STREAM as HEARTBEATS_STREAM,
     watch as watch_heartbeats,
 };
+pub use hub_log::{STREAM as LOG_STREAM, publish as publish_log};
 pub use job::{JobSpec, RunAs, check_job_name};
 pub use jobs::{
-    Begun, JobView, Jobs, KEPT as JOBS_KEPT, NotBegun, RunView, SELECTOR as JOB_STREAMS,
+    JobView, Jobs, KEPT as JOBS_KEPT, RunView, SELECTOR as JOB_STREAMS, StartRunError, StartedRun,
 };
-pub use keeper::{Feed, SourceView, Sources};
 pub use output::{LogData, OUTPUT_WITHIN, Output, Unbuffered, log_data, shown_line};
-pub use own_log::{STREAM as LOG_STREAM, publish as publish_log};
+pub use supervisor::{Feed, SourceView, Sources};
 pub use system::{STREAM as SYSTEM_STREAM, watch as watch_system};
 pub use tail::{
-    Joins, KEPT_EVENTS as TAIL_KEPT_EVENTS, MAX_FILES as MAX_TAILED, STREAM as TAIL_STREAM,
+    JoinRule, KEPT_EVENTS as TAIL_KEPT_EVENTS, MAX_FILES as MAX_TAILED, STREAM as TAIL_STREAM,
     StreamTemplate, TailSpec, follow as follow_files,
 };

@@ -4,10 +4,10 @@
 //! no more until a restart; meanwhile the command waits at its pipe. A command that is told to stop and
 //! does not is killed, with what it has started.
 
-use super::insist::insist;
-use super::job::{Exit, JobSpec, Reason};
+use super::job::{JobExit, JobSpec, StopReason};
 use super::jobs::{event, last_items};
 use super::output::{OUTPUT_WITHIN, Output, log_data, shown_line};
+use super::publish_with_retry::publish_with_retry;
 use crate::event::{Line, LineSplitter, StreamName};
 use crate::journal::{Item, Publisher, Unit};
 use futures_util::future::join_all;
@@ -31,27 +31,27 @@ const LINES_TOGETHER: usize = 256;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stop {
     /// Why.
-    pub(super) reason: Reason,
+    pub(super) reason: StopReason,
     /// How long it may take at most, whatever the job says.
     pub(super) within: Option<Duration>,
 }
 
 /// How a run is told to stop.
-pub(super) type Told = watch::Receiver<Option<Stop>>;
+pub(super) type StopReceiver = watch::Receiver<Option<Stop>>;
 
 /// Runs a job to its end, which is published; `group` is told what it is by.
 pub(super) async fn run(
     spec: &JobSpec,
     (run, stream): (&str, &StreamName),
     publisher: &Publisher,
-    (stop, group): (Told, &OnceLock<Pid>),
-) -> Exit {
+    (stop, group): (StopReceiver, &OnceLock<Pid>),
+) -> JobExit {
     let began = Instant::now();
     // A hub that stops may have said so before it was started.
     let before = stop.borrow().map(|stop| stop.reason);
     if let Some(reason) = before {
         drop(stop);
-        let exit = Exit::without_status(reason, Some("it was not started".into()));
+        let exit = JobExit::without_status(reason, Some("it was not started".into()));
         say(publisher, last_items(stream, &exit)).await;
         return exit;
     }
@@ -64,15 +64,17 @@ pub(super) async fn run(
             let ended = follow(spec, (child, group.get().copied()), way, stop).await;
             let took = ended.at.saturating_duration_since(began);
             match ended.status {
-                Ok(status) => Exit::of(status, took, ended.told),
-                Err(error) => Exit::without_status(Reason::NotStarted, Some(error.to_string())),
+                Ok(status) => JobExit::of(status, took, ended.told),
+                Err(error) => {
+                    JobExit::without_status(StopReason::NotStarted, Some(error.to_string()))
+                }
             }
         }
         Err(error) => {
             drop(stop);
             let program = spec.command.first().map_or("", String::as_str);
             let why = format!("{program}: {error}");
-            Exit::without_status(Reason::NotStarted, Some(why))
+            JobExit::without_status(StopReason::NotStarted, Some(why))
         }
     };
     say(publisher, last_items(stream, &exit)).await;
@@ -80,10 +82,10 @@ pub(super) async fn run(
 }
 
 /// How a command ended, when, and whether it was told to.
-struct Ended {
+struct RunEnd {
     status: std::io::Result<ExitStatus>,
     at: Instant,
-    told: Option<Reason>,
+    told: Option<StopReason>,
 }
 
 /// Publishes what a command says until it has ended and all of that is published.
@@ -91,8 +93,8 @@ async fn follow(
     spec: &JobSpec,
     (mut child, group): (Child, Option<Pid>),
     (stream, publisher): (&StreamName, &Publisher),
-    stop: Told,
-) -> Ended {
+    stop: StopReceiver,
+) -> RunEnd {
     let (lines, waiting) = mpsc::channel(MAX_WAITING_LINES);
     let (ended, is_over) = watch::channel(false);
     let out = child.stdout.take().map(|out| read(out, ("stdout", stream), &lines, &is_over));
@@ -113,7 +115,7 @@ async fn follow(
         reading.await;
     }
     let _ = publishing.await;
-    Ended { status, at, told }
+    RunEnd { status, at, told }
 }
 
 /// Waits until a command has ended, and ends it where it should; returns why, if so. It is not waited
@@ -121,8 +123,8 @@ async fn follow(
 async fn end_in_time(
     spec: &JobSpec,
     (child, group): (&mut Child, Option<Pid>),
-    mut stop: Told,
-) -> Option<Reason> {
+    mut stop: StopReceiver,
+) -> Option<StopReason> {
     let mut ended = std::pin::pin!(exited(child));
     let limit = async {
         match spec.timeout {
@@ -132,7 +134,7 @@ async fn end_in_time(
     };
     let reason = tokio::select! {
         () = &mut ended => return None,
-        () = limit => Reason::Timeout,
+        () = limit => StopReason::Timeout,
         stop = told(&mut stop) => stop.reason,
     };
     let began = Instant::now();
@@ -168,7 +170,7 @@ async fn exited(child: &mut Child) {
 }
 
 /// That it is to stop.
-async fn told(stop: &mut Told) -> Stop {
+async fn told(stop: &mut StopReceiver) -> Stop {
     let told = stop.wait_for(Option::is_some).await.ok().and_then(|stop| *stop);
     match told {
         Some(stop) => stop,
@@ -239,7 +241,7 @@ async fn publish_lines(mut waiting: mpsc::Receiver<Item>, publisher: Publisher) 
 pub(super) async fn say(publisher: &Publisher, items: Unit) {
     let events = items.len();
     // A command at its pipe waits meanwhile, and the journal itself says why.
-    if let Err(why) = insist(publisher, items, |_| {}).await {
+    if let Err(why) = publish_with_retry(publisher, items, |_| {}).await {
         tracing::error!(events, "of a job's run this is lost: {why}");
     }
 }

@@ -3,7 +3,7 @@
 //! A `metric` event for each figure that a dashboard draws, and one of type `status` with the whole.
 //! They go into one commit.
 
-use super::keeper::Feed;
+use super::supervisor::Feed;
 use crate::event::{Draft, EventType, StreamName, Timestamp};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -16,7 +16,7 @@ pub const STREAM: &str = "system";
 
 /// The whole.
 #[derive(Serialize)]
-struct Status {
+struct HostStatus {
     timestamp: String,
     /// Seconds since the machine was started.
     uptime: u64,
@@ -88,7 +88,7 @@ impl Monitor {
     }
 
     /// How it is, and the bytes that were sent and received since the last look.
-    fn look(&mut self) -> (Status, u64, u64) {
+    fn look(&mut self) -> (HostStatus, u64, u64) {
         self.system.refresh_cpu_usage();
         self.system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
         self.networks.refresh(true);
@@ -97,7 +97,7 @@ impl Monitor {
         let network = self.network();
         let before = self.before.replace(network).unwrap_or(network);
         let load = System::load_average();
-        let status = Status {
+        let status = HostStatus {
             timestamp: crate::journal::now().to_string(),
             uptime: System::uptime(),
             cpu_percent: rounded(f64::from(self.system.global_cpu_usage())),
@@ -159,7 +159,7 @@ fn rounded(value: f64) -> f64 {
 }
 
 fn drafts(
-    status: &Status,
+    status: &HostStatus,
     (sent, received): (u64, u64),
     every: Duration,
     now: Timestamp,

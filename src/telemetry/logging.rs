@@ -1,6 +1,6 @@
 //! Logs by `tracing`, to standard error; what is logged can be changed while the process runs.
 
-use super::captured::Capture;
+use super::log_capture::Capture;
 use super::log_writer::{self, ToLog};
 use std::io::IsTerminal;
 use std::sync::{OnceLock, PoisonError, RwLock};

@@ -78,7 +78,7 @@ reasons! {
 
 reasons! {
     /// Why a subscriber was turned away.
-    Turned {
+    SubscribeRejectReason {
         /// The hub is stopping.
         Draining = "draining",
         /// As many sessions as allowed are open.
@@ -273,7 +273,7 @@ reasons! {
 
 reasons! {
     /// What had no room.
-    Full {
+    BoundHit {
         /// The queue of publishes.
         PublishQueue = "publish_queue",
         /// The committed batches that wait for the manager, so that the writer waited.

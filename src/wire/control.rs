@@ -81,12 +81,12 @@ pub fn hub_open(out: &mut Vec<u8>, format: Format, retry_ms: u64, opening: &Open
         from: opening.from.to_string(),
         gap: opening.gap.map(Missing::from),
     };
-    told(out, format, "hub-open", Some(opening.from), &data);
+    write_control(out, format, "hub-open", Some(opening.from), &data);
 }
 
 /// Appends the notice that retention overtook a session; `from` is the place before what follows.
 pub fn hub_gap(out: &mut Vec<u8>, format: Format, from: EventId, gap: Gap) {
-    told(out, format, "hub-gap", Some(from), &Missing::from(gap));
+    write_control(out, format, "hub-gap", Some(from), &Missing::from(gap));
 }
 
 /// Appends a refusal or farewell that a browser's EventSource survives: it reads `retry` and comes
@@ -107,7 +107,7 @@ pub fn hub_error(
     if format == Format::Sse {
         sse::retry(out, retry_ms);
     }
-    told(out, format, "hub-error", None, &Data { code, retry_ms, limit });
+    write_control(out, format, "hub-error", None, &Data { code, retry_ms, limit });
 }
 
 /// Appends what a session is told of what is to come: `code`, and when.
@@ -117,7 +117,7 @@ pub fn hub_notice(out: &mut Vec<u8>, format: Format, code: &str, at: Timestamp) 
         code: &'a str,
         at: String,
     }
-    told(out, format, "hub-notice", None, &Data { code, at: at.to_string() });
+    write_control(out, format, "hub-notice", None, &Data { code, at: at.to_string() });
 }
 
 #[derive(Serialize)]
@@ -145,13 +145,13 @@ pub(super) fn end(
         reason: &'a str,
     }
     let stream = entry.streams.first().map(|s| s.as_str()).unwrap_or_default();
-    told(out, format, "hub-end", Some(id), &Data { stream, reason: reason.as_str() });
+    write_control(out, format, "hub-end", Some(id), &Data { stream, reason: reason.as_str() });
 }
 
 /// Appends a sign of life: one that nobody sees, or, as an event, one that a page can see. It carries
 /// no id, so it moves no client's place. In plain text and in a table there is none that is
 /// not an event.
-pub fn beat(out: &mut Vec<u8>, view: &View, as_event: bool, now: Timestamp) {
+pub fn heartbeat(out: &mut Vec<u8>, view: &View, as_event: bool, now: Timestamp) {
     #[derive(Serialize)]
     struct Data<'a> {
         source: &'a str,
@@ -161,7 +161,7 @@ pub fn beat(out: &mut Vec<u8>, view: &View, as_event: bool, now: Timestamp) {
         Format::Text | Format::Csv => {}
         format if as_event => {
             let data = Data { source: "fanfare", timestamp: now.to_string() };
-            told(out, format, "heartbeat", None, &data);
+            write_control(out, format, "heartbeat", None, &data);
         }
         Format::Sse => out.extend_from_slice(sse::COMMENT),
         Format::Ndjson => out.push(b'\n'),
@@ -169,7 +169,13 @@ pub fn beat(out: &mut Vec<u8>, view: &View, as_event: bool, now: Timestamp) {
 }
 
 /// Appends something of the hub's own, as the format has it.
-fn told(out: &mut Vec<u8>, format: Format, kind: &str, id: Option<EventId>, data: &impl Serialize) {
+fn write_control(
+    out: &mut Vec<u8>,
+    format: Format,
+    kind: &str,
+    id: Option<EventId>,
+    data: &impl Serialize,
+) {
     #[derive(Serialize)]
     struct Line<'a, T> {
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -17,7 +17,7 @@ mod view;
 
 pub use body::{BodyError, MAX_EVENTS_PER_BODY, Publish, read_json, read_log, read_ndjson};
 pub use chunk::{LAST_CHUNK, chunk};
-pub use control::{Gap, Opening, Resume, beat, hub_error, hub_gap, hub_notice, hub_open};
+pub use control::{Gap, Opening, Resume, heartbeat, hub_error, hub_gap, hub_notice, hub_open};
 pub use csv::{Columns, header};
 pub use reply::{end_receipt, receipt, receipts, summary};
 pub use sse::retry;
@@ -111,7 +111,7 @@ mod tests {
         let beat = |format, as_event| {
             let mut out = Vec::new();
             let view = View { format, ..View::default() };
-            super::beat(&mut out, &view, as_event, Timestamp::from_ms(0));
+            super::heartbeat(&mut out, &view, as_event, Timestamp::from_ms(0));
             String::from_utf8(out).expect("UTF-8")
         };
         assert_eq!(beat(Format::Sse, false), ":\n");

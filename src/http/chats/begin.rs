@@ -10,7 +10,7 @@ use crate::event::Key;
 use crate::limits::Limit;
 use crate::source::{BegunChat, NoChat, WantedChat};
 use crate::telemetry::ChatRefused;
-use crate::wire::chat::Ask;
+use crate::wire::chat::ChatRequest;
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Payload};
 use bytes::Bytes;
@@ -64,7 +64,7 @@ pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, P
 pub(super) async fn create_chat(
     state: &Data<AppState>,
     (request, caller): (&HttpRequest, &Caller),
-    (ask, key): (Ask, Option<String>),
+    (ask, key): (ChatRequest, Option<String>),
     manner: CreatePolicy,
 ) -> Result<BegunChat, Problem> {
     let models = state.chats.models();
@@ -78,7 +78,7 @@ pub(super) async fn create_chat(
     let CreatePolicy { is_adoptable, stops_alone, must_be_there } = manner;
     let (owner, client) = (who::owner(caller)?, client(state, request));
     let wanted = WantedChat { ask, owner, client, key, is_adoptable, stops_alone, must_be_there };
-    let begun = state.chats.begin(wanted).await?;
+    let begun = state.chats.create(wanted).await?;
     if begun.replayed {
         state.chats.figures().replayed();
     }

@@ -2,7 +2,7 @@
 
 use super::super::body::EventBody;
 use crate::source::ChatReader;
-use crate::wire::chat::Face;
+use crate::wire::chat::ResponseFormat;
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 use std::io;
@@ -15,7 +15,7 @@ const GATHERED_BYTES: usize = 32 * 1024;
 /// A session, as a chat is read.
 pub(super) struct ChatBody {
     session: EventBody,
-    face: Face,
+    face: ResponseFormat,
     reader: ChatReader,
     out: Vec<u8>,
     is_over: bool,
@@ -24,7 +24,7 @@ pub(super) struct ChatBody {
 }
 
 impl ChatBody {
-    pub(super) fn new(session: EventBody, face: Face, reader: ChatReader) -> Self {
+    pub(super) fn new(session: EventBody, face: ResponseFormat, reader: ChatReader) -> Self {
         Self { session, face, reader, out: Vec::new(), is_over: false, has_all: false }
     }
 
@@ -49,7 +49,7 @@ impl MessageBody for ChatBody {
             if this.is_over {
                 // What was made before this has been taken.
                 if this.has_all {
-                    this.reader.has_all();
+                    this.reader.acknowledge_all();
                 }
                 return Poll::Ready(None);
             }

@@ -13,7 +13,7 @@ use super::read::{self, Reading};
 use super::{openai, who};
 use crate::access::Caller;
 use crate::source::{Chat, ChatProgress, ChatReader, StopBy};
-use crate::wire::chat::{Ask, Completions, Face, chunk_id, whole};
+use crate::wire::chat::{ChatRequest, Completions, ResponseFormat, chunk_id, whole};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::{Data, Path, Payload};
@@ -79,7 +79,7 @@ async fn create_one(
     let (key, after) = (begin::idempotency_key(request)?, after(request)?);
     let (is_adoptable, stops_alone) = (key.is_none(), stops_alone(request)?);
     let manner = CreatePolicy { is_adoptable, stops_alone, must_be_there: false };
-    let ask = Ask::completion(&begin::read_ask(state, request, payload).await?)?;
+    let ask = ChatRequest::completion(&begin::read_ask(state, request, payload).await?)?;
     let form = Form { stream: ask.stream, wants_usage: ask.include_usage, after };
     let owner = who::owner(&caller)?;
     let adopted = (manner.is_adoptable && is_retry(request))
@@ -230,7 +230,7 @@ async fn answer(
     } else {
         whole_answer(state, &chat).await?
     };
-    reader.has_all();
+    reader.acknowledge_all();
     if replayed {
         // It was counted from then, and not from now.
         response.headers_mut().remove(header::RETRY_AFTER);
@@ -285,7 +285,8 @@ async fn stream(
     form: &Form,
 ) -> Result<HttpResponse, Problem> {
     let redactions = read::redactions(state, &chat).await?;
-    let face = Face::Completions(Completions::new(form.after, form.wants_usage, redactions));
+    let face =
+        ResponseFormat::Completions(Completions::new(form.after, form.wants_usage, redactions));
     let pairs = vec![("control".into(), "off".into())];
     let of = chat.clone();
     let reading = Reading { caller, chat, reader, face, requested: None, pairs };

@@ -10,7 +10,7 @@ use super::ticket::{Validity, ticket};
 use super::who;
 use crate::access::Caller;
 use crate::source::{Chat, StopBy};
-use crate::wire::chat::Ask;
+use crate::wire::chat::ChatRequest;
 use actix_web::http::header;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -137,7 +137,7 @@ async fn create_one(
 ) -> Result<HttpResponse, Problem> {
     let caller = who::require_chat_caller(state, request)?;
     let key = begin::idempotency_key(request)?;
-    let ask = Ask::native(&begin::read_ask(state, request, payload).await?)?;
+    let ask = ChatRequest::native(&begin::read_ask(state, request, payload).await?)?;
     let begun = create_chat(state, (request, &caller), (ask, key), MANNER).await?;
     let chat = &begun.chat;
     let (ticket, expires_at) = match chat.ticket.get() {
@@ -200,14 +200,14 @@ async fn chat_here(
         Some(id) => {
             let body = begin::read_ask(state, request, payload).await?;
             if !body.is_empty() {
-                Ask::native(&body)?;
+                ChatRequest::native(&body)?;
             }
             read::of_event(state, request, id).await?
         }
         None => {
             let caller = who::require_chat_caller(state, request)?;
             let key = begin::idempotency_key(request)?;
-            let ask = Ask::native(&begin::read_ask(state, request, payload).await?)?;
+            let ask = ChatRequest::native(&begin::read_ask(state, request, payload).await?)?;
             let begun = create_chat(state, (request, &caller), (ask, key), MANNER).await?;
             (caller, begun.chat)
         }

@@ -2,7 +2,7 @@
 
 use super::super::problem::Problem;
 use super::super::requests::{self, RequestOutcome};
-use crate::wire::chat::{ChatEvent, Fault, error_object};
+use crate::wire::chat::{ChatEvent, FailureCause, error_object};
 use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName};
@@ -51,18 +51,22 @@ pub(super) fn failed(end: &ChatEvent) -> Option<HttpResponse> {
     let mut was_tried = true;
     let status = match end {
         ChatEvent::Error { code, upstream_status, .. } => match (code, upstream_status) {
-            (Fault::ContentFilter, _) => StatusCode::BAD_REQUEST,
+            (FailureCause::ContentFilter, _) => StatusCode::BAD_REQUEST,
             // Theirs is a credential of the hub's, and not of whoever asks.
-            (Fault::UpstreamAuth, _) => StatusCode::BAD_GATEWAY,
-            (Fault::UpstreamError, Some(status @ (400 | 404 | 413 | 422 | 429))) => {
+            (FailureCause::UpstreamAuth, _) => StatusCode::BAD_GATEWAY,
+            (FailureCause::UpstreamError, Some(status @ (400 | 404 | 413 | 422 | 429))) => {
                 StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY)
             }
-            (Fault::UpstreamStalled | Fault::Timeout, _) => StatusCode::GATEWAY_TIMEOUT,
-            (Fault::HubRestarted | Fault::JournalUnavailable, _) => {
+            (FailureCause::UpstreamStalled | FailureCause::Timeout, _) => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            (FailureCause::HubRestarted | FailureCause::JournalUnavailable, _) => {
                 was_tried = false;
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            (Fault::UpstreamError | Fault::UpstreamIncomplete, _) => StatusCode::BAD_GATEWAY,
+            (FailureCause::UpstreamError | FailureCause::UpstreamIncomplete, _) => {
+                StatusCode::BAD_GATEWAY
+            }
         },
         ChatEvent::Cancelled { .. } => StatusCode::CONFLICT,
         _ => return None,

@@ -9,7 +9,7 @@ use crate::access::Caller;
 use crate::event::{EventId, Position};
 use crate::journal::{JournalError, now};
 use crate::source::{Chat, ChatReader, Chats};
-use crate::wire::chat::{Face, Native, Redaction, Transcript};
+use crate::wire::chat::{Native, Redaction, ResponseFormat, Transcript};
 use actix_web::body::MessageBody;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -26,7 +26,7 @@ pub(super) struct Reading {
     pub(super) caller: Arc<Caller>,
     pub(super) chat: Arc<Chat>,
     pub(super) reader: ChatReader,
-    pub(super) face: Face,
+    pub(super) face: ResponseFormat,
     /// The id that they go on after.
     pub(super) requested: Option<String>,
     /// Where they begin otherwise, and how they are told of other things, as pairs of a query.
@@ -85,7 +85,7 @@ pub(super) async fn native(
     requested: Option<&str>,
     is_accumulated: bool,
     tells_breaks: bool,
-) -> Result<Face, Problem> {
+) -> Result<ResponseFormat, Problem> {
     let redactions = redactions(state, chat).await?;
     let has = requested.and_then(|id| state.history.resolve(EventId::parse(id).ok()?));
     let text = match (is_accumulated, has) {
@@ -98,7 +98,7 @@ pub(super) async fn native(
     };
     let face = Native::new(redactions, text);
     let face = if tells_breaks { face.with_breaks_told(requested.is_some()) } else { face };
-    Ok(Face::Native(face))
+    Ok(ResponseFormat::Native(face))
 }
 
 /// What of a chat is not to be shown.

@@ -186,7 +186,7 @@ impl History {
             if shown && (stored.sealed_by().is_none() || !names.is_empty()) {
                 let entry = stored.into_entry(position, names, &self.keys);
                 let entry = entry.ok_or_else(|| damaged(&key))?;
-                if interest.wants(&entry) && visit(&entry).is_break() {
+                if interest.selects_entry(&entry) && visit(&entry).is_break() {
                     return Ok(Some(position));
                 }
             }

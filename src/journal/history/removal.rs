@@ -46,7 +46,7 @@ impl History {
             {
                 hit = Some(unknown);
             } else if let Some(row) = self.streams.get(name).filter(is_new) {
-                let countable = names.len() == 1 && interest.wants_all_types();
+                let countable = names.len() == 1 && interest.selects_all_types();
                 let missed = if countable { self.missed(&row, after)? } else { None };
                 hit = Some(Gap { missed, first: None });
             }

@@ -106,7 +106,7 @@ impl History {
                     break;
                 }
                 let is_event = IndexItem::read(&value).is_some_and(|item| item.is_event);
-                let passes = interest.wants_all_types()
+                let passes = interest.selects_all_types()
                     || self.entry(place)?.is_some_and(|entry| interest.passes(&entry));
                 if is_event && passes {
                     taken += 1;

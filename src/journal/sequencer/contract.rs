@@ -5,14 +5,14 @@ use crate::event::StreamName;
 use crate::journal::batch::Item;
 
 /// Makes orders that share one log, each going on after the batch given.
-trait Subject {
-    type Subject: Sequencer;
-    fn after(&self, applied: u64) -> Self::Subject;
+trait Fixture {
+    type Sequencer: Sequencer;
+    fn after(&self, applied: u64) -> Self::Sequencer;
 }
 
 struct Local;
-impl Subject for Local {
-    type Subject = LocalSequencer;
+impl Fixture for Local {
+    type Sequencer = LocalSequencer;
     fn after(&self, applied: u64) -> LocalSequencer {
         LocalSequencer::after(applied)
     }
@@ -27,8 +27,8 @@ fn drain(order: &mut impl Sequencer) -> Vec<(Ordered, Option<Ticket>)> {
     std::iter::from_fn(|| order.next().expect("the order works")).collect()
 }
 
-fn whole_once_and_in_order(subject: &impl Subject) {
-    let mut order = subject.after(0);
+fn whole_once_and_in_order(fixture: &impl Fixture) {
+    let mut order = fixture.after(0);
     let mut accepted = Vec::new();
     let mut came = Vec::new();
     for ticket in 0..100 {
@@ -49,12 +49,12 @@ fn whole_once_and_in_order(subject: &impl Subject) {
     assert!(came.windows(2).all(|pair| pair[0].0.number < pair[1].0.number));
 }
 
-fn no_number_comes_twice_over_a_restart(subject: &impl Subject) {
-    let mut order = subject.after(0);
+fn no_number_comes_twice_over_a_restart(fixture: &impl Fixture) {
+    let mut order = fixture.after(0);
     order.propose(proposal(1)).expect("room");
     let applied = drain(&mut order).last().expect("one").0.number;
     drop(order);
-    let mut order = subject.after(applied);
+    let mut order = fixture.after(applied);
     order.propose(proposal(2)).expect("room");
     let came = drain(&mut order);
     assert_eq!(came.len(), 1);

@@ -3,7 +3,8 @@
 use super::endpoint::Endpoint;
 use super::spec::{ECHO, Upstream};
 use crate::wire::chat::{
-    Ask, Decoder, Delta, Frame, Frames, Heard, MAX_EVENT_BYTES, StreamUsage, Trouble, Usage,
+    ChatRequest, Decoder, Delta, MAX_EVENT_BYTES, SseDecoder, SseFrame, StreamUsage, UpstreamEvent,
+    UpstreamFailure, Usage,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,45 +23,45 @@ const ECHO_PACE: Duration = Duration::from_millis(20);
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum NoAnswer {
+pub(super) enum UpstreamError {
     /// It was not reached.
     Unreached(String),
     /// The connection broke.
     Broken(String),
     /// It answered with an error.
-    Refused(Trouble, Option<Duration>),
+    Refused(UpstreamFailure, Option<Duration>),
 }
 
 /// An answer that has begun.
-pub(super) enum Answer {
+pub(super) enum UpstreamAnswer {
     /// An upstream's.
-    Of(Box<Spoken>),
+    Of(Box<HttpAnswer>),
     /// The hub's own.
     Echo(Echo),
 }
 
 /// A request to one upstream.
-pub(super) struct Question<'a> {
+pub(super) struct UpstreamRequest<'a> {
     pub(super) upstream: &'a Upstream,
     pub(super) endpoint: &'a Endpoint,
     pub(super) model: &'a str,
-    pub(super) ask: &'a Ask,
+    pub(super) ask: &'a ChatRequest,
     pub(super) max_tokens: Option<u64>,
 }
 
-impl Question<'_> {
+impl UpstreamRequest<'_> {
     /// Asks; once more without `stream_options` where the upstream refuses those.
-    pub(super) async fn ask(&self) -> Result<Answer, NoAnswer> {
+    pub(super) async fn ask(&self) -> Result<UpstreamAnswer, UpstreamError> {
         let usage = self.endpoint.stream_usage(self.upstream);
         let refused = match self.ask_with(usage).await {
-            Err(NoAnswer::Refused(trouble, wait)) => (trouble, wait),
+            Err(UpstreamError::Refused(trouble, wait)) => (trouble, wait),
             asked => return asked,
         };
         let Some(usage) = usage.filter(|usage| self.ask.has_options(*usage)) else {
-            return Err(NoAnswer::Refused(refused.0, refused.1));
+            return Err(UpstreamError::Refused(refused.0, refused.1));
         };
         if !Endpoint::refuses_options(self.upstream, &refused.0) {
-            return Err(NoAnswer::Refused(refused.0, refused.1));
+            return Err(UpstreamError::Refused(refused.0, refused.1));
         }
         let asked = self.ask_with(None).await;
         // A client's own options say nothing of those of others.
@@ -70,7 +71,7 @@ impl Question<'_> {
         asked
     }
 
-    async fn ask_with(&self, usage: Option<StreamUsage>) -> Result<Answer, NoAnswer> {
+    async fn ask_with(&self, usage: Option<StreamUsage>) -> Result<UpstreamAnswer, UpstreamError> {
         let upstream = self.upstream;
         let mut request = self
             .endpoint
@@ -88,9 +89,9 @@ impl Question<'_> {
         }
         let mut response = request.send().await.map_err(|error| {
             if error.is_connect() {
-                NoAnswer::Unreached(told(error))
+                UpstreamError::Unreached(describe_error(error))
             } else {
-                NoAnswer::Broken(told(error))
+                UpstreamError::Broken(describe_error(error))
             }
         })?;
         let status = response.status().as_u16();
@@ -108,15 +109,18 @@ impl Question<'_> {
                 "the upstream answered {status} in the encoding {encoding:?}, which was not asked for"
             );
             let status = is_refused.then_some(status);
-            return Err(NoAnswer::Refused(Trouble { message, status, ..Trouble::default() }, wait));
+            return Err(UpstreamError::Refused(
+                UpstreamFailure { message, status, ..UpstreamFailure::default() },
+                wait,
+            ));
         }
         if is_refused {
             let body = refusal(&mut response).await;
-            return Err(NoAnswer::Refused(Trouble::of_body(&body, status), wait));
+            return Err(UpstreamError::Refused(UpstreamFailure::of_body(&body, status), wait));
         }
-        Ok(Answer::Of(Box::new(Spoken {
+        Ok(UpstreamAnswer::Of(Box::new(HttpAnswer {
             response,
-            frames: Frames::default(),
+            frames: SseDecoder::default(),
             decoder: Decoder::default(),
             body: is_json.then(Vec::new),
             waiting: VecDeque::new(),
@@ -125,14 +129,14 @@ impl Question<'_> {
     }
 }
 
-impl Answer {
+impl UpstreamAnswer {
     /// The echo of what was asked.
-    pub(super) fn echo(ask: &Ask) -> Self {
+    pub(super) fn echo(ask: &ChatRequest) -> Self {
         Self::Echo(Echo::of(ask))
     }
 
     /// The next of it; `None` at its end. Nothing is lost where this is dropped and called again.
-    pub(super) async fn next(&mut self) -> Result<Option<Heard>, NoAnswer> {
+    pub(super) async fn next(&mut self) -> Result<Option<UpstreamEvent>, UpstreamError> {
         match self {
             Self::Of(spoken) => spoken.next().await,
             Self::Echo(echo) => Ok(echo.next().await),
@@ -141,38 +145,38 @@ impl Answer {
 }
 
 /// What an upstream says.
-pub(super) struct Spoken {
+pub(super) struct HttpAnswer {
     response: reqwest::Response,
-    frames: Frames,
+    frames: SseDecoder,
     decoder: Decoder,
     /// Of one that does not stream: its whole body.
     body: Option<Vec<u8>>,
-    waiting: VecDeque<Frame>,
+    waiting: VecDeque<SseFrame>,
     is_over: bool,
 }
 
-impl Spoken {
-    async fn next(&mut self) -> Result<Option<Heard>, NoAnswer> {
+impl HttpAnswer {
+    async fn next(&mut self) -> Result<Option<UpstreamEvent>, UpstreamError> {
         loop {
             match self.waiting.pop_front() {
-                Some(Frame::Data(data)) => return Ok(Some(self.decoder.hear(&data))),
-                Some(Frame::Comment) => return Ok(Some(Heard::Alive)),
-                Some(Frame::Error(error)) => {
-                    return Ok(Some(Heard::Trouble(Trouble::of_field(&error))));
+                Some(SseFrame::Data(data)) => return Ok(Some(self.decoder.hear(&data))),
+                Some(SseFrame::Comment) => return Ok(Some(UpstreamEvent::Alive)),
+                Some(SseFrame::Error(error)) => {
+                    return Ok(Some(UpstreamEvent::Trouble(UpstreamFailure::of_field(&error))));
                 }
                 None if self.is_over => return Ok(None),
                 None => {}
             }
             let chunk = self.response.chunk().await;
-            self.take(chunk.map_err(|error| NoAnswer::Broken(told(error)))?)?;
+            self.take(chunk.map_err(|error| UpstreamError::Broken(describe_error(error)))?)?;
         }
     }
 
-    fn take(&mut self, chunk: Option<bytes::Bytes>) -> Result<(), NoAnswer> {
+    fn take(&mut self, chunk: Option<bytes::Bytes>) -> Result<(), UpstreamError> {
         let too_large = || {
             let message =
                 format!("the upstream sent an event of more than {MAX_EVENT_BYTES} bytes");
-            NoAnswer::Refused(Trouble { message, ..Trouble::default() }, None)
+            UpstreamError::Refused(UpstreamFailure { message, ..UpstreamFailure::default() }, None)
         };
         let mut frames = Vec::new();
         match (chunk, &mut self.body) {
@@ -188,7 +192,7 @@ impl Spoken {
             (None, body) => {
                 self.is_over = true;
                 self.frames.end(&mut frames);
-                frames.extend(body.take().filter(|body| !body.is_empty()).map(Frame::Data));
+                frames.extend(body.take().filter(|body| !body.is_empty()).map(SseFrame::Data));
             }
         }
         self.waiting.extend(frames);
@@ -219,7 +223,7 @@ fn retry_after(text: &str) -> Option<Duration> {
 }
 
 /// What happened, without the URL, which may have secrets in it.
-fn told(error: reqwest::Error) -> String {
+fn describe_error(error: reqwest::Error) -> String {
     let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
     let error = error.without_url();
     let mut cause: &dyn std::error::Error = &error;
@@ -242,7 +246,7 @@ pub(super) struct Echo {
 }
 
 impl Echo {
-    fn of(ask: &Ask) -> Self {
+    fn of(ask: &ChatRequest) -> Self {
         let text = format!(
             "I am no model, only the `{ECHO}` of this hub, and say what I was told:\n\n{}",
             ask.last_text()
@@ -254,7 +258,7 @@ impl Echo {
         Self { words, due: Instant::now(), usage, is_finished: false }
     }
 
-    async fn next(&mut self) -> Option<Heard> {
+    async fn next(&mut self) -> Option<UpstreamEvent> {
         if self.is_finished {
             return None;
         }
@@ -268,7 +272,7 @@ impl Echo {
                 Delta { finish, usage, ..Delta::default() }
             }
         };
-        Some(Heard::Delta(Box::new(delta)))
+        Some(UpstreamEvent::Delta(Box::new(delta)))
     }
 }
 

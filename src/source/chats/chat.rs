@@ -95,7 +95,7 @@ struct Readers {
 }
 
 /// What a chat is begun as.
-pub(super) struct Beginning {
+pub(super) struct ChatSetup {
     pub(super) id: String,
     pub(super) owner: Option<Arc<str>>,
     pub(super) counted_as: Option<Arc<str>>,
@@ -109,8 +109,8 @@ pub(super) struct Beginning {
 
 impl Chat {
     /// `None` where its id makes no name of a stream.
-    pub(super) fn new(of: Beginning, progress: Progress) -> Option<Arc<Self>> {
-        let Beginning { id, owner, counted_as, model, created, fingerprint, key, .. } = of;
+    pub(super) fn new(of: ChatSetup, progress: Progress) -> Option<Arc<Self>> {
+        let ChatSetup { id, owner, counted_as, model, created, fingerprint, key, .. } = of;
         let readers = Readers {
             now: 0,
             peak: 0,
@@ -240,7 +240,7 @@ pub struct Reader(Arc<Chat>);
 
 impl Reader {
     /// They were sent all of it.
-    pub fn has_all(&self) {
+    pub fn acknowledge_all(&self) {
         self.0.readers().is_taken = true;
     }
 }

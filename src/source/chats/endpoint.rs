@@ -1,7 +1,7 @@
 //! The upstreams as they are reached: an HTTP client each, and what was learned of them.
 
 use super::spec::{ChatSettings, Upstream};
-use crate::wire::chat::{StreamUsage, Trouble};
+use crate::wire::chat::{StreamUsage, UpstreamFailure};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,7 +22,7 @@ impl Endpoint {
     }
 
     /// Returns true if a refusal is about `stream_options`, so that the upstream may be asked without.
-    pub(super) fn refuses_options(upstream: &Upstream, refusal: &Trouble) -> bool {
+    pub(super) fn refuses_options(upstream: &Upstream, refusal: &UpstreamFailure) -> bool {
         upstream.stream_usage == StreamUsage::Auto
             && matches!(refusal.status, Some(400 | 422))
             && refusal.names("stream_options")

@@ -1,18 +1,18 @@
 //! Ends of a run that are not by the model, and what its readers are told of them.
 
+use super::event_batcher::PublishFailed;
 use super::spec::Upstream;
-use super::teller::Untold;
-use crate::wire::chat::{Fault, Trouble};
+use crate::wire::chat::{FailureCause, UpstreamFailure};
 use std::time::Duration;
 
 /// An end that is not by the model.
-pub(super) enum Cut {
+pub(super) enum RunFailure {
     Failed(Failure),
     Untold(String),
 }
 
 pub(super) struct Failure {
-    pub(super) fault: Fault,
+    pub(super) fault: FailureCause,
     pub(super) message: String,
     pub(super) retryable: bool,
     pub(super) status: Option<u16>,
@@ -30,37 +30,37 @@ pub(super) struct Words {
 }
 
 impl Failure {
-    pub(super) fn new(fault: Fault, message: String) -> Self {
+    pub(super) fn new(fault: FailureCause, message: String) -> Self {
         let (status, words, wait) = (None, Words::default(), None);
         Self { fault, message, retryable: true, status, words, wait }
     }
 }
 
-impl From<Untold> for Cut {
-    fn from(Untold(why): Untold) -> Self {
+impl From<PublishFailed> for RunFailure {
+    fn from(PublishFailed(why): PublishFailed) -> Self {
         Self::Untold(why)
     }
 }
 
-impl Cut {
-    pub(super) fn failed(fault: Fault, message: impl Into<String>) -> Self {
+impl RunFailure {
+    pub(super) fn failed(fault: FailureCause, message: impl Into<String>) -> Self {
         Self::Failed(Failure::new(fault, message.into()))
     }
 
     /// Converts an upstream's error. An error about the hub's key is reported without its words.
     pub(super) fn of(
-        trouble: Trouble,
+        trouble: UpstreamFailure,
         wait: Option<Duration>,
         upstream: Option<&Upstream>,
     ) -> Self {
         let status = trouble.status;
         let fault = match status {
-            _ if trouble.is_of_filter() => Fault::ContentFilter,
-            Some(401 | 403) => Fault::UpstreamAuth,
-            _ => Fault::UpstreamError,
+            _ if trouble.is_of_filter() => FailureCause::ContentFilter,
+            Some(401 | 403) => FailureCause::UpstreamAuth,
+            _ => FailureCause::UpstreamError,
         };
-        let retryable = fault == Fault::UpstreamError && status.is_none_or(may_pass);
-        if let (Fault::UpstreamAuth, Some(code)) = (fault, status) {
+        let retryable = fault == FailureCause::UpstreamError && status.is_none_or(may_pass);
+        if let (FailureCause::UpstreamAuth, Some(code)) = (fault, status) {
             let message = format!("the upstream answered {code}: it does not take the hub's key");
             return Self::Failed(Failure {
                 retryable,
@@ -71,7 +71,7 @@ impl Cut {
         }
         let without_key = |text: String| upstream.map_or(text.clone(), |of| of.without_key(&text));
         let word = |word: Option<String>| word.map(without_key);
-        let Trouble { message, code, kind, param, .. } = trouble;
+        let UpstreamFailure { message, code, kind, param, .. } = trouble;
         let words = Words { code: word(code), kind: word(kind), param: word(param) };
         let failure = Failure::new(fault, without_key(message));
         Self::Failed(Failure { retryable, status, words, wait, ..failure })
@@ -84,13 +84,13 @@ fn may_pass(status: u16) -> bool {
 }
 
 /// Returns true if an upstream refuses temporarily.
-pub(super) fn is_for_now(trouble: &Trouble) -> bool {
+pub(super) fn is_temporary(trouble: &UpstreamFailure) -> bool {
     trouble.status.is_some_and(|status| status == 429 || status >= 500)
 }
 
-pub(super) fn incomplete() -> Cut {
-    Cut::failed(
-        Fault::UpstreamIncomplete,
+pub(super) fn incomplete() -> RunFailure {
+    RunFailure::failed(
+        FailureCause::UpstreamIncomplete,
         "the upstream's answer ended without a finish reason, so that it is not whole",
     )
 }

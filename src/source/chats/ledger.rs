@@ -4,7 +4,7 @@
 //! Promises: a chat's record and its first event are one unit, and so are its last event, its end and
 //! the record of that: whatever is killed when, a key never starts a second run.
 
-use super::chat::{Beginning, Chat, Progress};
+use super::chat::{Chat, ChatSetup, Progress};
 use crate::event::{Body, Entry, StreamName, Timestamp};
 use crate::limits::{Bound, Client, Limit, Limits, Usage};
 use serde::{Deserialize, Serialize};
@@ -72,7 +72,7 @@ pub(super) fn counted_as(
     client: &Client,
     limits: &Limits,
 ) -> Option<Arc<str>> {
-    let is_set = limits.hub.of(Limit::ChatsPerSubject).is_some_and(|bound| bound.is_said);
+    let is_set = limits.hub.of(Limit::ChatsPerSubject).is_some_and(|bound| bound.is_explicit);
     let by_address = || format!("client {}", client.key()).into();
     owner.cloned().or_else(|| (is_set || !client.is_local).then(by_address))
 }
@@ -82,7 +82,7 @@ type KeyOf = (Option<Arc<str>>, String);
 
 /// How a limit was used.
 #[derive(Default)]
-struct Use {
+struct OwnerUsage {
     now: u64,
     peak: u64,
     refusals: u64,
@@ -93,8 +93,8 @@ struct Use {
 pub(super) struct Ledger {
     chats: HashMap<String, Arc<Chat>>,
     keys: HashMap<KeyOf, String>,
-    running: Use,
-    of_subject: Use,
+    running: OwnerUsage,
+    of_subject: OwnerUsage,
     by_subject: HashMap<Arc<str>, u64>,
     pub(super) is_stopping: bool,
 }
@@ -120,7 +120,11 @@ impl Ledger {
     }
 
     /// A running chat more, unless it would be one too many.
-    pub(super) fn enter(&mut self, chat: &Arc<Chat>, limits: &Limits) -> Result<(), (Limit, u64)> {
+    pub(super) fn reserve(
+        &mut self,
+        chat: &Arc<Chat>,
+        limits: &Limits,
+    ) -> Result<(), (Limit, u64)> {
         let over = |bound: Option<Bound>, used: u64| {
             bound.filter(|bound| used >= bound.most).map(|bound| bound.most)
         };
@@ -182,7 +186,7 @@ impl Ledger {
     /// How the limits of chats are used.
     pub(super) fn usage(&self, limits: &Limits) -> Vec<Usage> {
         let most_of_one = self.by_subject.values().copied().max().unwrap_or_default();
-        let of = |limit: Limit, used: &Use, now: u64| Usage {
+        let of = |limit: Limit, used: &OwnerUsage, now: u64| Usage {
             limit: limit.as_str(),
             streams: None,
             max: limits.hub.of(limit).map(|bound| bound.most),
@@ -201,7 +205,7 @@ impl Ledger {
     pub(super) fn restore(&mut self, record: Record) {
         match record {
             Record::Begun { chat, owner, model, created_ms, fingerprint, key } => {
-                let beginning = Beginning {
+                let beginning = ChatSetup {
                     id: chat,
                     owner: owner.map(Arc::from),
                     counted_as: None,
@@ -244,7 +248,7 @@ mod tests {
     use super::*;
 
     fn chat(id: &str, owner: Option<&str>, key: Option<&str>) -> Arc<Chat> {
-        let beginning = Beginning {
+        let beginning = ChatSetup {
             id: id.into(),
             owner: owner.map(Arc::from),
             counted_as: owner.map(Arc::from),
@@ -261,7 +265,7 @@ mod tests {
     fn limits(all: u64, of_one: u64) -> Limits {
         let mut limits = Limits::default();
         for (limit, most) in [(Limit::Chats, all), (Limit::ChatsPerSubject, of_one)] {
-            limits.hub.set(limit, Some(Bound { most, is_said: true }));
+            limits.hub.set(limit, Some(Bound { most, is_explicit: true }));
         }
         limits
     }
@@ -270,14 +274,14 @@ mod tests {
     fn as_many_run_as_may_and_each_gives_its_place_back() {
         let (mut ledger, limits) = (Ledger::default(), limits(3, 2));
         let one = chat("1", Some("a"), None);
-        assert_eq!(ledger.enter(&one, &limits), Ok(()));
-        assert_eq!(ledger.enter(&chat("2", Some("a"), None), &limits), Ok(()));
-        let refused = ledger.enter(&chat("3", Some("a"), None), &limits);
+        assert_eq!(ledger.reserve(&one, &limits), Ok(()));
+        assert_eq!(ledger.reserve(&chat("2", Some("a"), None), &limits), Ok(()));
+        let refused = ledger.reserve(&chat("3", Some("a"), None), &limits);
         assert_eq!(refused, Err((Limit::ChatsPerSubject, 2)));
-        assert_eq!(ledger.enter(&chat("4", None, None), &limits), Ok(()));
-        assert_eq!(ledger.enter(&chat("5", Some("b"), None), &limits), Err((Limit::Chats, 3)));
+        assert_eq!(ledger.reserve(&chat("4", None, None), &limits), Ok(()));
+        assert_eq!(ledger.reserve(&chat("5", Some("b"), None), &limits), Err((Limit::Chats, 3)));
         ledger.leave(&one);
-        assert_eq!(ledger.enter(&chat("6", Some("a"), None), &limits), Ok(()));
+        assert_eq!(ledger.reserve(&chat("6", Some("a"), None), &limits), Ok(()));
         let used: Vec<_> =
             ledger.usage(&limits).iter().map(|u| (u.r#use, u.peak, u.refusals)).collect();
         assert_eq!(used, [(Some(3), Some(3), 1), (Some(2), Some(2), 1)]);
@@ -288,7 +292,7 @@ mod tests {
         let mut ledger = Ledger::default();
         let limits = Limits::default();
         let chat = chat("1", Some("a"), Some("k"));
-        ledger.enter(&chat, &limits).expect("no limit");
+        ledger.reserve(&chat, &limits).expect("no limit");
         let record = serde_json::to_vec(&Record::begun(&chat)).expect("JSON");
         let mut other = Ledger::default();
         other.restore(serde_json::from_slice(&record).expect("a record"));

@@ -5,37 +5,37 @@
 //! Never: content in a log, or an upstream that waits for a reader.
 
 mod answer;
-mod care;
 mod chat;
 mod endpoint;
+mod event_batcher;
 mod failure;
-mod kept;
+mod janitor;
 mod ledger;
+mod permits;
 mod restore;
 mod run;
 mod spec;
-mod teller;
-mod turns;
+mod stored;
 
 pub use chat::{Chat, Progress, Reader, StopBy};
 pub use ledger::STREAM;
 pub use spec::{ChatSettings, ECHO, Kind, Timeouts, Upstream, UpstreamKey};
 
-use super::insist::insist;
+use super::publish_with_retry::publish_with_retry;
 use crate::event::{Position, StreamName};
 use crate::journal::{History, Item, PublishError, Publisher, now};
 use crate::limits::{Client, Limit, Limits, Usage};
-use crate::telemetry::{ChatFigures, Telemetry};
-use crate::wire::chat::{Ask, ChatEvent, Transcript};
+use crate::telemetry::{ChatMetrics, Telemetry};
+use crate::wire::chat::{ChatEvent, ChatRequest, Transcript};
 use arc_swap::ArcSwap;
-use chat::{Beginning, STREAMS};
+use chat::{ChatSetup, STREAMS};
 use endpoint::Endpoints;
+use event_batcher::{EventBatcher, item, publish};
 use ledger::{Ledger, Record, counted_as};
+use permits::UpstreamPermits;
 use run::Run;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use teller::{Teller, item, publish};
-use turns::Turns;
 use uuid::Uuid;
 
 /// All streams of chats.
@@ -50,16 +50,16 @@ struct Inner {
     publisher: Publisher,
     history: Arc<History>,
     limits: Arc<ArcSwap<Limits>>,
-    figures: ChatFigures,
+    figures: ChatMetrics,
     endpoints: Arc<Endpoints>,
-    turns: Arc<Turns>,
+    turns: Arc<UpstreamPermits>,
     ledger: Mutex<Ledger>,
 }
 
 /// What is wanted.
-pub struct Wanted {
+pub struct CreateChat {
     /// What is asked.
-    pub ask: Ask,
+    pub ask: ChatRequest,
     /// Who asks.
     pub owner: Option<Arc<str>>,
     /// From where.
@@ -75,7 +75,7 @@ pub struct Wanted {
 }
 
 /// A chat that was begun, or was there.
-pub struct Begun {
+pub struct CreatedChat {
     /// The chat.
     pub chat: Arc<Chat>,
     /// Whether its key was known.
@@ -84,7 +84,7 @@ pub struct Begun {
 
 /// Why no chat was begun.
 #[derive(Debug, thiserror::Error)]
-pub enum NotBegun {
+pub enum CreateChatError {
     /// There is no such model.
     #[error("there is no model {0:?}")]
     UnknownModel(String),
@@ -116,7 +116,7 @@ impl Chats {
         let figures = telemetry.chats();
         settings.upstream_names().for_each(|name| figures.know(name));
         Ok(Self(Arc::new(Inner {
-            turns: Arc::new(Turns::new(&settings.upstreams)),
+            turns: Arc::new(UpstreamPermits::new(&settings.upstreams)),
             endpoints: Arc::new(Endpoints::new(&settings)?),
             settings: Arc::new(settings),
             publisher,
@@ -129,7 +129,7 @@ impl Chats {
 
     /// Begins a chat; returns once its first event is in the journal. Where its key is known, what that
     /// has begun.
-    pub async fn begin(&self, wanted: Wanted) -> Result<Begun, NotBegun> {
+    pub async fn create(&self, wanted: CreateChat) -> Result<CreatedChat, CreateChatError> {
         let model = self.model_of(&wanted.ask)?;
         let (chat, ask, replayed) = self.reserve(wanted, model)?;
         if let Some(ask) = ask {
@@ -139,48 +139,48 @@ impl Chats {
         let is_begun = |progress: &Progress| !matches!(progress, Progress::Beginning);
         match chat.until(is_begun).await {
             Progress::Refused(why) => Err(why.into()),
-            _ if chat.is_deleted() => Err(NotBegun::Gone),
-            _ => Ok(Begun { chat, replayed }),
+            _ if chat.is_deleted() => Err(CreateChatError::Gone),
+            _ => Ok(CreatedChat { chat, replayed }),
         }
     }
 
-    fn model_of(&self, ask: &Ask) -> Result<String, NotBegun> {
+    fn model_of(&self, ask: &ChatRequest) -> Result<String, CreateChatError> {
         let models = self.0.settings.models();
         let found = match &ask.model {
             Some(name) => models.iter().find(|(model, _)| model == name),
             None => models.first(),
         };
-        let unknown = || NotBegun::UnknownModel(ask.model.clone().unwrap_or_default());
+        let unknown = || CreateChatError::UnknownModel(ask.model.clone().unwrap_or_default());
         found.map(|(model, _)| (*model).to_owned()).ok_or_else(unknown)
     }
 
     /// A place among the running, or what is there under its key: then without what is asked.
     fn reserve(
         &self,
-        wanted: Wanted,
+        wanted: CreateChat,
         model: String,
-    ) -> Result<(Arc<Chat>, Option<Ask>, bool), NotBegun> {
-        let Wanted { ask, owner, key, .. } = wanted;
+    ) -> Result<(Arc<Chat>, Option<ChatRequest>, bool), CreateChatError> {
+        let CreateChat { ask, owner, key, .. } = wanted;
         let mut ledger = self.ledger();
         let known = key.as_ref().and_then(|key| ledger.by_key(owner.as_ref(), key));
         if let Some(chat) = known {
             return if chat.fingerprint == ask.fingerprint {
                 Ok((chat.clone(), None, true))
             } else {
-                Err(NotBegun::KeyTaken)
+                Err(CreateChatError::KeyTaken)
             };
         }
         if wanted.must_be_there {
-            return Err(NotBegun::Gone);
+            return Err(CreateChatError::Gone);
         }
         if ledger.is_stopping {
             return Err(PublishError::Draining.into());
         }
         if !ledger.has_room() {
-            return Err(NotBegun::TooManyKnown);
+            return Err(CreateChatError::TooManyKnown);
         }
         let limits = self.0.limits.load();
-        let beginning = Beginning {
+        let beginning = ChatSetup {
             id: Uuid::new_v4().simple().to_string(),
             counted_as: counted_as(owner.as_ref(), &wanted.client, &limits),
             owner,
@@ -191,14 +191,14 @@ impl Chats {
             is_adoptable: wanted.is_adoptable,
             stops_alone: wanted.stops_alone,
         };
-        let chat = Chat::new(beginning, Progress::Beginning).ok_or(NotBegun::Gone)?;
-        let entered = ledger.enter(&chat, &limits);
-        entered.map_err(|(limit, most)| NotBegun::AtMost(limit, most))?;
+        let chat = Chat::new(beginning, Progress::Beginning).ok_or(CreateChatError::Gone)?;
+        let entered = ledger.reserve(&chat, &limits);
+        entered.map_err(|(limit, most)| CreateChatError::AtMost(limit, most))?;
         self.0.figures.running(ledger.running());
         Ok((chat, Some(ask), false))
     }
 
-    async fn run(self, chat: Arc<Chat>, ask: Ask) {
+    async fn run(self, chat: Arc<Chat>, ask: ChatRequest) {
         let publisher = self.0.publisher.clone();
         let begun = publish(&publisher, self.first_unit(&chat, &ask)).await;
         if let Err(why) = begun {
@@ -218,7 +218,7 @@ impl Chats {
             turns: self.0.turns.clone(),
             figures: self.0.figures.clone(),
         };
-        let mut teller = Teller::new(publisher, chat.stream.clone());
+        let mut teller = EventBatcher::new(publisher, chat.stream.clone());
         let last = run.finish(&mut teller).await;
         self.end(&chat, teller.take(), last).await;
         {
@@ -229,7 +229,7 @@ impl Chats {
         self.0.figures.read_by(chat.most_readers());
     }
 
-    fn first_unit(&self, chat: &Chat, ask: &Ask) -> Vec<Item> {
+    fn first_unit(&self, chat: &Chat, ask: &ChatRequest) -> Vec<Item> {
         let start = ChatEvent::Start {
             chat: chat.id.clone(),
             model: chat.model.clone(),
@@ -258,7 +258,7 @@ impl Chats {
         unit.push(Item::End(chat.stream.clone()));
         unit.extend(ledger::stream().and_then(|stream| item(&stream, &record)));
         let waits = |why: &PublishError| tracing::warn!("the end of a chat has to wait: {why}");
-        if let Err(why) = insist(&self.0.publisher, unit, waits).await {
+        if let Err(why) = publish_with_retry(&self.0.publisher, unit, waits).await {
             tracing::warn!("the end of a chat is not journalled: {why}");
         }
         let upstream = self.0.settings.upstream_name(&chat.model);
@@ -329,7 +329,7 @@ impl Chats {
         chat: &Chat,
         until: Option<Position>,
     ) -> Result<Transcript, String> {
-        kept::transcript(history, &chat.stream, until)
+        stored::transcript(history, &chat.stream, until)
     }
 
     /// Every model with its owner's name, the usual one first.
@@ -349,7 +349,7 @@ impl Chats {
     }
 
     /// Their figures.
-    pub fn figures(&self) -> &ChatFigures {
+    pub fn figures(&self) -> &ChatMetrics {
         &self.0.figures
     }
 

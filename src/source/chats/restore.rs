@@ -1,14 +1,14 @@
 //! What a hub that starts does with the chats of earlier runs: it knows them again, ends those that were
 //! left open, and deletes what nobody would.
 
-use super::super::insist::insist;
-use super::super::remembered::read_stream;
+use super::super::last_values::read_stream;
+use super::super::publish_with_retry::publish_with_retry;
 use super::chat::{Chat, STREAMS};
 use super::ledger::{Ledger, Record, STREAM};
-use super::{Chats, kept};
+use super::{Chats, stored};
 use crate::event::StreamName;
 use crate::journal::Item;
-use crate::wire::chat::{ChatEvent, Fault};
+use crate::wire::chat::{ChatEvent, FailureCause};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -29,12 +29,12 @@ impl Chats {
         *self.ledger() = ledger;
         self.delete_orphans()?;
         for chat in open {
-            let transcript = kept::transcript(&self.0.history, &chat.stream, None)?;
+            let transcript = stored::transcript(&self.0.history, &chat.stream, None)?;
             let partial = transcript.is_begun();
             chat.is_redacted.store(!transcript.redactions().is_empty(), Ordering::Release);
             let message = "the hub was stopped while the model answered".to_owned();
             let end = ChatEvent::Error {
-                code: Fault::HubRestarted,
+                code: FailureCause::HubRestarted,
                 message,
                 retryable: true,
                 partial,
@@ -61,7 +61,7 @@ impl Chats {
             for stream in all.filter(|stream| self.of_stream(stream).is_none()).cloned() {
                 let publisher = self.0.publisher.clone();
                 let unit = vec![Item::Delete { stream, has_readers: true }];
-                tokio::spawn(async move { insist(&publisher, unit, |_| {}).await });
+                tokio::spawn(async move { publish_with_retry(&publisher, unit, |_| {}).await });
             }
             let last = page.streams.last().filter(|_| page.streams.len() == PAGE);
             after = page.stopped_at.or_else(|| last.map(|(stream, _)| stream.clone()));

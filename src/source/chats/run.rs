@@ -3,15 +3,17 @@
 //! Promises: exactly one end, told last; a cut answer is never a whole one; the upstream is asked
 //! again only before it has said anything; its connection closes with the run.
 
-use super::answer::{Answer, MAX_RETRY_AFTER, NoAnswer, Question};
+use super::answer::{MAX_RETRY_AFTER, UpstreamAnswer, UpstreamError, UpstreamRequest};
 use super::chat::{Chat, Progress, StopBy};
 use super::endpoint::Endpoints;
-use super::failure::{Cut, Failure, incomplete, is_for_now};
+use super::event_batcher::{EventBatcher, PublishFailed};
+use super::failure::{Failure, RunFailure, incomplete, is_temporary};
+use super::permits::{UpstreamPermit, UpstreamPermits};
 use super::spec::{ChatSettings, Timeouts, Upstream};
-use super::teller::{Teller, Untold};
-use super::turns::{Turn, Turns};
-use crate::telemetry::ChatFigures;
-use crate::wire::chat::{Ask, ChatEvent, Delta, Fault, Heard, State, Trouble, Usage};
+use crate::telemetry::ChatMetrics;
+use crate::wire::chat::{
+    ChatEvent, ChatRequest, Delta, FailureCause, State, UpstreamEvent, UpstreamFailure, Usage,
+};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -35,23 +37,23 @@ const MAX_BYTES_OF_FEW_TOKENS: u64 = 4 * 1024;
 /// What a run goes by.
 pub(super) struct Run {
     pub(super) chat: Arc<Chat>,
-    pub(super) ask: Ask,
+    pub(super) ask: ChatRequest,
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) settings: Arc<ChatSettings>,
-    pub(super) turns: Arc<Turns>,
-    pub(super) figures: ChatFigures,
+    pub(super) turns: Arc<UpstreamPermits>,
+    pub(super) figures: ChatMetrics,
 }
 
 /// How it went, beside its events.
-struct Went {
+struct RunProgress {
     attempts: u64,
     usage: Option<Usage>,
 }
 
 impl Run {
     /// Runs it; returns its last events, which are not published yet.
-    pub(super) async fn finish(self, teller: &mut Teller) -> Vec<ChatEvent> {
-        let mut went = Went { attempts: 0, usage: None };
+    pub(super) async fn finish(self, teller: &mut EventBatcher) -> Vec<ChatEvent> {
+        let mut went = RunProgress { attempts: 0, usage: None };
         let deadline = Instant::now() + self.settings.total_timeout;
         let mut stopped = self.chat.stop.subscribe();
         let end = tokio::select! {
@@ -60,7 +62,7 @@ impl Run {
                 Ok(Err(cut)) => self.cut(cut, teller),
                 Err(_) => {
                     let why = format!("it took longer than {:?}", self.settings.total_timeout);
-                    self.cut(Cut::failed(Fault::Timeout, why), teller)
+                    self.cut(RunFailure::failed(FailureCause::Timeout, why), teller)
                 }
             },
             by = stopped.wait_for(Option::is_some) => {
@@ -68,7 +70,7 @@ impl Run {
                 match by {
                     StopBy::Hub => {
                         let why = "the hub stopped while the model answered";
-                        self.cut(Cut::failed(Fault::HubRestarted, why), teller)
+                        self.cut(RunFailure::failed(FailureCause::HubRestarted, why), teller)
                     }
                     by => ChatEvent::Cancelled { by: by.as_str().to_owned() },
                 }
@@ -79,10 +81,10 @@ impl Run {
         [ChatEvent::Usage(usage), end].into()
     }
 
-    fn cut(&self, cut: Cut, teller: &Teller) -> ChatEvent {
+    fn cut(&self, cut: RunFailure, teller: &EventBatcher) -> ChatEvent {
         let failure = match cut {
-            Cut::Failed(failure) => failure,
-            Cut::Untold(message) => Failure::new(Fault::JournalUnavailable, message),
+            RunFailure::Failed(failure) => failure,
+            RunFailure::Untold(message) => Failure::new(FailureCause::JournalUnavailable, message),
         };
         ChatEvent::Error {
             code: failure.fault,
@@ -98,7 +100,7 @@ impl Run {
         }
     }
 
-    fn usage(&self, went: &Went, teller: &Teller) -> Usage {
+    fn usage(&self, went: &RunProgress, teller: &EventBatcher) -> Usage {
         let attempts = went.attempts;
         if let Some(usage) = &went.usage {
             return Usage { attempts, ..usage.clone() };
@@ -113,17 +115,21 @@ impl Run {
         Usage { estimated: true, attempts, ..counted }
     }
 
-    async fn answer(&self, teller: &mut Teller, went: &mut Went) -> Result<String, Cut> {
-        let _turn = self.turn(teller).await?;
+    async fn answer(
+        &self,
+        teller: &mut EventBatcher,
+        went: &mut RunProgress,
+    ) -> Result<String, RunFailure> {
+        let _turn = self.acquire_permit(teller).await?;
         loop {
             went.attempts += 1;
             let began = Instant::now();
             teller.status(State::Connecting, (Some(went.attempts), None), None).await?;
             let first_by = began + self.timeouts().first_token;
-            let heard = match self.begin(first_by).await {
+            let heard = match self.connect(first_by).await {
                 Ok(answer) => {
                     self.chat.progress.send_replace(Progress::Answered);
-                    self.listen(answer, teller, (went, began)).await
+                    self.read_answer(answer, teller, (went, began)).await
                 }
                 Err(refused) => Err(refused),
             };
@@ -131,7 +137,7 @@ impl Run {
                 Ok(finish_reason) => return Ok(finish_reason),
                 Err(cut) => cut,
             };
-            let Cut::Failed(Failure { message, wait, .. }) = &cut else { return Err(cut) };
+            let RunFailure::Failed(Failure { message, wait, .. }) = &cut else { return Err(cut) };
             let wait = wait.unwrap_or(RETRY_AFTER * went.attempts as u32);
             let is_last = went.attempts == MAX_ATTEMPTS || wait > MAX_RETRY_AFTER;
             if teller.first.is_some() || !may_retry || is_last {
@@ -144,7 +150,10 @@ impl Run {
     }
 
     /// Waits until the upstream takes another, where it is said to take only so many.
-    async fn turn(&self, teller: &mut Teller) -> Result<Option<Turn>, Cut> {
+    async fn acquire_permit(
+        &self,
+        teller: &mut EventBatcher,
+    ) -> Result<Option<UpstreamPermit>, RunFailure> {
         let Some(turns) = self.upstream().and_then(|of| self.turns.of(of)) else { return Ok(None) };
         let mut turn = std::pin::pin!(turns.acquire_owned());
         // Its place among those that wait it has from here on, and not from when that is told.
@@ -160,26 +169,26 @@ impl Run {
     }
 
     /// Asks once; the error says whether it may be asked again.
-    async fn begin(&self, first_by: Instant) -> Result<Answer, (Cut, bool)> {
+    async fn connect(&self, first_by: Instant) -> Result<UpstreamAnswer, (RunFailure, bool)> {
         let asked = async {
             let to = self.upstream().and_then(|of| Some((of, self.endpoints.of(of)?)));
-            let Some((upstream, endpoint)) = to else { return Ok(Answer::echo(&self.ask)) };
+            let Some((upstream, endpoint)) = to else { return Ok(UpstreamAnswer::echo(&self.ask)) };
             let (model, ask, max_tokens) = (&self.chat.model, &self.ask, self.most_tokens());
-            Question { upstream, endpoint, model, ask, max_tokens }.ask().await
+            UpstreamRequest { upstream, endpoint, model, ask, max_tokens }.ask().await
         };
         let (result, begun) = match timeout_at(first_by, asked).await {
             Ok(Ok(answer)) => ("answered", Ok(answer)),
-            Ok(Err(NoAnswer::Unreached(why))) => {
-                ("unreached", Err((Cut::failed(Fault::UpstreamError, why), true)))
+            Ok(Err(UpstreamError::Unreached(why))) => {
+                ("unreached", Err((RunFailure::failed(FailureCause::UpstreamError, why), true)))
             }
             // It may have been asked already, and be at it.
-            Ok(Err(NoAnswer::Broken(why))) => {
-                ("refused", Err((Cut::failed(Fault::UpstreamIncomplete, why), false)))
+            Ok(Err(UpstreamError::Broken(why))) => {
+                ("refused", Err((RunFailure::failed(FailureCause::UpstreamIncomplete, why), false)))
             }
-            Ok(Err(NoAnswer::Refused(trouble, wait))) => {
-                let is_for_now = is_for_now(&trouble);
+            Ok(Err(UpstreamError::Refused(trouble, wait))) => {
+                let is_for_now = is_temporary(&trouble);
                 let result = if is_for_now { "refused_for_now" } else { "refused" };
-                (result, Err((Cut::of(trouble, wait, self.upstream()), is_for_now)))
+                (result, Err((RunFailure::of(trouble, wait, self.upstream()), is_for_now)))
             }
             Err(_) => ("refused", Err((self.silent(self.timeouts().first_token), false))),
         };
@@ -188,13 +197,13 @@ impl Run {
     }
 
     /// Tells what it says to its end; the error says whether it may be asked again.
-    async fn listen(
+    async fn read_answer(
         &self,
-        mut answer: Answer,
-        teller: &mut Teller,
-        (went, began): (&mut Went, Instant),
-    ) -> Result<String, (Cut, bool)> {
-        let fatal = |untold: Untold| (Cut::from(untold), false);
+        mut answer: UpstreamAnswer,
+        teller: &mut EventBatcher,
+        (went, began): (&mut RunProgress, Instant),
+    ) -> Result<String, (RunFailure, bool)> {
+        let fatal = |untold: PublishFailed| (RunFailure::from(untold), false);
         let mut finish: Option<String> = None;
         let (mut last, mut is_stalled) = (Instant::now(), false);
         // A comment is a sign of life, and says nothing.
@@ -211,7 +220,7 @@ impl Run {
             let heard = tokio::select! {
                 heard = answer.next() => heard,
                 () = sleep_until(due.unwrap_or(last)), if due.is_some() => {
-                    teller.tell().await.map_err(fatal)?;
+                    teller.flush().await.map_err(fatal)?;
                     continue;
                 }
                 () = sleep_until(silent_at) => match finish {
@@ -227,22 +236,26 @@ impl Run {
                 }
             };
             let mut delta = match heard {
-                Ok(Some(Heard::Delta(delta))) => *delta,
-                Ok(Some(Heard::Alive)) => {
+                Ok(Some(UpstreamEvent::Delta(delta))) => *delta,
+                Ok(Some(UpstreamEvent::Alive)) => {
                     alive = Instant::now();
                     continue;
                 }
-                Ok(Some(Heard::Trouble(trouble))) => {
-                    let may_retry = is_for_now(&trouble);
+                Ok(Some(UpstreamEvent::Trouble(trouble))) => {
+                    let may_retry = is_temporary(&trouble);
                     return Err((self.cut_of(trouble), may_retry));
                 }
-                Ok(Some(Heard::End) | None) => return finish.ok_or_else(|| (incomplete(), false)),
+                Ok(Some(UpstreamEvent::End) | None) => {
+                    return finish.ok_or_else(|| (incomplete(), false));
+                }
                 // What broke behind its end is whole.
                 Err(_) if finish.is_some() => return Ok(finish.unwrap_or_default()),
-                Err(NoAnswer::Unreached(why) | NoAnswer::Broken(why)) => {
-                    return Err((Cut::failed(Fault::UpstreamIncomplete, why), false));
+                Err(UpstreamError::Unreached(why) | UpstreamError::Broken(why)) => {
+                    return Err((RunFailure::failed(FailureCause::UpstreamIncomplete, why), false));
                 }
-                Err(NoAnswer::Refused(trouble, _)) => return Err((self.cut_of(trouble), false)),
+                Err(UpstreamError::Refused(trouble, _)) => {
+                    return Err((self.cut_of(trouble), false));
+                }
             };
             (last, is_stalled) = (Instant::now(), false);
             went.usage = delta.usage.take().or(went.usage.take());
@@ -252,7 +265,7 @@ impl Run {
                 return Ok(ended);
             }
             if let Some(trouble) = trouble {
-                let may_retry = is_for_now(&trouble);
+                let may_retry = is_temporary(&trouble);
                 return Err((self.cut_of(trouble), may_retry));
             }
         }
@@ -262,9 +275,9 @@ impl Run {
     async fn take(
         &self,
         mut delta: Delta,
-        teller: &mut Teller,
+        teller: &mut EventBatcher,
         began: Instant,
-    ) -> Result<Option<String>, (Cut, bool)> {
+    ) -> Result<Option<String>, (RunFailure, bool)> {
         const LENGTH: &str = "length";
         if delta.says_text() && self.is_long_enough(teller) {
             // Whatever the upstream was told: its connection closes with this.
@@ -279,7 +292,8 @@ impl Run {
         // An answer that ends here has all of its text.
         is_cut |= delta.cut_extra_to(room) && delta.finish.is_none();
         let had_none = teller.first.is_none();
-        let is_said = teller.hear(delta).await.map_err(|untold| (Cut::from(untold), false))?;
+        let is_said =
+            teller.push(delta).await.map_err(|untold| (RunFailure::from(untold), false))?;
         if is_said && had_none {
             self.figures.first_token(began.elapsed());
         }
@@ -298,17 +312,17 @@ impl Run {
         self.settings.upstream_name(&self.chat.model)
     }
 
-    fn cut_of(&self, trouble: Trouble) -> Cut {
-        Cut::of(trouble, None, self.upstream())
+    fn cut_of(&self, trouble: UpstreamFailure) -> RunFailure {
+        RunFailure::of(trouble, None, self.upstream())
     }
 
-    fn is_long_enough(&self, teller: &Teller) -> bool {
+    fn is_long_enough(&self, teller: &EventBatcher) -> bool {
         let has_most = self.most_tokens().is_some_and(|most| teller.parts >= most);
         has_most || self.room(teller) == 0
     }
 
     /// Bytes that the answer may still have.
-    fn room(&self, teller: &Teller) -> usize {
+    fn room(&self, teller: &EventBatcher) -> usize {
         let bytes_of = |tokens: u64| {
             let bytes = tokens.saturating_mul(MAX_BYTES_PER_TOKEN);
             usize::try_from(bytes.saturating_add(MAX_BYTES_OF_FEW_TOKENS)).unwrap_or(usize::MAX)
@@ -323,7 +337,10 @@ impl Run {
         [self.ask.max_tokens, self.settings.max_tokens].into_iter().flatten().min()
     }
 
-    fn silent(&self, most: Duration) -> Cut {
-        Cut::failed(Fault::UpstreamStalled, format!("the upstream said nothing for {most:?}"))
+    fn silent(&self, most: Duration) -> RunFailure {
+        RunFailure::failed(
+            FailureCause::UpstreamStalled,
+            format!("the upstream said nothing for {most:?}"),
+        )
     }
 }

@@ -1,8 +1,8 @@
 //! One file that is followed, through what may happen to it: it grows, is renamed, emptied, deleted.
 
-use super::place::{FileId, Place, Seen};
+use super::joining::{LineJoiner, texts};
+use super::position::{FileId, FilePosition, FileSnapshot};
 use super::spec::TailSpec;
-use super::text::{Text, texts};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
@@ -49,7 +49,7 @@ pub(super) struct Followed {
     /// Which of the configured it is one of.
     pub(super) spec: usize,
     pub(super) offset: u64,
-    seen: Seen,
+    seen: FileSnapshot,
     /// Where it is, where that is behind a link.
     real: Option<PathBuf>,
     size: u64,
@@ -67,8 +67,8 @@ pub(super) struct Followed {
 
 /// What is new in a file.
 #[derive(Default)]
-pub(super) struct New {
-    pub(super) texts: Vec<Text>,
+pub(super) struct NewLines {
+    pub(super) texts: Vec<LineJoiner>,
     /// The bytes that they were read from.
     pub(super) bytes: Vec<u8>,
     /// It was emptied or is another one, and is read from its start.
@@ -84,14 +84,14 @@ impl Followed {
     /// the one that was.
     pub(super) fn open(
         (path, spec): (&Path, usize),
-        place: Option<&Place>,
+        place: Option<&FilePosition>,
         follows_links: bool,
         from: impl Fn(u64) -> u64,
     ) -> io::Result<Self> {
         let file = open_file(path, follows_links)?;
         let about = file.metadata()?;
         let size = about.len();
-        let known = |place: &Place| match Seen::of(&file, place.offset) {
+        let known = |place: &FilePosition| match FileSnapshot::of(&file, place.offset) {
             Ok(seen) if place.offset <= size && seen.mark() == place.mark => {
                 Ok(Some((place.offset, seen)))
             }
@@ -101,11 +101,11 @@ impl Followed {
         let (called, (offset, seen)) = match place {
             Some(place) => match known(place)? {
                 Some(known) => (PathBuf::from(&place.path), known),
-                None => (path.to_owned(), (0, Seen::default())),
+                None => (path.to_owned(), (0, FileSnapshot::default())),
             },
             None => {
                 let offset = from(size);
-                (path.to_owned(), (offset, Seen::of(&file, offset)?))
+                (path.to_owned(), (offset, FileSnapshot::of(&file, offset)?))
             }
         };
         let real = path.canonicalize().ok().filter(|real| real != path);
@@ -127,13 +127,13 @@ impl Followed {
     }
 
     /// Whether a file is the one that was read up to a place.
-    pub(super) fn is_at(path: &Path, place: &Place) -> bool {
-        let seen = open_file(path, true).and_then(|file| Seen::of(&file, place.offset));
+    pub(super) fn is_at(path: &Path, place: &FilePosition) -> bool {
+        let seen = open_file(path, true).and_then(|file| FileSnapshot::of(&file, place.offset));
         place.offset > 0 && seen.is_ok_and(|seen| seen.mark() == place.mark)
     }
 
     /// It was called that, and is behind that link, if any, whatever it is opened by.
-    pub(super) fn is_called_as(&mut self, place: &Place) {
+    pub(super) fn is_called_as(&mut self, place: &FilePosition) {
         self.path = PathBuf::from(&place.path);
         self.real = place.real.as_ref().map(PathBuf::from);
     }
@@ -163,8 +163,8 @@ impl Followed {
     }
 
     /// Where its reading is, as it is remembered.
-    pub(super) fn place(&self, spec: &TailSpec, gone: bool) -> Place {
-        Place {
+    pub(super) fn place(&self, spec: &TailSpec, gone: bool) -> FilePosition {
+        FilePosition {
             tail: spec.key(),
             path: self.path.to_string_lossy().into_owned(),
             file: self.id,
@@ -177,16 +177,16 @@ impl Followed {
     }
 
     /// Reads what is new, some of it at a time; it is new until [`Self::took`] says otherwise.
-    pub(super) fn read(&mut self, spec: &TailSpec) -> io::Result<New> {
+    pub(super) fn read(&mut self, spec: &TailSpec) -> io::Result<NewLines> {
         let about = self.file.metadata()?;
-        let mut new = New::default();
+        let mut new = NewLines::default();
         if self.is_held() {
             return Ok(new);
         }
         let written = (about.mtime(), about.mtime_nsec());
         if about.len() != self.size || written != self.written {
             if about.len() < self.offset || !self.seen.is_of(&self.file, self.offset)? {
-                (self.offset, self.seen) = (0, Seen::default());
+                (self.offset, self.seen) = (0, FileSnapshot::default());
                 new.was_reset = true;
             }
             (self.size, self.written) = (about.len(), written);
@@ -220,12 +220,12 @@ impl Followed {
     }
 
     /// Where its reading is, to come back to.
-    pub(super) fn at(&self) -> (u64, Seen) {
+    pub(super) fn at(&self) -> (u64, FileSnapshot) {
         (self.offset, self.seen.clone())
     }
 
     /// It is read again from there, but not at once.
-    pub(super) fn hold(&mut self, (offset, seen): (u64, Seen)) {
+    pub(super) fn hold(&mut self, (offset, seen): (u64, FileSnapshot)) {
         (self.offset, self.seen, self.barren) = (offset, seen, None);
         self.held_until = Some(Instant::now() + HELD_FOR);
     }

@@ -3,31 +3,31 @@
 //! Promises: what stands in a file comes once and in order, through rotation by renaming, emptying and
 //! new files, and across restarts of the hub; a journal that takes nothing holds the reading up.
 
-mod away;
 mod file;
-mod place;
+mod joining;
+mod position;
 mod renamed;
+mod rotation;
 mod spec;
-mod text;
 
-pub use place::{KEPT_EVENTS, STREAM};
+pub use joining::JoinRule;
+pub use position::{KEPT_EVENTS, STREAM};
 pub use spec::{StreamTemplate, TailSpec};
-pub use text::Joins;
 
-use super::keeper::Feed;
+use super::last_values::off_thread;
 use super::output::log_data;
-use super::remembered::off_thread;
+use super::supervisor::Feed;
 use crate::event::{Draft, Position, StreamName, Timestamp};
 use crate::journal::{History, PublishError, Refusal};
-use crate::telemetry::TailFigures;
-use file::{Followed, New};
-use place::{Begun, FileId, Places, draft};
+use crate::telemetry::TailMetrics;
+use file::{Followed, NewLines};
+use joining::LineJoiner;
+use position::{Begun, FileId, FilePositions, draft};
 use serde_json::value::to_raw_value;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use text::Text;
 
 /// Files that are followed at once; each is open.
 pub const MAX_FILES: usize = 256;
@@ -45,7 +45,7 @@ const PLACES_TOGETHER: usize = 1_000;
 /// All that is followed.
 struct Tail {
     specs: Arc<[TailSpec]>,
-    places: Places,
+    places: FilePositions,
     files: Vec<Followed>,
     listed: Option<Instant>,
     /// What to say of files that were found.
@@ -68,7 +68,7 @@ pub async fn follow(
     feed: Feed,
     history: Arc<History>,
     specs: Arc<[TailSpec]>,
-    figures: TailFigures,
+    figures: TailMetrics,
 ) -> Result<(), String> {
     let now = feed.now();
     let mut tail = off_thread(move || Tail::begin(&history, specs, now)).await?;
@@ -93,7 +93,7 @@ impl Tail {
     ) -> Result<Self, String> {
         let mut tail = Self {
             specs,
-            places: Places::read(history)?,
+            places: FilePositions::read(history)?,
             files: Vec::new(),
             listed: None,
             to_say: Vec::new(),
@@ -110,7 +110,7 @@ impl Tail {
     }
 
     /// Looks at what there is, and reads some of what is new in each file.
-    fn look(mut self, now: Timestamp) -> Result<(Self, Vec<(usize, New)>), String> {
+    fn look(mut self, now: Timestamp) -> Result<(Self, Vec<(usize, NewLines)>), String> {
         if self.listed.is_none_or(|listed| listed.elapsed() >= LIST_EVERY) {
             self.list(now)?;
         }
@@ -214,8 +214,8 @@ impl Tail {
     async fn publish(
         &mut self,
         feed: &Feed,
-        new: Vec<(usize, New)>,
-        figures: &TailFigures,
+        new: Vec<(usize, NewLines)>,
+        figures: &TailMetrics,
     ) -> Result<bool, String> {
         self.say(feed).await?;
         let (mut over, mut has_more) = (Vec::new(), false);
@@ -266,7 +266,7 @@ impl Tail {
         &mut self,
         feed: &Feed,
         at: usize,
-        texts: &[Text],
+        texts: &[LineJoiner],
         is_over: bool,
     ) -> Result<bool, String> {
         let (file, now) = (&self.files[at], feed.now());

@@ -1,11 +1,11 @@
 //! Where a file went: logrotate and the like put a number or a date behind its name.
 
-use super::place::FileId;
+use super::position::FileId;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// A file that has, or had, a name.
-pub(super) struct Beside {
+pub(super) struct RotatedFile {
     pub(super) path: PathBuf,
     pub(super) id: FileId,
     pub(super) written: (i64, i64),
@@ -23,7 +23,7 @@ fn is_rotated(rest: &str) -> bool {
 
 /// The files that have the name of `path`, or had it before they were rotated, as `app.log.1` and
 /// `app.log-20261125`, in the order in which they were written last.
-pub(super) fn beside(path: &Path) -> Vec<Beside> {
+pub(super) fn beside(path: &Path) -> Vec<RotatedFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let Some(name) = path.file_name() else { return Vec::new() };
     let name = name.to_string_lossy();
@@ -33,11 +33,11 @@ pub(super) fn beside(path: &Path) -> Vec<Beside> {
         let rest = of_it.strip_prefix(&*name);
         rest.is_some_and(is_rotated)
     });
-    let mut beside: Vec<Beside> = found
+    let mut beside: Vec<RotatedFile> = found
         .filter_map(|entry| {
             let about = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
             let written = (about.mtime(), about.mtime_nsec());
-            Some(Beside { path: entry.path(), id: FileId::of(&about), written })
+            Some(RotatedFile { path: entry.path(), id: FileId::of(&about), written })
         })
         .collect();
     beside.sort_by_key(|file| file.written);

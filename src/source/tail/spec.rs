@@ -1,6 +1,6 @@
 //! Files that are followed, as they are configured.
 
-use super::text::Joins;
+use super::joining::JoinRule;
 use crate::event::{EventType, StreamName};
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub struct TailSpec {
     /// The type of the events.
     pub kind: EventType,
     /// Which lines belong together.
-    pub joins: Joins,
+    pub joins: JoinRule,
     /// Whether what they held before they were first seen is published, too.
     pub from_start: bool,
     /// True if symbolic links are followed.

@@ -1,18 +1,18 @@
 //! Who was refused before anything was asked of the hub.
 
 use super::super::reasons::{ConnectionRefused, CredentialRefused, RequestRefused};
-use super::{Maker, Telemetry};
+use super::{MetricFactory, Telemetry};
 use prometheus::{IntCounter, IntCounterVec};
 
-pub(super) struct Figures {
+pub(super) struct AccessMetrics {
     pub(super) credentials: IntCounterVec,
     pub(super) requests: IntCounterVec,
     abandoned: IntCounter,
     pub(super) connections: IntCounterVec,
 }
 
-impl Figures {
-    pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+impl AccessMetrics {
+    pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         Ok(Self {
             credentials: make.counters(
                 ("fanfare_credentials_refused_total", "Credentials refused, by reason"),

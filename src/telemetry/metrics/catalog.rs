@@ -1,6 +1,6 @@
 //! `docs/metrics.md`: every family, from the registry itself.
 
-use super::{LimitUse, Sampled, Standing, Telemetry};
+use super::{LimitUse, ReadinessSample, Sampled, Telemetry};
 use prometheus::proto::{MetricFamily, MetricType};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -67,7 +67,7 @@ fn example() -> Sampled {
         LimitUse {
             limit: "…", max: Some(0), used: Some(0), peak: Some(0), ..LimitUse::default()
         };
-    let standing = Standing { checks: vec![("…", true)], ..Standing::default() };
+    let standing = ReadinessSample { checks: vec![("…", true)], ..ReadinessSample::default() };
     Sampled { limits: vec![limit], standing }
 }
 

@@ -1,7 +1,7 @@
 //! Chats: how they go, how fast, and who reads them. Neither content nor ids are in a label.
 
 use super::super::reasons::ChatRefused;
-use super::{Maker, Telemetry};
+use super::{MetricFactory, Telemetry};
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ const READERS_BUCKETS: [f64; 7] = [0.0, 1.0, 2.0, 5.0, 10.0, 100.0, 1_000.0];
 
 /// The figures of chats. Cheap to clone.
 #[derive(Clone)]
-pub struct ChatFigures {
+pub struct ChatMetrics {
     ended: IntCounterVec,
     running: IntGauge,
     queued: IntGaugeVec,
@@ -44,8 +44,8 @@ pub struct ChatFigures {
     refused: IntCounterVec,
 }
 
-impl ChatFigures {
-    pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+impl ChatMetrics {
+    pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         Ok(Self {
             ended: make.open_counters(
                 ("fanfare_chats_ended_total", "Chats that have ended, by how"),
@@ -190,7 +190,7 @@ impl Drop for Queued {
 
 impl Telemetry {
     /// The figures of chats.
-    pub fn chats(&self) -> ChatFigures {
+    pub fn chats(&self) -> ChatMetrics {
         self.0.chats.clone()
     }
 }

@@ -1,16 +1,16 @@
 //! Downloads from the folders that the configuration names.
 
 use super::super::reasons::Served;
-use super::{Maker, Telemetry};
+use super::{MetricFactory, Telemetry};
 use prometheus::{IntCounter, IntCounterVec};
 
-pub(super) struct Figures {
+pub(super) struct FileMetrics {
     requests: IntCounterVec,
     bytes: IntCounter,
 }
 
-impl Figures {
-    pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+impl FileMetrics {
+    pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         Ok(Self {
             requests: make.counters(
                 ("fanfare_file_requests_total", "Requests for files, by what became of them"),

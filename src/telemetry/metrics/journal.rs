@@ -1,7 +1,7 @@
 //! The journal: how fast it commits, what it holds, how it is.
 
-use super::maker::LATENCY_BUCKETS;
-use super::{Maker, Telemetry};
+use super::factory::LATENCY_BUCKETS;
+use super::{MetricFactory, Telemetry};
 use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const BATCH_ENTRIES_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 
 const BATCH_BYTES_BUCKETS: [f64; 9] =
     [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0];
 
-pub(super) struct Figures {
+pub(super) struct JournalMetrics {
     commit_latency: Histogram,
     batch_entries: Histogram,
     batch_bytes: Histogram,
@@ -28,12 +28,12 @@ pub(super) struct Figures {
     compacting: IntGauge,
     compaction_seconds: Counter,
     reclaims: IntCounter,
-    troubles: Troubles,
+    troubles: JournalTroubles,
 }
 
 /// What the journal holds; told once a second.
 #[derive(Clone, Copy, Default, Debug)]
-pub struct JournalHolds {
+pub struct JournalSample {
     /// Bytes of the entries that are kept.
     pub bytes: u64,
     /// Streams with history.
@@ -50,8 +50,8 @@ pub struct JournalHolds {
     pub compacted: (u64, Duration),
 }
 
-impl Figures {
-    pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+impl JournalMetrics {
+    pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         Ok(Self {
             commit_latency: make.histogram(
                 (
@@ -109,21 +109,21 @@ impl Figures {
                 "fanfare_journal_reclaims_total",
                 "Times the store was rewritten to give back what retention removed",
             )?,
-            troubles: Troubles::new(make)?,
+            troubles: JournalTroubles::new(make)?,
         })
     }
 }
 
 /// Gauges of conditions that an operator must act on.
-struct Troubles {
+struct JournalTroubles {
     poisoned: IntGauge,
     hanging: IntGauge,
     lost: IntGauge,
     read_failed: IntGauge,
 }
 
-impl Troubles {
-    fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+impl JournalTroubles {
+    fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         Ok(Self {
             poisoned: make.gauge(
                 "fanfare_journal_poisoned",
@@ -162,7 +162,7 @@ impl Telemetry {
     }
 
     /// What the journal holds now.
-    pub fn journal_holds(&self, holds: &JournalHolds) {
+    pub fn journal_holds(&self, holds: &JournalSample) {
         let journal = &self.0.journal;
         journal.bytes.set(whole(holds.bytes));
         journal.streams.set(whole(holds.streams as u64));

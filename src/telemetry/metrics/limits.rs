@@ -1,13 +1,13 @@
 //! The limits and their use, as `GET /stats` has them.
 
-use super::Maker;
+use super::MetricFactory;
 use prometheus::{IntCounterVec, IntGaugeVec};
 
 /// What a limit's series are told apart by: its name, and the patterns of the rule that sets it
 /// for some streams only.
 const LABELS: [&str; 2] = ["limit", "streams"];
 
-pub(super) struct Figures {
+pub(super) struct LimitMetrics {
     most: IntGaugeVec,
     used: IntGaugeVec,
     peak: IntGaugeVec,
@@ -31,8 +31,8 @@ pub struct LimitUse {
     pub refusals: u64,
 }
 
-impl Figures {
-    pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+impl LimitMetrics {
+    pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         Ok(Self {
             most: make.gauges(
                 ("fanfare_limit_max", "How much a limit allows; no series where it is off"),

@@ -6,31 +6,31 @@
 mod access;
 mod catalog;
 mod chats;
+mod factory;
 mod files;
 mod journal;
 mod limits;
-mod maker;
 mod openmetrics;
 mod publishes;
+mod readiness;
 mod sessions;
 mod shard;
 mod sources;
-mod standing;
 mod totals;
 
 pub use catalog::markdown;
-pub use chats::ChatFigures;
-pub use journal::JournalHolds;
+pub use chats::ChatMetrics;
+pub use journal::JournalSample;
 pub use limits::LimitUse;
-pub use publishes::{PatternFigures, Published};
-pub use shard::ShardFigures;
-pub use sources::{HeartbeatFigures, JobFigures, SourceFigures, TailFigures};
-pub use standing::{Queues, Standing};
+pub use publishes::{PatternMetrics, Published};
+pub use readiness::{Queues, ReadinessSample};
+pub use shard::ShardMetrics;
+pub use sources::{HeartbeatMetrics, JobMetrics, SourceMetrics, TailMetrics};
 pub use totals::{Bucket, Latency, Refusals, Totals};
 
-use super::lines::Lines;
+use super::log_sampling::LogSampler;
 use super::log_writer;
-use maker::Maker;
+use factory::MetricFactory;
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, IntCounter, IntCounterVec, Registry, TextEncoder};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,23 +41,23 @@ pub struct Telemetry(Arc<Metrics>);
 
 struct Metrics {
     registry: Registry,
-    access: access::Figures,
-    sessions: sessions::Figures,
-    publishes: publishes::Figures,
-    journal: journal::Figures,
-    sources: sources::Figures,
-    files: files::Figures,
-    chats: ChatFigures,
+    access: access::AccessMetrics,
+    sessions: sessions::SessionMetrics,
+    publishes: publishes::PublishMetrics,
+    journal: journal::JournalMetrics,
+    sources: sources::SourcesMetrics,
+    files: files::FileMetrics,
+    chats: ChatMetrics,
     bounds: IntCounterVec,
-    lines: Lines,
+    lines: LogSampler,
     lost_lines: IntCounter,
     /// What is sampled has to be set and read by one scrape at a time.
-    sampled: Mutex<SampledFigures>,
+    sampled: Mutex<SampledMetrics>,
 }
 
-struct SampledFigures {
-    limits: limits::Figures,
-    standing: standing::Figures,
+struct SampledMetrics {
+    limits: limits::LimitMetrics,
+    standing: readiness::ReadinessMetrics,
 }
 
 /// What a scrape asks for, because nobody tells it.
@@ -66,7 +66,7 @@ pub struct Sampled {
     /// Every limit and its use.
     pub limits: Vec<LimitUse>,
     /// How the hub stands.
-    pub standing: Standing,
+    pub standing: ReadinessSample,
 }
 
 /// How the metrics are written.
@@ -97,24 +97,24 @@ impl Exposition {
 impl Telemetry {
     /// Registers every family. Fails only when two have one name.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let make = Maker(Registry::new());
+        let make = MetricFactory(Registry::new());
         let metrics = Metrics {
-            access: access::Figures::new(&make)?,
-            sessions: sessions::Figures::new(&make)?,
-            publishes: publishes::Figures::new(&make)?,
-            journal: journal::Figures::new(&make)?,
-            sources: sources::Figures::new(&make)?,
-            files: files::Figures::new(&make)?,
-            chats: ChatFigures::new(&make)?,
-            bounds: standing::bounds(&make)?,
-            lines: Lines::default(),
+            access: access::AccessMetrics::new(&make)?,
+            sessions: sessions::SessionMetrics::new(&make)?,
+            publishes: publishes::PublishMetrics::new(&make)?,
+            journal: journal::JournalMetrics::new(&make)?,
+            sources: sources::SourcesMetrics::new(&make)?,
+            files: files::FileMetrics::new(&make)?,
+            chats: ChatMetrics::new(&make)?,
+            bounds: readiness::bounds(&make)?,
+            lines: LogSampler::default(),
             lost_lines: make.counter(
                 "fanfare_log_lines_lost_total",
                 "Lines of the log that had no room, because nobody took those before them",
             )?,
-            sampled: Mutex::new(SampledFigures {
-                limits: limits::Figures::new(&make)?,
-                standing: standing::Figures::new(&make)?,
+            sampled: Mutex::new(SampledMetrics {
+                limits: limits::LimitMetrics::new(&make)?,
+                standing: readiness::ReadinessMetrics::new(&make)?,
             }),
             registry: make.0,
         };
@@ -138,7 +138,7 @@ impl Telemetry {
 
     /// Whether a line of this kind may be written, of which there may be masses.
     pub fn may_log(&self, kind: &'static str) -> bool {
-        self.0.lines.take(kind)
+        self.0.lines.admit(kind)
     }
 
     /// Whether a line of what went well would be written now.
@@ -148,7 +148,7 @@ impl Telemetry {
 
     /// How many lines of each kind were left out since this was last asked.
     pub fn not_logged(&self) -> Vec<(&'static str, u64)> {
-        self.0.lines.left_out()
+        self.0.lines.suppressed()
     }
 
     /// Counts the lines of the log that had no room, and returns how many there were since this was

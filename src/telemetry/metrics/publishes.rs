@@ -1,8 +1,8 @@
 //! What was published, and what was refused.
 
 use super::super::reasons::PublishRefused;
-use super::maker::LATENCY_BUCKETS;
-use super::{Maker, Telemetry};
+use super::factory::LATENCY_BUCKETS;
+use super::{MetricFactory, Telemetry};
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const TYPES: [&str; 4] = ["message", "log", "metric", "heartbeat"];
 /// The label value of the others.
 const OTHER: &str = "other";
 
-pub(super) struct Figures {
+pub(super) struct PublishMetrics {
     /// By type, those of [`TYPES`] first.
     pub(super) events: Vec<IntCounter>,
     pub(super) bytes: IntCounter,
@@ -40,12 +40,12 @@ impl Published {
 }
 
 /// What goes through the streams of one pattern that the configuration names.
-pub struct PatternFigures {
+pub struct PatternMetrics {
     events: IntCounter,
     deliveries: IntCounter,
 }
 
-impl PatternFigures {
+impl PatternMetrics {
     /// An event that so many sessions are sent.
     pub fn published(&self, subscribers: u32) {
         self.events.inc();
@@ -53,8 +53,8 @@ impl PatternFigures {
     }
 }
 
-impl Figures {
-    pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+impl PublishMetrics {
+    pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         let labels = TYPES.into_iter().chain([OTHER]);
         let events = make.counters(
             ("fanfare_events_published_total", "Events published, by type"),
@@ -110,9 +110,9 @@ impl Telemetry {
     }
 
     /// The figures of a pattern.
-    pub fn of_pattern(&self, pattern: &str) -> PatternFigures {
+    pub fn of_pattern(&self, pattern: &str) -> PatternMetrics {
         let publishes = &self.0.publishes;
-        PatternFigures {
+        PatternMetrics {
             events: publishes.of_patterns.with_label_values(&[pattern]),
             deliveries: publishes.to_patterns.with_label_values(&[pattern]),
         }

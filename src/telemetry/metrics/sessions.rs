@@ -1,11 +1,11 @@
 //! Sessions: how many there are, how they came and went, what they were sent.
 
-use super::super::reasons::{Closed, Replayed, Turned};
-use super::maker::LATENCY_BUCKETS;
-use super::{Maker, Telemetry};
+use super::super::reasons::{Closed, Replayed, SubscribeRejectReason};
+use super::factory::LATENCY_BUCKETS;
+use super::{MetricFactory, Telemetry};
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
-pub(super) struct Figures {
+pub(super) struct SessionMetrics {
     pub(super) live: IntGauge,
     pub(super) catching_up: IntGauge,
     pub(super) opened: IntCounterVec,
@@ -21,8 +21,8 @@ pub(super) struct Figures {
     pub(super) queued_bytes: IntGauge,
 }
 
-impl Figures {
-    pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+impl SessionMetrics {
+    pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         Ok(Self {
             live: make.gauge("fanfare_sessions", "Sessions that are live")?,
             catching_up: make
@@ -43,7 +43,7 @@ impl Figures {
             refused: make.counters(
                 ("fanfare_subscribers_refused_total", "Subscribers turned away, by reason"),
                 "reason",
-                Turned::ALL.iter().map(|r| r.as_str()),
+                SubscribeRejectReason::ALL.iter().map(|r| r.as_str()),
             )?,
             replayed: make.counters(
                 (
@@ -111,7 +111,7 @@ impl Telemetry {
     }
 
     /// A subscriber was turned away.
-    pub fn subscriber_refused(&self, reason: Turned) {
+    pub fn subscriber_refused(&self, reason: SubscribeRejectReason) {
         self.0.sessions.refused.with_label_values(&[reason.as_str()]).inc();
     }
 

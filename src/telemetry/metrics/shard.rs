@@ -5,7 +5,7 @@ use prometheus::local::LocalHistogram;
 use std::time::Duration;
 
 /// The figures of one shard.
-pub struct ShardFigures {
+pub struct ShardMetrics {
     telemetry: Telemetry,
     deliveries: u64,
     bytes: u64,
@@ -14,7 +14,7 @@ pub struct ShardFigures {
     queued_bytes: i64,
 }
 
-impl ShardFigures {
+impl ShardMetrics {
     /// Nothing is counted yet.
     pub fn new(telemetry: Telemetry) -> Self {
         let fanout = telemetry.0.sessions.fanout.local();
@@ -41,7 +41,7 @@ impl ShardFigures {
 
     /// Hands over what was counted, with what is on its way now: the bytes that wait, and, where
     /// there are sessions, the age of the oldest event that one of them has not taken.
-    pub fn hand_over(&mut self, queued_bytes: u64, oldest: Option<Duration>) {
+    pub fn flush(&mut self, queued_bytes: u64, oldest: Option<Duration>) {
         if let Some(age) = oldest {
             self.undelivered.observe(age.as_secs_f64());
         }
@@ -56,9 +56,9 @@ impl ShardFigures {
     }
 }
 
-impl Drop for ShardFigures {
+impl Drop for ShardMetrics {
     /// Its thread is gone, and so is what was on its way.
     fn drop(&mut self) {
-        self.hand_over(0, None);
+        self.flush(0, None);
     }
 }

@@ -1,6 +1,6 @@
 //! What the hub publishes by itself.
 
-use super::{Maker, Telemetry};
+use super::{MetricFactory, Telemetry};
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 /// The sources there may be.
@@ -12,21 +12,21 @@ const STATUSES: [&str; 3] = ["up", "late", "down"];
 const OUTCOMES: [&str; 8] =
     ["ok", "failed", "signalled", "timeout", "stopped", "hub_stopping", "not_started", "refused"];
 
-pub(super) struct Figures {
+pub(super) struct SourcesMetrics {
     jobs: JobFamilies,
-    tail: TailFigures,
+    tail: TailMetrics,
     up: IntGaugeVec,
     events: IntCounterVec,
     refused: IntCounterVec,
     restarts: IntCounterVec,
-    heartbeats: HeartbeatFigures,
+    heartbeats: HeartbeatMetrics,
 }
 
 /// How many sources of heartbeats are `up`, `late` and `down`.
 #[derive(Clone)]
-pub struct HeartbeatFigures([IntGauge; STATUSES.len()]);
+pub struct HeartbeatMetrics([IntGauge; STATUSES.len()]);
 
-impl HeartbeatFigures {
+impl HeartbeatMetrics {
     /// So many are each.
     pub fn set(&self, counts: [usize; STATUSES.len()]) {
         for (gauge, count) in self.0.iter().zip(counts) {
@@ -42,13 +42,13 @@ struct JobFamilies {
 
 /// The figures of one job.
 #[derive(Clone)]
-pub struct JobFigures {
+pub struct JobMetrics {
     runs: IntCounterVec,
     running: IntGauge,
     name: String,
 }
 
-impl JobFigures {
+impl JobMetrics {
     /// A run began.
     pub fn began(&self) {
         self.running.inc();
@@ -72,14 +72,14 @@ impl JobFigures {
 
 /// The figures of files that are followed.
 #[derive(Clone)]
-pub struct TailFigures {
+pub struct TailMetrics {
     files: IntGauge,
     behind: IntGauge,
     unreadable: IntGauge,
     replaced: IntCounter,
 }
 
-impl TailFigures {
+impl TailMetrics {
     /// So many are followed, and so many bytes of them are yet to be read; so many should be, and
     /// cannot.
     pub fn set(&self, files: usize, behind: u64, unreadable: usize) {
@@ -96,15 +96,15 @@ impl TailFigures {
 
 /// The figures of one source.
 #[derive(Clone)]
-pub struct SourceFigures {
+pub struct SourceMetrics {
     up: IntGauge,
     events: IntCounter,
     refused: IntCounter,
     restarts: IntCounter,
 }
 
-impl Figures {
-    pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+impl SourcesMetrics {
+    pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         let up = make.gauges(
             (
                 "fanfare_source_up",
@@ -132,7 +132,7 @@ impl Figures {
             running: make
                 .gauges(("fanfare_job_running", "Runs of each job that are under way"), &["job"])?,
         };
-        let tail = TailFigures {
+        let tail = TailMetrics {
             files: make.gauge("fanfare_tail_files", "Files that are followed")?,
             behind: make
                 .gauge("fanfare_tail_behind_bytes", "Bytes of them that are yet to be read")?,
@@ -149,7 +149,7 @@ impl Figures {
             tail,
             jobs,
             up,
-            heartbeats: HeartbeatFigures(heartbeats),
+            heartbeats: HeartbeatMetrics(heartbeats),
             events: counters(
                 "fanfare_source_events_total",
                 "Events that a source of the hub's own has published",
@@ -168,22 +168,22 @@ impl Figures {
 
 impl Telemetry {
     /// How many sources of heartbeats are what.
-    pub fn heartbeats(&self) -> HeartbeatFigures {
+    pub fn heartbeats(&self) -> HeartbeatMetrics {
         self.0.sources.heartbeats.clone()
     }
 
     /// The figures of files that are followed.
-    pub fn tail(&self) -> TailFigures {
+    pub fn tail(&self) -> TailMetrics {
         self.0.sources.tail.clone()
     }
 
     /// The figures of a job; the configuration says which there are.
-    pub fn of_job(&self, name: &str) -> JobFigures {
+    pub fn of_job(&self, name: &str) -> JobMetrics {
         let jobs = &self.0.sources.jobs;
         for outcome in OUTCOMES {
             jobs.runs.with_label_values(&[name, outcome]);
         }
-        JobFigures {
+        JobMetrics {
             runs: jobs.runs.clone(),
             running: jobs.running.with_label_values(&[name]),
             name: name.to_owned(),
@@ -191,11 +191,11 @@ impl Telemetry {
     }
 
     /// The figures of a source, which runs from here on.
-    pub fn of_source(&self, name: &str) -> SourceFigures {
+    pub fn of_source(&self, name: &str) -> SourceMetrics {
         let sources = &self.0.sources;
         let up = sources.up.with_label_values(&[name]);
         up.set(1);
-        SourceFigures {
+        SourceMetrics {
             up,
             events: sources.events.with_label_values(&[name]),
             refused: sources.refused.with_label_values(&[name]),
@@ -204,7 +204,7 @@ impl Telemetry {
     }
 }
 
-impl SourceFigures {
+impl SourceMetrics {
     /// So many events were published.
     pub fn published(&self, events: u64) {
         self.events.inc_by(events);

@@ -5,8 +5,8 @@
 
 use super::event::Usage;
 use super::extra::{Extra, meaningful, members_bytes};
-use super::halves::{Halves, Slot, repaired, without_marks};
-use super::trouble::Trouble;
+use super::surrogates::{Slot, SurrogateJoiner, repaired, without_marks};
+use super::upstream_error::UpstreamFailure;
 use serde_json::{Map, Value, json};
 
 /// Members of a chunk that are the hub's own in what it sends.
@@ -18,13 +18,13 @@ const FAILURES: [&str; 2] = ["error", "abort"];
 
 /// What an upstream said.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Heard {
+pub enum UpstreamEvent {
     /// That it has said everything.
     End,
     /// A part of its answer.
     Delta(Box<Delta>),
     /// That it failed.
-    Trouble(Trouble),
+    Trouble(UpstreamFailure),
     /// A comment, which is a sign of life.
     Alive,
 }
@@ -51,7 +51,7 @@ pub struct Delta {
     /// Members that the hub does not interpret.
     pub extra: Extra,
     /// The failure that ends the answer behind this part.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<UpstreamFailure>,
 }
 
 impl Delta {
@@ -126,15 +126,15 @@ pub struct ToolPart {
 /// Understands what one upstream sends for one answer.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    halves: Halves,
+    halves: SurrogateJoiner,
 }
 
 impl Decoder {
     /// Understands the data of one event, or a whole body.
-    pub fn hear(&mut self, data: &[u8]) -> Heard {
+    pub fn hear(&mut self, data: &[u8]) -> UpstreamEvent {
         let data = data.trim_ascii();
         if data == b"[DONE]" {
-            return Heard::End;
+            return UpstreamEvent::End;
         }
         let (value, has_marks) = match serde_json::from_slice::<Value>(data) {
             Ok(value) => (value, false),
@@ -142,13 +142,16 @@ impl Decoder {
                 let (data, has_marks) = repaired(data);
                 let Ok(value) = serde_json::from_slice(&data) else {
                     let message = "the upstream sent something that is no JSON".to_owned();
-                    return Heard::Trouble(Trouble { message, ..Trouble::default() });
+                    return UpstreamEvent::Trouble(UpstreamFailure {
+                        message,
+                        ..UpstreamFailure::default()
+                    });
                 };
                 (value, has_marks)
             }
         };
-        if let Some(trouble) = Trouble::in_event(&value) {
-            return Heard::Trouble(trouble);
+        if let Some(trouble) = UpstreamFailure::in_event(&value) {
+            return UpstreamEvent::Trouble(trouble);
         }
         let mut delta = delta(value);
         self.join(&mut delta, has_marks);
@@ -156,7 +159,7 @@ impl Decoder {
             // What stands beside a failure is no part of an answer.
             delta.extra = Extra::default();
         }
-        Heard::Delta(Box::new(delta))
+        UpstreamEvent::Delta(Box::new(delta))
     }
 
     /// Joins characters that were cut in halves between two chunks.
@@ -277,17 +280,20 @@ fn take_parts(parts: &mut Map<String, Value>) -> (Option<String>, Vec<Value>) {
 }
 
 /// The failure that a choice ends with; its word for that is no finish reason then.
-fn failure(choice: &mut Map<String, Value>, finish: &mut Option<String>) -> Option<Trouble> {
+fn failure(
+    choice: &mut Map<String, Value>,
+    finish: &mut Option<String>,
+) -> Option<UpstreamFailure> {
     let error = choice.remove("error").filter(|error| !error.is_null());
     let word = finish.take_if(|word| FAILURES.contains(&word.as_str()));
     match (error, word) {
         (Some(error), _) => {
             *finish = None;
-            Some(Trouble::of_value(&error))
+            Some(UpstreamFailure::of_value(&error))
         }
         (None, Some(word)) => {
             let message = format!("the upstream ended its answer with the finish reason {word:?}");
-            Some(Trouble { message, ..Trouble::default() })
+            Some(UpstreamFailure { message, ..UpstreamFailure::default() })
         }
         (None, None) => None,
     }
@@ -398,14 +404,14 @@ mod tests {
 
     fn delta_of(json: &str) -> Delta {
         match Decoder::default().hear(json.as_bytes()) {
-            Heard::Delta(delta) => *delta,
+            UpstreamEvent::Delta(delta) => *delta,
             other => panic!("{json}: {other:?}"),
         }
     }
 
-    fn trouble_of(json: &str) -> Trouble {
+    fn trouble_of(json: &str) -> UpstreamFailure {
         match Decoder::default().hear(json.as_bytes()) {
-            Heard::Trouble(trouble) => trouble,
+            UpstreamEvent::Trouble(trouble) => trouble,
             other => panic!("{json}: {other:?}"),
         }
     }
@@ -425,7 +431,7 @@ mod tests {
         ] {
             assert_eq!(delta_of(nothing), Delta::default(), "{nothing}");
         }
-        assert_eq!(Decoder::default().hear(b" [DONE] "), Heard::End);
+        assert_eq!(Decoder::default().hear(b" [DONE] "), UpstreamEvent::End);
     }
 
     #[test]
@@ -487,10 +493,10 @@ mod tests {
         }
         assert_eq!(trouble_of(r#"{"error":{"code":503,"message":"m"}}"#).status, Some(503));
         assert!(trouble_of(r#"{"error":{"code":"content_filter"}}"#).is_of_filter());
-        assert_eq!(Trouble::of_field(br#"{"code":500,"message":"m"}"#).status, Some(500));
-        assert_eq!(Trouble::of_field(b"no").message, "no");
-        assert_eq!(Trouble::of_body(b"<html>", 502).message, "the upstream answered 502");
-        assert_eq!(Trouble::of_body(br#"{"detail":"no"}"#, 400).message, "no");
+        assert_eq!(UpstreamFailure::of_field(br#"{"code":500,"message":"m"}"#).status, Some(500));
+        assert_eq!(UpstreamFailure::of_field(b"no").message, "no");
+        assert_eq!(UpstreamFailure::of_body(b"<html>", 502).message, "the upstream answered 502");
+        assert_eq!(UpstreamFailure::of_body(br#"{"detail":"no"}"#, 400).message, "no");
         let long = format!(r#"{{"error":"{}"}}"#, "é".repeat(5_000));
         assert_eq!(trouble_of(&long).message.chars().count(), 1_001);
     }

@@ -298,7 +298,7 @@ fn data(out: &mut Vec<u8>, value: &impl serde::Serialize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Face;
+    use super::super::ResponseFormat;
     use super::*;
 
     fn events() -> Vec<ChatEvent> {
@@ -323,7 +323,7 @@ mod tests {
     }
 
     fn read(face: Completions, events: &[ChatEvent], is_level: bool) -> String {
-        let (mut face, mut out) = (Face::Completions(face), Vec::new());
+        let (mut face, mut out) = (ResponseFormat::Completions(face), Vec::new());
         for event in events {
             let json = serde_json::to_string(event).expect("JSON");
             face.take(format!("retry: 5\nid: x\ndata: {json}\n\n").as_bytes(), &mut out);

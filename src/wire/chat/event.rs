@@ -113,7 +113,7 @@ pub enum ChatEvent {
     /// It failed.
     Error {
         /// How.
-        code: Fault,
+        code: FailureCause,
         /// In words.
         message: String,
         /// Whether asking again may help.
@@ -172,7 +172,7 @@ pub enum State {
 /// How a chat fails.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fault {
+pub enum FailureCause {
     /// The upstream's answer ended without a finish reason.
     UpstreamIncomplete,
     /// The upstream said nothing for too long.
@@ -191,7 +191,7 @@ pub enum Fault {
     JournalUnavailable,
 }
 
-impl Fault {
+impl FailureCause {
     /// The word that clients read.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -11,7 +11,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One event.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Frame {
+pub enum SseFrame {
     /// Its data; never empty.
     Data(Vec<u8>),
     /// What stood in its field `error`.
@@ -26,7 +26,7 @@ pub struct TooLarge;
 
 /// Cuts bytes into events.
 #[derive(Debug, Default)]
-pub struct Frames {
+pub struct SseDecoder {
     line: Vec<u8>,
     data: Vec<u8>,
     error: Vec<u8>,
@@ -36,9 +36,9 @@ pub struct Frames {
     is_begun: bool,
 }
 
-impl Frames {
+impl SseDecoder {
     /// Takes more bytes; the events that are whole go to `out`. After an error it takes no more.
-    pub fn take(&mut self, bytes: &[u8], out: &mut Vec<Frame>) -> Result<(), TooLarge> {
+    pub fn take(&mut self, bytes: &[u8], out: &mut Vec<SseFrame>) -> Result<(), TooLarge> {
         let mut rest = bytes;
         if std::mem::take(&mut self.after_cr) && rest.first() == Some(&b'\n') {
             rest = &rest[1..];
@@ -60,7 +60,7 @@ impl Frames {
     }
 
     /// Nothing more comes: the event that was begun is whole, too.
-    pub fn end(&mut self, out: &mut Vec<Frame>) {
+    pub fn end(&mut self, out: &mut Vec<SseFrame>) {
         self.line_is_whole(out);
         self.dispatch(out);
     }
@@ -73,7 +73,7 @@ impl Frames {
         Ok(())
     }
 
-    fn line_is_whole(&mut self, out: &mut Vec<Frame>) {
+    fn line_is_whole(&mut self, out: &mut Vec<SseFrame>) {
         let line = std::mem::take(&mut self.line);
         let mut text = line.as_slice();
         if !std::mem::replace(&mut self.is_begun, true) {
@@ -88,21 +88,21 @@ impl Frames {
             self.data.extend_from_slice(value);
         } else if let Some(value) = field(text, b"error") {
             self.error.extend_from_slice(value);
-        } else if text.starts_with(b":") && out.last() != Some(&Frame::Comment) {
-            out.push(Frame::Comment);
+        } else if text.starts_with(b":") && out.last() != Some(&SseFrame::Comment) {
+            out.push(SseFrame::Comment);
         }
         // Its memory serves the next line.
         self.line = line;
         self.line.clear();
     }
 
-    fn dispatch(&mut self, out: &mut Vec<Frame>) {
+    fn dispatch(&mut self, out: &mut Vec<SseFrame>) {
         let (data, error) = (std::mem::take(&mut self.data), std::mem::take(&mut self.error));
         if !error.is_empty() {
-            out.push(Frame::Error(error));
+            out.push(SseFrame::Error(error));
         }
         if !data.trim_ascii().is_empty() {
-            out.push(Frame::Data(data));
+            out.push(SseFrame::Data(data));
         }
     }
 }
@@ -121,18 +121,18 @@ fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 mod tests {
     use super::*;
 
-    fn cut(pieces: &[&[u8]]) -> Vec<Frame> {
-        let (mut frames, mut out) = (Frames::default(), Vec::new());
+    fn cut(pieces: &[&[u8]]) -> Vec<SseFrame> {
+        let (mut frames, mut out) = (SseDecoder::default(), Vec::new());
         for piece in pieces {
             frames.take(piece, &mut out).expect("small");
         }
         frames.end(&mut out);
-        out.retain(|frame| *frame != Frame::Comment);
+        out.retain(|frame| *frame != SseFrame::Comment);
         out
     }
 
-    fn data(texts: &[&str]) -> Vec<Frame> {
-        texts.iter().map(|text| Frame::Data(text.as_bytes().to_vec())).collect()
+    fn data(texts: &[&str]) -> Vec<SseFrame> {
+        texts.iter().map(|text| SseFrame::Data(text.as_bytes().to_vec())).collect()
     }
 
     #[test]
@@ -152,30 +152,30 @@ mod tests {
     fn a_field_of_errors_is_told_apart() {
         assert_eq!(
             cut(&[b"error: {\"code\":500}\n\n"]),
-            [Frame::Error(b"{\"code\":500}".to_vec())]
+            [SseFrame::Error(b"{\"code\":500}".to_vec())]
         );
         assert_eq!(cut(&[b"errors: x\n\nnothing\n\n"]), []);
     }
 
     #[test]
     fn comments_are_told_of_and_never_many_in_a_row() {
-        let (mut frames, mut out) = (Frames::default(), Vec::new());
+        let (mut frames, mut out) = (SseDecoder::default(), Vec::new());
         frames.take(b": a\n: b\n\n:\n\ndata: x\n\n: c", &mut out).expect("small");
-        assert_eq!(out, [Frame::Comment, Frame::Data(b"x".to_vec())]);
+        assert_eq!(out, [SseFrame::Comment, SseFrame::Data(b"x".to_vec())]);
         frames.take(b"\n", &mut out).expect("small");
-        assert_eq!(out.last(), Some(&Frame::Comment));
+        assert_eq!(out.last(), Some(&SseFrame::Comment));
     }
 
     #[test]
     fn an_event_has_a_bound_whether_it_has_lines_or_not() {
-        let (mut frames, mut out) = (Frames::default(), Vec::new());
+        let (mut frames, mut out) = (SseDecoder::default(), Vec::new());
         let piece = [b'x'; 64 * 1024];
         let mut taken = 0;
         while frames.take(&piece, &mut out).is_ok() {
             taken += piece.len();
         }
         assert_eq!(taken, MAX_EVENT_BYTES);
-        let (mut frames, mut line) = (Frames::default(), b"data: ".to_vec());
+        let (mut frames, mut line) = (SseDecoder::default(), b"data: ".to_vec());
         line.extend_from_slice(&piece);
         line.push(b'\n');
         let refused =

@@ -4,41 +4,41 @@
 //! Promises: whatever an upstream sends is understood, or is an error that says what it was; each
 //! face is made of the same journalled events, at reading. Never: I/O, and nothing of actix.
 
-mod ask;
 mod blocks;
 mod completion;
 mod completions;
 mod event;
 mod extra;
 mod frames;
-mod halves;
 mod native;
+mod request;
+mod surrogates;
 mod transcript;
-mod trouble;
+mod upstream_error;
 
-pub use ask::{Ask, StreamUsage};
-pub use completion::{Decoder, Delta, Heard, ToolPart};
+pub use completion::{Decoder, Delta, ToolPart, UpstreamEvent};
 pub use completions::{Completions, chunk_id, error_object, whole};
-pub use event::{ChatEvent, Fault, State, Usage};
+pub use event::{ChatEvent, FailureCause, State, Usage};
 pub use extra::Extra;
-pub use frames::{Frame, Frames, MAX_EVENT_BYTES};
+pub use frames::{MAX_EVENT_BYTES, SseDecoder, SseFrame};
 pub use native::Native;
+pub use request::{ChatRequest, StreamUsage};
 pub use transcript::{Redaction, Transcript};
-pub use trouble::Trouble;
+pub use upstream_error::UpstreamFailure;
 
 /// The text of one frame at most, in bytes, where a late reader is sent many events in one.
 const MAX_JOINED_BYTES: usize = 16 * 1024;
 
 /// How a chat is read: blocks of Server-Sent Events, as a session has them, in other words.
 #[derive(Debug)]
-pub enum Face {
+pub enum ResponseFormat {
     /// As events of the hub's own.
     Native(Native),
     /// As OpenAI's clients have them.
     Completions(Completions),
 }
 
-impl Face {
+impl ResponseFormat {
     /// Takes whole blocks; what becomes of them is in `out`, save a last text that more may be
     /// joined to.
     pub fn take(&mut self, blocks: &[u8], out: &mut Vec<u8>) {

@@ -154,7 +154,7 @@ fn line(out: &mut Vec<u8>, field: &str, value: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Face, Redaction};
+    use super::super::{Redaction, ResponseFormat};
     use super::*;
     use serde_json::Value;
 
@@ -163,7 +163,7 @@ mod tests {
     }
 
     fn read(face: Native, blocks: &[String]) -> Vec<(String, Value)> {
-        let (mut face, mut out) = (Face::Native(face), Vec::new());
+        let (mut face, mut out) = (ResponseFormat::Native(face), Vec::new());
         for block in blocks {
             face.take(block.as_bytes(), &mut out);
         }

@@ -2,7 +2,7 @@
 
 use super::laws::{clients, credentials};
 use super::{cases, text_of};
-use fanfare::access::Whose;
+use fanfare::access::RevocationTarget;
 use proptest::prelude::*;
 use std::net::IpAddr;
 
@@ -31,12 +31,12 @@ fn refs(lines: &[String]) -> Vec<&str> {
     lines.iter().map(String::as_str).collect()
 }
 
-fn whose() -> impl Strategy<Value = Whose> {
+fn whose() -> impl Strategy<Value = RevocationTarget> {
     let name = prop_oneof![any::<String>(), "[a-c]", text_of(&["\n", "é", "日本", "\"", "}"])];
     (name, 0..3u8).prop_map(|(name, which)| match which {
-        0 => Whose::Jti(name),
-        1 => Whose::Sub(name),
-        _ => Whose::Key(name),
+        0 => RevocationTarget::Jti(name),
+        1 => RevocationTarget::Sub(name),
+        _ => RevocationTarget::Key(name),
     })
 }
 

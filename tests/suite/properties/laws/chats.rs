@@ -2,13 +2,14 @@
 
 use super::sse::interpret;
 use fanfare::wire::chat::{
-    Ask, ChatEvent, Completions, Decoder, Face, Frame, Frames, Heard, Native, StreamUsage, Trouble,
+    ChatEvent, ChatRequest, Completions, Decoder, Native, ResponseFormat, SseDecoder, SseFrame,
+    StreamUsage, UpstreamEvent, UpstreamFailure,
 };
 use serde_json::Value;
 
 /// What bytes are cut into, however they come.
-fn cut<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Option<Vec<Frame>> {
-    let (mut frames, mut out) = (Frames::default(), Vec::new());
+fn cut<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Option<Vec<SseFrame>> {
+    let (mut frames, mut out) = (SseDecoder::default(), Vec::new());
     for piece in pieces {
         frames.take(piece, &mut out).ok()?;
     }
@@ -21,8 +22,8 @@ pub fn upstream(step: u8, bytes: &[u8]) {
     let whole = cut(std::iter::once(bytes)).expect("it is small");
     assert_eq!(cut(bytes.chunks(usize::from(step).max(1))).as_ref(), Some(&whole));
     let data = whole.iter().filter_map(|frame| match frame {
-        Frame::Data(data) => Some(data.trim_ascii().to_vec()),
-        Frame::Error(_) | Frame::Comment => None,
+        SseFrame::Data(data) => Some(data.trim_ascii().to_vec()),
+        SseFrame::Error(_) | SseFrame::Comment => None,
     });
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     // The last event needs no blank line here.
@@ -35,10 +36,10 @@ pub fn upstream(step: u8, bytes: &[u8]) {
 /// Whatever an event is, nothing that is heard of it is empty or endless, and an error comes first.
 pub fn event(data: &[u8]) {
     match Decoder::default().hear(data) {
-        Heard::Alive => panic!("data is no comment"),
-        Heard::End => assert_eq!(data.trim_ascii(), b"[DONE]"),
-        Heard::Trouble(trouble) => is_told(&trouble),
-        Heard::Delta(delta) => {
+        UpstreamEvent::Alive => panic!("data is no comment"),
+        UpstreamEvent::End => assert_eq!(data.trim_ascii(), b"[DONE]"),
+        UpstreamEvent::Trouble(trouble) => is_told(&trouble),
+        UpstreamEvent::Delta(delta) => {
             // What is repaired is none.
             let value = serde_json::from_slice::<Value>(data).unwrap_or_default();
             assert!(!value["error"].is_object(), "an error is none");
@@ -48,17 +49,17 @@ pub fn event(data: &[u8]) {
             delta.trouble.iter().for_each(is_told);
         }
     }
-    is_told(&Trouble::of_body(data, 500));
+    is_told(&UpstreamFailure::of_body(data, 500));
 }
 
-fn is_told(trouble: &Trouble) {
+fn is_told(trouble: &UpstreamFailure) {
     let long = trouble.message.chars().count();
     assert!((1..=1_001).contains(&long), "{trouble:?}");
 }
 
 /// What is taken can be sent on, and is the same however it is spelled.
 pub fn ask(body: &[u8]) {
-    for read in [Ask::native, Ask::completion] {
+    for read in [ChatRequest::native, ChatRequest::completion] {
         let Ok(ask) = read(body) else { continue };
         let sent: Value =
             serde_json::from_slice(&ask.for_upstream("m", Some(7), Some(StreamUsage::Auto)))
@@ -92,8 +93,8 @@ pub fn faces(parts: &[String], together: &[bool]) {
         characters += part.chars().count() as u64;
     }
     events.push(ChatEvent::Done { finish_reason: "stop".into(), is_final: true });
-    let native = Face::Native(Native::new(Vec::new(), None));
-    let completions = Face::Completions(Completions::new(0, false, Vec::new()));
+    let native = ResponseFormat::Native(Native::new(Vec::new(), None));
+    let completions = ResponseFormat::Completions(Completions::new(0, false, Vec::new()));
     for (mut face, content) in [(native, "/content"), (completions, "/choices/0/delta/content")] {
         let mut out = Vec::new();
         for (at, event) in events.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Laws of who a client is, behind proxies and by what they say.
 
-use fanfare::limits::{Client, Hops, client_of};
+use fanfare::limits::{Client, ForwardedHeaders, client_of};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -11,8 +11,8 @@ fn trusted() -> Vec<IpNet> {
     vec!["10.0.0.0/8".parse().expect("a network")]
 }
 
-fn hops<'a>(forwarded: &'a [&'a str], x_forwarded_for: &'a [&'a str]) -> Hops<'a> {
-    Hops { forwarded, x_forwarded_for }
+fn hops<'a>(forwarded: &'a [&'a str], x_forwarded_for: &'a [&'a str]) -> ForwardedHeaders<'a> {
+    ForwardedHeaders { forwarded, x_forwarded_for }
 }
 
 /// Where nobody is trusted, a client is whoever has the connection, whatever is said.

@@ -1,7 +1,8 @@
 //! Laws of tokens, tickets, key sets and revocations.
 
 use fanfare::access::{
-    Access, Caller, Grants, JwtSettings, Revocations, Scope, TicketWanted, Tickets, Verifier, Whose,
+    Access, Caller, Grants, JwtSettings, RevocationTarget, Revocations, Scope, TicketWanted,
+    Tickets, Verifier,
 };
 use fanfare::event::{Epoch, EventId, Position, Selector, Timestamp};
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -167,12 +168,12 @@ pub fn key_set(bytes: &[u8], tokens: &[String]) {
     }
 }
 
-fn by(whose: &Whose) -> Caller {
+fn by(whose: &RevocationTarget) -> Caller {
     let mut caller = Caller::nobody();
     match whose.clone() {
-        Whose::Jti(jti) => caller.jti = Some(jti),
-        Whose::Sub(sub) => caller.subject = Some(sub),
-        Whose::Key(key) => caller.key = Some(key),
+        RevocationTarget::Jti(jti) => caller.jti = Some(jti),
+        RevocationTarget::Sub(sub) => caller.subject = Some(sub),
+        RevocationTarget::Key(key) => caller.key = Some(key),
     }
     caller
 }
@@ -182,7 +183,7 @@ fn open(file: &Path) -> std::io::Result<Revocations> {
 }
 
 /// Those that were answered are known after a restart, whatever the last line was cut to.
-pub fn torn_revocations(all: &[Whose], cut: usize) {
+pub fn torn_revocations(all: &[RevocationTarget], cut: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("revocations");
     let first = open(&file).expect("opens");
@@ -230,7 +231,9 @@ pub fn revocations(bytes: &[u8]) {
     let has_undone = bytes.windows(6).any(|part| part == b"undone");
     for line in bytes.split_inclusive(|b| *b == b'\n') {
         let Ok(said) = serde_json::from_slice::<Value>(line) else { continue };
-        let Ok(whose) = serde_json::from_value::<Whose>(said["whose"].clone()) else { continue };
+        let Ok(whose) = serde_json::from_value::<RevocationTarget>(said["whose"].clone()) else {
+            continue;
+        };
         // Without a time it is no revocation: a last line that a crash has cut is like that.
         if said["at"].as_u64().is_none() {
             continue;
@@ -239,7 +242,7 @@ pub fn revocations(bytes: &[u8]) {
         assert_eq!(first.covers(&caller), again.covers(&caller), "{whose:?}");
         // A last line without its end was cut by a crash; one that names keys is about those alone.
         let holds = line.ends_with(b"\n") && said.get("keys").is_none() && !has_undone;
-        let is_key = matches!(whose, Whose::Key(_));
+        let is_key = matches!(whose, RevocationTarget::Key(_));
         assert!(!(holds && is_key) || again.covers(&caller), "{whose:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! Laws of what is configured: durations, sizes, and the file.
 
 use clap::ArgMatches;
-use fanfare::config::{Config, Said, Wrong, command};
+use fanfare::config::{Config, ConfigError, RawConfig, command};
 use std::path::Path;
 
 fn flags(words: &[&str]) -> ArgMatches {
@@ -9,9 +9,9 @@ fn flags(words: &[&str]) -> ArgMatches {
 }
 
 /// What is meant by `value` of a setting, said in the environment.
-fn meant(name: &str, value: &str) -> Result<Config, Vec<Wrong>> {
+fn meant(name: &str, value: &str) -> Result<Config, Vec<ConfigError>> {
     let env = |asked: &str| (asked == name).then(|| value.to_owned());
-    Config::resolve(Said::collect(&flags(&[]), env))
+    Config::resolve(RawConfig::collect(&flags(&[]), env))
 }
 
 /// What `text` is in milliseconds, where it is written as everybody writes it: numbers with units
@@ -88,9 +88,9 @@ pub fn said_anywhere(name: &str, value: &str) {
     let env = |asked: &str| (asked == variable).then(|| value.to_owned());
     let flag = format!("--{name}={value}");
     let told = [
-        Said::collect(&flags(&[&flag]), |_| None),
-        Said::collect(&flags(&[]), env),
-        Said::collect(&flags(&["--config", file]), |_| None),
+        RawConfig::collect(&flags(&[&flag]), |_| None),
+        RawConfig::collect(&flags(&[]), env),
+        RawConfig::collect(&flags(&["--config", file]), |_| None),
     ]
     .map(Config::resolve)
     .map(|config| match config {
@@ -105,11 +105,11 @@ pub fn said_anywhere(name: &str, value: &str) {
 }
 
 /// Whatever is wrong is a flag, a variable or a line of the file.
-fn names_a_place(wrong: &[Wrong], file: &Path, text: &str) {
+fn names_a_place(wrong: &[ConfigError], file: &Path, text: &str) {
     assert!(!wrong.is_empty());
     let lines = text.matches('\n').count() + 1;
     let file = format!("{}:", file.display());
-    for Wrong { place, why } in wrong {
+    for ConfigError { place, why } in wrong {
         let line = place.strip_prefix(&file).and_then(|line| line.parse::<usize>().ok());
         let is_named = place.starts_with("--") || place.starts_with("FANFARE_");
         assert!(is_named || line.is_some_and(|l| (1..=lines).contains(&l)), "{place:?}: {why}");
@@ -130,7 +130,7 @@ pub fn file(folder: &Path, text: &str) {
         _ => None,
     };
     let flags = flags(&["--config", path.to_str().expect("text")]);
-    if let Err(wrong) = Config::resolve(Said::collect(&flags, env)) {
+    if let Err(wrong) = Config::resolve(RawConfig::collect(&flags, env)) {
         names_a_place(&wrong, &path, text);
     }
 }

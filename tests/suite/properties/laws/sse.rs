@@ -98,8 +98,8 @@ pub fn block(kind: &str, text: &str, number: u64, retry_ms: u64) {
     let mut plain = Vec::new();
     wire::retry(&mut plain, retry_ms);
     wire::entry(&mut plain, id, &entry, &View::default(), None);
-    wire::beat(&mut plain, &View::default(), false, now);
-    wire::beat(&mut plain, &View::default(), true, now);
+    wire::heartbeat(&mut plain, &View::default(), false, now);
+    wire::heartbeat(&mut plain, &View::default(), true, now);
     let plain = String::from_utf8(plain).expect("UTF-8");
     let told = interpret(&plain);
     let event = Message {

@@ -2,8 +2,8 @@
 //! wanted; those that ended long ago are deleted; and what is left of them is forgotten.
 
 use super::chat::{Chat, Progress, StopBy};
+use super::event_batcher::{item, publish};
 use super::ledger::Record;
-use super::teller::{item, publish};
 use super::{Chats, ledger};
 use crate::event::Timestamp;
 use crate::journal::{Item, PublishError, now};
@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const ALONE_FOR: Duration = Duration::from_secs(60);
 
 /// What is due for a chat.
-enum Due {
+enum DueAction {
     Stop,
     Delete,
     Forget,
@@ -24,7 +24,7 @@ enum Due {
 
 impl Chats {
     /// Looks after the chats, for as long as the hub runs.
-    pub async fn care(self) {
+    pub async fn run_janitor(self) {
         loop {
             tokio::time::sleep(EVERY).await;
             let at = now();
@@ -35,9 +35,9 @@ impl Chats {
             };
             for (chat, due) in due {
                 match due {
-                    Due::Stop => self.stop(&chat, StopBy::NoReaders),
-                    Due::Forget => self.ledger().forget(&chat),
-                    Due::Delete => {
+                    DueAction::Stop => self.stop(&chat, StopBy::NoReaders),
+                    DueAction::Forget => self.ledger().forget(&chat),
+                    DueAction::Delete => {
                         if let Err(why) = self.delete(&chat).await {
                             tracing::warn!("a chat is not deleted, and will be later: {why}");
                             break;
@@ -48,18 +48,18 @@ impl Chats {
         }
     }
 
-    fn due(&self, chat: &Chat, at: Timestamp) -> Option<Due> {
+    fn due(&self, chat: &Chat, at: Timestamp) -> Option<DueAction> {
         let kept_ms = self.0.settings.kept.as_millis() as u64;
         if let Some(deleted) = chat.deleted() {
             // Until then its key starts nothing.
-            return (deleted.plus_ms(kept_ms) <= at).then_some(Due::Forget);
+            return (deleted.plus_ms(kept_ms) <= at).then_some(DueAction::Forget);
         }
         if let Some(ended) = chat.ended() {
-            return (ended.plus_ms(kept_ms) <= at).then_some(Due::Delete);
+            return (ended.plus_ms(kept_ms) <= at).then_some(DueAction::Delete);
         }
         let is_alone = chat.stops_alone
             && chat.alone_since().is_some_and(|since| since.elapsed() >= ALONE_FOR);
-        is_alone.then_some(Due::Stop)
+        is_alone.then_some(DueAction::Stop)
     }
 
     /// Stops a chat and deletes what is kept of it, also where nobody waits for that any more.

@@ -2,7 +2,7 @@
 
 use super::Tail;
 use super::file::Followed;
-use super::place::{Place, draft};
+use super::position::{FilePosition, draft};
 use super::renamed;
 use crate::event::Timestamp;
 use std::path::{Path, PathBuf};
@@ -20,16 +20,17 @@ impl Tail {
             };
             let name = PathBuf::from(place.real.as_ref().unwrap_or(&place.path));
             let beside = renamed::beside(&name);
-            let is_known = |file: &renamed::Beside| {
+            let is_known = |file: &renamed::RotatedFile| {
                 known.iter().any(|known| known.file == file.id && known.tail == place.tail)
             };
             // By its number; or, where it was copied and emptied, or its numbers are others now, by what
             // it says.
-            let says_it = |file: &renamed::Beside| Followed::is_at(&file.path, place);
-            let by_number = |file: &renamed::Beside| file.id == place.file;
-            let numbered =
-                |file: &&renamed::Beside| by_number(file) && (place.offset == 0 || says_it(file));
-            let copied = |file: &&renamed::Beside| !is_known(file) && says_it(file);
+            let says_it = |file: &renamed::RotatedFile| Followed::is_at(&file.path, place);
+            let by_number = |file: &renamed::RotatedFile| file.id == place.file;
+            let numbered = |file: &&renamed::RotatedFile| {
+                by_number(file) && (place.offset == 0 || says_it(file))
+            };
+            let copied = |file: &&renamed::RotatedFile| !is_known(file) && says_it(file);
             let found = beside.iter().find(numbered).or_else(|| beside.iter().find(copied));
             if let Some(file) = found {
                 let is_open = self.open_as(&file.path, spec, place, Some(place));
@@ -39,7 +40,7 @@ impl Tail {
             }
             let stays = found.is_some_and(|file| file.path == name && place.offset > 0);
             let since = found.map_or(place.written, |file| file.written.min(place.written));
-            let is_later = |file: &renamed::Beside| {
+            let is_later = |file: &renamed::RotatedFile| {
                 !stays && file.path != name && file.written > since && !is_known(file)
             };
             let found = beside.into_iter().filter(|file| is_later(file));
@@ -56,7 +57,13 @@ impl Tail {
 
     /// Opens what was called as a place says; whether it is the last of the files now. None is opened
     /// twice.
-    fn open_as(&mut self, path: &Path, spec: usize, called: &Place, place: Option<&Place>) -> bool {
+    fn open_as(
+        &mut self,
+        path: &Path,
+        spec: usize,
+        called: &FilePosition,
+        place: Option<&FilePosition>,
+    ) -> bool {
         let follows_links = self.specs[spec].follows_links;
         let opened = Followed::open((path, spec), place, follows_links, |_| 0);
         let Ok(mut file) = opened else { return false };
@@ -69,10 +76,10 @@ impl Tail {
     }
 
     /// What has a place is under another number now: both are said together.
-    fn say_moved(&mut self, old: &Place, now: Timestamp) -> Result<(), String> {
+    fn say_moved(&mut self, old: &FilePosition, now: Timestamp) -> Result<(), String> {
         let Some(file) = self.files.last() else { return Ok(()) };
         let new = file.place(&self.specs[file.spec], false);
-        let gone = Place { gone: true, ..old.clone() };
+        let gone = FilePosition { gone: true, ..old.clone() };
         for place in [new, gone] {
             self.to_say.push(draft("place", &place, now)?);
             self.places.note(place);
@@ -93,7 +100,7 @@ impl Tail {
             let has_files =
                 || std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some());
             if is_ours && !self.files.iter().any(is_open) && !path.exists() && has_files() {
-                gone.push(Place { gone: true, ..place.clone() });
+                gone.push(FilePosition { gone: true, ..place.clone() });
             }
         }
         for place in gone {

@@ -17,9 +17,9 @@ pub(super) enum Slot {
 
 /// First halves at the ends of texts, whose second halves may come with the next chunk.
 #[derive(Debug, Default)]
-pub(super) struct Halves(Vec<(Slot, u16)>);
+pub(super) struct SurrogateJoiner(Vec<(Slot, u16)>);
 
-impl Halves {
+impl SurrogateJoiner {
     /// Joins halves in `text`, with the one that its slot has from the chunk before, and keeps a
     /// first half at its end. `has_marks` says that the chunk was repaired.
     pub(super) fn join(&mut self, slot: Slot, text: &mut String, has_marks: bool) {
@@ -133,7 +133,7 @@ mod tests {
     fn halves_are_joined_within_their_slot_alone() {
         let mark = |unit| mark(unit).expect("a half").to_string();
         let (high, low) = (mark(0xd83d), mark(0xde00));
-        let mut halves = Halves::default();
+        let mut halves = SurrogateJoiner::default();
         let mut join = |slot, text: String| {
             let mut text = text;
             halves.join(slot, &mut text, true);

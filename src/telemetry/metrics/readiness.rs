@@ -1,10 +1,10 @@
 //! How the hub stands: whether it is ready, what waits in its queues, which bounds were hit.
 
-use super::super::reasons::Full;
-use super::{Maker, Telemetry};
+use super::super::reasons::BoundHit;
+use super::{MetricFactory, Telemetry};
 use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec};
 
-pub(super) struct Figures {
+pub(super) struct ReadinessMetrics {
     ready: IntGauge,
     draining: IntGauge,
     drain_ends: Gauge,
@@ -20,7 +20,7 @@ pub(super) struct Figures {
 
 /// How the hub stands.
 #[derive(Default, Debug)]
-pub struct Standing {
+pub struct ReadinessSample {
     /// Its checks, and whether each is fine; `None` for one that is only told.
     pub checks: Vec<(&'static str, bool)>,
     /// Whether it may be sent work.
@@ -48,8 +48,8 @@ pub struct Queues {
     pub body_bytes: usize,
 }
 
-impl Figures {
-    pub(super) fn new(make: &Maker) -> Result<Self, prometheus::Error> {
+impl ReadinessMetrics {
+    pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         make.process()?;
         Ok(Self {
             ready: make.gauge("fanfare_ready", "1 while the hub may be sent work, as /readyz")?,
@@ -87,7 +87,7 @@ impl Figures {
         })
     }
 
-    pub(super) fn set(&self, standing: &Standing) {
+    pub(super) fn set(&self, standing: &ReadinessSample) {
         let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.ready.set(i64::from(standing.is_ready));
         for (check, is_fine) in &standing.checks {
@@ -107,17 +107,17 @@ impl Figures {
 }
 
 /// How often each bound was hit.
-pub(super) fn bounds(make: &Maker) -> Result<IntCounterVec, prometheus::Error> {
+pub(super) fn bounds(make: &MetricFactory) -> Result<IntCounterVec, prometheus::Error> {
     make.counters(
         ("fanfare_bound_hits_total", "How often something had no room, by what was full"),
         "bound",
-        Full::ALL.iter().map(|full| full.as_str()),
+        BoundHit::ALL.iter().map(|full| full.as_str()),
     )
 }
 
 impl Telemetry {
     /// Something had no room.
-    pub fn bound_hit(&self, full: Full) {
-        self.0.bounds.with_label_values(&[full.as_str()]).inc();
+    pub fn bound_hit(&self, bound: BoundHit) {
+        self.0.bounds.with_label_values(&[bound.as_str()]).inc();
     }
 }

@@ -1,6 +1,6 @@
 //! What is kept of a chat: its events, from the journal.
 
-use super::super::remembered::read_stream;
+use super::super::last_values::read_stream;
 use crate::event::{Body, Entry, Position, StreamName};
 use crate::journal::History;
 use crate::wire::chat::{ChatEvent, Transcript};

@@ -3,7 +3,7 @@
 //! Promises: what it has told is in order and whole; it waits for the journal, so that an upstream is
 //! not read faster than the journal takes it; how much it holds has a bound.
 
-use super::super::insist::insist;
+use super::super::publish_with_retry::publish_with_retry;
 use crate::event::{Draft, EventType, StreamName};
 use crate::journal::{Item, PublishError, Publisher, now};
 use crate::wire::chat::{ChatEvent, Delta, Extra, State, ToolPart};
@@ -26,10 +26,10 @@ const REDACTED: &str = "█";
 
 /// The journal does not take it.
 #[derive(Debug)]
-pub(super) struct Untold(pub(super) String);
+pub(super) struct PublishFailed(pub(super) String);
 
 /// Tells one chat's events.
-pub(super) struct Teller {
+pub(super) struct EventBatcher {
     publisher: Publisher,
     stream: StreamName,
     waiting: Vec<ChatEvent>,
@@ -45,12 +45,12 @@ pub(super) struct Teller {
     pub(super) parts: u64,
     /// When the first of it came.
     pub(super) first: Option<Instant>,
-    calls: Calls,
+    calls: ToolCalls,
     /// Members of earlier chunks that describe the whole answer; later chunks repeat them.
     of_chunks: Map<String, Value>,
 }
 
-impl Teller {
+impl EventBatcher {
     pub(super) fn new(publisher: Publisher, stream: StreamName) -> Self {
         Self {
             publisher,
@@ -63,7 +63,7 @@ impl Teller {
             extra_bytes: 0,
             parts: 0,
             first: None,
-            calls: Calls::default(),
+            calls: ToolCalls::default(),
             of_chunks: Map::new(),
         }
     }
@@ -79,18 +79,18 @@ impl Teller {
     }
 
     /// Takes a part of an answer; whether there was anything in it.
-    pub(super) async fn hear(&mut self, delta: Delta) -> Result<bool, Untold> {
+    pub(super) async fn push(&mut self, delta: Delta) -> Result<bool, PublishFailed> {
         let is_first = self.first.is_none();
         let (says_text, says_something) = (delta.says_text(), delta.says_something());
         for content in delta.reasoning.iter().flat_map(|text| pieces(text)) {
-            self.say(ChatEvent::Reasoning { content });
+            self.push_event(ChatEvent::Reasoning { content });
         }
         for content in delta.content.iter().flat_map(|text| pieces(text)) {
             let event = ChatEvent::token(content, self.characters);
-            self.say(event);
+            self.push_event(event);
         }
         for content in delta.refusal.iter().flat_map(|text| pieces(text)) {
-            self.say(ChatEvent::Refusal { content });
+            self.push_event(ChatEvent::Refusal { content });
         }
         for part in delta.tools {
             self.call(part);
@@ -101,18 +101,18 @@ impl Teller {
             self.parts += u64::from(says_text);
         }
         if let Some(results) = delta.filter {
-            self.say(ChatEvent::Filter { results });
+            self.push_event(ChatEvent::Filter { results });
         }
         if let Some((from_index, to)) = delta.redact {
             // What is yet to come may belong to it.
             let to_index = to.min(self.characters + MAX_REDACTED_AHEAD);
             let replacement = REDACTED.repeat(to_index.saturating_sub(from_index) as usize);
             if !replacement.is_empty() {
-                self.say(ChatEvent::Redact { from_index, to_index, replacement });
+                self.push_event(ChatEvent::Redact { from_index, to_index, replacement });
             }
         }
         if says_something && is_first || self.bytes >= MAX_WAITING_BYTES {
-            self.tell().await?;
+            self.flush().await?;
         }
         Ok(says_something)
     }
@@ -126,7 +126,7 @@ impl Teller {
     fn extra(&mut self, extra: Extra) {
         self.of_chunks.extend(extra.chunk.clone());
         if !extra.is_empty() {
-            self.say(ChatEvent::Extra { extra });
+            self.push_event(ChatEvent::Extra { extra });
         }
     }
 
@@ -140,7 +140,7 @@ impl Teller {
         let ToolPart { mut id, mut name, legacy, .. } = part;
         for arguments in pieces(&part.arguments) {
             let (id, name, extra) = (id.take(), name.take(), std::mem::take(&mut extra));
-            self.say(ChatEvent::ToolCall { index, id, name, arguments, legacy, extra });
+            self.push_event(ChatEvent::ToolCall { index, id, name, arguments, legacy, extra });
         }
     }
 
@@ -150,22 +150,22 @@ impl Teller {
         state: State,
         (attempt, after): (Option<u64>, Option<Duration>),
         reason: Option<String>,
-    ) -> Result<(), Untold> {
+    ) -> Result<(), PublishFailed> {
         let after_ms = after.map(|after| after.as_millis() as u64);
-        self.say(ChatEvent::Status { state, attempt, after_ms, reason });
-        self.tell().await
+        self.push_event(ChatEvent::Status { state, attempt, after_ms, reason });
+        self.flush().await
     }
 
     /// Tells what waits.
-    pub(super) async fn tell(&mut self) -> Result<(), Untold> {
+    pub(super) async fn flush(&mut self) -> Result<(), PublishFailed> {
         let unit = self.take();
         if unit.is_empty() {
             return Ok(());
         }
-        match timeout(JOURNAL_WITHIN, insist(&self.publisher, unit, |_| {})).await {
+        match timeout(JOURNAL_WITHIN, publish_with_retry(&self.publisher, unit, |_| {})).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(why)) => Err(Untold(why.to_string())),
-            Err(_) => Err(Untold("the journal takes nothing".into())),
+            Ok(Err(why)) => Err(PublishFailed(why.to_string())),
+            Err(_) => Err(PublishFailed("the journal takes nothing".into())),
         }
     }
 
@@ -177,7 +177,7 @@ impl Teller {
         self.waiting.drain(..).filter_map(|event| item(stream, &event)).collect()
     }
 
-    fn say(&mut self, event: ChatEvent) {
+    fn push_event(&mut self, event: ChatEvent) {
         let bytes = content_bytes(&event);
         if let ChatEvent::Token { n, .. } = &event {
             self.characters += n;
@@ -215,15 +215,15 @@ fn pieces(text: &str) -> Vec<String> {
 
 /// The calls of tools so far, in the order in which they came, as the upstream has them. Some upstreams count them from 1, say of all that they are the first, or give no index.
 #[derive(Default)]
-struct Calls(Vec<Call>);
+struct ToolCalls(Vec<ToolCallState>);
 
-struct Call {
+struct ToolCallState {
     index: Option<u64>,
     id: Option<String>,
     is_custom: bool,
 }
 
-impl Calls {
+impl ToolCalls {
     /// Returns the place of the call that a part belongs to.
     fn index_of(&mut self, part: &ToolPart) -> u64 {
         let known = match (&part.id, part.index) {
@@ -233,7 +233,7 @@ impl Calls {
         };
         known.unwrap_or_else(|| {
             let (index, id) = (part.index, part.id.clone());
-            self.0.push(Call { index, id, is_custom: part.custom.is_some() });
+            self.0.push(ToolCallState { index, id, is_custom: part.custom.is_some() });
             self.0.len() - 1
         }) as u64
     }
@@ -266,7 +266,7 @@ pub(super) fn item(stream: &StreamName, data: &impl Serialize) -> Option<Item> {
 
 /// The same, at once or not at all.
 pub(super) async fn publish(publisher: &Publisher, unit: Vec<Item>) -> Result<(), PublishError> {
-    super::super::insist::publish(publisher, unit).await
+    super::super::publish_with_retry::publish(publisher, unit).await
 }
 
 #[cfg(test)]
@@ -289,7 +289,7 @@ mod tests {
             ..ToolPart::default()
         };
         let indexes = |parts: &[ToolPart]| {
-            let mut calls = Calls::default();
+            let mut calls = ToolCalls::default();
             parts.iter().map(|part| calls.index_of(part)).collect::<Vec<_>>()
         };
         let as_described = [

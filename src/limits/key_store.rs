@@ -16,14 +16,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const CROWDS: usize = 256;
 
 /// What a rate limiter keeps, by key.
-pub(super) struct Remembered<K> {
+pub(super) struct BoundedKeyStore<K> {
     most: usize,
     count: AtomicUsize,
     apart: DashMap<K, InMemoryState>,
     crowds: Vec<InMemoryState>,
 }
 
-impl<K: Hash + Eq> Remembered<K> {
+impl<K: Hash + Eq> BoundedKeyStore<K> {
     /// Remembers `most` apart from each other.
     pub(super) fn up_to(most: usize) -> Self {
         let crowds = (0..CROWDS).map(|_| InMemoryState::default()).collect();
@@ -36,7 +36,7 @@ fn whole_at(state: &InMemoryState) -> Option<Nanos> {
     state.measure_and_replace(&NotKeyed::NonKey, Err::<((), Nanos), _>).err().flatten()
 }
 
-impl<K: Hash + Eq + Clone> StateStore for Remembered<K> {
+impl<K: Hash + Eq + Clone> StateStore for BoundedKeyStore<K> {
     type Key = K;
 
     fn measure_and_replace<T, F, E>(&self, key: &K, measure: F) -> Result<T, E>
@@ -58,7 +58,7 @@ impl<K: Hash + Eq + Clone> StateStore for Remembered<K> {
     }
 }
 
-impl<K: Hash + Eq + Clone> ShrinkableKeyedStateStore<K> for Remembered<K> {
+impl<K: Hash + Eq + Clone> ShrinkableKeyedStateStore<K> for BoundedKeyStore<K> {
     fn retain_recent(&self, drop_below: Nanos) {
         self.apart.retain(|_, state| {
             let is_recent = whole_at(state) > Some(drop_below);
@@ -91,13 +91,13 @@ mod tests {
     use std::num::NonZeroU32;
     use std::time::Duration;
 
-    type Limiter = RateLimiter<u32, Remembered<u32>, FakeRelativeClock, NoOpMiddleware<Nanos>>;
+    type Limiter = RateLimiter<u32, BoundedKeyStore<u32>, FakeRelativeClock, NoOpMiddleware<Nanos>>;
 
     #[test]
     fn whoever_is_remembered_is_not_touched_by_masses_and_those_without_room_share() {
         let clock = FakeRelativeClock::default();
         let quota = Quota::per_second(NonZeroU32::new(2).expect("not 0"));
-        let rates: Limiter = RateLimiter::new(quota, Remembered::up_to(1000), clock.clone());
+        let rates: Limiter = RateLimiter::new(quota, BoundedKeyStore::up_to(1000), clock.clone());
         assert!(rates.check_key(&0).is_ok());
         let served = (1..100_000).filter(|n| rates.check_key(n).is_ok()).count();
         assert_eq!(served, 999 + 2 * CROWDS, "each of those with room, two of each crowd");

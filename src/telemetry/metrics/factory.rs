@@ -13,9 +13,9 @@ pub(super) const LATENCY_BUCKETS: [f64; 17] = [
 ];
 
 /// Registers what it makes.
-pub(super) struct Maker(pub(super) Registry);
+pub(super) struct MetricFactory(pub(super) Registry);
 
-impl Maker {
+impl MetricFactory {
     fn registered<T: Collector + Clone + 'static>(&self, made: T) -> Result<T, prometheus::Error> {
         self.0.register(Box::new(made.clone()))?;
         Ok(made)

@@ -10,14 +10,14 @@ use toml::de::{DeString, DeTable, DeValue};
 
 /// A setting that cannot be meant, and where it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Wrong {
+pub struct ConfigError {
     /// A flag, a variable, or a file with its line.
     pub place: String,
     /// What is wrong.
     pub why: String,
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.why)
     }
@@ -25,13 +25,13 @@ impl fmt::Display for Wrong {
 
 /// Some values and the place they were said at.
 #[derive(Clone, Debug)]
-pub(super) struct Words {
+pub(super) struct RawValue {
     pub(super) place: String,
     pub(super) values: Vec<String>,
 }
 
 /// One table of the file, like one of `[[retention]]` or `[job.backup]`: its members by name.
-pub(super) type Rule = HashMap<String, Words>;
+pub(super) type Rule = HashMap<String, RawValue>;
 
 /// Tables that a file may have several of.
 struct Tables {
@@ -83,14 +83,14 @@ fn below_of(above: &str) -> String {
 
 /// Everything that was said.
 #[derive(Default)]
-pub struct Said {
-    words: HashMap<&'static str, Words>,
+pub struct RawConfig {
+    words: HashMap<&'static str, RawValue>,
     /// By list: each table with its place.
     tables: HashMap<&'static str, Vec<(String, Rule)>>,
-    pub(super) wrong: Vec<Wrong>,
+    pub(super) wrong: Vec<ConfigError>,
 }
 
-impl Said {
+impl RawConfig {
     /// Collects flags, the environment as `env` tells it, and the file that `--config`,
     /// `FANFARE_CONFIG` or the presence of `fanfare.toml` names.
     pub fn collect(flags: &ArgMatches, env: impl Fn(&str) -> Option<String>) -> Self {
@@ -119,19 +119,19 @@ impl Said {
                 }
             };
             if let Some(value) = env(&variable) {
-                said.words.insert(setting.name, Words { place: variable, values: each(&value) });
+                said.words.insert(setting.name, RawValue { place: variable, values: each(&value) });
             }
             if let Some(values) = flags.get_many::<String>(setting.name) {
                 let place = format!("--{}", setting.name);
                 let values = values.flat_map(each).collect();
-                said.words.insert(setting.name, Words { place, values });
+                said.words.insert(setting.name, RawValue { place, values });
             }
         }
         said
     }
 
     /// What was said of a setting.
-    pub(super) fn of(&self, name: &'static str) -> Option<Words> {
+    pub(super) fn of(&self, name: &'static str) -> Option<RawValue> {
         debug_assert!(SETTINGS.iter().any(|setting| setting.name == name), "{name}");
         self.words.get(name).cloned()
     }
@@ -143,7 +143,7 @@ impl Said {
     }
 
     pub(super) fn note(&mut self, place: impl Into<String>, why: impl Into<String>) {
-        self.wrong.push(Wrong { place: place.into(), why: why.into() });
+        self.wrong.push(ConfigError { place: place.into(), why: why.into() });
     }
 
     fn read_file(&mut self, path: &Path, text: &str) {
@@ -186,7 +186,7 @@ impl Said {
                         self.note(at, format!("{name} is an empty list; leave it out"));
                     }
                     Some(values) => {
-                        let words = Words { place: at.clone(), values };
+                        let words = RawValue { place: at.clone(), values };
                         if self.words.insert(setting.name, words).is_some() {
                             self.note(at, format!("{name} is given twice"));
                         }
@@ -231,7 +231,7 @@ impl Said {
                         continue;
                     };
                     self.read_table(table, tables, at.clone(), place);
-                    let words = Words { place: at, values: vec![key.get_ref().to_string()] };
+                    let words = RawValue { place: at, values: vec![key.get_ref().to_string()] };
                     if let Some((_, rule)) = self.tables.entry(name).or_default().last_mut()
                         && rule.insert("name".to_owned(), words).is_some()
                     {
@@ -265,7 +265,7 @@ impl Said {
             };
             match said {
                 Some(values) => {
-                    let words = Words { place: at.clone(), values };
+                    let words = RawValue { place: at.clone(), values };
                     if rule.insert(name.clone(), words).is_some() {
                         self.note(at, format!("{name} is given twice"));
                     }

@@ -2,7 +2,7 @@
 //!
 //! It never feeds on itself: what this module logs is not captured, and it logs nothing of a line.
 
-use super::keeper::Feed;
+use super::supervisor::Feed;
 use crate::event::{Draft, EventType, MAX_ENTRIES_PER_BATCH, StreamName};
 use crate::telemetry::{LogLine, lost_log_lines};
 use serde::Serialize;

@@ -13,14 +13,14 @@ const USUAL: &str = "ok";
 
 /// Lines by kind, in the second that runs.
 #[derive(Default, Debug)]
-pub(super) struct Lines {
+pub(super) struct LogSampler {
     usual: AtomicU64,
     others: DashMap<&'static str, AtomicU64>,
 }
 
-impl Lines {
+impl LogSampler {
     /// Whether one more of this kind is written. There are as many kinds as there are reasons.
-    pub(super) fn take(&self, kind: &'static str) -> bool {
+    pub(super) fn admit(&self, kind: &'static str) -> bool {
         let counted = |lines: &AtomicU64| lines.fetch_add(1, Ordering::Relaxed) < LINES_A_SECOND;
         if kind == USUAL {
             return counted(&self.usual);
@@ -37,7 +37,7 @@ impl Lines {
     }
 
     /// How many of each kind were left out since this was last asked, where any were.
-    pub(super) fn left_out(&self) -> Vec<(&'static str, u64)> {
+    pub(super) fn suppressed(&self) -> Vec<(&'static str, u64)> {
         let others =
             self.others.iter().map(|lines| (*lines.key(), lines.swap(0, Ordering::Relaxed)));
         let usual = (USUAL, self.usual.swap(0, Ordering::Relaxed));
@@ -53,11 +53,11 @@ mod tests {
 
     #[test]
     fn some_of_each_kind_are_written_and_the_others_are_counted() {
-        let lines = Lines::default();
-        let written = (0..1000).filter(|_| lines.take("draining")).count() as u64;
+        let lines = LogSampler::default();
+        let written = (0..1000).filter(|_| lines.admit("draining")).count() as u64;
         assert_eq!(written, LINES_A_SECOND);
-        assert!(lines.take("expired"), "another kind has its own");
-        assert_eq!(lines.left_out(), [("draining", 900)]);
-        assert!(lines.take("draining") && lines.left_out().is_empty(), "the next second");
+        assert!(lines.admit("expired"), "another kind has its own");
+        assert_eq!(lines.suppressed(), [("draining", 900)]);
+        assert!(lines.admit("draining") && lines.suppressed().is_empty(), "the next second");
     }
 }

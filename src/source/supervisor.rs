@@ -1,9 +1,9 @@
 //! Keeps sources going, and knows how each is.
 
-use super::insist::{insist, publish, unit};
+use super::publish_with_retry::{publish, publish_with_retry, unit};
 use crate::event::Draft;
 use crate::journal::{PublishError, Publisher, now};
-use crate::telemetry::{SourceFigures, Telemetry};
+use crate::telemetry::{SourceMetrics, Telemetry};
 use serde::Serialize;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,7 +48,7 @@ pub struct SourceView {
 #[derive(Clone)]
 pub struct Feed {
     publisher: Publisher,
-    figures: SourceFigures,
+    figures: SourceMetrics,
     view: Arc<Mutex<SourceView>>,
 }
 
@@ -132,7 +132,8 @@ impl Feed {
     /// Publishes events together, however often that takes; an error where it would never help.
     pub async fn insist(&self, drafts: Vec<Draft>) -> Result<(), PublishError> {
         let count = drafts.len() as u64;
-        insist(&self.publisher, unit(drafts), |why| self.complain(why.to_string())).await?;
+        publish_with_retry(&self.publisher, unit(drafts), |why| self.complain(why.to_string()))
+            .await?;
         self.published(count);
         Ok(())
     }

@@ -29,7 +29,7 @@ pub enum StreamUsage {
 
 /// What is asked of a model.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Ask {
+pub struct ChatRequest {
     /// Of which one; the hub's usual one where none is named.
     pub model: Option<String>,
     /// Whether the answer is wanted as it comes.
@@ -48,7 +48,7 @@ pub struct Ask {
     members: Map<String, Value>,
 }
 
-impl Ask {
+impl ChatRequest {
     /// Reads `{"message": …}` or `{"messages": […]}` with `model`, `max_tokens`, `temperature` and
     /// `metadata`.
     pub fn native(body: &[u8]) -> Result<Self, BodyError> {
@@ -185,7 +185,7 @@ impl Ask {
     }
 }
 
-impl Ask {
+impl ChatRequest {
     /// Returns true if the body for an upstream has `stream_options`.
     pub fn has_options(&self, usage: StreamUsage) -> bool {
         self.options(usage).is_some()
@@ -274,8 +274,8 @@ fn max_tokens(members: &Map<String, Value>) -> Result<Option<u64>, Invalid> {
 mod tests {
     use super::*;
 
-    fn native(body: &str) -> Result<Ask, String> {
-        Ask::native(body.as_bytes()).map_err(|e| e.to_string())
+    fn native(body: &str) -> Result<ChatRequest, String> {
+        ChatRequest::native(body.as_bytes()).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -299,7 +299,9 @@ mod tests {
         for number in ["0.1", "1.7976931348623157e308", "9007199254740993.5", &digits] {
             let read = |text: &str| {
                 let body = json!({ "messages": [{ "role": "user" }] }).to_string();
-                Ask::completion(body.replacen('{', &format!(r#"{{"seed":{text},"#), 1).as_bytes())
+                ChatRequest::completion(
+                    body.replacen('{', &format!(r#"{{"seed":{text},"#), 1).as_bytes(),
+                )
             };
             let value: Value = serde_json::from_str(number).expect("JSON");
             let (ask, again) = (read(number).expect("ok"), read(&value.to_string()).expect("ok"));
@@ -322,20 +324,23 @@ mod tests {
             (r#"{"message":"a","metadata":{"a":1}}"#, "metadata"),
             (r#"{"message":"a","mesage":"b"}"#, "mesage"),
         ] {
-            match Ask::native(body.as_bytes()) {
+            match ChatRequest::native(body.as_bytes()) {
                 Err(BodyError::Invalid(invalid)) => assert_eq!(invalid.field, field, "{body}"),
                 other => panic!("{body}: {other:?}"),
             }
         }
         for unreadable in ["", "[]", "{", "\"x\""] {
-            assert!(matches!(Ask::native(unreadable.as_bytes()), Err(BodyError::Unreadable(_))));
+            assert!(matches!(
+                ChatRequest::native(unreadable.as_bytes()),
+                Err(BodyError::Unreadable(_))
+            ));
         }
     }
 
     #[test]
     fn a_completion_goes_on_as_it_is_but_for_how_it_comes() {
         let body = br#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"stream":true,"stream_options":{"include_usage":true},"n":1,"seed":7,"max_completion_tokens":90}"#;
-        let ask = Ask::completion(body).expect("ok");
+        let ask = ChatRequest::completion(body).expect("ok");
         assert_eq!((ask.stream, ask.include_usage, ask.max_tokens), (true, true, Some(90)));
         assert_eq!(ask.last_text(), "hi");
         let sent: Value =
@@ -344,8 +349,8 @@ mod tests {
         assert_eq!((&sent["seed"], &sent["max_completion_tokens"]), (&json!(7), &json!(20)));
         assert_eq!(sent.get("n"), None);
         let other = br#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"seed":7,"max_completion_tokens":90}"#;
-        assert_eq!(Ask::completion(other).expect("ok").fingerprint, ask.fingerprint);
-        assert!(Ask::completion(br#"{"messages":[{"role":"user"}],"n":2}"#).is_err());
+        assert_eq!(ChatRequest::completion(other).expect("ok").fingerprint, ask.fingerprint);
+        assert!(ChatRequest::completion(br#"{"messages":[{"role":"user"}],"n":2}"#).is_err());
     }
 
     #[test]
@@ -353,7 +358,7 @@ mod tests {
         use StreamUsage::{Always, Auto, Never};
         let sent = |options: &str, usage| {
             let body = format!(r#"{{"messages":[{{"role":"user"}}]{options}}}"#);
-            let ask = Ask::completion(body.as_bytes()).expect("ok");
+            let ask = ChatRequest::completion(body.as_bytes()).expect("ok");
             let sent = serde_json::from_slice::<Value>(&ask.for_upstream("m", None, Some(usage)));
             sent.expect("JSON").get("stream_options").cloned()
         };

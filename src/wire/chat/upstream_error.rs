@@ -8,7 +8,7 @@ const MAX_MESSAGE_CHARS: usize = 1_000;
 
 /// An error, as an upstream tells it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Trouble {
+pub struct UpstreamFailure {
     /// In words.
     pub message: String,
     /// The member `code`.
@@ -21,7 +21,7 @@ pub struct Trouble {
     pub status: Option<u16>,
 }
 
-impl Trouble {
+impl UpstreamFailure {
     /// Returns true if it is about a member of the request.
     pub fn names(&self, member: &str) -> bool {
         self.param.as_deref() == Some(member) || self.message.contains(member)
@@ -33,7 +33,7 @@ impl Trouble {
     }
 }
 
-impl Trouble {
+impl UpstreamFailure {
     /// The error that an event or a body is, if it is one.
     pub(super) fn in_event(value: &Value) -> Option<Self> {
         trouble(value)
@@ -79,7 +79,7 @@ impl Trouble {
     }
 }
 
-fn trouble(value: &Value) -> Option<Trouble> {
+fn trouble(value: &Value) -> Option<UpstreamFailure> {
     let told = match value.get("error") {
         Some(Value::Object(error)) => return Some(of_object(error)),
         Some(Value::String(message)) if !message.is_empty() => message.clone(),
@@ -92,7 +92,7 @@ fn trouble(value: &Value) -> Option<Trouble> {
             // Flat: the object itself is the error.
             let all = value.as_object()?;
             if let (Some(detail), false) = (detail(value), all.contains_key("choices")) {
-                return Some(Trouble::of_message(detail));
+                return Some(UpstreamFailure::of_message(detail));
             }
             let is_one = text(value, "object").as_deref() == Some("error")
                 || all.get("message").is_some_and(Value::is_string)
@@ -101,9 +101,9 @@ fn trouble(value: &Value) -> Option<Trouble> {
             return is_one.then(|| of_object(all));
         }
     };
-    Some(Trouble {
+    Some(UpstreamFailure {
         code: text(value, "code").map(|code| short(&code)),
-        ..Trouble::of_message(told)
+        ..UpstreamFailure::of_message(told)
     })
 }
 
@@ -135,7 +135,7 @@ fn one_detail(one: &Value) -> String {
     }
 }
 
-fn of_object(error: &Map<String, Value>) -> Trouble {
+fn of_object(error: &Map<String, Value>) -> UpstreamFailure {
     let word = |name: &str| match error.get(name) {
         Some(Value::String(text)) if !text.is_empty() => Some(short(text)),
         Some(Value::Number(number)) => Some(number.to_string()),
@@ -148,7 +148,7 @@ fn of_object(error: &Map<String, Value>) -> Trouble {
     let message =
         if message.is_empty() { "the upstream failed".to_owned() } else { short(&message) };
     let status = status.filter(|status| (400..600).contains(status));
-    Trouble { message, code, kind: word("type"), param: word("param"), status }
+    UpstreamFailure { message, code, kind: word("type"), param: word("param"), status }
 }
 
 fn short(message: &str) -> String {

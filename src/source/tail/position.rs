@@ -3,7 +3,7 @@
 //! Promises: a place is committed with the lines before it, in one unit of the journal; so whatever
 //! happens to the hub, no line is lost and none comes twice.
 
-use super::super::remembered::read_stream;
+use super::super::last_values::read_stream;
 use crate::event::{Body, Draft, EventType, StreamName, Timestamp};
 use crate::journal::History;
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ impl FileId {
 /// By what a file is known again, beside its number: that may be used again, and a file may be emptied
 /// and written anew.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(super) struct Mark {
+pub(super) struct ContentMark {
     /// Of its beginning: so many bytes, and their hash.
     head: (u64, u64),
     /// Of what stands before the place: the same.
@@ -47,12 +47,12 @@ pub(super) struct Mark {
 
 /// What was read of a file: its beginning, and what stands before the place.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Seen {
+pub(super) struct FileSnapshot {
     head: Vec<u8>,
     last: Vec<u8>,
 }
 
-impl Seen {
+impl FileSnapshot {
     /// Of a file up to `offset`.
     pub(super) fn of(file: &File, offset: u64) -> std::io::Result<Self> {
         let mut head = vec![0; offset.min(HEAD_BYTES) as usize];
@@ -72,9 +72,9 @@ impl Seen {
         self.last.drain(..needless);
     }
 
-    pub(super) fn mark(&self) -> Mark {
+    pub(super) fn mark(&self) -> ContentMark {
         let sum = |bytes: &[u8]| (bytes.len() as u64, xxh3_64(bytes));
-        Mark { head: sum(&self.head), last: sum(&self.last) }
+        ContentMark { head: sum(&self.head), last: sum(&self.last) }
     }
 
     /// Whether the file still is the one that was read up to `offset`.
@@ -89,7 +89,7 @@ impl Seen {
 
 /// How far a file was read.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(super) struct Place {
+pub(super) struct FilePosition {
     /// Whose file it is: see [`TailSpec::key`](super::TailSpec).
     pub(super) tail: String,
     pub(super) path: String,
@@ -99,7 +99,7 @@ pub(super) struct Place {
     #[serde(flatten)]
     pub(super) file: FileId,
     pub(super) offset: u64,
-    pub(super) mark: Mark,
+    pub(super) mark: ContentMark,
     /// When it had last been written to, as the file system says: seconds and nanoseconds.
     #[serde(default)]
     pub(super) written: (i64, i64),
@@ -116,12 +116,12 @@ pub(super) struct Begun {
 
 /// What is remembered.
 #[derive(Default, Debug)]
-pub(super) struct Places {
-    pub(super) files: HashMap<(String, FileId), Place>,
+pub(super) struct FilePositions {
+    pub(super) files: HashMap<(String, FileId), FilePosition>,
     pub(super) begun: HashSet<String>,
 }
 
-impl Places {
+impl FilePositions {
     /// What was remembered last.
     pub(super) fn read(history: &History) -> Result<Self, String> {
         let mut places = Self::default();
@@ -143,7 +143,7 @@ impl Places {
         Ok(places)
     }
 
-    pub(super) fn note(&mut self, place: Place) {
+    pub(super) fn note(&mut self, place: FilePosition) {
         let key = (place.tail.clone(), place.file);
         if place.gone {
             self.files.remove(&key)

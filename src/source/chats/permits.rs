@@ -7,13 +7,13 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A turn, until it is dropped.
-pub(super) type Turn = OwnedSemaphorePermit;
+pub(super) type UpstreamPermit = OwnedSemaphorePermit;
 
 /// The turns of all upstreams.
 #[derive(Debug, Default)]
-pub(super) struct Turns(HashMap<String, Arc<Semaphore>>);
+pub(super) struct UpstreamPermits(HashMap<String, Arc<Semaphore>>);
 
-impl Turns {
+impl UpstreamPermits {
     pub(super) fn new(upstreams: &[Upstream]) -> Self {
         let turns = |of: &Upstream| {
             let most = usize::try_from(of.max_running?).unwrap_or(usize::MAX);

@@ -28,7 +28,7 @@ pub(super) async fn publish(publisher: &Publisher, unit: Unit) -> Result<(), Pub
 
 /// The same until it is taken, however long the journal has no room for it; an error where that would
 /// never help. `waits` is told why it is tried again.
-pub(super) async fn insist(
+pub(super) async fn publish_with_retry(
     publisher: &Publisher,
     unit: Unit,
     waits: impl Fn(&PublishError),

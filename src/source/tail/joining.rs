@@ -8,7 +8,7 @@ const MAX_JOINED_LINES: usize = 500;
 
 /// Which lines go on with the one before.
 #[derive(Clone, Debug)]
-pub enum Joins {
+pub enum JoinRule {
     /// None.
     Nothing,
     /// Those that are indented, as the lines of a stack trace are.
@@ -17,7 +17,7 @@ pub enum Joins {
     Until(Regex),
 }
 
-impl Joins {
+impl JoinRule {
     /// What `multiline` says.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
@@ -40,7 +40,7 @@ impl Joins {
 
 /// The text of one event.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub(super) struct Text {
+pub(super) struct LineJoiner {
     pub(super) text: String,
     /// Bytes of the file up to its end, from where the reading began.
     pub(super) until: usize,
@@ -52,13 +52,17 @@ pub(super) struct Text {
 /// The events of `bytes`, as far as they are whole. `is_quiet` says that nothing has come for a while,
 /// so that a last line is the last of its event; `is_last` that nothing will come any more, so that
 /// also one without an end is a line.
-pub(super) fn texts(bytes: &[u8], joins: &Joins, (is_quiet, is_last): (bool, bool)) -> Vec<Text> {
-    let mut texts: Vec<Text> = Vec::new();
+pub(super) fn texts(
+    bytes: &[u8],
+    joins: &JoinRule,
+    (is_quiet, is_last): (bool, bool),
+) -> Vec<LineJoiner> {
+    let mut texts: Vec<LineJoiner> = Vec::new();
     let (mut splitter, mut at) = (LineSplitter::default(), 0);
     let mut take = |line: Line<'_>| {
         at += line.bytes;
         let (replaced, until) = (u64::from(line.is_replaced()), at);
-        let room = |text: &&mut Text| {
+        let room = |text: &&mut LineJoiner| {
             text.lines < MAX_JOINED_LINES && text.text.len() + line.text.len() < MAX_LINE_BYTES
         };
         match texts.last_mut().filter(|_| joins.goes_on(&line.text)).filter(room) {
@@ -70,7 +74,7 @@ pub(super) fn texts(bytes: &[u8], joins: &Joins, (is_quiet, is_last): (bool, boo
                 text.lines += 1;
             }
             None => {
-                texts.push(Text { text: line.text.into_owned(), until, replaced, lines: 1 });
+                texts.push(LineJoiner { text: line.text.into_owned(), until, replaced, lines: 1 });
             }
         }
     };
@@ -79,7 +83,7 @@ pub(super) fn texts(bytes: &[u8], joins: &Joins, (is_quiet, is_last): (bool, boo
         splitter.finish(&mut take);
     }
     // More lines of the last one may come.
-    if !is_quiet && !matches!(joins, Joins::Nothing) {
+    if !is_quiet && !matches!(joins, JoinRule::Nothing) {
         texts.pop();
     }
     texts
@@ -89,7 +93,7 @@ pub(super) fn texts(bytes: &[u8], joins: &Joins, (is_quiet, is_last): (bool, boo
 mod tests {
     use super::*;
 
-    fn joined(bytes: &str, joins: &Joins, ends: (bool, bool)) -> (Vec<String>, usize) {
+    fn joined(bytes: &str, joins: &JoinRule, ends: (bool, bool)) -> (Vec<String>, usize) {
         let texts = texts(bytes.as_bytes(), joins, ends);
         let until = texts.last().map_or(0, |text| text.until);
         (texts.into_iter().map(|text| text.text).collect(), until)
@@ -97,9 +101,9 @@ mod tests {
 
     #[test]
     fn lines_are_events_and_what_has_no_end_waits_for_it() {
-        let (texts, until) = joined("one\ntwo\r\nthr", &Joins::Nothing, (true, false));
+        let (texts, until) = joined("one\ntwo\r\nthr", &JoinRule::Nothing, (true, false));
         assert_eq!((texts, until), (vec!["one".to_owned(), "two".to_owned()], 9));
-        let (texts, until) = joined("one\ntwo", &Joins::Nothing, (true, true));
+        let (texts, until) = joined("one\ntwo", &JoinRule::Nothing, (true, true));
         assert_eq!((texts.len(), until), (2, 7));
     }
 
@@ -107,21 +111,21 @@ mod tests {
     fn what_belongs_together_is_joined_once_it_is_known_to_be_whole() {
         let trace = "ERROR: a\n  at b\n\tat c\nINFO: d\n  e\n";
         let whole = vec!["ERROR: a\n  at b\n\tat c".to_owned(), "INFO: d\n  e".to_owned()];
-        assert_eq!(joined(trace, &Joins::Indented, (true, false)), (whole.clone(), trace.len()));
-        let (texts, until) = joined(trace, &Joins::Indented, (false, false));
+        assert_eq!(joined(trace, &JoinRule::Indented, (true, false)), (whole.clone(), trace.len()));
+        let (texts, until) = joined(trace, &JoinRule::Indented, (false, false));
         assert_eq!((&texts[..], &trace[until..]), (&whole[..1], "INFO: d\n  e\n"));
         let stamped = "2026-01-01 a\nb\nc\n2026-01-02 d\n";
-        let first = Joins::parse(r"^\d{4}-").expect("a regex");
+        let first = JoinRule::parse(r"^\d{4}-").expect("a regex");
         let (texts, _) = joined(stamped, &first, (true, false));
         assert_eq!(texts, ["2026-01-01 a\nb\nc", "2026-01-02 d"]);
         let endless = "x\n".to_owned() + &" y\n".repeat(2 * MAX_JOINED_LINES);
-        let (texts, until) = joined(&endless, &Joins::Indented, (true, false));
+        let (texts, until) = joined(&endless, &JoinRule::Indented, (true, false));
         assert_eq!((texts.len(), until), (3, endless.len()));
     }
 
     #[test]
     fn what_is_no_text_is_counted() {
-        let replaced: Vec<u64> = texts(b"a\xff\n  \xfe\nb\n", &Joins::Indented, (true, false))
+        let replaced: Vec<u64> = texts(b"a\xff\n  \xfe\nb\n", &JoinRule::Indented, (true, false))
             .iter()
             .map(|text| text.replaced)
             .collect();
