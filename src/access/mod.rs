@@ -192,7 +192,7 @@ impl Access {
     }
 
     /// As long as this is the same, whoever was let in may stay.
-    pub fn standing(&self) -> AccessVersion {
+    pub fn version(&self) -> AccessVersion {
         let keys = self.remote_keys().map_or(0, |remote| remote.fetched());
         let revoked = self.revocations.as_ref().map_or(0, |revocations| revocations.changes());
         AccessVersion(self.generation, revoked, keys)

@@ -54,16 +54,16 @@ async fn serve(
 ) -> anyhow::Result<()> {
     // Whoever sends one before it is listened for must not end the process.
     let mut hangup = signal(SignalKind::hangup())?;
-    let (hub, journal) = build(&config)?;
-    if let Err(error) = hub.jobs.end_what_was_left(&hub.history) {
+    let (state, journal) = build(&config)?;
+    if let Err(error) = state.jobs.end_what_was_left(&state.history) {
         tracing::warn!("runs of jobs that were left are not ended: {error}");
     }
-    if let Err(error) = hub.chats.restore() {
+    if let Err(error) = state.chats.restore() {
         tracing::warn!("chats of earlier runs are not known: {error}");
     }
-    start_beside(&hub, &config).await;
-    let server = http::start(hub.clone(), &config.listen)?;
-    let apart = http::start_admin(hub.clone(), &config.metrics_listen)?;
+    start_beside(&state, &config).await;
+    let server = http::start(state.clone(), &config.listen)?;
+    let apart = http::start_admin(state.clone(), &config.metrics_listen)?;
     let mut stop = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     announce(&server, apart.as_ref(), config.tls.is_some());
@@ -73,7 +73,7 @@ async fn serve(
         tokio::select! {
             _ = stop.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload::everything(&hub, configured()).await,
+            _ = hangup.recv() => reload::everything(&state, configured()).await,
             ended = &mut running => {
                 failed = Some(ended.map_err(anyhow::Error::from).and_then(|ended| {
                     ended.context("the server failed")
@@ -83,10 +83,10 @@ async fn serve(
         }
     }
     tokio::select! {
-        () = drain(&hub, &config) => {}
+        () = drain(&state, &config) => {}
         _ = interrupt.recv() => tracing::warn!("interrupted again: not waiting for readers"),
     }
-    close(&hub, (server.handle, apart.map(|(_, apart)| apart)), journal).await?;
+    close(&state, (server.handle, apart.map(|(_, apart)| apart)), journal).await?;
     failed.unwrap_or(Ok(()))
 }
 
@@ -103,7 +103,7 @@ fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
     let access = config.access.clone().with(tickets(config)?, revocations.clone());
     let journal_ends = (journal.publisher.clone(), journal.history.clone());
     let chats = Chats::new(config.chats.clone(), journal_ends, limits.clone(), &telemetry);
-    let hub = Data::new(AppState {
+    let state = Data::new(AppState {
         chats: chats.map_err(anyhow::Error::msg).context("upstreams cannot be asked")?,
         access: Arc::new(ArcSwap::from_pointee(access)),
         key_set: ArcSwapOption::empty(),
@@ -139,22 +139,23 @@ fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
         disk_bounds: DiskBounds { disk_readers: MAX_DISK_READERS, lookups: MAX_LOOKUPS },
         settings: http_settings(config),
     });
-    Ok((hub, journal))
+    Ok((state, journal))
 }
 
 /// Ends the requests in flight, then the journal.
 async fn close(
-    hub: &AppState,
+    state: &AppState,
     (server, apart): (ServerHandle, Option<ServerHandle>),
     journal: Journal,
 ) -> anyhow::Result<()> {
-    hub.jobs.kill_all();
-    hub.chats.kill_all();
+    state.jobs.kill_all();
+    state.chats.kill_all();
     // Their streams are to have an end, if that can still be published.
-    let runs = futures_util::future::join(hub.jobs.all_ended(), hub.chats.stop_all(Duration::ZERO));
+    let runs =
+        futures_util::future::join(state.jobs.all_ended(), state.chats.stop_all(Duration::ZERO));
     let _ = tokio::time::timeout(RUNS_END_WITHIN, runs).await;
-    hub.publisher.close();
-    stop_server(hub, &server).await;
+    state.publisher.close();
+    stop_server(state, &server).await;
     tokio::task::spawn_blocking(move || journal.close()).await?;
     // Last, so that a stop that hangs can be seen for as long as it does.
     if let Some(apart) = apart {
@@ -164,12 +165,12 @@ async fn close(
 }
 
 /// Stops the server, and says how many connections it had to cut off.
-async fn stop_server(hub: &AppState, server: &ServerHandle) {
+async fn stop_server(state: &AppState, server: &ServerHandle) {
     let mut stopped = std::pin::pin!(server.stop(true));
     let connections_cut_off = tokio::select! {
         () = &mut stopped => 0,
         () = tokio::time::sleep(SHUTDOWN_TIMEOUT) => {
-            let left = hub.open_connections.load(Ordering::Relaxed);
+            let left = state.open_connections.load(Ordering::Relaxed);
             stopped.await;
             left
         }
@@ -178,16 +179,17 @@ async fn stop_server(hub: &AppState, server: &ServerHandle) {
 }
 
 /// Sends every reader away, stops every job, and waits until all are gone or the window is over.
-async fn drain(hub: &Data<AppState>, config: &Config) {
+async fn drain(state: &Data<AppState>, config: &Config) {
     tracing::info!(window_s = config.drain.as_secs_f64(), "draining");
     // From here on nothing is published from outside; jobs have their last words.
-    hub.begin_drain();
+    state.begin_drain();
     let (drained, all_gone) = oneshot::channel();
     let window = config.drain;
-    if hub.manager.send(Drain { window, drained }).await.is_err() {
+    if state.manager.send(Drain { window, drained }).await.is_err() {
         tracing::error!("the connection manager is gone; readers are not told");
     }
-    let runs = futures_util::future::join(hub.jobs.stop_all(window), hub.chats.stop_all(window));
+    let runs =
+        futures_util::future::join(state.jobs.stop_all(window), state.chats.stop_all(window));
     let both = futures_util::future::join(all_gone, runs);
     match tokio::time::timeout(window, both).await {
         Ok(_) => tracing::info!("every reader is gone"),
@@ -196,35 +198,35 @@ async fn drain(hub: &Data<AppState>, config: &Config) {
 }
 
 /// Starts what goes on beside the requests: what is looked at, and what publishes from inside.
-async fn start_beside(hub: &Data<AppState>, config: &Config) {
-    reload::fetch_keys(hub, &hub.access.load_full(), config.jwks_url.as_deref()).await;
-    watch::start(hub);
-    actix::spawn(hub.chats.clone().run_janitor());
+async fn start_beside(state: &Data<AppState>, config: &Config) {
+    reload::fetch_keys(state, &state.access.load_full(), config.jwks_url.as_deref()).await;
+    watch::start(state);
+    actix::spawn(state.chats.clone().run_janitor());
     if let Some(every) = config.system {
         let disk = match config.durability {
             Durability::Memory => PathBuf::from("/"),
             Durability::Sync | Durability::Os => config.data_dir.clone(),
         };
         let run = move |feed| source::watch_system(feed, every, disk.clone());
-        actix::spawn(hub.sources.clone().keep("system", run));
+        actix::spawn(state.sources.clone().keep("system", run));
     }
-    let (history, figures) = (hub.history.clone(), hub.telemetry.heartbeats());
+    let (history, metrics) = (state.history.clone(), state.telemetry.heartbeats());
     let grace = config.grace;
-    let run = move |feed| source::watch_heartbeats(feed, history.clone(), grace, figures.clone());
-    actix::spawn(hub.sources.clone().keep("heartbeats", run));
+    let run = move |feed| source::watch_heartbeats(feed, history.clone(), grace, metrics.clone());
+    actix::spawn(state.sources.clone().keep("heartbeats", run));
     if !config.tails.is_empty() {
-        let (history, specs) = (hub.history.clone(), config.tails.clone());
-        let figures = hub.telemetry.tail();
+        let (history, specs) = (state.history.clone(), config.tails.clone());
+        let metrics = state.telemetry.tail();
         let run =
-            move |feed| source::follow_files(feed, history.clone(), specs.clone(), figures.clone());
-        actix::spawn(hub.sources.clone().keep("tail", run));
+            move |feed| source::follow_files(feed, history.clone(), specs.clone(), metrics.clone());
+        actix::spawn(state.sources.clone().keep("tail", run));
     }
     if config.publish_log
         && let Some(lines) = telemetry::log_lines()
     {
         let lines = Arc::new(Mutex::new(lines));
         let run = move |feed| source::publish_log(feed, lines.clone());
-        actix::spawn(hub.sources.clone().keep("log", run));
+        actix::spawn(state.sources.clone().keep("log", run));
     }
 }
 

@@ -13,15 +13,15 @@ use actix_web::web::Data;
 use std::sync::Arc;
 
 /// Takes what is configured now in the place of what was.
-pub(super) async fn everything(hub: &Data<AppState>, config: anyhow::Result<Config>) {
-    if let Some(tls) = &hub.tls {
+pub(super) async fn everything(state: &Data<AppState>, config: anyhow::Result<Config>) {
+    if let Some(tls) = &state.tls {
         certificate(tls);
     }
     let config = match config {
         Ok(config) => config,
         Err(error) => return tracing::error!("nothing else is reloaded: {error:#}"),
     };
-    if config.access.is_open() && !hub.access.load().is_open() {
+    if config.access.is_open() && !state.access.load().is_open() {
         // A file that is gone or empty for a moment must not open the hub to everybody.
         return tracing::error!(
             "nothing else is reloaded: without any key or token everybody could do everything; \
@@ -31,16 +31,17 @@ pub(super) async fn everything(hub: &Data<AppState>, config: anyhow::Result<Conf
     if let Err(error) = set_log_filter(&config.log) {
         tracing::error!("the log stays what it is: {error}");
     }
-    access(hub, &config).await;
-    if *hub.limits.load_full() != *config.limits {
-        hub.limits.store(config.limits.clone());
-        let rates = hub.rates.load().changed(config.limits.clone(), hub.settings.max_body_bytes);
-        hub.rates.store(Arc::new(rates));
-        if hub.manager.send(ChangeLimits(config.limits.clone())).await.is_err() {
+    access(state, &config).await;
+    if *state.limits.load_full() != *config.limits {
+        state.limits.store(config.limits.clone());
+        let rates =
+            state.rates.load().changed(config.limits.clone(), state.settings.max_body_bytes);
+        state.rates.store(Arc::new(rates));
+        if state.manager.send(ChangeLimits(config.limits.clone())).await.is_err() {
             tracing::error!("the connection manager is gone; its limits are what they were");
         }
     }
-    hub.memory.set(config.memory_budget);
+    state.memory.set(config.memory_budget);
     tracing::info!(
         "keys and limits were reloaded, with what anybody may do, the memory budget and the log's \
          filter; other settings are read at the start"
@@ -48,17 +49,17 @@ pub(super) async fn everything(hub: &Data<AppState>, config: anyhow::Result<Conf
 }
 
 /// Takes keys and tokens as they are configured.
-async fn access(hub: &Data<AppState>, config: &Config) {
-    let before = hub.access.load_full();
+async fn access(state: &Data<AppState>, config: &Config) {
+    let before = state.access.load_full();
     let url = config.jwks_url.as_deref();
-    let is_same = hub.key_set.load().as_ref().is_some_and(|key_set| key_set.is_at(url));
+    let is_same = state.key_set.load().as_ref().is_some_and(|key_set| key_set.is_at(url));
     let access = Arc::new(config.access.clone().succeeding(&before, is_same));
     if is_same {
         // What was fetched is good until it is fetched again: nobody waits for that.
-        hub.access.store(access.clone());
+        state.access.store(access.clone());
         if let Some((url, keys)) = url.zip(access.remote_keys().cloned()) {
             let key_set = Arc::new(RemoteKeySet::new(url.into(), keys));
-            hub.key_set.store(Some(key_set.clone()));
+            state.key_set.store(Some(key_set.clone()));
             let fresh = RemoteKeySet::keep_fresh(Arc::downgrade(&key_set));
             actix::spawn(async move {
                 key_set.fetch_now().await;
@@ -69,20 +70,20 @@ async fn access(hub: &Data<AppState>, config: &Config) {
         }
         return;
     }
-    fetch_keys(hub, &access, url).await;
-    hub.access.store(access);
+    fetch_keys(state, &access, url).await;
+    state.access.store(access);
 }
 
 /// Fetches the key set, and goes on to as long as it is the one that is configured. Nobody is held
 /// against keys that are not there yet.
-pub(super) async fn fetch_keys(hub: &Data<AppState>, access: &Access, url: Option<&str>) {
+pub(super) async fn fetch_keys(state: &Data<AppState>, access: &Access, url: Option<&str>) {
     let keys = access.remote_keys().cloned();
     let key_set = url.zip(keys).map(|(url, keys)| Arc::new(RemoteKeySet::new(url.into(), keys)));
     if let Some(key_set) = &key_set {
         key_set.fetch_now().await;
         actix::spawn(RemoteKeySet::keep_fresh(Arc::downgrade(key_set)));
     }
-    hub.key_set.store(key_set);
+    state.key_set.store(key_set);
 }
 
 /// Reads the certificate's files again.

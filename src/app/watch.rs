@@ -6,23 +6,23 @@ use actix_web::web::Data;
 use std::time::Duration;
 
 /// Begins to look.
-pub(super) fn start(hub: &Data<AppState>) {
-    actix::spawn(commits(hub.clone()));
-    actix::spawn(memory(hub.clone()));
-    actix::spawn(lines(hub.clone()));
-    actix::spawn(rates(hub.clone()));
-    actix::spawn(certificate(hub.clone()));
+pub(super) fn start(state: &Data<AppState>) {
+    actix::spawn(commits(state.clone()));
+    actix::spawn(memory(state.clone()));
+    actix::spawn(lines(state.clone()));
+    actix::spawn(rates(state.clone()));
+    actix::spawn(certificate(state.clone()));
 }
 
 /// Reports a writer that hangs, as on a disk that does not answer: once in the log, and on the
 /// metric and the readiness for as long as it lasts.
-async fn commits(hub: Data<AppState>) {
+async fn commits(state: Data<AppState>) {
     let mut was_hanging = false;
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
         every_second.tick().await;
-        let hanging = hub.health.stuck();
-        hub.telemetry.journal_hangs(hanging.is_some());
+        let hanging = state.health.stuck();
+        state.telemetry.journal_hangs(hanging.is_some());
         match hanging {
             Some(hanging) if !was_hanging => tracing::error!("{hanging}"),
             None if was_hanging => tracing::info!("the journal goes on"),
@@ -40,33 +40,34 @@ const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(10);
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// Knows what memory the process has.
-async fn memory(hub: Data<AppState>) {
+async fn memory(state: Data<AppState>) {
     let mut was_short = false;
     loop {
         if let Some(bytes) = resident_bytes() {
-            hub.memory.note(bytes);
+            state.memory.note(bytes);
         }
-        let is_short = hub.memory.is_short();
+        let is_short = state.memory.is_short();
         match (was_short, is_short) {
             (false, true) => tracing::warn!("memory is short: nobody new is let in"),
             (true, false) => tracing::info!("there is memory again"),
             _ => {}
         }
         was_short = is_short;
-        let next = if hub.memory.is_filling() { LOOK_CLOSELY_EVERY } else { LOOK_AT_MEMORY_EVERY };
+        let next =
+            if state.memory.is_filling() { LOOK_CLOSELY_EVERY } else { LOOK_AT_MEMORY_EVERY };
         tokio::time::sleep(next).await;
     }
 }
 
 /// Tells how many lines of the log were left out.
-async fn lines(hub: Data<AppState>) {
+async fn lines(state: Data<AppState>) {
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
         every_second.tick().await;
-        for (reason, count) in hub.telemetry.not_logged() {
+        for (reason, count) in state.telemetry.not_logged() {
             tracing::info!(reason, count, "more like it were not logged");
         }
-        match hub.telemetry.lost_lines() {
+        match state.telemetry.lost_lines() {
             0 => {}
             count => tracing::warn!(count, "lines of the log had no room and are lost"),
         }
@@ -74,11 +75,11 @@ async fn lines(hub: Data<AppState>) {
 }
 
 /// Forgets what need not be known any more.
-async fn rates(hub: Data<AppState>) {
+async fn rates(state: Data<AppState>) {
     let mut turns = tokio::time::interval(FORGET_EVERY);
     loop {
         turns.tick().await;
-        hub.rates.load().forget_quiet();
+        state.rates.load().forget_quiet();
     }
 }
 
@@ -86,9 +87,9 @@ async fn rates(hub: Data<AppState>) {
 const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(2);
 
 /// Takes a new certificate once its files have changed.
-async fn certificate(hub: Data<AppState>) {
+async fn certificate(state: Data<AppState>) {
     let mut turns = tokio::time::interval(LOOK_AT_FILES_EVERY);
-    while let Some(tls) = &hub.tls {
+    while let Some(tls) = &state.tls {
         turns.tick().await;
         if tls.has_changed() {
             super::reload::certificate(tls);

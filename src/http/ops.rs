@@ -3,9 +3,9 @@
 use super::guard::require_caller;
 use super::openapi::{HistoryRefused, Refused};
 use super::problem::{Code, Problem};
+use super::readiness::{self, Ready};
 use super::requests::{self, RequestOutcome};
 use super::server::AppState;
-use super::standing::{self, Ready};
 use crate::telemetry::Exposition;
 use actix_web::http::{StatusCode, header};
 use actix_web::web::Data;
@@ -55,13 +55,13 @@ pub(super) async fn healthz() -> HttpResponse {
 pub(super) async fn readyz(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
     // Reasons name paths and positions.
     let sees_reasons = require_caller(&state, &request).is_ok_and(|caller| caller.grants.admin);
-    let ready = standing::ready(&state, &standing::usage(&state).await);
+    let ready = readiness::ready(&state, &readiness::usage(&state).await);
     readiness(if sees_reasons { ready } else { ready.without_reasons() })
 }
 
 /// `GET /readyz` on the metrics listener: readiness with every reason.
 pub(super) async fn readyz_admin(state: Data<AppState>) -> HttpResponse {
-    readiness(standing::ready(&state, &standing::usage(&state).await))
+    readiness(readiness::ready(&state, &readiness::usage(&state).await))
 }
 
 fn readiness(ready: Ready) -> HttpResponse {
@@ -99,7 +99,7 @@ pub(super) async fn metrics_admin(
 ) -> Result<HttpResponse, Problem> {
     let accept = request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok());
     let exposition = Exposition::accepted(accept.unwrap_or_default());
-    let sampled = standing::sampled(&state).await;
+    let sampled = readiness::sampled(&state).await;
     let text = state
         .telemetry
         .render(&sampled, exposition)

@@ -3,8 +3,8 @@
 use super::guard::require_admin;
 use super::openapi::{HistoryRefused, Refused};
 use super::problem::Problem;
+use super::readiness::{self, Ready};
 use super::server::AppState;
-use super::standing::{self, Ready};
 use crate::limits::{Limit, Usage};
 use crate::source::{JobView, SourceView};
 use crate::telemetry::{Latency, Refusals, Totals};
@@ -76,11 +76,11 @@ pub(super) async fn stats(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     require_admin(&state, &request)?;
-    let used = standing::usage(&state).await;
+    let used = readiness::usage(&state).await;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Stats {
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: state.started_at.elapsed().as_secs(),
-        ready: standing::ready(&state, &used),
+        ready: readiness::ready(&state, &used),
         totals: state.telemetry.totals(),
         fan_out: state.telemetry.fan_out(),
         refusals: state.telemetry.refusals(),

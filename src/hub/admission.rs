@@ -103,8 +103,8 @@ impl Admission {
             let (.., count) =
                 self.counts.entry(place.bucket).or_insert((place.limit, place.scope, 0));
             *count += 1;
-            let figures = self.usage_by_slot.entry((place.limit, place.scope)).or_default();
-            figures.peak = figures.peak.max(*count);
+            let usage = self.usage_by_slot.entry((place.limit, place.scope)).or_default();
+            usage.peak = usage.peak.max(*count);
         }
     }
 
@@ -187,15 +187,15 @@ impl Admission {
                 if bound.is_none() && scope != Scope::HUB {
                     continue;
                 }
-                let figures = self.usage_by_slot.get(&(limit, scope)).copied().unwrap_or_default();
+                let slot = self.usage_by_slot.get(&(limit, scope)).copied().unwrap_or_default();
                 let counted = |n: u32| bound.map(|_| u64::from(n));
                 usage.push(Usage {
                     limit: limit.as_str(),
                     streams: self.limits.streams(scope),
                     max: bound.map(|bound| bound.most),
                     r#use: counted(most.get(&(limit, scope)).copied().unwrap_or(0)),
-                    peak: counted(figures.peak),
-                    refusals: figures.refusals,
+                    peak: counted(slot.peak),
+                    refusals: slot.refusals,
                 });
             }
         }

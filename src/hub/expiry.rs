@@ -37,8 +37,8 @@ impl ShardState {
     /// Ends the sessions whose credential is good no more since this was last called.
     pub(super) fn close_revoked(&mut self) {
         let access = self.settings.access.load_full();
-        let standing = access.standing();
-        if std::mem::replace(&mut self.access_version, standing) == standing {
+        let version = access.version();
+        if std::mem::replace(&mut self.access_version, version) == version {
             return;
         }
         let is_over = |session: &Session| {

@@ -63,7 +63,7 @@ struct Meter {
     unit: u64,
     burst: NonZeroU32,
     limiter: Limiter,
-    figures: Arc<MeterUsage>,
+    usage: Arc<MeterUsage>,
 }
 
 #[derive(Default)]
@@ -106,7 +106,7 @@ impl Rates {
         for meter in changed.meters.iter_mut().filter(|meter| meter.scope == Scope::HUB) {
             let same = |old: &&Meter| old.scope == Scope::HUB && old.limit == meter.limit;
             if let Some(old) = self.meters.iter().find(same) {
-                meter.figures = old.figures.clone();
+                meter.usage = old.usage.clone();
             }
         }
         changed
@@ -164,7 +164,7 @@ impl Rates {
     /// Forgets those who have been quiet. Called about once a second.
     pub fn forget_quiet(&self) {
         for meter in &self.meters {
-            meter.figures.used.store(0, Ordering::Relaxed);
+            meter.usage.used.store(0, Ordering::Relaxed);
             if !meter.limiter.is_empty() {
                 meter.limiter.retain_recent();
                 meter.limiter.shrink_to_fit();
@@ -191,7 +191,7 @@ impl Meter {
         let quota = Quota::per_second(rate).allow_burst(burst);
         let remembered = BoundedKeyStore::up_to(MAX_REMEMBERED);
         let limiter = Limiter::new(quota, remembered, DefaultClock::default());
-        Self { limit, scope, bound, unit, burst, limiter, figures: Arc::default() }
+        Self { limit, scope, bound, unit, burst, limiter, usage: Arc::default() }
     }
 
     /// What is counted, where the rate binds them.
@@ -212,14 +212,14 @@ impl Meter {
             return Ok(());
         };
         let refuse = |wait| {
-            self.figures.refusals.fetch_add(1, Ordering::Relaxed);
+            self.usage.refusals.fetch_add(1, Ordering::Relaxed);
             Err(RateExceeded { limit: self.limit, wait })
         };
         match self.limiter.check_key_n(key, amount.min(self.burst)) {
             Ok(Ok(left)) => {
                 let used = u64::from(self.burst.get() - left.remaining_burst_capacity());
-                self.figures.used.fetch_max(used, Ordering::Relaxed);
-                self.figures.peak.fetch_max(used, Ordering::Relaxed);
+                self.usage.used.fetch_max(used, Ordering::Relaxed);
+                self.usage.peak.fetch_max(used, Ordering::Relaxed);
                 Ok(())
             }
             Ok(Err(not_until)) => refuse(not_until.wait_time_from(clock.now())),
@@ -234,9 +234,9 @@ impl Meter {
             limit: self.limit.as_str(),
             streams: limits.streams(self.scope),
             max: Some(self.bound.most),
-            r#use: read(&self.figures.used),
-            peak: read(&self.figures.peak),
-            refusals: self.figures.refusals.load(Ordering::Relaxed),
+            r#use: read(&self.usage.used),
+            peak: read(&self.usage.peak),
+            refusals: self.usage.refusals.load(Ordering::Relaxed),
         }
     }
 }

@@ -86,7 +86,7 @@ pub async fn watch(
     feed: Feed,
     history: Arc<History>,
     grace: GracePeriods,
-    figures: HeartbeatMetrics,
+    metrics: HeartbeatMetrics,
 ) -> Result<(), String> {
     let mut watch = off_thread(move || HeartbeatWatch::begin(history)).await?;
     let mut turns = tokio::time::interval(LOOK_EVERY);
@@ -104,7 +104,7 @@ pub async fn watch(
         }
         feed.lost(std::mem::take(&mut watch.unwatched));
         let count = |status| watch.sources.values().filter(|s| s.told == Some(status)).count();
-        figures.set([Status::Up, Status::Late, Status::Down].map(count));
+        metrics.set([Status::Up, Status::Late, Status::Down].map(count));
     }
 }
 

@@ -46,7 +46,7 @@ struct Inner {
 
 struct Job {
     spec: Arc<JobSpec>,
-    figures: JobMetrics,
+    metrics: JobMetrics,
 }
 
 struct Running {
@@ -124,8 +124,8 @@ impl Jobs {
     /// These, none of them running.
     pub fn new(specs: Vec<JobSpec>, publisher: Publisher, telemetry: &Telemetry) -> Self {
         let job = |spec: JobSpec| {
-            let figures = telemetry.of_job(&spec.name);
-            (spec.name.clone(), Job { spec: Arc::new(spec), figures })
+            let metrics = telemetry.of_job(&spec.name);
+            (spec.name.clone(), Job { spec: Arc::new(spec), metrics })
         };
         Self(Arc::new(Inner {
             jobs: specs.into_iter().map(job).collect(),
@@ -147,8 +147,8 @@ impl Jobs {
         let (stop, group) = self.take_place(job, &run, began.to_string())?;
         let place = RunSlot { jobs: self.clone(), name: name.to_owned(), run: run.clone() };
         let start = event(&stream, "start", &RunStart { job: name, run: &run, by });
-        let (publisher, spec, figures) =
-            (self.0.publisher.clone(), job.spec.clone(), job.figures.clone());
+        let (publisher, spec, metrics) =
+            (self.0.publisher.clone(), job.spec.clone(), job.metrics.clone());
         let begun = StartedRun { run: run.clone(), stream: stream.clone() };
         let (told, published) = oneshot::channel();
         // By itself: what has a start has an end, also where nobody waits for it any more.
@@ -158,7 +158,7 @@ impl Jobs {
             let _ = told.send(started);
             if is_begun {
                 let exit = run::run(&spec, (&run, &stream), &publisher, (stop, &group)).await;
-                figures.ended(exit.outcome());
+                metrics.ended(exit.outcome());
                 tracing::info!(job = spec.name, run, outcome = exit.outcome(), "a job has ended");
             }
             drop(place);
@@ -280,14 +280,14 @@ impl Jobs {
         let (name, at_most) = (&job.spec.name, job.spec.at_most);
         let mine = running.iter().filter(|((job, _), run)| job == name && !run.is_over());
         if mine.count() >= at_most {
-            job.figures.refused();
+            job.metrics.refused();
             return Err(StartRunError::AtMost(at_most));
         }
         let (stop, stopped) = watch::channel(None);
         let group = Arc::new(OnceLock::new());
         let place = Running { since, stop, group: group.clone() };
         running.insert((name.clone(), run.to_owned()), place);
-        job.figures.began();
+        job.metrics.began();
         Ok((stopped, group))
     }
 
@@ -317,7 +317,7 @@ impl Drop for RunSlot {
         let run = (std::mem::take(&mut self.name), std::mem::take(&mut self.run));
         self.jobs.running().remove(&run);
         if let Some(job) = self.jobs.0.jobs.get(&run.0) {
-            job.figures.left();
+            job.metrics.left();
         }
         self.jobs.0.changed.notify_waiters();
     }

@@ -48,7 +48,7 @@ pub struct SourceView {
 #[derive(Clone)]
 pub struct Feed {
     publisher: Publisher,
-    figures: SourceMetrics,
+    metrics: SourceMetrics,
     view: Arc<Mutex<SourceView>>,
 }
 
@@ -73,14 +73,14 @@ impl Sources {
                 pause = RESTART_AFTER;
             }
             tracing::warn!(source = name, "a source failed, and is started again: {failed}");
-            feed.figures.stopped();
+            feed.metrics.stopped();
             feed.note(|view| {
                 view.state = "waiting";
                 view.error = Some(failed);
             });
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RESTART_WITHIN);
-            feed.figures.restarted();
+            feed.metrics.restarted();
             feed.note(|view| {
                 view.state = "running";
                 view.restarts += 1;
@@ -93,7 +93,7 @@ impl Sources {
             SourceView { name, state: "running", restarts: 0, events: 0, refused: 0, error: None };
         let feed = Feed {
             publisher: self.0.publisher.clone(),
-            figures: self.0.telemetry.of_source(name),
+            metrics: self.0.telemetry.of_source(name),
             view: Arc::new(Mutex::new(view)),
         };
         self.0.all.lock().unwrap_or_else(PoisonError::into_inner).push(feed.clone());
@@ -118,7 +118,7 @@ impl Feed {
                 Ok(())
             }
             Err(error) => {
-                self.figures.refused(count);
+                self.metrics.refused(count);
                 let why = error.to_string();
                 self.note(|view| {
                     view.refused += count;
@@ -139,7 +139,7 @@ impl Feed {
     }
 
     fn published(&self, events: u64) {
-        self.figures.published(events);
+        self.metrics.published(events);
         self.note(|view| view.events += events);
     }
 
@@ -150,7 +150,7 @@ impl Feed {
 
     /// So many events were lost before they came here.
     pub fn lost(&self, events: u64) {
-        self.figures.refused(events);
+        self.metrics.refused(events);
         self.note(|view| view.refused += events);
     }
 

@@ -80,7 +80,7 @@ pub(super) async fn create_chat(
     let wanted = WantedChat { ask, owner, client, key, is_adoptable, stops_alone, must_be_there };
     let begun = state.chats.create(wanted).await?;
     if begun.replayed {
-        state.chats.figures().replayed();
+        state.chats.metrics().replayed();
     }
     Ok(begun)
 }
@@ -106,7 +106,7 @@ impl From<NoChat> for Problem {
 
 /// Counts why a request was refused.
 pub(super) fn count_refusal<T>(state: &AppState, result: Result<T, Problem>) -> Result<T, Problem> {
-    result.inspect_err(|problem| state.chats.figures().refused(reason(problem)))
+    result.inspect_err(|problem| state.chats.metrics().refused(reason(problem)))
 }
 
 fn reason(problem: &Problem) -> ChatRefused {

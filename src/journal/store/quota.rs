@@ -13,7 +13,7 @@ pub(super) type NewStreams = FxHashMap<Scope, u64>;
 /// How many there are, where anybody may look.
 #[derive(Default, Debug)]
 pub struct StreamUsage {
-    figures: Mutex<FxHashMap<Scope, ScopeUsage>>,
+    usage: Mutex<FxHashMap<Scope, ScopeUsage>>,
 }
 
 #[derive(Clone, Copy, Default, Debug)]
@@ -26,24 +26,24 @@ struct ScopeUsage {
 impl StreamUsage {
     /// How the limits on streams are used.
     pub fn usage(&self, limits: &Limits) -> Vec<Usage> {
-        let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
         let scopes = limits.scopes().filter_map(|scope| {
             let bound = limits.bounds(scope)?.of(Limit::Streams)?;
-            let figures = figures.get(&scope).copied().unwrap_or_default();
+            let usage = usage.get(&scope).copied().unwrap_or_default();
             Some(Usage {
                 limit: Limit::Streams.as_str(),
                 streams: limits.streams(scope),
                 max: Some(bound.most),
-                r#use: Some(figures.streams),
-                peak: Some(figures.peak),
-                refusals: figures.refusals,
+                r#use: Some(usage.streams),
+                peak: Some(usage.peak),
+                refusals: usage.refusals,
             })
         });
         scopes.collect()
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut FxHashMap<Scope, ScopeUsage>) -> T) -> T {
-        work(&mut self.figures.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.usage.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -76,9 +76,9 @@ impl Quota {
     }
 
     fn recount(&self, streams: &Streams) {
-        self.usage.with(|figures| {
-            figures.retain(|scope, _| *scope == Scope::HUB);
-            figures.entry(Scope::HUB).or_default().streams = 0;
+        self.usage.with(|usage| {
+            usage.retain(|scope, _| *scope == Scope::HUB);
+            usage.entry(Scope::HUB).or_default().streams = 0;
         });
         streams.for_each(|name, _| self.added(name));
     }
@@ -93,20 +93,20 @@ impl Quota {
     }
 
     pub(super) fn added(&self, name: &StreamName) {
-        self.usage.with(|figures| {
+        self.usage.with(|usage| {
             for scope in self.scopes(name) {
-                let figures = figures.entry(scope).or_default();
-                figures.streams += 1;
-                figures.peak = figures.peak.max(figures.streams);
+                let usage = usage.entry(scope).or_default();
+                usage.streams += 1;
+                usage.peak = usage.peak.max(usage.streams);
             }
         });
     }
 
     pub(super) fn removed(&self, name: &StreamName) {
-        self.usage.with(|figures| {
+        self.usage.with(|usage| {
             for scope in self.scopes(name) {
-                let figures = figures.entry(scope).or_default();
-                figures.streams = figures.streams.saturating_sub(1);
+                let usage = usage.entry(scope).or_default();
+                usage.streams = usage.streams.saturating_sub(1);
             }
         });
     }
@@ -117,14 +117,14 @@ impl Quota {
         for scope in new.iter().flat_map(|name| self.scopes(name)) {
             *wanted.entry(scope).or_default() += 1;
         }
-        self.usage.with(|figures| {
+        self.usage.with(|usage| {
             for (scope, count) in &wanted {
                 let bound = self.limits.bounds(*scope).and_then(|b| b.of(Limit::Streams));
                 let Some(bound) = bound else { continue };
-                let figures = figures.entry(*scope).or_default();
-                let before = figures.streams + fresh.get(scope).copied().unwrap_or(0);
+                let usage = usage.entry(*scope).or_default();
+                let before = usage.streams + fresh.get(scope).copied().unwrap_or(0);
                 if before + count > bound.most {
-                    figures.refusals += 1;
+                    usage.refusals += 1;
                     return Err(bound.most);
                 }
             }

@@ -50,7 +50,7 @@ struct Inner {
     publisher: Publisher,
     history: Arc<History>,
     limits: Arc<ArcSwap<Limits>>,
-    figures: ChatMetrics,
+    metrics: ChatMetrics,
     endpoints: Arc<Endpoints>,
     turns: Arc<UpstreamPermits>,
     ledger: Mutex<Ledger>,
@@ -113,8 +113,8 @@ impl Chats {
         limits: Arc<ArcSwap<Limits>>,
         telemetry: &Telemetry,
     ) -> Result<Self, String> {
-        let figures = telemetry.chats();
-        settings.upstream_names().for_each(|name| figures.know(name));
+        let metrics = telemetry.chats();
+        settings.upstream_names().for_each(|name| metrics.know(name));
         Ok(Self(Arc::new(Inner {
             turns: Arc::new(UpstreamPermits::new(&settings.upstreams)),
             endpoints: Arc::new(Endpoints::new(&settings)?),
@@ -122,7 +122,7 @@ impl Chats {
             publisher,
             history,
             limits,
-            figures,
+            metrics,
             ledger: Mutex::default(),
         })))
     }
@@ -194,7 +194,7 @@ impl Chats {
         let chat = Chat::new(beginning, Progress::Beginning).ok_or(CreateChatError::Gone)?;
         let entered = ledger.reserve(&chat, &limits);
         entered.map_err(|(limit, most)| CreateChatError::AtMost(limit, most))?;
-        self.0.figures.running(ledger.running());
+        self.0.metrics.running(ledger.running());
         Ok((chat, Some(ask), false))
     }
 
@@ -205,7 +205,7 @@ impl Chats {
             let mut ledger = self.ledger();
             ledger.forget(&chat);
             ledger.leave(&chat);
-            self.0.figures.running(ledger.running());
+            self.0.metrics.running(ledger.running());
             chat.progress.send_replace(Progress::Refused(why));
             return;
         }
@@ -216,17 +216,17 @@ impl Chats {
             endpoints: self.0.endpoints.clone(),
             settings: self.0.settings.clone(),
             turns: self.0.turns.clone(),
-            figures: self.0.figures.clone(),
+            metrics: self.0.metrics.clone(),
         };
-        let mut teller = EventBatcher::new(publisher, chat.stream.clone());
-        let last = run.finish(&mut teller).await;
-        self.end(&chat, teller.take(), last).await;
+        let mut batcher = EventBatcher::new(publisher, chat.stream.clone());
+        let last = run.finish(&mut batcher).await;
+        self.end(&chat, batcher.take(), last).await;
         {
             let mut ledger = self.ledger();
             ledger.leave(&chat);
-            self.0.figures.running(ledger.running());
+            self.0.metrics.running(ledger.running());
         }
-        self.0.figures.read_by(chat.most_readers());
+        self.0.metrics.read_by(chat.most_readers());
     }
 
     fn first_unit(&self, chat: &Chat, ask: &ChatRequest) -> Vec<Item> {
@@ -262,7 +262,7 @@ impl Chats {
             tracing::warn!("the end of a chat is not journalled: {why}");
         }
         let upstream = self.0.settings.upstream_name(&chat.model);
-        self.0.figures.ended(upstream, outcome);
+        self.0.metrics.ended(upstream, outcome);
         let ms = at.ms().saturating_sub(chat.created.ms());
         match &end {
             Some(ChatEvent::Error { upstream_status, .. }) => tracing::warn!(
@@ -310,7 +310,7 @@ impl Chats {
         let mut found: Vec<&Arc<Chat>> = ledger.all().filter(is_it).collect();
         found.sort_by_cached_key(|chat| (chat.has_readers(), std::cmp::Reverse(chat.created)));
         let adopted = found.into_iter().find_map(|chat| Some((chat.clone(), chat.take_over()?)))?;
-        self.0.figures.adopted();
+        self.0.metrics.adopted();
         Some(adopted)
     }
 
@@ -349,8 +349,8 @@ impl Chats {
     }
 
     /// Their figures.
-    pub fn figures(&self) -> &ChatMetrics {
-        &self.0.figures
+    pub fn metrics(&self) -> &ChatMetrics {
+        &self.0.metrics
     }
 
     /// How the limits of chats are used.

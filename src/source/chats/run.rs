@@ -41,7 +41,7 @@ pub(super) struct Run {
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) settings: Arc<ChatSettings>,
     pub(super) turns: Arc<UpstreamPermits>,
-    pub(super) figures: ChatMetrics,
+    pub(super) metrics: ChatMetrics,
 }
 
 /// How it went, beside its events.
@@ -52,17 +52,17 @@ struct RunProgress {
 
 impl Run {
     /// Runs it; returns its last events, which are not published yet.
-    pub(super) async fn finish(self, teller: &mut EventBatcher) -> Vec<ChatEvent> {
+    pub(super) async fn finish(self, batcher: &mut EventBatcher) -> Vec<ChatEvent> {
         let mut went = RunProgress { attempts: 0, usage: None };
         let deadline = Instant::now() + self.settings.total_timeout;
         let mut stopped = self.chat.stop.subscribe();
         let end = tokio::select! {
-            end = timeout_at(deadline, self.answer(teller, &mut went)) => match end {
+            end = timeout_at(deadline, self.answer(batcher, &mut went)) => match end {
                 Ok(Ok(finish_reason)) => ChatEvent::Done { finish_reason, is_final: true },
-                Ok(Err(cut)) => self.cut(cut, teller),
+                Ok(Err(cut)) => self.cut(cut, batcher),
                 Err(_) => {
                     let why = format!("it took longer than {:?}", self.settings.total_timeout);
-                    self.cut(RunFailure::failed(FailureCause::Timeout, why), teller)
+                    self.cut(RunFailure::failed(FailureCause::Timeout, why), batcher)
                 }
             },
             by = stopped.wait_for(Option::is_some) => {
@@ -70,18 +70,18 @@ impl Run {
                 match by {
                     StopBy::Hub => {
                         let why = "the hub stopped while the model answered";
-                        self.cut(RunFailure::failed(FailureCause::HubRestarted, why), teller)
+                        self.cut(RunFailure::failed(FailureCause::HubRestarted, why), batcher)
                     }
                     by => ChatEvent::Cancelled { by: by.as_str().to_owned() },
                 }
             }
         };
-        let usage = self.usage(&went, teller);
-        self.figures.told(usage.completion_tokens, teller.first.map(|first| first.elapsed()));
+        let usage = self.usage(&went, batcher);
+        self.metrics.told(usage.completion_tokens, batcher.first.map(|first| first.elapsed()));
         [ChatEvent::Usage(usage), end].into()
     }
 
-    fn cut(&self, cut: RunFailure, teller: &EventBatcher) -> ChatEvent {
+    fn cut(&self, cut: RunFailure, batcher: &EventBatcher) -> ChatEvent {
         let failure = match cut {
             RunFailure::Failed(failure) => failure,
             RunFailure::Untold(message) => Failure::new(FailureCause::JournalUnavailable, message),
@@ -90,7 +90,7 @@ impl Run {
             code: failure.fault,
             message: failure.message,
             retryable: failure.retryable,
-            partial: teller.first.is_some(),
+            partial: batcher.first.is_some(),
             upstream_status: failure.status,
             // In whole seconds, and none too early.
             retry_after: failure.wait.map(|wait| wait.as_millis().div_ceil(1000) as u64),
@@ -100,7 +100,7 @@ impl Run {
         }
     }
 
-    fn usage(&self, went: &RunProgress, teller: &EventBatcher) -> Usage {
+    fn usage(&self, went: &RunProgress, batcher: &EventBatcher) -> Usage {
         let attempts = went.attempts;
         if let Some(usage) = &went.usage {
             return Usage { attempts, ..usage.clone() };
@@ -109,7 +109,7 @@ impl Run {
             return Usage::default();
         }
         let prompt_tokens = self.ask.characters() / CHARACTERS_PER_TOKEN;
-        let completion_tokens = teller.parts;
+        let completion_tokens = batcher.parts;
         let total_tokens = prompt_tokens + completion_tokens;
         let counted = Usage { prompt_tokens, completion_tokens, total_tokens, ..Usage::default() };
         Usage { estimated: true, attempts, ..counted }
@@ -117,19 +117,19 @@ impl Run {
 
     async fn answer(
         &self,
-        teller: &mut EventBatcher,
+        batcher: &mut EventBatcher,
         went: &mut RunProgress,
     ) -> Result<String, RunFailure> {
-        let _turn = self.acquire_permit(teller).await?;
+        let _turn = self.acquire_permit(batcher).await?;
         loop {
             went.attempts += 1;
             let began = Instant::now();
-            teller.status(State::Connecting, (Some(went.attempts), None), None).await?;
+            batcher.status(State::Connecting, (Some(went.attempts), None), None).await?;
             let first_by = began + self.timeouts().first_token;
             let heard = match self.connect(first_by).await {
                 Ok(answer) => {
                     self.chat.progress.send_replace(Progress::Answered);
-                    self.read_answer(answer, teller, (went, began)).await
+                    self.read_answer(answer, batcher, (went, began)).await
                 }
                 Err(refused) => Err(refused),
             };
@@ -140,11 +140,11 @@ impl Run {
             let RunFailure::Failed(Failure { message, wait, .. }) = &cut else { return Err(cut) };
             let wait = wait.unwrap_or(RETRY_AFTER * went.attempts as u32);
             let is_last = went.attempts == MAX_ATTEMPTS || wait > MAX_RETRY_AFTER;
-            if teller.first.is_some() || !may_retry || is_last {
+            if batcher.first.is_some() || !may_retry || is_last {
                 return Err(cut);
             }
             let next = (Some(went.attempts + 1), Some(wait));
-            teller.status(State::Retrying, next, Some(message.clone())).await?;
+            batcher.status(State::Retrying, next, Some(message.clone())).await?;
             sleep(wait).await;
         }
     }
@@ -152,7 +152,7 @@ impl Run {
     /// Waits until the upstream takes another, where it is said to take only so many.
     async fn acquire_permit(
         &self,
-        teller: &mut EventBatcher,
+        batcher: &mut EventBatcher,
     ) -> Result<Option<UpstreamPermit>, RunFailure> {
         let Some(turns) = self.upstream().and_then(|of| self.turns.of(of)) else { return Ok(None) };
         let mut turn = std::pin::pin!(turns.acquire_owned());
@@ -162,8 +162,8 @@ impl Run {
             turn = &mut turn => return Ok(turn.ok()),
             () = std::future::ready(()) => {}
         }
-        let _waits = self.figures.queued(self.upstream_name());
-        teller.status(State::Queued, (None, None), None).await?;
+        let _waits = self.metrics.queued(self.upstream_name());
+        batcher.status(State::Queued, (None, None), None).await?;
         // They are never closed.
         Ok(turn.await.ok())
     }
@@ -192,7 +192,7 @@ impl Run {
             }
             Err(_) => ("refused", Err((self.silent(self.timeouts().first_token), false))),
         };
-        self.figures.attempted(self.upstream_name(), result);
+        self.metrics.attempted(self.upstream_name(), result);
         begun
     }
 
@@ -200,7 +200,7 @@ impl Run {
     async fn read_answer(
         &self,
         mut answer: UpstreamAnswer,
-        teller: &mut EventBatcher,
+        batcher: &mut EventBatcher,
         (went, began): (&mut RunProgress, Instant),
     ) -> Result<String, (RunFailure, bool)> {
         let fatal = |untold: PublishFailed| (RunFailure::from(untold), false);
@@ -210,17 +210,17 @@ impl Run {
         let mut alive = began;
         let timeouts = self.timeouts();
         loop {
-            let (silent_at, most) = match (&finish, teller.first) {
+            let (silent_at, most) = match (&finish, batcher.first) {
                 (Some(_), _) => (last + USAGE_WITHIN, USAGE_WITHIN),
                 (None, None) => (alive + timeouts.first_token, timeouts.first_token),
                 (None, Some(_)) => (last.max(alive) + timeouts.idle, timeouts.idle),
             };
-            let due = teller.due();
+            let due = batcher.due();
             let stalled_at = last + STALLED_AFTER;
             let heard = tokio::select! {
                 heard = answer.next() => heard,
                 () = sleep_until(due.unwrap_or(last)), if due.is_some() => {
-                    teller.flush().await.map_err(fatal)?;
+                    batcher.flush().await.map_err(fatal)?;
                     continue;
                 }
                 () = sleep_until(silent_at) => match finish {
@@ -229,9 +229,9 @@ impl Run {
                 },
                 () = sleep_until(stalled_at), if !is_stalled && finish.is_none() => {
                     is_stalled = true;
-                    self.figures.stalled(self.upstream_name());
+                    self.metrics.stalled(self.upstream_name());
                     let attempt = (Some(went.attempts), None);
-                    teller.status(State::Stalled, attempt, None).await.map_err(fatal)?;
+                    batcher.status(State::Stalled, attempt, None).await.map_err(fatal)?;
                     continue;
                 }
             };
@@ -261,7 +261,7 @@ impl Run {
             went.usage = delta.usage.take().or(went.usage.take());
             let trouble = delta.trouble.take();
             finish = finish.or_else(|| delta.finish.clone());
-            if let Some(ended) = self.take(delta, teller, began).await? {
+            if let Some(ended) = self.take(delta, batcher, began).await? {
                 return Ok(ended);
             }
             if let Some(trouble) = trouble {
@@ -275,27 +275,27 @@ impl Run {
     async fn take(
         &self,
         mut delta: Delta,
-        teller: &mut EventBatcher,
+        batcher: &mut EventBatcher,
         began: Instant,
     ) -> Result<Option<String>, (RunFailure, bool)> {
         const LENGTH: &str = "length";
-        if delta.says_text() && self.is_long_enough(teller) {
+        if delta.says_text() && self.is_long_enough(batcher) {
             // Whatever the upstream was told: its connection closes with this.
             return Ok(Some(LENGTH.to_owned()));
         }
         if delta.redact.is_some() {
             self.chat.is_redacted.store(true, Ordering::Release);
         }
-        let mut is_cut = delta.cut_to(self.room(teller));
-        teller.leave_new(&mut delta.extra);
-        let room = self.settings.max_output_bytes.saturating_sub(teller.output_bytes());
+        let mut is_cut = delta.cut_to(self.room(batcher));
+        batcher.leave_new(&mut delta.extra);
+        let room = self.settings.max_output_bytes.saturating_sub(batcher.output_bytes());
         // An answer that ends here has all of its text.
         is_cut |= delta.cut_extra_to(room) && delta.finish.is_none();
-        let had_none = teller.first.is_none();
+        let had_none = batcher.first.is_none();
         let is_said =
-            teller.push(delta).await.map_err(|untold| (RunFailure::from(untold), false))?;
+            batcher.push(delta).await.map_err(|untold| (RunFailure::from(untold), false))?;
         if is_said && had_none {
-            self.figures.first_token(began.elapsed());
+            self.metrics.first_token(began.elapsed());
         }
         Ok(is_cut.then(|| LENGTH.to_owned()))
     }
@@ -316,20 +316,20 @@ impl Run {
         RunFailure::of(trouble, None, self.upstream())
     }
 
-    fn is_long_enough(&self, teller: &EventBatcher) -> bool {
-        let has_most = self.most_tokens().is_some_and(|most| teller.parts >= most);
-        has_most || self.room(teller) == 0
+    fn is_long_enough(&self, batcher: &EventBatcher) -> bool {
+        let has_most = self.most_tokens().is_some_and(|most| batcher.parts >= most);
+        has_most || self.room(batcher) == 0
     }
 
     /// Bytes that the answer may still have.
-    fn room(&self, teller: &EventBatcher) -> usize {
+    fn room(&self, batcher: &EventBatcher) -> usize {
         let bytes_of = |tokens: u64| {
             let bytes = tokens.saturating_mul(MAX_BYTES_PER_TOKEN);
             usize::try_from(bytes.saturating_add(MAX_BYTES_OF_FEW_TOKENS)).unwrap_or(usize::MAX)
         };
         let by_tokens = self.most_tokens().map_or(usize::MAX, bytes_of);
-        let left = self.settings.max_output_bytes.saturating_sub(teller.output_bytes());
-        by_tokens.saturating_sub(teller.said_bytes).min(left)
+        let left = self.settings.max_output_bytes.saturating_sub(batcher.output_bytes());
+        by_tokens.saturating_sub(batcher.said_bytes).min(left)
     }
 
     /// Tokens of the answer at most: as was asked, and no more than the hub allows.

@@ -68,7 +68,7 @@ pub async fn follow(
     feed: Feed,
     history: Arc<History>,
     specs: Arc<[TailSpec]>,
-    figures: TailMetrics,
+    metrics: TailMetrics,
 ) -> Result<(), String> {
     let now = feed.now();
     let mut tail = off_thread(move || Tail::begin(&history, specs, now)).await?;
@@ -77,8 +77,8 @@ pub async fn follow(
         let (looked, new) = off_thread(move || tail.look(now)).await?;
         tail = looked;
         let behind = tail.files.iter().map(Followed::behind).sum();
-        figures.set(tail.files.len(), behind, tail.unreadable.len() + tail.left_out);
-        let has_more = tail.publish(&feed, new, &figures).await?;
+        metrics.set(tail.files.len(), behind, tail.unreadable.len() + tail.left_out);
+        let has_more = tail.publish(&feed, new, &metrics).await?;
         if !has_more {
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -215,7 +215,7 @@ impl Tail {
         &mut self,
         feed: &Feed,
         new: Vec<(usize, NewLines)>,
-        figures: &TailMetrics,
+        metrics: &TailMetrics,
     ) -> Result<bool, String> {
         self.say(feed).await?;
         let (mut over, mut has_more) = (Vec::new(), false);
@@ -245,7 +245,7 @@ impl Tail {
                     (is_held, _) = (true, held.insert(called.clone()));
                     break;
                 }
-                figures.replaced(texts.iter().map(|text| text.replaced).sum());
+                metrics.replaced(texts.iter().map(|text| text.replaced).sum());
                 from = until;
             }
             if new.is_over && !is_held {

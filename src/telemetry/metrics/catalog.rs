@@ -67,8 +67,8 @@ fn example() -> Sampled {
         LimitUse {
             limit: "…", max: Some(0), used: Some(0), peak: Some(0), ..LimitUse::default()
         };
-    let standing = ReadinessSample { checks: vec![("…", true)], ..ReadinessSample::default() };
-    Sampled { limits: vec![limit], standing }
+    let readiness = ReadinessSample { checks: vec![("…", true)], ..ReadinessSample::default() };
+    Sampled { limits: vec![limit], readiness }
 }
 
 /// The first word of a name that says what it is about.

@@ -57,7 +57,7 @@ struct Metrics {
 
 struct SampledMetrics {
     limits: limits::LimitMetrics,
-    standing: readiness::ReadinessMetrics,
+    readiness: readiness::ReadinessMetrics,
 }
 
 /// What a scrape asks for, because nobody tells it.
@@ -66,7 +66,7 @@ pub struct Sampled {
     /// Every limit and its use.
     pub limits: Vec<LimitUse>,
     /// How the hub stands.
-    pub standing: ReadinessSample,
+    pub readiness: ReadinessSample,
 }
 
 /// How the metrics are written.
@@ -114,7 +114,7 @@ impl Telemetry {
             )?,
             sampled: Mutex::new(SampledMetrics {
                 limits: limits::LimitMetrics::new(&make)?,
-                standing: readiness::ReadinessMetrics::new(&make)?,
+                readiness: readiness::ReadinessMetrics::new(&make)?,
             }),
             registry: make.0,
         };
@@ -160,9 +160,9 @@ impl Telemetry {
     }
 
     fn gather(&self, sampled: &Sampled) -> Vec<MetricFamily> {
-        let figures = self.0.sampled.lock().unwrap_or_else(PoisonError::into_inner);
-        figures.limits.set(&sampled.limits);
-        figures.standing.set(&sampled.standing);
+        let metrics = self.0.sampled.lock().unwrap_or_else(PoisonError::into_inner);
+        metrics.limits.set(&sampled.limits);
+        metrics.readiness.set(&sampled.readiness);
         self.0.registry.gather()
     }
 }

@@ -87,16 +87,16 @@ impl ReadinessMetrics {
         })
     }
 
-    pub(super) fn set(&self, standing: &ReadinessSample) {
+    pub(super) fn set(&self, readiness: &ReadinessSample) {
         let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        self.ready.set(i64::from(standing.is_ready));
-        for (check, is_fine) in &standing.checks {
+        self.ready.set(i64::from(readiness.is_ready));
+        for (check, is_fine) in &readiness.checks {
             self.checks.with_label_values(&[check]).set(i64::from(*is_fine));
         }
-        self.draining.set(i64::from(standing.drain_ends_s.is_some()));
-        self.drain_ends.set(standing.drain_ends_s.unwrap_or(0.0));
-        self.drain_window.set(standing.drain_window_s);
-        let queues = &standing.queues;
+        self.draining.set(i64::from(readiness.drain_ends_s.is_some()));
+        self.drain_ends.set(readiness.drain_ends_s.unwrap_or(0.0));
+        self.drain_window.set(readiness.drain_window_s);
+        let queues = &readiness.queues;
         self.publish_requests.set(whole(queues.publish.0));
         self.publish_bytes.set(whole(queues.publish.1));
         self.batches.set(whole(queues.batches));

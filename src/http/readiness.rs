@@ -134,14 +134,14 @@ pub(super) async fn sampled(state: &AppState) -> Sampled {
         refusals: usage.refusals,
     });
     let drain_ends = state.drain_ends_ms.load(Ordering::Relaxed);
-    let standing = ReadinessSample {
+    let readiness = ReadinessSample {
         checks: ready.checks.iter().map(|(name, check)| (*name, check.ok)).collect(),
         is_ready: ready.ready,
         drain_ends_s: (drain_ends > 0).then(|| drain_ends as f64 / 1000.0),
         drain_window_s: state.settings.drain.as_secs_f64(),
         queues: queues(state),
     };
-    Sampled { limits: limits.collect(), standing }
+    Sampled { limits: limits.collect(), readiness }
 }
 
 fn queues(state: &AppState) -> Queues {
