@@ -1,6 +1,6 @@
 //! The body of a subscription.
 
-use super::socket::SessionSocket;
+use crate::http::socket::SessionSocket;
 use crate::hub::Subscription;
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 /// A subscription as actix wants it: endless, in chunks. Where it may have the socket for itself it
 /// takes that at once, and actix is asked for nothing more.
-pub(super) struct EventBody {
+pub(crate) struct EventBody {
     subscription: Option<Subscription>,
     socket: Option<Rc<SessionSocket>>,
     /// The connection, where its end is that of this body.
@@ -23,11 +23,11 @@ pub(super) struct EventBody {
 /// Whether a client made no room for what its session sends; goes with the response, so that
 /// whoever sends it can say so.
 #[derive(Clone, Default)]
-pub(super) struct Stalled(Rc<Cell<bool>>);
+pub(crate) struct Stalled(Rc<Cell<bool>>);
 
 impl Stalled {
     /// It made none for the write timeout.
-    pub(super) fn note(&self) {
+    pub(crate) fn note(&self) {
         self.0.set(true);
     }
 }
@@ -41,7 +41,7 @@ impl Drop for EventBody {
 }
 
 impl EventBody {
-    pub(super) fn new(
+    pub(crate) fn new(
         subscription: Subscription,
         socket: Option<Rc<SessionSocket>>,
         ends_connection: Option<Rc<SessionSocket>>,

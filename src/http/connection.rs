@@ -3,12 +3,12 @@
 //! Promises: nobody takes more connections than the limit of one client leaves room for, and the
 //! hub accepts none once its memory is nearly used up; whoever says nothing is let go of.
 
-use super::h2;
-use super::head_clock::HeadClock;
-use super::server::AppState;
-use super::socket::{SessionSocket, Socket};
-use super::stream::serve;
-use super::tls::HTTP2;
+use crate::http::h2;
+use crate::http::head_clock::HeadClock;
+use crate::http::server::AppState;
+use crate::http::socket::{SessionSocket, Socket};
+use crate::http::stream::serve;
+use crate::http::tls::HTTP2;
 use crate::limits::{Client, ClientKey, Limit};
 use crate::telemetry::ConnectionRefused;
 use actix_http::error::DispatchError;
@@ -44,9 +44,9 @@ const PREFACE_POLL_INTERVAL: Duration = Duration::from_millis(2);
 const CONNECTIONS_BESIDE_SESSIONS: u64 = 64;
 
 /// What HTTP/1 is spoken on.
-pub(super) struct Transport {
+pub(crate) struct Transport {
     stream: TransportIo,
-    pub(super) clock: Rc<HeadClock>,
+    pub(crate) clock: Rc<HeadClock>,
 }
 
 enum TransportIo {
@@ -66,7 +66,7 @@ impl Transport {
     }
 
     /// The session's end of it, where it may have that.
-    pub(super) fn shared(&self) -> Option<Rc<SessionSocket>> {
+    pub(crate) fn shared(&self) -> Option<Rc<SessionSocket>> {
         match &self.stream {
             TransportIo::Plain(socket) => Some(socket.shared()),
             TransportIo::Tls(_) => None,
@@ -131,15 +131,15 @@ impl AsyncWrite for Transport {
 type BoxedConnection = Pin<Box<dyn Future<Output = Result<(), ()>>>>;
 
 /// What a worker serves connections with.
-pub(super) struct Acceptor<H1, H2> {
-    pub(super) state: Data<AppState>,
+pub(crate) struct Acceptor<H1, H2> {
+    pub(crate) state: Data<AppState>,
     /// HTTP/1, connection by connection.
-    pub(super) h1: H1,
+    pub(crate) h1: H1,
     /// Requests one by one, for HTTP/2.
-    pub(super) h2: Rc<H2>,
-    pub(super) stopping: actix_server::GracefulShutdownSignal,
+    pub(crate) h2: Rc<H2>,
+    pub(crate) stopping: actix_server::GracefulShutdownSignal,
     /// For operators: by a server of their own, and without TLS.
-    pub(super) is_admin_listener: bool,
+    pub(crate) is_admin_listener: bool,
 }
 
 impl<H1, H2, B> Acceptor<H1, H2>
@@ -156,7 +156,7 @@ where
     ///
     /// What is left of most connections is a session; so whatever only some of them need is in a
     /// box, and not in the future of each.
-    pub(super) fn serve(
+    pub(crate) fn serve(
         self: Rc<Self>,
         stream: TcpStream,
     ) -> impl Future<Output = Result<(), ()>> + use<H1, H2, B> {

@@ -4,14 +4,14 @@
 //! Promises: a part of a file is read when there is room for it at the client, so that memory does not
 //! depend on its size; nothing outside of a folder is opened, whatever a path or a link says.
 
-use super::guard::{client, require_caller};
-use super::openapi::{HistoryRefused, Refused};
-use super::problem::{Code, Document, Problem};
-use super::progress::{DownloadProgress, MeteredBody, ProgressTarget};
-use super::publish::{Publisher, check_publish};
-use super::query;
-use super::server::AppState;
 use crate::event::StreamName;
+use crate::http::guard::{client, require_caller};
+use crate::http::openapi::{HistoryRefused, Refused};
+use crate::http::problem::{Code, Document, Problem};
+use crate::http::progress::{DownloadProgress, MeteredBody, ProgressTarget};
+use crate::http::publish::{Publisher, check_publish};
+use crate::http::query;
+use crate::http::server::AppState;
 use crate::limits::{Client, ClientKey};
 use crate::telemetry::Served;
 use actix_files::NamedFile;
@@ -42,7 +42,7 @@ pub struct Downloads {
 }
 
 /// One of them; its place is given back when this is dropped.
-pub(super) struct Download {
+pub(crate) struct Download {
     _of_all: OwnedSemaphorePermit,
     of_client: Option<(Arc<DashMap<ClientKey, usize>>, ClientKey)>,
 }
@@ -115,7 +115,7 @@ pub struct Folder {
         HistoryRefused,
     )
 )]
-pub(super) async fn get(
+pub(crate) async fn get(
     state: Data<AppState>,
     request: HttpRequest,
     path: Path<(String, String)>,

@@ -4,14 +4,14 @@
 //! that the request is not some other site's: not by a name that leads here (DNS rebinding), and
 //! not by a page of theirs.
 
-use super::chats;
-use super::login;
-use super::problem::{Code, Problem};
-use super::query;
-use super::server::AppState;
-use super::subscribe::LAST_EVENT_ID;
 use crate::access::{Caller, Denied, explain};
 use crate::event::EventId;
+use crate::http::chats;
+use crate::http::login;
+use crate::http::problem::{Code, Problem};
+use crate::http::query;
+use crate::http::server::AppState;
+use crate::http::subscribe::LAST_EVENT_ID;
 use crate::journal::now;
 use crate::limits::{Client, ForwardedHeaders, client_of};
 use crate::telemetry::RequestRefused;
@@ -39,7 +39,7 @@ const TICKET: &str = "ticket";
 struct RequestIdentity(Option<Arc<Caller>>);
 
 /// Lets a request in, with who it is by, or refuses it.
-pub(super) async fn authenticate<B: MessageBody>(
+pub(crate) async fn authenticate<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, actix_web::Error> {
@@ -56,7 +56,7 @@ pub(super) async fn authenticate<B: MessageBody>(
 
 /// The same on the listener of the operators, where nobody is asked who they are: what only the
 /// hub's own machine reaches must not be led to by a name of another site's.
-pub(super) async fn check_admin_host<B: MessageBody>(
+pub(crate) async fn check_admin_host<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, actix_web::Error> {
@@ -69,12 +69,12 @@ pub(super) async fn check_admin_host<B: MessageBody>(
 }
 
 /// Who sent `request`, where they said so or need not.
-pub(super) fn identity(request: &HttpRequest) -> Option<Arc<Caller>> {
+pub(crate) fn identity(request: &HttpRequest) -> Option<Arc<Caller>> {
     request.extensions().get::<RequestIdentity>().and_then(|RequestIdentity(caller)| caller.clone())
 }
 
 /// Who sent `request`; a problem where they did not say so and that is needed.
-pub(super) fn require_caller(
+pub(crate) fn require_caller(
     state: &AppState,
     request: &HttpRequest,
 ) -> Result<Arc<Caller>, Problem> {
@@ -82,7 +82,7 @@ pub(super) fn require_caller(
 }
 
 /// Whom a request's address is, also behind a proxy that is trusted.
-pub(super) fn client(state: &AppState, request: &HttpRequest) -> Client {
+pub(crate) fn client(state: &AppState, request: &HttpRequest) -> Client {
     let unknown = IpAddr::from(Ipv4Addr::UNSPECIFIED);
     let peer = request.peer_addr().map_or(unknown, |address| address.ip());
     let trusted = &state.settings.trusted_proxies;
@@ -99,7 +99,7 @@ pub(super) fn client(state: &AppState, request: &HttpRequest) -> Client {
 }
 
 /// Whether `request` is by an operator; a problem where it is not.
-pub(super) fn require_admin(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
+pub(crate) fn require_admin(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
     if require_caller(state, request)?.grants.admin {
         Ok(())
     } else {
@@ -135,7 +135,7 @@ async fn identify(state: &AppState, request: &HttpRequest) -> Result<RequestIden
         }
         // A page is for everybody: it is what tells that a cookie is good no longer.
         PresentedCredential::Cookie(_)
-            if request.method().is_safe() && super::pages::is_page(request.path()) =>
+            if request.method().is_safe() && crate::http::pages::is_page(request.path()) =>
         {
             return Ok(RequestIdentity(state.access.load().anonymous()));
         }
@@ -147,7 +147,7 @@ async fn identify(state: &AppState, request: &HttpRequest) -> Result<RequestIden
 }
 
 /// Whether OpenAI's clients ask there.
-pub(super) fn is_openai_path(path: &str) -> bool {
+pub(crate) fn is_openai_path(path: &str) -> bool {
     path.starts_with("/v1/")
 }
 
@@ -316,11 +316,11 @@ fn check_anonymous(state: &AppState, request: &HttpRequest) -> Result<(), Proble
 fn is_public(request: &HttpRequest) -> bool {
     request.method().is_safe()
         && (matches!(request.path(), "/healthz" | "/readyz")
-            || super::pages::is_page(request.path()))
+            || crate::http::pages::is_page(request.path()))
 }
 
 /// The name in `name:port`, `[address]:port` or either without the port.
-pub(super) fn host_name(host: &str) -> Option<&str> {
+pub(crate) fn host_name(host: &str) -> Option<&str> {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?,
         None => host.split_at(host.find(':').unwrap_or(host.len())),
@@ -346,7 +346,7 @@ fn check_site(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
     };
     let leads_here =
         request.method() == Method::GET && header_text(headers, &FETCH_MODE) == Some("navigate");
-    if !is_foreign || leads_here && super::pages::is_page(request.path()) {
+    if !is_foreign || leads_here && crate::http::pages::is_page(request.path()) {
         return Ok(());
     }
     let is_open = state.settings.cors_origins.iter().any(|origin| origin == "*");

@@ -35,7 +35,7 @@ enum State {
 }
 
 /// The clock of one connection.
-pub(super) struct HeadClock {
+pub(crate) struct HeadClock {
     state: Cell<State>,
     since: Cell<Instant>,
     /// Set for the last deadline that was waited for, which may have moved.
@@ -46,7 +46,7 @@ pub(super) struct HeadClock {
 }
 
 impl HeadClock {
-    pub(super) fn new() -> Rc<Self> {
+    pub(crate) fn new() -> Rc<Self> {
         Rc::new(Self {
             state: Cell::new(State::First),
             since: Cell::new(Instant::now()),
@@ -62,37 +62,37 @@ impl HeadClock {
     }
 
     /// Starts it for the next head.
-    pub(super) fn start(&self) {
+    pub(crate) fn start(&self) {
         self.enter(State::Answered);
     }
 
     /// Starts it behind an answer that did not wait for the body of its request.
-    pub(super) fn start_early(&self) {
+    pub(crate) fn start_early(&self) {
         self.is_early.set(true);
         self.start();
     }
 
     /// Notes that bytes have come.
-    pub(super) fn has_read(&self) {
+    pub(crate) fn has_read(&self) {
         if self.state.get() == State::Answered && !self.is_early.get() {
             self.enter(State::Reading);
         }
     }
 
     /// Notes that bytes of an answer have gone.
-    pub(super) fn has_written(&self) {
+    pub(crate) fn has_written(&self) {
         if self.state.get() == State::Answered {
             self.since.set(Instant::now());
         }
     }
 
     /// Returns true once a head has taken too long.
-    pub(super) fn is_expired(&self) -> bool {
+    pub(crate) fn is_expired(&self) -> bool {
         self.is_expired.get()
     }
 
     /// Ready once the connection is to be closed.
-    pub(super) fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<()> {
         let timeout = match self.state.get() {
             State::First | State::Serving => return Poll::Pending,
             State::Answered => IDLE_TIMEOUT,
@@ -117,19 +117,19 @@ impl HeadClock {
 }
 
 /// The clock of a request's connection; `None` in HTTP/2.
-pub(super) fn of(request: &HttpRequest) -> Option<Rc<HeadClock>> {
+pub(crate) fn of(request: &HttpRequest) -> Option<Rc<HeadClock>> {
     request.conn_data::<Rc<HeadClock>>().cloned()
 }
 
 /// Stops the clock while a request is answered.
-pub(super) fn stop(clock: Option<&Rc<HeadClock>>) {
+pub(crate) fn stop(clock: Option<&Rc<HeadClock>>) {
     if let Some(clock) = clock {
         clock.enter(State::Serving);
     }
 }
 
 /// Starts the clock for the next head, once the body of the answer is sent.
-pub(super) fn start_behind(
+pub(crate) fn start_behind(
     response: ServiceResponse<BoxBody>,
     clock: Option<Rc<HeadClock>>,
 ) -> ServiceResponse<BoxBody> {

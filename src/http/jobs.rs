@@ -1,12 +1,12 @@
 //! `GET /jobs`, `POST /jobs/{name}/runs` and `DELETE /jobs/{name}/runs/{run}`: commands that the
 //! configuration names, run by those to whom they are granted.
 
-use super::guard::require_caller;
-use super::openapi::{BodyRefused, HistoryRefused, Refused};
-use super::problem::{Code, Document, Problem};
-use super::server::AppState;
-use super::subscribe::read_history;
 use crate::access::Caller;
+use crate::http::guard::require_caller;
+use crate::http::openapi::{BodyRefused, HistoryRefused, Refused};
+use crate::http::problem::{Code, Document, Problem};
+use crate::http::server::AppState;
+use crate::http::subscribe::read_history;
 use crate::source::{JobView, StartRunError, StartedRun};
 use actix_web::http::header;
 use actix_web::web::{Data, Path};
@@ -17,14 +17,14 @@ use utoipa::ToSchema;
 /// What may be run.
 #[derive(Serialize, ToSchema)]
 #[schema(as = JobList)]
-pub(super) struct List {
+pub(crate) struct List {
     jobs: Vec<JobView>,
 }
 
 /// A run that was begun.
 #[derive(Serialize, ToSchema)]
 #[schema(as = BegunRun)]
-pub(super) struct BegunShape {
+pub(crate) struct BegunShape {
     /// Its name, to stop it by.
     run: String,
     /// Its stream: `start`, `log` events, `exit`, and its end.
@@ -59,7 +59,7 @@ impl From<StartRunError> for Problem {
         Refused,
     )
 )]
-pub(super) async fn list(
+pub(crate) async fn list(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -79,7 +79,7 @@ pub(super) async fn list(
         BodyRefused,
     )
 )]
-pub(super) async fn begin(
+pub(crate) async fn begin(
     state: Data<AppState>,
     request: HttpRequest,
     name: Path<String>,
@@ -108,7 +108,7 @@ pub(super) async fn begin(
         HistoryRefused,
     )
 )]
-pub(super) async fn stop(
+pub(crate) async fn stop(
     state: Data<AppState>,
     request: HttpRequest,
     path: Path<(String, String)>,

@@ -1,9 +1,9 @@
 //! `/journal/losses` and `/journal/backup`: losses that were found, and a copy of everything.
 
-use super::guard::require_admin;
-use super::openapi::{HistoryRefused, Refused};
-use super::problem::{Code, Problem};
-use super::server::AppState;
+use crate::http::guard::require_admin;
+use crate::http::openapi::{HistoryRefused, Refused};
+use crate::http::problem::{Code, Problem};
+use crate::http::server::AppState;
 use crate::journal::Loss;
 use actix_web::http::header;
 use actix_web::web::{Bytes, Data};
@@ -21,7 +21,7 @@ const WAITING_PIECES: usize = 4;
 
 /// The losses that nobody has acknowledged yet.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Losses {
+pub(crate) struct Losses {
     losses: Vec<LossShape>,
 }
 
@@ -56,7 +56,7 @@ fn answer(losses: Vec<Loss>) -> HttpResponse {
     (status = 200, description = "Losses that are not acknowledged yet", body = Losses),
     Refused,
 ))]
-pub(super) async fn losses(
+pub(crate) async fn losses(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -70,7 +70,7 @@ pub(super) async fn losses(
     Refused,
     HistoryRefused,
 ))]
-pub(super) async fn acknowledge_losses(
+pub(crate) async fn acknowledge_losses(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -94,7 +94,7 @@ pub(super) async fn acknowledge_losses(
     Refused,
     HistoryRefused,
 ))]
-pub(super) async fn backup(
+pub(crate) async fn backup(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {

@@ -68,7 +68,7 @@ impl RemoteKeySet {
 
     /// Fetches it because a token names a key that is not there; whether there may be other keys
     /// now. Those who ask while it is fetched wait for that.
-    pub(super) async fn fetch_for_unknown(&self) -> bool {
+    pub(crate) async fn fetch_for_unknown(&self) -> bool {
         let asked = Instant::now();
         let mut tried = self.tried.lock().await;
         match tried.at {

@@ -1,11 +1,11 @@
 //! `GET /log-filter` and `PUT /log-filter`: what is logged, until it is said otherwise or the hub
 //! restarts.
 
-use super::guard::require_admin;
-use super::openapi::{BodyRefused, Refused};
-use super::problem::{Code, Problem};
-use super::received::{parse_object, read_body};
-use super::server::AppState;
+use crate::http::guard::require_admin;
+use crate::http::openapi::{BodyRefused, Refused};
+use crate::http::problem::{Code, Problem};
+use crate::http::received::{parse_object, read_body};
+use crate::http::server::AppState;
 use crate::telemetry::{InvalidFilter, check_log_filter, log_filter, set_log_filter};
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 /// What is logged.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct LogFilter {
+pub(crate) struct LogFilter {
     /// A level, or levels by module, as `warn` or `info,fanfare::hub=debug`.
     filter: String,
 }
@@ -26,7 +26,7 @@ pub(super) struct LogFilter {
     (status = 200, description = "What is logged", body = LogFilter),
     Refused,
 ))]
-pub(super) async fn get(
+pub(crate) async fn get(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -43,7 +43,7 @@ pub(super) async fn get(
         BodyRefused,
     )
 )]
-pub(super) async fn put(
+pub(crate) async fn put(
     state: Data<AppState>,
     request: HttpRequest,
     body: Payload,

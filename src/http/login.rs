@@ -2,10 +2,10 @@
 //!
 //! The cookie holds what was shown and nothing else, so that it is as good as that, for as long.
 
-use super::guard::require_caller;
-use super::openapi::Refused;
-use super::problem::{Code, Problem};
-use super::server::AppState;
+use crate::http::guard::require_caller;
+use crate::http::openapi::Refused;
+use crate::http::problem::{Code, Problem};
+use crate::http::server::AppState;
 use crate::journal::now;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::web::Data;
@@ -21,7 +21,7 @@ const HOST_NAME: &str = "__Host-fanfare";
 
 /// Who asks, and what they may do.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Who {
+pub(crate) struct Who {
     /// `key NAME`, or `sub SUB` of a token; null where nothing was shown.
     subject: Option<String>,
     /// When what was shown is good no longer (RFC 3339).
@@ -49,7 +49,7 @@ pub(super) struct Who {
         Refused,
     )
 )]
-pub(super) async fn who(
+pub(crate) async fn who(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -76,7 +76,7 @@ pub(super) async fn who(
         Refused,
     )
 )]
-pub(super) async fn begin(
+pub(crate) async fn begin(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -100,7 +100,7 @@ pub(super) async fn begin(
         Refused,
     )
 )]
-pub(super) async fn end(request: HttpRequest) -> HttpResponse {
+pub(crate) async fn end(request: HttpRequest) -> HttpResponse {
     answer(ended(&request))
 }
 
@@ -112,7 +112,7 @@ fn answer(cookie: String) -> HttpResponse {
 }
 
 /// A cookie that takes the place of the one there is, and ends.
-pub(super) fn ended(request: &HttpRequest) -> String {
+pub(crate) fn ended(request: &HttpRequest) -> String {
     cookie(request, "", 0)
 }
 
@@ -137,7 +137,7 @@ fn text<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
 
 /// The credential in a request's cookie. One that is not good has to be replaced or ended by
 /// those who asked for it, never left out.
-pub(super) fn credential(request: &HttpRequest) -> Option<String> {
+pub(crate) fn credential(request: &HttpRequest) -> Option<String> {
     let cookies = request.headers().get_all(header::COOKIE).filter_map(|v| v.to_str().ok());
     let pairs = cookies.flat_map(|text| text.split(';')).filter_map(|p| p.split_once('='));
     let pairs: Vec<_> = pairs.map(|(name, value)| (name.trim(), value)).collect();

@@ -2,9 +2,9 @@
 //!
 //! What a route takes and answers stands above its handler; here is what they have in common.
 
-use super::chats::{completions, native, ticket};
-use super::problem::Document;
-use super::{
+use crate::http::chats::{completions, native, ticket};
+use crate::http::problem::Document;
+use crate::http::{
     files, jobs, journal, log_filter, login, ops, pages, publish, revocations, sessions, stats,
     streams, subscribe, tickets,
 };
@@ -22,7 +22,7 @@ use utoipa::{IntoResponses, Modify, OpenApi};
     (status = 200, description = "This description", content_type = "application/json"),
     Refused,
 ))]
-pub(super) async fn openapi() -> HttpResponse {
+pub(crate) async fn openapi() -> HttpResponse {
     static TEXT: OnceLock<String> = OnceLock::new();
     let text = TEXT.get_or_init(|| Api::openapi().to_json().unwrap_or_default());
     HttpResponse::Ok()
@@ -141,7 +141,7 @@ fn problem(why: &str) -> RefOr<Described> {
 macro_rules! refusals {
     ($($(#[$doc:meta])* $name:ident { $($status:literal = $why:literal,)* })*) => {$(
         $(#[$doc])*
-        pub(super) struct $name;
+        pub(crate) struct $name;
 
         impl IntoResponses for $name {
             fn responses() -> BTreeMap<String, RefOr<Described>> {
@@ -180,7 +180,7 @@ refusals! {
 }
 
 /// What a subscriber is answered.
-pub(super) struct Subscribed;
+pub(crate) struct Subscribed;
 
 impl IntoResponses for Subscribed {
     fn responses() -> BTreeMap<String, RefOr<Described>> {

@@ -1,11 +1,11 @@
 //! For operators: version, health, readiness, metrics.
 
-use super::guard::require_caller;
-use super::openapi::{HistoryRefused, Refused};
-use super::problem::{Code, Problem};
-use super::readiness::{self, Ready};
-use super::requests::{self, RequestOutcome};
-use super::server::AppState;
+use crate::http::guard::require_caller;
+use crate::http::openapi::{HistoryRefused, Refused};
+use crate::http::problem::{Code, Problem};
+use crate::http::readiness::{self, Ready};
+use crate::http::requests::{self, RequestOutcome};
+use crate::http::server::AppState;
 use crate::telemetry::Exposition;
 use actix_web::http::{StatusCode, header};
 use actix_web::web::Data;
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 /// What runs here.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Version {
+pub(crate) struct Version {
     name: &'static str,
     version: &'static str,
     journal_format: u32,
@@ -26,7 +26,7 @@ pub(super) struct Version {
     (status = 200, description = "What runs here", body = Version),
     Refused,
 ))]
-pub(super) async fn version() -> HttpResponse {
+pub(crate) async fn version() -> HttpResponse {
     HttpResponse::Ok().json(Version {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
@@ -39,7 +39,7 @@ pub(super) async fn version() -> HttpResponse {
     (status = 200, description = "The process answers", body = String, content_type = "text/plain"),
     Refused,
 ))]
-pub(super) async fn healthz() -> HttpResponse {
+pub(crate) async fn healthz() -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .content_type("text/plain")
@@ -52,7 +52,7 @@ pub(super) async fn healthz() -> HttpResponse {
     (status = 503, description = "It should not be, and why", body = Ready),
     Refused,
 ))]
-pub(super) async fn readyz(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
+pub(crate) async fn readyz(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
     // Reasons name paths and positions.
     let sees_reasons = require_caller(&state, &request).is_ok_and(|caller| caller.grants.admin);
     let ready = readiness::ready(&state, &readiness::usage(&state).await);
@@ -60,7 +60,7 @@ pub(super) async fn readyz(state: Data<AppState>, request: HttpRequest) -> HttpR
 }
 
 /// `GET /readyz` on the metrics listener: readiness with every reason.
-pub(super) async fn readyz_admin(state: Data<AppState>) -> HttpResponse {
+pub(crate) async fn readyz_admin(state: Data<AppState>) -> HttpResponse {
     readiness(readiness::ready(&state, &readiness::usage(&state).await))
 }
 
@@ -82,7 +82,7 @@ fn readiness(ready: Ready) -> HttpResponse {
     Refused,
     HistoryRefused,
 ))]
-pub(super) async fn metrics(
+pub(crate) async fn metrics(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -93,7 +93,7 @@ pub(super) async fn metrics(
 }
 
 /// The same on a listener of its own, where nobody asks who it is for.
-pub(super) async fn metrics_admin(
+pub(crate) async fn metrics_admin(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {

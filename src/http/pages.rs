@@ -23,7 +23,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
                       img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// `GET /`, `/docs`, `/fanfare.js` and every other file there is.
-pub(super) fn serve(config: &mut ServiceConfig) {
+pub(crate) fn serve(config: &mut ServiceConfig) {
     let files = Static::iter().filter(|name| is_served(name));
     let files = files.map(|name| (format!("/{name}"), name.into_owned()));
     let pages = PAGES
@@ -44,12 +44,12 @@ pub(super) fn serve(config: &mut ServiceConfig) {
 #[utoipa::path(get, path = "/chat", tag = "chats",
     responses((status = 200, description = "A page to chat on", content_type = "text/html"))
 )]
-pub(super) async fn chat(request: HttpRequest) -> HttpResponse {
+pub(crate) async fn chat(request: HttpRequest) -> HttpResponse {
     answer(&request, "chat.html")
 }
 
 /// Whether a page or a part of one is at `path`.
-pub(super) fn is_page(path: &str) -> bool {
+pub(crate) fn is_page(path: &str) -> bool {
     let is_there = |name: &str| is_served(name) && Static::get(name).is_some();
     let is_file = || path.strip_prefix('/').is_some_and(is_there);
     PAGES.iter().any(|(page, _)| *page == path) || path == "/openapi.json" || is_file()

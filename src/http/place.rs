@@ -1,25 +1,25 @@
 //! Where a session starts, and what became of its resume.
 
-use super::problem::Problem;
-use super::server::AppState;
-use super::subscribe::read_history;
 use crate::event::{EventId, Interest, Position, StreamName};
+use crate::http::problem::Problem;
+use crate::http::server::AppState;
+use crate::http::subscribe::read_history;
 use crate::journal::{History, JournalError, Start};
 use crate::wire::{Gap, Resume};
 use actix_web::web::Data;
 use std::sync::Arc;
 
 /// Where a session starts, and what became of its resume.
-pub(super) struct ResumePoint {
-    pub(super) cursor: Position,
-    pub(super) resume: Resume,
-    pub(super) gap: Option<Gap>,
-    pub(super) seen_removals: u64,
-    pub(super) ended: Vec<StreamName>,
+pub(crate) struct ResumePoint {
+    pub(crate) cursor: Position,
+    pub(crate) resume: Resume,
+    pub(crate) gap: Option<Gap>,
+    pub(crate) seen_removals: u64,
+    pub(crate) ended: Vec<StreamName>,
 }
 
 /// Whether nothing is left for this subscriber and nothing will come.
-pub(super) async fn is_finished(
+pub(crate) async fn is_finished(
     state: &Data<AppState>,
     interest: &Arc<Interest>,
     requested: Option<&str>,
@@ -42,7 +42,7 @@ pub(super) async fn is_finished(
 }
 
 /// Finds the place to start at; without I/O where nothing can have been removed.
-pub(super) async fn find_resume_point(
+pub(crate) async fn find_resume_point(
     state: &Data<AppState>,
     interest: Arc<Interest>,
     requested: Option<String>,

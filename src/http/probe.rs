@@ -2,8 +2,8 @@
 //!
 //! Nothing of the hub uses it but tests.
 
-use super::{guard, query};
 use crate::event::{Invalid, Timestamp};
+use crate::http::{guard, query};
 use std::time::Duration;
 
 /// What is wrong with the query of a subscription, if anything.

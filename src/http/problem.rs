@@ -1,7 +1,7 @@
 //! Errors as `application/problem+json` (RFC 9457), and the one table from code to status.
 
-use super::requests::{self, InternalFailure, RequestOutcome};
 use crate::event::Invalid;
+use crate::http::requests::{self, InternalFailure, RequestOutcome};
 use crate::journal::{JournalError, PublishError, Refusal};
 use crate::limits::Limit;
 use crate::wire::BodyError;
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 /// What went wrong, by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Code {
+pub(crate) enum Code {
     /// Not readable: not UTF-8, not JSON, a bad query, an empty batch.
     Malformed,
     /// Readable, but a value fails its check.
@@ -47,7 +47,7 @@ pub(super) enum Code {
 
 impl Code {
     /// The code on the wire, its title and its status.
-    pub(super) fn row(self) -> (&'static str, &'static str, StatusCode) {
+    pub(crate) fn row(self) -> (&'static str, &'static str, StatusCode) {
         use StatusCode as S;
         match self {
             Self::Malformed => ("validation_error", "The request cannot be read", S::BAD_REQUEST),
@@ -92,38 +92,38 @@ impl Code {
     }
 
     /// The code on the wire.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         self.row().0
     }
 }
 
 /// One problem document.
 #[derive(Debug)]
-pub(super) struct Problem {
-    pub(super) code: Code,
-    pub(super) detail: String,
-    pub(super) field: Option<String>,
+pub(crate) struct Problem {
+    pub(crate) code: Code,
+    pub(crate) detail: String,
+    pub(crate) field: Option<String>,
     /// The limit that was reached.
-    pub(super) limit: Option<Limit>,
+    pub(crate) limit: Option<Limit>,
     /// Seconds, for those who may try again.
-    pub(super) retry_after: Option<u64>,
+    pub(crate) retry_after: Option<u64>,
     /// Takes the place of a cookie that is not good.
     cookie: Option<String>,
 }
 
 impl Problem {
-    pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         Self { code, detail, field: None, limit: None, retry_after: None, cookie: None }
     }
 
     /// What it is counted and logged by: the limit that was reached, or its code.
-    pub(super) fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         self.limit.map_or(self.code.as_str(), Limit::as_str)
     }
 
     /// A query or path that cannot be read.
-    pub(super) fn query(invalid: Invalid) -> Self {
+    pub(crate) fn query(invalid: Invalid) -> Self {
         Self { field: Some(invalid.field), ..Self::new(Code::Malformed, invalid.detail) }
     }
 
@@ -136,22 +136,22 @@ impl Problem {
     }
 
     #[must_use]
-    pub(super) fn field(self, field: impl Into<String>) -> Self {
+    pub(crate) fn field(self, field: impl Into<String>) -> Self {
         Self { field: Some(field.into()), ..self }
     }
 
     #[must_use]
-    pub(super) fn limit(self, limit: Limit) -> Self {
+    pub(crate) fn limit(self, limit: Limit) -> Self {
         Self { limit: Some(limit), ..self }
     }
 
     #[must_use]
-    pub(super) fn ends_cookie(self, cookie: String) -> Self {
+    pub(crate) fn ends_cookie(self, cookie: String) -> Self {
         Self { cookie: Some(cookie), ..self }
     }
 
     #[must_use]
-    pub(super) fn retry_after(self, seconds: u64) -> Self {
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..self }
     }
 }
@@ -211,7 +211,7 @@ impl fmt::Display for Problem {
 /// A problem as it is told (RFC 9457 §3.1).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
-pub(super) struct Document<'a> {
+pub(crate) struct Document<'a> {
     /// `urn:fanfare:problem:` and the code.
     r#type: String,
     /// What kind of problem it is.
@@ -253,7 +253,7 @@ impl ResponseError for Problem {
 impl Problem {
     /// A refusal in these words, whatever they are: with the headers that a refusal has, and for the log
     /// to say why.
-    pub(super) fn answer(&self, content_type: &str, body: Vec<u8>) -> HttpResponse {
+    pub(crate) fn answer(&self, content_type: &str, body: Vec<u8>) -> HttpResponse {
         let (_, _, status) = self.code.row();
         let mut response = HttpResponseBuilder::new(status);
         response

@@ -1,9 +1,9 @@
 //! How far a download is, as `progress` events.
 
-use super::files::Download;
-use super::publish::{PublishSource, Publisher, ingest};
-use super::server::AppState;
 use crate::event::{Draft, EventType, StreamName};
+use crate::http::files::Download;
+use crate::http::publish::{PublishSource, Publisher, ingest};
+use crate::http::server::AppState;
 use crate::journal::now;
 use crate::telemetry::Telemetry;
 use actix_web::HttpResponse;
@@ -44,21 +44,21 @@ struct ProgressData<'a> {
 }
 
 /// The stream that reports a download, and the file as the stream calls it.
-pub(super) struct ProgressTarget {
-    pub(super) publisher: Publisher,
-    pub(super) stream: StreamName,
-    pub(super) file: String,
+pub(crate) struct ProgressTarget {
+    pub(crate) publisher: Publisher,
+    pub(crate) stream: StreamName,
+    pub(crate) file: String,
 }
 
 /// Reports a download to a stream; dropping it publishes the last event.
-pub(super) struct DownloadProgress {
+pub(crate) struct DownloadProgress {
     at: watch::Sender<(Status, u64)>,
     until: u64,
 }
 
 impl DownloadProgress {
     /// Starts to report a response that was not sent yet.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         state: Data<AppState>,
         target: ProgressTarget,
         response: &HttpResponse<BoxBody>,
@@ -145,7 +145,7 @@ async fn publish_progress(
 }
 
 /// A body whose bytes are counted as the connection takes them.
-pub(super) struct MeteredBody {
+pub(crate) struct MeteredBody {
     body: BoxBody,
     progress: Option<DownloadProgress>,
     telemetry: Telemetry,
@@ -153,7 +153,7 @@ pub(super) struct MeteredBody {
 }
 
 impl MeteredBody {
-    pub(super) fn new(
+    pub(crate) fn new(
         body: BoxBody,
         progress: Option<DownloadProgress>,
         telemetry: Telemetry,

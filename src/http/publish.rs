@@ -1,15 +1,15 @@
 //! `POST /publish` and `POST /streams/{stream}/events`.
 
-use super::guard::{client, require_caller};
-use super::openapi::{BodyRefused, Refused};
-use super::problem::{Code, Document, Problem};
-use super::query;
-use super::received::read_body;
-use super::requests::{self, RequestOutcome};
-use super::server::AppState;
-use super::shapes::{Events, LogMessage, Receipt as ReceiptShape, Receipts};
 use crate::access::{Caller, Scope};
 use crate::event::{Draft, EventType, Key, Receipt, StreamName};
+use crate::http::guard::{client, require_caller};
+use crate::http::openapi::{BodyRefused, Refused};
+use crate::http::problem::{Code, Document, Problem};
+use crate::http::query;
+use crate::http::received::read_body;
+use crate::http::requests::{self, RequestOutcome};
+use crate::http::server::AppState;
+use crate::http::shapes::{Events, LogMessage, Receipt as ReceiptShape, Receipts};
 use crate::journal::{Item, PublishError, Unit, now};
 use crate::limits::{Client, Limit, RateExceeded};
 use crate::telemetry::{PublishRefused, Telemetry};
@@ -45,7 +45,7 @@ const EVENT_OVERHEAD_BYTES: usize = 128;
         BodyRefused,
     )
 )]
-pub(super) async fn publish(
+pub(crate) async fn publish(
     state: Data<AppState>,
     request: HttpRequest,
     body: Payload,
@@ -69,7 +69,7 @@ pub(super) async fn publish(
         BodyRefused,
     )
 )]
-pub(super) async fn publish_text(
+pub(crate) async fn publish_text(
     state: Data<AppState>,
     request: HttpRequest,
     body: Payload,
@@ -90,7 +90,7 @@ pub(super) async fn publish_text(
         BodyRefused,
     )
 )]
-pub(super) async fn log_message(
+pub(crate) async fn log_message(
     state: Data<AppState>,
     request: HttpRequest,
     body: Payload,
@@ -195,22 +195,22 @@ async fn ingest_for_request(
 }
 
 /// The client and subject that a publish counts for.
-pub(super) struct Publisher {
-    pub(super) client: Client,
-    pub(super) subject: Option<Arc<str>>,
+pub(crate) struct Publisher {
+    pub(crate) client: Client,
+    pub(crate) subject: Option<Arc<str>>,
 }
 
 /// The origin of a publish.
-pub(super) struct PublishSource<'a> {
-    pub(super) publisher: &'a Publisher,
+pub(crate) struct PublishSource<'a> {
+    pub(crate) publisher: &'a Publisher,
     /// Bytes of the body that the events came in.
-    pub(super) body_bytes: usize,
+    pub(crate) body_bytes: usize,
     /// The time from which the publish is measured.
-    pub(super) began: Instant,
+    pub(crate) began: Instant,
 }
 
 /// Publishes events that their publisher may publish.
-pub(super) async fn ingest(
+pub(crate) async fn ingest(
     state: &AppState,
     source: PublishSource<'_>,
     drafts: Vec<Draft>,
@@ -244,12 +244,12 @@ impl Drop for PublishTimer<'_> {
 }
 
 /// Nothing is published from outside any more once the hub is stopping.
-pub(super) fn refuse_in_drain(state: &AppState) -> Result<(), Problem> {
+pub(crate) fn refuse_in_drain(state: &AppState) -> Result<(), Problem> {
     if state.draining.load(Ordering::Relaxed) { Err(PublishError::Draining.into()) } else { Ok(()) }
 }
 
 /// Takes events, each with its streams and its bytes, off the rates of whoever publishes them.
-pub(super) fn spend<'a>(
+pub(crate) fn spend<'a>(
     state: &AppState,
     publisher: &Publisher,
     events: impl Iterator<Item = (&'a [StreamName], usize)>,
@@ -264,12 +264,12 @@ fn too_fast(RateExceeded { limit, wait }: RateExceeded) -> Problem {
 }
 
 /// Refuses a caller who may not publish to `stream`.
-pub(super) fn check_publish(caller: &Caller, stream: &StreamName) -> Result<(), Problem> {
+pub(crate) fn check_publish(caller: &Caller, stream: &StreamName) -> Result<(), Problem> {
     check_write(stream, "publishing to", caller.grants.may_publish(stream))
 }
 
 /// Refuses a caller who may not end `stream`.
-pub(super) fn check_end(caller: &Caller, stream: &StreamName) -> Result<(), Problem> {
+pub(crate) fn check_end(caller: &Caller, stream: &StreamName) -> Result<(), Problem> {
     check_write(stream, "ending", caller.grants.may_end(stream))
 }
 
@@ -300,7 +300,7 @@ fn publish_response(state: &AppState, json: Vec<u8>, receipts: &[Receipt]) -> Ht
 }
 
 /// Counts a refusal by its reason.
-pub(super) fn count_refusal(
+pub(crate) fn count_refusal(
     state: &AppState,
     result: Result<HttpResponse, Problem>,
 ) -> Result<HttpResponse, Problem> {

@@ -27,26 +27,26 @@ const TEXT_NAMES: [&str; 7] =
     ["from", "format", "heartbeat", "heartbeat_as", "control", "refusal", "ticket"];
 
 /// Names and what is said under each.
-pub(super) type Pairs = Vec<(String, String)>;
+pub(crate) type Pairs = Vec<(String, String)>;
 
 /// What the query of a subscription says.
 #[derive(Debug)]
-pub(super) struct SubscribeQuery {
-    pub(super) interest: Interest,
+pub(crate) struct SubscribeQuery {
+    pub(crate) interest: Interest,
     /// Its format is the one that is asked for by `Accept`, unless `format` says another.
-    pub(super) view: View,
-    pub(super) format: Option<Format>,
-    pub(super) last_event_id: Option<String>,
-    pub(super) start: Start,
+    pub(crate) view: View,
+    pub(crate) format: Option<Format>,
+    pub(crate) last_event_id: Option<String>,
+    pub(crate) start: Start,
     /// Whether it goes on with what is to come.
-    pub(super) follow: bool,
-    pub(super) beat: Heartbeat,
-    pub(super) flush: Option<FlushOptions>,
-    pub(super) refusal_as_status: bool,
+    pub(crate) follow: bool,
+    pub(crate) beat: Heartbeat,
+    pub(crate) flush: Option<FlushOptions>,
+    pub(crate) refusal_as_status: bool,
 }
 
 /// Reads what was said; `stream` is the one that the path names, if it does.
-pub(super) fn read(
+pub(crate) fn read(
     pairs: &[(String, String)],
     stream: Option<StreamName>,
     heartbeat: Duration,
@@ -98,12 +98,12 @@ pub(super) fn read(
 }
 
 /// The last id that a query gives.
-pub(super) fn last_event_id(pairs: &[(String, String)]) -> Result<Option<&str>, Invalid> {
+pub(crate) fn last_event_id(pairs: &[(String, String)]) -> Result<Option<&str>, Invalid> {
     Ok(one_of(pairs, &LAST_ID_NAMES)?.filter(|id| !id.is_empty()))
 }
 
 /// The stream that a path names, `/streams/{stream}…`.
-pub(super) fn stream_of(request: &HttpRequest) -> Result<StreamName, Invalid> {
+pub(crate) fn stream_of(request: &HttpRequest) -> Result<StreamName, Invalid> {
     // Not the router's own decoding, which replaces what is not UTF-8.
     let segment = request.uri().path().split('/').nth(2).unwrap_or_default();
     let name = percent_decode_str(segment).decode_utf8();
@@ -111,7 +111,7 @@ pub(super) fn stream_of(request: &HttpRequest) -> Result<StreamName, Invalid> {
 }
 
 /// The decoded pairs of any query.
-pub(super) fn pairs(query: &str) -> Result<Pairs, Invalid> {
+pub(crate) fn pairs(query: &str) -> Result<Pairs, Invalid> {
     let decode = |text: &str| {
         let spaced = text.replace('+', " ");
         percent_decode_str(&spaced).decode_utf8().map(|decoded| decoded.into_owned())
@@ -130,7 +130,7 @@ pub(super) fn pairs(query: &str) -> Result<Pairs, Invalid> {
 }
 
 /// The members of an object as the pairs of a query; those that no query has are let be.
-pub(super) fn pairs_of_members(members: &Map<String, Value>) -> Result<Pairs, Invalid> {
+pub(crate) fn pairs_of_members(members: &Map<String, Value>) -> Result<Pairs, Invalid> {
     let mut pairs = Pairs::new();
     for (name, value) in members {
         let words = match name.as_str() {
@@ -170,7 +170,7 @@ fn only<T>(name: &str, value: Option<T>, what: &str) -> Result<T, Invalid> {
 }
 
 /// The value said under one of `names`; saying it twice is an error.
-pub(super) fn one_of<'a>(
+pub(crate) fn one_of<'a>(
     pairs: &'a [(String, String)],
     names: &[&str],
 ) -> Result<Option<&'a str>, Invalid> {

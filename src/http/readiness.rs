@@ -1,7 +1,7 @@
 //! How the hub stands: whether it should be sent work, how its limits are used, what waits.
 
-use super::problem::{Code, Problem};
-use super::server::AppState;
+use crate::http::problem::{Code, Problem};
+use crate::http::server::AppState;
 use crate::hub::{ConnectionManager, GetUsage};
 use crate::journal::now;
 use crate::limits::{Limit, Usage};
@@ -22,8 +22,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// Whether the hub should be sent work.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Ready {
-    pub(super) ready: bool,
+pub(crate) struct Ready {
+    pub(crate) ready: bool,
     checks: BTreeMap<&'static str, Check>,
 }
 
@@ -43,21 +43,21 @@ impl Check {
 
 impl Ready {
     /// Leaves only which checks fail.
-    pub(super) fn without_reasons(mut self) -> Self {
+    pub(crate) fn without_reasons(mut self) -> Self {
         self.checks.values_mut().for_each(|check| check.reason = None);
         self
     }
 }
 
 /// How every limit is used.
-pub(super) struct Used {
-    pub(super) limits: Vec<Usage>,
+pub(crate) struct Used {
+    pub(crate) limits: Vec<Usage>,
     /// Whether the connection manager has said it; otherwise its part is what it said last.
     is_current: bool,
 }
 
 /// How every limit is used.
-pub(super) async fn usage(state: &AppState) -> Used {
+pub(crate) async fn usage(state: &AppState) -> Used {
     let said = state.ask(GetUsage).await;
     let is_current = said.is_ok();
     let mut last = state.last_usage.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,7 +76,7 @@ pub(super) async fn usage(state: &AppState) -> Used {
 }
 
 /// Every check, with the reason where one is not fine.
-pub(super) fn ready(state: &AppState, used: &Used) -> Ready {
+pub(crate) fn ready(state: &AppState, used: &Used) -> Ready {
     let health = &state.health;
     let when = |is_so: bool, why: &str| Check::unless(is_so.then(|| why.to_owned()));
     let hanging = health.stuck().map(|hanging| hanging.to_string());
@@ -122,7 +122,7 @@ fn workers(state: &AppState) -> Option<String> {
 }
 
 /// What a scrape asks for.
-pub(super) async fn sampled(state: &AppState) -> Sampled {
+pub(crate) async fn sampled(state: &AppState) -> Sampled {
     let used = usage(state).await;
     let ready = ready(state, &used);
     let limits = used.limits.into_iter().map(|usage| LimitUse {
@@ -158,13 +158,13 @@ fn queues(state: &AppState) -> Queues {
 }
 
 /// The connection manager does not answer.
-pub(super) fn manager_unresponsive() -> Problem {
+pub(crate) fn manager_unresponsive() -> Problem {
     Problem::new(Code::Unresponsive, "the connection manager does not answer").retry_after(5)
 }
 
 impl AppState {
     /// Asks the connection manager, but does not wait for ever.
-    pub(super) async fn ask<M>(&self, question: M) -> Result<M::Result, Problem>
+    pub(crate) async fn ask<M>(&self, question: M) -> Result<M::Result, Problem>
     where
         M: Message + Send + 'static,
         M::Result: Send,

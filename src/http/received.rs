@@ -3,9 +3,9 @@
 //! Promises: what all of them hold has a bound, of which no client takes more than its share; one
 //! that comes too slowly is not waited for.
 
-use super::guard::client;
-use super::problem::{Code, Problem};
-use super::server::AppState;
+use crate::http::guard::client;
+use crate::http::problem::{Code, Problem};
+use crate::http::server::AppState;
 use crate::limits::{ClientKey, Limit};
 use crate::telemetry::BoundHit;
 use actix_web::HttpRequest;
@@ -35,7 +35,7 @@ pub struct BodyBudget {
 }
 
 /// The whole body, or the reason why not as soon as it is known.
-pub(super) async fn read_body(
+pub(crate) async fn read_body(
     state: &AppState,
     request: &HttpRequest,
     mut body: Payload,
@@ -82,7 +82,7 @@ pub(super) async fn read_body(
 }
 
 /// The members of a JSON object.
-pub(super) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(crate) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let malformed = |why: String| Problem::new(Code::Malformed, why).field("body");
     if body.trim_ascii_start().first() != Some(&b'{') {
         // What has members by name would be read by their order, too.
@@ -109,7 +109,7 @@ struct BodyReservation<'a> {
 
 impl BodyBudget {
     /// Bytes of all of them.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 }

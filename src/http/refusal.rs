@@ -3,10 +3,10 @@
 //! A browser's EventSource gives up for good on any status but 200 (WHATWG HTML §9.2.3) and never
 //! reads Retry-After, so it gets a stream of one block; everybody else gets the status.
 
-use super::guard::client;
-use super::problem::{Code, Problem};
-use super::requests::{self, RequestOutcome};
-use super::server::AppState;
+use crate::http::guard::client;
+use crate::http::problem::{Code, Problem};
+use crate::http::requests::{self, RequestOutcome};
+use crate::http::server::AppState;
 use crate::hub::SubscribeRejection;
 use crate::limits::Limit;
 use crate::telemetry::SubscribeRejectReason;
@@ -49,7 +49,7 @@ fn rejection_of(refusal: SubscribeRejection) -> (Code, SubscribeRejectReason) {
 }
 
 /// The answer to a subscriber that is turned away.
-pub(super) fn reject_subscriber(
+pub(crate) fn reject_subscriber(
     state: &AppState,
     request: &HttpRequest,
     refusal: SubscribeRejection,
@@ -92,7 +92,7 @@ pub(super) fn reject_subscriber(
 }
 
 /// Counts a refusal by its reason; who is turned away for load is counted where that is done.
-pub(super) fn count_rejection(
+pub(crate) fn count_rejection(
     state: &AppState,
     result: Result<HttpResponse, Problem>,
 ) -> Result<HttpResponse, Problem> {

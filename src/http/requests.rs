@@ -6,9 +6,9 @@
 //! it is answered has its line, too.
 //! Never: logs a query, a header's value but that id, or a body: credentials are there.
 
-use super::guard::{client, identity};
-use super::head_clock;
-use super::server::AppState;
+use crate::http::guard::{client, identity};
+use crate::http::head_clock;
+use crate::http::server::AppState;
 use crate::limits::Client;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -22,7 +22,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 /// The header with a request's id.
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Bytes of an id that is taken over.
 const MAX_ID_BYTES: usize = 128;
 /// What machines ask again and again; a line each would hide the others.
@@ -30,7 +30,7 @@ const POLLED: [&str; 3] = ["/metrics", "/healthz", "/readyz"];
 
 /// What became of a request; goes with the response to its line.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum RequestOutcome {
+pub(crate) enum RequestOutcome {
     /// A session began.
     Session {
         /// Its id.
@@ -52,7 +52,7 @@ pub(super) enum RequestOutcome {
 }
 
 /// What failed in the hub; goes with the response to its line.
-pub(super) struct InternalFailure(pub(super) String);
+pub(crate) struct InternalFailure(pub(crate) String);
 
 /// How a request ended.
 #[derive(Default)]
@@ -73,7 +73,7 @@ struct AccessLogLine {
 }
 
 /// Gives a request its id, and tells what became of it.
-pub(super) async fn log_requests<B: MessageBody + 'static>(
+pub(crate) async fn log_requests<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
@@ -227,7 +227,7 @@ impl AccessLogLine {
 }
 
 /// Has a response tell what became of its request.
-pub(super) fn with_outcome(mut response: HttpResponse, told: RequestOutcome) -> HttpResponse {
+pub(crate) fn with_outcome(mut response: HttpResponse, told: RequestOutcome) -> HttpResponse {
     response.extensions_mut().insert(told);
     response
 }

@@ -1,11 +1,11 @@
 //! `/revocations`: credentials that end before their time.
 
-use super::guard::require_admin;
-use super::openapi::{BodyRefused, HistoryRefused, Refused};
-use super::problem::{Code, Document, Problem};
-use super::received::read_body;
-use super::server::AppState;
 use crate::access::{RevocationTarget, RevokeError};
+use crate::http::guard::require_admin;
+use crate::http::openapi::{BodyRefused, HistoryRefused, Refused};
+use crate::http::problem::{Code, Document, Problem};
+use crate::http::received::read_body;
+use crate::http::server::AppState;
 use crate::journal::now;
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
@@ -49,7 +49,7 @@ struct RevocationList<'a> {
     (status = 200, description = "What is revoked, newest first", body = RevocationList),
     Refused,
 ))]
-pub(super) async fn list(
+pub(crate) async fn list(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -73,7 +73,7 @@ pub(super) async fn list(
         HistoryRefused,
     )
 )]
-pub(super) async fn undo(
+pub(crate) async fn undo(
     state: Data<AppState>,
     request: HttpRequest,
     body: Payload,
@@ -123,7 +123,7 @@ fn refused(error: &RevokeError) -> Problem {
         HistoryRefused,
     )
 )]
-pub(super) async fn add(
+pub(crate) async fn add(
     state: Data<AppState>,
     request: HttpRequest,
     body: Payload,

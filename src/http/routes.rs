@@ -1,10 +1,10 @@
 //! What is where.
 
-use super::chats::{SHOULD_RETRY, as_openai, completions, native, ticket};
-use super::problem::{Code, Problem};
-use super::server::AppState;
-use super::stats;
-use super::{
+use crate::http::chats::{SHOULD_RETRY, as_openai, completions, native, ticket};
+use crate::http::problem::{Code, Problem};
+use crate::http::server::AppState;
+use crate::http::stats;
+use crate::http::{
     files, guard, jobs, journal, log_filter, login, openapi, ops, pages, publish, requests,
     revocations, sessions, streams, subscribe, tickets,
 };
@@ -19,7 +19,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, Resource, ResponseError, Route};
 
 /// The whole hub, or what is on a listener of its own.
-pub(super) fn app(
+pub(crate) fn app(
     state: Data<AppState>,
     is_apart: bool,
 ) -> App<
@@ -50,7 +50,7 @@ const FILES: &str = "/files/{folder}/{path}";
 const FILES_PATTERN: &str = "/files/{folder}/{path:.*}";
 
 /// Every path of the hub but its pages, and the methods that it takes.
-pub(super) const ROUTES: &[(&str, &[&str])] = &[
+pub(crate) const ROUTES: &[(&str, &[&str])] = &[
     ("/publish", &["POST"]),
     ("/log-message", &["POST"]),
     ("/events", &["GET", "POST"]),
@@ -168,7 +168,7 @@ fn with_head(resource: Resource, path: &str) -> Resource {
 }
 
 /// A path that answers other methods with those it takes (RFC 9110 §15.5.6).
-pub(super) fn resource(path: &str, methods: &'static [&'static str]) -> Resource {
+pub(crate) fn resource(path: &str, methods: &'static [&'static str]) -> Resource {
     web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
         let detail = format!("{} does not take {}", request.path(), request.method());
         let mut refused = Problem::new(Code::MethodNotAllowed, detail).error_response();

@@ -1,13 +1,13 @@
 //! The server: what the handlers share, and the workers that serve connections.
 
-use super::connection::{Acceptor, ConnectionLimiter, Transport};
-use super::files::{Downloads, Folder};
-use super::key_set::RemoteKeySet;
-use super::received::BodyBudget;
-use super::routes::app;
-use super::stats::SelectorUsage;
-use super::tls::Tls;
 use crate::access::{Access, Revocations};
+use crate::http::connection::{Acceptor, ConnectionLimiter, Transport};
+use crate::http::files::{Downloads, Folder};
+use crate::http::key_set::RemoteKeySet;
+use crate::http::received::BodyBudget;
+use crate::http::routes::app;
+use crate::http::stats::SelectorUsage;
+use crate::http::tls::Tls;
 use crate::hub::{ConnectionManager, RetryPacer, ShardHandle, ShardSettings, WorkerLiveness};
 use crate::journal::{Backup, Dispatch, Health, History, Publisher, StreamUsage};
 use crate::limits::{Limits, MemoryBudget, Rates, Usage};
@@ -36,7 +36,7 @@ use tokio::sync::{Semaphore, mpsc};
 /// Connections that wait to be accepted, where the system allows it.
 const BACKLOG: i32 = 4096;
 /// Idle connections between requests are kept this long; longer than common proxies keep theirs.
-pub(super) const KEEP_ALIVE_S: u64 = 75;
+pub(crate) const KEEP_ALIVE_S: u64 = 75;
 /// Bytes an encoder joins before it writes: what one write of a socket takes at first.
 const WRITE_BUFFER_BYTES: usize = 32 * 1024;
 /// How long a connection that is being closed may take to do so.
@@ -261,7 +261,7 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// The shard of this worker thread. It belongs to the thread and not to a call of the factory,
 /// which runs once for every worker and address, and again when a worker is restarted.
-pub(super) fn shard(state: &AppState) -> ShardHandle {
+pub(crate) fn shard(state: &AppState) -> ShardHandle {
     thread_local! {
         static SHARD: RefCell<Option<ShardHandle>> = const { RefCell::new(None) };
     }

@@ -1,12 +1,12 @@
 //! `GET /sessions`, `DELETE /sessions/{id}` and `GET /presence/{stream}`: who is there.
 
-use super::guard::require_admin;
-use super::openapi::{HistoryRefused, Refused};
-use super::problem::{Code, Document, Problem};
-use super::query;
-use super::readiness::manager_unresponsive;
-use super::server::AppState;
 use crate::event::{Invalid, StreamName, Timestamp};
+use crate::http::guard::require_admin;
+use crate::http::openapi::{HistoryRefused, Refused};
+use crate::http::problem::{Code, Document, Problem};
+use crate::http::query;
+use crate::http::readiness::manager_unresponsive;
+use crate::http::server::AppState;
 use crate::hub::{GetPresence, SessionFilter, SessionView, close, sessions};
 use actix_web::http::header;
 use actix_web::web::{Data, Path};
@@ -24,7 +24,7 @@ const MAX_SUBJECTS: usize = 1_000;
 /// Some of the sessions.
 #[derive(Serialize, ToSchema)]
 #[schema(as = SessionList)]
-pub(super) struct List {
+pub(crate) struct List {
     sessions: Vec<Session>,
     /// What to go on behind, where there are more.
     next: Option<String>,
@@ -34,7 +34,7 @@ pub(super) struct List {
 
 /// A session.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Session {
+pub(crate) struct Session {
     id: String,
     /// The streams and patterns that it reads.
     streams: Vec<String>,
@@ -91,7 +91,7 @@ impl From<SessionView> for Session {
         HistoryRefused,
     )
 )]
-pub(super) async fn list(
+pub(crate) async fn list(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -138,7 +138,7 @@ fn session_filter(query: &str) -> Result<SessionFilter, Invalid> {
         HistoryRefused,
     )
 )]
-pub(super) async fn delete(
+pub(crate) async fn delete(
     state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,
@@ -158,7 +158,7 @@ pub(super) async fn delete(
 
 /// Who reads a stream.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Presence {
+pub(crate) struct Presence {
     stream: String,
     /// Sessions that an event on it would go to.
     sessions: u32,
@@ -172,7 +172,7 @@ pub(super) struct Presence {
 
 /// Somebody, and how many sessions they have there.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Subject {
+pub(crate) struct Subject {
     subject: String,
     sessions: u32,
 }
@@ -187,7 +187,7 @@ pub(super) struct Subject {
         HistoryRefused,
     )
 )]
-pub(super) async fn presence(
+pub(crate) async fn presence(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 /// What a subscription by a body says: the parameters of one by a query.
 #[derive(ToSchema, Serialize)]
-pub(super) struct Subscription {
+pub(crate) struct Subscription {
     /// Streams, or patterns of their names.
     stream: Texts,
     #[schema(nullable = false)]
@@ -57,7 +57,7 @@ enum Texts {
 /// An event to publish.
 #[derive(ToSchema, Serialize)]
 #[schema(as = Event)]
-pub(super) struct EventShape {
+pub(crate) struct EventShape {
     stream: Streams,
     /// `message` unless said otherwise; `log`, `metric` and `heartbeat` have a checked shape.
     #[schema(nullable = false, pattern = r"^(?!hub-|open$|error$)[^\x00-\x1f\x7f-\x9f]{1,64}$")]
@@ -72,7 +72,7 @@ pub(super) struct EventShape {
 
 /// A message; what else it has stays with it. Loggers write `null` for what they do not know.
 #[derive(ToSchema, Serialize)]
-pub(super) struct LogMessage {
+pub(crate) struct LogMessage {
     level: Level,
     message: String,
     module: Option<String>,
@@ -112,14 +112,14 @@ enum Streams {
 #[derive(ToSchema, Serialize)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "it describes what `wire/` spells")]
-pub(super) enum Events {
+pub(crate) enum Events {
     One(EventShape),
     Several(Vec<EventShape>),
 }
 
 /// What a publisher is answered once its event is as durable as the hub promises.
 #[derive(ToSchema, Serialize)]
-pub(super) struct Receipt {
+pub(crate) struct Receipt {
     /// The event's id.
     id: String,
     stream: Streams,
@@ -133,7 +133,7 @@ pub(super) struct Receipt {
 #[derive(ToSchema, Serialize)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "it describes what `wire/` spells")]
-pub(super) enum Receipts {
+pub(crate) enum Receipts {
     One(Receipt),
     Several(Vec<Receipt>),
     Summary {
@@ -146,7 +146,7 @@ pub(super) enum Receipts {
 
 /// What an end is answered.
 #[derive(ToSchema, Serialize)]
-pub(super) struct EndReceipt {
+pub(crate) struct EndReceipt {
     id: String,
     stream: String,
     /// Sessions that are told.
@@ -157,7 +157,7 @@ pub(super) struct EndReceipt {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "it describes what `query.rs` reads")]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     /// Go on after this event, where the `Last-Event-ID` header cannot be sent.
     #[param(nullable = false)]
     last_event_id: Option<String>,

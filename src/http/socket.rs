@@ -24,10 +24,10 @@ const IGNORED_BYTES: usize = 512;
 const IGNORED_READS: usize = 16;
 
 /// actix' end.
-pub(super) struct Socket(Rc<SessionSocket>);
+pub(crate) struct Socket(Rc<SessionSocket>);
 
 /// The session's end.
-pub(super) struct SessionSocket {
+pub(crate) struct SessionSocket {
     stream: RefCell<TcpStream>,
     /// Whether actix has written and flushed all it had.
     is_flushed: Cell<bool>,
@@ -40,7 +40,7 @@ pub(super) struct SessionSocket {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         Self(Rc::new(SessionSocket {
             stream: RefCell::new(stream),
             is_flushed: Cell::new(false),
@@ -51,7 +51,7 @@ impl Socket {
     }
 
     /// The session's end of it.
-    pub(super) fn shared(&self) -> Rc<SessionSocket> {
+    pub(crate) fn shared(&self) -> Rc<SessionSocket> {
         self.0.clone()
     }
 }
@@ -90,29 +90,29 @@ impl AsyncWrite for Socket {
 impl SessionSocket {
     /// Has the connection end by a reset: where a body ends with its connection (HTTP/1.0), an orderly end
     /// would say that it was whole.
-    pub(super) fn reset_at_end(&self) {
+    pub(crate) fn reset_at_end(&self) {
         // One that is gone has nobody to tell.
         let _ = socket2::SockRef::from(&*self.stream.borrow()).set_linger(Some(Duration::ZERO));
     }
 
     /// Leaves the socket to a session as soon as what actix has written is out.
-    pub(super) fn request_takeover(&self, successor: Subscription) {
+    pub(crate) fn request_takeover(&self, successor: Subscription) {
         *self.successor.borrow_mut() = Some(successor);
     }
 
     /// The session that takes over now, if one does.
-    pub(super) fn takeover(&self) -> Option<Subscription> {
+    pub(crate) fn takeover(&self) -> Option<Subscription> {
         if self.is_flushed.get() { self.successor.borrow_mut().take() } else { None }
     }
 
     /// Lets go of a session that can take over no more.
-    pub(super) fn cancel_takeover(&self) {
+    pub(crate) fn cancel_takeover(&self) {
         let successor = self.successor.borrow_mut().take();
         drop(successor);
     }
 
     /// Ready once the peer is gone; what it says is ignored.
-    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut ignored = [0; IGNORED_BYTES];
         for _ in 0..IGNORED_READS {
             let mut buffer = ReadBuf::new(&mut ignored);
@@ -126,12 +126,12 @@ impl SessionSocket {
     }
 
     /// Puts a piece into the way of all that follows; there must be none.
-    pub(super) fn keep(&self, piece: Bytes) {
+    pub(crate) fn keep(&self, piece: Bytes) {
         *self.unsent.borrow_mut() = piece;
     }
 
     /// Ready once everything is with the socket.
-    pub(super) fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.has_failed.get() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -150,7 +150,7 @@ impl SessionSocket {
     }
 
     /// Ready once the peer has been told that nothing more comes.
-    pub(super) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx)
     }
 }

@@ -1,10 +1,10 @@
 //! `GET /stats`: how the hub is used, and what is taken of each limit.
 
-use super::guard::require_admin;
-use super::openapi::{HistoryRefused, Refused};
-use super::problem::Problem;
-use super::readiness::{self, Ready};
-use super::server::AppState;
+use crate::http::guard::require_admin;
+use crate::http::openapi::{HistoryRefused, Refused};
+use crate::http::problem::Problem;
+use crate::http::readiness::{self, Ready};
+use crate::http::server::AppState;
 use crate::limits::{Limit, Usage};
 use crate::source::{JobView, SourceView};
 use crate::telemetry::{Latency, Refusals, Totals};
@@ -24,7 +24,7 @@ pub struct SelectorUsage {
 
 impl SelectorUsage {
     /// Notes one subscription.
-    pub(super) fn note(&self, selectors: u64, refused: bool) {
+    pub(crate) fn note(&self, selectors: u64, refused: bool) {
         if refused {
             self.refusals.fetch_add(1, Ordering::Relaxed)
         } else {
@@ -32,7 +32,7 @@ impl SelectorUsage {
         };
     }
 
-    pub(super) fn usage(&self, max: Option<u64>) -> Usage {
+    pub(crate) fn usage(&self, max: Option<u64>) -> Usage {
         let peak = self.peak.load(Ordering::Relaxed);
         let refusals = self.refusals.load(Ordering::Relaxed);
         let limit = Limit::Selectors.as_str();
@@ -42,7 +42,7 @@ impl SelectorUsage {
 
 /// How the hub is used.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Stats {
+pub(crate) struct Stats {
     version: &'static str,
     /// Seconds since it was started.
     uptime_s: u64,
@@ -71,7 +71,7 @@ pub(super) struct Stats {
         HistoryRefused,
     )
 )]
-pub(super) async fn stats(
+pub(crate) async fn stats(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {

@@ -1,6 +1,6 @@
 //! A connection from its first request to the end of its event stream, if it comes to one.
 
-use super::socket::SessionSocket;
+use crate::http::socket::SessionSocket;
 use crate::hub::DirectSink as _;
 use crate::hub::Subscription;
 use crate::wire;
@@ -17,7 +17,7 @@ const WRITES_AT_ONCE: usize = 8;
 
 /// Serves requests by `http` until one of them takes the socket over for its events, and then
 /// those. What it holds meanwhile is let go of at the end.
-pub(super) fn serve<E>(
+pub(crate) fn serve<E>(
     http: impl Future<Output = Result<(), E>>,
     socket: Option<Rc<SessionSocket>>,
     held: impl Sized,

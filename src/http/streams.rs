@@ -1,15 +1,15 @@
 //! `GET /streams`, and one stream: look, end, delete.
 
-use super::guard::{client, require_admin, require_caller};
-use super::openapi::{BodyRefused, HistoryRefused, Refused};
-use super::problem::{Code, Document, Problem};
-use super::publish::{Publisher, check_end, count_refusal, refuse_in_drain, spend};
-use super::query;
-use super::server::AppState;
-use super::shapes::EndReceipt;
-use super::subscribe::read_history;
 use crate::access::{Caller, Scope};
 use crate::event::{Invalid, Receipt, StreamName};
+use crate::http::guard::{client, require_admin, require_caller};
+use crate::http::openapi::{BodyRefused, HistoryRefused, Refused};
+use crate::http::problem::{Code, Document, Problem};
+use crate::http::publish::{Publisher, check_end, count_refusal, refuse_in_drain, spend};
+use crate::http::query;
+use crate::http::server::AppState;
+use crate::http::shapes::EndReceipt;
+use crate::http::subscribe::read_history;
 use crate::hub::{CountSubscribers, FindNames};
 use crate::journal::{History, Item, StreamView};
 use crate::wire;
@@ -28,7 +28,7 @@ const ITEM_BYTES: usize = 128;
 /// Some of the streams.
 #[derive(Serialize, ToSchema)]
 #[schema(as = StreamList)]
-pub(super) struct List {
+pub(crate) struct List {
     streams: Vec<Stream>,
     /// What to go on behind, where there may be more.
     next: Option<String>,
@@ -36,7 +36,7 @@ pub(super) struct List {
 
 /// A stream.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Stream {
+pub(crate) struct Stream {
     name: String,
     /// `open` or `ended`.
     state: &'static str,
@@ -65,7 +65,7 @@ pub(super) struct Stream {
         HistoryRefused,
     )
 )]
-pub(super) async fn list(
+pub(crate) async fn list(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -158,7 +158,7 @@ async fn find_names(
         HistoryRefused,
     )
 )]
-pub(super) async fn get(
+pub(crate) async fn get(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -190,7 +190,7 @@ pub(super) async fn get(
         BodyRefused,
     )
 )]
-pub(super) async fn end(
+pub(crate) async fn end(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -208,7 +208,7 @@ pub(super) async fn end(
         BodyRefused,
     )
 )]
-pub(super) async fn delete(
+pub(crate) async fn delete(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {

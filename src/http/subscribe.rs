@@ -1,20 +1,20 @@
 //! `GET /events` and `GET /streams/{stream}/events`.
 
-use super::body::{EventBody, Stalled};
-use super::chats;
-use super::guard::{client, require_caller};
-use super::openapi::{BodyRefused, HistoryRefused, Refused, Subscribed};
-use super::place::{ResumePoint, find_resume_point, is_finished};
-use super::problem::{Code, Problem};
-use super::query::{self, SubscribeQuery};
-use super::received::{parse_object, read_body};
-use super::refusal::{count_rejection, reject_subscriber};
-use super::requests::{self, RequestOutcome};
-use super::server::{AppState, shard};
-use super::shapes::{Reading, Subscription};
-use super::socket::SessionSocket;
 use crate::access::{Caller, Scope};
 use crate::event::{Interest, Invalid, Selector, StreamName};
+use crate::http::body::{EventBody, Stalled};
+use crate::http::chats;
+use crate::http::guard::{client, require_caller};
+use crate::http::openapi::{BodyRefused, HistoryRefused, Refused, Subscribed};
+use crate::http::place::{ResumePoint, find_resume_point, is_finished};
+use crate::http::problem::{Code, Problem};
+use crate::http::query::{self, SubscribeQuery};
+use crate::http::received::{parse_object, read_body};
+use crate::http::refusal::{count_rejection, reject_subscriber};
+use crate::http::requests::{self, RequestOutcome};
+use crate::http::server::{AppState, shard};
+use crate::http::shapes::{Reading, Subscription};
+use crate::http::socket::SessionSocket;
 use crate::hub::{DirectSink, QuotaOwner, SessionStart, Subscribe, SubscribeRejection};
 use crate::journal::{History, JournalError, now};
 use crate::limits::Limit;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// The header that says where a client is, in both directions.
-pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// `GET /events?stream=SELECTOR&stream=…`
 #[utoipa::path(get, path = "/events", tag = "subscribe",
@@ -43,7 +43,7 @@ pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event
     responses(Subscribed, Refused, HistoryRefused),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
-pub(super) async fn events(
+pub(crate) async fn events(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -60,7 +60,7 @@ pub(super) async fn events(
     responses(Subscribed, Refused, HistoryRefused),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
-pub(super) async fn stream_events(
+pub(crate) async fn stream_events(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -79,7 +79,7 @@ pub(super) async fn stream_events(
     responses(Subscribed, Refused, BodyRefused, HistoryRefused),
     security((), ("bearer" = []), ("cookie" = []))
 )]
-pub(super) async fn events_by_body(
+pub(crate) async fn events_by_body(
     state: Data<AppState>,
     request: HttpRequest,
     body: Payload,
@@ -128,19 +128,19 @@ async fn subscribe(
 }
 
 /// What a session is wrapped in, where it is not sent as it is.
-pub(super) type WrapBody = Box<dyn FnOnce(EventBody) -> BoxBody>;
+pub(crate) type WrapBody = Box<dyn FnOnce(EventBody) -> BoxBody>;
 
 /// A session as it is wanted, all that it asks for being granted.
-pub(super) struct SubscribeRequest {
-    pub(super) query: SubscribeQuery,
+pub(crate) struct SubscribeRequest {
+    pub(crate) query: SubscribeQuery,
     /// The id that it goes on after.
-    pub(super) requested: Option<String>,
-    pub(super) caller: Arc<Caller>,
-    pub(super) wrap: Option<WrapBody>,
+    pub(crate) requested: Option<String>,
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) wrap: Option<WrapBody>,
 }
 
 /// Opens a session, or turns it away.
-pub(super) async fn open(
+pub(crate) async fn open(
     state: &Data<AppState>,
     request: &HttpRequest,
     wanted: SubscribeRequest,
@@ -255,7 +255,7 @@ fn narrow_to_grants(
 }
 
 /// The id of the header; one that is no text is an id all the same, and means nothing here.
-pub(super) fn last_event_id(request: &HttpRequest) -> Option<String> {
+pub(crate) fn last_event_id(request: &HttpRequest) -> Option<String> {
     let value = request.headers().get(LAST_EVENT_ID)?;
     let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
     (!text.is_empty()).then_some(text)
@@ -326,7 +326,7 @@ fn session_socket(request: &HttpRequest) -> Option<Rc<SessionSocket>> {
 }
 
 /// Runs what may wait for a disk off the worker thread, with a bound on how many do.
-pub(super) async fn read_history<T: Send + 'static>(
+pub(crate) async fn read_history<T: Send + 'static>(
     state: &Data<AppState>,
     work: impl FnOnce(&History) -> Result<T, JournalError> + Send + 'static,
 ) -> Result<T, Problem> {

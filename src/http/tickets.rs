@@ -1,13 +1,13 @@
 //! `POST /tickets`: for an EventSource, which can send no header.
 
-use super::guard::require_caller;
-use super::openapi::{BodyRefused, Refused};
-use super::problem::{Code, Problem};
-use super::received::{parse_object, read_body};
-use super::server::AppState;
 use crate::access::{MAX_CREDENTIAL_BYTES, Scope, TicketWanted};
 use crate::config::duration;
 use crate::event::{Interest, Invalid, Selector};
+use crate::http::guard::require_caller;
+use crate::http::openapi::{BodyRefused, Refused};
+use crate::http::problem::{Code, Problem};
+use crate::http::received::{parse_object, read_body};
+use crate::http::server::AppState;
 use crate::journal::now;
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
@@ -23,7 +23,7 @@ const MAX_TTL: Duration = Duration::from_secs(3600);
 /// What a ticket is to be for.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// Streams, or patterns of their names.
     streams: Vec<String>,
     /// How long it opens new connections, as `10m`; an hour at most.
@@ -33,7 +33,7 @@ pub(super) struct Asked {
 
 /// A ticket.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     ticket: String,
     expires_at: String,
 }
@@ -47,7 +47,7 @@ pub(super) struct Ticket {
         BodyRefused,
     )
 )]
-pub(super) async fn mint(
+pub(crate) async fn mint(
     state: Data<AppState>,
     request: HttpRequest,
     body: Payload,
@@ -86,7 +86,7 @@ pub(super) async fn mint(
 }
 
 /// Parses how long a ticket opens new connections.
-pub(super) fn ttl(text: &str) -> Result<Duration, Invalid> {
+pub(crate) fn ttl(text: &str) -> Result<Duration, Invalid> {
     let wrong = |why: String| Invalid::new("ttl", why);
     let ttl = duration(text).map_err(wrong)?;
     if ttl.is_zero() || ttl > MAX_TTL {

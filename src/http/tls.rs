@@ -17,7 +17,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 /// What is offered to a client that can choose (RFC 7301): HTTP/2 first.
 const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
 /// HTTP/2 over TLS (RFC 9113 §3.1).
-pub(super) const HTTP2: &[u8] = b"h2";
+pub(crate) const HTTP2: &[u8] = b"h2";
 
 /// A certificate in use, and the files it is from.
 pub struct Tls {
@@ -57,7 +57,7 @@ impl Tls {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) != self.files.file_identities()
     }
 
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
         self.config.load_full().into()
     }
 }

@@ -1,12 +1,12 @@
 //! How a chat is begun, by whichever face.
 
-use super::super::guard::client;
-use super::super::problem::{Code, Problem};
-use super::super::received::read_body;
-use super::super::server::AppState;
-use super::who;
 use crate::access::Caller;
 use crate::event::Key;
+use crate::http::chats::who;
+use crate::http::guard::client;
+use crate::http::problem::{Code, Problem};
+use crate::http::received::read_body;
+use crate::http::server::AppState;
 use crate::limits::Limit;
 use crate::source::{BegunChat, NoChat, WantedChat};
 use crate::telemetry::ChatRefused;
@@ -21,17 +21,17 @@ const KEY: &str = "Idempotency-Key";
 
 /// Whether a chat was there, and stays when nobody reads it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct CreatePolicy {
+pub(crate) struct CreatePolicy {
     /// Whether a repeated request takes it over where the first one's client is gone.
-    pub(super) is_adoptable: bool,
+    pub(crate) is_adoptable: bool,
     /// Whether it stops when nobody reads it for a minute.
-    pub(super) stops_alone: bool,
+    pub(crate) stops_alone: bool,
     /// Whether none is begun: what it goes on with is there, or gone.
-    pub(super) must_be_there: bool,
+    pub(crate) must_be_there: bool,
 }
 
 /// The body of a request for a chat.
-pub(super) async fn read_ask(
+pub(crate) async fn read_ask(
     state: &AppState,
     request: &HttpRequest,
     payload: Payload,
@@ -47,7 +47,7 @@ pub(super) async fn read_ask(
 }
 
 /// The key of a request, as the hub knows it: by its hash.
-pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
+pub(crate) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
     let mut said = request.headers().get_all(KEY);
     let (Some(value), more) = (said.next(), said.next()) else { return Ok(None) };
     let wrong = |why| Problem::new(Code::Malformed, why).field(KEY);
@@ -61,7 +61,7 @@ pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, P
 }
 
 /// Begins a chat for somebody.
-pub(super) async fn create_chat(
+pub(crate) async fn create_chat(
     state: &Data<AppState>,
     (request, caller): (&HttpRequest, &Caller),
     (ask, key): (ChatRequest, Option<String>),
@@ -105,7 +105,7 @@ impl From<NoChat> for Problem {
 }
 
 /// Counts why a request was refused.
-pub(super) fn count_refusal<T>(state: &AppState, result: Result<T, Problem>) -> Result<T, Problem> {
+pub(crate) fn count_refusal<T>(state: &AppState, result: Result<T, Problem>) -> Result<T, Problem> {
     result.inspect_err(|problem| state.chats.metrics().refused(reason(problem)))
 }
 

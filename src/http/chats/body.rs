@@ -1,6 +1,6 @@
 //! The body of a chat's reader: a session's blocks under the face that was asked for.
 
-use super::super::body::EventBody;
+use crate::http::body::EventBody;
 use crate::source::ChatReader;
 use crate::wire::chat::ResponseFormat;
 use actix_web::body::{BodySize, MessageBody};
@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 const GATHERED_BYTES: usize = 32 * 1024;
 
 /// A session, as a chat is read.
-pub(super) struct ChatBody {
+pub(crate) struct ChatBody {
     session: EventBody,
     face: ResponseFormat,
     reader: ChatReader,
@@ -24,7 +24,7 @@ pub(super) struct ChatBody {
 }
 
 impl ChatBody {
-    pub(super) fn new(session: EventBody, face: ResponseFormat, reader: ChatReader) -> Self {
+    pub(crate) fn new(session: EventBody, face: ResponseFormat, reader: ChatReader) -> Self {
         Self { session, face, reader, out: Vec::new(), is_over: false, has_all: false }
     }
 

@@ -2,16 +2,16 @@
 //!
 //! `Accept` is not looked at, because SDKs send `application/json` also where they want a stream.
 
-use super::super::guard::require_caller;
-use super::super::problem::{Code, Problem};
-use super::super::query;
-use super::super::requests::{self, RequestOutcome};
-use super::super::server::AppState;
-use super::super::subscribe;
-use super::begin::{self, CreatePolicy, create_chat};
-use super::read::{self, Reading};
-use super::{openai, who};
 use crate::access::Caller;
+use crate::http::chats::begin::{self, CreatePolicy, create_chat};
+use crate::http::chats::read::{self, Reading};
+use crate::http::chats::{openai, who};
+use crate::http::guard::require_caller;
+use crate::http::problem::{Code, Problem};
+use crate::http::query;
+use crate::http::requests::{self, RequestOutcome};
+use crate::http::server::AppState;
+use crate::http::subscribe;
 use crate::source::{Chat, ChatProgress, ChatReader, StopBy};
 use crate::wire::chat::{ChatRequest, Completions, ResponseFormat, chunk_id, whole};
 use actix_web::http::StatusCode;
@@ -23,9 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The chat of an answer.
-pub(in crate::http) const CHAT_ID: HeaderName = HeaderName::from_static("fanfare-chat-id");
+pub(crate) const CHAT_ID: HeaderName = HeaderName::from_static("fanfare-chat-id");
 /// Whether a chat was there.
-pub(in crate::http) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// What happens to a chat whose client is gone.
 const ON_DISCONNECT: &str = "fanfare-on-disconnect";
 /// How often an SDK has sent this before.
@@ -62,7 +62,7 @@ struct Attached {
     ),
     responses((status = "default", description = "As OpenAI's, errors too; chunks have `fanfare.seq`, their place"))
 )]
-pub(in crate::http) async fn create(
+pub(crate) async fn create(
     state: Data<AppState>,
     request: HttpRequest,
     payload: Payload,
@@ -107,7 +107,7 @@ async fn create_one(
     ),
     responses((status = "default", description = "As that of `POST /v1/chat/completions`"))
 )]
-pub(in crate::http) async fn get(
+pub(crate) async fn get(
     state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,
@@ -132,7 +132,7 @@ pub(in crate::http) async fn get(
     params(("id" = String, Path, description = "The `id` of its chunks")),
     responses((status = "default", description = "The answer as far as it came"))
 )]
-pub(in crate::http) async fn cancel(
+pub(crate) async fn cancel(
     state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,
@@ -152,7 +152,7 @@ pub(in crate::http) async fn cancel(
 #[utoipa::path(get, path = "/v1/models", tag = "openai",
     responses((status = "default", description = "The models that may be asked, as OpenAI lists them"))
 )]
-pub(in crate::http) async fn models(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
+pub(crate) async fn models(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
     let listed = granted_models(&state, &request).map(|models| {
         let data: Vec<Value> = models.iter().map(model_object).collect();
         HttpResponse::Ok()
@@ -167,7 +167,7 @@ pub(in crate::http) async fn models(state: Data<AppState>, request: HttpRequest)
     params(("id" = String, Path, description = "The model")),
     responses((status = "default", description = "The model, as OpenAI describes one"))
 )]
-pub(in crate::http) async fn model(
+pub(crate) async fn model(
     state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,

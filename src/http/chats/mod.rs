@@ -6,12 +6,12 @@
 
 mod begin;
 mod body;
-pub(super) mod completions;
-pub(super) mod native;
+pub(crate) mod completions;
+pub(crate) mod native;
 mod openai;
 mod read;
-pub(super) mod ticket;
+pub(crate) mod ticket;
 mod who;
 
-pub(super) use openai::{SHOULD_RETRY, as_error as as_openai};
-pub(super) use who::{is_redacted, may_read_stream, refuse_gone};
+pub(crate) use openai::{SHOULD_RETRY, as_error as as_openai};
+pub(crate) use who::{is_redacted, may_read_stream, refuse_gone};

@@ -1,14 +1,14 @@
 //! `/chats…` and `POST /chat`.
 
-use super::super::openapi::{BodyRefused, ChatMissed, HistoryRefused, Refused, Subscribed};
-use super::super::problem::{Code, Document, Problem};
-use super::super::query;
-use super::super::server::AppState;
-use super::begin::{self, CreatePolicy, count_refusal, create_chat};
-use super::read::{self, Reading};
-use super::ticket::{Validity, ticket};
-use super::who;
 use crate::access::Caller;
+use crate::http::chats::begin::{self, CreatePolicy, count_refusal, create_chat};
+use crate::http::chats::read::{self, Reading};
+use crate::http::chats::ticket::{Validity, ticket};
+use crate::http::chats::who;
+use crate::http::openapi::{BodyRefused, ChatMissed, HistoryRefused, Refused, Subscribed};
+use crate::http::problem::{Code, Document, Problem};
+use crate::http::query;
+use crate::http::server::AppState;
 use crate::source::{Chat, StopBy};
 use crate::wire::chat::ChatRequest;
 use actix_web::http::header;
@@ -29,7 +29,7 @@ const MANNER: CreatePolicy =
 /// What is asked, in the hub's own words.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes what `wire/chat/ask.rs` reads")]
-pub(in crate::http) struct ChatAsk {
+pub(crate) struct ChatAsk {
     /// What the user says; or `messages`.
     #[schema(nullable = false, min_length = 1)]
     message: Option<String>,
@@ -53,7 +53,7 @@ pub(in crate::http) struct ChatAsk {
 /// A chat that was begun.
 #[derive(Serialize, ToSchema)]
 #[schema(as = BegunChat)]
-pub(in crate::http) struct BegunShape {
+pub(crate) struct BegunShape {
     /// Its id.
     id: String,
     /// Its stream.
@@ -73,7 +73,7 @@ pub(in crate::http) struct BegunShape {
 /// A chat as far as it has come.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Chat)]
-pub(in crate::http) struct ChatShape {
+pub(crate) struct ChatShape {
     /// Its id.
     id: String,
     /// Its stream.
@@ -122,7 +122,7 @@ pub(in crate::http) struct ChatShape {
         Refused, BodyRefused, HistoryRefused,
     )
 )]
-pub(in crate::http) async fn create(
+pub(crate) async fn create(
     state: Data<AppState>,
     request: HttpRequest,
     payload: Payload,
@@ -181,7 +181,7 @@ async fn create_one(
         Refused, BodyRefused, HistoryRefused,
     )
 )]
-pub(in crate::http) async fn chat(
+pub(crate) async fn chat(
     state: Data<AppState>,
     request: HttpRequest,
     payload: Payload,
@@ -272,7 +272,7 @@ async fn open(
     ),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
-pub(in crate::http) async fn events(
+pub(crate) async fn events(
     state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,
@@ -295,7 +295,7 @@ pub(in crate::http) async fn events(
     ),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
-pub(in crate::http) async fn get(
+pub(crate) async fn get(
     state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,
@@ -343,7 +343,7 @@ async fn shape(
         Refused, HistoryRefused,
     )
 )]
-pub(in crate::http) async fn delete(
+pub(crate) async fn delete(
     state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,
@@ -370,7 +370,7 @@ pub(in crate::http) async fn delete(
         Refused,
     )
 )]
-pub(in crate::http) async fn stop(
+pub(crate) async fn stop(
     state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,

@@ -1,7 +1,7 @@
 //! Errors as OpenAI's clients read them.
 
-use super::super::problem::Problem;
-use super::super::requests::{self, RequestOutcome};
+use crate::http::problem::Problem;
+use crate::http::requests::{self, RequestOutcome};
 use crate::wire::chat::{ChatEvent, FailureCause, error_object};
 use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
@@ -10,10 +10,10 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde_json::{Value, json};
 
 /// Says whether trying again helps; without it SDKs go by the status.
-pub(in crate::http) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+pub(crate) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// An error object (`error`) with a status.
-pub(super) fn error(status: StatusCode, error: &Value) -> HttpResponse {
+pub(crate) fn error(status: StatusCode, error: &Value) -> HttpResponse {
     answer(status).json(json!({ "error": error }))
 }
 
@@ -24,7 +24,7 @@ fn answer(status: StatusCode) -> HttpResponseBuilder {
 }
 
 /// A refusal.
-pub(super) fn refusal(problem: &Problem) -> HttpResponse {
+pub(crate) fn refusal(problem: &Problem) -> HttpResponse {
     let (code, _, status) = problem.code.row();
     let kind = match status.as_u16() {
         401 | 403 => "authentication_error",
@@ -40,14 +40,14 @@ pub(super) fn refusal(problem: &Problem) -> HttpResponse {
 }
 
 /// A refusal by whoever stands before the handlers.
-pub(in crate::http) fn as_error(problem: Problem) -> actix_web::Error {
+pub(crate) fn as_error(problem: Problem) -> actix_web::Error {
     let answer = refusal(&problem);
     InternalError::from_response(problem, answer).into()
 }
 
 /// How a chat ended, where that was no good end: as what the upstream answered. What the hub has tried again
 /// already is not to be tried again.
-pub(super) fn failed(end: &ChatEvent) -> Option<HttpResponse> {
+pub(crate) fn failed(end: &ChatEvent) -> Option<HttpResponse> {
     let mut was_tried = true;
     let status = match end {
         ChatEvent::Error { code, upstream_status, .. } => match (code, upstream_status) {

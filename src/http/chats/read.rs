@@ -1,12 +1,12 @@
 //! How a chat is read, by whichever face.
 
-use super::super::problem::{Code, Problem};
-use super::super::query;
-use super::super::server::AppState;
-use super::super::subscribe::{self, SubscribeRequest, read_history};
-use super::body::ChatBody;
 use crate::access::Caller;
 use crate::event::{EventId, Position};
+use crate::http::chats::body::ChatBody;
+use crate::http::problem::{Code, Problem};
+use crate::http::query;
+use crate::http::server::AppState;
+use crate::http::subscribe::{self, SubscribeRequest, read_history};
 use crate::journal::{JournalError, now};
 use crate::source::{Chat, ChatReader, Chats};
 use crate::wire::chat::{Native, Redaction, ResponseFormat, Transcript};
@@ -22,33 +22,33 @@ const OF_READERS: [&str; 6] = ["from", "last", "heartbeat", "heartbeat_as", "con
 const CUT: &str = "a part of the chat is not kept any more";
 
 /// Somebody who reads a chat.
-pub(super) struct Reading {
-    pub(super) caller: Arc<Caller>,
-    pub(super) chat: Arc<Chat>,
-    pub(super) reader: ChatReader,
-    pub(super) face: ResponseFormat,
+pub(crate) struct Reading {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) chat: Arc<Chat>,
+    pub(crate) reader: ChatReader,
+    pub(crate) face: ResponseFormat,
     /// The id that they go on after.
-    pub(super) requested: Option<String>,
+    pub(crate) requested: Option<String>,
     /// Where they begin otherwise, and how they are told of other things, as pairs of a query.
-    pub(super) pairs: query::Pairs,
+    pub(crate) pairs: query::Pairs,
 }
 
 /// What a query says of how a chat is to be read.
-pub(super) fn pairs_of(request: &HttpRequest) -> Result<query::Pairs, Problem> {
+pub(crate) fn pairs_of(request: &HttpRequest) -> Result<query::Pairs, Problem> {
     let mut pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
     pairs.retain(|(name, _)| OF_READERS.contains(&name.as_str()));
     Ok(pairs)
 }
 
 /// The id that a request goes on after, in its header or its query.
-pub(super) fn requested(request: &HttpRequest) -> Result<Option<String>, Problem> {
+pub(crate) fn requested(request: &HttpRequest) -> Result<Option<String>, Problem> {
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
     let by_query = query::last_event_id(&pairs).map_err(Problem::query)?.map(str::to_owned);
     Ok(subscribe::last_event_id(request).or(by_query))
 }
 
 /// Opens a session on a chat.
-pub(super) async fn open(
+pub(crate) async fn open(
     state: &Data<AppState>,
     request: &HttpRequest,
     reading: Reading,
@@ -79,7 +79,7 @@ async fn has_its_start(state: &Data<AppState>, chat: &Chat) -> Result<(), Proble
 }
 
 /// The face of the hub's own events.
-pub(super) async fn native(
+pub(crate) async fn native(
     state: &Data<AppState>,
     chat: &Arc<Chat>,
     requested: Option<&str>,
@@ -102,7 +102,7 @@ pub(super) async fn native(
 }
 
 /// What of a chat is not to be shown.
-pub(super) async fn redactions(
+pub(crate) async fn redactions(
     state: &Data<AppState>,
     chat: &Arc<Chat>,
 ) -> Result<Vec<Redaction>, Problem> {
@@ -114,7 +114,7 @@ pub(super) async fn redactions(
 }
 
 /// A chat up to a place, or as far as it has come.
-pub(super) async fn transcript(
+pub(crate) async fn transcript(
     state: &Data<AppState>,
     chat: &Arc<Chat>,
     until: Option<Position>,
@@ -130,7 +130,7 @@ pub(super) async fn transcript(
 }
 
 /// The chat whose event an id is, if somebody may read it.
-pub(super) async fn of_event(
+pub(crate) async fn of_event(
     state: &Data<AppState>,
     request: &HttpRequest,
     id: &str,
@@ -140,8 +140,10 @@ pub(super) async fn of_event(
         EventId::parse(id).ok().and_then(|id| state.history.resolve(id)).ok_or_else(gone)?;
     let streams = read_history(state, move |history| history.streams_at(place)).await?;
     let chat = streams.iter().find_map(|stream| state.chats.of_stream(stream)).ok_or_else(gone)?;
-    super::who::readable(state, request, &chat.id).map_err(|problem| match problem.code {
-        Code::NotFound | Code::Gone => gone(),
-        _ => problem,
+    crate::http::chats::who::readable(state, request, &chat.id).map_err(|problem| {
+        match problem.code {
+            Code::NotFound | Code::Gone => gone(),
+            _ => problem,
+        }
     })
 }

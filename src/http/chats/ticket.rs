@@ -1,15 +1,15 @@
 //! Tickets for one chat: what a page puts into the URL of its EventSource.
 
-use super::super::openapi::{BodyRefused, ChatMissed, HistoryRefused, Refused};
-use super::super::problem::{Code, Problem};
-use super::super::received::{parse_object, read_body};
-use super::super::server::AppState;
-use super::super::subscribe::read_history;
-use super::super::tickets::ttl;
-use super::begin::count_refusal;
-use super::who;
 use crate::access::{Caller, TicketWanted};
 use crate::event::{Position, Selector, Timestamp};
+use crate::http::chats::begin::count_refusal;
+use crate::http::chats::who;
+use crate::http::openapi::{BodyRefused, ChatMissed, HistoryRefused, Refused};
+use crate::http::problem::{Code, Problem};
+use crate::http::received::{parse_object, read_body};
+use crate::http::server::AppState;
+use crate::http::subscribe::read_history;
+use crate::http::tickets::ttl;
 use crate::journal::now;
 use crate::source::Chat;
 use actix_web::http::header;
@@ -26,7 +26,7 @@ const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 
 /// A ticket for a chat.
 #[derive(Serialize, ToSchema)]
-pub(in crate::http) struct ChatTicket {
+pub(crate) struct ChatTicket {
     ticket: String,
     expires_at: String,
 }
@@ -34,7 +34,7 @@ pub(in crate::http) struct ChatTicket {
 /// Request body of `POST /chats/{id}/tickets`.
 #[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct ChatTicketAsked {
+pub(crate) struct ChatTicketAsked {
     /// Lifetime for opening new connections, such as `10m`: at most an hour, which is the default.
     #[schema(nullable = false, pattern = r"^([1-9]\d{0,3}(ms|s)|[1-9]m|[1-5]\dm|60m|1h)$")]
     ttl: Option<String>,
@@ -50,7 +50,7 @@ pub(in crate::http) struct ChatTicketAsked {
         Refused, BodyRefused, HistoryRefused,
     )
 )]
-pub(in crate::http) async fn tickets(
+pub(crate) async fn tickets(
     state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,
@@ -73,7 +73,7 @@ pub(in crate::http) async fn tickets(
 
 /// Start and lifetime of a chat's ticket.
 #[derive(Clone, Copy)]
-pub(super) enum Validity {
+pub(crate) enum Validity {
     /// Counted from the beginning of the chat, so that each call returns the same ticket.
     OfChat,
     /// A new ticket, with the time at which it is made and its lifetime.
@@ -81,7 +81,7 @@ pub(super) enum Validity {
 }
 
 /// Makes a ticket for one chat; returns it with when it opens no new connection any more.
-pub(super) async fn ticket(
+pub(crate) async fn ticket(
     state: &Data<AppState>,
     caller: &Caller,
     chat: &Arc<Chat>,

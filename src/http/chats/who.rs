@@ -1,10 +1,10 @@
 //! Who may do what with a chat.
 
-use super::super::guard::require_caller;
-use super::super::problem::{Code, Problem};
-use super::super::server::AppState;
 use crate::access::Caller;
 use crate::event::Selector;
+use crate::http::guard::require_caller;
+use crate::http::problem::{Code, Problem};
+use crate::http::server::AppState;
 use crate::source::Chat;
 use actix_web::HttpRequest;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ fn may_change(caller: &Caller, chat: &Chat) -> bool {
 }
 
 /// Whose what somebody begins is; `None` for those who showed nothing.
-pub(super) fn owner(caller: &Caller) -> Result<Option<Arc<str>>, Problem> {
+pub(crate) fn owner(caller: &Caller) -> Result<Option<Arc<str>>, Problem> {
     match (caller.counted_as(), &caller.jti, caller.mark) {
         (Some(subject), _, _) => Ok(Some(subject)),
         (None, Some(jti), _) => Ok(Some(format!("jti {jti}").into())),
@@ -36,21 +36,14 @@ pub(super) fn owner(caller: &Caller) -> Result<Option<Arc<str>>, Problem> {
 }
 
 /// Whether a selector names a chat that somebody may read whatever they are granted.
-pub(in crate::http) fn may_read_stream(
-    state: &AppState,
-    caller: &Caller,
-    selector: &Selector,
-) -> bool {
+pub(crate) fn may_read_stream(state: &AppState, caller: &Caller, selector: &Selector) -> bool {
     let chat = selector.exact().and_then(|stream| state.chats.of_stream(stream));
     chat.is_some_and(|chat| may_read(caller, &chat))
 }
 
 /// Refuses a subscription to nothing but a chat that is gone, as `/chats/{id}` is refused: its stream would
 /// be an empty one that waits for events which never come.
-pub(in crate::http) fn refuse_gone(
-    state: &AppState,
-    selectors: &[Selector],
-) -> Result<(), Problem> {
+pub(crate) fn refuse_gone(state: &AppState, selectors: &[Selector]) -> Result<(), Problem> {
     let [selector] = selectors else { return Ok(()) };
     match selector.exact().filter(|stream| state.chats.is_of_chat(stream)) {
         Some(stream) => require_present(state, state.chats.of_stream(stream)).map(drop),
@@ -59,13 +52,13 @@ pub(in crate::http) fn refuse_gone(
 }
 
 /// Whether a selector names a chat of which not all may be shown.
-pub(in crate::http) fn is_redacted(state: &AppState, selector: &Selector) -> bool {
+pub(crate) fn is_redacted(state: &AppState, selector: &Selector) -> bool {
     let chat = selector.exact().and_then(|stream| state.chats.of_stream(stream));
     chat.is_some_and(|chat| chat.is_redacted())
 }
 
 /// The chat of an id, for somebody who may read it.
-pub(super) fn readable(
+pub(crate) fn readable(
     state: &AppState,
     request: &HttpRequest,
     id: &str,
@@ -74,7 +67,7 @@ pub(super) fn readable(
 }
 
 /// The same for somebody who may stop it, too.
-pub(super) fn changeable(
+pub(crate) fn changeable(
     state: &AppState,
     request: &HttpRequest,
     id: &str,
@@ -107,7 +100,7 @@ fn require_present(state: &AppState, chat: Option<Arc<Chat>>) -> Result<Arc<Chat
 }
 
 /// Somebody who may ask models at all.
-pub(super) fn require_chat_caller(
+pub(crate) fn require_chat_caller(
     state: &AppState,
     request: &HttpRequest,
 ) -> Result<Arc<Caller>, Problem> {

@@ -6,7 +6,7 @@
 
 mod reply;
 
-use super::server::AppState;
+use crate::http::server::AppState;
 use crate::telemetry::ConnectionRefused;
 use actix_http::error::PayloadError;
 use actix_http::{Payload, Request, Response};
@@ -62,7 +62,7 @@ struct ConnectionContext<S> {
 }
 
 /// Serves a connection until it is closed, or until `stopping` resolves and its streams have ended.
-pub(super) async fn serve<S, B>(
+pub(crate) async fn serve<S, B>(
     io: impl AsyncRead + AsyncWrite + Unpin,
     service: Rc<S>,
     state: &Data<AppState>,

@@ -50,7 +50,7 @@ fn response_head<B: MessageBody>(
 }
 
 /// Sends a response as the client makes room for it.
-pub(super) async fn reply<B: MessageBody>(
+pub(crate) async fn reply<B: MessageBody>(
     response: Response<B>,
     mut respond: SendResponse<Bytes>,
     is_head: bool,
