@@ -1,54 +1,33 @@
-//! HTTP: routes, problems, pages, health and metrics.
+//! HTTP: routes, handlers, authentication, errors, and the connections they are served on.
 //!
-//! Promises: every refusal says what is wrong, with the status table in `problem.rs` and a reason
-//! on a counter; a subscriber with `EventSource` is turned away in a form that it survives.
+//! A request takes this way: `server` (accept, TLS, HTTP/1.1 or HTTP/2) → `routes` → `middleware` →
+//! `api` → `extract` → `state` → `error`. A module uses only modules after it.
+//!
+//! Promises: every refusal names what is wrong, by the status table in `error`, and is counted with
+//! a reason; an `EventSource` is refused in a form that it survives.
 //! Never: decides order or matching, and knows no field name of an event.
 
-mod body;
-mod chats;
-mod connection;
-mod files;
-mod guard;
-mod h2;
-mod head_clock;
-mod jobs;
-mod journal;
-mod key_set;
-mod log_filter;
-mod login;
+mod api;
+mod error;
+mod extract;
+mod history;
+mod ingest;
+mod limits;
+mod middleware;
 mod openapi;
-mod ops;
-mod pages;
-mod place;
+mod outcome;
 #[doc(hidden)]
 pub mod probe;
-mod problem;
-mod progress;
-mod publish;
-mod query;
-mod readiness;
-mod received;
-mod refusal;
-mod requests;
-mod revocations;
+mod remote_keys;
+mod resource;
 mod routes;
 mod server;
-mod sessions;
-mod shapes;
-mod socket;
-mod stats;
-mod stream;
-mod streams;
-mod subscribe;
-mod tickets;
+mod session_socket;
+mod state;
 mod tls;
 
-pub use connection::ConnectionLimiter;
-pub use files::{Downloads, Folder};
-pub use key_set::RemoteKeySet;
-pub use received::BodyBudget;
-pub use server::{
-    AppState, DiskBounds, HttpSettings, SHUTDOWN_TIMEOUT, Server, start, start_admin,
-};
-pub use stats::SelectorUsage;
+pub use limits::{BodyBudget, ConnectionLimiter, Downloads, SelectorUsage};
+pub use remote_keys::RemoteKeySet;
+pub use server::{SHUTDOWN_TIMEOUT, Server, start, start_admin};
+pub use state::{AppState, DiskBounds, Folder, HttpSettings};
 pub use tls::{Tls, TlsFiles};

@@ -3,7 +3,8 @@
 //! Nothing of the hub uses it but tests.
 
 use crate::event::{Invalid, Timestamp};
-use crate::http::{guard, query};
+use crate::http::extract::query;
+use crate::http::middleware::auth;
 use std::time::Duration;
 
 /// What is wrong with the query of a subscription, if anything.
@@ -19,5 +20,5 @@ pub fn pairs(query: &str) -> Result<Vec<(String, String)>, Invalid> {
 
 /// The name in a `Host` header.
 pub fn host_name(host: &str) -> Option<&str> {
-    guard::host_name(host)
+    auth::host_name(host)
 }

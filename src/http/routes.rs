@@ -1,19 +1,24 @@
 //! What is where.
 
-use crate::http::chats::{SHOULD_RETRY, as_openai, completions, native, ticket};
-use crate::http::problem::{Code, Problem};
-use crate::http::server::AppState;
-use crate::http::stats;
-use crate::http::{
-    files, guard, jobs, journal, log_filter, login, openapi, ops, pages, publish, requests,
-    revocations, sessions, streams, subscribe, tickets,
+use crate::http::api::chats::{completions, native, ticket};
+use crate::http::api::{
+    files, jobs, journal, log_filter, login, ops, pages, publish, revocations, sessions, stats,
+    streams, subscribe, tickets,
 };
+use crate::http::error::openai::{SHOULD_RETRY, as_error as as_openai};
+use crate::http::error::{Code, Problem};
+use crate::http::extract::last_event_id::LAST_EVENT_ID;
+use crate::http::middleware::access_log::{self, REQUEST_ID};
+use crate::http::middleware::auth;
+use crate::http::openapi::document;
+use crate::http::resource::resource;
+use crate::http::state::AppState;
 use actix_cors::Cors;
 use actix_service::ServiceFactory;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, Resource, ResponseError, Route};
@@ -33,15 +38,15 @@ pub(crate) fn app(
 > {
     let origins = &state.settings.cors_origins;
     let cors = Condition::new(!origins.is_empty() && !is_apart, cors(origins));
-    let guarded = Condition::new(!is_apart, from_fn(guard::authenticate));
-    let guarded_apart = Condition::new(is_apart, from_fn(guard::check_admin_host));
+    let guarded = Condition::new(!is_apart, from_fn(auth::authenticate));
+    let guarded_apart = Condition::new(is_apart, from_fn(auth::check_admin_host));
     let routes = if is_apart { admin_routes } else { routes };
     App::new()
         .app_data(state)
         .wrap(guarded)
         .wrap(guarded_apart)
         .wrap(cors)
-        .wrap(from_fn(requests::log_requests))
+        .wrap(from_fn(access_log::log_requests))
         .configure(routes)
 }
 
@@ -152,7 +157,7 @@ fn handler(path: &str, method: &str) -> Route {
         ("GET", "/healthz") => web::get().to(ops::healthz),
         ("GET", "/readyz") => web::get().to(ops::readyz),
         ("GET", "/metrics") => web::get().to(ops::metrics),
-        ("GET", "/openapi.json") => web::get().to(openapi::openapi),
+        ("GET", "/openapi.json") => web::get().to(document::openapi),
         _ => web::to(not_found),
     }
 }
@@ -165,18 +170,6 @@ fn with_head(resource: Resource, path: &str) -> Resource {
         "/readyz" => resource.route(web::head().to(ops::readyz)),
         _ => resource,
     }
-}
-
-/// A path that answers other methods with those it takes (RFC 9110 §15.5.6).
-pub(crate) fn resource(path: &str, methods: &'static [&'static str]) -> Resource {
-    web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
-        let detail = format!("{} does not take {}", request.path(), request.method());
-        let mut refused = Problem::new(Code::MethodNotAllowed, detail).error_response();
-        if let Ok(allowed) = HeaderValue::from_str(&methods.join(", ")) {
-            refused.headers_mut().insert(header::ALLOW, allowed);
-        }
-        refused
-    }))
 }
 
 /// For Prometheus and whatever restarts hubs, on an address that the public does not reach.
@@ -195,7 +188,7 @@ fn admin_routes(config: &mut ServiceConfig) {
 
 async fn not_found(request: HttpRequest) -> HttpResponse {
     let nothing = Problem::new(Code::NotFound, format!("there is no {}", request.path()));
-    if guard::is_openai_path(request.path()) {
+    if auth::is_openai_path(request.path()) {
         as_openai(nothing).error_response()
     } else {
         nothing.error_response()
@@ -228,12 +221,12 @@ fn cors(origins: &[String]) -> Cors {
             header::ACCEPT,
             header::CACHE_CONTROL,
             header::AUTHORIZATION,
-            subscribe::LAST_EVENT_ID,
-            requests::REQUEST_ID,
+            LAST_EVENT_ID,
+            REQUEST_ID,
         ])
         .allowed_headers(["Idempotency-Key", "Fanfare-On-Disconnect"])
         .allowed_headers(OF_SDKS)
-        .expose_headers([subscribe::LAST_EVENT_ID, header::RETRY_AFTER, requests::REQUEST_ID])
+        .expose_headers([LAST_EVENT_ID, header::RETRY_AFTER, REQUEST_ID])
         .expose_headers([header::CONTENT_LOCATION, completions::CHAT_ID])
         .expose_headers([completions::REPLAYED, SHOULD_RETRY])
         .max_age(3600);

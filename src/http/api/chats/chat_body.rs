@@ -1,0 +1,81 @@
+//! The body of a chat's reader: a session's blocks under the face that was asked for.
+
+use crate::http::api::event_body::EventBody;
+use crate::source::ChatReader;
+use crate::wire::chat::ResponseFormat;
+use actix_web::body::{BodySize, MessageBody};
+use bytes::Bytes;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Bytes that are made before they are sent.
+const GATHERED_BYTES: usize = 32 * 1024;
+
+/// A session, as a chat is read.
+pub(crate) struct ChatBody {
+    session: EventBody,
+    face: ResponseFormat,
+    reader: ChatReader,
+    out: Vec<u8>,
+    is_over: bool,
+    /// Whether its reader was sent how the chat ended.
+    has_all: bool,
+}
+
+impl ChatBody {
+    pub(crate) fn new(session: EventBody, face: ResponseFormat, reader: ChatReader) -> Self {
+        Self { session, face, reader, out: Vec::new(), is_over: false, has_all: false }
+    }
+
+    fn made(&mut self) -> Option<Bytes> {
+        (!self.out.is_empty()).then(|| std::mem::take(&mut self.out).into())
+    }
+}
+
+impl MessageBody for ChatBody {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let this = &mut *self;
+        loop {
+            if this.is_over {
+                // What was made before this has been taken.
+                if this.has_all {
+                    this.reader.acknowledge_all();
+                }
+                return Poll::Ready(None);
+            }
+            match Pin::new(&mut this.session).poll_next(cx) {
+                Poll::Ready(Some(Ok(blocks))) => {
+                    this.face.take(&blocks, &mut this.out);
+                    if this.out.len() < GATHERED_BYTES {
+                        continue;
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(None) => {
+                    this.is_over = true;
+                    this.face.flush(&mut this.out);
+                    this.has_all = this.face.has_ended();
+                    this.face.close(&mut this.out);
+                }
+                Poll::Pending => {
+                    // More of what is there may be on its way from the disk; what is, goes.
+                    this.face.flush(&mut this.out);
+                    return this.made().map_or(Poll::Pending, |made| Poll::Ready(Some(Ok(made))));
+                }
+            }
+            if let Some(made) = this.made() {
+                return Poll::Ready(Some(Ok(made)));
+            }
+        }
+    }
+}

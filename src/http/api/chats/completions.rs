@@ -1,0 +1,359 @@
+//! `/v1/…`: OpenAI's clients, unchanged.
+//!
+//! `Accept` is not looked at, because SDKs send `application/json` also where they want a stream.
+
+use crate::access::Caller;
+use crate::http::api::chats::authorization;
+use crate::http::api::chats::create::{self, CreatePolicy, create_chat};
+use crate::http::api::chats::read::{self, Reading};
+use crate::http::error::{Code, Problem, openai};
+use crate::http::extract::identity::require_caller;
+use crate::http::extract::last_event_id::{LAST_EVENT_ID, last_event_id};
+use crate::http::extract::query;
+use crate::http::outcome::{self, RequestOutcome};
+use crate::http::state::AppState;
+use crate::source::{Chat, ChatProgress, ChatReader, StopBy};
+use crate::wire::chat::{ChatRequest, Completions, ResponseFormat, chunk_id, whole};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The chat of an answer.
+pub(crate) const CHAT_ID: HeaderName = HeaderName::from_static("fanfare-chat-id");
+/// Whether a chat was there.
+pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// What happens to a chat whose client is gone.
+const ON_DISCONNECT: &str = "fanfare-on-disconnect";
+/// How often an SDK has sent this before.
+const RETRY_COUNT: &str = "x-stainless-retry-count";
+/// How long the head of an answer waits for the upstream's.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// How long a chat that is stopped may take to its end.
+const STOPS_WITHIN: Duration = Duration::from_secs(5);
+
+/// How an answer is wanted.
+struct Form {
+    stream: bool,
+    wants_usage: bool,
+    /// Events that whoever reads has already.
+    after: u64,
+}
+
+/// A chat with somebody who reads it.
+struct Attached {
+    caller: Arc<Caller>,
+    chat: Arc<Chat>,
+    reader: ChatReader,
+    replayed: bool,
+}
+
+/// `POST /v1/chat/completions`
+#[utoipa::path(post, path = "/v1/chat/completions", tag = "openai",
+    request_body(content = Object, description = "As OpenAI describes it; `n` is 1"),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "Asked once, however often it is sent"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Go on after the chunk of this `fanfare.seq`"),
+        ("starting_after" = Option<u64>, Query, description = "The same"),
+        ("Fanfare-On-Disconnect" = Option<String>, Header, description = "`stop`, a minute after its client is gone, or `continue`"),
+    ),
+    responses((status = "default", description = "As OpenAI's, errors too; chunks have `fanfare.seq`, their place"))
+)]
+pub(crate) async fn create(
+    state: Data<AppState>,
+    request: HttpRequest,
+    payload: Payload,
+) -> HttpResponse {
+    openai_response(&state, create_one(&state, &request, payload).await)
+}
+
+async fn create_one(
+    state: &Data<AppState>,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let caller = authorization::require_chat_caller(state, request)?;
+    let (key, after) = (create::idempotency_key(request)?, after(request)?);
+    let (is_adoptable, stops_alone) = (key.is_none(), stops_alone(request)?);
+    let manner = CreatePolicy { is_adoptable, stops_alone, must_be_there: false };
+    let ask = ChatRequest::completion(&create::read_ask(state, request, payload).await?)?;
+    let form = Form { stream: ask.stream, wants_usage: ask.include_usage, after };
+    let owner = authorization::owner(&caller)?;
+    let adopted = (manner.is_adoptable && is_retry(request))
+        .then(|| state.chats.adopt(owner.as_ref(), &ask.fingerprint))
+        .flatten();
+    let attached = match adopted {
+        Some((chat, reader)) => Attached { caller, chat, reader, replayed: true },
+        None => {
+            let manner = CreatePolicy { must_be_there: after > 0, ..manner };
+            let begun = create_chat(state, (request, &caller), (ask, key), manner).await?;
+            let (chat, replayed) = (begun.chat, begun.replayed);
+            let reader = chat.read();
+            Attached { caller, chat, reader, replayed }
+        }
+    };
+    answer(state, request, attached, form).await
+}
+
+/// `GET /v1/chat/completions/{id}`
+#[utoipa::path(get, path = "/v1/chat/completions/{id}", tag = "openai",
+    params(
+        ("id" = String, Path, description = "The `id` of its chunks"),
+        ("stream" = Option<bool>, Query, description = "As it comes; otherwise the whole, once it is there"),
+        ("starting_after" = Option<u64>, Query, description = "Go on after the chunk of this `fanfare.seq`"),
+    ),
+    responses((status = "default", description = "As that of `POST /v1/chat/completions`"))
+)]
+pub(crate) async fn get(
+    state: Data<AppState>,
+    request: HttpRequest,
+    id: Path<String>,
+) -> HttpResponse {
+    let got = async {
+        let (caller, chat) = authorization::readable(&state, &request, chunk_id(&id))?;
+        let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
+        let said = query::one_of(&pairs, &["stream"]).map_err(Problem::query)?;
+        let form = Form {
+            stream: said.is_some_and(|stream| stream == "true" || stream == "1"),
+            wants_usage: true,
+            after: after(&request)?,
+        };
+        let reader = chat.read();
+        answer(&state, &request, Attached { caller, chat, reader, replayed: true }, form).await
+    };
+    openai_response(&state, got.await)
+}
+
+/// `POST /v1/chat/completions/{id}/cancel`
+#[utoipa::path(post, path = "/v1/chat/completions/{id}/cancel", tag = "openai",
+    params(("id" = String, Path, description = "The `id` of its chunks")),
+    responses((status = "default", description = "The answer as far as it came"))
+)]
+pub(crate) async fn cancel(
+    state: Data<AppState>,
+    request: HttpRequest,
+    id: Path<String>,
+) -> HttpResponse {
+    let cancelled = async {
+        let (_, chat) = authorization::changeable(&state, &request, chunk_id(&id))?;
+        state.chats.stop(&chat, StopBy::User);
+        // One whose end the journal does not take yet is stopped all the same.
+        let _ = tokio::time::timeout(STOPS_WITHIN, chat.until(ChatProgress::is_over)).await;
+        let transcript = read::transcript(&state, &chat, None).await?;
+        Ok(with_id(HttpResponse::Ok().json(whole(&chat.id, &chat.model, &transcript)), &chat))
+    };
+    openai_response(&state, cancelled.await)
+}
+
+/// `GET /v1/models`
+#[utoipa::path(get, path = "/v1/models", tag = "openai",
+    responses((status = "default", description = "The models that may be asked, as OpenAI lists them"))
+)]
+pub(crate) async fn models(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
+    let listed = granted_models(&state, &request).map(|models| {
+        let data: Vec<Value> = models.iter().map(model_object).collect();
+        HttpResponse::Ok()
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .json(json!({ "object": "list", "data": data }))
+    });
+    openai_response(&state, listed)
+}
+
+/// `GET /v1/models/{id}`
+#[utoipa::path(get, path = "/v1/models/{id}", tag = "openai",
+    params(("id" = String, Path, description = "The model")),
+    responses((status = "default", description = "The model, as OpenAI describes one"))
+)]
+pub(crate) async fn model(
+    state: Data<AppState>,
+    request: HttpRequest,
+    id: Path<String>,
+) -> HttpResponse {
+    let found = granted_models(&state, &request).and_then(|models| {
+        let found = models.iter().find(|(model, _)| *model == *id);
+        found.map(|model| HttpResponse::Ok().json(model_object(model))).ok_or_else(|| {
+            Problem::new(Code::NotFound, format!("there is no model {:?}", *id)).field("model")
+        })
+    });
+    openai_response(&state, found)
+}
+
+fn granted_models(
+    state: &AppState,
+    request: &HttpRequest,
+) -> Result<Vec<(String, String)>, Problem> {
+    let caller = require_caller(state, request)?;
+    let mut models = state.chats.models();
+    models.retain(|(model, _)| caller.grants.may_chat(model));
+    Ok(models)
+}
+
+fn model_object((model, of): &(String, String)) -> Value {
+    json!({ "id": model, "object": "model", "created": 0, "owned_by": of })
+}
+
+/// Waits for the upstream, and answers with what it says.
+async fn answer(
+    state: &Data<AppState>,
+    request: &HttpRequest,
+    attached: Attached,
+    form: Form,
+) -> Result<HttpResponse, Problem> {
+    let Attached { caller, chat, reader, replayed } = attached;
+    let is_enough = |progress: &ChatProgress| {
+        progress.is_over() || form.stream && matches!(progress, ChatProgress::Answered)
+    };
+    let progress = if form.stream {
+        tokio::time::timeout(HEAD_WITHIN, chat.until(is_enough)).await.ok()
+    } else {
+        Some(chat.until(is_enough).await)
+    };
+    if let Some(ChatProgress::Refused(why)) = progress {
+        return Err(why.into());
+    }
+    let mut response = if form.stream {
+        match failed_at_once(state, &chat, progress, form.after).await? {
+            Some(failed) => failed,
+            None => {
+                let of = (caller, chat.clone(), reader);
+                let streamed = stream(state, request, of, &form).await;
+                if !replayed && streamed.as_ref().map_or(true, |r| !r.status().is_success()) {
+                    // Nobody reads what was begun for them.
+                    state.chats.stop(&chat, StopBy::NoReaders);
+                }
+                return streamed.map(|response| as_replayed(response, replayed));
+            }
+        }
+    } else {
+        whole_answer(state, &chat).await?
+    };
+    reader.acknowledge_all();
+    if replayed {
+        // It was counted from then, and not from now.
+        response.headers_mut().remove(header::RETRY_AFTER);
+    }
+    response = with_id(response, &chat);
+    Ok(as_replayed(response, replayed))
+}
+
+/// The whole of a chat that has ended, if it ended well.
+async fn whole_answer(state: &Data<AppState>, chat: &Arc<Chat>) -> Result<HttpResponse, Problem> {
+    let transcript = read::transcript(state, chat, None).await?;
+    if let Some(failed) = transcript.end.as_ref().and_then(openai::failed) {
+        return Ok(failed);
+    }
+    if transcript.end.is_none() {
+        return Err(Problem::new(Code::Gone, "how the chat ended is not kept any more"));
+    }
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(whole(
+        &chat.id,
+        &chat.model,
+        &transcript,
+    )))
+}
+
+/// The answer to whoever begins to read a chat that has failed before anything was said.
+async fn failed_at_once(
+    state: &Data<AppState>,
+    chat: &Arc<Chat>,
+    progress: Option<ChatProgress>,
+    after: u64,
+) -> Result<Option<HttpResponse>, Problem> {
+    let Some(ChatProgress::Over(_, Some(end))) = progress.filter(|_| after == 0) else {
+        return Ok(None);
+    };
+    let Some(failed) = openai::failed(&end) else { return Ok(None) };
+    let is_begun = read::transcript(state, chat, None).await?.is_begun();
+    Ok((!is_begun).then_some(failed))
+}
+
+fn as_replayed(mut response: HttpResponse, replayed: bool) -> HttpResponse {
+    if replayed {
+        let name = REPLAYED;
+        response.headers_mut().insert(name, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+async fn stream(
+    state: &Data<AppState>,
+    request: &HttpRequest,
+    (caller, chat, reader): (Arc<Caller>, Arc<Chat>, ChatReader),
+    form: &Form,
+) -> Result<HttpResponse, Problem> {
+    let redactions = read::redactions(state, &chat).await?;
+    let face =
+        ResponseFormat::Completions(Completions::new(form.after, form.wants_usage, redactions));
+    let pairs = vec![("control".into(), "off".into())];
+    let of = chat.clone();
+    let reading = Reading { caller, chat, reader, face, requested: None, pairs };
+    let mut response = read::open(state, request, reading).await?;
+    if response.status() != StatusCode::OK {
+        // It was turned away for load: said so that these clients understand it, and to be tried again.
+        let object = json!({
+            "message": "the hub has no room for another reader", "type": "server_error",
+            "param": null, "code": "resource_exhausted",
+        });
+        let mut refused = with_id(openai::error(response.status(), &object), &of);
+        if let Some(wait) = response.headers().get(header::RETRY_AFTER) {
+            refused.headers_mut().insert(header::RETRY_AFTER, wait.clone());
+        }
+        let told = response.extensions().get::<RequestOutcome>().copied();
+        return Ok(match told {
+            Some(told) => outcome::with_outcome(refused, told),
+            None => refused,
+        });
+    }
+    // Its places are in its chunks.
+    response.headers_mut().remove(LAST_EVENT_ID);
+    Ok(with_id(response, &of))
+}
+
+fn with_id(mut response: HttpResponse, chat: &Chat) -> HttpResponse {
+    if let Ok(id) = HeaderValue::from_str(&chat.id) {
+        response.headers_mut().insert(CHAT_ID, id);
+    }
+    response
+}
+
+/// How many events a request says it has.
+fn after(request: &HttpRequest) -> Result<u64, Problem> {
+    let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
+    let by_query = query::one_of(&pairs, &["starting_after"]).map_err(Problem::query)?;
+    let by_header = last_event_id(request);
+    match by_query.or(by_header.as_deref()) {
+        None => Ok(0),
+        Some(text) => text.parse().map_err(|_| {
+            let why = format!("{text:?} is no `fanfare.seq`, which is a number");
+            Problem::new(Code::Malformed, why).field("starting_after")
+        }),
+    }
+}
+
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn is_retry(request: &HttpRequest) -> bool {
+    let count =
+        header_text(request.headers(), RETRY_COUNT).and_then(|text| text.parse::<u64>().ok());
+    count.is_some_and(|count| count > 0)
+}
+
+fn stops_alone(request: &HttpRequest) -> Result<bool, Problem> {
+    match header_text(request.headers(), ON_DISCONNECT) {
+        None | Some("stop") => Ok(true),
+        Some("continue") => Ok(false),
+        Some(other) => {
+            let why = format!("{other:?} is neither stop nor continue");
+            Err(Problem::new(Code::Malformed, why).field("Fanfare-On-Disconnect"))
+        }
+    }
+}
+
+fn openai_response(state: &AppState, result: Result<HttpResponse, Problem>) -> HttpResponse {
+    create::count_refusal(state, result).unwrap_or_else(|problem| openai::refusal(&problem))
+}

@@ -1,0 +1,132 @@
+//! How a chat is begun, by whichever face.
+
+use crate::access::Caller;
+use crate::event::Key;
+use crate::http::api::chats::authorization;
+use crate::http::error::{Code, Problem};
+use crate::http::extract::body::read_body;
+use crate::http::extract::client::client;
+use crate::http::state::AppState;
+use crate::limits::Limit;
+use crate::source::{BegunChat, NoChat, WantedChat};
+use crate::telemetry::ChatRefused;
+use crate::wire::chat::ChatRequest;
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Payload};
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+/// The header under which the same is asked once, however often it is sent.
+const KEY: &str = "Idempotency-Key";
+
+/// Whether a chat was there, and stays when nobody reads it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct CreatePolicy {
+    /// Whether a repeated request takes it over where the first one's client is gone.
+    pub(crate) is_adoptable: bool,
+    /// Whether it stops when nobody reads it for a minute.
+    pub(crate) stops_alone: bool,
+    /// Whether none is begun: what it goes on with is there, or gone.
+    pub(crate) must_be_there: bool,
+}
+
+/// The body of a request for a chat.
+pub(crate) async fn read_ask(
+    state: &AppState,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<Bytes, Problem> {
+    let body = read_body(state, request, payload).await?;
+    let most = state.chats.max_request_bytes();
+    if body.len() > most {
+        let why = format!("what is asked has at most {most} bytes (--chat-max-request-bytes)");
+        Err(Problem::new(Code::PayloadTooLarge, why).field("body"))
+    } else {
+        Ok(body)
+    }
+}
+
+/// The key of a request, as the hub knows it: by its hash.
+pub(crate) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
+    let mut said = request.headers().get_all(KEY);
+    let (Some(value), more) = (said.next(), said.next()) else { return Ok(None) };
+    let wrong = |why| Problem::new(Code::Malformed, why).field(KEY);
+    let text = value.to_str().map_err(|_| wrong("the header is no visible ASCII"))?;
+    if more.is_some() {
+        return Err(wrong("the header stands there twice"));
+    }
+    let key = Key::parse(KEY, text)?;
+    let hash = Sha256::digest(key.as_str());
+    Ok(Some(hash.iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
+/// Begins a chat for somebody.
+pub(crate) async fn create_chat(
+    state: &Data<AppState>,
+    (request, caller): (&HttpRequest, &Caller),
+    (ask, key): (ChatRequest, Option<String>),
+    manner: CreatePolicy,
+) -> Result<BegunChat, Problem> {
+    let models = state.chats.models();
+    let model = ask.model.as_deref().or(models.first().map(|(model, _)| model.as_str()));
+    if let Some(model) = model
+        && !caller.grants.may_chat(model)
+    {
+        let why = format!("asking the model {model:?} is not granted");
+        return Err(Problem::new(Code::Forbidden, why).field("model"));
+    }
+    let CreatePolicy { is_adoptable, stops_alone, must_be_there } = manner;
+    let (owner, client) = (authorization::owner(caller)?, client(state, request));
+    let wanted = WantedChat { ask, owner, client, key, is_adoptable, stops_alone, must_be_there };
+    let begun = state.chats.create(wanted).await?;
+    if begun.replayed {
+        state.chats.metrics().replayed();
+    }
+    Ok(begun)
+}
+
+impl From<NoChat> for Problem {
+    fn from(why: NoChat) -> Self {
+        let detail = why.to_string();
+        match why {
+            NoChat::UnknownModel(_) => Self::new(Code::NotFound, detail).field("model"),
+            NoChat::KeyTaken => Self::new(Code::Validation, detail).field(KEY),
+            NoChat::Gone => Self::new(Code::Gone, detail).field(KEY),
+            NoChat::TooManyKnown => Self::new(Code::ResourceExhausted, detail).retry_after(60),
+            NoChat::AtMost(limit @ Limit::ChatsPerSubject, _) => {
+                Self::new(Code::TooMany, detail).limit(limit).retry_after(5)
+            }
+            NoChat::AtMost(limit, _) => {
+                Self::new(Code::ResourceExhausted, detail).limit(limit).retry_after(5)
+            }
+            NoChat::Refused(refused) => refused.into(),
+        }
+    }
+}
+
+/// Counts why a request was refused.
+pub(crate) fn count_refusal<T>(state: &AppState, result: Result<T, Problem>) -> Result<T, Problem> {
+    result.inspect_err(|problem| state.chats.metrics().refused(reason(problem)))
+}
+
+fn reason(problem: &Problem) -> ChatRefused {
+    match problem.code {
+        Code::Unauthorized | Code::TokenExpired | Code::Forbidden => ChatRefused::Forbidden,
+        Code::NotFound => ChatRefused::NotFound,
+        Code::Gone => ChatRefused::Gone,
+        Code::PayloadTooLarge => ChatRefused::TooLarge,
+        Code::Validation if problem.field.as_deref() == Some(KEY) => ChatRefused::KeyTaken,
+        _ if problem.limit == Some(Limit::Chats) => ChatRefused::MaxChats,
+        _ if problem.limit == Some(Limit::ChatsPerSubject) => ChatRefused::MaxChatsPerSubject,
+        Code::TooMany | Code::ResourceExhausted | Code::Unresponsive => ChatRefused::Busy,
+        Code::Draining => ChatRefused::Draining,
+        Code::DiskFull | Code::JournalPoisoned => ChatRefused::Journal,
+        Code::ClientDisconnected | Code::ConnectionTimeout => ChatRefused::Client,
+        Code::ServerError => ChatRefused::Error,
+        Code::Malformed
+        | Code::Validation
+        | Code::Misdirected
+        | Code::MethodNotAllowed
+        | Code::Conflict => ChatRefused::Invalid,
+    }
+}

@@ -1,0 +1,383 @@
+//! `/chats…` and `POST /chat`.
+
+use crate::access::Caller;
+use crate::http::api::chats::authorization;
+use crate::http::api::chats::create::{self, CreatePolicy, count_refusal, create_chat};
+use crate::http::api::chats::read::{self, Reading};
+use crate::http::api::chats::ticket::{Validity, ticket};
+use crate::http::error::{Code, Document, Problem};
+use crate::http::extract::query;
+use crate::http::openapi::responses::{
+    BodyRefused, ChatMissed, HistoryRefused, Refused, Subscribed,
+};
+use crate::http::state::AppState;
+use crate::source::{Chat, StopBy};
+use crate::wire::chat::ChatRequest;
+use actix_web::http::header;
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use utoipa::ToSchema;
+
+/// How long is waited for a deletion, which goes on.
+const DELETED_WITHIN: Duration = Duration::from_secs(10);
+/// A chat of the hub's own goes on whoever reads it.
+const MANNER: CreatePolicy =
+    CreatePolicy { is_adoptable: false, stops_alone: false, must_be_there: false };
+
+/// What is asked, in the hub's own words.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what `wire/chat/ask.rs` reads")]
+pub(crate) struct ChatAsk {
+    /// What the user says; or `messages`.
+    #[schema(nullable = false, min_length = 1)]
+    message: Option<String>,
+    /// All that was said so far, each with a `role`.
+    #[schema(nullable = false, min_items = 1)]
+    messages: Option<Vec<Map<String, Value>>>,
+    /// Which model; the hub's usual one where none is named.
+    #[schema(nullable = true)]
+    model: Option<String>,
+    /// Tokens of the answer at most.
+    #[schema(nullable = true, minimum = 1)]
+    max_tokens: Option<u64>,
+    /// From 0 to 2.
+    #[schema(nullable = false, minimum = 0, maximum = 2)]
+    temperature: Option<f64>,
+    /// Up to 16 texts that are noted with it.
+    #[schema(nullable = true)]
+    metadata: Option<std::collections::BTreeMap<String, String>>,
+}
+
+/// A chat that was begun.
+#[derive(Serialize, ToSchema)]
+#[schema(as = BegunChat)]
+pub(crate) struct BegunShape {
+    /// Its id.
+    id: String,
+    /// Its stream.
+    stream: String,
+    /// `begun`; how it goes on, its events say.
+    status: &'static str,
+    /// Where it is read, from its start.
+    events_url: String,
+    /// Where it is stopped.
+    stop_url: String,
+    /// A ticket to read it by.
+    ticket: String,
+    /// When the ticket opens no new connection any more.
+    expires_at: String,
+}
+
+/// A chat as far as it has come.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Chat)]
+pub(crate) struct ChatShape {
+    /// Its id.
+    id: String,
+    /// Its stream.
+    stream: String,
+    /// The model.
+    model: String,
+    /// When it was begun.
+    created_at: String,
+    /// `running`, `done`, `cancelled` or `error`.
+    status: &'static str,
+    /// The answer so far.
+    text: String,
+    /// What was thought before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<String>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<String>,
+    /// Calls of tools, as OpenAI has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<Value>,
+    /// Members of the upstream's answer that the hub does not interpret: of its `delta`, its `choice`
+    /// and its `chunk`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra: Option<Value>,
+    /// Why the model ended, if it did by itself.
+    finish_reason: Option<String>,
+    /// What it took.
+    usage: Option<Value>,
+    /// How it failed, if it did.
+    error: Option<Value>,
+    /// What was noted with it.
+    #[schema(value_type = Object)]
+    metadata: Map<String, Value>,
+}
+
+/// `POST /chats`
+#[utoipa::path(post, path = "/chats", tag = "chats",
+    request_body(content = ChatAsk),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Asked once, however often it is sent")),
+    responses(
+        (status = 201, description = "It was begun", body = BegunShape),
+        (status = 200, description = "It was begun before with this key", body = BegunShape),
+        (status = 404, description = "There is no such model", body = Document, content_type = "application/problem+json"),
+        (status = 410, description = "What was begun with this key is deleted", body = Document, content_type = "application/problem+json"),
+        Refused, BodyRefused, HistoryRefused,
+    )
+)]
+pub(crate) async fn create(
+    state: Data<AppState>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    count_refusal(&state, create_one(&state, &request, payload).await)
+}
+
+async fn create_one(
+    state: &Data<AppState>,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let caller = authorization::require_chat_caller(state, request)?;
+    let key = create::idempotency_key(request)?;
+    let ask = ChatRequest::native(&create::read_ask(state, request, payload).await?)?;
+    let begun = create_chat(state, (request, &caller), (ask, key), MANNER).await?;
+    let chat = &begun.chat;
+    let (ticket, expires_at) = match chat.ticket.get() {
+        Some(ticket) => ticket.clone(),
+        None => {
+            let made = ticket(state, &caller, chat, Validity::OfChat).await?;
+            chat.ticket.get_or_init(|| made).clone()
+        }
+    };
+    let id = &chat.id;
+    let shape = BegunShape {
+        id: id.clone(),
+        stream: chat.stream.to_string(),
+        status: "begun",
+        events_url: format!("/chats/{id}/events"),
+        stop_url: format!("/chats/{id}/stop"),
+        ticket,
+        expires_at,
+    };
+    let mut answer = if begun.replayed { HttpResponse::Ok() } else { HttpResponse::Created() };
+    if begun.replayed {
+        answer.insert_header(("Idempotent-Replayed", "true"));
+    }
+    Ok(answer
+        .insert_header((header::LOCATION, format!("/chats/{id}")))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(shape))
+}
+
+/// `POST /chat`: the answer in the answer, for whoever reads by `fetch`.
+#[utoipa::path(post, path = "/chat", tag = "chats",
+    request_body(content = ChatAsk),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "Asked once, however often it is sent"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Go on with the chat of this event, and begin none"),
+    ),
+    responses(
+        Subscribed,
+        (status = 404, description = "There is no such model", body = Document, content_type = "application/problem+json"),
+        (status = 410, description = "What it would go on with is not there any more", body = Document, content_type = "application/problem+json"),
+        Refused, BodyRefused, HistoryRefused,
+    )
+)]
+pub(crate) async fn chat(
+    state: Data<AppState>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    count_refusal(&state, chat_here(&state, &request, payload).await)
+}
+
+async fn chat_here(
+    state: &Data<AppState>,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let requested = read::requested(request)?;
+    let (caller, chat) = match &requested {
+        // fetch-event-source sends it again when its tab is shown again.
+        Some(id) => {
+            let body = create::read_ask(state, request, payload).await?;
+            if !body.is_empty() {
+                ChatRequest::native(&body)?;
+            }
+            read::of_event(state, request, id).await?
+        }
+        None => {
+            let caller = authorization::require_chat_caller(state, request)?;
+            let key = create::idempotency_key(request)?;
+            let ask = ChatRequest::native(&create::read_ask(state, request, payload).await?)?;
+            let begun = create_chat(state, (request, &caller), (ask, key), MANNER).await?;
+            (caller, begun.chat)
+        }
+    };
+    let location = format!("/chats/{}", chat.id);
+    let mut pairs = read::pairs_of(request)?;
+    if !pairs.iter().any(|(name, _)| name == "control") {
+        // To a reader that knows no names of events they would be chat's.
+        pairs.push(("control".into(), "off".into()));
+    }
+    // Whoever reads by `fetch` understands a status.
+    if !pairs.iter().any(|(name, _)| name == "refusal") {
+        pairs.push(("refusal".into(), "status".into()));
+    }
+    let is_begun_here = requested.is_none();
+    let opened = open(state, request, (caller, chat.clone()), (requested, pairs)).await;
+    if is_begun_here && opened.as_ref().map_or(true, |r| !r.status().is_success()) {
+        state.chats.stop(&chat, StopBy::NoReaders);
+    }
+    let mut response = opened?;
+    let name = header::CONTENT_LOCATION;
+    if let Ok(value) = header::HeaderValue::from_str(&location) {
+        response.headers_mut().insert(name, value);
+    }
+    Ok(response)
+}
+
+async fn open(
+    state: &Data<AppState>,
+    request: &HttpRequest,
+    (caller, chat): (Arc<Caller>, Arc<Chat>),
+    (requested, pairs): (Option<String>, query::Pairs),
+) -> Result<HttpResponse, Problem> {
+    let said = query::pairs(request.query_string()).map_err(Problem::query)?;
+    let is_accumulated = match query::one_of(&said, &["accumulated"]).map_err(Problem::query)? {
+        None | Some("0" | "false") => false,
+        Some("1" | "true") => true,
+        Some(_) => {
+            let why = "accumulated is 1 or 0";
+            return Err(Problem::new(Code::Malformed, why).field("accumulated"));
+        }
+    };
+    let has_control = !pairs.iter().any(|(name, value)| name == "control" && value == "off");
+    let id = requested.as_deref();
+    let face = read::native(state, &chat, id, is_accumulated, !has_control).await?;
+    let reader = chat.read();
+    let reading = Reading { caller, chat, reader, face, requested, pairs };
+    read::open(state, request, reading).await
+}
+
+/// `GET /chats/{id}/events`
+#[utoipa::path(get, path = "/chats/{id}/events", tag = "chats",
+    params(
+        ("id" = String, Path, description = "The chat"),
+        ("accumulated" = Option<bool>, Query, description = "The whole text so far with every part"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Go on after this event"),
+    ),
+    responses(
+        Subscribed,
+        ChatMissed,
+        Refused, HistoryRefused,
+    ),
+    security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
+)]
+pub(crate) async fn events(
+    state: Data<AppState>,
+    request: HttpRequest,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let opened = async {
+        let of = authorization::readable(&state, &request, &id)?;
+        let how = (read::requested(&request)?, read::pairs_of(&request)?);
+        open(&state, &request, of, how).await
+    };
+    count_refusal(&state, opened.await)
+}
+
+/// `GET /chats/{id}`
+#[utoipa::path(get, path = "/chats/{id}", tag = "chats",
+    params(("id" = String, Path, description = "The chat")),
+    responses(
+        (status = 200, description = "As far as it has come", body = ChatShape),
+        ChatMissed,
+        Refused, HistoryRefused,
+    ),
+    security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
+)]
+pub(crate) async fn get(
+    state: Data<AppState>,
+    request: HttpRequest,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let shape = count_refusal(&state, shape(&state, &request, &id).await)?;
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(shape))
+}
+
+async fn shape(
+    state: &Data<AppState>,
+    request: &HttpRequest,
+    id: &str,
+) -> Result<ChatShape, Problem> {
+    let (_, chat) = authorization::readable(state, request, id)?;
+    let transcript = read::transcript(state, &chat, None).await?;
+    let status = transcript.status();
+    Ok(ChatShape {
+        id: chat.id.clone(),
+        stream: chat.stream.to_string(),
+        model: chat.model.clone(),
+        created_at: chat.created.to_string(),
+        status,
+        text: transcript.text(),
+        reasoning: transcript.reasoning().map(str::to_owned),
+        refusal: transcript.refusal().map(str::to_owned),
+        tool_calls: transcript.tool_calls(),
+        extra: serde_json::to_value(transcript.extra()).ok().filter(|extra| *extra != json!({})),
+        finish_reason: transcript.finish_reason().map(str::to_owned),
+        usage: transcript.usage.and_then(|usage| serde_json::to_value(usage).ok()),
+        error: transcript
+            .end
+            .filter(|_| status == "error")
+            .and_then(|end| serde_json::to_value(end).ok()),
+        metadata: transcript.metadata,
+    })
+}
+
+/// `DELETE /chats/{id}`
+#[utoipa::path(delete, path = "/chats/{id}", tag = "chats",
+    params(("id" = String, Path, description = "The chat")),
+    responses(
+        (status = 204, description = "It is stopped and deleted"),
+        ChatMissed,
+        (status = 503, description = "The journal takes no more, or the hub is stopping", body = Document, content_type = "application/problem+json"),
+        Refused, HistoryRefused,
+    )
+)]
+pub(crate) async fn delete(
+    state: Data<AppState>,
+    request: HttpRequest,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let (_, chat) = count_refusal(&state, authorization::changeable(&state, &request, &id))?;
+    let deleted = tokio::time::timeout(DELETED_WITHIN, state.chats.delete(&chat)).await;
+    let deleted = deleted.map_or_else(
+        |_| {
+            let why = "the journal takes nothing; it is deleted as soon as it does";
+            Err(Problem::new(Code::Unresponsive, why).retry_after(5))
+        },
+        |deleted| deleted.map_err(Problem::from),
+    );
+    count_refusal(&state, deleted)?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// `POST /chats/{id}/stop`
+#[utoipa::path(post, path = "/chats/{id}/stop", tag = "chats",
+    params(("id" = String, Path, description = "The chat")),
+    responses(
+        (status = 202, description = "It stops, or has ended"),
+        ChatMissed,
+        Refused,
+    )
+)]
+pub(crate) async fn stop(
+    state: Data<AppState>,
+    request: HttpRequest,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let (_, chat) = count_refusal(&state, authorization::changeable(&state, &request, &id))?;
+    state.chats.stop(&chat, StopBy::User);
+    Ok(HttpResponse::Accepted().finish())
+}

@@ -1,0 +1,151 @@
+//! How a chat is read, by whichever face.
+
+use crate::access::Caller;
+use crate::event::{EventId, Position};
+use crate::http::api::chats::chat_body::ChatBody;
+use crate::http::api::subscribe::{self, SubscribeRequest};
+use crate::http::error::{Code, Problem};
+use crate::http::extract::last_event_id::last_event_id;
+use crate::http::extract::query;
+use crate::http::history::read_history;
+use crate::http::state::AppState;
+use crate::journal::{JournalError, now};
+use crate::source::{Chat, ChatReader, Chats};
+use crate::wire::chat::{Native, Redaction, ResponseFormat, Transcript};
+use actix_web::body::MessageBody;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use std::sync::Arc;
+
+/// What the query of a reader may say of what is not the chat's own.
+const OF_READERS: [&str; 6] = ["from", "last", "heartbeat", "heartbeat_as", "control", "refusal"];
+
+/// What is said of a chat of which the cap over the journal has taken something.
+const CUT: &str = "a part of the chat is not kept any more";
+
+/// Somebody who reads a chat.
+pub(crate) struct Reading {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) chat: Arc<Chat>,
+    pub(crate) reader: ChatReader,
+    pub(crate) face: ResponseFormat,
+    /// The id that they go on after.
+    pub(crate) requested: Option<String>,
+    /// Where they begin otherwise, and how they are told of other things, as pairs of a query.
+    pub(crate) pairs: query::Pairs,
+}
+
+/// What a query says of how a chat is to be read.
+pub(crate) fn pairs_of(request: &HttpRequest) -> Result<query::Pairs, Problem> {
+    let mut pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
+    pairs.retain(|(name, _)| OF_READERS.contains(&name.as_str()));
+    Ok(pairs)
+}
+
+/// The id that a request goes on after, in its header or its query.
+pub(crate) fn requested(request: &HttpRequest) -> Result<Option<String>, Problem> {
+    let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
+    let by_query = query::last_event_id(&pairs).map_err(Problem::query)?.map(str::to_owned);
+    Ok(last_event_id(request).or(by_query))
+}
+
+/// Opens a session on a chat.
+pub(crate) async fn open(
+    state: &Data<AppState>,
+    request: &HttpRequest,
+    reading: Reading,
+) -> Result<HttpResponse, Problem> {
+    let Reading { caller, chat, reader, face, requested, mut pairs } = reading;
+    if !pairs.iter().any(|(name, _)| name == "from" || name == "last") {
+        if requested.is_none() {
+            has_its_start(state, &chat).await?;
+        }
+        pairs.push(("from".into(), "start".into()));
+    }
+    let heartbeat = state.settings.heartbeat;
+    let query = query::read(&pairs, Some(chat.stream.clone()), heartbeat, now());
+    let query = query.map_err(Problem::query)?;
+    let wrap = Some(Box::new(|session| ChatBody::new(session, face, reader).boxed()) as _);
+    subscribe::open(state, request, SubscribeRequest { query, requested, caller, wrap }).await
+}
+
+/// A chat of which the first is gone is no shorter one to whoever reads it from its start.
+async fn has_its_start(state: &Data<AppState>, chat: &Chat) -> Result<(), Problem> {
+    let stream = chat.stream.clone();
+    let view = read_history(state, move |history| history.stream(&stream)).await?;
+    if view.is_some_and(|view| view.events < view.published) {
+        Err(Problem::new(Code::Gone, CUT))
+    } else {
+        Ok(())
+    }
+}
+
+/// The face of the hub's own events.
+pub(crate) async fn native(
+    state: &Data<AppState>,
+    chat: &Arc<Chat>,
+    requested: Option<&str>,
+    is_accumulated: bool,
+    tells_breaks: bool,
+) -> Result<ResponseFormat, Problem> {
+    let redactions = redactions(state, chat).await?;
+    let has = requested.and_then(|id| state.history.resolve(EventId::parse(id).ok()?));
+    let text = match (is_accumulated, has) {
+        (false, _) => None,
+        (true, None) => Some(String::new()),
+        (true, Some(has)) => {
+            let text = transcript(state, chat, Some(has)).await?.text();
+            Some(Redaction::apply(&redactions, &text, 0))
+        }
+    };
+    let face = Native::new(redactions, text);
+    let face = if tells_breaks { face.with_breaks_told(requested.is_some()) } else { face };
+    Ok(ResponseFormat::Native(face))
+}
+
+/// What of a chat is not to be shown.
+pub(crate) async fn redactions(
+    state: &Data<AppState>,
+    chat: &Arc<Chat>,
+) -> Result<Vec<Redaction>, Problem> {
+    if chat.is_redacted() {
+        Ok(transcript(state, chat, None).await?.redactions().to_vec())
+    } else {
+        Ok(Vec::new())
+    }
+}
+
+/// A chat up to a place, or as far as it has come.
+pub(crate) async fn transcript(
+    state: &Data<AppState>,
+    chat: &Arc<Chat>,
+    until: Option<Position>,
+) -> Result<Transcript, Problem> {
+    let chat = chat.clone();
+    let read = read_history(state, move |history| {
+        Chats::transcript(history, &chat, until).map_err(JournalError::other)
+    });
+    match read.await? {
+        cut if cut.is_cut => Err(Problem::new(Code::Gone, CUT)),
+        transcript => Ok(transcript),
+    }
+}
+
+/// The chat whose event an id is, if somebody may read it.
+pub(crate) async fn of_event(
+    state: &Data<AppState>,
+    request: &HttpRequest,
+    id: &str,
+) -> Result<(Arc<Caller>, Arc<Chat>), Problem> {
+    let gone = || Problem::new(Code::Gone, "what this goes on with is not there any more");
+    let place =
+        EventId::parse(id).ok().and_then(|id| state.history.resolve(id)).ok_or_else(gone)?;
+    let streams = read_history(state, move |history| history.streams_at(place)).await?;
+    let chat = streams.iter().find_map(|stream| state.chats.of_stream(stream)).ok_or_else(gone)?;
+    crate::http::api::chats::authorization::readable(state, request, &chat.id).map_err(|problem| {
+        match problem.code {
+            Code::NotFound | Code::Gone => gone(),
+            _ => problem,
+        }
+    })
+}

@@ -1,0 +1,113 @@
+//! Tickets for one chat: what a page puts into the URL of its EventSource.
+
+use crate::access::{Caller, TicketWanted};
+use crate::event::{Position, Selector, Timestamp};
+use crate::http::api::chats::authorization;
+use crate::http::api::chats::create::count_refusal;
+use crate::http::api::tickets::ttl;
+use crate::http::error::{Code, Problem};
+use crate::http::extract::body::{parse_object, read_body};
+use crate::http::history::read_history;
+use crate::http::openapi::responses::{BodyRefused, ChatMissed, HistoryRefused, Refused};
+use crate::http::state::AppState;
+use crate::journal::now;
+use crate::source::Chat;
+use actix_web::http::header;
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// Default lifetime of a chat's ticket for opening new connections.
+const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
+
+/// A ticket for a chat.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ChatTicket {
+    ticket: String,
+    expires_at: String,
+}
+
+/// Request body of `POST /chats/{id}/tickets`.
+#[derive(Deserialize, Default, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChatTicketAsked {
+    /// Lifetime for opening new connections, such as `10m`: at most an hour, which is the default.
+    #[schema(nullable = false, pattern = r"^([1-9]\d{0,3}(ms|s)|[1-9]m|[1-5]\dm|60m|1h)$")]
+    ttl: Option<String>,
+}
+
+/// `POST /chats/{id}/tickets`
+#[utoipa::path(post, path = "/chats/{id}/tickets", tag = "chats",
+    request_body(content = ChatTicketAsked),
+    params(("id" = String, Path, description = "The chat")),
+    responses(
+        (status = 200, description = "A ticket to read it by", body = ChatTicket),
+        ChatMissed,
+        Refused, BodyRefused, HistoryRefused,
+    )
+)]
+pub(crate) async fn tickets(
+    state: Data<AppState>,
+    request: HttpRequest,
+    id: Path<String>,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let (caller, chat) = count_refusal(&state, authorization::changeable(&state, &request, &id))?;
+    let body = count_refusal(&state, read_body(&state, &request, body).await)?;
+    let asked: ChatTicketAsked = if body.trim_ascii().is_empty() {
+        ChatTicketAsked::default()
+    } else {
+        count_refusal(&state, parse_object(&body))?
+    };
+    let ttl = asked.ttl.as_deref().map_or(Ok(DEFAULT_TTL), ttl).map_err(Problem::from);
+    let validity = Validity::Anew(now(), count_refusal(&state, ttl)?);
+    let (ticket, expires_at) = ticket(&state, &caller, &chat, validity).await?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(ChatTicket { ticket, expires_at }))
+}
+
+/// Start and lifetime of a chat's ticket.
+#[derive(Clone, Copy)]
+pub(crate) enum Validity {
+    /// Counted from the beginning of the chat, so that each call returns the same ticket.
+    OfChat,
+    /// A new ticket, with the time at which it is made and its lifetime.
+    Anew(Timestamp, Duration),
+}
+
+/// Makes a ticket for one chat; returns it with when it opens no new connection any more.
+pub(crate) async fn ticket(
+    state: &Data<AppState>,
+    caller: &Caller,
+    chat: &Arc<Chat>,
+    validity: Validity,
+) -> Result<(String, String), Problem> {
+    let stream = chat.stream.clone();
+    let first = read_history(state, move |history| history.stream(&stream)).await?;
+    let first = first.and_then(|view| view.first).unwrap_or(Position::ZERO);
+    let (begun, ttl, seed) = match validity {
+        Validity::OfChat => {
+            let seed = Uuid::parse_str(&chat.id).map(|id| id.as_u64_pair().0).ok();
+            (chat.created, DEFAULT_TTL, seed)
+        }
+        Validity::Anew(at, ttl) => (at, ttl, None),
+    };
+    let access = state.access.load();
+    let end = access.ends(caller, begun);
+    let until = begun.plus_ms(ttl.as_millis() as u64).min(end);
+    let wanted = TicketWanted {
+        streams: vec![Selector::Exact(chat.stream.clone())],
+        head: state.history.id(first),
+        made: begun,
+        until,
+        end,
+        seed,
+    };
+    let failed = |why: String| Problem::new(Code::ServerError, why);
+    Ok((access.mint(caller, &wanted).map_err(failed)?, until.to_string()))
+}

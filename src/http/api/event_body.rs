@@ -1,0 +1,86 @@
+//! The body of a subscription.
+
+use crate::http::session_socket::SessionSocket;
+use crate::hub::Subscription;
+use actix_web::body::{BodySize, MessageBody};
+use bytes::Bytes;
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// A subscription as actix wants it: endless, in chunks. Where it may have the socket for itself it
+/// takes that at once, and actix is asked for nothing more.
+pub(crate) struct EventBody {
+    subscription: Option<Subscription>,
+    socket: Option<Rc<SessionSocket>>,
+    /// The connection, where its end is that of this body.
+    ends_connection: Option<Rc<SessionSocket>>,
+    stalled: Stalled,
+}
+
+/// Whether a client made no room for what its session sends; goes with the response, so that
+/// whoever sends it can say so.
+#[derive(Clone, Default)]
+pub(crate) struct Stalled(Rc<Cell<bool>>);
+
+impl Stalled {
+    /// It made none for the write timeout.
+    pub(crate) fn note(&self) {
+        self.0.set(true);
+    }
+}
+
+impl Drop for EventBody {
+    fn drop(&mut self) {
+        if let (true, Some(subscription)) = (self.stalled.0.get(), &self.subscription) {
+            subscription.close_stalled();
+        }
+    }
+}
+
+impl EventBody {
+    pub(crate) fn new(
+        subscription: Subscription,
+        socket: Option<Rc<SessionSocket>>,
+        ends_connection: Option<Rc<SessionSocket>>,
+        stalled: Stalled,
+    ) -> Self {
+        Self { subscription: Some(subscription), socket, ends_connection, stalled }
+    }
+}
+
+impl MessageBody for EventBody {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        if let Some(socket) = self.socket.take()
+            && let Some(subscription) = self.subscription.take()
+        {
+            socket.request_takeover(subscription);
+        }
+        let this = &mut *self;
+        match &mut this.subscription {
+            Some(subscription) => match subscription.poll_next(cx) {
+                Poll::Ready(None) if subscription.was_cut_short() => {
+                    if let Some(connection) = &this.ends_connection {
+                        connection.reset_at_end();
+                    }
+                    let why = "it was sent away before it had everything";
+                    Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::ConnectionAborted, why))))
+                }
+                polled => polled.map(|bytes| bytes.map(Ok)),
+            },
+            // The socket is the session's from here on; nobody wakes this any more.
+            None => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! `GET /files/{folder}/{path}`: downloads from the folders that the configuration names, with ranges,
+//! and with their progress on a stream where that is asked for.
+//!
+//! Promises: a part of a file is read when there is room for it at the client, so that memory does not
+//! depend on its size; nothing outside of a folder is opened, whatever a path or a link says.
+
+use crate::event::StreamName;
+use crate::http::api::download_progress::{DownloadProgress, MeteredBody, ProgressTarget};
+use crate::http::api::publish::check_publish;
+use crate::http::error::{Code, Document, Problem};
+use crate::http::extract::client::client;
+use crate::http::extract::identity::require_caller;
+use crate::http::extract::query;
+use crate::http::ingest::Publisher;
+use crate::http::openapi::responses::{HistoryRefused, Refused};
+use crate::http::state::AppState;
+use crate::telemetry::Served;
+use actix_files::NamedFile;
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::web::{Data, Path, block};
+use actix_web::{HttpRequest, HttpResponse};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+
+/// What a file may do in a browser that shows it: nothing.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
+
+/// `GET /files/{folder}/{path}`, by whole or in ranges (RFC 9110 §14).
+#[utoipa::path(get, path = "/files/{folder}/{path}", tag = "files",
+    params(
+        ("folder" = String, Path, description = "The folder, by its name"),
+        ("path" = String, Path, description = "The file in it; it may have slashes"),
+        ("progress" = Option<String>, Query,
+         description = "The stream that is told how far it is, at most ten times a second"),
+        ("Range" = Option<String>, Header, description = "The part that is wanted"),
+    ),
+    responses(
+        (status = 200, description = "The file", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 206, description = "The part", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 304, description = "It is as it was"),
+        (status = 404, description = "There is no such file", body = Document,
+         content_type = "application/problem+json"),
+        (status = 412, description = "It is not as it was"),
+        (status = 416, description = "It has no such part"),
+        Refused,
+        HistoryRefused,
+    )
+)]
+pub(crate) async fn get(
+    state: Data<AppState>,
+    request: HttpRequest,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let served = serve(&state, &request, path.into_inner()).await;
+    state.telemetry.file_served(match &served {
+        Ok(response) => match response.status() {
+            StatusCode::OK => Served::Whole,
+            StatusCode::PARTIAL_CONTENT => Served::Part,
+            StatusCode::NOT_MODIFIED => Served::NotModified,
+            _ => Served::Invalid,
+        },
+        Err(problem) => match problem.code {
+            Code::NotFound => Served::NotFound,
+            Code::Unauthorized | Code::TokenExpired | Code::Forbidden => Served::Forbidden,
+            Code::ResourceExhausted | Code::TooMany => Served::Busy,
+            Code::ServerError => Served::Error,
+            _ => Served::Invalid,
+        },
+    });
+    served
+}
+
+async fn serve(
+    state: &Data<AppState>,
+    request: &HttpRequest,
+    (name, path): (String, String),
+) -> Result<HttpResponse, Problem> {
+    let caller = require_caller(state, request)?;
+    if !caller.grants.may_download(&name) {
+        let why = format!("downloading from the folder {name:?} is not granted");
+        return Err(Problem::new(Code::Forbidden, why));
+    }
+    let progress = match requested_progress_stream(request)? {
+        Some(stream) => {
+            check_publish(&caller, &stream)?;
+            refuse_cross_site(request)?;
+            Some(stream)
+        }
+        None => None,
+    };
+    let missing = || Problem::new(Code::NotFound, format!("there is no file {path:?} in {name:?}"));
+    let folder = state.settings.folders.iter().find(|folder| folder.name == name);
+    let folder = folder.ok_or_else(missing)?.path.clone();
+    let place = state.downloads.begin(&client(state, request))?;
+    let wanted = path.clone();
+    let opened = block(move || {
+        let file = open(&folder, &wanted)?;
+        NamedFile::from_file(file, folder.join(&wanted))
+    });
+    let file = match opened.await {
+        Ok(Ok(file)) => file,
+        Ok(Err(error)) if is_missing(&error) => return Err(missing()),
+        Ok(Err(error)) => {
+            return Err(Problem::new(
+                Code::ServerError,
+                format!("{path:?} cannot be read: {error}"),
+            ));
+        }
+        Err(error) => return Err(Problem::new(Code::ServerError, error.to_string())),
+    };
+    let mut response = file.into_response(request);
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "private, no-cache"),
+    ] {
+        headers.insert(name, header::HeaderValue::from_static(value));
+    }
+    if request.method() == Method::HEAD || !response.status().is_success() {
+        return Ok(response);
+    }
+    let progress = progress.map(|stream| {
+        let publisher = Publisher { client: client(state, request), subject: caller.counted_as() };
+        let target = ProgressTarget { publisher, stream, file: format!("{name}/{path}") };
+        DownloadProgress::begin(state.clone(), target, &response)
+    });
+    let telemetry = state.telemetry.clone();
+    Ok(response
+        .map_body(|_, body| MeteredBody::new(body, progress, telemetry, place))
+        .map_into_boxed_body())
+}
+
+/// The stream that is told of the progress.
+fn requested_progress_stream(request: &HttpRequest) -> Result<Option<StreamName>, Problem> {
+    let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
+    let asked = query::one_of(&pairs, &["progress"]).map_err(Problem::query)?;
+    asked
+        .map(StreamName::parse)
+        .transpose()
+        .map_err(|invalid| Problem::query(crate::event::Invalid::new("progress", invalid.detail)))
+}
+
+/// A GET that publishes must not be what another site's picture is.
+fn refuse_cross_site(request: &HttpRequest) -> Result<(), Problem> {
+    let site = request.headers().get("sec-fetch-site");
+    if site.is_some_and(|site| site != "same-origin" && site != "none") {
+        let why = "the progress of a download is not published for another site's page";
+        Err(Problem::new(Code::Forbidden, why).field("progress"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Opens a file within a folder; links are followed as long as they stay there (openat2(2)).
+fn open(folder: &std::path::Path, path: &str) -> io::Result<File> {
+    let is_plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains('\0');
+    if !path.split('/').all(is_plain) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let root =
+        openat2(CWD, folder, flags | OFlags::DIRECTORY, Mode::empty(), ResolveFlags::empty())?;
+    // Not to wait for a pipe that nobody writes to.
+    let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let file = File::from(openat2(&root, path, flags, Mode::empty(), beneath)?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
+/// Whether it is not there, or not for us to give out, which is the same to whoever asks.
+fn is_missing(error: &io::Error) -> bool {
+    use io::ErrorKind as E;
+    matches!(
+        error.kind(),
+        E::NotFound
+            | E::PermissionDenied
+            | E::NotADirectory
+            | E::CrossesDevices
+            | E::InvalidFilename
+            | E::InvalidInput
+    ) || [Errno::LOOP, Errno::NXIO].iter().any(|e| error.raw_os_error() == Some(e.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn nothing_outside_of_the_folder_is_opened() {
+        let outside = tempfile::tempdir().expect("a folder");
+        let folder = outside.path().join("in");
+        std::fs::create_dir_all(folder.join("sub")).expect("a folder");
+        for file in ["secret", "in/a", "in/sub/b", "in/.hidden"] {
+            std::fs::write(outside.path().join(file), file).expect("writes");
+        }
+        symlink("../secret", folder.join("out")).expect("a link");
+        symlink("/etc/passwd", folder.join("far")).expect("a link");
+        symlink("sub", folder.join("down")).expect("a link");
+        symlink("..", folder.join("up")).expect("a link");
+        for good in ["a", "sub/b", "down/b"] {
+            assert!(open(&folder, good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "/",
+            "nothing",
+            "sub",
+            "sub/",
+            "a/",
+            "./a",
+            "../secret",
+            "sub/../a",
+            "out",
+            "far",
+            "up/secret",
+            ".hidden",
+            "/etc/passwd",
+            "a\0",
+            "sub//b",
+        ] {
+            let error = open(&folder, bad).err().unwrap_or_else(|| panic!("{bad} is opened"));
+            assert!(is_missing(&error), "{bad}: {error}");
+        }
+    }
+}

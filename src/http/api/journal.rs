@@ -1,0 +1,159 @@
+//! `/journal/losses` and `/journal/backup`: losses that were found, and a copy of everything.
+
+use crate::http::error::{Code, Problem};
+use crate::http::extract::identity::require_admin;
+use crate::http::openapi::responses::{HistoryRefused, Refused};
+use crate::http::state::AppState;
+use crate::journal::Loss;
+use actix_web::http::header;
+use actix_web::web::{Bytes, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::mpsc;
+use utoipa::ToSchema;
+
+/// Bytes of a backup that are handed over at once, and how many such pieces may wait for the client.
+const PIECE_BYTES: usize = 256 * 1024;
+const WAITING_PIECES: usize = 4;
+
+/// The losses that nobody has acknowledged yet.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Losses {
+    losses: Vec<LossShape>,
+}
+
+/// Events that are missing or damaged.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Loss)]
+struct LossShape {
+    /// The last event before the loss that is still there.
+    kept: Option<String>,
+    /// The last lost event, where it is known.
+    committed: Option<String>,
+    /// The files to look at.
+    place: String,
+    /// Time at which it was found, in milliseconds since the Unix epoch.
+    found_ms: u64,
+}
+
+impl From<Loss> for LossShape {
+    fn from(loss: Loss) -> Self {
+        let Loss { kept, committed, place, found_ms } = loss;
+        Self { kept, committed, place, found_ms }
+    }
+}
+
+fn answer(losses: Vec<Loss>) -> HttpResponse {
+    let losses = losses.into_iter().map(LossShape::from).collect();
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Losses { losses })
+}
+
+/// `GET /journal/losses`
+#[utoipa::path(get, path = "/journal/losses", tag = "operators", responses(
+    (status = 200, description = "Losses that are not acknowledged yet", body = Losses),
+    Refused,
+))]
+pub(crate) async fn losses(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    require_admin(&state, &request)?;
+    Ok(answer(state.health.losses()))
+}
+
+/// `DELETE /journal/losses`
+#[utoipa::path(delete, path = "/journal/losses", tag = "operators", responses(
+    (status = 200, description = "The losses that are acknowledged now", body = Losses),
+    Refused,
+    HistoryRefused,
+))]
+pub(crate) async fn acknowledge_losses(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    require_admin(&state, &request)?;
+    let health = state.health.clone();
+    let cleared = tokio::task::spawn_blocking(move || health.acknowledge_losses()).await;
+    let failed = |why: String| {
+        Problem::new(Code::ServerError, format!("cannot remove the record of losses: {why}"))
+    };
+    let losses = cleared.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
+    state.telemetry.journal_lost(false);
+    tracing::info!(losses = losses.len(), "losses of the journal were acknowledged");
+    Ok(answer(losses))
+}
+
+/// `GET /journal/backup`
+#[utoipa::path(get, path = "/journal/backup", tag = "operators", responses(
+    (status = 200, description = "The journal as it is now, for `fanfare journal restore`; whole \
+        only with its last record", body = Vec<u8>, content_type = "application/octet-stream"),
+    (status = 409, description = "A backup is being made already, or the hub stores nothing"),
+    Refused,
+    HistoryRefused,
+))]
+pub(crate) async fn backup(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    require_admin(&state, &request)?;
+    let Some(backup) = state.backup.clone() else {
+        return Err(Problem::new(Code::Conflict, "a hub in memory has nothing to back up"));
+    };
+    let Some(turn) = Turn::take(&state.is_backing_up) else {
+        return Err(Problem::new(Code::Conflict, "another backup is being made"));
+    };
+    let (pieces, waiting) = mpsc::channel(WAITING_PIECES);
+    tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        let out = BufWriter::with_capacity(PIECE_BYTES, Pieces(pieces.clone()));
+        match backup.write(out) {
+            Ok(()) => tracing::info!("made a backup"),
+            Err(error) => {
+                tracing::error!(%error, "failed to make a backup");
+                // Ends the response early, so that the client knows that it is not whole.
+                let _ = pieces.blocking_send(Err(io::Error::other(error.to_string())));
+            }
+        }
+    });
+    let body = futures_util::stream::unfold(waiting, |mut waiting| async move {
+        waiting.recv().await.map(|piece| (piece, waiting))
+    });
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::CONTENT_ENCODING, "identity"))
+        .content_type("application/octet-stream")
+        .streaming(body))
+}
+
+/// The right to make a backup; one at a time, since each reads everything.
+struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    fn take(is_taken: &Arc<AtomicBool>) -> Option<Self> {
+        (!is_taken.swap(true, Ordering::AcqRel)).then(|| Self(is_taken.clone()))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Hands what is written to the response, at the client's pace.
+struct Pieces(mpsc::Sender<io::Result<Bytes>>);
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
+        sent.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! `GET /log-filter` and `PUT /log-filter`: what is logged, until it is said otherwise or the hub
+//! restarts.
+
+use crate::http::error::{Code, Problem};
+use crate::http::extract::body::{parse_object, read_body};
+use crate::http::extract::identity::require_admin;
+use crate::http::openapi::responses::{BodyRefused, Refused};
+use crate::http::state::AppState;
+use crate::telemetry::{InvalidFilter, check_log_filter, log_filter, set_log_filter};
+use actix_web::http::header;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What is logged.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogFilter {
+    /// A level, or levels by module, as `warn` or `info,fanfare::hub=debug`.
+    filter: String,
+}
+
+/// `GET /log-filter`
+#[utoipa::path(get, path = "/log-filter", tag = "operators", responses(
+    (status = 200, description = "What is logged", body = LogFilter),
+    Refused,
+))]
+pub(crate) async fn get(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    require_admin(&state, &request)?;
+    Ok(answer())
+}
+
+/// `PUT /log-filter {"filter": …}`
+#[utoipa::path(put, path = "/log-filter", tag = "operators",
+    request_body(content = LogFilter),
+    responses(
+        (status = 200, description = "What is logged from now on", body = LogFilter),
+        Refused,
+        BodyRefused,
+    )
+)]
+pub(crate) async fn put(
+    state: Data<AppState>,
+    request: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    require_admin(&state, &request)?;
+    let body = read_body(&state, &request, body).await?;
+    let wanted: LogFilter = parse_object(&body)?;
+    let invalid = |e: InvalidFilter| Problem::new(Code::Validation, e.to_string()).field("filter");
+    check_log_filter(&wanted.filter).map_err(invalid)?;
+    // By the filter that was, as the new one may leave it out; else by the new one.
+    let tell = || tracing::info!(filter = wanted.filter, "other things are logged from now on");
+    let was_told = tracing::enabled!(tracing::Level::INFO);
+    tell();
+    set_log_filter(&wanted.filter).map_err(invalid)?;
+    if !was_told {
+        tell();
+    }
+    Ok(answer())
+}
+
+fn answer() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(LogFilter { filter: log_filter() })
+}

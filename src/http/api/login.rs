@@ -1,0 +1,108 @@
+//! `/session`: a credential in a cookie, for pages, and whose it is.
+//!
+//! The cookie holds what was shown and nothing else, so that it is as good as that, for as long.
+
+use crate::http::error::{Code, Problem};
+use crate::http::extract::cookie;
+use crate::http::extract::identity::require_caller;
+use crate::http::openapi::responses::Refused;
+use crate::http::state::AppState;
+use crate::journal::now;
+use actix_web::http::header::{self};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Who asks, and what they may do.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Who {
+    /// `key NAME`, or `sub SUB` of a token; null where nothing was shown.
+    subject: Option<String>,
+    /// When what was shown is good no longer (RFC 3339).
+    expires_at: Option<String>,
+    /// Selectors of streams to publish to.
+    publish: Vec<String>,
+    /// Selectors of streams to end.
+    end: Vec<String>,
+    /// Selectors of streams to read.
+    subscribe: Vec<String>,
+    /// Jobs to run; `*` is all of them.
+    run: Vec<String>,
+    /// Folders to download from; `*` is all of them.
+    files: Vec<String>,
+    /// Models to chat with; `*` is all of them.
+    chat: Vec<String>,
+    /// Whether they see what is for operators.
+    admin: bool,
+}
+
+/// `GET /session`
+#[utoipa::path(get, path = "/session", tag = "access",
+    responses(
+        (status = 200, description = "Who asks, and what they may do", body = Who),
+        Refused,
+    )
+)]
+pub(crate) async fn who(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let caller = require_caller(&state, &request)?;
+    let grants = &caller.grants;
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Who {
+        subject: caller.counted_as().map(|subject| subject.to_string()),
+        expires_at: caller.expires.map(|expires| expires.to_string()),
+        publish: grants.publish.selectors(),
+        end: grants.end.selectors(),
+        subscribe: grants.subscribe.selectors(),
+        run: grants.run.to_vec(),
+        files: grants.files.to_vec(),
+        chat: grants.chat.to_vec(),
+        admin: grants.admin,
+    }))
+}
+
+/// `POST /session`, with the credential as `Authorization: Bearer`.
+#[utoipa::path(post, path = "/session", tag = "access",
+    responses(
+        (status = 204, description = "The credential is in a cookie from now on",
+         headers(("set-cookie" = String, description = "The cookie"))),
+        Refused,
+    )
+)]
+pub(crate) async fn begin(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let caller = require_caller(&state, &request)?;
+    let shown = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let Some((_, credential)) = shown.and_then(|text| text.split_once(' ')) else {
+        let why = "show the credential that the session is to have as `Authorization: Bearer`";
+        return Err(Problem::new(Code::Unauthorized, why));
+    };
+    let now = now();
+    let seconds = state.access.load().ends(&caller, now).ms().saturating_sub(now.ms()) / 1000;
+    let value = utf8_percent_encode(credential.trim(), NON_ALPHANUMERIC);
+    Ok(answer(cookie::cookie(&request, &value.to_string(), seconds)))
+}
+
+/// `DELETE /session`
+#[utoipa::path(delete, path = "/session", tag = "access",
+    responses(
+        (status = 204, description = "The cookie is ended",
+         headers(("set-cookie" = String, description = "One that takes its place and ends"))),
+        Refused,
+    )
+)]
+pub(crate) async fn end(request: HttpRequest) -> HttpResponse {
+    answer(cookie::ended(&request))
+}
+
+fn answer(cookie: String) -> HttpResponse {
+    HttpResponse::NoContent()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::SET_COOKIE, cookie))
+        .finish()
+}

@@ -1,0 +1,112 @@
+//! For operators: version, health, readiness, metrics.
+
+use crate::http::api::readiness::{self, Ready};
+use crate::http::error::{Code, Problem};
+use crate::http::extract::identity::require_caller;
+use crate::http::openapi::responses::{HistoryRefused, Refused};
+use crate::http::outcome::{self, RequestOutcome};
+use crate::http::state::AppState;
+use crate::telemetry::Exposition;
+use actix_web::http::{StatusCode, header};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What runs here.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Version {
+    name: &'static str,
+    version: &'static str,
+    journal_format: u32,
+}
+
+/// `GET /version`
+#[utoipa::path(get, path = "/version", tag = "operators", responses(
+    (status = 200, description = "What runs here", body = Version),
+    Refused,
+))]
+pub(crate) async fn version() -> HttpResponse {
+    HttpResponse::Ok().json(Version {
+        name: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        journal_format: crate::journal::FORMAT,
+    })
+}
+
+/// `GET /healthz`: the process answers.
+#[utoipa::path(get, path = "/healthz", tag = "operators", responses(
+    (status = 200, description = "The process answers", body = String, content_type = "text/plain"),
+    Refused,
+))]
+pub(crate) async fn healthz() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .content_type("text/plain")
+        .body("ok\n")
+}
+
+/// `GET /readyz`: whether the hub should be sent work, and if not, why.
+#[utoipa::path(get, path = "/readyz", tag = "operators", responses(
+    (status = 200, description = "It may be sent work", body = Ready),
+    (status = 503, description = "It should not be, and why", body = Ready),
+    Refused,
+))]
+pub(crate) async fn readyz(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
+    // Reasons name paths and positions.
+    let sees_reasons = require_caller(&state, &request).is_ok_and(|caller| caller.grants.admin);
+    let ready = readiness::ready(&state, &readiness::usage(&state).await);
+    readiness(if sees_reasons { ready } else { ready.without_reasons() })
+}
+
+/// `GET /readyz` on the metrics listener: readiness with every reason.
+pub(crate) async fn readyz_admin(state: Data<AppState>) -> HttpResponse {
+    readiness(readiness::ready(&state, &readiness::usage(&state).await))
+}
+
+fn readiness(ready: Ready) -> HttpResponse {
+    let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut response = HttpResponse::build(status);
+    let response = response.insert_header((header::CACHE_CONTROL, "no-store")).json(&ready);
+    if ready.ready {
+        response
+    } else {
+        outcome::with_outcome(response, RequestOutcome::Refused("not_ready"))
+    }
+}
+
+/// `GET /metrics`, in Prometheus' text format, or in `OpenMetrics` where that is asked for.
+#[utoipa::path(get, path = "/metrics", tag = "operators", responses(
+    (status = 200, description = "The metrics, for Prometheus",
+     content((String = "text/plain"), (String = "application/openmetrics-text"))),
+    Refused,
+    HistoryRefused,
+))]
+pub(crate) async fn metrics(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    if !require_caller(&state, &request)?.grants.metrics {
+        return Err(Problem::new(Code::Forbidden, "the metrics are for admins"));
+    }
+    metrics_admin(state, request).await
+}
+
+/// The same on a listener of its own, where nobody asks who it is for.
+pub(crate) async fn metrics_admin(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let accept = request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok());
+    let exposition = Exposition::accepted(accept.unwrap_or_default());
+    let sampled = readiness::sampled(&state).await;
+    let text = state
+        .telemetry
+        .render(&sampled, exposition)
+        .map_err(|e| Problem::new(Code::ServerError, format!("the metrics cannot be read: {e}")))?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::VARY, "Accept"))
+        .content_type(exposition.content_type())
+        .body(text))
+}

@@ -1,0 +1,106 @@
+//! The pages that come with the binary, and what they are made of: the files of `static/`.
+//!
+//! Promises: what is served was in `static/` when this was built (a debug build reads it anew); a
+//! browser that has it is sent nothing twice. Never: a script or a style from anywhere else.
+
+use crate::http::resource::resource;
+use actix_web::http::header::{self, ETag, EntityTag, IfNoneMatch};
+use actix_web::middleware::Compress;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use rust_embed::{Embed, EmbeddedFile};
+use std::fmt::Write;
+
+#[derive(Embed)]
+#[folder = "static/"]
+struct Static;
+
+/// Pages by their paths, and their files.
+const PAGES: [(&str, &str); 3] = [("/", "index.html"), ("/docs", "docs.html"), (CHAT, "chat.html")];
+/// The one that is where something else is, too.
+const CHAT: &str = "/chat";
+
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                      img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// `GET /`, `/docs`, `/fanfare.js` and every other file there is.
+pub(crate) fn serve(config: &mut ServiceConfig) {
+    let files = Static::iter().filter(|name| is_served(name));
+    let files = files.map(|name| (format!("/{name}"), name.into_owned()));
+    let pages = PAGES
+        .iter()
+        .filter(|(path, _)| *path != CHAT)
+        .map(|(path, name)| (path.to_string(), name.to_string()));
+    for (path, name) in pages.chain(files) {
+        let get = web::get().to(move |request: HttpRequest| {
+            let answer = answer(&request, &name);
+            async move { answer }
+        });
+        config.service(resource(&path, &["GET"]).route(get).wrap(Compress::default()));
+    }
+}
+
+/// `GET /chat`
+#[utoipa::path(get, path = "/chat", tag = "chats",
+    responses((status = 200, description = "A page to chat on", content_type = "text/html"))
+)]
+pub(crate) async fn chat(request: HttpRequest) -> HttpResponse {
+    answer(&request, "chat.html")
+}
+
+/// Whether a page or a part of one is at `path`.
+pub(crate) fn is_page(path: &str) -> bool {
+    let is_there = |name: &str| is_served(name) && Static::get(name).is_some();
+    let is_file = || path.strip_prefix('/').is_some_and(is_there);
+    PAGES.iter().any(|(page, _)| *page == path) || path == "/openapi.json" || is_file()
+}
+
+/// What lies there for those who read the source or pack it.
+fn is_served(name: &str) -> bool {
+    !name.ends_with(".md") && name != "package.json"
+}
+
+fn answer(request: &HttpRequest, name: &str) -> HttpResponse {
+    let Some(file) = Static::get(name) else { return HttpResponse::NotFound().finish() };
+    let tag = tag(&file);
+    let has_it = match request.get_header::<IfNoneMatch>() {
+        Some(IfNoneMatch::Items(tags)) => tags.iter().any(|known| known.weak_eq(&tag)),
+        Some(IfNoneMatch::Any) => true,
+        None => false,
+    };
+    let mut answer = if has_it { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    answer
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .insert_header(ETag(tag))
+        .insert_header((header::VARY, "Accept-Encoding"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY));
+    if has_it {
+        answer.finish()
+    } else {
+        answer.content_type(kind_of(name)).body(file.data.into_owned())
+    }
+}
+
+/// Weak, as what is compressed differs in its bytes.
+fn tag(file: &EmbeddedFile) -> EntityTag {
+    let sum = file.metadata.sha256_hash();
+    let text = sum[..16].iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    EntityTag::new_weak(text)
+}
+
+fn kind_of(name: &str) -> &'static str {
+    match name.rsplit('.').next() {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js" | "mjs") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("json") => "application/json",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        _ => "text/plain; charset=utf-8",
+    }
+}

@@ -1,0 +1,306 @@
+//! `POST /publish` and `POST /streams/{stream}/events`.
+
+use crate::access::{Caller, Scope};
+use crate::event::{Draft, EventType, Key, Receipt, StreamName};
+use crate::http::error::{Code, Document, Problem};
+use crate::http::extract::body::read_body;
+use crate::http::extract::client::client;
+use crate::http::extract::identity::require_caller;
+use crate::http::extract::query;
+use crate::http::ingest::{PublishSource, Publisher, ingest};
+use crate::http::openapi::responses::{BodyRefused, Refused};
+use crate::http::openapi::shapes::{Events, LogMessage, Receipt as ReceiptShape, Receipts};
+use crate::http::outcome::{self, RequestOutcome};
+use crate::http::state::AppState;
+use crate::journal::now;
+use crate::limits::Limit;
+use crate::telemetry::PublishRefused;
+use crate::wire::{self, Publish};
+use actix_web::http::header;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use rustc_hash::FxHashSet;
+use std::time::Instant;
+
+/// The header that gives a single event its key.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// Where log messages go.
+const LOGS: &str = "logs";
+
+/// `POST /publish`
+#[utoipa::path(post, path = "/publish", tag = "publish",
+    request_body(
+        description = "One event, an array of events that are published all or none, or \
+                       `application/x-ndjson` with an event a line",
+        content((Events = "application/json"), (String = "application/x-ndjson"))
+    ),
+    params(("Idempotency-Key" = Option<String>, Header, description = "The key of a single event")),
+    responses(
+        (status = 200, description = "It is published", body = Receipts),
+        (status = 409, description = "A stream has ended, or a key means something else",
+         body = Document, content_type = "application/problem+json"),
+        Refused,
+        BodyRefused,
+    )
+)]
+pub(crate) async fn publish(
+    state: Data<AppState>,
+    request: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    count_refusal(&state, publish_body(&state, &request, body).await)
+}
+
+/// `POST /streams/{stream}/events?type=TYPE`
+#[utoipa::path(post, path = "/streams/{stream}/events", tag = "publish",
+    request_body(content = String, content_type = "text/plain", description = "The data as it is"),
+    params(
+        ("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$", description = "Where to"),
+        ("type" = Option<String>, Query, description = "The event's type"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Its key"),
+    ),
+    responses(
+        (status = 200, description = "It is published", body = ReceiptShape),
+        (status = 409, description = "The stream has ended, or the key means something else",
+         body = Document, content_type = "application/problem+json"),
+        Refused,
+        BodyRefused,
+    )
+)]
+pub(crate) async fn publish_text(
+    state: Data<AppState>,
+    request: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    count_refusal(&state, publish_one_text(&state, &request, body).await)
+}
+
+/// `POST /log-message {"level": …, "message": …}`: an event on the stream `logs`, for services that
+/// only want to log.
+#[utoipa::path(post, path = "/log-message", tag = "publish",
+    request_body(content = LogMessage),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Its key")),
+    responses(
+        (status = 200, description = "It is published", body = ReceiptShape),
+        (status = 409, description = "The stream has ended, or the key means something else",
+         body = Document, content_type = "application/problem+json"),
+        Refused,
+        BodyRefused,
+    )
+)]
+pub(crate) async fn log_message(
+    state: Data<AppState>,
+    request: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    count_refusal(&state, publish_log(&state, &request, body).await)
+}
+
+async fn publish_log(
+    state: &AppState,
+    request: &HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let caller = require_caller(state, request)?;
+    let stream = StreamName::parse(LOGS)?;
+    check_publish(&caller, &stream)?;
+    let body = read_body(state, request, body).await?;
+    let began = Instant::now();
+    let draft = wire::read_log(&body, stream, state.settings.max_event_bytes, now())?;
+    let draft = draft.with_key(key_header(request)?);
+    let receipts =
+        ingest_for_request(state, request, &caller, vec![draft], body.len(), began).await?;
+    Ok(publish_response(state, one_receipt(&receipts), &receipts))
+}
+
+async fn publish_body(
+    state: &AppState,
+    request: &HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let caller = require_caller(state, request)?;
+    if caller.grants.publish == Scope::default() {
+        // Nor need its body be read.
+        return Err(Problem::new(Code::Forbidden, "publishing is not granted"));
+    }
+    let body = read_body(state, request, body).await?;
+    let began = Instant::now();
+    let key = key_header(request)?;
+    let max = state.settings.max_event_bytes;
+    type WriteReceipts = fn(&[Receipt]) -> Vec<u8>;
+    let (drafts, write) = if is_ndjson(request) {
+        reject_key(key)?;
+        (wire::read_ndjson(&body, max, now())?, wire::summary as WriteReceipts)
+    } else {
+        match wire::read_json(&body, max, now())? {
+            Publish::One(draft) => {
+                let draft = match key {
+                    Some(key) => draft.with_key(Some(key)),
+                    None => draft,
+                };
+                (vec![draft], one_receipt as WriteReceipts)
+            }
+            Publish::Batch(drafts) => {
+                reject_key(key)?;
+                (drafts, wire::receipts as WriteReceipts)
+            }
+        }
+    };
+    let receipts = ingest_for_request(state, request, &caller, drafts, body.len(), began).await?;
+    Ok(publish_response(state, write(&receipts), &receipts))
+}
+
+async fn publish_one_text(
+    state: &AppState,
+    request: &HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let caller = require_caller(state, request)?;
+    let stream = query::stream_of(request).map_err(Problem::query)?;
+    check_publish(&caller, &stream)?;
+    let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
+    let kind = query::one_of(&pairs, &["type"]).map_err(Problem::query)?;
+    let kind = kind.map_or(Ok(EventType::default()), EventType::parse).map_err(Problem::query)?;
+    let body = read_body(state, request, body).await?;
+    let began = Instant::now();
+    let text = std::str::from_utf8(&body).map_err(|e| {
+        Problem::new(Code::Malformed, format!("not UTF-8 after byte {}", e.valid_up_to()))
+    })?;
+    let max = state.settings.max_event_bytes;
+    if text.len() > max {
+        let detail = format!("the data has {} bytes, at most {max} are taken", text.len());
+        return Err(Problem::new(Code::PayloadTooLarge, detail).field("data"));
+    }
+    let draft = Draft::from_text(vec![stream], kind, text, now())?.with_key(key_header(request)?);
+    let receipts =
+        ingest_for_request(state, request, &caller, vec![draft], body.len(), began).await?;
+    Ok(publish_response(state, one_receipt(&receipts), &receipts))
+}
+
+async fn ingest_for_request(
+    state: &AppState,
+    request: &HttpRequest,
+    caller: &Caller,
+    drafts: Vec<Draft>,
+    body_bytes: usize,
+    began: Instant,
+) -> Result<Vec<Receipt>, Problem> {
+    for stream in drafts.iter().flat_map(Draft::streams) {
+        check_publish(caller, stream)?;
+    }
+    let publisher = Publisher { client: client(state, request), subject: caller.counted_as() };
+    ingest(state, PublishSource { publisher: &publisher, body_bytes, began }, drafts).await
+}
+
+/// Refuses a caller who may not publish to `stream`.
+pub(crate) fn check_publish(caller: &Caller, stream: &StreamName) -> Result<(), Problem> {
+    check_write(stream, "publishing to", caller.grants.may_publish(stream))
+}
+
+/// Refuses a caller who may not end `stream`.
+pub(crate) fn check_end(caller: &Caller, stream: &StreamName) -> Result<(), Problem> {
+    check_write(stream, "ending", caller.grants.may_end(stream))
+}
+
+fn check_write(stream: &StreamName, what: &str, is_granted: bool) -> Result<(), Problem> {
+    let refuse = |why| Err(Problem::new(Code::Forbidden, why).field("stream"));
+    if stream.is_written_by_hub() {
+        return refuse(format!("only the hub publishes to {stream:?}"));
+    }
+    if !is_granted {
+        return refuse(format!("{what} {stream:?} is not granted"));
+    }
+    Ok(())
+}
+
+fn one_receipt(receipts: &[Receipt]) -> Vec<u8> {
+    receipts.first().map(wire::receipt).unwrap_or_default()
+}
+
+fn publish_response(state: &AppState, json: Vec<u8>, receipts: &[Receipt]) -> HttpResponse {
+    let response =
+        HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(json);
+    if !state.telemetry.would_log() {
+        return response;
+    }
+    let streams: FxHashSet<_> = receipts.iter().flat_map(|receipt| &*receipt.streams).collect();
+    let outcome = RequestOutcome::Published { events: receipts.len(), streams: streams.len() };
+    outcome::with_outcome(response, outcome)
+}
+
+/// Counts a refusal by its reason.
+pub(crate) fn count_refusal(
+    state: &AppState,
+    result: Result<HttpResponse, Problem>,
+) -> Result<HttpResponse, Problem> {
+    result.inspect_err(|problem| {
+        state.telemetry.publish_refused(match problem.code {
+            Code::Unauthorized | Code::TokenExpired | Code::Forbidden => PublishRefused::Forbidden,
+            Code::PayloadTooLarge => PublishRefused::TooLarge,
+            Code::Conflict => PublishRefused::Conflict,
+            Code::NotFound => PublishRefused::NotFound,
+            Code::TooMany | Code::ResourceExhausted => refusal_by_limit(problem.limit),
+            Code::DiskFull => PublishRefused::DiskFull,
+            Code::JournalPoisoned => PublishRefused::Poisoned,
+            Code::Draining => PublishRefused::Draining,
+            Code::ClientDisconnected => PublishRefused::Client,
+            Code::ConnectionTimeout => PublishRefused::Timeout,
+            Code::ServerError | Code::Unresponsive => PublishRefused::Error,
+            Code::Malformed
+            | Code::Validation
+            | Code::Misdirected
+            | Code::MethodNotAllowed
+            | Code::Gone => PublishRefused::Invalid,
+        });
+    })
+}
+
+fn refusal_by_limit(limit: Option<Limit>) -> PublishRefused {
+    match limit {
+        Some(Limit::Streams) => PublishRefused::MaxStreams,
+        Some(Limit::PublishEventsPerClient) => PublishRefused::EventsPerClient,
+        Some(Limit::PublishBytesPerClient) => PublishRefused::BytesPerClient,
+        Some(Limit::PublishEventsPerSubject) => PublishRefused::EventsPerSubject,
+        Some(Limit::PublishBytesPerSubject) => PublishRefused::BytesPerSubject,
+        Some(Limit::MemoryBudget) => PublishRefused::MemoryBudget,
+        // The others refuse no publisher.
+        Some(
+            Limit::Connections
+            | Limit::ConnectionsPerClient
+            | Limit::ConnectionsPerSubject
+            | Limit::ConnectionsPerStream
+            | Limit::Selectors
+            | Limit::Chats
+            | Limit::ChatsPerSubject,
+        )
+        | None => PublishRefused::QueueFull,
+    }
+}
+
+fn is_ndjson(request: &HttpRequest) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let kind = kind.map(|k| k.split(';').next().unwrap_or(k).trim().to_ascii_lowercase());
+    matches!(
+        kind.as_deref(),
+        Some("application/x-ndjson" | "application/ndjson" | "application/jsonl")
+    )
+}
+
+fn key_header(request: &HttpRequest) -> Result<Option<Key>, Problem> {
+    let Some(value) = request.headers().get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| {
+        Problem::new(Code::Malformed, "the header is no visible ASCII").field(IDEMPOTENCY_KEY)
+    })?;
+    Ok(Some(Key::parse(IDEMPOTENCY_KEY, text)?))
+}
+
+fn reject_key(key: Option<Key>) -> Result<(), Problem> {
+    match key {
+        None => Ok(()),
+        Some(_) => Err(Problem::new(
+            Code::Validation,
+            "the header is for a single event; in a batch each event has its own `key`",
+        )
+        .field(IDEMPOTENCY_KEY)),
+    }
+}

@@ -1,0 +1,148 @@
+//! How the hub stands: whether it should be sent work, how its limits are used, what waits.
+
+use crate::http::state::AppState;
+use crate::hub::GetUsage;
+use crate::limits::{Limit, Usage};
+use crate::telemetry::{LimitUse, Queues, ReadinessSample, Sampled};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use utoipa::ToSchema;
+
+/// Whether the hub should be sent work.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Ready {
+    pub(crate) ready: bool,
+    checks: BTreeMap<&'static str, Check>,
+}
+
+/// One thing that readiness depends on.
+#[derive(Serialize, ToSchema)]
+struct Check {
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Check {
+    fn unless(reason: Option<String>) -> Self {
+        Self { ok: reason.is_none(), reason }
+    }
+}
+
+impl Ready {
+    /// Leaves only which checks fail.
+    pub(crate) fn without_reasons(mut self) -> Self {
+        self.checks.values_mut().for_each(|check| check.reason = None);
+        self
+    }
+}
+
+/// How every limit is used.
+pub(crate) struct Used {
+    pub(crate) limits: Vec<Usage>,
+    /// Whether the connection manager has said it; otherwise its part is what it said last.
+    is_current: bool,
+}
+
+/// How every limit is used.
+pub(crate) async fn usage(state: &AppState) -> Used {
+    let said = state.ask(GetUsage).await;
+    let is_current = said.is_ok();
+    let mut last = state.last_usage.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Ok(said) = said {
+        *last = said;
+    }
+    let mut usage = last.clone();
+    drop(last);
+    let limits = state.limits.load_full();
+    usage.push(state.selectors.usage(limits.hub.of(Limit::Selectors).map(|bound| bound.most)));
+    usage.extend(state.stream_usage.usage(&limits));
+    usage.extend(state.rates.load().usage());
+    usage.extend(state.chats.usage());
+    usage.push(state.memory.usage());
+    Used { limits: usage, is_current }
+}
+
+/// Every check, with the reason where one is not fine.
+pub(crate) fn ready(state: &AppState, used: &Used) -> Ready {
+    let health = &state.health;
+    let when = |is_so: bool, why: &str| Check::unless(is_so.then(|| why.to_owned()));
+    let hanging = health.stuck().map(|hanging| hanging.to_string());
+    let lacks_keys = state.access.load().remote_keys().is_some_and(|keys| keys.fetched() == 0);
+    let checks = BTreeMap::from([
+        ("keys", when(lacks_keys, "the key set of --jwks could not be fetched yet")),
+        ("memory", when(state.memory.is_short(), "the memory budget is nearly used up")),
+        ("draining", when(state.draining.load(Ordering::Relaxed), "the hub is stopping")),
+        ("sessions", Check::unless(sessions(used))),
+        ("workers", Check::unless(workers(state))),
+        ("journal", Check::unless(health.poisoned().map(str::to_owned).or(hanging))),
+        ("disk", Check::unless(health.disk_full())),
+        // It is told, but what is left is served: a restart would not bring anything back.
+        ("loss", Check { ok: true, reason: losses(state) }),
+        ("reads", Check { ok: true, reason: health.read_error() }),
+    ]);
+    Ready { ready: checks.values().all(|check| check.ok), checks }
+}
+
+/// Describes the losses that nobody has acknowledged yet.
+fn losses(state: &AppState) -> Option<String> {
+    let losses = state.health.losses();
+    let texts: Vec<_> = losses.iter().map(ToString::to_string).collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
+}
+
+/// Why no session can be let in, if so.
+fn sessions(used: &Used) -> Option<String> {
+    if !used.is_current {
+        return Some("the connection manager does not answer".to_owned());
+    }
+    let name = Limit::Connections.as_str();
+    let all = used.limits.iter().find(|usage| usage.limit == name && usage.streams.is_none())?;
+    let (most, used) = (all.max?, all.r#use?);
+    (used >= most).then(|| format!("as many sessions as allowed are open: {name} is {most}"))
+}
+
+/// Which worker threads do not answer, if any.
+fn workers(state: &AppState) -> Option<String> {
+    let silent = state.worker_liveness.unresponsive()?;
+    let (workers, of, s) = (silent.workers, silent.of, silent.longest.as_secs());
+    Some(format!("{workers} of {of} worker threads have not answered, one of them for {s} s"))
+}
+
+/// What a scrape asks for.
+pub(crate) async fn sampled(state: &AppState) -> Sampled {
+    let used = usage(state).await;
+    let ready = ready(state, &used);
+    let limits = used.limits.into_iter().map(|usage| LimitUse {
+        limit: usage.limit,
+        streams: usage.streams.unwrap_or_default().join(","),
+        max: usage.max,
+        used: usage.r#use,
+        peak: usage.peak,
+        refusals: usage.refusals,
+    });
+    let drain_ends = state.drain_ends_ms.load(Ordering::Relaxed);
+    let readiness = ReadinessSample {
+        checks: ready.checks.iter().map(|(name, check)| (*name, check.ok)).collect(),
+        is_ready: ready.ready,
+        drain_ends_s: (drain_ends > 0).then(|| drain_ends as f64 / 1000.0),
+        drain_window_s: state.settings.drain.as_secs_f64(),
+        queues: queues(state),
+    };
+    Sampled { limits: limits.collect(), readiness }
+}
+
+fn queues(state: &AppState) -> Queues {
+    let waiting = |queue: &tokio::sync::mpsc::WeakSender<_>| {
+        queue.upgrade().map_or(0, |queue| queue.max_capacity() - queue.capacity())
+    };
+    Queues {
+        publish: state.health.queued(),
+        batches: waiting(&state.dispatched),
+        reads: state.disk_bounds.disk_readers - state.disk_readers.available_permits(),
+        lookups: state.disk_bounds.lookups - state.lookups.available_permits(),
+        body_bytes: state.body_budget.bytes(),
+    }
+}

@@ -1,0 +1,129 @@
+//! Turning a subscriber away for load or draining.
+//!
+//! A browser's EventSource gives up for good on any status but 200 (WHATWG HTML §9.2.3) and never
+//! reads Retry-After, so it gets a stream of one block; everybody else gets the status.
+
+use crate::http::error::{Code, Problem};
+use crate::http::extract::client::client;
+use crate::http::outcome::{self, RequestOutcome};
+use crate::http::state::AppState;
+use crate::hub::SubscribeRejection;
+use crate::limits::Limit;
+use crate::telemetry::SubscribeRejectReason;
+use crate::wire::{self, Format};
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+
+/// What a subscriber that is turned away is told, by name: the code, and the reason it is counted by.
+fn rejection_of(refusal: SubscribeRejection) -> (Code, SubscribeRejectReason) {
+    match refusal {
+        SubscribeRejection::Draining => (Code::Draining, SubscribeRejectReason::Draining),
+        SubscribeRejection::ManagerQueue => {
+            (Code::ResourceExhausted, SubscribeRejectReason::ManagerBusy)
+        }
+        SubscribeRejection::Limit(limit) => match limit {
+            Limit::ConnectionsPerClient => {
+                (Code::TooMany, SubscribeRejectReason::MaxConnectionsPerClient)
+            }
+            Limit::ConnectionsPerSubject => {
+                (Code::TooMany, SubscribeRejectReason::MaxConnectionsPerSubject)
+            }
+            Limit::ConnectionsPerStream => {
+                (Code::ResourceExhausted, SubscribeRejectReason::MaxConnectionsPerStream)
+            }
+            Limit::MemoryBudget => (Code::ResourceExhausted, SubscribeRejectReason::MemoryBudget),
+            // The others turn no subscriber away.
+            Limit::Connections
+            | Limit::Selectors
+            | Limit::Streams
+            | Limit::PublishEventsPerClient
+            | Limit::PublishBytesPerClient
+            | Limit::PublishEventsPerSubject
+            | Limit::PublishBytesPerSubject
+            | Limit::Chats
+            | Limit::ChatsPerSubject => {
+                (Code::ResourceExhausted, SubscribeRejectReason::MaxConnections)
+            }
+        },
+    }
+}
+
+/// The answer to a subscriber that is turned away.
+pub(crate) fn reject_subscriber(
+    state: &AppState,
+    request: &HttpRequest,
+    refusal: SubscribeRejection,
+    as_status: bool,
+) -> HttpResponse {
+    let (code, reason) = rejection_of(refusal);
+    state.telemetry.subscriber_refused(reason);
+    // Whoever has too many of their own must not have the others wait longer.
+    let retry_ms = match code {
+        Code::TooMany => state.retry_pacer.own_limit_ms(),
+        _ => {
+            let client = client(state, request);
+            // It could have no more sessions than this anyway.
+            let bound = state.limits.load().hub.of(Limit::ConnectionsPerClient);
+            let binds = bound.filter(|bound| bound.is_explicit || !client.is_local);
+            state.retry_pacer.rejected_client_ms(&client, binds.map(|bound| bound.most))
+        }
+    };
+    if as_status || !accepts_event_stream(request) {
+        let detail = match refusal {
+            SubscribeRejection::Draining => "the hub is stopping".to_owned(),
+            _ => format!("the limit {} is reached", reason.as_str()),
+        };
+        let mut problem = Problem::new(code, detail).retry_after(retry_ms.div_ceil(1000));
+        if let SubscribeRejection::Limit(limit) = refusal {
+            problem = problem.limit(limit);
+        }
+        return problem.error_response();
+    }
+    let name = (refusal != SubscribeRejection::Draining).then_some(reason.as_str());
+    let mut block = Vec::new();
+    wire::hub_error(&mut block, Format::Sse, retry_ms, (code.as_str(), name));
+    let response = HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header(("X-Accel-Buffering", "no"))
+        .body(block);
+    outcome::with_outcome(response, RequestOutcome::Refused(reason.as_str()))
+}
+
+/// Counts a refusal by its reason; who is turned away for load is counted where that is done.
+pub(crate) fn count_rejection(
+    state: &AppState,
+    result: Result<HttpResponse, Problem>,
+) -> Result<HttpResponse, Problem> {
+    result.inspect_err(|problem| {
+        state.telemetry.subscriber_refused(match problem.code {
+            Code::Unauthorized | Code::TokenExpired | Code::Forbidden => {
+                SubscribeRejectReason::Forbidden
+            }
+            Code::PayloadTooLarge => SubscribeRejectReason::TooLarge,
+            Code::ClientDisconnected => SubscribeRejectReason::Client,
+            Code::ConnectionTimeout => SubscribeRejectReason::Timeout,
+            Code::Draining => SubscribeRejectReason::Draining,
+            _ if problem.limit == Some(Limit::Selectors) => SubscribeRejectReason::MaxSelectors,
+            _ if problem.limit == Some(Limit::MemoryBudget) => SubscribeRejectReason::MemoryBudget,
+            Code::TooMany | Code::ResourceExhausted => SubscribeRejectReason::RequestBodies,
+            Code::ServerError | Code::Unresponsive | Code::JournalPoisoned | Code::DiskFull => {
+                SubscribeRejectReason::Error
+            }
+            Code::Malformed
+            | Code::Validation
+            | Code::Misdirected
+            | Code::NotFound
+            | Code::Gone
+            | Code::MethodNotAllowed
+            | Code::Conflict => SubscribeRejectReason::Invalid,
+        });
+    })
+}
+
+fn accepts_event_stream(request: &HttpRequest) -> bool {
+    request.headers().get_all(header::ACCEPT).any(|value| {
+        value.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains("text/event-stream"))
+    })
+}

@@ -1,0 +1,126 @@
+//! Where a session starts, and what became of its resume.
+
+use crate::event::{EventId, Interest, Position, StreamName};
+use crate::http::error::Problem;
+use crate::http::history::read_history;
+use crate::http::state::AppState;
+use crate::journal::{History, JournalError, Start};
+use crate::wire::{Gap, Resume};
+use actix_web::web::Data;
+use std::sync::Arc;
+
+/// Where a session starts, and what became of its resume.
+pub(crate) struct ResumePoint {
+    pub(crate) cursor: Position,
+    pub(crate) resume: Resume,
+    pub(crate) gap: Option<Gap>,
+    pub(crate) seen_removals: u64,
+    pub(crate) ended: Vec<StreamName>,
+}
+
+/// Whether nothing is left for this subscriber and nothing will come.
+pub(crate) async fn is_finished(
+    state: &Data<AppState>,
+    interest: &Arc<Interest>,
+    requested: Option<&str>,
+    start: Start,
+) -> Result<bool, Problem> {
+    let place = requested.and_then(|text| state.history.resolve(EventId::parse(text).ok()?));
+    if !state.history.may_be_finished(interest, place.is_some()) {
+        return Ok(false);
+    }
+    let (interest, unknown) = (interest.clone(), requested.is_some() && place.is_none());
+    read_history(state, move |history| {
+        let cursor = match place {
+            Some(place) => place,
+            None if unknown => Position::ZERO,
+            None => history.start_position(&interest, start)?,
+        };
+        history.is_finished(&interest, cursor, place.is_some())
+    })
+    .await
+}
+
+/// Finds the place to start at; without I/O where nothing can have been removed.
+pub(crate) async fn find_resume_point(
+    state: &Data<AppState>,
+    interest: Arc<Interest>,
+    requested: Option<String>,
+    start: Start,
+    through: Position,
+) -> Result<ResumePoint, Problem> {
+    let history = &state.history;
+    let told = history.removals();
+    let place = move |cursor, resume| ResumePoint {
+        cursor,
+        resume,
+        gap: None,
+        seen_removals: told,
+        ended: Vec::new(),
+    };
+    let Some(requested) = requested else {
+        let cursor = match start {
+            Start::Now => through,
+            start => {
+                read_history(state, move |history| history.start_position(&interest, start)).await?
+            }
+        };
+        return Ok(place(cursor, Resume::Live));
+    };
+    let known = EventId::parse(&requested).ok().and_then(|id| history.resolve(id));
+    let all_there = || {
+        let names = interest.exact_streams().unwrap_or_default();
+        names.iter().all(|name| history.has_history(name))
+    };
+    if let Some(cursor) = known.filter(|known| !history.removed_after(*known) && all_there()) {
+        return Ok(place(cursor, Resume::Resumed));
+    }
+    read_history(state, move |history| match known {
+        Some(cursor) => resume(history, &interest, cursor),
+        None => {
+            let first = history.first(&interest, (Position::ZERO, through))?;
+            Ok(place(first.before(), Resume::Reset))
+        }
+    })
+    .await
+}
+
+/// Tries to say how much is missing while more goes; then it is said to be unknown.
+const TRIES_TO_COUNT: usize = 4;
+
+/// Goes on from a known place, and finds out whether everything after it is still there.
+fn resume(
+    history: &History,
+    interest: &Interest,
+    cursor: Position,
+) -> Result<ResumePoint, JournalError> {
+    let ended = history.deleted_by(interest, cursor)?;
+    let mut tries = 0;
+    loop {
+        let told = history.removals();
+        let Some(mut gap) = history.gap(interest, cursor, 0)? else {
+            return Ok(ResumePoint {
+                cursor,
+                resume: Resume::Resumed,
+                gap: None,
+                seen_removals: told,
+                ended,
+            });
+        };
+        let first = history.first(interest, (cursor, history.head()))?;
+        gap.first = first.found().map(|first| history.id(first));
+        tries += 1;
+        let is_exact = history.removals() == told;
+        if is_exact || tries == TRIES_TO_COUNT {
+            gap.missed = gap.missed.filter(|_| is_exact);
+            let cursor = first.before();
+            return Ok(ResumePoint {
+                cursor,
+                resume: Resume::Gap,
+                gap: Some(gap),
+                seen_removals: told,
+                ended,
+            });
+        }
+    }
+}

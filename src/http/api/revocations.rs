@@ -1,0 +1,142 @@
+//! `/revocations`: credentials that end before their time.
+
+use crate::access::{RevocationTarget, RevokeError};
+use crate::http::error::{Code, Document, Problem};
+use crate::http::extract::body::read_body;
+use crate::http::extract::identity::require_admin;
+use crate::http::openapi::responses::{BodyRefused, HistoryRefused, Refused};
+use crate::http::state::AppState;
+use crate::journal::now;
+use actix_web::http::header;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Whose credentials: exactly one of the three.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Whose)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it describes what `Whose` reads")]
+enum WhoseShape {
+    /// One token's, by its `jti`.
+    Jti(String),
+    /// Everything of a `sub`.
+    Sub(String),
+    /// An API key's, by its name.
+    Key(String),
+}
+
+/// A revocation.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Revocation)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    #[schema(value_type = WhoseShape)]
+    whose: &'a RevocationTarget,
+    /// Credentials made until then are refused.
+    revoked_at: String,
+}
+
+/// The revocations in force.
+#[derive(Serialize, ToSchema)]
+struct RevocationList<'a> {
+    revocations: Vec<Answer<'a>>,
+}
+
+/// `GET /revocations`
+#[utoipa::path(get, path = "/revocations", tag = "access", responses(
+    (status = 200, description = "What is revoked, newest first", body = RevocationList),
+    Refused,
+))]
+pub(crate) async fn list(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    require_admin(&state, &request)?;
+    let list = state.revocations.list();
+    let revocations = list.iter().map(|(whose, at)| Answer { whose, revoked_at: at.to_string() });
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(RevocationList { revocations: revocations.collect() }))
+}
+
+/// `DELETE /revocations {"jti": …} | {"sub": …} | {"key": …}`
+#[utoipa::path(delete, path = "/revocations", tag = "access",
+    request_body(content = WhoseShape),
+    responses(
+        (status = 204, description = "The revocation is undone"),
+        (status = 404, description = "Nothing of theirs is revoked",
+         body = Document, content_type = "application/problem+json"),
+        Refused,
+        BodyRefused,
+        HistoryRefused,
+    )
+)]
+pub(crate) async fn undo(
+    state: Data<AppState>,
+    request: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let whose = whose(&state, &request, body).await?;
+    let (revocations, now, asked) = (state.revocations.clone(), now(), whose.clone());
+    let done = tokio::task::spawn_blocking(move || revocations.undo(&asked, now)).await;
+    match done.map_err(|e| Problem::new(Code::ServerError, e.to_string()))? {
+        Ok(true) => {
+            tracing::info!(?whose, "a revocation was undone");
+            Ok(HttpResponse::NoContent().finish())
+        }
+        Ok(false) => Err(Problem::new(Code::NotFound, "nothing of theirs is revoked")),
+        Err(error) => Err(refused(&error)),
+    }
+}
+
+async fn whose(
+    state: &AppState,
+    request: &HttpRequest,
+    body: Payload,
+) -> Result<RevocationTarget, Problem> {
+    require_admin(state, request)?;
+    let body = read_body(state, request, body).await?;
+    serde_json::from_slice(&body)
+        .map_err(|e| Problem::new(Code::Malformed, e.to_string()).field("body"))
+}
+
+fn refused(error: &RevokeError) -> Problem {
+    match error {
+        RevokeError::TooMany => Problem::new(Code::ResourceExhausted, error.to_string()),
+        RevokeError::Io(_) => {
+            tracing::error!(%error, "failed to write a revocation");
+            Problem::new(Code::ServerError, error.to_string())
+        }
+    }
+}
+
+/// `POST /revocations {"jti": …} | {"sub": …} | {"key": …}`
+#[utoipa::path(post, path = "/revocations", tag = "access",
+    request_body(content = WhoseShape),
+    responses(
+        (status = 200, description = "Nothing of theirs that was made until now is good any more",
+         body = Answer),
+        Refused,
+        BodyRefused,
+        HistoryRefused,
+    )
+)]
+pub(crate) async fn add(
+    state: Data<AppState>,
+    request: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let whose = whose(&state, &request, body).await?;
+    let keys = match &whose {
+        RevocationTarget::Key(name) => state.access.load().marks_of(name),
+        RevocationTarget::Jti(_) | RevocationTarget::Sub(_) => Vec::new(),
+    };
+    let (revocations, now, asked) = (state.revocations.clone(), now(), whose.clone());
+    let done = tokio::task::spawn_blocking(move || revocations.add(asked, &keys, now)).await;
+    done.map_err(|e| Problem::new(Code::ServerError, e.to_string()))?.map_err(|e| refused(&e))?;
+    tracing::info!(?whose, "credentials were revoked");
+    let answer = Answer { whose: &whose, revoked_at: now.to_string() };
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(answer))
+}

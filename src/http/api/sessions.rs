@@ -1,0 +1,216 @@
+//! `GET /sessions`, `DELETE /sessions/{id}` and `GET /presence/{stream}`: who is there.
+
+use crate::event::{Invalid, StreamName, Timestamp};
+use crate::http::error::{Code, Document, Problem};
+use crate::http::extract::identity::require_admin;
+use crate::http::extract::query;
+use crate::http::openapi::responses::{HistoryRefused, Refused};
+use crate::http::state::{AppState, manager_unresponsive};
+use crate::hub::{GetPresence, SessionFilter, SessionView, close, sessions};
+use actix_web::http::header;
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// Sessions in one answer, unless asked otherwise, and at most.
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 1_000;
+/// Subjects of one stream that are named.
+const MAX_SUBJECTS: usize = 1_000;
+
+/// Some of the sessions.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionList)]
+pub(crate) struct List {
+    sessions: Vec<Session>,
+    /// What to go on behind, where there are more.
+    next: Option<String>,
+    /// Worker threads that do not answer, whose sessions are not among them.
+    silent_workers: usize,
+}
+
+/// A session.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Session {
+    id: String,
+    /// The streams and patterns that it reads.
+    streams: Vec<String>,
+    /// Whose it is: `key NAME`, or `sub SUB` of a token; null where they showed nothing.
+    subject: Option<String>,
+    address: String,
+    /// When it began.
+    since: String,
+    /// The place it has everything up to.
+    position: String,
+    /// `live`, or `catching_up` while it reads from history.
+    state: &'static str,
+    /// How long ago the oldest event was committed that it has not taken, in milliseconds: 0 where
+    /// it has everything; null while it reads from history.
+    lag: Option<u64>,
+    /// Bytes in memory that it has not taken.
+    queued_bytes: u64,
+    /// Events that it was sent.
+    sent_events: u64,
+    /// What became of its resume: `live`, `resumed`, `gap` or `reset`.
+    resume: &'static str,
+}
+
+impl From<SessionView> for Session {
+    fn from(view: SessionView) -> Self {
+        Self {
+            id: view.id.to_string(),
+            streams: view.streams.iter().map(ToString::to_string).collect(),
+            subject: view.subject.map(|subject| subject.to_string()),
+            address: view.address.to_string(),
+            since: Timestamp::from_ms(view.since_ms).to_string(),
+            position: view.position.to_string(),
+            state: if view.is_catching_up { "catching_up" } else { "live" },
+            lag: view.lag_ms,
+            queued_bytes: view.queued_bytes,
+            sent_events: view.sent_events,
+            resume: view.resume,
+        }
+    }
+}
+
+/// `GET /sessions?stream=&subject=&address=&after=&limit=`
+#[utoipa::path(get, path = "/sessions", tag = "operators",
+    params(
+        ("stream" = Option<String>, Query, description = "Those that an event on it would go to"),
+        ("subject" = Option<String>, Query, description = "Those of `key NAME` or `sub SUB`"),
+        ("address" = Option<String>, Query, description = "Those from there"),
+        ("after" = Option<String>, Query, description = "The id to go on behind"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many at most"),
+    ),
+    responses(
+        (status = 200, description = "Sessions that are live, by id", body = List),
+        Refused,
+        HistoryRefused,
+    )
+)]
+pub(crate) async fn list(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    require_admin(&state, &request)?;
+    let wanted = session_filter(request.query_string()).map_err(Problem::query)?;
+    let listed = sessions(&state.manager, wanted).await.ok_or_else(manager_unresponsive)?;
+    let last = listed.sessions.last().filter(|_| listed.has_more);
+    let next = last.map(|session| session.id.to_string());
+    let sessions = listed.sessions.into_iter().map(Session::from).collect();
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(List {
+        sessions,
+        next,
+        silent_workers: listed.unresponsive,
+    }))
+}
+
+fn session_filter(query: &str) -> Result<SessionFilter, Invalid> {
+    let pairs = query::pairs(query)?;
+    let one = |name| query::one_of(&pairs, &[name]);
+    let no = |name: &str, text: &str, what| Invalid::new(name, format!("{text:?} is no {what}"));
+    let address = |text: &str| text.parse().map_err(|_| no("address", text, "IP address"));
+    let id = |text: &str| Uuid::parse_str(text).map_err(|_| no("after", text, "session's id"));
+    let limit = |text: &str| match text.parse() {
+        Ok(limit @ 1..=MAX_LIMIT) => Ok(limit),
+        _ => Err(Invalid::new("limit", format!("must be 1 to {MAX_LIMIT}"))),
+    };
+    Ok(SessionFilter {
+        stream: one("stream")?.map(StreamName::parse).transpose()?,
+        subject: one("subject")?.map(str::to_owned),
+        address: one("address")?.map(address).transpose()?,
+        after: one("after")?.map(id).transpose()?,
+        limit: one("limit")?.map_or(Ok(DEFAULT_LIMIT), limit)?,
+    })
+}
+
+/// `DELETE /sessions/{id}`
+#[utoipa::path(delete, path = "/sessions/{id}", tag = "operators",
+    params(("id" = String, Path, description = "The session")),
+    responses(
+        (status = 204, description = "It is told, and ends; its client may come back"),
+        (status = 404, description = "There is none", body = Document,
+         content_type = "application/problem+json"),
+        Refused,
+        HistoryRefused,
+    )
+)]
+pub(crate) async fn delete(
+    state: Data<AppState>,
+    request: HttpRequest,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    require_admin(&state, &request)?;
+    let was_there = match Uuid::parse_str(&id) {
+        Ok(id) => close(&state.manager, id).await.ok_or_else(manager_unresponsive)?,
+        Err(_) => false,
+    };
+    if was_there {
+        tracing::info!(session = id.as_str(), "a session is ended by an operator");
+        Ok(HttpResponse::NoContent().finish())
+    } else {
+        Err(Problem::new(Code::NotFound, format!("there is no session {:?}", *id)))
+    }
+}
+
+/// Who reads a stream.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Presence {
+    stream: String,
+    /// Sessions that an event on it would go to.
+    sessions: u32,
+    /// Those of them that showed nothing.
+    anonymous: u32,
+    /// The others, by whose they are, most sessions first; at most 1,000.
+    subjects: Vec<Subject>,
+    /// Subjects in all.
+    subject_count: usize,
+}
+
+/// Somebody, and how many sessions they have there.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Subject {
+    subject: String,
+    sessions: u32,
+}
+
+/// `GET /presence/{stream}`
+#[utoipa::path(get, path = "/presence/{stream}", tag = "operators",
+    params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$",
+            description = "The stream")),
+    responses(
+        (status = 200, description = "Who reads it", body = Presence),
+        Refused,
+        HistoryRefused,
+    )
+)]
+pub(crate) async fn presence(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    require_admin(&state, &request)?;
+    let stream = query::stream_of(&request).map_err(Problem::query)?;
+    let ask = GetPresence(stream.clone());
+    let by_subject = state.ask(ask).await?;
+    let sessions = by_subject.values().sum();
+    let anonymous = by_subject.get(&None).copied().unwrap_or_default();
+    let named = by_subject.into_iter().filter_map(|(subject, sessions)| {
+        Some(Subject { subject: subject?.to_string(), sessions })
+    });
+    let mut subjects: Vec<Subject> = named.collect();
+    subjects.sort_unstable_by(|a, b| {
+        b.sessions.cmp(&a.sessions).then_with(|| a.subject.cmp(&b.subject))
+    });
+    let subject_count = subjects.len();
+    subjects.truncate(MAX_SUBJECTS);
+    let stream = stream.to_string();
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Presence {
+        stream,
+        sessions,
+        anonymous,
+        subjects,
+        subject_count,
+    }))
+}

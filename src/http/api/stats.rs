@@ -1,0 +1,65 @@
+//! `GET /stats`: how the hub is used, and what is taken of each limit.
+
+use crate::http::api::readiness::{self, Ready};
+use crate::http::error::Problem;
+use crate::http::extract::identity::require_admin;
+use crate::http::openapi::responses::{HistoryRefused, Refused};
+use crate::http::state::AppState;
+use crate::limits::Usage;
+use crate::source::{JobView, SourceView};
+use crate::telemetry::{Latency, Refusals, Totals};
+use actix_web::http::header;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// How the hub is used.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Stats {
+    version: &'static str,
+    /// Seconds since it was started.
+    uptime_s: u64,
+    /// Whether it may be sent work, and why not.
+    #[serde(flatten)]
+    ready: Ready,
+    totals: Totals,
+    /// From the commit of a batch to the sockets of all its live sessions.
+    fan_out: Latency,
+    /// Refusals of `subscribers`, `publishes`, `credentials`, `connections` and `requests`, by reason.
+    #[schema(value_type = BTreeMap<String, BTreeMap<String, u64>>)]
+    refusals: Refusals,
+    /// What publishes from inside, and how it is.
+    sources: Vec<SourceView>,
+    /// What may be run, and what of it runs.
+    jobs: Vec<JobView>,
+    /// Each limit with its use.
+    limits: Vec<Usage>,
+}
+
+/// `GET /stats`
+#[utoipa::path(get, path = "/stats", tag = "operators",
+    responses(
+        (status = 200, description = "How the hub is used", body = Stats),
+        Refused,
+        HistoryRefused,
+    )
+)]
+pub(crate) async fn stats(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    require_admin(&state, &request)?;
+    let used = readiness::usage(&state).await;
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Stats {
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_s: state.started_at.elapsed().as_secs(),
+        ready: readiness::ready(&state, &used),
+        totals: state.telemetry.totals(),
+        fan_out: state.telemetry.fan_out(),
+        refusals: state.telemetry.refusals(),
+        sources: state.sources.views(),
+        jobs: state.jobs.views(|_| true),
+        limits: used.limits,
+    }))
+}

@@ -1,0 +1,268 @@
+//! `GET /streams`, and one stream: look, end, delete.
+
+use crate::access::{Caller, Scope};
+use crate::event::{Invalid, Receipt, StreamName};
+use crate::http::api::publish::{check_end, count_refusal};
+use crate::http::error::{Code, Document, Problem};
+use crate::http::extract::client::client;
+use crate::http::extract::identity::{require_admin, require_caller};
+use crate::http::extract::query;
+use crate::http::history::read_history;
+use crate::http::ingest::{Publisher, refuse_in_drain, spend};
+use crate::http::openapi::responses::{BodyRefused, HistoryRefused, Refused};
+use crate::http::openapi::shapes::EndReceipt;
+use crate::http::state::AppState;
+use crate::hub::{CountSubscribers, FindNames};
+use crate::journal::{History, Item, StreamView};
+use crate::wire;
+use actix_web::http::header;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Streams in one answer, unless asked otherwise, and at most.
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 1_000;
+/// What ending or deleting takes in the publish queue, in bytes.
+const ITEM_BYTES: usize = 128;
+
+/// Some of the streams.
+#[derive(Serialize, ToSchema)]
+#[schema(as = StreamList)]
+pub(crate) struct List {
+    streams: Vec<Stream>,
+    /// What to go on behind, where there may be more.
+    next: Option<String>,
+}
+
+/// A stream.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Stream {
+    name: String,
+    /// `open` or `ended`.
+    state: &'static str,
+    subscribers: u32,
+    /// Events there ever were, also those that are no longer kept.
+    published: u64,
+    /// Events that are kept.
+    events: u64,
+    bytes: u64,
+    first_id: Option<String>,
+    last_id: Option<String>,
+    last_time: Option<String>,
+}
+
+/// `GET /streams?prefix=&limit=&after=`
+#[utoipa::path(get, path = "/streams", tag = "streams",
+    params(
+        ("prefix" = Option<String>, Query, description = "What their names begin with"),
+        ("after" = Option<String>, Query, description = "The name to go on behind"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many at most"),
+    ),
+    responses(
+        (status = 200, description = "Streams with history or with readers who name them, sorted",
+         body = List),
+        Refused,
+        HistoryRefused,
+    )
+)]
+pub(crate) async fn list(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let caller = require_caller(&state, &request)?;
+    let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
+    let one = |name| query::one_of(&pairs, &[name]).map_err(Problem::query);
+    let prefix = one("prefix")?.unwrap_or_default().to_owned();
+    let after = one("after")?.map(str::to_owned);
+    let limit = one("limit")?.map_or(Ok(DEFAULT_LIMIT), |text| match text.parse() {
+        Ok(limit @ 1..=MAX_LIMIT) => Ok(limit),
+        _ => Err(Problem::query(Invalid::new("limit", format!("must be 1 to {MAX_LIMIT}")))),
+    })?;
+    let reads_nothing = caller.grants.subscribe == Scope::default();
+    let (waited_for, end) = if reads_nothing {
+        (Vec::new(), None)
+    } else {
+        find_names(&state, &caller, (&prefix, after.clone()), limit + 1).await?
+    };
+    let (mut found, end) = read_history(&state, move |history| {
+        if reads_nothing {
+            return Ok((Vec::new(), None));
+        }
+        let may_read = |name: &StreamName| caller.grants.may_read(name);
+        let listed = history.list(&prefix, after.as_deref(), limit + 1, may_read)?;
+        let listed_all = listed.streams.into_iter().map(|(name, view)| (name, Some(view)));
+        let mut found: Vec<(StreamName, Option<StreamView>)> = listed_all.collect();
+        for name in waited_for {
+            if history.stream(&name)?.is_none() {
+                found.push((name, None));
+            }
+        }
+        // Behind where either stopped there may be more of it.
+        let end = [end, listed.stopped_at].into_iter().flatten().min();
+        found.retain(|(name, _)| end.as_ref().is_none_or(|end| name <= end));
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok((found, end))
+    })
+    .await?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let last = found.last().filter(|_| more).map(|(name, _)| name.to_string());
+    let next = last.or(end.map(|end| end.to_string()));
+    let names = found.iter().map(|(name, _)| name.clone()).collect();
+    let counts = state.ask(CountSubscribers(names)).await?;
+    let streams = found
+        .into_iter()
+        .zip(counts)
+        .map(|((name, view), readers)| describe(&state.history, &name, view, readers.subscribers))
+        .collect();
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(List { streams, next }))
+}
+
+/// Names that are asked for at once, so that the manager is not kept from its work, and how often.
+const NAMES_AT_ONCE: usize = 1_000;
+const MAX_ASKED: usize = 20;
+
+/// Names that readers name and `caller` may read, `limit` or more where there are so many; and where
+/// it stopped looking, if there may be more behind.
+async fn find_names(
+    state: &AppState,
+    caller: &Caller,
+    (prefix, mut after): (&str, Option<String>),
+    limit: usize,
+) -> Result<(Vec<StreamName>, Option<StreamName>), Problem> {
+    let mut found = Vec::new();
+    for _ in 0..MAX_ASKED {
+        let ask = FindNames { prefix: prefix.to_owned(), after, limit: NAMES_AT_ONCE };
+        let names = state.ask(ask).await?;
+        let last = names.last().filter(|_| names.len() == NAMES_AT_ONCE).cloned();
+        found.extend(names.into_iter().filter(|name| caller.grants.may_read(name)));
+        let Some(last) = last else { return Ok((found, None)) };
+        if found.len() >= limit {
+            return Ok((found, Some(last)));
+        }
+        after = Some(last.to_string());
+    }
+    Ok((found, after.and_then(|after| StreamName::parse(&after).ok())))
+}
+
+/// `GET /streams/{stream}`
+#[utoipa::path(get, path = "/streams/{stream}", tag = "streams",
+    params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$", description = "Which one")),
+    responses(
+        (status = 200, description = "The stream", body = Stream),
+        (status = 404, description = "It has neither history nor readers who name it",
+         body = Document, content_type = "application/problem+json"),
+        Refused,
+        HistoryRefused,
+    )
+)]
+pub(crate) async fn get(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let caller = require_caller(&state, &request)?;
+    let name = query::stream_of(&request).map_err(Problem::query)?;
+    if !caller.grants.may_read(&name) {
+        let detail = format!("reading {name:?} is not granted");
+        return Err(Problem::new(Code::Forbidden, detail).field("stream"));
+    }
+    let asked = name.clone();
+    let view = read_history(&state, move |history| history.stream(&asked)).await?;
+    let readers = state.ask(CountSubscribers(vec![name.clone()])).await?.first().copied();
+    let subscribers = readers.map_or(0, |readers| readers.subscribers);
+    if view.is_none() && !readers.is_some_and(|readers| readers.named) {
+        let detail = format!("stream {name:?} has no history and no reader that names it");
+        return Err(Problem::new(Code::NotFound, detail));
+    }
+    let described = describe(&state.history, &name, view, subscribers);
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(described))
+}
+
+/// `POST /streams/{stream}/end`
+#[utoipa::path(post, path = "/streams/{stream}/end", tag = "streams",
+    params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$", description = "Which one")),
+    responses(
+        (status = 200, description = "It takes no more events; its readers are told",
+         body = EndReceipt),
+        Refused,
+        BodyRefused,
+    )
+)]
+pub(crate) async fn end(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    count_refusal(&state, end_stream(&state, &request).await)
+}
+
+/// `DELETE /streams/{stream}`
+#[utoipa::path(delete, path = "/streams/{stream}", tag = "streams",
+    params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$", description = "Which one")),
+    responses(
+        (status = 204, description = "It is gone with its history; its readers are told"),
+        (status = 404, description = "There is no such stream",
+         body = Document, content_type = "application/problem+json"),
+        Refused,
+        BodyRefused,
+    )
+)]
+pub(crate) async fn delete(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    count_refusal(&state, delete_stream(&state, &request).await)
+}
+
+async fn end_stream(state: &AppState, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    let caller = require_caller(state, request)?;
+    let name = query::stream_of(request).map_err(Problem::query)?;
+    check_end(&caller, &name)?;
+    refuse_in_drain(state)?;
+    // It is an event to every reader, and is metered as one.
+    let who = Publisher { client: client(state, request), subject: caller.counted_as() };
+    spend(state, &who, std::iter::once((std::slice::from_ref(&name), 0)))?;
+    let receipt = ingest_item(state, Item::End(name.clone())).await?;
+    let json = wire::end_receipt(receipt.id, name.as_str(), receipt.subscribers);
+    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(json))
+}
+
+async fn delete_stream(state: &AppState, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    require_admin(state, request)?;
+    let name = query::stream_of(request).map_err(Problem::query)?;
+    // One that only has readers has nothing to drop, but they are to be told.
+    let readers = state.ask(CountSubscribers(vec![name.clone()])).await?;
+    let has_readers = readers.iter().any(|readers| readers.named);
+    ingest_item(state, Item::Delete { stream: name, has_readers }).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn ingest_item(state: &AppState, item: Item) -> Result<Receipt, Problem> {
+    refuse_in_drain(state)?;
+    let receipts = state.publisher.publish(vec![item], ITEM_BYTES).await?;
+    let missing = || Problem::new(Code::ServerError, "the journal gave no receipt");
+    receipts.into_iter().next().ok_or_else(missing)
+}
+
+fn describe(
+    history: &History,
+    name: &StreamName,
+    view: Option<StreamView>,
+    subscribers: u32,
+) -> Stream {
+    let ended = view.is_some_and(|view| view.ended);
+    Stream {
+        name: name.to_string(),
+        state: if ended { "ended" } else { "open" },
+        subscribers,
+        published: view.map_or(0, |view| view.published),
+        events: view.map_or(0, |view| view.events),
+        bytes: view.map_or(0, |view| view.bytes),
+        first_id: view.and_then(|view| view.first).map(|first| history.id(first).to_string()),
+        last_id: view.map(|view| history.id(view.last).to_string()),
+        last_time: view.map(|view| view.last_time.to_string()),
+    }
+}

@@ -1,0 +1,323 @@
+//! `GET /events` and `GET /streams/{stream}/events`.
+
+use crate::access::{Caller, Scope};
+use crate::event::{Interest, Invalid, Selector, StreamName};
+use crate::http::api::chats::authorization;
+use crate::http::api::event_body::{EventBody, Stalled};
+use crate::http::api::rejection::{count_rejection, reject_subscriber};
+use crate::http::api::resume_point::{ResumePoint, find_resume_point, is_finished};
+use crate::http::error::{Code, Problem};
+use crate::http::extract::body::{parse_object, read_body};
+use crate::http::extract::client::client;
+use crate::http::extract::identity::require_caller;
+use crate::http::extract::last_event_id::{LAST_EVENT_ID, last_event_id};
+use crate::http::extract::query::{self, SubscribeQuery};
+use crate::http::openapi::responses::{BodyRefused, HistoryRefused, Refused, Subscribed};
+use crate::http::openapi::shapes::{Reading, Subscription};
+use crate::http::outcome::{self, RequestOutcome};
+use crate::http::session_socket::SessionSocket;
+use crate::http::state::AppState;
+use crate::hub::{DirectSink, QuotaOwner, SessionStart, Subscribe, SubscribeRejection};
+use crate::journal::now;
+use crate::limits::Limit;
+use crate::telemetry::SubscribeRejectReason;
+use crate::wire::{self, Format, Resume};
+use actix_web::body::BoxBody;
+use actix_web::http::header::{self};
+use actix_web::http::{Method, Version};
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use bytes::Bytes;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// `GET /events?stream=SELECTOR&stream=…`
+#[utoipa::path(get, path = "/events", tag = "subscribe",
+    params(
+        ("stream" = Vec<String>, Query, description = "Streams, or patterns of their names"),
+        Reading,
+        ("Last-Event-ID" = Option<String>, Header, description = "Go on after this event"),
+    ),
+    responses(Subscribed, Refused, HistoryRefused),
+    security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
+)]
+pub(crate) async fn events(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    count_rejection(&state, subscribe(&state, &request, (Vec::new(), None)).await)
+}
+
+/// `GET /streams/{stream}/events`
+#[utoipa::path(get, path = "/streams/{stream}/events", tag = "subscribe",
+    params(
+        ("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$", description = "The stream"),
+        Reading,
+        ("Last-Event-ID" = Option<String>, Header, description = "Go on after this event"),
+    ),
+    responses(Subscribed, Refused, HistoryRefused),
+    security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
+)]
+pub(crate) async fn stream_events(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let subscribed = match query::stream_of(&request) {
+        Ok(stream) => subscribe(&state, &request, (Vec::new(), Some(stream))).await,
+        Err(invalid) => Err(Problem::query(invalid)),
+    };
+    count_rejection(&state, subscribed)
+}
+
+/// `POST /events` with the same in a body: for selectors without end, and for clients that can send
+/// headers. What the query says is said, too.
+#[utoipa::path(post, path = "/events", tag = "subscribe",
+    request_body(content = Subscription),
+    params(("Last-Event-ID" = Option<String>, Header, description = "Go on after this event")),
+    responses(Subscribed, Refused, BodyRefused, HistoryRefused),
+    security((), ("bearer" = []), ("cookie" = []))
+)]
+pub(crate) async fn events_by_body(
+    state: Data<AppState>,
+    request: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let subscribed = match read_members(&state, &request, body).await {
+        Ok(members) => subscribe(&state, &request, (members, None)).await,
+        Err(problem) => Err(problem),
+    };
+    count_rejection(&state, subscribed)
+}
+
+/// What a body says, as pairs of a query.
+async fn read_members(
+    state: &AppState,
+    request: &HttpRequest,
+    body: Payload,
+) -> Result<Vec<(String, String)>, Problem> {
+    if require_caller(state, request)?.grants.subscribe == Scope::default() {
+        // Nor need its body be read.
+        return Err(Problem::new(Code::Forbidden, "reading is not granted"));
+    }
+    let body = read_body(state, request, body).await?;
+    query::pairs_of_members(&parse_object(&body)?).map_err(Problem::query)
+}
+
+async fn subscribe(
+    state: &Data<AppState>,
+    request: &HttpRequest,
+    (members, stream): (Vec<(String, String)>, Option<StreamName>),
+) -> Result<HttpResponse, Problem> {
+    let caller = require_caller(state, request)?;
+    let mut pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
+    pairs.extend(members);
+    let mut query =
+        query::read(&pairs, stream, state.settings.heartbeat, now()).map_err(Problem::query)?;
+    check_selectors(state, &query.interest)?;
+    query.interest = narrow_to_grants(state, &caller, query.interest)?;
+    query.view.format = query.format.unwrap_or_else(|| accepted_format(request));
+    if query.view.columns.is_some() && query.view.format != Format::Csv {
+        let why = Invalid::new("columns", "only a table has columns: format=csv");
+        return Err(Problem::query(why));
+    }
+    query.refusal_as_status |= query.view.format != Format::Sse;
+    let requested = last_event_id(request).or(query.last_event_id.clone());
+    open(state, request, SubscribeRequest { query, requested, caller, wrap: None }).await
+}
+
+/// What a session is wrapped in, where it is not sent as it is.
+pub(crate) type WrapBody = Box<dyn FnOnce(EventBody) -> BoxBody>;
+
+/// A session as it is wanted, all that it asks for being granted.
+pub(crate) struct SubscribeRequest {
+    pub(crate) query: SubscribeQuery,
+    /// The id that it goes on after.
+    pub(crate) requested: Option<String>,
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) wrap: Option<WrapBody>,
+}
+
+/// Opens a session, or turns it away.
+pub(crate) async fn open(
+    state: &Data<AppState>,
+    request: &HttpRequest,
+    wanted: SubscribeRequest,
+) -> Result<HttpResponse, Problem> {
+    let SubscribeRequest { query, requested, caller, wrap } = wanted;
+    let as_status = query.refusal_as_status;
+    if state.draining.load(Ordering::Relaxed) {
+        return Ok(reject_subscriber(state, request, SubscribeRejection::Draining, as_status));
+    }
+    if !state.memory.has_room() {
+        return Ok(reject_subscriber(
+            state,
+            request,
+            SubscribeRejection::Limit(Limit::MemoryBudget),
+            as_status,
+        ));
+    }
+    let interest = Arc::new(query.interest.clone());
+    if is_finished(state, &interest, requested.as_deref(), query.start).await? {
+        return Ok(finished(state).finish());
+    }
+    let holder = QuotaOwner { client: client(state, request), subject: caller.counted_as() };
+    let wanted = Subscribe { interest: interest.clone(), view: query.view.clone(), holder };
+    let seat = match state.shard().register(wanted).await {
+        Ok(seat) => seat,
+        Err(refusal) => return Ok(reject_subscriber(state, request, refusal, as_status)),
+    };
+    let place =
+        find_resume_point(state, interest, requested.clone(), query.start, seat.through).await?;
+    let until = (!query.follow).then(|| state.history.head());
+    let from = state.history.id(place.cursor).to_string();
+    let is_resumed = requested.is_some() && place.resume == Resume::Resumed;
+    if is_resumed && until.is_some_and(|until| place.cursor >= until) {
+        // Whoever comes back for more would come back for ever. The id tells it from a stream that has
+        // ended; whoever is to hear of a gap hears of it first.
+        return Ok(finished(state).insert_header((LAST_EVENT_ID, from)).finish());
+    }
+    let id = seat.subscription.id();
+    let socket = session_socket(request).filter(|_| wrap.is_none());
+    let outlet = socket.clone().map(|socket| socket as Rc<dyn DirectSink>);
+    let opening = opening(state, &query, &place, (requested.as_deref(), id), caller);
+    seat.subscription.begin(SessionStart { outlet, until, ..opening });
+    state.telemetry.session_opened(place.resume.as_str());
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((header::CONTENT_TYPE, query.view.format.content_type()))
+        .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header(("X-Accel-Buffering", "no"))
+        .insert_header((LAST_EVENT_ID, from));
+    if socket.is_some() {
+        // It serves nothing more once its stream has ended.
+        response.force_close();
+    }
+    let stalled = Stalled::default();
+    response.extensions_mut().insert(stalled.clone());
+    let streams = query.interest.selectors().len();
+    let told = RequestOutcome::Session { id, streams, resume: place.resume.as_str() };
+    let is_old = request.version() < Version::HTTP_11;
+    let connection = request.conn_data::<Rc<SessionSocket>>().filter(|_| is_old).cloned();
+    let body = EventBody::new(seat.subscription, socket, connection, stalled);
+    let response = match wrap {
+        Some(wrap) => response.body(wrap(body)),
+        None => response.body(body),
+    };
+    Ok(outcome::with_outcome(response, told))
+}
+
+/// The format that its `Accept` asks for.
+fn accepted_format(request: &HttpRequest) -> Format {
+    let accept = request.headers().get_all(header::ACCEPT).filter_map(|v| v.to_str().ok());
+    Format::accepted(&accept.collect::<Vec<_>>().join(","))
+}
+
+/// Whether it names no more streams and patterns than one subscription may.
+fn check_selectors(state: &AppState, interest: &Interest) -> Result<(), Problem> {
+    let most = state.limits.load().hub.of(Limit::Selectors).map_or(u64::MAX, |bound| bound.most);
+    let count = interest.selectors().len() as u64;
+    state.selectors.note(count, count > most);
+    if count > most {
+        let why = format!("a subscription names at most {most} selectors, this one {count}");
+        Err(Problem::new(Code::Validation, why).field("stream").limit(Limit::Selectors))
+    } else {
+        Ok(())
+    }
+}
+
+/// What of it the caller may read.
+fn narrow_to_grants(
+    state: &AppState,
+    caller: &Caller,
+    interest: Interest,
+) -> Result<Interest, Problem> {
+    let refuse = |why: String| Err(Problem::new(Code::Forbidden, why).field("stream"));
+    if let Some(vain) = interest.selectors().iter().find(|selector| selector.is_vain()) {
+        return refuse(format!("no wildcard reaches the streams of {vain}; name them"));
+    }
+    if let Some(chat) =
+        interest.selectors().iter().find(|one| authorization::is_redacted(state, one))
+    {
+        return refuse(format!(
+            "a part of {chat} may not be shown; read it at /chats/{{id}}/events"
+        ));
+    }
+    let mut readable = caller.grants.readable(interest.selectors())?;
+    let own = interest
+        .selectors()
+        .iter()
+        .filter(|one| authorization::may_read_stream(state, caller, one));
+    let own: Vec<Selector> = own.filter(|one| !readable.contains(one)).cloned().collect();
+    readable.extend(own);
+    if readable.is_empty() {
+        return refuse("reading none of these streams is granted".into());
+    }
+    authorization::refuse_gone(state, interest.selectors())?;
+    Ok(interest.narrowed(readable)?)
+}
+
+/// The answer that ends an EventSource: nothing is left, and nothing will come.
+fn finished(state: &AppState) -> HttpResponseBuilder {
+    state.telemetry.subscriber_refused(SubscribeRejectReason::Finished);
+    let mut answer = HttpResponse::NoContent();
+    answer.insert_header((header::CACHE_CONTROL, "no-store"));
+    answer
+}
+
+fn opening(
+    state: &AppState,
+    query: &SubscribeQuery,
+    place: &ResumePoint,
+    (requested, session): (Option<&str>, uuid::Uuid),
+    caller: Arc<Caller>,
+) -> SessionStart {
+    let retry_ms = state.retry_pacer.retry_ms();
+    let (view, mut lines) = (&query.view, Vec::new());
+    if view.has_control() {
+        let opening = wire::Opening {
+            session,
+            resume: place.resume,
+            requested,
+            from: state.history.id(place.cursor),
+            gap: place.gap,
+        };
+        wire::hub_open(&mut lines, view.format, retry_ms, &opening);
+    } else if view.format == Format::Sse {
+        // Alone it would be an empty message to some: it goes into the first event's block.
+        wire::retry(&mut lines, retry_ms);
+    }
+    let mut names = Vec::new();
+    if let Some(columns) = &view.columns {
+        wire::header(&mut names, columns, view.style());
+    }
+    let (first_block, prefix) =
+        if view.has_control() { (lines, Vec::new()) } else { (names, lines) };
+    let some = |bytes: Vec<u8>| Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty());
+    let (first_block, prefix) = (some(first_block), some(prefix));
+    let (cursor, told, ended) = (place.cursor, place.seen_removals, place.ended.clone());
+    let (beat, resume) = (query.beat, place.resume);
+    SessionStart {
+        cursor,
+        until: None,
+        seen_removals: told,
+        ended,
+        first_block,
+        prefix,
+        heartbeat: beat,
+        resume,
+        outlet: None,
+        flush: query.flush,
+        caller,
+    }
+}
+
+/// The socket, where the session may have it: where actix would send the body in chunks.
+fn session_socket(request: &HttpRequest) -> Option<Rc<SessionSocket>> {
+    // actix frames the answer to a request for an upgrade in its own way.
+    let in_chunks = request.version() == Version::HTTP_11
+        && request.method() == Method::GET
+        && !request.headers().contains_key(header::UPGRADE);
+    request.conn_data::<Rc<SessionSocket>>().filter(|_| in_chunks).cloned()
+}

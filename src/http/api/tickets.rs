@@ -1,0 +1,97 @@
+//! `POST /tickets`: for an EventSource, which can send no header.
+
+use crate::access::{MAX_CREDENTIAL_BYTES, Scope, TicketWanted};
+use crate::config::duration;
+use crate::event::{Interest, Invalid, Selector};
+use crate::http::error::{Code, Problem};
+use crate::http::extract::body::{parse_object, read_body};
+use crate::http::extract::identity::require_caller;
+use crate::http::openapi::responses::{BodyRefused, Refused};
+use crate::http::state::AppState;
+use crate::journal::now;
+use actix_web::http::header;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use utoipa::ToSchema;
+
+/// How long a ticket opens new connections where nothing is said, and at most.
+const DEFAULT_TTL: Duration = Duration::from_secs(600);
+const MAX_TTL: Duration = Duration::from_secs(3600);
+
+/// What a ticket is to be for.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asked {
+    /// Streams, or patterns of their names.
+    streams: Vec<String>,
+    /// How long it opens new connections, as `10m`; an hour at most.
+    #[schema(nullable = false, pattern = r"^([1-9]\d{0,3}(ms|s)|[1-9]m|[1-5]\dm|60m|1h)$")]
+    ttl: Option<String>,
+}
+
+/// A ticket.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Ticket {
+    ticket: String,
+    expires_at: String,
+}
+
+/// `POST /tickets {"streams": ["a.*"], "ttl": "10m"}`
+#[utoipa::path(post, path = "/tickets", tag = "access",
+    request_body(content = Asked),
+    responses(
+        (status = 200, description = "A ticket for the URL of an EventSource", body = Ticket),
+        Refused,
+        BodyRefused,
+    )
+)]
+pub(crate) async fn mint(
+    state: Data<AppState>,
+    request: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let maker = require_caller(&state, &request)?;
+    if maker.by_ticket {
+        return Err(Problem::new(Code::Forbidden, "a ticket makes no other"));
+    }
+    if maker.grants.subscribe == Scope::default() {
+        return Err(Problem::new(Code::Forbidden, "reading is not granted"));
+    }
+    let body = read_body(&state, &request, body).await?;
+    let asked: Asked = parse_object(&body)?;
+    let ttl = asked.ttl.as_deref().map_or(Ok(DEFAULT_TTL), ttl)?;
+    let selectors = asked.streams.iter().map(|text| Selector::parse(text));
+    let wanted = Interest::new(selectors.collect::<Result<Vec<_>, _>>()?, None)?;
+    let streams = maker.grants.readable(wanted.selectors())?;
+    if streams.is_empty() {
+        let why = "reading none of these streams is granted";
+        return Err(Problem::new(Code::Forbidden, why).field("streams"));
+    }
+    let now = now();
+    let end = state.access.load().ends(&maker, now);
+    let until = now.plus_ms(ttl.as_millis() as u64).min(end);
+    let head = state.history.id(state.history.head());
+    let wanted = TicketWanted { streams, head, made: now, until, end, seed: None };
+    let ticket = state.access.load().mint(&maker, &wanted);
+    let ticket = ticket.map_err(|why| Problem::new(Code::ServerError, why))?;
+    if ticket.len() > MAX_CREDENTIAL_BYTES {
+        let why = format!("a ticket for so much would have more than {MAX_CREDENTIAL_BYTES} bytes");
+        return Err(Problem::new(Code::Validation, why).field("streams"));
+    }
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(Ticket { ticket, expires_at: until.to_string() }))
+}
+
+/// Parses how long a ticket opens new connections.
+pub(crate) fn ttl(text: &str) -> Result<Duration, Invalid> {
+    let wrong = |why: String| Invalid::new("ttl", why);
+    let ttl = duration(text).map_err(wrong)?;
+    if ttl.is_zero() || ttl > MAX_TTL {
+        Err(wrong(format!("{text:?} is not within 1ms and 1h")))
+    } else {
+        Ok(ttl)
+    }
+}

@@ -1,0 +1,282 @@
+//! Errors as `application/problem+json` (RFC 9457), and the one table from code to status.
+
+pub(crate) mod openai;
+
+use crate::event::Invalid;
+use crate::http::outcome::{self, InternalFailure, RequestOutcome};
+use crate::journal::{JournalError, PublishError, Refusal};
+use crate::limits::Limit;
+use crate::wire::BodyError;
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use serde::Serialize;
+use std::fmt;
+use utoipa::ToSchema;
+
+/// What went wrong, by name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Code {
+    /// Not readable: not UTF-8, not JSON, a bad query, an empty batch.
+    Malformed,
+    /// Readable, but a value fails its check.
+    Validation,
+    /// No credential, or one that is not good.
+    Unauthorized,
+    TokenExpired,
+    /// It may not do this.
+    Forbidden,
+    /// It is meant for another host.
+    Misdirected,
+    NotFound,
+    /// It was there.
+    Gone,
+    MethodNotAllowed,
+    Conflict,
+    PayloadTooLarge,
+    /// A limit of the hub's.
+    ResourceExhausted,
+    /// A limit of the client's own.
+    TooMany,
+    DiskFull,
+    JournalPoisoned,
+    Draining,
+    ClientDisconnected,
+    ConnectionTimeout,
+    /// A part of the hub does not answer.
+    Unresponsive,
+    ServerError,
+}
+
+impl Code {
+    /// The code on the wire, its title and its status.
+    pub(crate) fn row(self) -> (&'static str, &'static str, StatusCode) {
+        use StatusCode as S;
+        match self {
+            Self::Malformed => ("validation_error", "The request cannot be read", S::BAD_REQUEST),
+            Self::Validation => {
+                ("validation_error", "A value fails its check", S::UNPROCESSABLE_ENTITY)
+            }
+            Self::Unauthorized => ("unauthorized", "Who are you?", S::UNAUTHORIZED),
+            Self::TokenExpired => ("token_expired", "The token has expired", S::UNAUTHORIZED),
+            Self::Forbidden => ("forbidden", "This is not granted", S::FORBIDDEN),
+            Self::Misdirected => {
+                ("misdirected_request", "This is for another host", S::MISDIRECTED_REQUEST)
+            }
+            Self::NotFound => ("not_found", "There is nothing here", S::NOT_FOUND),
+            Self::Gone => ("gone", "It is not there any more", S::GONE),
+            Self::MethodNotAllowed => {
+                ("method_not_allowed", "This does not take that method", S::METHOD_NOT_ALLOWED)
+            }
+            Self::Conflict => ("conflict", "It contradicts what is there", S::CONFLICT),
+            Self::PayloadTooLarge => ("payload_too_large", "It is too large", S::PAYLOAD_TOO_LARGE),
+            Self::ResourceExhausted => {
+                ("resource_exhausted", "A limit of the hub is reached", S::SERVICE_UNAVAILABLE)
+            }
+            Self::TooMany => {
+                ("resource_exhausted", "Your own limit is reached", S::TOO_MANY_REQUESTS)
+            }
+            Self::DiskFull => ("disk_full", "The disk has too little room", S::SERVICE_UNAVAILABLE),
+            Self::JournalPoisoned => {
+                ("journal_poisoned", "The journal takes no more", S::SERVICE_UNAVAILABLE)
+            }
+            Self::Draining => ("draining", "The hub is stopping", S::SERVICE_UNAVAILABLE),
+            Self::ClientDisconnected => {
+                ("client_disconnected", "The request ended early", S::BAD_REQUEST)
+            }
+            Self::ConnectionTimeout => {
+                ("connection_timeout", "The request took too long", S::REQUEST_TIMEOUT)
+            }
+            Self::Unresponsive => {
+                ("unresponsive", "A part of the hub does not answer", S::SERVICE_UNAVAILABLE)
+            }
+            Self::ServerError => ("server_error", "The hub failed", S::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    /// The code on the wire.
+    pub(crate) fn as_str(self) -> &'static str {
+        self.row().0
+    }
+}
+
+/// One problem document.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    pub(crate) code: Code,
+    pub(crate) detail: String,
+    pub(crate) field: Option<String>,
+    /// The limit that was reached.
+    pub(crate) limit: Option<Limit>,
+    /// Seconds, for those who may try again.
+    pub(crate) retry_after: Option<u64>,
+    /// Takes the place of a cookie that is not good.
+    cookie: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self { code, detail, field: None, limit: None, retry_after: None, cookie: None }
+    }
+
+    /// What it is counted and logged by: the limit that was reached, or its code.
+    pub(crate) fn reason(&self) -> &'static str {
+        self.limit.map_or(self.code.as_str(), Limit::as_str)
+    }
+
+    /// A query or path that cannot be read.
+    pub(crate) fn query(invalid: Invalid) -> Self {
+        Self { field: Some(invalid.field), ..Self::new(Code::Malformed, invalid.detail) }
+    }
+
+    /// What a 401 asks for (RFC 6750 §3).
+    fn challenge(&self) -> String {
+        format!(
+            "Bearer realm=\"fanfare\", error=\"invalid_token\", error_description=\"{}\"",
+            self.detail
+        )
+    }
+
+    #[must_use]
+    pub(crate) fn field(self, field: impl Into<String>) -> Self {
+        Self { field: Some(field.into()), ..self }
+    }
+
+    #[must_use]
+    pub(crate) fn limit(self, limit: Limit) -> Self {
+        Self { limit: Some(limit), ..self }
+    }
+
+    #[must_use]
+    pub(crate) fn ends_cookie(self, cookie: String) -> Self {
+        Self { cookie: Some(cookie), ..self }
+    }
+
+    #[must_use]
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        Self { field: Some(invalid.field), ..Self::new(Code::Validation, invalid.detail) }
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Unreadable(why) => Self::new(Code::Malformed, why),
+            BodyError::Invalid(invalid) => invalid.into(),
+            BodyError::TooLarge { .. } => {
+                Self::new(Code::PayloadTooLarge, error.to_string()).field("data")
+            }
+        }
+    }
+}
+
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PublishError::Refused(Refusal::Unknown(_)) => Self::new(Code::NotFound, detail),
+            PublishError::Refused(Refusal::Ended(_)) => {
+                Self::new(Code::Conflict, detail).field("stream")
+            }
+            PublishError::Refused(Refusal::KeyConflict(_)) => {
+                Self::new(Code::Conflict, detail).field("key")
+            }
+            PublishError::Refused(Refusal::TooManyStreams(_)) => {
+                Self::new(Code::ResourceExhausted, detail).field("stream").limit(Limit::Streams)
+            }
+            PublishError::QueueFull => Self::new(Code::ResourceExhausted, detail).retry_after(1),
+            PublishError::Draining => Self::new(Code::Draining, detail).retry_after(5),
+            PublishError::DiskFull(_) => Self::new(Code::DiskFull, detail).retry_after(30),
+            PublishError::Poisoned(_) => Self::new(Code::JournalPoisoned, detail).retry_after(30),
+        }
+    }
+}
+
+impl From<JournalError> for Problem {
+    fn from(error: JournalError) -> Self {
+        Self::new(Code::ServerError, format!("history could not be read: {error}"))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.detail)
+    }
+}
+
+/// A problem as it is told (RFC 9457 §3.1).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Document<'a> {
+    /// `urn:fanfare:problem:` and the code.
+    r#type: String,
+    /// What kind of problem it is.
+    title: &'a str,
+    /// The status of the answer.
+    status: u16,
+    /// What is wrong with this request.
+    detail: &'a str,
+    /// What kind of problem it is, for programs.
+    code: &'a str,
+    /// What of the request is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    /// The limit that was reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'a str>,
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.code.row().2
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let (code, title, status) = self.code.row();
+        let document = Document {
+            r#type: format!("urn:fanfare:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            code,
+            field: self.field.as_deref(),
+            limit: self.limit.map(Limit::as_str),
+        };
+        self.answer("application/problem+json", serde_json::to_vec(&document).unwrap_or_default())
+    }
+}
+
+impl Problem {
+    /// A refusal in these words, whatever they are: with the headers that a refusal has, and for the log
+    /// to say why.
+    pub(crate) fn answer(&self, content_type: &str, body: Vec<u8>) -> HttpResponse {
+        let (_, _, status) = self.code.row();
+        let mut response = HttpResponseBuilder::new(status);
+        response
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .insert_header((header::CONTENT_TYPE, content_type));
+        if status == StatusCode::UNAUTHORIZED {
+            response.insert_header((header::WWW_AUTHENTICATE, self.challenge()));
+        }
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        if let Some(cookie) = &self.cookie {
+            response.insert_header((header::SET_COOKIE, cookie.as_str()));
+        }
+        let failed = (status == StatusCode::INTERNAL_SERVER_ERROR)
+            .then(|| InternalFailure(self.detail.clone()));
+        let mut response =
+            outcome::with_outcome(response.body(body), RequestOutcome::Refused(self.reason()));
+        if let Some(failed) = failed {
+            response.extensions_mut().insert(failed);
+        }
+        response
+    }
+}

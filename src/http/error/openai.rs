@@ -1,0 +1,87 @@
+//! Errors as OpenAI's clients read them.
+
+use crate::http::error::Problem;
+use crate::http::outcome::{self, RequestOutcome};
+use crate::wire::chat::{ChatEvent, FailureCause, error_object};
+use actix_web::error::InternalError;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use serde_json::{Value, json};
+
+/// Says whether trying again helps; without it SDKs go by the status.
+pub(crate) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// An error object (`error`) with a status.
+pub(crate) fn error(status: StatusCode, error: &Value) -> HttpResponse {
+    answer(status).json(json!({ "error": error }))
+}
+
+fn answer(status: StatusCode) -> HttpResponseBuilder {
+    let mut answer = HttpResponse::build(status);
+    answer.insert_header((header::CACHE_CONTROL, "no-store"));
+    answer
+}
+
+/// A refusal.
+pub(crate) fn refusal(problem: &Problem) -> HttpResponse {
+    let (code, _, status) = problem.code.row();
+    let kind = match status.as_u16() {
+        401 | 403 => "authentication_error",
+        429 => "rate_limit_error",
+        500.. => "server_error",
+        _ => "invalid_request_error",
+    };
+    let object = json!({
+        "message": problem.detail, "type": kind, "param": problem.field, "code": code,
+    });
+    let body = json!({ "error": object });
+    problem.answer("application/json", body.to_string().into_bytes())
+}
+
+/// A refusal by whoever stands before the handlers.
+pub(crate) fn as_error(problem: Problem) -> actix_web::Error {
+    let answer = refusal(&problem);
+    InternalError::from_response(problem, answer).into()
+}
+
+/// How a chat ended, where that was no good end: as what the upstream answered. What the hub has tried again
+/// already is not to be tried again.
+pub(crate) fn failed(end: &ChatEvent) -> Option<HttpResponse> {
+    let mut was_tried = true;
+    let status = match end {
+        ChatEvent::Error { code, upstream_status, .. } => match (code, upstream_status) {
+            (FailureCause::ContentFilter, _) => StatusCode::BAD_REQUEST,
+            // Theirs is a credential of the hub's, and not of whoever asks.
+            (FailureCause::UpstreamAuth, _) => StatusCode::BAD_GATEWAY,
+            (FailureCause::UpstreamError, Some(status @ (400 | 404 | 413 | 422 | 429))) => {
+                StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY)
+            }
+            (FailureCause::UpstreamStalled | FailureCause::Timeout, _) => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            (FailureCause::HubRestarted | FailureCause::JournalUnavailable, _) => {
+                was_tried = false;
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            (FailureCause::UpstreamError | FailureCause::UpstreamIncomplete, _) => {
+                StatusCode::BAD_GATEWAY
+            }
+        },
+        ChatEvent::Cancelled { .. } => StatusCode::CONFLICT,
+        _ => return None,
+    };
+    let mut answer = answer(status);
+    if was_tried {
+        answer.insert_header((SHOULD_RETRY, "false"));
+    }
+    if let ChatEvent::Error { retry_after: Some(seconds), .. } = end {
+        answer.insert_header((header::RETRY_AFTER, *seconds));
+    }
+    let why = match end {
+        ChatEvent::Error { code, .. } => code.as_str(),
+        _ => "cancelled",
+    };
+    let answer = answer.json(json!({ "error": error_object(end) }));
+    Some(outcome::with_outcome(answer, RequestOutcome::Refused(why)))
+}

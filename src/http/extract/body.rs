@@ -1,0 +1,86 @@
+//! Bodies of requests, while they are being received.
+//!
+//! Promises: what all of them hold has a bound, of which no client takes more than its share; one
+//! that comes too slowly is not waited for.
+
+use crate::http::error::{Code, Problem};
+use crate::http::extract::client::client;
+use crate::http::state::AppState;
+use crate::limits::Limit;
+use crate::telemetry::BoundHit;
+use actix_web::HttpRequest;
+use actix_web::http::header;
+use actix_web::web::Payload;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+use std::time::{Duration, Instant};
+
+/// How long the next piece of a body may take.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(20);
+/// And how fast the whole must come beyond that: as by a poor line.
+const MIN_BYTES_PER_SECOND: usize = 16 * 1024;
+
+/// The whole body, or the reason why not as soon as it is known.
+pub(crate) async fn read_body(
+    state: &AppState,
+    request: &HttpRequest,
+    mut body: Payload,
+) -> Result<Bytes, Problem> {
+    let max = state.settings.max_body_bytes;
+    let too_large = || {
+        Problem::new(Code::PayloadTooLarge, format!("a body has at most {max} bytes")).field("body")
+    };
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > max) {
+        return Err(too_large());
+    }
+    if !state.memory.has_room() {
+        let why = "the hub has nearly used up its memory budget";
+        let problem = Problem::new(Code::ResourceExhausted, why);
+        return Err(problem.limit(Limit::MemoryBudget).retry_after(1));
+    }
+    let client = client(state, request);
+    let (began, mut whole) = (Instant::now(), BytesMut::new());
+    let mut held = state.body_budget.reserve(&client, max);
+    loop {
+        let next = tokio::time::timeout(CHUNK_TIMEOUT, body.next()).await;
+        let Some(chunk) = next.map_err(|_| stalled())? else { break };
+        let chunk = chunk.map_err(|e| {
+            Problem::new(Code::ClientDisconnected, format!("the body cannot be read: {e}"))
+        })?;
+        if whole.len() + chunk.len() > max {
+            return Err(too_large());
+        }
+        if !held.grow(chunk.len()) {
+            state.telemetry.bound_hit(BoundHit::RequestBodies);
+            let detail = "the bodies on their way have more bytes than they may";
+            return Err(Problem::new(Code::ResourceExhausted, detail).retry_after(1));
+        }
+        whole.extend_from_slice(&chunk);
+        let due = Duration::from_secs((whole.len() / MIN_BYTES_PER_SECOND) as u64);
+        if began.elapsed() > CHUNK_TIMEOUT + due {
+            return Err(stalled());
+        }
+    }
+    Ok(whole.freeze())
+}
+
+/// The members of a JSON object.
+pub(crate) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let malformed = |why: String| Problem::new(Code::Malformed, why).field("body");
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        // What has members by name would be read by their order, too.
+        return Err(malformed("it must be a JSON object".into()));
+    }
+    serde_json::from_slice(body).map_err(|e| malformed(e.to_string()))
+}
+
+fn stalled() -> Problem {
+    let seconds = CHUNK_TIMEOUT.as_secs();
+    let why = format!(
+        "nothing of the body came for {seconds} s, or less than {MIN_BYTES_PER_SECOND} bytes a second"
+    );
+    Problem::new(Code::ConnectionTimeout, why)
+}

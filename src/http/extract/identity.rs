@@ -1,0 +1,43 @@
+//! The caller of a request, as the authentication middleware found it.
+
+use crate::access::{Caller, Denied, explain};
+use crate::http::error::{Code, Problem};
+use crate::http::state::AppState;
+use actix_web::{HttpMessage as _, HttpRequest};
+use std::sync::Arc;
+
+/// Caller of a request, which the authentication middleware attaches to it; `None` without grants.
+#[derive(Clone)]
+pub(crate) struct RequestIdentity(pub(crate) Option<Arc<Caller>>);
+
+/// Returns the caller of a request, if it is known.
+pub(crate) fn identity(request: &HttpRequest) -> Option<Arc<Caller>> {
+    request.extensions().get::<RequestIdentity>().and_then(|RequestIdentity(caller)| caller.clone())
+}
+
+/// Returns the caller of a request, or the problem that authentication is required.
+pub(crate) fn require_caller(
+    state: &AppState,
+    request: &HttpRequest,
+) -> Result<Arc<Caller>, Problem> {
+    identity(request).ok_or_else(|| credential_problem(state, Denied::Missing))
+}
+
+/// Fails unless the caller of a request has the grant `admin`.
+pub(crate) fn require_admin(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
+    if require_caller(state, request)?.grants.admin {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::Forbidden, "this needs the grant `admin`"))
+    }
+}
+
+/// Counts a refused credential and returns its problem.
+pub(crate) fn credential_problem(state: &AppState, why: Denied) -> Problem {
+    state.telemetry.credential_refused(why);
+    let code = match why {
+        Denied::Expired => Code::TokenExpired,
+        _ => Code::Unauthorized,
+    };
+    Problem::new(code, explain(why))
+}

@@ -1,0 +1,8 @@
+//! Parts of a request that several handlers need.
+
+pub(crate) mod body;
+pub(crate) mod client;
+pub(crate) mod cookie;
+pub(crate) mod identity;
+pub(crate) mod last_event_id;
+pub(crate) mod query;

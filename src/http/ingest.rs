@@ -1,0 +1,83 @@
+//! Publishing: the rates of the publisher, then the journal.
+
+use crate::event::{Draft, Receipt, StreamName};
+use crate::http::error::{Code, Problem};
+use crate::http::state::AppState;
+use crate::journal::{Item, PublishError, Unit};
+use crate::limits::{Client, RateExceeded};
+use crate::telemetry::Telemetry;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// What an event costs in the queue beside its data, in bytes.
+const EVENT_OVERHEAD_BYTES: usize = 128;
+
+/// The client and subject that a publish counts for.
+pub(crate) struct Publisher {
+    pub(crate) client: Client,
+    pub(crate) subject: Option<Arc<str>>,
+}
+
+/// The origin of a publish.
+pub(crate) struct PublishSource<'a> {
+    pub(crate) publisher: &'a Publisher,
+    /// Bytes of the body that the events came in.
+    pub(crate) body_bytes: usize,
+    /// The time from which the publish is measured.
+    pub(crate) began: Instant,
+}
+
+/// Publishes events that their publisher may publish.
+pub(crate) async fn ingest(
+    state: &AppState,
+    source: PublishSource<'_>,
+    drafts: Vec<Draft>,
+) -> Result<Vec<Receipt>, Problem> {
+    refuse_in_drain(state)?;
+    let sizes = drafts.iter().map(|draft| (draft.streams(), draft.payload().as_bytes().len()));
+    spend(state, source.publisher, sizes)?;
+    let bytes = source.body_bytes + drafts.len() * EVENT_OVERHEAD_BYTES;
+    let unit: Unit = drafts.into_iter().map(Item::Event).collect();
+    let mut timer =
+        PublishTimer { telemetry: &state.telemetry, began: source.began, was_refused: false };
+    let answer = state.publisher.publish(unit, bytes).await;
+    timer.was_refused = answer.is_err();
+    Ok(answer?)
+}
+
+/// Measures a publish until its receipt, also where its client gives up: those that take longest are
+/// given up.
+struct PublishTimer<'a> {
+    telemetry: &'a Telemetry,
+    began: Instant,
+    was_refused: bool,
+}
+
+impl Drop for PublishTimer<'_> {
+    fn drop(&mut self) {
+        if !self.was_refused {
+            self.telemetry.publish_took(self.began.elapsed());
+        }
+    }
+}
+
+/// Nothing is published from outside any more once the hub is stopping.
+pub(crate) fn refuse_in_drain(state: &AppState) -> Result<(), Problem> {
+    if state.draining.load(Ordering::Relaxed) { Err(PublishError::Draining.into()) } else { Ok(()) }
+}
+
+/// Takes events, each with its streams and its bytes, off the rates of whoever publishes them.
+pub(crate) fn spend<'a>(
+    state: &AppState,
+    publisher: &Publisher,
+    events: impl Iterator<Item = (&'a [StreamName], usize)>,
+) -> Result<(), Problem> {
+    let spent = state.rates.load().spend((&publisher.client, publisher.subject.as_ref()), events);
+    spent.map_err(too_fast)
+}
+
+fn too_fast(RateExceeded { limit, wait }: RateExceeded) -> Problem {
+    let why = format!("the limit {} is reached", limit.as_str());
+    Problem::new(Code::TooMany, why).limit(limit).retry_after(wait.as_secs() + 1)
+}

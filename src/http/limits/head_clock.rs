@@ -1,0 +1,180 @@
+//! Limits the time of every request head on an HTTP/1 connection. actix limits the first head alone, so
+//! a later one that drips would hold its connection for ever (slowloris).
+
+use actix_web::HttpRequest;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::ServiceResponse;
+use actix_web::http::header;
+use bytes::Bytes;
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Maximum time of a request head; actix uses the same for the first one.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum time between an answer and the next request. Longer than actix' keep-alive, so that it
+/// Seconds that an idle connection is kept between requests; longer than common proxies keep theirs.
+pub(crate) const KEEP_ALIVE_S: u64 = 75;
+/// closes only connections whose next head began in the packet of the last request and stopped.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(KEEP_ALIVE_S + 5);
+/// Size up to which a body counts as sent once the answer is made.
+const SMALL_BODY_BYTES: u64 = 64 * 1024;
+
+/// Phase of a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The first head is read, which actix limits.
+    First,
+    /// A request is being answered.
+    Serving,
+    /// The answer is made, and nothing has been read since.
+    Answered,
+    /// A further head is being read.
+    Reading,
+}
+
+/// The clock of one connection.
+pub(crate) struct HeadClock {
+    state: Cell<State>,
+    since: Cell<Instant>,
+    /// Set for the last deadline that was waited for, which may have moved.
+    timer: RefCell<Option<Pin<Box<Sleep>>>>,
+    is_expired: Cell<bool>,
+    /// True where the request was refused before its body had come, which comes behind the answer.
+    is_early: Cell<bool>,
+}
+
+impl HeadClock {
+    pub(crate) fn new() -> Rc<Self> {
+        Rc::new(Self {
+            state: Cell::new(State::First),
+            since: Cell::new(Instant::now()),
+            timer: RefCell::new(None),
+            is_expired: Cell::new(false),
+            is_early: Cell::new(false),
+        })
+    }
+
+    fn enter(&self, state: State) {
+        self.state.set(state);
+        self.since.set(Instant::now());
+    }
+
+    /// Starts it for the next head.
+    pub(crate) fn start(&self) {
+        self.enter(State::Answered);
+    }
+
+    /// Starts it behind an answer that did not wait for the body of its request.
+    pub(crate) fn start_early(&self) {
+        self.is_early.set(true);
+        self.start();
+    }
+
+    /// Notes that bytes have come.
+    pub(crate) fn has_read(&self) {
+        if self.state.get() == State::Answered && !self.is_early.get() {
+            self.enter(State::Reading);
+        }
+    }
+
+    /// Notes that bytes of an answer have gone.
+    pub(crate) fn has_written(&self) {
+        if self.state.get() == State::Answered {
+            self.since.set(Instant::now());
+        }
+    }
+
+    /// Returns true once a head has taken too long.
+    pub(crate) fn is_expired(&self) -> bool {
+        self.is_expired.get()
+    }
+
+    /// Ready once the connection is to be closed.
+    pub(crate) fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let timeout = match self.state.get() {
+            State::First | State::Serving => return Poll::Pending,
+            State::Answered => IDLE_TIMEOUT,
+            State::Reading => HEAD_TIMEOUT,
+        };
+        let deadline = self.since.get() + timeout;
+        let mut timer = self.timer.borrow_mut();
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        // One that rings too early is set anew then, and not for each request.
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if timer.deadline() >= deadline {
+                self.is_expired.set(true);
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+/// The clock of a request's connection; `None` in HTTP/2.
+pub(crate) fn of(request: &HttpRequest) -> Option<Rc<HeadClock>> {
+    request.conn_data::<Rc<HeadClock>>().cloned()
+}
+
+/// Stops the clock while a request is answered.
+pub(crate) fn stop(clock: Option<&Rc<HeadClock>>) {
+    if let Some(clock) = clock {
+        clock.enter(State::Serving);
+    }
+}
+
+/// Starts the clock for the next head, once the body of the answer is sent.
+pub(crate) fn start_behind(
+    response: ServiceResponse<BoxBody>,
+    clock: Option<Rc<HeadClock>>,
+) -> ServiceResponse<BoxBody> {
+    let Some(clock) = clock else { return response };
+    let (request, status) = (response.request(), response.status());
+    let has_body = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    let has_body = has_body.iter().any(|name| request.headers().contains_key(name));
+    clock.is_early.set(has_body && !status.is_success());
+    let is_small = match response.response().body().size() {
+        BodySize::None => true,
+        BodySize::Sized(bytes) => bytes <= SMALL_BODY_BYTES,
+        BodySize::Stream => false,
+    };
+    if is_small {
+        clock.start();
+        return response;
+    }
+    response.map_body(|_, body| TimedBody { body, clock }.boxed())
+}
+
+/// A body that starts the clock when it is over.
+struct TimedBody {
+    body: BoxBody,
+    clock: Rc<HeadClock>,
+}
+
+impl Drop for TimedBody {
+    fn drop(&mut self) {
+        self.clock.start();
+    }
+}
+
+impl MessageBody for TimedBody {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
+    }
+}

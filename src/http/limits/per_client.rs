@@ -1,0 +1,68 @@
+//! Amounts held by clients, each until its guard is dropped.
+
+use crate::limits::ClientKey;
+use dashmap::DashMap;
+use std::sync::Arc;
+
+/// Amounts by client, such as connections or bytes. A client that holds nothing is not remembered.
+#[derive(Clone, Default, Debug)]
+pub(super) struct PerClient(Arc<DashMap<ClientKey, u64>>);
+
+/// An amount that a client holds until this is dropped.
+#[derive(Debug)]
+pub(super) struct ClientHold {
+    amounts: PerClient,
+    client: ClientKey,
+    amount: u64,
+}
+
+impl PerClient {
+    /// Holds `amount` for a client, unless the client would hold more than `max`.
+    pub(super) fn hold(&self, client: ClientKey, amount: u64, max: u64) -> Option<ClientHold> {
+        let mut hold = ClientHold { amounts: self.clone(), client, amount: 0 };
+        hold.grow(amount, max).then_some(hold)
+    }
+}
+
+impl ClientHold {
+    /// Adds to the held amount, unless the client would hold more than `max`; returns true if it did.
+    pub(super) fn grow(&mut self, more: u64, max: u64) -> bool {
+        let mut held = self.amounts.0.entry(self.client).or_insert(0);
+        let has_room = *held + more <= max;
+        if has_room {
+            *held += more;
+            self.amount += more;
+        }
+        has_room
+    }
+}
+
+impl Drop for ClientHold {
+    fn drop(&mut self) {
+        if let Some(mut held) = self.amounts.0.get_mut(&self.client) {
+            *held -= self.amount;
+        }
+        self.amounts.0.remove_if(&self.client, |_, held| *held == 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Client;
+
+    #[test]
+    fn a_client_holds_no_more_than_it_may_and_gives_back_what_it_held() {
+        let key = |ip: &str| Client::at(ip.parse().unwrap(), false).key();
+        let amounts = PerClient::default();
+        let one = amounts.hold(key("192.0.2.1"), 1, 2).unwrap();
+        let mut two = amounts.hold(key("192.0.2.1"), 1, 2).unwrap();
+        assert!(amounts.hold(key("192.0.2.1"), 1, 2).is_none());
+        assert!(!two.grow(1, 2), "it grows no further either");
+        assert!(amounts.hold(key("192.0.2.2"), 2, 2).is_some(), "another client is not affected");
+        drop(one);
+        assert!(two.grow(1, 2));
+        drop(two);
+        assert!(amounts.0.is_empty(), "clients that hold nothing are not remembered");
+    }
+}

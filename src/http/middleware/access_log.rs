@@ -1,0 +1,203 @@
+//! One line in the log for each request, and the id that its line, its client and whoever is between
+//! them know it by.
+//!
+//! Promises: an id that a request comes with goes back with the answer and into the line; of lines
+//! that come in masses some are written, and how many were not; a request whose client gives up before
+//! it is answered has its line, too.
+//! Never: logs a query, a header's value but that id, or a body: credentials are there.
+
+use crate::http::extract::client::client;
+use crate::http::extract::identity::identity;
+use crate::http::limits::head_clock;
+use crate::http::outcome::{InternalFailure, RequestOutcome};
+use crate::http::state::AppState;
+use crate::limits::Client;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode, Uri};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use std::time::Instant;
+use uuid::Uuid;
+
+/// The header with a request's id.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Bytes of an id that is taken over.
+const MAX_ID_BYTES: usize = 128;
+/// What machines ask again and again; a line each would hide the others.
+const POLLED: [&str; 3] = ["/metrics", "/healthz", "/readyz"];
+
+/// How a request ended.
+#[derive(Default)]
+struct RequestEnd {
+    /// The status it was answered with, if it was.
+    status: Option<StatusCode>,
+    told: Option<RequestOutcome>,
+    failed: Option<String>,
+}
+
+/// A request, as its line tells of it.
+struct AccessLogLine {
+    id: HeaderValue,
+    method: Method,
+    uri: Uri,
+    client: Client,
+    began: Instant,
+}
+
+/// Gives a request its id, and tells what became of it.
+pub(crate) async fn log_requests<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let Some(state) = request.app_data::<Data<AppState>>().cloned() else {
+        return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
+    };
+    let line = AccessLogLine::of(&state, request.request());
+    let id = line.id.clone();
+    let pending = PendingRequest { state, line: Some(line) };
+    let clock = head_clock::of(request.request());
+    head_clock::stop(clock.as_ref());
+    match next.call(request).await {
+        Ok(mut response) => {
+            response.headers_mut().insert(REQUEST_ID, id);
+            pending.end(&RequestEnd::of(response.response()), Some(response.request()));
+            Ok(head_clock::start_behind(response.map_into_boxed_body(), clock))
+        }
+        Err(error) => {
+            if let Some(clock) = clock {
+                clock.start_early();
+            }
+            let mut response = error.error_response();
+            pending.end(&RequestEnd::of(&response), None);
+            response.headers_mut().insert(REQUEST_ID, id);
+            Err(InternalError::from_response(error, response).into())
+        }
+    }
+}
+
+/// A request that is not answered yet. actix drops it when its client goes away.
+struct PendingRequest {
+    state: Data<AppState>,
+    line: Option<AccessLogLine>,
+}
+
+impl PendingRequest {
+    fn end(mut self, ended: &RequestEnd, request: Option<&HttpRequest>) {
+        if let Some(line) = self.line.take() {
+            line.write(&self.state, ended, request);
+        }
+    }
+}
+
+impl Drop for PendingRequest {
+    fn drop(&mut self) {
+        if let Some(line) = self.line.take() {
+            self.state.telemetry.request_abandoned();
+            line.write(&self.state, &RequestEnd::default(), None);
+        }
+    }
+}
+
+impl RequestEnd {
+    fn of<B>(response: &HttpResponse<B>) -> Self {
+        let extensions = response.extensions();
+        Self {
+            status: Some(response.status()),
+            told: extensions.get::<RequestOutcome>().copied(),
+            failed: extensions.get::<InternalFailure>().map(|failed| failed.0.clone()),
+        }
+    }
+
+    /// What became of it, in a word, and why.
+    fn outcome(&self) -> (&'static str, Option<&'static str>) {
+        let reason = match self.told {
+            Some(RequestOutcome::Refused(reason)) => Some(reason),
+            _ => None,
+        };
+        let outcome = match (self.status, self.told) {
+            (None, _) => "abandoned",
+            (_, Some(RequestOutcome::Session { .. })) => "session",
+            (Some(StatusCode::INTERNAL_SERVER_ERROR), _) => "failed",
+            (_, Some(RequestOutcome::Refused(_))) => "refused",
+            (Some(status), _) if status.is_client_error() || status.is_server_error() => "refused",
+            _ => "ok",
+        };
+        (outcome, reason)
+    }
+}
+
+/// The id that a request came with, where it is one, or a new one.
+fn id_of(request: &HttpRequest) -> HeaderValue {
+    let is_id = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        (1..=MAX_ID_BYTES).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+    };
+    let new = || {
+        let mut text = Uuid::encode_buffer();
+        let text = Uuid::new_v4().simple().encode_lower(&mut text).to_owned();
+        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("none"))
+    };
+    request.headers().get(REQUEST_ID).filter(is_id).cloned().unwrap_or_else(new)
+}
+
+impl AccessLogLine {
+    fn of(state: &AppState, request: &HttpRequest) -> Self {
+        Self {
+            id: id_of(request),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            client: client(state, request),
+            began: Instant::now(),
+        }
+    }
+
+    fn write(&self, state: &AppState, ended: &RequestEnd, request: Option<&HttpRequest>) {
+        let (outcome, reason) = ended.outcome();
+        let is_polled = outcome == "ok" && POLLED.contains(&self.uri.path());
+        if !is_polled && !state.telemetry.may_log(reason.unwrap_or(outcome)) {
+            return;
+        }
+        let subject = request.and_then(identity).and_then(|caller| caller.counted_as());
+        let (mut session, mut resume, mut events, mut streams) = (None, None, None, None);
+        match ended.told {
+            Some(RequestOutcome::Session { id, streams: of, resume: what }) => {
+                (session, resume, streams) = (Some(id), Some(what), Some(of));
+            }
+            Some(RequestOutcome::Published { events: count, streams: of }) => {
+                (events, streams) = (Some(count), Some(of));
+            }
+            Some(RequestOutcome::Refused(_)) | None => {}
+        }
+        // What is not there is left out.
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    outcome,
+                    reason,
+                    status = ended.status.map(|status| status.as_u16()),
+                    method = %self.method,
+                    path = self.uri.path(),
+                    ms = self.began.elapsed().as_micros() as f64 / 1000.0,
+                    client = %self.client.address,
+                    subject = subject.as_deref(),
+                    session = session.map(tracing::field::display),
+                    events,
+                    streams,
+                    resume,
+                    failed = ended.failed.as_deref(),
+                    request_id = self.id.to_str().unwrap_or_default(),
+                    "request"
+                )
+            };
+        }
+        match outcome {
+            "failed" => line!(error),
+            _ if is_polled => line!(debug),
+            _ => line!(info),
+        }
+    }
+}

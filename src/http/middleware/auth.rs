@@ -1,0 +1,393 @@
+//! Before any handler: whom a request is for, which page sent it, and who it is by.
+//!
+//! A hub that asks for no credential is open to its own machine alone, so there it also matters
+//! that the request is not some other site's: not by a name that leads here (DNS rebinding), and
+//! not by a page of theirs.
+
+use crate::access::{Caller, Denied};
+use crate::event::EventId;
+use crate::http::error::{Code, Problem, openai};
+use crate::http::extract::identity::{RequestIdentity, credential_problem};
+use crate::http::extract::last_event_id::LAST_EVENT_ID;
+use crate::http::extract::{cookie, query};
+use crate::http::state::AppState;
+use crate::journal::now;
+use crate::telemetry::RequestRefused;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::{Method, Uri};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{HttpMessage as _, HttpRequest};
+use percent_encoding::percent_decode_str;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What browsers say of where a request comes from (W3C Fetch Metadata).
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+/// Names under which credentials are put into queries elsewhere (RFC 6750 §2.3, Mercure).
+const QUERY_CREDENTIALS: [&str; 3] = ["access_token", "authorization", "token"];
+/// The one under which a ticket is.
+const TICKET: &str = "ticket";
+
+/// Lets a request in, with who it is by, or refuses it.
+pub(crate) async fn authenticate<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, actix_web::Error> {
+    let visitor = match request.app_data::<Data<AppState>>() {
+        Some(state) => identify(state, request.request()).await.map_err(|problem| {
+            let is_of_models = is_openai_path(request.path());
+            if is_of_models { openai::as_error(problem) } else { problem.into() }
+        })?,
+        None => RequestIdentity(None),
+    };
+    request.extensions_mut().insert(visitor);
+    next.call(request).await
+}
+
+/// The same on the listener of the operators, where nobody is asked who they are: what only the
+/// hub's own machine reaches must not be led to by a name of another site's.
+pub(crate) async fn check_admin_host<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, actix_web::Error> {
+    if let Some(state) =
+        request.app_data::<Data<AppState>>().filter(|state| state.settings.admin_is_local)
+    {
+        check_host(state, request.request())?;
+    }
+    next.call(request).await
+}
+
+async fn identify(state: &AppState, request: &HttpRequest) -> Result<RequestIdentity, Problem> {
+    if request.headers().get_all(header::HOST).count() > 1 {
+        state.telemetry.request_refused(RequestRefused::Host);
+        let why = "a request names its host once (RFC 9112 §3.2)";
+        return Err(Problem::new(Code::Malformed, why).field("Host"));
+    }
+    if state.settings.is_local && state.access.load().has_no_credentials() {
+        check_host(state, request)?;
+        check_site(state, request)?;
+    }
+    if is_openai_path(request.path()) && state.access.load().has_no_credentials() {
+        // SDKs send a key, whether one is needed or not.
+        return Ok(RequestIdentity(state.access.load().anonymous()));
+    }
+    let refuse = |why| credential_problem(state, why);
+    let caller = match presented_credential(request).map_err(refuse)? {
+        PresentedCredential::Nothing => {
+            check_anonymous(state, request)?;
+            return Ok(RequestIdentity(state.access.load().anonymous()));
+        }
+        PresentedCredential::Bearer(credential) => verify(state, credential).await,
+        PresentedCredential::Ticket(ticket, last) => {
+            // An id that means nothing here would bring everything there is.
+            let last = last.filter(|last| state.history.resolve(*last).is_some());
+            state.access.load().verify_ticket(&ticket, last, now())
+        }
+        // A page is for everybody: it is what tells that a cookie is good no longer.
+        PresentedCredential::Cookie(_)
+            if request.method().is_safe() && crate::http::api::pages::is_page(request.path()) =>
+        {
+            return Ok(RequestIdentity(state.access.load().anonymous()));
+        }
+        PresentedCredential::Cookie(credential) => {
+            return identify_by_cookie(state, request, &credential).await;
+        }
+    };
+    Ok(RequestIdentity(Some(Arc::new(caller.map_err(refuse)?))))
+}
+
+/// Whether OpenAI's clients ask there.
+pub(crate) fn is_openai_path(path: &str) -> bool {
+    path.starts_with("/v1/")
+}
+
+/// Holds a credential against what is known; where its key is not, once more after that has been
+/// fetched.
+async fn verify(state: &AppState, credential: &str) -> Result<Caller, Denied> {
+    let verified = state.access.load().verify(credential, now());
+    let is_unknown = matches!(verified, Err(Denied::Unknown | Denied::Algorithm));
+    if is_unknown
+        && state.access.load().lacks_key_of(credential)
+        && let Some(key_set) = state.key_set.load_full()
+        && key_set.fetch_for_unknown().await
+    {
+        return state.access.load().verify(credential, now());
+    }
+    verified
+}
+
+/// A browser adds its cookie to whatever any page has it send, so that it speaks only for what a
+/// page of ours sent; and one that is not good would come for ever, so it is ended.
+async fn identify_by_cookie(
+    state: &AppState,
+    request: &HttpRequest,
+    credential: &str,
+) -> Result<RequestIdentity, Problem> {
+    let caller = verify(state, credential).await;
+    let caller =
+        caller.map_err(|why| credential_problem(state, why).ends_cookie(cookie::ended(request)))?;
+    if request.method().is_safe() || is_own_page(state, request) {
+        return Ok(RequestIdentity(Some(Arc::new(caller))));
+    }
+    state.telemetry.request_refused(RequestRefused::CrossSite);
+    let why = "a cookie speaks only for pages of this hub, and of origins in --cors-origin";
+    Err(Problem::new(Code::Forbidden, why).field("Origin"))
+}
+
+/// What a request shows of itself.
+enum PresentedCredential<'a> {
+    Nothing,
+    Bearer(&'a str),
+    /// A ticket, and the id of the last event its bearer has.
+    Ticket(String, Option<EventId>),
+    /// What a cookie brings along wherever nothing is shown on purpose.
+    Cookie(String),
+}
+
+/// A second credential, or one in another form, is no reason to take a request for one that shows
+/// nothing.
+fn presented_credential(request: &HttpRequest) -> Result<PresentedCredential<'_>, Denied> {
+    let mut said = request.headers().get_all(header::AUTHORIZATION);
+    let ticket = ticket_in_query(request)?;
+    let value = match (said.next(), said.next(), ticket) {
+        (None, _, Some((ticket, last))) => return Ok(PresentedCredential::Ticket(ticket, last)),
+        (None, _, None) => {
+            return Ok(cookie::credential(request)
+                .map_or(PresentedCredential::Nothing, PresentedCredential::Cookie));
+        }
+        (Some(value), None, None) => value,
+        _ => return Err(Denied::Malformed),
+    };
+    let text = value.to_str().map_err(|_| Denied::Malformed)?;
+    let (scheme, credential) = text.split_once(' ').ok_or(Denied::Malformed)?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(PresentedCredential::Bearer(credential.trim()))
+    } else {
+        Err(Denied::Malformed)
+    }
+}
+
+/// A ticket with the last id; nothing else is taken from a query.
+fn ticket_in_query(request: &HttpRequest) -> Result<Option<(String, Option<EventId>)>, Denied> {
+    let query = request.query_string();
+    let is = |pair: &str, name: &str| {
+        let said = pair.split('=').next().unwrap_or_default();
+        percent_decode_str(said).eq(name.bytes())
+    };
+    let has = |name: &str| query.split('&').any(|pair| is(pair, name));
+    if QUERY_CREDENTIALS.iter().any(|name| has(name)) {
+        return Err(Denied::InQuery);
+    }
+    if !has(TICKET) {
+        return Ok(None);
+    }
+    let malformed = |_| Denied::Malformed;
+    let pairs = query::pairs(query).map_err(malformed)?;
+    let ticket = query::one_of(&pairs, &[TICKET]).map_err(malformed)?.unwrap_or_default();
+    let last = match request.headers().get(LAST_EVENT_ID) {
+        Some(value) => value.to_str().ok(),
+        None => query::last_event_id(&pairs).map_err(malformed)?,
+    };
+    let reads = request.method() == Method::GET && request.path().ends_with("/events");
+    let resumes = reads || request.method() == Method::POST && request.path() == "/events";
+    let last = last.filter(|_| resumes).and_then(|text| EventId::parse(text).ok());
+    Ok(Some((ticket.to_owned(), last)))
+}
+
+/// `Host` is there once, and is a name of this machine or one that is configured
+/// (RFC 9110 §7.2 and §15.5.20).
+fn check_host(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
+    let refuse = |code, why: String| {
+        state.telemetry.request_refused(RequestRefused::Host);
+        Err(Problem::new(code, why).field("Host"))
+    };
+    let mut said = request.headers().get_all(header::HOST).map(|value| value.to_str());
+    let (Some(Ok(host)), None) = (said.next(), said.next()) else {
+        return refuse(Code::Malformed, "a request needs one Host header".into());
+    };
+    let is_ours = |authority: &str| {
+        let name = host_name(authority).unwrap_or_default();
+        let mut public = state.settings.public_hosts.iter();
+        is_loopback(name) || public.any(|ours| ours.eq_ignore_ascii_case(name))
+    };
+    // A target that names a host counts before the header (RFC 9112 §3.2.2).
+    let target = request.uri().authority().map_or(host, |authority| authority.as_str());
+    if is_ours(host) && is_ours(target) {
+        Ok(())
+    } else {
+        refuse(
+            Code::Misdirected,
+            format!(
+                "this hub asks for no credential and answers only to its own machine's names, \
+                 and to --public-host; {target:?} is neither"
+            ),
+        )
+    }
+}
+
+/// Refuses what a page of another site has a browser send without a credential, where that would be
+/// granted something: a write, or any request by a name that is not the hub's (DNS rebinding).
+fn check_anonymous(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
+    if !state.access.load().has_anonymous() || is_public(request) {
+        return Ok(());
+    }
+    if !request.method().is_safe() {
+        check_site(state, request)?;
+    }
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let target = request.uri().authority().map_or(host, |authority| Some(authority.as_str()));
+    let is_ours = |authority: &str| {
+        let name = host_name(authority).unwrap_or_default();
+        let mut public = state.settings.public_hosts.iter();
+        // An address cannot be rebound.
+        name.parse::<IpAddr>().is_ok()
+            || is_loopback(name)
+            || public.any(|ours| ours.eq_ignore_ascii_case(name))
+    };
+    if [host, target].into_iter().flatten().all(is_ours) {
+        return Ok(());
+    }
+    state.telemetry.request_refused(RequestRefused::Host);
+    let why = "requests without a credential are answered only under the names in --public-host, \
+               localhost and IP addresses";
+    Err(Problem::new(Code::Misdirected, why).field("Host"))
+}
+
+/// Returns true for what tells nothing but that the hub is there, and for pages.
+fn is_public(request: &HttpRequest) -> bool {
+    request.method().is_safe()
+        && (matches!(request.path(), "/healthz" | "/readyz")
+            || crate::http::api::pages::is_page(request.path()))
+}
+
+/// The name in `name:port`, `[address]:port` or either without the port.
+pub(crate) fn host_name(host: &str) -> Option<&str> {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let digits = port.strip_prefix(':').unwrap_or(port);
+    let is_port = port.is_empty() || port.starts_with(':');
+    (is_port && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
+}
+
+fn is_loopback(name: &str) -> bool {
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// A page of another site neither reads nor writes here, but may lead here.
+fn check_site(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
+    let headers = request.headers();
+    let is_foreign = match header_text(headers, &FETCH_SITE) {
+        Some(site) => !matches!(site, "same-origin" | "same-site" | "none"),
+        // Browsers that do not say so send an Origin with what could do harm.
+        None => header_text(headers, &header::ORIGIN)
+            .is_some_and(|origin| !is_same_origin(origin, headers)),
+    };
+    let leads_here =
+        request.method() == Method::GET && header_text(headers, &FETCH_MODE) == Some("navigate");
+    if !is_foreign || leads_here && crate::http::api::pages::is_page(request.path()) {
+        return Ok(());
+    }
+    let is_open = state.settings.cors_origins.iter().any(|origin| origin == "*");
+    if is_open || is_allowed_origin(state, headers) {
+        return Ok(());
+    }
+    state.telemetry.request_refused(RequestRefused::CrossSite);
+    let why = "pages of other sites may use this hub only where --cors-origin names them";
+    Err(Problem::new(Code::Forbidden, why).field("Origin"))
+}
+
+/// Whether a page of the hub's own sent it, or one of an origin that is named.
+fn is_own_page(state: &AppState, request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    let is_own = match header_text(headers, &FETCH_SITE) {
+        Some(site) => matches!(site, "same-origin" | "none"),
+        None => header_text(headers, &header::ORIGIN)
+            .is_some_and(|origin| is_same_origin(origin, headers)),
+    };
+    is_own || is_allowed_origin(state, headers)
+}
+
+fn is_allowed_origin(state: &AppState, headers: &HeaderMap) -> bool {
+    let origin = header_text(headers, &header::ORIGIN);
+    state.settings.cors_origins.iter().any(|ours| Some(ours.as_str()) == origin)
+}
+
+fn is_same_origin(origin: &str, headers: &HeaderMap) -> bool {
+    let uri = origin.parse::<Uri>().ok();
+    let authority = uri.as_ref().and_then(|uri| uri.authority());
+    authority.map(|authority| authority.as_str()) == header_text(headers, &header::HOST)
+}
+
+fn header_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::properties::cases;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_host_is_known_by_its_name_whatever_its_port() {
+        for ours in ["localhost", "LocalHost:8080", "127.0.0.1:1", "127.9.9.9", "[::1]:80", "[::1]"]
+        {
+            assert!(host_name(ours).is_some_and(is_loopback), "{ours}");
+        }
+        for other in [
+            "evil.example",
+            "localhost.evil.example",
+            "10.0.0.1",
+            "[::2]",
+            "",
+            "127.0.0.1.x",
+            "[::1]x",
+            "[::1",
+            "localhost:x",
+            "::1",
+        ] {
+            assert!(!host_name(other).is_some_and(is_loopback), "{other}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(cases(1_000))]
+
+        #[test]
+        fn a_host_is_its_name_and_perhaps_a_port(
+            name in prop_oneof!["[a-zé0-9.-]{1,20}", any::<std::net::Ipv4Addr>().prop_map(|a| a.to_string())],
+            address in any::<std::net::Ipv6Addr>(),
+            port in proptest::option::of(any::<u16>()),
+        ) {
+            let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+            let (by_name, text) = (format!("{name}{port}"), address.to_string());
+            prop_assert_eq!(host_name(&by_name), Some(name.as_str()));
+            let by_address = format!("[{text}]{port}");
+            prop_assert_eq!(host_name(&by_address), Some(text.as_str()));
+            prop_assert_eq!(is_loopback(&text), address.is_loopback());
+        }
+
+        #[test]
+        fn what_is_taken_for_a_host_says_nothing_but_that(
+            text in "(\\[::1\\]|localhost|127\\.0\\.0\\.1)?(\\[|\\]|::1|:|[0-9]{1,5}|@|/|evil|\\.| |é){0,4}",
+        ) {
+            let Some(name) = host_name(&text) else { return Ok(()) };
+            let spelled = [name.to_owned(), format!("[{name}]")].into_iter().any(|host| {
+                let port = text.strip_prefix(&host);
+                port.is_some_and(|port| {
+                    let digits = port.strip_prefix(':');
+                    port.is_empty() || digits.is_some_and(|d| d.bytes().all(|b| b.is_ascii_digit()))
+                })
+            });
+            prop_assert!(spelled, "{:?} of {:?}", name, text);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! `GET /openapi.json`: the whole API, as OpenAPI 3.1 describes one.
+//!
+//! What a route takes and answers stands above its handler; here is what they have in common.
+
+use crate::http::api::chats::{completions, native, ticket};
+use crate::http::api::{
+    files, jobs, journal, log_filter, login, ops, pages, publish, revocations, sessions, stats,
+    streams, subscribe, tickets,
+};
+use crate::http::error::Document;
+use crate::http::openapi::responses::Refused;
+use actix_web::HttpResponse;
+use actix_web::http::header;
+use std::sync::OnceLock;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+/// `GET /openapi.json`
+#[utoipa::path(get, path = "/openapi.json", tag = "operators", responses(
+    (status = 200, description = "This description", content_type = "application/json"),
+    Refused,
+))]
+pub(crate) async fn openapi() -> HttpResponse {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    let text = TEXT.get_or_init(|| Api::openapi().to_json().unwrap_or_default());
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .content_type("application/json")
+        .body(text.as_str())
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Fanfare",
+        description = "A self-hosted hub that broadcasts events over Server-Sent Events. Errors \
+                       are problem documents (RFC 9457); every refusal has a `code`."
+    ),
+    paths(
+        publish::publish,
+        publish::publish_text,
+        publish::log_message,
+        subscribe::events,
+        subscribe::events_by_body,
+        subscribe::stream_events,
+        streams::list,
+        streams::get,
+        streams::delete,
+        streams::end,
+        tickets::mint,
+        login::who,
+        login::begin,
+        login::end,
+        revocations::list,
+        revocations::add,
+        revocations::undo,
+        stats::stats,
+        sessions::list,
+        sessions::delete,
+        sessions::presence,
+        files::get,
+        jobs::list,
+        jobs::begin,
+        jobs::stop,
+        native::create,
+        native::get,
+        native::delete,
+        native::events,
+        native::stop,
+        ticket::tickets,
+        native::chat,
+        pages::chat,
+        completions::create,
+        completions::get,
+        completions::cancel,
+        completions::models,
+        completions::model,
+        journal::losses,
+        journal::acknowledge_losses,
+        journal::backup,
+        log_filter::get,
+        log_filter::put,
+        ops::version,
+        ops::healthz,
+        ops::readyz,
+        ops::metrics,
+        openapi,
+    ),
+    components(schemas(Document)),
+    modifiers(&Access),
+    security((), ("bearer" = []), ("cookie" = [])),
+    tags(
+        (name = "publish", description = "Getting events in"),
+        (name = "subscribe", description = "Reading them"),
+        (name = "streams", description = "What there is"),
+        (name = "access", description = "Who may do what"),
+        (name = "files", description = "Downloads"),
+        (name = "jobs", description = "Commands that are run by name"),
+        (name = "operators", description = "How the hub is"),
+    )
+)]
+struct Api;
+
+/// How a credential is shown.
+struct Access;
+
+impl Modify for Access {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API key, or a JSON Web Token with a `fanfare` claim"));
+        let cookie = ApiKey::Cookie(ApiKeyValue::with_description(
+            "fanfare",
+            "What `POST /session` has set, for pages of the hub's own",
+        ));
+        let ticket = ApiKey::Query(ApiKeyValue::with_description(
+            "ticket",
+            "What `POST /tickets` has made, for an EventSource",
+        ));
+        let components = api.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+        components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
+        components.add_security_scheme("ticket", SecurityScheme::ApiKey(ticket));
+    }
+}
+
+/// The methods that are described for a path, in capitals.
+#[cfg(test)]
+fn methods(item: &utoipa::openapi::PathItem) -> Vec<&'static str> {
+    let all = [
+        ("GET", item.get.is_some()),
+        ("POST", item.post.is_some()),
+        ("DELETE", item.delete.is_some()),
+        ("PUT", item.put.is_some()),
+    ];
+    all.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::routes::ROUTES;
+
+    #[test]
+    fn every_route_is_described_and_nothing_else() {
+        let api = Api::openapi();
+        let described: Vec<(&str, Vec<&str>)> =
+            api.paths.paths.iter().map(|(path, item)| (path.as_str(), methods(item))).collect();
+        for (path, allowed) in ROUTES {
+            let item = described.iter().find(|(known, _)| known == path);
+            let (_, methods) = item.unwrap_or_else(|| panic!("{path} is not described"));
+            assert_eq!(methods, allowed, "{path}");
+        }
+        for (path, _) in described {
+            assert!(ROUTES.iter().any(|(known, _)| *known == path), "there is no {path}");
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! A connection from its accepting on: whether there is room for it, TLS, which HTTP it speaks.
+//!
+//! Promises: nobody takes more connections than the limit of one client leaves room for, and the
+//! hub accepts none once its memory is nearly used up; whoever says nothing is let go of.
+
+use crate::http::limits::ConnectionPermit;
+use crate::http::limits::head_clock::HeadClock;
+use crate::http::server::http2;
+use crate::http::server::takeover::serve;
+use crate::http::session_socket::{SessionSocket, Socket};
+use crate::http::state::AppState;
+use crate::http::tls::HTTP2;
+use crate::telemetry::ConnectionRefused;
+use actix_http::error::DispatchError;
+use actix_http::{Protocol, Request, Response};
+use actix_service::Service;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::ServiceResponse;
+use actix_web::rt::net::TcpStream;
+use actix_web::web::Data;
+use futures_util::future::{Either, TryFutureExt as _};
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+
+/// How long a client may take until it has said enough to be understood.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How a connection of HTTP/2 begins where both sides know beforehand (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How soon is looked again whether more of it has come; each time later, because it comes in one
+/// piece from those who mean it.
+const PREFACE_POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// What HTTP/1 is spoken on.
+pub(crate) struct Transport {
+    stream: TransportIo,
+    pub(crate) clock: Rc<HeadClock>,
+}
+
+enum TransportIo {
+    /// A socket that its session may take over.
+    Plain(Socket),
+    /// One that is not ours to write to.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Transport {
+    fn plain(stream: TcpStream) -> Self {
+        Self { stream: TransportIo::Plain(Socket::new(stream)), clock: HeadClock::new() }
+    }
+
+    fn tls(stream: TlsStream<TcpStream>) -> Self {
+        Self { stream: TransportIo::Tls(Box::new(stream)), clock: HeadClock::new() }
+    }
+
+    /// The session's end of it, where it may have that.
+    pub(crate) fn shared(&self) -> Option<Rc<SessionSocket>> {
+        match &self.stream {
+            TransportIo::Plain(socket) => Some(socket.shared()),
+            TransportIo::Tls(_) => None,
+        }
+    }
+}
+
+/// Calls a method of whichever stream it is.
+macro_rules! either {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match &mut $self.stream {
+            TransportIo::Plain($stream) => {
+                let $stream = Pin::new($stream);
+                $call
+            }
+            TransportIo::Tls($stream) => {
+                let $stream = Pin::new(&mut **$stream);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = either!(self, stream => stream.poll_read(cx, buf));
+        if buf.filled().len() > before {
+            self.clock.has_read();
+        }
+        if self.clock.poll_expired(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.clock.has_written();
+        either!(self, stream => stream.poll_write(cx, buf))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_shutdown(cx))
+    }
+}
+
+/// The future of a connection that is not as most are.
+type BoxedConnection = Pin<Box<dyn Future<Output = Result<(), ()>>>>;
+
+/// What a worker serves connections with.
+pub(crate) struct Acceptor<H1, H2> {
+    pub(crate) state: Data<AppState>,
+    /// HTTP/1, connection by connection.
+    pub(crate) h1: H1,
+    /// Requests one by one, for HTTP/2.
+    pub(crate) h2: Rc<H2>,
+    pub(crate) stopping: actix_server::GracefulShutdownSignal,
+    /// For operators: by a server of their own, and without TLS.
+    pub(crate) is_admin_listener: bool,
+}
+
+impl<H1, H2, B> Acceptor<H1, H2>
+where
+    H1: Service<(Transport, Protocol, Option<SocketAddr>), Response = (), Error = DispatchError>
+        + 'static,
+    H1::Future: 'static,
+    H2: Service<Request, Response = ServiceResponse<B>> + 'static,
+    H2::Error: Into<Response<BoxBody>>,
+    H2::Future: 'static,
+    B: MessageBody + 'static,
+{
+    /// Serves one connection to its end.
+    ///
+    /// What is left of most connections is a session; so whatever only some of them need is in a
+    /// box, and not in the future of each.
+    pub(crate) fn serve(
+        self: Rc<Self>,
+        stream: TcpStream,
+    ) -> impl Future<Output = Result<(), ()>> + use<H1, H2, B> {
+        let peer = stream.peer_addr().ok();
+        set_write_timeout(&stream, self.state.settings.write_timeout);
+        let permit = match self.permit(peer) {
+            Ok(permit) => permit,
+            Err(reason) => {
+                self.state.telemetry.connection_refused(reason);
+                return Either::Right(Box::pin(std::future::ready(Ok(()))) as BoxedConnection);
+            }
+        };
+        let by_tls = self.state.tls.is_some() && !self.is_admin_listener;
+        let open = OpenConnection::new(&self.state);
+        if !by_tls && !self.state.settings.h2c {
+            return Either::Left(self.serve_http1(Transport::plain(stream), peer, (permit, open)));
+        }
+        Either::Right(Box::pin(async move {
+            let done = if by_tls {
+                self.serve_tls(stream, peer).await
+            } else {
+                self.serve_negotiated(stream, peer).await
+            };
+            drop((permit, open));
+            done
+        }) as BoxedConnection)
+    }
+
+    /// Returns a permit for a connection, or the reason to refuse it. Operators are not limited here.
+    fn permit(
+        &self,
+        peer: Option<SocketAddr>,
+    ) -> Result<Option<ConnectionPermit>, ConnectionRefused> {
+        let Some(peer) = peer.filter(|_| !self.is_admin_listener) else { return Ok(None) };
+        if !self.state.memory.may_accept() {
+            return Err(ConnectionRefused::MemoryBudget);
+        }
+        let limits = self.state.limits.load();
+        let proxies = &self.state.settings.trusted_proxies;
+        let permit = self.state.connections.acquire(peer.ip(), &limits, proxies);
+        permit.map(Some).ok_or(ConnectionRefused::MaxConnectionsPerClient)
+    }
+
+    /// Serves a connection without TLS by whichever HTTP it begins with.
+    async fn serve_negotiated(
+        &self,
+        stream: TcpStream,
+        peer: Option<SocketAddr>,
+    ) -> Result<(), ()> {
+        let is_http2 = tokio::select! {
+            is_http2 = begins_http2(&stream) => is_http2,
+            // It has asked for nothing yet.
+            () = self.stopping.notified() => return Ok(()),
+        };
+        if is_http2 {
+            self.serve_http2(stream, peer).await
+        } else {
+            self.serve_http1(Transport::plain(stream), peer, ()).await
+        }
+    }
+
+    async fn serve_tls(&self, stream: TcpStream, peer: Option<SocketAddr>) -> Result<(), ()> {
+        let Some(tls) = &self.state.tls else { return Ok(()) };
+        let accepting = timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(stream));
+        let accepted = tokio::select! {
+            accepted = accepting => accepted,
+            () = self.stopping.notified() => return Ok(()),
+        };
+        let Ok(Ok(stream)) = accepted else {
+            self.state.telemetry.connection_refused(ConnectionRefused::Tls);
+            return Ok(());
+        };
+        if stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
+            self.serve_http2(stream, peer).await
+        } else {
+            self.serve_http1(Transport::tls(stream), peer, ()).await
+        }
+    }
+
+    async fn serve_http2(
+        &self,
+        io: impl AsyncRead + AsyncWrite + Unpin,
+        peer: Option<SocketAddr>,
+    ) -> Result<(), ()> {
+        let stopping = self.stopping.notified();
+        if let Err(error) = http2::serve(io, self.h2.clone(), &self.state, peer, stopping).await {
+            tracing::debug!(%error, "HTTP/2 connection failed");
+        }
+        Ok(())
+    }
+
+    /// Serves HTTP/1; `held` is dropped with the connection.
+    fn serve_http1<T>(
+        &self,
+        wire: Transport,
+        peer: Option<SocketAddr>,
+        held: T,
+    ) -> impl Future<Output = Result<(), ()>> + use<H1, H2, B, T> {
+        let (shared, clock) = (wire.shared(), wire.clock.clone());
+        let telemetry = self.state.telemetry.clone();
+        let http = self.h1.call((wire, Protocol::Http1, peer)).inspect_err(move |error| {
+            match error {
+                DispatchError::Parse(_) => telemetry.connection_refused(ConnectionRefused::Http1),
+                DispatchError::SlowRequestTimeout => {
+                    telemetry.connection_refused(ConnectionRefused::Slow);
+                }
+                DispatchError::Io(_) if clock.is_expired() => {
+                    telemetry.connection_refused(ConnectionRefused::Slow);
+                }
+                // How else a connection ends is its client's business.
+                _ => {}
+            }
+        });
+        serve(http, shared, held)
+    }
+}
+
+/// Whether a connection begins as HTTP/2 does; looks without taking anything.
+async fn begins_http2(stream: &TcpStream) -> bool {
+    let looks = async {
+        let mut begin = [0; PREFACE.len()];
+        let mut pause = PREFACE_POLL_INTERVAL;
+        loop {
+            let Ok(seen) = stream.peek(&mut begin).await else { return false };
+            if seen == 0 || begin[..seen] != PREFACE[..seen] {
+                return false;
+            }
+            if seen == PREFACE.len() {
+                return true;
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+    };
+    timeout(HANDSHAKE_TIMEOUT, looks).await.unwrap_or(false)
+}
+
+/// Has the kernel close a connection whose peer takes nothing for `timeout`. actix polls no body
+/// while its write buffer is full, so ending the body would close nothing.
+fn set_write_timeout(socket: &TcpStream, timeout: Duration) {
+    let socket = socket2::SockRef::from(socket);
+    let set = socket.set_tcp_nodelay(true).and(socket.set_tcp_user_timeout(Some(timeout)));
+    if let Err(error) = set {
+        tracing::warn!("a connection will not be closed when it is stuck: {error}");
+    }
+}
+
+/// A connection that is open, until this is dropped.
+struct OpenConnection(Data<AppState>);
+
+impl OpenConnection {
+    fn new(state: &Data<AppState>) -> Self {
+        state.open_connections.fetch_add(1, Ordering::Relaxed);
+        Self(state.clone())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.open_connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,132 @@
+//! The server: what the handlers share, and the workers that serve connections.
+
+mod acceptor;
+mod http2;
+mod takeover;
+
+use crate::http::limits::head_clock::KEEP_ALIVE_S;
+use crate::http::routes::app;
+use crate::http::server::acceptor::{Acceptor, Transport};
+use crate::http::state::AppState;
+use actix_http::HttpService;
+use actix_server::GracefulShutdownSignal;
+use actix_service::{
+    IntoServiceFactory as _, Service, ServiceFactory as _, fn_factory, fn_service, map_config,
+};
+use actix_web::dev::{AppConfig, ServerHandle};
+use actix_web::rt::net::TcpStream;
+use actix_web::web::Data;
+use socket2::{Domain, Type};
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Connections that wait to be accepted, where the system allows it.
+const BACKLOG: i32 = 4096;
+/// Bytes an encoder joins before it writes: what one write of a socket takes at first.
+const WRITE_BUFFER_BYTES: usize = 32 * 1024;
+/// How long a connection that is being closed may take to do so.
+const CLIENT_DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Connections to the listener of the operators: Prometheus, and whoever looks.
+const MAX_ADMIN_CONNECTIONS: usize = 64;
+/// How long requests may take to end once all sessions are gone.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A server that is listening.
+pub struct Server {
+    /// Where.
+    pub addresses: Vec<SocketAddr>,
+    /// Stops it.
+    pub handle: ServerHandle,
+    /// Resolves once it has stopped.
+    pub running: actix_web::dev::Server,
+}
+
+/// Binds every address and starts to serve the hub there.
+pub fn start(state: Data<AppState>, listen: &[SocketAddr]) -> std::io::Result<Server> {
+    let (workers, most) = (state.settings.workers, state.settings.max_connections);
+    serve(state, listen, false, (workers, most))
+}
+
+/// The same for what is for operators alone, which the connections of everybody else leave alone.
+pub fn start_admin(
+    state: Data<AppState>,
+    listen: &[SocketAddr],
+) -> std::io::Result<Option<Server>> {
+    if listen.is_empty() {
+        Ok(None)
+    } else {
+        serve(state, listen, true, (1, MAX_ADMIN_CONNECTIONS)).map(Some)
+    }
+}
+
+fn serve(
+    state: Data<AppState>,
+    listen: &[SocketAddr],
+    is_apart: bool,
+    (workers, most): (usize, usize),
+) -> std::io::Result<Server> {
+    let mut server = actix_server::Server::build()
+        .workers(workers)
+        .max_concurrent_connections(most)
+        .shutdown_timeout(SHUTDOWN_TIMEOUT.as_secs())
+        .disable_signals();
+    let stopping = server.graceful_shutdown_signal();
+    let mut addresses = Vec::new();
+    for address in listen {
+        let listener = bind(*address).map_err(|e| {
+            std::io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"))
+        })?;
+        addresses.push(listener.local_addr()?);
+        let (state, stopping) = (state.clone(), stopping.clone());
+        server = server.listen(address.to_string(), listener, move || {
+            let (state, stopping) = (state.clone(), stopping.clone());
+            fn_factory(move || worker(state.clone(), stopping.clone(), is_apart))
+        })?;
+    }
+    let running = server.run();
+    Ok(Server { addresses, handle: running.handle(), running })
+}
+
+/// What a worker thread serves one listener's connections with.
+async fn worker(
+    state: Data<AppState>,
+    stopping: GracefulShutdownSignal,
+    is_apart: bool,
+) -> Result<impl Service<TcpStream, Response = (), Error = (), Future: 'static>, ()> {
+    if !is_apart {
+        // From the start, so that it shows when the thread does not answer.
+        state.shard();
+    }
+    let service = || map_config(app(state.clone(), is_apart), |()| AppConfig::default());
+    let ends = stopping.clone();
+    let h1 = HttpService::build()
+        .graceful_shutdown_signal(move || {
+            let ends = ends.clone();
+            async move { ends.notified().await }
+        })
+        .keep_alive(Duration::from_secs(KEEP_ALIVE_S))
+        .client_disconnect_timeout(CLIENT_DISCONNECT_TIMEOUT)
+        .h1_write_buffer_size(WRITE_BUFFER_BYTES)
+        // A client that has closed its side is gone; there is nobody to stream to.
+        .h1_allow_half_closed(false)
+        .on_connect_ext(|wire: &Transport, data| {
+            data.insert(wire.clock.clone());
+            if let Some(shared) = wire.shared() {
+                data.insert(shared);
+            }
+        })
+        .finish(service());
+    let h1 = h1.new_service(()).await?;
+    let h2 = Rc::new(service().into_factory().new_service(()).await?);
+    let connections = Rc::new(Acceptor { state, h1, h2, stopping, is_admin_listener: is_apart });
+    Ok(fn_service(move |stream: TcpStream| connections.clone().serve(stream)))
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
