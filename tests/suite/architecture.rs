@@ -1,9 +1,12 @@
-//! The rooms: a stage uses only stages before it, files stay small, the dangerous stays away.
+//! The structure of the code: modules use only those before them, files stay small, and
+//! `docs/ARCHITECTURE.md` describes what is there.
+
+use crate::imports::{Module, circles};
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The rooms in the order of the flow; `app`, `cli` and `main` may use all.
+/// The modules in the order in which they may use each other; `app`, `cli` and `main` may use all.
 const ROOMS: [&str; 10] = [
     "telemetry",
     "event",
@@ -110,4 +113,77 @@ fn files_are_one_concept_and_say_what_they_are() {
     let main =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/main.rs")).unwrap();
     assert!(main.lines().count() < 40);
+}
+
+/// The parts of `http`, from those that use the others to those that do not.
+const HTTP: [&str; 12] = [
+    "server",
+    "routes",
+    "openapi::document",
+    "middleware",
+    "api",
+    "ingest",
+    "history",
+    "extract",
+    "state",
+    "limits",
+    "error",
+    "outcome",
+];
+
+#[test]
+fn http_has_no_import_circle_and_its_parts_use_only_those_after_them() {
+    let modules = Module::all_of("http");
+    assert_eq!(circles(&modules), Vec::<Vec<String>>::new());
+    let part = |name: &str| {
+        let name = name.strip_prefix("http::").unwrap_or(name);
+        let is_in = |part: &&str| name == *part || name.starts_with(&format!("{part}::"));
+        HTTP.iter().position(|part| is_in(&part))
+    };
+    let mut uses = 0;
+    for module in &modules {
+        for used in &module.uses {
+            let (Some(from), Some(to)) = (part(&module.name), part(used)) else { continue };
+            uses += 1;
+            assert!(from <= to, "{} uses {used}, which comes before it", module.name);
+        }
+    }
+    assert!(uses > 100, "the test looks at nothing: {uses}");
+}
+
+#[test]
+fn conditions_are_no_matches_on_bools() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = Vec::new();
+    for folder in ["src", "tests", "benches", "fuzz/fuzz_targets", "docs/examples"] {
+        sources(&root.join(folder), &mut paths);
+    }
+    assert!(paths.len() > 300, "the test looks at nothing");
+    for path in paths {
+        for (at, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
+            let arm = line.trim_start();
+            let is_bool = arm.starts_with("true =>") || arm.starts_with("false =>");
+            assert!(!is_bool, "{}:{}: use if", path.display(), at + 1);
+        }
+    }
+}
+
+#[test]
+fn the_architecture_page_names_what_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/ARCHITECTURE.md")).unwrap();
+    let mut paths = 0;
+    for name in page.split('`').skip(1).step_by(2) {
+        if ["src/", "tests/", "docs/", "static/"].iter().any(|folder| name.starts_with(folder)) {
+            paths += 1;
+            assert!(root.join(name).exists(), "there is no {name}");
+        }
+    }
+    assert!(paths > 100, "the page names nothing: {paths}");
+    for folder in fs::read_dir(root.join("src")).unwrap().map(|entry| entry.unwrap()) {
+        if folder.file_type().unwrap().is_dir() {
+            let row = format!("| `src/{}/` |", folder.file_name().to_str().unwrap());
+            assert!(page.contains(&row), "the page has no row {row}");
+        }
+    }
 }

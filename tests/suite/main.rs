@@ -12,6 +12,7 @@ mod credentials;
 mod files;
 mod follower;
 mod hub;
+mod imports;
 mod jobs;
 mod journal;
 mod reader;

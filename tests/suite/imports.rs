@@ -1,0 +1,165 @@
+//! Imports between the modules of one directory, read from the source.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A module with the other modules of its directory that it uses.
+pub struct Module {
+    /// Path below `crate`, such as `http::api::publish`.
+    pub name: String,
+    pub uses: BTreeSet<String>,
+}
+
+impl Module {
+    /// Reads all modules of `src/{directory}`.
+    pub fn all_of(directory: &str) -> Vec<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut files = BTreeMap::new();
+        collect(&root, &root.join(directory), &mut files);
+        assert!(!files.is_empty(), "there is no src/{directory}");
+        let names: BTreeSet<String> = files.keys().cloned().collect();
+        files
+            .iter()
+            .map(|(name, text)| Self { name: name.clone(), uses: uses(name, text, &names) })
+            .collect()
+    }
+}
+
+fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, String>) {
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            collect(root, &path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.insert(name_of(root, &path), fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+fn name_of(root: &Path, path: &Path) -> String {
+    let relative: PathBuf = path.strip_prefix(root).unwrap().with_extension("");
+    let mut parts: Vec<_> = relative.iter().map(|part| part.to_str().unwrap()).collect();
+    if parts.last() == Some(&"mod") {
+        parts.pop();
+    }
+    parts.join("::")
+}
+
+/// The modules among `names` that the module `name` uses; its tests are left out.
+fn uses(name: &str, text: &str, names: &BTreeSet<String>) -> BTreeSet<String> {
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let code: String =
+        code.lines().map(|l| l.split("//").next().unwrap().to_owned() + "\n").collect();
+    let mut paths = Vec::new();
+    for (at, _) in code.match_indices("use ") {
+        if at == 0 || code[..at].ends_with(['\n', ' ']) {
+            let end = code[at..].find(';').map_or(code.len(), |end| at + end);
+            flatten("", code[at + 4..end].trim(), &mut paths);
+        }
+    }
+    // Paths in expressions.
+    for (at, _) in code.match_indices("crate::") {
+        let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+        let end = code[at..].find(|c| !is_path(c)).map_or(code.len(), |end| at + end);
+        paths.push(code[at..end].to_owned());
+    }
+    let modules = paths.iter().filter_map(|path| resolve(name, path, names));
+    modules.filter(|module| module != name).collect()
+}
+
+/// Splits `a::{b, c::{d, e}}` into `a::b`, `a::c::d` and `a::c::e`.
+fn flatten(prefix: &str, tree: &str, out: &mut Vec<String>) {
+    let Some((head, rest)) = tree.split_once('{') else {
+        let path = tree.split(" as ").next().unwrap().trim();
+        let path = format!("{prefix}{path}");
+        out.push(path.trim_end_matches("::self").to_owned());
+        return;
+    };
+    let inner = rest.rsplit_once('}').map_or(rest, |(inner, _)| inner);
+    let (mut depth, mut begin) = (0, 0);
+    for (at, c) in inner.char_indices().chain([(inner.len(), ',')]) {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                if !inner[begin..at].trim().is_empty() {
+                    flatten(&format!("{prefix}{head}"), inner[begin..at].trim(), out);
+                }
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The module of `names` that a path used in the module `name` leads into.
+fn resolve(name: &str, path: &str, names: &BTreeSet<String>) -> Option<String> {
+    let (mut base, mut path) = (name.to_owned(), path);
+    if let Some(rest) = path.strip_prefix("crate::") {
+        (base, path) = (String::new(), rest);
+    } else if let Some(rest) = path.strip_prefix("self::") {
+        path = rest;
+    } else {
+        while let Some(rest) = path.strip_prefix("super::") {
+            base = base.rsplit_once("::").map_or(String::new(), |(parent, _)| parent.to_owned());
+            path = rest;
+        }
+    }
+    let mut whole = if base.is_empty() { path.to_owned() } else { format!("{base}::{path}") };
+    loop {
+        if names.contains(&whole) {
+            return Some(whole);
+        }
+        whole = whole.rsplit_once("::")?.0.to_owned();
+    }
+}
+
+/// The names of the modules that `from` uses, directly or through others.
+fn reached_from<'a>(from: &'a Module, modules: &'a [Module]) -> BTreeSet<&'a str> {
+    let mut reached = BTreeSet::new();
+    let mut open: Vec<&str> = from.uses.iter().map(String::as_str).collect();
+    while let Some(name) = open.pop() {
+        if reached.insert(name) {
+            let module = modules.iter().find(|module| module.name == name);
+            open.extend(module.iter().flat_map(|module| module.uses.iter().map(String::as_str)));
+        }
+    }
+    reached
+}
+
+/// The import circles of `modules`: each a set of modules that reach each other.
+pub fn circles(modules: &[Module]) -> Vec<Vec<String>> {
+    let reached: BTreeMap<&str, BTreeSet<&str>> = modules
+        .iter()
+        .map(|module| (module.name.as_str(), reached_from(module, modules)))
+        .collect();
+    let mut circles: BTreeSet<Vec<String>> = BTreeSet::new();
+    for (name, others) in &reached {
+        let circle: Vec<String> = reached
+            .iter()
+            .filter(|(other, back)| others.contains(*other) && back.contains(name))
+            .map(|(other, _)| (*other).to_owned())
+            .collect();
+        if !circle.is_empty() {
+            circles.insert(circle);
+        }
+    }
+    circles.into_iter().collect()
+}
+
+#[test]
+fn grouped_imports_and_circles_are_seen() {
+    let names: BTreeSet<String> =
+        ["a", "a::b", "a::b::c", "a::d"].map(str::to_owned).into_iter().collect();
+    let read =
+        |name: &str, text: &str| Module { name: name.to_owned(), uses: uses(name, text, &names) };
+    let b = read("a::b", "use crate::a::{d::{self, X}, other};\nuse c::Y;\n");
+    assert_eq!(Vec::from_iter(&b.uses), ["a", "a::b::c", "a::d"]);
+    let c = read("a::b::c", "fn f() {\n    super::super::d();\n    use super::super::d::Z;\n}\n");
+    assert_eq!(Vec::from_iter(&c.uses), ["a::d"]);
+    let d = read("a::d", "//! use crate::a::b;\nfn f(x: crate::a::b::X) {}\n");
+    assert_eq!(Vec::from_iter(&d.uses), ["a::b"]);
+    let a = read("a", "pub use d::Z;\n");
+    let found = circles(&[a, b, c, d]);
+    assert_eq!(found, [["a", "a::b", "a::b::c", "a::d"].map(str::to_owned).to_vec()]);
+}
