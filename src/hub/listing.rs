@@ -94,10 +94,8 @@ pub async fn sessions(
 /// Ends a session; whether there was one. `None` where those who could know do not answer.
 pub async fn close(manager: &Addr<ConnectionManager>, id: Uuid) -> Option<bool> {
     let (answers, silent) = ask(manager, || Close(id)).await?;
-    match answers.contains(&true) {
-        false if silent > 0 => None,
-        was_there => Some(was_there),
-    }
+    let was_there = answers.contains(&true);
+    (was_there || silent == 0).then_some(was_there)
 }
 
 /// What the shards answer, and how many do not.

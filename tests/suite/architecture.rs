@@ -138,7 +138,7 @@ fn http_has_no_import_circle_and_its_parts_use_only_those_after_them() {
     let part = |name: &str| {
         let name = name.strip_prefix("http::").unwrap_or(name);
         let is_in = |part: &&str| name == *part || name.starts_with(&format!("{part}::"));
-        HTTP.iter().position(|part| is_in(&part))
+        HTTP.iter().position(is_in)
     };
     let mut uses = 0;
     for module in &modules {

@@ -141,6 +141,9 @@ async fn an_eventsource_that_used_its_ticket_in_time_comes_back_with_it() {
         assert_eq!(ask(&hub, (Method::GET, &path), &headers).await.0, status, "{id}");
         let in_query = format!("{path}&last_event_id={id}");
         assert_eq!(ask(&hub, (Method::GET, &in_query), &[]).await.0, status, "{id} in the query");
+        let empty = [("Last-Event-ID", "")];
+        let beside = ask(&hub, (Method::GET, &in_query), &empty).await.0;
+        assert_eq!(beside, status, "{id} in the query beside an empty header");
         // A list that is too long for a URL is posted.
         let query = in_query.replace(READ, "/events");
         let posted = hub.http.post(hub.url(&query)).body(r#"{"stream":["a.x"]}"#);

@@ -10,7 +10,7 @@ use crate::http::error::{Code, Problem};
 use crate::http::extract::body::{parse_object, read_body};
 use crate::http::extract::client::client;
 use crate::http::extract::identity::require_caller;
-use crate::http::extract::last_event_id::{LAST_EVENT_ID, last_event_id};
+use crate::http::extract::last_event_id::{LAST_EVENT_ID, requested_id};
 use crate::http::extract::query::{self, SubscribeQuery};
 use crate::http::openapi::responses::{BodyRefused, HistoryRefused, Refused, Subscribed};
 use crate::http::openapi::shapes::{Reading, Subscription};
@@ -122,7 +122,7 @@ async fn subscribe(
         return Err(Problem::query(why));
     }
     query.refusal_as_status |= query.view.format != Format::Sse;
-    let requested = last_event_id(request).or(query.last_event_id.clone());
+    let requested = requested_id(request, query.last_event_id.as_deref());
     open(state, request, SubscribeRequest { query, requested, caller, wrap: None }).await
 }
 

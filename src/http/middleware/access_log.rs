@@ -23,6 +23,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use std::time::Instant;
 use uuid::Uuid;
 
+/// Target of the lines, for filters such as `fanfare::http::access_log=off`.
+const TARGET: &str = "fanfare::http::access_log";
 /// The header with a request's id.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Bytes of an id that is taken over.
@@ -35,7 +37,7 @@ const POLLED: [&str; 3] = ["/metrics", "/healthz", "/readyz"];
 struct RequestEnd {
     /// The status it was answered with, if it was.
     status: Option<StatusCode>,
-    told: Option<RequestOutcome>,
+    outcome: Option<RequestOutcome>,
     failed: Option<String>,
 }
 
@@ -107,18 +109,18 @@ impl RequestEnd {
         let extensions = response.extensions();
         Self {
             status: Some(response.status()),
-            told: extensions.get::<RequestOutcome>().copied(),
+            outcome: extensions.get::<RequestOutcome>().copied(),
             failed: extensions.get::<InternalFailure>().map(|failed| failed.0.clone()),
         }
     }
 
     /// What became of it, in a word, and why.
     fn outcome(&self) -> (&'static str, Option<&'static str>) {
-        let reason = match self.told {
+        let reason = match self.outcome {
             Some(RequestOutcome::Refused(reason)) => Some(reason),
             _ => None,
         };
-        let outcome = match (self.status, self.told) {
+        let outcome = match (self.status, self.outcome) {
             (None, _) => "abandoned",
             (_, Some(RequestOutcome::Session { .. })) => "session",
             (Some(StatusCode::INTERNAL_SERVER_ERROR), _) => "failed",
@@ -163,7 +165,7 @@ impl AccessLogLine {
         }
         let subject = request.and_then(identity).and_then(|caller| caller.counted_as());
         let (mut session, mut resume, mut events, mut streams) = (None, None, None, None);
-        match ended.told {
+        match ended.outcome {
             Some(RequestOutcome::Session { id, streams: of, resume: what }) => {
                 (session, resume, streams) = (Some(id), Some(what), Some(of));
             }
@@ -176,6 +178,7 @@ impl AccessLogLine {
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
+                    target: TARGET,
                     outcome,
                     reason,
                     status = ended.status.map(|status| status.as_u16()),

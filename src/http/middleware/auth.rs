@@ -8,7 +8,7 @@ use crate::access::{Caller, Denied};
 use crate::event::EventId;
 use crate::http::error::{Code, Problem, openai};
 use crate::http::extract::identity::{RequestIdentity, credential_problem};
-use crate::http::extract::last_event_id::LAST_EVENT_ID;
+use crate::http::extract::last_event_id::requested_id;
 use crate::http::extract::{cookie, query};
 use crate::http::state::AppState;
 use crate::journal::now;
@@ -189,13 +189,10 @@ fn ticket_in_query(request: &HttpRequest) -> Result<Option<(String, Option<Event
     let malformed = |_| Denied::Malformed;
     let pairs = query::pairs(query).map_err(malformed)?;
     let ticket = query::one_of(&pairs, &[TICKET]).map_err(malformed)?.unwrap_or_default();
-    let last = match request.headers().get(LAST_EVENT_ID) {
-        Some(value) => value.to_str().ok(),
-        None => query::last_event_id(&pairs).map_err(malformed)?,
-    };
+    let last = requested_id(request, query::last_event_id(&pairs).map_err(malformed)?);
     let reads = request.method() == Method::GET && request.path().ends_with("/events");
     let resumes = reads || request.method() == Method::POST && request.path() == "/events";
-    let last = last.filter(|_| resumes).and_then(|text| EventId::parse(text).ok());
+    let last = last.filter(|_| resumes).and_then(|text| EventId::parse(&text).ok());
     Ok(Some((ticket.to_owned(), last)))
 }
 

@@ -8,7 +8,7 @@ use crate::http::api::chats::create::{self, CreatePolicy, create_chat};
 use crate::http::api::chats::read::{self, Reading};
 use crate::http::error::{Code, Problem, openai};
 use crate::http::extract::identity::require_caller;
-use crate::http::extract::last_event_id::{LAST_EVENT_ID, last_event_id};
+use crate::http::extract::last_event_id::{LAST_EVENT_ID, requested_id};
 use crate::http::extract::query;
 use crate::http::outcome::{self, RequestOutcome};
 use crate::http::state::AppState;
@@ -322,9 +322,8 @@ fn with_id(mut response: HttpResponse, chat: &Chat) -> HttpResponse {
 /// How many events a request says it has.
 fn after(request: &HttpRequest) -> Result<u64, Problem> {
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
-    let by_query = query::one_of(&pairs, &["starting_after"]).map_err(Problem::query)?;
-    let by_header = last_event_id(request);
-    match by_query.or(by_header.as_deref()) {
+    let starting_after = query::one_of(&pairs, &["starting_after"]).map_err(Problem::query)?;
+    match starting_after.map(str::to_owned).or_else(|| requested_id(request, None)) {
         None => Ok(0),
         Some(text) => text.parse().map_err(|_| {
             let why = format!("{text:?} is no `fanfare.seq`, which is a number");

@@ -5,7 +5,7 @@ use crate::event::{EventId, Position};
 use crate::http::api::chats::chat_body::ChatBody;
 use crate::http::api::subscribe::{self, SubscribeRequest};
 use crate::http::error::{Code, Problem};
-use crate::http::extract::last_event_id::last_event_id;
+use crate::http::extract::last_event_id::requested_id;
 use crate::http::extract::query;
 use crate::http::history::read_history;
 use crate::http::state::AppState;
@@ -45,8 +45,8 @@ pub(crate) fn pairs_of(request: &HttpRequest) -> Result<query::Pairs, Problem> {
 /// The id that a request goes on after, in its header or its query.
 pub(crate) fn requested(request: &HttpRequest) -> Result<Option<String>, Problem> {
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
-    let by_query = query::last_event_id(&pairs).map_err(Problem::query)?.map(str::to_owned);
-    Ok(last_event_id(request).or(by_query))
+    let in_query = query::last_event_id(&pairs).map_err(Problem::query)?;
+    Ok(requested_id(request, in_query))
 }
 
 /// Opens a session on a chat.
