@@ -106,7 +106,7 @@ async fn the_hubs_own_log_is_a_stream_for_admins() {
     };
     assert_eq!(
         json!([line["level"], line["message"], line["module"], line["fields"]["reason"]]),
-        json!(["info", "request", "fanfare::http::access_log", "not_found"])
+        json!(["info", "request", "fanfare::http::middleware::access_log", "not_found"])
     );
     assert!(line["line"].as_u64() > Some(0) && line["timestamp"].is_string(), "{line}");
     let refused = hub.http.get(hub.url(path)).bearer_auth("app").send().await.unwrap();
