@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// What an event costs in the queue beside its data, in bytes.
+/// Size of an event in the publish queue beside its data, in bytes.
 const EVENT_OVERHEAD_BYTES: usize = 128;
 
 /// The client and subject that a publish counts for.
@@ -62,7 +62,7 @@ impl Drop for PublishTimer<'_> {
     }
 }
 
-/// Nothing is published from outside any more once the hub is stopping.
+/// Fails once the hub is draining: nothing is published from outside any more.
 pub(crate) fn refuse_in_drain(state: &AppState) -> Result<(), Problem> {
     if state.draining.load(Ordering::Relaxed) { Err(PublishError::Draining.into()) } else { Ok(()) }
 }

@@ -7,7 +7,7 @@ use crate::http::extract::query;
 use crate::http::middleware::auth;
 use std::time::Duration;
 
-/// What is wrong with the query of a subscription, if anything.
+/// Parses the query of a subscription.
 pub fn subscription(query: &str) -> Result<(), Invalid> {
     let (heartbeat, now) = (Duration::from_secs(15), Timestamp::from_ms(1_700_000_000_000));
     query::read(&query::pairs(query)?, None, heartbeat, now).map(drop)

@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
-/// How often it is fetched anyway.
+/// Interval of regular fetches.
 const REFRESH_EVERY: Duration = Duration::from_secs(300);
-/// How soon it may be fetched again: where that failed, or a key is not known.
+/// Minimum time between two fetches after a failure, or for an unknown key.
 const REFETCH_EVERY: Duration = Duration::from_secs(10);
-/// How long a fetch may take.
+/// Maximum time of a fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a key set at most.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// Where a key set is, and where its keys go.
+/// URL of a key set, and the keys that were fetched.
 pub struct RemoteKeySet {
     url: String,
     keys: Arc<RemoteKeys>,
@@ -33,7 +33,7 @@ struct FetchAttempts {
 }
 
 impl RemoteKeySet {
-    /// Nothing is fetched yet.
+    /// Creates a set that was not fetched yet.
     pub fn new(url: String, keys: Arc<RemoteKeys>) -> Self {
         let client = reqwest::Client::builder()
             .timeout(FETCH_TIMEOUT)
@@ -43,7 +43,7 @@ impl RemoteKeySet {
         Self { url, keys, client, tried: Mutex::default() }
     }
 
-    /// Whether it is the one at `url`.
+    /// Returns true if the key set is at `url`.
     pub fn is_at(&self, url: Option<&str>) -> bool {
         url == Some(self.url.as_str())
     }
@@ -82,7 +82,7 @@ impl RemoteKeySet {
         }
     }
 
-    /// What is there now.
+    /// Fetches the document.
     async fn text(&self) -> Result<Vec<u8>, String> {
         let client = self.client.as_ref().map_err(Clone::clone)?;
         // The URL, which an error would tell too, may have secrets in it.

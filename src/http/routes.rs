@@ -1,4 +1,4 @@
-//! What is where.
+//! Paths and methods.
 
 use crate::http::api::chats::{completions, native, ticket};
 use crate::http::api::{
@@ -50,7 +50,7 @@ pub(crate) fn app(
         .configure(routes)
 }
 
-/// Where files are; their path may have slashes.
+/// Path of downloads; the last parameter may have slashes.
 const FILES: &str = "/files/{folder}/{path}";
 const FILES_PATTERN: &str = "/files/{folder}/{path:.*}";
 
@@ -195,7 +195,7 @@ async fn not_found(request: HttpRequest) -> HttpResponse {
     }
 }
 
-/// What OpenAI's SDKs send from a browser.
+/// Headers that OpenAI's SDKs send from a browser.
 const OF_SDKS: [&str; 14] = [
     "openai-beta",
     "openai-organization",

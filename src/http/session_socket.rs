@@ -20,7 +20,8 @@ use tokio::net::TcpStream;
 
 /// Bytes of what a subscriber says after its request, which nobody wants, read at once.
 const IGNORED_BYTES: usize = 512;
-/// How often at a stretch, so that one who says much does not keep its own events back.
+/// Maximum number of consecutive reads whose bytes are ignored, so that a client that sends much
+/// does not delay its own events.
 const IGNORED_READS: usize = 16;
 
 /// actix' end.
@@ -29,11 +30,11 @@ pub(crate) struct Socket(Rc<SessionSocket>);
 /// The session's end.
 pub(crate) struct SessionSocket {
     stream: RefCell<TcpStream>,
-    /// Whether actix has written and flushed all it had.
+    /// True once actix has written and flushed everything.
     is_flushed: Cell<bool>,
     /// A session that waits to take over.
     successor: RefCell<Option<Subscription>>,
-    /// Of a session's pieces, what the socket has not taken.
+    /// Bytes of a session that the socket has not taken.
     unsent: RefCell<Bytes>,
     /// A write failed.
     has_failed: Cell<bool>,

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-/// What the handlers need to know.
+/// Settings of the handlers.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
     /// The data of one event at most.
@@ -31,9 +31,9 @@ pub struct HttpSettings {
     pub max_body_bytes: usize,
     /// The usual sign of life.
     pub heartbeat: Duration,
-    /// How long a connection may take nothing.
+    /// Maximum time for which a connection may take no bytes.
     pub write_timeout: Duration,
-    /// How long stopping may take.
+    /// Maximum time of a drain.
     pub drain: Duration,
     /// Worker threads.
     pub workers: usize,
@@ -41,11 +41,11 @@ pub struct HttpSettings {
     pub max_connections: usize,
     /// Origins whose pages may use the hub.
     pub cors_origins: Vec<String>,
-    /// Whether only its own machine reaches it.
+    /// True if only this machine can reach the hub.
     pub is_local: bool,
-    /// Whether only that reaches the listener of the operators.
+    /// True if only this machine can reach the admin listener.
     pub admin_is_local: bool,
-    /// Whether HTTP/2 is spoken without TLS, with those who begin so.
+    /// True if HTTP/2 is served without TLS to clients with prior knowledge.
     pub h2c: bool,
     /// Proxies that are believed whom they speak for.
     pub trusted_proxies: Vec<IpNet>,
@@ -64,35 +64,35 @@ pub struct DiskBounds {
     pub lookups: usize,
 }
 
-/// What the handlers share.
+/// The state that the handlers share.
 pub struct AppState {
-    /// What credentials are held against.
+    /// Keys and grants that credentials are checked against.
     pub access: Arc<ArcSwap<Access>>,
-    /// Where a key set is fetched.
+    /// The key set that is fetched, if one is configured.
     pub key_set: ArcSwapOption<RemoteKeySet>,
-    /// What has been revoked.
+    /// Revoked credentials.
     pub revocations: Arc<Revocations>,
-    /// What publishes from inside.
+    /// Sources of events inside the hub.
     pub sources: Sources,
     /// Chats with models.
     pub chats: Chats,
     /// Commands that are run by name.
     pub jobs: Jobs,
-    /// How events get in.
+    /// Publishes to the journal.
     pub publisher: Publisher,
-    /// How they are read.
+    /// Reads from the journal.
     pub history: Arc<History>,
     /// Makes backups of the journal; none of one in memory.
     pub backup: Option<Backup>,
     /// True while a backup is being made.
     pub is_backing_up: Arc<AtomicBool>,
-    /// How the journal is.
+    /// Health of the journal.
     pub health: Arc<Health>,
-    /// How many streams there are.
+    /// Number of streams, by scope.
     pub stream_usage: Arc<StreamUsage>,
-    /// How much anybody may take.
+    /// Configured limits.
     pub limits: Arc<ArcSwap<Limits>>,
-    /// How fast anybody may publish.
+    /// Publish rates.
     pub rates: ArcSwap<Rates>,
     /// The certificate, where connections are by TLS.
     pub tls: Option<Tls>,
@@ -104,15 +104,15 @@ pub struct AppState {
     pub memory: MemoryBudget,
     /// The selectors of subscriptions.
     pub selectors: SelectorUsage,
-    /// How the limits that the manager counts were used when it was last asked.
+    /// Last known use of the limits that the connection manager counts.
     pub last_usage: Mutex<Vec<Usage>>,
-    /// Who wants what.
+    /// The connection manager.
     pub manager: Addr<ConnectionManager>,
-    /// Whether the worker threads are alive.
+    /// Liveness of the worker threads.
     pub worker_liveness: Arc<WorkerLiveness>,
-    /// Where figures go.
+    /// Metrics.
     pub telemetry: Telemetry,
-    /// When clients come back.
+    /// Paces the retries of refused clients.
     pub retry_pacer: Arc<RetryPacer>,
     /// Reads of history that may wait for the disk at once.
     pub disk_readers: Arc<Semaphore>,
@@ -122,31 +122,30 @@ pub struct AppState {
     pub downloads: Downloads,
     /// Committed batches that wait for the manager.
     pub dispatched: mpsc::WeakSender<Dispatch>,
-    /// How much may wait for the disk at once.
+    /// Bounds of concurrent reads.
     pub disk_bounds: DiskBounds,
     /// Bodies that are being received.
     pub body_budget: BodyBudget,
-    /// When it was started.
+    /// Time of the start.
     pub started_at: Instant,
     /// The hub is stopping.
     pub draining: AtomicBool,
-    /// When it will have stopped, in milliseconds since 1970; 0 while it is not stopping.
+    /// Time at which the drain ends, in milliseconds since 1970; 0 unless draining.
     pub drain_ends_ms: AtomicU64,
-    /// What else they need to know.
+    /// Settings of the handlers.
     pub settings: HttpSettings,
 }
 
 /// A folder that may be downloaded from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Folder {
-    /// What it is called in the path.
+    /// Name in the path.
     pub name: String,
-    /// Where it is.
+    /// Path of the folder.
     pub path: PathBuf,
 }
 
-/// How long the connection manager may take to answer a question; it is not well where it takes
-/// longer.
+/// Maximum time for an answer of the connection manager; a longer time makes the hub unready.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// The connection manager does not answer.
@@ -167,7 +166,7 @@ impl AppState {
         answer.ok().and_then(Result::ok).ok_or_else(manager_unresponsive)
     }
 
-    /// It is stopping, and cuts off whoever is still there once the window is over.
+    /// Starts the drain: sessions that are left at its end are aborted.
     pub fn begin_drain(&self) {
         let ends = now().ms().saturating_add(self.settings.drain.as_millis() as u64);
         self.drain_ends_ms.store(ends, Ordering::Relaxed);

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// What is offered to a client that can choose (RFC 7301): HTTP/2 first.
+/// Protocols offered by ALPN (RFC 7301), HTTP/2 first.
 const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
 /// HTTP/2 over TLS (RFC 9113 §3.1).
 pub(crate) const HTTP2: &[u8] = b"h2";
@@ -26,16 +26,16 @@ pub struct Tls {
     seen: Mutex<Vec<FileIdentity>>,
 }
 
-/// Where a certificate and its key are, as PEM.
+/// Paths of a certificate and its key, as PEM.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TlsFiles {
     /// The certificate, with those between it and the root.
     pub certificate: PathBuf,
-    /// Its private key.
+    /// Path of the private key.
     pub key: PathBuf,
 }
 
-/// What shows that a file has changed.
+/// Modification time, inode and size, by which a changed file is recognised.
 type FileIdentity = Option<(SystemTime, u64, u64)>;
 
 impl Tls {
@@ -52,7 +52,7 @@ impl Tls {
         Ok(())
     }
 
-    /// Whether the files have changed since they were last read.
+    /// Returns true if the files have changed since they were read.
     pub fn has_changed(&self) -> bool {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) != self.files.file_identities()
     }

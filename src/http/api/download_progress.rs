@@ -1,4 +1,4 @@
-//! How far a download is, as `progress` events.
+//! Progress of a download, as `progress` events.
 
 use crate::event::{Draft, EventType, StreamName};
 use crate::http::ingest::{PublishSource, Publisher, ingest};

@@ -20,13 +20,13 @@ pub(crate) struct EventBody {
     stalled: Stalled,
 }
 
-/// Whether a client made no room for what its session sends; goes with the response, so that
-/// whoever sends it can say so.
+/// True once a client made no room for its session's bytes within the write timeout. The response
+/// carries it, so that the sender of the body can set it.
 #[derive(Clone, Default)]
 pub(crate) struct Stalled(Rc<Cell<bool>>);
 
 impl Stalled {
-    /// It made none for the write timeout.
+    /// Notes that the write timeout has passed.
     pub(crate) fn note(&self) {
         self.0.set(true);
     }

@@ -24,7 +24,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 
-/// What a file may do in a browser that shows it: nothing.
+/// Content security policy of downloads: a browser that shows one may load and run nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
 /// `GET /files/{folder}/{path}`, by whole or in ranges (RFC 9110 §14).
@@ -170,7 +170,7 @@ fn open(folder: &std::path::Path, path: &str) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
-/// Whether it is not there, or not for us to give out, which is the same to whoever asks.
+/// Returns true if a file is missing or must not be served; both have the same answer.
 fn is_missing(error: &io::Error) -> bool {
     use io::ErrorKind as E;
     matches!(

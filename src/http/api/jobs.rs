@@ -14,7 +14,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What may be run.
+/// The configured jobs.
 #[derive(Serialize, ToSchema)]
 #[schema(as = JobList)]
 pub(crate) struct List {
@@ -25,11 +25,11 @@ pub(crate) struct List {
 #[derive(Serialize, ToSchema)]
 #[schema(as = BegunRun)]
 pub(crate) struct BegunShape {
-    /// Its name, to stop it by.
+    /// Name of the run, to stop it.
     run: String,
-    /// Its stream: `start`, `log` events, `exit`, and its end.
+    /// Stream of the run: `start`, `log` events, `exit`, then the end.
     stream: String,
-    /// Where that is read from its start.
+    /// URL of that stream's events, from the start.
     events_url: String,
 }
 

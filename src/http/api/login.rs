@@ -15,12 +15,12 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Who asks, and what they may do.
+/// The caller and its grants.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Who {
     /// `key NAME`, or `sub SUB` of a token; null where nothing was shown.
     subject: Option<String>,
-    /// When what was shown is good no longer (RFC 3339).
+    /// Time at which the credential expires (RFC 3339).
     expires_at: Option<String>,
     /// Selectors of streams to publish to.
     publish: Vec<String>,
@@ -34,7 +34,7 @@ pub(crate) struct Who {
     files: Vec<String>,
     /// Models to chat with; `*` is all of them.
     chat: Vec<String>,
-    /// Whether they see what is for operators.
+    /// True for operators.
     admin: bool,
 }
 

@@ -13,7 +13,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What runs here.
+/// Version of the running hub.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Version {
     name: &'static str,

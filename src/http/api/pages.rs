@@ -48,14 +48,14 @@ pub(crate) async fn chat(request: HttpRequest) -> HttpResponse {
     answer(&request, "chat.html")
 }
 
-/// Whether a page or a part of one is at `path`.
+/// Returns true if a page or a part of one is at `path`.
 pub(crate) fn is_page(path: &str) -> bool {
     let is_there = |name: &str| is_served(name) && Static::get(name).is_some();
     let is_file = || path.strip_prefix('/').is_some_and(is_there);
     PAGES.iter().any(|(page, _)| *page == path) || path == "/openapi.json" || is_file()
 }
 
-/// What lies there for those who read the source or pack it.
+/// Returns false for files that are for development only.
 fn is_served(name: &str) -> bool {
     !name.ends_with(".md") && name != "package.json"
 }

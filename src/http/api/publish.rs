@@ -24,7 +24,7 @@ use std::time::Instant;
 
 /// The header that gives a single event its key.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-/// Where log messages go.
+/// Stream of `POST /log-message`.
 const LOGS: &str = "logs";
 
 /// `POST /publish`

@@ -1,4 +1,4 @@
-//! How the hub stands: whether it should be sent work, how its limits are used, what waits.
+//! Readiness, the use of the limits, and the lengths of the queues.
 
 use crate::http::state::AppState;
 use crate::hub::GetUsage;
@@ -10,14 +10,14 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use utoipa::ToSchema;
 
-/// Whether the hub should be sent work.
+/// Result of the readiness checks.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Ready {
     pub(crate) ready: bool,
     checks: BTreeMap<&'static str, Check>,
 }
 
-/// One thing that readiness depends on.
+/// Result of one check.
 #[derive(Serialize, ToSchema)]
 struct Check {
     ok: bool,
@@ -39,14 +39,14 @@ impl Ready {
     }
 }
 
-/// How every limit is used.
+/// Use of all limits.
 pub(crate) struct Used {
     pub(crate) limits: Vec<Usage>,
-    /// Whether the connection manager has said it; otherwise its part is what it said last.
+    /// True if the connection manager has answered; otherwise its part is its last answer.
     is_current: bool,
 }
 
-/// How every limit is used.
+/// Returns the use of all limits.
 pub(crate) async fn usage(state: &AppState) -> Used {
     let said = state.ask(GetUsage).await;
     let is_current = said.is_ok();
@@ -93,7 +93,7 @@ fn losses(state: &AppState) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join("; "))
 }
 
-/// Why no session can be let in, if so.
+/// Returns the reason for which no session can be opened, if there is one.
 fn sessions(used: &Used) -> Option<String> {
     if !used.is_current {
         return Some("the connection manager does not answer".to_owned());
@@ -111,7 +111,7 @@ fn workers(state: &AppState) -> Option<String> {
     Some(format!("{workers} of {of} worker threads have not answered, one of them for {s} s"))
 }
 
-/// What a scrape asks for.
+/// Collects the values that a scrape samples.
 pub(crate) async fn sampled(state: &AppState) -> Sampled {
     let used = usage(state).await;
     let ready = ready(state, &used);

@@ -14,7 +14,7 @@ use crate::wire::{self, Format};
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 
-/// What a subscriber that is turned away is told, by name: the code, and the reason it is counted by.
+/// Returns the problem code of a rejection and the reason it is counted with.
 fn rejection_of(refusal: SubscribeRejection) -> (Code, SubscribeRejectReason) {
     match refusal {
         SubscribeRejection::Draining => (Code::Draining, SubscribeRejectReason::Draining),

@@ -1,4 +1,4 @@
-//! Where a session starts, and what became of its resume.
+//! Start position of a session, and the result of its resume.
 
 use crate::event::{EventId, Interest, Position, StreamName};
 use crate::http::error::Problem;
@@ -9,7 +9,7 @@ use crate::wire::{Gap, Resume};
 use actix_web::web::Data;
 use std::sync::Arc;
 
-/// Where a session starts, and what became of its resume.
+/// Start position of a session, and the result of its resume.
 pub(crate) struct ResumePoint {
     pub(crate) cursor: Position,
     pub(crate) resume: Resume,
@@ -18,7 +18,7 @@ pub(crate) struct ResumePoint {
     pub(crate) ended: Vec<StreamName>,
 }
 
-/// Whether nothing is left for this subscriber and nothing will come.
+/// Returns true if every selected stream has ended and the client has all of its events.
 pub(crate) async fn is_finished(
     state: &Data<AppState>,
     interest: &Arc<Interest>,

@@ -13,13 +13,13 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Whose credentials: exactly one of the three.
+/// Target of a revocation: exactly one of the three.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Whose)]
 #[serde(rename_all = "lowercase")]
 #[expect(dead_code, reason = "it describes what `Whose` reads")]
 enum WhoseShape {
-    /// One token's, by its `jti`.
+    /// One token, by its `jti`.
     Jti(String),
     /// Everything of a `sub`.
     Sub(String),

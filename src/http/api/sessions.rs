@@ -25,7 +25,7 @@ const MAX_SUBJECTS: usize = 1_000;
 #[schema(as = SessionList)]
 pub(crate) struct List {
     sessions: Vec<Session>,
-    /// What to go on behind, where there are more.
+    /// Value of `after` for the next page, if there is one.
     next: Option<String>,
     /// Worker threads that do not answer, whose sessions are not among them.
     silent_workers: usize,
@@ -37,23 +37,23 @@ pub(crate) struct Session {
     id: String,
     /// The streams and patterns that it reads.
     streams: Vec<String>,
-    /// Whose it is: `key NAME`, or `sub SUB` of a token; null where they showed nothing.
+    /// Subject: `key NAME`, or `sub SUB` of a token; null for anonymous readers.
     subject: Option<String>,
     address: String,
-    /// When it began.
+    /// Time at which the session began.
     since: String,
     /// The place it has everything up to.
     position: String,
     /// `live`, or `catching_up` while it reads from history.
     state: &'static str,
-    /// How long ago the oldest event was committed that it has not taken, in milliseconds: 0 where
-    /// it has everything; null while it reads from history.
+    /// Milliseconds since the commit of the oldest event that the session has not taken: 0 if it
+    /// has all; null while it reads from history.
     lag: Option<u64>,
     /// Bytes in memory that it has not taken.
     queued_bytes: u64,
     /// Events that it was sent.
     sent_events: u64,
-    /// What became of its resume: `live`, `resumed`, `gap` or `reset`.
+    /// Result of the resume: `live`, `resumed`, `gap` or `reset`.
     resume: &'static str,
 }
 
@@ -155,13 +155,13 @@ pub(crate) async fn delete(
     }
 }
 
-/// Who reads a stream.
+/// Subscribers of a stream.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Presence {
     stream: String,
     /// Sessions that an event on it would go to.
     sessions: u32,
-    /// Those of them that showed nothing.
+    /// Number of anonymous subscribers.
     anonymous: u32,
     /// The others, by whose they are, most sessions first; at most 1,000.
     subjects: Vec<Subject>,

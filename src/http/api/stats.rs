@@ -14,24 +14,25 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// How the hub is used.
+/// Totals, limits and readiness of the hub.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Stats {
     version: &'static str,
     /// Seconds since it was started.
     uptime_s: u64,
-    /// Whether it may be sent work, and why not.
+    /// Readiness and its checks.
     #[serde(flatten)]
     ready: Ready,
     totals: Totals,
-    /// From the commit of a batch to the sockets of all its live sessions.
+    /// Seconds from the commit of a batch until it is written to the sockets of all its live
+    /// sessions.
     fan_out: Latency,
     /// Refusals of `subscribers`, `publishes`, `credentials`, `connections` and `requests`, by reason.
     #[schema(value_type = BTreeMap<String, BTreeMap<String, u64>>)]
     refusals: Refusals,
-    /// What publishes from inside, and how it is.
+    /// Sources of events inside the hub, with their state.
     sources: Vec<SourceView>,
-    /// What may be run, and what of it runs.
+    /// Configured jobs with their runs.
     jobs: Vec<JobView>,
     /// Each limit with its use.
     limits: Vec<Usage>,

@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 /// Streams in one answer, unless asked otherwise, and at most.
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
-/// What ending or deleting takes in the publish queue, in bytes.
+/// Size of an end or a deletion in the publish queue, in bytes.
 const ITEM_BYTES: usize = 128;
 
 /// Some of the streams.
@@ -32,7 +32,7 @@ const ITEM_BYTES: usize = 128;
 #[schema(as = StreamList)]
 pub(crate) struct List {
     streams: Vec<Stream>,
-    /// What to go on behind, where there may be more.
+    /// Value of `after` for the next page, if there may be one.
     next: Option<String>,
 }
 

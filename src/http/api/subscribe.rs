@@ -90,7 +90,7 @@ pub(crate) async fn events_by_body(
     count_rejection(&state, subscribed)
 }
 
-/// What a body says, as pairs of a query.
+/// Returns the members of a body as query parameters.
 async fn read_members(
     state: &AppState,
     request: &HttpRequest,
@@ -126,7 +126,7 @@ async fn subscribe(
     open(state, request, SubscribeRequest { query, requested, caller, wrap: None }).await
 }
 
-/// What a session is wrapped in, where it is not sent as it is.
+/// Converts the body of a session, where it is not sent as it is.
 pub(crate) type WrapBody = Box<dyn FnOnce(EventBody) -> BoxBody>;
 
 /// A session as it is wanted, all that it asks for being granted.
@@ -214,7 +214,7 @@ fn accepted_format(request: &HttpRequest) -> Format {
     Format::accepted(&accept.collect::<Vec<_>>().join(","))
 }
 
-/// Whether it names no more streams and patterns than one subscription may.
+/// Fails if a subscription has more selectors than the limit.
 fn check_selectors(state: &AppState, interest: &Interest) -> Result<(), Problem> {
     let most = state.limits.load().hub.of(Limit::Selectors).map_or(u64::MAX, |bound| bound.most);
     let count = interest.selectors().len() as u64;
@@ -227,7 +227,7 @@ fn check_selectors(state: &AppState, interest: &Interest) -> Result<(), Problem>
     }
 }
 
-/// What of it the caller may read.
+/// Narrows a subscription to what the caller may read.
 fn narrow_to_grants(
     state: &AppState,
     caller: &Caller,

@@ -16,17 +16,17 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use utoipa::ToSchema;
 
-/// How long a ticket opens new connections where nothing is said, and at most.
+/// Lifetime of a ticket for new connections: default and maximum.
 const DEFAULT_TTL: Duration = Duration::from_secs(600);
 const MAX_TTL: Duration = Duration::from_secs(3600);
 
-/// What a ticket is to be for.
+/// A request for a ticket.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
     /// Streams, or patterns of their names.
     streams: Vec<String>,
-    /// How long it opens new connections, as `10m`; an hour at most.
+    /// Time for which it opens new connections, such as `10m`; at most an hour.
     #[schema(nullable = false, pattern = r"^([1-9]\d{0,3}(ms|s)|[1-9]m|[1-5]\dm|60m|1h)$")]
     ttl: Option<String>,
 }

@@ -13,22 +13,22 @@ use serde::Serialize;
 use std::fmt;
 use utoipa::ToSchema;
 
-/// What went wrong, by name.
+/// Kind of a problem.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Code {
-    /// Not readable: not UTF-8, not JSON, a bad query, an empty batch.
+    /// The request cannot be parsed: not UTF-8, not JSON, a bad query, an empty batch.
     Malformed,
     /// Readable, but a value fails its check.
     Validation,
-    /// No credential, or one that is not good.
+    /// The credential is missing or invalid.
     Unauthorized,
     TokenExpired,
-    /// It may not do this.
+    /// The caller has no grant for this.
     Forbidden,
-    /// It is meant for another host.
+    /// The request is for another host.
     Misdirected,
     NotFound,
-    /// It was there.
+    /// The resource existed and is gone.
     Gone,
     MethodNotAllowed,
     Conflict,
@@ -99,7 +99,7 @@ impl Code {
     }
 }
 
-/// One problem document.
+/// A problem document (RFC 9457).
 #[derive(Debug)]
 pub(crate) struct Problem {
     pub(crate) code: Code,
@@ -119,7 +119,7 @@ impl Problem {
         Self { code, detail, field: None, limit: None, retry_after: None, cookie: None }
     }
 
-    /// What it is counted and logged by: the limit that was reached, or its code.
+    /// Returns the reason that the problem is counted and logged with: the limit, or the code.
     pub(crate) fn reason(&self) -> &'static str {
         self.limit.map_or(self.code.as_str(), Limit::as_str)
     }
@@ -129,7 +129,7 @@ impl Problem {
         Self { field: Some(invalid.field), ..Self::new(Code::Malformed, invalid.detail) }
     }
 
-    /// What a 401 asks for (RFC 6750 §3).
+    /// Returns the challenge of a 401 (RFC 6750 §3).
     fn challenge(&self) -> String {
         format!(
             "Bearer realm=\"fanfare\", error=\"invalid_token\", error_description=\"{}\"",
@@ -216,15 +216,15 @@ impl fmt::Display for Problem {
 pub(crate) struct Document<'a> {
     /// `urn:fanfare:problem:` and the code.
     r#type: String,
-    /// What kind of problem it is.
+    /// Title of the kind of problem.
     title: &'a str,
     /// The status of the answer.
     status: u16,
-    /// What is wrong with this request.
+    /// Description of this problem.
     detail: &'a str,
-    /// What kind of problem it is, for programs.
+    /// Code of the kind of problem, for programs.
     code: &'a str,
-    /// What of the request is wrong.
+    /// Part of the request that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
     /// The limit that was reached.

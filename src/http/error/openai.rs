@@ -45,8 +45,8 @@ pub(crate) fn as_error(problem: Problem) -> actix_web::Error {
     InternalError::from_response(problem, answer).into()
 }
 
-/// How a chat ended, where that was no good end: as what the upstream answered. What the hub has tried again
-/// already is not to be tried again.
+/// Returns the error response for a chat that failed, with the upstream's status. Failures that the
+/// hub has retried already are marked as not to be retried.
 pub(crate) fn failed(end: &ChatEvent) -> Option<HttpResponse> {
     let mut was_tried = true;
     let status = match end {

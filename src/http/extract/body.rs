@@ -16,9 +16,9 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use std::time::{Duration, Instant};
 
-/// How long the next piece of a body may take.
+/// Maximum time between two chunks of a body.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(20);
-/// And how fast the whole must come beyond that: as by a poor line.
+/// Minimum average speed of a body beyond that, as of a slow line.
 const MIN_BYTES_PER_SECOND: usize = 16 * 1024;
 
 /// The whole body, or the reason why not as soon as it is known.

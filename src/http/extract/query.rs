@@ -15,30 +15,30 @@ use std::time::Duration;
 /// The names under which clients that cannot send a header give their last id.
 const LAST_ID_NAMES: [&str; 4] = ["last_event_id", "lastEventID", "lastEventId", "Last-Event-ID"];
 
-/// How long events may wait for more: not longer than looks like a broken connection.
+/// Range of `flush_ms`: longer delays look like a broken connection.
 const FLUSH_MS_RANGE: RangeInclusive<u64> = 1..=5_000;
 const FLUSH_MS: u64 = 1_000;
-/// How many bytes of them: half of what a session may be behind.
+/// Range of `flush_bytes`: up to half of a session's queue.
 const FLUSH_BYTES_RANGE: RangeInclusive<u64> = 1..=256 * 1024;
 const FLUSH_BYTES: u64 = 64 * 1024;
 
-/// What else is said by a text.
+/// Other parameters with a text value.
 const TEXT_NAMES: [&str; 7] =
     ["from", "format", "heartbeat", "heartbeat_as", "control", "refusal", "ticket"];
 
 /// Names and what is said under each.
 pub(crate) type Pairs = Vec<(String, String)>;
 
-/// What the query of a subscription says.
+/// Query of a subscription.
 #[derive(Debug)]
 pub(crate) struct SubscribeQuery {
     pub(crate) interest: Interest,
-    /// Its format is the one that is asked for by `Accept`, unless `format` says another.
+    /// View of the events; its format is that of `Accept` unless `format` is set.
     pub(crate) view: View,
     pub(crate) format: Option<Format>,
     pub(crate) last_event_id: Option<String>,
     pub(crate) start: Start,
-    /// Whether it goes on with what is to come.
+    /// False if the response ends with the newest event.
     pub(crate) follow: bool,
     pub(crate) beat: Heartbeat,
     pub(crate) flush: Option<FlushOptions>,
@@ -155,7 +155,7 @@ pub(crate) fn pairs_of_members(members: &Map<String, Value>) -> Result<Pairs, In
     Ok(pairs)
 }
 
-/// One text, or a list of them.
+/// Returns one text or a list of texts.
 fn texts(name: &str, value: &Value) -> Result<Vec<String>, Invalid> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let all = match value {
@@ -213,7 +213,7 @@ fn beat_every(text: &str) -> Result<Duration, Invalid> {
     }
 }
 
-/// When and at how many bytes what came is written, where it is to wait for more.
+/// Parses the delay and size of flushes.
 fn flush(ms: Option<&str>, bytes: Option<&str>) -> Result<Option<FlushOptions>, Invalid> {
     let number =
         |field: &str, said: Option<&str>, (otherwise, range): (u64, &RangeInclusive<u64>)| {

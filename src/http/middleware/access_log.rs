@@ -1,10 +1,9 @@
-//! One line in the log for each request, and the id that its line, its client and whoever is between
-//! them know it by.
+//! The access log: one line for each request, and the request id.
 //!
-//! Promises: an id that a request comes with goes back with the answer and into the line; of lines
-//! that come in masses some are written, and how many were not; a request whose client gives up before
-//! it is answered has its line, too.
-//! Never: logs a query, a header's value but that id, or a body: credentials are there.
+//! Promises: the id of a request's `X-Request-Id` header is returned and logged; lines of one kind
+//! that come in masses are sampled, and the others counted; a request whose client gives up before
+//! the answer is logged as well. Never: logs a query, a body, or a header other than the id: they
+//! may hold credentials.
 
 use crate::http::extract::client::client;
 use crate::http::extract::identity::identity;
@@ -29,10 +28,10 @@ const TARGET: &str = "fanfare::http::access_log";
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Bytes of an id that is taken over.
 const MAX_ID_BYTES: usize = 128;
-/// What machines ask again and again; a line each would hide the others.
+/// Paths that machines poll; their successful requests are logged at `debug`.
 const POLLED: [&str; 3] = ["/metrics", "/healthz", "/readyz"];
 
-/// How a request ended.
+/// End of a request.
 #[derive(Default)]
 struct RequestEnd {
     /// The status it was answered with, if it was.
@@ -114,7 +113,7 @@ impl RequestEnd {
         }
     }
 
-    /// What became of it, in a word, and why.
+    /// Returns the outcome as a word, and the reason of a refusal.
     fn outcome(&self) -> (&'static str, Option<&'static str>) {
         let reason = match self.outcome {
             Some(RequestOutcome::Refused(reason)) => Some(reason),

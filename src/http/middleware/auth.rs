@@ -24,7 +24,7 @@ use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What browsers say of where a request comes from (W3C Fetch Metadata).
+/// Origin of a request as browsers report it (W3C Fetch Metadata).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 /// Names under which credentials are put into queries elsewhere (RFC 6750 §2.3, Mercure).
@@ -101,7 +101,7 @@ async fn identify(state: &AppState, request: &HttpRequest) -> Result<RequestIden
     Ok(RequestIdentity(Some(Arc::new(caller.map_err(refuse)?))))
 }
 
-/// Whether OpenAI's clients ask there.
+/// Returns true for paths of OpenAI's API.
 pub(crate) fn is_openai_path(path: &str) -> bool {
     path.starts_with("/v1/")
 }
@@ -139,13 +139,13 @@ async fn identify_by_cookie(
     Err(Problem::new(Code::Forbidden, why).field("Origin"))
 }
 
-/// What a request shows of itself.
+/// Credential that a request presents.
 enum PresentedCredential<'a> {
     Nothing,
     Bearer(&'a str),
     /// A ticket, and the id of the last event its bearer has.
     Ticket(String, Option<EventId>),
-    /// What a cookie brings along wherever nothing is shown on purpose.
+    /// Credential of a cookie; used only if no other is presented.
     Cookie(String),
 }
 
@@ -301,7 +301,7 @@ fn check_site(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
     Err(Problem::new(Code::Forbidden, why).field("Origin"))
 }
 
-/// Whether a page of the hub's own sent it, or one of an origin that is named.
+/// Returns true if a page of this hub or of an origin in --cors-origin sent the request.
 fn is_own_page(state: &AppState, request: &HttpRequest) -> bool {
     let headers = request.headers();
     let is_own = match header_text(headers, &FETCH_SITE) {

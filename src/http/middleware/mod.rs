@@ -1,4 +1,4 @@
-//! What happens before and after every handler: authentication and the access log.
+//! Middleware of every route: authentication and the access log.
 
 pub(crate) mod access_log;
 pub(crate) mod auth;

@@ -102,7 +102,7 @@ pub(crate) async fn openapi() -> HttpResponse {
 )]
 struct Api;
 
-/// How a credential is shown.
+/// Adds the forms of credentials.
 struct Access;
 
 impl Modify for Access {

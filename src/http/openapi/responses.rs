@@ -31,14 +31,14 @@ macro_rules! refusals {
 }
 
 refusals! {
-    /// By every route.
+    /// Refusals of every route.
     Refused {
         400 = "The request cannot be read",
         401 = "No credential where one is needed, or one that is not good",
         403 = "It is not granted, or a page of another site asks",
         421 = "It is meant for another host",
     }
-    /// By those that take a body.
+    /// Refusals of routes that take a body.
     BodyRefused {
         408 = "The body stopped in the middle",
         413 = "The body, or the data of an event, is too large",
@@ -46,18 +46,18 @@ refusals! {
         429 = "The client's own limit is reached",
         503 = "A limit of the hub is reached, its disk is full, or it is stopping",
     }
-    /// By those that look into the journal.
+    /// Refusals of routes that read the journal.
     HistoryRefused {
         500 = "The journal cannot be read",
     }
-    /// By those that are about a chat.
+    /// Refusals of routes of one chat.
     ChatMissed {
         404 = "There is no such chat, or it is another's",
         410 = "The chat is deleted",
     }
 }
 
-/// What a subscriber is answered.
+/// Responses to a subscriber.
 pub(crate) struct Subscribed;
 
 impl IntoResponses for Subscribed {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
-/// What a subscription by a body says: the parameters of one by a query.
+/// Body of a subscription: the parameters of the query.
 #[derive(ToSchema, Serialize)]
 pub(crate) struct Subscription {
     /// Streams, or patterns of their names.
@@ -99,7 +99,7 @@ enum Level {
 #[schema(pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$")]
 struct Name(String);
 
-/// One name, or 1 to 16 of them.
+/// A name, or 1 to 16 names.
 #[derive(ToSchema, Serialize)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "it describes what `wire/` spells")]
@@ -108,7 +108,7 @@ enum Streams {
     Several(Vec<Name>),
 }
 
-/// One event, or 1 to 4,096 that are published all or none.
+/// An event, or a batch of 1 to 4,096 that is published as a whole or not at all.
 #[derive(ToSchema, Serialize)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "it describes what `wire/` spells")]
@@ -117,7 +117,7 @@ pub(crate) enum Events {
     Several(Vec<EventShape>),
 }
 
-/// What a publisher is answered once its event is as durable as the hub promises.
+/// Answer to a publish once the event is as durable as the mode promises.
 #[derive(ToSchema, Serialize)]
 pub(crate) struct Receipt {
     /// The event's id.
@@ -125,7 +125,7 @@ pub(crate) struct Receipt {
     stream: Streams,
     /// Sessions that it goes to.
     subscribers: u32,
-    /// Its key was used before, and this is what was answered then.
+    /// True if the key was used before; this is the receipt of that publish.
     duplicate: bool,
 }
 
@@ -144,7 +144,7 @@ pub(crate) enum Receipts {
     },
 }
 
-/// What an end is answered.
+/// Answer to the end of a stream.
 #[derive(ToSchema, Serialize)]
 pub(crate) struct EndReceipt {
     id: String,
@@ -153,7 +153,7 @@ pub(crate) struct EndReceipt {
     subscribers: u32,
 }
 
-/// How to read.
+/// Query of a subscription.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "it describes what `query.rs` reads")]
@@ -170,10 +170,10 @@ pub(crate) struct Reading {
     /// Only these types, separated by commas.
     #[param(nullable = false)]
     types: Option<String>,
-    /// As what the events come; otherwise what `Accept` asks for.
+    /// Format of the events; the default is that of `Accept`.
     #[param(inline, nullable = false)]
     format: Option<FormatShape>,
-    /// Of `format=csv`, with commas between; otherwise the members of the first event.
+    /// Columns of `format=csv`, separated by commas; the default is the members of the first event.
     #[param(nullable = false)]
     columns: Option<String>,
     /// Data as `{"stream","type","time","data"}`.
@@ -182,20 +182,20 @@ pub(crate) struct Reading {
     /// With `format=csv`: texts that a spreadsheet would run as formulas begin with an apostrophe.
     #[param(nullable = false)]
     escape_formulas: Option<bool>,
-    /// How often a quiet connection gets a sign of life, 1s to 1h.
+    /// Interval of heartbeats on a quiet connection, 1s to 1h.
     #[param(nullable = false)]
     heartbeat: Option<String>,
     /// Events may wait so long for more that are written with them; 1,000 where only
     /// `flush_bytes` is said.
     #[param(minimum = 1, maximum = 5_000, nullable = false)]
     flush_ms: Option<u64>,
-    /// So many bytes of events are written at once; 65,536 where only `flush_ms` is said.
+    /// Bytes of events that are written at once; 65,536 if only `flush_ms` is set.
     #[param(minimum = 1, maximum = 262_144, nullable = false)]
     flush_bytes: Option<u64>,
     /// `false`: end with the newest event, as an export does.
     #[param(nullable = false)]
     follow: Option<bool>,
-    /// As `comment` or as `event`.
+    /// Form of heartbeats: `comment` or `event`.
     #[param(inline, nullable = false)]
     heartbeat_as: Option<BeatAs>,
     /// `off`: without `hub-open`, `hub-gap`, `hub-end`, `hub-notice`, `hub-error`.
@@ -204,7 +204,7 @@ pub(crate) struct Reading {
     /// `status`: turn this client away with a status, and not with a stream that says so.
     #[param(inline, nullable = false)]
     refusal: Option<RefusalAs>,
-    /// What `POST /tickets` has made.
+    /// Ticket of `POST /tickets`.
     #[param(nullable = false)]
     ticket: Option<String>,
 }

@@ -31,15 +31,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
-/// How long a client may take until it has said enough to be understood.
+/// Maximum time until the protocol of a connection is known.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How a connection of HTTP/2 begins where both sides know beforehand (RFC 9113 §3.4).
+/// Connection preface of HTTP/2 with prior knowledge (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How soon is looked again whether more of it has come; each time later, because it comes in one
-/// piece from those who mean it.
+/// First interval at which an incomplete preface is checked again; it doubles, as most prefaces
+/// arrive in one piece.
 const PREFACE_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// What HTTP/1 is spoken on.
+/// Transport of an HTTP/1.1 connection.
 pub(crate) struct Transport {
     stream: TransportIo,
     pub(crate) clock: Rc<HeadClock>,
@@ -48,7 +48,7 @@ pub(crate) struct Transport {
 enum TransportIo {
     /// A socket that its session may take over.
     Plain(Socket),
-    /// One that is not ours to write to.
+    /// A TLS connection, which a session does not take over.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
@@ -126,7 +126,7 @@ impl AsyncWrite for Transport {
 /// The future of a connection that is not as most are.
 type BoxedConnection = Pin<Box<dyn Future<Output = Result<(), ()>>>>;
 
-/// What a worker serves connections with.
+/// Serves the connections of a worker.
 pub(crate) struct Acceptor<H1, H2> {
     pub(crate) state: Data<AppState>,
     /// HTTP/1, connection by connection.
@@ -270,7 +270,7 @@ where
     }
 }
 
-/// Whether a connection begins as HTTP/2 does; looks without taking anything.
+/// Returns true if a connection begins with the HTTP/2 preface; reads nothing.
 async fn begins_http2(stream: &TcpStream) -> bool {
     let looks = async {
         let mut begin = [0; PREFACE.len()];

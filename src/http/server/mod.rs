@@ -25,16 +25,16 @@ use std::time::Duration;
 const BACKLOG: i32 = 4096;
 /// Bytes an encoder joins before it writes: what one write of a socket takes at first.
 const WRITE_BUFFER_BYTES: usize = 32 * 1024;
-/// How long a connection that is being closed may take to do so.
+/// Maximum time for closing a connection.
 const CLIENT_DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections to the listener of the operators: Prometheus, and whoever looks.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
-/// How long requests may take to end once all sessions are gone.
+/// Maximum time for requests to end once all sessions are closed.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A server that is listening.
 pub struct Server {
-    /// Where.
+    /// Addresses it listens on.
     pub addresses: Vec<SocketAddr>,
     /// Stops it.
     pub handle: ServerHandle,
@@ -88,7 +88,7 @@ fn serve(
     Ok(Server { addresses, handle: running.handle(), running })
 }
 
-/// What a worker thread serves one listener's connections with.
+/// Creates the service of a worker thread for one listener.
 async fn worker(
     state: Data<AppState>,
     stopping: GracefulShutdownSignal,

@@ -92,7 +92,7 @@ impl Future for EventStream {
 }
 
 impl EventStream {
-    /// What the session has now, as a chunk; empty where it has nothing.
+    /// Returns what the session has ready, as a chunk; empty if it has nothing.
     fn gather(&mut self, cx: &mut Context<'_>) -> Bytes {
         let mut frames = Vec::new();
         while frames.len() < JOINED_BYTES && !self.has_ended {

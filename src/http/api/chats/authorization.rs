@@ -1,4 +1,4 @@
-//! Who may do what with a chat.
+//! Permissions on chats.
 
 use crate::access::Caller;
 use crate::event::Selector;
@@ -9,10 +9,11 @@ use crate::source::Chat;
 use actix_web::HttpRequest;
 use std::sync::Arc;
 
-/// What is said of a chat that is not there, and of one that is another's.
+/// Detail of the problem for a chat that does not exist and for one of another subject.
 const NO_CHAT: &str = "there is no such chat";
 
-/// Whether somebody may read a chat: whoever began it, an admin, or who has a ticket for it.
+/// Returns true if the caller may read a chat: its owner, an admin, or the holder of a ticket for
+/// it.
 fn may_read(caller: &Caller, chat: &Chat) -> bool {
     if caller.by_ticket { caller.grants.may_read(&chat.stream) } else { may_change(caller, chat) }
 }
@@ -22,7 +23,7 @@ fn may_change(caller: &Caller, chat: &Chat) -> bool {
     !caller.by_ticket && (caller.grants.admin || is_owner())
 }
 
-/// Whose what somebody begins is; `None` for those who showed nothing.
+/// Returns the owner of what the caller creates; `None` for anonymous callers.
 pub(crate) fn owner(caller: &Caller) -> Result<Option<Arc<str>>, Problem> {
     match (caller.counted_as(), &caller.jti, caller.mark) {
         (Some(subject), _, _) => Ok(Some(subject)),
@@ -35,7 +36,7 @@ pub(crate) fn owner(caller: &Caller) -> Result<Option<Arc<str>>, Problem> {
     }
 }
 
-/// Whether a selector names a chat that somebody may read whatever they are granted.
+/// Returns true if a selector names a chat that the caller may read whatever the grants are.
 pub(crate) fn may_read_stream(state: &AppState, caller: &Caller, selector: &Selector) -> bool {
     let chat = selector.exact().and_then(|stream| state.chats.of_stream(stream));
     chat.is_some_and(|chat| may_read(caller, &chat))
@@ -51,7 +52,7 @@ pub(crate) fn refuse_gone(state: &AppState, selectors: &[Selector]) -> Result<()
     }
 }
 
-/// Whether a selector names a chat of which not all may be shown.
+/// Returns true if a selector names a chat with redactions.
 pub(crate) fn is_redacted(state: &AppState, selector: &Selector) -> bool {
     let chat = selector.exact().and_then(|stream| state.chats.of_stream(stream));
     chat.is_some_and(|chat| chat.is_redacted())

@@ -19,7 +19,7 @@ pub(crate) struct ChatBody {
     reader: ChatReader,
     out: Vec<u8>,
     is_over: bool,
-    /// Whether its reader was sent how the chat ended.
+    /// True once the end of the chat was sent to the reader.
     has_all: bool,
 }
 

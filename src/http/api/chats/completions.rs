@@ -24,18 +24,18 @@ use std::time::Duration;
 
 /// The chat of an answer.
 pub(crate) const CHAT_ID: HeaderName = HeaderName::from_static("fanfare-chat-id");
-/// Whether a chat was there.
+/// Header that says that the chat existed already.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-/// What happens to a chat whose client is gone.
+/// Header that says what happens to a chat whose client disconnects.
 const ON_DISCONNECT: &str = "fanfare-on-disconnect";
-/// How often an SDK has sent this before.
+/// Header with the number of times that an SDK has sent the request before.
 const RETRY_COUNT: &str = "x-stainless-retry-count";
-/// How long the head of an answer waits for the upstream's.
+/// Maximum time that the head of an answer waits for the head of the upstream's answer.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// How long a chat that is stopped may take to its end.
+/// Maximum time from stopping a chat to its end.
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
 
-/// How an answer is wanted.
+/// Form of an answer.
 struct Form {
     stream: bool,
     wants_usage: bool,
@@ -319,7 +319,7 @@ fn with_id(mut response: HttpResponse, chat: &Chat) -> HttpResponse {
     response
 }
 
-/// How many events a request says it has.
+/// Returns the number of events that the client has.
 fn after(request: &HttpRequest) -> Result<u64, Problem> {
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
     let starting_after = query::one_of(&pairs, &["starting_after"]).map_err(Problem::query)?;

@@ -1,4 +1,4 @@
-//! How a chat is begun, by whichever face.
+//! Creating a chat, for the native API and for OpenAI's.
 
 use crate::access::Caller;
 use crate::event::Key;
@@ -19,14 +19,14 @@ use sha2::{Digest as _, Sha256};
 /// The header under which the same is asked once, however often it is sent.
 const KEY: &str = "Idempotency-Key";
 
-/// Whether a chat was there, and stays when nobody reads it.
+/// Conditions under which a chat is created, and kept when nobody reads it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct CreatePolicy {
-    /// Whether a repeated request takes it over where the first one's client is gone.
+    /// True if a repeated request takes the chat over from a client that is gone.
     pub(crate) is_adoptable: bool,
-    /// Whether it stops when nobody reads it for a minute.
+    /// True if the chat stops once nobody has read it for a minute.
     pub(crate) stops_alone: bool,
-    /// Whether none is begun: what it goes on with is there, or gone.
+    /// True if no chat is created: the one to continue exists, or it is gone.
     pub(crate) must_be_there: bool,
 }
 

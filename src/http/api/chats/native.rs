@@ -22,17 +22,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use utoipa::ToSchema;
 
-/// How long is waited for a deletion, which goes on.
+/// Maximum time that a request waits for a deletion, which continues after it.
 const DELETED_WITHIN: Duration = Duration::from_secs(10);
 /// A chat of the hub's own goes on whoever reads it.
 const MANNER: CreatePolicy =
     CreatePolicy { is_adoptable: false, stops_alone: false, must_be_there: false };
 
-/// What is asked, in the hub's own words.
+/// A request for a chat in the native form.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes what `wire/chat/ask.rs` reads")]
 pub(crate) struct ChatAsk {
-    /// What the user says; or `messages`.
+    /// Message of the user; or `messages`.
     #[schema(nullable = false, min_length = 1)]
     message: Option<String>,
     /// All that was said so far, each with a `role`.
@@ -44,7 +44,7 @@ pub(crate) struct ChatAsk {
     /// Tokens of the answer at most.
     #[schema(nullable = true, minimum = 1)]
     max_tokens: Option<u64>,
-    /// From 0 to 2.
+    /// Sampling temperature, from 0 to 2.
     #[schema(nullable = false, minimum = 0, maximum = 2)]
     temperature: Option<f64>,
     /// Up to 16 texts that are noted with it.
@@ -56,19 +56,19 @@ pub(crate) struct ChatAsk {
 #[derive(Serialize, ToSchema)]
 #[schema(as = BegunChat)]
 pub(crate) struct BegunShape {
-    /// Its id.
+    /// Id of the chat.
     id: String,
-    /// Its stream.
+    /// Stream of the chat.
     stream: String,
     /// `begun`; how it goes on, its events say.
     status: &'static str,
-    /// Where it is read, from its start.
+    /// URL of its events, from the start.
     events_url: String,
-    /// Where it is stopped.
+    /// URL that stops it.
     stop_url: String,
     /// A ticket to read it by.
     ticket: String,
-    /// When the ticket opens no new connection any more.
+    /// Time after which the ticket opens no new connections.
     expires_at: String,
 }
 
@@ -76,22 +76,22 @@ pub(crate) struct BegunShape {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Chat)]
 pub(crate) struct ChatShape {
-    /// Its id.
+    /// Id of the chat.
     id: String,
-    /// Its stream.
+    /// Stream of the chat.
     stream: String,
     /// The model.
     model: String,
-    /// When it was begun.
+    /// Time at which the chat was created.
     created_at: String,
     /// `running`, `done`, `cancelled` or `error`.
     status: &'static str,
     /// The answer so far.
     text: String,
-    /// What was thought before it.
+    /// Reasoning before the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning: Option<String>,
-    /// Why there is none.
+    /// Reason of the model for refusing an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<String>,
     /// Calls of tools, as OpenAI has them.
@@ -101,13 +101,13 @@ pub(crate) struct ChatShape {
     /// and its `chunk`.
     #[serde(skip_serializing_if = "Option::is_none")]
     extra: Option<Value>,
-    /// Why the model ended, if it did by itself.
+    /// Reason for which the model ended, if it did by itself.
     finish_reason: Option<String>,
-    /// What it took.
+    /// Tokens used.
     usage: Option<Value>,
-    /// How it failed, if it did.
+    /// Error, if the chat failed.
     error: Option<Value>,
-    /// What was noted with it.
+    /// Metadata of the request.
     #[schema(value_type = Object)]
     metadata: Map<String, Value>,
 }

@@ -1,4 +1,4 @@
-//! How a chat is read, by whichever face.
+//! Reading a chat, for the native API and for OpenAI's.
 
 use crate::access::Caller;
 use crate::event::{EventId, Position};
@@ -17,10 +17,10 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use std::sync::Arc;
 
-/// What the query of a reader may say of what is not the chat's own.
+/// Query parameters of a reader that are not about the chat.
 const OF_READERS: [&str; 6] = ["from", "last", "heartbeat", "heartbeat_as", "control", "refusal"];
 
-/// What is said of a chat of which the cap over the journal has taken something.
+/// Detail of the problem for a chat that the journal's cap has cut.
 const CUT: &str = "a part of the chat is not kept any more";
 
 /// Somebody who reads a chat.
@@ -31,11 +31,11 @@ pub(crate) struct Reading {
     pub(crate) face: ResponseFormat,
     /// The id that they go on after.
     pub(crate) requested: Option<String>,
-    /// Where they begin otherwise, and how they are told of other things, as pairs of a query.
+    /// Start position and options of the session, as query parameters.
     pub(crate) pairs: query::Pairs,
 }
 
-/// What a query says of how a chat is to be read.
+/// Returns the query parameters that say how a chat is read.
 pub(crate) fn pairs_of(request: &HttpRequest) -> Result<query::Pairs, Problem> {
     let mut pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
     pairs.retain(|(name, _)| OF_READERS.contains(&name.as_str()));
@@ -103,7 +103,7 @@ pub(crate) async fn native(
     Ok(ResponseFormat::Native(face))
 }
 
-/// What of a chat is not to be shown.
+/// Returns the redactions of a chat.
 pub(crate) async fn redactions(
     state: &Data<AppState>,
     chat: &Arc<Chat>,
