@@ -35,7 +35,7 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// Modification time, inode and size, by which a changed file is recognised.
+/// Modification time, size and inode, by which a changed file is recognised.
 type FileIdentity = Option<(SystemTime, u64, u64)>;
 
 impl Tls {

@@ -1,23 +1,23 @@
-//! Who is let in: sessions counted by what limits them.
+//! Admission of sessions: counters for every limit on sessions.
 //!
-//! Promises: a session is counted when it is let in and no more once it is gone, in every bucket
-//! that it falls into; a full bucket lets nobody in. Exact, because the manager alone counts.
+//! Promises: a session is counted in every bucket from its admission to its end; a full bucket
+//! admits nobody. The counts are exact, because only the manager counts.
 
 use crate::event::{Interest, Selector};
 use crate::limits::{Bound, Client, ClientKey, Limit, Limits, Scope, Usage};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
-/// Whom a session is counted for.
+/// The client and subject that a session is counted for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct QuotaOwner {
-    /// By its address.
+    /// Client, by its address.
     pub client: Client,
     /// A key or the `sub` of a token, where it showed one.
     pub subject: Option<Arc<str>>,
 }
 
-/// What sessions are counted by.
+/// Counter of sessions.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Bucket {
     All(Scope),
@@ -136,7 +136,7 @@ impl Admission {
         }
     }
 
-    /// Where a session falls; the same as long as the limits are.
+    /// Returns the buckets of a session; they stay the same until the limits change.
     fn slots(&self, holder: &QuotaOwner, interest: &Interest) -> Vec<QuotaSlot> {
         let selectors = interest.selectors();
         let scopes: Vec<Scope> = if self.limits.rules.is_empty() {
@@ -173,7 +173,7 @@ impl Admission {
         }
     }
 
-    /// How every limit is used.
+    /// Returns the use of every limit.
     pub(super) fn usage(&self) -> Vec<Usage> {
         let mut most: FxHashMap<(Limit, Scope), u32> = FxHashMap::default();
         for (limit, scope, count) in self.counts.values() {

@@ -1,4 +1,5 @@
-//! How sessions end: sent away between two events, told why and when to come back, or by themselves.
+//! Closing sessions: between two events, with a reason and a retry time, or because the client
+//! left.
 
 use super::session::{Session, SessionKey};
 use super::shard::ShardState;
@@ -7,9 +8,9 @@ use crate::wire;
 use rand::Rng;
 use std::time::Duration;
 
-/// How finely the farewells of a drain are spread.
+/// Interval of the steps in which a drain closes sessions.
 pub(super) const DRAIN_STEP: Duration = Duration::from_millis(20);
-/// How long a session that is sent away may take to read why; then it is cut off.
+/// Maximum time for a closed session to read the reason; then it is aborted.
 const GRACE_S: u64 = 10;
 /// The share of the drain window in which sessions are told, in percent; the rest is theirs to
 /// read it.
@@ -88,7 +89,7 @@ impl ShardState {
         }
     }
 
-    /// Why one has ended that was not sent away.
+    /// Returns the reason for which a session ended that the hub did not close.
     pub(super) fn disconnect_reason(&self, session: &Session) -> Closed {
         let timeout = self.settings.write_timeout.as_secs() * STALLED_PERCENT / 100;
         let stalled = session.stalled_since.map_or(0, |since| self.wheel.now() - since);

@@ -18,7 +18,7 @@ pub trait DirectSink {
     fn abort(&self);
 }
 
-/// What became of a piece.
+/// Outcome of a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WriteOutcome {
     /// The socket took it.
@@ -26,7 +26,7 @@ pub enum WriteOutcome {
     /// The outlet took it and the socket did not take all; the connection is to be woken, to wait
     /// for the socket.
     Kept,
-    /// It was not taken: a piece before it still waits for the socket.
+    /// Refused: a piece before it still waits for the socket.
     Refused,
     /// The socket is broken; the connection is to be woken, to end.
     Failed,

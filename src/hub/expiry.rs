@@ -10,10 +10,10 @@ use crate::wire;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// How long beforehand: enough to fetch a new credential and to reconnect.
+/// Time before the end at which a session is told: enough to fetch a new credential and reconnect.
 const NOTICE_MS: u64 = 60_000;
 
-/// What is due when, and for whom: at most one thing for each session.
+/// Next notice or end of each session, in order of time; at most one for each session.
 #[derive(Default)]
 pub(super) struct TokenExpiries(BTreeSet<(Timestamp, SessionKey)>);
 

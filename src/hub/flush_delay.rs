@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// How long what comes for a session may be kept back, and how much of it.
+/// Maximum delay of a session's bytes, and the number of bytes that ends it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FlushOptions {
     /// Since the first of it came.
@@ -36,7 +36,7 @@ pub(super) struct FlushDelay {
     flush: Option<FlushOptions>,
     /// Until when it is kept back, if it is.
     until: Option<Instant>,
-    /// Whether it is among those that are due some time: each is there but once.
+    /// True if the session is in the heap of due flushes, which holds each session once.
     is_noted: bool,
 }
 
@@ -45,7 +45,7 @@ impl FlushDelay {
         Self { flush, ..Self::default() }
     }
 
-    /// It was written to.
+    /// Ends the delay: the session was written to.
     pub(super) fn clear(&mut self) {
         self.until = None;
     }
@@ -70,7 +70,7 @@ pub(super) async fn run(state: Rc<RefCell<ShardState>>) {
 }
 
 impl ShardState {
-    /// Whether what came for a session of `group` is to wait for more.
+    /// Returns true if the bytes that came for a session of `group` are to wait for more.
     pub(super) fn is_delayed(&mut self, key: SessionKey, group: GroupKey) -> bool {
         let Some(session) = self.sessions.get_mut(&key) else { return false };
         let (Some(flush), Mode::Live { next, .. }) = (session.flush_delay.flush, &session.mode)

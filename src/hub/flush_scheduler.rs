@@ -27,7 +27,7 @@ const SLICE_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes that came for a group since its round began, past which slices are longer: publishers
 /// have their turn between slices, and shall not outrun the readers.
 const BACKLOG_BYTES: u64 = 64 * 1024;
-/// How much longer.
+/// Factor by which a slice grows with a backlog.
 const BACKLOG_FACTOR: usize = 8;
 /// Bytes that are joined for one write, where one segment alone is not more.
 const COALESCED_BYTES: usize = 64 * 1024;
@@ -38,13 +38,13 @@ const MAX_COALESCED: usize = 4;
 pub(super) struct FlushScheduler {
     due: VecDeque<GroupKey>,
     current: Option<CurrentFlush>,
-    /// Whether something came for the group of the last round while that was under way.
+    /// True if the queue of the last flush received more meanwhile.
     is_busy: bool,
     coalesced: VecDeque<CoalescedWrite>,
     begin: Rc<Notify>,
     /// The batches that the round under way brings, as when they were committed.
     brings: Vec<Rc<Instant>>,
-    /// Those of rounds that are over, until their way is measured.
+    /// Batches of finished flushes, until their fan-out is measured.
     brought: Vec<Rc<Instant>>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct FlushScheduler {
 #[derive(Clone, Copy)]
 struct CurrentFlush {
     key: GroupKey,
-    /// How many sessions are still to come: those at the front of the group's list, because the
+    /// Sessions that are still to be written to: those at the front of the queue's list, as the
     /// list fills gaps from its end.
     ahead: usize,
     /// The end of the group's queue when the round began, in bytes.
@@ -66,7 +66,7 @@ struct CoalescedWrite {
     piece: Bytes,
     events: u64,
     bytes: u64,
-    /// What follows does not go with it, so that it stays as it is when more comes.
+    /// True if nothing may be added, so that the write stays the same when more comes.
     is_closed: bool,
 }
 
@@ -246,7 +246,7 @@ fn direct(session: &Session, group: &SharedQueue) -> Option<(Rc<dyn DirectSink>,
 }
 
 impl FlushScheduler {
-    /// What is written to a session at `next`; `None` where its next segment is not just bytes.
+    /// Returns the write for a session at `next`; `None` if its next segment is more than bytes.
     fn coalesce(&mut self, group: &SharedQueue, next: u64) -> Option<&CoalescedWrite> {
         let end = group.end();
         let known =
@@ -545,7 +545,7 @@ mod tests {
         });
     }
 
-    /// How many sessions each of the next slices writes to.
+    /// Returns the number of sessions that each of the next slices writes to.
     fn slices(state: &mut ShardState, papers: &[Rc<Paper>], count: usize) -> Vec<usize> {
         let written = || papers.iter().map(|paper| paper.pieces.borrow().len()).sum::<usize>();
         let mut before = written();
@@ -606,7 +606,7 @@ mod tests {
         });
     }
 
-    /// What waits between a queue and its socket is as old as the oldest of it, and no older.
+    /// The age of undelivered bytes is that of the oldest, between a queue and its socket too.
     #[test]
     fn what_a_socket_has_taken_is_forgotten() {
         actix::System::new().block_on(async {

@@ -11,7 +11,7 @@ const SLICED_SHARE: usize = 4;
 /// The frames of a batch in one view: built once, sliced for every group.
 pub(super) struct Frames {
     all: Bytes,
-    /// Where the frame of entry `i` ends; it begins where the one before ends.
+    /// End of the frame of each entry; it begins where the one before ends.
     ends: Vec<usize>,
 }
 

@@ -21,39 +21,39 @@ use uuid::Uuid;
 /// Which sessions are wanted; all where nothing is said.
 #[derive(Clone, Default, Debug)]
 pub struct SessionFilter {
-    /// Those that an event on this stream would go to.
+    /// Only sessions that get the events of this stream.
     pub stream: Option<StreamName>,
-    /// Those of this subject, as it is counted.
+    /// Only sessions of this subject.
     pub subject: Option<String>,
-    /// Those from this address.
+    /// Only sessions from this address.
     pub address: Option<IpAddr>,
-    /// Those behind this id.
+    /// Only sessions after this id.
     pub after: Option<Uuid>,
-    /// How many at most.
+    /// Maximum number of sessions.
     pub limit: usize,
 }
 
-/// One session.
+/// A session as operators see it.
 #[derive(Clone, Debug)]
 pub struct SessionView {
-    /// Its id.
+    /// Id of the session.
     pub id: Uuid,
     /// The streams and patterns that it reads.
     pub streams: Vec<Selector>,
-    /// Whose it is, as it is counted.
+    /// Subject that it is counted for.
     pub subject: Option<Arc<str>>,
-    /// Where it comes from.
+    /// Address of the client.
     pub address: IpAddr,
-    /// When it began, in milliseconds since 1970.
+    /// Time at which it began, in milliseconds since 1970.
     pub since_ms: u64,
-    /// What became of its resume.
+    /// Result of its resume.
     pub resume: &'static str,
     /// The place it has everything up to.
     pub position: EventId,
-    /// Whether it reads from history.
+    /// True if it reads from history.
     pub is_catching_up: bool,
-    /// How long ago the oldest event was committed that it has not taken, in milliseconds: 0 where it
-    /// has everything, unknown while it reads from history.
+    /// Milliseconds since the commit of the oldest event that it has not taken: 0 if it has all,
+    /// unknown while it reads from history.
     pub lag_ms: Option<u64>,
     /// Bytes in memory that it has not taken.
     pub queued_bytes: u64,
@@ -61,15 +61,15 @@ pub struct SessionView {
     pub sent_events: u64,
 }
 
-/// How long the manager and the shards may take to answer; one that takes longer is left out.
+/// Maximum time for an answer of the manager or a shard; a shard that takes longer is left out.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// Some of all sessions.
 #[derive(Default, Debug)]
 pub struct SessionPage {
-    /// They, by id.
+    /// Sessions, by id.
     pub sessions: Vec<SessionView>,
-    /// Whether there are more.
+    /// True if there are more.
     pub has_more: bool,
     /// Worker threads that did not answer, whose sessions are not among them.
     pub unresponsive: usize,
@@ -98,7 +98,7 @@ pub async fn close(manager: &Addr<ConnectionManager>, id: Uuid) -> Option<bool> 
     (was_there || silent == 0).then_some(was_there)
 }
 
-/// What the shards answer, and how many do not.
+/// Asks all shards; returns their answers, and the number of those that did not answer.
 async fn ask<M>(
     manager: &Addr<ConnectionManager>,
     question: impl Fn() -> M,

@@ -1,4 +1,4 @@
-//! Whether the worker threads are alive: each shard shows a sign of life every second.
+//! Liveness of the worker threads: each shard reports once a second.
 
 use super::messages::ShardId;
 use dashmap::DashMap;
@@ -14,11 +14,11 @@ pub struct WorkerLiveness(DashMap<ShardId, Instant>);
 /// Workers that do not answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unresponsive {
-    /// How many of them.
+    /// Number of unresponsive workers.
     pub workers: usize,
-    /// Of how many.
+    /// Number of all workers.
     pub of: usize,
-    /// How long the one has been silent that has been so for longest.
+    /// Longest time without a report.
     pub longest: Duration,
 }
 
@@ -31,7 +31,7 @@ impl WorkerLiveness {
         self.0.remove(&shard);
     }
 
-    /// Those that have been silent for too long, if any.
+    /// Returns the workers that have not reported for too long, if there are any.
     pub fn unresponsive(&self) -> Option<Unresponsive> {
         self.unresponsive_at(Instant::now())
     }

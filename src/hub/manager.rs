@@ -30,9 +30,9 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Seats, leaves and questions that may wait for the manager.
 pub const MANAGER_MAILBOX: usize = 16_384;
-/// How soon a shard whose mailbox was full is tried again.
+/// Interval at which a shard with a full mailbox is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(5);
-/// How soon the seats of a worker thread that died are given back.
+/// Interval at which the sessions of dead worker threads are released.
 const GONE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The actor.
@@ -320,7 +320,7 @@ impl Handler<FromShard> for ConnectionManager {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Drain {
-    /// How long it may take.
+    /// Time over which sessions are closed.
     pub window: Duration,
     /// Told when the last session is gone.
     pub drained: oneshot::Sender<()>,

@@ -1,4 +1,4 @@
-//! What shards and the manager say to each other.
+//! Messages between shards and the connection manager.
 
 use super::admission::QuotaOwner;
 use super::session::SessionKey;
@@ -15,14 +15,14 @@ pub(super) type ShardId = u64;
 /// An interest's name; never used twice.
 pub(super) type GroupId = u64;
 
-/// What a subscriber asks the hub for.
+/// Request of a subscriber.
 #[derive(Clone, Debug)]
 pub struct Subscribe {
     /// The streams and types it wants.
     pub interest: Arc<Interest>,
-    /// How it wants them spelled.
+    /// View of the events.
     pub view: crate::wire::View,
-    /// Whom it is counted for.
+    /// Client and subject that it is counted for.
     pub holder: QuotaOwner,
 }
 
@@ -34,27 +34,27 @@ pub struct PendingSession {
     pub through: Position,
 }
 
-/// Why a subscriber was turned away.
+/// Reason for which a subscriber was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SubscribeRejection {
     /// The hub is stopping.
     Draining,
     /// [`MANAGER_MAILBOX`](super::MANAGER_MAILBOX) requests wait for the manager.
     ManagerQueue,
-    /// As many as this allows are there.
+    /// This limit is reached.
     Limit(Limit),
 }
 
-/// What the manager gives a session.
+/// Answer of the manager to the registration of a session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Registered {
-    /// Those who asked for the same.
+    /// Group of sessions with the same interest.
     pub(super) group: GroupId,
     /// The last place that was dispatched before.
     pub(super) through: Position,
 }
 
-/// From a shard to the manager.
+/// Message from a shard to the manager.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) enum FromShard {
@@ -66,7 +66,7 @@ pub(super) enum FromShard {
     Leave { shard: ShardId, key: SessionKey },
 }
 
-/// From the manager to a shard.
+/// Message from the manager to a shard.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) enum ToShard {

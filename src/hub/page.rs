@@ -30,7 +30,7 @@ pub(super) struct Page {
     pub(super) ends: Vec<StreamName>,
 }
 
-/// What to read: `interest` after `cursor` and up to `until`.
+/// Request to read `interest` after `cursor` and up to `until`.
 #[derive(Clone)]
 pub(super) struct PageRequest {
     pub(super) interest: Arc<Interest>,

@@ -1,4 +1,4 @@
-//! What a session yields when its connection asks.
+//! Polling a session for its next bytes.
 
 use super::page::{Page, PageRequest};
 use super::session::{Mode, SessionKey};
@@ -11,15 +11,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// What one step of a session came to.
+/// Result of one step of a session.
 enum Step {
     /// These bytes go out.
     Yield(Bytes),
     /// Something changed; look again.
     Again,
-    /// There is more to look at; let others have their turn first.
+    /// More is ready; other connections have their turn first.
     Later,
-    /// Nothing for now.
+    /// Nothing is ready.
     Wait,
 }
 

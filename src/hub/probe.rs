@@ -28,7 +28,7 @@ use tokio::sync::{Semaphore, oneshot};
 const GROUP: GroupId = 1;
 const MANAGER_MAILBOX: usize = 1 << 20;
 
-/// What a shard needs to know.
+/// Returns settings for a shard.
 pub(super) fn settings(history: Arc<History>, telemetry: Telemetry) -> ShardSettings {
     ShardSettings {
         history,
@@ -74,7 +74,7 @@ impl Matching {
         Self(index)
     }
 
-    /// How many match.
+    /// Returns the number of matching selectors.
     pub fn count(&self, stream: &StreamName) -> usize {
         let mut matched = Vec::new();
         self.0.matches(stream, &mut matched);

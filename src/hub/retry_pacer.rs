@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 /// A `retry` is spread this far to both sides, in percent, so that clients that were cut off
 /// together do not return together.
 const JITTER_PERCENT: u64 = 20;
-/// Whoever has reached a limit of their own comes back after so many times the usual `retry`: a tab
-/// must be closed first, and the others are not to be bothered meanwhile.
+/// Factor of the usual `retry` for clients that have reached a limit of their own: a tab must be
+/// closed first, and other clients must not be delayed meanwhile.
 const OWN_LIMIT_FACTOR: u32 = 5;
-/// Nobody is told to stay away for longer than this.
+/// Maximum retry time.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Clients whose turns are remembered at once; those whose turns are over are forgotten then.
@@ -26,7 +26,7 @@ pub struct RetryPacer {
     /// Microseconds after `began` at which the next one turned away may be back.
     next_slot_us: AtomicU64,
     clients: DashMap<ClientKey, ClientRetries>,
-    /// When those whose turns are over were forgotten last.
+    /// Time at which clients without pending retries were last removed.
     forgot_us: AtomicU64,
 }
 
@@ -57,14 +57,14 @@ impl RetryPacer {
         jittered(self.base.as_millis() as u64)
     }
 
-    /// When one who has reached a limit of their own may be back, in milliseconds.
+    /// Returns the retry time for a client that has reached a limit of its own, in milliseconds.
     pub fn own_limit_ms(&self) -> u64 {
         jittered((self.base * OWN_LIMIT_FACTOR).min(LONGEST).as_millis() as u64)
     }
 
-    /// When `client` may be back, who is turned away now, in milliseconds: with a turn of its own,
-    /// where it has fewer than `most` of them. Whoever does not wait for the turns it has, and
-    /// comes again and again, must not take those of others.
+    /// Returns the retry time for a client that is refused now, in milliseconds. The client gets a
+    /// slot of its own if it has fewer than `most`: a client that comes back before its time must
+    /// not take the slots of others.
     pub fn rejected_client_ms(&self, client: &Client, most: Option<u64>) -> u64 {
         let Some(most) = most else { return self.rejected_ms() };
         let now_us = self.began.elapsed().as_micros() as u64;
@@ -94,7 +94,8 @@ impl RetryPacer {
         self.clients.len() < MAX_REMEMBERED
     }
 
-    /// When one who is turned away now may be back, in milliseconds; grows with their number.
+    /// Returns the retry time for a client that is refused now, in milliseconds; it grows with
+    /// their number.
     pub fn rejected_ms(&self) -> u64 {
         let now_us = self.began.elapsed().as_micros() as u64;
         let step_us = 1_000_000 / self.rate_per_second;

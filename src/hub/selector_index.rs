@@ -1,4 +1,4 @@
-//! From a stream's name to those who selected it, without looking at the others.
+//! Index from the name of a stream to the selectors that match it, without looking at the others.
 
 use crate::event::{Selector, StreamName};
 use rustc_hash::FxHashMap;
@@ -8,7 +8,7 @@ use std::ops::Bound;
 /// Values by selector.
 pub(super) struct SelectorIndex<T> {
     exact: FxHashMap<StreamName, Vec<T>>,
-    /// Its keys in order, for lists that begin anywhere.
+    /// Exact names in order, for lists that begin anywhere.
     names: BTreeSet<StreamName>,
     patterns: Node<T>,
     pattern_count: usize,
@@ -84,7 +84,7 @@ impl<T: Copy + PartialEq> SelectorIndex<T> {
         }
     }
 
-    /// Whether a selector is this very name.
+    /// Returns true if a selector is exactly this name.
     pub(super) fn names(&self, name: &StreamName) -> bool {
         self.exact.contains_key(name)
     }
@@ -130,7 +130,7 @@ impl<T: Copy + PartialEq> Node<T> {
         }
     }
 
-    /// As [`Selector::reaches`]; this is the first part's node.
+    /// Same as [`Selector::reaches`], from the node of the first part.
     fn reach(&self, name: &StreamName, out: &mut Vec<T>) {
         if name.is_hidden() {
             return;

@@ -27,16 +27,16 @@ use uuid::Uuid;
 /// A session's name within its shard; never used twice.
 pub(super) type SessionKey = u64;
 
-/// How a session's heartbeats look.
+/// Interval and form of a session's heartbeats.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Heartbeat {
     /// After so many seconds without anything else.
     pub every_s: u64,
-    /// As an event that a page can see, rather than as a comment.
+    /// True for events that a page can see, false for comments.
     pub as_event: bool,
 }
 
-/// How a session begins to read.
+/// Parameters with which a session starts to read.
 pub struct SessionStart {
     /// The place it has everything up to.
     pub cursor: Position,
@@ -46,38 +46,38 @@ pub struct SessionStart {
     pub seen_removals: u64,
     /// Streams it names that are gone, as it knows.
     pub ended: Vec<StreamName>,
-    /// Its first block.
+    /// First block.
     pub first_block: Option<Bytes>,
     /// Lines that go into the block of its first event.
     pub prefix: Option<Bytes>,
-    /// Its heartbeats.
+    /// Heartbeats.
     pub heartbeat: Heartbeat,
-    /// What became of its resume.
+    /// Result of the resume.
     pub resume: Resume,
-    /// Its short way to its socket, where there is one.
+    /// Direct way to the socket, if there is one.
     pub outlet: Option<Rc<dyn DirectSink>>,
-    /// Where it wants few and large writes.
+    /// Delay and size of flushes, if the subscriber asked for few and large writes.
     pub flush: Option<FlushOptions>,
-    /// Whose it is: it ends with their credential.
+    /// Caller; the session ends with its credential.
     pub caller: Arc<Caller>,
 }
 
-/// Where a session gets its next bytes.
+/// Source of a session's next bytes.
 pub(super) enum Mode {
-    /// It waits for its seat.
+    /// Waits for its registration.
     Seating(oneshot::Sender<Result<Position, SubscribeRejection>>),
-    /// It has a seat and has not begun.
+    /// Registered, and not started.
     Seated,
-    /// It reads history.
+    /// Reads history.
     CatchingUp(CatchUp),
-    /// It reads its group's queue: the next segment, and its place among the readers.
+    /// Reads its shared queue: the next segment, and its index among the readers.
     Live { next: u64, place: usize },
 }
 
 /// A read of history in progress.
 #[derive(Default)]
 pub(super) struct CatchUp {
-    /// How far to read before looking again whether that is level.
+    /// End of the current read, after which the session checks whether it has caught up.
     pub(super) until: Position,
     /// A read that waits for the disk.
     pub(super) job: Option<JoinHandle<Result<Page, JournalError>>>,
@@ -92,21 +92,21 @@ impl Drop for CatchUp {
     }
 }
 
-/// When a session began, and what became of its resume.
+/// Start of a session, and the result of its resume.
 #[derive(Clone, Copy)]
 pub(super) struct SessionOrigin {
     pub(super) at: Timestamp,
     pub(super) resume: Resume,
 }
 
-/// One subscriber.
+/// A subscriber.
 pub(super) struct Session {
     pub(super) id: Uuid,
     pub(super) interest: Arc<Interest>,
     pub(super) view: View,
-    /// Whom it is counted for.
+    /// Client and subject that it is counted for.
     pub(super) holder: Arc<QuotaOwner>,
-    /// How it began, once it has.
+    /// Start of the session, once it has started.
     pub(super) began: Option<SessionOrigin>,
     /// Events that it was sent.
     pub(super) sent_events: u64,
@@ -119,23 +119,23 @@ pub(super) struct Session {
     pub(super) told: u64,
     /// Streams named that it was told the end of.
     pub(super) ended: HashSet<StreamName>,
-    /// What it is told before anything else.
+    /// Block that is sent before anything else.
     pub(super) first_block: Option<Bytes>,
     pub(super) prefix: Option<Bytes>,
     pub(super) beat: Heartbeat,
     pub(super) heartbeat_due: bool,
     pub(super) last_sent: u64,
     pub(super) flush_delay: FlushDelay,
-    /// Whose it is, once it has begun.
+    /// Caller, once the session has started.
     pub(super) caller: Option<Arc<Caller>>,
-    /// When it is told that its credential ends, and when that is.
+    /// Time of the notice that its credential expires, and time of the expiry.
     pub(super) expires: Option<(Timestamp, Timestamp)>,
     /// The last block, after which the session ends.
     pub(super) close_block: Option<Bytes>,
     pub(super) closing: Option<Closed>,
     pub(super) waker: Option<Waker>,
     pub(super) outlet: Option<Rc<dyn DirectSink>>,
-    /// When the oldest event was committed that its outlet took and its socket has not.
+    /// Commit time of the oldest event that the sink took and the socket has not.
     pub(super) kept_at: Option<Instant>,
     /// Since when there has been something for a socket that takes nothing.
     pub(super) stalled_since: Option<u64>,
@@ -185,14 +185,14 @@ impl Session {
         }
     }
 
-    /// What its socket has not taken: since when there was something, and how many bytes.
+    /// Returns the bytes that the socket has not taken, and the time since when there are some.
     pub(super) fn unsent(&self) -> Option<(Instant, u64)> {
         let bytes = self.outlet.as_ref()?.unsent_bytes() as u64;
         self.kept_at.filter(|_| bytes > 0).map(|at| (at, bytes))
     }
 
-    /// Whether everything it names has ended by its cursor. A stream that was deleted and is there
-    /// again has not.
+    /// Returns true if every stream it selects by name has ended before its cursor. A stream that
+    /// was deleted and exists again has not ended.
     pub(super) fn is_finished(&self, history: &History) -> bool {
         let Some(names) = self.interest.exact_streams() else { return false };
         names.iter().all(|name| {

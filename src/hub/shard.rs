@@ -37,22 +37,22 @@ use tokio::sync::Semaphore;
 
 /// Batches and seats that may wait for a shard; past it the shard goes on from history.
 const SHARD_MAILBOX: usize = 1024;
-/// What all shards of a hub share.
+/// Settings that all shards share.
 #[derive(Clone)]
 pub struct ShardSettings {
     /// The readers' side of the journal.
     pub history: Arc<History>,
-    /// Where figures go.
+    /// Metrics.
     pub telemetry: Telemetry,
-    /// When clients come back.
+    /// Paces the retries of clients.
     pub retry_pacer: Arc<RetryPacer>,
-    /// When a connection that takes nothing is closed by its socket.
+    /// Time after which the socket closes a connection that takes no bytes.
     pub write_timeout: Duration,
     /// Reads of history that may wait for the disk at once.
     pub disk_readers: Arc<Semaphore>,
-    /// What credentials are held against.
+    /// Keys and grants that credentials are checked against.
     pub access: Arc<ArcSwap<Access>>,
-    /// Where the shards show that they live.
+    /// Liveness of the worker threads.
     pub liveness: Arc<WorkerLiveness>,
 }
 
@@ -74,7 +74,7 @@ pub(super) struct ShardState {
     pub(super) dispatched_watermark: Position,
     pub(super) wheel: TimerWheel,
     pub(super) expiries: TokenExpiries,
-    /// What all sessions have been held against.
+    /// Version of the keys and grants that all sessions were checked against.
     pub(super) access_version: AccessVersion,
     /// Sessions still to be told of a drain, the last one first.
     pub(super) leaving: Vec<(Duration, SessionKey)>,

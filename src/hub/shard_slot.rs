@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub(super) struct ShardSlot {
     pub(super) addr: Addr<Shard>,
-    /// Its sessions.
+    /// Sessions of the shard.
     pub(super) seats: FxHashMap<SessionKey, (GroupId, Arc<QuotaOwner>)>,
     /// Answers that wait for room in its mailbox; at most one for each session.
     pending: VecDeque<ToShard>,
@@ -30,7 +30,7 @@ impl ShardSlot {
         Self { addr, seats: FxHashMap::default(), pending: VecDeque::new(), is_behind: false }
     }
 
-    /// Whether something waits for room.
+    /// Returns true if messages wait for room in the mailbox.
     pub(super) fn has_pending(&self) -> bool {
         self.is_behind || !self.pending.is_empty()
     }

@@ -26,7 +26,7 @@ pub(super) struct Segment {
     /// The first and the last place of the batch.
     pub(super) first: Position,
     pub(super) last: Position,
-    /// When it was committed.
+    /// Time of the commit.
     pub(super) at: Instant,
     /// Streams that it says have ended; almost always none.
     pub(super) ends: Vec<StreamName>,
@@ -40,13 +40,13 @@ struct Queued {
     unread: u32,
 }
 
-/// One interest, spelled in one way.
+/// Queue of the sessions of a shard with the same interest and view.
 pub(super) struct SharedQueue {
     pub(super) interest: Arc<Interest>,
     /// Sessions with a seat, and those of them that read from the queue.
     pub(super) seats: u32,
     live: Vec<SessionKey>,
-    /// Whether a round of writes to it is due.
+    /// True if a flush is scheduled.
     pub(super) is_flush_due: bool,
     /// The batches that came since its last round began.
     pub(super) fresh: Vec<Rc<Instant>>,
@@ -115,7 +115,7 @@ impl SharedQueue {
         self.queue.push_back(Queued { segment, offset, unread });
     }
 
-    /// Whether somebody may be too far behind.
+    /// Returns true if a session may be too far behind.
     pub(super) fn is_over(&self) -> bool {
         self.queue.front().is_some_and(|q| self.end_offset - q.offset > MAX_SESSION_QUEUE_BYTES)
     }
@@ -157,8 +157,8 @@ impl SharedQueue {
         self.end_offset
     }
 
-    /// When the oldest batch was committed that somebody live has not taken, and the bytes from
-    /// there on.
+    /// Returns the commit time of the oldest batch that a live session has not taken, and the
+    /// number of bytes from there on.
     pub(super) fn oldest(&self) -> Option<(Instant, u64)> {
         let front = self.queue.front()?;
         Some((front.segment.at, self.end_offset - front.offset))

@@ -96,8 +96,8 @@ impl Subscription {
         }
     }
 
-    /// Whether it has ended before it had everything that it was to have, and without a word of that:
-    /// then its connection must not end as if it had.
+    /// Returns true if the session ended before it had sent everything, and without a closing
+    /// block; its connection must then not end normally.
     pub fn was_cut_short(&self) -> bool {
         let state = self.state.borrow();
         state.sessions.get(&self.key).is_none_or(|session| {
@@ -113,7 +113,7 @@ impl Subscription {
         }
     }
 
-    /// Its connection made no room for the write timeout, and is closed for that.
+    /// Closes the session because its connection made no room within the write timeout.
     pub fn close_stalled(&self) {
         if let Some(session) = self.state.borrow_mut().sessions.get_mut(&self.key) {
             session.closing.get_or_insert(Closed::WriteTimeout);

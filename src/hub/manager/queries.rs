@@ -1,4 +1,4 @@
-//! What the connection manager is asked by those who are no sessions.
+//! Queries to the connection manager.
 
 use super::super::messages::GroupId;
 use super::super::shard::Shard;
@@ -9,7 +9,7 @@ use actix::prelude::{Addr, Handler, Message, MessageResult};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 
-/// Who reads each of these streams, in their order.
+/// Counts the subscribers of each stream, in the given order.
 #[derive(Message)]
 #[rtype(result = "Vec<SubscriberCount>")]
 pub struct CountSubscribers(pub Vec<StreamName>);
@@ -17,9 +17,9 @@ pub struct CountSubscribers(pub Vec<StreamName>);
 /// The sessions of one stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SubscriberCount {
-    /// Those that an event on it would go to.
+    /// Sessions that an event of the stream would go to.
     pub subscribers: u32,
-    /// Whether one of them names it, rather than matching it by a pattern.
+    /// True if one of them selects it by name, not only by a pattern.
     pub named: bool,
 }
 
@@ -40,11 +40,11 @@ impl Handler<CountSubscribers> for ConnectionManager {
 #[derive(Message)]
 #[rtype(result = "Vec<StreamName>")]
 pub struct FindNames {
-    /// What the names start with.
+    /// Prefix of the names.
     pub prefix: String,
     /// The name to go on behind.
     pub after: Option<String>,
-    /// How many at most.
+    /// Maximum number of names.
     pub limit: usize,
 }
 
@@ -57,7 +57,7 @@ impl Handler<FindNames> for ConnectionManager {
     }
 }
 
-/// How the limits on sessions are used.
+/// Returns the use of the limits on sessions.
 #[derive(Message)]
 #[rtype(result = "Vec<Usage>")]
 pub struct GetUsage;
