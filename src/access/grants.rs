@@ -1,4 +1,4 @@
-//! What somebody may do.
+//! Grants: the streams, jobs, folders and models that a caller may use.
 
 use crate::event::{Invalid, MAX_SELECTORS, Selector, StreamName};
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 /// Selectors of one grant: each is held against each selector of a subscription.
 pub const MAX_GRANT_SELECTORS: usize = 100;
 
-/// What admins read beside what they are granted.
+/// Selector that admins may read in addition to their grants.
 const EVERYTHING_OF_THE_HUB: &str = "hub.**";
 
 /// All jobs, folders or models.
@@ -23,11 +23,11 @@ fn of_runs(job: &str) -> Option<Selector> {
 pub enum Scope {
     /// All of them, those behind no wildcard too.
     Everything,
-    /// Those that a selector reaches.
+    /// The streams that a selector reaches.
     Only(Box<[Selector]>),
 }
 
-/// What somebody may do.
+/// Grants of a caller.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Grants {
     /// Streams to publish to.
@@ -49,7 +49,7 @@ pub struct Grants {
 }
 
 impl Default for Scope {
-    /// No stream.
+    /// Grants no stream.
     fn default() -> Self {
         Self::Only(Box::default())
     }
@@ -74,7 +74,7 @@ impl Scope {
         }
     }
 
-    /// Whether it is granted on `stream`.
+    /// Returns true if `stream` is granted.
     pub fn covers(&self, stream: &StreamName) -> bool {
         match self {
             Self::Everything => true,
@@ -82,7 +82,7 @@ impl Scope {
         }
     }
 
-    /// Whether everything of `other` is within it.
+    /// Returns true if everything in `other` is granted here too.
     pub fn includes(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Everything, _) => true,
@@ -105,8 +105,8 @@ impl Scope {
         }
     }
 
-    /// What is left of `wanted`; nothing where none of it is granted. An error where that comes to
-    /// more than one subscription may name.
+    /// Returns the part of `wanted` that is granted, which may be empty. Fails if that part takes
+    /// more selectors than a subscription may have.
     pub fn narrow(&self, wanted: &[Selector]) -> Result<Vec<Selector>, Invalid> {
         let Self::Only(granted) = self else { return Ok(wanted.to_vec()) };
         let mut left = BTreeSet::new();
@@ -176,7 +176,7 @@ impl Grants {
         })
     }
 
-    /// Nothing.
+    /// Grants nothing.
     pub fn nothing() -> Self {
         Self {
             publish: Scope::default(),
@@ -204,22 +204,23 @@ impl Grants {
         }
     }
 
-    /// Whether the job of this name may be run.
+    /// Returns true if the job of this name may be run.
     pub fn may_run(&self, job: &str) -> bool {
         self.run.iter().any(|granted| granted == job || granted == ALL)
     }
 
-    /// Whether the folder of this name may be downloaded from.
+    /// Returns true if the folder of this name may be downloaded from.
     pub fn may_download(&self, folder: &str) -> bool {
         self.files.iter().any(|granted| granted == folder || granted == ALL)
     }
 
-    /// Whether the model of this name may be asked.
+    /// Returns true if the model of this name may be used.
     pub fn may_chat(&self, model: &str) -> bool {
         self.chat.iter().any(|granted| granted == model || granted == ALL)
     }
 
-    /// Whether `stream` may be published to; what only the hub writes is not looked at here.
+    /// Returns true if `stream` may be published to; streams that only the hub writes are not
+    /// excluded here.
     pub fn may_publish(&self, stream: &StreamName) -> bool {
         self.publish.covers(stream)
     }
@@ -229,12 +230,13 @@ impl Grants {
         self.end.covers(stream)
     }
 
-    /// Whether `stream` may be read.
+    /// Returns true if `stream` may be read.
     pub fn may_read(&self, stream: &StreamName) -> bool {
         self.subscribe.covers(stream)
     }
 
-    /// What of `wanted` may be read; an error where it cannot be said in one subscription.
+    /// Returns the part of `wanted` that may be read. Fails if that takes more selectors than a
+    /// subscription may have.
     pub fn readable(&self, wanted: &[Selector]) -> Result<Vec<Selector>, Invalid> {
         self.subscribe.narrow(wanted)
     }

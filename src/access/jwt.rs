@@ -12,7 +12,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What tokens are held against.
+/// Settings of token verification.
 #[derive(Clone, Debug, Default)]
 pub struct JwtSettings {
     /// A secret shared with whoever signs (HS256, HS384, HS512).
@@ -29,7 +29,7 @@ pub struct JwtSettings {
     pub issuer: Option<String>,
     /// The `aud` that is asked for, where one is.
     pub audience: Option<String>,
-    /// How far away `exp` may be.
+    /// Maximum time until `exp`.
     pub max_lifetime: Duration,
 }
 
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Verifier {
     }
 }
 
-/// Whether it has the three parts of a token.
+/// Returns true if a credential has the three parts of a token.
 pub(super) fn looks_like_one(credential: &str) -> bool {
     credential.bytes().filter(|byte| *byte == b'.').count() == 2
 }
@@ -113,7 +113,7 @@ impl Verifier {
         }))
     }
 
-    /// Whose token it is, and what it grants.
+    /// Returns the caller of a token.
     pub(super) fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, Denied> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| Denied::Malformed)?;
         // What it calls critical is not understood here (RFC 7515 §4.1.11).
@@ -149,7 +149,7 @@ impl Verifier {
         Ok(Caller { subject, jti, issued, grants, expires, mark: Some(mark), ..Caller::nobody() })
     }
 
-    /// What a token says, if a key has signed it, and which.
+    /// Returns the claims of a token and the mark of the key that signed it.
     fn claims(&self, token: &str, header: &Header) -> Result<(Claims, RevocationMark), Denied> {
         let remote = self.remote.as_ref().map(|remote| remote.keys());
         let all = || self.keys.iter().chain(remote.iter().flat_map(|keys| keys.iter()));
@@ -175,7 +175,7 @@ impl Verifier {
         self.remote.as_ref()
     }
 
-    /// Whether a token may be signed with a key that has not been fetched yet.
+    /// Returns true if a token may be signed with a key that was not fetched yet.
     pub(super) fn lacks_key_of(&self, token: &str) -> bool {
         let Some(remote) = &self.remote else { return false };
         let Ok(header) = jsonwebtoken::decode_header(token) else { return false };
@@ -184,7 +184,7 @@ impl Verifier {
         keys.is_empty() || header.kid.is_some() && !self.keys.iter().chain(&*keys).any(is_known)
     }
 
-    /// Whether the key of this mark is there.
+    /// Returns true if the key with this mark exists.
     pub(super) fn has(&self, mark: RevocationMark) -> bool {
         let remote = self.remote.as_ref().map(|remote| remote.keys());
         let mut all = self.keys.iter().chain(remote.iter().flat_map(|keys| keys.iter()));

@@ -15,24 +15,24 @@ pub(super) struct Key {
     pub(super) id: Option<String>,
     pub(super) key: DecodingKey,
     pub(super) algorithms: Vec<Algorithm>,
-    /// Whether the key itself says which algorithm it is for.
+    /// True if the key names its algorithm itself.
     is_named: bool,
     pub(super) mark: RevocationMark,
 }
 
 impl Key {
-    /// One that says nothing of itself, and what it was read from.
+    /// Creates a key without a name or algorithm; `source` is the text it was read from.
     fn of(key: DecodingKey, algorithms: Vec<Algorithm>, source: &[u8]) -> Self {
         Self { id: None, key, algorithms, is_named: false, mark: RevocationMark::of(source) }
     }
 
-    /// Whether it is a secret that could be tried out.
+    /// Returns true for secrets that are short enough to be guessed.
     fn is_short(&self) -> bool {
         self.key.family() == AlgorithmFamily::Hmac
             && self.key.try_get_as_bytes().is_ok_and(|bytes| bytes.len() < MIN_SECRET_BYTES)
     }
 
-    /// Whether a token with this header may be signed with it.
+    /// Returns true if a token with this header may be signed with the key.
     pub(super) fn is_meant(&self, header: &Header) -> bool {
         match (&self.id, &header.kid) {
             (Some(id), Some(meant)) => id == meant,
@@ -57,7 +57,7 @@ pub(super) fn pin(keys: &mut Vec<Key>, pinned: Option<&[Algorithm]>) {
 #[derive(Default)]
 pub struct RemoteKeys {
     keys: ArcSwap<Vec<Key>>,
-    /// How often they were fetched.
+    /// Number of fetches.
     fetched: AtomicUsize,
     pinned: Option<Vec<Algorithm>>,
 }
@@ -100,7 +100,7 @@ impl RemoteKeys {
         self.fetched.store(before.fetched(), Ordering::Release);
     }
 
-    /// How often others were fetched than before; 0 while none were.
+    /// Returns how many times the keys have changed; 0 before the first fetch.
     pub fn fetched(&self) -> usize {
         self.fetched.load(Ordering::Acquire)
     }

@@ -8,10 +8,10 @@ use subtle::ConstantTimeEq;
 /// A key, and what whoever has it may do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ApiKey {
-    /// How it is called in logs.
+    /// Name in logs.
     pub name: String,
     hash: [u8; 32],
-    /// What it grants.
+    /// Grants of the key.
     pub grants: Grants,
 }
 
@@ -33,13 +33,13 @@ impl ApiKey {
         Ok(Self { name: name.to_owned(), hash, grants })
     }
 
-    /// What tells it from another key of its name.
+    /// Returns the mark that distinguishes it from another key of the same name.
     pub(super) fn mark(&self) -> RevocationMark {
         RevocationMark::of(&self.hash)
     }
 }
 
-/// What two keys have in common that must tell them apart.
+/// Describes two keys with the same name or secret, if there are any.
 pub fn clash(keys: &[ApiKey]) -> Option<String> {
     keys.iter().enumerate().find_map(|(at, key)| {
         let other = keys[..at].iter().find(|o| o.name == key.name || o.hash == key.hash)?;
@@ -53,7 +53,7 @@ pub fn new_secret() -> String {
     digits(&rand::rng().random::<[u8; 24]>())
 }
 
-/// What the configuration knows of a secret.
+/// Returns the hash of a secret, which is all that the configuration holds.
 pub fn hash_of(secret: &str) -> String {
     digits(&Sha256::digest(secret.as_bytes()))
 }

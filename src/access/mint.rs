@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// What a token is signed with.
+/// Key that signs a token.
 #[derive(Clone, Debug)]
 pub enum SigningKey {
     /// A secret that the hub has, too.
@@ -17,16 +17,16 @@ pub enum SigningKey {
     Pem(Vec<u8>),
 }
 
-/// What a new token says.
+/// Claims of a new token.
 #[derive(Clone, Debug)]
 pub struct NewToken {
-    /// Whom it is for.
+    /// Subject.
     pub subject: Option<String>,
-    /// What it grants.
+    /// Grants.
     pub grants: Claimed,
-    /// How long it is good.
+    /// Time until the expiry.
     pub lifetime: Duration,
-    /// Who makes it.
+    /// Issuer.
     pub issuer: Option<String>,
     /// Which hub it is for.
     pub audience: Option<String>,

@@ -1,8 +1,7 @@
-//! Who may do what: credentials, and the grants that come with them.
+//! Credentials and the grants that come with them.
 //!
-//! Promises: a credential that is not good is refused, and never taken for none; what is secret
-//! gets into no error, log or metric.
-//! Never: knows HTTP, or who is connected.
+//! Promises: an invalid credential is refused and never treated as no credential; secrets appear in
+//! no error, log or metric. Never: knows HTTP or sessions.
 
 mod grants;
 mod jwt;
@@ -30,7 +29,7 @@ use std::time::Duration;
 /// The longest credential that is looked at, in bytes.
 pub const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
 
-/// Who asks, and what they may do.
+/// A caller and its grants.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Caller {
     /// The name of a key, or the `sub` of a token; `None` for those who did not say.
@@ -39,21 +38,21 @@ pub struct Caller {
     pub key: Option<String>,
     /// The `jti` of a token.
     pub jti: Option<String>,
-    /// When the credential was made, where it says so.
+    /// Time at which the credential was made, if it says so.
     pub issued: Option<Timestamp>,
-    /// What they may do.
+    /// Grants.
     pub grants: Grants,
-    /// When the credential ends.
+    /// Time at which the credential expires.
     pub expires: Option<Timestamp>,
     /// The key that let them in, or, by ticket, its maker; none for those who showed nothing.
     pub mark: Option<RevocationMark>,
-    /// Whether it is a ticket, of which no other is made.
+    /// True for tickets, which cannot be used to make other tickets.
     pub by_ticket: bool,
 }
 
 impl Caller {
-    /// What is counted as theirs where subjects have limits: a key's name and the `sub` of a token
-    /// are not the same, also where they are spelled the same.
+    /// Returns the name that limits of subjects count. The name of a key and the `sub` of a token
+    /// differ, also if they are spelled the same.
     pub fn counted_as(&self) -> Option<Arc<str>> {
         match (&self.key, &self.subject) {
             (Some(key), _) => Some(format!("key {key}").into()),
@@ -77,7 +76,7 @@ impl Caller {
     }
 }
 
-/// What tells one key from every other, and nothing of its secret.
+/// Mark that distinguishes one key from every other, without revealing its secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RevocationMark(u64);
 
@@ -89,10 +88,10 @@ impl RevocationMark {
     }
 }
 
-/// Why a credential is not good.
+/// Reason for which a credential was refused.
 pub use crate::telemetry::CredentialRefused as Denied;
 
-/// What is said to whoever showed it.
+/// Returns the detail of the problem for a refused credential.
 pub fn explain(denied: Denied) -> &'static str {
     match denied {
         Denied::Missing => "a credential is needed",
@@ -118,7 +117,7 @@ pub fn explain(denied: Denied) -> &'static str {
 pub struct Access {
     keys: Vec<ApiKey>,
     verifier: Option<Verifier>,
-    /// Those who show nothing: one for all of them, because each session holds its own.
+    /// The anonymous caller, shared by all sessions that have no credential.
     anonymous: Option<Arc<Caller>>,
     tickets: Option<Tickets>,
     revocations: Option<Arc<Revocations>>,
@@ -127,7 +126,7 @@ pub struct Access {
     generation: u64,
 }
 
-/// What changes whenever a credential that was good may be no more.
+/// Version of the credentials: it changes whenever a credential that was valid may no longer be.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct AccessVersion(u64, usize, usize);
 
@@ -141,13 +140,13 @@ impl Access {
         Self { keys, verifier, anonymous, is_open, ..Self::default() }
     }
 
-    /// What is made by those whose credential never ends, ends after so long.
+    /// Sets the lifetime of tickets of callers whose credential never expires.
     #[must_use]
     pub fn lasting(self, max_lifetime: Duration) -> Self {
         Self { max_lifetime, ..self }
     }
 
-    /// How long a credential may be good.
+    /// Returns the maximum lifetime of a credential.
     pub fn max_lifetime(&self) -> Duration {
         self.max_lifetime
     }
@@ -185,21 +184,21 @@ impl Access {
         self.verifier.as_ref()?.remote()
     }
 
-    /// Whether `credential` may be good once that has been fetched again.
+    /// Returns true if `credential` may become valid once the key set was fetched again.
     pub fn lacks_key_of(&self, credential: &str) -> bool {
         let verifier = self.verifier.as_ref().filter(|_| jwt::looks_like_one(credential));
         verifier.is_some_and(|verifier| verifier.lacks_key_of(credential))
     }
 
-    /// As long as this is the same, whoever was let in may stay.
+    /// Returns the version; callers stay valid while it is the same.
     pub fn version(&self) -> AccessVersion {
         let keys = self.remote_keys().map_or(0, |remote| remote.fetched());
         let revoked = self.revocations.as_ref().map_or(0, |revocations| revocations.changes());
         AccessVersion(self.generation, revoked, keys)
     }
 
-    /// Whether somebody who was let in would be no more: what they showed is revoked, or the key
-    /// behind it is gone or grants something else.
+    /// Returns true if the caller would no longer be admitted: its credential is revoked, or its
+    /// key is gone or has other grants.
     pub fn is_over(&self, caller: &Caller) -> bool {
         let revoked = self.revocations.as_ref().is_some_and(|r| r.covers(caller));
         revoked || !self.is_backed(caller)
@@ -233,17 +232,17 @@ impl Access {
         self.anonymous.is_some()
     }
 
-    /// Whether anybody may do anything: nothing is configured that says otherwise.
+    /// Returns true if everybody may do everything, as nothing is configured.
     pub fn is_open(&self) -> bool {
         self.is_open
     }
 
-    /// Those who show nothing, where they may do something.
+    /// Returns the anonymous caller, if it has grants.
     pub fn anonymous(&self) -> Option<Arc<Caller>> {
         self.anonymous.clone()
     }
 
-    /// Those who show `credential`: an API key or a token.
+    /// Returns the caller of an API key or a token.
     pub fn verify(&self, credential: &str, now: Timestamp) -> Result<Caller, Denied> {
         if credential.is_empty() || credential.len() > MAX_CREDENTIAL_BYTES {
             return Err(Denied::Malformed);
@@ -266,7 +265,7 @@ impl Access {
         if self.is_over(&caller) { Err(Denied::Revoked) } else { Ok(caller) }
     }
 
-    /// When what `caller` makes ends at the latest.
+    /// Returns the latest time at which something that `caller` makes expires.
     pub fn ends(&self, caller: &Caller, now: Timestamp) -> Timestamp {
         caller.expires.unwrap_or_else(|| now.plus_ms(self.max_lifetime.as_millis() as u64))
     }
@@ -279,7 +278,7 @@ impl Access {
         }
     }
 
-    /// Those who show `ticket`, having received everything up to `last`.
+    /// Returns the caller of a ticket whose client has received everything up to `last`.
     pub fn verify_ticket(
         &self,
         ticket: &str,

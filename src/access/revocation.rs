@@ -18,11 +18,11 @@ use std::time::Duration;
 /// Revocations that are remembered at once; each is held against every credential by a look-up.
 const MAX_REVOCATIONS: usize = 100_000;
 
-/// Whose credentials.
+/// Target of a revocation.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RevocationTarget {
-    /// One token's, by its `jti`.
+    /// One token, by its `jti`.
     Jti(String),
     /// Everything of a `sub`.
     Sub(String),
@@ -64,18 +64,18 @@ fn matters(whose: &RevocationTarget, at: Timestamp, keep: Duration, now: Timesta
     matches!(whose, RevocationTarget::Key(_)) || at >= now.minus_ms(keep.as_millis() as u64)
 }
 
-/// Why a revocation was not taken.
+/// Reason for which a revocation was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum RevokeError {
-    /// There are too many already.
+    /// The maximum number of revocations is reached.
     #[error("{MAX_REVOCATIONS} revocations are remembered already")]
     TooMany,
-    /// It could not be written down.
+    /// The file cannot be written.
     #[error("the revocation could not be written: {0}")]
     Io(#[from] io::Error),
 }
 
-/// What has been revoked.
+/// Revocations.
 #[derive(Default, Debug)]
 pub struct Revocations {
     known: RwLock<HashMap<RevocationTarget, Revoked>>,
@@ -174,7 +174,7 @@ impl Revocations {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// Whether `caller`'s credential has been revoked.
+    /// Returns true if the credential of `caller` was revoked.
     pub fn covers(&self, caller: &Caller) -> bool {
         if self.changes() == 0 {
             return false;

@@ -15,7 +15,7 @@ use std::io;
 use std::path::Path;
 
 const KEY_BYTES: usize = 32;
-/// What tells a ticket from any other token.
+/// Token type that distinguishes tickets from other tokens.
 const KIND: &str = "fanfare-ticket";
 
 /// Makes tickets, and knows them again.
@@ -26,7 +26,7 @@ pub struct Tickets {
     verifying: DecodingKey,
 }
 
-/// What a ticket says. Times are milliseconds of the Unix epoch.
+/// Claims of a ticket. Times are milliseconds since 1970.
 #[derive(Serialize, Deserialize)]
 struct Claims {
     streams: Vec<String>,
@@ -40,11 +40,11 @@ struct Claims {
     /// Sessions until then.
     end: u64,
     made: u64,
-    /// Its maker's names, under which it is revoked.
+    /// Subject of its maker, by which it can be revoked.
     sub: Option<String>,
     key: Option<String>,
     jti: Option<String>,
-    /// What its maker was let in by.
+    /// Mark of its maker's credential.
     mark: Option<RevocationMark>,
 }
 
@@ -54,19 +54,19 @@ impl std::fmt::Debug for Tickets {
     }
 }
 
-/// What a ticket is to be good for.
+/// Properties of a new ticket.
 pub struct TicketSpec {
-    /// What it reads.
+    /// Selectors it may read.
     pub streams: Vec<Selector>,
     /// The last event that was committed.
     pub head: EventId,
-    /// When it is made.
+    /// Time at which it is made.
     pub made: Timestamp,
     /// New connections until then.
     pub until: Timestamp,
     /// Sessions until then.
     pub end: Timestamp,
-    /// Where the same ticket is to be made again.
+    /// Seed, if the same ticket is to be made again.
     pub seed: Option<u64>,
 }
 
@@ -106,7 +106,7 @@ impl Tickets {
         hash.finalize().iter().take(8).fold(0, |mask, byte| (mask << 8) | u64::from(*byte))
     }
 
-    /// Who shows `ticket`, having received everything up to `last`.
+    /// Returns the caller of `ticket`, whose client has received everything up to `last`.
     pub(super) fn verify(
         &self,
         ticket: &str,

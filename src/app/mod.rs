@@ -37,7 +37,7 @@ const MAX_WAITING_BATCHES: usize = 64;
 const MAX_DISK_READERS: usize = 32;
 /// Look-ups and starting points beside them, so that neither waits for the other.
 const MAX_LOOKUPS: usize = 16;
-/// How long the streams of jobs that were killed, and of chats, may take to end.
+/// Maximum time for the streams of killed jobs and of chats to end.
 const RUNS_END_WITHIN: Duration = Duration::from_secs(3);
 
 /// Runs a hub until it is told to stop; on SIGHUP it takes what `configured` says then.
@@ -247,7 +247,7 @@ fn tickets(config: &Config) -> anyhow::Result<Tickets> {
         .context("the key of tickets cannot be had")
 }
 
-/// And so are revocations.
+/// Opens the revocations, beside the journal.
 fn revocations(config: &Config) -> anyhow::Result<Revocations> {
     let file = beside_journal(config, "revocations");
     Revocations::open(file.as_deref(), config.access.max_lifetime(), now())

@@ -1,8 +1,7 @@
-//! What SIGHUP changes in a hub that runs: keys, limits, the certificate.
+//! Reload on SIGHUP: keys, limits, and the certificate.
 //!
-//! A configuration that is wrong changes nothing. Whoever was let in by a key that is gone, or that
-//! grants something else, is sent away within a second; whoever is there stays where a limit was
-//! lowered.
+//! An invalid configuration changes nothing. Sessions of a key that is gone or has other grants are
+//! closed within a second; a lower limit closes no session.
 
 use crate::access::Access;
 use crate::config::Config;

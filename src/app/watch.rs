@@ -1,4 +1,4 @@
-//! What is looked at now and again while the hub runs: commits that hang, memory, certificates.
+//! Periodic checks: stuck commits, memory, certificates, sampled log lines, idle rates.
 
 use crate::http::AppState;
 use crate::limits::resident_bytes;
@@ -32,11 +32,10 @@ async fn commits(state: Data<AppState>) {
     }
 }
 
-/// How often the memory of the process is looked at, and how often where much of it is taken: sooner
-/// than anybody fills what is left.
+/// Interval of memory checks, and the shorter one once much memory is used.
 const LOOK_AT_MEMORY_EVERY: Duration = Duration::from_millis(100);
 const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(10);
-/// How often rates of those who have been quiet are forgotten.
+/// Interval at which the rates of idle clients are removed.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// Knows what memory the process has.
@@ -83,7 +82,7 @@ async fn rates(state: Data<AppState>) {
     }
 }
 
-/// How often is looked whether the certificate's files have changed.
+/// Interval of checks of the certificate's files.
 const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(2);
 
 /// Takes a new certificate once its files have changed.

@@ -1,4 +1,4 @@
-//! Who may do what, as configured.
+//! Configuration of access.
 
 use super::raw::{RawValue, Rule};
 use super::resolve::{Resolver, parse_some_time};
@@ -25,7 +25,8 @@ impl Resolver {
         access
     }
 
-    /// Where others can reach the hub it is not open to everybody without a word.
+    /// Fails if others can reach the hub and everybody may do everything without an explicit
+    /// setting.
     fn refuse_strangers(&mut self) {
         let address = |text: &str| text.parse::<SocketAddr>().map_err(|e| e.to_string());
         let listen = self.said.of("listen");
@@ -91,7 +92,7 @@ impl Resolver {
         })
     }
 
-    /// Where a key set is fetched, if it is.
+    /// Returns the URL of the key set, if one is configured.
     pub(super) fn jwks_url(&self) -> Option<String> {
         let said = self.said.of("jwks")?.values.into_iter().next()?;
         is_url(&said).then_some(said)

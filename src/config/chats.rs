@@ -14,7 +14,7 @@ const KINDS: [(&str, UpstreamKind); 3] = [
 ];
 
 impl Resolver {
-    /// What chats go by.
+    /// Returns the settings of chats.
     pub(super) fn chats(&mut self) -> ChatSettings {
         let tables = self.said.take_tables("chat.upstream");
         let upstreams: Vec<Upstream> =

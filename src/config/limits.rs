@@ -1,4 +1,4 @@
-//! How much anybody may take, as configured.
+//! Configuration of limits.
 
 use super::raw::Rule as Table;
 use super::resolve::{Resolver, parse_count, parse_some_bytes};
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 const MEMORY_PERCENT: u64 = 80;
 /// Files that are not connections: the journal's tables and logs, listeners, threads' own.
 const RESERVED_FILES: u64 = 512;
-/// One connection in so many is not for a session.
+/// Share of the connections that is not for sessions.
 const OTHER_CONNECTIONS_SHARE: u64 = 16;
 
 /// The limits and their settings; the first few can be set for some streams, too.
@@ -96,14 +96,14 @@ impl Resolver {
     }
 }
 
-/// What the open file limit leaves for sessions, a share being left for those who publish and
-/// those who are turned away.
+/// Returns the number of sessions that the open file limit allows, without the share for publishers
+/// and refused subscribers.
 fn sessions_by_file_limit() -> u64 {
     let connections = connections_by_file_limit() as u64;
     (connections - connections / OTHER_CONNECTIONS_SHARE).max(1)
 }
 
-/// What the open file limit leaves for connections of any kind.
+/// Returns the number of connections of any kind that the open file limit allows.
 pub(super) fn connections_by_file_limit() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     // The hub raises its own limit as far as it may before it serves.

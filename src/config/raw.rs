@@ -1,4 +1,4 @@
-//! What was said, where: flags before environment before file.
+//! Raw settings: flags before environment before file.
 
 use super::settings::{SETTINGS, env_name};
 use clap::ArgMatches;
@@ -13,7 +13,7 @@ use toml::de::{DeString, DeTable, DeValue};
 pub struct ConfigError {
     /// A flag, a variable, or a file with its line.
     pub place: String,
-    /// What is wrong.
+    /// Description of the error.
     pub why: String,
 }
 
@@ -30,18 +30,18 @@ pub(super) struct RawValue {
     pub(super) values: Vec<String>,
 }
 
-/// One table of the file, like one of `[[retention]]` or `[job.backup]`: its members by name.
+/// A table of the file, such as one of `[[retention]]` or `[job.backup]`: its members by name.
 pub(super) type Rule = HashMap<String, RawValue>;
 
 /// Tables that a file may have several of.
 struct Tables {
-    /// What they are called.
+    /// Name of the tables.
     name: &'static str,
     /// Each has a name of its own, `[job.backup]`, which becomes its member `name`.
     are_named: bool,
-    /// Their members that are lists.
+    /// Members that are lists.
     lists: &'static [&'static str],
-    /// Their members that are tables of strings, which become lists of `NAME=VALUE`.
+    /// Members that are tables of strings, which become lists of `NAME=VALUE`.
     maps: &'static [&'static str],
 }
 
@@ -65,7 +65,7 @@ const TABLES: [Tables; 7] = [
     Tables { name: "source.tail", are_named: false, lists: &["paths"], maps: &[] },
 ];
 
-/// What the tables of sources and of chats are below.
+/// Parents of the tables of sources and of chats.
 const ABOVE: [&str; 2] = ["source", "chat"];
 
 /// The tables below one, for whoever misspelled theirs.
@@ -85,7 +85,7 @@ fn below_of(above: &str) -> String {
 #[derive(Default)]
 pub struct RawConfig {
     words: HashMap<&'static str, RawValue>,
-    /// By list: each table with its place.
+    /// Tables by list, each with its place.
     tables: HashMap<&'static str, Vec<(String, Rule)>>,
     pub(super) wrong: Vec<ConfigError>,
 }
@@ -130,7 +130,7 @@ impl RawConfig {
         said
     }
 
-    /// What was said of a setting.
+    /// Returns the raw value of a setting.
     pub(super) fn of(&self, name: &'static str) -> Option<RawValue> {
         debug_assert!(SETTINGS.iter().any(|setting| setting.name == name), "{name}");
         self.words.get(name).cloned()

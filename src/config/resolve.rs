@@ -1,4 +1,4 @@
-//! From what was said to what is meant.
+//! Resolution of raw settings into the configuration.
 
 use super::limits::connections_by_file_limit;
 use super::raw::{ConfigError, RawConfig, RawValue};
@@ -17,47 +17,47 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often the system monitor may publish.
+/// Range of the system monitor's interval.
 const SYSTEM_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(3600);
 /// Heartbeats a connection may ask for.
 pub(crate) const HEARTBEAT_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3600);
 
-/// What is meant.
+/// The configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to serve.
+    /// Addresses to serve.
     pub listen: Vec<SocketAddr>,
-    /// Where the metrics are by themselves.
+    /// Addresses that serve metrics only.
     pub metrics_listen: Vec<SocketAddr>,
     /// Patterns whose streams have figures of their own.
     pub metrics_streams: Vec<Selector>,
     /// The certificate and its key, where it is served by TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// Whether HTTP/2 is spoken without TLS.
+    /// True if HTTP/2 is served without TLS.
     pub h2c: bool,
-    /// Where the journal lives.
+    /// Directory of the journal.
     pub data_dir: PathBuf,
-    /// When a publish is answered.
+    /// Durability that a publish waits for.
     pub durability: Durability,
     /// The reconnection time clients are told, before it is spread.
     pub retry: Duration,
     /// The usual sign of life.
     pub heartbeat: Duration,
-    /// What is kept.
+    /// Retention.
     pub retention: RetentionPolicy,
     /// Free bytes below which publishes are refused.
     pub min_free_bytes: u64,
     /// Memory for the newest events.
     pub recent_bytes: usize,
-    /// How often the system monitor publishes, if it does.
+    /// Interval of the system monitor, if it is on.
     pub system: Option<Duration>,
     /// After how long without a heartbeat a service is what.
     pub grace: GracePeriods,
-    /// Whether the hub's own log is published.
+    /// True if the hub's own log is published.
     pub publish_log: bool,
-    /// What chats go by.
+    /// Settings of chats.
     pub chats: ChatSettings,
     /// Commands that may be run by name.
     pub jobs: Vec<JobSpec>,
@@ -69,7 +69,7 @@ pub struct Config {
     pub max_event_bytes: usize,
     /// The body of one request at most.
     pub max_body_bytes: usize,
-    /// How much anybody may take.
+    /// Limits.
     pub limits: Arc<Limits>,
     /// Bytes of memory that the process may have.
     pub memory_budget: u64,
@@ -79,7 +79,7 @@ pub struct Config {
     pub max_sockets: usize,
     /// Subscribers turned away that may come back in a second.
     pub refusal_return_rate: u64,
-    /// How long a connection may take nothing.
+    /// Maximum time for which a connection may take no bytes.
     pub write_timeout: Duration,
     /// The window of a drain.
     pub drain: Duration,
@@ -89,13 +89,13 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// Names the hub goes by, beside those of its own machine.
     pub public_hosts: Vec<String>,
-    /// What credentials are held against.
+    /// Keys and grants that credentials are checked against.
     pub access: Access,
-    /// Where a key set is fetched.
+    /// URL of the key set.
     pub jwks_url: Option<String>,
-    /// What is logged.
+    /// Log filter.
     pub log: String,
-    /// How it is logged.
+    /// Log format.
     pub log_format: LogFormat,
 }
 
@@ -160,7 +160,7 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    /// What is meant by a setting, or by its default; `None` where that is empty or wrong.
+    /// Returns the parsed value of a setting or of its default; `None` if that is empty or invalid.
     pub(super) fn one<T>(
         &mut self,
         name: &'static str,

@@ -1,4 +1,4 @@
-//! What streams keep, as configured, and what the hub's own keep.
+//! Configuration of retention, and retention of the hub's own streams.
 
 use super::raw::Rule;
 use super::resolve::{Resolver, parse_count, parse_selector, parse_some_bytes, parse_some_time};
@@ -9,9 +9,9 @@ use crate::source::{
     JOBS_KEPT, LOG_STREAM, SYSTEM_STREAM, TAIL_KEPT_EVENTS, TAIL_STREAM,
 };
 
-/// How long what the hub publishes by itself is kept.
+/// Maximum age of events that the hub publishes itself.
 const OWN_KEPT_MS: u64 = 60 * 60 * 1000;
-/// What `--journal-max-bytes` is where history lives in memory and nothing is said.
+/// Default of `--journal-max-bytes` in mode `memory`.
 const MEMORY_JOURNAL_MAX_BYTES: u64 = 256 * 1024 * 1024;
 
 impl Resolver {

@@ -6,17 +6,17 @@ use clap::{Arg, ArgAction, Command};
 pub struct Setting {
     /// The name, in kebab case.
     pub name: &'static str,
-    /// What the value is, in capitals.
+    /// Name of the value, in capitals.
     pub value: &'static str,
     /// The value where nothing is said, as it would be said; empty for none.
     pub default: &'static str,
-    /// Whether it may be said several times (a list in the file, commas in the environment).
+    /// True if it may be given several times (a list in the file, commas in the environment).
     pub repeatable: bool,
-    /// One or two sentences for the person who sets it.
+    /// Help text, one or two sentences.
     pub help: &'static str,
 }
 
-/// What the value of a switch is: `--name` alone means `on`.
+/// Value of a switch: `--name` alone means `on`.
 const SWITCH: &str = "on|off";
 
 macro_rules! settings {

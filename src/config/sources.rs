@@ -8,9 +8,9 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where the lines of a file go, where nothing is said.
+/// Default stream of a followed file.
 const DEFAULT_STREAM: &str = "logs.{name}";
-/// How long a run that is told to stop may take, where nothing is said.
+/// Default time for a run to stop.
 const STOP_AFTER: Duration = Duration::from_secs(10);
 
 impl Resolver {
@@ -121,7 +121,7 @@ impl Resolver {
         .collect()
     }
 
-    /// What a member of a table means; `None` where it is not there or is wrong.
+    /// Returns the parsed value of a table's member; `None` if it is missing or invalid.
     pub(super) fn member<T>(
         &mut self,
         rule: &mut Rule,

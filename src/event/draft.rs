@@ -104,28 +104,28 @@ impl Draft {
         Self { key, ..self }
     }
 
-    /// Where it goes: 1 to 16 distinct streams.
+    /// Returns its streams: 1 to 16, distinct.
     pub fn streams(&self) -> &[StreamName] {
         &self.streams
     }
 
-    /// Its type.
+    /// Returns its type.
     pub fn kind(&self) -> &EventType {
         &self.kind
     }
 
-    /// Its data.
+    /// Returns its data.
     pub fn payload(&self) -> &Payload {
         &self.payload
     }
 
-    /// Its idempotency key.
+    /// Returns its idempotency key.
     pub fn key(&self) -> Option<&Key> {
         self.key.as_ref()
     }
 
-    /// What tells "the same again" from "another event under this key": a hash of the set of
-    /// streams, the type and the data as they were said, before anything was filled in.
+    /// Returns a hash of the set of streams, the type and the data as they were given, which
+    /// distinguishes a repeated publish from another event with the same key.
     pub fn fingerprint(&self) -> u128 {
         self.fingerprint
     }

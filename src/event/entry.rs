@@ -1,40 +1,40 @@
-//! What stands in the journal: an event, or the end of a stream.
+//! Entries of the journal: an event, or the end of a stream.
 
 use super::{EventType, Payload, Position, StreamName, Timestamp};
 
-/// One committed entry of the hub-wide order.
+/// A committed entry of the hub-wide order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// Its place in the order.
+    /// Position in the order.
     pub position: Position,
-    /// When it was committed; never earlier than an entry before it.
+    /// Time of the commit; never earlier than that of an entry before it.
     pub time: Timestamp,
     /// The streams it belongs to, as published; one for an end.
     pub streams: Box<[StreamName]>,
-    /// What it is.
+    /// Content of the entry.
     pub body: Body,
 }
 
-/// What an entry is.
+/// Content of an entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Body {
     /// An event that somebody published.
     Event {
-        /// Its type.
+        /// Type of the event.
         kind: EventType,
-        /// Its data.
+        /// Data of the event.
         payload: Payload,
     },
-    /// Nothing more comes on the stream.
+    /// End of the stream.
     End(EndReason),
 }
 
-/// Why a stream ended.
+/// Reason for the end of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EndReason {
-    /// Its publisher said so.
+    /// Ended by a publisher.
     Ended,
-    /// It was deleted with its history; the name may be used anew.
+    /// Deleted with its history; the name may be used again.
     Deleted,
 }
 
@@ -49,7 +49,7 @@ impl EndReason {
 }
 
 impl Entry {
-    /// What it takes in memory, in bytes, near enough for a bound.
+    /// Returns its approximate size in memory, in bytes.
     pub fn footprint_bytes(&self) -> usize {
         /// The struct, its reference counts and its place in an index.
         const FIXED: usize = 160;

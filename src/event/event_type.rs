@@ -9,7 +9,7 @@ const MAX_TYPE_BYTES: usize = 64;
 const DEFAULT: &str = "message";
 /// Names that collide with EventSource's own events in a browser.
 const TAKEN: [&str; 2] = ["open", "error"];
-/// What the hub's own control events start with.
+/// Prefix of the hub's own control events.
 const RESERVED_PREFIX: &str = "hub-";
 
 /// 1 to 64 bytes without control characters; never `open`, `error` or `hub-…`.
@@ -44,7 +44,7 @@ impl EventType {
         self.0.as_deref().unwrap_or(DEFAULT)
     }
 
-    /// Whether it is the type that needs no `event:` line.
+    /// Returns true for the default type, which needs no `event:` line.
     pub fn is_default(&self) -> bool {
         self.0.is_none()
     }

@@ -1,4 +1,4 @@
-//! What a subscriber asked for.
+//! Interest of a subscriber: selectors and types.
 
 use super::{Body, Entry, EventType, Invalid, Selector, StreamName};
 
@@ -50,12 +50,12 @@ impl Interest {
         self.selectors.iter().map(Selector::exact).collect()
     }
 
-    /// Whether any selector reaches `stream`.
+    /// Returns true if a selector reaches `stream`.
     pub fn selects(&self, stream: &StreamName) -> bool {
         self.selectors.iter().any(|s| s.reaches(stream))
     }
 
-    /// Whether the type filter lets the entry through; ends always pass.
+    /// Returns true if the type filter passes the entry; ends always pass.
     pub fn passes(&self, entry: &Entry) -> bool {
         match (&entry.body, &self.types) {
             (Body::Event { kind, .. }, Some(types)) => types.contains(kind),
@@ -63,12 +63,12 @@ impl Interest {
         }
     }
 
-    /// Whether every event of the selected streams is wanted.
+    /// Returns true if there is no type filter.
     pub fn selects_all_types(&self) -> bool {
         self.types.is_none()
     }
 
-    /// Whether the entry goes to such a subscriber.
+    /// Returns true if the subscriber gets the entry.
     pub fn selects_entry(&self, entry: &Entry) -> bool {
         self.passes(entry) && entry.streams.iter().any(|s| self.selects(s))
     }

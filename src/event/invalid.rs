@@ -1,4 +1,4 @@
-//! Why a value was refused: the field to blame and what is wrong with it.
+//! Reason for which a value was refused: the field, and what is wrong with it.
 
 /// A value that failed its check.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -6,7 +6,7 @@
 pub struct Invalid {
     /// The member, parameter or header to blame, dotted where nested: `data.level`.
     pub field: String,
-    /// One sentence for the person who sent it.
+    /// Description for the person who sent it.
     pub detail: String,
 }
 

@@ -43,7 +43,7 @@ impl<'a> MembersByName<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// Those of `payload`, where it is an object.
+    /// Returns the members of `payload`, if it is an object.
     pub(crate) fn of(payload: &'a Payload) -> Option<Self> {
         let text = payload.is_json().then(|| std::str::from_utf8(payload.as_bytes()));
         Self::read(text?.ok()?)

@@ -20,14 +20,14 @@ impl Default for LineSplitter {
 /// A line, without its end.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Line<'a> {
-    /// What is no UTF-8 is replaced (U+FFFD).
+    /// Text of the line; bytes that are not UTF-8 are replaced (U+FFFD).
     pub text: Cow<'a, str>,
     /// Bytes that it took, with its end.
     pub bytes: usize,
 }
 
 impl Line<'_> {
-    /// Whether something was replaced.
+    /// Returns true if bytes were replaced.
     pub fn is_replaced(&self) -> bool {
         matches!(self.text, Cow::Owned(_))
     }
@@ -54,7 +54,7 @@ impl LineSplitter {
         self.begin(input, line);
     }
 
-    /// What there is of a line whose end will not come.
+    /// Emits the rest of a line that has no end.
     pub fn finish(&mut self, line: &mut dyn FnMut(Line<'_>)) {
         if !self.begun.is_empty() {
             tell(&self.begun, line);

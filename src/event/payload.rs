@@ -1,4 +1,4 @@
-//! What an event carries.
+//! Data of an event.
 
 use super::json;
 use bytes::Bytes;
@@ -16,7 +16,8 @@ impl Payload {
         Self { text: Bytes::copy_from_slice(text.as_bytes()), is_json: false }
     }
 
-    /// One JSON value, stripped of white space; numbers and member order stay as written.
+    /// Creates a payload from one JSON value: white space is removed; numbers and the order of
+    /// members stay.
     pub(super) fn json(raw: &str) -> Self {
         Self { text: json::compact(raw).into(), is_json: true }
     }
@@ -31,7 +32,7 @@ impl Payload {
         &self.text
     }
 
-    /// Whether the text is one JSON value, rather than plain text.
+    /// Returns true if the text is one JSON value, false for plain text.
     pub fn is_json(&self) -> bool {
         self.is_json
     }

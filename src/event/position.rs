@@ -1,4 +1,4 @@
-//! Where an event stands in the hub-wide order, and how that is written on the wire.
+//! Positions in the hub-wide order, and event ids.
 
 use super::Invalid;
 use std::fmt;
@@ -31,19 +31,19 @@ impl Position {
         Self(self.0.saturating_sub(1))
     }
 
-    /// As the number that the journal stores.
+    /// Returns the number that the journal stores.
     pub fn get(self) -> u64 {
         self.0
     }
 
-    /// From the number that the journal stored.
+    /// Creates a position from the number that the journal stored.
     pub fn from_stored(number: u64) -> Self {
         Self(number)
     }
 }
 
-/// One life of a journal's numbering. A position is only comparable with another one of the same
-/// journal; the epoch tells clients of a lost or different journal apart.
+/// Epoch of a journal's numbering. Positions of different epochs cannot be compared; the epoch
+/// tells clients that a journal was lost or replaced.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Epoch(pub u32);
 

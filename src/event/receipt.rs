@@ -1,4 +1,4 @@
-//! What a publisher gets back once its event is durable.
+//! Receipt of a publish, once its event is durable.
 
 use super::{EventId, StreamName};
 
@@ -11,6 +11,6 @@ pub struct Receipt {
     pub streams: Box<[StreamName]>,
     /// Sessions it is going to; 0 on a duplicate.
     pub subscribers: u32,
-    /// Whether the idempotency key was seen before, so that nothing was published.
+    /// True if the idempotency key was known, so that nothing was published.
     pub duplicate: bool,
 }

@@ -10,7 +10,7 @@ const HUB_WRITES_BELOW: [&str; 3] = [JOBS, CHAT, HUB];
 const JOBS: &str = "jobs";
 /// Each of these is read by whoever knows its name, and by no wildcard.
 const CHAT: &str = "chat";
-/// What the hub says of itself, for admins. A wildcard in the first place does not mean it.
+/// Prefix of the hub's own streams, for admins. A wildcard in the first place does not reach it.
 const HUB: &str = "hub";
 
 /// The first part of a name or selector, where more follow.
@@ -19,41 +19,41 @@ fn above(text: &str) -> Option<&str> {
 }
 
 impl StreamName {
-    /// Whether only the hub publishes to it.
+    /// Returns true if only the hub publishes to it.
     pub fn is_written_by_hub(&self) -> bool {
         let below = above(self.as_str()).is_some_and(|first| HUB_WRITES_BELOW.contains(&first));
         below || HUB_WRITES.contains(&self.as_str())
     }
 
-    /// Whether only admins read it.
+    /// Returns true if only admins may read it.
     pub fn is_for_admins(&self) -> bool {
         above(self.as_str()) == Some(HUB)
     }
 
-    /// Whether no wildcard reaches it.
+    /// Returns true if no wildcard reaches it.
     pub fn is_hidden(&self) -> bool {
         above(self.as_str()) == Some(CHAT)
     }
 }
 
 impl Selector {
-    /// Whether it means only streams for admins.
+    /// Returns true if it reaches only streams for admins.
     pub fn is_for_admins(&self) -> bool {
         above(self.as_str()) == Some(HUB)
     }
 
-    /// Whether it is a wildcard over streams that none reaches.
+    /// Returns true for wildcards over streams that no wildcard reaches.
     pub fn is_vain(&self) -> bool {
         self.exact().is_none() && above(self.as_str()) == Some(CHAT)
     }
 
-    /// Whether whoever asks for this is sent `name`: it matches, and `name` is not out of the
-    /// reach of wildcards.
+    /// Returns true if a subscriber of this selector gets `name`: it matches, and wildcards reach
+    /// `name`.
     pub fn reaches(&self, name: &StreamName) -> bool {
         self.matches(name) && (self.exact().is_some() || self.may_reach_below(name.as_str()))
     }
 
-    /// Whether a pattern may reach streams that begin as `text` does.
+    /// Returns true if a pattern may reach streams that begin with `text`.
     fn may_reach_below(&self, text: &str) -> bool {
         match above(text) {
             Some(CHAT) => false,

@@ -7,7 +7,7 @@ use std::fmt;
 /// part, a last `**` for one or more, `**` alone for every stream.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Selector {
-    /// One stream, by its name.
+    /// A stream, by its name.
     Exact(StreamName),
     /// Every stream that matches.
     Pattern(Pattern),
@@ -41,7 +41,7 @@ impl Selector {
         Ok(Self::Pattern(Pattern { text: text.into() }))
     }
 
-    /// Whether `name` is meant.
+    /// Returns true if it matches `name`.
     pub fn matches(&self, name: &StreamName) -> bool {
         match self {
             Self::Exact(exact) => exact == name,

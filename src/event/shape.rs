@@ -19,7 +19,7 @@ pub(super) const LEVELS: [(&str, &[&str]); 6] = [
     ("critical", &["fatal"]),
 ];
 
-/// Whether data of this type is checked.
+/// Returns true if data of this type is checked.
 pub(super) fn is_shaped(kind: &EventType) -> bool {
     matches!(kind.as_str(), "log" | "metric" | "heartbeat")
 }
@@ -46,7 +46,7 @@ pub(super) fn check(kind: &EventType, raw: &str, now: Timestamp) -> Result<Strin
     Ok(text.into_owned())
 }
 
-/// As [`check`], for data that came as text: a log may be a bare line.
+/// Same as [`check`], for data given as text: a log may be a bare line.
 pub(super) fn check_text(kind: &EventType, text: &str, now: Timestamp) -> Result<String, Invalid> {
     match serde_json::from_str::<&RawValue>(text) {
         Ok(raw) if raw.get().starts_with('{') => check(kind, raw.get(), now),

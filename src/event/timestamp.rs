@@ -8,7 +8,7 @@ use std::fmt;
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// From milliseconds since 1970-01-01T00:00:00Z.
+    /// Creates a time from milliseconds since 1970-01-01T00:00:00Z.
     pub fn from_ms(ms: u64) -> Self {
         Self(ms)
     }

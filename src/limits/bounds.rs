@@ -1,24 +1,24 @@
-//! What is set: a bound for each limit, for the hub and for some of its streams.
+//! Configured bounds: one for each limit, for the hub and for some of its streams.
 
 use super::Limit;
 use crate::event::{Selector, StreamName};
 use serde::Serialize;
 
-/// What one limit is set to.
+/// Bound of one limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bound {
-    /// How many, or bytes; for a rate, in a second.
+    /// Maximum: a number or bytes; for a rate, per second.
     pub most: u64,
-    /// Whether somebody set it. The defaults do not bind clients on the hub's own machine.
+    /// True if it was configured. Defaults do not bind clients on the hub's own machine.
     pub is_explicit: bool,
 }
 
-/// What every limit is set to; one that is not set is none.
+/// Bounds of all limits; a missing one means no limit.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Bounds([Option<Bound>; Limit::COUNT]);
 
 impl Bounds {
-    /// What `limit` is set to.
+    /// Returns the bound of `limit`.
     pub fn of(&self, limit: Limit) -> Option<Bound> {
         self.0.get(limit as usize).copied().flatten()
     }
@@ -36,7 +36,7 @@ impl Bounds {
 pub struct Rule {
     /// Which ones.
     pub streams: Vec<Selector>,
-    /// What is set for them.
+    /// Bounds of the streams.
     pub bounds: Bounds,
 }
 
@@ -50,8 +50,7 @@ pub struct Limits {
     pub rules: Vec<Rule>,
 }
 
-/// Where a bound is from: the hub, or one of its rules. What is counted for one of them is not
-/// counted for another.
+/// Scope of a bound: the hub, or one of its rules. Each scope is counted separately.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Scope(u16);
 
@@ -87,7 +86,7 @@ impl Limits {
         }
     }
 
-    /// What is set in `scope`.
+    /// Returns the bounds of `scope`.
     pub fn bounds(&self, scope: Scope) -> Option<&Bounds> {
         match usize::from(scope.0).checked_sub(1) {
             None => Some(&self.hub),
@@ -108,21 +107,21 @@ impl Limits {
     }
 }
 
-/// One limit with its use, as `GET /stats` tells it.
+/// A limit with its use, as in `GET /stats`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 pub struct Usage {
-    /// Its name.
+    /// Name of the limit.
     pub limit: &'static str,
     /// The streams it is for, where it is not for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<Vec<String>>,
-    /// What it is set to; null for none.
+    /// Maximum; null if there is none.
     pub max: Option<u64>,
-    /// What is taken now; of a limit for each client, subject or stream by whoever takes most.
+    /// Current use; for a limit per client, subject or stream, that of the largest.
     pub r#use: Option<u64>,
     /// The most that ever was, since the hub started.
     pub peak: Option<u64>,
-    /// How often it refused somebody.
+    /// Number of refusals.
     pub refusals: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Who a client is where it has said nothing of itself: its address.
+//! A client without a credential: its address.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,13 +9,13 @@ const IPV6_PREFIX_BITS: u32 = 64;
 /// A client by its address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Client {
-    /// Its address, that of IPv4 as such.
+    /// Address; IPv4-mapped addresses become IPv4.
     pub address: IpAddr,
-    /// It is a program of the hub's own machine, connected to it without a proxy between.
+    /// True for programs on the hub's own machine that connect without a proxy.
     pub is_local: bool,
 }
 
-/// What is counted as one client: an address of IPv4, or a network of IPv6 that is one host's.
+/// Key by which clients are counted: an IPv4 address, or the IPv6 network of one host.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ClientKey(IpAddr);
 
@@ -25,7 +25,7 @@ impl Client {
         Self { address: address.to_canonical(), is_local }
     }
 
-    /// What it is counted as.
+    /// Returns the key by which it is counted.
     pub fn key(&self) -> ClientKey {
         ClientKey(match self.address {
             IpAddr::V4(_) => self.address,

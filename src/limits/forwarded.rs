@@ -1,13 +1,13 @@
-//! Whom a proxy says that it speaks for: `Forwarded` (RFC 7239) and `X-Forwarded-For`.
+//! Clients behind proxies: `Forwarded` (RFC 7239) and `X-Forwarded-For`.
 //!
-//! Anybody can send either, so that only what a trusted proxy has added counts: the list is read
-//! from its end, as long as the hops are trusted ones.
+//! Anybody can send these headers, so only what a trusted proxy added counts: the list is read from
+//! its end, as long as the hops are trusted.
 
 use super::Client;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 
-/// What a request says of the hops it came by: the values of each header, in their order.
+/// Hops of a request: the values of each header, in order.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct ForwardedHeaders<'a> {
     /// `Forwarded`.
@@ -16,8 +16,8 @@ pub struct ForwardedHeaders<'a> {
     pub x_forwarded_for: &'a [&'a str],
 }
 
-/// Who a request is by that came from `peer`. Where a proxy contradicts itself, or names nobody,
-/// it is the proxy's own: one of the two headers is what the client sent.
+/// Returns the client of a request that came from `peer`. If a proxy contradicts itself or names
+/// nobody, the request counts as its own, as one of the two headers is what the client sent.
 pub fn client_of(peer: IpAddr, hops: ForwardedHeaders<'_>, trusted: &[IpNet]) -> Client {
     let peer = peer.to_canonical();
     let direct = Client::at(peer, peer.is_loopback());
@@ -80,7 +80,7 @@ fn named_by(element: &str) -> Option<IpAddr> {
     named.flatten()
 }
 
-/// What stands in quotes, or without any; `None` where a quote is somewhere else.
+/// Returns the text in quotes or without any; `None` if a quote is elsewhere.
 fn unquoted(value: &str) -> Option<&str> {
     let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
     let text = inner.unwrap_or(value);

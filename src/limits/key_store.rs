@@ -1,8 +1,7 @@
-//! Whose rate is remembered: so many apart from each other, and those beyond them in crowds.
+//! Store of the rates of clients and subjects, with bounded memory.
 //!
-//! Promises: its memory is bounded, and whoever is remembered keeps their rate to themselves
-//! however many come beside them. Those who find no room share the rates of a few crowds until
-//! there is some.
+//! Promises: a key that has a rate of its own keeps it, however many others come. Keys that find no
+//! room share the rates of a few groups until there is room.
 
 use dashmap::DashMap;
 use governor::nanos::Nanos;
@@ -15,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Crowds that those without room are divided into, by their name.
 const CROWDS: usize = 256;
 
-/// What a rate limiter keeps, by key.
+/// States of a rate limiter, by key.
 pub(super) struct BoundedKeyStore<K> {
     most: usize,
     count: AtomicUsize,
@@ -31,7 +30,8 @@ impl<K: Hash + Eq> BoundedKeyStore<K> {
     }
 }
 
-/// When a rate is whole again; measured as governor does, because it shows that nowhere.
+/// Returns the time at which a rate is full again, as governor computes it, which does not expose
+/// it.
 fn whole_at(state: &InMemoryState) -> Option<Nanos> {
     state.measure_and_replace(&NotKeyed::NonKey, Err::<((), Nanos), _>).err().flatten()
 }

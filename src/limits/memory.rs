@@ -3,12 +3,12 @@
 use super::{Limit, Usage};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// From this share of the budget on, in percent, its use is looked at closely.
+/// Share of the budget, in percent, from which on its use is checked more often.
 const FILLING_PERCENT: u64 = 60;
 /// At this share of the budget, in percent, nobody new is let in; what those who are there still
 /// need has the rest.
 const NO_MORE_SESSIONS_PERCENT: u64 = 90;
-/// And at this no connection is accepted.
+/// Share from which on no connection is accepted.
 const NO_MORE_CONNECTIONS_PERCENT: u64 = 95;
 
 /// A budget, and what was last seen of its use.
@@ -39,22 +39,22 @@ impl MemoryBudget {
         self.peak_bytes.fetch_max(used_bytes, Ordering::Relaxed);
     }
 
-    /// Whether somebody new may be let in; counts those who may not.
+    /// Returns true if there is room for a subscriber or publisher; counts refusals.
     pub fn has_room(&self) -> bool {
         self.is_within(NO_MORE_SESSIONS_PERCENT)
     }
 
-    /// Whether a connection may be accepted; counts those that may not.
+    /// Returns true if a connection may be accepted; counts refusals.
     pub fn may_accept(&self) -> bool {
         self.is_within(NO_MORE_CONNECTIONS_PERCENT)
     }
 
-    /// Whether it is short, without counting.
+    /// Returns true if memory is short, without counting.
     pub fn is_short(&self) -> bool {
         !self.is_below(NO_MORE_SESSIONS_PERCENT)
     }
 
-    /// Whether it is to be looked at closely.
+    /// Returns true if the use is to be checked more often.
     pub fn is_filling(&self) -> bool {
         !self.is_below(FILLING_PERCENT)
     }
@@ -72,7 +72,7 @@ impl MemoryBudget {
         self.used_bytes.load(Ordering::Relaxed) / percent < budget / 100
     }
 
-    /// How it is used.
+    /// Returns its use.
     pub fn usage(&self) -> Usage {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         Usage {

@@ -1,8 +1,8 @@
-//! How much of the hub anybody may take: sessions, streams, events and bytes, files and memory.
+//! Limits: sessions, streams, events, bytes, files and memory.
 //!
-//! Promises: every limit has a name that its refusals, its metric and `GET /stats` call it by; one
-//! that is set for some streams takes the place of the one for all.
-//! Never: refuses anybody itself. The connection manager counts sessions, the journal streams.
+//! Promises: every limit has one name in its setting, refusals, metric and `GET /stats`; a limit
+//! for some streams replaces the one for all. Never: refuses anything itself. The connection
+//! manager counts sessions, the journal counts streams.
 
 mod bounds;
 mod client;

@@ -1,7 +1,7 @@
-//! How fast anybody may publish: events and bytes a second, by client and by subject.
+//! Publish rates: events and bytes per second, by client and by subject.
 //!
-//! A rate may be had at once for a second, or for one whole request where that is more: a batch
-//! that may be sent at all passes a hub that has been quiet.
+//! A client may use a second's worth at once, or one whole request if that is more: a batch of the
+//! maximum size passes on a quiet hub.
 
 use super::Limit;
 use super::bounds::{Bound, Limits, Scope, Usage};
@@ -20,7 +20,7 @@ use std::time::Duration;
 /// Clients and subjects that have a rate of their own at once. One is forgotten once it could have
 /// its whole burst again.
 const MAX_REMEMBERED: usize = 100_000;
-/// What bytes are counted in where their rate is no number of 32 bits.
+/// Unit of byte rates that do not fit in 32 bits.
 const LARGE_UNIT_BYTES: u64 = 1024;
 
 type Limiter = RateLimiter<Key, BoundedKeyStore<Key>, DefaultClock, StateInformationMiddleware>;
@@ -31,7 +31,7 @@ enum Key {
     Subject(Arc<str>),
 }
 
-/// What one request publishes of the same scopes.
+/// Events and bytes of one request, for the same scopes.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct RateSpent {
     events: u64,
@@ -43,7 +43,7 @@ pub struct RateSpent {
 pub struct RateExceeded {
     /// The limit.
     pub limit: Limit,
-    /// When it would be taken.
+    /// Time until it would be accepted.
     pub wait: Duration,
 }
 
@@ -54,12 +54,12 @@ pub struct Rates {
     meters: Vec<Meter>,
 }
 
-/// One rate that is set.
+/// A configured rate.
 struct Meter {
     limit: Limit,
     scope: Scope,
     bound: Bound,
-    /// What it counts in.
+    /// Unit that it counts.
     unit: u64,
     burst: NonZeroU32,
     limiter: Limiter,
@@ -88,7 +88,7 @@ fn counts_bytes(limit: Limit) -> bool {
 }
 
 impl Rates {
-    /// What `limits` set, for requests whose body has at most `max_body_bytes`.
+    /// Creates the rates of `limits`, for requests whose body has at most `max_body_bytes`.
     pub fn of(limits: Arc<Limits>, max_body_bytes: usize) -> Self {
         let meters = limits.scopes().flat_map(|scope| {
             let bounds = limits.bounds(scope).cloned().unwrap_or_default();
@@ -139,7 +139,7 @@ impl Rates {
         Ok(())
     }
 
-    /// By the scopes that an event belongs to: it is counted once wherever several of them lead.
+    /// Groups events by the scopes they belong to: an event counts once in each.
     fn by_scopes<'a>(
         &self,
         events: impl Iterator<Item = (&'a [StreamName], usize)>,
@@ -172,7 +172,7 @@ impl Rates {
         }
     }
 
-    /// How they are used.
+    /// Returns their use.
     pub fn usage(&self) -> Vec<Usage> {
         self.meters.iter().map(|meter| meter.usage(&self.limits)).collect()
     }
@@ -194,7 +194,7 @@ impl Meter {
         Self { limit, scope, bound, unit, burst, limiter, usage: Arc::default() }
     }
 
-    /// What is counted, where the rate binds them.
+    /// Returns the key to count by, if the rate binds the client or subject.
     fn key(&self, client: &Client, subject: Option<&Arc<str>>) -> Option<Key> {
         if client.is_local && !self.bound.is_explicit {
             return None;
