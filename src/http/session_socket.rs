@@ -1,10 +1,8 @@
-//! A connection's socket: actix speaks HTTP on it until a response begins to stream, then it is the
-//! session's.
+//! Socket of a connection, which actix uses until a response begins to stream and the session after that.
 //!
-//! actix holds 16 KiB of buffers and a task of its own making for each connection, and none of it
-//! is of use to a stream that goes one way. So the body of such a response, when it is first asked
-//! for bytes, hands its subscription over to the socket; once the head of the response is out,
-//! [`serve`](super::stream::serve) takes it from there and lets go of what actix had.
+//! actix keeps 16 KiB of buffers and a task for each connection, which an event stream does not need. So
+//! the body of such a response hands its subscription to the socket when it is first polled. Once the head
+//! of the response is sent, `server/takeover.rs` drops actix's state and serves the session on the socket.
 
 use crate::hub::{DirectSink, Subscription, WriteOutcome};
 use bytes::Bytes;

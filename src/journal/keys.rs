@@ -10,7 +10,7 @@
 //! | `k` stream number, idempotency key | [`KeyItem`] |
 //! | `n` stream name | stream number |
 //! | `t` time | position of the first entry at that time (sparse) |
-//! | `x` stream name | [`Trace`]: what a stream that is gone had |
+//! | `x` stream name | [`Tombstone`]: what a deleted stream had |
 //! | `g` stream number | of a deleted stream whose entries are still counted: up to where they are not |
 //! | `m` word | the hub as a whole |
 
