@@ -21,7 +21,7 @@ const MAX_FIELD_BYTES: u32 = 1 << 30;
 /// Bytes that a restore commits at once.
 const RESTORE_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// Why a backup could not be made or restored.
+/// Reason for which a backup could not be made or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// Bytes could not be read or written.
@@ -186,7 +186,7 @@ pub fn verify_backup(file: &Path) -> Result<u64, BackupError> {
     read(file, |_| Ok(()))
 }
 
-/// Nothing is dead in a journal that is being restored.
+/// Keeps all entries of a journal that is being restored.
 struct KeepAll;
 
 impl Expiry for KeepAll {

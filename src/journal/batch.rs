@@ -1,9 +1,9 @@
-//! What the order orders: batches of units, and what comes out of them.
+//! Batches of units, as the sequencer orders them, and their outcomes.
 
 use crate::event::{Draft, Entry, Position, StreamName, Timestamp};
 use std::time::Instant;
 
-/// One thing that a publisher wants done.
+/// An action of a publisher.
 #[derive(Clone, Debug)]
 pub enum Item {
     /// Publish an event.
@@ -25,9 +25,9 @@ pub type Unit = Vec<Item>;
 /// A batch that has its place in the order.
 #[derive(Clone, Debug)]
 pub struct Ordered {
-    /// Its number: ascending, never used twice.
+    /// Number of the batch: ascending, never used twice.
     pub number: u64,
-    /// When it was handed in, by the clock of whoever did.
+    /// Time at which it was proposed, by the clock of the proposer.
     pub time: Timestamp,
     /// At most [`MAX_ENTRIES_PER_BATCH`](crate::event::MAX_ENTRIES_PER_BATCH) items in all.
     pub units: Vec<Unit>,
@@ -40,25 +40,25 @@ pub struct Committed {
     pub first: Position,
     /// The place of its last entry.
     pub last: Position,
-    /// When it had become durable.
+    /// Time at which it became durable.
     pub at: Instant,
-    /// Its entries; the `i`-th is at `first` plus `i`.
+    /// Entries of the batch; the `i`-th is at `first` plus `i`.
     pub entries: Vec<Entry>,
 }
 
-/// Where one item went.
+/// Result of one item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Placed {
-    /// Its place; the first one's where it was a duplicate.
+    /// Position of the item; for a duplicate, that of the first one.
     pub position: Position,
-    /// Whether its key was seen before, so that nothing was added.
+    /// True if the key was known, so that nothing was added.
     pub duplicate: bool,
 }
 
-/// What became of a unit: a place for each item, or why all of it was refused.
+/// Outcome of a unit: a position for each item, or the reason for which all of it was refused.
 pub type Outcome = Result<Vec<Placed>, Refusal>;
 
-/// Why a unit was refused.
+/// Reason for which a unit was refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// A stream it names has ended.
@@ -70,7 +70,7 @@ pub enum Refusal {
     /// The stream to end or delete is not there.
     #[error("there is no stream {0:?}")]
     Unknown(StreamName),
-    /// It would make more streams than there may be.
+    /// The limit of streams is reached.
     #[error("there are as many streams as allowed: max_streams is {0}")]
     TooManyStreams(u64),
 }

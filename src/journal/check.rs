@@ -22,14 +22,14 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Findings that are told one by one; further ones are counted.
 const MAX_TOLD: usize = 100;
 
-/// What was found.
+/// Result of a check.
 #[derive(Default, Debug)]
 pub struct CheckReport {
     /// Records that were read.
     pub records: u64,
     /// Entries that are kept: events and ends of streams.
     pub entries: u64,
-    /// Their stored bytes.
+    /// Bytes of the stored entries.
     pub bytes: u64,
     /// Bytes that the files take.
     pub disk_bytes: u64,
@@ -45,26 +45,26 @@ pub struct CheckReport {
     pub types: Vec<(String, u64)>,
     /// Findings that are not errors.
     pub remarks: Vec<String>,
-    /// What is wrong, each with its place.
+    /// Errors, each with its place.
     pub wrong: Vec<String>,
-    /// How much more is.
+    /// Number of further errors.
     pub more_wrong: u64,
 }
 
-/// What a stream has.
+/// Content of a stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamSummary {
-    /// Its name.
+    /// Name of the stream.
     pub name: StreamName,
     /// Events kept.
     pub events: u64,
-    /// Their stored bytes.
+    /// Bytes of the stored entries.
     pub bytes: u64,
-    /// Whether it takes no more.
+    /// True if the stream has ended.
     pub ended: bool,
 }
 
-/// Nothing is dead: what is looked at stays.
+/// Keeps all entries of a journal that is being checked.
 struct KeepAll;
 
 impl Expiry for KeepAll {
@@ -133,12 +133,12 @@ pub fn check(data_dir: &Path, holder: &str) -> Result<CheckReport, OpenError> {
     Ok(checked)
 }
 
-/// What the entries of a stream come to, and what its index says of them.
+/// Totals over the entries of a stream, and over its index.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct StreamTotals {
     events: u64,
     bytes: u64,
-    /// Of places, sizes and times, in whatever order.
+    /// Hash of positions, sizes and times, independent of their order.
     mixed: u64,
 }
 
@@ -292,12 +292,12 @@ impl<'a> Inspection<'a> {
         Ok(())
     }
 
-    /// What stands beside the entries: keys, times, traces, names and heads.
+    /// Checks the items beside the entries: keys, times, tombstones, names and heads.
     fn others(&mut self) -> Result<(), KvError> {
         type IsWhole = fn(&[u8], &[u8]) -> bool;
         let kinds: [(u8, &str, IsWhole); 6] = [
             (keys::KEY, "an idempotency key", |_, value| KeyItem::read(value).is_some()),
-            (keys::TRACE, "the trace of a stream", |_, value| Tombstone::read(value).is_some()),
+            (keys::TOMBSTONE, "a tombstone", |_, value| Tombstone::read(value).is_some()),
             (keys::TIME, "a place by time", |key, value| key.len() == 9 && value.len() == 8),
             (keys::NAME, "the name of a stream", |_, value| value.len() == 4),
             (keys::DELETED_STREAM, "the record of a deleted stream", |key, value| {
@@ -357,7 +357,7 @@ impl CheckReport {
         if self.wrong.len() < MAX_TOLD { self.wrong.push(what) } else { self.more_wrong += 1 }
     }
 
-    /// Whether nothing is wrong.
+    /// Returns true if there are no errors.
     pub fn is_sound(&self) -> bool {
         self.wrong.is_empty()
     }

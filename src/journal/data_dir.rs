@@ -14,10 +14,10 @@ const FOLDER_MODE: u32 = 0o700;
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "LOCK";
 
-/// Why a data directory cannot be used.
+/// Reason for which a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// It cannot be read or written.
+    /// The directory cannot be read or written.
     #[error("data directory {0}: {1}")]
     Io(PathBuf, std::io::Error),
     /// A newer Fanfare wrote it.
@@ -26,7 +26,7 @@ pub enum DataDirError {
          a newer Fanfare"
     )]
     Newer(PathBuf, u32),
-    /// Its version file is not one.
+    /// The version file is invalid.
     #[error("data directory {0}: {FORMAT_FILE} says {1:?}, which is no format number")]
     Unreadable(PathBuf, String),
     /// Another hub runs on it.

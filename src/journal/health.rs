@@ -1,4 +1,4 @@
-//! How the journal is, for readiness, metrics and refusals.
+//! Health of the journal, for readiness, metrics and refusals.
 
 use super::kv::ReadErrors;
 use super::loss::{Loss, LossRecord};
@@ -11,23 +11,23 @@ use std::time::Instant;
 /// A step of the writer that takes longer than this is reported as hanging.
 pub const STEP_HANGS_AFTER_MS: u64 = 5_000;
 
-/// What the writer does between two waits for work; each of them may wait for the disk, the last for
-/// the connection manager.
+/// Step of the writer between two waits for work. Each may wait for the disk, and the last for the
+/// connection manager.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// It commits what was published.
+    /// Committing what was published.
     Commit,
-    /// It looks after limits, free space and the high-water mark.
+    /// Applying limits, checking free space, writing the watermark.
     Upkeep,
-    /// It leaves everything on the disk.
+    /// Closing the journal.
     Close,
-    /// It hands a batch to the connection manager.
+    /// Sending a batch to the connection manager.
     HandOut,
 }
 
 impl Step {
     const ALL: [Self; 4] = [Self::Commit, Self::Upkeep, Self::Close, Self::HandOut];
-    /// How many bits of a moment say which step it is.
+    /// Bits that encode the step.
     const BITS: u32 = 2;
 
     fn as_str(self) -> &'static str {
@@ -92,17 +92,18 @@ impl Health {
         }
     }
 
-    /// Why no publish is taken any more, if so.
+    /// Returns the reason for which no publish is accepted any more, if there is one.
     pub fn poisoned(&self) -> Option<&str> {
         self.poisoned.get().map(String::as_str)
     }
 
-    /// Why publishes are refused until there is room again, if so.
+    /// Returns the reason for which publishes are refused until there is room again, if there is
+    /// one.
     pub fn disk_full(&self) -> Option<String> {
         self.disk_full.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What the writer has been doing for too long, if so.
+    /// Returns the step that has taken too long, if there is one.
     pub fn stuck(&self) -> Option<StuckStep> {
         let said = self.step_began.load(Ordering::Relaxed);
         let began = (said >> Step::BITS).checked_sub(1)?;
@@ -133,8 +134,7 @@ impl Health {
         (self.queued.load(Ordering::Relaxed), self.queued_bytes.load(Ordering::Relaxed))
     }
 
-    /// From now on nothing is published. Only the first failure says what happened; later ones are
-    /// its echo.
+    /// Stops all publishes. The first failure is kept; later ones are its consequences.
     pub(super) fn poison(&self, why: &str, telemetry: &Telemetry) {
         if self.poisoned.set(why.to_owned()).is_ok() {
             telemetry.journal_poisoned();

@@ -24,7 +24,7 @@ pub(super) const HEAD: u8 = b'h';
 pub(super) const KEY: u8 = b'k';
 pub(super) const NAME: u8 = b'n';
 pub(super) const TIME: u8 = b't';
-pub(super) const TRACE: u8 = b'x';
+pub(super) const TOMBSTONE: u8 = b'x';
 pub(super) const DELETED_STREAM: u8 = b'g';
 
 /// Time for which an idempotency key is remembered.
@@ -64,7 +64,7 @@ pub(super) fn time(time: Timestamp) -> Vec<u8> {
 }
 
 pub(super) fn tombstone(name: &str) -> Vec<u8> {
-    Encoder::new(TRACE).bytes(name.as_bytes()).0
+    Encoder::new(TOMBSTONE).bytes(name.as_bytes()).0
 }
 
 pub(super) fn deleted_stream(number: StreamNumber) -> Vec<u8> {
@@ -210,7 +210,7 @@ impl StoredEntry {
         is_known.then_some(Self { time, numbers, what, tail })
     }
 
-    /// Whether it is an event rather than an end.
+    /// Returns true for events, false for ends.
     pub(super) fn is_event(&self) -> bool {
         matches!(self.what & !SEALED, TEXT | JSON)
     }
@@ -220,7 +220,7 @@ impl StoredEntry {
         if self.what & SEALED == 0 { None } else { self.numbers.first().copied() }
     }
 
-    /// Whether it says that its stream was deleted.
+    /// Returns true if it is the deletion of its stream.
     pub(super) fn is_deletion(&self) -> bool {
         self.what == DELETED
     }
@@ -259,7 +259,7 @@ impl StoredEntry {
     }
 }
 
-/// What the index holds of an entry, so that retention and counts need not read it.
+/// Index item of an entry, so that retention and counts need not read the entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct IndexItem {
     /// The how-manieth event of its stream it is, from 1; an end has its last event's.
@@ -295,7 +295,7 @@ impl IndexItem {
     }
 }
 
-/// What an idempotency key stands for.
+/// Value of an idempotency key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct KeyItem {
     pub(super) position: Position,
@@ -328,12 +328,12 @@ impl KeyItem {
     }
 }
 
-/// What is remembered of a stream that is gone.
+/// Record of a deleted stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Tombstone {
-    /// Where it went: the deletion's place, or its last entry's where retention emptied it.
+    /// Position of the deletion, or of the last entry if retention emptied the stream.
     pub(super) position: Position,
-    /// Its last entry.
+    /// Position of its last entry.
     pub(super) last: Position,
     pub(super) time: Timestamp,
     /// Deleted by somebody, rather than emptied by retention.

@@ -1,4 +1,4 @@
-//! What the journal holds, for the metrics: looked at once a second, by the writer.
+//! Metrics of the journal's content, sampled once a second by the writer.
 
 use super::keys::{self, StoredEntry};
 use super::kv::{Expiry as _, Kv};
@@ -13,7 +13,7 @@ const PASSED_OVER: usize = 4096;
 pub(super) struct JournalMetrics {
     kv: Kv,
     floors: Arc<Floors>,
-    /// Nothing that is kept lies before it.
+    /// Lower bound of the position of the oldest entry.
     oldest: Position,
 }
 
@@ -35,8 +35,8 @@ impl JournalMetrics {
         }
     }
 
-    /// When the oldest entry that is kept was published. An entry that cannot be read is passed
-    /// over: others look for damage.
+    /// Returns the time of the oldest entry. An entry that cannot be read is skipped: other code
+    /// looks for damage.
     fn oldest_s(&mut self, totals: &Totals) -> Option<f64> {
         if totals.bytes == 0 {
             return None;

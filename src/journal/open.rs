@@ -28,7 +28,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 use tokio::sync::mpsc::Sender;
 
-/// When a publish counts as done.
+/// Durability that a publish waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Durability {
     /// Once it is on the medium.
@@ -39,32 +39,32 @@ pub enum Durability {
     Memory,
 }
 
-/// What a journal is told to be.
+/// Settings of a journal.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where it lives; not touched in memory.
+    /// Data directory; not used in mode `memory`.
     pub data_dir: PathBuf,
-    /// When a publish counts as done.
+    /// Durability that a publish waits for.
     pub durability: Durability,
-    /// What is kept.
+    /// Retention.
     pub retention: RetentionPolicy,
-    /// How many streams there may be.
+    /// Limits, for the number of streams.
     pub limits: Arc<ArcSwap<Limits>>,
     /// Free bytes on the disk below which publishes are refused.
     pub min_free_bytes: u64,
     /// Bytes of recent entries kept in memory.
     pub recent_bytes: usize,
-    /// What another hub on the same directory is told of this one.
+    /// Description of this process for another hub on the same directory.
     pub holder: String,
 }
 
-/// Why a journal cannot be opened.
+/// Reason for which a journal cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The directory is not to be used.
     #[error(transparent)]
     Folder(#[from] DataDirError),
-    /// Its bytes cannot be read or written.
+    /// The store cannot be read or written.
     #[error("the journal in {0} cannot be opened: {1}")]
     Store(PathBuf, KvError),
     /// A thread or file that it needs is not to be had.
@@ -78,11 +78,11 @@ pub struct Journal {
     pub publisher: Publisher,
     /// The readers' side.
     pub history: Arc<History>,
-    /// How it is.
+    /// Health of the journal.
     pub health: Arc<Health>,
     /// Makes backups of it; none in memory.
     pub backup: Option<Backup>,
-    /// How many streams there are.
+    /// Number of streams, by scope.
     pub stream_usage: Arc<StreamUsage>,
     writer: JoinHandle<()>,
 }

@@ -8,7 +8,7 @@ use super::sealing::StreamKeys;
 use crate::event::{Position, StreamName};
 use bytes::Bytes;
 
-/// How many bytes of a write-ahead file are whole batches.
+/// Returns the number of bytes of a write-ahead file that are whole batches.
 pub fn whole_batches(file: &[u8]) -> usize {
     wal::good_bytes(file)
 }

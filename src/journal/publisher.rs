@@ -15,10 +15,10 @@ pub const MAX_QUEUED_PUBLISHES: usize = 8_192;
 /// Bytes of them.
 pub const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
 
-/// Why nothing was published.
+/// Reason for which nothing was published.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PublishError {
-    /// It contradicts what is there.
+    /// The publish contradicts the state of a stream or key.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// Too many publishes wait already.
@@ -27,7 +27,7 @@ pub enum PublishError {
     /// The hub is stopping.
     #[error("the hub is draining")]
     Draining,
-    /// There is too little room on the disk.
+    /// The disk has too little room.
     #[error("{0}")]
     DiskFull(String),
     /// The journal takes no more until a restart.
@@ -35,7 +35,7 @@ pub enum PublishError {
     Poisoned(String),
 }
 
-/// What a publisher is answered, and whom the events went to.
+/// Answer to a publisher, and the number of sessions that the events went to.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) placed: Vec<Placed>,
@@ -43,7 +43,7 @@ pub(crate) struct Answer {
     pub(crate) reply: Reply,
 }
 
-/// Where an answer goes; a publisher that has gone does not matter.
+/// Sender of an answer; a publisher that is gone does not matter.
 pub(crate) type Reply = oneshot::Sender<Result<Vec<Receipt>, PublishError>>;
 
 /// Hands units to the writer. Cheap to clone.
@@ -102,7 +102,7 @@ impl Publisher {
         PublishError::Poisoned(why.to_owned())
     }
 
-    /// From now on every publish is refused as draining; those in flight are answered.
+    /// Refuses every publish from now on as draining; those in flight are answered.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }

@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 /// Entries looked at in one read, wanted or not: the writer waits while the ring is read.
 const MAX_LOOKED_AT: usize = 2_048;
 
-/// What a reader does with each entry: break after one to stop there.
+/// Visitor of entries; it breaks after the last entry that it wants.
 pub(super) type Visit<'a> = dyn FnMut(&Entry) -> ControlFlow<()> + 'a;
 
 /// A ring of committed batches with an index by stream.

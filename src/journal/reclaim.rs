@@ -21,8 +21,8 @@ const REST_IN_MEMORY: Duration = Duration::from_secs(1);
 const MAX_REST: Duration = Duration::from_secs(60 * 60);
 /// The pause between two attempts to drop obsolete tables while the disk is full.
 const REST_WHILE_FULL: Duration = Duration::from_secs(5);
-/// What the files may take beyond what is kept before it looks as if something dead was left by
-/// an earlier run: write-ahead files, and tables that wait for a compaction.
+/// Excess of the files over the stored entries that is normal, from write-ahead files and tables
+/// that wait for a compaction. A larger one is taken for removed entries of an earlier run.
 const USUAL_EXCESS_BYTES: u64 = 256 * 1024 * 1024;
 /// Bound on the size of a rewritten store: the smallest entries take four times their bytes with their
 /// indexes.

@@ -1,8 +1,8 @@
-//! What happens before a journal opens: its files are created, checked and repaired.
+//! Preparation of a journal before it opens: its files are created, checked and repaired.
 //!
-//! Every step can be stopped at any moment, by a kill or by power loss, and is done again at the
-//! next start: a new journal is made beside its place and renamed to it; damage is copied under a
-//! name that depends on it alone and recorded before anything is cut.
+//! Every step can be interrupted by a kill or a power loss, and is repeated at the next start. A
+//! new journal is created beside its final path and renamed. Damage is copied under a name that
+//! depends on it alone, and recorded, before anything is cut.
 
 use super::clean_stop;
 use super::data_dir::DataDir;
@@ -121,7 +121,7 @@ impl RecoveryFiles {
     }
 }
 
-/// Why a new journal could not be created.
+/// Reason for which a new journal could not be created.
 enum CreateError {
     Io(io::Error),
     Store(KvError),

@@ -22,7 +22,7 @@ const SLOT_BYTES: usize = 64;
 /// The first byte of a slot that is in use.
 const IN_USE: u8 = 1;
 
-/// Why a payload or the file of keys cannot be used.
+/// Reason for which a payload or the key file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SealingError {
     #[error("cannot write stream-keys: {0}")]

@@ -1,4 +1,5 @@
-//! What the writer keeps beside the store: how far it has come, and that it stopped in order.
+//! State that the writer keeps beside the store: the highest position, and the mark of a clean
+//! stop.
 
 use super::clean_stop;
 use super::data_dir::DataDir;

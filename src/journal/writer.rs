@@ -28,17 +28,17 @@ use tokio::sync::mpsc::error::TrySendError;
 
 /// Bytes of publishes that one commit takes, so that a commit stays short.
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// How often the writer looks after age limits, the total cap and the high-water file.
+/// Interval of age limits, the total cap and the watermark.
 const TICK: Duration = Duration::from_secs(1);
-/// How often one that nobody publishes to proves that its disk still takes something.
+/// Interval at which an idle journal checks that the disk accepts writes.
 const PROVE_EVERY: Duration = Duration::from_secs(10);
 /// Idle time after which the high-water mark is synced; a publisher that sends event after event never
 /// waits for that.
 const MARK_SYNCED_AFTER: Duration = Duration::from_millis(20);
-/// How soon it goes on where one step was not enough; publishes get in between.
+/// Interval of further steps where one was not enough; publishes are handled in between.
 const NEXT_STEP: Duration = Duration::from_millis(20);
 
-/// What is sent to the writer.
+/// Message to the writer.
 pub(super) enum WriterMessage {
     /// A unit to publish, its size and where its answer goes.
     Publish { unit: Unit, bytes: usize, reply: Reply },
@@ -54,7 +54,8 @@ struct PendingPublish {
 }
 
 impl PendingPublish {
-    /// Whether it ends or deletes a stream that is there: an end of another would make one.
+    /// Returns true if it ends or deletes an existing stream: the end of another one would create
+    /// it.
     fn closes(&self, history: &History) -> bool {
         self.unit.iter().any(|item| match item {
             Item::Event(_) => false,
@@ -142,7 +143,8 @@ impl Writer {
         }
     }
 
-    /// What waits now and fits in one batch, and the first that does not.
+    /// Collects waiting publishes that fit in one batch, and returns the first message that does
+    /// not.
     fn gather(&self, first: PendingPublish) -> (Vec<PendingPublish>, Option<WriterMessage>) {
         let (mut items, mut size) = (first.unit.len(), first.bytes);
         let mut batch = vec![first];
@@ -201,7 +203,7 @@ impl Writer {
         self.free_space.as_ref().is_some_and(FreeSpaceGuard::is_reserve_spent)
     }
 
-    /// Whether a commit may be tried.
+    /// Fails if no commit may be tried.
     fn admit(&mut self) -> Result<(), PublishError> {
         if let Some(why) = self.health.poisoned() {
             return Err(PublishError::Poisoned(why.to_owned()));
@@ -306,7 +308,7 @@ impl Writer {
         self.history.marks.set_head(totals.last);
     }
 
-    /// One step of what waits for no batch; whether there is more to do.
+    /// Runs one step of housekeeping; returns true if there is more to do.
     fn tick(&mut self) -> bool {
         let more = match self.admit() {
             // Moving floors writes, too; but only a little, and it is what makes room.
@@ -344,7 +346,7 @@ impl Writer {
         self.store.tick(time, wall)
     }
 
-    /// What is held is told also of a journal that takes no more.
+    /// Reports metrics, also of a journal that accepts no publishes.
     fn report_metrics(&mut self) {
         let removed = self.store.take_removed_bytes();
         let totals = self.store.totals();

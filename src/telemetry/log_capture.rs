@@ -17,9 +17,10 @@ use tracing_subscriber::layer::Context;
 
 /// Lines that may wait for their reader.
 const MAX_WAITING: usize = 1024;
-/// What is captured begins so.
+/// Prefix of the targets that are captured.
 const OURS: &str = "fanfare";
-/// Where lines are published, and what every publish goes through.
+/// Targets whose lines are not published: those that publish lines, and those that every publish
+/// uses.
 const PUBLISHES: &str = "fanfare::source";
 const ON_THE_WAY: &str = "fanfare::journal";
 
@@ -28,13 +29,13 @@ const ON_THE_WAY: &str = "fanfare::journal";
 pub struct LogLine {
     /// `trace` to `error`.
     pub level: &'static str,
-    /// What it says.
+    /// Message.
     pub message: String,
-    /// Where it was written.
+    /// Module that logged it.
     pub module: &'static str,
     /// The line there.
     pub line: Option<u32>,
-    /// What it carries beside.
+    /// Other fields.
     pub fields: Map<String, Value>,
 }
 
@@ -52,7 +53,7 @@ pub fn lost_log_lines() -> u64 {
     LOST.swap(0, Ordering::Relaxed)
 }
 
-/// What captures.
+/// Layer that captures lines.
 pub(super) struct Capture;
 
 fn is_captured(metadata: &Metadata<'_>) -> bool {

@@ -19,7 +19,7 @@ pub(super) struct LogSampler {
 }
 
 impl LogSampler {
-    /// Whether one more of this kind is written. There are as many kinds as there are reasons.
+    /// Returns true if another line of this kind is written. There are as many kinds as reasons.
     pub(super) fn admit(&self, kind: &'static str) -> bool {
         let counted = |lines: &AtomicU64| lines.fetch_add(1, Ordering::Relaxed) < LINES_A_SECOND;
         if kind == USUAL {
@@ -31,12 +31,13 @@ impl LogSampler {
         }
     }
 
-    /// Whether one more of the usual kind would be written; for what only a line needs to know.
+    /// Returns true if another line of the usual kind would be written, for values that only a line
+    /// needs.
     pub(super) fn has_room(&self) -> bool {
         self.usual.load(Ordering::Relaxed) < LINES_A_SECOND
     }
 
-    /// How many of each kind were left out since this was last asked, where any were.
+    /// Returns the number of suppressed lines of each kind since the last call.
     pub(super) fn suppressed(&self) -> Vec<(&'static str, u64)> {
         let others =
             self.others.iter().map(|lines| (*lines.key(), lines.swap(0, Ordering::Relaxed)));

@@ -16,9 +16,9 @@ use tracing_subscriber::fmt::MakeWriter;
 const MAX_WAITING_LINES: usize = 4_096;
 /// Bytes of them.
 const MAX_WAITING_BYTES: usize = 1024 * 1024;
-/// What a line takes beside its text.
+/// Size of a line beside its text.
 const LINE_OVERHEAD: usize = 64;
-/// How often is looked whether everything is written, by whoever waits for that.
+/// Interval at which a flush checks that everything was written.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// The lines of this process.
@@ -31,7 +31,7 @@ struct LogWriter {
     lost: AtomicU64,
 }
 
-/// What `tracing` writes lines to.
+/// Writer that `tracing` uses.
 pub(super) struct ToLog;
 
 /// Starts the thread; where there can be none, lines are written by whoever logs them.

@@ -10,12 +10,12 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, reload};
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// A JSON object per line.
     Json,
 }
 
@@ -33,7 +33,7 @@ struct Log {
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// Why a filter is none.
+/// An invalid filter.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{filter:?} is no filter like `warn` or `info,fanfare::hub=debug`: {why}")]
 pub struct InvalidFilter {
@@ -41,7 +41,7 @@ pub struct InvalidFilter {
     why: String,
 }
 
-/// Whether `filter` is one, as in `RUST_LOG`.
+/// Fails unless `filter` is valid, in the syntax of `RUST_LOG`.
 pub fn check_filter(filter: &str) -> Result<(), InvalidFilter> {
     parse(filter).map(drop)
 }
@@ -79,7 +79,7 @@ pub fn start(filter: &str, format: LogFormat) {
     }
 }
 
-/// How long the end of a process waits for its last lines to be written.
+/// Maximum time that the end of the process waits for the last lines.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
 /// Waits, not for long, until everything that was logged is written.
@@ -87,7 +87,7 @@ pub fn end() {
     log_writer::flush(END_WITHIN);
 }
 
-/// What is logged.
+/// Returns the current filter.
 pub fn filter() -> String {
     LOG.get().map_or_else(String::new, |log| {
         log.filter.read().unwrap_or_else(PoisonError::into_inner).clone()

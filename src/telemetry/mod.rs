@@ -1,8 +1,7 @@
-//! What the hub says of itself: the Prometheus registry with verbs on it, and logging.
+//! Telemetry: the Prometheus registry with the methods that change it, and logging.
 //!
-//! Promises: every family is there from the first scrape, known label values at 0; a verb costs a
-//! few atomic additions and never fails.
-//! Never: knows the hub.
+//! Promises: every family exists from the first scrape, known label values at 0; a method costs a
+//! few atomic additions and never fails. Never: knows the hub.
 
 mod log_capture;
 mod log_sampling;

@@ -1,4 +1,4 @@
-//! Why things were refused, closed or read: the label values of the metrics, all known beforehand.
+//! Reasons for refusals, closes and reads: the label values of metrics, all known in advance.
 
 macro_rules! reasons {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
@@ -8,7 +8,7 @@ macro_rules! reasons {
 
         impl $name {
             pub(super) const ALL: &'static [Self] = &[$(Self::$variant,)*];
-            /// How many there are.
+            /// Number of reasons.
             pub const COUNT: usize = Self::ALL.len();
 
             /// The label value.
@@ -20,25 +20,25 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Why a session ended.
+    /// Reason for which a session ended.
     Closed {
         /// The client went away.
         Client = "client_disconnected",
-        /// It took no byte for the write timeout.
+        /// The client took no byte for the write timeout.
         WriteTimeout = "connection_timeout",
         /// Every stream it named has ended.
         Ended = "ended",
-        /// It has what there was, and asked for no more.
+        /// The session sent everything that existed, and the client asked for no more.
         Complete = "complete",
-        /// Its credential ended.
+        /// The credential expired.
         Expired = "token_expired",
-        /// Its credential was revoked.
+        /// The credential was revoked.
         Revoked = "token_revoked",
         /// An operator ended it.
         Operator = "closed_by_operator",
         /// The hub stopped.
         Draining = "draining",
-        /// Its history could not be read.
+        /// The history could not be read.
         Error = "server_error",
     }
 }
@@ -77,35 +77,35 @@ reasons! {
 }
 
 reasons! {
-    /// Why a subscriber was turned away.
+    /// Reason for which a subscriber was refused.
     SubscribeRejectReason {
         /// The hub is stopping.
         Draining = "draining",
-        /// As many sessions as allowed are open.
+        /// The maximum number of sessions is open.
         MaxConnections = "max_connections",
-        /// As many of that client are.
+        /// The maximum number of sessions of the client is open.
         MaxConnectionsPerClient = "max_connections_per_client",
-        /// As many of that subject are.
+        /// The maximum number of sessions of the subject is open.
         MaxConnectionsPerSubject = "max_connections_per_subject",
-        /// As many of that stream are.
+        /// The maximum number of sessions of a stream is open.
         MaxConnectionsPerStream = "max_connections_per_stream",
-        /// It asked for too many streams at once.
+        /// The subscription has too many selectors.
         MaxSelectors = "max_selectors",
         /// The memory budget is nearly used up.
         MemoryBudget = "memory_budget",
         /// The connection manager has more to do than it is allowed to put off.
         ManagerBusy = "manager_queue",
-        /// What it asked for cannot be understood.
+        /// The request is invalid.
         Invalid = "validation_error",
-        /// It did not say who it is, or may read nothing of what it asked for.
+        /// The credential is missing or invalid, or grants none of the streams.
         Forbidden = "forbidden",
-        /// Its body is too large.
+        /// The body is too large.
         TooLarge = "payload_too_large",
         /// The bodies that are being received take all that is there for them.
         RequestBodies = "request_bodies",
-        /// Its client went away in the middle of its body.
+        /// The client disconnected while sending the body.
         Client = "client_disconnected",
-        /// Its client stopped in the middle of its body.
+        /// The client stalled while sending the body.
         Timeout = "connection_timeout",
         /// Everything it asked for has ended.
         Finished = "finished",
@@ -115,11 +115,11 @@ reasons! {
 }
 
 reasons! {
-    /// Why a publish was refused.
+    /// Reason for which a publish was refused.
     PublishRefused {
         /// A value fails its check or cannot be read.
         Invalid = "validation_error",
-        /// It did not say who it is, or may not publish there.
+        /// The credential is missing or invalid, or does not grant the stream.
         Forbidden = "forbidden",
         /// A body or an event is too large.
         TooLarge = "payload_too_large",
@@ -129,7 +129,7 @@ reasons! {
         NotFound = "not_found",
         /// The publish queue is full.
         QueueFull = "publish_queue",
-        /// There are as many streams as allowed.
+        /// The maximum number of streams exists.
         MaxStreams = "max_streams",
         /// That client publishes too many events a second.
         EventsPerClient = "publish_events_per_client",
@@ -157,23 +157,23 @@ reasons! {
 }
 
 reasons! {
-    /// Why no chat was begun.
+    /// Reason for which a chat was refused.
     ChatRefused {
-        /// It cannot be read, or a value fails its check.
+        /// The request is invalid.
         Invalid = "validation_error",
-        /// It did not say who it is, or may not ask that model.
+        /// The credential is missing or invalid, or does not grant the model.
         Forbidden = "forbidden",
-        /// There is no such model, or no such chat.
+        /// The model or the chat does not exist.
         NotFound = "not_found",
-        /// What it goes on with is deleted.
+        /// The chat to continue is deleted.
         Gone = "gone",
-        /// It is too large.
+        /// The request is too large.
         TooLarge = "payload_too_large",
-        /// Its key was used for something else.
+        /// The idempotency key was used for another request.
         KeyTaken = "idempotency_key_reused",
-        /// As many run as may.
+        /// The maximum number of chats is running.
         MaxChats = "max_chats",
-        /// As many of that subject do.
+        /// The maximum number of chats of the subject is running.
         MaxChatsPerSubject = "max_chats_per_subject",
         /// The bodies that are being received take all that is there for them, or the publish queue is
         /// full.
@@ -190,41 +190,41 @@ reasons! {
 }
 
 reasons! {
-    /// Why a credential was refused.
+    /// Reason for which a credential was refused.
     CredentialRefused {
-        /// There is none, and one is needed.
+        /// A credential is required, and there is none.
         Missing = "missing",
-        /// It has no form that is known.
+        /// The form of the credential is not known.
         Malformed = "malformed",
-        /// No key is like it, or none has signed it.
+        /// No key matches or has signed the credential.
         Unknown = "unknown",
-        /// Its algorithm is not among those that are taken.
+        /// The algorithm is not accepted.
         Algorithm = "algorithm",
-        /// Its signature is not right.
+        /// The signature is invalid.
         Signature = "signature",
-        /// It has ended.
+        /// The credential has expired.
         Expired = "expired",
-        /// It was revoked.
+        /// The credential was revoked.
         Revoked = "revoked",
-        /// It has not begun.
+        /// The credential is not valid yet.
         Early = "not_yet_valid",
-        /// It ends too late, or never.
+        /// The credential expires too late, or never.
         Lifetime = "lifetime",
-        /// It is for somebody else.
+        /// The audience is another one.
         Audience = "audience",
-        /// It is by somebody else.
+        /// The issuer is another one.
         Issuer = "issuer",
-        /// What it claims cannot be understood.
+        /// The claims are invalid.
         Claims = "claims",
-        /// It stands where it would be written into logs.
+        /// The credential is in the query, which would be logged.
         InQuery = "in_query",
     }
 }
 
 reasons! {
-    /// Why a request was refused before anybody asked who it is by.
+    /// Reason for which a request was refused before its caller was identified.
     RequestRefused {
-        /// It is for a host that this hub is not.
+        /// The host is not one of this hub.
         Host = "host",
         /// A page of another site sent it.
         CrossSite = "cross_site",
@@ -232,47 +232,47 @@ reasons! {
 }
 
 reasons! {
-    /// Why a connection was closed before anybody listened to it.
+    /// Reason for which a connection was closed before its first request.
     ConnectionRefused {
-        /// Its client has as many as it may.
+        /// The maximum number of connections of the client is open.
         MaxConnectionsPerClient = "max_connections_per_client",
         /// The memory budget is nearly used up.
         MemoryBudget = "memory_budget",
-        /// It did not come to TLS.
+        /// The TLS handshake failed.
         Tls = "tls",
-        /// What it said is no request of HTTP/1.1.
+        /// The request is not valid HTTP/1.1.
         Http1 = "http1",
-        /// It did not come to a request of HTTP/2.
+        /// The HTTP/2 handshake failed, or no request followed.
         Http2 = "http2",
-        /// It took too long to say what it wants.
+        /// The head of a request took too long.
         Slow = "connection_timeout",
     }
 }
 
 reasons! {
-    /// What became of a request for a file.
+    /// Outcome of a request for a file.
     Served {
-        /// It is sent.
+        /// The whole file is sent.
         Whole = "whole",
         /// A part of it is sent.
         Part = "part",
         /// The client has it as it is.
         NotModified = "not_modified",
-        /// There is none, or none to give out.
+        /// The file does not exist or must not be served.
         NotFound = "not_found",
-        /// Its folder is not granted, or telling a stream of it.
+        /// The folder, or the stream for the progress, is not granted.
         Forbidden = "forbidden",
-        /// As many downloads as may be are under way.
+        /// The maximum number of downloads is in progress.
         Busy = "max_downloads",
-        /// It cannot be meant, or the file has no such part.
+        /// The request is invalid, or the file has no such part.
         Invalid = "validation_error",
-        /// It cannot be read.
+        /// The file cannot be read.
         Error = "server_error",
     }
 }
 
 reasons! {
-    /// What had no room.
+    /// A bound that was reached.
     BoundHit {
         /// The queue of publishes.
         PublishQueue = "publish_queue",
@@ -294,7 +294,7 @@ reasons! {
 }
 
 reasons! {
-    /// Where replayed events came from.
+    /// Origin of replayed events.
     Replayed {
         /// The newest, in memory.
         Memory = "memory",

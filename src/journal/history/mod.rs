@@ -29,7 +29,7 @@ const MAX_LOOKED_AT: usize = 100_000;
 pub struct StreamPage {
     /// The streams with what is known of them.
     pub streams: Vec<(StreamName, StreamView)>,
-    /// Where it stopped looking, if there may be more behind.
+    /// Name at which the search stopped, if there may be more after it.
     pub stopped_at: Option<StreamName>,
 }
 
@@ -97,12 +97,12 @@ impl History {
         self.epochs.resolve(id, self.head())
     }
 
-    /// Whether anything at all was removed after a place; a cheap first look.
+    /// Returns true if anything was removed after a position; a cheap first check.
     pub fn removed_after(&self, after: Position) -> bool {
         load(&self.marks.removed_to) > after
     }
 
-    /// What is known of one stream.
+    /// Returns the properties of a stream.
     pub fn stream(&self, name: &StreamName) -> Result<Option<StreamView>, KvError> {
         let Some(row) = self.streams.get(name) else { return Ok(None) };
         let from = keys::index(row.number, Position::from_stored(row.floor.get() + 1));

@@ -16,17 +16,17 @@ const MAX_LOOKED_AT: usize = 8_192;
 /// Reads in search of a first entry.
 const MAX_READS_FOR_FIRST: usize = 32;
 
-/// Where the next entry that somebody wants is.
+/// Position of the next entry of an interest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum First {
     /// Here.
     At(Position),
-    /// Not up to here.
+    /// There is none up to here.
     NoneUpTo(Position),
 }
 
 impl First {
-    /// Its place, where it was found.
+    /// Returns the position, if an entry was found.
     pub fn found(self) -> Option<Position> {
         match self {
             Self::At(first) => Some(first),

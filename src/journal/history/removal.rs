@@ -1,4 +1,4 @@
-//! What is not there any more: gaps, ends, deletions.
+//! Removed entries: gaps, ends, deletions.
 
 use super::{History, load};
 use crate::event::{Body, Interest, Position, StreamName};
@@ -15,8 +15,8 @@ impl History {
         self.marks.removals.load(Ordering::Acquire)
     }
 
-    /// What was taken from `interest` after a place by removals later than the `told`-th; 0 for
-    /// all there ever were. `first` is left to the caller.
+    /// Returns the gap in `interest` after a position that removals later than the `told`-th
+    /// caused; 0 stands for all removals. The caller sets `first`.
     pub fn gap(
         &self,
         interest: &Interest,
@@ -63,9 +63,9 @@ impl History {
         })
     }
 
-    /// Whether `interest` names only streams that have ended, with no event left after `cursor`.
-    /// A stream that was deleted counts as ended for one who is `returning` from being told so:
-    /// its cursor is then the place of the last end.
+    /// Returns true if `interest` names only streams that have ended, with no event left after
+    /// `cursor`. For a client that is `returning` after it was told so, a deleted stream counts as
+    /// ended: its cursor is the position of the last end.
     pub fn is_finished(
         &self,
         interest: &Interest,
@@ -102,7 +102,8 @@ impl History {
         Ok(!left)
     }
 
-    /// Whether a stream that a pattern selects went after a place with something of it unread.
+    /// Returns true if a stream that a pattern selects was deleted after a position with unread
+    /// entries.
     fn pattern_lost_a_stream(
         &self,
         interest: &Interest,
@@ -115,7 +116,7 @@ impl History {
         if self.has_lost_tombstones(after, told) {
             return Ok(true);
         }
-        for pair in self.kv.walk(vec![keys::TRACE], keys::end_of(keys::TRACE)) {
+        for pair in self.kv.walk(vec![keys::TOMBSTONE], keys::end_of(keys::TOMBSTONE)) {
             let (key, value) = pair?;
             let name = std::str::from_utf8(&key[1..]).ok();
             let name = name.and_then(|name| StreamName::parse(name).ok());
@@ -177,17 +178,18 @@ impl History {
         Ok(deleted)
     }
 
-    /// Whether a stream has history at all.
+    /// Returns true if a stream has entries.
     pub fn has_history(&self, stream: &StreamName) -> bool {
         self.streams.get(stream).is_some()
     }
 
-    /// Whether `stream` has ended at or before `by`.
+    /// Returns true if `stream` has ended at or before `by`.
     pub fn has_ended(&self, stream: &StreamName, by: Position) -> bool {
         self.streams.get(stream).and_then(|row| row.end).is_some_and(|end| end <= by)
     }
 
-    /// How many events of a stream were removed after a place, where the index still tells.
+    /// Returns the number of events of a stream that were removed after a position, if the index
+    /// still tells.
     fn missed(&self, row: &StreamRow, after: Position) -> Result<Option<u64>, KvError> {
         if after < row.counted_from {
             return Ok(None);
@@ -201,7 +203,7 @@ impl History {
         Ok(first_after.map(|ordinal| (row.removed_ordinal() + 1).saturating_sub(ordinal)))
     }
 
-    /// What is remembered of a stream by this name that went after `after`.
+    /// Returns the tombstone of a stream of this name that was deleted after `after`.
     pub(super) fn tombstone(
         &self,
         name: &StreamName,

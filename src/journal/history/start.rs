@@ -1,4 +1,4 @@
-//! Where to start: from a word, a count or a time to a place in the order.
+//! Start positions: from a word, a count or a time to a position.
 
 use super::{History, damaged};
 use crate::event::{Interest, Position, StreamName, Timestamp};
@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 /// Entries not wanted that are passed over in search of the newest that are.
 const MAX_LOOKED_AT_FOR_LAST: usize = 1 << 18;
 
-/// Where a subscriber without an id wants to start.
+/// Start of a subscriber without an id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Start {
     /// With what comes from now on.
@@ -52,7 +52,7 @@ impl History {
         }
     }
 
-    /// When the entry at a place was committed, if it is there.
+    /// Returns the commit time of the entry at a position, if it exists.
     fn time_of(&self, place: Position) -> Result<Option<Timestamp>, KvError> {
         let value = self.kv.get(&keys::entry(place))?;
         Ok(value.and_then(|value| StoredEntry::read(&value)).map(|entry| entry.time))

@@ -1,8 +1,8 @@
-//! Where the store keeps its bytes: sorted keys and values, changed in atomic batches.
+//! Key-value storage: sorted keys and values, changed in atomic batches.
 //!
-//! Promises: a batch is applied whole or not at all; what `commit` returned for with
-//! [`Sync::Disk`] survives power loss, with [`Sync::Process`] a killed process.
-//! Never: knows what a key means.
+//! Promises: a batch is applied as a whole or not at all; what `commit` returned for with
+//! [`Sync::Disk`] survives power loss, with [`Sync::Process`] a killed process. Never: knows what a
+//! key means.
 
 mod disk;
 mod memory;
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How durable a batch must be when `commit` returns.
+/// Durability of a batch when `commit` returns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Sync {
     /// On the medium.
@@ -26,7 +26,7 @@ pub(super) enum Sync {
     Process,
 }
 
-/// Why the bytes could not be read or written.
+/// Failure to read or write.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct KvError(pub(in crate::journal) String);
@@ -52,7 +52,7 @@ pub(super) trait Expiry: Send + std::marker::Sync + 'static {
 /// A key and what it becomes; `None` removes it.
 pub(super) type Change = (Vec<u8>, Option<Vec<u8>>);
 
-/// One atomic change. What is said of a key last holds.
+/// An atomic change. The last change of a key wins.
 #[derive(Default)]
 pub(super) struct Changes {
     list: Vec<Change>,

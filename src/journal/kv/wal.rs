@@ -383,7 +383,7 @@ mod tests {
         [&head.concat()[..], &written, &[3], &sum, MAGIC].concat()
     }
 
-    /// Where the sequence number of a batch stands in it.
+    /// Bytes of the sequence number in a batch.
     const SEQUENCE: std::ops::Range<usize> = 5..13;
 
     /// A file of some batches, and where each of them begins and the last one ends.

@@ -45,7 +45,7 @@ impl Epochs {
         self.list.push((next(current.max(seen)), kept));
     }
 
-    /// How many there were.
+    /// Returns the number of epochs.
     pub(crate) fn count(&self) -> usize {
         self.list.len()
     }

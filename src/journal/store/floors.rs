@@ -1,5 +1,5 @@
-//! What compaction may drop. It sees only floors that are durable already, so that a crash never
-//! finds entries gone which the heads still count.
+//! Floors: entries that compaction may drop. It sees only floors that are durable, so that a crash
+//! never finds entries missing that the heads still count.
 
 use super::super::keys::{self, KEY_WINDOW_MS, StoredEntry, StreamNumber};
 use super::super::kv::Expiry;
@@ -8,8 +8,8 @@ use crate::event::{Position, Timestamp};
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-/// How long a stream that is gone is remembered for those who come back to it.
-const TRACE_KEPT_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+/// Time for which tombstones are kept.
+const TOMBSTONE_KEPT_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 
 /// Durable floors by stream number.
 #[derive(Default)]
@@ -93,9 +93,9 @@ impl Inner {
             keys::INDEX => self.of(keys::number_of(key)?).1 >= keys::position_of(key)?,
             // They outlive a stream that retention has emptied.
             keys::KEY => older_than(keys::KeyItem::read(value)?.time, KEY_WINDOW_MS),
-            keys::TRACE => {
+            keys::TOMBSTONE => {
                 let trace = keys::Tombstone::read(value)?;
-                trace.position <= self.traces_lost_to || older_than(trace.time, TRACE_KEPT_MS)
+                trace.position <= self.traces_lost_to || older_than(trace.time, TOMBSTONE_KEPT_MS)
             }
             keys::TIME => u64::from_be_bytes(*value.first_chunk()?) <= self.hub.get(),
             _ => false,

@@ -75,11 +75,11 @@ pub(super) struct Store {
     removals: u64,
 }
 
-/// What became of a batch.
+/// Result of applying a batch.
 pub(super) struct Applied {
-    /// Its entries, in order, for readers; `None` where nothing was added.
+    /// Its entries, in order, for readers; `None` if nothing was added.
     pub(super) batch: Option<Arc<Committed>>,
-    /// One for each unit, in order.
+    /// Outcomes of the units, in order.
     pub(super) outcomes: Vec<Outcome>,
 }
 
@@ -145,12 +145,12 @@ impl Store {
         self.streams.clone()
     }
 
-    /// How the limits on streams are used.
+    /// Returns the number of streams, by scope.
     pub(super) fn stream_usage(&self) -> Arc<StreamUsage> {
         self.quota.usage()
     }
 
-    /// Whether a batch is on the medium once it is applied.
+    /// Returns true if a batch is on the medium once it is applied.
     pub(super) fn syncs(&self) -> bool {
         self.sync == Sync::Disk
     }
@@ -340,7 +340,7 @@ impl Store {
 
 fn tombstone_positions(kv: &Kv) -> Result<Vec<Position>, KvError> {
     let mut places = Vec::new();
-    for pair in kv.walk(vec![keys::TRACE], keys::end_of(keys::TRACE)) {
+    for pair in kv.walk(vec![keys::TOMBSTONE], keys::end_of(keys::TOMBSTONE)) {
         let (_, value) = pair?;
         places.extend(keys::Tombstone::read(&value).map(|trace| trace.position));
     }

@@ -1,4 +1,4 @@
-//! How many streams there may be: in all, and of those that a rule is for.
+//! Limit of the number of streams: of all, and of those that a rule covers.
 
 use super::Streams;
 use crate::event::StreamName;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// New streams by scope; those of a rule are the hub's, too.
 pub(super) type NewStreams = FxHashMap<Scope, u64>;
 
-/// How many there are, where anybody may look.
+/// Number of streams, readable from any thread.
 #[derive(Default, Debug)]
 pub struct StreamUsage {
     usage: Mutex<FxHashMap<Scope, ScopeUsage>>,
@@ -24,7 +24,7 @@ struct ScopeUsage {
 }
 
 impl StreamUsage {
-    /// How the limits on streams are used.
+    /// Returns the use of the limits on streams.
     pub fn usage(&self, limits: &Limits) -> Vec<Usage> {
         let usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
         let scopes = limits.scopes().filter_map(|scope| {
@@ -50,7 +50,7 @@ impl StreamUsage {
 /// Counts the streams, and refuses those that are too many.
 pub(super) struct Quota {
     shared: Arc<ArcSwap<Limits>>,
-    /// What the counts are by.
+    /// Limits that the counts are for.
     limits: Arc<Limits>,
     usage: Arc<StreamUsage>,
 }

@@ -23,7 +23,7 @@ const TRIM_STEP: usize = SHRINK_STEP;
 /// Streams that one tick takes further.
 const STREAMS_PER_TICK: usize = 256;
 
-/// What one stream keeps; `None` is without limit.
+/// Retention of one stream; `None` means no limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RetentionLimits {
     /// Events older than this many milliseconds go.
@@ -35,14 +35,14 @@ pub struct RetentionLimits {
 }
 
 impl RetentionLimits {
-    /// Whether a stream has more events or bytes than it keeps.
+    /// Returns true if a stream has more events or bytes than it may keep.
     fn is_exceeded_by(&self, row: &StreamRow) -> bool {
         self.max_events.is_some_and(|max| row.events > max)
             || self.max_bytes.is_some_and(|max| row.bytes > max)
     }
 }
 
-/// What all streams keep.
+/// Retention of all streams.
 #[derive(Clone, Debug, Default)]
 pub struct RetentionPolicy {
     /// The first pattern that matches a stream decides for it.
@@ -64,7 +64,7 @@ impl RetentionPolicy {
 pub(super) struct Trimmer {
     retention: RetentionPolicy,
     ahead: HashMap<StreamNumber, VecDeque<(Position, IndexItem)>>,
-    /// When the front of a stream with an age limit may be due.
+    /// Times at which the oldest entry of streams with an age limit may be due.
     due: BinaryHeap<Reverse<Due>>,
     waiting: HashSet<StreamNumber>,
     /// Streams whose step was not enough.
@@ -78,7 +78,7 @@ pub(super) struct Trimmer {
 /// A stream of which something may have come of age.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
-    /// When, in milliseconds since 1970.
+    /// Time, in milliseconds since 1970.
     at_ms: u64,
     number: StreamNumber,
     name: StreamName,
@@ -139,7 +139,7 @@ impl Trimmer {
         self.due.peek().is_some_and(|Reverse(due)| due.at_ms <= now.ms())
     }
 
-    /// Whether a tick left something for the next one.
+    /// Returns true if a tick left work for the next one.
     pub(super) fn has_more(&self, now: Timestamp) -> bool {
         self.is_due(now) || !self.unfinished.is_empty()
     }
@@ -265,7 +265,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whether the hub holds more than its cap.
+    /// Returns true if the hub stores more than its cap.
     pub(super) fn is_over_cap(&self) -> bool {
         self.totals.bytes > self.trimmer.retention.total_bytes
     }

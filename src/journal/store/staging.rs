@@ -41,7 +41,7 @@ pub(super) struct Staging<'a> {
     staged: Staged,
 }
 
-/// What a unit brings that is not there yet.
+/// Keys and streams that a unit adds.
 #[derive(Default)]
 struct NewItems {
     keys: Vec<(StreamName, Key)>,
@@ -182,7 +182,7 @@ impl<'a> Staging<'a> {
         Ok(Ok(fresh))
     }
 
-    /// What `key` stands for on the first of `streams` that knows it.
+    /// Returns the value of `key` in the first of `streams` that has it.
     fn key_of(&self, streams: &[StreamName], key: &Key) -> Result<Option<KeyItem>, KvError> {
         for stream in streams {
             if let Some(item) = self.keys.get(&(stream.clone(), key.clone())) {

@@ -11,7 +11,7 @@ pub(crate) struct StreamRow {
     pub(crate) number: StreamNumber,
     /// Events kept.
     pub(crate) events: u64,
-    /// Their stored bytes.
+    /// Bytes of the stored entries.
     pub(crate) bytes: u64,
     /// Stored bytes of the entries that belong to no other stream.
     pub(super) sole_bytes: u64,
@@ -26,14 +26,14 @@ pub(crate) struct StreamRow {
     pub(crate) floor: Position,
     /// Above this place the index still holds removed entries, so that they can be counted.
     pub(crate) counted_from: Position,
-    /// Where the stream ended.
+    /// Position of its end.
     pub(crate) end: Option<Position>,
     /// The number under which its idempotency keys are remembered: that of the stream of its name that
     /// retention emptied, if that was a moment ago.
     pub(super) keys: StreamNumber,
     /// The how-manieth removal moved the floor last, counted over the hub since the start.
     pub(crate) removal: u64,
-    /// Where `counted_from` goes next, and the ordinal there.
+    /// Next value of `counted_from`, and the ordinal there.
     mark: (Position, u64),
 }
 
@@ -45,7 +45,7 @@ impl StreamRow {
         Self { number, keys, ..Self::default() }
     }
 
-    /// Whether nothing is left of it.
+    /// Returns true if the stream has no entries.
     pub(super) fn is_empty(&self) -> bool {
         self.events == 0 && self.end.is_none_or(|end| end <= self.floor)
     }
@@ -119,20 +119,20 @@ impl StreamRow {
     }
 }
 
-/// What others may know of a stream.
+/// Public properties of a stream.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamView {
-    /// Whether it takes no more events.
+    /// True if the stream has ended.
     pub ended: bool,
     /// Events kept.
     pub events: u64,
-    /// Their stored bytes.
+    /// Bytes of the stored entries.
     pub bytes: u64,
     /// The first entry kept.
     pub first: Option<Position>,
     /// The last entry.
     pub last: Position,
-    /// When that was.
+    /// Time of the last entry.
     pub last_time: Timestamp,
     /// Events there ever were.
     pub published: u64,
@@ -187,7 +187,7 @@ impl Streams {
         }
     }
 
-    /// Whether it is a new stream.
+    /// Stores a head; returns true if the stream is new.
     pub(super) fn put(&self, name: &StreamName, row: StreamRow) -> bool {
         let old = self.rows.insert(name.clone(), row);
         if old.is_none_or(|old| old.number != row.number) {
@@ -196,7 +196,7 @@ impl Streams {
         old.is_none()
     }
 
-    /// Whether there was one.
+    /// Removes a stream; returns true if it existed.
     pub(super) fn remove(&self, name: &StreamName) -> bool {
         self.rows.remove(name).is_some()
     }

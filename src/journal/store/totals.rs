@@ -1,4 +1,4 @@
-//! What is true of the hub as a whole.
+//! Totals of the hub.
 
 use super::super::keys::{self, Decoder, Encoder};
 use super::super::kv::{Kv, KvError};
@@ -11,7 +11,7 @@ pub(crate) struct Totals {
     pub(crate) number: u64,
     /// The last entry applied.
     pub(crate) last: Position,
-    /// Its time.
+    /// Time of the last batch.
     pub(crate) time: Timestamp,
     /// The number that the next new stream gets; from 1.
     pub(crate) next_stream: u32,
@@ -19,9 +19,9 @@ pub(crate) struct Totals {
     pub(crate) bytes: u64,
     /// The total cap has dropped everything up to here.
     pub(crate) floor: Position,
-    /// No removal of any kind lies above this place.
+    /// No removal of any kind is above this position.
     pub(crate) removed_to: Position,
-    /// No entry of a stream that is gone lies above this place.
+    /// No entry of a deleted stream is above this position.
     pub(crate) forgotten_to: Position,
     /// Traces of streams that went up to this place are not kept.
     pub(crate) tombstones_lost_to: Position,

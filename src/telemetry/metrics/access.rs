@@ -1,4 +1,4 @@
-//! Who was refused before anything was asked of the hub.
+//! Refused credentials, requests and connections.
 
 use super::super::reasons::{ConnectionRefused, CredentialRefused, RequestRefused};
 use super::{MetricFactory, Telemetry};

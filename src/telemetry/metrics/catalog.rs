@@ -13,7 +13,7 @@ const INTRODUCTION: &str = "# Metrics\n\n\
     `--metrics-streams` and limits in the configuration name.\n\n\
     This file is printed by `fanfare metrics`.\n";
 
-/// What families are about, by the word after their prefix.
+/// Topics of the families, by the word after their prefix.
 const ABOUT: [(&str, &[&str]); 9] = [
     ("The hub", &["build", "ready", "draining", "drain", "log"]),
     (
@@ -61,7 +61,7 @@ pub fn markdown() -> Result<String, prometheus::Error> {
     Ok(text)
 }
 
-/// What makes families show their labels that have none before they are sampled.
+/// Sample values, so that families with sampled labels are shown.
 fn example() -> Sampled {
     let limit =
         LimitUse {

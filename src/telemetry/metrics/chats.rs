@@ -5,7 +5,7 @@ use super::{MetricFactory, Telemetry};
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use std::time::Duration;
 
-/// How a chat may end.
+/// Outcomes of a chat.
 const OUTCOMES: [&str; 10] = [
     "done",
     "cancelled",
@@ -18,7 +18,7 @@ const OUTCOMES: [&str; 10] = [
     "hub_restarted",
     "journal_unavailable",
 ];
-/// What may become of asking an upstream.
+/// Outcomes of a request to an upstream.
 const ATTEMPTS: [&str; 4] = ["answered", "refused", "refused_for_now", "unreached"];
 /// Seconds from 50 ms to a minute, where the first token of a model lies.
 const FIRST_TOKEN_BUCKETS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0];
@@ -106,7 +106,7 @@ impl ChatMetrics {
         })
     }
 
-    /// There is such an upstream: what is counted of it is there from the start.
+    /// Registers an upstream, so that its series exist from the start.
     pub fn know(&self, upstream: &str) {
         for outcome in OUTCOMES {
             self.ended.with_label_values(&[upstream, outcome]);
@@ -118,19 +118,19 @@ impl ChatMetrics {
         self.queued.with_label_values(&[upstream]);
     }
 
-    /// So many run.
+    /// Sets the number of running chats.
     pub fn running(&self, chats: u64) {
         self.running.set(i64::try_from(chats).unwrap_or(i64::MAX));
     }
 
-    /// One of an upstream waits for its turn, until what this returns is dropped.
+    /// Counts a chat that waits for a permit of its upstream, until the result is dropped.
     pub fn queued(&self, upstream: &str) -> Queued {
         let waiting = self.queued.with_label_values(&[upstream]);
         waiting.inc();
         Queued(waiting)
     }
 
-    /// One of an upstream ended like this.
+    /// Counts the end of a chat.
     pub fn ended(&self, upstream: &str, outcome: &str) {
         self.ended.with_label_values(&[upstream, outcome]).inc();
     }
@@ -168,7 +168,7 @@ impl ChatMetrics {
         }
     }
 
-    /// So many read a chat together.
+    /// Observes the highest number of concurrent readers of a chat.
     pub fn read_by(&self, readers: usize) {
         self.readers.observe(readers as f64);
     }

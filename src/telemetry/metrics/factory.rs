@@ -25,7 +25,7 @@ impl MetricFactory {
         self.registered(IntGauge::new(name, help)?)
     }
 
-    /// One of what is no whole number.
+    /// Creates a gauge with fractions.
     pub(super) fn fraction(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
         self.registered(Gauge::new(name, help)?)
     }
@@ -47,7 +47,7 @@ impl MetricFactory {
         self.registered(Counter::new(name, help)?)
     }
 
-    /// One with labels whose values are not known beforehand.
+    /// Creates counters with labels whose values are not known in advance.
     pub(super) fn open_counters(
         &self,
         (name, help): (&str, &str),
@@ -56,7 +56,7 @@ impl MetricFactory {
         self.registered(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
-    /// One with a label whose values are known, all of them there from the start.
+    /// Creates counters with a label whose values are known; all series exist from the start.
     pub(super) fn counters<'a>(
         &self,
         (name, help): (&str, &str),
@@ -79,7 +79,7 @@ impl MetricFactory {
         self.registered(Histogram::with_opts(opts)?)
     }
 
-    /// What this binary and this process are.
+    /// Registers the metrics of the process and the build.
     pub(super) fn process(&self) -> Result<(), prometheus::Error> {
         let build = Opts::new("fanfare_build_info", "1, with what this binary is")
             .const_label("version", env!("CARGO_PKG_VERSION"));

@@ -28,7 +28,7 @@ impl Telemetry {
         self.0.files.requests.with_label_values(&[served.as_str()]).inc();
     }
 
-    /// So many bytes of a file went to a connection.
+    /// Counts bytes of a file that were passed to a connection.
     pub fn file_bytes(&self, bytes: u64) {
         self.0.files.bytes.inc_by(bytes);
     }

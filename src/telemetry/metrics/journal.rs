@@ -6,7 +6,7 @@ use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
 use std::time::Duration;
 
 const BATCH_ENTRIES_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1024.0, 4096.0];
-/// From one small event to what one commit takes.
+/// Buckets from one small event to the largest commit.
 const BATCH_BYTES_BUCKETS: [f64; 9] =
     [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0];
 
@@ -31,14 +31,14 @@ pub(super) struct JournalMetrics {
     troubles: JournalTroubles,
 }
 
-/// What the journal holds; told once a second.
+/// Content of the journal, reported once a second.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct JournalSample {
     /// Bytes of the entries that are kept.
     pub bytes: u64,
     /// Streams with history.
     pub streams: usize,
-    /// When the oldest event that is kept was published, in seconds since 1970, if there is one.
+    /// Time of the oldest stored event, in seconds since 1970, if there is one.
     pub oldest_s: Option<f64>,
     /// Bytes of its files.
     pub disk_bytes: u64,
@@ -161,7 +161,7 @@ impl Telemetry {
         }
     }
 
-    /// What the journal holds now.
+    /// Reports the content of the journal.
     pub fn journal_holds(&self, holds: &JournalSample) {
         let journal = &self.0.journal;
         journal.bytes.set(whole(holds.bytes));
@@ -176,7 +176,7 @@ impl Telemetry {
         journal.compaction_seconds.inc_by(more.max(0.0));
     }
 
-    /// Its bounds: bytes of entries, and bytes that stay free on the disk.
+    /// Sets the bounds: bytes of entries, and bytes that stay free on the disk.
     pub fn journal_bounds(&self, max_bytes: u64, reserve_bytes: u64) {
         self.0.journal.max_bytes.set(whole(max_bytes));
         self.0.journal.disk_reserve_bytes.set(whole(reserve_bytes));
@@ -187,7 +187,7 @@ impl Telemetry {
         self.0.journal.reclaims.inc();
     }
 
-    /// Whether the disk has too little room.
+    /// Sets whether the disk has too little room.
     pub fn journal_disk_full(&self, is_full: bool) {
         self.0.journal.disk_full.set(i64::from(is_full));
     }
@@ -202,7 +202,7 @@ impl Telemetry {
         self.0.journal.troubles.poisoned.set(1);
     }
 
-    /// Whether the running commit has been running for too long.
+    /// Sets whether the current commit has taken too long.
     pub fn journal_hangs(&self, hangs: bool) {
         self.0.journal.troubles.hanging.set(i64::from(hangs));
     }

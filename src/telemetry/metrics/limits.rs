@@ -3,8 +3,7 @@
 use super::MetricFactory;
 use prometheus::{IntCounterVec, IntGaugeVec};
 
-/// What a limit's series are told apart by: its name, and the patterns of the rule that sets it
-/// for some streams only.
+/// Labels of a limit: its name, and the patterns of the rule that sets it for some streams only.
 const LABELS: [&str; 2] = ["limit", "streams"];
 
 pub(super) struct LimitMetrics {
@@ -14,20 +13,20 @@ pub(super) struct LimitMetrics {
     refusals: IntCounterVec,
 }
 
-/// One limit, for the hub or for the streams of a rule.
+/// A limit, of the hub or of the streams of a rule.
 #[derive(Clone, Default, Debug)]
 pub struct LimitUse {
-    /// Its name.
+    /// Name of the limit.
     pub limit: &'static str,
     /// The patterns of its rule, with commas between them; empty for the hub's own.
     pub streams: String,
-    /// How much there may be, if that is limited.
+    /// Maximum, if there is one.
     pub max: Option<u64>,
-    /// How much there is.
+    /// Current use.
     pub used: Option<u64>,
-    /// How much there was at most.
+    /// Highest use.
     pub peak: Option<u64>,
-    /// How often it was reached.
+    /// Number of refusals.
     pub refusals: u64,
 }
 

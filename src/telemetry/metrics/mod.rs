@@ -51,7 +51,7 @@ struct Metrics {
     bounds: IntCounterVec,
     lines: LogSampler,
     lost_lines: IntCounter,
-    /// What is sampled has to be set and read by one scrape at a time.
+    /// Sampled metrics, which only one scrape at a time may set and read.
     sampled: Mutex<SampledMetrics>,
 }
 
@@ -60,16 +60,16 @@ struct SampledMetrics {
     readiness: readiness::ReadinessMetrics,
 }
 
-/// What a scrape asks for, because nobody tells it.
+/// Values that a scrape samples, because nobody reports them.
 #[derive(Debug, Default)]
 pub struct Sampled {
     /// Every limit and its use.
     pub limits: Vec<LimitUse>,
-    /// How the hub stands.
+    /// Readiness.
     pub readiness: ReadinessSample,
 }
 
-/// How the metrics are written.
+/// Text format of the metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exposition {
     /// Prometheus' text format 0.0.4.
@@ -85,7 +85,7 @@ impl Exposition {
         if accept.split(',').any(names) { Self::OpenMetrics } else { Self::Text }
     }
 
-    /// Its `Content-Type`.
+    /// Returns the `Content-Type`.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
@@ -136,17 +136,17 @@ impl Telemetry {
         Ok(out)
     }
 
-    /// Whether a line of this kind may be written, of which there may be masses.
+    /// Returns true if a line of this kind may be written, of which there may be many.
     pub fn may_log(&self, kind: &'static str) -> bool {
         self.0.lines.admit(kind)
     }
 
-    /// Whether a line of what went well would be written now.
+    /// Returns true if a line of a successful request would be written now.
     pub fn would_log(&self) -> bool {
         self.0.lines.has_room()
     }
 
-    /// How many lines of each kind were left out since this was last asked.
+    /// Returns the number of suppressed lines of each kind since the last call.
     pub fn not_logged(&self) -> Vec<(&'static str, u64)> {
         self.0.lines.suppressed()
     }

@@ -1,4 +1,4 @@
-//! What was published, and what was refused.
+//! Published events, and refused publishes.
 
 use super::super::reasons::PublishRefused;
 use super::factory::LATENCY_BUCKETS;
@@ -12,7 +12,7 @@ const TYPES: [&str; 4] = ["message", "log", "metric", "heartbeat"];
 const OTHER: &str = "other";
 
 pub(super) struct PublishMetrics {
-    /// By type, those of [`TYPES`] first.
+    /// Counters by type, those of [`TYPES`] first.
     pub(super) events: Vec<IntCounter>,
     pub(super) bytes: IntCounter,
     pub(super) refused: IntCounterVec,
@@ -39,7 +39,7 @@ impl Published {
     }
 }
 
-/// What goes through the streams of one pattern that the configuration names.
+/// Metrics of the streams of one configured pattern.
 pub struct PatternMetrics {
     events: IntCounter,
     deliveries: IntCounter,

@@ -1,4 +1,4 @@
-//! How the hub stands: whether it is ready, what waits in its queues, which bounds were hit.
+//! Readiness, lengths of queues, and bounds that were reached.
 
 use super::super::reasons::BoundHit;
 use super::{MetricFactory, Telemetry};
@@ -18,22 +18,22 @@ pub(super) struct ReadinessMetrics {
     checks: IntGaugeVec,
 }
 
-/// How the hub stands.
+/// State of the readiness checks and queues.
 #[derive(Default, Debug)]
 pub struct ReadinessSample {
-    /// Its checks, and whether each is fine; `None` for one that is only told.
+    /// Checks, and whether each passes; `None` for one that is only reported.
     pub checks: Vec<(&'static str, bool)>,
-    /// Whether it may be sent work.
+    /// True if the hub is ready.
     pub is_ready: bool,
-    /// When it will have stopped, in seconds since 1970, where it is stopping.
+    /// Time at which the drain ends, in seconds since 1970, while draining.
     pub drain_ends_s: Option<f64>,
-    /// How long that takes at most, in seconds.
+    /// Maximum time of a drain, in seconds.
     pub drain_window_s: f64,
-    /// What waits.
+    /// Lengths of the queues.
     pub queues: Queues,
 }
 
-/// What waits, and for what.
+/// Lengths of the queues.
 #[derive(Default, Debug)]
 pub struct Queues {
     /// Publish requests, and their bytes, for a commit.
@@ -106,7 +106,7 @@ impl ReadinessMetrics {
     }
 }
 
-/// How often each bound was hit.
+/// Creates the counter of reached bounds.
 pub(super) fn bounds(make: &MetricFactory) -> Result<IntCounterVec, prometheus::Error> {
     make.counters(
         ("fanfare_bound_hits_total", "How often something had no room, by what was full"),

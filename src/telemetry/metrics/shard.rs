@@ -1,4 +1,4 @@
-//! What one shard counts: on its own thread, handed over once a second.
+//! Metrics of one shard: counted on its own thread, reported once a second.
 
 use super::Telemetry;
 use prometheus::local::LocalHistogram;
@@ -15,7 +15,7 @@ pub struct ShardMetrics {
 }
 
 impl ShardMetrics {
-    /// Nothing is counted yet.
+    /// Creates metrics that start at 0.
     pub fn new(telemetry: Telemetry) -> Self {
         let fanout = telemetry.0.sessions.fanout.local();
         let undelivered = telemetry.0.sessions.undelivered.local();
@@ -57,7 +57,7 @@ impl ShardMetrics {
 }
 
 impl Drop for ShardMetrics {
-    /// Its thread is gone, and so is what was on its way.
+    /// Reports the rest, and removes the bytes in flight.
     fn drop(&mut self) {
         self.flush(0, None);
     }

@@ -1,14 +1,14 @@
-//! What the hub publishes by itself.
+//! Metrics of the hub's own sources.
 
 use super::{MetricFactory, Telemetry};
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 /// The sources there may be.
 const SOURCES: [&str; 4] = ["heartbeats", "log", "system", "tail"];
-/// What a source of heartbeats may be.
+/// States of a source of heartbeats.
 const STATUSES: [&str; 3] = ["up", "late", "down"];
 
-/// How a run of a job may end.
+/// Outcomes of a run of a job.
 const OUTCOMES: [&str; 8] =
     ["ok", "failed", "signalled", "timeout", "stopped", "hub_stopping", "not_started", "refused"];
 
@@ -22,12 +22,12 @@ pub(super) struct SourcesMetrics {
     heartbeats: HeartbeatMetrics,
 }
 
-/// How many sources of heartbeats are `up`, `late` and `down`.
+/// Number of sources of heartbeats that are `up`, `late` and `down`.
 #[derive(Clone)]
 pub struct HeartbeatMetrics([IntGauge; STATUSES.len()]);
 
 impl HeartbeatMetrics {
-    /// So many are each.
+    /// Sets the numbers.
     pub fn set(&self, counts: [usize; STATUSES.len()]) {
         for (gauge, count) in self.0.iter().zip(counts) {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -64,7 +64,7 @@ impl JobMetrics {
         self.runs.with_label_values(&[self.name.as_str(), outcome]).inc();
     }
 
-    /// As many as there may be were running.
+    /// Counts a run that was refused because the maximum number were running.
     pub fn refused(&self) {
         self.ended("refused");
     }
@@ -80,8 +80,8 @@ pub struct TailMetrics {
 }
 
 impl TailMetrics {
-    /// So many are followed, and so many bytes of them are yet to be read; so many should be, and
-    /// cannot.
+    /// Sets the number of followed files, their bytes that are still to be read, and the number of
+    /// files that cannot be read.
     pub fn set(&self, files: usize, behind: u64, unreadable: usize) {
         self.unreadable.set(i64::try_from(unreadable).unwrap_or(i64::MAX));
         self.files.set(i64::try_from(files).unwrap_or(i64::MAX));
@@ -167,7 +167,7 @@ impl SourcesMetrics {
 }
 
 impl Telemetry {
-    /// How many sources of heartbeats are what.
+    /// Returns the metrics of heartbeats.
     pub fn heartbeats(&self) -> HeartbeatMetrics {
         self.0.sources.heartbeats.clone()
     }
@@ -205,22 +205,22 @@ impl Telemetry {
 }
 
 impl SourceMetrics {
-    /// So many events were published.
+    /// Counts published events.
     pub fn published(&self, events: u64) {
         self.events.inc_by(events);
     }
 
-    /// So many were refused.
+    /// Counts refused events.
     pub fn refused(&self, events: u64) {
         self.refused.inc_by(events);
     }
 
-    /// It failed.
+    /// Notes that the source failed.
     pub fn stopped(&self) {
         self.up.set(0);
     }
 
-    /// It was started again.
+    /// Counts a restart.
     pub fn restarted(&self) {
         self.up.set(1);
         self.restarts.inc();

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 pub struct Totals {
     /// Sessions that are live.
     pub sessions: u64,
-    /// Those of them that read from history.
+    /// Sessions that read from history.
     pub sessions_catching_up: u64,
     /// Sessions that were opened.
     pub sessions_opened: u64,
@@ -50,14 +50,14 @@ pub struct Totals {
     pub journal_disk_free_bytes: u64,
 }
 
-/// How long something took, each time since the start.
+/// Durations since the start, as a histogram.
 #[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
 pub struct Latency {
-    /// How often.
+    /// Number of observations.
     pub count: u64,
     /// Seconds in all.
     pub sum_s: f64,
-    /// How often it took so long at most.
+    /// Cumulative buckets.
     pub buckets: Vec<Bucket>,
 }
 
@@ -66,14 +66,14 @@ pub struct Latency {
 pub struct Bucket {
     /// Seconds at most.
     pub le_s: f64,
-    /// How often.
+    /// Number of observations up to the bound.
     pub count: u64,
 }
 
 /// Refusals of each kind by their reasons; those that never were are left out.
 pub type Refusals = BTreeMap<&'static str, BTreeMap<String, u64>>;
 
-/// Those of `counters` that were, by their only label.
+/// Returns the values of `counters` that are not 0, by their only label.
 fn by_label(counters: &IntCounterVec) -> BTreeMap<String, u64> {
     let families = counters.collect();
     let series = families.iter().flat_map(|family| family.get_metric());
@@ -84,7 +84,7 @@ fn by_label(counters: &IntCounterVec) -> BTreeMap<String, u64> {
     counted.filter(|(_, count)| *count > 0).collect()
 }
 
-/// Of all label values together.
+/// Returns the sum over all label values.
 pub(super) fn in_all(counters: &IntCounterVec) -> u64 {
     let families = counters.collect();
     let series = families.iter().flat_map(|family| family.get_metric());
@@ -92,7 +92,7 @@ pub(super) fn in_all(counters: &IntCounterVec) -> u64 {
 }
 
 impl Telemetry {
-    /// How it stands.
+    /// Returns the totals.
     pub fn totals(&self) -> Totals {
         let (sessions, publishes, journal) = (&self.0.sessions, &self.0.publishes, &self.0.journal);
         let now = |gauge: &prometheus::IntGauge| u64::try_from(gauge.get()).unwrap_or_default();
@@ -119,7 +119,8 @@ impl Telemetry {
         }
     }
 
-    /// From the commit of a batch to the sockets of all its live sessions.
+    /// Returns the durations from the commit of a batch until it is written to the sockets of all
+    /// its live sessions.
     pub fn fan_out(&self) -> Latency {
         let families = self.0.sessions.fanout.collect();
         let metric = families.iter().flat_map(|family| family.get_metric()).next();
@@ -135,7 +136,7 @@ impl Telemetry {
         }
     }
 
-    /// Who was refused what, and why.
+    /// Returns all refusals, by kind and reason.
     pub fn refusals(&self) -> Refusals {
         let access = &self.0.access;
         BTreeMap::from([
