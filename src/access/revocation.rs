@@ -214,6 +214,14 @@ fn parse(line: &[u8]) -> Option<Line> {
     is_whole.then(|| serde_json::from_slice(json).ok()).flatten()
 }
 
+/// Reads the last line where only its end is damaged: the revocation stays in force.
+fn parse_damaged_end(path: &Path, number: usize, line: &[u8]) -> Option<Line> {
+    let parsed = parse(&line[..line.len() - 1])?;
+    let path = path.display();
+    tracing::warn!(%path, line = number, "the end of a revocation's line is damaged; it stays in force");
+    Some(parsed)
+}
+
 /// The lines of the file; the last one may have been cut by a crash, and was not answered then.
 fn read(path: &Path) -> io::Result<Vec<Line>> {
     // Not as text: a crash may also have cut a letter.
@@ -227,8 +235,8 @@ fn read(path: &Path) -> io::Result<Vec<Line>> {
             // Those of an earlier hub have no checksum.
             Some(line) if line.ends_with(b"}") => serde_json::from_slice(line).ok(),
             Some(line) => parse(line),
-            // A whole line whose end is damaged holds all the same.
-            None => match parse(line).or_else(|| parse(&line[..line.len() - 1])) {
+            // A crash cut the line, which was not answered then, or its end is damaged.
+            None => match parse(line).or_else(|| parse_damaged_end(path, at + 1, line)) {
                 None => continue,
                 parsed => parsed,
             },

@@ -22,6 +22,15 @@ const END_BYTES: usize = 1 + 8 + MAGIC.len();
 /// The unit that a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
 
+/// Maximum length of a key: a stream name or an idempotency key, with its prefix.
+const MAX_KEY_BYTES: u64 = 1024;
+/// Length of a value that none has in practice; only used to tell wrong bytes from missing ones.
+const MAX_VALUE_BYTES: u64 = 256 * 1024 * 1024;
+/// Largest step between the sequence numbers of two batches, and the largest number. fjall counts by ones
+/// from 0; a flipped bit makes it count from far away, and panic at the end of the range.
+const MAX_SEQUENCE_STEP: u64 = 1 << 40;
+const MAX_SEQUENCE: u64 = 1 << 56;
+
 /// The first bad batch of the write-ahead files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::journal) struct BadTail {
@@ -144,22 +153,23 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// proves damage, and so does a bad batch of which every sector was written.
 fn is_torn_write(bytes: &[u8], begin: usize) -> bool {
     let end = used_bytes(bytes);
-    if Remainder(&bytes[begin..]).batch().is_some() || has_whole_batch(&bytes[begin + 1..end]) {
+    if Remainder::of(&bytes[begin..]).batch().is_some() || has_whole_batch(&bytes[begin + 1..end]) {
         return false;
     }
     if has_unwritten_sector(bytes, begin, end) {
         return true;
     }
-    let mut rest = Remainder(&bytes[begin..]);
+    let mut rest = Remainder::of(&bytes[begin..]);
     let _ = rest.whole_batch();
-    let failed_at = bytes.len() - rest.0.len();
-    failed_at >= end && !ends_like_a_batch(&bytes[begin..end])
+    let failed_at = bytes.len() - rest.bytes.len();
+    // Bytes are missing, unless a wrong length only makes it seem so.
+    failed_at >= end && !rest.is_implausible && !ends_like_a_batch(&bytes[begin..end])
 }
 
 /// Returns true if a whole batch begins anywhere in `bytes`.
 fn has_whole_batch(bytes: &[u8]) -> bool {
     memchr::memchr_iter(1, bytes).any(|at| {
-        let mut rest = Remainder(&bytes[at..]);
+        let mut rest = Remainder::of(&bytes[at..]);
         // A count of nothing has a checksum of nothing, which zeros do not.
         rest.batch().is_some()
     })
@@ -186,32 +196,42 @@ fn ends_like_a_batch(bytes: &[u8]) -> bool {
 /// Returns how many bytes from the start are whole batches. The checksums do not cover the sequence
 /// numbers, so their order is checked, too.
 pub(in crate::journal) fn good_bytes(bytes: &[u8]) -> usize {
-    let mut rest = Remainder(bytes);
+    let mut rest = Remainder::of(bytes);
     // Where each of the last two batches begins, and its number.
     let mut last: Option<(usize, u64)> = None;
     let mut last_follows = false;
     loop {
-        let begin = bytes.len() - rest.0.len();
+        let begin = bytes.len() - rest.bytes.len();
         let Some(number) = rest.batch() else { return begin };
         match last {
             // One of the two is wrong: the one before, unless it followed its own predecessor.
-            Some((before, last)) if number <= last => {
+            Some((before, last)) if number <= last || number - last > MAX_SEQUENCE_STEP => {
                 return if last_follows { begin } else { before };
             }
             Some((_, last)) => last_follows = number == last + 1,
+            None if number > MAX_SEQUENCE => return begin,
             None => last_follows = false,
         }
         last = Some((begin, number));
     }
 }
 
-struct Remainder<'a>(&'a [u8]);
+/// Bytes of a file that were not parsed yet.
+struct Remainder<'a> {
+    bytes: &'a [u8],
+    /// True once an item had a length that no item has.
+    is_implausible: bool,
+}
 
 impl<'a> Remainder<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, is_implausible: false }
+    }
+
     /// Skips `length` bytes; where there are fewer, skips those and returns `None`.
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (head, tail) = self.0.split_at(length.min(self.0.len()));
-        self.0 = tail;
+        let (head, tail) = self.bytes.split_at(length.min(self.bytes.len()));
+        self.bytes = tail;
         (head.len() == length).then_some(head)
     }
 
@@ -222,9 +242,9 @@ impl<'a> Remainder<'a> {
 
     /// Skips one batch if it is whole and right, and returns its sequence number.
     fn batch(&mut self) -> Option<u64> {
-        let mut rest = Remainder(self.0);
+        let mut rest = Remainder::of(self.bytes);
         let number = rest.whole_batch()?;
-        self.0 = rest.0;
+        self.bytes = rest.bytes;
         Some(number)
     }
 
@@ -232,14 +252,14 @@ impl<'a> Remainder<'a> {
         self.expect(&[1])?;
         let count = self.number(4)?;
         let sequence = self.number(8)?;
-        let items = self.0;
+        let items = self.bytes;
         for _ in 0..count {
             self.item()?;
         }
-        let items = &items[..items.len() - self.0.len()];
+        let items = &items[..items.len() - self.bytes.len()];
         self.expect(&[3])?;
         // The magic first: bytes that only resemble a batch are not worth a checksum.
-        if !self.0.get(8..).is_some_and(|rest| rest.starts_with(MAGIC)) {
+        if !self.bytes.get(8..).is_some_and(|rest| rest.starts_with(MAGIC)) {
             return None;
         }
         self.expect(&xxh3_64(items).to_le_bytes())?;
@@ -249,18 +269,19 @@ impl<'a> Remainder<'a> {
 
     /// Skips `bytes`, or stays in front of what is something else.
     fn expect(&mut self, bytes: &[u8]) -> Option<()> {
-        self.0 = self.0.strip_prefix(bytes)?;
+        self.bytes = self.bytes.strip_prefix(bytes)?;
         Some(())
     }
 
     fn item(&mut self) -> Option<()> {
-        match self.0.first()? {
+        match self.bytes.first()? {
             2 => {
                 self.take(1 + 1 + 1 + 8)?;
-                let key = self.number(2)? as usize;
+                let key = self.number(2)?;
                 self.take(4)?;
-                let value = self.number(4)? as usize;
-                self.take(key.checked_add(value)?).map(drop)
+                let value = self.number(4)?;
+                self.is_implausible |= key > MAX_KEY_BYTES || value > MAX_VALUE_BYTES;
+                self.take((key + value) as usize).map(drop)
             }
             4 => self.take(1 + 8).map(drop),
             _ => None,
@@ -381,6 +402,33 @@ mod tests {
         let sum = xxh3_64(&written).to_le_bytes();
         let head = [&[1][..], &(items.len() as u32).to_le_bytes(), &sequence.to_le_bytes()];
         [&head.concat()[..], &written, &[3], &sum, MAGIC].concat()
+    }
+
+    #[test]
+    fn a_sequence_number_from_far_away_is_damage() {
+        let items = [(vec![1], Some(vec![2; 10]))];
+        let far = 1 << 62;
+        let whole = batch(1, &items);
+        for follower in [3, 1_000_000] {
+            let file = [&whole[..], &batch(2, &items), &batch(follower, &items)].concat();
+            assert_eq!(good_bytes(&file), file.len());
+        }
+        let file = [&whole[..], &batch(2, &items), &batch(3 | far, &items)].concat();
+        assert_eq!(good_bytes(&file), 2 * whole.len());
+        assert!(!is_torn_write(&file, 2 * whole.len()));
+        assert_eq!(good_bytes(&batch(1 | far, &items)), 0);
+    }
+
+    #[test]
+    fn bytes_are_missing_only_where_the_lengths_could_be_right() {
+        let whole = batch(1, &[(vec![1], Some(vec![7; 600]))]);
+        let torn = &whole[..whole.len() - 60];
+        assert!(is_torn_write(torn, 0));
+        // The length of the value, as noise may have it.
+        let mut wrong = torn.to_vec();
+        let at = wrong.windows(4).position(|bytes| bytes == 600_u32.to_le_bytes()).unwrap();
+        wrong[at + 4..at + 8].copy_from_slice(&0xf000_0000_u32.to_le_bytes());
+        assert!(!is_torn_write(&wrong, 0));
     }
 
     /// Bytes of the sequence number in a batch.
