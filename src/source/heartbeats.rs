@@ -1,8 +1,8 @@
-//! Who is alive: services send `heartbeat` events to any stream, and the stream `heartbeats` tells of each
-//! source when it is `up`, `late` or `down`.
+//! Liveness of services: they send `heartbeat` events to any stream, and the stream `heartbeats`
+//! reports when a source becomes `up`, `late` or `down`.
 //!
-//! It reads the journal as every reader does, from where it was; what it had told before a restart it
-//! takes from its own stream, so that one that died meanwhile is told of, too.
+//! It reads the journal as any reader does. The reports before a restart are read from the stream
+//! itself, so that a source that stopped during the restart is reported, too.
 
 use super::last_values::{off_thread, read, read_stream};
 use super::supervisor::Feed;
@@ -20,19 +20,19 @@ use std::time::Duration;
 
 /// The stream.
 pub const STREAM: &str = "heartbeats";
-/// How often is looked who is late.
+/// Interval at which sources are checked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Sources that are watched at once; further ones are not, which is counted as refused.
 const MAX_SOURCES: usize = 10_000;
-/// One that is down for so long is forgotten, and so is what was told of it.
+/// Time after which a source that is down is forgotten, with its reports.
 pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// After how long without a heartbeat a source is what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct GracePeriods {
-    /// It is late.
+    /// Time until a source is late.
     pub late: Duration,
-    /// It is down.
+    /// Time until a source is down.
     pub down: Duration,
 }
 
@@ -44,7 +44,7 @@ enum Status {
     Down,
 }
 
-/// What is told of a source when it changes.
+/// Report of a changed status.
 #[derive(Serialize, Deserialize)]
 struct StatusChange {
     source: String,
@@ -52,7 +52,7 @@ struct StatusChange {
     #[serde(default)]
     stream: String,
     status: Status,
-    /// When it was heard last.
+    /// Time of the last heartbeat.
     last: String,
 }
 
@@ -66,7 +66,7 @@ struct Source {
 
 struct HeartbeatSeen {
     last: Timestamp,
-    /// What was told of it, if anything was.
+    /// Status that was reported last, if any.
     told: Option<Status>,
 }
 
@@ -166,7 +166,8 @@ impl HeartbeatWatch {
         Ok(self)
     }
 
-    /// What is not as it was told; those that have been down for long are forgotten.
+    /// Returns the sources whose status differs from the report; those that have been down for long
+    /// are forgotten.
     fn changes(&mut self, now: Timestamp, grace: GracePeriods) -> Vec<StatusChange> {
         let silent =
             |heard: &HeartbeatSeen| Duration::from_millis(now.ms().saturating_sub(heard.last.ms()));

@@ -8,7 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::process::{Child, Command};
 
-/// Where programs are, for a hub that does not know.
+/// Default of `PATH`, for a hub without one.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Variables that every command is given, and those that one of another user is.
 const KEPT: [&str; 10] = [
@@ -30,36 +30,36 @@ const MAX_NAME_BYTES: usize = 64;
 /// A job: a command that may be run by name. Nobody who runs it says anything of the command.
 #[derive(Clone, Debug)]
 pub struct JobSpec {
-    /// Its name: one part of a stream's.
+    /// Name of the job: one part of a stream's name.
     pub name: String,
     /// The program and its arguments; no shell reads them.
     pub command: Vec<String>,
-    /// Where it runs, if not where the hub does.
+    /// Working directory, if it is not that of the hub.
     pub directory: Option<PathBuf>,
     /// Variables that are set in its environment, beside `PATH`, `HOME`, `LANG` and the like.
     pub environment: Vec<(String, String)>,
     /// Variables that it is given from the hub's environment.
     pub passed: Vec<String>,
-    /// How long a run may take.
+    /// Maximum duration of a run.
     pub timeout: Option<Duration>,
-    /// Whom it runs as, if not as the hub does.
+    /// User that runs it, if it is not that of the hub.
     pub user: Option<RunAs>,
     /// Runs of it at once.
     pub at_most: usize,
-    /// How long a run that is told to stop (TERM) may take before it is made to (KILL).
+    /// Time between TERM and KILL for a run that is stopped.
     pub stop_after: Duration,
 }
 
-/// Whom a job runs as.
+/// User that a job runs as.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RunAs {
-    /// Their name.
+    /// Name of the user.
     pub name: String,
-    /// Their id.
+    /// User id.
     pub uid: u32,
     /// The id of their group.
     pub gid: u32,
-    /// Where they are at home.
+    /// Home directory.
     pub home: PathBuf,
 }
 
@@ -77,7 +77,7 @@ impl RunAs {
     }
 }
 
-/// Whether a job may be called that.
+/// Fails unless `name` is valid for a job.
 pub fn check_job_name(name: &str) -> Result<(), String> {
     let may_stand = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     if (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(may_stand) {
@@ -127,15 +127,15 @@ impl JobSpec {
     }
 }
 
-/// Why a run is over.
+/// Reason for the end of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum StopReason {
-    /// Its command ended by itself.
+    /// The command exited by itself.
     Exited,
     /// Somebody outside the hub sent it a signal.
     Signalled,
-    /// It took longer than it may.
+    /// The run took too long.
     Timeout,
     /// Somebody asked the hub to stop it.
     Stopped,
@@ -143,11 +143,11 @@ pub(super) enum StopReason {
     HubStopping,
     /// The hub ended before it did; what became of it is not known.
     HubRestarted,
-    /// There was no starting it.
+    /// The command could not be started.
     NotStarted,
 }
 
-/// How a run ended: the data of its last event.
+/// End of a run: the data of its last event.
 #[derive(Serialize)]
 pub(super) struct JobExit {
     pub(super) code: Option<i32>,
@@ -178,7 +178,7 @@ impl JobExit {
         Self { code: None, signal: None, duration_ms: None, reason, message }
     }
 
-    /// What it is counted as.
+    /// Returns the outcome that it is counted as.
     pub(super) fn outcome(&self) -> &'static str {
         match self.reason {
             StopReason::Exited if self.code == Some(0) => "ok",

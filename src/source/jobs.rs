@@ -21,11 +21,11 @@ use tokio::sync::{Notify, oneshot, watch};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// What the streams of runs begin with.
+/// Prefix of the streams of runs.
 const STREAMS: &str = "jobs.";
 /// All of them.
 pub const SELECTOR: &str = "jobs.**";
-/// How long they are kept, unless asked otherwise.
+/// Default retention of these streams.
 pub const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The share of a drain's window in which jobs may end by themselves, in percent.
 const GRACE_PERCENT: u32 = 60;
@@ -51,14 +51,15 @@ struct Job {
 
 struct Running {
     since: String,
-    /// Nobody listens any more once its command has ended.
+    /// Sender of stops; closed once the command has ended.
     stop: watch::Sender<Option<Stop>>,
     /// The processes of the command, once it was started.
     group: Arc<OnceLock<Pid>>,
 }
 
 impl Running {
-    /// Whether its command has ended, so that only its last words are still to be published.
+    /// Returns true once the command has ended, so that only its last output is still to be
+    /// published.
     fn is_over(&self) -> bool {
         self.stop.is_closed()
     }
@@ -67,22 +68,22 @@ impl Running {
 /// A run that was begun.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StartedRun {
-    /// Its name.
+    /// Name of the run.
     pub run: String,
-    /// Its stream.
+    /// Stream of the run.
     pub stream: StreamName,
 }
 
-/// Why no run was begun.
+/// Reason for which no run was started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartRunError {
-    /// There is no such job.
+    /// The job does not exist.
     #[error("there is no job {0:?}")]
     Unknown(String),
-    /// As many runs of it as it may have are under way.
+    /// The maximum number of its runs is running.
     #[error("{0} runs of the job are under way, which is as many as its at-most allows")]
     AtMost(usize),
-    /// Its first event could not be published.
+    /// The first event could not be published.
     #[error(transparent)]
     Refused(#[from] PublishError),
 }
@@ -91,11 +92,11 @@ pub enum StartRunError {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
 #[schema(as = Job)]
 pub struct JobView {
-    /// Its name.
+    /// Name of the job.
     pub name: String,
     /// Runs of it at once, at most.
     pub at_most: usize,
-    /// Those that are under way, the oldest first.
+    /// Running runs, the oldest first.
     pub running: Vec<RunView>,
 }
 
@@ -103,15 +104,15 @@ pub struct JobView {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
 #[schema(as = JobRun)]
 pub struct RunView {
-    /// Its name.
+    /// Name of the run.
     pub run: String,
-    /// Its stream.
+    /// Stream of the run.
     pub stream: String,
-    /// When it was begun.
+    /// Time of the start.
     pub since: String,
 }
 
-/// What a run's first event says.
+/// Data of the first event of a run.
 #[derive(Serialize)]
 struct RunStart<'a> {
     job: &'a str,
@@ -338,7 +339,7 @@ pub(super) fn event(stream: &StreamName, kind: &str, data: &impl Serialize) -> O
     Draft::from_json(vec![stream.clone()], kind, &data, now()).ok().map(Item::Event)
 }
 
-/// How a run ended, and that nothing follows.
+/// Returns the event for the end of a run, and the end of its stream.
 pub(super) fn last_items(stream: &StreamName, exit: &JobExit) -> Vec<Item> {
     event(stream, "exit", exit).into_iter().chain([Item::End(stream.clone())]).collect()
 }

@@ -1,4 +1,4 @@
-//! What sources have published before: they go on from there after a restart.
+//! Last values that sources have published, from which they continue after a restart.
 
 use crate::event::{Entry, Interest, Position, Selector};
 use crate::journal::{History, JournalError, Start};

@@ -1,9 +1,9 @@
-//! What publishes from inside: the system monitor, its own log, who is alive, jobs, chats, and whatever
-//! else the hub reads by itself.
+//! Sources of events inside the hub: system monitor, the hub's log, heartbeats, jobs, followed
+//! files, chats.
 //!
-//! Promises: a source that fails is started again, later each time; what it publishes goes the way of
-//! every other event, and is refused where that is; each is visible in `/stats` and the metrics.
-//! Never: talks to sessions, or holds a publisher up.
+//! Promises: a source that fails is restarted with backoff; its events take the way of all others
+//! and are refused where those are; each source is shown in `/stats` and the metrics. Never: knows
+//! sessions, or delays a publisher.
 
 mod chats;
 mod heartbeats;

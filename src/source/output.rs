@@ -7,8 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// What asks programs not to hold lines back that go to no terminal: Python by a variable of its own,
-/// whatever uses C's standard output by coreutils' `stdbuf`, where that is installed.
+/// Variables that ask programs not to buffer output that goes to no terminal: one for Python, and
+/// `stdbuf` of coreutils for programs that use C's standard output.
 const PYTHON: (&str, &str) = ("PYTHONUNBUFFERED", "1");
 const STDBUF_LIBRARIES: [&str; 2] =
     ["/usr/libexec/coreutils/libstdbuf.so", "/usr/lib/coreutils/libstdbuf.so"];
@@ -33,11 +33,11 @@ impl Unbuffered for tokio::process::Command {
     }
 }
 
-/// How long a quiet output is waited for in all once its command has ended: a process that it left
-/// behind may hold it open for ever.
+/// Maximum time for reading quiet output after the end of its command: a process that it started
+/// may hold the pipe open.
 pub const OUTPUT_WITHIN: Duration = Duration::from_secs(2);
 const PART_BYTES: usize = 16 * 1024;
-/// What a pipe holds at most, unless root allows more (pipe(7)).
+/// Maximum size of a pipe, unless root allows more (pipe(7)).
 const MAX_PIPE_BYTES: usize = 1024 * 1024;
 
 /// An output of a command, read to its end: until it is closed, or, once the command is over, until it
@@ -51,7 +51,7 @@ pub struct Output<R> {
 }
 
 impl<R: AsyncRead + Unpin> Output<R> {
-    /// Of a command that is over once `is_over` says so.
+    /// Creates the output of a command that has ended once `is_over` is true.
     pub fn new(from: R, is_over: watch::Receiver<bool>) -> Self {
         let part = vec![0; PART_BYTES];
         Self { from, is_over, part, quiet_for: OUTPUT_WITHIN, rest: MAX_PIPE_BYTES }
@@ -99,8 +99,8 @@ pub fn log_data<'a>(line: &'a str, output: Option<&'a str>) -> LogData<'a> {
     LogData { level, message: line, fields: output.map(|output| Fields { output }) }
 }
 
-/// What a terminal shows of a line at its end: what stands before a carriage return is written over,
-/// as progress bars do.
+/// Returns what a terminal shows of a line at its end: text before a carriage return is
+/// overwritten, as by progress bars.
 pub fn shown_line(line: &str) -> &str {
     line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default()
 }

@@ -5,9 +5,9 @@ use crate::journal::{Item, PublishError, Publisher, Unit};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// What an event costs in the publish queue beside its data, in bytes.
+/// Size of an event in the publish queue beside its data, in bytes.
 const EVENT_OVERHEAD_BYTES: usize = 128;
-/// How soon what was refused is tried again; twice as late each time, up to the second.
+/// Time until the first retry; doubled each time, up to a second.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 const RETRY_WITHIN: Duration = Duration::from_secs(5);
 

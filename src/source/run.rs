@@ -1,8 +1,8 @@
-//! One run of a job: its command, what that says, and its end.
+//! A run of a job: its command, its output, and its end.
 //!
-//! Promises: a line that was read is published, however long the journal refuses it, unless that takes
-//! no more until a restart; meanwhile the command waits at its pipe. A command that is told to stop and
-//! does not is killed, with what it has started.
+//! Promises: a line that was read is published, however long the journal refuses it, unless the
+//! journal accepts nothing until a restart; meanwhile the command waits at its pipe. A command that
+//! does not stop when told to is killed with the processes it started.
 
 use super::job::{JobExit, JobSpec, StopReason};
 use super::jobs::{event, last_items};
@@ -30,13 +30,13 @@ const LINES_TOGETHER: usize = 256;
 /// A run is to stop.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stop {
-    /// Why.
+    /// Reason of the stop.
     pub(super) reason: StopReason,
-    /// How long it may take at most, whatever the job says.
+    /// Maximum time for stopping, whatever the job's setting is.
     pub(super) within: Option<Duration>,
 }
 
-/// How a run is told to stop.
+/// Receiver of the stop of a run.
 pub(super) type StopReceiver = watch::Receiver<Option<Stop>>;
 
 /// Runs a job to its end, which is published; `group` is told what it is by.
@@ -81,7 +81,7 @@ pub(super) async fn run(
     exit
 }
 
-/// How a command ended, when, and whether it was told to.
+/// Exit status of a command, the time of its end, and whether it was stopped.
 struct RunEnd {
     status: std::io::Result<ExitStatus>,
     at: Instant,

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use utoipa::ToSchema;
 
-/// How soon a source that failed is started again; twice as late each time, up to the second.
+/// Time until the first restart of a failed source; doubled each time, up to a maximum.
 const RESTART_AFTER: Duration = Duration::from_millis(500);
 const RESTART_WITHIN: Duration = Duration::from_secs(60);
-/// One that ran for so long before it failed is taken for a new failure.
+/// Time after which a source that fails again starts with the shortest restart time.
 const WELL_AFTER: Duration = Duration::from_secs(60);
 
 /// The sources of one hub. Cheap to clone.
@@ -29,17 +29,17 @@ struct Inner {
 /// A source, as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SourceView {
-    /// Its name.
+    /// Name of the source.
     pub name: &'static str,
     /// `running`, or `waiting` until it is started again.
     pub state: &'static str,
-    /// How often it was started again.
+    /// Number of restarts.
     pub restarts: u64,
     /// Events that it has published.
     pub events: u64,
     /// Events of its that were refused.
     pub refused: u64,
-    /// Why it failed last, or was refused last.
+    /// Last failure or refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -100,7 +100,7 @@ impl Sources {
         feed
     }
 
-    /// How each is.
+    /// Returns the state of all sources.
     pub fn views(&self) -> Vec<SourceView> {
         let all = self.0.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().map(|feed| feed.note(|view| view.clone())).collect()
@@ -143,12 +143,12 @@ impl Feed {
         self.note(|view| view.events += events);
     }
 
-    /// What it has to say cannot be said yet.
+    /// Reports why the source cannot publish at the moment.
     pub(super) fn complain(&self, why: String) {
         self.note(|view| view.error = Some(why));
     }
 
-    /// So many events were lost before they came here.
+    /// Counts events that were lost before they came here.
     pub fn lost(&self, events: u64) {
         self.metrics.refused(events);
         self.note(|view| view.refused += events);

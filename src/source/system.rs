@@ -20,17 +20,17 @@ struct HostStatus {
     timestamp: String,
     /// Seconds since the machine was started.
     uptime: u64,
-    /// Of all cores together, and of each.
+    /// Use of all cores together and of each.
     cpu_percent: f64,
     cpu_percent_per_core: Vec<f64>,
     memory_percent: f64,
     memory_used_bytes: u64,
     memory_total_bytes: u64,
-    /// Of the disk with the journal.
+    /// Use of the disk with the journal.
     disk_percent: f64,
     disk_used_bytes: u64,
     disk_total_bytes: u64,
-    /// Of all interfaces but the loopback, since the machine was started.
+    /// Bytes of all interfaces except loopback, since the start of the machine.
     network_io: NetworkIo,
     process_count: u64,
     /// Over one, five and fifteen minutes.
@@ -47,12 +47,12 @@ struct NetworkIo {
     errors_received: u64,
 }
 
-/// What the machine is asked by.
+/// Reads the state of the machine.
 struct Monitor {
     system: System,
     networks: Networks,
     disk: PathBuf,
-    /// What went over the network at the last look.
+    /// Network counters of the last sample.
     before: Option<NetworkIo>,
 }
 
@@ -87,7 +87,7 @@ impl Monitor {
         Self { system, networks: Networks::new_with_refreshed_list(), disk, before: None }
     }
 
-    /// How it is, and the bytes that were sent and received since the last look.
+    /// Returns the state, and the bytes sent and received since the last sample.
     fn look(&mut self) -> (HostStatus, u64, u64) {
         self.system.refresh_cpu_usage();
         self.system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());

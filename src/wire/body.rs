@@ -8,7 +8,7 @@ use std::borrow::Cow;
 /// Events one body may hold: they are one atomic batch of the journal.
 pub const MAX_EVENTS_PER_BODY: usize = crate::event::MAX_ENTRIES_PER_BATCH;
 
-/// What a publish body asks for.
+/// A parsed publish body.
 #[derive(Debug)]
 pub enum Publish {
     /// A single object.
@@ -17,13 +17,13 @@ pub enum Publish {
     Batch(Vec<Draft>),
 }
 
-/// Why a body was refused. Nothing of it is published.
+/// Reason for which a body was refused; nothing of it is published.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// It cannot be read at all (400).
+    /// The body cannot be parsed (400).
     #[error("{0}")]
     Unreadable(String),
-    /// It can be read, but a value fails its check (422).
+    /// A value is invalid (422).
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// An event is larger than the hub takes (413).
@@ -31,7 +31,7 @@ pub enum BodyError {
     TooLarge {
         /// Which of several, or empty.
         place: String,
-        /// Its size in bytes.
+        /// Size in bytes.
         size: usize,
         /// The bound in bytes.
         limit: usize,

@@ -10,7 +10,7 @@ use crate::event::{EndReason, Entry, EventId, Timestamp};
 use serde::Serialize;
 use uuid::Uuid;
 
-/// What became of the place a subscriber asked to go on from.
+/// Result of a resume.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resume {
@@ -36,7 +36,7 @@ impl Resume {
     }
 }
 
-/// What lies between a subscriber's place and the first event still kept.
+/// Gap between a subscriber's position and the first stored event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Gap {
     /// Events missed, where that is known.
@@ -45,12 +45,12 @@ pub struct Gap {
     pub first: Option<EventId>,
 }
 
-/// How a session starts: the data of `hub-open`.
+/// Start of a session: the data of `hub-open`.
 #[derive(Clone, Debug)]
 pub struct Opening<'a> {
     /// The session's name in logs and admin views.
     pub session: Uuid,
-    /// What became of the resume.
+    /// Result of the resume.
     pub resume: Resume,
     /// The id as the client gave it.
     pub requested: Option<&'a str>,

@@ -24,10 +24,11 @@ const OWN: [&str; 4] = ["id", "stream", "type", "time"];
 pub struct Columns(Vec<String>);
 
 impl Columns {
-    /// Those that are named, with commas between.
+    /// Parses column names that are separated by commas.
     ///
     /// # Errors
-    /// Where one is empty or there twice, or there are more than 256.
+    ///
+    /// Fails if a name is empty or occurs twice, or if there are more than 256.
     pub fn parse(list: &str) -> Result<Self, Invalid> {
         let refuse = |why: String| Err(Invalid::new("columns", why));
         let names: Vec<String> = list.split(',').map(|name| name.trim().to_owned()).collect();
@@ -45,7 +46,7 @@ impl Columns {
         Ok(Self(names))
     }
 
-    /// Those that `payload` has.
+    /// Returns the columns of `payload`.
     fn of(payload: &Payload) -> Self {
         let named = |members: Members<'_>| {
             let mut known = FxHashSet::default();
@@ -56,7 +57,7 @@ impl Columns {
         Self(names.unwrap_or_else(|| vec![WHOLE.to_owned()]))
     }
 
-    /// Those of the first event that has any: `entry`, unless it is an end.
+    /// Returns the columns of the first event that has any: `entry`, unless it is an end.
     pub(super) fn of_entry(entry: &Entry) -> Option<Self> {
         match &entry.body {
             Body::Event { payload, .. } => Some(Self::of(payload)),

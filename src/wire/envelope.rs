@@ -28,8 +28,8 @@ enum Data<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// It names those of its streams that `reader` is sent, and all where nobody in particular
-    /// reads.
+    /// Returns the envelope of an entry. It names the streams that `reader` may read, or all
+    /// without a reader.
     pub(super) fn of(
         entry: &'a Entry,
         kind: &'a str,

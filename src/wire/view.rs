@@ -1,4 +1,4 @@
-//! How a subscriber wants its events spelled.
+//! View of a subscriber: the form of its events.
 
 use super::csv::{self, Columns};
 use crate::event::Entry;
@@ -55,8 +55,8 @@ impl Format {
         }
     }
 
-    /// Its `Content-Type`. That of Server-Sent Events has no charset, which is UTF-8 anyway and
-    /// which some clients do not expect.
+    /// Returns the `Content-Type`. That of Server-Sent Events has no charset, as it is always UTF-8
+    /// and some clients do not expect one.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; charset=utf-8",
@@ -67,15 +67,15 @@ impl Format {
     }
 }
 
-/// How a subscriber wants its events spelled.
+/// Form of a subscriber's events.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
-    /// As what.
+    /// Format.
     pub format: Format,
     /// Data as `{"stream","type","time","data"}`, for a client of several streams; in NDJSON it is
     /// so anyway.
     pub envelope: bool,
-    /// Of a table, once they are known.
+    /// Columns of a table, once they are known.
     pub columns: Option<Arc<Columns>>,
     /// In a table, texts that a spreadsheet would run as formulas are escaped.
     pub escape_formulas: bool,
@@ -84,7 +84,7 @@ pub struct View {
 }
 
 impl View {
-    /// Whether the hub's own control events have a place in it.
+    /// Returns true if the hub's control events are included.
     pub fn has_control(&self) -> bool {
         !self.control_off && matches!(self.format, Format::Sse | Format::Ndjson)
     }
@@ -94,13 +94,12 @@ impl View {
         csv::Style { envelope: self.envelope, escape_formulas: self.escape_formulas }
     }
 
-    /// Whether it is a table whose columns its first event will tell.
+    /// Returns true for a table whose columns its first event determines.
     pub fn awaits_columns(&self) -> bool {
         self.format == Format::Csv && self.columns.is_none()
     }
 
-    /// Of a table that awaits its columns: takes those of `entry` and appends the line that names
-    /// them.
+    /// Takes the columns of `entry` for a table that awaits them, and appends the header line.
     pub fn take_columns(&mut self, out: &mut Vec<u8>, entry: &Entry) {
         if let Some(columns) = Columns::of_entry(entry) {
             csv::header(out, &columns, self.style());
@@ -108,7 +107,7 @@ impl View {
         }
     }
 
-    /// Whether an event's streams are named in it.
+    /// Returns true if the streams of events are named.
     pub fn names_streams(&self) -> bool {
         match self.format {
             Format::Sse | Format::Csv => self.envelope,

@@ -12,23 +12,23 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Bytes of the body of a refusal that are looked at.
 const MAX_REFUSAL_BYTES: usize = 64 * 1024;
-/// How long it may take.
+/// Maximum time for reading the body of a refusal.
 const REFUSAL_WITHIN: Duration = Duration::from_secs(2);
-/// How far a `Retry-After` is followed.
+/// Maximum `Retry-After` that is followed.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 /// Encodings of a body that the hub does not read; it asks for none.
 const ENCODINGS: [&str; 7] = ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"];
-/// How fast the echo speaks.
+/// Interval between the tokens of the echo upstream.
 const ECHO_PACE: Duration = Duration::from_millis(20);
 
-/// Why there is no answer.
+/// Reason for which an upstream gave no answer.
 #[derive(Debug)]
 pub(super) enum UpstreamError {
-    /// It was not reached.
+    /// The upstream could not be reached.
     Unreached(String),
     /// The connection broke.
     Broken(String),
-    /// It answered with an error.
+    /// The upstream answered with an error.
     Refused(UpstreamFailure, Option<Duration>),
 }
 
@@ -144,12 +144,12 @@ impl UpstreamAnswer {
     }
 }
 
-/// What an upstream says.
+/// Answer of an upstream over HTTP.
 pub(super) struct HttpAnswer {
     response: reqwest::Response,
     frames: SseDecoder,
     decoder: Decoder,
-    /// Of one that does not stream: its whole body.
+    /// Whole body of an answer that is not streamed.
     body: Option<Vec<u8>>,
     waiting: VecDeque<SseFrame>,
     is_over: bool,
@@ -200,7 +200,7 @@ impl HttpAnswer {
     }
 }
 
-/// What a refusal says, as far as it comes soon.
+/// Returns the body of a refusal, as far as it arrives soon.
 async fn refusal(response: &mut reqwest::Response) -> Vec<u8> {
     let (mut body, by) = (Vec::new(), Instant::now() + REFUSAL_WITHIN);
     while body.len() <= MAX_REFUSAL_BYTES {
@@ -222,7 +222,7 @@ fn retry_after(text: &str) -> Option<Duration> {
     Some(Duration::try_from(at.duration_since(jiff::Timestamp::now())).unwrap_or_default())
 }
 
-/// What happened, without the URL, which may have secrets in it.
+/// Describes an error without the URL, which may hold secrets.
 fn describe_error(error: reqwest::Error) -> String {
     let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
     let error = error.without_url();

@@ -1,4 +1,4 @@
-//! One chat: who has it, how far it is, and who reads it.
+//! A chat: its owner, its progress, and its readers.
 
 use crate::event::{StreamName, Timestamp};
 use crate::journal::{PublishError, now};
@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
 
-/// How long an answer that nobody took is there for a repeated request.
+/// Time for which an answer that nobody has read is available to a repeated request.
 const TAKEN_OVER_WITHIN_MS: u64 = 60_000;
-/// What the streams of chats begin with.
+/// Prefix of the streams of chats.
 pub(super) const STREAMS: &str = "chat.";
 
-/// How far a chat is.
+/// Progress of a chat.
 #[derive(Clone, Debug)]
 pub enum Progress {
-    /// Its first event is on its way to the journal.
+    /// The first event is being published.
     Beginning,
     /// That was refused, and there is no chat.
     Refused(PublishError),
@@ -24,18 +24,18 @@ pub enum Progress {
     Begun,
     /// The upstream has begun to answer.
     Answered,
-    /// It has ended, so: `None` where that was before the hub was started.
+    /// The chat has ended, with this event; `None` if that was before the start of the hub.
     Over(Timestamp, Option<ChatEvent>),
 }
 
 impl Progress {
-    /// Whether nothing more comes.
+    /// Returns true if no event follows.
     pub fn is_over(&self) -> bool {
         matches!(self, Self::Over(..) | Self::Refused(_))
     }
 }
 
-/// How somebody wants a chat to stop.
+/// Reason for stopping a chat.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StopBy {
     /// Somebody who may.
@@ -48,28 +48,28 @@ pub enum StopBy {
     Hub,
 }
 
-/// One chat.
+/// A chat.
 #[derive(Debug)]
 pub struct Chat {
-    /// Its name, which nobody guesses: 32 hexadecimal digits.
+    /// Id, which cannot be guessed: 32 hexadecimal digits.
     pub id: String,
-    /// Its stream.
+    /// Stream of its events.
     pub stream: StreamName,
-    /// Whose it is; `None` for those who showed nothing.
+    /// Owner; `None` for anonymous callers.
     pub owner: Option<Arc<str>>,
     /// Among whose running ones it counts.
     pub(super) counted_as: Option<Arc<str>>,
-    /// Of which model.
+    /// Model.
     pub model: String,
-    /// When it was begun.
+    /// Time of creation.
     pub created: Timestamp,
-    /// What was asked.
+    /// Fingerprint of the request.
     pub fingerprint: String,
     /// The hash of the key that it was begun with.
     pub(super) key: Option<String>,
-    /// Whether a repeated request of a client whose first one broke takes it over.
+    /// True if a repeated request takes the chat over from a client whose connection broke.
     pub(super) is_adoptable: bool,
-    /// Whether it stops when nobody reads it.
+    /// True if it stops when nobody reads it.
     pub(super) stops_alone: bool,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) stop: watch::Sender<Option<StopBy>>,
@@ -77,24 +77,24 @@ pub struct Chat {
     pub(super) deletion: tokio::sync::Mutex<()>,
     /// The ticket that whoever began it was given, and until when it opens.
     pub ticket: OnceLock<(String, String)>,
-    /// Whether a part of it may not be shown any more.
+    /// True if a part of it must not be shown any more.
     pub(super) is_redacted: AtomicBool,
     readers: Mutex<Readers>,
 }
 
-/// Who reads a chat.
+/// Readers of a chat.
 #[derive(Debug)]
 struct Readers {
     now: usize,
     peak: usize,
     /// Since when nobody does.
     none_since: Option<Instant>,
-    /// Whether somebody was sent all of it.
+    /// True once a reader was sent all of it.
     is_taken: bool,
     is_deleted: Option<Timestamp>,
 }
 
-/// What a chat is begun as.
+/// Properties of a new chat.
 pub(super) struct ChatSetup {
     pub(super) id: String,
     pub(super) owner: Option<Arc<str>>,
@@ -138,7 +138,7 @@ impl Chat {
         }))
     }
 
-    /// How far it is.
+    /// Returns its progress.
     pub fn progress(&self) -> Progress {
         self.progress.borrow().clone()
     }
@@ -153,7 +153,7 @@ impl Chat {
         }
     }
 
-    /// When it ended, if it has.
+    /// Returns the time of its end, if it has ended.
     pub fn ended(&self) -> Option<Timestamp> {
         match &*self.progress.borrow() {
             Progress::Over(at, _) => Some(*at),
@@ -161,12 +161,12 @@ impl Chat {
         }
     }
 
-    /// Whether a part of it may not be shown any more.
+    /// Returns true if a part of it must not be shown any more.
     pub fn is_redacted(&self) -> bool {
         self.is_redacted.load(Ordering::Acquire)
     }
 
-    /// Whether its history has been deleted.
+    /// Returns true if its history was deleted.
     pub fn is_deleted(&self) -> bool {
         self.readers().is_deleted.is_some()
     }
@@ -185,7 +185,8 @@ impl Chat {
         Reader(self.clone())
     }
 
-    /// Whether it runs, or has just ended well: what failed or was stopped is asked anew.
+    /// Returns true if it is running or has just ended normally: failed and stopped chats are run
+    /// again.
     pub(super) fn may_be_taken_over(&self) -> bool {
         match &*self.progress.borrow() {
             Progress::Beginning | Progress::Begun | Progress::Answered => true,
@@ -212,7 +213,7 @@ impl Chat {
         self.readers().now > 0
     }
 
-    /// How long nobody has read it.
+    /// Returns the time since when nobody has read it.
     pub(super) fn alone_since(&self) -> Option<Instant> {
         self.readers().none_since
     }
@@ -239,7 +240,7 @@ impl Readers {
 pub struct Reader(Arc<Chat>);
 
 impl Reader {
-    /// They were sent all of it.
+    /// Notes that the reader was sent all of it.
     pub fn acknowledge_all(&self) {
         self.0.readers().is_taken = true;
     }

@@ -13,15 +13,15 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// How long what was said may wait for more.
+/// Maximum time for which output waits for more.
 const GATHERED_FOR: Duration = Duration::from_millis(25);
 /// Bytes of it that do not wait: a frame of a late reader's.
 const MAX_WAITING_BYTES: usize = 16 * 1024;
-/// How long the journal may refuse a chat's events; then the chat has failed.
+/// Maximum time for which the journal may refuse a chat's events; then the chat fails.
 const JOURNAL_WITHIN: Duration = Duration::from_secs(10);
 /// Characters that may be taken back before they have come.
 const MAX_REDACTED_AHEAD: u64 = 4_096;
-/// What stands for a character that is not to be shown.
+/// Replacement of a character that must not be shown.
 const REDACTED: &str = "█";
 
 /// The journal does not take it.
@@ -43,7 +43,7 @@ pub(super) struct EventBatcher {
     extra_bytes: usize,
     /// Parts of it, which are tokens, or more than one each.
     pub(super) parts: u64,
-    /// When the first of it came.
+    /// Time of the first output.
     pub(super) first: Option<Instant>,
     calls: ToolCalls,
     /// Members of earlier chunks that describe the whole answer; later chunks repeat them.
@@ -73,7 +73,7 @@ impl EventBatcher {
         self.said_bytes.saturating_add(self.extra_bytes)
     }
 
-    /// When what waits is to go.
+    /// Returns the time at which waiting output is to be published.
     pub(super) fn due(&self) -> Option<Instant> {
         self.since.map(|since| since + GATHERED_FOR)
     }
@@ -169,7 +169,7 @@ impl EventBatcher {
         }
     }
 
-    /// What waits, for somebody else to publish.
+    /// Takes the waiting output, for the caller to publish.
     pub(super) fn take(&mut self) -> Vec<Item> {
         self.since = None;
         self.bytes = 0;

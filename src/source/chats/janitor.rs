@@ -1,5 +1,5 @@
-//! What is done with chats when nobody asks: those that nobody reads are stopped, where that was
-//! wanted; those that ended long ago are deleted; and what is left of them is forgotten.
+//! Housekeeping of chats: stops chats without readers where that was requested, deletes expired
+//! chats, and forgets them.
 
 use super::chat::{Chat, Progress, StopBy};
 use super::event_batcher::{item, publish};
@@ -10,12 +10,12 @@ use crate::journal::{Item, PublishError, now};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often is looked.
+/// Interval of the housekeeping.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long a run of a client that does not come back goes on.
+/// Time for which a chat runs after its client has left and does not come back.
 const ALONE_FOR: Duration = Duration::from_secs(60);
 
-/// What is due for a chat.
+/// Action that is due for a chat.
 enum DueAction {
     Stop,
     Delete,

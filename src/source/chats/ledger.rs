@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 /// Chats that are known at once, those that are deleted and remembered for their keys among them: some
 /// hundred bytes each.
 const MAX_KNOWN: usize = 400_000;
-/// Where records are; admins read it.
+/// Stream of the records, for admins.
 pub const STREAM: &str = "hub.chats";
 
 /// A record.
@@ -32,15 +32,15 @@ pub(super) enum Record {
         /// The hash of its key.
         key: Option<String>,
     },
-    /// It ended.
+    /// The chat ended.
     Ended {
         chat: String,
         outcome: String,
         at_ms: u64,
-        /// Whether a part of it may not be shown.
+        /// True if a part of it must not be shown.
         is_redacted: bool,
     },
-    /// Its history is gone.
+    /// The history of the chat is deleted.
     Deleted { chat: String, at_ms: u64 },
 }
 
@@ -77,10 +77,10 @@ pub(super) fn counted_as(
     owner.cloned().or_else(|| (is_set || !client.is_local).then(by_address))
 }
 
-/// Whose key a key is.
+/// Owner and idempotency key.
 type KeyOf = (Option<Arc<str>>, String);
 
-/// How a limit was used.
+/// Use of a limit.
 #[derive(Default)]
 struct OwnerUsage {
     now: u64,
@@ -114,7 +114,7 @@ impl Ledger {
         self.chats.values()
     }
 
-    /// Whether there may be another.
+    /// Returns true if another chat may be created.
     pub(super) fn has_room(&self) -> bool {
         self.chats.len() < MAX_KNOWN
     }
@@ -167,7 +167,7 @@ impl Ledger {
         }
     }
 
-    /// Nothing is known of it any more.
+    /// Forgets a chat.
     pub(super) fn forget(&mut self, chat: &Chat) {
         self.chats.remove(&chat.id);
         if let Some(key) = &chat.key {
@@ -183,7 +183,7 @@ impl Ledger {
         self.running.now
     }
 
-    /// How the limits of chats are used.
+    /// Returns the use of the limits on chats.
     pub(super) fn usage(&self, limits: &Limits) -> Vec<Usage> {
         let most_of_one = self.by_subject.values().copied().max().unwrap_or_default();
         let of = |limit: Limit, used: &OwnerUsage, now: u64| Usage {

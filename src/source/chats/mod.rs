@@ -56,21 +56,21 @@ struct Inner {
     ledger: Mutex<Ledger>,
 }
 
-/// What is wanted.
+/// A request to create a chat.
 pub struct CreateChat {
-    /// What is asked.
+    /// Request to the model.
     pub ask: ChatRequest,
-    /// Who asks.
+    /// Owner.
     pub owner: Option<Arc<str>>,
-    /// From where.
+    /// Client.
     pub client: Client,
     /// The hash of their key.
     pub key: Option<String>,
-    /// Whether a repeated request takes it over, where the first one's client is gone.
+    /// True if a repeated request takes the chat over from a client that is gone.
     pub is_adoptable: bool,
-    /// Whether it stops when nobody reads it for a minute.
+    /// True if the chat stops once nobody has read it for a minute.
     pub stops_alone: bool,
-    /// Whether none is begun: its key is known, or what it goes on with is gone.
+    /// True if no chat is created: its key is known, or the chat to continue is gone.
     pub must_be_there: bool,
 }
 
@@ -78,29 +78,29 @@ pub struct CreateChat {
 pub struct CreatedChat {
     /// The chat.
     pub chat: Arc<Chat>,
-    /// Whether its key was known.
+    /// True if the key was known.
     pub replayed: bool,
 }
 
-/// Why no chat was begun.
+/// Reason for which no chat was created.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateChatError {
-    /// There is no such model.
+    /// The model does not exist.
     #[error("there is no model {0:?}")]
     UnknownModel(String),
-    /// Its key was used for something else.
+    /// The key was used for another request.
     #[error("the Idempotency-Key was used with another request")]
     KeyTaken,
-    /// What it goes on with is deleted, or was never there.
+    /// The chat to continue is deleted or never existed.
     #[error("what this goes on with is not there any more")]
     Gone,
-    /// As many are kept or remembered as may be.
+    /// The maximum number of chats is stored or remembered.
     #[error("as many chats are kept and remembered as may be")]
     TooManyKnown,
-    /// As many run as may.
+    /// The maximum number of chats is running.
     #[error("{1} chats are running, which is as many as may")]
     AtMost(Limit, u64),
-    /// Its first event was refused.
+    /// The first event was refused.
     #[error(transparent)]
     Refused(#[from] PublishError),
 }
@@ -343,17 +343,17 @@ impl Chats {
         self.0.settings.max_request_bytes
     }
 
-    /// How long a chat is kept after its end.
+    /// Returns the time for which a chat is kept after its end.
     pub fn kept(&self) -> Duration {
         self.0.settings.kept
     }
 
-    /// Their figures.
+    /// Returns the metrics.
     pub fn metrics(&self) -> &ChatMetrics {
         &self.0.metrics
     }
 
-    /// How the limits of chats are used.
+    /// Returns the use of the limits on chats.
     pub fn usage(&self) -> Vec<Usage> {
         self.ledger().usage(&self.0.limits.load())
     }
@@ -363,7 +363,7 @@ impl Chats {
     }
 }
 
-/// What a chat's end is counted as.
+/// Returns the outcome that the end of a chat is counted as.
 fn outcome(end: &ChatEvent) -> &'static str {
     match end {
         ChatEvent::Done { .. } => "done",

@@ -1,5 +1,5 @@
-//! Whose turn it is to ask an upstream that is said to take only so many at once: the others wait, in the
-//! order in which they came. How many may wait, the limits of running chats say.
+//! Permits to send requests to an upstream with a maximum of concurrent ones; further requests wait
+//! in order. The limits of running chats bound the number that wait.
 
 use super::spec::Upstream;
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ impl UpstreamPermits {
         Self(upstreams.iter().filter_map(turns).collect())
     }
 
-    /// Those of an upstream; `None` where it takes any number.
+    /// Returns the permits of an upstream; `None` if it has no maximum.
     pub(super) fn of(&self, upstream: &Upstream) -> Option<Arc<Semaphore>> {
         self.0.get(&upstream.name).cloned()
     }

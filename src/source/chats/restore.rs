@@ -1,5 +1,5 @@
-//! What a hub that starts does with the chats of earlier runs: it knows them again, ends those that were
-//! left open, and deletes what nobody would.
+//! Chats of earlier runs of the hub: they are restored at the start, ended if they were left open,
+//! and deleted if nobody else would.
 
 use super::super::last_values::read_stream;
 use super::super::publish_with_retry::publish_with_retry;

@@ -1,7 +1,7 @@
-//! One run: an upstream is asked, once or again, what it says is told, and how it ended.
+//! The run of a chat: requests to an upstream, its answer, and the end.
 //!
-//! Promises: exactly one end, told last; a cut answer is never a whole one; the upstream is asked
-//! again only before it has said anything; its connection closes with the run.
+//! Promises: exactly one end, published last; a cut answer is never reported as complete; a request
+//! is retried only before the upstream has answered anything; the connection closes with the run.
 
 use super::answer::{MAX_RETRY_AFTER, UpstreamAnswer, UpstreamError, UpstreamRequest};
 use super::chat::{Chat, Progress, StopBy};
@@ -21,11 +21,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// Times that an upstream is asked at most.
 const MAX_ATTEMPTS: u64 = 3;
-/// How soon it is asked again, where it does not say; twice as late the second time.
+/// Time until a retry, if the upstream names none; doubled for the second one.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// After how long without a word its readers are told so.
 const STALLED_AFTER: Duration = Duration::from_secs(5);
-/// How long what it took may come behind the end of an answer.
+/// Maximum time for which the usage may follow the end of an answer.
 const USAGE_WITHIN: Duration = Duration::from_secs(2);
 /// Characters of a token, where tokens have to be estimated.
 const CHARACTERS_PER_TOKEN: u64 = 4;
@@ -34,7 +34,7 @@ const CHARACTERS_PER_TOKEN: u64 = 4;
 const MAX_BYTES_PER_TOKEN: u64 = 32;
 const MAX_BYTES_OF_FEW_TOKENS: u64 = 4 * 1024;
 
-/// What a run goes by.
+/// Parameters of a run.
 pub(super) struct Run {
     pub(super) chat: Arc<Chat>,
     pub(super) ask: ChatRequest,
@@ -44,7 +44,7 @@ pub(super) struct Run {
     pub(super) metrics: ChatMetrics,
 }
 
-/// How it went, beside its events.
+/// State of a run beside its events.
 struct RunProgress {
     attempts: u64,
     usage: Option<Usage>,

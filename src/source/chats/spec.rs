@@ -1,4 +1,4 @@
-//! What chats are configured with: upstreams, and how long and how much anything may take.
+//! Configuration of chats: upstreams, timeouts, and limits.
 
 use crate::wire::chat::StreamUsage;
 use std::fmt;
@@ -7,14 +7,15 @@ use std::time::Duration;
 /// The model that is always there.
 pub const ECHO: &str = "echo";
 
-/// How an upstream is spoken to.
+/// Protocol of an upstream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// As OpenAI: `{url}/chat/completions`, the key as a bearer. So do vLLM, Ollama, llama.cpp, LiteLLM.
+    /// OpenAI: `{url}/chat/completions` with the key as a bearer; also vLLM, Ollama, llama.cpp and
+    /// LiteLLM.
     OpenAi,
-    /// As Azure's `/openai/v1/`, the key in `api-key`.
+    /// Azure's `/openai/v1/`, with the key in `api-key`.
     AzureV1,
-    /// As Azure's deployments, by `api-version`; a model is the name of a deployment.
+    /// Azure's deployments, with `api-version`; a model is the name of a deployment.
     Azure,
 }
 
@@ -28,20 +29,20 @@ impl fmt::Debug for UpstreamKey {
     }
 }
 
-/// Whoever has models.
+/// An upstream, which serves models.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Upstream {
-    /// How it is called in logs and figures.
+    /// Name in logs and metrics.
     pub name: String,
-    /// Where it is, without a slash at the end.
+    /// URL without a trailing slash.
     pub url: String,
-    /// How it is spoken to.
+    /// Protocol.
     pub kind: Kind,
-    /// What the hub shows it.
+    /// Credential of the hub at the upstream.
     pub key: Option<UpstreamKey>,
     /// With [`Kind::Azure`].
     pub api_version: Option<String>,
-    /// Its models.
+    /// Models.
     pub models: Vec<String>,
     /// Chats that it is asked at once, at most; further ones wait.
     pub max_running: Option<u64>,
@@ -65,7 +66,7 @@ pub struct Timeouts<T> {
 }
 
 impl Upstream {
-    /// Where `model` is asked.
+    /// Returns the URL for requests to `model`.
     pub(super) fn endpoint(&self, model: &str) -> String {
         let Self { url, .. } = self;
         match self.kind {
@@ -96,14 +97,14 @@ impl Upstream {
     }
 }
 
-/// What chats are configured with.
+/// Settings of chats.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChatSettings {
-    /// Whoever has models, in the order in which they are named.
+    /// Upstreams, in the order of the configuration.
     pub upstreams: Vec<Upstream>,
     /// Default timeouts of upstreams.
     pub timeouts: Timeouts<Duration>,
-    /// How long a chat may take.
+    /// Maximum duration of a chat.
     pub total_timeout: Duration,
     /// Tokens of an answer at most, whatever is asked for.
     pub max_tokens: Option<u64>,
@@ -111,9 +112,9 @@ pub struct ChatSettings {
     pub max_output_bytes: usize,
     /// Bytes of a request at most.
     pub max_request_bytes: usize,
-    /// How long a chat is kept after its end.
+    /// Time for which a chat is kept after its end.
     pub kept: Duration,
-    /// Whether what is asked is journalled, too.
+    /// True if requests are stored in the journal, too.
     pub keeps_prompts: bool,
 }
 
@@ -123,8 +124,8 @@ impl ChatSettings {
         self.upstreams.iter().find(|upstream| upstream.models.iter().any(|known| known == model))
     }
 
-    /// What the upstream of a model is called in logs and figures: nothing, where the model is configured no
-    /// more.
+    /// Returns the name of a model's upstream in logs and metrics; empty if the model is no longer
+    /// configured.
     pub(super) fn upstream_name(&self, model: &str) -> &str {
         match self.upstream_of(model) {
             Some(upstream) => &upstream.name,
@@ -143,7 +144,7 @@ impl ChatSettings {
         }
     }
 
-    /// What all of them are called.
+    /// Returns the names of all upstreams.
     pub(super) fn upstream_names(&self) -> impl Iterator<Item = &str> {
         self.upstreams.iter().map(|upstream| upstream.name.as_str()).chain([ECHO])
     }
@@ -156,9 +157,10 @@ impl ChatSettings {
         all.chain([(ECHO, "fanfare")]).collect()
     }
 
-    /// How long the records of chats are kept: as long as any chat may be there, and a while.
+    /// Returns the time for which the records of chats are kept: as long as any chat may exist, and
+    /// a margin.
     pub fn records_kept(&self) -> Duration {
-        /// What the clocks and the queue of deletions may be late.
+        /// Margin for clock differences and the queue of deletions.
         const MARGIN: Duration = Duration::from_secs(60 * 60);
         self.total_timeout + self.kept * 2 + MARGIN
     }

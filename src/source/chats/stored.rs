@@ -1,4 +1,4 @@
-//! What is kept of a chat: its events, from the journal.
+//! Events of a chat, read from the journal.
 
 use super::super::last_values::read_stream;
 use crate::event::{Body, Entry, Position, StreamName};

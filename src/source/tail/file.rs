@@ -1,4 +1,4 @@
-//! One file that is followed, through what may happen to it: it grows, is renamed, emptied, deleted.
+//! A followed file, which may grow, be renamed, emptied or deleted.
 
 use super::joining::{LineJoiner, texts};
 use super::position::{FileId, FilePosition, FileSnapshot};
@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 const CHUNK_BYTES: u64 = 256 * 1024;
 /// A file that has not grown for so long has said what it says for now.
 const QUIET_AFTER: Duration = Duration::from_secs(1);
-/// One that was renamed away may still be written to for so long, and one that was deleted.
+/// Time for which a file that was renamed or deleted is still followed.
 const RENAMED_FOR: Duration = Duration::from_secs(5 * 60);
 const DELETED_FOR: Duration = Duration::from_secs(10);
-/// How soon what found no room is tried again.
+/// Time until events that were refused are read again.
 const HELD_FOR: Duration = Duration::from_secs(2);
 
 /// Opens a regular file without waiting for anybody: a pipe of that name has no end, and a link may
@@ -43,21 +43,21 @@ fn open_file(path: &Path, follows_links: bool) -> io::Result<File> {
 /// A file that is open.
 pub(super) struct Followed {
     file: File,
-    /// What it was called when it was first seen.
+    /// Path at which it was first seen.
     pub(super) path: PathBuf,
     pub(super) id: FileId,
     /// Which of the configured it is one of.
     pub(super) spec: usize,
     pub(super) offset: u64,
     seen: FileSnapshot,
-    /// Where it is, where that is behind a link.
+    /// Path behind a symbolic link.
     real: Option<PathBuf>,
     size: u64,
-    /// When it was last written to, as the file system says.
+    /// Time of the last write, as the file system reports it.
     written: (i64, i64),
-    /// Not before this is it read: what it says finds no room.
+    /// Earliest time of the next read, after its events were refused.
     held_until: Option<Instant>,
-    /// When it was last seen to grow.
+    /// Time at which it was last seen to grow.
     grew: Instant,
     /// Since when no pattern finds it.
     unlisted: Option<Instant>,
@@ -65,17 +65,17 @@ pub(super) struct Followed {
     barren: Option<(u64, bool)>,
 }
 
-/// What is new in a file.
+/// New lines of a file.
 #[derive(Default)]
 pub(super) struct NewLines {
     pub(super) texts: Vec<LineJoiner>,
     /// The bytes that they were read from.
     pub(super) bytes: Vec<u8>,
-    /// It was emptied or is another one, and is read from its start.
+    /// True if the file was emptied or replaced, and is read from its start.
     pub(super) was_reset: bool,
-    /// There is more than was read at once.
+    /// True if there is more to read.
     pub(super) has_more: bool,
-    /// Nothing more will come of it.
+    /// True if nothing more will come.
     pub(super) is_over: bool,
 }
 
@@ -126,29 +126,29 @@ impl Followed {
         })
     }
 
-    /// Whether a file is the one that was read up to a place.
+    /// Returns true if a file is the one that was read up to a position.
     pub(super) fn is_at(path: &Path, place: &FilePosition) -> bool {
         let seen = open_file(path, true).and_then(|file| FileSnapshot::of(&file, place.offset));
         place.offset > 0 && seen.is_ok_and(|seen| seen.mark() == place.mark)
     }
 
-    /// It was called that, and is behind that link, if any, whatever it is opened by.
+    /// Keeps the original path and link target, whatever path it is opened by.
     pub(super) fn is_called_as(&mut self, place: &FilePosition) {
         self.path = PathBuf::from(&place.path);
         self.real = place.real.as_ref().map(PathBuf::from);
     }
 
-    /// Whether it is not to be read for now.
+    /// Returns true if it is not to be read at the moment.
     pub(super) fn is_held(&self) -> bool {
         self.held_until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// When it was last written to.
+    /// Returns the time of the last write.
     pub(super) fn written(&self) -> (i64, i64) {
         self.written
     }
 
-    /// Whether a pattern finds it.
+    /// Sets whether a pattern matches it.
     pub(super) fn is_listed(&mut self, is_listed: bool) {
         if is_listed {
             self.unlisted = None
@@ -162,7 +162,7 @@ impl Followed {
         self.size.saturating_sub(self.offset)
     }
 
-    /// Where its reading is, as it is remembered.
+    /// Returns the position to remember.
     pub(super) fn place(&self, spec: &TailSpec, gone: bool) -> FilePosition {
         FilePosition {
             tail: spec.key(),
@@ -219,12 +219,12 @@ impl Followed {
         self.seen.read(bytes);
     }
 
-    /// Where its reading is, to come back to.
+    /// Returns the read position, to come back to.
     pub(super) fn at(&self) -> (u64, FileSnapshot) {
         (self.offset, self.seen.clone())
     }
 
-    /// It is read again from there, but not at once.
+    /// Sets the read position back, and delays the next read.
     pub(super) fn hold(&mut self, (offset, seen): (u64, FileSnapshot)) {
         (self.offset, self.seen, self.barren) = (offset, seen, None);
         self.held_until = Some(Instant::now() + HELD_FOR);

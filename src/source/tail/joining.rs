@@ -11,14 +11,14 @@ const MAX_JOINED_LINES: usize = 500;
 pub enum JoinRule {
     /// None.
     Nothing,
-    /// Those that are indented, as the lines of a stack trace are.
+    /// Lines that are indented, such as those of a stack trace.
     Indented,
-    /// Those that this does not match: it is what a first line looks like.
+    /// Lines that do not match this pattern of a first line.
     Until(Regex),
 }
 
 impl JoinRule {
-    /// What `multiline` says.
+    /// Parses the setting `multiline`.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
             "off" => Ok(Self::Nothing),

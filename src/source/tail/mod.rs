@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 /// Files that are followed at once; each is open.
 pub const MAX_FILES: usize = 256;
-/// How often is looked whether files have grown, and whether there are others.
+/// Interval at which files are checked for growth, and folders for new files.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const LIST_EVERY: Duration = Duration::from_secs(1);
 /// Events of one commit, beside the place behind them.
@@ -48,7 +48,7 @@ struct Tail {
     places: FilePositions,
     files: Vec<Followed>,
     listed: Option<Instant>,
-    /// What to say of files that were found.
+    /// Messages about files that were found.
     to_say: Vec<Draft>,
     /// Files that found no room, when that was last said.
     left_out: usize,
@@ -56,7 +56,8 @@ struct Tail {
     unreadable: HashSet<PathBuf>,
     /// Files that are open and cannot be read now.
     failing: HashSet<PathBuf>,
-    /// Where the journal was when all places were last said, and whether some of that is gone.
+    /// Position of the journal when all read positions were last published, and whether some of
+    /// them were removed since.
     said_at: Position,
     is_forgotten: bool,
     history: Arc<History>,

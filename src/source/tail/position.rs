@@ -1,7 +1,7 @@
-//! How far each file was read, remembered on a stream of the hub's own.
+//! Read positions of followed files, stored on a stream of the hub.
 //!
-//! Promises: a place is committed with the lines before it, in one unit of the journal; so whatever
-//! happens to the hub, no line is lost and none comes twice.
+//! Promises: a position is committed in one unit with the lines before it, so that no line is lost
+//! or repeated, whatever happens to the hub.
 
 use super::super::last_values::read_stream;
 use crate::event::{Body, Draft, EventType, StreamName, Timestamp};
@@ -22,7 +22,7 @@ pub const KEPT_EVENTS: u64 = 20_000;
 const HEAD_BYTES: u64 = 256;
 const LAST_BYTES: u64 = 64;
 
-/// What a file is, whatever it is called.
+/// Identity of a file, whatever its name is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct FileId {
     device: u64,
@@ -35,17 +35,17 @@ impl FileId {
     }
 }
 
-/// By what a file is known again, beside its number: that may be used again, and a file may be emptied
-/// and written anew.
+/// Content by which a file is recognised, beside its inode: inodes are reused, and a file may be
+/// emptied and rewritten.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct ContentMark {
-    /// Of its beginning: so many bytes, and their hash.
+    /// Length and hash of its beginning.
     head: (u64, u64),
-    /// Of what stands before the place: the same.
+    /// Length and hash of the bytes before the position.
     last: (u64, u64),
 }
 
-/// What was read of a file: its beginning, and what stands before the place.
+/// Beginning of a file and the bytes before the read position.
 #[derive(Clone, Default, Debug)]
 pub(super) struct FileSnapshot {
     head: Vec<u8>,
@@ -53,7 +53,7 @@ pub(super) struct FileSnapshot {
 }
 
 impl FileSnapshot {
-    /// Of a file up to `offset`.
+    /// Returns the snapshot of a file up to `offset`.
     pub(super) fn of(file: &File, offset: u64) -> std::io::Result<Self> {
         let mut head = vec![0; offset.min(HEAD_BYTES) as usize];
         file.read_exact_at(&mut head, 0)?;
@@ -63,7 +63,7 @@ impl FileSnapshot {
         Ok(Self { head, last })
     }
 
-    /// It was read on.
+    /// Adds bytes that were read.
     pub(super) fn read(&mut self, bytes: &[u8]) {
         let room = (HEAD_BYTES as usize).saturating_sub(self.head.len());
         self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -77,7 +77,7 @@ impl FileSnapshot {
         ContentMark { head: sum(&self.head), last: sum(&self.last) }
     }
 
-    /// Whether the file still is the one that was read up to `offset`.
+    /// Returns true if the file is still the one that was read up to `offset`.
     pub(super) fn is_of(&self, file: &File, offset: u64) -> std::io::Result<bool> {
         match Self::of(file, offset) {
             Ok(seen) => Ok(seen.head == self.head && seen.last == self.last),
@@ -87,23 +87,23 @@ impl FileSnapshot {
     }
 }
 
-/// How far a file was read.
+/// Read position of a file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct FilePosition {
-    /// Whose file it is: see [`TailSpec::key`](super::TailSpec).
+    /// Key of the followed pattern; see [`TailSpec::key`](super::TailSpec).
     pub(super) tail: String,
     pub(super) path: String,
-    /// Where it is, where that is behind a link.
+    /// Path behind a symbolic link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) real: Option<String>,
     #[serde(flatten)]
     pub(super) file: FileId,
     pub(super) offset: u64,
     pub(super) mark: ContentMark,
-    /// When it had last been written to, as the file system says: seconds and nanoseconds.
+    /// Time of the last write that was seen: seconds and nanoseconds.
     #[serde(default)]
     pub(super) written: (i64, i64),
-    /// It is gone, and needs not be remembered.
+    /// True if the file is gone and need not be remembered.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) gone: bool,
 }
@@ -114,7 +114,7 @@ pub(super) struct Begun {
     pub(super) tail: String,
 }
 
-/// What is remembered.
+/// Remembered read positions.
 #[derive(Default, Debug)]
 pub(super) struct FilePositions {
     pub(super) files: HashMap<(String, FileId), FilePosition>,
@@ -122,7 +122,7 @@ pub(super) struct FilePositions {
 }
 
 impl FilePositions {
-    /// What was remembered last.
+    /// Reads the positions that were stored last.
     pub(super) fn read(history: &History) -> Result<Self, String> {
         let mut places = Self::default();
         read_stream(history, STREAM, &mut |entry| {

@@ -1,4 +1,4 @@
-//! Where a file went: logrotate and the like put a number or a date behind its name.
+//! Rotated files: logrotate and similar programs append a number or a date to the name.
 
 use super::position::FileId;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,8 +11,8 @@ pub(super) struct RotatedFile {
     pub(super) written: (i64, i64),
 }
 
-/// Whether this is what stands behind the name of a file that was rotated: nothing, `.1`, `-20261125`,
-/// `.2026-11-25_10:00`. Compressed ones have more, and so have those that are others' (`.pos`, `.bak`).
+/// Returns true for suffixes of rotated files: none, `.1`, `-20261125`, `.2026-11-25_10:00`.
+/// Compressed files have longer ones, and so have files of other programs (`.pos`, `.bak`).
 fn is_rotated(rest: &str) -> bool {
     let is_part = |c: char| c.is_ascii_digit() || "-_:.T".contains(c);
     rest.is_empty()

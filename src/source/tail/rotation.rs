@@ -1,4 +1,4 @@
-//! What became of files while nobody looked: where their rest is, and which are gone.
+//! Rotation while the hub was not running: where the rest of files is, and which files are gone.
 
 use super::Tail;
 use super::file::Followed;
@@ -75,7 +75,7 @@ impl Tail {
         is_new
     }
 
-    /// What has a place is under another number now: both are said together.
+    /// Publishes both positions of a file whose inode has changed.
     fn say_moved(&mut self, old: &FilePosition, now: Timestamp) -> Result<(), String> {
         let Some(file) = self.files.last() else { return Ok(()) };
         let new = file.place(&self.specs[file.spec], false);

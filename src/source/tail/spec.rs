@@ -15,14 +15,14 @@ pub struct TailSpec {
     pub kind: EventType,
     /// Which lines belong together.
     pub joins: JoinRule,
-    /// Whether what they held before they were first seen is published, too.
+    /// True if the content before the first sight of a file is published, too.
     pub from_start: bool,
     /// True if symbolic links are followed.
     pub follows_links: bool,
 }
 
 impl TailSpec {
-    /// What it is remembered by: what it follows, and where to.
+    /// Returns the key of its positions: the pattern and the stream.
     pub(super) fn key(&self) -> String {
         let paths: Vec<&str> = self.paths.iter().map(glob::Pattern::as_str).collect();
         format!("{} -> {}", paths.join(" "), self.stream.0)

@@ -5,7 +5,7 @@ use super::event::ChatEvent;
 
 /// A block.
 pub(super) struct Block<'a> {
-    /// As it is.
+    /// Unparsed block.
     pub(super) raw: &'a [u8],
     pub(super) is_comment: bool,
     pub(super) retry: Option<&'a str>,

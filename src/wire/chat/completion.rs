@@ -1,6 +1,6 @@
-//! One event of an upstream that speaks OpenAI's Chat Completions, or something like it.
+//! Events of an upstream that speaks OpenAI's Chat Completions or a similar protocol.
 //!
-//! Lenient: what is missing, null or empty is not there; members that the hub does not interpret are
+//! Lenient: missing, null and empty are the same; members that the hub does not interpret are
 //! passed on as an [`Extra`]. An error is looked for first.
 
 use super::event::Usage;
@@ -16,7 +16,7 @@ const ROLE: &str = "role";
 /// Finish reasons that are none: the model, or who runs it, has failed (OpenRouter, vLLM).
 const FAILURES: [&str; 2] = ["error", "abort"];
 
-/// What an upstream said.
+/// Event of an upstream.
 #[derive(Clone, PartialEq, Debug)]
 pub enum UpstreamEvent {
     /// That it has said everything.
@@ -40,11 +40,11 @@ pub struct Delta {
     pub refusal: Option<String>,
     /// More of calls of tools.
     pub tools: Vec<ToolPart>,
-    /// Why it ended, if it did, in whatever word.
+    /// Finish reason, if there is one.
     pub finish: Option<String>,
-    /// What it took.
+    /// Usage.
     pub usage: Option<Usage>,
-    /// What a filter found, where it found something.
+    /// Result of a filter, if it found something.
     pub filter: Option<Value>,
     /// The characters of the answer that are not to be shown any more.
     pub redact: Option<(u64, u64)>,
@@ -109,7 +109,7 @@ fn cut(text: &mut String, left: &mut usize) -> bool {
 pub struct ToolPart {
     /// Which of several, where it says so.
     pub index: Option<u64>,
-    /// Its name for the result.
+    /// Id of the call.
     pub id: Option<String>,
     /// The tool.
     pub name: Option<String>,

@@ -121,7 +121,7 @@ impl Completions {
         data(out, &chunk);
     }
 
-    /// What its retention took from the middle of a chat is not passed over in silence.
+    /// Reports that retention removed events from the middle of a chat.
     fn gone(&mut self, out: &mut Vec<u8>) {
         self.flush(out);
         self.has_ended = true;
@@ -191,7 +191,7 @@ impl Completions {
     }
 }
 
-/// What a chat is called among OpenAI's.
+/// Prefix of the ids of chats in OpenAI's form.
 const PREFIX: &str = "chatcmpl-";
 
 fn chat_id(chat: &str) -> String {
@@ -235,7 +235,7 @@ fn usage_object(usage: &Usage) -> Value {
     object.into()
 }
 
-/// How a chat ended, where it did not end well, as OpenAI tells an error.
+/// Returns OpenAI's error object for a chat that did not end normally.
 pub fn error_object(end: &ChatEvent) -> Value {
     let (message, kind, code) = match end {
         ChatEvent::Error {

@@ -4,7 +4,7 @@ use super::extra::Extra;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// One event of a chat. Exactly one terminal event, [`ChatEvent::is_terminal`], stands last.
+/// An event of a chat. Exactly one terminal event ([`ChatEvent::is_terminal`]) is the last one.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ChatEvent {
@@ -14,12 +14,12 @@ pub enum ChatEvent {
         chat: String,
         /// The model that is asked.
         model: String,
-        /// When, in seconds since 1970.
+        /// Time of creation, in seconds since 1970.
         created: u64,
-        /// What whoever asked had noted.
+        /// Metadata of the request.
         #[serde(default, skip_serializing_if = "Map::is_empty")]
         metadata: Map<String, Value>,
-        /// What was asked, where the hub is told to keep that.
+        /// Messages of the request, if the hub is configured to keep them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         messages: Option<Value>,
     },
@@ -48,7 +48,7 @@ pub enum ChatEvent {
     ToolCall {
         /// Which of several calls.
         index: u64,
-        /// Its name for the result, where it begins.
+        /// Id of the call, in its first event.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<String>,
         /// The tool, where it begins.
@@ -68,23 +68,23 @@ pub enum ChatEvent {
         /// The members.
         extra: Extra,
     },
-    /// What goes on while nothing is said.
+    /// State while there is no output.
     Status {
-        /// What it is.
+        /// State.
         state: State,
         /// The try that is made, from 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<u64>,
-        /// When it is made, in milliseconds from now.
+        /// Time until the next request, in milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after_ms: Option<u64>,
-        /// What was the matter.
+        /// Reason for the state.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// What the upstream's filter found.
+    /// Result of the upstream's filter.
     Filter {
-        /// As the upstream said it.
+        /// Result as the upstream sent it.
         results: Value,
     },
     /// A part of the answer is not to be shown any more; its replacement has as many characters.
@@ -93,32 +93,32 @@ pub enum ChatEvent {
         from_index: u64,
         /// The character behind the last.
         to_index: u64,
-        /// What stands there instead.
+        /// Replacement text.
         replacement: String,
     },
-    /// What it took.
+    /// Usage of tokens.
     Usage(Usage),
     /// The answer is whole.
     Done {
-        /// Why the model ended, in the upstream's word.
+        /// Finish reason of the model, as the upstream sent it.
         finish_reason: String,
         /// Always true.
         is_final: bool,
     },
     /// Somebody stopped it.
     Cancelled {
-        /// Who: `user`, `no_readers` or `deleted`.
+        /// Origin of the stop: `user`, `no_readers` or `deleted`.
         by: String,
     },
-    /// It failed.
+    /// The chat failed.
     Error {
-        /// How.
+        /// Cause of the failure.
         code: FailureCause,
         /// In words.
         message: String,
-        /// Whether asking again may help.
+        /// True if a retry may help.
         retryable: bool,
-        /// Whether a part of the answer is there.
+        /// True if a part of the answer exists.
         partial: bool,
         /// The status that the upstream answered with, where that was it.
         upstream_status: Option<u16>,
@@ -137,39 +137,39 @@ pub enum ChatEvent {
     },
 }
 
-/// What an answer took, in tokens.
+/// Usage of an answer, in tokens.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Usage {
-    /// Of what was asked.
+    /// Tokens of the request.
     pub prompt_tokens: u64,
-    /// Of the answer.
+    /// Tokens of the answer.
     pub completion_tokens: u64,
-    /// Of both.
+    /// Sum of both.
     pub total_tokens: u64,
-    /// Whether the hub has estimated them, as the upstream did not say.
+    /// True if the hub has estimated the numbers, as the upstream sent none.
     pub estimated: bool,
-    /// How often the upstream was asked.
+    /// Number of requests to the upstream.
     pub attempts: u64,
     /// Further members of the upstream's usage, such as details and costs.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
-/// What goes on while nothing is said.
+/// State of a chat without output.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// It waits for its turn.
+    /// It waits for a permit of its upstream.
     Queued,
     /// The upstream is being asked.
     Connecting,
-    /// It will be asked again.
+    /// The request will be retried.
     Retrying,
-    /// It says nothing any more, and is waited for.
+    /// The upstream has stalled.
     Stalled,
 }
 
-/// How a chat fails.
+/// Cause of a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCause {
@@ -181,7 +181,7 @@ pub enum FailureCause {
     UpstreamError,
     /// The upstream does not take the hub's key.
     UpstreamAuth,
-    /// It took longer than a chat may.
+    /// The chat took too long.
     Timeout,
     /// The upstream's filter refused it.
     ContentFilter,
@@ -240,12 +240,12 @@ impl ChatEvent {
         None
     }
 
-    /// Whether nothing follows it.
+    /// Returns true if no event follows.
     pub fn is_terminal(&self) -> bool {
         matches!(self, Self::Done { .. } | Self::Cancelled { .. } | Self::Error { .. })
     }
 
-    /// Whether the model said it.
+    /// Returns true for output of the model.
     pub fn is_content(&self) -> bool {
         matches!(
             self,

@@ -1,20 +1,20 @@
-//! What an upstream sends, cut into events: Server-Sent Events as WHATWG HTML §9.2.6 reads them, and
-//! a little more, because upstreams do not keep to it.
+//! Decoder of an upstream's Server-Sent Events (WHATWG HTML §9.2.6), with extensions for upstreams
+//! that deviate from it.
 //!
-//! Lines end in LF, CR or CRLF, wherever the pieces are cut; a byte order mark is let be; the last
-//! event needs no blank line; `error:` (llama.cpp) is a field. Each byte is looked at once.
+//! Lines end in LF, CR or CRLF, across chunks; a byte order mark is ignored; the last event needs
+//! no blank line; `error:` (llama.cpp) is a field. Each byte is examined once.
 
 /// Bytes of one event at most.
 pub const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// One event.
+/// A decoded event.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SseFrame {
     /// Its data; never empty.
     Data(Vec<u8>),
-    /// What stood in its field `error`.
+    /// Value of its field `error`.
     Error(Vec<u8>),
     /// A comment: a sign of life.
     Comment,
@@ -30,9 +30,9 @@ pub struct SseDecoder {
     line: Vec<u8>,
     data: Vec<u8>,
     error: Vec<u8>,
-    /// Whether the last byte was a CR, to which a LF may belong.
+    /// True if the last byte was a CR, which a LF may follow.
     after_cr: bool,
-    /// Whether the first line is over.
+    /// True once the first line is complete.
     is_begun: bool,
 }
 
@@ -59,7 +59,7 @@ impl SseDecoder {
         self.grow(rest)
     }
 
-    /// Nothing more comes: the event that was begun is whole, too.
+    /// Ends the input: an event that was begun is complete.
     pub fn end(&mut self, out: &mut Vec<SseFrame>) {
         self.line_is_whole(out);
         self.dispatch(out);
@@ -107,7 +107,7 @@ impl SseDecoder {
     }
 }
 
-/// What stands behind `name:` and one space; nothing where the name stands alone.
+/// Returns the value after `name:` and one space; empty if the name stands alone.
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let rest = line.strip_prefix(name)?;
     if rest.is_empty() {

@@ -29,12 +29,12 @@ pub use upstream_error::UpstreamFailure;
 /// The text of one frame at most, in bytes, where a late reader is sent many events in one.
 const MAX_JOINED_BYTES: usize = 16 * 1024;
 
-/// How a chat is read: blocks of Server-Sent Events, as a session has them, in other words.
+/// Converter of a session's Server-Sent Events to the format of a reader.
 #[derive(Debug)]
 pub enum ResponseFormat {
-    /// As events of the hub's own.
+    /// Events of the hub.
     Native(Native),
-    /// As OpenAI's clients have them.
+    /// Chunks of OpenAI's API.
     Completions(Completions),
 }
 
@@ -50,7 +50,7 @@ impl ResponseFormat {
         }
     }
 
-    /// Nothing more is there for now.
+    /// Writes buffered output, as nothing more is available now.
     pub fn flush(&mut self, out: &mut Vec<u8>) {
         match self {
             Self::Native(face) => face.flush(out),
@@ -58,8 +58,8 @@ impl ResponseFormat {
         }
     }
 
-    /// Nothing more comes of it, whatever becomes of the chat: whoever takes an end for the end of the
-    /// answer is told.
+    /// Ends the output: readers that take the end of the body for the end of the answer are told if
+    /// it is not.
     pub fn close(&mut self, out: &mut Vec<u8>) {
         self.flush(out);
         match self {
@@ -68,7 +68,7 @@ impl ResponseFormat {
         }
     }
 
-    /// Whether its reader has been sent how the chat ended.
+    /// Returns true once the reader was sent the end of the chat.
     pub fn has_ended(&self) -> bool {
         match self {
             Self::Native(face) => face.has_ended(),

@@ -97,7 +97,7 @@ impl Native {
         }
     }
 
-    /// What the model says, without what is not to be shown.
+    /// Returns an event without its redacted parts.
     fn shown(&self, event: &ChatEvent) -> ChatEvent {
         match event {
             ChatEvent::Token { content, index, .. } => {

@@ -1,4 +1,4 @@
-//! What is asked of a model, in the hub's own words or in OpenAI's.
+//! Requests to a model, in the native form or in OpenAI's.
 
 use crate::event::Invalid;
 use crate::wire::BodyError;
@@ -8,9 +8,9 @@ use sha2::{Digest as _, Sha256};
 /// Pairs of `metadata` at most, and characters of each name and value, as OpenAI has them.
 const MAX_METADATA: usize = 16;
 const MAX_METADATA_CHARS: usize = 512;
-/// What the hub's own words have.
+/// Members of the native form.
 const NATIVE: [&str; 6] = ["message", "messages", "model", "max_tokens", "temperature", "metadata"];
-/// What says how an answer is to come, and not what it is to be.
+/// Members that choose the form of the answer, not its content.
 const OF_FORM: [&str; 2] = ["stream", "stream_options"];
 /// The member of `stream_options` that asks for the usage.
 const INCLUDE_USAGE: &str = "include_usage";
@@ -21,30 +21,30 @@ pub enum StreamUsage {
     /// Unless the client has said otherwise; not again where the upstream refuses that.
     #[default]
     Auto,
-    /// Whatever the client says.
+    /// Always, whatever the client sends.
     Always,
     /// Never.
     Never,
 }
 
-/// What is asked of a model.
+/// A request to a model.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ChatRequest {
-    /// Of which one; the hub's usual one where none is named.
+    /// Model; the default one if it is not set.
     pub model: Option<String>,
-    /// Whether the answer is wanted as it comes.
+    /// True if the answer is to be streamed.
     pub stream: bool,
-    /// Whether what it took is wanted in the stream.
+    /// True if the usage is to be part of the stream.
     pub include_usage: bool,
-    /// What whoever asks wants to have noted.
+    /// Metadata.
     pub metadata: Map<String, Value>,
     /// Tokens of the answer at most.
     pub max_tokens: Option<u64>,
-    /// What tells it from everything else that is asked: a SHA-256 in hexadecimal digits.
+    /// SHA-256 of the request in hexadecimal digits.
     pub fingerprint: String,
     /// The client's own `stream_options`; empty where it gave null or `{}`.
     stream_options: Option<Map<String, Value>>,
-    /// What the upstream is told, save the model.
+    /// Members that are sent to the upstream, except the model.
     members: Map<String, Value>,
 }
 
@@ -139,7 +139,7 @@ impl ChatRequest {
         })
     }
 
-    /// What was said so far, as it was given.
+    /// Returns the messages as they were given.
     pub fn messages(&self) -> &Value {
         self.members.get("messages").unwrap_or(&Value::Null)
     }

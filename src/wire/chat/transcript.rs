@@ -11,12 +11,12 @@ pub struct Redaction {
     pub from: u64,
     /// The one behind the last.
     pub to: u64,
-    /// As many, which stand there instead.
+    /// Replacement, of the same number of characters.
     pub replacement: String,
 }
 
 impl Redaction {
-    /// What an event says, if it says one.
+    /// Returns the redaction of an event, if it is one.
     pub fn of(event: &ChatEvent) -> Option<Self> {
         match event {
             ChatEvent::Redact { from_index, to_index, replacement } => {
@@ -44,25 +44,25 @@ const MAX_TOOLS: usize = 1_024;
 /// A chat as far as it has come.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Transcript {
-    /// When it began, in seconds since 1970.
+    /// Time of creation, in seconds since 1970.
     pub created: u64,
-    /// What was noted with it.
+    /// Metadata of the request.
     pub metadata: Map<String, Value>,
     /// The answer, as it came.
     text: String,
     characters: u64,
-    /// Whether something is missing from it.
+    /// True if events are missing.
     pub is_cut: bool,
     redactions: Vec<Redaction>,
     reasoning: String,
     refusal: String,
     tools: Vec<Tool>,
     extra: Extra,
-    /// What it took.
+    /// Usage.
     pub usage: Option<Usage>,
-    /// How it ended, if it did.
+    /// Terminal event, if there is one.
     pub end: Option<ChatEvent>,
-    /// How many events it has.
+    /// Number of events.
     pub events: u64,
 }
 
@@ -132,12 +132,12 @@ impl Transcript {
         }
     }
 
-    /// What is not to be shown.
+    /// Returns the redactions.
     pub fn redactions(&self) -> &[Redaction] {
         &self.redactions
     }
 
-    /// Whether a part of an answer is there.
+    /// Returns true if a part of an answer exists.
     pub fn is_begun(&self) -> bool {
         let texts = [&self.text, &self.reasoning, &self.refusal];
         !texts.iter().all(|text| text.is_empty())
@@ -145,7 +145,7 @@ impl Transcript {
             || self.extra.is_content()
     }
 
-    /// Why the model ended, if it did by itself.
+    /// Returns the finish reason of the model, if it ended by itself.
     pub fn finish_reason(&self) -> Option<&str> {
         match &self.end {
             Some(ChatEvent::Done { finish_reason, .. }) => Some(finish_reason),
@@ -208,12 +208,12 @@ impl Transcript {
         Some(json!({ "name": tool.name, "arguments": tool.arguments }))
     }
 
-    /// What was thought before the answer; `None` where nothing was.
+    /// Returns the reasoning before the answer, if there was any.
     pub fn reasoning(&self) -> Option<&str> {
         Some(self.reasoning.as_str()).filter(|text| !text.is_empty())
     }
 
-    /// Why there is no answer; `None` where that was not said.
+    /// Returns the refusal of the model, if there was one.
     pub fn refusal(&self) -> Option<&str> {
         Some(self.refusal.as_str()).filter(|text| !text.is_empty())
     }
