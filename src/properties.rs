@@ -1,8 +1,9 @@
-//! How long property tests look, here and in `tests/suite`.
+//! Number of cases of property tests, here and in `tests/suite`.
 
 use proptest::test_runner::Config;
 
-/// So many inputs, many more where `FANFARE_TESTS=full`; what failed belongs into a test by itself.
+/// Returns a configuration with this many cases, and many more with `FANFARE_TESTS=full`; each
+/// failure gets a test of its own.
 pub(crate) fn cases(cases: u32) -> Config {
     let is_full = std::env::var("FANFARE_TESTS").is_ok_and(|value| value == "full");
     let cases = if is_full { cases * 50 } else { cases };

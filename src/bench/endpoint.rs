@@ -1,4 +1,4 @@
-//! Where a bench subscribes and publishes, and the bytes of its requests.
+//! Endpoints of a bench, and the bytes of its requests.
 
 use super::layout::Layout;
 use super::mark::Mark;
@@ -13,15 +13,15 @@ fn stream_name(stream: usize) -> String {
 /// A URL whose path may have `{stream}` or `{streams}`.
 #[derive(Clone, Debug)]
 pub struct Url {
-    /// Where to connect.
+    /// Address to connect to.
     pub address: SocketAddr,
-    /// What is spoken there.
+    /// Protocol of the endpoint.
     pub protocol: Protocol,
     host: String,
     path: String,
 }
 
-/// What a server speaks.
+/// Protocol of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Protocol {
     /// HTTP/1.1.
@@ -65,9 +65,9 @@ impl Url {
 /// Everything that requests are made of.
 #[derive(Clone, Debug)]
 pub struct Requests {
-    /// Where to subscribe.
+    /// URL for subscribers.
     pub subscribe: Option<Url>,
-    /// Where to publish.
+    /// URL for publishers.
     pub publish: Option<Url>,
     /// The body of a publish.
     pub body: String,

@@ -98,7 +98,7 @@ struct Peer {
 
 struct Connection {
     socket: TcpStream,
-    /// Of a request, what has come in; of frames, what the socket has not taken.
+    /// Bytes of a request that were received, or of frames that the socket has not taken.
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
     reads: Option<Arc<str>>,

@@ -5,7 +5,7 @@
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 64;
 
-/// One response after the other on a connection.
+/// Decoder of the responses on a connection.
 pub struct Decoder {
     phase: Phase,
     head: Vec<u8>,
@@ -46,12 +46,12 @@ impl Decoder {
         (self.phase != Phase::Head).then_some(self.status)
     }
 
-    /// Whether the response has ended.
+    /// Returns true once the response has ended.
     pub fn is_complete(&self) -> bool {
         self.phase == Phase::Complete
     }
 
-    /// Whether the server closes the connection after this response.
+    /// Returns true if the server closes the connection after this response.
     pub fn closes(&self) -> bool {
         self.closes
     }
@@ -207,7 +207,7 @@ mod tests {
         at.windows(2).map(|ends| &bytes[ends[0]..ends[1]]).collect()
     }
 
-    /// What a connection that brings `pieces` comes to; of an error, where it was is not compared.
+    /// Decodes `pieces`; the place of an error is not compared.
     fn came(pieces: &[&[u8]]) -> (Option<u16>, bool, bool, Vec<u8>, bool) {
         let (mut decoder, mut body) = (Decoder::default(), Vec::new());
         let mut fed = pieces.iter().map(|piece| decoder.feed(piece, |b| body.extend_from_slice(b)));

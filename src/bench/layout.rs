@@ -1,7 +1,7 @@
-//! Who publishes on which stream, who reads which, and where that stands in a reader's ledger.
+//! Assignment of streams to publishers and subscribers, and of both to the lines of a ledger.
 //!
-//! With at least as many streams as publishers each stream has one publisher, which takes its
-//! streams in turn; with fewer, each publisher has one stream and shares it.
+//! With at least as many streams as publishers, each stream has one publisher, which publishes to
+//! its streams in turn; with fewer, publishers share streams.
 
 /// The shape of a bench.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ impl Layout {
         self.streams < self.publishers
     }
 
-    /// How many streams a publisher has.
+    /// Returns the number of streams of a publisher.
     fn streams_of(&self, publisher: usize) -> usize {
         if self.shares_streams() { 1 } else { (self.streams - publisher).div_ceil(self.publishers) }
     }
@@ -60,7 +60,7 @@ impl Layout {
         nth * self.lines_per_stream() + share
     }
 
-    /// How many events a line has had, given how many each publisher has sent.
+    /// Returns the number of events of a line, given the number that each publisher has sent.
     pub fn published(&self, subscriber: usize, line: usize, sent: &[u64]) -> u32 {
         let (nth, share) = (line / self.lines_per_stream(), line % self.lines_per_stream());
         let stream = (self.first_read(subscriber) + nth) % self.streams;

@@ -1,11 +1,11 @@
-//! What one subscriber has received of what it should have: nothing lost, nothing twice, in order.
+//! Check of what one subscriber received: nothing lost, nothing repeated, in order.
 
 use std::ops::Range;
 
 /// A line on which nothing has been seen yet, of a subscriber that may join in the middle.
 const NOT_BEGUN: u32 = u32::MAX;
 
-/// One line for each publisher of each stream that the subscriber reads.
+/// Lines of a subscriber: one for each publisher of each stream that it reads.
 #[derive(Debug)]
 pub struct Ledger {
     /// The next number expected on each line.
@@ -15,7 +15,7 @@ pub struct Ledger {
     counts: Counts,
 }
 
-/// What went wrong, and how much went right.
+/// Counts of events and errors.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Counts {
     /// Events received, once each.

@@ -1,7 +1,7 @@
-//! What every event of a bench carries: who published it, its number and when it was sent.
+//! Content of every event of a bench: publisher, number, and send time.
 //!
-//! It is a JSON string without anything to escape, so that it survives as a raw body, inside a
-//! JSON body and inside whatever envelope a server puts around it.
+//! It is a JSON string without anything to escape, so that it survives as a raw body, in a JSON
+//! body and in the envelope of any server.
 
 /// Bytes of the mark, quotes and delimiters included: the smallest payload.
 pub const MARK_BYTES: usize = 2 + 2 + DIGITS + 3;
@@ -16,9 +16,9 @@ pub struct Mark {
     pub stream: u32,
     /// The publishing connection.
     pub publisher: u16,
-    /// Its number among the events of this publisher on this stream, from 0.
+    /// Number among the events of this publisher on this stream, from 0.
     pub sequence: u32,
-    /// When it was sent, in nanoseconds since the bench began.
+    /// Send time, in nanoseconds since the start of the bench.
     pub sent_ns: u64,
 }
 

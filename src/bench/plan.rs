@@ -1,4 +1,4 @@
-//! What a bench shall do: the scenarios, their usual figures, and the flags that change them.
+//! Plan of a bench: scenarios, their defaults, and the flags that change them.
 
 use super::layout::Layout;
 use super::mark::MARK_BYTES;
@@ -11,13 +11,13 @@ use std::time::Duration;
 const MAX_STREAMS_PER_SUBSCRIBER: usize = 64;
 const MAX_PUBLISHERS: usize = 4_096;
 
-/// What is measured.
+/// Scenario of a bench.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scenario {
     /// Events at a steady rate.
     Paced,
-    /// As many events as get through.
+    /// Maximum rate of events.
     Saturated,
     /// Connections that nothing is sent to.
     Idle,
@@ -47,7 +47,7 @@ struct Preset {
     seconds: u64,
 }
 
-/// How often is scraped in the scenario of that name.
+/// Default interval of scrapes in the scenario of that name.
 const USUAL_SCRAPE: Duration = Duration::from_millis(100);
 /// Slow clients in the scenario of that name.
 const USUAL_SLOW: usize = 900;
@@ -163,19 +163,19 @@ pub enum Target {
     Floor(usize),
     /// A server that is there.
     Running {
-        /// Where to subscribe; `None` where nobody does.
+        /// URL for subscribers; `None` if there are none.
         subscribe: Option<String>,
-        /// Where to publish; `None` where nobody does.
+        /// URL for publishers; `None` if there are none.
         publish: Option<String>,
-        /// Its process, for what it uses.
+        /// Process id, for its resource usage.
         pid: Option<u32>,
     },
 }
 
-/// What a bench shall do.
+/// Plan of a bench.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What is measured.
+    /// Scenario.
     pub scenario: Scenario,
     /// Against what.
     pub target: Target,
@@ -187,11 +187,11 @@ pub struct Plan {
     pub layout: Layout,
     /// Connections that read.
     pub subscribers: usize,
-    /// Of these, connections that never read.
+    /// Number of these connections that never read.
     pub stuck: usize,
     /// Connections beside them that are slow on purpose.
     pub slow: usize,
-    /// How often the metrics are scraped meanwhile.
+    /// Interval of scrapes during the bench.
     pub scrape: Option<Duration>,
     /// Events a second; `None` for as many as get through.
     pub rate: Option<f64>,

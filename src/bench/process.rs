@@ -1,4 +1,4 @@
-//! What a process and its children use, from `/proc`.
+//! Resource usage of a process and its children, from `/proc`.
 
 use std::fs;
 
@@ -21,7 +21,7 @@ impl CpuTime {
         self.user_s + self.system_s
     }
 
-    /// What was used since `before`.
+    /// Returns the usage since `before`.
     pub fn since(self, before: Self) -> Self {
         Self { user_s: self.user_s - before.user_s, system_s: self.system_s - before.system_s }
     }
@@ -34,7 +34,7 @@ struct Stat {
 }
 
 impl Process {
-    /// Whether it is there.
+    /// Returns true if the process exists.
     pub fn exists(self) -> bool {
         stat(self.0).is_some()
     }

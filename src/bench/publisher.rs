@@ -1,4 +1,4 @@
-//! One connection that publishes: a request, its answer, the next.
+//! A publishing connection: a request, its answer, the next request.
 
 use super::endpoint::Protocol;
 use super::http1::Decoder;
@@ -13,7 +13,7 @@ const MAX_TOLD_BYTES: usize = 300;
 pub struct Publisher {
     /// The connection.
     pub socket: TcpStream,
-    /// When the request that is under way was sent; `None` between two.
+    /// Send time of the current request; `None` between two.
     pub sent_ns: Option<u64>,
     /// Since when it has had nothing to do.
     pub idle_since_ns: u64,
@@ -24,13 +24,13 @@ pub struct Publisher {
     answer: Answer,
 }
 
-/// What a read came to.
+/// Result of a read.
 pub enum Progress {
     /// The answer is not complete.
     More,
     /// The event was taken.
     Taken,
-    /// It was not; why, as the server says.
+    /// Refused, with the server's reason.
     Refused(String),
 }
 
@@ -99,7 +99,7 @@ impl Publisher {
         self.answer.feed(&buffer[..read]).map(Some)
     }
 
-    /// Whether the server closes this connection after the answer it has given.
+    /// Returns true if the server closes this connection after its answer.
     pub fn is_over(&self) -> bool {
         matches!(&self.answer, Answer::Http(decoder, _) if decoder.closes())
     }

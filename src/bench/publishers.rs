@@ -18,25 +18,25 @@ use std::time::Duration;
 
 const BUFFER_BYTES: usize = 16 * 1024;
 const EVENTS_AT_ONCE: usize = 256;
-/// How often the thread looks at the clock where nothing happens.
+/// Maximum time between two looks at the clock.
 const LOOK_AFTER: Duration = Duration::from_millis(50);
 /// Refusals in a row, before anything was taken, after which the bench gives up.
 const HOPELESS: u64 = 50;
-/// How long answers that are still out are waited for.
+/// Maximum time for outstanding answers at the end.
 const LAST_ANSWERS_NS: u64 = 30_000_000_000;
 
-/// How many events, how fast, how long.
+/// Number, rate and duration of publishes.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     /// Nanoseconds between two events; 0 for as fast as they are answered.
     pub every_ns: u64,
     /// At most so many in all.
     pub events: u64,
-    /// Not after so long.
+    /// Maximum duration.
     pub for_ns: u64,
 }
 
-/// What became of the publishes.
+/// Result of the publishes.
 pub struct Published {
     /// Events sent by each publisher, over all that it was told to send.
     pub sent: Vec<u64>,
@@ -46,9 +46,9 @@ pub struct Published {
     pub refused: u64,
     /// Publishes whose connection failed, so that nobody knows.
     pub failed: u64,
-    /// From sending a publish to having its answer.
+    /// Time from sending a publish to its answer.
     pub answer: Histogram<u64>,
-    /// When the first was sent, and when the last was answered.
+    /// Time of the first publish and of the last answer.
     pub began_ns: u64,
     pub ended_ns: u64,
 }
@@ -157,7 +157,7 @@ impl Run {
         Ok(self.result)
     }
 
-    /// When the next event is due.
+    /// Returns the time of the next event.
     fn due_ns(&self) -> u64 {
         self.result.began_ns + self.begun * self.schedule.every_ns
     }
@@ -223,7 +223,7 @@ impl Run {
         }
     }
 
-    /// Its number goes to the next event.
+    /// Notes a refusal; its number goes to the next event.
     fn refused(&mut self, why: &str) -> io::Result<()> {
         self.result.refused += 1;
         if self.result.acknowledged == 0 && self.result.refused >= HOPELESS {

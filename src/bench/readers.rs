@@ -20,7 +20,7 @@ use std::time::Duration;
 const WAKER: Token = Token(usize::MAX);
 const BUFFER_BYTES: usize = 256 * 1024;
 const EVENTS_AT_ONCE: usize = 1_024;
-/// How often a thread looks after what no event tells of.
+/// Interval at which a thread checks what no event reports.
 const LOOK_AFTER: Duration = Duration::from_millis(50);
 
 enum Command {
@@ -30,13 +30,13 @@ enum Command {
     Finish { sent: Arc<Vec<u64>> },
 }
 
-/// What the subscribers have seen.
+/// Result of the subscribers.
 pub struct Seen {
-    /// Of all their ledgers.
+    /// Sum over all ledgers.
     pub counts: Counts,
-    /// From sending a publish to having the event.
+    /// Time from sending a publish to receiving the event.
     pub latency: Histogram<u64>,
-    /// From beginning to connect to having the head of the response.
+    /// Time from the start of the connection to the head of the response.
     pub connect: Histogram<u64>,
 }
 
@@ -115,7 +115,7 @@ struct Reader {
     poll: Poll,
     requests: Arc<Requests>,
     tally: Arc<Tally>,
-    /// Its subscribers are those whose number is `nth` modulo `threads`.
+    /// Subscribers whose number is `nth` modulo `threads`.
     subscribers: Vec<Subscriber>,
     /// Numbers below this never read.
     stuck: usize,

@@ -1,4 +1,4 @@
-//! What a bench found: as JSON for scripts, as a table for people.
+//! Report of a bench: JSON for scripts, a table for people.
 
 use super::number::count;
 use super::plan::Scenario;
@@ -9,22 +9,22 @@ use std::fmt::Write as _;
 /// Everything that was measured. What does not apply is not there.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// What was measured.
+    /// Scenario.
     pub scenario: Scenario,
     /// Against what.
     pub server: String,
     /// Connections that subscribe.
     pub subscribers: usize,
-    /// Of these, connections that never read.
+    /// Number of these connections that never read.
     #[serde(skip_serializing_if = "is_zero")]
     pub stuck: usize,
     /// Connections beside them that are slow on purpose.
     #[serde(skip_serializing_if = "is_zero")]
     pub slow: usize,
-    /// How often the server has closed one of those.
+    /// Number of these that the server has closed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slow_closed: Option<u64>,
-    /// How long a scrape of the server's metrics took.
+    /// Duration of scrapes of the server's metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scrape_ms: Option<Times>,
     /// Streams.
@@ -37,24 +37,24 @@ pub struct Report {
     pub refused: u64,
     /// Connections that the server ended.
     pub dropped: u64,
-    /// From beginning to connect to the head of the response.
+    /// Time from the start of a connection to the head of the response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_ms: Option<Times>,
     /// Publishes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publish: Option<Publishes>,
-    /// What came in.
+    /// Received events.
     pub deliveries: Deliveries,
-    /// From sending a publish to a subscriber having the event.
+    /// Time from sending a publish to a subscriber receiving the event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<Times>,
-    /// Of a storm.
+    /// Result of a storm of reconnects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storm: Option<Storm>,
-    /// Of churn.
+    /// Result of churn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub churn: Option<Churn>,
-    /// What the server used.
+    /// Resources that the server used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used: Option<Used>,
     /// Kernel memory of TCP buffers at its highest, on the whole machine and beyond what it was
@@ -89,7 +89,7 @@ pub struct Deliveries {
 pub struct Storm {
     /// Events that each missed.
     pub missed: u64,
-    /// From the first reconnecting to all being level again.
+    /// Time from the first reconnect until all have caught up.
     pub level_after_ms: f64,
 }
 
@@ -122,7 +122,7 @@ pub struct Used {
     pub pss_bytes_per_connection: Option<f64>,
 }
 
-/// Of a distribution of times, in milliseconds.
+/// Quantiles of a distribution of times, in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Times {
     pub p50: f64,
@@ -132,7 +132,7 @@ pub struct Times {
 }
 
 impl Times {
-    /// Of times in nanoseconds; `None` where there are none.
+    /// Computes the quantiles of times in nanoseconds; `None` if there are none.
     pub fn of(times: &Histogram<u64>) -> Option<Self> {
         let at = |quantile| times.value_at_quantile(quantile) as f64 / 1e6;
         (!times.is_empty()).then(|| Self {
@@ -149,7 +149,8 @@ fn is_zero(value: &usize) -> bool {
 }
 
 impl Report {
-    /// Whether everything came once and in order, and every subscriber was let in and stayed.
+    /// Returns true if every event arrived once and in order, and every subscriber was admitted and
+    /// stayed.
     pub fn is_clean(&self) -> bool {
         let Deliveries { lost, duplicated, reordered, .. } = self.deliveries;
         lost + duplicated + reordered + self.refused + self.dropped == 0

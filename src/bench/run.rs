@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-/// How often the progress is looked at.
+/// Interval at which the progress is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Nothing came in for so long: what is missing now is lost.
+/// Time without any event after which missing ones count as lost.
 const QUIET: Duration = Duration::from_secs(5);
 /// All connections stand after so long, or never.
 const CONNECT_WITHIN: Duration = Duration::from_secs(120);
@@ -70,7 +70,7 @@ fn progress_bar() -> ProgressBar {
     bar
 }
 
-/// What is read before and after what is measured.
+/// Values that are read before and after the measurement.
 #[derive(Clone, Copy)]
 struct Mark {
     at: Instant,
@@ -185,7 +185,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// How many deliveries `published` publishes come to, with everybody there.
+    /// Returns the number of deliveries of `published` publishes to all subscribers.
     fn expected(&self, sent: &[u64]) -> u64 {
         let layout = self.plan.layout;
         let of = |subscriber| -> u64 {
@@ -340,7 +340,7 @@ impl Run<'_> {
     }
 }
 
-/// Of no answers at all.
+/// Quantiles without any answers.
 const NONE: Times = Times { p50: 0.0, p99: 0.0, p999: 0.0, max: 0.0 };
 
 fn joined(thread: JoinHandle<std::io::Result<Published>>) -> anyhow::Result<Published> {

@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Where a hub's metrics are.
+/// Path of a hub's metrics.
 const PATH: &str = "/metrics";
-/// How long a scrape may take.
+/// Maximum time of a scrape.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// They go on until this is stopped.
+/// Scrapes that continue until this is stopped.
 pub struct Scrapes {
     is_over: Arc<AtomicBool>,
     thread: JoinHandle<anyhow::Result<Histogram<u64>>>,
@@ -62,7 +62,7 @@ fn connect(address: SocketAddr) -> std::io::Result<BufReader<TcpStream>> {
     Ok(BufReader::new(socket))
 }
 
-/// One scrape, to the last byte.
+/// Makes a scrape and reads it to the end.
 fn scrape(connection: &mut BufReader<TcpStream>, address: SocketAddr) -> anyhow::Result<()> {
     let request = format!("GET {PATH} HTTP/1.1\r\nHost: {address}\r\n\r\n");
     connection.get_mut().write_all(request.as_bytes())?;

@@ -9,15 +9,15 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
-/// Where it is, and its process where that is known.
+/// Address of a server, and its process if that is known.
 pub struct Server {
-    /// Where to subscribe.
+    /// URL for subscribers.
     pub subscribe: Option<Url>,
-    /// Where to publish.
+    /// URL for publishers.
     pub publish: Option<Url>,
-    /// What to ask what it uses.
+    /// Process, for its resource usage.
     pub process: Option<Process>,
-    /// How it is called in reports.
+    /// Name in reports.
     pub name: String,
     /// A child of ours ends with this, and its data goes with it.
     _owned: Option<Owned>,

@@ -9,19 +9,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often each of them says a little more; one after the other, as those do who know nothing of
-/// each other.
+/// Interval at which each slow client sends a little more, at different times.
 const SAYS_EVERY: Duration = Duration::from_secs(1);
 /// Turns of so many of them in that time: two or three together, of the usual number.
 const TURNS: usize = 400;
 /// Requests of one that reads no answer: more than any buffer on the way has room for.
 const UNREAD_REQUESTS: usize = 200;
-/// What one that never reads has room for, in bytes.
+/// Receive buffer of a client that never reads, in bytes.
 const RECEIVE_BUFFER_BYTES: usize = 4_096;
-/// What one says that it is going to send.
+/// Content length that a client announces.
 const PROMISED_BYTES: usize = 100_000;
 
-/// They run until this is stopped.
+/// Slow clients that run until this is stopped.
 pub struct Slow {
     is_over: Arc<AtomicBool>,
     closed: Arc<AtomicU64>,
@@ -31,7 +30,7 @@ pub struct Slow {
 struct Client {
     socket: Option<TcpStream>,
     begins: Vec<u8>,
-    /// What it says each time; nothing where it only waits.
+    /// Bytes that it sends each time; empty if it only waits.
     says: &'static [u8],
     reads: bool,
 }
@@ -112,7 +111,7 @@ fn open(address: SocketAddr, begins: &[u8]) -> std::io::Result<TcpStream> {
     }
 }
 
-/// Whether the server still has it, once it has said something.
+/// Returns true if the server still keeps the connection after more bytes were sent.
 fn is_there(socket: &mut TcpStream, says: &[u8], reads: bool) -> bool {
     let would_wait = |e: &std::io::Error| e.kind() == ErrorKind::WouldBlock;
     let told = says.is_empty() || socket.write(says).map_or_else(|e| would_wait(&e), |_| true);

@@ -8,7 +8,7 @@ use super::mark::Mark;
 /// Bytes of a line that came in without its end; more is given up.
 const MAX_LINE_BYTES: usize = 4 * 1024 * 1024;
 
-/// One subscriber's place in its stream.
+/// Scanner of one subscriber's stream.
 #[derive(Default)]
 pub struct Scanner {
     begun: Vec<u8>,

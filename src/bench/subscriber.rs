@@ -1,4 +1,4 @@
-//! One connection that reads an event stream.
+//! A connection that reads an event stream.
 
 use super::http1::Decoder;
 use super::ledger::Ledger;
@@ -10,46 +10,46 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Connections from one loopback address to one port, below the 28,000 that Linux has ports for.
 const PER_SOURCE: usize = 20_000;
-/// What a reader that never reads has room for, so that it is stuck soon.
+/// Receive buffer of a reader that never reads, so that it is stuck soon.
 const STUCK_BUFFER_BYTES: usize = 4_096;
 
-/// How far a connection has come.
+/// Stage of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stage {
-    /// It is not open.
+    /// Closed.
     Closed,
-    /// It was begun; the request or the head of the response is on its way.
+    /// Opening: the request or the head of the response is in flight.
     Opening,
     /// Events come in.
     Reading,
-    /// It was opened and is never read.
+    /// Open, and never read.
     Stuck,
 }
 
 /// A subscriber over all its connections.
 pub struct Subscriber {
-    /// Its number among all.
+    /// Number among all subscribers.
     pub index: usize,
-    /// How far it has come.
+    /// Stage.
     pub stage: Stage,
     /// The connection.
     pub socket: Option<TcpStream>,
-    /// Of the request, what has not been written.
+    /// Bytes of the request that were not written yet.
     pub unsent: Vec<u8>,
     /// Reads the response.
     pub decoder: Decoder,
     /// Reads the events.
     pub scanner: Scanner,
-    /// What it has received.
+    /// Received events.
     pub ledger: Ledger,
-    /// When it began to connect.
+    /// Time at which the connection was started.
     pub opened_ns: u64,
     /// Events of this connection.
     pub seen: u64,
 }
 
 impl Subscriber {
-    /// One that has not connected.
+    /// Creates a subscriber that is not connected.
     pub fn new(index: usize, ledger: Ledger, keep_ids: bool) -> Self {
         Self {
             index,
@@ -122,7 +122,7 @@ impl Subscriber {
     }
 }
 
-/// Whether a socket is only not ready; one that is still connecting says so in its own way.
+/// Returns true if a socket is only not ready, or still connecting.
 fn would_block(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected)
 }

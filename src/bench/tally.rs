@@ -1,4 +1,4 @@
-//! What the threads of a bench share: the clock, and counts that grow while it runs.
+//! State that the threads of a bench share: the clock, and counts that grow while it runs.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ pub struct Tally {
     pub connected: Count,
     /// Connections that failed or were answered with something else than an event stream.
     pub refused: Count,
-    /// Why the first of these.
+    /// Reason of the first refusal.
     pub first_refusal: OnceLock<String>,
     /// Connections that the server ended.
     pub dropped: Count,
@@ -22,7 +22,7 @@ pub struct Tally {
     pub visits: Count,
     /// Publishes that were acknowledged.
     pub published: Count,
-    /// When the last event came in, in nanoseconds of this clock.
+    /// Time of the last received event, in nanoseconds of this clock.
     pub last_received_ns: Count,
 }
 
@@ -41,7 +41,7 @@ impl Count {
         self.0.fetch_max(to, Ordering::Relaxed);
     }
 
-    /// Its value now.
+    /// Returns the current value.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -11,9 +11,9 @@ use serde::Deserialize;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Where a hub is looked for.
+/// Default URL of the hub.
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
-/// How long one that does not answer is waited for.
+/// Maximum time to connect.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// The pause before another try; twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -28,31 +28,31 @@ pub(super) struct Client {
     base: String,
 }
 
-/// Why a hub did not do what it was asked.
+/// Failure of a request to a hub.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// It is not there, or the way to it broke.
+    /// The hub cannot be reached, or the connection broke.
     #[error("the hub at {at} is not to be reached: {why}")]
     Away {
-        /// Its URL.
+        /// URL of the hub.
         at: String,
-        /// What the system says.
+        /// Error of the system.
         why: String,
     },
-    /// It cannot do it now.
+    /// The hub cannot serve the request now.
     #[error("the hub says: {why}")]
     Later {
-        /// Its words.
+        /// Message of the hub.
         why: String,
-        /// When it wants to be asked again.
+        /// Time after which to try again.
         after: Option<Duration>,
     },
-    /// It does not do it.
+    /// The hub refuses the request.
     #[error("the hub says: {why}")]
     Refused {
-        /// Its words.
+        /// Message of the hub.
         why: String,
-        /// What of the request is to blame.
+        /// Part of the request that is wrong.
         field: Option<String>,
     },
 }
@@ -163,7 +163,7 @@ impl Client {
 /// The pauses between tries.
 pub(super) struct Backoff {
     next: Duration,
-    /// Whether somebody was told that there are any.
+    /// True if the user was told about pauses.
     has_told: bool,
 }
 
@@ -190,7 +190,7 @@ impl Backoff {
         Ok(())
     }
 
-    /// It went well.
+    /// Resets the backoff after a success.
     pub(super) fn reset(&mut self) {
         if std::mem::take(&mut self.has_told) {
             super::say("the hub is there again");

@@ -97,7 +97,7 @@ async fn copy(
     Ok(showing.await?)
 }
 
-/// What is sent to end this process.
+/// Signals that end this process.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,

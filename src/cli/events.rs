@@ -6,14 +6,14 @@ const MAX_EVENT_BYTES: usize = 64 * 1024 * 1024;
 /// An event.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct Event {
-    /// Its type, `message` unless it says another.
+    /// Type of the event, `message` by default.
     pub(super) kind: String,
     pub(super) data: String,
     /// The place behind it.
     pub(super) id: String,
 }
 
-/// What was read so far.
+/// State of the parser.
 #[derive(Default)]
 pub(super) struct Reader {
     line: Vec<u8>,
@@ -25,7 +25,7 @@ pub(super) struct Reader {
     id: String,
     /// The id to go on behind.
     pub(super) last_id: String,
-    /// When to come back, in milliseconds, where the stream says so.
+    /// Reconnection time in milliseconds, if the stream sets one.
     pub(super) retry_ms: Option<u64>,
 }
 

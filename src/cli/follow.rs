@@ -7,28 +7,29 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// Nothing came for so long, not even a sign of life, which comes every 15 s: the way is broken.
+/// Time without any bytes, heartbeats included, after which the connection is taken for broken;
+/// heartbeats come every 15 s.
 const SILENT_FOR: Duration = Duration::from_secs(45);
 
-/// What is read.
+/// Streams to read.
 pub(super) struct Subscription {
     /// The query, without where to go on.
     pub(super) query: String,
-    /// Whether it goes on with what is to come.
+    /// True to continue with new events.
     pub(super) follows: bool,
 }
 
-/// How one connection ended.
+/// End of a connection.
 enum Ended {
-    /// Nothing is left and nothing will come.
+    /// The streams have ended, and all events were read.
     Finished,
-    /// It is to come back at once, for whatever is left.
+    /// The hub closed the connection; reconnect at once.
     Closed,
-    /// It is to come back later.
+    /// The connection failed; reconnect later.
     Cut(Failure),
 }
 
-/// What the hub tells of itself, as far as somebody should know.
+/// Notices of the hub for the user.
 #[derive(Deserialize)]
 struct ServerNotices {
     resume: Option<String>,

@@ -52,7 +52,7 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "fanfare: {text}");
 }
 
-/// Whether whoever read this has enough.
+/// Returns true if the reader of the output has closed it.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let error = error.downcast_ref::<std::io::Error>();
     error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
@@ -145,7 +145,7 @@ fn resolve(flags: &ArgMatches) -> anyhow::Result<Config> {
     })
 }
 
-/// What talks to a hub.
+/// Returns the subcommands that are clients of a hub.
 fn clients() -> impl Iterator<Item = Command> {
     let all = [
         publish::command(),

@@ -26,7 +26,7 @@ pub(super) struct Event<'a> {
 }
 
 impl Event<'_> {
-    /// Its JSON.
+    /// Returns its JSON.
     pub(super) fn json(&self) -> anyhow::Result<String> {
         Ok(serde_json::to_string(self)?)
     }

@@ -20,7 +20,7 @@ pub(super) struct Envelope<'a> {
 }
 
 impl Envelope<'_> {
-    /// Its streams, with commas between.
+    /// Returns its streams, separated by commas.
     fn streams(&self) -> String {
         match &self.stream {
             Value::String(name) => name.clone(),
@@ -32,13 +32,13 @@ impl Envelope<'_> {
         }
     }
 
-    /// Its data as they went out: a string's text, or JSON.
+    /// Returns its data as published: the text of a string, or JSON.
     pub(super) fn text(&self) -> String {
         serde_json::from_str::<String>(self.data.get()).unwrap_or_else(|_| self.data.get().into())
     }
 }
 
-/// Whether and how colours are used.
+/// Use of colours.
 #[derive(Clone, Copy)]
 pub(super) struct Style {
     pub(super) colours: bool,

@@ -1,9 +1,9 @@
-//! What is counted while somebody watches; on no terminal it is silent.
+//! Progress display; without a terminal it prints nothing.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 
-/// How often it moves.
+/// Interval of updates.
 const EVERY: Duration = Duration::from_millis(100);
 
 /// A count that is shown.
@@ -12,7 +12,7 @@ pub(super) struct CountedReader {
 }
 
 impl CountedReader {
-    /// Of `what`, from zero.
+    /// Creates a counter of `what`, from zero.
     pub(super) fn new(what: &str) -> Self {
         // The target is hidden where standard error is no terminal.
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
@@ -32,7 +32,7 @@ impl CountedReader {
         self.bar.position()
     }
 
-    /// It stays as it is.
+    /// Stops updating the display.
     pub(super) fn finish(&self) {
         self.bar.finish();
     }

@@ -112,7 +112,7 @@ async fn one(
     Ok(())
 }
 
-/// How lines become events.
+/// Conversion of lines to events.
 struct Lines {
     stream: Box<RawValue>,
     kind: String,

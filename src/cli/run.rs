@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// How long the end waits for a hub that is away.
+/// Default time that the end waits for an unreachable hub.
 const DEFAULT_WAIT: &str = "30s";
 /// The statuses of a shell for a command that is not there, or cannot be run.
 const NOT_FOUND: u8 = 127;
@@ -124,10 +124,10 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     Ok(exit_code(status))
 }
 
-/// From the command to the hub.
+/// Output of the command on its way to the hub.
 pub(super) struct OutputSpool {
     stream: Box<RawValue>,
-    /// What every key begins with.
+    /// Prefix of every idempotency key.
     key: String,
     state: Mutex<State>,
     changed: Notify,
@@ -138,7 +138,7 @@ struct State {
     spool: Spool,
     /// Events so far.
     count: u64,
-    /// What is being published.
+    /// Lines that are being published.
     under_way: Vec<String>,
     /// Events that could not be kept, or that the hub will not have.
     lost: u64,
@@ -282,7 +282,7 @@ async fn end(client: &Client, stream: &str) -> Result<(), Failure> {
     }
 }
 
-/// How the command ended, as its last event tells it.
+/// Exit status of the command, as in its last event.
 #[derive(Serialize)]
 struct Exit {
     code: Option<i32>,
@@ -297,7 +297,7 @@ impl Exit {
     }
 }
 
-/// What a shell would say of it.
+/// Returns the exit code that a shell would use.
 fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     ExitCode::from(u8::try_from(code).unwrap_or(1))

@@ -1,4 +1,4 @@
-//! What waits to be published: in memory, and past a bound on disk.
+//! Lines that wait to be published: in memory, and beyond a bound on disk.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -12,7 +12,7 @@ const MEMORY_BYTES: usize = 8 * 1024 * 1024;
 pub(super) struct Spool {
     front: VecDeque<String>,
     front_bytes: usize,
-    /// What follows, in a file that nobody else sees.
+    /// Further lines, in an unlinked file.
     rest: Option<Rest>,
 }
 

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
-/// How long a token is good where nothing is said.
+/// Default lifetime of a token.
 const DEFAULT_LIFETIME: &str = "1h";
 /// The variable that has the secret for both sides, so that it is on no command line.
 const SECRET_VARIABLE: &str = "FANFARE_JWT_SECRET";

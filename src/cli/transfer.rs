@@ -91,14 +91,14 @@ struct Export {
     out: BufWriter<Box<dyn Write>>,
     /// A line that is not whole yet.
     begun: Vec<u8>,
-    /// Of the last line that was written.
+    /// Id of the last line that was written.
     last_id: Option<String>,
     counted: CountedReader,
     by_line: bool,
 }
 
 impl Export {
-    /// One connection; the failure that cut it.
+    /// Reads one connection; returns the failure that cut it.
     async fn connection(
         &mut self,
         client: &Client,

@@ -1,8 +1,7 @@
-//! The writer: one thread that orders, applies, makes durable and passes on.
+//! The writer: one thread that orders, applies, syncs and dispatches batches.
 //!
-//! Promises: publishes that wait together share one commit; a batch is passed on only once it is
-//! durable; the first write or sync that fails poisons the journal, and then nothing is published
-//! until a restart.
+//! Promises: publishes that wait together share one commit; a batch is dispatched only once it is durable;
+//! the first failed write or sync poisons the journal, and nothing is published until a restart.
 
 use super::batch::{Item, Outcome, Unit};
 use super::clock::{RetentionClock, now};
@@ -32,8 +31,7 @@ const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 const TICK: Duration = Duration::from_secs(1);
 /// Interval at which an idle journal checks that the disk accepts writes.
 const PROVE_EVERY: Duration = Duration::from_secs(10);
-/// Idle time after which the high-water mark is synced; a publisher that sends event after event never
-/// waits for that.
+/// Idle time after which the watermark is synced, so that a busy publisher does not wait for it.
 const MARK_SYNCED_AFTER: Duration = Duration::from_millis(20);
 /// Interval of further steps where one was not enough; publishes are handled in between.
 const NEXT_STEP: Duration = Duration::from_millis(20);
@@ -54,8 +52,7 @@ struct PendingPublish {
 }
 
 impl PendingPublish {
-    /// Returns true if it ends or deletes an existing stream: the end of another one would create
-    /// it.
+    /// Returns true if it ends or deletes an existing stream; ending another would create it.
     fn closes(&self, history: &History) -> bool {
         self.unit.iter().any(|item| match item {
             Item::Event(_) => false,

@@ -187,3 +187,37 @@ fn the_architecture_page_names_what_is_there() {
         }
     }
 }
+
+/// Openings of a doc comment that does not name what it describes.
+const VAGUE: [&str; 13] = [
+    "Whether", "What", "How", "Whoever", "Whom", "Whose", "Who", "Its", "Their", "Those", "One",
+    "Of", "As",
+];
+
+#[test]
+fn doc_comments_begin_with_what_they_describe() {
+    let (mut comments, mut vague) = (0, Vec::new());
+    for (path, text) in all_sources() {
+        let mut is_inside = false;
+        for (at, line) in text.lines().enumerate() {
+            let line = line.trim_start();
+            let words = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
+            if let Some(words) = words.filter(|_| !is_inside) {
+                comments += 1;
+                let first =
+                    words.split(|c: char| !c.is_alphanumeric()).find(|word| !word.is_empty());
+                if first.is_some_and(|first| VAGUE.contains(&first)) {
+                    vague.push(format!("{}:{}:{words}", path.display(), at + 1));
+                }
+            }
+            is_inside = words.is_some();
+        }
+    }
+    assert!(comments > 3_000, "the test looks at nothing: {comments}");
+    assert!(
+        vague.len() * 100 < comments * 3,
+        "{} of {comments}:\n{}",
+        vague.len(),
+        vague.join("\n")
+    );
+}
