@@ -139,8 +139,8 @@ fn fan(c: &mut Criterion) {
             batch(number)
         };
         let new = |have_sockets| {
-            let who = (SESSIONS, have_sockets);
-            FanOut::new(journal.history.clone(), telemetry.clone(), &interest("bench.0"), who)
+            let (history, telemetry) = (journal.history.clone(), telemetry.clone());
+            FanOut::new(history, telemetry, &interest("bench.0"), SESSIONS, have_sockets)
         };
         let mut direct = new(true);
         group.bench_function("shard push", |b| {
@@ -218,11 +218,10 @@ fn resume(c: &mut Criterion) {
                     wire::entry(&mut out, id, entry, &View::default(), None);
                     ControlFlow::Continue(())
                 };
-                let range = (from, until);
                 if recent_bytes == 1 {
-                    journal.history.read(&interest, range, &mut take).unwrap();
+                    journal.history.read(&interest, from, until, &mut take).unwrap();
                 } else {
-                    journal.history.read_recent(&interest, range, &mut take).unwrap();
+                    journal.history.read_recent(&interest, from, until, &mut take).unwrap();
                 }
                 assert_eq!(read, MISSED);
             });

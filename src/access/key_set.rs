@@ -129,7 +129,8 @@ pub(super) fn secret_key(secret: &str) -> Result<Key, String> {
     Ok(Key::of(key, vec![Algorithm::HS256], secret.as_bytes()))
 }
 
-/// Which kind of key it is the PEM does not say outside, so that all are tried.
+/// Reads a public key from PEM. The label does not name the kind of key, so that all kinds are
+/// tried.
 pub(super) fn public_key(pem: &[u8]) -> Result<Key, String> {
     use Algorithm::{ES256, ES384, EdDSA, RS256};
     if let Ok(key) = DecodingKey::from_rsa_pem(pem) {

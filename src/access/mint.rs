@@ -28,9 +28,9 @@ pub struct NewToken {
     pub lifetime: Duration,
     /// Issuer.
     pub issuer: Option<String>,
-    /// Which hub it is for.
+    /// Audience: the hub that the token is for.
     pub audience: Option<String>,
-    /// Which key of a set it is signed with.
+    /// Id of the key that signs it, in a key set.
     pub key_id: Option<String>,
     /// The algorithm; none for the one that the key is usually used with.
     pub algorithm: Option<String>,

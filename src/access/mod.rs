@@ -61,7 +61,7 @@ impl Caller {
         }
     }
 
-    /// Somebody who showed nothing and may do nothing.
+    /// Creates a caller without a credential and without grants.
     pub fn nobody() -> Self {
         Self {
             subject: None,

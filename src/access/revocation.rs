@@ -22,7 +22,7 @@ const MAX_REVOCATIONS: usize = 100_000;
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RevocationTarget {
-    /// One token, by its `jti`.
+    /// A token, by its `jti`.
     Jti(String),
     /// Everything of a `sub`.
     Sub(String),

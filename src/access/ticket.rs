@@ -71,7 +71,8 @@ pub struct TicketSpec {
 }
 
 impl Tickets {
-    /// With the key in `file`, made where there is none; without a file one that nobody knows.
+    /// Opens the key in `file`, which is created if it is missing; without a file the key is
+    /// random.
     pub fn open(file: Option<&Path>) -> io::Result<Self> {
         let key = match file {
             Some(file) => stored_key(file)?,

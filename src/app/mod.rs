@@ -86,7 +86,7 @@ async fn serve(
         () = drain(&state, &config) => {}
         _ = interrupt.recv() => tracing::warn!("interrupted again: not waiting for readers"),
     }
-    close(&state, (server.handle, apart.map(|(_, apart)| apart)), journal).await?;
+    close(&state, server.handle, apart.map(|(_, apart)| apart), journal).await?;
     failed.unwrap_or(Ok(()))
 }
 
@@ -101,8 +101,13 @@ fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
     let manager = manager(config, batches, &journal, telemetry.clone());
     let revocations = Arc::new(revocations(config)?);
     let access = config.access.clone().with(tickets(config)?, revocations.clone());
-    let journal_ends = (journal.publisher.clone(), journal.history.clone());
-    let chats = Chats::new(config.chats.clone(), journal_ends, limits.clone(), &telemetry);
+    let chats = Chats::new(
+        config.chats.clone(),
+        journal.publisher.clone(),
+        journal.history.clone(),
+        limits.clone(),
+        &telemetry,
+    );
     let state = Data::new(AppState {
         chats: chats.map_err(anyhow::Error::msg).context("upstreams cannot be asked")?,
         access: Arc::new(ArcSwap::from_pointee(access)),
@@ -145,7 +150,8 @@ fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
 /// Ends the requests in flight, then the journal.
 async fn close(
     state: &AppState,
-    (server, apart): (ServerHandle, Option<ServerHandle>),
+    server: ServerHandle,
+    apart: Option<ServerHandle>,
     journal: Journal,
 ) -> anyhow::Result<()> {
     state.jobs.kill_all();
@@ -237,8 +243,8 @@ fn manager(
     journal: &Journal,
     telemetry: Telemetry,
 ) -> Addr<ConnectionManager> {
-    let (head, told) = (journal.history.head(), (telemetry, config.metrics_streams.as_slice()));
-    ConnectionManager::new(batches, head, config.limits.clone(), told).start()
+    let (head, limits) = (journal.history.head(), config.limits.clone());
+    ConnectionManager::new(batches, head, limits, telemetry, &config.metrics_streams).start()
 }
 
 /// The key of tickets is with the journal, so that they survive a restart as it does.

@@ -1,6 +1,6 @@
 //! Content of every event of a bench: publisher, number, and send time.
 //!
-//! It is a JSON string without anything to escape, so that it survives as a raw body, in a JSON
+//! The mark is a JSON string without anything to escape, so that it survives as a raw body, in a JSON
 //! body and in the envelope of any server.
 
 /// Bytes of the mark, quotes and delimiters included: the smallest payload.

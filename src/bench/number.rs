@@ -1,6 +1,6 @@
 //! Numbers as people read them.
 
-/// With commas between thousands, and so many digits behind the point.
+/// Formats a number with commas between thousands and `digits` decimal places.
 pub fn number(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
     let (whole, rest) = text.split_once('.').unwrap_or((&text, ""));

@@ -9,9 +9,9 @@ pub struct Process(pub u32);
 /// Processor time used so far.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct CpuTime {
-    /// In its own code, in seconds.
+    /// Seconds in user mode.
     pub user_s: f64,
-    /// In the kernel, in seconds.
+    /// Seconds in the kernel.
     pub system_s: f64,
 }
 

@@ -30,7 +30,7 @@ const LAST_ANSWERS_NS: u64 = 30_000_000_000;
 pub struct Schedule {
     /// Nanoseconds between two events; 0 for as fast as they are answered.
     pub every_ns: u64,
-    /// At most so many in all.
+    /// Maximum number of events.
     pub events: u64,
     /// Maximum duration.
     pub for_ns: u64,
@@ -115,7 +115,7 @@ impl Run {
 
     fn connect_all(&mut self, sent: Vec<u64>) -> io::Result<()> {
         for at in 0..self.layout.publishers {
-            let publisher = self.connect(at, (sent.get(at).copied().unwrap_or(0), 0))?;
+            let publisher = self.connect(at, sent.get(at).copied().unwrap_or(0), 0)?;
             self.publishers.push(publisher);
             self.idle.push(at);
         }
@@ -123,7 +123,7 @@ impl Run {
     }
 
     /// A connection that goes on after `sent` events, idle since a time.
-    fn connect(&self, at: usize, (sent, idle_since_ns): (u64, u64)) -> io::Result<Publisher> {
+    fn connect(&self, at: usize, sent: u64, idle_since_ns: u64) -> io::Result<Publisher> {
         let mut publisher = Publisher::connect(self.url.address, self.url.protocol)?;
         (publisher.sent, publisher.idle_since_ns) = (sent, idle_since_ns);
         let both = Interest::READABLE | Interest::WRITABLE;
@@ -236,7 +236,7 @@ impl Run {
         let over = self.publishers[at].is_over();
         self.publishers[at].rest(now);
         if over {
-            self.publishers[at] = self.connect(at, (self.publishers[at].sent, now))?;
+            self.publishers[at] = self.connect(at, self.publishers[at].sent, now)?;
         }
         self.idle.insert(0, at);
         // As fast as answered, the next one goes out at once.
@@ -260,7 +260,7 @@ impl Run {
             }
         }
         let now = self.tally.now_ns();
-        self.publishers[at] = self.connect(at, (sent, now))?;
+        self.publishers[at] = self.connect(at, sent, now)?;
         if was_busy {
             self.idle.insert(0, at);
         }

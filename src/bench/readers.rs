@@ -59,7 +59,7 @@ impl Readers {
                 let poll = Poll::new()?;
                 let waker = Waker::new(poll.registry(), WAKER)?;
                 let (commands, receiver) = sync_channel(4);
-                let reader = Reader::new(plan, nth, poll, (requests.clone(), tally.clone()));
+                let reader = Reader::new(plan, nth, poll, requests.clone(), tally.clone());
                 let thread = std::thread::Builder::new()
                     .name(format!("bench-reader-{nth}"))
                     .spawn(move || reader.run(&receiver))?;
@@ -133,7 +133,13 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(plan: &Plan, nth: usize, poll: Poll, shared: (Arc<Requests>, Arc<Tally>)) -> Self {
+    fn new(
+        plan: &Plan,
+        nth: usize,
+        poll: Poll,
+        requests: Arc<Requests>,
+        tally: Arc<Tally>,
+    ) -> Self {
         let churns = plan.scenario == Scenario::Churn;
         let keep_ids = plan.scenario == Scenario::Storm;
         let threads = plan.threads.min(plan.subscribers.max(1));
@@ -144,8 +150,8 @@ impl Reader {
             .collect();
         Self {
             poll,
-            requests: shared.0,
-            tally: shared.1,
+            requests,
+            tally,
             subscribers,
             stuck: plan.stuck,
             waiting: VecDeque::new(),

@@ -156,7 +156,7 @@ impl Report {
         lost + duplicated + reordered + self.refused + self.dropped == 0
     }
 
-    /// For people.
+    /// Returns the report as a table.
     pub fn table(&self) -> String {
         let mut rows = self.connection_rows();
         rows.extend(self.event_rows());

@@ -77,6 +77,16 @@ struct Mark {
     cpu: CpuTime,
 }
 
+/// Results of a bench, for its report.
+struct Measured {
+    before: Mark,
+    after: Mark,
+    pss: Option<u64>,
+    published: Option<Published>,
+    seen: Seen,
+    storm: Option<Storm>,
+}
+
 struct Run<'a> {
     plan: &'a Plan,
     requests: Arc<Requests>,
@@ -119,10 +129,11 @@ impl Run<'_> {
         self.bar.finish_and_clear();
         let slow_closed = slow.map(Slow::stop);
         let scraped = scrapes.map(Scrapes::stop).transpose()?;
-        let beside = (slow_closed, scraped.as_ref().and_then(Times::of));
+        let scrape_ms = scraped.as_ref().and_then(Times::of);
         let sent = published.as_ref().map(|p| p.sent.clone()).unwrap_or_default();
         let seen = readers.finish(sent)?;
-        Ok(self.report(server, (before, after, pss), (published, seen), (storm, beside)))
+        let measured = Measured { before, after, pss, published, seen, storm };
+        Ok(Report { slow_closed, scrape_ms, ..self.report(server, measured) })
     }
 
     fn mark(&self) -> Mark {
@@ -257,14 +268,9 @@ impl Run<'_> {
         Ok((published, Storm { missed, level_after_ms: level as f64 / 1e6 }))
     }
 
-    fn report(
-        &self,
-        server: String,
-        (before, after, pss): (Mark, Mark, Option<u64>),
-        (published, seen): (Option<Published>, Seen),
-        (storm, (slow_closed, scrape_ms)): (Option<Storm>, (Option<u64>, Option<Times>)),
-    ) -> Report {
+    fn report(&self, server: String, measured: Measured) -> Report {
         let plan = self.plan;
+        let Measured { before, after, pss, published, seen, storm } = measured;
         let counts = seen.counts;
         let began_ns = published.as_ref().map_or(0, |p| p.began_ns);
         let receiving = self.tally.last_received_ns.get().saturating_sub(began_ns) as f64 / 1e9;
@@ -272,8 +278,7 @@ impl Run<'_> {
             |count: u64, seconds: f64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
         let measured_s = (after.at - before.at).as_secs_f64();
         let visits = self.tally.visits.get();
-        let used =
-            self.process.map(|_| self.used((before, after), &published, counts.received, pss));
+        let used = self.process.map(|_| self.used(before, after, &published, counts.received, pss));
         let churns = plan.scenario == Scenario::Churn && visits > 0;
         Report {
             scenario: plan.scenario,
@@ -281,8 +286,8 @@ impl Run<'_> {
             subscribers: plan.subscribers,
             stuck: plan.stuck,
             slow: plan.slow,
-            slow_closed,
-            scrape_ms,
+            slow_closed: None,
+            scrape_ms: None,
             streams: plan.layout.streams,
             publishers: plan.layout.publishers,
             size_bytes: plan.size,
@@ -317,7 +322,8 @@ impl Run<'_> {
 
     fn used(
         &self,
-        (before, after): (Mark, Mark),
+        before: Mark,
+        after: Mark,
         published: &Option<Published>,
         received: u64,
         pss: Option<u64>,

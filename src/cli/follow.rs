@@ -51,7 +51,7 @@ impl Subscription {
     ) -> anyhow::Result<()> {
         let (mut reader, mut pauses) = (Reader::default(), Backoff::new());
         loop {
-            match self.connection(client, (&mut reader, &mut pauses), event, flush).await? {
+            match self.connection(client, &mut reader, &mut pauses, event, flush).await? {
                 Ended::Finished => return Ok(()),
                 Ended::Closed => {}
                 Ended::Cut(failure) => pauses.after(failure).await?,
@@ -62,7 +62,8 @@ impl Subscription {
     async fn connection(
         &self,
         client: &Client,
-        (reader, pauses): (&mut Reader, &mut Backoff),
+        reader: &mut Reader,
+        pauses: &mut Backoff,
         event: &mut impl FnMut(&Event) -> anyhow::Result<()>,
         flush: &mut impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<Ended> {

@@ -72,7 +72,8 @@ pub(super) async fn deliver(
     }
 }
 
-/// Which event of a batch the hub blames, where it says so: `[7].data` is the eighth.
+/// Returns the index of the event of a batch that the hub refused, if it names one: `[7].data` is
+/// the eighth.
 pub(super) fn blamed(failure: &Failure) -> Option<usize> {
     let Failure::Refused { why, field } = failure else { return None };
     let index = |text: &str| text.split_once(']')?.0.parse().ok();

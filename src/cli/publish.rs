@@ -78,14 +78,16 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
         Some(data) => data,
         None => std::io::read_to_string(std::io::stdin()).context("standard input")?,
     };
-    one(&client, (&stream, &kind), data, (flags.get_flag("json"), text("key"))).await
+    one(&client, &stream, &kind, data, flags.get_flag("json"), text("key")).await
 }
 
 async fn one(
     client: &Client,
-    (stream, kind): (&str, &str),
+    stream: &str,
+    kind: &str,
     data: String,
-    (is_json, key): (bool, Option<String>),
+    is_json: bool,
+    key: Option<String>,
 ) -> anyhow::Result<()> {
     #[derive(Deserialize)]
     struct Receipt {

@@ -95,7 +95,7 @@ pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str::<Text<'_>>(raw.get()).ok().map(|t| t.0)
 }
 
-/// For `deserialize_with`: keeps a `null` apart from a member that is not there.
+/// Deserializes a member so that `null` differs from a missing member; for `deserialize_with`.
 pub(crate) fn present<'de, D: serde::Deserializer<'de>>(
     from: D,
 ) -> Result<Option<&'de RawValue>, D::Error> {

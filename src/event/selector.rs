@@ -1,4 +1,4 @@
-//! Which streams a subscriber wants: an exact name or a pattern.
+//! Selectors of streams: an exact name or a pattern.
 
 use super::{Invalid, StreamName};
 use std::fmt;

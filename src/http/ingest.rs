@@ -73,7 +73,7 @@ pub(crate) fn spend<'a>(
     publisher: &Publisher,
     events: impl Iterator<Item = (&'a [StreamName], usize)>,
 ) -> Result<(), Problem> {
-    let spent = state.rates.load().spend((&publisher.client, publisher.subject.as_ref()), events);
+    let spent = state.rates.load().spend(&publisher.client, publisher.subject.as_ref(), events);
     spent.map_err(too_fast)
 }
 

@@ -172,7 +172,7 @@ fn with_head(resource: Resource, path: &str) -> Resource {
     }
 }
 
-/// For Prometheus and whatever restarts hubs, on an address that the public does not reach.
+/// Routes of the admin listener, which is for Prometheus and health checks.
 fn admin_routes(config: &mut ServiceConfig) {
     let probe = |path, get, head| resource(path, &["GET"]).route(get).route(head);
     config

@@ -41,7 +41,8 @@ struct QuotaSlots(Vec<QuotaSlot>);
 impl QuotaSlots {
     fn add(
         &mut self,
-        (limit, scope): (Limit, Scope),
+        limit: Limit,
+        scope: Scope,
         bound: Option<Bound>,
         bucket: impl FnOnce() -> Bucket,
     ) {
@@ -148,7 +149,7 @@ impl Admission {
         // A rule's own number of sessions is within the hub's, and not in its place.
         for scope in std::iter::once(&Scope::HUB).chain(&scopes) {
             let bound = self.limits.bounds(*scope).and_then(|b| b.of(Limit::Connections));
-            places.add((Limit::Connections, *scope), bound, || Bucket::All(*scope));
+            places.add(Limit::Connections, *scope, bound, || Bucket::All(*scope));
         }
         for scope in &scopes {
             self.add_owner(&mut places, holder, *scope);
@@ -156,7 +157,7 @@ impl Admission {
         for (selector, scope) in selectors.iter().zip(&scopes) {
             let (from, bound) = self.limits.bound(Limit::ConnectionsPerStream, *scope);
             let bucket = || Bucket::Stream(selector.clone());
-            places.add((Limit::ConnectionsPerStream, from), bound, bucket);
+            places.add(Limit::ConnectionsPerStream, from, bound, bucket);
         }
         places.0
     }
@@ -165,11 +166,11 @@ impl Admission {
         let limit = Limit::ConnectionsPerClient;
         let (from, bound) = self.limits.bound(limit, scope);
         let bound = bound.filter(|bound| bound.is_explicit || !holder.client.is_local);
-        places.add((limit, from), bound, || Bucket::Client(from, holder.client.key()));
+        places.add(limit, from, bound, || Bucket::Client(from, holder.client.key()));
         if let Some(subject) = &holder.subject {
             let limit = Limit::ConnectionsPerSubject;
             let (from, bound) = self.limits.bound(limit, scope);
-            places.add((limit, from), bound, || Bucket::Subject(from, subject.clone()));
+            places.add(limit, from, bound, || Bucket::Subject(from, subject.clone()));
         }
     }
 

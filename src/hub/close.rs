@@ -53,7 +53,7 @@ impl ShardState {
         let mut block = Vec::new();
         // Without control events nothing is said: a lone `retry` would be an empty message to some.
         if session.view.has_control() {
-            wire::hub_error(&mut block, session.view.format, retry_ms, (reason.as_str(), None));
+            wire::hub_error(&mut block, session.view.format, retry_ms, reason.as_str(), None);
         }
         session.close_block = Some(block.into());
         session.wake(now);

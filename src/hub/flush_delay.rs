@@ -34,7 +34,7 @@ pub(super) struct DelayedFlushes {
 #[derive(Clone, Copy, Default)]
 pub(super) struct FlushDelay {
     flush: Option<FlushOptions>,
-    /// Until when it is kept back, if it is.
+    /// End of the current delay.
     until: Option<Instant>,
     /// True if the session is in the heap of due flushes, which holds each session once.
     is_noted: bool,

@@ -356,7 +356,7 @@ mod tests {
         let selector = Selector::parse("s").expect("a selector");
         let interest = Arc::new(Interest::new(vec![selector], None).expect("ok"));
         let (answer, _seated) = tokio::sync::oneshot::channel();
-        let session = Session::new(interest, View::default(), (probe::holder(), answer));
+        let session = Session::new(interest, View::default(), probe::holder(), answer);
         let key = probe::seat(state, GROUP, session).expect("room");
         let session = state.sessions.get_mut(&key).expect("it is there");
         session.cursor = state.dispatched_watermark;

@@ -43,7 +43,8 @@ impl Frames {
         batch: &Committed,
         entries: &[u32],
         history: &History,
-        (view, group): (&View, &SharedQueue),
+        view: &View,
+        group: &SharedQueue,
     ) -> Bytes {
         let mut frames = Vec::new();
         for entry in entries.iter().filter_map(|index| batch.entries.get(*index as usize)) {

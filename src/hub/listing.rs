@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// Which sessions are wanted; all where nothing is said.
+/// Filter of sessions; the default matches all.
 #[derive(Clone, Default, Debug)]
 pub struct SessionFilter {
     /// Only sessions that get the events of this stream.
@@ -213,8 +213,8 @@ mod tests {
     async fn a_worker_that_does_not_answer_is_left_out_and_counted() {
         let (journal, telemetry) = (journal(1 << 20), Telemetry::new().expect("metrics"));
         let (_out, batches) = tokio::sync::mpsc::channel(1);
-        let told = (telemetry.clone(), &[][..]);
-        let manager = ConnectionManager::new(batches, Position::ZERO, Arc::default(), told).start();
+        let (limits, own) = (Arc::default(), telemetry.clone());
+        let manager = ConnectionManager::new(batches, Position::ZERO, limits, own, &[]).start();
         let workers = [Arbiter::new(), Arbiter::new()];
         for worker in &workers {
             let settings = probe::settings(journal.history.clone(), telemetry.clone());

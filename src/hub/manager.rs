@@ -68,7 +68,8 @@ impl ConnectionManager {
         batches: mpsc::Receiver<Dispatch>,
         dispatched: Position,
         limits: Arc<Limits>,
-        (telemetry, shown): (Telemetry, &[Selector]),
+        telemetry: Telemetry,
+        shown: &[Selector],
     ) -> Self {
         Self {
             shown: PatternMetrics::new(shown, &telemetry),
@@ -150,7 +151,8 @@ impl ConnectionManager {
 
     fn register(
         &mut self,
-        (shard, key): (ShardId, SessionKey),
+        shard: ShardId,
+        key: SessionKey,
         interest: Arc<Interest>,
         holder: Arc<QuotaOwner>,
     ) -> Result<Registered, SubscribeRejection> {
@@ -304,7 +306,7 @@ impl Handler<FromShard> for ConnectionManager {
                 self.shards.insert(shard, slot);
             }
             FromShard::Seat { shard, key, interest, holder } => {
-                let answer = self.register((shard, key), interest, holder);
+                let answer = self.register(shard, key, interest, holder);
                 if let Some(slot) = self.shards.get_mut(&shard) {
                     slot.send(ToShard::Seated { key, answer }, self.dispatched_watermark);
                 }

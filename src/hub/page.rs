@@ -48,10 +48,9 @@ impl PageRequest {
             return None;
         }
         let mut page = self.empty(Replayed::Memory);
-        let range = (self.cursor, self.until);
-        let through =
-            history.read_recent(&self.interest, range, &mut |e| page.add(e, history, self));
-        page.through = through?;
+        let mut add = |entry: &Entry| page.add(entry, history, self);
+        let through = history.read_recent(&self.interest, self.cursor, self.until, &mut add)?;
+        page.through = through;
         // What went while it was read may be missing from it.
         (!may_be_gap()).then_some(page)
     }
@@ -69,21 +68,22 @@ impl PageRequest {
     fn attempt(&self, history: &History) -> Result<Attempt, JournalError> {
         let mut page = self.empty(Replayed::Disk);
         page.seen_removals = history.removals();
-        let mut range = (self.cursor, self.until);
+        let (mut after, mut until) = (self.cursor, self.until);
         if let Some(mut gap) = history.gap(&self.interest, self.cursor, self.told)? {
-            let first = history.first(&self.interest, (self.cursor, history.head()))?;
+            let first = history.first(&self.interest, self.cursor, history.head())?;
             gap.first = first.found().map(|place| history.id(place));
             page.gap = true;
             if self.view.has_control() {
                 let from = history.id(first.before());
                 wire::hub_gap(&mut page.bytes, self.view.format, from, gap);
             }
-            range.0 = first.before();
-            range.1 = range.1.max(range.0);
+            after = first.before();
+            until = until.max(after);
         }
         let notice = page.bytes.len();
-        page.through = history.read(&self.interest, range, &mut |e| page.add(e, history, self))?;
-        Ok(Attempt { page, from: range.0, notice })
+        let mut add = |entry: &Entry| page.add(entry, history, self);
+        page.through = history.read(&self.interest, after, until, &mut add)?;
+        Ok(Attempt { page, from: after, notice })
     }
 
     /// The page, unless something that belongs to it may have gone while it was read: then it is

@@ -19,7 +19,7 @@ enum Step {
     Again,
     /// More is ready; other connections have their turn first.
     Later,
-    /// Nothing is ready.
+    /// Waits: nothing is ready.
     Wait,
 }
 
@@ -258,7 +258,7 @@ mod tests {
         let interest = Arc::new(Interest::new(vec![selector], None).expect("ok"));
         let (answer, _seated) = tokio::sync::oneshot::channel();
         let session =
-            Session::new(interest.clone(), wire::View::default(), (probe::holder(), answer));
+            Session::new(interest.clone(), wire::View::default(), probe::holder(), answer);
         let key = probe::seat(&mut state, 1, session).expect("room");
         let first = Position::of(last.batch(), 0);
         let session = state.sessions.get_mut(&key).expect("it is there");
@@ -272,7 +272,7 @@ mod tests {
             entries.push(entry.clone());
             ControlFlow::Continue(())
         };
-        journal.history.read(&interest, (Position::ZERO, last), &mut copy).expect("reads");
+        journal.history.read(&interest, Position::ZERO, last, &mut copy).expect("reads");
         state.deliver(
             &Committed { first, last, at: Instant::now(), entries },
             &[(0, 1), (1, 1), (2, 1)],

@@ -48,7 +48,7 @@ pub(super) fn shard(history: Arc<History>, telemetry: Telemetry) -> Rc<RefCell<S
     Shard::start(Addr::new(sender), settings)
 }
 
-/// Somebody on this machine.
+/// Returns an owner on this machine.
 pub(super) fn holder() -> Arc<QuotaOwner> {
     let client = Client::at(Ipv4Addr::LOCALHOST.into(), true);
     Arc::new(QuotaOwner { client, subject: None })
@@ -110,7 +110,8 @@ impl FanOut {
         history: Arc<History>,
         telemetry: Telemetry,
         interest: &Arc<Interest>,
-        (sessions, have_sockets): (usize, bool),
+        sessions: usize,
+        have_sockets: bool,
     ) -> Self {
         let mut fan = Self { state: shard(history, telemetry), sessions: Vec::new() };
         for _ in 0..sessions {
@@ -123,7 +124,7 @@ impl FanOut {
     fn join(&mut self, interest: Arc<Interest>, has_socket: bool) {
         let mut state = self.state.borrow_mut();
         let (answer, _seated) = oneshot::channel();
-        let session = Session::new(interest, View::default(), (holder(), answer));
+        let session = Session::new(interest, View::default(), holder(), answer);
         let Some(key) = seat(&mut state, GROUP, session) else { return };
         if let Some(session) = state.sessions.get_mut(&key) {
             session.mode = Mode::CatchingUp(CatchUp::default());

@@ -145,7 +145,8 @@ impl Session {
     pub(super) fn new(
         interest: Arc<Interest>,
         view: View,
-        (holder, seat): (Arc<QuotaOwner>, oneshot::Sender<Result<Position, SubscribeRejection>>),
+        holder: Arc<QuotaOwner>,
+        seat: oneshot::Sender<Result<Position, SubscribeRejection>>,
     ) -> Self {
         Self {
             id: Uuid::new_v4(),

@@ -56,6 +56,15 @@ pub struct ShardSettings {
     pub liveness: Arc<WorkerLiveness>,
 }
 
+/// A batch in the form of one view.
+struct FramedBatch<'a> {
+    batch: &'a Committed,
+    view: &'a View,
+    frames: Frames,
+    /// Shared by the groups that get the batch; the last one to be written to measures the fan-out.
+    committed_at: &'a Rc<Instant>,
+}
+
 /// The actor. Its state is shared with the connections of its thread.
 pub(super) struct Shard {
     state: Rc<RefCell<ShardState>>,
@@ -260,25 +269,22 @@ impl ShardState {
             });
             by_group[at].1.push(*entry);
         }
-        let way = Rc::new(batch.at);
+        let committed_at = Rc::new(batch.at);
         for (id, view) in self.views.all() {
             let is_there = |(group, _): &&(GroupId, _)| self.groups.contains_key(&(*group, id));
             let takers: Vec<_> = by_group.iter().filter(is_there).collect();
             let taken = takers.iter().flat_map(|(_, entries)| entries).copied();
             let frames = Frames::of(batch, &view, &self.settings.history, taken);
+            let framed = FramedBatch { batch, view: &view, frames, committed_at: &committed_at };
             for (group, entries) in takers {
-                self.push(((*group, id), &view), (batch, &way), &frames, entries);
+                self.push((*group, id), &framed, entries);
             }
         }
     }
 
-    fn push(
-        &mut self,
-        (key, view): (GroupKey, &View),
-        (batch, way): (&Committed, &Rc<Instant>),
-        frames: &Frames,
-        entries: &[u32],
-    ) {
+    /// Queues some entries of a batch for one group.
+    fn push(&mut self, key: GroupKey, framed: &FramedBatch<'_>, entries: &[u32]) {
+        let FramedBatch { batch, view, frames, committed_at } = framed;
         let Some(group) = self.groups.get_mut(&key) else { return };
         let (mut events, mut ends) = (0, Vec::new());
         for index in entries {
@@ -293,12 +299,12 @@ impl ShardState {
             batch.entries.get(*index as usize).is_some_and(|entry| entry.streams.len() > 1)
         };
         let bytes = if view.names_streams() && entries.iter().any(names_several) {
-            Frames::of_group(batch, entries, &self.settings.history, (view, group))
+            Frames::of_group(batch, entries, &self.settings.history, view, group)
         } else {
             frames.of_entries(entries)
         };
         let (first, last, at) = (batch.first, batch.last, batch.at);
-        group.push(Segment { bytes, events, first, last, at, ends }, way);
+        group.push(Segment { bytes, events, first, last, at, ends }, committed_at);
         if group.is_over() {
             self.overflow(key);
         }

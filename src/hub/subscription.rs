@@ -39,7 +39,7 @@ impl ShardHandle {
     ) -> Result<PendingSession, SubscribeRejection> {
         let (answer, seated) = oneshot::channel();
         let holder = Arc::new(subscribe.holder);
-        let session = Session::new(subscribe.interest, subscribe.view, (holder, answer));
+        let session = Session::new(subscribe.interest, subscribe.view, holder, answer);
         let Some(key) = self.state.borrow_mut().admit(session) else {
             return Err(SubscribeRejection::ManagerQueue);
         };

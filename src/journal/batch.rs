@@ -12,7 +12,7 @@ pub enum Item {
     End(StreamName),
     /// Drop a stream and its history.
     Delete {
-        /// Which one.
+        /// Stream to delete.
         stream: StreamName,
         /// Readers wait for it, so that one without history is a stream all the same.
         has_readers: bool,
@@ -29,7 +29,7 @@ pub struct Ordered {
     pub number: u64,
     /// Time at which it was proposed, by the clock of the proposer.
     pub time: Timestamp,
-    /// At most [`MAX_ENTRIES_PER_BATCH`](crate::event::MAX_ENTRIES_PER_BATCH) items in all.
+    /// Units; at most [`MAX_ENTRIES_PER_BATCH`](crate::event::MAX_ENTRIES_PER_BATCH) items.
     pub units: Vec<Unit>,
 }
 

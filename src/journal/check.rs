@@ -143,7 +143,7 @@ struct StreamTotals {
 }
 
 impl StreamTotals {
-    fn add(&mut self, position: Position, (bytes, is_event): (u64, bool), time: Timestamp) {
+    fn add(&mut self, position: Position, bytes: u64, is_event: bool, time: Timestamp) {
         if is_event {
             self.events += 1;
             self.bytes += bytes;
@@ -233,11 +233,10 @@ impl<'a> Inspection<'a> {
                 let Some((_, row)) = self.rows.get(number) else { continue };
                 if position > row.floor {
                     is_kept = true;
-                    self.of_entries.entry(*number).or_default().add(
-                        position,
-                        (bytes, is_event),
-                        time,
-                    );
+                    self.of_entries
+                        .entry(*number)
+                        .or_default()
+                        .add(position, bytes, is_event, time);
                 }
             }
             // A deleted stream is counted off in steps.
@@ -286,7 +285,7 @@ impl<'a> Inspection<'a> {
             };
             if self.rows.get(&number).is_some_and(|(_, row)| position > row.floor) {
                 let sum = self.of_index.entry(number).or_default();
-                sum.add(position, (u64::from(item.bytes), item.is_event), item.time);
+                sum.add(position, u64::from(item.bytes), item.is_event, item.time);
             }
         }
         Ok(())

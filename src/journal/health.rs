@@ -43,9 +43,9 @@ impl Step {
 /// A step that has been running for too long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StuckStep {
-    /// Which.
+    /// Step that is stuck.
     pub step: Step,
-    /// For how long.
+    /// Duration of the step, in milliseconds.
     pub ms: u64,
 }
 
@@ -64,7 +64,8 @@ pub struct Health {
     started: Instant,
     poisoned: OnceLock<String>,
     disk_full: RwLock<Option<String>>,
-    /// Which step began, and when: milliseconds after `started`, plus one; 0 while none runs.
+    /// Current step and the time of its start: milliseconds after `started`, plus one; 0 while none
+    /// runs.
     step_began: AtomicU64,
     losses: RwLock<Vec<Loss>>,
     loss_record: Option<LossRecord>,

@@ -35,7 +35,7 @@ pub enum Durability {
     Sync,
     /// Once the operating system has it.
     Os,
-    /// At once; nothing is written anywhere.
+    /// Acknowledged at once; nothing is written.
     Memory,
 }
 
@@ -110,10 +110,16 @@ impl Journal {
         if let Some(room) = &room {
             room.warn_if_too_small(max_bytes, kv.disk_bytes());
         }
-        let kept = (settings.retention, settings.limits);
         let sealing = std::mem::replace(&mut recovered.sealing, KeyFile::none());
-        let mut store = Store::open(kv.clone(), recovered.sync, kept, floors.clone(), sealing)
-            .map_err(store_failed)?;
+        let mut store = Store::open(
+            kv.clone(),
+            recovered.sync,
+            settings.retention,
+            settings.limits,
+            floors.clone(),
+            sealing,
+        )
+        .map_err(store_failed)?;
         let (epochs, losses) = recovered.epochs(&mut store).map_err(store_failed)?;
         telemetry.journal_lost(!losses.is_empty());
         let totals = *store.totals();

@@ -86,7 +86,8 @@ impl Recent {
         &self,
         streams: &Streams,
         interest: &Interest,
-        (after, until): (Position, Position),
+        after: Position,
+        until: Position,
         visit: &mut Visit<'_>,
     ) -> Option<Position> {
         let ring = self.lock();
@@ -94,10 +95,10 @@ impl Recent {
             return None;
         }
         Some(match interest.exact_streams() {
-            Some(names) => ring.read_narrow(streams, &names, (after, until), &mut |entry| {
+            Some(names) => ring.read_narrow(streams, &names, after, until, &mut |entry| {
                 if interest.passes(entry) { visit(entry) } else { ControlFlow::Continue(()) }
             }),
-            None => ring.read_wide(streams, interest, (after, until), visit),
+            None => ring.read_wide(streams, interest, after, until, visit),
         })
     }
 
@@ -137,7 +138,8 @@ impl Ring {
         &self,
         streams: &Streams,
         names: &[&StreamName],
-        (after, mut until): (Position, Position),
+        after: Position,
+        mut until: Position,
         visit: &mut Visit<'_>,
     ) -> Position {
         let share = (MAX_LOOKED_AT / names.len()).max(1);
@@ -169,7 +171,8 @@ impl Ring {
         &self,
         streams: &Streams,
         interest: &Interest,
-        (after, until): (Position, Position),
+        after: Position,
+        until: Position,
         visit: &mut Visit<'_>,
     ) -> Position {
         // The floor of a stream that is selected.

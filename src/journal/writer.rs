@@ -229,7 +229,7 @@ impl Writer {
         if let Ok(applied) = &result {
             let entries = applied.batch.as_ref().map_or(0, |batch| batch.entries.len());
             let synced = self.store.syncs() && applied.batch.is_some();
-            self.telemetry.batch_committed((entries, bytes), began.elapsed(), synced);
+            self.telemetry.batch_committed(entries, bytes, began.elapsed(), synced);
         }
         result
     }

@@ -34,7 +34,7 @@ impl Bounds {
 /// Other bounds for some streams.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule {
-    /// Which ones.
+    /// Selectors of the streams.
     pub streams: Vec<Selector>,
     /// Bounds of the streams.
     pub bounds: Bounds,
@@ -43,7 +43,7 @@ pub struct Rule {
 /// Everything that is set.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Limits {
-    /// For the hub.
+    /// Bounds of the hub.
     pub hub: Bounds,
     /// The first rule that a stream falls under decides for it; what it does not set is as
     /// everywhere else.

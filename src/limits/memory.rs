@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Share of the budget, in percent, from which on its use is checked more often.
 const FILLING_PERCENT: u64 = 60;
-/// At this share of the budget, in percent, nobody new is let in; what those who are there still
-/// need has the rest.
+/// Share of the budget, in percent, at which no subscriber or publisher is admitted; the rest is
+/// for those that are.
 const NO_MORE_SESSIONS_PERCENT: u64 = 90;
 /// Share from which on no connection is accepted.
 const NO_MORE_CONNECTIONS_PERCENT: u64 = 95;

@@ -38,7 +38,7 @@ pub struct RateSpent {
     bytes: u64,
 }
 
-/// Somebody publishes faster than they may.
+/// Refusal of a publish that exceeds a rate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RateExceeded {
     /// The limit.
@@ -116,7 +116,8 @@ impl Rates {
     /// `subject` may publish, or says how long they wait for it.
     pub fn spend<'a>(
         &self,
-        (client, subject): (&Client, Option<&Arc<str>>),
+        client: &Client,
+        subject: Option<&Arc<str>>,
         events: impl Iterator<Item = (&'a [StreamName], usize)>,
     ) -> Result<(), RateExceeded> {
         if self.meters.iter().all(|meter| meter.key(client, subject).is_none()) {
@@ -263,7 +264,7 @@ mod tests {
 
     fn spend(rates: &Rates, client: &Client, sent: &[(Vec<StreamName>, usize)]) -> bool {
         let sent = sent.iter().map(|(streams, bytes)| (streams.as_slice(), *bytes));
-        rates.spend((client, None), sent).is_ok()
+        rates.spend(client, None, sent).is_ok()
     }
 
     #[test]
@@ -331,7 +332,7 @@ mod tests {
         let post = |subject: &str| {
             let sent = batch.iter().map(|(streams, bytes)| (streams.as_slice(), *bytes));
             let subject: Arc<str> = subject.into();
-            rates.spend((&client(1, false), Some(&subject)), sent).map_err(|e| e.limit)
+            rates.spend(&client(1, false), Some(&subject), sent).map_err(|e| e.limit)
         };
         assert_eq!((post("ann"), post("ann").is_ok()), (Ok(()), true));
         for _ in 0..5 {

@@ -149,7 +149,7 @@ impl HeartbeatWatch {
         }
         let (sources, unwatched) = (&mut self.sources, &mut self.unwatched);
         let head = self.history.head();
-        read(&self.history, &self.beats, (self.cursor, head), &mut |entry| {
+        read(&self.history, &self.beats, self.cursor, head, &mut |entry| {
             let Body::Event { payload, .. } = &entry.body else { return };
             let Ok(Beat { source }) = serde_json::from_slice(payload.as_bytes()) else { return };
             let Some(stream) = entry.streams.first() else { return };

@@ -133,11 +133,11 @@ impl JobSpec {
 pub(super) enum StopReason {
     /// The command exited by itself.
     Exited,
-    /// Somebody outside the hub sent it a signal.
+    /// A signal from outside the hub ended it.
     Signalled,
     /// The run took too long.
     Timeout,
-    /// Somebody asked the hub to stop it.
+    /// A caller stopped it.
     Stopped,
     /// The hub is stopping.
     HubStopping,

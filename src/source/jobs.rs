@@ -6,7 +6,7 @@
 
 use super::job::{JobExit, JobSpec, StopReason};
 use super::publish_with_retry::publish;
-use super::run::{self, Stop, StopReceiver};
+use super::run::{self, RunTarget, Stop, StopReceiver};
 use crate::event::{Draft, EventType, StreamName};
 use crate::journal::{History, Item, JournalError, PublishError, Publisher, now};
 use crate::telemetry::{JobMetrics, Telemetry};
@@ -158,7 +158,8 @@ impl Jobs {
             let is_begun = started.is_ok();
             let _ = told.send(started);
             if is_begun {
-                let exit = run::run(&spec, (&run, &stream), &publisher, (stop, &group)).await;
+                let target = RunTarget { run: &run, stream: &stream, publisher: &publisher };
+                let exit = run::run(&spec, target, stop, &group).await;
                 metrics.ended(exit.outcome());
                 tracing::info!(job = spec.name, run, outcome = exit.outcome(), "a job has ended");
             }

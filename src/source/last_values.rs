@@ -14,14 +14,15 @@ pub(super) fn read_stream(
     let own = own.map_err(|e| e.detail)?;
     let until = history.head();
     let from = history.start_position(&own, Start::Oldest).map_err(failed)?;
-    read(history, &own, (from, until), visit)
+    read(history, &own, from, until, visit)
 }
 
 /// Shows `visit` everything that is wanted in `(after, until]`.
 pub(super) fn read(
     history: &History,
     interest: &Interest,
-    (mut after, until): (Position, Position),
+    mut after: Position,
+    until: Position,
     visit: &mut dyn FnMut(&Entry),
 ) -> Result<(), String> {
     while after < until {
@@ -29,7 +30,7 @@ pub(super) fn read(
             visit(entry);
             ControlFlow::Continue(())
         };
-        after = history.read(interest, (after, until), &mut each).map_err(failed)?;
+        after = history.read(interest, after, until, &mut each).map_err(failed)?;
     }
     Ok(())
 }

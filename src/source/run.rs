@@ -39,13 +39,22 @@ pub(super) struct Stop {
 /// Receiver of the stop of a run.
 pub(super) type StopReceiver = watch::Receiver<Option<Stop>>;
 
+/// The run that a command belongs to, and the stream that it is published on.
+#[derive(Clone, Copy)]
+pub(super) struct RunTarget<'a> {
+    pub(super) run: &'a str,
+    pub(super) stream: &'a StreamName,
+    pub(super) publisher: &'a Publisher,
+}
+
 /// Runs a job to its end, which is published; `group` is told what it is by.
 pub(super) async fn run(
     spec: &JobSpec,
-    (run, stream): (&str, &StreamName),
-    publisher: &Publisher,
-    (stop, group): (StopReceiver, &OnceLock<Pid>),
+    target: RunTarget<'_>,
+    stop: StopReceiver,
+    group: &OnceLock<Pid>,
 ) -> JobExit {
+    let RunTarget { run, stream, publisher } = target;
     let began = Instant::now();
     // A hub that stops may have said so before it was started.
     let before = stop.borrow().map(|stop| stop.reason);
@@ -60,8 +69,7 @@ pub(super) async fn run(
             if let Some(id) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
                 let _ = group.set(id);
             }
-            let way = (stream, publisher);
-            let ended = follow(spec, (child, group.get().copied()), way, stop).await;
+            let ended = follow(spec, child, group.get().copied(), target, stop).await;
             let took = ended.at.saturating_duration_since(began);
             match ended.status {
                 Ok(status) => JobExit::of(status, took, ended.told),
@@ -91,18 +99,20 @@ struct RunEnd {
 /// Publishes what a command says until it has ended and all of that is published.
 async fn follow(
     spec: &JobSpec,
-    (mut child, group): (Child, Option<Pid>),
-    (stream, publisher): (&StreamName, &Publisher),
+    mut child: Child,
+    group: Option<Pid>,
+    target: RunTarget<'_>,
     stop: StopReceiver,
 ) -> RunEnd {
+    let RunTarget { stream, publisher, .. } = target;
     let (lines, waiting) = mpsc::channel(MAX_WAITING_LINES);
     let (ended, is_over) = watch::channel(false);
-    let out = child.stdout.take().map(|out| read(out, ("stdout", stream), &lines, &is_over));
-    let err = child.stderr.take().map(|err| read(err, ("stderr", stream), &lines, &is_over));
+    let out = child.stdout.take().map(|out| read(out, "stdout", stream, &lines, &is_over));
+    let err = child.stderr.take().map(|err| read(err, "stderr", stream, &lines, &is_over));
     drop(lines);
     let publishing = tokio::spawn(publish_lines(waiting, publisher.clone()));
     // Its number stays taken until it is waited for: its group is no other one's until then.
-    let told = end_in_time(spec, (&mut child, group), stop).await;
+    let told = end_in_time(spec, &mut child, group, stop).await;
     let at = Instant::now();
     let mut reading = std::pin::pin!(join_all([out, err].into_iter().flatten()));
     let is_read = timeout(OUTPUT_WITHIN, &mut reading).await.is_ok();
@@ -122,7 +132,8 @@ async fn follow(
 /// for yet.
 async fn end_in_time(
     spec: &JobSpec,
-    (child, group): (&mut Child, Option<Pid>),
+    child: &mut Child,
+    group: Option<Pid>,
     mut stop: StopReceiver,
 ) -> Option<StopReason> {
     let mut ended = std::pin::pin!(exited(child));
@@ -188,7 +199,8 @@ fn signal(group: Option<Pid>, signal: Signal) {
 /// Reads lines of an output to its end.
 fn read(
     from: impl AsyncRead + Unpin + Send + 'static,
-    (output, stream): (&'static str, &StreamName),
+    output: &'static str,
+    stream: &StreamName,
     lines: &mpsc::Sender<Item>,
     is_over: &watch::Receiver<bool>,
 ) -> JoinHandle<()> {
@@ -199,7 +211,7 @@ fn read(
         loop {
             let part = said.next().await;
             let is_last = part.is_empty();
-            for item in lines_of(part, &mut splitter, (output, &stream)) {
+            for item in lines_of(part, &mut splitter, output, &stream) {
                 if lines.send(item).await.is_err() {
                     return;
                 }
@@ -215,7 +227,8 @@ fn read(
 fn lines_of(
     part: &[u8],
     splitter: &mut LineSplitter,
-    (output, stream): (&str, &StreamName),
+    output: &str,
+    stream: &StreamName,
 ) -> Vec<Item> {
     let mut items = Vec::new();
     let mut take = |line: Line<'_>| {

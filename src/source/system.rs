@@ -73,7 +73,7 @@ pub async fn watch(feed: Feed, every: Duration, disk: PathBuf) -> Result<(), Str
         let (looked, (status, sent, received)) =
             looked.await.map_err(|_| "it panicked".to_owned())?;
         monitor = looked;
-        let drafts = drafts(&status, (sent, received), every, feed.now())?;
+        let drafts = drafts(&status, sent, received, every, feed.now())?;
         // What is refused now is old by the next look.
         let _ = feed.publish(drafts).await;
     }
@@ -153,14 +153,15 @@ fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { rounded(100.0 * part as f64 / whole as f64) }
 }
 
-/// To a hundredth: more is noise.
+/// Rounds to hundredths: more is noise.
 fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
 fn drafts(
     status: &HostStatus,
-    (sent, received): (u64, u64),
+    sent: u64,
+    received: u64,
     every: Duration,
     now: Timestamp,
 ) -> Result<Vec<Draft>, String> {

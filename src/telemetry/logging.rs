@@ -13,7 +13,7 @@ use tracing_subscriber::{EnvFilter, reload};
 /// Format of log lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
-    /// For people.
+    /// Text, for people.
     Text,
     /// A JSON object per line.
     Json,

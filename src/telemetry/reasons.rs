@@ -196,7 +196,7 @@ reasons! {
         Missing = "missing",
         /// The form of the credential is not known.
         Malformed = "malformed",
-        /// No key matches or has signed the credential.
+        /// The key is not known, or no known key has signed the token.
         Unknown = "unknown",
         /// The algorithm is not accepted.
         Algorithm = "algorithm",

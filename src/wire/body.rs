@@ -29,7 +29,7 @@ pub enum BodyError {
     /// An event is larger than the hub takes (413).
     #[error("{place}the data has {size} bytes, at most {limit} are taken")]
     TooLarge {
-        /// Which of several, or empty.
+        /// Path of the event in the body; empty for a single one.
         place: String,
         /// Size in bytes.
         size: usize,

@@ -14,7 +14,7 @@ use uuid::Uuid;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resume {
-    /// No id was given.
+    /// The request had no id.
     Live,
     /// Everything after the requested id follows.
     Resumed,
@@ -56,7 +56,7 @@ pub struct Opening<'a> {
     pub requested: Option<&'a str>,
     /// The place before the first event that will come.
     pub from: EventId,
-    /// With [`Resume::Gap`]: what is missing.
+    /// Gap, with [`Resume::Gap`].
     pub gap: Option<Gap>,
 }
 
@@ -95,7 +95,8 @@ pub fn hub_error(
     out: &mut Vec<u8>,
     format: Format,
     retry_ms: u64,
-    (code, limit): (&str, Option<&str>),
+    code: &str,
+    limit: Option<&str>,
 ) {
     #[derive(Serialize)]
     struct Data<'a> {
@@ -137,7 +138,8 @@ pub(super) fn end(
     out: &mut Vec<u8>,
     format: Format,
     id: EventId,
-    (entry, reason): (&Entry, EndReason),
+    entry: &Entry,
+    reason: EndReason,
 ) {
     #[derive(Serialize)]
     struct Data<'a> {
@@ -235,7 +237,7 @@ mod tests {
     #[test]
     fn a_refusal_has_its_retry_in_its_own_block_and_no_id() {
         let mut out = Vec::new();
-        hub_error(&mut out, Format::Sse, 4200, ("resource_exhausted", Some("max_connections")));
+        hub_error(&mut out, Format::Sse, 4200, "resource_exhausted", Some("max_connections"));
         assert_eq!(
             String::from_utf8(out).expect("UTF-8"),
             "retry: 4200\nevent: hub-error\ndata: {\"code\":\"resource_exhausted\",\"retry_ms\":4200,\"limit\":\"max_connections\"}\n\n"

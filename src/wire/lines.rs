@@ -12,7 +12,8 @@ pub(super) fn ndjson(
     out: &mut Vec<u8>,
     id: EventId,
     entry: &Entry,
-    (tells, reader): (bool, Option<&Interest>),
+    tells: bool,
+    reader: Option<&Interest>,
 ) {
     #[derive(Serialize)]
     struct Line<'a> {
@@ -22,7 +23,7 @@ pub(super) fn ndjson(
     }
     match &entry.body {
         Body::End(reason) if tells => {
-            super::control::end(out, super::Format::Ndjson, id, (entry, *reason))
+            super::control::end(out, super::Format::Ndjson, id, entry, *reason)
         }
         Body::End(_) => {}
         Body::Event { kind, payload } => {

@@ -35,8 +35,8 @@ pub fn entry(
     reader: Option<&Interest>,
 ) {
     match view.format {
-        Format::Sse => sse::entry(out, id, entry, (view, reader)),
-        Format::Ndjson => lines::ndjson(out, id, entry, (view.has_control(), reader)),
+        Format::Sse => sse::entry(out, id, entry, view, reader),
+        Format::Ndjson => lines::ndjson(out, id, entry, view.has_control(), reader),
         Format::Text => lines::text(out, entry),
         Format::Csv => {
             if let Some(columns) = &view.columns {

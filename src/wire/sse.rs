@@ -16,11 +16,12 @@ pub(super) fn entry(
     out: &mut Vec<u8>,
     id: EventId,
     entry: &Entry,
-    (view, reader): (&View, Option<&Interest>),
+    view: &View,
+    reader: Option<&Interest>,
 ) {
     match &entry.body {
         Body::End(reason) if view.has_control() => {
-            super::control::end(out, Format::Sse, id, (entry, *reason));
+            super::control::end(out, Format::Sse, id, entry, *reason);
         }
         Body::End(_) => {}
         Body::Event { kind, payload } => {
@@ -84,7 +85,7 @@ mod tests {
     fn spelled(streams: &[&str], kind: &str, text: &str, view: View) -> String {
         let it = example(streams, kind, text);
         let mut out = Vec::new();
-        entry(&mut out, EventId { epoch: Epoch(0), position: it.position }, &it, (&view, None));
+        entry(&mut out, EventId { epoch: Epoch(0), position: it.position }, &it, &view, None);
         String::from_utf8(out).expect("UTF-8")
     }
 

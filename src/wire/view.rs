@@ -77,7 +77,7 @@ pub struct View {
     pub envelope: bool,
     /// Columns of a table, once they are known.
     pub columns: Option<Arc<Columns>>,
-    /// In a table, texts that a spreadsheet would run as formulas are escaped.
+    /// True if texts of a table that a spreadsheet would run as formulas are escaped.
     pub escape_formulas: bool,
     /// Without the hub's own control events.
     pub control_off: bool,

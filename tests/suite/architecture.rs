@@ -188,6 +188,62 @@ fn the_architecture_page_names_what_is_there() {
     }
 }
 
+/// The parameters of the function that is declared at the start of `text`, which begins with `fn `.
+fn parameters(text: &str) -> Vec<&str> {
+    let (mut depth, mut generics, mut open, mut begin) = (0, 0, None, 0);
+    let mut parameters = Vec::new();
+    for (at, c) in text.char_indices() {
+        match c {
+            '<' if open.is_none() => generics += 1,
+            '>' if open.is_none() && !text[..at].ends_with('-') => generics -= 1,
+            '(' if generics == 0 && open.is_none() => (open, begin) = (Some(at), at + 1),
+            '(' | '[' | '{' if open.is_some() => depth += 1,
+            ')' if open.is_some() && depth == 0 => {
+                parameters.push(text[begin..at].trim());
+                return parameters;
+            }
+            ')' | ']' | '}' if open.is_some() => depth -= 1,
+            ',' if open.is_some() && depth == 0 => {
+                parameters.push(text[begin..at].trim());
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parameters
+}
+
+/// Returns true if a parameter is a tuple, by its pattern or by its type.
+fn is_tuple(parameter: &str) -> bool {
+    let (pattern, kind) = parameter.split_once(": ").unwrap_or((parameter, ""));
+    let kind = kind.trim_start_matches(['&', ' ']).trim_start_matches("mut ");
+    pattern.starts_with('(') || kind.starts_with('(') && !kind.starts_with("()")
+}
+
+#[test]
+fn parameters_are_no_tuples() {
+    let text = "fn a<F: Fn((u8, u8)) -> u8>(mut x: u8, (y, z): (u8, [u8; 2]), w: &mut (u8, u8)) {";
+    let tuples: Vec<bool> = parameters(text).into_iter().map(is_tuple).collect();
+    assert_eq!(tuples, [false, true, true]);
+    let mut functions = 0;
+    for (path, text) in all_sources() {
+        let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        for (at, _) in text.match_indices("fn ") {
+            let is_declared = text[at + 3..].starts_with(char::is_alphabetic)
+                && (at == 0 || text[..at].ends_with([' ', '\n']));
+            if !is_declared {
+                continue;
+            }
+            functions += 1;
+            for parameter in parameters(&text[at..]) {
+                let line = text[..at].lines().count();
+                assert!(!is_tuple(parameter), "{}:{line}: {parameter:?}", path.display());
+            }
+        }
+    }
+    assert!(functions > 2_000, "the test looks at nothing: {functions}");
+}
+
 /// Openings of a doc comment that does not name what it describes.
 const VAGUE: [&str; 13] = [
     "Whether", "What", "How", "Whoever", "Whom", "Whose", "Who", "Its", "Their", "Those", "One",

@@ -53,7 +53,8 @@ pub(crate) async fn get(
     request: HttpRequest,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    let served = serve(&state, &request, path.into_inner()).await;
+    let (folder, path) = path.into_inner();
+    let served = serve(&state, &request, folder, path).await;
     state.telemetry.file_served(match &served {
         Ok(response) => match response.status() {
             StatusCode::OK => Served::Whole,
@@ -75,7 +76,8 @@ pub(crate) async fn get(
 async fn serve(
     state: &Data<AppState>,
     request: &HttpRequest,
-    (name, path): (String, String),
+    name: String,
+    path: String,
 ) -> Result<HttpResponse, Problem> {
     let caller = require_caller(state, request)?;
     if !caller.grants.may_download(&name) {

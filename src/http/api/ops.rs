@@ -1,4 +1,4 @@
-//! For operators: version, health, readiness, metrics.
+//! Operations: version, health, readiness, metrics.
 
 use crate::http::api::readiness::{self, Ready};
 use crate::http::error::{Code, Problem};

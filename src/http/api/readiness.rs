@@ -104,7 +104,7 @@ fn sessions(used: &Used) -> Option<String> {
     (used >= most).then(|| format!("as many sessions as allowed are open: {name} is {most}"))
 }
 
-/// Which worker threads do not answer, if any.
+/// Describes the worker threads that do not answer, if there are any.
 fn workers(state: &AppState) -> Option<String> {
     let silent = state.worker_liveness.unresponsive()?;
     let (workers, of, s) = (silent.workers, silent.of, silent.longest.as_secs());

@@ -81,7 +81,7 @@ pub(crate) fn reject_subscriber(
     }
     let name = (refusal != SubscribeRejection::Draining).then_some(reason.as_str());
     let mut block = Vec::new();
-    wire::hub_error(&mut block, Format::Sse, retry_ms, (code.as_str(), name));
+    wire::hub_error(&mut block, Format::Sse, retry_ms, code.as_str(), name);
     let response = HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header((header::CACHE_CONTROL, "no-store"))

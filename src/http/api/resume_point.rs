@@ -78,7 +78,7 @@ pub(crate) async fn find_resume_point(
     read_history(state, move |history| match known {
         Some(cursor) => resume(history, &interest, cursor),
         None => {
-            let first = history.first(&interest, (Position::ZERO, through))?;
+            let first = history.first(&interest, Position::ZERO, through)?;
             Ok(place(first.before(), Resume::Reset))
         }
     })
@@ -107,7 +107,7 @@ fn resume(
                 ended,
             });
         };
-        let first = history.first(interest, (cursor, history.head()))?;
+        let first = history.first(interest, cursor, history.head())?;
         gap.first = first.found().map(|first| history.id(first));
         tries += 1;
         let is_exact = history.removals() == told;

@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 #[serde(rename_all = "lowercase")]
 #[expect(dead_code, reason = "it describes what `Whose` reads")]
 enum WhoseShape {
-    /// One token, by its `jti`.
+    /// A token, by its `jti`.
     Jti(String),
     /// Everything of a `sub`.
     Sub(String),

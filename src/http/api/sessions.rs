@@ -169,7 +169,7 @@ pub(crate) struct Presence {
     subject_count: usize,
 }
 
-/// Somebody, and how many sessions they have there.
+/// A subject and the number of its sessions on the stream.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Subject {
     subject: String,

@@ -84,7 +84,7 @@ pub(crate) async fn list(
     let (waited_for, end) = if reads_nothing {
         (Vec::new(), None)
     } else {
-        find_names(&state, &caller, (&prefix, after.clone()), limit + 1).await?
+        find_names(&state, &caller, &prefix, after.clone(), limit + 1).await?
     };
     let (mut found, end) = read_history(&state, move |history| {
         if reads_nothing {
@@ -131,7 +131,8 @@ const MAX_ASKED: usize = 20;
 async fn find_names(
     state: &AppState,
     caller: &Caller,
-    (prefix, mut after): (&str, Option<String>),
+    prefix: &str,
+    mut after: Option<String>,
     limit: usize,
 ) -> Result<(Vec<StreamName>, Option<StreamName>), Problem> {
     let mut found = Vec::new();

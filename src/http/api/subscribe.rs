@@ -46,7 +46,7 @@ pub(crate) async fn events(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    count_rejection(&state, subscribe(&state, &request, (Vec::new(), None)).await)
+    count_rejection(&state, subscribe(&state, &request, Vec::new(), None).await)
 }
 
 /// `GET /streams/{stream}/events`
@@ -64,7 +64,7 @@ pub(crate) async fn stream_events(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let subscribed = match query::stream_of(&request) {
-        Ok(stream) => subscribe(&state, &request, (Vec::new(), Some(stream))).await,
+        Ok(stream) => subscribe(&state, &request, Vec::new(), Some(stream)).await,
         Err(invalid) => Err(Problem::query(invalid)),
     };
     count_rejection(&state, subscribed)
@@ -84,7 +84,7 @@ pub(crate) async fn events_by_body(
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let subscribed = match read_members(&state, &request, body).await {
-        Ok(members) => subscribe(&state, &request, (members, None)).await,
+        Ok(members) => subscribe(&state, &request, members, None).await,
         Err(problem) => Err(problem),
     };
     count_rejection(&state, subscribed)
@@ -107,7 +107,8 @@ async fn read_members(
 async fn subscribe(
     state: &Data<AppState>,
     request: &HttpRequest,
-    (members, stream): (Vec<(String, String)>, Option<StreamName>),
+    members: Vec<(String, String)>,
+    stream: Option<StreamName>,
 ) -> Result<HttpResponse, Problem> {
     let caller = require_caller(state, request)?;
     let mut pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
@@ -180,7 +181,7 @@ pub(crate) async fn open(
     let id = seat.subscription.id();
     let socket = session_socket(request).filter(|_| wrap.is_none());
     let outlet = socket.clone().map(|socket| socket as Rc<dyn DirectSink>);
-    let opening = opening(state, &query, &place, (requested.as_deref(), id), caller);
+    let opening = opening(state, &query, &place, requested.as_deref(), id, caller);
     seat.subscription.begin(SessionStart { outlet, until, ..opening });
     state.telemetry.session_opened(place.resume.as_str());
     let mut response = HttpResponse::Ok();
@@ -270,7 +271,8 @@ fn opening(
     state: &AppState,
     query: &SubscribeQuery,
     place: &ResumePoint,
-    (requested, session): (Option<&str>, uuid::Uuid),
+    requested: Option<&str>,
+    session: uuid::Uuid,
     caller: Arc<Caller>,
 ) -> SessionStart {
     let retry_ms = state.retry_pacer.retry_ms();

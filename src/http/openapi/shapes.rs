@@ -45,7 +45,7 @@ pub(crate) struct Subscription {
     refusal: Option<RefusalAs>,
 }
 
-/// One text, or several.
+/// Text, or a list of texts.
 #[derive(ToSchema, Serialize)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "it describes what `query.rs` reads")]
@@ -179,7 +179,7 @@ pub(crate) struct Reading {
     /// Data as `{"stream","type","time","data"}`.
     #[param(nullable = false)]
     envelope: Option<bool>,
-    /// With `format=csv`: texts that a spreadsheet would run as formulas begin with an apostrophe.
+    /// Prefixes texts that a spreadsheet would run as formulas with an apostrophe (`format=csv`).
     #[param(nullable = false)]
     escape_formulas: Option<bool>,
     /// Interval of heartbeats on a quiet connection, 1s to 1h.

@@ -134,7 +134,7 @@ pub(crate) struct Acceptor<H1, H2> {
     /// Requests one by one, for HTTP/2.
     pub(crate) h2: Rc<H2>,
     pub(crate) stopping: actix_server::GracefulShutdownSignal,
-    /// For operators: by a server of their own, and without TLS.
+    /// True for the admin listener, which has a server of its own and no TLS.
     pub(crate) is_admin_listener: bool,
 }
 

@@ -45,7 +45,7 @@ pub struct Server {
 /// Binds every address and starts to serve the hub there.
 pub fn start(state: Data<AppState>, listen: &[SocketAddr]) -> std::io::Result<Server> {
     let (workers, most) = (state.settings.workers, state.settings.max_connections);
-    serve(state, listen, false, (workers, most))
+    serve(state, listen, false, workers, most)
 }
 
 /// The same for what is for operators alone, which the connections of everybody else leave alone.
@@ -56,7 +56,7 @@ pub fn start_admin(
     if listen.is_empty() {
         Ok(None)
     } else {
-        serve(state, listen, true, (1, MAX_ADMIN_CONNECTIONS)).map(Some)
+        serve(state, listen, true, 1, MAX_ADMIN_CONNECTIONS).map(Some)
     }
 }
 
@@ -64,7 +64,8 @@ fn serve(
     state: Data<AppState>,
     listen: &[SocketAddr],
     is_apart: bool,
-    (workers, most): (usize, usize),
+    workers: usize,
+    most: usize,
 ) -> std::io::Result<Server> {
     let mut server = actix_server::Server::build()
         .workers(workers)

@@ -21,7 +21,7 @@ const MAX_READS_FOR_FIRST: usize = 32;
 pub enum First {
     /// Here.
     At(Position),
-    /// There is none up to here.
+    /// No entry is wanted up to here.
     NoneUpTo(Position),
 }
 
@@ -48,10 +48,11 @@ impl History {
     pub fn read_recent(
         &self,
         interest: &Interest,
-        range: (Position, Position),
+        after: Position,
+        until: Position,
         visit: &mut Visit<'_>,
     ) -> Option<Position> {
-        self.recent.read(&self.streams, interest, range, visit)
+        self.recent.read(&self.streams, interest, after, until, visit)
     }
 
     /// Shows `visit` what `interest` wants in `(after, until]`, in order; returns the place it got
@@ -59,17 +60,18 @@ impl History {
     pub fn read(
         &self,
         interest: &Interest,
-        range: (Position, Position),
+        after: Position,
+        until: Position,
         visit: &mut Visit<'_>,
     ) -> Result<Position, KvError> {
-        if let Some(through) = self.read_recent(interest, range, visit) {
+        if let Some(through) = self.read_recent(interest, after, until, visit) {
             return Ok(through);
         }
         let stopped_at = match interest.exact_streams() {
-            Some(names) => self.read_narrow(&names, interest, range, visit)?,
-            None => self.read_wide(interest, range, visit)?,
+            Some(names) => self.read_narrow(&names, interest, after, until, visit)?,
+            None => self.read_wide(interest, after, until, visit)?,
         };
-        Ok(stopped_at.unwrap_or(range.1))
+        Ok(stopped_at.unwrap_or(until))
     }
 
     /// The first entry wanted in `(after, until]`, or the place up to which there is none: `until`,
@@ -77,11 +79,12 @@ impl History {
     pub fn first(
         &self,
         interest: &Interest,
-        (mut after, until): (Position, Position),
+        mut after: Position,
+        until: Position,
     ) -> Result<First, KvError> {
         for _ in 0..MAX_READS_FOR_FIRST {
             let mut first = None;
-            after = self.read(interest, (after, until), &mut |entry| {
+            after = self.read(interest, after, until, &mut |entry| {
                 first = Some(entry.position);
                 ControlFlow::Break(())
             })?;
@@ -105,7 +108,8 @@ impl History {
         &self,
         names: &[&StreamName],
         interest: &Interest,
-        (after, until): (Position, Position),
+        after: Position,
+        until: Position,
         visit: &mut Visit<'_>,
     ) -> Result<Option<Position>, KvError> {
         let mut deletions = BTreeSet::new();
@@ -163,7 +167,8 @@ impl History {
     fn read_wide(
         &self,
         interest: &Interest,
-        (after, until): (Position, Position),
+        after: Position,
+        until: Position,
         visit: &mut Visit<'_>,
     ) -> Result<Option<Position>, KvError> {
         let from = keys::entry(Position::from_stored(after.get() + 1));

@@ -94,7 +94,7 @@ impl History {
         }
         let (mut left, mut after, head) = (false, cursor, self.head());
         while !left && after < head {
-            after = self.read(interest, (after, head), &mut |entry| {
+            after = self.read(interest, after, head, &mut |entry| {
                 left = matches!(entry.body, Body::Event { .. });
                 if left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;

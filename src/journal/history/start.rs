@@ -13,13 +13,13 @@ const MAX_LOOKED_AT_FOR_LAST: usize = 1 << 18;
 /// Start of a subscriber without an id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Start {
-    /// With what comes from now on.
+    /// Starts with new events.
     Now,
-    /// With the oldest kept.
+    /// Starts with the oldest stored event.
     Oldest,
-    /// With the newest this many.
+    /// Starts with this many of the newest events.
     Last(usize),
-    /// With the first event at or after a moment.
+    /// Starts with the first event at or after a time.
     At(Timestamp),
 }
 
@@ -29,14 +29,14 @@ impl History {
         let head = self.head();
         match start {
             Start::Now => Ok(head),
-            Start::Oldest => Ok(self.first(interest, (Position::ZERO, head))?.before()),
+            Start::Oldest => Ok(self.first(interest, Position::ZERO, head)?.before()),
             Start::Last(count) => self.last_start(interest, count),
             Start::At(time) => {
                 // Everything up to the mark is older; one mark further on there is nothing older.
                 let mut after = self.time_mark(time)?;
                 let mut found = None;
                 while found.is_none() && after < head {
-                    after = self.read(interest, (after, head), &mut |entry| {
+                    after = self.read(interest, after, head, &mut |entry| {
                         if entry.time < time {
                             return ControlFlow::Continue(());
                         }

@@ -30,8 +30,12 @@ impl MemoryKv {
         let mut next = Some(from);
         let chunks = std::iter::from_fn(move || {
             let from = next.take().filter(|from| *from < until)?;
-            let chunk: Vec<_> =
-                self.read().range(from..until.clone()).take(WALK_CHUNK).map(copy).collect();
+            let chunk: Vec<_> = self
+                .read()
+                .range(from..until.clone())
+                .take(WALK_CHUNK)
+                .map(|(key, value)| copy(key, value))
+                .collect();
             next = chunk.last().map(|(key, _)| [key, &[0][..]].concat());
             Some(chunk)
         });
@@ -42,8 +46,13 @@ impl MemoryKv {
         let mut next = Some(until);
         let chunks = std::iter::from_fn(move || {
             let until = next.take().filter(|until| from < *until)?;
-            let chunk: Vec<_> =
-                self.read().range(from.clone()..until).rev().take(WALK_CHUNK).map(copy).collect();
+            let chunk: Vec<_> = self
+                .read()
+                .range(from.clone()..until)
+                .rev()
+                .take(WALK_CHUNK)
+                .map(|(key, value)| copy(key, value))
+                .collect();
             next = chunk.last().map(|(key, _)| key.to_vec());
             Some(chunk)
         });
@@ -66,7 +75,10 @@ impl MemoryKv {
             let chunk: Vec<_> = {
                 let map = self.read();
                 let range = (from, Bound::Unbounded);
-                map.range::<Vec<u8>, _>(range).take(RECLAIM_CHUNK).map(copy).collect()
+                map.range::<Vec<u8>, _>(range)
+                    .take(RECLAIM_CHUNK)
+                    .map(|(key, value)| copy(key, value))
+                    .collect()
             };
             let Some((last, _)) = chunk.last() else { return };
             from = Bound::Excluded(last.to_vec());
@@ -83,7 +95,7 @@ impl MemoryKv {
     }
 }
 
-fn copy((key, value): (&Vec<u8>, &Bytes)) -> (Bytes, Bytes) {
+fn copy(key: &[u8], value: &Bytes) -> (Bytes, Bytes) {
     (Bytes::copy_from_slice(key), value.clone())
 }
 

@@ -20,9 +20,9 @@ use std::time::Duration;
 /// Durability of a batch when `commit` returns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Sync {
-    /// On the medium.
+    /// Durable on the medium.
     Disk,
-    /// With the operating system.
+    /// Handed to the operating system.
     Process,
 }
 

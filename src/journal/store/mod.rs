@@ -77,7 +77,7 @@ pub(super) struct Store {
 
 /// Result of applying a batch.
 pub(super) struct Applied {
-    /// Its entries, in order, for readers; `None` if nothing was added.
+    /// Entries in order, for readers; `None` if nothing was added.
     pub(super) batch: Option<Arc<Committed>>,
     /// Outcomes of the units, in order.
     pub(super) outcomes: Vec<Outcome>,
@@ -88,7 +88,8 @@ impl Store {
     pub(super) fn open(
         kv: Kv,
         sync: Sync,
-        (retention, limits): (RetentionPolicy, Arc<ArcSwap<Limits>>),
+        retention: RetentionPolicy,
+        limits: Arc<ArcSwap<Limits>>,
         floors: Arc<Floors>,
         mut sealing: KeyFile,
     ) -> Result<Self, KvError> {

@@ -47,7 +47,7 @@ impl RetentionLimits {
 pub struct RetentionPolicy {
     /// The first pattern that matches a stream decides for it.
     pub rules: Vec<(Selector, RetentionLimits)>,
-    /// For every other stream.
+    /// Limits of every other stream.
     pub otherwise: RetentionLimits,
     /// Bytes kept in all; the oldest of the whole hub go first.
     pub total_bytes: u64,
@@ -60,7 +60,7 @@ impl RetentionPolicy {
     }
 }
 
-/// Which streams are due, and what was read ahead of them.
+/// Streams whose entries are due, with the index items that were read ahead.
 pub(super) struct Trimmer {
     retention: RetentionPolicy,
     ahead: HashMap<StreamNumber, VecDeque<(Position, IndexItem)>>,

@@ -368,8 +368,15 @@ mod tests {
         let totals = Totals { next_stream: u32::MAX - 1, ..Totals::default() };
         changes.put(keys::TOTALS.to_vec(), totals.write());
         kv.commit(changes, Sync::Process).unwrap();
-        let kept = (RetentionPolicy::default(), Arc::default());
-        let store = Store::open(kv, Sync::Process, kept, floors, KeyFile::none()).unwrap();
+        let store = Store::open(
+            kv,
+            Sync::Process,
+            RetentionPolicy::default(),
+            Arc::default(),
+            floors,
+            KeyFile::none(),
+        )
+        .unwrap();
         let mut batch = Staging::new(&store, 1, Timestamp::from_ms(1));
         let mut publish = |name: &str| {
             let streams = vec![StreamName::parse(name).unwrap()];

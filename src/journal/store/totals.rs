@@ -19,9 +19,9 @@ pub(crate) struct Totals {
     pub(crate) bytes: u64,
     /// The total cap has dropped everything up to here.
     pub(crate) floor: Position,
-    /// No removal of any kind is above this position.
+    /// Upper bound of the positions of all removals.
     pub(crate) removed_to: Position,
-    /// No entry of a deleted stream is above this position.
+    /// Upper bound of the positions of entries of deleted streams.
     pub(crate) forgotten_to: Position,
     /// Traces of streams that went up to this place are not kept.
     pub(crate) tombstones_lost_to: Position,

@@ -38,11 +38,11 @@ impl Progress {
 /// Reason for stopping a chat.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StopBy {
-    /// Somebody who may.
+    /// A caller that may change it stopped it.
     User,
-    /// Nobody has read it for too long.
+    /// No reader has read it for too long.
     NoReaders,
-    /// It is deleted.
+    /// The chat is deleted.
     Deleted,
     /// The hub stops.
     Hub,
@@ -179,7 +179,7 @@ impl Chat {
         self.readers().is_deleted = Some(at);
     }
 
-    /// Somebody reads it.
+    /// Adds a reader.
     pub fn read(self: &Arc<Self>) -> Reader {
         self.readers().enter();
         Reader(self.clone())
@@ -235,7 +235,7 @@ impl Readers {
     }
 }
 
-/// Somebody who reads a chat, until this is dropped.
+/// Reader of a chat, counted until this is dropped.
 #[derive(Debug)]
 pub struct Reader(Arc<Chat>);
 

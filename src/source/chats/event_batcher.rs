@@ -148,7 +148,8 @@ impl EventBatcher {
     pub(super) async fn status(
         &mut self,
         state: State,
-        (attempt, after): (Option<u64>, Option<Duration>),
+        attempt: Option<u64>,
+        after: Option<Duration>,
         reason: Option<String>,
     ) -> Result<(), PublishFailed> {
         let after_ms = after.map(|after| after.as_millis() as u64);

@@ -109,7 +109,8 @@ impl Chats {
     /// None yet.
     pub fn new(
         settings: ChatSettings,
-        (publisher, history): (Publisher, Arc<History>),
+        publisher: Publisher,
+        history: Arc<History>,
         limits: Arc<ArcSwap<Limits>>,
         telemetry: &Telemetry,
     ) -> Result<Self, String> {

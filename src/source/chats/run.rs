@@ -124,12 +124,12 @@ impl Run {
         loop {
             went.attempts += 1;
             let began = Instant::now();
-            batcher.status(State::Connecting, (Some(went.attempts), None), None).await?;
+            batcher.status(State::Connecting, Some(went.attempts), None, None).await?;
             let first_by = began + self.timeouts().first_token;
             let heard = match self.connect(first_by).await {
                 Ok(answer) => {
                     self.chat.progress.send_replace(Progress::Answered);
-                    self.read_answer(answer, batcher, (went, began)).await
+                    self.read_answer(answer, batcher, went, began).await
                 }
                 Err(refused) => Err(refused),
             };
@@ -143,8 +143,9 @@ impl Run {
             if batcher.first.is_some() || !may_retry || is_last {
                 return Err(cut);
             }
-            let next = (Some(went.attempts + 1), Some(wait));
-            batcher.status(State::Retrying, next, Some(message.clone())).await?;
+            let next = Some(went.attempts + 1);
+            let message = Some(message.clone());
+            batcher.status(State::Retrying, next, Some(wait), message).await?;
             sleep(wait).await;
         }
     }
@@ -163,7 +164,7 @@ impl Run {
             () = std::future::ready(()) => {}
         }
         let _waits = self.metrics.queued(self.upstream_name());
-        batcher.status(State::Queued, (None, None), None).await?;
+        batcher.status(State::Queued, None, None, None).await?;
         // They are never closed.
         Ok(turn.await.ok())
     }
@@ -201,7 +202,8 @@ impl Run {
         &self,
         mut answer: UpstreamAnswer,
         batcher: &mut EventBatcher,
-        (went, began): (&mut RunProgress, Instant),
+        went: &mut RunProgress,
+        began: Instant,
     ) -> Result<String, (RunFailure, bool)> {
         let fatal = |untold: PublishFailed| (RunFailure::from(untold), false);
         let mut finish: Option<String> = None;
@@ -230,8 +232,8 @@ impl Run {
                 () = sleep_until(stalled_at), if !is_stalled && finish.is_none() => {
                     is_stalled = true;
                     self.metrics.stalled(self.upstream_name());
-                    let attempt = (Some(went.attempts), None);
-                    batcher.status(State::Stalled, attempt, None).await.map_err(fatal)?;
+                    let attempt = Some(went.attempts);
+                    batcher.status(State::Stalled, attempt, None, None).await.map_err(fatal)?;
                     continue;
                 }
             };

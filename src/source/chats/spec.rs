@@ -40,7 +40,7 @@ pub struct Upstream {
     pub kind: Kind,
     /// Credential of the hub at the upstream.
     pub key: Option<UpstreamKey>,
-    /// With [`Kind::Azure`].
+    /// API version of [`Kind::Azure`].
     pub api_version: Option<String>,
     /// Models.
     pub models: Vec<String>,
@@ -57,9 +57,9 @@ pub struct Upstream {
 /// Timeouts of an upstream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Timeouts<T> {
-    /// Until it takes a connection.
+    /// Time until the connection is established.
     pub connect: T,
-    /// Until the first of an answer.
+    /// Time until the first token.
     pub first_token: T,
     /// Between two signs of life.
     pub idle: T,

@@ -46,7 +46,7 @@ pub(super) struct Followed {
     /// Path at which it was first seen.
     pub(super) path: PathBuf,
     pub(super) id: FileId,
-    /// Which of the configured it is one of.
+    /// Index of its pattern in the configuration.
     pub(super) spec: usize,
     pub(super) offset: u64,
     seen: FileSnapshot,
@@ -83,7 +83,8 @@ impl Followed {
     /// Opens a file to be read on from `offset`, or from where it was; from its start where it is not
     /// the one that was.
     pub(super) fn open(
-        (path, spec): (&Path, usize),
+        path: &Path,
+        spec: usize,
         place: Option<&FilePosition>,
         follows_links: bool,
         from: impl Fn(u64) -> u64,
@@ -205,8 +206,8 @@ impl Followed {
         let read = self.file.read_at(&mut bytes, self.offset)?;
         bytes.truncate(read);
         let is_all = self.offset + read as u64 >= self.size;
-        let ends = (is_all && is_quiet || is_last, is_all && is_last);
-        new.texts = texts(&bytes, &spec.joins, ends);
+        let is_over = is_all && is_last;
+        new.texts = texts(&bytes, &spec.joins, is_all && is_quiet || is_last, is_over);
         (new.has_more, new.is_over) = (!is_all, is_all && is_last);
         self.barren = new.texts.is_empty().then_some((self.size, is_quiet));
         new.bytes = bytes;
@@ -225,7 +226,7 @@ impl Followed {
     }
 
     /// Sets the read position back, and delays the next read.
-    pub(super) fn hold(&mut self, (offset, seen): (u64, FileSnapshot)) {
+    pub(super) fn hold(&mut self, offset: u64, seen: FileSnapshot) {
         (self.offset, self.seen, self.barren) = (offset, seen, None);
         self.held_until = Some(Instant::now() + HELD_FOR);
     }

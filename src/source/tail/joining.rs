@@ -6,7 +6,7 @@ use regex::Regex;
 /// Lines that are joined at most.
 const MAX_JOINED_LINES: usize = 500;
 
-/// Which lines go on with the one before.
+/// Rule for lines that continue the one before.
 #[derive(Clone, Debug)]
 pub enum JoinRule {
     /// None.
@@ -55,7 +55,8 @@ pub(super) struct LineJoiner {
 pub(super) fn texts(
     bytes: &[u8],
     joins: &JoinRule,
-    (is_quiet, is_last): (bool, bool),
+    is_quiet: bool,
+    is_last: bool,
 ) -> Vec<LineJoiner> {
     let mut texts: Vec<LineJoiner> = Vec::new();
     let (mut splitter, mut at) = (LineSplitter::default(), 0);
@@ -93,17 +94,22 @@ pub(super) fn texts(
 mod tests {
     use super::*;
 
-    fn joined(bytes: &str, joins: &JoinRule, ends: (bool, bool)) -> (Vec<String>, usize) {
-        let texts = texts(bytes.as_bytes(), joins, ends);
+    fn joined(
+        bytes: &str,
+        joins: &JoinRule,
+        is_quiet: bool,
+        is_last: bool,
+    ) -> (Vec<String>, usize) {
+        let texts = texts(bytes.as_bytes(), joins, is_quiet, is_last);
         let until = texts.last().map_or(0, |text| text.until);
         (texts.into_iter().map(|text| text.text).collect(), until)
     }
 
     #[test]
     fn lines_are_events_and_what_has_no_end_waits_for_it() {
-        let (texts, until) = joined("one\ntwo\r\nthr", &JoinRule::Nothing, (true, false));
+        let (texts, until) = joined("one\ntwo\r\nthr", &JoinRule::Nothing, true, false);
         assert_eq!((texts, until), (vec!["one".to_owned(), "two".to_owned()], 9));
-        let (texts, until) = joined("one\ntwo", &JoinRule::Nothing, (true, true));
+        let (texts, until) = joined("one\ntwo", &JoinRule::Nothing, true, true);
         assert_eq!((texts.len(), until), (2, 7));
     }
 
@@ -111,21 +117,21 @@ mod tests {
     fn what_belongs_together_is_joined_once_it_is_known_to_be_whole() {
         let trace = "ERROR: a\n  at b\n\tat c\nINFO: d\n  e\n";
         let whole = vec!["ERROR: a\n  at b\n\tat c".to_owned(), "INFO: d\n  e".to_owned()];
-        assert_eq!(joined(trace, &JoinRule::Indented, (true, false)), (whole.clone(), trace.len()));
-        let (texts, until) = joined(trace, &JoinRule::Indented, (false, false));
+        assert_eq!(joined(trace, &JoinRule::Indented, true, false), (whole.clone(), trace.len()));
+        let (texts, until) = joined(trace, &JoinRule::Indented, false, false);
         assert_eq!((&texts[..], &trace[until..]), (&whole[..1], "INFO: d\n  e\n"));
         let stamped = "2026-01-01 a\nb\nc\n2026-01-02 d\n";
         let first = JoinRule::parse(r"^\d{4}-").expect("a regex");
-        let (texts, _) = joined(stamped, &first, (true, false));
+        let (texts, _) = joined(stamped, &first, true, false);
         assert_eq!(texts, ["2026-01-01 a\nb\nc", "2026-01-02 d"]);
         let endless = "x\n".to_owned() + &" y\n".repeat(2 * MAX_JOINED_LINES);
-        let (texts, until) = joined(&endless, &JoinRule::Indented, (true, false));
+        let (texts, until) = joined(&endless, &JoinRule::Indented, true, false);
         assert_eq!((texts.len(), until), (3, endless.len()));
     }
 
     #[test]
     fn what_is_no_text_is_counted() {
-        let replaced: Vec<u64> = texts(b"a\xff\n  \xfe\nb\n", &JoinRule::Indented, (true, false))
+        let replaced: Vec<u64> = texts(b"a\xff\n  \xfe\nb\n", &JoinRule::Indented, true, false)
             .iter()
             .map(|text| text.replaced)
             .collect();

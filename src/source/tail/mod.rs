@@ -177,7 +177,7 @@ impl Tail {
                 let skips = is_new_tail && is_first && !spec.from_start;
                 let place = self.places.files.get(&(spec.key(), id));
                 let from = |size| if skips { size } else { 0 };
-                match Followed::open((&path, at), place, spec.follows_links, from) {
+                match Followed::open(&path, at, place, spec.follows_links, from) {
                     Ok(file) => {
                         if skips {
                             self.to_say.push(draft("place", &file.place(spec, false), now)?);
@@ -239,10 +239,10 @@ impl Tail {
             let mut is_held = false;
             for texts in new.texts.chunks(EVENTS_TOGETHER) {
                 let until = texts.last().map_or(from, |text| text.until);
-                let before = self.files[at].at();
+                let (offset, snapshot) = self.files[at].at();
                 self.files[at].took(&new.bytes[from..until]);
                 if !self.publish_texts(feed, at, texts, false).await? {
-                    self.files[at].hold(before);
+                    self.files[at].hold(offset, snapshot);
                     (is_held, _) = (true, held.insert(called.clone()));
                     break;
                 }

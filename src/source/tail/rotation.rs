@@ -65,7 +65,7 @@ impl Tail {
         place: Option<&FilePosition>,
     ) -> bool {
         let follows_links = self.specs[spec].follows_links;
-        let opened = Followed::open((path, spec), place, follows_links, |_| 0);
+        let opened = Followed::open(path, spec, place, follows_links, |_| 0);
         let Ok(mut file) = opened else { return false };
         let is_new = !self.files.iter().any(|other| (other.spec, other.id) == (spec, file.id));
         if is_new {

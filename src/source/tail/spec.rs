@@ -13,7 +13,7 @@ pub struct TailSpec {
     pub stream: StreamTemplate,
     /// The type of the events.
     pub kind: EventType,
-    /// Which lines belong together.
+    /// Rule for lines that belong together.
     pub joins: JoinRule,
     /// True if the content before the first sight of a file is published, too.
     pub from_start: bool,

@@ -14,32 +14,20 @@ pub(super) struct AccessMetrics {
 impl AccessMetrics {
     pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            credentials: make.counters(
-                ("fanfare_credentials_refused_total", "Credentials refused, by reason"),
+            credentials: make.counters( "fanfare_credentials_refused_total", "Credentials refused, by reason",
                 "reason",
-                CredentialRefused::ALL.iter().map(|r| r.as_str()),
-            )?,
-            requests: make.counters(
-                (
-                    "fanfare_requests_refused_total",
-                    "Requests refused before anybody asked who they are by, by reason",
-                ),
+                CredentialRefused::ALL.iter().map(|r| r.as_str()))?,
+            requests: make.counters( "fanfare_requests_refused_total", "Requests refused before anybody asked who they are by, by reason",
                 "reason",
-                RequestRefused::ALL.iter().map(|r| r.as_str()),
-            )?,
+                RequestRefused::ALL.iter().map(|r| r.as_str()))?,
             abandoned: make.counter(
                 "fanfare_requests_abandoned_total",
                 "Requests whose client went away before they were answered; what they published may \
                  have been taken",
             )?,
-            connections: make.counters(
-                (
-                    "fanfare_connections_refused_total",
-                    "Connections that came to no request, by reason",
-                ),
+            connections: make.counters( "fanfare_connections_refused_total", "Connections that came to no request, by reason",
                 "reason",
-                ConnectionRefused::ALL.iter().map(|r| r.as_str()),
-            )?,
+                ConnectionRefused::ALL.iter().map(|r| r.as_str()))?,
         })
     }
 }

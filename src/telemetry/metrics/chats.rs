@@ -48,32 +48,31 @@ impl ChatMetrics {
     pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         Ok(Self {
             ended: make.open_counters(
-                ("fanfare_chats_ended_total", "Chats that have ended, by how"),
+                "fanfare_chats_ended_total",
+                "Chats that have ended, by how",
                 &["upstream", "outcome"],
             )?,
             running: make
                 .gauge("fanfare_chats_running", "Chats that run, or wait for their turn")?,
             queued: make.gauges(
-                (
-                    "fanfare_chats_queued",
-                    "Chats that wait for others of their upstream, which has `max-running`",
-                ),
+                "fanfare_chats_queued",
+                "Chats that wait for others of their upstream, which has `max-running`",
                 &["upstream"],
             )?,
             refused: make.counters(
-                ("fanfare_chats_refused_total", "Requests that chats have refused, by reason"),
+                "fanfare_chats_refused_total",
+                "Requests that chats have refused, by reason",
                 "reason",
                 ChatRefused::ALL.iter().map(|refused| refused.as_str()),
             )?,
             attempts: make.open_counters(
-                ("fanfare_chat_attempts_total", "Times an upstream was asked, by what it answered"),
+                "fanfare_chat_attempts_total",
+                "Times an upstream was asked, by what it answered",
                 &["upstream", "result"],
             )?,
             stalls: make.open_counters(
-                (
-                    "fanfare_chat_stalls_total",
-                    "Times an upstream said nothing for 5 s in the middle",
-                ),
+                "fanfare_chat_stalls_total",
+                "Times an upstream said nothing for 5 s in the middle",
                 &["upstream"],
             )?,
             adopted: make.counter(
@@ -85,10 +84,8 @@ impl ChatMetrics {
                 "Requests with a key that had begun a chat before",
             )?,
             first_token: make.histogram(
-                (
-                    "fanfare_chat_first_token_seconds",
-                    "From asking an upstream to the first of its answer",
-                ),
+                "fanfare_chat_first_token_seconds",
+                "From asking an upstream to the first of its answer",
                 &FIRST_TOKEN_BUCKETS,
             )?,
             tokens: make.counter(
@@ -96,11 +93,13 @@ impl ChatMetrics {
                 "Tokens of answers, as upstreams said or by their parts",
             )?,
             pace: make.histogram(
-                ("fanfare_chat_tokens_per_second", "How fast answers came, from their first token"),
+                "fanfare_chat_tokens_per_second",
+                "How fast answers came, from their first token",
                 &PACE_BUCKETS,
             )?,
             readers: make.histogram(
-                ("fanfare_chat_readers", "Those who read a chat together, at most, by its end"),
+                "fanfare_chat_readers",
+                "Those who read a chat together, at most, by its end",
                 &READERS_BUCKETS,
             )?,
         })

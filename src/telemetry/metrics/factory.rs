@@ -32,7 +32,8 @@ impl MetricFactory {
 
     pub(super) fn gauges(
         &self,
-        (name, help): (&str, &str),
+        name: &str,
+        help: &str,
         labels: &[&str],
     ) -> Result<IntGaugeVec, prometheus::Error> {
         self.registered(IntGaugeVec::new(Opts::new(name, help), labels)?)
@@ -50,7 +51,8 @@ impl MetricFactory {
     /// Creates counters with labels whose values are not known in advance.
     pub(super) fn open_counters(
         &self,
-        (name, help): (&str, &str),
+        name: &str,
+        help: &str,
         labels: &[&str],
     ) -> Result<IntCounterVec, prometheus::Error> {
         self.registered(IntCounterVec::new(Opts::new(name, help), labels)?)
@@ -59,11 +61,12 @@ impl MetricFactory {
     /// Creates counters with a label whose values are known; all series exist from the start.
     pub(super) fn counters<'a>(
         &self,
-        (name, help): (&str, &str),
+        name: &str,
+        help: &str,
         label: &str,
         values: impl Iterator<Item = &'a str>,
     ) -> Result<IntCounterVec, prometheus::Error> {
-        let counters = self.open_counters((name, help), &[label])?;
+        let counters = self.open_counters(name, help, &[label])?;
         for value in values {
             counters.with_label_values(&[value]);
         }
@@ -72,7 +75,8 @@ impl MetricFactory {
 
     pub(super) fn histogram(
         &self,
-        (name, help): (&str, &str),
+        name: &str,
+        help: &str,
         buckets: &[f64],
     ) -> Result<Histogram, prometheus::Error> {
         let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());

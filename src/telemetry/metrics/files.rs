@@ -13,7 +13,8 @@ impl FileMetrics {
     pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         Ok(Self {
             requests: make.counters(
-                ("fanfare_file_requests_total", "Requests for files, by what became of them"),
+                "fanfare_file_requests_total",
+                "Requests for files, by what became of them",
                 "outcome",
                 Served::ALL.iter().map(|served| served.as_str()),
             )?,

@@ -54,18 +54,18 @@ impl JournalMetrics {
     pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         Ok(Self {
             commit_latency: make.histogram(
-                (
-                    "fanfare_journal_commit_seconds",
-                    "From handing a batch to the order until it is durable",
-                ),
+                "fanfare_journal_commit_seconds",
+                "From handing a batch to the order until it is durable",
                 &LATENCY_BUCKETS,
             )?,
             batch_entries: make.histogram(
-                ("fanfare_journal_batch_entries", "Entries that shared one commit"),
+                "fanfare_journal_batch_entries",
+                "Entries that shared one commit",
                 &BATCH_ENTRIES_BUCKETS,
             )?,
             batch_bytes: make.histogram(
-                ("fanfare_journal_batch_bytes", "Bytes that shared one commit"),
+                "fanfare_journal_batch_bytes",
+                "Bytes that shared one commit",
                 &BATCH_BYTES_BUCKETS,
             )?,
             syncs: make.counter(
@@ -151,7 +151,7 @@ fn whole(bytes: u64) -> i64 {
 
 impl Telemetry {
     /// A batch of so many entries and bytes became durable in this time, and whether it was synced.
-    pub fn batch_committed(&self, (entries, bytes): (usize, usize), took: Duration, synced: bool) {
+    pub fn batch_committed(&self, entries: usize, bytes: usize, took: Duration, synced: bool) {
         let journal = &self.0.journal;
         journal.commit_latency.observe(took.as_secs_f64());
         journal.batch_entries.observe(entries as f64);

@@ -34,23 +34,24 @@ impl LimitMetrics {
     pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         Ok(Self {
             most: make.gauges(
-                ("fanfare_limit_max", "How much a limit allows; no series where it is off"),
+                "fanfare_limit_max",
+                "How much a limit allows; no series where it is off",
                 &LABELS,
             )?,
             used: make.gauges(
-                (
-                    "fanfare_limit_used",
-                    "How much of it is used; of a limit for each client, subject or stream, by \
+                "fanfare_limit_used",
+                "How much of it is used; of a limit for each client, subject or stream, by \
                      the one that uses most",
-                ),
                 &LABELS,
             )?,
             peak: make.gauges(
-                ("fanfare_limit_peak", "How much of it was used at most since the start"),
+                "fanfare_limit_peak",
+                "How much of it was used at most since the start",
                 &LABELS,
             )?,
             refusals: make.open_counters(
-                ("fanfare_limit_refusals_total", "How often it was reached"),
+                "fanfare_limit_refusals_total",
+                "How often it was reached",
                 &LABELS,
             )?,
         })

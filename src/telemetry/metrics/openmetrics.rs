@@ -30,16 +30,12 @@ fn write_family(text: &mut String, family: &MetricFamily) -> std::fmt::Result {
     writeln!(text, "# TYPE {name} {kind}")?;
     writeln!(text, "# HELP {name} {}", Escaped(family.help()))?;
     for metric in family.get_metric() {
-        write_metric(text, metric, (name, kind))?;
+        write_metric(text, metric, name, kind)?;
     }
     Ok(())
 }
 
-fn write_metric(
-    text: &mut String,
-    metric: &Metric,
-    (name, kind): (&str, &str),
-) -> std::fmt::Result {
+fn write_metric(text: &mut String, metric: &Metric, name: &str, kind: &str) -> std::fmt::Result {
     let labels = metric.get_label();
     if kind == "counter" {
         let value = metric.get_counter().get_value();

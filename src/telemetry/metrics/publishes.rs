@@ -57,7 +57,8 @@ impl PublishMetrics {
     pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         let labels = TYPES.into_iter().chain([OTHER]);
         let events = make.counters(
-            ("fanfare_events_published_total", "Events published, by type"),
+            "fanfare_events_published_total",
+            "Events published, by type",
             "type",
             labels.clone(),
         )?;
@@ -66,30 +67,25 @@ impl PublishMetrics {
             bytes: make
                 .counter("fanfare_published_bytes_total", "Bytes of the data of those events")?,
             refused: make.counters(
-                ("fanfare_publishes_refused_total", "Publish requests refused, by reason"),
+                "fanfare_publishes_refused_total",
+                "Publish requests refused, by reason",
                 "reason",
                 PublishRefused::ALL.iter().map(|r| r.as_str()),
             )?,
             latency: make.histogram(
-                (
-                    "fanfare_publish_seconds",
-                    "From a publish request's body to its receipt, or until its client gave up",
-                ),
+                "fanfare_publish_seconds",
+                "From a publish request's body to its receipt, or until its client gave up",
                 &LATENCY_BUCKETS,
             )?,
             of_patterns: make.open_counters(
-                (
-                    "fanfare_stream_events_published_total",
-                    "Events published to the streams of each pattern in --metrics-streams; no \
+                "fanfare_stream_events_published_total",
+                "Events published to the streams of each pattern in --metrics-streams; no \
                      series without one",
-                ),
                 &["streams"],
             )?,
             to_patterns: make.open_counters(
-                (
-                    "fanfare_stream_deliveries_total",
-                    "Sessions that those events were handed out to; no series without a pattern",
-                ),
+                "fanfare_stream_deliveries_total",
+                "Sessions that those events were handed out to; no series without a pattern",
                 &["streams"],
             )?,
         })

@@ -54,7 +54,8 @@ impl ReadinessMetrics {
         Ok(Self {
             ready: make.gauge("fanfare_ready", "1 while the hub may be sent work, as /readyz")?,
             checks: make.gauges(
-                ("fanfare_ready_check", "1 for each check of /readyz that is fine, else 0"),
+                "fanfare_ready_check",
+                "1 for each check of /readyz that is fine, else 0",
                 &["check"],
             )?,
             draining: make.gauge("fanfare_draining", "1 while the hub is stopping")?,
@@ -109,7 +110,8 @@ impl ReadinessMetrics {
 /// Creates the counter of reached bounds.
 pub(super) fn bounds(make: &MetricFactory) -> Result<IntCounterVec, prometheus::Error> {
     make.counters(
-        ("fanfare_bound_hits_total", "How often something had no room, by what was full"),
+        "fanfare_bound_hits_total",
+        "How often something had no room, by what was full",
         "bound",
         BoundHit::ALL.iter().map(|full| full.as_str()),
     )

@@ -27,32 +27,18 @@ impl SessionMetrics {
             live: make.gauge("fanfare_sessions", "Sessions that are live")?,
             catching_up: make
                 .gauge("fanfare_sessions_catching_up", "Sessions that read from history")?,
-            opened: make.counters(
-                (
-                    "fanfare_sessions_opened_total",
-                    "Sessions opened, by what became of their resume",
-                ),
+            opened: make.counters( "fanfare_sessions_opened_total", "Sessions opened, by what became of their resume",
                 "resume",
-                ["live", "resumed", "gap", "reset"].into_iter(),
-            )?,
-            closed: make.counters(
-                ("fanfare_sessions_closed_total", "Sessions closed, by reason"),
+                ["live", "resumed", "gap", "reset"].into_iter())?,
+            closed: make.counters( "fanfare_sessions_closed_total", "Sessions closed, by reason",
                 "reason",
-                Closed::ALL.iter().map(|r| r.as_str()),
-            )?,
-            refused: make.counters(
-                ("fanfare_subscribers_refused_total", "Subscribers turned away, by reason"),
+                Closed::ALL.iter().map(|r| r.as_str()))?,
+            refused: make.counters( "fanfare_subscribers_refused_total", "Subscribers turned away, by reason",
                 "reason",
-                SubscribeRejectReason::ALL.iter().map(|r| r.as_str()),
-            )?,
-            replayed: make.counters(
-                (
-                    "fanfare_events_replayed_total",
-                    "Events handed to sessions from history, by where they came from",
-                ),
+                SubscribeRejectReason::ALL.iter().map(|r| r.as_str()))?,
+            replayed: make.counters( "fanfare_events_replayed_total", "Events handed to sessions from history, by where they came from",
                 "source",
-                Replayed::ALL.iter().map(|r| r.as_str()),
-            )?,
+                Replayed::ALL.iter().map(|r| r.as_str()))?,
             gaps: make.counter(
                 "fanfare_session_gaps_total",
                 "Times retention overtook a session, which was told",
@@ -68,22 +54,12 @@ impl SessionMetrics {
             )?,
             delivered_bytes: make
                 .counter("fanfare_delivered_bytes_total", "Bytes of those deliveries")?,
-            fanout: make.histogram(
-                (
-                    "fanfare_fanout_seconds",
-                    "From the commit of a batch until a worker thread has written it to the \
+            fanout: make.histogram( "fanfare_fanout_seconds", "From the commit of a batch until a worker thread has written it to the \
                      sockets of all its live sessions that want it",
-                ),
-                &LATENCY_BUCKETS,
-            )?,
-            undelivered: make.histogram(
-                (
-                    "fanfare_undelivered_age_seconds",
-                    "Each second, for each worker thread with sessions: the age of the oldest \
+                &LATENCY_BUCKETS)?,
+            undelivered: make.histogram( "fanfare_undelivered_age_seconds", "Each second, for each worker thread with sessions: the age of the oldest \
                      event that one of its live sessions has not taken; 0 where there is none",
-                ),
-                &LATENCY_BUCKETS,
-            )?,
+                &LATENCY_BUCKETS)?,
             queued_bytes: make.gauge(
                 "fanfare_session_queue_bytes",
                 "Bytes in memory that at least one live session has not taken",

@@ -88,7 +88,7 @@ impl TailMetrics {
         self.behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
     }
 
-    /// In so many lines something was no UTF-8.
+    /// Counts lines in which bytes that are not UTF-8 were replaced.
     pub fn replaced(&self, lines: u64) {
         self.replaced.inc_by(lines);
     }
@@ -106,31 +106,31 @@ pub struct SourceMetrics {
 impl SourcesMetrics {
     pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         let up = make.gauges(
-            (
-                "fanfare_source_up",
-                "1 while a source runs; 0 where it is off or waits to be restarted",
-            ),
+            "fanfare_source_up",
+            "1 while a source runs; 0 where it is off or waits to be restarted",
             &["source"],
         )?;
         for source in SOURCES {
             up.with_label_values(&[source]).set(0);
         }
         let heartbeats = make.gauges(
-            ("fanfare_heartbeat_sources", "Services that send heartbeats, by how they are"),
+            "fanfare_heartbeat_sources",
+            "Services that send heartbeats, by how they are",
             &["status"],
         )?;
         let heartbeats = STATUSES.map(|status| heartbeats.with_label_values(&[status]));
-        let counters = |name, help| make.counters((name, help), "source", SOURCES.into_iter());
+        let counters = |name, help| make.counters(name, help, "source", SOURCES.into_iter());
         let jobs = JobFamilies {
             runs: make.open_counters(
-                (
-                    "fanfare_job_runs_total",
-                    "Runs of each job, by how they ended; no series without a job",
-                ),
+                "fanfare_job_runs_total",
+                "Runs of each job, by how they ended; no series without a job",
                 &["job", "outcome"],
             )?,
-            running: make
-                .gauges(("fanfare_job_running", "Runs of each job that are under way"), &["job"])?,
+            running: make.gauges(
+                "fanfare_job_running",
+                "Runs of each job that are under way",
+                &["job"],
+            )?,
         };
         let tail = TailMetrics {
             files: make.gauge("fanfare_tail_files", "Files that are followed")?,

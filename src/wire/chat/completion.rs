@@ -107,7 +107,7 @@ fn cut(text: &mut String, left: &mut usize) -> bool {
 /// More of a call of a tool.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct ToolPart {
-    /// Which of several, where it says so.
+    /// Index of the call, if it is given.
     pub index: Option<u64>,
     /// Id of the call.
     pub id: Option<String>,

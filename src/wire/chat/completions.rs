@@ -35,8 +35,8 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// For a reader who has the first `after` events, and wants to know what it took or does not. It
-    /// takes the whole chat from its start.
+    /// Creates a converter for a reader that has the first `after` events. It takes the whole chat
+    /// from its start.
     pub fn new(after: u64, wants_usage: bool, redactions: Vec<Redaction>) -> Self {
         Self { after, wants_usage, redactions, ..Self::default() }
     }
@@ -60,7 +60,7 @@ impl Completions {
                 (self.chat, self.model, self.created) = (chat_id(&chat), model, created);
                 if self.seq > self.after {
                     let role = json!({ "role": "assistant", "content": "" });
-                    data(out, &self.chunk((&role, None), self.seq));
+                    data(out, &self.chunk(&role, None, self.seq));
                 }
             }
             ChatEvent::Extra { extra } => self.extra(extra, out),
@@ -112,7 +112,7 @@ impl Completions {
         // They may repeat what is not to be shown.
         let is_shown = self.redactions.is_empty();
         let (delta, choice) = if is_shown { (delta, choice) } else { Default::default() };
-        let mut chunk = self.chunk((&delta.into(), None), self.seq);
+        let mut chunk = self.chunk(&delta.into(), None, self.seq);
         chunk.extend(of_chunk);
         if let Some(Value::Object(there)) = chunk.get_mut("choices").and_then(|all| all.get_mut(0))
         {
@@ -148,7 +148,7 @@ impl Completions {
             ChatEvent::Token { content, .. } => json!({ "content": content }),
             _ => return,
         };
-        data(out, &self.chunk((&delta, None), seq));
+        data(out, &self.chunk(&delta, None, seq));
     }
 
     pub(super) fn break_off(&mut self, out: &mut Vec<u8>) {
@@ -165,10 +165,10 @@ impl Completions {
     fn end(&mut self, finish_reason: &str, out: &mut Vec<u8>) {
         self.has_ended = true;
         if self.seq > self.after {
-            data(out, &self.chunk((&json!({}), Some(finish_reason)), self.seq));
+            data(out, &self.chunk(&json!({}), Some(finish_reason), self.seq));
         }
         if let Some(usage) = self.usage.take().filter(|_| self.wants_usage) {
-            let mut chunk = self.chunk((&json!({}), None), self.seq);
+            let mut chunk = self.chunk(&json!({}), None, self.seq);
             chunk.insert("choices".into(), json!([]));
             chunk.insert("usage".into(), usage_object(&usage));
             data(out, &chunk);
@@ -176,7 +176,7 @@ impl Completions {
         out.extend_from_slice(b"data: [DONE]\n\n");
     }
 
-    fn chunk(&self, (delta, finish): (&Value, Option<&str>), seq: u64) -> Map<String, Value> {
+    fn chunk(&self, delta: &Value, finish: Option<&str>, seq: u64) -> Map<String, Value> {
         let mut chunk = Map::new();
         chunk.insert("id".into(), self.chat.as_str().into());
         chunk.insert("object".into(), "chat.completion.chunk".into());

@@ -46,7 +46,7 @@ pub enum ChatEvent {
     },
     /// More of a call of a tool.
     ToolCall {
-        /// Which of several calls.
+        /// Index of the call.
         index: u64,
         /// Id of the call, in its first event.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,7 +105,7 @@ pub enum ChatEvent {
         /// Always true.
         is_final: bool,
     },
-    /// Somebody stopped it.
+    /// The chat was stopped.
     Cancelled {
         /// Origin of the stop: `user`, `no_readers` or `deleted`.
         by: String,
@@ -114,7 +114,7 @@ pub enum ChatEvent {
     Error {
         /// Cause of the failure.
         code: FailureCause,
-        /// In words.
+        /// Description of the failure.
         message: String,
         /// True if a retry may help.
         retryable: bool,
@@ -159,7 +159,7 @@ pub struct Usage {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// It waits for a permit of its upstream.
+    /// Queued: waits for a permit of its upstream.
     Queued,
     /// The upstream is being asked.
     Connecting,

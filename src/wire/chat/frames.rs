@@ -12,7 +12,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// A decoded event.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SseFrame {
-    /// Its data; never empty.
+    /// Data of the event; never empty.
     Data(Vec<u8>),
     /// Value of its field `error`.
     Error(Vec<u8>),

@@ -39,8 +39,8 @@ struct Part<'a> {
 }
 
 impl Native {
-    /// For a reader from whom `redactions` are kept; one who wants the whole text with every part has
-    /// `accumulated` already.
+    /// Creates a converter that applies `redactions`; `accumulated` is the text so far, for a
+    /// reader that wants the whole text with every part.
     pub fn new(redactions: Vec<Redaction>, accumulated: Option<String>) -> Self {
         Self { accumulated, redactions, ..Self::default() }
     }

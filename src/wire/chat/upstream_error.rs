@@ -9,7 +9,7 @@ const MAX_MESSAGE_CHARS: usize = 1_000;
 /// An error, as an upstream tells it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct UpstreamFailure {
-    /// In words.
+    /// Description of the failure.
     pub message: String,
     /// The member `code`.
     pub code: Option<String>,

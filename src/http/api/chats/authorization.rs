@@ -100,7 +100,7 @@ fn require_present(state: &AppState, chat: Option<Arc<Chat>>) -> Result<Arc<Chat
     }
 }
 
-/// Somebody who may ask models at all.
+/// Returns the caller, if it may use any model.
 pub(crate) fn require_chat_caller(
     state: &AppState,
     request: &HttpRequest,

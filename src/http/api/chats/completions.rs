@@ -89,7 +89,7 @@ async fn create_one(
         Some((chat, reader)) => Attached { caller, chat, reader, replayed: true },
         None => {
             let manner = CreatePolicy { must_be_there: after > 0, ..manner };
-            let begun = create_chat(state, (request, &caller), (ask, key), manner).await?;
+            let begun = create_chat(state, request, &caller, ask, key, manner).await?;
             let (chat, replayed) = (begun.chat, begun.replayed);
             let reader = chat.read();
             Attached { caller, chat, reader, replayed }
@@ -154,7 +154,8 @@ pub(crate) async fn cancel(
 )]
 pub(crate) async fn models(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
     let listed = granted_models(&state, &request).map(|models| {
-        let data: Vec<Value> = models.iter().map(model_object).collect();
+        let data: Vec<Value> =
+            models.iter().map(|(model, upstream)| model_object(model, upstream)).collect();
         HttpResponse::Ok()
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .json(json!({ "object": "list", "data": data }))
@@ -174,9 +175,11 @@ pub(crate) async fn model(
 ) -> HttpResponse {
     let found = granted_models(&state, &request).and_then(|models| {
         let found = models.iter().find(|(model, _)| *model == *id);
-        found.map(|model| HttpResponse::Ok().json(model_object(model))).ok_or_else(|| {
-            Problem::new(Code::NotFound, format!("there is no model {:?}", *id)).field("model")
-        })
+        found
+            .map(|(model, upstream)| HttpResponse::Ok().json(model_object(model, upstream)))
+            .ok_or_else(|| {
+                Problem::new(Code::NotFound, format!("there is no model {:?}", *id)).field("model")
+            })
     });
     openai_response(&state, found)
 }
@@ -191,8 +194,8 @@ fn granted_models(
     Ok(models)
 }
 
-fn model_object((model, of): &(String, String)) -> Value {
-    json!({ "id": model, "object": "model", "created": 0, "owned_by": of })
+fn model_object(model: &str, upstream: &str) -> Value {
+    json!({ "id": model, "object": "model", "created": 0, "owned_by": upstream })
 }
 
 /// Waits for the upstream, and answers with what it says.
@@ -218,8 +221,7 @@ async fn answer(
         match failed_at_once(state, &chat, progress, form.after).await? {
             Some(failed) => failed,
             None => {
-                let of = (caller, chat.clone(), reader);
-                let streamed = stream(state, request, of, &form).await;
+                let streamed = stream(state, request, caller, chat.clone(), reader, &form).await;
                 if !replayed && streamed.as_ref().map_or(true, |r| !r.status().is_success()) {
                     // Nobody reads what was begun for them.
                     state.chats.stop(&chat, StopBy::NoReaders);
@@ -281,7 +283,9 @@ fn as_replayed(mut response: HttpResponse, replayed: bool) -> HttpResponse {
 async fn stream(
     state: &Data<AppState>,
     request: &HttpRequest,
-    (caller, chat, reader): (Arc<Caller>, Arc<Chat>, ChatReader),
+    caller: Arc<Caller>,
+    chat: Arc<Chat>,
+    reader: ChatReader,
     form: &Form,
 ) -> Result<HttpResponse, Problem> {
     let redactions = read::redactions(state, &chat).await?;

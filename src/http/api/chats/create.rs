@@ -63,8 +63,10 @@ pub(crate) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, P
 /// Begins a chat for somebody.
 pub(crate) async fn create_chat(
     state: &Data<AppState>,
-    (request, caller): (&HttpRequest, &Caller),
-    (ask, key): (ChatRequest, Option<String>),
+    request: &HttpRequest,
+    caller: &Caller,
+    ask: ChatRequest,
+    key: Option<String>,
     manner: CreatePolicy,
 ) -> Result<BegunChat, Problem> {
     let models = state.chats.models();

@@ -38,7 +38,7 @@ pub(crate) struct ChatAsk {
     /// All that was said so far, each with a `role`.
     #[schema(nullable = false, min_items = 1)]
     messages: Option<Vec<Map<String, Value>>>,
-    /// Which model; the hub's usual one where none is named.
+    /// Model; the default one if it is not set.
     #[schema(nullable = true)]
     model: Option<String>,
     /// Tokens of the answer at most.
@@ -140,7 +140,7 @@ async fn create_one(
     let caller = authorization::require_chat_caller(state, request)?;
     let key = create::idempotency_key(request)?;
     let ask = ChatRequest::native(&create::read_ask(state, request, payload).await?)?;
-    let begun = create_chat(state, (request, &caller), (ask, key), MANNER).await?;
+    let begun = create_chat(state, request, &caller, ask, key, MANNER).await?;
     let chat = &begun.chat;
     let (ticket, expires_at) = match chat.ticket.get() {
         Some(ticket) => ticket.clone(),
@@ -210,7 +210,7 @@ async fn chat_here(
             let caller = authorization::require_chat_caller(state, request)?;
             let key = create::idempotency_key(request)?;
             let ask = ChatRequest::native(&create::read_ask(state, request, payload).await?)?;
-            let begun = create_chat(state, (request, &caller), (ask, key), MANNER).await?;
+            let begun = create_chat(state, request, &caller, ask, key, MANNER).await?;
             (caller, begun.chat)
         }
     };
@@ -225,7 +225,7 @@ async fn chat_here(
         pairs.push(("refusal".into(), "status".into()));
     }
     let is_begun_here = requested.is_none();
-    let opened = open(state, request, (caller, chat.clone()), (requested, pairs)).await;
+    let opened = open(state, request, caller, chat.clone(), requested, pairs).await;
     if is_begun_here && opened.as_ref().map_or(true, |r| !r.status().is_success()) {
         state.chats.stop(&chat, StopBy::NoReaders);
     }
@@ -240,8 +240,10 @@ async fn chat_here(
 async fn open(
     state: &Data<AppState>,
     request: &HttpRequest,
-    (caller, chat): (Arc<Caller>, Arc<Chat>),
-    (requested, pairs): (Option<String>, query::Pairs),
+    caller: Arc<Caller>,
+    chat: Arc<Chat>,
+    requested: Option<String>,
+    pairs: query::Pairs,
 ) -> Result<HttpResponse, Problem> {
     let said = query::pairs(request.query_string()).map_err(Problem::query)?;
     let is_accumulated = match query::one_of(&said, &["accumulated"]).map_err(Problem::query)? {
@@ -280,9 +282,9 @@ pub(crate) async fn events(
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let opened = async {
-        let of = authorization::readable(&state, &request, &id)?;
-        let how = (read::requested(&request)?, read::pairs_of(&request)?);
-        open(&state, &request, of, how).await
+        let (caller, chat) = authorization::readable(&state, &request, &id)?;
+        let requested = read::requested(&request)?;
+        open(&state, &request, caller, chat, requested, read::pairs_of(&request)?).await
     };
     count_refusal(&state, opened.await)
 }

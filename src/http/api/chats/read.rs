@@ -23,7 +23,7 @@ const OF_READERS: [&str; 6] = ["from", "last", "heartbeat", "heartbeat_as", "con
 /// Detail of the problem for a chat that the journal's cap has cut.
 const CUT: &str = "a part of the chat is not kept any more";
 
-/// Somebody who reads a chat.
+/// A reader of a chat.
 pub(crate) struct Reading {
     pub(crate) caller: Arc<Caller>,
     pub(crate) chat: Arc<Chat>,
