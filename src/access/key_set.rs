@@ -57,7 +57,7 @@ pub(super) fn pin(keys: &mut Vec<Key>, pinned: Option<&[Algorithm]>) {
 #[derive(Default)]
 pub struct RemoteKeys {
     keys: ArcSwap<Vec<Key>>,
-    /// Number of fetches.
+    /// Number of fetches that brought other keys than before.
     fetched: AtomicUsize,
     pinned: Option<Vec<Algorithm>>,
 }

@@ -214,11 +214,11 @@ fn parse(line: &[u8]) -> Option<Line> {
     is_whole.then(|| serde_json::from_slice(json).ok()).flatten()
 }
 
-/// Reads the last line where only its end is damaged: the revocation stays in force.
+/// Reads the last line where only its end is damaged: it is applied.
 fn parse_damaged_end(path: &Path, number: usize, line: &[u8]) -> Option<Line> {
     let parsed = parse(&line[..line.len() - 1])?;
     let path = path.display();
-    tracing::warn!(%path, line = number, "the end of a revocation's line is damaged; it stays in force");
+    tracing::warn!(%path, line = number, "the end of the last revocation is damaged; it is applied");
     Some(parsed)
 }
 

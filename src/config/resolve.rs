@@ -29,7 +29,7 @@ pub(crate) const HEARTBEAT_RANGE: std::ops::RangeInclusive<Duration> =
 pub struct Config {
     /// Addresses to serve.
     pub listen: Vec<SocketAddr>,
-    /// Addresses that serve metrics only.
+    /// Addresses that serve only `/metrics`, `/healthz` and `/readyz`.
     pub metrics_listen: Vec<SocketAddr>,
     /// Patterns whose streams have figures of their own.
     pub metrics_streams: Vec<Selector>,

@@ -7,7 +7,7 @@ use super::{EventType, Payload, Position, StreamName, Timestamp};
 pub struct Entry {
     /// Position in the order.
     pub position: Position,
-    /// Time of the commit; never earlier than that of an entry before it.
+    /// Time of the commit; earlier than that of an entry before it only after the clock was set back.
     pub time: Timestamp,
     /// The streams it belongs to, as published; one for an end.
     pub streams: Box<[StreamName]>,

@@ -192,7 +192,7 @@ impl Session {
         self.kept_at.filter(|_| bytes > 0).map(|at| (at, bytes))
     }
 
-    /// Returns true if every stream it selects by name has ended before its cursor. A stream that
+    /// Returns true if every stream it selects by name has ended at or before its cursor. A stream that
     /// was deleted and exists again has not ended.
     pub(super) fn is_finished(&self, history: &History) -> bool {
         let Some(names) = self.interest.exact_streams() else { return false };

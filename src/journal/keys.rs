@@ -10,7 +10,7 @@
 //! | `k` stream number, idempotency key | [`KeyItem`] |
 //! | `n` stream name | stream number |
 //! | `t` time | position of the first entry at that time (sparse) |
-//! | `x` stream name | [`Tombstone`]: what a deleted stream had |
+//! | `x` stream name | [`Tombstone`] of a stream that is gone |
 //! | `g` stream number | of a deleted stream whose entries are still counted: up to where they are not |
 //! | `m` word | the hub as a whole |
 
@@ -328,7 +328,7 @@ impl KeyItem {
     }
 }
 
-/// Record of a deleted stream.
+/// Record of a stream that is gone: deleted, or emptied by retention.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Tombstone {
     /// Position of the deletion, or of the last entry if retention emptied the stream.

@@ -143,6 +143,7 @@ impl Worker {
 
     /// Returns true if dropping obsolete tables fits: the flushes that it takes and, where the reserve
     /// is spent, also the compaction that fjall may start behind them, whose failure would poison it.
+    /// That one is risked where much is to be regained.
     fn has_room_to_drop(&self, room: &FreeSpaceGuard) -> bool {
         let flushed_bytes = self.kv.unflushed_bytes() + DROP_OVERHEAD_BYTES;
         let is_risked =

@@ -222,7 +222,7 @@ reasons! {
 }
 
 reasons! {
-    /// Reason for which a request was refused before its caller was identified.
+    /// Reason for which a request was refused by its host or by the page that sent it.
     RequestRefused {
         /// The host is not one of this hub.
         Host = "host",
@@ -232,7 +232,7 @@ reasons! {
 }
 
 reasons! {
-    /// Reason for which a connection was closed before its first request.
+    /// Reason for which a connection was refused, or closed because a request on it could not be read.
     ConnectionRefused {
         /// The maximum number of connections of the client is open.
         MaxConnectionsPerClient = "max_connections_per_client",

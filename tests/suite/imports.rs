@@ -48,8 +48,8 @@ fn name_of(root: &Path, path: &Path) -> String {
 /// The modules among `names` that the module `name` uses; its tests are left out.
 fn uses(name: &str, text: &str, names: &BTreeSet<String>) -> BTreeSet<String> {
     let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-    let code: String =
-        code.lines().map(|l| l.split("//").next().unwrap().to_owned() + "\n").collect();
+    let is_code = |line: &&str| !line.trim_start().starts_with("//");
+    let code: String = code.lines().filter(is_code).map(|line| line.to_owned() + "\n").collect();
     let mut paths = Vec::new();
     for (at, _) in code.match_indices("use ") {
         if at == 0 || code[..at].ends_with(['\n', ' ']) {
@@ -57,11 +57,14 @@ fn uses(name: &str, text: &str, names: &BTreeSet<String>) -> BTreeSet<String> {
             flatten("", code[at + 4..end].trim(), &mut paths);
         }
     }
-    // Paths in expressions.
-    for (at, _) in code.match_indices("crate::") {
+    // Paths in expressions; those of imports, which end in `::` before a group, are read above.
+    let starts = code.match_indices("crate::").chain(code.match_indices("super::"));
+    for (at, _) in starts.filter(|(at, _)| !code[..*at].ends_with("::")) {
         let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
         let end = code[at..].find(|c| !is_path(c)).map_or(code.len(), |end| at + end);
-        paths.push(code[at..end].to_owned());
+        if !code[..end].ends_with("::") {
+            paths.push(code[at..end].to_owned());
+        }
     }
     let modules = paths.iter().filter_map(|path| resolve(name, path, names));
     modules.filter(|module| module != name).collect()
@@ -155,8 +158,10 @@ fn grouped_imports_and_circles_are_seen() {
         |name: &str, text: &str| Module { name: name.to_owned(), uses: uses(name, text, &names) };
     let b = read("a::b", "use crate::a::{d::{self, X}, other};\nuse c::Y;\n");
     assert_eq!(Vec::from_iter(&b.uses), ["a", "a::b::c", "a::d"]);
-    let c = read("a::b::c", "fn f() {\n    super::super::d();\n    use super::super::d::Z;\n}\n");
+    let c = read("a::b::c", "fn f() {\n    super::super::d::g();\n}\n");
     assert_eq!(Vec::from_iter(&c.uses), ["a::d"]);
+    let grouped = read("a::d", "use crate::a::{b::X};\n");
+    assert_eq!(Vec::from_iter(&grouped.uses), ["a::b"]);
     let d = read("a::d", "//! use crate::a::b;\nfn f(x: crate::a::b::X) {}\n");
     assert_eq!(Vec::from_iter(&d.uses), ["a::b"]);
     let a = read("a", "pub use d::Z;\n");

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 #[derive(Serialize, ToSchema)]
 #[schema(as = Whose)]
 #[serde(rename_all = "lowercase")]
-#[expect(dead_code, reason = "it describes what `Whose` reads")]
+#[expect(dead_code, reason = "it describes what `RevocationTarget` reads")]
 enum WhoseShape {
     /// A token, by its `jti`.
     Jti(String),

@@ -15,9 +15,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Maximum time of a request head; actix uses the same for the first one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum time between an answer and the next request. Longer than actix' keep-alive, so that it
 /// Seconds that an idle connection is kept between requests; longer than common proxies keep theirs.
 pub(crate) const KEEP_ALIVE_S: u64 = 75;
+/// Maximum time between an answer and the next request. Longer than actix' keep-alive, so that it
 /// closes only connections whose next head began in the packet of the last request and stopped.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(KEEP_ALIVE_S + 5);
 /// Size up to which a body counts as sent once the answer is made.

@@ -4,7 +4,7 @@ use crate::limits::ClientKey;
 use dashmap::DashMap;
 use std::sync::Arc;
 
-/// Amounts by client, such as connections or bytes. A client that holds nothing is not remembered.
+/// Amounts by client, such as connections or bytes. A client is forgotten when its last hold is dropped.
 #[derive(Clone, Default, Debug)]
 pub(super) struct PerClient(Arc<DashMap<ClientKey, u64>>);
 
@@ -19,8 +19,13 @@ pub(super) struct ClientHold {
 impl PerClient {
     /// Holds `amount` for a client, unless the client would hold more than `max`.
     pub(super) fn hold(&self, client: ClientKey, amount: u64, max: u64) -> Option<ClientHold> {
-        let mut hold = ClientHold { amounts: self.clone(), client, amount: 0 };
+        let mut hold = self.hold_nothing(client);
         hold.grow(amount, max).then_some(hold)
+    }
+
+    /// Starts a hold that grows later.
+    pub(super) fn hold_nothing(&self, client: ClientKey) -> ClientHold {
+        ClientHold { amounts: self.clone(), client, amount: 0 }
     }
 }
 

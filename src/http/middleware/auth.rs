@@ -189,7 +189,7 @@ fn ticket_in_query(request: &HttpRequest) -> Result<Option<(String, Option<Event
     let malformed = |_| Denied::Malformed;
     let pairs = query::pairs(query).map_err(malformed)?;
     let ticket = query::one_of(&pairs, &[TICKET]).map_err(malformed)?.unwrap_or_default();
-    let last = requested_id(request, query::last_event_id(&pairs).map_err(malformed)?);
+    let last = requested_id(request, query::last_event_id(&pairs).ok().flatten());
     let reads = request.method() == Method::GET && request.path().ends_with("/events");
     let resumes = reads || request.method() == Method::POST && request.path() == "/events";
     let last = last.filter(|_| resumes).and_then(|text| EventId::parse(&text).ok());

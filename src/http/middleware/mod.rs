@@ -1,4 +1,4 @@
-//! Middleware of every route: authentication and the access log.
+//! Middleware: the access log, and authentication; on the admin listener the check of the host alone.
 
 pub(crate) mod access_log;
 pub(crate) mod auth;

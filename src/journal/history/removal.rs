@@ -102,8 +102,7 @@ impl History {
         Ok(!left)
     }
 
-    /// Returns true if a stream that a pattern selects was deleted after a position with unread
-    /// entries.
+    /// Returns true if a stream that a pattern selects is gone since a position, with unread entries.
     fn pattern_lost_a_stream(
         &self,
         interest: &Interest,
@@ -203,7 +202,7 @@ impl History {
         Ok(first_after.map(|ordinal| (row.removed_ordinal() + 1).saturating_sub(ordinal)))
     }
 
-    /// Returns the tombstone of a stream of this name that was deleted after `after`.
+    /// Returns the tombstone of a stream of this name that is gone since `after`.
     pub(super) fn tombstone(
         &self,
         name: &StreamName,

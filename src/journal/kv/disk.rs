@@ -221,8 +221,12 @@ impl DiskKv {
         tree.active_memtable().size() + tree.sealed_memtable_count() as u64 * MEMTABLE_BYTES
     }
 
-    /// Returns the bytes of table files that are not in use any more and not removed yet.
+    /// Returns the bytes of table files that are not in use any more and not removed yet; 0 while a
+    /// compaction runs, as the tables that it writes are not in use yet.
     pub(super) fn replaced_bytes(&self) -> u64 {
+        if self.db.active_compactions() > 0 {
+            return 0;
+        }
         let bytes = |file: &PathBuf| fs::metadata(file).map_or(0, |metadata| metadata.len());
         let all: u64 = self.table_files().iter().map(bytes).sum();
         all.saturating_sub(self.table_bytes())

@@ -26,8 +26,9 @@ const SECTOR_BYTES: usize = 512;
 const MAX_KEY_BYTES: u64 = 1024;
 /// Length of a value that none has in practice; only used to tell wrong bytes from missing ones.
 const MAX_VALUE_BYTES: u64 = 256 * 1024 * 1024;
-/// Largest step between the sequence numbers of two batches, and the largest number. fjall counts by ones
-/// from 0; a flipped bit makes it count from far away, and panic at the end of the range.
+/// Largest step between the sequence numbers of two batches, and the largest number of the first batch of
+/// a file. fjall counts by ones from 0; a flipped bit makes it count from far away, and panic at the end of
+/// the range.
 const MAX_SEQUENCE_STEP: u64 = 1 << 40;
 const MAX_SEQUENCE: u64 = 1 << 56;
 
@@ -150,7 +151,7 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Returns true if the bad batch at `begin` is a write that was cut short: bytes are missing from
 /// it, and none is wrong. Only the last write can be unacknowledged, so a whole batch behind it
-/// proves damage, and so does a bad batch of which every sector was written.
+/// proves damage, and so does a batch that is wrong before its last written byte, or whose end is there.
 fn is_torn_write(bytes: &[u8], begin: usize) -> bool {
     let end = used_bytes(bytes);
     if Remainder::of(&bytes[begin..]).batch().is_some() || has_whole_batch(&bytes[begin + 1..end]) {
@@ -205,9 +206,10 @@ pub(in crate::journal) fn good_bytes(bytes: &[u8]) -> usize {
         let Some(number) = rest.batch() else { return begin };
         match last {
             // One of the two is wrong: the one before, unless it followed its own predecessor.
-            Some((before, last)) if number <= last || number - last > MAX_SEQUENCE_STEP => {
+            Some((before, last)) if number <= last => {
                 return if last_follows { begin } else { before };
             }
+            Some((_, last)) if number - last > MAX_SEQUENCE_STEP => return begin,
             Some((_, last)) => last_follows = number == last + 1,
             None if number > MAX_SEQUENCE => return begin,
             None => last_follows = false,
@@ -282,9 +284,12 @@ impl<'a> Remainder<'a> {
             2 => {
                 self.take(1 + 1 + 1 + 8)?;
                 let key = self.number(2)?;
-                self.take(4)?;
+                let unpacked = self.number(4)?;
                 let value = self.number(4)?;
-                self.is_implausible |= key > MAX_KEY_BYTES || value > MAX_VALUE_BYTES;
+                // A value is stored as it is, or packed by LZ4, which adds 1/255 at most.
+                self.is_implausible |= key > MAX_KEY_BYTES
+                    || value > MAX_VALUE_BYTES
+                    || value > unpacked + unpacked / 128 + 64;
                 self.take((key + value) as usize).map(drop)
             }
             4 => self.take(1 + 8).map(drop),
@@ -421,6 +426,11 @@ mod tests {
         assert_eq!(good_bytes(&file), 2 * whole.len());
         assert!(!is_torn_write(&file, 2 * whole.len()));
         assert_eq!(good_bytes(&batch(1 | far, &items)), 0);
+        // A sound batch before it stays, also where it does not follow its own predecessor.
+        let file = [&whole[..], &batch(2 | far, &items)].concat();
+        assert_eq!(good_bytes(&file), whole.len());
+        let file = [&whole[..], &batch(5, &items), &batch(6 | far, &items)].concat();
+        assert_eq!(good_bytes(&file), 2 * whole.len());
     }
 
     #[test]
@@ -445,6 +455,9 @@ mod tests {
         let mut wrong = torn.to_vec();
         let at = wrong.windows(4).position(|bytes| bytes == 600_u32.to_le_bytes()).unwrap();
         wrong[at + 4..at + 8].copy_from_slice(&0xf000_0000_u32.to_le_bytes());
+        assert!(!is_torn_write(&wrong, 0));
+        // A length that one value may have, and not this one.
+        wrong[at + 4..at + 8].copy_from_slice(&1_000_000_u32.to_le_bytes());
         assert!(!is_torn_write(&wrong, 0));
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct Totals {
     pub(crate) floor: Position,
     /// Upper bound of the positions of all removals.
     pub(crate) removed_to: Position,
-    /// Upper bound of the positions of entries of deleted streams.
+    /// Upper bound of the positions of entries of streams that are gone.
     pub(crate) forgotten_to: Position,
     /// Traces of streams that went up to this place are not kept.
     pub(crate) tombstones_lost_to: Position,

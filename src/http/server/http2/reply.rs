@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
-/// Maximum size of a frame; every peer accepts this much (RFC 9113 §4.2).
+/// Size from which on no more is joined: a frame that every peer accepts (RFC 9113 §4.2).
 const FRAME_BYTES: usize = 16 * 1024;
 
 /// Returns true for headers of an HTTP/1.1 connection, which HTTP/2 forbids (RFC 9113 §8.2.2).
@@ -98,7 +98,7 @@ struct Piece {
     has_failed: bool,
 }
 
-/// Collects the bytes that a body has ready, up to one frame.
+/// Collects the bytes that a body has ready, until there is at least one frame.
 fn gather<B: MessageBody>(mut body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<Piece> {
     let mut joined = Vec::new();
     let mut first = Bytes::new();
