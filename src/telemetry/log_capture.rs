@@ -19,9 +19,9 @@ use tracing_subscriber::layer::Context;
 const MAX_WAITING: usize = 1024;
 /// Prefix of the targets that are captured.
 const OURS: &str = "fanfare";
-/// Targets whose lines are not published: those that publish lines, and those that every publish
-/// uses.
+/// Target of the code that publishes lines; its own lines are left out.
 const PUBLISHES: &str = "fanfare::source";
+/// Target of the code that every publish uses; its lines count from `info` on.
 const ON_THE_WAY: &str = "fanfare::journal";
 
 /// A line.
