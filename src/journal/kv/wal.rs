@@ -54,7 +54,7 @@ pub(in crate::journal) fn inspect(folder: &Path) -> io::Result<Option<BadTail>> 
     while let Some(file) = files.next() {
         let bytes = fs::read(&file)?;
         let good = good_bytes(&bytes);
-        if bytes[good..].iter().any(|byte| *byte != 0) {
+        if used_bytes(&bytes[good..]) > 0 {
             let later: Vec<_> = files.collect();
             let is_torn = later.is_empty() && is_torn_write(&bytes, good);
             return Ok(Some(BadTail { file, offset: good as u64, is_torn, later }));
@@ -96,8 +96,12 @@ fn copy_used(file: &Path, offset: u64, folder: &Path) -> io::Result<()> {
     write_file(&copy, &from[..used_bytes(from)]).map(drop)
 }
 
+/// Returns the length without the zeros at the end, which most of a preallocated file is.
 fn used_bytes(bytes: &[u8]) -> usize {
-    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let zeros = bytes.rchunks(ZEROS.len()).take_while(|block| **block == ZEROS[..block.len()]);
+    let rest = &bytes[..bytes.len() - zeros.map(<[u8]>::len).sum::<usize>()];
+    rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 /// Writes the whole batches of every write-ahead file to a new file in its place, up to `bad`.
@@ -368,9 +372,8 @@ mod tests {
             assert!(copied.expect("cp").success());
             let (store, aside) = (folder.path().join("s"), folder.path().join("aside"));
             let file = store.join(file.file_name().expect("a name"));
-            let mut damaged = bytes.clone();
-            damaged[at] ^= 0x20;
-            fs::write(&file, &damaged).expect("writes");
+            let opened = fs::File::options().write(true).open(&file).expect("opens");
+            opened.write_all_at(&[bytes[at] ^ 0x20], at as u64).expect("writes");
             let Some(bad) = inspect(&store).expect("looks") else {
                 // A last batch with too high a number: nothing comes after it, nothing is lost.
                 assert_eq!(open(&store).len(), 20);
@@ -388,9 +391,12 @@ mod tests {
             let put_aside =
                 fs::read_dir(&aside).expect("a list").next().expect("one").expect("one");
             let put_aside = fs::read(put_aside.path()).expect("it is there");
-            let from = bad.offset as usize;
-            assert_eq!(put_aside, damaged[from..from + put_aside.len()]);
-            assert!(damaged[from + put_aside.len()..].iter().all(|byte| *byte == 0));
+            let (from, to) = (bad.offset as usize, bad.offset as usize + put_aside.len());
+            let changed = at - from;
+            assert_eq!(put_aside[..changed], bytes[from..at]);
+            assert_eq!(put_aside[changed], bytes[at] ^ 0x20);
+            assert_eq!(put_aside[changed + 1..], bytes[at + 1..to]);
+            assert!(to >= used);
         }
         assert!(found >= 39);
     }
