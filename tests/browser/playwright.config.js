@@ -1,4 +1,4 @@
-// Debian's Chromium, one test after the other: each starts hubs of its own.
+// Debian's Chromium. Tests run in parallel: each starts hubs of its own.
 import { defineConfig } from '@playwright/test';
 
 export default defineConfig({
@@ -7,12 +7,16 @@ export default defineConfig({
   // None of a folder above.
   tsconfig: './tsconfig.json',
   outputDir: '../../target/browser',
-  workers: 1,
+  // More than cores: tests mostly wait.
+  workers: 4,
+  fullyParallel: true,
+  // `tests/run` names the tests that passed only when repeated.
+  retries: process.env.CI ? 1 : 0,
   timeout: 90_000,
   // That a thing happens at all is asked, not how soon: a machine may be busy with others.
   expect: { timeout: 20_000 },
   forbidOnly: !!process.env.CI,
-  reporter: 'line',
+  reporter: [['line'], ['json', { outputFile: '../../target/browser.json' }]],
   use: {
     browserName: 'chromium',
     launchOptions: {
