@@ -49,7 +49,7 @@ fn flip(seed: u64, from: impl Fn(u64) -> u64) -> Result<(), String> {
 fn a_flipped_bit_in_the_last_synced_batches_is_told() {
     if is_available() {
         let scenario = "a_flipped_bit_in_the_last_synced_batches_is_told";
-        run_seeds(scenario, seeds(8, 2_000), |seed| {
+        run_seeds(scenario, seeds(8, 700), |seed| {
             flip(seed, |used| used.saturating_sub(LAST_BATCHES))
         });
     }
@@ -59,7 +59,7 @@ fn a_flipped_bit_in_the_last_synced_batches_is_told() {
 fn a_flipped_bit_anywhere_in_the_write_ahead_file_is_told() {
     if is_available() {
         let scenario = "a_flipped_bit_anywhere_in_the_write_ahead_file_is_told";
-        run_seeds(scenario, seeds(8, 2_000), |seed| flip(seed, |_| 0));
+        run_seeds(scenario, seeds(8, 700), |seed| flip(seed, |_| 0));
     }
 }
 
@@ -81,7 +81,7 @@ fn destroy_block(seed: u64, is_noise: bool) -> Result<(Disk, Ledger), String> {
 fn a_block_destroyed_by_the_write_under_way_is_told() {
     if is_available() {
         let scenario = "a_block_destroyed_by_the_write_under_way_is_told";
-        run_seeds(scenario, seeds(6, 1_000), |seed| {
+        run_seeds(scenario, seeds(6, 400), |seed| {
             let (disk, mut ledger) = destroy_block(seed, true)?;
             recover_from_damage(&disk, &mut ledger)
         });
@@ -94,7 +94,7 @@ fn a_block_destroyed_by_the_write_under_way_is_told() {
 fn a_block_emptied_by_the_write_under_way_gives_no_id_to_two_events() {
     if is_available() {
         let scenario = "a_block_emptied_by_the_write_under_way_gives_no_id_to_two_events";
-        run_seeds(scenario, seeds(6, 1_000), |seed| {
+        run_seeds(scenario, seeds(6, 400), |seed| {
             let (disk, mut ledger) = destroy_block(seed, false)?;
             recover(&disk, &[], Harm::Unsynced, &mut ledger)
         });
@@ -109,7 +109,7 @@ fn a_flipped_bit_in_any_file_changes_no_event_and_hides_no_loss() {
         return;
     }
     let scenario = "a_flipped_bit_in_any_file_changes_no_event_and_hides_no_loss";
-    run_seeds(scenario, seeds(16, 2_000), |seed| {
+    run_seeds(scenario, seeds(16, 700), |seed| {
         let mut random = SmallRng::seed_from_u64(seed);
         let disk = Disk::mount(Journaling::Ordered);
         let mut ledger = Ledger::default();

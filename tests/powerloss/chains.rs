@@ -39,7 +39,7 @@ fn run_chain(journaling: Journaling, (flags, harm): Mode, seed: u64) -> Result<(
 fn nothing_acknowledged_is_lost_over_chains_of_power_losses() {
     if is_available() {
         let scenario = "nothing_acknowledged_is_lost_over_chains_of_power_losses";
-        run_seeds(scenario, seeds(12, 3_000), |seed| run_chain(Journaling::Ordered, SYNC, seed));
+        run_seeds(scenario, seeds(12, 1_000), |seed| run_chain(Journaling::Ordered, SYNC, seed));
     }
 }
 
@@ -47,7 +47,7 @@ fn nothing_acknowledged_is_lost_over_chains_of_power_losses() {
 fn nothing_acknowledged_is_lost_over_chains_of_power_losses_of_a_strict_disk() {
     if is_available() {
         let scenario = "nothing_acknowledged_is_lost_over_chains_of_power_losses_of_a_strict_disk";
-        run_seeds(scenario, seeds(12, 3_000), |seed| run_chain(Journaling::Strict, SYNC, seed));
+        run_seeds(scenario, seeds(12, 1_000), |seed| run_chain(Journaling::Strict, SYNC, seed));
     }
 }
 
@@ -55,6 +55,6 @@ fn nothing_acknowledged_is_lost_over_chains_of_power_losses_of_a_strict_disk() {
 fn without_syncs_no_id_names_two_events_over_chains_of_power_losses() {
     if is_available() {
         let scenario = "without_syncs_no_id_names_two_events_over_chains_of_power_losses";
-        run_seeds(scenario, seeds(8, 2_000), |seed| run_chain(Journaling::Ordered, OS, seed));
+        run_seeds(scenario, seeds(8, 700), |seed| run_chain(Journaling::Ordered, OS, seed));
     }
 }

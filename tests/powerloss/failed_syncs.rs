@@ -32,7 +32,7 @@ fn after_a_failed_sync_of_the_write_ahead_file_nothing_acknowledged_later_is_los
         let scenario =
             "after_a_failed_sync_of_the_write_ahead_file_nothing_acknowledged_later_is_lost";
         // The first syncs are those of the creation.
-        run_seeds(scenario, seeds(12, 1_000), |seed| fail_sync(seed, (".jnl", 1 + seed % 14)));
+        run_seeds(scenario, seeds(12, 400), |seed| fail_sync(seed, (".jnl", 1 + seed % 14)));
     }
 }
 
@@ -40,6 +40,6 @@ fn after_a_failed_sync_of_the_write_ahead_file_nothing_acknowledged_later_is_los
 fn after_a_failed_sync_of_any_file_nothing_acknowledged_later_is_lost() {
     if is_available() {
         let scenario = "after_a_failed_sync_of_any_file_nothing_acknowledged_later_is_lost";
-        run_seeds(scenario, seeds(40, 2_000), |seed| fail_sync(seed, ("", 1 + seed % 50)));
+        run_seeds(scenario, seeds(40, 800), |seed| fail_sync(seed, ("", 1 + seed % 50)));
     }
 }
