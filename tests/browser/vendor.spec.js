@@ -1,0 +1,43 @@
+// The files of `static/vendor` against the published packages, whose hashes `npm ci` has checked.
+
+import { expect, test } from '@playwright/test';
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+
+const VENDOR = new URL('../../static/vendor', import.meta.url).pathname;
+const PACKAGES = new URL('node_modules', import.meta.url).pathname;
+
+/** The package of each folder, and where in it the files are. */
+const FOLDERS = {
+  uplot: ['uplot', 'dist'],
+  'swagger-ui': ['swagger-ui-dist', '.'],
+  marked: ['marked', 'lib'],
+  dompurify: ['dompurify', 'dist'],
+};
+
+/** The versions that `static/vendor/README.md` states, by folder. */
+function statedVersions() {
+  const rows = readFileSync(join(VENDOR, 'README.md'), 'utf8').matchAll(/^\| `(\S+)` \| (\S+) \| (\S+) \|/gm);
+  return Object.fromEntries([...rows].map(([, folder, , version]) => [folder, version]));
+}
+
+/** Declarations are ours: they state only what the pages use. */
+const isOurs = (name) => /\.d\.m?ts$/.test(name);
+
+const withoutSourceMap = (text) => text.split('\n').filter((line) => !line.includes('sourceMappingURL')).join('\n').trimEnd();
+
+test('third-party code is as it was published', () => {
+  const folders = readdirSync(VENDOR, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  expect(folders.map((entry) => entry.name).sort()).toEqual(Object.keys(FOLDERS).sort());
+  const versions = statedVersions();
+  for (const [folder, [name, directory]] of Object.entries(FOLDERS)) {
+    const root = join(PACKAGES, name);
+    expect(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version).toBe(versions[folder]);
+    for (const file of readdirSync(join(VENDOR, folder)).filter((file) => !isOurs(file))) {
+      const inRoot = /^(LICENSE|NOTICE)$/.test(file);
+      const published = readFileSync(join(root, inRoot ? '.' : directory, file), 'utf8');
+      const ours = readFileSync(join(VENDOR, folder, file), 'utf8');
+      expect(withoutSourceMap(ours) === withoutSourceMap(published), `${folder}/${file}`).toBe(true);
+    }
+  }
+});
