@@ -1,6 +1,6 @@
 //! Processes that a bench starts: they end with it, however it ends.
 
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -14,17 +14,22 @@ pub const SUBCOMMAND: &str = "bench-child";
 /// A command that runs `program`, and ends with the thread that spawns it.
 pub fn command(own: &std::path::Path, program: impl Into<OsString>) -> Command {
     let mut command = Command::new(own);
-    command.args([SUBCOMMAND, "--"]).arg(program.into());
+    command.args([SUBCOMMAND, &std::process::id().to_string(), "--"]).arg(program.into());
     command
 }
 
-/// Becomes `program`, which the system terminates when its parent is gone; returns only to say why
-/// it could not.
-pub fn become_program(program: &[OsString]) -> io::Error {
+/// Becomes `program`, which the system terminates when its parent exits; returns only an error.
+///
+/// `parent` is the id of the process that started this one. The system sends no signal for a parent
+/// that exited before it was asked to, so that the parent is compared afterwards.
+pub fn become_program(parent: u32, program: &[OsString]) -> io::Error {
     let Some((name, args)) = program.split_first() else {
         return io::Error::other("there is no program to start");
     };
     match set_parent_process_death_signal(Some(Signal::TERM)) {
+        Ok(()) if Pid::as_raw(getppid()).cast_unsigned() != parent => {
+            io::Error::other("the process that started this one has exited")
+        }
         Ok(()) => Command::new(name).args(args).exec(),
         Err(error) => error.into(),
     }

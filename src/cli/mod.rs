@@ -94,7 +94,8 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         Some((bench::child::SUBCOMMAND, flags)) => {
             let program: Vec<OsString> =
                 flags.get_many("program").unwrap_or_default().cloned().collect();
-            return Err(bench::child::become_program(&program).into());
+            let parent = flags.get_one("parent").copied().unwrap_or_default();
+            return Err(bench::child::become_program(parent, &program).into());
         }
         Some(("config", sub)) => match sub.subcommand() {
             Some(("docs", _)) => {
@@ -183,6 +184,7 @@ fn whole_command() -> Command {
             Command::new(bench::child::SUBCOMMAND)
                 .about("Become a program that ends with the one that started it")
                 .hide(true)
+                .arg(Arg::new("parent").required(true).value_parser(clap::value_parser!(u32)))
                 .arg(
                     Arg::new("program")
                         .last(true)

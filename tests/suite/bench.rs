@@ -256,6 +256,18 @@ fn a_bench_that_is_interrupted_leaves_nothing_behind() {
     }
 }
 
+/// The system sends no signal for a parent that exited before it was asked to send one.
+#[test]
+fn a_process_of_a_bench_that_has_exited_already_does_not_start() {
+    let output = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        .args(["bench-child", "1", "--", "echo", "it runs"])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("has exited"));
+}
+
 fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(30) {

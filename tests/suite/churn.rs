@@ -153,6 +153,7 @@ async fn revoked_and_expired_readers(hub: &Hub, admin: &str) -> Vec<Reader> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs curl"]
 async fn ten_thousand_come_and_go_in_every_way_and_nothing_stays_counted() {
     let hub = Hub::start(&[
         "--jwt-secret",

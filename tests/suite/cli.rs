@@ -181,6 +181,7 @@ async fn lines_that_are_piped_through_a_hub_that_is_killed_arrive_once_and_in_or
 }
 
 #[tokio::test]
+#[ignore = "needs python3"]
 async fn a_command_is_shown_and_published_and_its_status_is_kept() {
     let hub = Hub::start(&[]).await;
     let script = "import sys, time\nprint('slowly')\ntime.sleep(0.2)\n\
@@ -406,6 +407,7 @@ async fn a_run_ends_as_its_command_does_where_nothing_can_be_published_or_kept()
 
 /// Colours are for a terminal, and not even for that where somebody does not want any.
 #[tokio::test]
+#[ignore = "needs script (util-linux)"]
 async fn a_terminal_is_shown_colours_unless_it_wants_none() {
     let hub = Hub::start(&[]).await;
     let log = json!({ "level": "error", "message": "it \u{1b}]0;failed\u{7}" });

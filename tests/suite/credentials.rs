@@ -4,8 +4,8 @@ use crate::hub::Hub;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::path::Path;
-use std::process::Command;
 use std::time::SystemTime;
 
 pub const SECRET: &str = "a secret that is long enough to be one";
@@ -57,15 +57,7 @@ pub fn file_with(folder: &Path, keys: &[(&str, &str, &str)], more: &str) -> Stri
 }
 
 pub fn sha256(secret: &str) -> String {
-    use std::io::Write as _;
-    let mut child = Command::new("sha256sum")
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(secret.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    String::from_utf8_lossy(&output.stdout)[..64].to_owned()
+    Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One request; its status, the code of its problem, and what it asks for.

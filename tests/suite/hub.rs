@@ -1,6 +1,7 @@
 //! One hub process, as a test wants it.
 
 use crate::reader::Reader;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -109,6 +110,7 @@ impl Hub {
 
     /// Starts the process again on the same directory, on a free port.
     pub async fn start_again(&mut self) {
+        raise_file_limit();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let limit = self.files.map_or(String::new(), |files| format!("ulimit -n {files}; "));
         let mut child = Command::new("sh")
@@ -322,4 +324,10 @@ impl Drop for Hub {
         }
         let _ = std::fs::remove_file(&self.log);
     }
+}
+
+/// Raises the soft limit of open files to the hard one: some tests open thousands of sockets.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }

@@ -60,6 +60,7 @@ fn messages(events: &[Event], output: &str) -> Vec<String> {
 }
 
 #[tokio::test]
+#[ignore = "needs python3"]
 async fn what_a_job_says_comes_line_by_line_while_it_runs_and_whole_to_who_comes_late() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("slow.py"), SLOW).unwrap();
@@ -223,6 +224,7 @@ async fn only_so_many_run_at_once_and_only_those_who_may_run_them() {
 }
 
 #[tokio::test]
+#[ignore = "needs root: runs jobs as other users"]
 async fn a_job_that_cannot_be_started_says_so_and_a_root_hub_runs_it_as_somebody_else() {
     let jobs = "[job.none]\ncommand = [\"/no/such/program\"]\n\
                 [job.nobody]\ncommand = [\"sh\", \"-c\", \"id -un; id -G; echo $HOME $USER $FANFARE_STREAM\"]\n\
@@ -291,6 +293,7 @@ async fn what_cannot_be_meant_is_said_with_its_place() {
 
 /// What a command has said is published, also where the journal takes it long after the command's end.
 #[tokio::test]
+#[ignore = "needs root: mounts a tmpfs"]
 async fn what_was_said_before_the_end_comes_however_long_the_journal_refuses_it() {
     let jobs = "[job.j]\ncommand = [\"sh\", \"-c\", \"sleep 0.5; seq 1 8000; echo -n open\"]\n";
     let folder = tempfile::tempdir().unwrap();
@@ -383,6 +386,7 @@ async fn a_run_whose_client_is_gone_has_an_end() {
 }
 
 #[tokio::test]
+#[ignore = "needs root: runs jobs as other users"]
 async fn a_job_does_not_know_the_hubs_settings() {
     let folder = tempfile::tempdir().unwrap();
     let jobs =

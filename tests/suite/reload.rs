@@ -140,6 +140,7 @@ async fn served_name(hub: &Hub, trusted: &Certificate) -> Option<()> {
 }
 
 #[tokio::test]
+#[ignore = "needs openssl"]
 async fn a_certificate_is_taken_when_it_has_changed_and_connections_stay() {
     let certificate = Certificate::make("first");
     let first = Certificate::make("kept");

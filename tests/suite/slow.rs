@@ -24,6 +24,7 @@ fn modes(hub: &Hub) -> [(&'static str, Vec<String>); 3] {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs slowhttptest"]
 async fn slow_clients_of_every_kind_keep_nobody_from_getting_everything_in_order() {
     let seconds = if full() { "30" } else { "8" };
     let hub = Arc::new(Hub::start(&["--write-timeout", "5s"]).await);

@@ -134,6 +134,7 @@ fn numbers(range: std::ops::Range<usize>) -> String {
 /// A log that is written on and on, rotated by logrotate, while the hub is killed: every line once, in
 /// its order.
 #[tokio::test]
+#[ignore = "needs logrotate"]
 async fn through_rotation_and_a_hub_that_is_killed_every_line_comes_once() {
     let rounds = if full() { 30 } else { 6 };
     const LINES: usize = 500;
@@ -182,6 +183,7 @@ async fn through_rotation_and_a_hub_that_is_killed_every_line_comes_once() {
 
 /// A log that is emptied in its place; what is written between the copy and that is logrotate's loss.
 #[tokio::test]
+#[ignore = "needs logrotate"]
 async fn a_file_that_is_emptied_is_read_from_its_start_also_where_it_is_longer_at_once() {
     let (folder, config) = folder("");
     append(&folder, "app.log", "");
@@ -202,6 +204,7 @@ async fn a_file_that_is_emptied_is_read_from_its_start_also_where_it_is_longer_a
 /// What was copied and emptied while nobody looked is found by what it says; what only looks like it is
 /// left alone.
 #[tokio::test]
+#[ignore = "needs logrotate"]
 async fn what_was_rotated_by_copying_while_the_hub_was_away_is_found_and_other_files_are_not() {
     let (folder, config) = folder("");
     append(&folder, "app.log", numbers(0..100));
@@ -364,6 +367,7 @@ async fn a_file_whose_stream_finds_no_room_waits_for_it() {
 
 /// A journal that takes nothing holds the reading up, and nothing is lost.
 #[tokio::test]
+#[ignore = "needs root: mounts a tmpfs"]
 async fn what_cannot_be_published_yet_is_published_later() {
     let (folder, config) = folder("from = \"start\"");
     append(&folder, "app.log", numbers(0..2_000));

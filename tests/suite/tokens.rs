@@ -249,6 +249,7 @@ fn openssl(args: &[&str]) {
 }
 
 #[tokio::test]
+#[ignore = "needs openssl"]
 async fn a_token_is_verified_by_the_key_of_its_kind_and_by_no_other() {
     let pairs = Pairs::new();
     use Algorithm::{ES256, ES384, EdDSA, HS256, PS256, RS256, RS512};
@@ -453,6 +454,7 @@ fn token_command(args: &[&str]) -> (bool, String) {
 }
 
 #[tokio::test]
+#[ignore = "needs openssl"]
 async fn tokens_and_keys_are_made_and_told_by_the_command_line() {
     let (made, token) =
         token_command(&["mint", "--subscribe", "a.**,b", "--sub", "ann", "--expires", "10m"]);
