@@ -180,23 +180,36 @@ fn conditions_are_no_matches_on_bools() {
 }
 
 #[test]
-fn the_architecture_page_names_what_is_there() {
+fn pages_for_contributors_name_only_files_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(root.join("docs/ARCHITECTURE.md")).unwrap();
-    let mut paths = 0;
-    for name in page.split('`').skip(1).step_by(2) {
-        if ["src/", "tests/", "docs/", "static/"].iter().any(|folder| name.starts_with(folder)) {
-            paths += 1;
-            assert!(root.join(name).exists(), "there is no {name}");
+    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+    let page = read("docs/ARCHITECTURE.md");
+    for (page, at_least) in [(&page, 100), (&read("CONTRIBUTING.md"), 5)] {
+        let mut paths = 0;
+        for name in page.split('`').skip(1).step_by(2) {
+            let name = name.split(' ').next().unwrap();
+            if ["src/", "tests/", "docs/", "static/"].iter().any(|folder| name.starts_with(folder))
+            {
+                paths += 1;
+                assert!(root.join(name).exists(), "there is no {name}");
+            }
         }
+        assert!(paths >= at_least, "the page names nothing: {paths}");
     }
-    assert!(paths > 100, "the page names nothing: {paths}");
     for folder in fs::read_dir(root.join("src")).unwrap().map(|entry| entry.unwrap()) {
         if folder.file_type().unwrap().is_dir() {
             let row = format!("| `src/{}/` |", folder.file_name().to_str().unwrap());
             assert!(page.contains(&row), "the page has no row {row}");
         }
     }
+}
+
+/// `src/journal/kv/wal.rs` reads fjall's private format, which may change with any release.
+#[test]
+fn the_store_is_pinned_to_one_version() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("\nfjall = { version = \"="), "fjall is not pinned");
 }
 
 /// The parameters of the function that is declared at the start of `text`, which begins with `fn `.
