@@ -1,6 +1,6 @@
 //! Liveness of the worker threads: each shard reports once a second.
 
-use super::messages::ShardId;
+use super::ids::ShardId;
 use dashmap::DashMap;
 use std::time::{Duration, Instant};
 

@@ -1,19 +1,15 @@
-//! Messages between shards and the connection manager.
+//! Messages between shards and the connection manager, which know each other by these alone.
 
-use super::admission::QuotaOwner;
-use super::session::SessionKey;
-use super::shard::Shard;
+use super::ids::{GroupId, SessionKey, ShardId};
+use super::quota_owner::QuotaOwner;
+use super::session_view::{SessionFilter, SessionView};
 use crate::event::{Interest, Position};
 use crate::journal::Committed;
 use crate::limits::Limit;
-use actix::{Addr, Message};
+use actix::{Message, Recipient};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// A shard's name; never used twice.
-pub(super) type ShardId = u64;
-/// An interest's name; never used twice.
-pub(super) type GroupId = u64;
+use uuid::Uuid;
 
 /// Request of a subscriber.
 #[derive(Clone, Debug)]
@@ -24,14 +20,6 @@ pub struct Subscribe {
     pub view: crate::wire::View,
     /// Client and subject that it is counted for.
     pub holder: QuotaOwner,
-}
-
-/// A place at the hub: everything dispatched after `through` will come.
-pub struct PendingSession {
-    /// The session, which has not begun to read.
-    pub subscription: super::subscription::Subscription,
-    /// The last place that was dispatched before the seat counted.
-    pub through: Position,
 }
 
 /// Reason for which a subscriber was refused.
@@ -50,7 +38,7 @@ pub enum SubscribeRejection {
 pub(super) struct Registered {
     /// Group of sessions with the same interest.
     pub(super) group: GroupId,
-    /// The last place that was dispatched before.
+    /// Position of the last event dispatched before; everything after it comes.
     pub(super) through: Position,
 }
 
@@ -58,11 +46,11 @@ pub(super) struct Registered {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) enum FromShard {
-    /// A shard is there.
-    Join { shard: ShardId, addr: Addr<Shard> },
-    /// A session wants a seat.
+    /// A shard has started.
+    Join { shard: ShardId, address: ShardAddress },
+    /// A session registers.
     Seat { shard: ShardId, key: SessionKey, interest: Arc<Interest>, holder: Arc<QuotaOwner> },
-    /// A session gives its seat back.
+    /// A session has ended.
     Leave { shard: ShardId, key: SessionKey },
 }
 
@@ -70,13 +58,36 @@ pub(super) enum FromShard {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) enum ToShard {
-    /// A seat, or why there is none.
+    /// Answer to a registration.
     Seated { key: SessionKey, answer: Result<Registered, SubscribeRejection> },
-    /// Entries of a batch and who takes them: pairs of index and group, in order.
+    /// Entries of a batch with the groups that take them: pairs of index and group, in order.
     Deliver { batch: Arc<Committed>, takers: Vec<(u32, GroupId)> },
-    /// Batches were left out because the mailbox was full: everybody reads on from history, up
-    /// to `through`.
+    /// Batches up to `through` were left out because the mailbox was full: every session reads them
+    /// from history.
     Resync { through: Position },
-    /// Tell every session to go, spread over the window.
+    /// Closes every session, spread over the window.
     Drain { window: Duration },
+}
+
+/// Asks a shard for some of its sessions.
+#[derive(Message)]
+#[rtype(result = "Vec<SessionView>")]
+pub(super) struct ListSessions(pub(super) Arc<SessionFilter>);
+
+/// Closes a session of a shard; answers whether the shard has it.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(super) struct CloseSession(pub(super) Uuid);
+
+/// Returns the addresses of all shards.
+#[derive(Message)]
+#[rtype(result = "Vec<ShardAddress>")]
+pub(super) struct GetShards;
+
+/// Mailbox of a shard, by the messages that it takes.
+#[derive(Clone)]
+pub(super) struct ShardAddress {
+    pub(super) work: Recipient<ToShard>,
+    pub(super) list: Recipient<ListSessions>,
+    pub(super) close: Recipient<CloseSession>,
 }

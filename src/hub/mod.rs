@@ -5,44 +5,28 @@
 //! Never: waits for a client or a disk. The [`ConnectionManager`] matches, a shard on each
 //! worker thread frames and queues, a session is a cursor. A seat is given between two batches.
 
-mod admission;
-mod close;
-mod direct_sink;
-mod expiry;
-mod fallback;
-mod flush_delay;
-mod flush_scheduler;
-mod frames;
-mod listing;
+mod ids;
 mod liveness;
 mod manager;
 mod messages;
-mod page;
-mod pattern_metrics;
-mod poll;
+mod operators;
 #[doc(hidden)]
 pub mod probe;
+mod quota_owner;
 mod retry_pacer;
-mod selector_index;
-mod session;
+mod session_view;
 mod shard;
-mod shard_slot;
-mod shared_queue;
 mod subscription;
-mod timer_wheel;
-mod views;
 
-pub use admission::QuotaOwner;
-pub use direct_sink::{DirectSink, WriteOutcome};
-pub use flush_delay::FlushOptions;
-pub use listing::{SessionFilter, SessionPage, SessionView, close, sessions};
 pub use liveness::WorkerLiveness;
 pub use manager::{
     ChangeLimits, ConnectionManager, CountSubscribers, Drain, FindNames, GetPresence, GetUsage,
     MANAGER_MAILBOX, SubscriberCount,
 };
-pub use messages::{PendingSession, Subscribe, SubscribeRejection};
+pub use messages::{Subscribe, SubscribeRejection};
+pub use operators::{SessionPage, close, sessions};
+pub use quota_owner::QuotaOwner;
 pub use retry_pacer::RetryPacer;
-pub use session::{Heartbeat, SessionStart};
-pub use shard::ShardSettings;
-pub use subscription::{ShardHandle, Subscription};
+pub use session_view::{SessionFilter, SessionView};
+pub use shard::{DirectSink, FlushOptions, Heartbeat, SessionStart, ShardSettings, WriteOutcome};
+pub use subscription::{PendingSession, ShardHandle, Subscription};

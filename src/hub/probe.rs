@@ -2,14 +2,14 @@
 //!
 //! Nothing of the hub uses it but tests.
 
-use super::ConnectionManager;
-use super::admission::QuotaOwner;
-use super::direct_sink::{DirectSink, WriteOutcome};
-use super::messages::{GroupId, Registered};
+use super::ids::{GroupId, SessionKey};
+use super::manager::{ConnectionManager, SelectorIndex};
+use super::messages::Registered;
+use super::quota_owner::QuotaOwner;
 use super::retry_pacer::RetryPacer;
-use super::selector_index::SelectorIndex;
-use super::session::{CatchUp, Mode, Session, SessionKey};
-use super::shard::{Shard, ShardSettings, ShardState};
+use super::shard::{
+    CatchUp, DirectSink, Mode, Session, Shard, ShardSettings, ShardState, WriteOutcome,
+};
 use crate::event::{Interest, Position, Selector, StreamName};
 use crate::journal::{Committed, History};
 use crate::limits::Client;
@@ -45,7 +45,7 @@ pub(super) fn settings(history: Arc<History>, telemetry: Telemetry) -> ShardSett
 pub(super) fn shard(history: Arc<History>, telemetry: Telemetry) -> Rc<RefCell<ShardState>> {
     let settings = settings(history, telemetry);
     let (sender, _mailbox) = actix::dev::channel::channel::<ConnectionManager>(MANAGER_MAILBOX);
-    Shard::start(Addr::new(sender), settings)
+    Shard::start(Addr::new(sender).recipient(), settings)
 }
 
 /// Returns an owner on this machine.
@@ -126,7 +126,7 @@ impl FanOut {
         let (answer, _seated) = oneshot::channel();
         let session = Session::new(interest, View::default(), holder(), answer);
         let Some(key) = seat(&mut state, GROUP, session) else { return };
-        if let Some(session) = state.sessions.get_mut(&key) {
+        if let Some(session) = state.members.session_mut(key) {
             session.mode = Mode::CatchingUp(CatchUp::default());
             session.outlet = has_socket.then(|| Rc::new(Sink) as Rc<dyn DirectSink>);
             self.sessions.push(key);

@@ -1,10 +1,13 @@
 //! A worker thread's way into its shard, and a session's bytes out of it.
 
-use super::ConnectionManager;
-use super::flush_delay::FlushDelay;
-use super::messages::{PendingSession, Subscribe, SubscribeRejection};
-use super::session::{CatchUp, Mode, Session, SessionKey, SessionOrigin, SessionStart};
-use super::shard::{Shard, ShardSettings, ShardState};
+use super::ids::SessionKey;
+use super::manager::ConnectionManager;
+use super::messages::{Subscribe, SubscribeRejection};
+use super::shard::{
+    CatchUp, FlushDelay, Mode, Session, SessionOrigin, SessionStart, Shard, ShardSettings,
+    ShardState,
+};
+use crate::event::Position;
 use crate::telemetry::Closed;
 use actix::Addr;
 use bytes::Bytes;
@@ -26,10 +29,18 @@ pub struct Subscription {
     key: SessionKey,
 }
 
+/// A registered session that has not begun to read.
+pub struct PendingSession {
+    /// The session.
+    pub subscription: Subscription,
+    /// Position of the last event dispatched before it was registered; everything after it comes.
+    pub through: Position,
+}
+
 impl ShardHandle {
     /// Starts the shard of this thread, which must run an actix system's arbiter.
     pub fn start(manager: Addr<ConnectionManager>, settings: ShardSettings) -> Self {
-        Self { state: Shard::start(manager, settings) }
+        Self { state: Shard::start(manager.recipient(), settings) }
     }
 
     /// Takes a seat for a subscriber.
@@ -55,15 +66,15 @@ impl ShardHandle {
 impl Subscription {
     /// The session's name.
     pub fn id(&self) -> uuid::Uuid {
-        self.state.borrow().sessions.get(&self.key).map_or(uuid::Uuid::nil(), |s| s.id)
+        self.state.borrow().members.session(self.key).map_or(uuid::Uuid::nil(), |s| s.id)
     }
 
     /// Lets the session begin to read.
     pub fn begin(&self, opening: SessionStart) {
         let mut state = self.state.borrow_mut();
-        let now = state.wheel.now();
-        let considered = state.dispatched_watermark;
-        let Some(session) = state.sessions.get_mut(&self.key) else { return };
+        let state = &mut *state;
+        let now = state.heartbeats.now();
+        let Some(session) = state.members.session_mut(self.key) else { return };
         session.cursor = opening.cursor;
         session.last = opening.until;
         session.told = opening.seen_removals;
@@ -75,20 +86,25 @@ impl Subscription {
         session.outlet = opening.outlet;
         session.last_sent = now;
         session.began = Some(SessionOrigin { at: crate::journal::now(), resume: opening.resume });
-        session.mode = Mode::CatchingUp(CatchUp { until: considered, job: None });
+        session.mode = Mode::CatchingUp(CatchUp { until: state.dispatched_watermark, job: None });
         // The first beat is spread, so that sessions that began together do not beat together.
         let every = session.beat.every_s;
         let first = now + rand::rng().random_range(every.div_ceil(2)..=every);
-        state.wheel.add(self.key, first);
+        state.heartbeats.add(self.key, first);
         state.settings.telemetry.catching_up(1);
-        state.bind_credential(self.key, opening.caller);
+        // The credential may have been revoked since it was checked, and all sessions compared with that.
+        let is_over = state.settings.access.load().is_over(&opening.caller);
+        state.expiries.bind(self.key, session, opening.caller);
+        if is_over {
+            state.close(self.key, Closed::Revoked);
+        }
     }
 
     /// The connection waits for its socket, which has just taken something, or nothing.
     pub fn wait_for_socket(&self, has_moved: bool) {
         let mut state = self.state.borrow_mut();
-        let now = state.wheel.now();
-        let Some(session) = state.sessions.get_mut(&self.key) else { return };
+        let now = state.heartbeats.now();
+        let Some(session) = state.members.session_mut(self.key) else { return };
         if has_moved {
             session.stalled_since = Some(now);
         } else {
@@ -100,7 +116,7 @@ impl Subscription {
     /// block; its connection must then not end normally.
     pub fn was_cut_short(&self) -> bool {
         let state = self.state.borrow();
-        state.sessions.get(&self.key).is_none_or(|session| {
+        state.members.session(self.key).is_none_or(|session| {
             let is_whole = matches!(session.closing, Some(Closed::Complete | Closed::Ended));
             session.last.is_some() && !session.view.has_control() && !is_whole
         })
@@ -108,14 +124,14 @@ impl Subscription {
 
     /// The socket has taken everything that waited for it.
     pub fn resume_after_socket(&self) {
-        if let Some(session) = self.state.borrow_mut().sessions.get_mut(&self.key) {
+        if let Some(session) = self.state.borrow_mut().members.session_mut(self.key) {
             session.kept_at = None;
         }
     }
 
     /// Closes the session because its connection made no room within the write timeout.
     pub fn close_stalled(&self) {
-        if let Some(session) = self.state.borrow_mut().sessions.get_mut(&self.key) {
+        if let Some(session) = self.state.borrow_mut().members.session_mut(self.key) {
             session.closing.get_or_insert(Closed::WriteTimeout);
         }
     }

@@ -160,6 +160,24 @@ fn http_has_no_import_circle_and_its_parts_use_only_those_after_them() {
     assert!(uses > 100, "the test looks at nothing: {uses}");
 }
 
+/// The queries are handlers of the manager's actor, in a file of their own.
+const MANAGER_AND_QUERIES: [&str; 2] = ["hub::manager", "hub::manager::queries"];
+
+#[test]
+fn hub_has_one_import_circle_and_the_manager_and_shards_know_only_messages() {
+    let modules = Module::all_of("hub");
+    assert_eq!(circles(&modules), [MANAGER_AND_QUERIES]);
+    let is_in = |part: &str, name: &str| name == part || name.starts_with(&format!("{part}::"));
+    for module in &modules {
+        for (one, other) in [("hub::manager", "hub::shard"), ("hub::shard", "hub::manager")] {
+            if is_in(one, &module.name) {
+                let knows = module.uses.iter().find(|used| is_in(other, used));
+                assert_eq!(knows, None, "{} knows it", module.name);
+            }
+        }
+    }
+}
+
 #[test]
 fn conditions_are_no_matches_on_bools() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -47,9 +47,15 @@ fn name_of(root: &Path, path: &Path) -> String {
 
 /// The modules among `names` that the module `name` uses; its tests are left out.
 fn uses(name: &str, text: &str, names: &BTreeSet<String>) -> BTreeSet<String> {
-    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let mut parts = text.split("#[cfg(test)]\n");
+    let code = parts.next().unwrap().to_owned();
+    // What follows other items for tests is still code.
+    let code =
+        parts.take_while(|part| !part.contains("mod tests {")).fold(code, |all, part| all + part);
     let is_code = |line: &&str| !line.trim_start().starts_with("//");
     let code: String = code.lines().filter(is_code).map(|line| line.to_owned() + "\n").collect();
+    // A visibility is no use.
+    let code = code.replace("pub(in crate::", "pub(in ");
     let mut paths = Vec::new();
     for (at, _) in code.match_indices("use ") {
         if at == 0 || code[..at].ends_with(['\n', ' ']) {

@@ -1,11 +1,11 @@
 //! Queries to the connection manager.
 
-use super::super::messages::GroupId;
-use super::super::shard::Shard;
 use super::ConnectionManager;
 use crate::event::StreamName;
+use crate::hub::ids::GroupId;
+use crate::hub::messages::{GetShards, ShardAddress};
 use crate::limits::{Limits, Usage};
-use actix::prelude::{Addr, Handler, Message, MessageResult};
+use actix::prelude::{Handler, Message, MessageResult};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 
@@ -91,16 +91,11 @@ impl Handler<GetPresence> for ConnectionManager {
     }
 }
 
-/// The shards there are.
-#[derive(Message)]
-#[rtype(result = "Vec<Addr<Shard>>")]
-pub(in crate::hub) struct GetShards;
-
 impl Handler<GetShards> for ConnectionManager {
-    type Result = Vec<Addr<Shard>>;
+    type Result = Vec<ShardAddress>;
 
-    fn handle(&mut self, _: GetShards, _: &mut Self::Context) -> Vec<Addr<Shard>> {
-        self.shards.values().map(|slot| slot.addr.clone()).collect()
+    fn handle(&mut self, _: GetShards, _: &mut Self::Context) -> Vec<ShardAddress> {
+        self.shards.values().map(|slot| slot.address.clone()).collect()
     }
 }
 

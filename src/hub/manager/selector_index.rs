@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 
 /// Values by selector.
-pub(super) struct SelectorIndex<T> {
+pub(in crate::hub) struct SelectorIndex<T> {
     exact: FxHashMap<StreamName, Vec<T>>,
     /// Exact names in order, for lists that begin anywhere.
     names: BTreeSet<StreamName>,
@@ -39,7 +39,7 @@ impl<T> Default for SelectorIndex<T> {
 }
 
 impl<T: Copy + PartialEq> SelectorIndex<T> {
-    pub(super) fn insert(&mut self, selector: &Selector, value: T) {
+    pub(in crate::hub) fn insert(&mut self, selector: &Selector, value: T) {
         match selector {
             Selector::Exact(name) => {
                 let values = self.exact.entry(name.clone()).or_default();
@@ -55,7 +55,7 @@ impl<T: Copy + PartialEq> SelectorIndex<T> {
         }
     }
 
-    pub(super) fn remove(&mut self, selector: &Selector, value: T) {
+    pub(in crate::hub) fn remove(&mut self, selector: &Selector, value: T) {
         match selector {
             Selector::Exact(name) => {
                 if let Some(values) = self.exact.get_mut(name) {
@@ -75,7 +75,7 @@ impl<T: Copy + PartialEq> SelectorIndex<T> {
 
     /// Appends the values of every selector that reaches it; one that matches in two ways, or two
     /// selectors of one value, may bring it in twice.
-    pub(super) fn matches(&self, name: &StreamName, out: &mut Vec<T>) {
+    pub(in crate::hub) fn matches(&self, name: &StreamName, out: &mut Vec<T>) {
         if let Some(values) = self.exact.get(name) {
             out.extend_from_slice(values);
         }
@@ -85,12 +85,12 @@ impl<T: Copy + PartialEq> SelectorIndex<T> {
     }
 
     /// Returns true if a selector is exactly this name.
-    pub(super) fn names(&self, name: &StreamName) -> bool {
+    pub(in crate::hub) fn names(&self, name: &StreamName) -> bool {
         self.exact.contains_key(name)
     }
 
     /// The names that are selected exactly and begin with `prefix`, in order, those behind `after`.
-    pub(super) fn exact_names<'a>(
+    pub(in crate::hub) fn exact_names<'a>(
         &'a self,
         prefix: &'a str,
         after: Option<&'a str>,

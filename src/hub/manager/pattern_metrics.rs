@@ -5,10 +5,10 @@ use crate::event::{Entry, Selector};
 use crate::telemetry::{self, Telemetry};
 
 /// The configured patterns with their metrics.
-pub(super) struct PatternMetrics(Vec<(Selector, telemetry::PatternMetrics)>);
+pub(in crate::hub) struct PatternMetrics(Vec<(Selector, telemetry::PatternMetrics)>);
 
 impl PatternMetrics {
-    pub(super) fn new(patterns: &[Selector], telemetry: &Telemetry) -> Self {
+    pub(in crate::hub) fn new(patterns: &[Selector], telemetry: &Telemetry) -> Self {
         let metrics = patterns
             .iter()
             .map(|pattern| (pattern.clone(), telemetry.of_pattern(pattern.as_str())));
@@ -16,7 +16,7 @@ impl PatternMetrics {
     }
 
     /// Counts an event that is sent to `subscribers` sessions, once for each pattern it matches.
-    pub(super) fn note(&self, entry: &Entry, subscribers: u32) {
+    pub(in crate::hub) fn note(&self, entry: &Entry, subscribers: u32) {
         for (pattern, metrics) in &self.0 {
             if entry.streams.iter().any(|stream| pattern.matches(stream)) {
                 metrics.published(subscribers);

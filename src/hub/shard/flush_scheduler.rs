@@ -5,21 +5,22 @@
 //! round, and all in the next, are written: the busier a hub is, the more goes out in one write.
 //! Never: waits for a socket.
 
+use super::delivery::Delivery;
 use super::direct_sink::{DirectSink, WriteOutcome};
-use super::session::{Mode, Session, SessionKey};
-use super::shard::ShardState;
+use super::flush_delay::DelayedFlushes;
+use super::members::Members;
+use super::session::{Mode, Session};
 use super::shared_queue::SharedQueue;
-use super::views::GroupKey;
+use crate::hub::ids::{GroupKey, SessionKey};
 use crate::wire;
 use bytes::Bytes;
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 use tokio::sync::Notify;
 
 /// Sessions that are written to before other work has its turn: some hundred microseconds.
-pub(super) const SLICE_SESSIONS: usize = 64;
+pub(in crate::hub) const SLICE_SESSIONS: usize = 64;
 /// The same while events keep coming: the sooner a publish is taken, the more is joined.
 const BUSY_SLICE_SESSIONS: usize = 16;
 /// Bytes that are, where there is more to write to each.
@@ -35,7 +36,7 @@ const COALESCED_BYTES: usize = 64 * 1024;
 const MAX_COALESCED: usize = 4;
 
 /// The rounds of one shard.
-pub(super) struct FlushScheduler {
+pub(in crate::hub) struct FlushScheduler {
     due: VecDeque<GroupKey>,
     current: Option<CurrentFlush>,
     /// True if the queue of the last flush received more meanwhile.
@@ -71,7 +72,7 @@ struct CoalescedWrite {
 }
 
 impl FlushScheduler {
-    pub(super) fn new() -> Self {
+    pub(in crate::hub) fn new() -> Self {
         Self {
             due: VecDeque::new(),
             current: None,
@@ -84,7 +85,7 @@ impl FlushScheduler {
     }
 
     /// A group has something new.
-    pub(super) fn schedule(&mut self, key: GroupKey, group: &mut SharedQueue) {
+    pub(in crate::hub) fn schedule(&mut self, key: GroupKey, group: &mut SharedQueue) {
         if !std::mem::replace(&mut group.is_flush_due, true) {
             self.due.push_back(key);
             self.begin.notify_one();
@@ -98,110 +99,104 @@ impl FlushScheduler {
     }
 
     /// Joined writes are of one group, for as long as that is there.
-    pub(super) fn clear_coalesced(&mut self) {
+    pub(in crate::hub) fn clear_coalesced(&mut self) {
         self.coalesced.clear();
     }
 }
 
-/// Runs the rounds of a shard for as long as its thread runs.
-pub(super) async fn run(state: Rc<RefCell<ShardState>>) {
-    let begin = state.borrow().flushes.begin.clone();
-    loop {
-        begin.notified().await;
-        loop {
-            let has_more = state.borrow_mut().write_slice();
-            // Connections that were woken, as those by TLS, have their turn meanwhile.
-            tokio::task::yield_now().await;
-            state.borrow_mut().measure_fan_out();
-            if !has_more {
-                break;
-            }
-        }
+impl FlushScheduler {
+    /// Returns what is notified when a flush is scheduled.
+    pub(in crate::hub) fn scheduled(&self) -> Rc<Notify> {
+        self.begin.clone()
     }
-}
 
-impl ShardState {
-    /// Writes to some sessions; whether there are more.
-    pub(super) fn write_slice(&mut self) -> bool {
+    /// Writes to some sessions; returns true if there are more. `now` is the shard's second.
+    pub(in crate::hub) fn write_slice(
+        &mut self,
+        members: &mut Members,
+        delayed: &mut DelayedFlushes,
+        delivery: &mut Delivery,
+        now: u64,
+    ) -> bool {
         let (mut sessions, mut bytes) = (0, 0);
         loop {
-            let Some(CurrentFlush { key, ahead, began_at }) = self.current_flush() else {
+            let Some(CurrentFlush { key, ahead, began_at }) = self.current_flush(members) else {
                 return false;
             };
-            let Some(group) = self.groups.get(&key) else {
-                self.flushes.end();
+            let Some(queue) = members.queue(key) else {
+                self.end();
                 continue;
             };
-            let came = group.end_offset().saturating_sub(began_at);
+            let came = queue.end_offset().saturating_sub(began_at);
             let factor = if came > BACKLOG_BYTES { BACKLOG_FACTOR } else { 1 };
-            let is_busy = came > 0 || self.flushes.is_busy;
+            let is_busy = came > 0 || self.is_busy;
             let slice = if is_busy { BUSY_SLICE_SESSIONS } else { SLICE_SESSIONS };
             if sessions >= slice * factor || bytes >= SLICE_BYTES * factor as u64 {
                 return true;
             }
             // Sessions may have gone since.
-            let Some(at) = ahead.min(group.live().len()).checked_sub(1) else {
-                self.flushes.is_busy = came > 0;
-                self.flushes.end();
+            let Some(at) = ahead.min(queue.live().len()).checked_sub(1) else {
+                self.is_busy = came > 0;
+                self.end();
                 continue;
             };
-            self.flushes.current = Some(CurrentFlush { key, ahead: at, began_at });
+            self.current = Some(CurrentFlush { key, ahead: at, began_at });
             sessions += 1;
-            bytes += self.write_to(group.live()[at], key);
+            let session = queue.live()[at];
+            if !is_delayed(members, delayed, session) {
+                bytes += self.write_now(members, delivery, session, now);
+            }
         }
     }
 
-    /// The round under way, or the next one that is due.
-    fn current_flush(&mut self) -> Option<CurrentFlush> {
-        if self.flushes.current.is_none() {
-            self.flushes.clear_coalesced();
-            let key = self.flushes.due.pop_front()?;
-            let group = self.groups.get_mut(&key);
-            let brings = &mut self.flushes.brings;
-            let began_at = group.map_or(0, |group| {
-                group.is_flush_due = false;
-                std::mem::swap(brings, &mut group.fresh);
-                group.end_offset()
+    /// Returns the flush under way, or the next one that is due.
+    fn current_flush(&mut self, members: &mut Members) -> Option<CurrentFlush> {
+        if self.current.is_none() {
+            self.clear_coalesced();
+            let key = self.due.pop_front()?;
+            let began_at = members.queue_mut(key).map_or(0, |queue| {
+                queue.is_flush_due = false;
+                std::mem::swap(&mut self.brings, &mut queue.fresh);
+                queue.end_offset()
             });
-            self.flushes.current = Some(CurrentFlush { key, ahead: usize::MAX, began_at });
+            self.current = Some(CurrentFlush { key, ahead: usize::MAX, began_at });
         }
-        self.flushes.current
+        self.current
     }
 
-    /// Notes how long batches took to the sockets of all who want them here.
-    fn measure_fan_out(&mut self) {
-        if self.flushes.brought.is_empty() {
+    /// Records how long batches took to the sockets of all sessions that get them.
+    pub(in crate::hub) fn measure_fan_out(&mut self, delivery: &mut Delivery) {
+        if self.brought.is_empty() {
             return;
         }
         let now = Instant::now();
         // Another group's round is still to bring the others.
-        for at in self.flushes.brought.drain(..).filter_map(Rc::into_inner) {
-            self.metrics.fanned_out(now.saturating_duration_since(at));
+        for at in self.brought.drain(..).filter_map(Rc::into_inner) {
+            delivery.metrics.fanned_out(now.saturating_duration_since(at));
         }
     }
 
-    /// Writes to a session, unless that waits for more to come; returns how many bytes.
-    fn write_to(&mut self, session: SessionKey, key: GroupKey) -> u64 {
-        if self.is_delayed(session, key) { 0 } else { self.write_now(session, key) }
-    }
-
-    /// Writes all that a session has not had, or has its connection ask for it; returns how many
-    /// bytes of events were written.
-    pub(super) fn write_now(&mut self, of: SessionKey, key: GroupKey) -> u64 {
-        let now = self.wheel.now();
-        let Some(group) = self.groups.get_mut(&key) else { return 0 };
-        let Some(session) = self.sessions.get_mut(&of) else { return 0 };
+    /// Writes all that a live session has not had, or has its connection ask for it; returns the
+    /// number of bytes of events that were written.
+    pub(in crate::hub) fn write_now(
+        &mut self,
+        members: &mut Members,
+        delivery: &mut Delivery,
+        of: SessionKey,
+        now: u64,
+    ) -> u64 {
+        let Some((session, group)) = members.with_queue(of) else { return 0 };
         session.flush_delay.clear();
-        let mut taken = (0, 0);
+        let (mut events, mut bytes) = (0, 0);
         while let Some((outlet, next)) = direct(session, group) {
-            let Some(join) = self.flushes.coalesce(group, next) else { break };
+            let Some(join) = self.coalesce(group, next) else { break };
             let committed = group.peek(next).map(|segment| segment.at);
             let written = outlet.write(&join.piece);
             if matches!(written, WriteOutcome::Refused | WriteOutcome::Failed) {
                 break;
             }
-            taken.0 += join.events;
-            taken.1 += join.bytes;
+            events += join.events;
+            bytes += join.bytes;
             let end = join.end;
             if let Some(last) = group.skip(next, end) {
                 session.cursor = last;
@@ -213,13 +208,13 @@ impl ShardState {
             session.heartbeat_due = false;
             if written == WriteOutcome::Kept {
                 session.kept_at = committed;
-                self.unsent.insert(of);
+                delivery.note_unsent(of);
                 session.wake(now);
                 break;
             }
         }
-        self.metrics.delivered(taken.0, taken.1);
-        session.sent_events += taken.0;
+        delivery.metrics.delivered(events, bytes);
+        session.sent_events += events;
         let is_level = match &session.mode {
             Mode::Live { next, .. } => group.peek(*next).is_none(),
             _ => true,
@@ -227,8 +222,18 @@ impl ShardState {
         if !is_level {
             session.wake(now);
         }
-        taken.1
+        bytes
     }
+}
+
+/// Returns true if the bytes that came for a live session are to wait for more.
+fn is_delayed(members: &mut Members, delayed: &mut DelayedFlushes, key: SessionKey) -> bool {
+    if !members.session(key).is_some_and(|session| session.flush_delay.is_wanted()) {
+        return false;
+    }
+    let Some((session, queue)) = members.with_queue(key) else { return false };
+    let Mode::Live { next, .. } = session.mode else { return false };
+    delayed.delays(&mut session.flush_delay, key, queue.unread_bytes(next))
 }
 
 /// A session's outlet and place, where nothing but segments is to be written to it.
@@ -292,14 +297,15 @@ mod tests {
         Body, Draft, EndReason, Entry, EventType, Interest, Position, Selector, StreamName,
         Timestamp,
     };
-    use crate::hub::messages::GroupId;
-    use crate::hub::page::tests::journal;
+    use crate::hub::ids::GroupId;
     use crate::hub::probe;
-    use crate::hub::session::CatchUp;
+    use crate::hub::shard::page::tests::journal;
+    use crate::hub::shard::session::CatchUp;
+    use crate::hub::shard::state::ShardState;
     use crate::journal::{Committed, Journal};
     use crate::telemetry::Telemetry;
     use crate::wire::View;
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
     use std::sync::Arc;
     use std::task::{Context, Poll};
 
@@ -358,9 +364,10 @@ mod tests {
         let (answer, _seated) = tokio::sync::oneshot::channel();
         let session = Session::new(interest, View::default(), probe::holder(), answer);
         let key = probe::seat(state, GROUP, session).expect("room");
-        let session = state.sessions.get_mut(&key).expect("it is there");
-        session.cursor = state.dispatched_watermark;
-        session.mode = Mode::CatchingUp(CatchUp { until: state.dispatched_watermark, job: None });
+        let dispatched = state.dispatched_watermark;
+        let session = state.members.session_mut(key).expect("it is there");
+        session.cursor = dispatched;
+        session.mode = Mode::CatchingUp(CatchUp { until: dispatched, job: None });
         session.outlet = outlet.map(|paper| paper as Rc<dyn DirectSink>);
         state.settings.telemetry.catching_up(1);
         let session = poll(state, key);
@@ -406,8 +413,12 @@ mod tests {
         });
     }
 
+    fn session(state: &ShardState, key: SessionKey) -> &Session {
+        state.members.session(key).expect("it is there")
+    }
+
     fn is_awaited(state: &ShardState, key: SessionKey) -> bool {
-        state.sessions[&key].waker.is_some()
+        session(state, key).waker.is_some()
     }
 
     #[test]
@@ -430,7 +441,7 @@ mod tests {
             deliver(state, 3, &["d"]);
             state.write_slice();
             assert_eq!(paper.events(), ["a", "b", "c", "d"]);
-            assert_eq!(state.metrics.deliveries(), 4 + 4 + 2);
+            assert_eq!(state.delivery.metrics.deliveries(), 4 + 4 + 2);
         });
     }
 
@@ -442,7 +453,7 @@ mod tests {
             deliver(state, 1, &["a"]);
             state.write_slice();
             assert!(!is_awaited(state, key), "its connection is to wait for the socket");
-            assert_eq!(state.sessions[&key].stalled_since, Some(state.wheel.now()));
+            assert_eq!(session(state, key).stalled_since, Some(state.heartbeats.now()));
             for number in 2..5 {
                 deliver(state, number, &["b"]);
                 state.write_slice();
@@ -476,12 +487,12 @@ mod tests {
             with(|state, _| {
                 let paper = Paper::taking(9);
                 let key = join(state, Some(paper.clone()));
-                change(state.sessions.get_mut(&key).expect("it is there"), &paper);
-                let cursor = state.sessions[&key].cursor;
+                change(state.members.session_mut(key).expect("it is there"), &paper);
+                let cursor = session(state, key).cursor;
                 deliver(state, 1, &["a"]);
                 state.write_slice();
                 assert!(paper.pieces.borrow().is_empty(), "{why}");
-                assert_eq!(state.sessions[&key].cursor, cursor, "{why}");
+                assert_eq!(session(state, key).cursor, cursor, "{why}");
                 assert!(!is_awaited(state, key), "{why}: its connection is woken");
             });
         }
@@ -513,10 +524,10 @@ mod tests {
     fn what_is_written_is_a_sign_of_life_too() {
         with(|state, _| {
             let key = join(state, Some(Paper::taking(9)));
-            state.sessions.get_mut(&key).expect("it is there").heartbeat_due = true;
+            state.members.session_mut(key).expect("it is there").heartbeat_due = true;
             deliver(state, 1, &["a"]);
             state.write_slice();
-            assert!(!state.sessions[&key].heartbeat_due);
+            assert!(!session(state, key).heartbeat_due);
         });
     }
 
@@ -615,7 +626,7 @@ mod tests {
             let paper = Paper::taking(1);
             let key = join(&mut state.borrow_mut(), Some(paper.clone()));
             let subscription = crate::hub::Subscription::of(state.clone(), key);
-            let kept = || state.borrow().sessions[&key].kept_at;
+            let kept = || session(&state.borrow(), key).kept_at;
             assert_eq!(kept(), None);
             let before = Instant::now();
             deliver(&mut state.borrow_mut(), 1, &["a"]);

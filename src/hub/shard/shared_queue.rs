@@ -3,8 +3,8 @@
 //! A batch is framed once and appended once, whatever the number of sessions; a session's own
 //! queue is the part of this one that it has not read. What nobody has left to read goes.
 
-use super::session::SessionKey;
 use crate::event::{Interest, Position, StreamName};
+use crate::hub::ids::SessionKey;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Bytes that a session may be behind before it reads on from history.
-pub(super) const MAX_SESSION_QUEUE_BYTES: u64 = 512 * 1024;
+pub(in crate::hub) const MAX_SESSION_QUEUE_BYTES: u64 = 512 * 1024;
 
 /// Batches between two rounds whose way to the sockets is measured; there are more only on a hub
 /// that is far behind, and those it measures say so.
@@ -20,16 +20,16 @@ const MEASURED_BATCHES: usize = 1024;
 
 /// The frames of one batch that this group takes.
 #[derive(Clone)]
-pub(super) struct Segment {
-    pub(super) bytes: Bytes,
-    pub(super) events: u64,
+pub(in crate::hub) struct Segment {
+    pub(in crate::hub) bytes: Bytes,
+    pub(in crate::hub) events: u64,
     /// The first and the last place of the batch.
-    pub(super) first: Position,
-    pub(super) last: Position,
+    pub(in crate::hub) first: Position,
+    pub(in crate::hub) last: Position,
     /// Time of the commit.
-    pub(super) at: Instant,
+    pub(in crate::hub) at: Instant,
     /// Streams that it says have ended; almost always none.
-    pub(super) ends: Vec<StreamName>,
+    pub(in crate::hub) ends: Vec<StreamName>,
 }
 
 struct Queued {
@@ -41,15 +41,15 @@ struct Queued {
 }
 
 /// Queue of the sessions of a shard with the same interest and view.
-pub(super) struct SharedQueue {
-    pub(super) interest: Arc<Interest>,
+pub(in crate::hub) struct SharedQueue {
+    pub(in crate::hub) interest: Arc<Interest>,
     /// Sessions with a seat, and those of them that read from the queue.
-    pub(super) seats: u32,
+    pub(in crate::hub) seats: u32,
     live: Vec<SessionKey>,
     /// True if a flush is scheduled.
-    pub(super) is_flush_due: bool,
+    pub(in crate::hub) is_flush_due: bool,
     /// The batches that came since its last round began.
-    pub(super) fresh: Vec<Rc<Instant>>,
+    pub(in crate::hub) fresh: Vec<Rc<Instant>>,
     queue: VecDeque<Queued>,
     /// Index of the queue's front since the group began.
     front: u64,
@@ -57,7 +57,7 @@ pub(super) struct SharedQueue {
 }
 
 impl SharedQueue {
-    pub(super) fn new(interest: Arc<Interest>) -> Self {
+    pub(in crate::hub) fn new(interest: Arc<Interest>) -> Self {
         Self {
             interest,
             seats: 0,
@@ -71,23 +71,23 @@ impl SharedQueue {
     }
 
     /// The index behind the last segment, where a session that is level goes on.
-    pub(super) fn end(&self) -> u64 {
+    pub(in crate::hub) fn end(&self) -> u64 {
         self.front + self.queue.len() as u64
     }
 
-    pub(super) fn live(&self) -> &[SessionKey] {
+    pub(in crate::hub) fn live(&self) -> &[SessionKey] {
         &self.live
     }
 
     /// A session that is level reads from the queue from now on; returns its place in the list.
-    pub(super) fn join(&mut self, key: SessionKey) -> usize {
+    pub(in crate::hub) fn join(&mut self, key: SessionKey) -> usize {
         self.live.push(key);
         self.live.len() - 1
     }
 
     /// The session at `place` reads no more from the queue, of which it had read up to `next`.
     /// Returns the session that now has its place in the list.
-    pub(super) fn leave(&mut self, place: usize, next: u64) -> Option<SessionKey> {
+    pub(in crate::hub) fn leave(&mut self, place: usize, next: u64) -> Option<SessionKey> {
         for index in next..self.end() {
             self.queue[(index - self.front) as usize].unread -= 1;
         }
@@ -100,7 +100,7 @@ impl SharedQueue {
     ///
     /// `batch` is when the batch was committed, shared by all groups that it is for: the last round
     /// that brings it tells when it was with all of them.
-    pub(super) fn push(&mut self, segment: Segment, batch: &Rc<Instant>) {
+    pub(in crate::hub) fn push(&mut self, segment: Segment, batch: &Rc<Instant>) {
         let unread = self.live.len() as u32;
         if unread == 0 {
             self.front = self.end() + 1;
@@ -116,22 +116,22 @@ impl SharedQueue {
     }
 
     /// Returns true if a session may be too far behind.
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::hub) fn is_over(&self) -> bool {
         self.queue.front().is_some_and(|q| self.end_offset - q.offset > MAX_SESSION_QUEUE_BYTES)
     }
 
     /// Bytes that a session which goes on at `next` has not read.
-    pub(super) fn unread_bytes(&self, next: u64) -> u64 {
+    pub(in crate::hub) fn unread_bytes(&self, next: u64) -> u64 {
         self.at(next).map_or(0, |queued| self.end_offset - queued.offset)
     }
 
     /// The segment at `next`, without reading it.
-    pub(super) fn peek(&self, next: u64) -> Option<&Segment> {
+    pub(in crate::hub) fn peek(&self, next: u64) -> Option<&Segment> {
         self.at(next).map(|queued| &queued.segment)
     }
 
     /// Reads the segment at `next`.
-    pub(super) fn read(&mut self, next: u64) -> Option<Segment> {
+    pub(in crate::hub) fn read(&mut self, next: u64) -> Option<Segment> {
         let queued = self.queue.get_mut(usize::try_from(next.checked_sub(self.front)?).ok()?)?;
         queued.unread -= 1;
         let segment = queued.segment.clone();
@@ -140,7 +140,7 @@ impl SharedQueue {
     }
 
     /// Counts the segments from `next` up to `end` as read; the last place of the last.
-    pub(super) fn skip(&mut self, next: u64, end: u64) -> Option<Position> {
+    pub(in crate::hub) fn skip(&mut self, next: u64, end: u64) -> Option<Position> {
         let mut last = None;
         for index in next..end {
             let queued =
@@ -153,13 +153,13 @@ impl SharedQueue {
     }
 
     /// Bytes appended since the group began.
-    pub(super) fn end_offset(&self) -> u64 {
+    pub(in crate::hub) fn end_offset(&self) -> u64 {
         self.end_offset
     }
 
     /// Returns the commit time of the oldest batch that a live session has not taken, and the
     /// number of bytes from there on.
-    pub(super) fn oldest(&self) -> Option<(Instant, u64)> {
+    pub(in crate::hub) fn oldest(&self) -> Option<(Instant, u64)> {
         let front = self.queue.front()?;
         Some((front.segment.at, self.end_offset - front.offset))
     }

@@ -3,14 +3,14 @@
 //! It is `Live` while it reads its group's queue, and `CatchingUp` while it reads history: when it
 //! starts behind, when it fell behind, when its shard did. There is no third way.
 
-use super::admission::QuotaOwner;
 use super::direct_sink::DirectSink;
 use super::flush_delay::{FlushDelay, FlushOptions};
-use super::messages::SubscribeRejection;
 use super::page::Page;
-use super::views::GroupKey;
 use crate::access::Caller;
 use crate::event::{Interest, Position, StreamName, Timestamp};
+use crate::hub::ids::GroupKey;
+use crate::hub::messages::SubscribeRejection;
+use crate::hub::quota_owner::QuotaOwner;
 use crate::journal::{History, JournalError};
 use crate::telemetry::Closed;
 use crate::wire::{Resume, View};
@@ -23,9 +23,6 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
-
-/// A session's name within its shard; never used twice.
-pub(super) type SessionKey = u64;
 
 /// Interval and form of a session's heartbeats.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,7 +60,7 @@ pub struct SessionStart {
 }
 
 /// Source of a session's next bytes.
-pub(super) enum Mode {
+pub(in crate::hub) enum Mode {
     /// Waits for its registration.
     Seating(oneshot::Sender<Result<Position, SubscribeRejection>>),
     /// Registered, and not started.
@@ -76,11 +73,11 @@ pub(super) enum Mode {
 
 /// A read of history in progress.
 #[derive(Default)]
-pub(super) struct CatchUp {
+pub(in crate::hub) struct CatchUp {
     /// End of the current read, after which the session checks whether it has caught up.
-    pub(super) until: Position,
+    pub(in crate::hub) until: Position,
     /// A read that waits for the disk.
-    pub(super) job: Option<JoinHandle<Result<Page, JournalError>>>,
+    pub(in crate::hub) job: Option<JoinHandle<Result<Page, JournalError>>>,
 }
 
 impl Drop for CatchUp {
@@ -94,55 +91,55 @@ impl Drop for CatchUp {
 
 /// Start of a session, and the result of its resume.
 #[derive(Clone, Copy)]
-pub(super) struct SessionOrigin {
-    pub(super) at: Timestamp,
-    pub(super) resume: Resume,
+pub(in crate::hub) struct SessionOrigin {
+    pub(in crate::hub) at: Timestamp,
+    pub(in crate::hub) resume: Resume,
 }
 
 /// A subscriber.
-pub(super) struct Session {
-    pub(super) id: Uuid,
-    pub(super) interest: Arc<Interest>,
-    pub(super) view: View,
+pub(in crate::hub) struct Session {
+    pub(in crate::hub) id: Uuid,
+    pub(in crate::hub) interest: Arc<Interest>,
+    pub(in crate::hub) view: View,
     /// Client and subject that it is counted for.
-    pub(super) holder: Arc<QuotaOwner>,
+    pub(in crate::hub) holder: Arc<QuotaOwner>,
     /// Start of the session, once it has started.
-    pub(super) began: Option<SessionOrigin>,
+    pub(in crate::hub) began: Option<SessionOrigin>,
     /// Events that it was sent.
-    pub(super) sent_events: u64,
-    pub(super) group: Option<GroupKey>,
-    pub(super) mode: Mode,
+    pub(in crate::hub) sent_events: u64,
+    pub(in crate::hub) group: Option<GroupKey>,
+    pub(in crate::hub) mode: Mode,
     /// Everything wanted up to here has been yielded.
-    pub(super) cursor: Position,
+    pub(in crate::hub) cursor: Position,
     /// The place it ends at, where there is one.
-    pub(super) last: Option<Position>,
-    pub(super) told: u64,
+    pub(in crate::hub) last: Option<Position>,
+    pub(in crate::hub) told: u64,
     /// Streams named that it was told the end of.
-    pub(super) ended: HashSet<StreamName>,
+    pub(in crate::hub) ended: HashSet<StreamName>,
     /// Block that is sent before anything else.
-    pub(super) first_block: Option<Bytes>,
-    pub(super) prefix: Option<Bytes>,
-    pub(super) beat: Heartbeat,
-    pub(super) heartbeat_due: bool,
-    pub(super) last_sent: u64,
-    pub(super) flush_delay: FlushDelay,
+    pub(in crate::hub) first_block: Option<Bytes>,
+    pub(in crate::hub) prefix: Option<Bytes>,
+    pub(in crate::hub) beat: Heartbeat,
+    pub(in crate::hub) heartbeat_due: bool,
+    pub(in crate::hub) last_sent: u64,
+    pub(in crate::hub) flush_delay: FlushDelay,
     /// Caller, once the session has started.
-    pub(super) caller: Option<Arc<Caller>>,
+    pub(in crate::hub) caller: Option<Arc<Caller>>,
     /// Time of the notice that its credential expires, and time of the expiry.
-    pub(super) expires: Option<(Timestamp, Timestamp)>,
+    pub(in crate::hub) expires: Option<(Timestamp, Timestamp)>,
     /// The last block, after which the session ends.
-    pub(super) close_block: Option<Bytes>,
-    pub(super) closing: Option<Closed>,
-    pub(super) waker: Option<Waker>,
-    pub(super) outlet: Option<Rc<dyn DirectSink>>,
+    pub(in crate::hub) close_block: Option<Bytes>,
+    pub(in crate::hub) closing: Option<Closed>,
+    pub(in crate::hub) waker: Option<Waker>,
+    pub(in crate::hub) outlet: Option<Rc<dyn DirectSink>>,
     /// Commit time of the oldest event that the sink took and the socket has not.
-    pub(super) kept_at: Option<Instant>,
+    pub(in crate::hub) kept_at: Option<Instant>,
     /// Since when there has been something for a socket that takes nothing.
-    pub(super) stalled_since: Option<u64>,
+    pub(in crate::hub) stalled_since: Option<u64>,
 }
 
 impl Session {
-    pub(super) fn new(
+    pub(in crate::hub) fn new(
         interest: Arc<Interest>,
         view: View,
         holder: Arc<QuotaOwner>,
@@ -179,7 +176,7 @@ impl Session {
     }
 
     /// Has the connection's task poll again.
-    pub(super) fn wake(&mut self, now: u64) {
+    pub(in crate::hub) fn wake(&mut self, now: u64) {
         if let Some(waker) = self.waker.take() {
             self.stalled_since.get_or_insert(now);
             waker.wake();
@@ -187,14 +184,14 @@ impl Session {
     }
 
     /// Returns the bytes that the socket has not taken, and the time since when there are some.
-    pub(super) fn unsent(&self) -> Option<(Instant, u64)> {
+    pub(in crate::hub) fn unsent(&self) -> Option<(Instant, u64)> {
         let bytes = self.outlet.as_ref()?.unsent_bytes() as u64;
         self.kept_at.filter(|_| bytes > 0).map(|at| (at, bytes))
     }
 
     /// Returns true if every stream it selects by name has ended at or before its cursor. A stream that
     /// was deleted and exists again has not ended.
-    pub(super) fn is_finished(&self, history: &History) -> bool {
+    pub(in crate::hub) fn is_finished(&self, history: &History) -> bool {
         let Some(names) = self.interest.exact_streams() else { return false };
         names.iter().all(|name| {
             if history.has_history(name) {

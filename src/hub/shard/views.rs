@@ -1,24 +1,19 @@
 //! The views that the sessions of a shard have, each by a short name.
 
-use super::messages::GroupId;
+use crate::hub::ids::ViewId;
 use crate::wire::View;
 use rustc_hash::FxHashMap;
 
-/// A view's name within its shard; never used twice.
-pub(super) type ViewId = u64;
-/// A group: those who asked for the same, spelled in the same way.
-pub(super) type GroupKey = (GroupId, ViewId);
-
 /// Views, and how many sessions have each.
 #[derive(Default)]
-pub(super) struct Views {
+pub(in crate::hub) struct Views {
     all: FxHashMap<ViewId, (View, u32)>,
     next: ViewId,
 }
 
 impl Views {
     /// A session more has `view`.
-    pub(super) fn enter(&mut self, view: &View) -> ViewId {
+    pub(in crate::hub) fn enter(&mut self, view: &View) -> ViewId {
         if let Some((id, (_, sessions))) = self.all.iter_mut().find(|(_, (known, _))| known == view)
         {
             *sessions += 1;
@@ -30,7 +25,7 @@ impl Views {
     }
 
     /// A session less has it.
-    pub(super) fn leave(&mut self, id: ViewId) {
+    pub(in crate::hub) fn leave(&mut self, id: ViewId) {
         if let Some((_, sessions)) = self.all.get_mut(&id) {
             *sessions -= 1;
             if *sessions == 0 {
@@ -40,7 +35,7 @@ impl Views {
     }
 
     /// All that somebody has.
-    pub(super) fn all(&self) -> Vec<(ViewId, View)> {
+    pub(in crate::hub) fn all(&self) -> Vec<(ViewId, View)> {
         self.all.iter().map(|(id, (view, _))| (*id, view.clone())).collect()
     }
 }

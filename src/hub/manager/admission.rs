@@ -4,18 +4,10 @@
 //! admits nobody. The counts are exact, because only the manager counts.
 
 use crate::event::{Interest, Selector};
-use crate::limits::{Bound, Client, ClientKey, Limit, Limits, Scope, Usage};
+use crate::hub::quota_owner::QuotaOwner;
+use crate::limits::{Bound, ClientKey, Limit, Limits, Scope, Usage};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
-
-/// The client and subject that a session is counted for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct QuotaOwner {
-    /// Client, by its address.
-    pub client: Client,
-    /// A key or the `sub` of a token, where it showed one.
-    pub subject: Option<Arc<str>>,
-}
 
 /// Counter of sessions.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -61,7 +53,7 @@ struct SlotUsage {
 }
 
 /// The counts.
-pub(super) struct Admission {
+pub(in crate::hub) struct Admission {
     limits: Arc<Limits>,
     counts: FxHashMap<Bucket, (Limit, Scope, u32)>,
     usage_by_slot: FxHashMap<(Limit, Scope), SlotUsage>,
@@ -76,12 +68,12 @@ const COUNTED: [Limit; 4] = [
 ];
 
 impl Admission {
-    pub(super) fn new(limits: Arc<Limits>) -> Self {
+    pub(in crate::hub) fn new(limits: Arc<Limits>) -> Self {
         Self { limits, counts: FxHashMap::default(), usage_by_slot: FxHashMap::default() }
     }
 
     /// Counts a session, or says which limit it would exceed.
-    pub(super) fn acquire(
+    pub(in crate::hub) fn acquire(
         &mut self,
         holder: &QuotaOwner,
         interest: &Interest,
@@ -110,7 +102,7 @@ impl Admission {
     }
 
     /// A session that was counted is gone.
-    pub(super) fn release(&mut self, holder: &QuotaOwner, interest: &Interest) {
+    pub(in crate::hub) fn release(&mut self, holder: &QuotaOwner, interest: &Interest) {
         for place in self.slots(holder, interest) {
             if let Some((.., count)) = self.counts.get_mut(&place.bucket) {
                 *count -= 1;
@@ -123,7 +115,7 @@ impl Admission {
 
     /// Goes on with other limits; those who are there, `held`, stay also where they are too many.
     /// Refusals and peaks of rules begin anew, because rules have no names.
-    pub(super) fn change<'a>(
+    pub(in crate::hub) fn change<'a>(
         &mut self,
         limits: Arc<Limits>,
         held: impl Iterator<Item = (&'a QuotaOwner, &'a Interest)>,
@@ -175,7 +167,7 @@ impl Admission {
     }
 
     /// Returns the use of every limit.
-    pub(super) fn usage(&self) -> Vec<Usage> {
+    pub(in crate::hub) fn usage(&self) -> Vec<Usage> {
         let mut most: FxHashMap<(Limit, Scope), u32> = FxHashMap::default();
         for (limit, scope, count) in self.counts.values() {
             let most = most.entry((*limit, *scope)).or_default();

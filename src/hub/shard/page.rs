@@ -15,34 +15,34 @@ use std::sync::Arc;
 const PAGE_BYTES: usize = 32 * 1024;
 
 /// Frames read from history.
-pub(super) struct Page {
-    pub(super) bytes: Vec<u8>,
+pub(in crate::hub) struct Page {
+    pub(in crate::hub) bytes: Vec<u8>,
     /// The place read up to.
-    pub(super) through: Position,
-    pub(super) events: u64,
-    pub(super) source: Replayed,
+    pub(in crate::hub) through: Position,
+    pub(in crate::hub) events: u64,
+    pub(in crate::hub) source: Replayed,
     /// The removals its reader has now been told of.
-    pub(super) seen_removals: u64,
-    pub(super) gap: bool,
+    pub(in crate::hub) seen_removals: u64,
+    pub(in crate::hub) gap: bool,
     /// The view of its reader with the columns that its first event has told.
-    pub(super) learned_view: Option<View>,
+    pub(in crate::hub) learned_view: Option<View>,
     /// Streams that ended.
-    pub(super) ends: Vec<StreamName>,
+    pub(in crate::hub) ends: Vec<StreamName>,
 }
 
 /// Request to read `interest` after `cursor` and up to `until`.
 #[derive(Clone)]
-pub(super) struct PageRequest {
-    pub(super) interest: Arc<Interest>,
-    pub(super) view: View,
-    pub(super) cursor: Position,
-    pub(super) until: Position,
-    pub(super) told: u64,
+pub(in crate::hub) struct PageRequest {
+    pub(in crate::hub) interest: Arc<Interest>,
+    pub(in crate::hub) view: View,
+    pub(in crate::hub) cursor: Position,
+    pub(in crate::hub) until: Position,
+    pub(in crate::hub) told: u64,
 }
 
 impl PageRequest {
     /// Reads from memory; `None` where that does not have it all or cannot tell of gaps.
-    pub(super) fn read_recent(&self, history: &History) -> Option<Page> {
+    pub(in crate::hub) fn read_recent(&self, history: &History) -> Option<Page> {
         let may_be_gap = || history.removed_after(self.cursor) && history.removals() > self.told;
         if may_be_gap() {
             return None;
@@ -56,7 +56,7 @@ impl PageRequest {
     }
 
     /// Reads from wherever it is; may wait for the disk.
-    pub(super) fn read(&self, history: &History) -> Result<Page, JournalError> {
+    pub(in crate::hub) fn read(&self, history: &History) -> Result<Page, JournalError> {
         loop {
             let attempt = self.attempt(history)?;
             if let Some(page) = self.settled(history, attempt)? {
@@ -146,7 +146,7 @@ impl Page {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::hub) mod tests {
     use super::*;
     use crate::event::{Draft, EventType, Selector, Timestamp};
     use crate::journal::{Durability, Item, Journal, RetentionLimits, RetentionPolicy, Settings};

@@ -5,25 +5,29 @@
 //! are exact, because only this actor counts.
 //! Never: waits for a shard, a client or a disk.
 
+mod admission;
+mod pattern_metrics;
 mod queries;
+mod selector_index;
+mod shard_slot;
 
-pub(super) use queries::GetShards;
 pub use queries::{
     ChangeLimits, CountSubscribers, FindNames, GetPresence, GetUsage, SubscriberCount,
 };
+pub(in crate::hub) use selector_index::SelectorIndex;
 
-use super::admission::{Admission, QuotaOwner};
-use super::messages::{FromShard, GroupId, Registered, ShardId, SubscribeRejection, ToShard};
-use super::pattern_metrics::PatternMetrics;
-use super::selector_index::SelectorIndex;
-use super::session::SessionKey;
-use super::shard_slot::ShardSlot;
 use crate::event::{Body, Interest, Position, Selector, StreamName};
+use crate::hub::ids::{GroupId, SessionKey, ShardId};
+use crate::hub::messages::{FromShard, Registered, SubscribeRejection, ToShard};
+use crate::hub::quota_owner::QuotaOwner;
 use crate::journal::{Committed, Dispatch};
 use crate::limits::Limits;
 use crate::telemetry::{Published, Telemetry};
 use actix::prelude::{Actor, AsyncContext, Context, Handler, Message, StreamHandler};
+use admission::Admission;
+use pattern_metrics::PatternMetrics;
 use rustc_hash::FxHashMap;
+use shard_slot::ShardSlot;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -247,7 +251,7 @@ impl ConnectionManager {
         let gone: Vec<ShardId> = self
             .shards
             .iter()
-            .filter(|(_, shard)| !shard.addr.connected())
+            .filter(|(_, shard)| !shard.address.work.connected())
             .map(|(id, _)| *id)
             .collect();
         for id in gone {
@@ -298,8 +302,8 @@ impl Handler<FromShard> for ConnectionManager {
 
     fn handle(&mut self, message: FromShard, ctx: &mut Self::Context) {
         match message {
-            FromShard::Join { shard, addr } => {
-                let mut slot = ShardSlot::new(addr);
+            FromShard::Join { shard, address } => {
+                let mut slot = ShardSlot::new(address);
                 if let Some(window) = self.draining {
                     slot.send(ToShard::Drain { window }, self.dispatched_watermark);
                 }

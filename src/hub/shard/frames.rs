@@ -9,14 +9,14 @@ use bytes::Bytes;
 const SLICED_SHARE: usize = 4;
 
 /// The frames of a batch in one view: built once, sliced for every group.
-pub(super) struct Frames {
+pub(in crate::hub) struct Frames {
     all: Bytes,
     /// End of the frame of each entry; it begins where the one before ends.
     ends: Vec<usize>,
 }
 
 impl Frames {
-    pub(super) fn of(
+    pub(in crate::hub) fn of(
         batch: &Committed,
         view: &View,
         history: &History,
@@ -39,7 +39,7 @@ impl Frames {
     }
 
     /// The frames of some entries as one group reads them.
-    pub(super) fn of_group(
+    pub(in crate::hub) fn of_group(
         batch: &Committed,
         entries: &[u32],
         history: &History,
@@ -61,7 +61,7 @@ impl Frames {
     }
 
     /// The frames of some entries: a slice where they stand together, else a copy.
-    pub(super) fn of_entries(&self, entries: &[u32]) -> Bytes {
+    pub(in crate::hub) fn of_entries(&self, entries: &[u32]) -> Bytes {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
             return Bytes::new();
         };

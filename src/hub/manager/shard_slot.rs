@@ -3,22 +3,20 @@
 //! A batch that finds no room is left out; once there is room again the shard is told up to where
 //! its sessions have to read history instead.
 
-use super::admission::QuotaOwner;
-use super::messages::{GroupId, ToShard};
-use super::session::SessionKey;
-use super::shard::Shard;
 use crate::event::Position;
+use crate::hub::ids::{GroupId, SessionKey};
+use crate::hub::messages::{ShardAddress, ToShard};
+use crate::hub::quota_owner::QuotaOwner;
 use crate::telemetry::{BoundHit, Telemetry};
-use actix::Addr;
 use actix::prelude::SendError;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-pub(super) struct ShardSlot {
-    pub(super) addr: Addr<Shard>,
+pub(in crate::hub) struct ShardSlot {
+    pub(in crate::hub) address: ShardAddress,
     /// Sessions of the shard.
-    pub(super) seats: FxHashMap<SessionKey, (GroupId, Arc<QuotaOwner>)>,
+    pub(in crate::hub) seats: FxHashMap<SessionKey, (GroupId, Arc<QuotaOwner>)>,
     /// Answers that wait for room in its mailbox; at most one for each session.
     pending: VecDeque<ToShard>,
     /// Batches were left out.
@@ -26,18 +24,18 @@ pub(super) struct ShardSlot {
 }
 
 impl ShardSlot {
-    pub(super) fn new(addr: Addr<Shard>) -> Self {
-        Self { addr, seats: FxHashMap::default(), pending: VecDeque::new(), is_behind: false }
+    pub(in crate::hub) fn new(address: ShardAddress) -> Self {
+        Self { address, seats: FxHashMap::default(), pending: VecDeque::new(), is_behind: false }
     }
 
     /// Returns true if messages wait for room in the mailbox.
-    pub(super) fn has_pending(&self) -> bool {
+    pub(in crate::hub) fn has_pending(&self) -> bool {
         self.is_behind || !self.pending.is_empty()
     }
 
     /// Sends what must arrive. Where batches were left out before it, the shard is told of them
     /// first: a seat that names a later place would hide them.
-    pub(super) fn send(&mut self, message: ToShard, through: Position) {
+    pub(in crate::hub) fn send(&mut self, message: ToShard, through: Position) {
         if std::mem::take(&mut self.is_behind) {
             self.pending.push_back(ToShard::Resync { through });
         }
@@ -45,12 +43,12 @@ impl ShardSlot {
         self.flush_pending();
     }
 
-    pub(super) fn deliver(&mut self, message: ToShard, telemetry: &Telemetry) {
+    pub(in crate::hub) fn deliver(&mut self, message: ToShard, telemetry: &Telemetry) {
         if self.is_behind || !self.pending.is_empty() {
             self.fall_behind(telemetry);
             return;
         }
-        if let Err(SendError::Full(_)) = self.addr.try_send(message) {
+        if let Err(SendError::Full(_)) = self.address.work.try_send(message) {
             self.fall_behind(telemetry);
         }
     }
@@ -64,7 +62,7 @@ impl ShardSlot {
 
     fn flush_pending(&mut self) {
         while let Some(message) = self.pending.pop_front() {
-            match self.addr.try_send(message) {
+            match self.address.work.try_send(message) {
                 Ok(()) => {}
                 Err(SendError::Full(message)) => {
                     self.pending.push_front(message);
@@ -75,10 +73,10 @@ impl ShardSlot {
         }
     }
 
-    pub(super) fn flush(&mut self, through: Position) {
+    pub(in crate::hub) fn flush(&mut self, through: Position) {
         self.flush_pending();
         if self.is_behind && self.pending.is_empty() {
-            self.is_behind = self.addr.try_send(ToShard::Resync { through }).is_err();
+            self.is_behind = self.address.work.try_send(ToShard::Resync { through }).is_err();
         }
     }
 }
@@ -87,6 +85,8 @@ impl ShardSlot {
 mod tests {
     use super::*;
     use crate::hub::messages::SubscribeRejection;
+    use crate::hub::shard::Shard;
+    use actix::Addr;
 
     fn message(key: u64) -> ToShard {
         ToShard::Seated { key, answer: Err(SubscribeRejection::Draining) }
@@ -96,7 +96,7 @@ mod tests {
     fn a_seat_after_batches_that_were_left_out_comes_behind_the_resync() {
         let telemetry = Telemetry::new().expect("metrics");
         let (sender, _mailbox) = actix::dev::channel::channel::<Shard>(16);
-        let mut slot = ShardSlot::new(Addr::new(sender));
+        let mut slot = ShardSlot::new(Shard::address(&Addr::new(sender)));
         let mut sent = 0;
         while !slot.is_behind {
             slot.deliver(message(0), &telemetry);

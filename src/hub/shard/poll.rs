@@ -1,9 +1,14 @@
 //! Polling a session for its next bytes.
 
+use super::close::CloseSchedule;
+use super::delivery::Delivery;
+use super::flush_scheduler::FlushScheduler;
+use super::members::Members;
 use super::page::{Page, PageRequest};
-use super::session::{Mode, SessionKey};
-use super::shard::ShardState;
-use crate::event::Timestamp;
+use super::session::Mode;
+use super::settings::ShardSettings;
+use crate::event::{Position, Timestamp};
+use crate::hub::ids::SessionKey;
 use crate::telemetry::{BoundHit, Closed};
 use crate::wire;
 use bytes::Bytes;
@@ -23,12 +28,29 @@ enum Step {
     Wait,
 }
 
-impl ShardState {
+/// Parts of a shard that polling a session uses.
+pub(in crate::hub) struct Polling<'a> {
+    pub(in crate::hub) members: &'a mut Members,
+    pub(in crate::hub) flushes: &'a mut FlushScheduler,
+    pub(in crate::hub) delivery: &'a mut Delivery,
+    pub(in crate::hub) closes: &'a mut CloseSchedule,
+    pub(in crate::hub) settings: &'a ShardSettings,
+    /// Position up to which everything is in the queues.
+    pub(in crate::hub) dispatched: Position,
+    /// The shard's second.
+    pub(in crate::hub) now: u64,
+}
+
+impl Polling<'_> {
     /// The next bytes of a session; `None` once it has ended.
-    pub(super) fn poll(&mut self, key: SessionKey, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let now = self.wheel.now();
+    pub(in crate::hub) fn poll(
+        &mut self,
+        key: SessionKey,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Bytes>> {
+        let now = self.now;
         loop {
-            let Some(session) = self.sessions.get_mut(&key) else { return Poll::Ready(None) };
+            let Some(session) = self.members.session_mut(key) else { return Poll::Ready(None) };
             if let Some(block) = session.first_block.take() {
                 return self.yielded(key, now, block);
             }
@@ -55,7 +77,7 @@ impl ShardState {
                 Step::Wait => break,
             }
         }
-        let Some(session) = self.sessions.get_mut(&key) else { return Poll::Ready(None) };
+        let Some(session) = self.members.session_mut(key) else { return Poll::Ready(None) };
         if std::mem::take(&mut session.heartbeat_due) {
             let mut beat = Vec::new();
             wire::heartbeat(&mut beat, &session.view, session.beat.as_event, now_ms());
@@ -69,7 +91,7 @@ impl ShardState {
     }
 
     fn yielded(&mut self, key: SessionKey, now: u64, bytes: Bytes) -> Poll<Option<Bytes>> {
-        if let Some(session) = self.sessions.get_mut(&key) {
+        if let Some(session) = self.members.session_mut(key) {
             session.last_sent = now;
             session.heartbeat_due = false;
             // Until it is asked again the socket has not taken this.
@@ -79,17 +101,16 @@ impl ShardState {
     }
 
     fn step_live(&mut self, key: SessionKey) -> Step {
-        let Some(session) = self.sessions.get_mut(&key) else { return Step::Wait };
+        let Some((session, group)) = self.members.with_queue(key) else { return Step::Wait };
         let Mode::Live { next, .. } = &mut session.mode else { return Step::Again };
-        let Some(group) = session.group.and_then(|group| self.groups.get_mut(&group)) else {
-            return Step::Wait;
-        };
         let Some(segment) = group.peek(*next) else { return Step::Wait };
         let in_part = segment.last > session.cursor && segment.first <= session.cursor;
         if in_part || session.view.awaits_columns() {
             // It came back having seen a part of this batch, or has yet to learn its columns: what
             // it has not had is read from history.
-            self.fall_behind(key);
+            if self.members.fall_behind(key, self.dispatched, self.now) {
+                self.settings.telemetry.catching_up(1);
+            }
             return Step::Again;
         }
         let is_new = segment.last > session.cursor;
@@ -107,7 +128,7 @@ impl ShardState {
         session.cursor = segment.last;
         if session.outlet.is_some() {
             session.kept_at.get_or_insert(segment.at);
-            self.unsent.insert(key);
+            self.delivery.note_unsent(key);
         }
         if !segment.ends.is_empty() {
             session.ended.extend(segment.ends);
@@ -116,13 +137,13 @@ impl ShardState {
             }
         }
         session.sent_events += segment.events;
-        self.metrics.delivered(segment.events, segment.bytes.len() as u64);
+        self.delivery.metrics.delivered(segment.events, segment.bytes.len() as u64);
         if segment.bytes.is_empty() { Step::Again } else { Step::Yield(segment.bytes) }
     }
 
     fn step_catching_up(&mut self, key: SessionKey, cx: &mut Context<'_>) -> Step {
-        let considered = self.dispatched_watermark;
-        let Some(session) = self.sessions.get_mut(&key) else { return Step::Wait };
+        let dispatched = self.dispatched;
+        let Some(session) = self.members.session_mut(key) else { return Step::Wait };
         let Mode::CatchingUp(catch_up) = &mut session.mode else { return Step::Again };
         if let Some(job) = &mut catch_up.job {
             let done = match Pin::new(job).poll(cx) {
@@ -142,8 +163,8 @@ impl ShardState {
         }
         // One that ends reads everything that is committed by itself, and nothing live.
         if session.last.is_none() && session.cursor >= catch_up.until {
-            if catch_up.until < considered {
-                catch_up.until = considered;
+            if catch_up.until < dispatched {
+                catch_up.until = dispatched;
                 return Step::Again;
             }
             return self.go_live(key);
@@ -178,14 +199,16 @@ impl ShardState {
     }
 
     fn take_page(&mut self, key: SessionKey, page: Page) -> Step {
-        let Some(session) = self.sessions.get_mut(&key) else { return Step::Wait };
+        let Some(session) = self.members.session_mut(key) else { return Step::Wait };
         session.cursor = page.through;
         session.told = page.seen_removals;
         session.sent_events += page.events;
         session.ended.extend(page.ends);
         let prefix = session.prefix.take_if(|_| !page.bytes.is_empty());
-        if let Some(view) = page.learned_view.filter(|view| !view.awaits_columns()) {
-            self.change_view(key, view);
+        if let Some(view) = page.learned_view.filter(|view| !view.awaits_columns())
+            && self.members.change_view(key, view)
+        {
+            self.flushes.clear_coalesced();
         }
         let telemetry = &self.settings.telemetry;
         telemetry.replayed(page.source, page.events);
@@ -203,17 +226,14 @@ impl ShardState {
 
     /// The session has everything that its shard has handed out: from here on it reads the queue.
     fn go_live(&mut self, key: SessionKey) -> Step {
-        let history = self.settings.history.clone();
-        let Some(session) = self.sessions.get_mut(&key) else { return Step::Wait };
-        if session.is_finished(&history) {
+        let Some(session) = self.members.session_mut(key) else { return Step::Wait };
+        if session.is_finished(&self.settings.history) {
             session.closing = Some(Closed::Ended);
             return Step::Again;
         }
-        let Some(group) = session.group.and_then(|group| self.groups.get_mut(&group)) else {
+        if !self.members.go_live(key) {
             return Step::Wait;
-        };
-        let next = group.end();
-        session.mode = Mode::Live { next, place: group.join(key) };
+        }
         self.settings.telemetry.catching_up(-1);
         Step::Again
     }
@@ -223,7 +243,8 @@ impl ShardState {
         if self.settings.telemetry.may_log("history_failed") {
             tracing::error!("a session's history could not be read: {error}");
         }
-        self.begin_close(key, Closed::Error);
+        let pacer = &self.settings.retry_pacer;
+        self.closes.close(self.members, pacer, self.now, key, Closed::Error);
         Step::Again
     }
 }
@@ -235,10 +256,10 @@ fn now_ms() -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Interest, Position, Selector};
-    use crate::hub::page::tests::{journal, publish};
+    use crate::event::{Interest, Selector};
     use crate::hub::probe;
-    use crate::hub::session::Session;
+    use crate::hub::shard::page::tests::{journal, publish};
+    use crate::hub::shard::session::Session;
     use crate::journal::Committed;
     use crate::telemetry::Telemetry;
     use std::ops::ControlFlow;
@@ -261,9 +282,9 @@ mod tests {
             Session::new(interest.clone(), wire::View::default(), probe::holder(), answer);
         let key = probe::seat(&mut state, 1, session).expect("room");
         let first = Position::of(last.batch(), 0);
-        let session = state.sessions.get_mut(&key).expect("it is there");
+        let session = state.members.session_mut(key).expect("it is there");
         session.cursor = first;
-        session.mode = Mode::CatchingUp(crate::hub::session::CatchUp::default());
+        session.mode = Mode::CatchingUp(crate::hub::shard::session::CatchUp::default());
         let waker = futures_util::task::noop_waker();
         let mut cx = Context::from_waker(&waker);
         assert!(state.poll(key, &mut cx).is_pending(), "its shard has nothing yet");

@@ -1,34 +1,34 @@
 //! A timer wheel: one timer a shard, however many sessions wait for a heartbeat.
 
-use super::session::SessionKey;
+use crate::hub::ids::SessionKey;
 
 /// Seconds the wheel spans: the longest heartbeat is an hour.
 const SLOTS: usize = 3601;
 
 /// Sessions by the second at which something is due for them.
-pub(super) struct TimerWheel {
+pub(in crate::hub) struct TimerWheel {
     slots: Vec<Vec<SessionKey>>,
     now: u64,
 }
 
 impl TimerWheel {
-    pub(super) fn new() -> Self {
+    pub(in crate::hub) fn new() -> Self {
         Self { slots: (0..SLOTS).map(|_| Vec::new()).collect(), now: 0 }
     }
 
     /// The seconds turned so far.
-    pub(super) fn now(&self) -> u64 {
+    pub(in crate::hub) fn now(&self) -> u64 {
         self.now
     }
 
     /// Notes `key` for second `due`; one that is past or too far off becomes the nearest there is.
-    pub(super) fn add(&mut self, key: SessionKey, due: u64) {
+    pub(in crate::hub) fn add(&mut self, key: SessionKey, due: u64) {
         let due = due.clamp(self.now + 1, self.now + SLOTS as u64 - 1);
         self.slots[due as usize % SLOTS].push(key);
     }
 
     /// Turns one second on and gives out what is due.
-    pub(super) fn advance(&mut self) -> Vec<SessionKey> {
+    pub(in crate::hub) fn advance(&mut self) -> Vec<SessionKey> {
         self.now += 1;
         std::mem::take(&mut self.slots[self.now as usize % SLOTS])
     }

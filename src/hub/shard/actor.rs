@@ -1,0 +1,125 @@
+//! The actor of a shard: messages, timers and the loops that write to sockets.
+
+use super::close::DRAIN_STEP;
+use super::settings::ShardSettings;
+use super::state::ShardState;
+use crate::hub::messages::{CloseSession, FromShard, ListSessions, ShardAddress, ToShard};
+use crate::hub::session_view::SessionView;
+use actix::prelude::{Actor, AsyncContext, Context, Handler};
+use actix::{Addr, Recipient};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Batches and registrations that may wait for a shard; past it the shard goes on from history.
+const SHARD_MAILBOX: usize = 1024;
+
+/// The actor. Its state is shared with the connections of its thread.
+pub(in crate::hub) struct Shard {
+    state: Rc<RefCell<ShardState>>,
+}
+
+impl Shard {
+    /// Starts a shard on this thread; returns what it shares with the thread's connections.
+    pub(in crate::hub) fn start(
+        manager: Recipient<FromShard>,
+        settings: ShardSettings,
+    ) -> Rc<RefCell<ShardState>> {
+        static NEXT_SHARD: AtomicU64 = AtomicU64::new(1);
+        let shard = NEXT_SHARD.fetch_add(1, Ordering::Relaxed);
+        let state = Rc::new(RefCell::new(ShardState::new(shard, manager, settings)));
+        let address = Self::address(&Self { state: state.clone() }.start());
+        state.borrow_mut().join(address);
+        state
+    }
+
+    /// Returns the recipients of an actor's messages.
+    pub(in crate::hub) fn address(shard: &Addr<Self>) -> ShardAddress {
+        ShardAddress {
+            work: shard.clone().recipient(),
+            list: shard.clone().recipient(),
+            close: shard.clone().recipient(),
+        }
+    }
+}
+
+/// Writes what is new to the sockets, for as long as the shard's thread runs.
+async fn run_flushes(state: Rc<RefCell<ShardState>>) {
+    let scheduled = state.borrow().flushes.scheduled();
+    loop {
+        scheduled.notified().await;
+        loop {
+            let has_more = state.borrow_mut().write_slice();
+            // Connections that were woken, as those by TLS, have their turn meanwhile.
+            tokio::task::yield_now().await;
+            state.borrow_mut().measure_fan_out();
+            if !has_more {
+                break;
+            }
+        }
+    }
+}
+
+/// Writes what was delayed long enough, for as long as the shard's thread runs.
+async fn run_delayed_flushes(state: Rc<RefCell<ShardState>>) {
+    let changed = state.borrow().delayed.changed();
+    loop {
+        let due = state.borrow().delayed.next();
+        match due {
+            None => changed.notified().await,
+            Some(due) => tokio::select! {
+                () = changed.notified() => continue,
+                () = tokio::time::sleep_until(due.into()) => {}
+            },
+        }
+        while state.borrow_mut().write_delayed() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Actor for Shard {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(SHARD_MAILBOX);
+        ctx.run_interval(Duration::from_secs(1), |shard, _| shard.state.borrow_mut().tick());
+        // In the actor's own task, so that the manager sees when it is gone.
+        ctx.spawn(actix::fut::wrap_future(run_flushes(self.state.clone())));
+        ctx.spawn(actix::fut::wrap_future(run_delayed_flushes(self.state.clone())));
+    }
+}
+
+impl Handler<ToShard> for Shard {
+    type Result = ();
+
+    fn handle(&mut self, message: ToShard, ctx: &mut Self::Context) {
+        let mut state = self.state.borrow_mut();
+        match message {
+            ToShard::Seated { key, answer } => state.registered(key, answer),
+            ToShard::Deliver { batch, takers } => state.deliver(&batch, &takers),
+            ToShard::Resync { through } => state.resync(through),
+            ToShard::Drain { window } => {
+                state.start_drain(window);
+                ctx.run_interval(DRAIN_STEP, |shard, _| shard.state.borrow_mut().drain_step());
+            }
+        }
+    }
+}
+
+impl Handler<ListSessions> for Shard {
+    type Result = Vec<SessionView>;
+
+    fn handle(&mut self, ask: ListSessions, _: &mut Self::Context) -> Vec<SessionView> {
+        self.state.borrow().list(&ask.0)
+    }
+}
+
+impl Handler<CloseSession> for Shard {
+    type Result = bool;
+
+    fn handle(&mut self, ask: CloseSession, _: &mut Self::Context) -> bool {
+        self.state.borrow_mut().close_by_operator(ask.0)
+    }
+}

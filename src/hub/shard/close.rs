@@ -1,0 +1,103 @@
+//! Closing sessions: between two events, with a reason and a retry time, or because the client
+//! left.
+
+use super::members::Members;
+use super::session::Session;
+use crate::hub::ids::SessionKey;
+use crate::hub::retry_pacer::RetryPacer;
+use crate::telemetry::Closed;
+use crate::wire;
+use rand::Rng;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Interval of the steps in which a drain closes sessions.
+pub(in crate::hub) const DRAIN_STEP: Duration = Duration::from_millis(20);
+/// Maximum time for a closed session to read the reason; then it is aborted.
+const GRACE_S: u64 = 10;
+/// The share of the drain window in which sessions are told, in percent; the rest is theirs to
+/// read it.
+const DRAIN_CLOSE_PERCENT: u32 = 80;
+
+/// A session that has been stuck for this share of the write timeout when its connection fails
+/// was closed for it, in percent.
+const STALLED_PERCENT: u64 = 70;
+
+/// Sessions that are to be closed by a drain, and those that were closed and have not gone.
+#[derive(Default)]
+pub(in crate::hub) struct CloseSchedule {
+    /// Sessions still to be told of a drain, the last one first.
+    leaving: Vec<(Duration, SessionKey)>,
+    drained_for: Duration,
+    /// Closed sessions, with the second at which each is aborted.
+    cut_off: VecDeque<(u64, SessionKey)>,
+}
+
+impl CloseSchedule {
+    /// Spreads the closing of all sessions over a drain window.
+    pub(in crate::hub) fn start_drain(&mut self, members: &Members, window: Duration) {
+        let told_within = window * DRAIN_CLOSE_PERCENT / 100;
+        let mut rng = rand::rng();
+        let mut leaving: Vec<_> = members
+            .sessions()
+            .map(|(key, _)| (told_within.mul_f64(rng.random_range(0.0..=1.0)), *key))
+            .collect();
+        leaving.sort_unstable_by(|a, b| b.cmp(a));
+        self.leaving = leaving;
+    }
+
+    /// Advances the drain by one step.
+    pub(in crate::hub) fn drain_step(&mut self) {
+        self.drained_for += DRAIN_STEP;
+    }
+
+    /// Returns the next session that the drain is to close by now.
+    pub(in crate::hub) fn next_drained(&mut self) -> Option<SessionKey> {
+        self.leaving.pop_if(|(at, _)| *at <= self.drained_for).map(|(_, key)| key)
+    }
+
+    /// Ends a session between two events, with the reason and the time to come back.
+    pub(in crate::hub) fn close(
+        &mut self,
+        members: &mut Members,
+        pacer: &RetryPacer,
+        now: u64,
+        key: SessionKey,
+        reason: Closed,
+    ) {
+        let Some(session) = members.session_mut(key) else { return };
+        if session.closing.is_some() {
+            return;
+        }
+        session.closing = Some(reason);
+        let retry_ms = pacer.rejected_ms();
+        let mut block = Vec::new();
+        // Without control events nothing is said: a lone `retry` would be an empty message to some.
+        if session.view.has_control() {
+            wire::hub_error(&mut block, session.view.format, retry_ms, reason.as_str(), None);
+        }
+        session.close_block = Some(block.into());
+        session.wake(now);
+        if reason != Closed::Draining {
+            // What a drain may take is known, and ends with its window.
+            self.cut_off.push_back((now + GRACE_S, key));
+        }
+    }
+
+    /// Returns the next session that was closed and has not gone within the grace period.
+    pub(in crate::hub) fn next_overdue(&mut self, now: u64) -> Option<SessionKey> {
+        self.cut_off.front().filter(|(at, _)| *at <= now)?;
+        self.cut_off.pop_front().map(|(_, key)| key)
+    }
+}
+
+/// Returns the reason for which a session ended that the hub did not close.
+pub(in crate::hub) fn disconnect_reason(
+    session: &Session,
+    now: u64,
+    write_timeout: Duration,
+) -> Closed {
+    let timeout = write_timeout.as_secs() * STALLED_PERCENT / 100;
+    let stalled = session.stalled_since.map_or(0, |since| now - since);
+    if stalled > 0 && stalled >= timeout { Closed::WriteTimeout } else { Closed::Client }
+}

@@ -1,0 +1,309 @@
+//! A shard: the sessions of one worker thread.
+//!
+//! Promises: it frames a batch once for each view and queues it once for each group; what it
+//! touches on the hot path belongs to its own thread.
+//! Never: locks, waits, wakes another thread for a delivery.
+
+use super::close::{self, CloseSchedule};
+use super::delivery::Delivery;
+use super::dispatch;
+use super::expiry::CredentialExpiries;
+use super::flush_delay::DelayedFlushes;
+use super::flush_scheduler::{FlushScheduler, SLICE_SESSIONS};
+use super::listing;
+use super::manager_link::ManagerLink;
+use super::members::{Members, Removed};
+use super::poll::Polling;
+use super::session::{Mode, Session};
+use super::settings::ShardSettings;
+use super::timer_wheel::TimerWheel;
+use crate::event::Position;
+use crate::hub::ids::{GroupId, SessionKey, ShardId};
+use crate::hub::messages::{FromShard, Registered, ShardAddress, SubscribeRejection};
+use crate::hub::session_view::{SessionFilter, SessionView};
+use crate::journal::Committed;
+use crate::telemetry::{BoundHit, Closed};
+use actix::Recipient;
+use bytes::Bytes;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// The parts of a shard; each has its own fields, and is changed by the functions that take it.
+pub(in crate::hub) struct ShardState {
+    id: ShardId,
+    pub(in crate::hub) settings: ShardSettings,
+    manager: ManagerLink,
+    pub(in crate::hub) members: Members,
+    /// Position up to which everything is in the queues of the groups that take it.
+    pub(in crate::hub) dispatched_watermark: Position,
+    pub(in crate::hub) flushes: FlushScheduler,
+    pub(in crate::hub) delayed: DelayedFlushes,
+    pub(in crate::hub) delivery: Delivery,
+    /// Sessions by the time of their next heartbeat; its seconds are the shard's clock.
+    pub(in crate::hub) heartbeats: TimerWheel,
+    pub(in crate::hub) expiries: CredentialExpiries,
+    closes: CloseSchedule,
+}
+
+impl ShardState {
+    /// A shard without sessions.
+    pub(in crate::hub) fn new(
+        id: ShardId,
+        manager: Recipient<FromShard>,
+        settings: ShardSettings,
+    ) -> Self {
+        settings.liveness.beat(id);
+        Self {
+            id,
+            manager: ManagerLink::new(manager, settings.telemetry.clone()),
+            members: Members::default(),
+            dispatched_watermark: Position::ZERO,
+            flushes: FlushScheduler::new(),
+            delayed: DelayedFlushes::default(),
+            delivery: Delivery::new(settings.telemetry.clone()),
+            heartbeats: TimerWheel::new(),
+            expiries: CredentialExpiries::default(),
+            closes: CloseSchedule::default(),
+            settings,
+        }
+    }
+
+    /// Makes the shard known to the manager.
+    pub(in crate::hub) fn join(&mut self, address: ShardAddress) {
+        self.manager.send(FromShard::Join { shard: self.id, address });
+    }
+
+    /// Inserts a session and registers it; `None` if the manager's mailbox is full.
+    pub(in crate::hub) fn admit(&mut self, session: Session) -> Option<SessionKey> {
+        if self.manager.is_congested() {
+            return None;
+        }
+        let (shard, interest) = (self.id, session.interest.clone());
+        let holder = session.holder.clone();
+        let key = self.members.insert(session);
+        self.manager.send(FromShard::Seat { shard, key, interest, holder });
+        Some(key)
+    }
+
+    pub(in crate::hub) fn registered(
+        &mut self,
+        key: SessionKey,
+        answer: Result<Registered, SubscribeRejection>,
+    ) {
+        let Registered { group, through } = match answer {
+            Ok(seated) => seated,
+            Err(refusal) => {
+                if let Some(Removed { mode: Mode::Seating(seat), .. }) = self.members.remove(key) {
+                    let _ = seat.send(Err(refusal));
+                }
+                return;
+            }
+        };
+        self.dispatched_watermark = self.dispatched_watermark.max(through);
+        let Some(session) = self.members.session_mut(key) else {
+            // The client went while its registration was on the way.
+            self.manager.send(FromShard::Leave { shard: self.id, key });
+            return;
+        };
+        let mode = std::mem::replace(&mut session.mode, Mode::Seated);
+        self.members.enter_group(key, group);
+        if let Mode::Seating(seat) = mode {
+            // A client that went meanwhile has its `Subscription` dropped, which leaves.
+            let _ = seat.send(Ok(through));
+        }
+    }
+
+    pub(in crate::hub) fn leave(&mut self, key: SessionKey) {
+        let Some(Removed { session, mode, ended_group }) = self.members.remove(key) else { return };
+        self.expiries.cancel(key, &session);
+        if ended_group {
+            self.flushes.clear_coalesced();
+        }
+        if let Mode::CatchingUp(_) = mode {
+            self.settings.telemetry.catching_up(-1);
+        }
+        // One that belongs to no group is not registered yet; its answer will find it gone.
+        if session.group.is_none() {
+            return;
+        }
+        self.manager.send(FromShard::Leave { shard: self.id, key });
+        if matches!(mode, Mode::CatchingUp(_) | Mode::Live { .. }) {
+            let (now, timeout) = (self.heartbeats.now(), self.settings.write_timeout);
+            let on_its_own = || close::disconnect_reason(&session, now, timeout);
+            let reason = session.closing.unwrap_or_else(on_its_own);
+            self.settings.telemetry.session_closed(reason);
+            self.log_closed(&session, reason);
+        }
+    }
+
+    /// Closes a session between two events, with the reason and the time to come back.
+    pub(in crate::hub) fn close(&mut self, key: SessionKey, reason: Closed) {
+        let now = self.heartbeats.now();
+        self.closes.close(&mut self.members, &self.settings.retry_pacer, now, key, reason);
+    }
+
+    fn log_closed(&self, session: &Session, reason: Closed) {
+        if self.settings.telemetry.may_log(reason.as_str()) {
+            tracing::info!(
+                session = %session.id,
+                reason = reason.as_str(),
+                position = %self.settings.history.id(session.cursor),
+                "session closed"
+            );
+        }
+    }
+
+    /// Returns the next bytes of a session; `None` once it has ended.
+    pub(in crate::hub) fn poll(
+        &mut self,
+        key: SessionKey,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Bytes>> {
+        let mut polling = Polling {
+            members: &mut self.members,
+            flushes: &mut self.flushes,
+            delivery: &mut self.delivery,
+            closes: &mut self.closes,
+            settings: &self.settings,
+            dispatched: self.dispatched_watermark,
+            now: self.heartbeats.now(),
+        };
+        polling.poll(key, cx)
+    }
+
+    /// Queues what a batch has for this shard.
+    pub(in crate::hub) fn deliver(&mut self, batch: &Committed, takers: &[(u32, GroupId)]) {
+        self.dispatched_watermark = self.dispatched_watermark.max(batch.last);
+        let history = &self.settings.history;
+        let behind =
+            dispatch::deliver(&mut self.members, &mut self.flushes, history, batch, takers);
+        for key in behind {
+            self.settings.telemetry.bound_hit(BoundHit::SessionQueue);
+            self.fall_behind(key);
+        }
+    }
+
+    fn fall_behind(&mut self, key: SessionKey) {
+        let now = self.heartbeats.now();
+        if self.members.fall_behind(key, self.dispatched_watermark, now) {
+            self.settings.telemetry.catching_up(1);
+        }
+    }
+
+    /// Batches up to `through` were left out: every session reads them from history.
+    pub(in crate::hub) fn resync(&mut self, through: Position) {
+        let is_live = |session: &Session| matches!(session.mode, Mode::Live { .. });
+        let live = self.members.sessions().filter(|(_, session)| is_live(session));
+        for key in live.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.fall_behind(key);
+        }
+        self.dispatched_watermark = self.dispatched_watermark.max(through);
+        self.members.wake_all(self.heartbeats.now());
+    }
+
+    /// Runs once a second: heartbeats, expired and revoked credentials, metrics.
+    pub(in crate::hub) fn tick(&mut self) {
+        self.settings.liveness.beat(self.id);
+        self.manager.flush();
+        let (time, second) = (crate::journal::now(), self.heartbeats.now());
+        for key in self.expiries.expired(&mut self.members, time, second) {
+            self.close(key, Closed::Expired);
+        }
+        for key in self.expiries.revoked(&self.members, &self.settings.access.load()) {
+            self.close(key, Closed::Revoked);
+        }
+        self.abort_overdue();
+        self.beat();
+        self.delivery.report(&self.members);
+    }
+
+    /// Sends the heartbeats that are due.
+    fn beat(&mut self) {
+        let due = self.heartbeats.advance();
+        let now = self.heartbeats.now();
+        for key in due {
+            let Some(session) = self.members.session_mut(key) else { continue };
+            let every = session.beat.every_s;
+            let quiet_since = session.last_sent;
+            if now >= quiet_since + every {
+                session.heartbeat_due = true;
+                session.wake(now);
+                self.heartbeats.add(key, now + every);
+            } else {
+                self.heartbeats.add(key, quiet_since + every);
+            }
+        }
+    }
+
+    /// Aborts sessions that were closed and have not gone, as those whose socket takes nothing.
+    fn abort_overdue(&mut self) {
+        while let Some(key) = self.closes.next_overdue(self.heartbeats.now()) {
+            let Some(session) = self.members.session(key) else { continue };
+            if let Some(outlet) = &session.outlet {
+                outlet.abort();
+            }
+            // It no longer counts, whatever becomes of its connection.
+            self.leave(key);
+        }
+    }
+
+    /// Begins to close all sessions, spread over `window`.
+    pub(in crate::hub) fn start_drain(&mut self, window: Duration) {
+        self.closes.start_drain(&self.members, window);
+    }
+
+    /// Closes the sessions whose turn has come in the drain, which goes on by [`DRAIN_STEP`].
+    ///
+    /// [`DRAIN_STEP`]: super::close::DRAIN_STEP
+    pub(in crate::hub) fn drain_step(&mut self) {
+        self.closes.drain_step();
+        while let Some(key) = self.closes.next_drained() {
+            self.close(key, Closed::Draining);
+        }
+    }
+
+    /// Writes to some sessions; returns true if there are more.
+    pub(in crate::hub) fn write_slice(&mut self) -> bool {
+        let now = self.heartbeats.now();
+        self.flushes.write_slice(&mut self.members, &mut self.delayed, &mut self.delivery, now)
+    }
+
+    /// Writes to some sessions whose delay is over; returns true if there may be more.
+    pub(in crate::hub) fn write_delayed(&mut self) -> bool {
+        let (time, now) = (Instant::now(), self.heartbeats.now());
+        for _ in 0..SLICE_SESSIONS {
+            let Some(key) = self.delayed.pop_due(time) else { return false };
+            let Some(session) = self.members.session_mut(key) else { continue };
+            if self.delayed.is_due(&mut session.flush_delay, key, time) {
+                self.flushes.write_now(&mut self.members, &mut self.delivery, key, now);
+            }
+        }
+        true
+    }
+
+    /// Records how long batches took to the sockets.
+    pub(in crate::hub) fn measure_fan_out(&mut self) {
+        self.flushes.measure_fan_out(&mut self.delivery);
+    }
+
+    /// Returns the sessions that `filter` matches.
+    pub(in crate::hub) fn list(&self, filter: &SessionFilter) -> Vec<SessionView> {
+        listing::list(&self.members, &self.settings.history, filter)
+    }
+
+    /// Closes the session with an id on behalf of an operator; returns false if there is none.
+    pub(in crate::hub) fn close_by_operator(&mut self, id: Uuid) -> bool {
+        let is_it = |session: &Session| session.id == id && session.began.is_some();
+        let found = self.members.sessions().find(|(_, session)| is_it(session));
+        let Some(key) = found.map(|(key, _)| *key) else { return false };
+        self.close(key, Closed::Operator);
+        true
+    }
+}
+
+impl Drop for ShardState {
+    fn drop(&mut self) {
+        self.settings.liveness.end(self.id);
+    }
+}
