@@ -199,6 +199,7 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Client;
     use crate::limits::{Bounds, Rule};
 
     fn bounds(set: &[(Limit, u64)]) -> Bounds {
