@@ -3,6 +3,7 @@
 //! The algorithms that are taken come from the configuration and the keys, never from a token
 //! (RFC 8725 §3.1); a key verifies only what its family signs.
 
+use super::error::KeyError;
 use super::key_set::{Key, RemoteKeys, key_set, pin, pinned, public_key, secret_key};
 use super::{Caller, Claimed, Denied, Grants, RevocationMark};
 use crate::event::Timestamp;
@@ -72,7 +73,7 @@ pub(super) fn looks_like_one(credential: &str) -> bool {
 
 impl Verifier {
     /// Reads the keys; the error names the setting that is wrong. `None` where there is no key.
-    pub fn new(settings: JwtSettings) -> Result<Option<Self>, (&'static str, String)> {
+    pub fn new(settings: JwtSettings) -> Result<Option<Self>, (&'static str, KeyError)> {
         let pinned = pinned(&settings.algorithms).map_err(|why| ("jwt-algorithms", why))?;
         let mut keys = Vec::new();
         if let Some(secret) = &settings.secret {
@@ -93,15 +94,12 @@ impl Verifier {
             ];
             return match said.into_iter().find(|(_, is_said)| *is_said) {
                 None => Ok(None),
-                Some((name, _)) => Err((
-                    name,
-                    "there is no key for tokens: --jwt-secret, --jwt-public-key or --jwks".into(),
-                )),
+                Some((name, _)) => Err((name, KeyError::NoKey)),
             };
         }
         pin(&mut keys, pinned.as_deref());
         if keys.is_empty() && !settings.has_remote_keys {
-            return Err(("jwt-algorithms", "no key that is given is used with these".into()));
+            return Err(("jwt-algorithms", KeyError::NoKeyForAlgorithms));
         }
         let remote = settings.has_remote_keys.then(|| Arc::new(RemoteKeys::new(pinned)));
         Ok(Some(Self {

@@ -1,6 +1,7 @@
 //! Keys that tokens are held against: a secret, a public key, a key set (RFC 7517).
 
 use super::RevocationMark;
+use super::error::KeyError;
 use arc_swap::ArcSwap;
 use jsonwebtoken::jwk::{
     AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyOperations, PublicKeyUse,
@@ -74,14 +75,14 @@ impl RemoteKeys {
     }
 
     /// Takes a key set (JSON) in the place of the last one, and says how many keys that is.
-    pub fn replace(&self, json: &[u8]) -> Result<usize, String> {
+    pub fn replace(&self, json: &[u8]) -> Result<usize, KeyError> {
         let set = read_set(json)?;
         // Whoever keeps it may have other uses for one that is too short.
         let mut keys: Vec<Key> = set.into_iter().filter(|key| !key.is_short()).collect();
         pin(&mut keys, self.pinned.as_deref());
         let count = keys.len();
         if count == 0 {
-            return Err("the key set has no key that could verify a token here".into());
+            return Err(KeyError::NoUsableKey);
         }
         let marks = |keys: &[Key]| keys.iter().map(|key| key.mark).collect::<Vec<_>>();
         let is_new = self.fetched() == 0 || marks(&self.keys.load()) != marks(&keys);
@@ -110,20 +111,18 @@ impl RemoteKeys {
     }
 }
 
-pub(super) fn pinned(names: &[String]) -> Result<Option<Vec<Algorithm>>, String> {
-    let parse = |name: &String| {
-        name.parse::<Algorithm>().map_err(|_| format!("{name:?} is no algorithm that is known"))
-    };
+pub(super) fn pinned(names: &[String]) -> Result<Option<Vec<Algorithm>>, KeyError> {
+    let parse = |name: &String| name.parse().map_err(|_| KeyError::UnknownAlgorithm(name.clone()));
     let all = names.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     Ok((!all.is_empty()).then_some(all))
 }
 
 /// Bytes of a secret that cannot be tried out (RFC 7518 §3.2).
-const MIN_SECRET_BYTES: usize = 32;
+pub(super) const MIN_SECRET_BYTES: usize = 32;
 
-pub(super) fn secret_key(secret: &str) -> Result<Key, String> {
+pub(super) fn secret_key(secret: &str) -> Result<Key, KeyError> {
     if secret.len() < MIN_SECRET_BYTES {
-        return Err(format!("a secret has at least {MIN_SECRET_BYTES} bytes"));
+        return Err(KeyError::ShortSecret);
     }
     let key = DecodingKey::from_secret(secret.as_bytes());
     Ok(Key::of(key, vec![Algorithm::HS256], secret.as_bytes()))
@@ -131,7 +130,7 @@ pub(super) fn secret_key(secret: &str) -> Result<Key, String> {
 
 /// Reads a public key from PEM. The label does not name the kind of key, so that all kinds are
 /// tried.
-pub(super) fn public_key(pem: &[u8]) -> Result<Key, String> {
+pub(super) fn public_key(pem: &[u8]) -> Result<Key, KeyError> {
     use Algorithm::{ES256, ES384, EdDSA, RS256};
     if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
         return Ok(Key::of(key, vec![RS256], pem));
@@ -142,25 +141,21 @@ pub(super) fn public_key(pem: &[u8]) -> Result<Key, String> {
     match DecodingKey::from_ec_pem(pem) {
         // A key is on one curve, and verifies nothing of the other.
         Ok(key) => Ok(Key::of(key, vec![ES256, ES384], pem)),
-        Err(_) => Err("it is no public key of RSA, EC or Ed25519 in PEM".into()),
+        Err(_) => Err(KeyError::Pem("public")),
     }
 }
 
-pub(super) fn key_set(json: &[u8]) -> Result<Vec<Key>, String> {
+pub(super) fn key_set(json: &[u8]) -> Result<Vec<Key>, KeyError> {
     let keys = read_set(json)?;
     if let Some(short) = keys.iter().find(|key| key.is_short()) {
         let name = short.id.as_deref().unwrap_or("without a kid");
-        return Err(format!("key {name:?}: a secret has at least {MIN_SECRET_BYTES} bytes"));
+        return Err(KeyError::ShortSecretInSet(name.to_owned()));
     }
-    if keys.is_empty() {
-        Err("the key set has no key that could verify a token".into())
-    } else {
-        Ok(keys)
-    }
+    if keys.is_empty() { Err(KeyError::NoUsableKey) } else { Ok(keys) }
 }
 
-fn read_set(json: &[u8]) -> Result<Vec<Key>, String> {
-    let set: JwkSet = serde_json::from_slice(json).map_err(|e| format!("no key set: {e}"))?;
+fn read_set(json: &[u8]) -> Result<Vec<Key>, KeyError> {
+    let set: JwkSet = serde_json::from_slice(json).map_err(KeyError::KeySet)?;
     Ok(set.keys.iter().filter_map(key_of_set).collect())
 }
 

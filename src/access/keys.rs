@@ -1,5 +1,6 @@
 //! API keys: secrets that the configuration knows by their SHA-256 alone.
 
+use super::error::KeyError;
 use super::{Grants, RevocationMark};
 use rand::Rng as _;
 use sha2::{Digest, Sha256};
@@ -17,18 +18,17 @@ pub struct ApiKey {
 
 impl ApiKey {
     /// `sha256` is that of the secret, in 64 hexadecimal digits.
-    pub fn new(name: &str, sha256: &str, grants: Grants) -> Result<Self, String> {
-        let wrong = || "sha256 must have 64 hexadecimal digits, as `sha256sum` prints".to_owned();
+    pub fn new(name: &str, sha256: &str, grants: Grants) -> Result<Self, KeyError> {
         if name.is_empty() {
-            return Err("a key needs a name".into());
+            return Err(KeyError::NoName);
         }
         if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(wrong());
+            return Err(KeyError::Hash);
         }
         let mut hash = [0; 32];
         for (at, byte) in hash.iter_mut().enumerate() {
             let digits = &sha256[2 * at..2 * at + 2];
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| KeyError::Hash)?;
         }
         Ok(Self { name: name.to_owned(), hash, grants })
     }

@@ -1,5 +1,6 @@
 //! Tokens made here, by those who have no issuer of their own, and what a token says.
 
+use super::error::KeyError;
 use super::{Claimed, Grants};
 use crate::event::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -52,11 +53,11 @@ struct Claims<'a> {
 
 impl NewToken {
     /// The token, signed at `now`. The error says what is wrong with it or the key.
-    pub fn sign(&self, key: &SigningKey, now: Timestamp) -> Result<String, String> {
-        Grants::of(self.grants.clone()).map_err(|invalid| invalid.detail)?;
+    pub fn sign(&self, key: &SigningKey, now: Timestamp) -> Result<String, KeyError> {
+        Grants::of(self.grants.clone())?;
         let (key, usual) = encoding(key)?;
         let algorithms = match &self.algorithm {
-            Some(name) => vec![name.parse().map_err(|_| format!("{name:?} is no algorithm"))?],
+            Some(name) => vec![name.parse().map_err(|_| KeyError::UnknownAlgorithm(name.clone()))?],
             None => usual,
         };
         let now_s = now.ms() / 1000;
@@ -69,20 +70,20 @@ impl NewToken {
             jti: Uuid::new_v4(),
             fanfare: &self.grants,
         };
-        let mut why = String::new();
+        let mut failed = KeyError::NoAlgorithm;
         for algorithm in algorithms {
             let header = Header { kid: self.key_id.clone(), ..Header::new(algorithm) };
             match jsonwebtoken::encode(&header, &claims, &key) {
                 Ok(token) => return Ok(token),
-                Err(error) => why = format!("the key does not sign by {algorithm:?}: {error}"),
+                Err(source) => failed = KeyError::Sign { algorithm, source },
             }
         }
-        Err(why)
+        Err(failed)
     }
 }
 
 /// The key, and the algorithms it may be used with unless one is named.
-fn encoding(key: &SigningKey) -> Result<(EncodingKey, Vec<Algorithm>), String> {
+fn encoding(key: &SigningKey) -> Result<(EncodingKey, Vec<Algorithm>), KeyError> {
     use Algorithm::{ES256, ES384, EdDSA, HS256, RS256};
     let pem = match key {
         SigningKey::Secret(secret) => {
@@ -99,14 +100,14 @@ fn encoding(key: &SigningKey) -> Result<(EncodingKey, Vec<Algorithm>), String> {
     match EncodingKey::from_ec_pem(pem) {
         // Its curve decides which of the two it is.
         Ok(key) => Ok((key, vec![ES256, ES384])),
-        Err(_) => Err("it is no private key of RSA, EC or Ed25519 in PEM".into()),
+        Err(_) => Err(KeyError::Pem("private")),
     }
 }
 
 /// The header and the claims of a token, whoever signed it.
-pub fn told(token: &str) -> Result<(Value, Value), String> {
-    let decoded =
-        jsonwebtoken::dangerous::insecure_decode::<Value>(token).map_err(|e| e.to_string())?;
-    let header = serde_json::to_value(&decoded.header).map_err(|e| e.to_string())?;
+pub fn told(token: &str) -> Result<(Value, Value), KeyError> {
+    let decoded = jsonwebtoken::dangerous::insecure_decode::<Value>(token)?;
+    let header =
+        serde_json::to_value(&decoded.header).map_err(jsonwebtoken::errors::Error::from)?;
     Ok((header, decoded.claims))
 }

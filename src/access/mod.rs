@@ -3,6 +3,7 @@
 //! Promises: an invalid credential is refused and never treated as no credential; secrets appear in
 //! no error, log or metric. Never: knows HTTP or sessions.
 
+mod error;
 mod grants;
 mod jwt;
 mod key_set;
@@ -11,6 +12,7 @@ mod mint;
 mod revocation;
 mod ticket;
 
+pub use error::KeyError;
 pub use grants::{ALL, Claimed, Grants, MAX_GRANT_SELECTORS, Scope};
 pub use jwt::{JwtSettings, Verifier};
 pub use key_set::RemoteKeys;
@@ -271,10 +273,10 @@ impl Access {
     }
 
     /// A ticket of `maker`'s.
-    pub fn mint(&self, maker: &Caller, wanted: &TicketWanted) -> Result<String, String> {
+    pub fn mint(&self, maker: &Caller, wanted: &TicketWanted) -> Result<String, KeyError> {
         match &self.tickets {
             Some(tickets) => tickets.mint(maker, wanted),
-            None => Err("this hub has no key for tickets".into()),
+            None => Err(KeyError::NoTicketKey),
         }
     }
 

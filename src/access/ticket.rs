@@ -4,6 +4,7 @@
 //! logs; but an EventSource reconnects with the URL it has, and so whoever shows an id that is not
 //! older than the ticket has used it in time, and goes on until its maker's credential ends.
 
+use super::error::KeyError;
 use super::{Caller, Denied, Grants, RevocationMark, Scope};
 use crate::disk::replace_file;
 use crate::event::{EventId, Selector, Timestamp};
@@ -83,7 +84,7 @@ impl Tickets {
     }
 
     /// A ticket of `maker`'s.
-    pub(super) fn mint(&self, maker: &Caller, wanted: &TicketSpec) -> Result<String, String> {
+    pub(super) fn mint(&self, maker: &Caller, wanted: &TicketSpec) -> Result<String, KeyError> {
         let nonce = wanted.seed.unwrap_or_else(|| rand::rng().random());
         let claims = Claims {
             streams: wanted.streams.iter().map(ToString::to_string).collect(),
@@ -99,7 +100,7 @@ impl Tickets {
             mark: maker.mark,
         };
         let header = Header { typ: Some(KIND.to_owned()), ..Header::new(Algorithm::HS256) };
-        jsonwebtoken::encode(&header, &claims, &self.signing).map_err(|e| e.to_string())
+        Ok(jsonwebtoken::encode(&header, &claims, &self.signing)?)
     }
 
     fn mask(&self, nonce: u64) -> u64 {

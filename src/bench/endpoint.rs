@@ -2,6 +2,7 @@
 
 use super::layout::Layout;
 use super::mark::Mark;
+use anyhow::{Context as _, Result, bail};
 use std::io::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs};
 
@@ -32,20 +33,20 @@ pub enum Protocol {
 
 impl Url {
     /// Reads `http://HOST[:PORT]/PATH` or `redis://HOST[:PORT]/KEY`.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self> {
         let schemes = [("http://", Protocol::Http, 80), ("redis://", Protocol::Redis, 6379)];
         let known =
             schemes.iter().find_map(|(s, p, port)| Some((text.strip_prefix(s)?, *p, *port)));
         let Some((rest, protocol, port)) = known else {
-            return Err(format!("{text:?} begins with neither http:// nor redis://"));
+            bail!("{text:?} begins with neither http:// nor redis://");
         };
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let resolved = match host.to_socket_addrs() {
             Ok(addresses) => Ok(addresses),
             Err(_) => (host, port).to_socket_addrs(),
         };
-        let mut addresses = resolved.map_err(|e| format!("{host:?} is no address: {e}"))?;
-        let address = addresses.next().ok_or_else(|| format!("{host:?} has no address"))?;
+        let mut addresses = resolved.with_context(|| format!("{host:?} is not an address"))?;
+        let address = addresses.next().with_context(|| format!("{host:?} has no address"))?;
         let path = if path.is_empty() { "/" } else { path }.to_owned();
         Ok(Self { address, protocol, host: host.to_owned(), path })
     }

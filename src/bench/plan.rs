@@ -3,6 +3,7 @@
 use super::layout::Layout;
 use super::mark::MARK_BYTES;
 use crate::config::duration;
+use anyhow::{Result, anyhow, bail};
 use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::time::Duration;
@@ -291,7 +292,7 @@ pub fn command() -> Command {
 
 impl Plan {
     /// Reads the flags over the scenario's usual figures.
-    pub fn read(matches: &ArgMatches) -> Result<Self, String> {
+    pub fn read(matches: &ArgMatches) -> Result<Self> {
         let said = |name: &str| matches.get_one::<String>(name).cloned();
         let count = |name: &str| matches.get_one::<u64>(name).copied();
         let size_of = |name: &str, usual: usize| count(name).map_or(usual, |n| n as usize);
@@ -299,14 +300,14 @@ impl Plan {
         let given = |name: &str| count(name).unwrap_or_default();
         let name = said("scenario").unwrap_or_default();
         let Some(preset) = PRESETS.iter().find(|p| p.name == name) else {
-            return Err(format!("{name:?} is no scenario"));
+            bail!("{name:?} is not a scenario");
         };
         let rate =
             match said("rate").as_deref() {
                 None => preset.rate,
                 Some("max") => None,
                 Some(text) => Some(text.parse().ok().filter(|r| *r > 0.0).ok_or_else(|| {
-                    format!("--rate {text:?} is neither a number above 0 nor `max`")
+                    anyhow!("--rate {text:?} is neither a number above 0 nor `max`")
                 })?),
             };
         let plan = Self {
@@ -343,13 +344,13 @@ impl Plan {
         plan.checked()
     }
 
-    fn checked(self) -> Result<Self, String> {
+    fn checked(self) -> Result<Self> {
         let Layout { streams, streams_per_subscriber, publishers } = self.layout;
         let within = |name: &str, value: usize, range: std::ops::RangeInclusive<usize>| {
             if range.contains(&value) {
                 Ok(())
             } else {
-                Err(format!("--{name} {value} is not within {range:?}"))
+                Err(anyhow!("--{name} {value} is not within {range:?}"))
             }
         };
         within("streams", streams, 1..=10_000_000)?;
@@ -363,16 +364,16 @@ impl Plan {
         within("size", self.size, MARK_BYTES..=64 * 1024 * 1024)?;
         within("threads", self.threads, 1..=64)?;
         if !self.body.contains("{data}") {
-            return Err("--publish-body has no {data}, so that nothing could be followed".into());
+            bail!("--publish-body has no {{data}}, so that nothing could be followed");
         }
         if let Some(bad) = self.headers.iter().find(|h| !h.contains(':') || h.contains('\n')) {
-            return Err(format!("--header {bad:?} is not like `Name: value`"));
+            bail!("--header {bad:?} is not like `Name: value`");
         }
         Ok(self)
     }
 }
 
-fn target(matches: &ArgMatches, scenario: Scenario) -> Result<Target, String> {
+fn target(matches: &ArgMatches, scenario: Scenario) -> Result<Target> {
     let said = |name: &str| matches.get_one::<String>(name).cloned();
     let (subscribe, publish) = (said("subscribe-url"), said("publish-url"));
     let pid = matches.get_one::<u64>("pid").map(|pid| *pid as u32);
@@ -380,7 +381,7 @@ fn target(matches: &ArgMatches, scenario: Scenario) -> Result<Target, String> {
     let hub: Vec<String> = matches.get_many("hub").unwrap_or_default().cloned().collect();
     if subscribe.is_none() && publish.is_none() {
         if pid.is_some() {
-            return Err("--pid names the process of a server whose URLs are not given".into());
+            bail!("--pid names the process of a server whose URLs are not given");
         }
         return Ok(match floor {
             Some(workers) => Target::Floor((*workers as usize).clamp(1, 64)),
@@ -388,12 +389,12 @@ fn target(matches: &ArgMatches, scenario: Scenario) -> Result<Target, String> {
         });
     }
     if floor.is_some() || !hub.is_empty() {
-        return Err("URLs are of a server that is running; --floor and `--` start one".into());
+        bail!("URLs are of a server that is running; --floor and `--` start one");
     }
     let (reads, writes) = (scenario != Scenario::Publish, scenario != Scenario::Idle);
     match (&subscribe, &publish) {
-        (None, _) if reads => Err("--publish-url needs --subscribe-url beside it".into()),
-        (_, None) if writes => Err("--subscribe-url needs --publish-url beside it".into()),
+        (None, _) if reads => bail!("--publish-url needs --subscribe-url beside it"),
+        (_, None) if writes => bail!("--subscribe-url needs --publish-url beside it"),
         _ => Ok(Target::Running { subscribe, publish, pid }),
     }
 }
@@ -402,9 +403,9 @@ fn target(matches: &ArgMatches, scenario: Scenario) -> Result<Target, String> {
 mod tests {
     use super::*;
 
-    fn plan(args: &[&str]) -> Result<Plan, String> {
+    fn plan(args: &[&str]) -> Result<Plan> {
         let args = std::iter::once("bench").chain(args.iter().copied());
-        let matches = command().try_get_matches_from(args).map_err(|e| e.to_string())?;
+        let matches = command().try_get_matches_from(args)?;
         Plan::read(&matches)
     }
 
@@ -435,7 +436,7 @@ mod tests {
             (&["--streams", "2", "--streams-per-subscriber", "3"], "--streams-per-subscriber"),
         ] {
             let wrong = plan(args).expect_err("it cannot be meant");
-            assert!(wrong.contains(word), "{wrong}");
+            assert!(format!("{wrong:#}").contains(word), "{wrong:#}");
         }
     }
 }

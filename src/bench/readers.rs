@@ -232,7 +232,7 @@ impl Reader {
                 Ok(Some(0)) => return self.failed(at, "the server closed the connection"),
                 Ok(Some(read)) => {
                     if let Err(error) = self.take(at, read) {
-                        return self.failed(at, &error);
+                        return self.failed(at, &format!("{error:#}"));
                     }
                     if read < self.buffer.len() {
                         return;
@@ -243,7 +243,7 @@ impl Reader {
         }
     }
 
-    fn take(&mut self, at: usize, read: usize) -> Result<(), String> {
+    fn take(&mut self, at: usize, read: usize) -> anyhow::Result<()> {
         let now = self.tally.now_ns();
         let subscriber = &mut self.subscribers[at];
         let Subscriber { decoder, scanner, ledger, index, .. } = subscriber;
@@ -257,7 +257,7 @@ impl Reader {
             }
         };
         let fed = decoder.feed(&self.buffer[..read], |body| scanner.feed(body, &mut event));
-        fed.map_err(|e| e.to_string())?;
+        fed?;
         subscriber.seen += seen;
         if received > 0 {
             self.tally.received.add(received);
@@ -267,13 +267,13 @@ impl Reader {
             && let Some(status) = subscriber.decoder.status()
         {
             if status != 200 {
-                return Err(format!("the server answered {status}"));
+                anyhow::bail!("the server answered {status}");
             }
             self.begun(at, now);
         }
         let subscriber = &self.subscribers[at];
         if subscriber.decoder.is_complete() {
-            return Err("the server ended the stream".into());
+            anyhow::bail!("the server ended the stream");
         }
         if self.visit.is_some_and(|visit| subscriber.seen >= visit) {
             self.end_visit(at);

@@ -115,7 +115,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
 /// Exit status 1 also where events were lost, duplicated or reordered, or subscribers lost.
 fn measure(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     crate::telemetry::start_logging("warn", crate::telemetry::LogFormat::Text);
-    let plan = bench::Plan::read(flags).map_err(anyhow::Error::msg)?;
+    let plan = bench::Plan::read(flags)?;
     let report = bench::run(&plan, raise_file_limit())?;
     let text = if plan.json { serde_json::to_string(&report)? + "\n" } else { report.table() };
     std::io::stdout().write_all(text.as_bytes())?;

@@ -1,5 +1,6 @@
 //! Configuration of access.
 
+use super::invalid_value::InvalidValue;
 use super::raw::{RawValue, Rule};
 use super::resolve::{Resolver, parse_some_time};
 use crate::access::{ALL, Access, ApiKey, Claimed, Grants, JwtSettings, Scope, Verifier, clash};
@@ -14,7 +15,7 @@ impl Resolver {
         let keys = tables.into_iter().filter_map(|(place, rule)| self.key(&place, rule));
         let keys: Vec<ApiKey> = keys.collect();
         if let Some(why) = clash(&keys) {
-            self.said.note(place, why);
+            self.said.note(place, why.to_string());
         }
         let max_lifetime = self.one("jwt-max-lifetime", parse_some_time).unwrap_or_default();
         let verifier = self.verifier(max_lifetime);
@@ -70,7 +71,7 @@ impl Resolver {
     }
 
     fn verifier(&mut self, max_lifetime: Duration) -> Option<Verifier> {
-        let text = |text: &str| Ok(text.to_owned());
+        let text = |text: &str| Ok::<_, InvalidValue>(text.to_owned());
         let read = |path: &str| std::fs::read(path).map_err(|e| format!("{path}: {e}"));
         let has_remote_keys = self.jwks_url().is_some();
         let settings = JwtSettings {
@@ -87,7 +88,7 @@ impl Resolver {
         };
         Verifier::new(settings).unwrap_or_else(|(name, why)| {
             let place = self.said.of(name).map_or_else(|| format!("--{name}"), |words| words.place);
-            self.said.note(place, why);
+            self.said.note(place, why.to_string());
             None
         })
     }
@@ -125,7 +126,7 @@ impl Resolver {
         match ApiKey::new(&name, &hash, grants) {
             Ok(key) => Some(key),
             Err(why) => {
-                self.said.note(place, why);
+                self.said.note(place, why.to_string());
                 None
             }
         }
@@ -136,6 +137,6 @@ fn is_url(text: &str) -> bool {
     text.starts_with("https://") || text.starts_with("http://")
 }
 
-fn parse_truth(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
+fn parse_truth(text: &str) -> Result<bool, InvalidValue> {
+    text.parse().map_err(|_| InvalidValue::word(text, "true, false"))
 }

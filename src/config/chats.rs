@@ -1,5 +1,6 @@
 //! Chats and the upstreams that they ask, as configured.
 
+use super::invalid_value::InvalidValue;
 use super::raw::Rule;
 use super::resolve::{Resolver, parse_count, parse_size, parse_some_time, parse_switch};
 use crate::source::{ChatSettings, ChatTimeouts, ECHO, Upstream, UpstreamKey, UpstreamKind};
@@ -79,7 +80,8 @@ impl Resolver {
                 .ok_or_else(|| format!("the variable {variable:?} is not set, or empty"))
         });
         let version = rule.get("api-version").map(|words| words.place.clone());
-        let api_version = self.member(&mut rule, "api-version", |text| Ok(text.to_owned()));
+        let api_version =
+            self.member(&mut rule, "api-version", |text| Ok::<_, InvalidValue>(text.to_owned()));
         match (kind, version) {
             (UpstreamKind::Azure, None) => {
                 self.said.note(place, "an upstream of kind azure needs `api-version`");
@@ -132,34 +134,33 @@ const OWN_HEADERS: [&str; 9] = [
 ];
 
 /// Parses `NAME=VALUE`; a name of a header has no `=`.
-fn parse_header(pair: &str) -> Result<(String, UpstreamKey), String> {
+fn parse_header(pair: &str) -> Result<(String, UpstreamKey), InvalidValue> {
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
     let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
-        return Err(format!("{name:?} is no name of a header"));
+        return Err(InvalidValue::HeaderName(name.to_owned()));
     };
     if OWN_HEADERS.contains(&header.as_str()) {
-        return Err(format!("the header {name:?} is set by the hub"));
+        return Err(InvalidValue::OwnHeader(name.to_owned()));
     }
     // Its value may be a secret.
     if HeaderValue::from_str(value).is_err() {
-        return Err(format!("the value of {name:?} is no value of a header"));
+        return Err(InvalidValue::HeaderValue(name.to_owned()));
     }
     Ok((header.as_str().to_owned(), UpstreamKey(value.to_owned())))
 }
 
-fn parse_stream_usage(text: &str) -> Result<StreamUsage, String> {
+fn parse_stream_usage(text: &str) -> Result<StreamUsage, InvalidValue> {
     match text {
         "auto" => Ok(StreamUsage::Auto),
         "always" => Ok(StreamUsage::Always),
         "never" => Ok(StreamUsage::Never),
-        _ => Err(format!("{text:?} is none of auto, always, never")),
+        _ => Err(InvalidValue::word(text, "auto, always, never")),
     }
 }
 
-fn parse_url(text: &str) -> Result<String, String> {
-    // What it is told may have a secret in it.
-    let wrong = |why: &str| Err(format!("the URL {why}; one is like https://api.openai.com/v1"));
-    let Ok(url) = text.parse::<reqwest::Url>() else { return wrong("is none") };
+fn parse_url(text: &str) -> Result<String, InvalidValue> {
+    let wrong = |why| Err(InvalidValue::Url(why));
+    let Ok(url) = text.parse::<reqwest::Url>() else { return wrong("is not valid") };
     let path = url.path().trim_end_matches('/');
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return wrong("is neither http nor https");
@@ -176,12 +177,9 @@ fn parse_url(text: &str) -> Result<String, String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-fn parse_kind(text: &str) -> Result<UpstreamKind, String> {
+fn parse_kind(text: &str) -> Result<UpstreamKind, InvalidValue> {
     let found = KINDS.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
-    found.ok_or_else(|| {
-        let names = KINDS.map(|(name, _)| name).join(", ");
-        format!("{text:?} is none of {names}")
-    })
+    found.ok_or_else(|| InvalidValue::word(text, KINDS.map(|(name, _)| name).join(", ")))
 }
 
 #[cfg(test)]
@@ -216,19 +214,19 @@ mod tests {
             ("url = \"https://x/v1?key=secret\"", "has a query"),
             ("url = \"https://x/v1/chat/completions\"", "ends with /chat/completions"),
             ("url = \"ftp://x\"", "neither http nor https"),
-            ("kind = \"azur\"", "none of openai, azure-v1, azure"),
+            ("kind = \"azur\"", "not one of openai, azure-v1, azure"),
             ("kind = \"azure\"", "needs `api-version`"),
             ("api-version = \"1\"", "is for the kind azure"),
             ("api-key = \"secret\"", "`api-key-env`"),
             ("api-key-env = \"NO_SUCH_VARIABLE\"", "is not set, or empty"),
             ("models = [\"m\", \"m\"]", "named twice"),
             ("models = [\"echo\"]", "the hub's own"),
-            ("max-running = 0", "no number from 1"),
-            ("stream-usage = \"often\"", "none of auto, always, never"),
+            ("max-running = 0", "not a number from 1"),
+            ("stream-usage = \"often\"", "not one of auto, always, never"),
             ("idle-timeout = \"0s\"", "0s"),
             ("headers = { Host = \"secret\" }", "the header \"Host\" is set by the hub"),
-            ("headers = { \"a b\" = \"secret\" }", "no name of a header"),
-            ("headers = { a = \"secret\\n\" }", "no value of a header"),
+            ("headers = { \"a b\" = \"secret\" }", "not the name of a header"),
+            ("headers = { a = \"secret\\n\" }", "characters that are not allowed"),
             ("modles = \"m\"", "an upstream has no \"modles\""),
         ] {
             let name = member.split(' ').next().unwrap_or_default();

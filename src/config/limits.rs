@@ -1,5 +1,6 @@
 //! Configuration of limits.
 
+use super::invalid_value::InvalidValue;
 use super::raw::Rule as Table;
 use super::resolve::{Resolver, parse_count, parse_some_bytes};
 use crate::event::{MAX_SELECTORS, Selector};
@@ -30,12 +31,12 @@ const LIMITS: [(Limit, &str); 12] = [
     (Limit::ChatsPerSubject, "max-chats-per-subject"),
 ];
 
-fn parse(limit: Limit, text: &str) -> Result<u64, String> {
+fn parse(limit: Limit, text: &str) -> Result<u64, InvalidValue> {
     match limit {
         Limit::PublishBytesPerClient | Limit::PublishBytesPerSubject => parse_some_bytes(text),
         Limit::Selectors => match parse_count(text)? {
             count if count <= MAX_SELECTORS as u64 => Ok(count),
-            _ => Err(format!("{text:?} is not within 1 and {MAX_SELECTORS}")),
+            _ => Err(InvalidValue::range(text, format!("from 1 to {MAX_SELECTORS}"))),
         },
         _ => parse_count(text),
     }

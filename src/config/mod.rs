@@ -7,6 +7,7 @@
 mod access;
 mod chats;
 mod documentation;
+mod invalid_value;
 mod limits;
 mod raw;
 mod resolve;
@@ -16,6 +17,7 @@ mod sources;
 mod units;
 
 pub use documentation::markdown;
+pub use invalid_value::InvalidValue;
 pub use raw::{ConfigError, RawConfig};
 pub use resolve::Config;
 pub(crate) use resolve::HEARTBEAT_RANGE;

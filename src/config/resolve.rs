@@ -1,5 +1,6 @@
 //! Resolution of raw settings into the configuration.
 
+use super::invalid_value::InvalidValue;
 use super::limits::connections_by_file_limit;
 use super::raw::{ConfigError, RawConfig, RawValue};
 use super::settings::SETTINGS;
@@ -9,8 +10,9 @@ use crate::event::Selector;
 use crate::journal::{Durability, RetentionPolicy};
 use crate::limits::Limits;
 use crate::source::{ChatSettings, GracePeriods, JobSpec, MAX_TAILED, TailSpec};
-use crate::telemetry::{LogFormat, check_log_filter};
+use crate::telemetry::{InvalidFilter, LogFormat, check_log_filter};
 use ipnet::IpNet;
+use std::fmt::Display;
 use std::io::IsTerminal;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -111,7 +113,9 @@ impl Config {
             metrics_streams: r.list("metrics-streams", parse_selector),
             tls: r.tls(),
             h2c: r.one("h2c", parse_switch).unwrap_or_default(),
-            data_dir: r.one("data-dir", |t| Ok(PathBuf::from(t))).unwrap_or_default(),
+            data_dir: r
+                .one("data-dir", |t| Ok::<_, InvalidValue>(PathBuf::from(t)))
+                .unwrap_or_default(),
             durability,
             retry: r.one("retry", units::duration).unwrap_or_default(),
             heartbeat: r.one("heartbeat", parse_heartbeat).unwrap_or_default(),
@@ -136,7 +140,7 @@ impl Config {
             drain: r.one("drain", units::duration).unwrap_or_default(),
             workers: r.one("workers", parse_count).map_or_else(cores, |n| n as usize),
             cors_origins: r.list("cors-origin", parse_origin),
-            public_hosts: r.list("public-host", |t| Ok(t.to_owned())),
+            public_hosts: r.list("public-host", |t| Ok::<_, InvalidValue>(t.to_owned())),
             access: r.access(),
             jwks_url: r.jwks_url(),
             log: r.one("log", parse_log).unwrap_or_default(),
@@ -161,40 +165,40 @@ pub(super) struct Resolver {
 
 impl Resolver {
     /// Returns the parsed value of a setting or of its default; `None` if that is empty or invalid.
-    pub(super) fn one<T>(
+    pub(super) fn one<T, E: Display>(
         &mut self,
         name: &'static str,
-        parse: impl Fn(&str) -> Result<T, String>,
+        parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<T> {
         self.list(name, parse).pop()
     }
 
-    pub(super) fn list<T>(
+    pub(super) fn list<T, E: Display>(
         &mut self,
         name: &'static str,
-        parse: impl Fn(&str) -> Result<T, String>,
+        parse: impl Fn(&str) -> Result<T, E>,
     ) -> Vec<T> {
         let words = self.said.of(name).unwrap_or_else(|| default(name));
         self.parse(&words, parse)
     }
 
-    pub(super) fn parse<T>(
+    pub(super) fn parse<T, E: Display>(
         &mut self,
         words: &RawValue,
-        parse: impl Fn(&str) -> Result<T, String>,
+        parse: impl Fn(&str) -> Result<T, E>,
     ) -> Vec<T> {
         let mut meant = Vec::new();
         for value in &words.values {
             match parse(value) {
                 Ok(value) => meant.push(value),
-                Err(why) => self.said.note(words.place.clone(), why),
+                Err(error) => self.said.note(words.place.clone(), error.to_string()),
             }
         }
         meant
     }
 
     fn tls(&mut self) -> Option<(PathBuf, PathBuf)> {
-        let path = |text: &str| Ok(PathBuf::from(text));
+        let path = |text: &str| Ok::<_, InvalidValue>(PathBuf::from(text));
         let (certificate, key) = (self.one("tls-cert", path), self.one("tls-key", path));
         if let (Some(_), Some(words)) = (&certificate, self.said.of("h2c"))
             && words.values == ["on"]
@@ -236,19 +240,19 @@ fn default(name: &str) -> RawValue {
     RawValue { place: format!("the default of {name}"), values }
 }
 
-fn parse_address(text: &str) -> Result<Vec<SocketAddr>, String> {
+fn parse_address(text: &str) -> Result<Vec<SocketAddr>, InvalidValue> {
     let found = text
         .to_socket_addrs()
-        .map_err(|e| format!("{text:?} is no address with a port like 127.0.0.1:8080: {e}"))?;
+        .map_err(|source| InvalidValue::Address { value: text.to_owned(), source })?;
     // `localhost` may be two addresses, which cannot share a free port.
     Ok(found.take(1).collect())
 }
 
-pub(super) fn parse_selector(text: &str) -> Result<Selector, String> {
-    Selector::parse(text).map_err(|e| e.detail)
+pub(super) fn parse_selector(text: &str) -> Result<Selector, InvalidValue> {
+    Ok(Selector::parse(text)?)
 }
 
-fn parse_system(text: &str) -> Result<Option<Duration>, String> {
+fn parse_system(text: &str) -> Result<Option<Duration>, InvalidValue> {
     if text == "off" {
         return Ok(None);
     }
@@ -256,79 +260,79 @@ fn parse_system(text: &str) -> Result<Option<Duration>, String> {
     if SYSTEM_RANGE.contains(&every) {
         Ok(Some(every))
     } else {
-        Err(format!("{text:?} is neither off nor between 100ms and 1h"))
+        Err(InvalidValue::range(text, "off, or from 100ms to 1h"))
     }
 }
 
-fn parse_durability(text: &str) -> Result<Durability, String> {
+fn parse_durability(text: &str) -> Result<Durability, InvalidValue> {
     match text {
         "sync" => Ok(Durability::Sync),
         "os" => Ok(Durability::Os),
         "memory" => Ok(Durability::Memory),
-        _ => Err(format!("{text:?} is none of sync, os, memory")),
+        _ => Err(InvalidValue::word(text, "sync, os, memory")),
     }
 }
 
-pub(super) fn parse_switch(text: &str) -> Result<bool, String> {
+pub(super) fn parse_switch(text: &str) -> Result<bool, InvalidValue> {
     match text {
         "on" | "true" => Ok(true),
         "off" | "false" => Ok(false),
-        _ => Err(format!("{text:?} is neither on nor off")),
+        _ => Err(InvalidValue::word(text, "on, off")),
     }
 }
 
-fn parse_log(text: &str) -> Result<String, String> {
-    check_log_filter(text).map_err(|e| e.to_string())?;
+fn parse_log(text: &str) -> Result<String, InvalidFilter> {
+    check_log_filter(text)?;
     Ok(text.to_owned())
 }
 
-fn parse_log_format(text: &str) -> Result<LogFormat, String> {
+fn parse_log_format(text: &str) -> Result<LogFormat, InvalidValue> {
     match text {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
         "auto" if std::io::stderr().is_terminal() => Ok(LogFormat::Text),
         "auto" => Ok(LogFormat::Json),
-        _ => Err(format!("{text:?} is none of text, json, auto")),
+        _ => Err(InvalidValue::word(text, "text, json, auto")),
     }
 }
 
-fn parse_heartbeat(text: &str) -> Result<Duration, String> {
+fn parse_heartbeat(text: &str) -> Result<Duration, InvalidValue> {
     let duration = units::duration(text)?;
     if HEARTBEAT_RANGE.contains(&duration) {
         Ok(duration)
     } else {
-        Err(format!("{text:?} is not between 1s and 1h"))
+        Err(InvalidValue::range(text, "from 1s to 1h"))
     }
 }
 
-pub(super) fn parse_some_time(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_some_time(text: &str) -> Result<Duration, InvalidValue> {
     let duration = units::duration(text)?;
     match duration.as_millis() {
-        0 => Err(format!("{text:?} must be at least 1ms")),
+        0 => Err(InvalidValue::range(text, "1ms or more")),
         _ => Ok(duration),
     }
 }
 
-pub(super) fn parse_count(text: &str) -> Result<u64, String> {
+pub(super) fn parse_count(text: &str) -> Result<u64, InvalidValue> {
     match text.parse() {
-        Ok(0) | Err(_) => Err(format!("{text:?} is no number from 1")),
+        Ok(0) | Err(_) => Err(InvalidValue::form(text, "a number from 1")),
         Ok(n) => Ok(n),
     }
 }
 
-pub(super) fn parse_some_bytes(text: &str) -> Result<u64, String> {
+pub(super) fn parse_some_bytes(text: &str) -> Result<u64, InvalidValue> {
     match units::bytes(text)? {
-        0 => Err(format!("{text:?} must be at least one byte")),
+        0 => Err(InvalidValue::range(text, "one byte or more")),
         n => Ok(n),
     }
 }
 
-pub(super) fn parse_size(text: &str) -> Result<usize, String> {
+pub(super) fn parse_size(text: &str) -> Result<usize, InvalidValue> {
     let bytes = parse_some_bytes(text)?;
-    usize::try_from(bytes).map_err(|_| format!("{text:?} is more than this machine can address"))
+    usize::try_from(bytes).map_err(|_| InvalidValue::range(text, "what this machine can address"))
 }
 
-fn parse_origin(text: &str) -> Result<String, String> {
+fn parse_origin(text: &str) -> Result<String, InvalidValue> {
     let is_origin = text == "*"
         || text.split_once("://").is_some_and(|(scheme, host)| {
             matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains('/')
@@ -336,7 +340,7 @@ fn parse_origin(text: &str) -> Result<String, String> {
     if is_origin {
         Ok(text.to_owned())
     } else {
-        Err(format!("{text:?} is no origin like https://app.example, nor *"))
+        Err(InvalidValue::form(text, "an origin like https://app.example, or *"))
     }
 }
 

@@ -1,10 +1,12 @@
 //! Jobs, files that are followed and folders to download from, as configured.
 
+use super::invalid_value::InvalidValue;
 use super::raw::{RawValue, Rule};
 use super::resolve::{Resolver, parse_count, parse_some_time};
 use crate::event::EventType;
 use crate::source::{JobSpec, JoinRule, RunAs, StreamTemplate, TailSpec, check_job_name};
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -122,11 +124,11 @@ impl Resolver {
     }
 
     /// Returns the parsed value of a table's member; `None` if it is missing or invalid.
-    pub(super) fn member<T>(
+    pub(super) fn member<T, E: Display>(
         &mut self,
         rule: &mut Rule,
         name: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
+        parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<T> {
         let words = rule.remove(name)?;
         self.parse(&words, parse).pop()
@@ -141,7 +143,7 @@ impl Resolver {
 }
 
 /// A folder that is there.
-fn folder(text: &str) -> Result<PathBuf, String> {
+fn folder(text: &str) -> Result<PathBuf, InvalidValue> {
     let path = PathBuf::from(text);
-    if path.is_dir() { Ok(path) } else { Err(format!("there is no folder {text:?}")) }
+    if path.is_dir() { Ok(path) } else { Err(InvalidValue::NoDirectory(text.to_owned())) }
 }

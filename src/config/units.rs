@@ -1,10 +1,11 @@
 //! Durations and sizes as people write them.
 
+use super::invalid_value::InvalidValue;
 use std::time::Duration;
 
 /// `3s`, `1h30m`, `500ms`; a bare number is refused, because nobody can tell its unit.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no duration like 500ms, 3s, 10m, 1h30m or 7d");
+pub(crate) fn duration(text: &str) -> Result<Duration, InvalidValue> {
+    let wrong = || InvalidValue::form(text, "a duration like 500ms, 3s, 10m, 1h30m or 7d");
     let span: jiff::Span = text.parse().map_err(|_| wrong())?;
     let days_are_24_hours = jiff::SpanRelativeTo::days_are_24_hours();
     let exact = span.to_duration(days_are_24_hours).map_err(|_| wrong())?;
@@ -12,7 +13,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `256KiB`, `8MiB`, `1GB`, or a number of bytes.
-pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes(text: &str) -> Result<u64, InvalidValue> {
     const UNITS: [(&str, u64); 9] = [
         ("KiB", 1 << 10),
         ("MiB", 1 << 20),
@@ -24,7 +25,7 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
         ("TB", 1_000_000_000_000),
         ("B", 1),
     ];
-    let wrong = || format!("{text:?} is no size like 1048576, 256KiB, 8MiB or 10GB");
+    let wrong = || InvalidValue::form(text, "a size like 1048576, 256KiB, 8MiB or 10GB");
     let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
     let (number, factor) = match unit {
         Some((unit, factor)) => (&text[..text.len() - unit.len()], *factor),
@@ -40,17 +41,17 @@ mod tests {
 
     #[test]
     fn durations_and_sizes_read_as_people_write_them() {
-        assert_eq!(duration("3s"), Ok(Duration::from_secs(3)));
-        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
-        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86400)));
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("3s").expect("valid"), Duration::from_secs(3));
+        assert_eq!(duration("1h30m").expect("valid"), Duration::from_secs(5400));
+        assert_eq!(duration("7d").expect("valid"), Duration::from_secs(7 * 86400));
+        assert_eq!(duration("500ms").expect("valid"), Duration::from_millis(500));
         for bad in ["", "3", "-3s", "3 lightyears", "1mo"] {
             assert!(duration(bad).is_err(), "{bad:?}");
         }
-        assert_eq!(bytes("10GiB"), Ok(10 << 30));
-        assert_eq!(bytes("8 MiB"), Ok(8 << 20));
-        assert_eq!(bytes("0"), Ok(0));
-        assert_eq!(bytes("5B"), Ok(5));
+        assert_eq!(bytes("10GiB").expect("valid"), 10 << 30);
+        assert_eq!(bytes("8 MiB").expect("valid"), 8 << 20);
+        assert_eq!(bytes("0").expect("valid"), 0);
+        assert_eq!(bytes("5B").expect("valid"), 5);
         for bad in ["", "x", "-1", "1.5MiB", "99999999999TiB"] {
             assert!(bytes(bad).is_err(), "{bad:?}");
         }

@@ -7,22 +7,25 @@ use crate::telemetry::BoundHit;
 use actix_web::web::Data;
 
 /// Runs a read that may wait for the disk on another thread; the number of concurrent reads is bounded.
-pub(crate) async fn read_history<T: Send + 'static>(
+pub(crate) async fn read_history<T, E>(
     state: &Data<AppState>,
-    read: impl FnOnce(&History) -> Result<T, JournalError> + Send + 'static,
-) -> Result<T, Problem> {
+    read: impl FnOnce(&History) -> Result<T, E> + Send + 'static,
+) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    E: Into<Problem> + Send + 'static,
+{
     let history = state.history.clone();
-    let failed = |why: String| Problem::from(JournalError::other(why));
     if state.lookups.available_permits() == 0 {
         state.telemetry.bound_hit(BoundHit::DiskLookups);
     }
     // The permit belongs to the read, which goes on when its request is dropped.
-    let permit = state.lookups.clone().acquire_owned().await.map_err(|e| failed(e.to_string()))?;
+    let permit = state.lookups.clone().acquire_owned().await.map_err(JournalError::unfinished)?;
     let result = tokio::task::spawn_blocking(move || {
         let result = read(&history);
         drop(permit);
         result
     })
     .await;
-    Ok(result.map_err(|e| failed(e.to_string()))??)
+    result.map_err(JournalError::unfinished)?.map_err(E::into)
 }

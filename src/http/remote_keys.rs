@@ -3,7 +3,9 @@
 //! Promises: the last one that could be read stays in use; however many tokens name a key that is
 //! not known, it is fetched at a bounded rate.
 
+use crate::access::KeyError;
 use crate::access::RemoteKeys;
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
@@ -21,7 +23,7 @@ const MAX_BYTES: usize = 1024 * 1024;
 pub struct RemoteKeySet {
     url: String,
     keys: Arc<RemoteKeys>,
-    client: Result<reqwest::Client, String>,
+    client: Result<reqwest::Client, Arc<reqwest::Error>>,
     tried: Mutex<FetchAttempts>,
 }
 
@@ -32,6 +34,26 @@ struct FetchAttempts {
     succeeded: bool,
 }
 
+/// Failure to fetch a key set.
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error("cannot make an HTTP client: {0}")]
+    Client(Arc<reqwest::Error>),
+    #[error("{error}{}", .error.source().map(|cause| format!(": {cause}")).unwrap_or_default())]
+    Request { error: reqwest::Error },
+    #[error("it has more than {MAX_BYTES} bytes")]
+    TooLarge,
+    #[error(transparent)]
+    Keys(KeyError),
+}
+
+impl From<reqwest::Error> for FetchError {
+    /// Leaves out the URL, which may contain secrets.
+    fn from(error: reqwest::Error) -> Self {
+        Self::Request { error: error.without_url() }
+    }
+}
+
 impl RemoteKeySet {
     /// Creates a set that was not fetched yet.
     pub fn new(url: String, keys: Arc<RemoteKeys>) -> Self {
@@ -39,7 +61,7 @@ impl RemoteKeySet {
             .timeout(FETCH_TIMEOUT)
             .https_only(url.starts_with("https:"))
             .build()
-            .map_err(|error| error.to_string());
+            .map_err(Arc::new);
         Self { url, keys, client, tried: Mutex::default() }
     }
 
@@ -83,28 +105,23 @@ impl RemoteKeySet {
     }
 
     /// Fetches the document.
-    async fn text(&self) -> Result<Vec<u8>, String> {
-        let client = self.client.as_ref().map_err(Clone::clone)?;
-        // The URL, which an error would tell too, may have secrets in it.
-        let told = |error: reqwest::Error| {
-            let error = error.without_url();
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
-        };
-        let answer = client.get(&self.url).send().await.map_err(told)?;
-        let mut answer = answer.error_for_status().map_err(told)?;
+    async fn text(&self) -> Result<Vec<u8>, FetchError> {
+        let client = self.client.as_ref().map_err(|error| FetchError::Client(error.clone()))?;
+        let answer = client.get(&self.url).send().await?;
+        let mut answer = answer.error_for_status()?;
         let mut text = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(told)? {
+        while let Some(chunk) = answer.chunk().await? {
             text.extend_from_slice(&chunk);
             if text.len() > MAX_BYTES {
-                return Err(format!("it has more than {MAX_BYTES} bytes"));
+                return Err(FetchError::TooLarge);
             }
         }
         Ok(text)
     }
 
     async fn fetch(&self, tried: &mut FetchAttempts) {
-        let read = self.text().await.and_then(|json| self.keys.replace(&json));
+        let json = self.text().await;
+        let read = json.and_then(|json| self.keys.replace(&json).map_err(FetchError::Keys));
         tried.at = Some(Instant::now());
         tried.succeeded = read.is_ok();
         match read {
@@ -113,7 +130,7 @@ impl RemoteKeySet {
                 // Whatever stands before the host, or in the query, may be a secret.
                 let place = self.url.split('?').next().unwrap_or_default();
                 let place = place.rsplit('@').next().unwrap_or_default();
-                tracing::error!("the key set at {place} cannot be used: {error}");
+                tracing::error!(place, %error, "failed to fetch a key set");
             }
         }
     }

@@ -6,8 +6,9 @@
 //! of everything before it u32. Numbers are big-endian.
 
 use super::data_dir::{DataDir, DataDirError};
-use super::kv::{Changes, DiskKv, Expiry, Kv, KvError, Sync};
+use super::kv::{Changes, DiskKv, Expiry, Kv, Sync};
 use crate::disk::{sync_tree, write_file};
+use crate::journal::error::JournalError;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ pub enum BackupError {
     Io(PathBuf, #[source] io::Error),
     /// The store could not be read or written.
     #[error("cannot use the store: {0}")]
-    Store(#[source] KvError),
+    Store(#[source] JournalError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Folder(#[from] DataDirError),

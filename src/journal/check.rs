@@ -6,12 +6,13 @@
 use super::data_dir::DataDir;
 use super::high_water::HighWater;
 use super::keys::{self, IndexItem, KeyItem, StoredEntry, StreamNumber, Tombstone};
-use super::kv::{DiskKv, Expiry, Kv, KvError, wal};
+use super::kv::{DiskKv, Expiry, Kv, wal};
 use super::loss::LossRecord;
 use super::open::OpenError;
 use super::sealing::{KeyFile, StreamKeys};
 use super::store::{DeletedStreams, Epochs, MAX_LEAD_MS, StreamRow, Streams, Totals};
 use crate::event::{Body, EventId, Position, StreamName, Timestamp};
+use crate::journal::error::JournalError;
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use std::io;
@@ -172,7 +173,11 @@ struct Inspection<'a> {
 }
 
 impl<'a> Inspection<'a> {
-    fn begin(kv: &'a Kv, keys: StreamKeys, checked: &'a mut CheckReport) -> Result<Self, KvError> {
+    fn begin(
+        kv: &'a Kv,
+        keys: StreamKeys,
+        checked: &'a mut CheckReport,
+    ) -> Result<Self, JournalError> {
         let table = Streams::load(kv)?;
         let totals = Totals::load(kv)?;
         let deleted = DeletedStreams::load(kv)?;
@@ -199,11 +204,11 @@ impl<'a> Inspection<'a> {
     }
 
     /// Every pair of a kind.
-    fn walk(&self, kind: u8) -> impl Iterator<Item = Result<(Bytes, Bytes), KvError>> + 'a {
+    fn walk(&self, kind: u8) -> impl Iterator<Item = Result<(Bytes, Bytes), JournalError>> + 'a {
         self.kv.walk(vec![kind], keys::end_of(kind))
     }
 
-    fn entries(&mut self) -> Result<(), KvError> {
+    fn entries(&mut self) -> Result<(), JournalError> {
         let mut last_time = Timestamp::default();
         for pair in self.walk(keys::ENTRY) {
             let (key, value) = pair?;
@@ -274,7 +279,7 @@ impl<'a> Inspection<'a> {
         Ok(())
     }
 
-    fn index(&mut self) -> Result<(), KvError> {
+    fn index(&mut self) -> Result<(), JournalError> {
         for pair in self.walk(keys::INDEX) {
             let (key, value) = pair?;
             self.checked.records += 1;
@@ -292,7 +297,7 @@ impl<'a> Inspection<'a> {
     }
 
     /// Checks the items beside the entries: keys, times, tombstones, names and heads.
-    fn others(&mut self) -> Result<(), KvError> {
+    fn others(&mut self) -> Result<(), JournalError> {
         type IsWhole = fn(&[u8], &[u8]) -> bool;
         let kinds: [(u8, &str, IsWhole); 6] = [
             (keys::KEY, "an idempotency key", |_, value| KeyItem::read(value).is_some()),
@@ -402,6 +407,11 @@ mod tests {
             journal.publisher.publish(unit, 1).await.expect("published");
         }
         tokio::task::spawn_blocking(move || journal.close()).await.expect("closes");
+        // A process that another test starts shares the lock until it has become its program.
+        use crate::journal::data_dir::DataDirError::Held;
+        while let Err(Held(..)) = DataDir::open(path, "") {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Something that is wrong, and what is said of it.

@@ -7,7 +7,6 @@ use super::dispatch::Dispatch;
 use super::free_space::FreeSpaceGuard;
 use super::health::Health;
 use super::history::History;
-use super::kv::KvError;
 use super::metrics::JournalMetrics;
 use super::now;
 use super::publisher::{MAX_QUEUED_PUBLISHES, Publisher};
@@ -19,6 +18,7 @@ use super::sequencer::LocalSequencer;
 use super::store::{Floors, RetentionPolicy, Store, StreamUsage};
 use super::watermark::Watermark;
 use super::writer::Writer;
+use crate::journal::error::JournalError;
 use crate::limits::Limits;
 use crate::telemetry::Telemetry;
 use arc_swap::ArcSwap;
@@ -66,7 +66,7 @@ pub enum OpenError {
     Folder(#[from] DataDirError),
     /// The store cannot be read or written.
     #[error("the journal in {0} cannot be opened: {1}")]
-    Store(PathBuf, KvError),
+    Store(PathBuf, JournalError),
     /// A thread or file that it needs is not to be had.
     #[error("the journal in {0} cannot be opened: {1}")]
     Io(PathBuf, std::io::Error),

@@ -5,7 +5,8 @@
 //! is alive, and starts only where it fits into the room above the reserve.
 
 use super::free_space::FreeSpaceGuard;
-use super::kv::{Kv, KvError};
+use super::kv::Kv;
+use crate::journal::error::JournalError;
 use crate::telemetry::Telemetry;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -153,7 +154,7 @@ impl Worker {
     }
 
     /// Drops what is obsolete, then rewrites what is alive if that fits; returns true if it did.
-    fn reclaim(&self, work: &ReclaimRequest) -> Result<bool, KvError> {
+    fn reclaim(&self, work: &ReclaimRequest) -> Result<bool, JournalError> {
         if self.room.as_ref().is_some_and(|room| !self.has_room_to_drop(room)) {
             return Ok(false);
         }

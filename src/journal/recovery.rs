@@ -7,13 +7,14 @@
 use super::clean_stop;
 use super::data_dir::DataDir;
 use super::high_water::{HighWater, Mark};
-use super::kv::{DiskKv, Expiry, Kv, KvError, MemoryKv, Sync, wal};
+use super::kv::{DiskKv, Expiry, Kv, MemoryKv, Sync, wal};
 use super::loss::{Loss, LossRecord};
 use super::open::{Durability, OpenError, Settings};
 use super::sealing::KeyFile;
 use super::store::{Epochs, Floors, Store};
 use crate::disk::sync_tree;
 use crate::event::EventId;
+use crate::journal::error::{Damaged, JournalError};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -71,10 +72,8 @@ impl OpenedStore {
         let damaged_keys = sealing.damaged();
         if damaged_keys > 0 {
             let path = folder.join("stream-keys");
-            kv.read_errors().note(&KvError(format!(
-                "{damaged_keys} keys in {} are damaged; the chats that they belong to cannot be read",
-                path.display()
-            )));
+            let damaged = Damaged::StreamKeys { count: damaged_keys, path };
+            kv.read_errors().note(&JournalError::Damaged(damaged));
         }
         let files = Some(RecoveryFiles { folder, high_water, losses, mark, continues });
         Ok(Self { kv: Kv::Disk(kv), sync, sealing, files })
@@ -82,7 +81,7 @@ impl OpenedStore {
 
     /// Returns the epochs, with a new one where positions could otherwise be given out twice, and
     /// records what is missing of what had been committed.
-    pub(super) fn epochs(&self, store: &mut Store) -> Result<(Epochs, Vec<Loss>), KvError> {
+    pub(super) fn epochs(&self, store: &mut Store) -> Result<(Epochs, Vec<Loss>), JournalError> {
         let loaded = Epochs::load(&self.kv)?;
         let Some(files) = &self.files else {
             let epochs = loaded.unwrap_or_else(|| Epochs::first(None));
@@ -103,7 +102,7 @@ impl OpenedStore {
         }
         let committed = missing.map(|mark| EventId { epoch: mark.epoch, position: mark.position });
         let losses = files.measure(kept_id, committed);
-        Ok((epochs, losses.map_err(|e| KvError(format!("cannot write LOSS: {e}")))?))
+        Ok((epochs, losses.map_err(JournalError::writing("LOSS"))?))
     }
 }
 
@@ -124,7 +123,7 @@ impl RecoveryFiles {
 /// Reason for which a new journal could not be created.
 enum CreateError {
     Io(io::Error),
-    Store(KvError),
+    Store(JournalError),
 }
 
 impl From<io::Error> for CreateError {

@@ -24,11 +24,14 @@ const IN_USE: u8 = 1;
 
 /// Reason for which a payload or the key file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SealingError {
+pub enum SealingError {
+    /// The file of keys could not be written.
     #[error("cannot write stream-keys: {0}")]
     Io(#[from] io::Error),
+    /// The stream has no key.
     #[error("no key for stream number {0} in stream-keys")]
     NoKey(StreamNumber),
+    /// The payload could not be encrypted.
     #[error("cannot encrypt a payload of stream number {0}")]
     Cipher(StreamNumber),
 }

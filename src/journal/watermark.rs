@@ -4,7 +4,7 @@
 use super::clean_stop;
 use super::data_dir::DataDir;
 use super::high_water::{HighWater, Mark};
-use super::kv::KvError;
+use crate::journal::error::JournalError;
 use std::time::{Duration, Instant};
 
 /// The high-water mark in the data directory, which is the hub's while this value lives. In memory
@@ -22,18 +22,18 @@ impl Watermark {
     }
 
     /// Writes a mark; it survives this process, and power loss after the next [`Self::sync`].
-    pub(super) fn write(&mut self, mark: Mark) -> Result<(), KvError> {
+    pub(super) fn write(&mut self, mark: Mark) -> Result<(), JournalError> {
         self.written = Instant::now();
         let Some((_, file)) = &mut self.files else { return Ok(()) };
         self.is_unsynced = true;
-        file.write(mark).map_err(|e| KvError(format!("cannot write HEAD: {e}")))
+        file.write(mark).map_err(JournalError::writing("HEAD"))
     }
 
     /// Puts the last mark on the medium.
-    pub(super) fn sync(&mut self) -> Result<(), KvError> {
+    pub(super) fn sync(&mut self) -> Result<(), JournalError> {
         self.is_unsynced = false;
         let Some((_, file)) = &self.files else { return Ok(()) };
-        file.sync().map_err(|e| KvError(format!("cannot sync HEAD: {e}")))
+        file.sync().map_err(JournalError::writing("HEAD"))
     }
 
     pub(super) fn is_unsynced(&self) -> bool {
@@ -46,9 +46,9 @@ impl Watermark {
     }
 
     /// Notes an orderly stop, once everything else is on the medium.
-    pub(super) fn close(&mut self) -> Result<(), KvError> {
+    pub(super) fn close(&mut self) -> Result<(), JournalError> {
         self.sync()?;
         let Some((folder, _)) = &self.files else { return Ok(()) };
-        clean_stop::note(folder).map_err(|e| KvError(format!("cannot write CLOSED: {e}")))
+        clean_stop::note(folder).map_err(JournalError::writing("CLOSED"))
     }
 }

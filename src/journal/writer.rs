@@ -10,7 +10,7 @@ use super::free_space::FreeSpaceGuard;
 use super::health::{Health, Step};
 use super::high_water::Mark;
 use super::history::History;
-use super::kv::{Kv, KvError};
+use super::kv::Kv;
 use super::metrics::JournalMetrics;
 use super::publisher::{Answer, PublishError, Reply};
 use super::reclaim::Reclaimer;
@@ -18,6 +18,7 @@ use super::sequencer::{Proposal, Sequencer, Ticket};
 use super::store::{Applied, Store};
 use super::watermark::Watermark;
 use crate::event::{MAX_ENTRIES_PER_BATCH, Receipt, StreamName};
+use crate::journal::error::JournalError;
 use crate::telemetry::{BoundHit, Telemetry};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -81,7 +82,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Notes on the medium that the journal is open, so that a stop which is not orderly shows.
-    pub(super) fn begin(&mut self) -> Result<(), KvError> {
+    pub(super) fn begin(&mut self) -> Result<(), JournalError> {
         self.write_mark()?;
         self.watermark.sync()
     }
@@ -136,7 +137,7 @@ impl Writer {
             && !self.is_reserve_spent()
             && let Err(error) = self.watermark.sync()
         {
-            self.health.poison(&error.0, &self.telemetry);
+            self.health.poison(&error.to_string(), &self.telemetry);
         }
     }
 
@@ -187,8 +188,8 @@ impl Writer {
         match self.commit(ticket, units, in_all) {
             Ok(applied) => self.dispatch(applied, replies),
             Err(error) => {
-                self.health.poison(&error.0, &self.telemetry);
-                let error = PublishError::Poisoned(error.0);
+                self.health.poison(&error.to_string(), &self.telemetry);
+                let error = PublishError::Poisoned(error.to_string());
                 for (reply, _) in replies {
                     let _ = reply.send(Err(error.clone()));
                 }
@@ -223,7 +224,7 @@ impl Writer {
         ticket: Ticket,
         units: Vec<Unit>,
         bytes: usize,
-    ) -> Result<Applied, KvError> {
+    ) -> Result<Applied, JournalError> {
         let began = Instant::now();
         let result = self.order_and_apply(Proposal { ticket, time: now(), units });
         if let Ok(applied) = &result {
@@ -234,10 +235,9 @@ impl Writer {
         result
     }
 
-    fn order_and_apply(&mut self, proposal: Proposal) -> Result<Applied, KvError> {
-        self.order.propose(proposal).map_err(|e| KvError(e.to_string()))?;
-        let next = self.order.next().map_err(|e| KvError(e.to_string()))?;
-        let (ordered, _) = next.ok_or_else(|| KvError("the order gave out nothing".into()))?;
+    fn order_and_apply(&mut self, proposal: Proposal) -> Result<Applied, JournalError> {
+        self.order.propose(proposal)?;
+        let (ordered, _) = self.order.next()?.ok_or(JournalError::NoBatch)?;
         let applied = self.store.apply(ordered)?;
         if applied.batch.is_some() {
             self.write_mark()?;
@@ -327,14 +327,14 @@ impl Writer {
                 more
             }
             Err(error) => {
-                self.health.poison(&error.0, &self.telemetry);
+                self.health.poison(&error.to_string(), &self.telemetry);
                 false
             }
         }
     }
 
     /// Runs one step of the store by the clock of retention.
-    fn tick_store(&mut self) -> Result<bool, KvError> {
+    fn tick_store(&mut self) -> Result<bool, JournalError> {
         let wall = now();
         let time = self.clock.time(wall, Instant::now());
         if self.clock.is_long_behind(self.store.totals().time) {
@@ -359,7 +359,7 @@ impl Writer {
         self.telemetry.journal_holds(&self.metrics.sample(totals, streams, free));
     }
 
-    fn write_mark(&mut self) -> Result<(), KvError> {
+    fn write_mark(&mut self) -> Result<(), JournalError> {
         let position = self.store.totals().last;
         self.watermark.write(Mark { epoch: self.history.epoch(), position })
     }
@@ -374,7 +374,7 @@ impl Writer {
         }
     }
 
-    fn close_in_order(&mut self) -> Result<(), KvError> {
+    fn close_in_order(&mut self) -> Result<(), JournalError> {
         self.tick_store()?;
         self.write_mark()?;
         self.kv.sync()?;

@@ -11,6 +11,7 @@ use crate::event::{
     Timestamp,
 };
 use crate::journal::History;
+use crate::source::error::SourceError;
 use crate::telemetry::HeartbeatMetrics;
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
@@ -87,7 +88,7 @@ pub async fn watch(
     history: Arc<History>,
     grace: GracePeriods,
     metrics: HeartbeatMetrics,
-) -> Result<(), String> {
+) -> Result<(), SourceError> {
     let mut watch = off_thread(move || HeartbeatWatch::begin(history)).await?;
     let mut turns = tokio::time::interval(LOOK_EVERY);
     loop {
@@ -108,20 +109,19 @@ pub async fn watch(
     }
 }
 
-fn draft(told: &StatusChange, now: Timestamp) -> Result<Draft, String> {
-    let stream = StreamName::parse(STREAM).map_err(|e| e.detail)?;
-    let kind = EventType::parse("status").map_err(|e| e.detail)?;
-    let data = to_raw_value(told).map_err(|e| e.to_string())?;
-    Draft::from_json(vec![stream], kind, &data, now).map_err(|e| e.detail)
+fn draft(told: &StatusChange, now: Timestamp) -> Result<Draft, SourceError> {
+    let stream = StreamName::parse(STREAM)?;
+    let kind = EventType::parse("status")?;
+    let data = to_raw_value(told)?;
+    Ok(Draft::from_json(vec![stream], kind, &data, now)?)
 }
 
 impl HeartbeatWatch {
     /// Begins with what was told before, and with the heartbeats from here on.
-    fn begin(history: Arc<History>) -> Result<Self, String> {
-        let invalid = |e: crate::event::Invalid| e.detail;
-        let kind = EventType::parse("heartbeat").map_err(invalid)?;
-        let every = Selector::parse("**").map_err(invalid)?;
-        let beats = Interest::new(vec![every], Some([kind].into())).map_err(invalid)?;
+    fn begin(history: Arc<History>) -> Result<Self, SourceError> {
+        let kind = EventType::parse("heartbeat")?;
+        let every = Selector::parse("**")?;
+        let beats = Interest::new(vec![every], Some([kind].into()))?;
         let cursor = history.head();
         let mut watch = Self { history, beats, cursor, sources: BTreeMap::new(), unwatched: 0 };
         let mut sources = BTreeMap::new();
@@ -142,7 +142,7 @@ impl HeartbeatWatch {
     }
 
     /// Reads the heartbeats that have come.
-    fn read(mut self) -> Result<Self, String> {
+    fn read(mut self) -> Result<Self, SourceError> {
         #[derive(Deserialize)]
         struct Beat {
             source: String,

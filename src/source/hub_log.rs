@@ -4,6 +4,7 @@
 
 use super::supervisor::Feed;
 use crate::event::{Draft, EventType, MAX_ENTRIES_PER_BATCH, StreamName};
+use crate::source::error::SourceError;
 use crate::telemetry::{LogLine, lost_log_lines};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
@@ -31,14 +32,14 @@ struct Log<'a> {
 
 /// Publishes the lines as they come. Where publishing is refused, as on a full disk, they are lost:
 /// standard error has them.
-pub async fn publish(feed: Feed, lines: Arc<Mutex<Receiver<LogLine>>>) -> Result<(), String> {
+pub async fn publish(feed: Feed, lines: Arc<Mutex<Receiver<LogLine>>>) -> Result<(), SourceError> {
     let mut lines = lines.lock().await;
-    let stream = StreamName::parse(STREAM).map_err(|e| e.detail)?;
-    let kind = EventType::parse("log").map_err(|e| e.detail)?;
+    let stream = StreamName::parse(STREAM)?;
+    let kind = EventType::parse("log")?;
     let mut waiting = Vec::new();
     loop {
         if lines.recv_many(&mut waiting, LINES_TOGETHER).await == 0 {
-            return Err("there is no log any more".into());
+            return Err(SourceError::Ended);
         }
         let lost = lost_log_lines();
         if lost > 0 {

@@ -65,9 +65,10 @@ pub struct RunAs {
 
 impl RunAs {
     /// The user of that name.
-    pub fn find(name: &str) -> Result<Self, String> {
+    pub fn find(name: &str) -> Result<Self, JobError> {
         use uzers::os::unix::UserExt as _;
-        let user = uzers::get_user_by_name(name).ok_or(format!("there is no user {name:?}"))?;
+        let user =
+            uzers::get_user_by_name(name).ok_or_else(|| JobError::NoSuchUser(name.to_owned()))?;
         Ok(Self {
             name: name.to_owned(),
             uid: user.uid(),
@@ -77,15 +78,24 @@ impl RunAs {
     }
 }
 
+/// Fault in the definition of a job.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The system does not know the user.
+    #[error("there is no user {0:?}")]
+    NoSuchUser(String),
+    /// The name is too long, or has a character that is not allowed.
+    #[error("invalid job name {0:?}: use 1 to {MAX_NAME_BYTES} of A-Z, a-z, 0-9, - and _")]
+    Name(String),
+}
+
 /// Fails unless `name` is valid for a job.
-pub fn check_job_name(name: &str) -> Result<(), String> {
+pub fn check_job_name(name: &str) -> Result<(), JobError> {
     let may_stand = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     if (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(may_stand) {
         Ok(())
     } else {
-        Err(format!(
-            "a job's name has 1 to {MAX_NAME_BYTES} of A-Z, a-z, 0-9, - and _; {name:?} does not"
-        ))
+        Err(JobError::Name(name.to_owned()))
     }
 }
 
@@ -199,7 +209,7 @@ mod tests {
     #[test]
     fn a_name_is_one_part_of_a_stream() {
         for good in ["backup", "a-b_C9"] {
-            assert_eq!(check_job_name(good), Ok(()));
+            assert!(check_job_name(good).is_ok());
         }
         for bad in ["", "a.b", "a b", "*", "../x", "\u{e9}", &"x".repeat(65)] {
             assert!(check_job_name(bad).is_err(), "{bad}");

@@ -1,7 +1,8 @@
 //! Last values that sources have published, from which they continue after a restart.
 
 use crate::event::{Entry, Interest, Position, Selector};
-use crate::journal::{History, JournalError, Start};
+use crate::journal::{History, Start};
+use crate::source::error::SourceError;
 use std::ops::ControlFlow;
 
 /// Shows `visit` everything on a stream of the hub's own, the oldest first.
@@ -9,11 +10,11 @@ pub(super) fn read_stream(
     history: &History,
     stream: &str,
     visit: &mut dyn FnMut(&Entry),
-) -> Result<(), String> {
+) -> Result<(), SourceError> {
     let own = Selector::parse(stream).and_then(|own| Interest::new(vec![own], None));
-    let own = own.map_err(|e| e.detail)?;
+    let own = own?;
     let until = history.head();
-    let from = history.start_position(&own, Start::Oldest).map_err(failed)?;
+    let from = history.start_position(&own, Start::Oldest)?;
     read(history, &own, from, until, visit)
 }
 
@@ -24,24 +25,20 @@ pub(super) fn read(
     mut after: Position,
     until: Position,
     visit: &mut dyn FnMut(&Entry),
-) -> Result<(), String> {
+) -> Result<(), SourceError> {
     while after < until {
         let mut each = |entry: &Entry| {
             visit(entry);
             ControlFlow::Continue(())
         };
-        after = history.read(interest, after, until, &mut each).map_err(failed)?;
+        after = history.read(interest, after, until, &mut each)?;
     }
     Ok(())
 }
 
 /// Runs what may wait for a disk.
 pub(super) async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| "it panicked".to_owned())?
-}
-
-fn failed(error: JournalError) -> String {
-    error.to_string()
+    work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, SourceError> {
+    tokio::task::spawn_blocking(work).await?
 }

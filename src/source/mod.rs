@@ -6,6 +6,7 @@
 //! sessions, or delays a publisher.
 
 mod chats;
+mod error;
 mod heartbeats;
 mod hub_log;
 mod job;
@@ -24,6 +25,7 @@ pub use chats::{
     Reader as ChatReader, SELECTOR as CHAT_STREAMS, STREAM as CHATS_STREAM, StopBy,
     Timeouts as ChatTimeouts, Upstream, UpstreamKey,
 };
+pub use error::SourceError;
 pub use heartbeats::{
     FORGOTTEN_AFTER as HEARTBEATS_KEPT, GracePeriods, STREAM as HEARTBEATS_STREAM,
     watch as watch_heartbeats,

@@ -3,6 +3,7 @@
 use super::publish_with_retry::{publish, publish_with_retry, unit};
 use crate::event::Draft;
 use crate::journal::{PublishError, Publisher, now};
+use crate::source::error::SourceError;
 use crate::telemetry::{SourceMetrics, Telemetry};
 use serde::Serialize;
 use std::future::Future;
@@ -59,7 +60,7 @@ impl Sources {
     }
 
     /// Keeps a source going until the hub is stopped: `run` ends only where it fails.
-    pub async fn keep<F: Future<Output = Result<(), String>>>(
+    pub async fn keep<F: Future<Output = Result<(), SourceError>>>(
         self,
         name: &'static str,
         run: impl Fn(Feed) -> F,
@@ -68,15 +69,15 @@ impl Sources {
         let mut pause = RESTART_AFTER;
         loop {
             let began = Instant::now();
-            let failed = run(feed.clone()).await.err().unwrap_or_else(|| "it has ended".into());
+            let failed = run(feed.clone()).await.err().unwrap_or(SourceError::Ended);
             if began.elapsed() >= WELL_AFTER {
                 pause = RESTART_AFTER;
             }
-            tracing::warn!(source = name, "a source failed, and is started again: {failed}");
+            tracing::warn!(source = name, error = %failed, "a source failed and is restarted");
             feed.metrics.stopped();
             feed.note(|view| {
                 view.state = "waiting";
-                view.error = Some(failed);
+                view.error = Some(failed.to_string());
             });
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RESTART_WITHIN);
@@ -110,7 +111,7 @@ impl Sources {
 impl Feed {
     /// Publishes events together, at once. Where they are refused they are lost, which is counted:
     /// whoever cannot lose any tries again.
-    pub async fn publish(&self, drafts: Vec<Draft>) -> Result<(), String> {
+    pub async fn publish(&self, drafts: Vec<Draft>) -> Result<(), SourceError> {
         let count = drafts.len() as u64;
         match publish(&self.publisher, unit(drafts)).await {
             Ok(()) => {
@@ -122,9 +123,9 @@ impl Feed {
                 let why = error.to_string();
                 self.note(|view| {
                     view.refused += count;
-                    view.error = Some(why.clone());
+                    view.error = Some(why);
                 });
-                Err(why)
+                Err(error.into())
             }
         }
     }

@@ -5,6 +5,7 @@
 
 use super::supervisor::Feed;
 use crate::event::{Draft, EventType, StreamName, Timestamp};
+use crate::source::error::SourceError;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::path::{Path, PathBuf};
@@ -57,7 +58,7 @@ struct Monitor {
 }
 
 /// Publishes how the machine is, again and again; `disk` is somewhere on the disk to look at.
-pub async fn watch(feed: Feed, every: Duration, disk: PathBuf) -> Result<(), String> {
+pub async fn watch(feed: Feed, every: Duration, disk: PathBuf) -> Result<(), SourceError> {
     let mut monitor = Monitor::new(disk);
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -70,8 +71,7 @@ pub async fn watch(feed: Feed, every: Duration, disk: PathBuf) -> Result<(), Str
             let status = monitor.look();
             (monitor, status)
         });
-        let (looked, (status, sent, received)) =
-            looked.await.map_err(|_| "it panicked".to_owned())?;
+        let (looked, (status, sent, received)) = looked.await?;
         monitor = looked;
         let drafts = drafts(&status, sent, received, every, feed.now())?;
         // What is refused now is old by the next look.
@@ -164,7 +164,7 @@ fn drafts(
     received: u64,
     every: Duration,
     now: Timestamp,
-) -> Result<Vec<Draft>, String> {
+) -> Result<Vec<Draft>, SourceError> {
     #[derive(Serialize)]
     struct Metric<'a> {
         name: &'a str,
@@ -183,10 +183,10 @@ fn drafts(
         ("load_average", status.load_average[0], "processes"),
     ];
     let draft = |kind: &str, data: Result<Box<RawValue>, serde_json::Error>| {
-        let stream = StreamName::parse(STREAM).map_err(|e| e.detail)?;
-        let kind = EventType::parse(kind).map_err(|e| e.detail)?;
-        let data = data.map_err(|e| e.to_string())?;
-        Draft::from_json(vec![stream], kind, &data, now).map_err(|e| e.detail)
+        let stream = StreamName::parse(STREAM)?;
+        let kind = EventType::parse(kind)?;
+        let data = data?;
+        Ok::<_, SourceError>(Draft::from_json(vec![stream], kind, &data, now)?)
     };
     let mut drafts = Vec::with_capacity(metrics.len() + 1);
     for (name, value, unit) in metrics {

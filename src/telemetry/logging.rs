@@ -28,7 +28,7 @@ const QUIET: &str =
 /// The process's log.
 struct Log {
     filter: RwLock<String>,
-    replace: Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>,
+    replace: Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>,
 }
 
 static LOG: OnceLock<Log> = OnceLock::new();
@@ -58,7 +58,7 @@ fn parse(filter: &str) -> Result<EnvFilter, InvalidFilter> {
 pub fn start(filter: &str, format: LogFormat) {
     let Ok(parsed) = parse(filter) else { return };
     let (filter_layer, handle) = reload::Layer::new(parsed);
-    let replace = move |new| handle.reload(new).map_err(|e| e.to_string());
+    let replace = move |new| handle.reload(new);
     let lines = fmt::layer()
         .with_writer(ToLog)
         .with_ansi(std::io::stderr().is_terminal())
@@ -99,7 +99,8 @@ pub fn set_filter(filter: &str) -> Result<(), InvalidFilter> {
     let parsed = parse(filter)?;
     let Some(log) = LOG.get() else { return Ok(()) };
     let mut current = log.filter.write().unwrap_or_else(PoisonError::into_inner);
-    (log.replace)(parsed).map_err(|why| InvalidFilter { filter: filter.to_owned(), why })?;
+    (log.replace)(parsed)
+        .map_err(|error| InvalidFilter { filter: filter.to_owned(), why: error.to_string() })?;
     filter.clone_into(&mut current);
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::http::openapi::responses::{BodyRefused, HistoryRefused, Refused};
 use crate::http::openapi::shapes::EndReceipt;
 use crate::http::state::AppState;
 use crate::hub::{CountSubscribers, FindNames};
-use crate::journal::{History, Item, StreamView};
+use crate::journal::{History, Item, JournalError, StreamView};
 use crate::wire;
 use actix_web::http::header;
 use actix_web::web::Data;
@@ -88,7 +88,7 @@ pub(crate) async fn list(
     };
     let (mut found, end) = read_history(&state, move |history| {
         if reads_nothing {
-            return Ok((Vec::new(), None));
+            return Ok::<_, JournalError>((Vec::new(), None));
         }
         let may_read = |name: &StreamName| caller.grants.may_read(name);
         let listed = history.list(&prefix, after.as_deref(), limit + 1, may_read)?;

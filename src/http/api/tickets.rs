@@ -75,7 +75,7 @@ pub(crate) async fn mint(
     let head = state.history.id(state.history.head());
     let wanted = TicketWanted { streams, head, made: now, until, end, seed: None };
     let ticket = state.access.load().mint(&maker, &wanted);
-    let ticket = ticket.map_err(|why| Problem::new(Code::ServerError, why))?;
+    let ticket = ticket.map_err(|error| Problem::new(Code::ServerError, error.to_string()))?;
     if ticket.len() > MAX_CREDENTIAL_BYTES {
         let why = format!("a ticket for so much would have more than {MAX_CREDENTIAL_BYTES} bytes");
         return Err(Problem::new(Code::Validation, why).field("streams"));
@@ -88,7 +88,7 @@ pub(crate) async fn mint(
 /// Parses how long a ticket opens new connections.
 pub(crate) fn ttl(text: &str) -> Result<Duration, Invalid> {
     let wrong = |why: String| Invalid::new("ttl", why);
-    let ttl = duration(text).map_err(wrong)?;
+    let ttl = duration(text).map_err(|error| wrong(error.to_string()))?;
     if ttl.is_zero() || ttl > MAX_TTL {
         Err(wrong(format!("{text:?} is not within 1ms and 1h")))
     } else {

@@ -6,6 +6,7 @@ use crate::event::Invalid;
 use crate::http::outcome::{self, InternalFailure, RequestOutcome};
 use crate::journal::{JournalError, PublishError, Refusal};
 use crate::limits::Limit;
+use crate::source::SourceError;
 use crate::wire::BodyError;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
@@ -201,6 +202,15 @@ impl From<PublishError> for Problem {
 impl From<JournalError> for Problem {
     fn from(error: JournalError) -> Self {
         Self::new(Code::ServerError, format!("history could not be read: {error}"))
+    }
+}
+
+impl From<SourceError> for Problem {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Journal(error) => error.into(),
+            other => Self::new(Code::ServerError, format!("history could not be read: {other}")),
+        }
     }
 }
 

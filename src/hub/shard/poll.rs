@@ -9,6 +9,7 @@ use super::session::Mode;
 use super::settings::ShardSettings;
 use crate::event::{Position, Timestamp};
 use crate::hub::ids::SessionKey;
+use crate::journal::JournalError;
 use crate::telemetry::{BoundHit, Closed};
 use crate::wire;
 use bytes::Bytes;
@@ -183,17 +184,16 @@ impl Polling<'_> {
         let readers = self.settings.disk_readers.clone();
         let telemetry = self.settings.telemetry.clone();
         catch_up.job = Some(tokio::task::spawn(async move {
-            let failed = |e: String| crate::journal::JournalError::other(e);
             if readers.available_permits() == 0 {
                 telemetry.bound_hit(BoundHit::DiskReads);
             }
-            let permit = readers.acquire_owned().await.map_err(|e| failed(e.to_string()))?;
+            let permit = readers.acquire_owned().await.map_err(JournalError::unfinished)?;
             let read = tokio::task::spawn_blocking(move || {
                 let page = request.read(&history);
                 drop(permit);
                 page
             });
-            read.await.map_err(|e| failed(e.to_string()))?
+            read.await.map_err(JournalError::unfinished)?
         }));
         Step::Again
     }

@@ -14,11 +14,12 @@ pub use read::First;
 pub use start::Start;
 
 use super::keys;
-use super::kv::{Kv, KvError};
+use super::kv::Kv;
 use super::recent::Recent;
 use super::sealing::StreamKeys;
 use super::store::{Epochs, StreamView, Streams, Totals};
 use crate::event::{Epoch, EventId, Position, StreamName};
+use crate::journal::error::{Damaged, JournalError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -103,7 +104,7 @@ impl History {
     }
 
     /// Returns the properties of a stream.
-    pub fn stream(&self, name: &StreamName) -> Result<Option<StreamView>, KvError> {
+    pub fn stream(&self, name: &StreamName) -> Result<Option<StreamView>, JournalError> {
         let Some(row) = self.streams.get(name) else { return Ok(None) };
         let from = keys::index(row.number, Position::from_stored(row.floor.get() + 1));
         let until = keys::index(row.number, Position::from_stored(u64::MAX));
@@ -127,7 +128,7 @@ impl History {
         after: Option<&str>,
         limit: usize,
         may_read: impl Fn(&StreamName) -> bool,
-    ) -> Result<StreamPage, KvError> {
+    ) -> Result<StreamPage, JournalError> {
         let start = match after {
             Some(after) if after >= prefix => [keys::name(after), vec![0]].concat(),
             _ => keys::name(prefix),
@@ -159,6 +160,6 @@ impl History {
     }
 }
 
-fn damaged(key: &[u8]) -> KvError {
-    KvError(format!("the journal's entry under key {} is damaged", key.escape_ascii()))
+fn damaged(key: &[u8]) -> JournalError {
+    JournalError::Damaged(Damaged::Entry(key.to_vec()))
 }

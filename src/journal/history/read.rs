@@ -4,8 +4,9 @@
 
 use super::{History, damaged};
 use crate::event::{Body, EndReason, Entry, Interest, Position, StreamName, Timestamp};
+use crate::journal::error::JournalError;
 use crate::journal::keys::{self, StoredEntry, StreamNumber};
-use crate::journal::kv::{KvError, Walk};
+use crate::journal::kv::Walk;
 use crate::journal::recent::Visit;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
@@ -63,7 +64,7 @@ impl History {
         after: Position,
         until: Position,
         visit: &mut Visit<'_>,
-    ) -> Result<Position, KvError> {
+    ) -> Result<Position, JournalError> {
         if let Some(through) = self.read_recent(interest, after, until, visit) {
             return Ok(through);
         }
@@ -81,7 +82,7 @@ impl History {
         interest: &Interest,
         mut after: Position,
         until: Position,
-    ) -> Result<First, KvError> {
+    ) -> Result<First, JournalError> {
         for _ in 0..MAX_READS_FOR_FIRST {
             let mut first = None;
             after = self.read(interest, after, until, &mut |entry| {
@@ -99,7 +100,7 @@ impl History {
     }
 
     /// The streams of the entry at a place; none where it is not there any more.
-    pub fn streams_at(&self, position: Position) -> Result<Vec<StreamName>, KvError> {
+    pub fn streams_at(&self, position: Position) -> Result<Vec<StreamName>, JournalError> {
         let entry = self.entry(position)?;
         Ok(entry.map_or_else(Vec::new, |entry| entry.streams.into_vec()))
     }
@@ -111,7 +112,7 @@ impl History {
         after: Position,
         until: Position,
         visit: &mut Visit<'_>,
-    ) -> Result<Option<Position>, KvError> {
+    ) -> Result<Option<Position>, JournalError> {
         let mut deletions = BTreeSet::new();
         let mut walks = Vec::new();
         let mut next = BinaryHeap::new();
@@ -170,7 +171,7 @@ impl History {
         after: Position,
         until: Position,
         visit: &mut Visit<'_>,
-    ) -> Result<Option<Position>, KvError> {
+    ) -> Result<Option<Position>, JournalError> {
         let from = keys::entry(Position::from_stored(after.get() + 1));
         let to = keys::entry(Position::from_stored(until.get().saturating_add(1)));
         let mut known = HashMap::new();
@@ -216,7 +217,7 @@ impl History {
         numbers.iter().filter_map(|number| self.streams.name_of(*number)).collect()
     }
 
-    pub(super) fn entry(&self, position: Position) -> Result<Option<Entry>, KvError> {
+    pub(super) fn entry(&self, position: Position) -> Result<Option<Entry>, JournalError> {
         let key = keys::entry(position);
         let Some(value) = self.kv.get(&key)? else { return Ok(None) };
         let stored = StoredEntry::read(&value).ok_or_else(|| damaged(&key))?;
@@ -229,7 +230,7 @@ impl History {
     }
 }
 
-fn next_place(walk: &mut Walk<'_>) -> Result<Option<Position>, KvError> {
+fn next_place(walk: &mut Walk<'_>) -> Result<Option<Position>, JournalError> {
     let Some((key, _)) = walk.next().transpose()? else { return Ok(None) };
     keys::position_of(&key).map(Some).ok_or_else(|| damaged(&key))
 }

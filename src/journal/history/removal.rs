@@ -2,8 +2,8 @@
 
 use super::{History, load};
 use crate::event::{Body, Interest, Position, StreamName};
+use crate::journal::error::JournalError;
 use crate::journal::keys::{self, IndexItem, Tombstone};
-use crate::journal::kv::KvError;
 use crate::journal::store::StreamRow;
 use crate::wire::Gap;
 use std::ops::ControlFlow;
@@ -22,7 +22,7 @@ impl History {
         interest: &Interest,
         after: Position,
         told: u64,
-    ) -> Result<Option<Gap>, KvError> {
+    ) -> Result<Option<Gap>, JournalError> {
         if !self.removed_after(after) || self.removals() <= told {
             return Ok(None);
         }
@@ -71,7 +71,7 @@ impl History {
         interest: &Interest,
         cursor: Position,
         returning: bool,
-    ) -> Result<bool, KvError> {
+    ) -> Result<bool, JournalError> {
         let Some(names) = interest.exact_streams() else { return Ok(false) };
         let mut last_end = Position::ZERO;
         let mut any_deleted = false;
@@ -108,7 +108,7 @@ impl History {
         interest: &Interest,
         after: Position,
         told: u64,
-    ) -> Result<bool, KvError> {
+    ) -> Result<bool, JournalError> {
         if load(&self.marks.forgotten_to) <= after {
             return Ok(false);
         }
@@ -142,7 +142,7 @@ impl History {
         name: &StreamName,
         after: Position,
         told: u64,
-    ) -> Result<bool, KvError> {
+    ) -> Result<bool, JournalError> {
         if !self.has_lost_tombstones(after, told) {
             return Ok(false);
         }
@@ -162,7 +162,7 @@ impl History {
         &self,
         interest: &Interest,
         by: Position,
-    ) -> Result<Vec<StreamName>, KvError> {
+    ) -> Result<Vec<StreamName>, JournalError> {
         let mut deleted = Vec::new();
         for name in interest.exact_streams().unwrap_or_default() {
             if self.streams.get(name).is_some() {
@@ -189,7 +189,7 @@ impl History {
 
     /// Returns the number of events of a stream that were removed after a position, if the index
     /// still tells.
-    fn missed(&self, row: &StreamRow, after: Position) -> Result<Option<u64>, KvError> {
+    fn missed(&self, row: &StreamRow, after: Position) -> Result<Option<u64>, JournalError> {
         if after < row.counted_from {
             return Ok(None);
         }
@@ -207,7 +207,7 @@ impl History {
         &self,
         name: &StreamName,
         after: Position,
-    ) -> Result<Option<Tombstone>, KvError> {
+    ) -> Result<Option<Tombstone>, JournalError> {
         if load(&self.marks.forgotten_to) <= after {
             return Ok(None);
         }

@@ -2,8 +2,8 @@
 
 use super::{History, damaged};
 use crate::event::{Interest, Position, StreamName, Timestamp};
+use crate::journal::error::JournalError;
 use crate::journal::keys::{self, IndexItem, StoredEntry};
-use crate::journal::kv::KvError;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
@@ -25,7 +25,11 @@ pub enum Start {
 
 impl History {
     /// The place before the first event that `start` asks for.
-    pub fn start_position(&self, interest: &Interest, start: Start) -> Result<Position, KvError> {
+    pub fn start_position(
+        &self,
+        interest: &Interest,
+        start: Start,
+    ) -> Result<Position, JournalError> {
         let head = self.head();
         match start {
             Start::Now => Ok(head),
@@ -53,20 +57,20 @@ impl History {
     }
 
     /// Returns the commit time of the entry at a position, if it exists.
-    fn time_of(&self, place: Position) -> Result<Option<Timestamp>, KvError> {
+    fn time_of(&self, place: Position) -> Result<Option<Timestamp>, JournalError> {
         let value = self.kv.get(&keys::entry(place))?;
         Ok(value.and_then(|value| StoredEntry::read(&value)).map(|entry| entry.time))
     }
 
     /// A place at or before the first entry of `time` or later, at most a time mark away.
-    fn time_mark(&self, time: Timestamp) -> Result<Position, KvError> {
+    fn time_mark(&self, time: Timestamp) -> Result<Position, JournalError> {
         let until = [keys::time(time), vec![0]].concat();
         let mark = self.kv.walk_back(vec![keys::TIME], until).next().transpose()?;
         let place = mark.and_then(|(_, value)| Some(u64::from_be_bytes(*value.first_chunk()?)));
         Ok(place.map_or(Position::ZERO, |place| Position::from_stored(place).before()))
     }
 
-    fn last_start(&self, interest: &Interest, count: usize) -> Result<Position, KvError> {
+    fn last_start(&self, interest: &Interest, count: usize) -> Result<Position, JournalError> {
         let head = self.head();
         if count == 0 {
             return Ok(head);
@@ -86,7 +90,7 @@ impl History {
         interest: &Interest,
         count: usize,
         head: Position,
-    ) -> Result<Option<Position>, KvError> {
+    ) -> Result<Option<Position>, JournalError> {
         let most = count.saturating_add(MAX_LOOKED_AT_FOR_LAST);
         let mut places = BTreeSet::new();
         for name in names {
@@ -125,7 +129,7 @@ impl History {
         interest: &Interest,
         count: usize,
         head: Position,
-    ) -> Result<Option<Position>, KvError> {
+    ) -> Result<Option<Position>, JournalError> {
         let (mut oldest, mut found) = (None, 0);
         let mut known = HashMap::new();
         let end = keys::entry(Position::from_stored(head.get() + 1));

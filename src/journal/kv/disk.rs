@@ -1,6 +1,6 @@
 //! The bytes on disk, by fjall: one keyspace, so that no rarely flushed second one pins old files.
 
-use super::{Change, Expiry, KvError, Sync, Walk};
+use super::{Change, Expiry, JournalError, Sync, Walk};
 use bytes::Bytes;
 use fjall::compaction::Leveled;
 use fjall::compaction::filter::{
@@ -53,8 +53,8 @@ impl ReadErrors {
     }
 
     /// Notes a failure; the first is logged and kept.
-    pub(in crate::journal) fn note(&self, error: &KvError) {
-        if self.0.set(error.0.clone()).is_ok() {
+    pub(in crate::journal) fn note(&self, error: &JournalError) {
+        if self.0.set(error.to_string()).is_ok() {
             tracing::error!(%error, "failed to read the journal: a file is damaged");
         }
     }
@@ -74,7 +74,7 @@ pub(crate) struct DiskKv {
 
 impl DiskKv {
     /// Opens or creates the files below `path`; `expiry` is asked whenever they are rewritten.
-    pub(crate) fn open(path: &Path, expiry: Arc<dyn Expiry>) -> Result<Self, KvError> {
+    pub(crate) fn open(path: &Path, expiry: Arc<dyn Expiry>) -> Result<Self, JournalError> {
         let filter: Arc<dyn Factory> = Arc::new(ExpiryFactory(expiry.clone()));
         let db = Database::builder(path)
             .manual_journal_persist(true)
@@ -104,7 +104,7 @@ impl DiskKv {
         self.read_errors.clone()
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, JournalError> {
         let read = self.keyspace.get(key).map_err(failed);
         Ok(read.inspect_err(|e| self.read_errors.note(e))?.map(Bytes::from))
     }
@@ -126,18 +126,18 @@ impl DiskKv {
         Box::new(snapshot.iter(&self.keyspace).map(|guard| self.pair(guard)))
     }
 
-    fn pair(&self, guard: fjall::Guard) -> Result<super::Pair, KvError> {
+    fn pair(&self, guard: fjall::Guard) -> Result<super::Pair, JournalError> {
         let read = guard.into_inner().map_err(failed).inspect_err(|e| self.read_errors.note(e));
         let (key, value) = read?;
         Ok((key.into(), value.into()))
     }
 
     /// Puts everything that was committed on the medium.
-    pub(super) fn sync(&self) -> Result<(), KvError> {
+    pub(super) fn sync(&self) -> Result<(), JournalError> {
         self.db.persist(PersistMode::SyncAll).map_err(failed)
     }
 
-    pub(super) fn commit(&self, changes: Vec<Change>, sync: Sync) -> Result<(), KvError> {
+    pub(super) fn commit(&self, changes: Vec<Change>, sync: Sync) -> Result<(), JournalError> {
         let mode = match sync {
             Sync::Disk => PersistMode::SyncData,
             Sync::Process => PersistMode::Buffer,
@@ -155,7 +155,7 @@ impl DiskKv {
 
     /// Removes table files that nothing refers to any more, which takes next to no space: those of
     /// dead entries alone, those that compaction has replaced, and what a failed compaction left.
-    pub(super) fn drop_obsolete(&self) -> Result<(), KvError> {
+    pub(super) fn drop_obsolete(&self) -> Result<(), JournalError> {
         self.remove_leftovers();
         self.keyspace.rotate_memtable_and_wait().map_err(failed)?;
         if let Some(range) = self.expiry.dead_range() {
@@ -172,7 +172,7 @@ impl DiskKv {
     }
 
     /// Rewrites the tables without their dead keys.
-    pub(super) fn compact(&self) -> Result<(), KvError> {
+    pub(super) fn compact(&self) -> Result<(), JournalError> {
         let before: HashSet<_> = self.table_files().into_iter().collect();
         let done = self.keyspace.major_compact().map_err(failed);
         if done.is_err() {
@@ -254,15 +254,13 @@ impl DiskKv {
     }
 }
 
-fn failed(error: fjall::Error) -> KvError {
-    KvError(match error {
-        fjall::Error::Poisoned => {
-            "an earlier write or sync failed; restart the hub once the disk is well".into()
-        }
-        fjall::Error::Locked => "another process holds it".into(),
-        fjall::Error::Io(e) => e.to_string(),
-        other => other.to_string(),
-    })
+fn failed(error: fjall::Error) -> JournalError {
+    match error {
+        fjall::Error::Poisoned => JournalError::Poisoned,
+        fjall::Error::Locked => JournalError::Locked,
+        fjall::Error::Io(e) => JournalError::Io(Arc::new(e)),
+        other => JournalError::Store(Arc::new(other)),
+    }
 }
 
 struct ExpiryFactory(Arc<dyn Expiry>);

@@ -12,6 +12,7 @@ pub(super) use disk::DiskKv;
 pub use disk::ReadErrors;
 pub(super) use memory::MemoryKv;
 
+use crate::journal::error::JournalError;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,18 +25,6 @@ pub(super) enum Sync {
     Disk,
     /// Handed to the operating system.
     Process,
-}
-
-/// Failure to read or write.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct KvError(pub(in crate::journal) String);
-
-impl KvError {
-    /// A failure on the way to the bytes.
-    pub fn other(why: impl Into<String>) -> Self {
-        Self(why.into())
-    }
 }
 
 /// Tells which keys may be dropped for good whenever the bytes are next rewritten.
@@ -93,7 +82,7 @@ impl Changes {
 /// A key and its value.
 pub(super) type Pair = (Bytes, Bytes);
 /// Pairs in key order, or the error that ended the walk.
-pub(super) type Walk<'a> = Box<dyn Iterator<Item = Result<Pair, KvError>> + 'a>;
+pub(super) type Walk<'a> = Box<dyn Iterator<Item = Result<Pair, JournalError>> + 'a>;
 
 /// The bytes of one journal. Readers on any thread see whole batches.
 #[derive(Clone)]
@@ -103,7 +92,7 @@ pub(super) enum Kv {
 }
 
 impl Kv {
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, JournalError> {
         match self {
             Self::Disk(kv) => kv.get(key),
             Self::Memory(kv) => Ok(kv.get(key)),
@@ -134,7 +123,7 @@ impl Kv {
         }
     }
 
-    pub(super) fn commit(&self, changes: Changes, sync: Sync) -> Result<(), KvError> {
+    pub(super) fn commit(&self, changes: Changes, sync: Sync) -> Result<(), JournalError> {
         match self {
             Self::Disk(kv) => kv.commit(changes.into_list(), sync),
             Self::Memory(kv) => {
@@ -146,7 +135,7 @@ impl Kv {
 
     /// Removes files that nothing refers to any more; a step of at most some seconds that takes
     /// next to no space. Commits go on meanwhile.
-    pub(super) fn drop_obsolete(&self) -> Result<(), KvError> {
+    pub(super) fn drop_obsolete(&self) -> Result<(), JournalError> {
         match self {
             Self::Disk(kv) => kv.drop_obsolete(),
             Self::Memory(_) => Ok(()),
@@ -154,7 +143,7 @@ impl Kv {
     }
 
     /// Drops every dead key by writing the others anew. Slow; commits go on meanwhile.
-    pub(super) fn compact(&self) -> Result<(), KvError> {
+    pub(super) fn compact(&self) -> Result<(), JournalError> {
         match self {
             Self::Disk(kv) => kv.compact(),
             Self::Memory(kv) => {
@@ -165,7 +154,7 @@ impl Kv {
     }
 
     /// Puts everything that was committed on the medium.
-    pub(super) fn sync(&self) -> Result<(), KvError> {
+    pub(super) fn sync(&self) -> Result<(), JournalError> {
         match self {
             Self::Disk(kv) => kv.sync(),
             Self::Memory(_) => Ok(()),

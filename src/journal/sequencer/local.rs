@@ -23,7 +23,7 @@ impl LocalSequencer {
 impl Sequencer for LocalSequencer {
     fn propose(&mut self, proposal: Proposal) -> Result<(), SequencerError> {
         if self.waiting.len() == MAX_WAITING {
-            return Err(SequencerError(format!("{MAX_WAITING} batches wait to be applied")));
+            return Err(SequencerError::Full(MAX_WAITING));
         }
         self.last += 1;
         let Proposal { ticket, time, units } = proposal;

@@ -31,10 +31,13 @@ pub(super) struct Proposal {
     pub(super) units: Vec<Unit>,
 }
 
-/// The order has no room or no way to take a batch.
+/// Failure to order a batch.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct SequencerError(pub(super) String);
+pub enum SequencerError {
+    /// As many batches as may wait are not applied yet.
+    #[error("{0} batches wait to be applied")]
+    Full(usize),
+}
 
 /// Decides which batch comes next. Driven by one thread.
 pub(super) trait Sequencer: Send {

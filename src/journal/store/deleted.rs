@@ -5,9 +5,10 @@
 //! work; readers see nothing of the stream from the deletion on.
 
 use super::super::keys::{self, IndexItem, StreamNumber};
-use super::super::kv::{Changes, Kv, KvError};
+use super::super::kv::{Changes, Kv};
 use super::Store;
 use crate::event::Position;
+use crate::journal::error::JournalError;
 use std::collections::BTreeMap;
 
 /// Entries that one step looks at.
@@ -21,12 +22,12 @@ const STREAMS: usize = 256;
 pub(in crate::journal) struct DeletedStreams(BTreeMap<StreamNumber, Position>);
 
 impl DeletedStreams {
-    pub(in crate::journal) fn load(kv: &Kv) -> Result<Self, KvError> {
+    pub(in crate::journal) fn load(kv: &Kv) -> Result<Self, JournalError> {
         let kind = keys::DELETED_STREAM;
         let mut all = BTreeMap::new();
         for pair in kv.walk(vec![kind], keys::end_of(kind)) {
             let (key, value) = pair?;
-            let damaged = || KvError("the record of a deleted stream is damaged".into());
+            let damaged = || JournalError::damaged("the record of a deleted stream");
             let number = keys::number_of(&key).ok_or_else(damaged)?;
             let mut place = keys::Decoder(&value);
             all.insert(number, place.position().ok_or_else(damaged)?);
@@ -61,7 +62,7 @@ impl DeletedStreams {
 
 impl Store {
     /// Counts off entries of deleted streams: one step.
-    pub(super) fn subtract_deleted(&mut self) -> Result<(), KvError> {
+    pub(super) fn subtract_deleted(&mut self) -> Result<(), JournalError> {
         let mut left = STEP;
         for _ in 0..STREAMS {
             let Some((number, until)) = self.deleted.iter().next().filter(|_| left > 0) else {
@@ -78,7 +79,7 @@ impl Store {
         number: StreamNumber,
         until: Position,
         most: usize,
-    ) -> Result<usize, KvError> {
+    ) -> Result<usize, JournalError> {
         let from = keys::index(number, Position::from_stored(until.get() + 1));
         let end = keys::index(number, Position::from_stored(u64::MAX));
         let kv = self.kv.clone();

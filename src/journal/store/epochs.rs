@@ -6,8 +6,9 @@
 //! told apart as unknown.
 
 use super::super::keys::{self, Decoder, Encoder};
-use super::super::kv::{Kv, KvError};
+use super::super::kv::Kv;
 use crate::event::{Epoch, EventId, Position};
+use crate::journal::error::JournalError;
 
 /// Every epoch with the place it begins after, oldest first; at least one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,12 +24,12 @@ impl Epochs {
         Self { list: vec![(epoch, Position::ZERO)] }
     }
 
-    pub(crate) fn load(kv: &Kv) -> Result<Option<Self>, KvError> {
+    pub(crate) fn load(kv: &Kv) -> Result<Option<Self>, JournalError> {
         let Some(value) = kv.get(keys::EPOCHS)? else { return Ok(None) };
         let mut fields = Decoder(&value);
         let mut list = Vec::new();
         while let Some(epoch) = fields.u32() {
-            let damaged = || KvError("the list of epochs is damaged".into());
+            let damaged = || JournalError::damaged("the list of epochs");
             list.push((Epoch(epoch), fields.position().ok_or_else(damaged)?));
         }
         Ok((!list.is_empty()).then_some(Self { list }))

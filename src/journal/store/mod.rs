@@ -28,9 +28,10 @@ pub(super) use totals::Totals;
 use super::batch::{Committed, Ordered, Outcome};
 use super::history::Watermarks;
 use super::keys;
-use super::kv::{Changes, Kv, KvError, Sync};
-use super::sealing::{KeyFile, SealingError, StreamKeys};
+use super::kv::{Changes, Kv, Sync};
+use super::sealing::{KeyFile, StreamKeys};
 use crate::event::{Position, StreamName, Timestamp};
+use crate::journal::error::JournalError;
 use crate::limits::Limits;
 use arc_swap::ArcSwap;
 use quota::Quota;
@@ -92,10 +93,10 @@ impl Store {
         limits: Arc<ArcSwap<Limits>>,
         floors: Arc<Floors>,
         mut sealing: KeyFile,
-    ) -> Result<Self, KvError> {
+    ) -> Result<Self, JournalError> {
         let totals = Totals::load(&kv)?;
         let streams = Arc::new(Streams::load(&kv)?);
-        sealing.erase_orphans(|number| streams.name_of(number).is_some()).map_err(failed)?;
+        sealing.erase_orphans(|number| streams.name_of(number).is_some())?;
         let marks = Arc::new(Watermarks::default());
         let deleted = DeletedStreams::load(&kv)?;
         let traces = TombstoneLimit::new(tombstone_positions(&kv)?);
@@ -171,7 +172,7 @@ impl Store {
     }
 
     /// Applies the next batch of the order.
-    pub(super) fn apply(&mut self, ordered: Ordered) -> Result<Applied, KvError> {
+    pub(super) fn apply(&mut self, ordered: Ordered) -> Result<Applied, JournalError> {
         self.quota.refresh(&self.streams);
         let mut staging = Staging::new(self, ordered.number, ordered.time);
         let mut outcomes = Vec::with_capacity(ordered.units.len());
@@ -188,7 +189,7 @@ impl Store {
             changes.put(keys::time(staged.totals.time), first.get().to_be_bytes().to_vec());
             self.last_time_mark = staged.totals.time;
         }
-        self.sealing.borrow_mut().settle(self.sync).map_err(failed)?;
+        self.sealing.borrow_mut().settle(self.sync)?;
         self.commit(changes, &staged.totals, self.sync)?;
         let at = Instant::now();
         self.totals = staged.totals;
@@ -229,7 +230,7 @@ impl Store {
 
     /// Has the time of stored events go back to `time`, to which the clock was set back. The time marks
     /// after it are removed: a search by time would take their places for those of what comes then.
-    pub(super) fn step_back(&mut self, time: Timestamp) -> Result<(), KvError> {
+    pub(super) fn step_back(&mut self, time: Timestamp) -> Result<(), JournalError> {
         let ahead_s = (self.totals.time.ms() - time.ms()) / 1000;
         tracing::warn!(ahead_s, "the time of stored events steps back to the clock of the system");
         self.last_time_mark = Timestamp::default();
@@ -248,7 +249,7 @@ impl Store {
     /// returns that it has more to do: each call is one bounded step.
     ///
     /// `now` is the time that retention goes by, which may be held behind the clock, `wall`.
-    pub(super) fn tick(&mut self, now: Timestamp, wall: Timestamp) -> Result<bool, KvError> {
+    pub(super) fn tick(&mut self, now: Timestamp, wall: Timestamp) -> Result<bool, JournalError> {
         let floor = self.totals.floor;
         self.expire(now, wall)?;
         self.trim_unfinished()?;
@@ -264,21 +265,26 @@ impl Store {
         }
         let rows = moved.iter().filter_map(|name| self.streams.get(name));
         self.floors.publish(rows, &gone, &self.totals, now);
-        self.sealing.borrow_mut().erase(&gone).map_err(failed)?;
+        self.sealing.borrow_mut().erase(&gone)?;
         Ok(self.trimmer.has_more(now)
             || !self.deleted.is_empty()
             || (self.is_over_cap() && self.totals.floor > floor))
     }
 
     /// Starts a new epoch after `kept`, the last position that survived.
-    pub(super) fn write_epochs(&mut self, epochs: &Epochs) -> Result<(), KvError> {
+    pub(super) fn write_epochs(&mut self, epochs: &Epochs) -> Result<(), JournalError> {
         let mut changes = Changes::default();
         changes.put(keys::EPOCHS.to_vec(), epochs.write());
         let totals = self.totals;
         self.commit(changes, &totals, Sync::Disk)
     }
 
-    fn commit(&mut self, changes: Changes, totals: &Totals, sync: Sync) -> Result<(), KvError> {
+    fn commit(
+        &mut self,
+        changes: Changes,
+        totals: &Totals,
+        sync: Sync,
+    ) -> Result<(), JournalError> {
         // Heads that retention moved go with the totals that count on them.
         let mut all = std::mem::take(&mut self.pending_changes);
         self.owed_tombstones.clear();
@@ -312,7 +318,7 @@ impl Store {
 
     /// Returns the number under which idempotency keys of a stream that is not there are remembered:
     /// those of one that retention has emptied outlive it, and those of a deleted one do not.
-    fn keys_of_gone(&self, name: &StreamName) -> Result<Option<keys::StreamNumber>, KvError> {
+    fn keys_of_gone(&self, name: &StreamName) -> Result<Option<keys::StreamNumber>, JournalError> {
         let trace = match self.owed_tombstones.get(name) {
             Some(trace) => Some(*trace),
             None => {
@@ -339,15 +345,11 @@ impl Store {
     }
 }
 
-fn tombstone_positions(kv: &Kv) -> Result<Vec<Position>, KvError> {
+fn tombstone_positions(kv: &Kv) -> Result<Vec<Position>, JournalError> {
     let mut places = Vec::new();
     for pair in kv.walk(vec![keys::TOMBSTONE], keys::end_of(keys::TOMBSTONE)) {
         let (_, value) = pair?;
         places.extend(keys::Tombstone::read(&value).map(|trace| trace.position));
     }
     Ok(places)
-}
-
-fn failed(error: SealingError) -> KvError {
-    KvError(error.to_string())
 }

@@ -4,9 +4,9 @@
 //! later. Count and bytes are exact after every batch; age and the cap are looked after in steps.
 
 use super::super::keys::{self, IndexItem, StoredEntry, StreamNumber};
-use super::super::kv::KvError;
 use super::{MAX_LEAD_MS, Store, StreamRow, Streams};
 use crate::event::{Position, Selector, StreamName, Timestamp};
+use crate::journal::error::JournalError;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 
@@ -173,7 +173,7 @@ impl Trimmer {
 
 impl Store {
     /// Brings the streams of a batch back within their counts and bytes.
-    pub(super) fn trim(&mut self, touched: &[StreamName]) -> Result<(), KvError> {
+    pub(super) fn trim(&mut self, touched: &[StreamName]) -> Result<(), JournalError> {
         for name in touched {
             self.trim_to_limits(name)?;
         }
@@ -181,7 +181,7 @@ impl Store {
     }
 
     /// Takes streams further whose step was not enough.
-    pub(super) fn trim_unfinished(&mut self) -> Result<(), KvError> {
+    pub(super) fn trim_unfinished(&mut self) -> Result<(), JournalError> {
         for _ in 0..STREAMS_PER_TICK.min(self.trimmer.unfinished.len()) {
             let Some(name) = self.trimmer.unfinished.pop_front() else { break };
             self.trim_to_limits(&name)?;
@@ -189,7 +189,7 @@ impl Store {
         Ok(())
     }
 
-    fn trim_to_limits(&mut self, name: &StreamName) -> Result<(), KvError> {
+    fn trim_to_limits(&mut self, name: &StreamName) -> Result<(), JournalError> {
         let limits = self.trimmer.retention.limits(name);
         let Some(before) = self.streams.get(name).filter(|row| limits.is_exceeded_by(row)) else {
             return Ok(());
@@ -204,7 +204,7 @@ impl Store {
     }
 
     /// Removes what is older than its stream keeps.
-    pub(super) fn expire(&mut self, now: Timestamp, wall: Timestamp) -> Result<(), KvError> {
+    pub(super) fn expire(&mut self, now: Timestamp, wall: Timestamp) -> Result<(), JournalError> {
         let mut steps = TRIM_STEP;
         for _ in 0..STREAMS_PER_TICK {
             if steps == 0 || !self.trimmer.is_due(now) {
@@ -243,7 +243,7 @@ impl Store {
     }
 
     /// Drops the oldest entries of the hub while it holds more than its cap: one step.
-    pub(super) fn shrink(&mut self) -> Result<(), KvError> {
+    pub(super) fn shrink(&mut self) -> Result<(), JournalError> {
         if !self.is_over_cap() {
             return Ok(());
         }
@@ -257,7 +257,7 @@ impl Store {
             let (Some(position), Some(entry)) =
                 (keys::position_of(&key), StoredEntry::read(&value))
             else {
-                return Err(KvError("an entry at the journal's tail is damaged".into()));
+                return Err(JournalError::damaged("an entry at the journal's tail"));
             };
             self.totals.floor = position;
             self.drop_entry(position, &entry, value.len() as u64);
@@ -298,7 +298,7 @@ impl Store {
         name: &StreamName,
         steps: &mut usize,
         over: impl Fn(&StreamRow, Position, &IndexItem) -> bool,
-    ) -> Result<Option<(Position, IndexItem)>, KvError> {
+    ) -> Result<Option<(Position, IndexItem)>, JournalError> {
         let Some(mut row) = self.streams.get(name) else { return Ok(None) };
         let before = row;
         let mut front = None;
@@ -342,7 +342,7 @@ impl Store {
     }
 
     /// The first entry of a stream above its floor.
-    fn front(&mut self, row: &StreamRow) -> Result<Option<(Position, IndexItem)>, KvError> {
+    fn front(&mut self, row: &StreamRow) -> Result<Option<(Position, IndexItem)>, JournalError> {
         if self.trimmer.ahead.len() > MAX_READ_AHEADS {
             self.trimmer.ahead.clear();
         }
@@ -355,7 +355,7 @@ impl Store {
             let until = keys::index(row.number, Position::from_stored(u64::MAX));
             for pair in self.kv.walk(from, until).take(READ_AHEAD) {
                 let (key, value) = pair?;
-                let damaged = || KvError("an index item is damaged".into());
+                let damaged = || JournalError::damaged("an index item");
                 let position = keys::position_of(&key).ok_or_else(damaged)?;
                 ahead.push_back((position, IndexItem::read(&value).ok_or_else(damaged)?));
             }
@@ -372,7 +372,7 @@ impl Store {
         &self,
         position: Position,
         number: StreamNumber,
-    ) -> Result<bool, KvError> {
+    ) -> Result<bool, JournalError> {
         let Some(value) = self.kv.get(&keys::entry(position))? else { return Ok(false) };
         let Some(entry) = StoredEntry::read(&value) else { return Ok(false) };
         Ok(entry.numbers.iter().filter(|other| **other != number).any(|other| {

@@ -2,10 +2,11 @@
 
 use super::super::batch::{Item, Outcome, Placed, Refusal, Unit};
 use super::super::keys::{self, IndexItem, KeyItem, StreamNumber, Tombstone};
-use super::super::kv::{Changes, KvError};
+use super::super::kv::Changes;
 use super::quota::NewStreams;
-use super::{Store, StreamRow, Totals, failed};
+use super::{Store, StreamRow, Totals};
 use crate::event::{Body, Draft, EndReason, Entry, Key, Position, StreamName, Timestamp};
+use crate::journal::error::{Damaged, JournalError};
 use std::collections::HashMap;
 
 /// Everything a batch changes.
@@ -78,7 +79,7 @@ impl<'a> Staging<'a> {
     }
 
     /// Applies one unit whole, or says why it changes nothing.
-    pub(super) fn unit(&mut self, unit: Unit) -> Result<Outcome, KvError> {
+    pub(super) fn unit(&mut self, unit: Unit) -> Result<Outcome, JournalError> {
         let mut new = NewItems::default();
         let mut next = self.staged.entries.len();
         let mut placed = Vec::with_capacity(unit.len());
@@ -135,7 +136,7 @@ impl<'a> Staging<'a> {
         item: &Item,
         position: Position,
         new: &mut NewItems,
-    ) -> Result<Result<Placed, Refusal>, KvError> {
+    ) -> Result<Result<Placed, Refusal>, JournalError> {
         let fresh = Placed { position, duplicate: false };
         let draft = match item {
             Item::Event(draft) => draft,
@@ -183,7 +184,7 @@ impl<'a> Staging<'a> {
     }
 
     /// Returns the value of `key` in the first of `streams` that has it.
-    fn key_of(&self, streams: &[StreamName], key: &Key) -> Result<Option<KeyItem>, KvError> {
+    fn key_of(&self, streams: &[StreamName], key: &Key) -> Result<Option<KeyItem>, JournalError> {
         for stream in streams {
             if let Some(item) = self.keys.get(&(stream.clone(), key.clone())) {
                 return Ok(Some(*item));
@@ -192,8 +193,9 @@ impl<'a> Staging<'a> {
             let Some(value) = self.store.kv.get(&keys::key(number, key.as_str()))? else {
                 continue;
             };
-            let item = KeyItem::read(&value)
-                .ok_or_else(|| KvError(format!("the key {:?} is damaged", key.as_str())))?;
+            let item = KeyItem::read(&value).ok_or_else(|| {
+                JournalError::Damaged(Damaged::IdempotencyKey(key.as_str().into()))
+            })?;
             if item.is_remembered(self.staged.totals.time) {
                 return Ok(Some(item));
             }
@@ -202,7 +204,7 @@ impl<'a> Staging<'a> {
     }
 
     /// Returns the number under which the idempotency keys of a stream are remembered, if any may be.
-    fn keys_number(&self, stream: &StreamName) -> Result<Option<StreamNumber>, KvError> {
+    fn keys_number(&self, stream: &StreamName) -> Result<Option<StreamNumber>, JournalError> {
         match self.staged.rows.get(stream) {
             Some(row) => Ok(row.map(|row| row.keys)),
             None => match self.store.streams.get(stream) {
@@ -212,12 +214,12 @@ impl<'a> Staging<'a> {
         }
     }
 
-    fn event(&mut self, draft: &Draft, position: Position) -> Result<(), KvError> {
+    fn event(&mut self, draft: &Draft, position: Position) -> Result<(), JournalError> {
         let body = Body::Event { kind: draft.kind().clone(), payload: draft.payload().clone() };
         self.append(draft.streams().into(), position, body, draft.key())
     }
 
-    fn end(&mut self, stream: StreamName, position: Position) -> Result<(), KvError> {
+    fn end(&mut self, stream: StreamName, position: Position) -> Result<(), JournalError> {
         self.append([stream].into(), position, Body::End(EndReason::Ended), None)
     }
 
@@ -227,7 +229,7 @@ impl<'a> Staging<'a> {
         position: Position,
         body: Body,
         key: Option<&Key>,
-    ) -> Result<(), KvError> {
+    ) -> Result<(), JournalError> {
         let is_event = matches!(body, Body::Event { .. });
         let time = self.staged.totals.time;
         let entry = Entry { position, time, streams, body };
@@ -282,7 +284,11 @@ impl<'a> Staging<'a> {
     }
 
     /// Seals the data of an event that is on a hidden stream and no other.
-    fn seal(&self, entry: &Entry, numbers: &[StreamNumber]) -> Result<Option<Vec<u8>>, KvError> {
+    fn seal(
+        &self,
+        entry: &Entry,
+        numbers: &[StreamNumber],
+    ) -> Result<Option<Vec<u8>>, JournalError> {
         let mut sealing = self.store.sealing.borrow_mut();
         let ([stream], [number], Body::Event { payload, .. }) =
             (&entry.streams[..], numbers, &entry.body)
@@ -294,13 +300,13 @@ impl<'a> Staging<'a> {
         }
         if !sealing.has(*number) {
             // Its slot was damaged: what is published from now on can be read again.
-            sealing.add(*number).map_err(failed)?;
+            sealing.add(*number)?;
         }
         let sealed = sealing.keys().seal(*number, entry.position, payload.as_bytes());
-        sealed.map(Some).map_err(failed)
+        sealed.map(Some).map_err(JournalError::from)
     }
 
-    fn delete(&mut self, stream: StreamName, position: Position) -> Result<(), KvError> {
+    fn delete(&mut self, stream: StreamName, position: Position) -> Result<(), JournalError> {
         // One without history gets a number only to write that it was deleted.
         let row = match self.row(&stream) {
             Some(row) => row,
@@ -335,14 +341,13 @@ impl<'a> Staging<'a> {
         Ok(())
     }
 
-    fn new_row(&mut self, stream: &StreamName) -> Result<StreamRow, KvError> {
+    fn new_row(&mut self, stream: &StreamName) -> Result<StreamRow, JournalError> {
         let number = self.staged.totals.next_stream;
         // A number is never used twice: what is left of an old stream would come back.
         let next = number.checked_add(1);
-        self.staged.totals.next_stream =
-            next.ok_or_else(|| KvError("the numbers of streams are used up".into()))?;
+        self.staged.totals.next_stream = next.ok_or_else(|| JournalError::NoStreamNumber)?;
         if stream.is_hidden() {
-            self.store.sealing.borrow_mut().add(number).map_err(failed)?;
+            self.store.sealing.borrow_mut().add(number)?;
         }
         // Of one that was deleted in this batch nothing is remembered.
         let is_deleted = self.staged.rows.contains_key(stream);
@@ -386,7 +391,7 @@ mod tests {
         };
         assert!(publish("last").unwrap().is_ok());
         let error = publish("one-more").unwrap_err();
-        assert!(error.to_string().contains("numbers of streams"), "{error}");
+        assert!(error.to_string().contains("stream numbers are used up"), "{error}");
         assert!(publish("another").is_err(), "nor 0");
         assert!(publish("last").unwrap().is_ok(), "those that are there go on");
     }

@@ -1,8 +1,9 @@
 //! The table of streams: one row each, read by every thread, written by the store alone.
 
 use super::super::keys::{self, Decoder, Encoder, StreamNumber};
-use super::super::kv::{Kv, KvError};
+use super::super::kv::Kv;
 use crate::event::{Position, StreamName, Timestamp};
+use crate::journal::error::JournalError;
 use dashmap::DashMap;
 
 /// The head of one stream.
@@ -146,21 +147,21 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    pub(in crate::journal) fn load(kv: &Kv) -> Result<Self, KvError> {
+    pub(in crate::journal) fn load(kv: &Kv) -> Result<Self, JournalError> {
         let table = Self::default();
         for pair in kv.walk(vec![keys::NAME], keys::end_of(keys::NAME)) {
             let (key, value) = pair?;
             let name = std::str::from_utf8(&key[1..]).ok().and_then(|n| StreamName::parse(n).ok());
             let number = Decoder(&value).u32();
             let (Some(name), Some(number)) = (name, number) else {
-                return Err(KvError("the table of stream names is damaged".into()));
+                return Err(JournalError::damaged("the table of stream names"));
             };
             table.names.insert(number, name);
         }
         for pair in kv.walk(vec![keys::HEAD], keys::end_of(keys::HEAD)) {
             let (key, value) = pair?;
             let row = keys::number_of(&key).and_then(|number| StreamRow::read(number, &value));
-            let row = row.ok_or_else(|| KvError("the table of stream heads is damaged".into()))?;
+            let row = row.ok_or_else(|| JournalError::damaged("the table of stream heads"))?;
             if let Some(name) = table.names.get(&row.number) {
                 table.rows.insert(name.clone(), row);
             }

@@ -1,8 +1,9 @@
 //! Totals of the hub.
 
 use super::super::keys::{self, Decoder, Encoder};
-use super::super::kv::{Kv, KvError};
+use super::super::kv::Kv;
 use crate::event::{Position, Timestamp};
+use crate::journal::error::JournalError;
 
 /// Hub-wide totals, written with every batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,11 +29,11 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    pub(in crate::journal) fn load(kv: &Kv) -> Result<Self, KvError> {
+    pub(in crate::journal) fn load(kv: &Kv) -> Result<Self, JournalError> {
         let Some(value) = kv.get(keys::TOTALS)? else {
             return Ok(Self { next_stream: 1, ..Self::default() });
         };
-        Self::read(&value).ok_or_else(|| KvError("the hub-wide totals are damaged".into()))
+        Self::read(&value).ok_or_else(|| JournalError::damaged("the record of the totals"))
     }
 
     fn read(value: &[u8]) -> Option<Self> {

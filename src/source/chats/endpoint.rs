@@ -42,7 +42,7 @@ impl Endpoint {
 pub(super) struct Endpoints(HashMap<String, Endpoint>);
 
 impl Endpoints {
-    pub(super) fn new(settings: &ChatSettings) -> Result<Self, String> {
+    pub(super) fn new(settings: &ChatSettings) -> Result<Self, reqwest::Error> {
         let endpoint = |upstream: &Upstream| {
             let client = reqwest::Client::builder()
                 .connect_timeout(settings.timeouts_of(Some(upstream)).connect)
@@ -52,12 +52,11 @@ impl Endpoints {
                 // Where a redirection leads, the key must not go.
                 .redirect(reqwest::redirect::Policy::none())
                 .user_agent(concat!("fanfare/", env!("CARGO_PKG_VERSION")))
-                .build()
-                .map_err(|error| error.to_string())?;
+                .build()?;
             let refuses_options = AtomicBool::new(false);
             Ok((upstream.name.clone(), Endpoint { client, refuses_options }))
         };
-        settings.upstreams.iter().map(endpoint).collect::<Result<_, String>>().map(Self)
+        settings.upstreams.iter().map(endpoint).collect::<Result<_, _>>().map(Self)
     }
 
     pub(super) fn of(&self, upstream: &Upstream) -> Option<&Endpoint> {

@@ -25,6 +25,7 @@ use super::publish_with_retry::publish_with_retry;
 use crate::event::{Position, StreamName};
 use crate::journal::{History, Item, PublishError, Publisher, now};
 use crate::limits::{Client, Limit, Limits, Usage};
+use crate::source::error::SourceError;
 use crate::telemetry::{ChatMetrics, Telemetry};
 use crate::wire::chat::{ChatEvent, ChatRequest, Transcript};
 use arc_swap::ArcSwap;
@@ -113,7 +114,7 @@ impl Chats {
         history: Arc<History>,
         limits: Arc<ArcSwap<Limits>>,
         telemetry: &Telemetry,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, reqwest::Error> {
         let metrics = telemetry.chats();
         settings.upstream_names().for_each(|name| metrics.know(name));
         Ok(Self(Arc::new(Inner {
@@ -329,7 +330,7 @@ impl Chats {
         history: &History,
         chat: &Chat,
         until: Option<Position>,
-    ) -> Result<Transcript, String> {
+    ) -> Result<Transcript, SourceError> {
         stored::transcript(history, &chat.stream, until)
     }
 

@@ -8,6 +8,7 @@ use super::ledger::{Ledger, Record, STREAM};
 use super::{Chats, stored};
 use crate::event::StreamName;
 use crate::journal::Item;
+use crate::source::error::SourceError;
 use crate::wire::chat::{ChatEvent, FailureCause};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +18,7 @@ const PAGE: usize = 500;
 
 impl Chats {
     /// Knows the chats of earlier runs again, and ends those that were left open.
-    pub fn restore(&self) -> Result<(), String> {
+    pub fn restore(&self) -> Result<(), SourceError> {
         let mut ledger = Ledger::default();
         read_stream(&self.0.history, STREAM, &mut |entry| {
             if let Some(record) = Record::of(entry) {
@@ -51,12 +52,12 @@ impl Chats {
     }
 
     /// Chats whose records are gone, which nobody would ever delete, are deleted.
-    fn delete_orphans(&self) -> Result<(), String> {
+    fn delete_orphans(&self) -> Result<(), SourceError> {
         let mut after: Option<StreamName> = None;
         loop {
             let from = after.as_ref().map(StreamName::as_str);
             let page = self.0.history.list(STREAMS, from, PAGE, |_| true);
-            let page = page.map_err(|error| error.to_string())?;
+            let page = page?;
             let all = page.streams.iter().map(|(stream, _)| stream);
             for stream in all.filter(|stream| self.of_stream(stream).is_none()).cloned() {
                 let publisher = self.0.publisher.clone();

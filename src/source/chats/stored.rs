@@ -3,6 +3,7 @@
 use super::super::last_values::read_stream;
 use crate::event::{Body, Entry, Position, StreamName};
 use crate::journal::History;
+use crate::source::error::SourceError;
 use crate::wire::chat::{ChatEvent, Transcript};
 
 /// The event that an entry is, where it is one.
@@ -18,7 +19,7 @@ pub(super) fn transcript(
     history: &History,
     stream: &StreamName,
     until: Option<Position>,
-) -> Result<Transcript, String> {
+) -> Result<Transcript, SourceError> {
     let mut transcript = Transcript::default();
     let is_wanted = |entry: &Entry| until.is_none_or(|until| entry.position <= until);
     read_stream(history, stream.as_str(), &mut |entry| {

@@ -17,15 +17,24 @@ pub enum JoinRule {
     Until(Regex),
 }
 
+/// A rule that is not valid.
+#[derive(Debug, thiserror::Error)]
+#[error("{value:?} is not off, indented or a regular expression: {source}")]
+pub struct JoinRuleError {
+    /// Rule as it is written.
+    value: String,
+    source: regex::Error,
+}
+
 impl JoinRule {
     /// Parses the setting `multiline`.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, JoinRuleError> {
         match text {
             "off" => Ok(Self::Nothing),
             "indented" => Ok(Self::Indented),
             regex => Regex::new(regex)
                 .map(Self::Until)
-                .map_err(|e| format!("{text:?} is neither off, nor indented, nor a regex: {e}")),
+                .map_err(|source| JoinRuleError { value: regex.to_owned(), source }),
         }
     }
 

@@ -19,6 +19,7 @@ use super::output::log_data;
 use super::supervisor::Feed;
 use crate::event::{Draft, Position, StreamName, Timestamp};
 use crate::journal::{History, PublishError, Refusal};
+use crate::source::error::SourceError;
 use crate::telemetry::TailMetrics;
 use file::{Followed, NewLines};
 use joining::LineJoiner;
@@ -70,7 +71,7 @@ pub async fn follow(
     history: Arc<History>,
     specs: Arc<[TailSpec]>,
     metrics: TailMetrics,
-) -> Result<(), String> {
+) -> Result<(), SourceError> {
     let now = feed.now();
     let mut tail = off_thread(move || Tail::begin(&history, specs, now)).await?;
     loop {
@@ -91,7 +92,7 @@ impl Tail {
         history: &Arc<History>,
         specs: Arc<[TailSpec]>,
         now: Timestamp,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, SourceError> {
         let mut tail = Self {
             specs,
             places: FilePositions::read(history)?,
@@ -111,7 +112,7 @@ impl Tail {
     }
 
     /// Looks at what there is, and reads some of what is new in each file.
-    fn look(mut self, now: Timestamp) -> Result<(Self, Vec<(usize, NewLines)>), String> {
+    fn look(mut self, now: Timestamp) -> Result<(Self, Vec<(usize, NewLines)>), SourceError> {
         if self.listed.is_none_or(|listed| listed.elapsed() >= LIST_EVERY) {
             self.list(now)?;
         }
@@ -148,7 +149,7 @@ impl Tail {
     }
 
     /// Finds files that are new, and those that are gone.
-    fn list(&mut self, now: Timestamp) -> Result<(), String> {
+    fn list(&mut self, now: Timestamp) -> Result<(), SourceError> {
         let is_first = self.listed.is_none();
         // A journal that is full lets go of its oldest, whatever that is of.
         let said = StreamName::parse(STREAM).ok().and_then(|own| self.history.stream(&own).ok()?);
@@ -217,7 +218,7 @@ impl Tail {
         feed: &Feed,
         new: Vec<(usize, NewLines)>,
         metrics: &TailMetrics,
-    ) -> Result<bool, String> {
+    ) -> Result<bool, SourceError> {
         self.say(feed).await?;
         let (mut over, mut has_more) = (Vec::new(), false);
         let mut held: HashSet<(usize, PathBuf)> = HashSet::new();
@@ -269,7 +270,7 @@ impl Tail {
         at: usize,
         texts: &[LineJoiner],
         is_over: bool,
-    ) -> Result<bool, String> {
+    ) -> Result<bool, SourceError> {
         let (file, now) = (&self.files[at], feed.now());
         let spec = &self.specs[file.spec];
         let place = file.place(spec, is_over);
@@ -288,9 +289,9 @@ impl Tail {
             Err(PublishError::Refused(why)) => {
                 tracing::warn!(path = place.path, lines = texts.len(), "lines are refused: {why}");
                 feed.lost(texts.len() as u64);
-                feed.insist(vec![behind]).await.map_err(|e| e.to_string())?;
+                feed.insist(vec![behind]).await?;
             }
-            Err(other) => return Err(other.to_string()),
+            Err(other) => return Err(other.into()),
         }
         self.places.note(place);
         self.said.0 += 1;
@@ -298,7 +299,7 @@ impl Tail {
     }
 
     /// Says what is to be remembered, and now and again everything.
-    async fn say(&mut self, feed: &Feed) -> Result<(), String> {
+    async fn say(&mut self, feed: &Feed) -> Result<(), SourceError> {
         let is_due = self.said.0 >= PLACES_BETWEEN
             || self.is_forgotten
             || (self.said.0 > 0 && self.said.1.elapsed() >= SAID_AGAIN_AFTER);
@@ -309,7 +310,7 @@ impl Tail {
             drafts.extend(self.places.drafts(feed.now())?);
         }
         for some in drafts.chunks(PLACES_TOGETHER) {
-            feed.insist(some.to_vec()).await.map_err(|e| e.to_string())?;
+            feed.insist(some.to_vec()).await?;
         }
         if is_due {
             (self.said, self.said_at, self.is_forgotten) = ((0, Instant::now()), before, false);

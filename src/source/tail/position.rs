@@ -6,6 +6,7 @@
 use super::super::last_values::read_stream;
 use crate::event::{Body, Draft, EventType, StreamName, Timestamp};
 use crate::journal::History;
+use crate::source::error::SourceError;
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 use std::collections::{HashMap, HashSet};
@@ -123,7 +124,7 @@ pub(super) struct FilePositions {
 
 impl FilePositions {
     /// Reads the positions that were stored last.
-    pub(super) fn read(history: &History) -> Result<Self, String> {
+    pub(super) fn read(history: &History) -> Result<Self, SourceError> {
         let mut places = Self::default();
         read_stream(history, STREAM, &mut |entry| {
             let Body::Event { kind, payload } = &entry.body else { return };
@@ -153,7 +154,7 @@ impl FilePositions {
     }
 
     /// Everything, to be said again, so that what said it first may go.
-    pub(super) fn drafts(&self, now: Timestamp) -> Result<Vec<Draft>, String> {
+    pub(super) fn drafts(&self, now: Timestamp) -> Result<Vec<Draft>, SourceError> {
         let begun = self.begun.iter().map(|tail| {
             let tail = tail.clone();
             draft("begun", &Begun { tail }, now)
@@ -163,10 +164,13 @@ impl FilePositions {
 }
 
 /// An event of the stream.
-pub(super) fn draft(kind: &str, data: &impl Serialize, now: Timestamp) -> Result<Draft, String> {
-    let invalid = |e: crate::event::Invalid| e.detail;
-    let stream = StreamName::parse(STREAM).map_err(invalid)?;
-    let kind = EventType::parse(kind).map_err(invalid)?;
-    let data = to_raw_value(data).map_err(|e| e.to_string())?;
-    Draft::from_json(vec![stream], kind, &data, now).map_err(invalid)
+pub(super) fn draft(
+    kind: &str,
+    data: &impl Serialize,
+    now: Timestamp,
+) -> Result<Draft, SourceError> {
+    let stream = StreamName::parse(STREAM)?;
+    let kind = EventType::parse(kind)?;
+    let data = to_raw_value(data)?;
+    Ok(Draft::from_json(vec![stream], kind, &data, now)?)
 }

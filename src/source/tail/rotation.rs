@@ -5,12 +5,13 @@ use super::file::Followed;
 use super::position::{FilePosition, draft};
 use super::renamed;
 use crate::event::Timestamp;
+use crate::source::error::SourceError;
 use std::path::{Path, PathBuf};
 
 impl Tail {
     /// Finds what was rotated while nobody looked, and what was rotated after it. All of it was called
     /// what the first was.
-    pub(super) fn find_rotated(&mut self, now: Timestamp) -> Result<(), String> {
+    pub(super) fn find_rotated(&mut self, now: Timestamp) -> Result<(), SourceError> {
         let mut known: Vec<_> = self.places.files.values().cloned().collect();
         known.sort_by_key(|place| place.written);
         let mut later = Vec::new();
@@ -76,7 +77,7 @@ impl Tail {
     }
 
     /// Publishes both positions of a file whose inode has changed.
-    fn say_moved(&mut self, old: &FilePosition, now: Timestamp) -> Result<(), String> {
+    fn say_moved(&mut self, old: &FilePosition, now: Timestamp) -> Result<(), SourceError> {
         let Some(file) = self.files.last() else { return Ok(()) };
         let new = file.place(&self.specs[file.spec], false);
         let gone = FilePosition { gone: true, ..old.clone() };
@@ -88,7 +89,7 @@ impl Tail {
     }
 
     /// Forgets what went while nobody looked: where its folder has files, and not that one.
-    pub(super) fn forget_gone(&mut self, now: Timestamp) -> Result<(), String> {
+    pub(super) fn forget_gone(&mut self, now: Timestamp) -> Result<(), SourceError> {
         let mut gone = Vec::new();
         for place in self.places.files.values() {
             let is_open = |file: &Followed| {

@@ -1,7 +1,7 @@
 //! Files that are followed, as they are configured.
 
 use super::joining::JoinRule;
-use crate::event::{EventType, StreamName};
+use crate::event::{EventType, Invalid, StreamName};
 use std::path::Path;
 
 /// Files that are followed, and where their lines go.
@@ -33,20 +33,36 @@ impl TailSpec {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamTemplate(String);
 
+/// Fault of a template, or of the name that it makes of a path.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// The name is not valid for a stream.
+    #[error("{name:?} is not a stream name: {}", .source.detail)]
+    Name {
+        /// Name that the template makes.
+        name: String,
+        /// Fault in it.
+        source: Invalid,
+    },
+    /// The stream belongs to the hub.
+    #[error("only the hub publishes to {0:?}")]
+    Reserved(StreamName),
+}
+
 impl StreamTemplate {
     /// Checks and takes a template.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let template = Self(text.to_owned());
         let stream = template.of(Path::new("/dir/name.log"))?;
         if stream.is_written_by_hub() || stream.is_for_admins() {
-            Err(format!("only the hub publishes to {stream:?}"))
+            Err(TemplateError::Reserved(stream))
         } else {
             Ok(template)
         }
     }
 
     /// The stream of a file. What may not stand in a name is an underscore there.
-    pub(super) fn of(&self, path: &Path) -> Result<StreamName, String> {
+    pub(super) fn of(&self, path: &Path) -> Result<StreamName, TemplateError> {
         let text = |part: Option<&std::ffi::OsStr>| {
             let part = part.unwrap_or_default().to_string_lossy();
             let fits = |c: char| !c.is_whitespace() && !c.is_control() && c != '*';
@@ -58,7 +74,7 @@ impl StreamTemplate {
             .replace("{name}", &text(path.file_stem()))
             .replace("{file}", &text(path.file_name()))
             .replace("{dir}", &text(folder));
-        StreamName::parse(&name).map_err(|e| format!("{name:?} is no stream: {}", e.detail))
+        StreamName::parse(&name).map_err(|source| TemplateError::Name { name, source })
     }
 }
 
@@ -70,11 +86,11 @@ mod tests {
     fn the_stream_of_a_file_says_which_it_is() {
         let of = |template: &str, path: &str| {
             let template = StreamTemplate::parse(template).expect("a template");
-            template.of(Path::new(path)).map(|name| name.to_string())
+            template.of(Path::new(path)).expect("a stream").to_string()
         };
-        assert_eq!(of("logs.{name}", "/var/log/app/web.log"), Ok("logs.web".to_owned()));
-        assert_eq!(of("{dir}.{file}", "/var/log/app/a b*.log"), Ok("app.a_b_.log".to_owned()));
-        assert_eq!(of("all", "x"), Ok("all".to_owned()));
+        assert_eq!(of("logs.{name}", "/var/log/app/web.log"), "logs.web");
+        assert_eq!(of("{dir}.{file}", "/var/log/app/a b*.log"), "app.a_b_.log");
+        assert_eq!(of("all", "x"), "all");
         for bad in ["", "a b", "hub.{name}", "jobs.x.y", "system"] {
             assert!(StreamTemplate::parse(bad).is_err(), "{bad}");
         }

@@ -9,7 +9,7 @@ use crate::http::extract::last_event_id::requested_id;
 use crate::http::extract::query;
 use crate::http::history::read_history;
 use crate::http::state::AppState;
-use crate::journal::{JournalError, now};
+use crate::journal::now;
 use crate::source::{Chat, ChatReader, Chats};
 use crate::wire::chat::{Native, Redaction, ResponseFormat, Transcript};
 use actix_web::body::MessageBody;
@@ -122,9 +122,7 @@ pub(crate) async fn transcript(
     until: Option<Position>,
 ) -> Result<Transcript, Problem> {
     let chat = chat.clone();
-    let read = read_history(state, move |history| {
-        Chats::transcript(history, &chat, until).map_err(JournalError::other)
-    });
+    let read = read_history(state, move |history| Chats::transcript(history, &chat, until));
     match read.await? {
         cut if cut.is_cut => Err(Problem::new(Code::Gone, CUT)),
         transcript => Ok(transcript),

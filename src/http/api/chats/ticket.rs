@@ -1,6 +1,6 @@
 //! Tickets for one chat: what a page puts into the URL of its EventSource.
 
-use crate::access::{Caller, TicketWanted};
+use crate::access::{Caller, KeyError, TicketWanted};
 use crate::event::{Position, Selector, Timestamp};
 use crate::http::api::chats::authorization;
 use crate::http::api::chats::create::count_refusal;
@@ -108,6 +108,6 @@ pub(crate) async fn ticket(
         end,
         seed,
     };
-    let failed = |why: String| Problem::new(Code::ServerError, why);
+    let failed = |error: KeyError| Problem::new(Code::ServerError, error.to_string());
     Ok((access.mint(caller, &wanted).map_err(failed)?, until.to_string()))
 }

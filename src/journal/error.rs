@@ -1,0 +1,95 @@
+//! Errors of the journal.
+
+use super::sealing::SealingError;
+use super::sequencer::SequencerError;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Failure to read or write the journal. Cheap to clone: one failure may answer many publishes.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum JournalError {
+    /// Nothing is written after a failed write or sync.
+    #[error("an earlier write or sync failed; restart the hub once the disk is well")]
+    Poisoned,
+    /// Two hubs were given one data directory.
+    #[error("another process uses it")]
+    Locked,
+    /// Bytes that were stored cannot be understood.
+    #[error("{0}")]
+    Damaged(Damaged),
+    /// The system failed a read or a write of the store.
+    #[error(transparent)]
+    Io(Arc<io::Error>),
+    /// A file beside the store could not be written.
+    #[error("cannot write {file}: {source}")]
+    File {
+        /// Name in the data directory.
+        file: &'static str,
+        /// Failure of the system.
+        source: Arc<io::Error>,
+    },
+    /// The store failed in another way.
+    #[error(transparent)]
+    Store(Arc<fjall::Error>),
+    /// An event of a hidden stream could not be encrypted.
+    #[error(transparent)]
+    Sealing(Arc<SealingError>),
+    /// A read on another thread was not finished.
+    #[error("the read was not finished: {0}")]
+    Unfinished(Arc<dyn std::error::Error + Send + Sync>),
+    /// Every stream number was given out.
+    #[error("the stream numbers are used up")]
+    NoStreamNumber,
+    /// The sequencer took no batch.
+    #[error(transparent)]
+    Sequencer(#[from] SequencerError),
+    /// The sequencer gave out no batch for the one that was proposed.
+    #[error("the sequencer gave out no batch")]
+    NoBatch,
+}
+
+/// What was found damaged.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Damaged {
+    /// The value under a key.
+    #[error("the journal's entry under key {} is damaged", .0.escape_ascii())]
+    Entry(Vec<u8>),
+    /// An idempotency key.
+    #[error("the idempotency key {0:?} is damaged")]
+    IdempotencyKey(String),
+    /// A table or record of the journal.
+    #[error("{0} is damaged")]
+    Record(&'static str),
+    /// Keys of hidden streams.
+    #[error("{count} keys in {} are damaged; the chats that they belong to cannot be read", .path.display())]
+    StreamKeys {
+        /// Number of damaged keys.
+        count: usize,
+        /// File that holds them.
+        path: PathBuf,
+    },
+}
+
+impl JournalError {
+    /// A record of the journal cannot be understood.
+    pub(super) fn damaged(record: &'static str) -> Self {
+        Self::Damaged(Damaged::Record(record))
+    }
+
+    /// Returns what makes an error of a failure to write `file`.
+    pub(super) fn writing(file: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::File { file, source: Arc::new(source) }
+    }
+
+    /// A read on another thread was not finished.
+    pub fn unfinished(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Unfinished(Arc::new(error))
+    }
+}
+
+impl From<SealingError> for JournalError {
+    fn from(error: SealingError) -> Self {
+        Self::Sealing(Arc::new(error))
+    }
+}

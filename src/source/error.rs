@@ -1,0 +1,28 @@
+//! Errors of sources.
+
+use crate::event::Invalid;
+use crate::journal::{JournalError, PublishError};
+use tokio::task::JoinError;
+
+/// Failure of a source, after which it is started again.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// What it published before cannot be read.
+    #[error("cannot read the journal: {0}")]
+    Journal(#[from] JournalError),
+    /// An event was refused.
+    #[error("cannot publish: {0}")]
+    Publish(#[from] PublishError),
+    /// An event of its own is not valid.
+    #[error("cannot form an event: {0}")]
+    Invalid(#[from] Invalid),
+    /// The data of an event cannot be written as JSON.
+    #[error("cannot write the data of an event: {0}")]
+    Data(#[from] serde_json::Error),
+    /// A blocking task panicked.
+    #[error("a task panicked")]
+    Panicked(#[from] JoinError),
+    /// What it reads from has ended.
+    #[error("its input has ended")]
+    Ended,
+}
