@@ -49,6 +49,8 @@ pub mod bench;
 
 pub mod cli;
 
+mod backoff;
+
 mod disk;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::layout::Layout;
 use super::mark::MARK_BYTES;
 use crate::config::duration;
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail, ensure};
 use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::time::Duration;
@@ -347,11 +347,8 @@ impl Plan {
     fn checked(self) -> Result<Self> {
         let Layout { streams, streams_per_subscriber, publishers } = self.layout;
         let within = |name: &str, value: usize, range: std::ops::RangeInclusive<usize>| {
-            if range.contains(&value) {
-                Ok(())
-            } else {
-                Err(anyhow!("--{name} {value} is not within {range:?}"))
-            }
+            ensure!(range.contains(&value), "--{name} {value} is not within {range:?}");
+            Ok(())
         };
         within("streams", streams, 1..=10_000_000)?;
         within("publishers", publishers, 1..=MAX_PUBLISHERS)?;

@@ -3,6 +3,7 @@
 //! Promises: a hub that is away, stopping or at a limit is told from one that says no, because only
 //! the first is worth another try.
 
+use crate::backoff::Backoff;
 use anyhow::Context as _;
 use clap::{Arg, ArgMatches};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -160,16 +161,16 @@ impl Client {
     }
 }
 
-/// The pauses between tries.
-pub(super) struct Backoff {
-    next: Duration,
+/// Attempts at the same, with the pauses between them.
+pub(super) struct Retries {
+    backoff: Backoff,
     /// True if the user was told about pauses.
     has_told: bool,
 }
 
-impl Backoff {
+impl Retries {
     pub(super) fn new() -> Self {
-        Self { next: FIRST_PAUSE, has_told: false }
+        Self { backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), has_told: false }
     }
 
     /// Waits before the next try, and says so where it is the first; an error where trying again is
@@ -183,18 +184,15 @@ impl Backoff {
         if !std::mem::replace(&mut self.has_told, true) {
             super::say(&format!("{failure}; trying again"));
         }
-        // Those who were cut off together do not come back together.
-        let spread = rand::Rng::random_range(&mut rand::rng(), 0.5..1.0);
-        tokio::time::sleep(after.unwrap_or(Duration::ZERO).max(self.next.mul_f64(spread))).await;
-        self.next = (self.next * 2).min(LONGEST_PAUSE);
+        tokio::time::sleep(after.unwrap_or(Duration::ZERO).max(self.backoff.pause())).await;
         Ok(())
     }
 
-    /// Resets the backoff after a success.
+    /// Begins with the first pause again, after a success.
     pub(super) fn reset(&mut self) {
         if std::mem::take(&mut self.has_told) {
             super::say("the hub is there again");
         }
-        self.next = FIRST_PAUSE;
+        self.backoff.reset();
     }
 }

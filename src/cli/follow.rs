@@ -1,12 +1,14 @@
 //! A subscription that comes back: after a cut it goes on behind the last event it has had.
 
-use super::client::{Backoff, Client, Failure};
-use super::events::{Event, Reader};
+use super::client::{Client, Failure, Retries};
+use crate::wire::{SseDecoder, SseEvent, SseFrame};
 use reqwest::header::ACCEPT;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use std::time::Duration;
 
+/// Bytes of one event at most; a hub's are far smaller.
+const MAX_EVENT_BYTES: usize = 64 * 1024 * 1024;
 /// Time without any bytes, heartbeats included, after which the connection is taken for broken;
 /// heartbeats come every 15 s.
 const SILENT_FOR: Duration = Duration::from_secs(45);
@@ -46,10 +48,10 @@ impl Subscription {
     pub(super) async fn read(
         &self,
         client: &Client,
-        event: &mut impl FnMut(&Event) -> anyhow::Result<()>,
+        event: &mut impl FnMut(&SseEvent) -> anyhow::Result<()>,
         flush: &mut impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let (mut reader, mut pauses) = (Reader::default(), Backoff::new());
+        let (mut reader, mut pauses) = (SseDecoder::new(MAX_EVENT_BYTES), Retries::new());
         loop {
             match self.connection(client, &mut reader, &mut pauses, event, flush).await? {
                 Ended::Finished => return Ok(()),
@@ -62,16 +64,16 @@ impl Subscription {
     async fn connection(
         &self,
         client: &Client,
-        reader: &mut Reader,
-        pauses: &mut Backoff,
-        event: &mut impl FnMut(&Event) -> anyhow::Result<()>,
+        reader: &mut SseDecoder,
+        pauses: &mut Retries,
+        event: &mut impl FnMut(&SseEvent) -> anyhow::Result<()>,
         flush: &mut impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<Ended> {
         reader.restart();
         let path = format!("/events?refusal=status&{}", self.query);
         let mut request = client.request(Method::GET, &path).header(ACCEPT, "text/event-stream");
-        if !reader.last_id.is_empty() {
-            request = request.header("last-event-id", &reader.last_id);
+        if !reader.last_id().is_empty() {
+            request = request.header("last-event-id", reader.last_id());
         }
         let mut answer = match client.send(request).await {
             Ok(answer) if answer.status() == StatusCode::NO_CONTENT => return Ok(Ended::Finished),
@@ -87,7 +89,7 @@ impl Subscription {
                 Ok(Ok(None)) if has_ended && why.is_none() => return Ok(Ended::Closed),
                 Ok(Ok(None)) => {
                     let why = why.unwrap_or_else(|| "the stream was closed".to_owned());
-                    let after = reader.retry_ms.map(Duration::from_millis);
+                    let after = reader.retry_ms().map(Duration::from_millis);
                     return Ok(Ended::Cut(Failure::Later { why, after }));
                 }
                 Ok(Err(error)) => return Ok(Ended::Cut(client.away(error))),
@@ -96,9 +98,10 @@ impl Subscription {
                     return Ok(Ended::Cut(Failure::Later { why, after: None }));
                 }
             };
-            let mut events = Vec::new();
-            reader.feed(&part, &mut |event| events.push(event))?;
-            for it in &events {
+            let mut frames = Vec::new();
+            reader.take(&part, &mut frames)?;
+            for frame in &frames {
+                let SseFrame::Event(it) = frame else { continue };
                 match it.kind.strip_prefix("hub-") {
                     Some(about) => {
                         has_ended |= about == "end";
@@ -113,8 +116,8 @@ impl Subscription {
 }
 
 /// Says what the hub tells of itself; why it ends this connection, where it does.
-fn told(about: &str, data: &str) -> Option<String> {
-    let told: ServerNotices = serde_json::from_str(data).ok()?;
+fn told(about: &str, data: &[u8]) -> Option<String> {
+    let told: ServerNotices = serde_json::from_slice(data).ok()?;
     let missed = || match told.missed {
         Some(missed) => format!("{missed} events are missing here"),
         None => "some events are missing here".to_owned(),

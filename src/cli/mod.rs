@@ -6,7 +6,6 @@
 
 mod client;
 mod command;
-mod events;
 mod follow;
 mod journal;
 mod outgoing;

@@ -2,7 +2,7 @@
 //!
 //! Each event has a key, so that a batch whose answer was lost is not published twice.
 
-use super::client::{Backoff, Client, Failure};
+use super::client::{Client, Failure, Retries};
 use crate::event::MAX_ENTRIES_PER_BATCH;
 use reqwest::Method;
 use serde::Serialize;
@@ -59,7 +59,7 @@ pub(super) async fn publish(client: &Client, events: &[String]) -> Result<(), Fa
 pub(super) async fn deliver(
     client: &Client,
     events: &[String],
-    pauses: &mut Backoff,
+    pauses: &mut Retries,
 ) -> Result<(), Failure> {
     loop {
         match publish(client, events).await {

@@ -1,6 +1,6 @@
 //! `fanfare publish`: one event, or each line of standard input.
 
-use super::client::{Backoff, Client, Failure};
+use super::client::{Client, Failure, Retries};
 use super::outgoing::{BATCH_EVENTS, Event, blamed, deliver, take_batch};
 use super::progress::CountedReader;
 use crate::event::{Line, LineSplitter, StreamName};
@@ -126,7 +126,7 @@ impl Lines {
     async fn publish(&self, client: &Client) -> anyhow::Result<()> {
         let mut parts = standard_input()?;
         let mut taken = Taken::of(self);
-        let (mut counted, mut pauses) = (CountedReader::new("lines"), Backoff::new());
+        let (mut counted, mut pauses) = (CountedReader::new("lines"), Retries::new());
         let mut has_more = true;
         while has_more {
             match parts.recv().await {

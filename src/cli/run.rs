@@ -3,7 +3,7 @@
 //! Promises: it ends as the command ends; a hub that is away never holds the command up; what could not
 //! be published is in a file at the end, and said.
 
-use super::client::{Backoff, Client, Failure};
+use super::client::{Client, Failure, Retries};
 use super::command::{Signals, shown, start};
 use super::outgoing::{Event, blamed, publish, take_batch};
 use super::spool::Spool;
@@ -211,7 +211,7 @@ impl OutputSpool {
 
 /// Publishes what comes until there is no more.
 async fn send(client: Client, way: Arc<OutputSpool>) -> anyhow::Result<()> {
-    let mut pauses = Backoff::new();
+    let mut pauses = Retries::new();
     loop {
         let is_closed = way.with(|state| {
             if state.under_way.is_empty() {
@@ -255,7 +255,7 @@ impl State {
 
 /// Ends the stream, however often that takes within a while.
 async fn end_within(wait: Duration, client: &Client, stream: &str) -> anyhow::Result<()> {
-    let mut pauses = Backoff::new();
+    let mut pauses = Retries::new();
     let ended = tokio::time::timeout(wait, async {
         loop {
             match end(client, stream).await {

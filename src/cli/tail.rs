@@ -84,15 +84,16 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
         .read(
             &client,
             &mut |event| {
-                let envelope: Envelope<'_> = serde_json::from_str(&event.data)
-                    .with_context(|| format!("no envelope: {:.100}", event.data))?;
+                let data = String::from_utf8_lossy(&event.data);
+                let envelope: Envelope<'_> = serde_json::from_str(&data)
+                    .with_context(|| format!("no envelope: {data:.100}"))?;
                 let line = match format {
                     "text" => {
                         let text = envelope.text();
                         let text = if is_terminal { plain(&text) } else { text };
                         text.replace('\r', "\\r").replace('\n', "\\n") + "\n"
                     }
-                    "ndjson" => format!("{{\"id\":\"{}\",{}\n", event.id, &event.data[1..]),
+                    "ndjson" => format!("{{\"id\":\"{}\",{}\n", event.id, &data[1..]),
                     _ => style.line(&envelope),
                 };
                 Ok(out.borrow_mut().write_all(line.as_bytes())?)

@@ -1,6 +1,6 @@
 //! `fanfare export` and `fanfare import`: history out of a hub, and into another.
 
-use super::client::{Backoff, Client, Failure};
+use super::client::{Client, Failure, Retries};
 use super::outgoing::{Event, blamed, deliver, take_batch};
 use super::progress::CountedReader;
 use super::tail::{query, selection};
@@ -75,7 +75,7 @@ pub(super) async fn export(flags: &ArgMatches) -> anyhow::Result<()> {
         counted: CountedReader::new(if format == "ndjson" { "events" } else { "bytes" }),
         by_line: format == "ndjson",
     };
-    let mut pauses = Backoff::new();
+    let mut pauses = Retries::new();
     while let Err(failure) = export.connection(&client, &query, &mut pauses).await? {
         if !export.by_line && export.counted.count() > 0 {
             bail!("{failure}; as {format} it cannot go on where it was");
@@ -103,7 +103,7 @@ impl Export {
         &mut self,
         client: &Client,
         query: &str,
-        pauses: &mut Backoff,
+        pauses: &mut Retries,
     ) -> anyhow::Result<Result<(), Failure>> {
         let mut request = client.request(Method::GET, &format!("/events?refusal=status&{query}"));
         if let Some(id) = &self.last_id {
@@ -181,7 +181,7 @@ pub(super) async fn import(flags: &ArgMatches) -> anyhow::Result<()> {
         Some(file) => Box::new(BufReader::new(File::open(file).with_context(|| file.clone())?)),
         None => Box::new(std::io::stdin().lock()),
     };
-    let (mut counted, mut pauses) = (CountedReader::new("events"), Backoff::new());
+    let (mut counted, mut pauses) = (CountedReader::new("events"), Retries::new());
     let (mut waiting, mut lines, mut left_out) = (VecDeque::new(), VecDeque::new(), 0_u64);
     let (mut line, mut number) = (String::new(), 0_u64);
     loop {

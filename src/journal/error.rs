@@ -31,7 +31,7 @@ pub enum JournalError {
     },
     /// The store failed in another way.
     #[error(transparent)]
-    Store(Arc<fjall::Error>),
+    Store(Arc<dyn std::error::Error + Send + Sync>),
     /// An event of a hidden stream could not be encrypted.
     #[error(transparent)]
     Sealing(Arc<SealingError>),

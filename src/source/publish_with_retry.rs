@@ -1,5 +1,6 @@
 //! Publishing for those who cannot lose anything: again and again, until it is taken.
 
+use crate::backoff::Backoff;
 use crate::event::Draft;
 use crate::journal::{Item, PublishError, Publisher, Unit};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use tokio::time::sleep;
 
 /// Size of an event in the publish queue beside its data, in bytes.
 const EVENT_OVERHEAD_BYTES: usize = 128;
-/// Time until the first retry; doubled each time, up to a second.
+/// Longest first pause, and longest pause.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 const RETRY_WITHIN: Duration = Duration::from_secs(5);
 
@@ -33,13 +34,12 @@ pub(super) async fn publish_with_retry(
     unit: Unit,
     waits: impl Fn(&PublishError),
 ) -> Result<(), PublishError> {
-    let mut pause = RETRY_AFTER;
+    let mut backoff = Backoff::new(RETRY_AFTER, RETRY_WITHIN);
     loop {
         match publish(publisher, unit.clone()).await {
             Err(why @ (PublishError::QueueFull | PublishError::DiskFull(_))) => waits(&why),
             done => return done,
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(RETRY_WITHIN);
+        sleep(backoff.pause()).await;
     }
 }

@@ -1,6 +1,7 @@
 //! Keeps sources going, and knows how each is.
 
 use super::publish_with_retry::{publish, publish_with_retry, unit};
+use crate::backoff::Backoff;
 use crate::event::Draft;
 use crate::journal::{PublishError, Publisher, now};
 use crate::source::error::SourceError;
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use utoipa::ToSchema;
 
-/// Time until the first restart of a failed source; doubled each time, up to a maximum.
+/// Longest first pause before a failed source is restarted, and longest pause.
 const RESTART_AFTER: Duration = Duration::from_millis(500);
 const RESTART_WITHIN: Duration = Duration::from_secs(60);
 /// Time after which a source that fails again starts with the shortest restart time.
@@ -66,12 +67,12 @@ impl Sources {
         run: impl Fn(Feed) -> F,
     ) {
         let feed = self.add(name);
-        let mut pause = RESTART_AFTER;
+        let mut backoff = Backoff::new(RESTART_AFTER, RESTART_WITHIN);
         loop {
             let began = Instant::now();
             let failed = run(feed.clone()).await.err().unwrap_or(SourceError::Ended);
             if began.elapsed() >= WELL_AFTER {
-                pause = RESTART_AFTER;
+                backoff.reset();
             }
             tracing::warn!(source = name, error = %failed, "a source failed and is restarted");
             feed.metrics.stopped();
@@ -79,8 +80,7 @@ impl Sources {
                 view.state = "waiting";
                 view.error = Some(failed.to_string());
             });
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RESTART_WITHIN);
+            tokio::time::sleep(backoff.pause()).await;
             feed.metrics.restarted();
             feed.note(|view| {
                 view.state = "running";

@@ -13,6 +13,7 @@ mod envelope;
 mod lines;
 mod reply;
 mod sse;
+mod sse_decoder;
 mod view;
 
 pub use body::{BodyError, MAX_EVENTS_PER_BODY, Publish, read_json, read_log, read_ndjson};
@@ -21,6 +22,7 @@ pub use control::{Gap, Opening, Resume, heartbeat, hub_error, hub_gap, hub_notic
 pub use csv::{Columns, header};
 pub use reply::{end_receipt, receipt, receipts, summary};
 pub use sse::retry;
+pub use sse_decoder::{SseDecoder, SseEvent, SseFrame, TooLarge};
 pub use view::{Format, View};
 
 use crate::event::{Entry, EventId, Interest};

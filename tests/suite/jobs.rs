@@ -268,7 +268,7 @@ async fn a_hub_that_stops_stops_its_jobs_and_one_that_was_killed_ends_their_stre
 #[tokio::test]
 async fn what_cannot_be_meant_is_said_with_its_place() {
     for (text, why) in [
-        ("[job.\"a.b\"]\ncommand = [\"x\"]", "a job's name has"),
+        ("[job.\"a.b\"]\ncommand = [\"x\"]", "invalid job name"),
         ("[job.j]\n", "needs `command`"),
         ("[job.j]\ncommand = []", "needs `command`"),
         ("[job.j]\ncommand = [\"x\"]\nuser = \"no-such-user\"", "there is no user"),

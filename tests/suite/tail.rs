@@ -390,7 +390,7 @@ async fn what_cannot_be_meant_is_said_with_its_place() {
         ("[[source.tail]]\nstream = \"x\"", "needs `paths`"),
         ("[[source.tail]]\npaths = [\"a[\"]", "is no pattern"),
         ("[[source.tail]]\npaths = \"a\"\nstream = \"hub.x\"", "only the hub publishes"),
-        ("[[source.tail]]\npaths = \"a\"\nmultiline = \"(\"", "neither off"),
+        ("[[source.tail]]\npaths = \"a\"\nmultiline = \"(\"", "is not off, indented"),
         ("[[source.tail]]\npaths = \"a\"\nfrom = \"middle\"", "neither start nor end"),
         ("[[source.tail]]\npaths = \"a\"\nlevel = \"x\"", "has no \"level\""),
         ("[source.tail]\npaths = \"a\"", "[[source.tail]]"),

@@ -3,13 +3,15 @@
 use super::endpoint::Endpoint;
 use super::spec::{ECHO, Upstream};
 use crate::wire::chat::{
-    ChatRequest, Decoder, Delta, MAX_EVENT_BYTES, SseDecoder, SseFrame, StreamUsage, UpstreamEvent,
-    UpstreamFailure, Usage,
+    ChatRequest, Decoder, Delta, StreamUsage, UpstreamEvent, UpstreamFailure, Usage,
 };
+use crate::wire::{SseDecoder, SseEvent, SseFrame};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+/// Bytes of one event of an upstream at most.
+const MAX_EVENT_BYTES: usize = 1024 * 1024;
 /// Bytes of the body of a refusal that are looked at.
 const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 /// Maximum time for reading the body of a refusal.
@@ -120,7 +122,7 @@ impl UpstreamRequest<'_> {
         }
         Ok(UpstreamAnswer::Of(Box::new(HttpAnswer {
             response,
-            frames: SseDecoder::default(),
+            frames: SseDecoder::new(MAX_EVENT_BYTES),
             decoder: Decoder::default(),
             body: is_json.then(Vec::new),
             waiting: VecDeque::new(),
@@ -159,16 +161,19 @@ impl HttpAnswer {
     async fn next(&mut self) -> Result<Option<UpstreamEvent>, UpstreamError> {
         loop {
             match self.waiting.pop_front() {
-                Some(SseFrame::Data(data)) => return Ok(Some(self.decoder.hear(&data))),
+                Some(SseFrame::Event(event)) if event.data.trim_ascii().is_empty() => {}
+                Some(SseFrame::Event(event)) => return Ok(Some(self.decoder.hear(&event.data))),
                 Some(SseFrame::Comment) => return Ok(Some(UpstreamEvent::Alive)),
                 Some(SseFrame::Error(error)) => {
                     return Ok(Some(UpstreamEvent::Trouble(UpstreamFailure::of_field(&error))));
                 }
                 None if self.is_over => return Ok(None),
-                None => {}
+                None => {
+                    let chunk = self.response.chunk().await;
+                    let broken = |error| UpstreamError::Broken(describe_error(error));
+                    self.take(chunk.map_err(broken)?)?;
+                }
             }
-            let chunk = self.response.chunk().await;
-            self.take(chunk.map_err(|error| UpstreamError::Broken(describe_error(error)))?)?;
         }
     }
 
@@ -192,7 +197,8 @@ impl HttpAnswer {
             (None, body) => {
                 self.is_over = true;
                 self.frames.end(&mut frames);
-                frames.extend(body.take().filter(|body| !body.is_empty()).map(SseFrame::Data));
+                let body = body.take().map(|data| SseEvent { data, ..SseEvent::default() });
+                frames.extend(body.map(SseFrame::Event));
             }
         }
         self.waiting.extend(frames);
