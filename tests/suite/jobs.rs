@@ -272,7 +272,7 @@ async fn what_cannot_be_meant_is_said_with_its_place() {
         ("[job.j]\n", "needs `command`"),
         ("[job.j]\ncommand = []", "needs `command`"),
         ("[job.j]\ncommand = [\"x\"]\nuser = \"no-such-user\"", "there is no user"),
-        ("[job.j]\ncommand = [\"x\"]\ndirectory = \"/no/such\"", "there is no folder"),
+        ("[job.j]\ncommand = [\"x\"]\ndirectory = \"/no/such\"", "there is no directory"),
         ("[job.j]\ncommand = [\"x\"]\nenvironment = [\"A=1\"]", "is a table of strings"),
         ("[job.j]\ncommand = [\"x\"]\nshell = true", "a job has no \"shell\""),
         ("[job.j]\ncommand = [\"x\"]\nname = \"k\"", "its name is \"j\" already"),
