@@ -68,10 +68,10 @@ fn matters(whose: &RevocationTarget, at: Timestamp, keep: Duration, now: Timesta
 #[derive(Debug, thiserror::Error)]
 pub enum RevokeError {
     /// The maximum number of revocations is reached.
-    #[error("{MAX_REVOCATIONS} revocations are remembered already")]
+    #[error("the maximum number of revocations ({MAX_REVOCATIONS}) is reached")]
     TooMany,
     /// The file cannot be written.
-    #[error("the revocation could not be written: {0}")]
+    #[error("cannot write the revocation: {0}")]
     Io(#[from] io::Error),
 }
 
@@ -218,7 +218,7 @@ fn parse(line: &[u8]) -> Option<Line> {
 fn parse_damaged_end(path: &Path, number: usize, line: &[u8]) -> Option<Line> {
     let parsed = parse(&line[..line.len() - 1])?;
     let path = path.display();
-    tracing::warn!(%path, line = number, "the end of the last revocation is damaged; it is applied");
+    tracing::warn!(%path, line = number, "the last line is damaged at its end; applied the revocation");
     Some(parsed)
 }
 

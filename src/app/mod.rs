@@ -56,10 +56,10 @@ async fn serve(
     let mut hangup = signal(SignalKind::hangup())?;
     let (state, journal) = build(&config)?;
     if let Err(error) = state.jobs.end_what_was_left(&state.history) {
-        tracing::warn!("runs of jobs that were left are not ended: {error}");
+        tracing::warn!(%error, "failed to end job runs of the last start");
     }
     if let Err(error) = state.chats.restore() {
-        tracing::warn!("chats of earlier runs are not known: {error}");
+        tracing::warn!(%error, "failed to restore chats");
     }
     start_beside(&state, &config).await;
     let server = http::start(state.clone(), &config.listen)?;
@@ -84,7 +84,7 @@ async fn serve(
     }
     tokio::select! {
         () = drain(&state, &config) => {}
-        _ = interrupt.recv() => tracing::warn!("interrupted again: not waiting for readers"),
+        _ = interrupt.recv() => tracing::warn!("interrupted again; not waiting for subscribers"),
     }
     close(&state, server.handle, apart.map(|(_, apart)| apart), journal).await?;
     failed.unwrap_or(Ok(()))
@@ -192,14 +192,18 @@ async fn drain(state: &Data<AppState>, config: &Config) {
     let (drained, all_gone) = oneshot::channel();
     let window = config.drain;
     if state.manager.send(Drain { window, drained }).await.is_err() {
-        tracing::error!("the connection manager is gone; readers are not told");
+        tracing::error!(
+            "the connection manager has stopped; subscribers are not told of the drain"
+        );
     }
     let runs =
         futures_util::future::join(state.jobs.stop_all(window), state.chats.stop_all(window));
     let both = futures_util::future::join(all_gone, runs);
     match tokio::time::timeout(window, both).await {
-        Ok(_) => tracing::info!("every reader is gone"),
-        Err(_) => tracing::warn!("some readers did not go within the window; they are cut off"),
+        Ok(_) => tracing::info!("all subscribers have left"),
+        Err(_) => tracing::warn!(
+            "some subscribers did not leave within the drain window; closing their connections"
+        ),
     }
 }
 

@@ -18,17 +18,22 @@ pub(super) async fn everything(state: &Data<AppState>, config: anyhow::Result<Co
     }
     let config = match config {
         Ok(config) => config,
-        Err(error) => return tracing::error!("nothing else is reloaded: {error:#}"),
+        Err(error) => {
+            return tracing::error!(
+                error = format!("{error:#}"),
+                "failed to reload the configuration"
+            );
+        }
     };
     if config.access.is_open() && !state.access.load().is_open() {
         // A file that is gone or empty for a moment must not open the hub to everybody.
         return tracing::error!(
-            "nothing else is reloaded: without any key or token everybody could do everything; \
-             a hub is opened by a restart alone"
+            "refused to reload: without any key or token everybody could do everything; restart the \
+             hub to open it"
         );
     }
     if let Err(error) = set_log_filter(&config.log) {
-        tracing::error!("the log stays what it is: {error}");
+        tracing::error!(%error, "failed to change the log filter");
     }
     access(state, &config).await;
     if *state.limits.load_full() != *config.limits {
@@ -37,13 +42,13 @@ pub(super) async fn everything(state: &Data<AppState>, config: anyhow::Result<Co
             state.rates.load().changed(config.limits.clone(), state.settings.max_body_bytes);
         state.rates.store(Arc::new(rates));
         if state.manager.send(ChangeLimits(config.limits.clone())).await.is_err() {
-            tracing::error!("the connection manager is gone; its limits are what they were");
+            tracing::error!("the connection manager has stopped; limits on sessions are unchanged");
         }
     }
     state.memory.set(config.memory_budget);
     tracing::info!(
-        "keys and limits were reloaded, with what anybody may do, the memory budget and the log's \
-         filter; other settings are read at the start"
+        "reloaded keys, limits, anonymous grants, the memory budget and the log filter; other settings \
+         are read at the start"
     );
 }
 
@@ -88,7 +93,9 @@ pub(super) async fn fetch_keys(state: &Data<AppState>, access: &Access, url: Opt
 /// Reads the certificate's files again.
 pub(super) fn certificate(tls: &Tls) {
     match tls.reload() {
-        Ok(()) => tracing::info!("the certificate was read"),
-        Err(error) => tracing::error!("the certificate stays what it was: {error}"),
+        Ok(()) => tracing::info!("reloaded the certificate"),
+        Err(error) => {
+            tracing::error!(%error, "failed to reload the certificate; the last one stays in use")
+        }
     }
 }

@@ -24,8 +24,10 @@ async fn commits(state: Data<AppState>) {
         let hanging = state.health.stuck();
         state.telemetry.journal_hangs(hanging.is_some());
         match hanging {
-            Some(hanging) if !was_hanging => tracing::error!("{hanging}"),
-            None if was_hanging => tracing::info!("the journal goes on"),
+            Some(hanging) if !was_hanging => {
+                tracing::error!(%hanging, "the journal does not respond")
+            }
+            None if was_hanging => tracing::info!("the journal responds again"),
             _ => {}
         }
         was_hanging = hanging.is_some();
@@ -47,8 +49,10 @@ async fn memory(state: Data<AppState>) {
         }
         let is_short = state.memory.is_short();
         match (was_short, is_short) {
-            (false, true) => tracing::warn!("memory is short: nobody new is let in"),
-            (true, false) => tracing::info!("there is memory again"),
+            (false, true) => {
+                tracing::warn!("memory budget is nearly used up; refusing new subscribers")
+            }
+            (true, false) => tracing::info!("memory is available again"),
             _ => {}
         }
         was_short = is_short;
@@ -64,11 +68,11 @@ async fn lines(state: Data<AppState>) {
     loop {
         every_second.tick().await;
         for (reason, count) in state.telemetry.not_logged() {
-            tracing::info!(reason, count, "more like it were not logged");
+            tracing::info!(reason, count, "suppressed repeated log lines");
         }
         match state.telemetry.lost_lines() {
             0 => {}
-            count => tracing::warn!(count, "lines of the log had no room and are lost"),
+            count => tracing::warn!(count, "log lines were lost; the log is not read fast enough"),
         }
     }
 }

@@ -31,7 +31,7 @@ enum Phase {
 
 /// A response that is none.
 #[derive(Debug, thiserror::Error)]
-#[error("no HTTP/1.1 response: {0}")]
+#[error("not an HTTP/1.1 response: {0}")]
 pub struct Garbled(String);
 
 impl Default for Decoder {

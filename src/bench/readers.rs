@@ -305,7 +305,7 @@ impl Reader {
         let subscriber = &mut self.subscribers[at];
         let was = std::mem::replace(&mut subscriber.stage, Stage::Closed);
         subscriber.close();
-        tracing::debug!("subscriber {}, {was:?}: {why}", subscriber.index);
+        tracing::debug!(subscriber = subscriber.index, stage = ?was, why, "subscriber failed");
         if matches!(was, Stage::Reading | Stage::Stuck) {
             return self.tally.dropped.add(1);
         }
@@ -314,7 +314,7 @@ impl Reader {
         }
         self.tally.refused.add(1);
         if self.tally.first_refusal.set(why.to_owned()).is_ok() {
-            tracing::warn!("subscriber {} was not let in: {why}", subscriber.index);
+            tracing::warn!(subscriber = subscriber.index, why, "subscriber was not admitted");
         }
     }
 

@@ -33,7 +33,7 @@ pub(super) struct Client {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// The hub cannot be reached, or the connection broke.
-    #[error("the hub at {at} is not to be reached: {why}")]
+    #[error("cannot reach the hub at {at}: {why}")]
     Away {
         /// URL of the hub.
         at: String,
@@ -41,7 +41,7 @@ pub(super) enum Failure {
         why: String,
     },
     /// The hub cannot serve the request now.
-    #[error("the hub says: {why}")]
+    #[error("the hub refused: {why}")]
     Later {
         /// Message of the hub.
         why: String,
@@ -49,7 +49,7 @@ pub(super) enum Failure {
         after: Option<Duration>,
     },
     /// The hub refuses the request.
-    #[error("the hub says: {why}")]
+    #[error("the hub refused: {why}")]
     Refused {
         /// Message of the hub.
         why: String,

@@ -125,7 +125,7 @@ impl RemoteKeySet {
         tried.at = Some(Instant::now());
         tried.succeeded = read.is_ok();
         match read {
-            Ok(count) => tracing::info!(keys = count, "the key set was fetched"),
+            Ok(count) => tracing::info!(keys = count, "fetched the key set"),
             Err(error) => {
                 // Whatever stands before the host, or in the query, may be a secret.
                 let place = self.url.split('?').next().unwrap_or_default();

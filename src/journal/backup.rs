@@ -35,7 +35,7 @@ pub enum BackupError {
     #[error(transparent)]
     Folder(#[from] DataDirError),
     /// The file is no backup, or not all of one.
-    #[error("{0} is not a whole backup: {1}")]
+    #[error("{0} is not a complete backup: {1}")]
     Damaged(PathBuf, &'static str),
     /// The directory to restore into holds a journal already.
     #[error("{0} holds a journal; restore into an empty directory")]

@@ -65,12 +65,12 @@ pub enum Refusal {
     #[error("stream {0:?} has ended")]
     Ended(StreamName),
     /// A key it carries was used for something else within the last ten minutes.
-    #[error("key {0:?} was used with other content or other streams")]
+    #[error("idempotency key {0:?} was used with other data or other streams")]
     KeyConflict(String),
     /// The stream to end or delete is not there.
     #[error("there is no stream {0:?}")]
     Unknown(StreamName),
     /// The limit of streams is reached.
-    #[error("there are as many streams as allowed: max_streams is {0}")]
+    #[error("max_streams ({0}) reached; raise --max-streams or delete streams")]
     TooManyStreams(u64),
 }

@@ -57,7 +57,7 @@ impl RetentionClock {
             tracing::warn!(
                 ahead_s = (wall.ms() - newest.ms()) / 1000,
                 held_s = HELD_FOR.as_secs(),
-                "the last event is old; retention by age waits, in case the clock is wrong"
+                "the newest event is old; holding retention by age in case the clock is wrong"
             );
         }
         let jump = is_far.then_some(Jump { at, time: newest });
@@ -72,13 +72,13 @@ impl RetentionClock {
             (wall.ms().saturating_sub(expected.ms()), expected.ms().saturating_sub(wall.ms()));
         if behind_ms > TOLERANCE_MS {
             let behind_s = behind_ms / 1000;
-            tracing::warn!(behind_s, "the clock of the system was set back");
+            tracing::warn!(behind_s, "the system clock was set back");
         }
         if ahead_ms > TOLERANCE_MS {
             tracing::warn!(
                 ahead_s = ahead_ms / 1000,
                 held_s = HELD_FOR.as_secs(),
-                "the clock of the system jumped forward; retention by age waits"
+                "the system clock jumped forward; holding retention by age"
             );
             let held = self.jump.map(|jump| jump.held(at));
             self.jump = Some(Jump { at, time: held.unwrap_or(expected) });
@@ -86,7 +86,7 @@ impl RetentionClock {
         let Some(jump) = self.jump else { return wall };
         let (passed, held) = (at.saturating_duration_since(jump.at), jump.held(at));
         if passed >= HELD_FOR || wall.ms() <= held.ms() + TOLERANCE_MS {
-            tracing::info!("retention by age goes on by the clock of the system");
+            tracing::info!("retention by age follows the system clock again");
             self.jump = None;
             return wall;
         }

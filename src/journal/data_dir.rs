@@ -27,7 +27,7 @@ pub enum DataDirError {
     )]
     Newer(PathBuf, u32),
     /// The version file is invalid.
-    #[error("data directory {0}: {FORMAT_FILE} says {1:?}, which is no format number")]
+    #[error("data directory {0}: {FORMAT_FILE} contains {1:?}, which is not a format number")]
     Unreadable(PathBuf, String),
     /// Another hub runs on it.
     #[error("data directory {0} is in use by {1}")]
@@ -69,7 +69,7 @@ impl DataDir {
         // Whoever owns it may have other plans for it.
         if let Err(error) = restrict_permissions(path) {
             let path = path.display();
-            tracing::warn!(%error, %path, "failed to take the data directory's permissions from others");
+            tracing::warn!(%error, %path, "failed to restrict the data directory to its owner");
         }
         Ok(Self { path: path.to_owned(), _lock: lock })
     }

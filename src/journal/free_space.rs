@@ -69,7 +69,7 @@ impl FreeSpaceGuard {
                 needed_bytes,
                 available_bytes,
                 path = %self.path.display(),
-                "the disk is too small for --journal-max-bytes; publishes will be refused as disk_full"
+                "the disk is too small for --journal-max-bytes; publishes will be refused with disk_full"
             );
         }
     }

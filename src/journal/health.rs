@@ -139,7 +139,7 @@ impl Health {
     pub(super) fn poison(&self, why: &str, telemetry: &Telemetry) {
         if self.poisoned.set(why.to_owned()).is_ok() {
             telemetry.journal_poisoned();
-            tracing::error!("the journal is poisoned, publishes fail until a restart: {why}");
+            tracing::error!(error = why, "the journal is poisoned; publishes fail until a restart");
         }
     }
 

@@ -168,7 +168,7 @@ impl Journal {
     pub fn close(self) {
         self.publisher.stop_writer();
         if self.writer.join().is_err() {
-            tracing::error!("the journal's writer panicked");
+            tracing::error!("the journal writer panicked");
         }
     }
 }

@@ -179,7 +179,7 @@ fn repair(
         None => {}
         Some(bad) if bad.is_torn => {
             let (file, offset) = (bad.file.display(), bad.offset);
-            tracing::info!(%file, offset, "removed an unfinished write, which nobody was answered for");
+            tracing::info!(%file, offset, "removed an unfinished write that was not acknowledged");
         }
         Some(bad) => {
             let copy = folder.join(&bad.copy_name(mark.map_or(0, |mark| mark.epoch.0)));

@@ -209,8 +209,8 @@ impl Writer {
         let full = self.free_space.as_ref().and_then(FreeSpaceGuard::shortage);
         if full != self.health.disk_full() {
             match &full {
-                Some(why) => tracing::error!("publishes are refused: {why}"),
-                None => tracing::info!("there is room on the disk again; publishes are taken"),
+                Some(why) => tracing::error!(reason = why, "refusing publishes"),
+                None => tracing::info!("disk space is available again; accepting publishes"),
             }
             self.telemetry.journal_disk_full(full.is_some());
             self.health.set_disk_full(full.clone());
@@ -271,7 +271,7 @@ impl Writer {
             sent => sent.is_ok(),
         };
         if !sent {
-            tracing::error!("a committed batch found nobody to hand it out");
+            tracing::error!("the dispatcher has stopped; a committed batch was not delivered");
         }
     }
 

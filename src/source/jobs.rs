@@ -81,7 +81,7 @@ pub enum StartRunError {
     #[error("there is no job {0:?}")]
     Unknown(String),
     /// The maximum number of its runs is running.
-    #[error("{0} runs of the job are under way, which is as many as its at-most allows")]
+    #[error("at-most ({0}) reached: that many runs of the job are running")]
     AtMost(usize),
     /// The first event could not be published.
     #[error(transparent)]
@@ -161,7 +161,7 @@ impl Jobs {
                 let target = RunTarget { run: &run, stream: &stream, publisher: &publisher };
                 let exit = run::run(&spec, target, stop, &group).await;
                 metrics.ended(exit.outcome());
-                tracing::info!(job = spec.name, run, outcome = exit.outcome(), "a job has ended");
+                tracing::info!(job = spec.name, run, outcome = exit.outcome(), "job ended");
             }
             drop(place);
         });
@@ -227,10 +227,7 @@ impl Jobs {
             let stop = Stop { reason: StopReason::HubStopping, within: Some(Duration::ZERO) };
             run.stop.send_if_modified(|told| set(told, stop));
             if let Some(group) = run.group.get() {
-                tracing::warn!(
-                    group = group.as_raw_nonzero(),
-                    "a job is killed, as it did not end"
-                );
+                tracing::warn!(group = group.as_raw_nonzero(), "killing a job that did not end");
                 let _ = kill_process_group(*group, Signal::KILL);
             }
         }
@@ -256,7 +253,7 @@ impl Jobs {
                 history.list(STREAMS, after.as_ref().map(StreamName::as_str), PAGE, |_| true)?;
             let open = page.streams.iter().filter(|(_, view)| !view.ended);
             for (stream, publisher) in open.map(|(stream, _)| (stream, self.0.publisher.clone())) {
-                tracing::warn!(%stream, "the hub ended before this run of a job did");
+                tracing::warn!(%stream, "the hub stopped before this job run ended");
                 let items =
                     last_items(stream, &JobExit::without_status(StopReason::HubRestarted, None));
                 tokio::spawn(async move { run::say(&publisher, items).await });

@@ -255,6 +255,6 @@ pub(super) async fn say(publisher: &Publisher, items: Unit) {
     let events = items.len();
     // A command at its pipe waits meanwhile, and the journal itself says why.
     if let Err(why) = publish_with_retry(publisher, items, |_| {}).await {
-        tracing::error!(events, "of a job's run this is lost: {why}");
+        tracing::error!(events, error = %why, "lost output of a job");
     }
 }

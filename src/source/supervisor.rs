@@ -74,7 +74,7 @@ impl Sources {
             if began.elapsed() >= WELL_AFTER {
                 backoff.reset();
             }
-            tracing::warn!(source = name, error = %failed, "a source failed and is restarted");
+            tracing::warn!(source = name, error = %failed, "source failed; restarting it");
             feed.metrics.stopped();
             feed.note(|view| {
                 view.state = "waiting";

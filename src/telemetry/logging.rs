@@ -35,7 +35,7 @@ static LOG: OnceLock<Log> = OnceLock::new();
 
 /// An invalid filter.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{filter:?} is no filter like `warn` or `info,fanfare::hub=debug`: {why}")]
+#[error("{filter:?} is not a filter like `warn` or `info,fanfare::hub=debug`: {why}")]
 pub struct InvalidFilter {
     filter: String,
     why: String,

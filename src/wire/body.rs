@@ -27,7 +27,7 @@ pub enum BodyError {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// An event is larger than the hub takes (413).
-    #[error("{place}the data has {size} bytes, at most {limit} are taken")]
+    #[error("{place}the data has {size} bytes, more than the maximum of {limit}")]
     TooLarge {
         /// Path of the event in the body; empty for a single one.
         place: String,

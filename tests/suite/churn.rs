@@ -215,5 +215,5 @@ async fn ten_thousand_come_and_go_in_every_way_and_nothing_stays_counted() {
     let hub = Arc::get_mut(&mut hub).expect("nobody else has it");
     hub.terminate();
     assert!(hub.ended().await.success());
-    assert!(hub.log().contains("every reader is gone"), "{}", hub.log());
+    assert!(hub.log().contains("all subscribers have left"), "{}", hub.log());
 }

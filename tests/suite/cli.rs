@@ -102,7 +102,10 @@ async fn the_status_says_what_is_wrong_and_a_closed_pipe_is_nothing() {
     let mut asked = fanfare(&guarded, &["publish", "a", "x"]);
     asked.env("FANFARE_TOKEN", secret);
     let (code, _, why) = said(asked);
-    assert!(code == 4 && why.contains("Who are you?") && !why.contains(secret), "{code}: {why}");
+    assert!(
+        code == 4 && why.contains("Authentication required") && !why.contains(secret),
+        "{code}: {why}"
+    );
     let hub = Hub::start(&[]).await;
     let (code, _, why) = said(fanfare(&hub, &["publish", "a b", "x"]));
     assert!(code == 1 && why.contains("must not contain"), "{code}: {why}");

@@ -155,7 +155,7 @@ async fn of_a_storm_some_are_logged_and_the_others_are_counted() {
     let told = || {
         let of_storm = |line: &&Value| line["reason"] == "not_found";
         let (requests, more) =
-            (lines(&hub, "request"), lines(&hub, "more like it were not logged"));
+            (lines(&hub, "request"), lines(&hub, "suppressed repeated log lines"));
         let written = requests.iter().filter(of_storm).count();
         let left_out = more.iter().filter(of_storm).map(|line| line["count"].as_u64().unwrap());
         (written, left_out.sum::<u64>() as usize)
@@ -196,7 +196,7 @@ async fn what_is_logged_can_be_changed_while_it_runs() {
     hub.until_logged("\"path\":\"/healthz\"", 1).await;
     assert!(!hub.log().contains("\"silent\""));
     hub.reload();
-    hub.until_logged("were reloaded", 1).await;
+    hub.until_logged("reloaded keys", 1).await;
     assert_eq!(get("after").await, json!({ "filter": "info" }), "as it is configured");
 }
 

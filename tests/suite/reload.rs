@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-const RELOADED: &str = "keys and limits were reloaded";
+const RELOADED: &str = "reloaded keys, limits";
 
 async fn reader(hub: &Hub, secret: &str) -> Reader {
     let bearer = format!("Bearer {secret}");
@@ -80,13 +80,13 @@ async fn keys_that_are_gone_or_grant_something_else_end_their_sessions_and_ticke
     // One that is wrong changes nothing, and says so.
     std::fs::write(&file, "[[key]]\nname = 1\n").unwrap();
     hub.reload();
-    hub.until_logged("nothing else is reloaded", 1).await;
+    hub.until_logged("failed to reload the configuration", 1).await;
     assert!(hub.log().contains("keys.toml:1"), "{}", hub.log());
     assert_eq!(show(&hub, (Method::GET, READ), "s").await.0, 200);
     // One that is empty opens the hub to nobody.
     std::fs::write(&file, "").unwrap();
     hub.reload();
-    hub.until_logged("opened by a restart alone", 1).await;
+    hub.until_logged("restart the hub to open it", 1).await;
     assert_eq!(hub.subscribe(READ).await.status, 401);
     assert_eq!(show(&hub, (Method::GET, READ), "s").await.0, 200);
     keys(&[
@@ -162,7 +162,7 @@ async fn a_certificate_is_taken_when_it_has_changed_and_connections_stay() {
     let half = Certificate::make("third");
     copy(&half.path(), &certificate.path());
     hub.reload();
-    hub.until_logged("the certificate stays what it was", 1).await;
+    hub.until_logged("failed to reload the certificate; the last one stays in use", 1).await;
     open.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     let mut answer = [0; 9];
     open.read_exact(&mut answer).await.unwrap();

@@ -82,7 +82,7 @@ pub(crate) async fn acknowledge_losses(
     };
     let losses = cleared.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
     state.telemetry.journal_lost(false);
-    tracing::info!(losses = losses.len(), "losses of the journal were acknowledged");
+    tracing::info!(losses = losses.len(), "acknowledged losses of the journal");
     Ok(answer(losses))
 }
 

@@ -54,7 +54,7 @@ pub(crate) async fn put(
     let invalid = |e: InvalidFilter| Problem::new(Code::Validation, e.to_string()).field("filter");
     check_log_filter(&wanted.filter).map_err(invalid)?;
     // By the filter that was, as the new one may leave it out; else by the new one.
-    let tell = || tracing::info!(filter = wanted.filter, "other things are logged from now on");
+    let tell = || tracing::info!(filter = wanted.filter, "changed the log filter");
     let was_told = tracing::enabled!(tracing::Level::INFO);
     tell();
     set_log_filter(&wanted.filter).map_err(invalid)?;

@@ -168,7 +168,7 @@ async fn publish_one_text(
     })?;
     let max = state.settings.max_event_bytes;
     if text.len() > max {
-        let detail = format!("the data has {} bytes, at most {max} are taken", text.len());
+        let detail = format!("the data has {} bytes, more than the maximum of {max}", text.len());
         return Err(Problem::new(Code::PayloadTooLarge, detail).field("data"));
     }
     let draft = Draft::from_text(vec![stream], kind, text, now())?.with_key(key_header(request)?);

@@ -83,7 +83,7 @@ pub(crate) async fn undo(
     let done = tokio::task::spawn_blocking(move || revocations.undo(&asked, now)).await;
     match done.map_err(|e| Problem::new(Code::ServerError, e.to_string()))? {
         Ok(true) => {
-            tracing::info!(?whose, "a revocation was undone");
+            tracing::info!(?whose, "removed a revocation");
             Ok(HttpResponse::NoContent().finish())
         }
         Ok(false) => Err(Problem::new(Code::NotFound, "nothing of theirs is revoked")),
@@ -136,7 +136,7 @@ pub(crate) async fn add(
     let (revocations, now, asked) = (state.revocations.clone(), now(), whose.clone());
     let done = tokio::task::spawn_blocking(move || revocations.add(asked, &keys, now)).await;
     done.map_err(|e| Problem::new(Code::ServerError, e.to_string()))?.map_err(|e| refused(&e))?;
-    tracing::info!(?whose, "credentials were revoked");
+    tracing::info!(?whose, "revoked credentials");
     let answer = Answer { whose: &whose, revoked_at: now.to_string() };
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(answer))
 }

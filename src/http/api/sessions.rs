@@ -148,7 +148,7 @@ pub(crate) async fn delete(
         Err(_) => false,
     };
     if was_there {
-        tracing::info!(session = id.as_str(), "a session is ended by an operator");
+        tracing::info!(session = id.as_str(), "an operator closed a session");
         Ok(HttpResponse::NoContent().finish())
     } else {
         Err(Problem::new(Code::NotFound, format!("there is no session {:?}", *id)))

@@ -53,44 +53,44 @@ impl Code {
     pub(crate) fn row(self) -> (&'static str, &'static str, StatusCode) {
         use StatusCode as S;
         match self {
-            Self::Malformed => ("validation_error", "The request cannot be read", S::BAD_REQUEST),
-            Self::Validation => {
-                ("validation_error", "A value fails its check", S::UNPROCESSABLE_ENTITY)
-            }
-            Self::Unauthorized => ("unauthorized", "Who are you?", S::UNAUTHORIZED),
-            Self::TokenExpired => ("token_expired", "The token has expired", S::UNAUTHORIZED),
-            Self::Forbidden => ("forbidden", "This is not granted", S::FORBIDDEN),
+            Self::Malformed => ("validation_error", "Bad request", S::BAD_REQUEST),
+            Self::Validation => ("validation_error", "Validation failed", S::UNPROCESSABLE_ENTITY),
+            Self::Unauthorized => ("unauthorized", "Authentication required", S::UNAUTHORIZED),
+            Self::TokenExpired => ("token_expired", "Token expired", S::UNAUTHORIZED),
+            Self::Forbidden => ("forbidden", "Forbidden", S::FORBIDDEN),
             Self::Misdirected => {
-                ("misdirected_request", "This is for another host", S::MISDIRECTED_REQUEST)
+                ("misdirected_request", "Misdirected request", S::MISDIRECTED_REQUEST)
             }
-            Self::NotFound => ("not_found", "There is nothing here", S::NOT_FOUND),
-            Self::Gone => ("gone", "It is not there any more", S::GONE),
+            Self::NotFound => ("not_found", "Not found", S::NOT_FOUND),
+            Self::Gone => ("gone", "Gone", S::GONE),
             Self::MethodNotAllowed => {
-                ("method_not_allowed", "This does not take that method", S::METHOD_NOT_ALLOWED)
+                ("method_not_allowed", "Method not allowed", S::METHOD_NOT_ALLOWED)
             }
-            Self::Conflict => ("conflict", "It contradicts what is there", S::CONFLICT),
-            Self::PayloadTooLarge => ("payload_too_large", "It is too large", S::PAYLOAD_TOO_LARGE),
+            Self::Conflict => ("conflict", "Conflict", S::CONFLICT),
+            Self::PayloadTooLarge => {
+                ("payload_too_large", "Content too large", S::PAYLOAD_TOO_LARGE)
+            }
             Self::ResourceExhausted => {
-                ("resource_exhausted", "A limit of the hub is reached", S::SERVICE_UNAVAILABLE)
+                ("resource_exhausted", "Limit reached", S::SERVICE_UNAVAILABLE)
             }
-            Self::TooMany => {
-                ("resource_exhausted", "Your own limit is reached", S::TOO_MANY_REQUESTS)
-            }
-            Self::DiskFull => ("disk_full", "The disk has too little room", S::SERVICE_UNAVAILABLE),
+            Self::TooMany => ("resource_exhausted", "Too many requests", S::TOO_MANY_REQUESTS),
+            Self::DiskFull => ("disk_full", "Disk full", S::SERVICE_UNAVAILABLE),
             Self::JournalPoisoned => {
-                ("journal_poisoned", "The journal takes no more", S::SERVICE_UNAVAILABLE)
+                ("journal_poisoned", "Journal poisoned", S::SERVICE_UNAVAILABLE)
             }
-            Self::Draining => ("draining", "The hub is stopping", S::SERVICE_UNAVAILABLE),
+            Self::Draining => ("draining", "Draining", S::SERVICE_UNAVAILABLE),
             Self::ClientDisconnected => {
-                ("client_disconnected", "The request ended early", S::BAD_REQUEST)
+                ("client_disconnected", "Client disconnected", S::BAD_REQUEST)
             }
             Self::ConnectionTimeout => {
-                ("connection_timeout", "The request took too long", S::REQUEST_TIMEOUT)
+                ("connection_timeout", "Request timeout", S::REQUEST_TIMEOUT)
             }
             Self::Unresponsive => {
-                ("unresponsive", "A part of the hub does not answer", S::SERVICE_UNAVAILABLE)
+                ("unresponsive", "Part of the hub does not respond", S::SERVICE_UNAVAILABLE)
             }
-            Self::ServerError => ("server_error", "The hub failed", S::INTERNAL_SERVER_ERROR),
+            Self::ServerError => {
+                ("server_error", "Internal server error", S::INTERNAL_SERVER_ERROR)
+            }
         }
     }
 

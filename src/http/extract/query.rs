@@ -45,6 +45,67 @@ pub(crate) struct SubscribeQuery {
     pub(crate) refusal_as_status: bool,
 }
 
+/// Options of a reader that are not about which events it reads, as far as the query has them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReaderOptions {
+    pub(crate) start: Option<Start>,
+    pub(crate) beat: Heartbeat,
+    pub(crate) has_control: Option<bool>,
+    pub(crate) refusal_as_status: Option<bool>,
+}
+
+impl ReaderOptions {
+    /// Returns the options of a reader that sets none; `heartbeat` is the hub's interval.
+    pub(crate) fn new(heartbeat: Duration) -> Self {
+        let beat = Heartbeat { every_s: heartbeat.as_secs().max(1), as_event: false };
+        Self { start: None, beat, has_control: None, refusal_as_status: None }
+    }
+
+    /// Reads the options from a query.
+    pub(crate) fn read(
+        pairs: &[(String, String)],
+        heartbeat: Duration,
+        now: Timestamp,
+    ) -> Result<Self, Invalid> {
+        let one = |name: &'static str| one_of(pairs, &[name]);
+        let start = match (one("last")?, one("from")?) {
+            (Some(count), _) => Some(Start::Last(last(count)?)),
+            (None, Some(from)) => Some(start(from, now)?),
+            (None, None) => None,
+        };
+        let beat_as = choice("heartbeat_as", one("heartbeat_as")?, &["comment", "event"])?;
+        let every = one("heartbeat")?.map_or(Ok(heartbeat), beat_every)?;
+        let is = |name: &'static str, words: [&'static str; 2]| {
+            let said = one(name)?.map(|word| choice(name, Some(word), &words)).transpose()?;
+            Ok::<_, Invalid>(said.map(|word| word == words[0]))
+        };
+        Ok(Self {
+            start,
+            beat: Heartbeat { every_s: every.as_secs().max(1), as_event: beat_as == "event" },
+            has_control: is("control", ["on", "off"])?,
+            refusal_as_status: is("refusal", ["status", "event"])?,
+        })
+    }
+}
+
+impl SubscribeQuery {
+    /// Returns a subscription to one stream, from its oldest event unless `options` has a start.
+    pub(crate) fn of_stream(stream: StreamName, options: ReaderOptions) -> Result<Self, Invalid> {
+        let control_off = options.has_control == Some(false);
+        Ok(Self {
+            interest: Interest::new(vec![Selector::Exact(stream)], None)?,
+            view: View { control_off, ..View::default() },
+            format: None,
+            last_event_id: None,
+            start: options.start.unwrap_or(Start::Oldest),
+            follow: true,
+            beat: options.beat,
+            flush: None,
+            refusal_as_status: control_off || options.refusal_as_status == Some(true),
+        })
+    }
+}
+
 /// Reads what was said; `stream` is the one that the path names, if it does.
 pub(crate) fn read(
     pairs: &[(String, String)],
@@ -62,38 +123,31 @@ pub(crate) fn read(
         .transpose()
         .map_err(|e: Invalid| Invalid::new("types", e.detail))?;
     let follow = choice("follow", one("follow")?, &["true", "false"])? == "true";
-    let start = match (one("last")?, one("from")?) {
-        (Some(count), _) => Start::Last(last(count)?),
-        (None, Some(from)) => start(from, now)?,
-        // What ends with the newest and begins with it would be nothing.
-        (None, None) if !follow => Start::Oldest,
-        (None, None) => Start::Now,
-    };
-    let control = choice("control", one("control")?, &["on", "off"])?;
-    let refusal = choice("refusal", one("refusal")?, &["event", "status"])?;
-    let beat_as = choice("heartbeat_as", one("heartbeat_as")?, &["comment", "event"])?;
+    let options = ReaderOptions::read(pairs, heartbeat, now)?;
+    // What ends with the newest and begins with it would be nothing.
+    let default_start = if follow { Start::Now } else { Start::Oldest };
+    let control_off = options.has_control == Some(false);
     let envelope = choice("envelope", one("envelope")?, &["false", "true"])?;
     let escapes = choice("escape_formulas", one("escape_formulas")?, &["false", "true"])?;
     let format = one("format")?.map(|name| choice("format", Some(name), &Format::NAMES));
     let format = format.transpose()?.and_then(Format::named);
-    let every = one("heartbeat")?.map_or(Ok(heartbeat), beat_every)?;
     let flush = flush(one("flush_ms")?, one("flush_bytes")?)?;
     Ok(SubscribeQuery {
         interest: Interest::new(selectors, types)?,
         view: View {
             envelope: envelope == "true",
             columns: one("columns")?.map(Columns::parse).transpose()?.map(Arc::new),
-            control_off: control == "off",
+            control_off,
             escape_formulas: escapes == "true",
             ..View::default()
         },
         format,
         last_event_id: last_event_id(pairs)?.map(str::to_owned),
-        start,
+        start: options.start.unwrap_or(default_start),
         follow,
-        beat: Heartbeat { every_s: every.as_secs().max(1), as_event: beat_as == "event" },
+        beat: options.beat,
         flush,
-        refusal_as_status: refusal == "status" || control == "off",
+        refusal_as_status: control_off || options.refusal_as_status == Some(true),
     })
 }
 

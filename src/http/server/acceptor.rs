@@ -296,7 +296,7 @@ fn set_write_timeout(socket: &TcpStream, timeout: Duration) {
     let socket = socket2::SockRef::from(socket);
     let set = socket.set_tcp_nodelay(true).and(socket.set_tcp_user_timeout(Some(timeout)));
     if let Err(error) = set {
-        tracing::warn!("a connection will not be closed when it is stuck: {error}");
+        tracing::warn!(%error, "failed to set the write timeout of a connection");
     }
 }
 

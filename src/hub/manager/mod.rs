@@ -256,7 +256,7 @@ impl ConnectionManager {
             .collect();
         for id in gone {
             if self.draining.is_none() {
-                tracing::warn!(shard = id, "a worker thread is gone; its sessions are given back");
+                tracing::warn!(shard = id, "a worker thread has ended; released its sessions");
             }
             let Some(slot) = self.shards.remove(&id) else { continue };
             for (group, holder) in slot.seats.into_values() {

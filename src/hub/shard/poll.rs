@@ -241,7 +241,7 @@ impl Polling<'_> {
     fn history_failed(&mut self, key: SessionKey, error: &str) -> Step {
         // The disk that one could not read from, a thousand others cannot either.
         if self.settings.telemetry.may_log("history_failed") {
-            tracing::error!("a session's history could not be read: {error}");
+            tracing::error!(error, "failed to read history for a session");
         }
         let pacer = &self.settings.retry_pacer;
         self.closes.close(self.members, pacer, self.now, key, Closed::Error);

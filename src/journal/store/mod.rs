@@ -232,7 +232,7 @@ impl Store {
     /// after it are removed: a search by time would take their places for those of what comes then.
     pub(super) fn step_back(&mut self, time: Timestamp) -> Result<(), JournalError> {
         let ahead_s = (self.totals.time.ms() - time.ms()) / 1000;
-        tracing::warn!(ahead_s, "the time of stored events steps back to the clock of the system");
+        tracing::warn!(ahead_s, "setting the time of new events back to the system clock");
         self.last_time_mark = Timestamp::default();
         self.totals.time = time;
         self.has_unwritten_totals = true;

@@ -39,7 +39,7 @@ impl Chats {
                     DueAction::Forget => self.ledger().forget(&chat),
                     DueAction::Delete => {
                         if let Err(why) = self.delete(&chat).await {
-                            tracing::warn!("a chat is not deleted, and will be later: {why}");
+                            tracing::warn!(error = %why, "failed to delete a chat; trying again later");
                             break;
                         }
                     }

@@ -93,13 +93,13 @@ pub enum CreateChatError {
     #[error("the Idempotency-Key was used with another request")]
     KeyTaken,
     /// The chat to continue is deleted or never existed.
-    #[error("what this goes on with is not there any more")]
+    #[error("the chat to resume does not exist any more")]
     Gone,
     /// The maximum number of chats is stored or remembered.
-    #[error("as many chats are kept and remembered as may be")]
+    #[error("the maximum number of kept chats is reached")]
     TooManyKnown,
     /// The maximum number of chats is running.
-    #[error("{1} chats are running, which is as many as may")]
+    #[error("{limit} ({1}) reached: that many chats are running", limit = .0.as_str())]
     AtMost(Limit, u64),
     /// The first event was refused.
     #[error(transparent)]
@@ -259,9 +259,9 @@ impl Chats {
         unit.extend(last.iter().filter_map(|event| item(&chat.stream, event)));
         unit.push(Item::End(chat.stream.clone()));
         unit.extend(ledger::stream().and_then(|stream| item(&stream, &record)));
-        let waits = |why: &PublishError| tracing::warn!("the end of a chat has to wait: {why}");
+        let waits = |why: &PublishError| tracing::warn!(error = %why, "failed to publish the end of a chat; trying again");
         if let Err(why) = publish_with_retry(&self.0.publisher, unit, waits).await {
-            tracing::warn!("the end of a chat is not journalled: {why}");
+            tracing::warn!(error = %why, "failed to publish the end of a chat");
         }
         let upstream = self.0.settings.upstream_name(&chat.model);
         self.0.metrics.ended(upstream, outcome);
@@ -273,9 +273,9 @@ impl Chats {
                 upstream_status,
                 model = chat.model,
                 ms,
-                "a chat has failed"
+                "chat failed"
             ),
-            _ => tracing::info!(outcome, upstream, model = chat.model, ms, "a chat has ended"),
+            _ => tracing::info!(outcome, upstream, model = chat.model, ms, "chat ended"),
         }
         chat.progress.send_replace(Progress::Over(at, end));
     }

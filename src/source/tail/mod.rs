@@ -139,7 +139,7 @@ impl Tail {
                 }
                 Err(error) => {
                     if self.failing.insert(file.path.clone()) {
-                        tracing::warn!(path = %file.path.display(), "a file cannot be read: {error}");
+                        tracing::warn!(path = %file.path.display(), %error, "failed to read a file");
                     }
                     unread.insert(called);
                 }
@@ -189,7 +189,7 @@ impl Tail {
                     Err(error) => {
                         unreadable.insert(path.clone());
                         if !self.unreadable.contains(&path) {
-                            tracing::warn!(path = %path.display(), "a file cannot be followed: {error}");
+                            tracing::warn!(path = %path.display(), %error, "failed to follow a file");
                         }
                     }
                 }
@@ -206,7 +206,7 @@ impl Tail {
             file.is_listed(listed.contains(&(file.spec, file.id)));
         }
         if left_out > self.left_out {
-            tracing::warn!(left_out, "more files than {MAX_FILES} are to be followed");
+            tracing::warn!(left_out, max = MAX_FILES, "too many files to follow");
         }
         (self.left_out, self.unreadable) = (left_out, unreadable);
         Ok(())
@@ -233,7 +233,7 @@ impl Tail {
                 let path = self.files[at].path.display().to_string();
                 tracing::info!(
                     path,
-                    "a file was emptied or written anew, and is read from its start"
+                    "a file was truncated or rewritten; reading it from the start"
                 );
             }
             let mut from = 0;
@@ -287,7 +287,7 @@ impl Tail {
             }
             // Its stream takes nothing any more; the others go on.
             Err(PublishError::Refused(why)) => {
-                tracing::warn!(path = place.path, lines = texts.len(), "lines are refused: {why}");
+                tracing::warn!(path = place.path, lines = texts.len(), error = %why, "lines were refused");
                 feed.lost(texts.len() as u64);
                 feed.insist(vec![behind]).await?;
             }

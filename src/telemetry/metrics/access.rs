@@ -17,15 +17,14 @@ impl AccessMetrics {
             credentials: make.counters( "fanfare_credentials_refused_total", "Credentials refused, by reason",
                 "reason",
                 CredentialRefused::ALL.iter().map(|r| r.as_str()))?,
-            requests: make.counters( "fanfare_requests_refused_total", "Requests refused before anybody asked who they are by, by reason",
+            requests: make.counters( "fanfare_requests_refused_total", "Requests refused before authentication, by reason",
                 "reason",
                 RequestRefused::ALL.iter().map(|r| r.as_str()))?,
             abandoned: make.counter(
                 "fanfare_requests_abandoned_total",
-                "Requests whose client went away before they were answered; what they published may \
-                 have been taken",
+                "Requests whose client disconnected before the response; a publish may have been committed",
             )?,
-            connections: make.counters( "fanfare_connections_refused_total", "Connections that came to no request, by reason",
+            connections: make.counters( "fanfare_connections_refused_total", "Connections closed before the first request, by reason",
                 "reason",
                 ConnectionRefused::ALL.iter().map(|r| r.as_str()))?,
         })

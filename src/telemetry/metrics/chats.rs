@@ -49,57 +49,57 @@ impl ChatMetrics {
         Ok(Self {
             ended: make.open_counters(
                 "fanfare_chats_ended_total",
-                "Chats that have ended, by how",
+                "Chats ended, by outcome",
                 &["upstream", "outcome"],
             )?,
             running: make
-                .gauge("fanfare_chats_running", "Chats that run, or wait for their turn")?,
+                .gauge("fanfare_chats_running", "Chats that run or wait for their upstream")?,
             queued: make.gauges(
                 "fanfare_chats_queued",
-                "Chats that wait for others of their upstream, which has `max-running`",
+                "Chats that wait because their upstream runs `max-running`",
                 &["upstream"],
             )?,
             refused: make.counters(
                 "fanfare_chats_refused_total",
-                "Requests that chats have refused, by reason",
+                "Chat requests refused, by reason",
                 "reason",
                 ChatRefused::ALL.iter().map(|refused| refused.as_str()),
             )?,
             attempts: make.open_counters(
                 "fanfare_chat_attempts_total",
-                "Times an upstream was asked, by what it answered",
+                "Requests to an upstream, by outcome",
                 &["upstream", "result"],
             )?,
             stalls: make.open_counters(
                 "fanfare_chat_stalls_total",
-                "Times an upstream said nothing for 5 s in the middle",
+                "Times an upstream sent nothing for 5 s in the middle of an answer",
                 &["upstream"],
             )?,
             adopted: make.counter(
                 "fanfare_chat_adopted_total",
-                "Repeated requests of clients that took over what their first one had begun",
+                "Repeated requests that took over the run of the first",
             )?,
             replayed: make.counter(
                 "fanfare_chat_replayed_total",
-                "Requests with a key that had begun a chat before",
+                "Requests whose idempotency key had already begun a chat",
             )?,
             first_token: make.histogram(
                 "fanfare_chat_first_token_seconds",
-                "From asking an upstream to the first of its answer",
+                "Time from a request to an upstream until the first token",
                 &FIRST_TOKEN_BUCKETS,
             )?,
             tokens: make.counter(
                 "fanfare_chat_tokens_total",
-                "Tokens of answers, as upstreams said or by their parts",
+                "Tokens of answers, as reported by upstreams or counted by parts",
             )?,
             pace: make.histogram(
                 "fanfare_chat_tokens_per_second",
-                "How fast answers came, from their first token",
+                "Tokens per second of an answer, from its first token",
                 &PACE_BUCKETS,
             )?,
             readers: make.histogram(
                 "fanfare_chat_readers",
-                "Those who read a chat together, at most, by its end",
+                "Highest number of concurrent readers of a chat, observed at its end",
                 &READERS_BUCKETS,
             )?,
         })

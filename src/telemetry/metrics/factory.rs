@@ -85,7 +85,7 @@ impl MetricFactory {
 
     /// Registers the metrics of the process and the build.
     pub(super) fn process(&self) -> Result<(), prometheus::Error> {
-        let build = Opts::new("fanfare_build_info", "1, with what this binary is")
+        let build = Opts::new("fanfare_build_info", "Always 1; the labels describe this binary")
             .const_label("version", env!("CARGO_PKG_VERSION"));
         self.registered(IntGauge::with_opts(build)?)?.set(1);
         #[cfg(target_os = "linux")]

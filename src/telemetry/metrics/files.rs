@@ -14,11 +14,11 @@ impl FileMetrics {
         Ok(Self {
             requests: make.counters(
                 "fanfare_file_requests_total",
-                "Requests for files, by what became of them",
+                "Requests for files, by result",
                 "outcome",
                 Served::ALL.iter().map(|served| served.as_str()),
             )?,
-            bytes: make.counter("fanfare_file_bytes_total", "Bytes of files that were sent")?,
+            bytes: make.counter("fanfare_file_bytes_total", "Bytes of files sent")?,
         })
     }
 }

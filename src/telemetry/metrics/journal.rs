@@ -55,59 +55,56 @@ impl JournalMetrics {
         Ok(Self {
             commit_latency: make.histogram(
                 "fanfare_journal_commit_seconds",
-                "From handing a batch to the order until it is durable",
+                "Time from proposing a batch until it is durable",
                 &LATENCY_BUCKETS,
             )?,
             batch_entries: make.histogram(
                 "fanfare_journal_batch_entries",
-                "Entries that shared one commit",
+                "Entries of a commit",
                 &BATCH_ENTRIES_BUCKETS,
             )?,
             batch_bytes: make.histogram(
                 "fanfare_journal_batch_bytes",
-                "Bytes that shared one commit",
+                "Bytes of a commit",
                 &BATCH_BYTES_BUCKETS,
             )?,
             syncs: make.counter(
                 "fanfare_journal_syncs_total",
-                "Commits that were brought to the medium before they were answered",
+                "Commits synced to the medium before they were acknowledged",
             )?,
-            bytes: make.gauge("fanfare_journal_bytes", "Bytes of the entries that are kept")?,
+            bytes: make.gauge("fanfare_journal_bytes", "Bytes of the retained entries")?,
             max_bytes: make.gauge(
                 "fanfare_journal_max_bytes",
-                "Bytes of entries past which the oldest go (--journal-max-bytes)",
+                "Bytes of entries above which the oldest are removed (--journal-max-bytes)",
             )?,
             streams: make.gauge("fanfare_journal_streams", "Streams with history")?,
             oldest: make.fraction(
                 "fanfare_journal_oldest_event_timestamp_seconds",
-                "When the oldest event that is kept was published; 0 where there is none",
+                "Publish time of the oldest retained event; 0 if there is none",
             )?,
             disk_bytes: make.gauge("fanfare_journal_disk_bytes", "Bytes of the journal's files")?,
-            disk_free_bytes: make.gauge(
-                "fanfare_journal_disk_free_bytes",
-                "Bytes that the journal's disk has left",
-            )?,
+            disk_free_bytes: make
+                .gauge("fanfare_journal_disk_free_bytes", "Free bytes on the journal's disk")?,
             disk_reserve_bytes: make.gauge(
                 "fanfare_journal_disk_reserve_bytes",
                 "Free bytes below which publishes are refused (--min-free-bytes)",
             )?,
             clock_jump: make.fraction(
                 "fanfare_journal_clock_jump_seconds",
-                "Seconds that the system clock has jumped forward while retention by age waits",
+                "Seconds that the system clock jumped forward, while retention by age is held",
             )?,
             disk_full: make.gauge(
                 "fanfare_journal_disk_full",
-                "1 while publishes are refused because the disk has too little room",
+                "1 while publishes are refused for lack of disk space",
             )?,
             compactions: make
-                .counter("fanfare_journal_compactions_total", "Compactions that are done")?,
-            compacting: make
-                .gauge("fanfare_journal_compactions_running", "Compactions that run")?,
+                .counter("fanfare_journal_compactions_total", "Finished compactions")?,
+            compacting: make.gauge("fanfare_journal_compactions_running", "Running compactions")?,
             compaction_seconds: make
-                .sum("fanfare_journal_compaction_seconds_total", "Seconds that compactions took")?,
+                .sum("fanfare_journal_compaction_seconds_total", "Seconds spent in compactions")?,
             reclaims: make.counter(
                 "fanfare_journal_reclaims_total",
-                "Times the store was rewritten to give back what retention removed",
+                "Compactions that returned the disk space of removed events",
             )?,
             troubles: JournalTroubles::new(make)?,
         })
@@ -127,11 +124,11 @@ impl JournalTroubles {
         Ok(Self {
             poisoned: make.gauge(
                 "fanfare_journal_poisoned",
-                "1 once a write or sync has failed, so that publishes fail until a restart",
+                "1 after a failed write or sync; publishes fail until a restart",
             )?,
             hanging: make.gauge(
                 "fanfare_journal_commit_hanging",
-                "1 while a commit runs for longer than five seconds",
+                "1 while a commit has run for more than five seconds",
             )?,
             lost: make.gauge(
                 "fanfare_journal_loss_found",
@@ -139,7 +136,7 @@ impl JournalTroubles {
             )?,
             read_failed: make.gauge(
                 "fanfare_journal_read_failed",
-                "1 once stored data could not be read since the start, as of a damaged file",
+                "1 after stored data could not be read, for example from a damaged file",
             )?,
         })
     }

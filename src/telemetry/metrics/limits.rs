@@ -35,23 +35,22 @@ impl LimitMetrics {
         Ok(Self {
             most: make.gauges(
                 "fanfare_limit_max",
-                "How much a limit allows; no series where it is off",
+                "Value of a limit; no series for a limit that is off",
                 &LABELS,
             )?,
             used: make.gauges(
                 "fanfare_limit_used",
-                "How much of it is used; of a limit for each client, subject or stream, by \
-                     the one that uses most",
+                "Use of a limit; of one for each client, subject or stream, the highest",
                 &LABELS,
             )?,
             peak: make.gauges(
                 "fanfare_limit_peak",
-                "How much of it was used at most since the start",
+                "Highest use of a limit since the start",
                 &LABELS,
             )?,
             refusals: make.open_counters(
                 "fanfare_limit_refusals_total",
-                "How often it was reached",
+                "Refusals because a limit was reached",
                 &LABELS,
             )?,
         })

@@ -110,7 +110,7 @@ impl Telemetry {
             lines: LogSampler::default(),
             lost_lines: make.counter(
                 "fanfare_log_lines_lost_total",
-                "Lines of the log that had no room, because nobody took those before them",
+                "Log lines dropped because the log was not read fast enough",
             )?,
             sampled: Mutex::new(SampledMetrics {
                 limits: limits::LimitMetrics::new(&make)?,

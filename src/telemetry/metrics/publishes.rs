@@ -65,7 +65,7 @@ impl PublishMetrics {
         Ok(Self {
             events: labels.map(|label| events.with_label_values(&[label])).collect(),
             bytes: make
-                .counter("fanfare_published_bytes_total", "Bytes of the data of those events")?,
+                .counter("fanfare_published_bytes_total", "Bytes of the data of published events")?,
             refused: make.counters(
                 "fanfare_publishes_refused_total",
                 "Publish requests refused, by reason",
@@ -74,7 +74,7 @@ impl PublishMetrics {
             )?,
             latency: make.histogram(
                 "fanfare_publish_seconds",
-                "From a publish request's body to its receipt, or until its client gave up",
+                "Time from a publish request's body to its receipt, or until its client disconnected",
                 &LATENCY_BUCKETS,
             )?,
             of_patterns: make.open_counters(
@@ -85,7 +85,7 @@ impl PublishMetrics {
             )?,
             to_patterns: make.open_counters(
                 "fanfare_stream_deliveries_total",
-                "Sessions that those events were handed out to; no series without a pattern",
+                "Deliveries of those events; no series without a pattern",
                 &["streams"],
             )?,
         })

@@ -52,35 +52,37 @@ impl ReadinessMetrics {
     pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         make.process()?;
         Ok(Self {
-            ready: make.gauge("fanfare_ready", "1 while the hub may be sent work, as /readyz")?,
+            ready: make.gauge("fanfare_ready", "1 while the hub is ready, as /readyz reports")?,
             checks: make.gauges(
                 "fanfare_ready_check",
-                "1 for each check of /readyz that is fine, else 0",
+                "1 for each check of /readyz that passes, else 0",
                 &["check"],
             )?,
-            draining: make.gauge("fanfare_draining", "1 while the hub is stopping")?,
+            draining: make.gauge("fanfare_draining", "1 while the hub is draining")?,
             drain_ends: make.fraction(
                 "fanfare_drain_ends_timestamp_seconds",
-                "When it cuts off whoever is still there; 0 while it is not stopping",
+                "Time at which the drain closes remaining connections; 0 while not draining",
             )?,
             drain_window: make.fraction(
                 "fanfare_drain_window_seconds",
-                "How long stopping takes at most (--drain)",
+                "Maximum duration of a drain (--drain)",
             )?,
             publish_requests: make.gauge(
                 "fanfare_publish_queue_requests",
                 "Publish requests that wait for a commit",
             )?,
-            publish_bytes: make
-                .gauge("fanfare_publish_queue_bytes", "Bytes of the publishes that wait")?,
+            publish_bytes: make.gauge(
+                "fanfare_publish_queue_bytes",
+                "Bytes of the publish requests that wait for a commit",
+            )?,
             batches: make.gauge(
                 "fanfare_dispatch_queue_batches",
                 "Committed batches that wait for the connection manager",
             )?,
             waiting_reads: make
-                .gauge("fanfare_disk_reads_running", "Reads of history that are on the disk")?,
+                .gauge("fanfare_disk_reads_running", "Reads of history that read from the disk")?,
             waiting_lookups: make
-                .gauge("fanfare_disk_lookups_running", "Look-ups that are on the disk")?,
+                .gauge("fanfare_disk_lookups_running", "Lookups that read from the disk")?,
             body_bytes: make.gauge(
                 "fanfare_request_body_bytes",
                 "Bytes of request bodies that are being received",
@@ -111,7 +113,7 @@ impl ReadinessMetrics {
 pub(super) fn bounds(make: &MetricFactory) -> Result<IntCounterVec, prometheus::Error> {
     make.counters(
         "fanfare_bound_hits_total",
-        "How often something had no room, by what was full",
+        "Times a bounded queue, buffer or map was full, by bound",
         "bound",
         BoundHit::ALL.iter().map(|full| full.as_str()),
     )

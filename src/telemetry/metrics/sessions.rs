@@ -24,38 +24,36 @@ pub(super) struct SessionMetrics {
 impl SessionMetrics {
     pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            live: make.gauge("fanfare_sessions", "Sessions that are live")?,
+            live: make.gauge("fanfare_sessions", "Open sessions")?,
             catching_up: make
                 .gauge("fanfare_sessions_catching_up", "Sessions that read from history")?,
-            opened: make.counters( "fanfare_sessions_opened_total", "Sessions opened, by what became of their resume",
+            opened: make.counters( "fanfare_sessions_opened_total", "Sessions opened, by the result of their resume",
                 "resume",
                 ["live", "resumed", "gap", "reset"].into_iter())?,
             closed: make.counters( "fanfare_sessions_closed_total", "Sessions closed, by reason",
                 "reason",
                 Closed::ALL.iter().map(|r| r.as_str()))?,
-            refused: make.counters( "fanfare_subscribers_refused_total", "Subscribers turned away, by reason",
+            refused: make.counters( "fanfare_subscribers_refused_total", "Subscribers refused, by reason",
                 "reason",
                 SubscribeRejectReason::ALL.iter().map(|r| r.as_str()))?,
-            replayed: make.counters( "fanfare_events_replayed_total", "Events handed to sessions from history, by where they came from",
+            replayed: make.counters( "fanfare_events_replayed_total", "Events sent to sessions from history, by where they were read",
                 "source",
                 Replayed::ALL.iter().map(|r| r.as_str()))?,
             gaps: make.counter(
                 "fanfare_session_gaps_total",
-                "Times retention overtook a session, which was told",
+                "Sessions told of a gap because retention removed events before they read them",
             )?,
             due: make.counter(
                 "fanfare_deliveries_due_total",
-                "Deliveries that are due: for each event the sessions that want it, whether live or \
-                 catching up",
+                "Deliveries due: for each published event the number of sessions that it matches, live or catching up",
             )?,
             deliveries: make.counter(
                 "fanfare_deliveries_total",
-                "Events handed to live sessions; control events, heartbeats and replays are none",
+                "Events delivered to live sessions, without control events, heartbeats and replays",
             )?,
             delivered_bytes: make
-                .counter("fanfare_delivered_bytes_total", "Bytes of those deliveries")?,
-            fanout: make.histogram( "fanfare_fanout_seconds", "From the commit of a batch until a worker thread has written it to the \
-                     sockets of all its live sessions that want it",
+                .counter("fanfare_delivered_bytes_total", "Bytes of the events delivered to live sessions")?,
+            fanout: make.histogram( "fanfare_fanout_seconds", "Time from the commit of a batch until a worker thread has written it to the sockets of all its live sessions that it matches",
                 &LATENCY_BUCKETS)?,
             undelivered: make.histogram( "fanfare_undelivered_age_seconds", "Each second, for each worker thread with sessions: the age of the oldest \
                      event that one of its live sessions has not taken; 0 where there is none",

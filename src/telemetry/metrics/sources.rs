@@ -107,7 +107,7 @@ impl SourcesMetrics {
     pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         let up = make.gauges(
             "fanfare_source_up",
-            "1 while a source runs; 0 where it is off or waits to be restarted",
+            "1 while a source runs; 0 while it is off or waits to be restarted",
             &["source"],
         )?;
         for source in SOURCES {
@@ -115,7 +115,7 @@ impl SourcesMetrics {
         }
         let heartbeats = make.gauges(
             "fanfare_heartbeat_sources",
-            "Services that send heartbeats, by how they are",
+            "Services that send heartbeats, by status",
             &["status"],
         )?;
         let heartbeats = STATUSES.map(|status| heartbeats.with_label_values(&[status]));
@@ -123,26 +123,24 @@ impl SourcesMetrics {
         let jobs = JobFamilies {
             runs: make.open_counters(
                 "fanfare_job_runs_total",
-                "Runs of each job, by how they ended; no series without a job",
+                "Ended runs of each job, by outcome; no series without a job",
                 &["job", "outcome"],
             )?,
-            running: make.gauges(
-                "fanfare_job_running",
-                "Runs of each job that are under way",
-                &["job"],
-            )?,
+            running: make.gauges("fanfare_job_running", "Running runs of each job", &["job"])?,
         };
         let tail = TailMetrics {
-            files: make.gauge("fanfare_tail_files", "Files that are followed")?,
-            behind: make
-                .gauge("fanfare_tail_behind_bytes", "Bytes of them that are yet to be read")?,
+            files: make.gauge("fanfare_tail_files", "Followed files")?,
+            behind: make.gauge(
+                "fanfare_tail_behind_bytes",
+                "Bytes of followed files that are not read yet",
+            )?,
             unreadable: make.gauge(
                 "fanfare_tail_unreadable_files",
-                "Files that should be followed and cannot be opened, or are too many",
+                "Files to follow that cannot be opened, or exceed the maximum number",
             )?,
             replaced: make.counter(
                 "fanfare_tail_lines_replaced_total",
-                "Lines of theirs in which something was no UTF-8, and was replaced",
+                "Lines of followed files with bytes that are not UTF-8, which were replaced",
             )?,
         };
         Ok(Self {
@@ -152,16 +150,13 @@ impl SourcesMetrics {
             heartbeats: HeartbeatMetrics(heartbeats),
             events: counters(
                 "fanfare_source_events_total",
-                "Events that a source of the hub's own has published",
+                "Events published by the hub's own sources",
             )?,
             refused: counters(
                 "fanfare_source_events_refused_total",
-                "Events of a source that were refused, and are lost",
+                "Events of a source that were refused and are lost",
             )?,
-            restarts: counters(
-                "fanfare_source_restarts_total",
-                "Times a source has failed and was started again",
-            )?,
+            restarts: counters("fanfare_source_restarts_total", "Restarts of failed sources")?,
         })
     }
 }

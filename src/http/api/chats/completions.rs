@@ -9,7 +9,7 @@ use crate::http::api::chats::read::{self, Reading};
 use crate::http::error::{Code, Problem, openai};
 use crate::http::extract::identity::require_caller;
 use crate::http::extract::last_event_id::{LAST_EVENT_ID, requested_id};
-use crate::http::extract::query;
+use crate::http::extract::query::{self, ReaderOptions};
 use crate::http::outcome::{self, RequestOutcome};
 use crate::http::state::AppState;
 use crate::source::{Chat, ChatProgress, ChatReader, StopBy};
@@ -291,9 +291,10 @@ async fn stream(
     let redactions = read::redactions(state, &chat).await?;
     let face =
         ResponseFormat::Completions(Completions::new(form.after, form.wants_usage, redactions));
-    let pairs = vec![("control".into(), "off".into())];
+    let options = ReaderOptions::new(state.settings.heartbeat);
+    let options = ReaderOptions { has_control: Some(false), ..options };
     let of = chat.clone();
-    let reading = Reading { caller, chat, reader, face, requested: None, pairs };
+    let reading = Reading { caller, chat, reader, face, requested: None, options };
     let mut response = read::open(state, request, reading).await?;
     if response.status() != StatusCode::OK {
         // It was turned away for load: said so that these clients understand it, and to be tried again.

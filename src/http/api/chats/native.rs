@@ -6,7 +6,7 @@ use crate::http::api::chats::create::{self, CreatePolicy, count_refusal, create_
 use crate::http::api::chats::read::{self, Reading};
 use crate::http::api::chats::ticket::{Validity, ticket};
 use crate::http::error::{Code, Document, Problem};
-use crate::http::extract::query;
+use crate::http::extract::query::{self, ReaderOptions};
 use crate::http::openapi::responses::{
     BodyRefused, ChatMissed, HistoryRefused, Refused, Subscribed,
 };
@@ -215,17 +215,13 @@ async fn chat_here(
         }
     };
     let location = format!("/chats/{}", chat.id);
-    let mut pairs = read::pairs_of(request)?;
-    if !pairs.iter().any(|(name, _)| name == "control") {
-        // To a reader that knows no names of events they would be chat's.
-        pairs.push(("control".into(), "off".into()));
-    }
-    // Whoever reads by `fetch` understands a status.
-    if !pairs.iter().any(|(name, _)| name == "refusal") {
-        pairs.push(("refusal".into(), "status".into()));
-    }
+    let mut options = read::options_of(state, request)?;
+    // To a reader that knows no names of events, control events would be the chat's.
+    options.has_control.get_or_insert(false);
+    // A client that reads by `fetch` understands a status.
+    options.refusal_as_status.get_or_insert(true);
     let is_begun_here = requested.is_none();
-    let opened = open(state, request, caller, chat.clone(), requested, pairs).await;
+    let opened = open(state, request, caller, chat.clone(), requested, options).await;
     if is_begun_here && opened.as_ref().map_or(true, |r| !r.status().is_success()) {
         state.chats.stop(&chat, StopBy::NoReaders);
     }
@@ -243,7 +239,7 @@ async fn open(
     caller: Arc<Caller>,
     chat: Arc<Chat>,
     requested: Option<String>,
-    pairs: query::Pairs,
+    options: ReaderOptions,
 ) -> Result<HttpResponse, Problem> {
     let said = query::pairs(request.query_string()).map_err(Problem::query)?;
     let is_accumulated = match query::one_of(&said, &["accumulated"]).map_err(Problem::query)? {
@@ -254,11 +250,11 @@ async fn open(
             return Err(Problem::new(Code::Malformed, why).field("accumulated"));
         }
     };
-    let has_control = !pairs.iter().any(|(name, value)| name == "control" && value == "off");
+    let has_control = options.has_control != Some(false);
     let id = requested.as_deref();
     let face = read::native(state, &chat, id, is_accumulated, !has_control).await?;
     let reader = chat.read();
-    let reading = Reading { caller, chat, reader, face, requested, pairs };
+    let reading = Reading { caller, chat, reader, face, requested, options };
     read::open(state, request, reading).await
 }
 
@@ -284,7 +280,8 @@ pub(crate) async fn events(
     let opened = async {
         let (caller, chat) = authorization::readable(&state, &request, &id)?;
         let requested = read::requested(&request)?;
-        open(&state, &request, caller, chat, requested, read::pairs_of(&request)?).await
+        let options = read::options_of(&state, &request)?;
+        open(&state, &request, caller, chat, requested, options).await
     };
     count_refusal(&state, opened.await)
 }

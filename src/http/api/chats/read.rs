@@ -6,7 +6,7 @@ use crate::http::api::chats::chat_body::ChatBody;
 use crate::http::api::subscribe::{self, SubscribeRequest};
 use crate::http::error::{Code, Problem};
 use crate::http::extract::last_event_id::requested_id;
-use crate::http::extract::query;
+use crate::http::extract::query::{self, ReaderOptions, SubscribeQuery};
 use crate::http::history::read_history;
 use crate::http::state::AppState;
 use crate::journal::now;
@@ -16,9 +16,6 @@ use actix_web::body::MessageBody;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use std::sync::Arc;
-
-/// Query parameters of a reader that are not about the chat.
-const OF_READERS: [&str; 6] = ["from", "last", "heartbeat", "heartbeat_as", "control", "refusal"];
 
 /// Detail of the problem for a chat that the journal's cap has cut.
 const CUT: &str = "a part of the chat is not kept any more";
@@ -31,15 +28,16 @@ pub(crate) struct Reading {
     pub(crate) face: ResponseFormat,
     /// The id that they go on after.
     pub(crate) requested: Option<String>,
-    /// Start position and options of the session, as query parameters.
-    pub(crate) pairs: query::Pairs,
+    pub(crate) options: ReaderOptions,
 }
 
-/// Returns the query parameters that say how a chat is read.
-pub(crate) fn pairs_of(request: &HttpRequest) -> Result<query::Pairs, Problem> {
-    let mut pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
-    pairs.retain(|(name, _)| OF_READERS.contains(&name.as_str()));
-    Ok(pairs)
+/// Returns the options that a request's query has for reading a chat.
+pub(crate) fn options_of(
+    state: &AppState,
+    request: &HttpRequest,
+) -> Result<ReaderOptions, Problem> {
+    let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
+    ReaderOptions::read(&pairs, state.settings.heartbeat, now()).map_err(Problem::query)
 }
 
 /// The id that a request goes on after, in its header or its query.
@@ -55,16 +53,11 @@ pub(crate) async fn open(
     request: &HttpRequest,
     reading: Reading,
 ) -> Result<HttpResponse, Problem> {
-    let Reading { caller, chat, reader, face, requested, mut pairs } = reading;
-    if !pairs.iter().any(|(name, _)| name == "from" || name == "last") {
-        if requested.is_none() {
-            has_its_start(state, &chat).await?;
-        }
-        pairs.push(("from".into(), "start".into()));
+    let Reading { caller, chat, reader, face, requested, options } = reading;
+    if options.start.is_none() && requested.is_none() {
+        has_its_start(state, &chat).await?;
     }
-    let heartbeat = state.settings.heartbeat;
-    let query = query::read(&pairs, Some(chat.stream.clone()), heartbeat, now());
-    let query = query.map_err(Problem::query)?;
+    let query = SubscribeQuery::of_stream(chat.stream.clone(), options).map_err(Problem::query)?;
     let wrap = Some(Box::new(|session| ChatBody::new(session, face, reader).boxed()) as _);
     subscribe::open(state, request, SubscribeRequest { query, requested, caller, wrap }).await
 }
@@ -135,7 +128,7 @@ pub(crate) async fn of_event(
     request: &HttpRequest,
     id: &str,
 ) -> Result<(Arc<Caller>, Arc<Chat>), Problem> {
-    let gone = || Problem::new(Code::Gone, "what this goes on with is not there any more");
+    let gone = || Problem::new(Code::Gone, "the chat to resume does not exist any more");
     let place =
         EventId::parse(id).ok().and_then(|id| state.history.resolve(id)).ok_or_else(gone)?;
     let streams = read_history(state, move |history| history.streams_at(place)).await?;
