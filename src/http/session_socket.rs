@@ -36,6 +36,7 @@ pub(crate) struct SessionSocket {
     unsent: RefCell<Bytes>,
     /// A write failed.
     has_failed: Cell<bool>,
+    has_timed_out: Cell<bool>,
 }
 
 impl Socket {
@@ -46,6 +47,7 @@ impl Socket {
             successor: RefCell::new(None),
             unsent: RefCell::new(Bytes::new()),
             has_failed: Cell::new(false),
+            has_timed_out: Cell::new(false),
         }))
     }
 
@@ -116,12 +118,28 @@ impl SessionSocket {
         for _ in 0..IGNORED_READS {
             let mut buffer = ReadBuf::new(&mut ignored);
             let read = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer);
-            if ready!(read).is_err() || buffer.filled().is_empty() {
+            if let Err(error) = ready!(read) {
+                self.note_failure(&error);
+                return Poll::Ready(());
+            }
+            if buffer.filled().is_empty() {
                 return Poll::Ready(());
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Returns true if the system closed the connection because the peer acknowledged nothing for the
+    /// write timeout (`TCP_USER_TIMEOUT`), also of bytes that the socket took.
+    pub(crate) fn has_timed_out(&self) -> bool {
+        self.has_timed_out.get()
+    }
+
+    fn note_failure(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::TimedOut {
+            self.has_timed_out.set(true);
+        }
     }
 
     /// Puts a piece into the way of all that follows; there must be none.
@@ -137,7 +155,8 @@ impl SessionSocket {
         let mut unsent = self.unsent.borrow_mut();
         while !unsent.is_empty() {
             let mut stream = self.stream.borrow_mut();
-            let written = ready!(Pin::new(&mut *stream).poll_write(cx, &unsent))?;
+            let written = ready!(Pin::new(&mut *stream).poll_write(cx, &unsent));
+            let written = written.inspect_err(|error| self.note_failure(error))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -175,7 +194,8 @@ impl DirectSink for SessionSocket {
         let written = match self.stream.borrow().try_write(piece) {
             Ok(written) => written,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(_) => {
+            Err(error) => {
+                self.note_failure(&error);
                 self.has_failed.set(true);
                 return WriteOutcome::Failed;
             }

@@ -114,7 +114,7 @@ async fn the_status_says_what_is_wrong_and_a_closed_pipe_is_nothing() {
     let mut away = fanfare(&hub, &["publish", "a", "x"]);
     away.env("FANFARE_URL", "http://127.0.0.1:9");
     let (code, _, why) = said(away);
-    assert!(code == 3 && why.contains("not to be reached"), "{code}: {why}");
+    assert!(code == 3 && why.contains("cannot reach the hub"), "{code}: {why}");
     let lines = fanfare(&hub, &["publish", "a", "--lines", "--json"]);
     let done = fed(lines, b"1\n2\n{\n4\n");
     let why = String::from_utf8(done.stderr).unwrap();

@@ -134,7 +134,7 @@ async fn a_backup_is_for_admins_and_one_that_is_not_whole_is_refused() {
     assert!(restore(&whole).status.success());
     for cut in [0, 10, whole.len() / 2, whole.len() - 1] {
         let done = restore(&whole[..cut]);
-        assert!(!done.status.success() && said(&done).contains("not a whole backup"), "{cut}");
+        assert!(!done.status.success() && said(&done).contains("not a complete backup"), "{cut}");
         assert!(!data.join("journal").exists());
     }
     for at in [3, whole.len() / 2, whole.len() - 2] {

@@ -68,6 +68,19 @@ async fn a_stuck_reader_delays_nobody_and_is_closed_with_its_reason() {
     assert!(grown < 160, "memory grew by {grown} MiB");
 }
 
+/// The socket takes what comes, so that nothing waits in the hub; the client acknowledges none of it.
+#[tokio::test]
+async fn a_stuck_reader_whose_socket_takes_everything_is_closed_for_the_same_reason() {
+    let hub = Hub::start(&["--write-timeout", "1s"]).await;
+    let stuck = stuck(&hub).await;
+    hub.until_metric("fanfare_sessions", |n| n == 1.0).await;
+    publish_batch(&hub, 0).await;
+    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    let reason = "fanfare_sessions_closed_total{reason=\"connection_timeout\"}";
+    assert_eq!(hub.metric(reason).await, 1.0, "{}", hub.log());
+    drop(stuck);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_goes_on_in_time_gets_everything() {
     let hub = Hub::start(&["--write-timeout", "60s", "--recent-bytes", "1MiB"]).await;

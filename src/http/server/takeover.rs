@@ -65,14 +65,14 @@ impl Future for EventStream {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if self.socket.poll_gone(cx).is_ready() {
-            return Poll::Ready(());
+            return self.lost();
         }
         for _ in 0..WRITES_AT_ONCE {
             let unsent = self.socket.unsent_bytes();
             match self.socket.poll_sent(cx) {
                 Poll::Ready(Ok(())) if unsent > 0 => self.subscription.resume_after_socket(),
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Err(_)) => return self.lost(),
                 Poll::Pending => {
                     self.subscription.wait_for_socket(self.socket.unsent_bytes() < unsent);
                     return Poll::Pending;
@@ -92,6 +92,14 @@ impl Future for EventStream {
 }
 
 impl EventStream {
+    /// Ends with a connection that is lost.
+    fn lost(&self) -> Poll<()> {
+        if self.socket.has_timed_out() {
+            self.subscription.close_stalled();
+        }
+        Poll::Ready(())
+    }
+
     /// Returns what the session has ready, as a chunk; empty if it has nothing.
     fn gather(&mut self, cx: &mut Context<'_>) -> Bytes {
         let mut frames = Vec::new();

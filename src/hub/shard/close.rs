@@ -98,6 +98,6 @@ pub(in crate::hub) fn disconnect_reason(
     write_timeout: Duration,
 ) -> Closed {
     let timeout = write_timeout.as_secs() * STALLED_PERCENT / 100;
-    let stalled = session.stalled_since.map_or(0, |since| now - since);
+    let stalled = session.stalled_since.map_or(0, |since| now.saturating_sub(since));
     if stalled > 0 && stalled >= timeout { Closed::WriteTimeout } else { Closed::Client }
 }

@@ -129,7 +129,7 @@ impl ShardState {
         }
         self.manager.send(FromShard::Leave { shard: self.id, key });
         if matches!(mode, Mode::CatchingUp(_) | Mode::Live { .. }) {
-            let (now, timeout) = (self.heartbeats.now(), self.settings.write_timeout);
+            let (now, timeout) = (self.heartbeats.elapsed(), self.settings.write_timeout);
             let on_its_own = || close::disconnect_reason(&session, now, timeout);
             let reason = session.closing.unwrap_or_else(on_its_own);
             self.settings.telemetry.session_closed(reason);
@@ -214,11 +214,13 @@ impl ShardState {
             self.close(key, Closed::Revoked);
         }
         self.abort_overdue();
-        self.beat();
+        while self.heartbeats.now() < self.heartbeats.elapsed() {
+            self.beat();
+        }
         self.delivery.report(&self.members);
     }
 
-    /// Sends the heartbeats that are due.
+    /// Turns one second on, and sends the heartbeats that are due.
     fn beat(&mut self) {
         let due = self.heartbeats.advance();
         let now = self.heartbeats.now();

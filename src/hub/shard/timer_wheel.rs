@@ -1,6 +1,10 @@
 //! A timer wheel: one timer a shard, however many sessions wait for a heartbeat.
+//!
+//! Its seconds are those of the clock: a tick that comes late, as on a busy machine, makes up for the
+//! seconds that it missed.
 
 use crate::hub::ids::SessionKey;
+use std::time::Instant;
 
 /// Seconds the wheel spans: the longest heartbeat is an hour.
 const SLOTS: usize = 3601;
@@ -9,14 +13,21 @@ const SLOTS: usize = 3601;
 pub(in crate::hub) struct TimerWheel {
     slots: Vec<Vec<SessionKey>>,
     now: u64,
+    began: Instant,
 }
 
 impl TimerWheel {
     pub(in crate::hub) fn new() -> Self {
-        Self { slots: (0..SLOTS).map(|_| Vec::new()).collect(), now: 0 }
+        let slots = (0..SLOTS).map(|_| Vec::new()).collect();
+        Self { slots, now: 0, began: Instant::now() }
     }
 
-    /// The seconds turned so far.
+    /// Returns the seconds since the start by the clock; [`now`](Self::now) follows with the ticks.
+    pub(in crate::hub) fn elapsed(&self) -> u64 {
+        self.began.elapsed().as_secs()
+    }
+
+    /// Returns the seconds turned so far.
     pub(in crate::hub) fn now(&self) -> u64 {
         self.now
     }
