@@ -169,7 +169,7 @@ test.describe('at a limit', () => {
     const { stop_url } = await begun.json();
     await page.goto(`${hub.url}/chat`);
     await ask(page, 'words');
-    await expect(state(page)).toHaveText(/as many as may.*asking again/);
+    await expect(state(page)).toHaveText(/max_chats .* reached.*asking again/);
     await fetch(hub.url + stop_url, { method: 'POST' });
     await whole(page, WORDS.join('').trim());
   });
