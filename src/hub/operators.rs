@@ -1,6 +1,6 @@
-//! What operators do with sessions: list some of all shards', close one.
+//! Listing and closing sessions, for operators.
 //!
-//! Promises: a list has a bound, and goes on behind the last id of the one before.
+//! A page of sessions is bounded; the next one begins after the last id of the page before.
 
 use super::manager::ConnectionManager;
 use super::messages::{CloseSession, GetShards, ListSessions, ShardAddress};
@@ -17,24 +17,24 @@ use uuid::Uuid;
 /// Maximum time for an answer of the manager or a shard; a shard that takes longer is left out.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
-/// Some of all sessions.
+/// A page of the hub's sessions.
 #[derive(Default, Debug)]
 pub struct SessionPage {
     /// Sessions, by id.
     pub sessions: Vec<SessionView>,
     /// True if there are more.
     pub has_more: bool,
-    /// Worker threads that did not answer, whose sessions are not among them.
+    /// Worker threads that did not answer; their sessions are missing.
     pub unresponsive: usize,
 }
 
-/// Some of all sessions; `None` where the manager does not answer.
+/// Returns a page of the sessions of all shards; `None` if the manager does not answer.
 pub async fn sessions(
     manager: &Addr<ConnectionManager>,
     wanted: SessionFilter,
 ) -> Option<SessionPage> {
     let limit = wanted.limit;
-    // One more tells whether there are more.
+    // Asks for one more than fits, to learn if there is another page.
     let wanted = Arc::new(SessionFilter { limit: limit + 1, ..wanted });
     let list = |shard: &ShardAddress| shard.list.send(ListSessions(wanted.clone()));
     let (answers, silent) = ask(manager, list).await?;
@@ -45,7 +45,8 @@ pub async fn sessions(
     Some(SessionPage { sessions, has_more, unresponsive: silent })
 }
 
-/// Ends a session; whether there was one. `None` where those who could know do not answer.
+/// Closes a session; returns true if it existed. `None` if the manager, or a shard that may have it,
+/// does not answer.
 pub async fn close(manager: &Addr<ConnectionManager>, id: Uuid) -> Option<bool> {
     let (answers, silent) = ask(manager, |shard| shard.close.send(CloseSession(id))).await?;
     let was_there = answers.contains(&true);

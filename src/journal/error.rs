@@ -9,13 +9,13 @@ use std::sync::Arc;
 /// Failure to read or write the journal. Cheap to clone: one failure may answer many publishes.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum JournalError {
-    /// Nothing is written after a failed write or sync.
+    /// An earlier write or sync failed; the journal takes no more writes.
     #[error("an earlier write or sync failed; restart the hub once the disk is well")]
     Poisoned,
-    /// Two hubs were given one data directory.
+    /// Another process has the data directory open.
     #[error("another process uses it")]
     Locked,
-    /// Bytes that were stored cannot be understood.
+    /// Stored bytes are damaged.
     #[error("{0}")]
     Damaged(Damaged),
     /// The system failed a read or a write of the store.
@@ -49,7 +49,7 @@ pub enum JournalError {
     NoBatch,
 }
 
-/// What was found damaged.
+/// A damaged part of the journal.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Damaged {
     /// The value under a key.

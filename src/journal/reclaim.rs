@@ -142,9 +142,9 @@ impl Worker {
         }
     }
 
-    /// Returns true if dropping obsolete tables fits: the flushes that it takes and, where the reserve
-    /// is spent, also the compaction that fjall may start behind them, whose failure would poison it.
-    /// That one is risked where much is to be regained.
+    /// Returns true if there is room to drop obsolete tables: for the flushes that this needs and, when
+    /// the reserve is spent, for the compaction that fjall may start after them, whose failure would
+    /// poison the store. The room for that compaction is not required when much space would be freed.
     fn has_room_to_drop(&self, room: &FreeSpaceGuard) -> bool {
         let flushed_bytes = self.kv.unflushed_bytes() + DROP_OVERHEAD_BYTES;
         let is_risked =

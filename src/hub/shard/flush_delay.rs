@@ -1,7 +1,7 @@
-//! Sessions that want few and large writes: what comes for them is kept back for a while.
+//! Delayed flushes, for sessions that asked for few and large writes.
 //!
-//! It waits where it is anyway, in the queue of their group, and whatever else makes a session write
-//! takes it along.
+//! Delayed events stay in the queue of the session's group; any other write to the session sends them
+//! as well.
 
 use crate::hub::ids::SessionKey;
 use std::cmp::Reverse;
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 /// Maximum delay of a session's bytes, and the number of bytes that ends it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FlushOptions {
-    /// Since the first of it came.
+    /// Maximum delay, from the first byte that waits.
     pub within: Duration,
     /// Bytes that are written at once.
     pub bytes: u64,
@@ -93,7 +93,7 @@ impl DelayedFlushes {
     }
 
     /// Returns true if a session that [`pop_due`](Self::pop_due) returned is to be written to now.
-    /// One that was written to since, and is delayed again, is noted again.
+    /// If it was written to in the meantime and is delayed again, it is scheduled again.
     pub(in crate::hub) fn is_due(
         &mut self,
         delay: &mut FlushDelay,

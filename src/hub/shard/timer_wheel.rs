@@ -1,7 +1,7 @@
 //! A timer wheel: one timer a shard, however many sessions wait for a heartbeat.
 //!
-//! Its seconds are those of the clock: a tick that comes late, as on a busy machine, makes up for the
-//! seconds that it missed.
+//! The wheel follows the monotonic clock: a late tick, as on a busy machine, also handles the seconds
+//! that it missed.
 
 use crate::hub::ids::SessionKey;
 use std::time::Instant;

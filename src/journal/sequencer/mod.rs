@@ -34,17 +34,17 @@ pub(super) struct Proposal {
 /// Failure to order a batch.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SequencerError {
-    /// As many batches as may wait are not applied yet.
+    /// The maximum number of batches already waits to be applied.
     #[error("{0} batches wait to be applied")]
     Full(usize),
 }
 
 /// Decides which batch comes next. Driven by one thread.
 pub(super) trait Sequencer: Send {
-    /// Hands a batch in.
+    /// Proposes a batch.
     fn propose(&mut self, proposal: Proposal) -> Result<(), SequencerError>;
 
-    /// The next batch of the order, with the ticket where it is this proposer's; `None` while
-    /// there is none.
+    /// Returns the next batch of the order, with its ticket if this proposer proposed it; `None` if
+    /// there is none yet.
     fn next(&mut self) -> Result<Option<(Ordered, Option<Ticket>)>, SequencerError>;
 }
