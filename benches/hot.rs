@@ -1,5 +1,5 @@
-//! What is hot, step by step: frame, match, shard push, round, session poll, journal append,
-//! resume read. `cargo bench` (or `cargo bench --bench hot -- NAME`).
+//! Benchmarks of the hot path, step by step: frame, match, shard push, round of writes, session
+//! poll, journal append, resume read. `cargo bench` (or `cargo bench --bench hot -- NAME`).
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -53,7 +53,7 @@ fn batch(number: u64) -> Committed {
     Committed { first, last, at: Instant::now(), entries }
 }
 
-/// A journal whose publishers are answered as soon as their batch is committed.
+/// Opens a journal that answers publishers as soon as their batch is committed.
 fn journal(data: &Path, durability: Durability, recent_bytes: usize) -> Journal {
     let (out, mut dispatched) = tokio::sync::mpsc::channel::<Dispatch>(64);
     std::thread::spawn(move || {
@@ -116,7 +116,7 @@ fn matching(c: &mut Criterion) {
     }
 }
 
-/// Times `step` alone, over batches that are new each time.
+/// Times only `step`, with a new batch in each round.
 fn timed(
     rounds: u64,
     mut next: impl FnMut() -> Committed,
@@ -206,7 +206,7 @@ fn resume(c: &mut Criterion) {
         let journal = journal(&folder.path().join("data"), Durability::Os, recent_bytes);
         let from = publish(&runtime, &journal, EVENTS);
         let until = publish(&runtime, &journal, MISSED);
-        // What came after stands between it and the newest.
+        // Later events, so that the range does not end at the newest.
         publish(&runtime, &journal, EVENTS);
         let interest = interest("bench.0");
         group.bench_function(name, |b| {

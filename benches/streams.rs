@@ -1,7 +1,8 @@
-//! What idle streams and a large journal cost: memory, time to start, and an export beside live readers.
+//! Cost of idle streams and a large journal: memory, time to start, and an export beside live
+//! readers.
 //!
-//! `cargo bench --bench streams` prints the rows of `docs/benchmarks.md`. It starts hubs of its own
-//! on temporary directories and takes some minutes; `-- --events N` sets the size of the journal.
+//! `cargo bench --bench streams` prints the rows of `docs/benchmarks.md`. It starts hubs on
+//! temporary directories and takes some minutes; `-- --events N` sets the size of the journal.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -43,7 +44,7 @@ impl Hub {
         Self { child, url, ready_after: began.elapsed() }
     }
 
-    /// Proportional set size, in bytes.
+    /// Returns the proportional set size, in bytes.
     fn memory(&self) -> u64 {
         let rollup = format!("/proc/{}/smaps_rollup", self.child.id());
         let text = std::fs::read_to_string(rollup).unwrap();
@@ -51,7 +52,7 @@ impl Hub {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
-    /// Processor time so far, in seconds.
+    /// Returns the processor time used so far, in seconds.
     fn cpu_s(&self) -> f64 {
         let text = std::fs::read_to_string(format!("/proc/{}/schedstat", self.child.id())).unwrap();
         let of_main: f64 = text.split(' ').next().unwrap().parse().unwrap();
@@ -96,8 +97,8 @@ async fn fill(hub: &Hub, http: &reqwest::Client, events: usize, streams: usize) 
     began.elapsed()
 }
 
-/// Starts several times, ended by `kill -9` and in order in turn; medians in milliseconds until
-/// the hub listens and until a publish is answered.
+/// Starts a hub several times, and ends it by `kill -9` and in order, in turn. Returns the medians
+/// in milliseconds until the hub listens and until a publish is answered.
 async fn starts(data: &Path, http: &reqwest::Client) -> (f64, f64) {
     let (mut ready, mut answered) = (Vec::new(), Vec::new());
     for n in 0..STARTS {
@@ -111,21 +112,21 @@ async fn starts(data: &Path, http: &reqwest::Client) -> (f64, f64) {
     (median(ready), median(answered))
 }
 
-/// Live readers beside an export, and events a second that they are sent.
+/// Live readers beside an export, and the interval of the events that they are sent.
 const LIVE_READERS: usize = 10;
 const LIVE_EVERY: Duration = Duration::from_millis(5);
 /// Rounds without and with an export, in turn.
 const EXPORTS: usize = 3;
 
-/// What an export comes to.
+/// Result of an export.
 struct Exported {
     events: usize,
     took: Duration,
-    /// The most memory the hub had during it, beyond what it had before.
+    /// Peak memory of the hub during the export, above its memory before, in bytes.
     memory: u64,
 }
 
-/// Reads everything there is, as an export does.
+/// Reads all events, as an export does.
 async fn export(hub: &Hub, http: &reqwest::Client) -> Exported {
     let (before, began) = (hub.memory(), Instant::now());
     let query = "stream=idle.*&from=start&follow=false&format=ndjson&control=off";
@@ -142,8 +143,8 @@ async fn export(hub: &Hub, http: &reqwest::Client) -> Exported {
     Exported { events, took: began.elapsed(), memory: most.saturating_sub(before) }
 }
 
-/// Publishes to live readers until `over`; the median and the 99th percentile from before a publish
-/// until a reader has it, in milliseconds.
+/// Publishes to live readers until `over`. Returns the median and the 99th percentile of the time
+/// from before a publish until a reader has it, in milliseconds.
 async fn live(hub: &Hub, http: &reqwest::Client, over: &AtomicBool) -> (f64, f64) {
     let began = Instant::now();
     let mut readers = Vec::new();
@@ -187,7 +188,7 @@ async fn live(hub: &Hub, http: &reqwest::Client, over: &AtomicBool) -> (f64, f64
     (delays[delays.len() / 2], delays[delays.len() * 99 / 100])
 }
 
-/// Live readers without and beside an export, in turn.
+/// Measures live readers without and beside an export, in turn.
 async fn exports(data: &Path, http: &reqwest::Client, events: usize) {
     let hub = Hub::start(data);
     let (mut alone, mut beside, mut exported) = (Vec::new(), Vec::new(), Vec::new());
@@ -225,10 +226,11 @@ async fn exports(data: &Path, http: &reqwest::Client, events: usize) {
     println!("| | and beside the export | p50 {:.2} ms, p99 {:.2} ms |", beside.0, beside.1);
 }
 
-/// How long an idle hub is looked at, with and without the system monitor, in turn.
+/// Time for which an idle hub is measured, with and without the system monitor in turn.
 const IDLE: Duration = Duration::from_secs(40);
 
-/// What the system monitor costs: the share of a core that an idle hub takes with it, and without.
+/// Measures the cost of the system monitor: the share of a core that an idle hub uses with and
+/// without it.
 async fn monitor() {
     let folder = tempfile::tempdir().unwrap();
     let mut shares = [Vec::new(), Vec::new()];

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Makes grafana/dashboards/*.json. Edit this, not them: `grafana/build.py`, or `--check`.
+"""Generates grafana/dashboards/*.json; edit this file, not those. `--check` reports differences.
 
-A panel is one line here: its kind, its title, its unit, its queries. In a query `$on` stands for the
-chosen job and instances; `by (…)` keeps instances apart where there are several.
+A panel is one line here: its kind, title, unit and queries. In a query `$on` selects the chosen job and
+instances, and `by (…)` separates instances.
 """
 
 import json
@@ -20,7 +20,7 @@ def quantile(q, family):
 
 
 def quantiles(family):
-    """The median and the 99th percentile, by instance."""
+    """Returns the median and the 99th percentile by instance."""
     return [(quantile(q, family), f"{{{{instance}}}} p{int(q * 100)}") for q in (0.5, 0.99)]
 
 
@@ -90,7 +90,7 @@ def heat(title, family, about=""):
 
 
 def table(title, columns, about="", by="limit"):
-    """A row for each value of a label, a column for each query."""
+    """Returns a table with a row for each value of a label and a column for each query."""
     asked = [{**target, "format": "table", "instant": True} for target in targets([(expr, name) for name, expr in columns])]
     names = {f"Value #{target['refId']}": target["legendFormat"] for target in asked}
     hidden = {"Time": True, "job": True, "__name__": True}
@@ -109,7 +109,7 @@ def row(title):
     return {"type": "row", "title": title, "collapsed": False, "panels": [], "size": (24, 1)}
 
 
-# What is shown.
+# Dashboards.
 
 LATE = [(0.05, YELLOW), (0.25, RED)]
 SLOW = [(0.1, YELLOW), (0.5, RED)]
@@ -280,7 +280,7 @@ def variable(name, label, query, **more):
 
 
 def placed(panels):
-    """From left to right, and down where a panel does not fit."""
+    """Places panels from left to right, and in a new line if one does not fit."""
     x = y = height = 0
     for at, panel in enumerate(panels):
         width, tall = panel["size"]

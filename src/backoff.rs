@@ -3,8 +3,8 @@
 use rand::Rng as _;
 use std::time::Duration;
 
-/// Exponential backoff with jitter: a pause is between half and all of a time that doubles, so that
-/// those who failed together do not try again together.
+/// Exponential backoff with jitter: each pause is between half and all of a duration that doubles,
+/// so that clients that failed together do not retry together.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
     first: Duration,
@@ -13,7 +13,8 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// The first pause is at most `first`, and none is longer than `longest`.
+    /// Creates a backoff whose first pause is at most `first`, and no pause is longer than
+    /// `longest`.
     pub(crate) fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, next: first }
     }
@@ -25,7 +26,7 @@ impl Backoff {
         pause
     }
 
-    /// Begins with the first pause again, after a success.
+    /// Resets the next pause to the first one, after a success.
     pub(crate) fn reset(&mut self) {
         self.next = self.first;
     }
@@ -36,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_begin_again_after_a_success() {
+    fn pauses_double_up_to_the_longest_and_reset_after_a_success() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(300));
         for most_ms in [100, 200, 300, 300] {
             let pause = backoff.pause();

@@ -5,12 +5,12 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-/// Puts the entries of the directory at `path` on the medium.
+/// Syncs the entries of the directory at `path` to disk.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Puts the directory at `path` on the medium with everything in it, deepest first.
+/// Syncs the directory at `path` and everything in it to disk, deepest first.
 pub(crate) fn sync_tree(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;
@@ -24,7 +24,7 @@ pub(crate) fn sync_tree(path: &Path) -> io::Result<()> {
     sync_folder(path)
 }
 
-/// Writes `content` to the file at `path`, which only its owner may read, and syncs it.
+/// Writes `content` to the file at `path`, which only its owner may read, and syncs the file.
 pub(crate) fn write_file(path: &Path, content: &[u8]) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
@@ -33,8 +33,8 @@ pub(crate) fn write_file(path: &Path, content: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Replaces the file at `path` in one step, through a file beside it; returns it, open for writing
-/// at its end.
+/// Replaces the file at `path` atomically, by a rename of a file beside it. Returns the new file,
+/// open for writing at its end.
 pub(crate) fn replace_file(path: &Path, content: &[u8]) -> io::Result<File> {
     let made = path.with_extension("new");
     let file = write_file(&made, content)?;

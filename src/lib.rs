@@ -1,15 +1,15 @@
 //! Fanfare: a self-hosted hub that broadcasts events over Server-Sent Events.
 //!
-//! Every event gets one place in one hub-wide order when the journal commits it, and everything
-//! else follows the journal: live delivery, resume, replay and a slow reader catching up are all a
-//! cursor that reads forward.
+//! The journal assigns every event one position in one hub-wide order when it commits the event.
+//! Everything else reads the journal forward from a position: live delivery, resume, replay and a
+//! slow reader that catches up are the same thing, a cursor.
 //!
 //! ```text
 //! POST /publish ─> Draft ─> Publisher ─> Journal (one writer: order, apply, sync)
 //!                                            │ committed batch, in order
 //!                                            v
-//!                               ConnectionManager (actor: sessions, limits, who wants what)
-//!                                            │ one message per shard that has takers
+//!                               ConnectionManager (actor: sessions, limits, interests)
+//!                                            │ one message per shard with subscribers
 //!                                            v
 //!                               Shard (actor, one per HTTP worker thread)
 //!                                            │
@@ -19,7 +19,7 @@
 //!                               History (recent events in memory, then the journal)
 //! ```
 //!
-//! The modules below are the stages in the order of the flow; each uses only those named before it.
+//! The modules are listed in the order of the data flow; each uses only those above it.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
@@ -45,6 +45,7 @@ pub mod http;
 
 pub mod app;
 
+#[cfg(feature = "bench")]
 pub mod bench;
 
 pub mod cli;

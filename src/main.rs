@@ -1,6 +1,6 @@
 //! The `fanfare` binary; everything is in the library.
 
-/// glibc frees what a flush of the journal wrote under a lock that publishes wait for
+/// jemalloc, because glibc frees the memory of a journal flush under a lock that publishes wait for
 /// (`docs/decisions/0006-jemalloc.md`).
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

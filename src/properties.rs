@@ -2,8 +2,8 @@
 
 use proptest::test_runner::Config;
 
-/// Returns a configuration with this many cases, and many more with `FANFARE_TESTS=full`; each
-/// failure gets a test of its own.
+/// Returns a configuration with `cases` cases, or 50 times as many with `FANFARE_TESTS=full`.
+/// Failures are not persisted, because each one gets its own test.
 pub(crate) fn cases(cases: u32) -> Config {
     let is_full = std::env::var("FANFARE_TESTS").is_ok_and(|value| value == "full");
     let cases = if is_full { cases * 50 } else { cases };

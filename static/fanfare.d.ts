@@ -1,83 +1,83 @@
 /** An event. */
 export interface FanfareEvent<Data = any> {
-  /** What a later subscription may go on after. The ids of one hub sort as text. */
+  /** Id to resume after. The ids of one hub sort as text. */
   id: string;
-  /** The stream it was published to: the first of `streams`. */
+  /** The stream that it was published to: the first of `streams`. */
   stream: string;
-  /** All of its streams that were asked for. */
+  /** All of its streams that the subscription selects. */
   streams: string[];
-  /** `message`, or what its publisher named it: `log`, `metric`, … */
+  /** `message`, or the type that the publisher gave: `log`, `metric`, … */
   type: string;
-  /** When it was committed (RFC 3339). */
+  /** Time of the commit (RFC 3339). */
   time: string;
-  /** JSON as it was published, or a text. */
+  /** The published JSON, or a string. */
   data: Data;
 }
 
-/** What became of the last id that the hub was told. */
+/** Result of resuming after the last id. */
 export type Resume = 'live' | 'resumed' | 'gap' | 'reset';
 
-/** What becomes of a subscription, told apart by `state`. */
+/** States of a subscription, distinguished by `state`. */
 export type State =
-  | { state: 'connecting'; /** Attempts that failed since the last that did not. */ attempt: number }
+  | { state: 'connecting'; /** Failed attempts since the last successful one. */ attempt: number }
   | {
       state: 'live';
-      /** `live` where no id was known; `resumed`; `gap` and `reset` are told once more by themselves. */
+      /** `live` if no id was known; `resumed`; `gap` and `reset`, which follow as states as well. */
       resume: Resume;
-      /** The last id that the hub was told. */
+      /** The id that the hub was asked to resume after. */
       requested: string | null;
-      /** The place before the first event to come. */
+      /** Position before the first event that follows. */
       from: string;
-      /** The name of the connection in the hub's logs and in `GET /sessions`. */
+      /** Name of the session in the hub's logs and in `GET /sessions`. */
       session: string;
-      /** Whether this tab reads for others, another reads for it, or neither. */
+      /** `leader` if this tab reads for others, `follower` if another reads for it, else null. */
       shared: 'leader' | 'follower' | null;
     }
-  /** Events were removed before they could be read; it goes on with the first that is left. */
-  | { state: 'gap'; /** How many, where that is known. */ missed: number | null; first: string | null }
-  /** The last id means nothing to the hub, whose journal is another. It goes on from its start. */
+  /** Events were removed before they were read; the subscription continues with the first one left. */
+  | { state: 'gap'; /** Number of events, if known. */ missed: number | null; first: string | null }
+  /** The hub has another journal and does not know the last id. Reading continues from its start. */
   | { state: 'reset'; requested: string | null }
-  /** One stream has ended; others may go on. */
+  /** A stream has ended; others may continue. */
   | { state: 'stream-ended'; stream: string; reason: string }
-  /** The credential is good until then. */
+  /** The credential expires at `at`. */
   | { state: 'expiring'; at: string }
-  /** The next attempt is in `delay` ms. */
+  /** The next attempt follows in `delay` ms. */
   | {
       state: 'waiting';
-      /** `lost` and `silent` connections, `status`, `credential`, or the hub's own word, such as
-       * `draining`, or `resource_exhausted` with the `limit` that was hit. */
+      /** `lost` or `silent` (the connection), `status`, `credential`, or a code of the hub such as
+       * `draining`, or `resource_exhausted` with the `limit` that was reached. */
       reason: string;
       limit?: string;
       detail?: string;
       delay: number;
       attempt: number;
     }
-  /** The browser has no network. It goes on as soon as there is one. */
+  /** The browser has no network. The subscription reconnects once there is one. */
   | { state: 'offline' }
-  /** The tab is hidden, and `pauseHidden` was asked for. */
+  /** The tab is hidden, and `pauseHidden` is set. */
   | { state: 'paused' }
   | Final;
 
-/** What is told last. */
+/** Final states of a subscription. */
 export type Final =
   /** Every stream has ended. */
   | { state: 'ended' }
-  /** The hub does not let this subscription be (RFC 9457). */
+  /** The hub refused the subscription (RFC 9457). */
   | { state: 'refused'; status: number; code?: string; detail?: string }
-  /** The credential is good no longer, and there is no other. */
+  /** The credential has expired, and there is no other. */
   | { state: 'expired'; status?: number; code?: string; detail?: string }
-  /** By `close()` or the `signal`. */
+  /** Closed by `close()` or the `signal`. */
   | { state: 'closed' };
 
 /**
- * A secret, or who is asked for one: at first, and again (`why` is `expired`) once the hub does not take
- * the last any more. One that answers nothing gives up.
+ * A secret, or a function that supplies one. The function is called first, and again (with `expired`) once
+ * the hub no longer accepts the last secret. A function that returns nothing ends the subscription.
  */
 export type Credential =
   | string
   | ((why: 'first' | 'expired') => string | null | undefined | Promise<string | null | undefined>);
 
-/** Where an id is kept: a `Storage`, or what does as much of it. */
+/** Storage of the last id: a `Storage`, or an object with these two methods. */
 export interface Place {
   getItem(key: string): string | null;
   setItem(key: string, value: string): void;
@@ -86,79 +86,79 @@ export interface Place {
 export interface Options {
   /** Names or patterns: `builds.42`, `builds.*`, `builds.**`, `**`. */
   streams: string | string[];
-  /** Where the hub is; where this module came from, unless given. */
+  /** Base URL of the hub; by default the hub that served this module. */
   url?: string | URL;
-  /** Only events of these types. */
+  /** Types of events to receive; all if omitted. */
   types?: string[];
   /** An API key or JWT, sent as `Authorization: Bearer`. */
   token?: Credential;
-  /** What `POST /tickets` gave, sent in the query. */
+  /** A ticket of `POST /tickets`, sent in the query. */
   ticket?: Credential;
-  /** Whether cookies are sent: `same-origin`, unless given. */
+  /** Sending of cookies, as for `fetch`; `same-origin` by default. */
   credentials?: 'omit' | 'same-origin' | 'include';
-  /** Sent with each request. */
+  /** Headers of each request. */
   headers?: Record<string, string>;
-  /** Where to begin: `now` (unless given), `start`, `10m`, a time (RFC 3339), or after an event's id. */
+  /** Start: `now` (default), `start`, `10m`, a time (RFC 3339), or the id of an event to start after. */
   from?: string;
-  /** Or with the newest so many. */
+  /** Number of newest events to begin with, in place of `from`. */
   last?: number;
   onEvent?: (event: FanfareEvent) => void;
   onState?: (state: State) => void;
   /**
-   * Goes on after a reload of the page: the last id is kept in `sessionStorage`, by this name where one is
-   * given, or where it is told to. It then counts before `from` and `last`.
+   * Resumes after a reload of the page. The last id is stored in `sessionStorage`, under this name if one
+   * is given, or in the given storage. A stored id takes precedence over `from` and `last`.
    */
   remember?: boolean | string | { storage: Place; key: string };
   /**
-   * Whether the tabs of an origin share a connection (`true`, unless given; only in a secure context). A
-   * name keeps apart what does not belong together, where a credential is a function.
+   * Shares one connection between the tabs of an origin (default; only in a secure context). If a
+   * credential is a function, a name separates subscriptions that must not share.
    */
   share?: boolean | string;
-  /** Whether nothing is read while the tab is hidden. What was missed comes when it is shown. */
+  /** Reads nothing while the tab is hidden. Missed events arrive once it is shown. */
   pauseHidden?: boolean;
   /** Closes the subscription. */
   signal?: AbortSignal;
-  /** In place of the global `fetch`. */
+  /** Replacement of the global `fetch`. */
   fetch?: typeof fetch;
 }
 
 /**
- * Subscribes to streams of a hub, and goes on until it is closed or nothing more can come.
+ * Subscribes to streams of a hub until the subscription is closed or no more events can follow.
  *
- * @throws {TypeError} where an option is none that a hub could take
+ * @throws {TypeError} if a hub could not accept an option
  */
 export function subscribe(options: Options): Subscription;
 
 /**
- * A subscription. As an async iterable it waits for its reader, ends with the subscription, and throws a
- * {@link SubscriptionError} where that was refused or has expired.
+ * A subscription. Its async iterator reads no faster than its consumer, ends with the subscription, and
+ * throws a {@link SubscriptionError} if that was refused or has expired.
  */
 export interface Subscription extends AsyncIterable<FanfareEvent> {
-  /** The last event that was handed on, or the place that reading began from. */
+  /** Id of the last event that was handed on, or the position that reading began at. */
   readonly lastEventId: string | null;
-  /** What was told last. */
+  /** The last state. */
   readonly state: State;
-  /** Ends it; `closed` is the last that is told. */
+  /** Ends the subscription; the last state is `closed`. */
   close(): void;
-  /** Drops the connection and takes it up again after the last event. */
+  /** Drops the connection and resumes after the last event. */
   reconnect(): void;
 }
 
-/** Why an iterated subscription has no more events. */
+/** Error of an iterated subscription that was refused or has expired. */
 export class SubscriptionError extends Error {
   constructor(state: Final);
   readonly state: Final;
 }
 
-/** Reads `text/event-stream` as WHATWG HTML §9.2.6 says, from bytes cut anywhere. */
+/** Parses `text/event-stream` (WHATWG HTML §9.2.6) from bytes in chunks of any size. */
 export class Parser {
   constructor(onBlock: (block: { type: string; data: string; lastEventId: string }) => void);
-  /** The last id, which stays until another comes. */
+  /** Last event id, kept until another one arrives. */
   readonly lastEventId: string;
-  /** How many milliseconds to wait before a reconnect, where that was said. */
+  /** Reconnect delay in milliseconds, if the server has set one. */
   readonly retry: number | null;
   push(bytes: Uint8Array): void;
 }
 
-/** Whether a selector means a stream: `*` stands for one part, a last `**` for one or more. */
+/** Returns true if a selector matches a stream: `*` matches one part, a final `**` one or more. */
 export function selects(selector: string, stream: string): boolean;

@@ -5,10 +5,10 @@
  *     import { subscribe } from '/fanfare.js';
  *     subscribe({ streams: 'builds.*', onEvent: (event) => console.log(event.stream, event.data) });
  *
- * Promises: every event once and in order; whatever becomes of the connection is told to `onState`.
- * Never: an event that was not selected, a second connection where one does, a reconnect without a wait.
+ * Promises: every event once and in order; every change of the connection is reported to `onState`.
+ * Never: an event that was not selected, a second connection if one suffices, a reconnect without a delay.
  *
- * What there is, and its types: `fanfare.d.ts`.
+ * The API and its types are in `fanfare.d.ts`.
  *
  * @module fanfare
  */

@@ -1,4 +1,4 @@
-//! Bars, as SVG that is readable on light and dark pages.
+//! Bar charts, as SVG that is readable on light and dark pages.
 
 use fanfare::bench::number;
 use std::fmt::Write as _;
@@ -16,7 +16,7 @@ const BAR: f64 = 26.0;
 const STEP: f64 = 38.0;
 const TOP: f64 = 44.0;
 
-/// Horizontal bars from zero, with their values written out.
+/// Returns horizontal bars from zero, with their values as text.
 pub fn chart(title: &str, bars: &[Bar]) -> String {
     let longest = bars.iter().map(|bar| bar.value).fold(f64::MIN_POSITIVE, f64::max);
     let height = TOP + STEP * bars.len() as f64 + 6.0;

@@ -1,4 +1,4 @@
-//! What must be reached, as ratios within one run.
+//! Goals of the comparison, as ratios within one run.
 
 use super::Results;
 use super::report::median;
@@ -6,15 +6,15 @@ use super::rows::ROWS;
 use fanfare::bench::number;
 use serde_json::Value;
 
-/// One figure that must hold.
+/// A value with a bound that must hold.
 pub struct Goal {
     pub title: &'static str,
     row: &'static str,
     ours: &'static str,
-    /// The one to compare with; nobody for a figure that is told as it is.
+    /// Server to compare with; `None` for an absolute value.
     theirs: Option<&'static str>,
     path: &'static str,
-    /// At most, or at least.
+    /// Bound of the value or ratio.
     bound: Bound,
 }
 
@@ -23,7 +23,7 @@ enum Bound {
     AtLeast(f64),
 }
 
-/// A goal beside what was measured.
+/// A goal with the measured value.
 pub struct Reached {
     pub measured: String,
     pub bound: String,
@@ -43,10 +43,10 @@ const fn goal(
     Goal { title, row, ours, theirs, path, bound }
 }
 
-/// What must be 0 in every run.
+/// Counts that must be 0 in every run.
 pub const LOSSES: [&str; 3] = ["lost", "duplicated", "reordered"];
 
-/// Losses in all runs of servers of our own, and whether there were none.
+/// Returns the losses in all runs of our own servers; it holds if there are none.
 pub fn losses(results: &Results) -> Reached {
     let own = |key: &String| {
         let (row, server) = key.split_once('/').unwrap_or_default();
@@ -65,7 +65,7 @@ pub fn losses(results: &Results) -> Reached {
     }
 }
 
-/// All of them.
+/// All goals.
 pub const GOALS: [Goal; 15] = {
     use Bound::{AtLeast, AtMost};
     let fanfare = "fanfare";
@@ -145,7 +145,7 @@ pub const GOALS: [Goal; 15] = {
 };
 
 impl Goal {
-    /// What was measured; `None` where it was not.
+    /// Compares the results with the goal; returns `None` if it was not measured.
     pub fn reached(&self, results: &Results) -> Option<Reached> {
         let values = |server: &str| -> Option<Vec<f64>> {
             let reports = results.runs.get(&format!("{}/{server}", self.row))?;

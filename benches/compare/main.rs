@@ -1,12 +1,12 @@
-//! Fanfare beside its peers, in one run: `cargo bench --bench compare`.
+//! Compares Fanfare with its peers in one run: `cargo bench --bench compare`.
 //!
-//! Servers run in turn, A B C A B C …, with the same client, payload and number of workers; what
-//! is told are medians, and medians of the ratios within a round, because machines are noisy. It
-//! installs what a peer needs where that is missing (Debian packages as root, Python packages below
+//! Servers run in turn, A B C A B C …, with the same client, payload and number of workers. The
+//! report has medians, and medians of the ratios within a round, because machines are noisy. The
+//! run installs missing packages of the peers (Debian packages as root, Python packages below
 //! `target/`) and rewrites the tables of `docs/benchmarks.md` and the charts beside it.
 //!
-//! `-- --rounds N`, `--rows a,b`, `--servers a,b` run less; `--render` only writes the document
-//! again. Another peer is one more file in `peers/`.
+//! `-- --rounds N`, `--rows a,b`, `--servers a,b` run less; `--render` only rewrites the document.
+//! To add a peer, add a file to `peers/`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -25,21 +25,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const ROUNDS: usize = 5;
-/// Of the hub and the floor, as of the peers that have workers.
+/// Workers of the hub and the floor, as of the peers that have workers.
 const WORKERS: &str = "2";
 
-/// Everything that was measured: `target/compare/results.json`.
+/// All results, stored in `target/compare/results.json`.
 #[derive(Default, Serialize, Deserialize)]
 struct Results {
     date: String,
     machine: String,
     versions: BTreeMap<String, String>,
-    /// What each peer is.
+    /// Description of each peer.
     about: BTreeMap<String, String>,
-    /// By row and server: arguments of `fanfare bench` that this one needed beside the row's.
+    /// Additional arguments of `fanfare bench`, by row and server.
     #[serde(default)]
     args: BTreeMap<String, String>,
-    /// By row and server: one report a round.
+    /// Reports by row and server, one per round.
     runs: BTreeMap<String, Vec<Value>>,
 }
 
@@ -124,7 +124,7 @@ fn measure(asked: &Asked, work: &Path, results: &mut Results) {
     }
 }
 
-/// Runs `fanfare bench` and returns its report; one with losses is a report, too.
+/// Runs `fanfare bench` and returns its report, also if the run had losses.
 fn run_own(row: &[&str], args: &[&str]) -> Value {
     let (before, hub) = match args.iter().position(|arg| *arg == "--") {
         Some(at) => (&args[..at], &args[at + 1..]),
@@ -146,7 +146,7 @@ fn bench(args: Vec<String>) -> Value {
     })
 }
 
-/// One line of what was found, to see that it goes on.
+/// Returns a summary of a report in one line, to show progress.
 fn short(report: &Value) -> String {
     let number = |path: &str| report.pointer(path).and_then(Value::as_f64);
     let of = |name: &str, path: &str| number(path).map(|n| format!("{name} {n:.2}"));
@@ -178,7 +178,7 @@ fn machine() -> String {
     format!("{cores} cores ({cpu}, virtual), {memory} GiB of memory, Linux {kernel}")
 }
 
-/// Where a peer's files and Python packages are.
+/// Returns the path of the Python environment of the peers.
 fn venv(work: &Path) -> PathBuf {
     work.join("venv")
 }

@@ -1,4 +1,4 @@
-//! A server to compare with: one file in `peers/`, which says how to install, start and reach it.
+//! A server to compare with: one file in `peers/` defines how to install, start and reach it.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,13 +8,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a server may take to listen.
+/// Maximum time until a server listens.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
-/// How long it may take to stop before it is killed.
+/// Maximum time until a server has stopped; then it is killed.
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
 
-/// What the file says. `{dir}`, `{port}` and `{venv}` stand for a folder of the run's own, a free
-/// port, and the Python environment.
+/// Content of the file. `{dir}`, `{port}` and `{venv}` stand for a temporary folder of the run, a
+/// free port, and the Python environment.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Peer {
@@ -29,9 +29,9 @@ pub struct Peer {
     start: Vec<String>,
     subscribe_url: Option<String>,
     publish_url: String,
-    /// The rows that it takes part in.
+    /// Rows in which the server takes part.
     pub rows: Vec<String>,
-    /// By row: what `args_of` returns.
+    /// Arguments by row, for `args_of`.
     #[serde(default)]
     args: BTreeMap<String, Vec<String>>,
     #[serde(default)]
@@ -51,17 +51,17 @@ impl Peer {
         paths.iter().map(read).collect()
     }
 
-    /// Arguments for `fanfare bench` that a row needs here.
+    /// Returns the additional arguments of `fanfare bench` for a row.
     pub fn args_of(&self, row: &str) -> &[String] {
         self.args.get(row).map_or(&[], Vec::as_slice)
     }
 
-    /// What it calls itself.
+    /// Returns the version that the server reports.
     pub fn version(&self, work: &Path) -> String {
         super::shell(&self.version.replace("{venv}", &super::venv(work).display().to_string()))
     }
 
-    /// Starts it, measures it, stops it.
+    /// Starts the server, measures it, and stops it.
     pub fn run(&self, work: &Path, row: &str, row_args: &[&str]) -> Value {
         let server = self.start(work);
         let pid = server.0.id().to_string();
@@ -74,7 +74,7 @@ impl Peer {
             args.extend(["--subscribe-url".into(), url(subscribe)]);
         }
         for arg in self.args_of(row) {
-            // What a row says already is said anew.
+            // An argument of the peer replaces that of the row.
             if let Some(at) = args.iter().position(|a| a == arg && arg.starts_with("--")) {
                 args.drain(at..at + 2);
             }
@@ -85,7 +85,7 @@ impl Peer {
 
     fn start(&self, work: &Path) -> Running {
         let folder = tempfile::Builder::new().prefix(&self.name).tempdir_in(work).unwrap();
-        // Workers of another user read their files, too.
+        // Workers that run as another user must read their files, too.
         run("chmod", &["755", &folder.path().display().to_string()]);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let fill = |text: &str| {
@@ -94,7 +94,7 @@ impl Peer {
                 .replace("{venv}", &super::venv(work).display().to_string())
         };
         for (name, text) in &self.files {
-            // Braces of its own stay: only what is known is filled in.
+            // Other braces in the file stay: only known placeholders are replaced.
             std::fs::write(folder.path().join(name), fill(text)).unwrap();
         }
         let args: Vec<String> = self.start.iter().map(|arg| fill(arg)).collect();
@@ -113,7 +113,7 @@ impl Peer {
     }
 }
 
-/// Installs what is missing of what they need.
+/// Installs the missing packages of the peers.
 pub fn install(peers: &[Peer], work: &Path) {
     let is_there = |package: &&String| {
         let state = Command::new("dpkg-query").args(["-W", "-f=${Status}", package]).output();

@@ -1,4 +1,4 @@
-//! Writes what was measured into `docs/benchmarks.md`, between its markers, and draws the charts.
+//! Writes the results into `docs/benchmarks.md`, between its markers, and draws the charts.
 
 use super::Results;
 use super::chart::{Bar, chart};
@@ -12,7 +12,7 @@ use std::path::Path;
 const BEGIN: &str = "<!-- compare: begin -->";
 const END: &str = "<!-- compare: end -->";
 
-/// The charts: file, title, row and figure; longer is better, or worse.
+/// Charts: file, title, row, path of the value, and its divisor.
 const CHARTS: [(&str, &str, &str, &str, f64); 5] = [
     (
         "deliveries",
@@ -145,7 +145,7 @@ fn table(out: &mut String, results: &Results, row: &Row) {
     }
 }
 
-/// The servers of a row: ours first, then by name.
+/// Returns the servers of a row: ours first, then by name.
 fn servers(results: &Results, row: &str) -> Vec<String> {
     let prefix = format!("{row}/");
     let mut names: Vec<String> = results
@@ -167,7 +167,7 @@ fn median_of(results: &Results, row: &str, server: &str, path: &str) -> Option<f
     (!values.is_empty()).then(|| median(values))
 }
 
-/// The one in the middle, or halfway between the two there.
+/// Returns the median, which may be halfway between two values.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let (low, high) = ((values.len() - 1) / 2, values.len() / 2);

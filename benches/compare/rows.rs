@@ -1,18 +1,18 @@
-//! What is run: rows of `fanfare bench` arguments, and the servers of our own that take part.
+//! Rows of the comparison: arguments of `fanfare bench`, and our own servers that take part.
 
 /// The hub and the floor, which `fanfare bench` starts itself.
 pub const OWN: [&str; 2] = ["fanfare", "floor"];
 
-/// One comparison.
+/// A row of the comparison, with its table.
 pub struct Row {
     pub name: &'static str,
-    /// Its heading.
+    /// Heading of the table.
     pub title: &'static str,
     /// Arguments for every server.
     pub args: &'static [&'static str],
     /// Servers of our own, or variants of one, with their arguments.
     pub own: &'static [(&'static str, &'static [&'static str])],
-    /// What its table tells, by columns.
+    /// Columns of the table.
     pub columns: &'static [Column],
 }
 
@@ -20,9 +20,9 @@ pub struct Row {
 #[derive(Clone, Copy)]
 pub struct Column {
     pub name: &'static str,
-    /// Where in a report it stands.
+    /// JSON pointer of the value in a report.
     pub path: &'static str,
-    /// What it is divided by to be read.
+    /// Divisor of the value for display.
     pub unit: f64,
     pub digits: usize,
 }
@@ -48,7 +48,7 @@ const SOCKETS: Column = column("socket buffers, MiB", "/socket_bytes", 1048576.0
 
 const FLOOR: &[&str] = &["--floor", super::WORKERS];
 
-/// All of them.
+/// All rows.
 pub const ROWS: [Row; 10] = [
     Row {
         name: "paced",

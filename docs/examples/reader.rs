@@ -1,7 +1,8 @@
-//! A reader in Rust: `reqwest` with `eventsource-stream`, which reads one response. Coming back with
-//! the last id is the reader's own, and so is that a 204 is the end.
+//! A reader in Rust: `reqwest` with `eventsource-stream`, which reads one response. The reader
+//! itself reconnects with the last id and stops at a 204.
 //!
-//! `cargo run --example reader -- 'http://127.0.0.1:8080/streams/hello/events'` prints an event a line.
+//! It prints one event per line:
+//! `cargo run --example reader -- 'http://127.0.0.1:8080/streams/hello/events'`
 
 use eventsource_stream::Eventsource as _;
 use futures_util::StreamExt as _;
@@ -24,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             Ok(answer) if answer.status() == StatusCode::NO_CONTENT => break,
             Ok(answer) if answer.status() == StatusCode::OK => {
                 let mut events = answer.bytes_stream().eventsource();
-                // An error is a connection that broke.
+                // An error means that the connection broke.
                 while let Some(Ok(event)) = events.next().await {
                     retry = event.retry.unwrap_or(retry);
                     let line = serde_json::json!({ "type": event.event, "data": event.data, "id": event.id });

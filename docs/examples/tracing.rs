@@ -1,7 +1,7 @@
-//! Sends what `tracing` logs to a Fanfare hub: `cargo run --example tracing -- http://127.0.0.1:8080`.
+//! Sends `tracing` events to a Fanfare hub: `cargo run --example tracing -- http://127.0.0.1:8080`.
 //!
-//! A layer hands each event to a thread that posts it; where the hub is away, lines are lost past a
-//! bound rather than kept without end.
+//! A layer hands each event to a thread that posts it. Events that cannot be posted, and events
+//! beyond the bound of the queue, are lost.
 
 use serde_json::{Map, Value, json};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -10,14 +10,14 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
-/// Lines that may wait for the hub.
+/// Maximum number of lines that wait to be posted.
 const MAX_WAITING: usize = 10_000;
 
 /// Posts every event to a hub.
 struct ToHub(SyncSender<Value>);
 
 impl ToHub {
-    /// The layer, and the thread that ends once the layer is gone and all is sent.
+    /// Returns the layer, and the thread, which ends once the layer is dropped and all is sent.
     fn new(url: &str) -> (Self, JoinHandle<()>) {
         let (sender, lines) = sync_channel::<Value>(MAX_WAITING);
         let endpoint = format!("{url}/log-message");
@@ -39,7 +39,7 @@ impl<S: Subscriber> Layer<S> for ToHub {
         let mut fields = Fields(Map::new());
         event.record(&mut fields);
         let message = fields.0.remove("message").unwrap_or_default();
-        // `try_send`: logging never waits for a network.
+        // `try_send`, because logging must never wait for the network.
         let _ = self.0.try_send(json!({
             "level": metadata.level().as_str().to_lowercase(),
             "message": message.as_str().unwrap_or_default(),
@@ -78,6 +78,6 @@ fn main() {
         tracing::info!(order = 42, "an order came in");
         tracing::warn!(seconds = 3, "the till is slow");
     });
-    // The layer is gone with the subscriber; what it had is sent.
+    // The layer was dropped with the subscriber; the thread sends the remaining lines.
     let _ = posts.join();
 }

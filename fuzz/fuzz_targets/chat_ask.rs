@@ -1,4 +1,4 @@
-//! What is asked of a model.
+//! Chat requests.
 
 #![no_main]
 

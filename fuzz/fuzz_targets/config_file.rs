@@ -1,4 +1,4 @@
-//! The file of settings.
+//! Configuration files.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Durations as people write them.
+//! Durations in settings.
 
 #![no_main]
 

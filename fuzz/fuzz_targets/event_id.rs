@@ -1,4 +1,4 @@
-//! Ids of events, as a client says its last one.
+//! Event ids, as in `Last-Event-ID`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Event streams that a bench reads: a byte for where they are cut, and what comes.
+//! Event streams that a bench reads: a byte for the size of the parts, then the stream.
 
 #![no_main]
 
@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((step, bytes)) = bytes.split_first() else { return };
     let whole = scanned(std::iter::once(bytes));
     assert_eq!(scanned(bytes.chunks(usize::from(*step).max(1))), whole);
-    // What a bench need not know: lone CRs, a BOM, ids without a value or with a NUL.
+    // Not supported by the bench: lone CRs, a BOM, ids without a value or with a NUL.
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let is_odd = text.contains(['\r', '\0', '\u{feff}']) || text.lines().any(|line| line == "id");
     if is_odd {

@@ -1,4 +1,4 @@
-//! `Forwarded` and `X-Forwarded-For`, of a line for each header.
+//! `Forwarded` and `X-Forwarded-For`, one header per line.
 
 #![no_main]
 

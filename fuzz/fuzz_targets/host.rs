@@ -1,4 +1,4 @@
-//! `Host`.
+//! `Host` headers.
 
 #![no_main]
 

@@ -1,11 +1,11 @@
-//! Responses that a bench reads: a byte for where they are cut, and what comes.
+//! HTTP/1.1 responses that a bench reads: a byte for the size of the parts, then the response.
 
 #![no_main]
 
 use fanfare::bench::probe::Decoder;
 use libfuzzer_sys::fuzz_target;
 
-/// What pieces come to; of an error, where it was is not compared.
+/// Decodes `pieces`; the place of an error is not compared.
 fn came<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Option<u16>, bool, bool, Vec<u8>, bool) {
     let (mut decoder, mut body) = (Decoder::default(), Vec::new());
     let mut garbled = false;

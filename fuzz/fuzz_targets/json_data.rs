@@ -1,4 +1,4 @@
-//! Data of an event as JSON, of every type that has a shape and of one that has none.
+//! JSON data of events, for each type with a schema and one without.
 
 #![no_main]
 

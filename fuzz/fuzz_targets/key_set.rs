@@ -1,4 +1,4 @@
-//! Key sets and public keys, and a token that is held against them.
+//! Key sets and public keys, and a token that is verified with them.
 
 #![no_main]
 

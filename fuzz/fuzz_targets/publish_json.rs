@@ -1,4 +1,4 @@
-//! Publish bodies of JSON.
+//! Publish bodies in JSON.
 
 #![no_main]
 

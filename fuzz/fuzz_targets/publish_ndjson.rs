@@ -1,4 +1,4 @@
-//! Publish bodies of a line each.
+//! Publish bodies in NDJSON.
 
 #![no_main]
 

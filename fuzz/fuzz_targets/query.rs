@@ -1,11 +1,11 @@
-//! Queries.
+//! Query strings.
 
 #![no_main]
 
 use fanfare::http::probe;
 use libfuzzer_sys::fuzz_target;
 
-/// As a form has it, with everything escaped.
+/// Percent-encodes every byte, as a form may.
 fn escaped(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

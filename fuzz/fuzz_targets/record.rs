@@ -1,4 +1,4 @@
-//! Values of the journal.
+//! Stored values of the journal.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ fuzz_target!(|value: &[u8]| {
         assert!(again == value || names_the_default, "{value:?} became {again:?}");
     }
     for again in probe::items_again(value).into_iter().flatten() {
-        // The last byte may be a truth, of which there is one spelling.
+        // The last byte may be a bool, which is encoded in one way only.
         let (_, fields) = again.split_last().expect("fields");
         assert!(value.starts_with(fields));
     }

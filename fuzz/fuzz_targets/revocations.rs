@@ -1,4 +1,4 @@
-//! The file of revocations.
+//! Revocation files.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Selectors: two on a line each, and a name that they may mean.
+//! Selectors: two lines with a selector each, then a name that they may match.
 
 #![no_main]
 

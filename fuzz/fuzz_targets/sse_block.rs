@@ -1,4 +1,4 @@
-//! What is written to a client: a type on a line, and the data.
+//! SSE blocks: a line with the type, then the data.
 
 #![no_main]
 

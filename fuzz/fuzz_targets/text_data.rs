@@ -1,4 +1,4 @@
-//! Data of an event as text, of every type that has a shape and of one that has none.
+//! Text data of events, for each type with a schema and one without.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Tickets: as they are shown, and the claims of one that is signed.
+//! Tickets: the input as a whole ticket, and as the claims of a signed one.
 
 #![no_main]
 

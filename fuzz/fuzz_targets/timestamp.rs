@@ -1,4 +1,4 @@
-//! Times.
+//! Timestamps.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Tokens: as they are shown, and the claims of one that is signed.
+//! Tokens: the input as a whole token, and as the claims of a signed one.
 
 #![no_main]
 

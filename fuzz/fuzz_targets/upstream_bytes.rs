@@ -1,4 +1,4 @@
-//! What an upstream of chats sends: a byte for where it is cut, and the bytes.
+//! Responses of a chat upstream: a byte for the size of the parts, then the response.
 
 #![no_main]
 

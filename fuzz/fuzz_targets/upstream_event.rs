@@ -1,4 +1,4 @@
-//! One event of an upstream of chats.
+//! Single events of a chat upstream.
 
 #![no_main]
 

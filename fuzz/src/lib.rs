@@ -1,4 +1,4 @@
-//! What the targets have in common: the laws, which are those of the property tests.
+//! Laws that the fuzz targets share with the property tests.
 
 #[path = "../../tests/suite/properties/laws/mod.rs"]
 pub mod laws;

@@ -4,7 +4,7 @@ use crate::event::{Invalid, MAX_SELECTORS, Selector, StreamName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Selectors of one grant: each is held against each selector of a subscription.
+/// Maximum number of selectors of a grant; each is compared with each selector of a subscription.
 pub const MAX_GRANT_SELECTORS: usize = 100;
 
 /// Selector that admins may read in addition to their grants.
@@ -13,15 +13,15 @@ const EVERYTHING_OF_THE_HUB: &str = "hub.**";
 /// All jobs, folders or models.
 pub const ALL: &str = "*";
 
-/// The streams of a job's runs.
+/// Returns the selector of a job's runs.
 fn of_runs(job: &str) -> Option<Selector> {
     Selector::parse(&format!("jobs.{job}.*")).ok()
 }
 
-/// Streams that something is granted on.
+/// Streams that a grant covers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Scope {
-    /// All of them, those behind no wildcard too.
+    /// All streams, including those that no wildcard reaches.
     Everything,
     /// The streams that a selector reaches.
     Only(Box<[Selector]>),
@@ -42,9 +42,9 @@ pub struct Grants {
     pub files: Box<[String]>,
     /// Models to chat with.
     pub chat: Box<[String]>,
-    /// The metrics.
+    /// True if the metrics may be read.
     pub metrics: bool,
-    /// Everything that is for operators.
+    /// True if everything for operators is granted.
     pub admin: bool,
 }
 
@@ -56,7 +56,7 @@ impl Default for Scope {
 }
 
 impl Scope {
-    /// Checks and takes selectors as they are written.
+    /// Parses selectors.
     pub fn parse(texts: &[String]) -> Result<Self, Invalid> {
         if texts.len() > MAX_GRANT_SELECTORS {
             let why = format!("a grant has at most {MAX_GRANT_SELECTORS} selectors");
@@ -66,7 +66,7 @@ impl Scope {
         Ok(Self::Only(selectors.collect::<Result<Vec<_>, _>>()?.into()))
     }
 
-    /// The selectors, as they are written.
+    /// Returns the selectors as text.
     pub fn selectors(&self) -> Vec<String> {
         match self {
             Self::Everything => vec!["**".to_owned()],
@@ -93,7 +93,8 @@ impl Scope {
         }
     }
 
-    /// Without the chats that it names: those are of whoever began them, whatever else they may read.
+    /// Removes the chats that it names: they belong to the caller that started them, regardless of
+    /// other grants.
     #[must_use]
     pub fn without_chats(&self) -> Self {
         let is_chat = |one: &&Selector| one.exact().is_some_and(StreamName::is_hidden);
@@ -127,7 +128,7 @@ impl Scope {
     }
 }
 
-/// Grants as they are written, in a token's claim or of a key.
+/// Grants as written in the claim of a token or in the configuration of a key.
 #[derive(Clone, Default, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Claimed {
@@ -143,13 +144,13 @@ pub struct Claimed {
     pub files: Vec<String>,
     /// Models to chat with.
     pub chat: Vec<String>,
-    /// Everything that is for operators.
+    /// True if everything for operators is granted.
     pub admin: bool,
 }
 
 impl Grants {
-    /// Checks and takes what is written. What the hub says of itself is granted to admins, and to
-    /// nobody else whatever is written.
+    /// Parses grants. The hub's own streams are granted to admins only, even if selectors name
+    /// them.
     pub fn of(claimed: Claimed) -> Result<Self, Invalid> {
         let subscribe = match Scope::parse(&claimed.subscribe)? {
             Scope::Only(selectors) => {
@@ -158,7 +159,7 @@ impl Grants {
                 if claimed.admin {
                     selectors.push(Selector::parse(EVERYTHING_OF_THE_HUB)?);
                 }
-                // Whoever runs a job reads what it says.
+                // A caller that may run a job may read the output of its runs.
                 selectors.extend(claimed.run.iter().filter_map(|job| of_runs(job)));
                 Scope::Only(selectors.into())
             }
@@ -176,7 +177,7 @@ impl Grants {
         })
     }
 
-    /// Grants nothing.
+    /// Returns grants of nothing.
     pub fn nothing() -> Self {
         Self {
             publish: Scope::default(),
@@ -190,7 +191,7 @@ impl Grants {
         }
     }
 
-    /// Everything.
+    /// Returns grants of everything.
     pub fn everything() -> Self {
         Self {
             publish: Scope::Everything,
@@ -225,7 +226,8 @@ impl Grants {
         self.publish.covers(stream)
     }
 
-    /// Returns true if `stream` may be ended; what only the hub writes is not looked at here.
+    /// Returns true if `stream` may be ended; streams that only the hub writes are not excluded
+    /// here.
     pub fn may_end(&self, stream: &StreamName) -> bool {
         self.end.covers(stream)
     }
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_selector_is_narrowed_to_what_is_granted() {
+    fn selectors_are_narrowed_to_the_granted_streams() {
         for (granted, wanted, left) in [
             (&["**"][..], &["a.*", "b"][..], &["a.*", "b"][..]),
             (&["a.**"], &["**"], &["a.**"]),
@@ -278,12 +280,12 @@ mod tests {
         assert_eq!(
             admin.readable(&selectors(&["hub.**", "**"])).expect("few"),
             selectors(&["a", "hub.**"]),
-            "an admin reads what the hub says of itself, and of the rest what is granted"
+            "an admin reads the hub's own streams, and of the others those that are granted"
         );
     }
 
     #[test]
-    fn what_may_be_read_is_what_a_narrowed_selector_reaches() {
+    fn narrowed_selectors_reach_exactly_the_readable_streams() {
         let names = ["a", "a.b", "a.b.c", "b.x", "chat.1", "hub.logs", "hub", "chat"];
         let wanted = ["**", "a.**", "*.b", "*", "*.*", "chat.1", "hub.**", "a.b.*"];
         for granted in [&["**"][..], &["a.*", "chat.1"], &["*.*.*", "b.**"], &["hub.**"], &[]] {
@@ -303,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_come_to_too_many_selectors_is_refused_before_they_are_compared() {
+    fn narrowing_to_too_many_selectors_is_refused_before_they_are_compared() {
         let some = |letter: &str| -> Vec<String> {
             (0..100).map(|n| format!("{letter}.{letter}{n}.**").replace("x.x", "*.*.x")).collect()
         };

@@ -1,7 +1,7 @@
-//! JSON Web Tokens (RFC 7519), held against configured keys.
+//! Verification of JSON Web Tokens (RFC 7519) with configured keys.
 //!
-//! The algorithms that are taken come from the configuration and the keys, never from a token
-//! (RFC 8725 §3.1); a key verifies only what its family signs.
+//! The accepted algorithms come from the configuration and the keys, never from a token
+//! (RFC 8725 §3.1); a key verifies only algorithms of its family.
 
 use super::error::KeyError;
 use super::key_set::{Key, RemoteKeys, key_set, pin, pinned, public_key, secret_key};
@@ -16,25 +16,25 @@ use std::time::Duration;
 /// Settings of token verification.
 #[derive(Clone, Debug, Default)]
 pub struct JwtSettings {
-    /// A secret shared with whoever signs (HS256, HS384, HS512).
+    /// A secret shared with the issuer (HS256, HS384, HS512).
     pub secret: Option<String>,
     /// A public key as PEM.
     pub public_key: Option<Vec<u8>>,
     /// A key set (RFC 7517) as JSON.
     pub jwks: Option<Vec<u8>>,
-    /// A key set that is still to be fetched.
+    /// True if a key set will be fetched.
     pub has_remote_keys: bool,
-    /// The algorithms that are taken; none for those the keys are usually used with.
+    /// Accepted algorithms; if empty, those that the keys are usually used with.
     pub algorithms: Vec<String>,
-    /// The `iss` that is asked for, where one is.
+    /// Required `iss`, if any.
     pub issuer: Option<String>,
-    /// The `aud` that is asked for, where one is.
+    /// Required `aud`, if any.
     pub audience: Option<String>,
     /// Maximum time until `exp`.
     pub max_lifetime: Duration,
 }
 
-/// Holds tokens against keys.
+/// Verifies tokens with keys.
 #[derive(Clone)]
 pub struct Verifier {
     keys: Vec<Key>,
@@ -44,7 +44,7 @@ pub struct Verifier {
     max_lifetime_ms: u64,
 }
 
-/// The claims that count; what else a token says does not matter.
+/// Claims that are evaluated; others are ignored.
 #[derive(Deserialize)]
 struct Claims {
     exp: f64,
@@ -72,7 +72,7 @@ pub(super) fn looks_like_one(credential: &str) -> bool {
 }
 
 impl Verifier {
-    /// Reads the keys; the error names the setting that is wrong. `None` where there is no key.
+    /// Reads the keys; an error names the invalid setting. `None` if there is no key.
     pub fn new(settings: JwtSettings) -> Result<Option<Self>, (&'static str, KeyError)> {
         let pinned = pinned(&settings.algorithms).map_err(|why| ("jwt-algorithms", why))?;
         let mut keys = Vec::new();
@@ -86,7 +86,7 @@ impl Verifier {
             keys.extend(key_set(json).map_err(|why| ("jwks", why))?);
         }
         if keys.is_empty() && !settings.has_remote_keys {
-            // Whoever says what tokens must be like means that they are asked for.
+            // Settings of tokens without a key are an error: tokens are meant to be verified.
             let said = [
                 ("jwt-issuer", settings.issuer.is_some()),
                 ("jwt-audience", settings.audience.is_some()),
@@ -114,7 +114,7 @@ impl Verifier {
     /// Returns the caller of a token.
     pub(super) fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, Denied> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| Denied::Malformed)?;
-        // What it calls critical is not understood here (RFC 7515 §4.1.11).
+        // No critical extension is supported (RFC 7515 §4.1.11).
         if header.crit.is_some() {
             return Err(Denied::Malformed);
         }
@@ -127,11 +127,11 @@ impl Verifier {
             }
         };
         let (expires, now) = (ms(claims.exp)?, now.ms());
-        // On the moment of its end it has ended (RFC 7519 §4.1.4).
+        // A token has expired at the very time of `exp` (RFC 7519 §4.1.4).
         if expires <= now {
             return Err(Denied::Expired);
         }
-        // From when it was made, too: in its last hours a token of a year would pass otherwise.
+        // Counted from `iat`, too: otherwise a token of a year would pass in its last hours.
         let issued = claims.iat.map(ms).transpose()?;
         let lives_from = issued.map_or(now, |issued| issued.min(now));
         if expires - lives_from > self.max_lifetime_ms {
@@ -168,7 +168,7 @@ impl Verifier {
         Err(denied)
     }
 
-    /// The key set that is still to be fetched, where there is one.
+    /// Returns the key set that is fetched, if there is one.
     pub(super) fn remote(&self) -> Option<&Arc<RemoteKeys>> {
         self.remote.as_ref()
     }
@@ -193,8 +193,8 @@ impl Verifier {
         let mut validation = Validation::new(algorithm);
         validation.leeway = 0;
         validation.validate_nbf = true;
-        // A token that names an audience is taken where none is asked for: not every issuer can
-        // leave it out.
+        // If no audience is required, a token that names one is accepted: not every issuer can omit
+        // it.
         validation.validate_aud = self.audience.is_some();
         let mut required = vec!["exp"];
         if let Some(audience) = &self.audience {

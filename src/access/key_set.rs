@@ -1,4 +1,4 @@
-//! Keys that tokens are held against: a secret, a public key, a key set (RFC 7517).
+//! Keys that verify tokens: a secret, a public key, a key set (RFC 7517).
 
 use super::RevocationMark;
 use super::error::KeyError;
@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, Header};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A key, and what it verifies.
+/// A key and the algorithms that it verifies.
 #[derive(Clone)]
 pub(super) struct Key {
     pub(super) id: Option<String>,
@@ -42,7 +42,7 @@ impl Key {
     }
 }
 
-/// Leaves of `keys` what is used with these algorithms.
+/// Restricts `keys` to the `pinned` algorithms; removes keys that are left without one.
 pub(super) fn pin(keys: &mut Vec<Key>, pinned: Option<&[Algorithm]>) {
     let Some(pinned) = pinned else { return };
     for key in keys.iter_mut() {
@@ -54,7 +54,7 @@ pub(super) fn pin(keys: &mut Vec<Key>, pinned: Option<&[Algorithm]>) {
     keys.retain(|key| !key.algorithms.is_empty());
 }
 
-/// A key set that somebody else keeps, as it was last fetched.
+/// A key set of another server, as it was last fetched.
 #[derive(Default)]
 pub struct RemoteKeys {
     keys: ArcSwap<Vec<Key>>,
@@ -74,10 +74,10 @@ impl RemoteKeys {
         Self { pinned, ..Self::default() }
     }
 
-    /// Takes a key set (JSON) in the place of the last one, and says how many keys that is.
+    /// Replaces the keys with a key set (JSON); returns the number of usable keys in it.
     pub fn replace(&self, json: &[u8]) -> Result<usize, KeyError> {
         let set = read_set(json)?;
-        // Whoever keeps it may have other uses for one that is too short.
+        // Secrets that are too short are skipped: the owner may have other uses for them.
         let mut keys: Vec<Key> = set.into_iter().filter(|key| !key.is_short()).collect();
         pin(&mut keys, self.pinned.as_deref());
         let count = keys.len();
@@ -93,7 +93,7 @@ impl RemoteKeys {
         Ok(count)
     }
 
-    /// Begins with the keys of `before`, until they are fetched again.
+    /// Takes over the keys of `before`, until the next fetch.
     pub(super) fn succeed(&self, before: &Self) {
         let mut keys = before.keys().to_vec();
         pin(&mut keys, self.pinned.as_deref());
@@ -117,7 +117,7 @@ pub(super) fn pinned(names: &[String]) -> Result<Option<Vec<Algorithm>>, KeyErro
     Ok((!all.is_empty()).then_some(all))
 }
 
-/// Bytes of a secret that cannot be tried out (RFC 7518 §3.2).
+/// Minimum length of a secret, in bytes, against brute force (RFC 7518 §3.2).
 pub(super) const MIN_SECRET_BYTES: usize = 32;
 
 pub(super) fn secret_key(secret: &str) -> Result<Key, KeyError> {
@@ -139,7 +139,7 @@ pub(super) fn public_key(pem: &[u8]) -> Result<Key, KeyError> {
         return Ok(Key::of(key, vec![EdDSA], pem));
     }
     match DecodingKey::from_ec_pem(pem) {
-        // A key is on one curve, and verifies nothing of the other.
+        // The key is on one curve and verifies no signature of the other.
         Ok(key) => Ok(Key::of(key, vec![ES256, ES384], pem)),
         Err(_) => Err(KeyError::Pem("public")),
     }
@@ -159,7 +159,7 @@ fn read_set(json: &[u8]) -> Result<Vec<Key>, KeyError> {
     Ok(set.keys.iter().filter_map(key_of_set).collect())
 }
 
-/// A key of a set; `None` where it is for something else.
+/// Returns a key of a set; `None` if it is not for verifying tokens.
 fn key_of_set(jwk: &Jwk) -> Option<Key> {
     let common = &jwk.common;
     let signs = common.public_key_use.as_ref().is_none_or(|u| *u == PublicKeyUse::Signature);
@@ -187,7 +187,7 @@ fn key_of_set(jwk: &Jwk) -> Option<Key> {
     let fits = key.family() == algorithm.family();
     let is_named = common.key_algorithm.is_some();
     let id = common.key_id.clone();
-    // What verifies, and nothing else that is said of it.
+    // The key material only, without its metadata.
     let mark = RevocationMark::of(&serde_json::to_vec(&jwk.algorithm).ok()?);
     fits.then(|| Key { id, key, algorithms: vec![algorithm], is_named, mark })
 }

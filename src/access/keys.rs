@@ -1,4 +1,4 @@
-//! API keys: secrets that the configuration knows by their SHA-256 alone.
+//! API keys: secrets of which the configuration holds only the SHA-256.
 
 use super::error::KeyError;
 use super::{Grants, RevocationMark};
@@ -6,7 +6,7 @@ use rand::Rng as _;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// A key, and what whoever has it may do.
+/// An API key and its grants.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ApiKey {
     /// Name in logs.
@@ -17,7 +17,7 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// `sha256` is that of the secret, in 64 hexadecimal digits.
+    /// Creates a key; `sha256` is the hash of its secret, in 64 hexadecimal digits.
     pub fn new(name: &str, sha256: &str, grants: Grants) -> Result<Self, KeyError> {
         if name.is_empty() {
             return Err(KeyError::NoName);
@@ -48,7 +48,7 @@ pub fn clash(keys: &[ApiKey]) -> Option<String> {
     })
 }
 
-/// A secret that nobody can guess: 24 random bytes, in hexadecimal digits.
+/// Returns a new secret: 24 random bytes, in hexadecimal digits.
 pub fn new_secret() -> String {
     digits(&rand::rng().random::<[u8; 24]>())
 }
@@ -62,7 +62,7 @@ fn digits(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The key whose secret this is. Takes as long whichever it is, and where it is none.
+/// Returns the key with this secret. Takes the same time whichever key it is, or if there is none.
 pub(super) fn find<'a>(keys: &'a [ApiKey], secret: &str) -> Option<&'a ApiKey> {
     let hash: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
     keys.iter()
@@ -77,7 +77,7 @@ mod tests {
     const HASH: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
 
     #[test]
-    fn a_key_is_found_by_its_secret_alone() {
+    fn key_is_found_only_by_its_secret() {
         let key = |name, hash: &str| ApiKey::new(name, hash, Grants::nothing()).expect("a key");
         let keys = [key("a", HASH), key("b", &"0".repeat(64))];
         assert_eq!(find(&keys, "secret").map(|key| key.name.as_str()), Some("a"));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash_is_refused() {
+    fn malformed_hash_is_refused() {
         for bad in ["", "secret", &HASH[1..], &format!("{HASH}0"), &"g".repeat(64), &"é".repeat(32)]
         {
             assert!(ApiKey::new("a", bad, Grants::nothing()).is_err(), "{bad:?}");

@@ -1,4 +1,4 @@
-//! Tokens made here, by those who have no issuer of their own, and what a token says.
+//! Signing of tokens, for operators without an issuer, and decoding of tokens.
 
 use super::error::KeyError;
 use super::{Claimed, Grants};
@@ -12,9 +12,9 @@ use uuid::Uuid;
 /// Key that signs a token.
 #[derive(Clone, Debug)]
 pub enum SigningKey {
-    /// A secret that the hub has, too.
+    /// A secret shared with the hub.
     Secret(String),
-    /// A private key in PEM, of which the hub has the public one.
+    /// A private key in PEM; the hub has the public key.
     Pem(Vec<u8>),
 }
 
@@ -33,7 +33,7 @@ pub struct NewToken {
     pub audience: Option<String>,
     /// Id of the key that signs it, in a key set.
     pub key_id: Option<String>,
-    /// The algorithm; none for the one that the key is usually used with.
+    /// Algorithm; `None` for the one that the key is usually used with.
     pub algorithm: Option<String>,
 }
 
@@ -52,7 +52,8 @@ struct Claims<'a> {
 }
 
 impl NewToken {
-    /// The token, signed at `now`. The error says what is wrong with it or the key.
+    /// Returns the token, signed at `now`. Fails if the grants, the algorithm or the key are
+    /// invalid.
     pub fn sign(&self, key: &SigningKey, now: Timestamp) -> Result<String, KeyError> {
         Grants::of(self.grants.clone())?;
         let (key, usual) = encoding(key)?;
@@ -82,7 +83,7 @@ impl NewToken {
     }
 }
 
-/// The key, and the algorithms it may be used with unless one is named.
+/// Returns the key and the algorithms to try unless one is named.
 fn encoding(key: &SigningKey) -> Result<(EncodingKey, Vec<Algorithm>), KeyError> {
     use Algorithm::{ES256, ES384, EdDSA, HS256, RS256};
     let pem = match key {
@@ -98,13 +99,13 @@ fn encoding(key: &SigningKey) -> Result<(EncodingKey, Vec<Algorithm>), KeyError>
         return Ok((key, vec![EdDSA]));
     }
     match EncodingKey::from_ec_pem(pem) {
-        // Its curve decides which of the two it is.
+        // The curve of the key decides which of the two applies.
         Ok(key) => Ok((key, vec![ES256, ES384])),
         Err(_) => Err(KeyError::Pem("private")),
     }
 }
 
-/// The header and the claims of a token, whoever signed it.
+/// Returns the header and the claims of a token, without verifying its signature.
 pub fn told(token: &str) -> Result<(Value, Value), KeyError> {
     let decoded = jsonwebtoken::dangerous::insecure_decode::<Value>(token)?;
     let header =

@@ -28,15 +28,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The longest credential that is looked at, in bytes.
+/// Maximum length of a credential, in bytes.
 pub const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
 
 /// A caller and its grants.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Caller {
-    /// The name of a key, or the `sub` of a token; `None` for those who did not say.
+    /// Name of a key, or `sub` of a token; `None` if there is neither.
     pub subject: Option<String>,
-    /// The name of a key.
+    /// Name of an API key.
     pub key: Option<String>,
     /// The `jti` of a token.
     pub jti: Option<String>,
@@ -46,15 +46,16 @@ pub struct Caller {
     pub grants: Grants,
     /// Time at which the credential expires.
     pub expires: Option<Timestamp>,
-    /// The key that let them in, or, by ticket, its maker; none for those who showed nothing.
+    /// Mark of the key that admitted the caller or, with a ticket, its maker; `None` without a
+    /// credential.
     pub mark: Option<RevocationMark>,
     /// True for tickets, which cannot be used to make other tickets.
     pub by_ticket: bool,
 }
 
 impl Caller {
-    /// Returns the name that limits of subjects count. The name of a key and the `sub` of a token
-    /// differ, also if they are spelled the same.
+    /// Returns the name by which limits per subject count the caller. The name of a key and the
+    /// `sub` of a token differ even if they are spelled the same.
     pub fn counted_as(&self) -> Option<Arc<str>> {
         match (&self.key, &self.subject) {
             (Some(key), _) => Some(format!("key {key}").into()),
@@ -84,7 +85,7 @@ pub struct RevocationMark(u64);
 
 impl RevocationMark {
     fn of(key: &[u8]) -> Self {
-        // Not the hash that an API key is known by, of which it would tell a part.
+        // Not the stored hash of an API key, of which the mark would reveal a part.
         let hash = Sha256::new().chain_update(b"mark").chain_update(Sha256::digest(key)).finalize();
         Self(hash.iter().take(8).fold(0, |mark, byte| (mark << 8) | u64::from(*byte)))
     }
@@ -114,7 +115,7 @@ pub fn explain(denied: Denied) -> &'static str {
     }
 }
 
-/// Everything that credentials are held against.
+/// Keys, tickets and revocations that credentials are checked against.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     keys: Vec<ApiKey>,
@@ -133,8 +134,8 @@ pub struct Access {
 pub struct AccessVersion(u64, usize, usize);
 
 impl Access {
-    /// Takes these keys and the tokens of this verifier, and grants something to those who show
-    /// nothing.
+    /// Creates access with API keys, tokens and grants of callers without a credential. Without
+    /// any of the three, everything is granted to all callers.
     pub fn new(keys: Vec<ApiKey>, verifier: Option<Verifier>, anonymous: Option<Grants>) -> Self {
         let is_open = keys.is_empty() && verifier.is_none() && anonymous.is_none();
         let grants = if is_open { Some(Grants::everything()) } else { anonymous };
@@ -153,7 +154,7 @@ impl Access {
         self.max_lifetime
     }
 
-    /// Makes and takes tickets, too, and refuses what is revoked.
+    /// Adds tickets and revocations.
     #[must_use]
     pub fn with(self, tickets: Tickets, revocations: Arc<Revocations>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -161,8 +162,8 @@ impl Access {
         Self { tickets: Some(tickets), revocations: Some(revocations), generation, ..self }
     }
 
-    /// The same in the place of `before`: its tickets are good and its revocations hold, and, where
-    /// the key set is the same one, what was fetched of it.
+    /// Takes over the tickets and revocations of `before` and, if the key set is the same, the keys
+    /// that were fetched.
     #[must_use]
     pub fn succeeding(self, before: &Self, is_same_key_set: bool) -> Self {
         if let (true, Some(new), Some(old)) =
@@ -181,7 +182,7 @@ impl Access {
         self.keys.iter().filter(|key| key.name == name).map(ApiKey::mark).collect()
     }
 
-    /// The key set that is to be fetched, where there is one.
+    /// Returns the key set that is fetched, if there is one.
     pub fn remote_keys(&self) -> Option<&Arc<RemoteKeys>> {
         self.verifier.as_ref()?.remote()
     }
@@ -229,12 +230,12 @@ impl Access {
         self.keys.is_empty() && self.verifier.is_none()
     }
 
-    /// Returns true if those who show nothing may do something.
+    /// Returns true if callers without a credential are admitted.
     pub fn has_anonymous(&self) -> bool {
         self.anonymous.is_some()
     }
 
-    /// Returns true if everybody may do everything, as nothing is configured.
+    /// Returns true if all callers may do everything, because nothing is configured.
     pub fn is_open(&self) -> bool {
         self.is_open
     }
@@ -272,7 +273,7 @@ impl Access {
         caller.expires.unwrap_or_else(|| now.plus_ms(self.max_lifetime.as_millis() as u64))
     }
 
-    /// A ticket of `maker`'s.
+    /// Creates a ticket for `maker`.
     pub fn mint(&self, maker: &Caller, wanted: &TicketWanted) -> Result<String, KeyError> {
         match &self.tickets {
             Some(tickets) => tickets.mint(maker, wanted),

@@ -1,7 +1,7 @@
-//! Credentials that have ended before their time.
+//! Revocations of credentials before their expiry.
 //!
-//! A revocation says whose credentials made up to a moment are good no more. It is on the medium
-//! before it is answered. It can be undone; until then it is remembered.
+//! A revocation invalidates the credentials of its target that were made up to a point in time. It
+//! is durable before it is acknowledged. It can be undone; until then it is remembered.
 
 use super::{Caller, RevocationMark};
 use crate::disk::replace_file;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-/// Revocations that are remembered at once; each is held against every credential by a look-up.
+/// Maximum number of remembered revocations; every credential is checked against them by look-ups.
 const MAX_REVOCATIONS: usize = 100_000;
 
 /// Target of a revocation.
@@ -24,9 +24,9 @@ const MAX_REVOCATIONS: usize = 100_000;
 pub enum RevocationTarget {
     /// A token, by its `jti`.
     Jti(String),
-    /// Everything of a `sub`.
+    /// All credentials of a `sub`.
     Sub(String),
-    /// An API key's, by its name.
+    /// An API key, by its name.
     Key(String),
 }
 
@@ -34,7 +34,7 @@ pub enum RevocationTarget {
 struct Line {
     at: u64,
     whose: RevocationTarget,
-    /// Marks of the API keys that had the name; without any it is about all that ever have it.
+    /// Marks of the API keys that had the name; if empty, every key that ever has it is revoked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     keys: Vec<RevocationMark>,
     /// True if this line undoes the revocation.
@@ -42,7 +42,7 @@ struct Line {
     undone: bool,
 }
 
-/// A revocation: until when credentials are refused, and which API keys.
+/// A revocation: the time up to which credentials are refused, or the refused API keys.
 #[derive(Clone, Default, Debug)]
 struct Revoked {
     /// Credentials made until then are refused.
@@ -51,7 +51,8 @@ struct Revoked {
 }
 
 impl Revoked {
-    /// Adds another revocation of the same. A clock that went back does not weaken the first.
+    /// Adds another revocation of the same target. A clock that went back does not weaken the
+    /// first.
     fn add(&mut self, at: Timestamp, keys: &[RevocationMark]) {
         self.at = self.at.max(at);
         let new = keys.iter().filter(|key| !self.keys.contains(key)).copied().collect::<Vec<_>>();
@@ -59,7 +60,7 @@ impl Revoked {
     }
 }
 
-/// Returns true if a token that the revocation covers may still be good.
+/// Returns true if a token that the revocation covers may still be valid.
 fn matters(whose: &RevocationTarget, at: Timestamp, keep: Duration, now: Timestamp) -> bool {
     matches!(whose, RevocationTarget::Key(_)) || at >= now.minus_ms(keep.as_millis() as u64)
 }
@@ -86,9 +87,9 @@ pub struct Revocations {
 }
 
 impl Revocations {
-    /// Opens those in `file`; without a file none outlives the process. They are kept until there
-    /// are too many, since a token that does not say when it was made may live for ever: then those
-    /// of tokens that are older than `keep` are forgotten.
+    /// Opens the revocations in `file`; without a file, none outlives the process. All are kept,
+    /// because a token without an `iat` may live forever. Only if there are too many, those of
+    /// tokens that are older than `keep` are forgotten.
     pub fn open(file: Option<&Path>, keep: Duration, now: Timestamp) -> io::Result<Self> {
         let mut known: HashMap<RevocationTarget, Revoked> = HashMap::new();
         for line in file.map_or_else(|| Ok(Vec::new()), read)? {
@@ -108,14 +109,14 @@ impl Revocations {
     }
 
     /// Revokes every credential of `whose` that was made until `now`. For the name of an API key it
-    /// revokes `keys`, or every key that ever has the name where `keys` is empty.
+    /// revokes `keys`, or every key that ever has the name if `keys` is empty.
     pub fn add(
         &self,
         whose: RevocationTarget,
         keys: &[RevocationMark],
         now: Timestamp,
     ) -> Result<(), RevokeError> {
-        // Held until it counts, so that the file and what is known have one order.
+        // Held until the revocation is in effect, so that the file and the map have the same order.
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_REVOCATIONS {
             known.retain(|whose, revoked| matters(whose, revoked.at, self.keep, now));
@@ -147,7 +148,7 @@ impl Revocations {
         Ok(true)
     }
 
-    /// Returns what is revoked, newest first.
+    /// Returns all revocations, newest first.
     pub fn list(&self) -> Vec<(RevocationTarget, Timestamp)> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let mut list: Vec<_> = known.iter().map(|(whose, it)| (whose.clone(), it.at)).collect();
@@ -161,7 +162,7 @@ impl Revocations {
         let end = file.stream_position()?;
         let written = file.write_all(&written(line)).and_then(|()| file.sync_data());
         if let Err(error) = written {
-            // What there is of it must not stand before the next one.
+            // A partial line must not precede the next one.
             file.set_len(end)?;
             file.seek(io::SeekFrom::Start(end))?;
             return Err(error.into());
@@ -169,7 +170,7 @@ impl Revocations {
         Ok(())
     }
 
-    /// A number that changes with every revocation; 0 while there is none.
+    /// Returns a number that changes with every revocation; 0 while there is none.
     pub fn changes(&self) -> usize {
         self.changes.load(Ordering::Acquire)
     }
@@ -190,7 +191,7 @@ impl Revocations {
             if !revoked.keys.is_empty() {
                 return caller.mark.is_some_and(|mark| revoked.keys.contains(&mark));
             }
-            // One that does not say when it was made may have been made before.
+            // A credential without a time of issue may have been made before.
             caller.issued.is_none_or(|issued| issued <= revoked.at)
         })
     }
@@ -198,7 +199,7 @@ impl Revocations {
 
 /// Returns the line as it is written: JSON, a space, its checksum.
 fn written(line: &Line) -> Vec<u8> {
-    // Strings and numbers: it cannot fail.
+    // Strings and numbers cannot fail to serialize.
     let json = serde_json::to_vec(line).unwrap_or_default();
     let sum = format!(" {:08x}\n", crc32fast::hash(&json));
     [&json[..], sum.as_bytes()].concat()
@@ -207,14 +208,14 @@ fn written(line: &Line) -> Vec<u8> {
 /// Bytes of a checksum with the space before it.
 const SUM_BYTES: usize = 9;
 
-/// Reads a line without its end; `None` where it is damaged.
+/// Parses a line without its line feed; `None` if it is damaged.
 fn parse(line: &[u8]) -> Option<Line> {
     let (json, sum) = line.split_at_checked(line.len().checked_sub(SUM_BYTES)?)?;
     let is_whole = sum == format!(" {:08x}", crc32fast::hash(json)).as_bytes();
     is_whole.then(|| serde_json::from_slice(json).ok()).flatten()
 }
 
-/// Reads the last line where only its end is damaged: it is applied.
+/// Parses the last line if only its line feed is damaged, so that it is applied.
 fn parse_damaged_end(path: &Path, number: usize, line: &[u8]) -> Option<Line> {
     let parsed = parse(&line[..line.len() - 1])?;
     let path = path.display();
@@ -222,9 +223,9 @@ fn parse_damaged_end(path: &Path, number: usize, line: &[u8]) -> Option<Line> {
     Some(parsed)
 }
 
-/// The lines of the file; the last one may have been cut by a crash, and was not answered then.
+/// Reads the lines of the file. A crash may have cut the last one, which was then not acknowledged.
 fn read(path: &Path) -> io::Result<Vec<Line>> {
-    // Not as text: a crash may also have cut a letter.
+    // Not as text: a crash may have cut a character.
     let bytes = match std::fs::read(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         bytes => bytes?,
@@ -232,10 +233,10 @@ fn read(path: &Path) -> io::Result<Vec<Line>> {
     let mut lines = Vec::new();
     for (at, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let parsed = match line.strip_suffix(b"\n") {
-            // Those of an earlier hub have no checksum.
+            // Lines of an earlier version have no checksum.
             Some(line) if line.ends_with(b"}") => serde_json::from_slice(line).ok(),
             Some(line) => parse(line),
-            // A crash cut the line, which was not answered then, or its end is damaged.
+            // A crash cut the line, which was then not acknowledged, or its line feed is damaged.
             None => match parse(line).or_else(|| parse_damaged_end(path, at + 1, line)) {
                 None => continue,
                 parsed => parsed,
@@ -249,7 +250,7 @@ fn read(path: &Path) -> io::Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Leaves out what is forgotten; the file is whole at every moment.
+/// Replaces the file, without forgotten revocations, in one atomic step.
 fn rewrite(path: &Path, known: &HashMap<RevocationTarget, Revoked>) -> io::Result<File> {
     let lines = known.iter().flat_map(|(whose, revoked)| {
         let (at, keys) = (revoked.at.ms(), revoked.keys.clone());
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_until_then_is_covered_also_after_a_restart_and_a_torn_line() {
+    fn earlier_credentials_stay_revoked_after_a_restart_and_a_torn_line() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("revocations");
         let day = Duration::from_secs(86_400);
@@ -305,13 +306,13 @@ mod tests {
         drop(first);
         let mut torn = OpenOptions::new().append(true).open(&file).expect("opens");
         torn.write_all("{\"at\":3,\"whose\":{\"sub\":\"é".as_bytes()).expect("writes");
-        torn.set_len(torn.metadata().expect("a length").len() - 1).expect("cuts the letter");
+        torn.set_len(torn.metadata().expect("a length").len() - 1).expect("cuts the character");
         check(&open(300));
         check(&open(99_999_999));
         open(300).add(RevocationTarget::Key("ann".into()), &[], at(300)).expect("written");
-        assert!(open(99_999_999).covers(&key), "a key never ends by itself");
+        assert!(open(99_999_999).covers(&key), "a key does not expire");
         assert!(open(300).undo(&RevocationTarget::Key("ann".into()), at(301)).expect("written"));
-        assert!(!open(302).covers(&key), "it is undone, also after a restart");
+        assert!(!open(302).covers(&key), "it stays undone after a restart");
         assert!(
             !open(302).undo(&RevocationTarget::Key("ann".into()), at(302)).expect("nothing to do")
         );
@@ -326,11 +327,11 @@ mod tests {
             }
         }
         std::fs::write(&file, "nonsense\n").expect("writes");
-        assert!(Revocations::open(Some(&file), day, at(0)).is_err(), "a revocation is not lost");
+        assert!(Revocations::open(Some(&file), day, at(0)).is_err(), "damage is an error");
     }
 
     #[test]
-    fn a_second_revocation_by_a_clock_that_went_back_does_not_weaken_the_first() {
+    fn second_revocation_by_a_clock_that_went_back_does_not_weaken_the_first() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("revocations");
         let open = || Revocations::open(Some(&file), Duration::ZERO, at(0)).expect("opens");
@@ -344,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revoked_key_is_that_one_and_not_whichever_has_its_name() {
+    fn revoked_key_does_not_affect_a_new_key_of_the_same_name() {
         let revocations = Revocations::open(None, Duration::ZERO, at(0)).expect("opens");
         let key = |secret: &[u8]| Caller {
             key: Some("ci".into()),

@@ -1,8 +1,8 @@
-//! Tickets: what a page puts into the URL of its EventSource, which can send no header.
+//! Tickets: credentials in the URL of an EventSource, which cannot send headers.
 //!
-//! A ticket reads some streams and does nothing else. It is short-lived, because URLs get into
-//! logs; but an EventSource reconnects with the URL it has, and so whoever shows an id that is not
-//! older than the ticket has used it in time, and goes on until its maker's credential ends.
+//! A ticket grants reading some streams and nothing else. It is short-lived, because URLs get into
+//! logs. But an EventSource reconnects with the same URL: a client whose last event id is not older
+//! than the ticket has used it in time, and may reconnect until the maker's credential expires.
 
 use super::error::KeyError;
 use super::{Caller, Denied, Grants, RevocationMark, Scope};
@@ -19,7 +19,7 @@ const KEY_BYTES: usize = 32;
 /// Token type that distinguishes tickets from other tokens.
 const KIND: &str = "fanfare-ticket";
 
-/// Makes tickets, and knows them again.
+/// Creates and verifies tickets.
 #[derive(Clone)]
 pub struct Tickets {
     key: [u8; KEY_BYTES],
@@ -31,14 +31,14 @@ pub struct Tickets {
 #[derive(Serialize, Deserialize)]
 struct Claims {
     streams: Vec<String>,
-    /// The last event when it was made: epoch, and position under a mask, because a ticket out of
-    /// a log must not tell the id that it is waiting for.
+    /// Epoch of the last event when it was made. `head` is its position, masked, because a ticket
+    /// from a log must not reveal the id that extends its use.
     epoch: u32,
     head: u64,
     nonce: u64,
-    /// New connections until then.
+    /// Time until which it admits new connections.
     until: u64,
-    /// Sessions until then.
+    /// Time at which its sessions end.
     end: u64,
     made: u64,
     /// Subject of its maker, by which it can be revoked.
@@ -59,15 +59,15 @@ impl std::fmt::Debug for Tickets {
 pub struct TicketSpec {
     /// Selectors it may read.
     pub streams: Vec<Selector>,
-    /// The last event that was committed.
+    /// Id of the last committed event.
     pub head: EventId,
     /// Time at which it is made.
     pub made: Timestamp,
-    /// New connections until then.
+    /// Time until which it admits new connections.
     pub until: Timestamp,
-    /// Sessions until then.
+    /// Time at which its sessions end.
     pub end: Timestamp,
-    /// Seed, if the same ticket is to be made again.
+    /// Seed, if the same ticket must be reproducible.
     pub seed: Option<u64>,
 }
 
@@ -83,7 +83,7 @@ impl Tickets {
         Ok(Self { key, signing, verifying })
     }
 
-    /// A ticket of `maker`'s.
+    /// Creates a ticket for `maker`.
     pub(super) fn mint(&self, maker: &Caller, wanted: &TicketSpec) -> Result<String, KeyError> {
         let nonce = wanted.seed.unwrap_or_else(|| rand::rng().random());
         let claims = Claims {
@@ -150,7 +150,7 @@ fn new_key() -> [u8; KEY_BYTES] {
     rand::rng().random()
 }
 
-/// Returns the key in the file, after its checksum.
+/// Returns the key in the file after checking its checksum; creates a missing file.
 fn stored_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     match std::fs::read(path) {
         Ok(bytes) => read_key(&bytes).ok_or_else(|| {
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_opens_in_time_and_goes_on_for_those_who_used_it() {
+    fn ticket_admits_in_time_and_later_only_clients_that_used_it() {
         let tickets = Tickets::open(None).expect("a key");
         let ticket = minted(&tickets);
         for (now, last, opens) in [
@@ -217,13 +217,13 @@ mod tests {
         let caller = tickets.verify(&ticket, None, at(1)).expect("opens");
         assert_eq!((caller.subject.as_deref(), caller.expires), (Some("ann"), Some(at(1000))));
         let other = Grants { subscribe: caller.grants.subscribe.clone(), ..Grants::nothing() };
-        assert_eq!(caller.grants, other, "it reads, and does nothing else");
+        assert_eq!(caller.grants, other, "it grants reading and nothing else");
         let told = jsonwebtoken::dangerous::insecure_decode::<Claims>(&ticket).expect("claims");
-        assert_ne!(told.claims.head, id(7, 5).position.get(), "nor does it tell what it waits for");
+        assert_ne!(told.claims.head, id(7, 5).position.get(), "the position is masked");
     }
 
     #[test]
-    fn a_ticket_is_known_by_the_hub_that_made_it_and_by_no_other() {
+    fn ticket_is_valid_only_at_the_hub_that_made_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("tickets.key");
         let ticket = minted(&Tickets::open(Some(&file)).expect("a key"));

@@ -1,27 +1,29 @@
-//! The application: builds the stages, last first, runs them, drains them.
+//! Application: builds all parts of the hub, runs them, and drains them.
 //!
-//! The only place that constructs stages. Starting order: telemetry, journal, connection manager,
-//! HTTP; stopping is the other way round, and nothing that was acknowledged waits in between.
+//! No other module constructs these parts. They start in the order telemetry, journal, connection
+//! manager, HTTP, and stop in reverse order, so that no acknowledged publish is left waiting in
+//! between.
 
 mod reload;
+mod runs;
 mod watch;
 
 use crate::access::{Revocations, Tickets};
 use crate::config::Config;
 use crate::http::{
-    self, AppState, BodyBudget, ConnectionLimiter, DiskBounds, Downloads, Folder, HttpSettings,
-    SHUTDOWN_TIMEOUT, SelectorUsage, Server, Tls, TlsFiles,
+    self, AppState, BodyBudget, ConnectionLimiter, DiskBounds, HttpSettings, SHUTDOWN_TIMEOUT,
+    SelectorUsage, Server, Tls, TlsFiles,
 };
 use crate::hub::{ConnectionManager, Drain, RetryPacer};
 use crate::journal::{Dispatch, Durability, Journal, Settings, now};
 use crate::limits::{Limits, MemoryBudget, Rates};
-use crate::source::{self, Chats, Jobs, Sources};
+use crate::source::{self, Sources};
 use crate::telemetry::{self, Telemetry};
 use actix::{Actor, Addr};
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use anyhow::Context as _;
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,17 +32,18 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 
-/// Committed batches that may wait for the manager; the writer waits for it beyond, which is
+/// Committed batches that may wait for the manager; beyond that the writer waits, which is
 /// back-pressure on publishers.
 const MAX_WAITING_BATCHES: usize = 64;
-/// Reads of history that may wait for the disk at once: enough to keep a disk busy.
+/// Maximum number of concurrent reads of history from the disk: enough to keep it busy.
 const MAX_DISK_READERS: usize = 32;
-/// Look-ups and starting points beside them, so that neither waits for the other.
+/// Maximum number of concurrent lookups, separate from the reads so that neither waits for the
+/// other.
 const MAX_LOOKUPS: usize = 16;
 /// Maximum time for the streams of killed jobs and of chats to end.
 const RUNS_END_WITHIN: Duration = Duration::from_secs(3);
 
-/// Runs a hub until it is told to stop; on SIGHUP it takes what `configured` says then.
+/// Runs a hub until it is told to stop; on SIGHUP it reloads what `configured` returns.
 pub fn run(configured: impl Fn() -> anyhow::Result<Config>) -> anyhow::Result<()> {
     let config = configured()?;
     telemetry::start_logging(&config.log, config.log_format);
@@ -52,12 +55,14 @@ async fn serve(
     config: Config,
     configured: impl Fn() -> anyhow::Result<Config>,
 ) -> anyhow::Result<()> {
-    // Whoever sends one before it is listened for must not end the process.
+    // First, because the default action of SIGHUP would end the process.
     let mut hangup = signal(SignalKind::hangup())?;
     let (state, journal) = build(&config)?;
+    #[cfg(feature = "jobs")]
     if let Err(error) = state.jobs.end_what_was_left(&state.history) {
         tracing::warn!(%error, "failed to end job runs of the last start");
     }
+    #[cfg(feature = "chat")]
     if let Err(error) = state.chats.restore() {
         tracing::warn!(%error, "failed to restore chats");
     }
@@ -90,7 +95,7 @@ async fn serve(
     failed.unwrap_or(Ok(()))
 }
 
-/// Builds the stages, the last ones first.
+/// Builds all parts of the hub.
 fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
     let telemetry = Telemetry::new().context("the metrics clash")?;
     let (out, batches) = mpsc::channel(MAX_WAITING_BATCHES);
@@ -101,7 +106,8 @@ fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
     let manager = manager(config, batches, &journal, telemetry.clone());
     let revocations = Arc::new(revocations(config)?);
     let access = config.access.clone().with(tickets(config)?, revocations.clone());
-    let chats = Chats::new(
+    #[cfg(feature = "chat")]
+    let chats = source::Chats::new(
         config.chats.clone(),
         journal.publisher.clone(),
         journal.history.clone(),
@@ -109,12 +115,15 @@ fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
         &telemetry,
     );
     let state = Data::new(AppState {
+        #[cfg(feature = "chat")]
         chats: chats.map_err(anyhow::Error::msg).context("upstreams cannot be asked")?,
         access: Arc::new(ArcSwap::from_pointee(access)),
-        key_set: ArcSwapOption::empty(),
+        #[cfg(feature = "remote-keys")]
+        key_set: arc_swap::ArcSwapOption::empty(),
         revocations,
         sources: Sources::new(journal.publisher.clone(), telemetry.clone()),
-        jobs: Jobs::new(config.jobs.clone(), journal.publisher.clone(), &telemetry),
+        #[cfg(feature = "jobs")]
+        jobs: source::Jobs::new(config.jobs.clone(), journal.publisher.clone(), &telemetry),
         publisher: journal.publisher.clone(),
         history: journal.history.clone(),
         backup: journal.backup.clone(),
@@ -139,7 +148,8 @@ fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
         started_at: Instant::now(),
         draining: AtomicBool::new(false),
         drain_ends_ms: AtomicU64::new(0),
-        downloads: Downloads::default(),
+        #[cfg(feature = "files")]
+        downloads: http::Downloads::default(),
         dispatched,
         disk_bounds: DiskBounds { disk_readers: MAX_DISK_READERS, lookups: MAX_LOOKUPS },
         settings: http_settings(config),
@@ -147,30 +157,27 @@ fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
     Ok((state, journal))
 }
 
-/// Ends the requests in flight, then the journal.
+/// Ends runs and requests in flight, then the journal.
 async fn close(
     state: &AppState,
     server: ServerHandle,
     apart: Option<ServerHandle>,
     journal: Journal,
 ) -> anyhow::Result<()> {
-    state.jobs.kill_all();
-    state.chats.kill_all();
-    // Their streams are to have an end, if that can still be published.
-    let runs =
-        futures_util::future::join(state.jobs.all_ended(), state.chats.stop_all(Duration::ZERO));
-    let _ = tokio::time::timeout(RUNS_END_WITHIN, runs).await;
+    runs::kill_all(state);
+    // Their streams get an end, if that can still be published.
+    let _ = tokio::time::timeout(RUNS_END_WITHIN, runs::all_ended(state)).await;
     state.publisher.close();
     stop_server(state, &server).await;
     tokio::task::spawn_blocking(move || journal.close()).await?;
-    // Last, so that a stop that hangs can be seen for as long as it does.
+    // Last, so that metrics show a stop that hangs.
     if let Some(apart) = apart {
         apart.stop(true).await;
     }
     Ok(())
 }
 
-/// Stops the server, and says how many connections it had to cut off.
+/// Stops the server, and logs how many connections it had to cut off.
 async fn stop_server(state: &AppState, server: &ServerHandle) {
     let mut stopped = std::pin::pin!(server.stop(true));
     let connections_cut_off = tokio::select! {
@@ -184,10 +191,10 @@ async fn stop_server(state: &AppState, server: &ServerHandle) {
     tracing::info!(connections_cut_off, "stopped the server");
 }
 
-/// Sends every reader away, stops every job, and waits until all are gone or the window is over.
+/// Closes every session, stops every run, and waits until all have ended or the window is over.
 async fn drain(state: &Data<AppState>, config: &Config) {
     tracing::info!(window_s = config.drain.as_secs_f64(), "draining");
-    // From here on nothing is published from outside; jobs have their last words.
+    // From here on clients cannot publish, but jobs still can.
     state.begin_drain();
     let (drained, all_gone) = oneshot::channel();
     let window = config.drain;
@@ -196,9 +203,7 @@ async fn drain(state: &Data<AppState>, config: &Config) {
             "the connection manager has stopped; subscribers are not told of the drain"
         );
     }
-    let runs =
-        futures_util::future::join(state.jobs.stop_all(window), state.chats.stop_all(window));
-    let both = futures_util::future::join(all_gone, runs);
+    let both = futures_util::future::join(all_gone, runs::stop_all(state, window));
     match tokio::time::timeout(window, both).await {
         Ok(_) => tracing::info!("all subscribers have left"),
         Err(_) => tracing::warn!(
@@ -207,11 +212,14 @@ async fn drain(state: &Data<AppState>, config: &Config) {
     }
 }
 
-/// Starts what goes on beside the requests: what is looked at, and what publishes from inside.
+/// Starts the background tasks: periodic checks, and the sources of the hub's own events.
 async fn start_beside(state: &Data<AppState>, config: &Config) {
+    #[cfg(feature = "remote-keys")]
     reload::fetch_keys(state, &state.access.load_full(), config.jwks_url.as_deref()).await;
     watch::start(state);
+    #[cfg(feature = "chat")]
     actix::spawn(state.chats.clone().run_janitor());
+    #[cfg(feature = "system")]
     if let Some(every) = config.system {
         let disk = match config.durability {
             Durability::Memory => PathBuf::from("/"),
@@ -224,6 +232,7 @@ async fn start_beside(state: &Data<AppState>, config: &Config) {
     let grace = config.grace;
     let run = move |feed| source::watch_heartbeats(feed, history.clone(), grace, metrics.clone());
     actix::spawn(state.sources.clone().keep("heartbeats", run));
+    #[cfg(feature = "tail")]
     if !config.tails.is_empty() {
         let (history, specs) = (state.history.clone(), config.tails.clone());
         let metrics = state.telemetry.tail();
@@ -240,7 +249,7 @@ async fn start_beside(state: &Data<AppState>, config: &Config) {
     }
 }
 
-/// Hands out what follows the journal as it is now.
+/// Starts the connection manager, which dispatches what follows the current head of the journal.
 fn manager(
     config: &Config,
     batches: mpsc::Receiver<Dispatch>,
@@ -251,20 +260,20 @@ fn manager(
     ConnectionManager::new(batches, head, limits, telemetry, &config.metrics_streams).start()
 }
 
-/// The key of tickets is with the journal, so that they survive a restart as it does.
+/// Opens the key of tickets, stored with the journal so that tickets survive a restart as it does.
 fn tickets(config: &Config) -> anyhow::Result<Tickets> {
     Tickets::open(beside_journal(config, "tickets.key").as_deref())
         .context("the key of tickets cannot be had")
 }
 
-/// Opens the revocations, beside the journal.
+/// Opens the revocations, stored with the journal.
 fn revocations(config: &Config) -> anyhow::Result<Revocations> {
     let file = beside_journal(config, "revocations");
     Revocations::open(file.as_deref(), config.access.max_lifetime(), now())
         .context("the revocations cannot be read")
 }
 
-/// A file in the data directory, where there is one.
+/// Returns the path of a file in the data directory; `None` if there is no such directory.
 fn beside_journal(config: &Config, name: &str) -> Option<PathBuf> {
     (config.durability != Durability::Memory).then(|| config.data_dir.join(name))
 }
@@ -274,7 +283,8 @@ fn tls(config: &Config) -> anyhow::Result<Option<Tls>> {
     Tls::open(TlsFiles { certificate, key }).context("there can be no TLS").map(Some)
 }
 
-/// Says where it serves. Whoever started the hub may read the first line and close the pipe.
+/// Prints the addresses. A failed write is ignored, because the parent may close the pipe after the
+/// first line.
 fn announce(server: &Server, apart: Option<&Server>, by_tls: bool) {
     let mut out = std::io::stdout().lock();
     let scheme = if by_tls { "https" } else { "http" };
@@ -288,9 +298,10 @@ fn announce(server: &Server, apart: Option<&Server>, by_tls: bool) {
         let _ = writeln!(
             out,
             "  watch:   curl -N {scheme}://{address}/streams/hello/events\n  \
-               publish: curl -d 'hello, world' {scheme}://{address}/streams/hello/events\n  \
-               or open  {scheme}://{address}/ in a browser"
+               publish: curl -d 'hello, world' {scheme}://{address}/streams/hello/events"
         );
+        #[cfg(feature = "dashboard")]
+        let _ = writeln!(out, "  or open  {scheme}://{address}/ in a browser");
     }
     let _ = out.flush();
 }
@@ -320,13 +331,19 @@ fn http_settings(config: &Config) -> HttpSettings {
         write_timeout: config.write_timeout,
         drain: config.drain,
         workers: config.workers,
-        // Sessions are counted by the manager; this is the last wall before the file limit.
+        // The manager limits sessions; this is the last limit before the open file limit.
         max_connections: (config.max_sockets / config.workers).max(1),
         h2c: config.h2c,
         cors_origins: config.cors_origins.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         public_hosts: config.public_hosts.clone(),
-        folders: config.folders.iter().cloned().map(|(name, path)| Folder { name, path }).collect(),
+        #[cfg(feature = "files")]
+        folders: config
+            .folders
+            .iter()
+            .cloned()
+            .map(|(name, path)| http::Folder { name, path })
+            .collect(),
         is_local: config.listen.iter().all(|address| address.ip().is_loopback()),
         admin_is_local: config.metrics_listen.iter().all(|address| address.ip().is_loopback()),
     }

@@ -3,15 +3,18 @@
 //! An invalid configuration changes nothing. Sessions of a key that is gone or has other grants are
 //! closed within a second; a lower limit closes no session.
 
+#[cfg(feature = "remote-keys")]
 use crate::access::Access;
 use crate::config::Config;
-use crate::http::{AppState, RemoteKeySet, Tls};
+#[cfg(feature = "remote-keys")]
+use crate::http::RemoteKeySet;
+use crate::http::{AppState, Tls};
 use crate::hub::ChangeLimits;
 use crate::telemetry::set_log_filter;
 use actix_web::web::Data;
 use std::sync::Arc;
 
-/// Takes what is configured now in the place of what was.
+/// Replaces the configuration by a reloaded one.
 pub(super) async fn everything(state: &Data<AppState>, config: anyhow::Result<Config>) {
     if let Some(tls) = &state.tls {
         certificate(tls);
@@ -52,14 +55,22 @@ pub(super) async fn everything(state: &Data<AppState>, config: anyhow::Result<Co
     );
 }
 
-/// Takes keys and tokens as they are configured.
+/// Applies the configured keys and token settings.
+#[cfg(not(feature = "remote-keys"))]
+async fn access(state: &Data<AppState>, config: &Config) {
+    let access = config.access.clone().succeeding(&state.access.load_full(), false);
+    state.access.store(Arc::new(access));
+}
+
+/// Applies the configured keys and token settings, and the key set at a URL.
+#[cfg(feature = "remote-keys")]
 async fn access(state: &Data<AppState>, config: &Config) {
     let before = state.access.load_full();
     let url = config.jwks_url.as_deref();
     let is_same = state.key_set.load().as_ref().is_some_and(|key_set| key_set.is_at(url));
     let access = Arc::new(config.access.clone().succeeding(&before, is_same));
     if is_same {
-        // What was fetched is good until it is fetched again: nobody waits for that.
+        // The fetched keys are valid until the next fetch, which the reload does not wait for.
         state.access.store(access.clone());
         if let Some((url, keys)) = url.zip(access.remote_keys().cloned()) {
             let key_set = Arc::new(RemoteKeySet::new(url.into(), keys));
@@ -67,7 +78,7 @@ async fn access(state: &Data<AppState>, config: &Config) {
             let fresh = RemoteKeySet::keep_fresh(Arc::downgrade(&key_set));
             actix::spawn(async move {
                 key_set.fetch_now().await;
-                // Only the hub holds it from here on, so that this ends with the next reload.
+                // The state holds the only other reference, so this task ends with the next reload.
                 drop(key_set);
                 fresh.await;
             });
@@ -78,8 +89,9 @@ async fn access(state: &Data<AppState>, config: &Config) {
     state.access.store(access);
 }
 
-/// Fetches the key set, and goes on to as long as it is the one that is configured. Nobody is held
-/// against keys that are not there yet.
+/// Fetches the key set, and keeps it fresh for as long as it is configured. Returns after the first
+/// fetch, so that no token is checked against missing keys.
+#[cfg(feature = "remote-keys")]
 pub(super) async fn fetch_keys(state: &Data<AppState>, access: &Access, url: Option<&str>) {
     let keys = access.remote_keys().cloned();
     let key_set = url.zip(keys).map(|(url, keys)| Arc::new(RemoteKeySet::new(url.into(), keys)));

@@ -5,7 +5,7 @@ use crate::limits::resident_bytes;
 use actix_web::web::Data;
 use std::time::Duration;
 
-/// Begins to look.
+/// Starts the checks.
 pub(super) fn start(state: &Data<AppState>) {
     actix::spawn(commits(state.clone()));
     actix::spawn(memory(state.clone()));
@@ -14,8 +14,8 @@ pub(super) fn start(state: &Data<AppState>) {
     actix::spawn(certificate(state.clone()));
 }
 
-/// Reports a writer that hangs, as on a disk that does not answer: once in the log, and on the
-/// metric and the readiness for as long as it lasts.
+/// Reports a writer that hangs, for example on a disk that does not respond: once in the log, and
+/// in the metric and the readiness while it lasts.
 async fn commits(state: Data<AppState>) {
     let mut was_hanging = false;
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
@@ -40,7 +40,7 @@ const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(10);
 /// Interval at which the rates of idle clients are removed.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
-/// Knows what memory the process has.
+/// Samples the memory of the process for the memory budget.
 async fn memory(state: Data<AppState>) {
     let mut was_short = false;
     loop {
@@ -62,7 +62,7 @@ async fn memory(state: Data<AppState>) {
     }
 }
 
-/// Tells how many lines of the log were left out.
+/// Logs how many log lines were suppressed or lost.
 async fn lines(state: Data<AppState>) {
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -77,7 +77,7 @@ async fn lines(state: Data<AppState>) {
     }
 }
 
-/// Forgets what need not be known any more.
+/// Removes the rates of idle clients.
 async fn rates(state: Data<AppState>) {
     let mut turns = tokio::time::interval(FORGET_EVERY);
     loop {
@@ -89,7 +89,7 @@ async fn rates(state: Data<AppState>) {
 /// Interval of checks of the certificate's files.
 const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(2);
 
-/// Takes a new certificate once its files have changed.
+/// Reloads the certificate when its files have changed.
 async fn certificate(state: Data<AppState>) {
     let mut turns = tokio::time::interval(LOOK_AT_FILES_EVERY);
     while let Some(tls) = &state.tls {

@@ -1,4 +1,4 @@
-//! Processes that a bench starts: they end with it, however it ends.
+//! Child processes of a bench, which end with it, however it ends.
 
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::ffi::OsString;
@@ -8,20 +8,21 @@ use std::process::{Child, ChildStdout, Command};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
 
-/// The subcommand that becomes another program, and has it end with the process that started it.
+/// Subcommand that executes another program, which ends with the process that started it.
 pub const SUBCOMMAND: &str = "bench-child";
 
-/// A command that runs `program`, and ends with the thread that spawns it.
+/// Returns a command that runs `program`, which ends with the thread that spawns it.
 pub fn command(own: &std::path::Path, program: impl Into<OsString>) -> Command {
     let mut command = Command::new(own);
     command.args([SUBCOMMAND, &std::process::id().to_string(), "--"]).arg(program.into());
     command
 }
 
-/// Becomes `program`, which the system terminates when its parent exits; returns only an error.
+/// Replaces this process with `program`, which the kernel terminates when its parent exits; returns
+/// only on failure.
 ///
-/// `parent` is the id of the process that started this one. The system sends no signal for a parent
-/// that exited before it was asked to, so that the parent is compared afterwards.
+/// `parent` is the id of the process that started this one. The kernel sends no signal for a parent
+/// that has already exited, so the parent is compared afterwards.
 pub fn become_program(parent: u32, program: &[OsString]) -> io::Error {
     let Some((name, args)) = program.split_first() else {
         return io::Error::other("there is no program to start");
@@ -35,17 +36,17 @@ pub fn become_program(parent: u32, program: &[OsString]) -> io::Error {
     }
 }
 
-/// A child and its data, which go together: when this is dropped, or when the bench is interrupted.
+/// A child and its data, both ended when this is dropped or the bench is interrupted.
 pub struct Owned(Arc<Mutex<Option<Both>>>);
 
 type Both = (Child, Option<TempDir>);
 
 impl Owned {
-    /// Owns what `start` starts.
+    /// Runs `start` and takes ownership of the child.
     pub fn start(start: impl FnOnce() -> anyhow::Result<Both>) -> anyhow::Result<Self> {
         let both = Arc::new(Mutex::new(None));
         let interrupted = both.clone();
-        // An interrupt waits until there is all of what it has to end.
+        // The lock makes an interrupt wait until the child exists.
         let mut held = lock(&both);
         on_interrupt(move || end(&interrupted))?;
         *held = Some(start()?);
@@ -53,7 +54,7 @@ impl Owned {
         Ok(Self(both))
     }
 
-    /// The child's process, and its output where that was not taken before.
+    /// Returns the child's process id, and its output unless that was taken before.
     pub fn child(&self) -> Option<(u32, Option<ChildStdout>)> {
         lock(&self.0).as_mut().map(|(child, _)| (child.id(), child.stdout.take()))
     }
@@ -77,7 +78,7 @@ fn end(both: &Mutex<Option<Both>>) {
     }
 }
 
-/// Runs `last` on INT or TERM, and ends this process as the signal would have.
+/// Runs `last` on SIGINT or SIGTERM, then exits with the shell's status for that signal.
 fn on_interrupt(last: impl FnOnce() + Send + 'static) -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;

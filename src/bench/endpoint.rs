@@ -6,12 +6,12 @@ use anyhow::{Context as _, Result, bail};
 use std::io::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-/// The name of a stream.
+/// Returns the name of a stream.
 fn stream_name(stream: usize) -> String {
     format!("bench.{stream}")
 }
 
-/// A URL whose path may have `{stream}` or `{streams}`.
+/// A URL whose path may contain `{stream}` or `{streams}`.
 #[derive(Clone, Debug)]
 pub struct Url {
     /// Address to connect to.
@@ -32,7 +32,7 @@ pub enum Protocol {
 }
 
 impl Url {
-    /// Reads `http://HOST[:PORT]/PATH` or `redis://HOST[:PORT]/KEY`.
+    /// Parses `http://HOST[:PORT]/PATH` or `redis://HOST[:PORT]/KEY`.
     pub fn parse(text: &str) -> Result<Self> {
         let schemes = [("http://", Protocol::Http, 80), ("redis://", Protocol::Redis, 6379)];
         let known =
@@ -51,7 +51,7 @@ impl Url {
         Ok(Self { address, protocol, host: host.to_owned(), path })
     }
 
-    /// The path, for any stream.
+    /// Returns the path for an arbitrary stream.
     pub fn path_of_any(&self) -> String {
         self.path_of(&[stream_name(0)])
     }
@@ -63,25 +63,25 @@ impl Url {
     }
 }
 
-/// Everything that requests are made of.
+/// Parts of which requests are built.
 #[derive(Clone, Debug)]
 pub struct Requests {
     /// URL for subscribers.
     pub subscribe: Option<Url>,
     /// URL for publishers.
     pub publish: Option<Url>,
-    /// The body of a publish.
+    /// Body of a publish, with `{data}` and `{stream}`.
     pub body: String,
     /// Headers of every request.
     pub headers: Vec<String>,
     /// Bytes of an event's data.
     pub size: usize,
-    /// Streams, and who is on them.
+    /// Streams, publishers and subscribers.
     pub layout: Layout,
 }
 
 impl Requests {
-    /// The request of a subscriber, with its last id where it comes back.
+    /// Returns the request of a subscriber; `last_id` is empty unless it resumes.
     pub fn subscription(&self, url: &Url, subscriber: usize, last_id: &[u8]) -> Vec<u8> {
         let streams: Vec<String> = self.layout.streams_read(subscriber).map(stream_name).collect();
         let path = url.path_of(&streams);
@@ -112,7 +112,7 @@ impl Requests {
             out.extend_from_slice(b"\r\n");
             return;
         }
-        // The body holds the data once; around it stands what does not change.
+        // The template has the data once; the rest is constant.
         let (before, after) = self.body.split_once("{data}").unwrap_or_default();
         let (before, after) =
             (before.replace("{stream}", &stream), after.replace("{stream}", &stream));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_spelled_as_the_server_wants_them() {
+    fn requests_are_built_from_the_templates() {
         let requests = requests("{\"s\":\"{stream}\",\"d\":{data}}", &["Authorization: Bearer x"]);
         let url = Url::parse("http://127.0.0.1:81/e?{streams}").expect("a URL");
         let text = String::from_utf8(requests.subscription(&url, 1, b"id-7")).expect("UTF-8");
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_cannot_be_used_is_an_error() {
+    fn unusable_urls_are_errors() {
         for bad in ["https://127.0.0.1/", "127.0.0.1", "http://", "http://no such host/"] {
             assert!(Url::parse(bad).is_err(), "{bad}");
         }

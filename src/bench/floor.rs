@@ -1,8 +1,8 @@
-//! The floor: the least that a server can do. It writes each frame once to each socket of its
-//! stream and does nothing else: no journal, no ids that mean anything, no heartbeat, no limits.
+//! The floor: a minimal server. It writes each frame once to each socket of its stream and does
+//! nothing else: no journal, no meaningful ids, no heartbeats, no limits.
 //!
-//! A thread has its own epoll, listener and sockets; a frame is built once and handed to the
-//! other threads. What a server costs beyond this is what it does for its users.
+//! Each thread has its own epoll instance, listener and sockets; a frame is built once and passed
+//! to the other threads. The cost of a server above the floor is the cost of its features.
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -20,9 +20,9 @@ const WAKER: Token = Token(usize::MAX - 1);
 const BACKLOG: i32 = 4_096;
 const BUFFER_BYTES: usize = 64 * 1024;
 const EVENTS_AT_ONCE: usize = 1_024;
-/// Frames that may wait for another thread.
+/// Maximum number of frames queued for another thread.
 const MAX_WAITING_FRAMES: usize = 1_024;
-/// Frames of other threads that are written before the sockets have their turn.
+/// Frames of other threads that are written before the sockets are polled again.
 const FRAMES_AT_ONCE: usize = 16;
 const MAX_HEADERS: usize = 32;
 
@@ -80,7 +80,8 @@ pub fn serve(workers: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Each thread accepts for itself; the system spreads the connections.
+/// Creates a listener with `SO_REUSEPORT`: each thread accepts, and the kernel distributes the
+/// connections.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_port(true)?;
@@ -98,8 +99,9 @@ struct Peer {
 
 struct Connection {
     socket: TcpStream,
-    /// Bytes of a request that were received, or of frames that the socket has not taken.
+    /// Bytes of a request that is not complete.
     incoming: Vec<u8>,
+    /// Bytes of frames that the socket has not taken.
     outgoing: Vec<u8>,
     reads: Option<Arc<str>>,
 }
@@ -138,7 +140,7 @@ impl Worker {
         }
     }
 
-    /// Writes some frames of other threads; whether there may be more.
+    /// Writes some frames of other threads; returns true if there may be more.
     fn take_frames(&mut self) -> bool {
         for _ in 0..FRAMES_AT_ONCE {
             let Ok(frame) = self.inbox.try_recv() else { return false };
@@ -180,7 +182,7 @@ impl Worker {
         }
     }
 
-    /// Does what a connection is ready for; an error is the end of it.
+    /// Serves a connection that is ready; on an error the caller closes it.
     fn serve(&mut self, at: usize) -> io::Result<()> {
         loop {
             let Some(connection) = &mut self.connections[at] else { return Ok(()) };
@@ -195,7 +197,7 @@ impl Worker {
         }
     }
 
-    /// Serves one whole request that has come in; `false` where there is none.
+    /// Serves one complete request; returns false if there is none.
     fn request(&mut self, at: usize) -> io::Result<bool> {
         let Some(connection) = &mut self.connections[at] else { return Ok(false) };
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -238,12 +240,12 @@ impl Worker {
     fn publish(&mut self, frame: Frame) {
         for nth in 0..self.peers.len() {
             let mut frame = frame.clone();
-            // Two threads that are full of each other's frames take theirs first.
+            // Two threads with full queues must not wait for each other, so each drains its own.
             while let Err(TrySendError::Full(back)) = self.peers[nth].sender.try_send(frame) {
                 frame = back;
                 self.take_frames();
             }
-            // A thread that is gone ends the server.
+            // A failure is ignored: the end of a thread ends the server.
             let _ = self.peers[nth].waker.wake();
         }
         self.write(&frame);
@@ -255,7 +257,7 @@ impl Worker {
             let Some(connection) = &mut self.connections[*at] else { continue };
             let mut rest = &frame.bytes[..];
             if connection.outgoing.is_empty() {
-                // What fails here is seen when the socket is read.
+                // An error shows when the socket is read.
                 let written = connection.socket.write(rest).unwrap_or(0);
                 rest = &rest[written..];
             }

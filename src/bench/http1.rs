@@ -1,7 +1,7 @@
-//! Responses of HTTP/1.1 (RFC 9112), read as they come: the status, then the body without its
+//! Incremental decoder of HTTP/1.1 responses (RFC 9112): the status, then the body without its
 //! framing.
 
-/// Bytes of a head at most.
+/// Maximum bytes of a head.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 64;
 
@@ -24,12 +24,12 @@ enum Phase {
     },
     Chunk(u64),
     ChunkEnd,
-    /// The lines after the last chunk; whether the current one is still empty.
+    /// Trailer section after the last chunk; true while the current line is empty.
     Trailer(bool),
     Complete,
 }
 
-/// A response that is none.
+/// Input that is not an HTTP/1.1 response.
 #[derive(Debug, thiserror::Error)]
 #[error("not an HTTP/1.1 response: {0}")]
 pub struct Garbled(String);
@@ -41,7 +41,7 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// The status, once the head is complete.
+    /// Returns the status once the head is complete.
     pub fn status(&self) -> Option<u16> {
         (self.phase != Phase::Head).then_some(self.status)
     }
@@ -56,7 +56,8 @@ impl Decoder {
         self.closes
     }
 
-    /// Reads on; `body` is given the parts of the body. What follows a complete response is left.
+    /// Decodes more input and passes the parts of the body to `body`. Input after a complete
+    /// response is ignored.
     pub fn feed(&mut self, mut input: &[u8], mut body: impl FnMut(&[u8])) -> Result<(), Garbled> {
         while !input.is_empty() {
             match self.phase {
@@ -113,7 +114,7 @@ impl Decoder {
         })
     }
 
-    /// Takes the head, which may come in parts; returns what follows it.
+    /// Reads the head, which may come in parts; returns the input after it.
     fn read_head<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8], Garbled> {
         let before = self.head.len();
         self.head.extend_from_slice(input);
@@ -144,7 +145,7 @@ impl Decoder {
         Ok(&input[length - before..])
     }
 
-    /// Ready for the next response.
+    /// Resets the decoder for the next response.
     pub fn next(&mut self) {
         *self = Self { head: std::mem::take(&mut self.head), ..Self::default() };
         self.head.clear();
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_the_same_however_they_are_framed_and_cut() {
+    fn bodies_decode_alike_for_all_framings_and_splits() {
         let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n00A;x=1\r\n, all of u\r\n1\r\ns\r\n0\r\nT: x\r\n\r\n".as_slice();
         let length = b"HTTP/1.1 200 OK\r\ncontent-length: 16\r\n\r\nhello, all of us".as_slice();
         let closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello, all of us".as_slice();
@@ -193,13 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_larger_than_a_number_can_say_is_an_error() {
+    fn chunk_size_overflow_is_an_error() {
         let huge =
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello\r\n";
         assert!(Decoder::default().feed(huge, |_| ()).is_err());
     }
 
-    /// Pieces of `bytes` that end wherever `cuts` say.
+    /// Splits `bytes` at `cuts`.
     fn pieces<'a>(bytes: &'a [u8], cuts: &[proptest::sample::Index]) -> Vec<&'a [u8]> {
         let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
         at.extend([0, bytes.len()]);
@@ -224,7 +225,7 @@ mod tests {
         #![proptest_config(cases(1_000))]
 
         #[test]
-        fn a_body_is_what_was_sent_however_it_is_framed_and_cut(
+        fn any_body_decodes_as_sent_for_all_framings_and_splits(
             parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..5),
             (status, framing) in (prop_oneof![Just(200u16), 400..600u16], 0..3),
             (extension, trailer) in ("(;[a-z]=\"[a-z]\")?", "(T: x\r\n){0,2}"),
@@ -252,7 +253,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_comes_is_the_same_however_it_is_cut(
+        fn arbitrary_bytes_decode_alike_for_all_splits(
             tail in proptest::collection::vec(
                 prop_oneof![
                     4 => proptest::sample::select(

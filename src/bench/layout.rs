@@ -3,14 +3,14 @@
 //! With at least as many streams as publishers, each stream has one publisher, which publishes to
 //! its streams in turn; with fewer, publishers share streams.
 
-/// The shape of a bench.
+/// Numbers of streams and of their publishers.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
-    /// Streams in all.
+    /// Total number of streams.
     pub streams: usize,
     /// Streams that each subscriber reads.
     pub streams_per_subscriber: usize,
-    /// Publishing connections; at least one, also where nothing is published.
+    /// Publishing connections; at least one, even if nothing is published.
     pub publishers: usize,
 }
 
@@ -24,7 +24,7 @@ impl Layout {
         if self.shares_streams() { 1 } else { (self.streams - publisher).div_ceil(self.publishers) }
     }
 
-    /// The stream of a publisher's `n`-th event, and its number on that stream.
+    /// Returns the stream of a publisher's `n`-th event, and the event's number on that stream.
     pub fn place(&self, publisher: usize, n: u64) -> (u32, u32) {
         if self.shares_streams() {
             return ((publisher % self.streams) as u32, n as u32);
@@ -34,7 +34,7 @@ impl Layout {
         ((publisher + rank * self.publishers) as u32, (n / own) as u32)
     }
 
-    /// The streams that a subscriber reads.
+    /// Returns the streams that a subscriber reads.
     pub fn streams_read(&self, subscriber: usize) -> impl Iterator<Item = usize> + '_ {
         let first = self.first_read(subscriber);
         (0..self.streams_per_subscriber).map(move |n| (first + n) % self.streams)
@@ -48,12 +48,13 @@ impl Layout {
         if self.shares_streams() { self.publishers.div_ceil(self.streams) } else { 1 }
     }
 
-    /// Lines of a subscriber's ledger.
+    /// Returns the number of lines of a subscriber's ledger.
     pub fn lines(&self) -> usize {
         self.streams_per_subscriber * self.lines_per_stream()
     }
 
-    /// The line of an event in the ledger of a subscriber; past its end where it reads no such.
+    /// Returns the line of an event in a subscriber's ledger; past its end if it does not read the
+    /// stream.
     pub fn line(&self, subscriber: usize, stream: u32, publisher: u16) -> usize {
         let nth = (stream as usize + self.streams - self.first_read(subscriber)) % self.streams;
         let share = if self.shares_streams() { usize::from(publisher) / self.streams } else { 0 };
@@ -82,7 +83,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn every_event_has_one_line_with_each_of_its_readers_and_the_counts_agree() {
+    fn each_event_has_one_line_per_reader_and_counts_agree() {
         for (streams, streams_per_subscriber, publishers) in
             [(1, 1, 1), (1, 1, 16), (10, 1, 4), (10, 3, 4), (4, 2, 10), (100, 40, 7), (3, 3, 3)]
         {

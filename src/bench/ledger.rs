@@ -1,16 +1,16 @@
-//! Check of what one subscriber received: nothing lost, nothing repeated, in order.
+//! Checks that one subscriber receives every event once and in order.
 
 use std::ops::Range;
 
-/// A line on which nothing has been seen yet, of a subscriber that may join in the middle.
+/// Marks a line without any event so far, for a subscriber that may join in the middle.
 const NOT_BEGUN: u32 = u32::MAX;
 
-/// Lines of a subscriber: one for each publisher of each stream that it reads.
+/// Record of a subscriber's events: one line for each publisher of each stream that it reads.
 #[derive(Debug)]
 pub struct Ledger {
-    /// The next number expected on each line.
+    /// Next number expected on each line.
     expected: Box<[u32]>,
-    /// Numbers that were jumped over, by line; almost always empty.
+    /// Skipped numbers, by line; almost always empty.
     missing: Vec<(usize, Range<u32>)>,
     counts: Counts,
 }
@@ -39,13 +39,13 @@ impl Counts {
 }
 
 impl Ledger {
-    /// Expects every line from its first number, or, with `joins`, from the first one seen.
+    /// Expects every line from number 0, or, with `joins`, from the first number seen.
     pub fn new(lines: usize, joins: bool) -> Self {
         let first = if joins { NOT_BEGUN } else { 0 };
         Self { expected: vec![first; lines].into(), missing: Vec::new(), counts: Counts::default() }
     }
 
-    /// Books one event; `false` where it was there already, or belongs to no line of this reader.
+    /// Records an event. Returns false for a duplicate, or if `line` is not of this subscriber.
     pub fn take(&mut self, line: usize, number: u32) -> bool {
         let Some(expected) = self.expected.get_mut(line) else { return false };
         if number == *expected || *expected == NOT_BEGUN {
@@ -63,7 +63,7 @@ impl Ledger {
         true
     }
 
-    /// Takes a number out of what is missing; `false` where it is not.
+    /// Removes a number from the missing ones. Returns false if it is not missing.
     fn fill(&mut self, line: usize, number: u32) -> bool {
         let found = self.missing.iter().position(|(l, gap)| *l == line && gap.contains(&number));
         let Some(at) = found else { return false };
@@ -73,7 +73,7 @@ impl Ledger {
         true
     }
 
-    /// Closes the book: `published` says how many numbers each line has had.
+    /// Returns the final counts; `published` returns the number of events published on a line.
     pub fn close(mut self, published: impl Fn(usize) -> u32) -> Counts {
         let jumped: u64 = self.missing.iter().map(|(_, gap)| gap.len() as u64).sum();
         let tail = |(line, expected): (usize, &u32)| match *expected {
@@ -84,8 +84,8 @@ impl Ledger {
         self.counts
     }
 
-    /// Closes the book of a reader that left on its own: what it jumped over is lost, what came
-    /// after it left is not.
+    /// Returns the final counts of a subscriber that left: skipped events are lost, those after it
+    /// left are not.
     pub fn close_early(self) -> Counts {
         self.close(|_| 0)
     }
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_repetitions_and_changes_of_order_are_told_apart() {
+    fn losses_duplicates_and_reordering_are_distinguished() {
         let counts = |received, lost, duplicated, reordered| Counts {
             received,
             lost,
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_do_not_mix_and_strangers_are_not_booked() {
+    fn lines_are_independent_and_unknown_lines_are_ignored() {
         let mut ledger = Ledger::new(2, false);
         assert!(ledger.take(0, 0) && ledger.take(1, 0) && ledger.take(1, 1));
         assert!(!ledger.take(2, 0));

@@ -1,29 +1,29 @@
 //! Content of every event of a bench: publisher, number, and send time.
 //!
-//! The mark is a JSON string without anything to escape, so that it survives as a raw body, in a JSON
+//! The mark is a JSON string that needs no escaping, so it survives as a raw body, inside a JSON
 //! body and in the envelope of any server.
 
 /// Bytes of the mark, quotes and delimiters included: the smallest payload.
 pub const MARK_BYTES: usize = 2 + 2 + DIGITS + 3;
 const DIGITS: usize = 8 + 4 + 8 + 16;
-/// Encloses the digits; occurs in no frame of a server by itself.
+/// Delimiter of the digits; no server emits it in its own framing.
 const FENCE: u8 = b'~';
 
 /// The mark of one event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mark {
-    /// The number of its stream.
+    /// Number of the stream.
     pub stream: u32,
-    /// The publishing connection.
+    /// Number of the publishing connection.
     pub publisher: u16,
-    /// Number among the events of this publisher on this stream, from 0.
+    /// Number of the event among those of this publisher on this stream, from 0.
     pub sequence: u32,
     /// Send time, in nanoseconds since the start of the bench.
     pub sent_ns: u64,
 }
 
 impl Mark {
-    /// Appends the payload, `size` bytes long (or [`MARK_BYTES`], where that is more).
+    /// Appends the payload, `size` bytes long (or [`MARK_BYTES`], if that is more).
     pub fn write(&self, size: usize, out: &mut Vec<u8>) {
         let end = out.len() + size.max(MARK_BYTES);
         out.extend_from_slice(b"\"~");
@@ -83,13 +83,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_survives_envelopes_and_has_the_size_asked_for() {
+    fn mark_survives_envelopes_and_has_the_requested_size() {
         let mark = Mark { stream: 99_999, publisher: 63, sequence: 7, sent_ns: u64::MAX - 1 };
         for size in [0, MARK_BYTES, 200] {
             let mut payload = Vec::new();
             mark.write(size, &mut payload);
             assert_eq!(payload.len(), size.max(MARK_BYTES));
-            assert!(serde_json::from_slice::<String>(&payload).is_ok(), "it is JSON");
+            assert!(serde_json::from_slice::<String>(&payload).is_ok(), "the payload is JSON");
             assert_eq!(Mark::find(&payload), Some(mark));
             let text = String::from_utf8(payload).expect("ASCII");
             let wrapped = serde_json::json!({ "data": format!("{{\"inner\": {text}}}") });
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_mark_is_none() {
+    fn data_without_a_mark_yields_none() {
         for data in [
             "",
             "hello",

@@ -1,12 +1,11 @@
-//! `fanfare bench`: what a delivery costs, what a connection costs, how long an event takes, and
-//! that nothing is lost, of this hub or of any other SSE server.
+//! `fanfare bench`: measures the cost of deliveries and connections and the latency of events, and
+//! checks that nothing is lost, for this hub or any other SSE server.
 //!
 //! Subscribers and publishers run on plain epoll in a few threads, so that the tool costs far less
-//! than what it measures. Every event carries its publisher, its number and its time; every
+//! than the measured server. Every event carries its publisher, its number and its send time; every
 //! subscriber keeps a ledger of them.
 //!
-//! It stands beside the flow: it uses none of its rooms but `config`'s units, and knows a hub only
-//! from outside.
+//! It uses no other module than `config`, for units, and knows a hub only from outside.
 
 pub mod child;
 pub mod floor;

@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Formats numbers for reports.
 
 /// Formats a number with commas between thousands and `digits` decimal places.
 pub fn number(value: f64, digits: usize) -> String {
@@ -14,7 +14,7 @@ pub fn number(value: f64, digits: usize) -> String {
     if rest.is_empty() { out } else { format!("{out}.{rest}") }
 }
 
-/// A count.
+/// Formats a count with commas between thousands.
 pub(super) fn count(number: u64) -> String {
     self::number(number as f64, 0)
 }
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_told_as_people_read_them() {
+    fn numbers_are_formatted_with_thousands_separators() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(number(-123_456.789, 2), "-123,456.79");
         assert_eq!(number(1_000.0, 1), "1,000.0");

@@ -8,7 +8,7 @@ use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::time::Duration;
 
-/// Streams that one subscriber may ask for in a URL.
+/// Maximum number of streams in a subscriber's URL.
 const MAX_STREAMS_PER_SUBSCRIBER: usize = 64;
 const MAX_PUBLISHERS: usize = 4_096;
 
@@ -20,15 +20,15 @@ pub enum Scenario {
     Paced,
     /// Maximum rate of events.
     Saturated,
-    /// Connections that nothing is sent to.
+    /// Connections without events.
     Idle,
-    /// Everybody drops at once and comes back for what was missed.
+    /// All subscribers drop at once and resume.
     Storm,
-    /// Connect, read, leave, again.
+    /// Subscribers connect, read and leave, repeatedly.
     Churn,
     /// Very many streams with few readers each.
     ManyStreams,
-    /// Publishes that nobody reads.
+    /// Publishes without subscribers.
     Publish,
     /// Events at a steady rate, beside clients that are slow on purpose.
     Slow,
@@ -48,9 +48,9 @@ struct Preset {
     seconds: u64,
 }
 
-/// Default interval of scrapes in the scenario of that name.
+/// Default interval of scrapes in the scenario `scraped`.
 const USUAL_SCRAPE: Duration = Duration::from_millis(100);
-/// Slow clients in the scenario of that name.
+/// Default number of slow clients in the scenario `slow`.
 const USUAL_SLOW: usize = 900;
 
 const PRESETS: [Preset; 9] = [
@@ -158,11 +158,11 @@ const PRESETS: [Preset; 9] = [
 /// The server to measure.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// A hub of our own, with these arguments, on a temporary data directory.
+    /// A hub that the bench starts with these arguments, on a temporary data directory.
     Own(Vec<String>),
-    /// The floor, with so many workers.
+    /// The floor, with this number of workers.
     Floor(usize),
-    /// A server that is there.
+    /// A server that is running.
     Running {
         /// URL for subscribers; `None` if there are none.
         subscribe: Option<String>,
@@ -178,27 +178,27 @@ pub enum Target {
 pub struct Plan {
     /// Scenario.
     pub scenario: Scenario,
-    /// Against what.
+    /// Server to measure.
     pub target: Target,
-    /// The body of a publish, with `{data}` and `{stream}`.
+    /// Body of a publish, with `{data}` and `{stream}`.
     pub body: String,
     /// Headers of every request.
     pub headers: Vec<String>,
-    /// Streams, and who is on them.
+    /// Streams, publishers and subscribers.
     pub layout: Layout,
     /// Connections that read.
     pub subscribers: usize,
     /// Number of these connections that never read.
     pub stuck: usize,
-    /// Connections beside them that are slow on purpose.
+    /// Additional connections that are slow on purpose.
     pub slow: usize,
     /// Interval of scrapes during the bench.
     pub scrape: Option<Duration>,
-    /// Events a second; `None` for as many as get through.
+    /// Events per second; `None` for as many as possible.
     pub rate: Option<f64>,
-    /// Events after which it ends.
+    /// Number of events after which the bench ends.
     pub events: Option<u64>,
-    /// Time after which it ends.
+    /// Time after which the bench ends.
     pub duration: Duration,
     /// Bytes of an event's data.
     pub size: usize,
@@ -208,15 +208,15 @@ pub struct Plan {
     pub visit: u64,
     /// Threads that read.
     pub threads: usize,
-    /// Connections that are being opened at once.
+    /// Maximum number of connections that are opened concurrently.
     pub connecting: usize,
-    /// Time to let a server come to rest before measuring.
+    /// Time for the server to settle before it is measured.
     pub settle: Duration,
     /// Print JSON instead of a table.
     pub json: bool,
 }
 
-/// The flags of `fanfare bench`.
+/// Returns the command `bench` with its flags.
 pub fn command() -> Command {
     let scenarios = PRESETS.map(|p| clap::builder::PossibleValue::new(p.name).help(p.about));
     let text =
@@ -291,12 +291,12 @@ pub fn command() -> Command {
 }
 
 impl Plan {
-    /// Reads the flags over the scenario's usual figures.
+    /// Reads the flags, with the defaults of the scenario.
     pub fn read(matches: &ArgMatches) -> Result<Self> {
         let said = |name: &str| matches.get_one::<String>(name).cloned();
         let count = |name: &str| matches.get_one::<u64>(name).copied();
         let size_of = |name: &str, usual: usize| count(name).map_or(usual, |n| n as usize);
-        // clap has given these their usual figures.
+        // clap has filled in the defaults of these.
         let given = |name: &str| count(name).unwrap_or_default();
         let name = said("scenario").unwrap_or_default();
         let Some(preset) = PRESETS.iter().find(|p| p.name == name) else {
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scenario_has_usual_figures_and_flags_change_them() {
+    fn flags_override_the_defaults_of_a_scenario() {
         let usual = plan(&[]).expect("a plan");
         assert_eq!(
             (usual.scenario, usual.subscribers, usual.rate),
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_said() {
+    fn invalid_flags_are_reported_by_name() {
         for (args, word) in [
             (&["--rate", "0"][..], "--rate"),
             (&["--size", "3"], "--size"),
@@ -432,7 +432,7 @@ mod tests {
             (&["--pid", "1"], "--pid"),
             (&["--streams", "2", "--streams-per-subscriber", "3"], "--streams-per-subscriber"),
         ] {
-            let wrong = plan(args).expect_err("it cannot be meant");
+            let wrong = plan(args).expect_err("invalid flags");
             assert!(format!("{wrong:#}").contains(word), "{wrong:#}");
         }
     }

@@ -1,6 +1,6 @@
-//! Readers of what a server sends by themselves, for the fuzz targets.
+//! Exports the parsers of a server's output, for the fuzz targets.
 //!
-//! Nothing of the bench uses it but tests.
+//! The bench itself does not use this module.
 
 pub use super::http1::{Decoder, Garbled};
 pub use super::mark::{MARK_BYTES, Mark};

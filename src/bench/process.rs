@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// The process to look at, with everything it started.
+/// A process and all its descendants.
 #[derive(Clone, Copy, Debug)]
 pub struct Process(pub u32);
 
@@ -16,7 +16,7 @@ pub struct CpuTime {
 }
 
 impl CpuTime {
-    /// Both together.
+    /// Returns the sum of both.
     pub fn total_s(self) -> f64 {
         self.user_s + self.system_s
     }
@@ -39,7 +39,7 @@ impl Process {
         stat(self.0).is_some()
     }
 
-    /// Processor time of all of it that is running.
+    /// Returns the processor time of the running processes.
     pub fn cpu(self) -> CpuTime {
         self.tree().iter().fold(CpuTime::default(), |sum, stat| CpuTime {
             user_s: sum.user_s + stat.cpu.user_s,
@@ -47,7 +47,7 @@ impl Process {
         })
     }
 
-    /// Proportional set size of all of it, in bytes; `None` where it may not be read.
+    /// Returns the proportional set size of all processes, in bytes; `None` if it cannot be read.
     pub fn pss_bytes(self) -> Option<u64> {
         self.tree().iter().map(|stat| pss_of(stat.pid)).sum()
     }
@@ -69,7 +69,7 @@ impl Process {
     }
 }
 
-/// `proc_pid_stat(5)`: the name may hold anything, so fields are counted behind its end.
+/// Reads `proc_pid_stat(5)`. The name may contain anything, so fields are counted after its end.
 fn stat(pid: u32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
@@ -88,8 +88,8 @@ fn pss_of(pid: u32) -> Option<u64> {
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
 }
 
-/// Bytes of kernel memory that TCP buffers hold on this machine, both ends of loopback
-/// connections included.
+/// Returns the bytes of kernel memory that TCP buffers use on this machine, including both ends of
+/// loopback connections.
 pub fn socket_bytes() -> u64 {
     let text = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
     let tcp = text.lines().find(|line| line.starts_with("TCP:"));
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_seen_with_its_children() {
+    fn process_tree_includes_children() {
         let own = Process(std::process::id());
         assert!(own.exists() && own.pss_bytes().is_some_and(|bytes| bytes > 100_000));
         let before = own.tree().len();

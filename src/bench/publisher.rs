@@ -6,18 +6,18 @@ use mio::net::TcpStream;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
-/// Bytes of an answer that is told when a publish is refused.
+/// Maximum bytes of a response body that are shown when a publish is refused.
 const MAX_TOLD_BYTES: usize = 300;
 
 /// A publishing connection.
 pub struct Publisher {
     /// The connection.
     pub socket: TcpStream,
-    /// Send time of the current request; `None` between two.
+    /// Send time of the current request; `None` between requests.
     pub sent_ns: Option<u64>,
-    /// Since when it has had nothing to do.
+    /// Time since which the connection has been idle.
     pub idle_since_ns: u64,
-    /// Events that were taken, or may have been.
+    /// Events that were accepted, or may have been.
     pub sent: u64,
     request: Vec<u8>,
     written: usize,
@@ -28,9 +28,9 @@ pub struct Publisher {
 pub enum Progress {
     /// The answer is not complete.
     More,
-    /// The event was taken.
+    /// The event was accepted.
     Taken,
-    /// Refused, with the server's reason.
+    /// The event was refused, with the server's reason.
     Refused(String),
 }
 
@@ -57,7 +57,7 @@ impl Publisher {
         })
     }
 
-    /// A new request, written by `write`, which is sent as far as the socket takes it.
+    /// Starts a request, written by `write`, and sends as much of it as the socket takes.
     pub fn publish(&mut self, now_ns: u64, write: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         write(&mut self.request);
         self.written = 0;
@@ -65,7 +65,7 @@ impl Publisher {
         self.send()
     }
 
-    /// Writes what is left of the request.
+    /// Writes the rest of the request, as far as the socket takes it.
     pub fn send(&mut self) -> io::Result<()> {
         while self.sent_ns.is_some() && self.written < self.request.len() {
             match self.socket.write(&self.request[self.written..]) {
@@ -84,7 +84,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Reads once; `None` where there is nothing to read.
+    /// Reads once; returns `None` if no data is available.
     pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<Progress>> {
         let read = match self.socket.read(buffer) {
             Ok(0) => return Err(io::Error::other("the server closed the connection")),
@@ -104,7 +104,7 @@ impl Publisher {
         matches!(&self.answer, Answer::Http(decoder, _) if decoder.closes())
     }
 
-    /// The answer has been seen; ready for the next.
+    /// Makes the connection idle, ready for the next request.
     pub fn rest(&mut self, now_ns: u64) {
         self.sent_ns = None;
         self.idle_since_ns = now_ns;

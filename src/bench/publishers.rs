@@ -1,9 +1,9 @@
-//! The publishers: one thread, as many connections as asked for.
+//! Publishers of a bench: one thread drives all publishing connections.
 //!
-//! Paced, each event has its moment. Where a connection was free at that moment the event carries
-//! the time at which it was really sent, because then only this tool was late; where all were still
-//! waiting for the server, it carries the moment at which it should have been sent, so that a
-//! server which holds publishers up does not hide what that costs (coordinated omission).
+//! At a fixed rate each event has a scheduled time. If a connection was free at that time, the
+//! event carries the actual send time, because only this tool was late. If every connection was
+//! waiting for the server, it carries the scheduled time, so that a server that delays publishers
+//! cannot hide the delay (coordinated omission).
 
 use super::endpoint::{Requests, Url};
 use super::layout::Layout;
@@ -18,9 +18,9 @@ use std::time::Duration;
 
 const BUFFER_BYTES: usize = 16 * 1024;
 const EVENTS_AT_ONCE: usize = 256;
-/// Maximum time between two looks at the clock.
+/// Maximum time between two checks of the clock.
 const LOOK_AFTER: Duration = Duration::from_millis(50);
-/// Refusals in a row, before anything was taken, after which the bench gives up.
+/// Refusals, or failures, without any acknowledged publish, after which the bench gives up.
 const HOPELESS: u64 = 50;
 /// Maximum time for outstanding answers at the end.
 const LAST_ANSWERS_NS: u64 = 30_000_000_000;
@@ -28,7 +28,7 @@ const LAST_ANSWERS_NS: u64 = 30_000_000_000;
 /// Number, rate and duration of publishes.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
-    /// Nanoseconds between two events; 0 for as fast as they are answered.
+    /// Nanoseconds between two events; 0 to publish as fast as the server answers.
     pub every_ns: u64,
     /// Maximum number of events.
     pub events: u64,
@@ -38,13 +38,13 @@ pub struct Schedule {
 
 /// Result of the publishes.
 pub struct Published {
-    /// Events sent by each publisher, over all that it was told to send.
+    /// Events sent by each publisher, including those sent before this call.
     pub sent: Vec<u64>,
     /// Publishes that were acknowledged.
     pub acknowledged: u64,
-    /// Publishes that were refused, and tried again.
+    /// Publishes that were refused and retried.
     pub refused: u64,
-    /// Publishes whose connection failed, so that nobody knows.
+    /// Publishes whose connection failed, so that their outcome is unknown.
     pub failed: u64,
     /// Time from sending a publish to its answer.
     pub answer: Histogram<u64>,
@@ -53,7 +53,8 @@ pub struct Published {
     pub ended_ns: u64,
 }
 
-/// Publishes as `schedule` says. `sent` is what was sent before, by publisher.
+/// Publishes according to `schedule`. `sent` is the number of events that each publisher sent
+/// before.
 pub fn publish(
     requests: &Arc<Requests>,
     tally: &Arc<Tally>,
@@ -74,9 +75,9 @@ struct Run {
     schedule: Schedule,
     url: Url,
     publishers: Vec<Publisher>,
-    /// Publishers with nothing to do, the one that has waited longest last.
+    /// Idle publishers; the one that has been idle longest is last.
     idle: Vec<usize>,
-    /// Events handed out so far.
+    /// Events assigned to publishers so far.
     begun: u64,
     buffer: Vec<u8>,
     result: Published,
@@ -122,7 +123,7 @@ impl Run {
         Ok(())
     }
 
-    /// A connection that goes on after `sent` events, idle since a time.
+    /// Connects a publisher that continues after `sent` events and has been idle since a time.
     fn connect(&self, at: usize, sent: u64, idle_since_ns: u64) -> io::Result<Publisher> {
         let mut publisher = Publisher::connect(self.url.address, self.url.protocol)?;
         (publisher.sent, publisher.idle_since_ns) = (sent, idle_since_ns);
@@ -171,7 +172,7 @@ impl Run {
         }
     }
 
-    /// Gives idle publishers what is due.
+    /// Sends the events that are due through idle publishers.
     fn hand_out(&mut self, now: u64) -> io::Result<()> {
         let paced = self.schedule.every_ns > 0;
         while self.begun < self.schedule.events && (!paced || self.due_ns() <= now) {
@@ -223,7 +224,7 @@ impl Run {
         }
     }
 
-    /// Notes a refusal; its number goes to the next event.
+    /// Counts a refusal; the next event reuses its number.
     fn refused(&mut self, why: &str) -> io::Result<()> {
         self.result.refused += 1;
         if self.result.acknowledged == 0 && self.result.refused >= HOPELESS {
@@ -239,7 +240,7 @@ impl Run {
             self.publishers[at] = self.connect(at, self.publishers[at].sent, now)?;
         }
         self.idle.insert(0, at);
-        // As fast as answered, the next one goes out at once.
+        // Without a rate the next event is sent immediately.
         if self.schedule.every_ns == 0 {
             let deadline = self.result.began_ns.saturating_add(self.schedule.for_ns);
             if now < deadline {
@@ -249,7 +250,7 @@ impl Run {
         Ok(())
     }
 
-    /// The connection failed; what was under way may have been taken.
+    /// Reconnects after a failure; the server may have accepted the event in flight.
     fn lost(&mut self, at: usize, error: &io::Error) -> io::Result<()> {
         let was_busy = self.publishers[at].sent_ns.is_some();
         let sent = self.publishers[at].sent + u64::from(was_busy);

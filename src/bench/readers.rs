@@ -1,7 +1,7 @@
-//! The subscribers: few threads, each with its own epoll and its share of the connections.
+//! Subscribers of a bench: a few threads, each with its own epoll instance and connections.
 //!
-//! A thread reads with one large buffer, looks at the bytes where they lie and keeps nothing, so
-//! that it costs far less than what it measures.
+//! A thread reads into one large buffer, parses in place and keeps nothing, so that it costs far
+//! less than the measured server.
 
 use super::endpoint::Requests;
 use super::ledger::{Counts, Ledger};
@@ -20,7 +20,7 @@ use std::time::Duration;
 const WAKER: Token = Token(usize::MAX);
 const BUFFER_BYTES: usize = 256 * 1024;
 const EVENTS_AT_ONCE: usize = 1_024;
-/// Interval at which a thread checks what no event reports.
+/// Maximum time between two checks of commands and of subscribers that wait to connect.
 const LOOK_AFTER: Duration = Duration::from_millis(50);
 
 enum Command {
@@ -40,7 +40,7 @@ pub struct Seen {
     pub connect: Histogram<u64>,
 }
 
-/// All threads.
+/// Handles of all reader threads.
 pub struct Readers {
     threads: Vec<Handle>,
 }
@@ -52,7 +52,7 @@ struct Handle {
 }
 
 impl Readers {
-    /// Starts the threads; nothing is connected yet.
+    /// Starts the threads without connecting.
     pub fn start(plan: &Plan, requests: &Arc<Requests>, tally: &Arc<Tally>) -> io::Result<Self> {
         let threads = (0..plan.threads.min(plan.subscribers.max(1)))
             .map(|nth| {
@@ -69,22 +69,22 @@ impl Readers {
         Ok(Self { threads })
     }
 
-    /// Has every subscriber that is not connected connect.
+    /// Connects every subscriber that is not connected.
     pub fn open(&self) -> io::Result<()> {
         self.tell(|| Command::Open)
     }
 
-    /// Drops every connection at once.
+    /// Drops all connections.
     pub fn close(&self) -> io::Result<()> {
         self.tell(|| Command::Close)
     }
 
-    /// Visitors come no more once their visit is over.
+    /// Stops visitors from reconnecting after their visit.
     pub fn leave(&self) -> io::Result<()> {
         self.tell(|| Command::Leave)
     }
 
-    /// Ends the threads; `sent` is how many events each publisher has sent.
+    /// Ends the threads; `sent` is the number of events that each publisher has sent.
     pub fn finish(self, sent: Vec<u64>) -> io::Result<Seen> {
         let sent = Arc::new(sent);
         self.tell(|| Command::Finish { sent: sent.clone() })?;
@@ -94,7 +94,7 @@ impl Readers {
             let seen =
                 handle.thread.join().map_err(|_| io::Error::other("a reader panicked"))??;
             all.counts.add(seen.counts);
-            // Both have the same bounds.
+            // Cannot fail: both have the same bounds.
             let _ = all.latency.add(&seen.latency);
             let _ = all.connect.add(&seen.connect);
         }
@@ -103,7 +103,7 @@ impl Readers {
 
     fn tell(&self, command: impl Fn() -> Command) -> io::Result<()> {
         for handle in &self.threads {
-            // A thread that is gone tells why when it is joined.
+            // A thread that has ended reports its error when it is joined.
             let _ = handle.commands.send(command());
             handle.waker.wake()?;
         }
@@ -115,15 +115,15 @@ struct Reader {
     poll: Poll,
     requests: Arc<Requests>,
     tally: Arc<Tally>,
-    /// Subscribers whose number is `nth` modulo `threads`.
+    /// Subscribers whose index is `nth` modulo `threads`.
     subscribers: Vec<Subscriber>,
-    /// Numbers below this never read.
+    /// Subscribers with an index below this never read.
     stuck: usize,
-    /// Subscribers to be connected, and how many are on their way, and may be.
+    /// Subscribers that wait to connect; the number of those connecting, and its maximum.
     waiting: VecDeque<usize>,
     opening: usize,
     at_once: usize,
-    /// Events of a visit, in `churn`, and whether visitors come again.
+    /// Events of a visit, in `churn`; true while visitors reconnect.
     visit: Option<u64>,
     again: bool,
     buffer: Box<[u8]>,
@@ -217,7 +217,7 @@ impl Reader {
         Ok(())
     }
 
-    /// A socket has something to say; epoll tells once, so it is read until it has nothing.
+    /// Reads a ready socket until it is empty, because epoll is edge-triggered.
     fn ready(&mut self, at: usize) {
         if let Err(error) = self.subscribers[at].send() {
             return self.failed(at, &error.to_string());

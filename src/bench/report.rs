@@ -6,22 +6,22 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::fmt::Write as _;
 
-/// Everything that was measured. What does not apply is not there.
+/// Results of a bench. Results that do not apply are omitted.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// Scenario.
     pub scenario: Scenario,
-    /// Against what.
+    /// Name of the measured server.
     pub server: String,
     /// Connections that subscribe.
     pub subscribers: usize,
     /// Number of these connections that never read.
     #[serde(skip_serializing_if = "is_zero")]
     pub stuck: usize,
-    /// Connections beside them that are slow on purpose.
+    /// Additional connections that are slow on purpose.
     #[serde(skip_serializing_if = "is_zero")]
     pub slow: usize,
-    /// Number of these that the server has closed.
+    /// Number of times that the server closed a slow connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slow_closed: Option<u64>,
     /// Duration of scrapes of the server's metrics.
@@ -33,7 +33,7 @@ pub struct Report {
     pub publishers: usize,
     /// Bytes of an event's data.
     pub size_bytes: usize,
-    /// Connections that were not let in, or failed.
+    /// Connections that were refused or failed.
     pub refused: u64,
     /// Connections that the server ended.
     pub dropped: u64,
@@ -57,8 +57,8 @@ pub struct Report {
     /// Resources that the server used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used: Option<Used>,
-    /// Kernel memory of TCP buffers at its highest, on the whole machine and beyond what it was
-    /// before, in bytes.
+    /// Peak kernel memory of the TCP buffers of the whole machine, above its value before, in
+    /// bytes.
     pub socket_bytes: u64,
 }
 
@@ -66,15 +66,15 @@ pub struct Report {
 #[derive(Clone, Debug, Serialize)]
 pub struct Publishes {
     pub acknowledged: u64,
-    /// Refused, and tried again.
+    /// Publishes refused and retried.
     pub refused: u64,
-    /// Without an answer.
+    /// Publishes without an answer.
     pub failed: u64,
     pub per_second: f64,
     pub answer_ms: Times,
 }
 
-/// Events at the subscribers.
+/// Events received by the subscribers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Deliveries {
     pub received: u64,
@@ -84,16 +84,16 @@ pub struct Deliveries {
     pub per_second: f64,
 }
 
-/// Everybody dropped and came back.
+/// Result of a storm: all subscribers dropped and resumed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Storm {
-    /// Events that each missed.
+    /// Events that each subscriber missed.
     pub missed: u64,
     /// Time from the first reconnect until all have caught up.
     pub level_after_ms: f64,
 }
 
-/// Coming and going.
+/// Result of churn: subscribers that connect, read and leave.
 #[derive(Clone, Debug, Serialize)]
 pub struct Churn {
     pub visits: u64,
@@ -105,7 +105,7 @@ pub struct Churn {
 /// Processor and memory of the server's processes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Used {
-    /// Seconds of processor time while it was measured, and that time.
+    /// Seconds of processor time, in total and in the kernel, and the measured time.
     pub cpu_s: f64,
     pub cpu_system_s: f64,
     pub measured_s: f64,
@@ -115,7 +115,7 @@ pub struct Used {
     pub cpu_us_per_delivery: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_us_per_publish: Option<f64>,
-    /// Proportional set size with all connected, and beyond what it was with none for each.
+    /// Proportional set size with all subscribers connected, and its growth per connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pss_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

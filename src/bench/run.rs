@@ -20,14 +20,14 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Time without any event after which missing ones count as lost.
 const QUIET: Duration = Duration::from_secs(5);
-/// All connections stand after so long, or never.
+/// Maximum time without progress while connections are opened.
 const CONNECT_WITHIN: Duration = Duration::from_secs(120);
-/// Slow clients are there after so long.
+/// Time for the slow clients to connect.
 const SLOW_COME_WITHIN: Duration = Duration::from_secs(3);
-/// Open files beside those of the connections.
+/// Open files other than connections.
 const OTHER_FILES: u64 = 100;
 
-/// Runs `plan`; `max_files` is how many files this process may open.
+/// Runs `plan`; `max_files` is the open file limit of this process.
 pub fn run(plan: &Plan, max_files: u64) -> anyhow::Result<Report> {
     let needed = (plan.subscribers + plan.slow + plan.layout.publishers) as u64 + OTHER_FILES;
     if needed > max_files {
@@ -105,7 +105,7 @@ impl Run<'_> {
         self.connect(&readers)?;
         let slow = Slow::start(&self.requests, self.plan.slow)?;
         if slow.is_some() {
-            // They are all there before anything is measured.
+            // All of them connect before the measurement.
             self.wait("slow clients", SLOW_COME_WITHIN);
         }
         let scrapes = Scrapes::start(&self.requests, self.plan.scrape)?;
@@ -140,7 +140,7 @@ impl Run<'_> {
         Mark { at: Instant::now(), cpu: self.process.map(Process::cpu).unwrap_or_default() }
     }
 
-    /// Looks at the progress until `done`, or until nothing has moved for `patience`.
+    /// Watches the progress until it is complete (true) or has not moved for `patience` (false).
     fn watch(
         &mut self,
         what: &'static str,
@@ -196,7 +196,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Returns the number of deliveries of `published` publishes to all subscribers.
+    /// Returns the number of deliveries due to all subscribers after each publisher sent `sent`
+    /// events.
     fn expected(&self, sent: &[u64]) -> u64 {
         let layout = self.plan.layout;
         let of = |subscriber| -> u64 {
@@ -217,7 +218,7 @@ impl Run<'_> {
         Ok(thread.spawn(move || publish(&requests, &tally, schedule, sent))?)
     }
 
-    /// Publishes as planned and waits until everything has come in, or nothing comes any more.
+    /// Publishes as planned and waits until all events are received, or none arrives any more.
     fn events(&mut self, readers: &Readers) -> anyhow::Result<Published> {
         let schedule = Schedule {
             every_ns: self.plan.rate.map_or(0, |rate| (1e9 / rate) as u64),
@@ -237,7 +238,7 @@ impl Run<'_> {
         let published = joined(thread)?;
         if self.plan.scenario == Scenario::Churn {
             readers.leave()?;
-            // Those who are waiting for their next event have had no loss.
+            // Subscribers that still wait for their next event have lost nothing.
             sleep(self.plan.settle);
             return Ok(published);
         }
@@ -246,7 +247,7 @@ impl Run<'_> {
         Ok(published)
     }
 
-    /// Everybody has an id, drops, misses events, and comes back.
+    /// Lets all subscribers receive an id, drop, miss events, and resume.
     fn storm(&mut self, readers: &Readers) -> anyhow::Result<(Published, Storm)> {
         let missed = self.plan.missed;
         let for_ns = self.plan.duration.as_nanos() as u64;
@@ -346,7 +347,7 @@ impl Run<'_> {
     }
 }
 
-/// Quantiles without any answers.
+/// Quantiles if there are no answers.
 const NONE: Times = Times { p50: 0.0, p99: 0.0, p999: 0.0, max: 0.0 };
 
 fn joined(thread: JoinHandle<std::io::Result<Published>>) -> anyhow::Result<Published> {

@@ -1,5 +1,5 @@
-//! Scrapes of the server's metrics while it is measured: how long each takes, on a connection of its
-//! own as Prometheus has.
+//! Measures scrapes of the server's metrics during a bench, on a separate connection as Prometheus
+//! uses.
 
 use super::endpoint::Requests;
 use anyhow::bail;
@@ -16,14 +16,15 @@ const PATH: &str = "/metrics";
 /// Maximum time of a scrape.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Scrapes that continue until this is stopped.
+/// Scrapes that run until they are stopped.
 pub struct Scrapes {
     is_over: Arc<AtomicBool>,
     thread: JoinHandle<anyhow::Result<Histogram<u64>>>,
 }
 
 impl Scrapes {
-    /// Scrapes again and again, a pause after each.
+    /// Starts scraping, with a pause of `every` after each scrape; `None` without a URL or an
+    /// interval.
     pub fn start(requests: &Requests, every: Option<Duration>) -> std::io::Result<Option<Self>> {
         let urls = [&requests.subscribe, &requests.publish];
         let Some(url) = urls.into_iter().flatten().next() else { return Ok(None) };
@@ -45,7 +46,7 @@ impl Scrapes {
         Ok(Some(Self { is_over, thread }))
     }
 
-    /// Ends them; how long each took, in nanoseconds.
+    /// Stops the scrapes. Returns their durations in nanoseconds.
     pub fn stop(self) -> anyhow::Result<Histogram<u64>> {
         self.is_over.store(true, Ordering::Relaxed);
         match self.thread.join() {
@@ -62,7 +63,7 @@ fn connect(address: SocketAddr) -> std::io::Result<BufReader<TcpStream>> {
     Ok(BufReader::new(socket))
 }
 
-/// Makes a scrape and reads it to the end.
+/// Sends a scrape and reads the whole response.
 fn scrape(connection: &mut BufReader<TcpStream>, address: SocketAddr) -> anyhow::Result<()> {
     let request = format!("GET {PATH} HTTP/1.1\r\nHost: {address}\r\n\r\n");
     connection.get_mut().write_all(request.as_bytes())?;

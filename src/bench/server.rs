@@ -1,4 +1,4 @@
-//! The server under measurement: one that is running, or a child of ours.
+//! The measured server: one that is running, or a child process of the bench.
 
 use super::child::{self, Owned};
 use super::endpoint::Url;
@@ -19,12 +19,12 @@ pub struct Server {
     pub process: Option<Process>,
     /// Name in reports.
     pub name: String,
-    /// A child of ours ends with this, and its data goes with it.
+    /// Child process of the bench; dropping it ends the child and removes its data.
     _owned: Option<Owned>,
 }
 
 impl Server {
-    /// Finds or starts it.
+    /// Resolves the URLs of a running server, or starts one.
     pub fn start(target: &Target) -> anyhow::Result<Self> {
         match target {
             Target::Running { subscribe, publish, pid } => {
@@ -64,7 +64,7 @@ impl Server {
         }
     }
 
-    /// A child that says where it listens once it does.
+    /// Waits for a child to print the address on which it listens.
     fn started(owned: Owned, name: String, subscribe: &str, publish: &str) -> anyhow::Result<Self> {
         let mut line = String::new();
         let (process, out) = match owned.child() {

@@ -1,5 +1,5 @@
-//! Clients that are slow on purpose, beside those that are measured: heads that never end, bodies
-//! that never do, answers that are never read. One that is closed comes back.
+//! Deliberately slow clients beside the measured ones: some never end a head, some never end a
+//! body, some never read a response. A client that is closed reconnects.
 
 use super::endpoint::Requests;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -9,18 +9,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Interval at which each slow client sends a little more, at different times.
+/// Interval at which each slow client sends a few more bytes; clients are staggered.
 const SAYS_EVERY: Duration = Duration::from_secs(1);
-/// Turns of so many of them in that time: two or three together, of the usual number.
+/// Groups that take turns in that time: with the default number of clients, at most three each.
 const TURNS: usize = 400;
-/// Requests of one that reads no answer: more than any buffer on the way has room for.
+/// Requests of a client that never reads: more than the buffers on the way can hold.
 const UNREAD_REQUESTS: usize = 200;
-/// Receive buffer of a client that never reads, in bytes.
+/// Receive buffer of a slow client, in bytes.
 const RECEIVE_BUFFER_BYTES: usize = 4_096;
 /// Content length that a client announces.
 const PROMISED_BYTES: usize = 100_000;
 
-/// Slow clients that run until this is stopped.
+/// Slow clients that run until they are stopped.
 pub struct Slow {
     is_over: Arc<AtomicBool>,
     closed: Arc<AtomicU64>,
@@ -30,13 +30,13 @@ pub struct Slow {
 struct Client {
     socket: Option<TcpStream>,
     begins: Vec<u8>,
-    /// Bytes that it sends each time; empty if it only waits.
+    /// Bytes sent in each turn; empty if the client only waits.
     says: &'static [u8],
     reads: bool,
 }
 
 impl Slow {
-    /// Starts so many of them, of each kind as many.
+    /// Starts `count` slow clients, a third of each kind.
     pub fn start(requests: &Requests, count: usize) -> std::io::Result<Option<Self>> {
         let Some(url) = requests.subscribe.as_ref().filter(|_| count > 0) else { return Ok(None) };
         let address = url.address;
@@ -71,16 +71,16 @@ impl Slow {
         Ok(Some(Self { is_over, closed, thread }))
     }
 
-    /// Ends them; how many connections the server has closed.
+    /// Stops the clients. Returns the number of connections that the server closed.
     pub fn stop(self) -> u64 {
         self.is_over.store(true, Ordering::Relaxed);
-        // It has nothing to tell but what is counted.
+        // The thread has no result other than the count.
         let _ = self.thread.join();
         self.closed.load(Ordering::Relaxed)
     }
 }
 
-/// Each says a little more, or comes back where it was closed.
+/// Lets each client send a few more bytes, or reconnect if it was closed.
 fn turn(clients: &mut [Client], address: SocketAddr, closed: &AtomicU64) {
     for client in clients {
         match &mut client.socket {
@@ -103,7 +103,7 @@ fn open(address: SocketAddr, begins: &[u8]) -> std::io::Result<TcpStream> {
     socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
     socket.connect(&address.into())?;
     let mut socket = TcpStream::from(socket);
-    // Of many requests the server may read the first few, until it can answer no more.
+    // The server may stop reading requests when it cannot send more responses.
     socket.set_nonblocking(true)?;
     match socket.write(begins) {
         Err(e) if e.kind() != ErrorKind::WouldBlock => Err(e),

@@ -1,11 +1,11 @@
-//! Reads an event stream just far enough for a bench: the mark of each event and the last id.
+//! Minimal parser of event streams: it extracts the mark of each event and the last id.
 //!
-//! Lines may end in LF or CRLF and may be split anywhere over reads; one that comes in whole is
-//! looked at where it lies.
+//! Lines end in LF or CRLF and may be split anywhere between reads. A line that arrives whole is
+//! parsed in place.
 
 use super::mark::Mark;
 
-/// Bytes of a line that came in without its end; more is given up.
+/// Maximum bytes of an incomplete line; further parts are dropped.
 const MAX_LINE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Scanner of one subscriber's stream.
@@ -20,24 +20,24 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// `keep_ids` for a subscriber that will come back with its last id.
+    /// Creates a scanner. `keep_ids` is for a subscriber that resumes with its last id.
     pub fn new(keep_ids: bool) -> Self {
         Self { keep_ids, ..Self::default() }
     }
 
-    /// The id of the last event that was complete.
+    /// Returns the id of the last complete event.
     pub fn last_id(&self) -> &[u8] {
         &self.last_id
     }
 
-    /// A new connection: what was incomplete is gone, the last id stays.
+    /// Begins a new connection: drops an incomplete event and keeps the last id.
     pub fn restart(&mut self) {
         self.begun.clear();
         self.mark = None;
         self.id_seen = false;
     }
 
-    /// Reads on; `event` is told the mark of every event that is complete and has one.
+    /// Parses more input and calls `event` with the mark of each complete event that has one.
     pub fn feed(&mut self, mut input: &[u8], event: &mut impl FnMut(Mark)) {
         if !self.begun.is_empty() {
             let Some(end) = memchr::memchr(b'\n', input) else {
@@ -93,7 +93,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn events_are_the_same_however_the_bytes_are_cut() {
+    fn events_parse_alike_for_all_splits() {
         let mut text = b": hello\nevent: hub-open\nid: 0\ndata: {}\n\n".to_vec();
         for sequence in 0..3 {
             text.extend_from_slice(format!("id: e-{sequence}\r\ndata: ").as_bytes());
@@ -121,7 +121,7 @@ mod tests {
         (seen, scanner.last_id().to_vec())
     }
 
-    /// A block of an event stream: its lines, and what it comes to.
+    /// Generates a block of an event stream: its lines, its mark and its id.
     fn block() -> impl Strategy<Value = (Vec<String>, Option<u32>, Option<String>)> {
         let mark = proptest::option::of(any::<u32>());
         let id = proptest::option::of("[a-f0-9-]{0,9}");
@@ -137,7 +137,7 @@ mod tests {
             }));
             let places = lines.len().max(1);
             lines.rotate_left(order as usize % places);
-            // A second line of data is no second event.
+            // A second line of data does not begin a second event.
             lines.extend(sequence.map(|_| "data: more".to_owned()));
             (lines, sequence, id)
         })
@@ -147,7 +147,7 @@ mod tests {
         #![proptest_config(cases(1_000))]
 
         #[test]
-        fn any_stream_of_blocks_is_its_marks_and_last_id_wherever_it_is_cut(
+        fn any_stream_yields_its_marks_and_last_id_for_all_splits(
             blocks in proptest::collection::vec(block(), 0..5),
             ends in proptest::collection::vec(any::<bool>(), 1..9),
             step in 1..50usize,
@@ -168,7 +168,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_comes_is_the_same_however_it_is_cut(
+        fn arbitrary_text_parses_alike_for_all_splits(
             text in "(data:|id: ?|\"~|00000001-0001-00000001-0000000000000001~|\r|\n|\n\n|é|:){0,30}",
             step in 1..20usize,
         ) {

@@ -8,9 +8,9 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// Connections from one loopback address to one port, below the 28,000 that Linux has ports for.
+/// Connections from one loopback address to one port; Linux has about 28,000 ports for them.
 const PER_SOURCE: usize = 20_000;
-/// Receive buffer of a reader that never reads, so that it is stuck soon.
+/// Receive buffer of a subscriber that never reads, small so that it is stuck soon.
 const STUCK_BUFFER_BYTES: usize = 4_096;
 
 /// Stage of a connection.
@@ -20,13 +20,13 @@ pub enum Stage {
     Closed,
     /// Opening: the request or the head of the response is in flight.
     Opening,
-    /// Events come in.
+    /// Receiving events.
     Reading,
-    /// Open, and never read.
+    /// Open, but never read.
     Stuck,
 }
 
-/// A subscriber over all its connections.
+/// A subscriber across all its connections.
 pub struct Subscriber {
     /// Number among all subscribers.
     pub index: usize,
@@ -36,15 +36,15 @@ pub struct Subscriber {
     pub socket: Option<TcpStream>,
     /// Bytes of the request that were not written yet.
     pub unsent: Vec<u8>,
-    /// Reads the response.
+    /// Decoder of the response.
     pub decoder: Decoder,
-    /// Reads the events.
+    /// Scanner of the events.
     pub scanner: Scanner,
     /// Received events.
     pub ledger: Ledger,
     /// Time at which the connection was started.
     pub opened_ns: u64,
-    /// Events of this connection.
+    /// Events received on this connection.
     pub seen: u64,
 }
 
@@ -64,7 +64,7 @@ impl Subscriber {
         }
     }
 
-    /// Begins to connect; `request` goes out once the connection stands.
+    /// Begins to connect; `request` is sent once the connection is established.
     pub fn open(&mut self, address: SocketAddr, request: Vec<u8>, stuck: bool) -> io::Result<()> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
@@ -89,7 +89,7 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Writes what it can of the request.
+    /// Writes as much of the request as the socket takes.
     pub fn send(&mut self) -> io::Result<()> {
         let Some(socket) = &mut self.socket else { return Ok(()) };
         while !self.unsent.is_empty() {
@@ -102,7 +102,7 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Reads once into `buffer`; `None` where there is nothing to read now.
+    /// Reads once into `buffer`; returns `None` if no data is available.
     pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let Some(socket) = &mut self.socket else { return Ok(None) };
         loop {
@@ -127,7 +127,7 @@ fn would_block(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected)
 }
 
-/// The loopback address to connect from, where one alone has not enough ports.
+/// Returns the loopback address to connect from if one address has too few ports.
 fn source_of(index: usize, to: SocketAddr) -> Option<SocketAddr> {
     let nth = index / PER_SOURCE;
     let is_loopback = matches!(to.ip(), IpAddr::V4(ip) if ip.is_loopback());
@@ -143,7 +143,7 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn more_connections_than_one_address_has_ports_for_come_from_several() {
+    fn connections_beyond_the_ports_of_one_address_use_several() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listens");
         let to = listener.local_addr().expect("an address");
         let mut sources = Vec::new();

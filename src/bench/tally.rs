@@ -10,15 +10,15 @@ pub struct Tally {
     began: Instant,
     /// Subscribers whose response has begun.
     pub connected: Count,
-    /// Connections that failed or were answered with something else than an event stream.
+    /// Connections that failed, or whose response was not an event stream.
     pub refused: Count,
     /// Reason of the first refusal.
     pub first_refusal: OnceLock<String>,
     /// Connections that the server ended.
     pub dropped: Count,
-    /// Events received, repetitions left out.
+    /// Received events, without duplicates.
     pub received: Count,
-    /// Visits that are over, in `churn`.
+    /// Finished visits, in `churn`.
     pub visits: Count,
     /// Publishes that were acknowledged.
     pub published: Count,
@@ -26,17 +26,17 @@ pub struct Tally {
     pub last_received_ns: Count,
 }
 
-/// A number that one thread writes now and then and others read.
+/// Counter that bench threads update and read.
 #[derive(Default, Debug)]
 pub struct Count(AtomicU64);
 
 impl Count {
-    /// Adds to it.
+    /// Adds `more` to the count.
     pub fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// Raises it.
+    /// Raises the count to `to` if it is lower.
     pub fn raise(&self, to: u64) {
         self.0.fetch_max(to, Ordering::Relaxed);
     }
@@ -63,16 +63,16 @@ impl Tally {
         }
     }
 
-    /// Nanoseconds since it was started.
+    /// Returns the nanoseconds since the start.
     pub fn now_ns(&self) -> u64 {
         self.began.elapsed().as_nanos() as u64
     }
 }
 
-/// Times that a histogram tells apart, and the longest it knows, in nanoseconds.
+/// Range of times that a histogram records, in nanoseconds.
 const TIMES_NS: std::ops::Range<u64> = 1_000..600_000_000_000;
 
-/// A histogram of times in nanoseconds, exact to three digits.
+/// Creates a histogram of times in nanoseconds, exact to three digits.
 pub fn histogram() -> hdrhistogram::Histogram<u64> {
     hdrhistogram::Histogram::new_with_bounds(TIMES_NS.start, TIMES_NS.end, 3)
         .unwrap_or_else(|_| unreachable!("the bounds are valid"))

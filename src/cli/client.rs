@@ -1,7 +1,7 @@
-//! The way to a hub: where it is, who asks, and what its refusals mean.
+//! HTTP client of a hub: its URL, the credential, and the meaning of its refusals.
 //!
-//! Promises: a hub that is away, stopping or at a limit is told from one that says no, because only
-//! the first is worth another try.
+//! Promises: a hub that is unreachable, stopping or at a limit is distinguished from one that
+//! refuses the request, because only the first is worth a retry.
 
 use crate::backoff::Backoff;
 use anyhow::Context as _;
@@ -16,10 +16,10 @@ use std::time::Duration;
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 /// Maximum time to connect.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// The pause before another try; twice as long each time.
+/// Pause before the first retry; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The longest that a hub may ask for.
+/// Maximum `Retry-After` that is respected.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// A client of one hub.
@@ -59,7 +59,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// The status that says so to a script.
+    /// Returns the exit status for scripts.
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Away { .. } | Self::Later { .. } => ExitCode::from(3),
@@ -68,7 +68,7 @@ impl Failure {
     }
 }
 
-/// A problem document (RFC 9457), as far as it is told on.
+/// Members of a problem document (RFC 9457) that are used.
 #[derive(Deserialize)]
 struct Problem {
     title: String,
@@ -76,7 +76,7 @@ struct Problem {
     field: Option<String>,
 }
 
-/// The arguments by which every client finds its hub.
+/// Returns the arguments that all clients have: URL and credential.
 pub(super) fn arguments() -> [Arg; 2] {
     [
         Arg::new("url")
@@ -93,7 +93,7 @@ pub(super) fn arguments() -> [Arg; 2] {
 }
 
 impl Client {
-    /// The client that the arguments and the environment ask for.
+    /// Creates a client from the arguments and the environment.
     pub(super) fn of(flags: &ArgMatches) -> anyhow::Result<Self> {
         let base = flags.get_one::<String>("url").map_or(DEFAULT_URL, String::as_str);
         let token = match flags.get_one::<String>("token") {
@@ -116,12 +116,12 @@ impl Client {
         Ok(Self { http, base: base.trim_end_matches('/').to_owned() })
     }
 
-    /// A request to a path of the hub's.
+    /// Creates a request to a path of the hub.
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
     }
 
-    /// Sends it; whatever is no success is a failure.
+    /// Sends a request; a status other than success is a failure.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let answer = request.send().await.map_err(|error| self.away(error))?;
         let status = answer.status();
@@ -136,7 +136,7 @@ impl Client {
         let why = match told {
             Some(Problem { title, detail: Some(detail), .. }) => format!("{title}: {detail}"),
             Some(Problem { title, .. }) => title,
-            // Not a hub, or something in front of it.
+            // Not a problem document: the response is not of a hub, or of a proxy in front of it.
             None => status.to_string(),
         };
         let is_later = status.is_server_error()
@@ -148,7 +148,7 @@ impl Client {
         }
     }
 
-    /// The way broke.
+    /// Returns the failure for a broken connection, with its innermost cause.
     pub(super) fn away(&self, error: reqwest::Error) -> Failure {
         let error = error.without_url();
         let mut why = error.to_string();
@@ -161,10 +161,10 @@ impl Client {
     }
 }
 
-/// Attempts at the same, with the pauses between them.
+/// Retries of one operation, with pauses between them.
 pub(super) struct Retries {
     backoff: Backoff,
-    /// True if the user was told about pauses.
+    /// True if the user was told about the retries.
     has_told: bool,
 }
 
@@ -173,8 +173,8 @@ impl Retries {
         Self { backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), has_told: false }
     }
 
-    /// Waits before the next try, and says so where it is the first; an error where trying again is
-    /// of no use.
+    /// Waits before the next attempt, and tells the user before the first. Returns an error if a
+    /// retry cannot succeed.
     pub(super) async fn after(&mut self, failure: Failure) -> Result<(), Failure> {
         let after = match &failure {
             Failure::Refused { .. } => return Err(failure),
@@ -188,7 +188,7 @@ impl Retries {
         Ok(())
     }
 
-    /// Begins with the first pause again, after a success.
+    /// Resets the pauses after a success.
     pub(super) fn reset(&mut self) {
         if std::mem::take(&mut self.has_told) {
             super::say("the hub is there again");

@@ -1,7 +1,7 @@
-//! A command that is run here: shown as it is, and told of line by line.
+//! Runs a command locally: its output is shown unchanged, and published line by line.
 //!
-//! Promises: whoever is slow to read what is shown holds up the command, as any pipe does, and loses no
-//! line; a signal that is to end this process is the command's.
+//! Promises: a slow reader of the shown output blocks the command, as a pipe does, and loses no
+//! line; a signal that would end this process is left to the command.
 
 use super::run::OutputSpool;
 use crate::event::LineSplitter;
@@ -16,7 +16,7 @@ use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-/// Starts it; what it says is for us to read.
+/// Starts the command with its output piped to this process.
 pub(super) fn start(words: &[OsString]) -> std::io::Result<Child> {
     tokio::process::Command::new(&words[0])
         .args(&words[1..])
@@ -26,8 +26,8 @@ pub(super) fn start(words: &[OsString]) -> std::io::Result<Child> {
         .spawn()
 }
 
-/// Shows and publishes what the child says until it has ended. What is sent to end this process is
-/// passed on to it; an interrupt of the terminal reaches it anyway.
+/// Shows and publishes the child's output until it exits. SIGTERM is forwarded to the child; an
+/// interrupt from the terminal reaches it anyway.
 pub(super) async fn shown(child: &mut Child, way: &Arc<OutputSpool>) -> anyhow::Result<ExitStatus> {
     let (ended, is_over) = watch::channel(false);
     let out = child.stdout.take().map(|out| Output::new(out, is_over.clone()));
@@ -54,7 +54,7 @@ pub(super) async fn shown(child: &mut Child, way: &Arc<OutputSpool>) -> anyhow::
     Ok(status)
 }
 
-/// Parts of an output that wait to be shown; past it the command waits, as for any pipe.
+/// Parts of an output that wait to be shown; beyond that the command waits, as on a full pipe.
 const WAITING_PARTS: usize = 16;
 
 async fn copy(
@@ -63,11 +63,11 @@ async fn copy(
     way: Arc<OutputSpool>,
 ) -> anyhow::Result<()> {
     let mut splitter = LineSplitter::default();
-    // By a thread of its own: whoever reads it may take their time.
+    // On a separate thread, because the reader of the output may be slow.
     let (parts, mut to_show) = mpsc::channel::<Vec<u8>>(WAITING_PARTS);
     let showing = tokio::task::spawn_blocking(move || {
         while let Some(part) = to_show.blocking_recv() {
-            // That nobody looks any more is no reason not to publish.
+            // Publishing continues even if the reader of the output is gone.
             let _ = match output {
                 "stdout" => {
                     std::io::stdout().write_all(&part).and_then(|()| std::io::stdout().flush())

@@ -1,4 +1,4 @@
-//! A subscription that comes back: after a cut it goes on behind the last event it has had.
+//! A subscription that reconnects and resumes after the last event that it received.
 
 use super::client::{Client, Failure, Retries};
 use crate::wire::{SseDecoder, SseEvent, SseFrame};
@@ -7,31 +7,31 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// Bytes of one event at most; a hub's are far smaller.
+/// Maximum bytes of one event; those of a hub are far smaller.
 const MAX_EVENT_BYTES: usize = 64 * 1024 * 1024;
-/// Time without any bytes, heartbeats included, after which the connection is taken for broken;
+/// Time without any bytes, including heartbeats, after which the connection counts as broken;
 /// heartbeats come every 15 s.
 const SILENT_FOR: Duration = Duration::from_secs(45);
 
 /// Streams to read.
 pub(super) struct Subscription {
-    /// The query, without where to go on.
+    /// Query string without the position to resume from.
     pub(super) query: String,
     /// True to continue with new events.
     pub(super) follows: bool,
 }
 
-/// End of a connection.
+/// Reason for the end of a connection.
 enum Ended {
     /// The streams have ended, and all events were read.
     Finished,
-    /// The hub closed the connection; reconnect at once.
+    /// The hub closed the connection; reconnect immediately.
     Closed,
     /// The connection failed; reconnect later.
     Cut(Failure),
 }
 
-/// Notices of the hub for the user.
+/// Data of the hub's control events.
 #[derive(Deserialize)]
 struct ServerNotices {
     resume: Option<String>,
@@ -43,8 +43,8 @@ struct ServerNotices {
 }
 
 impl Subscription {
-    /// Hands every event to `event`, in order and once, until nothing is left or it fails. What it
-    /// was handed before a cut stays handed; `flush` is called when there is nothing more for now.
+    /// Calls `event` with every event, in order and once, until none is left or a call fails. A
+    /// reconnect repeats no event. `flush` is called when all received events have been passed on.
     pub(super) async fn read(
         &self,
         client: &Client,
@@ -115,7 +115,7 @@ impl Subscription {
     }
 }
 
-/// Says what the hub tells of itself; why it ends this connection, where it does.
+/// Prints a notice of the hub. Returns the reason if the hub closes the connection with an error.
 fn told(about: &str, data: &[u8]) -> Option<String> {
     let told: ServerNotices = serde_json::from_slice(data).ok()?;
     let missed = || match told.missed {

@@ -1,20 +1,17 @@
-//! `fanfare journal`: checks a journal that no hub has open, makes a backup of a running hub's and
-//! restores it, and acknowledges losses.
+//! `fanfare journal`: checks and restores a journal that no hub has open.
 
-use super::client::{self, Client};
+#[cfg(feature = "cli")]
+use super::running_journal;
 use crate::event::{EventId, Timestamp};
-use crate::journal::{CheckReport, check, restore, verify_backup};
+use crate::journal::{CheckReport, check, restore};
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use reqwest::Method;
 use serde_json::{Value, json};
-use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Streams that `stats` shows, unless asked for all.
+/// Number of streams that `stats` shows without `--all`.
 const LARGEST: usize = 20;
 
 pub(super) fn command() -> Command {
@@ -29,14 +26,7 @@ pub(super) fn command() -> Command {
     };
     let as_json =
         || Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object");
-    let file = |help: &'static str| {
-        Arg::new("file")
-            .value_name("FILE")
-            .required(true)
-            .value_parser(clap::value_parser!(PathBuf))
-            .help(help)
-    };
-    Command::new("journal")
+    let journal = Command::new("journal")
         .about("Check, back up and restore a journal")
         .subcommand_required(true)
         .subcommand(
@@ -55,33 +45,36 @@ pub(super) fn command() -> Command {
             ]),
         )
         .subcommand(
-            Command::new("backup")
-                .about("Copy a running hub's journal to a file, consistent as of one moment")
-                .arg(file("The file to write"))
-                .args(client::arguments()),
-        )
-        .subcommand(
             Command::new("restore")
                 .about("Restore a backup into an empty data directory")
-                .arg(file("The backup to read"))
+                .arg(file_argument("The backup to read"))
                 .arg(data_dir()),
-        )
-        .subcommand(
-            Command::new("acknowledge-loss")
-                .about("Acknowledge the losses that a running hub reports")
-                .args(client::arguments()),
-        )
+        );
+    #[cfg(feature = "cli")]
+    let journal = journal.subcommands(running_journal::commands());
+    journal
+}
+
+/// Returns the argument for a file.
+pub(super) fn file_argument(help: &'static str) -> Arg {
+    Arg::new("file")
+        .value_name("FILE")
+        .required(true)
+        .value_parser(clap::value_parser!(PathBuf))
+        .help(help)
 }
 
 pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let (what, flags) = matches.subcommand().unwrap_or(("check", matches));
-    match what {
-        "backup" => super::as_client(back_up(flags))?,
-        "acknowledge-loss" => super::as_client(acknowledge(flags))?,
-        "restore" => restore_file(flags)?,
-        _ => return look(what, flags),
+    #[cfg(feature = "cli")]
+    if let Some(done) = running_journal::run(what, flags) {
+        return done;
     }
-    Ok(ExitCode::SUCCESS)
+    if what == "restore" {
+        restore_file(flags)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    look(what, flags)
 }
 
 fn data_dir(flags: &ArgMatches) -> &Path {
@@ -104,48 +97,11 @@ fn look(what: &str, flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     Ok(if checked.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Writes the backup beside its place, checks that it is whole, and renames it.
-async fn back_up(flags: &ArgMatches) -> anyhow::Result<()> {
-    let file = flags.get_one::<PathBuf>("file").context("a file to write is needed")?;
-    let client = Client::of(flags)?;
-    let mut answer = client.send(client.request(Method::GET, "/journal/backup")).await?;
-    let mut made = file.clone().into_os_string();
-    made.push(".part");
-    let made = PathBuf::from(made);
-    let mut options = OpenOptions::new();
-    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&made);
-    let mut out = opened.with_context(|| format!("cannot create {}", made.display()))?;
-    while let Some(piece) = answer.chunk().await.map_err(|error| client.away(error))? {
-        out.write_all(&piece).with_context(|| format!("cannot write {}", made.display()))?;
-    }
-    out.sync_all()?;
-    let records = verify_backup(&made)?;
-    std::fs::rename(&made, file)?;
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-    let bytes = out.metadata()?.len();
-    writeln!(std::io::stdout(), "{}: {records} records, {bytes} bytes", file.display())?;
-    Ok(())
-}
-
 fn restore_file(flags: &ArgMatches) -> anyhow::Result<()> {
     let file = flags.get_one::<PathBuf>("file").context("a backup to read is needed")?;
     let records = restore(file, data_dir(flags), &holder("restore"))?;
     let folder = data_dir(flags).display();
     writeln!(std::io::stdout(), "restored {records} records to {folder}")?;
-    Ok(())
-}
-
-async fn acknowledge(flags: &ArgMatches) -> anyhow::Result<()> {
-    let client = Client::of(flags)?;
-    let answer = client.send(client.request(Method::DELETE, "/journal/losses")).await?;
-    let answer = answer.bytes().await.map_err(|error| client.away(error))?;
-    let answer: Value = serde_json::from_slice(&answer)?;
-    let losses = answer["losses"].as_array().map_or(&[][..], Vec::as_slice);
-    for loss in losses {
-        writeln!(std::io::stdout(), "{loss}")?;
-    }
-    writeln!(std::io::stdout(), "acknowledged {} losses", losses.len())?;
     Ok(())
 }
 

@@ -1,36 +1,55 @@
-//! The command line: the hub itself, its clients, and what helps with both.
+//! Command line: the hub, its clients, and tools.
 //!
-//! Exit statuses: 0 it is done; 1 it failed here; 2 it was asked for wrongly; 3 the hub is not to be
-//! reached; 4 the hub refuses it. `run` ends as its command does. A reader that closes the pipe is no
+//! Exit statuses: 0 success; 1 local failure; 2 usage error; 3 hub unreachable or unavailable; 4
+//! refused by the hub. `run` exits with the status of its command. A closed output pipe is not a
 //! failure.
 
+#[cfg(feature = "bench")]
+mod bench;
+#[cfg(feature = "cli")]
 mod client;
+#[cfg(feature = "cli")]
+mod clients;
+#[cfg(feature = "cli")]
 mod command;
+#[cfg(feature = "cli")]
 mod follow;
 mod journal;
+#[cfg(feature = "cli")]
 mod outgoing;
+#[cfg(feature = "cli")]
 mod output;
+#[cfg(feature = "cli")]
 mod progress;
+#[cfg(feature = "cli")]
 mod publish;
+#[cfg(feature = "cli")]
 mod run;
+#[cfg(feature = "cli")]
+mod running_journal;
+#[cfg(feature = "cli")]
 mod shell;
+#[cfg(feature = "cli")]
 mod spool;
+#[cfg(feature = "cli")]
 mod streams;
+#[cfg(feature = "cli")]
 mod tail;
 mod token;
+#[cfg(feature = "cli")]
 mod transfer;
 
-use crate::bench;
-use crate::config::{Config, RawConfig, command};
+use crate::config::{Config, FEATURES, RawConfig, command};
 use anyhow::bail;
-use clap::{Arg, ArgMatches, Command};
+use clap::{ArgMatches, Command};
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
-/// Runs what the arguments ask for.
+/// Runs the subcommand that the arguments name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    // For every client of this process; only one that is there already could be in its way.
+    // Default of every TLS client in this process; fails only if one is installed already.
     let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
     let done =
         dispatch(&whole_command().get_matches_from(with_default(args.into_iter().collect())));
@@ -40,14 +59,24 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("{error:#}"));
-            error.downcast_ref().map_or(ExitCode::FAILURE, client::Failure::exit_code)
+            exit_code(&error)
         }
     }
 }
 
-/// Says something to whoever runs this.
+/// Returns the exit status of a failure.
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    #[cfg(feature = "cli")]
+    if let Some(failure) = error.downcast_ref::<client::Failure>() {
+        return failure.exit_code();
+    }
+    let _ = error;
+    ExitCode::FAILURE
+}
+
+/// Prints a message to standard error.
 fn say(text: &str) {
-    // Nobody may be listening, or the disk behind it may be full.
+    // Standard error may be closed, or a file on a full disk.
     let _ = writeln!(std::io::stderr(), "fanfare: {text}");
 }
 
@@ -57,45 +86,17 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// Runs a client of a hub.
-fn as_client<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
-}
-
 fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match matches.subcommand() {
         Some(("serve", flags)) => {
             raise_file_limit();
             crate::app::run(|| resolve(flags))?;
         }
-        Some(("bench", flags)) => return measure(flags),
-        Some(("bench-floor", flags)) => {
-            raise_file_limit();
-            bench::floor::serve(flags.get_one("workers").copied().unwrap_or(1))?;
-        }
         Some(("metrics", _)) => {
             std::io::stdout().write_all(crate::telemetry::markdown()?.as_bytes())?;
         }
-        Some(("publish", flags)) => as_client(publish::run(flags))?,
-        Some(("run", flags)) => return as_client(run::run(flags)),
-        Some(("tail", flags)) => as_client(tail::run(flags))?,
-        Some(("streams", flags)) => as_client(streams::run(flags))?,
-        Some(("export", flags)) => as_client(transfer::export(flags))?,
-        Some(("import", flags)) => as_client(transfer::import(flags))?,
-        Some(("completions", flags)) => {
-            std::io::stdout().write_all(&shell::completions(flags, whole_command()))?;
-        }
-        Some(("man", flags)) => {
-            std::io::stdout().write_all(&shell::man(flags, whole_command())?)?;
-        }
         Some(("journal", flags)) => return journal::run(flags),
         Some(("token", flags)) => token::run(flags, resolve)?,
-        Some((bench::child::SUBCOMMAND, flags)) => {
-            let program: Vec<OsString> =
-                flags.get_many("program").unwrap_or_default().cloned().collect();
-            let parent = flags.get_one("parent").copied().unwrap_or_default();
-            return Err(bench::child::become_program(parent, &program).into());
-        }
         Some(("config", sub)) => match sub.subcommand() {
             Some(("docs", _)) => {
                 std::io::stdout().write_all(crate::config::markdown().as_bytes())?;
@@ -106,23 +107,28 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
             }
             _ => bail!("config needs a subcommand"),
         },
-        _ => bail!("nothing to do"),
+        Some((name, flags)) => return dispatch_optional(name, flags),
+        None => bail!("nothing to do"),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Exit status 1 also where events were lost, duplicated or reordered, or subscribers lost.
-fn measure(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
-    crate::telemetry::start_logging("warn", crate::telemetry::LogFormat::Text);
-    let plan = bench::Plan::read(flags)?;
-    let report = bench::run(&plan, raise_file_limit())?;
-    let text = if plan.json { serde_json::to_string(&report)? + "\n" } else { report.table() };
-    std::io::stdout().write_all(text.as_bytes())?;
-    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+/// Runs a subcommand that only some builds have.
+fn dispatch_optional(name: &str, flags: &ArgMatches) -> anyhow::Result<ExitCode> {
+    #[cfg(feature = "bench")]
+    if let Some(done) = bench::run(name, flags) {
+        return done;
+    }
+    #[cfg(feature = "cli")]
+    if let Some(done) = clients::run(name, flags) {
+        return done;
+    }
+    let _ = flags;
+    bail!("there is no subcommand {name:?}")
 }
 
-/// Every connection is an open file: takes as many as the system lets this process have, and
-/// returns how many that is.
+/// Raises the open file limit as far as the system allows, because every connection is an open
+/// file. Returns the limit.
 pub fn raise_file_limit() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;
@@ -145,19 +151,6 @@ fn resolve(flags: &ArgMatches) -> anyhow::Result<Config> {
     })
 }
 
-/// Returns the subcommands that are clients of a hub.
-fn clients() -> impl Iterator<Item = Command> {
-    let all = [
-        publish::command(),
-        run::command(),
-        tail::command(),
-        streams::command(),
-        transfer::export_command(),
-        transfer::import_command(),
-    ];
-    all.into_iter().map(|command| command.args(client::arguments()))
-}
-
 fn whole_command() -> Command {
     let check =
         command().name("check").about("Say what is wrong with the configuration, if anything");
@@ -165,32 +158,12 @@ fn whole_command() -> Command {
     Command::new("fanfare")
         .about("Broadcasts events to browsers and services over Server-Sent Events")
         .version(env!("CARGO_PKG_VERSION"))
+        .long_version(long_version())
         .subcommand_required(true)
         .subcommand(command())
-        .subcommands(clients())
-        .subcommand(shell::completions_command())
-        .subcommand(shell::man_command())
+        .subcommands(optional_commands())
         .subcommand(journal::command())
         .subcommand(token::command(command()))
-        .subcommand(bench::command())
-        .subcommand(
-            Command::new("bench-floor")
-                .about("Serve the floor that `bench --floor` measures")
-                .hide(true)
-                .arg(Arg::new("workers").long("workers").value_parser(clap::value_parser!(usize))),
-        )
-        .subcommand(
-            Command::new(bench::child::SUBCOMMAND)
-                .about("Become a program that ends with the one that started it")
-                .hide(true)
-                .arg(Arg::new("parent").required(true).value_parser(clap::value_parser!(u32)))
-                .arg(
-                    Arg::new("program")
-                        .last(true)
-                        .num_args(1..)
-                        .value_parser(clap::value_parser!(OsString)),
-                ),
-        )
         .subcommand(Command::new("metrics").about("Print docs/metrics.md: every metric there is"))
         .subcommand(
             Command::new("config")
@@ -199,6 +172,28 @@ fn whole_command() -> Command {
                 .subcommand(check)
                 .subcommand(docs),
         )
+}
+
+/// Returns the subcommands that only some builds have.
+fn optional_commands() -> Vec<Command> {
+    let all: &[fn() -> Vec<Command>] = &[
+        #[cfg(feature = "cli")]
+        clients::commands,
+        #[cfg(feature = "bench")]
+        bench::commands,
+    ];
+    all.iter().flat_map(|commands| commands()).collect()
+}
+
+/// Returns the version, with the features of this build.
+fn long_version() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| {
+        let enabled = FEATURES.iter().filter(|feature| feature.is_enabled);
+        let enabled: Vec<&str> = enabled.map(|feature| feature.name).collect();
+        let enabled = if enabled.is_empty() { "none".to_owned() } else { enabled.join(", ") };
+        format!("{}\nfeatures: {enabled}", env!("CARGO_PKG_VERSION"))
+    })
 }
 
 /// `fanfare` and `fanfare --flag` mean `fanfare serve`.

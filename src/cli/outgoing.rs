@@ -1,6 +1,7 @@
-//! Events on their way to a hub: batches that are tried again until they are there.
+//! Batches of events for a hub, which are retried until the hub has accepted them.
 //!
-//! Each event has a key, so that a batch whose answer was lost is not published twice.
+//! Each event has an idempotency key, so that a batch whose response was lost is not published
+//! twice.
 
 use super::client::{Client, Failure, Retries};
 use crate::event::MAX_ENTRIES_PER_BATCH;
@@ -9,13 +10,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::VecDeque;
 
-/// Events of one batch: enough that a sync of the disk costs little each.
+/// Maximum events of one batch: enough that the share of a disk sync is small.
 pub(super) const BATCH_EVENTS: usize = 1_000;
 const _: () = assert!(BATCH_EVENTS <= MAX_ENTRIES_PER_BATCH);
-/// Bytes of one batch: well below what a hub takes in a body.
+/// Maximum bytes of one batch: well below a hub's limit for a body.
 pub(super) const BATCH_BYTES: usize = 256 * 1024;
 
-/// An event as a hub is told it.
+/// An event in the form that a hub accepts.
 #[derive(Serialize)]
 pub(super) struct Event<'a> {
     pub(super) stream: &'a RawValue,
@@ -26,13 +27,13 @@ pub(super) struct Event<'a> {
 }
 
 impl Event<'_> {
-    /// Returns its JSON.
+    /// Returns the event as JSON.
     pub(super) fn json(&self) -> anyhow::Result<String> {
         Ok(serde_json::to_string(self)?)
     }
 }
 
-/// Takes a batch from the front of what waits.
+/// Takes a batch from the front of the queue.
 pub(super) fn take_batch(waiting: &mut VecDeque<String>) -> Vec<String> {
     let (mut batch, mut bytes) = (Vec::new(), 0);
     while let Some(next) = waiting.front() {
@@ -46,16 +47,16 @@ pub(super) fn take_batch(waiting: &mut VecDeque<String>) -> Vec<String> {
     batch
 }
 
-/// Publishes events, all or none.
+/// Publishes a batch of events, all or none.
 pub(super) async fn publish(client: &Client, events: &[String]) -> Result<(), Failure> {
     let body = format!("[{}]", events.join(","));
     let request = client.request(Method::POST, "/publish").body(body);
     let answer = client.send(request.header("content-type", "application/json")).await?;
-    // It counts once it was read: a hub that dies while it answers has not answered.
+    // The response counts once it is read: a hub that dies meanwhile has not acknowledged.
     answer.bytes().await.map(drop).map_err(|error| client.away(error))
 }
 
-/// The same, as often as it takes; an error where that would never help.
+/// Publishes a batch with retries; returns an error if a retry cannot succeed.
 pub(super) async fn deliver(
     client: &Client,
     events: &[String],
@@ -72,12 +73,11 @@ pub(super) async fn deliver(
     }
 }
 
-/// Returns the index of the event of a batch that the hub refused, if it names one: `[7].data` is
-/// the eighth.
+/// Returns the index of the event that the hub refused, if it names one: `[7].data` is the eighth.
 pub(super) fn blamed(failure: &Failure) -> Option<usize> {
     let Failure::Refused { why, field } = failure else { return None };
     let index = |text: &str| text.split_once(']')?.0.parse().ok();
     let by_field = field.as_deref().and_then(|field| index(field.strip_prefix('[')?));
-    // What a request says itself comes after this, if at all.
+    // The hub's own text comes first; text of the request can only follow it.
     by_field.or_else(|| index(why.split_once(": event [")?.1))
 }

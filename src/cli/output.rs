@@ -1,6 +1,6 @@
-//! Events as a person reads them: a line each, coloured by what it means.
+//! Human-readable output: one line per event, with colours by level and type.
 //!
-//! What was published is text and never more: no escape of it reaches the terminal.
+//! Published data is only ever text: none of its control sequences reaches the terminal.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
-/// An event with what belongs to it.
+/// An event in its envelope.
 #[derive(Deserialize)]
 pub(super) struct Envelope<'a> {
     pub(super) stream: Value,
@@ -20,7 +20,7 @@ pub(super) struct Envelope<'a> {
 }
 
 impl Envelope<'_> {
-    /// Returns its streams, separated by commas.
+    /// Returns the names of the event's streams, separated by commas.
     fn streams(&self) -> String {
         match &self.stream {
             Value::String(name) => name.clone(),
@@ -32,7 +32,7 @@ impl Envelope<'_> {
         }
     }
 
-    /// Returns its data as published: the text of a string, or JSON.
+    /// Returns the data as published: the text of a string, or JSON.
     pub(super) fn text(&self) -> String {
         serde_json::from_str::<String>(self.data.get()).unwrap_or_else(|_| self.data.get().into())
     }
@@ -45,8 +45,8 @@ pub(super) struct Style {
 }
 
 impl Style {
-    /// The one that was asked for by name: `always`, `never`, or `auto`, which is where standard output
-    /// is a terminal and `NO_COLOR` (<https://no-color.org>) is not set.
+    /// Returns the style for `always`, `never` or `auto`. `auto` has colours if standard output is
+    /// a terminal and `NO_COLOR` (<https://no-color.org>) is not set.
     pub(super) fn named(name: &str) -> Self {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let auto = std::io::stdout().is_terminal() && !no_color;
@@ -61,7 +61,7 @@ impl Style {
         }
     }
 
-    /// A line, or several where its text has several.
+    /// Formats an event as a line, or as several if its text has several.
     pub(super) fn line(self, event: &Envelope<'_>) -> String {
         let mut out = String::new();
         self.paint(&mut out, "2", &event.time);
@@ -96,7 +96,7 @@ impl Style {
     }
 }
 
-/// A string's text, or JSON.
+/// Returns the text of a string, or JSON.
 fn spoken(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
@@ -112,13 +112,14 @@ fn colour_of(level: &str) -> &'static str {
     }
 }
 
-/// `text` without what a terminal would take for an order; line breaks stay.
+/// Escapes the control characters of `text`, which a terminal would interpret, except line breaks
+/// and tabs.
 pub(super) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.trim_end_matches(['\r', '\n']).chars() {
         match c {
             '\n' | '\t' => out.push(c),
-            // Bidirectional controls would show another order than there is.
+            // Bidirectional controls would change the order on the screen.
             '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
                 let _ = write!(out, "{}", c.escape_unicode());
             }
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_what_an_event_means() {
+    fn lines_are_formatted_by_event_type() {
         for (kind, data, line) in [
             ("log", r#"{"level":"warn","message":"two\nlines"}"#, "T a WARN     two\n    lines\n"),
             ("metric", r#"{"name":"cpu","value":1.5,"unit":"%"}"#, "T a cpu = 1.5 %\n"),
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_was_published_gives_a_terminal_orders() {
+    fn control_sequences_in_data_are_escaped() {
         let line = shown(&event("message", r#""\u001b[2Jgone\u0007\u009b\u202e\r""#), false);
         assert_eq!(line, "T a \\u{1b}[2Jgone\\u{7}\\u{9b}\\u{202e}\n");
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Interval of updates.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// A count that is shown.
+/// Counter with a progress display.
 pub(super) struct CountedReader {
     bar: ProgressBar,
 }
@@ -14,7 +14,7 @@ pub(super) struct CountedReader {
 impl CountedReader {
     /// Creates a counter of `what`, from zero.
     pub(super) fn new(what: &str) -> Self {
-        // The target is hidden where standard error is no terminal.
+        // The target is hidden if standard error is not a terminal.
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let shown = format!("{{spinner}} {{human_pos}} {what}, {{per_sec}}");
         if let Ok(style) = ProgressStyle::with_template(&shown) {

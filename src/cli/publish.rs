@@ -1,4 +1,4 @@
-//! `fanfare publish`: one event, or each line of standard input.
+//! `fanfare publish`: publishes one event, or each line of standard input.
 
 use super::client::{Client, Failure, Retries};
 use super::outgoing::{BATCH_EVENTS, Event, blamed, deliver, take_batch};
@@ -16,10 +16,10 @@ use std::io::{Read as _, Write as _};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-/// Parts of standard input that may wait for the hub; whoever writes it waits beyond.
+/// Parts of standard input that wait for the hub; beyond that its writer waits.
 const WAITING_PARTS: usize = 16;
 const PART_BYTES: usize = 64 * 1024;
-/// Bytes of a line; what a hub takes in an event is less, and said by the hub.
+/// Maximum bytes of a line; the hub enforces its own, lower limit.
 const MAX_LINE_BYTES: usize = 16 * 1024 * 1024;
 
 pub(super) fn command() -> Command {
@@ -136,7 +136,7 @@ impl Lines {
                     has_more = false;
                 }
             }
-            // What has come meanwhile goes with it, up to a batch.
+            // Add input that arrived meanwhile, up to a batch.
             while taken.waiting.len() < BATCH_EVENTS
                 && let Ok(part) = parts.try_recv()
             {
@@ -172,14 +172,14 @@ impl Lines {
     }
 }
 
-/// Lines that were read, as events.
+/// Lines that were read and converted to events.
 struct Taken<'a> {
     lines: &'a Lines,
     splitter: LineSplitter,
     waiting: VecDeque<String>,
     count: u64,
     replaced: u64,
-    /// The first line that is no event; nothing after it is taken.
+    /// Error of the first invalid line; no line after it is converted.
     wrong: Option<anyhow::Error>,
 }
 
@@ -213,7 +213,7 @@ impl<'a> Taken<'a> {
     }
 }
 
-/// A refusal with the line that is to blame; `before` were published.
+/// Adds to a refusal the line that caused it; `before` lines were published.
 fn at_line(failure: Failure, before: u64) -> anyhow::Error {
     match blamed(&failure) {
         Some(at) => {
@@ -225,7 +225,7 @@ fn at_line(failure: Failure, before: u64) -> anyhow::Error {
     }
 }
 
-/// Reads standard input beside everything else.
+/// Reads standard input on a separate thread.
 fn standard_input() -> anyhow::Result<mpsc::Receiver<std::io::Result<Vec<u8>>>> {
     let (parts, read) = mpsc::channel(WAITING_PARTS);
     std::thread::Builder::new().name("stdin".into()).spawn(move || {

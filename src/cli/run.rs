@@ -1,7 +1,7 @@
-//! `fanfare run`: runs a command here, shows what it says, and publishes it line by line.
+//! `fanfare run`: runs a command locally, shows its output, and publishes it line by line.
 //!
-//! Promises: it ends as the command ends; a hub that is away never holds the command up; what could not
-//! be published is in a file at the end, and said.
+//! Promises: exits with the status of the command; an unreachable hub never blocks the command;
+//! events that could not be published are left in a file, which is reported.
 
 use super::client::{Client, Failure, Retries};
 use super::command::{Signals, shown, start};
@@ -25,9 +25,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// Default time that the end waits for an unreachable hub.
+/// Default time to wait for an unreachable hub after the command has exited.
 const DEFAULT_WAIT: &str = "30s";
-/// The statuses of a shell for a command that is not there, or cannot be run.
+/// Exit statuses of a shell if a command is not found, or cannot be run.
 const NOT_FOUND: u8 = 127;
 const NOT_RUNNABLE: u8 = 126;
 
@@ -109,9 +109,9 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
         () = tokio::time::sleep(wait) => Err(anyhow::anyhow!("the hub was away")),
         () = signals.any() => Err(anyhow::anyhow!("nobody waited for the hub")),
     };
-    // What is left behind is what nobody sends any more.
+    // Stop sending before the unpublished events are written to a file.
     sending.abort();
-    // Whatever becomes of this, it ends as the command did.
+    // Failures from here on are reported, but the exit status is that of the command.
     let done = match sent {
         Ok(()) if flags.get_flag("end") => end_within(wait, &client, &stream).await,
         Ok(()) => Ok(()),
@@ -124,7 +124,7 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     Ok(exit_code(status))
 }
 
-/// Output of the command on its way to the hub.
+/// Output of the command, queued for the hub.
 pub(super) struct OutputSpool {
     stream: Box<RawValue>,
     /// Prefix of every idempotency key.
@@ -136,11 +136,11 @@ pub(super) struct OutputSpool {
 #[derive(Default)]
 struct State {
     spool: Spool,
-    /// Events so far.
+    /// Number of events so far.
     count: u64,
-    /// Lines that are being published.
+    /// Events that are being published.
     under_way: Vec<String>,
-    /// Events that could not be kept, or that the hub will not have.
+    /// Events that could not be queued, or that the hub refused.
     lost: u64,
     why_lost: Option<String>,
     is_closed: bool,
@@ -151,7 +151,7 @@ impl OutputSpool {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Has an event published. One that cannot be kept until then is lost: the command goes on.
+    /// Queues an event. An event that cannot be queued is lost; the command continues.
     pub(super) fn push(&self, kind: &str, data: &RawValue) {
         self.with(|state| {
             state.count += 1;
@@ -181,7 +181,7 @@ impl OutputSpool {
         self.changed.notify_one();
     }
 
-    /// Leaves in a file what was not published.
+    /// Writes the unpublished events to a file.
     fn leave(&self, folder: Option<&PathBuf>, why: &anyhow::Error) -> anyhow::Result<()> {
         let folder = folder.cloned().unwrap_or_else(std::env::temp_dir);
         let path = folder.join(format!("fanfare-run-{}.ndjson", self.key));
@@ -209,7 +209,7 @@ impl OutputSpool {
     }
 }
 
-/// Publishes what comes until there is no more.
+/// Publishes the queued events until the queue is closed and empty.
 async fn send(client: Client, way: Arc<OutputSpool>) -> anyhow::Result<()> {
     let mut pauses = Retries::new();
     loop {
@@ -232,7 +232,7 @@ async fn send(client: Client, way: Arc<OutputSpool>) -> anyhow::Result<()> {
                 pauses.reset();
                 way.with(|state| state.under_way.clear());
             }
-            // The hub blames one of them: the others go without it.
+            // The hub refused one of them; the others are sent without it.
             Err(failure) => match blamed(&failure).filter(|at| *at < batch.len()) {
                 Some(at) => way.with(|state| {
                     if at < state.under_way.len() {
@@ -253,7 +253,7 @@ impl State {
     }
 }
 
-/// Ends the stream, however often that takes within a while.
+/// Ends the stream, with retries for at most `wait`.
 async fn end_within(wait: Duration, client: &Client, stream: &str) -> anyhow::Result<()> {
     let mut pauses = Retries::new();
     let ended = tokio::time::timeout(wait, async {
@@ -269,7 +269,7 @@ async fn end_within(wait: Duration, client: &Client, stream: &str) -> anyhow::Re
     Ok(())
 }
 
-/// Ends the stream; a credential that may not leaves it open, which is said.
+/// Ends the stream. If the hub refuses that, the stream stays open and a message says so.
 async fn end(client: &Client, stream: &str) -> Result<(), Failure> {
     let name = utf8_percent_encode(stream, NON_ALPHANUMERIC);
     let request = client.request(Method::POST, &format!("/streams/{name}/end"));
@@ -282,7 +282,7 @@ async fn end(client: &Client, stream: &str) -> Result<(), Failure> {
     }
 }
 
-/// Exit status of the command, as in its last event.
+/// Exit status of the command: the data of the last event.
 #[derive(Serialize)]
 struct Exit {
     code: Option<i32>,

@@ -1,4 +1,4 @@
-//! `fanfare completions` and `fanfare man`: what a shell and a manual know, from the one definition.
+//! `fanfare completions` and `fanfare man`: generated from the definition of the command line.
 
 use anyhow::Context as _;
 use clap::{Arg, ArgMatches, Command};
@@ -27,7 +27,7 @@ pub(super) fn man_command() -> Command {
         )
 }
 
-/// The completions of `whole`.
+/// Returns the shell completions of `whole`.
 pub(super) fn completions(flags: &ArgMatches, mut whole: Command) -> Vec<u8> {
     let mut out = Vec::new();
     if let Some(shell) = flags.get_one::<Shell>("shell") {
@@ -36,7 +36,7 @@ pub(super) fn completions(flags: &ArgMatches, mut whole: Command) -> Vec<u8> {
     out
 }
 
-/// The manual of `whole`; nothing where it was written to a folder.
+/// Returns the manual page of `whole`; empty if the pages were written to a folder.
 pub(super) fn man(flags: &ArgMatches, whole: Command) -> anyhow::Result<Vec<u8>> {
     let mut out = Vec::new();
     match flags.get_one::<PathBuf>("folder") {

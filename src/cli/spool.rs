@@ -1,10 +1,10 @@
-//! Lines that wait to be published: in memory, and beyond a bound on disk.
+//! Queue of events to publish: in memory, and beyond a bound on disk.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
 
-/// Bytes of events that wait in memory.
+/// Maximum bytes of queued events in memory.
 const MEMORY_BYTES: usize = 8 * 1024 * 1024;
 
 /// Events in order, each a line of JSON.
@@ -39,7 +39,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Takes from the front with `take`, which leaves what it does not want.
+    /// Removes events from the front with `take`, which may leave some.
     pub(super) fn take<T>(
         &mut self,
         take: impl FnOnce(&mut VecDeque<String>) -> T,
@@ -80,25 +80,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_into_memory_is_on_disk_and_the_order_stays() {
+    fn events_beyond_the_memory_bound_are_on_disk_in_order() {
         let (mut spool, event) = (Spool::default(), |n: u32| format!("{n:0>1000}"));
         let many = 3 * (MEMORY_BYTES / 1000) as u32;
         let mut next = 0;
         for n in 0..many {
-            spool.push(event(n)).expect("it is written");
-            // Some are taken meanwhile.
+            spool.push(event(n)).expect("writes");
+            // Take some in between.
             if n % 3 == 0 {
-                let taken = spool.take(|front| front.pop_front()).expect("it is read");
+                let taken = spool.take(|front| front.pop_front()).expect("reads");
                 assert_eq!(taken, Some(event(next)));
                 next += 1;
             }
         }
-        assert!(spool.rest.is_some(), "it is too much for memory");
-        while let Some(taken) = spool.take(|front| front.pop_front()).expect("it is read") {
+        assert!(spool.rest.is_some(), "some events are on disk");
+        while let Some(taken) = spool.take(|front| front.pop_front()).expect("reads") {
             assert_eq!(taken, event(next));
             next += 1;
         }
         assert_eq!(next, many);
-        assert!(spool.rest.is_none(), "the file is gone");
+        assert!(spool.rest.is_none(), "the file is closed");
     }
 }

@@ -1,4 +1,4 @@
-//! `fanfare streams`: what there is.
+//! `fanfare streams`: lists the streams.
 
 use super::client::Client;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::io::{BufWriter, Write as _};
 
-/// Streams that are asked for at once.
+/// Maximum number of streams in one request.
 const AT_ONCE: usize = 1_000;
 
 pub(super) fn command() -> Command {
@@ -23,7 +23,7 @@ pub(super) fn command() -> Command {
         )
 }
 
-/// Some of the streams.
+/// A page of the list of streams.
 #[derive(Deserialize)]
 struct List {
     streams: Vec<Box<RawValue>>,
@@ -74,7 +74,7 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A row of the table; the name, which has no bound, comes last.
+/// Writes a row of the table; the name comes last because its length has no bound.
 fn row(out: &mut impl std::io::Write, cells: [String; 6]) -> std::io::Result<()> {
     let [events, bytes, readers, state, last, name] = cells;
     writeln!(out, "{events:>10} {bytes:>12} {readers:>8}  {state:<6} {last:<24}  {name}")

@@ -1,4 +1,4 @@
-//! `fanfare tail`: shows events as they come, and what was missed while the hub was away.
+//! `fanfare tail`: shows events as they arrive, and after a disconnect those that were missed.
 
 use super::client::Client;
 use super::follow::Subscription;
@@ -42,7 +42,7 @@ pub(super) fn command() -> Command {
         )
 }
 
-/// The arguments that say which events.
+/// Returns the arguments that select events.
 pub(super) fn selection() -> [Arg; 4] {
     let text = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
@@ -59,7 +59,7 @@ pub(super) fn selection() -> [Arg; 4] {
     ]
 }
 
-/// The query that those arguments come to.
+/// Returns the query string of the selection.
 pub(super) fn query(flags: &ArgMatches) -> String {
     let pair = |name: &str, value: &str| {
         format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))

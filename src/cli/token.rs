@@ -1,4 +1,4 @@
-//! `fanfare token`: makes tokens and keys, and tells what a token says.
+//! `fanfare token`: creates tokens and API keys, and shows the content of a token.
 
 use crate::access::{Claimed, NewToken, SigningKey, explain, hash_of, new_secret, told};
 use crate::config::{Config, duration};
@@ -13,10 +13,10 @@ use std::time::Duration;
 
 /// Default lifetime of a token.
 const DEFAULT_LIFETIME: &str = "1h";
-/// The variable that has the secret for both sides, so that it is on no command line.
+/// Variable with the secret for signing and for the hub, so that it is on no command line.
 const SECRET_VARIABLE: &str = "FANFARE_JWT_SECRET";
 
-/// The subcommand; `serve` are the arguments of a hub.
+/// Returns the subcommand; `serve` has the arguments of a hub.
 pub(super) fn command(serve: Command) -> Command {
     let text = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
@@ -68,7 +68,7 @@ pub(super) fn command(serve: Command) -> Command {
         .subcommands([mint, inspect, key])
 }
 
-/// Runs it; `resolve` reads the configuration of a hub.
+/// Runs the subcommand; `resolve` reads the configuration of a hub.
 pub(super) fn run(
     matches: &ArgMatches,
     resolve: impl Fn(&ArgMatches) -> anyhow::Result<Config>,

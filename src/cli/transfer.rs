@@ -1,4 +1,4 @@
-//! `fanfare export` and `fanfare import`: history out of a hub, and into another.
+//! `fanfare export` and `fanfare import`: copy history out of a hub and into another.
 
 use super::client::{Client, Failure, Retries};
 use super::outgoing::{Event, blamed, deliver, take_batch};
@@ -16,9 +16,9 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::time::Duration;
 
-/// Events that are read from a file before they are published.
+/// Events that are read from a file ahead of publishing.
 const READ_AHEAD: usize = 4_096;
-/// A hub that sends nothing for so long while there is more is away.
+/// Time without any bytes in the middle of an export after which the hub counts as unreachable.
 const SILENT_FOR: Duration = Duration::from_secs(60);
 
 pub(super) fn export_command() -> Command {
@@ -89,7 +89,7 @@ pub(super) async fn export(flags: &ArgMatches) -> anyhow::Result<()> {
 
 struct Export {
     out: BufWriter<Box<dyn Write>>,
-    /// A line that is not whole yet.
+    /// Start of an incomplete line.
     begun: Vec<u8>,
     /// Id of the last line that was written.
     last_id: Option<String>,
@@ -98,7 +98,7 @@ struct Export {
 }
 
 impl Export {
-    /// Reads one connection; returns the failure that cut it.
+    /// Reads one connection; returns the failure that ended it.
     async fn connection(
         &mut self,
         client: &Client,
@@ -115,7 +115,7 @@ impl Export {
             Err(failure) => return Ok(Err(failure)),
         };
         pauses.reset();
-        // Where it goes on behind another place than the one it had, something is missing.
+        // If the hub resumes after another id than the requested one, events are missing.
         let from = answer.headers().get("last-event-id").and_then(|id| id.to_str().ok());
         if let (Some(wanted), Some(from)) = (&self.last_id, from)
             && wanted != from
@@ -144,7 +144,7 @@ impl Export {
         self.begun.extend_from_slice(part);
         let Some(end) = memchr::memrchr(b'\n', &self.begun) else { return Ok(()) };
         let whole = &self.begun[..=end];
-        // A sign of life is an empty line.
+        // An empty line is a heartbeat.
         let lines = whole.split_inclusive(|byte| *byte == b'\n').filter(|line| line.len() > 1);
         let (mut count, mut last) = (0, None);
         for line in lines {
@@ -162,7 +162,7 @@ impl Export {
     }
 }
 
-/// A line of an export, or what `fanfare run` could not publish.
+/// A line of an export, or of the events that `fanfare run` could not publish.
 #[derive(Deserialize)]
 struct Line<'a> {
     id: Option<String>,
@@ -222,7 +222,7 @@ pub(super) async fn import(flags: &ArgMatches) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The event of a line; `None` where only a hub itself may publish it.
+/// Parses a line as an event; returns `None` if only a hub itself may publish it.
 fn event(line: &str) -> anyhow::Result<Option<String>> {
     let it: Line<'_> = serde_json::from_str(line).context("no line of an export")?;
     let names: Vec<String> = match serde_json::from_str::<String>(it.stream.get()) {

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 impl Resolver {
-    /// Keys, tokens, and what is allowed without either.
+    /// Returns keys, token settings, and the grants of requests without a credential.
     pub(super) fn access(&mut self) -> Access {
         let tables = self.said.take_tables("key");
         let place = tables.last().map(|(place, _)| place.clone()).unwrap_or_default();
@@ -26,13 +26,13 @@ impl Resolver {
         access
     }
 
-    /// Fails if others can reach the hub and everybody may do everything without an explicit
-    /// setting.
+    /// Refuses a configuration in which other machines reach the hub and anyone may do everything
+    /// only by default.
     fn refuse_strangers(&mut self) {
         let address = |text: &str| text.parse::<SocketAddr>().map_err(|e| e.to_string());
         let listen = self.said.of("listen");
         for text in listen.iter().flat_map(|words| &words.values) {
-            // A name may mean any address but for the one that never does.
+            // A host name may resolve to any address; only `localhost` is always local.
             let is_local = match address(text) {
                 Ok(address) => address.ip().is_loopback(),
                 Err(_) => text.starts_with("localhost:"),
@@ -78,7 +78,7 @@ impl Resolver {
             secret: self.one("jwt-secret", text),
             public_key: self.one("jwt-public-key", read),
             jwks: self
-                .one("jwks", |t| if is_url(t) { Ok(None) } else { read(t).map(Some) })
+                .one("jwks", |t| if is_url(t) { remote_keys() } else { read(t).map(Some) })
                 .flatten(),
             has_remote_keys,
             algorithms: self.list("jwt-algorithms", text),
@@ -130,6 +130,15 @@ impl Resolver {
                 None
             }
         }
+    }
+}
+
+/// Refuses a key set at a URL in a build that cannot fetch it.
+fn remote_keys() -> Result<Option<Vec<u8>>, String> {
+    if cfg!(feature = "remote-keys") {
+        Ok(None)
+    } else {
+        Err("a URL needs the feature \"remote-keys\", which this build lacks".to_owned())
     }
 }
 

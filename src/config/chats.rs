@@ -1,4 +1,4 @@
-//! Chats and the upstreams that they ask, as configured.
+//! Configuration of chats and their upstreams.
 
 use super::invalid_value::InvalidValue;
 use super::raw::Rule;
@@ -7,7 +7,7 @@ use crate::source::{ChatSettings, ChatTimeouts, ECHO, Upstream, UpstreamKey, Ups
 use crate::wire::chat::StreamUsage;
 use reqwest::header::{HeaderName, HeaderValue};
 
-/// The names of the ways to speak to an upstream.
+/// Names of the kinds of upstreams.
 const KINDS: [(&str, UpstreamKind); 3] = [
     ("openai", UpstreamKind::OpenAi),
     ("azure-v1", UpstreamKind::AzureV1),
@@ -39,7 +39,7 @@ impl Resolver {
         }
     }
 
-    /// A model of two upstreams would be asked of the first alone, and nobody told.
+    /// Refuses a model that two upstreams name, because only the first would ever be asked.
     fn refuse_doubles(&mut self, upstreams: &[Upstream]) {
         let models = || upstreams.iter().flat_map(|upstream| upstream.models.iter());
         let is_double =
@@ -142,7 +142,7 @@ fn parse_header(pair: &str) -> Result<(String, UpstreamKey), InvalidValue> {
     if OWN_HEADERS.contains(&header.as_str()) {
         return Err(InvalidValue::OwnHeader(name.to_owned()));
     }
-    // Its value may be a secret.
+    // The error omits the value, which may be a secret.
     if HeaderValue::from_str(value).is_err() {
         return Err(InvalidValue::HeaderValue(name.to_owned()));
     }
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn upstreams_stand_in_the_order_of_the_file() {
+    fn upstreams_keep_the_order_of_the_file() {
         let file = "[chat.upstream.z]\nurl = \"http://z.example/v1/\"\nmodels = [\"c\", \"b\"]\n\
                     [chat.upstream.a]\nurl = \"http://a.example\"\nmodels = \"a\"\n";
         let chats = resolve(file).expect("ok").chats;
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_an_upstream_is_said_and_no_secret_of_it() {
+    fn invalid_upstream_settings_are_reported_without_secrets() {
         for (member, why) in [
             ("models = []", "needs `models`"),
             ("url = \"https://u:secret@x/v1\"", "has a user in it"),

@@ -1,4 +1,4 @@
-//! `docs/configuration.md`, made from the table of settings.
+//! `docs/configuration.md`, generated from the table of settings.
 
 use super::settings::{SETTINGS, env_name};
 use std::fmt::Write;
@@ -165,7 +165,7 @@ UTF-8 is replaced, and counted (`fanfare_tail_lines_replaced_total`). Lines of m
 several. At most 256 files; new ones are found within a second.
 ";
 
-/// The page.
+/// Returns the page.
 pub fn markdown() -> String {
     let mut page = HEAD.to_owned();
     for setting in SETTINGS {
@@ -191,7 +191,7 @@ pub fn markdown() -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_page_is_what_the_table_says() {
+    fn page_matches_the_settings_table() {
         let page = include_str!("../../docs/configuration.md");
         assert_eq!(page, super::markdown(), "run `fanfare config docs > docs/configuration.md`");
     }

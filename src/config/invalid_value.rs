@@ -6,7 +6,7 @@ use std::io;
 /// Fault of a setting's value.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidValue {
-    /// The setting takes certain words.
+    /// The setting takes only certain words.
     #[error("{value:?} is not one of {expected}")]
     Word {
         /// Value as it is written.
@@ -14,7 +14,7 @@ pub enum InvalidValue {
         /// Words that the setting takes.
         expected: String,
     },
-    /// The value has another form.
+    /// The value has the wrong form.
     #[error("{value:?} is not {expected}")]
     Form {
         /// Value as it is written.
@@ -30,7 +30,7 @@ pub enum InvalidValue {
         /// Values that the setting takes.
         range: String,
     },
-    /// The address has another form, or its name cannot be resolved.
+    /// The address has the wrong form, or its name cannot be resolved.
     #[error("{value:?} is not an address with a port like 127.0.0.1:8080: {source}")]
     Address {
         /// Value as it is written.

@@ -8,14 +8,15 @@ use crate::limits::{Bound, Bounds, Limit, Limits, Rule, machine_memory_bytes};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// The share of the machine's memory that is the budget where nothing is said, in percent.
+/// Default memory budget, in percent of the machine's memory.
 const MEMORY_PERCENT: u64 = 80;
-/// Files that are not connections: the journal's tables and logs, listeners, threads' own.
+/// Open files that are not connections: the journal's tables and logs, listeners, and files of
+/// threads.
 const RESERVED_FILES: u64 = 512;
-/// Share of the connections that is not for sessions.
+/// Divisor of the connections: this share is not for sessions.
 const OTHER_CONNECTIONS_SHARE: u64 = 16;
 
-/// The limits and their settings; the first few can be set for some streams, too.
+/// Limits and their settings; the first nine can also be set for some streams.
 const LIMITS: [(Limit, &str); 12] = [
     (Limit::Connections, "max-connections"),
     (Limit::ConnectionsPerClient, "max-connections-per-client"),
@@ -43,7 +44,7 @@ fn parse(limit: Limit, text: &str) -> Result<u64, InvalidValue> {
 }
 
 impl Resolver {
-    /// The hub's limits, and those of some streams.
+    /// Returns the limits of the hub, and those of `[[limit]]` rules for some streams.
     pub(super) fn limits(&mut self) -> Limits {
         let mut hub = Bounds::default();
         for (limit, name) in LIMITS {
@@ -107,7 +108,7 @@ fn sessions_by_file_limit() -> u64 {
 /// Returns the number of connections of any kind that the open file limit allows.
 pub(super) fn connections_by_file_limit() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    // The hub raises its own limit as far as it may before it serves.
+    // The hub raises its limit to the maximum before it serves.
     let files = limit.maximum.unwrap_or(u64::from(u32::MAX));
     files.saturating_sub(RESERVED_FILES).clamp(2, u64::from(u32::MAX)) as usize
 }

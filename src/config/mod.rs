@@ -1,22 +1,30 @@
-//! Configuration: what was said (flags, environment, file) resolved into what is meant.
+//! Configuration: flags, environment and file, resolved into a `Config`.
 //!
-//! Promises: one table defines every setting, for `--help`, the file and the documentation;
-//! whatever is wrong is reported at once, each with its place.
+//! Promises: one table defines every setting, for `--help`, the file and the documentation; all
+//! errors are reported together, each with its place.
 //! Never: reads a setting anywhere else.
 
 mod access;
+#[cfg(feature = "chat")]
 mod chats;
 mod documentation;
+mod features;
+#[cfg(feature = "files")]
+mod files;
 mod invalid_value;
+#[cfg(feature = "jobs")]
+mod jobs;
 mod limits;
 mod raw;
 mod resolve;
 mod retention;
 mod settings;
-mod sources;
+#[cfg(feature = "tail")]
+mod tail;
 mod units;
 
 pub use documentation::markdown;
+pub use features::FEATURES;
 pub use invalid_value::InvalidValue;
 pub use raw::{ConfigError, RawConfig};
 pub use resolve::Config;

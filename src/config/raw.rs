@@ -1,5 +1,6 @@
-//! Raw settings: flags before environment before file.
+//! Raw settings: flags take precedence over the environment, and that over the file.
 
+use super::features::{missing_for_setting, missing_for_table};
 use super::settings::{SETTINGS, env_name};
 use clap::ArgMatches;
 use std::collections::HashMap;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-/// A setting that cannot be meant, and where it stands.
+/// An invalid setting, and its place.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConfigError {
     /// A flag, a variable, or a file with its line.
@@ -23,7 +24,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Some values and the place they were said at.
+/// Values of a setting, and their place.
 #[derive(Clone, Debug)]
 pub(super) struct RawValue {
     pub(super) place: String,
@@ -33,11 +34,11 @@ pub(super) struct RawValue {
 /// A table of the file, such as one of `[[retention]]` or `[job.backup]`: its members by name.
 pub(super) type Rule = HashMap<String, RawValue>;
 
-/// Tables that a file may have several of.
+/// Kind of table that a file may have several of.
 struct Tables {
     /// Name of the tables.
     name: &'static str,
-    /// Each has a name of its own, `[job.backup]`, which becomes its member `name`.
+    /// True if each has a name, as in `[job.backup]`, which becomes its member `name`.
     are_named: bool,
     /// Members that are lists.
     lists: &'static [&'static str],
@@ -65,10 +66,10 @@ const TABLES: [Tables; 7] = [
     Tables { name: "source.tail", are_named: false, lists: &["paths"], maps: &[] },
 ];
 
-/// Parents of the tables of sources and of chats.
+/// Parent tables of `[[source.tail]]` and `[chat.upstream.NAME]`.
 const ABOVE: [&str; 2] = ["source", "chat"];
 
-/// The tables below one, for whoever misspelled theirs.
+/// Returns the tables below `above`, for the error about an unknown one.
 fn below_of(above: &str) -> String {
     let all = TABLES.iter().filter(|tables| tables.name.starts_with(&format!("{above}.")));
     let named = |tables: &Tables| {
@@ -81,24 +82,24 @@ fn below_of(above: &str) -> String {
     all.map(named).collect::<Vec<_>>().join(", ")
 }
 
-/// Everything that was said.
+/// All raw settings.
 #[derive(Default)]
 pub struct RawConfig {
     words: HashMap<&'static str, RawValue>,
-    /// Tables by list, each with its place.
+    /// Tables by kind, each with its place.
     tables: HashMap<&'static str, Vec<(String, Rule)>>,
     pub(super) wrong: Vec<ConfigError>,
 }
 
 impl RawConfig {
-    /// Collects flags, the environment as `env` tells it, and the file that `--config`,
-    /// `FANFARE_CONFIG` or the presence of `fanfare.toml` names.
+    /// Collects the flags, the environment as `env` returns it, and the file that `--config` or
+    /// `FANFARE_CONFIG` names, or `fanfare.toml` if it exists.
     pub fn collect(flags: &ArgMatches, env: impl Fn(&str) -> Option<String>) -> Self {
         let mut said = Self::default();
         let file =
             match flags.get_one::<String>("config").cloned().or_else(|| env("FANFARE_CONFIG")) {
                 Some(named) => Some(PathBuf::from(named)),
-                // One that is there and cannot be read is an error, not nothing.
+                // A file that exists and cannot be read is an error.
                 None => {
                     Some(PathBuf::from("fanfare.toml")).filter(|p| p.symlink_metadata().is_ok())
                 }
@@ -136,7 +137,7 @@ impl RawConfig {
         self.words.get(name).cloned()
     }
 
-    /// The tables of a list, each with its place.
+    /// Removes and returns the tables of a kind, each with its place.
     pub(super) fn take_tables(&mut self, list: &str) -> Vec<(String, Rule)> {
         debug_assert!(TABLES.iter().any(|tables| tables.name == list), "{list}");
         self.tables.remove(list).unwrap_or_default()
@@ -144,6 +145,26 @@ impl RawConfig {
 
     pub(super) fn note(&mut self, place: impl Into<String>, why: impl Into<String>) {
         self.wrong.push(ConfigError { place: place.into(), why: why.into() });
+    }
+
+    /// Reports the settings and tables that need a feature which this build lacks.
+    pub(super) fn refuse_missing_features(&mut self) {
+        // A setting that is `off` asks for nothing.
+        let used = self.words.iter().filter(|(_, words)| words.values != ["off"]);
+        let settings = used.filter_map(|(name, words)| {
+            missing_for_setting(name).map(|feature| (*name, &words.place, feature))
+        });
+        let tables = self.tables.iter().flat_map(|(name, tables)| {
+            let places = tables.iter().map(|(place, _)| place);
+            places
+                .filter_map(|place| missing_for_table(name).map(|feature| (*name, place, feature)))
+        });
+        let mut missing: Vec<_> = settings.chain(tables).collect();
+        missing.sort_unstable();
+        for (name, place, feature) in missing {
+            let why = format!("{name} needs the feature {feature:?}, which this build lacks");
+            self.wrong.push(ConfigError { place: place.clone(), why });
+        }
     }
 
     fn read_file(&mut self, path: &Path, text: &str) {
@@ -221,7 +242,7 @@ impl RawConfig {
                 }
             }
             DeValue::Table(named) if tables.are_named => {
-                // In the order in which they stand, and not in that of their names.
+                // In the order of the file; the parser sorts them by name.
                 let mut named: Vec<_> = named.iter().collect();
                 named.sort_by_key(|(key, _)| key.span().start);
                 for (key, value) in named {
@@ -278,7 +299,7 @@ impl RawConfig {
     }
 }
 
-/// The members of a table of strings, as `NAME=VALUE`.
+/// Returns the members of a table of strings, as `NAME=VALUE`.
 fn pairs(table: &DeTable<'_>) -> Option<Vec<String>> {
     let pair = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
         let value = words(value.get_ref(), false)?.concat();

@@ -2,6 +2,8 @@
 
 use super::invalid_value::InvalidValue;
 use super::limits::connections_by_file_limit;
+#[cfg(any(feature = "chat", feature = "files", feature = "jobs", feature = "tail"))]
+use super::raw::Rule;
 use super::raw::{ConfigError, RawConfig, RawValue};
 use super::settings::SETTINGS;
 use super::units;
@@ -9,7 +11,7 @@ use crate::access::Access;
 use crate::event::Selector;
 use crate::journal::{Durability, RetentionPolicy};
 use crate::limits::Limits;
-use crate::source::{ChatSettings, GracePeriods, JobSpec, MAX_TAILED, TailSpec};
+use crate::source::GracePeriods;
 use crate::telemetry::{InvalidFilter, LogFormat, check_log_filter};
 use ipnet::IpNet;
 use std::fmt::Display;
@@ -20,22 +22,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Range of the system monitor's interval.
+#[cfg(feature = "system")]
 const SYSTEM_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(3600);
-/// Heartbeats a connection may ask for.
+/// Range of heartbeat intervals that a connection may request.
 pub(crate) const HEARTBEAT_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3600);
 
-/// The configuration.
+/// Resolved configuration of the hub.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Addresses to serve.
     pub listen: Vec<SocketAddr>,
     /// Addresses that serve only `/metrics`, `/healthz` and `/readyz`.
     pub metrics_listen: Vec<SocketAddr>,
-    /// Patterns whose streams have figures of their own.
+    /// Selectors whose streams are counted separately in the metrics.
     pub metrics_streams: Vec<Selector>,
-    /// The certificate and its key, where it is served by TLS.
+    /// Certificate and private key, if TLS is on.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// True if HTTP/2 is served without TLS.
     pub h2c: bool,
@@ -43,9 +46,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Durability that a publish waits for.
     pub durability: Durability,
-    /// The reconnection time clients are told, before it is spread.
+    /// Base reconnection time for clients; each gets a time spread around it.
     pub retry: Duration,
-    /// The usual sign of life.
+    /// Default interval of heartbeats.
     pub heartbeat: Duration,
     /// Retention.
     pub retention: RetentionPolicy,
@@ -54,46 +57,52 @@ pub struct Config {
     /// Memory for the newest events.
     pub recent_bytes: usize,
     /// Interval of the system monitor, if it is on.
+    #[cfg(feature = "system")]
     pub system: Option<Duration>,
-    /// After how long without a heartbeat a service is what.
+    /// Times without a heartbeat after which a service is late, and down.
     pub grace: GracePeriods,
     /// True if the hub's own log is published.
     pub publish_log: bool,
     /// Settings of chats.
-    pub chats: ChatSettings,
+    #[cfg(feature = "chat")]
+    pub chats: crate::source::ChatSettings,
     /// Commands that may be run by name.
-    pub jobs: Vec<JobSpec>,
+    #[cfg(feature = "jobs")]
+    pub jobs: Vec<crate::source::JobSpec>,
     /// Folders to download from, by name.
+    #[cfg(feature = "files")]
     pub folders: Vec<(String, PathBuf)>,
     /// Files that are followed.
-    pub tails: Arc<[TailSpec]>,
-    /// The data of one event at most.
+    #[cfg(feature = "tail")]
+    pub tails: Arc<[crate::source::TailSpec]>,
+    /// Maximum bytes of one event's data.
     pub max_event_bytes: usize,
-    /// The body of one request at most.
+    /// Maximum bytes of one request's body.
     pub max_body_bytes: usize,
     /// Limits.
     pub limits: Arc<Limits>,
-    /// Bytes of memory that the process may have.
+    /// Memory budget of the process, in bytes.
     pub memory_budget: u64,
-    /// Proxies that are believed whom they speak for.
+    /// Proxies whose `Forwarded` or `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// Connections of any kind at most, so that the journal never lacks a file.
+    /// Maximum number of connections of any kind, so that the journal can always open files.
     pub max_sockets: usize,
-    /// Subscribers turned away that may come back in a second.
+    /// Maximum number of refused subscribers per second that are told to return.
     pub refusal_return_rate: u64,
     /// Maximum time for which a connection may take no bytes.
     pub write_timeout: Duration,
-    /// The window of a drain.
+    /// Time over which a drain spreads the disconnects, and its maximum duration.
     pub drain: Duration,
     /// Worker threads.
     pub workers: usize,
     /// Origins whose pages may use the hub.
     pub cors_origins: Vec<String>,
-    /// Names the hub goes by, beside those of its own machine.
+    /// Host names of the hub, besides those of its own machine.
     pub public_hosts: Vec<String>,
     /// Keys and grants that credentials are checked against.
     pub access: Access,
     /// URL of the key set.
+    #[cfg(feature = "remote-keys")]
     pub jwks_url: Option<String>,
     /// Log filter.
     pub log: String,
@@ -102,11 +111,23 @@ pub struct Config {
 }
 
 impl Config {
-    /// Resolves everything, or says everything that is wrong.
+    /// Resolves all settings, or returns all errors.
     pub fn resolve(said: RawConfig) -> Result<Self, Vec<ConfigError>> {
         let mut r = Resolver { said };
+        r.said.refuse_missing_features();
         let durability = r.one("durability", parse_durability).unwrap_or(Durability::Sync);
+        #[cfg(feature = "chat")]
         let chats = r.chats();
+        #[cfg(feature = "chat")]
+        let chat_records_kept = Some(chats.records_kept());
+        #[cfg(not(feature = "chat"))]
+        let chat_records_kept = None;
+        #[cfg(feature = "tail")]
+        let tails: Arc<[_]> = r.tails().into();
+        #[cfg(feature = "tail")]
+        let tailed_files = if tails.is_empty() { 0 } else { crate::source::MAX_TAILED };
+        #[cfg(not(feature = "tail"))]
+        let tailed_files = 0;
         let config = Self {
             listen: r.list("listen", parse_address).concat(),
             metrics_listen: r.list("metrics-listen", parse_address).concat(),
@@ -119,19 +140,25 @@ impl Config {
             durability,
             retry: r.one("retry", units::duration).unwrap_or_default(),
             heartbeat: r.one("heartbeat", parse_heartbeat).unwrap_or_default(),
-            retention: r.retention(durability, &chats),
+            retention: r.retention(durability, chat_records_kept),
             min_free_bytes: r.one("min-free-bytes", units::bytes).unwrap_or_default(),
             recent_bytes: r.one("recent-bytes", parse_size).unwrap_or_default(),
+            #[cfg(feature = "system")]
             system: r.one("system", parse_system).flatten(),
             grace: r.grace(),
             publish_log: r.one("publish-log", parse_switch).unwrap_or_default(),
+            #[cfg(feature = "chat")]
             chats,
+            #[cfg(feature = "jobs")]
             jobs: r.jobs(),
+            #[cfg(feature = "files")]
             folders: r.folders(),
-            tails: r.tails().into(),
+            #[cfg(feature = "tail")]
+            tails,
             max_event_bytes: r.one("max-event-bytes", parse_size).unwrap_or_default(),
             max_body_bytes: r.one("max-body-bytes", parse_size).unwrap_or_default(),
-            max_sockets: connections_by_file_limit(),
+            // Each followed file takes an open file.
+            max_sockets: connections_by_file_limit().saturating_sub(tailed_files).max(2),
             limits: Arc::new(r.limits()),
             memory_budget: r.memory_budget(),
             trusted_proxies: r.trusted_proxies(),
@@ -142,18 +169,10 @@ impl Config {
             cors_origins: r.list("cors-origin", parse_origin),
             public_hosts: r.list("public-host", |t| Ok::<_, InvalidValue>(t.to_owned())),
             access: r.access(),
+            #[cfg(feature = "remote-keys")]
             jwks_url: r.jwks_url(),
             log: r.one("log", parse_log).unwrap_or_default(),
             log_format: r.one("log-format", parse_log_format).unwrap_or(LogFormat::Text),
-        };
-        let config = Self {
-            // Each followed file is open.
-            max_sockets: if config.tails.is_empty() {
-                config.max_sockets
-            } else {
-                config.max_sockets.saturating_sub(MAX_TAILED).max(2)
-            },
-            ..config
         };
         if r.said.wrong.is_empty() { Ok(config) } else { Err(r.said.wrong) }
     }
@@ -195,6 +214,26 @@ impl Resolver {
             }
         }
         meant
+    }
+
+    /// Returns the parsed value of a table's member; `None` if it is missing or invalid.
+    #[cfg(any(feature = "chat", feature = "files", feature = "jobs", feature = "tail"))]
+    pub(super) fn member<T, E: Display>(
+        &mut self,
+        rule: &mut Rule,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let words = rule.remove(name)?;
+        self.parse(&words, parse).pop()
+    }
+
+    /// Reports the members that are left of a table as unknown.
+    #[cfg(any(feature = "chat", feature = "files", feature = "jobs", feature = "tail"))]
+    pub(super) fn refuse_others(&mut self, what: &str, rule: Rule) {
+        for (name, words) in rule {
+            self.said.note(words.place, format!("{what} has no {name:?}"));
+        }
     }
 
     fn tls(&mut self) -> Option<(PathBuf, PathBuf)> {
@@ -244,7 +283,7 @@ fn parse_address(text: &str) -> Result<Vec<SocketAddr>, InvalidValue> {
     let found = text
         .to_socket_addrs()
         .map_err(|source| InvalidValue::Address { value: text.to_owned(), source })?;
-    // `localhost` may be two addresses, which cannot share a free port.
+    // `localhost` may have two addresses, which cannot share a free port.
     Ok(found.take(1).collect())
 }
 
@@ -252,6 +291,7 @@ pub(super) fn parse_selector(text: &str) -> Result<Selector, InvalidValue> {
     Ok(Selector::parse(text)?)
 }
 
+#[cfg(feature = "system")]
 fn parse_system(text: &str) -> Result<Option<Duration>, InvalidValue> {
     if text == "off" {
         return Ok(None);
@@ -332,6 +372,13 @@ pub(super) fn parse_size(text: &str) -> Result<usize, InvalidValue> {
     usize::try_from(bytes).map_err(|_| InvalidValue::range(text, "what this machine can address"))
 }
 
+/// Parses the path of a directory that exists.
+#[cfg(any(feature = "files", feature = "jobs"))]
+pub(super) fn parse_directory(text: &str) -> Result<PathBuf, InvalidValue> {
+    let path = PathBuf::from(text);
+    if path.is_dir() { Ok(path) } else { Err(InvalidValue::NoDirectory(text.to_owned())) }
+}
+
 fn parse_origin(text: &str) -> Result<String, InvalidValue> {
     let is_origin = text == "*"
         || text.split_once("://").is_some_and(|(scheme, host)| {
@@ -370,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_come_before_the_environment_and_that_before_the_file() {
+    fn flags_override_the_environment_which_overrides_the_file() {
         let file = "retry = \"1s\"\nheartbeat = \"2s\"\ndrain = \"3s\"\n";
         let env = [("FANFARE_RETRY", "4s"), ("FANFARE_HEARTBEAT", "5s")];
         let config = resolve(&["--retry", "6s"], &env, file).expect("ok");
@@ -381,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_reported_at_once_with_its_place() {
+    fn all_errors_are_reported_with_their_places() {
         let file = "\nretries = 3\n[[retention]]\nstreams = \"a**\"\nmax-agee = \"1s\"\n";
         let env = [("FANFARE_HEARTBEAT", "2h")];
         let flags = ["--durability", "maybe", "--listen", "nowhere", "--max-events", "0"];
@@ -407,8 +454,8 @@ mod tests {
         let retention = resolve(&[], &[], file).expect("ok").retention;
         assert_eq!(retention.otherwise.max_events, Some(9));
         assert_eq!(retention.rules.len(), 9);
-        assert_eq!(retention.rules[2].0.as_str(), "hub.tail", "before what is said");
-        assert_eq!(retention.rules[5].0.as_str(), "system", "after what is said");
+        assert_eq!(retention.rules[2].0.as_str(), "hub.tail", "before the configured rules");
+        assert_eq!(retention.rules[5].0.as_str(), "system", "after the configured rules");
         let (selector, limits) = &retention.rules[3];
         assert_eq!(selector.as_str(), "a.*");
         assert_eq!((limits.max_age_ms, limits.max_bytes), (Some(3_600_000), Some(1024)));
@@ -416,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_a_file_says_in_both_spellings_is_said_twice() {
+    fn setting_given_in_both_spellings_is_a_duplicate() {
         let file = "max-age = \"1h\"\nmax_age = \"2h\"\n[[retention]]\nstreams = \"a\"\nmax-events = 1\nmax_events = 2\n";
         let wrong = resolve(&[], &[], file).expect_err("wrong");
         let text = wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
@@ -426,13 +473,13 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_is_named_with_its_line() {
+    fn syntax_error_names_the_file_and_line() {
         let wrong = resolve(&[], &[], "a = 1\nb = [\n").expect_err("wrong");
         assert!(wrong[0].place.contains("f.toml:"), "{wrong:?}");
     }
 
     #[test]
-    fn memory_keeps_less_unless_it_is_told_otherwise() {
+    fn memory_durability_lowers_the_default_journal_size() {
         let cap = |flags: &[&str]| resolve(flags, &[], "").expect("ok").retention.total_bytes;
         assert_eq!(cap(&[]), 10 << 30);
         assert_eq!(cap(&["--durability", "memory"]), 256 << 20);

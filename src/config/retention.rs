@@ -5,12 +5,11 @@ use super::resolve::{Resolver, parse_count, parse_selector, parse_some_bytes, pa
 use crate::event::Selector;
 use crate::journal::{Durability, RetentionLimits, RetentionPolicy};
 use crate::source::{
-    CHAT_STREAMS, CHATS_STREAM, ChatSettings, HEARTBEATS_KEPT, HEARTBEATS_STREAM, JOB_STREAMS,
-    JOBS_KEPT, LOG_STREAM, SYSTEM_STREAM, TAIL_KEPT_EVENTS, TAIL_STREAM,
+    CHAT_STREAMS, CHATS_STREAM, HEARTBEATS_KEPT, HEARTBEATS_STREAM, JOB_STREAMS, JOBS_KEPT,
+    LOG_STREAM, OWN_STREAM_KEPT, SYSTEM_STREAM, TAIL_KEPT_EVENTS, TAIL_STREAM,
 };
+use std::time::Duration;
 
-/// Maximum age of events that the hub publishes itself.
-const OWN_KEPT_MS: u64 = 60 * 60 * 1000;
 /// Default of `--journal-max-bytes` in mode `memory`.
 const MEMORY_JOURNAL_MAX_BYTES: u64 = 256 * 1024 * 1024;
 
@@ -18,7 +17,7 @@ impl Resolver {
     pub(super) fn retention(
         &mut self,
         durability: Durability,
-        chats: &ChatSettings,
+        chat_records_kept: Option<Duration>,
     ) -> RetentionPolicy {
         let otherwise = RetentionLimits {
             max_age_ms: self.one("max-age", parse_some_time).map(|age| age.as_millis() as u64),
@@ -32,16 +31,19 @@ impl Resolver {
         let rules = self.said.take_tables("retention");
         let mut rules: Vec<_> =
             rules.into_iter().flat_map(|(place, rule)| self.rule(&place, rule)).collect();
-        // After all that is said, so that this holds where nothing is.
+        // After the configured rules, so that a configured rule takes precedence.
         let own = [SYSTEM_STREAM, LOG_STREAM].into_iter().flat_map(Selector::parse);
-        let hour = RetentionLimits { max_age_ms: Some(OWN_KEPT_MS), ..otherwise };
+        let hour =
+            RetentionLimits { max_age_ms: Some(OWN_STREAM_KEPT.as_millis() as u64), ..otherwise };
         rules.extend(own.map(|stream| (stream, hour)));
-        // Before all that is said: without it lines would come twice.
+        // Before the configured rules: without the read positions lines would be published twice.
         let places =
             RetentionLimits { max_events: Some(TAIL_KEPT_EVENTS), ..RetentionLimits::default() };
-        // And chats would lose their beginnings, or their keys start a second run.
-        let records = chats.records_kept().as_millis() as u64;
-        let records = RetentionLimits { max_age_ms: Some(records), ..RetentionLimits::default() };
+        // Likewise chats would lose their beginnings, or their keys would start a second run.
+        let records = RetentionLimits {
+            max_age_ms: chat_records_kept.map(|age| age.as_millis() as u64),
+            ..RetentionLimits::default()
+        };
         for (stream, kept) in [
             (TAIL_STREAM, places),
             (CHATS_STREAM, records),

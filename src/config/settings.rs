@@ -1,14 +1,15 @@
-//! The one definition of every setting.
+//! Table that defines every setting.
 
+use super::features::missing_for_setting;
 use clap::{Arg, ArgAction, Command};
 
 /// A setting: `--name VALUE`, `FANFARE_NAME`, or `name = …` in the file.
 pub struct Setting {
-    /// The name, in kebab case.
+    /// Name, in kebab case.
     pub name: &'static str,
     /// Name of the value, in capitals.
     pub value: &'static str,
-    /// The value where nothing is said, as it would be said; empty for none.
+    /// Default value in its written form; empty if there is none.
     pub default: &'static str,
     /// True if it may be given several times (a list in the file, commas in the environment).
     pub repeatable: bool,
@@ -159,7 +160,7 @@ settings! {
         "`text`, `json`, or `auto`: text on a terminal, JSON otherwise.";
 }
 
-/// The command line, made from the table.
+/// Returns the command `serve`, built from the table.
 pub fn command() -> Command {
     let config = Arg::new("config")
         .long("config")
@@ -177,6 +178,7 @@ pub fn command() -> Command {
             .value_name(setting.value)
             .action(action)
             .allow_hyphen_values(true)
+            .hide(missing_for_setting(setting.name).is_some())
             .help(help);
         match setting.value {
             SWITCH => arg.num_args(0..=1).require_equals(true).default_missing_value("on"),
@@ -186,7 +188,7 @@ pub fn command() -> Command {
     Command::new("serve").about("Serve the hub").arg(config).args(args)
 }
 
-/// The environment variable of a setting.
+/// Returns the environment variable of a setting.
 pub fn env_name(name: &str) -> String {
     format!("FANFARE_{}", name.to_uppercase().replace('-', "_"))
 }

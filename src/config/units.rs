@@ -1,9 +1,10 @@
-//! Durations and sizes as people write them.
+//! Parsers of durations and sizes.
 
 use super::invalid_value::InvalidValue;
 use std::time::Duration;
 
-/// `3s`, `1h30m`, `500ms`; a bare number is refused, because nobody can tell its unit.
+/// Parses a duration such as `3s`, `1h30m` or `500ms`; a number without a unit is ambiguous and
+/// refused.
 pub(crate) fn duration(text: &str) -> Result<Duration, InvalidValue> {
     let wrong = || InvalidValue::form(text, "a duration like 500ms, 3s, 10m, 1h30m or 7d");
     let span: jiff::Span = text.parse().map_err(|_| wrong())?;
@@ -12,7 +13,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, InvalidValue> {
     Duration::try_from(exact).map_err(|_| wrong())
 }
 
-/// `256KiB`, `8MiB`, `1GB`, or a number of bytes.
+/// Parses a size such as `256KiB`, `8MiB` or `1GB`, or a number of bytes.
 pub(crate) fn bytes(text: &str) -> Result<u64, InvalidValue> {
     const UNITS: [(&str, u64); 9] = [
         ("KiB", 1 << 10),
@@ -40,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_and_sizes_read_as_people_write_them() {
+    fn durations_and_sizes_are_parsed() {
         assert_eq!(duration("3s").expect("valid"), Duration::from_secs(3));
         assert_eq!(duration("1h30m").expect("valid"), Duration::from_secs(5400));
         assert_eq!(duration("7d").expect("valid"), Duration::from_secs(7 * 86400));

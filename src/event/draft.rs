@@ -1,12 +1,12 @@
-//! An event as its publisher handed it in, checked and ready for the journal.
+//! Drafts: published events, checked and ready for the journal.
 
 use super::{EventType, Invalid, Payload, StreamName, Timestamp, shape};
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::Xxh3;
 
-/// Streams one event may belong to.
+/// Maximum number of streams of an event.
 pub const MAX_STREAMS_PER_EVENT: usize = 16;
-/// Longest idempotency key, in bytes.
+/// Maximum length of an idempotency key, in bytes.
 const MAX_KEY_BYTES: usize = 128;
 
 /// An idempotency key: 1 to 128 bytes of UTF-8.
@@ -14,7 +14,7 @@ const MAX_KEY_BYTES: usize = 128;
 pub struct Key(Box<str>);
 
 impl Key {
-    /// Checks and takes `text`; the error blames `field`.
+    /// Parses `text`; an error names `field`.
     pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
         if text.is_empty() || text.len() > MAX_KEY_BYTES {
             return Err(Invalid::new(field, format!("a key has 1 to {MAX_KEY_BYTES} bytes")));
@@ -22,13 +22,13 @@ impl Key {
         Ok(Self(text.into()))
     }
 
-    /// The key as text.
+    /// Returns the key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A checked event that has no place in the order yet.
+/// A checked event that has no position yet.
 #[derive(Clone, Debug)]
 pub struct Draft {
     streams: Box<[StreamName]>,
@@ -39,9 +39,9 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// An event whose data is one JSON value, given as its text. A JSON string goes out as its
-    /// text; `log`, `metric` and `heartbeat` must have their shape and get a missing `timestamp`
-    /// from `now`.
+    /// Creates an event whose data is one JSON value, given as its text. A JSON string is sent as
+    /// its text; `log`, `metric` and `heartbeat` must have their shape and get a missing
+    /// `timestamp` from `now`.
     pub fn from_json(
         streams: Vec<StreamName>,
         kind: EventType,
@@ -61,8 +61,9 @@ impl Draft {
         Self::new(streams, kind, payload, raw)
     }
 
-    /// An event whose data is plain text. For a type with a shape the text must be its JSON,
-    /// save that a `log` may be a bare line, which becomes the message at level `info`.
+    /// Creates an event whose data is plain text. For a type with a shape, the text must be its
+    /// JSON; but a `log` may be a bare line, which becomes the message, at the level that it names
+    /// or `info`.
     pub fn from_text(
         streams: Vec<StreamName>,
         kind: EventType,
@@ -98,7 +99,7 @@ impl Draft {
         Ok(Self { streams: streams.into(), kind, payload, key: None, fingerprint })
     }
 
-    /// The same draft under an idempotency key.
+    /// Sets the idempotency key.
     #[must_use]
     pub fn with_key(self, key: Option<Key>) -> Self {
         Self { key, ..self }
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_string_goes_out_as_its_text_and_other_json_compact() {
+    fn json_string_is_sent_as_its_text_and_other_json_is_compacted() {
         let text = json(&["a"], "message", r#""line\nbreak""#).expect("ok");
         assert_eq!(text.payload(), &Payload::text("line\nbreak"));
         let object = json(&["a"], "message", r#"{ "n": 1.0 }"#).expect("ok");
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_content_has_one_fingerprint_whatever_the_order_of_its_streams() {
+    fn fingerprint_does_not_depend_on_the_order_of_streams() {
         let one = json(&["a", "b"], "x", "[1, 2]").expect("ok");
         let same = json(&["b", "a"], "x", "[1,2]").expect("ok");
         assert_eq!(one.fingerprint(), same.fingerprint());
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_surrogate_is_no_text() {
+    fn lone_surrogate_is_refused() {
         assert_eq!(json(&["a"], "x", r#""\ud800""#).expect_err("refused").field, "data");
     }
 }

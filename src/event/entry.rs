@@ -18,7 +18,7 @@ pub struct Entry {
 /// Content of an entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Body {
-    /// An event that somebody published.
+    /// A published event.
     Event {
         /// Type of the event.
         kind: EventType,
@@ -39,7 +39,7 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    /// The word that clients read.
+    /// Returns the name that clients receive.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ended => "ended",

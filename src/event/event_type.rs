@@ -3,7 +3,7 @@
 use super::Invalid;
 use std::{fmt, sync::Arc};
 
-/// Longest type, in bytes.
+/// Maximum length of a type, in bytes.
 const MAX_TYPE_BYTES: usize = 64;
 /// The type EventSource gives to a block without an `event:` line (WHATWG HTML §9.2.6).
 const DEFAULT: &str = "message";
@@ -12,13 +12,13 @@ const TAKEN: [&str; 2] = ["open", "error"];
 /// Prefix of the hub's own control events.
 const RESERVED_PREFIX: &str = "hub-";
 
-/// 1 to 64 bytes without control characters; never `open`, `error` or `hub-…`.
+/// Type of an event: 1 to 64 bytes without control characters; never `open`, `error` or `hub-…`.
 /// `message` is the default and costs no allocation.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct EventType(Option<Arc<str>>);
 
 impl EventType {
-    /// Checks and takes `text`; the error blames the field `type`.
+    /// Parses `text`; an error names the field `type`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let refuse = |why: String| Err(Invalid::new("type", why));
         if text == DEFAULT {
@@ -39,7 +39,7 @@ impl EventType {
         Ok(Self(Some(text.into())))
     }
 
-    /// The type as text.
+    /// Returns the type as text.
     pub fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or(DEFAULT)
     }

@@ -2,11 +2,11 @@
 
 use super::{Body, Entry, EventType, Invalid, Selector, StreamName};
 
-/// Selectors a subscription may name: each costs a look-up when it starts.
+/// Maximum number of selectors of a subscription; each costs a look-up when it starts.
 pub const MAX_SELECTORS: usize = 100;
 
-/// A set of selectors and, optionally, the types wanted. Two subscribers that asked for the same
-/// have equal interests, whatever the order they said it in.
+/// A set of selectors and an optional set of types. Equal sets are equal interests, in whatever
+/// order they were given.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Interest {
     selectors: Box<[Selector]>,
@@ -14,7 +14,7 @@ pub struct Interest {
 }
 
 impl Interest {
-    /// 1 to 100 selectors; no types mean all of them.
+    /// Creates an interest in 1 to 100 selectors; `None` as types selects all of them.
     pub fn new(
         mut selectors: Vec<Selector>,
         types: Option<Vec<EventType>>,
@@ -35,17 +35,17 @@ impl Interest {
         Ok(Self { selectors: selectors.into(), types })
     }
 
-    /// The same of other selectors.
+    /// Replaces the selectors and keeps the types.
     pub fn narrowed(self, selectors: Vec<Selector>) -> Result<Self, Invalid> {
         Ok(Self { types: self.types, ..Self::new(selectors, None)? })
     }
 
-    /// The selectors, sorted.
+    /// Returns the selectors, sorted.
     pub fn selectors(&self) -> &[Selector] {
         &self.selectors
     }
 
-    /// The streams named, where no selector is a pattern.
+    /// Returns the selected streams; `None` if a selector is a pattern.
     pub fn exact_streams(&self) -> Option<Vec<&StreamName>> {
         self.selectors.iter().map(Selector::exact).collect()
     }

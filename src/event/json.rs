@@ -1,4 +1,4 @@
-//! The little JSON that the words need: text that stays as it was written.
+//! JSON functions that keep values as they were written.
 
 use super::Payload;
 use rustc_hash::FxHashMap;
@@ -32,8 +32,8 @@ impl<'a> MembersByName<'a> {
         Some(self.members.0[*self.by_name.get(name)?].1)
     }
 
-    /// The member of a name. `a.b` is the member `b` of the member `a`, where there is none of the
-    /// whole name.
+    /// Returns the member of a name. If no member has the whole name, `a.b` is the member `b` of
+    /// the member `a`.
     pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.named(name).or_else(|| {
             let (outer, inner) = name.split_once('.')?;
@@ -53,8 +53,8 @@ impl<'a> Members<'a> {
         text.starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()
     }
 
-    /// The member of a name. `a.b` is the member `b` of the member `a`, where there is none of the
-    /// whole name.
+    /// Returns the member of a name. If no member has the whole name, `a.b` is the member `b` of
+    /// the member `a`.
     fn get(&self, name: &str) -> Option<&'a RawValue> {
         let named = |name: &str| self.0.iter().find(|(known, _)| known == name).map(|(_, it)| *it);
         named(name).or_else(|| {
@@ -88,7 +88,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// The text of a JSON string, or `None` where `raw` is something else.
+/// Returns the text of a JSON string; `None` if `raw` is another value.
 pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -102,7 +102,7 @@ pub(crate) fn present<'de, D: serde::Deserializer<'de>>(
     Deserialize::deserialize(from).map(Some)
 }
 
-/// `raw`, which is valid JSON, without the white space outside strings.
+/// Returns `raw`, which must be valid JSON, without the white space outside strings.
 pub(super) fn compact(raw: &str) -> Vec<u8> {
     let bytes = raw.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
@@ -131,7 +131,7 @@ pub(super) fn compact(raw: &str) -> Vec<u8> {
     out
 }
 
-/// `text` as a JSON string literal, quotes included.
+/// Returns `text` as a JSON string literal, quotes included.
 pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn white_space_goes_and_everything_else_stays_as_written() {
+    fn compact_removes_white_space_and_keeps_the_rest_as_written() {
         let raw = "{ \"b\" : 1.50 ,\r\n\t\"a\": [ 1e2, \"x \\\" y\\\\\" ] }";
         assert_eq!(compact(raw), br#"{"b":1.50,"a":[1e2,"x \" y\\"]}"#);
     }

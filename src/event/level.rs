@@ -1,9 +1,9 @@
-//! The level of a line of a log that nobody has taken apart.
+//! Detection of the level of an unparsed log line.
 
 use super::shape::LEVELS;
 
-/// Words at the beginning of a line that are looked at: a time, a host, a program and the like stand
-/// before the level.
+/// Number of words at the beginning of a line that are examined: a time, a host or a program may
+/// precede the level.
 const WORDS: usize = 8;
 
 /// Other words for levels, as programs write them.
@@ -18,8 +18,8 @@ const OTHER_WORDS: [(&str, &str); 8] = [
     ("dbg", "debug"),
 ];
 
-/// The level that a line says, if it does: a word in capitals, one in brackets or before a colon, or
-/// `level=…`, among the first of it.
+/// Returns the level that a line names in its first words: a word in capitals, in brackets or
+/// before a colon, or `level=…`.
 pub(crate) fn level_of(line: &str) -> Option<&'static str> {
     line.split_ascii_whitespace().take(WORDS).find_map(|word| {
         if let Some((name, value)) = word.split_once('=') {
@@ -35,7 +35,7 @@ pub(crate) fn level_of(line: &str) -> Option<&'static str> {
     })
 }
 
-/// The level of a name, or of another word for it.
+/// Returns the level of a name or of another word for it.
 fn named(word: &str) -> Option<&'static str> {
     let is_it = |known: &&str| known.eq_ignore_ascii_case(word);
     let level = LEVELS.iter().find(|(level, others)| is_it(level) || others.iter().any(is_it));
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_level_is_found_where_programs_write_it() {
+    fn level_is_found_in_common_log_formats() {
         for (line, level) in [
             ("2026-11-25 03:00:01,123 ERROR app.db: lost", Some("error")),
             ("WARNING: disk nearly full", Some("warn")),

@@ -1,11 +1,12 @@
-//! Lines out of bytes as they come: of a file, of a command's output.
+//! Splitting of incoming bytes into lines: of a file, of a command's output.
 
 use std::borrow::Cow;
 
-/// Bytes of a line at most, unless asked otherwise.
+/// Default maximum length of a line, in bytes.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
 
-/// Bytes whose line has not ended yet. A line that is too long becomes several.
+/// Splits bytes into lines; keeps those whose line has not ended yet. A line that is too long
+/// becomes several.
 pub struct LineSplitter {
     begun: Vec<u8>,
     max_bytes: usize,
@@ -22,7 +23,7 @@ impl Default for LineSplitter {
 pub struct Line<'a> {
     /// Text of the line; bytes that are not UTF-8 are replaced (U+FFFD).
     pub text: Cow<'a, str>,
-    /// Bytes that it took, with its end.
+    /// Number of input bytes, including the line end.
     pub bytes: usize,
 }
 
@@ -34,12 +35,12 @@ impl Line<'_> {
 }
 
 impl LineSplitter {
-    /// Lines of at most `max_bytes`.
+    /// Creates a splitter for lines of at most `max_bytes`.
     pub fn new(max_bytes: usize) -> Self {
         Self { begun: Vec::new(), max_bytes }
     }
 
-    /// Reads on; `line` is told every line that is whole.
+    /// Adds input; calls `line` with every complete line.
     pub fn feed(&mut self, mut input: &[u8], line: &mut dyn FnMut(Line<'_>)) {
         while let Some(end) = memchr::memchr(b'\n', input) {
             let (this, rest) = input.split_at(end + 1);
@@ -62,7 +63,7 @@ impl LineSplitter {
         }
     }
 
-    /// Bytes of a line that has not ended.
+    /// Returns the number of bytes whose line has not ended.
     pub fn pending_bytes(&self) -> usize {
         self.begun.len()
     }
@@ -72,7 +73,7 @@ impl LineSplitter {
             let room = self.max_bytes - self.begun.len();
             self.begun.extend_from_slice(&part[..room]);
             part = &part[room..];
-            // Not in the middle of a character, where there is one.
+            // Never splits a character.
             let whole = whole_characters(&self.begun);
             tell(&self.begun[..whole], line);
             self.begun.drain(..whole);
@@ -81,7 +82,7 @@ impl LineSplitter {
     }
 }
 
-/// The length of `bytes` without a character that is begun at its end.
+/// Returns the length of `bytes` without an incomplete character at their end.
 fn whole_characters(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => error.valid_up_to(),
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_the_same_however_the_bytes_come() {
+    fn lines_do_not_depend_on_the_parts_of_the_input() {
         let input = "one\r\n\ntwo \u{e9}\u{1f600}\nno end".as_bytes();
         for step in 1..=input.len() {
             let (lines, bytes) = lines(input, step);
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_replaced_and_a_long_line_becomes_several() {
+    fn invalid_utf8_is_replaced_and_a_long_line_becomes_several() {
         let mut splitter = LineSplitter::default();
         let mut replaced = Vec::new();
         splitter.feed(b"a\xff\nb\n", &mut |line| {

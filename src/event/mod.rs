@@ -1,8 +1,8 @@
-//! The words of the hub: stream name, selector, draft, entry, position, receipt.
+//! Core types of the hub: stream name, selector, draft, entry, position, receipt.
 //!
 //! Promises: a value of any of these types is valid, because each can only be built by a
 //! constructor that checks it; the checks name the field that is wrong.
-//! Never: I/O, locks, clocks (the time is handed in).
+//! Never: I/O, locks, clocks (the time is a parameter).
 
 mod draft;
 mod entry;
@@ -26,6 +26,7 @@ pub use entry::{Body, EndReason, Entry};
 pub use event_type::EventType;
 pub use interest::{Interest, MAX_SELECTORS};
 pub use invalid::Invalid;
+#[cfg(any(feature = "cli", feature = "jobs", feature = "tail"))]
 pub(crate) use level::level_of;
 pub use lines::{Line, LineSplitter, MAX_LINE_BYTES};
 pub use payload::Payload;

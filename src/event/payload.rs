@@ -11,7 +11,7 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// Plain text, delivered as it is.
+    /// Creates a payload of plain text, which is delivered unchanged.
     pub fn text(text: &str) -> Self {
         Self { text: Bytes::copy_from_slice(text.as_bytes()), is_json: false }
     }
@@ -22,12 +22,12 @@ impl Payload {
         Self { text: json::compact(raw).into(), is_json: true }
     }
 
-    /// Bytes that the journal got from a `Payload` before.
+    /// Restores a payload from the bytes that the journal stored.
     pub(crate) fn from_stored(text: Bytes, is_json: bool) -> Self {
         Self { text, is_json }
     }
 
-    /// The UTF-8 bytes that go out as data.
+    /// Returns the UTF-8 bytes that are sent as data.
     pub fn as_bytes(&self) -> &[u8] {
         &self.text
     }

@@ -3,30 +3,30 @@
 use super::Invalid;
 use std::fmt;
 
-/// Entries that fit in one batch of the order; positions of a batch are `number * 4096 + index`.
+/// Maximum number of entries in a batch; positions of a batch are `number * 4096 + index`.
 pub const MAX_ENTRIES_PER_BATCH: usize = 4096;
 
-/// A place in the one order of the hub. Assigned by the journal only; ascending, not dense.
-/// `Position(0)` is before everything.
+/// A position in the hub-wide order of events. Only the journal assigns positions; they ascend and
+/// have gaps. `Position(0)` is before everything.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Debug)]
 pub struct Position(u64);
 
 impl Position {
-    /// Before the first event.
+    /// Position before the first event.
     pub const ZERO: Self = Self(0);
 
-    /// The place of the `index`-th entry of batch `number`.
+    /// Returns the position of an entry: its index in batch `number`.
     pub fn of(number: u64, index: usize) -> Self {
         debug_assert!(index < MAX_ENTRIES_PER_BATCH);
         Self(number * MAX_ENTRIES_PER_BATCH as u64 + index as u64)
     }
 
-    /// The batch that holds this place.
+    /// Returns the number of the batch with this position.
     pub fn batch(self) -> u64 {
         self.0 / MAX_ENTRIES_PER_BATCH as u64
     }
 
-    /// The place just before this one (`ZERO` stays).
+    /// Returns the position just before this one; `ZERO` stays `ZERO`.
     pub fn before(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
@@ -53,7 +53,7 @@ pub struct Epoch(pub u32);
 pub struct EventId {
     /// The epoch that assigned the position.
     pub epoch: Epoch,
-    /// The place in the order.
+    /// Position of the event.
     pub position: Position,
 }
 
@@ -61,7 +61,7 @@ impl EventId {
     /// Length of every id, in bytes.
     pub const LEN: usize = 25;
 
-    /// Reads an id; the error blames `last_event_id`.
+    /// Parses an id; an error names `last_event_id`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let malformed =
             || Invalid::new("last_event_id", format!("{text:?} is no event id of this hub"));
@@ -81,7 +81,7 @@ impl EventId {
         Ok(Self { epoch: Epoch(epoch), position: Position(position) })
     }
 
-    /// The id's text, without an allocation.
+    /// Returns the id as text, without an allocation.
     pub fn text(self) -> [u8; Self::LEN] {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut out = [b'-'; Self::LEN];
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_reads_back_and_sorts_as_text() {
+    fn id_round_trips_and_sorts_as_text() {
         let id = EventId { epoch: Epoch(0xab), position: Position::of(3, 7) };
         assert_eq!(id.to_string(), "000000ab-0000000000003007");
         assert_eq!(id.text(), *b"000000ab-0000000000003007");
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_id() {
+    fn malformed_id_is_refused() {
         for bad in [
             "",
             "1",

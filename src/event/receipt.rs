@@ -5,11 +5,11 @@ use super::{EventId, StreamName};
 /// The answer to one published event.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Receipt {
-    /// The event's id; the first one's where this was a duplicate.
+    /// Id of the event; for a duplicate, that of the first publish.
     pub id: EventId,
-    /// The streams it went to.
+    /// Streams of the event.
     pub streams: Box<[StreamName]>,
-    /// Sessions it is going to; 0 on a duplicate.
+    /// Number of sessions that the event is sent to; 0 for a duplicate.
     pub subscribers: u32,
     /// True if the idempotency key was known, so that nothing was published.
     pub duplicate: bool,

@@ -1,19 +1,19 @@
-//! Streams that are the hub's own: who may write to them, and whose wildcards reach them.
+//! Reserved streams of the hub: who may write to them, and which wildcards reach them.
 
 use super::{Selector, StreamName};
 
 /// Streams that only the hub writes.
 const HUB_WRITES: [&str; 2] = ["system", "heartbeats"];
-/// The same for everything below these.
+/// Prefixes of further streams that only the hub writes.
 const HUB_WRITES_BELOW: [&str; 3] = [JOBS, CHAT, HUB];
 
 const JOBS: &str = "jobs";
-/// Each of these is read by whoever knows its name, and by no wildcard.
+/// Prefix of the streams of chats. Each is reached by its name, and by no wildcard.
 const CHAT: &str = "chat";
-/// Prefix of the hub's own streams, for admins. A wildcard in the first place does not reach it.
+/// Prefix of the hub's own streams, for admins. A wildcard as the first part does not reach them.
 const HUB: &str = "hub";
 
-/// The first part of a name or selector, where more follow.
+/// Returns the first part of a name or selector, if more parts follow.
 fn above(text: &str) -> Option<&str> {
     text.split_once('.').map(|(first, _)| first)
 }
@@ -62,7 +62,8 @@ impl Selector {
         }
     }
 
-    /// The selector that reaches exactly what both do; `None` where that is nothing.
+    /// Returns the selector that reaches exactly the streams that both reach; `None` if there are
+    /// none.
     pub fn intersection(&self, other: &Self) -> Option<Self> {
         match (self.exact(), other.exact()) {
             (Some(name), _) => return other.reaches(name).then(|| self.clone()),
@@ -75,7 +76,7 @@ impl Selector {
     }
 }
 
-/// The pattern of what matches two patterns.
+/// Returns the pattern that matches exactly the names that two patterns match.
 fn parts_of_both(one: &str, other: &str) -> Option<String> {
     let (mut ones, mut others) = (one.split('.'), other.split('.'));
     let mut both = Vec::new();
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_intersection_reaches_what_both_reach() {
+    fn intersection_reaches_the_streams_that_both_reach() {
         let parts = ["a", "b", "c", "chat", "hub"];
         let mut names: Vec<StreamName> = parts.iter().map(|part| name(part)).collect();
         for one in parts {
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hubs_own_streams_are_known() {
+    fn streams_that_the_hub_writes_are_recognized() {
         for own in ["system", "heartbeats", "jobs.a.1", "chat.x", "hub.logs"] {
             assert!(name(own).is_written_by_hub(), "{own}");
         }
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_hidden_is_read_by_its_name_alone() {
+    fn hidden_streams_are_reached_only_by_name() {
         for (wanted, stream, reached) in [
             ("**", "chat.a", false),
             ("chat.*", "chat.a", false),

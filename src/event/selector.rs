@@ -20,7 +20,7 @@ pub struct Pattern {
 }
 
 impl Selector {
-    /// Checks and takes `text`; the error blames the field `stream`.
+    /// Parses `text`; an error names the field `stream`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if !text.contains('*') {
             return StreamName::parse(text).map(Self::Exact);
@@ -49,7 +49,7 @@ impl Selector {
         }
     }
 
-    /// The one stream meant, or `None` for a pattern.
+    /// Returns the selected stream; `None` for a pattern.
     pub fn exact(&self) -> Option<&StreamName> {
         match self {
             Self::Exact(name) => Some(name),
@@ -57,7 +57,7 @@ impl Selector {
         }
     }
 
-    /// The selector as it was written.
+    /// Returns the selector as it was written.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Exact(name) => name.as_str(),
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crooked_selector_is_refused() {
+    fn malformed_selector_is_refused() {
         for bad in ["", "a*", "**.a", "a..*", "*.", ".*", "a.**.b", "a b.*", "***"] {
             assert!(Selector::parse(bad).is_err(), "{bad:?}");
         }

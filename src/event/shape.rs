@@ -1,7 +1,7 @@
-//! The three types whose data has a checked shape: `log`, `metric` and `heartbeat`.
+//! Checks of the three types whose data has a shape: `log`, `metric` and `heartbeat`.
 //!
-//! The data stays as it was written, save that a log's level gets its plain spelling and a
-//! missing `timestamp` is added as the last member. Members that are not known here are kept.
+//! The data stays as it was written, except that a log's level is normalized and a missing
+//! `timestamp` is added as the last member. Unknown members are kept.
 
 use super::level::level_of;
 use super::{EventType, Invalid, Timestamp, json};
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// The levels of a log event and the other words understood for them.
+/// Levels of a log event, each with its synonyms.
 pub(super) const LEVELS: [(&str, &[&str]); 6] = [
     ("trace", &[]),
     ("debug", &[]),
@@ -24,7 +24,7 @@ pub(super) fn is_shaped(kind: &EventType) -> bool {
     matches!(kind.as_str(), "log" | "metric" | "heartbeat")
 }
 
-/// Checks `raw`, valid JSON, and returns it with what was missing filled in.
+/// Checks `raw`, which must be valid JSON; returns it with a normal level and a timestamp.
 pub(super) fn check(kind: &EventType, raw: &str, now: Timestamp) -> Result<String, Invalid> {
     if !raw.starts_with('{') {
         return Err(Invalid::new("data", format!("a {} event's data is an object", kind.as_str())));
@@ -46,7 +46,7 @@ pub(super) fn check(kind: &EventType, raw: &str, now: Timestamp) -> Result<Strin
     Ok(text.into_owned())
 }
 
-/// Same as [`check`], for data given as text: a log may be a bare line.
+/// Checks data given as text, as [`check`] does; a log may also be a bare line.
 pub(super) fn check_text(kind: &EventType, text: &str, now: Timestamp) -> Result<String, Invalid> {
     match serde_json::from_str::<&RawValue>(text) {
         Ok(raw) if raw.get().starts_with('{') => check(kind, raw.get(), now),
@@ -61,7 +61,7 @@ pub(super) fn check_text(kind: &EventType, text: &str, now: Timestamp) -> Result
     }
 }
 
-/// Every member that some shape knows.
+/// Members that any of the shapes checks.
 #[derive(Deserialize)]
 struct Members<'a> {
     #[serde(borrow)]
@@ -156,7 +156,7 @@ fn wrong(name: &str, wanted: &str) -> Invalid {
     Invalid::new(format!("data.{name}"), format!("`{name}` must be {wanted}"))
 }
 
-/// `object`, which has a member, with `timestamp` as its last one.
+/// Adds `timestamp` as the last member of `object`, which must have a member.
 fn with_timestamp(object: &str, now: Timestamp) -> String {
     let open = object.trim_end().strip_suffix('}').unwrap_or(object);
     format!("{open},\"timestamp\":\"{now}\"}}")
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_gets_its_level_spelled_plainly_and_its_timestamp_filled_in() {
+    fn log_level_is_normalized_and_a_missing_timestamp_is_added() {
         assert_eq!(
             checked("log", r#"{"x":1,"level":"WARNING","message":"m"}"#).expect("ok"),
             r#"{"x":1,"level":"warn","message":"m","timestamp":"1970-01-01T00:00:00.000Z"}"#
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_logger_does_not_know_may_be_null() {
+    fn optional_members_may_be_null() {
         let log = r#"{"level":"info","message":"m","module":null,"line":null,"fields":null"#;
         let log = checked("log", &format!("{log}}}")).expect("ok");
         assert!(log.contains(r#""module":null,"line":null,"fields":null,"timestamp":"#), "{log}");
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn invalid_member_is_named() {
         for (kind, raw, field) in [
             ("log", r#"{"message":"m"}"#, "data.level"),
             ("log", r#"{"level":"loud","message":"m"}"#, "data.level"),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_line_is_a_log_at_info() {
+    fn bare_line_is_a_log_at_info() {
         let log = EventType::parse("log").expect("a type");
         assert_eq!(
             check_text(&log, "say \"hi\"", Timestamp::from_ms(0)).expect("ok"),

@@ -3,16 +3,16 @@
 use super::Invalid;
 use std::{borrow::Borrow, fmt, sync::Arc};
 
-/// Longest name, in bytes: fits a path segment of every file system and proxy.
+/// Maximum length of a name, in bytes: fits a path segment of every file system and proxy.
 const MAX_NAME_BYTES: usize = 255;
 
-/// 1 to 255 bytes of UTF-8 without control characters, white space or `*`, and neither `.` nor
-/// `..` (which clients and proxies would take for path segments). Cheap to clone.
+/// Name of a stream: 1 to 255 bytes of UTF-8 without control characters, white space or `*`, and
+/// neither `.` nor `..` (which clients and proxies would take for path segments). Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamName(Arc<str>);
 
 impl StreamName {
-    /// Checks and takes `text`; the error blames the field `stream`.
+    /// Parses `text`; an error names the field `stream`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let refuse = |why: String| Err(Invalid::new("stream", why));
         if text.is_empty() {
@@ -33,7 +33,7 @@ impl StreamName {
         }
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_visible_text_without_stars_and_no_path_segment() {
+    fn name_is_visible_text_without_stars_and_no_path_segment() {
         for good in ["a", "builds.42", "a..b", ".a", "…", "日本", "a/b", &"x".repeat(255)] {
             assert!(StreamName::parse(good).is_ok(), "{good:?}");
         }

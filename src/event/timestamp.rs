@@ -1,4 +1,4 @@
-//! Milliseconds since 1970, and their RFC 3339 spelling.
+//! Timestamps: milliseconds since 1970, written as RFC 3339.
 
 use super::Invalid;
 use std::fmt;
@@ -13,12 +13,12 @@ impl Timestamp {
         Self(ms)
     }
 
-    /// Milliseconds since 1970-01-01T00:00:00Z.
+    /// Returns the milliseconds since 1970-01-01T00:00:00Z.
     pub fn ms(self) -> u64 {
         self.0
     }
 
-    /// Reads an RFC 3339 time with any offset; moments before 1970 become 1970.
+    /// Parses an RFC 3339 time with any offset; times before 1970 become 1970.
     pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
         let moment: jiff::Timestamp = text.parse().map_err(|_| {
             Invalid::new(field, format!("{text:?} is no RFC 3339 time like 2026-01-31T12:00:00Z"))
@@ -26,13 +26,13 @@ impl Timestamp {
         Ok(Self(u64::try_from(moment.as_millisecond()).unwrap_or(0)))
     }
 
-    /// This moment, `ms` milliseconds later.
+    /// Returns the time `ms` milliseconds later.
     #[must_use]
     pub fn plus_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms))
     }
 
-    /// This moment, `ms` milliseconds earlier.
+    /// Returns the time `ms` milliseconds earlier, but not before 1970.
     #[must_use]
     pub fn minus_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_sub(ms))
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_written_in_utc_with_milliseconds_and_reads_any_offset() {
+    fn time_is_written_in_utc_with_milliseconds_and_parsed_with_any_offset() {
         let t = Timestamp::parse("t", "2026-01-31T14:00:00.5+02:00").expect("a time");
         assert_eq!(t.to_string(), "2026-01-31T12:00:00.500Z");
         assert!(Timestamp::parse("t", "yesterday").is_err());

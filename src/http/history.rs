@@ -6,7 +6,7 @@ use crate::journal::{History, JournalError};
 use crate::telemetry::BoundHit;
 use actix_web::web::Data;
 
-/// Runs a read that may wait for the disk on another thread; the number of concurrent reads is bounded.
+/// Runs a read that may wait for the disk on another thread, in a bounded number of such reads.
 pub(crate) async fn read_history<T, E>(
     state: &Data<AppState>,
     read: impl FnOnce(&History) -> Result<T, E> + Send + 'static,
@@ -19,7 +19,7 @@ where
     if state.lookups.available_permits() == 0 {
         state.telemetry.bound_hit(BoundHit::DiskLookups);
     }
-    // The permit belongs to the read, which goes on when its request is dropped.
+    // The read holds the permit, because it continues if its request is dropped.
     let permit = state.lookups.clone().acquire_owned().await.map_err(JournalError::unfinished)?;
     let result = tokio::task::spawn_blocking(move || {
         let result = read(&history);

@@ -1,4 +1,4 @@
-//! Publishing: the rates of the publisher, then the journal.
+//! Publishing: charges the publisher's rates, then writes to the journal.
 
 use crate::event::{Draft, Receipt, StreamName};
 use crate::http::error::{Code, Problem};
@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// Size of an event in the publish queue beside its data, in bytes.
+/// Overhead of an event in the publish queue beyond its data, in bytes.
 const EVENT_OVERHEAD_BYTES: usize = 128;
 
-/// The client and subject that a publish counts for.
+/// The client and subject whose rates a publish is charged to.
 pub(crate) struct Publisher {
     pub(crate) client: Client,
     pub(crate) subject: Option<Arc<str>>,
@@ -22,13 +22,13 @@ pub(crate) struct Publisher {
 /// The origin of a publish.
 pub(crate) struct PublishSource<'a> {
     pub(crate) publisher: &'a Publisher,
-    /// Bytes of the body that the events came in.
+    /// Size of the body that contained the events, in bytes.
     pub(crate) body_bytes: usize,
     /// The time from which the publish is measured.
     pub(crate) began: Instant,
 }
 
-/// Publishes events that their publisher may publish.
+/// Publishes events. The caller has checked the publisher's grants.
 pub(crate) async fn ingest(
     state: &AppState,
     source: PublishSource<'_>,
@@ -46,8 +46,8 @@ pub(crate) async fn ingest(
     Ok(answer?)
 }
 
-/// Measures a publish until its receipt, also where its client gives up: those that take longest are
-/// given up.
+/// Measures a publish until its receipt, even if its client gives up: the slowest publishes are the
+/// ones that clients give up.
 struct PublishTimer<'a> {
     telemetry: &'a Telemetry,
     began: Instant,
@@ -62,12 +62,12 @@ impl Drop for PublishTimer<'_> {
     }
 }
 
-/// Fails once the hub is draining: nothing is published from outside any more.
+/// Fails once the hub is draining: a draining hub accepts no publishes from clients.
 pub(crate) fn refuse_in_drain(state: &AppState) -> Result<(), Problem> {
     if state.draining.load(Ordering::Relaxed) { Err(PublishError::Draining.into()) } else { Ok(()) }
 }
 
-/// Takes events, each with its streams and its bytes, off the rates of whoever publishes them.
+/// Charges events, each given as its streams and bytes, to the publisher's rates.
 pub(crate) fn spend<'a>(
     state: &AppState,
     publisher: &Publisher,

@@ -1,11 +1,11 @@
 //! HTTP: routes, handlers, authentication, errors, and the connections they are served on.
 //!
-//! A request takes this way: `server` (accept, TLS, HTTP/1.1 or HTTP/2) → `routes` → `middleware` →
-//! `api` → `extract` → `state` → `error`. A module uses only modules after it.
+//! A request passes these modules: `server` (accept, TLS, HTTP/1.1 or HTTP/2) → `routes` →
+//! `middleware` → `api` → `extract` → `state` → `error`. A module uses only modules after it.
 //!
-//! Promises: every refusal names what is wrong, by the status table in `error`, and is counted with
-//! a reason; an `EventSource` is refused in a form that it survives.
-//! Never: decides order or matching, and knows no field name of an event.
+//! Promises: every refusal states its cause, gets its status from the table in `error`, and is
+//! counted with a reason; an `EventSource` is refused in a form after which it reconnects.
+//! Never: decides order or matching; knows field names of events.
 
 mod api;
 mod error;
@@ -18,6 +18,7 @@ mod openapi;
 mod outcome;
 #[doc(hidden)]
 pub mod probe;
+#[cfg(feature = "remote-keys")]
 mod remote_keys;
 mod resource;
 mod routes;
@@ -26,8 +27,13 @@ mod session_socket;
 mod state;
 mod tls;
 
-pub use limits::{BodyBudget, ConnectionLimiter, Downloads, SelectorUsage};
+#[cfg(feature = "files")]
+pub use limits::Downloads;
+pub use limits::{BodyBudget, ConnectionLimiter, SelectorUsage};
+#[cfg(feature = "remote-keys")]
 pub use remote_keys::RemoteKeySet;
 pub use server::{SHUTDOWN_TIMEOUT, Server, start, start_admin};
-pub use state::{AppState, DiskBounds, Folder, HttpSettings};
+#[cfg(feature = "files")]
+pub use state::Folder;
+pub use state::{AppState, DiskBounds, HttpSettings};
 pub use tls::{Tls, TlsFiles};

@@ -19,10 +19,10 @@ pub(crate) enum RequestOutcome {
     Published {
         /// Number of events.
         events: usize,
-        /// Number of streams that have them.
+        /// Number of streams that they were published to.
         streams: usize,
     },
-    /// The request was refused, also where its status is 200.
+    /// The request was refused, possibly with status 200.
     Refused(&'static str),
 }
 

@@ -1,6 +1,6 @@
-//! Readers of requests by themselves, for the fuzz targets.
+//! Request parsers, exposed for the fuzz targets.
 //!
-//! Nothing of the hub uses it but tests.
+//! Only tests use this module.
 
 use crate::event::{Invalid, Timestamp};
 use crate::http::extract::query;
@@ -13,12 +13,12 @@ pub fn subscription(query: &str) -> Result<(), Invalid> {
     query::read(&query::pairs(query)?, None, heartbeat, now).map(drop)
 }
 
-/// The decoded pairs of any query.
+/// Returns the decoded pairs of a query.
 pub fn pairs(query: &str) -> Result<Vec<(String, String)>, Invalid> {
     query::pairs(query)
 }
 
-/// The name in a `Host` header.
+/// Returns the name in a `Host` header.
 pub fn host_name(host: &str) -> Option<&str> {
     auth::host_name(host)
 }

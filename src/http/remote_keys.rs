@@ -1,7 +1,7 @@
-//! A key set that an identity provider keeps (RFC 7517), fetched by its URL.
+//! Key set of an identity provider (RFC 7517), fetched from its URL.
 //!
-//! Promises: the last one that could be read stays in use; however many tokens name a key that is
-//! not known, it is fetched at a bounded rate.
+//! Promises: the last valid key set stays in use; the rate of fetches is bounded, however many
+//! tokens name an unknown key.
 
 use crate::access::KeyError;
 use crate::access::RemoteKeys;
@@ -16,10 +16,10 @@ const REFRESH_EVERY: Duration = Duration::from_secs(300);
 const REFETCH_EVERY: Duration = Duration::from_secs(10);
 /// Maximum time of a fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes of a key set at most.
+/// Maximum size of a key set, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// URL of a key set, and the keys that were fetched.
+/// URL of a key set, and the keys fetched from it.
 pub struct RemoteKeySet {
     url: String,
     keys: Arc<RemoteKeys>,
@@ -27,7 +27,7 @@ pub struct RemoteKeySet {
     tried: Mutex<FetchAttempts>,
 }
 
-/// The last fetch.
+/// Time and result of the last fetch.
 #[derive(Default)]
 struct FetchAttempts {
     at: Option<Instant>,
@@ -55,7 +55,7 @@ impl From<reqwest::Error> for FetchError {
 }
 
 impl RemoteKeySet {
-    /// Creates a set that was not fetched yet.
+    /// Creates a key set without fetching it.
     pub fn new(url: String, keys: Arc<RemoteKeys>) -> Self {
         let client = reqwest::Client::builder()
             .timeout(FETCH_TIMEOUT)
@@ -70,13 +70,13 @@ impl RemoteKeySet {
         url == Some(self.url.as_str())
     }
 
-    /// Fetches it now; the last one stays where that fails.
+    /// Fetches the key set now. On failure the last one stays in use.
     pub async fn fetch_now(&self) {
         let mut tried = self.tried.lock().await;
         self.fetch(&mut tried).await;
     }
 
-    /// Fetches it now and again, as long as somebody holds it.
+    /// Fetches the key set periodically until it is dropped.
     pub async fn keep_fresh(this: std::sync::Weak<Self>) {
         while let Some(key_set) = this.upgrade() {
             let has_succeeded = key_set.tried.lock().await.succeeded;
@@ -88,13 +88,13 @@ impl RemoteKeySet {
         }
     }
 
-    /// Fetches it because a token names a key that is not there; whether there may be other keys
-    /// now. Those who ask while it is fetched wait for that.
+    /// Fetches the key set because a token names an unknown key; returns true if the keys may have
+    /// changed. Concurrent callers wait for a fetch in progress.
     pub(crate) async fn fetch_for_unknown(&self) -> bool {
         let asked = Instant::now();
         let mut tried = self.tried.lock().await;
         match tried.at {
-            // It was fetched while this one waited.
+            // Another caller has fetched it in the meantime.
             Some(at) if at >= asked => tried.succeeded,
             Some(at) if at.elapsed() < REFETCH_EVERY => false,
             _ => {
@@ -127,7 +127,7 @@ impl RemoteKeySet {
         match read {
             Ok(count) => tracing::info!(keys = count, "fetched the key set"),
             Err(error) => {
-                // Whatever stands before the host, or in the query, may be a secret.
+                // The user information and the query of a URL may be secrets.
                 let place = self.url.split('?').next().unwrap_or_default();
                 let place = place.rsplit('@').next().unwrap_or_default();
                 tracing::error!(place, %error, "failed to fetch a key set");

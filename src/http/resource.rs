@@ -5,7 +5,10 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::web;
 use actix_web::{HttpRequest, Resource, ResponseError};
 
-/// A path that answers other methods with those it takes (RFC 9110 §15.5.6).
+/// Paths with their methods.
+pub(crate) type Routes = &'static [(&'static str, &'static [&'static str])];
+
+/// Returns a resource that answers any method other than `methods` with 405 (RFC 9110 §15.5.6).
 pub(crate) fn resource(path: &str, methods: &'static [&'static str]) -> Resource {
     web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
         let detail = format!("{} does not take {}", request.path(), request.method());

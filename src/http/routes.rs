@@ -1,17 +1,23 @@
 //! Paths and methods.
 
-use crate::http::api::chats::{completions, native, ticket};
+#[cfg(feature = "chat")]
+use crate::http::api::chats;
+#[cfg(feature = "files")]
+use crate::http::api::files;
+#[cfg(feature = "jobs")]
+use crate::http::api::jobs;
+#[cfg(feature = "dashboard")]
+use crate::http::api::pages;
 use crate::http::api::{
-    files, jobs, journal, log_filter, login, ops, pages, publish, revocations, sessions, stats,
-    streams, subscribe, tickets,
+    journal, log_filter, login, ops, publish, revocations, sessions, stats, streams, subscribe,
+    tickets,
 };
-use crate::http::error::openai::{SHOULD_RETRY, as_error as as_openai};
-use crate::http::error::{Code, Problem};
+use crate::http::error::{Code, Problem, error_for};
 use crate::http::extract::last_event_id::LAST_EVENT_ID;
 use crate::http::middleware::access_log::{self, REQUEST_ID};
 use crate::http::middleware::auth;
 use crate::http::openapi::document;
-use crate::http::resource::resource;
+use crate::http::resource::{Routes, resource};
 use crate::http::state::AppState;
 use actix_cors::Cors;
 use actix_service::ServiceFactory;
@@ -21,9 +27,9 @@ use actix_web::http::Method;
 use actix_web::http::header::{self};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{App, HttpRequest, HttpResponse, Resource, ResponseError, Route};
+use actix_web::{App, HttpRequest, HttpResponse, Resource, Route};
 
-/// The whole hub, or what is on a listener of its own.
+/// Builds the app of the hub or, if `is_apart`, of the admin listener.
 pub(crate) fn app(
     state: Data<AppState>,
     is_apart: bool,
@@ -50,12 +56,8 @@ pub(crate) fn app(
         .configure(routes)
 }
 
-/// Path of downloads; the last parameter may have slashes.
-const FILES: &str = "/files/{folder}/{path}";
-const FILES_PATTERN: &str = "/files/{folder}/{path:.*}";
-
-/// Every path of the hub but its pages, and the methods that it takes.
-pub(crate) const ROUTES: &[(&str, &[&str])] = &[
+/// Paths of the hub that every build has, except pages.
+const CORE: Routes = &[
     ("/publish", &["POST"]),
     ("/log-message", &["POST"]),
     ("/events", &["GET", "POST"]),
@@ -70,21 +72,6 @@ pub(crate) const ROUTES: &[(&str, &[&str])] = &[
     ("/sessions", &["GET"]),
     ("/sessions/{id}", &["DELETE"]),
     ("/presence/{stream}", &["GET"]),
-    (FILES, &["GET"]),
-    ("/jobs", &["GET"]),
-    ("/jobs/{name}/runs", &["POST"]),
-    ("/jobs/{name}/runs/{run}", &["DELETE"]),
-    ("/chats", &["POST"]),
-    ("/chats/{id}", &["GET", "DELETE"]),
-    ("/chats/{id}/events", &["GET"]),
-    ("/chats/{id}/stop", &["POST"]),
-    ("/chats/{id}/tickets", &["POST"]),
-    ("/chat", &["GET", "POST"]),
-    ("/v1/chat/completions", &["POST"]),
-    ("/v1/chat/completions/{id}", &["GET"]),
-    ("/v1/chat/completions/{id}/cancel", &["POST"]),
-    ("/v1/models", &["GET"]),
-    ("/v1/models/{id}", &["GET"]),
     ("/journal/losses", &["GET", "DELETE"]),
     ("/journal/backup", &["GET"]),
     ("/log-filter", &["GET", "PUT"]),
@@ -95,17 +82,40 @@ pub(crate) const ROUTES: &[(&str, &[&str])] = &[
     ("/openapi.json", &["GET"]),
 ];
 
+/// Returns every path of the hub except its pages, with its methods.
+pub(crate) fn all_routes() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    let groups: &[Routes] = &[
+        CORE,
+        #[cfg(feature = "files")]
+        files::ROUTES,
+        #[cfg(feature = "jobs")]
+        jobs::ROUTES,
+        #[cfg(feature = "chat")]
+        chats::ROUTES,
+    ];
+    groups.iter().flat_map(|routes| routes.iter().copied())
+}
+
 fn routes(config: &mut ServiceConfig) {
-    for (path, methods) in ROUTES {
-        let pattern = if *path == FILES { FILES_PATTERN } else { path };
-        let mut resource = resource(pattern, methods);
-        for method in *methods {
+    for (path, methods) in all_routes() {
+        let mut resource = resource(pattern(path), methods);
+        for method in methods {
             resource = resource.route(handler(path, method));
         }
         config.service(with_head(resource, path));
     }
+    #[cfg(feature = "dashboard")]
     pages::serve(config);
     config.default_service(web::to(not_found));
+}
+
+/// Returns the pattern that matches a path.
+fn pattern(path: &'static str) -> &'static str {
+    match path {
+        #[cfg(feature = "files")]
+        files::PATH => files::PATTERN,
+        _ => path,
+    }
 }
 
 fn handler(path: &str, method: &str) -> Route {
@@ -131,23 +141,6 @@ fn handler(path: &str, method: &str) -> Route {
         ("GET", "/sessions") => web::get().to(sessions::list),
         ("DELETE", "/sessions/{id}") => web::delete().to(sessions::delete),
         ("GET", "/presence/{stream}") => web::get().to(sessions::presence),
-        ("GET", FILES) => web::get().to(files::get),
-        ("GET", "/jobs") => web::get().to(jobs::list),
-        ("POST", "/jobs/{name}/runs") => web::post().to(jobs::begin),
-        ("DELETE", "/jobs/{name}/runs/{run}") => web::delete().to(jobs::stop),
-        ("POST", "/chats") => web::post().to(native::create),
-        ("GET", "/chats/{id}") => web::get().to(native::get),
-        ("DELETE", "/chats/{id}") => web::delete().to(native::delete),
-        ("GET", "/chats/{id}/events") => web::get().to(native::events),
-        ("POST", "/chats/{id}/stop") => web::post().to(native::stop),
-        ("POST", "/chats/{id}/tickets") => web::post().to(ticket::tickets),
-        ("GET", "/chat") => web::get().to(pages::chat),
-        ("POST", "/chat") => web::post().to(native::chat),
-        ("POST", "/v1/chat/completions") => web::post().to(completions::create),
-        ("GET", "/v1/chat/completions/{id}") => web::get().to(completions::get),
-        ("POST", "/v1/chat/completions/{id}/cancel") => web::post().to(completions::cancel),
-        ("GET", "/v1/models/{id}") => web::get().to(completions::model),
-        ("GET", "/v1/models") => web::get().to(completions::models),
         ("GET", "/journal/losses") => web::get().to(journal::losses),
         ("DELETE", "/journal/losses") => web::delete().to(journal::acknowledge_losses),
         ("GET", "/journal/backup") => web::get().to(journal::backup),
@@ -158,14 +151,28 @@ fn handler(path: &str, method: &str) -> Route {
         ("GET", "/readyz") => web::get().to(ops::readyz),
         ("GET", "/metrics") => web::get().to(ops::metrics),
         ("GET", "/openapi.json") => web::get().to(document::openapi),
-        _ => web::to(not_found),
+        _ => optional_handler(path, method).unwrap_or_else(|| web::to(not_found)),
     }
 }
 
-/// Load balancers look at these by HEAD, and those who download at how large a file is.
+/// Returns the handler of a path that only some builds have.
+fn optional_handler(path: &str, method: &str) -> Option<Route> {
+    let find: &[fn(&str, &str) -> Option<Route>] = &[
+        #[cfg(feature = "files")]
+        files::handler,
+        #[cfg(feature = "jobs")]
+        jobs::handler,
+        #[cfg(feature = "chat")]
+        chats::handler,
+    ];
+    find.iter().find_map(|find| find(path, method))
+}
+
+/// Adds HEAD for load balancers, which check health with it, and for the size of downloads.
 fn with_head(resource: Resource, path: &str) -> Resource {
     match path {
-        FILES => resource.route(web::head().to(files::get)),
+        #[cfg(feature = "files")]
+        files::PATH => resource.route(web::head().to(files::get)),
         "/healthz" => resource.route(web::head().to(ops::healthz)),
         "/readyz" => resource.route(web::head().to(ops::readyz)),
         _ => resource,
@@ -188,30 +195,8 @@ fn admin_routes(config: &mut ServiceConfig) {
 
 async fn not_found(request: HttpRequest) -> HttpResponse {
     let nothing = Problem::new(Code::NotFound, format!("there is no {}", request.path()));
-    if auth::is_openai_path(request.path()) {
-        as_openai(nothing).error_response()
-    } else {
-        nothing.error_response()
-    }
+    error_for(request.path(), nothing).error_response()
 }
-
-/// Headers that OpenAI's SDKs send from a browser.
-const OF_SDKS: [&str; 14] = [
-    "openai-beta",
-    "openai-organization",
-    "openai-project",
-    "user-agent",
-    "x-stainless-arch",
-    "x-stainless-async",
-    "x-stainless-helper-method",
-    "x-stainless-lang",
-    "x-stainless-os",
-    "x-stainless-package-version",
-    "x-stainless-retry-count",
-    "x-stainless-runtime",
-    "x-stainless-runtime-version",
-    "x-stainless-timeout",
-];
 
 fn cors(origins: &[String]) -> Cors {
     let cors = Cors::default()
@@ -225,12 +210,12 @@ fn cors(origins: &[String]) -> Cors {
             REQUEST_ID,
         ])
         .allowed_headers(["Idempotency-Key", "Fanfare-On-Disconnect"])
-        .allowed_headers(OF_SDKS)
         .expose_headers([LAST_EVENT_ID, header::RETRY_AFTER, REQUEST_ID])
-        .expose_headers([header::CONTENT_LOCATION, completions::CHAT_ID])
-        .expose_headers([completions::REPLAYED, SHOULD_RETRY])
+        .expose_headers([header::CONTENT_LOCATION])
         .max_age(3600);
-    // Cookies go to origins that are named, and not to whoever asks.
+    #[cfg(feature = "chat")]
+    let cors = cors.allowed_headers(chats::REQUEST_HEADERS).expose_headers(chats::RESPONSE_HEADERS);
+    // Cookies are allowed only for origins that are listed, never for `*`.
     let cors =
         if origins.iter().any(|origin| origin == "*") { cors } else { cors.supports_credentials() };
     origins.iter().fold(cors, |cors, origin| match origin.as_str() {

@@ -1,8 +1,9 @@
-//! Socket of a connection, which actix uses until a response begins to stream and the session after that.
+//! Socket of a connection. actix uses it until a response begins to stream, then the session does.
 //!
-//! actix keeps 16 KiB of buffers and a task for each connection, which an event stream does not need. So
-//! the body of such a response hands its subscription to the socket when it is first polled. Once the head
-//! of the response is sent, `server/takeover.rs` drops actix's state and serves the session on the socket.
+//! actix keeps 16 KiB of buffers and a task for each connection, which an event stream does not
+//! need. So the body of such a response hands its subscription to the socket when it is first
+//! polled. Once the head of the response is sent, `server/takeover.rs` drops actix's state and
+//! serves the session on the socket.
 
 use crate::hub::{DirectSink, Subscription, WriteOutcome};
 use bytes::Bytes;
@@ -16,16 +17,16 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Bytes of what a subscriber says after its request, which nobody wants, read at once.
+/// Maximum size of one read of bytes that a subscriber sends after its request; they are ignored.
 const IGNORED_BYTES: usize = 512;
 /// Maximum number of consecutive reads whose bytes are ignored, so that a client that sends much
 /// does not delay its own events.
 const IGNORED_READS: usize = 16;
 
-/// actix' end.
+/// The end of a socket that actix uses.
 pub(crate) struct Socket(Rc<SessionSocket>);
 
-/// The session's end.
+/// The end of a socket that a session uses.
 pub(crate) struct SessionSocket {
     stream: RefCell<TcpStream>,
     /// True once actix has written and flushed everything.
@@ -34,7 +35,7 @@ pub(crate) struct SessionSocket {
     successor: RefCell<Option<Subscription>>,
     /// Bytes of a session that the socket has not taken.
     unsent: RefCell<Bytes>,
-    /// A write failed.
+    /// True once a write has failed.
     has_failed: Cell<bool>,
     has_timed_out: Cell<bool>,
 }
@@ -51,7 +52,7 @@ impl Socket {
         }))
     }
 
-    /// The session's end of it.
+    /// Returns the session's end of the socket.
     pub(crate) fn shared(&self) -> Rc<SessionSocket> {
         self.0.clone()
     }
@@ -77,7 +78,7 @@ impl AsyncWrite for Socket {
         Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(cx, buf)
     }
 
-    /// actix flushes once it has written all it had.
+    /// Notes that actix has written everything, because it flushes only then.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.is_flushed.set(true);
         Poll::Ready(Ok(()))
@@ -89,30 +90,30 @@ impl AsyncWrite for Socket {
 }
 
 impl SessionSocket {
-    /// Has the connection end by a reset: where a body ends with its connection (HTTP/1.0), an orderly end
-    /// would say that it was whole.
+    /// Makes the connection end with a reset. If a body ends with its connection (HTTP/1.0), an
+    /// orderly end would mark an incomplete body as complete.
     pub(crate) fn reset_at_end(&self) {
-        // One that is gone has nobody to tell.
+        // An error means that the connection is closed already.
         let _ = socket2::SockRef::from(&*self.stream.borrow()).set_linger(Some(Duration::ZERO));
     }
 
-    /// Leaves the socket to a session as soon as what actix has written is out.
+    /// Leaves the socket to a session once everything that actix has written is flushed.
     pub(crate) fn request_takeover(&self, successor: Subscription) {
         *self.successor.borrow_mut() = Some(successor);
     }
 
-    /// The session that takes over now, if one does.
+    /// Returns the session that takes over, once actix's output is flushed.
     pub(crate) fn takeover(&self) -> Option<Subscription> {
         if self.is_flushed.get() { self.successor.borrow_mut().take() } else { None }
     }
 
-    /// Lets go of a session that can take over no more.
+    /// Drops a session that can no longer take over.
     pub(crate) fn cancel_takeover(&self) {
         let successor = self.successor.borrow_mut().take();
         drop(successor);
     }
 
-    /// Ready once the peer is gone; what it says is ignored.
+    /// Ready once the peer is gone; bytes that it sends are ignored.
     pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut ignored = [0; IGNORED_BYTES];
         for _ in 0..IGNORED_READS {
@@ -130,8 +131,8 @@ impl SessionSocket {
         Poll::Pending
     }
 
-    /// Returns true if the system closed the connection because the peer acknowledged nothing for the
-    /// write timeout (`TCP_USER_TIMEOUT`), also of bytes that the socket took.
+    /// Returns true if the system closed the connection because the peer acknowledged nothing for
+    /// the write timeout (`TCP_USER_TIMEOUT`), even if the socket had taken all bytes.
     pub(crate) fn has_timed_out(&self) -> bool {
         self.has_timed_out.get()
     }
@@ -142,12 +143,12 @@ impl SessionSocket {
         }
     }
 
-    /// Puts a piece into the way of all that follows; there must be none.
+    /// Stores a piece to be sent before anything else. No other piece may be stored.
     pub(crate) fn keep(&self, piece: Bytes) {
         *self.unsent.borrow_mut() = piece;
     }
 
-    /// Ready once everything is with the socket.
+    /// Ready once the socket has taken all unsent bytes.
     pub(crate) fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.has_failed.get() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -162,12 +163,12 @@ impl SessionSocket {
             }
             let _ = unsent.split_to(written);
         }
-        // Its memory is shared with other sessions' pieces.
+        // Releases the memory, which other sessions' pieces share.
         *unsent = Bytes::new();
         Poll::Ready(Ok(()))
     }
 
-    /// Ready once the peer has been told that nothing more comes.
+    /// Ready once the write side is shut down.
     pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx)
     }
@@ -180,7 +181,7 @@ impl DirectSink for SessionSocket {
 
     fn abort(&self) {
         self.has_failed.set(true);
-        // It wakes the connection. One that cannot be shut down is closed already.
+        // The shutdown wakes the connection. If it fails, the connection is closed already.
         let _ = socket2::SockRef::from(&*self.stream.borrow()).shutdown(Shutdown::Both);
     }
 

@@ -2,20 +2,18 @@
 
 use crate::access::{Access, Revocations};
 use crate::http::error::{Code, Problem};
-use crate::http::limits::{BodyBudget, ConnectionLimiter, Downloads, SelectorUsage};
-use crate::http::remote_keys::RemoteKeySet;
+use crate::http::limits::{BodyBudget, ConnectionLimiter, SelectorUsage};
 use crate::http::tls::Tls;
 use crate::hub::{ConnectionManager, RetryPacer, ShardHandle, ShardSettings, WorkerLiveness};
 use crate::journal::{Backup, Dispatch, Health, History, Publisher, StreamUsage, now};
 use crate::limits::{Limits, MemoryBudget, Rates, Usage};
-use crate::source::{Chats, Jobs, Sources};
+use crate::source::Sources;
 use crate::telemetry::Telemetry;
 use actix::dev::ToEnvelope;
 use actix::{Addr, Handler, Message};
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use std::cell::RefCell;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -25,19 +23,19 @@ use tokio::time::timeout;
 /// Settings of the handlers.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
-    /// The data of one event at most.
+    /// Maximum size of an event's data.
     pub max_event_bytes: usize,
-    /// The body of one request at most.
+    /// Maximum size of a request body.
     pub max_body_bytes: usize,
-    /// The usual sign of life.
+    /// Default interval of heartbeats.
     pub heartbeat: Duration,
     /// Maximum time for which a connection may take no bytes.
     pub write_timeout: Duration,
     /// Maximum time of a drain.
     pub drain: Duration,
-    /// Worker threads.
+    /// Number of worker threads.
     pub workers: usize,
-    /// Connections that one worker holds at most.
+    /// Maximum number of connections per worker.
     pub max_connections: usize,
     /// Origins whose pages may use the hub.
     pub cors_origins: Vec<String>,
@@ -47,20 +45,21 @@ pub struct HttpSettings {
     pub admin_is_local: bool,
     /// True if HTTP/2 is served without TLS to clients with prior knowledge.
     pub h2c: bool,
-    /// Proxies that are believed whom they speak for.
+    /// Proxies whose headers about their clients are trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// Folders that may be downloaded from.
+    #[cfg(feature = "files")]
     pub folders: Vec<Folder>,
-    /// Names it goes by, beside those of its own machine.
+    /// Host names of the hub, in addition to those of its own machine.
     pub public_hosts: Vec<String>,
 }
 
-/// Permits for the disk.
+/// Bounds of concurrent reads that may wait for the disk.
 #[derive(Clone, Copy, Debug)]
 pub struct DiskBounds {
-    /// Reads of history at once.
+    /// Maximum number of concurrent reads of history.
     pub disk_readers: usize,
-    /// Look-ups beside them.
+    /// Maximum number of concurrent look-ups, in addition.
     pub lookups: usize,
 }
 
@@ -69,20 +68,23 @@ pub struct AppState {
     /// Keys and grants that credentials are checked against.
     pub access: Arc<ArcSwap<Access>>,
     /// The key set that is fetched, if one is configured.
-    pub key_set: ArcSwapOption<RemoteKeySet>,
+    #[cfg(feature = "remote-keys")]
+    pub key_set: arc_swap::ArcSwapOption<crate::http::remote_keys::RemoteKeySet>,
     /// Revoked credentials.
     pub revocations: Arc<Revocations>,
     /// Sources of events inside the hub.
     pub sources: Sources,
     /// Chats with models.
-    pub chats: Chats,
+    #[cfg(feature = "chat")]
+    pub chats: crate::source::Chats,
     /// Commands that are run by name.
-    pub jobs: Jobs,
+    #[cfg(feature = "jobs")]
+    pub jobs: crate::source::Jobs,
     /// Publishes to the journal.
     pub publisher: Publisher,
     /// Reads from the journal.
     pub history: Arc<History>,
-    /// Makes backups of the journal; none of one in memory.
+    /// Makes backups of the journal; `None` for a journal in memory.
     pub backup: Option<Backup>,
     /// True while a backup is being made.
     pub is_backing_up: Arc<AtomicBool>,
@@ -94,15 +96,15 @@ pub struct AppState {
     pub limits: Arc<ArcSwap<Limits>>,
     /// Publish rates.
     pub rates: ArcSwap<Rates>,
-    /// The certificate, where connections are by TLS.
+    /// The certificate, if connections use TLS.
     pub tls: Option<Tls>,
     /// Connections by client.
     pub connections: ConnectionLimiter,
-    /// Connections that are open, those for operators too.
+    /// Number of open connections, including those of the admin listener.
     pub open_connections: AtomicUsize,
-    /// The memory that the process takes.
+    /// Memory budget of the process.
     pub memory: MemoryBudget,
-    /// The selectors of subscriptions.
+    /// Use of the limit of selectors per subscription.
     pub selectors: SelectorUsage,
     /// Last known use of the limits that the connection manager counts.
     pub last_usage: Mutex<Vec<Usage>>,
@@ -114,21 +116,22 @@ pub struct AppState {
     pub telemetry: Telemetry,
     /// Paces the retries of refused clients.
     pub retry_pacer: Arc<RetryPacer>,
-    /// Reads of history that may wait for the disk at once.
+    /// Permits for reads of history that may wait for the disk.
     pub disk_readers: Arc<Semaphore>,
-    /// Short look-ups that may wait for the disk at once.
+    /// Permits for short look-ups that may wait for the disk.
     pub lookups: Arc<Semaphore>,
-    /// Downloads at once.
-    pub downloads: Downloads,
-    /// Committed batches that wait for the manager.
+    /// Permits for concurrent downloads.
+    #[cfg(feature = "files")]
+    pub downloads: crate::http::limits::Downloads,
+    /// Queue of committed batches for the connection manager.
     pub dispatched: mpsc::WeakSender<Dispatch>,
     /// Bounds of concurrent reads.
     pub disk_bounds: DiskBounds,
-    /// Bodies that are being received.
+    /// Bytes of request bodies that are being received.
     pub body_budget: BodyBudget,
-    /// Time of the start.
+    /// Time at which the hub started.
     pub started_at: Instant,
-    /// The hub is stopping.
+    /// True once the hub is stopping.
     pub draining: AtomicBool,
     /// Time at which the drain ends, in milliseconds since 1970; 0 unless draining.
     pub drain_ends_ms: AtomicU64,
@@ -137,24 +140,25 @@ pub struct AppState {
 }
 
 /// A folder that may be downloaded from.
+#[cfg(feature = "files")]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Folder {
     /// Name in the path.
     pub name: String,
     /// Path of the folder.
-    pub path: PathBuf,
+    pub path: std::path::PathBuf,
 }
 
 /// Maximum time for an answer of the connection manager; a longer time makes the hub unready.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
-/// The connection manager does not answer.
+/// Returns the problem for a connection manager that does not answer.
 pub(crate) fn manager_unresponsive() -> Problem {
     Problem::new(Code::Unresponsive, "the connection manager does not answer").retry_after(5)
 }
 
 impl AppState {
-    /// Asks the connection manager, but does not wait for ever.
+    /// Sends a question to the connection manager and waits up to `ANSWER_WITHIN` for the answer.
     pub(crate) async fn ask<M>(&self, question: M) -> Result<M::Result, Problem>
     where
         M: Message + Send + 'static,

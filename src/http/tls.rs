@@ -1,7 +1,7 @@
-//! TLS: the certificate and its key, read anew where they have changed.
+//! TLS: the certificate and its key, which can be reloaded.
 //!
-//! A connection keeps what it was begun with; only new ones see a new certificate. Files that do
-//! not belong together, as while the second of them is still to be written, change nothing.
+//! A connection keeps the certificate that it started with; only new connections use a new one.
+//! Files that do not match, for example while only one of them has been replaced, are not used.
 
 use arc_swap::ArcSwap;
 use std::io;
@@ -16,10 +16,10 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Protocols offered by ALPN (RFC 7301), HTTP/2 first.
 const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
-/// HTTP/2 over TLS (RFC 9113 §3.1).
+/// ALPN identifier of HTTP/2 (RFC 9113 §3.1).
 pub(crate) const HTTP2: &[u8] = b"h2";
 
-/// A certificate in use, and the files it is from.
+/// The certificate in use, and its files.
 pub struct Tls {
     config: ArcSwap<ServerConfig>,
     files: TlsFiles,
@@ -29,7 +29,7 @@ pub struct Tls {
 /// Paths of a certificate and its key, as PEM.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TlsFiles {
-    /// The certificate, with those between it and the root.
+    /// Path of the certificate chain: the certificate, then its intermediates.
     pub certificate: PathBuf,
     /// Path of the private key.
     pub key: PathBuf,
@@ -45,7 +45,7 @@ impl Tls {
         Ok(Self { config: ArcSwap::new(Arc::new(files.read()?)), files, seen })
     }
 
-    /// Reads the files again, for connections from now on.
+    /// Reads the files again, for new connections.
     pub fn reload(&self) -> io::Result<()> {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = self.files.file_identities();
         self.config.store(Arc::new(self.files.read()?));

@@ -1,15 +1,15 @@
-//! Names of shards, sessions, groups and views.
+//! Ids of shards, sessions, groups and views.
 
-/// A shard's name; never used twice.
+/// Id of a shard; never reused.
 pub(super) type ShardId = u64;
 
-/// A session's name within its shard; never used twice.
+/// Id of a session within its shard; never reused.
 pub(super) type SessionKey = u64;
 
-/// An interest's name; never used twice.
+/// Id of a group of sessions with the same interest; never reused.
 pub(super) type GroupId = u64;
 
-/// A view's name within its shard; never used twice.
+/// Id of a view within its shard; never reused.
 pub(super) type ViewId = u64;
 
 /// Sessions of a shard with the same interest and the same view.

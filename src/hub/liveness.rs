@@ -4,14 +4,14 @@ use super::ids::ShardId;
 use dashmap::DashMap;
 use std::time::{Duration, Instant};
 
-/// A worker that has shown none for so long does not answer.
+/// Time without a report after which a worker is unresponsive.
 const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(5);
 
-/// The last sign of life of each shard.
+/// Time of the last report of each shard.
 #[derive(Default, Debug)]
 pub struct WorkerLiveness(DashMap<ShardId, Instant>);
 
-/// Workers that do not answer.
+/// Number of unresponsive workers, and their longest silence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unresponsive {
     /// Number of unresponsive workers.
@@ -49,13 +49,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_that_shows_no_sign_of_life_is_noticed_until_it_does_or_is_gone() {
+    fn worker_without_reports_is_unresponsive_until_it_reports_or_ends() {
         let pulses = WorkerLiveness::default();
         (1..=3).for_each(|shard| pulses.beat(shard));
         assert_eq!(pulses.unresponsive(), None);
         let later = Instant::now() + UNRESPONSIVE_AFTER + Duration::from_secs(1);
         pulses.0.insert(1, later);
-        let silent = pulses.unresponsive_at(later).expect("two of them");
+        let silent = pulses.unresponsive_at(later).expect("two unresponsive workers");
         assert_eq!((silent.workers, silent.of), (2, 3));
         pulses.0.insert(2, later);
         pulses.end(3);

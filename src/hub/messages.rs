@@ -1,4 +1,4 @@
-//! Messages between shards and the connection manager, which know each other by these alone.
+//! Messages between the shards and the connection manager: their only interface to each other.
 
 use super::ids::{GroupId, SessionKey, ShardId};
 use super::quota_owner::QuotaOwner;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 /// Request of a subscriber.
 #[derive(Clone, Debug)]
 pub struct Subscribe {
-    /// The streams and types it wants.
+    /// Requested streams and event types.
     pub interest: Arc<Interest>,
     /// View of the events.
     pub view: crate::wire::View,
@@ -38,7 +38,7 @@ pub enum SubscribeRejection {
 pub(super) struct Registered {
     /// Group of sessions with the same interest.
     pub(super) group: GroupId,
-    /// Position of the last event dispatched before; everything after it comes.
+    /// Position of the last event dispatched before the registration; all later ones arrive live.
     pub(super) through: Position,
 }
 
@@ -60,7 +60,7 @@ pub(super) enum FromShard {
 pub(super) enum ToShard {
     /// Answer to a registration.
     Seated { key: SessionKey, answer: Result<Registered, SubscribeRejection> },
-    /// Entries of a batch with the groups that take them: pairs of index and group, in order.
+    /// Batch with the groups that receive its entries: pairs of entry index and group, in order.
     Deliver { batch: Arc<Committed>, takers: Vec<(u32, GroupId)> },
     /// Batches up to `through` were left out because the mailbox was full: every session reads them
     /// from history.
@@ -69,12 +69,12 @@ pub(super) enum ToShard {
     Drain { window: Duration },
 }
 
-/// Asks a shard for some of its sessions.
+/// Returns the sessions of a shard that match a filter.
 #[derive(Message)]
 #[rtype(result = "Vec<SessionView>")]
 pub(super) struct ListSessions(pub(super) Arc<SessionFilter>);
 
-/// Closes a session of a shard; answers whether the shard has it.
+/// Closes a session of a shard; returns true if the shard has it.
 #[derive(Message)]
 #[rtype(result = "bool")]
 pub(super) struct CloseSession(pub(super) Uuid);
@@ -84,7 +84,7 @@ pub(super) struct CloseSession(pub(super) Uuid);
 #[rtype(result = "Vec<ShardAddress>")]
 pub(super) struct GetShards;
 
-/// Mailbox of a shard, by the messages that it takes.
+/// Mailbox of a shard: a recipient for each type of message.
 #[derive(Clone)]
 pub(super) struct ShardAddress {
     pub(super) work: Recipient<ToShard>,

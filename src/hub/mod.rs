@@ -1,9 +1,10 @@
-//! The hub: who wants what, and the way of a committed batch to them.
+//! Subscriptions and the fan-out of committed batches.
 //!
-//! Promises: every session gets every event it selects once, in the journal's order; one that
-//! falls behind reads on from history; every queue here has a named bound and a counter.
-//! Never: waits for a client or a disk. The [`ConnectionManager`] matches, a shard on each
-//! worker thread frames and queues, a session is a cursor. A seat is given between two batches.
+//! Promises: every session gets each event that it selects exactly once, in the journal's order; a
+//! session that falls behind reads from history; every queue has a named bound and a counter.
+//! Never: waits for a client or a disk. The [`ConnectionManager`] matches events, a shard on each
+//! worker thread frames and queues them, and a session is a cursor. A session is registered
+//! between two batches.
 
 mod ids;
 mod liveness;

@@ -81,7 +81,7 @@ mod tests {
     use actix::{Actor as _, Arbiter};
 
     #[actix::test]
-    async fn a_worker_that_does_not_answer_is_left_out_and_counted() {
+    async fn unresponsive_worker_is_left_out_and_counted() {
         let (journal, telemetry) = (journal(1 << 20), Telemetry::new().expect("metrics"));
         let (_out, batches) = tokio::sync::mpsc::channel(1);
         let (limits, own) = (Arc::default(), telemetry.clone());
@@ -92,20 +92,20 @@ mod tests {
             let manager = manager.clone();
             worker.spawn_fn(move || drop(Shard::start(manager.recipient(), settings)));
         }
-        while manager.send(GetShards).await.expect("it answers").len() < workers.len() {
+        while manager.send(GetShards).await.expect("the manager answers").len() < workers.len() {
             tokio::task::yield_now().await;
         }
         let wanted = SessionFilter { limit: 10, ..SessionFilter::default() };
         let listed = sessions(&manager, wanted.clone()).await.expect("the manager answers");
         assert_eq!(listed.unresponsive, 0);
-        assert_eq!(close(&manager, Uuid::nil()).await, Some(false), "no worker has it");
+        assert_eq!(close(&manager, Uuid::nil()).await, Some(false), "no such session");
         let (release, held) = std::sync::mpsc::sync_channel::<()>(0);
         workers[0].spawn_fn(move || {
             let _ = held.recv();
         });
         let listed = sessions(&manager, wanted).await.expect("the manager answers");
         assert_eq!(listed.unresponsive, 1);
-        assert_eq!(close(&manager, Uuid::nil()).await, None, "the silent one may have it");
+        assert_eq!(close(&manager, Uuid::nil()).await, None, "the unresponsive worker may have it");
         drop(release);
     }
 }

@@ -1,6 +1,6 @@
-//! The hot steps of the hub by themselves, for the micro-benchmarks (`cargo bench --bench hot`).
+//! Hot paths of the hub in isolation, for the micro-benchmarks (`cargo bench --bench hot`).
 //!
-//! Nothing of the hub uses it but tests.
+//! Only benchmarks and tests use this module.
 
 use super::ids::{GroupId, SessionKey};
 use super::manager::{ConnectionManager, SelectorIndex};
@@ -41,7 +41,7 @@ pub(super) fn settings(history: Arc<History>, telemetry: Telemetry) -> ShardSett
     }
 }
 
-/// A shard whose manager hears nothing. In an actix system.
+/// Starts a shard whose manager receives nothing. Must be called in an actix system.
 pub(super) fn shard(history: Arc<History>, telemetry: Telemetry) -> Rc<RefCell<ShardState>> {
     let settings = settings(history, telemetry);
     let (sender, _mailbox) = actix::dev::channel::channel::<ConnectionManager>(MANAGER_MAILBOX);
@@ -54,18 +54,18 @@ pub(super) fn holder() -> Arc<QuotaOwner> {
     Arc::new(QuotaOwner { client, subject: None })
 }
 
-/// Lets a session in, as the manager would.
+/// Registers a session, as the manager would.
 pub(super) fn seat(state: &mut ShardState, group: GroupId, session: Session) -> Option<SessionKey> {
     let key = state.admit(session)?;
     state.registered(key, Ok(Registered { group, through: Position::ZERO }));
     Some(key)
 }
 
-/// Selectors, and how many of them a stream matches.
+/// Index of selectors that counts those that match a stream.
 pub struct Matching(SelectorIndex<u64>);
 
 impl Matching {
-    /// An index of these.
+    /// Creates an index of `selectors`.
     pub fn of(selectors: &[Selector]) -> Self {
         let mut index = SelectorIndex::default();
         for (value, selector) in (0..).zip(selectors) {
@@ -97,15 +97,15 @@ impl DirectSink for Sink {
     }
 }
 
-/// A shard with live sessions that asked for the same.
+/// A shard with live sessions of one interest.
 pub struct FanOut {
     state: Rc<RefCell<ShardState>>,
     sessions: Vec<SessionKey>,
 }
 
 impl FanOut {
-    /// `sessions` of `interest`, with sockets that take everything, or with none. In an actix
-    /// system.
+    /// Creates `sessions` sessions of `interest`, with sockets that take everything or without
+    /// sockets. Must be called in an actix system.
     pub fn new(
         history: Arc<History>,
         telemetry: Telemetry,
@@ -140,12 +140,12 @@ impl FanOut {
         self.state.borrow_mut().deliver(batch, &takers);
     }
 
-    /// Writes what is queued to the sockets.
+    /// Writes all queued events to the sockets.
     pub fn round(&mut self) {
         while self.state.borrow_mut().write_slice() {}
     }
 
-    /// Has every session asked for its bytes until it has none; returns how many came.
+    /// Polls every session until it has no more bytes; returns the number of bytes.
     pub fn poll(&mut self) -> usize {
         let mut state = self.state.borrow_mut();
         let mut cx = Context::from_waker(Waker::noop());

@@ -8,6 +8,6 @@ use std::sync::Arc;
 pub struct QuotaOwner {
     /// Client, by its address.
     pub client: Client,
-    /// A key or the `sub` of a token, where it showed one.
+    /// Name of the key or `sub` of the token, if the client sent a credential.
     pub subject: Option<Arc<str>>,
 }

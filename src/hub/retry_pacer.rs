@@ -1,4 +1,4 @@
-//! Pacing those who are sent away, so that they do not all come back at once.
+//! Retry times for refused and closed clients, so that they do not all reconnect at once.
 
 use crate::limits::{Client, ClientKey};
 use dashmap::DashMap;
@@ -6,31 +6,32 @@ use rand::Rng;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A `retry` is spread this far to both sides, in percent, so that clients that were cut off
-/// together do not return together.
+/// Jitter of a `retry` in both directions, in percent, so that clients that were disconnected
+/// together do not reconnect together.
 const JITTER_PERCENT: u64 = 20;
-/// Factor of the usual `retry` for clients that have reached a limit of their own: a tab must be
-/// closed first, and other clients must not be delayed meanwhile.
+/// Factor of the usual `retry` for clients that have reached a per-client limit: they must close a
+/// tab first, and must not delay other clients until then.
 const OWN_LIMIT_FACTOR: u32 = 5;
 /// Maximum retry time.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Clients whose turns are remembered at once; those whose turns are over are forgotten then.
+/// Maximum number of clients with remembered retries; once it is reached, clients without pending
+/// retries are removed.
 const MAX_REMEMBERED: usize = 100_000;
 
-/// Hands out times to come back: jittered, and at most `rate` a second for those turned away.
+/// Assigns retry times: jittered, and for refused clients at most `rate_per_second` per second.
 pub struct RetryPacer {
     base: Duration,
     rate_per_second: u64,
     began: Instant,
-    /// Microseconds after `began` at which the next one turned away may be back.
+    /// Next free slot for a refused client, in microseconds after `began`.
     next_slot_us: AtomicU64,
     clients: DashMap<ClientKey, ClientRetries>,
-    /// Time at which clients without pending retries were last removed.
+    /// Last removal of clients without pending retries, in microseconds after `began`.
     forgot_us: AtomicU64,
 }
 
-/// The turns of one client that are not over.
+/// Pending retries of one client.
 #[derive(Clone, Copy, Default)]
 struct ClientRetries {
     count: u64,
@@ -38,7 +39,8 @@ struct ClientRetries {
 }
 
 impl RetryPacer {
-    /// `base` is the usual `retry`; `rate_per_second` how many may come back.
+    /// Creates a pacer with the usual `retry` and the number of refused clients that may reconnect
+    /// per second.
     pub fn new(base: Duration, rate_per_second: u64) -> Self {
         let next_slot_us = AtomicU64::new(0);
         let (rate_per_second, began) = (rate_per_second.max(1), Instant::now());
@@ -52,19 +54,19 @@ impl RetryPacer {
         }
     }
 
-    /// The `retry` of a session, in milliseconds.
+    /// Returns the `retry` of a session, in milliseconds.
     pub fn retry_ms(&self) -> u64 {
         jittered(self.base.as_millis() as u64)
     }
 
-    /// Returns the retry time for a client that has reached a limit of its own, in milliseconds.
+    /// Returns the retry time for a client that has reached a per-client limit, in milliseconds.
     pub fn own_limit_ms(&self) -> u64 {
         jittered((self.base * OWN_LIMIT_FACTOR).min(LONGEST).as_millis() as u64)
     }
 
-    /// Returns the retry time for a client that is refused now, in milliseconds. The client gets a
-    /// slot of its own if it has fewer than `most`: a client that comes back before its time must
-    /// not take the slots of others.
+    /// Returns the retry time for a client that is refused now, in milliseconds. The client takes a
+    /// slot only if it holds fewer than `most`, so that a client that reconnects too early does not
+    /// use up the slots of others.
     pub fn rejected_client_ms(&self, client: &Client, most: Option<u64>) -> u64 {
         let Some(most) = most else { return self.rejected_ms() };
         let now_us = self.began.elapsed().as_micros() as u64;
@@ -84,7 +86,8 @@ impl RetryPacer {
         wait_ms
     }
 
-    /// Makes room, where there is any, at most once a second.
+    /// Removes clients without pending retries, at most once a second; returns true if there is
+    /// room.
     fn remove_expired(&self, now_us: u64) -> bool {
         let last = self.forgot_us.load(Ordering::Relaxed);
         let is_due = now_us >= last + 1_000_000;
@@ -94,8 +97,8 @@ impl RetryPacer {
         self.clients.len() < MAX_REMEMBERED
     }
 
-    /// Returns the retry time for a client that is refused now, in milliseconds; it grows with
-    /// their number.
+    /// Returns the retry time for a client that is refused now, in milliseconds; it grows with the
+    /// number of refused clients.
     pub fn rejected_ms(&self) -> u64 {
         let now_us = self.began.elapsed().as_micros() as u64;
         let step_us = 1_000_000 / self.rate_per_second;
@@ -119,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_retry_is_spread_and_those_turned_away_queue_up() {
+    fn retries_are_jittered_and_refused_clients_are_paced() {
         let pace = RetryPacer::new(Duration::from_secs(3), 500);
         let retries: Vec<u64> = (0..200).map(|_| pace.retry_ms()).collect();
         assert!(retries.iter().all(|ms| (2400..=3600).contains(ms)));
@@ -131,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_does_not_wait_takes_no_turns_of_others() {
+    fn impatient_client_does_not_use_up_slots_of_others() {
         let pace = RetryPacer::new(Duration::from_secs(3), 10);
         let client = |last| Client::at([192, 0, 2, last].into(), false);
         for _ in 0..10_000 {
@@ -139,8 +142,8 @@ mod tests {
             assert!(wait_ms <= 18_000, "{wait_ms}");
         }
         let other = pace.rejected_client_ms(&client(2), Some(20));
-        assert!(other < 6_000, "twenty turns at ten a second are before it: {other}");
+        assert!(other < 6_000, "20 slots at 10 per second precede it: {other}");
         let at_home = (0..100).map(|_| pace.rejected_client_ms(&client(3), None));
-        assert!(at_home.last() > Some(10_000), "where nothing binds a client each has a turn");
+        assert!(at_home.last() > Some(10_000), "without a maximum every retry gets a slot");
     }
 }

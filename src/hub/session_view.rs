@@ -1,4 +1,4 @@
-//! Sessions as operators see them: numbers and names, no part of a session itself.
+//! Sessions as operators see them: plain values without references to a session.
 
 use crate::event::{EventId, Selector, StreamName};
 use std::net::IpAddr;
@@ -35,15 +35,15 @@ pub struct SessionView {
     pub since_ms: u64,
     /// Result of its resume.
     pub resume: &'static str,
-    /// The place it has everything up to.
+    /// Position up to which it has everything.
     pub position: EventId,
     /// True if it reads from history.
     pub is_catching_up: bool,
     /// Milliseconds since the commit of the oldest event that it has not taken: 0 if it has all,
-    /// unknown while it reads from history.
+    /// `None` while it reads from history.
     pub lag_ms: Option<u64>,
     /// Bytes in memory that it has not taken.
     pub queued_bytes: u64,
-    /// Events that it was sent.
+    /// Number of events sent to it.
     pub sent_events: u64,
 }

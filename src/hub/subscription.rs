@@ -1,4 +1,4 @@
-//! A worker thread's way into its shard, and a session's bytes out of it.
+//! Handles to a shard: for its worker thread, and for the byte stream of each session.
 
 use super::ids::SessionKey;
 use super::manager::ConnectionManager;
@@ -17,13 +17,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// The worker thread's way to its shard.
+/// Handle of a worker thread to its shard.
 #[derive(Clone)]
 pub struct ShardHandle {
     state: Rc<RefCell<ShardState>>,
 }
 
-/// A session's bytes: the body of its response. Dropping it ends the session.
+/// Byte stream of a session: the body of its response. Dropping it ends the session.
 pub struct Subscription {
     state: Rc<RefCell<ShardState>>,
     key: SessionKey,
@@ -33,7 +33,7 @@ pub struct Subscription {
 pub struct PendingSession {
     /// The session.
     pub subscription: Subscription,
-    /// Position of the last event dispatched before it was registered; everything after it comes.
+    /// Position of the last event dispatched before it was registered; all later ones arrive live.
     pub through: Position,
 }
 
@@ -43,7 +43,7 @@ impl ShardHandle {
         Self { state: Shard::start(manager.recipient(), settings) }
     }
 
-    /// Takes a seat for a subscriber.
+    /// Registers a subscriber.
     pub async fn register(
         &self,
         subscribe: Subscribe,
@@ -64,12 +64,12 @@ impl ShardHandle {
 }
 
 impl Subscription {
-    /// The session's name.
+    /// Returns the id of the session.
     pub fn id(&self) -> uuid::Uuid {
         self.state.borrow().members.session(self.key).map_or(uuid::Uuid::nil(), |s| s.id)
     }
 
-    /// Lets the session begin to read.
+    /// Starts the session.
     pub fn begin(&self, opening: SessionStart) {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
@@ -87,12 +87,14 @@ impl Subscription {
         session.last_sent = now;
         session.began = Some(SessionOrigin { at: crate::journal::now(), resume: opening.resume });
         session.mode = Mode::CatchingUp(CatchUp { until: state.dispatched_watermark, job: None });
-        // The first beat is spread, so that sessions that began together do not beat together.
+        // The first heartbeat is jittered, so that sessions that started together do not send
+        // theirs together.
         let every = session.beat.every_s;
         let first = now + rand::rng().random_range(every.div_ceil(2)..=every);
         state.heartbeats.add(self.key, first);
         state.settings.telemetry.catching_up(1);
-        // The credential may have been revoked since it was checked, and all sessions compared with that.
+        // The credential may have been revoked after it was verified, and the shard may have
+        // checked its sessions for that revocation already.
         let is_over = state.settings.access.load().is_over(&opening.caller);
         state.expiries.bind(self.key, session, opening.caller);
         if is_over {
@@ -100,7 +102,8 @@ impl Subscription {
         }
     }
 
-    /// The connection waits for its socket, which has just taken something, or nothing.
+    /// Records that the connection waits for its socket; `has_moved` is true if the socket has just
+    /// taken bytes.
     pub fn wait_for_socket(&self, has_moved: bool) {
         let mut state = self.state.borrow_mut();
         let now = state.heartbeats.now();
@@ -122,21 +125,21 @@ impl Subscription {
         })
     }
 
-    /// The socket has taken everything that waited for it.
+    /// Records that the socket has taken all bytes that waited for it.
     pub fn resume_after_socket(&self) {
         if let Some(session) = self.state.borrow_mut().members.session_mut(self.key) {
             session.kept_at = None;
         }
     }
 
-    /// Closes the session because its connection made no room within the write timeout.
+    /// Closes the session because its socket took no bytes within the write timeout.
     pub fn close_stalled(&self) {
         if let Some(session) = self.state.borrow_mut().members.session_mut(self.key) {
             session.closing.get_or_insert(Closed::WriteTimeout);
         }
     }
 
-    /// The next bytes; `None` once the session has ended. Bytes always end between events.
+    /// Returns the next bytes; `None` once the session has ended. Bytes always end between events.
     pub fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Bytes>> {
         self.state.borrow_mut().poll(self.key, cx)
     }
@@ -144,7 +147,7 @@ impl Subscription {
 
 #[cfg(test)]
 impl Subscription {
-    /// The one of a session that is there already.
+    /// Creates the subscription of an existing session.
     pub(super) fn of(state: Rc<RefCell<ShardState>>, key: SessionKey) -> Self {
         Self { state, key }
     }

@@ -1,9 +1,9 @@
-//! Backups: one file that holds a journal as it was at one moment, and what stands beside it.
+//! Backups: a file with a snapshot of a journal and of the files beside it.
 //!
-//! A backup is taken of a running hub: a walk over the store sees a snapshot, and commits go on. The
-//! file is a header line and records: `p`, key length u32, value length u32, key, value; `f`, name
-//! length u32, content length u32, name, content; and at the end `z`, number of records u64, crc32
-//! of everything before it u32. Numbers are big-endian.
+//! A backup can be taken of a running hub: it reads a snapshot of the store, and commits continue.
+//! The file is a header line and records: `p`, key length u32, value length u32, key, value; `f`,
+//! name length u32, content length u32, name, content; and at the end `z`, number of records u64,
+//! crc32 of everything before it u32. Numbers are big-endian.
 
 use super::data_dir::{DataDir, DataDirError};
 use super::kv::{Changes, DiskKv, Expiry, Kv, Sync};
@@ -15,14 +15,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const HEADER: &[u8] = b"fanfare backup 1\n";
-/// The files that belong to a journal.
+/// Files beside the store that belong to a journal.
 const FILES: [&str; 3] = ["stream-keys", "tickets.key", "revocations"];
-/// The longest key or value of a record; more is damage.
+/// Maximum length of a key or value of a record; a longer one is damage.
 const MAX_FIELD_BYTES: u32 = 1 << 30;
-/// Bytes that a restore commits at once.
+/// Bytes per commit of a restore.
 const RESTORE_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// Reason for which a backup could not be made or restored.
+/// Reason why a backup could not be made or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// Bytes could not be read or written.
@@ -34,10 +34,10 @@ pub enum BackupError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Folder(#[from] DataDirError),
-    /// The file is no backup, or not all of one.
+    /// The file is not a backup, or is incomplete.
     #[error("{0} is not a complete backup: {1}")]
     Damaged(PathBuf, &'static str),
-    /// The directory to restore into holds a journal already.
+    /// The target directory already holds a journal.
     #[error("{0} holds a journal; restore into an empty directory")]
     Occupied(PathBuf),
 }
@@ -50,7 +50,7 @@ pub struct Backup {
 }
 
 impl Backup {
-    /// Writes the journal as it is now to `out`.
+    /// Writes a snapshot of the journal to `out`.
     pub fn write(&self, out: impl Write) -> Result<(), BackupError> {
         let failed = |e| BackupError::Io(self.data_dir.clone(), e);
         let mut out = RecordWriter { out, sum: crc32fast::Hasher::new(), count: 0 };
@@ -59,8 +59,8 @@ impl Backup {
             let (key, value) = pair.map_err(BackupError::Store)?;
             out.record(b'p', &key, &value).map_err(failed)?;
         }
-        // After the walk: a stream that was deleted meanwhile must not keep its key, and a
-        // credential that was revoked meanwhile must not come back.
+        // The files are read after the walk: a stream that was deleted meanwhile must not keep its
+        // key, and a credential that was revoked meanwhile must not come back.
         for name in FILES {
             match fs::read(self.data_dir.join(name)) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -111,8 +111,8 @@ enum Record {
     File(String, Vec<u8>),
 }
 
-/// Calls `visit` for every record of the backup in `file`; returns how many there are. An error
-/// unless the file is whole, which is known only once all of it was read.
+/// Calls `visit` for every record of the backup in `file`; returns their number. Fails if the file
+/// is incomplete or damaged, which is known only after all of it was read.
 fn read(
     file: &Path,
     mut visit: impl FnMut(Record) -> Result<(), BackupError>,
@@ -167,7 +167,7 @@ struct RecordReader {
 impl RecordReader {
     fn bytes(&mut self, length: usize) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        // Not allocated ahead: a damaged length must not cost memory that is not there.
+        // Not preallocated: a damaged length must not exhaust the memory.
         (&mut self.file).take(length as u64).read_to_end(&mut bytes)?;
         if bytes.len() < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -182,7 +182,7 @@ impl RecordReader {
     }
 }
 
-/// Returns the number of records of the backup in `file`, or what is wrong with it.
+/// Verifies the backup in `file`; returns its number of records.
 pub fn verify_backup(file: &Path) -> Result<u64, BackupError> {
     read(file, |_| Ok(()))
 }
@@ -197,7 +197,8 @@ impl Expiry for KeepAll {
 }
 
 /// Restores the backup in `file` into a data directory that holds no journal. The hub that starts
-/// on it begins a new epoch, since what was published after the backup may have been seen.
+/// on it begins a new epoch, because clients may have seen events that were published after the
+/// backup.
 pub fn restore(file: &Path, data_dir: &Path, holder: &str) -> Result<u64, BackupError> {
     verify_backup(file)?;
     let folder = DataDir::open(data_dir, holder)?;

@@ -3,44 +3,44 @@
 use crate::event::{Draft, Entry, Position, StreamName, Timestamp};
 use std::time::Instant;
 
-/// An action of a publisher.
+/// An operation that a publisher requests.
 #[derive(Clone, Debug)]
 pub enum Item {
     /// Publish an event.
     Event(Draft),
-    /// Take no more events on a stream.
+    /// End a stream: it accepts no more events.
     End(StreamName),
-    /// Drop a stream and its history.
+    /// Delete a stream and its history.
     Delete {
         /// Stream to delete.
         stream: StreamName,
-        /// Readers wait for it, so that one without history is a stream all the same.
+        /// True if subscribers wait for the stream, which can then be deleted even without history.
         has_readers: bool,
     },
 }
 
-/// Items that are applied whole or not at all: one request's.
+/// Items of one request; either all of them are applied or none.
 pub type Unit = Vec<Item>;
 
-/// A batch that has its place in the order.
+/// A batch that the sequencer has ordered.
 #[derive(Clone, Debug)]
 pub struct Ordered {
     /// Number of the batch: ascending, never used twice.
     pub number: u64,
-    /// Time at which it was proposed, by the clock of the proposer.
+    /// Time at which the batch was proposed, by the clock of the proposer.
     pub time: Timestamp,
     /// Units; at most [`MAX_ENTRIES_PER_BATCH`](crate::event::MAX_ENTRIES_PER_BATCH) items.
     pub units: Vec<Unit>,
 }
 
-/// A batch that is durable: what fan-out and readers see.
+/// A durable batch, as fan-out and readers see it.
 #[derive(Debug)]
 pub struct Committed {
-    /// The first place of the batch.
+    /// First position of the batch.
     pub first: Position,
-    /// The place of its last entry.
+    /// Position of the last entry.
     pub last: Position,
-    /// Time at which it became durable.
+    /// Time at which the batch became durable.
     pub at: Instant,
     /// Entries of the batch; the `i`-th is at `first` plus `i`.
     pub entries: Vec<Entry>,
@@ -51,26 +51,26 @@ pub struct Committed {
 pub struct Placed {
     /// Position of the item; for a duplicate, that of the first one.
     pub position: Position,
-    /// True if the key was known, so that nothing was added.
+    /// True if nothing was added: the idempotency key was known, or the stream had already ended.
     pub duplicate: bool,
 }
 
-/// Outcome of a unit: a position for each item, or the reason for which all of it was refused.
+/// Outcome of a unit: a position for each item, or the reason why the whole unit was refused.
 pub type Outcome = Result<Vec<Placed>, Refusal>;
 
-/// Reason for which a unit was refused.
+/// Reason why a unit was refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
-    /// A stream it names has ended.
+    /// A stream of the unit has ended.
     #[error("stream {0:?} has ended")]
     Ended(StreamName),
-    /// A key it carries was used for something else within the last ten minutes.
+    /// The idempotency key was used with other data or other streams within the last ten minutes.
     #[error("idempotency key {0:?} was used with other data or other streams")]
     KeyConflict(String),
-    /// The stream to end or delete is not there.
+    /// The stream to delete does not exist.
     #[error("there is no stream {0:?}")]
     Unknown(StreamName),
-    /// The limit of streams is reached.
+    /// The limit on the number of streams is reached.
     #[error("max_streams ({0}) reached; raise --max-streams or delete streams")]
     TooManyStreams(u64),
 }

@@ -1,6 +1,6 @@
-//! Checking a journal while no hub runs on it: every record is read and compared with the others.
+//! Checks of a journal while no hub runs on it: every record is read and compared with the others.
 //!
-//! Never: changes what is kept. The journal is opened as a hub would open it, except that damaged
+//! Never: changes stored events. The journal is opened as a hub would open it, except that damaged
 //! write-ahead files are only reported.
 
 use super::data_dir::DataDir;
@@ -20,33 +20,33 @@ use std::path::Path;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Findings that are told one by one; further ones are counted.
+/// Maximum number of errors that are listed; further ones are only counted.
 const MAX_TOLD: usize = 100;
 
 /// Result of a check.
 #[derive(Default, Debug)]
 pub struct CheckReport {
-    /// Records that were read.
+    /// Number of records that were read.
     pub records: u64,
-    /// Entries that are kept: events and ends of streams.
+    /// Number of stored entries: events and ends of streams.
     pub entries: u64,
     /// Bytes of the stored entries.
     pub bytes: u64,
     /// Bytes that the files take.
     pub disk_bytes: u64,
-    /// The oldest entry that is kept, and the newest, with their times.
+    /// Id and time of the oldest stored entry.
     pub oldest: Option<(EventId, Timestamp)>,
-    /// The newest entry there ever was.
+    /// Id and time of the newest entry ever committed.
     pub newest: Option<(EventId, Timestamp)>,
-    /// Epochs that its ids are of.
+    /// Number of epochs.
     pub epochs: usize,
-    /// The streams, by name.
+    /// Streams, sorted by name.
     pub streams: Vec<StreamSummary>,
-    /// Events by type, most of them first.
+    /// Number of events of each type, the most frequent first.
     pub types: Vec<(String, u64)>,
     /// Findings that are not errors.
     pub remarks: Vec<String>,
-    /// Errors, each with its place.
+    /// Errors, each with its location.
     pub wrong: Vec<String>,
     /// Number of further errors.
     pub more_wrong: u64,
@@ -57,7 +57,7 @@ pub struct CheckReport {
 pub struct StreamSummary {
     /// Name of the stream.
     pub name: StreamName,
-    /// Events kept.
+    /// Number of stored events.
     pub events: u64,
     /// Bytes of the stored entries.
     pub bytes: u64,
@@ -74,7 +74,7 @@ impl Expiry for KeepAll {
     }
 }
 
-/// Looks through the journal in a data directory, which must be no running hub's.
+/// Checks the journal in a data directory that no running hub uses.
 pub fn check(data_dir: &Path, holder: &str) -> Result<CheckReport, OpenError> {
     let failed = |error| OpenError::Io(data_dir.to_owned(), error);
     if !data_dir.join("journal").is_dir() {
@@ -134,7 +134,7 @@ pub fn check(data_dir: &Path, holder: &str) -> Result<CheckReport, OpenError> {
     Ok(checked)
 }
 
-/// Totals over the entries of a stream, and over its index.
+/// Totals over the entries of a stream, or over its index.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct StreamTotals {
     events: u64,
@@ -203,7 +203,7 @@ impl<'a> Inspection<'a> {
         })
     }
 
-    /// Every pair of a kind.
+    /// Returns all pairs of a kind.
     fn walk(&self, kind: u8) -> impl Iterator<Item = Result<(Bytes, Bytes), JournalError>> + 'a {
         self.kv.walk(vec![kind], keys::end_of(kind))
     }
@@ -227,7 +227,7 @@ impl<'a> Inspection<'a> {
             if position > self.totals.last {
                 self.checked.note(format!("the entry {id} is behind the last that was committed"));
             }
-            // By more than that it steps back where the clock was set back.
+            // A larger step back is legitimate: the clock was set back.
             if time < last_time && last_time.ms() <= time.ms().saturating_add(MAX_LEAD_MS) {
                 self.checked.note(format!("the entry {id} is older than the one before it"));
             }
@@ -244,7 +244,7 @@ impl<'a> Inspection<'a> {
                         .add(position, bytes, is_event, time);
                 }
             }
-            // A deleted stream is counted off in steps.
+            // Entries of a deleted stream are subtracted in steps.
             let is_counted =
                 numbers.len() > 1 && numbers.iter().any(|n| self.deleted.counts(*n, position));
             if is_counted && !is_kept {
@@ -252,7 +252,7 @@ impl<'a> Inspection<'a> {
             }
             let names = numbers.iter().filter_map(|number| self.table.name_of(*number)).collect();
             if !is_kept && stored.sealed_by().is_some() {
-                // Its key went with its stream.
+                // The key was erased with the stream.
                 continue;
             }
             match stored.into_entry(position, names, &self.keys) {
@@ -321,7 +321,7 @@ impl<'a> Inspection<'a> {
         Ok(())
     }
 
-    /// Holds what was counted against what is noted.
+    /// Compares the counted values with the stored ones.
     fn sums(&mut self) {
         let (rows, checked) = (&self.rows, &mut *self.checked);
         for (number, (name, row)) in rows {
@@ -375,7 +375,7 @@ mod tests {
     use crate::event::{Draft, EventType};
     use crate::telemetry::Telemetry;
 
-    /// A journal with a few events on two streams, which nobody has open.
+    /// Creates a journal with a few events on two streams, and closes it.
     async fn journal(path: &Path) {
         let (out, mut dispatched) = tokio::sync::mpsc::channel::<super::super::Dispatch>(16);
         tokio::spawn(async move {
@@ -407,14 +407,14 @@ mod tests {
             journal.publisher.publish(unit, 1).await.expect("published");
         }
         tokio::task::spawn_blocking(move || journal.close()).await.expect("closes");
-        // A process that another test starts shares the lock until it has become its program.
+        // A process that another test starts shares the lock until it calls `exec`.
         use crate::journal::data_dir::DataDirError::Held;
         while let Err(Held(..)) = DataDir::open(path, "") {
             tokio::task::yield_now().await;
         }
     }
 
-    /// Something that is wrong, and what is said of it.
+    /// A fault, the change that causes it, and a part of the error that reports it.
     type Case = (&'static str, fn(&Kv, &mut Changes), &'static str);
 
     fn first(kv: &Kv, kind: u8) -> (Vec<u8>, Vec<u8>) {
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whatever_does_not_go_together_is_found() {
+    async fn inconsistencies_are_reported() {
         let cases: [Case; 8] = [
             ("an index item is gone", |kv, c| c.remove(first(kv, keys::INDEX).0), "the index of"),
             ("an entry is gone", |kv, c| c.remove(first(kv, keys::ENTRY).0), "has 9 events"),

@@ -1,28 +1,28 @@
-//! The time that retention goes by: the wall clock, unless that jumps.
+//! The clock of retention: the wall clock, unless it jumps.
 //!
-//! A wall clock that is set forward by mistake would have retention remove everything that seems old,
-//! for good. So a jump against the monotonic clock is held for a while: long enough to be noticed, or
-//! to be set back.
+//! A wall clock that is set forward by mistake would make retention remove everything that seems
+//! old, for good. So a jump against the monotonic clock is held for a while, long enough for an
+//! operator to notice it or to set the clock back.
 
 use super::store::MAX_LEAD_MS;
 use crate::event::Timestamp;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Difference between the clocks, since they were last compared, that is no jump: the wall clock is
-/// corrected in small steps.
+/// Difference between the clocks, since their last comparison, that is not a jump: the wall clock
+/// is corrected in small steps.
 const TOLERANCE_MS: u64 = 5_000;
-/// Maximum lead of the wall clock over the last event at a start, where there is no monotonic clock to
-/// compare with.
+/// Maximum lead of the wall clock over the last event at a start, when there is no monotonic time
+/// to compare with.
 const TOLERANCE_AT_START_MS: u64 = 24 * 60 * 60 * 1000;
-/// Time for which a forward jump is held; after it the wall clock is taken to be right.
+/// Time for which a forward jump is held; after it the wall clock is trusted.
 const HELD_FOR: Duration = Duration::from_secs(10 * 60);
 
-/// A jump that is held.
+/// A forward jump that is held.
 #[derive(Clone, Copy, Debug)]
 struct Jump {
-    /// The monotonic time at which it was found.
+    /// Monotonic time at which the jump was found.
     at: Instant,
-    /// The time of retention at that moment.
+    /// Retention time at that moment.
     time: Timestamp,
 }
 
@@ -33,7 +33,7 @@ pub fn now() -> Timestamp {
 }
 
 impl Jump {
-    /// Returns the time of retention at a later moment.
+    /// Returns the retention time at a later moment.
     fn held(self, at: Instant) -> Timestamp {
         self.time.plus_ms(at.saturating_duration_since(self.at).as_millis() as u64)
     }
@@ -45,12 +45,12 @@ pub(super) struct RetentionClock {
     /// The wall clock and the monotonic one when they were last compared.
     last: (Timestamp, Instant),
     jump: Option<Jump>,
-    /// Since when the wall clock has been far behind the time of stored events.
+    /// Time since which the wall clock has been far behind the time of stored events.
     behind_since: Option<Instant>,
 }
 
 impl RetentionClock {
-    /// Starts it; `newest` is the time of the last event that is stored.
+    /// Creates the clock; `newest` is the time of the last stored event.
     pub(super) fn new(wall: Timestamp, at: Instant, newest: Timestamp) -> Self {
         let is_far = newest.ms() > 0 && wall.ms() > newest.ms() + TOLERANCE_AT_START_MS;
         if is_far {
@@ -64,7 +64,7 @@ impl RetentionClock {
         Self { last: (wall, at), jump, behind_since: None }
     }
 
-    /// Returns the time that retention goes by.
+    /// Compares the clocks and returns the retention time.
     pub(super) fn time(&mut self, wall: Timestamp, at: Instant) -> Timestamp {
         let (last, last_at) = std::mem::replace(&mut self.last, (wall, at));
         let expected = last.plus_ms(at.saturating_duration_since(last_at).as_millis() as u64);
@@ -93,8 +93,8 @@ impl RetentionClock {
         held
     }
 
-    /// Returns true once the wall clock has been far behind the time of stored events for a while, so
-    /// that it is taken to be right.
+    /// Returns true once the wall clock has been far behind the time of stored events for so long
+    /// that it is trusted.
     pub(super) fn is_long_behind(&mut self, stored: Timestamp) -> bool {
         let (wall, at) = self.last;
         if stored.ms() <= wall.ms().saturating_add(MAX_LEAD_MS) {
@@ -104,7 +104,7 @@ impl RetentionClock {
         at.saturating_duration_since(*self.behind_since.get_or_insert(at)) >= HELD_FOR
     }
 
-    /// Returns how far the wall clock is ahead of the time of retention.
+    /// Returns how far the wall clock is ahead of the retention time.
     pub(super) fn ahead(&self) -> Duration {
         let (wall, at) = self.last;
         let held = self.jump.map(|jump| jump.held(at));
@@ -134,7 +134,7 @@ mod tests {
             Self { began, passed: Duration::ZERO, wrong_ms: 0, clock }
         }
 
-        /// Lets time pass; returns the time of retention against the right one, in milliseconds.
+        /// Advances both clocks; returns the retention time minus the true time, in milliseconds.
         fn after(&mut self, pause: Duration) -> i64 {
             self.passed += pause;
             let right = 100 * DAY_MS + self.passed.as_millis() as u64;
@@ -147,7 +147,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn it_follows_a_clock_that_is_corrected_in_small_steps_or_set_back() {
+    fn retention_time_follows_small_corrections_and_steps_back() {
         let mut clocks = Clocks::new(0);
         for _ in 0..100 {
             clocks.wrong_ms += 900;
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_forward_is_held_until_it_is_set_back_or_for_a_while() {
+    fn forward_jump_is_held_until_it_is_set_back_or_trusted() {
         let mut clocks = Clocks::new(0);
         clocks.wrong_ms = DAY_MS as i64;
         for _ in 0..599 {
@@ -171,12 +171,12 @@ mod tests {
         assert_eq!(clocks.clock.ahead(), Duration::ZERO);
         clocks.wrong_ms = DAY_MS as i64;
         assert_eq!(clocks.after(SECOND), 0);
-        assert_eq!(clocks.after(HELD_FOR), clocks.wrong_ms, "it is taken to be right");
+        assert_eq!(clocks.after(HELD_FOR), clocks.wrong_ms, "the clock is trusted");
         assert_eq!(clocks.after(SECOND), clocks.wrong_ms);
     }
 
     #[test]
-    fn a_jump_while_one_is_held_is_held_too() {
+    fn jump_during_a_held_jump_is_held_too() {
         let mut clocks = Clocks::new(0);
         clocks.wrong_ms = 3_600_000;
         assert_eq!(clocks.after(SECOND), 0);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_time_that_is_ahead_is_given_up_after_a_while() {
+    fn wall_clock_far_behind_stored_time_is_trusted_after_a_while() {
         let mut clocks = Clocks::new(0);
         let stored = Timestamp::from_ms(101 * DAY_MS);
         clocks.after(SECOND);
@@ -197,15 +197,15 @@ mod tests {
         clocks.after(SECOND);
         assert!(clocks.clock.is_long_behind(stored));
         assert!(!clocks.clock.is_long_behind(Timestamp::from_ms(100 * DAY_MS)));
-        assert!(!clocks.clock.is_long_behind(stored), "it begins anew");
+        assert!(!clocks.clock.is_long_behind(stored), "the wait starts again");
     }
 
     #[test]
-    fn a_start_long_after_the_last_event_is_as_a_jump() {
+    fn start_long_after_the_last_event_counts_as_a_jump() {
         let mut clocks = Clocks::new(90 * DAY_MS);
         assert_eq!(clocks.after(SECOND), -10 * DAY_MS as i64);
         assert_eq!(clocks.after(HELD_FOR), 0);
         assert_eq!(Clocks::new(100 * DAY_MS - 1).after(SECOND), 0);
-        assert_eq!(Clocks::new(0).after(SECOND), 0, "there is no event");
+        assert_eq!(Clocks::new(0).after(SECOND), 0, "no event is stored");
     }
 }

@@ -6,15 +6,15 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// The format this hub writes. A directory of a newer one is refused; an older one is migrated.
+/// Format that this hub writes. A directory with a newer one is refused; an older one is migrated.
 pub const FORMAT: u32 = 2;
 
-/// Events and keys are nobody else's to read.
+/// Only the owner may read events and keys.
 const FOLDER_MODE: u32 = 0o700;
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "LOCK";
 
-/// Reason for which a data directory cannot be used.
+/// Reason why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// The directory cannot be read or written.
@@ -29,20 +29,20 @@ pub enum DataDirError {
     /// The version file is invalid.
     #[error("data directory {0}: {FORMAT_FILE} contains {1:?}, which is not a format number")]
     Unreadable(PathBuf, String),
-    /// Another hub runs on it.
+    /// Another hub uses the directory.
     #[error("data directory {0} is in use by {1}")]
     Held(PathBuf, String),
 }
 
-/// A data directory that is this process's alone while the value lives.
+/// A data directory, locked by this process while the value lives.
 pub struct DataDir {
     path: PathBuf,
     _lock: File,
 }
 
 impl DataDir {
-    /// Creates `path` where needed, locks it and checks its format. `holder` is what another hub
-    /// is told of this one.
+    /// Creates `path` if needed, locks it and checks its format. `holder` describes this process to
+    /// another hub that tries to open the directory.
     pub fn open(path: &Path, holder: &str) -> Result<Self, DataDirError> {
         let failed = |e| DataDirError::Io(path.to_owned(), e);
         create_synced(path).map_err(failed)?;
@@ -66,7 +66,7 @@ impl DataDir {
         lock.rewind().map_err(failed)?;
         lock.write_all(holder.as_bytes()).map_err(failed)?;
         check_format(path)?;
-        // Whoever owns it may have other plans for it.
+        // Not fatal: the directory may belong to another user, who decides about its permissions.
         if let Err(error) = restrict_permissions(path) {
             let path = path.display();
             tracing::warn!(%error, %path, "failed to restrict the data directory to its owner");
@@ -79,7 +79,7 @@ impl DataDir {
         self.path.join(name)
     }
 
-    /// Puts the directory's entries on the medium.
+    /// Syncs the directory's entries to disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         sync_folder(&self.path)
     }
@@ -101,7 +101,7 @@ fn create_synced(path: &Path) -> io::Result<()> {
     sync_folder(parent.unwrap_or(Path::new(".")))
 }
 
-/// Takes everybody else's permissions from the directory at `path` and from the files in it.
+/// Removes all permissions of others from the directory at `path` and from the files in it.
 fn restrict_permissions(path: &Path) -> io::Result<()> {
     let close = |path: &Path| {
         let mode = path.symlink_metadata()?.permissions().mode();
@@ -131,7 +131,7 @@ fn check_format(path: &Path) -> Result<(), DataDirError> {
     };
     match text.trim().parse() {
         Ok(format) if format == FORMAT => Ok(()),
-        // What format 1 has, format 2 has too; a hub that knows only format 1 must not open it.
+        // Format 2 extends format 1; a hub that knows only format 1 must not open the directory.
         Ok(format) if format < FORMAT => {
             replace_file(&file, format!("{FORMAT}\n").as_bytes()).map(drop).map_err(failed)
         }
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_hub_is_told_who_holds_the_directory() {
+    fn second_hub_is_refused_with_the_holder_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let first = DataDir::open(folder.path(), "pid 7").expect("opens");
         let error = DataDir::open(folder.path(), "pid 8").err().expect("held").to_string();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_refused_naming_both() {
+    fn newer_format_is_refused_with_both_versions_named() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join(FORMAT_FILE), "99\n").expect("writes");
         let error = DataDir::open(folder.path(), "").err().expect("refused").to_string();
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_reads_a_data_directory_or_what_is_in_it() {
+    fn only_the_owner_can_read_a_data_directory_and_its_files() {
         let folder = tempfile::tempdir().expect("a folder");
         let mode = |path: &Path| path.metadata().expect("is there").permissions().mode() & 0o777;
         let (made, found) = (folder.path().join("a/made"), folder.path().join("found"));

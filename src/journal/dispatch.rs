@@ -4,7 +4,7 @@ use super::batch::Committed;
 use super::publisher::Answer;
 use std::sync::Arc;
 
-/// A durable batch on its way to the readers, with the publishers to be answered.
+/// A durable batch for fan-out, with the answers for its publishers.
 #[derive(Debug)]
 pub struct Dispatch {
     /// The committed batch; `None` if every item was a duplicate.
@@ -13,10 +13,10 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// Answers its publishers as they are, without saying whom the events went to.
+    /// Answers the publishers with receipts that count no subscribers.
     pub fn answer(self) {
         for answer in self.answers {
-            // A publisher that has gone does not matter.
+            // The publisher may be gone, which does not matter.
             let _ = answer.reply.send(Ok(answer.receipts));
         }
     }

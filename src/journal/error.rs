@@ -38,13 +38,13 @@ pub enum JournalError {
     /// A read on another thread was not finished.
     #[error("the read was not finished: {0}")]
     Unfinished(Arc<dyn std::error::Error + Send + Sync>),
-    /// Every stream number was given out.
+    /// All stream numbers are used up.
     #[error("the stream numbers are used up")]
     NoStreamNumber,
-    /// The sequencer took no batch.
+    /// The sequencer refused a batch.
     #[error(transparent)]
     Sequencer(#[from] SequencerError),
-    /// The sequencer gave out no batch for the one that was proposed.
+    /// The sequencer returned no batch for the proposed one.
     #[error("the sequencer gave out no batch")]
     NoBatch,
 }
@@ -72,17 +72,17 @@ pub enum Damaged {
 }
 
 impl JournalError {
-    /// A record of the journal cannot be understood.
+    /// Returns the error for a record that cannot be decoded.
     pub(super) fn damaged(record: &'static str) -> Self {
         Self::Damaged(Damaged::Record(record))
     }
 
-    /// Returns what makes an error of a failure to write `file`.
+    /// Returns a function that wraps a failure to write `file`.
     pub(super) fn writing(file: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| Self::File { file, source: Arc::new(source) }
     }
 
-    /// A read on another thread was not finished.
+    /// Returns the error for a read on another thread that was not finished.
     pub fn unfinished(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Unfinished(Arc::new(error))
     }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// Bytes that the journal's files take at most beyond the entries that are kept: write-ahead files, and
-/// tables with dead entries.
+/// Maximum bytes of the journal's files beyond the stored entries: write-ahead files, and tables
+/// with dead entries.
 const OVERHEAD_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Compares the free space with a reserve, below which publishes are refused.
@@ -18,13 +18,13 @@ impl FreeSpaceGuard {
         Self { path, min_free_bytes }
     }
 
-    /// Returns the free bytes of the disk, where the system can tell.
+    /// Returns the free bytes of the disk, if the system reports them.
     pub(super) fn free_bytes(&self) -> Option<u64> {
         let stat = rustix::fs::statvfs(&self.path).ok()?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Returns the free bytes above the reserve, where the system can tell.
+    /// Returns the free bytes above the reserve, if the system reports them.
     pub(super) fn above_reserve(&self) -> Option<u64> {
         Some(self.free_bytes()?.saturating_sub(self.min_free_bytes))
     }
@@ -43,8 +43,8 @@ impl FreeSpaceGuard {
         self.min_free_bytes / 4
     }
 
-    /// Returns why publishes are refused, if they are. A system that cannot tell is taken to have
-    /// room: a write that then fails poisons the journal.
+    /// Returns why publishes are refused, if they are. If the system does not report free space,
+    /// the disk is assumed to have enough: a write that then fails poisons the journal.
     pub(super) fn shortage(&self) -> Option<String> {
         let free = self.free_bytes()?;
         (free < self.min_free_bytes).then(|| {
@@ -56,8 +56,8 @@ impl FreeSpaceGuard {
         })
     }
 
-    /// Logs a warning where `max_bytes` of entries do not fit on the disk beside the reserve, of
-    /// which the journal takes `used` now.
+    /// Logs a warning if `max_bytes` of entries do not fit on the disk beside the reserve. The
+    /// journal already takes `used` bytes of the disk.
     pub(super) fn warn_if_too_small(&self, max_bytes: u64, used: u64) {
         let Some(free) = self.free_bytes() else { return };
         let (needed_bytes, available_bytes) = (

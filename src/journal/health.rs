@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
-/// A step of the writer that takes longer than this is reported as hanging.
+/// Time after which a running step of the writer is reported as stuck.
 pub const STEP_HANGS_AFTER_MS: u64 = 5_000;
 
-/// Step of the writer between two waits for work. Each may wait for the disk, and the last for the
-/// connection manager.
+/// A step of the writer between two waits for work. Each may wait for the disk, and `HandOut` for
+/// the connection manager.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// Committing what was published.
+    /// Committing a batch.
     Commit,
     /// Applying limits, checking free space, writing the watermark.
     Upkeep,
@@ -59,7 +59,7 @@ impl std::fmt::Display for StuckStep {
     }
 }
 
-/// Shared between the writer and those who ask.
+/// Health of the journal, shared between the writer and other threads.
 pub struct Health {
     started: Instant,
     poisoned: OnceLock<String>,
@@ -93,18 +93,17 @@ impl Health {
         }
     }
 
-    /// Returns the reason for which no publish is accepted any more, if there is one.
+    /// Returns why the journal no longer accepts publishes, if it is poisoned.
     pub fn poisoned(&self) -> Option<&str> {
         self.poisoned.get().map(String::as_str)
     }
 
-    /// Returns the reason for which publishes are refused until there is room again, if there is
-    /// one.
+    /// Returns why publishes are refused until disk space is free again, if they are.
     pub fn disk_full(&self) -> Option<String> {
         self.disk_full.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the step that has taken too long, if there is one.
+    /// Returns the step that is stuck, if any.
     pub fn stuck(&self) -> Option<StuckStep> {
         let said = self.step_began.load(Ordering::Relaxed);
         let began = (said >> Step::BITS).checked_sub(1)?;
@@ -118,24 +117,25 @@ impl Health {
         self.losses.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Forgets the losses, durably: an operator knows of them. Returns those that there were.
+    /// Removes the losses durably, after an operator acknowledged them, and returns them.
     pub fn acknowledge_losses(&self) -> io::Result<Vec<Loss>> {
         let mut losses = self.losses.write().unwrap_or_else(PoisonError::into_inner);
         self.loss_record.as_ref().map_or(Ok(()), LossRecord::clear)?;
         Ok(std::mem::take(&mut *losses))
     }
 
-    /// Returns the first failure to read what is stored, if there was one.
+    /// Returns the first failure to read stored data, if any.
     pub fn read_error(&self) -> Option<String> {
         self.read_errors.first()
     }
 
-    /// Publish requests and their bytes that wait for the writer.
+    /// Returns the number of publish requests that wait for the writer, and their bytes.
     pub fn queued(&self) -> (usize, usize) {
         (self.queued.load(Ordering::Relaxed), self.queued_bytes.load(Ordering::Relaxed))
     }
 
-    /// Stops all publishes. The first failure is kept; later ones are its consequences.
+    /// Stops all publishes. Only the first failure is kept, because later ones are its
+    /// consequences.
     pub(super) fn poison(&self, why: &str, telemetry: &Telemetry) {
         if self.poisoned.set(why.to_owned()).is_ok() {
             telemetry.journal_poisoned();
@@ -147,22 +147,22 @@ impl Health {
         *self.disk_full.write().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
-    /// The writer does this from now on.
+    /// Records that the writer begins `step`.
     pub(super) fn begin(&self, step: Step) {
         let began = (self.now_ms() + 1) << Step::BITS;
         self.step_began.store(began | step as u64, Ordering::Relaxed);
     }
 
-    /// The writer waits for work.
+    /// Records that the writer waits for work.
     pub(super) fn finish(&self) {
         self.step_began.store(0, Ordering::Relaxed);
     }
 
-    /// Takes room in the queue; gives back `false` where there is none.
+    /// Reserves space in the queue; returns false if there is none.
     pub(super) fn enqueue(&self, bytes: usize, max_requests: usize, max_bytes: usize) -> bool {
         let requests = self.queued.fetch_add(1, Ordering::Relaxed);
         let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        // A request that is larger than the bound on its own is let through when it is alone.
+        // A request that alone exceeds the bound is accepted if no other bytes are queued.
         let fits = requests < max_requests && (before == 0 || before + bytes <= max_bytes);
         if !fits {
             self.dequeue(bytes);
@@ -186,7 +186,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_step_that_runs_too_long_hangs_until_the_next() {
+    fn slow_steps_are_stuck_until_the_next_step() {
         let mut health = Health::new(Vec::new(), None, Arc::default());
         for step in Step::ALL {
             health.begin(step);
@@ -195,16 +195,16 @@ mod tests {
             assert_eq!(health.stuck().map(|hanging| hanging.step), Some(step));
         }
         health.begin(Step::Commit);
-        assert_eq!(health.stuck(), None, "it goes on");
+        assert_eq!(health.stuck(), None, "a new step began");
         health.started -= Duration::from_millis(STEP_HANGS_AFTER_MS + 1);
         health.finish();
-        assert_eq!(health.stuck(), None, "it waits for work");
+        assert_eq!(health.stuck(), None, "the writer is idle");
     }
 
     #[test]
-    fn the_queue_takes_so_many_requests_and_bytes_and_no_more() {
+    fn queue_is_bounded_by_requests_and_bytes() {
         let health = Health::new(Vec::new(), None, Arc::default());
-        assert!(health.enqueue(60, 3, 100), "one that fits");
+        assert!(health.enqueue(60, 3, 100), "the first request fits");
         assert!(!health.enqueue(60, 3, 100), "too many bytes");
         assert!(health.enqueue(10, 3, 100) && health.enqueue(10, 3, 100));
         assert!(!health.enqueue(1, 3, 100), "too many requests");
@@ -212,6 +212,6 @@ mod tests {
             health.dequeue(bytes);
         }
         assert_eq!(health.queued(), (0, 0));
-        assert!(health.enqueue(1000, 3, 100), "a large one alone");
+        assert!(health.enqueue(1000, 3, 100), "an oversized request fits alone");
     }
 }

@@ -1,8 +1,8 @@
-//! The highest committed position, in a small file of its own.
+//! The highest committed position, in a separate small file.
 //!
-//! The file is written after each commit and before receipt and fan-out, so a journal that opens
-//! with less than it names has lost something. It is synced whenever the writer is idle and at
-//! least once a second, not with each commit: that would double the cost of a commit.
+//! The file is written after each commit, before receipts and fan-out, so a journal that opens with
+//! a lower position has lost something. It is synced whenever the writer is idle and at least once
+//! a second, not with each commit: that would double the cost of a commit.
 
 use super::keys::{Decoder, Encoder};
 use crate::event::{Epoch, Position};
@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-/// Two copies, written in turn, so that a torn write leaves the other one.
+/// Number of copies, written in turn, so that a torn write leaves the other one intact.
 const SLOTS: u64 = 2;
 const SLOT_BYTES: u64 = 64;
 
@@ -22,14 +22,14 @@ pub(super) struct Mark {
     pub(super) position: Position,
 }
 
-/// The file.
+/// The file `HEAD`.
 pub(super) struct HighWater {
     file: File,
     sequence: u64,
 }
 
 impl HighWater {
-    /// Opens or creates the file; returns what it says, if anything.
+    /// Opens or creates the file; returns its newest intact mark, if any.
     pub(super) fn open(path: &Path) -> io::Result<(Self, Option<Mark>)> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -44,13 +44,13 @@ impl HighWater {
         Ok((Self { file, sequence }, newest.map(|(_, mark)| mark)))
     }
 
-    /// Notes a mark; it survives this process, and power loss after the next [`Self::sync`].
+    /// Writes a mark, which survives this process, and power loss after the next [`Self::sync`].
     pub(super) fn write(&mut self, mark: Mark) -> io::Result<()> {
         self.sequence += 1;
         self.file.write_all_at(&encode(self.sequence, mark), self.sequence % SLOTS * SLOT_BYTES)
     }
 
-    /// Puts the last mark on the medium.
+    /// Syncs the last mark to disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
@@ -84,7 +84,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_newest_whole_mark_is_read_back() {
+    fn newest_intact_mark_is_read_back() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("HEAD");
         let mark = |n| Mark { epoch: Epoch(1), position: Position::from_stored(n) };
@@ -102,7 +102,7 @@ mod tests {
         #![proptest_config(cases(1_000))]
 
         #[test]
-        fn a_mark_reads_back_and_is_none_with_any_byte_changed(
+        fn marks_round_trip_and_any_changed_byte_is_detected(
             (sequence, epoch, position) in any::<(u64, u32, u64)>(),
             (at, flip) in (0..24usize, 1..=255u8),
         ) {

@@ -1,18 +1,19 @@
-//! The bytes of the journal: what the keys and values of the store look like.
+//! Encoding of the journal: keys and values of the store.
 //!
-//! One letter says what a key is; numbers are big-endian, so that keys sort as their numbers do.
+//! The first byte of a key is a letter for its kind; numbers are big-endian, so that keys sort by
+//! number.
 //!
 //! | key | value |
 //! |---|---|
 //! | `e` position | the entry |
-//! | `i` stream number, position | [`IndexItem`]: what retention and counting need of it |
+//! | `i` stream number, position | [`IndexItem`]: the fields that retention and counting need |
 //! | `h` stream number | the stream's head |
 //! | `k` stream number, idempotency key | [`KeyItem`] |
 //! | `n` stream name | stream number |
 //! | `t` time | position of the first entry at that time (sparse) |
-//! | `x` stream name | [`Tombstone`] of a stream that is gone |
-//! | `g` stream number | of a deleted stream whose entries are still counted: up to where they are not |
-//! | `m` word | the hub as a whole |
+//! | `x` stream name | [`Tombstone`] of a stream that was deleted or emptied |
+//! | `g` stream number | deleted stream: position up to which its shared entries are subtracted |
+//! | `m` word | state of the whole hub |
 
 use super::sealing::StreamKeys;
 use crate::event::{Body, EndReason, Entry, EventType, Payload, Position, StreamName, Timestamp};
@@ -35,8 +36,8 @@ pub(super) const TOTALS: &[u8] = b"m:totals";
 /// The key of the epochs.
 pub(super) const EPOCHS: &[u8] = b"m:epochs";
 
-/// The internal number of a stream. Never used twice, so that a name that is deleted and used
-/// anew does not find its old history.
+/// Internal number of a stream. Never reused, so that a stream that is created again under the same
+/// name does not find the old history.
 pub(super) type StreamNumber = u32;
 
 pub(super) fn entry(position: Position) -> Vec<u8> {
@@ -71,18 +72,18 @@ pub(super) fn deleted_stream(number: StreamNumber) -> Vec<u8> {
     Encoder::new(DELETED_STREAM).u32(number).0
 }
 
-/// The first key after every key of one kind.
+/// Returns the first key after all keys of a kind.
 pub(super) fn end_of(kind: u8) -> Vec<u8> {
     vec![kind + 1]
 }
 
-/// The position at the end of an entry's or an index item's key.
+/// Returns the position at the end of the key of an entry or index item.
 pub(super) fn position_of(key: &[u8]) -> Option<Position> {
     let (_, tail) = key.split_last_chunk::<8>()?;
     Some(Position::from_stored(u64::from_be_bytes(*tail)))
 }
 
-/// The stream number after the letter of a key.
+/// Returns the stream number after the letter of a key.
 pub(super) fn number_of(key: &[u8]) -> Option<StreamNumber> {
     Some(u32::from_be_bytes(*key.get(1..)?.first_chunk()?))
 }
@@ -116,7 +117,7 @@ impl Encoder {
     }
 }
 
-/// Reads fixed-width fields one after the other; `None` where the bytes end too early.
+/// Reads fixed-width fields one after the other; `None` if the bytes end too early.
 #[derive(Clone, Copy)]
 pub(super) struct Decoder<'a>(pub(super) &'a [u8]);
 
@@ -152,12 +153,13 @@ const TEXT: u8 = 0;
 const JSON: u8 = 1;
 const ENDED: u8 = 2;
 const DELETED: u8 = 3;
-/// Added to `TEXT` or `JSON` where the data are sealed with the stream's key.
+/// Added to `TEXT` or `JSON` if the data is sealed with the stream's key.
 const SEALED: u8 = 4;
 
-/// Returns the value of an `e` key, with the data in clear or sealed. Layout: what (u8), time (u64),
-/// stream count (u8), stream numbers (u32 each), then for an event the type's length (u8), the type
-/// and the data; for an end the stream's name, since a deleted stream's number leads nowhere.
+/// Returns the value of an `e` key, with the data in clear or sealed. Layout: tag (u8), time
+/// (u64), stream count (u8), stream numbers (u32 each). An event continues with the type's length
+/// (u8), the type and the data; an end with the stream's name, because a deleted stream's number
+/// cannot be resolved.
 pub(super) fn write_entry(
     entry: &Entry,
     numbers: &[StreamNumber],
@@ -189,7 +191,7 @@ pub(super) fn write_entry(
     }
 }
 
-/// An entry as it is stored: streams by number, the rest still bytes.
+/// A stored entry: its streams are numbers, and its body is not decoded yet.
 pub(super) struct StoredEntry {
     pub(super) time: Timestamp,
     pub(super) numbers: Vec<StreamNumber>,
@@ -198,7 +200,7 @@ pub(super) struct StoredEntry {
 }
 
 impl StoredEntry {
-    /// Reads the value of an `e` key; `None` where it is damaged.
+    /// Reads the value of an `e` key; returns `None` if it is damaged.
     pub(super) fn read(value: &Bytes) -> Option<Self> {
         let mut fields = Decoder(value);
         let what = fields.u8()?;
@@ -215,18 +217,18 @@ impl StoredEntry {
         matches!(self.what & !SEALED, TEXT | JSON)
     }
 
-    /// Returns the number of the stream whose key its data are sealed with, if they are.
+    /// Returns the number of the stream whose key the data is sealed with, if it is sealed.
     pub(super) fn sealed_by(&self) -> Option<StreamNumber> {
         if self.what & SEALED == 0 { None } else { self.numbers.first().copied() }
     }
 
-    /// Returns true if it is the deletion of its stream.
+    /// Returns true if the entry is the deletion of a stream.
     pub(super) fn is_deletion(&self) -> bool {
         self.what == DELETED
     }
 
-    /// Returns the entry, given the names of those of its streams that are still there; `None`
-    /// where it is damaged or its stream's key is erased.
+    /// Returns the entry, given the names of its streams that still exist; `None` if it is damaged
+    /// or the key of its stream is erased.
     pub(super) fn into_entry(
         self,
         position: Position,
@@ -262,12 +264,12 @@ impl StoredEntry {
 /// Index item of an entry, so that retention and counts need not read the entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct IndexItem {
-    /// The how-manieth event of its stream it is, from 1; an end has its last event's.
+    /// Number of the event in its stream, from 1; an end has the number of the last event.
     pub(super) ordinal: u64,
     pub(super) time: Timestamp,
     /// Bytes of the stored entry.
     pub(super) bytes: u32,
-    /// Streams the entry belongs to.
+    /// Number of streams that the entry belongs to.
     pub(super) streams: u8,
     pub(super) is_event: bool,
 }
@@ -304,7 +306,7 @@ pub(super) struct KeyItem {
 }
 
 impl KeyItem {
-    /// Returns true within the window, which an item that is ahead of `now` by more is not: the clock
+    /// Returns true if the item is within the window. An item far ahead of `now` is not: the clock
     /// was set back since.
     pub(super) fn is_remembered(&self, now: Timestamp) -> bool {
         self.time.ms().abs_diff(now.ms()) < KEY_WINDOW_MS
@@ -328,17 +330,17 @@ impl KeyItem {
     }
 }
 
-/// Record of a stream that is gone: deleted, or emptied by retention.
+/// Record of a stream that was deleted or emptied by retention.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Tombstone {
     /// Position of the deletion, or of the last entry if retention emptied the stream.
     pub(super) position: Position,
-    /// Position of its last entry.
+    /// Position of the stream's last entry.
     pub(super) last: Position,
     pub(super) time: Timestamp,
-    /// Deleted by somebody, rather than emptied by retention.
+    /// True if the stream was deleted, false if retention emptied it.
     pub(super) deleted: bool,
-    /// The number under which its idempotency keys are remembered.
+    /// Stream number under which the idempotency keys are stored.
     pub(super) keys: StreamNumber,
 }
 
@@ -360,7 +362,7 @@ impl Tombstone {
             last: fields.position()?,
             time: Timestamp::from_ms(fields.u64()?),
             deleted: fields.u8()? == 1,
-            // Format 1 has none; no stream has the number 0.
+            // Format 1 lacks this field; no stream has the number 0.
             keys: if fields.0.is_empty() { 0 } else { fields.u32()? },
         })
     }
@@ -373,7 +375,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn entries_read_back_as_they_were_written() {
+    fn entries_round_trip() {
         let streams = |list: &[&str]| -> Vec<StreamName> {
             list.iter().map(|n| StreamName::parse(n).expect("a name")).collect()
         };
@@ -399,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_value_is_damage_and_no_panic() {
+    fn short_values_are_damaged_and_do_not_panic() {
         for length in 0..9 {
             assert!(StoredEntry::read(&Bytes::from(vec![1; length])).is_none());
         }
@@ -421,7 +423,7 @@ mod tests {
         #![proptest_config(cases(1_000))]
 
         #[test]
-        fn any_entry_reads_back_and_its_beginning_is_not_taken_for_another(
+        fn any_entry_round_trips_and_its_prefixes_are_not_mistaken_for_others(
             body in body(),
             names in proptest::collection::btree_set("[a-zé]{1,9}", 1..=16),
             numbers in any::<[u32; 16]>(),
@@ -444,7 +446,7 @@ mod tests {
             let cut = bytes.slice(..cut.index(bytes.len()));
             let beginning = StoredEntry::read(&cut);
             if let Some(entry) = beginning.and_then(|b| b.into_entry(position, names, &StreamKeys::default())) {
-                // What has no length of its own is shorter; all else is there.
+                // Only a field without a stored length may be shorter; all others are complete.
                 match (&entry.body, &it.body) {
                     (Body::Event { kind, payload }, Body::Event { kind: k, payload: p }) => {
                         prop_assert_eq!(kind, k);
@@ -455,13 +457,13 @@ mod tests {
                         let (part, whole) = (&entry.streams[0], &it.streams[0]);
                         prop_assert!(whole.as_str().starts_with(part.as_str()));
                     }
-                    _ => prop_assert!(false, "an event is no end"),
+                    _ => prop_assert!(false, "an event and an end were confused"),
                 }
             }
         }
 
         #[test]
-        fn items_read_back_and_are_damaged_where_they_end_too_early(
+        fn items_round_trip_and_are_damaged_if_truncated(
             (ordinal, time, bytes, streams) in any::<(u64, u64, u32, u8)>(),
             (one, other, fingerprint, is, keys) in any::<(u64, u64, u128, bool, u32)>(),
         ) {
@@ -480,7 +482,7 @@ mod tests {
         }
 
         #[test]
-        fn keys_sort_as_what_they_are_of_and_tell_it(
+        fn keys_sort_by_number_and_decode(
             (one, other) in any::<(u64, u64)>(),
             (stream, sibling) in any::<(u32, u32)>(),
         ) {

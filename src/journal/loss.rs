@@ -12,13 +12,13 @@ const FILE: &str = "LOSS";
 /// Committed events that were missing or damaged when a journal was opened.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Loss {
-    /// The last event that is still there; `None` until the journal is open.
+    /// Id of the last event that still exists; `None` until the journal is open.
     pub kept: Option<String>,
-    /// The last event known to have been committed; `None` where that is not known.
+    /// Id of the last event known to have been committed; `None` if it is unknown.
     pub committed: Option<String>,
-    /// The files to look at.
+    /// Files to inspect.
     pub place: String,
-    /// Time at which it was found, in milliseconds since the Unix epoch.
+    /// Time at which the loss was found, in milliseconds since the Unix epoch.
     pub found_ms: u64,
 }
 
@@ -37,13 +37,13 @@ impl std::fmt::Display for Loss {
 }
 
 impl Loss {
-    /// Returns a loss at `place` of which no more is known yet.
+    /// Returns a loss at `place` whose extent is not known yet.
     pub(super) fn found_at(place: String) -> Self {
         let found_ms = super::clock::now().ms();
         Self { kept: None, committed: None, place, found_ms }
     }
 
-    /// Adds what is known once the journal is open.
+    /// Adds the extent, which is known once the journal is open.
     pub(super) fn between(self, kept: EventId, committed: Option<EventId>) -> Self {
         let committed = committed.map(|id| id.to_string());
         Self { kept: Some(kept.to_string()), committed, ..self }
@@ -55,10 +55,10 @@ impl Loss {
     }
 }
 
-/// Losses that are remembered at once; a further one replaces the last.
+/// Maximum number of recorded losses; a further one replaces the last.
 const MAX_LOSSES: usize = 16;
 
-/// The losses that nobody has acknowledged yet, oldest first.
+/// Record of the losses that were not acknowledged yet, oldest first.
 #[derive(Clone, Debug)]
 pub(super) struct LossRecord {
     path: PathBuf,
@@ -82,18 +82,18 @@ impl LossRecord {
         Ok(serde_json::from_slice(&bytes).unwrap_or_else(unreadable))
     }
 
-    /// Adds `loss` to those on record, in place of one that was found but not yet measured.
+    /// Records `loss`, in place of one that was found but not yet measured.
     pub(super) fn add(&self, loss: Loss) -> io::Result<()> {
         let mut losses = self.load()?;
         losses.retain(|loss| !loss.is_unmeasured());
         losses.truncate(MAX_LOSSES - 1);
         losses.push(loss);
-        // Strings and a number: it cannot fail.
+        // Serializing strings and a number cannot fail.
         let json = serde_json::to_vec_pretty(&losses).unwrap_or_default();
         replace_file(&self.path, &json).map(drop)
     }
 
-    /// Forgets the losses, durably.
+    /// Removes all losses from the record, durably.
     pub(super) fn clear(&self) -> io::Result<()> {
         match std::fs::remove_file(&self.path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -7,7 +7,7 @@ use crate::event::Position;
 use crate::telemetry::JournalSample;
 use std::sync::Arc;
 
-/// Entries that one look for the oldest passes over; where more are dead, the next look goes on.
+/// Maximum number of dead entries that one search for the oldest skips; the next search continues.
 const PASSED_OVER: usize = 4096;
 
 pub(super) struct JournalMetrics {

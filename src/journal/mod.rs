@@ -1,8 +1,9 @@
-//! The journal: one order of everything that is published, durable and readable from any place.
+//! The journal: one durable order of all published events, readable from any position.
 //!
-//! Promises: only it assigns positions; what it has answered for survives what the mode covers
-//! (`sync`: power loss, `os`: a killed process); a loss is found and told, never silent.
-//! Never: knows of clients or HTTP. `order` decides which batch comes next, `store` applies it,
+//! Promises: only the journal assigns positions; an acknowledged publish survives what the
+//! durability mode covers (`sync`: power loss, `os`: a killed process); a loss is found and
+//! reported, never silent.
+//! Never: knows of clients or HTTP. `sequencer` decides which batch comes next, `store` applies it,
 //! the writer thread drives both, [`History`] reads.
 
 mod backup;

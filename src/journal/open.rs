@@ -1,4 +1,4 @@
-//! Opening a journal: what survived, what it means for ids, and the threads that drive it.
+//! Opening a journal: recovery, epochs, and the threads that drive it.
 
 use super::backup::Backup;
 use super::clock::RetentionClock;
@@ -31,11 +31,11 @@ use tokio::sync::mpsc::Sender;
 /// Durability that a publish waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Durability {
-    /// Once it is on the medium.
+    /// Acknowledged once synced to disk.
     Sync,
-    /// Once the operating system has it.
+    /// Acknowledged once written to the operating system.
     Os,
-    /// Acknowledged at once; nothing is written.
+    /// Acknowledged immediately; nothing is written to disk.
     Memory,
 }
 
@@ -46,41 +46,41 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Durability that a publish waits for.
     pub durability: Durability,
-    /// Retention.
+    /// Retention rules.
     pub retention: RetentionPolicy,
-    /// Limits, for the number of streams.
+    /// Limits, of which the journal enforces the number of streams.
     pub limits: Arc<ArcSwap<Limits>>,
     /// Free bytes on the disk below which publishes are refused.
     pub min_free_bytes: u64,
     /// Bytes of recent entries kept in memory.
     pub recent_bytes: usize,
-    /// Description of this process for another hub on the same directory.
+    /// Description of this process, shown to another hub that opens the same directory.
     pub holder: String,
 }
 
-/// Reason for which a journal cannot be opened.
+/// Reason why a journal cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The directory is not to be used.
+    /// The data directory cannot be used.
     #[error(transparent)]
     Folder(#[from] DataDirError),
     /// The store cannot be read or written.
     #[error("the journal in {0} cannot be opened: {1}")]
     Store(PathBuf, JournalError),
-    /// A thread or file that it needs is not to be had.
+    /// A thread or a file that the journal needs could not be created or opened.
     #[error("the journal in {0} cannot be opened: {1}")]
     Io(PathBuf, std::io::Error),
 }
 
 /// An open journal.
 pub struct Journal {
-    /// The publishers' side.
+    /// Handle for publishers.
     pub publisher: Publisher,
-    /// The readers' side.
+    /// Handle for readers.
     pub history: Arc<History>,
     /// Health of the journal.
     pub health: Arc<Health>,
-    /// Makes backups of it; none in memory.
+    /// Creates backups; `None` in mode `memory`.
     pub backup: Option<Backup>,
     /// Number of streams, by scope.
     pub stream_usage: Arc<StreamUsage>,
@@ -88,7 +88,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens what `settings` name; committed batches go to `out` from then on.
+    /// Opens the journal that `settings` describes; from then on, committed batches go to `out`.
     pub fn open(
         settings: Settings,
         telemetry: Telemetry,
@@ -164,7 +164,7 @@ impl Journal {
         Ok(Self { publisher, history, health, backup, stream_usage, writer })
     }
 
-    /// Waits until everything handed in is durable and the files are closed.
+    /// Waits until all queued publishes are durable and the files are closed.
     pub fn close(self) {
         self.publisher.stop_writer();
         if self.writer.join().is_err() {

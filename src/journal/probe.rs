@@ -1,6 +1,6 @@
-//! Readers of what is on disk by themselves, for the fuzz targets.
+//! Decoders of on-disk data, exposed for the fuzz targets.
 //!
-//! Nothing of the hub uses it but tests.
+//! Only tests use this module.
 
 use super::keys::{IndexItem, KeyItem, StoredEntry, Tombstone, write_entry};
 use super::kv::wal;
@@ -8,12 +8,12 @@ use super::sealing::StreamKeys;
 use crate::event::{Position, StreamName};
 use bytes::Bytes;
 
-/// Returns the number of bytes of a write-ahead file that are whole batches.
+/// Returns the number of bytes of a write-ahead file that form whole batches.
 pub fn whole_batches(file: &[u8]) -> usize {
     wal::good_bytes(file)
 }
 
-/// A stored entry that is read and written again; `None` where it is damaged.
+/// Decodes a stored entry and encodes it again; returns `None` if it is damaged.
 pub fn entry_again(value: &[u8]) -> Option<Vec<u8>> {
     let stored = StoredEntry::read(&Bytes::copy_from_slice(value))?;
     let numbers = stored.numbers.clone();
@@ -22,7 +22,7 @@ pub fn entry_again(value: &[u8]) -> Option<Vec<u8>> {
     Some(write_entry(&entry, &numbers, None))
 }
 
-/// The other values of the journal, likewise: an index item, a key's, a trace.
+/// Does the same with the other values: an index item, an idempotency key's item, a tombstone.
 pub fn items_again(value: &[u8]) -> [Option<Vec<u8>>; 3] {
     [
         IndexItem::read(value).map(|item| item.write()),

@@ -1,4 +1,4 @@
-//! The publishers' side of a journal.
+//! The handle that publishes to a journal.
 
 use super::batch::{Placed, Refusal, Unit};
 use super::health::Health;
@@ -10,32 +10,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use tokio::sync::oneshot;
 
-/// Publish requests that may wait for the writer.
+/// Maximum number of publish requests that wait for the writer.
 pub const MAX_QUEUED_PUBLISHES: usize = 8_192;
-/// Bytes of them.
+/// Maximum number of bytes of publish requests that wait for the writer.
 pub const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
 
-/// Reason for which nothing was published.
+/// Reason why nothing was published.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PublishError {
     /// The publish contradicts the state of a stream or key.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Too many publishes wait already.
+    /// Too many publishes already wait.
     #[error("the publish queue is full")]
     QueueFull,
     /// The hub is stopping.
     #[error("the hub is draining")]
     Draining,
-    /// The disk has too little room.
+    /// The disk has too little free space.
     #[error("{0}")]
     DiskFull(String),
-    /// The journal takes no more until a restart.
+    /// The journal accepts no publishes until a restart.
     #[error("the journal is poisoned: {0}")]
     Poisoned(String),
 }
 
-/// Answer to a publisher, and the number of sessions that the events went to.
+/// Answer to a publisher; the connection manager adds the number of sessions that got the events.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) placed: Vec<Placed>,
@@ -43,10 +43,10 @@ pub(crate) struct Answer {
     pub(crate) reply: Reply,
 }
 
-/// Sender of an answer; a publisher that is gone does not matter.
+/// Sender of an answer; if the publisher is gone, the answer is dropped.
 pub(crate) type Reply = oneshot::Sender<Result<Vec<Receipt>, PublishError>>;
 
-/// Hands units to the writer. Cheap to clone.
+/// Sends units to the writer. Cheap to clone.
 #[derive(Clone)]
 pub struct Publisher {
     queue: SyncSender<WriterMessage>,
@@ -64,9 +64,9 @@ impl Publisher {
         Self { queue, health, telemetry, closed: Arc::default() }
     }
 
-    /// Publishes a unit whole or not at all. Returns at once where it cannot be taken, and
-    /// otherwise once it is as durable as the hub's mode promises; a receipt for each item.
-    /// Dropping the future does not take the unit back.
+    /// Publishes a whole unit or nothing; returns a receipt for each item. Fails immediately if the
+    /// unit cannot be accepted, and otherwise returns once the unit is as durable as the hub's mode
+    /// promises. Dropping the future does not withdraw the unit.
     pub async fn publish(&self, unit: Unit, bytes: usize) -> Result<Vec<Receipt>, PublishError> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(PublishError::Draining);
@@ -102,15 +102,15 @@ impl Publisher {
         PublishError::Poisoned(why.to_owned())
     }
 
-    /// Refuses every publish from now on as draining; those in flight are answered.
+    /// Refuses all further publishes with [`PublishError::Draining`]; those in flight are answered.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    /// Has the writer stop once it has done what waits.
+    /// Stops the writer after all queued messages.
     pub(super) fn stop_writer(&self) {
         self.close();
-        // A writer that is gone has stopped.
+        // The send fails only if the writer has already stopped.
         let _ = self.queue.send(WriterMessage::Stop);
     }
 }
@@ -135,18 +135,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_refuses_at_once() {
+    async fn full_queue_refuses_publishes_immediately() {
         let (publisher, _waiting) = publisher();
         let half = MAX_QUEUED_BYTES / 2 + 1;
         let mut first = Box::pin(publisher.publish(Vec::new(), half));
-        // Nobody writes, so the first one waits.
+        // There is no writer, so the first publish waits.
         let polled = futures_util::future::poll_immediate(&mut first).await;
         assert!(polled.is_none());
         assert_eq!(publisher.publish(Vec::new(), half).await, Err(PublishError::QueueFull));
     }
 
     #[tokio::test]
-    async fn a_writer_that_is_gone_is_a_failure_and_not_a_drain() {
+    async fn missing_writer_is_a_failure_and_not_a_drain() {
         let (publisher, waiting) = publisher();
         drop(waiting);
         let refused = publisher.publish(Vec::new(), 1).await;
@@ -154,7 +154,7 @@ mod tests {
         assert!(publisher.health.poisoned().is_some());
         let text = publisher.telemetry.render(&Sampled::default(), Exposition::Text);
         let text = String::from_utf8(text.expect("renders")).expect("UTF-8");
-        assert!(text.contains("\nfanfare_journal_poisoned 1\n"), "it shows where it is looked for");
+        assert!(text.contains("\nfanfare_journal_poisoned 1\n"), "the metric shows it");
         publisher.close();
         assert_eq!(publisher.publish(Vec::new(), 1).await, Err(PublishError::Draining));
     }

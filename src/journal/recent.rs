@@ -1,7 +1,7 @@
-//! The newest entries in memory, so that those who reconnect at once read no disk.
+//! The newest entries in memory, so that clients that reconnect soon read no disk.
 //!
 //! Promises: holds every entry above its floor, in order, up to a bound in bytes.
-//! Never: held locked while anything else is waited for.
+//! Never: waits for anything else while its lock is held.
 
 use super::batch::Committed;
 use super::store::Streams;
@@ -10,10 +10,10 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-/// Entries looked at in one read, wanted or not: the writer waits while the ring is read.
+/// Maximum number of entries that one read examines, selected or not; the writer waits meanwhile.
 const MAX_LOOKED_AT: usize = 2_048;
 
-/// Visitor of entries; it breaks after the last entry that it wants.
+/// Visitor of entries; breaks after the last entry that it wants.
 pub(super) type Visit<'a> = dyn FnMut(&Entry) -> ControlFlow<()> + 'a;
 
 /// A ring of committed batches with an index by stream.
@@ -25,15 +25,16 @@ pub(super) struct Recent {
 struct Ring {
     batches: VecDeque<Arc<Committed>>,
     by_stream: HashMap<StreamName, VecDeque<Position>>,
-    /// Streams that went while entries of theirs were here, and the last place each had.
+    /// Last positions of streams that were deleted or emptied while the ring held entries of them.
     vanished: HashMap<StreamName, Position>,
     bytes: usize,
-    /// Every entry above this place is here.
+    /// The ring holds every entry above this position.
     floor: Position,
 }
 
 impl Recent {
-    /// Empty, for what comes after `head`; `max_bytes` is counted by [`Entry::footprint_bytes`].
+    /// Creates an empty ring for entries after `head`; [`Entry::footprint_bytes`] counts toward
+    /// `max_bytes`.
     pub(super) fn new(head: Position, max_bytes: usize) -> Self {
         let ring = Ring {
             batches: VecDeque::new(),
@@ -45,7 +46,7 @@ impl Recent {
         Self { ring: RwLock::new(ring), max_bytes }
     }
 
-    /// Adds the next batch and lets the oldest go.
+    /// Adds the next batch and evicts the oldest ones beyond the bound.
     pub(super) fn push(&self, batch: Arc<Committed>) {
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         for entry in &batch.entries {
@@ -66,7 +67,7 @@ impl Recent {
         }
     }
 
-    /// Entries of `stream` up to `last` are to be seen no more.
+    /// Hides the entries of `stream` up to `last` from readers.
     pub(super) fn forget(&self, stream: StreamName, last: Position) {
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         if last <= ring.floor {
@@ -80,8 +81,9 @@ impl Recent {
         ring.vanished.insert(stream, last);
     }
 
-    /// Shows `visit` entries in `(after, until]` that `interest` wants, in order. Returns the place
-    /// it got to, which may be before `until`, or `None` where they are not all here.
+    /// Calls `visit` for the entries in `(after, until]` that `interest` selects, in order. Returns
+    /// the position reached, which may be before `until`, or `None` if the ring does not hold the
+    /// whole range.
     pub(super) fn read(
         &self,
         streams: &Streams,
@@ -150,7 +152,7 @@ impl Ring {
             let from = of_stream.partition_point(|place| *place <= floor);
             let mut to = of_stream.partition_point(|place| *place <= until).max(from);
             if to - from > share {
-                // The rest of this stream is for the next read, and so is what lies beyond.
+                // The rest of this stream, and everything after it, is left to the next read.
                 to = from + share;
                 until = of_stream[to - 1];
             }
@@ -175,7 +177,7 @@ impl Ring {
         until: Position,
         visit: &mut Visit<'_>,
     ) -> Position {
-        // The floor of a stream that is selected.
+        // Floor of each stream, or `None` if the stream is not selected.
         let mut floors: HashMap<&StreamName, Option<Position>> = HashMap::new();
         let floor_of = |name: &StreamName| {
             let floor = streams.get(name).map_or(Position::ZERO, |row| row.floor);

@@ -1,8 +1,8 @@
-//! Returning disk space. Compaction is driven by writes, so an idle hub would keep what retention
-//! removed, and a full disk takes no writes; here a thread does what either needs.
+//! Reclaiming disk space. Compaction is driven by writes, so an idle hub would keep removed
+//! entries, and a full disk accepts no writes. A thread reclaims the space in both cases.
 //!
-//! Obsolete tables are dropped first, which writes next to nothing. The rest is a rewrite of what
-//! is alive, and starts only where it fits into the room above the reserve.
+//! Obsolete tables are dropped first, which writes almost nothing. Compacting the rest rewrites all
+//! live entries, and starts only if they fit into the free space above the reserve.
 
 use super::free_space::FreeSpaceGuard;
 use super::kv::Kv;
@@ -11,41 +11,44 @@ use crate::telemetry::Telemetry;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-/// Dead bytes below this are left to ordinary compaction; in memory there is none.
+/// Minimum number of dead bytes for a run; fewer are left to ordinary compaction. The minimum in
+/// memory is lower, because there is no compaction.
 const MIN_DEAD_BYTES: u64 = 32 * 1024 * 1024;
 const MIN_DEAD_BYTES_IN_MEMORY: u64 = 1024 * 1024;
-/// A rewrite reads and writes what is alive, so it waits until this share of it is dead.
+/// A rewrite reads and writes all live bytes, so it waits until the dead bytes reach the live bytes
+/// divided by this.
 const DEAD_SHARE: u64 = 2;
-/// The pause after a run; each failure in a row doubles it.
+/// Pause after a run; each consecutive failure doubles it.
 const REST: Duration = Duration::from_secs(30);
 const REST_IN_MEMORY: Duration = Duration::from_secs(1);
 const MAX_REST: Duration = Duration::from_secs(60 * 60);
-/// The pause between two attempts to drop obsolete tables while the disk is full.
+/// Pause between two attempts to drop obsolete tables while the disk is full.
 const REST_WHILE_FULL: Duration = Duration::from_secs(5);
-/// Excess of the files over the stored entries that is normal, from write-ahead files and tables
-/// that wait for a compaction. A larger one is taken for removed entries of an earlier run.
+/// Normal excess of the files over the stored entries, due to write-ahead files and tables that
+/// wait for a compaction. A larger excess is taken for entries that an earlier process removed.
 const USUAL_EXCESS_BYTES: u64 = 256 * 1024 * 1024;
-/// Bound on the size of a rewritten store: the smallest entries take four times their bytes with their
-/// indexes.
+/// Upper bound of a rewritten store, per byte of live entries: the smallest entries take four times
+/// their bytes with their indexes.
 const BYTES_PER_KEPT_BYTE: u64 = 4;
 const REWRITE_OVERHEAD_BYTES: u64 = 64 * 1024 * 1024;
-/// Bytes of table files beyond those in use from which on removing them is worth a compaction behind it
-/// that may not fit while the reserve is spent: without it such a hub would stay full for good.
+/// Minimum bytes of replaced table files that are removed while the reserve is spent even if the
+/// compaction that may follow does not fit. Without this, such a hub would stay full forever.
 const WORTH_A_COMPACTION_BYTES: u64 = 64 * 1024 * 1024;
-/// Bytes that dropping obsolete tables writes beside what waits in memory: a manifest and small tables.
+/// Bytes that dropping obsolete tables writes besides unflushed entries: a manifest and small
+/// tables.
 const DROP_OVERHEAD_BYTES: u64 = 1024 * 1024;
 
-/// A message to the reclaiming thread.
+/// A request to the reclaim thread.
 struct ReclaimRequest {
-    /// Bytes of the entries that are alive.
+    /// Bytes of live entries.
     kept: u64,
-    /// True where only obsolete tables are to be dropped.
+    /// True if only obsolete tables are dropped.
     is_cheap: bool,
     /// True while publishes are refused for lack of space.
     is_full: bool,
 }
 
-/// Counts what died and wakes the thread when it is worth it.
+/// Counts dead bytes and wakes the reclaim thread when a run is worthwhile.
 pub(super) struct Reclaimer {
     wake: SyncSender<ReclaimRequest>,
     dead_bytes: u64,
@@ -56,10 +59,11 @@ pub(super) struct Reclaimer {
 }
 
 impl Reclaimer {
-    /// Starts the thread; it ends when this value is dropped. `kept` are the bytes alive now.
+    /// Starts the thread, which ends when this value is dropped. `kept` is the number of live
+    /// bytes.
     ///
-    /// The first run waits for a pause, so that a hub that is restarted again and again does not
-    /// rewrite its store each time.
+    /// The first run waits for a pause, so that a hub that restarts repeatedly does not rewrite its
+    /// store each time.
     pub(super) fn start(
         kv: Kv,
         kept: u64,
@@ -78,7 +82,8 @@ impl Reclaimer {
         Ok(Self { wake, dead_bytes, next: now + rest, next_while_full: now, min_dead_bytes, rest })
     }
 
-    /// Notes that `removed` bytes died while `kept` live on, and whether the disk is full.
+    /// Adds `removed` to the dead bytes, and requests a run if that is worthwhile for `kept` live
+    /// bytes or a full disk.
     pub(super) fn note(&mut self, removed: u64, kept: u64, is_full: bool) {
         self.dead_bytes += removed;
         let now = Instant::now();
@@ -89,7 +94,7 @@ impl Reclaimer {
                 self.next_while_full = now + REST_WHILE_FULL;
             }
         } else if is_full && now >= self.next_while_full {
-            // A rewrite may free more, where it fits; it has the pauses of every rewrite.
+            // A rewrite may free more if it fits; it keeps the usual pause between rewrites.
             let is_cheap = now < self.next;
             if self.wake.try_send(ReclaimRequest { kept, is_cheap, is_full }).is_ok() {
                 self.next_while_full = now + REST_WHILE_FULL;
@@ -101,13 +106,13 @@ impl Reclaimer {
     }
 }
 
-/// State of the reclaiming thread.
+/// State of the reclaim thread.
 struct Worker {
     kv: Kv,
     room: Option<FreeSpaceGuard>,
     telemetry: Telemetry,
     rest: Duration,
-    /// Failures in a row, and when the next attempt may be made.
+    /// Consecutive failures, and the time of the next allowed attempt.
     failures: u32,
     resume: Instant,
 }
@@ -142,9 +147,10 @@ impl Worker {
         }
     }
 
-    /// Returns true if there is room to drop obsolete tables: for the flushes that this needs and, when
-    /// the reserve is spent, for the compaction that fjall may start after them, whose failure would
-    /// poison the store. The room for that compaction is not required when much space would be freed.
+    /// Returns true if there is space to drop obsolete tables: for the flushes that this needs and,
+    /// if the reserve is spent, for the compaction that fjall may start after them, whose failure
+    /// would poison the store. Space for that compaction is not required if the drop frees much
+    /// space.
     fn has_room_to_drop(&self, room: &FreeSpaceGuard) -> bool {
         let flushed_bytes = self.kv.unflushed_bytes() + DROP_OVERHEAD_BYTES;
         let is_risked =
@@ -153,7 +159,8 @@ impl Worker {
         room.free_bytes().is_none_or(|free| free >= flushed_bytes + behind_bytes)
     }
 
-    /// Drops what is obsolete, then rewrites what is alive if that fits; returns true if it did.
+    /// Drops obsolete tables, then rewrites the live entries if they fit; returns true if it
+    /// rewrote them.
     fn reclaim(&self, work: &ReclaimRequest) -> Result<bool, JournalError> {
         if self.room.as_ref().is_some_and(|room| !self.has_room_to_drop(room)) {
             return Ok(false);
@@ -163,8 +170,8 @@ impl Worker {
             return Ok(false);
         }
         let needed_bytes = rewritten_bytes(work.kept, self.kv.table_bytes());
-        // While the disk is full the reserve is what a rewrite is for, down to where nothing at all
-        // is written.
+        // While the disk is full, a rewrite may use the reserve, down to the level below which
+        // nothing may be written.
         let available = self.room.as_ref().and_then(|room| {
             if work.is_full { room.above_spent_reserve() } else { room.above_reserve() }
         });
@@ -183,8 +190,8 @@ impl Worker {
     }
 }
 
-/// Returns the most bytes that a rewrite of tables of `table_bytes`, with `kept` bytes of entries alive,
-/// can write.
+/// Returns the maximum number of bytes that a rewrite of `table_bytes` of tables with `kept` live
+/// bytes of entries can write.
 fn rewritten_bytes(kept: u64, table_bytes: u64) -> u64 {
     let bound = kept.saturating_mul(BYTES_PER_KEPT_BYTE).saturating_add(REWRITE_OVERHEAD_BYTES);
     bound.min(table_bytes)
@@ -195,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rewrite_needs_no_more_than_what_there_is_and_no_less_than_what_is_kept() {
+    fn rewrite_size_is_bounded_by_live_bytes_and_table_bytes() {
         const MIB: u64 = 1024 * 1024;
         assert_eq!(rewritten_bytes(190 * MIB, 250 * MIB), 250 * MIB);
         assert_eq!(rewritten_bytes(10 * MIB, 900 * MIB), 104 * MIB);

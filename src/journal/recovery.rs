@@ -1,8 +1,8 @@
 //! Preparation of a journal before it opens: its files are created, checked and repaired.
 //!
 //! Every step can be interrupted by a kill or a power loss, and is repeated at the next start. A
-//! new journal is created beside its final path and renamed. Damage is copied under a name that
-//! depends on it alone, and recorded, before anything is cut.
+//! new journal is created beside its final path and renamed. Before anything is cut, damage is
+//! copied under a name that depends only on the damage, and recorded.
 
 use super::clean_stop;
 use super::data_dir::DataDir;
@@ -20,16 +20,16 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// fjall's version file, and how long it is when whole.
+/// fjall's version file, and its length in bytes when complete.
 const VERSION_FILE: &str = "version";
 const VERSION_BYTES: u64 = 4;
 
-/// A journal's files, ready to be used.
+/// The files of a journal, ready for use.
 pub(super) struct OpenedStore {
     pub(super) kv: Kv,
     pub(super) sync: Sync,
     pub(super) sealing: KeyFile,
-    /// The files beside the store; none in memory.
+    /// Files beside the store; `None` in mode `memory`.
     pub(super) files: Option<RecoveryFiles>,
 }
 
@@ -39,12 +39,12 @@ pub(super) struct RecoveryFiles {
     pub(super) high_water: HighWater,
     pub(super) losses: LossRecord,
     mark: Option<Mark>,
-    /// True where the last stop was orderly, in this directory, and nothing was found damaged.
+    /// True if the last stop was clean, in this directory, and no damage was found.
     continues: bool,
 }
 
 impl OpenedStore {
-    /// Creates or repairs the files that `settings` name.
+    /// Creates or repairs the journal that `settings` describes.
     pub(super) fn open(settings: &Settings, floors: Arc<Floors>) -> Result<Self, OpenError> {
         let sync = match settings.durability {
             Durability::Sync => Sync::Disk,
@@ -63,7 +63,7 @@ impl OpenedStore {
         let is_clean = clean_stop::holds(&folder);
         let losses = LossRecord::in_dir(&folder);
         let continues = repair(&folder, &store, mark, is_clean, &losses).map_err(failed)?;
-        // From here on a stop is unclean unless it says otherwise.
+        // From here on, a stop is unclean unless it is recorded as clean.
         clean_stop::forget(&folder).map_err(failed)?;
         let sealing = KeyFile::open(&folder.join("stream-keys")).map_err(failed)?;
         folder.sync().map_err(failed)?;
@@ -79,8 +79,8 @@ impl OpenedStore {
         Ok(Self { kv: Kv::Disk(kv), sync, sealing, files })
     }
 
-    /// Returns the epochs, with a new one where positions could otherwise be given out twice, and
-    /// records what is missing of what had been committed.
+    /// Returns the epochs and the losses. Begins a new epoch if positions could otherwise be
+    /// assigned twice, and records which committed events are missing.
     pub(super) fn epochs(&self, store: &mut Store) -> Result<(Epochs, Vec<Loss>), JournalError> {
         let loaded = Epochs::load(&self.kv)?;
         let Some(files) = &self.files else {
@@ -107,7 +107,7 @@ impl OpenedStore {
 }
 
 impl RecoveryFiles {
-    /// Records what this start found missing; returns that and what earlier starts found.
+    /// Records the loss that this start found; returns all losses on record.
     fn measure(&self, kept: EventId, committed: Option<EventId>) -> io::Result<Vec<Loss>> {
         let found = self.losses.load()?.into_iter().find(Loss::is_unmeasured);
         if found.is_some() || committed.is_some() {
@@ -120,7 +120,7 @@ impl RecoveryFiles {
     }
 }
 
-/// Reason for which a new journal could not be created.
+/// Reason why a new journal could not be created.
 enum CreateError {
     Io(io::Error),
     Store(JournalError),
@@ -141,8 +141,8 @@ impl CreateError {
     }
 }
 
-/// Creates the store unless it is there, whole and synced or not at all. `is_unused` says that
-/// nothing was ever committed, so that a half-made store of an earlier hub may be removed.
+/// Creates the store if it does not exist, completely and synced or not at all. `is_unused` means
+/// that nothing was ever committed, so that an incomplete store of an earlier start may be removed.
 fn create(
     folder: &DataDir,
     store: &Path,
@@ -188,7 +188,7 @@ fn repair(
             losses.add(Loss::found_at(format!("{bad} (copied to {})", copy.display())))?;
         }
     }
-    // Damage that an interrupted start found and cut is on record, and not yet measured.
+    // Damage that an interrupted start found and cut is on record, but not measured yet.
     let is_known = losses.load()?.iter().any(Loss::is_unmeasured);
     let continues = is_clean && bad.is_none() && !is_known;
     if !continues {

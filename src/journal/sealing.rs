@@ -1,9 +1,9 @@
-//! Keys of hidden streams. What a hidden stream's events say is stored under a key of its own, and
-//! to delete the stream for good is to erase that key.
+//! Keys of hidden streams. The payloads of a hidden stream are encrypted with a key of that stream
+//! alone; erasing the key deletes them for good.
 //!
-//! Nothing else has to be rewritten: not the tables, not the write-ahead files, not a copy of damaged
-//! ones. The keys are in the file `stream-keys`, a row of slots; an erased slot is overwritten in
-//! place and synced. See `docs/decisions/0014-erasing-by-key.md`.
+//! Nothing else has to be rewritten: no tables, no write-ahead files, no copies of damaged ones.
+//! The file `stream-keys` stores the keys in slots; an erased slot is overwritten in place and
+//! synced. See `docs/decisions/0014-erasing-by-key.md`.
 
 use super::keys::{Decoder, Encoder, StreamNumber};
 use super::kv::Sync;
@@ -17,12 +17,12 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 const KEY_BYTES: usize = 32;
-/// A slot is within one sector, so that it is written whole or not at all.
+/// Size of a slot, which lies within one sector, so that it is written whole or not at all.
 const SLOT_BYTES: usize = 64;
 /// The first byte of a slot that is in use.
 const IN_USE: u8 = 1;
 
-/// Reason for which a payload or the key file cannot be used.
+/// Reason why a payload or the key file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SealingError {
     /// The file of keys could not be written.
@@ -36,7 +36,7 @@ pub enum SealingError {
     Cipher(StreamNumber),
 }
 
-/// The keys of the hidden streams that are there. Cheap to clone.
+/// Keys of the existing hidden streams. Cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct StreamKeys {
     shared: Arc<RwLock<HashMap<StreamNumber, Arc<LessSafeKey>>>>,
@@ -47,7 +47,7 @@ impl StreamKeys {
         self.shared.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
     }
 
-    /// Encrypts `payload`; what it belongs to is authenticated with it.
+    /// Encrypts `payload`, and authenticates the stream number and position with it.
     pub(super) fn seal(
         &self,
         number: StreamNumber,
@@ -55,7 +55,7 @@ impl StreamKeys {
         payload: &[u8],
     ) -> Result<Vec<u8>, SealingError> {
         let key = self.get(number).ok_or(SealingError::NoKey(number))?;
-        // At random: after a loss a position may be given out again.
+        // Random, because a position may be assigned again after a loss.
         let nonce: [u8; NONCE_LEN] = rand::random();
         let mut sealed = payload.to_vec();
         key.seal_in_place_append_tag(
@@ -67,7 +67,8 @@ impl StreamKeys {
         Ok([&nonce[..], &sealed].concat())
     }
 
-    /// Decrypts what [`Self::seal`] made; `None` where the key is erased or the bytes are damaged.
+    /// Decrypts the output of [`Self::seal`]; returns `None` if the key is erased or the bytes are
+    /// damaged.
     pub(super) fn open(
         &self,
         number: StreamNumber,
@@ -92,20 +93,21 @@ fn key_of(bytes: &[u8]) -> Option<Arc<LessSafeKey>> {
     UnboundKey::new(&AES_256_GCM, bytes).ok().map(|key| Arc::new(LessSafeKey::new(key)))
 }
 
-/// The file of keys, which only the writer changes. In memory there is none, and nothing is sealed.
+/// The key file, which only the writer changes. In mode `memory` there is none, and nothing is
+/// sealed.
 pub(super) struct KeyFile {
     keys: StreamKeys,
     file: Option<File>,
     slots: HashMap<StreamNumber, u64>,
     free: Vec<u64>,
     end: u64,
-    /// Slots that are neither empty nor whole: their streams cannot be read any more.
+    /// Number of slots that are neither empty nor intact; their streams cannot be read any more.
     damaged: usize,
     is_unsynced: bool,
 }
 
 impl KeyFile {
-    /// Returns the keys of a hub that stores nothing.
+    /// Returns an empty set of keys without a file.
     pub(super) fn none() -> Self {
         Self {
             keys: StreamKeys::default(),
@@ -118,7 +120,7 @@ impl KeyFile {
         }
     }
 
-    /// Opens or creates the file; its directory is to be synced afterwards.
+    /// Opens or creates the file; the caller must sync its directory afterwards.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -148,7 +150,7 @@ impl KeyFile {
         self.keys.clone()
     }
 
-    /// Returns how many slots were found damaged at the start.
+    /// Returns the number of slots that were damaged when the file was opened.
     pub(super) fn damaged(&self) -> usize {
         self.damaged
     }
@@ -163,7 +165,7 @@ impl KeyFile {
         self.slots.contains_key(&number)
     }
 
-    /// Makes a key for a new stream. It counts once [`Self::settle`] has returned.
+    /// Creates a key for a new stream. Call [`Self::settle`] before the batch is committed.
     pub(super) fn add(&mut self, number: StreamNumber) -> Result<(), SealingError> {
         let Some(file) = &self.file else { return Ok(()) };
         let key: [u8; KEY_BYTES] = rand::random();
@@ -177,7 +179,7 @@ impl KeyFile {
         Ok(())
     }
 
-    /// Makes new keys as durable as the batch that needs them is going to be.
+    /// Makes new keys as durable as the batch that needs them will be.
     pub(super) fn settle(&mut self, sync: Sync) -> Result<(), SealingError> {
         if self.is_unsynced
             && sync == Sync::Disk
@@ -189,7 +191,7 @@ impl KeyFile {
         Ok(())
     }
 
-    /// Erases the keys of streams that are gone for good, on the medium.
+    /// Erases the keys of streams that no longer exist, on disk as well.
     pub(super) fn erase(&mut self, gone: &[StreamNumber]) -> Result<(), SealingError> {
         let slots: Vec<_> = gone.iter().filter_map(|n| Some((*n, self.slots.remove(n)?))).collect();
         let Some(file) = self.file.as_ref().filter(|_| !slots.is_empty()) else { return Ok(()) };
@@ -205,8 +207,8 @@ impl KeyFile {
         Ok(())
     }
 
-    /// Erases the keys of every stream that `is_there` does not know: a crash came between the
-    /// deletion of a stream, or a creation that was lost, and the file.
+    /// Erases the keys of every stream for which `is_there` returns false: a crash came after the
+    /// deletion of the stream and before this erasure, or the creation of the stream was lost.
     pub(super) fn erase_orphans(
         &mut self,
         is_there: impl Fn(StreamNumber) -> bool,
@@ -241,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sealed_opens_until_its_key_is_erased_also_after_a_restart() {
+    fn sealed_payloads_open_until_their_key_is_erased_even_after_reopening() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("stream-keys");
         let at = Position::from_stored(7);
@@ -258,7 +260,7 @@ mod tests {
         assert_eq!(
             file.keys().open(1, Position::from_stored(8), &sealed[0]),
             None,
-            "another place"
+            "another position"
         );
         assert_eq!(file.keys().open(2, at, &sealed[0]), None, "another stream");
         file.erase(&[2]).expect("erased");
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_is_noticed_and_costs_one_stream() {
+    fn flipped_bit_is_detected_and_costs_one_stream() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("stream-keys");
         let mut file = KeyFile::open(&path).expect("opens");

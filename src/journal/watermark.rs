@@ -1,4 +1,4 @@
-//! State that the writer keeps beside the store: the highest position, and the mark of a clean
+//! State that the writer keeps beside the store: the highest position, and the record of a clean
 //! stop.
 
 use super::clean_stop;
@@ -7,11 +7,11 @@ use super::high_water::{HighWater, Mark};
 use crate::journal::error::JournalError;
 use std::time::{Duration, Instant};
 
-/// The high-water mark in the data directory, which is the hub's while this value lives. In memory
-/// there is none, and nothing is written.
+/// The high-water mark in the data directory, which is locked while this value lives. In mode
+/// `memory` there is no file, and nothing is written.
 pub(super) struct Watermark {
     files: Option<(DataDir, HighWater)>,
-    /// True while the mark on the medium is older than the last one that was written.
+    /// True if the last written mark is not synced yet.
     is_unsynced: bool,
     written: Instant,
 }
@@ -21,7 +21,7 @@ impl Watermark {
         Self { files, is_unsynced: false, written: Instant::now() }
     }
 
-    /// Writes a mark; it survives this process, and power loss after the next [`Self::sync`].
+    /// Writes a mark, which survives this process, and power loss after the next [`Self::sync`].
     pub(super) fn write(&mut self, mark: Mark) -> Result<(), JournalError> {
         self.written = Instant::now();
         let Some((_, file)) = &mut self.files else { return Ok(()) };
@@ -29,7 +29,7 @@ impl Watermark {
         file.write(mark).map_err(JournalError::writing("HEAD"))
     }
 
-    /// Puts the last mark on the medium.
+    /// Syncs the last mark to disk.
     pub(super) fn sync(&mut self) -> Result<(), JournalError> {
         self.is_unsynced = false;
         let Some((_, file)) = &self.files else { return Ok(()) };
@@ -45,7 +45,7 @@ impl Watermark {
         self.written.elapsed()
     }
 
-    /// Notes an orderly stop, once everything else is on the medium.
+    /// Records a clean stop, after everything else was synced.
     pub(super) fn close(&mut self) -> Result<(), JournalError> {
         self.sync()?;
         let Some((folder, _)) = &self.files else { return Ok(()) };

@@ -1,7 +1,7 @@
 //! The writer: one thread that orders, applies, syncs and dispatches batches.
 //!
-//! Promises: publishes that wait together share one commit; a batch is dispatched only once it is durable;
-//! the first failed write or sync poisons the journal, and nothing is published until a restart.
+//! Promises: publishes that wait together share one commit; a batch is dispatched only once it is
+//! durable; the first failed write or sync poisons the journal, which then refuses all publishes.
 
 use super::batch::{Item, Outcome, Unit};
 use super::clock::{RetentionClock, now};
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
-/// Bytes of publishes that one commit takes, so that a commit stays short.
+/// Maximum bytes of publishes in one commit, so that a commit stays short.
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Interval of age limits, the total cap and the watermark.
 const TICK: Duration = Duration::from_secs(1);
@@ -34,14 +34,14 @@ const TICK: Duration = Duration::from_secs(1);
 const PROVE_EVERY: Duration = Duration::from_secs(10);
 /// Idle time after which the watermark is synced, so that a busy publisher does not wait for it.
 const MARK_SYNCED_AFTER: Duration = Duration::from_millis(20);
-/// Interval of further steps where one was not enough; publishes are handled in between.
+/// Interval of further steps if one was not enough; publishes are handled in between.
 const NEXT_STEP: Duration = Duration::from_millis(20);
 
 /// Message to the writer.
 pub(super) enum WriterMessage {
-    /// A unit to publish, its size and where its answer goes.
+    /// A unit to publish, its size and the receiver of its answer.
     Publish { unit: Unit, bytes: usize, reply: Reply },
-    /// Stop once everything before this is done.
+    /// Stop after all earlier messages.
     Stop,
 }
 
@@ -53,7 +53,7 @@ struct PendingPublish {
 }
 
 impl PendingPublish {
-    /// Returns true if it ends or deletes an existing stream; ending another would create it.
+    /// Returns true if it deletes a stream or ends an existing one; ending another would create it.
     fn closes(&self, history: &History) -> bool {
         self.unit.iter().any(|item| match item {
             Item::Event(_) => false,
@@ -81,13 +81,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Notes on the medium that the journal is open, so that a stop which is not orderly shows.
+    /// Records on disk that the journal is open, so that an unclean stop is detected.
     pub(super) fn begin(&mut self) -> Result<(), JournalError> {
         self.write_mark()?;
         self.watermark.sync()
     }
 
-    /// Runs until it is told to stop, then leaves everything on the medium.
+    /// Runs until it is stopped, then syncs everything to disk.
     pub(super) fn run(mut self) {
         let mut ticked = Instant::now();
         let mut tick_after = TICK;
@@ -130,7 +130,7 @@ impl Writer {
         self.store.syncs() && self.watermark.is_unsynced()
     }
 
-    /// Syncs the high-water mark while nobody publishes, so that damage to the last batch shows.
+    /// Syncs the high-water mark while idle, so that damage to the last batch is detected.
     fn sync_mark(&mut self) {
         if self.syncs_mark()
             && self.health.poisoned().is_none()
@@ -165,7 +165,7 @@ impl Writer {
         waiting.iter().for_each(|pending| self.health.dequeue(pending.bytes));
         let waiting = match self.admit() {
             Ok(()) => waiting,
-            // What ends or deletes a stream is little, and the reserve is there for it.
+            // Ending or deleting a stream writes little, and the reserve exists for it.
             Err(full @ PublishError::DiskFull(_)) if !self.is_reserve_spent() => {
                 let closes = |pending: &PendingPublish| pending.closes(&self.history);
                 let (taken, others) = waiting.into_iter().partition(closes);
@@ -201,7 +201,7 @@ impl Writer {
         self.free_space.as_ref().is_some_and(FreeSpaceGuard::is_reserve_spent)
     }
 
-    /// Fails if no commit may be tried.
+    /// Returns an error if no commit may be attempted.
     fn admit(&mut self) -> Result<(), PublishError> {
         if let Some(why) = self.health.poisoned() {
             return Err(PublishError::Poisoned(why.to_owned()));
@@ -218,7 +218,7 @@ impl Writer {
         full.map_or(Ok(()), |why| Err(PublishError::DiskFull(why)))
     }
 
-    /// Orders, applies and makes durable.
+    /// Orders and applies the units, and makes them durable.
     fn commit(
         &mut self,
         ticket: Ticket,
@@ -259,8 +259,8 @@ impl Writer {
         if applied.batch.is_none() && answers.is_empty() {
             return;
         }
-        // The manager waits for no reader, so this waits for it at most a moment; it is gone only
-        // when the hub is.
+        // The manager waits for no reader, so this waits only a moment for it. It stops only when
+        // the hub does.
         let dispatch = Dispatch { batch: applied.batch, answers };
         let sent = match self.out.try_send(dispatch) {
             Err(TrySendError::Full(dispatch)) => {
@@ -308,7 +308,7 @@ impl Writer {
     /// Runs one step of housekeeping; returns true if there is more to do.
     fn tick(&mut self) -> bool {
         let more = match self.admit() {
-            // Moving floors writes, too; but only a little, and it is what makes room.
+            // Moving floors writes, too, but only a little, and it frees space.
             Ok(()) | Err(PublishError::DiskFull(_)) => self.run_housekeeping(),
             Err(_) => false,
         };
@@ -316,7 +316,7 @@ impl Writer {
         more
     }
 
-    /// Moves floors and settles the high-water mark; whether there is more to do.
+    /// Moves floors and syncs the high-water mark; returns true if there is more to do.
     fn run_housekeeping(&mut self) -> bool {
         let is_due = self.watermark.age() >= PROVE_EVERY;
         let proved = if is_due { self.write_mark() } else { Ok(()) };
@@ -333,7 +333,7 @@ impl Writer {
         }
     }
 
-    /// Runs one step of the store by the clock of retention.
+    /// Runs one step of the store at the retention time.
     fn tick_store(&mut self) -> Result<bool, JournalError> {
         let wall = now();
         let time = self.clock.time(wall, Instant::now());
@@ -343,7 +343,7 @@ impl Writer {
         self.store.tick(time, wall)
     }
 
-    /// Reports metrics, also of a journal that accepts no publishes.
+    /// Reports metrics, even if the journal accepts no publishes.
     fn report_metrics(&mut self) {
         let removed = self.store.take_removed_bytes();
         let totals = self.store.totals();
@@ -388,7 +388,7 @@ fn refuse(waiting: Vec<PendingPublish>, why: &PublishError) {
     }
 }
 
-/// The streams of each item, for the receipts.
+/// Returns the streams of each item, for the receipts.
 fn streams_of(unit: &Unit) -> Vec<Box<[StreamName]>> {
     unit.iter()
         .map(|item| match item {

@@ -23,7 +23,7 @@ impl Bounds {
         self.0.get(limit as usize).copied().flatten()
     }
 
-    /// Sets it.
+    /// Sets the bound of `limit`.
     pub fn set(&mut self, limit: Limit, bound: Option<Bound>) {
         if let Some(place) = self.0.get_mut(limit as usize) {
             *place = bound;
@@ -31,7 +31,7 @@ impl Bounds {
     }
 }
 
-/// Other bounds for some streams.
+/// Bounds of some streams, which replace the hub's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule {
     /// Selectors of the streams.
@@ -40,13 +40,13 @@ pub struct Rule {
     pub bounds: Bounds,
 }
 
-/// Everything that is set.
+/// All configured bounds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Limits {
     /// Bounds of the hub.
     pub hub: Bounds,
-    /// The first rule that a stream falls under decides for it; what it does not set is as
-    /// everywhere else.
+    /// Rules for some streams. The first rule that covers a stream applies; the hub's bounds apply
+    /// to limits that it does not set.
     pub rules: Vec<Rule>,
 }
 
@@ -64,7 +64,7 @@ impl Scope {
 }
 
 impl Limits {
-    /// The scope of what a subscriber asks for: a rule's where all of `selector` falls under it.
+    /// Returns the scope of a selector: the first rule that covers all of it, otherwise the hub.
     pub fn scope(&self, selector: &Selector) -> Scope {
         let is_within = |rule: &Rule| {
             rule.streams.iter().any(|of| selector.intersection(of).as_ref() == Some(selector))
@@ -72,13 +72,13 @@ impl Limits {
         self.rules.iter().position(is_within).map_or(Scope::HUB, Scope::of_rule)
     }
 
-    /// The scope of a stream.
+    /// Returns the scope of a stream.
     pub fn scope_of_stream(&self, stream: &StreamName) -> Scope {
         let is_within = |rule: &Rule| rule.streams.iter().any(|of| of.matches(stream));
         self.rules.iter().position(is_within).map_or(Scope::HUB, Scope::of_rule)
     }
 
-    /// The bound of `limit` within `scope`, and where that is from.
+    /// Returns the bound of `limit` in `scope`, and the scope that sets it.
     pub fn bound(&self, limit: Limit, scope: Scope) -> (Scope, Option<Bound>) {
         match self.bounds(scope).and_then(|bounds| bounds.of(limit)) {
             Some(bound) => (scope, Some(bound)),
@@ -94,12 +94,12 @@ impl Limits {
         }
     }
 
-    /// Every scope, the hub's first.
+    /// Returns all scopes, the hub first.
     pub fn scopes(&self) -> impl Iterator<Item = Scope> + use<> {
         std::iter::once(Scope::HUB).chain((0..self.rules.len()).map(Scope::of_rule))
     }
 
-    /// The selectors that a scope is for; none for the hub.
+    /// Returns the selectors of a rule; `None` for the hub.
     pub fn streams(&self, scope: Scope) -> Option<Vec<String>> {
         let index = usize::from(scope.0).checked_sub(1)?;
         let streams = &self.rules.get(index)?.streams;
@@ -112,14 +112,14 @@ impl Limits {
 pub struct Usage {
     /// Name of the limit.
     pub limit: &'static str,
-    /// The streams it is for, where it is not for all.
+    /// Streams that the limit applies to; missing if it applies to all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<Vec<String>>,
     /// Maximum; null if there is none.
     pub max: Option<u64>,
     /// Current use; for a limit per client, subject or stream, that of the largest.
     pub r#use: Option<u64>,
-    /// The most that ever was, since the hub started.
+    /// Maximum use since the hub started.
     pub peak: Option<u64>,
     /// Number of refusals.
     pub refusals: u64,
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_that_all_of_it_falls_under_decides_and_the_hub_for_what_it_does_not_set() {
+    fn first_rule_that_covers_a_selector_applies_and_the_hub_for_unset_limits() {
         use Limit::{ConnectionsPerClient, ConnectionsPerStream};
         let limits = limits(&[
             ("a.b,c", &[(ConnectionsPerClient, 1)]),

@@ -1,9 +1,9 @@
-//! A client without a credential: its address.
+//! Clients, identified by their addresses.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Bits of an IPv6 address that one host has to itself: it may use every address below them.
+/// Length of the IPv6 prefix that identifies one host, which may use every address in it.
 const IPV6_PREFIX_BITS: u32 = 64;
 
 /// A client by its address.
@@ -20,7 +20,7 @@ pub struct Client {
 pub struct ClientKey(IpAddr);
 
 impl Client {
-    /// The client that has `address`.
+    /// Creates a client from its address.
     pub fn at(address: IpAddr, is_local: bool) -> Self {
         Self { address: address.to_canonical(), is_local }
     }
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_one_client_with_all_of_its_addresses() {
+    fn all_addresses_of_a_host_are_one_client() {
         let key = |text: &str| Client::at(text.parse().expect("an address"), false).key();
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1:2:3"));
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));

@@ -1,7 +1,7 @@
 //! Clients behind proxies: `Forwarded` (RFC 7239) and `X-Forwarded-For`.
 //!
-//! Anybody can send these headers, so only what a trusted proxy added counts: the list is read from
-//! its end, as long as the hops are trusted.
+//! Any client can send these headers, so only what a trusted proxy added counts: the list is read
+//! from its end, as long as the hops are trusted.
 
 use super::Client;
 use ipnet::IpNet;
@@ -16,8 +16,8 @@ pub struct ForwardedHeaders<'a> {
     pub x_forwarded_for: &'a [&'a str],
 }
 
-/// Returns the client of a request that came from `peer`. If a proxy contradicts itself or names
-/// nobody, the request counts as its own, as one of the two headers is what the client sent.
+/// Returns the client of a request that came from `peer`. If the headers of a proxy disagree or
+/// name no address, the proxy counts as the client, because the client may have sent one of them.
 pub fn client_of(peer: IpAddr, hops: ForwardedHeaders<'_>, trusted: &[IpNet]) -> Client {
     let peer = peer.to_canonical();
     let direct = Client::at(peer, peer.is_loopback());
@@ -40,7 +40,8 @@ fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&address))
 }
 
-/// The last hop that is no trusted proxy; the one before a hop that is no address.
+/// Returns the last hop that is not a trusted proxy. If a hop is not an address, returns the
+/// trusted hop that follows it.
 fn first_untrusted(peer: IpAddr, list: &[Option<IpAddr>], trusted: &[IpNet]) -> IpAddr {
     let mut last = peer;
     for hop in list.iter().rev() {
@@ -57,14 +58,14 @@ fn x_list(values: &[&str]) -> Vec<Option<IpAddr>> {
     values.iter().flat_map(|value| value.split(',')).map(|hop| address(hop.trim())).collect()
 }
 
-/// The `for` of each element (RFC 7239 §4 and §6).
+/// Returns the `for` of each element (RFC 7239 §4 and §6).
 fn forwarded_list(values: &[&str]) -> Vec<Option<IpAddr>> {
     let elements = values.iter().flat_map(|value| split_outside_quotes(value, ','));
     elements.map(named_by).collect()
 }
 
-/// The `for` of an element; `None` where it has none, or no address. So it has where anything in
-/// it is not as it should be: a quote that a client has left open swallows what a proxy adds.
+/// Returns the `for` of an element; `None` if it has none or it is not an address. A malformed
+/// element has none, because a quote that a client left open swallows what a proxy adds.
 fn named_by(element: &str) -> Option<IpAddr> {
     let mut named = None;
     for pair in split_outside_quotes(element, ';') {
@@ -106,7 +107,8 @@ fn split_outside_quotes(text: &str, at: char) -> Vec<&str> {
     .collect()
 }
 
-/// An address, also with a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.
+/// Parses an address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`,
+/// `[2001:db8::1]:80`.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let bare: Option<IpAddr> = bare.parse().ok();
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_trusted_proxies_have_added_counts() {
+    fn only_hops_that_trusted_proxies_added_count() {
         for (peer, forwarded, x, expected) in [
             ("127.0.0.1", &[][..], &[][..], ("127.0.0.1", true)),
             ("192.0.2.9", &[], &["198.51.100.1"], ("192.0.2.9", false)),

@@ -1,7 +1,7 @@
 //! Store of the rates of clients and subjects, with bounded memory.
 //!
-//! Promises: a key that has a rate of its own keeps it, however many others come. Keys that find no
-//! room share the rates of a few groups until there is room.
+//! Promises: a key with a separate rate keeps it, however many other keys are used. Keys beyond the
+//! maximum share the rates of a few groups until there is room.
 
 use dashmap::DashMap;
 use governor::nanos::Nanos;
@@ -11,7 +11,7 @@ use rustc_hash::FxBuildHasher;
 use std::hash::{BuildHasher as _, Hash};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Crowds that those without room are divided into, by their name.
+/// Number of groups that keys beyond the maximum are divided into, by their hash.
 const CROWDS: usize = 256;
 
 /// States of a rate limiter, by key.
@@ -23,14 +23,14 @@ pub(super) struct BoundedKeyStore<K> {
 }
 
 impl<K: Hash + Eq> BoundedKeyStore<K> {
-    /// Remembers `most` apart from each other.
+    /// Creates a store with separate rates for at most `most` keys.
     pub(super) fn up_to(most: usize) -> Self {
         let crowds = (0..CROWDS).map(|_| InMemoryState::default()).collect();
         Self { most, count: AtomicUsize::new(0), apart: DashMap::new(), crowds }
     }
 }
 
-/// Returns the time at which a rate is full again, as governor computes it, which does not expose
+/// Returns the time at which a rate is fully replenished; governor computes it but does not expose
 /// it.
 fn whole_at(state: &InMemoryState) -> Option<Nanos> {
     state.measure_and_replace(&NotKeyed::NonKey, Err::<((), Nanos), _>).err().flatten()
@@ -94,19 +94,19 @@ mod tests {
     type Limiter = RateLimiter<u32, BoundedKeyStore<u32>, FakeRelativeClock, NoOpMiddleware<Nanos>>;
 
     #[test]
-    fn whoever_is_remembered_is_not_touched_by_masses_and_those_without_room_share() {
+    fn stored_keys_keep_their_rates_and_further_keys_share_groups() {
         let clock = FakeRelativeClock::default();
         let quota = Quota::per_second(NonZeroU32::new(2).expect("not 0"));
         let rates: Limiter = RateLimiter::new(quota, BoundedKeyStore::up_to(1000), clock.clone());
         assert!(rates.check_key(&0).is_ok());
         let served = (1..100_000).filter(|n| rates.check_key(n).is_ok()).count();
-        assert_eq!(served, 999 + 2 * CROWDS, "each of those with room, two of each crowd");
+        assert_eq!(served, 999 + 2 * CROWDS, "one for each stored key, two for each group");
         assert_eq!(rates.len(), 1000);
-        assert!(rates.check_key(&0).is_ok(), "its second one is still its own");
+        assert!(rates.check_key(&0).is_ok(), "the second event of key 0 is unaffected");
         assert!(rates.check_key(&0).is_err());
         clock.advance(Duration::from_secs(2));
         rates.retain_recent();
-        assert_eq!(rates.len(), 0, "those who have been quiet make room");
+        assert_eq!(rates.len(), 0, "idle keys are removed");
         assert!((0..1000).all(|n| rates.check_key(&(n + 500_000)).is_ok()));
     }
 }

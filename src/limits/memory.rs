@@ -1,17 +1,17 @@
-//! The memory that the process may take, and how much it takes.
+//! Memory budget of the process, and its use.
 
 use super::{Limit, Usage};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Share of the budget, in percent, from which on its use is checked more often.
+/// Share of the budget, in percent, above which its use is checked more often.
 const FILLING_PERCENT: u64 = 60;
 /// Share of the budget, in percent, at which no subscriber or publisher is admitted; the rest is
-/// for those that are.
+/// reserved for admitted ones.
 const NO_MORE_SESSIONS_PERCENT: u64 = 90;
-/// Share from which on no connection is accepted.
+/// Share of the budget, in percent, at which no connection is accepted.
 const NO_MORE_CONNECTIONS_PERCENT: u64 = 95;
 
-/// A budget, and what was last seen of its use.
+/// A memory budget and its last measured use.
 #[derive(Debug)]
 pub struct MemoryBudget {
     budget_bytes: AtomicU64,
@@ -21,7 +21,7 @@ pub struct MemoryBudget {
 }
 
 impl MemoryBudget {
-    /// A budget of so many bytes.
+    /// Creates a budget.
     pub fn of(budget_bytes: u64) -> Self {
         let zero = || AtomicU64::new(0);
         let budget_bytes = AtomicU64::new(budget_bytes);
@@ -33,7 +33,7 @@ impl MemoryBudget {
         self.budget_bytes.store(budget_bytes, Ordering::Relaxed);
     }
 
-    /// Notes what the process has resident.
+    /// Records the resident memory of the process.
     pub fn note(&self, used_bytes: u64) {
         self.used_bytes.store(used_bytes, Ordering::Relaxed);
         self.peak_bytes.fetch_max(used_bytes, Ordering::Relaxed);
@@ -54,7 +54,7 @@ impl MemoryBudget {
         !self.is_below(NO_MORE_SESSIONS_PERCENT)
     }
 
-    /// Returns true if the use is to be checked more often.
+    /// Returns true if the use must be checked more often.
     pub fn is_filling(&self) -> bool {
         !self.is_below(FILLING_PERCENT)
     }
@@ -72,7 +72,7 @@ impl MemoryBudget {
         self.used_bytes.load(Ordering::Relaxed) / percent < budget / 100
     }
 
-    /// Returns its use.
+    /// Returns the use of the budget.
     pub fn usage(&self) -> Usage {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         Usage {
@@ -86,15 +86,15 @@ impl MemoryBudget {
     }
 }
 
-/// Bytes that this process has resident.
+/// Returns the resident memory of this process, in bytes.
 pub fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
 }
 
-/// Bytes of memory that the process can have at most: what its control group is limited to, or the
-/// machine has.
+/// Returns the maximum memory of the process, in bytes: the limit of its control group or the
+/// memory of the machine, whichever is less.
 pub fn machine_memory_bytes() -> u64 {
     let of_group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
     let of_group = of_group.and_then(|text| text.trim().parse::<u64>().ok());
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_new_is_let_in_before_the_budget_is_used_up_and_no_connection_accepted() {
+    fn new_clients_and_connections_are_refused_before_the_budget_is_exhausted() {
         let budget = MemoryBudget::of(1_000_000);
         for (used, has_room, accepts) in [
             (0, true, true),

@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Clients and subjects that have a rate of their own at once. One is forgotten once it could have
-/// its whole burst again.
+/// Maximum number of clients and subjects with separate rates. One is forgotten once its burst is
+/// fully replenished.
 const MAX_REMEMBERED: usize = 100_000;
 /// Unit of byte rates that do not fit in 32 bits.
 const LARGE_UNIT_BYTES: u64 = 1024;
@@ -47,7 +47,7 @@ pub struct RateExceeded {
     pub wait: Duration,
 }
 
-/// The rates of everybody.
+/// Publish rates of all clients and subjects.
 pub struct Rates {
     limits: Arc<Limits>,
     clock: DefaultClock,
@@ -59,7 +59,7 @@ struct Meter {
     limit: Limit,
     scope: Scope,
     bound: Bound,
-    /// Unit that it counts.
+    /// Size of the counted unit: 1, or [`LARGE_UNIT_BYTES`].
     unit: u64,
     burst: NonZeroU32,
     limiter: Limiter,
@@ -68,14 +68,14 @@ struct Meter {
 
 #[derive(Default)]
 struct MeterUsage {
-    /// The most of a burst that somebody has spent, lately and ever.
+    /// Largest part of a burst that a client or subject has recently spent; `peak` is the maximum.
     used: AtomicU64,
     peak: AtomicU64,
     refusals: AtomicU64,
 }
 
-/// A subject is asked before its client, so that one that is refused takes nothing from the others
-/// at its address.
+/// Limits in the order of their checks: subjects before clients, so that a refused subject spends
+/// nothing of the others at its address.
 const RATES: [Limit; 4] = [
     Limit::PublishEventsPerSubject,
     Limit::PublishBytesPerSubject,
@@ -99,7 +99,7 @@ impl Rates {
         Self { meters: meters.collect(), clock: DefaultClock::default(), limits }
     }
 
-    /// The same, as other limits have it; the hub's own figures go on.
+    /// Returns the rates of other limits; the counted use of the hub's bounds is kept.
     #[must_use]
     pub fn changed(&self, limits: Arc<Limits>, max_body_bytes: usize) -> Self {
         let mut changed = Self::of(limits, max_body_bytes);
@@ -112,8 +112,8 @@ impl Rates {
         changed
     }
 
-    /// Takes a request's events, each with its streams and its bytes, from what `client` and
-    /// `subject` may publish, or says how long they wait for it.
+    /// Deducts a request's events, each with its streams and bytes, from the rates of `client` and
+    /// `subject`; fails with the time to wait if a rate is exceeded.
     pub fn spend<'a>(
         &self,
         client: &Client,
@@ -162,7 +162,7 @@ impl Rates {
         spent
     }
 
-    /// Forgets those who have been quiet. Called about once a second.
+    /// Forgets idle clients and subjects. Called about once a second.
     pub fn forget_quiet(&self) {
         for meter in &self.meters {
             meter.usage.used.store(0, Ordering::Relaxed);
@@ -173,7 +173,7 @@ impl Rates {
         }
     }
 
-    /// Returns their use.
+    /// Returns the use of all rates.
     pub fn usage(&self) -> Vec<Usage> {
         self.meters.iter().map(|meter| meter.usage(&self.limits)).collect()
     }
@@ -224,7 +224,7 @@ impl Meter {
                 Ok(())
             }
             Ok(Err(not_until)) => refuse(not_until.wait_time_from(clock.now())),
-            // No amount is more than the burst.
+            // Unreachable: the amount is at most the burst.
             Err(_) => refuse(Duration::from_secs(1)),
         }
     }
@@ -268,23 +268,23 @@ mod tests {
     }
 
     #[test]
-    fn each_client_has_a_second_or_a_batch_at_once_and_no_more() {
+    fn each_client_has_a_burst_of_one_second_or_one_batch() {
         let hub = bounds(Limit::PublishEventsPerClient, 10_000, false);
         let rates = Rates::of(Arc::new(Limits { hub, rules: Vec::new() }), 1 << 20);
         let batch = events("a", 4096, 1);
         assert!(spend(&rates, &client(1, false), &batch));
         assert!(spend(&rates, &client(1, false), &batch));
         assert!(!spend(&rates, &client(1, false), &batch), "8,192 of 10,000 are spent");
-        assert!(spend(&rates, &client(2, false), &batch), "another client has its own");
+        assert!(spend(&rates, &client(2, false), &batch), "rates are per client");
         for _ in 0..10 {
-            assert!(spend(&rates, &client(1, true), &batch), "a default binds nobody at home");
+            assert!(spend(&rates, &client(1, true), &batch), "local clients have no default");
         }
         let usage = rates.usage().remove(0);
         assert!(usage.peak >= Some(8_192 - 500) && usage.refusals == 1, "{usage:?}");
     }
 
     #[test]
-    fn a_rate_of_some_streams_takes_the_place_of_the_hubs_and_binds_also_at_home() {
+    fn rate_of_a_rule_replaces_the_hub_rate_and_applies_to_local_clients() {
         let rule = Rule {
             streams: vec![Selector::parse("slow.**").expect("ok")],
             bounds: bounds(Limit::PublishBytesPerClient, 1024, true),
@@ -292,18 +292,18 @@ mod tests {
         let hub = bounds(Limit::PublishBytesPerClient, 1 << 30, false);
         let rates = Rates::of(Arc::new(Limits { hub, rules: vec![rule] }), 4096);
         let home = client(1, true);
-        assert!(spend(&rates, &home, &events("slow.x", 4, 1024)), "a whole body at once");
+        assert!(spend(&rates, &home, &events("slow.x", 4, 1024)), "a whole body passes");
         assert!(!spend(&rates, &home, &events("slow.x", 1, 1024)));
         assert!(spend(&rates, &home, &events("fast.x", 100, 1024)));
         let both = vec![(
             vec![events("slow.x", 1, 0)[0].0[0].clone(), events("f", 1, 0)[0].0[0].clone()],
             1024,
         )];
-        assert!(!spend(&rates, &home, &both), "an event of both is counted in both");
+        assert!(!spend(&rates, &home, &both), "an event in both scopes counts in both");
     }
 
     #[test]
-    fn an_event_is_counted_once_and_by_its_bytes() {
+    fn event_counts_once_and_by_its_bytes() {
         let rule = |streams: &str| Rule {
             streams: vec![Selector::parse(streams).expect("ok")],
             bounds: bounds(Limit::Connections, 1, true),
@@ -315,16 +315,16 @@ mod tests {
         let names = ["a.x", "b.x", "c"].map(|name| StreamName::parse(name).expect("a name"));
         for n in 0..1024 {
             let sent = [(names.to_vec(), 1)];
-            assert!(spend(&rates, &client(1, false), &sent), "a byte is a byte: {n}");
+            assert!(spend(&rates, &client(1, false), &sent), "bytes are not rounded up: {n}");
         }
         let usage = rates.usage();
-        let of = |limit: Limit| usage.iter().find(|u| u.limit == limit.as_str()).expect("it");
+        let of = |limit: Limit| usage.iter().find(|u| u.limit == limit.as_str()).expect("a limit");
         assert!(of(Limit::PublishEventsPerClient).peak <= Some(1024));
         assert!(!spend(&rates, &client(1, false), &[(names.to_vec(), 1000)]));
     }
 
     #[test]
-    fn a_subject_that_is_refused_takes_nothing_from_its_address() {
+    fn refused_subject_spends_nothing_of_its_address() {
         let mut hub = bounds(Limit::PublishEventsPerClient, 100, true);
         hub.set(Limit::PublishEventsPerSubject, Some(Bound { most: 1, is_explicit: true }));
         let rates = Rates::of(Arc::new(Limits { hub, rules: Vec::new() }), 1);
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_have_been_quiet_are_forgotten() {
+    fn idle_clients_are_forgotten() {
         let hub = bounds(Limit::PublishEventsPerClient, 1_000_000, true);
         let rates = Rates::of(Arc::new(Limits { hub, rules: Vec::new() }), 1);
         for last in 0..100 {
@@ -354,7 +354,7 @@ mod tests {
         let began = std::time::Instant::now();
         while !rates.meters[0].limiter.is_empty() {
             rates.forget_quiet();
-            assert!(began.elapsed() < Duration::from_secs(60), "they stay");
+            assert!(began.elapsed() < Duration::from_secs(60), "idle clients stay");
         }
     }
 }

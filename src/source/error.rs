@@ -4,16 +4,16 @@ use crate::event::Invalid;
 use crate::journal::{JournalError, PublishError};
 use tokio::task::JoinError;
 
-/// Failure of a source, after which it is started again.
+/// Failure of a source, which is then restarted.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// What it published before cannot be read.
+    /// Earlier events of the source cannot be read.
     #[error("cannot read the journal: {0}")]
     Journal(#[from] JournalError),
     /// An event was refused.
     #[error("cannot publish: {0}")]
     Publish(#[from] PublishError),
-    /// An event of its own is not valid.
+    /// An event that the source formed is not valid.
     #[error("cannot form an event: {0}")]
     Invalid(#[from] Invalid),
     /// The data of an event cannot be written as JSON.
@@ -22,7 +22,7 @@ pub enum SourceError {
     /// A blocking task panicked.
     #[error("a task panicked")]
     Panicked(#[from] JoinError),
-    /// What it reads from has ended.
+    /// The input of the source has ended.
     #[error("its input has ended")]
     Ended,
 }

@@ -1,10 +1,11 @@
 //! Liveness of services: they send `heartbeat` events to any stream, and the stream `heartbeats`
 //! reports when a source becomes `up`, `late` or `down`.
 //!
-//! It reads the journal as any reader does. The reports before a restart are read from the stream
-//! itself, so that a source that stopped during the restart is reported, too.
+//! The monitor reads the journal like any reader. The reports before a restart are read from the
+//! stream itself, so that a source that stopped during the restart is reported, too.
 
 use super::last_values::{off_thread, read, read_stream};
+use super::own_streams::{HEARTBEATS_KEPT, HEARTBEATS_STREAM};
 use super::supervisor::Feed;
 use crate::event::{
     Body, Draft, EventType, Interest, MAX_ENTRIES_PER_BATCH, Position, Selector, StreamName,
@@ -19,16 +20,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The stream.
-pub const STREAM: &str = "heartbeats";
 /// Interval at which sources are checked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Sources that are watched at once; further ones are not, which is counted as refused.
+/// Maximum number of watched sources; heartbeats of further ones are counted as refused.
 const MAX_SOURCES: usize = 10_000;
-/// Time after which a source that is down is forgotten, with its reports.
-pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// After how long without a heartbeat a source is what.
+/// Times without a heartbeat after which the status of a source changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct GracePeriods {
     /// Time until a source is late.
@@ -49,7 +46,7 @@ enum Status {
 #[derive(Serialize, Deserialize)]
 struct StatusChange {
     source: String,
-    /// The stream of its heartbeats; empty in what older versions told.
+    /// Stream of its heartbeats; empty in reports of older versions.
     #[serde(default)]
     stream: String,
     status: Status,
@@ -57,8 +54,8 @@ struct StatusChange {
     last: String,
 }
 
-/// A source by the stream of its heartbeats and its name there: who may publish to one stream says
-/// nothing of the sources of another.
+/// A source, identified by the stream of its heartbeats and its name there: the right to publish to
+/// one stream does not extend to the sources of another.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Source {
     stream: String,
@@ -71,18 +68,18 @@ struct HeartbeatSeen {
     told: Option<Status>,
 }
 
-/// Everything that is watched.
+/// State of the heartbeat monitor.
 struct HeartbeatWatch {
     history: Arc<History>,
     beats: Interest,
-    /// Everything up to here was read.
+    /// Position up to which the journal was read.
     cursor: Position,
     sources: BTreeMap<Source, HeartbeatSeen>,
-    /// Sources that found no room.
+    /// Number of heartbeats of sources beyond the maximum.
     unwatched: u64,
 }
 
-/// Watches for ever.
+/// Runs the heartbeat monitor until it fails.
 pub async fn watch(
     feed: Feed,
     history: Arc<History>,
@@ -98,7 +95,7 @@ pub async fn watch(
         let changes = watch.changes(now, grace);
         for some in changes.chunks(MAX_ENTRIES_PER_BATCH) {
             let drafts = some.iter().map(|told| draft(told, now)).collect::<Result<_, _>>()?;
-            // Whatever cannot be told now is told by the next look.
+            // Refused reports are repeated after the next check.
             if feed.publish(drafts).await.is_ok() {
                 watch.confirm(some);
             }
@@ -110,14 +107,14 @@ pub async fn watch(
 }
 
 fn draft(told: &StatusChange, now: Timestamp) -> Result<Draft, SourceError> {
-    let stream = StreamName::parse(STREAM)?;
+    let stream = StreamName::parse(HEARTBEATS_STREAM)?;
     let kind = EventType::parse("status")?;
     let data = to_raw_value(told)?;
     Ok(Draft::from_json(vec![stream], kind, &data, now)?)
 }
 
 impl HeartbeatWatch {
-    /// Begins with what was told before, and with the heartbeats from here on.
+    /// Restores the last reports, and starts reading heartbeats at the current head.
     fn begin(history: Arc<History>) -> Result<Self, SourceError> {
         let kind = EventType::parse("heartbeat")?;
         let every = Selector::parse("**")?;
@@ -125,13 +122,13 @@ impl HeartbeatWatch {
         let cursor = history.head();
         let mut watch = Self { history, beats, cursor, sources: BTreeMap::new(), unwatched: 0 };
         let mut sources = BTreeMap::new();
-        read_stream(&watch.history, STREAM, &mut |entry| {
+        read_stream(&watch.history, HEARTBEATS_STREAM, &mut |entry| {
             let Body::Event { payload, .. } = &entry.body else { return };
             let Ok(told) = serde_json::from_slice::<StatusChange>(payload.as_bytes()) else {
                 return;
             };
             let last = Timestamp::parse("last", &told.last).unwrap_or(entry.time);
-            // Of older versions nobody knows the stream.
+            // Reports of older versions do not name the stream.
             if !told.stream.is_empty() {
                 let source = Source { stream: told.stream, name: told.source };
                 sources.insert(source, HeartbeatSeen { last, told: Some(told.status) });
@@ -141,7 +138,7 @@ impl HeartbeatWatch {
         Ok(watch)
     }
 
-    /// Reads the heartbeats that have come.
+    /// Reads the new heartbeats.
     fn read(mut self) -> Result<Self, SourceError> {
         #[derive(Deserialize)]
         struct Beat {
@@ -166,12 +163,12 @@ impl HeartbeatWatch {
         Ok(self)
     }
 
-    /// Returns the sources whose status differs from the report; those that have been down for long
-    /// are forgotten.
+    /// Returns the sources whose status differs from the last report. Sources without a heartbeat
+    /// for [`HEARTBEATS_KEPT`] are forgotten.
     fn changes(&mut self, now: Timestamp, grace: GracePeriods) -> Vec<StatusChange> {
         let silent =
             |heard: &HeartbeatSeen| Duration::from_millis(now.ms().saturating_sub(heard.last.ms()));
-        self.sources.retain(|_, heard| silent(heard) < FORGOTTEN_AFTER);
+        self.sources.retain(|_, heard| silent(heard) < HEARTBEATS_KEPT);
         let mut changes = Vec::new();
         for (source, heard) in &self.sources {
             let status = match silent(heard) {

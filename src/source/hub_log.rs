@@ -1,7 +1,9 @@
 //! The hub's own log as `log` events on the stream `hub.logs`, which admins read.
 //!
-//! It never feeds on itself: what this module logs is not captured, and it logs nothing of a line.
+//! There is no feedback loop: lines that this module logs are not captured, and it logs nothing
+//! about a line.
 
+use super::own_streams::LOG_STREAM;
 use super::supervisor::Feed;
 use crate::event::{Draft, EventType, MAX_ENTRIES_PER_BATCH, StreamName};
 use crate::source::error::SourceError;
@@ -13,9 +15,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::Receiver;
 
-/// The stream.
-pub const STREAM: &str = "hub.logs";
-/// Lines that go into one commit.
+/// Maximum number of lines in one commit.
 const LINES_TOGETHER: usize = 256;
 const _: () = assert!(LINES_TOGETHER <= MAX_ENTRIES_PER_BATCH);
 
@@ -30,11 +30,11 @@ struct Log<'a> {
     fields: &'a Map<String, Value>,
 }
 
-/// Publishes the lines as they come. Where publishing is refused, as on a full disk, they are lost:
-/// standard error has them.
+/// Publishes log lines as they arrive. Lines that are refused, for example on a full disk, are
+/// lost; standard error has them.
 pub async fn publish(feed: Feed, lines: Arc<Mutex<Receiver<LogLine>>>) -> Result<(), SourceError> {
     let mut lines = lines.lock().await;
-    let stream = StreamName::parse(STREAM)?;
+    let stream = StreamName::parse(LOG_STREAM)?;
     let kind = EventType::parse("log")?;
     let mut waiting = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! A job as it is configured, and how a run of it ends.
+//! Configuration of jobs, and the exit of a run.
 
 use super::output::Unbuffered as _;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 
 /// Default of `PATH`, for a hub without one.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
-/// Variables that every command is given, and those that one of another user is.
+/// Variables that commands inherit from the hub, and those that commands of another user inherit.
 const KEPT: [&str; 10] = [
     "HOME",
     "USER",
@@ -24,27 +24,28 @@ const KEPT: [&str; 10] = [
     "XDG_RUNTIME_DIR",
 ];
 const KEPT_FOR_OTHERS: [&str; 4] = ["LANG", "LC_ALL", "LC_CTYPE", "TZ"];
-/// Bytes of a job's name at most.
+/// Maximum length of a job's name, in bytes.
 const MAX_NAME_BYTES: usize = 64;
 
-/// A job: a command that may be run by name. Nobody who runs it says anything of the command.
+/// A job: a command that can be run by name. Callers cannot change the command.
 #[derive(Clone, Debug)]
 pub struct JobSpec {
-    /// Name of the job: one part of a stream's name.
+    /// Name of the job: one segment of a stream's name.
     pub name: String,
-    /// The program and its arguments; no shell reads them.
+    /// Program and arguments; no shell interprets them.
     pub command: Vec<String>,
     /// Working directory, if it is not that of the hub.
     pub directory: Option<PathBuf>,
-    /// Variables that are set in its environment, beside `PATH`, `HOME`, `LANG` and the like.
+    /// Variables that are set in its environment, in addition to `PATH`, `HOME`, `LANG` and the
+    /// like.
     pub environment: Vec<(String, String)>,
-    /// Variables that it is given from the hub's environment.
+    /// Further variables that it inherits from the hub's environment.
     pub passed: Vec<String>,
     /// Maximum duration of a run.
     pub timeout: Option<Duration>,
     /// User that runs it, if it is not that of the hub.
     pub user: Option<RunAs>,
-    /// Runs of it at once.
+    /// Maximum number of concurrent runs.
     pub at_most: usize,
     /// Time between TERM and KILL for a run that is stopped.
     pub stop_after: Duration,
@@ -57,14 +58,14 @@ pub struct RunAs {
     pub name: String,
     /// User id.
     pub uid: u32,
-    /// The id of their group.
+    /// Id of the user's primary group.
     pub gid: u32,
     /// Home directory.
     pub home: PathBuf,
 }
 
 impl RunAs {
-    /// The user of that name.
+    /// Looks up a user by name.
     pub fn find(name: &str) -> Result<Self, JobError> {
         use uzers::os::unix::UserExt as _;
         let user =
@@ -78,7 +79,7 @@ impl RunAs {
     }
 }
 
-/// Fault in the definition of a job.
+/// Error in the definition of a job.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// The system does not know the user.
@@ -100,16 +101,16 @@ pub fn check_job_name(name: &str) -> Result<(), JobError> {
 }
 
 impl JobSpec {
-    /// Starts the command, in a group of processes of its own, so that what it starts ends with it.
+    /// Starts the command in a new process group, so that processes that it starts end with it.
     pub(super) fn start(&self, run: &str, stream: &str) -> std::io::Result<Child> {
         let (program, arguments) =
             self.command.split_first().ok_or(std::io::ErrorKind::NotFound)?;
         let mut command = Command::new(program);
         command.args(arguments);
-        // The hub's environment holds its settings, and keys of upstreams by whatever names.
+        // The hub's environment holds its settings, and keys of upstreams under arbitrary names.
         let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
         command.env_clear().env("PATH", path);
-        // Another user's are theirs.
+        // The hub's `HOME` and the like do not apply to another user.
         let kept = if self.user.is_none() { &KEPT[..] } else { &KEPT_FOR_OTHERS[..] };
         let passed = self.passed.iter().map(String::as_str);
         for name in kept.iter().copied().chain(passed) {
@@ -141,7 +142,7 @@ impl JobSpec {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum StopReason {
-    /// The command exited by itself.
+    /// The command exited.
     Exited,
     /// A signal from outside the hub ended it.
     Signalled,
@@ -151,7 +152,7 @@ pub(super) enum StopReason {
     Stopped,
     /// The hub is stopping.
     HubStopping,
-    /// The hub ended before it did; what became of it is not known.
+    /// The hub ended before the run did; the result is unknown.
     HubRestarted,
     /// The command could not be started.
     NotStarted,
@@ -170,7 +171,8 @@ pub(super) struct JobExit {
 }
 
 impl JobExit {
-    /// A command that ran ended like this, after so long; it was told to, or not.
+    /// Returns the exit of a command that ran for `took`; `told` is the reason if the hub stopped
+    /// it.
     pub(super) fn of(status: ExitStatus, took: Duration, told: Option<StopReason>) -> Self {
         let by_itself =
             if status.code().is_some() { StopReason::Exited } else { StopReason::Signalled };
@@ -183,12 +185,12 @@ impl JobExit {
         }
     }
 
-    /// None that ran to its end.
+    /// Returns the exit of a run without an exit status.
     pub(super) fn without_status(reason: StopReason, message: Option<String>) -> Self {
         Self { code: None, signal: None, duration_ms: None, reason, message }
     }
 
-    /// Returns the outcome that it is counted as.
+    /// Returns the outcome that the metrics count.
     pub(super) fn outcome(&self) -> &'static str {
         match self.reason {
             StopReason::Exited if self.code == Some(0) => "ok",
@@ -207,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_one_part_of_a_stream() {
+    fn job_name_must_be_one_segment_of_a_stream_name() {
         for good in ["backup", "a-b_C9"] {
             assert!(check_job_name(good).is_ok());
         }

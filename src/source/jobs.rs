@@ -1,10 +1,11 @@
-//! Jobs: commands that are run by name, each run a stream of its own.
+//! Jobs: commands that are run by name. Each run has its own stream.
 //!
-//! Promises: a run's stream has its `start`, every line of its output in the order it came, its `exit`
-//! and its end, in this order; no more runs of a job than it may have.
-//! Never: runs a command of the caller's own.
+//! Promises: the stream of a run has its `start`, every line of its output in order of arrival, its
+//! `exit` and its end, in this order; a job has no more concurrent runs than `at-most` allows.
+//! Never: runs a command that a caller supplies.
 
 use super::job::{JobExit, JobSpec, StopReason};
+use super::own_streams::JOB_PREFIX;
 use super::publish_with_retry::publish;
 use super::run::{self, RunTarget, Stop, StopReceiver};
 use crate::event::{Draft, EventType, StreamName};
@@ -21,15 +22,9 @@ use tokio::sync::{Notify, oneshot, watch};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Prefix of the streams of runs.
-const STREAMS: &str = "jobs.";
-/// All of them.
-pub const SELECTOR: &str = "jobs.**";
-/// Default retention of these streams.
-pub const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// The share of a drain's window in which jobs may end by themselves, in percent.
+/// Maximum time between TERM and KILL during a drain, in percent of its window.
 const GRACE_PERCENT: u32 = 60;
-/// Streams that are looked at together.
+/// Number of streams that are listed in one page.
 const PAGE: usize = 500;
 
 /// The jobs of one hub. Cheap to clone.
@@ -53,7 +48,7 @@ struct Running {
     since: String,
     /// Sender of stops; closed once the command has ended.
     stop: watch::Sender<Option<Stop>>,
-    /// The processes of the command, once it was started.
+    /// Process group of the command, once it was started.
     group: Arc<OnceLock<Pid>>,
 }
 
@@ -65,7 +60,7 @@ impl Running {
     }
 }
 
-/// A run that was begun.
+/// A run that was started.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StartedRun {
     /// Name of the run.
@@ -74,13 +69,13 @@ pub struct StartedRun {
     pub stream: StreamName,
 }
 
-/// Reason for which no run was started.
+/// Reason why no run was started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartRunError {
     /// The job does not exist.
     #[error("there is no job {0:?}")]
     Unknown(String),
-    /// The maximum number of its runs is running.
+    /// The maximum number of concurrent runs of the job is reached.
     #[error("at-most ({0}) reached: that many runs of the job are running")]
     AtMost(usize),
     /// The first event could not be published.
@@ -88,19 +83,19 @@ pub enum StartRunError {
     Refused(#[from] PublishError),
 }
 
-/// A job, as it is listed.
+/// A job and its running runs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
 #[schema(as = Job)]
 pub struct JobView {
     /// Name of the job.
     pub name: String,
-    /// Runs of it at once, at most.
+    /// Maximum number of concurrent runs.
     pub at_most: usize,
     /// Running runs, the oldest first.
     pub running: Vec<RunView>,
 }
 
-/// A run that is under way.
+/// A run that has not ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
 #[schema(as = JobRun)]
 pub struct RunView {
@@ -122,7 +117,7 @@ struct RunStart<'a> {
 }
 
 impl Jobs {
-    /// These, none of them running.
+    /// Creates jobs, none of them running.
     pub fn new(specs: Vec<JobSpec>, publisher: Publisher, telemetry: &Telemetry) -> Self {
         let job = |spec: JobSpec| {
             let metrics = telemetry.of_job(&spec.name);
@@ -137,12 +132,12 @@ impl Jobs {
         }))
     }
 
-    /// Begins a run of a job, for somebody; returns once its stream is there.
+    /// Starts a run of a job for the caller `by`. Returns once the `start` event is published.
     pub async fn begin(&self, name: &str, by: Option<&str>) -> Result<StartedRun, StartRunError> {
         let job = self.0.jobs.get(name).ok_or_else(|| StartRunError::Unknown(name.to_owned()))?;
         let began = now();
         let run = run_name(&began.to_string());
-        let stream = format!("{STREAMS}{name}.{run}");
+        let stream = format!("{JOB_PREFIX}{name}.{run}");
         let stream =
             StreamName::parse(&stream).map_err(|_| StartRunError::Unknown(name.to_owned()))?;
         let (stop, group) = self.take_place(job, &run, began.to_string())?;
@@ -152,7 +147,7 @@ impl Jobs {
             (self.0.publisher.clone(), job.spec.clone(), job.metrics.clone());
         let begun = StartedRun { run: run.clone(), stream: stream.clone() };
         let (told, published) = oneshot::channel();
-        // By itself: what has a start has an end, also where nobody waits for it any more.
+        // A separate task: a run that was started gets its end even if the caller is gone.
         tokio::spawn(async move {
             let started = publish(&publisher, start.into_iter().collect()).await;
             let is_begun = started.is_ok();
@@ -169,7 +164,7 @@ impl Jobs {
         Ok(begun)
     }
 
-    /// Has a run stop; whether it is under way.
+    /// Stops a run. Returns false if it is not running.
     pub fn stop(&self, name: &str, run: &str) -> bool {
         let running = self.running();
         let found = running.get(&(name.to_owned(), run.to_owned()));
@@ -180,20 +175,20 @@ impl Jobs {
         })
     }
 
-    /// The stream of a run, if there can be such a one.
+    /// Returns the stream of a run; `None` if the job does not exist or the name is not valid.
     pub fn stream_of(&self, name: &str, run: &str) -> Option<StreamName> {
         self.0.jobs.get(name)?;
-        StreamName::parse(&format!("{STREAMS}{name}.{run}")).ok()
+        StreamName::parse(&format!("{JOB_PREFIX}{name}.{run}")).ok()
     }
 
-    /// The jobs, by name.
+    /// Returns the jobs whose name `is_wanted` accepts, sorted by name.
     pub fn views(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<JobView> {
         let running = self.running();
         let of = |name: &str| {
             let mine = running.iter().filter(|((job, _), run)| job == name && !run.is_over());
             let view = |((_, run), running): (&(String, String), &Running)| RunView {
                 run: run.clone(),
-                stream: format!("{STREAMS}{name}.{run}"),
+                stream: format!("{JOB_PREFIX}{name}.{run}"),
                 since: running.since.clone(),
             };
             mine.map(view).collect()
@@ -207,8 +202,8 @@ impl Jobs {
         wanted.map(view).collect()
     }
 
-    /// Stops every run, begins none any more, and returns once all have ended; those that do not go by
-    /// themselves are made to while there is time in `window`.
+    /// Stops every run and starts no more. Returns once all have ended; runs that do not end are
+    /// killed within `window`.
     pub async fn stop_all(&self, window: Duration) {
         self.0.is_stopping.store(true, Ordering::Relaxed);
         let within = window * GRACE_PERCENT / 100;
@@ -219,11 +214,11 @@ impl Jobs {
         self.all_ended().await;
     }
 
-    /// Ends what is still running, at once; begins none any more.
+    /// Kills all running commands immediately and starts no more.
     pub fn kill_all(&self) {
         self.0.is_stopping.store(true, Ordering::Relaxed);
         for run in self.running().values().filter(|run| !run.is_over()) {
-            // Also one that is only about to start.
+            // This also stops a run whose command is about to be started.
             let stop = Stop { reason: StopReason::HubStopping, within: Some(Duration::ZERO) };
             run.stop.send_if_modified(|told| set(told, stop));
             if let Some(group) = run.group.get() {
@@ -233,7 +228,7 @@ impl Jobs {
         }
     }
 
-    /// Returns once no run is under way.
+    /// Waits until all runs have ended.
     pub async fn all_ended(&self) {
         loop {
             let changed = self.0.changed.notified();
@@ -244,13 +239,13 @@ impl Jobs {
         }
     }
 
-    /// Ends the streams of runs that a hub which ended before them has left open, as soon as the journal
-    /// takes that.
+    /// Ends the streams of runs that were left open because the hub ended before them, as soon as
+    /// the journal accepts that.
     pub fn end_what_was_left(&self, history: &History) -> Result<(), JournalError> {
         let mut after: Option<StreamName> = None;
         loop {
             let page =
-                history.list(STREAMS, after.as_ref().map(StreamName::as_str), PAGE, |_| true)?;
+                history.list(JOB_PREFIX, after.as_ref().map(StreamName::as_str), PAGE, |_| true)?;
             let open = page.streams.iter().filter(|(_, view)| !view.ended);
             for (stream, publisher) in open.map(|(stream, _)| (stream, self.0.publisher.clone())) {
                 tracing::warn!(%stream, "the hub stopped before this job run ended");
@@ -295,7 +290,8 @@ impl Jobs {
     }
 }
 
-/// The first who asks says why, and who has least time how soon.
+/// Merges a stop request into an earlier one: the first gives the reason, the shortest time
+/// applies. Returns true if that changes anything.
 fn set(told: &mut Option<Stop>, stop: Stop) -> bool {
     let before = told.and_then(|told| told.within);
     let is_first = told.is_none();
@@ -304,7 +300,7 @@ fn set(told: &mut Option<Stop>, stop: Stop) -> bool {
     is_first || told.within != before
 }
 
-/// A place among the running.
+/// A slot of a running run, which is freed on drop.
 struct RunSlot {
     jobs: Jobs,
     name: String,
@@ -322,7 +318,7 @@ impl Drop for RunSlot {
     }
 }
 
-/// A name that sorts by when the run was begun, and that nobody guesses.
+/// Returns a name that sorts by the start of the run and cannot be guessed.
 fn run_name(began: &str) -> String {
     let digits = began.split('.').next().unwrap_or(began);
     let when: String = digits.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
@@ -330,7 +326,7 @@ fn run_name(began: &str) -> String {
     format!("{when}Z-{}", &id[..8])
 }
 
-/// An event with such data; `None` where there can be none, which is never.
+/// Returns an event with this data; `None` if it is not valid, which does not happen.
 pub(super) fn event(stream: &StreamName, kind: &str, data: &impl Serialize) -> Option<Item> {
     let data = to_raw_value(data).ok()?;
     let kind = EventType::parse(kind).ok()?;
@@ -347,7 +343,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_says_why_and_who_has_least_time_how_soon() {
+    fn first_stop_gives_the_reason_and_the_shortest_time_applies() {
         let second = |n| Some(Duration::from_secs(n));
         let mut told = None;
         assert!(set(&mut told, Stop { reason: StopReason::Stopped, within: None }));
@@ -355,7 +351,7 @@ mod tests {
         assert!(set(&mut told, Stop { reason: StopReason::HubStopping, within: second(3) }));
         assert!(!set(&mut told, Stop { reason: StopReason::HubStopping, within: second(9) }));
         assert!(set(&mut told, Stop { reason: StopReason::HubStopping, within: second(1) }));
-        let told = told.expect("it is told");
+        let told = told.expect("a stop");
         assert_eq!((told.within, matches!(told.reason, StopReason::Stopped)), (second(1), true));
     }
 }

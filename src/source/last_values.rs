@@ -1,11 +1,11 @@
-//! Last values that sources have published, from which they continue after a restart.
+//! Reads what sources have published before, from which they continue after a restart.
 
 use crate::event::{Entry, Interest, Position, Selector};
 use crate::journal::{History, Start};
 use crate::source::error::SourceError;
 use std::ops::ControlFlow;
 
-/// Shows `visit` everything on a stream of the hub's own, the oldest first.
+/// Calls `visit` with every entry of one of the hub's own streams, the oldest first.
 pub(super) fn read_stream(
     history: &History,
     stream: &str,
@@ -18,7 +18,7 @@ pub(super) fn read_stream(
     read(history, &own, from, until, visit)
 }
 
-/// Shows `visit` everything that is wanted in `(after, until]`.
+/// Calls `visit` with every entry in `(after, until]` that `interest` selects.
 pub(super) fn read(
     history: &History,
     interest: &Interest,
@@ -36,7 +36,7 @@ pub(super) fn read(
     Ok(())
 }
 
-/// Runs what may wait for a disk.
+/// Runs work that may wait for a disk on a blocking thread.
 pub(super) async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
 ) -> Result<T, SourceError> {

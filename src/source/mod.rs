@@ -1,44 +1,55 @@
 //! Sources of events inside the hub: system monitor, the hub's log, heartbeats, jobs, followed
 //! files, chats.
 //!
-//! Promises: a source that fails is restarted with backoff; its events take the way of all others
-//! and are refused where those are; each source is shown in `/stats` and the metrics. Never: knows
-//! sessions, or delays a publisher.
+//! Promises: a source that fails is restarted with backoff; its events are published and refused
+//! like all others; each source is shown in `/stats` and the metrics. Never: knows sessions, or
+//! delays a publisher.
 
+#[cfg(feature = "chat")]
 mod chats;
 mod error;
 mod heartbeats;
 mod hub_log;
+#[cfg(feature = "jobs")]
 mod job;
+#[cfg(feature = "jobs")]
 mod jobs;
 mod last_values;
+#[cfg(any(feature = "cli", feature = "jobs", feature = "tail"))]
 mod output;
+mod own_streams;
 mod publish_with_retry;
+#[cfg(feature = "jobs")]
 mod run;
 mod supervisor;
+#[cfg(feature = "system")]
 mod system;
+#[cfg(feature = "tail")]
 mod tail;
 
+#[cfg(feature = "chat")]
 pub use chats::{
     Chat, ChatSettings, Chats, CreateChat as WantedChat, CreateChatError as NoChat,
     CreatedChat as BegunChat, ECHO, Kind as UpstreamKind, Progress as ChatProgress,
-    Reader as ChatReader, SELECTOR as CHAT_STREAMS, STREAM as CHATS_STREAM, StopBy,
-    Timeouts as ChatTimeouts, Upstream, UpstreamKey,
+    Reader as ChatReader, StopBy, Timeouts as ChatTimeouts, Upstream, UpstreamKey,
 };
 pub use error::SourceError;
-pub use heartbeats::{
-    FORGOTTEN_AFTER as HEARTBEATS_KEPT, GracePeriods, STREAM as HEARTBEATS_STREAM,
-    watch as watch_heartbeats,
-};
-pub use hub_log::{STREAM as LOG_STREAM, publish as publish_log};
+pub use heartbeats::{GracePeriods, watch as watch_heartbeats};
+pub use hub_log::publish as publish_log;
+#[cfg(feature = "jobs")]
 pub use job::{JobSpec, RunAs, check_job_name};
-pub use jobs::{
-    JobView, Jobs, KEPT as JOBS_KEPT, RunView, SELECTOR as JOB_STREAMS, StartRunError, StartedRun,
-};
+#[cfg(feature = "jobs")]
+pub use jobs::{JobView, Jobs, RunView, StartRunError, StartedRun};
+#[cfg(any(feature = "cli", feature = "jobs", feature = "tail"))]
 pub use output::{LogData, OUTPUT_WITHIN, Output, Unbuffered, log_data, shown_line};
+pub use own_streams::{
+    CHAT_STREAMS, CHATS_STREAM, HEARTBEATS_KEPT, HEARTBEATS_STREAM, JOB_STREAMS, JOBS_KEPT,
+    LOG_STREAM, OWN_STREAM_KEPT, SYSTEM_STREAM, TAIL_KEPT_EVENTS, TAIL_STREAM,
+};
 pub use supervisor::{Feed, SourceView, Sources};
-pub use system::{STREAM as SYSTEM_STREAM, watch as watch_system};
+#[cfg(feature = "system")]
+pub use system::watch as watch_system;
+#[cfg(feature = "tail")]
 pub use tail::{
-    JoinRule, KEPT_EVENTS as TAIL_KEPT_EVENTS, MAX_FILES as MAX_TAILED, STREAM as TAIL_STREAM,
-    StreamTemplate, TailSpec, follow as follow_files,
+    JoinRule, MAX_FILES as MAX_TAILED, StreamTemplate, TailSpec, follow as follow_files,
 };

@@ -1,4 +1,4 @@
-//! The output of commands, as it is read while they run.
+//! Reads the output of commands while they run.
 
 use crate::event::level_of;
 use serde::Serialize;
@@ -7,15 +7,15 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// Variables that ask programs not to buffer output that goes to no terminal: one for Python, and
-/// `stdbuf` of coreutils for programs that use C's standard output.
+/// Environment variables that ask programs not to buffer output when it does not go to a terminal:
+/// one for Python, and `stdbuf` of coreutils for programs that use C's standard output.
 const PYTHON: (&str, &str) = ("PYTHONUNBUFFERED", "1");
 const STDBUF_LIBRARIES: [&str; 2] =
     ["/usr/libexec/coreutils/libstdbuf.so", "/usr/lib/coreutils/libstdbuf.so"];
 
-/// A command whose output is to come at once.
+/// Extension of commands that disables output buffering.
 pub trait Unbuffered {
-    /// Sets what asks for that in its environment, where nothing is set.
+    /// Sets the environment variables that disable buffering, unless they are set already.
     fn unbuffered(&mut self) -> &mut Self;
 }
 
@@ -33,15 +33,15 @@ impl Unbuffered for tokio::process::Command {
     }
 }
 
-/// Maximum time for reading quiet output after the end of its command: a process that it started
-/// may hold the pipe open.
+/// Maximum time of waiting for output after the command has ended: a process that it started may
+/// hold the pipe open.
 pub const OUTPUT_WITHIN: Duration = Duration::from_secs(2);
 const PART_BYTES: usize = 16 * 1024;
 /// Maximum size of a pipe, unless root allows more (pipe(7)).
 const MAX_PIPE_BYTES: usize = 1024 * 1024;
 
-/// An output of a command, read to its end: until it is closed, or, once the command is over, until it
-/// has been quiet for long, or has brought more than there can have been.
+/// An output of a command. It ends when the pipe is closed. After the end of the command it also
+/// ends after waiting for [`OUTPUT_WITHIN`] in total, or after more bytes than fit a pipe.
 pub struct Output<R> {
     from: R,
     is_over: watch::Receiver<bool>,
@@ -57,7 +57,8 @@ impl<R: AsyncRead + Unpin> Output<R> {
         Self { from, is_over, part, quiet_for: OUTPUT_WITHIN, rest: MAX_PIPE_BYTES }
     }
 
-    /// The next of it; empty at its end. Only waiting for it counts, and not what is done with it.
+    /// Returns the next bytes; empty at the end. Only the time spent waiting counts towards
+    /// [`OUTPUT_WITHIN`], not the time that the caller spends on the bytes.
     pub async fn next(&mut self) -> &[u8] {
         let count = loop {
             if *self.is_over.borrow() {
@@ -78,7 +79,7 @@ impl<R: AsyncRead + Unpin> Output<R> {
     }
 }
 
-/// A line as the data of a `log` event.
+/// Data of a `log` event for a line.
 #[derive(Serialize)]
 pub struct LogData<'a> {
     level: &'a str,
@@ -92,15 +93,15 @@ struct Fields<'a> {
     output: &'a str,
 }
 
-/// A line of an output as the data of a `log` event: its level is the one that it says, and otherwise
-/// `info`.
+/// Returns the data of a `log` event for a line. The level is the one that the line names,
+/// otherwise `info`.
 pub fn log_data<'a>(line: &'a str, output: Option<&'a str>) -> LogData<'a> {
     let level = level_of(line).unwrap_or("info");
     LogData { level, message: line, fields: output.map(|output| Fields { output }) }
 }
 
-/// Returns what a terminal shows of a line at its end: text before a carriage return is
-/// overwritten, as by progress bars.
+/// Returns the part of a line that a terminal shows in the end: text before a carriage return is
+/// overwritten, as progress bars do.
 pub fn shown_line(line: &str) -> &str {
     line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default()
 }
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_progress_bar_the_last_state_is_a_line() {
+    fn shown_line_returns_the_last_state_of_a_progress_bar() {
         assert_eq!(shown_line(" 10 %\r 50 %\r100 %"), "100 %");
         assert_eq!(shown_line("done\r"), "done");
         assert_eq!(shown_line("\r"), "");

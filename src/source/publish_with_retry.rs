@@ -1,4 +1,4 @@
-//! Publishing for those who cannot lose anything: again and again, until it is taken.
+//! Publishing for sources that must not lose events: retries until they are accepted.
 
 use crate::backoff::Backoff;
 use crate::event::Draft;
@@ -6,18 +6,18 @@ use crate::journal::{Item, PublishError, Publisher, Unit};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Size of an event in the publish queue beside its data, in bytes.
+/// Overhead of an event in the publish queue, in bytes.
 const EVENT_OVERHEAD_BYTES: usize = 128;
-/// Longest first pause, and longest pause.
+/// Maximum first pause, and maximum pause.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 const RETRY_WITHIN: Duration = Duration::from_secs(5);
 
-/// These as one unit.
+/// Returns events as one unit.
 pub(super) fn unit(drafts: Vec<Draft>) -> Unit {
     drafts.into_iter().map(Item::Event).collect()
 }
 
-/// Publishes a unit, once.
+/// Publishes a unit, without a retry.
 pub(super) async fn publish(publisher: &Publisher, unit: Unit) -> Result<(), PublishError> {
     let data = |item: &Item| match item {
         Item::Event(draft) => draft.payload().as_bytes().len(),
@@ -27,8 +27,8 @@ pub(super) async fn publish(publisher: &Publisher, unit: Unit) -> Result<(), Pub
     publisher.publish(unit, bytes).await.map(drop)
 }
 
-/// The same until it is taken, however long the journal has no room for it; an error where that would
-/// never help. `waits` is told why it is tried again.
+/// Publishes a unit, and retries for as long as the publish queue or the disk is full. Returns any
+/// other error. `waits` is called with the reason of each retry.
 pub(super) async fn publish_with_retry(
     publisher: &Publisher,
     unit: Unit,

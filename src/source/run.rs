@@ -1,8 +1,8 @@
 //! A run of a job: its command, its output, and its end.
 //!
 //! Promises: a line that was read is published, however long the journal refuses it, unless the
-//! journal accepts nothing until a restart; meanwhile the command waits at its pipe. A command that
-//! does not stop when told to is killed with the processes it started.
+//! journal accepts nothing until a restart; meanwhile the command blocks on its pipe. A command
+//! that does not end after TERM is killed with the processes that it started.
 
 use super::job::{JobExit, JobSpec, StopReason};
 use super::jobs::{event, last_items};
@@ -22,21 +22,21 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// Lines that may wait for the journal; past it the command waits.
+/// Maximum number of lines that wait for the journal; beyond it the command blocks on its pipe.
 const MAX_WAITING_LINES: usize = 1_024;
-/// Lines of one commit.
+/// Maximum number of lines in one commit.
 const LINES_TOGETHER: usize = 256;
 
-/// A run is to stop.
+/// Request to stop a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stop {
     /// Reason of the stop.
     pub(super) reason: StopReason,
-    /// Maximum time for stopping, whatever the job's setting is.
+    /// Maximum time between TERM and KILL, if it is less than the job's setting.
     pub(super) within: Option<Duration>,
 }
 
-/// Receiver of the stop of a run.
+/// Receiver of the stop request of a run.
 pub(super) type StopReceiver = watch::Receiver<Option<Stop>>;
 
 /// The run that a command belongs to, and the stream that it is published on.
@@ -47,7 +47,8 @@ pub(super) struct RunTarget<'a> {
     pub(super) publisher: &'a Publisher,
 }
 
-/// Runs a job to its end, which is published; `group` is told what it is by.
+/// Runs a job, and publishes its output and its end. Stores the process group of the command in
+/// `group`.
 pub(super) async fn run(
     spec: &JobSpec,
     target: RunTarget<'_>,
@@ -56,7 +57,7 @@ pub(super) async fn run(
 ) -> JobExit {
     let RunTarget { run, stream, publisher } = target;
     let began = Instant::now();
-    // A hub that stops may have said so before it was started.
+    // The run may have been stopped before its command is started.
     let before = stop.borrow().map(|stop| stop.reason);
     if let Some(reason) = before {
         drop(stop);
@@ -96,7 +97,8 @@ struct RunEnd {
     told: Option<StopReason>,
 }
 
-/// Publishes what a command says until it has ended and all of that is published.
+/// Publishes the output of a command. Returns once the command has ended and all output is
+/// published.
 async fn follow(
     spec: &JobSpec,
     mut child: Child,
@@ -111,16 +113,17 @@ async fn follow(
     let err = child.stderr.take().map(|err| read(err, "stderr", stream, &lines, &is_over));
     drop(lines);
     let publishing = tokio::spawn(publish_lines(waiting, publisher.clone()));
-    // Its number stays taken until it is waited for: its group is no other one's until then.
+    // The process id stays in use until the child is reaped, so no other process group can get it
+    // before.
     let told = end_in_time(spec, &mut child, group, stop).await;
     let at = Instant::now();
     let mut reading = std::pin::pin!(join_all([out, err].into_iter().flatten()));
     let is_read = timeout(OUTPUT_WITHIN, &mut reading).await.is_ok();
-    // What it has started and left behind ends with it.
+    // Processes that it started and left behind end with it.
     signal(group, Signal::KILL);
     let status = child.wait().await;
     if !is_read {
-        // The rest of the pipe, however long the journal takes for that.
+        // Reads the rest of the pipe, however long the journal takes for it.
         ended.send_replace(true);
         reading.await;
     }
@@ -128,8 +131,8 @@ async fn follow(
     RunEnd { status, at, told }
 }
 
-/// Waits until a command has ended, and ends it where it should; returns why, if so. It is not waited
-/// for yet.
+/// Waits until a command has ended, and stops it on a timeout or a request. Returns the reason if
+/// it was stopped. Does not reap the child.
 async fn end_in_time(
     spec: &JobSpec,
     child: &mut Child,
@@ -151,7 +154,7 @@ async fn end_in_time(
     let began = Instant::now();
     signal(group, Signal::TERM);
     loop {
-        // Whoever has less time than the job wants may come later, as a hub that stops.
+        // A later request may allow less time than the job does, for example when the hub stops.
         let within = stop.borrow_and_update().and_then(|stop| stop.within);
         let within = within.map_or(spec.stop_after, |most| most.min(spec.stop_after));
         tokio::select! {
@@ -165,7 +168,7 @@ async fn end_in_time(
     Some(reason)
 }
 
-/// Waits until a child has ended, and leaves it in the table of processes (waitid(2), WNOWAIT).
+/// Waits until a child has ended, without reaping it (waitid(2), WNOWAIT).
 async fn exited(child: &mut Child) {
     let Some(process) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else { return };
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
@@ -173,14 +176,14 @@ async fn exited(child: &mut Child) {
     let waits = move || {
         let _ = told.send(retry_on_intr(|| waitid(WaitId::Pid(process), options)).is_ok());
     };
-    // A thread of its own: a run may take days, and the pool of a worker has few.
+    // A dedicated thread: a run may take days, and the blocking pool of a worker has few threads.
     let started = std::thread::Builder::new().name("job".into()).spawn(waits);
     if started.is_err() || !matches!(ended.await, Ok(true)) {
         let _ = child.wait().await;
     }
 }
 
-/// That it is to stop.
+/// Waits for a stop request; never returns if none can come.
 async fn told(stop: &mut StopReceiver) -> Stop {
     let told = stop.wait_for(Option::is_some).await.ok().and_then(|stop| *stop);
     match told {
@@ -191,12 +194,12 @@ async fn told(stop: &mut StopReceiver) -> Stop {
 
 fn signal(group: Option<Pid>, signal: Signal) {
     if let Some(group) = group {
-        // One that is gone needs none.
+        // A process group that is gone needs no signal.
         let _ = kill_process_group(group, signal);
     }
 }
 
-/// Reads lines of an output to its end.
+/// Sends the lines of an output to `lines` until its end.
 fn read(
     from: impl AsyncRead + Unpin + Send + 'static,
     output: &'static str,
@@ -223,7 +226,8 @@ fn read(
     })
 }
 
-/// The lines that `part` ends; where it is empty, the last.
+/// Returns the lines that `part` completes. An empty `part` is the end of the output, and completes
+/// the last line.
 fn lines_of(
     part: &[u8],
     splitter: &mut LineSplitter,
@@ -250,10 +254,10 @@ async fn publish_lines(mut waiting: mpsc::Receiver<Item>, publisher: Publisher) 
     }
 }
 
-/// Publishes what a run has to say, and says where that can never be.
+/// Publishes items of a run, with retries. Logs an error if they can never be published.
 pub(super) async fn say(publisher: &Publisher, items: Unit) {
     let events = items.len();
-    // A command at its pipe waits meanwhile, and the journal itself says why.
+    // The command blocks on its pipe meanwhile, and the journal logs the reason itself.
     if let Err(why) = publish_with_retry(publisher, items, |_| {}).await {
         tracing::error!(events, error = %why, "lost output of a job");
     }

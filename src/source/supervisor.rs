@@ -1,4 +1,4 @@
-//! Keeps sources going, and knows how each is.
+//! Runs the sources of the hub, restarts them after a failure, and reports their state.
 
 use super::publish_with_retry::{publish, publish_with_retry, unit};
 use crate::backoff::Backoff;
@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use utoipa::ToSchema;
 
-/// Longest first pause before a failed source is restarted, and longest pause.
+/// Maximum first pause before a failed source is restarted, and maximum pause.
 const RESTART_AFTER: Duration = Duration::from_millis(500);
 const RESTART_WITHIN: Duration = Duration::from_secs(60);
-/// Time after which a source that fails again starts with the shortest restart time.
+/// Running time after which a failure restarts the backoff with the first pause.
 const WELL_AFTER: Duration = Duration::from_secs(60);
 
 /// The sources of one hub. Cheap to clone.
@@ -28,25 +28,25 @@ struct Inner {
     all: Mutex<Vec<Feed>>,
 }
 
-/// A source, as operators see it.
+/// State of a source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SourceView {
     /// Name of the source.
     pub name: &'static str,
-    /// `running`, or `waiting` until it is started again.
+    /// `running`, or `waiting` until it is restarted.
     pub state: &'static str,
     /// Number of restarts.
     pub restarts: u64,
-    /// Events that it has published.
+    /// Number of published events.
     pub events: u64,
-    /// Events of its that were refused.
+    /// Number of events that were refused or lost.
     pub refused: u64,
     /// Last failure or refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// A source's way into the hub. Cheap to clone.
+/// Handle through which a source publishes. Cheap to clone.
 #[derive(Clone)]
 pub struct Feed {
     publisher: Publisher,
@@ -55,12 +55,12 @@ pub struct Feed {
 }
 
 impl Sources {
-    /// None yet.
+    /// Creates an empty set of sources.
     pub fn new(publisher: Publisher, telemetry: Telemetry) -> Self {
         Self(Arc::new(Inner { publisher, telemetry, all: Mutex::default() }))
     }
 
-    /// Keeps a source going until the hub is stopped: `run` ends only where it fails.
+    /// Runs a source until the hub stops, and restarts it with backoff whenever `run` returns.
     pub async fn keep<F: Future<Output = Result<(), SourceError>>>(
         self,
         name: &'static str,
@@ -109,8 +109,8 @@ impl Sources {
 }
 
 impl Feed {
-    /// Publishes events together, at once. Where they are refused they are lost, which is counted:
-    /// whoever cannot lose any tries again.
+    /// Publishes events in one unit, without a retry. Refused events are lost and counted; a source
+    /// that must not lose any publishes them again.
     pub async fn publish(&self, drafts: Vec<Draft>) -> Result<(), SourceError> {
         let count = drafts.len() as u64;
         match publish(&self.publisher, unit(drafts)).await {
@@ -130,7 +130,8 @@ impl Feed {
         }
     }
 
-    /// Publishes events together, however often that takes; an error where it would never help.
+    /// Publishes events in one unit, and retries until they are accepted. Fails only if a retry
+    /// would never help.
     pub async fn insist(&self, drafts: Vec<Draft>) -> Result<(), PublishError> {
         let count = drafts.len() as u64;
         publish_with_retry(&self.publisher, unit(drafts), |why| self.complain(why.to_string()))
@@ -149,7 +150,7 @@ impl Feed {
         self.note(|view| view.error = Some(why));
     }
 
-    /// Counts events that were lost before they came here.
+    /// Counts events that were lost before they reached this feed.
     pub fn lost(&self, events: u64) {
         self.metrics.refused(events);
         self.note(|view| view.refused += events);
@@ -159,7 +160,7 @@ impl Feed {
         change(&mut self.view.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The clock that its events go by.
+    /// Returns the current time of the clock that stamps events.
     pub fn now(&self) -> crate::event::Timestamp {
         now()
     }

@@ -1,8 +1,9 @@
-//! The system monitor: how this machine is, on the stream `system`.
+//! The system monitor: publishes the state of this machine on the stream `system`.
 //!
-//! A `metric` event for each figure that a dashboard draws, and one of type `status` with the whole.
-//! They go into one commit.
+//! A sample is a `metric` event for each figure that a dashboard draws, and a `status` event with
+//! all figures. They are published in one commit.
 
+use super::own_streams::SYSTEM_STREAM;
 use super::supervisor::Feed;
 use crate::event::{Draft, EventType, StreamName, Timestamp};
 use crate::source::error::SourceError;
@@ -12,29 +13,26 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, Networks, RefreshKind, System};
 
-/// The stream.
-pub const STREAM: &str = "system";
-
-/// The whole.
+/// Data of a `status` event.
 #[derive(Serialize)]
 struct HostStatus {
     timestamp: String,
     /// Seconds since the machine was started.
     uptime: u64,
-    /// Use of all cores together and of each.
+    /// Usage of all cores together, and of each core.
     cpu_percent: f64,
     cpu_percent_per_core: Vec<f64>,
     memory_percent: f64,
     memory_used_bytes: u64,
     memory_total_bytes: u64,
-    /// Use of the disk with the journal.
+    /// Usage of the disk with the journal.
     disk_percent: f64,
     disk_used_bytes: u64,
     disk_total_bytes: u64,
     /// Bytes of all interfaces except loopback, since the start of the machine.
     network_io: NetworkIo,
     process_count: u64,
-    /// Over one, five and fifteen minutes.
+    /// Averages over one, five and fifteen minutes.
     load_average: [f64; 3],
 }
 
@@ -57,16 +55,16 @@ struct Monitor {
     before: Option<NetworkIo>,
 }
 
-/// Publishes how the machine is, again and again; `disk` is somewhere on the disk to look at.
+/// Publishes the state of the machine at an interval. `disk` is a path on the disk to report.
 pub async fn watch(feed: Feed, every: Duration, disk: PathBuf) -> Result<(), SourceError> {
     let mut monitor = Monitor::new(disk);
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // Of the processor's time only a difference says something.
+    // CPU usage is a difference, so an interval must pass before the first sample.
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        // It reads files that may wait.
+        // Sampling reads files, which may block.
         let looked = tokio::task::spawn_blocking(move || {
             let status = monitor.look();
             (monitor, status)
@@ -74,7 +72,7 @@ pub async fn watch(feed: Feed, every: Duration, disk: PathBuf) -> Result<(), Sou
         let (looked, (status, sent, received)) = looked.await?;
         monitor = looked;
         let drafts = drafts(&status, sent, received, every, feed.now())?;
-        // What is refused now is old by the next look.
+        // A refused sample is not published again: the next one replaces it.
         let _ = feed.publish(drafts).await;
     }
 }
@@ -134,14 +132,15 @@ impl Monitor {
     }
 }
 
-/// Used and total bytes of the disk that `path` is on; what only root may take counts as used.
+/// Returns the used and total bytes of the disk that `path` is on. Space that is reserved for root
+/// counts as used.
 fn disk(path: &Path) -> (u64, u64) {
     let Ok(stat) = rustix::fs::statvfs(path) else { return (0, 0) };
     let total = stat.f_blocks.saturating_mul(stat.f_frsize);
     (total.saturating_sub(stat.f_bavail.saturating_mul(stat.f_frsize)), total)
 }
 
-/// Processes of the machine, as the kernel lists them; 0 where it does not.
+/// Returns the number of processes in `/proc`; 0 if it cannot be read.
 fn processes() -> u64 {
     let is_process =
         |name: &std::ffi::OsStr| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
@@ -183,7 +182,7 @@ fn drafts(
         ("load_average", status.load_average[0], "processes"),
     ];
     let draft = |kind: &str, data: Result<Box<RawValue>, serde_json::Error>| {
-        let stream = StreamName::parse(STREAM)?;
+        let stream = StreamName::parse(SYSTEM_STREAM)?;
         let kind = EventType::parse(kind)?;
         let data = data?;
         Ok::<_, SourceError>(Draft::from_json(vec![stream], kind, &data, now)?)

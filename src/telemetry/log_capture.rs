@@ -1,10 +1,9 @@
-//! The hub's own log lines, for whoever wants to publish them.
+//! Captures the hub's own log lines, so that they can be published.
 //!
-//! Promises: what is captured is what the filter lets through, of this crate alone; a reader that is
-//! slow loses lines, which is counted, and holds nobody up.
-//! Never: captures what comes of publishing a line. Whoever does that has a module of its own, whose
-//! lines are left out; and of the journal, which every publish goes through, only what it has to
-//! tell from `info` on.
+//! Promises: captures the lines of this crate that pass the filter. A slow reader loses lines,
+//! which are counted, and blocks nothing.
+//! Never: captures a line that was caused by publishing a line. Lines of the module that publishes
+//! them are skipped, and lines of the journal, which every publish uses, below `info`.
 
 use serde_json::{Map, Value};
 use std::sync::OnceLock;
@@ -15,7 +14,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// Lines that may wait for their reader.
+/// Maximum number of lines that wait for the reader.
 const MAX_WAITING: usize = 1024;
 /// Prefix of the targets that are captured.
 const OURS: &str = "fanfare";
@@ -24,7 +23,7 @@ const PUBLISHES: &str = "fanfare::source";
 /// Target of the code that every publish uses; its lines count from `info` on.
 const ON_THE_WAY: &str = "fanfare::journal";
 
-/// A line.
+/// A captured log line.
 #[derive(Clone, Debug)]
 pub struct LogLine {
     /// `trace` to `error`.
@@ -33,7 +32,7 @@ pub struct LogLine {
     pub message: String,
     /// Module that logged it.
     pub module: &'static str,
-    /// The line there.
+    /// Line number in the source file.
     pub line: Option<u32>,
     /// Other fields.
     pub fields: Map<String, Value>,
@@ -42,13 +41,13 @@ pub struct LogLine {
 static READER: OnceLock<Sender<LogLine>> = OnceLock::new();
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// The lines from here on; `None` where somebody has them already.
+/// Starts the capture and returns the lines; `None` if they have a reader already.
 pub fn log_lines() -> Option<Receiver<LogLine>> {
     let (sender, lines) = channel(MAX_WAITING);
     READER.set(sender).is_ok().then_some(lines)
 }
 
-/// Lines that found no room since this was last asked.
+/// Returns the number of lines that were lost since the last call.
 pub fn lost_log_lines() -> u64 {
     LOST.swap(0, Ordering::Relaxed)
 }

@@ -1,17 +1,17 @@
-//! Log lines that come in masses: some of each kind, and how many were left out.
+//! Limits frequent log lines: some of each kind are written, the others are counted.
 //!
-//! A storm of reconnects must show in the log and must not be made worse by it.
+//! A storm of reconnects must show in the log without being made worse by it.
 
 use dashmap::DashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Lines of one kind that are written in a second.
+/// Maximum number of lines of one kind in a second.
 const LINES_A_SECOND: u64 = 100;
 
 /// The kind of nearly all lines.
 const USUAL: &str = "ok";
 
-/// Lines by kind, in the second that runs.
+/// Number of lines by kind in the current second.
 #[derive(Default, Debug)]
 pub(super) struct LogSampler {
     usual: AtomicU64,
@@ -19,7 +19,8 @@ pub(super) struct LogSampler {
 }
 
 impl LogSampler {
-    /// Returns true if another line of this kind is written. There are as many kinds as reasons.
+    /// Counts a line; returns true if it may be written. The number of kinds is that of the
+    /// reasons.
     pub(super) fn admit(&self, kind: &'static str) -> bool {
         let counted = |lines: &AtomicU64| lines.fetch_add(1, Ordering::Relaxed) < LINES_A_SECOND;
         if kind == USUAL {
@@ -53,11 +54,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn some_of_each_kind_are_written_and_the_others_are_counted() {
+    fn lines_beyond_the_limit_of_a_kind_are_suppressed_and_counted() {
         let lines = LogSampler::default();
         let written = (0..1000).filter(|_| lines.admit("draining")).count() as u64;
         assert_eq!(written, LINES_A_SECOND);
-        assert!(lines.admit("expired"), "another kind has its own");
+        assert!(lines.admit("expired"), "another kind has its own limit");
         assert_eq!(lines.suppressed(), [("draining", 900)]);
         assert!(lines.admit("draining") && lines.suppressed().is_empty(), "the next second");
     }

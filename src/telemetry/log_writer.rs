@@ -1,7 +1,7 @@
-//! Lines of the log on their way to standard error, written by a thread of their own.
+//! Writes log lines to standard error on a separate thread.
 //!
-//! Promises: nobody who logs waits for whoever reads the log; lines that there is no room for are left
-//! out and counted.
+//! Promises: a thread that logs never waits for the reader of the log; lines that do not fit into
+//! the queue are dropped and counted.
 //! Never: fails. A log that cannot be written, as on a full disk, must not take the hub down.
 
 use std::io::Write;
@@ -12,19 +12,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that may wait.
+/// Maximum number of queued lines.
 const MAX_WAITING_LINES: usize = 4_096;
-/// Bytes of them.
+/// Maximum bytes of queued lines.
 const MAX_WAITING_BYTES: usize = 1024 * 1024;
-/// Size of a line beside its text.
+/// Size of a queued line in addition to its text, in bytes.
 const LINE_OVERHEAD: usize = 64;
 /// Interval at which a flush checks that everything was written.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// The lines of this process.
+/// Log writer of this process.
 static LINES: OnceLock<LogWriter> = OnceLock::new();
 
-/// The way to the thread.
+/// Queue of lines for the thread.
 struct LogWriter {
     lines: SyncSender<Box<[u8]>>,
     waiting: AtomicUsize,
@@ -34,7 +34,7 @@ struct LogWriter {
 /// Writer that `tracing` uses.
 pub(super) struct ToLog;
 
-/// Starts the thread; where there can be none, lines are written by whoever logs them.
+/// Starts the thread; if that fails, each thread writes its own lines.
 pub(super) fn start() {
     let (lines, waiting) = sync_channel::<Box<[u8]>>(MAX_WAITING_LINES);
     let writer = LogWriter { lines, waiting: AtomicUsize::new(0), lost: AtomicU64::new(0) };
@@ -51,7 +51,7 @@ pub(super) fn start() {
     }
 }
 
-/// Waits until every line is written, but not for long: nobody may be reading.
+/// Waits until every line is written, for at most `within` because the log may not be read.
 pub(super) fn flush(within: Duration) {
     let began = Instant::now();
     let waits = |writer: &&LogWriter| writer.waiting.load(Ordering::Acquire) > 0;
@@ -60,7 +60,7 @@ pub(super) fn flush(within: Duration) {
     }
 }
 
-/// Lines that were left out since this was last asked.
+/// Returns the number of lines that were dropped since the last call.
 pub(super) fn take_lost() -> u64 {
     LINES.get().map_or(0, |writer| writer.lost.swap(0, Ordering::Relaxed))
 }

@@ -1,4 +1,4 @@
-//! Logs by `tracing`, to standard error; what is logged can be changed while the process runs.
+//! Logging by `tracing` to standard error; the filter can be changed while the process runs.
 
 use super::log_capture::Capture;
 use super::log_writer::{self, ToLog};
@@ -19,13 +19,12 @@ pub enum LogFormat {
     Json,
 }
 
-/// Libraries that tell at `info` what only their authors want to know, or, for each request that
-/// makes no sense, that there was one; a filter that names them
-/// comes later and wins.
+/// Directives for libraries that are too verbose at `info`, or log each malformed request. A filter
+/// that names them comes later and takes precedence.
 const QUIET: &str =
     "fjall=warn,lsm_tree=warn,actix_server=warn,actix_http::h1=off,h2=error,rustls=error";
 
-/// The process's log.
+/// Log of the process.
 struct Log {
     filter: RwLock<String>,
     replace: Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>,
@@ -71,7 +70,7 @@ pub fn start(filter: &str, format: LogFormat) {
         }
     }
     .is_ok();
-    // Already started, as in tests: the first settings stay.
+    // If logging has started already, as in tests, the first settings stay.
     if is_first {
         let filter = RwLock::new(filter.to_owned());
         let _ = LOG.set(Log { filter, replace: Box::new(replace) });
@@ -82,7 +81,7 @@ pub fn start(filter: &str, format: LogFormat) {
 /// Maximum time that the end of the process waits for the last lines.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
-/// Waits, not for long, until everything that was logged is written.
+/// Waits for at most a second until everything that was logged is written.
 pub fn end() {
     log_writer::flush(END_WITHIN);
 }
@@ -94,7 +93,7 @@ pub fn filter() -> String {
     })
 }
 
-/// Logs other things from now on.
+/// Replaces the filter.
 pub fn set_filter(filter: &str) -> Result<(), InvalidFilter> {
     let parsed = parse(filter)?;
     let Some(log) = LOG.get() else { return Ok(()) };
@@ -110,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_is_checked_before_anything_depends_on_it() {
+    fn invalid_filters_are_refused() {
         for good in ["info", "warn,fanfare::hub=debug", "off"] {
             assert_eq!(check_filter(good), Ok(()), "{good}");
         }

@@ -11,7 +11,7 @@ macro_rules! reasons {
             /// Number of reasons.
             pub const COUNT: usize = Self::ALL.len();
 
-            /// The label value.
+            /// Returns the label value.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
@@ -22,11 +22,11 @@ macro_rules! reasons {
 reasons! {
     /// Reason for which a session ended.
     Closed {
-        /// The client went away.
+        /// The client disconnected.
         Client = "client_disconnected",
         /// The client took no byte for the write timeout.
         WriteTimeout = "connection_timeout",
-        /// Every stream it named has ended.
+        /// Every stream of the subscription has ended.
         Ended = "ended",
         /// The session sent everything that existed, and the client asked for no more.
         Complete = "complete",
@@ -34,7 +34,7 @@ reasons! {
         Expired = "token_expired",
         /// The credential was revoked.
         Revoked = "token_revoked",
-        /// An operator ended it.
+        /// An operator closed it.
         Operator = "closed_by_operator",
         /// The hub stopped.
         Draining = "draining",
@@ -67,11 +67,11 @@ reasons! {
         PublishEventsPerSubject = "publish_events_per_subject",
         /// Bytes that one subject publishes in a second.
         PublishBytesPerSubject = "publish_bytes_per_subject",
-        /// Memory that the process takes.
+        /// Memory of the process.
         MemoryBudget = "memory_budget",
-        /// Chats that run.
+        /// Running chats.
         Chats = "max_chats",
-        /// Chats of one subject that run.
+        /// Running chats of one subject.
         ChatsPerSubject = "max_chats_per_subject",
     }
 }
@@ -93,7 +93,7 @@ reasons! {
         MaxSelectors = "max_selectors",
         /// The memory budget is nearly used up.
         MemoryBudget = "memory_budget",
-        /// The connection manager has more to do than it is allowed to put off.
+        /// The queue of the connection manager is full.
         ManagerBusy = "manager_queue",
         /// The request is invalid.
         Invalid = "validation_error",
@@ -101,13 +101,13 @@ reasons! {
         Forbidden = "forbidden",
         /// The body is too large.
         TooLarge = "payload_too_large",
-        /// The bodies that are being received take all that is there for them.
+        /// The bodies that are being received use up their limit.
         RequestBodies = "request_bodies",
         /// The client disconnected while sending the body.
         Client = "client_disconnected",
         /// The client stalled while sending the body.
         Timeout = "connection_timeout",
-        /// Everything it asked for has ended.
+        /// Every stream of the subscription has ended.
         Finished = "finished",
         /// The journal cannot be read, or a part of the hub does not answer.
         Error = "server_error",
@@ -123,33 +123,33 @@ reasons! {
         Forbidden = "forbidden",
         /// A body or an event is too large.
         TooLarge = "payload_too_large",
-        /// A stream has ended or a key means something else.
+        /// A stream has ended, or an idempotency key was used for another event.
         Conflict = "conflict",
-        /// The stream to delete is not there.
+        /// The stream to delete does not exist.
         NotFound = "not_found",
         /// The publish queue is full.
         QueueFull = "publish_queue",
         /// The maximum number of streams exists.
         MaxStreams = "max_streams",
-        /// That client publishes too many events a second.
+        /// The client publishes too many events a second.
         EventsPerClient = "publish_events_per_client",
-        /// That client publishes too many bytes a second.
+        /// The client publishes too many bytes a second.
         BytesPerClient = "publish_bytes_per_client",
-        /// That subject publishes too many events a second.
+        /// The subject publishes too many events a second.
         EventsPerSubject = "publish_events_per_subject",
-        /// That subject publishes too many bytes a second.
+        /// The subject publishes too many bytes a second.
         BytesPerSubject = "publish_bytes_per_subject",
         /// The memory budget is nearly used up.
         MemoryBudget = "memory_budget",
-        /// The disk has too little room.
+        /// The disk has too little free space.
         DiskFull = "disk_full",
         /// The journal is poisoned.
         Poisoned = "journal_poisoned",
         /// The hub is stopping.
         Draining = "draining",
-        /// The sender went away in the middle.
+        /// The client disconnected while sending the body.
         Client = "client_disconnected",
-        /// The sender stopped in the middle.
+        /// The client stalled while sending the body.
         Timeout = "connection_timeout",
         /// The hub failed, or a part of it does not answer.
         Error = "server_error",
@@ -175,14 +175,13 @@ reasons! {
         MaxChats = "max_chats",
         /// The maximum number of chats of the subject is running.
         MaxChatsPerSubject = "max_chats_per_subject",
-        /// The bodies that are being received take all that is there for them, or the publish queue is
-        /// full.
+        /// The bodies that are being received use up their limit, or the publish queue is full.
         Busy = "resource_exhausted",
         /// The hub is stopping.
         Draining = "draining",
-        /// The journal takes no more.
+        /// The journal does not accept events.
         Journal = "journal_unavailable",
-        /// The client went away or stopped in the middle.
+        /// The client disconnected or stalled while sending the request.
         Client = "client_disconnected",
         /// The hub failed.
         Error = "server_error",
@@ -210,9 +209,9 @@ reasons! {
         Early = "not_yet_valid",
         /// The credential expires too late, or never.
         Lifetime = "lifetime",
-        /// The audience is another one.
+        /// The audience does not match.
         Audience = "audience",
-        /// The issuer is another one.
+        /// The issuer does not match.
         Issuer = "issuer",
         /// The claims are invalid.
         Claims = "claims",
@@ -224,7 +223,7 @@ reasons! {
 reasons! {
     /// Reason for which a request was refused by its host or by the page that sent it.
     RequestRefused {
-        /// The host is not one of this hub.
+        /// The host is not a name of this hub.
         Host = "host",
         /// A page of another site sent it.
         CrossSite = "cross_site",
@@ -232,7 +231,7 @@ reasons! {
 }
 
 reasons! {
-    /// Reason for which a connection was refused, or closed because a request on it could not be read.
+    /// Reason for which a connection was refused, or closed because a request on it was unreadable.
     ConnectionRefused {
         /// The maximum number of connections of the client is open.
         MaxConnectionsPerClient = "max_connections_per_client",
@@ -256,7 +255,7 @@ reasons! {
         Whole = "whole",
         /// A part of it is sent.
         Part = "part",
-        /// The client has it as it is.
+        /// The client has the current version.
         NotModified = "not_modified",
         /// The file does not exist or must not be served.
         NotFound = "not_found",
@@ -276,17 +275,17 @@ reasons! {
     BoundHit {
         /// The queue of publishes.
         PublishQueue = "publish_queue",
-        /// The committed batches that wait for the manager, so that the writer waited.
+        /// The committed batches that wait for the manager; the writer waited.
         DispatchQueue = "dispatch_queue",
         /// The manager's mailbox.
         ManagerMailbox = "manager_mailbox",
-        /// A shard's mailbox, so that its sessions went on from history.
+        /// A shard's mailbox; its sessions continued from history.
         ShardMailbox = "shard_mailbox",
-        /// A session's queue, so that it went on from history.
+        /// A session's queue; it continued from history.
         SessionQueue = "session_queue",
-        /// The reads of history that may be on the disk, so that one waited.
+        /// The concurrent disk reads of history; one waited.
         DiskReads = "disk_reads",
-        /// The look-ups that may be, so that one waited.
+        /// The concurrent disk lookups; one waited.
         DiskLookups = "disk_lookups",
         /// The bytes of bodies that are being received.
         RequestBodies = "request_bodies",
@@ -296,7 +295,7 @@ reasons! {
 reasons! {
     /// Origin of replayed events.
     Replayed {
-        /// The newest, in memory.
+        /// The recent events in memory.
         Memory = "memory",
         /// The journal.
         Disk = "disk",

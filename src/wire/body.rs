@@ -1,11 +1,11 @@
-//! Publish bodies: one JSON object, an array of them, or one a line.
+//! Publish bodies: one JSON object, an array of them, or one per line.
 
 use crate::event::{Draft, EventType, Invalid, Key, StreamName, Timestamp, json};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// Events one body may hold: they are one atomic batch of the journal.
+/// Maximum number of events in a body: they are one atomic batch of the journal.
 pub const MAX_EVENTS_PER_BODY: usize = crate::event::MAX_ENTRIES_PER_BATCH;
 
 /// A parsed publish body.
@@ -17,7 +17,7 @@ pub enum Publish {
     Batch(Vec<Draft>),
 }
 
-/// Reason for which a body was refused; nothing of it is published.
+/// Reason why a body was refused; nothing of it is published.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// The body cannot be parsed (400).
@@ -26,14 +26,14 @@ pub enum BodyError {
     /// A value is invalid (422).
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// An event is larger than the hub takes (413).
+    /// An event is larger than the maximum (413).
     #[error("{place}the data has {size} bytes, more than the maximum of {limit}")]
     TooLarge {
         /// Path of the event in the body; empty for a single one.
         place: String,
         /// Size in bytes.
         size: usize,
-        /// The bound in bytes.
+        /// Maximum size in bytes.
         limit: usize,
     },
 }
@@ -61,7 +61,7 @@ pub fn read_json(
     Ok(Publish::Batch(drafts))
 }
 
-/// Reads newline-delimited JSON, one object a line; blank lines are skipped.
+/// Reads newline-delimited JSON, one object per line; blank lines are skipped.
 pub fn read_ndjson(
     body: &[u8],
     max_event_bytes: usize,
@@ -94,7 +94,7 @@ pub fn read_log(
 }
 
 impl BodyError {
-    /// The same complaint, saying where in the body.
+    /// Returns the error with its place in the body.
     fn at(self, place: &str) -> Self {
         match self {
             Self::Unreadable(why) => Self::Unreadable(format!("{place}{why}")),
@@ -124,7 +124,7 @@ struct Item<'a> {
 
 fn object(text: &str, max_event_bytes: usize, now: Timestamp) -> Result<Draft, BodyError> {
     if text.trim_start().starts_with('[') {
-        // What has members by name would be read by their order, too.
+        // serde would read the members from an array, too, by their order.
         return Err(BodyError::Invalid(Invalid::new("body", NOT_AN_OBJECT)));
     }
     let item: Item<'_> = serde_json::from_str(text).map_err(|e| match e.classify() {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_member_is_named() {
+    fn invalid_member_is_named() {
         assert_eq!(blamed(r#"{"data":1}"#), "stream");
         assert_eq!(blamed(r#"{"stream":"a"}"#), "data");
         assert_eq!(blamed(r#"{"stream":5,"data":1}"#), "stream");
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_unreadable_and_an_empty_batch_too() {
+    fn invalid_json_and_empty_batches_are_unreadable() {
         for bad in ["", "{", "[]", "hello", r#"{"stream":"a","data":1} x"#] {
             assert!(matches!(json(bad), Err(BodyError::Unreadable(_))), "{bad}");
         }
@@ -230,14 +230,14 @@ mod tests {
     }
 
     #[test]
-    fn null_is_data_and_a_large_event_is_too_large() {
+    fn null_is_data_and_a_large_event_is_refused() {
         assert!(matches!(json(r#"{"stream":"a","data":null}"#), Ok(Publish::One(_))));
         let large = format!(r#"{{"stream":"a","data":"{}"}}"#, "x".repeat(65));
         assert!(matches!(json(&large), Err(BodyError::TooLarge { size: 65, limit: 64, .. })));
     }
 
     #[test]
-    fn a_bad_line_is_named_by_its_number() {
+    fn invalid_line_is_named_by_its_number() {
         let body = b"{\"stream\":\"a\",\"data\":1}\n\r\n{\"stream\":\"a\"}\n";
         let error = read_ndjson(body, 64, Timestamp::from_ms(0)).expect_err("refused");
         assert!(error.to_string().contains("line 3"), "{error}");

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-/// Digits of the longest length, with its line end, and the line end behind the data.
+/// Bytes of the longest length, of its line end, and of the line end after the data.
 const FRAMING_BYTES: usize = 16 + 2 + 2;
 
 /// The chunk that ends a body without trailers.
@@ -21,7 +21,7 @@ pub fn chunk(data: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_chunk_tells_its_length_in_hexadecimal() {
+    fn chunk_length_is_hexadecimal() {
         assert_eq!(super::chunk(b"0123456789abcdef01"), b"12\r\n0123456789abcdef01\r\n");
     }
 }

@@ -1,8 +1,8 @@
-//! The hub's own events, `hub-…`: what became of a resume, a gap, a refusal.
+//! The hub's own control events, `hub-…`: the result of a resume, a gap, a refusal.
 //!
-//! Never named `open` or `error`: in a browser those collide with EventSource's own. The id that
-//! `hub-open` and `hub-gap` carry is the place *before* what is still to come, so that a client
-//! that drops right after them resumes where it was.
+//! They are never named `open` or `error`: in a browser those collide with EventSource's own. The
+//! id of `hub-open` and `hub-gap` is the position *before* the events that follow, so that a client
+//! that drops right after them resumes there.
 
 use super::sse::{self, line};
 use super::view::{Format, View};
@@ -18,14 +18,15 @@ pub enum Resume {
     Live,
     /// Everything after the requested id follows.
     Resumed,
-    /// Something after it was, or may have been, removed; replay starts at the oldest kept.
+    /// Events after the requested id were, or may have been, removed; replay starts at the oldest
+    /// stored event.
     Gap,
-    /// The id means nothing here; replay starts at the oldest kept.
+    /// The id is unknown here; replay starts at the oldest stored event.
     Reset,
 }
 
 impl Resume {
-    /// The word that clients read.
+    /// Returns the name that clients see.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -39,22 +40,22 @@ impl Resume {
 /// Gap between a subscriber's position and the first stored event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Gap {
-    /// Events missed, where that is known.
+    /// Number of missed events, if it is known.
     pub missed: Option<u64>,
-    /// The first event that follows, where one is kept.
+    /// First event that follows, if one is stored.
     pub first: Option<EventId>,
 }
 
 /// Start of a session: the data of `hub-open`.
 #[derive(Clone, Debug)]
 pub struct Opening<'a> {
-    /// The session's name in logs and admin views.
+    /// Id of the session in logs and admin views.
     pub session: Uuid,
     /// Result of the resume.
     pub resume: Resume,
-    /// The id as the client gave it.
+    /// Requested id, as the client sent it.
     pub requested: Option<&'a str>,
-    /// The place before the first event that will come.
+    /// Position before the first event that follows.
     pub from: EventId,
     /// Gap, with [`Resume::Gap`].
     pub gap: Option<Gap>,
@@ -84,13 +85,14 @@ pub fn hub_open(out: &mut Vec<u8>, format: Format, retry_ms: u64, opening: &Open
     write_control(out, format, "hub-open", Some(opening.from), &data);
 }
 
-/// Appends the notice that retention overtook a session; `from` is the place before what follows.
+/// Appends the notice that retention overtook a session; `from` is the position before the next
+/// event.
 pub fn hub_gap(out: &mut Vec<u8>, format: Format, from: EventId, gap: Gap) {
     write_control(out, format, "hub-gap", Some(from), &Missing::from(gap));
 }
 
-/// Appends a refusal or farewell that a browser's EventSource survives: it reads `retry` and comes
-/// back. `limit` names the limit that was hit, where one was.
+/// Appends a refusal or farewell. A browser's EventSource survives it: it reads `retry` and
+/// reconnects. `limit` is the limit that was reached, if there is one.
 pub fn hub_error(
     out: &mut Vec<u8>,
     format: Format,
@@ -111,7 +113,7 @@ pub fn hub_error(
     write_control(out, format, "hub-error", None, &Data { code, retry_ms, limit });
 }
 
-/// Appends what a session is told of what is to come: `code`, and when.
+/// Appends a notice that announces `code` for the time `at`.
 pub fn hub_notice(out: &mut Vec<u8>, format: Format, code: &str, at: Timestamp) {
     #[derive(Serialize)]
     struct Data<'a> {
@@ -133,7 +135,7 @@ impl From<Gap> for Missing {
     }
 }
 
-/// Appends that a stream has ended.
+/// Appends the notice that a stream has ended.
 pub(super) fn end(
     out: &mut Vec<u8>,
     format: Format,
@@ -150,9 +152,9 @@ pub(super) fn end(
     write_control(out, format, "hub-end", Some(id), &Data { stream, reason: reason.as_str() });
 }
 
-/// Appends a sign of life: one that nobody sees, or, as an event, one that a page can see. It carries
-/// no id, so it moves no client's place. In plain text and in a table there is none that is
-/// not an event.
+/// Appends a heartbeat: bytes that clients ignore, or an event that a page can see. It has no id,
+/// so that it does not move a client's position. Plain text and tables have none, because readers
+/// would take it for an event.
 pub fn heartbeat(out: &mut Vec<u8>, view: &View, as_event: bool, now: Timestamp) {
     #[derive(Serialize)]
     struct Data<'a> {
@@ -170,7 +172,7 @@ pub fn heartbeat(out: &mut Vec<u8>, view: &View, as_event: bool, now: Timestamp)
     }
 }
 
-/// Appends something of the hub's own, as the format has it.
+/// Appends a control event; plain text and tables have none.
 fn write_control(
     out: &mut Vec<u8>,
     format: Format,
@@ -205,7 +207,8 @@ fn block(out: &mut Vec<u8>, kind: &str, id: Option<EventId>, data: &impl Seriali
     out.push(b'\n');
 }
 
-/// `value` as JSON. The types of this room have string keys and finite numbers, so it cannot fail.
+/// Returns `value` as JSON. The types of `wire` have string keys and finite numbers, so that this
+/// cannot fail.
 pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
@@ -216,7 +219,7 @@ mod tests {
     use crate::event::{Epoch, Position};
 
     #[test]
-    fn the_first_block_carries_retry_and_the_place_as_its_id() {
+    fn hub_open_has_retry_and_the_position_as_id() {
         let from = EventId { epoch: Epoch(1), position: Position::of(0, 2) };
         let gap = Some(Gap { missed: None, first: Some(from) });
         let opening = Opening {
@@ -235,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_has_its_retry_in_its_own_block_and_no_id() {
+    fn hub_error_has_retry_and_no_id() {
         let mut out = Vec::new();
         hub_error(&mut out, Format::Sse, 4200, "resource_exhausted", Some("max_connections"));
         assert_eq!(

@@ -1,8 +1,8 @@
-//! A row an event (RFC 4180): the members of its data as columns.
+//! CSV (RFC 4180): a row per event, with the members of its data as columns.
 //!
-//! The first line names the columns. Where nobody said which, they are the members of the first event,
-//! or `data` where that is no object. With an envelope the event's own come before: `id`, `stream`
-//! (several with spaces between), `type`, `time`.
+//! The first line names the columns. If the request names none, they are the members of the first
+//! event's data, or `data` if that is no object. With an envelope, the columns `id`, `stream`
+//! (several with spaces between), `type` and `time` come first.
 
 use super::envelope::names;
 use crate::event::json::{Members, MembersByName};
@@ -11,15 +11,15 @@ use rustc_hash::FxHashSet;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// Columns of a table, also where they are those of its first event.
+/// Maximum number of columns, also if the first event determines them.
 const MAX_COLUMNS: usize = 256;
-/// The column of what is no object.
+/// Column of data that is no object.
 const WHOLE: &str = "data";
-/// The event's own.
+/// Columns of the envelope.
 const OWN: [&str; 4] = ["id", "stream", "type", "time"];
 
-/// The columns of a table, by the members of data; `a.b` is the member `b` of the member `a`, where
-/// there is none of that name.
+/// Columns of a table, by the members of data. `a.b` is the member `b` of the member `a`, unless
+/// there is a member of that name.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Columns(Vec<String>);
 
@@ -57,7 +57,7 @@ impl Columns {
         Self(names.unwrap_or_else(|| vec![WHOLE.to_owned()]))
     }
 
-    /// Returns the columns of the first event that has any: `entry`, unless it is an end.
+    /// Returns the columns of an event; `None` for the end of a stream.
     pub(super) fn of_entry(entry: &Entry) -> Option<Self> {
         match &entry.body {
             Body::Event { payload, .. } => Some(Self::of(payload)),
@@ -76,14 +76,14 @@ pub(super) struct Table<'a> {
 /// Options of a table beside its columns.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Style {
-    /// The event's own columns before those of its data.
+    /// True if the columns of the envelope come before those of the data.
     pub envelope: bool,
-    /// Texts that a spreadsheet would run as formulas begin with an apostrophe.
+    /// True if an apostrophe is put before texts that a spreadsheet would run as formulas.
     pub escape_formulas: bool,
 }
 
 impl Style {
-    /// Returns a text as a cell has it. The characters are those of OWASP, "CSV Injection".
+    /// Returns a text as a cell. The escaped first characters are those of OWASP, "CSV Injection".
     fn cell<'a>(self, text: Cow<'a, str>) -> Cow<'a, str> {
         if self.escape_formulas && text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
             return Cow::Owned(format!("'{text}"));
@@ -124,7 +124,7 @@ pub(super) fn entry(
     row(out, own.into_iter().map(|own| style.cell(Cow::Owned(own))).chain(cells));
 }
 
-/// Returns data that are no object as a cell; a number is no formula.
+/// Returns data that is no object as a cell. A number is not escaped.
 fn whole(payload: &Payload, style: Style) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(payload.as_bytes());
     match text.parse::<f64>() {
@@ -133,7 +133,7 @@ fn whole(payload: &Payload, style: Style) -> Cow<'_, str> {
     }
 }
 
-/// A value as a cell: a string as its text, nothing for `null`, and else its JSON.
+/// Returns a value as a cell: the text of a string, nothing for `null`, otherwise its JSON.
 fn text(value: &RawValue, style: Style) -> Cow<'_, str> {
     match value.get() {
         "null" => Cow::Borrowed(""),
@@ -162,7 +162,7 @@ fn row<'a>(out: &mut Vec<u8>, cells: impl Iterator<Item = Cow<'a, str>>) {
         out.push(b'"');
     }
     if out.len() == began {
-        // A single empty cell; nothing at all would be no row to many readers.
+        // A single empty cell is quoted, because many readers skip an empty line.
         out.extend_from_slice(b"\"\"");
     }
     out.extend_from_slice(b"\r\n");
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_event_names_the_columns_and_the_others_fill_them() {
+    fn first_event_determines_the_columns() {
         let events = [
             r#"{"name":"a,b","n":1.50,"tags":["x"],"none":null}"#,
             r#"{"n":2,"name":"say \"hi\"\r\nnow","more":true}"#,
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_one_column_and_an_empty_one_is_still_a_row() {
+    fn data_that_is_no_object_has_one_column_and_empty_data_is_a_row() {
         assert_eq!(
             table("", &["a", "b\nc", "", "[1, 2]"]),
             "data\r\na\r\n\"b\nc\"\r\n\"\"\r\n\"[1,2]\"\r\n"
@@ -213,13 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_chosen_by_name_also_of_members_of_members() {
+    fn columns_can_name_nested_members() {
         let events = [r#"{"a":{"b":1,"c":{"d":"x"}},"a.b":2}"#, r#"{"a":{"b":3}}"#];
         assert_eq!(table("a.c.d,a.b,z", &events), "a.c.d,a.b,z\r\nx,2,\r\n,3,\r\n");
     }
 
     #[test]
-    fn an_envelope_is_four_columns() {
+    fn envelope_adds_four_columns() {
         assert_eq!(
             table("envelope", &[r#"{"n":1}"#]),
             "id,stream,type,time,n\r\n00000000-0000000000001000,a b,x,1970-01-01T00:00:01.000Z,1\r\n"
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_columns_can_be_is_refused() {
+    fn invalid_column_lists_are_refused() {
         let many = vec!["a"; MAX_COLUMNS + 1].join(",");
         for wrong in ["", "a,,b", "a,a", &many] {
             assert_eq!(Columns::parse(wrong).expect_err(wrong).field, "columns");

@@ -1,4 +1,4 @@
-//! An event with what belongs to it: its streams, type and time, and its data as they are.
+//! Envelope of an event: its streams, type and time, and its data unchanged.
 
 use crate::event::{Entry, Interest, Payload, StreamName};
 use serde::Serialize;
@@ -51,7 +51,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// The streams of an event that `reader` is sent.
+/// Returns the streams of an event that `reader` may read, or all without a reader.
 pub(super) fn names<'a>(entry: &'a Entry, reader: Option<&Interest>) -> Vec<&'a str> {
     let is_told = |name: &&StreamName| reader.is_none_or(|reader| reader.selects(name));
     entry.streams.iter().filter(is_told).map(|name| name.as_str()).collect()

@@ -1,13 +1,13 @@
-//! An event a line: as an envelope of JSON, or its data alone.
+//! Events as lines: JSON envelopes, or their data alone.
 //!
-//! A line of NDJSON carries the id, so that a reader of it can come back as one of events can; plain
-//! text carries nothing but the data, in which line breaks are written as `\r` and `\n`.
+//! A line of NDJSON has the id, so that its reader can resume like a reader of Server-Sent Events.
+//! Plain text has only the data, with line breaks written as `\r` and `\n`.
 
 use super::envelope::Envelope;
 use crate::event::{Body, Entry, EventId, Interest, Payload};
 use serde::Serialize;
 
-/// Appends the line of `entry`, whose id is `id`; an end only where `tells` of what is the hub's own.
+/// Appends the line of `entry`, whose id is `id`; an end only if `tells` is true.
 pub(super) fn ndjson(
     out: &mut Vec<u8>,
     id: EventId,

@@ -1,10 +1,12 @@
-//! The spellings: how events, control events and publishes look on the wire.
+//! Wire formats of events, control events and publishes.
 //!
-//! Promises: what is written here is read the same by every client (WHATWG HTML §9.2.6); what is
-//! read here is either a checked [`Draft`](crate::event::Draft) or an error that names the place.
-//! Never: I/O, and nothing of actix. Field names of the wire stand here and nowhere else.
+//! Promises: every client parses the output the same way (WHATWG HTML §9.2.6); input becomes a
+//! checked [`Draft`](crate::event::Draft) or an error that names the place; the field names of the
+//! formats are defined here and nowhere else.
+//! Never: does I/O, or uses actix.
 
 mod body;
+#[cfg(feature = "chat")]
 pub mod chat;
 mod chunk;
 mod control;
@@ -27,8 +29,8 @@ pub use view::{Format, View};
 
 use crate::event::{Entry, EventId, Interest};
 
-/// Appends `entry`, whose id is `id`, as `view` has it. Where that names streams, it names those that
-/// `reader` is sent, and all where nobody in particular reads.
+/// Appends `entry`, whose id is `id`, in the format of `view`. A format that names streams names
+/// those that `reader` may read, or all without a reader.
 pub fn entry(
     out: &mut Vec<u8>,
     id: EventId,
@@ -55,7 +57,7 @@ mod tests {
     use crate::event::{Body, Draft, Epoch, EventType, Position, StreamName, Timestamp};
     use serde_json::value::RawValue;
 
-    /// An event at the first place, a second after the beginning of time.
+    /// Returns an event at the first position of batch 1, one second after 1970 began.
     pub(super) fn example(streams: &[&str], kind: &str, text: &str) -> Entry {
         let streams: Vec<_> = streams.iter().map(|s| StreamName::parse(s).expect("name")).collect();
         let kind = EventType::parse(kind).expect("a type");
@@ -78,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_json_has_all_that_belongs_to_an_event() {
+    fn ndjson_line_has_id_streams_type_time_and_data() {
         assert_eq!(
             spelled(Format::Ndjson, &example(&["a", "b"], "x", "{\"n\": 1.0}")),
             "{\"id\":\"00000000-0000000000001000\",\"stream\":[\"a\",\"b\"],\"type\":\"x\",\"time\":\"1970-01-01T00:00:01.000Z\",\"data\":{\"n\":1.0}}\n"
@@ -88,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_text_is_the_data_and_one_line() {
+    fn text_format_has_the_data_on_one_line() {
         assert_eq!(spelled(Format::Text, &example(&["a"], "x", "l\r\nm\n")), "l\\r\\nm\\n\n");
         assert_eq!(
             spelled(Format::Text, &example(&["a"], "x", "{\"n\": [1, 2]}")),
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_a_line_of_json_where_it_is_told_and_none_of_text() {
+    fn stream_end_is_a_line_of_ndjson_and_not_of_text() {
         let body = Body::End(crate::event::EndReason::Ended);
         let it = Entry { body, ..example(&["a"], "x", "") };
         assert_eq!(
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sign_of_life_is_nothing_that_a_reader_takes_for_an_event() {
+    fn heartbeat_cannot_be_taken_for_an_event() {
         let beat = |format, as_event| {
             let mut out = Vec::new();
             let view = View { format, ..View::default() };

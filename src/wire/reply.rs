@@ -34,17 +34,18 @@ impl<'a> From<&'a Receipt> for Shape<'a> {
     }
 }
 
-/// The answer to one event.
+/// Returns the answer to a publish of one event.
 pub fn receipt(receipt: &Receipt) -> Vec<u8> {
     json(&Shape::from(receipt))
 }
 
-/// The answer to an array, in its order.
+/// Returns the answer to a publish of an array, in its order.
 pub fn receipts(receipts: &[Receipt]) -> Vec<u8> {
     json(&receipts.iter().map(Shape::from).collect::<Vec<_>>())
 }
 
-/// The answer to newline-delimited JSON: events newly published, the first and the last id.
+/// Returns the answer to a publish of newline-delimited JSON: the number of newly published events,
+/// and the first and the last id.
 pub fn summary(receipts: &[Receipt]) -> Vec<u8> {
     #[derive(Serialize)]
     struct Summary {
@@ -59,7 +60,7 @@ pub fn summary(receipts: &[Receipt]) -> Vec<u8> {
     })
 }
 
-/// The answer to ending a stream.
+/// Returns the answer to the end of a stream.
 pub fn end_receipt(id: EventId, stream: &str, subscribers: u32) -> Vec<u8> {
     #[derive(Serialize)]
     struct End<'a> {

@@ -1,7 +1,7 @@
-//! Server-Sent Events: one block an entry (WHATWG HTML §9.2.5 and §9.2.6).
+//! Server-Sent Events: one block per entry (WHATWG HTML §9.2.5 and §9.2.6).
 //!
 //! Lines end in LF; data is split on CRLF, CR and LF, because a bare CR ends a line for a client
-//! too; `id:` stands in the block of its event and never alone.
+//! too; `id:` is in the block of its event and never alone.
 
 use super::envelope::Envelope;
 use super::view::{Format, View};
@@ -11,7 +11,7 @@ use crate::event::{Body, Entry, EventId, Interest};
 /// httpx-sse and fetch-event-source emit an empty message once an id has been seen.
 pub(super) const COMMENT: &[u8] = b":\n";
 
-/// Appends the block of `entry`, whose id is `id`; an end only where the view has control events.
+/// Appends the block of `entry`, whose id is `id`; an end only if the view has control events.
 pub(super) fn entry(
     out: &mut Vec<u8>,
     id: EventId,
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_split_on_every_line_ending_that_a_client_knows() {
+    fn data_is_split_on_every_line_ending() {
         assert_eq!(
             spelled(&["a"], "message", "1\n2\r\n3\r4\n\n5\u{2028}\u{0}\n", PLAIN),
             "id: 00000000-0000000000001000\ndata: 1\ndata: 2\ndata: 3\ndata: 4\ndata: \ndata: 5\u{2028}\u{0}\ndata: \n\n"
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_says_where_an_event_comes_from() {
+    fn envelope_names_the_streams_of_an_event() {
         assert_eq!(
             spelled(&["a", "b"], "x", "[1.0, 2]", ENVELOPE),
             "event: x\nid: 00000000-0000000000001000\ndata: {\"stream\":[\"a\",\"b\"],\"type\":\"x\",\"time\":\"1970-01-01T00:00:01.000Z\",\"data\":[1.0,2]}\n\n"

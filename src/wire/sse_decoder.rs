@@ -1,18 +1,18 @@
 //! Decoder of Server-Sent Events (WHATWG HTML §9.2.6), with extensions for servers that deviate.
 //!
-//! Lines end in LF, CR or CRLF, across chunks; a byte order mark is ignored; `error:` (llama.cpp) is a
-//! field. Each byte is examined once, and an event has a bound.
+//! Lines end in LF, CR or CRLF, across chunks; a byte order mark is ignored; `error:` (llama.cpp)
+//! is a field. Each byte is examined once, and the size of an event has a bound.
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What a decoder finds.
+/// Output of a decoder.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SseFrame {
     /// An event.
     Event(SseEvent),
     /// Value of the field `error`.
     Error(Vec<u8>),
-    /// A comment: a sign of life. Several in a row may be one.
+    /// A comment, which shows that the server is alive. Consecutive ones may be merged.
     Comment,
 }
 
@@ -27,7 +27,7 @@ pub struct SseEvent {
     pub id: String,
 }
 
-/// An event is larger than it may be.
+/// An event exceeds the maximum size.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("an event has more than {0} bytes")]
 pub struct TooLarge(pub usize);
@@ -40,7 +40,7 @@ pub struct SseDecoder {
     event: SseEvent,
     has_data: bool,
     error: Vec<u8>,
-    /// True if the last byte was a CR, which a LF may follow.
+    /// True if the last byte was a CR, which an LF may follow.
     after_cr: bool,
     /// True once the first line is complete.
     is_begun: bool,
@@ -74,7 +74,8 @@ impl SseDecoder {
         self.retry_ms
     }
 
-    /// Begins with a new connection: an incomplete event is dropped, the last id stays.
+    /// Resets the decoder for a new connection: an incomplete event is dropped, the last id is
+    /// kept.
     pub fn restart(&mut self) {
         let last_id = std::mem::take(&mut self.last_id);
         *self = Self::new(self.max_event_bytes);
@@ -82,7 +83,8 @@ impl SseDecoder {
         self.last_id = last_id;
     }
 
-    /// Takes more bytes; what is complete goes to `out`. After an error it takes no more.
+    /// Decodes more bytes and appends complete frames to `out`. After an error the decoder must not
+    /// be used any more.
     pub fn take(&mut self, bytes: &[u8], out: &mut Vec<SseFrame>) -> Result<(), TooLarge> {
         let mut rest = bytes;
         if std::mem::take(&mut self.after_cr) && rest.first() == Some(&b'\n') {
@@ -104,7 +106,8 @@ impl SseDecoder {
         self.grow(rest)
     }
 
-    /// Ends the input: an event that was begun is complete, which deviates from the specification.
+    /// Ends the input. An event without a blank line after it counts as complete, which deviates
+    /// from the specification.
     pub fn end(&mut self, out: &mut Vec<SseFrame>) {
         self.line_is_whole(out);
         self.dispatch(out);
@@ -128,7 +131,7 @@ impl SseDecoder {
         } else {
             self.field(text, out);
         }
-        // Its memory serves the next line.
+        // The next line reuses the memory.
         self.line = line;
         self.line.clear();
     }
@@ -192,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_what_the_specification_says_wherever_the_bytes_are_cut() {
+    fn events_are_decoded_across_any_chunk_boundary() {
         let text = "\u{feff}: hello\r\n\r\ndata: a\r\ndata:  b\rdata\r\rdata: \u{e9}\u{1f600}\n\n\
                     event: x\nid: 1\ndata: c\n\n:\nid: 2\n\ndata:\n\ndata: d";
         let all = [
@@ -211,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_connection_keeps_the_id_and_drops_an_incomplete_event() {
+    fn restart_keeps_the_id_and_drops_an_incomplete_event() {
         let (mut decoder, mut out) = (SseDecoder::new(MAX_EVENT_BYTES), Vec::new());
         decoder.take(b"retry: 20\nid: 1\ndata: a\n\nid: 2\ndata: b", &mut out).expect("small");
         assert_eq!((decoder.last_id(), decoder.retry_ms()), ("1", Some(20)));
@@ -223,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_of_errors_is_told_apart() {
+    fn error_field_becomes_an_error_frame() {
         assert_eq!(
             cut(&[b"error: {\"code\":500}\n\n"]),
             [SseFrame::Error(b"{\"code\":500}".to_vec())]
@@ -232,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_are_told_of_and_never_many_in_a_row() {
+    fn consecutive_comments_are_merged() {
         let (mut decoder, mut out) = (SseDecoder::new(MAX_EVENT_BYTES), Vec::new());
         decoder.take(b": a\n: b\n\n:\n\ndata: x\n\n: c", &mut out).expect("small");
         assert_eq!(out, [SseFrame::Comment, event("", "x", "")]);
@@ -241,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_has_a_bound_whether_it_has_lines_or_not() {
+    fn event_size_is_bounded_with_and_without_line_ends() {
         let (mut decoder, mut out) = (SseDecoder::new(MAX_EVENT_BYTES), Vec::new());
         let piece = [b'x'; 64 * 1024];
         let mut taken = 0;

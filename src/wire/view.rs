@@ -4,25 +4,25 @@ use super::csv::{self, Columns};
 use crate::event::Entry;
 use std::sync::Arc;
 
-/// The spelling of a subscription's body.
+/// Format of a subscription's body.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Format {
     /// Server-Sent Events, `text/event-stream`.
     #[default]
     Sse,
-    /// An envelope a line, `application/x-ndjson`.
+    /// An envelope per line, `application/x-ndjson`.
     Ndjson,
-    /// The data of an event a line, `text/plain`.
+    /// The data of an event per line, `text/plain`.
     Text,
-    /// A row an event, `text/csv`.
+    /// A row per event, `text/csv`.
     Csv,
 }
 
 impl Format {
-    /// The words that a query and a command line have for them, the usual one first.
+    /// Names in queries and on the command line, the default first.
     pub const NAMES: [&'static str; 4] = ["sse", "ndjson", "text", "csv"];
 
-    /// The one of that name.
+    /// Returns the format of a name.
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "sse" => Some(Self::Sse),
@@ -33,8 +33,8 @@ impl Format {
         }
     }
 
-    /// The one that an `Accept` asks for: Server-Sent Events wherever they are named, and where
-    /// nothing that is known here is.
+    /// Returns the format that an `Accept` header asks for: Server-Sent Events if it names them, or
+    /// if it names no known format.
     pub fn accepted(accept: &str) -> Self {
         let names = |wanted: &str| {
             accept.split(',').any(|kind| {
@@ -55,8 +55,8 @@ impl Format {
         }
     }
 
-    /// Returns the `Content-Type`. That of Server-Sent Events has no charset, as it is always UTF-8
-    /// and some clients do not expect one.
+    /// Returns the `Content-Type`. That of Server-Sent Events has no charset, because it is always
+    /// UTF-8 and some clients do not expect one.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; charset=utf-8",
@@ -72,14 +72,14 @@ impl Format {
 pub struct View {
     /// Format.
     pub format: Format,
-    /// Data as `{"stream","type","time","data"}`, for a client of several streams; in NDJSON it is
-    /// so anyway.
+    /// True if data is sent as `{"stream","type","time","data"}`, for a client of several streams.
+    /// NDJSON always has that form.
     pub envelope: bool,
     /// Columns of a table, once they are known.
     pub columns: Option<Arc<Columns>>,
     /// True if texts of a table that a spreadsheet would run as formulas are escaped.
     pub escape_formulas: bool,
-    /// Without the hub's own control events.
+    /// True if the hub's own control events are left out.
     pub control_off: bool,
 }
 
@@ -89,7 +89,7 @@ impl View {
         !self.control_off && matches!(self.format, Format::Sse | Format::Ndjson)
     }
 
-    /// Returns how a table is written.
+    /// Returns the options of a table.
     pub fn style(&self) -> csv::Style {
         csv::Style { envelope: self.envelope, escape_formulas: self.escape_formulas }
     }
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_accept_asks_for_what_it_names_and_a_browser_for_events() {
+    fn accept_header_selects_the_format_with_sse_as_default() {
         for (accept, format) in [
             ("", Format::Sse),
             ("*/*", Format::Sse),

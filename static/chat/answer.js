@@ -1,13 +1,13 @@
-// One answer: asked for once, however often that takes, and read by an EventSource until it is over.
+// An answer: requested under one key until that succeeds, and read by an EventSource until it ends.
 
 import { HUB, Refused, ask, why } from '../dashboard/hub.js';
 
-/** How soon a question that did not get through is sent again. */
+/** Delay before a failed request is repeated, multiplied by the attempt; maximum number of attempts. */
 const AGAIN_MS = 2_000;
 const AGAIN_TIMES = 5;
 
 /**
- * What becomes of an answer: its text so far and what is said beside it.
+ * State of an answer: the text so far and the status beside it.
  *
  * @typedef {{ text: string, thought: string, state: string, kind: '' | 'warn' | 'bad', end: any, chat?: string }} Shown
  */
@@ -20,7 +20,7 @@ export class Answer {
   /** @type {EventSource | null} */
   source = null;
   isClosed = false;
-  /** Characters of it, which are not the units of a string. */
+  /** Length of the text in code points, not in the code units of a string. */
   characters = 0;
 
   /** @param {(shown: Shown) => void} changed */
@@ -35,7 +35,7 @@ export class Answer {
   }
 
   /**
-   * Asks; the same key is the same answer, also after a reload in the middle.
+   * Requests the answer. The same key gives the same answer, also after a reload.
    *
    * @param {string} key
    * @param {string} model
@@ -62,7 +62,7 @@ export class Answer {
     this.tell({ state: `not asked: ${why(error)}${hint}`, kind: 'bad', end: { type: 'error', code: 'not_asked', message: why(error) } });
   }
 
-  /** Reads it from its start, and on over every connection that breaks. @param {string} chat */
+  /** Reads the answer from its start, over as many connections as necessary. @param {string} chat */
   read(chat) {
     this.anew();
     const source = new EventSource(new URL(`chats/${chat}/events`, HUB));
@@ -71,7 +71,7 @@ export class Answer {
     source.onmessage = ({ data }) => this.hear(JSON.parse(data));
     source.addEventListener('hub-open', ({ data }) => {
       const { resume } = JSON.parse(data);
-      // Everything comes once more.
+      // The hub sends the whole answer again.
       if (!isFirst && resume !== 'resumed') this.anew();
       if (!isFirst && !this.shown.end) this.tell({ state: resume === 'resumed' ? 'went on where it was' : 'read anew', kind: '' });
       isFirst = false;
@@ -87,13 +87,13 @@ export class Answer {
     };
   }
 
-  /** It is read from its start. */
+  /** Clears the text before the answer is read from its start. */
   anew() {
     this.characters = 0;
     Object.assign(this.shown, { text: '', thought: '' });
   }
 
-  /** The browser comes back no more: why? @param {string} chat */
+  /** Asks the hub for the outcome once the browser no longer reconnects. @param {string} chat */
   async look(chat) {
     try {
       const { text, reasoning, status, error, finish_reason } = await ask(`chats/${chat}`);
@@ -119,7 +119,7 @@ export class Answer {
       case 'status': return this.tell(statusOf(event));
       case 'redact': {
         const characters = [...text];
-        // Of what is yet to come the hub takes care.
+        // The hub redacts text that it has not sent yet.
         const there = [...event.replacement].slice(0, Math.max(0, characters.length - event.from_index));
         characters.splice(event.from_index, there.length, ...there);
         return this.tell({ text: characters.join('') });
@@ -130,7 +130,7 @@ export class Answer {
 
   /** @param {{ content: string, index: number, n: number }} token */
   token({ content, index, n }) {
-    // What it has already: it was read anew.
+    // This part is already shown: the answer was read from its start again.
     if (index + n <= this.characters) return;
     const more = [...content].slice(this.characters - index).join('');
     this.characters = index + n;

@@ -1,4 +1,4 @@
-// The page: a conversation that goes on over reloads and in every tab of this browser.
+// The page `/chat`: a conversation that survives reloads and is shown in every tab of this browser.
 
 import { Refused, ask, why } from '../dashboard/hub.js';
 import { h, replace, say } from '../dashboard/dom.js';
@@ -8,16 +8,16 @@ import * as turns from './turns.js';
 
 const byId = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 const [list, form, message, model, note] = ['turns', 'ask', 'message', 'model', 'note'].map(byId);
-/** What stands there while there is no question. */
+/** Content of the page while there is no question. */
 const usual = [...byId('empty').childNodes];
 
-/** Whether the hub has said which models there are, is asked for that, and whether a question waits. */
+/** True once the models are listed, while they are requested, and while a question waits for them. */
 let [isListed, isAsking, waits] = [false, false, false];
 
-/** What is on the page, by its key, in order. @type {Map<string, { turn: turns.Turn, view: TurnView, answer: Answer }>} */
+/** Turns on the page by key, in order. @type {Map<string, { turn: turns.Turn, view: TurnView, answer: Answer }>} */
 const shown = new Map();
 
-/** What was said before a turn, as a model is told it. @param {string} key */
+/** Returns the conversation up to a turn's question, as messages for a model. @param {string} key */
 function messagesOf(key) {
   const messages = [];
   for (const [known, { turn, answer }] of shown) {
@@ -28,7 +28,7 @@ function messagesOf(key) {
   return messages;
 }
 
-/** How long a question of another tab's may take to be asked by that. */
+/** Time that another tab has to send its question before this tab sends it. */
 const ASKED_WITHIN_MS = 3_000;
 
 /** @param {turns.Turn} turn @param {boolean} isOthers */
@@ -72,7 +72,7 @@ async function stop(key) {
   }
 }
 
-/** The same question again, in its place. @param {string} key */
+/** Replaces a turn by one that asks the same question again. @param {string} key */
 function retry(key) {
   const { turn } = shown.get(key) ?? {};
   if (!turn) return;
@@ -81,7 +81,7 @@ function retry(key) {
   draw();
 }
 
-/** Shows what the storage has, and leaves alone what is there already. */
+/** Shows the stored turns and leaves those that are already shown unchanged. */
 function draw(isOthers = false) {
   const wanted = turns.load();
   for (const [key, { view, answer }] of shown) {
@@ -130,7 +130,7 @@ message.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
   form.requestSubmit();
 });
 
-/** Answers that are not over. */
+/** Returns the turns whose answers have not ended. */
 const running = () => [...shown.values()].filter(({ answer }) => !answer.shown.end);
 
 document.addEventListener('keydown', ({ key }) => {
@@ -146,10 +146,10 @@ byId('fresh').addEventListener('click', async () => {
   message.focus();
 });
 
-/** How soon the list of models is asked for again, and how late at most. */
+/** First and maximum delay before the list of models is requested again. */
 const AGAIN_MS = { first: 1_000, most: 30_000 };
 
-/** Shows the models that may be asked; asks again until the hub has said which. */
+/** Lists the models that may be used. Repeats the request until it succeeds or is refused. */
 async function models() {
   if (isAsking) return;
   isAsking = true;
@@ -159,7 +159,7 @@ async function models() {
     isAsking = false;
   }
   if (waits && isListed) return form.requestSubmit();
-  // It was refused for good: what is typed stays.
+  // The list was refused: the typed text stays.
   waits = false;
   replace(note);
 }

@@ -1,15 +1,15 @@
-// What a model says is somebody else's text: Markdown of it is shown, and nothing that acts or loads.
+// Renders the Markdown of a model. The text is untrusted: nothing in it may act or load anything.
 
 import { parse, use } from '../vendor/marked/marked.esm.js';
 import DOMPurify from '../vendor/dompurify/purify.es.mjs';
 
-/** What would load something, look like the page's own, or send something. */
+/** Elements that could load or send something, or imitate the page. */
 const FORBIDDEN = ['img', 'picture', 'video', 'audio', 'source', 'svg', 'math', 'form', 'input', 'button', 'select',
   'textarea', 'style', 'link', 'dialog', 'iframe', 'object', 'embed'];
 
 const escaped = (/** @type {string} */ text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 
-// Its HTML is text like any other.
+// HTML in Markdown is shown as text.
 use({ renderer: { html: ({ text }) => escaped(text) } });
 
 DOMPurify.addHook('afterSanitizeAttributes', (node) => {

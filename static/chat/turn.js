@@ -1,11 +1,11 @@
-// One turn on the page: what was asked, the answer as it is typed, and what happened to it.
+// A turn on the page: the question, the answer as it is typed out, and its status.
 
 import { h, replace, say, write } from '../dashboard/dom.js';
 import { markdown } from './markdown.js';
 
-/** Markdown is drawn at most this often while it is typed. */
+/** Minimum interval between two drawings of the Markdown. */
 const DRAWN_EVERY_MS = 60;
-/** The share of what has come and is not shown that a drawing shows: it types faster, the more there is. */
+/** Share of the text not yet shown that a drawing adds: the more has arrived, the faster it types. */
 const TYPED_SHARE = 0.35;
 
 export class TurnView {
@@ -33,7 +33,7 @@ export class TurnView {
 
   /** @param {import('./answer.js').Shown} shown @param {boolean} [isAtOnce] */
   show({ text, thought, state, kind, end }, isAtOnce = false) {
-    // A part that was taken back is not typed again.
+    // Text before a redaction is not typed out again.
     if (!text.startsWith(this.text)) this.typed = Math.min(this.typed, text.length);
     this.text = text;
     if (isAtOnce) this.typed = text.length;
@@ -56,7 +56,7 @@ export class TurnView {
       this.timer ??= setTimeout(() => { this.timer = undefined; this.draw(); }, wait);
       return;
     }
-    // A hidden tab has nobody to type for.
+    // A hidden tab shows all text without typing it out.
     const isSeen = document.visibilityState === 'visible';
     this.typed += isSeen ? Math.min(left, Math.max(4, Math.ceil(left * TYPED_SHARE))) : left;
     this.drawnAt = performance.now();
@@ -78,7 +78,7 @@ export class TurnView {
   }
 }
 
-/** No character is shown by half. @param {string} text @param {number} at */
+/** Returns `at`, moved so that it splits no surrogate pair. @param {string} text @param {number} at */
 function whole(text, at) {
   const code = text.charCodeAt(at - 1);
   return code >= 0xd800 && code <= 0xdbff ? at - 1 : at;

@@ -1,8 +1,8 @@
-// The conversation, in this browser's storage: the hub keeps answers, and not what was asked.
+// The conversation in this browser's storage, because the hub stores answers but no questions.
 
 /**
- * One question and its answer. `chat` is the hub's name for it, once it is known; `text` and `end` are the answer,
- * once it is over.
+ * A question and its answer. `chat` is the id of the chat, once it is known; `text` and `end` are set once
+ * the answer has ended.
  *
  * @typedef {{ key: string, message: string, model: string, chat?: string, text?: string, thought?: string,
  *   end?: any }} Turn
@@ -25,11 +25,11 @@ function save(turns) {
   try {
     localStorage.setItem(NAME, JSON.stringify(turns));
   } catch {
-    // Full, or not allowed: the conversation is this tab's alone.
+    // Storage is full or forbidden: only this tab has the conversation.
   }
 }
 
-/** What is said of one turn stays with what other tabs have said. @param {Turn} turn */
+/** Stores a turn and leaves turns of other tabs unchanged. @param {Turn} turn */
 export function keep(turn) {
   const turns = load();
   const at = turns.findIndex(({ key }) => key === turn.key);
@@ -38,26 +38,26 @@ export function keep(turn) {
   save(turns);
 }
 
-/** One takes the place of another. @param {string} key @param {Turn} turn */
+/** Replaces the turn `key`. @param {string} key @param {Turn} turn */
 export function replace(key, turn) {
   save(load().map((known) => (known.key === key ? turn : known)));
 }
 
 export const clear = () => save([]);
 
-/** The model that was asked last. */
+/** Returns the model that was chosen last. */
 export const chosen = () => localStorage.getItem(`${NAME}-model`);
 /** @param {string} model */
 export const choose = (model) => localStorage.setItem(`${NAME}-model`, model);
 
-/** Told when another tab has changed it. @param {() => void} told */
+/** Calls `told` when another tab has changed the conversation. @param {() => void} told */
 export function onChange(told) {
   addEventListener('storage', ({ key }) => {
     if (key === NAME || key === null) told();
   });
 }
 
-/** A name that nobody else has: the key under which the hub begins it once. */
+/** Returns a random idempotency key, under which the hub begins a chat once. */
 export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

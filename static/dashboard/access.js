@@ -1,4 +1,4 @@
-// Who looks at this page: log in, log out; and tickets and tokens for those who build others.
+// Page `Access`: login and logout, and tickets and a token decoder for developers.
 
 import { copyable, field, h, replace, say, write } from './dom.js';
 import { ask, HUB, why } from './hub.js';
@@ -31,7 +31,7 @@ function whoCard(who, changed) {
     try {
       await ask('session', { method: 'DELETE' });
     } catch {
-      // One that is good no longer is ended by that answer, too.
+      // The refusal of an expired login ends it as well.
     }
     changed();
   };
@@ -47,7 +47,7 @@ function whoCard(who, changed) {
       who.expires_at ? [h('dt', {}, 'until'), h('dd', {}, new Date(who.expires_at).toLocaleString())] : null),
     who.subject ? h('p', {}, h('button', { type: 'button', onclick: logout }, 'Log out')) : null,
     h('form', { class: 'form', onsubmit: login },
-      // For those who keep passwords.
+      // For password managers.
       h('input', { name: 'username', autocomplete: 'username', value: who.subject ?? 'fanfare', hidden: true }),
       field('An API key or a token', token),
       h('p', { class: 'muted' }, 'It is kept in a cookie that no script can read.'),
@@ -76,7 +76,7 @@ function ticketCard(who) {
     h('form', { class: 'form', onsubmit: mint }, field('Streams', streams), field('For', ttl), h('button', {}, 'Make a ticket')), made);
 }
 
-/** What a token says, read here and sent nowhere. */
+/** Decodes a token in the page, which sends it nowhere. */
 function decodeCard() {
   const token = h('textarea', { name: 'jwt', rows: 4, spellcheck: 'false', autocomplete: 'off' });
   const said = h('div', { 'aria-live': 'polite' });

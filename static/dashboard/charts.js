@@ -1,4 +1,4 @@
-// Charts of what changes over time, by uPlot, in the page's colours.
+// Time series charts by uPlot, in the colours of the page.
 
 import uPlot from '../vendor/uplot/uPlot.esm.js';
 import { h, write } from './dom.js';
@@ -6,16 +6,16 @@ import { clock } from './figures.js';
 
 const HEIGHT = 140;
 const COLOURS = ['--line-1', '--line-2', '--line-3', '--line-4'];
-/** How often one is drawn at most, and how far its points are apart, at least. */
+/** Minimum interval between two drawings, and between two points. */
 const DRAW_MS = 250;
 const APART_S = 1;
-/** A chart goes on to the right for so long without a point; then it stands still. */
+/** Time for which a chart scrolls on without a new point. */
 const AFTER_S = 30;
-/** Points that are further apart, and further than usual, have nothing between them. */
+/** Minimum distance of points with a gap between them: in seconds, and relative to the usual distance. */
 const GAP_S = 15;
 const GAP_TIMES = 4;
 
-/** What a canvas can take for a colour of the page. @param {string} name */
+/** Returns a colour of the page in a form that a canvas accepts. @param {string} name */
 function colour(name) {
   const probe = h('i', { hidden: true });
   probe.style.color = `var(${name})`;
@@ -26,15 +26,15 @@ function colour(name) {
 }
 
 /**
- * A chart of the last `span` seconds.
+ * Creates a chart of the last `span` seconds.
  *
  * @param {object} options
  * @param {string} options.title
- * @param {string[]} options.series Their names.
+ * @param {string[]} options.series Names of the series.
  * @param {number} options.span
  * @param {(value: number) => string} options.format
- * @param {number} [options.max] Where the scale always reaches to.
- * @param {boolean} [options.isWhole] Whether a value that is not there is a gap.
+ * @param {number} [options.max] Minimum upper end of the scale.
+ * @param {boolean} [options.isWhole] True if a missing value is a gap.
  * @param {AbortSignal} options.signal
  */
 export function chart({ title, series, span, format, max = 0, isWhole = false, signal }) {
@@ -45,12 +45,12 @@ export function chart({ title, series, span, format, max = 0, isWhole = false, s
   const element = h('figure', { class: 'card chart' }, h('figcaption', {}, h('span', {}, title), value), box);
   /** @type {any} */
   let plot = null;
-  /** Seconds between two points, about. */
+  /** Average number of seconds between two points. */
   let usual = 0;
   /** @type {ReturnType<typeof setTimeout> | null} */
   let due = null;
 
-  // By the points, as the browser's clock may be another.
+  // Follows the points, because the browser's clock may differ.
   const end = () => {
     const [newest, now] = [data[0].at(-1) ?? 0, Date.now() / 1000];
     return Math.max(newest, Math.min(now, newest + AFTER_S));
@@ -111,7 +111,7 @@ export function chart({ title, series, span, format, max = 0, isWhole = false, s
 
   return {
     element,
-    /** Null is what is not known of a series. @param {number} time In seconds. @param {(number | null)[]} values */
+    /** Adds a point; null is an unknown value. @param {number} time In seconds. @param {(number | null)[]} values */
     add(time, values) {
       const [times] = data;
       const last = times.at(-1) ?? -Infinity;
@@ -126,7 +126,7 @@ export function chart({ title, series, span, format, max = 0, isWhole = false, s
           usual = usual === 0 ? time - last : usual * 0.8 + (time - last) * 0.2;
         }
         times.push(time);
-        // What is not known of one is no gap of it: uPlot tells null from undefined.
+        // An unknown value is no gap unless `isWhole`: uPlot distinguishes null from undefined.
         values.forEach((n, at) => data[at + 1].push(isWhole ? n : n ?? undefined));
       }
       soon();

@@ -1,13 +1,13 @@
-// Resume you can see: what became of the page's connection, and a button that drops it.
+// The panel of the page's connection: its states, and a button that drops it to show how it resumes.
 
 import { clock } from './figures.js';
 import { h, put, replace, write } from './dom.js';
 import { watch } from './hub.js';
 
-/** States that are shown, newest first. */
+/** Maximum number of states shown, newest first. */
 const SHOWN = 50;
 
-/** After these there is nothing to drop. */
+/** States after which there is no connection to drop. */
 const FINAL = ['ended', 'refused', 'expired', 'closed'];
 
 /** @type {import('../fanfare.d.ts').Subscription | null} */
@@ -21,7 +21,7 @@ const WORDS = /** @type {Record<string, string>} */ ({
 });
 
 /**
- * Subscribes for the page that is shown, and shows how that goes.
+ * Subscribes for the page that is shown, and shows the states of the subscription.
  *
  * @param {import('../fanfare.d.ts').Options & { signal: AbortSignal }} options
  */
@@ -31,7 +31,7 @@ export function follow(options) {
     ...options,
     onState: (state) => {
       if (current !== subscription && state.state === 'closed') return;
-      // Heard where it matters: that it was lost, and what became of it.
+      // Screen readers announce only the loss of the connection and how it resumed.
       const was = history[0]?.state.state;
       if (state.state === 'waiting' && was !== 'connecting') write(announced, 'the connection is lost');
       if (state.state === 'live' && state.resume !== 'live') write(announced, tell(state));
@@ -95,12 +95,12 @@ function show() {
   moved();
 }
 
-/** The last id goes on between what is told. */
+/** Updates the last id, which also moves between states. */
 function moved() {
   write(last, current?.lastEventId ?? '–');
 }
 
-/** Another page is shown, whose connection is another. */
+/** Closes the panel, because another page has another connection. */
 export function leave() {
   if (panel.matches(':popover-open')) panel.hidePopover();
 }

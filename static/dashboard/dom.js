@@ -1,13 +1,13 @@
-// Elements of a page. Whatever comes from outside is only ever text.
+// Elements of a page. External data is only ever inserted as text.
 
 import { clock } from './figures.js';
 
 /**
- * An element: `on…` listens, `class` and other names are attributes, true and false mean there or not.
+ * Creates an element. `on…` adds a listener; other names are attributes, which true sets and false omits.
  *
  * @param {string} tag
  * @param {Record<string, any>} [attributes]
- * @param {...any} children Elements, and texts; nothing for null and false.
+ * @param {...any} children Elements and texts; null and false are skipped.
  * @returns {any}
  */
 export function h(tag, attributes = {}, ...children) {
@@ -26,20 +26,20 @@ export function put(element, ...children) {
   element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
 }
 
-/** What was in it is in it no more. @param {Element} element @param {...any} children */
+/** Replaces the children of an element. @param {Element} element @param {...any} children */
 export function replace(element, ...children) {
   element.replaceChildren();
   put(element, ...children);
 }
 
-/** Only where it is another, so that nobody hears it twice. @param {Element} element @param {string} text */
+/** Sets a text only if it differs, so that it is not announced twice. @param {Element} element @param {string} text */
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
 const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
-/** Says what was done, to those who hear and those who see.
+/** Shows a notice, which screen readers announce.
  * @param {string} text @param {'good' | 'bad' | ''} [kind] */
 export function say(text, kind = '') {
   const notice = h('p', { class: `notice ${kind}` }, text);
@@ -47,12 +47,12 @@ export function say(text, kind = '') {
   setTimeout(() => notice.remove(), kind === 'bad' ? 10_000 : 4_000);
 }
 
-/** Another page is shown, of which nothing was said. */
+/** Removes the error notices of the previous page. */
 export function quiet() {
   byId('notices').querySelectorAll('.bad').forEach((notice) => notice.remove());
 }
 
-/** Says that what the page shows is what was, and why; nothing, where it is so no more.
+/** Shows that the page is out of date, since when and why; an empty reason hides that.
  * @param {string} reason @param {number} [since] */
 export function stale(reason, since) {
   const banner = byId('stale');
@@ -60,14 +60,14 @@ export function stale(reason, since) {
   write(banner, reason === '' ? '' : `${since === undefined ? '' : `As of ${clock(since)}. `}The hub does not answer as it should: ${reason}`);
 }
 
-/** A label around a control. @param {string} text @param {...any} control */
+/** Returns a label around a control. @param {string} text @param {...any} control */
 export const field = (text, ...control) => h('label', { class: 'field' }, h('span', {}, text), ...control);
 
-/** A command, or whatever somebody may want elsewhere, and a button that copies it. @param {string} text */
+/** Returns a text, such as a command, with a button that copies it. @param {string} text */
 export function copyable(text) {
   const copy = async () => {
     try {
-      // Not there without a secure context.
+      // `clipboard` is missing outside of a secure context.
       await navigator.clipboard.writeText(text);
       say('copied', 'good');
     } catch {
@@ -80,10 +80,10 @@ export function copyable(text) {
 }
 
 /**
- * A table with a body to fill by `keepRows`.
+ * Returns a table whose body is filled by `keepRows`.
  *
  * @param {string} caption
- * @param {(string | [string])[]} heads Those of numbers are in a list.
+ * @param {(string | [string])[]} heads Heads of columns; those of numbers are in an array.
  */
 export function table(caption, heads) {
   const body = h('tbody');
@@ -98,13 +98,13 @@ export function table(caption, heads) {
 }
 
 /**
- * Rows that stay where they are while what they say changes, so that nobody's focus or click is lost.
+ * Updates rows in place, so that no focus and no click is lost.
  *
  * @template T
  * @param {HTMLTableSectionElement} body
  * @param {T[]} items
- * @param {(item: T) => string} key What tells one from another.
- * @param {(item: T) => (string | Node)[]} cells An element is made once, and a text whenever it is another.
+ * @param {(item: T) => string} key Identity of an item.
+ * @param {(item: T) => (string | Node)[]} cells Elements are inserted once, texts are updated.
  */
 export function keepRows(body, items, key, cells) {
   const wanted = new Set(items.map(key));

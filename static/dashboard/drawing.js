@@ -1,18 +1,18 @@
-// What is drawn of events: metrics by name and labels, heartbeats as a board, progress as bars.
+// Draws events: metrics as charts by name and labels, heartbeats as a board, progress as bars.
 
 import { chart } from './charts.js';
 import { h, replace, write } from './dom.js';
 import { bytes, count } from './figures.js';
 import { watch } from './hub.js';
 
-/** Charts, bars and sources on one page at most. */
+/** Maximum number of charts, bars and sources on a page. */
 const MOST_CHARTS = 24;
 const MOST_BARS = 24;
 const MOST_SOURCES = 200;
 const SPAN = 600;
-/** After so many seconds without a heartbeat a source is late, or down, where the hub does not say it. */
+/** Seconds without a heartbeat after which a source is late or down, if the hub does not report that. */
 const [LATE_S, DOWN_S] = [30, 90];
-/** How a download is no longer under way. */
+/** Final states of a download. */
 const OVER = ['done', 'aborted'];
 
 /** @typedef {import('../fanfare.d.ts').FanfareEvent} FanfareEvent */
@@ -71,7 +71,7 @@ function metrics(signal) {
 
 /** @param {AbortSignal} signal @returns {Part} */
 function heartbeats(signal) {
-  /** By stream and source: whoever publishes to another stream says nothing of it.
+  /** Sources by stream and name: another stream says nothing about a source.
    * @type {Map<string, { source: string, time: number, status: string, state?: string }>} */
   const sources = new Map();
   const keyOf = (/** @type {any} */ stream, /** @type {string} */ source) => JSON.stringify([[stream].flat()[0], source]);
@@ -98,7 +98,7 @@ function heartbeats(signal) {
     const key = keyOf(stream, source);
     sources.set(key, { source, time: Date.parse(time), status: '', ...sources.get(key), state: status });
   };
-  // The hub knows better who is late, where that may be read.
+  // The hub knows better which sources are late, if its stream may be read.
   const ask = () => {
     isAsked = true;
     watch({ streams: 'heartbeats', types: ['status'], from: '24h', share: false, signal, onEvent: told });
@@ -129,7 +129,7 @@ function progress() {
       let found = moving.get(name);
       if (!found) {
         if (moving.size >= MOST_BARS) {
-          // One that is over makes room, or the oldest.
+          // Removes a finished download, or else the oldest one.
           const [gone] = [...moving].find(([, { isOver }]) => isOver) ?? [...moving][0];
           moving.get(gone)?.row.remove();
           moving.delete(gone);

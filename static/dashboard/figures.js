@@ -1,4 +1,4 @@
-// Numbers as people read them.
+// Formats numbers for people.
 
 const STEPS = ['', 'k', 'M', 'G', 'T'];
 
@@ -27,7 +27,7 @@ export function bytes(n) {
 /** @param {number | null | undefined} s */
 export function seconds(s) {
   if (s === null || s === undefined || Number.isNaN(s)) return '–';
-  // What is beyond the last bucket of a histogram.
+  // Beyond the last bucket of a histogram.
   if (s === Infinity) return '> 10 s';
   if (s < 0.001) return `${Math.round(s * 1e6)} µs`;
   if (s < 1) return `${(s * 1000).toFixed(s < 0.01 ? 1 : 0)} ms`;
@@ -36,7 +36,7 @@ export function seconds(s) {
   return d > 0 ? `${d} d ${hours} h` : hours > 0 ? `${hours} h ${m} m` : `${m} m`;
 }
 
-/** The time of day, with the date where that is another. @param {string | number} time @param {boolean} [exact] */
+/** Returns the time of day, with the date unless it is today. @param {string | number} time @param {boolean} [exact] */
 export function clock(time, exact = false) {
   const date = new Date(time);
   if (Number.isNaN(date.getTime())) return '';
@@ -48,14 +48,14 @@ export function clock(time, exact = false) {
 }
 
 /**
- * What a histogram counted.
+ * Counts of a histogram.
  *
  * @typedef {{ count: number, buckets: Array<{ le_s: number, count: number }> }} Histogram
  */
 
 /**
- * A quantile of what came between two looks at a histogram, in seconds: `Infinity` where it lies beyond
- * the last bucket, null where nothing came.
+ * Returns a quantile of the observations between two samples of a histogram, in seconds: `Infinity` if
+ * it lies beyond the last bucket, null if there were none.
  *
  * @param {Histogram} before
  * @param {Histogram} now

@@ -1,17 +1,17 @@
-// Which events of a stream are seen: by type, level and text.
+// Filters the events of a stream by type, level and text.
 
 import { field, h } from './dom.js';
 import { LEVELS, has, levelOf } from './row.js';
 
-/** Types to choose among. */
+/** Maximum number of types to choose from. */
 const MOST_TYPES = 100;
-/** After the last key. */
+/** Delay after the last key press. */
 const TYPING_MS = 150;
 
 /** @typedef {import('./row.js').Row} Row */
 
 /**
- * @param {URLSearchParams} query What was wanted before: `type`, `level`, `text`.
+ * @param {URLSearchParams} query Initial values of `type`, `level` and `text`.
  * @param {(isWanted: (row: Row) => boolean) => void} changed
  */
 export function filter(query, changed) {
@@ -45,7 +45,7 @@ export function filter(query, changed) {
   const type = query.get('type');
   if (type) know({ type });
   for (const control of [types, level, search]) control.value = query.get(control.name) ?? '';
-  // One that there is not.
+  // The query named an unknown level.
   if (level.selectedIndex < 0) level.value = '';
   return {
     fields: [field('Type', types), field('Level', level), field('With', search)],

@@ -1,15 +1,15 @@
-// The hub that this page came from: what it is asked, and what is read of it.
+// Requests and subscriptions to the hub that served this page.
 
 import { subscribe } from '../fanfare.js';
 import { stale } from './dom.js';
 
-/** Where the hub is, also behind a proxy that gives it a path. */
+/** Base URL of the hub, also behind a proxy that adds a path. */
 export const HUB = new URL('..', import.meta.url);
 
-/** A hub that takes longer than this does not answer. */
+/** Timeout of a request. */
 const ANSWER_MS = 5_000;
 
-/** What the hub said instead of what was asked for (RFC 9457). */
+/** Error response of the hub (RFC 9457). */
 export class Refused extends Error {
   /** @param {number} status @param {any} problem */
   constructor(status, problem) {
@@ -20,20 +20,20 @@ export class Refused extends Error {
   }
 }
 
-/** What an error says, and of which field. @param {unknown} error */
+/** Returns the message of an error, with the field that it concerns. @param {unknown} error */
 export function why(error) {
   if (error instanceof Refused) return error.field ? `${error.message} (${error.field})` : error.message;
   if (error instanceof DOMException && error.name === 'TimeoutError') return `it took more than ${ANSWER_MS / 1000} s`;
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Told when a credential is taken no more. */
+/** Called when the hub no longer accepts a credential. */
 let unauthorized = () => {};
 /** @param {() => void} told */
 export const onUnauthorized = (told) => { unauthorized = told; };
 
 /**
- * Asks, and answers what the JSON says; nothing for a 204. `body` may be JSON already, as a text.
+ * Sends a request and returns the parsed JSON, or null for a 204. A string as `body` must be JSON.
  *
  * @param {string} path
  * @param {{ method?: string, body?: any, headers?: Record<string, string>, signal?: AbortSignal }} [init]
@@ -60,7 +60,7 @@ export async function ask(path, { method = 'GET', body, headers = {}, signal } =
 }
 
 /**
- * Who looks at this page. `isKnown` is false where nothing is granted to those who show nothing.
+ * User of this page. `isKnown` is false without a login if nothing is granted to anonymous users.
  *
  * @typedef {{ isKnown: boolean, subject: string | null, expires_at: string | null, publish: string[],
  *   subscribe: string[], run: string[], files: string[], admin: boolean }} Who
@@ -68,7 +68,7 @@ export async function ask(path, { method = 'GET', body, headers = {}, signal } =
 
 const NOBODY = { isKnown: false, subject: null, expires_at: null, publish: [], subscribe: [], run: [], files: [], admin: false };
 
-/** Those who share a connection. */
+/** Name under which tabs of the same user share a connection. */
 let identity = 'nobody';
 
 /** @returns {Promise<Who>} */
@@ -84,13 +84,13 @@ export async function who() {
   return found;
 }
 
-/** Subscribes, over one connection for all tabs of whoever is logged in.
+/** Subscribes over one connection for all tabs of the same user.
  * @param {import('../fanfare.d.ts').Options} options */
 export const watch = (options) => subscribe({ url: HUB, share: identity, ...options });
 
 /**
- * Does something now and every so often, while the page is shown; never twice at once. Where it fails,
- * the page says so, and since when it shows what was.
+ * Calls `act` now and then every `ms` milliseconds while the page is visible, never concurrently. If it
+ * fails, the page shows why, and the time of the last success.
  *
  * @param {AbortSignal} signal
  * @param {number} ms
@@ -119,7 +119,7 @@ export async function every(signal, ms, act) {
 }
 
 /**
- * Does something when its caller has been quiet for a moment, and only the last of it.
+ * Returns a function that calls `act` once, 250 ms after the last of its calls.
  *
  * @param {() => Promise<void>} act
  */

@@ -1,13 +1,13 @@
-// Commands that the hub runs by name: start, watch, stop.
+// Page `Jobs`: starts, watches and stops the commands that the hub runs by name.
 
 import { h, replace, say } from './dom.js';
 import { clock, count } from './figures.js';
 import { ask, every, why } from './hub.js';
 
 const ASK_MS = 2_000;
-/** Runs that have ended, of each job. */
+/** Number of ended runs that are shown for each job. */
 const PAST = 5;
-/** How far back they are looked for first, and then. */
+/** Periods in which ended runs are searched, one after the other. */
 const BACK_MS = [86_400_000, 8 * 86_400_000];
 
 const link = (/** @type {string} */ stream, /** @type {string} */ name) => h('a', { href: `#/streams/${encodeURIComponent(stream)}?from=start` }, name);
@@ -34,7 +34,7 @@ export function jobs({ main, signal }) {
     }
   };
 
-  /** The runs of each job that have ended, and what ran when they were asked for. @type {Map<string, [string, any[]]>} */
+  /** Running runs of each job at the last request, and its ended runs. @type {Map<string, [string, any[]]>} */
   const known = new Map();
   let drawn = '';
   const look = async () => {
@@ -43,7 +43,7 @@ export function jobs({ main, signal }) {
       const runs = running.map((/** @type {any} */ { run }) => run).join();
       if (known.get(name)?.[0] !== runs) known.set(name, [runs, await past(name, signal)]);
     }
-    // Only where it is another, so that nobody's focus or click is lost.
+    // Draws only if something changed, so that no focus and no click is lost.
     const now = JSON.stringify([jobs, [...known]]);
     if (now === drawn) return;
     drawn = now;
@@ -72,7 +72,7 @@ const nothing = () => [
 ];
 
 /**
- * The last runs of a job that have ended. Their names begin with when they were begun, and sort by it.
+ * Returns the last ended runs of a job. The name of a run begins with its start time and sorts by it.
  *
  * @param {string} name
  * @param {AbortSignal} signal
@@ -91,7 +91,7 @@ async function past(name, signal) {
 }
 
 /**
- * What the last event of a run says of its end; nothing where it is not there any more.
+ * Returns how a run ended, from its last event; only `ended` if that event was removed.
  *
  * @param {string} stream
  * @param {AbortSignal} signal

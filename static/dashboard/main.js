@@ -1,4 +1,4 @@
-// The dashboard: which page is shown, and who looks at it.
+// The dashboard: selects the page to show, and keeps the user.
 
 import { access } from './access.js';
 import { leave, mount } from './connection.js';
@@ -12,21 +12,21 @@ import { sessions } from './sessions.js';
 import { streams } from './streams.js';
 
 /**
- * What a page is given.
+ * Context of a page.
  *
  * @typedef {object} Context
- * @property {HTMLElement} main Where it is drawn.
- * @property {string[]} path What follows its name in the address.
+ * @property {HTMLElement} main Element to draw into.
+ * @property {string[]} path Parts of the address after the name of the page.
  * @property {URLSearchParams} query
- * @property {import('./hub.js').Who} who Who looks at it.
- * @property {() => void} changed That has changed.
- * @property {AbortSignal} signal Another is shown.
+ * @property {import('./hub.js').Who} who The user.
+ * @property {() => void} changed Called when the user has logged in or out.
+ * @property {AbortSignal} signal Aborted when another page is shown.
  */
 
 /** @type {Record<string, (context: Context) => void>} */
 const PAGES = { overview, streams, publish, sessions, jobs, access };
 
-/** Before a login ends; and what a timer can wait for. */
+/** Time before the end of a login at which the user is warned, and maximum delay of a timer. */
 const WARN_MS = 120_000;
 const LONGEST_MS = 2 ** 31;
 
@@ -34,7 +34,7 @@ const main = /** @type {HTMLElement} */ (document.querySelector('main'));
 const nav = /** @type {HTMLElement} */ (document.querySelector('nav ul'));
 const user = h('a', { class: 'user', href: '#/access' });
 let shown = new AbortController();
-/** Whether a page was shown before. */
+/** True once a page was shown. */
 let isOpen = false;
 /** @type {import('./hub.js').Who | null} */
 let who = null;
@@ -68,7 +68,7 @@ async function show() {
   quiet();
   PAGES[page]({ main, path, query, who, changed, signal });
   if (!isOpen) return void (isOpen = true);
-  // Whoever reads by ear, or by keys, is where the page begins.
+  // Puts screen readers and the keyboard at the beginning of the page.
   const head = main.querySelector('h1');
   head?.setAttribute('tabindex', '-1');
   head?.focus();
@@ -76,18 +76,18 @@ async function show() {
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let ending;
-/** Says that a login ends, while there is time to do something about it. @param {import('./hub.js').Who} who */
+/** Shows a warning shortly before a login ends. @param {import('./hub.js').Who} who */
 function warn({ expires_at: at }) {
   clearTimeout(ending);
   const left = at === null ? Infinity : Date.parse(at) - Date.now();
-  // Otherwise there is nothing to warn of, or nothing more to be done.
+  // The login ends too late for a timer or never, or it has ended.
   if (left > LONGEST_MS || left < 0) return;
   ending = setTimeout(() => {
     say(`Your login ends at ${clock(String(at))}. Log in again to go on.`, 'bad');
   }, Math.max(0, left - WARN_MS));
 }
 
-/** What the address says: a page, what of it, and how. @returns {[string, string[], URLSearchParams]} */
+/** Returns the page, path and query of the address. @returns {[string, string[], URLSearchParams]} */
 function where() {
   const [address, search = ''] = location.hash.replace(/^#\/?/, '').split('?');
   const decoded = (/** @type {string} */ part) => {
@@ -103,7 +103,7 @@ function where() {
 
 const title = (/** @type {string} */ page) => page[0].toUpperCase() + page.slice(1);
 
-/** Somebody logged in or out: in this tab, or in another. */
+/** Shows the page anew after a login or logout, in all tabs. */
 function changed() {
   who = null;
   others.postMessage('changed');
@@ -115,7 +115,7 @@ others.onmessage = () => {
   who = null;
   show();
 };
-// What was good when the page was opened may have ended since.
+// The login may have ended since the page was opened.
 onUnauthorized(() => {
   if (who?.subject) changed();
 });
@@ -126,7 +126,7 @@ replace(nav, [...Object.keys(PAGES).map((name) => h('li', {}, h('a', { href: `#/
 const header = /** @type {HTMLElement} */ (document.querySelector('header .right'));
 mount(header);
 header.append(user);
-// The address says which page is shown, so that a link within one cannot be there.
+// The fragment of the address names the page, so a link to an element cannot use it.
 document.querySelector('.skip')?.addEventListener('click', (event) => {
   event.preventDefault();
   main.focus();

@@ -1,4 +1,4 @@
-// One event, opened, and the commands that read and publish it.
+// An opened event, with the commands that read and publish it.
 
 import { copyable, h, replace } from './dom.js';
 import { HUB } from './hub.js';
@@ -19,7 +19,7 @@ export function show(opened, event, close) {
     tree(event.data),
     h('h3', {}, 'Read from here on'),
     copyable(onward(event, HUB)),
-    // What is the hub's own nobody else publishes.
+    // Only the hub publishes to its own streams.
     isHubs(event.stream) ? null : [h('h3', {}, 'Publish it again'), copyable(again(event, HUB))]);
 }
 

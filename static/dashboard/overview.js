@@ -1,4 +1,4 @@
-// Is it healthy: what the hub does, what it refuses, what will run out first, and its machine.
+// Page `Overview`: health, load, refusals and limits of the hub, and its machine.
 
 import { chart } from './charts.js';
 import { follow } from './connection.js';
@@ -7,10 +7,10 @@ import { bytes, count, quantile, seconds } from './figures.js';
 import { ask, every } from './hub.js';
 import { selects } from '../fanfare.js';
 
-/** What the charts show, in seconds. */
+/** Time span of the charts, in seconds. */
 const SPAN = 600;
 const ASK_MS = 2_000;
-/** Rates are over so long, as each worker hands in what it counted now and then; refusals over a minute. */
+/** Periods of rates and of refusals; workers report their counts only now and then. */
 const RATE_MS = 8_000;
 const MINUTE_MS = 60_000;
 
@@ -28,7 +28,7 @@ export function overview({ main, who, signal }) {
   else machine.append(login('Reading the stream “system” is not granted.'));
 }
 
-/** A look at the figures. @typedef {{ at: number, stats: any }} Look */
+/** A sample of the figures. @typedef {{ at: number, stats: any }} Look */
 
 /** @param {Element} hub @param {AbortSignal} signal */
 function drawHub(hub, signal) {
@@ -57,7 +57,7 @@ function drawHub(hub, signal) {
     try {
       stats = await ask('stats', { signal });
     } catch (error) {
-      // A gap in the charts is what there was.
+      // The charts have a gap for this time.
       for (const { add } of Object.values(charts)) add(time, [null]);
       looks = [];
       if (!signal.aborted) {
@@ -67,7 +67,7 @@ function drawHub(hub, signal) {
       throw error;
     }
     const now = { at: performance.now(), stats };
-    // Counts that are smaller are those of another process.
+    // Smaller counts are those of a new process.
     const last = looks.at(-1)?.stats;
     if (last && (stats.uptime_s < last.uptime_s || stats.totals.events_published < last.totals.events_published)) looks = [];
     looks = [...looks.filter(({ at }) => now.at - at <= MINUTE_MS), now];
@@ -115,7 +115,7 @@ function figuresOf({ totals, version, uptime_s: uptime }) {
   ];
 }
 
-/** Those that come nearest to their end first. @param {any[]} limits */
+/** Returns the limits with the highest use, the highest first. @param {any[]} limits */
 function limitsOf(limits) {
   const used = limits.filter((limit) => limit.max > 0).map((limit) => ({ ...limit, share: (limit.use ?? limit.peak ?? 0) / limit.max }));
   used.sort((a, b) => b.share - a.share || b.refusals - a.refusals);
@@ -132,7 +132,7 @@ function limitsOf(limits) {
 }
 
 /**
- * Kind, reason, how often in the last minute, and since the start; what is new first.
+ * Returns kind, reason, count of the last minute and count since the start; recent refusals first.
  *
  * @param {Record<string, Record<string, number>>} before
  * @param {Record<string, Record<string, number>>} now
@@ -163,7 +163,7 @@ function drawMachine(machine, signal) {
     cpu_percent: [cpu, 0, 1], memory_percent: [memory, 0, 1], disk_percent: [disk, 0, 1],
     network_sent: [network, 0, 2], network_received: [network, 1, 2], load_average: [load, 0, 1],
   });
-  // A hub may be told not to say it.
+  // The system monitor may be switched off.
   const silent = setTimeout(() => write(state, 'Nothing came on the stream “system”: is it switched off (--system off)?'), 15_000);
   signal.addEventListener('abort', () => clearTimeout(silent), { once: true });
   follow({

@@ -1,14 +1,14 @@
-// A list that the hub answers in parts: which of them is looked at, and the buttons that turn them.
+// Pagination of a list: the page that is shown, and the buttons that turn pages.
 
 import { h, say } from './dom.js';
 import { why } from './hub.js';
 
 /**
- * @param {string} label Of the next part.
- * @param {() => Promise<void>} look Asks for the part that `after` says.
+ * @param {string} label Label of the button for the next page.
+ * @param {() => Promise<void>} look Requests the page that begins after `after()`.
  */
 export function pages(label, look) {
-  /** Behind which one the part begins; null for the first. @type {string | null} */
+  /** Item after which the page begins; null for the first page. @type {string | null} */
   let after = null;
   /** @type {string | null} */
   let further = null;
@@ -21,11 +21,11 @@ export function pages(label, look) {
   return {
     buttons: [back, onward],
     after: () => after,
-    /** The list is another one. */
+    /** Returns to the first page, because the list has changed. */
     first() {
       after = null;
     },
-    /** What is looked at has come, and `next` is behind it. @param {string | null} next */
+    /** Updates the buttons once a page has arrived; `next` continues the list. @param {string | null} next */
     came(next) {
       further = next;
       onward.hidden = next === null;

@@ -1,4 +1,4 @@
-// Publish an event: what its type needs, checked as it is typed, and the receipt.
+// Page `Publish`: fields by type of event, checked while typing, and the receipt.
 
 import { field, h, replace, write } from './dom.js';
 import { ask, why } from './hub.js';
@@ -11,7 +11,7 @@ const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'critical'];
 const OWN = /^(hub|jobs|chat)\.|^(system|heartbeats)$/;
 
 /**
- * What is wrong with a name to publish to; nothing where it is none.
+ * Returns what is wrong with the name of a stream to publish to; empty if it is valid.
  *
  * @param {string} name
  */
@@ -74,7 +74,7 @@ export function publish({ main, query }) {
 
   const value = (/** @type {string} */ name) => form.elements.namedItem(name).value;
   const json = (/** @type {any} */ of) => JSON.stringify(of);
-  /** What there is, as JSON whose numbers are as they were typed; and what is wrong with which control.
+  /** Returns the event as JSON, with numbers as typed, and the invalid controls with their errors.
    * @returns {[string, [any, string][]]} */
   const read = () => {
     const kind = type.value;

@@ -1,4 +1,4 @@
-// The reference of the API, drawn of the hub's own description by Swagger UI.
+// API reference, rendered by Swagger UI from the hub's OpenAPI document.
 
 const { SwaggerUIBundle } = /** @type {any} */ (globalThis);
 
@@ -11,7 +11,7 @@ SwaggerUIBundle({
   url: new URL('../openapi.json', import.meta.url).href,
   dom_id: '#reference',
   deepLinking: true,
-  // Nothing is asked of anybody else.
+  // No request goes to another host.
   validatorUrl: null,
   defaultModelsExpandDepth: 0,
 });

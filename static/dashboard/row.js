@@ -1,15 +1,15 @@
-// What a row of a stream's tail says.
+// Content of the rows of a stream's tail.
 
 import { clock } from './figures.js';
 
-/** Characters of an event that a row has; the rest is seen when it is opened. */
+/** Maximum number of characters of an event in a row; the opened event shows all. */
 const MOST_SHOWN = 500;
 
 export const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'critical'];
 
 /** @typedef {import('../fanfare.d.ts').FanfareEvent} FanfareEvent */
 /**
- * A row of the tail: an event, or what became of the stream there.
+ * A row of the tail: an event, or a mark such as a gap or the end of the stream.
  *
  * @typedef {{ event: FanfareEvent, chars: number, hay: string, mark?: undefined }
  *   | { event: null, chars: number, hay: string, mark: string, time: number }} Row
@@ -18,7 +18,7 @@ export const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'critical'];
 /** @param {any} data */
 const text = (data) => (typeof data === 'string' ? data : JSON.stringify(data));
 
-/** What a row says of an event. @param {FanfareEvent} event */
+/** Returns the text of an event's row. @param {FanfareEvent} event */
 function summary({ type, data }) {
   if (type === 'log' && data?.message !== undefined) return String(data.message);
   if (type === 'metric' && data?.name !== undefined) return `${data.name} ${data.value}${data.unit ? ` ${data.unit}` : ''}`;
@@ -31,14 +31,14 @@ export const levelOf = ({ type, data }) => (type === 'log' && LEVELS.includes(da
 /** @param {FanfareEvent} event @returns {Row} */
 export const rowOf = (event) => ({ event, chars: text(event.data).length + 200, hay: '' });
 
-/** Whether a row has a text, as it is shown or as it was published. @param {Row} row @param {string} wanted */
+/** Returns true if a row contains a text, as shown or as published. @param {Row} row @param {string} wanted */
 export function has(row, wanted) {
   if (row.event && row.hay === '') row.hay = `${summary(row.event)}\n${text(row.event.data)}\n${row.event.stream}`.toLowerCase();
   return row.hay.includes(wanted);
 }
 
 /**
- * Its cells: when, by which stream (of a pattern), of what kind, and what.
+ * Returns the cells of a row: time, stream (of a pattern), level or type, text.
  *
  * @param {Row} row
  * @param {boolean} isPattern

@@ -1,4 +1,4 @@
-// Who reads: for admins, who may end it.
+// Page `Sessions`: lists and disconnects sessions, for admins.
 
 import { field, h, keepRows, say, table, write } from './dom.js';
 import { bytes, clock, count } from './figures.js';
@@ -6,7 +6,7 @@ import { ask, every, settled, why } from './hub.js';
 import { pages } from './pages.js';
 
 const ASK_MS = 2_000;
-/** Sessions that are looked at, and those of them that are shown: whoever is behind most first. */
+/** Number of sessions requested, and of those shown: the ones that lag most. */
 const LOOKED_AT = 1_000;
 const SHOWN = 200;
 

@@ -1,4 +1,4 @@
-// One stream, or a pattern of them: its events as they come, what is drawn of them, and one opened.
+// Page of a stream or a pattern: a live tail of events, drawings of them, and the opened event.
 
 import { follow } from './connection.js';
 import { field, h, say, write } from './dom.js';
@@ -10,9 +10,9 @@ import { show } from './opened.js';
 import { cells, levelOf, rowOf } from './row.js';
 import { MOST, tail } from './tail.js';
 
-/** Events from before that are shown at first. */
+/** Number of earlier events shown at first. */
 const LAST = 1_000;
-/** Events that wait to be shown; further ones wait in the hub. */
+/** Bounds of the events that wait to be shown; further ones wait in the hub. */
 const MOST_WAITING = 20_000;
 const MOST_WAITING_CHARS = 32_000_000;
 
@@ -42,19 +42,19 @@ export function openStream({ main, query, signal }, name) {
     moved: () => go(),
   });
 
-  // What is wanted of it.
+  // Filter.
   const wanted = filter(query, (isWanted) => {
     list.filter(isWanted);
     tell();
     keep();
   });
-  /** The address says what is seen, for a reload and for whoever is sent it. */
+  /** Stores the filter in the address, for reloads and for sharing. */
   const keep = () => {
     const said = new URLSearchParams({ ...(from ? { from } : {}), ...wanted.said() }).toString();
     history.replaceState(null, '', `#/streams/${encodeURIComponent(name)}${said ? `?${said}` : ''}`);
   };
 
-  // What comes waits for the next frame, or for whoever paused it; what is too much waits in the hub.
+  // Events wait for the next frame or for the end of a pause; beyond the bounds they wait in the hub.
   let isPaused = false;
   /** @type {Row[]} */
   let waiting = [];
@@ -98,7 +98,7 @@ export function openStream({ main, query, signal }, name) {
     },
   }, 'Pause');
 
-  // Where it begins.
+  // Start of reading.
   let from = query.get('from');
   let last = LAST;
   const at = h('input', { name: 'at', type: 'datetime-local', step: 1 });
@@ -110,7 +110,7 @@ export function openStream({ main, query, signal }, name) {
     waitingChars += row.chars;
     soon();
   };
-  /** What is told stands behind the events that had come before it, which may not have been taken. */
+  /** Events received and taken. A mark follows the events received before it, once they are taken. */
   let [came, taken] = [0, 0];
   /** @type {{ behind: number, row: Row }[]} */
   let marks = [];
@@ -122,7 +122,7 @@ export function openStream({ main, query, signal }, name) {
   const place = () => {
     while (marks[0]?.behind <= taken) wait(/** @type {{ row: Row }} */ (marks.shift()).row);
   };
-  /** @param {boolean} atEnd Whether what comes is looked at from its end. */
+  /** @param {boolean} atEnd True if the view follows the end. */
   const read = async (atEnd) => {
     keep();
     reading.abort();
@@ -162,7 +162,7 @@ export function openStream({ main, query, signal }, name) {
         if (isHeld()) await new Promise((resolve) => { go = () => resolve(undefined); });
       }
     } catch {
-      // It was told why.
+      // `onState` has shown the reason.
     }
   };
   signal.addEventListener('abort', () => {

@@ -1,4 +1,4 @@
-// Every stream with how much comes by it, live.
+// Page `Streams`: all streams with their live rates.
 
 import { field, h, keepRows, table, write } from './dom.js';
 import { bytes, clock, count } from './figures.js';
@@ -7,7 +7,7 @@ import { pages } from './pages.js';
 import { openStream } from './stream.js';
 import { checkSelector } from '../fanfare/selector.js';
 
-/** Streams on one page of the list, and answers that may be empty on the way to them. */
+/** Streams on a page of the list, and maximum number of requests until one is not empty. */
 const SHOWN = 200;
 const MOST_ASKED = 20;
 const ASK_MS = 2_000;
@@ -44,19 +44,19 @@ export function streams(context) {
     list.element, h('p', { class: 'bar' }, more, part.buttons));
   prefix.value = query.get('prefix') ?? '';
 
-  /** What each had when it was looked at a while ago. @type {Map<string, [number, number, string]>} */
+  /** Previous count of each stream, its time, and the rate. @type {Map<string, [number, number, string]>} */
   const before = new Map();
   let turn = 0;
   const look = async () => {
     const mine = turn += 1;
     const { streams, next } = await find(prefix.value, part.after(), signal);
-    // One that was asked later has answered.
+    // A later request has been sent.
     if (mine !== turn) return;
     part.came(next);
     const now = performance.now();
     keepRows(list.body, streams, (/** @type {any} */ { name }) => name, (/** @type {any} */ stream) => {
       const [published, then, known] = before.get(stream.name) ?? [stream.published, now, '–'];
-      // Of less than a second it would say nothing.
+      // A rate over less than a second would say nothing.
       const isDue = now - then >= 1_000;
       const rate = isDue ? count(Math.max(0, stream.published - published) / ((now - then) / 1000)) : known;
       if (isDue || !before.has(stream.name)) before.set(stream.name, [stream.published, now, rate]);
@@ -78,7 +78,7 @@ export function streams(context) {
 }
 
 /**
- * Some streams; where few of many may be read, further on.
+ * Returns a page of streams. Skips empty answers, which occur if few of many streams may be read.
  *
  * @param {string} prefix
  * @param {string | null} after

@@ -1,28 +1,28 @@
-// A list of up to 100,000 events that stays smooth: only the rows that are seen are elements, each of
-// which stays that of its event while it is seen, so that a click means what was under the pointer.
+// A virtual list of up to 100,000 events: only visible rows have elements. An element belongs to one
+// event while it is visible, so that a click opens the event that was under the pointer.
 
 import { h } from './dom.js';
 
-/** What is kept, whichever is less. */
+/** Bounds of the events kept. */
 export const MOST = 100_000;
 const MOST_CHARS = 64_000_000;
-/** Pixels; every row has one line. */
+/** Height of a row in pixels; every row has one line. */
 const ROW = 24;
-/** Pixels from a press to its release that are no click any more. */
+/** Minimum distance in pixels between a press and its release that is not a click. */
 const MOVED = 6;
-/** Rows beyond those that are seen, on both sides. */
+/** Rows drawn beyond the visible ones, on both sides. */
 const BEYOND = 8;
 
 /**
- * Shows what `add` brings, the newest last, and stays at the end while it is there.
+ * Creates a list of the items of `add`, the newest last. It follows the end while it is scrolled there.
  *
- * @template {{ chars: number }} T `chars` is about how much memory it takes.
+ * @template {{ chars: number }} T `chars` is the approximate size of an item.
  * @param {object} options
  * @param {(item: T) => string[]} options.cells The texts of a row.
- * @param {string[]} options.classes Of its cells.
+ * @param {string[]} options.classes Classes of the cells of a row.
  * @param {(item: T) => string} options.look The class of a row.
- * @param {(item: T) => void} options.open One was chosen.
- * @param {() => void} options.moved It is at the end, or no more.
+ * @param {(item: T) => void} options.open Called with the chosen item.
+ * @param {() => void} options.moved Called when the view reaches or leaves the end.
  * @param {string} options.label
  * @param {AbortSignal} options.signal
  */
@@ -31,7 +31,7 @@ export function tail({ cells, classes, look, open, moved, label, signal }) {
   let all = [];
   /** @type {(item: T) => boolean} */
   let wanted = () => true;
-  /** Those of them that are wanted; the first of them is the `base`-th ever. @type {T[]} */
+  /** Items that pass the filter; the first one is row number `base`. @type {T[]} */
   let shown = [];
   let base = 0;
   let chars = 0;
@@ -44,7 +44,7 @@ export function tail({ cells, classes, look, open, moved, label, signal }) {
   /** @type {{ item: T | null, x: number, y: number } | null} */
   let pressed = null;
 
-  /** Elements by which row they are. @type {Map<number, any>} */
+  /** Elements by row number. @type {Map<number, any>} */
   const rows = new Map();
   const space = h('div', { class: 'space', role: 'presentation' });
   const view = h('div', { class: 'tail', tabindex: 0, role: 'listbox', 'aria-label': label }, space);
@@ -105,13 +105,13 @@ export function tail({ cells, classes, look, open, moved, label, signal }) {
 
   view.addEventListener('scroll', () => {
     const isBottom = view.scrollTop + view.clientHeight >= view.scrollHeight - 1;
-    // Whoever scrolls up wants to stay there.
+    // A user who scrolls up wants to stay there.
     if (view.scrollTop < wasAt && !isBottom) follow(false);
     else if (isBottom) follow(true);
     wasAt = view.scrollTop;
     due();
   });
-  // Rows come and go between a press and its release, and what is gone is not clicked.
+  // An element that is removed between a press and its release gets no click event.
   const under = (/** @type {any} */ event) => event.target.closest('.row')?.item ?? null;
   view.addEventListener('pointerdown', (/** @type {any} */ event) => {
     pressed = event.button === 0 ? { item: under(event), x: event.clientX, y: event.clientY } : null;
@@ -122,7 +122,7 @@ export function tail({ cells, classes, look, open, moved, label, signal }) {
     if (at?.item && Math.hypot(event.clientX - at.x, event.clientY - at.y) < MOVED) choose(at.item);
   });
   view.addEventListener('pointercancel', () => { pressed = null; });
-  // By no pointer, but by what reads the page to somebody.
+  // A click without a pointer comes from assistive technology.
   view.addEventListener('click', (/** @type {any} */ event) => {
     const item = event.detail === 0 ? under(event) : null;
     if (item) choose(item);
@@ -147,7 +147,7 @@ export function tail({ cells, classes, look, open, moved, label, signal }) {
   resized.observe(view);
   signal.addEventListener('abort', () => resized.disconnect(), { once: true });
 
-  /** Lets go of the oldest, some at once. */
+  /** Removes the oldest items beyond the bounds, several at a time. */
   const trim = () => {
     if (all.length <= MOST * 1.1 && chars <= MOST_CHARS * 1.1) return;
     let gone = 0;
@@ -162,7 +162,7 @@ export function tail({ cells, classes, look, open, moved, label, signal }) {
     shown = shown.slice(gonesShown);
     base += gonesShown;
     removed += gone;
-    // What is looked at stays where it is.
+    // The visible rows stay where they are.
     if (!isAtEnd) wasAt = view.scrollTop = Math.max(0, view.scrollTop - gonesShown * ROW);
   };
 
@@ -188,7 +188,7 @@ export function tail({ cells, classes, look, open, moved, label, signal }) {
       follow(true);
       due();
     },
-    /** @param {boolean} atEnd Whether what comes is looked at from its end. */
+    /** @param {boolean} atEnd True if the view follows the end. */
     clear(atEnd) {
       [all, shown, base, chars, removed, chosen, wasAt] = [[], [], 0, 0, 0, null, 0];
       rows.forEach((element) => element.remove());
@@ -201,16 +201,16 @@ export function tail({ cells, classes, look, open, moved, label, signal }) {
       follow(true);
       due();
     },
-    /** What stands there instead of rows. @param {string} text */
+    /** Sets the text that is shown in place of rows. @param {string} text */
     sayEmpty(text) {
       if (text === '') delete view.dataset.empty;
       else if (view.dataset.empty !== text) view.dataset.empty = text;
     },
     focus: () => view.focus(),
     isAtEnd: () => isAtEnd,
-    /** Whether more would push out what is looked at. */
+    /** Returns true if more items would push out the visible ones. */
     isFull: () => !isAtEnd && (all.length >= MOST || chars >= MOST_CHARS),
-    /** How many there are, how many of them are shown, and how many there is no room for. */
+    /** Returns the number of items, of those that pass the filter, and of those that were removed. */
     count: () => ({ all: all.length, shown: shown.length, removed }),
   };
 }

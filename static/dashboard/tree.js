@@ -1,13 +1,13 @@
-// JSON as a tree, and an event as commands.
+// Shows JSON as a tree, and an event as commands.
 
 import { h, put } from './dom.js';
 
-/** What is open from the beginning, and how many members are shown at once. */
+/** Depth that is open at first, and number of members shown at a time. */
 const OPEN_DEPTH = 2;
 const SHOWN = 200;
 
 /**
- * JSON as a tree that opens.
+ * Returns JSON as a tree that can be opened.
  *
  * @param {any} value
  * @param {number} [depth]
@@ -23,7 +23,7 @@ export function tree(value, depth = 0) {
   const list = h('ul', { class: 'json' });
   const element = h('details', { open: depth < OPEN_DEPTH },
     h('summary', {}, `${open} ${members.length} ${members.length === 1 ? 'member' : 'members'} ${close}`), list);
-  // What nobody opens is not made.
+  // Members are created when they are opened.
   const more = (/** @type {number} */ from) => {
     put(list, members.slice(from, from + SHOWN).map(([name, member]) => h('li', {}, h('span', { class: 'name' }, `${name}: `), tree(member, depth + 1))));
     const left = members.length - from - SHOWN;
@@ -39,11 +39,11 @@ export function tree(value, depth = 0) {
   return element;
 }
 
-/** A text as a shell takes it. @param {string} text */
+/** Quotes a text for a shell. @param {string} text */
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /**
- * The command that publishes the same once more.
+ * Returns the command that publishes an event again.
  *
  * @param {import('../fanfare.d.ts').FanfareEvent} event
  * @param {URL} hub
@@ -54,7 +54,7 @@ export function again({ streams, stream, type, data }, hub) {
 }
 
 /**
- * The command that reads its stream from it on.
+ * Returns the command that reads the stream of an event from that event on.
  *
  * @param {import('../fanfare.d.ts').FanfareEvent} event
  * @param {URL} hub

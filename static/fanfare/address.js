@@ -1,10 +1,10 @@
-// Where a hub is.
+// Base URL of a hub.
 
 /**
- * The folder of a hub's paths, with a slash at its end: where this module came from, unless named.
+ * Returns the base URL of a hub, which ends in a slash; by default the hub that served this module.
  *
  * @param {string | URL | undefined} url
- * @throws {TypeError} where no hub can be there
+ * @throws {TypeError} if the URL is invalid or not HTTP(S)
  */
 export function hubAt(url) {
   const base = globalThis.location?.href ?? import.meta.url;

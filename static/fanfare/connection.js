@@ -1,4 +1,4 @@
-// One connection to a hub, again and again until it is stopped or there is no more to come.
+// A connection to a hub. It reconnects until it is stopped or the hub has no more events for it.
 
 /** @import { FanfareEvent, State } from '../fanfare.d.ts' */
 /** @import { Meant } from './subscription.js' */
@@ -6,27 +6,28 @@
 import { Parser } from './parser.js';
 import { Secret } from './secret.js';
 
-/** How often the hub shows that it lives, and how long it may not before the connection is lost. */
+/** Interval of heartbeats, and time without any bytes after which the connection counts as lost. */
 const HEARTBEAT_S = 15;
 export const SILENCE_MS = 45_000;
-/** A first reconnect, where the hub has named no time, and the longest wait that attempts grow to. */
+/** Delay of the first reconnect if the hub has named none, and upper bound of the backoff. */
 const RETRY_MS = 2_000;
 const MAX_RETRY_MS = 30_000;
-/** What a hub may ask for. */
+/** Bounds of the delays that a hub may ask for. */
 const [LEAST_MS, MOST_MS] = [100, 3_600_000];
-/** A URL that is longer may be refused on its way, so that a longer list of streams is posted. */
+/** Maximum length of a URL. Proxies may refuse longer ones, so longer lists of streams are posted. */
 const MAX_URL_CHARS = 2_000;
 
 /**
  * @typedef {object} Sink
- * @property {(events: FanfareEvent[], place: string, bytes: number) => void} events What came, up to
- *   `place`, and about how much memory it takes.
- * @property {(state: State, place: string | null) => void} told `place`, where it is another by that.
- * @property {() => Promise<void>} ready Waited for before more is read.
- * @property {() => void} done Everything was read, where nothing is followed.
- * @property {() => void} [alive] It shows that it lives.
+ * @property {(events: FanfareEvent[], place: string, bytes: number) => void} events Receives events
+ *   up to `place` and their approximate size in memory.
+ * @property {(state: State, place: string | null) => void} told Receives a state; `place` is set if
+ *   the state moved it.
+ * @property {() => Promise<void>} ready Awaited before more is read.
+ * @property {() => void} done Called when everything was read, if `follow` is false.
+ * @property {() => void} [alive] Called when bytes arrive that do not move `place`.
  *
- * Why an attempt is over and another may follow.
+ * Reason for which an attempt ended, if another one may follow.
  *
  * @typedef {{ reason: string, limit?: string, detail?: string, after?: number }} Lost
  */
@@ -44,13 +45,13 @@ export class Connection {
     this.streams = streams;
     this.follow = follow;
     this.sink = sink;
-    /** What it has up to. @type {string | null} */
+    /** Id up to which everything was received. @type {string | null} */
     this.place = null;
     this.isOpen = false;
     this.isStopped = false;
     this.abort = new AbortController();
     this.retry = RETRY_MS * (0.5 + Math.random());
-    /** Whether it is to go on at once, and whether nobody need be told. */
+    /** Set by `reconnect`: skips the delay (`isForced`), reports no `connecting` (`isQuiet`). */
     this.isForced = false;
     this.isQuiet = false;
     /** Ends a wait. */
@@ -64,7 +65,7 @@ export class Connection {
   }
 
   /**
-   * Goes on at once; with other streams from now on, where they are named.
+   * Reconnects without a delay, and with other streams if they are given.
    *
    * @param {string[]} [streams]
    */
@@ -92,7 +93,7 @@ export class Connection {
       if (why === 'done') return this.sink.done();
       if ('state' in why) return this.tell(why);
       if (this.isForced) continue;
-      // One that held is no failure of the next.
+      // A connection that held for longer than `retry` resets the count of failures.
       failed = this.isOpen && Date.now() - began > this.retry ? 0 : failed + 1;
       const delay = Math.round(this.delay(failed, why.after));
       const { reason, limit, detail } = why;
@@ -108,7 +109,7 @@ export class Connection {
   delay(failed, after) {
     const grown = Math.min(MAX_RETRY_MS, this.retry * 2 ** (failed - 1)) * (0.5 + Math.random() / 2);
     const asked = after === undefined ? 0 : Math.min(after, MOST_MS) + Math.random() * Math.max(1_000, after / 5);
-    // The hub's own hint is spread already, over all that it has to take back.
+    // The hub has already jittered its `retry` over all clients that must come back.
     if (failed <= 1) return asked || this.retry;
     return Math.min(MOST_MS, Math.max(asked, grown));
   }
@@ -135,7 +136,7 @@ export class Connection {
   }
 
   /**
-   * One attempt, until it ends.
+   * Makes one attempt and returns how it ended.
    *
    * @returns {Promise<'done' | State | Lost>}
    */
@@ -158,7 +159,7 @@ export class Connection {
       const response = await (options.fetch ?? fetch)(url, { ...init, signal: this.abort.signal });
       watch.seen();
       if (response.status === 204) {
-        // One that ends with the newest and has it: that is how far it is. Otherwise there is no more.
+        // With the header, a request without `follow` is up to date; without it, the stream has ended.
         const place = response.headers.get('last-event-id');
         this.place = place ?? this.place;
         return place === null ? { state: 'ended' } : 'done';
@@ -239,7 +240,7 @@ export class Connection {
     /** @type {FanfareEvent[]} */
     let events = [];
     let chars = 0;
-    /** What the hub said, where it ended it before its end. @type {Lost | null} */
+    /** Reason that the hub gave for closing the connection. @type {Lost | null} */
     let ended = null;
     const flush = () => {
       const [batch, size] = [events, chars];
@@ -278,7 +279,7 @@ export class Connection {
       }
       this.retry = Math.min(MOST_MS, Math.max(LEAST_MS, parser.retry ?? this.retry));
       if (this.place === before) this.sink.alive?.();
-      // Nothing is silent but the one who reads.
+      // The silence timeout does not run while the consumer is not ready.
       watch.end();
       await this.sink.ready();
       watch.seen();
@@ -288,7 +289,7 @@ export class Connection {
   }
 }
 
-/** Acts when nothing was seen for a time. */
+/** Timer that acts once nothing was seen for `ms`. */
 class Watch {
   /**
    * @param {number} ms
@@ -326,7 +327,7 @@ function eventOf(id, { stream, type, time, data }) {
 }
 
 /**
- * What a block of the hub's own tells.
+ * Returns the states that a control event of the hub stands for.
  *
  * @param {string} type
  * @param {any} said
@@ -350,7 +351,7 @@ function statesOf(type, { resume, requested, missed = null, first = null, stream
 }
 
 /**
- * Milliseconds that an answer asks to wait (RFC 9110 §10.2.3).
+ * Returns the delay of the `Retry-After` header, in milliseconds (RFC 9110 §10.2.3).
  *
  * @param {Response} response
  */
@@ -362,11 +363,11 @@ function retryAfter(response) {
 }
 
 /**
- * Does not let what a callback throws end what called it.
+ * Calls `act` and reports an error that it throws instead of passing it on.
  *
  * @template T
  * @param {() => T} act
- * @param {boolean} [isExpected] Whether nobody need know.
+ * @param {boolean} [isExpected] True if an error is not reported.
  * @returns {T | undefined}
  */
 export function attempt(act, isExpected = false) {

@@ -1,4 +1,4 @@
-// What outlives a page: the place of a subscription.
+// Stores the last id of a subscription across loads of a page.
 
 /** @import { Place } from '../fanfare.d.ts' */
 /** @import { Meant } from './subscription.js' */
@@ -31,7 +31,7 @@ export function memoryOf({ remember, url, streams, types = [] }) {
   if (!remember) return null;
   if (typeof remember === 'object') return new Memory(remember.storage, remember.key);
   const name = typeof remember === 'string' ? remember : `${url.href} ${[...streams, ...types]}`;
-  // There is none outside of a browser, or where it is forbidden.
+  // `sessionStorage` is missing outside of a browser, and throws if it is forbidden.
   const storage = attempt(() => sessionStorage, true);
   return storage ? new Memory(storage, `fanfare ${name}`) : null;
 }

@@ -1,18 +1,18 @@
-// Bytes of `text/event-stream`, cut anywhere, into blocks. Knows nothing of hubs.
+// Parser of `text/event-stream`. Knows nothing of hubs.
 
 /**
- * Reads `text/event-stream` as WHATWG HTML §9.2.6 says, from bytes cut anywhere.
+ * Parses `text/event-stream` (WHATWG HTML §9.2.6) from bytes in chunks of any size.
  */
 export class Parser {
-  /** The last id, which stays until another comes. */
+  /** Last event id, kept until another one arrives. */
   lastEventId = '';
-  /** How long to wait before a reconnect, in milliseconds, where it was said. @type {number | null} */
+  /** Reconnect delay in milliseconds, if the server has set one. @type {number | null} */
   retry = null;
 
   /** @param {(block: { type: string, data: string, lastEventId: string }) => void} onBlock */
   constructor(onBlock) {
     this.onBlock = onBlock;
-    // It takes away one byte order mark, and puts together characters that were cut.
+    // Removes one byte order mark and joins characters that were cut.
     this.decoder = new TextDecoder();
     this.rest = '';
     this.afterReturn = false;
@@ -35,7 +35,7 @@ export class Parser {
       this.line(this.rest + line);
       this.rest = '';
     }
-    // A line in many pieces is joined once its end has come.
+    // A line in many chunks is joined once its end has arrived.
     this.rest += last;
   }
 

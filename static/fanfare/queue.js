@@ -1,12 +1,12 @@
-// Events between a subscription and whoever iterates it.
+// Queue of events between a subscription and its iterator.
 
 /** @import { FanfareEvent } from '../fanfare.d.ts' */
 
-/** Events that a reader may be behind before reading stops for it. */
+/** Maximum number of queued events; at this number reading from the hub pauses. */
 const MAX_QUEUED = 1_000;
 
 export class Queue {
-  /** Whether anybody iterates. */
+  /** True once the subscription is iterated. */
   isRead = false;
   /** @type {FanfareEvent[]} */
   events = [];
@@ -33,7 +33,7 @@ export class Queue {
     return this.events.length >= MAX_QUEUED;
   }
 
-  /** Resolved once there is room. @returns {Promise<void>} */
+  /** Resolves once there is room. @returns {Promise<void>} */
   async ready() {
     if (this.isFull()) await new Promise((resolve) => this.readers.push(() => resolve(undefined)));
   }

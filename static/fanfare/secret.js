@@ -1,13 +1,13 @@
-// A credential, and who is asked for another.
+// A credential: a constant, or a function that supplies one.
 
 /** @import { Credential } from '../fanfare.d.ts' */
 
 export class Secret {
-  /** What is shown now. @type {string | null} */
+  /** Credential that the function returned last. @type {string | null} */
   value = null;
-  /** Whether the hub takes it no more. */
+  /** True once the hub no longer accepts the credential. */
   isSpent = false;
-  /** Whether it was asked for before, and whether the hub has taken what was given last. */
+  /** True once the function was called, and once the hub has accepted its last result. */
   wasAsked = false;
   wasTaken = false;
 
@@ -17,7 +17,7 @@ export class Secret {
   }
 
   /**
-   * What to show; null where there is nothing more that could be.
+   * Returns the credential to send, or null if there is none.
    *
    * @returns {Promise<string | null>}
    */
@@ -32,14 +32,14 @@ export class Secret {
     return this.value;
   }
 
-  /** Whether it was given in place of one that was spent. */
+  /** True if the current credential replaced a spent one. */
   isFresh = false;
 
   /**
-   * The hub takes it no more.
+   * Marks the credential as no longer accepted.
    *
-   * @returns {boolean} Whether it makes sense to ask for another: not where one was given just now in
-   *   place of the last, and was never good.
+   * @returns {boolean} True if another one may be requested: not if the current one replaced a spent
+   *   one and was never accepted.
    */
   spend() {
     this.isSpent = true;

@@ -1,13 +1,13 @@
-// Which streams a selector means, by the hub's own rule.
+// Matches stream names against selectors, by the same rule as the hub.
 
-/** The first part of a name or pattern, where more follow. @param {string} text */
+/** Returns the first part of a name or pattern with several parts. @param {string} text */
 const above = (text) => (text.includes('.') ? text.slice(0, text.indexOf('.')) : '');
 
 /**
- * Whether a subscriber who asks for `selector` is sent what is published to the stream `name`.
+ * Returns true if `selector` matches the stream `name`.
  *
- * `*` stands for one part, a last `**` for one or more. No wildcard reaches `chat.…`, and only one that
- * begins with `hub.` reaches `hub.…`.
+ * `*` matches one part, a final `**` one or more. No wildcard matches `chat.…`, and only a pattern that
+ * begins with `hub.` matches `hub.…`.
  *
  * @param {string} selector
  * @param {string} name
@@ -26,7 +26,7 @@ export function selects(selector, name) {
 }
 
 /**
- * Throws where a hub would refuse it, so that it costs nobody else their connection.
+ * Throws if a hub would refuse the selector: a refusal would end a connection that others share.
  *
  * @param {unknown} selector
  */

@@ -1,5 +1,5 @@
-// A subscription: what it has, and where it gets the rest. It reads from a connection of its own, or
-// from one that tabs share; and from history whatever that one did not bring.
+// A subscription and its read position. It reads over a connection of its own or over one that tabs
+// share, and reads from history what the shared connection did not deliver.
 
 /** @import { Final, FanfareEvent, Options, State, Subscription } from '../fanfare.d.ts' */
 
@@ -11,44 +11,44 @@ import { Secret } from './secret.js';
 import { checkSelector, selects } from './selector.js';
 import { Tabs, canShare } from './tabs.js';
 
-/** What is held for a subscription while it reads from history, in about how much memory. */
+/** Maximum approximate size of the events held while a subscription reads from history. */
 const MAX_HELD_BYTES = 16 << 20;
 
 /**
- * Options as they are meant.
+ * Options with `url` and `streams` normalised.
  *
  * @typedef {Options & { url: URL, streams: string[] }} Meant
  *
- * What a shared connection brought while a subscription reads from history.
+ * Events of a shared connection, held while a subscription reads from history.
  *
  * @typedef {object} Held
- * @property {string} at Where that connection was when this began.
- * @property {Live | null} opening How that connection began.
- * @property {Array<[() => void, number]>} acts To be done once it has read.
- * @property {number} bytes What they take, and those that were too many would.
+ * @property {string} at Position of that connection when this began.
+ * @property {Live | null} opening State that that connection began with.
+ * @property {Array<[() => void, number]>} acts Calls to make after reading, with their sizes.
+ * @property {number} bytes Size of all calls, including those dropped beyond the bound.
  *
  * @typedef {State & { state: 'live' }} Live
  */
 
 /** @implements {Subscription} */
 export class LiveSubscription {
-  /** What was handed on. @type {string | null} */
+  /** Id up to which events were handed on. @type {string | null} */
   lastEventId = null;
-  /** What was read; more than that, where a reader is behind. @type {string | null} */
+  /** Id up to which events were read; ahead of `lastEventId` if the iterator lags. @type {string | null} */
   place = null;
   /** @type {State} */
   state = { state: 'connecting', attempt: 0 };
-  /** Its own connection. @type {Connection | null} */
+  /** Connection that only this subscription reads. @type {Connection | null} */
   connection = null;
   /** @type {Tabs | null} */
   tabs = null;
-  /** Null once it is live. @type {Held | null} */
+  /** Events held while it catches up; null once it is live. @type {Held | null} */
   held = null;
-  /** Whether it has what the shared connection had before. */
+  /** True once it follows the shared connection from a known position. */
   isAttached = false;
   isFinal = false;
   queue = new Queue();
-  /** Streams, by their names, that have ended. @type {Set<string>} */
+  /** Names of the streams that have ended. @type {Set<string>} */
   over = new Set();
   /** @type {Array<() => void>} */
   forget = [];
@@ -67,7 +67,7 @@ export class LiveSubscription {
     this.secret = new Secret(options.token ?? options.ticket);
     this.isAlone = options.share === false || !canShare();
     this.listen();
-    // Nothing is told before the caller has what it is told of.
+    // States are reported only after the caller has the subscription.
     queueMicrotask(() => {
       if (options.signal?.aborted) this.close();
       else if (this.isHidden()) this.pause();
@@ -91,7 +91,7 @@ export class LiveSubscription {
     let given = null;
     return {
       next: async () => {
-        // Whoever asks for the next is done with the last.
+        // Requesting the next event acknowledges the previous one.
         if (given) this.handed(given);
         const next = await this.queue.next();
         given = next.value?.id ?? null;
@@ -114,7 +114,7 @@ export class LiveSubscription {
     if (typeof document === 'undefined') return;
     const shown = () => (this.isHidden() ? this.pause() : this.resume());
     if (this.options.pauseHidden) on(document, 'visibilitychange', shown);
-    // A page that is kept for the back button neither leads nor reads.
+    // A page in the back-forward cache neither leads nor reads.
     on(window, 'pagehide', () => this.leave());
     on(window, 'pageshow', (event) => event.persisted && this.resume());
   }
@@ -148,7 +148,7 @@ export class LiveSubscription {
     this.isAttached = false;
   }
 
-  /** Reads by itself from now on, as no other tab can for it. */
+  /** Stops sharing, because no other tab can read for this one. */
   goAlone() {
     this.leave();
     this.isAlone = true;
@@ -170,7 +170,7 @@ export class LiveSubscription {
   }
 
   /**
-   * Hands on `events`; with them it has everything up to `place`.
+   * Hands on `events`, which complete everything up to `place`.
    *
    * @param {FanfareEvent[]} events
    * @param {string} place
@@ -179,7 +179,7 @@ export class LiveSubscription {
     for (const event of events) {
       if (this.isFinal) break;
       this.place = event.id;
-      // One that ended and was deleted may begin again.
+      // A stream that ended and was deleted may begin again.
       for (const stream of event.streams) this.over.delete(stream);
       this.queue.add(event);
       attempt(() => this.options.onEvent?.(event));
@@ -188,13 +188,13 @@ export class LiveSubscription {
   }
 
   /**
-   * It has everything up to there.
+   * Records that everything up to `place` was read.
    *
    * @param {string | null} place
    */
   moveTo(place) {
     this.place = place;
-    // Otherwise it is handed on when it is asked for.
+    // Otherwise the iterator acknowledges it later.
     if (place !== null && this.queue.isEmpty()) this.handed(place);
   }
 
@@ -217,7 +217,7 @@ export class LiveSubscription {
       case 'stream-ended': {
         const { stream } = state;
         if (this.over.has(stream) || !this.streams.some((wanted) => selects(wanted, stream))) return;
-        // Of those that were named, which is what it can end with.
+        // Only the end of streams that are selected by name can end the subscription.
         if (this.streams.includes(stream)) this.over.add(stream);
         this.tell(state);
         if (this.streams.every((wanted) => this.over.has(wanted))) this.finish({ state: 'ended' });
@@ -246,10 +246,10 @@ export class LiveSubscription {
     this.queue.end(isRefused ? new SubscriptionError(state) : null);
   }
 
-  // What follows is of a connection that is shared.
+  // Shared connection.
 
   /**
-   * A leader reads what is after `at`, in `streams`.
+   * Joins the connection of a leader, which reads `streams` after `at`.
    *
    * @param {string} at
    * @param {string[]} streams
@@ -257,7 +257,7 @@ export class LiveSubscription {
    */
   attach(at, streams, opening) {
     if (!this.streams.every((stream) => streams.includes(stream))) {
-      // It is read once the leader has heard of it; nothing that comes until then is of all of it.
+      // The leader does not read all of its streams yet; until it does, its events are incomplete.
       this.connection?.stop();
       this.connection = this.held = null;
       this.isAttached = false;
@@ -271,7 +271,7 @@ export class LiveSubscription {
   }
 
   /**
-   * A leader reads for it alone, and from its place.
+   * Joins a connection that a leader opened for this subscription alone, at its position.
    *
    * @param {Live} opening
    */
@@ -280,16 +280,16 @@ export class LiveSubscription {
     this.hear(opening, opening.from);
   }
 
-  /** Whether it has everything up to `at`, of the same journal. @param {string} at */
+  /** Returns true if everything up to `at` was read, in the same epoch. @param {string} at */
   hasUpTo(at) {
     return this.place !== null && isSame(this.place, at) && this.place >= at;
   }
 
   /**
-   * Reads what it lacks from history, and goes on with what came meanwhile.
+   * Reads missing events from history, then takes the events that were held meanwhile.
    *
-   * @param {string} at Where the shared connection is.
-   * @param {Live | null} opening How that began.
+   * @param {string} at Position of the shared connection.
+   * @param {Live | null} opening State that that connection began with.
    */
   catchUp(at, opening) {
     this.connection?.stop();
@@ -305,11 +305,11 @@ export class LiveSubscription {
     if (bytes > MAX_HELD_BYTES) return this.catchUp(this.tabs?.at ?? at, this.tabs?.opening ?? opening);
     this.connection = this.held = null;
     if (connection.place !== this.place && connection.place) this.moveTo(connection.place);
-    // Nothing was there to be read, so that nothing was said of it.
+    // There was nothing to read, so no state was reported.
     if (this.state.state !== 'live' && opening) {
       this.tell({ ...opening, resume: 'resumed', requested: this.place });
     }
-    // Whatever there is up to there was read.
+    // History was read up to `at`.
     if (this.place === null || (isSame(this.place, at) && this.place < at)) this.moveTo(at);
     for (const [act, bytes] of acts) this.hold(act, bytes);
   }
@@ -321,13 +321,13 @@ export class LiveSubscription {
   hold(act, bytes) {
     if (this.held === null) return act();
     this.held.bytes += bytes;
-    // What is too much to hold is read from history once more.
+    // Beyond the bound, events are dropped and read from history again.
     if (this.held.bytes > MAX_HELD_BYTES) this.held.acts = [];
     else this.held.acts.push([act, bytes]);
   }
 
   /**
-   * What the shared connection brought.
+   * Takes events of the shared connection.
    *
    * @param {FanfareEvent[]} events
    * @param {string} place
@@ -351,7 +351,7 @@ export class LiveSubscription {
   }
 
   /**
-   * Leaves to history what its reader is not ready for.
+   * Waits until the iterator has room, then reads the events after `at` from history.
    *
    * @param {string} at
    */
@@ -365,7 +365,7 @@ export class LiveSubscription {
   }
 
   /**
-   * What the shared connection was told; not of interest while it has its own.
+   * Takes a state of the shared connection. While it reads on its own, only ends of streams matter.
    *
    * @param {State} state
    * @param {string} at
@@ -379,7 +379,7 @@ export class LiveSubscription {
   }
 }
 
-/** Why an iterated subscription has no more events. */
+/** Error of an iterated subscription that was refused or has expired. */
 export class SubscriptionError extends Error {
   /** @param {Final} state */
   constructor(state) {
@@ -390,5 +390,5 @@ export class SubscriptionError extends Error {
   }
 }
 
-/** Whether two ids are of one journal. @param {string} one @param {string} other */
+/** Returns true if two ids have the same epoch. @param {string} one @param {string} other */
 const isSame = (one, other) => one.slice(0, 8) === other.slice(0, 8);

@@ -1,9 +1,9 @@
-// One connection for all tabs of an origin that show the same credential, as a browser has six for
-// HTTP/1.1.
+// Shares one connection between all tabs of an origin that use the same credential, because a
+// browser opens at most six connections to an HTTP/1.1 origin.
 //
-// Whoever has the lock leads: it reads what any tab wants, and numbers what it passes on. A tab that
-// finds a number missing, or has just come, reads from history and goes on from there, so that
-// nothing depends on who was there when. A leader of whom nothing is heard loses the lead.
+// The tab that holds the lock leads: it reads the streams of all tabs and numbers its messages. A tab
+// that misses a number, or has just joined, reads from history and continues from there, so that
+// nothing depends on when a tab joins. A silent leader loses the lock.
 
 /** @import { FanfareEvent, State } from '../fanfare.d.ts' */
 /** @import { Live, LiveSubscription, Meant } from './subscription.js' */
@@ -11,19 +11,19 @@
 import { Connection, SILENCE_MS } from './connection.js';
 import { Secret } from './secret.js';
 
-/** Tabs that come together are one change of what is read. */
+/** Delay before added streams are read, so that tabs that join together cause one reconnect. */
 const JOINING_MS = 20;
-/** What no tab wants any more is read for so long, as pages are often reloaded. */
+/** Time for which streams without a tab are still read, because pages are often reloaded. */
 const LEAVING_MS = 5_000;
-/** Selectors that a hub takes of one subscription (`--max-selectors`). */
+/** Maximum number of selectors of one subscription (`--max-selectors`). */
 const MOST_SELECTORS = 100;
-/** Told apart from what another version of this says. */
+/** Version of the messages between tabs, part of the channel's name. */
 const VERSION = 2;
-/** How long an answer of a leader that was silent may take, and how much longer at random. */
+/** Minimum time for a silent leader to answer; up to twice as much is added at random. */
 const ANSWER_MS = 1_000;
 
 /**
- * What tabs tell each other. What a leader says is numbered; `at` is where it is with that.
+ * Messages between tabs. A leader numbers its messages; `at` is its position after one.
  *
  * @typedef {{ kind: 'open' | 'here', at: string, streams: string[], state: Live }
  *   | { kind: 'events', at: string, events: FanfareEvent[], bytes: number }
@@ -40,7 +40,7 @@ const ANSWER_MS = 1_000;
 /** @type {Map<string, Tabs>} */
 const groups = new Map();
 
-/** Outside of a browser, or of a secure context, tabs cannot agree. */
+/** Returns true if tabs can share a connection: only in a browser and in a secure context. */
 export function canShare() {
   return typeof document !== 'undefined' && typeof BroadcastChannel === 'function' && !!navigator.locks;
 }
@@ -49,24 +49,24 @@ export class Tabs {
   tab = crypto.randomUUID();
   /** @type {Set<LiveSubscription>} */
   members = new Set();
-  /** The leader, as far as it was heard: who, how much of it, where it was. */
+  /** Name of the leader, number of its last message, and its position. */
   leader = '';
   number = 0;
   at = '';
-  /** What it reads, and how its connection began. @type {string[]} */
+  /** Streams that the leader reads, and the state that its connection began with. @type {string[]} */
   streams = [];
   /** @type {Live | null} */
   opening = null;
   heard = Date.now();
   over = new AbortController();
 
-  /** Of a leader: what it leads. @type {Connection | null} */
+  /** The shared connection, if this tab leads. @type {Connection | null} */
   connection = null;
-  /** What each tab wants. @type {Map<string, string[]>} */
+  /** Streams of each tab, if this tab leads. @type {Map<string, string[]>} */
   wants = new Map();
-  /** Whether the connection is open. */
+  /** True while the connection is open. */
   isOpen = false;
-  /** For whom alone it reads, from where they are. @type {LiveSubscription | null} */
+  /** The only subscription, at whose position the connection begins. @type {LiveSubscription | null} */
   founder = null;
 
   /** @param {Meant} options */
@@ -91,7 +91,7 @@ export class Tabs {
     this.channel = new BroadcastChannel(name);
     this.channel.onmessage = ({ data }) => this.hear(data);
     this.timer = setInterval(() => this.look(), SILENCE_MS / 3);
-    // Whoever leads knows by this that the tab is still here.
+    // This lock shows the leader that the tab still exists.
     this.hold(`${name}/${this.tab}`, {}, () => {}).catch(() => {});
     this.stand({});
   }
@@ -99,7 +99,7 @@ export class Tabs {
   /** @param {LiveSubscription} member */
   join(member) {
     this.members.add(member);
-    // What is too much for one subscription is read apart.
+    // Beyond the limit on selectors, a subscription uses a connection of its own.
     const all = new Set([...this.streams, ...this.wanted()]);
     if (all.size > MOST_SELECTORS) return member.goAlone();
     this.want();
@@ -127,10 +127,10 @@ export class Tabs {
     else this.post({ kind: 'reconnect' });
   }
 
-  // Who leads.
+  // Election.
 
   /**
-   * Has a lock until this is over.
+   * Calls `have` once a lock is granted, and holds the lock until this instance ends.
    *
    * @param {string} lock
    * @param {LockOptions} how
@@ -148,16 +148,16 @@ export class Tabs {
   }
 
   /**
-   * Leads as soon as nobody else does, or at once.
+   * Leads once the lock is free, or takes the lock away (`steal`).
    *
    * @param {LockOptions} how
    */
   stand(how) {
     const lost = (/** @type {any} */ error) => {
       if (this.over.signal.aborted) return;
-      // Where there are no locks to be had, nobody can lead.
+      // Without locks no tab can lead.
       if (error?.name !== 'AbortError') return this.dissolve();
-      // Another took the lead, as nothing was heard of this one.
+      // Another tab took the lock, because this one was silent.
       this.stepDown();
       this.stand({});
       this.want();
@@ -170,12 +170,12 @@ export class Tabs {
     this.leader = crypto.randomUUID();
     this.number = 0;
     this.wants = new Map([[this.tab, this.wanted()]]);
-    // What the last one read is read on, until those who want it have said so, or nobody has.
+    // The former leader's streams are still read until the tabs had time to announce theirs.
     const before = this.at === '' ? [] : this.streams;
     const streams = [...new Set([...this.union(), ...before])].sort();
     const [member, ...others] = this.members;
     this.founder = this.at === '' && others.length === 0 && !member.queue.isRead ? member : null;
-    // Everybody else reads what was before by themselves.
+    // All other subscriptions read earlier events from history.
     const options = this.founder ? member.options : { ...this.options, from: 'now', last: undefined };
     this.connection = new Connection(options, streams, { follow: true, secret: this.secret }, {
       events: (events, at, bytes) => this.pass({ kind: 'events', events, at, bytes }),
@@ -197,7 +197,7 @@ export class Tabs {
     this.isOpen = false;
   }
 
-  /** Whether the others are still here. */
+  /** Removes tabs that are gone, if this tab leads; otherwise replaces a silent leader. */
   async look() {
     if (this.connection) {
       const { held = [] } = await navigator.locks.query().catch(() => ({ held: [] }));
@@ -207,14 +207,14 @@ export class Tabs {
       return gone.forEach((tab) => this.wantedBy(tab, []));
     }
     if (Date.now() - this.heard < SILENCE_MS) return;
-    // What it has said may wait to be heard by a tab that was asleep.
+    // If this tab was suspended, messages of the leader may still be queued.
     const before = this.heard;
     this.want();
     await new Promise((resolve) => setTimeout(resolve, ANSWER_MS * (1 + 2 * Math.random())));
     if (this.heard === before && !this.over.signal.aborted) this.stand({ steal: true });
   }
 
-  // What is read.
+  // Streams.
 
   wanted() {
     return [...new Set([...this.members].flatMap((member) => member.streams))];
@@ -224,7 +224,7 @@ export class Tabs {
     return [...new Set([...this.wants.values()].flat())].sort();
   }
 
-  /** Says what this tab wants. */
+  /** Announces the streams of this tab. */
   want() {
     const streams = this.wanted();
     if (this.connection) this.wantedBy(this.tab, streams);
@@ -232,7 +232,7 @@ export class Tabs {
   }
 
   /**
-   * A leader hears what a tab wants; nothing, where it has gone.
+   * Records the streams of a tab, if this tab leads; an empty list removes the tab.
    *
    * @param {string} tab
    * @param {string[]} streams
@@ -252,7 +252,7 @@ export class Tabs {
     else this.post(here);
   }
 
-  /** A leader reads what is wanted: soon where that is more, and later where it is less. */
+  /** Reconnects for the streams of all tabs: soon if there are more, later if there are fewer. */
   settle() {
     const { connection } = this;
     if (connection === null) return;
@@ -264,10 +264,10 @@ export class Tabs {
     this.change = setTimeout(() => connection.reconnect(this.union()), isMore ? JOINING_MS : LEAVING_MS);
   }
 
-  // What is said.
+  // Messages.
 
   /**
-   * A leader is told of its connection.
+   * Handles a state of the connection that this tab leads.
    *
    * @param {State} state
    * @param {string | null} place
@@ -277,7 +277,7 @@ export class Tabs {
     const streams = this.connection?.streams ?? [];
     switch (state.state) {
       case 'ended': case 'refused': case 'expired':
-        // It may be so for one of them only: each asks for itself.
+        // It may concern one subscription only, so each one connects on its own.
         this.post({ kind: 'dissolve', leader: this.leader });
         return this.dissolve();
       case 'live':
@@ -285,7 +285,7 @@ export class Tabs {
         return this.pass({ kind: 'open', at, state, streams });
       case 'gap':
         if (this.founder) this.founder.hear(state, null);
-        // Each finds out what of it was missed by itself, as it now lacks what is before.
+        // Each subscription now lacks what is before `at`, and reads from history what it missed.
         if (this.opening && at !== this.at) this.pass({ kind: 'open', at, state: this.opening, streams });
         return;
       case 'reset':
@@ -302,7 +302,7 @@ export class Tabs {
   }
 
   /**
-   * A leader numbers what it says, and hears it, too.
+   * Numbers a message, sends it to the other tabs and handles it in this one.
    *
    * @param {Said} said
    */
@@ -329,7 +329,7 @@ export class Tabs {
         return this.want();
       default:
     }
-    // One that has lost the lead may not know yet.
+    // A former leader may not know yet that it has lost the lock.
     if (this.connection && message.leader !== this.leader) return;
     this.heard = Date.now();
     if (message.kind !== 'alive') this.follow(message);
@@ -340,7 +340,7 @@ export class Tabs {
     const isOpening = message.kind === 'open' || message.kind === 'here';
     const isSame = message.leader === this.leader;
     if (!isSame && !isOpening) {
-      // Of one whose beginning was missed nothing is known but what it says of itself.
+      // The opening of this leader was missed; until it is repeated, only states can be used.
       if (message.kind === 'state') this.tell(message.state, message.at);
       return this.want();
     }
@@ -350,7 +350,7 @@ export class Tabs {
     for (const member of [...this.members]) {
       if (isOpening && member === this.founder) this.begin(member, message.state);
       else if (isOpening) {
-        // It may be said to another, of whom this one has heard all.
+        // `here` may answer another tab, while this one has missed nothing.
         const isForOther = message.kind === 'here' && isNext && member.isAttached;
         if (!isForOther) member.attach(message.at, message.streams, message.state);
       } else if (!member.isAttached) {
@@ -362,14 +362,14 @@ export class Tabs {
   }
 
   /**
-   * The one that a connection was begun for has what that was told, once; from then on it is as any.
+   * Joins the subscription that the connection was opened for; afterwards it is like any other.
    *
    * @param {LiveSubscription} member
    * @param {Live} opening
    */
   begin(member, opening) {
     member.found(opening);
-    // A gap and a reset are told right after it.
+    // A gap or a reset follows in the same task.
     queueMicrotask(() => { this.founder = null; });
   }
 
@@ -381,7 +381,7 @@ export class Tabs {
 }
 
 /**
- * Enough of a hash that two credentials do not meet, and none that tells one.
+ * Returns a hash that keeps credentials apart without revealing them.
  *
  * @param {string} text
  */

@@ -1,4 +1,4 @@
-// The page `/chat` in a browser: what is asked, what becomes of it, and that it survives.
+// The page `/chat` in a browser, with a scripted upstream.
 
 import { test as base, expect, Hub, Wire } from './hub.js';
 import { Upstream, parts, pause } from './upstream.js';
@@ -7,14 +7,14 @@ const WORDS = Array.from({ length: 60 }, (_, n) => `word${n} `);
 
 const test = base.extend({
   scripts: [[parts(WORDS, 50)], { option: true }],
-  // What else its upstream is configured with.
+  // Further settings of the upstream.
   more: ['', { option: true }],
   upstream: async ({ scripts }, use) => {
     const upstream = await Upstream.start(...scripts);
     await use(upstream);
     await upstream.stop();
   },
-  // In front of a real hub that has the upstream.
+  // A real hub with the upstream.
   hub: async ({ upstream, flags, more }, use) => {
     const hub = await Hub.start(flags, upstream.config + more);
     await use(hub);
@@ -33,7 +33,7 @@ const whole = async (page, text, n = 0) => {
   await expect(said(page, n)).toHaveText(text);
 };
 
-test('an answer is typed, and goes on over a reload in the middle and in a second tab', async ({ page, context, hub, upstream }) => {
+test('continues an answer after a reload and in a second tab', async ({ page, context, hub, upstream }) => {
   await page.goto(`${hub.url}/chat`);
   await ask(page, 'say some words');
   await expect(said(page)).toContainText('word3');
@@ -48,7 +48,7 @@ test('an answer is typed, and goes on over a reload in the middle and in a secon
   await whole(page, WORDS.join('').trim());
 });
 
-test('what one tab asks another shows', async ({ page, context, hub, upstream }) => {
+test('shows the questions of one tab in another', async ({ page, context, hub, upstream }) => {
   await page.goto(`${hub.url}/chat`);
   const other = await context.newPage();
   await other.goto(`${hub.url}/chat`);
@@ -62,7 +62,7 @@ test('what one tab asks another shows', async ({ page, context, hub, upstream })
   await expect(other.locator('.asked')).toHaveCount(0);
 });
 
-test('it is stopped, and asked again', async ({ page, hub, upstream }) => {
+test('stops an answer and asks again', async ({ page, hub, upstream }) => {
   await page.goto(`${hub.url}/chat`);
   await ask(page, 'words');
   await expect(said(page)).toContainText('word3');
@@ -75,8 +75,8 @@ test('it is stopped, and asked again', async ({ page, hub, upstream }) => {
   expect(upstream.asked.length).toBe(2);
 });
 
-test.describe('a list of models that comes late', () => {
-  /** Holds back what the page is told of models until the test says so. */
+test.describe('before the list of models arrives', () => {
+  /** Holds back the list of models until the returned function is called. */
   const late = async (page) => {
     let release;
     const released = new Promise((resolve) => { release = resolve; });
@@ -87,7 +87,7 @@ test.describe('a list of models that comes late', () => {
     return release;
   };
 
-  test('has a question wait for it, which is kept and asked of the right model', async ({ page, hub, upstream }) => {
+  test('keeps the typed text, then asks the right model', async ({ page, hub, upstream }) => {
     const posted = [];
     page.on('request', (request) => request.method() === 'POST' && posted.push(request.postData()));
     const release = await late(page);
@@ -106,7 +106,7 @@ test.describe('a list of models that comes late', () => {
     expect(upstream.asked.length).toBe(1);
   });
 
-  test('hides no earlier conversation, and is there however late it comes', async ({ page, hub }) => {
+  test('shows the earlier conversation', async ({ page, hub }) => {
     await page.goto(`${hub.url}/chat`);
     await ask(page, 'say some words');
     await whole(page, WORDS.join('').trim());
@@ -119,9 +119,9 @@ test.describe('a list of models that comes late', () => {
   });
 });
 
-test.describe('a bad network', () => {
+test.describe('with a bad network', () => {
   test.use({ expectedErrors: [/Failed to load resource|ERR_/] });
-  test('costs nothing of an answer', async ({ page, hub }) => {
+  test('loses nothing of an answer when the connection breaks', async ({ page, hub }) => {
     const wire = await Wire.to(hub);
     await page.goto(`${wire.url}/chat`);
     await ask(page, 'words');
@@ -133,7 +133,7 @@ test.describe('a bad network', () => {
     wire.stop();
   });
 
-  test('nor does a hub that is killed: what it had is there, and that it was cut', async ({ page, hub }) => {
+  test('shows the partial answer, marked as cut, after the hub was killed', async ({ page, hub }) => {
     await page.goto(`${hub.url}/chat`);
     await ask(page, 'words');
     await expect(said(page)).toContainText('word3');
@@ -144,7 +144,7 @@ test.describe('a bad network', () => {
   });
 });
 
-test.describe('an upstream that breaks off', () => {
+test.describe('if the upstream breaks off', () => {
   const cut = async ({ begin, part, response }) => {
     begin();
     part('half an ');
@@ -152,7 +152,7 @@ test.describe('an upstream that breaks off', () => {
     response.destroy();
   };
   test.use({ scripts: [cut, parts(['whole'])] });
-  test('is told as that, and not as an end', async ({ page, hub }) => {
+  test('marks the answer as cut, not as complete', async ({ page, hub }) => {
     await page.goto(`${hub.url}/chat`);
     await ask(page, 'words');
     await expect(state(page)).toHaveText(/^cut: the upstream's connection broke/);
@@ -162,9 +162,9 @@ test.describe('an upstream that breaks off', () => {
   });
 });
 
-test.describe('at a limit', () => {
+test.describe('at the limit of chats', () => {
   test.use({ flags: ['--max-chats', '1'], expectedErrors: [/503/] });
-  test('it says so, and comes through when there is room', async ({ page, hub }) => {
+  test('names the limit and asks again until there is room', async ({ page, hub }) => {
     const begun = await fetch(`${hub.url}/chats`, { method: 'POST', body: '{"message":"x"}' });
     const { stop_url } = await begun.json();
     await page.goto(`${hub.url}/chat`);
@@ -175,9 +175,9 @@ test.describe('at a limit', () => {
   });
 });
 
-test.describe('an upstream that takes one at a time', () => {
+test.describe('if the upstream allows one request at a time', () => {
   test.use({ more: 'max-running = 1\n' });
-  test('has whoever comes later wait, and the page says so', async ({ page, hub, upstream }) => {
+  test('shows that a later question waits for its turn', async ({ page, hub, upstream }) => {
     await fetch(`${hub.url}/chats`, { method: 'POST', body: JSON.stringify({ message: 'first' }) });
     await page.goto(`${hub.url}/chat`);
     await ask(page, 'later');
@@ -188,11 +188,11 @@ test.describe('an upstream that takes one at a time', () => {
   });
 });
 
-test.describe('what a model says', () => {
+test.describe('the text of a model', () => {
   const text = '# Title\n\n<img src=x onerror="window.isHurt = true"><script>window.isHurt = true</script>\n\n'
     + '[here](javascript:window.isHurt=true) and [there](https://example.com)\n\n```js\nconst a = "<b>";\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n';
   test.use({ scripts: [parts([...text])] });
-  test('is Markdown, with code to copy, and nothing of it acts', async ({ page, context, hub }) => {
+  test('is shown as Markdown with code to copy, and runs no script', async ({ page, context, hub }) => {
     await context.grantPermissions(['clipboard-read', 'clipboard-write']);
     await page.goto(`${hub.url}/chat`);
     await ask(page, 'words');
@@ -211,9 +211,9 @@ test.describe('what a model says', () => {
   });
 });
 
-test.describe('somebody who shows nothing', () => {
+test.describe('a user without a credential', () => {
   test.use({ expectedErrors: [/401/] });
-  test('is told that a credential is needed', async ({ page }) => {
+  test('learns that a credential is needed', async ({ page }) => {
     const config = `[[key]]\nname = "ann"\nsha256 = "${'a'.repeat(64)}"\nchat = ["*"]\n`;
     const hub = await Hub.start([], config);
     await page.goto(`${hub.url}/chat`);

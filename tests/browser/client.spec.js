@@ -4,13 +4,13 @@ import { createHmac } from 'node:crypto';
 import { ADMIN, Wire, expect, key, test } from './hub.js';
 import { got, listen, live, numbers, sessions, states, subscribe, told } from './watching.js';
 
-// The hub is down on purpose, or says no.
+// The hub is down or refuses requests on purpose.
 const NETWORK = /Failed to load resource|net::ERR_/;
 test.use({ expectedErrors: [NETWORK] });
 
 for (const share of [true, false]) {
-  test.describe(share ? 'over a shared connection' : 'over one of its own', () => {
-    test('every event comes once and in order, though the hub is killed', async ({ hub, page }) => {
+  test.describe(share ? 'over a shared connection' : 'over a connection of its own', () => {
+    test('delivers every event once and in order although the hub is killed', async ({ hub, page }) => {
       await hub.count('n', 0, 10);
       await subscribe(page, hub.url, { streams: 'n', from: 'start', share });
       await expect.poll(() => got(page)).toEqual(numbers(10));
@@ -25,7 +25,7 @@ for (const share of [true, false]) {
       expect((await states(page)).at(-1)).toMatchObject({ resume: 'resumed', shared: share ? 'leader' : null });
     });
 
-    test('a page that is loaded again goes on where it was', async ({ hub, page }) => {
+    test('resumes where it was after a reload of the page', async ({ hub, page }) => {
       const options = { streams: 'n', from: 'start', remember: true, share };
       await hub.count('n', 0, 3);
       await subscribe(page, hub.url, options);
@@ -35,7 +35,7 @@ for (const share of [true, false]) {
       await subscribe(page, hub.url, options);
       await expect.poll(() => got(page)).toEqual([3, 4]);
       expect(await states(page)).toContainEqual(expect.objectContaining({ state: 'live', resume: 'resumed' }));
-      // And once more, where there is nothing new.
+      // Another reload, without new events.
       await page.goto('about:blank');
       await subscribe(page, hub.url, options);
       await live(page);
@@ -43,7 +43,7 @@ for (const share of [true, false]) {
       await expect.poll(() => got(page)).toEqual([5]);
     });
 
-    test('a connection that is cut in the middle of much is taken up again', async ({ hub, page }) => {
+    test('resumes after its connection is cut in the middle of a replay', async ({ hub, page }) => {
       const wire = await Wire.to(hub);
       await hub.count('n', 0, 20_000);
       await subscribe(page, wire.url, { streams: 'n', from: 'start', share });
@@ -57,12 +57,12 @@ for (const share of [true, false]) {
       wire.stop();
     });
 
-    test('offline is told apart, and ends by itself', async ({ hub, page, context }) => {
+    test('reports a browser that is offline and reconnects by itself', async ({ hub, page, context }) => {
       const wire = await Wire.to(hub);
       await subscribe(page, wire.url, { streams: 'n', share });
       await live(page);
       await context.setOffline(true);
-      // A browser that is offline keeps what it has; this one has not.
+      // An offline browser keeps open connections, so the proxy drops this one.
       wire.drop();
       const kinds = async () => (await states(page)).map((state) => state.state);
       await expect.poll(kinds).toContain('offline');
@@ -74,10 +74,10 @@ for (const share of [true, false]) {
   });
 }
 
-test.describe('retention overtakes a reader', () => {
+test.describe('if retention overtakes a reader', () => {
   test.use({ flags: ['--max-events', '10'] });
 
-  test('who comes back too late is told how much is missing', async ({ hub, page, context }) => {
+  test('a late reconnect reports how many events are missing', async ({ hub, page, context }) => {
     const wire = await Wire.to(hub);
     const other = await context.newPage();
     await subscribe(page, wire.url, { streams: 'n', from: 'start' });
@@ -100,7 +100,7 @@ test.describe('retention overtakes a reader', () => {
   });
 });
 
-test('a stream that ends is the end', async ({ hub, page, context }) => {
+test('a subscription ends with its stream', async ({ hub, page, context }) => {
   const other = await context.newPage();
   await subscribe(page, hub.url, { streams: 'n' });
   await live(page);
@@ -112,16 +112,16 @@ test('a stream that ends is the end', async ({ hub, page, context }) => {
   expect(await got(page)).toEqual([0, 1]);
   await expect.poll(async () => (await told(other)).at(-1)).toEqual({ type: 'error', state: 2 });
   expect(await told(other)).toContainEqual(expect.objectContaining({ type: 'hub-end', stream: 'n' }));
-  // Whoever comes later has it from its start, and the end at once.
+  // A later subscription gets the stream from its start, and then the end.
   await subscribe(page, hub.url, { streams: 'n', from: 'start' });
   await expect.poll(async () => (await states(page)).at(-1)).toEqual({ state: 'ended' });
   expect(await got(page)).toEqual([0, 1]);
 });
 
-test.describe('at the limit', () => {
+test.describe('at the limit of connections', () => {
   test.use({ flags: ['--max-connections', '1', '--retry', '1s'] });
 
-  test('one that is turned away waits for its turn', async ({ hub, page, context }) => {
+  test('a refused subscription waits until there is room', async ({ hub, page, context }) => {
     const first = await context.newPage();
     await listen(first, hub.url, 'stream=n');
     await expect.poll(async () => (await told(first)).some((event) => event.type === 'hub-open')).toBe(true);
@@ -148,7 +148,7 @@ test.describe('credentials', () => {
   const admin = { Authorization: `Bearer ${ADMIN}` };
   const publish = (hub, n) => hub.publish({ stream: 'n', data: n }, admin);
 
-  /** A token that is good for some seconds. */
+  /** Returns a token that expires after some seconds. */
   function token(seconds) {
     const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
     const now = Math.floor(Date.now() / 1000);
@@ -165,7 +165,7 @@ test.describe('credentials', () => {
   }
 
   for (const share of [true, false]) {
-    test(`a token that expires is asked for again (share: ${share})`, async ({ hub, page }) => {
+    test(`a token that expires is requested again (share: ${share})`, async ({ hub, page }) => {
       const asked = [];
       await page.exposeFunction('secret', (why) => {
         asked.push(why);
@@ -187,7 +187,7 @@ test.describe('credentials', () => {
     });
   }
 
-  test('a credential that is good no longer is told apart from one that never was', async ({ hub, page, context }) => {
+  test('an expired credential is distinguished from an invalid one', async ({ hub, page, context }) => {
     await subscribe(page, hub.url, { streams: 'n', ticket: await ticket(hub, token(4)) });
     await live(page);
     await expect.poll(async () => (await states(page)).at(-1), { timeout: 30_000 }).toMatchObject({ state: 'expired' });
@@ -198,7 +198,7 @@ test.describe('credentials', () => {
     await expect.poll(async () => (await states(other)).at(-1)).toMatchObject({ state: 'refused', status: 403, code: 'forbidden' });
   });
 
-  test('an EventSource with a ticket is told that its time is over', async ({ hub, page }) => {
+  test('an EventSource with an expired ticket gets the reason and closes', async ({ hub, page }) => {
     await listen(page, hub.url, `stream=n&ticket=${await ticket(hub, token(4))}`);
     await expect.poll(async () => (await told(page)).some((event) => event.type === 'hub-open')).toBe(true);
     await publish(hub, 0);
@@ -209,7 +209,7 @@ test.describe('credentials', () => {
 });
 
 test.describe('tabs of one origin', () => {
-  test('eight of them have one connection, and all have everything when the one that reads is closed', async ({ hub, context }) => {
+  test('share one connection and miss nothing when the leader is closed', async ({ hub, context }) => {
     const pages = [];
     for (let n = 0; n < 8; n += 1) {
       const page = await context.newPage();
@@ -225,7 +225,7 @@ test.describe('tabs of one origin', () => {
     const shared = await Promise.all(pages.map(async (page) => (await states(page)).findLast((state) => state.state === 'live').shared));
     expect(shared).toEqual(['leader', ...Array(7).fill('follower')]);
 
-    // The one that reads goes in the middle of what comes.
+    // The leader is closed while events arrive.
     const publishing = (async () => {
       for (let n = 100; n < 1_000; n += 20) await hub.count('n', n, n + 20);
     })();
@@ -245,14 +245,14 @@ test.describe('tabs of one origin', () => {
     await sessions(hub, 1);
   });
 
-  test('one that hangs while it reads for others loses the lead', async ({ hub, context }) => {
+  test('replace a leader that hangs', async ({ hub, context }) => {
     const [leader, follower] = [await context.newPage(), await context.newPage()];
     await follower.clock.install();
     await subscribe(leader, hub.url, { streams: 'n' });
     await live(leader);
     await subscribe(follower, hub.url, { streams: 'n' });
     await expect.poll(async () => (await states(follower)).at(-1)?.shared).toBe('follower');
-    // As of one that hangs: it neither says anything nor answers.
+    // Simulates a hang: the leader sends and answers nothing.
     await leader.evaluate(() => {
       const { postMessage } = BroadcastChannel.prototype;
       BroadcastChannel.prototype.postMessage = () => {};
@@ -267,7 +267,7 @@ test.describe('tabs of one origin', () => {
     await leader.evaluate(() => window.wake());
     await hub.count('n', 5, 10);
     await expect.poll(() => got(follower)).toEqual(numbers(10));
-    // It finds out, and follows.
+    // The former leader notices the loss of the lock and follows.
     await expect.poll(() => got(leader)).toEqual(numbers(10));
     await hub.count('n', 10, 12);
     await expect.poll(() => got(leader)).toEqual(numbers(12));
@@ -276,7 +276,7 @@ test.describe('tabs of one origin', () => {
   });
 });
 
-test('an iterator is waited for, and misses nothing', async ({ hub, page }) => {
+test('reading waits for an iterator, which misses nothing', async ({ hub, page }) => {
   await hub.count('n', 0, 6_000);
   await page.goto(`${hub.url}/healthz`);
   for (const share of [true, false]) {
@@ -286,7 +286,7 @@ test('an iterator is waited for, and misses nothing', async ({ hub, page }) => {
       const subscription = subscribe({ url: at, streams: 'n', from: 'start', share });
       for await (const event of subscription) {
         all.push(event.data);
-        // Slower than they come.
+        // Slower than events arrive.
         if (all.length % 500 === 0) await new Promise((resolve) => setTimeout(resolve, 20));
         if (event.data === 5_999) break;
       }
@@ -306,7 +306,7 @@ test('an iterator is waited for, and misses nothing', async ({ hub, page }) => {
   expect(why).toEqual(['SubscriptionError', 401]);
 });
 
-test('a list of streams that is too long for a URL is posted', async ({ hub, page }) => {
+test('a list of streams that is too long for a URL is sent by POST', async ({ hub, page }) => {
   const streams = Array.from({ length: 90 }, (_, n) => `a-stream-with-a-rather-long-name.${n}`);
   await subscribe(page, hub.url, { streams, share: false });
   await live(page);
@@ -314,7 +314,7 @@ test('a list of streams that is too long for a URL is posted', async ({ hub, pag
   await expect.poll(() => got(page)).toEqual([0, 1]);
 });
 
-test('what could never be is refused before anything is asked', async ({ hub, page }) => {
+test('invalid options are refused without a request', async ({ hub, page }) => {
   await page.goto(`${hub.url}/healthz`);
   const refused = await page.evaluate(async (at) => {
     const { subscribe } = await import(`${at}/fanfare.js`);
@@ -331,7 +331,7 @@ test('what could never be is refused before anything is asked', async ({ hub, pa
   expect(refused).toEqual(Array(6).fill('TypeError'));
 });
 
-test('a slow network only takes longer', async ({ hub, page }) => {
+test('a slow network delivers every event', async ({ hub, page }) => {
   const wire = await Wire.to(hub, { bytesPerSecond: 40_000 });
   await hub.count('n', 0, 2_000);
   await subscribe(page, wire.url, { streams: 'n', from: 'start' });
@@ -340,7 +340,7 @@ test('a slow network only takes longer', async ({ hub, page }) => {
   wire.stop();
 });
 
-test('nothing is read while a tab is hidden, where that is asked for', async ({ hub, page }) => {
+test('a hidden tab reads nothing if pauseHidden is set', async ({ hub, page }) => {
   await subscribe(page, hub.url, { streams: 'n', pauseHidden: true });
   await live(page);
   const show = (hidden) => page.evaluate((hidden) => {
@@ -356,11 +356,11 @@ test('nothing is read while a tab is hidden, where that is asked for', async ({ 
 });
 
 test.describe('subscriptions to different streams', () => {
-  test('one that comes later to a page misses nothing of its own', async ({ hub, page }) => {
+  test('miss nothing if they join a page later', async ({ hub, page }) => {
     await hub.count('m', 0, 50);
     await subscribe(page, hub.url, { streams: 'n' });
     await live(page);
-    // Its history is read while events of the other come.
+    // History is read while events of the other stream arrive.
     const publishing = (async () => {
       for (let n = 0; n < 200; n += 1) await hub.count('n', n, n + 1);
     })();
@@ -372,7 +372,7 @@ test.describe('subscriptions to different streams', () => {
     await sessions(hub, 1);
   });
 
-  test('none misses anything while another tab takes over', async ({ hub, context }) => {
+  test('miss nothing while another tab takes the lead', async ({ hub, context }) => {
     const streams = ['n', 'n', 'm'];
     const pages = [];
     for (const stream of streams) {
@@ -397,18 +397,18 @@ test.describe('subscriptions to different streams', () => {
     for (const page of pages.slice(1)) await expect.poll(() => got(page)).toEqual(numbers(count));
   });
 
-  test('more of them than one subscription takes are read apart', async ({ hub, page }) => {
+  test('use connections of their own beyond the limit on selectors', async ({ hub, page }) => {
     const list = (name) => Array.from({ length: 60 }, (_, n) => `${name}.${n}`);
     for (const name of ['a', 'b', 'c']) await subscribe(page, hub.url, { streams: list(name) }, name);
     for (const name of ['a', 'b', 'c']) await expect.poll(() => page.evaluate((name) => window[`states${name}`].at(-1)?.state, name)).toBe('live');
     for (const name of ['a', 'b', 'c']) await hub.count(`${name}.59`, 0, 3);
     for (const name of ['a', 'b', 'c']) await expect.poll(() => got(page, name)).toEqual([0, 1, 2]);
-    expect((await hub.get('/stats')).refusals.subscribers, 'and nothing is asked in vain').toEqual({});
+    expect((await hub.get('/stats')).refusals.subscribers, 'no request is refused').toEqual({});
   });
 });
 
 for (const share of [true, false]) {
-  test(`another journal is told of, and read from its start (share: ${share})`, async ({ hub, page }) => {
+  test(`a new journal is reported and read from its start (share: ${share})`, async ({ hub, page }) => {
     await hub.count('n', 0, 5);
     await subscribe(page, hub.url, { streams: 'n', from: 'start', share });
     await expect.poll(() => got(page)).toEqual(numbers(5));
@@ -422,7 +422,7 @@ for (const share of [true, false]) {
     }
   });
 
-  test(`a reader whose history is ended by an operator goes on where it was (share: ${share})`, async ({ hub, page }) => {
+  test(`a reader whose replay is ended by an operator resumes where it was (share: ${share})`, async ({ hub, page }) => {
     const wire = await Wire.to(hub, { bytesPerSecond: 300_000 });
     await hub.count('n', 0, 10_000);
     await subscribe(page, wire.url, { streams: 'n', from: 'start', share });
@@ -436,7 +436,7 @@ for (const share of [true, false]) {
     wire.stop();
   });
 
-  test(`what an iterator has not taken comes again after a reload, and nothing else (share: ${share})`, async ({ hub, page }) => {
+  test(`only events that an iterator has not taken come again after a reload (share: ${share})`, async ({ hub, page }) => {
     await hub.count('n', 0, 50);
     await page.goto(`${hub.url}/healthz`);
     const some = (most) => page.evaluate(async ([at, share, most]) => {
@@ -444,18 +444,18 @@ for (const share of [true, false]) {
       const all = [];
       for await (const { data } of subscribe({ url: at, streams: 'n', from: 'start', remember: true, share })) {
         all.push(data);
-        // Those that are here wait to be taken.
+        // Lets further events arrive, which wait to be taken.
         if (all.length === 1) await new Promise((resolve) => setTimeout(resolve, 300));
         if (all.length === most) break;
       }
       return all;
     }, [hub.url, share, most]);
-    // The last of them was taken, but not done with.
+    // The last event was taken, but not acknowledged.
     expect(await some(10)).toEqual(numbers(10));
     expect(await some(41)).toEqual(numbers(50).slice(9));
   });
 
-  test(`it may be closed at any moment, and leaves nothing behind (share: ${share})`, async ({ hub, page }) => {
+  test(`a subscription can be closed at any moment and leaves no session (share: ${share})`, async ({ hub, page }) => {
     await hub.count('n', 0, 5);
     await page.goto(`${hub.url}/healthz`);
     for (const when of ['connecting', 'live', 'event', 'at once', 'signal']) {
@@ -482,13 +482,13 @@ for (const share of [true, false]) {
       expect(seen.at(-1)).toBe('closed');
       await sessions(hub, 0);
     }
-    // Nor is anybody kept from what comes next.
+    // A new subscription is not affected.
     await subscribe(page, hub.url, { streams: 'n', from: 'start', share });
     await expect.poll(() => got(page)).toEqual(numbers(5));
   });
 }
 
-test('closed in the middle of a batch it goes on behind what it had', async ({ hub, page }) => {
+test('a subscription closed in the middle of a batch resumes after its last event', async ({ hub, page }) => {
   await hub.count('n', 0, 5);
   await page.goto(`${hub.url}/healthz`);
   const some = (most) => page.evaluate(async ([at, most]) => {
@@ -511,10 +511,10 @@ test('closed in the middle of a batch it goes on behind what it had', async ({ h
   expect(await some(2)).toEqual([3, 4]);
 });
 
-test.describe('a hub with one seat', () => {
+test.describe('a hub that allows one connection', () => {
   test.use({ flags: ['--max-connections', '1'] });
 
-  test('is enough for a page', async ({ hub, page }) => {
+  test('serves a page', async ({ hub, page }) => {
     await hub.count('n', 0, 3);
     await subscribe(page, hub.url, { streams: 'n', from: 'start' });
     await expect.poll(() => got(page)).toEqual([0, 1, 2]);
@@ -523,7 +523,7 @@ test.describe('a hub with one seat', () => {
   });
 });
 
-test('a stream that is deleted and comes again has not ended', async ({ hub, page }) => {
+test('a stream that is deleted and then published to has not ended', async ({ hub, page }) => {
   await subscribe(page, hub.url, { streams: ['a', 'b'] });
   await live(page);
   await hub.count('a', 0, 1);

@@ -1,5 +1,5 @@
-// The client matrix: clients that people use against the real hub. What each of them does is a row of
-// `docs/clients.md`, and each cell of it a test here, also where a client does it wrong.
+// The client matrix: common clients against the real hub. Each client is a row of `docs/clients.md`,
+// and each cell of the row is a test here, also if the client deviates from the specification.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,7 +14,7 @@ const here = fileURLToPath(new URL('.', import.meta.url));
 const PYTHON = join(here, '../../target/clients/venv/bin/python');
 const RUST = process.env.FANFARE_READER ?? join(here, '../../target/debug/examples/reader');
 
-/** A program that prints an event a line. */
+/** Returns a function that starts a program, which prints one event per line. */
 function program(command, ...args) {
   return async (url) => {
     const child = spawn(command, [...args, url], { cwd: join(here, 'readers'), stdio: ['ignore', 'pipe', 'inherit'] });
@@ -29,11 +29,11 @@ function program(command, ...args) {
   };
 }
 
-/** A page that keeps its events in `window.events`, and what ended it in `window.over`. */
+/** Returns a function that opens a page with events in `window.events` and its end in `window.over`. */
 function inPage(begin) {
   return async (url, { context }) => {
     const page = await context.newPage();
-    // The package comes with modules that name each other without an ending.
+    // The modules of the package import each other without a file extension.
     await page.route('**/modules/**', async (route) => {
       const path = new URL(route.request().url()).pathname.replace('/modules/', '');
       const file = join(here, 'node_modules', path.endsWith('.js') ? path : `${path}.js`);
@@ -53,7 +53,7 @@ function inPage(begin) {
   };
 }
 
-/** What a client makes of a text otherwise than the specification, each of it named in its row. */
+/** Deviations of clients from the specification; each is named in the row of the client. */
 const losesEmptyFirstLines = (text) => text.replace(/^\n+/, '');
 const losesSpacesAndLastLines = (text) => text.replaceAll(/^ +/gm, '').replace(/\n+$/, '');
 
@@ -94,7 +94,7 @@ const CLIENTS = [
           if (!response.ok) throw new Error(String(response.status));
         },
         onmessage: window.tell,
-        // A response that ends is a connection that was lost.
+        // A response that ends is a lost connection.
         onclose: () => { throw new Error('closed'); },
         onerror: (error) => {
           if (!(error instanceof Over)) return;
@@ -121,7 +121,7 @@ const data = (reader) => reader.events.filter(({ type }) => !type.startsWith('hu
 const control = (reader, type) => reader.events.filter((event) => event.type === type);
 const numbers = (from, to) => Array.from({ length: to - from }, (_, n) => String(from + n));
 
-/** Looks until it is so. */
+/** Polls a reader until the expectation holds. */
 const until = (reader, see) => expect.poll(async () => {
   await reader.look?.();
   return see(reader);
@@ -130,7 +130,7 @@ const opened = (reader, times = 1) => until(reader, (r) => control(r, 'hub-open'
 
 for (const { name, start, makes = (text) => text } of CLIENTS) {
   test.describe(name, () => {
-    // A page that is none asks for an icon, and the hub is gone or says no on purpose.
+    // The browser requests a missing icon, and the hub is down or refuses requests on purpose.
     test.use({ expectedErrors: [/./] });
     /** @type {any} */
     let reader;
@@ -146,7 +146,7 @@ for (const { name, start, makes = (text) => text } of CLIENTS) {
       expect(new Set(ids).size).toBe(300);
     });
 
-    test('gets the text as it was', async ({ hub, context }) => {
+    test('gets text as it was published', async ({ hub, context }) => {
       reader = await start(`${hub.url}/streams/s/events`, { context });
       await opened(reader);
       for (const text of TEXTS) await hub.publish({ stream: 's', data: text });
@@ -154,15 +154,15 @@ for (const { name, start, makes = (text) => text } of CLIENTS) {
       await until(reader, data).toEqual(wanted.map(makes));
     });
 
-    test.describe('of a quiet stream', () => {
+    test.describe('on a quiet stream', () => {
       test.use({ flags: ['--heartbeat', '1s'] });
 
-      test('makes nothing of heartbeats and retry hints', async ({ hub, context }) => {
+      test('ignores heartbeats and retry hints', async ({ hub, context }) => {
         reader = await start(`${hub.url}/streams/s/events`, { context });
         await opened(reader);
         await hub.count('s', 0, 1);
         await until(reader, data).toEqual(['0']);
-        // Several heartbeats come between the two.
+        // Several heartbeats are sent between the two events.
         await new Promise((resolve) => setTimeout(resolve, 3_300));
         await hub.count('s', 1, 2);
         await until(reader, data).toEqual(['0', '1']);
@@ -192,7 +192,7 @@ for (const { name, start, makes = (text) => text } of CLIENTS) {
     test.describe('at the end of its stream', () => {
       test.use({ flags: ['--retry', '500ms'] });
 
-      test('comes to an end', async ({ hub, context }) => {
+      test('stops reconnecting', async ({ hub, context }) => {
         reader = await start(`${hub.url}/streams/s/events`, { context });
         await opened(reader);
         await hub.count('s', 0, 2);
@@ -202,19 +202,19 @@ for (const { name, start, makes = (text) => text } of CLIENTS) {
         const finished = () => hub.metric('fanfare_subscribers_refused_total', 'reason="finished"');
         const asked = await finished();
         await new Promise((resolve) => setTimeout(resolve, 2_000));
-        expect(await finished(), 'nobody asks any more').toBe(asked);
+        expect(await finished(), 'no further request').toBe(asked);
       });
     });
 
     test.describe('at a limit', () => {
       test.use({ flags: ['--retry', '500ms', '--max-connections', '1'] });
 
-      test('is told, comes back, and gets its place', async ({ hub, context }) => {
+      test('is refused, reconnects and gets in', async ({ hub, context }) => {
         const first = new AbortController();
         const { body } = await fetch(`${hub.url}/streams/s/events`, { signal: first.signal });
         await body.getReader().read();
         reader = await start(`${hub.url}/streams/s/events`, { context });
-        // In a stream for whoever asks for one, and by a status for everybody else.
+        // A client that accepts event streams is refused in a stream, any other by a status.
         await until(reader, (r) => control(r, 'hub-error').length > 0 || r.refused === 503).toBe(true);
         first.abort();
         await opened(reader);
@@ -223,12 +223,12 @@ for (const { name, start, makes = (text) => text } of CLIENTS) {
       });
     });
 
-    test('gets events at once behind nginx as it comes, which buffers and packs', async ({ hub, context }) => {
+    test('gets events at once behind nginx with default buffering and compression', async ({ hub, context }) => {
       const proxy = await nginx(hub);
       try {
         reader = await start(`${proxy.url}/streams/s/events`, { context });
         await opened(reader);
-        // None is published before the one before it is there.
+        // Each event is published after the previous one has arrived.
         for (let n = 0; n < 10; n += 1) {
           await hub.count('s', n, n + 1);
           await until(reader, (r) => data(r).length).toBe(n + 1);
@@ -240,7 +240,7 @@ for (const { name, start, makes = (text) => text } of CLIENTS) {
   });
 }
 
-test('the reconnect of the tutorials doubles what an EventSource does by itself', async ({ hub, context }) => {
+test('a reconnect in onerror, as in tutorials, doubles the events of an EventSource', async ({ hub, context }) => {
   test.info().annotations.push({ type: 'row', description: 'sse-starlette' });
   const wire = await Wire.to(hub);
   const start = inPage((url) => {
@@ -262,7 +262,7 @@ test('the reconnect of the tutorials doubles what an EventSource does by itself'
 });
 test.use({ expectedErrors: [/./] });
 
-/** Debian's nginx in front of a hub, with what it does unless told otherwise, and compression. */
+/** Starts Debian's nginx in front of a hub, with its defaults and compression. */
 async function nginx(hub) {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');

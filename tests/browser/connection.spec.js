@@ -1,11 +1,11 @@
-// How `fanfare.js` comes back, asks and waits: in Node, where every request of it is seen.
+// Reconnects, requests and delays of `fanfare.js`, in Node, where a test sees every request.
 
 import { createServer } from 'node:http';
 import { once } from 'node:events';
 import { subscribe } from '../../static/fanfare.js';
 import { expect, key, test } from './hub.js';
 
-/** Subscribes; what came, what was told, and what was asked. */
+/** Subscribes and records events, states and requests. */
 function follow(options) {
   const [got, states, asked] = [[], [], []];
   const subscription = subscribe({
@@ -20,7 +20,7 @@ function follow(options) {
   return { subscription, got, states, asked, last: () => states.at(-1)?.state };
 }
 
-test('it waits longer each time, and no less while it is only taken and closed', async () => {
+test('delays grow with each attempt, also if connections are accepted and closed at once', async () => {
   let refuse = true;
   const server = createServer((request, response) => {
     if (refuse) return response.writeHead(503).end();
@@ -31,7 +31,7 @@ test('it waits longer each time, and no less while it is only taken and closed',
   await once(server, 'listening');
   const url = `http://127.0.0.1:${server.address().port}`;
   const { subscription, states } = follow({ url, streams: 'n' });
-  // Nobody need wait for that.
+  // Skips the delays.
   const hurry = setInterval(() => subscription.connection?.wake(), 5);
   const waits = () => states.filter(({ state }) => state === 'waiting');
   await expect.poll(() => waits().length).toBeGreaterThanOrEqual(8);
@@ -42,8 +42,8 @@ test('it waits longer each time, and no less while it is only taken and closed',
     expect(delay).toBeGreaterThanOrEqual(15_000);
     expect(delay).toBeLessThanOrEqual(30_000);
   }
-  expect(new Set(delays.slice(5)).size, 'at random').toBeGreaterThan(1);
-  // One that is taken and closed at once is a failure still.
+  expect(new Set(delays.slice(5)).size, 'delays are jittered').toBeGreaterThan(1);
+  // A connection that is accepted and closed at once still counts as a failure.
   refuse = false;
   const before = waits().length;
   await expect.poll(() => waits().length).toBeGreaterThan(before + 2);
@@ -54,7 +54,7 @@ test('it waits longer each time, and no less while it is only taken and closed',
   server.closeAllConnections();
 });
 
-test('whoever has everything of what has ended is told so by a 204', async ({ hub }) => {
+test('a subscription that has all of an ended stream ends at a 204', async ({ hub }) => {
   await hub.count('n', 0, 2);
   await fetch(`${hub.url}/streams/n/end`, { method: 'POST' });
   const first = follow({ url: hub.url, streams: 'n', from: 'start' });
@@ -69,7 +69,7 @@ test('whoever has everything of what has ended is told so by a 204', async ({ hu
 test.describe('a credential', () => {
   test.use({ config: key('reader', 'good', { subscribe: ['n'], publish: ['n'] }) });
 
-  test('that is not taken is asked for once more, and no oftener', async ({ hub }) => {
+  test('that is refused is requested once more, and not again', async ({ hub }) => {
     const asked = [];
     const answers = ['bad', 'good'];
     const one = follow({ url: hub.url, streams: 'n', token: (why) => (asked.push(why), answers.shift()) });
@@ -84,7 +84,7 @@ test.describe('a credential', () => {
   });
 });
 
-test('a list that is too long for a URL is posted, and a short one is not', async ({ hub }) => {
+test('a list of streams is sent by POST only if it is too long for a URL', async ({ hub }) => {
   const streams = Array.from({ length: 90 }, (_, n) => `a-stream-with-a-rather-long-name.${n}`);
   for (const [some, method] of [[streams, 'POST'], [streams.slice(0, 5), 'GET']]) {
     const { subscription, asked, last } = follow({ url: hub.url, streams: some });
@@ -95,12 +95,12 @@ test('a list that is too long for a URL is posted, and a short one is not', asyn
   }
 });
 
-test('a reader that takes nothing has little read for it', async ({ hub }) => {
+test('little is read ahead of an iterator that takes nothing', async ({ hub }) => {
   await hub.publish(Array.from({ length: 4_000 }, (_, n) => ({ stream: 'n', data: `${n} ${'x'.repeat(1_000)}` })));
   const { subscription } = follow({ url: hub.url, streams: 'n', from: 'start' });
   const reader = subscription[Symbol.asyncIterator]();
   expect((await reader.next()).value.data).toMatch(/^0 /);
-  // What one piece of a connection may have brought at once.
+  // The queue may exceed its bound by the events of one chunk.
   await expect.poll(() => subscription.queue.events.length).toBeGreaterThanOrEqual(1_000);
   await new Promise((resolve) => setTimeout(resolve, 500));
   expect(subscription.queue.events.length).toBeLessThan(2_000);

@@ -1,4 +1,4 @@
-// The pages that come with the hub, in a real browser.
+// The hub's pages in a real browser.
 
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
@@ -7,8 +7,8 @@ import { rows } from './watching.js';
 
 const DOWN = /Failed to load resource|net::ERR_/;
 
-test('the overview shows the machine from history at once, and the hub as it goes', async ({ hub, page }) => {
-  // Some samples, before anybody looks.
+test('the overview shows the machine from history at once, and the hub live', async ({ hub, page }) => {
+  // Some samples exist before the page is opened.
   await expect.poll(async () => (await hub.get('/streams?prefix=system')).streams[0]?.events).toBeGreaterThan(15);
   await page.goto(hub.url);
   await expect(page.locator('#connection')).toHaveText('live');
@@ -19,12 +19,12 @@ test('the overview shows the machine from history at once, and the hub as it goe
   await hub.count('n', 0, 5_000);
   await expect(page.locator('figure', { hasText: 'events published' }).locator('.value')).not.toHaveText('–');
   await expect(page.locator('figure', { hasText: 'fan-out' }).locator('.value')).toHaveText(/(µs|ms)$/);
-  // What is refused has its reason.
+  // Refusals are shown with their reason.
   await fetch(`${hub.url}/publish`, { method: 'POST', body: '{"stream": "system", "data": 1}' });
   await expect(page.locator('table', { hasText: 'publishes' })).toContainText('forbidden');
 });
 
-test('what is published is only ever text', async ({ hub, page }) => {
+test('published data is only ever shown as text', async ({ hub, page }) => {
   const evil = '<img src=x onerror="window.pwned = true"><script>window.pwned = true</script>';
   const names = ['message', 'log', 'metric', 'heartbeat', 'progress'];
   const data = {
@@ -46,7 +46,7 @@ test('what is published is only ever text', async ({ hub, page }) => {
   expect(await page.evaluate(() => [window.pwned, document.querySelectorAll('main img, main script').length])).toEqual([undefined, 0]);
 });
 
-test('nothing but the hub is asked, and its policy forbids everything else', async ({ hub, page }) => {
+test('pages send requests only to the hub, and its policy forbids all others', async ({ hub, page }) => {
   const asked = [];
   page.on('request', (request) => asked.push(request.url()));
   for (const path of ['', '#/streams', '#/publish', '#/sessions', '#/jobs', '#/access', 'docs']) {
@@ -62,10 +62,10 @@ test('nothing but the hub is asked, and its policy forbids everything else', asy
   expect(policy).not.toContain('unsafe');
 });
 
-test.describe('a hub that is killed', () => {
+test.describe('if the hub is killed', () => {
   test.use({ expectedErrors: [DOWN] });
 
-  test('misses nothing on an open page, which says what became of it', async ({ hub, page }) => {
+  test('an open page misses nothing and shows how it resumed', async ({ hub, page }) => {
     await page.goto(`${hub.url}/#/streams/n`);
     await expect(page.locator('#connection')).toHaveText('live');
     await hub.count('n', 0, 500);
@@ -78,7 +78,7 @@ test.describe('a hub that is killed', () => {
     await expect(page.locator('#counts')).toHaveText('1500 events');
     await page.locator('#connection').click();
     await expect(page.locator('.states')).toContainText('resumed: nothing was missed');
-    // And when somebody drops it to see.
+    // The same after the user drops the connection.
     const session = await page.locator('#connection-panel dd code').nth(1).textContent();
     await page.locator('#drop').click();
     await expect(page.locator('#connection-panel dd code').nth(1)).not.toHaveText(session);
@@ -88,7 +88,7 @@ test.describe('a hub that is killed', () => {
   });
 });
 
-test('a tail of 100,000 events has few elements, and is filtered, paused and opened', async ({ hub, page }) => {
+test('a tail of 100,000 events has few elements and can be filtered, paused and opened', async ({ hub, page }) => {
   test.setTimeout(180_000);
   const levels = ['debug', 'info', 'warn', 'error'];
   for (let n = 0; n < 100_000; n += 4_000) {
@@ -101,13 +101,13 @@ test('a tail of 100,000 events has few elements, and is filtered, paused and ope
   await expect(page.locator('.tail .row').last()).toContainText('line 99999');
   const drawn = await page.locator('.tail .row').count();
   expect(drawn).toBeLessThan(100);
-  // The first of them is one key away.
+  // The Home key shows the first event.
   await page.locator('.tail').focus();
   await page.keyboard.press('Home');
   await expect(page.locator('.tail .row').first()).toContainText('line 0');
   await expect(page.locator('.opened')).toContainText('line 0');
   await expect(page.locator('.opened .command').last()).toContainText('curl');
-  // By level and text.
+  // Filter by level and text.
   await page.locator('[name=level]').selectOption('warn');
   await expect(page.locator('#counts')).toHaveText('50.0k of 100k events');
   await page.locator('[name=text]').fill('line 9999');
@@ -115,14 +115,14 @@ test('a tail of 100,000 events has few elements, and is filtered, paused and ope
   expect(await rows(page)).toEqual(['line 9999', 'line 99990', 'line 99991', 'line 99994', 'line 99995', 'line 99998', 'line 99999']);
   await page.locator('[name=text]').fill('');
   await page.locator('[name=level]').selectOption('');
-  // What comes while it is paused is there afterwards.
+  // Events that arrive during a pause are shown afterwards.
   await page.getByRole('button', { name: 'Pause' }).click();
   await hub.publish(Array.from({ length: 50 }, (_, n) => ({ stream: 'logs', type: 'log', data: { level: 'info', message: `late ${n}` } })));
   await expect(page.locator('#counts')).toContainText('50 waiting');
   await expect(page.locator('.tail .row').last()).toContainText('line 99999');
   await page.getByRole('button', { name: 'Pause' }).click();
   await expect(page.locator('.tail .row').last()).toContainText('late 49');
-  // What there is no room for goes, and what is looked at meanwhile stays where it is.
+  // The oldest events beyond the bound are removed.
   await page.getByRole('button', { name: 'Newest' }).click();
   for (let n = 0; n < 16_000; n += 4_000) {
     await hub.publish(Array.from({ length: 4_000 }, (_, i) => ({ stream: 'logs', type: 'log', data: { level: 'info', message: `more ${n + i}` } })));
@@ -131,35 +131,35 @@ test('a tail of 100,000 events has few elements, and is filtered, paused and ope
   await expect(page.locator('.tail .row').last()).toContainText('more 15999');
 });
 
-test('what is looked at stays, however much comes, and what finds no room waits in the hub', async ({ hub, page }) => {
+test('visible rows stay while events arrive, and events beyond the bounds wait in the hub', async ({ hub, page }) => {
   test.setTimeout(180_000);
   await hub.count('n', 0, 95_000);
   await page.goto(`${hub.url}/#/streams/n?from=start`);
   await expect(page.locator('#counts')).toHaveText('95.0k events', { timeout: 60_000 });
   const looked = () => page.locator('.tail').evaluate((tail) => {
     const { left, top } = tail.getBoundingClientRect();
-    // A row is drawn with the next frame only: until then there is nothing at that place.
+    // Rows are drawn with the next frame; until then there is nothing at that place.
     return document.elementFromPoint(left + 50, top + 100)?.closest('.row')?.querySelector('.text')?.textContent ?? '';
   });
   await page.locator('.tail').evaluate((tail) => tail.scrollTo(0, 60_000 * 24));
   await expect.poll(looked).toMatch(/^6000\d$/);
   const before = await looked();
-  // Paused, what comes waits, and no more of it than may.
+  // During a pause events wait, up to a bound.
   await page.getByRole('button', { name: 'Pause' }).click();
   await hub.count('n', 95_000, 120_000);
   await expect(page.locator('#counts')).toContainText('20.0k waiting, the rest waits in the hub');
   await page.waitForTimeout(1_000);
   await expect(page.locator('#counts')).toContainText('20.0k waiting');
-  // Then the oldest make room for it, and the place that is looked at moves up with what it shows.
+  // Afterwards the oldest events are removed, and the view keeps showing the same rows.
   await page.getByRole('button', { name: 'Pause' }).click();
   await expect(page.locator('#counts')).toContainText('older ones left out, the rest waits in the hub');
   await expect.poll(looked).toBe(before);
-  // At the end there is room for whatever comes.
+  // A view at the end has room for all events.
   await page.locator('.tail').press('End');
   await expect(page.locator('.tail .row').last()).toContainText('119999');
 });
 
-test('a click opens what was under it, however much comes', async ({ hub, page }) => {
+test('a click opens the event under the pointer while events arrive', async ({ hub, page }) => {
   await page.goto(`${hub.url}/#/streams/busy`);
   await expect(page.locator('#connection')).toHaveText('live');
   let isOver = false;
@@ -183,7 +183,7 @@ test('a click opens what was under it, however much comes', async ({ hub, page }
   await publishing;
 });
 
-test('a page under load shows everything, and still answers', async ({ hub, page }) => {
+test('a page under load shows every event and stays responsive', async ({ hub, page }) => {
   await page.goto(`${hub.url}/#/streams/load`);
   await expect(page.locator('#connection')).toHaveText('live');
   for (let n = 0; n < 40_000; n += 500) {
@@ -196,10 +196,10 @@ test('a page under load shows everything, and still answers', async ({ hub, page
   await expect(page.locator('h1')).toHaveText('Publish');
 });
 
-test.describe('a hub that hangs', () => {
+test.describe('if the hub hangs', () => {
   test.use({ expectedErrors: [DOWN] });
 
-  test('is not shown as well', async ({ hub, page }) => {
+  test('the overview shows that its data is stale', async ({ hub, page }) => {
     await page.goto(hub.url);
     await expect(page.locator('.health')).toHaveText(/^Ready/);
     hub.child.kill('SIGSTOP');
@@ -211,10 +211,10 @@ test.describe('a hub that hangs', () => {
   });
 });
 
-test('on a phone there is room for what is read', async ({ hub, page }) => {
+test('pages fit on the screen of a phone', async ({ hub, page }) => {
   await page.setViewportSize({ width: 375, height: 740 });
   await hub.count('n', 0, 100);
-  // What is refused, by reason, has a table of its own.
+  // Causes a refusal, so that the table of refusals is shown.
   await fetch(`${hub.url}/publish`, { method: 'POST', body: '{"strem": 1}' });
   await page.goto(`${hub.url}/#/overview`);
   await expect(page.locator('table', { hasText: 'validation_error' })).toBeVisible();
@@ -231,7 +231,7 @@ test('on a phone there is room for what is read', async ({ hub, page }) => {
   expect((await page.locator('td').first().boundingBox()).width).toBeGreaterThan(100);
 });
 
-test('whatever a stream is called, it is found', async ({ hub, page }) => {
+test('a stream with any name can be opened', async ({ hub, page }) => {
   const names = ['a/b', 'a?b', 'a#b', '100%', 'ä.東京', 'x'.repeat(255)];
   for (const name of names) await hub.publish({ stream: name, data: `in ${name.slice(0, 20)}` });
   for (const name of names) {
@@ -245,7 +245,7 @@ test('whatever a stream is called, it is found', async ({ hub, page }) => {
   await expect(page.locator('h1')).toHaveText('Overview');
 });
 
-test('one jumps to a time', async ({ hub, page }) => {
+test('the tail jumps to a time', async ({ hub, page }) => {
   await hub.count('n', 0, 3);
   await new Promise((resolve) => setTimeout(resolve, 2_100));
   const between = new Date(Date.now() - 900);
@@ -258,7 +258,7 @@ test('one jumps to a time', async ({ hub, page }) => {
   await expect.poll(() => rows(page)).toEqual(['3', '4']);
 });
 
-test('what is looked at is in the address', async ({ hub, page }) => {
+test('the address keeps the filter', async ({ hub, page }) => {
   const log = (level, message) => ({ stream: 'n', type: 'log', data: { level, message } });
   await hub.publish([log('info', 'one'), log('error', 'two'), log('error', 'three'), { stream: 'n', data: 'three' }]);
   await page.goto(`${hub.url}/#/streams/n`);
@@ -275,7 +275,7 @@ test('what is looked at is in the address', async ({ hub, page }) => {
   await expect.poll(() => rows(page)).toHaveLength(4);
 });
 
-test('a list with nothing in it says why', async ({ hub, page }) => {
+test('an empty list says why it is empty', async ({ hub, page }) => {
   await page.goto(`${hub.url}/#/streams/n`);
   const empty = (text) => expect(page.locator('.tail')).toHaveAttribute('data-empty', text);
   await empty('Nothing yet.');
@@ -288,7 +288,7 @@ test('a list with nothing in it says why', async ({ hub, page }) => {
   await page.locator('[name=at]').fill('2099-01-01T00:00:00');
   await page.getByRole('button', { name: 'Jump' }).click();
   await empty('Nothing since then, yet.');
-  // What is open above the page goes with the page.
+  // The panel closes when the page changes.
   await page.locator('#connection').click();
   await expect(page.locator('#drop')).toBeVisible();
   await page.getByRole('button', { name: 'Close' }).click();
@@ -298,7 +298,7 @@ test('a list with nothing in it says why', async ({ hub, page }) => {
   await expect(page.locator('#drop')).toBeHidden();
 });
 
-test('what is older is there for the asking', async ({ hub, page }) => {
+test('older events are shown on request', async ({ hub, page }) => {
   await hub.count('n', 0, 3_000);
   await page.goto(`${hub.url}/#/streams/n`);
   await expect(page.locator('#counts')).toHaveText('1000 events');
@@ -307,7 +307,7 @@ test('what is older is there for the asking', async ({ hub, page }) => {
   await expect(page.locator('.tail .row').last()).toContainText('2999');
 });
 
-test('an opened event says how to read on from it, and how to publish it where one may', async ({ hub, page }) => {
+test('an opened event shows commands to read on and, if allowed, to publish it', async ({ hub, page }) => {
   await hub.publish(['first', "it's; $(this)", 'last'].map((data) => ({ stream: 'n/ü', data })));
   await page.goto(`${hub.url}/#/streams/${encodeURIComponent('n/ü')}`);
   await page.locator('.tail .row', { hasText: 'this' }).click();
@@ -317,13 +317,13 @@ test('an opened event says how to read on from it, and how to publish it where o
   expect(JSON.parse(await shell(commands[1]))).toMatchObject({ stream: 'n/ü', duplicate: false });
   const read = await shell(`${commands[0]}'&follow=false'`);
   expect(read.match(/^data: (it's.*)$/gm)).toEqual(["data: it's; $(this)", "data: it's; $(this)"]);
-  // Nobody publishes what is the hub's own.
+  // Only the hub publishes to its own streams.
   await page.goto(`${hub.url}/#/streams/system`);
   await page.locator('.tail .row').first().click();
   await expect(page.locator('.opened .command')).toHaveCount(1);
 });
 
-test('a list that is long has pages', async ({ hub, page }) => {
+test('a long list has pages', async ({ hub, page }) => {
   await hub.publish(Array.from({ length: 450 }, (_, n) => ({ stream: `s.${String(n).padStart(3, '0')}`, data: n })));
   await page.goto(`${hub.url}/#/streams?prefix=s.`);
   const names = page.locator('tbody td:first-child');
@@ -340,7 +340,7 @@ test('a list that is long has pages', async ({ hub, page }) => {
   await expect(names.first()).toHaveText('s.100');
 });
 
-/** The contrast of what an element says with what is behind it (WCAG 2.2 §1.4.3). */
+/** Returns the contrast of an element's text with its background (WCAG 2.2 §1.4.3). */
 const contrast = (page, selector) => page.locator(selector).first().evaluate((element) => {
   const pixel = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
   const parts = (color) => {
@@ -359,7 +359,7 @@ const contrast = (page, selector) => page.locator(selector).first().evaluate((el
 });
 
 for (const colorScheme of ['light', 'dark']) {
-  test(`what is written can be read, and what has the focus is seen (${colorScheme})`, async ({ hub, page }) => {
+  test(`text has enough contrast and the focus is visible (${colorScheme})`, async ({ hub, page }) => {
     await page.emulateMedia({ colorScheme });
     const levels = ['trace', 'debug', 'info', 'warn', 'error', 'critical'];
     await hub.publish(levels.map((level) => ({ stream: 'n', type: 'log', data: { level, message: level } })));
@@ -372,7 +372,7 @@ for (const colorScheme of ['light', 'dark']) {
       '.opened code', '.json .name', '.json-string', '.row .time', ...levels.map((level) => `.level-${level} .text`)]) {
       expect(await contrast(page, said), said).toBeGreaterThan(4.5);
     }
-    // By keys alone: what has the focus is seen, and all of it is in the page.
+    // By the keyboard alone: the focus is visible and reaches all controls.
     await page.goto('about:blank');
     await page.goto(`${hub.url}/#/streams/n`);
     await expect(page.locator('.tail .row').first()).toBeVisible();
@@ -406,15 +406,15 @@ test('metrics are drawn by name and label, heartbeats as a board, progress as ba
   await expect(page.locator('progress')).toHaveJSProperty('value', 50);
 });
 
-test('a time of which nothing is known is a gap of a chart', async ({ hub, page }) => {
+test('a chart has a gap for a time without values', async ({ hub, page }) => {
   await page.goto(`${hub.url}/#/access`);
-  // Columns of the middle of the plot that something was drawn in, but for the lines of its grid.
+  // Counts the pixels in the middle of the plot that are drawn, except those of the grid.
   const drawn = () => page.evaluate(async () => {
     const { chart } = await import('/dashboard/charts.js');
     const made = (/** @type {number[]} */ times) => {
       const { element, add } = chart({ title: 't', series: ['a', 'b'], span: 600, format: String, signal: new AbortController().signal });
       document.querySelector('main').append(element);
-      // Of two series one each time, as metrics come.
+      // Alternates between two series, as metrics do.
       times.forEach((time, n) => add(time, n % 2 ? [null, 30] : [50, null]));
       return element;
     };
@@ -437,7 +437,7 @@ test('a time of which nothing is known is a gap of a chart', async ({ hub, page 
   expect(gap).toBe(0);
 });
 
-test('publishing is checked as it is typed, and has a receipt', async ({ hub, page, context }) => {
+test('the form for publishing checks input while typing and shows a receipt', async ({ hub, page, context }) => {
   await page.goto(`${hub.url}/#/publish`);
   const button = page.getByRole('button', { name: 'Publish', exact: true });
   const wrong = page.locator('#wrong');
@@ -476,11 +476,11 @@ test('publishing is checked as it is typed, and has a receipt', async ({ hub, pa
     await button.click();
     await expect(page.locator('#receipt')).toContainText('Published as');
   }
-  // Each page has one connection, and both share it.
+  // Both pages share one connection.
   await expect.poll(() => rows(reader)).toHaveLength(3);
 });
 
-test('a slow network shows the page, and everything on it', async ({ hub, page }) => {
+test('a page shows every event over a slow network', async ({ hub, page }) => {
   const wire = await Wire.to(hub, { bytesPerSecond: 100_000 });
   await hub.count('n', 0, 1_000);
   await page.goto(`${wire.url}/#/streams/n`);

@@ -1,4 +1,4 @@
-// A real hub of its own for a test, and what a test does to it.
+// Fixtures of the tests: a real hub for each test, and a proxy in front of it.
 
 import { test as base, expect } from '@playwright/test';
 import { spawn } from 'node:child_process';
@@ -16,7 +16,7 @@ export const ADMIN = "the admin's secret";
 export class Hub {
   /**
    * @param {string[]} [flags]
-   * @param {string} [config] What its configuration file says.
+   * @param {string} [config] Content of its configuration file.
    */
   static async start(flags = [], config = '') {
     const hub = new Hub();
@@ -41,19 +41,19 @@ export class Hub {
     this.port = Number(new URL(this.url).port);
   }
 
-  /** Ends it at once, with whatever it was doing. */
+  /** Kills the hub and waits until it has exited. */
   async kill(signal = 'SIGKILL') {
     if (this.child.exitCode !== null || this.child.signalCode !== null) return;
     this.child.kill(signal);
     await once(this.child, 'exit');
   }
 
-  /** Starts it again, where it was. */
+  /** Restarts the hub on the same port. */
   async again() {
     await this.run(this.port);
   }
 
-  /** And with nothing of what it had. */
+  /** Restarts the hub on the same port without its data. */
   async anew() {
     await rm(join(this.folder, 'data'), { recursive: true });
     await this.run(this.port);
@@ -64,7 +64,7 @@ export class Hub {
     await rm(this.folder, { recursive: true, force: true });
   }
 
-  /** Publishes, and answers the receipts. `events` are `{stream, data, …}`. */
+  /** Publishes, and returns the receipts. `events` are `{stream, data, …}`. */
   async publish(events, headers = {}) {
     const init = { method: 'POST', headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(events) };
     const answer = await fetch(`${this.url}/publish`, init);
@@ -72,7 +72,7 @@ export class Hub {
     return answer.json();
   }
 
-  /** `from`, …, `to - 1` as the data of events of `stream`. */
+  /** Publishes `from`, …, `to - 1` as the data of events to `stream`. */
   async count(stream, from, to) {
     for (; from < to; from += 1_000) {
       const length = Math.min(1_000, to - from);
@@ -86,7 +86,7 @@ export class Hub {
     return answer.json();
   }
 
-  /** The value of a metric, of its first series that has all of `labels`. */
+  /** Returns the value of the first series of a metric that has all of `labels`. */
   async metric(name, ...labels) {
     const text = await (await fetch(`${this.url}/metrics`)).text();
     const line = text.split('\n').find((l) => l.startsWith(name) && /[{ ]/.test(l[name.length])
@@ -95,7 +95,7 @@ export class Hub {
   }
 }
 
-/** What lies between a page and a hub, and can be cut, or slow. */
+/** A proxy between a page and a hub, which can be cut or slow. */
 export class Wire {
   static async to(hub, { bytesPerSecond = Infinity } = {}) {
     const wire = new Wire();
@@ -124,7 +124,7 @@ export class Wire {
     return wire;
   }
 
-  /** Breaks every connection; and lets none through until it is `mended`. */
+  /** Breaks every connection and refuses new ones until `mend`. */
   cut() {
     this.isCut = true;
     this.drop();
@@ -144,14 +144,14 @@ export class Wire {
   }
 }
 
-/** A key of the configuration file. */
+/** Returns a key for the configuration file. */
 export function key(name, secret, grants) {
   const sha256 = createHash('sha256').update(secret).digest('hex');
   const lines = Object.entries(grants).map(([grant, value]) => `${grant} = ${JSON.stringify(value)}\n`);
   return `[[key]]\nname = "${name}"\nsha256 = "${sha256}"\n${lines.join('')}`;
 }
 
-/** `hub` with what `test.use({ flags, config })` says; a page must use nothing but it, without an error. */
+/** Starts `hub` with `flags` and `config` of `test.use`. A page must not log an unexpected error. */
 export const test = base.extend({
   flags: [[], { option: true }],
   config: ['', { option: true }],
@@ -161,7 +161,7 @@ export const test = base.extend({
     await use(hub);
     await hub.stop();
   },
-  // It is looked at before the hub ends, which a page may well call an error.
+  // Checked before the hub stops, because a page may log that as an error.
   errors: [async ({ context, hub, expectedErrors }, use) => {
     const errors = [];
     context.on('weberror', (error) => errors.push(String(error.error())));

@@ -1,4 +1,4 @@
-// OpenAI's own client for JavaScript and the AI SDK, pointed at the hub and not told of it.
+// OpenAI's client for JavaScript and the AI SDK, unmodified, with the hub as their base URL.
 
 import { test, expect, Hub } from './hub.js';
 import { Upstream, parts, pause } from './upstream.js';
@@ -9,7 +9,7 @@ import { createOpenAI } from '@ai-sdk/openai';
 
 const TEXTS = ['Once', ' upon', ' a ', 'tïme\n', '\r\n', 'there — ', 'w😀s', ' ', 'data: x\n\n', 'end.'];
 const ASK = { model: 'm', messages: [{ role: 'user', content: 'hi' }] };
-/** Silences as models have them; shorter ones where time is short. */
+/** Length of a silence: realistic in a full run, otherwise shorter. */
 const SILENCE_MS = process.env.FANFARE_TESTS === 'full' ? 20_000 : 1_500;
 
 /** A silence before the first part and one in the middle, with comments as some upstreams send. */
@@ -24,7 +24,7 @@ const silent = async ({ begin, beat, part, done }) => {
   done();
 };
 
-/** A hub in front of an upstream that does this. */
+/** Runs a hub in front of an upstream with these scripts. */
 async function front(scripts, run, flags = []) {
   const upstream = await Upstream.start(...scripts);
   const hub = await Hub.start(['--heartbeat', '1s', ...flags], upstream.config);
@@ -46,7 +46,7 @@ for (const [name, OpenAI] of [['openai-node 7', OpenAI7], ['openai-node 6', Open
   const client = (hub, options = {}) => new OpenAI({ baseURL: `${hub.url}/v1`, apiKey: 'none', ...options });
 
   test.describe(name, () => {
-    test('reads an answer whole, over silences, with what it took', () => front([silent], async (hub) => {
+    test('reads a whole answer over silences, with its usage', () => front([silent], async (hub) => {
       const stream = await client(hub).chat.completions.create({ ...ASK, stream: true, stream_options: { include_usage: true } });
       let text = '';
       let usage;
@@ -61,7 +61,7 @@ for (const [name, OpenAI] of [['openai-node 7', OpenAI7], ['openai-node 6', Open
       expect(usage.total_tokens).toBe(18);
     }));
 
-    test('reads one that is not streamed, and the models', () => front([parts(TEXTS)], async (hub) => {
+    test('reads an answer that is not streamed, and lists the models', () => front([parts(TEXTS)], async (hub) => {
       const whole = await client(hub).chat.completions.create(ASK);
       expect(whole.choices[0].message.content).toBe(TEXTS.join(''));
       expect(whole.choices[0].finish_reason).toBe('stop');
@@ -70,7 +70,7 @@ for (const [name, OpenAI] of [['openai-node 7', OpenAI7], ['openai-node 6', Open
       expect(models).toEqual(['m', 'echo']);
     }));
 
-    test('that gives up and tries again runs the model once', () => {
+    test('runs the model once although it times out and retries', () => {
       const slow = async (upstream) => {
         upstream.begin();
         await pause(2_500);
@@ -87,7 +87,7 @@ for (const [name, OpenAI] of [['openai-node 7', OpenAI7], ['openai-node 6', Open
       });
     });
 
-    test('is told what was wrong, and does not try again what the hub has tried', () => {
+    test('gets the error of the upstream and does not repeat the retries of the hub', () => {
       const busy = ({ response }) => {
         response.writeHead(429, { 'Content-Type': 'application/json', 'Retry-After': '0' });
         response.end('{"error":{"message":"busy"}}');
@@ -99,7 +99,7 @@ for (const [name, OpenAI] of [['openai-node 7', OpenAI7], ['openai-node 6', Open
       });
     });
 
-    test('raises where an answer is cut, and does not take it for whole', () => {
+    test('raises an error if an answer is cut', () => {
       const cut = async ({ begin, part, response }) => {
         begin();
         part('a');
@@ -117,7 +117,7 @@ for (const [name, OpenAI] of [['openai-node 7', OpenAI7], ['openai-node 6', Open
 test.describe('the AI SDK', () => {
   const model = (hub) => createOpenAI({ baseURL: `${hub.url}/v1`, apiKey: 'none' }).chat('m');
 
-  test('reads an answer whole, over silences', () => front([silent], async (hub) => {
+  test('reads a whole answer over silences', () => front([silent], async (hub) => {
     const errors = [];
     const { textStream, finishReason, usage } = streamText({ model: model(hub), prompt: 'hi', onError: ({ error }) => errors.push(error) });
     let text = '';
@@ -127,12 +127,12 @@ test.describe('the AI SDK', () => {
     expect((await usage).totalTokens).toBe(18);
   }));
 
-  test('reads one that is not streamed', () => front([parts(TEXTS)], async (hub) => {
+  test('reads an answer that is not streamed', () => front([parts(TEXTS)], async (hub) => {
     expect((await generateText({ model: model(hub), prompt: 'hi' })).text).toBe(TEXTS.join(''));
   }));
 });
 
-test('a reader that is cut after each chunk goes on where it was', () => front([parts(TEXTS, 60)], async (hub, upstream) => {
+test('a reader that disconnects after each chunk resumes where it was', () => front([parts(TEXTS, 60)], async (hub, upstream) => {
   const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': 'k' };
   let [text, seq, isDone] = ['', 0, false];
   while (!isDone) {

@@ -1,14 +1,14 @@
-// The pages of the dashboard that are for those who operate a hub, and who is let in to them.
+// Pages of the dashboard for operators, and access to them.
 
 import { createHmac } from 'node:crypto';
 import { expect, key, test } from './hub.js';
 import { rows } from './watching.js';
 
 test.describe('sessions', () => {
-  // A page that is none asks for an icon.
+  // The browser requests a missing icon.
   test.use({ expectedErrors: [/404/] });
 
-  test('an admin sees who reads, and disconnects them', async ({ hub, page, context }) => {
+  test('are listed and disconnected by an admin', async ({ hub, page, context }) => {
     const other = await context.newPage();
     await other.goto(`${hub.url}/healthz`);
     await other.evaluate((at) => {
@@ -36,14 +36,14 @@ test.describe('jobs', () => {
     await page.getByRole('button', { name: 'Start count' }).click();
     await expect.poll(() => rows(page)).toEqual(expect.arrayContaining(['step 1', 'step 2', 'step 3']));
     await page.getByRole('link', { name: 'Jobs' }).click();
-    // As many run as may.
+    // The maximum number of runs is reached.
     await expect(page.getByRole('button', { name: 'Start count' })).toBeDisabled();
     await page.getByRole('button', { name: 'Stop' }).click();
     const run = page.locator('section', { hasText: 'count' }).locator('.run');
     await expect(run).toContainText('stopped at');
     await run.locator('a').click();
     await expect(page.locator('#connection')).toHaveText('ended');
-    // What is told of it stands behind what was said in it.
+    // The mark of the end follows the events.
     await expect(page.locator('.tail .row').last()).toContainText('has ended');
     expect((await rows(page)).at(-2)).toContain('stopped');
     await expect(page.locator('.tail .row').first()).toContainText('start');
@@ -56,7 +56,7 @@ test.describe('access', () => {
     expectedErrors: [/401|403/],
   });
 
-  test('one logs in and out, and sees what is granted', async ({ hub, page, context }) => {
+  test('a user logs in and out and sees the grants', async ({ hub, page, context }) => {
     await page.goto(hub.url);
     await expect(page.locator('main')).toContainText('shown to admins');
     await page.getByRole('link', { name: 'Access' }).click();
@@ -67,8 +67,8 @@ test.describe('access', () => {
     await page.getByRole('button', { name: 'Log in' }).click();
     await expect(page.locator('.user')).toHaveText('key viewer');
     await expect(page.locator('main')).toContainText('a.*');
-    expect(await page.evaluate(() => document.cookie), 'no script can read it').toBe('');
-    // A ticket, which another page reads with.
+    expect(await page.evaluate(() => document.cookie), 'no script can read the cookie').toBe('');
+    // Another client reads with the ticket.
     await page.getByLabel('Streams').fill('a.x');
     await page.getByRole('button', { name: 'Make a ticket' }).click();
     await expect(page.locator('.command')).toContainText('new EventSource');
@@ -88,7 +88,7 @@ test.describe('access', () => {
     await expect(page.locator('table', { hasText: 'credentials' })).toContainText('unknown');
   });
 
-  test('whoever may read some streams sees them, and is told of the others', async ({ hub, page, context }) => {
+  test('a user sees the granted streams and is refused others', async ({ hub, page, context }) => {
     await page.goto(`${hub.url}/#/access`);
     await page.getByLabel('An API key').fill('a viewer');
     await page.getByRole('button', { name: 'Log in' }).click();
@@ -107,18 +107,18 @@ test.describe('access', () => {
     await page.goto(`${hub.url}/#/streams/b.x`);
     await expect(page.locator('.told')).toContainText('refused');
     const { refusals } = await hub.get('/stats', boss);
-    expect(refusals.subscribers.forbidden, 'of the stream that was asked for alone').toBeLessThanOrEqual(2);
-    // Somebody else logs out: every tab knows.
+    expect(refusals.subscribers.forbidden, 'only the requested stream is refused').toBeLessThanOrEqual(2);
+    // A logout in one tab reaches every tab.
     const other = await context.newPage();
     await other.goto(`${hub.url}/#/access`);
     await other.getByRole('button', { name: 'Log out' }).click();
     await expect(page.locator('.user')).toHaveText('not logged in');
   });
 
-  test.describe('by a token', () => {
+  test.describe('with a token', () => {
     test.use({ flags: ['--jwt-secret', 'a secret of at least thirty-two bytes'] });
 
-    test('a login says before that it ends', async ({ hub, page }) => {
+    test('a user is warned before the login ends', async ({ hub, page }) => {
       const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
       const claims = { sub: 'ann', exp: Math.floor(Date.now() / 1000) + 60, fanfare: { subscribe: ['a.*'] } };
       const said = `${part({ alg: 'HS256' })}.${part(claims)}`;
@@ -131,7 +131,7 @@ test.describe('access', () => {
     });
   });
 
-  test('a login that has ended is over on an open page, too', async ({ hub, page }) => {
+  test('an open page notices that its login has ended', async ({ hub, page }) => {
     await page.goto(`${hub.url}/#/access`);
     await page.getByLabel('An API key').fill('a boss');
     await page.getByRole('button', { name: 'Log in' }).click();
@@ -144,7 +144,7 @@ test.describe('access', () => {
     await expect(page.locator('h1')).toHaveText('Overview');
   });
 
-  test('a token is decoded here', async ({ hub, page }) => {
+  test('a token is decoded in the page', async ({ hub, page }) => {
     await page.goto(`${hub.url}/#/access`);
     const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
     const token = (claims) => `${part({ alg: 'HS256' })}.${part(claims)}.c2ln`;

@@ -1,4 +1,4 @@
-// `fanfare.js` as a package: what is in it, its types for those who write TypeScript, and in Node.
+// `fanfare.js` as an npm package: its files, its TypeScript types, and its use in Node.
 
 import { execFile } from 'node:child_process';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
@@ -23,7 +23,7 @@ test.beforeAll(async () => {
   expect(files).toContain('fanfare/tabs.js');
 });
 
-test('its types hold for those who use it', async () => {
+test('types are checked in a TypeScript project', async () => {
   const compile = async (source, { lib = 'es2022,dom', types = '' } = {}) => {
     await writeFile(join(folder, 'use.ts'), source);
     const flags = ['--pretty', 'false', '--noEmit', '--strict', '--target', 'es2022', '--module', 'nodenext', '--lib', lib,
@@ -45,12 +45,12 @@ test('its types hold for those who use it', async () => {
     for await (const { id, data } of subscription) console.log(id.length, data.anything);
   `)).toBe('');
   const service = `${begin} subscribe({ streams: 'a', url: 'http://hub', remember: { storage: { getItem: () => null, setItem() {} }, key: 'k' } });`;
-  expect(await compile(service, { lib: 'es2022', types: 'node' }), 'of no page').toBe('');
+  expect(await compile(service, { lib: 'es2022', types: 'node' }), 'without DOM types').toBe('');
   expect(await compile(`${begin} subscribe({ stream: 'a' });`)).toContain('use.ts(2');
   expect(await compile(`${begin} const f = (state: State) => state.delay;`)).toContain("'delay'");
 });
 
-test('it runs in Node, too', async ({ hub }) => {
+test('the package runs in Node', async ({ hub }) => {
   await hub.count('n', 0, 3);
   await hub.publish({ stream: 'n', type: 'log', data: { level: 'info', message: 'grüße' } });
   await writeFile(join(folder, 'use.mjs'), `
@@ -64,6 +64,6 @@ test('it runs in Node, too', async ({ hub }) => {
   `);
   const { stdout } = await run('node', ['use.mjs'], { cwd: folder });
   await writeFile(join(folder, 'wrong.mjs'), "import { subscribe } from 'fanfare-client';\nsubscribe({ streams: 'a' });\n");
-  await expect(run('node', ['wrong.mjs'], { cwd: folder }), 'there is no hub where it came from').rejects.toThrow('names no hub');
+  await expect(run('node', ['wrong.mjs'], { cwd: folder }), 'a file URL is no default for `url`').rejects.toThrow('names no hub');
   expect(JSON.parse(stdout)).toEqual([['n', 'message', 0], ['n', 'message', 1], ['n', 'message', 2], ['n', 'log', 'grüße']]);
 });

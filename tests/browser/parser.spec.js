@@ -1,4 +1,4 @@
-// What the client's parser makes of bytes, beside WHATWG HTML §9.2.6 and beside another's parser.
+// The client's parser, compared with WHATWG HTML §9.2.6 and with another parser.
 
 import { createParser } from 'eventsource-parser';
 import { expect, test } from '@playwright/test';
@@ -6,7 +6,7 @@ import { Parser } from '../../static/fanfare.js';
 
 const utf8 = new TextEncoder();
 
-/** What is dispatched of `text`, whose bytes are cut where `cuts` say. */
+/** Returns the blocks dispatched for `text`, whose bytes are split at `cuts`. */
 function blocks(text, cuts = []) {
   const all = [];
   const parser = new Parser((block) => all.push(block));
@@ -21,26 +21,26 @@ function blocks(text, cuts = []) {
 
 const data = (text) => blocks(text).all.map((block) => block.data);
 
-test('the specification, rule by rule', () => {
+test('follows every rule of the specification', () => {
   expect(data('data: YHOO\ndata: +2\ndata: 10\n\n')).toEqual(['YHOO\n+2\n10']);
   expect(data(': test stream\n\ndata: first\nid: 1\n\ndata:second\nid\n\ndata:  third\n\n')).toEqual(['first', 'second', ' third']);
   expect(data('data\n\ndata\ndata\n\ndata:')).toEqual(['', '\n']);
   expect(data('data:test\n\ndata: test\n\n')).toEqual(['test', 'test']);
   expect(data('data: a\r\rdata: b\r\n\r\ndata: c\n\r\n')).toEqual(['a', 'b', 'c']);
-  expect(data('\uFEFFdata: 1\n\n\uFEFFdata: 2\n\ndata: 3\n\n'), 'one mark is taken away').toEqual(['1', '3']);
-  expect(data('data: cut off'), 'a block has an end').toEqual([]);
+  expect(data('\uFEFFdata: 1\n\n\uFEFFdata: 2\n\ndata: 3\n\n'), 'one byte order mark is removed').toEqual(['1', '3']);
+  expect(data('data: cut off'), 'an incomplete block is not dispatched').toEqual([]);
   expect(data('Data: no\n data: no\ndata : no\nfoo: no\nno\n\n')).toEqual([]);
   expect(data('data: a\u0000b\u2028c\n\n')).toEqual(['a\u0000b\u2028c']);
   expect(blocks('event: x\n\ndata: 1\n\nevent:y\nevent: z\ndata: 2\n\n').all.map((b) => b.type)).toEqual(['message', 'z']);
   const ids = blocks('id: 1\ndata: a\n\ndata: b\n\nid: 2\u0000\ndata: c\n\nid\ndata: d\n\nid: 3\n\n');
   expect(ids.all.map((block) => block.lastEventId)).toEqual(['1', '1', '1', '']);
-  expect(ids.lastEventId, 'a block without data moves it, too').toBe('3');
-  expect(blocks('id: 1\n').lastEventId, 'and one without an end does not').toBe('');
+  expect(ids.lastEventId, 'a block without data sets the id').toBe('3');
+  expect(blocks('id: 1\n').lastEventId, 'an incomplete block does not set the id').toBe('');
   expect(blocks('retry: 3000\nretry: 1e3\nretry: -1\nretry: 4x\nretry\n').retry).toBe(3000);
   expect(data(new Uint8Array([...utf8.encode('data: '), 0xff, 0xc3, 0x0a, 0x0a]))).toEqual(['\ufffd\ufffd']);
 });
 
-test('bytes may be cut anywhere', () => {
+test('accepts bytes that are split anywhere', () => {
   const text = '\uFEFFid: 7\r\ndata: grüße 🎺\rdata: b\r\n\revent: x\ndata: 東京\n\nretry: 5\n\n';
   const bytes = utf8.encode(text);
   const whole = blocks(text);
@@ -52,8 +52,8 @@ test('bytes may be cut anywhere', () => {
   expect(blocks(text, bytes.map((_, n) => n))).toEqual(whole);
 });
 
-test('it reads anything as another parser does', () => {
-  // The same numbers each time.
+test('agrees with another parser on random input', () => {
+  // A fixed seed makes the input the same in every run.
   let seed = 7;
   const below = (n) => (seed = (Math.imul(seed, 1103515245) + 12345) >>> 0) % n;
   const words = ['data', 'data:', 'data: ', 'id: ', 'id', 'event: ', 'retry: ', ':', ' ', 'x', '12', 'ü', '🎺', '\r', '\n', '\r\n', '\n\n', '\r\r'];
@@ -69,7 +69,7 @@ test('it reads anything as another parser does', () => {
   }
 });
 
-test('a large event costs no more than its size', () => {
+test('parses a large event of many chunks in linear time', () => {
   const all = [];
   const parser = new Parser((block) => all.push(block.data.length));
   const piece = utf8.encode('x'.repeat(1_000));

@@ -1,5 +1,5 @@
-// Makes the pictures of the pages in docs/pages: `node tests/browser/pictures.js` beside a release build, with
-// `chat` behind it that of the chat alone.
+// Takes the screenshots in docs/pages: `node tests/browser/pictures.js`, beside a release build. With the
+// argument `chat` it takes only the screenshot of the chat.
 
 import { chromium } from '@playwright/test';
 import { Hub } from './hub.js';
@@ -17,7 +17,7 @@ command = ["true"]
 
 const browser = await chromium.launch(options.use.launchOptions);
 
-/** A conversation: an answer with code, one that was stopped, one that was cut. */
+/** Takes the screenshot of a chat: an answer with code, a stopped one, and a cut one. */
 async function chat() {
   const code = 'Subscribe, and show what comes:\n\n```js\nconst source = new EventSource("/streams/builds/events");\n'
     + 'source.onmessage = ({ data }) => show(JSON.parse(data));\n```\n\nIt comes back **by itself**, and the hub sends what it missed:\n\n'
@@ -59,7 +59,7 @@ const hub = await Hub.start(['--system', '2s'], CONFIG);
 const pick = (...of) => of[Math.floor(Math.random() * of.length)];
 let n = 0;
 
-/** What a small shop's services say. */
+/** Publishes events like those of the services of a small shop. */
 async function traffic() {
   const events = [];
   for (let more = 5 + Math.random() * 30; more > 0; more -= 1) {
@@ -74,7 +74,7 @@ async function traffic() {
   await hub.publish(events);
 }
 
-// Somebody reads, beside the page.
+// Readers beside the page.
 for (const streams of ['shop.checkout', 'shop.*', 'shop.mail&stream=shop.search']) fetch(`${hub.url}/events?stream=${streams}`).then(({ body }) => body.pipeTo(new WritableStream())).catch(() => {});
 const page = await browser.newPage({ viewport: { width: 1280, height: 860 }, deviceScaleFactor: 1 });
 await page.goto(`${hub.url}/#/overview`);

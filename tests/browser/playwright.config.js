@@ -1,19 +1,19 @@
-// Debian's Chromium. Tests run in parallel: each starts hubs of its own.
+// Runs the tests in Debian's Chromium, in parallel: each test starts its own hubs.
 import { defineConfig } from '@playwright/test';
 
 export default defineConfig({
   testDir: '.',
   testMatch: '*.spec.js',
-  // None of a folder above.
+  // Prevents the use of a configuration in a parent folder.
   tsconfig: './tsconfig.json',
   outputDir: '../../target/browser',
-  // More than cores: tests mostly wait.
+  // More workers than cores, because tests mostly wait.
   workers: 4,
   fullyParallel: true,
   // `tests/run` names the tests that passed only when repeated.
   retries: process.env.CI ? 1 : 0,
   timeout: 90_000,
-  // That a thing happens at all is asked, not how soon: a machine may be busy with others.
+  // Tests check that something happens, not how soon: the machine may be busy.
   expect: { timeout: 20_000 },
   forbidOnly: !!process.env.CI,
   reporter: [['line'], ['json', { outputFile: '../../target/browser.json' }]],

@@ -1,15 +1,15 @@
-// A tab that reads for others, and what a tab reads by itself to join it: nothing is missed or doubled,
-// whatever comes in between.
+// A tab that leads, and tabs that read history to join it: nothing is missed or doubled, whatever
+// arrives in between.
 
 import { expect, test } from './hub.js';
 import { got, live, numbers, subscribe } from './watching.js';
 
-// A page that is none asks for an icon.
+// The browser requests a missing icon.
 test.use({ expectedErrors: [/404/] });
 
 /**
- * A tab that reads for others, and one that has asked for what was before and has not been answered:
- * `answer` lets it be, with the first so many events of that.
+ * Opens a tab that leads, and a second one whose request for history is held back. `answer(n)` answers
+ * it with the first `n` events.
  */
 async function joining(hub, context, before) {
   const leader = await context.newPage();
@@ -26,7 +26,7 @@ async function joining(hub, context, before) {
     isHeld = true;
     const blocks = (await answer.text()).split(/(?<=\n\n)/);
     const events = await released;
-    // The first of them says how it begins.
+    // The first block is `hub-open`.
     return route.fulfill({ response: answer, body: blocks.slice(0, 1 + events).join('') });
   });
   await subscribe(page, hub.url, { streams: 'n', from: 'start' });
@@ -34,12 +34,12 @@ async function joining(hub, context, before) {
   return { leader, page, answer: release };
 }
 
-/** All tabs have all of them, once and in order. */
+/** Waits until all tabs have all events, once and in order. */
 async function have(pages, from, to) {
   for (const page of pages) await expect.poll(() => got(page)).toEqual(numbers(to).slice(from));
 }
 
-test('what comes while a tab reads what was before is not missed', async ({ hub, context }) => {
+test('events that arrive while a tab reads history are not missed', async ({ hub, context }) => {
   const { leader, page, answer } = await joining(hub, context, 3);
   await hub.count('n', 3, 50);
   await have([leader], 0, 50);
@@ -49,7 +49,7 @@ test('what comes while a tab reads what was before is not missed', async ({ hub,
   await have([leader, page], 0, 60);
 });
 
-test('what a tab has read already of a batch is not handed on again', async ({ hub, context }) => {
+test('events of a batch that a tab has already read are not handed on again', async ({ hub, context }) => {
   const leader = await context.newPage();
   await subscribe(leader, hub.url, { streams: 'n' });
   await live(leader);
@@ -61,7 +61,7 @@ test('what a tab has read already of a batch is not handed on again', async ({ h
     asked += 1;
     if (asked > 1) return route.continue();
     await released;
-    // What has come meanwhile is in it, but for the last two of a batch of five.
+    // History has the events published meanwhile, except the last two of a batch of five.
     const answer = await route.fetch();
     const blocks = (await answer.text()).split(/(?<=\n\n)/);
     return route.fulfill({ response: answer, body: blocks.slice(0, 1 + 7).join('') });
@@ -81,13 +81,13 @@ test('what a tab has read already of a batch is not handed on again', async ({ h
   await hub.count('n', 9, 12);
   await have([leader, page], 0, 12);
   const places = (await page.evaluate(() => window.places)).filter(Boolean);
-  expect(places, 'it never goes back').toEqual([...places].sort());
+  expect(places, 'the position never goes back').toEqual([...places].sort());
 });
 
-test('what is too much to be held meanwhile is read once more', async ({ hub, context }) => {
+test('events beyond the bound on held events are read from history again', async ({ hub, context }) => {
   test.setTimeout(120_000);
   const { leader, page, answer } = await joining(hub, context, 2);
-  // 24 MB of it, which is 48 in memory.
+  // 24 MB of text, which take 48 MB in memory.
   const pad = 'x'.repeat(100_000);
   for (let n = 2; n < 242; n += 20) {
     await hub.publish(Array.from({ length: 20 }, (_, i) => ({ stream: 'n', data: { n: n + i, pad } })));
@@ -100,7 +100,7 @@ test('what is too much to be held meanwhile is read once more', async ({ hub, co
   await expect.poll(() => numbersOf(page), { timeout: 60_000 }).toEqual(numbers(245));
 });
 
-test('a tab whose reader takes nothing holds little, and misses nothing', async ({ hub, context }) => {
+test('a tab whose iterator takes nothing holds few events and misses none', async ({ hub, context }) => {
   const leader = await context.newPage();
   await subscribe(leader, hub.url, { streams: 'n' });
   await live(leader);
@@ -114,7 +114,7 @@ test('a tab whose reader takes nothing holds little, and misses nothing', async 
   await expect.poll(() => page.evaluate(() => window.subscription.state)).toMatchObject({ state: 'live', shared: 'follower' });
   for (let n = 0; n < 6_000; n += 500) {
     await hub.count('n', n, n + 500);
-    // So that the leader tells its followers of no more than these at once.
+    // Limits the events that the leader passes to its followers at once.
     await expect.poll(() => leader.evaluate(() => window.got.length)).toBe(n + 500);
   }
   const most = await page.evaluate(() => window.subscription.queue.events.length);
@@ -128,7 +128,7 @@ test('a tab whose reader takes nothing holds little, and misses nothing', async 
   expect(all).toEqual(numbers(6_000));
 });
 
-test('a tab that did not hear everything finds that out, and reads it by itself', async ({ hub, context }) => {
+test('a tab that missed messages notices and reads the events from history', async ({ hub, context }) => {
   const leader = await context.newPage();
   await subscribe(leader, hub.url, { streams: 'n' });
   await live(leader);

@@ -1,4 +1,4 @@
-// An upstream of chats that does what a test says.
+// An upstream of chats that follows the script of a test.
 
 import { createServer } from 'node:http';
 import { once } from 'node:events';
@@ -6,7 +6,7 @@ import { once } from 'node:events';
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Upstream {
-  /** Each request is answered by the next script, and by the last for all that come later. */
+  /** Answers each request with the next script, and all later ones with the last. */
   static async start(...scripts) {
     const upstream = new Upstream();
     upstream.asked = [];
@@ -46,7 +46,7 @@ export class Upstream {
   }
 }
 
-/** Says these parts, each after so many milliseconds. */
+/** Returns a script that sends these parts, each after `ms` milliseconds. */
 export const parts = (texts, ms = 0) => async ({ begin, part, done }) => {
   begin();
   for (const text of texts) {

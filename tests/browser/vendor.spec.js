@@ -1,4 +1,4 @@
-// The files of `static/vendor` against the published packages, whose hashes `npm ci` has checked.
+// Compares `static/vendor` with the published packages, whose hashes `npm ci` has checked.
 
 import { expect, test } from '@playwright/test';
 import { readFileSync, readdirSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { join } from 'node:path';
 const VENDOR = new URL('../../static/vendor', import.meta.url).pathname;
 const PACKAGES = new URL('node_modules', import.meta.url).pathname;
 
-/** The package of each folder, and where in it the files are. */
+/** Package of each folder, and the directory of the files in it. */
 const FOLDERS = {
   uplot: ['uplot', 'dist'],
   'swagger-ui': ['swagger-ui-dist', '.'],
@@ -15,18 +15,18 @@ const FOLDERS = {
   dompurify: ['dompurify', 'dist'],
 };
 
-/** The versions that `static/vendor/README.md` states, by folder. */
+/** Returns the versions that `static/vendor/README.md` states, by folder. */
 function statedVersions() {
   const rows = readFileSync(join(VENDOR, 'README.md'), 'utf8').matchAll(/^\| `(\S+)` \| (\S+) \| (\S+) \|/gm);
   return Object.fromEntries([...rows].map(([, folder, , version]) => [folder, version]));
 }
 
-/** Declarations are ours: they state only what the pages use. */
+/** Returns true for type declarations: they are ours and cover only what the pages use. */
 const isOurs = (name) => /\.d\.m?ts$/.test(name);
 
 const withoutSourceMap = (text) => text.split('\n').filter((line) => !line.includes('sourceMappingURL')).join('\n').trimEnd();
 
-test('third-party code is as it was published', () => {
+test('third-party files equal the published ones', () => {
   const folders = readdirSync(VENDOR, { withFileTypes: true }).filter((entry) => entry.isDirectory());
   expect(folders.map((entry) => entry.name).sort()).toEqual(Object.keys(FOLDERS).sort());
   const versions = statedVersions();

@@ -1,8 +1,8 @@
-// A page that reads, and what came to it: by `fanfare.js` or by an EventSource.
+// Pages that subscribe by `fanfare.js` or by an EventSource, and what they received.
 
 import { expect } from './hub.js';
 
-/** Subscribes on a page of the hub with nothing on it; `window.got` and `window.states` are what came. */
+/** Subscribes on an empty page of the hub; collects `window.got` and `window.states`. */
 export async function subscribe(page, url, options, name = '') {
   if (!page.url().startsWith(url)) await page.goto(`${url}/healthz`);
   await page.evaluate(async ([at, options, name]) => {
@@ -24,7 +24,7 @@ export async function live(page) {
   await expect.poll(async () => (await states(page)).at(-1)?.state).toBe('live');
 }
 
-/** The same by an EventSource, whose states are what the hub tells it. */
+/** Subscribes by an EventSource; collects events in `window.got`, control events in `window.told`. */
 export async function listen(page, url, query, types = ['message']) {
   if (!page.url().startsWith(url)) await page.goto(`${url}/healthz`);
   await page.evaluate(([at, types]) => {
@@ -43,8 +43,8 @@ export async function listen(page, url, query, types = ['message']) {
 }
 
 export const told = (page) => page.evaluate(() => window.told);
-/** The hub has so many sessions. */
+/** Waits until the hub has `count` sessions. */
 export const sessions = (hub, count) => expect.poll(async () => (await hub.get('/sessions')).sessions.length).toBe(count);
 
-/** The rows of a dashboard's tail that are drawn, as their texts. */
+/** Returns the texts of the drawn rows of a dashboard's tail. */
 export const rows = (page) => page.locator('.tail .row .text').allTextContents();

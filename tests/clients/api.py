@@ -1,11 +1,11 @@
-"""Holds the API's own description (`/openapi.json`) against the real hub, by schemathesis: no answer
-of 500 or above, and none that is not described. Its argument is the binary. The cases are the same
-each time, so that what a commit is told does not change; FANFARE_TESTS=full looks at more and others.
+"""Tests the real hub against its API description (`/openapi.json`) with schemathesis: no response has
+a status of 500 or above, and none is undocumented. The argument is the binary. The cases are the same
+in each run, so that the result of a commit is stable; FANFARE_TESTS=full runs more and other cases.
 
-What a schema cannot say (names are counted in bytes, some are the hub's own) makes some requests
-wrong that fit it, so that a refusal of those is no failure. Event streams would never end, so one
-session is held and a client may have one: each further stream is one block that says so. As the
-admin's own requests may end that session (`DELETE /sessions/{id}`), it reconnects like any reader.
+A schema cannot express every rule (names are limited in bytes, some belong to the hub), so the refusal
+of a request that fits the schema is no failure. Event streams never end, so one session is held and a
+client may have one: each further stream is a single block that reports the limit. The admin's requests
+may end that session (`DELETE /sessions/{id}`), so it reconnects like any reader.
 """
 
 import hashlib
@@ -39,8 +39,8 @@ def start(binary, folder):
 
 
 class Held:
-    """A session that comes back whenever it is ended, until the block is left. Whoever got the one
-    seat meanwhile is ended, as that stream would never end by itself."""
+    """A session that reconnects whenever it ends, until the block is left. It ends a session that took
+    its place meanwhile, because that stream would never end."""
 
     def __init__(self, url, headers):
         self.url, self.headers = url, headers
@@ -65,7 +65,7 @@ class Held:
                 for session in listed:
                     requests.delete(f"{self.url}/sessions/{session['id']}", headers=self.headers)
             except (requests.RequestException, AttributeError, ValueError):
-                pass  # the hub is ending, or the block was left
+                pass  # the hub is stopping, or the block was left
             time.sleep(0.01)
 
 

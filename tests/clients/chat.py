@@ -1,8 +1,8 @@
-"""OpenAI's client for Python, LangChain and LiteLLM, pointed at a hub and not told of it. Its argument is the
-binary; FANFARE_TESTS=full makes the silences as long as models have them.
+"""OpenAI's client for Python, LangChain and LiteLLM, unmodified, with a hub as their base URL. The argument is
+the binary; FANFARE_TESTS=full makes the silences as long as those of real models.
 
-The upstream is one that does what each check says. The last check is a control: what the hub must not send breaks
-the client of OpenAI's, so that a hub that sent it would be found out.
+Each check scripts its upstream. The last check is a control: it shows that OpenAI's client breaks on what the hub
+must not send, so that the other checks would detect it.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class Serving(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_):
-        """A client that goes is what some checks are about."""
+        """Ignores clients that disconnect, as some checks make them do."""
 
 
 class Upstream:
@@ -129,7 +129,7 @@ def busy(answer):
 
 @contextlib.contextmanager
 def front(*scripts):
-    """A hub in front of an upstream that does this."""
+    """Runs a hub in front of an upstream with these scripts."""
     upstream = Upstream(*scripts)
     with tempfile.TemporaryDirectory() as folder:
         with open(f"{folder}/fanfare.toml", "w") as file:
@@ -172,7 +172,7 @@ def openai_python():
 
 
 def openai_python_that_retries():
-    """A client that waits for 1.2 s, and a model that says nothing for 2.5: one run, the whole text."""
+    """A client with a timeout of 1.2 s and a model that is silent for 2.5 s: one run, the whole text."""
     for script, stream in [(slow, False), (late, False), (late, True)]:
         with front(script, busy) as (hub, upstream):
             answer = client(hub, timeout=1.2, max_retries=4).chat.completions.create(**ASK, stream=stream)
@@ -185,10 +185,10 @@ def openai_python_is_told():
     with front(busy) as (hub, upstream):
         try:
             client(hub).chat.completions.create(**ASK, stream=True)
-            raise AssertionError("it was not told")
+            raise AssertionError("no error was raised")
         except openai.RateLimitError as error:
             assert "busy" in str(error), error
-        assert len(upstream.asked) == 3, "asked by the hub, and not again by the client"
+        assert len(upstream.asked) == 3, "the hub retries, the client does not"
     with front(cut) as (hub, _):
         try:
             text_of(client(hub).chat.completions.create(**ASK, stream=True))
@@ -217,7 +217,7 @@ def lite_llm():
 
 
 def control():
-    """An `id:`, and a heartbeat that is a block of its own behind it."""
+    """An `id:`, followed by a heartbeat in a block of its own."""
 
     def forbidden(answer):
         answer.begin()

@@ -1,6 +1,6 @@
 """Real clients against the real binary: curl, httpx-sse, sseclient-py and a browser's EventSource.
 
-usage: check.py BINARY. Each check is a sentence; the first that does not hold ends the run.
+usage: check.py BINARY. The first check that fails ends the run.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ def httpx_sse_gets_every_event_and_no_empty_one_from_heartbeats():
             events = source.iter_sse()
             assert next(events).event == "hub-open"
             for payload in PAYLOADS:
-                # Two heartbeats fall between the first two events.
+                # Two heartbeats are sent between the first two events.
                 later(2.5 if payload == PAYLOADS[0] else 0, lambda p=payload: running.publish("s", p))
                 event = next(events)
                 assert (event.event, event.data) == ("message", payload), event
@@ -232,7 +232,7 @@ def a_native_eventsource_survives_a_killed_hub_and_misses_nothing():
                 running.publish("s", "1")
                 opened.until(lambda seen: seen[-1:] == ["1"])
                 running.kill()
-                # Published while the page is away, through a hub that the page does not know.
+                # Published while the page is disconnected, through a hub on another port.
                 elsewhere = Hub(f"{folder}/data")
                 elsewhere.publish("s", "2")
                 elsewhere.stop()
@@ -262,7 +262,7 @@ def the_readme_shows_what_is_so():
     readme = pathlib.Path(__file__).parents[2] / "README.md"
     commands = re.findall(r"^curl (.*)$", readme.read_text(), re.M)
     assert len(commands) >= 3
-    # The job that it shows, but for what it runs.
+    # The job of the README with another command.
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
         config.write('[job.backup]\ncommand = ["true"]\n')
         config.flush()

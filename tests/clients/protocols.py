@@ -24,7 +24,7 @@ def certificate(folder):
 
 
 class Httpx:
-    """A client of Python's, that must speak the version it is told."""
+    """The Python client httpx, restricted to one version of HTTP."""
 
     def __init__(self, running, version):
         trusted = ssl.create_default_context(cafile=running.trusted) if running.trusted is not True else True
@@ -34,7 +34,7 @@ class Httpx:
 
     def events(self, path, last_id=None):
         headers = {"Last-Event-ID": last_id} if last_id else {}
-        # It resets no stream of HTTP/2 that it reads no more, so that each has a connection.
+        # httpx does not reset an HTTP/2 stream that it stops reading, so each stream has a connection.
         with self.client() as client, httpx_sse.connect_sse(client, "GET", self.url + path, headers=headers) as source:
             assert source.response.http_version.startswith(self.version), source.response.http_version
             for event in source.iter_sse():
@@ -46,7 +46,7 @@ class Httpx:
 
 
 class Curl:
-    """The command, its output parsed by the lines."""
+    """The command `curl`, whose output is parsed line by line."""
 
     def __init__(self, running, version):
         by_tls = running.url.startswith("https")
@@ -75,7 +75,7 @@ class Curl:
                         block.setdefault(field, []).append(value)
                         last = value if field == "id" else last
             finally:
-                # Whoever stops reading ends it.
+                # The command ends when the caller stops reading.
                 curl.kill()
 
     def status(self, path):
@@ -89,7 +89,7 @@ def the_same_events_come(running, client):
     assert name == "hub-open" and json.loads(data)["resume"] == "live"
     ids = []
     for payload in PAYLOADS:
-        # Heartbeats fall before the first one.
+        # Heartbeats are sent before the first event.
         later(2.2 if payload == PAYLOADS[0] else 0, lambda p=payload: running.publish("s", p))
         name, identifier, data = next(events)
         assert (name, data) == ("message", payload), (name, data)

@@ -1,4 +1,4 @@
-"""A hub for the checks, and what they publish."""
+"""Hubs for the checks, and payloads to publish."""
 
 import contextlib
 import subprocess
@@ -14,7 +14,7 @@ PATIENCE = 60.0
 
 
 class Hub:
-    """A hub on a free port and a data directory of its own."""
+    """A hub on a free port with its own data directory."""
 
     def __init__(self, folder, *flags, port=0, files=None, log=subprocess.DEVNULL):
         quiet = [] if "--system" in flags else ["--system", "off", "--publish-log=off"]
@@ -23,11 +23,11 @@ class Hub:
             command = ["sh", "-c", f'ulimit -n {files}; exec "$0" "$@"', *command]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         self.url = self.process.stdout.readline().split()[-1]
-        # Where its metrics are, where that is apart.
+        # Base URL of its metrics, if that is a separate one.
         self.metrics = None
         if "--metrics-listen" in flags:
             self.metrics = self.process.stdout.readline().split()[-1].removesuffix("/metrics")
-        # A certificate that signs itself is trusted by name; everything else is as usual.
+        # A self-signed certificate is trusted explicitly; otherwise the defaults apply.
         self.trusted = flags[flags.index("--tls-cert") + 1] if "--tls-cert" in flags else True
 
     def publish(self, stream, data):
@@ -40,13 +40,13 @@ class Hub:
         requests.post(self.url + path, timeout=PATIENCE, verify=self.trusted).raise_for_status()
 
     def until_sessions(self, count):
-        """Waits until so many sessions are live."""
+        """Waits until `count` sessions are live."""
         began = time.monotonic()
         while True:
             text = requests.get(f"{self.url}/metrics", timeout=PATIENCE, verify=self.trusted).text
             if f"\nfanfare_sessions {count}\n" in text:
                 return
-            assert time.monotonic() - began < PATIENCE, "sessions stay"
+            assert time.monotonic() - began < PATIENCE, "the number of sessions is still wrong"
             time.sleep(0.02)
 
     def stop(self):
@@ -69,7 +69,7 @@ def hub(*flags):
 
 
 def later(seconds, action):
-    """Does something while a client blocks in a read."""
+    """Calls `action` after some seconds in another thread, while a client blocks in a read."""
     timer = threading.Timer(seconds, action)
     timer.start()
     return timer

@@ -1,9 +1,8 @@
-"""The hub as Prometheus sees it: well, and under each fault.
+"""Tests the hub under a real Prometheus: a healthy hub, and one hub for each fault.
 
-usage: watched.py BINARY [full]. One Prometheus scrapes a hub for each fault, and one that is well. Each
-alert fires on its fault and none where all is well; every query of every dashboard has an answer; what
-Prometheus counts is what the clients counted. The alerts are as in grafana/alerts.yml but for their
-times, which are seconds here.
+usage: watched.py BINARY [full]. One Prometheus scrapes all hubs. Each alert fires on its fault and none on
+the healthy hub; every query of every dashboard has a result; Prometheus counts what the clients counted.
+The alerts are those of grafana/alerts.yml, with seconds in place of minutes and hours.
 """
 
 import contextlib
@@ -32,7 +31,7 @@ FULL = "full" in sys.argv
 LOAD_SECONDS = 60 if FULL else 20
 
 
-# What is written, held against itself.
+# Static checks.
 
 
 def alerts():
@@ -41,7 +40,7 @@ def alerts():
 
 
 def queries():
-    """Every query of every dashboard, with where it stands."""
+    """Yields every query of every dashboard, with its panel."""
     for path in sorted((ROOT / "grafana/dashboards").glob("*.json")):
         dashboard = json.loads(path.read_text())
         for panel in dashboard["panels"]:
@@ -97,7 +96,7 @@ def the_dashboards_are_as_described():
 
 
 def hurried(rule):
-    """The rule with seconds for minutes: what has to last is as long as four scrapes."""
+    """Returns the rule with seconds in place of minutes; a condition must hold for four scrapes."""
     windows = {"5m": "10s", "15m": "20s", "1h": "10s"}
     expr = re.sub(r"\[(\w+)\]", lambda found: f"[{windows[found[1]]}]", rule["expr"]).replace("4 * 3600", "4")
     return {**rule, "expr": expr, **({"for": "3s"} if "for" in rule else {})}
@@ -124,7 +123,7 @@ class Prometheus:
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
     def ask(self, query):
-        """The series that a query has now."""
+        """Returns the current series of a query."""
         answer = requests.get(f"{self.url}/api/v1/query", params={"query": query}, timeout=PATIENCE).json()
         assert answer["status"] == "success", (query, answer)
         result = answer["data"]["result"]
@@ -133,7 +132,7 @@ class Prometheus:
     def until(self, query, is_enough, what):
         began, series = time.monotonic(), []
         while True:
-            # While it starts it is not there, or answers with what is no JSON.
+            # While it starts, Prometheus is unreachable or does not answer with JSON.
             with contextlib.suppress(requests.RequestException):
                 series = self.ask(query)
                 if is_enough(series):
@@ -154,7 +153,7 @@ class Prometheus:
 
 
 class Reader:
-    """A subscriber that counts the events it gets; or takes nothing."""
+    """A subscriber that counts its events, or that reads nothing."""
 
     def __init__(self, hub, path, takes=True, headers=""):
         host, port = hub.url.removeprefix("http://").split(":")
@@ -183,7 +182,7 @@ class Reader:
 
 
 class Again:
-    """Does something again and again, whatever becomes of it."""
+    """Repeats an action and ignores its failures."""
 
     def __init__(self, every_s, action):
         self.over = threading.Event()
@@ -205,7 +204,7 @@ def noise(size):
     return "".join(random.choices(string.ascii_lowercase, k=size))
 
 
-# Faults: each makes a hub, and says which alerts are to fire for it.
+# Faults: each starts a hub and names the alerts that must fire for it.
 
 FAULTS = {}
 
@@ -220,7 +219,7 @@ def fault(*names):
 
 @contextlib.contextmanager
 def small_disk(mebibytes):
-    """A tmpfs of its own, for which this must be root."""
+    """Mounts a tmpfs, which requires root."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", folder], check=True)
         try:
@@ -230,7 +229,7 @@ def small_disk(mebibytes):
 
 
 class Stage:
-    """What a fault needs, taken down in the end."""
+    """Resources of a fault, released at the end."""
 
     def __init__(self):
         self.stack = contextlib.ExitStack()
@@ -342,7 +341,7 @@ def stuck(stage, scraped):
 
 @fault("FanfareFanoutSlow", "FanfarePublishSlow")
 def starved(stage, scraped):
-    """A hub that gets a tenth of the processor, in pieces: it is stopped and goes on."""
+    """A hub that gets a tenth of the processor, because it is stopped and continued repeatedly."""
     running = stage.hub()
     yield running
     for _ in range(50):
@@ -380,7 +379,7 @@ def guessed(stage, scraped):
 
 @fault("FanfareChatsFailing")
 def misled(stage, scraped):
-    """Nobody listens where its upstream should be."""
+    """Nothing listens at the address of its upstream."""
     folder = stage.folder()
     config = f"{folder}/fanfare.toml"
     with open(config, "w") as file:
@@ -416,7 +415,7 @@ def out_of_memory(stage, scraped):
     usual = stage.hub()
     text = requests.get(f"{usual.url}/metrics", timeout=PATIENCE).text
     resident = int(re.search(r"^process_resident_memory_bytes (\d+)", text, re.M)[1])
-    # Short of memory it accepts no connection, but for those that look after it.
+    # A hub that is short of memory accepts only connections to its metrics address.
     yield stage.hub("--memory-budget", str(int(resident / 0.9)), "--metrics-listen", "127.0.0.1:0")
 
 
@@ -429,14 +428,14 @@ def impatient(stage, scraped):
 
 @fault("FanfareLogLost")
 def unread(stage, scraped):
-    """Its log is a pipe that nobody reads."""
+    """The log of this hub is a pipe that nobody reads."""
     running = stage.hub("--log", "trace", log=subprocess.PIPE)
     yield running
     stage.again(0, lambda: running.publish("s", "x"))
 
 
 def frozen_disk(stage):
-    """A disk that can stop answering: a file system on a loop device, to be frozen."""
+    """Mounts a file system on a loop device, which can be frozen so that it stops answering."""
     image, disk = stage.folder(), stage.folder()
     subprocess.run(["truncate", "-s", "1G", f"{image}/disk"], check=True)
     subprocess.run(["mkfs.ext4", "-q", f"{image}/disk"], check=True)
@@ -460,7 +459,7 @@ def frozen(stage, scraped):
 
 
 def frozen_and_idle(stage, scraped):
-    """Nobody publishes; it shows all the same."""
+    """Nobody publishes, and the alert fires all the same."""
     disk = frozen_disk(stage)
     running = stage.hub(folder=disk)
     yield running
@@ -479,7 +478,7 @@ def cannot_stop(stage, scraped):
     running.process.terminate()
 
 
-# The one that is well.
+# The healthy hub.
 
 
 class Well:
@@ -552,7 +551,7 @@ def both_formats_say_the_same_and_are_well_formed(well):
 
 
 class Scene:
-    """The one that is well and all the others, with Prometheus looking at them."""
+    """The healthy hub and all others, scraped by Prometheus."""
 
     def __init__(self, stage):
         self.well = Well(stage)
@@ -564,7 +563,7 @@ class Scene:
         stage.stack.callback(self.prometheus.stop)
 
     def until_scraped(self, name):
-        """Waits until a hub has been scraped as it is now."""
+        """Waits until a hub has been scraped after this call."""
         query = f'timestamp(up{{instance="{name}"}} == 1) > {time.time()}'
         self.prometheus.until(query, bool, f"{name} is not scraped")
 
@@ -581,7 +580,7 @@ class Scene:
         try:
             for _ in going:
                 pass
-        except Exception as error:  # told by the thread that waits for its alert
+        except Exception as error:  # reported by the thread that waits for the alert
             self.failed.append((name, error))
 
 
@@ -607,8 +606,8 @@ def each_alert_fires_on_its_fault_and_none_where_all_is_well():
             time.sleep(0.5)
         assert asked and not {alert for alert, name in fired if name == "well"}, fired
         untested = {rule["alert"] for rule in alerts()} - {alert for alert, _ in fired}
-        # Files that stay three times as large as what is kept take a disk that cannot be compacted, and a
-        # clock that jumps would be this machine's; the rules have their unit tests.
+        # Files that stay three times as large as the stored events require a disk that cannot be compacted,
+        # and a clock jump would be one of this machine; these rules have unit tests.
         slow = set() if FULL else {"FanfareCommitHanging", "FanfareDrainHanging"}
         assert untested <= slow | {"FanfareClockJumped", "FanfareJournalDiskOverhead"}, untested
         prometheus_counts_what_the_clients_counted(prometheus, scene.well)

@@ -1,4 +1,4 @@
-//! A hub that asks who is there: a file of settings with keys, a job and a followed file.
+//! A hub with authentication: a configuration with keys, a job and a followed file.
 
 use crate::client::Client;
 use crate::disk::Disk;
@@ -13,16 +13,17 @@ use tempfile::TempDir;
 pub const ADMIN: &str = "adm";
 /// The secret of the key `page`, which makes tickets.
 pub const PAGE: &str = "p";
-/// What a ticket reads.
+/// The path that is read with a ticket or a key.
 const READ: &str = "/streams/a.x/events?from=start&follow=false&format=ndjson&control=off";
 
-/// The settings and what they name, on a disk that loses nothing.
+/// A configuration and the files that it names, on a disk that loses nothing.
 pub struct Settings {
     folder: TempDir,
 }
 
 impl Settings {
-    /// Beside `admin` and `page` there are keys `old-0` to `old-4`, whose secrets are their names.
+    /// Writes a configuration with the keys `admin`, `page`, and `old-0` to `old-4`; the secrets of
+    /// the latter five are their names.
     pub fn write() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let all =
@@ -58,7 +59,7 @@ impl Settings {
     }
 }
 
-/// The name of a key that scenarios revoke, and its secret.
+/// Returns the name of a key that scenarios revoke, which is also its secret.
 pub fn old_key(n: u64) -> String {
     format!("old-{n}")
 }
@@ -68,7 +69,7 @@ fn describe_key(name: &str, secret: &str, grants: &str) -> String {
     format!("[[key]]\nname = {name:?}\nsha256 = {hash:?}\n{grants}\n")
 }
 
-/// Posts and expects one of the good statuses.
+/// Posts JSON and expects a status from 200 to 202.
 pub fn post(client: &Client, path: &str, body: &Value) -> Result<Value, String> {
     match client.post(path, body) {
         Some((200..=202, answer)) => Ok(answer),
@@ -83,17 +84,17 @@ pub fn make_ticket(hub: &Hub) -> Result<String, String> {
     made["ticket"].as_str().map(str::to_owned).ok_or_else(|| format!("no ticket: {made}"))
 }
 
-/// The status that a reader with a ticket is answered with.
+/// Returns the status of a read with a ticket.
 pub fn read_with_ticket(hub: &Hub, ticket: &str) -> Option<u16> {
     Some(hub.client().get(&format!("{READ}&ticket={ticket}"))?.0)
 }
 
-/// The status that a reader with a key is answered with.
+/// Returns the status of a read with a key.
 pub fn read_with_key(hub: &Hub, secret: &str) -> Option<u16> {
     Some(hub.client().with_credential(secret).get(READ)?.0)
 }
 
-/// Asks until `look` finds something.
+/// Calls `look` until it finds something.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T, String> {
     let began = Instant::now();
     loop {

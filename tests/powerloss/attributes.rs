@@ -1,4 +1,4 @@
-//! What the kernel is told of a file or directory.
+//! The attributes of files and directories that the kernel gets.
 
 use crate::faults::State;
 use crate::medium::{Inode, Node};

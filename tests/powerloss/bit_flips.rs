@@ -1,4 +1,4 @@
-//! Damage to what was synced within the last second before a power loss.
+//! Damage to data that was synced within the last second before a power loss.
 
 use crate::disk::{Disk, inode_of, is_available};
 use crate::faults::Faults;
@@ -13,10 +13,10 @@ use rand::{Rng, SeedableRng};
 
 const WAL: &str = "data/journal/0.jnl";
 const LOAD: Load = Load { publishers: 2, events: 8, padding: 1500, padded: 3 };
-/// Bytes that the last batches take, about.
+/// Approximate size of the last batches in bytes.
 const LAST_BATCHES: u64 = 500;
 
-/// A loss must be told once, and everything that is left must stay.
+/// Recovers twice: the loss must be reported once, and everything that is left must stay.
 fn recover_from_damage(disk: &Disk, ledger: &mut Ledger) -> Result<(), String> {
     recover(disk, &[], Harm::Damage, ledger)?;
     disk.lose_power(Unsynced::Lost, 0);
@@ -27,7 +27,7 @@ fn wal_of(medium: &Medium) -> Result<u64, String> {
     inode_of(medium, WAL).ok_or_else(|| format!("there is no {WAL}"))
 }
 
-/// Runs a hub, takes the power and flips one bit between `from` and the end of what was written.
+/// Runs a hub, cuts the power and flips one bit between `from` and the end of the written bytes.
 fn flip(seed: u64, from: impl Fn(u64) -> u64) -> Result<(), String> {
     let mut random = SmallRng::seed_from_u64(seed);
     let disk = Disk::mount(Journaling::Ordered);
@@ -46,9 +46,9 @@ fn flip(seed: u64, from: impl Fn(u64) -> u64) -> Result<(), String> {
 }
 
 #[test]
-fn a_flipped_bit_in_the_last_synced_batches_is_told() {
+fn a_flipped_bit_in_the_last_synced_batches_is_reported() {
     if is_available() {
-        let scenario = "a_flipped_bit_in_the_last_synced_batches_is_told";
+        let scenario = "a_flipped_bit_in_the_last_synced_batches_is_reported";
         run_seeds(scenario, seeds(8, 700), |seed| {
             flip(seed, |used| used.saturating_sub(LAST_BATCHES))
         });
@@ -56,15 +56,15 @@ fn a_flipped_bit_in_the_last_synced_batches_is_told() {
 }
 
 #[test]
-fn a_flipped_bit_anywhere_in_the_write_ahead_file_is_told() {
+fn a_flipped_bit_anywhere_in_the_write_ahead_file_is_reported() {
     if is_available() {
-        let scenario = "a_flipped_bit_anywhere_in_the_write_ahead_file_is_told";
+        let scenario = "a_flipped_bit_anywhere_in_the_write_ahead_file_is_reported";
         run_seeds(scenario, seeds(8, 700), |seed| flip(seed, |_| 0));
     }
 }
 
-/// Stops a hub in a commit and destroys the block that was being written, which also holds the end of
-/// what was acknowledged before.
+/// Stops a hub in a commit and destroys the block that was being written. The block also contains
+/// the end of the acknowledged data.
 fn destroy_block(seed: u64, is_noise: bool) -> Result<(Disk, Ledger), String> {
     let mut random = SmallRng::seed_from_u64(seed);
     let disk = Disk::mount(Journaling::Ordered);
@@ -78,9 +78,9 @@ fn destroy_block(seed: u64, is_noise: bool) -> Result<(Disk, Ledger), String> {
 }
 
 #[test]
-fn a_block_destroyed_by_the_write_under_way_is_told() {
+fn a_block_destroyed_by_an_unfinished_write_is_reported() {
     if is_available() {
-        let scenario = "a_block_destroyed_by_the_write_under_way_is_told";
+        let scenario = "a_block_destroyed_by_an_unfinished_write_is_reported";
         run_seeds(scenario, seeds(6, 400), |seed| {
             let (disk, mut ledger) = destroy_block(seed, true)?;
             recover_from_damage(&disk, &mut ledger)
@@ -88,12 +88,12 @@ fn a_block_destroyed_by_the_write_under_way_is_told() {
     }
 }
 
-/// Zeros cannot be told from a write that was cut short: the end of what was acknowledged may be
-/// missing without a word. No id names two events all the same.
+/// Zeros look like a write that was cut short, so that the last acknowledged events may be missing
+/// without a report. Even so, no id names two events.
 #[test]
-fn a_block_emptied_by_the_write_under_way_gives_no_id_to_two_events() {
+fn a_block_zeroed_by_an_unfinished_write_gives_no_id_to_two_events() {
     if is_available() {
-        let scenario = "a_block_emptied_by_the_write_under_way_gives_no_id_to_two_events";
+        let scenario = "a_block_zeroed_by_an_unfinished_write_gives_no_id_to_two_events";
         run_seeds(scenario, seeds(6, 400), |seed| {
             let (disk, mut ledger) = destroy_block(seed, false)?;
             recover(&disk, &[], Harm::Unsynced, &mut ledger)
@@ -101,8 +101,8 @@ fn a_block_emptied_by_the_write_under_way_gives_no_id_to_two_events() {
     }
 }
 
-/// Any file of the data directory, the hub's own and those of its store. A hub that does not start
-/// must say why; one that starts shows no wrong event and tells what is missing.
+/// Covers all files of the data directory, those of the hub and those of its store. A hub that does
+/// not start must log why; one that starts shows no wrong event and reports what is missing.
 #[test]
 fn a_flipped_bit_in_any_file_changes_no_event_and_hides_no_loss() {
     if !is_available() {
@@ -129,7 +129,7 @@ fn a_flipped_bit_in_any_file_changes_no_event_and_hides_no_loss() {
     });
 }
 
-/// Flips a bit of what was written to a file that the seed chooses.
+/// Flips a bit of the written bytes of a file that the seed chooses, and returns its place.
 fn flip_any_bit(medium: &mut Medium, random: &mut SmallRng) -> String {
     let used = |inode: u64| medium.file(inode).map_or(0, |file| file.stable.used());
     let files = medium.paths().into_iter().map(|(path, inode)| (path, inode, used(inode)));

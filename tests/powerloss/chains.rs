@@ -1,4 +1,4 @@
-//! Chains of kills and power losses, each in the middle of something.
+//! Chains of kills and power losses, each at a random operation.
 
 use crate::disk::{Disk, is_available};
 use crate::faults::Faults;
@@ -10,12 +10,12 @@ use crate::scenario::{recover, run_seeds, run_until_stopped, seeds};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-/// A mode, and what it may lose.
+/// The flags of a durability mode, and the harm that it allows.
 type Mode = (&'static [&'static str], Harm);
 const SYNC: Mode = (&[], Harm::None);
 const OS: Mode = (&["--durability", "os"], Harm::Unsynced);
 
-/// Operations of a start and a small load, about.
+/// Approximate number of operations of a start and a small load.
 const OPERATIONS: u64 = 160;
 const LINKS: u64 = 5;
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::thread::JoinHandle;
 
-/// The largest answer that is read.
+/// Maximum size of an answer in bytes.
 const MAX_ANSWER_BYTES: u64 = 1 << 30;
 
 /// A stored event as a reader sees it.
@@ -16,7 +16,7 @@ pub struct Event {
     pub data: String,
 }
 
-/// What became of a publish.
+/// The outcome of a publish.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Published {
     Acknowledged {
@@ -28,7 +28,7 @@ pub enum Published {
     Unknown,
 }
 
-/// How a hub is reached; clones are for other threads.
+/// A client of a hub. Clones are for other threads.
 #[derive(Clone)]
 pub struct Client {
     agent: ureq::Agent,
@@ -46,7 +46,7 @@ impl Client {
         Self { agent: config.into(), address: address.to_owned(), credential: None }
     }
 
-    /// The same hub, asked with a bearer token.
+    /// Returns a client of the same hub that sends a bearer token.
     pub fn with_credential(&self, credential: &str) -> Self {
         Self { credential: Some(credential.to_owned()), ..self.clone() }
     }
@@ -118,7 +118,7 @@ impl Client {
         })
     }
 
-    /// Acknowledges the losses that are told.
+    /// Acknowledges the losses that the hub reports.
     pub fn acknowledge_losses(&self) -> Result<(), String> {
         let request = self.agent.delete(format!("http://{}/journal/losses", self.address));
         match request.call() {
@@ -127,7 +127,7 @@ impl Client {
         }
     }
 
-    /// The loss that `/readyz` tells, if any.
+    /// Returns the loss that `/readyz` reports, if any.
     pub fn told_loss(&self) -> Result<Option<String>, String> {
         let Some((_, text)) = self.get("/readyz") else {
             return Err("/readyz does not answer".to_owned());

@@ -10,7 +10,7 @@ use crate::scenario::{is_full, recover, run_seeds, run_until_stopped};
 
 const LOAD: Load = Load { publishers: 1, events: 3, padding: 0, padded: 3 };
 
-/// Operations that a creation and a few publishes take.
+/// Returns the number of operations that a creation and a few publishes take.
 fn count_operations(disk: &Disk) -> u64 {
     disk.format();
     disk.resume(Faults::default());
@@ -18,7 +18,7 @@ fn count_operations(disk: &Disk) -> u64 {
     disk.state().operations
 }
 
-/// A seed says where the creation stops and, by its remainder, what is left of it.
+/// Stops the creation at operation `seed / 100`; the remainder determines what is left of it.
 fn stop_creation(journaling: Journaling, scenario: &str) {
     if !is_available() {
         return;
@@ -26,7 +26,7 @@ fn stop_creation(journaling: Journaling, scenario: &str) {
     let disk = Disk::mount(journaling);
     let operations = count_operations(&disk);
     let fates = if is_full() { 40 } else { 2 };
-    // A kill leaves what readers see, whatever the disk is.
+    // A kill leaves what readers see on either kind of disk, so that one of them suffices for it.
     let first = u64::from(journaling == Journaling::Strict);
     let seeds = (1..=operations).flat_map(|stop| (first..fates).map(move |fate| stop * 100 + fate));
     run_seeds(scenario, seeds, |seed| {

@@ -1,4 +1,4 @@
-//! Tickets and revocations over a power loss, and damage to their files.
+//! Tickets and revocations across a power loss, and damage to their files.
 
 use crate::access::{ADMIN, Settings, make_ticket, old_key, post, read_with_key, read_with_ticket};
 use crate::disk::{Disk, inode_of, is_available};
@@ -14,7 +14,7 @@ use serde_json::json;
 /// Keys that are revoked.
 const REVOKED: u64 = 3;
 
-/// Runs a hub that makes a ticket and revokes keys, then takes the power; returns the ticket.
+/// Runs a hub that makes a ticket and revokes keys, then cuts the power; returns the ticket.
 fn make_credentials(
     disk: &Disk,
     settings: &Settings,
@@ -35,7 +35,7 @@ fn make_credentials(
     made
 }
 
-/// Checks that the ticket is good and what was revoked is not.
+/// Checks that the ticket is valid and that exactly the revoked keys are refused.
 fn check_credentials(hub: &Hub, ticket: &str) -> Result<(), String> {
     for n in 0..5 {
         let status = read_with_key(hub, &old_key(n));
@@ -83,7 +83,7 @@ fn flip_credentials(name: &str, seed: u64) -> Result<(), String> {
     let mut random = SmallRng::seed_from_u64(seed);
     let disk = Disk::mount(Journaling::Ordered);
     let settings = Settings::write();
-    // With `tickets.key` on the medium in any case: its loss is another scenario's matter.
+    // `tickets.key` is always on the medium, because another scenario covers its loss.
     make_credentials(&disk, &settings, Unsynced::Kept, seed)?;
     let path = format!("data/{name}");
     {
@@ -129,7 +129,7 @@ fn a_flipped_bit_in_the_key_of_tickets_is_not_silent() {
     }
 }
 
-/// Otherwise the scenarios of damage would prove nothing.
+/// Without this, the scenarios of damage would prove nothing.
 #[test]
 fn a_start_without_damage_names_no_file_of_credentials() {
     if !is_available() {

@@ -1,4 +1,4 @@
-//! A mounted disk and what a scenario does to it.
+//! A mounted disk and the operations of scenarios on it.
 
 use crate::faults::{Faults, Phase, State};
 use crate::filesystem::MemoryFilesystem;
@@ -33,7 +33,7 @@ impl Control {
         self.state().phase == Phase::Frozen
     }
 
-    /// Fails every request from now on, those that wait included.
+    /// Fails every request from now on, including those that wait.
     pub fn disconnect(&self) {
         let parked = {
             let mut state = self.state();
@@ -45,14 +45,14 @@ impl Control {
     }
 }
 
-/// Returns true if disks can be mounted here; otherwise says why not.
+/// Returns true if disks can be mounted here; otherwise prints why not.
 pub fn is_available() -> bool {
     let reason = match std::fs::OpenOptions::new().read(true).write(true).open("/dev/fuse") {
         Err(error) => format!("/dev/fuse cannot be opened: {error}"),
         Ok(_) if !rustix::process::geteuid().is_root() => "mounting needs root".to_owned(),
         Ok(_) => return true,
     };
-    // Past the capture of the test harness: a skip is always seen.
+    // Bypasses the output capture of the test harness, so that a skip is always visible.
     let _ = writeln!(std::io::stderr(), "SKIPPED: power loss is not tested, because {reason}");
     false
 }
@@ -69,7 +69,7 @@ impl Disk {
         Self { control, folder, session: Some(session) }
     }
 
-    /// The data directory that the hub is told to use; nobody has made it.
+    /// The path of the hub's data directory, which does not exist at first.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
@@ -83,28 +83,28 @@ impl Disk {
         self.control.clone()
     }
 
-    /// Returns true if the operation to stop at has come since the last start.
+    /// Returns true if the operation to stop at was reached since the last start.
     pub fn has_stopped(&self) -> bool {
         self.state().has_stopped
     }
 
-    /// Lets requests through again and begins to count operations.
+    /// Serves requests again and restarts the count of operations.
     pub fn resume(&self, faults: Faults) {
         self.state().restart(faults);
     }
 
-    /// Fails every request from now on, those that wait included.
+    /// Fails every request from now on, including those that wait.
     pub fn disconnect(&self) {
         self.control.disconnect();
     }
 
-    /// Drops what was not synced, except for what the seed lets survive. No process may use the disk.
+    /// Drops unsynced changes except those that survive. No process may use the disk.
     pub fn lose_power(&self, unsynced: Unsynced, seed: u64) {
         let mut random = SmallRng::seed_from_u64(seed);
         self.state().medium.lose_power(unsynced, &mut random);
     }
 
-    /// The disk as it is, to return to.
+    /// Returns a snapshot of the disk, for [`Self::restore`].
     pub fn snapshot(&self) -> Medium {
         self.state().medium.clone()
     }

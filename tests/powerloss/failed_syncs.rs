@@ -1,4 +1,4 @@
-//! Syncs that fail: what readers still see is not on the medium and never will be by itself.
+//! Failed syncs: readers still see data that is not on the medium and will not be written again.
 
 use crate::disk::{Disk, is_available};
 use crate::faults::Faults;
@@ -8,10 +8,10 @@ use crate::medium::Journaling;
 use crate::publishers::Load;
 use crate::scenario::{recover, run_seeds, run_until_stopped, seeds};
 
-/// Each batch has a page of its own, which no later append writes anew.
+/// Each batch has a separate page, which no later append rewrites.
 const LOAD: Load = Load { publishers: 1, events: 16, padding: 9000, padded: 1 };
 
-/// Runs a hub whose n-th sync of `file` fails, then one that works, and takes the power.
+/// Runs a hub whose n-th sync of `file` fails, then one without faults, and cuts the power.
 fn fail_sync(seed: u64, (file, count): (&'static str, u64)) -> Result<(), String> {
     let disk = Disk::mount(Journaling::Ordered);
     let mut ledger = Ledger::default();

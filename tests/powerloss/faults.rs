@@ -20,16 +20,16 @@ pub enum Operation {
     SyncFolder,
 }
 
-/// What a scenario asks of the disk.
+/// The faults that a scenario requests of the disk.
 #[derive(Clone, Default)]
 pub struct Faults {
-    /// The operation, counted from 1, that is not carried out and after which none is answered.
+    /// The operation, counted from 1, that is not executed and from which on none is answered.
     pub stop_at: Option<u64>,
-    /// Stops likewise at the n-th operation of a kind on a path that ends so.
+    /// Stops in the same way at the n-th operation of a kind on a path with this suffix.
     pub stop_before: Option<(Operation, &'static str, u64)>,
     /// The file sync, counted from 1, that fails.
     pub fail_sync_at: Option<u64>,
-    /// Only syncs of files whose path ends so are counted for `fail_sync_at`.
+    /// The suffix of the paths whose syncs `fail_sync_at` counts.
     pub fail_sync_of: &'static str,
     /// The size of the disk.
     pub capacity_bytes: Option<u64>,
@@ -39,13 +39,13 @@ pub struct Faults {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
     Running,
-    /// The chosen operation has come; requests wait without an answer.
+    /// The chosen operation was reached; requests wait without an answer.
     Frozen,
     /// The process is being killed; requests fail.
     Dead,
 }
 
-/// What the file system does with a request.
+/// The decision about a request.
 pub enum Verdict {
     Proceed,
     /// Keep the reply and do not answer.
@@ -59,7 +59,7 @@ pub struct State {
     pub medium: Medium,
     pub faults: Faults,
     pub phase: Phase,
-    /// The operation to stop at has come since the last start.
+    /// True if the operation to stop at was reached since the last start.
     pub has_stopped: bool,
     /// Operations since the last start.
     pub operations: u64,
@@ -149,7 +149,7 @@ impl State {
         self.medium.allocated() + pages * crate::pages::PAGE <= capacity
     }
 
-    /// The last operations of the run before and of this one, oldest first.
+    /// Returns the last operations of the previous run and of this one, oldest first.
     pub fn trace(&self) -> String {
         let join = |trace: &VecDeque<String>| {
             let lines: Vec<&str> = trace.iter().map(String::as_str).collect();
@@ -158,7 +158,7 @@ impl State {
         format!("{}\n--- restart\n{}", join(&self.trace_before), join(&self.trace))
     }
 
-    /// Begins to count anew.
+    /// Resets the counters and sets the faults of the next run.
     pub fn restart(&mut self, faults: Faults) {
         self.faults = faults;
         self.phase = Phase::Running;

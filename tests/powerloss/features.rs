@@ -1,4 +1,4 @@
-//! What stands on the journal, over a power loss: a chat, a job and a followed file.
+//! Features with state in the journal, across a power loss: a chat, a job and a followed file.
 
 use crate::access::{ADMIN, Settings, post, wait_for};
 use crate::client::{Client, Event, Published};
@@ -10,7 +10,7 @@ use crate::scenario::{run_seeds, seeds};
 use serde_json::{Value, json};
 use std::io::Write as _;
 
-/// What clients know before the power loss.
+/// The state that clients know before the power loss.
 struct Known {
     chat_path: String,
     chat: Value,
@@ -88,11 +88,11 @@ fn check_features(client: &Client, settings: &Settings, known: &Known) -> Result
 }
 
 #[test]
-fn a_chat_a_job_and_a_followed_file_go_on_after_a_power_loss() {
+fn a_chat_a_job_and_a_followed_file_survive_a_power_loss() {
     if !is_available() {
         return;
     }
-    let scenario = "a_chat_a_job_and_a_followed_file_go_on_after_a_power_loss";
+    let scenario = "a_chat_a_job_and_a_followed_file_survive_a_power_loss";
     run_seeds(scenario, seeds(4, 300), |seed| {
         let disk = Disk::mount(Journaling::Ordered);
         let settings = Settings::write();

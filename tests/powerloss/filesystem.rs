@@ -1,4 +1,4 @@
-//! The file system as the kernel asks for it; each request goes to the disk's state.
+//! The FUSE file system; each request goes to the disk's state.
 
 use crate::attributes::{describe, is_append, place};
 use crate::disk::Control;
@@ -14,13 +14,13 @@ use std::ffi::OsStr;
 use std::sync::MutexGuard;
 use std::time::{Duration, SystemTime};
 
-/// The kernel keeps nothing: the disk changes behind its back.
+/// The kernel must not cache anything, because the disk changes behind its back.
 const NO_CACHE: Duration = Duration::ZERO;
 const HANDLE: FileHandle = FileHandle(0);
 /// The size that `statfs` reports for a disk without a bound.
 const UNBOUNDED_BYTES: u64 = 1 << 40;
 
-/// What the kernel talks to.
+/// The file system that the kernel calls.
 pub struct MemoryFilesystem {
     pub disk: Control,
 }

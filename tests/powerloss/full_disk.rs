@@ -1,4 +1,4 @@
-//! A disk without room: nothing acknowledged is lost, and there is a way back.
+//! Full disks: nothing acknowledged is lost, and the hub recovers once there is space.
 
 use crate::disk::{Disk, is_available};
 use crate::faults::Faults;
@@ -38,11 +38,11 @@ fn a_disk_that_fills_up_loses_nothing_acknowledged() {
 }
 
 #[test]
-fn a_hub_on_a_full_disk_starts_or_says_why_not() {
+fn a_hub_on_a_full_disk_starts_or_logs_why_not() {
     if !is_available() {
         return;
     }
-    let scenario = "a_hub_on_a_full_disk_starts_or_says_why_not";
+    let scenario = "a_hub_on_a_full_disk_starts_or_logs_why_not";
     run_seeds(scenario, seeds(4, 200), |seed| {
         let disk = Disk::mount(Journaling::Ordered);
         let mut ledger = Ledger::default();
@@ -62,13 +62,13 @@ fn a_hub_on_a_full_disk_starts_or_says_why_not() {
     });
 }
 
-/// The disk is full before there is anything; once there is room the hub starts as on an empty one.
+/// The disk is full before the creation; once there is space, the hub starts as on an empty disk.
 #[test]
-fn a_creation_without_room_is_completed_once_there_is_room() {
+fn a_creation_on_a_full_disk_is_completed_once_there_is_space() {
     if !is_available() {
         return;
     }
-    let scenario = "a_creation_without_room_is_completed_once_there_is_room";
+    let scenario = "a_creation_on_a_full_disk_is_completed_once_there_is_space";
     run_seeds(scenario, seeds(12, 60), |seed| {
         let disk = Disk::mount(Journaling::Ordered);
         let mut ledger = Ledger::default();

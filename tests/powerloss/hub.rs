@@ -1,4 +1,4 @@
-//! One hub process on a disk that can lose power.
+//! A hub process on a disk that can lose power.
 
 use crate::client::{Client, Event};
 use crate::disk::Disk;
@@ -14,10 +14,10 @@ use tempfile::TempDir;
 
 /// A start or an answer that takes longer is a failure.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a condition is looked at.
+/// Interval between two checks of a condition.
 const POLL: Duration = Duration::from_millis(2);
 
-/// What came of a start.
+/// The outcome of a start.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Started {
     Listening,
@@ -107,7 +107,7 @@ impl Hub {
         }
     }
 
-    /// Ends the process with SIGKILL; what the disk has is left as it is.
+    /// Ends the process with SIGKILL and leaves the contents of the disk unchanged.
     pub fn kill(&mut self, disk: &Disk) {
         let _ = self.child.kill();
         disk.disconnect();
@@ -115,7 +115,7 @@ impl Hub {
     }
 
     fn reap(&mut self) {
-        // The process id is not used any more once it is waited for.
+        // The watchdog must not signal the process id after the process was waited for.
         self.has_ended.store(true, Ordering::Relaxed);
         if let Some(watchdog) = self.watchdog.take() {
             let _ = watchdog.join();
@@ -123,12 +123,12 @@ impl Hub {
         let _ = self.child.wait();
     }
 
-    /// Starts a reader that collects everything as it comes.
+    /// Starts a reader that collects events as they come.
     pub fn watch(&mut self) {
         self.readers.push(self.client().watch());
     }
 
-    /// What the readers saw of a hub that has ended.
+    /// Returns the events that readers saw of a hub that has ended.
     pub fn take_seen(&mut self) -> Vec<Event> {
         let readers = std::mem::take(&mut self.readers);
         readers.into_iter().flat_map(|reader| reader.join().unwrap()).collect()
@@ -138,7 +138,7 @@ impl Hub {
         self.client.clone().expect("the hub listens")
     }
 
-    /// What the process wrote to standard error.
+    /// Returns the standard error output of the process.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log.path().join("log")).unwrap_or_default()
     }
@@ -148,7 +148,7 @@ impl Drop for Hub {
     fn drop(&mut self) {
         let _ = self.child.kill();
         self.has_ended.store(true, Ordering::Relaxed);
-        // Not waited for: the disk may hold its requests until it is unmounted.
+        // Not waited for, because the disk may hold its requests until it is unmounted.
     }
 }
 

@@ -1,16 +1,16 @@
-//! What must hold: the record of everything that was acknowledged or shown.
+//! The record of everything that was acknowledged or shown, and the checks against it.
 
 use crate::client::{Client, Event, Published};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// What a scenario may do to synced data.
+/// The harm that a scenario may do to synced data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Harm {
     /// Nothing: everything that was acknowledged or shown must be there.
     None,
-    /// The mode does not sync: a suffix may be missing, told or not.
+    /// The mode does not sync: a suffix may be missing, reported or not.
     Unsynced,
-    /// The medium was damaged or a sync failed: a suffix may be missing if that is told.
+    /// The medium was damaged or a sync failed: a suffix may be missing if the hub reports it.
     Damage,
 }
 
@@ -19,13 +19,13 @@ pub enum Harm {
 pub struct Ledger {
     /// Events that must be there, by id.
     expected: BTreeMap<String, String>,
-    /// Every id that was ever given out, with its payload.
+    /// Every id that was ever assigned, with its payload.
     names: HashMap<String, String>,
     /// Payloads that were sent.
     sent: HashSet<String>,
     /// Keys with the ids that they were acknowledged with.
     keys: HashMap<String, (String, String)>,
-    /// Keyed events whose publisher had no answer.
+    /// Keyed events whose publish was not answered.
     in_doubt: Vec<(String, String)>,
     /// The newest id that was lost; ids after it must be of a newer epoch.
     lost: Option<String>,
@@ -67,20 +67,20 @@ impl Ledger {
         self.in_doubt.push((key.to_owned(), data.to_owned()));
     }
 
-    /// Compares what a hub keeps with what clients know of it.
+    /// Compares the data of a hub with what clients know of it.
     pub fn check(&mut self, client: &Client, harm: Harm) -> Result<(), String> {
         self.check_reads(client, harm)?;
         self.check_keys(client)?;
         self.publish_again(client)
     }
 
-    /// The same for a hub that takes no publishes.
+    /// Does the same for a hub that accepts no publishes.
     pub fn check_reads(&mut self, client: &Client, harm: Harm) -> Result<(), String> {
         let loss = client.told_loss()?;
         let kept = client.read_all()?;
         self.compare(&kept, loss.as_deref(), harm)?;
         match loss {
-            // It is told until somebody says that they know of it.
+            // The hub reports a loss until it is acknowledged.
             Some(_) => client.acknowledge_losses(),
             None => Ok(()),
         }
@@ -113,7 +113,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Checks what is missing, and expects it no more where it may be.
+    /// Checks which events are missing, and no longer expects those that may be.
     fn forgive(
         &mut self,
         kept: &BTreeMap<&str, &str>,
@@ -150,7 +150,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Sends acknowledged events again: their keys must still name them.
+    /// Publishes acknowledged events again: their keys must still return their ids.
     fn check_keys(&self, client: &Client) -> Result<(), String> {
         for (key, (id, data)) in self.keys.iter().take(3) {
             match client.publish(&stream_of(data), data, Some(key)) {
@@ -161,8 +161,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Sends what is in doubt again, as a careful publisher does; it must not be stored twice,
-    /// which the next comparison would find.
+    /// Publishes unanswered events again, as a careful publisher does. They must not be stored
+    /// twice, which the next comparison would find.
     fn publish_again(&mut self, client: &Client) -> Result<(), String> {
         for (key, data) in std::mem::take(&mut self.in_doubt) {
             match client.publish(&stream_of(&data), &data, Some(&key)) {

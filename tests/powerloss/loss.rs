@@ -1,4 +1,4 @@
-//! What a power loss leaves, chosen by a seed; and damage to the medium.
+//! Power losses, with an outcome that a seed chooses, and damage to the medium.
 
 use crate::medium::{Change, FileNode, Inode, Journaling, Medium, Node, ROOT};
 use crate::pages::{PAGE, SECTOR};
@@ -6,10 +6,10 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 use std::collections::HashSet;
 
-/// What becomes of what was not synced.
+/// The fate of changes that were not synced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unsynced {
-    /// Each operation survives whole, torn or not at all, as the seed says.
+    /// Each operation survives whole, torn or not at all, as the seed determines.
     Chosen,
     /// The first half of each write survives, and no directory operation.
     Torn,
@@ -20,7 +20,7 @@ pub enum Unsynced {
 }
 
 impl Medium {
-    /// Forgets what was not synced, except for what survives, and shows what is left.
+    /// Drops the changes that were not synced and do not survive, and shows the rest.
     pub fn lose_power(&mut self, unsynced: Unsynced, random: &mut SmallRng) {
         self.lose_entries(unsynced, random);
         let mut inodes: Vec<Inode> = self.nodes.keys().copied().collect();
@@ -52,7 +52,7 @@ impl Medium {
         }
     }
 
-    /// Makes the view what is on the medium, and drops what no directory names.
+    /// Resets the view to the medium, and drops inodes that no directory names.
     fn show_medium(&mut self) {
         let (mut reached, mut waiting) = (HashSet::new(), vec![ROOT]);
         while let Some(inode) = waiting.pop() {
@@ -77,8 +77,8 @@ impl Medium {
         file.view = file.stable.clone();
     }
 
-    /// Overwrites the 4 KiB block at `offset` with noise or, without a source of it, with zeros, as
-    /// a disk may whose write was cut short.
+    /// Overwrites the 4 KiB block at `offset` with noise, or with zeros if `noise` is `None`, as a
+    /// disk may do if a write is cut short.
     pub fn destroy_block(&mut self, inode: Inode, offset: u64, noise: Option<&mut SmallRng>) {
         let Some(Node::File(file)) = self.nodes.get_mut(&inode) else { return };
         let mut block = [0; PAGE as usize];
@@ -123,7 +123,7 @@ fn lose_writes(file: &mut FileNode, unsynced: Unsynced, random: &mut SmallRng) {
             }
             (Change::Write { .. }, _) => {}
             (Change::Truncate(size), 0) => file.stable.truncate(size),
-            // Later writes stand on blocks that the truncation freed or allocated.
+            // Later writes depend on blocks that the truncation freed or allocated.
             (Change::Truncate(_), _) => return,
         }
     }

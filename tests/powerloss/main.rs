@@ -1,10 +1,10 @@
 //! Power loss, failed syncs, full disks and damage, on a file system in memory.
 //!
-//! `filesystem.rs` is mounted with FUSE and keeps, in `medium.rs`, what readers see apart from what
-//! is on the medium. A scenario runs the real binary on it, stops it at a counted operation, kills
-//! it, takes the power and starts it again; `ledger.rs` says what must hold then. Each choice
-//! follows from a seed: `FANFARE_POWERLOSS_SEED=7 cargo test --test powerloss NAME` runs one of
-//! them, `FANFARE_TESTS=full` many.
+//! `filesystem.rs` is mounted with FUSE; `medium.rs` separates the view of readers from the
+//! contents of the medium. A scenario runs the real binary on it, stops it at a counted operation,
+//! kills it, cuts the power and starts it again; `ledger.rs` checks what must hold then. A seed
+//! determines all choices: `FANFARE_POWERLOSS_SEED=7 cargo test --test powerloss NAME` runs one
+//! seed, and `FANFARE_TESTS=full` runs many.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,7 +1,7 @@
-//! A disk with a volatile cache: what readers see, and what is on the medium.
+//! A disk with a volatile cache: the view of readers, and the contents of the medium.
 //!
 //! Each data write and each directory operation is pending until the file or the directory is
-//! synced. What happens to pending operations at a power loss is in `loss.rs`.
+//! synced. `loss.rs` decides which of them survive a power loss.
 
 use crate::pages::{PAGE, Pages};
 use std::collections::{BTreeMap, HashMap};
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 pub type Inode = u64;
 pub const ROOT: Inode = 1;
 
-/// How far a file's `fsync` reaches.
+/// The directory operations that a file's `fsync` makes durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Journaling {
     /// Directory operations are in one ordered journal, which the `fsync` of a new file or of any
@@ -19,7 +19,7 @@ pub enum Journaling {
     Strict,
 }
 
-/// Something written to a file that was not synced.
+/// A change to a file that was not synced.
 #[derive(Clone)]
 pub enum Change {
     /// Whole pages from `start` on, as they were after the write, and the file size after it.

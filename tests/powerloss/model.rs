@@ -1,4 +1,4 @@
-//! The file system itself: what it keeps and what it forgets, through the kernel.
+//! Tests of the simulated file system through the kernel: what it keeps and what it loses.
 
 use crate::disk::{Disk, is_available};
 use crate::faults::Faults;
@@ -78,7 +78,7 @@ fn a_replaced_and_a_removed_file_come_back_unless_the_directory_was_synced() {
 }
 
 #[test]
-fn after_a_failed_sync_the_data_are_shown_and_are_not_on_the_medium() {
+fn data_of_a_failed_sync_is_visible_but_not_on_the_medium() {
     let Some((disk, data)) = mount(Journaling::Ordered) else { return };
     let mut file = File::create(data.join("file")).unwrap();
     file.sync_all().unwrap();
@@ -94,11 +94,11 @@ fn after_a_failed_sync_the_data_are_shown_and_are_not_on_the_medium() {
     disk.lose_power(Unsynced::Lost, 0);
     let left = fs::read(data.join("file")).unwrap();
     assert_eq!((left.len(), left[0]), (8192, 0), "the first page was never written");
-    assert_eq!((left[4096], left[4200]), (2, 1), "the second one was written anew as a whole");
+    assert_eq!((left[4096], left[4200]), (2, 1), "the second one was rewritten as a whole");
 }
 
 #[test]
-fn appends_holes_truncations_and_a_full_disk_are_as_the_kernel_has_them() {
+fn appends_holes_truncations_and_a_full_disk_behave_as_on_a_real_disk() {
     let Some((disk, data)) = mount(Journaling::Ordered) else { return };
     let path = data.join("file");
     for text in ["one", "two"] {

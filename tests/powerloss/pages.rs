@@ -53,7 +53,7 @@ impl Pages {
         bytes
     }
 
-    /// Writes and extends the file where needed.
+    /// Writes and extends the file if needed.
     pub fn write(&mut self, offset: u64, bytes: &[u8]) {
         self.write_raw(offset, bytes);
         self.size = self.size.max(offset + bytes.len() as u64);

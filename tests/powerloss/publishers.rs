@@ -8,14 +8,14 @@ use rand::{Rng, SeedableRng};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How much is published, by how many.
+/// The number of publishers and the events of each.
 #[derive(Clone, Copy)]
 pub struct Load {
     pub publishers: u64,
     pub events: u64,
     /// Bytes that are added to some events.
     pub padding: usize,
-    /// One event of so many is padded.
+    /// Every n-th event is padded.
     pub padded: u64,
 }
 
@@ -23,14 +23,14 @@ impl Load {
     pub const SMALL: Self = Self { publishers: 3, events: 8, padding: 6000, padded: 3 };
 }
 
-/// An event that was sent, and what came of it.
+/// An event that was sent, and its outcome.
 struct Sent {
     data: String,
     key: Option<String>,
     published: Published,
 }
 
-/// Publishes until everything is answered or the hub is gone; the ledger has what came of it.
+/// Publishes until everything is answered or the hub is gone; records the outcomes in the ledger.
 pub fn publish(hub: &mut Hub, load: Load, ledger: &mut Ledger) -> Result<(), String> {
     hub.watch();
     let client = hub.client();
@@ -67,14 +67,14 @@ pub fn publish(hub: &mut Hub, load: Load, ledger: &mut Ledger) -> Result<(), Str
     Ok(())
 }
 
-/// Payloads are unique over the whole run of the tests.
+/// Returns the events of a publisher. Payloads are unique within the run of all tests.
 fn events_of(publisher: u64, load: Load) -> Vec<(String, Option<String>)> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let event = |n: u64| {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let padding = if n % load.padded == load.padded - 1 { load.padding } else { 0 };
         let mut random = SmallRng::seed_from_u64(number);
-        // Not one letter: what compresses well takes no room.
+        // Random letters, because data that compresses well takes no space.
         let noise = (0..padding).map(|_| char::from(b'a' + random.random_range(0..26)));
         let data = format!("{publisher}/{number}/{}", noise.collect::<String>());
         (data, n.is_multiple_of(2).then(|| format!("key-{number}")))

@@ -1,4 +1,4 @@
-//! The start after a power loss: itself interrupted, and what it leaves behind.
+//! Recovery after a power loss: its interruption, and what it leaves behind.
 
 use crate::disk::{Disk, inode_of, is_available};
 use crate::faults::Faults;
@@ -20,7 +20,7 @@ fn wal_bytes(disk: &Disk) -> u64 {
     file.map_or(0, |file| file.stable.used())
 }
 
-/// A disk after a power loss in the middle of a commit.
+/// Returns a disk after a power loss in the middle of a commit, with its ledger.
 fn tear_commit(disk: &Disk) -> (Medium, Ledger) {
     let mut ledger = Ledger::default();
     stop_in_commit(disk, 6, &mut ledger).unwrap();
@@ -28,7 +28,7 @@ fn tear_commit(disk: &Disk) -> (Medium, Ledger) {
     (disk.snapshot(), ledger)
 }
 
-/// Stops a recovery at operation `seed / 100`; the remainder says what is left of it.
+/// Stops a recovery at operation `seed / 100`; the remainder determines what is left of it.
 fn stop_recovery(journaling: Journaling, scenario: &str) {
     if !is_available() {
         return;
@@ -36,7 +36,7 @@ fn stop_recovery(journaling: Journaling, scenario: &str) {
     let disk = Disk::mount(journaling);
     let (torn, known) = match journaling {
         Journaling::Ordered => tear_commit(&disk),
-        // What a strict disk forgets of a creation is not the matter here.
+        // Another scenario covers what a strict disk loses of a creation.
         Journaling::Strict => {
             let (mut medium, ledger) = tear_commit(&Disk::mount(Journaling::Ordered));
             medium.journaling = Journaling::Strict;
@@ -82,19 +82,19 @@ fn a_recovery_stopped_at_any_operation_is_completed_on_a_strict_disk() {
     );
 }
 
-/// An event that a kill kept from being acknowledged is shown by the next start; it must stay.
+/// The next start shows an event whose acknowledgement a kill prevented. The event must then stay.
 #[test]
-fn what_a_reader_saw_after_a_kill_survives_a_power_loss() {
+fn events_read_after_a_kill_survive_a_power_loss() {
     if !is_available() {
         return;
     }
-    let scenario = "what_a_reader_saw_after_a_kill_survives_a_power_loss";
+    let scenario = "events_read_after_a_kill_survive_a_power_loss";
     run_seeds(scenario, seeds(4, 200), |seed| {
         let disk = Disk::mount(Journaling::Ordered);
         let mut ledger = Ledger::default();
         stop_in_commit(&disk, 1 + seed, &mut ledger)?;
         disk.resume(Faults::default());
-        // A hub that only shows what it found, and is asked for nothing else.
+        // A hub that only shows the events that it found, without new publishes.
         let nothing = Load { publishers: 0, events: 0, padding: 0, padded: 3 };
         run_until_stopped(&disk, &[], (nothing, Harm::None), &mut ledger)?;
         disk.lose_power(

@@ -1,4 +1,4 @@
-//! Runs a scenario for its seeds, and the steps that scenarios share.
+//! The runner of scenarios, and the steps that they share.
 
 use crate::disk::Disk;
 use crate::faults::{Faults, Operation};
@@ -11,22 +11,22 @@ const MAX_DETAILED: usize = 3;
 /// Failures that are shown in a line.
 const MAX_LISTED: usize = 12;
 
-/// Syncs of the write-ahead file that a first start takes: three while the journal is created beside
-/// its place, one when it is opened there, one for the first epoch.
+/// Syncs of the write-ahead file during a first start: three while the journal is created beside
+/// its final path, one when it is opened there, one for the first epoch.
 const STARTS_SYNCS: u64 = 5;
 
-/// Returns true if the long passes are asked for.
+/// Returns true if the long runs are requested.
 pub fn is_full() -> bool {
     std::env::var("FANFARE_TESTS").is_ok_and(|value| value == "full")
 }
 
-/// The number of seeds of this pass.
+/// Returns the seeds of a short or a long run.
 pub fn seeds(short: u64, long: u64) -> std::ops::Range<u64> {
     0..if is_full() { long } else { short }
 }
 
-/// Runs `test` for every seed, or for those of `FANFARE_POWERLOSS_SEED` (`7` or `100..200`) alone,
-/// and reports what fails.
+/// Runs `test` for every seed, or only for those of `FANFARE_POWERLOSS_SEED` (`7` or `100..200`),
+/// and reports the failures.
 pub fn run_seeds(
     scenario: &str,
     seeds: impl IntoIterator<Item = u64>,
@@ -91,7 +91,7 @@ fn check_and_publish(
     (load, harm): (Load, Harm),
     ledger: &mut Ledger,
 ) -> Result<(), String> {
-    // A hub whose disk stops is killed and answers nothing; the next start is what counts.
+    // A hub whose disk stops is killed and answers nothing; the next start is checked instead.
     match ledger.check(&hub.client(), harm) {
         Err(error) if !disk.has_stopped() => return Err(error),
         Err(_) => return Ok(()),
@@ -100,7 +100,7 @@ fn check_and_publish(
     publish(hub, load, ledger)
 }
 
-/// Starts a hub on a disk without faults, which must have everything, and publishes a little.
+/// Starts a hub on a disk without faults, checks that nothing is missing, and publishes a little.
 pub fn recover(disk: &Disk, flags: &[&str], harm: Harm, ledger: &mut Ledger) -> Result<(), String> {
     disk.resume(Faults::default());
     let load = Load { publishers: 1, events: 2, padding: 10, padded: 3 };
@@ -119,7 +119,7 @@ pub fn stop_in_commit(disk: &Disk, commits: u64, ledger: &mut Ledger) -> Result<
     Ok(())
 }
 
-/// The directories on the disk in which damaged ends were put aside.
+/// Returns the directories on the disk that contain copies of damaged ends of files.
 pub fn damaged_folders(disk: &Disk) -> Vec<String> {
     let paths = disk.paths().into_iter();
     paths

@@ -8,7 +8,7 @@ use crate::medium::Journaling;
 use crate::publishers::Load;
 use crate::scenario::{recover, run_seeds, run_until_stopped, seeds};
 
-/// Names that a power loss right after an acknowledged publish may not take.
+/// Names that must survive a power loss right after an acknowledged publish.
 const NAMES: [&str; 7] = [
     "data",
     "data/FORMAT",
@@ -20,11 +20,11 @@ const NAMES: [&str; 7] = [
 ];
 
 #[test]
-fn the_first_acknowledged_event_survives_with_everything_it_stands_on() {
+fn the_first_acknowledged_event_survives_with_all_files_it_needs() {
     if !is_available() {
         return;
     }
-    let scenario = "the_first_acknowledged_event_survives_with_everything_it_stands_on";
+    let scenario = "the_first_acknowledged_event_survives_with_all_files_it_needs";
     run_seeds(scenario, seeds(4, 200), |seed| {
         let disk = Disk::mount(Journaling::Strict);
         let mut ledger = Ledger::default();
@@ -58,7 +58,7 @@ fn each_restart_on_a_strict_disk_keeps_what_was_acknowledged() {
             let load = Load { publishers: 1 + seed % 3, events: 3, padding: 3000, padded: 3 };
             run_until_stopped(&disk, &[], (load, Harm::None), &mut ledger)
                 .map_err(|error| format!("start {start}: {error}"))?;
-            // Now and then only the process is killed.
+            // After the second start, only the process is killed.
             if start != 1 {
                 disk.lose_power(Unsynced::Lost, seed);
             }

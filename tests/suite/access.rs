@@ -1,4 +1,4 @@
-//! Who is let in: keys and grants, and a hub that asks for nothing.
+//! Access: keys, grants and cookies, and hubs that require no credential.
 
 use crate::credentials::{SECRET, ask, file_with_keys};
 use crate::hub::Hub;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::process::Command;
 
 #[tokio::test]
-async fn keys_open_what_they_grant_and_everything_asks_for_one() {
+async fn keys_allow_what_they_grant_and_protected_routes_require_one() {
     let folder = tempfile::tempdir().unwrap();
     let file = file_with_keys(
         folder.path(),
@@ -27,7 +27,7 @@ async fn keys_open_what_they_grant_and_everything_asks_for_one() {
     let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
     let to_a = (post.clone(), "/streams/a.x/events");
     for (request, statuses) in [
-        // Who: nobody at all, nobody, reader, writer, admin, a wrong key.
+        // Callers: no key, "nobody", "reader", "writer", "admin", an unknown key.
         ((get.clone(), "/healthz"), [200, 200, 200, 200, 200, 401]),
         ((get.clone(), "/readyz"), [200, 200, 200, 200, 200, 401]),
         ((get.clone(), "/version"), [200, 200, 200, 200, 200, 401]),
@@ -41,7 +41,7 @@ async fn keys_open_what_they_grant_and_everything_asks_for_one() {
         ((get.clone(), "/events?stream=**"), [401, 403, 200, 403, 200, 401]),
         ((get.clone(), "/events?stream=b&stream=c.*"), [401, 403, 403, 403, 200, 401]),
         ((get.clone(), "/events?stream=b&stream=a.x"), [401, 403, 200, 403, 200, 401]),
-        // Whoever may read a chat learns that it is not there.
+        // Only a caller that may read the chat learns that it does not exist.
         ((get.clone(), "/streams/chat.7/events"), [401, 403, 404, 403, 403, 401]),
         ((get.clone(), "/events?stream=chat.*"), [401, 403, 403, 403, 403, 401]),
         ((get.clone(), "/events?stream=hub.**"), [401, 403, 403, 403, 200, 401]),
@@ -62,7 +62,7 @@ async fn keys_open_what_they_grant_and_everything_asks_for_one() {
             assert_eq!(status, expected, "{request:?} by {secret:?}");
         }
     }
-    // A batch is refused for any of its streams, and then nothing of it is published.
+    // A batch is refused as a whole if one of its streams is not granted.
     let batch = json!([{ "stream": "a.x", "data": 1 }, { "stream": ["a.y", "b"], "data": 2 }]);
     let answer = hub.http.post(hub.url("/publish")).bearer_auth("w").body(batch.to_string());
     let answer = answer.send().await.unwrap();
@@ -78,11 +78,11 @@ async fn keys_open_what_they_grant_and_everything_asks_for_one() {
     assert_eq!(names(&seen), ["a.end", "a.x", "a.x.y", "b"]);
     let seen = hub.http.get(hub.url("/streams")).bearer_auth("r").send().await.unwrap();
     let seen: Value = serde_json::from_str(&seen.text().await.unwrap()).unwrap();
-    assert_eq!(names(&seen), ["a.end", "a.x", "a.x.y"], "a list is narrowed to what may be read");
+    assert_eq!(names(&seen), ["a.end", "a.x", "a.x.y"], "the list has readable streams only");
 }
 
 #[tokio::test]
-async fn a_reader_is_sent_what_is_granted_of_what_it_asked_for() {
+async fn subscriptions_are_narrowed_to_the_grants() {
     let folder = tempfile::tempdir().unwrap();
     let keys = [
         ("some", "s", "subscribe = [\"a.**\", \"b\"]"),
@@ -114,7 +114,7 @@ async fn a_reader_is_sent_what_is_granted_of_what_it_asked_for() {
     let granted = ["a.x", "b", "a.y.z"];
     let seen = some.take(granted.len()).await;
     assert_eq!(seen.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(), granted);
-    // History is narrowed as what is live: from the start, after an id, and after a restart.
+    // History is narrowed like live events: from the start, after an id, and after a restart.
     hub.kill();
     hub.start_again().await;
     let mut again = read(&hub, "/events?stream=**&from=start", "s", None).await;
@@ -129,7 +129,7 @@ async fn a_reader_is_sent_what_is_granted_of_what_it_asked_for() {
 }
 
 #[tokio::test]
-async fn a_reader_is_not_told_which_other_streams_an_event_is_on() {
+async fn events_do_not_name_streams_that_are_not_granted() {
     let folder = tempfile::tempdir().unwrap();
     let keys = [
         ("some", "s", "subscribe = [\"a.**\"]"),
@@ -165,7 +165,7 @@ async fn a_reader_is_not_told_which_other_streams_an_event_is_on() {
 }
 
 #[tokio::test]
-async fn a_bad_credential_is_never_taken_for_none() {
+async fn an_invalid_credential_is_never_treated_as_anonymous() {
     let hub = Hub::start(&["--anonymous", "subscribe,publish,metrics"]).await;
     for path in ["/streams/a/events", "/metrics", "/streams", "/version"] {
         assert_eq!(ask(&hub, (Method::GET, path), &[]).await.0, 200, "{path}");
@@ -189,12 +189,12 @@ async fn a_bad_credential_is_never_taken_for_none() {
     }
     assert_eq!(ask(&hub, (Method::POST, "/streams/a/events"), &[]).await.0, 200);
     for (method, path) in [(Method::DELETE, "/streams/a"), (Method::GET, "/events?stream=hub.**")] {
-        assert_eq!(ask(&hub, (method, path), &[]).await.0, 403, "{path}: anonymous is no admin");
+        assert_eq!(ask(&hub, (method, path), &[]).await.0, 403, "{path}: needs an admin");
     }
 }
 
 #[tokio::test]
-async fn saying_what_everybody_may_do_opens_a_hub_to_no_other_site() {
+async fn an_anonymous_hub_rejects_foreign_hosts_and_cross_site_requests() {
     let hub = Hub::start(&["--anonymous", "subscribe,publish"]).await;
     assert_eq!(raw(&hub, "GET /streams HTTP/1.1\r\nHost: evil.example\r\n").await, 421);
     let target = "GET http://evil.example/streams HTTP/1.1\r\nHost: localhost\r\n";
@@ -206,7 +206,7 @@ async fn saying_what_everybody_may_do_opens_a_hub_to_no_other_site() {
 }
 
 #[tokio::test]
-async fn a_hub_that_asks_for_nothing_answers_only_to_its_own_machine() {
+async fn an_open_hub_answers_only_to_known_hosts_and_origins() {
     let hub =
         Hub::start(&["--public-host", "hub.example", "--cors-origin", "https://app.example"]).await;
     let port = hub.address.rsplit(':').next().unwrap();
@@ -252,7 +252,7 @@ async fn a_hub_that_asks_for_nothing_answers_only_to_its_own_machine() {
     assert_eq!(count, 7.0);
 }
 
-/// The status of a request whose head is written as it is.
+/// Sends a request head verbatim and returns the status.
 async fn raw(hub: &Hub, head: &str) -> u16 {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut socket = tokio::net::TcpStream::connect(&hub.address).await.unwrap();
@@ -263,7 +263,7 @@ async fn raw(hub: &Hub, head: &str) -> u16 {
 }
 
 #[test]
-fn a_hub_that_others_reach_does_not_start_without_a_word_on_who_may() {
+fn a_public_address_requires_access_settings_and_invalid_ones_are_reported() {
     let start = |args: &[&str]| {
         let folder = tempfile::tempdir().unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_fanfare"))
@@ -311,12 +311,12 @@ fn a_hub_that_others_reach_does_not_start_without_a_word_on_who_may() {
     ] {
         let (starts, why) = start(args);
         assert!(!starts && why.contains(place), "{args:?}: {why}");
-        assert!(!why.contains(SECRET) && !why.contains("short\""), "a secret is told: {why}");
+        assert!(!why.contains(SECRET) && !why.contains("short\""), "secret shown: {why}");
     }
 }
 
 #[tokio::test]
-async fn a_page_has_its_credential_in_a_cookie_that_speaks_for_no_other_page() {
+async fn a_session_cookie_allows_writes_only_from_allowed_origins() {
     let folder = tempfile::tempdir().unwrap();
     let keys = [("page", "p ;=%", "subscribe = [\"a\"]\npublish = [\"a\"]"), ("other", "o", "")];
     let file = file_with_keys(folder.path(), &keys);
@@ -362,13 +362,13 @@ async fn a_page_has_its_credential_in_a_cookie_that_speaks_for_no_other_page() {
         assert_eq!(ask(&hub, request.clone(), headers).await.0, status, "{request:?} {headers:?}");
     }
     let page = hub.http.get(hub.url("/")).header("Cookie", "fanfare=x").send().await.unwrap();
-    assert_eq!(page.status(), 200, "whoever comes with a cookie of yesterday can log in");
+    assert_eq!(page.status(), 200, "the page is served with an invalid cookie");
     for path in ["/metrics", "/session", "/streams/a/events"] {
         let answer =
             hub.http.get(hub.url(path)).header("Cookie", "fanfare=x").send().await.unwrap();
-        assert_eq!(answer.status(), 401, "{path}: a bad cookie is not taken for none");
+        assert_eq!(answer.status(), 401, "{path}: an invalid cookie is not anonymous");
         let ends = answer.headers()["set-cookie"].to_str().unwrap();
-        assert!(ends.starts_with("fanfare=; Max-Age=0; Path=/"), "and it is ended: {ends}");
+        assert!(ends.starts_with("fanfare=; Max-Age=0; Path=/"), "it is cleared: {ends}");
     }
     let who = hub.http.get(hub.url("/session")).header("Cookie", &cookie).send().await.unwrap();
     let who: Value = who.json().await.unwrap();
@@ -376,7 +376,7 @@ async fn a_page_has_its_credential_in_a_cookie_that_speaks_for_no_other_page() {
         (&who["subject"], &who["subscribe"], &who["publish"], &who["admin"]),
         (&json!("key page"), &json!(["a"]), &json!(["a"]), &json!(false))
     );
-    assert_eq!(hub.get("/session").await.0, 200, "whoever shows nothing has what is for all");
+    assert_eq!(hub.get("/session").await.0, 200, "anonymous without a credential");
     let request = hub.http.delete(hub.url("/session")).header("Cookie", &cookie);
     let answer = request.header("Origin", &own).send().await.unwrap();
     assert_eq!(answer.status(), 204);
@@ -384,7 +384,7 @@ async fn a_page_has_its_credential_in_a_cookie_that_speaks_for_no_other_page() {
 }
 
 #[tokio::test]
-async fn a_list_of_very_many_streams_is_whole_whoever_reads_it() {
+async fn pages_of_a_long_stream_list_are_complete_for_every_caller() {
     let folder = tempfile::tempdir().unwrap();
     let keys = [
         ("few", "few", "subscribe = [\"w.0007\", \"h.1\", \"*.2399\"]"),
@@ -427,7 +427,7 @@ async fn a_list_of_very_many_streams_is_whole_whoever_reads_it() {
     }
 }
 
-/// A hub with keys that grants something to those who show none.
+/// Starts a hub that has a key and also grants permissions to anonymous callers.
 async fn with_anonymous(more: &[&str]) -> (Hub, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = file_with_keys(folder.path(), &[("admin", "adm", "admin = true")]);
@@ -436,7 +436,7 @@ async fn with_anonymous(more: &[&str]) -> (Hub, tempfile::TempDir) {
 }
 
 #[tokio::test]
-async fn what_anybody_may_do_is_not_done_for_pages_of_other_sites() {
+async fn a_hub_with_keys_rejects_cross_site_requests_without_a_credential() {
     let (hub, _folder) = with_anonymous(&["--public-host", "hub.example"]).await;
     let send = async |method: Method, headers: &[(&str, &str)]| {
         let mut request = hub.http.request(method, hub.url("/streams/s/events?follow=false"));
@@ -454,7 +454,7 @@ async fn what_anybody_may_do_is_not_done_for_pages_of_other_sites() {
     for foreign in [("Sec-Fetch-Site", "cross-site"), ("Origin", "http://evil.example")] {
         assert_eq!(send(Method::POST, &[foreign]).await, 403, "{foreign:?}");
     }
-    // Whoever shows a credential is meant, and what tells nothing is for everybody.
+    // A credential proves intent, and `/healthz` reveals nothing: both work under any host.
     let by_name = |path: &str| hub.http.get(hub.url(path)).header("Host", "evil.example");
     let stats = by_name("/stats").bearer_auth("adm").send().await.unwrap();
     assert_eq!(stats.status(), 200);
@@ -462,7 +462,7 @@ async fn what_anybody_may_do_is_not_done_for_pages_of_other_sites() {
 }
 
 #[tokio::test]
-async fn why_a_hub_is_not_ready_is_told_to_admins_and_to_its_own_listener() {
+async fn readiness_reasons_are_shown_to_admins_and_on_the_metrics_listener() {
     let (mut hub, _folder) = with_anonymous(&["--metrics-listen", "127.0.0.1:0"]).await;
     hub.publish("s", "1").await;
     hub.kill();
@@ -480,7 +480,7 @@ async fn why_a_hub_is_not_ready_is_told_to_admins_and_to_its_own_listener() {
 }
 
 #[tokio::test]
-async fn a_cookie_by_tls_is_one_that_no_other_host_can_set() {
+async fn cookies_over_tls_require_the_host_prefix() {
     let (hub, _folder) = with_anonymous(&[]).await;
     let session = |request: reqwest::RequestBuilder| request.header("X-Forwarded-Proto", "https");
     let begun =
@@ -493,7 +493,7 @@ async fn a_cookie_by_tls_is_one_that_no_other_host_can_set() {
         get.send().await.unwrap().json::<Value>().await.unwrap()["admin"].clone()
     };
     assert_eq!(who(value.clone()).await, json!(true));
-    assert_eq!(who(value.replace("__Host-", "")).await, json!(false), "it may be another host's");
+    assert_eq!(who(value.replace("__Host-", "")).await, json!(false), "another host can set it");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `fanfare bench`: it finds what is wrong, and nothing where nothing is.
+//! `fanfare bench` reports the faults of a server, and none of a correct one.
 
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
@@ -27,7 +27,7 @@ fn report(args: &[&str]) -> (bool, Value) {
 }
 
 #[test]
-fn each_scenario_runs_against_a_hub_of_its_own_which_loses_nothing() {
+fn each_scenario_starts_a_hub_and_finds_no_fault() {
     let small: [(&str, &[&str]); 7] = [
         ("paced", &["--subscribers", "20", "--rate", "100", "--events", "50"]),
         ("saturated", &["--subscribers", "20", "--publishers", "4", "--events", "500"]),
@@ -77,26 +77,26 @@ fn each_scenario_runs_against_a_hub_of_its_own_which_loses_nothing() {
 }
 
 #[test]
-fn readers_that_never_read_take_nothing_from_the_others() {
+fn stuck_readers_do_not_cost_other_readers_events() {
     let (success, report) = report(&["--subscribers", "20", "--stuck", "5", "--events", "50"]);
     assert!(success, "{report}");
     assert_eq!(report["deliveries"]["received"], 50 * 15);
 }
 
 #[test]
-fn beside_slow_clients_everything_comes_and_the_hub_closes_those_that_never_end_their_head() {
+fn slow_clients_cost_no_deliveries_and_unfinished_heads_are_closed() {
     let (success, report) =
         report(&["slow", "--subscribers", "20", "--slow", "60", "--duration", "9s"]);
     assert!(success, "{report}");
     let sent = report["publish"]["acknowledged"].as_u64().unwrap();
     assert_eq!(report["deliveries"]["received"], sent * 20);
-    // A third of them never end their head, and come back once before the end.
+    // A third of them never end their head; each reconnects once before the end.
     let closed = report["slow_closed"].as_u64().unwrap();
     assert!((20..=80).contains(&closed), "{closed}");
 }
 
 #[test]
-fn the_floor_delivers_everything_too() {
+fn the_floor_server_delivers_every_event() {
     let (success, report) =
         report(&["saturated", "--floor", "2", "--subscribers", "20", "--events", "400"]);
     assert!(success, "{report}");
@@ -109,14 +109,14 @@ enum Fault {
     Loses,
     Repeats,
     Swaps,
-    /// Takes its time for every event.
+    /// Answers every publish after [`SLOW`].
     Slow,
 }
 
-/// What it takes.
+/// Time that a slow server takes for a publish.
 const SLOW: Duration = Duration::from_millis(50);
 
-/// What a faulty server knows: its readers, how many events it has had, one that it holds back.
+/// State of a faulty server: its readers, the number of events so far, and an event held back.
 #[derive(Default)]
 struct Faulty {
     readers: Vec<TcpStream>,
@@ -125,7 +125,7 @@ struct Faulty {
 }
 
 impl Faulty {
-    /// Does to the third event what is wrong with the server.
+    /// Sends an event to all readers; applies the fault to the third event.
     fn publish(&mut self, event: String, fault: Fault) {
         self.events += 1;
         let frames = match (self.events, fault) {
@@ -145,7 +145,7 @@ impl Faulty {
     }
 }
 
-/// A server for as long as the test's process, which does one thing wrong.
+/// Starts a server with one fault, which runs as long as the test process; returns its URL.
 fn faulty_server(fault: Fault) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -187,7 +187,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<Faulty>, fault: Fault) {
 }
 
 #[test]
-fn a_server_that_loses_repeats_or_swaps_is_found_out() {
+fn lost_duplicated_and_reordered_events_are_reported() {
     for (fault, lost, duplicated, reordered) in [
         (Fault::None, 0, 0, 0),
         (Fault::Loses, 5, 0, 0),
@@ -216,7 +216,7 @@ fn a_server_that_loses_repeats_or_swaps_is_found_out() {
 }
 
 #[test]
-fn a_server_that_holds_publishers_up_does_not_hide_what_that_costs() {
+fn latency_includes_the_time_that_a_publish_waits_to_be_sent() {
     let url = faulty_server(Fault::Slow);
     let (_, report) = report(&[
         "--subscribe-url",
@@ -230,14 +230,14 @@ fn a_server_that_holds_publishers_up_does_not_hide_what_that_costs() {
         "--events",
         "20",
     ]);
-    // The tenth event is due after 90 ms and cannot be out before 10 times what one takes.
+    // The tenth event is due after 90 ms, but ten publishes take `10 * SLOW`.
     let least = SLOW.as_secs_f64() * 1e3 * 10.0 - 90.0;
     assert!(report["latency_ms"]["p50"].as_f64().unwrap() >= least, "{report}");
     assert!(report["publish"]["answer_ms"]["p50"].as_f64().unwrap() >= least, "{report}");
 }
 
 #[test]
-fn a_bench_that_is_interrupted_leaves_nothing_behind() {
+fn an_interrupted_bench_ends_its_hub_and_cleans_up_unless_killed() {
     let folder = tempfile::tempdir().unwrap();
     for (signal, cleans_up) in [(Signal::INT, true), (Signal::TERM, true), (Signal::KILL, false)] {
         let mut bench = Command::new(env!("CARGO_BIN_EXE_fanfare"))
@@ -256,9 +256,9 @@ fn a_bench_that_is_interrupted_leaves_nothing_behind() {
     }
 }
 
-/// The system sends no signal for a parent that exited before it was asked to send one.
+/// The kernel sends no signal for a parent that exited before the signal was requested.
 #[test]
-fn a_process_of_a_bench_that_has_exited_already_does_not_start() {
+fn a_child_of_an_exited_bench_does_not_start() {
     let output = Command::new(env!("CARGO_BIN_EXE_fanfare"))
         .args(["bench-child", "1", "--", "echo", "it runs"])
         .output()
@@ -276,7 +276,7 @@ fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    panic!("it never happened");
+    panic!("it did not happen in time");
 }
 
 fn child_of(parent: Pid) -> Option<u32> {
@@ -285,13 +285,13 @@ fn child_of(parent: Pid) -> Option<u32> {
     std::fs::read_to_string(children).ok()?.split_whitespace().next()?.parse().ok()
 }
 
-/// Its arguments; none of a process that is gone.
+/// Returns the command line of a process; empty if the process is gone.
 fn command_of(pid: u32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()
 }
 
 #[test]
-fn what_cannot_be_measured_is_said() {
+fn a_bench_that_cannot_run_reports_the_reason() {
     for (args, said) in [
         (&["--subscribers", "1000000000"][..], "open files"),
         (&["--rate", "often"], "--rate"),

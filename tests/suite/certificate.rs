@@ -12,7 +12,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// A certificate that signs itself, with its key, in a folder of its own.
+/// A self-signed certificate with its key, in a temporary directory.
 pub struct Certificate {
     folder: TempDir,
 }
@@ -24,7 +24,7 @@ impl Certificate {
         certificate
     }
 
-    /// Puts another one in its place.
+    /// Replaces the certificate and its key.
     pub fn renew(&self, name: &str) {
         let made = |file: &str| self.folder.path().join(file).with_extension("new");
         let done = Command::new("openssl")
@@ -55,14 +55,14 @@ impl Certificate {
         self.folder.path()
     }
 
-    /// What a hub is told that is to use it.
+    /// Returns the hub's flags for this certificate.
     pub fn flags(&self) -> [&'static str; 4] {
-        // As long as the test runs.
+        // Leaked, because the flags are used until the test ends.
         let leak = |path: PathBuf| -> &'static str { Box::leak(path.display().to_string().into()) };
         ["--tls-cert", leak(self.path()), "--tls-key", leak(self.file("key.pem"))]
     }
 
-    /// Connects as one who trusts it and nothing else, asking for HTTP/2.
+    /// Connects as a client that trusts only this certificate and offers only HTTP/2.
     pub async fn connect(&self, address: &str) -> TlsStream<TcpStream> {
         self.try_connect(address).await.unwrap()
     }

@@ -1,4 +1,4 @@
-//! What tests of chats share: one is begun, read, and looked at.
+//! Helpers for tests of chats.
 
 use crate::hub::Hub;
 use crate::reader::Event;
@@ -20,7 +20,7 @@ pub const TEXT: &[&str] = &[
     "end.",
 ];
 
-/// Begins a chat; what was answered.
+/// Creates a chat; returns the status and the response.
 pub async fn begin(hub: &Hub, body: Value, key: Option<&str>) -> (u16, Value) {
     let request = hub.http.post(hub.url("/chats")).body(body.to_string());
     let request = key.into_iter().fold(request, |r, key| r.header("Idempotency-Key", key));
@@ -41,13 +41,13 @@ pub fn events_url(chat: &Value) -> &str {
     chat["events_url"].as_str().unwrap()
 }
 
-/// Everything of a chat, to its end.
+/// Returns all events of a chat, up to its end.
 pub async fn whole(hub: &Hub, chat: &Value) -> Vec<Value> {
     let mut reader = hub.subscribe(events_url(chat)).await;
     reader.rest().await.iter().filter(|event| !event.is_control()).map(Event::json).collect()
 }
 
-/// The text, whose parts must follow each other.
+/// Returns the text of a chat, whose parts must be contiguous.
 pub fn text(events: &[Value]) -> String {
     let mut text = String::new();
     for event in events.iter().filter(|event| event["type"] == "token") {
@@ -63,19 +63,19 @@ pub fn kinds(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["type"].as_str().unwrap()).collect()
 }
 
-/// The last event, which must be the only one that ends.
+/// Returns the last event, which must be the only terminal one.
 pub fn end(events: &[Value]) -> &Value {
     let is_end =
         |event: &&Value| ["done", "error", "cancelled"].contains(&event["type"].as_str().unwrap());
     assert_eq!(events.iter().filter(is_end).count(), 1, "{events:?}");
-    events.last().filter(is_end).unwrap_or_else(|| panic!("it does not stand last: {events:?}"))
+    events.last().filter(is_end).unwrap_or_else(|| panic!("the end is not last: {events:?}"))
 }
 
 pub async fn view(hub: &Hub, chat: &Value) -> Value {
     hub.get(&format!("/chats/{}", chat["id"].as_str().unwrap())).await.1
 }
 
-/// A script that says a part whenever it is told to.
+/// Returns a script that waits for `next` after each part.
 pub fn told(parts: &[&str], next: &Arc<Notify>) -> Script {
     let parts = parts.iter().flat_map(|text| [part(text), Step::Until(next.clone())]);
     std::iter::once(head()).chain(parts).chain(done()).collect()

@@ -1,4 +1,4 @@
-//! Whose a chat is, who sees it, and where nothing of it is left.
+//! Access to chats: owners, tickets, grants, and the confidentiality of stored content.
 
 use crate::credentials::{SECRET, file_with, good, in_seconds};
 use crate::hub::{Hub, PATIENCE};
@@ -34,7 +34,7 @@ async fn hub_of(upstream: &Upstream, flags: &[&str]) -> (Hub, tempfile::TempDir)
     (Hub::on(&folder.path().join("data"), &flags).await, folder)
 }
 
-/// Asks as somebody, or as nobody; the status and the answer.
+/// Sends a request as `who`, anonymous if empty; returns the status and the response.
 async fn ask(hub: &Hub, who: &str, what: (Method, &str), body: &Value) -> (u16, Value) {
     let request = hub.http.request(what.0, hub.url(what.1));
     let request = if who.is_empty() { request } else { request.bearer_auth(secret(who)) };
@@ -56,7 +56,7 @@ async fn begin(hub: &Hub, who: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_chat_is_its_owners_and_to_others_as_if_it_were_not_there() {
+async fn chats_of_other_owners_are_reported_as_not_found() {
     let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
     let (hub, _folder) = hub_of(&upstream, &[]).await;
     let chat = begin(&hub, "ann").await;
@@ -80,7 +80,7 @@ async fn a_chat_is_its_owners_and_to_others_as_if_it_were_not_there() {
             );
         }
     }
-    // What is another's and what is not there are one answer.
+    // A chat of another owner and an unknown id get the same response.
     for (method, rest) in [
         get("", ""),
         get("", "/events"),
@@ -98,7 +98,7 @@ async fn a_chat_is_its_owners_and_to_others_as_if_it_were_not_there() {
 }
 
 #[tokio::test]
-async fn no_wildcard_shows_a_chat_and_no_other_asks_what_is_not_granted() {
+async fn wildcards_match_no_chat_and_models_require_a_grant() {
     let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
     let (hub, _folder) = hub_of(&upstream, &[]).await;
     let chat = begin(&hub, "ann").await;
@@ -136,7 +136,7 @@ async fn no_wildcard_shows_a_chat_and_no_other_asks_what_is_not_granted() {
         );
     }
     let (_, models) = ask(&hub, "bob", (Method::GET, "/v1/models"), &Value::Null).await;
-    assert_eq!(models["data"].as_array().unwrap().len(), 1, "those that are granted");
+    assert_eq!(models["data"].as_array().unwrap().len(), 1, "granted models only");
     let published = json!({ "stream": format!("chat.{id}"), "data": "x" });
     assert_eq!(ask(&hub, "ann", (Method::POST, "/publish"), &published).await.0, 403);
 }
@@ -161,7 +161,7 @@ async fn a_ticket_reads_its_chat_and_nothing_else() {
     }
     let asked =
         ask(&hub, "", (Method::POST, &with("/chats", ticket)), &json!({ "message": "x" })).await;
-    assert_eq!(asked.0, 403, "it asks for nothing");
+    assert_eq!(asked.0, 403, "a ticket creates no chat");
     let (status, made) =
         ask(&hub, "ann", (Method::POST, &format!("/chats/{id}/tickets")), &Value::Null).await;
     assert_eq!(status, 200);
@@ -170,7 +170,7 @@ async fn a_ticket_reads_its_chat_and_nothing_else() {
     assert_eq!(get(with(&format!("/chats/{id}/events"), &made)).await.0, 200);
 }
 
-/// Files below a folder whose bytes have one of these in them.
+/// Returns the files below a directory that contain one of `texts`.
 fn files_with(folder: &Path, texts: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for file in std::fs::read_dir(folder).unwrap() {
@@ -186,7 +186,7 @@ fn files_with(folder: &Path, texts: &[&str]) -> Vec<PathBuf> {
 }
 
 #[tokio::test]
-async fn what_is_asked_and_answered_is_in_no_log_and_in_no_file_that_can_be_read() {
+async fn prompts_and_answers_are_not_logged_and_are_stored_encrypted() {
     let words = ["xylophone-of-the-prompt", "marzipan-of-the-answer"];
     let failing = crate::upstream::status(400, "", r#"{"error":"marzipan-of-the-answer"}"#);
     let upstream = Upstream::start(vec![answer(&[words[1]]), failing]).await;
@@ -201,7 +201,7 @@ async fn what_is_asked_and_answered_is_in_no_log_and_in_no_file_that_can_be_read
         assert!(whole.send().await.unwrap().text().await.unwrap().contains(words[1]));
         ids.push(id);
     }
-    assert_eq!(files_with(&hub.data, &words), Vec::<PathBuf>::new(), "it is sealed");
+    assert_eq!(files_with(&hub.data, &words), Vec::<PathBuf>::new(), "it is encrypted");
     let keys = hub.data.join("stream-keys");
     let holds_keys = || std::fs::read(&keys).unwrap().iter().any(|byte| *byte != 0);
     assert!(holds_keys());
@@ -219,14 +219,14 @@ async fn what_is_asked_and_answered_is_in_no_log_and_in_no_file_that_can_be_read
     // A key that was not erased in time is erased by the next start.
     hub.kill();
     hub.start_again().await;
-    assert!(!holds_keys(), "what is deleted can be read by nobody");
+    assert!(!holds_keys(), "keys of deleted chats are erased");
     assert_eq!(files_with(&hub.data, &words), Vec::<PathBuf>::new());
     let log = hub.log();
-    assert!(!words.iter().any(|word| log.contains(word)), "it is in the log");
+    assert!(!words.iter().any(|word| log.contains(word)), "the log contains it");
 }
 
 #[tokio::test]
-async fn a_token_without_a_name_has_its_own_chats_and_a_ticket_ends_with_its_makers() {
+async fn tokens_without_a_subject_own_chats_by_id_and_tickets_expire_with_their_token() {
     let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
     let flags =
         ["--jwt-secret", SECRET, "--anonymous", "chat,subscribe", "--max-chats-per-subject", "1"];
@@ -243,7 +243,7 @@ async fn a_token_without_a_name_has_its_own_chats_and_a_ticket_ends_with_its_mak
         let status = answer.status().as_u16();
         (status, serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap_or_default())
     };
-    assert_eq!(send(&token(json!({})), Method::POST, "/chats").await.0, 403, "it has no name");
+    assert_eq!(send(&token(json!({})), Method::POST, "/chats").await.0, 403, "no sub, no jti");
     let (one, other) = (token(json!({ "jti": "1" })), token(json!({ "jti": "2" })));
     let (status, chat) = send(&one, Method::POST, "/chats").await;
     assert_eq!(status, 201);
@@ -274,7 +274,7 @@ async fn a_token_without_a_name_has_its_own_chats_and_a_ticket_ends_with_its_mak
 }
 
 #[tokio::test]
-async fn strangers_have_as_many_chats_as_their_address_may() {
+async fn anonymous_chats_are_limited_per_address() {
     let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
     let flags = [
         "--anonymous",
@@ -297,13 +297,13 @@ async fn strangers_have_as_many_chats_as_their_address_may() {
     assert_eq!(status, 201, "{chat}");
     let (status, refused) = begin("192.0.2.1").await;
     assert_eq!((status, &refused["limit"]), (429, &json!("max_chats_per_subject")));
-    assert_eq!(begin("192.0.2.2").await.0, 201, "another's");
+    assert_eq!(begin("192.0.2.2").await.0, 201, "another address");
     let reason = "fanfare_chats_refused_total{reason=\"max_chats_per_subject\"}";
     assert_eq!(hub.metric(reason).await, 1.0);
 }
 
 #[tokio::test]
-async fn a_cookie_asks_only_for_pages_of_the_hub() {
+async fn cookies_start_and_stop_chats_only_for_pages_of_the_hub() {
     let upstream = Upstream::start(vec![answer(&["a"])]).await;
     let (hub, _folder) = hub_of(&upstream, &[]).await;
     let login = hub.http.post(hub.url("/session")).bearer_auth(secret("ann")).send().await.unwrap();
@@ -322,7 +322,7 @@ async fn a_cookie_asks_only_for_pages_of_the_hub() {
     for path in ["/chats", "/chat", "/v1/chat/completions"] {
         assert_eq!(post(path, "cross-site").await.0, 403, "{path}");
     }
-    // The log says why, of each.
+    // Each refusal is logged with its reason.
     hub.until_logged("reason=\"forbidden\"", 3).await;
     let (status, chat) = post("/chats", "same-origin").await;
     assert_eq!(status, 201, "{chat}");
@@ -334,7 +334,7 @@ async fn a_cookie_asks_only_for_pages_of_the_hub() {
 }
 
 #[tokio::test]
-async fn a_reader_whose_credential_ends_is_told_that_its_answer_is_not_whole() {
+async fn an_expired_credential_ends_the_answer_with_an_error() {
     let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
     let (hub, _folder) = upstream.hub(&["--jwt-secret", SECRET, "--anonymous", "metrics"]).await;
     let claims = json!({ "sub": "ann", "exp": in_seconds(6), "fanfare": { "chat": ["*"] } });
@@ -347,11 +347,11 @@ async fn a_reader_whose_credential_ends_is_told_that_its_answer_is_not_whole() {
     assert_eq!(reader.status, 200);
     let events = reader.rest().await;
     assert_eq!(events.last().unwrap().json()["error"]["code"], "disconnected");
-    assert_eq!(hub.metric("fanfare_chats_running").await, 1.0, "the run goes on");
+    assert_eq!(hub.metric("fanfare_chats_running").await, 1.0, "the run continues");
 }
 
 #[tokio::test]
-async fn a_damaged_key_of_a_chat_is_told_and_costs_no_other() {
+async fn a_damaged_chat_key_is_logged_and_affects_no_other_chat() {
     let upstream = Upstream::start(vec![answer(&["one"]), answer(&["two"])]).await;
     let (mut hub, _folder) = hub_of(&upstream, &[]).await;
     let mut paths = Vec::new();

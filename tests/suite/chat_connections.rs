@@ -1,11 +1,11 @@
-//! Connections to upstreams that are closed when they would be used again.
+//! Connections to upstreams that would be closed or reset on reuse.
 
 use crate::chat::{begun, end, text, whole};
 use crate::completions::{ask, post};
 use crate::upstream::{Script, Step, Upstream, answer, done, part, say};
 use serde_json::{Value, json};
 
-/// An answer after which its connection stays open for another request.
+/// Returns an answer whose connection stays open for another request.
 fn answer_and_stay(text: &str) -> Script {
     let bytes = |step| match step {
         Step::Say(bytes) => bytes,
@@ -24,8 +24,8 @@ fn usage(events: &[Value]) -> &Value {
 }
 
 #[tokio::test]
-async fn a_connection_that_would_die_when_it_is_used_again_is_not_used_again() {
-    // It would be closed, and it would be reset.
+async fn a_connection_that_would_fail_on_reuse_is_not_reused() {
+    // On reuse the connection would be closed, or reset.
     for dies in [vec![], vec![Step::Reset]] {
         let first = [answer_and_stay("a"), dies].concat();
         let upstream = Upstream::start(vec![first, answer(&["b"])]).await;
@@ -41,7 +41,7 @@ async fn a_connection_that_would_die_when_it_is_used_again_is_not_used_again() {
 }
 
 #[tokio::test]
-async fn a_client_of_openai_is_not_told_of_a_connection_that_died_idle() {
+async fn openai_clients_get_no_error_from_a_dead_idle_connection() {
     for is_stream in [true, false] {
         let upstream = Upstream::start(vec![answer_and_stay("a"), answer(&["b"])]).await;
         let (hub, _folder) = upstream.hub(&[]).await;

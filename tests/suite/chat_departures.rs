@@ -1,4 +1,4 @@
-//! Readers of chats whose connections are gone, or are ended by the hub.
+//! Readers of chats whose connections are lost or are closed by the hub.
 
 use crate::chat::{begin, end, events_url, kinds};
 use crate::completions::{ask, said, stream};
@@ -10,8 +10,8 @@ use std::process::Command;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// Sends a request, reads the head of the answer, and is gone without a FIN or a RST, as a machine
-/// whose network went away.
+/// Sends a request, reads the head of the answer, and disappears without a FIN or a RST, like a
+/// machine that loses its network.
 const VANISHES: &str = "
 import socket, sys
 host, port = sys.argv[1].rsplit(':', 1)
@@ -27,7 +27,7 @@ client.close()
 
 #[tokio::test]
 #[ignore = "needs root and python3: sets TCP_REPAIR"]
-async fn a_retry_of_a_client_whose_connection_is_half_open_takes_over_its_run() {
+async fn a_retry_takes_over_the_run_of_a_half_open_connection() {
     let next = Arc::new(Notify::new());
     let slow = [vec![head(), Step::Until(next.clone()), part("ab")], done()].concat();
     let upstream = Upstream::start(vec![slow, answer(&["another"])]).await;
@@ -56,11 +56,11 @@ async fn sent_to(mut reader: Reader) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_reader_of_post_chat_who_is_sent_away_by_a_drain_has_a_terminal_event() {
+async fn a_drain_sends_readers_of_post_chat_a_terminal_event() {
     let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
     let (mut hub, _folder) = upstream.hub(&["--drain", "3s"]).await;
     let mut readers = Vec::new();
-    // They are sent away one after the other, the first of them before the chats are ended.
+    // The drain closes readers one by one, and the first of them before it ends the chats.
     for _ in 0..8 {
         let body = r#"{"message":"hi"}"#;
         let mut reader = Reader::request(&hub.address, "POST /chat", &[], body).await.unwrap();
@@ -78,7 +78,7 @@ async fn a_reader_of_post_chat_who_is_sent_away_by_a_drain_has_a_terminal_event(
 }
 
 #[tokio::test]
-async fn a_reader_of_post_chat_whose_token_expires_has_a_terminal_event() {
+async fn token_expiry_sends_readers_of_post_chat_a_terminal_event() {
     let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
     let (hub, _folder) = upstream.hub(&["--jwt-secret", SECRET]).await;
     let claims = json!({ "exp": in_seconds(4), "sub": "ann", "fanfare": { "chat": ["*"] } });
@@ -90,12 +90,12 @@ async fn a_reader_of_post_chat_whose_token_expires_has_a_terminal_event() {
     let events = sent_to(reader).await;
     let last = end(&events);
     assert_eq!(last["type"], "error", "{events:?}");
-    // It goes on with the last event of the chat, which this one is not.
+    // A resume continues after the last event of the chat; this event is not part of the chat.
     assert_eq!((&last["code"], &last["partial"]), (&json!("disconnected"), &json!(true)));
 }
 
 #[tokio::test]
-async fn a_terminal_event_of_a_connection_has_no_place_in_the_chat() {
+async fn a_reader_resumes_the_chat_after_the_terminal_event_of_its_connection() {
     let next = Arc::new(Notify::new());
     let script = [vec![head(), part("a"), Step::Until(next.clone()), part("b")], done()].concat();
     let upstream = Upstream::start(vec![script]).await;
@@ -123,11 +123,11 @@ async fn a_terminal_event_of_a_connection_has_no_place_in_the_chat() {
 }
 
 #[tokio::test]
-async fn a_chat_is_read_to_its_end_where_nobody_is_sent_away() {
+async fn a_reader_of_a_whole_chat_gets_one_terminal_event() {
     let upstream = Upstream::start(vec![answer(&["a"])]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     let (_, chat) = begin(&hub, json!({ "message": "hi" }), None).await;
     let mut reader = hub.subscribe(&format!("{}?control=off", events_url(&chat))).await;
     let events: Vec<Value> = reader.rest().await.iter().map(Event::json).collect();
-    assert_eq!(end(&events)["type"], "done", "one end, and none of the connection's beside it");
+    assert_eq!(end(&events)["type"], "done", "the connection adds no terminal event");
 }

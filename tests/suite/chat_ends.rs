@@ -1,4 +1,4 @@
-//! How chats come to an end that is not their model's: stopped, deleted, or their hub gone.
+//! Chats that do not end by their model: stopped, deleted, or interrupted by the hub.
 
 use crate::chat::{begin, begun, end, events_url, text, told, whole};
 use crate::disk::SmallDisk;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 #[tokio::test]
-async fn a_chat_is_stopped_whenever_that_is_wanted() {
+async fn a_chat_can_be_stopped_at_any_time() {
     let next = Arc::new(Notify::new());
     let silent = vec![Step::Hang];
     let waits = vec![head(), Step::Hang];
@@ -50,7 +50,7 @@ async fn a_chat_is_stopped_whenever_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_hub_that_is_killed_ends_what_it_had_begun_and_begins_nothing_twice() {
+async fn a_restart_after_a_kill_ends_running_chats_and_starts_none_again() {
     let upstream = Upstream::start(vec![vec![head(), part("a"), part("b"), Step::Hang]]).await;
     let (mut hub, _folder) = upstream.hub(&[]).await;
     let (_, chat) = begin(&hub, json!({ "message": "hi" }), Some("k")).await;
@@ -73,13 +73,13 @@ async fn a_hub_that_is_killed_ends_what_it_had_begun_and_begins_nothing_twice() 
     let mut back = hub.resume(events_url(&chat), &last).await;
     assert_eq!(back.next_event().await.unwrap().json()["code"], "hub_restarted");
     let (status, again) = begin(&hub, json!({ "message": "hi" }), Some("k")).await;
-    assert_eq!((status, &again), (200, &chat), "the same, its ticket too");
-    assert_eq!(upstream.asked().len(), 1, "nothing was begun");
+    assert_eq!((status, &again), (200, &chat), "same chat, same ticket");
+    assert_eq!(upstream.asked().len(), 1, "no second run");
     hub.stop().await;
 }
 
 #[tokio::test]
-async fn what_is_deleted_is_stopped_and_gone() {
+async fn a_deleted_chat_is_stopped_and_gone() {
     let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     let (_, chat) = begin(&hub, json!({ "message": "hi" }), Some("k")).await;
@@ -96,11 +96,11 @@ async fn what_is_deleted_is_stopped_and_gone() {
     let stream = chat["stream"].as_str().unwrap();
     assert_eq!(hub.get(&format!("/streams/{stream}")).await.0, 404);
     let (status, _) = begin(&hub, json!({ "message": "hi" }), Some("k")).await;
-    assert_eq!(status, 410, "its key begins nothing");
+    assert_eq!(status, 410, "its key starts no chat");
 }
 
 #[tokio::test]
-async fn a_deletion_goes_on_where_its_client_does_not_wait_and_is_one_however_often_it_is_asked() {
+async fn deletions_finish_without_their_client_and_repeats_have_no_effect() {
     let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     for leaves in [true, false] {
@@ -122,7 +122,7 @@ async fn a_deletion_goes_on_where_its_client_does_not_wait_and_is_one_however_of
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, gone).await.expect("it stays");
+        tokio::time::timeout(PATIENCE, gone).await.expect("the chat is not deleted");
     }
     let mut records = hub.subscribe("/streams/hub.chats/events?from=start&follow=false").await;
     let deleted = records.rest().await;
@@ -131,7 +131,7 @@ async fn a_deletion_goes_on_where_its_client_does_not_wait_and_is_one_however_of
 }
 
 #[tokio::test]
-async fn a_chat_is_deleted_a_while_after_its_end() {
+async fn chats_are_deleted_some_time_after_their_end() {
     let upstream = Upstream::start(vec![answer(&["a"])]).await;
     let (mut hub, _folder) = upstream.hub(&["--chat-kept", "1s"]).await;
     for restarts in [false, true] {
@@ -147,12 +147,12 @@ async fn a_chat_is_deleted_a_while_after_its_end() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, gone).await.expect("it stays");
+        tokio::time::timeout(PATIENCE, gone).await.expect("the chat is not deleted");
     }
 }
 
 #[tokio::test]
-async fn a_hub_that_stops_lets_chats_end_and_ends_those_that_do_not() {
+async fn a_drain_waits_for_chats_and_ends_those_that_do_not_finish() {
     let next = Arc::new(Notify::new());
     let scripts = vec![told(&["a"], &next), vec![head(), part("b"), Step::Hang]];
     let upstream = Upstream::start(scripts).await;
@@ -173,7 +173,7 @@ async fn a_hub_that_stops_lets_chats_end_and_ends_those_that_do_not() {
     assert_eq!(ends[1], ("b".into(), json!("error"), json!("hub_restarted")));
 }
 
-/// A chat of which the cap over the journal has just taken the first, with its hub.
+/// Starts a hub with a chat whose first events the journal size limit has just removed.
 async fn capped(upstream: &Upstream) -> (Hub, tempfile::TempDir, Value) {
     let (hub, folder) = upstream.hub(&["--journal-max-bytes", "200KiB"]).await;
     let chat = begun(&hub).await;
@@ -183,27 +183,27 @@ async fn capped(upstream: &Upstream) -> (Hub, tempfile::TempDir, Value) {
     while answers.last() != Some(&410) {
         answers.push(hub.get(&path).await.0);
         hub.publish("filler", &"y".repeat(4_000)).await;
-        assert!(answers.len() < 400, "it is never gone");
+        assert!(answers.len() < 400, "the chat is never gone");
     }
     assert!(answers.iter().all(|status| [200, 410].contains(status)), "{answers:?}");
     (hub, folder, chat)
 }
 
 #[tokio::test]
-async fn a_chat_that_the_journals_cap_has_taken_is_gone_and_not_a_shorter_one() {
+async fn a_chat_cut_by_the_journal_size_limit_is_gone_as_a_whole() {
     let words: Vec<String> = (0..200).map(|n| format!("{n} {} ", "x".repeat(400))).collect();
     let mut script = vec![head()];
     script
         .extend(words.iter().flat_map(|word| [part(word), Step::Pause(Duration::from_millis(30))]));
     script.extend(done());
     let upstream = Upstream::start(vec![script]).await;
-    // A hub that starts when a part of it is there, and when nothing is.
+    // The hub restarts while part of the chat is stored, and when nothing of it is.
     for more in [0, 100] {
         let (mut hub, _folder, chat) = capped(&upstream).await;
         for _ in 0..more {
             hub.publish("filler", &"y".repeat(4_000)).await;
         }
-        assert_eq!(hub.subscribe(events_url(&chat)).await.status, 410, "nobody waits for it");
+        assert_eq!(hub.subscribe(events_url(&chat)).await.status, 410, "readers do not wait");
         hub.kill();
         hub.start_again().await;
         let path = format!("/streams/{}", chat["stream"].as_str().unwrap());
@@ -212,13 +212,13 @@ async fn a_chat_that_the_journals_cap_has_taken_is_gone_and_not_a_shorter_one() 
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, gone).await.expect("nobody deletes it");
+        tokio::time::timeout(PATIENCE, gone).await.expect("the stream is not deleted");
     }
 }
 
 #[tokio::test]
 #[ignore = "needs root: mounts a tmpfs"]
-async fn a_chat_that_the_journal_takes_no_more_of_has_failed_and_its_upstream_is_let_go() {
+async fn a_chat_that_cannot_be_stored_fails_and_releases_its_upstream() {
     let next = Arc::new(Notify::new());
     let script = vec![head(), part("a"), Step::Until(next.clone()), part("b"), Step::Hang];
     let upstream = Upstream::start(vec![script]).await;
@@ -234,12 +234,12 @@ async fn a_chat_that_the_journal_takes_no_more_of_has_failed_and_its_upstream_is
     std::fs::write(&ballast, vec![0; 180 << 20]).unwrap();
     next.notify_one();
     upstream.until_left(1).await;
-    // Its end is told while there is no room yet, and what came before it, too.
+    // The end and the events before it are readable while the disk is still full.
     let events = whole(&hub, &chat).await;
-    assert_eq!(begin(&hub, json!({ "message": "hi" }), None).await.0, 503, "none is begun");
+    assert_eq!(begin(&hub, json!({ "message": "hi" }), None).await.0, 503, "none is started");
     let end = end(&events);
     assert_eq!((&end["code"], &end["partial"]), (&json!("journal_unavailable"), &json!(true)));
-    assert_eq!(text(&events), "a", "what was in the journal");
+    assert_eq!(text(&events), "a", "the part in the journal");
     let url = hub.url(&format!("/chats/{}", chat["id"].as_str().unwrap()));
-    assert_eq!(hub.http.delete(&url).send().await.unwrap().status(), 204, "and it is deleted");
+    assert_eq!(hub.http.delete(&url).send().await.unwrap().status(), 204, "it can be deleted");
 }

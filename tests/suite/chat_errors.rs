@@ -1,4 +1,4 @@
-//! Errors of upstreams reach clients in their own words, and never look like a complete answer.
+//! Errors of upstreams reach clients unchanged and never look like a complete answer.
 
 use crate::chat::{begin, begun, end, events_url, text, whole};
 use crate::completions::{ask, post, stream};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// The one by which clients know that what they ask is too long.
+/// The error by which clients recognize a prompt that is too long.
 fn too_long() -> Value {
     json!({
         "message": "This model's maximum context length is 8192 tokens.",
@@ -19,7 +19,7 @@ fn too_long() -> Value {
 }
 
 #[tokio::test]
-async fn the_code_type_and_param_of_an_upstream_reach_a_client_of_openai() {
+async fn openai_clients_get_the_code_type_and_param_of_an_upstream_error() {
     let refused = status(400, "", &json!({ "error": too_long() }).to_string());
     let upstream = Upstream::start(vec![refused]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
@@ -30,7 +30,7 @@ async fn the_code_type_and_param_of_an_upstream_reach_a_client_of_openai() {
 }
 
 #[tokio::test]
-async fn the_code_type_and_param_of_an_upstream_reach_a_client_in_the_middle_of_an_answer() {
+async fn openai_clients_get_the_code_type_and_param_of_an_error_within_an_answer() {
     let next = Arc::new(Notify::new());
     let error = event(&json!({ "error": too_long() }));
     let script = vec![head(), part("a"), Step::Until(next.clone()), error];
@@ -43,13 +43,13 @@ async fn the_code_type_and_param_of_an_upstream_reach_a_client_in_the_middle_of_
 }
 
 #[tokio::test]
-async fn the_code_type_and_param_of_an_upstream_are_in_the_hubs_own_event() {
+async fn native_events_have_the_code_type_and_param_of_an_upstream_error() {
     let refused = status(400, "", &json!({ "error": too_long() }).to_string());
     let upstream = Upstream::start(vec![refused]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     let events = whole(&hub, &begun(&hub).await).await;
     let last = end(&events);
-    // The hub's own word for it stays beside them.
+    // The hub's own code is kept too.
     assert_eq!((&last["code"], &last["upstream_status"]), (&json!("upstream_error"), &json!(400)));
     for (member, of) in
         [("upstream_code", "code"), ("upstream_type", "type"), ("upstream_param", "param")]
@@ -59,7 +59,7 @@ async fn the_code_type_and_param_of_an_upstream_are_in_the_hubs_own_event() {
 }
 
 #[tokio::test]
-async fn an_error_of_an_upstream_without_a_code_has_the_hubs() {
+async fn upstream_errors_without_a_code_get_the_code_of_the_hub() {
     let upstream = Upstream::start(vec![status(400, "", r#"{"error":{"message":"no"}}"#)]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     let (_, _, body) = post(&hub, &ask(true), &[]).await;
@@ -70,7 +70,7 @@ async fn an_error_of_an_upstream_without_a_code_has_the_hubs() {
 }
 
 #[tokio::test]
-async fn a_finish_reason_that_says_of_a_failure_is_no_end_of_an_answer() {
+async fn a_finish_reason_of_a_failure_ends_a_chat_with_an_error() {
     for reason in ["error", "abort"] {
         let ends = json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": reason }] });
         let script = vec![head(), part("a"), event(&ends), say("data: [DONE]\n\n")];
@@ -91,7 +91,7 @@ async fn a_finish_reason_that_says_of_a_failure_is_no_end_of_an_answer() {
 }
 
 #[tokio::test]
-async fn an_error_in_a_choice_is_told_in_its_own_words() {
+async fn the_message_of_an_error_in_a_choice_is_kept() {
     let ends = json!({ "choices": [{
         "index": 0, "delta": { "content": "" }, "finish_reason": "error",
         "error": { "code": 502, "message": "the provider is gone" },
@@ -140,7 +140,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     all
 }
 
-/// An answer whose body is encoded although nobody asked for that.
+/// Returns a gzip-encoded answer that the request did not ask for.
 fn encoded(status: &str, kind: &str, body: &[u8]) -> Script {
     let body = gzip(body);
     let head = format!(
@@ -152,7 +152,7 @@ fn encoded(status: &str, kind: &str, body: &[u8]) -> Script {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_encoded_unasked_is_decoded_or_its_encoding_is_named() {
+async fn unrequested_content_encodings_are_decoded_or_named() {
     let choice = json!({ "message": { "content": "a" }, "finish_reason": "stop" });
     let whole_answer = json!({ "choices": [choice] }).to_string();
     let streamed = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n\
@@ -173,8 +173,8 @@ async fn an_answer_that_is_encoded_unasked_is_decoded_or_its_encoding_is_named()
     }
 }
 
-/// Returns the status of each request for a chat that is gone. A resume with one of its events alone,
-/// which is `POST /chat`, is a 410 whatever the hub remembers.
+/// Returns the status of each request for a chat that is gone. A resume by `POST /chat` names only
+/// an event, so it is a 410 whatever the hub remembers.
 async fn statuses(hub: &Hub, chat: &Value, last_event: &str) -> Vec<(String, u16)> {
     let id = chat["id"].as_str().unwrap();
     let completion = format!("/v1/chat/completions/{id}");
@@ -208,7 +208,7 @@ async fn statuses(hub: &Hub, chat: &Value, last_event: &str) -> Vec<(String, u16
 }
 
 #[tokio::test]
-async fn a_chat_that_is_deleted_is_gone_whichever_way_it_is_asked_for() {
+async fn every_request_for_a_deleted_chat_is_a_410() {
     let upstream = Upstream::start(vec![answer(&["a"])]).await;
     let (mut hub, _folder) = upstream.hub(&[]).await;
     let (_, chat) = begin(&hub, json!({ "message": "hi" }), Some("k")).await;
@@ -221,15 +221,15 @@ async fn a_chat_that_is_deleted_is_gone_whichever_way_it_is_asked_for() {
         let all = statuses(&hub, &chat, &last_event).await;
         let others: Vec<_> = all.iter().filter(|(_, status)| *status != 410).collect();
         assert_eq!(others, Vec::<&(String, u16)>::new());
-        assert_eq!(begin(&hub, json!({ "message": "hi" }), Some("k")).await.0, 410, "its key");
-        // Also to a hub that knows it from its journal alone.
+        assert_eq!(begin(&hub, json!({ "message": "hi" }), Some("k")).await.0, 410, "by key");
+        // After a restart the hub knows the chat only from its journal.
         hub.kill();
         hub.start_again().await;
     }
 }
 
 #[tokio::test]
-async fn a_chat_that_is_not_remembered_is_not_found_whichever_way_it_is_asked_for() {
+async fn requests_for_a_forgotten_chat_are_a_404() {
     let upstream = Upstream::start(vec![answer(&["a"])]).await;
     let (hub, _folder) = upstream.hub(&["--chat-kept", "1s"]).await;
     let (_, chat) = begin(&hub, json!({ "message": "hi" }), None).await;
@@ -239,7 +239,7 @@ async fn a_chat_that_is_not_remembered_is_not_found_whichever_way_it_is_asked_fo
     let path = format!("/chats/{}", chat["id"].as_str().unwrap());
     let began = std::time::Instant::now();
     while hub.get(&path).await.0 != 404 {
-        assert!(began.elapsed() < crate::hub::PATIENCE, "it is remembered");
+        assert!(began.elapsed() < crate::hub::PATIENCE, "it is still known");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     let all = statuses(&hub, &chat, &last_event).await;
@@ -251,13 +251,13 @@ async fn a_chat_that_is_not_remembered_is_not_found_whichever_way_it_is_asked_fo
 }
 
 #[tokio::test]
-async fn a_ticket_for_a_chat_opens_it_for_as_long_as_was_asked() {
+async fn a_chat_ticket_is_valid_for_the_requested_time() {
     let upstream = Upstream::start(vec![answer(&["a"])]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     let chat = begun(&hub).await;
     let path = format!("/chats/{}/tickets", chat["id"].as_str().unwrap());
     let mut ends = Vec::new();
-    // Whichever is asked for later ends earlier.
+    // Each explicit time is shorter than the default and than the one before it.
     for body in ["", "{}", r#"{"ttl":"30m"}"#, r#"{"ttl":"1m"}"#] {
         let (status, made) = hub.try_post(&path, body).await;
         assert_eq!(status, 200, "{body}: {made}");
@@ -268,7 +268,7 @@ async fn a_ticket_for_a_chat_opens_it_for_as_long_as_was_asked() {
     let url = format!("{}?ticket={}", events_url(&chat), brief["ticket"].as_str().unwrap());
     let began = std::time::Instant::now();
     while hub.subscribe(&url).await.status != 401 {
-        assert!(began.elapsed() < crate::hub::PATIENCE, "it opens the chat for longer");
+        assert!(began.elapsed() < crate::hub::PATIENCE, "the ticket does not expire");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     for wrong in [r#"{"ttl":"0s"}"#, r#"{"ttl":"2h"}"#, r#"{"ttl":"soon"}"#] {

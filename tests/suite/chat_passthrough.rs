@@ -1,9 +1,9 @@
-//! Members of an upstream's answer that the hub does not know: they reach whoever reads the chat.
+//! Members of an upstream's answer that the hub does not know reach every reader of the chat.
 //!
-//! The form that is assumed of the hub's own events: what is not understood of a chunk stands in a
-//! member `extra` of an event, which may be one of the type `extra` that has nothing else. It has up to
-//! three members: `delta` (what stood in the delta or the message), `choice` and `chunk`. `GET
-//! /chats/{id}` has all of them, merged, in its own `extra`.
+//! In the hub's native events, unknown members of a chunk are in the member `extra` of an event,
+//! which may be an event of type `extra` that has nothing else. `extra` has up to three members:
+//! `delta` (from the delta or the message), `choice` and `chunk`. `GET /chats/{id}` has all of
+//! them, merged, in its own `extra`.
 
 use crate::chat::{begun, text, view, whole};
 use crate::completions::{ask, post};
@@ -12,11 +12,11 @@ use crate::reader::{Event, Reader};
 use crate::upstream::{Script, Step, Upstream, done, event, head, say, status};
 use serde_json::{Map, Value, json};
 
-/// Strings in a delta that say what something is, and are not continued by the next chunk.
+/// Strings in a delta that identify something: the next chunk replaces them instead of appending.
 const LABELS: [&str; 6] = ["type", "id", "role", "name", "format", "signature"];
 
-/// Continues what is there of a delta, as OpenAI's clients do: texts are appended, objects merged,
-/// and items of lists by their `index`, where they have one.
+/// Merges a delta as OpenAI's clients do: strings are appended, objects are merged, and so are list
+/// items with the same `index`; other items are added.
 fn merge(there: &mut Value, name: &str, more: &Value) {
     match (there, more) {
         (_, Value::Null) => {}
@@ -47,7 +47,7 @@ fn merge(there: &mut Value, name: &str, more: &Value) {
     }
 }
 
-/// An answer as a client puts it together: the message, the choice and the answer itself.
+/// An answer as a client assembles it: members of the message, the choice and the answer itself.
 #[derive(Default, Debug)]
 struct Merged {
     delta: Value,
@@ -76,14 +76,14 @@ impl Merged {
         self.chunk = all.into_iter().chain(said).collect();
     }
 
-    /// The `extra` of the hub's own events.
+    /// Adds the `extra` of a native event.
     fn add_extra(&mut self, extra: &Value) {
         merge(&mut self.delta, "", &extra["delta"]);
         merge(&mut self.choice, "", &extra["choice"]);
         self.set(&extra["chunk"].as_object().cloned().unwrap_or_default());
     }
 
-    /// Members that differ from those of an answer that has everything.
+    /// Returns the members that differ from those of [`expected`].
     fn differs(&self) -> Vec<String> {
         let expected = expected();
         let parts = [("delta", &self.delta), ("choice", &self.choice), ("chunk", &self.chunk)];
@@ -109,7 +109,7 @@ fn logprob(token: &str) -> Value {
     json!({ "token": token, "logprob": -0.5, "bytes": token.as_bytes(), "top_logprobs": [] })
 }
 
-/// Returns the members beside the text that the upstream sends.
+/// Returns the members that the upstream sends in addition to the text.
 fn expected() -> Value {
     json!({
         "delta": {
@@ -137,7 +137,7 @@ fn expected() -> Value {
     })
 }
 
-/// The same in the chunks of a stream.
+/// Returns the chunks of a stream with the members of [`expected`].
 fn chunks() -> Vec<Value> {
     let chunk = |choice: Value| {
         json!({
@@ -201,7 +201,7 @@ fn streamed() -> Script {
     std::iter::once(head()).chain(chunks).chain([say("data: [DONE]\n\n")]).collect()
 }
 
-/// An upstream that does not stream.
+/// Returns the same answer in one piece, as from an upstream that does not stream.
 fn not_streamed() -> Script {
     let mut all = Merged::default();
     chunks().into_iter().for_each(|chunk| all.add(chunk));
@@ -214,7 +214,7 @@ fn not_streamed() -> Script {
     status(200, "", &answer.to_string())
 }
 
-/// The chunks that a client of OpenAI's is sent.
+/// Returns the chunks that an OpenAI client receives.
 async fn read(hub: &Hub, ask: &Value) -> Vec<Value> {
     let path = "POST /v1/chat/completions";
     let mut reader = Reader::request(&hub.address, path, &[], &ask.to_string()).await.unwrap();
@@ -232,16 +232,16 @@ fn merged(chunks: &[Value]) -> Merged {
 const NONE: &[String] = &[];
 
 #[test]
-fn an_answer_that_is_read_from_the_upstream_itself_has_every_member() {
+fn the_scripted_answers_contain_every_member() {
     assert_eq!(merged(&chunks()).differs(), NONE);
-    let Some(Step::Say(bytes)) = not_streamed().pop() else { panic!("it says nothing") };
+    let Some(Step::Say(bytes)) = not_streamed().pop() else { panic!("the script is empty") };
     let body = String::from_utf8(bytes).unwrap();
     let (_, body) = body.split_once("\r\n\r\n").unwrap();
     assert_eq!(merged(&[serde_json::from_str(body).unwrap()]).differs(), NONE);
 }
 
 #[tokio::test]
-async fn members_that_the_hub_does_not_know_are_streamed() {
+async fn unknown_members_are_streamed() {
     for script in [streamed(), not_streamed()] {
         let upstream = Upstream::start(vec![script]).await;
         let (hub, _folder) = upstream.hub(&[]).await;
@@ -252,7 +252,7 @@ async fn members_that_the_hub_does_not_know_are_streamed() {
 }
 
 #[tokio::test]
-async fn members_that_the_hub_does_not_know_are_in_the_whole_answer_also_over_a_restart() {
+async fn unknown_members_are_in_the_whole_answer_before_and_after_a_restart() {
     for script in [streamed(), not_streamed()] {
         let upstream = Upstream::start(vec![script]).await;
         let (mut hub, _folder) = upstream.hub(&[]).await;
@@ -270,7 +270,7 @@ async fn members_that_the_hub_does_not_know_are_in_the_whole_answer_also_over_a_
 }
 
 #[tokio::test]
-async fn members_that_the_hub_does_not_know_are_in_its_own_events() {
+async fn unknown_members_are_in_native_events() {
     for script in [streamed(), not_streamed()] {
         let upstream = Upstream::start(vec![script]).await;
         let (hub, _folder) = upstream.hub(&[]).await;
@@ -287,7 +287,7 @@ async fn members_that_the_hub_does_not_know_are_in_its_own_events() {
 }
 
 #[tokio::test]
-async fn a_signature_of_a_call_of_a_tool_stays_with_its_call() {
+async fn the_signature_of_a_tool_call_stays_with_its_call() {
     let signed = json!({ "google": { "thought_signature": "of the call" } });
     for script in [streamed(), not_streamed()] {
         let upstream = Upstream::start(vec![script]).await;
@@ -311,7 +311,7 @@ async fn a_signature_of_a_call_of_a_tool_stays_with_its_call() {
 }
 
 #[tokio::test]
-async fn a_call_of_a_tool_that_is_no_function_is_whole() {
+async fn custom_tool_calls_are_complete() {
     let call = |call: Value| event(&json!({ "choices": [{ "delta": { "tool_calls": [call] } }] }));
     let mut script = vec![
         head(),
@@ -334,7 +334,7 @@ async fn a_call_of_a_tool_that_is_no_function_is_whole() {
 }
 
 #[tokio::test]
-async fn all_that_an_upstream_says_of_usage_is_passed_on() {
+async fn all_usage_members_of_an_upstream_are_passed_on() {
     for script in [streamed(), not_streamed_with_usage()] {
         let upstream = Upstream::start(vec![script]).await;
         let (hub, _folder) = upstream.hub(&[]).await;
@@ -364,7 +364,7 @@ fn not_streamed_with_usage() -> Script {
 }
 
 #[tokio::test]
-async fn what_a_filter_takes_back_is_not_in_what_else_is_passed_on() {
+async fn redacted_text_is_not_in_members_that_are_passed_on() {
     let said = json!({ "choices": [{
         "index": 0, "delta": { "content": "klmnopq" },
         "logprobs": { "content": [logprob("kl"), logprob("mno"), logprob("pq")] },
@@ -414,7 +414,7 @@ async fn a_legacy_function_call_keeps_its_form() {
 }
 
 #[tokio::test]
-async fn calls_of_tools_that_are_counted_from_one_make_no_ghost() {
+async fn tool_calls_indexed_from_one_add_no_empty_call() {
     let call = |call: Value| event(&json!({ "choices": [{ "delta": { "tool_calls": [call] } }] }));
     let begins = |index: u64, id: &str| {
         call(json!({ "index": index, "id": id, "function": { "name": "f", "arguments": "" } }))
@@ -444,7 +444,7 @@ async fn calls_of_tools_that_are_counted_from_one_make_no_ghost() {
 }
 
 #[tokio::test]
-async fn a_character_whose_halves_come_in_two_chunks_is_one() {
+async fn surrogate_pairs_split_across_chunks_are_joined() {
     let raw = |delta: &str| say(format!("data: {{\"choices\":[{{\"delta\":{{{delta}}}}}]}}\n\n"));
     let call = |more: &str| {
         raw(&format!(r#""tool_calls":[{{"index":0,"function":{{"arguments":"{more}"}}}}]"#))
@@ -454,14 +454,14 @@ async fn a_character_whose_halves_come_in_two_chunks_is_one() {
         raw(r#""reasoning_content":"hm \ud83d""#),
         raw(r#""reasoning_content":"\ude00""#),
         raw(r#""content":"a\ud83d""#),
-        // What says nothing stands between no halves.
+        // An empty delta does not separate the halves.
         raw(""),
         raw(r#""content":"\ude00b""#),
         raw(
             r#""tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":"[\"\ud83d"}}]"#,
         ),
         call(r#"\ude00\"]"#),
-        // One that the other half of never comes is none.
+        // A half without the other one becomes U+FFFD.
         raw(r#""content":"c\ud83d""#),
     ];
     let upstream = Upstream::start(vec![[script, done()].concat()]).await;

@@ -1,7 +1,7 @@
-//! Settings of a single upstream of chats: timeouts and headers.
+//! Timeouts and headers of a single chat upstream.
 //!
-//! The settings that are assumed are `connect-timeout`, `first-token-timeout`, `idle-timeout` and the
-//! table `headers` of `[chat.upstream.NAME]`; without them those of the hub hold.
+//! `[chat.upstream.NAME]` has `connect-timeout`, `first-token-timeout`, `idle-timeout` and the
+//! table `headers`; the timeouts of the hub are the defaults.
 
 use crate::chat::{begin, begun, end, text, whole};
 use crate::hub::Hub;
@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Longer than a test waits.
+/// A timeout longer than a test waits.
 const LONG: &str = "10m";
 
-/// A hub with two upstreams: `m` of the first, `n` of the second, and what is set for each.
+/// Starts a hub with two upstreams, for the models `m` and `n`, and with the settings of each.
 async fn hub_of(
     [first, second]: [&Upstream; 2],
     [of_first, of_second]: [&str; 2],
@@ -38,7 +38,7 @@ async fn begun_of(hub: &Hub, model: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_upstream_has_its_own_time_for_the_first_token() {
+async fn the_first_token_timeout_is_set_per_upstream() {
     let next = Arc::new(Notify::new());
     let slow = [vec![head(), Step::Until(next.clone()), part("a")], done()].concat();
     let patient = Upstream::start(vec![slow]).await;
@@ -49,7 +49,7 @@ async fn an_upstream_has_its_own_time_for_the_first_token() {
     ] {
         let flags = ["--chat-first-token-timeout", of_hub];
         let (hub, _folder) = hub_of([&patient, &silent], settings, &flags).await;
-        // It is waited for at least as long as the other, which began later.
+        // The hub waits for it at least as long as for the other one, which began later.
         let waits = begun_of(&hub, "m").await;
         let gives_up = begun_of(&hub, "n").await;
         assert_eq!(end(&whole(&hub, &gives_up).await)["code"], "upstream_stalled");
@@ -59,7 +59,7 @@ async fn an_upstream_has_its_own_time_for_the_first_token() {
 }
 
 #[tokio::test]
-async fn an_upstream_has_its_own_time_for_silence() {
+async fn the_idle_timeout_is_set_per_upstream() {
     let next = Arc::new(Notify::new());
     let slow = [vec![head(), part("a"), Step::Until(next.clone()), part("b")], done()].concat();
     let patient = Upstream::start(vec![slow]).await;
@@ -78,7 +78,7 @@ async fn an_upstream_has_its_own_time_for_silence() {
 }
 
 #[tokio::test]
-async fn an_upstream_has_its_own_time_to_take_a_connection() {
+async fn the_connect_timeout_is_set_per_upstream() {
     let full = FullBacklog::new().await;
     let address = full.address;
     let folder = tempfile::tempdir().unwrap();
@@ -96,7 +96,7 @@ async fn an_upstream_has_its_own_time_to_take_a_connection() {
 }
 
 #[tokio::test]
-async fn an_upstream_is_sent_the_headers_that_are_set_for_it() {
+async fn configured_headers_are_sent_to_their_upstream_only() {
     let [first, second] =
         [Upstream::start(vec![answer(&["a"])]).await, Upstream::start(vec![answer(&["b"])]).await];
     let headers =
@@ -108,16 +108,16 @@ async fn an_upstream_is_sent_the_headers_that_are_set_for_it() {
     for line in ["http-referer: https://app.example", "x-title: a title"] {
         assert!(head.lines().any(|one| one == line), "{head}");
     }
-    assert!(!second.asked()[0].head.contains("x-title"), "another's are its own");
+    assert!(!second.asked()[0].head.contains("x-title"), "only for the first");
 }
 
-/// Comments until the test says so: a script has as many steps as it has.
+/// Returns a minute of comments, because a script is finite, and then a wait for `next`.
 fn beats(next: &Arc<Notify>) -> Vec<Step> {
     let beats = (0..2_000).flat_map(|_| [say(": x\n\n"), Step::Pause(Duration::from_millis(30))]);
     beats.chain([Step::Until(next.clone())]).collect()
 }
 
-/// A chat whose upstream sends comments outlives a later one whose upstream is silent.
+/// Asserts that a chat whose upstream sends comments outlives later ones with a silent upstream.
 async fn comments_keep_alive(said: &str, flags: &[&str]) {
     let next = Arc::new(Notify::new());
     let before = || [vec![head()], said.chars().map(|_| part(said)).collect()].concat();
@@ -135,17 +135,17 @@ async fn comments_keep_alive(said: &str, flags: &[&str]) {
 }
 
 #[tokio::test]
-async fn comments_of_an_upstream_are_signs_of_life_in_the_middle_of_an_answer() {
+async fn upstream_comments_reset_the_idle_timeout() {
     comments_keep_alive("a", &["--chat-idle-timeout", "2s"]).await;
 }
 
 #[tokio::test]
-async fn comments_of_an_upstream_are_signs_of_life_before_its_first_token() {
+async fn upstream_comments_reset_the_first_token_timeout() {
     comments_keep_alive("", &["--chat-first-token-timeout", "2s"]).await;
 }
 
 #[tokio::test]
-async fn an_upstream_that_sends_comments_alone_ends_with_the_time_of_a_chat() {
+async fn upstream_comments_do_not_extend_the_total_timeout() {
     let upstream = Upstream::start(vec![[vec![head()], beats(&Arc::default())].concat()]).await;
     let flags = ["--chat-first-token-timeout", "1s", "--chat-total-timeout", "3s"];
     let (hub, _folder) = upstream.hub(&flags).await;

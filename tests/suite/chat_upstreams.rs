@@ -1,4 +1,4 @@
-//! What upstreams of chats do, and what becomes of it: every form of an answer, of an error and of an end.
+//! Upstreams of chats: every form of an answer, of an error and of an end, and the resulting chat.
 
 use crate::chat::{begin, begun, end, events_url, kinds, text, whole};
 use crate::hub::Hub;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// What an upstream does, and what becomes of it: text, kind of end, and its code or reason.
+/// Runs a chat; returns its text, the type of its end, the code or finish reason, and all events.
 async fn outcome(script: Script) -> (String, String, Value, Vec<Value>) {
     let upstream = Upstream::start(vec![script]).await;
     let flags = ["--chat-idle-timeout", "700ms", "--chat-first-token-timeout", "900ms"];
@@ -32,10 +32,10 @@ fn body(text: &str) -> Script {
 const A: &str = r#"data: {"choices":[{"delta":{"content":"a"}}]}"#;
 const STOP: &str = r#"data: {"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
 
-/// What it is, what the upstream does, and the text, the end and its reason.
+/// Name of a case, the script, and the expected text, end and reason.
 type Case = (&'static str, Script, &'static str, &'static str, &'static str);
 
-/// Answers that are whole, in whatever form.
+/// Returns complete answers, in every form.
 fn whole_answers() -> Vec<Case> {
     let odd = r#"data: {"choices":[{"delta":{"content":"a"},"finish_reason":"eos_token"}]}"#;
     let json = r#"{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}"#;
@@ -54,7 +54,7 @@ fn whole_answers() -> Vec<Case> {
     ]
 }
 
-/// Answers that are cut, or errors.
+/// Returns truncated answers and errors.
 fn broken_answers() -> Vec<Case> {
     let incomplete = "upstream_incomplete";
     let empty = r#"data: {"choices":[{"finish_reason":""}]}"#;
@@ -85,7 +85,7 @@ fn broken_answers() -> Vec<Case> {
     ]
 }
 
-/// Those that say nothing, or no.
+/// Returns upstreams that are silent or refuse.
 fn no_answers() -> Vec<Case> {
     let beats = (0..5).flat_map(|_| [say(": x\n\n"), Step::Pause(Duration::from_millis(200))]);
     let beats: Script = beats.collect();
@@ -102,7 +102,7 @@ fn no_answers() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn what_upstreams_send_is_understood_and_a_cut_answer_is_never_a_whole_one() {
+async fn upstream_answers_are_understood_and_truncated_ones_are_errors() {
     let cases = [whole_answers(), broken_answers(), no_answers()].concat();
     for (what, script, said, kind, why) in cases {
         let (text, ended, reason, events) = outcome(script).await;
@@ -115,12 +115,12 @@ async fn what_upstreams_send_is_understood_and_a_cut_answer_is_never_a_whole_one
 }
 
 #[tokio::test]
-async fn an_upstream_is_asked_again_only_before_it_has_said_anything() {
+async fn requests_are_retried_only_if_the_upstream_has_not_begun() {
     let busy = || status(429, "Retry-After: 0\r\n", r#"{"error":{"message":"busy"}}"#);
     let down = || status(503, "", "down");
     for (scripts, times, (ended, wait)) in [
         (vec![busy(), down(), answer(&["a"])], 3, ("done", None)),
-        // It may have been at it already.
+        // The upstream may have begun already.
         (vec![vec![Step::Reset], answer(&["a"])], 1, ("error", None)),
         (vec![busy(), busy(), busy(), answer(&["a"])], 3, ("error", Some(0))),
         (vec![status(429, "Retry-After: 30.2\r\n", "{}"), answer(&["a"])], 1, ("error", Some(31))),
@@ -152,7 +152,7 @@ async fn an_upstream_is_asked_again_only_before_it_has_said_anything() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_nobody_listens_for_is_tried_three_times_and_waits_are_as_it_asks() {
+async fn unreachable_upstreams_get_three_attempts_and_retry_after_is_respected() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("fanfare.toml");
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -180,7 +180,7 @@ async fn an_upstream_that_nobody_listens_for_is_tried_three_times_and_waits_are_
 }
 
 #[tokio::test]
-async fn an_answer_has_bounds_whatever_its_upstream_makes_of_them() {
+async fn answers_are_bounded_whatever_the_upstream_sends() {
     let endless = || {
         std::iter::once(head()).chain((0..500).map(|_| part("abcd"))).chain([Step::Hang]).collect()
     };
@@ -214,7 +214,7 @@ async fn an_answer_has_bounds_whatever_its_upstream_makes_of_them() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_speaks_slowly_is_not_silent() {
+async fn slow_upstreams_do_not_hit_the_idle_timeout() {
     let mut script = vec![head()];
     for _ in 0..6 {
         script.extend([part("a"), Step::Pause(Duration::from_millis(300))]);
@@ -226,12 +226,12 @@ async fn an_upstream_that_speaks_slowly_is_not_silent() {
     assert_eq!((text(&events).as_str(), end(&events)["type"].as_str()), ("aaaaaa", Some("done")));
 }
 
-/// A hub whose upstream has a key, of this kind.
+/// Starts a hub whose upstream has an API key and the settings `kind`.
 async fn hub_with_key(upstream: &Upstream, kind: &str) -> (Hub, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("fanfare.toml");
     let address = &upstream.address;
-    // Whatever the tests run in has this.
+    // `PATH` is set in every environment.
     let text = format!(
         "[chat.upstream.a]\nurl = \"http://{address}\"\nmodels = [\"m\"]\napi-key-env = \"PATH\"\n{kind}"
     );
@@ -240,7 +240,7 @@ async fn hub_with_key(upstream: &Upstream, kind: &str) -> (Hub, tempfile::TempDi
 }
 
 #[tokio::test]
-async fn the_hubs_key_goes_to_its_upstream_as_that_wants_it_and_to_nobody_else() {
+async fn api_keys_are_sent_in_the_form_of_each_upstream_and_never_shown() {
     let key = std::env::var("PATH").unwrap();
     let quoted = |code| {
         status(code, "", &json!({ "error": { "message": format!("not {key}") } }).to_string())
@@ -274,7 +274,7 @@ async fn the_hubs_key_goes_to_its_upstream_as_that_wants_it_and_to_nobody_else()
 }
 
 #[tokio::test]
-async fn one_large_part_is_no_way_past_a_bound() {
+async fn a_large_part_is_cut_at_the_limit() {
     let whole_answer = |text: &str| {
         let message = json!({ "content": text });
         let body = json!({ "choices": [{ "message": message, "finish_reason": "stop" }] });
@@ -288,7 +288,7 @@ async fn one_large_part_is_no_way_past_a_bound() {
         let (hub, _folder) = upstream.hub(&["--chat-max-tokens", "10"]).await;
         let events = whole(&hub, &begun(&hub).await).await;
         let (said, why) = if is_cut {
-            // 32 bytes of each token, and 4 KiB.
+            // 32 bytes for each token, plus 4 KiB.
             ("é".repeat((320 + 4096) / 2), "length")
         } else {
             ("short".to_owned(), "stop")
@@ -298,7 +298,7 @@ async fn one_large_part_is_no_way_past_a_bound() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_takes_only_so_many_has_the_others_wait_in_turn() {
+async fn chats_beyond_max_running_wait_in_order() {
     let next = Arc::new(Notify::new());
     let one = |text| [vec![head(), part(text), Step::Until(next.clone())], done()].concat();
     let upstream = Upstream::start(vec![one("a"), one("b"), answer(&["c"])]).await;
@@ -310,7 +310,7 @@ async fn an_upstream_that_takes_only_so_many_has_the_others_wait_in_turn() {
     let queued = "fanfare_chats_queued{upstream=\"scripted\"}";
     let (second, third) = (begun(&hub).await, begun(&hub).await);
     hub.until_metric(queued, |n| n == 2.0).await;
-    // One that is stopped waits no more, and its upstream is never asked.
+    // A stopped chat leaves the queue without a request to its upstream.
     let stop = hub.url(second["stop_url"].as_str().unwrap());
     hub.http.post(stop).send().await.unwrap();
     let events = whole(&hub, &second).await;
@@ -318,7 +318,7 @@ async fn an_upstream_that_takes_only_so_many_has_the_others_wait_in_turn() {
     assert_eq!(events[1]["state"], "queued");
     assert_eq!((&events[2]["attempts"], &events[2]["total_tokens"]), (&json!(0), &json!(0)));
     hub.until_metric(queued, |n| n == 1.0).await;
-    // What has no upstream waits for none.
+    // A chat without an upstream does not wait.
     let (_, echo) = begin(&hub, json!({ "message": "hi", "model": "echo" }), None).await;
     assert_eq!(end(&whole(&hub, &echo).await)["type"], "done");
     assert_eq!(upstream.asked().len(), 1);
@@ -326,7 +326,7 @@ async fn an_upstream_that_takes_only_so_many_has_the_others_wait_in_turn() {
     hub.until_metric(queued, |n| n == 2.0).await;
     next.notify_one();
     assert_eq!(text(&whole(&hub, &first).await), "a");
-    // A turn that was waited for is one, too: the next waits for its end.
+    // A chat from the queue counts as running: the next one waits for its end.
     hub.until_metric(queued, |n| n == 1.0).await;
     upstream.until_asked(2).await;
     assert_eq!(upstream.asked().len(), 2);
@@ -339,7 +339,7 @@ async fn an_upstream_that_takes_only_so_many_has_the_others_wait_in_turn() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_takes_no_connection_is_given_up() {
+async fn connecting_to_an_upstream_times_out() {
     let full = FullBacklog::new().await;
     let address = full.address;
     let folder = tempfile::tempdir().unwrap();
@@ -366,7 +366,7 @@ async fn an_upstream_that_takes_no_connection_is_given_up() {
 }
 
 #[tokio::test]
-async fn the_first_of_an_answer_goes_out_at_once_and_what_follows_together() {
+async fn the_first_part_is_published_at_once_and_later_parts_in_batches() {
     let next = Arc::new(Notify::new());
     let rest: String = (0..200)
         .map(|n| {
@@ -388,10 +388,10 @@ async fn the_first_of_an_answer_goes_out_at_once_and_what_follows_together() {
             break event;
         }
     };
-    assert_eq!(said["content"], "first ", "nothing more has to come for it");
+    assert_eq!(said["content"], "first ", "it does not wait for more parts");
     next.notify_one();
     reader.rest().await;
-    // As they stand in the journal: start, connecting, the first, those that came together, usage, end.
+    // In the journal: start, connecting, the first token, tokens that came together, usage, end.
     let stream =
         format!("/streams/{}/events?from=start&format=ndjson", chat["stream"].as_str().unwrap());
     let all = hub.http.get(hub.url(&stream)).send().await.unwrap().text().await.unwrap();

@@ -1,8 +1,8 @@
-//! Asking an upstream for usage, by the client's `stream_options` and the setting `stream-usage`.
+//! Usage requested from an upstream: the client's `stream_options` and the setting `stream-usage`.
 //!
-//! The setting that is assumed is `stream-usage` of `[chat.upstream.NAME]`: `auto` (the default) asks
-//! unless the client says no, and once more without it where that is refused; `always` asks, and
-//! `never` does not, whatever the client says.
+//! `stream-usage` of `[chat.upstream.NAME]` is `auto` by default: the hub requests usage unless the
+//! client declines it, and repeats the request without it if the upstream refuses it. `always`
+//! requests usage and `never` does not, whatever the client asks for.
 
 use crate::chat::{begun, end, text, whole};
 use crate::completions::{ask, post, said};
@@ -11,7 +11,7 @@ use crate::reader::{Event, Reader};
 use crate::upstream::{Upstream, answer, status};
 use serde_json::{Value, json};
 
-/// Asks with these `stream_options`; everything that was sent.
+/// Streams an answer with these `stream_options`; returns all events.
 async fn stream_with(hub: &Hub, options: &Value) -> Vec<Event> {
     let mut body = ask(true);
     body["stream_options"] = options.clone();
@@ -26,14 +26,14 @@ fn has_usage(events: &[Event]) -> bool {
     chunks.into_iter().any(|chunk| !chunk["usage"].is_null())
 }
 
-/// A hub with this setting.
+/// Starts a hub with this `stream-usage`.
 async fn hub_with(upstream: &Upstream, stream_usage: &str) -> (Hub, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = upstream.config(folder.path(), &format!("stream-usage = {stream_usage:?}\n"));
     (Hub::on(&folder.path().join("data"), &["--config", &file]).await, folder)
 }
 
-/// The refusals of upstreams that do not know `stream_options`.
+/// Returns refusals of upstreams that do not support `stream_options`.
 fn refusals() -> Vec<(u16, Value)> {
     let message = "Unrecognized request argument supplied: stream_options";
     vec![
@@ -51,7 +51,7 @@ fn refusals() -> Vec<(u16, Value)> {
 }
 
 #[tokio::test]
-async fn a_client_has_a_chunk_of_usage_where_it_asks_for_one_and_not_otherwise() {
+async fn clients_get_a_usage_chunk_only_if_they_ask_for_it() {
     let upstream = Upstream::start(vec![answer(&["a"])]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     let usage = |said: Value| json!({ "include_usage": said });
@@ -67,7 +67,7 @@ async fn a_client_has_a_chunk_of_usage_where_it_asks_for_one_and_not_otherwise()
 }
 
 #[tokio::test]
-async fn an_upstream_is_not_asked_for_usage_that_a_client_does_not_want() {
+async fn usage_is_not_requested_if_the_client_declines_it() {
     let upstream = Upstream::start(vec![answer(&["a"])]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     stream_with(&hub, &json!({ "include_usage": false })).await;
@@ -77,7 +77,7 @@ async fn an_upstream_is_not_asked_for_usage_that_a_client_does_not_want() {
 }
 
 #[tokio::test]
-async fn other_options_of_a_stream_go_on_to_the_upstream() {
+async fn other_stream_options_are_passed_on_to_the_upstream() {
     let upstream = Upstream::start(vec![answer(&["a"])]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     for usage in [Value::Null, json!(true), json!(false)] {
@@ -89,7 +89,7 @@ async fn other_options_of_a_stream_go_on_to_the_upstream() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_refuses_to_be_asked_for_usage_is_asked_once_more_without() {
+async fn a_request_refused_for_its_usage_option_is_repeated_without_it() {
     for (code, refusal) in refusals() {
         let refuses = status(code, "", &refusal.to_string());
         let upstream = Upstream::start(vec![refuses, answer(&["a"])]).await;
@@ -104,13 +104,13 @@ async fn an_upstream_that_refuses_to_be_asked_for_usage_is_asked_once_more_witho
 }
 
 #[tokio::test]
-async fn a_refusal_that_is_not_for_usage_is_not_repeated() {
+async fn other_refusals_are_not_retried_without_usage() {
     let message = json!({ "error": { "message": "no", "param": "messages" } }).to_string();
     let upstream = Upstream::start(vec![status(400, "", &message), answer(&["a"])]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     assert_eq!(post(&hub, &ask(true), &[]).await.0, 400);
     assert_eq!(upstream.asked().len(), 1);
-    // Nor one that says it again where nothing was asked for.
+    // The same refusal of the request without the option is not retried again.
     let (code, refusal) = refusals().remove(0);
     let upstream = Upstream::start(vec![status(code, "", &refusal.to_string())]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
@@ -119,21 +119,21 @@ async fn a_refusal_that_is_not_for_usage_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_never_to_be_asked_for_usage_is_not() {
+async fn stream_usage_never_does_not_request_usage() {
     let upstream = Upstream::start(vec![answer(&["a"])]).await;
     let (hub, _folder) = hub_with(&upstream, "never").await;
     let events = stream_with(&hub, &json!({ "include_usage": true })).await;
     assert_eq!(upstream.asked()[0].body.get("stream_options"), None);
     let last = events.len() - 2;
     assert_eq!(said(&events[..last]).0, "a");
-    assert!(has_usage(&events), "what the hub knows or estimates, as the client asked for it");
+    assert!(has_usage(&events), "the client asked for it");
     stream_with(&hub, &json!({ "include_obfuscation": false })).await;
     let others = json!({ "include_obfuscation": false });
     assert_eq!(upstream.asked()[1].body["stream_options"], others);
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_always_to_be_asked_for_usage_is_and_not_once_more_without() {
+async fn stream_usage_always_requests_usage_and_does_not_retry_without_it() {
     let (code, refusal) = refusals().remove(0);
     let refuses = status(code, "", &refusal.to_string());
     let upstream = Upstream::start(vec![answer(&["a"]), refuses, answer(&["b"])]).await;

@@ -1,4 +1,4 @@
-//! Chats: an upstream's answer through the hub, whoever reads it, when and how often.
+//! Chats: an upstream's answer through the hub, for live, late, repeated and resumed readers.
 
 use crate::chat::{TEXT, begin, begun, end, events_url, kinds, text, told, view, whole};
 use crate::hub::Hub;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 #[tokio::test]
-async fn an_answer_is_a_stream_with_a_beginning_and_one_end() {
+async fn an_answer_is_a_stream_with_a_start_and_one_end() {
     let upstream = Upstream::start(vec![answer(TEXT)]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     let body =
@@ -54,7 +54,7 @@ async fn metrics(hub: &Hub) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn a_reader_cut_after_each_event_has_the_same_text() {
+async fn a_reader_disconnected_after_each_event_gets_the_whole_text() {
     let next = Arc::new(Notify::new());
     let upstream = Upstream::start(vec![told(TEXT, &next)]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
@@ -65,7 +65,7 @@ async fn a_reader_cut_after_each_event_has_the_same_text() {
             None => hub.subscribe(events_url(&chat)).await,
             Some(id) => hub.resume(events_url(&chat), id).await,
         };
-        let event = reader.next_event().await.expect("more comes");
+        let event = reader.next_event().await.expect("the stream ended early");
         last = Some(event.id.clone());
         events.push(event.json());
         if event.json()["type"] == "token" {
@@ -77,7 +77,7 @@ async fn a_reader_cut_after_each_event_has_the_same_text() {
 }
 
 #[tokio::test]
-async fn who_leaves_stops_nothing_and_who_comes_late_has_all() {
+async fn a_chat_continues_without_readers_and_late_readers_get_everything() {
     let next = Arc::new(Notify::new());
     let upstream = Upstream::start(vec![told(TEXT, &next)]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
@@ -95,7 +95,7 @@ async fn who_leaves_stops_nothing_and_who_comes_late_has_all() {
     hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
     let done = "fanfare_chats_ended_total{outcome=\"done\",upstream=\"scripted\"}";
     while hub.metric(done).await < 1.0 {
-        // Whether it waits already or is about to, it goes on.
+        // The notification is kept if the script does not wait yet.
         next.notify_one();
     }
     let mut late = hub.subscribe(events_url(&chat)).await;
@@ -103,11 +103,11 @@ async fn who_leaves_stops_nothing_and_who_comes_late_has_all() {
     let all: Vec<Value> = events.iter().filter(|e| !e.is_control()).map(Event::json).collect();
     assert_eq!(text(&all), TEXT.concat());
     let again = hub.resume(events_url(&chat), late.last_id()).await;
-    assert_eq!(again.status, 204, "an EventSource comes back no more");
+    assert_eq!(again.status, 204, "an EventSource does not reconnect");
 }
 
 #[tokio::test]
-async fn one_key_is_one_run_however_often_and_how_soon_it_is_sent() {
+async fn requests_with_the_same_idempotency_key_share_one_run() {
     let upstream = Upstream::start(vec![answer(&["a", "b"])]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     let ask = || begin(&hub, json!({ "message": "hi" }), Some("one"));
@@ -117,7 +117,7 @@ async fn one_key_is_one_run_however_often_and_how_soon_it_is_sent() {
     assert!(all.iter().all(|(_, body)| *body == all[0].1), "each has the same body");
     assert_eq!(text(&whole(&hub, &all[0].1).await), "ab");
     let (status, _) = begin(&hub, json!({ "message": "hi" }), Some("one")).await;
-    assert_eq!(status, 200, "also once it has ended");
+    assert_eq!(status, 200, "also after its end");
     let (status, problem) = begin(&hub, json!({ "message": "ho" }), Some("one")).await;
     assert_eq!((status, &problem["field"]), (422, &json!("Idempotency-Key")));
     assert_eq!(upstream.asked().len(), 1);
@@ -125,7 +125,7 @@ async fn one_key_is_one_run_however_often_and_how_soon_it_is_sent() {
 }
 
 #[tokio::test]
-async fn a_late_reader_has_few_frames_and_resumes_between_them_exactly() {
+async fn a_late_reader_gets_few_frames_and_resumes_exactly_between_them() {
     let parts: Vec<String> = (0..10_000).map(|n| format!("{n} é ")).collect();
     let mut script = vec![head()];
     for some in parts.chunks(50) {
@@ -155,11 +155,11 @@ async fn a_late_reader_has_few_frames_and_resumes_between_them_exactly() {
         last = Some(event.id.clone());
         rest.push(event.json());
     }
-    assert_eq!(text(&rest), parts.concat(), "and each time from an exact place");
+    assert_eq!(text(&rest), parts.concat(), "each resume is exact");
 }
 
 #[tokio::test]
-async fn the_whole_text_comes_with_every_part_where_it_is_wanted() {
+async fn the_accumulated_text_is_sent_with_every_part_on_request() {
     let upstream = Upstream::start(vec![answer(TEXT)]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     let chat = begun(&hub).await;
@@ -185,7 +185,7 @@ async fn the_whole_text_comes_with_every_part_where_it_is_wanted() {
 }
 
 #[tokio::test]
-async fn what_a_filter_takes_back_is_not_told_again() {
+async fn redacted_text_is_not_sent_again() {
     let hit = json!({ "choices": [{
         "index": 0, "content_filter_results": { "hate": { "filtered": true, "severity": "high" } },
         "content_filter_offsets": { "check_offset": 9, "start_offset": 2, "end_offset": 5 },
@@ -212,7 +212,7 @@ async fn what_a_filter_takes_back_is_not_told_again() {
     let whole_text = format!("{}?accumulated=1", events_url(&chat));
     for _ in 0..2 {
         let raw = format!("/streams/{}/events?from=start", chat["stream"].as_str().unwrap());
-        assert_eq!(hub.get(&raw).await.0, 403, "as it stands in the journal nobody reads it");
+        assert_eq!(hub.get(&raw).await.0, 403, "the raw stream is not readable");
         assert_eq!(text(&whole(&hub, &chat).await), "kl███pqrst");
         assert_eq!(view(&hub, &chat).await["text"], "kl███pqrst");
         for path in [&stream, &whole_text] {
@@ -226,7 +226,7 @@ async fn what_a_filter_takes_back_is_not_told_again() {
 }
 
 #[tokio::test]
-async fn tools_reasoning_and_refusals_come_as_they_are() {
+async fn tool_calls_reasoning_and_refusals_are_passed_on() {
     let delta = |delta: Value| event(&json!({ "choices": [{ "delta": delta }] }));
     let mut script = vec![
         head(),
@@ -279,7 +279,7 @@ async fn tools_reasoning_and_refusals_come_as_they_are() {
 }
 
 #[tokio::test]
-async fn the_echo_is_there_without_any_upstream_and_says_what_it_is() {
+async fn the_echo_model_needs_no_upstream_and_says_what_it_is() {
     let hub = Hub::start(&[]).await;
     let chat = begun(&hub).await;
     let text = text(&whole(&hub, &chat).await);
@@ -290,7 +290,7 @@ async fn the_echo_is_there_without_any_upstream_and_says_what_it_is() {
 }
 
 #[tokio::test]
-async fn a_post_answers_with_the_chat_itself_and_goes_on_with_it() {
+async fn post_chat_streams_the_chat_and_resumes_it() {
     let next = Arc::new(Notify::new());
     let upstream = Upstream::start(vec![told(&["a", "b", "c"], &next)]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
@@ -301,7 +301,7 @@ async fn a_post_answers_with_the_chat_itself_and_goes_on_with_it() {
     let place = reader.headers["content-location"].clone();
     assert!(place.starts_with("/chats/") && reader.headers["content-type"] == "text/event-stream");
     let first = reader.next().await.unwrap();
-    assert_eq!(first.json()["type"], "start", "nothing of another kind stands before it");
+    assert_eq!(first.json()["type"], "start", "no control event precedes it");
     while reader.next().await.unwrap().json()["type"] != "token" {}
     let last = reader.last_id().to_owned();
     drop(reader);
@@ -317,7 +317,7 @@ async fn a_post_answers_with_the_chat_itself_and_goes_on_with_it() {
         }
     }
     assert_eq!(said, "bc");
-    assert!(again.next().await.is_none(), "and it ends");
+    assert!(again.next().await.is_none(), "the response ends");
     assert_eq!(upstream.asked().len(), 1);
     for gone in ["00000000-0000000000000001", "nonsense"] {
         assert_eq!(post(&[("Last-Event-ID", gone)]).await.status, 410, "{gone}");
@@ -325,11 +325,11 @@ async fn a_post_answers_with_the_chat_itself_and_goes_on_with_it() {
     let url = hub.url(&place);
     assert_eq!(hub.http.delete(&url).send().await.unwrap().status(), 204);
     assert_eq!(post(&[("Last-Event-ID", &last)]).await.status, 410, "it is deleted");
-    assert_eq!(upstream.asked().len(), 1, "it never begins one");
+    assert_eq!(upstream.asked().len(), 1, "a resume starts no chat");
 }
 
 #[tokio::test]
-async fn what_is_asked_is_kept_where_that_is_wanted_and_a_frame_is_never_large() {
+async fn prompts_are_kept_on_request_and_frames_are_bounded() {
     let long = "é".repeat(50_000);
     let upstream = Upstream::start(vec![answer(&[&long])]).await;
     let (hub, _folder) = upstream.hub(&["--chat-keep-prompts"]).await;

@@ -1,4 +1,4 @@
-//! Coming and going in every way there is: what is counted comes back to nothing.
+//! Connections that end in every possible way: the counts return to zero.
 
 use crate::credentials::{SECRET, good, in_seconds, with};
 use crate::hub::{Hub, PATIENCE};
@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Connections that are made and ended.
+/// Number of connections that are opened and ended.
 const COMERS: usize = 10_000;
 const PATH: &str = "/events?stream=a.x&stream=a.*&heartbeat=1";
 
-/// Asks for events and reads a little of the answer.
+/// Subscribes and reads the start of the status line.
 async fn begin(hub: &Hub, token: &str) -> TcpStream {
     let mut socket = TcpStream::connect(&hub.address).await.unwrap();
     let head = format!(
@@ -29,7 +29,7 @@ async fn begin(hub: &Hub, token: &str) -> TcpStream {
     socket
 }
 
-/// One connection, ended in one of the ways that a client has.
+/// Opens a connection and ends it in one of six ways.
 async fn come_and_go(hub: &Hub, token: &str, way: usize) {
     match way % 6 {
         // An orderly close.
@@ -39,7 +39,7 @@ async fn come_and_go(hub: &Hub, token: &str, way: usize) {
             let socket = begin(hub, token).await;
             socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
         }
-        // Half of a close.
+        // A half-close.
         2 => {
             let mut socket = begin(hub, token).await;
             socket.shutdown().await.unwrap();
@@ -47,19 +47,19 @@ async fn come_and_go(hub: &Hub, token: &str, way: usize) {
             let ended = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut rest));
             let _ = ended.await.expect("the hub keeps a half-closed connection");
         }
-        // Gone before the answer.
+        // A close before the answer.
         3 => {
             let mut socket = TcpStream::connect(&hub.address).await.unwrap();
             let head =
                 format!("GET {PATH} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
             socket.write_all(head.as_bytes()).await.unwrap();
         }
-        // Gone in the middle of its head.
+        // A close within the request head.
         4 => {
             let mut socket = TcpStream::connect(&hub.address).await.unwrap();
             socket.write_all(b"GET /events?stream=a.x HTTP/1.1\r\nHos").await.unwrap();
         }
-        // Reset before the answer.
+        // A reset before the answer.
         _ => {
             let mut socket = TcpStream::connect(&hub.address).await.unwrap();
             let head =
@@ -70,7 +70,7 @@ async fn come_and_go(hub: &Hub, token: &str, way: usize) {
     }
 }
 
-/// What is taken of each limit that is counted.
+/// Returns the current use of each connection limit.
 async fn taken(hub: &Hub, admin: &str) -> Vec<(String, u64)> {
     let asked = hub.http.get(hub.url("/stats")).bearer_auth(admin).send().await.unwrap();
     let stats: Value = asked.json().await.unwrap();
@@ -85,7 +85,7 @@ async fn until_nothing_is_taken(hub: &Hub, admin: &str) {
     until_taken(hub, admin, 0).await;
 }
 
-/// Waits until every limit has counted so many.
+/// Waits until every connection limit has this use.
 async fn until_taken(hub: &Hub, admin: &str, wanted: u64) {
     let began = Instant::now();
     loop {
@@ -99,7 +99,7 @@ async fn until_taken(hub: &Hub, admin: &str, wanted: u64) {
     }
 }
 
-/// Readers in a process of their own, which is killed.
+/// Opens readers in separate processes and kills them.
 async fn killed_readers(hub: &Hub, token: &str) {
     let mut curls: Vec<_> = (0..20)
         .map(|_| {
@@ -117,7 +117,7 @@ async fn killed_readers(hub: &Hub, token: &str) {
     }
 }
 
-/// Readers that take nothing while much is published, until the hub closes them.
+/// Opens readers that do not read, and publishes until the hub closes them.
 async fn stuck_readers(hub: &Hub, token: &str, admin: &str) {
     let mut stuck = Vec::new();
     for _ in 0..20 {
@@ -133,7 +133,7 @@ async fn stuck_readers(hub: &Hub, token: &str, admin: &str) {
     until_nothing_is_taken(hub, admin).await;
 }
 
-/// Readers whose credential is revoked, or ends.
+/// Opens readers whose credential expires or is then revoked.
 async fn revoked_and_expired_readers(hub: &Hub, admin: &str) -> Vec<Reader> {
     let mut held = Vec::new();
     for n in 0..40 {
@@ -144,7 +144,7 @@ async fn revoked_and_expired_readers(hub: &Hub, admin: &str) -> Vec<Reader> {
     }
     let revoke = hub.http.post(hub.url("/revocations")).bearer_auth(admin);
     let revoked = revoke.body(json!({ "jti": "none" }).to_string()).send().await.unwrap();
-    assert_eq!(revoked.status(), 200, "one of another token ends none of theirs");
+    assert_eq!(revoked.status(), 200, "it revokes another token");
     until_taken(hub, admin, 20).await;
     let revoke = hub.http.post(hub.url("/revocations")).bearer_auth(admin);
     let revoked = revoke.body(json!({ "sub": "ann" }).to_string()).send().await.unwrap();
@@ -154,7 +154,7 @@ async fn revoked_and_expired_readers(hub: &Hub, admin: &str) -> Vec<Reader> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs curl"]
-async fn ten_thousand_come_and_go_in_every_way_and_nothing_stays_counted() {
+async fn ten_thousand_connections_end_in_every_way_and_none_stays_counted() {
     let hub = Hub::start(&[
         "--jwt-secret",
         SECRET,
@@ -201,10 +201,10 @@ async fn ten_thousand_come_and_go_in_every_way_and_nothing_stays_counted() {
     until_nothing_is_taken(&hub, &admin).await;
     for reader in &mut held {
         let last = reader.rest().await.pop().unwrap();
-        assert_eq!(last.name, "hub-error", "each was told: {last:?}");
+        assert_eq!(last.name, "hub-error", "expected an error: {last:?}");
     }
 
-    // By a drain: the process ends in an orderly way only once all are gone.
+    // A drain: the process exits successfully only after all readers have left.
     for _ in 0..40 {
         held.push(
             Reader::connect(&hub.address, PATH, &[("Authorization", &format!("Bearer {token}"))])
@@ -212,7 +212,7 @@ async fn ten_thousand_come_and_go_in_every_way_and_nothing_stays_counted() {
                 .unwrap(),
         );
     }
-    let hub = Arc::get_mut(&mut hub).expect("nobody else has it");
+    let hub = Arc::get_mut(&mut hub).expect("the only reference");
     hub.terminate();
     assert!(hub.ended().await.success());
     assert!(hub.log().contains("all subscribers have left"), "{}", hub.log());

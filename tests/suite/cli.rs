@@ -1,4 +1,4 @@
-//! The command line against real hubs: what is piped through it arrives whole.
+//! The command line against real hubs: piped data arrives complete.
 
 use crate::hub::{Hub, PATIENCE, full};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ fn fanfare(hub: &Hub, args: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end; what it said as text.
+/// Runs a command to its end; returns its exit code, stdout and stderr.
 fn said(mut command: Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -29,7 +29,7 @@ fn out(command: Command) -> String {
     out
 }
 
-/// Pipes `input` in.
+/// Runs a command with `input` on its stdin.
 fn fed(mut command: Command, input: &[u8]) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
@@ -45,7 +45,7 @@ fn fed(mut command: Command, input: &[u8]) -> Output {
     output
 }
 
-/// Ends with the test, however that ends.
+/// A child process that is killed at the end of the test, even if the test fails.
 struct Owned(Child);
 
 impl Drop for Owned {
@@ -58,16 +58,16 @@ impl Drop for Owned {
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < PATIENCE * 5, "it never comes to this: {what}");
+        assert!(began.elapsed() < PATIENCE * 5, "timed out waiting for: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 #[tokio::test]
-async fn an_event_is_published_and_shown_in_each_way() {
+async fn events_are_published_and_shown_in_each_format() {
     let hub = Hub::start(&[]).await;
     let id = out(fanfare(&hub, &["publish", "a", "hello\nyou", "--key", "k"]));
-    assert_eq!(out(fanfare(&hub, &["publish", "a", "hello\nyou", "--key", "k"])), id, "the same");
+    assert_eq!(out(fanfare(&hub, &["publish", "a", "hello\nyou", "--key", "k"])), id, "same id");
     let metric = br#"{"name":"cpu","value":1.50}"#;
     let json = fanfare(&hub, &["publish", "a", "--json", "--type", "metric"]);
     assert!(fed(json, metric).status.success());
@@ -91,7 +91,7 @@ async fn an_event_is_published_and_shown_in_each_way() {
 }
 
 #[tokio::test]
-async fn the_status_says_what_is_wrong_and_a_closed_pipe_is_nothing() {
+async fn exit_codes_identify_errors_and_a_closed_pipe_is_a_success() {
     let secret = "a secret of the test";
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("fanfare.toml");
@@ -135,9 +135,9 @@ async fn the_status_says_what_is_wrong_and_a_closed_pipe_is_nothing() {
     assert!(status.success() && err.is_empty(), "{status}: {err}");
 }
 
-/// So many lines go through a pipe into three readers while the hub is killed twice.
+/// Pipes lines through a hub to three readers while the hub is killed twice.
 #[tokio::test]
-async fn lines_that_are_piped_through_a_hub_that_is_killed_arrive_once_and_in_order() {
+async fn piped_lines_arrive_once_and_in_order_although_the_hub_is_killed() {
     let lines = if full() { 1_000_000 } else { 60_000 };
     let mut hub = Hub::start(&["--max-body-bytes", "2MiB"]).await;
     hub.stay();
@@ -185,7 +185,7 @@ async fn lines_that_are_piped_through_a_hub_that_is_killed_arrive_once_and_in_or
 
 #[tokio::test]
 #[ignore = "needs python3"]
-async fn a_command_is_shown_and_published_and_its_status_is_kept() {
+async fn run_shows_and_publishes_output_and_keeps_the_exit_code() {
     let hub = Hub::start(&[]).await;
     let script = "import sys, time\nprint('slowly')\ntime.sleep(0.2)\n\
                   print('WARN: oh', file=sys.stderr)\nprint('half', end='')\nsys.exit(3)";
@@ -216,7 +216,7 @@ async fn a_command_is_shown_and_published_and_its_status_is_kept() {
 }
 
 #[tokio::test]
-async fn a_command_does_not_wait_for_a_hub_that_is_away_and_loses_nothing() {
+async fn run_does_not_wait_for_an_unreachable_hub_and_spools_events() {
     const LINES: usize = 2_000;
     let mut hub = Hub::start(&[]).await;
     hub.stay();
@@ -255,7 +255,7 @@ async fn history_moves_from_one_hub_to_another() {
     out(fanfare(&one, &["export", "**", "-o", file]));
     out(fanfare(&other, &["import", file]));
     let piped = std::fs::read(file).unwrap();
-    assert!(fed(fanfare(&other, &["import"]), &piped).status.success(), "again, and by a pipe");
+    assert!(fed(fanfare(&other, &["import"]), &piped).status.success(), "repeated from a pipe");
     let events = |hub: &Hub| -> Vec<Value> {
         let text = out(fanfare(hub, &["export", "**"]));
         let event = |line: &str| {
@@ -272,7 +272,7 @@ async fn history_moves_from_one_hub_to_another() {
 }
 
 #[tokio::test]
-async fn a_shell_and_a_manual_know_every_subcommand() {
+async fn completions_and_manuals_cover_every_subcommand() {
     let hub = Hub::start(&[]).await;
     for shell in ["bash", "zsh", "fish"] {
         let text = out(fanfare(&hub, &["completions", shell]));
@@ -284,12 +284,12 @@ async fn a_shell_and_a_manual_know_every_subcommand() {
     assert!(folder.path().join("fanfare-tail.1").exists());
 }
 
-/// An export that a hub cuts short does not pass for a whole one.
+/// An export that a drain interrupts is not taken for a complete one.
 #[tokio::test]
-async fn an_export_that_was_cut_short_says_so_or_goes_on() {
+async fn an_interrupted_export_fails_or_resumes() {
     let mut hub = Hub::start(&["--drain", "2s"]).await;
     hub.stay();
-    // More than the buffers of a connection take while it is sent away.
+    // More than the buffers of a connection hold while the drain closes it.
     const EVENTS: usize = 120_000;
     for first in (0..EVENTS).step_by(3_000) {
         let events: Vec<Value> = (first..first + 3_000)
@@ -302,7 +302,7 @@ async fn an_export_that_was_cut_short_says_so_or_goes_on() {
         let mut child =
             Owned(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
         let mut out = child.0.stdout.take().unwrap();
-        // It reads on while it is sent away, and slower than that.
+        // Keeps reading during the drain, but too slowly to finish before it.
         let hurry = Arc::new(AtomicBool::new(false));
         let is_hurried = Arc::clone(&hurry);
         let reading = std::thread::spawn(move || {
@@ -334,7 +334,7 @@ async fn an_export_that_was_cut_short_says_so_or_goes_on() {
             _ => {
                 let mut why = String::new();
                 child.0.stderr.take().unwrap().read_to_string(&mut why).unwrap();
-                assert!(read.lines().count() < EVENTS, "it was to be cut short");
+                assert!(read.lines().count() < EVENTS, "the export was not interrupted");
                 assert!(
                     !status.success() && why.contains("cannot go on"),
                     "{format}: {status} {why}"
@@ -344,9 +344,9 @@ async fn an_export_that_was_cut_short_says_so_or_goes_on() {
     }
 }
 
-/// Much that comes fast is published as it comes, and not gathered first.
+/// Fast input is published as it arrives and not collected first.
 #[tokio::test]
-async fn lines_are_published_as_they_come_and_take_little_memory() {
+async fn lines_are_published_as_they_arrive_in_little_memory() {
     let hub = Hub::start(&["--durability", "memory"]).await;
     let mut command = fanfare(&hub, &["publish", "s", "--lines"]);
     let mut child = Owned(command.stdin(Stdio::piped()).spawn().unwrap());
@@ -373,9 +373,9 @@ async fn lines_are_published_as_they_come_and_take_little_memory() {
     assert!(most < 100 << 10, "{most} KiB");
 }
 
-/// The command is what matters: it goes on, and ends as it ends, also where nothing can be kept.
+/// The command has priority: it runs to its end even if no event can be published or spooled.
 #[tokio::test]
-async fn a_run_ends_as_its_command_does_where_nothing_can_be_published_or_kept() {
+async fn run_keeps_the_exit_code_if_events_can_be_neither_published_nor_spooled() {
     let mut hub = Hub::start(&[]).await;
     hub.stay();
     hub.kill();
@@ -386,7 +386,7 @@ async fn a_run_ends_as_its_command_does_where_nothing_can_be_published_or_kept()
     let (code, shown, why) = said(command);
     assert_eq!((code, shown.lines().count()), (5, 300), "{why}");
     assert!(why.contains("events are lost"), "{why}");
-    // With a place for it, what was not published is there for its owner alone.
+    // With a spool directory, unpublished events are in a file that only its owner can read.
     let folder = tempfile::tempdir().unwrap();
     let spool = folder.path().to_str().unwrap();
     let run =
@@ -401,17 +401,17 @@ async fn a_run_ends_as_its_command_does_where_nothing_can_be_published_or_kept()
     let imported = said(fanfare(&hub, &["import", left.path().to_str().unwrap()]));
     assert_eq!(imported.0, 0, "{}", imported.2);
     assert_eq!(hub.get("/streams/s").await.1["events"], 301);
-    // One that the hub will not have is left out, and the others are there.
+    // An event that the hub refuses is left out; the others are published.
     let script = "head -c 60000 /dev/zero | tr '\\0' '\\1'; echo; echo after; exit 6";
     let (code, _, why) = said(fanfare(&hub, &["run", "--stream", "t", "--", "sh", "-c", script]));
     assert!(code == 6 && why.contains("1 events are lost"), "{code}: {why}");
     assert_eq!(hub.get("/streams/t").await.1["events"], 2, "the other line, and the exit");
 }
 
-/// Colours are for a terminal, and not even for that where somebody does not want any.
+/// Output has colours only on a terminal, and not with `NO_COLOR` or the format `text`.
 #[tokio::test]
 #[ignore = "needs script (util-linux)"]
-async fn a_terminal_is_shown_colours_unless_it_wants_none() {
+async fn terminals_are_shown_colours_unless_disabled() {
     let hub = Hub::start(&[]).await;
     let log = json!({ "level": "error", "message": "it \u{1b}]0;failed\u{7}" });
     hub.post("/publish", json!({ "stream": "s", "type": "log", "data": log })).await;

@@ -1,9 +1,9 @@
-//! A hub whose wall clock is moved while it runs (libfaketime; its monotonic clock goes on).
+//! A hub whose wall clock jumps while it runs, and whose monotonic clock does not (libfaketime).
 
 use crate::hub::Hub;
 use std::path::Path;
 
-/// The library under the names that Debian gives it.
+/// Returns the path of the library in a Debian system.
 fn libfaketime() -> String {
     let folders = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
     let mut libraries = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1"));
@@ -11,7 +11,7 @@ fn libfaketime() -> String {
     library.expect("libfaketime is missing: apt-get install faketime").display().to_string()
 }
 
-/// Moves the clock; replaced as a whole, as the hub may read the file at any time.
+/// Moves the clock. Replaces the file atomically, because the hub may read it at any time.
 fn move_clock(file: &Path, offset: &str) {
     let new = file.with_extension("new");
     std::fs::write(&new, format!("{offset}\n")).unwrap();
@@ -36,7 +36,7 @@ async fn retention_by_age_waits_when_the_clock_jumps_forward() {
     let first = hub.publish_id("s", "before").await;
     assert_eq!(hub.metric(jump).await, 0.0);
 
-    // A day, and a retention of an hour.
+    // A jump of a day, with a retention of an hour.
     move_clock(&clock, "+24h");
     hub.until_metric(jump, |seconds| seconds > 86_000.0).await;
     hub.publish("s", "while it is wrong").await;

@@ -1,4 +1,4 @@
-//! What OpenAI's own clients are told where there is no answer, or no whole one.
+//! Errors that OpenAI's clients get instead of an answer or within one.
 
 use crate::chat::{begun, whole};
 use crate::completions::{ask, post, said, stream};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 #[tokio::test]
-async fn errors_are_those_of_the_upstream_and_not_tried_again() {
+async fn upstream_errors_are_passed_on_and_clients_told_not_to_retry() {
     for (script, expected, code) in [
         (
             status(400, "", r#"{"error":{"message":"too long","code":"context_length_exceeded"}}"#),
@@ -31,14 +31,14 @@ async fn errors_are_those_of_the_upstream_and_not_tried_again() {
             assert_eq!(headers["x-should-retry"], "false");
         }
     }
-    // How long an upstream wants to be let alone is passed on.
+    // The `Retry-After` of an upstream is passed on.
     let upstream = Upstream::start(vec![status(429, "Retry-After: 77\r\n", "{}")]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     for is_stream in [true, false] {
         let (status, headers, _) = post(&hub, &ask(is_stream), &[]).await;
         assert_eq!((status, headers["retry-after"].to_str().unwrap()), (429, "77"));
     }
-    // It is not said again of a failure that is past.
+    // A replay of an earlier failure has no `Retry-After`.
     for has_one in [true, false] {
         let (status, headers, _) = post(&hub, &ask(false), &[("Idempotency-Key", "k")]).await;
         assert_eq!((status, headers.contains_key("retry-after")), (429, has_one));
@@ -46,7 +46,7 @@ async fn errors_are_those_of_the_upstream_and_not_tried_again() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_does_not_answer_keeps_no_client_without_a_head() {
+async fn a_silent_upstream_does_not_delay_the_response_head() {
     let upstream = Upstream::start(vec![vec![Step::Hang]]).await;
     let (hub, _folder) = upstream.hub(&["--heartbeat", "1s"]).await;
     let mut reader = stream(&hub, &[]).await;
@@ -55,7 +55,7 @@ async fn an_upstream_that_does_not_answer_keeps_no_client_without_a_head() {
         (200, "text/event-stream")
     );
     while reader.comments() == 0 {
-        assert!(reader.read_more().await.unwrap(), "and then there are signs of life");
+        assert!(reader.read_more().await.unwrap(), "no heartbeats");
     }
     let id = reader.headers["fanfare-chat-id"].clone();
     let path = format!("/v1/chat/completions/{id}/cancel");
@@ -66,7 +66,7 @@ async fn an_upstream_that_does_not_answer_keeps_no_client_without_a_head() {
 }
 
 #[tokio::test]
-async fn an_error_in_the_middle_is_told_as_one_and_nothing_follows() {
+async fn an_error_within_an_answer_is_the_last_event() {
     let cut = vec![head(), part("a"), Step::Pause(Duration::from_millis(100))];
     let error = event(&json!({ "error": { "message": "no" } }));
     let upstream = Upstream::start(vec![cut.clone(), [cut, vec![error]].concat()]).await;
@@ -81,7 +81,7 @@ async fn an_error_in_the_middle_is_told_as_one_and_nothing_follows() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_is_said_as_these_clients_read_it() {
+async fn invalid_requests_get_errors_in_the_form_of_openai() {
     let upstream = Upstream::start(vec![answer(&["a"])]).await;
     let (hub, _folder) = upstream.hub(&["--max-chats", "1"]).await;
     let mut two = ask(true);
@@ -109,13 +109,13 @@ async fn what_cannot_be_asked_is_said_as_these_clients_read_it() {
         let (status, answer) = hub.get(path).await;
         assert_eq!((status, &answer["error"]["code"]), (404, &json!("not_found")));
     }
-    // SDKs send a key, also where none is asked for.
+    // SDKs send a key even if none is required.
     let (status, _, _) = post(&hub, &ask(false), &[("Authorization", "Bearer sk-none")]).await;
     assert_eq!(status, 200);
 }
 
 #[tokio::test]
-async fn one_more_than_may_run_is_refused_by_the_name_of_its_limit() {
+async fn chats_beyond_max_chats_are_refused_with_the_name_of_the_limit() {
     let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
     let (hub, _folder) = upstream.hub(&["--max-chats", "2"]).await;
     let (one, _two) = (begun(&hub).await, begun(&hub).await);
@@ -137,7 +137,7 @@ async fn one_more_than_may_run_is_refused_by_the_name_of_its_limit() {
 }
 
 #[tokio::test]
-async fn a_reader_who_is_sent_away_is_told_that_it_has_not_all() {
+async fn a_drain_ends_an_incomplete_answer_with_an_error() {
     let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
     let (mut hub, _folder) = upstream.hub(&["--drain", "2s"]).await;
     let mut reader = stream(&hub, &[]).await;
@@ -151,7 +151,7 @@ async fn a_reader_who_is_sent_away_is_told_that_it_has_not_all() {
 }
 
 #[tokio::test]
-async fn a_cut_answer_is_no_whole_one_also_over_a_restart_and_behind_a_place() {
+async fn a_truncated_answer_stays_an_error_on_replay_resume_and_restart() {
     let cut = vec![head(), part("half"), Step::Pause(Duration::from_millis(50))];
     let upstream = Upstream::start(vec![cut]).await;
     let (mut hub, _folder) = upstream.hub(&[]).await;
@@ -170,7 +170,7 @@ async fn a_cut_answer_is_no_whole_one_also_over_a_restart_and_behind_a_place() {
 }
 
 #[tokio::test]
-async fn what_goes_on_with_nothing_begins_nothing() {
+async fn resuming_an_unknown_chat_starts_none() {
     let upstream = Upstream::start(vec![answer(&["a"])]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     for headers in
@@ -185,7 +185,7 @@ async fn what_goes_on_with_nothing_begins_nothing() {
 }
 
 #[tokio::test]
-async fn what_nobody_is_let_in_to_read_is_stopped() {
+async fn a_chat_whose_reader_is_refused_is_stopped() {
     let hang = || vec![head(), part("a"), Step::Hang];
     let upstream = Upstream::start(vec![hang(), hang()]).await;
     let (hub, _folder) = upstream.hub(&["--max-connections", "1"]).await;

@@ -1,4 +1,4 @@
-//! Chats by OpenAI's own clients: what they are sent, byte by byte, and what happens when they break.
+//! Chats of OpenAI's clients: the bytes that they receive, and retries after a lost connection.
 
 use crate::chat::{TEXT, begun, events_url, text};
 use crate::hub::Hub;
@@ -29,25 +29,25 @@ pub async fn stream(hub: &Hub, headers: &[(&str, &str)]) -> Reader {
 }
 
 pub async fn stream_of(hub: &Hub, path: &str, headers: &[(&str, &str)]) -> Reader {
-    // As SDKs do.
+    // SDKs send this header.
     let headers = [&[("Accept", "application/json")], headers].concat();
     let body = ask(true).to_string();
     Reader::request(&hub.address, path, &headers, &body).await.unwrap()
 }
 
-/// The text of chunks, and the place of the last.
+/// Returns the text of chunks and the sequence number of the last one.
 pub fn said(events: &[Event]) -> (String, u64) {
     let chunks = events.iter().filter(|event| event.data != "[DONE]").map(Event::json);
     chunks.fold((String::new(), 0), |(text, last), chunk| {
         let more = chunk["choices"][0]["delta"]["content"].as_str().unwrap_or_default();
         let seq = chunk["fanfare"]["seq"].as_u64().unwrap();
-        assert!(seq >= last, "places ascend");
+        assert!(seq >= last, "seq decreases");
         (text + more, seq)
     })
 }
 
 #[tokio::test]
-async fn a_stream_has_chunks_and_nothing_else() {
+async fn a_stream_contains_only_chunks() {
     let upstream = Upstream::start(vec![answer(TEXT)]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     let mut reader = stream(&hub, &[]).await;
@@ -60,7 +60,7 @@ async fn a_stream_has_chunks_and_nothing_else() {
     assert_eq!(said(&events).0, TEXT.concat());
     assert_eq!(events.last().unwrap().data, "[DONE]");
     let raw = String::from_utf8(reader.bytes.clone()).unwrap();
-    assert!(raw.ends_with("data: [DONE]\n\n"), "nothing stands behind it");
+    assert!(raw.ends_with("data: [DONE]\n\n"), "nothing follows it");
     for line in raw.lines() {
         assert!(line.is_empty() || line.starts_with("data: ") && line.len() > 6, "{line:?}");
     }
@@ -84,7 +84,7 @@ async fn a_stream_has_chunks_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_reader_cut_after_each_chunk_has_the_same_text() {
+async fn a_reader_disconnected_after_each_chunk_gets_the_whole_text() {
     let upstream = Upstream::start(vec![answer(TEXT)]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     let key = ("Idempotency-Key", "k");
@@ -118,20 +118,20 @@ async fn a_reader_cut_after_each_chunk_has_the_same_text() {
     assert_eq!(upstream.asked().len(), 1);
 }
 
-/// A script that waits before it says anything.
+/// Returns a script that waits for `next` before its first part.
 fn slow(next: &Arc<Notify>) -> Vec<Step> {
     [vec![head(), Step::Until(next.clone())], answer(&["a", "b"])[1..].to_vec()].concat()
 }
 
 #[tokio::test]
-async fn a_repeated_request_takes_over_what_the_first_one_began() {
+async fn a_retry_takes_over_the_run_of_the_first_request() {
     let next = Arc::new(Notify::new());
     let upstream = Upstream::start(vec![slow(&next), answer(&["another"])]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     let mut first = stream(&hub, &[]).await;
     let mut fresh = stream(&hub, &[]).await;
     assert_eq!(said(&fresh.rest().await).0, "another", "it is no retry");
-    // The connection of the first may be gone without a word, which no hub can tell.
+    // The hub cannot see that a connection is dead, so a retry takes over beside an open one.
     let mut beside = stream(&hub, &[("x-stainless-retry-count", "1")]).await;
     drop(stream(&hub, &[("x-stainless-retry-count", "2")]).await);
     next.notify_one();
@@ -145,12 +145,12 @@ async fn a_repeated_request_takes_over_what_the_first_one_began() {
     assert_eq!(
         said(&later.rest().await).0,
         "another",
-        "what was read to its end is not taken over"
+        "an answer read to its end is not taken over"
     );
 }
 
 #[tokio::test]
-async fn what_was_begun_with_a_key_is_taken_over_by_that_key_alone() {
+async fn a_run_with_an_idempotency_key_is_taken_over_only_with_that_key() {
     let next = Arc::new(Notify::new());
     let upstream = Upstream::start(vec![slow(&next), answer(&["another"])]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
@@ -167,12 +167,12 @@ async fn what_was_begun_with_a_key_is_taken_over_by_that_key_alone() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_took_is_there_for_a_repeated_request() {
+async fn a_retry_gets_the_answer_that_the_first_request_did_not_wait_for() {
     let next = Arc::new(Notify::new());
     let upstream = Upstream::start(vec![slow(&next), answer(&["another"])]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     let body = ask(false).to_string();
-    // Its client gives up before anything comes.
+    // The client gives up before the first byte.
     tokio::select! {
         _ = Reader::request(&hub.address, PATH, &[], &body) => panic!("nothing was said yet"),
         () = upstream.until_asked(1) => {}
@@ -188,7 +188,7 @@ async fn an_answer_that_nobody_took_is_there_for_a_repeated_request() {
 }
 
 #[tokio::test]
-async fn two_who_share_an_address_share_no_chat() {
+async fn subjects_with_the_same_address_share_no_chat() {
     let folder = tempfile::tempdir().unwrap();
     let next = Arc::new(Notify::new());
     let upstream = Upstream::start(vec![slow(&next), answer(&["another"])]).await;
@@ -205,7 +205,7 @@ async fn two_who_share_an_address_share_no_chat() {
     let first = stream(&hub, &[("Authorization", &as_of("ann"))]).await;
     let id = first.headers["fanfare-chat-id"].clone();
     drop(first);
-    // So that it is not for its reader that it is left alone.
+    // Rules out the open reader as the reason that the run is not taken over.
     hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
     let retry = ("x-stainless-retry-count", "1");
     let mut other = stream(&hub, &[("Authorization", &as_of("bob")), retry]).await;
@@ -222,7 +222,7 @@ async fn two_who_share_an_address_share_no_chat() {
 }
 
 #[tokio::test]
-async fn a_chat_of_these_clients_stops_a_minute_after_its_last_reader() {
+async fn openai_chats_stop_a_minute_after_their_last_reader() {
     let hang = || vec![head(), part("a"), Step::Hang];
     let upstream = Upstream::start(vec![hang(), hang(), hang()]).await;
     let (hub, _folder) = upstream.hub(&["--chat-idle-timeout", "10m"]).await;
@@ -232,7 +232,7 @@ async fn a_chat_of_these_clients_stops_a_minute_after_its_last_reader() {
     let ids = [&left, &alone].map(|reader| reader.headers["fanfare-chat-id"].clone());
     drop((left, alone));
     if !crate::hub::full() {
-        // A minute is for the long pass; what is looked at here is that it is not at once.
+        // The short pass only checks that the chat does not stop at once.
         let (_, chat) = hub.get(&format!("/chats/{}", ids[1])).await;
         assert_eq!(chat["status"], "running");
         return;
@@ -240,18 +240,18 @@ async fn a_chat_of_these_clients_stops_a_minute_after_its_last_reader() {
     let ended = "fanfare_chats_ended_total{outcome=\"cancelled\",upstream=\"scripted\"}";
     let began = std::time::Instant::now();
     while hub.metric(ended).await < 1.0 {
-        assert!(began.elapsed() < Duration::from_secs(90), "it goes on");
+        assert!(began.elapsed() < Duration::from_secs(90), "it does not stop");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     let (_, stopped) = hub.get(&format!("/chats/{}", ids[1])).await;
     let (_, runs) = hub.get(&format!("/chats/{}", ids[0])).await;
     assert_eq!((&stopped["status"], &runs["status"]), (&json!("cancelled"), &json!("running")));
-    assert!(kept.next().await.is_some(), "and one that is read goes on");
+    assert!(kept.next().await.is_some(), "a chat with a reader continues");
     assert_eq!(hub.metric(ended).await, 1.0);
 }
 
 #[tokio::test]
-async fn one_who_reads_slowly_keeps_nobody_up() {
+async fn a_slow_reader_does_not_delay_others() {
     let (readers, parts) = (100, 3_000);
     let words: Vec<String> = (0..parts).map(|n| format!("{n} {} ", "x".repeat(90))).collect();
     let next = Arc::new(Notify::new());
@@ -294,7 +294,7 @@ async fn one_who_reads_slowly_keeps_nobody_up() {
 }
 
 #[tokio::test]
-async fn what_failed_or_was_stopped_is_asked_anew_by_a_repeated_request() {
+async fn a_retry_after_a_failure_or_a_stop_starts_a_new_run() {
     let hang = vec![head(), part("a"), Step::Hang];
     let cut = vec![head(), part("b"), Step::Pause(Duration::from_millis(50))];
     let upstream = Upstream::start(vec![hang, cut, answer(&["whole"])]).await;

@@ -1,4 +1,4 @@
-//! Flags, environment and file, as the binary takes them.
+//! Settings of the binary by flags, environment and file.
 
 use crate::hub::Hub;
 use std::io::{BufRead, BufReader};
@@ -13,7 +13,7 @@ fn fanfare(args: &[&str], env: &[(&str, &str)]) -> Output {
 }
 
 #[test]
-fn every_wrong_setting_is_reported_at_once_and_the_hub_does_not_start() {
+fn all_invalid_settings_are_reported_together_and_the_hub_does_not_start() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("fanfare.toml");
     std::fs::write(&file, "retry = \"soon\"\n").unwrap();
@@ -28,7 +28,7 @@ fn every_wrong_setting_is_reported_at_once_and_the_hub_does_not_start() {
 }
 
 #[test]
-fn help_tells_of_every_setting() {
+fn help_and_docs_list_every_setting() {
     let help = String::from_utf8(fanfare(&["serve", "--help"], &[]).stdout).unwrap();
     let docs = String::from_utf8(fanfare(&["config", "docs"], &[]).stdout).unwrap();
     for name in [
@@ -66,7 +66,7 @@ async fn a_second_hub_on_the_same_directory_names_the_holder() {
 }
 
 #[tokio::test]
-async fn a_newer_format_is_refused_naming_both() {
+async fn a_newer_format_is_refused_with_both_versions() {
     let mut hub = Hub::start(&[]).await;
     hub.stop().await;
     std::fs::write(hub.data.join("FORMAT"), "7\n").unwrap();
@@ -79,7 +79,7 @@ async fn a_newer_format_is_refused_naming_both() {
 }
 
 #[tokio::test]
-async fn it_listens_on_several_addresses_and_says_which_one_is_taken() {
+async fn the_hub_listens_on_several_addresses_and_names_one_in_use() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
         .args(["--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0", "--durability", "memory"])
         .stdout(Stdio::piped())

@@ -1,4 +1,4 @@
-//! What was acknowledged survives, and what does not is told.
+//! Crashes and damage: acknowledged events survive, and losses are reported.
 
 use crate::follower::Follower;
 use crate::hub::{Hub, full};
@@ -18,8 +18,8 @@ async fn survives_kills(durability: &str) {
     let address = Arc::new(Mutex::new(hub.address.clone()));
     let stop = Arc::new(AtomicBool::new(false));
     let counter = Arc::new(AtomicU64::new(0));
-    // Sent before anything is published: a client that comes for the first time later starts at
-    // "now" and has no claim to what was before.
+    // Connected before anything is published: a client that first connects later starts at "now"
+    // and does not get earlier events.
     let followers: Vec<_> = (0..10)
         .map(|n| {
             let path = "/events?stream=**".to_owned();
@@ -74,11 +74,11 @@ async fn survives_kills(durability: &str) {
         for (id, data) in &kept_ids {
             assert!(ids.contains(id.as_str()), "a follower missed {id} {data}");
         }
-        assert_eq!(ids.len(), kept_ids.len() + 1, "a follower saw what is not there any more");
+        assert_eq!(ids.len(), kept_ids.len() + 1, "a follower saw an event that was not kept");
     }
 }
 
-/// Publishes one event after the other, with a key so that what was in doubt can be sent again.
+/// Publishes events one by one, with keys, so that a publish without an answer can be repeated.
 async fn publish_until(
     address: Arc<Mutex<String>>,
     stop: Arc<AtomicBool>,
@@ -106,16 +106,16 @@ async fn publish_until(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hub_killed_at_random_moments_in_sync_loses_nothing_it_acknowledged() {
+async fn random_kills_in_sync_mode_lose_no_acknowledged_event() {
     survives_kills("sync").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hub_killed_at_random_moments_in_os_loses_nothing_it_acknowledged() {
+async fn random_kills_in_os_mode_lose_no_acknowledged_event() {
     survives_kills("os").await;
 }
 
-/// What was put aside as damaged.
+/// Returns the names of the copies of damaged files.
 fn put_aside(hub: &Hub) -> Vec<String> {
     let names = std::fs::read_dir(&hub.data).unwrap();
     let names = names.map(|f| f.unwrap().file_name().into_string().unwrap());
@@ -134,13 +134,13 @@ fn wal(hub: &Hub) -> std::path::PathBuf {
 }
 
 #[tokio::test]
-async fn a_journal_with_a_torn_tail_opens_with_everything_that_was_acknowledged() {
+async fn a_torn_write_loses_no_acknowledged_event() {
     let mut hub = Hub::start(&[]).await;
     for n in 0..50 {
         hub.publish("s", &n.to_string()).await;
     }
     hub.kill();
-    // What a write that the kill cut short leaves: the head of a batch and no end.
+    // A write that the kill interrupts leaves the head of a batch without its end.
     let path = wal(&hub);
     let mut bytes = std::fs::read(&path).unwrap();
     bytes.truncate(used(&bytes));
@@ -152,13 +152,13 @@ async fn a_journal_with_a_torn_tail_opens_with_everything_that_was_acknowledged(
     assert_eq!(events.last().unwrap().data, "49");
     assert_eq!(hub.metric("fanfare_journal_loss_found").await, 0.0);
     assert!(hub.log().contains("removed an unfinished write"), "{}", hub.log());
-    assert!(put_aside(&hub).is_empty(), "a torn write is worth no copy");
+    assert!(put_aside(&hub).is_empty(), "a torn write is not copied");
     assert_eq!(hub.publish("s", "50").await["duplicate"], false);
     assert_eq!(reader.next().await.unwrap().data, "50");
 }
 
 #[tokio::test]
-async fn a_damaged_middle_is_reported_with_its_place_and_never_silently_shortened() {
+async fn damage_in_the_middle_is_reported_with_its_position_until_acknowledged() {
     let mut hub = Hub::start(&[]).await;
     let mut ids = Vec::new();
     for n in 0..200 {
@@ -175,14 +175,14 @@ async fn a_damaged_middle_is_reported_with_its_place_and_never_silently_shortene
     let log = hub.log();
     let line = log.lines().find(|line| line.contains("is damaged")).expect("it is logged");
     assert!(line.contains(&format!("{} from byte ", path.display())), "{line}");
-    assert!(line.contains(&ids[199]), "what had been committed is named: {line}");
+    assert!(line.contains(&ids[199]), "the last committed id is named: {line}");
     assert_eq!(hub.metric("fanfare_journal_loss_found").await, 1.0);
     let aside = put_aside(&hub);
     assert!(aside.len() == 1 && line.contains(&aside[0]), "{aside:?}");
     let (status, ready) = hub.get("/readyz").await;
     assert_eq!(status, 200);
     assert!(ready["checks"]["loss"]["reason"].as_str().unwrap().contains("lost"), "{ready}");
-    // What was kept resumes as usual, what was lost is told apart, and no id is used again.
+    // A kept id resumes, a lost one gets a reset, and no id is assigned again.
     let mut kept = hub.resume("/streams/s/events", &ids[50]).await;
     assert_eq!(kept.open().await["resume"], "resumed");
     assert_eq!(kept.next().await.unwrap().data, "event 51");
@@ -191,9 +191,9 @@ async fn a_damaged_middle_is_reported_with_its_place_and_never_silently_shortene
     assert_eq!(lost.next().await.unwrap().data, "event 0");
     let new = hub.publish_id("s", "new").await;
     assert!(!ids.contains(&new) && new[..8] != ids[0][..8], "a new epoch begins: {new}");
-    assert!(line.contains(&ids[99]), "what was kept is named: {line}");
+    assert!(line.contains(&ids[99]), "the last kept id is named: {line}");
     assert_eq!(before_last(&hub).await, ids[99]);
-    // It is told until somebody has acknowledged it, whatever is restarted how.
+    // The loss is reported until it is acknowledged, across clean and unclean restarts.
     hub.stop().await;
     hub.start_again().await;
     assert_eq!(hub.metric("fanfare_journal_loss_found").await, 1.0);
@@ -214,13 +214,13 @@ async fn a_damaged_middle_is_reported_with_its_place_and_never_silently_shortene
     assert_eq!(hub.get("/readyz").await.1["checks"]["loss"]["reason"], serde_json::Value::Null);
 }
 
-/// The bytes of the newest write-ahead file that are in use.
+/// Returns the number of bytes of a write-ahead file that are in use.
 fn used(wal: &[u8]) -> usize {
     wal.iter().rposition(|byte| *byte != 0).unwrap() + 1
 }
 
 #[tokio::test]
-async fn damage_to_the_last_batches_is_told_also_where_the_mark_on_the_disk_is_older() {
+async fn damage_to_the_last_batches_is_reported_even_if_head_is_older() {
     for (bytes_from_end, what) in [(20, "the last batch"), (400, "an earlier one")] {
         let mut hub = Hub::start(&[]).await;
         let mut ids = vec![hub.publish_id("s", "0").await];
@@ -230,7 +230,7 @@ async fn damage_to_the_last_batches_is_told_also_where_the_mark_on_the_disk_is_o
             ids.push(hub.publish_id("s", &n.to_string()).await);
         }
         hub.kill();
-        // As after a power loss: the mark is as it was when it was last synced.
+        // As after a power loss: `HEAD` is as it was last synced.
         std::fs::write(&mark, old_mark).unwrap();
         let path = wal(&hub);
         let mut bytes = std::fs::read(&path).unwrap();
@@ -243,20 +243,20 @@ async fn damage_to_the_last_batches_is_told_also_where_the_mark_on_the_disk_is_o
         let new = hub.publish_id("s", "new").await;
         assert_ne!(new[..8], ids[0][..8], "{what}: a new epoch");
         let mut first = hub.resume("/streams/s/events", &ids[0]).await;
-        assert_eq!(first.open().await["resume"], "resumed", "{what}: what was kept resumes");
+        assert_eq!(first.open().await["resume"], "resumed", "{what}: a kept id resumes");
         let mut last = hub.resume("/streams/s/events", &ids[5]).await;
         assert_eq!(last.open().await["resume"], "reset", "{what}");
     }
 }
 
 #[tokio::test]
-async fn an_unclean_stop_begins_a_new_epoch_and_writes_the_write_ahead_files_anew() {
+async fn an_unclean_stop_begins_a_new_epoch_and_rewrites_the_write_ahead_files() {
     for durability in ["sync", "os"] {
         let mut hub = Hub::start(&["--durability", durability]).await;
         let id = hub.publish_id("s", "1").await;
         let before = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(wal(&hub)).unwrap());
         hub.kill();
-        // Nor does a missing mark hide that the stop was not orderly.
+        // A missing `HEAD` does not hide that the stop was unclean.
         std::fs::remove_file(hub.data.join("HEAD")).unwrap();
         hub.start_again().await;
         let after = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(wal(&hub)).unwrap());
@@ -269,7 +269,7 @@ async fn an_unclean_stop_begins_a_new_epoch_and_writes_the_write_ahead_files_ane
 }
 
 #[tokio::test]
-async fn a_hub_starts_on_what_a_creation_that_was_cut_short_left() {
+async fn a_hub_starts_after_an_interrupted_creation_of_its_journal() {
     let made = Hub::start(&[]).await;
     let whole = made.data.join("journal");
     for (what, version) in [("no version", None), ("half a version", Some(&b"FJ"[..]))] {
@@ -287,7 +287,7 @@ async fn a_hub_starts_on_what_a_creation_that_was_cut_short_left() {
     }
 }
 
-/// The id of the event before the one that was published after the damage.
+/// Returns the id of the last event before the one that was published after the damage.
 async fn before_last(hub: &Hub) -> String {
     let mut reader = hub.subscribe("/streams/s/events?last=2").await;
     let events = reader.take(2).await;
@@ -324,7 +324,7 @@ async fn an_orderly_stop_keeps_epoch_events_and_keys() {
         assert_eq!(
             next[..8],
             first["id"].as_str().unwrap()[..8],
-            "{durability}: the epoch goes on"
+            "{durability}: the epoch continues"
         );
     }
 }

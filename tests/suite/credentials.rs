@@ -1,4 +1,4 @@
-//! What the tests of access show: secrets, tokens, keys; and how they ask.
+//! Secrets, tokens and keys for tests of access, and requests with them.
 
 use crate::hub::Hub;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -20,12 +20,12 @@ pub fn hs(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
     jsonwebtoken::encode(&Header::new(algorithm), claims, &key).unwrap()
 }
 
-/// Claims that are as they should be.
+/// Returns valid claims.
 pub fn claims() -> Value {
     json!({ "exp": in_seconds(600), "sub": "ann", "fanfare": { "subscribe": ["a.**"], "publish": ["a.**"] } })
 }
 
-/// The same with a member changed, or taken out where it is null.
+/// Returns valid claims with a member changed, or removed if `value` is null.
 pub fn with(name: &str, value: Value) -> Value {
     let mut claims = claims();
     match value {
@@ -39,12 +39,12 @@ pub fn good(claims: &Value) -> String {
     hs(Algorithm::HS256, SECRET, claims)
 }
 
-/// A file of settings with these keys: name, secret, and its other members.
+/// Writes a configuration file with these keys: name, secret, and other members.
 pub fn file_with_keys(folder: &Path, keys: &[(&str, &str, &str)]) -> String {
     file_with(folder, keys, "")
 }
 
-/// The same with more behind them.
+/// Writes a configuration file with these keys, followed by `more`.
 pub fn file_with(folder: &Path, keys: &[(&str, &str, &str)], more: &str) -> String {
     let mut text = String::new();
     for (name, secret, grants) in keys {
@@ -60,7 +60,7 @@ pub fn sha256(secret: &str) -> String {
     Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// One request; its status, the code of its problem, and what it asks for.
+/// Sends a request; returns the status, the code of the problem, and the challenge.
 pub async fn ask(
     hub: &Hub,
     (method, path): (Method, &str),

@@ -1,4 +1,4 @@
-//! A full disk: publishes fail and say why, reads go on, and nothing acknowledged is lost.
+//! A full disk: publishes fail with a reason, reads continue, and no acknowledged event is lost.
 
 use crate::chat::{begun, whole};
 use crate::hub::Hub;
@@ -6,7 +6,7 @@ use serde_json::json;
 use std::path::Path;
 use std::process::Command;
 
-/// A small tmpfs; taken down with the value.
+/// A small tmpfs, unmounted on drop.
 pub struct SmallDisk {
     folder: tempfile::TempDir,
 }
@@ -20,7 +20,7 @@ impl SmallDisk {
             .arg(folder.path())
             .status()
             .unwrap();
-        assert!(mounted.success(), "this test mounts a small tmpfs, for which it must be root");
+        assert!(mounted.success(), "this test needs root to mount a tmpfs");
         Self { folder }
     }
 
@@ -64,7 +64,7 @@ async fn has_all(hub: &Hub, ids: &[String]) {
 
 #[tokio::test]
 #[ignore = "needs root: mounts a tmpfs"]
-async fn below_the_reserve_publishes_are_refused_until_there_is_room() {
+async fn publishes_are_refused_below_the_reserve_until_space_is_freed() {
     let disk = SmallDisk::new(256);
     let ballast = disk.path().join("ballast");
     let chunk = vec![0; 1 << 20];
@@ -81,7 +81,7 @@ async fn below_the_reserve_publishes_are_refused_until_there_is_room() {
     let (status, ready) = hub.get("/readyz").await;
     assert_eq!((status, &ready["checks"]["disk"]["ok"]), (503, &json!(false)));
     has_all(&hub, &ids).await;
-    // What makes room, or ends what waits for it, is taken.
+    // An end and a deletion are accepted, because they release readers and space.
     hub.post("/streams/other/end", json!({})).await;
     let deleted = hub.http.delete(hub.url("/streams/other")).send().await.unwrap();
     assert_eq!(deleted.status(), 204, "{}", deleted.text().await.unwrap());
@@ -98,7 +98,7 @@ async fn below_the_reserve_publishes_are_refused_until_there_is_room() {
 
 #[tokio::test]
 #[ignore = "needs root: mounts a tmpfs"]
-async fn a_reserve_that_is_nearly_spent_is_not_written_to() {
+async fn a_nearly_spent_reserve_is_not_written_to() {
     let disk = SmallDisk::new(256);
     let ballast = disk.path().join("ballast");
     let hub = Hub::on(&disk.path().join("data"), &["--min-free-bytes", "96MiB"]).await;
@@ -112,13 +112,13 @@ async fn a_reserve_that_is_nearly_spent_is_not_written_to() {
     leave(12 << 20);
     assert_eq!(hub.try_post("/streams/s/end", "").await.1["code"], "disk_full");
     leave(60 << 20);
-    // What has no stream to end would make one.
+    // The end of an unknown stream would create it.
     assert_eq!(hub.try_post("/streams/new/end", "").await.1["code"], "disk_full");
     assert_eq!(hub.try_post("/streams/s/end", "").await.0, 200);
     assert_eq!(hub.metric("fanfare_journal_poisoned").await, 0.0);
 }
 
-/// Bytes that compress badly, as text; another part of them each time.
+/// Text that compresses badly, of which each event gets another part.
 struct Noise(String);
 
 impl Noise {
@@ -142,8 +142,8 @@ fn free(disk: &SmallDisk) -> u64 {
 
 #[tokio::test]
 #[ignore = "needs root: mounts a tmpfs"]
-async fn deleting_a_chat_takes_no_room_on_a_disk_that_has_none() {
-    // What is kept, the reserve, and what compactions of it take at most.
+async fn deleting_a_chat_on_a_full_disk_does_not_rewrite_the_journal() {
+    // Space for the stored events, the reserve, and the most that their compactions need.
     let disk = SmallDisk::new(512);
     let flags = ["--min-free-bytes", "64MiB", "--chat-kept", "1s"];
     let mut hub = Hub::on(&disk.path().join("data"), &flags).await;
@@ -161,8 +161,8 @@ async fn deleting_a_chat_takes_no_room_on_a_disk_that_has_none() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     hub.publish("s", "it goes on").await;
-    // Flushes and compactions that the events caused may come in between; a rewrite of the journal
-    // may not.
+    // The events may cause flushes and compactions meanwhile, but a rewrite of the journal must not
+    // happen.
     assert_eq!(hub.metric("fanfare_journal_reclaims_total").await, 0.0, "{}", hub.log());
     hub.stop().await;
     hub.start_again().await;
@@ -172,8 +172,8 @@ async fn deleting_a_chat_takes_no_room_on_a_disk_that_has_none() {
 
 #[tokio::test]
 #[ignore = "needs root: mounts a tmpfs"]
-async fn a_full_disk_has_room_again_as_soon_as_retention_has_removed_enough() {
-    // What the cap, the reserve and the overhead need, which is 648 MiB, and no more than a little.
+async fn retention_frees_space_on_a_full_disk() {
+    // Slightly more than the 648 MiB that the size limit, the reserve and the overhead need.
     let disk = SmallDisk::new(704);
     let flags = ["--journal-max-bytes", "200MiB", "--min-free-bytes", "192MiB"];
     let hub = Hub::on(&disk.path().join("data"), &flags).await;
@@ -191,7 +191,7 @@ async fn a_full_disk_has_room_again_as_soon_as_retention_has_removed_enough() {
             assert_eq!(answer["code"], "disk_full", "{answer}");
             assert!(
                 began.elapsed() < crate::hub::PATIENCE,
-                "event {n} is refused for ever, with {} free\n{}",
+                "event {n} stays refused, with {} bytes free\n{}",
                 free(&disk),
                 hub.log()
             );
@@ -204,7 +204,7 @@ async fn a_full_disk_has_room_again_as_soon_as_retention_has_removed_enough() {
 
 #[tokio::test]
 #[ignore = "needs root: mounts a tmpfs"]
-async fn a_write_that_fails_poisons_the_journal_until_a_restart_and_loses_nothing() {
+async fn a_failed_write_poisons_the_journal_until_a_restart_and_loses_nothing() {
     let disk = SmallDisk::new(48);
     let ballast = disk.path().join("ballast");
     let mut hub = Hub::on_one_disk(disk.path(), &["--min-free-bytes", "0"]).await;

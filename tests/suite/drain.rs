@@ -1,4 +1,4 @@
-//! SIGTERM: everybody is told, everything in flight is answered, nothing is lost.
+//! SIGTERM: every reader is notified, every publish in flight is answered, nothing is lost.
 
 use crate::hub::Hub;
 use crate::reader::Reader;
@@ -12,7 +12,7 @@ const READERS: usize = 500;
 const PUBLISHERS: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_drain_tells_every_reader_answers_every_publish_and_exits_with_0() {
+async fn a_drain_notifies_every_reader_answers_every_publish_and_exits_with_0() {
     let mut hub = Hub::start(&["--drain", "4s"]).await;
     let mut readers = Vec::new();
     for n in 0..READERS {
@@ -20,7 +20,7 @@ async fn a_drain_tells_every_reader_answers_every_publish_and_exits_with_0() {
         reader.open().await;
         readers.push(tokio::spawn(async move {
             let events = reader.rest().await;
-            let farewell = events.last().expect("it is told").clone();
+            let farewell = events.last().expect("a last event").clone();
             (farewell, reader.retry(), reader.last_id().to_owned(), events.len() - 1)
         }));
     }
@@ -61,7 +61,7 @@ async fn a_drain_tells_every_reader_answers_every_publish_and_exits_with_0() {
     hub.until_metric("fanfare_events_published_total{type=\"message\"}", |n| n > 500.0).await;
     draining.store(true, Ordering::Relaxed);
     hub.terminate();
-    // The listener stays open for a while: readiness says so, newcomers are told at once.
+    // The listener stays open for a while: readiness fails, and new readers get an error at once.
     let mut newcomer = loop {
         let reader = hub.subscribe("/streams/s0/events").await;
         if !reader.headers.contains_key("last-event-id") {
@@ -88,7 +88,7 @@ async fn a_drain_tells_every_reader_answers_every_publish_and_exits_with_0() {
         assert!(!last_id.is_empty());
         retries.insert(retry.unwrap());
     }
-    assert!(retries.len() > 50, "they are told to come back at different times");
+    assert!(retries.len() > 50, "reconnection times are spread");
     let mut taken = Vec::new();
     let mut refused = 0;
     for publisher in publishers {
@@ -98,7 +98,7 @@ async fn a_drain_tells_every_reader_answers_every_publish_and_exits_with_0() {
     }
     assert!(hub.ended().await.success());
     assert!(refused > 0, "later publishes are refused");
-    // And it is all there.
+    // All acknowledged events are stored.
     hub.start_again().await;
     let mut reader = hub.subscribe("/events?stream=**&from=start").await;
     taken.sort();
@@ -107,17 +107,17 @@ async fn a_drain_tells_every_reader_answers_every_publish_and_exits_with_0() {
 }
 
 #[tokio::test]
-async fn a_hub_without_readers_stops_at_once_and_a_stuck_one_does_not_keep_it() {
+async fn a_silent_connection_does_not_prevent_a_stop() {
     let mut hub = Hub::start(&["--drain", "1s"]).await;
     hub.publish("s", "1").await;
     let _silent = tokio::net::TcpStream::connect(&hub.address).await.unwrap();
     hub.stop().await;
 }
 
-/// Where nobody is told in the stream, its connection says that there should be more: without the last
-/// chunk, or, where the end is the connection's, by a reset.
+/// A format without control events shows by its connection that data is missing: HTTP/1.1 omits the
+/// last chunk, and HTTP/1.0, where a close ends the body, resets the connection.
 #[tokio::test]
-async fn an_export_that_is_cut_short_does_not_end_as_a_whole_one() {
+async fn an_interrupted_export_does_not_end_like_a_complete_one() {
     for version in ["1.1", "1.0"] {
         let hub = Hub::start(&["--drain", "2s"]).await;
         for _ in 0..60 {
@@ -140,19 +140,19 @@ async fn an_export_that_is_cut_short_does_not_end_as_a_whole_one() {
                 Ok(count) => read.extend_from_slice(&part[..count]),
                 Err(error) => break Some(error.kind()),
             }
-            // Slower than it is sent away.
+            // Too slow to finish before the drain.
             tokio::time::sleep(std::time::Duration::from_millis(15)).await;
         };
-        assert!(read.len() < 12_000_000, "it was to be cut short");
+        assert!(read.len() < 12_000_000, "the export was not interrupted");
         match version {
             "1.0" => assert_eq!(end, Some(std::io::ErrorKind::ConnectionReset)),
-            _ => assert!(!read.ends_with(b"0\r\n\r\n"), "it says that it is whole"),
+            _ => assert!(!read.ends_with(b"0\r\n\r\n"), "it ends as complete"),
         }
     }
 }
 
 #[tokio::test]
-async fn an_orderly_stop_warns_of_nothing() {
+async fn an_orderly_stop_logs_no_warning() {
     let mut hub = Hub::start(&[]).await;
     hub.publish("s", "1").await;
     let mut reader = hub.subscribe("/streams/s/events").await;

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const BLOCK: u64 = 1 << 20;
 
-/// A hub with a folder `d`, where `small` is.
+/// Starts a hub with a folder `d` that has the file `small.txt`.
 async fn hub() -> (Hub, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let files = folder.path().join("files");
@@ -25,7 +25,7 @@ async fn hub() -> (Hub, TempDir) {
     (Hub::start(&["--config", config.to_str().unwrap()]).await, folder)
 }
 
-/// A large file that takes little room: each of its blocks begins with its number.
+/// Writes a large sparse file, each block of which begins with its number.
 fn large(path: &Path, blocks: u64) {
     let mut file = std::fs::File::create(path).unwrap();
     for n in 0..blocks {
@@ -35,7 +35,7 @@ fn large(path: &Path, blocks: u64) {
     file.set_len(blocks * BLOCK).unwrap();
 }
 
-/// Reads a body that begins at `at`, up to `until`, and looks at every byte.
+/// Reads a body from `at` up to `until` and checks every byte; returns where it stopped.
 async fn check(answer: Response, mut at: u64, until: u64) -> u64 {
     let mut body = answer.bytes_stream();
     while at < until {
@@ -51,7 +51,7 @@ async fn check(answer: Response, mut at: u64, until: u64) -> u64 {
 }
 
 #[tokio::test]
-async fn a_file_comes_whole_in_parts_and_not_again() {
+async fn files_are_sent_whole_in_ranges_or_as_not_modified() {
     let (hub, _folder) = hub().await;
     let get = || hub.http.get(hub.url("/files/d/small.txt"));
     let whole = get().send().await.unwrap();
@@ -87,7 +87,7 @@ async fn a_file_comes_whole_in_parts_and_not_again() {
     assert_eq!(hub.metric("fanfare_file_bytes_total").await, 15.0);
 }
 
-/// The status of a request whose path nobody has tidied up.
+/// Requests a path that is not normalized; returns the status.
 async fn raw(hub: &Hub, path: &str) -> u16 {
     let mut socket = tokio::net::TcpStream::connect(&hub.address).await.unwrap();
     let request =
@@ -99,7 +99,7 @@ async fn raw(hub: &Hub, path: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn there_is_no_way_out_of_the_folder() {
+async fn paths_cannot_leave_the_folder() {
     let (hub, folder) = hub().await;
     std::fs::write(folder.path().join("secret"), "secret").unwrap();
     std::fs::write(folder.path().join("files/.hidden"), "x").unwrap();
@@ -127,7 +127,7 @@ async fn there_is_no_way_out_of_the_folder() {
 }
 
 #[tokio::test]
-async fn a_large_file_is_sent_in_constant_memory_and_a_part_of_it_resumed() {
+async fn a_large_file_is_sent_and_resumed_in_constant_memory() {
     let blocks = if full() { 2048 } else { 256 };
     let (hub, folder) = hub().await;
     large(&folder.path().join("files/large"), blocks);
@@ -155,10 +155,10 @@ async fn a_large_file_is_sent_in_constant_memory_and_a_part_of_it_resumed() {
         assert_eq!(event["file"], "d/large");
     }
     let second = &events[events.iter().position(|e| e == ends[0]).unwrap() + 1];
-    assert!(second["percentage"].as_f64() >= Some(49.0), "it goes on where it was: {second}");
+    assert!(second["percentage"].as_f64() >= Some(49.0), "it continues where it was: {second}");
 }
 
-/// Progress events up to the end of so many downloads.
+/// Returns progress events until `downloads` downloads have ended.
 async fn progress(reader: &mut Reader, downloads: usize) -> Vec<Value> {
     let (mut events, mut ended) = (Vec::new(), 0);
     while ended < downloads {
@@ -172,7 +172,7 @@ async fn progress(reader: &mut Reader, downloads: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn the_progress_is_told_ten_times_a_second_at_most() {
+async fn progress_is_published_at_most_ten_times_a_second() {
     let (hub, folder) = hub().await;
     large(&folder.path().join("files/large"), 64);
     let mut reader = hub.subscribe("/streams/p/events?envelope=true").await;
@@ -205,7 +205,7 @@ async fn the_progress_is_told_ten_times_a_second_at_most() {
 }
 
 #[tokio::test]
-async fn who_may_download_and_who_may_have_it_told() {
+async fn downloads_and_their_progress_require_grants() {
     let folder = tempfile::tempdir().unwrap();
     let keys = [
         ("reader", "s1", "files = [\"d\"]"),

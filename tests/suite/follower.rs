@@ -1,5 +1,5 @@
-//! A client of many connections: it drops them and comes back with its last id, as EventSource
-//! does, and notes everything it ever saw.
+//! A client that drops its connections and reconnects with its last id, as EventSource does, and
+//! records every event.
 
 use crate::hub::PATIENCE;
 use crate::reader::{Event, Reader};
@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Where the hub is; it may move between two starts.
+/// Address of the hub, which may change when it restarts.
 pub type Address = Arc<Mutex<String>>;
 
-/// How a follower behaves.
+/// Settings of a follower.
 pub struct Follower {
     pub address: Address,
     pub path: String,
@@ -23,8 +23,8 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows until an event's data is `last`; returns every event seen, in order, and how often
-    /// it came back.
+    /// Follows until an event's data is `last`; returns every event seen, in order, and the number
+    /// of connections.
     pub async fn until(self, last: &str) -> (Vec<Event>, usize) {
         let mut rng = SmallRng::seed_from_u64(self.seed);
         let mut seen: Vec<Event> = Vec::new();
@@ -50,8 +50,8 @@ impl Follower {
                 0 => usize::MAX,
                 most => rng.random_range(0..=most),
             };
-            // One that drops before its first event must have the first block, or it would start
-            // anew at "now", as any client without an id does.
+            // A follower that drops before its first event must read the first block: without an id
+            // it would start at "now" again.
             loop {
                 let event = match reader.next_or_error().await {
                     Ok(Some(event)) => event,

@@ -1,4 +1,4 @@
-//! One journal, many spellings: lines of JSON and of text, live and as an export.
+//! Output formats: lines of JSON and of text, and CSV, live and as an export.
 
 use crate::hub::{Hub, PATIENCE};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
@@ -59,7 +59,7 @@ impl Lines {
 }
 
 #[tokio::test]
-async fn a_line_of_json_is_an_event_with_all_that_belongs_to_it_live_and_from_history() {
+async fn ndjson_lines_contain_complete_events_live_and_from_history() {
     let hub = Hub::start(&[]).await;
     let body = json!({ "stream": ["a", "b"], "type": "x", "data": { "n": 1 } });
     let first = hub.post("/publish", body).await;
@@ -71,7 +71,7 @@ async fn a_line_of_json_is_an_event_with_all_that_belongs_to_it_live_and_from_hi
     assert_eq!(
         json!([line["id"], line["stream"], line["type"], line["data"]]),
         json!([first["id"], "a", "x", { "n": 1 }]),
-        "of its streams it names what the reader asked for"
+        "only requested streams are named"
     );
     let second = hub.publish("a", "two\nlines").await;
     let line = lines.json().await;
@@ -80,7 +80,7 @@ async fn a_line_of_json_is_an_event_with_all_that_belongs_to_it_live_and_from_hi
     let end = lines.json().await;
     assert_eq!(json!([end["type"], end["data"]["reason"]]), json!(["hub-end", "ended"]));
     assert_eq!(lines.next().await, None);
-    // A line's id is where a reader of lines goes on.
+    // A reader of lines resumes with the id of a line.
     let path = format!("/events?stream=a&last_event_id={}", first["id"].as_str().unwrap());
     let mut again = Lines::get(&hub, &format!("{path}&format=ndjson"), "*/*").await;
     assert_eq!(again.json().await["data"]["resume"], "resumed");
@@ -88,11 +88,11 @@ async fn a_line_of_json_is_an_event_with_all_that_belongs_to_it_live_and_from_hi
 }
 
 #[tokio::test]
-async fn a_line_of_text_is_the_data_and_nothing_else() {
+async fn text_lines_contain_only_the_data() {
     let hub = Hub::start(&["--heartbeat", "1s"]).await;
     let mut lines = Lines::get(&hub, "/streams/s/events", "text/plain").await;
     assert_eq!(lines.kind(), "text/plain; charset=utf-8");
-    // Two signs of life would fall in between.
+    // Time for two heartbeats, which must not appear in the text.
     tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
     hub.publish("s", "one\r\ntwo").await;
     assert_eq!(lines.next().await.unwrap(), "one\\r\\ntwo");
@@ -105,7 +105,7 @@ async fn a_line_of_text_is_the_data_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_ends_with_the_newest_is_an_export_in_every_format() {
+async fn subscriptions_without_follow_export_the_history_in_every_format() {
     const EVENTS: usize = 5_000;
     let hub = Hub::start(&["--recent-bytes", "64KiB"]).await;
     for part in 0..EVENTS / 1_000 {
@@ -128,11 +128,11 @@ async fn what_ends_with_the_newest_is_an_export_in_every_format() {
     assert_eq!(rest.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(), expected);
     let last = rest.last().unwrap().id.clone();
     hub.until_metric("fanfare_sessions_closed_total{reason=\"complete\"}", |n| n == 3.0).await;
-    // An EventSource that comes back for more is told that there is none.
+    // An EventSource that reconnects gets a 204, so that it does not try again.
     let asked = hub.http.get(hub.url("/streams/s/events?follow=false"));
     let nothing_new = asked.header("Last-Event-ID", &last).send().await.unwrap();
     assert_eq!(nothing_new.status(), 204);
-    assert_eq!(nothing_new.headers()["last-event-id"], last, "that is how far it is");
+    assert_eq!(nothing_new.headers()["last-event-id"], last, "its position");
     let newest = Lines::get(&hub, "/streams/s/events?follow=false&last=2&format=text", "*/*").await;
     assert_eq!(newest.all().await, expected[EVENTS - 2..]);
     let nothing = Lines::get(&hub, "/streams/t/events?follow=false&format=text", "*/*").await;
@@ -140,7 +140,7 @@ async fn what_ends_with_the_newest_is_an_export_in_every_format() {
 }
 
 #[tokio::test]
-async fn an_export_ends_though_events_keep_coming() {
+async fn an_export_ends_while_events_are_published() {
     let hub = Hub::start(&[]).await;
     hub.publish("s", "before").await;
     for _ in 0..20 {
@@ -154,7 +154,7 @@ async fn an_export_ends_though_events_keep_coming() {
 }
 
 #[tokio::test]
-async fn a_subscription_by_a_body_is_one_by_a_query() {
+async fn a_subscription_in_a_body_is_equal_to_one_in_a_query() {
     let hub = Hub::start(&[]).await;
     hub.publish("a", "1").await;
     hub.post(
@@ -183,9 +183,9 @@ async fn a_subscription_by_a_body_is_one_by_a_query() {
 }
 
 #[tokio::test]
-async fn the_first_event_of_a_table_names_its_columns_live_and_from_history() {
+async fn the_first_event_sets_the_columns_of_a_table_live_and_from_history() {
     let hub = Hub::start(&["--heartbeat", "1s"]).await;
-    // Nothing is there yet: its columns come with its first event, and stay.
+    // The stream is empty: its first event sets the columns, which then stay.
     let mut live = Lines::get(&hub, "/streams/s/events", "text/csv").await;
     let mut same = Lines::get(&hub, "/streams/s/events?format=csv", "*/*").await;
     assert_eq!(live.kind(), "text/csv; charset=utf-8; header=present");
@@ -210,7 +210,7 @@ async fn the_first_event_of_a_table_names_its_columns_live_and_from_history() {
     let rows = Lines::of(asked).await.all().await;
     assert_eq!(rows[0], "id,stream,type,time,n\r");
     assert!(rows[1].contains(",s,message,") && rows[1].ends_with("Z,\r"), "{rows:?}");
-    // Without events there is nothing to name them, and with named ones there is nothing but names.
+    // Without events there are no columns; with named columns there is only their line.
     let nothing = "/streams/none/events?format=csv&follow=false";
     assert_eq!(Lines::get(&hub, nothing, "*/*").await.all().await, Vec::<String>::new());
     let named = Lines::get(&hub, &format!("{nothing}&columns=a"), "*/*").await;
@@ -223,14 +223,14 @@ async fn the_first_event_of_a_table_names_its_columns_live_and_from_history() {
 }
 
 #[tokio::test]
-async fn a_table_that_an_end_comes_before_its_first_event_ends_without_a_word() {
+async fn a_table_of_a_stream_that_ends_without_events_is_empty() {
     let hub = Hub::start(&[]).await;
     let table = Lines::get(&hub, "/streams/s/events?format=csv", "*/*").await;
     assert_eq!(hub.try_post("/streams/s/end", "").await.0, 200);
     assert_eq!(table.all().await, Vec::<String>::new());
 }
 
-/// Reads the body of a subscription chunk by chunk, until so many lines have come.
+/// Subscribes and publishes; returns the chunks of the body until so many lines have come.
 async fn chunks(
     hub: &Hub,
     path: &str,
@@ -264,7 +264,7 @@ async fn chunks(
 }
 
 #[tokio::test]
-async fn events_wait_for_more_where_a_client_wants_few_and_large_writes() {
+async fn flush_options_combine_events_into_fewer_writes() {
     const EVENTS: usize = 60;
     let hub = Hub::start(&[]).await;
     let text = |n: usize| format!("{n:0>99}");
@@ -275,17 +275,17 @@ async fn events_wait_for_more_where_a_client_wants_few_and_large_writes() {
         }
     };
     let expected: String = (0..EVENTS).map(|n| text(n) + "\n").collect();
-    // A thousand bytes at once, and what is left once the time is over.
+    // Writes of 1,000 bytes, and of the rest when the time is over.
     let path = "/streams/s/events?format=text&flush_bytes=1000&flush_ms=2000";
     let written = chunks(&hub, path, EVENTS, publish()).await;
     assert_eq!(written.concat(), expected);
     assert!(written.len() <= EVENTS / 3, "{} writes", written.len());
-    // Without, nothing waits: nearly each is written by itself.
+    // Without these options nothing waits, and nearly every event is a separate write.
     hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
     let at_once = chunks(&hub, "/streams/s/events?format=text", EVENTS, publish()).await;
     assert_eq!(at_once.concat(), expected);
     assert!(at_once.len() > written.len(), "{} writes", at_once.len());
-    // One alone comes by the clock.
+    // A single event is written when the time is over.
     hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
     let one = async {
         hub.until_metric("fanfare_sessions", |n| n >= 1.0).await;
@@ -296,7 +296,7 @@ async fn events_wait_for_more_where_a_client_wants_few_and_large_writes() {
 }
 
 #[tokio::test]
-async fn a_table_has_so_many_columns_and_no_more_where_nobody_names_them() {
+async fn a_table_without_named_columns_has_at_most_256() {
     let hub = Hub::start(&[]).await;
     let members: serde_json::Map<_, _> = (0..1_000).map(|n| (format!("m{n}"), json!(n))).collect();
     hub.post("/publish", json!({ "stream": "s", "data": members })).await;
@@ -309,7 +309,7 @@ async fn a_table_has_so_many_columns_and_no_more_where_nobody_names_them() {
 }
 
 #[tokio::test]
-async fn a_reader_begins_with_so_many_events_at_most() {
+async fn the_number_of_last_events_is_limited() {
     let hub = Hub::start(&[]).await;
     hub.publish("s", "1").await;
     let get =
@@ -321,11 +321,11 @@ async fn a_reader_begins_with_so_many_events_at_most() {
     }
 }
 
-/// Formulas are escaped as OWASP, "CSV Injection", says: a string that begins with one of
-/// `=`, `+`, `-`, `@`, a tab or a carriage return has an apostrophe before it, in a name of a column, too.
-/// Numbers of JSON stay as they are.
+/// Formulas are escaped as in OWASP, "CSV Injection": a string or a column name that begins with
+/// `=`, `+`, `-`, `@`, a tab or a carriage return gets an apostrophe as prefix. Numbers of JSON are
+/// unchanged.
 #[tokio::test]
-async fn formulas_of_a_table_are_escaped_where_that_is_asked_for() {
+async fn formulas_in_tables_are_escaped_on_request() {
     let hub = Hub::start(&[]).await;
     let event = |data: Value| json!({ "stream": "s", "type": "=type()", "data": data });
     hub.post("/publish", event(json!({ "=cmd|x": "=1+1", "n": -5, "text": "+1, \"x\"" }))).await;

@@ -1,4 +1,4 @@
-//! Input that makes no sense: refused with a 4xx or closed, and no other client notices.
+//! Invalid input is refused with a 4xx or closed, without effect on other clients.
 
 use crate::credentials::{SECRET, good, with};
 use crate::hub::{Hub, PATIENCE};
@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Sends bytes, and reads what comes: until the hub closes its side where ours is closed, or else
-/// until it has answered.
+/// Sends bytes and reads the answer: until the hub closes its side if ours is closed, or else until
+/// it has answered.
 async fn say(hub: &Hub, bytes: &[u8], closes: bool) -> Vec<u8> {
     let mut socket = TcpStream::connect(&hub.address).await.unwrap();
     // The hub may have closed before everything was written.
@@ -27,7 +27,7 @@ async fn say(hub: &Hub, bytes: &[u8], closes: bool) -> Vec<u8> {
         }
     };
     let read = timeout(PATIENCE, reads).await;
-    read.unwrap_or_else(|_| panic!("it stays open: {:?}", text(bytes)));
+    read.unwrap_or_else(|_| panic!("the connection stays open: {:?}", text(bytes)));
     answer
 }
 
@@ -35,14 +35,14 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(120)]).into_owned()
 }
 
-/// The statuses of the answers in what came back.
+/// Returns the statuses of the responses in `answer`.
 fn statuses(answer: &[u8]) -> Vec<u16> {
     let text = String::from_utf8_lossy(answer);
     let heads = text.split("HTTP/1.1 ").skip(1);
     heads.filter_map(|head| head.get(..3)?.parse().ok()).collect()
 }
 
-/// Requests that are broken: name, bytes.
+/// Returns malformed requests: name and bytes.
 fn broken() -> Vec<(&'static str, Vec<u8>)> {
     let post = |headers: &str, body: &str| {
         format!("POST /streams/smuggled/events HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n{body}")
@@ -107,7 +107,7 @@ fn broken() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broken_request_is_refused_or_closed_and_those_who_read_beside_it_notice_nothing() {
+async fn malformed_requests_are_refused_or_closed_without_effect_on_readers() {
     let hub = Hub::start(&["--heartbeat", "1s"]).await;
     let mut readers = Vec::new();
     for _ in 0..10 {
@@ -117,7 +117,7 @@ async fn a_broken_request_is_refused_or_closed_and_those_who_read_beside_it_noti
     }
     let mut count = 0;
     for (name, bytes) in broken() {
-        // Whole, and in pieces; with our side closed behind it, and left open.
+        // With our side closed after the request, and left open.
         for closes in [true, false] {
             if !closes && name.contains("early end") {
                 continue;
@@ -137,13 +137,13 @@ async fn a_broken_request_is_refused_or_closed_and_those_who_read_beside_it_noti
     let (_, smuggled) = hub.get("/streams/smuggled").await;
     assert_eq!(smuggled["code"], "not_found", "nothing of it was published: {smuggled}");
     assert!(!hub.log().contains("panicked"), "{}", hub.log());
-    // A line for each request that was one, and no more.
+    // Only requests that could be parsed have a line each.
     let others = hub.log().lines().filter(|line| !line.contains("INFO request ")).count();
-    assert!(others < 20, "it floods no log\n{}", hub.log());
+    assert!(others < 20, "the log is flooded\n{}", hub.log());
 }
 
 #[tokio::test]
-async fn what_is_no_utf8_or_no_json_is_told_with_its_place_wherever_it_stands() {
+async fn invalid_utf8_and_json_get_a_problem_with_a_detail() {
     let hub = Hub::start(&[]).await;
     let requests: &[(&str, &[u8], &[u8])] = &[
         ("POST", b"/publish", b"{\"stream\":\"\xff\",\"data\":1}"),
@@ -182,14 +182,14 @@ async fn what_is_no_utf8_or_no_json_is_told_with_its_place_wherever_it_stands() 
 }
 
 #[tokio::test]
-async fn a_nest_of_json_and_a_head_that_never_ends_cost_nobody_anything() {
+async fn deep_json_and_unfinished_requests_do_not_affect_others() {
     let hub = Hub::start(&[]).await;
     let before = hub.resident_bytes();
     let deep =
         format!("{{\"stream\":\"a\",\"data\":{}{}}}", "[".repeat(200_000), "]".repeat(200_000));
     let (status, _) = hub.try_post("/publish", deep).await;
     assert!(matches!(status, 400 | 413 | 422), "{status}");
-    // A head without an end, a byte at a time, and bodies that stop.
+    // Heads and bodies without an end, and connections that send nothing.
     let mut slow = Vec::new();
     for n in 0..300 {
         let mut socket = TcpStream::connect(&hub.address).await.unwrap();
@@ -213,7 +213,7 @@ async fn a_nest_of_json_and_a_head_that_never_ends_cost_nobody_anything() {
 }
 
 #[tokio::test]
-async fn a_client_takes_no_more_connections_than_it_may_and_leaves_room_for_others() {
+async fn connections_are_limited_per_client() {
     let hub = Hub::start(&[
         "--max-connections-per-client",
         "2",
@@ -230,7 +230,7 @@ async fn a_client_takes_no_more_connections_than_it_may_and_leaves_room_for_othe
     }
     let refused = "fanfare_connections_refused_total{reason=\"max_connections_per_client\"}";
     hub.until_metric(refused, |n| n == 200.0 - 66.0).await;
-    // Another one of this machine has its own.
+    // Another address of this machine is counted separately.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
     let mut other = socket.connect(hub.address.parse().unwrap()).await.unwrap();
@@ -249,11 +249,11 @@ async fn a_client_takes_no_more_connections_than_it_may_and_leaves_room_for_othe
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(PATIENCE, again).await.expect("there is room again");
+    timeout(PATIENCE, again).await.expect("a connection is accepted again");
 }
 
 #[tokio::test]
-async fn whoever_may_not_publish_is_told_before_a_body_is_read_and_holds_nobody_up() {
+async fn unauthorized_publishes_are_refused_before_their_body_is_read() {
     let hub = Hub::start(&["--jwt-secret", SECRET, "--anonymous", "subscribe"]).await;
     let token = good(&with("fanfare", json!({ "publish": ["a"] })));
     let mut held = Vec::new();
@@ -276,7 +276,7 @@ async fn whoever_may_not_publish_is_told_before_a_body_is_read_and_holds_nobody_
 }
 
 #[tokio::test]
-async fn the_listener_of_the_operators_answers_to_its_own_machines_names_and_is_not_crowded_out() {
+async fn the_metrics_listener_checks_the_host_and_is_not_crowded_out() {
     let hub = Hub::with_files(600, &["--metrics-listen", "127.0.0.1:0"]).await;
     let address = hub.metrics.clone().unwrap();
     let asks = |host: &'static str| {

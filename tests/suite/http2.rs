@@ -1,4 +1,4 @@
-//! HTTP/2, by TLS and without: the same events, each stream with its own flow.
+//! HTTP/2 with and without TLS: the same events, and flow control for each stream.
 
 use crate::certificate::Certificate;
 use crate::credentials::{SECRET, claims, good};
@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Bytes of a stream that its client lets come before it has read any.
+/// Initial flow-control window of a stream, in bytes.
 const WINDOW: u32 = 64 * 1024;
 
 async fn handshake(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> SendRequest<Bytes> {
@@ -64,7 +64,7 @@ async fn whole(answer: Response<RecvStream>) -> Value {
     serde_json::from_slice(&bytes).unwrap()
 }
 
-/// One event stream of a connection.
+/// An event stream of a connection.
 struct Stream {
     body: RecvStream,
     parser: Parser,
@@ -85,7 +85,7 @@ impl Stream {
 
     /// The next event; `None` at an orderly end.
     async fn next(&mut self) -> Option<Event> {
-        self.try_next().await.expect("the stream breaks")
+        self.try_next().await.expect("the stream fails")
     }
 
     async fn try_next(&mut self) -> Result<Option<Event>, h2::Error> {
@@ -93,7 +93,7 @@ impl Stream {
             if let Some(event) = self.waiting.pop_front() {
                 return Ok(Some(event));
             }
-            let chunk = timeout(PATIENCE, self.body.data()).await.expect("nothing comes");
+            let chunk = timeout(PATIENCE, self.body.data()).await.expect("no data comes");
             let Some(chunk) = chunk.transpose()? else { return Ok(None) };
             self.body.flow_control().release_capacity(chunk.len()).unwrap();
             self.parser.feed(&chunk, &mut self.waiting);
@@ -112,7 +112,7 @@ async fn hubs(flags: &[&str]) -> Vec<(Hub, Option<Certificate>)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs openssl"]
-async fn of_a_hundred_streams_on_one_connection_one_is_stuck_and_the_others_flow() {
+async fn a_stuck_stream_does_not_delay_the_others_of_its_connection() {
     const EVENTS: usize = 40;
     for (hub, certificate) in hubs(&[]).await {
         let mut connection = connect(&hub, certificate.as_ref()).await;
@@ -121,7 +121,7 @@ async fn of_a_hundred_streams_on_one_connection_one_is_stuck_and_the_others_flow
         for _ in 1..100 {
             others.push(Stream::open(&mut connection, &hub, "/streams/a/events").await);
         }
-        // Ten times what the stuck one lets come.
+        // Ten times the window of the stuck stream.
         let data = "x".repeat(16 * 1024);
         for n in 0..EVENTS {
             let body = json!({ "stream": "a", "data": format!("{n} {data}") }).to_string();
@@ -143,7 +143,7 @@ async fn of_a_hundred_streams_on_one_connection_one_is_stuck_and_the_others_flow
 
 #[tokio::test]
 #[ignore = "needs openssl"]
-async fn a_stream_that_its_client_resets_is_gone_at_once_and_one_that_takes_nothing_is_reset() {
+async fn reset_streams_end_at_once_and_stuck_streams_time_out() {
     for (hub, certificate) in hubs(&["--heartbeat", "1h", "--write-timeout", "2s"]).await {
         let mut connection = connect(&hub, certificate.as_ref()).await;
         let left = Stream::open(&mut connection, &hub, "/streams/a/events").await;
@@ -161,13 +161,13 @@ async fn a_stream_that_its_client_resets_is_gone_at_once_and_one_that_takes_noth
         assert_eq!(hub.metric(timed_out).await, 1.0);
         drop(stuck);
         ask(&mut connection, post(&hub, "/streams/b/events"), Some("on".into())).await;
-        assert_eq!(other.next().await.unwrap().data, "on", "its connection goes on");
+        assert_eq!(other.next().await.unwrap().data, "on", "its connection stays open");
     }
 }
 
 #[tokio::test]
 #[ignore = "needs openssl"]
-async fn a_drain_tells_the_streams_of_a_connection_and_ends_it() {
+async fn a_drain_notifies_the_streams_of_a_connection_and_closes_it() {
     for (mut hub, certificate) in hubs(&["--drain", "1s"]).await {
         let mut connection = connect(&hub, certificate.as_ref()).await;
         let mut streams = Vec::new();
@@ -183,7 +183,7 @@ async fn a_drain_tells_the_streams_of_a_connection_and_ends_it() {
             );
             assert_eq!(stream.next().await, None);
         }
-        // It is told that nothing more is taken, and is not merely cut (RFC 9113 §6.8).
+        // The client gets a GOAWAY before the connection is closed (RFC 9113 §6.8).
         let told = async {
             loop {
                 match connection.clone().ready().await {
@@ -192,7 +192,7 @@ async fn a_drain_tells_the_streams_of_a_connection_and_ends_it() {
                 }
             }
         };
-        let told = timeout(PATIENCE, told).await.expect("it goes on");
+        let told = timeout(PATIENCE, told).await.expect("the connection stays open");
         assert_eq!(told.reason(), Some(h2::Reason::NO_ERROR), "{told}");
         assert!(hub.ended().await.success());
     }
@@ -200,7 +200,7 @@ async fn a_drain_tells_the_streams_of_a_connection_and_ends_it() {
 
 #[tokio::test]
 #[ignore = "needs openssl"]
-async fn requests_are_held_against_the_same_rules_as_those_of_http1() {
+async fn requests_follow_the_same_rules_as_in_http1() {
     for (hub, certificate) in hubs(&["--max-body-bytes", "1MiB"]).await {
         let mut connection = connect(&hub, certificate.as_ref()).await;
         let large = Bytes::from(vec![b'x'; 200 * 1024]);
@@ -234,7 +234,7 @@ async fn requests_are_held_against_the_same_rules_as_those_of_http1() {
 
 #[tokio::test]
 #[ignore = "needs openssl"]
-async fn a_cookie_that_is_made_by_tls_goes_by_tls_alone() {
+async fn a_session_cookie_is_secure_if_set_over_tls() {
     for (hub, certificate) in hubs(&["--jwt-secret", SECRET]).await {
         let mut connection = connect(&hub, certificate.as_ref()).await;
         let mut login = post(&hub, "/session");
@@ -258,9 +258,9 @@ async fn a_cookie_that_is_made_by_tls_goes_by_tls_alone() {
 
 #[tokio::test]
 #[ignore = "needs openssl"]
-async fn a_connection_that_asks_for_nothing_is_let_go_of_and_counted() {
+async fn a_connection_without_requests_is_closed_and_counted() {
     for (hub, certificate) in hubs(&[]).await {
-        // Its driver answers everything, and there is no request.
+        // The driver answers every frame, but no request is sent.
         let silent = connect(&hub, certificate.as_ref()).await;
         hub.until_metric("fanfare_connections_refused_total{reason=\"http2\"}", |n| n == 1.0).await;
         let gone = async {
@@ -270,12 +270,12 @@ async fn a_connection_that_asks_for_nothing_is_let_go_of_and_counted() {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         };
-        timeout(PATIENCE, gone).await.expect("it stays");
+        timeout(PATIENCE, gone).await.expect("the connection stays open");
     }
 }
 
 #[tokio::test]
-async fn a_stream_that_never_has_room_is_closed_for_that_reason() {
+async fn a_stream_without_window_is_closed_with_a_timeout() {
     let flags = ["--h2c", "--write-timeout", "3s", "--metrics-listen", "127.0.0.1:0"];
     let hub = Hub::start(&flags).await;
     let io = TcpStream::connect(&hub.address).await.unwrap();
@@ -291,10 +291,9 @@ async fn a_stream_that_never_has_room_is_closed_for_that_reason() {
     assert_eq!(ended.unwrap_err().reason(), Some(h2::Reason::CANCEL));
 }
 
-/// A stream that ends before it has everything ends by a reset.
 #[tokio::test]
 #[ignore = "needs openssl"]
-async fn an_export_that_is_cut_short_is_reset() {
+async fn an_interrupted_export_is_reset() {
     for (hub, certificate) in hubs(&["--drain", "2s"]).await {
         let mut connection = connect(&hub, certificate.as_ref()).await;
         for _ in 0..20 {
@@ -313,6 +312,6 @@ async fn an_export_that_is_cut_short_is_reset() {
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         };
-        assert!(end.is_some_and(|error| error.is_reset()), "it ended as a whole one");
+        assert!(end.is_some_and(|error| error.is_reset()), "it ended as complete");
     }
 }

@@ -1,4 +1,4 @@
-//! One hub process, as a test wants it.
+//! A hub process for a test.
 
 use crate::reader::Reader;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -10,17 +10,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// What a test may wait for before it says that the thing does not happen.
+/// Maximum time that a test waits for a condition.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Whether the long passes are asked for.
+/// Returns true if `FANFARE_TESTS=full` asks for the long tests.
 pub fn full() -> bool {
     std::env::var("FANFARE_TESTS").is_ok_and(|v| v == "full")
 }
 
-/// A client of the tests' own.
+/// Returns an HTTP client for tests.
 pub fn http() -> reqwest::Client {
-    // Whoever comes first sets it for all.
+    // The first call sets the provider for the process; later calls fail.
     let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::new()
 }
@@ -30,14 +30,14 @@ pub struct Hub {
     child: Option<Child>,
     pub address: String,
     scheme: String,
-    /// Where its metrics are, with `--metrics-listen`.
+    /// Address of the metrics listener, with `--metrics-listen`.
     pub metrics: Option<String>,
     pub data: PathBuf,
     flags: Vec<String>,
-    /// Where it listens.
+    /// Value of `--listen` for the next start.
     place: String,
     files: Option<u32>,
-    /// Variables of the environment beside the test's own.
+    /// Environment variables in addition to those of the test.
     variables: Vec<(String, String)>,
     _folder: Option<TempDir>,
     pub http: reqwest::Client,
@@ -53,7 +53,7 @@ impl Hub {
         hub
     }
 
-    /// Starts a hub that may have so many files open.
+    /// Starts a hub with a limit on open files.
     pub async fn with_files(files: u32, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut hub = Self::stopped(&folder.path().join("data"), flags);
@@ -74,7 +74,7 @@ impl Hub {
         hub
     }
 
-    /// Starts a hub on a data directory of the test's.
+    /// Starts a hub on the given data directory.
     pub async fn on(data: &Path, flags: &[&str]) -> Self {
         let mut hub = Self::stopped(data, flags);
         hub.start_again().await;
@@ -99,7 +99,7 @@ impl Hub {
         }
     }
 
-    /// Starts a hub whose log goes where its data goes.
+    /// Starts a hub whose log is on the same disk as its data.
     pub async fn on_one_disk(disk: &Path, flags: &[&str]) -> Self {
         let data = disk.join("data");
         let mut hub = Self::stopped(&data, flags);
@@ -108,7 +108,7 @@ impl Hub {
         hub
     }
 
-    /// Starts the process again on the same directory, on a free port.
+    /// Starts the process again on the same directory, on a free port unless `stay` was called.
     pub async fn start_again(&mut self) {
         raise_file_limit();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
@@ -154,12 +154,12 @@ impl Hub {
         (self.scheme, self.address) = (scheme.to_owned(), address.to_owned());
     }
 
-    /// From here on it starts again where it is, for clients who look for it there.
+    /// Keeps the current address for further starts, for clients that reconnect to it.
     pub fn stay(&mut self) {
         self.place.clone_from(&self.address);
     }
 
-    /// What it wrote to standard error.
+    /// Returns everything that the hub wrote to standard error.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -179,12 +179,12 @@ impl Hub {
         child.wait().unwrap();
     }
 
-    /// Sends SIGTERM and goes on.
+    /// Sends SIGTERM without waiting.
     pub fn terminate(&self) {
         self.signal(rustix::process::Signal::TERM);
     }
 
-    /// Sends SIGHUP and goes on.
+    /// Sends SIGHUP without waiting.
     pub fn reload(&self) {
         self.signal(rustix::process::Signal::HUP);
     }
@@ -194,7 +194,7 @@ impl Hub {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Waits until the log says `what` so many times.
+    /// Waits until the log contains `what` at least `times` times.
     pub async fn until_logged(&self, what: &str, times: usize) {
         let began = Instant::now();
         while self.log().matches(what).count() < times {
@@ -212,7 +212,7 @@ impl Hub {
             .unwrap()
     }
 
-    /// SIGTERM, and an orderly end.
+    /// Sends SIGTERM and waits for a successful exit.
     pub async fn stop(&mut self) {
         self.terminate();
         assert!(self.ended().await.success(), "{}", self.log());
@@ -259,7 +259,7 @@ impl Hub {
         Reader::connect(&self.address, path, &[("Last-Event-ID", last_id)]).await.unwrap()
     }
 
-    /// Returns a sample of `/metrics`; `name` as it stands there, labels included.
+    /// Returns a sample of `/metrics`; `name` includes its labels.
     pub async fn metric(&self, name: &str) -> f64 {
         self.scrape().await.sample(name)
     }
@@ -297,7 +297,7 @@ impl Hub {
 pub struct Scrape(String);
 
 impl Scrape {
-    /// Returns a sample; `name` as it stands in the answer, labels included.
+    /// Returns a sample; `name` includes its labels.
     pub fn sample(&self, name: &str) -> f64 {
         let mut lines = self.0.lines();
         let line = lines.find(|line| line.strip_prefix(name).is_some_and(|r| r.starts_with(' ')));
@@ -306,7 +306,7 @@ impl Scrape {
     }
 }
 
-/// A file of this hub's own, on a disk that no test fills.
+/// Returns a new log file, on a disk that no test fills.
 fn log_file() -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -45,16 +45,16 @@ fn name_of(root: &Path, path: &Path) -> String {
     parts.join("::")
 }
 
-/// The modules among `names` that the module `name` uses; its tests are left out.
+/// Returns the modules among `names` that the module `name` uses outside its tests.
 fn uses(name: &str, text: &str, names: &BTreeSet<String>) -> BTreeSet<String> {
     let mut parts = text.split("#[cfg(test)]\n");
     let code = parts.next().unwrap().to_owned();
-    // What follows other items for tests is still code.
+    // Code may follow other items under `#[cfg(test)]`.
     let code =
         parts.take_while(|part| !part.contains("mod tests {")).fold(code, |all, part| all + part);
     let is_code = |line: &&str| !line.trim_start().starts_with("//");
     let code: String = code.lines().filter(is_code).map(|line| line.to_owned() + "\n").collect();
-    // A visibility is no use.
+    // A visibility is not an import.
     let code = code.replace("pub(in crate::", "pub(in ");
     let mut paths = Vec::new();
     for (at, _) in code.match_indices("use ") {
@@ -63,7 +63,7 @@ fn uses(name: &str, text: &str, names: &BTreeSet<String>) -> BTreeSet<String> {
             flatten("", code[at + 4..end].trim(), &mut paths);
         }
     }
-    // Paths in expressions; those of imports, which end in `::` before a group, are read above.
+    // Paths in expressions. Imports, which end in `::` before a group, are read above.
     let starts = code.match_indices("crate::").chain(code.match_indices("super::"));
     for (at, _) in starts.filter(|(at, _)| !code[..*at].ends_with("::")) {
         let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
@@ -101,7 +101,7 @@ fn flatten(prefix: &str, tree: &str, out: &mut Vec<String>) {
     }
 }
 
-/// The module of `names` that a path used in the module `name` leads into.
+/// Returns the module of `names` that contains the item `path`, as used in the module `name`.
 fn resolve(name: &str, path: &str, names: &BTreeSet<String>) -> Option<String> {
     let (mut base, mut path) = (name.to_owned(), path);
     if let Some(rest) = path.strip_prefix("crate::") {
@@ -123,7 +123,7 @@ fn resolve(name: &str, path: &str, names: &BTreeSet<String>) -> Option<String> {
     }
 }
 
-/// The names of the modules that `from` uses, directly or through others.
+/// Returns the names of the modules that `from` uses, directly or indirectly.
 fn reached_from<'a>(from: &'a Module, modules: &'a [Module]) -> BTreeSet<&'a str> {
     let mut reached = BTreeSet::new();
     let mut open: Vec<&str> = from.uses.iter().map(String::as_str).collect();
@@ -136,7 +136,7 @@ fn reached_from<'a>(from: &'a Module, modules: &'a [Module]) -> BTreeSet<&'a str
     reached
 }
 
-/// The import circles of `modules`: each a set of modules that reach each other.
+/// Returns the import cycles of `modules`, each a set of modules that use each other.
 pub fn circles(modules: &[Module]) -> Vec<Vec<String>> {
     let reached: BTreeMap<&str, BTreeSet<&str>> = modules
         .iter()
@@ -157,7 +157,7 @@ pub fn circles(modules: &[Module]) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn grouped_imports_and_circles_are_seen() {
+fn grouped_imports_and_cycles_are_detected() {
     let names: BTreeSet<String> =
         ["a", "a::b", "a::b::c", "a::d"].map(str::to_owned).into_iter().collect();
     let read =

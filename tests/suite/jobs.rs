@@ -1,4 +1,4 @@
-//! Jobs: commands that are run by name, each run a stream of its own.
+//! Jobs: commands that clients start by name. Each run has its own stream.
 
 use crate::credentials::file_with;
 use crate::hub::{Hub, PATIENCE};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
 
-/// A Python script that says a line each 50 ms and flushes none.
+/// A Python script that prints to both outputs every 50 ms and never flushes.
 const SLOW: &str = "import sys, time\nfor n in range(5):\n    print(f'line {n}')\n    \
                     print(f'ERROR: {n}', file=sys.stderr)\n    time.sleep(0.05)\nsys.exit(3)\n";
 
@@ -37,7 +37,7 @@ async fn read(hub: &Hub, begun: &Value) -> Reader {
     hub.subscribe(begun["events_url"].as_str().unwrap()).await
 }
 
-/// Everything of a run, to the end of its stream.
+/// Returns all events of a run after its stream has ended.
 async fn whole(hub: &Hub, begun: &Value) -> Vec<Event> {
     let mut reader = read(hub, begun).await;
     let mut events = Vec::new();
@@ -61,7 +61,7 @@ fn messages(events: &[Event], output: &str) -> Vec<String> {
 
 #[tokio::test]
 #[ignore = "needs python3"]
-async fn what_a_job_says_comes_line_by_line_while_it_runs_and_whole_to_who_comes_late() {
+async fn job_output_is_streamed_line_by_line_and_complete_for_late_readers() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("slow.py"), SLOW).unwrap();
     let jobs = format!(
@@ -78,7 +78,7 @@ async fn what_a_job_says_comes_line_by_line_while_it_runs_and_whole_to_who_comes
     assert_eq!(first[0].name, "start");
     assert_eq!(first[0].json(), json!({ "job": "slow", "run": begun["run"] }));
     let (_, jobs) = hub.get("/jobs").await;
-    assert_eq!(jobs["jobs"][0]["running"][0]["stream"], stream, "a line came while it runs");
+    assert_eq!(jobs["jobs"][0]["running"][0]["stream"], stream, "the job still runs");
     let mut rest = Vec::new();
     while let Some(event) = reader.next_event().await {
         rest.push(event);
@@ -95,7 +95,7 @@ async fn what_a_job_says_comes_line_by_line_while_it_runs_and_whole_to_who_comes
     assert_eq!(late.len(), 1 + 5 + 5 + 1);
     assert_eq!(hub.get(&format!("/streams/{stream}")).await.1["state"], "ended");
     let resumed = hub.resume(&format!("/streams/{stream}/events"), &first[1].id).await;
-    assert_eq!(whole_of(resumed).await, late.len() - 2, "who comes back has the rest");
+    assert_eq!(whole_of(resumed).await, late.len() - 2, "a resumed reader gets the rest");
     hub.until_metric("fanfare_job_running{job=\"slow\"}", |n| n == 0.0).await;
     let failed = "fanfare_job_runs_total{job=\"slow\",outcome=\"failed\"}";
     assert_eq!(hub.metric(failed).await, 1.0);
@@ -109,7 +109,7 @@ async fn whole_of(mut reader: Reader) -> usize {
     events
 }
 
-/// The process that a job says it is, in its first line.
+/// Returns the process id that a job prints as its first line.
 async fn process(reader: &mut Reader) -> Pid {
     let events = reader.take(2).await;
     let id = events[1].json()["message"].as_str().unwrap().parse().unwrap();
@@ -119,13 +119,13 @@ async fn process(reader: &mut Reader) -> Pid {
 async fn until_gone(process: Pid) {
     let began = Instant::now();
     while test_kill_process(process).is_ok() {
-        assert!(began.elapsed() < PATIENCE, "{process:?} stays");
+        assert!(began.elapsed() < PATIENCE, "{process:?} still runs");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }
 
 #[tokio::test]
-async fn a_job_is_stopped_by_term_and_by_kill_where_that_does_not_help() {
+async fn a_stopped_job_gets_sigterm_and_then_sigkill() {
     let jobs = "[job.good]\ncommand = [\"sh\", \"-c\", \"echo $$; exec sleep 1000\"]\n\
                 [job.bad]\ncommand = [\"sh\", \"-c\", \"trap '' TERM; echo $$; while :; do sleep 1; done\"]\n\
                 stop-after = \"200ms\"\n\
@@ -146,7 +146,7 @@ async fn a_job_is_stopped_by_term_and_by_kill_where_that_does_not_help() {
             "{job}"
         );
         until_gone(process).await;
-        assert_eq!(stop().await.unwrap().status(), 204, "it is over");
+        assert_eq!(stop().await.unwrap().status(), 204, "the run has ended");
         let none = hub.http.delete(hub.url(&format!("/jobs/{job}/runs/none"))).send().await;
         assert_eq!(none.unwrap().status(), 404);
     }
@@ -157,7 +157,7 @@ async fn a_job_is_stopped_by_term_and_by_kill_where_that_does_not_help() {
 }
 
 #[tokio::test]
-async fn a_job_that_is_killed_from_outside_ends_with_its_signal_and_everything_it_said() {
+async fn a_job_killed_from_outside_reports_its_signal_and_all_its_output() {
     let jobs = "[job.j]\ncommand = [\"sh\", \"-c\", \"echo $$; seq 1 5000; echo -n open; exec sleep 1000\"]\n";
     let (hub, _folder) = hub_with(jobs).await;
     let begun = begin(&hub, "j").await;
@@ -171,11 +171,11 @@ async fn a_job_that_is_killed_from_outside_ends_with_its_signal_and_everything_i
     let said = messages(&events, "stdout");
     let counted: Vec<String> = (1..=5000).map(|n| n.to_string()).collect();
     assert_eq!(said[1..5001], counted);
-    assert_eq!(said[5001..], ["open"], "what was no whole line, too");
+    assert_eq!(said[5001..], ["open"], "the incomplete last line, too");
 }
 
 #[tokio::test]
-async fn only_so_many_run_at_once_and_only_those_who_may_run_them() {
+async fn runs_are_limited_by_at_most_and_need_the_run_grant() {
     let folder = tempfile::tempdir().unwrap();
     let keys = [
         ("runner", "s1", "run = [\"one\"]"),
@@ -200,7 +200,7 @@ async fn only_so_many_run_at_once_and_only_those_who_may_run_them() {
     assert_eq!((status, problem["code"].as_str()), (429, Some("resource_exhausted")));
     let refused = "fanfare_job_runs_total{job=\"one\",outcome=\"refused\"}";
     assert_eq!(hub.metric(refused).await, 1.0);
-    // Who may run it may read it, and nothing else.
+    // A grant to run a job includes reading its runs, and nothing else.
     let get = async |secret: &str, path: &str| {
         let asked = hub.http.get(hub.url(path)).bearer_auth(secret).send().await.unwrap();
         asked.status().as_u16()
@@ -220,12 +220,12 @@ async fn only_so_many_run_at_once_and_only_those_who_may_run_them() {
     assert_eq!(stop("s2").await.unwrap().status(), 403);
     assert_eq!(stop("s1").await.unwrap().status(), 202);
     hub.until_metric("fanfare_job_running{job=\"one\"}", |n| n == 1.0).await;
-    assert_eq!(post("s1", "/jobs/one/runs").await.0, 202, "there is room again");
+    assert_eq!(post("s1", "/jobs/one/runs").await.0, 202, "a slot is free again");
 }
 
 #[tokio::test]
 #[ignore = "needs root: runs jobs as other users"]
-async fn a_job_that_cannot_be_started_says_so_and_a_root_hub_runs_it_as_somebody_else() {
+async fn a_failed_start_is_reported_and_a_root_hub_runs_jobs_as_another_user() {
     let jobs = "[job.none]\ncommand = [\"/no/such/program\"]\n\
                 [job.nobody]\ncommand = [\"sh\", \"-c\", \"id -un; id -G; echo $HOME $USER $FANFARE_STREAM\"]\n\
                 user = \"nobody\"\n";
@@ -234,16 +234,16 @@ async fn a_job_that_cannot_be_started_says_so_and_a_root_hub_runs_it_as_somebody
     let exit = exit(&whole(&hub, &begun).await);
     assert_eq!(exit["reason"], "not_started");
     assert!(exit["message"].as_str().unwrap().contains("/no/such/program"), "{exit}");
-    assert!(rustix::process::geteuid().is_root(), "only root runs jobs as somebody else");
+    assert!(rustix::process::geteuid().is_root(), "only root runs jobs as another user");
     let begun = begin(&hub, "nobody").await;
     let said = messages(&whole(&hub, &begun).await, "stdout");
     assert_eq!(said[0], "nobody");
-    assert_eq!(said[1].split(' ').count(), 1, "and in none of root's groups: {}", said[1]);
+    assert_eq!(said[1].split(' ').count(), 1, "only in its own group: {}", said[1]);
     assert!(said[2].ends_with(begun["stream"].as_str().unwrap()), "{said:?}");
 }
 
 #[tokio::test]
-async fn a_hub_that_stops_stops_its_jobs_and_one_that_was_killed_ends_their_streams() {
+async fn a_stopping_hub_stops_its_jobs_and_a_killed_one_ends_their_streams_at_restart() {
     let jobs = "[job.j]\ncommand = [\"sh\", \"-c\", \"trap 'echo bye; exit 0' TERM; echo $$; while :; do sleep 0.1; done\"]\n";
     let (mut hub, _folder) = hub_with(jobs).await;
     let begun = begin(&hub, "j").await;
@@ -253,7 +253,7 @@ async fn a_hub_that_stops_stops_its_jobs_and_one_that_was_killed_ends_their_stre
     until_gone(job).await;
     hub.start_again().await;
     let events = whole(&hub, &begun).await;
-    assert_eq!(messages(&events, "stdout")[1], "bye", "its last words are there");
+    assert_eq!(messages(&events, "stdout")[1], "bye", "its last output is stored");
     assert_eq!(exit(&events)["reason"], "hub_stopping");
     let begun = begin(&hub, "j").await;
     let left = process(&mut read(&hub, &begun).await).await;
@@ -266,7 +266,7 @@ async fn a_hub_that_stops_stops_its_jobs_and_one_that_was_killed_ends_their_stre
 }
 
 #[tokio::test]
-async fn what_cannot_be_meant_is_said_with_its_place() {
+async fn invalid_job_settings_are_reported_with_their_line() {
     for (text, why) in [
         ("[job.\"a.b\"]\ncommand = [\"x\"]", "invalid job name"),
         ("[job.j]\n", "needs `command`"),
@@ -291,10 +291,10 @@ async fn what_cannot_be_meant_is_said_with_its_place() {
     }
 }
 
-/// What a command has said is published, also where the journal takes it long after the command's end.
+/// Output is published even if the journal accepts it only long after the end of the command.
 #[tokio::test]
 #[ignore = "needs root: mounts a tmpfs"]
-async fn what_was_said_before_the_end_comes_however_long_the_journal_refuses_it() {
+async fn job_output_is_published_once_the_journal_accepts_it_again() {
     let jobs = "[job.j]\ncommand = [\"sh\", \"-c\", \"sleep 0.5; seq 1 8000; echo -n open\"]\n";
     let folder = tempfile::tempdir().unwrap();
     let file = config(folder.path(), jobs);
@@ -305,7 +305,7 @@ async fn what_was_said_before_the_end_comes_however_long_the_journal_refuses_it(
     let ballast = disk.path().join("ballast");
     std::fs::write(&ballast, vec![0; 40 << 20]).unwrap();
     hub.until_metric("fanfare_journal_disk_full", |n| n == 1.0).await;
-    // Longer than anybody waits for a pipe that is quiet: its time is to pass, and nothing to happen.
+    // Longer than the hub waits for a quiet pipe (`OUTPUT_WITHIN`). The run must not end meanwhile.
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     assert_eq!(hub.metric("fanfare_job_running{job=\"j\"}").await, 1.0);
     std::fs::remove_file(&ballast).unwrap();
@@ -316,14 +316,14 @@ async fn what_was_said_before_the_end_comes_however_long_the_journal_refuses_it(
 }
 
 #[tokio::test]
-async fn no_job_outlives_a_hub_that_stops_however_it_is_stopped() {
+async fn no_job_outlives_a_hub_that_shuts_down() {
     let jobs = "[job.j]\ncommand = [\"sh\", \"-c\", \"trap '' TERM; echo $$; while :; do sleep 0.1; done\"]\n\
                 stop-after = \"5m\"\nat-most = 3\n\
                 [job.timed]\ncommand = [\"sh\", \"-c\", \"trap '' TERM; echo $$; while :; do sleep 0.1; done\"]\n\
                 stop-after = \"5m\"\ntimeout = \"100ms\"\n";
     let folder = tempfile::tempdir().unwrap();
     let file = config(folder.path(), jobs);
-    // At once it is not the window that ends them.
+    // The second SIGINT stops the hub without waiting for the drain window.
     for (at_once, window) in [(false, "3s"), (true, "5m")] {
         let mut hub = Hub::start(&["--config", &file, "--drain", window]).await;
         let (mut left, mut runs) = (Vec::new(), Vec::new());
@@ -334,7 +334,7 @@ async fn no_job_outlives_a_hub_that_stops_however_it_is_stopped() {
         }
         let path = format!("/jobs/j/runs/{}", runs[0]["run"].as_str().unwrap());
         assert_eq!(hub.http.delete(hub.url(&path)).send().await.unwrap().status(), 202);
-        // One of them is past its time.
+        // The timeout of `timed` passes.
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         let pid = Pid::from_raw(hub.pid() as i32).unwrap();
         if at_once {
@@ -358,9 +358,9 @@ async fn no_job_outlives_a_hub_that_stops_however_it_is_stopped() {
     }
 }
 
-/// Whoever starts a job and goes at once has started it all the same, and its stream ends.
+/// A run starts, and its stream ends, even if the client disconnects before the response.
 #[tokio::test]
-async fn a_run_whose_client_is_gone_has_an_end() {
+async fn a_run_ends_even_if_its_client_disconnects() {
     let jobs = "[job.j]\ncommand = [\"echo\", \"hello\"]\nat-most = 100\n";
     let (hub, _folder) = hub_with(jobs).await;
     let pid = Pid::from_raw(hub.pid() as i32).unwrap();
@@ -387,7 +387,7 @@ async fn a_run_whose_client_is_gone_has_an_end() {
 
 #[tokio::test]
 #[ignore = "needs root: runs jobs as other users"]
-async fn a_job_does_not_know_the_hubs_settings() {
+async fn a_job_does_not_inherit_the_hubs_settings() {
     let folder = tempfile::tempdir().unwrap();
     let jobs =
         "[job.own]\ncommand = [\"env\"]\n[job.other]\ncommand = [\"env\"]\nuser = \"nobody\"\n";
@@ -424,8 +424,8 @@ async fn a_job_does_not_know_the_hubs_settings() {
 }
 
 #[tokio::test]
-async fn a_job_is_given_nothing_of_the_hubs_environment_but_what_is_passed() {
-    // Variables that the hub of a test has: an upstream's key would be one of them.
+async fn a_job_inherits_only_the_variables_of_pass_env() {
+    // The hub under test has these variables, as it would have the API key of an upstream.
     let [secret, passed] = ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME"];
     assert!(std::env::var(secret).is_ok() && std::env::var(passed).is_ok());
     let jobs = format!(
@@ -439,14 +439,14 @@ async fn a_job_is_given_nothing_of_the_hubs_environment_but_what_is_passed() {
     assert!(!has(secret), "{said:?}");
 }
 
-/// Returns the state of a process as the kernel shows it: `S` for one that sleeps and has not been signalled.
+/// Returns the state of a process in `/proc`: `S` if it sleeps and has not been signalled.
 fn state_of(process: i32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     stat.rsplit(") ").next()?.chars().next()
 }
 
-/// The number of a process that was waited for may be another one's group a moment later. So the group is
-/// signalled while its leader still stands in the table of processes, and not after that.
+/// The kernel may reuse the id of a process as soon as it was waited for, also as the id of a
+/// process group. So the hub signals the group while its leader is still in the process table.
 #[tokio::test]
 async fn the_group_of_a_job_is_signalled_before_its_leader_is_waited_for() {
     let jobs = "[job.j]\ncommand = [\"sh\", \"-c\", \"sleep 1000 & echo $$ $!\"]\n";
@@ -466,6 +466,6 @@ async fn the_group_of_a_job_is_signalled_before_its_leader_is_waited_for() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     // A signal wakes a process before the call that sends it returns.
-    assert_ne!(state_of(left_behind), Some('S'), "its group is still to be signalled");
+    assert_ne!(state_of(left_behind), Some('S'), "the group was not signalled first");
     until_gone(Pid::from_raw(left_behind).unwrap()).await;
 }

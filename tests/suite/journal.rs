@@ -1,9 +1,9 @@
-//! `fanfare journal`: a journal looked through while no hub runs on it.
+//! `fanfare journal`: inspects a journal that no hub uses.
 
 use crate::hub::Hub;
 use serde_json::{Value, json};
 
-/// Looks through the journal of a hub that does not run.
+/// Runs `fanfare journal` and returns the exit code, the JSON output and the standard error.
 fn look(data: &std::path::Path, what: &str) -> (i32, Value, String) {
     let done = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"))
         .args(["journal", what, "--json", "--data-dir"])
@@ -15,7 +15,7 @@ fn look(data: &std::path::Path, what: &str) -> (i32, Value, String) {
 }
 
 #[tokio::test]
-async fn a_journal_is_looked_through_record_by_record_while_no_hub_runs_on_it() {
+async fn journal_check_reads_every_record_and_refuses_a_journal_in_use() {
     let mut hub = Hub::start(&["--max-events", "50"]).await;
     for n in 0..80 {
         let body = json!({ "stream": ["a", "b"], "type": "log", "data": { "level": "info", "message": n.to_string() } });
@@ -48,12 +48,12 @@ async fn a_journal_is_looked_through_record_by_record_while_no_hub_runs_on_it() 
         assert_eq!(sums(&checked), sums(&listed));
         assert_eq!(checked["types"], json!({ "log": 50, "message": 50 }));
         hub.start_again().await;
-        assert_eq!(hub.get("/streams/a").await.1["last_id"], before["last_id"], "it is as it was");
+        assert_eq!(hub.get("/streams/a").await.1["last_id"], before["last_id"], "nothing changed");
     }
 }
 
 #[tokio::test]
-async fn damage_is_found_wherever_it_is() {
+async fn journal_check_finds_damage_in_tables_and_write_ahead_files() {
     let mut hub = Hub::start(&["--durability", "os"]).await;
     for n in 0..300 {
         hub.publish("s", &format!("{n}/{}", "x".repeat(200_000))).await;
@@ -75,7 +75,7 @@ async fn damage_is_found_wherever_it_is() {
         bytes[at] ^= 0x40;
         std::fs::write(path, bytes).unwrap();
     };
-    assert_eq!(look(&hub.data, "check").0, 0, "there is none yet");
+    assert_eq!(look(&hub.data, "check").0, 0, "no damage yet");
     let is_wal = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "jnl");
     let size = |path: &std::path::PathBuf| path.metadata().unwrap().len() as usize;
     let table = files().into_iter().filter(|path| !is_wal(path)).max_by_key(size).unwrap();
@@ -85,7 +85,7 @@ async fn damage_is_found_wherever_it_is() {
     let (code, checked, said) = look(&hub.data, "check");
     assert_eq!(code, 1, "{checked} {said}");
     flip(&table, middle);
-    assert_eq!(look(&hub.data, "check").0, 0, "it is well again");
+    assert_eq!(look(&hub.data, "check").0, 0, "the damage is undone");
     let wal = files().into_iter().filter(is_wal).max_by_key(size).unwrap();
     let bytes = std::fs::read(&wal).unwrap();
     let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();

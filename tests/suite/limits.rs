@@ -1,4 +1,4 @@
-//! Limits: exact, told by name, given back, and shown by `/stats`.
+//! Limits: they are exact, named in refusals, released, and shown by `/stats`.
 
 use crate::credentials::{SECRET, file_with_keys, good, with};
 use crate::hub::{Hub, PATIENCE};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// One limit's line of `/stats`.
+/// Returns the line of a limit in `/stats`.
 async fn usage(hub: &Hub, limit: &str, streams: Option<Value>) -> Value {
     let (status, stats) = hub.get("/stats").await;
     assert_eq!(status, 200, "{stats}");
@@ -22,7 +22,7 @@ async fn from(hub: &Hub, address: &str, path: &str) -> Reader {
     Reader::connect(&hub.address, path, &headers).await.unwrap()
 }
 
-/// The limit that a reader was turned away by, or none where it was let in.
+/// Returns the limit that a reader was refused by, or `None` if it was admitted.
 async fn refused_by(reader: &mut Reader) -> Option<String> {
     let first = reader.next().await.expect("a block");
     match first.name.as_str() {
@@ -36,7 +36,7 @@ async fn refused_by(reader: &mut Reader) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_at_once_against_a_limit_of_500_are_500_and_never_501() {
+async fn ten_thousand_concurrent_subscribers_fill_a_limit_of_500_exactly() {
     const COMERS: usize = 10_000;
     let hub = Arc::new(Hub::start(&["--max-connections", "500"]).await);
     let comers: Vec<_> = (0..COMERS)
@@ -68,7 +68,7 @@ async fn ten_thousand_at_once_against_a_limit_of_500_are_500_and_never_501() {
 }
 
 #[tokio::test]
-async fn each_limit_of_sessions_is_told_by_name_and_in_a_form_that_its_client_understands() {
+async fn session_limits_are_named_in_a_form_that_the_client_understands() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("f.toml");
     let rule = "[[limit]]\nstreams = \"few.**\"\nmax-connections-per-stream = 1\n\
@@ -120,7 +120,7 @@ async fn each_limit_of_sessions_is_told_by_name_and_in_a_form_that_its_client_un
     hub.until_metric("fanfare_sessions", |n| n == 5.0).await;
     let headers = [("X-Forwarded-For", "192.0.2.1"), ("Accept", "*/*")];
     let mut refused = Reader::connect(&hub.address, "/streams/b/events", &headers).await.unwrap();
-    assert_eq!(refused.status, 429, "it is the client's own");
+    assert_eq!(refused.status, 429, "the limit is per client");
     assert!(refused.headers["retry-after"].parse::<u64>().unwrap() >= 1);
     assert_eq!(refused.body().await["limit"], "max_connections_per_client");
     let line = usage(&hub, "max_connections_per_stream", Some(json!(["few.**"]))).await;
@@ -130,14 +130,14 @@ async fn each_limit_of_sessions_is_told_by_name_and_in_a_form_that_its_client_un
 }
 
 #[tokio::test]
-async fn those_on_the_hubs_own_machine_are_bound_by_what_is_set_and_by_no_default() {
+async fn local_clients_are_bound_by_configured_limits_and_not_by_defaults() {
     let hub = Hub::start(&["--max-connections-per-client", "1"]).await;
     let mut first = hub.subscribe("/streams/a/events").await;
     assert_eq!(refused_by(&mut first).await, None);
     let mut second = hub.subscribe("/streams/a/events").await;
     let refused = refused_by(&mut second).await;
     assert_eq!(refused.as_deref(), Some("max_connections_per_client"));
-    // Whoever is believed by nobody is who it is.
+    // The hub ignores `X-Forwarded-For` from a peer that is not a trusted proxy.
     let mut liar = from(&hub, "192.0.2.1", "/streams/a/events").await;
     assert_eq!(refused_by(&mut liar).await.as_deref(), Some("max_connections_per_client"));
     let hub = Hub::start(&["--max-connections", "2000"]).await;
@@ -146,12 +146,12 @@ async fn those_on_the_hubs_own_machine_are_bound_by_what_is_set_and_by_no_defaul
         held.push(hub.subscribe("/streams/a/events").await);
     }
     for reader in &mut held {
-        assert_eq!(refused_by(reader).await, None, "the default is 1,000");
+        assert_eq!(refused_by(reader).await, None, "the default of 1,000");
     }
 }
 
 #[tokio::test]
-async fn a_subject_has_one_limit_over_its_tokens_tickets_and_addresses() {
+async fn a_subject_limit_spans_its_tokens_tickets_and_addresses() {
     let folder = tempfile::tempdir().unwrap();
     let file = file_with_keys(folder.path(), &[("ann", "k", "subscribe = [\"a.**\"]")]);
     let hub = Hub::start(&[
@@ -189,11 +189,11 @@ async fn a_subject_has_one_limit_over_its_tokens_tickets_and_addresses() {
     let refused = refused_by(&mut third).await;
     assert_eq!(refused.as_deref(), Some("max_connections_per_subject"));
     let mut key = connect("192.0.2.1", path, Some("Bearer k".into())).await;
-    assert_eq!(refused_by(&mut key).await, None, "a key that is called like a sub is another");
+    assert_eq!(refused_by(&mut key).await, None, "a key with the name of a sub");
 }
 
 #[tokio::test]
-async fn streams_are_limited_exactly_and_a_batch_that_makes_too_many_makes_none() {
+async fn max_streams_is_exact_and_a_batch_beyond_it_creates_no_stream() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("f.toml");
     std::fs::write(&file, "[[limit]]\nstreams = \"few.**\"\nmax-streams = 2\n").unwrap();
@@ -213,7 +213,7 @@ async fn streams_are_limited_exactly_and_a_batch_that_makes_too_many_makes_none(
         async move { request.send().await.unwrap().status().as_u16() }
     });
     let statuses = futures_util::future::join_all(posts).await;
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 5, "one stream of eight");
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 5, "one of eight streams");
     assert_eq!(hub.try_post("/publish", event("few.3").to_string()).await.0, 503);
     hub.publish("few.1", "what is there takes more").await;
     let line = usage(&hub, "max_streams", None).await;
@@ -235,7 +235,7 @@ async fn streams_are_limited_exactly_and_a_batch_that_makes_too_many_makes_none(
 }
 
 #[tokio::test]
-async fn a_publisher_that_is_too_fast_is_told_when_to_go_on_and_the_others_go_on() {
+async fn a_publisher_beyond_its_rate_gets_retry_after_and_others_continue() {
     let hub =
         Hub::start(&["--publish-events-per-client", "1", "--trusted-proxy", "127.0.0.0/8"]).await;
     let batch = |count: usize| json!(vec![json!({ "stream": "a", "data": 1 }); count]).to_string();
@@ -258,7 +258,7 @@ async fn a_publisher_that_is_too_fast_is_told_when_to_go_on_and_the_others_go_on
 }
 
 #[tokio::test]
-async fn what_is_not_counted_by_the_manager_is_limited_and_shown_too() {
+async fn limits_on_selectors_and_memory_are_enforced_and_shown() {
     let hub = Hub::start(&["--max-selectors", "2"]).await;
     hub.subscribe("/events?stream=a&stream=b").await.open().await;
     let (status, problem) = hub.get("/events?stream=a&stream=b&stream=c").await;
@@ -275,13 +275,13 @@ async fn what_is_not_counted_by_the_manager_is_limited_and_shown_too() {
 }
 
 #[tokio::test]
-async fn near_its_memory_budget_the_hub_lets_nobody_in_and_those_who_are_there_go_on() {
+async fn a_hub_near_its_memory_budget_refuses_publishers_and_subscribers() {
     let hub = Hub::start(&["--memory-budget", "120MiB"]).await;
     let mut reader = hub.subscribe("/streams/a/events").await;
     reader.open().await;
-    // What is kept of recent events fills the budget: 64 MiB of them beside what the hub has.
+    // Recent events fill the budget: 64 MiB of them, in addition to the hub's other memory.
     let began = Instant::now();
-    // In small steps, so that what is let in is not at the last bound at once.
+    // Small events, so that publishes are refused at 90 % before connections are at 95 %.
     let body = "x".repeat(30 * 1024);
     let mut published = 0;
     let refused = loop {
@@ -290,7 +290,7 @@ async fn near_its_memory_budget_the_hub_lets_nobody_in_and_those_who_are_there_g
             break answer;
         }
         published += 1;
-        assert!(began.elapsed() < PATIENCE && published < 20_000, "it takes {published} of them");
+        assert!(began.elapsed() < PATIENCE && published < 20_000, "it accepts {published} events");
     };
     assert_eq!(refused["limit"], "memory_budget", "{refused}");
     let mut turned = hub.subscribe("/streams/a/events").await;
@@ -305,7 +305,7 @@ async fn near_its_memory_budget_the_hub_lets_nobody_in_and_those_who_are_there_g
 }
 
 #[tokio::test]
-async fn a_subject_that_publishes_too_fast_is_told_and_another_goes_on() {
+async fn a_subject_beyond_its_rate_is_refused_and_others_continue() {
     let hub = Hub::start(&["--jwt-secret", SECRET, "--publish-events-per-subject", "1"]).await;
     let batch =
         |count: usize| json!(vec![json!({ "stream": "a.x", "data": 1 }); count]).to_string();
@@ -322,8 +322,8 @@ async fn a_subject_that_publishes_too_fast_is_told_and_another_goes_on() {
 }
 
 #[tokio::test]
-async fn a_hub_that_is_short_of_files_accepts_no_more_and_goes_on() {
-    // 512 of them are for the journal and the rest of the process.
+async fn a_hub_short_of_file_descriptors_stops_accepting_and_keeps_serving() {
+    // 512 file descriptors are reserved for the journal and the rest of the process.
     let hub = Hub::with_files(700, &["--workers", "2"]).await;
     let mut reader = hub.subscribe("/streams/a/events").await;
     reader.open().await;
@@ -337,7 +337,7 @@ async fn a_hub_that_is_short_of_files_accepts_no_more_and_goes_on() {
         assert!(began.elapsed() < PATIENCE, "only {} files", files());
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    // Those that say nothing are let go of, and then the next ones have their turn.
+    // Silent connections are closed, and then the next ones are accepted.
     hub.publish("a", "it goes on").await;
     assert_eq!(reader.next_event().await.unwrap().data, "it goes on");
     assert!(files() < 700, "{}", files());

@@ -1,4 +1,4 @@
-//! The log: a line for each request, no secret in any, fewer of them in a storm.
+//! The log: a line for each request, no secrets, and sampling of repeated lines.
 
 use crate::credentials::{SECRET, file_with_keys, good, with};
 use crate::hub::{Hub, PATIENCE};
@@ -10,14 +10,14 @@ use std::time::Instant;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-/// The lines that JSON logs have of requests.
+/// Returns the JSON log lines with this message.
 fn lines(hub: &Hub, message: &str) -> Vec<Value> {
     let log = hub.log();
     let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
     lines.filter(|line| line["message"] == message).collect()
 }
 
-/// Waits for the line of a request.
+/// Waits for the log line of the request with this id.
 async fn line_of(hub: &Hub, id: &str) -> Value {
     let began = Instant::now();
     loop {
@@ -43,7 +43,7 @@ async fn ask(
 }
 
 #[tokio::test]
-async fn a_request_has_one_line_with_its_id_and_what_became_of_it() {
+async fn a_request_is_logged_once_with_its_id_and_outcome() {
     let hub = Hub::start(&["--log-format", "json"]).await;
     let post = |path| (Method::POST, path);
     let (status, id) = ask(&hub, post("/streams/a/events?type=log-x"), "one.1", "x").await;
@@ -81,7 +81,7 @@ async fn a_request_has_one_line_with_its_id_and_what_became_of_it() {
 }
 
 #[tokio::test]
-async fn a_session_is_known_by_its_id_from_its_request_to_its_end() {
+async fn the_session_id_is_logged_with_the_request_and_with_the_close() {
     let hub = Hub::start(&["--log-format", "json"]).await;
     let last = hub.publish_id("a", "x").await;
     let headers = [("X-Request-Id", "r1"), ("Last-Event-ID", last.as_str())];
@@ -110,12 +110,12 @@ async fn a_session_is_known_by_its_id_from_its_request_to_its_end() {
     assert_eq!(
         json!([line["outcome"], line["reason"], line["status"]]),
         json!(["refused", "max_connections", 200]),
-        "what a browser is told with 200 is a refusal all the same"
+        "a refusal that a browser gets with status 200"
     );
 }
 
 #[tokio::test]
-async fn no_secret_is_logged_at_any_level_of_the_hubs_own() {
+async fn no_secret_is_logged_even_at_trace_level() {
     let folder = tempfile::tempdir().unwrap();
     let file = file_with_keys(folder.path(), &[("ops", "key-secret-1", "admin = true")]);
     let flags = ["--config", &file, "--jwt-secret", SECRET];
@@ -146,7 +146,7 @@ async fn no_secret_is_logged_at_any_level_of_the_hubs_own() {
 }
 
 #[tokio::test]
-async fn of_a_storm_some_are_logged_and_the_others_are_counted() {
+async fn repeated_log_lines_are_sampled_and_the_others_are_counted() {
     const STORM: usize = 2_000;
     let hub = Hub::start(&["--log-format", "json"]).await;
     for _ in 0..STORM {
@@ -171,7 +171,7 @@ async fn of_a_storm_some_are_logged_and_the_others_are_counted() {
 }
 
 #[tokio::test]
-async fn what_is_logged_can_be_changed_while_it_runs() {
+async fn the_log_filter_can_be_changed_at_run_time() {
     let folder = tempfile::tempdir().unwrap();
     let file = file_with_keys(folder.path(), &[("ops", "s1", "admin = true"), ("app", "s2", "")]);
     let hub = Hub::start(&["--config", &file, "--log-format", "json"]).await;
@@ -197,16 +197,16 @@ async fn what_is_logged_can_be_changed_while_it_runs() {
     assert!(!hub.log().contains("\"silent\""));
     hub.reload();
     hub.until_logged("reloaded keys", 1).await;
-    assert_eq!(get("after").await, json!({ "filter": "info" }), "as it is configured");
+    assert_eq!(get("after").await, json!({ "filter": "info" }), "as configured");
 }
 
-/// Whoever reads the log may stop reading; that is no reason for the hub to stop.
+/// The hub must not stop if the reader of its log stops reading.
 #[tokio::test]
-async fn a_log_that_nobody_reads_keeps_nobody_waiting_and_what_is_lost_is_counted() {
+async fn an_unread_log_delays_no_request_and_lost_lines_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
         .args(["--listen", "127.0.0.1:0", "--system", "off", "--publish-log=off"])
-        // Of lines at this level there is no bound on how many are written.
+        // Lines at this level are not sampled.
         .args(["--log", "trace", "--data-dir"])
         .arg(folder.path())
         .stdout(Stdio::piped())
@@ -227,20 +227,20 @@ async fn a_log_that_nobody_reads_keeps_nobody_waiting_and_what_is_lost_is_counte
     while lost().await == 0.0 {
         let answer = http.post(format!("{url}/streams/s/events")).body("x").send().await.unwrap();
         assert_eq!(answer.status(), 200);
-        assert!(began.elapsed() < PATIENCE, "nothing is lost");
+        assert!(began.elapsed() < PATIENCE, "no line is lost");
     }
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let began = Instant::now();
     while child.try_wait().unwrap().is_none() {
-        assert!(began.elapsed() < PATIENCE, "it waits for somebody to read its log");
+        assert!(began.elapsed() < PATIENCE, "the hub waits for its log to be read");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }
 
-/// A hub that is stopped finds requests, and their clients gone, once it goes on.
+/// After SIGCONT, the hub finds requests whose clients have already disconnected.
 #[tokio::test]
-async fn a_request_that_its_client_gave_up_has_its_line_and_its_place_in_the_latency() {
+async fn an_abandoned_request_is_logged_and_counted_in_the_latency() {
     const GIVEN_UP: usize = 40;
     let hub = Hub::start(&["--log-format", "json"]).await;
     let pid = rustix::process::Pid::from_raw(hub.pid() as i32).unwrap();

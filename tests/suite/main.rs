@@ -1,40 +1,58 @@
-//! End-to-end tests: sentences about the real binary.
+//! End-to-end tests of the real binary.
 //!
-//! `hub.rs` starts and stops it, `reader.rs` and `follower.rs` are its clients, `credentials.rs` is
-//! what they show. A test asserts order, counts, bounds and that a thing happens at all; it never
-//! sleeps to hope and never asserts a time. `FANFARE_TESTS=full` makes the long ones long.
+//! `hub.rs` starts and stops it, `reader.rs` and `follower.rs` are its clients, `credentials.rs`
+//! has their credentials. A test asserts order, counts, bounds and that something happens at all;
+//! it never asserts a time or relies on a sleep. `FANFARE_TESTS=full` makes the long tests long.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod certificate;
+#[cfg(feature = "chat")]
 mod chat;
 mod credentials;
+#[cfg(feature = "files")]
 mod files;
 mod follower;
 mod hub;
 mod imports;
+#[cfg(feature = "jobs")]
 mod jobs;
 mod journal;
 mod reader;
+#[cfg(feature = "chat")]
 mod upstream;
 
 mod access;
 mod architecture;
+#[cfg(feature = "bench")]
 mod bench;
+#[cfg(feature = "chat")]
 mod chat_access;
+#[cfg(feature = "chat")]
 mod chat_connections;
+#[cfg(feature = "chat")]
 mod chat_departures;
+#[cfg(feature = "chat")]
 mod chat_ends;
+#[cfg(feature = "chat")]
 mod chat_errors;
+#[cfg(feature = "chat")]
 mod chat_passthrough;
+#[cfg(feature = "chat")]
 mod chat_upstream_settings;
+#[cfg(feature = "chat")]
 mod chat_upstreams;
+#[cfg(feature = "chat")]
 mod chat_usage;
+#[cfg(feature = "chat")]
 mod chats;
 mod churn;
+#[cfg(feature = "cli")]
 mod cli;
 mod clock;
+#[cfg(feature = "chat")]
 mod completion_errors;
+#[cfg(feature = "chat")]
 mod completions;
 mod configuration;
 mod crash;
@@ -63,6 +81,7 @@ mod stream_bytes;
 mod streams;
 mod stuck;
 mod subscribe;
+#[cfg(feature = "tail")]
 mod tail;
 mod tickets;
 mod tokens;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
-async fn an_operator_can_ask_what_it_is_and_how_it_is() {
+async fn version_health_and_readiness_are_served() {
     let hub = Hub::start(&[]).await;
     let (status, version) = hub.get("/version").await;
     assert_eq!((status, version["version"].as_str()), (200, Some(env!("CARGO_PKG_VERSION"))));
@@ -15,7 +15,7 @@ async fn an_operator_can_ask_what_it_is_and_how_it_is() {
 }
 
 #[tokio::test]
-async fn every_family_is_there_from_the_first_scrape_with_its_known_labels_at_0() {
+async fn every_documented_family_is_exported_at_0_from_the_first_scrape() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("fanfare.toml");
     std::fs::write(&file, "[job.j]\ncommand = [\"true\"]").unwrap();
@@ -57,7 +57,7 @@ async fn every_family_is_there_from_the_first_scrape_with_its_known_labels_at_0(
 }
 
 #[tokio::test]
-async fn what_clients_counted_is_what_the_metrics_count() {
+async fn metrics_agree_with_the_counts_of_clients() {
     let hub = Hub::start(&[]).await;
     let mut readers = Vec::new();
     for _ in 0..3 {
@@ -81,7 +81,7 @@ async fn what_clients_counted_is_what_the_metrics_count() {
 }
 
 #[tokio::test]
-async fn the_page_is_served_and_what_is_not_there_is_a_problem() {
+async fn pages_are_served_and_unknown_paths_get_a_problem() {
     let hub = Hub::start(&[]).await;
     for (path, kind) in
         [("/", "text/html"), ("/fanfare.js", "text/javascript"), ("/docs", "text/html")]
@@ -89,7 +89,7 @@ async fn the_page_is_served_and_what_is_not_there_is_a_problem() {
         let page = hub.http.get(hub.url(path)).send().await.unwrap();
         assert!(page.headers()["content-type"].to_str().unwrap().starts_with(kind), "{path}");
         assert!(page.headers().contains_key("content-security-policy"));
-        // Whoever has it is sent no more than that it is so.
+        // A cached copy is revalidated without a body.
         let tag = page.headers()["etag"].to_str().unwrap().to_owned();
         let again = hub.http.get(hub.url(path)).header("If-None-Match", tag);
         assert_eq!(again.send().await.unwrap().status(), 304, "{path}");
@@ -105,7 +105,7 @@ async fn the_page_is_served_and_what_is_not_there_is_a_problem() {
 }
 
 #[tokio::test]
-async fn a_fan_out_is_measured_once_for_each_batch_and_not_for_each_session() {
+async fn fan_out_is_measured_once_per_batch_and_not_per_session() {
     const READERS: usize = 20;
     let hub = Hub::start(&["--workers", "2"]).await;
     let mut readers = Vec::new();
@@ -121,7 +121,7 @@ async fn a_fan_out_is_measured_once_for_each_batch_and_not_for_each_session() {
         }
     }
     hub.until_metric("fanfare_fanout_seconds_count", |n| n >= 10.0).await;
-    // Each worker hands its figures over once a second, by itself.
+    // Each worker reports once a second, independently of the others.
     let scrape = hub.scrape().await;
     let count = scrape.sample("fanfare_fanout_seconds_count");
     assert!((10.0..=20.0).contains(&count), "{count} for ten batches and two workers");
@@ -132,14 +132,14 @@ async fn a_fan_out_is_measured_once_for_each_batch_and_not_for_each_session() {
 }
 
 #[tokio::test]
-async fn an_event_that_a_live_session_does_not_take_has_an_age() {
+async fn the_age_of_undelivered_events_is_measured() {
     let hub = Hub::start(&["--workers", "1"]).await;
     let reader = hub.subscribe("/streams/s/events").await;
     let young = "fanfare_undelivered_age_seconds_bucket{le=\"0.5\"}";
     let all = "fanfare_undelivered_age_seconds_count";
     let data = "x".repeat(200_000);
     let mut looks = 0.0;
-    // So much that the socket is full, and not so much that the session goes to history.
+    // Enough to fill the socket, but not enough to make the session read from history.
     while hub.metric("fanfare_session_queue_bytes").await < 100_000.0 {
         for _ in 0..2 {
             hub.publish("s", &data).await;
@@ -149,14 +149,14 @@ async fn an_event_that_a_live_session_does_not_take_has_an_age() {
     }
     hub.until_metric(all, |n| n >= looks + 2.0).await;
     let scrape = hub.scrape().await;
-    assert!(scrape.sample(young) < scrape.sample(all), "nothing is ever late");
+    assert!(scrape.sample(young) < scrape.sample(all), "no event is late");
     assert_eq!(hub.metric("fanfare_sessions_catching_up").await, 0.0);
     drop(reader);
     hub.until_metric("fanfare_session_queue_bytes", |n| n == 0.0).await;
 }
 
 #[tokio::test]
-async fn a_hub_with_as_many_sessions_as_allowed_is_not_ready_until_one_is_gone() {
+async fn a_hub_at_max_connections_is_not_ready_until_a_session_ends() {
     let hub = Hub::start(&["--max-connections", "2"]).await;
     let mut readers = Vec::new();
     for _ in 0..2 {
@@ -171,14 +171,14 @@ async fn a_hub_with_as_many_sessions_as_allowed_is_not_ready_until_one_is_gone()
     assert!(reason.contains("max_connections is 2"), "{reason}");
     assert_eq!(hub.metric("fanfare_ready").await, 0.0);
     assert_eq!(hub.metric("fanfare_ready_check{check=\"sessions\"}").await, 0.0);
-    assert_eq!(hub.get("/healthz").await.0, 200, "it is not to be restarted for that");
+    assert_eq!(hub.get("/healthz").await.0, 200, "a full hub needs no restart");
     readers.pop();
     hub.until_metric("fanfare_ready", |n| n == 1.0).await;
     assert_eq!(hub.get("/readyz").await.0, 200);
 }
 
 #[tokio::test]
-async fn the_oldest_event_is_the_oldest_that_is_kept() {
+async fn the_oldest_event_metric_is_the_time_of_the_oldest_kept_event() {
     let hub = Hub::start(&["--max-events", "3"]).await;
     let oldest = "fanfare_journal_oldest_event_timestamp_seconds";
     assert_eq!(hub.metric(oldest).await, 0.0);
@@ -189,7 +189,7 @@ async fn the_oldest_event_is_the_oldest_that_is_kept() {
         published.push(now.as_secs_f64());
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    // The fourth, which was published between the third's answer and its own.
+    // The oldest kept event is the fourth, published between the third's answer and its own.
     hub.until_metric(oldest, |at| at > published[2] - 0.001 && at <= published[3]).await;
     assert!(hub.metric("fanfare_journal_disk_free_bytes").await > 0.0);
     assert!(hub.metric("fanfare_journal_disk_bytes").await > 0.0);
@@ -197,7 +197,7 @@ async fn the_oldest_event_is_the_oldest_that_is_kept() {
 }
 
 #[tokio::test]
-async fn streams_are_counted_apart_where_a_pattern_is_configured_and_nowhere_else() {
+async fn only_configured_stream_patterns_have_separate_metrics() {
     let hub = Hub::start(&["--metrics-streams", "a.*", "--metrics-streams", "b"]).await;
     let mut reader = hub.subscribe("/events?stream=a.*&stream=c").await;
     reader.open().await;
@@ -216,7 +216,7 @@ async fn streams_are_counted_apart_where_a_pattern_is_configured_and_nowhere_els
 }
 
 #[tokio::test]
-async fn a_batch_is_measured_once_however_many_want_it() {
+async fn a_batch_is_measured_once_for_any_number_of_interests() {
     let hub = Hub::start(&["--workers", "1"]).await;
     let mut readers = Vec::new();
     for path in ["/streams/s/events", "/events?stream=*", "/events?stream=s&stream=t"] {
@@ -230,14 +230,14 @@ async fn a_batch_is_measured_once_however_many_want_it() {
             reader.take(1).await;
         }
     }
-    // A worker may hand its figures over between the last write and the measurement of it.
+    // A worker may report between the last write and its measurement.
     hub.until_metric("fanfare_fanout_seconds_count", |n| n >= 10.0).await;
     hub.until_metric("fanfare_deliveries_total", |n| n == 30.0).await;
     assert_eq!(hub.metric("fanfare_fanout_seconds_count").await, 10.0);
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_counted_and_so_is_a_body_that_asks_for_nothing() {
+async fn malformed_requests_and_invalid_subscription_bodies_are_counted() {
     let hub = Hub::start(&[]).await;
     let mut socket = tokio::net::TcpStream::connect(&hub.address).await.unwrap();
     socket.write_all(b"NO REQUEST\r\n\r\n").await.unwrap();
@@ -253,7 +253,7 @@ async fn what_is_no_request_is_counted_and_so_is_a_body_that_asks_for_nothing() 
 }
 
 #[tokio::test]
-async fn load_balancers_may_look_by_head() {
+async fn health_and_readiness_answer_head_requests() {
     let hub = Hub::start(&["--metrics-listen", "127.0.0.1:0"]).await;
     for address in [&hub.address, hub.metrics.as_ref().unwrap()] {
         for path in ["/healthz", "/readyz"] {

@@ -1,6 +1,6 @@
-//! Properties of everything that is read from outside, held against inputs that are mostly right.
+//! Property tests of all parsers of external input, with inputs that are mostly valid.
 //!
-//! `properties/laws` says what must be so; the targets of `fuzz/` drive the same laws.
+//! `properties/laws` contains the properties; the targets of `fuzz/` check the same ones.
 
 pub mod laws;
 
@@ -16,7 +16,7 @@ mod run;
 use proptest::prelude::*;
 use run::cases;
 
-/// Text with what matters to a format in it more often than chance would have it.
+/// Returns text that contains `pieces`, the tokens of a format, more often than random text does.
 fn text_of(pieces: &'static [&'static str]) -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => proptest::sample::select(pieces).prop_map(str::to_owned),

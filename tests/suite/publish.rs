@@ -4,7 +4,7 @@ use crate::hub::Hub;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_single_event_gets_a_receipt_with_its_readers() {
+async fn a_receipt_counts_the_subscribers_of_an_event() {
     let hub = Hub::start(&[]).await;
     let mut on_a = hub.subscribe("/streams/a/events").await;
     let mut on_both = hub.subscribe("/events?stream=a&stream=b").await;
@@ -16,7 +16,7 @@ async fn a_single_event_gets_a_receipt_with_its_readers() {
     assert_eq!(receipt["stream"], json!(["a", "b"]));
     assert_eq!(
         receipt["subscribers"], 2,
-        "one who selects it twice counts once, a filtered one not"
+        "a subscriber of both streams counts once, a filtered one does not"
     );
     assert_eq!(receipt["duplicate"], false);
     let alone = hub.publish("a", "x").await;
@@ -25,7 +25,7 @@ async fn a_single_event_gets_a_receipt_with_its_readers() {
 }
 
 #[tokio::test]
-async fn a_body_sent_as_form_data_is_read_as_json_and_text_goes_to_a_stream_as_it_is() {
+async fn form_data_is_read_as_json_and_text_is_published_unchanged() {
     let hub = Hub::start(&[]).await;
     let mut reader = hub.subscribe("/events?stream=**").await;
     reader.open().await;
@@ -56,7 +56,7 @@ async fn a_body_sent_as_form_data_is_read_as_json_and_text_goes_to_a_stream_as_i
 }
 
 #[tokio::test]
-async fn data_keeps_its_numbers_and_the_order_of_its_members() {
+async fn json_data_keeps_its_numbers_and_member_order() {
     let hub = Hub::start(&[]).await;
     let mut reader = hub.subscribe("/streams/s/events").await;
     reader.open().await;
@@ -67,7 +67,7 @@ async fn data_keeps_its_numbers_and_the_order_of_its_members() {
 }
 
 #[tokio::test]
-async fn a_batch_is_atomic_and_so_are_lines() {
+async fn json_and_ndjson_batches_are_atomic() {
     let hub = Hub::start(&[]).await;
     let good = json!({ "stream": "s", "data": 1 });
     let (status, problem) =
@@ -83,7 +83,7 @@ async fn a_batch_is_atomic_and_so_are_lines() {
     let problem: Value = answer.json().await.unwrap();
     assert!(problem["detail"].as_str().unwrap().contains("line 2"), "{problem}");
     assert_eq!(lines("{\"stream\":\"s\",\"data\":1}\n{bad\n").await.unwrap().status(), 400);
-    assert_eq!(hub.get("/streams/s").await.0, 404, "nothing is half published");
+    assert_eq!(hub.get("/streams/s").await.0, 404, "no part is published");
     let summary: Value = lines("{\"stream\":\"s\",\"data\":1}\n{\"stream\":\"s\",\"data\":2}\n")
         .await
         .unwrap()
@@ -99,7 +99,7 @@ async fn a_batch_is_atomic_and_so_are_lines() {
 }
 
 #[tokio::test]
-async fn the_same_key_publishes_once_also_across_a_restart() {
+async fn an_idempotency_key_publishes_once_even_across_a_restart() {
     let mut hub = Hub::start(&[]).await;
     let event = json!({ "stream": ["a", "b"], "type": "log", "data": { "level": "info", "message": "m" }, "key": "k" });
     let first = hub.post("/publish", event.clone()).await;
@@ -127,7 +127,7 @@ async fn the_same_key_publishes_once_also_across_a_restart() {
 }
 
 #[tokio::test]
-async fn in_a_batch_a_duplicate_yields_its_first_receipt_and_a_conflict_refuses_all() {
+async fn a_duplicate_in_a_batch_gets_its_first_receipt_and_a_conflict_refuses_the_batch() {
     let hub = Hub::start(&[]).await;
     let keyed = |n: u32, key: &str| json!({ "stream": "s", "data": n, "key": key });
     let first = hub.post("/publish", keyed(1, "k")).await;
@@ -151,12 +151,12 @@ async fn in_a_batch_a_duplicate_yields_its_first_receipt_and_a_conflict_refuses_
     assert_eq!(
         hub.post("/publish", keyed(4, "n")).await["duplicate"],
         false,
-        "a refused key is not taken"
+        "a refused event does not use its key"
     );
 }
 
 #[tokio::test]
-async fn the_key_may_stand_in_a_header_for_a_single_event() {
+async fn a_single_event_may_have_its_key_in_a_header() {
     let hub = Hub::start(&[]).await;
     let send = |body: &'static str, path: &str| {
         let request = hub.http.post(hub.url(path)).header("Idempotency-Key", "k").body(body);
@@ -175,7 +175,7 @@ async fn the_key_may_stand_in_a_header_for_a_single_event() {
 }
 
 #[tokio::test]
-async fn bad_input_gets_a_clear_problem_that_names_the_place() {
+async fn invalid_input_gets_a_problem_that_names_the_field() {
     let hub = Hub::start(&["--max-event-bytes", "1KiB", "--max-body-bytes", "4KiB"]).await;
     let large = format!(r#"{{"stream":"s","data":"{}"}}"#, "x".repeat(2000));
     let huge = format!(r#"{{"stream":"s","data":"{}"}}"#, "x".repeat(8000));
@@ -227,7 +227,7 @@ async fn bad_input_gets_a_clear_problem_that_names_the_place() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn publishes_that_wait_together_share_a_commit() {
+async fn concurrent_publishes_share_commits() {
     let hub = std::sync::Arc::new(Hub::start(&[]).await);
     let publishers: Vec<_> = (0..32)
         .map(|p| {
@@ -247,7 +247,7 @@ async fn publishes_that_wait_together_share_a_commit() {
 }
 
 #[tokio::test]
-async fn a_log_message_is_an_event_on_the_stream_of_logs_and_held_to_its_shape() {
+async fn log_messages_are_validated_and_published_to_the_logs_stream() {
     let hub = Hub::start(&[]).await;
     let mut reader = hub.subscribe("/streams/logs/events").await;
     reader.open().await;
@@ -276,7 +276,7 @@ async fn a_log_message_is_an_event_on_the_stream_of_logs_and_held_to_its_shape()
 }
 
 #[tokio::test]
-async fn a_key_outlives_a_stream_that_retention_empties_and_not_one_that_is_deleted() {
+async fn a_key_outlives_retention_but_not_the_deletion_of_its_stream() {
     let mut hub = Hub::start(&["--max-age", "1s"]).await;
     let publish = async |hub: &Hub| {
         hub.post("/publish", json!({ "stream": "s", "data": 1, "key": "k" })).await
@@ -284,7 +284,7 @@ async fn a_key_outlives_a_stream_that_retention_empties_and_not_one_that_is_dele
     let until_empty = async |hub: &Hub| {
         let began = std::time::Instant::now();
         while hub.get("/streams/s").await.0 != 404 {
-            assert!(began.elapsed() < crate::hub::PATIENCE, "the stream stays");
+            assert!(began.elapsed() < crate::hub::PATIENCE, "the stream remains");
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
@@ -293,7 +293,7 @@ async fn a_key_outlives_a_stream_that_retention_empties_and_not_one_that_is_dele
         until_empty(&hub).await;
         let again = publish(&hub).await;
         assert_eq!((&again["id"], &again["duplicate"]), (&first["id"], &json!(true)));
-        // Nor does another event make another stream of it.
+        // Another event does not make it a new stream with new keys either.
         hub.publish("s", "another").await;
         assert_eq!(publish(&hub).await["id"], first["id"]);
         until_empty(&hub).await;
@@ -303,5 +303,5 @@ async fn a_key_outlives_a_stream_that_retention_empties_and_not_one_that_is_dele
     hub.publish("s", "there").await;
     let deleted = hub.http.delete(hub.url("/streams/s")).send().await.unwrap();
     assert_eq!(deleted.status(), 204);
-    assert_ne!(publish(&hub).await["id"], first["id"], "its keys went with it");
+    assert_ne!(publish(&hub).await["id"], first["id"], "the deletion removes its keys");
 }

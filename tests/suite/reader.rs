@@ -1,5 +1,5 @@
-//! A client of one connection: it reads what a browser would, by WHATWG HTML §9.2.6, and keeps the
-//! bytes for whoever wants to look at them.
+//! A client with one connection. It parses events as a browser does (WHATWG HTML §9.2.6) and keeps
+//! the bytes for tests that check them.
 
 use crate::hub::PATIENCE;
 use std::collections::{BTreeMap, VecDeque};
@@ -25,7 +25,7 @@ impl Event {
     }
 }
 
-/// One connection.
+/// A connection and the events read from it.
 pub struct Reader {
     socket: TcpStream,
     pub status: u16,
@@ -33,7 +33,7 @@ pub struct Reader {
     chunks: Chunks,
     parser: Parser,
     waiting: VecDeque<Event>,
-    /// Everything the body brought.
+    /// All bytes of the body so far.
     pub bytes: Vec<u8>,
 }
 
@@ -47,7 +47,7 @@ impl Reader {
         Self::request(address, &format!("GET {path}"), headers, "").await
     }
 
-    /// Sends a request, as `POST /chat`, and reads the response's head.
+    /// Sends a request, such as `POST /chat`, and reads the response's head.
     pub async fn request(
         address: &str,
         what: &str,
@@ -91,15 +91,15 @@ impl Reader {
         Ok(Self { socket, status, headers, chunks, parser, waiting, bytes })
     }
 
-    /// The next event, or `None` once the stream has ended.
+    /// Returns the next event, or `None` once the stream has ended.
     pub async fn next(&mut self) -> Option<Event> {
         tokio::time::timeout(PATIENCE, self.next_or_error())
             .await
-            .expect("nothing comes")
+            .expect("no event in time")
             .unwrap_or(None)
     }
 
-    /// The next event; an error where the connection broke.
+    /// Returns the next event, or an error if the connection broke.
     pub async fn next_or_error(&mut self) -> std::io::Result<Option<Event>> {
         loop {
             if let Some(event) = self.waiting.pop_front() {
@@ -111,7 +111,7 @@ impl Reader {
         }
     }
 
-    /// The next event that the hub itself did not make.
+    /// Returns the next event that is not a control event.
     pub async fn next_event(&mut self) -> Option<Event> {
         loop {
             let event = self.next().await?;
@@ -121,7 +121,7 @@ impl Reader {
         }
     }
 
-    /// The next `count` events that the hub itself did not make.
+    /// Returns the next `count` events that are not control events.
     pub async fn take(&mut self, count: usize) -> Vec<Event> {
         let mut events = Vec::with_capacity(count);
         while events.len() < count {
@@ -130,7 +130,7 @@ impl Reader {
         events
     }
 
-    /// Everything until the stream ends.
+    /// Returns all events until the stream ends.
     pub async fn rest(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         while let Some(event) = self.next().await {
@@ -139,35 +139,35 @@ impl Reader {
         events
     }
 
-    /// The first block, which must be `hub-open`; its data.
+    /// Reads the first block, which must be `hub-open`, and returns its data.
     pub async fn open(&mut self) -> serde_json::Value {
         let event = self.next().await.expect("no first block");
         assert_eq!(event.name, "hub-open", "{event:?}");
         event.json()
     }
 
-    /// The id of the last block parsed, which may be ahead of the event that was taken last.
+    /// Returns the id of the last parsed block, which may be ahead of the last returned event.
     pub fn last_id(&self) -> &str {
         &self.parser.last_id
     }
 
-    /// The reconnection time so far, in milliseconds.
+    /// Returns the last reconnection time received, in milliseconds.
     pub fn retry(&self) -> Option<u64> {
         self.parser.retry
     }
 
-    /// Comment lines so far.
+    /// Returns the number of comment lines so far.
     pub fn comments(&self) -> usize {
         self.parser.comments
     }
 
-    /// The whole body of a response that is no stream, as JSON.
+    /// Reads the whole body of a response that is not a stream, as JSON.
     pub async fn body(&mut self) -> serde_json::Value {
         while self.read_more().await.unwrap() {}
         serde_json::from_slice(&self.bytes).unwrap()
     }
 
-    /// Reads some bytes; false at the end.
+    /// Reads some bytes; returns false at the end of the body.
     pub async fn read_more(&mut self) -> std::io::Result<bool> {
         if self.chunks.done {
             return Ok(false);

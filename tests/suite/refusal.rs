@@ -1,11 +1,11 @@
-//! Turning away: in a form that EventSource survives, and with the real status for everyone else.
+//! Refusals, as a stream for EventSource, which gives up otherwise, and as a status for others.
 
 use crate::hub::Hub;
 use crate::reader::Reader;
 use serde_json::json;
 
 #[tokio::test]
-async fn an_eventsource_is_turned_away_in_a_stream_and_everyone_else_with_a_status() {
+async fn an_eventsource_is_refused_in_a_stream_and_other_clients_with_a_status() {
     let hub = Hub::start(&["--max-connections", "2"]).await;
     let mut held = Vec::new();
     for _ in 0..2 {
@@ -23,7 +23,7 @@ async fn an_eventsource_is_turned_away_in_a_stream_and_everyone_else_with_a_stat
         ("hub-error", &json!("resource_exhausted"), &json!("max_connections"))
     );
     assert_eq!(data["retry_ms"].as_u64(), turned.retry());
-    assert_eq!(told[0].id, "", "a refusal moves no client's place");
+    assert_eq!(told[0].id, "", "a refusal has no event id");
     for (path, accept) in [
         ("/streams/s/events?refusal=status", "text/event-stream"),
         ("/streams/s/events?control=off", "text/event-stream"),
@@ -45,7 +45,7 @@ async fn an_eventsource_is_turned_away_in_a_stream_and_everyone_else_with_a_stat
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn under_a_stampede_the_limit_is_exact_and_those_turned_away_come_back_spread() {
+async fn a_limit_is_exact_in_a_stampede_and_retries_are_spread() {
     let hub = std::sync::Arc::new(
         Hub::start(&["--max-connections", "50", "--refusal-return-rate", "20"]).await,
     );
@@ -67,7 +67,7 @@ async fn under_a_stampede_the_limit_is_exact_and_those_turned_away_come_back_spr
         }
     }
     assert_eq!((seated.len(), retries.len()), (50, 250));
-    // 250 at 20 a second are 12.5 seconds' worth.
+    // At 20 per second, 250 clients return within 12.5 seconds.
     assert!(*retries.iter().max().unwrap() > 8_000, "{retries:?}");
     assert_eq!(hub.metric("fanfare_sessions").await, 50.0);
 }

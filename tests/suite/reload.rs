@@ -1,4 +1,4 @@
-//! What changes while the hub runs: keys, limits and the certificate.
+//! Reloads of keys, limits and the certificate while the hub runs.
 
 use crate::certificate::Certificate;
 use crate::credentials::{READ, file_with_keys, in_seconds, show};
@@ -32,7 +32,7 @@ async fn ticket(hub: &Hub, secret: &str) -> String {
 }
 
 #[tokio::test]
-async fn keys_that_are_gone_or_grant_something_else_end_their_sessions_and_tickets() {
+async fn a_reload_ends_the_sessions_and_tickets_of_removed_and_changed_keys() {
     let folder = tempfile::tempdir().unwrap();
     let all = "subscribe = [\"a.**\"]";
     let keys = |keys: &[(&str, &str, &str)]| file_with_keys(folder.path(), keys);
@@ -51,7 +51,7 @@ async fn keys_that_are_gone_or_grant_something_else_end_their_sessions_and_ticke
         tickets.push(path);
     }
     let kept = ticket(&hub, "s").await;
-    // One is gone, one grants less, one has another secret, and one is there anew.
+    // `goes` is removed, `less` grants less, `new` has another secret, and `late` is added.
     keys(&[
         ("stays", "s", all),
         ("less", "l", "subscribe = [\"a.b\"]"),
@@ -77,13 +77,13 @@ async fn keys_that_are_gone_or_grant_something_else_end_their_sessions_and_ticke
         assert_eq!(show(&hub, (Method::GET, READ), secret).await.0, status, "{secret}");
     }
     assert_eq!(hub.subscribe(&kept).await.status, 200);
-    // One that is wrong changes nothing, and says so.
+    // An invalid file changes nothing and is reported.
     std::fs::write(&file, "[[key]]\nname = 1\n").unwrap();
     hub.reload();
     hub.until_logged("failed to reload the configuration", 1).await;
     assert!(hub.log().contains("keys.toml:1"), "{}", hub.log());
     assert_eq!(show(&hub, (Method::GET, READ), "s").await.0, 200);
-    // One that is empty opens the hub to nobody.
+    // An empty file does not open the hub to anonymous clients.
     std::fs::write(&file, "").unwrap();
     hub.reload();
     hub.until_logged("restart the hub to open it", 1).await;
@@ -96,11 +96,11 @@ async fn keys_that_are_gone_or_grant_something_else_end_their_sessions_and_ticke
     hub.reload();
     hub.until_logged(RELOADED, 2).await;
     let told = stays.next().await.unwrap();
-    assert_eq!(told.name, "hub-error", "it grants something else now");
+    assert_eq!(told.name, "hub-error", "the grants of its key have changed");
 }
 
 #[tokio::test]
-async fn limits_that_are_lowered_let_nobody_new_in_and_send_nobody_away() {
+async fn lowered_limits_refuse_new_sessions_and_close_none() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("f.toml");
     std::fs::write(&file, "max-connections = 10\nmax-streams = 10").unwrap();
@@ -131,17 +131,17 @@ async fn limits_that_are_lowered_let_nobody_new_in_and_send_nobody_away() {
     let rate = stats["limits"].as_array().unwrap().iter();
     let rate = rate.clone().find(|line| line["limit"] == "publish_events_per_client").unwrap();
     assert_eq!(rate["max"], 1);
-    assert!(rate["peak"].as_u64() >= Some(1), "a rate that was set binds: {rate}");
+    assert!(rate["peak"].as_u64() >= Some(1), "a new rate applies: {rate}");
 }
 
-/// The name that a hub's certificate is for.
+/// Returns `Some` if the hub serves the certificate `trusted`.
 async fn served_name(hub: &Hub, trusted: &Certificate) -> Option<()> {
     trusted.try_connect(&hub.address).await.ok().map(drop)
 }
 
 #[tokio::test]
 #[ignore = "needs openssl"]
-async fn a_certificate_is_taken_when_it_has_changed_and_connections_stay() {
+async fn a_changed_certificate_is_loaded_and_connections_stay_open() {
     let certificate = Certificate::make("first");
     let first = Certificate::make("kept");
     let copy = |from: &Path, to: &Path| {
@@ -154,11 +154,11 @@ async fn a_certificate_is_taken_when_it_has_changed_and_connections_stay() {
     certificate.renew("second");
     let began = Instant::now();
     while served_name(&hub, &certificate).await.is_none() {
-        assert!(began.elapsed() < PATIENCE, "the new one is not taken\n{}", hub.log());
+        assert!(began.elapsed() < PATIENCE, "the new one is not loaded\n{}", hub.log());
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert!(served_name(&hub, &first).await.is_none());
-    // Half of a pair changes nothing, and is told.
+    // Half of a pair changes nothing and is reported.
     let half = Certificate::make("third");
     copy(&half.path(), &certificate.path());
     hub.reload();
@@ -166,16 +166,16 @@ async fn a_certificate_is_taken_when_it_has_changed_and_connections_stay() {
     open.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     let mut answer = [0; 9];
     open.read_exact(&mut answer).await.unwrap();
-    assert_eq!(answer[3], 4, "the connection from before is spoken on: its SETTINGS");
+    assert_eq!(answer[3], 4, "the old connection gets SETTINGS");
     copy(&half.folder().join("key.pem"), &certificate.folder().join("key.pem"));
     let began = Instant::now();
     while served_name(&hub, &half).await.is_none() {
-        assert!(began.elapsed() < PATIENCE, "the whole pair is not taken\n{}", hub.log());
+        assert!(began.elapsed() < PATIENCE, "the whole pair is not loaded\n{}", hub.log());
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
 
-/// An identity provider's key set, and how often it was asked for.
+/// An identity provider that serves a key set and counts the requests.
 struct Issuer {
     url: String,
     set: Arc<Mutex<Option<Value>>>,
@@ -185,7 +185,7 @@ struct Issuer {
 const SECRETS: [&str; 2] =
     ["one secret that is long enough to be", "another one that is long enough too"];
 
-/// The same set, its keys with a member that says nothing of what they verify.
+/// Returns [`key_set`] with a member in each key that does not affect what it verifies.
 fn key_set_with_more(names: &[(&str, usize)]) -> Value {
     let mut set = key_set(names);
     for key in set["keys"].as_array_mut().unwrap() {
@@ -194,7 +194,7 @@ fn key_set_with_more(names: &[(&str, usize)]) -> Value {
     set
 }
 
-/// A set with a key for each of these names.
+/// Returns a set with a key for each of these names, with the secret at its index.
 fn key_set(names: &[(&str, usize)]) -> Value {
     use base64::Engine as _;
     let encode = |secret: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret);
@@ -242,13 +242,13 @@ fn token(kid: &str, secret: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_set_at_a_url_is_fetched_again_for_an_unknown_key_and_at_a_bounded_rate() {
+async fn a_remote_key_set_is_fetched_again_for_unknown_keys_at_a_bounded_rate() {
     let issuer = Issuer::start(Some(key_set(&[("k1", 0)]))).await;
     let hub = Hub::start(&["--jwks", &issuer.url]).await;
     let read = || (Method::GET, READ);
     assert_eq!(show(&hub, read(), &token("k1", 0)).await.0, 200);
     assert_eq!(show(&hub, read(), &token("k1", 1)).await.0, 401);
-    assert_eq!(issuer.asked.load(Ordering::SeqCst), 1, "a known key needs no other look");
+    assert_eq!(issuer.asked.load(Ordering::SeqCst), 1, "a known key needs no fetch");
     let mut live = reader(&hub, &token("k1", 0)).await;
     *issuer.set.lock().unwrap() = Some(key_set_with_more(&[("k1", 0), ("k2", 1)]));
     let began = Instant::now();
@@ -258,19 +258,19 @@ async fn a_key_set_at_a_url_is_fetched_again_for_an_unknown_key_and_at_a_bounded
             assert_eq!(show(&hub, read(), &token(&format!("no{n}"), 1)).await.0, 401);
         }
     }
-    // Every 10 seconds, and one more for each that has begun.
+    // The first fetch, and one for each 10 seconds that have begun.
     let most = 2 + began.elapsed().as_secs() as usize / 10;
     let asked = issuer.asked.load(Ordering::SeqCst);
     assert!((2..=most).contains(&asked), "{asked} of {most}");
     hub.reload();
     hub.until_logged(RELOADED, 1).await;
     assert_eq!(show(&hub, read(), &token("k1", 0)).await.0, 200);
-    // A reload keeps what was fetched, also while the issuer is away.
+    // A reload keeps the fetched keys even if the issuer is unavailable.
     *issuer.set.lock().unwrap() = None;
     hub.reload();
     hub.until_logged(RELOADED, 2).await;
     assert_eq!(show(&hub, read(), &token("k2", 1)).await.0, 200);
-    // A key that is taken out ends what it has let in.
+    // Removing a key from the set ends its sessions.
     *issuer.set.lock().unwrap() = Some(key_set(&[("k2", 1)]));
     hub.reload();
     hub.until_logged(RELOADED, 3).await;
@@ -279,7 +279,7 @@ async fn a_key_set_at_a_url_is_fetched_again_for_an_unknown_key_and_at_a_bounded
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn however_often_it_is_reloaded_one_key_set_is_fetched_again_once() {
+async fn repeated_reloads_do_not_multiply_the_retries_of_a_fetch() {
     const RELOADS: usize = 20;
     let issuer = Issuer::start(None).await;
     let hub = Hub::start(&["--jwks", &issuer.url]).await;
@@ -288,16 +288,16 @@ async fn however_often_it_is_reloaded_one_key_set_is_fetched_again_once() {
         hub.until_logged(RELOADED, n).await;
     }
     let asked = || issuer.asked.load(Ordering::SeqCst);
-    // Each reload has it fetched, whenever that is over.
+    // Each reload starts a fetch and does not wait for it.
     let began = Instant::now();
     while asked() < 1 + RELOADS {
         assert!(began.elapsed() < PATIENCE, "only {} fetches", asked());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // It fails, so it is tried again, each 10 seconds: by the last one alone.
+    // The fetch fails and is retried every 10 seconds, by the last reload only.
     let began = Instant::now();
     while asked() < 1 + RELOADS + 2 {
-        assert!(began.elapsed() < PATIENCE, "it is not tried again");
+        assert!(began.elapsed() < PATIENCE, "the fetch is not retried");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -306,7 +306,7 @@ async fn however_often_it_is_reloaded_one_key_set_is_fetched_again_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hub_whose_key_set_is_not_to_be_had_starts_and_is_not_ready() {
+async fn a_hub_with_an_unavailable_key_set_starts_and_is_not_ready() {
     let issuer = Issuer::start(None).await;
     let hub = Hub::start(&["--jwks", &issuer.url]).await;
     let (status, ready) = hub.get("/readyz").await;
@@ -315,7 +315,7 @@ async fn a_hub_whose_key_set_is_not_to_be_had_starts_and_is_not_ready() {
     *issuer.set.lock().unwrap() = Some(key_set(&[("k1", 0)]));
     let began = Instant::now();
     while show(&hub, (Method::GET, READ), &token("k1", 0)).await.0 != 200 {
-        assert!(began.elapsed() < PATIENCE, "it does not try again");
+        assert!(began.elapsed() < PATIENCE, "the fetch is not retried");
     }
     assert_eq!(hub.get("/readyz").await.0, 200);
 }

@@ -21,7 +21,7 @@ fn said(output: &Output) -> String {
 }
 
 #[tokio::test]
-async fn a_directory_restored_from_a_copy_resets_those_who_saw_what_came_after_it() {
+async fn a_directory_restored_from_a_copy_resets_readers_that_saw_later_events() {
     for over_the_original in [false, true] {
         let place = tempfile::tempdir().unwrap();
         let (data, kept) = (place.path().join("data"), place.path().join("kept"));
@@ -50,14 +50,14 @@ async fn a_directory_restored_from_a_copy_resets_those_who_saw_what_came_after_i
             assert!(!seen.contains(&id), "an id names two events");
         }
         let mut reader = hub.resume("/streams/s/events", &seen[2]).await;
-        assert_eq!(reader.open().await["resume"], "reset", "over it: {over_the_original}");
+        assert_eq!(reader.open().await["resume"], "reset", "in place: {over_the_original}");
         let events = reader.take(8).await;
         assert_eq!(events[3].data, "new-1", "nothing is skipped");
     }
 }
 
 #[tokio::test]
-async fn a_backup_of_a_running_hub_is_restored_as_of_one_moment_and_begins_an_epoch() {
+async fn a_backup_of_a_running_hub_is_a_snapshot_and_begins_an_epoch_when_restored() {
     let place = tempfile::tempdir().unwrap();
     let (backup, restored) = (place.path().join("b.fanfare"), place.path().join("restored"));
     let hub = Hub::start(&[]).await;
@@ -109,7 +109,7 @@ async fn a_backup_of_a_running_hub_is_restored_as_of_one_moment_and_begins_an_ep
 }
 
 #[tokio::test]
-async fn a_backup_is_for_admins_and_one_that_is_not_whole_is_refused() {
+async fn a_backup_needs_an_admin_and_a_damaged_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let keys = [
         ("ann", "the secret of ann is long", "subscribe = [\"**\"]"),
@@ -145,10 +145,10 @@ async fn a_backup_is_for_admins_and_one_that_is_not_whole_is_refused() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_damaged_while_the_hub_runs_shows_in_readiness() {
+async fn a_table_damaged_while_the_hub_runs_is_reported_by_readyz() {
     let hub = Hub::start(&["--recent-bytes", "1"]).await;
     let began = std::time::Instant::now();
-    // Which events are in a table, and not in memory, is for the store to say.
+    // The store decides which events are in tables and not in memory.
     while !hub.log().contains("a file is damaged") {
         assert!(began.elapsed() < crate::hub::PATIENCE, "no damage is found");
         let ready = hub.get("/readyz").await.1;
@@ -166,8 +166,8 @@ async fn a_table_that_is_damaged_while_the_hub_runs_shows_in_readiness() {
     hub.until_metric("fanfare_journal_read_failed", |failed| failed == 1.0).await;
 }
 
-/// Changes bytes in every block but the last ones of each file, which say where the others are and may
-/// be in memory.
+/// Changes bytes in every block of each file except the last ones, which index the others and may
+/// be cached in memory.
 fn damage_tables(folder: &std::path::Path) {
     for table in std::fs::read_dir(folder).unwrap().map(|table| table.unwrap().path()) {
         // The store may have removed it since.

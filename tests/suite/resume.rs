@@ -1,4 +1,4 @@
-//! Whoever reconnects has missed nothing.
+//! Resume after a disconnect: a client misses no event.
 
 use crate::follower::Follower;
 use crate::hub::Hub;
@@ -13,7 +13,7 @@ const STREAMS: usize = 5;
 const END: &str = "the end";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_drop_and_reconnect_at_random_have_every_event_once_and_in_order() {
+async fn clients_that_reconnect_at_random_get_every_event_once_and_in_order() {
     let hub = Arc::new(Hub::start(&[]).await);
     let address = Arc::new(Mutex::new(hub.address.clone()));
     let followers: Vec<_> = (0..CLIENTS)
@@ -58,7 +58,7 @@ async fn clients_that_drop_and_reconnect_at_random_have_every_event_once_and_in_
         assert_eq!(differ.map(|at| (at, seen[at], wanted[at])), None, "{path}");
         assert_eq!(seen.len(), wanted.len(), "{path}");
     }
-    assert!(visits > CLIENTS * 5, "they came back only {visits} times");
+    assert!(visits > CLIENTS * 5, "they connected only {visits} times");
 }
 
 /// Publishes this publisher's share, every tenth event on two streams, some in batches.
@@ -87,7 +87,7 @@ async fn publish_some(hub: Arc<Hub>, publisher: usize) -> Vec<(String, Vec<Strin
 }
 
 #[tokio::test]
-async fn a_client_that_drops_before_its_first_event_resumes_where_it_was() {
+async fn a_client_that_disconnects_before_its_first_event_resumes_from_hub_open() {
     let hub = Hub::start(&[]).await;
     let mut reader = hub.subscribe("/streams/s/events").await;
     let opened = reader.open().await;
@@ -107,7 +107,7 @@ async fn a_client_that_drops_before_its_first_event_resumes_where_it_was() {
 }
 
 #[tokio::test]
-async fn the_last_id_may_stand_in_the_query_and_the_header_comes_first() {
+async fn the_last_event_id_may_be_in_the_query_and_the_header_takes_precedence() {
     let hub = Hub::start(&[]).await;
     let first = hub.publish_id("s", "1").await;
     let second = hub.publish_id("s", "2").await;
@@ -122,7 +122,7 @@ async fn the_last_id_may_stand_in_the_query_and_the_header_comes_first() {
 }
 
 #[tokio::test]
-async fn an_id_that_means_nothing_here_is_a_reset_to_the_oldest_kept() {
+async fn an_unknown_id_resets_to_the_oldest_kept_event() {
     let hub = Hub::start(&[]).await;
     let first = hub.publish_id("s", "1").await;
     let far = format!("{}-00000000ffffffff", &first[..8]);
@@ -131,7 +131,7 @@ async fn an_id_that_means_nothing_here_is_a_reset_to_the_oldest_kept() {
         let mut reader = hub.resume("/streams/s/events", id).await;
         let opened = reader.open().await;
         if id.is_empty() {
-            assert_eq!(opened["resume"], "live", "an empty id is none");
+            assert_eq!(opened["resume"], "live", "an empty id is no id");
             continue;
         }
         assert_eq!(
@@ -143,7 +143,7 @@ async fn an_id_that_means_nothing_here_is_a_reset_to_the_oldest_kept() {
 }
 
 #[tokio::test]
-async fn a_resume_in_the_middle_of_a_batch_brings_its_rest_once() {
+async fn a_resume_within_a_batch_delivers_its_rest_once() {
     let hub = Hub::start(&[]).await;
     let batch: Vec<_> = (0..100).map(|n| json!({ "stream": "s", "data": n })).collect();
     let receipts = hub.post("/publish", json!(batch)).await;
@@ -159,7 +159,7 @@ async fn a_resume_in_the_middle_of_a_batch_brings_its_rest_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_in_the_middle_of_a_batch_that_is_on_its_way_brings_its_rest_once() {
+async fn a_start_within_a_batch_under_dispatch_delivers_its_rest_once() {
     let hub = Arc::new(Hub::start(&[]).await);
     let publisher = {
         let hub = hub.clone();
@@ -174,14 +174,14 @@ async fn a_start_in_the_middle_of_a_batch_that_is_on_its_way_brings_its_rest_onc
     };
     let mut starts = 0;
     while !publisher.is_finished() {
-        // The newest batch is readable a moment before it is handed out.
+        // The newest batch is readable shortly before it is dispatched.
         let mut reader = hub.subscribe("/streams/s/events?last=995").await;
         let Some(first) = reader.next_event().await else { continue };
         let first: usize = first.data.parse().unwrap();
         if first < 5 {
             continue;
         }
-        assert_eq!(first % 1000, 5, "it starts where it asked to");
+        assert_eq!(first % 1000, 5, "it starts at `last`");
         for n in 1..1000 {
             if publisher.is_finished() {
                 break;

@@ -1,10 +1,10 @@
-//! What is kept, and that whoever misses something is told.
+//! Retention, and the gaps that tell readers of removed events.
 
 use crate::hub::Hub;
 use serde_json::json;
 
 #[tokio::test]
-async fn a_stream_keeps_the_newest_events_and_a_resume_below_them_is_a_gap() {
+async fn a_stream_keeps_its_newest_events_and_an_older_resume_is_a_gap() {
     let mut hub = Hub::start(&["--max-events", "10"]).await;
     let mut ids = Vec::new();
     for n in 0..30 {
@@ -37,7 +37,7 @@ async fn a_stream_keeps_the_newest_events_and_a_resume_below_them_is_a_gap() {
 }
 
 #[tokio::test]
-async fn a_batch_beyond_the_limit_keeps_its_newest() {
+async fn a_batch_beyond_max_events_keeps_its_newest_events() {
     let hub = Hub::start(&["--max-events", "3"]).await;
     let batch: Vec<_> = (0..100).map(|n| json!({ "stream": "s", "data": n })).collect();
     hub.post("/publish", json!(batch)).await;
@@ -47,7 +47,7 @@ async fn a_batch_beyond_the_limit_keeps_its_newest() {
 }
 
 #[tokio::test]
-async fn bytes_and_age_are_limits_too_and_a_rule_is_for_its_pattern_alone() {
+async fn bytes_and_age_limit_streams_and_a_rule_applies_only_to_its_pattern() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("f.toml");
     let rules = "[[retention]]\nstreams = \"small.*\"\nmax-bytes = \"2KiB\"\n[[retention]]\nstreams = \"young\"\nmax-age = \"1s\"\n";
@@ -69,9 +69,9 @@ async fn bytes_and_age_are_limits_too_and_a_rule_is_for_its_pattern_alone() {
     assert_eq!(
         hub.get("/streams/young").await.0,
         404,
-        "a stream with no history and no reader is nothing"
+        "a stream without history and readers is gone"
     );
-    // Its last event is gone; one who has it misses nothing, one who has less is told.
+    // The last event is removed: a reader that has it misses nothing, an earlier one gets a gap.
     let mut has_it = hub.resume("/streams/young/events", &young).await;
     assert_eq!(has_it.open().await["resume"], "resumed");
     let before =
@@ -81,7 +81,7 @@ async fn bytes_and_age_are_limits_too_and_a_rule_is_for_its_pattern_alone() {
 }
 
 #[tokio::test]
-async fn streams_that_expire_in_masses_all_go_while_publishes_get_in() {
+async fn mass_expiry_removes_every_stream_while_publishes_are_accepted() {
     let hub = Hub::start(&["--max-age", "1s"]).await;
     let events: Vec<_> =
         (0..4000).map(|n| json!({ "stream": format!("s{n}"), "data": n })).collect();
@@ -93,7 +93,7 @@ async fn streams_that_expire_in_masses_all_go_while_publishes_get_in() {
 }
 
 #[tokio::test]
-async fn the_cap_over_the_whole_hub_drops_the_oldest_first() {
+async fn journal_max_bytes_drops_the_oldest_events_first() {
     let hub = Hub::start(&["--journal-max-bytes", "100KiB"]).await;
     for n in 0..400 {
         hub.publish(&format!("s{}", n % 4), &format!("{n}/{}", "x".repeat(1000))).await;
@@ -113,7 +113,7 @@ async fn the_cap_over_the_whole_hub_drops_the_oldest_first() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_that_retention_overtakes_is_told_of_the_gap() {
+async fn a_slow_reader_overtaken_by_retention_gets_a_hub_gap() {
     let flags = ["--max-events", "50", "--recent-bytes", "64KiB", "--write-timeout", "60s"];
     let hub = Hub::start(&flags).await;
     let mut reader = hub.subscribe("/streams/s/events").await;
@@ -134,16 +134,16 @@ async fn a_slow_reader_that_retention_overtakes_is_told_of_the_gap() {
             missed += gap["missed"].as_u64().unwrap_or(u64::MAX / 1000);
             let next = reader.next().await.unwrap();
             assert_eq!(gap["first"], next.id.as_str(), "`first` is the event that follows");
-            assert!(event.id < next.id, "the id of the gap is the place before it");
+            assert!(event.id < next.id, "the id of the gap is before it");
             let n: usize = next.data.split('/').next().unwrap().parse().unwrap();
             let jumped = n - last.map_or(0, |l| l + 1);
             if let Some(told) = gap["missed"].as_u64() {
-                assert_eq!(told, jumped as u64, "what is told is what is missing");
+                assert_eq!(told, jumped as u64, "`missed` is exact");
             }
             last = Some(n);
         } else {
             let n: usize = event.data.split('/').next().unwrap().parse().unwrap();
-            assert_eq!(n, last.map_or(0, |l| l + 1), "nothing is missing without a word");
+            assert_eq!(n, last.map_or(0, |l| l + 1), "events are missing without a gap");
             last = Some(n);
         }
     }
@@ -152,7 +152,7 @@ async fn a_slow_reader_that_retention_overtakes_is_told_of_the_gap() {
 }
 
 #[tokio::test]
-async fn an_event_on_two_streams_lives_as_long_as_one_of_them_keeps_it() {
+async fn an_event_on_two_streams_is_kept_while_either_keeps_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("f.toml");
     std::fs::write(&file, "[[retention]]\nstreams = \"short\"\nmax-events = 2\n").unwrap();
@@ -173,7 +173,7 @@ async fn an_event_on_two_streams_lives_as_long_as_one_of_them_keeps_it() {
 }
 
 #[tokio::test]
-async fn a_stream_that_goes_is_no_gap_for_those_who_did_not_select_it() {
+async fn a_deleted_stream_is_no_gap_for_readers_that_did_not_select_it() {
     let hub = Hub::start(&[]).await;
     let first = hub.publish_id("builds.1", "1").await;
     hub.publish("tmp", "x").await;
@@ -188,7 +188,7 @@ async fn a_stream_that_goes_is_no_gap_for_those_who_did_not_select_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_resume_at_the_edge_of_what_is_kept_is_never_silently_short() {
+async fn a_resume_at_the_edge_of_retention_skips_no_event_without_a_gap() {
     let hub = std::sync::Arc::new(Hub::start(&["--max-events", "1010"]).await);
     let publisher = {
         let hub = hub.clone();
@@ -204,7 +204,7 @@ async fn a_resume_at_the_edge_of_what_is_kept_is_never_silently_short() {
     };
     let (mut resumed, mut gaps) = (0, 0);
     while !publisher.is_finished() {
-        // Batches of 1,000 push the floor right past the first event of the one before.
+        // Batches of 1,000 move the floor just past the first event of the previous batch.
         let mut newest = hub.subscribe("/streams/s/events?last=1000").await;
         newest.open().await;
         let Some(place) = newest.next_event().await else { continue };
@@ -219,13 +219,13 @@ async fn a_resume_at_the_edge_of_what_is_kept_is_never_silently_short() {
                 continue;
             }
             let n: u64 = event.data.parse().unwrap();
-            assert!(n == last + 1 || told, "from {last} to {n} without a word: {opened}");
+            assert!(n == last + 1 || told, "from {last} to {n} without a gap: {opened}");
             if let (Some(missed), true) =
                 (opened["missed"].as_u64(), n != last + 1 && opened["resume"] == "gap")
             {
                 assert!(
                     n - last > missed,
-                    "{missed} were said to be missing between {last} and {n}"
+                    "`missed` is {missed}, which is too much between {last} and {n}"
                 );
             }
             if told {
@@ -241,7 +241,7 @@ async fn a_resume_at_the_edge_of_what_is_kept_is_never_silently_short() {
 }
 
 #[tokio::test]
-async fn what_a_killed_hub_had_counted_is_what_it_counts_again() {
+async fn byte_counts_stay_exact_across_kills() {
     let mut hub = Hub::start(&["--journal-max-bytes", "1MiB"]).await;
     let publish = |stream: &'static str, hub: &Hub| {
         let events: Vec<_> = (0..100)
@@ -270,14 +270,14 @@ async fn what_a_killed_hub_had_counted_is_what_it_counts_again() {
         let streams = streams["streams"].as_array().unwrap();
         let bytes: u64 = streams.iter().map(|s| s["bytes"].as_u64().unwrap()).sum();
         assert!(bytes <= 1_048_576, "{bytes} bytes are kept: {streams:?}");
-        // The figure is brought up to date once a second.
+        // The metric is updated once a second.
         hub.until_metric("fanfare_journal_bytes", |n| n == bytes as f64).await;
         hub.kill();
         hub.start_again().await;
     }
 }
 
-/// Bytes of the files below a folder.
+/// Returns the size of all files below a directory, in bytes.
 fn size_of(folder: &std::path::Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries
@@ -290,7 +290,7 @@ fn size_of(folder: &std::path::Path) -> u64 {
 }
 
 #[tokio::test]
-async fn an_idle_hub_gives_back_the_space_of_what_was_deleted() {
+async fn an_idle_hub_reclaims_the_space_of_deleted_events() {
     let hub = Hub::start(&[]).await;
     for batch in 0..60 {
         let noise = || -> String {
@@ -319,8 +319,8 @@ async fn an_idle_hub_gives_back_the_space_of_what_was_deleted() {
 }
 
 #[tokio::test]
-async fn names_that_are_used_once_are_not_remembered_without_bound() {
-    // Longer than what is remembered of streams that are gone.
+async fn tombstones_are_bounded_and_a_resume_from_before_them_is_a_gap() {
+    // More than the bound on tombstones.
     const STREAMS: usize = 140_000;
     let hub = Hub::start(&["--max-age", "2s", "--max-streams", "200000"]).await;
     let before = hub.publish("kept", "x").await["id"].as_str().unwrap().to_owned();
@@ -330,7 +330,7 @@ async fn names_that_are_used_once_are_not_remembered_without_bound() {
         hub.post("/publish", json!(events)).await;
     }
     hub.until_metric("fanfare_journal_streams", |streams| streams < 1_000.0).await;
-    // Whoever comes back from before them is told that something may be missing.
+    // A resume from before the tombstones gets a gap, because events may be missing.
     for path in ["/events?stream=never.**", "/streams/never/events"] {
         let mut reader = hub.resume(path, &before).await;
         assert_eq!(reader.open().await["resume"], "gap", "{path}");

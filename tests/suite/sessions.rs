@@ -1,4 +1,4 @@
-//! What operators see of sessions, and how they end one.
+//! Sessions, as operators list and close them.
 
 use crate::credentials::{SECRET, file_with_keys, good, with};
 use crate::hub::{Hub, PATIENCE};
@@ -28,7 +28,7 @@ async fn hub() -> (Hub, tempfile::TempDir) {
     ];
     let file = file_with_keys(folder.path(), &keys);
     let flags = ["--config", &file, "--jwt-secret", SECRET, "--trusted-proxy", "127.0.0.1"];
-    // No connection goes by itself because it takes nothing.
+    // The write timeout closes no connection that reads nothing.
     let flags =
         [&flags[..], &["--metrics-listen", "127.0.0.1:0", "--write-timeout", "10m"]].concat();
     (Hub::start(&flags).await, folder)
@@ -50,7 +50,7 @@ async fn publish(hub: &Hub, stream: &str, data: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_session_is_shown_as_it_is() {
+async fn a_session_is_listed_with_its_state() {
     let (hub, _folder) = hub().await;
     let token = good(&with("jti", json!("1")));
     let (mut reader, id) = read(&hub, &token, "192.0.2.7", "/events?stream=a.x&stream=a.y.*").await;
@@ -80,7 +80,7 @@ async fn a_session_is_shown_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_session_that_takes_nothing_shows_how_far_it_is_behind() {
+async fn a_stalled_session_is_listed_with_its_lag_and_queued_bytes() {
     let (hub, _folder) = hub().await;
     let (reader, id) = read(&hub, "app", "192.0.2.1", "/streams/big/events").await;
     let data = "x".repeat(200_000);
@@ -110,7 +110,7 @@ async fn a_session_that_takes_nothing_shows_how_far_it_is_behind() {
 }
 
 #[tokio::test]
-async fn sessions_are_filtered_and_listed_in_pages_without_missing_one() {
+async fn sessions_are_filtered_and_listed_completely_in_pages() {
     let (hub, _folder) = hub().await;
     let mut readers = Vec::new();
     let mut all = BTreeSet::new();
@@ -133,7 +133,7 @@ async fn sessions_are_filtered_and_listed_in_pages_without_missing_one() {
         let Some(next) = list["next"].as_str() else { break };
         path = format!("/sessions?limit=7&subject=key+app&after={next}");
     }
-    assert_eq!(seen.len(), 25, "each once");
+    assert_eq!(seen.len(), 25, "each session once");
     assert!(seen.is_sorted());
     assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), all);
     assert_eq!(ids(&get(&hub, "/sessions?subject=sub+ann").await), [ann_id.as_str()]);
@@ -158,7 +158,7 @@ async fn sessions_are_filtered_and_listed_in_pages_without_missing_one() {
 }
 
 #[tokio::test]
-async fn an_operator_ends_a_session_which_is_told_and_may_come_back() {
+async fn an_operator_closes_a_session_and_its_client_is_notified() {
     let (hub, _folder) = hub().await;
     let (mut ended, id) = read(&hub, "app", "192.0.2.1", "/streams/s/events").await;
     let (mut other, _) = read(&hub, "app", "192.0.2.1", "/streams/s/events").await;
@@ -177,7 +177,7 @@ async fn an_operator_ends_a_session_which_is_told_and_may_come_back() {
     assert_eq!(ended.next().await, None);
     let began = Instant::now();
     while delete(id.clone()).await != 404 {
-        assert!(began.elapsed() < PATIENCE, "it stays");
+        assert!(began.elapsed() < PATIENCE, "the session remains");
     }
     assert_eq!(delete("x".into()).await, 404);
     let text = hub.http.get(hub.url("/metrics")).bearer_auth("admin").send().await.unwrap();
@@ -188,7 +188,7 @@ async fn an_operator_ends_a_session_which_is_told_and_may_come_back() {
 }
 
 #[tokio::test]
-async fn only_admins_see_who_is_there() {
+async fn sessions_presence_stats_and_the_log_filter_need_an_admin() {
     let (hub, _folder) = hub().await;
     let id = "00000000-0000-0000-0000-000000000000";
     for (method, path) in [
@@ -206,7 +206,7 @@ async fn only_admins_see_who_is_there() {
 }
 
 #[tokio::test]
-async fn the_stats_say_what_a_dashboard_begins_with() {
+async fn stats_report_readiness_totals_and_version() {
     let (hub, _folder) = hub().await;
     let (mut reader, _) = read(&hub, "app", "192.0.2.1", "/streams/s/events").await;
     publish(&hub, "s", "12345").await;
@@ -229,7 +229,7 @@ async fn the_stats_say_what_a_dashboard_begins_with() {
     assert_eq!(stats["version"], env!("CARGO_PKG_VERSION"));
 }
 
-/// A subscriber that reads nothing, and whose own buffer is small.
+/// Opens a subscriber that reads nothing and has a small receive buffer.
 async fn stuck(hub: &Hub) -> tokio::net::TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -242,7 +242,7 @@ async fn stuck(hub: &Hub) -> tokio::net::TcpStream {
     socket
 }
 
-/// Publishes one event at a time until one of them stays between the hub and a socket.
+/// Publishes one event at a time until bytes stay queued, and returns the session.
 async fn fill(hub: &Hub) -> Value {
     let began = Instant::now();
     loop {
@@ -251,19 +251,19 @@ async fn fill(hub: &Hub) -> Value {
             let session = get(hub, "/sessions").await["sessions"][0].clone();
             (session["queued_bytes"].as_u64() > Some(0)).then_some(session)
         };
-        // The system may find room for it yet.
+        // The kernel may still accept the bytes.
         if waits().await.is_some() {
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;
             if let Some(session) = waits().await {
                 return session;
             }
         }
-        assert!(began.elapsed() < PATIENCE, "the socket takes everything");
+        assert!(began.elapsed() < PATIENCE, "the socket accepts everything");
     }
 }
 
 #[tokio::test]
-async fn what_is_on_its_way_to_a_socket_is_seen_with_its_age() {
+async fn bytes_queued_for_a_socket_are_reported_with_their_age() {
     let (hub, _folder) = hub().await;
     let mut socket = stuck(&hub).await;
     let session = fill(&hub).await;
@@ -271,11 +271,11 @@ async fn what_is_on_its_way_to_a_socket_is_seen_with_its_age() {
     let before = session["lag"].as_u64().unwrap();
     let began = Instant::now();
     while get(&hub, "/sessions").await["sessions"][0]["lag"].as_u64() <= Some(before.max(100)) {
-        assert!(began.elapsed() < PATIENCE, "it does not age");
+        assert!(began.elapsed() < PATIENCE, "the lag does not grow");
     }
     hub.until_metric("fanfare_session_queue_bytes", |bytes| bytes > 0.0).await;
     hub.until_metric("fanfare_undelivered_age_seconds_sum", |seconds| seconds > 0.1).await;
-    // Once it was taken, nothing waits.
+    // After the client has read everything, nothing is queued.
     let mut taken = vec![0; 1 << 20];
     while get(&hub, "/sessions").await["sessions"][0]["queued_bytes"] != 0 {
         assert!(socket.read(&mut taken).await.unwrap() > 0);
@@ -283,7 +283,7 @@ async fn what_is_on_its_way_to_a_socket_is_seen_with_its_age() {
     assert_eq!(get(&hub, "/sessions").await["sessions"][0]["lag"], 0);
 }
 
-/// Whether the hub's end of the connection from this port is open.
+/// Returns true if the hub's end of the connection from this port is established.
 fn is_established(port: u16) -> bool {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let peer = format!("0100007F:{port:04X}");
@@ -294,7 +294,7 @@ fn is_established(port: u16) -> bool {
 }
 
 #[tokio::test]
-async fn one_that_does_not_go_when_it_is_told_to_is_cut_off() {
+async fn a_closed_session_that_does_not_end_is_aborted() {
     let (hub, _folder) = hub().await;
     let socket = stuck(&hub).await;
     let id = fill(&hub).await["id"].as_str().unwrap().to_owned();
@@ -305,7 +305,7 @@ async fn one_that_does_not_go_when_it_is_told_to_is_cut_off() {
     assert_eq!(hub.metric(closed).await, 1.0);
     let began = Instant::now();
     while is_established(socket.local_addr().unwrap().port()) {
-        assert!(began.elapsed() < PATIENCE, "its connection stays");
+        assert!(began.elapsed() < PATIENCE, "the connection stays open");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }

@@ -1,9 +1,9 @@
-//! Sessions are spread over worker threads; what happens to one thread costs the others nothing.
+//! Sessions are distributed over worker threads, which do not affect each other.
 
 use crate::hub::Hub;
 
 #[tokio::test]
-async fn readers_on_every_worker_get_the_same() {
+async fn readers_on_every_worker_get_the_same_events() {
     for workers in ["1", "4"] {
         let hub = Hub::start(&["--workers", workers]).await;
         let mut readers = Vec::new();
@@ -23,7 +23,7 @@ async fn readers_on_every_worker_get_the_same() {
 }
 
 #[tokio::test]
-async fn sessions_that_end_in_any_way_are_given_back() {
+async fn sessions_of_dropped_connections_are_released() {
     let hub = Hub::start(&[]).await;
     for round in 0..20 {
         let mut readers = Vec::new();

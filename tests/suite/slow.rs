@@ -1,4 +1,4 @@
-//! Beside attackers that are slow: those who read get everything, in order.
+//! Slow-client attacks: other readers still get every event in order.
 
 use crate::hub::{Hub, full};
 use crate::reader::Reader;
@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const READERS: usize = 100;
-/// Connections of an attacker, and how many of them it makes in a second.
+/// Connections of an attacker, and connections opened per second.
 const ATTACKERS: [&str; 4] = ["-c", "800", "-r", "400"];
 
-/// The modes of slowhttptest: heads that never end, bodies that never do, answers that are never
-/// read.
+/// The modes of slowhttptest: heads and bodies that never end, and answers that are hardly read.
 fn modes(hub: &Hub) -> [(&'static str, Vec<String>); 3] {
     let words = |text: String| text.split(' ').map(str::to_owned).collect();
     let (publish, read) = (hub.url("/publish"), hub.url("/events?stream=large&from=start"));
@@ -25,7 +24,7 @@ fn modes(hub: &Hub) -> [(&'static str, Vec<String>); 3] {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs slowhttptest"]
-async fn slow_clients_of_every_kind_keep_nobody_from_getting_everything_in_order() {
+async fn other_readers_get_every_event_in_order_during_slow_client_attacks() {
     let seconds = if full() { "30" } else { "8" };
     let hub = Arc::new(Hub::start(&["--write-timeout", "5s"]).await);
     for _ in 0..40 {

@@ -1,4 +1,4 @@
-//! Heads that come a byte at a time: every request of a connection has the same time for its head.
+//! Heads sent byte by byte: every request of a connection has the same timeout for its head.
 
 use crate::hub::{Hub, PATIENCE};
 use futures_util::future::join_all;
@@ -19,7 +19,7 @@ struct Attack {
     pieces: Vec<String>,
     /// The beginning of the head.
     begun: &'static str,
-    /// True if a byte of it comes now and again, and false if nothing more does.
+    /// True if bytes of the head keep coming, and false if the client then stays silent.
     drips: bool,
 }
 
@@ -51,7 +51,7 @@ async fn attack(hub: &Hub, attack: &Attack) {
 }
 
 #[tokio::test]
-async fn the_head_of_every_request_of_a_connection_has_to_come_in_time() {
+async fn the_head_timeout_applies_to_every_request_of_a_connection() {
     let hub = Hub::start(&[]).await;
     let publish =
         "POST /streams/a/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx";

@@ -1,11 +1,11 @@
-//! What the hub publishes by itself.
+//! Events that the hub itself publishes: system metrics, its log and the status of heartbeats.
 
 use crate::credentials::file_with_keys;
 use crate::hub::Hub;
 use crate::reader::Reader;
 use serde_json::{Value, json};
 
-/// How a source is, if it is there.
+/// Returns the entry of a source in `/stats`, or `Null` if it has none.
 async fn source(hub: &Hub, name: &str) -> Value {
     let stats = hub.get("/stats").await.1;
     let sources = stats["sources"].as_array().unwrap();
@@ -13,7 +13,7 @@ async fn source(hub: &Hub, name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_system_monitor_says_how_this_machine_is() {
+async fn the_system_monitor_publishes_metrics_that_agree_with_the_kernel() {
     let hub = Hub::start(&["--system", "200ms"]).await;
     let mut reader = hub.subscribe("/streams/system/events").await;
     reader.open().await;
@@ -40,7 +40,7 @@ async fn the_system_monitor_says_how_this_machine_is() {
             assert!(values.iter().all(|value| *value <= 100.0), "{name} {values:?}");
         }
     }
-    // What it says is what the kernel says.
+    // The status agrees with the kernel.
     let status = whole.last().unwrap();
     let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
     let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
@@ -63,7 +63,7 @@ async fn the_system_monitor_says_how_this_machine_is() {
 }
 
 #[tokio::test]
-async fn nobody_else_publishes_to_its_stream_and_it_can_be_off() {
+async fn the_system_stream_is_reserved_and_the_monitor_can_be_off() {
     let hub = Hub::start(&["--system", "off", "--publish-log=off"]).await;
     let (status, problem) = hub.try_post("/publish", r#"{"stream":"system","data":1}"#).await;
     assert_eq!((status, &problem["code"]), (403, &json!("forbidden")));
@@ -73,7 +73,7 @@ async fn nobody_else_publishes_to_its_stream_and_it_can_be_off() {
 }
 
 #[tokio::test]
-async fn it_goes_on_after_its_events_were_refused() {
+async fn the_system_monitor_continues_after_its_events_were_refused() {
     let hub = Hub::start(&["--system", "100ms", "--min-free-bytes", "1000TiB"]).await;
     let refused = "fanfare_source_events_refused_total{source=\"system\"}";
     hub.until_metric(refused, |n| n >= 16.0).await;
@@ -119,8 +119,8 @@ async fn the_log_never_feeds_on_itself() {
     let events = "fanfare_source_events_total{source=\"log\"}";
     assert_eq!(hub.get("/version").await.0, 200);
     hub.until_metric(events, |n| n >= 1.0).await;
-    // Each scrape has a line or some of its own at this level, of its request and perhaps its connection;
-    // a line that made another would have one with each commit.
+    // Each scrape logs a few lines at this level, of its request and perhaps its connection. A log
+    // that fed on itself would add a line with each commit.
     let mut before = hub.metric(events).await;
     for _ in 0..20 {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -131,7 +131,7 @@ async fn the_log_never_feeds_on_itself() {
 }
 
 #[tokio::test]
-async fn a_log_that_comes_too_fast_loses_lines_and_holds_nobody_up() {
+async fn a_log_that_cannot_be_published_loses_lines_and_delays_no_request() {
     let hub = Hub::start(&[&LOG[..], &["--min-free-bytes", "1000TiB"]].concat()).await;
     for _ in 0..50 {
         assert_eq!(hub.get("/nothing").await.0, 404);
@@ -146,7 +146,7 @@ async fn beat(hub: &Hub, source: &str) {
     hub.post("/publish", body).await;
 }
 
-/// What is told next: of whom, and what.
+/// Returns the source and the status of the next status event.
 async fn told(reader: &mut Reader) -> (String, String) {
     let event = reader.next_event().await.unwrap();
     assert_eq!(event.name, "status");
@@ -156,14 +156,14 @@ async fn told(reader: &mut Reader) -> (String, String) {
 }
 
 #[tokio::test]
-async fn who_is_late_and_who_is_down_is_told_once_each_and_who_is_back() {
+async fn each_change_of_a_heartbeat_status_is_published_once() {
     let hub = Hub::start(&["--heartbeat-late", "5s", "--heartbeat-down", "8s"]).await;
     let mut reader = hub.subscribe("/streams/heartbeats/events").await;
     reader.open().await;
     beat(&hub, "shop").await;
     assert_eq!(told(&mut reader).await, ("shop".into(), "up".into()));
     hub.until_metric("fanfare_heartbeat_sources{status=\"up\"}", |n| n == 1.0).await;
-    // Many beats are told of once.
+    // Repeated heartbeats are reported once.
     for _ in 0..5 {
         beat(&hub, "shop").await;
     }
@@ -178,7 +178,7 @@ async fn who_is_late_and_who_is_down_is_told_once_each_and_who_is_back() {
 }
 
 #[tokio::test]
-async fn a_service_that_died_while_the_hub_was_away_is_told_of() {
+async fn a_service_that_died_while_the_hub_was_down_is_reported() {
     let mut hub = Hub::start(&["--heartbeat-late", "3s", "--heartbeat-down", "6s"]).await;
     let mut reader = hub.subscribe("/streams/heartbeats/events").await;
     reader.open().await;
@@ -189,7 +189,7 @@ async fn a_service_that_died_while_the_hub_was_away_is_told_of() {
     hub.start_again().await;
     let mut reader = hub.resume("/streams/heartbeats/events", &last).await;
     reader.open().await;
-    // Nobody sends anything any more: what it goes by is what it had told before.
+    // No heartbeat follows, so that the hub relies on the status events from before the kill.
     while before.1 != "down" {
         let next = told(&mut reader).await;
         assert!(next.0 == "shop" && next.1 != before.1 && next.1 != "up", "{next:?}");
@@ -198,7 +198,7 @@ async fn a_service_that_died_while_the_hub_was_away_is_told_of() {
 }
 
 #[tokio::test]
-async fn late_comes_before_down() {
+async fn heartbeat_late_must_be_shorter_than_heartbeat_down() {
     let flags = ["config", "check", "--heartbeat-late", "2m", "--heartbeat-down", "1m"];
     let checked = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare")).args(flags).output();
     let checked = checked.unwrap();

@@ -1,4 +1,4 @@
-//! A stop that is asked for: nothing is logged as a failure, and nobody who says nothing holds it up.
+//! Graceful stops: they log no failure, and silent connections do not delay them.
 
 use crate::hub::Hub;
 use tokio::io::AsyncWriteExt as _;
@@ -6,10 +6,10 @@ use tokio::net::TcpStream;
 
 const LOST_WORKER: &str = "worker thread is gone";
 
-/// The hub says how many connections it cut off, and cuts them off only when the shutdown timeout is over:
-/// none means that it did not wait for that.
+/// The hub cuts connections off only after the shutdown timeout, and logs their number: 0 means
+/// that it did not wait for the timeout.
 #[tokio::test]
-async fn connections_that_have_asked_for_nothing_are_closed_at_once_by_a_stop() {
+async fn a_stop_closes_silent_connections_without_waiting() {
     let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     for begin in ["", "PRI * HT", preface] {
         let mut hub = Hub::start(&["--h2c=on", "--workers", "2"]).await;
@@ -25,7 +25,7 @@ async fn connections_that_have_asked_for_nothing_are_closed_at_once_by_a_stop() 
 }
 
 #[tokio::test]
-async fn a_request_that_never_ends_is_cut_off_and_no_worker_is_missed() {
+async fn an_endless_request_is_cut_off_and_no_worker_is_reported_lost() {
     let mut hub = Hub::start(&["--workers", "2"]).await;
     let mut slow = TcpStream::connect(&hub.address).await.unwrap();
     let head = "POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{";

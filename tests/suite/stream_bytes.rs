@@ -1,4 +1,4 @@
-//! The bytes of a stream are what real clients need.
+//! The bytes of event streams, as real clients need them.
 
 use crate::hub::{Hub, PATIENCE};
 use crate::reader::Reader;
@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 #[tokio::test]
-async fn every_payload_arrives_as_it_was_published_whatever_is_in_it() {
+async fn every_payload_arrives_as_published() {
     let hub = Hub::start(&[]).await;
     let mut reader = hub.subscribe("/streams/s/events").await;
     reader.open().await;
@@ -34,7 +34,7 @@ async fn every_payload_arrives_as_it_was_published_whatever_is_in_it() {
         let event = reader.next().await.unwrap();
         assert_eq!((event.name.as_str(), event.data.as_str()), ("message", payload));
     }
-    // A CR is a line ending to every client, so it arrives as the LF that it means to them.
+    // Every client treats CR as a line end, so that it arrives as LF.
     for (published, received) in [("a\rb", "a\nb"), ("a\r\nb", "a\nb"), ("a\r\r\nb\r", "a\n\nb\n")]
     {
         hub.publish("s", published).await;
@@ -45,7 +45,7 @@ async fn every_payload_arrives_as_it_was_published_whatever_is_in_it() {
 }
 
 #[tokio::test]
-async fn id_and_retry_never_stand_alone_and_a_heartbeat_is_one_line() {
+async fn every_block_has_data_and_a_heartbeat_is_one_line() {
     let hub = Hub::start(&["--heartbeat", "1s"]).await;
     let mut reader = hub.subscribe("/streams/s/events").await;
     hub.publish("s", "one").await;
@@ -66,7 +66,7 @@ async fn id_and_retry_never_stand_alone_and_a_heartbeat_is_one_line() {
 }
 
 #[tokio::test]
-async fn the_head_of_a_stream_keeps_every_middle_box_from_holding_it_back() {
+async fn the_response_head_disables_caching_and_buffering_by_proxies() {
     let hub = Hub::start(&[]).await;
     let reader = hub.subscribe("/events?stream=s").await;
     let header = |name: &str| reader.headers.get(name).map(String::as_str);
@@ -80,7 +80,7 @@ async fn the_head_of_a_stream_keeps_every_middle_box_from_holding_it_back() {
 }
 
 #[tokio::test]
-async fn another_origin_may_send_and_read_the_last_id_where_it_is_allowed_to() {
+async fn an_allowed_origin_may_send_and_read_the_last_event_id() {
     let hub = Hub::start(&["--cors-origin", "https://app.example"]).await;
     let origin = ("Origin", "https://app.example");
     let reader = Reader::connect(&hub.address, "/events?stream=s", &[origin]).await.unwrap();
@@ -102,7 +102,7 @@ async fn another_origin_may_send_and_read_the_last_id_where_it_is_allowed_to() {
 }
 
 #[tokio::test]
-async fn events_carry_their_type_and_an_envelope_says_whence() {
+async fn events_carry_their_type_and_an_envelope_names_their_streams() {
     let hub = Hub::start(&[]).await;
     let mut plain = hub.subscribe("/streams/a/events").await;
     let mut both = hub.subscribe("/events?stream=a&stream=b&envelope=true").await;
@@ -126,18 +126,18 @@ async fn events_carry_their_type_and_an_envelope_says_whence() {
     assert_eq!(both.next().await.unwrap().json()["data"], "once", "no event comes twice");
 }
 
-/// Reads on until the text so far ends with `end`.
+/// Reads until `text` ends with `end`.
 async fn until(socket: &mut TcpStream, text: &mut String, end: &str) {
     let mut buffer = [0; 4096];
     while !text.ends_with(end) {
         let read = tokio::time::timeout(PATIENCE, socket.read(&mut buffer)).await.unwrap().unwrap();
-        assert!(read > 0, "it ends with {text}");
+        assert!(read > 0, "closed after {text}");
         text.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
     }
 }
 
 #[tokio::test]
-async fn a_connection_may_serve_requests_before_it_becomes_a_stream_and_ends_with_it() {
+async fn a_connection_serves_requests_before_it_becomes_a_stream_and_ends_with_it() {
     let hub = Hub::start(&[]).await;
     let mut socket = TcpStream::connect(&hub.address).await.unwrap();
     let mut text = String::new();
@@ -154,7 +154,7 @@ async fn a_connection_may_serve_requests_before_it_becomes_a_stream_and_ends_wit
         hub.post("/publish", json!({ "stream": "s", "data": n })).await;
         until(&mut socket, &mut text, &format!("data: {n}\n\n\r\n")).await;
     }
-    // A second request goes unanswered: the connection is the stream's.
+    // A further request gets no answer, because the stream owns the connection.
     socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     hub.post("/streams/s/end", json!(null)).await;
     until(&mut socket, &mut text, "\r\n0\r\n\r\n").await;
@@ -164,7 +164,7 @@ async fn a_connection_may_serve_requests_before_it_becomes_a_stream_and_ends_wit
 }
 
 #[tokio::test]
-async fn what_cannot_have_the_socket_for_itself_is_served_all_the_same() {
+async fn streams_are_served_even_if_they_cannot_take_over_the_socket() {
     let hub = Hub::start(&[]).await;
     for (version, headers) in
         [("1.0", ""), ("1.1", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n")]

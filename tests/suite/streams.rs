@@ -12,7 +12,7 @@ async fn status(hub: &Hub, path: &str, last_id: Option<&str>) -> u16 {
 }
 
 #[tokio::test]
-async fn streams_are_listed_in_order_with_what_is_known_of_them() {
+async fn streams_are_listed_in_order_with_their_details() {
     let hub = Hub::start(&[]).await;
     for name in ["b", "a.1", "a.3", "a.2", "c"] {
         hub.publish(name, "x").await;
@@ -46,7 +46,7 @@ async fn streams_are_listed_in_order_with_what_is_known_of_them() {
 }
 
 #[tokio::test]
-async fn an_ended_stream_tells_its_readers_takes_no_more_and_lets_nobody_wait() {
+async fn an_ended_stream_notifies_its_readers_and_refuses_publishes_and_readers() {
     let mut hub = Hub::start(&[]).await;
     let mut one = hub.subscribe("/streams/a/events").await;
     let mut wild = hub.subscribe("/events?stream=*").await;
@@ -61,7 +61,7 @@ async fn an_ended_stream_tells_its_readers_takes_no_more_and_lets_nobody_wait() 
     assert_eq!(
         hub.post("/streams/a/end", json!({})).await["id"],
         end_id.as_str(),
-        "ending twice is once"
+        "ending is idempotent"
     );
     for reader in [&mut one, &mut wild, &mut both] {
         assert_eq!(reader.next().await.unwrap().data, "last");
@@ -93,7 +93,7 @@ async fn an_ended_stream_tells_its_readers_takes_no_more_and_lets_nobody_wait() 
         assert_eq!(names, ["hub-open", "message", "hub-end"]);
         hub.publish("b", "on").await;
         for reader in [&mut wild, &mut both] {
-            assert_eq!(reader.next().await.unwrap().data, "on", "whoever waits for more stays");
+            assert_eq!(reader.next().await.unwrap().data, "on", "readers of other streams stay");
         }
         hub.kill();
         hub.start_again().await;
@@ -118,7 +118,7 @@ async fn a_connection_closes_once_every_stream_it_names_has_ended() {
 }
 
 #[tokio::test]
-async fn a_deleted_stream_ends_its_readers_drops_its_history_and_leaves_its_name_free() {
+async fn deleting_a_stream_ends_its_readers_drops_its_history_and_frees_its_name() {
     let mut hub = Hub::start(&[]).await;
     let mut reader = hub.subscribe("/streams/a/events").await;
     let mut wild = hub.subscribe("/events?stream=**").await;
@@ -138,10 +138,10 @@ async fn a_deleted_stream_ends_its_readers_drops_its_history_and_leaves_its_name
     assert_eq!(
         status(&hub, "/streams/a/events", Some(&end.id)).await,
         204,
-        "who was told does not wait"
+        "a reader that saw the end"
     );
     for _ in 0..2 {
-        // Who was away is told what it missed, and that it is over.
+        // A reader that was disconnected gets the gap and the end.
         let mut away = hub.resume("/streams/a/events", &old).await;
         let told = away.rest().await;
         let names: Vec<&str> = told.iter().map(|e| e.name.as_str()).collect();
@@ -159,7 +159,7 @@ async fn a_deleted_stream_ends_its_readers_drops_its_history_and_leaves_its_name
         hub.start_again().await;
     }
     let again = hub.post("/publish", json!({ "stream": "a", "data": "new", "key": "k" })).await;
-    assert_eq!(again["duplicate"], false, "its keys went with it");
+    assert_eq!(again["duplicate"], false, "the deletion removes its keys");
     let mut reader = hub.subscribe("/streams/a/events?from=start").await;
     assert_eq!(reader.next_event().await.unwrap().data, "new");
     let mut wild = hub.subscribe("/events?stream=**&from=start").await;
@@ -181,27 +181,27 @@ async fn deleting_a_stream_that_only_has_readers_ends_them() {
 }
 
 #[tokio::test]
-async fn who_was_told_of_one_end_waits_only_for_the_other() {
+async fn a_resumed_reader_waits_only_for_streams_whose_end_it_has_not_seen() {
     let hub = Hub::start(&[]).await;
     hub.publish("b", "x").await;
     hub.http.delete(hub.url("/streams/b")).send().await.unwrap();
     let last = hub.publish_id("a", "last").await;
     hub.post("/streams/a/end", json!({})).await;
     let mut reader = hub.resume("/events?stream=a&stream=b", &last).await;
-    // Both are over for one whose id is later than b's deletion.
+    // For an id after the deletion of `b`, both streams have ended.
     let names: Vec<String> = reader.rest().await.into_iter().map(|e| e.name).collect();
     assert_eq!(names.last().map(String::as_str), Some("hub-end"));
 }
 
 #[tokio::test]
-async fn a_name_used_anew_keeps_its_readers() {
+async fn a_recreated_stream_keeps_its_readers() {
     let hub = Hub::start(&[]).await;
     let old = hub.publish_id("a", "old").await;
     hub.http.delete(hub.url("/streams/a")).send().await.unwrap();
     hub.post("/publish", json!({ "stream": "a", "type": "m", "data": "new" })).await;
-    // The filter hides the event that opened it anew; it is open all the same.
+    // The filter hides the event that recreated the stream, but the stream is open.
     let mut reader = hub.resume("/streams/a/events?types=log", &old).await;
-    assert_eq!(reader.open().await["resume"], "resumed", "it had the last event of the old one");
+    assert_eq!(reader.open().await["resume"], "resumed", "the id is the last of the old one");
     assert_eq!(reader.next().await.unwrap().name, "hub-end");
     let log = json!({ "stream": "a", "type": "log", "data": { "level": "info", "message": "m" } });
     hub.post("/publish", log).await;
@@ -219,9 +219,9 @@ async fn a_path_that_is_not_utf8_is_refused() {
 }
 
 #[tokio::test]
-async fn ending_streams_is_metered_as_publishing_is() {
+async fn ending_a_stream_counts_against_the_publish_rate() {
     let hub = Hub::start(&["--publish-events-per-client", "1"]).await;
-    // As many as one request may have are let through at once.
+    // The rate admits a burst of one request with the maximum number of events.
     let events: Vec<_> = (0..4_096).map(|n| json!({ "stream": "s", "data": n })).collect();
     hub.post("/publish", json!(events)).await;
     let (status, refused) = hub.try_post("/streams/s/end", "").await;
@@ -229,7 +229,7 @@ async fn ending_streams_is_metered_as_publishing_is() {
 }
 
 #[tokio::test]
-async fn ending_a_stream_is_a_grant_of_its_own() {
+async fn ending_a_stream_needs_the_end_grant() {
     let hub = Hub::start(&["--jwt-secret", SECRET]).await;
     let token = |grants: serde_json::Value| good(&with("fanfare", grants));
     let publishes = token(json!({ "publish": ["a.**"] }));
@@ -237,8 +237,8 @@ async fn ending_a_stream_is_a_grant_of_its_own() {
     let (publish, end) =
         ((Method::POST, "/streams/a.x/events"), (Method::POST, "/streams/a.x/end"));
     assert_eq!(show(&hub, publish.clone(), &publishes).await.0, 200);
-    assert_eq!(show(&hub, end.clone(), &publishes).await.0, 403, "publishing ends nothing");
-    assert_eq!(show(&hub, publish, &ends).await.0, 403, "nor does ending publish");
+    assert_eq!(show(&hub, end.clone(), &publishes).await.0, 403, "not with `publish`");
+    assert_eq!(show(&hub, publish, &ends).await.0, 403, "not with `end`");
     for path in ["/streams/b/end", "/streams/a.x.y/end", "/streams/hub.logs/end"] {
         assert_eq!(show(&hub, (Method::POST, path), &ends).await.0, 403, "{path}");
     }
@@ -250,13 +250,13 @@ async fn ending_a_stream_is_a_grant_of_its_own() {
 
 /// Waits until the hub keeps about `expected` bytes of events.
 async fn settled_bytes(hub: &Hub, expected: f64) {
-    // All figures of the journal are 0 until it has looked for the first time after a start.
+    // The metrics of the journal are 0 until their first update after a start.
     hub.until_metric("fanfare_journal_streams", |streams| streams > 0.0).await;
     hub.until_metric("fanfare_journal_bytes", |bytes| (bytes - expected).abs() < 1_000.0).await;
 }
 
 #[tokio::test]
-async fn deleting_streams_that_share_their_events_is_counted_off_in_steps() {
+async fn deleting_streams_with_shared_events_subtracts_their_bytes_in_steps() {
     const EVENTS: usize = 24_000;
     let mut hub = Hub::start(&[]).await;
     hub.publish("other", "x").await;
@@ -273,7 +273,7 @@ async fn deleting_streams_that_share_their_events_is_counted_off_in_steps() {
         assert_eq!(answer.status(), 204);
         assert_eq!(hub.get(&format!("/streams/{stream}")).await.0, 404);
     };
-    // What is shared stays; a hub that dies goes on counting where it was.
+    // Shared events stay. A killed hub continues the subtraction after its restart.
     delete(&hub, "a").await;
     hub.kill();
     hub.start_again().await;

@@ -1,4 +1,4 @@
-//! One reader never delays another or a publisher.
+//! Stuck readers never delay other readers or publishers.
 
 use crate::hub::Hub;
 use crate::reader::Reader;
@@ -12,8 +12,7 @@ const BATCHES: usize = 120;
 const PER_BATCH: usize = 100;
 const PAYLOAD: usize = 1_000;
 
-/// A subscriber that has sent its request and reads nothing, heartbeats neither; its own buffer is
-/// small.
+/// Opens a subscriber that reads nothing, not even heartbeats, and has a small receive buffer.
 async fn stuck(hub: &Hub) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -35,14 +34,14 @@ async fn publish_batch(hub: &Hub, batch: usize) {
 
 async fn read_all(mut reader: Reader) {
     for n in 0..BATCHES * PER_BATCH {
-        let event = reader.next_event().await.expect("the stream goes on");
+        let event = reader.next_event().await.expect("the stream ended early");
         assert!(event.data.starts_with(&format!("{n}/")), "{n}: {}", &event.data[..20]);
         reader.bytes.clear();
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stuck_reader_delays_nobody_and_is_closed_with_its_reason() {
+async fn a_stuck_reader_delays_no_other_client_and_is_closed_with_its_reason() {
     let hub = Arc::new(Hub::start(&["--write-timeout", "3s", "--recent-bytes", "4MiB"]).await);
     let stuck = stuck(&hub).await;
     let mut live = Vec::new();
@@ -62,15 +61,15 @@ async fn a_stuck_reader_delays_nobody_and_is_closed_with_its_reason() {
     hub.until_metric("fanfare_sessions_closed_total{reason=\"connection_timeout\"}", |n| n == 1.0)
         .await;
     drop(stuck);
-    // 12 MB went to each of 100 readers. What grows is the journal's share (memtables, recent
-    // events, block cache) and the queues' bound, not what the stuck reader has not read.
+    // Each of 100 readers got 12 MB. Memory may grow by the journal's share (memtables, recent
+    // events, block cache) and the bounded queues, but not by the stuck reader's unread bytes.
     let grown = (peak - before) / (1024 * 1024);
     assert!(grown < 160, "memory grew by {grown} MiB");
 }
 
-/// The socket takes what comes, so that nothing waits in the hub; the client acknowledges none of it.
+/// The socket buffer takes all bytes, so that the hub queues none; the client acknowledges none.
 #[tokio::test]
-async fn a_stuck_reader_whose_socket_takes_everything_is_closed_for_the_same_reason() {
+async fn a_stuck_reader_whose_socket_takes_everything_is_closed_with_the_same_reason() {
     let hub = Hub::start(&["--write-timeout", "1s"]).await;
     let stuck = stuck(&hub).await;
     hub.until_metric("fanfare_sessions", |n| n == 1.0).await;
@@ -82,7 +81,7 @@ async fn a_stuck_reader_whose_socket_takes_everything_is_closed_for_the_same_rea
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_goes_on_in_time_gets_everything() {
+async fn a_reader_that_continues_in_time_gets_every_event() {
     let hub = Hub::start(&["--write-timeout", "60s", "--recent-bytes", "1MiB"]).await;
     let mut reader = hub.subscribe("/streams/s/events").await;
     reader.open().await;

@@ -5,7 +5,7 @@ use crate::reader::Reader;
 use serde_json::json;
 
 #[tokio::test]
-async fn a_subscriber_starts_where_it_asks_to() {
+async fn a_subscriber_starts_at_the_requested_point() {
     let hub = Hub::start(&[]).await;
     for n in 0..5 {
         let kind = if n % 2 == 0 { "even" } else { "odd" };
@@ -37,7 +37,7 @@ async fn a_subscriber_starts_where_it_asks_to() {
         let seen: Vec<String> =
             reader.take(expected.len()).await.into_iter().map(|e| e.data).collect();
         assert_eq!(seen, expected, "{query}");
-        // `from` is the place before the first event: resuming there brings the same.
+        // `from` is the position before the first event: a resume from it delivers the same events.
         let from = opened["from"].as_str().unwrap();
         let path = format!(
             "/events?{}",
@@ -63,7 +63,7 @@ async fn types_filter_live_events_too() {
 }
 
 #[tokio::test]
-async fn selectors_match_streams_that_come_later() {
+async fn selectors_match_streams_created_later() {
     let hub = Hub::start(&[]).await;
     let mut one = hub.subscribe("/events?stream=builds.*").await;
     let mut deep = hub.subscribe("/events?stream=builds.**&stream=other").await;
@@ -99,7 +99,7 @@ async fn a_heartbeat_is_a_comment_or_an_event_without_an_id() {
 }
 
 #[tokio::test]
-async fn control_off_leaves_only_events_and_their_first_block_carries_retry() {
+async fn control_off_sends_only_events_and_retry_with_the_first_block() {
     let hub = Hub::start(&["--max-events", "5"]).await;
     let mut ids = Vec::new();
     for n in 0..10 {
@@ -111,7 +111,7 @@ async fn control_off_leaves_only_events_and_their_first_block_carries_retry() {
     assert!(reader.retry().is_some());
     assert!(
         reader.headers["last-event-id"].as_str() > ids[0].as_str(),
-        "the header tells of the gap"
+        "the header is after the removed events"
     );
     assert!(String::from_utf8_lossy(&reader.bytes).starts_with("retry: "));
     reader.take(4).await;

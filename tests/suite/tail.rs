@@ -1,4 +1,4 @@
-//! Files that are followed, with the real logrotate.
+//! Followed files, rotated by the real logrotate.
 
 use crate::disk::SmallDisk;
 use crate::hub::{Hub, PATIENCE, full};
@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A folder for logs, and a hub's configuration that follows those of them that are called `*.log`.
+/// Creates a directory for logs and a configuration of a hub that follows `*.log` in it.
 fn folder(more: &str) -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("logs")).unwrap();
@@ -27,7 +27,7 @@ fn append(folder: &TempDir, name: &str, text: impl AsRef<[u8]>) {
     file.write_all(text.as_ref()).unwrap();
 }
 
-/// The events of a stream so far.
+/// Returns the data of all events of a stream so far.
 async fn events(hub: &Hub, stream: &str) -> Vec<Value> {
     let path =
         format!("/streams/{stream}/events?from=start&follow=false&format=ndjson&control=off");
@@ -40,7 +40,7 @@ fn messages(events: &[Value]) -> Vec<String> {
     events.iter().map(|event| event["message"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Waits until a stream has so many events.
+/// Waits until a stream has at least `count` events and returns them.
 async fn until_there_are(hub: &Hub, stream: &str, count: usize) -> Vec<Value> {
     let began = Instant::now();
     loop {
@@ -58,7 +58,7 @@ async fn until_there_are(hub: &Hub, stream: &str, count: usize) -> Vec<Value> {
     }
 }
 
-/// That these are the lines, and where they are not.
+/// Asserts that `lines` are the expected ones, and shows the first difference.
 fn are(lines: &[String], expected: &[String]) {
     let differs = lines.iter().zip(expected).position(|(line, expected)| line != expected);
     if let Some(at) = differs {
@@ -68,13 +68,13 @@ fn are(lines: &[String], expected: &[String]) {
     assert_eq!(lines.len(), expected.len());
 }
 
-/// Waits until the hub has looked at the files as they are.
+/// Waits until the hub follows this many files.
 async fn until_followed(hub: &Hub, files: usize) {
     hub.until_metric("fanfare_tail_files", |n| n == files as f64).await;
 }
 
 #[tokio::test]
-async fn what_is_written_from_here_on_comes_with_its_level_and_each_file_has_its_stream() {
+async fn new_lines_are_published_with_their_level_and_each_file_has_its_stream() {
     let (folder, config) = folder("");
     append(&folder, "web.log", "before\nin the ");
     let hub = Hub::start(&["--config", &config]).await;
@@ -94,7 +94,7 @@ async fn what_is_written_from_here_on_comes_with_its_level_and_each_file_has_its
     );
     assert_eq!(web[2]["fields"], json!({ "a": 1 }));
     let db = until_there_are(&hub, "logs.db", 1).await;
-    assert_eq!(messages(&db), ["\u{fffd} new"], "a file that comes later is read from its start");
+    assert_eq!(messages(&db), ["\u{fffd} new"], "a later file is read from its start");
     hub.until_metric("fanfare_tail_lines_replaced_total", |n| n == 1.0).await;
     append(&folder, "web.log", " line\n");
     assert_eq!(messages(&until_there_are(&hub, "logs.web", 5).await)[4], "open line");
@@ -104,7 +104,7 @@ async fn what_is_written_from_here_on_comes_with_its_level_and_each_file_has_its
 }
 
 #[tokio::test]
-async fn lines_that_belong_together_are_one_event() {
+async fn indented_lines_are_joined_into_one_event() {
     let (folder, config) =
         folder("multiline = \"indented\"\nfrom = \"start\"\nstream = \"{dir}.{file}\"");
     append(&folder, "a.log", "ERROR: x\n  at y\n  at z\nnext\n");
@@ -131,11 +131,11 @@ fn numbers(range: std::ops::Range<usize>) -> String {
     range.map(|n| format!("{n}\n")).collect()
 }
 
-/// A log that is written on and on, rotated by logrotate, while the hub is killed: every line once, in
-/// its order.
+/// A log is written continuously and rotated by logrotate while the hub is killed: every line
+/// arrives once and in order.
 #[tokio::test]
 #[ignore = "needs logrotate"]
-async fn through_rotation_and_a_hub_that_is_killed_every_line_comes_once() {
+async fn every_line_is_published_once_across_rotations_and_kills() {
     let rounds = if full() { 30 } else { 6 };
     const LINES: usize = 500;
     let (folder, config) = folder("");
@@ -149,13 +149,13 @@ async fn through_rotation_and_a_hub_that_is_killed_every_line_comes_once() {
         for at in (from..from + LINES).step_by(10) {
             append(&folder, "app.log", numbers(at..at + 10));
             if at == from + LINES / 2 {
-                // What is written while it is away is found where it was renamed to.
+                // Lines written while the hub is down are found in the renamed file.
                 if round % 3 == 1 {
                     hub.kill();
                 }
                 rotate(&folder, "create");
             }
-            // While it is away also twice.
+            // Rotates a second time while the hub is down.
             if at == from + LINES * 4 / 5 && round % 3 == 1 {
                 twice += 1;
                 rotate(&folder, "create");
@@ -173,7 +173,7 @@ async fn through_rotation_and_a_hub_that_is_killed_every_line_comes_once() {
     are(&messages(&lines), &expected);
     assert!(twice >= rounds / 3);
     let (_, list) = hub.get("/streams?prefix=logs.").await;
-    assert_eq!(list["streams"].as_array().unwrap().len(), 1, "all of it is of one log: {list}");
+    assert_eq!(list["streams"].as_array().unwrap().len(), 1, "all lines are on one stream: {list}");
     hub.stop().await;
     hub.start_again().await;
     append(&folder, "app.log", "last\n");
@@ -181,10 +181,10 @@ async fn through_rotation_and_a_hub_that_is_killed_every_line_comes_once() {
     assert_eq!(lines.len(), expected.len() + 1);
 }
 
-/// A log that is emptied in its place; what is written between the copy and that is logrotate's loss.
+/// The log is truncated in place. Lines written between copy and truncation are lost by logrotate.
 #[tokio::test]
 #[ignore = "needs logrotate"]
-async fn a_file_that_is_emptied_is_read_from_its_start_also_where_it_is_longer_at_once() {
+async fn a_truncated_file_is_read_from_its_start_even_if_it_has_grown_again() {
     let (folder, config) = folder("");
     append(&folder, "app.log", "");
     let hub = Hub::start(&["--config", &config]).await;
@@ -201,11 +201,11 @@ async fn a_file_that_is_emptied_is_read_from_its_start_also_where_it_is_longer_a
     assert_eq!(lines, expected);
 }
 
-/// What was copied and emptied while nobody looked is found by what it says; what only looks like it is
-/// left alone.
+/// A copy made while the hub was down is found by its content. Files that only have a similar name
+/// are not read.
 #[tokio::test]
 #[ignore = "needs logrotate"]
-async fn what_was_rotated_by_copying_while_the_hub_was_away_is_found_and_other_files_are_not() {
+async fn copies_rotated_while_the_hub_was_down_are_read_and_other_files_are_not() {
     let (folder, config) = folder("");
     append(&folder, "app.log", numbers(0..100));
     let mut hub = Hub::start(&["--config", &config]).await;
@@ -221,7 +221,7 @@ async fn what_was_rotated_by_copying_while_the_hub_was_away_is_found_and_other_f
     hub.start_again().await;
     let lines = messages(&until_there_are(&hub, "logs.app", 210).await);
     assert_eq!(lines, (100..310).map(|n| n.to_string()).collect::<Vec<_>>());
-    // Nothing comes twice when it starts again, and twice while it is away is found, too.
+    // A restart publishes nothing twice, and two rotations while the hub is down are found, too.
     hub.kill();
     hub.start_again().await;
     until_followed(&hub, 2).await;
@@ -239,7 +239,7 @@ async fn what_was_rotated_by_copying_while_the_hub_was_away_is_found_and_other_f
 }
 
 #[tokio::test]
-async fn a_link_is_not_followed_unasked_and_a_pipe_keeps_nothing_up() {
+async fn links_are_not_followed_by_default_and_a_pipe_delays_nothing() {
     let (folder, config) = folder("from = \"start\"");
     let logs = folder.path().join("logs");
     std::fs::write(folder.path().join("secret"), "root:x:0\n").unwrap();
@@ -253,9 +253,9 @@ async fn a_link_is_not_followed_unasked_and_a_pipe_keeps_nothing_up() {
     assert_eq!(hub.get("/streams/logs.app").await.0, 404);
 }
 
-/// As containers' logs are: a link in one folder to a file in another, which is rotated there.
+/// Container logs are links in one directory to files in another, which are rotated there.
 #[tokio::test]
-async fn what_is_behind_a_link_is_found_where_it_is_after_every_start() {
+async fn rotated_files_behind_a_link_are_found_after_every_restart() {
     let (folder, config) = folder("follow-symlinks = true");
     let real = folder.path().join("real");
     std::fs::create_dir(&real).unwrap();
@@ -283,7 +283,7 @@ async fn what_is_behind_a_link_is_found_where_it_is_after_every_start() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_written_anew_in_the_same_length_is_read_anew() {
+async fn a_file_rewritten_at_the_same_length_is_read_again() {
     let (folder, config) = folder("from = \"start\"");
     let path = folder.path().join("logs/app.log");
     std::fs::write(&path, "aaaa\n").unwrap();
@@ -300,9 +300,9 @@ async fn a_file_that_is_written_anew_in_the_same_length_is_read_anew() {
     assert_eq!(lines[4..], [&banner, "2", "3", "4"]);
 }
 
-/// The places of quiet files outlive a journal that lets go of its oldest.
+/// The stored positions of quiet files outlive the retention of the journal.
 #[tokio::test]
-async fn a_quiet_file_is_remembered_however_much_else_is_published() {
+async fn the_position_of_a_quiet_file_outlives_retention() {
     let (folder, config) = folder("");
     append(&folder, "app.log", "");
     let flags = ["--config", &config, "--journal-max-bytes", "2MiB", "--durability", "os"];
@@ -318,7 +318,7 @@ async fn a_quiet_file_is_remembered_however_much_else_is_published() {
     append(&folder, "app.log", "again\n");
     hub.start_again().await;
     let lines = messages(&until_there_are(&hub, "logs.app", 1).await);
-    // The first has gone with the oldest; neither comes twice.
+    // Retention removed the first line; neither line is published twice.
     assert_eq!(lines.last().unwrap(), "again");
     assert!(lines.iter().filter(|line| *line == "once").count() <= 1, "{lines:?}");
     let path = "/streams/logs.app/events?from=start&follow=false&format=text&control=off";
@@ -326,11 +326,11 @@ async fn a_quiet_file_is_remembered_however_much_else_is_published() {
     assert_eq!(text.matches("again").count(), 1);
     assert!(
         !lines.contains(&"once".to_owned()),
-        "it would be newer than what let it go: {lines:?}"
+        "published again after retention removed it: {lines:?}"
     );
 }
 
-/// The tail complains of what it may not publish.
+/// Waits until a source reports an error that contains `why`.
 async fn until_refused(hub: &Hub, why: &str) {
     let began = std::time::Instant::now();
     loop {
@@ -345,12 +345,12 @@ async fn until_refused(hub: &Hub, why: &str) {
     }
 }
 
-/// A limit holds up whom it concerns, and nobody else.
+/// A limit delays only the file whose stream it refuses.
 #[tokio::test]
-async fn a_file_whose_stream_finds_no_room_waits_for_it() {
+async fn a_file_whose_stream_exceeds_max_streams_waits_and_others_continue() {
     let (folder, config) = folder("from = \"start\"");
     append(&folder, "a.log", "a\n");
-    // One for `hub.tail`.
+    // `hub.tail` is one of the two streams.
     let hub = Hub::start(&["--config", &config, "--max-streams", "2"]).await;
     until_there_are(&hub, "logs.a", 1).await;
     append(&folder, "b.log", "b1\n");
@@ -365,10 +365,10 @@ async fn a_file_whose_stream_finds_no_room_waits_for_it() {
     assert_eq!(messages(&until_there_are(&hub, "logs.b", 2).await), ["b1", "b2"]);
 }
 
-/// A journal that takes nothing holds the reading up, and nothing is lost.
+/// A journal that accepts nothing pauses reading, and no line is lost.
 #[tokio::test]
 #[ignore = "needs root: mounts a tmpfs"]
-async fn what_cannot_be_published_yet_is_published_later() {
+async fn lines_refused_by_a_full_disk_are_published_later() {
     let (folder, config) = folder("from = \"start\"");
     append(&folder, "app.log", numbers(0..2_000));
     let disk = SmallDisk::new(64);
@@ -385,7 +385,7 @@ async fn what_cannot_be_published_yet_is_published_later() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_meant_is_said_with_its_place() {
+async fn invalid_tail_settings_are_reported_with_their_line() {
     for (text, why) in [
         ("[[source.tail]]\nstream = \"x\"", "needs `paths`"),
         ("[[source.tail]]\npaths = [\"a[\"]", "is no pattern"),

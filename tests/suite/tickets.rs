@@ -1,4 +1,4 @@
-//! Tickets: for an EventSource, which can send no header.
+//! Tickets, for EventSource clients, which cannot send headers.
 
 use crate::credentials::{READ, SECRET, ask, claims, file_with_keys, flipped, good, show};
 use crate::hub::Hub;
@@ -13,7 +13,7 @@ async fn ticket(hub: &Hub, credential: &str, asked: Value) -> (u16, Value) {
     (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap())
 }
 
-/// A hub with a page's key, an admin's, and one that only publishes.
+/// Starts a hub with the keys of a page and of an admin, and a key that only publishes.
 async fn hub_with_keys(folder: &TempDir) -> Hub {
     let keys = [
         ("page", "p", "subscribe = [\"a.**\"]\npublish = [\"a.**\"]"),
@@ -25,7 +25,7 @@ async fn hub_with_keys(folder: &TempDir) -> Hub {
 }
 
 #[tokio::test]
-async fn a_ticket_reads_what_its_maker_may_and_nothing_else() {
+async fn a_ticket_reads_within_its_makers_grants_and_allows_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let hub = hub_with_keys(&folder).await;
     let long: Vec<String> = (0..100).map(|n| format!("a.{n}.{}", "x".repeat(200))).collect();
@@ -81,16 +81,16 @@ async fn a_ticket_reads_what_its_maker_may_and_nothing_else() {
     }
     let both = format!("{READ}?ticket={made}");
     assert_eq!(show(&hub, (Method::GET, &both), "p").await.0, 401, "one credential at a time");
-    assert_eq!(show(&hub, (Method::GET, READ), &made).await.0, 401, "a ticket is for the query");
+    assert_eq!(show(&hub, (Method::GET, READ), &made).await.0, 401, "tickets go in the query");
 }
 
 #[tokio::test]
-async fn a_ticket_is_narrowed_to_its_maker_and_outlives_a_restart() {
+async fn a_ticket_is_narrowed_to_its_makers_grants_and_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let mut hub = hub_with_keys(&folder).await;
     let (_, made) = ticket(&hub, "p", json!({ "streams": ["**"] })).await;
     let made = made["ticket"].as_str().unwrap().to_owned();
-    // What it is narrowed to is what comes.
+    // The session gets only the streams that the ticket is narrowed to.
     let mut reader = hub.subscribe(&format!("/events?stream=**&ticket={made}")).await;
     reader.open().await;
     for stream in ["b", "a.x"] {
@@ -103,17 +103,17 @@ async fn a_ticket_is_narrowed_to_its_maker_and_outlives_a_restart() {
     assert_eq!(
         ask(&hub, (Method::GET, &path), &[]).await.0,
         200,
-        "an admin's may read the hub's own"
+        "a ticket of an admin may read `hub.**`"
     );
     hub.kill();
     hub.start_again().await;
-    assert_eq!(ask(&hub, (Method::GET, &path), &[]).await.0, 200, "it outlives a restart");
+    assert_eq!(ask(&hub, (Method::GET, &path), &[]).await.0, 200, "it survives a restart");
     let mode = std::fs::metadata(hub.data.join("tickets.key")).unwrap();
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777, 0o600);
 }
 
 #[tokio::test]
-async fn an_eventsource_that_used_its_ticket_in_time_comes_back_with_it() {
+async fn an_eventsource_that_used_its_ticket_in_time_can_reconnect_with_it() {
     let hub = Hub::start(&["--jwt-secret", SECRET]).await;
     let token = good(&claims());
     let publish = async |text: &'static str| -> String {
@@ -128,14 +128,14 @@ async fn an_eventsource_that_used_its_ticket_in_time_comes_back_with_it() {
     let path = format!("{READ}?ticket={}", made["ticket"].as_str().unwrap());
     let mut reader = hub.subscribe(&path).await;
     assert_eq!(reader.open().await["resume"], "live");
-    // Its time to open new connections passes.
+    // The ticket expires for new connections.
     let began = std::time::Instant::now();
     while ask(&hub, (Method::GET, &path), &[]).await.0 == 200 {
-        assert!(began.elapsed() < crate::hub::PATIENCE, "it never ends");
+        assert!(began.elapsed() < crate::hub::PATIENCE, "it never expires");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     let after = publish("after").await;
-    assert_eq!(reader.take(1).await[0].id, after, "a session goes on");
+    assert_eq!(reader.take(1).await[0].id, after, "the session continues");
     for (id, status) in [(&after, 200), (&last, 200), (&before, 401)] {
         let headers = [("Last-Event-ID", id.as_str())];
         assert_eq!(ask(&hub, (Method::GET, &path), &headers).await.0, status, "{id}");
@@ -144,7 +144,7 @@ async fn an_eventsource_that_used_its_ticket_in_time_comes_back_with_it() {
         let empty = [("Last-Event-ID", "")];
         let beside = ask(&hub, (Method::GET, &in_query), &empty).await.0;
         assert_eq!(beside, status, "{id} in the query beside an empty header");
-        // A list that is too long for a URL is posted.
+        // A subscription that is too long for a URL is posted.
         let query = in_query.replace(READ, "/events");
         let posted = hub.http.post(hub.url(&query)).body(r#"{"stream":["a.x"]}"#);
         assert_eq!(posted.send().await.unwrap().status(), status, "{id}, posted");
@@ -157,5 +157,5 @@ async fn an_eventsource_that_used_its_ticket_in_time_comes_back_with_it() {
     }
     let list = path.replace(READ, "/streams");
     let headers = [("Last-Event-ID", after.as_str())];
-    assert_eq!(ask(&hub, (Method::GET, &list), &headers).await.0, 401, "only a reader comes back");
+    assert_eq!(ask(&hub, (Method::GET, &list), &headers).await.0, 401, "only a reader reconnects");
 }

@@ -1,4 +1,4 @@
-//! Tokens: which are taken, and what becomes of a session when its token ends.
+//! Tokens: which ones are accepted, and how a session ends when its token expires.
 
 use crate::credentials::{
     READ, SECRET, ask, claims, file_with_keys, flipped, good, hs, in_seconds, metrics_of, show,
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 const OTHER_SECRET: &str = "another secret that is long enough too";
 
-/// What is shown, and the status and code that it gets.
+/// A description, a token, and the status and code that it gets.
 type Case = (&'static str, String, (u16, &'static str));
 
 const FINE: (u16, &str) = (200, "");
@@ -23,7 +23,7 @@ const BAD: (u16, &str) = (401, "unauthorized");
 const EXPIRED: (u16, &str) = (401, "token_expired");
 const NOT_GRANTED: (u16, &str) = (403, "forbidden");
 
-/// By the issuer and for the audience that the hub asks for, where nothing else is said.
+/// Adds the issuer and the audience that the hub requires, unless `claims` has others.
 fn ours(mut claims: Value) -> Value {
     let members = claims.as_object_mut().unwrap();
     members.entry("iss").or_insert(json!("us"));
@@ -165,7 +165,7 @@ fn no_tokens() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn every_token_gets_what_it_is_due() {
+async fn every_token_gets_the_expected_status_and_code() {
     let hub = Hub::start(&[
         "--jwt-secret",
         SECRET,
@@ -199,9 +199,9 @@ async fn every_token_gets_what_it_is_due() {
         .filter(|line| line.starts_with("fanfare_credentials_refused_total{"))
         .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
         .sum();
-    assert_eq!(counted, refused, "each is counted by its reason\n{text}");
+    assert_eq!(counted, refused, "each refusal is counted\n{text}");
     let log = hub.log();
-    assert!(!log.contains(&whole) && !text.contains(&whole), "no credential is told");
+    assert!(!log.contains(&whole) && !text.contains(&whole), "a credential leaked");
 }
 
 /// Key pairs in PEM, made for this run.
@@ -250,7 +250,7 @@ fn openssl(args: &[&str]) {
 
 #[tokio::test]
 #[ignore = "needs openssl"]
-async fn a_token_is_verified_by_the_key_of_its_kind_and_by_no_other() {
+async fn a_token_is_verified_only_by_a_key_of_its_algorithm() {
     let pairs = Pairs::new();
     use Algorithm::{ES256, ES384, EdDSA, HS256, PS256, RS256, RS512};
     for (name, takes, refuses) in [
@@ -269,7 +269,7 @@ async fn a_token_is_verified_by_the_key_of_its_kind_and_by_no_other() {
             let token = pairs.sign(name, *algorithm, &claims());
             assert_eq!(show(&hub, (Method::GET, READ), &token).await.0, 401, "{algorithm:?}");
         }
-        // The public key is no secret: nothing signed with its text is taken.
+        // A public key is not a secret: a token signed with its text is refused.
         let pem = std::fs::read_to_string(&public).unwrap();
         for text in [pem.as_str(), pem.trim_end()] {
             let confused = hs(HS256, text, &claims());
@@ -322,7 +322,7 @@ async fn a_key_set_finds_the_key_by_its_id() {
 }
 
 #[tokio::test]
-async fn a_session_ends_with_its_token_and_is_told_beforehand() {
+async fn a_session_ends_with_its_token_after_a_notice() {
     let hub = Hub::start(&["--jwt-secret", SECRET]).await;
     let token = good(&with("exp", json!(in_seconds(4))));
     let bearer = format!("Bearer {token}");
@@ -337,7 +337,7 @@ async fn a_session_ends_with_its_token_and_is_told_beforehand() {
     let rest = told.rest().await;
     let names: Vec<&str> = rest.iter().map(|event| event.name.as_str()).collect();
     assert_eq!(names.iter().filter(|name| **name == "message").count(), 1, "{names:?}");
-    let notice = rest.iter().find(|event| event.name == "hub-notice").expect("it is told");
+    let notice = rest.iter().find(|event| event.name == "hub-notice").expect("no notice");
     assert_eq!(notice.json()["code"], "token_expires");
     assert!(notice.json()["at"].as_str().unwrap().ends_with('Z'));
     let last = rest.last().unwrap();
@@ -353,7 +353,7 @@ async fn a_session_ends_with_its_token_and_is_told_beforehand() {
     assert!(text.contains("fanfare_sessions_closed_total{reason=\"token_expired\"} 2"), "{text}");
 }
 
-/// The path of a reader with a ticket that `credential` makes.
+/// Creates a ticket with `credential` and returns the path of a reader that uses it.
 async fn ticket_of(hub: &Hub, credential: &str) -> String {
     let asked = json!({ "streams": ["a.**"] }).to_string();
     let request = hub.http.post(hub.url("/tickets")).bearer_auth(credential).body(asked);
@@ -374,7 +374,7 @@ async fn revoke(hub: &Hub, credential: &str, whose: Value) -> u16 {
 }
 
 #[tokio::test]
-async fn what_is_revoked_ends_within_its_session_and_is_refused_from_then_on() {
+async fn a_revoked_credential_ends_its_sessions_and_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let keys = [("page", "p", "subscribe = [\"a.**\"]"), ("admin", "adm", "admin = true")];
     let file = file_with_keys(folder.path(), &keys);
@@ -413,7 +413,7 @@ async fn what_is_revoked_ends_within_its_session_and_is_refused_from_then_on() {
     assert_eq!(revoke(&hub, "adm", json!({ "key": "page" })).await, 200);
     for (at, revoked) in [true, true, false, false, true].into_iter().enumerate() {
         if revoked {
-            let last = sessions[at].rest().await.pop().expect("it is told");
+            let last = sessions[at].rest().await.pop().expect("no error");
             assert_eq!(last.json()["code"], "token_revoked", "session {at}");
         }
     }
@@ -427,7 +427,7 @@ async fn what_is_revoked_ends_within_its_session_and_is_refused_from_then_on() {
         for (path, status) in tickets.iter().zip([401, 401, 200]) {
             assert_eq!(ask(&hub, (Method::GET, path), &[]).await.0, status, "{path}");
         }
-        // The others go on.
+        // The other sessions continue.
         if sessions.len() == 5 {
             let sent = hub.http.post(hub.url(READ)).bearer_auth(&of_bob).body("on").send().await;
             assert_eq!(sent.unwrap().status(), 200);
@@ -455,7 +455,7 @@ fn token_command(args: &[&str]) -> (bool, String) {
 
 #[tokio::test]
 #[ignore = "needs openssl"]
-async fn tokens_and_keys_are_made_and_told_by_the_command_line() {
+async fn the_command_line_mints_and_inspects_tokens_and_creates_keys() {
     let (made, token) =
         token_command(&["mint", "--subscribe", "a.**,b", "--sub", "ann", "--expires", "10m"]);
     assert!(made, "{token}");

@@ -1,4 +1,4 @@
-//! An upstream of chats that does what a test says, byte by byte.
+//! An upstream of chats that follows a test's script, byte by byte.
 
 use crate::hub::{Hub, PATIENCE};
 use serde_json::{Value, json};
@@ -10,24 +10,24 @@ use tokio::net::tcp::WriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 
-/// What it does next.
+/// A step of a script.
 #[derive(Clone)]
 pub enum Step {
     /// Sends these bytes.
     Say(Vec<u8>),
-    /// Waits so long.
+    /// Waits for this time.
     Pause(Duration),
-    /// Waits until the test says so.
+    /// Waits until the test notifies it.
     Until(Arc<Notify>),
     /// Resets the connection.
     Reset,
-    /// Does nothing until the hub goes.
+    /// Does nothing until the hub closes the connection.
     Hang,
     /// Reads another request on the same connection.
     NextRequest,
 }
 
-/// A request that it had.
+/// A request that the upstream received.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// Method and path.
@@ -37,13 +37,13 @@ pub struct Asked {
     pub body: Value,
 }
 
-/// What it does with each connection: the last for all that come later.
+/// The steps of one connection. The last script serves all further connections.
 pub type Script = Vec<Step>;
 
 pub struct Upstream {
     pub address: String,
     asked: Arc<Mutex<Vec<Asked>>>,
-    /// Connections that the hub has closed before their script was over.
+    /// Connections that the hub has closed before the end of their script.
     left: watch::Sender<usize>,
 }
 
@@ -63,29 +63,29 @@ impl Upstream {
         Self { address, asked, left }
     }
 
-    /// The requests so far.
+    /// Returns the requests received so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 
-    /// Waits until so many connections were closed by the hub.
+    /// Waits until the hub has closed this many connections.
     pub async fn until_left(&self, times: usize) {
         let mut left = self.left.subscribe();
         let left = left.wait_for(|left| *left >= times);
-        tokio::time::timeout(PATIENCE, left).await.expect("the hub stays").unwrap();
+        tokio::time::timeout(PATIENCE, left).await.expect("the hub does not close it").unwrap();
     }
 
-    /// Waits until it had so many requests.
+    /// Waits until the upstream has received this many requests.
     pub async fn until_asked(&self, times: usize) {
         let until = async {
             while self.asked().len() < times {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, until).await.expect("it is not asked");
+        tokio::time::timeout(PATIENCE, until).await.expect("no request came");
     }
 
-    /// A hub with it as its upstream, of the model `m`.
+    /// Starts a hub that uses this upstream for the model `m`.
     pub async fn hub(&self, flags: &[&str]) -> (Hub, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let file = self.config(folder.path(), "");
@@ -93,7 +93,7 @@ impl Upstream {
         (Hub::on(&folder.path().join("data"), &flags).await, folder)
     }
 
-    /// A file of settings with it, and more.
+    /// Writes a configuration with this upstream and `more`, and returns its path.
     pub fn config(&self, folder: &Path, more: &str) -> String {
         let path = folder.join("fanfare.toml");
         let text = format!(
@@ -131,7 +131,7 @@ async fn serve(
     }
 }
 
-/// Does one step after the other; returns true if the connection is to be reset.
+/// Executes the steps; returns true if the connection must be reset.
 async fn play(steps: &[Step], to_hub: &mut WriteHalf<'_>) -> bool {
     for step in steps {
         match step {
@@ -144,7 +144,7 @@ async fn play(steps: &[Step], to_hub: &mut WriteHalf<'_>) -> bool {
             Step::Until(told) => told.notified().await,
             Step::Reset => return true,
             Step::Hang => return std::future::pending().await,
-            // A script is cut at these.
+            // Scripts are split at this step.
             Step::NextRequest => {}
         }
     }
@@ -169,17 +169,17 @@ async fn read(socket: &mut TcpStream) -> Option<Asked> {
     }
 }
 
-/// Sends a text.
+/// Returns the step that sends a text.
 pub fn say(text: impl Into<String>) -> Step {
     Step::Say(text.into().into_bytes())
 }
 
-/// The head of an answer that ends with its connection.
+/// Returns the head of an answer that ends when the connection closes.
 pub fn head() -> Step {
     say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
 }
 
-/// Another status, with a body and more headers.
+/// Returns an answer with this status, additional headers and a JSON body.
 pub fn status(status: u16, headers: &str, body: &str) -> Script {
     let head = format!(
         "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n{body}",
@@ -188,7 +188,7 @@ pub fn status(status: u16, headers: &str, body: &str) -> Script {
     vec![say(head)]
 }
 
-/// An event with one part of an answer.
+/// Returns an event with one part of an answer.
 pub fn part(text: &str) -> Step {
     event(&json!({ "choices": [{ "index": 0, "delta": { "content": text } }] }))
 }
@@ -197,7 +197,7 @@ pub fn event(json: &Value) -> Step {
     say(format!("data: {json}\n\n"))
 }
 
-/// The end of an answer.
+/// Returns the end of an answer.
 pub fn done() -> Script {
     vec![
         event(&json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }] })),
@@ -208,7 +208,7 @@ pub fn done() -> Script {
     ]
 }
 
-/// An answer in these parts.
+/// Returns a whole answer in these parts.
 pub fn answer(parts: &[&str]) -> Script {
     let parts = parts.iter().map(|text| part(text));
     std::iter::once(head()).chain(parts).chain(done()).collect()

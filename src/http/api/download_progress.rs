@@ -43,7 +43,7 @@ struct ProgressData<'a> {
     percentage: f64,
 }
 
-/// The stream that reports a download, and the file as the stream calls it.
+/// Stream that receives the progress of a download, and the name of the file in its events.
 pub(crate) struct ProgressTarget {
     pub(crate) publisher: Publisher,
     pub(crate) stream: StreamName,
@@ -57,7 +57,7 @@ pub(crate) struct DownloadProgress {
 }
 
 impl DownloadProgress {
-    /// Starts to report a response that was not sent yet.
+    /// Starts to report a response that has not been sent yet.
     pub(crate) fn begin(
         state: Data<AppState>,
         target: ProgressTarget,
@@ -103,8 +103,8 @@ fn first_and_total(range: &str) -> Option<(u64, u64)> {
     Some((range.split_once('-')?.0.parse().ok()?, total.parse().ok()?))
 }
 
-/// Publishes the newest state until the download ends. An event that is refused is left out, except
-/// the last: a download does not wait for the journal.
+/// Publishes the newest state until the download ends. A refused event is skipped unless it is the
+/// last one, because a download does not wait for the journal.
 async fn publish_progress(
     state: Data<AppState>,
     target: ProgressTarget,
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_says_where_it_begins() {
+    fn content_range_is_parsed() {
         assert_eq!(first_and_total("bytes 5-9/100"), Some((5, 100)));
         for none in ["bytes */100", "lines 1-2/3", "bytes 1-2", ""] {
             assert_eq!(first_and_total(none), None, "{none}");

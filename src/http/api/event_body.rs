@@ -1,4 +1,4 @@
-//! The body of a subscription.
+//! Response body of a subscription.
 
 use crate::http::session_socket::SessionSocket;
 use crate::hub::Subscription;
@@ -10,12 +10,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// A subscription as actix wants it: endless, in chunks. Where it may have the socket for itself it
-/// takes that at once, and actix is asked for nothing more.
+/// A subscription as an endless body for actix. If the session can take the socket over, the first
+/// poll requests the takeover, and the body produces nothing.
 pub(crate) struct EventBody {
     subscription: Option<Subscription>,
     socket: Option<Rc<SessionSocket>>,
-    /// The connection, where its end is that of this body.
+    /// The connection, if its end is the end of this body.
     ends_connection: Option<Rc<SessionSocket>>,
     stalled: Stalled,
 }
@@ -79,7 +79,7 @@ impl MessageBody for EventBody {
                 }
                 polled => polled.map(|bytes| bytes.map(Ok)),
             },
-            // The socket is the session's from here on; nobody wakes this any more.
+            // The session takes over the socket. Nothing wakes this body again.
             None => Poll::Pending,
         }
     }

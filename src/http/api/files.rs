@@ -1,8 +1,8 @@
-//! `GET /files/{folder}/{path}`: downloads from the folders that the configuration names, with ranges,
-//! and with their progress on a stream where that is asked for.
+//! `GET /files/{folder}/{path}`: downloads from the configured folders, with ranges, and with their
+//! progress on a stream if the client requests it.
 //!
-//! Promises: a part of a file is read when there is room for it at the client, so that memory does not
-//! depend on its size; nothing outside of a folder is opened, whatever a path or a link says.
+//! Promises: a part of a file is read only when the client has room for it, so that memory does not
+//! depend on the file's size; nothing outside a folder is opened, whatever a path or a link says.
 
 use crate::event::StreamName;
 use crate::http::api::download_progress::{DownloadProgress, MeteredBody, ProgressTarget};
@@ -13,12 +13,13 @@ use crate::http::extract::identity::require_caller;
 use crate::http::extract::query;
 use crate::http::ingest::Publisher;
 use crate::http::openapi::responses::{HistoryRefused, Refused};
+use crate::http::resource::Routes;
 use crate::http::state::AppState;
 use crate::telemetry::Served;
 use actix_files::NamedFile;
 use actix_web::http::{Method, StatusCode, header};
-use actix_web::web::{Data, Path, block};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::web::{self, Data, Path, block};
+use actix_web::{HttpRequest, HttpResponse, Route};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use std::fs::File;
@@ -27,7 +28,20 @@ use std::io;
 /// Content security policy of downloads: a browser that shows one may load and run nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
-/// `GET /files/{folder}/{path}`, by whole or in ranges (RFC 9110 §14).
+/// Path of downloads.
+pub(crate) const PATH: &str = "/files/{folder}/{path}";
+/// Pattern that matches [`PATH`]: the last parameter may contain slashes.
+pub(crate) const PATTERN: &str = "/files/{folder}/{path:.*}";
+
+/// Paths of downloads.
+pub(crate) const ROUTES: Routes = &[(PATH, &["GET"])];
+
+/// Returns the handler of downloads.
+pub(crate) fn handler(path: &str, method: &str) -> Option<Route> {
+    (method == "GET" && path == PATH).then(|| web::get().to(get))
+}
+
+/// `GET /files/{folder}/{path}`, whole or in ranges (RFC 9110 §14).
 #[utoipa::path(get, path = "/files/{folder}/{path}", tag = "files",
     params(
         ("folder" = String, Path, description = "The folder, by its name"),
@@ -135,7 +149,7 @@ async fn serve(
         .map_into_boxed_body())
 }
 
-/// The stream that is told of the progress.
+/// Returns the stream that the progress is published to, if the request names one.
 fn requested_progress_stream(request: &HttpRequest) -> Result<Option<StreamName>, Problem> {
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
     let asked = query::one_of(&pairs, &["progress"]).map_err(Problem::query)?;
@@ -145,7 +159,7 @@ fn requested_progress_stream(request: &HttpRequest) -> Result<Option<StreamName>
         .map_err(|invalid| Problem::query(crate::event::Invalid::new("progress", invalid.detail)))
 }
 
-/// A GET that publishes must not be what another site's picture is.
+/// Refuses requests of other sites: this GET publishes, and an image on any page can cause a GET.
 fn refuse_cross_site(request: &HttpRequest) -> Result<(), Problem> {
     let site = request.headers().get("sec-fetch-site");
     if site.is_some_and(|site| site != "same-origin" && site != "none") {
@@ -156,7 +170,7 @@ fn refuse_cross_site(request: &HttpRequest) -> Result<(), Problem> {
     }
 }
 
-/// Opens a file within a folder; links are followed as long as they stay there (openat2(2)).
+/// Opens a file within a folder; links are followed if they stay in it (openat2(2)).
 fn open(folder: &std::path::Path, path: &str) -> io::Result<File> {
     let is_plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains('\0');
     if !path.split('/').all(is_plain) {
@@ -165,14 +179,14 @@ fn open(folder: &std::path::Path, path: &str) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let root =
         openat2(CWD, folder, flags | OFlags::DIRECTORY, Mode::empty(), ResolveFlags::empty())?;
-    // Not to wait for a pipe that nobody writes to.
+    // Opening a FIFO without a writer must not block.
     let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let file = File::from(openat2(&root, path, flags, Mode::empty(), beneath)?);
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
-/// Returns true if a file is missing or must not be served; both have the same answer.
+/// Returns true if a file is missing or must not be served; both get the same response.
 fn is_missing(error: &io::Error) -> bool {
     use io::ErrorKind as E;
     matches!(

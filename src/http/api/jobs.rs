@@ -1,18 +1,36 @@
-//! `GET /jobs`, `POST /jobs/{name}/runs` and `DELETE /jobs/{name}/runs/{run}`: commands that the
-//! configuration names, run by those to whom they are granted.
+//! `GET /jobs`, `POST /jobs/{name}/runs` and `DELETE /jobs/{name}/runs/{run}`: configured commands,
+//! run by callers with the grant.
 
 use crate::access::Caller;
 use crate::http::error::{Code, Document, Problem};
 use crate::http::extract::identity::require_caller;
 use crate::http::history::read_history;
 use crate::http::openapi::responses::{BodyRefused, HistoryRefused, Refused};
+use crate::http::resource::Routes;
 use crate::http::state::AppState;
 use crate::source::{JobView, StartRunError, StartedRun};
 use actix_web::http::header;
-use actix_web::web::{Data, Path};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::web::{self, Data, Path};
+use actix_web::{HttpRequest, HttpResponse, Route};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+/// Paths of jobs.
+pub(crate) const ROUTES: Routes = &[
+    ("/jobs", &["GET"]),
+    ("/jobs/{name}/runs", &["POST"]),
+    ("/jobs/{name}/runs/{run}", &["DELETE"]),
+];
+
+/// Returns the handler of a path of jobs.
+pub(crate) fn handler(path: &str, method: &str) -> Option<Route> {
+    Some(match (method, path) {
+        ("GET", "/jobs") => web::get().to(list),
+        ("POST", "/jobs/{name}/runs") => web::post().to(begin),
+        ("DELETE", "/jobs/{name}/runs/{run}") => web::delete().to(stop),
+        _ => return None,
+    })
+}
 
 /// The configured jobs.
 #[derive(Serialize, ToSchema)]
@@ -21,15 +39,15 @@ pub(crate) struct List {
     jobs: Vec<JobView>,
 }
 
-/// A run that was begun.
+/// A run that was started.
 #[derive(Serialize, ToSchema)]
 #[schema(as = BegunRun)]
 pub(crate) struct BegunShape {
-    /// Name of the run, to stop it.
+    /// Name of the run, with which it can be stopped.
     run: String,
     /// Stream of the run: `start`, `log` events, `exit`, then the end.
     stream: String,
-    /// URL of that stream's events, from the start.
+    /// URL of the stream's events, from the start.
     events_url: String,
 }
 
@@ -68,7 +86,7 @@ pub(crate) async fn list(
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(List { jobs }))
 }
 
-/// `POST /jobs/{name}/runs`: its output is a stream, from its first line on for whoever comes late.
+/// `POST /jobs/{name}/runs`: the output is a stream, which late readers get from the first line.
 #[utoipa::path(post, path = "/jobs/{name}/runs", tag = "jobs",
     params(("name" = String, Path, description = "The job")),
     responses(
@@ -93,7 +111,7 @@ pub(crate) async fn begin(
         .json(shape))
 }
 
-/// `DELETE /jobs/{name}/runs/{run}`: TERM, and KILL where that does not help.
+/// `DELETE /jobs/{name}/runs/{run}`: sends SIGTERM, then SIGKILL if the run does not end.
 #[utoipa::path(delete, path = "/jobs/{name}/runs/{run}", tag = "jobs",
     params(
         ("name" = String, Path, description = "The job"),
@@ -118,7 +136,7 @@ pub(crate) async fn stop(
     if state.jobs.stop(&name, &run) {
         return Ok(HttpResponse::Accepted().finish());
     }
-    // Whoever stops it just when it ends has what they wanted.
+    // Stopping a run that has just ended succeeds.
     let has_ended = match state.jobs.stream_of(&name, &run) {
         Some(stream) => {
             read_history(&state, move |history| history.stream(&stream)).await?.is_some()

@@ -1,4 +1,4 @@
-//! `/journal/losses` and `/journal/backup`: losses that were found, and a copy of everything.
+//! `/journal/losses` and `/journal/backup`: recorded losses, and a backup of the journal.
 
 use crate::http::error::{Code, Problem};
 use crate::http::extract::identity::require_admin;
@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
-/// Bytes of a backup that are handed over at once, and how many such pieces may wait for the client.
+/// Size of a piece of a backup, and maximum number of pieces that wait for the client.
 const PIECE_BYTES: usize = 256 * 1024;
 const WAITING_PIECES: usize = 4;
 
-/// The losses that nobody has acknowledged yet.
+/// Losses that are not acknowledged yet.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Losses {
     losses: Vec<LossShape>,
@@ -31,9 +31,9 @@ pub(crate) struct Losses {
 struct LossShape {
     /// The last event before the loss that is still there.
     kept: Option<String>,
-    /// The last lost event, where it is known.
+    /// The last lost event, if it is known.
     committed: Option<String>,
-    /// The files to look at.
+    /// The affected files.
     place: String,
     /// Time at which it was found, in milliseconds since the Unix epoch.
     found_ms: u64,
@@ -113,7 +113,7 @@ pub(crate) async fn backup(
             Ok(()) => tracing::info!("made a backup"),
             Err(error) => {
                 tracing::error!(%error, "failed to make a backup");
-                // Ends the response early, so that the client knows that it is not whole.
+                // Ends the response early, so that the client knows that it is incomplete.
                 let _ = pieces.blocking_send(Err(io::Error::other(error.to_string())));
             }
         }
@@ -128,7 +128,7 @@ pub(crate) async fn backup(
         .streaming(body))
 }
 
-/// The right to make a backup; one at a time, since each reads everything.
+/// Permit to make a backup. Only one exists at a time, because a backup reads the whole journal.
 struct Turn(Arc<AtomicBool>);
 
 impl Turn {
@@ -143,7 +143,7 @@ impl Drop for Turn {
     }
 }
 
-/// Hands what is written to the response, at the client's pace.
+/// Writer that sends its bytes to the response, at the client's pace.
 struct Pieces(mpsc::Sender<io::Result<Bytes>>);
 
 impl Write for Pieces {

@@ -1,5 +1,5 @@
-//! `GET /log-filter` and `PUT /log-filter`: what is logged, until it is said otherwise or the hub
-//! restarts.
+//! `GET /log-filter` and `PUT /log-filter`: the filter of the log. A change lasts until the next
+//! change or restart.
 
 use crate::http::error::{Code, Problem};
 use crate::http::extract::body::{parse_object, read_body};
@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LogFilter {
-    /// A level, or levels by module, as `warn` or `info,fanfare::hub=debug`.
+    /// A level, or levels by module, such as `warn` or `info,fanfare::hub=debug`.
     filter: String,
 }
 
@@ -53,7 +53,8 @@ pub(crate) async fn put(
     let wanted: LogFilter = parse_object(&body)?;
     let invalid = |e: InvalidFilter| Problem::new(Code::Validation, e.to_string()).field("filter");
     check_log_filter(&wanted.filter).map_err(invalid)?;
-    // By the filter that was, as the new one may leave it out; else by the new one.
+    // Logged with the old filter, because the new one may omit it; if the old one omits it, with
+    // the new one.
     let tell = || tracing::info!(filter = wanted.filter, "changed the log filter");
     let was_told = tracing::enabled!(tracing::Level::INFO);
     tell();

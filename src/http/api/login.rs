@@ -1,6 +1,6 @@
-//! `/session`: a credential in a cookie, for pages, and whose it is.
+//! `/session`: stores a credential in a cookie for pages, and describes the caller.
 //!
-//! The cookie holds what was shown and nothing else, so that it is as good as that, for as long.
+//! The cookie contains only the presented credential, so it grants the same for the same time.
 
 use crate::http::error::{Code, Problem};
 use crate::http::extract::cookie;
@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 /// The caller and its grants.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Who {
-    /// `key NAME`, or `sub SUB` of a token; null where nothing was shown.
+    /// `key NAME`, or `sub SUB` of a token; null if there is neither.
     subject: Option<String>,
     /// Time at which the credential expires (RFC 3339).
     expires_at: Option<String>,
@@ -28,13 +28,13 @@ pub(crate) struct Who {
     end: Vec<String>,
     /// Selectors of streams to read.
     subscribe: Vec<String>,
-    /// Jobs to run; `*` is all of them.
+    /// Jobs to run; `*` stands for all.
     run: Vec<String>,
-    /// Folders to download from; `*` is all of them.
+    /// Folders to download from; `*` stands for all.
     files: Vec<String>,
-    /// Models to chat with; `*` is all of them.
+    /// Models to chat with; `*` stands for all.
     chat: Vec<String>,
-    /// True for operators.
+    /// True if the caller has the grant `admin`.
     admin: bool,
 }
 

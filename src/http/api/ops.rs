@@ -46,14 +46,14 @@ pub(crate) async fn healthz() -> HttpResponse {
         .body("ok\n")
 }
 
-/// `GET /readyz`: whether the hub should be sent work, and if not, why.
+/// `GET /readyz`: readiness of the hub. Only admins get the reasons of failed checks.
 #[utoipa::path(get, path = "/readyz", tag = "operators", responses(
     (status = 200, description = "It may be sent work", body = Ready),
     (status = 503, description = "It should not be, and why", body = Ready),
     Refused,
 ))]
 pub(crate) async fn readyz(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
-    // Reasons name paths and positions.
+    // Reasons contain paths and positions.
     let sees_reasons = require_caller(&state, &request).is_ok_and(|caller| caller.grants.admin);
     let ready = readiness::ready(&state, &readiness::usage(&state).await);
     readiness(if sees_reasons { ready } else { ready.without_reasons() })
@@ -75,7 +75,7 @@ fn readiness(ready: Ready) -> HttpResponse {
     }
 }
 
-/// `GET /metrics`, in Prometheus' text format, or in `OpenMetrics` where that is asked for.
+/// `GET /metrics`, in Prometheus's text format, or in `OpenMetrics` if `Accept` requests it.
 #[utoipa::path(get, path = "/metrics", tag = "operators", responses(
     (status = 200, description = "The metrics, for Prometheus",
      content((String = "text/plain"), (String = "application/openmetrics-text"))),
@@ -92,7 +92,7 @@ pub(crate) async fn metrics(
     metrics_admin(state, request).await
 }
 
-/// The same on a listener of its own, where nobody asks who it is for.
+/// `GET /metrics` on the admin listener, which needs no credential.
 pub(crate) async fn metrics_admin(
     state: Data<AppState>,
     request: HttpRequest,

@@ -1,7 +1,8 @@
-//! The pages that come with the binary, and what they are made of: the files of `static/`.
+//! Pages in the binary, with their scripts and styles: the files of `static/`.
 //!
-//! Promises: what is served was in `static/` when this was built (a debug build reads it anew); a
-//! browser that has it is sent nothing twice. Never: a script or a style from anywhere else.
+//! Promises: files are served as they were in `static/` at build time (a debug build reads them
+//! again); a browser that has the current version gets 304. Never: loads a script or a style from
+//! elsewhere.
 
 use crate::http::resource::resource;
 use actix_web::http::header::{self, ETag, EntityTag, IfNoneMatch};
@@ -15,15 +16,15 @@ use std::fmt::Write;
 #[folder = "static/"]
 struct Static;
 
-/// Pages by their paths, and their files.
+/// Paths of pages, and their files.
 const PAGES: [(&str, &str); 3] = [("/", "index.html"), ("/docs", "docs.html"), (CHAT, "chat.html")];
-/// The one that is where something else is, too.
+/// Path of the chat page, which is registered with `POST /chat`.
 const CHAT: &str = "/chat";
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// `GET /`, `/docs`, `/fanfare.js` and every other file there is.
+/// Adds `GET` for `/`, `/docs`, `/fanfare.js` and every other served file.
 pub(crate) fn serve(config: &mut ServiceConfig) {
     let files = Static::iter().filter(|name| is_served(name));
     let files = files.map(|name| (format!("/{name}"), name.into_owned()));
@@ -41,6 +42,7 @@ pub(crate) fn serve(config: &mut ServiceConfig) {
 }
 
 /// `GET /chat`
+#[cfg(feature = "chat")]
 #[utoipa::path(get, path = "/chat", tag = "chats",
     responses((status = 200, description = "A page to chat on", content_type = "text/html"))
 )]
@@ -52,7 +54,7 @@ pub(crate) async fn chat(request: HttpRequest) -> HttpResponse {
 pub(crate) fn is_page(path: &str) -> bool {
     let is_there = |name: &str| is_served(name) && Static::get(name).is_some();
     let is_file = || path.strip_prefix('/').is_some_and(is_there);
-    PAGES.iter().any(|(page, _)| *page == path) || path == "/openapi.json" || is_file()
+    PAGES.iter().any(|(page, _)| *page == path) || is_file()
 }
 
 /// Returns false for files that are for development only.
@@ -83,7 +85,7 @@ fn answer(request: &HttpRequest, name: &str) -> HttpResponse {
     }
 }
 
-/// Weak, as what is compressed differs in its bytes.
+/// Returns the entity tag of a file; weak, because compressed responses differ in their bytes.
 fn tag(file: &EmbeddedFile) -> EntityTag {
     let sum = file.metadata.sha256_hash();
     let text = sum[..16].iter().fold(String::new(), |mut text, byte| {

@@ -22,7 +22,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use rustc_hash::FxHashSet;
 use std::time::Instant;
 
-/// The header that gives a single event its key.
+/// Header with the idempotency key of a single event.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// Stream of `POST /log-message`.
 const LOGS: &str = "logs";
@@ -75,8 +75,8 @@ pub(crate) async fn publish_text(
     count_refusal(&state, publish_one_text(&state, &request, body).await)
 }
 
-/// `POST /log-message {"level": …, "message": …}`: an event on the stream `logs`, for services that
-/// only want to log.
+/// `POST /log-message {"level": …, "message": …}`: publishes an event on the stream `logs`, for
+/// services that only log.
 #[utoipa::path(post, path = "/log-message", tag = "publish",
     request_body(content = LogMessage),
     params(("Idempotency-Key" = Option<String>, Header, description = "Its key")),
@@ -120,7 +120,7 @@ async fn publish_body(
 ) -> Result<HttpResponse, Problem> {
     let caller = require_caller(state, request)?;
     if caller.grants.publish == Scope::default() {
-        // Nor need its body be read.
+        // Fails before the body is read.
         return Err(Problem::new(Code::Forbidden, "publishing is not granted"));
     }
     let body = read_body(state, request, body).await?;
@@ -263,7 +263,7 @@ fn refusal_by_limit(limit: Option<Limit>) -> PublishRefused {
         Some(Limit::PublishEventsPerSubject) => PublishRefused::EventsPerSubject,
         Some(Limit::PublishBytesPerSubject) => PublishRefused::BytesPerSubject,
         Some(Limit::MemoryBudget) => PublishRefused::MemoryBudget,
-        // The others refuse no publisher.
+        // The other limits refuse no publisher.
         Some(
             Limit::Connections
             | Limit::ConnectionsPerClient

@@ -32,7 +32,7 @@ impl Check {
 }
 
 impl Ready {
-    /// Leaves only which checks fail.
+    /// Removes the reasons, so that only the results of the checks remain.
     pub(crate) fn without_reasons(mut self) -> Self {
         self.checks.values_mut().for_each(|check| check.reason = None);
         self
@@ -42,7 +42,7 @@ impl Ready {
 /// Use of all limits.
 pub(crate) struct Used {
     pub(crate) limits: Vec<Usage>,
-    /// True if the connection manager has answered; otherwise its part is its last answer.
+    /// True if the connection manager has answered; otherwise its part is from its last answer.
     is_current: bool,
 }
 
@@ -60,12 +60,13 @@ pub(crate) async fn usage(state: &AppState) -> Used {
     usage.push(state.selectors.usage(limits.hub.of(Limit::Selectors).map(|bound| bound.most)));
     usage.extend(state.stream_usage.usage(&limits));
     usage.extend(state.rates.load().usage());
+    #[cfg(feature = "chat")]
     usage.extend(state.chats.usage());
     usage.push(state.memory.usage());
     Used { limits: usage, is_current }
 }
 
-/// Every check, with the reason where one is not fine.
+/// Returns the result of every check, with the reason of a failure.
 pub(crate) fn ready(state: &AppState, used: &Used) -> Ready {
     let health = &state.health;
     let when = |is_so: bool, why: &str| Check::unless(is_so.then(|| why.to_owned()));
@@ -79,21 +80,21 @@ pub(crate) fn ready(state: &AppState, used: &Used) -> Ready {
         ("workers", Check::unless(workers(state))),
         ("journal", Check::unless(health.poisoned().map(str::to_owned).or(hanging))),
         ("disk", Check::unless(health.disk_full())),
-        // It is told, but what is left is served: a restart would not bring anything back.
+        // A loss is reported, but the rest is served: a restart would not restore anything.
         ("loss", Check { ok: true, reason: losses(state) }),
         ("reads", Check { ok: true, reason: health.read_error() }),
     ]);
     Ready { ready: checks.values().all(|check| check.ok), checks }
 }
 
-/// Describes the losses that nobody has acknowledged yet.
+/// Describes the losses that are not acknowledged yet.
 fn losses(state: &AppState) -> Option<String> {
     let losses = state.health.losses();
     let texts: Vec<_> = losses.iter().map(ToString::to_string).collect();
     (!texts.is_empty()).then(|| texts.join("; "))
 }
 
-/// Returns the reason for which no session can be opened, if there is one.
+/// Returns the reason why no session can be opened, if there is one.
 fn sessions(used: &Used) -> Option<String> {
     if !used.is_current {
         return Some("the connection manager does not answer".to_owned());

@@ -1,7 +1,7 @@
-//! Turning a subscriber away for load or draining.
+//! Rejection of subscribers because of load or draining.
 //!
-//! A browser's EventSource gives up for good on any status but 200 (WHATWG HTML §9.2.3) and never
-//! reads Retry-After, so it gets a stream of one block; everybody else gets the status.
+//! A browser's EventSource gives up permanently on any status but 200 (WHATWG HTML §9.2.3) and
+//! never reads Retry-After, so it gets a stream of one block; other clients get the status.
 
 use crate::http::error::{Code, Problem};
 use crate::http::extract::client::client;
@@ -32,7 +32,7 @@ fn rejection_of(refusal: SubscribeRejection) -> (Code, SubscribeRejectReason) {
                 (Code::ResourceExhausted, SubscribeRejectReason::MaxConnectionsPerStream)
             }
             Limit::MemoryBudget => (Code::ResourceExhausted, SubscribeRejectReason::MemoryBudget),
-            // The others turn no subscriber away.
+            // Except for `Connections`, these limits reject no subscriber here.
             Limit::Connections
             | Limit::Selectors
             | Limit::Streams
@@ -48,7 +48,7 @@ fn rejection_of(refusal: SubscribeRejection) -> (Code, SubscribeRejectReason) {
     }
 }
 
-/// The answer to a subscriber that is turned away.
+/// Returns the response to a rejected subscriber.
 pub(crate) fn reject_subscriber(
     state: &AppState,
     request: &HttpRequest,
@@ -57,12 +57,12 @@ pub(crate) fn reject_subscriber(
 ) -> HttpResponse {
     let (code, reason) = rejection_of(refusal);
     state.telemetry.subscriber_refused(reason);
-    // Whoever has too many of their own must not have the others wait longer.
+    // A client that exceeds its own limit must not make others wait longer.
     let retry_ms = match code {
         Code::TooMany => state.retry_pacer.own_limit_ms(),
         _ => {
             let client = client(state, request);
-            // It could have no more sessions than this anyway.
+            // The client cannot have more sessions than this.
             let bound = state.limits.load().hub.of(Limit::ConnectionsPerClient);
             let binds = bound.filter(|bound| bound.is_explicit || !client.is_local);
             state.retry_pacer.rejected_client_ms(&client, binds.map(|bound| bound.most))
@@ -91,7 +91,7 @@ pub(crate) fn reject_subscriber(
     outcome::with_outcome(response, RequestOutcome::Refused(reason.as_str()))
 }
 
-/// Counts a refusal by its reason; who is turned away for load is counted where that is done.
+/// Counts a refusal by its reason, except rejections, which `reject_subscriber` counts.
 pub(crate) fn count_rejection(
     state: &AppState,
     result: Result<HttpResponse, Problem>,

@@ -41,7 +41,7 @@ pub(crate) async fn is_finished(
     .await
 }
 
-/// Finds the place to start at; without I/O where nothing can have been removed.
+/// Finds the start position of a session, without I/O if nothing can have been removed.
 pub(crate) async fn find_resume_point(
     state: &Data<AppState>,
     interest: Arc<Interest>,
@@ -85,10 +85,11 @@ pub(crate) async fn find_resume_point(
     .await
 }
 
-/// Tries to say how much is missing while more goes; then it is said to be unknown.
+/// Maximum number of attempts to count missing events while more are removed. After that the number
+/// is reported as unknown.
 const TRIES_TO_COUNT: usize = 4;
 
-/// Goes on from a known place, and finds out whether everything after it is still there.
+/// Resumes after a known position; the result is a gap if events after it were removed.
 fn resume(
     history: &History,
     interest: &Interest,

@@ -1,4 +1,4 @@
-//! `/revocations`: credentials that end before their time.
+//! `/revocations`: credentials that are revoked before they expire.
 
 use crate::access::{RevocationTarget, RevokeError};
 use crate::http::error::{Code, Document, Problem};
@@ -21,9 +21,9 @@ use utoipa::ToSchema;
 enum WhoseShape {
     /// A token, by its `jti`.
     Jti(String),
-    /// Everything of a `sub`.
+    /// All credentials of a `sub`.
     Sub(String),
-    /// An API key's, by its name.
+    /// An API key, by its name.
     Key(String),
 }
 
@@ -34,7 +34,7 @@ struct Answer<'a> {
     #[serde(flatten)]
     #[schema(value_type = WhoseShape)]
     whose: &'a RevocationTarget,
-    /// Credentials made until then are refused.
+    /// Time up to which issued credentials are refused.
     revoked_at: String,
 }
 

@@ -1,4 +1,4 @@
-//! `GET /sessions`, `DELETE /sessions/{id}` and `GET /presence/{stream}`: who is there.
+//! `GET /sessions`, `DELETE /sessions/{id}` and `GET /presence/{stream}`: sessions and subscribers.
 
 use crate::event::{Invalid, StreamName, Timestamp};
 use crate::http::error::{Code, Document, Problem};
@@ -14,20 +14,20 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Sessions in one answer, unless asked otherwise, and at most.
+/// Default and maximum number of sessions in one response.
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
-/// Subjects of one stream that are named.
+/// Maximum number of subjects in one response.
 const MAX_SUBJECTS: usize = 1_000;
 
-/// Some of the sessions.
+/// A page of sessions.
 #[derive(Serialize, ToSchema)]
 #[schema(as = SessionList)]
 pub(crate) struct List {
     sessions: Vec<Session>,
     /// Value of `after` for the next page, if there is one.
     next: Option<String>,
-    /// Worker threads that do not answer, whose sessions are not among them.
+    /// Number of worker threads that do not answer. Their sessions are missing.
     silent_workers: usize,
 }
 
@@ -42,16 +42,16 @@ pub(crate) struct Session {
     address: String,
     /// Time at which the session began.
     since: String,
-    /// The place it has everything up to.
+    /// Id up to which the session has all events.
     position: String,
     /// `live`, or `catching_up` while it reads from history.
     state: &'static str,
     /// Milliseconds since the commit of the oldest event that the session has not taken: 0 if it
     /// has all; null while it reads from history.
     lag: Option<u64>,
-    /// Bytes in memory that it has not taken.
+    /// Number of bytes in memory that the session has not taken.
     queued_bytes: u64,
-    /// Events that it was sent.
+    /// Number of events sent to the session.
     sent_events: u64,
     /// Result of the resume: `live`, `resumed`, `gap` or `reset`.
     resume: &'static str,
@@ -159,13 +159,13 @@ pub(crate) async fn delete(
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Presence {
     stream: String,
-    /// Sessions that an event on it would go to.
+    /// Number of sessions that an event on the stream would go to.
     sessions: u32,
     /// Number of anonymous subscribers.
     anonymous: u32,
-    /// The others, by whose they are, most sessions first; at most 1,000.
+    /// Other subscribers by subject, most sessions first; at most 1,000.
     subjects: Vec<Subject>,
-    /// Subjects in all.
+    /// Total number of subjects.
     subject_count: usize,
 }
 

@@ -1,4 +1,4 @@
-//! `GET /stats`: how the hub is used, and what is taken of each limit.
+//! `GET /stats`: use of the hub and of each limit.
 
 use crate::http::api::readiness::{self, Ready};
 use crate::http::error::Problem;
@@ -6,7 +6,7 @@ use crate::http::extract::identity::require_admin;
 use crate::http::openapi::responses::{HistoryRefused, Refused};
 use crate::http::state::AppState;
 use crate::limits::Usage;
-use crate::source::{JobView, SourceView};
+use crate::source::SourceView;
 use crate::telemetry::{Latency, Refusals, Totals};
 use actix_web::http::header;
 use actix_web::web::Data;
@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Stats {
     version: &'static str,
-    /// Seconds since it was started.
+    /// Seconds since the hub was started.
     uptime_s: u64,
     /// Readiness and its checks.
     #[serde(flatten)]
@@ -33,7 +33,8 @@ pub(crate) struct Stats {
     /// Sources of events inside the hub, with their state.
     sources: Vec<SourceView>,
     /// Configured jobs with their runs.
-    jobs: Vec<JobView>,
+    #[cfg(feature = "jobs")]
+    jobs: Vec<crate::source::JobView>,
     /// Each limit with its use.
     limits: Vec<Usage>,
 }
@@ -60,6 +61,7 @@ pub(crate) async fn stats(
         fan_out: state.telemetry.fan_out(),
         refusals: state.telemetry.refusals(),
         sources: state.sources.views(),
+        #[cfg(feature = "jobs")]
         jobs: state.jobs.views(|_| true),
         limits: used.limits,
     }))

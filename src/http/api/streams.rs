@@ -1,4 +1,4 @@
-//! `GET /streams`, and one stream: look, end, delete.
+//! `GET /streams`, and reading, ending and deleting one stream.
 
 use crate::access::{Caller, Scope};
 use crate::event::{Invalid, Receipt, StreamName};
@@ -21,13 +21,13 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Streams in one answer, unless asked otherwise, and at most.
+/// Default and maximum number of streams in one response.
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
 /// Size of an end or a deletion in the publish queue, in bytes.
 const ITEM_BYTES: usize = 128;
 
-/// Some of the streams.
+/// A page of streams.
 #[derive(Serialize, ToSchema)]
 #[schema(as = StreamList)]
 pub(crate) struct List {
@@ -43,9 +43,9 @@ pub(crate) struct Stream {
     /// `open` or `ended`.
     state: &'static str,
     subscribers: u32,
-    /// Events there ever were, also those that are no longer kept.
+    /// Number of events ever published, including those that are no longer stored.
     published: u64,
-    /// Events that are kept.
+    /// Number of stored events.
     events: u64,
     bytes: u64,
     first_id: Option<String>,
@@ -99,7 +99,7 @@ pub(crate) async fn list(
                 found.push((name, None));
             }
         }
-        // Behind where either stopped there may be more of it.
+        // Either listing may be incomplete after the name where it stopped.
         let end = [end, listed.stopped_at].into_iter().flatten().min();
         found.retain(|(name, _)| end.as_ref().is_none_or(|end| name <= end));
         found.sort_by(|a, b| a.0.cmp(&b.0));
@@ -122,12 +122,12 @@ pub(crate) async fn list(
         .json(List { streams, next }))
 }
 
-/// Names that are asked for at once, so that the manager is not kept from its work, and how often.
+/// Maximum number of names in one question, so that the manager is not blocked, and of questions.
 const NAMES_AT_ONCE: usize = 1_000;
 const MAX_ASKED: usize = 20;
 
-/// Names that readers name and `caller` may read, `limit` or more where there are so many; and where
-/// it stopped looking, if there may be more behind.
+/// Returns stream names that readers name and `caller` may read: at least `limit` if there are that
+/// many. The second value is the last examined name, if there may be more after it.
 async fn find_names(
     state: &AppState,
     caller: &Caller,
@@ -223,7 +223,7 @@ async fn end_stream(state: &AppState, request: &HttpRequest) -> Result<HttpRespo
     let name = query::stream_of(request).map_err(Problem::query)?;
     check_end(&caller, &name)?;
     refuse_in_drain(state)?;
-    // It is an event to every reader, and is metered as one.
+    // Every reader gets the end as an event, so it is metered as one.
     let who = Publisher { client: client(state, request), subject: caller.counted_as() };
     spend(state, &who, std::iter::once((std::slice::from_ref(&name), 0)))?;
     let receipt = ingest_item(state, Item::End(name.clone())).await?;
@@ -234,7 +234,7 @@ async fn end_stream(state: &AppState, request: &HttpRequest) -> Result<HttpRespo
 async fn delete_stream(state: &AppState, request: &HttpRequest) -> Result<HttpResponse, Problem> {
     require_admin(state, request)?;
     let name = query::stream_of(request).map_err(Problem::query)?;
-    // One that only has readers has nothing to drop, but they are to be told.
+    // A stream that only has readers has nothing to delete, but they must be notified.
     let readers = state.ask(CountSubscribers(vec![name.clone()])).await?;
     let has_readers = readers.iter().any(|readers| readers.named);
     ingest_item(state, Item::Delete { stream: name, has_readers }).await?;

@@ -1,7 +1,8 @@
 //! `GET /events` and `GET /streams/{stream}/events`.
 
 use crate::access::{Caller, Scope};
-use crate::event::{Interest, Invalid, Selector, StreamName};
+use crate::event::{Interest, Invalid, StreamName};
+#[cfg(feature = "chat")]
 use crate::http::api::chats::authorization;
 use crate::http::api::event_body::{EventBody, Stalled};
 use crate::http::api::rejection::{count_rejection, reject_subscriber};
@@ -70,8 +71,8 @@ pub(crate) async fn stream_events(
     count_rejection(&state, subscribed)
 }
 
-/// `POST /events` with the same in a body: for selectors without end, and for clients that can send
-/// headers. What the query says is said, too.
+/// `POST /events` with the parameters in a body, for long lists of selectors and for clients that
+/// can send headers. Parameters in the query apply as well.
 #[utoipa::path(post, path = "/events", tag = "subscribe",
     request_body(content = Subscription),
     params(("Last-Event-ID" = Option<String>, Header, description = "Go on after this event")),
@@ -97,7 +98,7 @@ async fn read_members(
     body: Payload,
 ) -> Result<Vec<(String, String)>, Problem> {
     if require_caller(state, request)?.grants.subscribe == Scope::default() {
-        // Nor need its body be read.
+        // Fails before the body is read.
         return Err(Problem::new(Code::Forbidden, "reading is not granted"));
     }
     let body = read_body(state, request, body).await?;
@@ -127,19 +128,19 @@ async fn subscribe(
     open(state, request, SubscribeRequest { query, requested, caller, wrap: None }).await
 }
 
-/// Converts the body of a session, where it is not sent as it is.
+/// Converts the body of a session, if it is not sent unchanged.
 pub(crate) type WrapBody = Box<dyn FnOnce(EventBody) -> BoxBody>;
 
-/// A session as it is wanted, all that it asks for being granted.
+/// A request for a session, narrowed to the caller's grants.
 pub(crate) struct SubscribeRequest {
     pub(crate) query: SubscribeQuery,
-    /// The id that it goes on after.
+    /// Id to resume after.
     pub(crate) requested: Option<String>,
     pub(crate) caller: Arc<Caller>,
     pub(crate) wrap: Option<WrapBody>,
 }
 
-/// Opens a session, or turns it away.
+/// Opens a session, or rejects the subscriber.
 pub(crate) async fn open(
     state: &Data<AppState>,
     request: &HttpRequest,
@@ -174,8 +175,8 @@ pub(crate) async fn open(
     let from = state.history.id(place.cursor).to_string();
     let is_resumed = requested.is_some() && place.resume == Resume::Resumed;
     if is_resumed && until.is_some_and(|until| place.cursor >= until) {
-        // Whoever comes back for more would come back for ever. The id tells it from a stream that has
-        // ended; whoever is to hear of a gap hears of it first.
+        // Otherwise a client that reconnects for more would do so forever. The id distinguishes
+        // this from a stream that has ended. A client that missed events gets its gap first.
         return Ok(finished(state).insert_header((LAST_EVENT_ID, from)).finish());
     }
     let id = seat.subscription.id();
@@ -192,7 +193,7 @@ pub(crate) async fn open(
         .insert_header(("X-Accel-Buffering", "no"))
         .insert_header((LAST_EVENT_ID, from));
     if socket.is_some() {
-        // It serves nothing more once its stream has ended.
+        // The connection serves no other request after the stream.
         response.force_close();
     }
     let stalled = Stalled::default();
@@ -209,7 +210,7 @@ pub(crate) async fn open(
     Ok(outcome::with_outcome(response, told))
 }
 
-/// The format that its `Accept` asks for.
+/// Returns the format that `Accept` requests.
 fn accepted_format(request: &HttpRequest) -> Format {
     let accept = request.headers().get_all(header::ACCEPT).filter_map(|v| v.to_str().ok());
     Format::accepted(&accept.collect::<Vec<_>>().join(","))
@@ -238,28 +239,22 @@ fn narrow_to_grants(
     if let Some(vain) = interest.selectors().iter().find(|selector| selector.is_vain()) {
         return refuse(format!("no wildcard reaches the streams of {vain}; name them"));
     }
-    if let Some(chat) =
-        interest.selectors().iter().find(|one| authorization::is_redacted(state, one))
-    {
-        return refuse(format!(
-            "a part of {chat} may not be shown; read it at /chats/{{id}}/events"
-        ));
-    }
-    let mut readable = caller.grants.readable(interest.selectors())?;
-    let own = interest
-        .selectors()
-        .iter()
-        .filter(|one| authorization::may_read_stream(state, caller, one));
-    let own: Vec<Selector> = own.filter(|one| !readable.contains(one)).cloned().collect();
-    readable.extend(own);
+    #[cfg(feature = "chat")]
+    authorization::refuse_redacted(state, interest.selectors())?;
+    let readable = caller.grants.readable(interest.selectors())?;
+    #[cfg(feature = "chat")]
+    let readable = authorization::add_readable(state, caller, interest.selectors(), readable);
+    #[cfg(not(feature = "chat"))]
+    let _ = state;
     if readable.is_empty() {
         return refuse("reading none of these streams is granted".into());
     }
+    #[cfg(feature = "chat")]
     authorization::refuse_gone(state, interest.selectors())?;
     Ok(interest.narrowed(readable)?)
 }
 
-/// The answer that ends an EventSource: nothing is left, and nothing will come.
+/// Returns the response that ends an EventSource: no events are left, and none will come.
 fn finished(state: &AppState) -> HttpResponseBuilder {
     state.telemetry.subscriber_refused(SubscribeRejectReason::Finished);
     let mut answer = HttpResponse::NoContent();
@@ -287,7 +282,8 @@ fn opening(
         };
         wire::hub_open(&mut lines, view.format, retry_ms, &opening);
     } else if view.format == Format::Sse {
-        // Alone it would be an empty message to some: it goes into the first event's block.
+        // Clients may take a block without data for an empty message, so `retry` goes into the
+        // first event's block.
         wire::retry(&mut lines, retry_ms);
     }
     let mut names = Vec::new();
@@ -315,9 +311,10 @@ fn opening(
     }
 }
 
-/// The socket, where the session may have it: where actix would send the body in chunks.
+/// Returns the socket if the session may take it over, that is, if actix would send the body in
+/// chunks.
 fn session_socket(request: &HttpRequest) -> Option<Rc<SessionSocket>> {
-    // actix frames the answer to a request for an upgrade in its own way.
+    // actix frames the response to an upgrade request differently.
     let in_chunks = request.version() == Version::HTTP_11
         && request.method() == Method::GET
         && !request.headers().contains_key(header::UPGRADE);

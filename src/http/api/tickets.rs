@@ -1,4 +1,4 @@
-//! `POST /tickets`: for an EventSource, which can send no header.
+//! `POST /tickets`: credentials for an EventSource, which cannot send headers.
 
 use crate::access::{MAX_CREDENTIAL_BYTES, Scope, TicketWanted};
 use crate::config::duration;
@@ -26,7 +26,7 @@ const MAX_TTL: Duration = Duration::from_secs(3600);
 pub(crate) struct Asked {
     /// Streams, or patterns of their names.
     streams: Vec<String>,
-    /// Time for which it opens new connections, such as `10m`; at most an hour.
+    /// Time for which the ticket opens new connections, such as `10m`; at most an hour.
     #[schema(nullable = false, pattern = r"^([1-9]\d{0,3}(ms|s)|[1-9]m|[1-5]\dm|60m|1h)$")]
     ttl: Option<String>,
 }
@@ -85,7 +85,7 @@ pub(crate) async fn mint(
         .json(Ticket { ticket, expires_at: until.to_string() }))
 }
 
-/// Parses how long a ticket opens new connections.
+/// Parses the time for which a ticket opens new connections.
 pub(crate) fn ttl(text: &str) -> Result<Duration, Invalid> {
     let wrong = |why: String| Invalid::new("ttl", why);
     let ttl = duration(text).map_err(|error| wrong(error.to_string()))?;

@@ -1,5 +1,6 @@
 //! Errors as `application/problem+json` (RFC 9457), and the one table from code to status.
 
+#[cfg(feature = "chat")]
 pub(crate) mod openai;
 
 use crate::event::Invalid;
@@ -19,7 +20,7 @@ use utoipa::ToSchema;
 pub(crate) enum Code {
     /// The request cannot be parsed: not UTF-8, not JSON, a bad query, an empty batch.
     Malformed,
-    /// Readable, but a value fails its check.
+    /// The request can be parsed, but a value is invalid.
     Validation,
     /// The credential is missing or invalid.
     Unauthorized,
@@ -30,13 +31,14 @@ pub(crate) enum Code {
     Misdirected,
     NotFound,
     /// The resource existed and is gone.
+    #[cfg_attr(not(feature = "chat"), expect(dead_code, reason = "only chats are gone"))]
     Gone,
     MethodNotAllowed,
     Conflict,
     PayloadTooLarge,
-    /// A limit of the hub's.
+    /// A limit of the hub is reached.
     ResourceExhausted,
-    /// A limit of the client's own.
+    /// A limit of the client is reached.
     TooMany,
     DiskFull,
     JournalPoisoned,
@@ -49,7 +51,7 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    /// The code on the wire, its title and its status.
+    /// Returns the code on the wire, its title and its status.
     pub(crate) fn row(self) -> (&'static str, &'static str, StatusCode) {
         use StatusCode as S;
         match self {
@@ -94,7 +96,7 @@ impl Code {
         }
     }
 
-    /// The code on the wire.
+    /// Returns the code on the wire.
     pub(crate) fn as_str(self) -> &'static str {
         self.row().0
     }
@@ -108,9 +110,9 @@ pub(crate) struct Problem {
     pub(crate) field: Option<String>,
     /// The limit that was reached.
     pub(crate) limit: Option<Limit>,
-    /// Seconds, for those who may try again.
+    /// Seconds after which the client may retry.
     pub(crate) retry_after: Option<u64>,
-    /// Takes the place of a cookie that is not good.
+    /// `Set-Cookie` value that ends an invalid cookie.
     cookie: Option<String>,
 }
 
@@ -125,7 +127,7 @@ impl Problem {
         self.limit.map_or(self.code.as_str(), Limit::as_str)
     }
 
-    /// A query or path that cannot be read.
+    /// Returns the problem of an invalid query or path.
     pub(crate) fn query(invalid: Invalid) -> Self {
         Self { field: Some(invalid.field), ..Self::new(Code::Malformed, invalid.detail) }
     }
@@ -157,6 +159,22 @@ impl Problem {
     pub(crate) fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..self }
     }
+}
+
+/// Returns true for paths of OpenAI's API.
+pub(crate) fn is_openai_path(path: &str) -> bool {
+    cfg!(feature = "chat") && path.starts_with("/v1/")
+}
+
+/// Returns the error of a request for `path`, in the form that the clients of that path read.
+pub(crate) fn error_for(path: &str, problem: Problem) -> actix_web::Error {
+    #[cfg(feature = "chat")]
+    if is_openai_path(path) {
+        return openai::as_error(problem);
+    }
+    #[cfg(not(feature = "chat"))]
+    let _ = path;
+    problem.into()
 }
 
 impl From<Invalid> for Problem {
@@ -220,21 +238,21 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A problem as it is told (RFC 9457 §3.1).
+/// A problem document (RFC 9457 §3.1).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(crate) struct Document<'a> {
-    /// `urn:fanfare:problem:` and the code.
+    /// `urn:fanfare:problem:` followed by the code.
     r#type: String,
     /// Title of the kind of problem.
     title: &'a str,
-    /// The status of the answer.
+    /// HTTP status of the response.
     status: u16,
     /// Description of this problem.
     detail: &'a str,
     /// Code of the kind of problem, for programs.
     code: &'a str,
-    /// Part of the request that is wrong.
+    /// Part of the request that is invalid.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
     /// The limit that was reached.
@@ -263,8 +281,8 @@ impl ResponseError for Problem {
 }
 
 impl Problem {
-    /// A refusal in these words, whatever they are: with the headers that a refusal has, and for the log
-    /// to say why.
+    /// Returns a refusal with this body, with the headers of a refusal and with its reason for the
+    /// access log.
     pub(crate) fn answer(&self, content_type: &str, body: Vec<u8>) -> HttpResponse {
         let (_, _, status) = self.code.row();
         let mut response = HttpResponseBuilder::new(status);

@@ -1,4 +1,4 @@
-//! Errors as OpenAI's clients read them.
+//! Errors in OpenAI's form.
 
 use crate::http::error::Problem;
 use crate::http::outcome::{self, RequestOutcome};
@@ -9,10 +9,10 @@ use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde_json::{Value, json};
 
-/// Says whether trying again helps; without it SDKs go by the status.
+/// Header that tells SDKs whether to retry; without it they decide by the status.
 pub(crate) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
-/// An error object (`error`) with a status.
+/// Returns a response with an error object (`error`) and a status.
 pub(crate) fn error(status: StatusCode, error: &Value) -> HttpResponse {
     answer(status).json(json!({ "error": error }))
 }
@@ -23,7 +23,7 @@ fn answer(status: StatusCode) -> HttpResponseBuilder {
     answer
 }
 
-/// A refusal.
+/// Returns the response for a problem.
 pub(crate) fn refusal(problem: &Problem) -> HttpResponse {
     let (code, _, status) = problem.code.row();
     let kind = match status.as_u16() {
@@ -39,20 +39,20 @@ pub(crate) fn refusal(problem: &Problem) -> HttpResponse {
     problem.answer("application/json", body.to_string().into_bytes())
 }
 
-/// A refusal by whoever stands before the handlers.
+/// Returns the error for a problem that occurs outside the handlers.
 pub(crate) fn as_error(problem: Problem) -> actix_web::Error {
     let answer = refusal(&problem);
     InternalError::from_response(problem, answer).into()
 }
 
 /// Returns the error response for a chat that failed, with the upstream's status. Failures that the
-/// hub has retried already are marked as not to be retried.
+/// hub has retried already tell the client not to retry.
 pub(crate) fn failed(end: &ChatEvent) -> Option<HttpResponse> {
     let mut was_tried = true;
     let status = match end {
         ChatEvent::Error { code, upstream_status, .. } => match (code, upstream_status) {
             (FailureCause::ContentFilter, _) => StatusCode::BAD_REQUEST,
-            // Theirs is a credential of the hub's, and not of whoever asks.
+            // The upstream refused the hub's credential, not the caller's.
             (FailureCause::UpstreamAuth, _) => StatusCode::BAD_GATEWAY,
             (FailureCause::UpstreamError, Some(status @ (400 | 404 | 413 | 422 | 429))) => {
                 StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY)

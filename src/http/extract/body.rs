@@ -1,7 +1,7 @@
 //! Bodies of requests, while they are being received.
 //!
-//! Promises: what all of them hold has a bound, of which no client takes more than its share; one
-//! that comes too slowly is not waited for.
+//! Promises: the bytes of all bodies are bounded, in total and per client; a body that arrives too
+//! slowly is refused.
 
 use crate::http::error::{Code, Problem};
 use crate::http::extract::client::client;
@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 
 /// Maximum time between two chunks of a body.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(20);
-/// Minimum average speed of a body beyond that, as of a slow line.
+/// Minimum average speed of a body after that time: that of a slow line.
 const MIN_BYTES_PER_SECOND: usize = 16 * 1024;
 
-/// The whole body, or the reason why not as soon as it is known.
+/// Reads the whole body, or fails as soon as it must be refused.
 pub(crate) async fn read_body(
     state: &AppState,
     request: &HttpRequest,
@@ -67,11 +67,11 @@ pub(crate) async fn read_body(
     Ok(whole.freeze())
 }
 
-/// The members of a JSON object.
+/// Parses a body that must be a JSON object.
 pub(crate) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let malformed = |why: String| Problem::new(Code::Malformed, why).field("body");
     if body.trim_ascii_start().first() != Some(&b'{') {
-        // What has members by name would be read by their order, too.
+        // serde would also read a struct from an array, by the order of its members.
         return Err(malformed("it must be a JSON object".into()));
     }
     serde_json::from_slice(body).map_err(|e| malformed(e.to_string()))

@@ -1,4 +1,4 @@
-//! The client of a request, also behind a trusted proxy.
+//! The client of a request, even behind a trusted proxy.
 
 use crate::http::state::AppState;
 use crate::limits::{Client, ForwardedHeaders, client_of};
@@ -15,7 +15,7 @@ pub(crate) fn client(state: &AppState, request: &HttpRequest) -> Client {
         return client_of(peer, ForwardedHeaders::default(), trusted);
     }
     let all = |name: HeaderName| -> Vec<&str> {
-        // A value that is not text names nobody.
+        // A value that is not text identifies no client.
         let values = request.headers().get_all(name);
         values.map(|value| value.to_str().unwrap_or("?")).collect()
     };

@@ -1,4 +1,4 @@
-//! The caller of a request, as the authentication middleware found it.
+//! The caller of a request, as the authentication middleware identified it.
 
 use crate::access::{Caller, Denied, explain};
 use crate::http::error::{Code, Problem};
@@ -6,7 +6,8 @@ use crate::http::state::AppState;
 use actix_web::{HttpMessage as _, HttpRequest};
 use std::sync::Arc;
 
-/// Caller of a request, which the authentication middleware attaches to it; `None` without grants.
+/// Caller that the authentication middleware attaches to a request; `None` for an anonymous caller
+/// without grants.
 #[derive(Clone)]
 pub(crate) struct RequestIdentity(pub(crate) Option<Arc<Caller>>);
 

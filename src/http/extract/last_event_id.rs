@@ -6,8 +6,8 @@ use actix_web::http::header::HeaderName;
 /// The header, in requests and responses.
 pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Returns the id that a request resumes after: the header, or `in_query` where the header is missing or
-/// empty. A header that is not UTF-8 is an id as well: an unknown one.
+/// Returns the id that a request resumes after: the header, or `in_query` if the header is missing
+/// or empty. A header that is not UTF-8 counts as an unknown id.
 pub(crate) fn requested_id(request: &HttpRequest, in_query: Option<&str>) -> Option<String> {
     let header = request.headers().get(LAST_EVENT_ID);
     let header = header.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -20,7 +20,7 @@ mod tests {
     use actix_web::test::TestRequest;
 
     #[test]
-    fn an_empty_header_leaves_the_choice_to_the_query() {
+    fn empty_header_falls_back_to_the_query() {
         let plain = TestRequest::get().to_http_request();
         assert_eq!(requested_id(&plain, None), None);
         assert_eq!(requested_id(&plain, Some("q")).as_deref(), Some("q"));

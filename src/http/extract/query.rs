@@ -1,4 +1,4 @@
-//! The query of a subscription, read strictly.
+//! Strict parser of a subscription's query.
 
 use crate::config::{HEARTBEAT_RANGE, duration};
 use crate::event::{EventType, Interest, Invalid, Selector, StreamName, Timestamp};
@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The names under which clients that cannot send a header give their last id.
+/// Query parameters of the last event id, for clients that cannot send the header.
 const LAST_ID_NAMES: [&str; 4] = ["last_event_id", "lastEventID", "lastEventId", "Last-Event-ID"];
 
 /// Range of `flush_ms`: longer delays look like a broken connection.
@@ -26,7 +26,7 @@ const FLUSH_BYTES: u64 = 64 * 1024;
 const TEXT_NAMES: [&str; 7] =
     ["from", "format", "heartbeat", "heartbeat_as", "control", "refusal", "ticket"];
 
-/// Names and what is said under each.
+/// Parameters with their values.
 pub(crate) type Pairs = Vec<(String, String)>;
 
 /// Query of a subscription.
@@ -45,7 +45,7 @@ pub(crate) struct SubscribeQuery {
     pub(crate) refusal_as_status: bool,
 }
 
-/// Options of a reader that are not about which events it reads, as far as the query has them.
+/// Options of a reader, except the streams and types that it reads; `None` if not set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReaderOptions {
     pub(crate) start: Option<Start>,
@@ -56,6 +56,7 @@ pub(crate) struct ReaderOptions {
 
 impl ReaderOptions {
     /// Returns the options of a reader that sets none; `heartbeat` is the hub's interval.
+    #[cfg(feature = "chat")]
     pub(crate) fn new(heartbeat: Duration) -> Self {
         let beat = Heartbeat { every_s: heartbeat.as_secs().max(1), as_event: false };
         Self { start: None, beat, has_control: None, refusal_as_status: None }
@@ -88,6 +89,7 @@ impl ReaderOptions {
     }
 }
 
+#[cfg(feature = "chat")]
 impl SubscribeQuery {
     /// Returns a subscription to one stream, from its oldest event unless `options` has a start.
     pub(crate) fn of_stream(stream: StreamName, options: ReaderOptions) -> Result<Self, Invalid> {
@@ -106,7 +108,7 @@ impl SubscribeQuery {
     }
 }
 
-/// Reads what was said; `stream` is the one that the path names, if it does.
+/// Reads the query of a subscription; `stream` is the stream in the path, if there is one.
 pub(crate) fn read(
     pairs: &[(String, String)],
     stream: Option<StreamName>,
@@ -124,7 +126,7 @@ pub(crate) fn read(
         .map_err(|e: Invalid| Invalid::new("types", e.detail))?;
     let follow = choice("follow", one("follow")?, &["true", "false"])? == "true";
     let options = ReaderOptions::read(pairs, heartbeat, now)?;
-    // What ends with the newest and begins with it would be nothing.
+    // A response that begins and ends with the newest event would be empty.
     let default_start = if follow { Start::Now } else { Start::Oldest };
     let control_off = options.has_control == Some(false);
     let envelope = choice("envelope", one("envelope")?, &["false", "true"])?;
@@ -151,20 +153,20 @@ pub(crate) fn read(
     })
 }
 
-/// The last id that a query gives.
+/// Returns the last event id of a query.
 pub(crate) fn last_event_id(pairs: &[(String, String)]) -> Result<Option<&str>, Invalid> {
     Ok(one_of(pairs, &LAST_ID_NAMES)?.filter(|id| !id.is_empty()))
 }
 
-/// The stream that a path names, `/streams/{stream}…`.
+/// Returns the stream in a path, `/streams/{stream}…`.
 pub(crate) fn stream_of(request: &HttpRequest) -> Result<StreamName, Invalid> {
-    // Not the router's own decoding, which replaces what is not UTF-8.
+    // The router's own decoding replaces bytes that are not UTF-8.
     let segment = request.uri().path().split('/').nth(2).unwrap_or_default();
     let name = percent_decode_str(segment).decode_utf8();
     StreamName::parse(&name.map_err(|_| Invalid::new("stream", "the path is not UTF-8"))?)
 }
 
-/// The decoded pairs of any query.
+/// Returns the decoded pairs of a query.
 pub(crate) fn pairs(query: &str) -> Result<Pairs, Invalid> {
     let decode = |text: &str| {
         let spaced = text.replace('+', " ");
@@ -183,7 +185,7 @@ pub(crate) fn pairs(query: &str) -> Result<Pairs, Invalid> {
         .collect()
 }
 
-/// The members of an object as the pairs of a query; those that no query has are let be.
+/// Returns the members of an object as the pairs of a query. Unknown members are ignored.
 pub(crate) fn pairs_of_members(members: &Map<String, Value>) -> Result<Pairs, Invalid> {
     let mut pairs = Pairs::new();
     for (name, value) in members {
@@ -223,7 +225,7 @@ fn only<T>(name: &str, value: Option<T>, what: &str) -> Result<T, Invalid> {
     value.ok_or_else(|| Invalid::new(name, format!("must be {what}")))
 }
 
-/// The value said under one of `names`; saying it twice is an error.
+/// Returns the value of the parameter with one of `names`. A second value is an error.
 pub(crate) fn one_of<'a>(
     pairs: &'a [(String, String)],
     names: &[&str],
@@ -248,7 +250,7 @@ fn choice<'a>(field: &str, said: Option<&'a str>, from: &[&'a str]) -> Result<&'
     }
 }
 
-/// Events that a reader may ask to begin with; each is looked for before the first is sent.
+/// Maximum number of past events for `last`; each is looked up before the first is sent.
 const MAX_LAST: usize = 10_000;
 
 fn last(text: &str) -> Result<usize, Invalid> {
@@ -296,7 +298,7 @@ fn start(text: &str, now: Timestamp) -> Result<Start, Invalid> {
     if let Ok(back) = duration(text) {
         return Ok(Start::At(now.minus_ms(back.as_millis() as u64)));
     }
-    // A `+` in a query is a space, also that of an offset which nobody escaped.
+    // A `+` in a query is decoded as a space, even the unescaped one of a time offset.
     Timestamp::parse("from", &text.replace(' ', "+")).map(Start::At).map_err(|_| {
         Invalid::new("from", format!("{text:?} is none of start, now, a time, a duration like 10m"))
     })
@@ -315,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_can_be_said() {
+    fn all_parameters_are_parsed() {
         let q = read_at(
             "stream=a%2Eb&stream=c.*&types=log,metric&envelope=true&heartbeat=2s&heartbeat_as=event&lastEventID=x&from=10s",
         )
@@ -331,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_invalid_parameter() {
         for (query, field) in [
             ("", "stream"),
             ("stream=", "stream"),
@@ -358,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_what_it_is_described_as() {
+    fn members_must_have_the_described_type() {
         let read = |body: Value| pairs_of_members(body.as_object().expect("an object"));
         let said = json!({"stream": ["a", "b"], "types": ["log", "metric"], "last": 5,
             "follow": false, "format": "text", "refusal": "status"});
@@ -380,11 +382,11 @@ mod tests {
             json!({"last_event_id": null}),
         ] {
             let name = wrong.as_object().and_then(|all| all.keys().next().cloned());
-            assert_eq!(Some(read(wrong).expect_err("it is wrong").field.to_string()), name);
+            assert_eq!(Some(read(wrong).expect_err("invalid").field.to_string()), name);
         }
     }
 
-    /// `text` as a form has it: some of what could stand for itself is escaped, too.
+    /// Encodes `text` as a form does. `escapes` selects the safe characters to escape as well.
     fn escaped(text: &str, escapes: &[bool]) -> String {
         let mut escapes = escapes.iter().copied().chain(std::iter::repeat(true));
         let byte = |byte: u8| match (byte, escapes.next() == Some(true)) {
@@ -401,7 +403,7 @@ mod tests {
         #![proptest_config(cases(1_000))]
 
         #[test]
-        fn pairs_are_what_a_form_wrote(
+        fn pairs_decode_what_a_form_encodes(
             said in proptest::collection::vec((any::<String>(), any::<String>()), 0..4),
             escapes in proptest::collection::vec(any::<bool>(), 0..40),
             ends in "&{0,2}",
@@ -414,7 +416,7 @@ mod tests {
         }
 
         #[test]
-        fn a_query_means_its_words_in_any_order_and_each_but_once(
+        fn parameter_order_is_irrelevant_and_duplicates_are_rejected(
             streams in proptest::collection::vec("[a-cé]{1,3}(\\.[a-c*])?", 1..4),
             (last, beat, envelope) in (0..9_999usize, 1..=3600u64, any::<bool>()),
             id in any::<String>(),
@@ -451,7 +453,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_wrong_with_any_query_is_named(
+        fn errors_of_arbitrary_queries_name_a_parameter(
             text in "((stream|last|from|types|heartbeat|x|%6c%61st|é)?(=|&|%|\\+|[a-z0-9*]{0,3}|%[0-9a-f]{2})){0,8}",
         ) {
             const NAMES: [&str; 5] = ["query", "stream", "last", "from", "types"];

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Maximum number of bytes of all bodies, so that many large ones cannot use all memory.
 const MAX_BYTES: usize = 256 * 1024 * 1024;
-/// Share of these that one client may hold.
+/// Maximum number of these bytes for one client, unless a single body may be larger.
 const MAX_BYTES_PER_CLIENT: usize = MAX_BYTES / 8;
 
 /// Bytes of the bodies that are being received.
@@ -26,7 +26,7 @@ pub(crate) struct BodyReservation<'a> {
 
 impl BodyBudget {
     /// Starts a reservation for a body of at most `max_body_bytes`. Clients on this machine have no
-    /// limit of their own.
+    /// limit per client.
     pub(crate) fn reserve(&self, client: &Client, max_body_bytes: usize) -> BodyReservation<'_> {
         let max_of_client = MAX_BYTES_PER_CLIENT.max(max_body_bytes);
         let of_client = (!client.is_local).then(|| self.by_client.hold_nothing(client.key()));
@@ -40,7 +40,7 @@ impl BodyBudget {
 }
 
 impl BodyReservation<'_> {
-    /// Adds bytes; returns false if a limit is reached, and the body is to be refused.
+    /// Adds bytes; returns false if a limit is reached and the body must be refused.
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         self.bytes += bytes;
         let all = self.budget.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;

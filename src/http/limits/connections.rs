@@ -5,14 +5,14 @@ use crate::limits::{Client, Limit, Limits};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// Connections that one client may have beside those of its sessions, to publish and to query.
+/// Connections that one client may have in addition to those of its sessions, to publish and query.
 const CONNECTIONS_BESIDE_SESSIONS: u64 = 64;
 
 /// Open connections by client.
 #[derive(Default, Debug)]
 pub struct ConnectionLimiter(PerClient);
 
-/// Permit for one connection, returned when dropped; empty where the peer has no limit.
+/// Permit for one connection, returned when dropped; empty if the peer has no limit.
 pub(crate) struct ConnectionPermit {
     _hold: Option<ClientHold>,
 }

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_client_leaves_room_for_others() {
+    fn downloads_are_limited_per_client_and_in_total() {
         let downloads = Downloads::default();
         let at = |last| Client::at([192, 0, 2, last].into(), false);
         let mut mine: Vec<_> =
@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(refused, Some(Code::TooMany));
         assert!(downloads.begin(&at(2)).is_ok());
         mine.pop();
-        assert!(downloads.begin(&at(1)).is_ok(), "a place was given back");
+        assert!(downloads.begin(&at(1)).is_ok(), "a dropped permit is free again");
         drop(mine);
         let all: Vec<_> = (0..MAX_DOWNLOADS)
             .map(|n| downloads.begin(&at(3 + (n / MAX_DOWNLOADS_PER_CLIENT as usize) as u8)))

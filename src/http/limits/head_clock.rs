@@ -1,5 +1,5 @@
-//! Limits the time of every request head on an HTTP/1 connection. actix limits the first head alone, so
-//! a later one that drips would hold its connection for ever (slowloris).
+//! Limits the time of every request head on an HTTP/1 connection. actix limits only the first head,
+//! so a client could hold a connection forever by sending a later one slowly (slowloris).
 
 use actix_web::HttpRequest;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
@@ -15,24 +15,24 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Maximum time of a request head; actix uses the same for the first one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Seconds that an idle connection is kept between requests; longer than common proxies keep theirs.
+/// Seconds that an idle connection stays open between requests, longer than in common proxies.
 pub(crate) const KEEP_ALIVE_S: u64 = 75;
-/// Maximum time between an answer and the next request. Longer than actix' keep-alive, so that it
+/// Maximum time between a response and the next request. Longer than actix's keep-alive, so that it
 /// closes only connections whose next head began in the packet of the last request and stopped.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(KEEP_ALIVE_S + 5);
-/// Size up to which a body counts as sent once the answer is made.
+/// Maximum size of a body that counts as sent once the response is created.
 const SMALL_BODY_BYTES: u64 = 64 * 1024;
 
 /// Phase of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// The first head is read, which actix limits.
+    /// The first head is being read; actix limits its time.
     First,
     /// A request is being answered.
     Serving,
-    /// The answer is made, and nothing has been read since.
+    /// The response is created, and nothing has been read since.
     Answered,
-    /// A further head is being read.
+    /// A later head is being read.
     Reading,
 }
 
@@ -40,10 +40,10 @@ enum State {
 pub(crate) struct HeadClock {
     state: Cell<State>,
     since: Cell<Instant>,
-    /// Set for the last deadline that was waited for, which may have moved.
+    /// Timer for the last polled deadline, which may have moved since.
     timer: RefCell<Option<Pin<Box<Sleep>>>>,
     is_expired: Cell<bool>,
-    /// True where the request was refused before its body had come, which comes behind the answer.
+    /// True if the request was refused before its body arrived; the body follows the response.
     is_early: Cell<bool>,
 }
 
@@ -63,25 +63,25 @@ impl HeadClock {
         self.since.set(Instant::now());
     }
 
-    /// Starts it for the next head.
+    /// Starts the clock for the next head.
     pub(crate) fn start(&self) {
         self.enter(State::Answered);
     }
 
-    /// Starts it behind an answer that did not wait for the body of its request.
+    /// Starts the clock after a response that did not wait for the body of its request.
     pub(crate) fn start_early(&self) {
         self.is_early.set(true);
         self.start();
     }
 
-    /// Notes that bytes have come.
+    /// Notes that bytes were read.
     pub(crate) fn has_read(&self) {
         if self.state.get() == State::Answered && !self.is_early.get() {
             self.enter(State::Reading);
         }
     }
 
-    /// Notes that bytes of an answer have gone.
+    /// Notes that bytes of a response were written.
     pub(crate) fn has_written(&self) {
         if self.state.get() == State::Answered {
             self.since.set(Instant::now());
@@ -93,7 +93,7 @@ impl HeadClock {
         self.is_expired.get()
     }
 
-    /// Ready once the connection is to be closed.
+    /// Ready once the connection must be closed.
     pub(crate) fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<()> {
         let timeout = match self.state.get() {
             State::First | State::Serving => return Poll::Pending,
@@ -103,7 +103,7 @@ impl HeadClock {
         let deadline = self.since.get() + timeout;
         let mut timer = self.timer.borrow_mut();
         let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        // One that rings too early is set anew then, and not for each request.
+        // A timer that fires too early is reset then, instead of for each request.
         if timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
         }
@@ -118,7 +118,7 @@ impl HeadClock {
     }
 }
 
-/// The clock of a request's connection; `None` in HTTP/2.
+/// Returns the clock of a request's connection; `None` for HTTP/2.
 pub(crate) fn of(request: &HttpRequest) -> Option<Rc<HeadClock>> {
     request.conn_data::<Rc<HeadClock>>().cloned()
 }
@@ -130,7 +130,7 @@ pub(crate) fn stop(clock: Option<&Rc<HeadClock>>) {
     }
 }
 
-/// Starts the clock for the next head, once the body of the answer is sent.
+/// Starts the clock for the next head once the body of the response is sent.
 pub(crate) fn start_behind(
     response: ServiceResponse<BoxBody>,
     clock: Option<Rc<HeadClock>>,
@@ -152,7 +152,7 @@ pub(crate) fn start_behind(
     response.map_body(|_, body| TimedBody { body, clock }.boxed())
 }
 
-/// A body that starts the clock when it is over.
+/// A body that starts the clock when it is dropped.
 struct TimedBody {
     body: BoxBody,
     clock: Rc<HeadClock>,

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod connections;
+#[cfg(feature = "files")]
 mod downloads;
 pub(crate) mod head_clock;
 mod per_client;
@@ -10,6 +11,8 @@ mod selectors;
 pub use bodies::BodyBudget;
 pub use connections::ConnectionLimiter;
 pub(crate) use connections::ConnectionPermit;
+#[cfg(feature = "files")]
 pub(crate) use downloads::Download;
+#[cfg(feature = "files")]
 pub use downloads::Downloads;
 pub use selectors::SelectorUsage;

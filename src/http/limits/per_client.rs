@@ -4,7 +4,7 @@ use crate::limits::ClientKey;
 use dashmap::DashMap;
 use std::sync::Arc;
 
-/// Amounts by client, such as connections or bytes. A client is forgotten when its last hold is dropped.
+/// Amounts by client, such as connections or bytes. A client is removed with its last hold.
 #[derive(Clone, Default, Debug)]
 pub(super) struct PerClient(Arc<DashMap<ClientKey, u64>>);
 
@@ -57,17 +57,17 @@ mod tests {
     use crate::limits::Client;
 
     #[test]
-    fn a_client_holds_no_more_than_it_may_and_gives_back_what_it_held() {
+    fn hold_is_bounded_by_max_and_released_on_drop() {
         let key = |ip: &str| Client::at(ip.parse().unwrap(), false).key();
         let amounts = PerClient::default();
         let one = amounts.hold(key("192.0.2.1"), 1, 2).unwrap();
         let mut two = amounts.hold(key("192.0.2.1"), 1, 2).unwrap();
         assert!(amounts.hold(key("192.0.2.1"), 1, 2).is_none());
-        assert!(!two.grow(1, 2), "it grows no further either");
+        assert!(!two.grow(1, 2), "a hold does not grow beyond the maximum");
         assert!(amounts.hold(key("192.0.2.2"), 2, 2).is_some(), "another client is not affected");
         drop(one);
         assert!(two.grow(1, 2));
         drop(two);
-        assert!(amounts.0.is_empty(), "clients that hold nothing are not remembered");
+        assert!(amounts.0.is_empty(), "clients without holds are removed");
     }
 }

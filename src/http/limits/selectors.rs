@@ -3,7 +3,7 @@
 use crate::limits::{Limit, Usage};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The highest number of selectors in one subscription, and refused subscriptions.
+/// Highest number of selectors in one subscription, and number of refused subscriptions.
 #[derive(Default, Debug)]
 pub struct SelectorUsage {
     peak: AtomicU64,

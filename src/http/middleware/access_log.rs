@@ -1,9 +1,9 @@
 //! The access log: one line for each request, and the request id.
 //!
-//! Promises: the id of a request's `X-Request-Id` header is returned and logged; lines of one kind
-//! that come in masses are sampled, and the others counted; a request whose client gives up before
-//! the answer is logged as well. Never: logs a query, a body, or a header other than the id: they
-//! may hold credentials.
+//! Promises: the id of a request's `X-Request-Id` header is returned and logged; frequent lines of
+//! one kind are sampled, and the others are counted; a request whose client gives up before the
+//! response is logged as well. Never: logs a query, a body, or a header other than the id, because
+//! they may contain credentials.
 
 use crate::http::extract::client::client;
 use crate::http::extract::identity::identity;
@@ -26,7 +26,7 @@ use uuid::Uuid;
 const TARGET: &str = "fanfare::http::access_log";
 /// The header with a request's id.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Bytes of an id that is taken over.
+/// Maximum size of a request id that a client sets.
 const MAX_ID_BYTES: usize = 128;
 /// Paths that machines poll; their successful requests are logged at `debug`.
 const POLLED: [&str; 3] = ["/metrics", "/healthz", "/readyz"];
@@ -34,13 +34,13 @@ const POLLED: [&str; 3] = ["/metrics", "/healthz", "/readyz"];
 /// End of a request.
 #[derive(Default)]
 struct RequestEnd {
-    /// The status it was answered with, if it was.
+    /// Status of the response, if there was one.
     status: Option<StatusCode>,
     outcome: Option<RequestOutcome>,
     failed: Option<String>,
 }
 
-/// A request, as its line tells of it.
+/// Fields of a line that are known when the request begins.
 struct AccessLogLine {
     id: HeaderValue,
     method: Method,
@@ -49,7 +49,7 @@ struct AccessLogLine {
     began: Instant,
 }
 
-/// Gives a request its id, and tells what became of it.
+/// Assigns the request id and logs the outcome of the request.
 pub(crate) async fn log_requests<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -80,7 +80,7 @@ pub(crate) async fn log_requests<B: MessageBody + 'static>(
     }
 }
 
-/// A request that is not answered yet. actix drops it when its client goes away.
+/// A request that is not answered yet. actix drops it when its client disconnects.
 struct PendingRequest {
     state: Data<AppState>,
     line: Option<AccessLogLine>,
@@ -131,7 +131,7 @@ impl RequestEnd {
     }
 }
 
-/// The id that a request came with, where it is one, or a new one.
+/// Returns the id that the client set, if it is valid, or a new one.
 fn id_of(request: &HttpRequest) -> HeaderValue {
     let is_id = |value: &&HeaderValue| {
         let bytes = value.as_bytes();
@@ -173,7 +173,7 @@ impl AccessLogLine {
             }
             Some(RequestOutcome::Refused(_)) | None => {}
         }
-        // What is not there is left out.
+        // tracing omits fields that are `None`.
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(

@@ -1,12 +1,11 @@
-//! Before any handler: whom a request is for, which page sent it, and who it is by.
+//! Authentication before any handler: checks the host, the origin, and the credential of a request.
 //!
-//! A hub that asks for no credential is open to its own machine alone, so there it also matters
-//! that the request is not some other site's: not by a name that leads here (DNS rebinding), and
-//! not by a page of theirs.
+//! A hub without credentials is open only to its own machine. It therefore also refuses requests
+//! that another site causes: by a name that resolves to the hub (DNS rebinding), or by a page.
 
 use crate::access::{Caller, Denied};
 use crate::event::EventId;
-use crate::http::error::{Code, Problem, openai};
+use crate::http::error::{Code, Problem, error_for, is_openai_path};
 use crate::http::extract::identity::{RequestIdentity, credential_problem};
 use crate::http::extract::last_event_id::requested_id;
 use crate::http::extract::{cookie, query};
@@ -27,29 +26,28 @@ use std::sync::Arc;
 /// Origin of a request as browsers report it (W3C Fetch Metadata).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-/// Names under which credentials are put into queries elsewhere (RFC 6750 §2.3, Mercure).
+/// Query parameters with which other systems send credentials (RFC 6750 §2.3, Mercure).
 const QUERY_CREDENTIALS: [&str; 3] = ["access_token", "authorization", "token"];
-/// The one under which a ticket is.
+/// Query parameter of a ticket.
 const TICKET: &str = "ticket";
 
-/// Lets a request in, with who it is by, or refuses it.
+/// Attaches the caller to a request, or refuses the request.
 pub(crate) async fn authenticate<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, actix_web::Error> {
     let visitor = match request.app_data::<Data<AppState>>() {
-        Some(state) => identify(state, request.request()).await.map_err(|problem| {
-            let is_of_models = is_openai_path(request.path());
-            if is_of_models { openai::as_error(problem) } else { problem.into() }
-        })?,
+        Some(state) => identify(state, request.request())
+            .await
+            .map_err(|problem| error_for(request.path(), problem))?,
         None => RequestIdentity(None),
     };
     request.extensions_mut().insert(visitor);
     next.call(request).await
 }
 
-/// The same on the listener of the operators, where nobody is asked who they are: what only the
-/// hub's own machine reaches must not be led to by a name of another site's.
+/// Checks the host of a request to the admin listener, which needs no credential. If only this
+/// machine can reach the listener, names of other sites must not lead to it (DNS rebinding).
 pub(crate) async fn check_admin_host<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -73,7 +71,7 @@ async fn identify(state: &AppState, request: &HttpRequest) -> Result<RequestIden
         check_site(state, request)?;
     }
     if is_openai_path(request.path()) && state.access.load().has_no_credentials() {
-        // SDKs send a key, whether one is needed or not.
+        // SDKs always send a key, even if none is needed.
         return Ok(RequestIdentity(state.access.load().anonymous()));
     }
     let refuse = |why| credential_problem(state, why);
@@ -84,14 +82,12 @@ async fn identify(state: &AppState, request: &HttpRequest) -> Result<RequestIden
         }
         PresentedCredential::Bearer(credential) => verify(state, credential).await,
         PresentedCredential::Ticket(ticket, last) => {
-            // An id that means nothing here would bring everything there is.
+            // An id that does not resolve would start the session at the oldest event.
             let last = last.filter(|last| state.history.resolve(*last).is_some());
             state.access.load().verify_ticket(&ticket, last, now())
         }
-        // A page is for everybody: it is what tells that a cookie is good no longer.
-        PresentedCredential::Cookie(_)
-            if request.method().is_safe() && crate::http::api::pages::is_page(request.path()) =>
-        {
+        // Pages are public, because a page must load to report that its cookie is invalid.
+        PresentedCredential::Cookie(_) if request.method().is_safe() && is_page(request.path()) => {
             return Ok(RequestIdentity(state.access.load().anonymous()));
         }
         PresentedCredential::Cookie(credential) => {
@@ -101,17 +97,20 @@ async fn identify(state: &AppState, request: &HttpRequest) -> Result<RequestIden
     Ok(RequestIdentity(Some(Arc::new(caller.map_err(refuse)?))))
 }
 
-/// Returns true for paths of OpenAI's API.
-pub(crate) fn is_openai_path(path: &str) -> bool {
-    path.starts_with("/v1/")
+/// Returns true for paths that need no credential: pages, and the description of the API.
+fn is_page(path: &str) -> bool {
+    #[cfg(feature = "dashboard")]
+    if crate::http::api::pages::is_page(path) {
+        return true;
+    }
+    path == "/openapi.json"
 }
 
-/// Holds a credential against what is known; where its key is not, once more after that has been
-/// fetched.
+/// Verifies a credential. If its key is unknown, fetches the key set and verifies it again.
 async fn verify(state: &AppState, credential: &str) -> Result<Caller, Denied> {
     let verified = state.access.load().verify(credential, now());
-    let is_unknown = matches!(verified, Err(Denied::Unknown | Denied::Algorithm));
-    if is_unknown
+    #[cfg(feature = "remote-keys")]
+    if matches!(verified, Err(Denied::Unknown | Denied::Algorithm))
         && state.access.load().lacks_key_of(credential)
         && let Some(key_set) = state.key_set.load_full()
         && key_set.fetch_for_unknown().await
@@ -121,8 +120,9 @@ async fn verify(state: &AppState, credential: &str) -> Result<Caller, Denied> {
     verified
 }
 
-/// A browser adds its cookie to whatever any page has it send, so that it speaks only for what a
-/// page of ours sent; and one that is not good would come for ever, so it is ended.
+/// Identifies the caller by a cookie. A browser adds the cookie to requests of any page, so unsafe
+/// methods are accepted only from pages of the hub and of allowed origins. An invalid cookie is
+/// ended, because the browser would send it forever.
 async fn identify_by_cookie(
     state: &AppState,
     request: &HttpRequest,
@@ -143,14 +143,14 @@ async fn identify_by_cookie(
 enum PresentedCredential<'a> {
     Nothing,
     Bearer(&'a str),
-    /// A ticket, and the id of the last event its bearer has.
+    /// A ticket, and the id of the last event that its bearer has.
     Ticket(String, Option<EventId>),
     /// Credential of a cookie; used only if no other is presented.
     Cookie(String),
 }
 
-/// A second credential, or one in another form, is no reason to take a request for one that shows
-/// nothing.
+/// Returns the credential of a request. A second credential, or one in an unknown form, is an
+/// error, so that the request is never treated as anonymous.
 fn presented_credential(request: &HttpRequest) -> Result<PresentedCredential<'_>, Denied> {
     let mut said = request.headers().get_all(header::AUTHORIZATION);
     let ticket = ticket_in_query(request)?;
@@ -172,7 +172,7 @@ fn presented_credential(request: &HttpRequest) -> Result<PresentedCredential<'_>
     }
 }
 
-/// A ticket with the last id; nothing else is taken from a query.
+/// Returns the ticket and the last event id of a query. Other credentials in a query are refused.
 fn ticket_in_query(request: &HttpRequest) -> Result<Option<(String, Option<EventId>)>, Denied> {
     let query = request.query_string();
     let is = |pair: &str, name: &str| {
@@ -196,7 +196,7 @@ fn ticket_in_query(request: &HttpRequest) -> Result<Option<(String, Option<Event
     Ok(Some((ticket.to_owned(), last)))
 }
 
-/// `Host` is there once, and is a name of this machine or one that is configured
+/// Fails unless a request has one `Host`, which is a name of this machine or is configured
 /// (RFC 9110 §7.2 and §15.5.20).
 fn check_host(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
     let refuse = |code, why: String| {
@@ -212,7 +212,7 @@ fn check_host(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
         let mut public = state.settings.public_hosts.iter();
         is_loopback(name) || public.any(|ours| ours.eq_ignore_ascii_case(name))
     };
-    // A target that names a host counts before the header (RFC 9112 §3.2.2).
+    // A host in the request target takes precedence over the header (RFC 9112 §3.2.2).
     let target = request.uri().authority().map_or(host, |authority| authority.as_str());
     if is_ours(host) && is_ours(target) {
         Ok(())
@@ -227,8 +227,8 @@ fn check_host(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
     }
 }
 
-/// Refuses what a page of another site has a browser send without a credential, where that would be
-/// granted something: a write, or any request by a name that is not the hub's (DNS rebinding).
+/// Refuses requests without a credential that a page of another site may have caused, if anonymous
+/// callers have grants: a write, or any request by a name that is not the hub's (DNS rebinding).
 fn check_anonymous(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
     if !state.access.load().has_anonymous() || is_public(request) {
         return Ok(());
@@ -241,7 +241,7 @@ fn check_anonymous(state: &AppState, request: &HttpRequest) -> Result<(), Proble
     let is_ours = |authority: &str| {
         let name = host_name(authority).unwrap_or_default();
         let mut public = state.settings.public_hosts.iter();
-        // An address cannot be rebound.
+        // DNS rebinding needs a name, so an IP address is safe.
         name.parse::<IpAddr>().is_ok()
             || is_loopback(name)
             || public.any(|ours| ours.eq_ignore_ascii_case(name))
@@ -255,14 +255,13 @@ fn check_anonymous(state: &AppState, request: &HttpRequest) -> Result<(), Proble
     Err(Problem::new(Code::Misdirected, why).field("Host"))
 }
 
-/// Returns true for what tells nothing but that the hub is there, and for pages.
+/// Returns true for pages, and for paths that reveal only that the hub is running.
 fn is_public(request: &HttpRequest) -> bool {
     request.method().is_safe()
-        && (matches!(request.path(), "/healthz" | "/readyz")
-            || crate::http::api::pages::is_page(request.path()))
+        && (matches!(request.path(), "/healthz" | "/readyz") || is_page(request.path()))
 }
 
-/// The name in `name:port`, `[address]:port` or either without the port.
+/// Returns the name in `name:port`, `[address]:port` or either without the port.
 pub(crate) fn host_name(host: &str) -> Option<&str> {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?,
@@ -278,18 +277,18 @@ fn is_loopback(name: &str) -> bool {
         || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// A page of another site neither reads nor writes here, but may lead here.
+/// Refuses requests by pages of other sites, except navigations to a page of the hub.
 fn check_site(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
     let headers = request.headers();
     let is_foreign = match header_text(headers, &FETCH_SITE) {
         Some(site) => !matches!(site, "same-origin" | "same-site" | "none"),
-        // Browsers that do not say so send an Origin with what could do harm.
+        // Browsers without Fetch Metadata send `Origin` with requests that could do harm.
         None => header_text(headers, &header::ORIGIN)
             .is_some_and(|origin| !is_same_origin(origin, headers)),
     };
     let leads_here =
         request.method() == Method::GET && header_text(headers, &FETCH_MODE) == Some("navigate");
-    if !is_foreign || leads_here && crate::http::api::pages::is_page(request.path()) {
+    if !is_foreign || leads_here && is_page(request.path()) {
         return Ok(());
     }
     let is_open = state.settings.cors_origins.iter().any(|origin| origin == "*");
@@ -334,7 +333,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_host_is_known_by_its_name_whatever_its_port() {
+    fn loopback_names_are_recognised_with_any_port() {
         for ours in ["localhost", "LocalHost:8080", "127.0.0.1:1", "127.9.9.9", "[::1]:80", "[::1]"]
         {
             assert!(host_name(ours).is_some_and(is_loopback), "{ours}");
@@ -359,7 +358,7 @@ mod tests {
         #![proptest_config(cases(1_000))]
 
         #[test]
-        fn a_host_is_its_name_and_perhaps_a_port(
+        fn host_name_parses_a_name_with_an_optional_port(
             name in prop_oneof!["[a-zé0-9.-]{1,20}", any::<std::net::Ipv4Addr>().prop_map(|a| a.to_string())],
             address in any::<std::net::Ipv6Addr>(),
             port in proptest::option::of(any::<u16>()),
@@ -373,7 +372,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_taken_for_a_host_says_nothing_but_that(
+        fn host_name_accepts_nothing_but_a_name_and_a_port(
             text in "(\\[::1\\]|localhost|127\\.0\\.0\\.1)?(\\[|\\]|::1|:|[0-9]{1,5}|@|/|evil|\\.| |é){0,4}",
         ) {
             let Some(name) = host_name(&text) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Middleware: the access log, and authentication; on the admin listener the check of the host alone.
+//! Middleware: the access log and authentication. The admin listener checks only the host.
 
 pub(crate) mod access_log;
 pub(crate) mod auth;

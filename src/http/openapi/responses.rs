@@ -15,7 +15,7 @@ fn problem(why: &str) -> RefOr<Described> {
         .into()
 }
 
-/// Refusals by their status.
+/// Defines groups of refusals by their status.
 macro_rules! refusals {
     ($($(#[$doc:meta])* $name:ident { $($status:literal = $why:literal,)* })*) => {$(
         $(#[$doc])*
@@ -50,6 +50,10 @@ refusals! {
     HistoryRefused {
         500 = "The journal cannot be read",
     }
+}
+
+#[cfg(feature = "chat")]
+refusals! {
     /// Refusals of routes of one chat.
     ChatMissed {
         404 = "There is no such chat, or it is another's",
@@ -65,7 +69,7 @@ impl IntoResponses for Subscribed {
         let text = || Content::new(Some(Schema::from(Object::with_type(Type::String))));
         let events = ResponseBuilder::new()
             .description("Events, or, where an EventSource is turned away, why")
-            // What an event is, the specification of Server-Sent Events says.
+            // The specification of Server-Sent Events defines the format.
             .content("text/event-stream", Content::new(None::<Schema>))
             .content("application/x-ndjson", text())
             .content("text/plain", text())

@@ -1,7 +1,7 @@
-//! The shapes of what the API takes and answers, as `openapi.rs` describes them.
+//! Schemas of the bodies and queries of the API.
 //!
-//! They are read and written elsewhere, by `query.rs` and by `wire/`; `tests/clients/api.py` holds the
-//! one against the other.
+//! `query.rs` and `wire/` read and write the bodies; `tests/clients/api.py` checks that they agree
+//! with these schemas.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -59,18 +59,18 @@ enum Texts {
 #[schema(as = Event)]
 pub(crate) struct EventShape {
     stream: Streams,
-    /// `message` unless said otherwise; `log`, `metric` and `heartbeat` have a checked shape.
+    /// Type, `message` by default; `log`, `metric` and `heartbeat` have a checked shape.
     #[schema(nullable = false, pattern = r"^(?!hub-|open$|error$)[^\x00-\x1f\x7f-\x9f]{1,64}$")]
     r#type: Option<String>,
-    /// Any JSON; a string goes out as its text.
+    /// Any JSON value. A string is sent as its text.
     data: Value,
-    /// The same key within ten minutes publishes nothing and answers the first receipt, unless
-    /// the stream was deleted since.
+    /// Idempotency key. A second publish with the key within ten minutes publishes nothing and
+    /// returns the first receipt, unless the stream was deleted since.
     #[schema(nullable = false, min_length = 1, max_length = 128)]
     key: Option<String>,
 }
 
-/// A message; what else it has stays with it. Loggers write `null` for what they do not know.
+/// A log message. Other members are kept. Unknown values may be `null`, as some loggers send them.
 #[derive(ToSchema, Serialize)]
 pub(crate) struct LogMessage {
     level: Level,
@@ -117,19 +117,19 @@ pub(crate) enum Events {
     Several(Vec<EventShape>),
 }
 
-/// Answer to a publish once the event is as durable as the mode promises.
+/// Response to a publish, sent once the event is as durable as the durability mode promises.
 #[derive(ToSchema, Serialize)]
 pub(crate) struct Receipt {
     /// The event's id.
     id: String,
     stream: Streams,
-    /// Sessions that it goes to.
+    /// Number of sessions that the event goes to.
     subscribers: u32,
     /// True if the key was used before; this is the receipt of that publish.
     duplicate: bool,
 }
 
-/// A receipt for each event, or, for lines, what they came to.
+/// A receipt for each event, or a summary for newline-delimited JSON.
 #[derive(ToSchema, Serialize)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "it describes what `wire/` spells")]
@@ -137,19 +137,19 @@ pub(crate) enum Receipts {
     One(Receipt),
     Several(Vec<Receipt>),
     Summary {
-        /// Events that were new.
+        /// Number of events that were not duplicates.
         published: usize,
         first: Option<String>,
         last: Option<String>,
     },
 }
 
-/// Answer to the end of a stream.
+/// Response to ending a stream.
 #[derive(ToSchema, Serialize)]
 pub(crate) struct EndReceipt {
     id: String,
     stream: String,
-    /// Sessions that are told.
+    /// Number of sessions that are notified.
     subscribers: u32,
 }
 
@@ -158,16 +158,16 @@ pub(crate) struct EndReceipt {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "it describes what `query.rs` reads")]
 pub(crate) struct Reading {
-    /// Go on after this event, where the `Last-Event-ID` header cannot be sent.
+    /// Id of the event to resume after, if the client cannot send the header `Last-Event-ID`.
     #[param(nullable = false)]
     last_event_id: Option<String>,
-    /// Start with the newest so many.
+    /// Number of the newest events to start with.
     #[param(minimum = 0, nullable = false, format = "uint64")]
     last: Option<u64>,
-    /// `start`, `now`, a time (RFC 3339), or so long ago (`10m`).
+    /// Start of the events: `start`, `now`, a time (RFC 3339), or a duration before now (`10m`).
     #[param(nullable = false)]
     from: Option<String>,
-    /// Only these types, separated by commas.
+    /// Types of events to read, separated by commas.
     #[param(nullable = false)]
     types: Option<String>,
     /// Format of the events; the default is that of `Accept`.
@@ -176,7 +176,7 @@ pub(crate) struct Reading {
     /// Columns of `format=csv`, separated by commas; the default is the members of the first event.
     #[param(nullable = false)]
     columns: Option<String>,
-    /// Data as `{"stream","type","time","data"}`.
+    /// Sends the data as `{"stream","type","time","data"}`.
     #[param(nullable = false)]
     envelope: Option<bool>,
     /// Prefixes texts that a spreadsheet would run as formulas with an apostrophe (`format=csv`).
@@ -185,23 +185,23 @@ pub(crate) struct Reading {
     /// Interval of heartbeats on a quiet connection, 1s to 1h.
     #[param(nullable = false)]
     heartbeat: Option<String>,
-    /// Events may wait so long for more that are written with them; 1,000 where only
-    /// `flush_bytes` is said.
+    /// Maximum time in milliseconds that events wait to be written together; 1,000 if only
+    /// `flush_bytes` is set.
     #[param(minimum = 1, maximum = 5_000, nullable = false)]
     flush_ms: Option<u64>,
-    /// Bytes of events that are written at once; 65,536 if only `flush_ms` is set.
+    /// Number of waiting bytes that are written immediately; 65,536 if only `flush_ms` is set.
     #[param(minimum = 1, maximum = 262_144, nullable = false)]
     flush_bytes: Option<u64>,
-    /// `false`: end with the newest event, as an export does.
+    /// `false` ends the response with the newest event, for an export.
     #[param(nullable = false)]
     follow: Option<bool>,
     /// Form of heartbeats: `comment` or `event`.
     #[param(inline, nullable = false)]
     heartbeat_as: Option<BeatAs>,
-    /// `off`: without `hub-open`, `hub-gap`, `hub-end`, `hub-notice`, `hub-error`.
+    /// `off` omits `hub-open`, `hub-gap`, `hub-end`, `hub-notice` and `hub-error`.
     #[param(inline, nullable = false)]
     control: Option<Control>,
-    /// `status`: turn this client away with a status, and not with a stream that says so.
+    /// `status` refuses this client with an HTTP status instead of an event stream.
     #[param(inline, nullable = false)]
     refusal: Option<RefusalAs>,
     /// Ticket of `POST /tickets`.

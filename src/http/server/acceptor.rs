@@ -1,7 +1,7 @@
-//! A connection from its accepting on: whether there is room for it, TLS, which HTTP it speaks.
+//! Accepts connections: enforces limits, performs the TLS handshake, and detects the HTTP version.
 //!
-//! Promises: nobody takes more connections than the limit of one client leaves room for, and the
-//! hub accepts none once its memory is nearly used up; whoever says nothing is let go of.
+//! Promises: no client has more connections than its limit allows; no connection is accepted once
+//! the memory budget is nearly used up; a connection that sends nothing is closed.
 
 use crate::http::limits::ConnectionPermit;
 use crate::http::limits::head_clock::HeadClock;
@@ -61,7 +61,7 @@ impl Transport {
         Self { stream: TransportIo::Tls(Box::new(stream)), clock: HeadClock::new() }
     }
 
-    /// The session's end of it, where it may have that.
+    /// Returns the session's end of the socket; `None` for TLS, which no session takes over.
     pub(crate) fn shared(&self) -> Option<Rc<SessionSocket>> {
         match &self.stream {
             TransportIo::Plain(socket) => Some(socket.shared()),
@@ -70,7 +70,7 @@ impl Transport {
     }
 }
 
-/// Calls a method of whichever stream it is.
+/// Calls a method of the plain or the TLS stream.
 macro_rules! either {
     ($self:ident, $stream:ident => $call:expr) => {
         match &mut $self.stream {
@@ -123,15 +123,15 @@ impl AsyncWrite for Transport {
     }
 }
 
-/// The future of a connection that is not as most are.
+/// Future of a connection that is refused, uses TLS or may use HTTP/2.
 type BoxedConnection = Pin<Box<dyn Future<Output = Result<(), ()>>>>;
 
 /// Serves the connections of a worker.
 pub(crate) struct Acceptor<H1, H2> {
     pub(crate) state: Data<AppState>,
-    /// HTTP/1, connection by connection.
+    /// Service for HTTP/1, called once for each connection.
     pub(crate) h1: H1,
-    /// Requests one by one, for HTTP/2.
+    /// Service for HTTP/2, called once for each request.
     pub(crate) h2: Rc<H2>,
     pub(crate) stopping: actix_server::GracefulShutdownSignal,
     /// True for the admin listener, which has a server of its own and no TLS.
@@ -150,8 +150,8 @@ where
 {
     /// Serves one connection to its end.
     ///
-    /// What is left of most connections is a session; so whatever only some of them need is in a
-    /// box, and not in the future of each.
+    /// Most connections become a session. State that only other connections need is boxed, so that
+    /// it does not enlarge every connection's future.
     pub(crate) fn serve(
         self: Rc<Self>,
         stream: TcpStream,
@@ -181,7 +181,8 @@ where
         }) as BoxedConnection)
     }
 
-    /// Returns a permit for a connection, or the reason to refuse it. Operators are not limited here.
+    /// Returns a permit for a connection, or the reason to refuse it. The admin listener needs no
+    /// permit.
     fn permit(
         &self,
         peer: Option<SocketAddr>,
@@ -196,7 +197,7 @@ where
         permit.map(Some).ok_or(ConnectionRefused::MaxConnectionsPerClient)
     }
 
-    /// Serves a connection without TLS by whichever HTTP it begins with.
+    /// Serves a connection without TLS with the HTTP version that it begins with.
     async fn serve_negotiated(
         &self,
         stream: TcpStream,
@@ -204,7 +205,7 @@ where
     ) -> Result<(), ()> {
         let is_http2 = tokio::select! {
             is_http2 = begins_http2(&stream) => is_http2,
-            // It has asked for nothing yet.
+            // The client has sent no request yet.
             () = self.stopping.notified() => return Ok(()),
         };
         if is_http2 {
@@ -262,7 +263,7 @@ where
                 DispatchError::Io(_) if clock.is_expired() => {
                     telemetry.connection_refused(ConnectionRefused::Slow);
                 }
-                // How else a connection ends is its client's business.
+                // Other errors concern only the client.
                 _ => {}
             }
         });
@@ -270,7 +271,7 @@ where
     }
 }
 
-/// Returns true if a connection begins with the HTTP/2 preface; reads nothing.
+/// Returns true if a connection begins with the HTTP/2 preface, without consuming it.
 async fn begins_http2(stream: &TcpStream) -> bool {
     let looks = async {
         let mut begin = [0; PREFACE.len()];
@@ -290,8 +291,8 @@ async fn begins_http2(stream: &TcpStream) -> bool {
     timeout(HANDSHAKE_TIMEOUT, looks).await.unwrap_or(false)
 }
 
-/// Has the kernel close a connection whose peer takes nothing for `timeout`. actix polls no body
-/// while its write buffer is full, so ending the body would close nothing.
+/// Makes the kernel close a connection whose peer takes nothing for `timeout`. actix polls no body
+/// while its write buffer is full, so ending the body would not close the connection.
 fn set_write_timeout(socket: &TcpStream, timeout: Duration) {
     let socket = socket2::SockRef::from(socket);
     let set = socket.set_tcp_nodelay(true).and(socket.set_tcp_user_timeout(Some(timeout)));
@@ -300,7 +301,7 @@ fn set_write_timeout(socket: &TcpStream, timeout: Duration) {
     }
 }
 
-/// A connection that is open, until this is dropped.
+/// Guard that counts an open connection until it is dropped.
 struct OpenConnection(Data<AppState>);
 
 impl OpenConnection {

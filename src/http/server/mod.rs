@@ -1,4 +1,4 @@
-//! The server: what the handlers share, and the workers that serve connections.
+//! The server: its listeners, and the workers that serve connections.
 
 mod acceptor;
 mod http2;
@@ -21,13 +21,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Connections that wait to be accepted, where the system allows it.
+/// Maximum number of connections that wait to be accepted, if the system allows it.
 const BACKLOG: i32 = 4096;
-/// Bytes an encoder joins before it writes: what one write of a socket takes at first.
+/// Number of bytes that an encoder joins before it writes: the amount that a new socket takes.
 const WRITE_BUFFER_BYTES: usize = 32 * 1024;
 /// Maximum time for closing a connection.
 const CLIENT_DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Connections to the listener of the operators: Prometheus, and whoever looks.
+/// Maximum number of connections to the admin listener.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
 /// Maximum time for requests to end once all sessions are closed.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -48,7 +48,8 @@ pub fn start(state: Data<AppState>, listen: &[SocketAddr]) -> std::io::Result<Se
     serve(state, listen, false, workers, most)
 }
 
-/// The same for what is for operators alone, which the connections of everybody else leave alone.
+/// Starts the admin listener, if it has addresses. Its server is separate, so that clients of the
+/// hub cannot use up its connections.
 pub fn start_admin(
     state: Data<AppState>,
     listen: &[SocketAddr],
@@ -96,7 +97,7 @@ async fn worker(
     is_apart: bool,
 ) -> Result<impl Service<TcpStream, Response = (), Error = (), Future: 'static>, ()> {
     if !is_apart {
-        // From the start, so that it shows when the thread does not answer.
+        // Starts the shard now, so that a thread that does not respond is detected from the start.
         state.shard();
     }
     let service = || map_config(app(state.clone(), is_apart), |()| AppConfig::default());
@@ -109,7 +110,7 @@ async fn worker(
         .keep_alive(Duration::from_secs(KEEP_ALIVE_S))
         .client_disconnect_timeout(CLIENT_DISCONNECT_TIMEOUT)
         .h1_write_buffer_size(WRITE_BUFFER_BYTES)
-        // A client that has closed its side is gone; there is nobody to stream to.
+        // A client that has closed its side counts as gone; nothing is streamed to it.
         .h1_allow_half_closed(false)
         .on_connect_ext(|wire: &Transport, data| {
             data.insert(wire.clock.clone());

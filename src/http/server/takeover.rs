@@ -1,4 +1,4 @@
-//! A connection from its first request to the end of its event stream, if it comes to one.
+//! Serves a connection's requests until a session takes its socket over, then that session.
 
 use crate::http::session_socket::SessionSocket;
 use crate::hub::{DirectSink as _, Subscription};
@@ -9,22 +9,22 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// Bytes of a session's that are joined for one write.
+/// Number of a session's bytes that are joined for one write.
 const JOINED_BYTES: usize = 32 * 1024;
-/// Writes at a stretch, before other connections have their turn.
+/// Maximum number of consecutive writes, so that other connections are not delayed.
 const WRITES_AT_ONCE: usize = 8;
 
-/// Serves requests by `http` until one of them takes the socket over for its events, and then
-/// those. What it holds meanwhile is let go of at the end.
+/// Serves requests with `http` until a session takes the socket over, then serves the session.
+/// `held` is dropped when the connection ends.
 pub(crate) fn serve<E>(
     http: impl Future<Output = Result<(), E>>,
     socket: Option<Rc<SessionSocket>>,
     held: impl Sized,
 ) -> impl Future<Output = Result<(), ()>> {
-    // Apart from what is left of the connection later, so that its memory can go.
+    // Boxed, so that its memory is freed once the session has taken over.
     let mut http = Box::pin(http);
     async move {
-        // How a connection ends is nobody's business but the client's.
+        // An error of a connection concerns only its client.
         let Some(socket) = socket else { return http.await.map_err(drop) };
         let guard = TakeoverGuard(&socket);
         let successor = poll_fn(|cx| match http.as_mut().poll(cx) {
@@ -43,7 +43,8 @@ pub(crate) fn serve<E>(
     }
 }
 
-/// A session that was to take over and cannot any more goes; it and its socket hold each other.
+/// Drops a session that can no longer take over. The session and its socket own each other, so
+/// neither would be dropped otherwise.
 struct TakeoverGuard<'a>(&'a SessionSocket);
 
 impl Drop for TakeoverGuard<'_> {
@@ -52,8 +53,9 @@ impl Drop for TakeoverGuard<'_> {
     }
 }
 
-/// A socket that is a session's, in chunks of HTTP/1.1. The session writes to it in rounds; what
-/// they cannot bring goes this way: its first block, history, heartbeats, what waits for room.
+/// A session on the socket that it has taken over, sent as HTTP/1.1 chunks. The shard's flushes
+/// write live events; this future writes the rest: the first block, history, heartbeats, and bytes
+/// that a full socket did not take.
 struct EventStream {
     socket: Rc<SessionSocket>,
     subscription: Subscription,
@@ -92,7 +94,7 @@ impl Future for EventStream {
 }
 
 impl EventStream {
-    /// Ends with a connection that is lost.
+    /// Ends the stream of a lost connection.
     fn lost(&self) -> Poll<()> {
         if self.socket.has_timed_out() {
             self.subscription.close_stalled();
@@ -100,7 +102,7 @@ impl EventStream {
         Poll::Ready(())
     }
 
-    /// Returns what the session has ready, as a chunk; empty if it has nothing.
+    /// Returns the bytes that the session has ready, as a chunk; empty if there are none.
     fn gather(&mut self, cx: &mut Context<'_>) -> Bytes {
         let mut frames = Vec::new();
         while frames.len() < JOINED_BYTES && !self.has_ended {

@@ -1,7 +1,7 @@
 //! Admission of sessions: counters for every limit on sessions.
 //!
 //! Promises: a session is counted in every bucket from its admission to its end; a full bucket
-//! admits nobody. The counts are exact, because only the manager counts.
+//! admits no session. The counts are exact, because only the manager counts.
 
 use crate::event::{Interest, Selector};
 use crate::hub::quota_owner::QuotaOwner;
@@ -9,17 +9,17 @@ use crate::limits::{Bound, ClientKey, Limit, Limits, Scope, Usage};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
-/// Counter of sessions.
+/// Key of a counter of sessions.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Bucket {
     All(Scope),
     Client(Scope, ClientKey),
     Subject(Scope, Arc<str>),
-    /// A stream, or a pattern as it is written.
+    /// A stream, or a pattern as written.
     Stream(Selector),
 }
 
-/// A bucket that a session falls into, and how many fit.
+/// A bucket that a session counts towards, and its maximum.
 struct QuotaSlot {
     limit: Limit,
     scope: Scope,
@@ -27,7 +27,7 @@ struct QuotaSlot {
     most: u64,
 }
 
-/// Each bucket once.
+/// Slots of one session, with each bucket once.
 struct QuotaSlots(Vec<QuotaSlot>);
 
 impl QuotaSlots {
@@ -52,14 +52,14 @@ struct SlotUsage {
     refusals: u64,
 }
 
-/// The counts.
+/// Counts of sessions, and the limits that apply to them.
 pub(in crate::hub) struct Admission {
     limits: Arc<Limits>,
     counts: FxHashMap<Bucket, (Limit, Scope, u32)>,
     usage_by_slot: FxHashMap<(Limit, Scope), SlotUsage>,
 }
 
-/// The limits that are counted here.
+/// Limits that count sessions.
 const COUNTED: [Limit; 4] = [
     Limit::Connections,
     Limit::ConnectionsPerClient,
@@ -72,7 +72,7 @@ impl Admission {
         Self { limits, counts: FxHashMap::default(), usage_by_slot: FxHashMap::default() }
     }
 
-    /// Counts a session, or says which limit it would exceed.
+    /// Counts a session; fails with the limit that it would exceed.
     pub(in crate::hub) fn acquire(
         &mut self,
         holder: &QuotaOwner,
@@ -101,7 +101,7 @@ impl Admission {
         }
     }
 
-    /// A session that was counted is gone.
+    /// Removes a counted session from the counts.
     pub(in crate::hub) fn release(&mut self, holder: &QuotaOwner, interest: &Interest) {
         for place in self.slots(holder, interest) {
             if let Some((.., count)) = self.counts.get_mut(&place.bucket) {
@@ -113,8 +113,8 @@ impl Admission {
         }
     }
 
-    /// Goes on with other limits; those who are there, `held`, stay also where they are too many.
-    /// Refusals and peaks of rules begin anew, because rules have no names.
+    /// Replaces the limits. The existing sessions, `held`, stay even if they exceed the new limits.
+    /// Refusals and peaks of rules are reset, because rules have no names to match them by.
     pub(in crate::hub) fn change<'a>(
         &mut self,
         limits: Arc<Limits>,
@@ -138,7 +138,7 @@ impl Admission {
             selectors.iter().map(|selector| self.limits.scope(selector)).collect()
         };
         let mut places = QuotaSlots(Vec::with_capacity(4));
-        // A rule's own number of sessions is within the hub's, and not in its place.
+        // A rule's limit on sessions applies in addition to the hub's, not instead of it.
         for scope in std::iter::once(&Scope::HUB).chain(&scopes) {
             let bound = self.limits.bounds(*scope).and_then(|b| b.of(Limit::Connections));
             places.add(Limit::Connections, *scope, bound, || Bucket::All(*scope));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn each_limit_refuses_by_its_name_and_has_room_again_once_somebody_is_gone() {
+    fn each_limit_refuses_by_name_and_admits_again_after_a_release() {
         let mut admission = admission();
         let a = interest("a");
         for subject in ["", "ann", "bob"] {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_takes_the_place_of_the_hubs_limits_but_for_the_number_of_all() {
+    fn rule_replaces_the_hub_limits_except_for_total_sessions() {
         let mut admission = admission();
         for _ in 0..5 {
             assert_eq!(admission.acquire(&holder(1, ""), &interest("many.x")), Ok(()));
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_given_back_whatever_the_limits_have_become_meanwhile() {
+    fn all_counts_are_released_after_the_limits_change() {
         let mut admission = admission();
         let held = [
             (holder(1, "ann"), interest("a,b.*")),
@@ -315,7 +315,7 @@ mod tests {
         let fewer = Limits { hub: bounds(&[(Limit::Connections, 1)]), rules: Vec::new() };
         admission.change(Arc::new(fewer), held.iter().map(|(h, i)| (h, i)));
         assert_eq!(admission.acquire(&holder(9, ""), &interest("a")), Err(Limit::Connections));
-        assert_eq!(admission.usage()[0].r#use, Some(3), "those who are there stay");
+        assert_eq!(admission.usage()[0].r#use, Some(3), "existing sessions stay");
         for (holder, interest) in &held {
             admission.release(holder, interest);
         }
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_does_not_bind_the_hubs_own_machine() {
+    fn default_limit_does_not_apply_to_local_clients() {
         let mut hub = Bounds::default();
         hub.set(Limit::ConnectionsPerClient, Some(Bound { most: 1, is_explicit: false }));
         let mut admission = Admission::new(Arc::new(Limits { hub, rules: Vec::new() }));

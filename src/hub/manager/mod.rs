@@ -1,8 +1,8 @@
-//! The connection manager: who wants what, and how many there are.
+//! The connection manager: matches events to sessions and counts the sessions.
 //!
-//! Promises: batches go out in order, each entry to every group that wants it; a seat is given
-//! exactly between two batches, so that its holder knows from where on everything comes; limits
-//! are exact, because only this actor counts.
+//! Promises: batches are dispatched in order, each entry to every group that selects it; a session
+//! is registered exactly between two batches, so that it knows the position after which it gets
+//! everything; limits are exact, because only this actor counts.
 //! Never: waits for a shard, a client or a disk.
 
 mod admission;
@@ -32,14 +32,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// Seats, leaves and questions that may wait for the manager.
+/// Maximum number of registrations, departures and queries that wait for the manager.
 pub const MANAGER_MAILBOX: usize = 16_384;
 /// Interval at which a shard with a full mailbox is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(5);
 /// Interval at which the sessions of dead worker threads are released.
 const GONE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The actor.
+/// Actor that dispatches committed batches to the shards and admits sessions.
 pub struct ConnectionManager {
     telemetry: Telemetry,
     shown: PatternMetrics,
@@ -50,7 +50,7 @@ pub struct ConnectionManager {
     index: SelectorIndex<GroupId>,
     next_group: GroupId,
     sessions: usize,
-    /// The last place handed out.
+    /// Position of the last dispatched event.
     dispatched_watermark: Position,
     draining: Option<Duration>,
     drained: Option<oneshot::Sender<()>>,
@@ -58,7 +58,7 @@ pub struct ConnectionManager {
     batches: Option<mpsc::Receiver<Dispatch>>,
 }
 
-/// The sessions that asked for the same.
+/// Sessions with the same interest.
 struct SubscribedGroup {
     interest: Arc<Interest>,
     seats: FxHashMap<ShardId, u32>,
@@ -66,8 +66,8 @@ struct SubscribedGroup {
 }
 
 impl ConnectionManager {
-    /// Hands out what comes from `batches`, which follow `dispatched`; what goes through the
-    /// streams of the patterns in `shown` has figures of its own.
+    /// Creates a manager that dispatches `batches`, which follow the position `dispatched`. Streams
+    /// that match a pattern in `shown` have separate metrics.
     pub fn new(
         batches: mpsc::Receiver<Dispatch>,
         dispatched: Position,
@@ -108,12 +108,13 @@ impl ConnectionManager {
                     receipt.subscribers = counts.get(index as usize).copied().unwrap_or(0);
                 }
             }
-            // A publisher that has gone does not matter.
+            // The publisher may have disconnected.
             let _ = answer.reply.send(Ok(receipts));
         }
     }
 
-    /// Sends each shard what it has takers for; returns how many sessions each entry goes to.
+    /// Sends each shard the entries that its groups select; returns the number of sessions that
+    /// get each entry.
     fn fan_out(&mut self, batch: Arc<Committed>) -> Vec<u32> {
         let mut takers: FxHashMap<ShardId, Vec<(u32, GroupId)>> = FxHashMap::default();
         let mut counts = Vec::with_capacity(batch.entries.len());
@@ -124,7 +125,7 @@ impl ConnectionManager {
             for stream in &entry.streams {
                 self.index.matches(stream, &mut matched);
             }
-            // One who selected the event in two ways gets it once.
+            // A group whose selectors match the event more than once gets it once.
             matched.sort_unstable();
             matched.dedup();
             let mut count = 0;
@@ -164,7 +165,7 @@ impl ConnectionManager {
             return Err(SubscribeRejection::Draining);
         }
         if !self.shards.contains_key(&shard) {
-            // Its thread is gone, and what it still had to say is late.
+            // The shard's thread has ended; this message is late.
             return Err(SubscribeRejection::ManagerQueue);
         }
         self.admission.acquire(&holder, &interest).map_err(SubscribeRejection::Limit)?;
@@ -231,7 +232,7 @@ impl ConnectionManager {
         }
     }
 
-    /// Has another try at what waits for room, where anything does.
+    /// Schedules another attempt to send the messages that wait for room in a shard's mailbox.
     fn retry_later(&mut self, ctx: &mut Context<Self>) {
         if self.retrying || !self.shards.values().any(ShardSlot::has_pending) {
             return;
@@ -246,7 +247,7 @@ impl ConnectionManager {
         });
     }
 
-    /// Gives back the sessions of shards whose thread is gone.
+    /// Releases the sessions of shards whose thread has ended.
     fn remove_gone_shards(&mut self) {
         let gone: Vec<ShardId> = self
             .shards
@@ -265,7 +266,7 @@ impl ConnectionManager {
         }
     }
 
-    /// Sessions that an event on `stream` would go to.
+    /// Returns the number of sessions that would get an event on `stream`.
     fn subscribers(&self, stream: &StreamName) -> u32 {
         let mut matched = Vec::new();
         self.index.matches(stream, &mut matched);
@@ -293,7 +294,7 @@ impl StreamHandler<Dispatch> for ConnectionManager {
         self.retry_later(ctx);
     }
 
-    /// The journal is closed; sessions may still be leaving.
+    /// Keeps the actor running after the journal is closed: sessions may still be leaving.
     fn finished(&mut self, _: &mut Self::Context) {}
 }
 
@@ -321,14 +322,13 @@ impl Handler<FromShard> for ConnectionManager {
     }
 }
 
-/// Sends everybody away, spread over `window`, and lets nobody in; `drained` is told once all are
-/// gone.
+/// Closes all sessions, spread over `window`, and refuses new ones.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Drain {
     /// Time over which sessions are closed.
     pub window: Duration,
-    /// Told when the last session is gone.
+    /// Notified once the last session has ended.
     pub drained: oneshot::Sender<()>,
 }
 

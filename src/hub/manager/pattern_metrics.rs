@@ -1,5 +1,4 @@
-//! Metrics of streams, by the patterns that the configuration names and no others, so that labels stay
-//! bounded.
+//! Metrics of streams, only for configured patterns, so that the number of labels stays bounded.
 
 use crate::event::{Entry, Selector};
 use crate::telemetry::{self, Telemetry};

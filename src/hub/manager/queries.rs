@@ -14,10 +14,10 @@ use std::sync::Arc;
 #[rtype(result = "Vec<SubscriberCount>")]
 pub struct CountSubscribers(pub Vec<StreamName>);
 
-/// The sessions of one stream.
+/// Number of subscribers of one stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SubscriberCount {
-    /// Sessions that an event of the stream would go to.
+    /// Sessions that would get an event on the stream.
     pub subscribers: u32,
     /// True if one of them selects it by name, not only by a pattern.
     pub named: bool,
@@ -35,14 +35,13 @@ impl Handler<CountSubscribers> for ConnectionManager {
     }
 }
 
-/// The streams that somebody subscribes to by name: those with `prefix` and after `after`,
-/// sorted, at most `limit`.
+/// Returns the names of streams that sessions select by name, sorted.
 #[derive(Message)]
 #[rtype(result = "Vec<StreamName>")]
 pub struct FindNames {
     /// Prefix of the names.
     pub prefix: String,
-    /// The name to go on behind.
+    /// Name after which the list begins.
     pub after: Option<String>,
     /// Maximum number of names.
     pub limit: usize,
@@ -70,7 +69,7 @@ impl Handler<GetUsage> for ConnectionManager {
     }
 }
 
-/// The sessions that an event on a stream would go to, by whose they are.
+/// Counts the sessions that would get an event on a stream, by subject.
 #[derive(Message)]
 #[rtype(result = "FxHashMap<Option<Arc<str>>, u32>")]
 pub struct GetPresence(pub StreamName);
@@ -99,7 +98,7 @@ impl Handler<GetShards> for ConnectionManager {
     }
 }
 
-/// Other limits hold from now on; those who are there stay.
+/// Replaces the limits on sessions; existing sessions stay.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct ChangeLimits(pub Arc<Limits>);

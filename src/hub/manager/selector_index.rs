@@ -1,4 +1,4 @@
-//! Index from the name of a stream to the selectors that match it, without looking at the others.
+//! Index that finds the selectors matching a stream name without examining the others.
 
 use crate::event::{Selector, StreamName};
 use rustc_hash::FxHashMap;
@@ -8,7 +8,7 @@ use std::ops::Bound;
 /// Values by selector.
 pub(in crate::hub) struct SelectorIndex<T> {
     exact: FxHashMap<StreamName, Vec<T>>,
-    /// Exact names in order, for lists that begin anywhere.
+    /// Exact names in order, for lists that begin after any name.
     names: BTreeSet<StreamName>,
     patterns: Node<T>,
     pattern_count: usize,
@@ -16,7 +16,7 @@ pub(in crate::hub) struct SelectorIndex<T> {
 
 struct Node<T> {
     parts: FxHashMap<Box<str>, Node<T>>,
-    /// Selectors that end here, and those that end here with `**`.
+    /// Values of the selectors that end here; `deep` has those that end here with `**`.
     ends: Vec<T>,
     deep: Vec<T>,
 }
@@ -73,8 +73,8 @@ impl<T: Copy + PartialEq> SelectorIndex<T> {
         }
     }
 
-    /// Appends the values of every selector that reaches it; one that matches in two ways, or two
-    /// selectors of one value, may bring it in twice.
+    /// Appends the values of all selectors that reach `name`. A value may be appended twice: if a
+    /// selector matches in two ways, or if it has two matching selectors.
     pub(in crate::hub) fn matches(&self, name: &StreamName, out: &mut Vec<T>) {
         if let Some(values) = self.exact.get(name) {
             out.extend_from_slice(values);
@@ -89,7 +89,7 @@ impl<T: Copy + PartialEq> SelectorIndex<T> {
         self.exact.contains_key(name)
     }
 
-    /// The names that are selected exactly and begin with `prefix`, in order, those behind `after`.
+    /// Returns the exactly selected names that start with `prefix` and follow `after`, in order.
     pub(in crate::hub) fn exact_names<'a>(
         &'a self,
         prefix: &'a str,
@@ -130,7 +130,8 @@ impl<T: Copy + PartialEq> Node<T> {
         }
     }
 
-    /// Same as [`Selector::reaches`], from the node of the first part.
+    /// Appends the values of the patterns that reach `name`, as [`Selector::reaches`] defines.
+    /// Called on the root node.
     fn reach(&self, name: &StreamName, out: &mut Vec<T>) {
         if name.is_hidden() {
             return;
@@ -171,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_come_in_order_from_anywhere() {
+    fn names_are_listed_in_order_after_any_name() {
         let mut index = SelectorIndex::default();
         for text in ["b.2", "a", "b.1", "b", "b.1", "c", "b.*"] {
             index.insert(&Selector::parse(text).expect("a selector"), 0);
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_index_agrees_with_each_selector_and_forgets_what_is_removed() {
+    fn index_agrees_with_the_selectors_and_forgets_removed_ones() {
         let selectors: Vec<Selector> = [
             "a", "a.b", "*", "**", "a.*", "a.**", "*.b", "a.*.c", "*.*", "a.b.**", "b.*.**",
             "a..b", "hub.*", "hub.**", "hub.b", "chat.b", "chat.*", "chat.**",

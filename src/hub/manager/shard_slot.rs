@@ -1,7 +1,7 @@
-//! The manager's way to one shard: in order, never waiting.
+//! Messages from the manager to one shard, sent in order and without waiting.
 //!
-//! A batch that finds no room is left out; once there is room again the shard is told up to where
-//! its sessions have to read history instead.
+//! A batch that does not fit in the shard's mailbox is left out. Once there is room, a `Resync`
+//! names the position up to which the sessions must read from history instead.
 
 use crate::event::Position;
 use crate::hub::ids::{GroupId, SessionKey};
@@ -17,9 +17,9 @@ pub(in crate::hub) struct ShardSlot {
     pub(in crate::hub) address: ShardAddress,
     /// Sessions of the shard.
     pub(in crate::hub) seats: FxHashMap<SessionKey, (GroupId, Arc<QuotaOwner>)>,
-    /// Answers that wait for room in its mailbox; at most one for each session.
+    /// Messages that wait for room in the mailbox, with at most one answer for each session.
     pending: VecDeque<ToShard>,
-    /// Batches were left out.
+    /// True if batches were left out since the last `Resync`.
     is_behind: bool,
 }
 
@@ -33,8 +33,8 @@ impl ShardSlot {
         self.is_behind || !self.pending.is_empty()
     }
 
-    /// Sends what must arrive. Where batches were left out before it, the shard is told of them
-    /// first: a seat that names a later place would hide them.
+    /// Sends a message that must arrive. If batches were left out, a `Resync` is sent first: the
+    /// answer to a registration names a later position, which would hide them.
     pub(in crate::hub) fn send(&mut self, message: ToShard, through: Position) {
         if std::mem::take(&mut self.is_behind) {
             self.pending.push_back(ToShard::Resync { through });
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_after_batches_that_were_left_out_comes_behind_the_resync() {
+    fn registration_after_left_out_batches_follows_the_resync() {
         let telemetry = Telemetry::new().expect("metrics");
         let (sender, _mailbox) = actix::dev::channel::channel::<Shard>(16);
         let mut slot = ShardSlot::new(Shard::address(&Addr::new(sender)));
@@ -108,8 +108,8 @@ mod tests {
         let waiting: Vec<&ToShard> = slot.pending.iter().collect();
         assert!(matches!(waiting[0], ToShard::Resync { through: t } if *t == through));
         assert!(matches!(waiting[1], ToShard::Seated { key: 1, .. }));
-        assert!(!slot.is_behind, "it has been told");
+        assert!(!slot.is_behind, "the resync is queued");
         slot.deliver(message(2), &telemetry);
-        assert!(slot.is_behind, "what follows waits for its turn");
+        assert!(slot.is_behind, "a batch does not overtake pending messages");
     }
 }

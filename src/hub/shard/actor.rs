@@ -12,10 +12,10 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Batches and registrations that may wait for a shard; past it the shard goes on from history.
+/// Maximum number of messages that wait for a shard; beyond it, its sessions read from history.
 const SHARD_MAILBOX: usize = 1024;
 
-/// The actor. Its state is shared with the connections of its thread.
+/// Actor of a shard. It shares its state with the connections of its thread.
 pub(in crate::hub) struct Shard {
     state: Rc<RefCell<ShardState>>,
 }
@@ -44,14 +44,14 @@ impl Shard {
     }
 }
 
-/// Writes what is new to the sockets, for as long as the shard's thread runs.
+/// Writes new events to the sockets, for as long as the shard's thread runs.
 async fn run_flushes(state: Rc<RefCell<ShardState>>) {
     let scheduled = state.borrow().flushes.scheduled();
     loop {
         scheduled.notified().await;
         loop {
             let has_more = state.borrow_mut().write_slice();
-            // Connections that were woken, as those by TLS, have their turn meanwhile.
+            // Connections that were woken, such as those over TLS, run meanwhile.
             tokio::task::yield_now().await;
             state.borrow_mut().measure_fan_out();
             if !has_more {
@@ -61,7 +61,7 @@ async fn run_flushes(state: Rc<RefCell<ShardState>>) {
     }
 }
 
-/// Writes what was delayed long enough, for as long as the shard's thread runs.
+/// Writes delayed events that are due, for as long as the shard's thread runs.
 async fn run_delayed_flushes(state: Rc<RefCell<ShardState>>) {
     let changed = state.borrow().delayed.changed();
     loop {
@@ -85,7 +85,7 @@ impl Actor for Shard {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(SHARD_MAILBOX);
         ctx.run_interval(Duration::from_secs(1), |shard, _| shard.state.borrow_mut().tick());
-        // In the actor's own task, so that the manager sees when it is gone.
+        // In the actor's own task: if a loop panics, the actor ends and the manager notices.
         ctx.spawn(actix::fut::wrap_future(run_flushes(self.state.clone())));
         ctx.spawn(actix::fut::wrap_future(run_delayed_flushes(self.state.clone())));
     }

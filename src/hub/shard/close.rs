@@ -15,18 +15,18 @@ use std::time::Duration;
 pub(in crate::hub) const DRAIN_STEP: Duration = Duration::from_millis(20);
 /// Maximum time for a closed session to read the reason; then it is aborted.
 const GRACE_S: u64 = 10;
-/// The share of the drain window in which sessions are told, in percent; the rest is theirs to
-/// read it.
+/// Share of the drain window in which sessions are closed, in percent; in the rest, they can read
+/// the reason.
 const DRAIN_CLOSE_PERCENT: u32 = 80;
 
-/// A session that has been stuck for this share of the write timeout when its connection fails
-/// was closed for it, in percent.
+/// Share of the write timeout, in percent: if a session was stalled for at least this long when its
+/// connection fails, the write timeout is the reason.
 const STALLED_PERCENT: u64 = 70;
 
-/// Sessions that are to be closed by a drain, and those that were closed and have not gone.
+/// Sessions that a drain will close, and closed sessions that have not ended.
 #[derive(Default)]
 pub(in crate::hub) struct CloseSchedule {
-    /// Sessions still to be told of a drain, the last one first.
+    /// Sessions that a drain has not closed yet, the last one first.
     leaving: Vec<(Duration, SessionKey)>,
     drained_for: Duration,
     /// Closed sessions, with the second at which each is aborted.
@@ -51,12 +51,12 @@ impl CloseSchedule {
         self.drained_for += DRAIN_STEP;
     }
 
-    /// Returns the next session that the drain is to close by now.
+    /// Returns the next session that the drain must close by now.
     pub(in crate::hub) fn next_drained(&mut self) -> Option<SessionKey> {
         self.leaving.pop_if(|(at, _)| *at <= self.drained_for).map(|(_, key)| key)
     }
 
-    /// Ends a session between two events, with the reason and the time to come back.
+    /// Closes a session between two events, with a reason and a retry time.
     pub(in crate::hub) fn close(
         &mut self,
         members: &mut Members,
@@ -72,26 +72,27 @@ impl CloseSchedule {
         session.closing = Some(reason);
         let retry_ms = pacer.rejected_ms();
         let mut block = Vec::new();
-        // Without control events nothing is said: a lone `retry` would be an empty message to some.
+        // Without control events nothing is sent: some clients take a lone `retry` for an empty
+        // message.
         if session.view.has_control() {
             wire::hub_error(&mut block, session.view.format, retry_ms, reason.as_str(), None);
         }
         session.close_block = Some(block.into());
         session.wake(now);
         if reason != Closed::Draining {
-            // What a drain may take is known, and ends with its window.
+            // A drain is bounded by its window.
             self.cut_off.push_back((now + GRACE_S, key));
         }
     }
 
-    /// Returns the next session that was closed and has not gone within the grace period.
+    /// Returns the next closed session that has not ended within the grace period.
     pub(in crate::hub) fn next_overdue(&mut self, now: u64) -> Option<SessionKey> {
         self.cut_off.front().filter(|(at, _)| *at <= now)?;
         self.cut_off.pop_front().map(|(_, key)| key)
     }
 }
 
-/// Returns the reason for which a session ended that the hub did not close.
+/// Returns the reason for the end of a session that the hub did not close.
 pub(in crate::hub) fn disconnect_reason(
     session: &Session,
     now: u64,

@@ -1,4 +1,4 @@
-//! Counts of what a shard delivers, and the age of what its sockets have not taken.
+//! Delivery metrics of a shard, and the age of the bytes that its sockets have not taken.
 
 use super::members::Members;
 use super::session::Session;
@@ -8,7 +8,7 @@ use crate::telemetry::{ShardMetrics, Telemetry};
 use rustc_hash::FxHashSet;
 use std::time::{Duration, Instant};
 
-/// Metrics of a shard, and what they need between two reports.
+/// Metrics of a shard, and the state that they need between two reports.
 pub(in crate::hub) struct Delivery {
     pub(in crate::hub) metrics: ShardMetrics,
     /// Sessions whose sockets may not have taken everything.
@@ -25,8 +25,8 @@ impl Delivery {
         self.unsent.insert(key);
     }
 
-    /// Reports the metrics, with the bytes that wait for live sessions in their queues and between
-    /// those and their sockets, and the age of the oldest.
+    /// Reports the metrics, with the bytes that wait in queues or between a queue and its socket,
+    /// and the age of the oldest.
     pub(in crate::hub) fn report(&mut self, members: &Members) {
         let (mut queued, mut oldest) = (0, None);
         let mut waits = |at: Instant, bytes: u64| {

@@ -1,8 +1,8 @@
-//! A session's short way to its socket.
+//! Direct writes of a session to its socket.
 //!
 //! Waking a connection's task for every event costs more than writing the event. So the shard
-//! writes to the sockets of live sessions itself, and wakes the connection only where the socket
-//! does not take everything, or where there is more to say than events.
+//! writes to the sockets of live sessions itself, and wakes the connection only if the socket
+//! does not take everything, or if there is more to send than events.
 
 use bytes::Bytes;
 
@@ -11,10 +11,10 @@ pub trait DirectSink {
     /// Writes a piece of the body, framed for the connection. Never waits.
     fn write(&self, piece: &Bytes) -> WriteOutcome;
 
-    /// Bytes that it took and the socket did not.
+    /// Returns the number of bytes that the sink took and the socket has not.
     fn unsent_bytes(&self) -> usize;
 
-    /// Cuts it off: nothing more is sent, and its connection ends.
+    /// Aborts the connection: nothing more is sent, and it ends.
     fn abort(&self);
 }
 
@@ -23,11 +23,11 @@ pub trait DirectSink {
 pub enum WriteOutcome {
     /// The socket took it.
     All,
-    /// The outlet took it and the socket did not take all; the connection is to be woken, to wait
-    /// for the socket.
+    /// The sink took it, and the socket not all of it; the connection must be woken, to wait for
+    /// the socket.
     Kept,
-    /// Refused: a piece before it still waits for the socket.
+    /// The piece was refused: an earlier one still waits for the socket.
     Refused,
-    /// The socket is broken; the connection is to be woken, to end.
+    /// The socket has failed; the connection must be woken, to end.
     Failed,
 }

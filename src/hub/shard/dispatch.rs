@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 use std::rc::Rc;
 use std::time::Instant;
 
-/// A batch in the form of one view.
+/// A batch framed for one view.
 struct FramedBatch<'a> {
     batch: &'a Committed,
     view: &'a View,
@@ -55,7 +55,7 @@ pub(in crate::hub) fn deliver(
     too_far_behind
 }
 
-/// Returns the entries of each group, groups and entries in the order in which they come.
+/// Returns the entries of each group; groups and entries keep the order of `takers`.
 fn group_entries(takers: &[(u32, GroupId)]) -> Vec<(GroupId, Vec<u32>)> {
     let mut by_group: Vec<(GroupId, Vec<u32>)> = Vec::new();
     let mut index_of: FxHashMap<GroupId, usize> = FxHashMap::default();
@@ -81,7 +81,7 @@ impl FramedBatch<'_> {
                 Body::End(_) => ends.extend(entry.streams.iter().cloned()),
             }
         }
-        // What is told of an event's other streams is each group's own.
+        // A frame names only the streams that its group selects, so it differs between groups.
         let names_several = |index: &u32| {
             self.batch.entries.get(*index as usize).is_some_and(|entry| entry.streams.len() > 1)
         };

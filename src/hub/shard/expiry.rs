@@ -1,5 +1,5 @@
-//! Sessions end when the credential does that they were let in by, and are told beforehand; or at
-//! once, where it is revoked.
+//! Expiry of credentials: a session is notified before its credential expires, and ends with it. A
+//! session whose credential is revoked ends without notice.
 
 use super::members::Members;
 use super::session::Session;
@@ -10,13 +10,14 @@ use crate::wire;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Time before the end at which a session is told: enough to fetch a new credential and reconnect.
+/// Time before the expiry at which a session is notified: enough to fetch a new credential and
+/// reconnect.
 const NOTICE_MS: u64 = 60_000;
 
-/// Ends of the credentials of a shard's sessions.
+/// Expiry times of the credentials of a shard's sessions.
 #[derive(Default)]
 pub(in crate::hub) struct CredentialExpiries {
-    /// Next notice or end of each session, in order of time; at most one for each session.
+    /// Next notice or expiry of each session, in order of time; at most one for each session.
     due: BTreeSet<(Timestamp, SessionKey)>,
     /// Version of the keys and grants that all sessions were checked against.
     checked: AccessVersion,
@@ -63,8 +64,8 @@ impl CredentialExpiries {
         sessions.map(|(key, _)| *key).collect()
     }
 
-    /// Tells the sessions whose credential ends soon; returns those whose credential has ended at
-    /// `now`. `second` is the shard's own clock.
+    /// Notifies the sessions whose credential expires soon; returns those whose credential has
+    /// expired at `now`. `second` is the current second of the shard's clock.
     pub(in crate::hub) fn expired(
         &mut self,
         members: &mut Members,

@@ -15,11 +15,11 @@ use tokio::sync::Notify;
 pub struct FlushOptions {
     /// Maximum delay, from the first byte that waits.
     pub within: Duration,
-    /// Bytes that are written at once.
+    /// Number of waiting bytes that are written without delay.
     pub bytes: u64,
 }
 
-/// A session's part in it.
+/// Flush delay of one session.
 #[derive(Clone, Copy, Default)]
 pub(in crate::hub) struct FlushDelay {
     options: Option<FlushOptions>,
@@ -45,7 +45,7 @@ impl FlushDelay {
     }
 }
 
-/// The delayed sessions of a shard, the one that is due first on top.
+/// Delayed sessions of a shard, the one that is due first on top.
 #[derive(Default)]
 pub(in crate::hub) struct DelayedFlushes {
     due: BinaryHeap<Reverse<(Instant, SessionKey)>>,
@@ -53,7 +53,7 @@ pub(in crate::hub) struct DelayedFlushes {
 }
 
 impl DelayedFlushes {
-    /// Returns what is notified when a session becomes the next to be due.
+    /// Returns the `Notify` that is signalled when a session is added.
     pub(in crate::hub) fn changed(&self) -> Rc<Notify> {
         self.changed.clone()
     }
@@ -63,8 +63,8 @@ impl DelayedFlushes {
         self.due.peek().map(|Reverse((due, _))| *due)
     }
 
-    /// Returns true if the `unread` bytes of a live session are to wait for more; notes the session
-    /// if its delay begins.
+    /// Returns true if the `unread` bytes of a live session must wait for more; schedules the
+    /// session if its delay begins.
     pub(in crate::hub) fn delays(
         &mut self,
         delay: &mut FlushDelay,
@@ -92,7 +92,7 @@ impl DelayedFlushes {
         self.due.pop().map(|Reverse((_, key))| key)
     }
 
-    /// Returns true if a session that [`pop_due`](Self::pop_due) returned is to be written to now.
+    /// Returns true if a session that [`pop_due`](Self::pop_due) returned must be written to now.
     /// If it was written to in the meantime and is delayed again, it is scheduled again.
     pub(in crate::hub) fn is_due(
         &mut self,

@@ -1,8 +1,8 @@
-//! Rounds: what is new in a shard's groups goes to the sockets of their sessions.
+//! Flushes: new events of a shard's groups are written to the sockets of their sessions.
 //!
-//! A round goes over the live sessions of a group in slices and lets the thread do other work in
-//! between, above all take publishes. What they bring is joined to what the sessions later in the
-//! round, and all in the next, are written: the busier a hub is, the more goes out in one write.
+//! A flush writes to the live sessions of a group in slices and lets the thread do other work in
+//! between, above all accept publishes. Their events are joined to the writes that are still to
+//! come: the busier a hub is, the more events one write carries.
 //! Never: waits for a socket.
 
 use super::delivery::Delivery;
@@ -19,23 +19,24 @@ use std::rc::Rc;
 use std::time::Instant;
 use tokio::sync::Notify;
 
-/// Sessions that are written to before other work has its turn: some hundred microseconds.
+/// Maximum number of sessions in a slice: some hundred microseconds of work.
 pub(in crate::hub) const SLICE_SESSIONS: usize = 64;
-/// The same while events keep coming: the sooner a publish is taken, the more is joined.
+/// The same while events keep arriving: the sooner a publish is accepted, the more is joined.
 const BUSY_SLICE_SESSIONS: usize = 16;
-/// Bytes that are, where there is more to write to each.
+/// Maximum number of bytes in a slice.
 const SLICE_BYTES: u64 = 4 * 1024 * 1024;
-/// Bytes that came for a group since its round began, past which slices are longer: publishers
-/// have their turn between slices, and shall not outrun the readers.
+/// Bytes that arrived for a group since its flush began, beyond which slices are longer: publishers
+/// run between slices and must not outrun the readers.
 const BACKLOG_BYTES: u64 = 64 * 1024;
 /// Factor by which a slice grows with a backlog.
 const BACKLOG_FACTOR: usize = 8;
-/// Bytes that are joined for one write, where one segment alone is not more.
+/// Maximum number of bytes in a joined write, unless its first segment has more.
 const COALESCED_BYTES: usize = 64 * 1024;
-/// Joined writes that are kept for the next session; those of a group are nearly always level.
+/// Number of joined writes that are kept for the next session; the sessions of a group are nearly
+/// always at the same segment.
 const MAX_COALESCED: usize = 4;
 
-/// The rounds of one shard.
+/// Flushes of one shard.
 pub(in crate::hub) struct FlushScheduler {
     due: VecDeque<GroupKey>,
     current: Option<CurrentFlush>,
@@ -43,31 +44,31 @@ pub(in crate::hub) struct FlushScheduler {
     is_busy: bool,
     coalesced: VecDeque<CoalescedWrite>,
     begin: Rc<Notify>,
-    /// The batches that the round under way brings, as when they were committed.
+    /// Commit times of the batches in the current flush.
     brings: Vec<Rc<Instant>>,
-    /// Batches of finished flushes, until their fan-out is measured.
+    /// Commit times of the batches in finished flushes, until their fan-out is measured.
     brought: Vec<Rc<Instant>>,
 }
 
-/// The round under way.
+/// The current flush.
 #[derive(Clone, Copy)]
 struct CurrentFlush {
     key: GroupKey,
-    /// Sessions that are still to be written to: those at the front of the queue's list, as the
-    /// list fills gaps from its end.
+    /// Number of sessions left to write to: the first ones of the queue's list, because the list
+    /// fills gaps from its end.
     ahead: usize,
-    /// The end of the group's queue when the round began, in bytes.
+    /// End of the group's queue when the flush began, in bytes.
     began_at: u64,
 }
 
-/// Segments of a queue in one piece, as a chunk.
+/// Segments of a queue, joined into one HTTP chunk.
 struct CoalescedWrite {
     next: u64,
     end: u64,
     piece: Bytes,
     events: u64,
     bytes: u64,
-    /// True if nothing may be added, so that the write stays the same when more comes.
+    /// True if nothing may be added, so that the write stays valid when more segments arrive.
     is_closed: bool,
 }
 
@@ -84,7 +85,7 @@ impl FlushScheduler {
         }
     }
 
-    /// A group has something new.
+    /// Schedules a flush of a group that has new events.
     pub(in crate::hub) fn schedule(&mut self, key: GroupKey, group: &mut SharedQueue) {
         if !std::mem::replace(&mut group.is_flush_due, true) {
             self.due.push_back(key);
@@ -92,25 +93,26 @@ impl FlushScheduler {
         }
     }
 
-    /// The round under way is over.
+    /// Ends the current flush.
     fn end(&mut self) {
         self.current = None;
         self.brought.append(&mut self.brings);
     }
 
-    /// Joined writes are of one group, for as long as that is there.
+    /// Drops the joined writes, which belong to one group and must not outlive it.
     pub(in crate::hub) fn clear_coalesced(&mut self) {
         self.coalesced.clear();
     }
 }
 
 impl FlushScheduler {
-    /// Returns what is notified when a flush is scheduled.
+    /// Returns the `Notify` that is signalled when a flush is scheduled.
     pub(in crate::hub) fn scheduled(&self) -> Rc<Notify> {
         self.begin.clone()
     }
 
-    /// Writes to some sessions; returns true if there are more. `now` is the shard's second.
+    /// Writes to some sessions; returns true if there are more. `now` is the current second of the
+    /// shard's clock.
     pub(in crate::hub) fn write_slice(
         &mut self,
         members: &mut Members,
@@ -134,7 +136,7 @@ impl FlushScheduler {
             if sessions >= slice * factor || bytes >= SLICE_BYTES * factor as u64 {
                 return true;
             }
-            // Sessions may have gone since.
+            // Sessions may have left since.
             let Some(at) = ahead.min(queue.live().len()).checked_sub(1) else {
                 self.is_busy = came > 0;
                 self.end();
@@ -149,7 +151,7 @@ impl FlushScheduler {
         }
     }
 
-    /// Returns the flush under way, or the next one that is due.
+    /// Returns the current flush, or begins the next one that is due.
     fn current_flush(&mut self, members: &mut Members) -> Option<CurrentFlush> {
         if self.current.is_none() {
             self.clear_coalesced();
@@ -164,20 +166,20 @@ impl FlushScheduler {
         self.current
     }
 
-    /// Records how long batches took to the sockets of all sessions that get them.
+    /// Records how long batches took to reach the sockets of all their sessions.
     pub(in crate::hub) fn measure_fan_out(&mut self, delivery: &mut Delivery) {
         if self.brought.is_empty() {
             return;
         }
         let now = Instant::now();
-        // Another group's round is still to bring the others.
+        // The other batches are still to be written to another group.
         for at in self.brought.drain(..).filter_map(Rc::into_inner) {
             delivery.metrics.fanned_out(now.saturating_duration_since(at));
         }
     }
 
-    /// Writes all that a live session has not had, or has its connection ask for it; returns the
-    /// number of bytes of events that were written.
+    /// Writes all unread segments of a live session, or wakes its connection to ask for them;
+    /// returns the number of bytes of events that were written.
     pub(in crate::hub) fn write_now(
         &mut self,
         members: &mut Members,
@@ -226,7 +228,7 @@ impl FlushScheduler {
     }
 }
 
-/// Returns true if the bytes that came for a live session are to wait for more.
+/// Returns true if the unread bytes of a live session must wait for more.
 fn is_delayed(members: &mut Members, delayed: &mut DelayedFlushes, key: SessionKey) -> bool {
     if !members.session(key).is_some_and(|session| session.flush_delay.is_wanted()) {
         return false;
@@ -236,11 +238,11 @@ fn is_delayed(members: &mut Members, delayed: &mut DelayedFlushes, key: SessionK
     delayed.delays(&mut session.flush_delay, key, queue.unread_bytes(next))
 }
 
-/// A session's outlet and place, where nothing but segments is to be written to it.
+/// Returns the sink and the next segment of a session, if only segments must be written to it.
 fn direct(session: &Session, group: &SharedQueue) -> Option<(Rc<dyn DirectSink>, u64)> {
     let Mode::Live { next, .. } = session.mode else { return None };
     let outlet = session.outlet.as_ref()?;
-    // Without a waker its connection has yet to ask, and will find everything then.
+    // Without a waker, the connection has yet to poll and will get everything then.
     session.waker.as_ref()?;
     let has_own = session.first_block.is_some()
         || session.prefix.is_some()
@@ -251,7 +253,8 @@ fn direct(session: &Session, group: &SharedQueue) -> Option<(Rc<dyn DirectSink>,
 }
 
 impl FlushScheduler {
-    /// Returns the write for a session at `next`; `None` if its next segment is more than bytes.
+    /// Returns the write for a session at `next`; `None` if its next segment ends a stream or there
+    /// are no bytes to write.
     fn coalesce(&mut self, group: &SharedQueue, next: u64) -> Option<&CoalescedWrite> {
         let end = group.end();
         let known =
@@ -311,7 +314,7 @@ mod tests {
 
     const GROUP: GroupId = 1;
 
-    /// A socket that takes so many pieces, and remembers what it was given.
+    /// A socket that takes `room` pieces and records them.
     struct Paper {
         pieces: RefCell<Vec<Bytes>>,
         room: Cell<usize>,
@@ -342,7 +345,7 @@ mod tests {
             Rc::new(Self { pieces: RefCell::default(), room: Cell::new(pieces), is_blocked })
         }
 
-        /// The events it was given, by their text, without the chunks' framing.
+        /// Returns the text of the recorded events, without the framing of chunks.
         fn events(&self) -> Vec<String> {
             let mut body = Vec::new();
             for piece in self.pieces.borrow().iter() {
@@ -357,15 +360,15 @@ mod tests {
         }
     }
 
-    /// A session that is live and whose connection waits for it.
+    /// Adds a live session whose connection waits for it.
     fn join(state: &mut ShardState, outlet: Option<Rc<Paper>>) -> SessionKey {
         let selector = Selector::parse("s").expect("a selector");
         let interest = Arc::new(Interest::new(vec![selector], None).expect("ok"));
         let (answer, _seated) = tokio::sync::oneshot::channel();
         let session = Session::new(interest, View::default(), probe::holder(), answer);
-        let key = probe::seat(state, GROUP, session).expect("room");
+        let key = probe::seat(state, GROUP, session).expect("the session is admitted");
         let dispatched = state.dispatched_watermark;
-        let session = state.members.session_mut(key).expect("it is there");
+        let session = state.members.session_mut(key).expect("the session exists");
         session.cursor = dispatched;
         session.mode = Mode::CatchingUp(CatchUp { until: dispatched, job: None });
         session.outlet = outlet.map(|paper| paper as Rc<dyn DirectSink>);
@@ -414,7 +417,7 @@ mod tests {
     }
 
     fn session(state: &ShardState, key: SessionKey) -> &Session {
-        state.members.session(key).expect("it is there")
+        state.members.session(key).expect("the session exists")
     }
 
     fn is_awaited(state: &ShardState, key: SessionKey) -> bool {
@@ -422,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_since_goes_out_in_one_piece_and_the_connection_is_not_asked() {
+    fn new_events_are_written_in_one_piece_without_waking_the_connection() {
         with(|state, _| {
             let (paper, other) = (Paper::taking(9), Paper::taking(9));
             let key = join(state, Some(paper.clone()));
@@ -435,7 +438,7 @@ mod tests {
             assert_eq!((paper.pieces.borrow().len(), other.pieces.borrow().len()), (1, 1));
             assert_eq!(paper.pieces.borrow()[0].as_ptr(), other.pieces.borrow()[0].as_ptr());
             assert!(is_awaited(state, key));
-            assert!(!is_awaited(state, without), "it has no short way, so it is woken");
+            assert!(!is_awaited(state, without), "a session without a sink is woken");
             let asked = poll(state, without).expect("bytes");
             assert!(asked.windows(7).any(|w| w == b"data: a"));
             deliver(state, 3, &["d"]);
@@ -446,19 +449,19 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_is_full_holds_its_session_up_and_nothing_is_lost() {
+    fn full_socket_delays_its_session_and_loses_nothing() {
         with(|state, _| {
             let paper = Paper::taking(1);
             let key = join(state, Some(paper.clone()));
             deliver(state, 1, &["a"]);
             state.write_slice();
-            assert!(!is_awaited(state, key), "its connection is to wait for the socket");
+            assert!(!is_awaited(state, key), "its connection must wait for the socket");
             assert_eq!(session(state, key).stalled_since, Some(state.heartbeats.now()));
             for number in 2..5 {
                 deliver(state, number, &["b"]);
                 state.write_slice();
             }
-            assert_eq!(paper.events(), ["a"], "what comes waits behind it");
+            assert_eq!(paper.events(), ["a"], "later events wait behind it");
             paper.is_blocked.set(false);
             paper.room.set(9);
             let mut rest = Vec::new();
@@ -473,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_way_is_only_for_events_that_come_next_to_a_socket_that_takes_them() {
+    fn direct_writes_need_the_next_events_and_a_ready_socket() {
         type Change = fn(&mut Session, &Paper);
         let cases: [(&str, Change); 4] = [
             ("has something else to be told first", |session, _| {
@@ -487,7 +490,7 @@ mod tests {
             with(|state, _| {
                 let paper = Paper::taking(9);
                 let key = join(state, Some(paper.clone()));
-                change(state.members.session_mut(key).expect("it is there"), &paper);
+                change(state.members.session_mut(key).expect("the session exists"), &paper);
                 let cursor = session(state, key).cursor;
                 deliver(state, 1, &["a"]);
                 state.write_slice();
@@ -499,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_stream_goes_by_the_connection_which_closes_then() {
+    fn end_of_stream_is_sent_by_the_connection_which_then_closes() {
         with(|state, _| {
             let paper = Paper::taking(9);
             let key = join(state, Some(paper.clone()));
@@ -521,10 +524,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_a_sign_of_life_too() {
+    fn written_event_replaces_a_due_heartbeat() {
         with(|state, _| {
             let key = join(state, Some(Paper::taking(9)));
-            state.members.session_mut(key).expect("it is there").heartbeat_due = true;
+            state.members.session_mut(key).expect("the session exists").heartbeat_due = true;
             deliver(state, 1, &["a"]);
             state.write_slice();
             assert!(!session(state, key).heartbeat_due);
@@ -532,13 +535,13 @@ mod tests {
     }
 
     #[test]
-    fn sessions_may_come_and_go_in_the_middle_of_a_round() {
+    fn sessions_may_join_and_leave_during_a_flush() {
         with(|state, _| {
             let papers: Vec<Rc<Paper>> = (0..300).map(|_| Paper::taking(99)).collect();
             let keys: Vec<SessionKey> =
                 papers.iter().map(|paper| join(state, Some(paper.clone()))).collect();
             deliver(state, 1, &["a"]);
-            assert!(state.write_slice(), "there are more than one slice");
+            assert!(state.write_slice(), "more than one slice is needed");
             let gone = |at: usize| at.is_multiple_of(3);
             for (at, key) in keys.iter().enumerate() {
                 if gone(at) {
@@ -552,7 +555,7 @@ mod tests {
             for (at, paper) in papers.iter().enumerate().filter(|(at, _)| !gone(*at)) {
                 assert_eq!(paper.events(), ["a", "b"], "session {at}");
             }
-            assert!(late.events().is_empty(), "it was level when it came");
+            assert!(late.events().is_empty(), "it joined after all events");
         });
     }
 
@@ -570,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn slices_are_short_while_events_come_and_long_where_these_outrun_the_readers() {
+    fn slices_are_short_while_events_arrive_and_long_with_a_backlog() {
         with(|state, _| {
             let papers: Vec<Rc<Paper>> = (0..400).map(|_| Paper::taking(99)).collect();
             for paper in &papers {
@@ -582,19 +585,19 @@ mod tests {
             assert_eq!(slices(state, &papers, 2), [BUSY_SLICE_SESSIONS; 2]);
             deliver(state, 3, &[&"c".repeat(BACKLOG_BYTES as usize)]);
             let hurried = BUSY_SLICE_SESSIONS * BACKLOG_FACTOR;
-            // Two pieces each: what is joined, and what is too long to be.
+            // Two pieces each: the joined segments, and the one that is too long to join.
             assert_eq!(slices(state, &papers, 1), [2 * hurried]);
             while state.write_slice() {}
             assert!(papers.iter().all(|paper| paper.events().len() == 3));
             let large = "d".repeat(200 * 1024);
             deliver(state, 4, &[&large]);
             let most = (SLICE_BYTES as usize).div_ceil(large.len());
-            assert_eq!(slices(state, &papers, 2), [most; 2], "so many bytes and no more");
+            assert_eq!(slices(state, &papers, 2), [most; 2], "bytes bound a slice");
         });
     }
 
     #[test]
-    fn a_long_queue_goes_out_in_bounded_pieces_that_sessions_share() {
+    fn long_queue_is_written_in_bounded_pieces_that_sessions_share() {
         with(|state, _| {
             let papers = [Paper::taking(99), Paper::taking(99)];
             for paper in &papers {
@@ -609,7 +612,7 @@ mod tests {
             assert_eq!(
                 pieces[0].len(),
                 4,
-                "two of a third each, as three do not fit with their ids"
+                "two events in each piece: three do not fit with their ids"
             );
             assert!(pieces[0].iter().all(|piece| piece.len() < COALESCED_BYTES + 100));
             assert!(pieces[0].iter().zip(&pieces[1]).all(|(a, b)| a.as_ptr() == b.as_ptr()));
@@ -617,9 +620,9 @@ mod tests {
         });
     }
 
-    /// The age of undelivered bytes is that of the oldest, between a queue and its socket too.
+    /// The age of undelivered bytes includes those between a queue and its socket.
     #[test]
-    fn what_a_socket_has_taken_is_forgotten() {
+    fn age_of_unsent_bytes_is_forgotten_once_the_socket_has_taken_them() {
         actix::System::new().block_on(async {
             let journal = journal(1 << 20);
             let state = probe::shard(journal.history.clone(), Telemetry::new().expect("metrics"));
@@ -638,8 +641,8 @@ mod tests {
             let between = Instant::now();
             deliver(&mut state.borrow_mut(), 2, &["b"]);
             while state.borrow_mut().write_slice() {}
-            assert!(poll(&mut state.borrow_mut(), key).is_some(), "its connection asks for it");
-            assert!(kept().is_some_and(|at| at >= between), "it is as old as the second");
+            assert!(poll(&mut state.borrow_mut(), key).is_some(), "the connection polls it");
+            assert!(kept().is_some_and(|at| at >= between), "the age is that of the second batch");
         });
     }
 }

@@ -5,13 +5,13 @@ use crate::journal::{Committed, History};
 use crate::wire::{self, View};
 use bytes::Bytes;
 
-/// A part of a batch's frames is sliced where it is at least one in so many bytes, else copied.
+/// Divisor of a batch's bytes: a part of at least this fraction is sliced, a smaller one copied.
 const SLICED_SHARE: usize = 4;
 
 /// The frames of a batch in one view: built once, sliced for every group.
 pub(in crate::hub) struct Frames {
     all: Bytes,
-    /// End of the frame of each entry; it begins where the one before ends.
+    /// End of the frame of each entry; a frame begins at the end of the one before.
     ends: Vec<usize>,
 }
 
@@ -38,7 +38,7 @@ impl Frames {
         Self { all: all.into(), ends }
     }
 
-    /// The frames of some entries as one group reads them.
+    /// Builds the frames of some entries for one group.
     pub(in crate::hub) fn of_group(
         batch: &Committed,
         entries: &[u32],
@@ -60,14 +60,15 @@ impl Frames {
         start..self.ends[entry]
     }
 
-    /// The frames of some entries: a slice where they stand together, else a copy.
+    /// Returns the frames of some entries: a slice if they are contiguous and large enough,
+    /// otherwise a copy.
     pub(in crate::hub) fn of_entries(&self, entries: &[u32]) -> Bytes {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
             return Bytes::new();
         };
         let span = self.range(*first).start..self.range(*last).end;
         let wanted: usize = entries.iter().map(|entry| self.range(*entry).len()).sum();
-        // A slice keeps the whole batch in memory for as long as its slowest reader.
+        // A slice keeps the whole batch in memory until its slowest reader has read it.
         if wanted == span.len() && wanted >= self.all.len() / SLICED_SHARE {
             return self.all.slice(span);
         }

@@ -18,7 +18,8 @@ impl SessionFilter {
     }
 }
 
-/// Returns the sessions with the lowest ids that `filter` matches, in no order.
+/// Returns the sessions that `filter` matches, unsorted: those with the lowest ids if there are
+/// more than its limit.
 pub(in crate::hub) fn list(
     members: &Members,
     history: &History,

@@ -1,4 +1,4 @@
-//! A shard's way to the connection manager: in order, never waiting.
+//! Messages from a shard to the connection manager, sent in order and without waiting.
 
 use crate::hub::messages::FromShard;
 use crate::telemetry::{BoundHit, Telemetry};
@@ -6,7 +6,8 @@ use actix::Recipient;
 use actix::prelude::SendError;
 use std::collections::VecDeque;
 
-/// Messages to the manager; those that found its mailbox full wait here, at most two of each session.
+/// Sender of messages to the manager. If its mailbox is full, messages wait here: at most two for
+/// each session.
 pub(in crate::hub) struct ManagerLink {
     manager: Recipient<FromShard>,
     outbox: VecDeque<FromShard>,
@@ -28,7 +29,7 @@ impl ManagerLink {
         self.flush();
     }
 
-    /// Sends what waits for room, as far as there is some.
+    /// Sends waiting messages while the mailbox has room.
     pub(in crate::hub) fn flush(&mut self) {
         while let Some(message) = self.outbox.pop_front() {
             match self.manager.try_send(message) {

@@ -1,6 +1,6 @@
 //! Sessions of a shard and the queues that they share.
 //!
-//! Promises: a session that is live has a place in the queue of its group, every other has none; a
+//! Promises: a live session has an index in the queue of its group, every other session has none; a
 //! queue exists for as long as its group has sessions.
 
 use super::session::{CatchUp, Mode, Session};
@@ -122,8 +122,8 @@ impl Members {
         true
     }
 
-    /// Takes a live session out of its queue: it goes on from history. Returns false if it was not
-    /// live. `dispatched` is the position up to which everything is in the queues.
+    /// Removes a live session from its queue, so that it reads from history. Returns false if it
+    /// was not live. `dispatched` is the position up to which everything is in the queues.
     pub(in crate::hub) fn fall_behind(
         &mut self,
         key: SessionKey,
@@ -132,7 +132,7 @@ impl Members {
     ) -> bool {
         let Some((session, queue)) = self.with_queue(key) else { return false };
         let Mode::Live { next, place } = session.mode else { return false };
-        // What it has not read begins with its next segment; with none it has everything.
+        // Its unread events begin with its next segment; without one it has everything.
         let has = queue.peek(next).map_or(dispatched, |segment| segment.first.before());
         session.cursor = session.cursor.max(has);
         session.mode = Mode::CatchingUp(CatchUp { until: dispatched, job: None });
@@ -142,7 +142,7 @@ impl Members {
         true
     }
 
-    /// Returns the sessions of a group that are further behind than a queue may be long.
+    /// Returns the sessions of a group with more than [`MAX_SESSION_QUEUE_BYTES`] unread bytes.
     pub(in crate::hub) fn too_far_behind(&self, group: GroupKey) -> Vec<SessionKey> {
         let Some(queue) = self.queues.get(&group) else { return Vec::new() };
         let is_too_far = |key: &SessionKey| match self.sessions.get(key).map(|s| &s.mode) {
@@ -174,6 +174,6 @@ impl Members {
 pub(in crate::hub) struct Removed {
     pub(in crate::hub) session: Session,
     pub(in crate::hub) mode: Mode,
-    /// True if its group has no session any more.
+    /// True if its group has no sessions left.
     pub(in crate::hub) ended_group: bool,
 }

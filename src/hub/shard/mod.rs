@@ -1,9 +1,9 @@
 //! A shard: the sessions of one worker thread.
 //!
 //! `actor` receives messages and runs the loops, `state` composes the parts, and each part has a file:
-//! `members` the sessions and their queues, `dispatch` what comes for them, `flush_scheduler` and
-//! `flush_delay` when it is written, `poll` what a connection asks for, `close` and `expiry` how
-//! sessions end.
+//! `members` (sessions and their queues), `dispatch` (new batches), `flush_scheduler` and
+//! `flush_delay` (writes to sockets), `poll` (bytes that a connection asks for), `close` and
+//! `expiry` (ends of sessions).
 
 mod actor;
 mod close;

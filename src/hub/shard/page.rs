@@ -1,7 +1,7 @@
-//! Pages: what a session that catches up reads from history at once.
+//! Pages: single reads of history by a session that catches up.
 //!
-//! A page is spelled as its reader wants it and says where it ends. What went while it was read is
-//! told as a gap, and never left out in silence.
+//! A page is framed in the view of its reader and has the position at which it ends. Entries that
+//! are removed during the read are reported as a gap and never left out silently.
 
 use crate::event::{Body, Entry, Interest, Position, StreamName};
 use crate::journal::{History, JournalError};
@@ -17,14 +17,14 @@ const PAGE_BYTES: usize = 32 * 1024;
 /// Frames read from history.
 pub(in crate::hub) struct Page {
     pub(in crate::hub) bytes: Vec<u8>,
-    /// The place read up to.
+    /// Position up to which history was read.
     pub(in crate::hub) through: Position,
     pub(in crate::hub) events: u64,
     pub(in crate::hub) source: Replayed,
-    /// The removals its reader has now been told of.
+    /// Number of removals that the reader knows of once it has the page.
     pub(in crate::hub) seen_removals: u64,
     pub(in crate::hub) gap: bool,
-    /// The view of its reader with the columns that its first event has told.
+    /// View of the reader with the columns that its first event determines.
     pub(in crate::hub) learned_view: Option<View>,
     /// Streams that ended.
     pub(in crate::hub) ends: Vec<StreamName>,
@@ -41,7 +41,7 @@ pub(in crate::hub) struct PageRequest {
 }
 
 impl PageRequest {
-    /// Reads from memory; `None` where that does not have it all or cannot tell of gaps.
+    /// Reads from memory; `None` if memory does not have everything or there may be a gap.
     pub(in crate::hub) fn read_recent(&self, history: &History) -> Option<Page> {
         let may_be_gap = || history.removed_after(self.cursor) && history.removals() > self.told;
         if may_be_gap() {
@@ -51,11 +51,11 @@ impl PageRequest {
         let mut add = |entry: &Entry| page.add(entry, history, self);
         let through = history.read_recent(&self.interest, self.cursor, self.until, &mut add)?;
         page.through = through;
-        // What went while it was read may be missing from it.
+        // Entries that were removed during the read may be missing.
         (!may_be_gap()).then_some(page)
     }
 
-    /// Reads from wherever it is; may wait for the disk.
+    /// Reads from memory or disk; may wait for the disk.
     pub(in crate::hub) fn read(&self, history: &History) -> Result<Page, JournalError> {
         loop {
             let attempt = self.attempt(history)?;
@@ -86,9 +86,9 @@ impl PageRequest {
         Ok(Attempt { page, from: after, notice })
     }
 
-    /// The page, unless something that belongs to it may have gone while it was read: then it is
-    /// to be read anew, or, with a gap told already, to end there, so that the next one tells of
-    /// this.
+    /// Returns the page if none of its entries can have been removed during the read. Otherwise
+    /// returns `None`, so that the page is read again, or, if the page reports a gap already, only
+    /// that gap: the next page reports the new one.
     fn settled(&self, history: &History, attempt: Attempt) -> Result<Option<Page>, JournalError> {
         let Attempt { mut page, from, notice } = attempt;
         if history.gap(&self.interest, from, page.seen_removals)?.is_none() {
@@ -114,7 +114,7 @@ impl PageRequest {
     }
 }
 
-/// A page that was read, with the place it was read from and the length of its notice.
+/// A page that was read, the position it was read from, and the length of its gap notice.
 struct Attempt {
     page: Page,
     from: Position,
@@ -152,7 +152,7 @@ pub(in crate::hub) mod tests {
     use crate::journal::{Durability, Item, Journal, RetentionLimits, RetentionPolicy, Settings};
     use crate::telemetry::Telemetry;
 
-    /// A journal in memory whose streams keep ten events, and somebody who answers its publishers.
+    /// Opens a journal in memory whose streams keep ten events; a task answers its publishers.
     pub(in crate::hub) fn journal(recent_bytes: usize) -> Journal {
         let (out, mut dispatched) = tokio::sync::mpsc::channel::<crate::journal::Dispatch>(16);
         tokio::spawn(async move {
@@ -193,7 +193,7 @@ pub(in crate::hub) mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_from_which_something_went_while_it_was_read_is_read_anew() {
+    async fn page_is_read_again_if_entries_were_removed_meanwhile() {
         let journal = journal(1);
         let cursor = publish(&journal, 1).await;
         publish(&journal, 5).await;
@@ -201,14 +201,14 @@ pub(in crate::hub) mod tests {
         let attempt = request.attempt(&journal.history).expect("reads");
         assert_eq!(attempt.page.events, 5);
         publish(&journal, 8).await;
-        assert!(request.settled(&journal.history, attempt).expect("looks").is_none());
+        assert!(request.settled(&journal.history, attempt).expect("checks").is_none());
         let page = request.read(&journal.history).expect("reads");
         assert!(page.gap && page.bytes.starts_with(b"event: hub-gap\n"));
-        assert!(request.read_recent(&journal.history).is_none(), "memory cannot tell of gaps");
+        assert!(request.read_recent(&journal.history).is_none(), "memory cannot report gaps");
     }
 
     #[tokio::test]
-    async fn a_reader_overtaken_twice_is_told_twice_and_gets_on() {
+    async fn reader_overtaken_twice_gets_two_gaps_and_advances() {
         let journal = journal(1);
         let cursor = publish(&journal, 1).await;
         publish(&journal, 5).await;
@@ -218,10 +218,10 @@ pub(in crate::hub) mod tests {
         let attempt = request.attempt(&journal.history).expect("reads");
         assert!(attempt.page.gap && attempt.page.events > 0);
         publish(&journal, 12).await;
-        let page = request.settled(&journal.history, attempt).expect("looks").expect("a notice");
+        let page = request.settled(&journal.history, attempt).expect("checks").expect("a notice");
         assert_eq!(page.events, 0);
-        assert!(page.through > cursor, "it gets on");
+        assert!(page.through > cursor, "the reader advances");
         let next = PageRequest { cursor: page.through, told: page.seen_removals, ..request };
-        assert!(next.read(&journal.history).expect("reads").gap, "and is told again");
+        assert!(next.read(&journal.history).expect("reads").gap, "the second gap is reported");
     }
 }

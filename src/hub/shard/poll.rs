@@ -19,13 +19,13 @@ use std::task::{Context, Poll};
 
 /// Result of one step of a session.
 enum Step {
-    /// These bytes go out.
+    /// Bytes to send.
     Yield(Bytes),
-    /// Something changed; look again.
+    /// The state has changed; continue with the next step.
     Again,
-    /// More is ready; other connections have their turn first.
+    /// More is ready; other connections run first.
     Later,
-    /// Waits: nothing is ready.
+    /// Nothing is ready.
     Wait,
 }
 
@@ -38,12 +38,12 @@ pub(in crate::hub) struct Polling<'a> {
     pub(in crate::hub) settings: &'a ShardSettings,
     /// Position up to which everything is in the queues.
     pub(in crate::hub) dispatched: Position,
-    /// The shard's second.
+    /// Current second of the shard's clock.
     pub(in crate::hub) now: u64,
 }
 
 impl Polling<'_> {
-    /// The next bytes of a session; `None` once it has ended.
+    /// Returns the next bytes of a session; `None` once it has ended.
     pub(in crate::hub) fn poll(
         &mut self,
         key: SessionKey,
@@ -95,7 +95,7 @@ impl Polling<'_> {
         if let Some(session) = self.members.session_mut(key) {
             session.last_sent = now;
             session.heartbeat_due = false;
-            // Until it is asked again the socket has not taken this.
+            // Until the next poll, the socket has not taken these bytes.
             session.stalled_since = Some(now);
         }
         Poll::Ready(Some(bytes))
@@ -107,8 +107,8 @@ impl Polling<'_> {
         let Some(segment) = group.peek(*next) else { return Step::Wait };
         let in_part = segment.last > session.cursor && segment.first <= session.cursor;
         if in_part || session.view.awaits_columns() {
-            // It came back having seen a part of this batch, or has yet to learn its columns: what
-            // it has not had is read from history.
+            // The session resumed within this batch, or does not know its columns yet: it reads the
+            // missing part from history.
             if self.members.fall_behind(key, self.dispatched, self.now) {
                 self.settings.telemetry.catching_up(1);
             }
@@ -162,7 +162,7 @@ impl Polling<'_> {
             session.closing = Some(Closed::Complete);
             return Step::Again;
         }
-        // One that ends reads everything that is committed by itself, and nothing live.
+        // A session with an end reads everything from history, and nothing live.
         if session.last.is_none() && session.cursor >= catch_up.until {
             if catch_up.until < dispatched {
                 catch_up.until = dispatched;
@@ -224,7 +224,8 @@ impl Polling<'_> {
         }
     }
 
-    /// The session has everything that its shard has handed out: from here on it reads the queue.
+    /// Lets a session that has everything dispatched so far read its queue, or closes it if all its
+    /// streams have ended.
     fn go_live(&mut self, key: SessionKey) -> Step {
         let Some(session) = self.members.session_mut(key) else { return Step::Wait };
         if session.is_finished(&self.settings.history) {
@@ -239,7 +240,7 @@ impl Polling<'_> {
     }
 
     fn history_failed(&mut self, key: SessionKey, error: &str) -> Step {
-        // The disk that one could not read from, a thousand others cannot either.
+        // A disk that fails for one session fails for a thousand others as well.
         if self.settings.telemetry.may_log("history_failed") {
             tracing::error!(error, "failed to read history for a session");
         }
@@ -266,10 +267,10 @@ mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
-    /// A place in the middle of a batch is known to a client a moment before its shard has the
-    /// batch: then its rest comes, and not the whole.
+    /// A client can know a position within a batch before its shard has the batch. It must then get
+    /// the rest of the batch, and not all of it.
     #[actix::test]
-    async fn a_batch_that_was_seen_in_part_brings_its_rest() {
+    async fn partly_seen_batch_delivers_only_its_rest() {
         let journal = journal(1 << 20);
         let last = publish(&journal, 3).await;
         let telemetry = Telemetry::new().expect("metrics");
@@ -280,14 +281,14 @@ mod tests {
         let (answer, _seated) = tokio::sync::oneshot::channel();
         let session =
             Session::new(interest.clone(), wire::View::default(), probe::holder(), answer);
-        let key = probe::seat(&mut state, 1, session).expect("room");
+        let key = probe::seat(&mut state, 1, session).expect("the session is admitted");
         let first = Position::of(last.batch(), 0);
-        let session = state.members.session_mut(key).expect("it is there");
+        let session = state.members.session_mut(key).expect("the session exists");
         session.cursor = first;
         session.mode = Mode::CatchingUp(crate::hub::shard::session::CatchUp::default());
         let waker = futures_util::task::noop_waker();
         let mut cx = Context::from_waker(&waker);
-        assert!(state.poll(key, &mut cx).is_pending(), "its shard has nothing yet");
+        assert!(state.poll(key, &mut cx).is_pending(), "the shard has no batch yet");
         let mut entries = Vec::new();
         let mut copy = |entry: &crate::event::Entry| {
             entries.push(entry.clone());

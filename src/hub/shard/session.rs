@@ -1,7 +1,7 @@
 //! A session: one subscriber's cursor over the journal.
 //!
 //! It is `Live` while it reads its group's queue, and `CatchingUp` while it reads history: when it
-//! starts behind, when it fell behind, when its shard did. There is no third way.
+//! starts behind, after it fell behind, and after its shard did. There is no third source.
 
 use super::direct_sink::DirectSink;
 use super::flush_delay::{FlushDelay, FlushOptions};
@@ -27,7 +27,7 @@ use uuid::Uuid;
 /// Interval and form of a session's heartbeats.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Heartbeat {
-    /// After so many seconds without anything else.
+    /// Number of seconds without other bytes after which a heartbeat is sent.
     pub every_s: u64,
     /// True for events that a page can see, false for comments.
     pub as_event: bool,
@@ -35,23 +35,23 @@ pub struct Heartbeat {
 
 /// Parameters with which a session starts to read.
 pub struct SessionStart {
-    /// The place it has everything up to.
+    /// Position up to which it has everything.
     pub cursor: Position,
-    /// The place it ends at, where it does not go on with what is to come.
+    /// Position at which it ends; `None` if it continues with live events.
     pub until: Option<Position>,
-    /// The removals it has been told of.
+    /// Number of removals that it knows of.
     pub seen_removals: u64,
-    /// Streams it names that are gone, as it knows.
+    /// Streams that it selects by name and whose end it knows of.
     pub ended: Vec<StreamName>,
     /// First block.
     pub first_block: Option<Bytes>,
-    /// Lines that go into the block of its first event.
+    /// Lines that are sent in the block of its first event.
     pub prefix: Option<Bytes>,
     /// Heartbeats.
     pub heartbeat: Heartbeat,
     /// Result of the resume.
     pub resume: Resume,
-    /// Direct way to the socket, if there is one.
+    /// Sink for direct writes to the socket, if there is one.
     pub outlet: Option<Rc<dyn DirectSink>>,
     /// Delay and size of flushes, if the subscriber asked for few and large writes.
     pub flush: Option<FlushOptions>,
@@ -81,7 +81,7 @@ pub(in crate::hub) struct CatchUp {
 }
 
 impl Drop for CatchUp {
-    /// A read that nobody waits for any more does not take its turn.
+    /// Aborts the read, so that one whose session is gone does not take a turn at the disk.
     fn drop(&mut self) {
         if let Some(job) = &self.job {
             job.abort();
@@ -96,7 +96,7 @@ pub(in crate::hub) struct SessionOrigin {
     pub(in crate::hub) resume: Resume,
 }
 
-/// A subscriber.
+/// State of a session.
 pub(in crate::hub) struct Session {
     pub(in crate::hub) id: Uuid,
     pub(in crate::hub) interest: Arc<Interest>,
@@ -105,16 +105,16 @@ pub(in crate::hub) struct Session {
     pub(in crate::hub) holder: Arc<QuotaOwner>,
     /// Start of the session, once it has started.
     pub(in crate::hub) began: Option<SessionOrigin>,
-    /// Events that it was sent.
+    /// Number of events sent to it.
     pub(in crate::hub) sent_events: u64,
     pub(in crate::hub) group: Option<GroupKey>,
     pub(in crate::hub) mode: Mode,
-    /// Everything wanted up to here has been yielded.
+    /// Position up to which all selected events were yielded.
     pub(in crate::hub) cursor: Position,
-    /// The place it ends at, where there is one.
+    /// Position at which it ends, if there is one.
     pub(in crate::hub) last: Option<Position>,
     pub(in crate::hub) told: u64,
-    /// Streams named that it was told the end of.
+    /// Streams selected by name whose end it knows of.
     pub(in crate::hub) ended: HashSet<StreamName>,
     /// Block that is sent before anything else.
     pub(in crate::hub) first_block: Option<Bytes>,
@@ -134,7 +134,7 @@ pub(in crate::hub) struct Session {
     pub(in crate::hub) outlet: Option<Rc<dyn DirectSink>>,
     /// Commit time of the oldest event that the sink took and the socket has not.
     pub(in crate::hub) kept_at: Option<Instant>,
-    /// Since when there has been something for a socket that takes nothing.
+    /// Second since which bytes wait for a socket that takes nothing.
     pub(in crate::hub) stalled_since: Option<u64>,
 }
 
@@ -175,7 +175,7 @@ impl Session {
         }
     }
 
-    /// Has the connection's task poll again.
+    /// Wakes the connection's task, so that it polls again.
     pub(in crate::hub) fn wake(&mut self, now: u64) {
         if let Some(waker) = self.waker.take() {
             self.stalled_since.get_or_insert(now);
@@ -183,7 +183,8 @@ impl Session {
         }
     }
 
-    /// Returns the bytes that the socket has not taken, and the time since when there are some.
+    /// Returns the commit time of the oldest event that the socket has not taken, and the number of
+    /// unsent bytes; `None` if there are none.
     pub(in crate::hub) fn unsent(&self) -> Option<(Instant, u64)> {
         let bytes = self.outlet.as_ref()?.unsent_bytes() as u64;
         self.kept_at.filter(|_| bytes > 0).map(|at| (at, bytes))

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 /// Settings that all shards share.
 #[derive(Clone)]
 pub struct ShardSettings {
-    /// The readers' side of the journal.
+    /// Read access to the journal.
     pub history: Arc<History>,
     /// Metrics.
     pub telemetry: Telemetry,
@@ -21,7 +21,7 @@ pub struct ShardSettings {
     pub retry_pacer: Arc<RetryPacer>,
     /// Time after which the socket closes a connection that takes no bytes.
     pub write_timeout: Duration,
-    /// Reads of history that may wait for the disk at once.
+    /// Permits for concurrent reads of history from disk.
     pub disk_readers: Arc<Semaphore>,
     /// Keys and grants that credentials are checked against.
     pub access: Arc<ArcSwap<Access>>,

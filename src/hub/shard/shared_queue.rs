@@ -1,7 +1,7 @@
-//! The sessions of one shard that asked for the same: one queue, as many cursors.
+//! Shared queues: one for the sessions of a shard with the same interest and view.
 //!
-//! A batch is framed once and appended once, whatever the number of sessions; a session's own
-//! queue is the part of this one that it has not read. What nobody has left to read goes.
+//! A batch is framed once and appended once for any number of sessions. Each session is a cursor
+//! and has the part of the queue that it has not read. Segments that all have read are removed.
 
 use crate::event::{Interest, Position, StreamName};
 use crate::hub::ids::SessionKey;
@@ -11,30 +11,30 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Bytes that a session may be behind before it reads on from history.
+/// Maximum number of unread bytes of a session, beyond which it reads from history.
 pub(in crate::hub) const MAX_SESSION_QUEUE_BYTES: u64 = 512 * 1024;
 
-/// Batches between two rounds whose way to the sockets is measured; there are more only on a hub
-/// that is far behind, and those it measures say so.
+/// Maximum number of batches between two flushes whose fan-out is measured. Only a hub that is far
+/// behind has more, and the measured ones show that.
 const MEASURED_BATCHES: usize = 1024;
 
-/// The frames of one batch that this group takes.
+/// Frames of one batch for one group.
 #[derive(Clone)]
 pub(in crate::hub) struct Segment {
     pub(in crate::hub) bytes: Bytes,
     pub(in crate::hub) events: u64,
-    /// The first and the last place of the batch.
+    /// First and last position of the batch.
     pub(in crate::hub) first: Position,
     pub(in crate::hub) last: Position,
     /// Time of the commit.
     pub(in crate::hub) at: Instant,
-    /// Streams that it says have ended; almost always none.
+    /// Streams that end in it; almost always none.
     pub(in crate::hub) ends: Vec<StreamName>,
 }
 
 struct Queued {
     segment: Segment,
-    /// Bytes appended before it since the group began.
+    /// Bytes appended before it since the queue was created.
     offset: u64,
     /// Live sessions that have not read it.
     unread: u32,
@@ -43,15 +43,15 @@ struct Queued {
 /// Queue of the sessions of a shard with the same interest and view.
 pub(in crate::hub) struct SharedQueue {
     pub(in crate::hub) interest: Arc<Interest>,
-    /// Sessions with a seat, and those of them that read from the queue.
+    /// Number of registered sessions; `live` has those that read from the queue.
     pub(in crate::hub) seats: u32,
     live: Vec<SessionKey>,
     /// True if a flush is scheduled.
     pub(in crate::hub) is_flush_due: bool,
-    /// The batches that came since its last round began.
+    /// Commit times of the batches that arrived since the last flush began.
     pub(in crate::hub) fresh: Vec<Rc<Instant>>,
     queue: VecDeque<Queued>,
-    /// Index of the queue's front since the group began.
+    /// Index of the first segment, counted since the queue was created.
     front: u64,
     end_offset: u64,
 }
@@ -70,7 +70,7 @@ impl SharedQueue {
         }
     }
 
-    /// The index behind the last segment, where a session that is level goes on.
+    /// Returns the index after the last segment: the next one of a session that has read all.
     pub(in crate::hub) fn end(&self) -> u64 {
         self.front + self.queue.len() as u64
     }
@@ -79,14 +79,14 @@ impl SharedQueue {
         &self.live
     }
 
-    /// A session that is level reads from the queue from now on; returns its place in the list.
+    /// Adds a session that has read all to the live ones; returns its index among them.
     pub(in crate::hub) fn join(&mut self, key: SessionKey) -> usize {
         self.live.push(key);
         self.live.len() - 1
     }
 
-    /// The session at `place` reads no more from the queue, of which it had read up to `next`.
-    /// Returns the session that now has its place in the list.
+    /// Removes the live session at index `place`, whose next segment was `next`. Returns the
+    /// session that took its index.
     pub(in crate::hub) fn leave(&mut self, place: usize, next: u64) -> Option<SessionKey> {
         for index in next..self.end() {
             self.queue[(index - self.front) as usize].unread -= 1;
@@ -96,10 +96,10 @@ impl SharedQueue {
         self.live.get(place).copied()
     }
 
-    /// Appends the frames of a batch; nothing is kept where nobody reads.
+    /// Appends the frames of a batch; keeps nothing if no session is live.
     ///
-    /// `batch` is when the batch was committed, shared by all groups that it is for: the last round
-    /// that brings it tells when it was with all of them.
+    /// `batch` is the commit time, shared by all groups that get the batch: the last flush of the
+    /// batch measures its fan-out.
     pub(in crate::hub) fn push(&mut self, segment: Segment, batch: &Rc<Instant>) {
         let unread = self.live.len() as u32;
         if unread == 0 {
@@ -120,17 +120,17 @@ impl SharedQueue {
         self.queue.front().is_some_and(|q| self.end_offset - q.offset > MAX_SESSION_QUEUE_BYTES)
     }
 
-    /// Bytes that a session which goes on at `next` has not read.
+    /// Returns the number of bytes that a session at `next` has not read.
     pub(in crate::hub) fn unread_bytes(&self, next: u64) -> u64 {
         self.at(next).map_or(0, |queued| self.end_offset - queued.offset)
     }
 
-    /// The segment at `next`, without reading it.
+    /// Returns the segment at `next` without counting it as read.
     pub(in crate::hub) fn peek(&self, next: u64) -> Option<&Segment> {
         self.at(next).map(|queued| &queued.segment)
     }
 
-    /// Reads the segment at `next`.
+    /// Returns the segment at `next` and counts it as read.
     pub(in crate::hub) fn read(&mut self, next: u64) -> Option<Segment> {
         let queued = self.queue.get_mut(usize::try_from(next.checked_sub(self.front)?).ok()?)?;
         queued.unread -= 1;
@@ -139,7 +139,7 @@ impl SharedQueue {
         Some(segment)
     }
 
-    /// Counts the segments from `next` up to `end` as read; the last place of the last.
+    /// Counts the segments from `next` up to `end` as read; returns the last position in them.
     pub(in crate::hub) fn skip(&mut self, next: u64, end: u64) -> Option<Position> {
         let mut last = None;
         for index in next..end {
@@ -152,13 +152,13 @@ impl SharedQueue {
         last
     }
 
-    /// Bytes appended since the group began.
+    /// Returns the number of bytes appended since the queue was created.
     pub(in crate::hub) fn end_offset(&self) -> u64 {
         self.end_offset
     }
 
-    /// Returns the commit time of the oldest batch that a live session has not taken, and the
-    /// number of bytes from there on.
+    /// Returns the commit time of the oldest batch that a live session has not read, and the number
+    /// of bytes from that batch on.
     pub(in crate::hub) fn oldest(&self) -> Option<(Instant, u64)> {
         let front = self.queue.front()?;
         Some((front.segment.at, self.end_offset - front.offset))
@@ -202,10 +202,10 @@ mod tests {
     }
 
     #[test]
-    fn what_everybody_has_read_is_kept_no_longer() {
+    fn segments_are_removed_once_all_sessions_have_read_them() {
         let mut group = SharedQueue::new(interest());
         group.push(segment(10), &now());
-        assert_eq!(group.queue.len(), 0, "nobody reads");
+        assert_eq!(group.queue.len(), 0, "no session is live");
         let start = group.end();
         let (a, b) = (group.join(1), group.join(2));
         assert_eq!((a, b), (0, 1));
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_over_when_its_slowest_session_is() {
+    fn queue_is_over_its_limit_if_the_slowest_session_is() {
         let mut group = SharedQueue::new(interest());
         group.join(1);
         group.push(segment(MAX_SESSION_QUEUE_BYTES as usize), &now());

@@ -1,7 +1,7 @@
 //! A shard: the sessions of one worker thread.
 //!
-//! Promises: it frames a batch once for each view and queues it once for each group; what it
-//! touches on the hot path belongs to its own thread.
+//! Promises: it frames a batch once for each view and queues it once for each group; all data of
+//! the hot path belongs to its own thread.
 //! Never: locks, waits, wakes another thread for a delivery.
 
 use super::close::{self, CloseSchedule};
@@ -29,7 +29,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// The parts of a shard; each has its own fields, and is changed by the functions that take it.
+/// Parts of a shard. Each part owns its fields and is changed only by functions that take it.
 pub(in crate::hub) struct ShardState {
     id: ShardId,
     pub(in crate::hub) settings: ShardSettings,
@@ -47,7 +47,7 @@ pub(in crate::hub) struct ShardState {
 }
 
 impl ShardState {
-    /// A shard without sessions.
+    /// Creates a shard without sessions.
     pub(in crate::hub) fn new(
         id: ShardId,
         manager: Recipient<FromShard>,
@@ -69,7 +69,7 @@ impl ShardState {
         }
     }
 
-    /// Makes the shard known to the manager.
+    /// Announces the shard to the manager.
     pub(in crate::hub) fn join(&mut self, address: ShardAddress) {
         self.manager.send(FromShard::Join { shard: self.id, address });
     }
@@ -102,14 +102,14 @@ impl ShardState {
         };
         self.dispatched_watermark = self.dispatched_watermark.max(through);
         let Some(session) = self.members.session_mut(key) else {
-            // The client went while its registration was on the way.
+            // The client left before its registration was answered.
             self.manager.send(FromShard::Leave { shard: self.id, key });
             return;
         };
         let mode = std::mem::replace(&mut session.mode, Mode::Seated);
         self.members.enter_group(key, group);
         if let Mode::Seating(seat) = mode {
-            // A client that went meanwhile has its `Subscription` dropped, which leaves.
+            // If the client has left, the drop of its `Subscription` removes the session.
             let _ = seat.send(Ok(through));
         }
     }
@@ -123,7 +123,7 @@ impl ShardState {
         if let Mode::CatchingUp(_) = mode {
             self.settings.telemetry.catching_up(-1);
         }
-        // One that belongs to no group is not registered yet; its answer will find it gone.
+        // A session without a group is not registered yet; `registered` handles its removal.
         if session.group.is_none() {
             return;
         }
@@ -137,7 +137,7 @@ impl ShardState {
         }
     }
 
-    /// Closes a session between two events, with the reason and the time to come back.
+    /// Closes a session between two events, with a reason and a retry time.
     pub(in crate::hub) fn close(&mut self, key: SessionKey, reason: Closed) {
         let now = self.heartbeats.now();
         self.closes.close(&mut self.members, &self.settings.retry_pacer, now, key, reason);
@@ -172,7 +172,7 @@ impl ShardState {
         polling.poll(key, cx)
     }
 
-    /// Queues what a batch has for this shard.
+    /// Queues the entries of a batch for the groups of this shard.
     pub(in crate::hub) fn deliver(&mut self, batch: &Committed, takers: &[(u32, GroupId)]) {
         self.dispatched_watermark = self.dispatched_watermark.max(batch.last);
         let history = &self.settings.history;
@@ -191,7 +191,7 @@ impl ShardState {
         }
     }
 
-    /// Batches up to `through` were left out: every session reads them from history.
+    /// Makes every session read the batches up to `through`, which were left out, from history.
     pub(in crate::hub) fn resync(&mut self, through: Position) {
         let is_live = |session: &Session| matches!(session.mode, Mode::Live { .. });
         let live = self.members.sessions().filter(|(_, session)| is_live(session));
@@ -220,7 +220,7 @@ impl ShardState {
         self.delivery.report(&self.members);
     }
 
-    /// Turns one second on, and sends the heartbeats that are due.
+    /// Advances the clock by one second and sends the heartbeats that are due.
     fn beat(&mut self) {
         let due = self.heartbeats.advance();
         let now = self.heartbeats.now();
@@ -238,14 +238,14 @@ impl ShardState {
         }
     }
 
-    /// Aborts sessions that were closed and have not gone, as those whose socket takes nothing.
+    /// Aborts closed sessions that have not ended, such as those whose socket takes nothing.
     fn abort_overdue(&mut self) {
         while let Some(key) = self.closes.next_overdue(self.heartbeats.now()) {
             let Some(session) = self.members.session(key) else { continue };
             if let Some(outlet) = &session.outlet {
                 outlet.abort();
             }
-            // It no longer counts, whatever becomes of its connection.
+            // The session is no longer counted, even if its connection lingers.
             self.leave(key);
         }
     }
@@ -255,7 +255,7 @@ impl ShardState {
         self.closes.start_drain(&self.members, window);
     }
 
-    /// Closes the sessions whose turn has come in the drain, which goes on by [`DRAIN_STEP`].
+    /// Advances the drain by [`DRAIN_STEP`] and closes the sessions that are due.
     ///
     /// [`DRAIN_STEP`]: super::close::DRAIN_STEP
     pub(in crate::hub) fn drain_step(&mut self) {
@@ -284,7 +284,7 @@ impl ShardState {
         true
     }
 
-    /// Records how long batches took to the sockets.
+    /// Records how long batches took to reach the sockets.
     pub(in crate::hub) fn measure_fan_out(&mut self) {
         self.flushes.measure_fan_out(&mut self.delivery);
     }

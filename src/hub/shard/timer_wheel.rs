@@ -1,4 +1,4 @@
-//! A timer wheel: one timer a shard, however many sessions wait for a heartbeat.
+//! A timer wheel: one timer per shard for the heartbeats of any number of sessions.
 //!
 //! The wheel follows the monotonic clock: a late tick, as on a busy machine, also handles the seconds
 //! that it missed.
@@ -9,7 +9,7 @@ use std::time::Instant;
 /// Seconds the wheel spans: the longest heartbeat is an hour.
 const SLOTS: usize = 3601;
 
-/// Sessions by the second at which something is due for them.
+/// Sessions by the second at which their timer is due.
 pub(in crate::hub) struct TimerWheel {
     slots: Vec<Vec<SessionKey>>,
     now: u64,
@@ -27,18 +27,18 @@ impl TimerWheel {
         self.began.elapsed().as_secs()
     }
 
-    /// Returns the seconds turned so far.
+    /// Returns the number of seconds that the wheel has advanced.
     pub(in crate::hub) fn now(&self) -> u64 {
         self.now
     }
 
-    /// Notes `key` for second `due`; one that is past or too far off becomes the nearest there is.
+    /// Schedules `key` for second `due`, clamped to the seconds that the wheel spans.
     pub(in crate::hub) fn add(&mut self, key: SessionKey, due: u64) {
         let due = due.clamp(self.now + 1, self.now + SLOTS as u64 - 1);
         self.slots[due as usize % SLOTS].push(key);
     }
 
-    /// Turns one second on and gives out what is due.
+    /// Advances by one second and returns the sessions that are due.
     pub(in crate::hub) fn advance(&mut self) -> Vec<SessionKey> {
         self.now += 1;
         std::mem::take(&mut self.slots[self.now as usize % SLOTS])
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_due_comes_at_its_second_and_no_other() {
+    fn sessions_are_due_exactly_at_their_second() {
         let mut wheel = TimerWheel::new();
         wheel.add(1, 2);
         wheel.add(2, 0);

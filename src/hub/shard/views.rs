@@ -1,10 +1,10 @@
-//! The views that the sessions of a shard have, each by a short name.
+//! Views of the sessions of a shard, each with a short id.
 
 use crate::hub::ids::ViewId;
 use crate::wire::View;
 use rustc_hash::FxHashMap;
 
-/// Views, and how many sessions have each.
+/// Views with the number of sessions of each.
 #[derive(Default)]
 pub(in crate::hub) struct Views {
     all: FxHashMap<ViewId, (View, u32)>,
@@ -12,7 +12,7 @@ pub(in crate::hub) struct Views {
 }
 
 impl Views {
-    /// A session more has `view`.
+    /// Counts a new session with `view`; returns the id of the view.
     pub(in crate::hub) fn enter(&mut self, view: &View) -> ViewId {
         if let Some((id, (_, sessions))) = self.all.iter_mut().find(|(_, (known, _))| known == view)
         {
@@ -24,7 +24,7 @@ impl Views {
         self.next
     }
 
-    /// A session less has it.
+    /// Removes a session from the count of a view; forgets the view with its last session.
     pub(in crate::hub) fn leave(&mut self, id: ViewId) {
         if let Some((_, sessions)) = self.all.get_mut(&id) {
             *sessions -= 1;
@@ -34,7 +34,7 @@ impl Views {
         }
     }
 
-    /// All that somebody has.
+    /// Returns all views that sessions have.
     pub(in crate::hub) fn all(&self) -> Vec<(ViewId, View)> {
         self.all.iter().map(|(id, (view, _))| (*id, view.clone())).collect()
     }
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_view_is_there_for_as_long_as_somebody_has_it_and_its_name_is_not_used_again() {
+    fn view_exists_while_sessions_have_it_and_its_id_is_not_reused() {
         let mut views = Views::default();
         let enveloped = View { envelope: true, ..View::default() };
         let first = views.enter(&View::default());

@@ -1,9 +1,9 @@
-//! History: everything that is kept, read forward from a place.
+//! History: all stored entries, read forward from a position.
 //!
-//! Promises: in `(after, until]` a reader is shown every kept entry it wants once, in order; what
-//! was removed in between is told by [`History::gap`]. Recent entries come from memory, older ones
-//! from the store.
-//! Never: blocks the writer. [`History::read`] may wait for a disk; callers on a worker thread ask
+//! Promises: a read of `(after, until]` returns every selected entry that is still stored once, in
+//! order; [`History::gap`] reports the removal of others. Recent entries come from memory, older
+//! ones from the store.
+//! Never: blocks the writer. [`History::read`] may wait for a disk; callers on a worker thread try
 //! [`History::read_recent`] first.
 
 mod read;
@@ -23,18 +23,18 @@ use crate::journal::error::{Damaged, JournalError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Names that one list looks at, whoever asks and however little of it they may read.
+/// Maximum number of names that one list examines, including those that the caller may not read.
 const MAX_LOOKED_AT: usize = 100_000;
 
-/// A part of a list of streams.
+/// A page of a list of streams.
 pub struct StreamPage {
-    /// The streams with what is known of them.
+    /// Streams with their properties.
     pub streams: Vec<(StreamName, StreamView)>,
     /// Name at which the search stopped, if there may be more after it.
     pub stopped_at: Option<StreamName>,
 }
 
-/// The readers' side of a journal.
+/// Read access to a journal.
 pub struct History {
     pub(super) kv: Kv,
     pub(super) streams: Arc<Streams>,
@@ -44,7 +44,7 @@ pub struct History {
     pub(super) keys: StreamKeys,
 }
 
-/// Places that the writer moves and readers look at.
+/// Positions that the writer advances and readers check.
 #[derive(Default)]
 pub(crate) struct Watermarks {
     head: AtomicU64,
@@ -52,7 +52,7 @@ pub(crate) struct Watermarks {
     forgotten_to: AtomicU64,
     removals: AtomicU64,
     traces_lost_to: AtomicU64,
-    /// The removal at which that moved last.
+    /// Number of the removal at which `traces_lost_to` last moved.
     traces_removal: AtomicU64,
 }
 
@@ -78,22 +78,22 @@ fn load(mark: &AtomicU64) -> Position {
 }
 
 impl History {
-    /// The last committed place.
+    /// Returns the last committed position.
     pub fn head(&self) -> Position {
         load(&self.marks.head)
     }
 
-    /// The epoch of new events.
+    /// Returns the epoch of new events.
     pub fn epoch(&self) -> Epoch {
         self.epochs.current()
     }
 
-    /// The id of the entry at `position`.
+    /// Returns the id of the entry at `position`.
     pub fn id(&self, position: Position) -> EventId {
         self.epochs.id(position)
     }
 
-    /// The place that `id` names, or `None` where it means nothing here.
+    /// Returns the position that `id` names, or `None` if this journal does not know the id.
     pub fn resolve(&self, id: EventId) -> Option<Position> {
         self.epochs.resolve(id, self.head())
     }
@@ -120,8 +120,8 @@ impl History {
         }))
     }
 
-    /// The streams with history that may be read and whose names start with `prefix`, sorted, from
-    /// after `after`.
+    /// Returns the streams with history that `may_read` allows and whose names start with `prefix`,
+    /// sorted, beginning after `after`.
     pub fn list(
         &self,
         prefix: &str,
@@ -154,7 +154,7 @@ impl History {
         Ok(listed)
     }
 
-    /// Streams that have history.
+    /// Returns the number of streams that have history.
     pub fn stream_count(&self) -> usize {
         self.streams.len()
     }

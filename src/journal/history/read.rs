@@ -1,6 +1,6 @@
-//! Reading forward: from memory where it has all of it, else from the store.
+//! Reading forward: from memory if it holds the whole range, otherwise from the store.
 //!
-//! A reader of named streams walks their indexes side by side; one of patterns walks the entries.
+//! A read of named streams merges their indexes; a read by pattern scans the entries.
 
 use super::{History, damaged};
 use crate::event::{Body, EndReason, Entry, Interest, Position, StreamName, Timestamp};
@@ -12,17 +12,18 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::ops::ControlFlow;
 
-/// Entries looked at in one read, wanted or not, so that no reader keeps the disk to itself.
+/// Maximum number of entries that one read examines, selected or not, so that no reader monopolizes
+/// the disk.
 const MAX_LOOKED_AT: usize = 8_192;
-/// Reads in search of a first entry.
+/// Maximum number of reads in a search for the first entry.
 const MAX_READS_FOR_FIRST: usize = 32;
 
 /// Position of the next entry of an interest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum First {
-    /// Here.
+    /// Position of the entry.
     At(Position),
-    /// No entry is wanted up to here.
+    /// No entry up to this position is selected.
     NoneUpTo(Position),
 }
 
@@ -35,7 +36,7 @@ impl First {
         }
     }
 
-    /// A place with nothing wanted between it and where the search began.
+    /// Returns a position with no selected entry between the start of the search and it.
     pub fn before(self) -> Position {
         match self {
             Self::At(first) => first.before(),
@@ -45,7 +46,7 @@ impl First {
 }
 
 impl History {
-    /// Reads from memory alone; `None` where it is not all there.
+    /// Reads only from memory; returns `None` if memory does not hold the whole range.
     pub fn read_recent(
         &self,
         interest: &Interest,
@@ -56,8 +57,9 @@ impl History {
         self.recent.read(&self.streams, interest, after, until, visit)
     }
 
-    /// Shows `visit` what `interest` wants in `(after, until]`, in order; returns the place it got
-    /// to, which may be before `until`: a read looks at so many entries and no more.
+    /// Calls `visit` for the entries in `(after, until]` that `interest` selects, in order. Returns
+    /// the position reached, which may be before `until` because a read examines a bounded number
+    /// of entries.
     pub fn read(
         &self,
         interest: &Interest,
@@ -75,8 +77,8 @@ impl History {
         Ok(stopped_at.unwrap_or(until))
     }
 
-    /// The first entry wanted in `(after, until]`, or the place up to which there is none: `until`,
-    /// or what could be looked at in reasonable time.
+    /// Returns the first selected entry in `(after, until]`, or the position up to which there is
+    /// none: `until`, or the end of what can be examined in reasonable time.
     pub fn first(
         &self,
         interest: &Interest,
@@ -99,7 +101,7 @@ impl History {
         Ok(First::NoneUpTo(after))
     }
 
-    /// The streams of the entry at a place; none where it is not there any more.
+    /// Returns the streams of the entry at a position; none if the entry was removed.
     pub fn streams_at(&self, position: Position) -> Result<Vec<StreamName>, JournalError> {
         let entry = self.entry(position)?;
         Ok(entry.map_or_else(Vec::new, |entry| entry.streams.into_vec()))
@@ -203,7 +205,7 @@ impl History {
         Ok(None)
     }
 
-    /// The floor of a stream that is there and selected.
+    /// Returns the floor of a stream, if it exists and is selected.
     pub(super) fn removed_up_to(
         &self,
         number: StreamNumber,
@@ -223,7 +225,7 @@ impl History {
         let stored = StoredEntry::read(&value).ok_or_else(|| damaged(&key))?;
         let names = self.names(&stored.numbers);
         if stored.sealed_by().is_some() && names.is_empty() {
-            // Deleted while it was being read.
+            // The stream was deleted during the read.
             return Ok(None);
         }
         stored.into_entry(position, names, &self.keys).map(Some).ok_or_else(|| damaged(&key))

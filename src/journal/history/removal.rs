@@ -10,13 +10,14 @@ use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
 impl History {
-    /// Removals so far. A reader that has been told of a gap passes the number it was told at.
+    /// Returns the number of removals so far. A reader that was told of a gap passes the number
+    /// from that moment to [`Self::gap`].
     pub fn removals(&self) -> u64 {
         self.marks.removals.load(Ordering::Acquire)
     }
 
-    /// Returns the gap in `interest` after a position that removals later than the `told`-th
-    /// caused; 0 stands for all removals. The caller sets `first`.
+    /// Returns the gap in `interest` after a position that was caused by removals after number
+    /// `told`; 0 includes all removals. The caller sets `first`.
     pub fn gap(
         &self,
         interest: &Interest,
@@ -39,7 +40,7 @@ impl History {
         };
         let mut hit = None;
         for name in &names {
-            // Whoever is told of a deletion while reading on is told by the stream's end.
+            // A reader that continues (`told` > 0) learns of a deletion from the stream's end.
             let trace = self.tombstone(name, after)?.filter(|trace| trace.last > after);
             if trace.is_some_and(|trace| told == 0 || !trace.deleted)
                 || self.may_be_incomplete(name, after, told)?
@@ -54,7 +55,7 @@ impl History {
         Ok(hit)
     }
 
-    /// A look without I/O: whether [`History::is_finished`] could be true.
+    /// Returns false if [`History::is_finished`] cannot be true; a check without I/O.
     pub fn may_be_finished(&self, interest: &Interest, returning: bool) -> bool {
         interest.exact_streams().is_some_and(|names| {
             names
@@ -64,8 +65,8 @@ impl History {
     }
 
     /// Returns true if `interest` names only streams that have ended, with no event left after
-    /// `cursor`. For a client that is `returning` after it was told so, a deleted stream counts as
-    /// ended: its cursor is the position of the last end.
+    /// `cursor`. For a client that is `returning`, a deleted stream counts as ended if `cursor` is
+    /// the position of the last end, because the client has received that end.
     pub fn is_finished(
         &self,
         interest: &Interest,
@@ -102,7 +103,8 @@ impl History {
         Ok(!left)
     }
 
-    /// Returns true if a stream that a pattern selects is gone since a position, with unread entries.
+    /// Returns true if a stream that a pattern selects was deleted or emptied after a position,
+    /// with unread entries.
     fn pattern_lost_a_stream(
         &self,
         interest: &Interest,
@@ -128,15 +130,15 @@ impl History {
         Ok(false)
     }
 
-    /// Returns true if streams may have gone after a place of which no trace is left, and no removal up
-    /// to the `told`-th told of that.
+    /// Returns true if tombstones of streams removed after `after` may have been dropped since
+    /// removal number `told`.
     fn has_lost_tombstones(&self, after: Position, told: u64) -> bool {
         load(&self.marks.traces_lost_to) > after
             && self.marks.traces_removal.load(Ordering::Acquire) > told
     }
 
-    /// Returns true if a stream of this name may have gone after a place without a trace that is
-    /// left: unless the one that is there began before the place.
+    /// Returns true if a former stream of this name may have been removed after `after`, and its
+    /// tombstone dropped. That is ruled out if the current stream began at or before `after`.
     fn may_be_incomplete(
         &self,
         name: &StreamName,
@@ -156,8 +158,8 @@ impl History {
         Ok(first.and_then(|(key, _)| keys::position_of(&key)).is_some_and(|first| first > after))
     }
 
-    /// The streams named that were deleted at or before `by` and are not there any more: one who
-    /// comes back with a later id was told, and does not wait for them.
+    /// Returns the named streams that were deleted at or before `by` and do not exist now. A client
+    /// that returns with a later id was told of the deletion and does not wait for them.
     pub fn deleted_by(
         &self,
         interest: &Interest,
@@ -188,7 +190,7 @@ impl History {
     }
 
     /// Returns the number of events of a stream that were removed after a position, if the index
-    /// still tells.
+    /// can still count them.
     fn missed(&self, row: &StreamRow, after: Position) -> Result<Option<u64>, JournalError> {
         if after < row.counted_from {
             return Ok(None);
@@ -202,7 +204,7 @@ impl History {
         Ok(first_after.map(|ordinal| (row.removed_ordinal() + 1).saturating_sub(ordinal)))
     }
 
-    /// Returns the tombstone of a stream of this name that is gone since `after`.
+    /// Returns the tombstone of the stream, if it was deleted or emptied after `after`.
     pub(super) fn tombstone(
         &self,
         name: &StreamName,

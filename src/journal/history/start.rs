@@ -1,4 +1,4 @@
-//! Start positions: from a word, a count or a time to a position.
+//! Start positions: converts a keyword, a count or a time to a position.
 
 use super::{History, damaged};
 use crate::event::{Interest, Position, StreamName, Timestamp};
@@ -7,10 +7,11 @@ use crate::journal::keys::{self, IndexItem, StoredEntry};
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
-/// Entries not wanted that are passed over in search of the newest that are.
+/// Maximum number of unselected entries that are skipped in the search for the newest selected
+/// ones.
 const MAX_LOOKED_AT_FOR_LAST: usize = 1 << 18;
 
-/// Start of a subscriber without an id.
+/// Start of a subscription without an id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Start {
     /// Starts with new events.
@@ -24,7 +25,7 @@ pub enum Start {
 }
 
 impl History {
-    /// The place before the first event that `start` asks for.
+    /// Returns the position before the first event that `start` requests.
     pub fn start_position(
         &self,
         interest: &Interest,
@@ -36,7 +37,7 @@ impl History {
             Start::Oldest => Ok(self.first(interest, Position::ZERO, head)?.before()),
             Start::Last(count) => self.last_start(interest, count),
             Start::At(time) => {
-                // Everything up to the mark is older; one mark further on there is nothing older.
+                // Entries up to the mark are older than `time`; none after the next mark is.
                 let mut after = self.time_mark(time)?;
                 let mut found = None;
                 while found.is_none() && after < head {
@@ -62,7 +63,8 @@ impl History {
         Ok(value.and_then(|value| StoredEntry::read(&value)).map(|entry| entry.time))
     }
 
-    /// A place at or before the first entry of `time` or later, at most a time mark away.
+    /// Returns a position at or before the first entry of `time` or later, at most a time mark
+    /// away.
     fn time_mark(&self, time: Timestamp) -> Result<Position, JournalError> {
         let until = [keys::time(time), vec![0]].concat();
         let mark = self.kv.walk_back(vec![keys::TIME], until).next().transpose()?;
@@ -82,8 +84,8 @@ impl History {
         Ok(oldest.map_or(head, Position::before))
     }
 
-    /// Returns the oldest of the newest `count` places of the streams named. A batch that is just
-    /// being applied shows in the store entry by entry, so only what is up to the head counts.
+    /// Returns the oldest of the newest `count` positions of the named streams. Only entries up to
+    /// the head count, because a batch that is being applied appears in the store entry by entry.
     fn last_narrow(
         &self,
         names: &[&StreamName],

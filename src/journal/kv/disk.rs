@@ -1,4 +1,5 @@
-//! The bytes on disk, by fjall: one keyspace, so that no rarely flushed second one pins old files.
+//! Storage on disk by fjall: a single keyspace, because a second, rarely flushed one would pin old
+//! files.
 
 use super::{Change, Expiry, JournalError, Sync, Walk};
 use bytes::Bytes;
@@ -16,43 +17,45 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-/// Half and half with the journal bound below it keeps the longest commit near 50 ms; at fjall's
-/// defaults (64 and 512 MiB) it is near 190 ms.
+/// Size of a memtable. With `MAX_WAL_BYTES`, it keeps the longest commit near 50 ms; with fjall's
+/// defaults (64 and 512 MiB), it is near 190 ms.
 const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
-/// Tables of the first level that fjall merges into the next one, and its levels.
+/// Number of tables in the first level that fjall merges into the next one, and number of levels.
 const L0_TABLES_COMPACTED: usize = 4;
 const LEVELS: usize = 7;
-/// Size of a table file. A compaction rewrites some tables at once, and dead entries are dropped by
-/// the table; at fjall's default (64 MiB) a compaction took as much room as a small journal.
+/// Size of a table file. A compaction rewrites several tables together, and dead entries are
+/// dropped table by table; with fjall's default (64 MiB), a compaction took as much space as a
+/// small journal.
 const TABLE_BYTES: u64 = 16 * 1024 * 1024;
-/// Bytes of write-ahead files kept at most, which bounds what a start replays.
+/// Maximum bytes of write-ahead files, which bounds what a start replays.
 const MAX_WAL_BYTES: u64 = 64 * 1024 * 1024;
-/// Blocks kept in memory for readers who are behind what `Recent` holds.
+/// Bytes of blocks that are cached for readers behind the entries of `Recent`.
 const BLOCK_CACHE_BYTES: u64 = 64 * 1024 * 1024;
-/// Open table files: a tenth of the smallest usual file limit.
+/// Maximum number of open table files: a tenth of the smallest usual file limit.
 const MAX_OPEN_TABLES: usize = 100;
-/// Flush and compaction threads: the disk is one, and the cores belong to the sessions.
+/// Number of flush and compaction threads: there is one disk, and the cores are for the sessions.
 const WORKER_THREADS: usize = 2;
 
-/// The folder of table files in a keyspace's.
+/// Directory of the table files in that of a keyspace.
 const TABLES_FOLDER: &str = "tables";
 
-/// Written to advance the sequence numbers.
+/// Key that is written to advance the sequence numbers.
 const RECLAIMED: &[u8] = b"m:reclaimed";
-/// The first flush moves the mark below which versions are let go, the second lets them go.
+/// Number of flushes that remove replaced files: the first moves the mark below which versions are
+/// dropped, the second drops them.
 const FLUSHES_UNTIL_REMOVED: usize = 2;
 
-/// The first failure to read what is stored; commits that fail poison the journal instead.
+/// The first failure to read stored data; failed commits poison the journal instead.
 #[derive(Default, Debug)]
 pub struct ReadErrors(OnceLock<String>);
 
 impl ReadErrors {
-    /// Returns the first failure, if there was one.
+    /// Returns the first failure, if any.
     pub fn first(&self) -> Option<String> {
         self.0.get().cloned()
     }
 
-    /// Notes a failure; the first is logged and kept.
+    /// Records a failure; only the first is logged and kept.
     pub(in crate::journal) fn note(&self, error: &JournalError) {
         if self.0.set(error.to_string()).is_ok() {
             tracing::error!(%error, "failed to read the journal: a file is damaged");
@@ -66,14 +69,14 @@ pub(crate) struct DiskKv {
     keyspace: Keyspace,
     expiry: Arc<dyn Expiry>,
     read_errors: Arc<ReadErrors>,
-    /// Held while a batch is applied, which other readers see pair by pair.
+    /// Held while a batch is applied, because readers without a snapshot see it pair by pair.
     batch: Arc<Mutex<()>>,
     /// Table files that a failed compaction may have left.
     leftovers: Arc<Mutex<Vec<PathBuf>>>,
 }
 
 impl DiskKv {
-    /// Opens or creates the files below `path`; `expiry` is asked whenever they are rewritten.
+    /// Opens or creates the files below `path`; `expiry` selects the keys that a rewrite drops.
     pub(crate) fn open(path: &Path, expiry: Arc<dyn Expiry>) -> Result<Self, JournalError> {
         let filter: Arc<dyn Factory> = Arc::new(ExpiryFactory(expiry.clone()));
         let db = Database::builder(path)
@@ -117,7 +120,7 @@ impl DiskKv {
         Box::new(self.keyspace.range(from..until).rev().map(|guard| self.pair(guard)))
     }
 
-    /// Every pair as of one moment between two batches.
+    /// Returns all pairs of a snapshot that was taken between two batches.
     pub(super) fn walk_snapshot(&self) -> Walk<'_> {
         let snapshot = {
             let _no_batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,7 +135,7 @@ impl DiskKv {
         Ok((key.into(), value.into()))
     }
 
-    /// Puts everything that was committed on the medium.
+    /// Syncs everything that was committed to disk.
     pub(super) fn sync(&self) -> Result<(), JournalError> {
         self.db.persist(PersistMode::SyncAll).map_err(failed)
     }
@@ -153,8 +156,8 @@ impl DiskKv {
         batch.commit().map_err(failed)
     }
 
-    /// Removes table files that nothing refers to any more, which takes next to no space: those of
-    /// dead entries alone, those that compaction has replaced, and what a failed compaction left.
+    /// Removes table files that nothing refers to any more, which takes almost no space: those with
+    /// only dead entries, those that compaction has replaced, and leftovers of a failed compaction.
     pub(super) fn drop_obsolete(&self) -> Result<(), JournalError> {
         self.remove_leftovers();
         self.keyspace.rotate_memtable_and_wait().map_err(failed)?;
@@ -162,8 +165,8 @@ impl DiskKv {
             let dropped = self.keyspace.tree.drop_range(range);
             dropped.map_err(|e| failed(fjall::Error::Storage(e)))?;
         }
-        // Replaced files are removed by a later flush that finds the sequence numbers advanced; an
-        // idle hub would have none.
+        // Replaced files are removed by a later flush, once the sequence numbers have advanced; an
+        // idle hub would not flush.
         for _ in 0..FLUSHES_UNTIL_REMOVED {
             self.commit(vec![(RECLAIMED.to_vec(), Some(Vec::new()))], Sync::Disk)?;
             self.keyspace.rotate_memtable_and_wait().map_err(failed)?;
@@ -232,8 +235,8 @@ impl DiskKv {
         all.saturating_sub(self.table_bytes())
     }
 
-    /// Returns the most bytes that a compaction may write which the flushes of dropping obsolete tables
-    /// bring about; 0 where they make too few tables for one.
+    /// Returns the maximum number of bytes of a compaction that the flushes of
+    /// [`Self::drop_obsolete`] may trigger; 0 if they create too few tables for one.
     pub(super) fn next_compaction_bytes(&self) -> u64 {
         let tree = &self.keyspace.tree;
         if tree.l0_run_count() + FLUSHES_UNTIL_REMOVED + 1 < L0_TABLES_COMPACTED {
@@ -275,7 +278,7 @@ impl Factory for ExpiryFactory {
     }
 }
 
-// `Expiry` only reads behind locks of its own, so a panic elsewhere leaves nothing half done here.
+// `Expiry` only reads, behind its own locks, so a panic elsewhere leaves no partial state here.
 impl RefUnwindSafe for ExpiryFactory {}
 impl UnwindSafe for ExpiryFactory {}
 
@@ -284,7 +287,7 @@ struct ExpiryFilter(Arc<dyn Expiry>);
 impl CompactionFilter for ExpiryFilter {
     fn filter_item(&mut self, item: ItemAccessor<'_>, _: &Context) -> CompactionFilterResult {
         let dead = self.0.is_dead(item.key(), &item.value()?);
-        // `Destroy` may bring back an older value of the key; that one is dead, too, being older.
+        // `Destroy` may expose an older value of the key, which is dead, too, because it is older.
         Ok(if dead { Verdict::Destroy } else { Verdict::Keep })
     }
 }

@@ -1,4 +1,4 @@
-//! The bytes in memory, for `--durability memory`: gone with the process, by intent.
+//! Storage in memory, for `--durability memory`; by design it does not outlive the process.
 
 use super::{Change, Expiry, Walk};
 use bytes::Bytes;
@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Pairs copied out under one lock, so that a long walk does not hold up the writer.
+/// Pairs copied under one lock, so that a long walk does not block the writer.
 const WALK_CHUNK: usize = 256;
 
-/// Pairs looked at between two pauses when dead ones are dropped, so that the writer gets in.
+/// Pairs examined under one lock when dead pairs are dropped, so that the writer is not blocked.
 const RECLAIM_CHUNK: usize = 1_024;
 
 pub(crate) struct MemoryKv {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn reclaiming_drops_what_is_dead() {
+    fn reclaim_drops_dead_pairs() {
         let kv = MemoryKv::new(Arc::new(Never));
         kv.commit(vec![(vec![4], Some(vec![])), (vec![5], Some(vec![]))]);
         kv.reclaim();

@@ -1,8 +1,8 @@
 //! Key-value storage: sorted keys and values, changed in atomic batches.
 //!
-//! Promises: a batch is applied as a whole or not at all; what `commit` returned for with
-//! [`Sync::Disk`] survives power loss, with [`Sync::Process`] a killed process. Never: knows what a
-//! key means.
+//! Promises: a batch is applied as a whole or not at all; a commit with [`Sync::Disk`] survives
+//! power loss, one with [`Sync::Process`] a killed process.
+//! Never: knows what a key means.
 
 mod disk;
 mod memory;
@@ -21,15 +21,15 @@ use std::time::Duration;
 /// Durability of a batch when `commit` returns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Sync {
-    /// Durable on the medium.
+    /// Synced to disk.
     Disk,
     /// Handed to the operating system.
     Process,
 }
 
-/// Tells which keys may be dropped for good whenever the bytes are next rewritten.
+/// Decides which keys may be dropped for good when files are rewritten.
 pub(super) trait Expiry: Send + std::marker::Sync + 'static {
-    /// Returns true if nobody will ever read this key again.
+    /// Returns true if this key will never be read again.
     fn is_dead(&self, key: &[u8], value: &[u8]) -> bool;
 
     /// Returns a range of keys that are all dead, if one is known.
@@ -38,14 +38,14 @@ pub(super) trait Expiry: Send + std::marker::Sync + 'static {
     }
 }
 
-/// A key and what it becomes; `None` removes it.
+/// A key and its new value; `None` removes the key.
 pub(super) type Change = (Vec<u8>, Option<Vec<u8>>);
 
-/// An atomic change. The last change of a key wins.
+/// A set of changes that is applied atomically. The last change of a key wins.
 #[derive(Default)]
 pub(super) struct Changes {
     list: Vec<Change>,
-    /// A key may be in the list more than once.
+    /// True if a key may be in the list more than once.
     repeats: bool,
 }
 
@@ -64,8 +64,8 @@ impl Changes {
         self.list.append(&mut later.list);
     }
 
-    /// The changes, each key once. Only removals and changes of several sources can bring a key in
-    /// twice, so that the common batch is passed on as it is.
+    /// Returns the changes, each key once. Only removals and appended changes can repeat a key, so
+    /// that the usual batch is returned as it is.
     fn into_list(self) -> Vec<Change> {
         if self.repeats {
             self.list.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect()
@@ -84,7 +84,8 @@ pub(super) type Pair = (Bytes, Bytes);
 /// Pairs in key order, or the error that ended the walk.
 pub(super) type Walk<'a> = Box<dyn Iterator<Item = Result<Pair, JournalError>> + 'a>;
 
-/// The bytes of one journal. Readers on any thread see whole batches.
+/// Storage of one journal, for readers on any thread. Only a snapshot is certain to show whole
+/// batches.
 #[derive(Clone)]
 pub(super) enum Kv {
     Disk(DiskKv),
@@ -99,7 +100,7 @@ impl Kv {
         }
     }
 
-    /// The pairs with `from <= key < until`, ascending.
+    /// Returns the pairs with `from <= key < until`, ascending.
     pub(super) fn walk(&self, from: Vec<u8>, until: Vec<u8>) -> Walk<'_> {
         match self {
             Self::Disk(kv) => kv.walk(from, until),
@@ -107,7 +108,8 @@ impl Kv {
         }
     }
 
-    /// Every pair, ascending, as of one moment between two batches; in memory as they are found.
+    /// Returns all pairs, ascending, of a snapshot between two batches; in memory without a
+    /// snapshot.
     pub(super) fn walk_snapshot(&self) -> Walk<'_> {
         match self {
             Self::Disk(kv) => kv.walk_snapshot(),
@@ -115,7 +117,7 @@ impl Kv {
         }
     }
 
-    /// The pairs with `from <= key < until`, descending.
+    /// Returns the pairs with `from <= key < until`, descending.
     pub(super) fn walk_back(&self, from: Vec<u8>, until: Vec<u8>) -> Walk<'_> {
         match self {
             Self::Disk(kv) => kv.walk_back(from, until),
@@ -133,8 +135,8 @@ impl Kv {
         }
     }
 
-    /// Removes files that nothing refers to any more; a step of at most some seconds that takes
-    /// next to no space. Commits go on meanwhile.
+    /// Removes files that nothing refers to any more; takes at most some seconds and almost no
+    /// space. Commits continue meanwhile.
     pub(super) fn drop_obsolete(&self) -> Result<(), JournalError> {
         match self {
             Self::Disk(kv) => kv.drop_obsolete(),
@@ -142,7 +144,7 @@ impl Kv {
         }
     }
 
-    /// Drops every dead key by writing the others anew. Slow; commits go on meanwhile.
+    /// Drops all dead keys by rewriting the live ones. Slow; commits continue meanwhile.
     pub(super) fn compact(&self) -> Result<(), JournalError> {
         match self {
             Self::Disk(kv) => kv.compact(),
@@ -153,7 +155,7 @@ impl Kv {
         }
     }
 
-    /// Puts everything that was committed on the medium.
+    /// Syncs everything that was committed to disk.
     pub(super) fn sync(&self) -> Result<(), JournalError> {
         match self {
             Self::Disk(kv) => kv.sync(),
@@ -161,7 +163,7 @@ impl Kv {
         }
     }
 
-    /// Returns the bytes that a rewrite reads at most; 0 in memory.
+    /// Returns the maximum number of bytes that a rewrite reads; 0 in memory.
     pub(super) fn table_bytes(&self) -> u64 {
         match self {
             Self::Disk(kv) => kv.table_bytes(),
@@ -169,7 +171,7 @@ impl Kv {
         }
     }
 
-    /// Returns the bytes that the next flush writes at most; 0 in memory.
+    /// Returns the maximum number of bytes that the next flush writes; 0 in memory.
     pub(super) fn unflushed_bytes(&self) -> u64 {
         match self {
             Self::Disk(kv) => kv.unflushed_bytes(),
@@ -177,7 +179,7 @@ impl Kv {
         }
     }
 
-    /// Returns the bytes of files that are replaced and not removed yet; 0 in memory.
+    /// Returns the bytes of files that are replaced but not removed yet; 0 in memory.
     pub(super) fn replaced_bytes(&self) -> u64 {
         match self {
             Self::Disk(kv) => kv.replaced_bytes(),
@@ -185,7 +187,8 @@ impl Kv {
         }
     }
 
-    /// Returns the most bytes that a compaction behind [`Kv::drop_obsolete`] writes; 0 in memory.
+    /// Returns the maximum number of bytes of a compaction after [`Kv::drop_obsolete`]; 0 in
+    /// memory.
     pub(super) fn next_compaction_bytes(&self) -> u64 {
         match self {
             Self::Disk(kv) => kv.next_compaction_bytes(),
@@ -193,7 +196,7 @@ impl Kv {
         }
     }
 
-    /// Returns where failures to read are noted.
+    /// Returns the record of failures to read.
     pub(super) fn read_errors(&self) -> Arc<ReadErrors> {
         match self {
             Self::Disk(kv) => kv.read_errors(),
@@ -201,7 +204,7 @@ impl Kv {
         }
     }
 
-    /// Compactions that run, and those that are done with how long they took.
+    /// Returns the number of running compactions, and the number and total time of completed ones.
     pub(super) fn compactions(&self) -> (usize, (u64, Duration)) {
         match self {
             Self::Disk(kv) => kv.compactions(),
@@ -209,7 +212,7 @@ impl Kv {
         }
     }
 
-    /// Bytes that the files take; 0 in memory.
+    /// Returns the bytes that the files take; 0 in memory.
     pub(super) fn disk_bytes(&self) -> u64 {
         match self {
             Self::Disk(kv) => kv.disk_bytes(),

@@ -1,8 +1,9 @@
 //! Inspection and repair of fjall's write-ahead files before fjall opens them.
 //!
-//! fjall silently cuts a file at the first bytes that it cannot read, and refuses to open one with a
-//! wrong checksum. Here the first bad batch is found and judged: a write that a power loss or a kill
-//! cut short was never acknowledged and is dropped; anything else is damage, of which a copy is kept.
+//! fjall silently cuts a file at the first bytes that it cannot read, and refuses to open one with
+//! a wrong checksum. This module finds the first bad batch and classifies it: a write that a power
+//! loss or a kill cut short was never acknowledged and is dropped; anything else is damage, of
+//! which a copy is kept.
 //!
 //! The layout is that of fjall 3 (`FJL` 3), all numbers little-endian: a batch is `1`, count u32,
 //! sequence u64; items `2`, kind u8, compression u8, keyspace u64, key length u16, value length
@@ -24,24 +25,24 @@ const SECTOR_BYTES: usize = 512;
 
 /// Maximum length of a key: a stream name or an idempotency key, with its prefix.
 const MAX_KEY_BYTES: u64 = 1024;
-/// Length of a value that none has in practice; only used to tell wrong bytes from missing ones.
+/// Length that no value has in practice; only used to distinguish wrong bytes from missing ones.
 const MAX_VALUE_BYTES: u64 = 256 * 1024 * 1024;
-/// Largest step between the sequence numbers of two batches, and the largest number of the first batch of
-/// a file. fjall counts by ones from 0; a flipped bit makes it count from far away, and panic at the end of
-/// the range.
+/// Maximum step between the sequence numbers of two batches, and maximum number of the first batch
+/// of a file. fjall counts up by one from 0. A flipped bit would make it continue from a far higher
+/// number, and panic at the end of the range.
 const MAX_SEQUENCE_STEP: u64 = 1 << 40;
 const MAX_SEQUENCE: u64 = 1 << 56;
 
 /// The first bad batch of the write-ahead files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::journal) struct BadTail {
-    /// The file.
+    /// File with the bad batch.
     pub(in crate::journal) file: PathBuf,
-    /// The byte at which its first bad batch begins.
+    /// Offset at which the bad batch begins, in bytes.
     pub(in crate::journal) offset: u64,
-    /// True for a write that was cut short, which nobody was answered for; false for damage.
+    /// True for a write that was cut short and never acknowledged; false for damage.
     pub(in crate::journal) is_torn: bool,
-    /// Files behind it, which cannot be used without it.
+    /// Later files, which cannot be used without this one.
     later: Vec<PathBuf>,
 }
 
@@ -70,13 +71,13 @@ impl std::fmt::Display for BadTail {
 }
 
 impl BadTail {
-    /// Returns the name of the folder for its copy; the same each time that it is found.
+    /// Returns the directory name for the copy, which is the same each time the damage is found.
     pub(in crate::journal) fn copy_name(&self, epoch: u32) -> String {
         let file = self.file.file_stem().unwrap_or_default().to_string_lossy();
         format!("damaged-{epoch:08x}-{file}-{}", self.offset)
     }
 
-    /// Copies what is damaged to `folder`, and syncs the copy.
+    /// Copies the damaged bytes to `folder`, and syncs the copy.
     pub(in crate::journal) fn copy_to(&self, folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
         copy_used(&self.file, self.offset, folder)?;
@@ -96,7 +97,7 @@ fn copy_used(file: &Path, offset: u64, folder: &Path) -> io::Result<()> {
     write_file(&copy, &from[..used_bytes(from)]).map(drop)
 }
 
-/// Returns the length without the zeros at the end, which most of a preallocated file is.
+/// Returns the length without trailing zeros, which make up most of a preallocated file.
 fn used_bytes(bytes: &[u8]) -> usize {
     const ZEROS: [u8; 4096] = [0; 4096];
     let zeros = bytes.rchunks(ZEROS.len()).take_while(|block| **block == ZEROS[..block.len()]);
@@ -104,10 +105,10 @@ fn used_bytes(bytes: &[u8]) -> usize {
     rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
-/// Writes the whole batches of every write-ahead file to a new file in its place, up to `bad`.
+/// Replaces every write-ahead file, up to `bad`, with a new one that holds its whole batches.
 ///
-/// After an unclean stop the page cache may show bytes that a failed sync has marked clean: they
-/// read well, and are never written to the medium. Only a new file is sure to be.
+/// After an unclean stop, the page cache may show bytes that a failed sync has marked clean: they
+/// can be read, but are never written to disk. Only a new file is certain to be written.
 pub(in crate::journal) fn rewrite(folder: &Path, bad: Option<&BadTail>) -> io::Result<()> {
     for file in bad.iter().flat_map(|bad| &bad.later) {
         fs::remove_file(file)?;
@@ -128,8 +129,8 @@ pub(in crate::journal) fn rewrite(folder: &Path, bad: Option<&BadTail>) -> io::R
     sync_folder(folder)
 }
 
-/// Writes `content` over the same bytes at the start of the file, so that they are written to the
-/// medium, and cuts the rest. It takes no space, but writes to blocks that failed before.
+/// Overwrites the start of the file with the same bytes, so that they are written to disk, and cuts
+/// the rest. This takes no space, but writes to blocks that failed before.
 fn write_in_place(file: &Path, content: &[u8]) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(file)?;
     file.write_all_at(content, 0)?;
@@ -154,8 +155,9 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Returns true if the bad batch at `begin` is a write that was cut short: bytes are missing from
-/// it, and none is wrong. Only the last write can be unacknowledged, so a whole batch behind it
-/// proves damage, and so does a batch that is wrong before its last written byte, or whose end is there.
+/// it, and none is wrong. Only the last write can be unacknowledged, so a whole batch after it
+/// proves damage. So does a batch that is wrong before its last written byte, or whose end is
+/// present.
 fn is_torn_write(bytes: &[u8], begin: usize) -> bool {
     let end = used_bytes(bytes);
     if Remainder::of(&bytes[begin..]).batch().is_some() || has_whole_batch(&bytes[begin + 1..end]) {
@@ -175,7 +177,7 @@ fn is_torn_write(bytes: &[u8], begin: usize) -> bool {
 fn has_whole_batch(bytes: &[u8]) -> bool {
     memchr::memchr_iter(1, bytes).any(|at| {
         let mut rest = Remainder::of(&bytes[at..]);
-        // A count of nothing has a checksum of nothing, which zeros do not.
+        // Zeros never look like an empty batch, because the checksum of no bytes is not zero.
         rest.batch().is_some()
     })
 }
@@ -198,18 +200,18 @@ fn ends_like_a_batch(bytes: &[u8]) -> bool {
     end.is_some_and(|end| end[0] == 3 && end.ends_with(MAGIC))
 }
 
-/// Returns how many bytes from the start are whole batches. The checksums do not cover the sequence
-/// numbers, so their order is checked, too.
+/// Returns the number of bytes from the start that are whole batches. The checksums do not cover
+/// the sequence numbers, so their order is checked, too.
 pub(in crate::journal) fn good_bytes(bytes: &[u8]) -> usize {
     let mut rest = Remainder::of(bytes);
-    // Where each of the last two batches begins, and its number.
+    // Start and number of the previous batch, and true if it directly follows its own predecessor.
     let mut last: Option<(usize, u64)> = None;
     let mut last_follows = false;
     loop {
         let begin = bytes.len() - rest.bytes.len();
         let Some(number) = rest.batch() else { return begin };
         match last {
-            // One of the two is wrong: the one before, unless it followed its own predecessor.
+            // Either number is wrong: the previous one, unless it follows its own predecessor.
             Some((before, last)) if number <= last => {
                 return if last_follows { begin } else { before };
             }
@@ -225,7 +227,7 @@ pub(in crate::journal) fn good_bytes(bytes: &[u8]) -> usize {
 /// Bytes of a file that were not parsed yet.
 struct Remainder<'a> {
     bytes: &'a [u8],
-    /// True once an item had a length that no item has.
+    /// True once an item had an impossible length.
     is_implausible: bool,
 }
 
@@ -234,7 +236,7 @@ impl<'a> Remainder<'a> {
         Self { bytes, is_implausible: false }
     }
 
-    /// Skips `length` bytes; where there are fewer, skips those and returns `None`.
+    /// Takes `length` bytes; if there are fewer, skips those and returns `None`.
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (head, tail) = self.bytes.split_at(length.min(self.bytes.len()));
         self.bytes = tail;
@@ -246,7 +248,7 @@ impl<'a> Remainder<'a> {
         Some(taken.iter().rev().fold(0, |number, byte| (number << 8) | u64::from(*byte)))
     }
 
-    /// Skips one batch if it is whole and right, and returns its sequence number.
+    /// Skips one batch if it is complete and valid, and returns its sequence number.
     fn batch(&mut self) -> Option<u64> {
         let mut rest = Remainder::of(self.bytes);
         let number = rest.whole_batch()?;
@@ -264,10 +266,10 @@ impl<'a> Remainder<'a> {
         }
         let items = &items[..items.len() - self.bytes.len()];
         self.expect(&[3])?;
-        // The magic first: bytes that only resemble a batch are not worth a checksum.
+        // The magic is checked first: bytes that only resemble a batch are not worth a checksum.
         let magic = self.bytes.get(8..).unwrap_or_default();
         if !magic.starts_with(MAGIC) {
-            // Where the end of a batch is missing, what is there of it is right.
+            // If the end of a batch is missing, skip the part of it that is there and right.
             let right = magic.iter().zip(MAGIC).take_while(|(there, due)| there == due).count();
             self.take(8 + right);
             return None;
@@ -277,7 +279,7 @@ impl<'a> Remainder<'a> {
         Some(sequence)
     }
 
-    /// Skips `bytes`, or stays in front of what is something else.
+    /// Skips `bytes`; if other bytes follow, skips nothing and returns `None`.
     fn expect(&mut self, bytes: &[u8]) -> Option<()> {
         self.bytes = self.bytes.strip_prefix(bytes)?;
         Some(())
@@ -290,7 +292,7 @@ impl<'a> Remainder<'a> {
                 let key = self.number(2)?;
                 let unpacked = self.number(4)?;
                 let value = self.number(4)?;
-                // A value is stored as it is, or packed by LZ4, which adds 1/255 at most.
+                // A value is stored as it is, or compressed with LZ4, which adds at most 1/255.
                 self.is_implausible |= key > MAX_KEY_BYTES
                     || value > MAX_VALUE_BYTES
                     || value > unpacked + unpacked / 128 + 64;
@@ -321,7 +323,8 @@ mod tests {
         vec![(vec![b'k', n], Some(vec![n; bytes])), (vec![b'l', n], Some(vec![])), (vec![n], None)]
     }
 
-    /// A store with twenty batches, closed; the folder and its one write-ahead file.
+    /// Writes and closes a store with twenty batches; returns its directory and its only
+    /// write-ahead file.
     fn written() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().expect("a folder");
         let kv = DiskKv::open(folder.path(), Arc::new(Never)).expect("opens");
@@ -340,14 +343,14 @@ mod tests {
     }
 
     #[test]
-    fn what_fjall_writes_is_understood() {
+    fn files_of_fjall_are_understood() {
         let (folder, _) = written();
         assert_eq!(inspect(folder.path()).expect("looks"), None);
         assert_eq!(open(folder.path()).len(), 20);
     }
 
     #[test]
-    fn a_file_is_written_anew_also_in_place() {
+    fn files_are_rewritten_in_place() {
         let (folder, file) = written();
         let before = fs::read(&file).expect("reads");
         let good = good_bytes(&before);
@@ -357,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_byte_anywhere_is_found_put_aside_and_the_rest_opens() {
+    fn flipped_bytes_are_found_and_copied_and_the_rest_opens() {
         let (whole, file) = written();
         let bytes = fs::read(&file).expect("reads");
         let used = good_bytes(&bytes);
@@ -375,14 +378,14 @@ mod tests {
             let opened = fs::File::options().write(true).open(&file).expect("opens");
             opened.write_all_at(&[bytes[at] ^ 0x20], at as u64).expect("writes");
             let Some(bad) = inspect(&store).expect("looks") else {
-                // A last batch with too high a number: nothing comes after it, nothing is lost.
+                // The number of the last batch is too high: nothing follows it, so nothing is lost.
                 assert_eq!(open(&store).len(), 20);
                 continue;
             };
             found += 1;
             assert_eq!(bad.file, file);
             assert!(bad.offset as usize <= at);
-            assert!(!bad.is_torn, "a flipped bit at {at} is no write that was cut short");
+            assert!(!bad.is_torn, "a flipped bit at {at} is not a torn write");
             bad.copy_to(&aside).expect("copies");
             rewrite(&store, Some(&bad)).expect("rewrites");
             let kept = open(&store);
@@ -401,7 +404,7 @@ mod tests {
         assert!(found >= 39);
     }
 
-    /// A batch as fjall writes it; an item without a value is a clear.
+    /// Encodes a batch as fjall does; an item without a value is a clear.
     fn batch(sequence: u64, items: &[(Vec<u8>, Option<Vec<u8>>)]) -> Vec<u8> {
         let mut written = Vec::new();
         for (key, value) in items {
@@ -420,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_number_from_far_away_is_damage() {
+    fn distant_sequence_numbers_are_damage() {
         let items = [(vec![1], Some(vec![2; 10]))];
         let far = 1 << 62;
         let whole = batch(1, &items);
@@ -432,7 +435,7 @@ mod tests {
         assert_eq!(good_bytes(&file), 2 * whole.len());
         assert!(!is_torn_write(&file, 2 * whole.len()));
         assert_eq!(good_bytes(&batch(1 | far, &items)), 0);
-        // A sound batch before it stays, also where it does not follow its own predecessor.
+        // An intact batch before it stays, even if it does not follow its own predecessor.
         let file = [&whole[..], &batch(2 | far, &items)].concat();
         assert_eq!(good_bytes(&file), whole.len());
         let file = [&whole[..], &batch(5, &items), &batch(6 | far, &items)].concat();
@@ -440,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_was_cut_anywhere_is_torn() {
+    fn writes_cut_at_any_byte_are_torn() {
         let first = batch(1, &[(vec![1], Some(vec![7; 30]))]);
         let last = batch(2, &[(vec![1], Some(vec![7; 600])), (vec![2], None)]);
         for cut in 1..last.len() {
@@ -453,16 +456,16 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_missing_only_where_the_lengths_could_be_right() {
+    fn writes_with_impossible_lengths_are_not_torn() {
         let whole = batch(1, &[(vec![1], Some(vec![7; 600]))]);
         let torn = &whole[..whole.len() - 60];
         assert!(is_torn_write(torn, 0));
-        // The length of the value, as noise may have it.
+        // A length of the value as noise may produce it.
         let mut wrong = torn.to_vec();
         let at = wrong.windows(4).position(|bytes| bytes == 600_u32.to_le_bytes()).unwrap();
         wrong[at + 4..at + 8].copy_from_slice(&0xf000_0000_u32.to_le_bytes());
         assert!(!is_torn_write(&wrong, 0));
-        // A length that one value may have, and not this one.
+        // A length that is possible, but not for this value.
         wrong[at + 4..at + 8].copy_from_slice(&1_000_000_u32.to_le_bytes());
         assert!(!is_torn_write(&wrong, 0));
     }
@@ -470,7 +473,7 @@ mod tests {
     /// Bytes of the sequence number in a batch.
     const SEQUENCE: std::ops::Range<usize> = 5..13;
 
-    /// A file of some batches, and where each of them begins and the last one ends.
+    /// Generates a file of some batches, with the start of each and the end of the last.
     fn file() -> impl Strategy<Value = (Vec<u8>, Vec<usize>)> {
         let bytes = || proptest::collection::vec(any::<u8>(), 0..20);
         let item = (bytes(), proptest::option::weighted(0.9, bytes()));
@@ -490,7 +493,7 @@ mod tests {
         #![proptest_config(cases(1_000))]
 
         #[test]
-        fn whole_batches_are_good_up_to_where_a_file_ends(
+        fn good_bytes_are_the_whole_batches_of_a_cut_file(
             (written, begins) in file(),
             (zeros, cut) in (0..100usize, any::<proptest::sample::Index>()),
         ) {
@@ -503,12 +506,12 @@ mod tests {
         }
 
         #[test]
-        fn what_stands_before_a_changed_byte_is_good_and_nothing_behind_it(
+        fn good_bytes_end_before_a_changed_batch(
             (mut written, begins) in file(),
             (at, flip) in (any::<proptest::sample::Index>(), prop_oneof![1..4u8, 1..=255u8]),
             in_number in proptest::option::weighted(0.2, 0..5usize),
         ) {
-            // Now and then the low byte of a number, so that numbers meet.
+            // Sometimes the low byte of a sequence number, so that numbers collide.
             let low = in_number.and_then(|batch| begins[..begins.len() - 1].get(batch));
             let at = low.map_or_else(|| at.index(written.len()), |begin| begin + SEQUENCE.start);
             let batch = begins.iter().rposition(|begin| *begin <= at).expect("one");
@@ -516,8 +519,8 @@ mod tests {
             written[at] ^= flip;
             let good = good_bytes(&written);
             if SEQUENCE.contains(&(at - begin)) {
-                // No sum covers it: what shows is an order that is wrong, and of which of two
-                // batches it is may not be known.
+                // No checksum covers it: only a wrong order is detected, and it may be unclear
+                // which of two batches is wrong.
                 prop_assert!(begins.contains(&good));
                 prop_assert!(batch == 0 || good >= begins[batch - 1]);
             } else {
@@ -533,7 +536,7 @@ mod tests {
         }
 
         #[test]
-        fn of_anything_what_is_good_stays_good(
+        fn good_bytes_stay_good_without_the_rest(
             (written, _) in file(),
             (at, with) in (any::<proptest::sample::Index>(), proptest::collection::vec(any::<u8>(), 0..30)),
         ) {

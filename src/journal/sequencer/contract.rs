@@ -1,10 +1,10 @@
-//! The contract of [`Sequencer`] as tests, for every order there is.
+//! Contract tests for every implementation of [`Sequencer`].
 
 use super::*;
 use crate::event::StreamName;
 use crate::journal::batch::Item;
 
-/// Makes orders that share one log, each going on after the batch given.
+/// Creates sequencers that share one log; each continues after the given batch.
 trait Fixture {
     type Sequencer: Sequencer;
     fn after(&self, applied: u64) -> Self::Sequencer;
@@ -42,7 +42,7 @@ fn whole_once_and_in_order(fixture: &impl Fixture) {
     let tickets: Vec<Ticket> = came.iter().filter_map(|(_, ticket)| *ticket).collect();
     assert_eq!(tickets, accepted);
     for (ordered, ticket) in &came {
-        let sent = proposal(ticket.expect("our own"));
+        let sent = proposal(ticket.expect("a ticket"));
         assert_eq!(format!("{:?}", ordered.units), format!("{:?}", sent.units));
         assert_eq!(ordered.time, sent.time);
     }
@@ -51,18 +51,18 @@ fn whole_once_and_in_order(fixture: &impl Fixture) {
 
 fn no_number_comes_twice_over_a_restart(fixture: &impl Fixture) {
     let mut order = fixture.after(0);
-    order.propose(proposal(1)).expect("room");
-    let applied = drain(&mut order).last().expect("one").0.number;
+    order.propose(proposal(1)).expect("accepted");
+    let applied = drain(&mut order).last().expect("a batch").0.number;
     drop(order);
     let mut order = fixture.after(applied);
-    order.propose(proposal(2)).expect("room");
+    order.propose(proposal(2)).expect("accepted");
     let came = drain(&mut order);
     assert_eq!(came.len(), 1);
     assert!(came[0].0.number > applied);
 }
 
 #[test]
-fn the_local_order_keeps_the_contract() {
+fn local_sequencer_fulfills_the_contract() {
     whole_once_and_in_order(&Local);
     no_number_comes_twice_over_a_restart(&Local);
 }

@@ -1,20 +1,20 @@
-//! The order of one machine: the writer thread itself. What is handed in next comes next.
+//! The sequencer of a single machine: batches keep the order in which the writer proposes them.
 
 use super::{Proposal, Sequencer, SequencerError, Ticket};
 use crate::journal::batch::Ordered;
 use std::collections::VecDeque;
 
-/// Batches handed in and not taken yet: the writer takes each before it hands in another.
+/// Maximum number of proposed batches; the writer takes each before it proposes another.
 const MAX_WAITING: usize = 16;
 
-/// Numbers batches one after the other.
+/// Numbers batches consecutively.
 pub(in crate::journal) struct LocalSequencer {
     last: u64,
     waiting: VecDeque<(Ordered, Ticket)>,
 }
 
 impl LocalSequencer {
-    /// Goes on after batch `applied`, the last one that the store has.
+    /// Creates a sequencer that continues after `applied`, the last batch in the store.
     pub(in crate::journal) fn after(applied: u64) -> Self {
         Self { last: applied, waiting: VecDeque::new() }
     }

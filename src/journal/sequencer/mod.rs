@@ -1,15 +1,16 @@
-//! The order: which batch comes next, and when it is sure to.
+//! The sequencer: decides which batch comes next, and when that is final.
 //!
-//! The contract, which `contract.rs` puts every order through:
+//! The contract, which `contract.rs` tests for every implementation:
 //!
-//! 1. A batch that was handed in comes out of [`Sequencer::next`] whole and unchanged, exactly once,
-//!    or [`Sequencer::propose`] failed and it never does.
-//! 2. Numbers ascend; one that ever came out never comes out again, also not after a restart
-//!    with the number of the last batch applied.
-//! 3. Batches of one proposer come out in the order in which it handed them in.
-//! 4. A proposer knows its own batches by the ticket it gave them; others carry none.
-//! 5. `next` gives out nothing that a failure which the order covers could take back. An order
-//!    that is not the log itself (the local one) leaves that to the store's synced commit.
+//! 1. A proposed batch comes out of [`Sequencer::next`] complete and unchanged, exactly once; or
+//!    [`Sequencer::propose`] failed and the batch never comes out.
+//! 2. Numbers ascend. A number that came out once never comes out again, not even after a restart
+//!    with the number of the last applied batch.
+//! 3. Batches of one proposer come out in the order in which they were proposed.
+//! 4. A proposer recognizes its own batches by the ticket that it gave them; others have none.
+//! 5. `next` returns no batch that could be taken back by a failure that the sequencer covers. A
+//!    sequencer that is not the log itself (the local one) leaves that to the store's synced
+//!    commit.
 
 #[cfg(test)]
 mod contract;
@@ -20,10 +21,10 @@ pub(super) use local::LocalSequencer;
 use super::batch::{Ordered, Unit};
 use crate::event::Timestamp;
 
-/// A proposer's own name for a batch that it handed in.
+/// Identifier that a proposer gives a batch.
 pub(super) type Ticket = u64;
 
-/// A batch on its way into the order.
+/// A batch to be ordered.
 #[derive(Clone, Debug)]
 pub(super) struct Proposal {
     pub(super) ticket: Ticket,

@@ -1,8 +1,8 @@
-//! Deleted streams whose shared entries are still to be counted off.
+//! Deleted streams whose shared entries are not subtracted from the totals yet.
 //!
-//! An entry of several streams takes its bytes for as long as one of them is there. So whoever deletes
-//! a stream has to look at each entry that it shares, which the writer does in steps beside its other
-//! work; readers see nothing of the stream from the deletion on.
+//! An entry of several streams is counted as long as one of them exists. So the deletion of a
+//! stream has to examine each entry that the stream shares, which the writer does in steps between
+//! its other work. Readers see nothing of the stream from its deletion on.
 
 use super::super::keys::{self, IndexItem, StreamNumber};
 use super::super::kv::{Changes, Kv};
@@ -11,13 +11,13 @@ use crate::event::Position;
 use crate::journal::error::JournalError;
 use std::collections::BTreeMap;
 
-/// Entries that one step looks at.
+/// Maximum number of entries that one step examines.
 const STEP: usize = 2 * crate::event::MAX_ENTRIES_PER_BATCH;
 
-/// Streams that one step takes further.
+/// Maximum number of streams that one step continues.
 const STREAMS: usize = 256;
 
-/// The streams, each with the place up to which its entries are counted off.
+/// The streams, each with the position up to which its entries are subtracted.
 #[derive(Default)]
 pub(in crate::journal) struct DeletedStreams(BTreeMap<StreamNumber, Position>);
 
@@ -35,7 +35,7 @@ impl DeletedStreams {
         Ok(Self(all))
     }
 
-    /// Returns true if an entry of the stream is still counted.
+    /// Returns true if the entry at `position` is still counted for the stream.
     pub(in crate::journal) fn counts(&self, number: StreamNumber, position: Position) -> bool {
         self.0.get(&number).is_some_and(|until| *until < position)
     }
@@ -48,7 +48,7 @@ impl DeletedStreams {
         self.0.is_empty()
     }
 
-    /// Notes a deletion, or how far one has come.
+    /// Records a deletion, or its progress.
     pub(super) fn put(&mut self, number: StreamNumber, until: Position, changes: &mut Changes) {
         self.0.insert(number, until);
         changes.put(keys::deleted_stream(number), until.get().to_be_bytes().to_vec());
@@ -61,7 +61,7 @@ impl DeletedStreams {
 }
 
 impl Store {
-    /// Counts off entries of deleted streams: one step.
+    /// Runs one step that subtracts entries of deleted streams.
     pub(super) fn subtract_deleted(&mut self) -> Result<(), JournalError> {
         let mut left = STEP;
         for _ in 0..STREAMS {
@@ -73,7 +73,8 @@ impl Store {
         Ok(())
     }
 
-    /// Counts off at most `most` entries of a stream; returns how many it has looked at.
+    /// Subtracts at most `most` entries of a stream; returns the number of entries that it
+    /// examined.
     fn subtract(
         &mut self,
         number: StreamNumber,
@@ -88,7 +89,7 @@ impl Store {
             let (key, value) = pair?;
             looked_at += 1;
             let Some(position) = keys::position_of(&key) else { continue };
-            // Past an item that is damaged, too: the next step begins behind it.
+            // Advanced past damaged items, too, so that the next step begins after them.
             last = position;
             let shared = IndexItem::read(&value).filter(|item| item.streams > 1);
             if let Some(item) = shared

@@ -1,24 +1,24 @@
-//! The lives of a journal's numbering, and what an id of each still means.
+//! Epochs of a journal's positions, and the validity of ids from each epoch.
 //!
-//! A new epoch begins whenever positions that somebody may have seen could be given out again:
-//! after a loss, after a stop that was not orderly, and in a directory that was restored from a
-//! copy. So an id that a client has seen never names another event, and an id of something lost is
-//! told apart as unknown.
+//! A new epoch begins whenever positions that a client may have seen could be assigned again: after
+//! a loss, after an unclean stop, and in a directory that was restored from a copy. So an id that a
+//! client has seen never names another event, and an id of a lost event is recognized as unknown.
 
 use super::super::keys::{self, Decoder, Encoder};
 use super::super::kv::Kv;
 use crate::event::{Epoch, EventId, Position};
 use crate::journal::error::JournalError;
 
-/// Every epoch with the place it begins after, oldest first; at least one.
+/// List of epochs, oldest first, each with the position that it begins after; never empty.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Epochs {
     list: Vec<(Epoch, Position)>,
 }
 
 impl Epochs {
-    /// A fresh journal's. The upper half is left free, so that later epochs sort behind it.
-    /// `lost` is the last epoch of a journal that stood here before.
+    /// Returns the epochs of a new journal. The upper half of the range is left free, so that later
+    /// epochs sort after this one. `lost` is the last epoch of an earlier journal in the same
+    /// directory.
     pub(crate) fn first(lost: Option<Epoch>) -> Self {
         let epoch = lost.map_or_else(|| Epoch(rand::random::<u32>() >> 1), next);
         Self { list: vec![(epoch, Position::ZERO)] }
@@ -39,8 +39,8 @@ impl Epochs {
         self.list.iter().fold(Encoder(Vec::new()), |out, (e, p)| out.u32(e.0).u64(p.get())).0
     }
 
-    /// Begins a new epoch: the former one kept everything up to `kept`. `seen` is the last epoch
-    /// known to have been in use, of which the list itself may have been lost.
+    /// Begins a new epoch; the previous one kept everything up to `kept`. `seen` is the last epoch
+    /// known to have been in use, whose record may have been lost.
     pub(crate) fn begin(&mut self, kept: Position, seen: Epoch) {
         let current = self.current();
         self.list.push((next(current.max(seen)), kept));
@@ -51,20 +51,20 @@ impl Epochs {
         self.list.len()
     }
 
-    /// The epoch that new positions belong to.
+    /// Returns the epoch that new positions belong to.
     pub(crate) fn current(&self) -> Epoch {
         self.list.last().map_or(Epoch(0), |(epoch, _)| *epoch)
     }
 
-    /// The id of the entry at `position`.
+    /// Returns the id of the entry at `position`.
     pub(crate) fn id(&self, position: Position) -> EventId {
         let begun = self.list.partition_point(|(_, after)| *after < position).max(1);
         let epoch = self.list.get(begun - 1).map_or(Epoch(0), |(epoch, _)| *epoch);
         EventId { epoch, position }
     }
 
-    /// The place that `id` names, or `None` where it was never reached or did not survive its
-    /// epoch. `head` is the last position of the current epoch.
+    /// Returns the position that `id` names, or `None` if it was never reached or did not survive
+    /// its epoch. `head` is the last position of the current epoch.
     pub(crate) fn resolve(&self, id: EventId, head: Position) -> Option<Position> {
         let at = self.list.iter().position(|(epoch, _)| *epoch == id.epoch)?;
         let kept = self.list.get(at + 1).map_or(head, |(_, kept)| *kept);
@@ -72,8 +72,8 @@ impl Epochs {
     }
 }
 
-/// The step to the next epoch is random, so that two copies of a directory that both begin one, each
-/// without knowing of the other, hardly ever begin the same.
+/// Maximum step to the next epoch. The step is random, so that two copies of a directory that begin
+/// an epoch independently are unlikely to begin the same one.
 const MAX_STEP: u32 = 4096;
 
 fn next(epoch: Epoch) -> Epoch {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_whose_record_was_lost_is_not_begun_again() {
+    fn epochs_with_a_lost_record_are_not_reused() {
         let mut epochs = Epochs { list: vec![(Epoch(7), Position::ZERO)] };
         epochs.begin(at(100), Epoch(9));
         assert!(epochs.current() > Epoch(9));
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_counts_only_up_to_what_its_epoch_kept() {
+    fn ids_are_valid_only_up_to_what_their_epoch_kept() {
         let mut epochs = Epochs { list: vec![(Epoch(7), Position::ZERO)] };
         epochs.begin(at(100), Epoch(7));
         let id = |epoch, position| EventId { epoch: Epoch(epoch), position: at(position) };

@@ -1,5 +1,5 @@
-//! Floors: entries that compaction may drop. It sees only floors that are durable, so that a crash
-//! never finds entries missing that the heads still count.
+//! Floors: positions up to which compaction may drop entries. Compaction sees only durable floors,
+//! so that after a crash no entry is missing that the heads still count.
 
 use super::super::keys::{self, KEY_WINDOW_MS, StoredEntry, StreamNumber};
 use super::super::kv::Expiry;
@@ -19,9 +19,9 @@ pub(crate) struct Floors {
 
 #[derive(Default)]
 struct Inner {
-    /// A stream's floor, and the place above which its index must stay.
+    /// Floor of each stream, and the position above which its index must stay.
     streams: HashMap<StreamNumber, (Position, Position)>,
-    /// Numbers from here on may be newer than `streams` knows.
+    /// Streams with this number or a higher one may be too new for `streams`.
     known_below: StreamNumber,
     now: Timestamp,
     /// The floor of the total cap.
@@ -41,7 +41,7 @@ impl Floors {
         table.for_each(|_, row| {
             inner.streams.insert(row.number, (row.floor, row.counted_from));
         });
-        // Their indexes are still to be read.
+        // Indexes of deleted streams still have to be read.
         inner.streams.extend(deleted.iter().map(|(number, until)| (number, (until, until))));
         inner.known_below = next_stream;
     }
@@ -72,7 +72,7 @@ impl Floors {
 }
 
 impl Inner {
-    /// The floors of a stream; everything of one that is gone is below them.
+    /// Returns the floors of a stream; everything of a stream that does not exist is below them.
     fn of(&self, number: StreamNumber) -> (Position, Position) {
         let all = Position::from_stored(u64::MAX);
         match self.streams.get(&number) {
@@ -91,7 +91,7 @@ impl Inner {
                 entry.numbers.iter().all(|number| self.of(*number).0 >= position)
             }
             keys::INDEX => self.of(keys::number_of(key)?).1 >= keys::position_of(key)?,
-            // They outlive a stream that retention has emptied.
+            // Idempotency keys outlive a stream that retention emptied.
             keys::KEY => older_than(keys::KeyItem::read(value)?.time, KEY_WINDOW_MS),
             keys::TOMBSTONE => {
                 let trace = keys::Tombstone::read(value)?;
@@ -105,7 +105,7 @@ impl Inner {
 
 impl Expiry for Floors {
     fn is_dead(&self, key: &[u8], value: &[u8]) -> bool {
-        // What cannot be read is damage, and damage is kept for whoever has to look at it.
+        // Unreadable items are damaged, and are kept for inspection.
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         inner.judge(key, value).unwrap_or(false)
     }

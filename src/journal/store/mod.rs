@@ -1,10 +1,10 @@
-//! The store: what an ordered batch does to this machine.
+//! The store: applies ordered batches on this machine.
 //!
-//! Promises: applying is a function of the batch and what was applied before it; a unit of a batch
-//! is applied whole or refused whole; after [`Store::apply`] returns the batch is as durable as
-//! asked for and readable, and not before.
+//! Promises: the result depends only on the batch and on what was applied before it; a unit of a
+//! batch is applied or refused as a whole; a batch becomes readable, and as durable as requested,
+//! when [`Store::apply`] returns, not before.
 //! Never: decides the order, waits for a reader. One thread owns it; readers use [`Streams`],
-//! [`Kv`] and [`Recent`](super::recent::Recent) beside it.
+//! [`Kv`] and [`Recent`](super::recent::Recent) concurrently.
 
 mod deleted;
 mod epochs;
@@ -44,13 +44,13 @@ use tombstones::TombstoneLimit;
 
 /// Maximum lead of the time of stored events over the wall clock; beyond it the clock was set back.
 pub(super) const MAX_LEAD_MS: u64 = 60 * 1000;
-/// Time marks that are removed when the time of stored events steps back.
+/// Maximum number of time marks that are removed when the time of stored events steps back.
 const MAX_REMOVED_MARKS: usize = 100_000;
-/// The time index gets at most one entry in this long, so that it stays small; `from=` walks at
-/// most this much of the journal to find its exact place.
+/// Minimum interval between two entries of the time index, so that it stays small; `from=` scans at
+/// most this much of the journal to find the exact position.
 const TIME_MARK_EVERY_MS: u64 = 1000;
 
-/// The one writer of a journal's bytes.
+/// The only writer of a journal's data.
 pub(super) struct Store {
     kv: Kv,
     sync: Sync,
@@ -61,18 +61,18 @@ pub(super) struct Store {
     trimmer: retention::Trimmer,
     deleted: DeletedStreams,
     tombstones: TombstoneLimit,
-    /// True while totals that compaction is to go by are not committed.
+    /// True if totals that compaction depends on are not committed yet.
     has_unwritten_totals: bool,
     quota: Quota,
-    /// Changes that ride on the next commit: streams that retention emptied.
+    /// Changes that are added to the next commit, such as streams that retention emptied.
     pending_changes: Changes,
     owed_tombstones: HashMap<StreamName, keys::Tombstone>,
     last_time_mark: Timestamp,
     removed_streams: Vec<(StreamName, Position)>,
     removed_bytes: u64,
-    /// The keys that hidden streams are sealed with. A batch being staged may add to them.
+    /// Keys of hidden streams. A batch that is being staged may add to them.
     sealing: RefCell<KeyFile>,
-    /// Removals since the start; those before it are the first.
+    /// Number of removals since the start; those of earlier starts count as the first.
     removals: u64,
 }
 
@@ -85,7 +85,7 @@ pub(super) struct Applied {
 }
 
 impl Store {
-    /// Reads the heads of all streams; the entries stay where they are.
+    /// Loads the heads of all streams, but no entries.
     pub(super) fn open(
         kv: Kv,
         sync: Sync,
@@ -132,13 +132,14 @@ impl Store {
         })
     }
 
-    /// The streams that went since this was last asked, each with the last place it had.
+    /// Takes the streams that were deleted or emptied since the last call, with their last
+    /// positions.
     pub(super) fn take_removed_streams(&mut self) -> Vec<(StreamName, Position)> {
         std::mem::take(&mut self.removed_streams)
     }
 
-    /// The places that readers look at. Those of removals move before a row does, so that a reader
-    /// who was clamped by a floor finds it here.
+    /// Returns the positions that readers check. Those of removals move before a row does, so that
+    /// a reader that was clamped by a floor finds the removal here.
     pub(super) fn watermarks(&self) -> Arc<Watermarks> {
         self.watermarks.clone()
     }
@@ -152,7 +153,7 @@ impl Store {
         self.quota.usage()
     }
 
-    /// Returns true if a batch is on the medium once it is applied.
+    /// Returns true if a batch is synced to disk when it is applied.
     pub(super) fn syncs(&self) -> bool {
         self.sync == Sync::Disk
     }
@@ -161,12 +162,12 @@ impl Store {
         &self.totals
     }
 
-    /// Bytes that died since this was last asked.
+    /// Takes the number of bytes that died since the last call.
     pub(super) fn take_removed_bytes(&mut self) -> u64 {
         std::mem::take(&mut self.removed_bytes)
     }
 
-    /// Returns what opens the payloads of hidden streams.
+    /// Returns the keys that decrypt payloads of hidden streams.
     pub(super) fn keys(&self) -> StreamKeys {
         self.sealing.borrow().keys()
     }
@@ -228,8 +229,8 @@ impl Store {
         Ok(Applied { batch: Some(Arc::new(batch)), outcomes })
     }
 
-    /// Has the time of stored events go back to `time`, to which the clock was set back. The time marks
-    /// after it are removed: a search by time would take their places for those of what comes then.
+    /// Sets the time of stored events back to `time`, to which the wall clock was set back. Removes
+    /// the time marks after it, because a search by time would take them for marks of later events.
     pub(super) fn step_back(&mut self, time: Timestamp) -> Result<(), JournalError> {
         let ahead_s = (self.totals.time.ms() - time.ms()) / 1000;
         tracing::warn!(ahead_s, "setting the time of new events back to the system clock");
@@ -244,11 +245,11 @@ impl Store {
         Ok(())
     }
 
-    /// Work that waits for no batch: ages, the total cap, and making floors durable so that
-    /// compaction may drop what is below them. Called about once a second, and again soon where it
-    /// returns that it has more to do: each call is one bounded step.
+    /// Runs one bounded step of the work that does not depend on batches: age limits, the total
+    /// cap, and making floors durable so that compaction may drop the entries below them. Called
+    /// about once a second, and soon again if it returns true because there is more to do.
     ///
-    /// `now` is the time that retention goes by, which may be held behind the clock, `wall`.
+    /// `now` is the retention time, which may be held behind the clock, `wall`.
     pub(super) fn tick(&mut self, now: Timestamp, wall: Timestamp) -> Result<bool, JournalError> {
         let floor = self.totals.floor;
         self.expire(now, wall)?;
@@ -271,7 +272,7 @@ impl Store {
             || (self.is_over_cap() && self.totals.floor > floor))
     }
 
-    /// Starts a new epoch after `kept`, the last position that survived.
+    /// Commits the list of epochs.
     pub(super) fn write_epochs(&mut self, epochs: &Epochs) -> Result<(), JournalError> {
         let mut changes = Changes::default();
         changes.put(keys::EPOCHS.to_vec(), epochs.write());
@@ -285,7 +286,7 @@ impl Store {
         totals: &Totals,
         sync: Sync,
     ) -> Result<(), JournalError> {
-        // Heads that retention moved go with the totals that count on them.
+        // Heads that retention changed are committed with the totals that depend on them.
         let mut all = std::mem::take(&mut self.pending_changes);
         self.owed_tombstones.clear();
         for name in self.trimmer.take_dirty() {
@@ -298,7 +299,7 @@ impl Store {
         self.kv.commit(all, sync)
     }
 
-    /// A stream that has nothing left: its row goes, a trace stays for those who come back.
+    /// Replaces the row of a stream without entries with a tombstone, for clients that resume.
     fn add_tombstone(&mut self, name: &StreamName, row: &StreamRow, now: Timestamp) {
         let (position, last) = (row.last, row.last);
         let trace = keys::Tombstone { position, last, time: now, deleted: false, keys: row.keys };
@@ -316,8 +317,8 @@ impl Store {
         self.removed_streams.push((name.clone(), row.last));
     }
 
-    /// Returns the number under which idempotency keys of a stream that is not there are remembered:
-    /// those of one that retention has emptied outlive it, and those of a deleted one do not.
+    /// Returns the number under which the idempotency keys of a stream that does not exist are
+    /// stored. They outlive a stream that retention emptied, but not one that was deleted.
     fn keys_of_gone(&self, name: &StreamName) -> Result<Option<keys::StreamNumber>, JournalError> {
         let trace = match self.owed_tombstones.get(name) {
             Some(trace) => Some(*trace),
@@ -329,7 +330,7 @@ impl Store {
         Ok(trace.filter(|trace| !trace.deleted).map(|trace| trace.keys))
     }
 
-    /// Notes another trace; past their limit the oldest go.
+    /// Counts another tombstone; beyond the limit the oldest are dropped.
     fn note_tombstone(&mut self) {
         if let Some(lost_to) = self.tombstones.note(self.totals.last) {
             self.has_unwritten_totals = true;

@@ -1,4 +1,4 @@
-//! Limit of the number of streams: of all, and of those that a rule covers.
+//! Limits on the number of streams: of the whole hub, and of the streams that a rule covers.
 
 use super::Streams;
 use crate::event::StreamName;
@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// New streams by scope; those of a rule are the hub's, too.
+/// Number of new streams by scope; streams of a rule also count for the hub.
 pub(super) type NewStreams = FxHashMap<Scope, u64>;
 
 /// Number of streams, readable from any thread.
@@ -24,7 +24,7 @@ struct ScopeUsage {
 }
 
 impl StreamUsage {
-    /// Returns the use of the limits on streams.
+    /// Returns the usage of the limits on streams.
     pub fn usage(&self, limits: &Limits) -> Vec<Usage> {
         let usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
         let scopes = limits.scopes().filter_map(|scope| {
@@ -47,10 +47,10 @@ impl StreamUsage {
     }
 }
 
-/// Counts the streams, and refuses those that are too many.
+/// Counts the streams, and refuses new ones beyond the limits.
 pub(super) struct Quota {
     shared: Arc<ArcSwap<Limits>>,
-    /// Limits that the counts are for.
+    /// Limits that the counts are based on.
     limits: Arc<Limits>,
     usage: Arc<StreamUsage>,
 }
@@ -67,7 +67,7 @@ impl Quota {
         self.usage.clone()
     }
 
-    /// Goes on with the limits that hold now.
+    /// Switches to the current limits and recounts, if they have changed.
     pub(super) fn refresh(&mut self, streams: &Streams) {
         if !Arc::ptr_eq(&self.limits, &self.shared.load()) {
             self.limits = self.shared.load_full();
@@ -111,7 +111,8 @@ impl Quota {
         });
     }
 
-    /// Counts `new` streams to those that are `fresh`, or says how many there may be at most.
+    /// Adds `new` streams to `fresh`, the new streams of the batch so far; fails with the limit if
+    /// they exceed it.
     pub(super) fn acquire(&self, new: &[StreamName], fresh: &mut NewStreams) -> Result<(), u64> {
         let mut wanted = NewStreams::default();
         for scope in new.iter().flat_map(|name| self.scopes(name)) {

@@ -1,7 +1,7 @@
-//! Retention: what each stream keeps, and the cap over the whole hub.
+//! Retention: the limits of each stream, and the cap on the whole hub.
 //!
-//! Removing is moving a floor: readers clamp to it at once, compaction drops what is below it
-//! later. Count and bytes are exact after every batch; age and the cap are looked after in steps.
+//! Removal moves a floor: readers respect it immediately, and compaction drops the entries below it
+//! later. Counts and bytes are exact after every batch; age and the cap are enforced in steps.
 
 use super::super::keys::{self, IndexItem, StoredEntry, StreamNumber};
 use super::{MAX_LEAD_MS, Store, StreamRow, Streams};
@@ -10,27 +10,28 @@ use crate::journal::error::JournalError;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 
-/// Index items read ahead when a stream is trimmed, so that a busy one costs a seek per this many.
+/// Index items read ahead when a stream is trimmed: a busy stream costs one seek per this many.
 const READ_AHEAD: usize = 64;
-/// Streams with items read ahead; past it all are let go and read anew.
+/// Maximum number of streams with items read ahead; beyond it, all items are discarded and read
+/// again.
 const MAX_READ_AHEADS: usize = 1024;
-/// Entries that one step of the total cap looks at, so that no batch waits long for it; twice
-/// what a batch can add, so that it gains on the writers.
+/// Maximum number of entries that one step of the total cap examines, so that no batch waits long
+/// for it; twice what a batch can add, so that removal is faster than writing.
 const SHRINK_STEP: usize = 2 * crate::event::MAX_ENTRIES_PER_BATCH;
-/// Entries that one step removes from one stream: as with the cap. A stream that has more to
-/// lose, as after its limits were lowered, goes on with the next batch or tick.
+/// Maximum number of entries that one step removes from one stream, for the same reasons. If there
+/// is more to remove, for example after limits were lowered, the next batch or tick continues.
 const TRIM_STEP: usize = SHRINK_STEP;
-/// Streams that one tick takes further.
+/// Maximum number of streams that one tick continues.
 const STREAMS_PER_TICK: usize = 256;
 
 /// Retention of one stream; `None` means no limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RetentionLimits {
-    /// Events older than this many milliseconds go.
+    /// Maximum age of events, in milliseconds.
     pub max_age_ms: Option<u64>,
-    /// Events beyond this many go, oldest first.
+    /// Maximum number of events; the oldest are removed first.
     pub max_events: Option<u64>,
-    /// Events beyond this many stored bytes go, oldest first.
+    /// Maximum number of stored bytes of events; the oldest are removed first.
     pub max_bytes: Option<u64>,
 }
 
@@ -45,11 +46,12 @@ impl RetentionLimits {
 /// Retention of all streams.
 #[derive(Clone, Debug, Default)]
 pub struct RetentionPolicy {
-    /// The first pattern that matches a stream decides for it.
+    /// Limits by pattern; the first pattern that matches a stream applies.
     pub rules: Vec<(Selector, RetentionLimits)>,
-    /// Limits of every other stream.
+    /// Limits of all other streams.
     pub otherwise: RetentionLimits,
-    /// Bytes kept in all; the oldest of the whole hub go first.
+    /// Maximum number of stored bytes in total; the oldest events of the whole hub are removed
+    /// first.
     pub total_bytes: u64,
 }
 
@@ -60,14 +62,14 @@ impl RetentionPolicy {
     }
 }
 
-/// Streams whose entries are due, with the index items that were read ahead.
+/// Streams with entries to remove, and the index items that were read ahead.
 pub(super) struct Trimmer {
     retention: RetentionPolicy,
     ahead: HashMap<StreamNumber, VecDeque<(Position, IndexItem)>>,
-    /// Times at which the oldest entry of streams with an age limit may be due.
+    /// Times at which the oldest entry of streams with an age limit may expire.
     due: BinaryHeap<Reverse<Due>>,
     waiting: HashSet<StreamNumber>,
-    /// Streams whose step was not enough.
+    /// Streams for which one step was not enough.
     unfinished: VecDeque<StreamName>,
     /// Rows changed since the last commit, and since the floors were last published.
     dirty: HashSet<StreamName>,
@@ -75,19 +77,19 @@ pub(super) struct Trimmer {
     gone: Vec<StreamNumber>,
 }
 
-/// A stream of which something may have come of age.
+/// A stream whose oldest entries may expire.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
     /// Time, in milliseconds since 1970.
     at_ms: u64,
     number: StreamNumber,
     name: StreamName,
-    /// Up to this place entries are from before the clock was set back, so that their age is counted
-    /// from when they were found; zero where there are none.
+    /// Position up to which entries were written before the clock was set back; their age counts
+    /// from when they were found. Zero if there are none.
     ahead_to: Position,
 }
 
-/// Returns true if an entry is from a clock that was ahead of the one of now.
+/// Returns true if the time of an entry is from a clock that was ahead of the current one.
 fn is_ahead(item: &IndexItem, wall: Timestamp) -> bool {
     item.time.ms() > wall.ms().saturating_add(MAX_LEAD_MS)
 }
@@ -113,7 +115,8 @@ impl Trimmer {
         trimmer
     }
 
-    /// A stream got entries; one with an age limit is due when its first of them is.
+    /// Records new entries of a stream. A stream with an age limit is due when the first of them
+    /// is.
     pub(super) fn appended(&mut self, name: &StreamName, row: &StreamRow, now: Timestamp) {
         if let Some(age) = self.retention.limits(name).max_age_ms
             && self.waiting.insert(row.number)
@@ -124,7 +127,7 @@ impl Trimmer {
         }
     }
 
-    /// Has nothing wait for longer than its age from `now`, to which the clock was set back.
+    /// Moves all due times to at most their age limit after `now`, to which the clock was set back.
     pub(super) fn rearm(&mut self, now: Timestamp) {
         let all = std::mem::take(&mut self.due).into_iter();
         let rearmed = all.map(|Reverse(mut due)| {
@@ -144,24 +147,24 @@ impl Trimmer {
         self.is_due(now) || !self.unfinished.is_empty()
     }
 
-    /// Lets go of what is known of a stream that is not there any more.
+    /// Discards the state of a stream that no longer exists.
     pub(super) fn forget(&mut self, number: StreamNumber) {
         self.ahead.remove(&number);
         self.waiting.remove(&number);
     }
 
-    /// Notes a stream of which nothing is needed any more.
+    /// Records a stream whose data is no longer needed.
     pub(super) fn gone(&mut self, number: StreamNumber) {
         self.forget(number);
         self.gone.push(number);
     }
 
-    /// The streams whose heads must go into the next commit.
+    /// Takes the streams whose heads must be part of the next commit.
     pub(super) fn take_dirty(&mut self) -> HashSet<StreamName> {
         std::mem::take(&mut self.dirty)
     }
 
-    /// The streams whose floors have moved since this was last asked.
+    /// Takes the streams whose floors have moved since the last call.
     pub(super) fn take_unpublished(&mut self) -> HashSet<StreamName> {
         std::mem::take(&mut self.unpublished)
     }
@@ -172,7 +175,7 @@ impl Trimmer {
 }
 
 impl Store {
-    /// Brings the streams of a batch back within their counts and bytes.
+    /// Trims the streams of a batch to their limits on count and bytes, and the hub to its cap.
     pub(super) fn trim(&mut self, touched: &[StreamName]) -> Result<(), JournalError> {
         for name in touched {
             self.trim_to_limits(name)?;
@@ -180,7 +183,7 @@ impl Store {
         self.shrink()
     }
 
-    /// Takes streams further whose step was not enough.
+    /// Continues with streams for which one step was not enough.
     pub(super) fn trim_unfinished(&mut self) -> Result<(), JournalError> {
         for _ in 0..STREAMS_PER_TICK.min(self.trimmer.unfinished.len()) {
             let Some(name) = self.trimmer.unfinished.pop_front() else { break };
@@ -203,7 +206,7 @@ impl Store {
         Ok(())
     }
 
-    /// Removes what is older than its stream keeps.
+    /// Removes entries that exceed the age limit of their stream.
     pub(super) fn expire(&mut self, now: Timestamp, wall: Timestamp) -> Result<(), JournalError> {
         let mut steps = TRIM_STEP;
         for _ in 0..STREAMS_PER_TICK {
@@ -227,7 +230,7 @@ impl Store {
                     let (at_ms, ahead_to) = if !is_ahead(&front, wall) {
                         (front.time.ms().saturating_add(age), Position::ZERO)
                     } else if front_at <= ahead_to {
-                        // One step was not enough for all that were found.
+                        // One step was not enough for all entries that were found.
                         (now.ms(), ahead_to)
                     } else {
                         (now.ms().saturating_add(age), self.totals.last)
@@ -242,7 +245,7 @@ impl Store {
         Ok(())
     }
 
-    /// Drops the oldest entries of the hub while it holds more than its cap: one step.
+    /// Runs one step that removes the oldest entries while the hub exceeds its cap.
     pub(super) fn shrink(&mut self) -> Result<(), JournalError> {
         if !self.is_over_cap() {
             return Ok(());
@@ -291,8 +294,8 @@ impl Store {
         }
     }
 
-    /// Removes from the front of a stream while `over` says so and there are `steps` left; returns
-    /// the new front.
+    /// Removes entries from the front of a stream while `over` returns true and `steps` are left;
+    /// returns the new front.
     fn trim_stream(
         &mut self,
         name: &StreamName,
@@ -303,7 +306,7 @@ impl Store {
         let before = row;
         let mut front = None;
         while let Some((position, item)) = self.front(&row)? {
-            // An end is the last of its stream; it goes by age and by the cap, as all of it does.
+            // An end is the last entry of its stream; only age and the cap remove it.
             if *steps == 0 || !over(&row, position, &item) {
                 front = Some((position, item));
                 break;
@@ -341,7 +344,7 @@ impl Store {
         }
     }
 
-    /// The first entry of a stream above its floor.
+    /// Returns the first entry of a stream above its floor.
     fn front(&mut self, row: &StreamRow) -> Result<Option<(Position, IndexItem)>, JournalError> {
         if self.trimmer.ahead.len() > MAX_READ_AHEADS {
             self.trimmer.ahead.clear();
@@ -388,7 +391,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_rule_that_matches_decides() {
+    fn first_matching_rule_applies() {
         let limits = |n| RetentionLimits { max_events: Some(n), ..RetentionLimits::default() };
         let rule = |text: &str, n| (Selector::parse(text).expect("ok"), limits(n));
         let retention = RetentionPolicy {

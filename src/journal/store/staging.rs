@@ -1,4 +1,4 @@
-//! A batch being applied: seen by nobody until it is committed.
+//! A batch that is being applied, invisible to readers until it is committed.
 
 use super::super::batch::{Item, Outcome, Placed, Refusal, Unit};
 use super::super::keys::{self, IndexItem, KeyItem, StreamNumber, Tombstone};
@@ -25,15 +25,15 @@ pub(super) struct Staged {
 pub(super) struct Deletion {
     pub(super) name: StreamName,
     pub(super) number: StreamNumber,
-    /// The last place it had.
+    /// Position of the stream's last entry.
     pub(super) last: Position,
-    /// Up to where it had nothing any more.
+    /// Position up to which its entries had been removed before.
     pub(super) floor: Position,
-    /// True if entries of it are others' too: they are counted off later.
+    /// True if the stream shares entries with others, which are subtracted later.
     pub(super) is_shared: bool,
 }
 
-/// The batch so far, over what was applied before it.
+/// The batch so far, on top of the state before it.
 pub(super) struct Staging<'a> {
     store: &'a Store,
     number: u64,
@@ -78,7 +78,7 @@ impl<'a> Staging<'a> {
         self.staged
     }
 
-    /// Applies one unit whole, or says why it changes nothing.
+    /// Applies a whole unit, or returns why it is refused and changes nothing.
     pub(super) fn unit(&mut self, unit: Unit) -> Result<Outcome, JournalError> {
         let mut new = NewItems::default();
         let mut next = self.staged.entries.len();
@@ -107,7 +107,7 @@ impl<'a> Staging<'a> {
         Ok(Ok(placed))
     }
 
-    /// A unit that is refused leaves nothing behind.
+    /// Forgets the keys of a unit that is refused.
     fn refuse(&mut self, new: NewItems, refusal: Refusal) -> Refusal {
         for key in new.keys {
             self.keys.remove(&key);
@@ -203,7 +203,8 @@ impl<'a> Staging<'a> {
         Ok(None)
     }
 
-    /// Returns the number under which the idempotency keys of a stream are remembered, if any may be.
+    /// Returns the number under which the idempotency keys of a stream are stored, if it may have
+    /// any.
     fn keys_number(&self, stream: &StreamName) -> Result<Option<StreamNumber>, JournalError> {
         match self.staged.rows.get(stream) {
             Some(row) => Ok(row.map(|row| row.keys)),
@@ -283,7 +284,7 @@ impl<'a> Staging<'a> {
         Ok(())
     }
 
-    /// Seals the data of an event that is on a hidden stream and no other.
+    /// Seals the data of an event whose only stream is hidden.
     fn seal(
         &self,
         entry: &Entry,
@@ -299,7 +300,7 @@ impl<'a> Staging<'a> {
             return Ok(None);
         }
         if !sealing.has(*number) {
-            // Its slot was damaged: what is published from now on can be read again.
+            // The slot of the key was damaged; with a new key, new events can be read.
             sealing.add(*number)?;
         }
         let sealed = sealing.keys().seal(*number, entry.position, payload.as_bytes());
@@ -307,7 +308,7 @@ impl<'a> Staging<'a> {
     }
 
     fn delete(&mut self, stream: StreamName, position: Position) -> Result<(), JournalError> {
-        // One without history gets a number only to write that it was deleted.
+        // A stream without history gets a number only to record its deletion.
         let row = match self.row(&stream) {
             Some(row) => row,
             None => self.new_row(&stream)?,
@@ -343,13 +344,13 @@ impl<'a> Staging<'a> {
 
     fn new_row(&mut self, stream: &StreamName) -> Result<StreamRow, JournalError> {
         let number = self.staged.totals.next_stream;
-        // A number is never used twice: what is left of an old stream would come back.
+        // A number is never reused: leftovers of an old stream would come back.
         let next = number.checked_add(1);
         self.staged.totals.next_stream = next.ok_or_else(|| JournalError::NoStreamNumber)?;
         if stream.is_hidden() {
             self.store.sealing.borrow_mut().add(number)?;
         }
-        // Of one that was deleted in this batch nothing is remembered.
+        // Idempotency keys of a stream that was deleted in this batch are not remembered.
         let is_deleted = self.staged.rows.contains_key(stream);
         let keys = if is_deleted { None } else { self.store.keys_of_gone(stream)? };
         Ok(StreamRow::new(number, keys.unwrap_or(number)))
@@ -366,7 +367,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn a_stream_number_is_not_given_out_twice_when_they_are_used_up() {
+    fn stream_numbers_are_not_reused_when_they_are_used_up() {
         let floors = Arc::new(Floors::default());
         let kv = Kv::Memory(MemoryKv::new(floors.clone()).into());
         let mut changes = Changes::default();
@@ -392,7 +393,7 @@ mod tests {
         assert!(publish("last").unwrap().is_ok());
         let error = publish("one-more").unwrap_err();
         assert!(error.to_string().contains("stream numbers are used up"), "{error}");
-        assert!(publish("another").is_err(), "nor 0");
-        assert!(publish("last").unwrap().is_ok(), "those that are there go on");
+        assert!(publish("another").is_err(), "number 0 is not assigned");
+        assert!(publish("last").unwrap().is_ok(), "existing streams still accept events");
     }
 }

@@ -1,4 +1,4 @@
-//! The table of streams: one row each, read by every thread, written by the store alone.
+//! The table of streams: one row each, read by every thread, written only by the store.
 
 use super::super::keys::{self, Decoder, Encoder, StreamNumber};
 use super::super::kv::Kv;
@@ -10,35 +10,35 @@ use dashmap::DashMap;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct StreamRow {
     pub(crate) number: StreamNumber,
-    /// Events kept.
+    /// Number of stored events.
     pub(crate) events: u64,
     /// Bytes of the stored entries.
     pub(crate) bytes: u64,
     /// Stored bytes of the entries that belong to no other stream.
     pub(super) sole_bytes: u64,
-    /// Stored bytes of those that belong to others, too.
+    /// Stored bytes of the entries that also belong to other streams.
     pub(super) shared_bytes: u64,
-    /// Events there ever were.
+    /// Number of events ever published.
     pub(crate) ordinal: u64,
-    /// The last entry.
+    /// Position of the last entry.
     pub(crate) last: Position,
     pub(crate) last_time: Timestamp,
-    /// The last entry that retention removed: readers see nothing up to here.
+    /// Position of the last entry that retention removed; readers see nothing up to here.
     pub(crate) floor: Position,
-    /// Above this place the index still holds removed entries, so that they can be counted.
+    /// Position above which the index still holds removed entries, so that they can be counted.
     pub(crate) counted_from: Position,
-    /// Position of its end.
+    /// Position of the stream's end.
     pub(crate) end: Option<Position>,
-    /// The number under which its idempotency keys are remembered: that of the stream of its name that
-    /// retention emptied, if that was a moment ago.
+    /// Number under which the idempotency keys are stored: that of the previous stream of the same
+    /// name if retention emptied it, otherwise the stream's own.
     pub(super) keys: StreamNumber,
-    /// The how-manieth removal moved the floor last, counted over the hub since the start.
+    /// Number of the removal that last moved the floor, counted over the hub since the start.
     pub(crate) removal: u64,
     /// Next value of `counted_from`, and the ordinal there.
     mark: (Position, u64),
 }
 
-/// Removed entries that stay countable, at least: beyond this many, a gap's size is unknown.
+/// Minimum number of removed entries that stay countable; beyond it, a gap's size is unknown.
 const COUNTABLE_REMOVALS: u64 = 1024;
 
 impl StreamRow {
@@ -51,12 +51,12 @@ impl StreamRow {
         self.events == 0 && self.end.is_none_or(|end| end <= self.floor)
     }
 
-    /// The ordinal of the last event removed.
+    /// Returns the ordinal of the last removed event.
     pub(crate) fn removed_ordinal(&self) -> u64 {
         self.ordinal - self.events
     }
 
-    /// The front entry, at `position`, is removed.
+    /// Accounts for the removal of the front entry, which is at `position`.
     pub(super) fn remove_front(
         &mut self,
         position: Position,
@@ -110,7 +110,7 @@ impl StreamRow {
             floor: fields.position()?,
             counted_from: fields.position()?,
             end: fields.position().map(|end| (end != Position::ZERO).then_some(end))?,
-            // Format 1 has none.
+            // Format 1 lacks this field.
             keys: if fields.0.is_empty() { number } else { fields.u32()? },
             removal: 1,
             mark: (Position::ZERO, 0),
@@ -125,17 +125,17 @@ impl StreamRow {
 pub struct StreamView {
     /// True if the stream has ended.
     pub ended: bool,
-    /// Events kept.
+    /// Number of stored events.
     pub events: u64,
     /// Bytes of the stored entries.
     pub bytes: u64,
-    /// The first entry kept.
+    /// Position of the first stored entry.
     pub first: Option<Position>,
-    /// The last entry.
+    /// Position of the last entry.
     pub last: Position,
     /// Time of the last entry.
     pub last_time: Timestamp,
-    /// Events there ever were.
+    /// Number of events ever published.
     pub published: u64,
 }
 
@@ -181,7 +181,7 @@ impl Streams {
         self.rows.len()
     }
 
-    /// Calls `visit` for every row; others may be added or removed meanwhile.
+    /// Calls `visit` for every row; rows may be added or removed meanwhile.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&StreamName, &StreamRow)) {
         for item in &self.rows {
             visit(item.key(), item.value());

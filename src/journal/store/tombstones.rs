@@ -1,20 +1,22 @@
-//! The limit on tombstones: traces of streams that are gone.
+//! The limit on tombstones of streams that were deleted or emptied.
 //!
-//! A trace of each tells whoever comes back what became of it. Names that are used once and never again
-//! would fill the disk with them, outside every limit; so the oldest go, up to a place before which
-//! the hub cannot tell any more: whoever resumes before it is told of a gap.
+//! A tombstone tells a client that resumes what became of a stream. Names that are used only once
+//! would fill the disk with tombstones, outside every limit, so the oldest are dropped. The hub
+//! then knows nothing about streams removed up to some position: a client that resumes before it
+//! gets a gap.
 
 use crate::event::Position;
 use std::collections::VecDeque;
 
-/// Traces that are kept; each takes about 60 bytes and its name. A resume by a pattern reads all.
+/// Maximum number of tombstones; each takes about 60 bytes and its name. A resume by pattern reads
+/// all.
 const MAX_TRACES: usize = 1 << 17;
-/// Interval between two samples, in traces.
+/// Interval between two samples, in tombstones.
 const SAMPLED: usize = 1 << 8;
 
-/// Finds the place up to which traces go.
+/// Finds the position up to which tombstones are dropped.
 pub(super) struct TombstoneLimit {
-    /// Last entries at the moments of the samples, ascending.
+    /// Heads at the time of the samples, ascending.
     samples: VecDeque<Position>,
     since_sample: usize,
     max_samples: usize,
@@ -22,7 +24,7 @@ pub(super) struct TombstoneLimit {
 }
 
 impl TombstoneLimit {
-    /// Begins with the places of the traces that are there.
+    /// Starts with the positions of the existing tombstones.
     pub(super) fn new(places: Vec<Position>) -> Self {
         Self::of(MAX_TRACES, SAMPLED, places)
     }
@@ -38,8 +40,8 @@ impl TombstoneLimit {
         limit
     }
 
-    /// Notes another trace, made while `head` is the last entry. Where there are too many, returns the
-    /// place up to which they go.
+    /// Counts another tombstone, created while `head` is the last entry. If there are too many,
+    /// returns the position up to which they are dropped.
     pub(super) fn note(&mut self, head: Position) -> Option<Position> {
         self.since_sample += 1;
         if self.since_sample < self.sampled {
@@ -56,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_stay_as_may_and_no_fewer_than_that_without_a_sample() {
+    fn limit_keeps_the_maximum_and_at_most_one_sample_more() {
         let mut limit = TombstoneLimit::of(100, 10, Vec::new());
         let mut lost_to = 0;
         for n in 1..=1_000 {
@@ -71,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_are_there_at_a_start_count_with_their_places() {
+    fn existing_tombstones_count_by_their_positions() {
         let places = (1..=95).rev().map(Position::from_stored).collect();
         let mut limit = TombstoneLimit::of(100, 10, places);
         let moved = (500..600).find_map(|n| limit.note(Position::from_stored(n)));

@@ -16,15 +16,15 @@ pub(crate) struct Totals {
     pub(crate) time: Timestamp,
     /// The number that the next new stream gets; from 1.
     pub(crate) next_stream: u32,
-    /// Bytes of the entries that are kept, each counted once.
+    /// Bytes of the stored entries, each counted once.
     pub(crate) bytes: u64,
-    /// The total cap has dropped everything up to here.
+    /// Position up to which the total cap has removed all entries.
     pub(crate) floor: Position,
     /// Upper bound of the positions of all removals.
     pub(crate) removed_to: Position,
-    /// Upper bound of the positions of entries of streams that are gone.
+    /// Upper bound of the positions of entries of streams that were deleted or emptied.
     pub(crate) forgotten_to: Position,
-    /// Traces of streams that went up to this place are not kept.
+    /// Position up to which tombstones of removed streams are dropped.
     pub(crate) tombstones_lost_to: Position,
 }
 
@@ -47,7 +47,7 @@ impl Totals {
             floor: fields.position()?,
             removed_to: fields.position()?,
             forgotten_to: fields.position()?,
-            // Format 1 has none.
+            // Format 1 lacks this field.
             tombstones_lost_to: if fields.0.is_empty() {
                 Position::ZERO
             } else {

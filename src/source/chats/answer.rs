@@ -1,4 +1,4 @@
-//! An answer as it comes: from an upstream, or from the echo.
+//! Answers of upstreams and of the echo, read as they arrive.
 
 use super::endpoint::Endpoint;
 use super::spec::{ECHO, Upstream};
@@ -10,20 +10,20 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// Bytes of one event of an upstream at most.
+/// Maximum size of an upstream's event, in bytes.
 const MAX_EVENT_BYTES: usize = 1024 * 1024;
-/// Bytes of the body of a refusal that are looked at.
+/// Size after which the rest of an error body is not read, in bytes.
 const MAX_REFUSAL_BYTES: usize = 64 * 1024;
-/// Maximum time for reading the body of a refusal.
+/// Maximum time for reading an error body.
 const REFUSAL_WITHIN: Duration = Duration::from_secs(2);
 /// Maximum `Retry-After` that is followed.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
-/// Encodings of a body that the hub does not read; it asks for none.
+/// Content encodings that the hub does not decode; it asks for none of them.
 const ENCODINGS: [&str; 7] = ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"];
 /// Interval between the tokens of the echo upstream.
 const ECHO_PACE: Duration = Duration::from_millis(20);
 
-/// Reason for which an upstream gave no answer.
+/// Reason why an upstream gave no answer.
 #[derive(Debug)]
 pub(super) enum UpstreamError {
     /// The upstream could not be reached.
@@ -34,11 +34,11 @@ pub(super) enum UpstreamError {
     Refused(UpstreamFailure, Option<Duration>),
 }
 
-/// An answer that has begun.
+/// An answer that has started.
 pub(super) enum UpstreamAnswer {
-    /// An upstream's.
+    /// Answer of an upstream.
     Of(Box<HttpAnswer>),
-    /// The hub's own.
+    /// Answer of the echo.
     Echo(Echo),
 }
 
@@ -52,7 +52,7 @@ pub(super) struct UpstreamRequest<'a> {
 }
 
 impl UpstreamRequest<'_> {
-    /// Asks; once more without `stream_options` where the upstream refuses those.
+    /// Sends the request, and again without `stream_options` if the upstream refuses them.
     pub(super) async fn ask(&self) -> Result<UpstreamAnswer, UpstreamError> {
         let usage = self.endpoint.stream_usage(self.upstream);
         let refused = match self.ask_with(usage).await {
@@ -66,7 +66,7 @@ impl UpstreamRequest<'_> {
             return Err(UpstreamError::Refused(refused.0, refused.1));
         }
         let asked = self.ask_with(None).await;
-        // A client's own options say nothing of those of others.
+        // The options of one client say nothing about those of others.
         if asked.is_ok() && self.ask.asks_for_usage_alone(usage) {
             self.endpoint.answers_without_options(self.upstream);
         }
@@ -132,12 +132,13 @@ impl UpstreamRequest<'_> {
 }
 
 impl UpstreamAnswer {
-    /// The echo of what was asked.
+    /// Returns an answer that repeats the request.
     pub(super) fn echo(ask: &ChatRequest) -> Self {
         Self::Echo(Echo::of(ask))
     }
 
-    /// The next of it; `None` at its end. Nothing is lost where this is dropped and called again.
+    /// Returns the next event; `None` at the end. It is cancel safe: no event is lost if the future
+    /// is dropped.
     pub(super) async fn next(&mut self) -> Result<Option<UpstreamEvent>, UpstreamError> {
         match self {
             Self::Of(spoken) => spoken.next().await,
@@ -206,7 +207,7 @@ impl HttpAnswer {
     }
 }
 
-/// Returns the body of a refusal, as far as it arrives soon.
+/// Returns the part of an error body that arrives in time.
 async fn refusal(response: &mut reqwest::Response) -> Vec<u8> {
     let (mut body, by) = (Vec::new(), Instant::now() + REFUSAL_WITHIN);
     while body.len() <= MAX_REFUSAL_BYTES {
@@ -218,7 +219,7 @@ async fn refusal(response: &mut reqwest::Response) -> Vec<u8> {
     body
 }
 
-/// The wait that a `Retry-After` asks for: seconds, or a date (RFC 9110 §10.2.3).
+/// Returns the delay of a `Retry-After` header: seconds, or a date (RFC 9110 §10.2.3).
 fn retry_after(text: &str) -> Option<Duration> {
     let text = text.trim();
     if let Ok(seconds) = text.parse() {
@@ -243,7 +244,7 @@ fn describe_error(error: reqwest::Error) -> String {
     }
 }
 
-/// Says what it was told, a word at a time.
+/// Answer that repeats the last message, one word at a time.
 pub(super) struct Echo {
     words: VecDeque<String>,
     due: Instant,
@@ -287,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_is_in_seconds_or_until_a_date() {
+    fn retry_after_is_in_seconds_or_a_date() {
         assert_eq!(retry_after(" 7 "), Some(Duration::from_secs(7)));
         assert_eq!(retry_after("0.5"), Some(Duration::from_millis(500)));
         assert_eq!(retry_after("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));

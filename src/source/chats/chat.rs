@@ -1,5 +1,6 @@
 //! A chat: its owner, its progress, and its readers.
 
+use super::super::own_streams::CHAT_PREFIX;
 use crate::event::{StreamName, Timestamp};
 use crate::journal::{PublishError, now};
 use crate::wire::chat::ChatEvent;
@@ -8,21 +9,20 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
 
-/// Time for which an answer that nobody has read is available to a repeated request.
+/// Time for which an answer that no reader was sent completely is available to a repeated request,
+/// in milliseconds.
 const TAKEN_OVER_WITHIN_MS: u64 = 60_000;
-/// Prefix of the streams of chats.
-pub(super) const STREAMS: &str = "chat.";
 
 /// Progress of a chat.
 #[derive(Clone, Debug)]
 pub enum Progress {
     /// The first event is being published.
     Beginning,
-    /// That was refused, and there is no chat.
+    /// The first event was refused, and there is no chat.
     Refused(PublishError),
-    /// The upstream is being asked.
+    /// The first event is published, and the upstream has not answered yet.
     Begun,
-    /// The upstream has begun to answer.
+    /// The upstream has started to answer.
     Answered,
     /// The chat has ended, with this event; `None` if that was before the start of the hub.
     Over(Timestamp, Option<ChatEvent>),
@@ -40,7 +40,7 @@ impl Progress {
 pub enum StopBy {
     /// A caller that may change it stopped it.
     User,
-    /// No reader has read it for too long.
+    /// It had no readers for too long.
     NoReaders,
     /// The chat is deleted.
     Deleted,
@@ -57,7 +57,7 @@ pub struct Chat {
     pub stream: StreamName,
     /// Owner; `None` for anonymous callers.
     pub owner: Option<Arc<str>>,
-    /// Among whose running ones it counts.
+    /// Subject whose limit it counts towards while it runs.
     pub(super) counted_as: Option<Arc<str>>,
     /// Model.
     pub model: String,
@@ -65,17 +65,17 @@ pub struct Chat {
     pub created: Timestamp,
     /// Fingerprint of the request.
     pub fingerprint: String,
-    /// The hash of the key that it was begun with.
+    /// Hash of the idempotency key that it was created with.
     pub(super) key: Option<String>,
     /// True if a repeated request takes the chat over from a client whose connection broke.
     pub(super) is_adoptable: bool,
-    /// True if it stops when nobody reads it.
+    /// True if it stops when it has no readers.
     pub(super) stops_alone: bool,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) stop: watch::Sender<Option<StopBy>>,
-    /// Held by whoever deletes it.
+    /// Held while the chat is deleted.
     pub(super) deletion: tokio::sync::Mutex<()>,
-    /// The ticket that whoever began it was given, and until when it opens.
+    /// Ticket that its creator was given, and the time at which it expires.
     pub ticket: OnceLock<(String, String)>,
     /// True if a part of it must not be shown any more.
     pub(super) is_redacted: AtomicBool,
@@ -87,7 +87,7 @@ pub struct Chat {
 struct Readers {
     now: usize,
     peak: usize,
-    /// Since when nobody does.
+    /// Time since which there is no reader.
     none_since: Option<Instant>,
     /// True once a reader was sent all of it.
     is_taken: bool,
@@ -108,7 +108,7 @@ pub(super) struct ChatSetup {
 }
 
 impl Chat {
-    /// `None` where its id makes no name of a stream.
+    /// Creates a chat; `None` if the id is not valid in a stream name.
     pub(super) fn new(of: ChatSetup, progress: Progress) -> Option<Arc<Self>> {
         let ChatSetup { id, owner, counted_as, model, created, fingerprint, key, .. } = of;
         let readers = Readers {
@@ -119,7 +119,7 @@ impl Chat {
             is_deleted: None,
         };
         Some(Arc::new(Self {
-            stream: StreamName::parse(&format!("{STREAMS}{id}")).ok()?,
+            stream: StreamName::parse(&format!("{CHAT_PREFIX}{id}")).ok()?,
             id,
             owner,
             counted_as,
@@ -143,12 +143,12 @@ impl Chat {
         self.progress.borrow().clone()
     }
 
-    /// Waits until it is so far.
+    /// Waits until `is_enough` accepts the progress, and returns it.
     pub async fn until(&self, is_enough: impl Fn(&Progress) -> bool) -> Progress {
         let mut progress = self.progress.subscribe();
         match progress.wait_for(is_enough).await {
             Ok(progress) => progress.clone(),
-            // The chat itself keeps the other end.
+            // The chat itself holds the sender, so this does not happen.
             Err(_) => self.progress(),
         }
     }
@@ -197,8 +197,8 @@ impl Chat {
         }
     }
 
-    /// Takes it over for a repeated request, unless somebody was sent all of it. A reader that is
-    /// there may be the first request, whose connection is gone without a word.
+    /// Takes it over for a repeated request, unless a reader was sent all of it. A current reader
+    /// may be the first request, whose connection broke unnoticed.
     pub(super) fn take_over(self: &Arc<Self>) -> Option<Reader> {
         let mut readers = self.readers();
         if readers.is_taken || readers.is_deleted.is_some() {
@@ -208,12 +208,12 @@ impl Chat {
         Some(Reader(self.clone()))
     }
 
-    /// Returns true while somebody reads it.
+    /// Returns true if it has readers.
     pub(super) fn has_readers(&self) -> bool {
         self.readers().now > 0
     }
 
-    /// Returns the time since when nobody has read it.
+    /// Returns the time since which it has no readers.
     pub(super) fn alone_since(&self) -> Option<Instant> {
         self.readers().none_since
     }
@@ -240,7 +240,7 @@ impl Readers {
 pub struct Reader(Arc<Chat>);
 
 impl Reader {
-    /// Notes that the reader was sent all of it.
+    /// Records that the reader was sent all of it.
     pub fn acknowledge_all(&self) {
         self.0.readers().is_taken = true;
     }
@@ -257,7 +257,7 @@ impl Drop for Reader {
 }
 
 impl StopBy {
-    /// The word that clients read.
+    /// Returns the name that clients see.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",

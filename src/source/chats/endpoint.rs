@@ -1,11 +1,11 @@
-//! The upstreams as they are reached: an HTTP client each, and what was learned of them.
+//! Endpoints of upstreams: an HTTP client for each, and what was learned about it.
 
 use super::spec::{ChatSettings, Upstream};
 use crate::wire::chat::{StreamUsage, UpstreamFailure};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// An upstream's HTTP client, and what was learned of the upstream.
+/// HTTP client of an upstream, and what was learned about the upstream.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) client: reqwest::Client,
@@ -14,21 +14,22 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Returns which `stream_options` the upstream is sent; `None` where none at all.
+    /// Returns the policy for `stream_options`; `None` if the upstream refuses them.
     pub(super) fn stream_usage(&self, upstream: &Upstream) -> Option<StreamUsage> {
         let is_auto = upstream.stream_usage == StreamUsage::Auto;
         let is_refused = is_auto && self.refuses_options.load(Ordering::Relaxed);
         (!is_refused).then_some(upstream.stream_usage)
     }
 
-    /// Returns true if a refusal is about `stream_options`, so that the upstream may be asked without.
+    /// Returns true if a refusal is about `stream_options`, so that a request without them may
+    /// succeed.
     pub(super) fn refuses_options(upstream: &Upstream, refusal: &UpstreamFailure) -> bool {
         upstream.stream_usage == StreamUsage::Auto
             && matches!(refusal.status, Some(400 | 422))
             && refusal.names("stream_options")
     }
 
-    /// Notes that the upstream answers without what it has refused.
+    /// Records that the upstream answers a request without `stream_options`.
     pub(super) fn answers_without_options(&self, upstream: &Upstream) {
         if !self.refuses_options.swap(true, Ordering::Relaxed) {
             let upstream = upstream.name.as_str();
@@ -37,7 +38,7 @@ impl Endpoint {
     }
 }
 
-/// The endpoints of all upstreams, by their names.
+/// Endpoints of all upstreams, by name.
 #[derive(Debug)]
 pub(super) struct Endpoints(HashMap<String, Endpoint>);
 
@@ -46,10 +47,10 @@ impl Endpoints {
         let endpoint = |upstream: &Upstream| {
             let client = reqwest::Client::builder()
                 .connect_timeout(settings.timeouts_of(Some(upstream)).connect)
-                // An upstream may close an idle connection at the moment that it is used again, and
-                // then nobody knows whether the model runs. A new one costs little beside an answer.
+                // An upstream may close an idle connection just as it is used again. Then it is
+                // unknown if the model runs. A new connection costs little compared to an answer.
                 .pool_max_idle_per_host(0)
-                // Where a redirection leads, the key must not go.
+                // The key must not be sent to the target of a redirect.
                 .redirect(reqwest::redirect::Policy::none())
                 .user_agent(concat!("fanfare/", env!("CARGO_PKG_VERSION")))
                 .build()?;

@@ -1,7 +1,8 @@
-//! Takes what a model says to the journal: the first of it at once, then what came within 25 ms as one.
+//! Publishes the output of a model: the first of it immediately, then all that arrives within 25 ms
+//! in one batch.
 //!
-//! Promises: what it has told is in order and whole; it waits for the journal, so that an upstream is
-//! not read faster than the journal takes it; how much it holds has a bound.
+//! Promises: published events are in order and complete; it waits for the journal, so that an
+//! upstream is not read faster than the journal accepts events; its buffer has a bound.
 
 use super::super::publish_with_retry::publish_with_retry;
 use crate::event::{Draft, EventType, StreamName};
@@ -15,33 +16,33 @@ use tokio::time::{Instant, timeout};
 
 /// Maximum time for which output waits for more.
 const GATHERED_FOR: Duration = Duration::from_millis(25);
-/// Bytes of it that do not wait: a frame of a late reader's.
+/// Size at which output is published without waiting, in bytes: one frame of a late reader.
 const MAX_WAITING_BYTES: usize = 16 * 1024;
 /// Maximum time for which the journal may refuse a chat's events; then the chat fails.
 const JOURNAL_WITHIN: Duration = Duration::from_secs(10);
-/// Characters that may be taken back before they have come.
+/// Maximum number of characters that may be redacted before they arrive.
 const MAX_REDACTED_AHEAD: u64 = 4_096;
 /// Replacement of a character that must not be shown.
 const REDACTED: &str = "█";
 
-/// The journal does not take it.
+/// The journal did not accept the events.
 #[derive(Debug)]
 pub(super) struct PublishFailed(pub(super) String);
 
-/// Tells one chat's events.
+/// Publishes the events of one chat in batches.
 pub(super) struct EventBatcher {
     publisher: Publisher,
     stream: StreamName,
     waiting: Vec<ChatEvent>,
     bytes: usize,
-    /// Since when something waits.
+    /// Time since which output waits.
     since: Option<Instant>,
-    /// Characters of the answer so far.
+    /// Number of characters of the answer so far.
     pub(super) characters: u64,
-    /// Bytes of all that the model said, and of the members that are not interpreted.
+    /// Size of the model's output, and of the members that are not interpreted, in bytes.
     pub(super) said_bytes: usize,
     extra_bytes: usize,
-    /// Parts of it, which are tokens, or more than one each.
+    /// Number of parts of the output; each is a token or more.
     pub(super) parts: u64,
     /// Time of the first output.
     pub(super) first: Option<Instant>,
@@ -68,17 +69,17 @@ impl EventBatcher {
         }
     }
 
-    /// Returns the bytes of all of the answer.
+    /// Returns the size of the whole answer, in bytes.
     pub(super) fn output_bytes(&self) -> usize {
         self.said_bytes.saturating_add(self.extra_bytes)
     }
 
-    /// Returns the time at which waiting output is to be published.
+    /// Returns the time at which waiting output is due for publishing.
     pub(super) fn due(&self) -> Option<Instant> {
         self.since.map(|since| since + GATHERED_FOR)
     }
 
-    /// Takes a part of an answer; whether there was anything in it.
+    /// Adds a part of an answer. Returns true if it has output of the model.
     pub(super) async fn push(&mut self, delta: Delta) -> Result<bool, PublishFailed> {
         let is_first = self.first.is_none();
         let (says_text, says_something) = (delta.says_text(), delta.says_something());
@@ -104,7 +105,7 @@ impl EventBatcher {
             self.push_event(ChatEvent::Filter { results });
         }
         if let Some((from_index, to)) = delta.redact {
-            // What is yet to come may belong to it.
+            // The redaction may include text that has not arrived yet.
             let to_index = to.min(self.characters + MAX_REDACTED_AHEAD);
             let replacement = REDACTED.repeat(to_index.saturating_sub(from_index) as usize);
             if !replacement.is_empty() {
@@ -117,12 +118,12 @@ impl EventBatcher {
         Ok(says_something)
     }
 
-    /// Leaves those members of a chunk that say something new of the whole answer.
+    /// Keeps only the members of a chunk that are new or have changed.
     pub(super) fn leave_new(&self, extra: &mut Extra) {
         extra.chunk.retain(|name, value| self.of_chunks.get(name) != Some(value));
     }
 
-    /// Says members that are not interpreted.
+    /// Adds members that are not interpreted.
     fn extra(&mut self, extra: Extra) {
         self.of_chunks.extend(extra.chunk.clone());
         if !extra.is_empty() {
@@ -144,7 +145,7 @@ impl EventBatcher {
         }
     }
 
-    /// Tells what goes on, at once.
+    /// Publishes a status immediately.
     pub(super) async fn status(
         &mut self,
         state: State,
@@ -157,7 +158,7 @@ impl EventBatcher {
         self.flush().await
     }
 
-    /// Tells what waits.
+    /// Publishes the waiting output.
     pub(super) async fn flush(&mut self) -> Result<(), PublishFailed> {
         let unit = self.take();
         if unit.is_empty() {
@@ -201,7 +202,7 @@ impl EventBatcher {
     }
 }
 
-/// A text in pieces that each fit a frame; one, where it is empty.
+/// Splits a text into pieces that each fit a frame; an empty text is one piece.
 fn pieces(text: &str) -> Vec<String> {
     let (mut all, mut rest) = (Vec::new(), text);
     while rest.len() > MAX_WAITING_BYTES {
@@ -214,7 +215,8 @@ fn pieces(text: &str) -> Vec<String> {
     all
 }
 
-/// The calls of tools so far, in the order in which they came, as the upstream has them. Some upstreams count them from 1, say of all that they are the first, or give no index.
+/// Tool calls so far, in the order in which they arrived, with the upstream's indexes. Some
+/// upstreams count from 1, give all calls the first index, or give no index.
 #[derive(Default)]
 struct ToolCalls(Vec<ToolCallState>);
 
@@ -225,7 +227,7 @@ struct ToolCallState {
 }
 
 impl ToolCalls {
-    /// Returns the place of the call that a part belongs to.
+    /// Returns the index of the call that a part belongs to, and adds the call if it is new.
     fn index_of(&mut self, part: &ToolPart) -> u64 {
         let known = match (&part.id, part.index) {
             (Some(id), _) => self.0.iter().position(|call| call.id.as_ref() == Some(id)),
@@ -239,7 +241,7 @@ impl ToolCalls {
         }) as u64
     }
 
-    /// Returns true if a call is of a tool that is no function, as its first part said.
+    /// Returns true if the first part of a call named a tool type other than `function`.
     fn is_custom(&self, place: u64) -> bool {
         usize::try_from(place).ok().and_then(|at| self.0.get(at)).is_some_and(|call| call.is_custom)
     }
@@ -258,14 +260,14 @@ fn content_bytes(event: &ChatEvent) -> usize {
     }
 }
 
-/// An entry of a stream with this data; `None` where there can be none, which is never.
+/// Returns an event of a stream with this data; `None` if it is not valid, which does not happen.
 pub(super) fn item(stream: &StreamName, data: &impl Serialize) -> Option<Item> {
     let data = to_raw_value(data).ok()?;
     let draft = Draft::from_json(vec![stream.clone()], EventType::default(), &data, now());
     draft.ok().map(Item::Event)
 }
 
-/// The same, at once or not at all.
+/// Publishes a unit, without a retry.
 pub(super) async fn publish(publisher: &Publisher, unit: Vec<Item>) -> Result<(), PublishError> {
     super::super::publish_with_retry::publish(publisher, unit).await
 }
@@ -275,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_text_is_cut_between_characters() {
+    fn long_text_is_split_between_characters() {
         let text = "é".repeat(20_000);
         let all = pieces(&text);
         assert_eq!((all.concat(), all.len()), (text, 3));
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_told_from_the_others_however_little_is_said_of_it() {
+    fn tool_call_parts_are_assigned_to_their_call() {
         let part = |index, id: Option<&str>| ToolPart {
             index,
             id: id.map(str::to_owned),

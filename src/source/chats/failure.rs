@@ -1,11 +1,11 @@
-//! Ends of a run that are not by the model, and what its readers are told of them.
+//! Failures of a run, and their reports to readers.
 
 use super::event_batcher::PublishFailed;
 use super::spec::Upstream;
 use crate::wire::chat::{FailureCause, UpstreamFailure};
 use std::time::Duration;
 
-/// An end that is not by the model.
+/// Failure that ended a run.
 pub(super) enum RunFailure {
     Failed(Failure),
     Untold(String),
@@ -17,11 +17,11 @@ pub(super) struct Failure {
     pub(super) retryable: bool,
     pub(super) status: Option<u16>,
     pub(super) words: Words,
-    /// Wait before another request that the upstream asked for, if it did.
+    /// Delay before a retry that the upstream asked for, if it did.
     pub(super) wait: Option<Duration>,
 }
 
-/// An upstream's own words for a failure, by which clients tell one from another.
+/// Code, type and parameter of an upstream's error, by which clients distinguish failures.
 #[derive(Default)]
 pub(super) struct Words {
     pub(super) code: Option<String>,
@@ -47,7 +47,8 @@ impl RunFailure {
         Self::Failed(Failure::new(fault, message.into()))
     }
 
-    /// Converts an upstream's error. An error about the hub's key is reported without its words.
+    /// Converts an upstream's error. If it is about the hub's key, the upstream's own text is left
+    /// out.
     pub(super) fn of(
         trouble: UpstreamFailure,
         wait: Option<Duration>,

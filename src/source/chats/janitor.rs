@@ -1,5 +1,5 @@
-//! Housekeeping of chats: stops chats without readers where that was requested, deletes expired
-//! chats, and forgets them.
+//! Housekeeping of chats: stops chats without readers if that was requested, deletes expired chats,
+//! and forgets them.
 
 use super::chat::{Chat, Progress, StopBy};
 use super::event_batcher::{item, publish};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Interval of the housekeeping.
 const EVERY: Duration = Duration::from_secs(1);
-/// Time for which a chat runs after its client has left and does not come back.
+/// Time without readers after which a chat is stopped, if that was requested.
 const ALONE_FOR: Duration = Duration::from_secs(60);
 
 /// Action that is due for a chat.
@@ -23,7 +23,7 @@ enum DueAction {
 }
 
 impl Chats {
-    /// Looks after the chats, for as long as the hub runs.
+    /// Runs the housekeeping until the hub stops.
     pub async fn run_janitor(self) {
         loop {
             tokio::time::sleep(EVERY).await;
@@ -51,7 +51,7 @@ impl Chats {
     fn due(&self, chat: &Chat, at: Timestamp) -> Option<DueAction> {
         let kept_ms = self.0.settings.kept.as_millis() as u64;
         if let Some(deleted) = chat.deleted() {
-            // Until then its key starts nothing.
+            // Until then its key starts no new chat.
             return (deleted.plus_ms(kept_ms) <= at).then_some(DueAction::Forget);
         }
         if let Some(ended) = chat.ended() {
@@ -62,7 +62,7 @@ impl Chats {
         is_alone.then_some(DueAction::Stop)
     }
 
-    /// Stops a chat and deletes what is kept of it, also where nobody waits for that any more.
+    /// Stops a chat and deletes its events. It is deleted even if the future is dropped.
     pub async fn delete(&self, chat: &Arc<Chat>) -> Result<(), PublishError> {
         let (chats, chat) = (self.clone(), chat.clone());
         let deleted = tokio::spawn(async move { chats.delete_once(&chat).await }).await;
@@ -78,7 +78,7 @@ impl Chats {
         chat.until(Progress::is_over).await;
         let at = now();
         let record = Record::Deleted { chat: chat.id.clone(), at_ms: at.ms() };
-        // One whose history its retention took already is deleted all the same.
+        // This also deletes a chat whose history retention has removed already.
         let mut unit = vec![Item::Delete { stream: chat.stream.clone(), has_readers: true }];
         unit.extend(ledger::stream().and_then(|stream| item(&stream, &record)));
         publish(&self.0.publisher, unit).await?;
@@ -86,9 +86,9 @@ impl Chats {
         Ok(())
     }
 
-    /// Lets runs come to their end within a part of `window`, and ends the others; begins none any more.
+    /// Lets runs end within a part of `window`, and stops the others. Starts no more.
     pub async fn stop_all(&self, window: Duration) {
-        /// The share of a drain's window in which chats may end by themselves, in percent.
+        /// Share of a drain's window in which chats may end normally, in percent.
         const GRACE_PERCENT: u32 = 60;
         self.ledger().is_stopping = true;
         let all: Vec<Arc<Chat>> = self.ledger().all().cloned().collect();
@@ -98,7 +98,7 @@ impl Chats {
         }
     }
 
-    /// Ends every run at once.
+    /// Stops every run immediately.
     pub fn kill_all(&self) {
         let all: Vec<Arc<Chat>> = self.ledger().all().cloned().collect();
         for chat in all {

@@ -1,9 +1,10 @@
-//! The chats there are, and their records on `hub.chats`, from which a hub that was killed knows them
-//! again.
+//! All known chats, and their records on `hub.chats`, from which they are restored after a restart.
 //!
-//! Promises: a chat's record and its first event are one unit, and so are its last event, its end and
-//! the record of that: whatever is killed when, a key never starts a second run.
+//! Promises: the record of a new chat and its first event are one unit, and so are its last event,
+//! its end and the record of the end. So a key never starts a second run, whenever the hub is
+//! killed.
 
+use super::super::own_streams::CHATS_STREAM;
 use super::chat::{Chat, ChatSetup, Progress};
 use crate::event::{Body, Entry, StreamName, Timestamp};
 use crate::limits::{Bound, Client, Limit, Limits, Usage};
@@ -12,24 +13,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Chats that are known at once, those that are deleted and remembered for their keys among them: some
+/// Maximum number of known chats, including deleted ones that are remembered for their keys: some
 /// hundred bytes each.
 const MAX_KNOWN: usize = 400_000;
-/// Stream of the records, for admins.
-pub const STREAM: &str = "hub.chats";
 
-/// A record.
+/// Record of a change of a chat.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Record {
-    /// A chat was begun.
+    /// A chat was created.
     Begun {
         chat: String,
         owner: Option<String>,
         model: String,
         created_ms: u64,
         fingerprint: String,
-        /// The hash of its key.
+        /// Hash of the idempotency key.
         key: Option<String>,
     },
     /// The chat ended.
@@ -45,7 +44,7 @@ pub(super) enum Record {
 }
 
 impl Record {
-    /// The one that an entry is.
+    /// Returns the record in an entry, if there is one.
     pub(super) fn of(entry: &Entry) -> Option<Self> {
         match &entry.body {
             Body::Event { payload, .. } => serde_json::from_slice(payload.as_bytes()).ok(),
@@ -65,8 +64,8 @@ impl Record {
     }
 }
 
-/// Among whose running chats one counts: its owner's, or those of the address that it is asked from. The
-/// hub's own machine has no limit that nobody has set.
+/// Returns the subject whose limit a chat counts towards: its owner, or the address of the client.
+/// For a client on the hub's own machine there is a limit only if it is set explicitly.
 pub(super) fn counted_as(
     owner: Option<&Arc<str>>,
     client: &Client,
@@ -80,7 +79,7 @@ pub(super) fn counted_as(
 /// Owner and idempotency key.
 type KeyOf = (Option<Arc<str>>, String);
 
-/// Use of a limit.
+/// Usage of a limit.
 #[derive(Default)]
 struct OwnerUsage {
     now: u64,
@@ -88,7 +87,7 @@ struct OwnerUsage {
     refusals: u64,
 }
 
-/// All chats.
+/// The known chats.
 #[derive(Default)]
 pub(super) struct Ledger {
     chats: HashMap<String, Arc<Chat>>,
@@ -104,7 +103,7 @@ impl Ledger {
         self.chats.get(id)
     }
 
-    /// The chat that was begun with a key.
+    /// Returns the chat that was created with a key.
     pub(super) fn by_key(&self, owner: Option<&Arc<str>>, key: &str) -> Option<&Arc<Chat>> {
         let id = self.keys.get(&(owner.cloned(), key.to_owned()))?;
         self.chats.get(id)
@@ -119,7 +118,7 @@ impl Ledger {
         self.chats.len() < MAX_KNOWN
     }
 
-    /// A running chat more, unless it would be one too many.
+    /// Adds a running chat. Fails with the limit and its maximum if that is reached.
     pub(super) fn reserve(
         &mut self,
         chat: &Arc<Chat>,
@@ -154,7 +153,7 @@ impl Ledger {
         self.chats.insert(chat.id.clone(), chat.clone());
     }
 
-    /// A running chat less.
+    /// Removes a chat from the running ones.
     pub(super) fn leave(&mut self, chat: &Chat) {
         self.running.now = self.running.now.saturating_sub(1);
         if let Some(subject) = &chat.counted_as
@@ -172,7 +171,7 @@ impl Ledger {
         self.chats.remove(&chat.id);
         if let Some(key) = &chat.key {
             let key = (chat.owner.clone(), key.clone());
-            // It may be another's by now.
+            // The key may belong to another chat by now.
             if self.keys.get(&key).is_some_and(|id| *id == chat.id) {
                 self.keys.remove(&key);
             }
@@ -200,7 +199,7 @@ impl Ledger {
         ]
     }
 
-    /// Takes a record of an earlier run; those of chats that have no end yet are left
+    /// Applies a record of an earlier run of the hub. Chats without an end remain
     /// [`Progress::Begun`].
     pub(super) fn restore(&mut self, record: Record) {
         match record {
@@ -217,7 +216,7 @@ impl Ledger {
                     stops_alone: false,
                 };
                 if let Some(chat) = Chat::new(beginning, Progress::Begun) {
-                    // Until its end says.
+                    // Redacted until the record of its end says otherwise.
                     chat.is_redacted.store(true, Ordering::Release);
                     self.add(&chat);
                 }
@@ -238,9 +237,9 @@ impl Ledger {
     }
 }
 
-/// The stream of records.
+/// Returns the stream of the records.
 pub(super) fn stream() -> Option<StreamName> {
-    StreamName::parse(STREAM).ok()
+    StreamName::parse(CHATS_STREAM).ok()
 }
 
 #[cfg(test)]
@@ -271,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_run_as_may_and_each_gives_its_place_back() {
+    fn running_chats_are_limited_and_free_their_slots() {
         let (mut ledger, limits) = (Ledger::default(), limits(3, 2));
         let one = chat("1", Some("a"), None);
         assert_eq!(ledger.reserve(&one, &limits), Ok(()));
@@ -288,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_its_owners_and_is_known_again() {
+    fn keys_belong_to_an_owner_and_are_restored() {
         let mut ledger = Ledger::default();
         let limits = Limits::default();
         let chat = chat("1", Some("a"), Some("k"));

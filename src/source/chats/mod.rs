@@ -1,8 +1,8 @@
-//! Chats: streams `chat.{id}` that each one call of a model fills.
+//! Chats: streams `chat.{id}`, each filled by one call of a model.
 //!
-//! Promises: a run belongs to the hub and not to a request; what a chat has said is in the journal and
-//! read from there alone; one key is one run, also over a restart; exactly one end.
-//! Never: content in a log, or an upstream that waits for a reader.
+//! Promises: a run belongs to the hub and not to a request; the output of a chat is in the journal
+//! and read only from there; a key has one run, also across a restart; a chat has exactly one end.
+//! Never: logs content, or lets an upstream wait for a reader.
 
 mod answer;
 mod chat;
@@ -18,9 +18,9 @@ mod spec;
 mod stored;
 
 pub use chat::{Chat, Progress, Reader, StopBy};
-pub use ledger::STREAM;
 pub use spec::{ChatSettings, ECHO, Kind, Timeouts, Upstream, UpstreamKey};
 
+use super::own_streams::CHAT_PREFIX;
 use super::publish_with_retry::publish_with_retry;
 use crate::event::{Position, StreamName};
 use crate::journal::{History, Item, PublishError, Publisher, now};
@@ -29,7 +29,7 @@ use crate::source::error::SourceError;
 use crate::telemetry::{ChatMetrics, Telemetry};
 use crate::wire::chat::{ChatEvent, ChatRequest, Transcript};
 use arc_swap::ArcSwap;
-use chat::{ChatSetup, STREAMS};
+use chat::ChatSetup;
 use endpoint::Endpoints;
 use event_batcher::{EventBatcher, item, publish};
 use ledger::{Ledger, Record, counted_as};
@@ -38,9 +38,6 @@ use run::Run;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use uuid::Uuid;
-
-/// All streams of chats.
-pub const SELECTOR: &str = "chat.**";
 
 /// The chats of one hub. Cheap to clone.
 #[derive(Clone)]
@@ -65,17 +62,17 @@ pub struct CreateChat {
     pub owner: Option<Arc<str>>,
     /// Client.
     pub client: Client,
-    /// The hash of their key.
+    /// Hash of the idempotency key.
     pub key: Option<String>,
     /// True if a repeated request takes the chat over from a client that is gone.
     pub is_adoptable: bool,
-    /// True if the chat stops once nobody has read it for a minute.
+    /// True if the chat stops after a minute without readers.
     pub stops_alone: bool,
-    /// True if no chat is created: its key is known, or the chat to continue is gone.
+    /// True if no new chat may be created: unless the key is known, the chat to continue is gone.
     pub must_be_there: bool,
 }
 
-/// A chat that was begun, or was there.
+/// A chat that was created, or existed already.
 pub struct CreatedChat {
     /// The chat.
     pub chat: Arc<Chat>,
@@ -83,7 +80,7 @@ pub struct CreatedChat {
     pub replayed: bool,
 }
 
-/// Reason for which no chat was created.
+/// Reason why no chat was created.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateChatError {
     /// The model does not exist.
@@ -107,7 +104,7 @@ pub enum CreateChatError {
 }
 
 impl Chats {
-    /// None yet.
+    /// Creates the chats of a hub, without any chat yet.
     pub fn new(
         settings: ChatSettings,
         publisher: Publisher,
@@ -129,13 +126,13 @@ impl Chats {
         })))
     }
 
-    /// Begins a chat; returns once its first event is in the journal. Where its key is known, what that
-    /// has begun.
+    /// Creates a chat. Returns once its first event is in the journal. If the key is known, returns
+    /// the chat that was created with it.
     pub async fn create(&self, wanted: CreateChat) -> Result<CreatedChat, CreateChatError> {
         let model = self.model_of(&wanted.ask)?;
         let (chat, ask, replayed) = self.reserve(wanted, model)?;
         if let Some(ask) = ask {
-            // By itself: what is begun goes on, also where nobody waits for it any more.
+            // A separate task: the run continues even if the request is dropped.
             tokio::spawn(self.clone().run(chat.clone(), ask));
         }
         let is_begun = |progress: &Progress| !matches!(progress, Progress::Beginning);
@@ -156,7 +153,8 @@ impl Chats {
         found.map(|(model, _)| (*model).to_owned()).ok_or_else(unknown)
     }
 
-    /// A place among the running, or what is there under its key: then without what is asked.
+    /// Adds a running chat and returns it with its request; or returns the chat of a known key,
+    /// without a request and with true.
     fn reserve(
         &self,
         wanted: CreateChat,
@@ -243,8 +241,8 @@ impl Chats {
         record.into_iter().chain(item(&chat.stream, &start)).collect()
     }
 
-    /// Publishes what is left of a chat, its last events, its end, and that it has ended, as soon as the
-    /// journal takes that.
+    /// Publishes the remaining events of a chat, its end and the record of the end, as soon as the
+    /// journal accepts them.
     async fn end(&self, chat: &Chat, rest: Vec<Item>, last: Vec<ChatEvent>) {
         let at = now();
         let end = last.last().cloned();
@@ -280,23 +278,23 @@ impl Chats {
         chat.progress.send_replace(Progress::Over(at, end));
     }
 
-    /// The chat of an id.
+    /// Returns the chat with an id.
     pub fn find(&self, id: &str) -> Option<Arc<Chat>> {
         self.ledger().get(id).cloned()
     }
 
-    /// Returns true if a stream is one of chats, whether there is such a chat or not.
+    /// Returns true if a stream belongs to a chat, even if the chat does not exist.
     pub fn is_of_chat(&self, stream: &StreamName) -> bool {
-        stream.as_str().starts_with(STREAMS)
+        stream.as_str().starts_with(CHAT_PREFIX)
     }
 
-    /// The chat of a stream.
+    /// Returns the chat of a stream.
     pub fn of_stream(&self, stream: &StreamName) -> Option<Arc<Chat>> {
-        self.find(stream.as_str().strip_prefix(STREAMS)?)
+        self.find(stream.as_str().strip_prefix(CHAT_PREFIX)?)
     }
 
-    /// Takes over the chat that was asked for the same, by the same, and whose own client has not had
-    /// all of it: the newest one that nobody reads, or else the newest.
+    /// Takes over a chat with the same owner and the same request, whose client has not received
+    /// all of it: the newest one without readers, or else the newest.
     pub fn adopt(
         &self,
         owner: Option<&Arc<str>>,
@@ -316,7 +314,7 @@ impl Chats {
         Some(adopted)
     }
 
-    /// Has a chat stop, if it runs.
+    /// Stops a chat, if it runs.
     pub fn stop(&self, chat: &Chat, by: StopBy) {
         chat.stop.send_if_modified(|stop| {
             let is_first = stop.is_none();
@@ -325,7 +323,7 @@ impl Chats {
         });
     }
 
-    /// A chat up to a place, or as far as it has come. May wait for the disk.
+    /// Reads a chat up to a position, or all of it so far. May wait for the disk.
     pub fn transcript(
         history: &History,
         chat: &Chat,
@@ -334,13 +332,13 @@ impl Chats {
         stored::transcript(history, &chat.stream, until)
     }
 
-    /// Every model with its owner's name, the usual one first.
+    /// Returns all models and the names of their owners, the default model first.
     pub fn models(&self) -> Vec<(String, String)> {
         let models = self.0.settings.models();
         models.into_iter().map(|(model, of)| (model.to_owned(), of.to_owned())).collect()
     }
 
-    /// Bytes of a request at most.
+    /// Returns the maximum size of a request, in bytes.
     pub fn max_request_bytes(&self) -> usize {
         self.0.settings.max_request_bytes
     }

@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A turn, until it is dropped.
+/// Permit for one request, until it is dropped.
 pub(super) type UpstreamPermit = OwnedSemaphorePermit;
 
-/// The turns of all upstreams.
+/// Permits of all upstreams that have a maximum.
 #[derive(Debug, Default)]
 pub(super) struct UpstreamPermits(HashMap<String, Arc<Semaphore>>);
 

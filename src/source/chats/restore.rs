@@ -1,10 +1,11 @@
 //! Chats of earlier runs of the hub: they are restored at the start, ended if they were left open,
-//! and deleted if nobody else would.
+//! and deleted if their records are gone.
 
 use super::super::last_values::read_stream;
+use super::super::own_streams::{CHAT_PREFIX, CHATS_STREAM};
 use super::super::publish_with_retry::publish_with_retry;
-use super::chat::{Chat, STREAMS};
-use super::ledger::{Ledger, Record, STREAM};
+use super::chat::Chat;
+use super::ledger::{Ledger, Record};
 use super::{Chats, stored};
 use crate::event::StreamName;
 use crate::journal::Item;
@@ -13,14 +14,14 @@ use crate::wire::chat::{ChatEvent, FailureCause};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Streams that are looked at together.
+/// Number of streams that are listed in one page.
 const PAGE: usize = 500;
 
 impl Chats {
-    /// Knows the chats of earlier runs again, and ends those that were left open.
+    /// Restores the chats of earlier runs of the hub, and ends those that were left open.
     pub fn restore(&self) -> Result<(), SourceError> {
         let mut ledger = Ledger::default();
-        read_stream(&self.0.history, STREAM, &mut |entry| {
+        read_stream(&self.0.history, CHATS_STREAM, &mut |entry| {
             if let Some(record) = Record::of(entry) {
                 ledger.restore(record);
             }
@@ -51,12 +52,12 @@ impl Chats {
         Ok(())
     }
 
-    /// Chats whose records are gone, which nobody would ever delete, are deleted.
+    /// Deletes chats whose records are gone, because nothing else would delete them.
     fn delete_orphans(&self) -> Result<(), SourceError> {
         let mut after: Option<StreamName> = None;
         loop {
             let from = after.as_ref().map(StreamName::as_str);
-            let page = self.0.history.list(STREAMS, from, PAGE, |_| true);
+            let page = self.0.history.list(CHAT_PREFIX, from, PAGE, |_| true);
             let page = page?;
             let all = page.streams.iter().map(|(stream, _)| stream);
             for stream in all.filter(|stream| self.of_stream(stream).is_none()).cloned() {

@@ -19,18 +19,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-/// Times that an upstream is asked at most.
+/// Maximum number of requests to an upstream.
 const MAX_ATTEMPTS: u64 = 3;
 /// Time until a retry, if the upstream names none; doubled for the second one.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
-/// After how long without a word its readers are told so.
+/// Time without output after which readers get the status `stalled`.
 const STALLED_AFTER: Duration = Duration::from_secs(5);
-/// Maximum time for which the usage may follow the end of an answer.
+/// Maximum time of waiting for the usage after the end of an answer.
 const USAGE_WITHIN: Duration = Duration::from_secs(2);
-/// Characters of a token, where tokens have to be estimated.
+/// Number of characters of a token, if tokens have to be estimated.
 const CHARACTERS_PER_TOKEN: u64 = 4;
-/// Bytes of a token at most, on the average of an answer, and of a short one whose tokens are long: by these
-/// one is cut whose parts are many tokens.
+/// Maximum number of bytes of a token, on average over an answer, and an allowance for short
+/// answers with long tokens. They limit an answer whose parts have many tokens each.
 const MAX_BYTES_PER_TOKEN: u64 = 32;
 const MAX_BYTES_OF_FEW_TOKENS: u64 = 4 * 1024;
 
@@ -51,7 +51,7 @@ struct RunProgress {
 }
 
 impl Run {
-    /// Runs it; returns its last events, which are not published yet.
+    /// Runs the chat. Returns its last events, which are not published yet.
     pub(super) async fn finish(self, batcher: &mut EventBatcher) -> Vec<ChatEvent> {
         let mut went = RunProgress { attempts: 0, usage: None };
         let deadline = Instant::now() + self.settings.total_timeout;
@@ -92,7 +92,7 @@ impl Run {
             retryable: failure.retryable,
             partial: batcher.first.is_some(),
             upstream_status: failure.status,
-            // In whole seconds, and none too early.
+            // Rounded up to whole seconds, so that no retry is too early.
             retry_after: failure.wait.map(|wait| wait.as_millis().div_ceil(1000) as u64),
             upstream_code: failure.words.code,
             upstream_type: failure.words.kind,
@@ -150,14 +150,14 @@ impl Run {
         }
     }
 
-    /// Waits until the upstream takes another, where it is said to take only so many.
+    /// Waits for a permit, if the upstream has a maximum of concurrent requests.
     async fn acquire_permit(
         &self,
         batcher: &mut EventBatcher,
     ) -> Result<Option<UpstreamPermit>, RunFailure> {
         let Some(turns) = self.upstream().and_then(|of| self.turns.of(of)) else { return Ok(None) };
         let mut turn = std::pin::pin!(turns.acquire_owned());
-        // Its place among those that wait it has from here on, and not from when that is told.
+        // The first poll takes a place in the queue, before the status `queued` is published.
         tokio::select! {
             biased;
             turn = &mut turn => return Ok(turn.ok()),
@@ -165,11 +165,11 @@ impl Run {
         }
         let _waits = self.metrics.queued(self.upstream_name());
         batcher.status(State::Queued, None, None, None).await?;
-        // They are never closed.
+        // The semaphore is never closed.
         Ok(turn.await.ok())
     }
 
-    /// Asks once; the error says whether it may be asked again.
+    /// Sends one request. The second value of the error is true if a retry is allowed.
     async fn connect(&self, first_by: Instant) -> Result<UpstreamAnswer, (RunFailure, bool)> {
         let asked = async {
             let to = self.upstream().and_then(|of| Some((of, self.endpoints.of(of)?)));
@@ -182,7 +182,7 @@ impl Run {
             Ok(Err(UpstreamError::Unreached(why))) => {
                 ("unreached", Err((RunFailure::failed(FailureCause::UpstreamError, why), true)))
             }
-            // It may have been asked already, and be at it.
+            // The upstream may have received the request, and be working on it.
             Ok(Err(UpstreamError::Broken(why))) => {
                 ("refused", Err((RunFailure::failed(FailureCause::UpstreamIncomplete, why), false)))
             }
@@ -197,7 +197,8 @@ impl Run {
         begun
     }
 
-    /// Tells what it says to its end; the error says whether it may be asked again.
+    /// Publishes an answer to its end, and returns the finish reason. The second value of the error
+    /// is true if a retry is allowed.
     async fn read_answer(
         &self,
         mut answer: UpstreamAnswer,
@@ -208,7 +209,7 @@ impl Run {
         let fatal = |untold: PublishFailed| (RunFailure::from(untold), false);
         let mut finish: Option<String> = None;
         let (mut last, mut is_stalled) = (Instant::now(), false);
-        // A comment is a sign of life, and says nothing.
+        // A comment shows that the upstream is alive, but is not output.
         let mut alive = began;
         let timeouts = self.timeouts();
         loop {
@@ -250,7 +251,8 @@ impl Run {
                 Ok(Some(UpstreamEvent::End) | None) => {
                     return finish.ok_or_else(|| (incomplete(), false));
                 }
-                // What broke behind its end is whole.
+                // An answer with a finish reason is complete, even if the connection broke after
+                // it.
                 Err(_) if finish.is_some() => return Ok(finish.unwrap_or_default()),
                 Err(UpstreamError::Unreached(why) | UpstreamError::Broken(why)) => {
                     return Err((RunFailure::failed(FailureCause::UpstreamIncomplete, why), false));
@@ -273,7 +275,7 @@ impl Run {
         }
     }
 
-    /// Tells a part of an answer; returns the finish reason where the hub ends the answer there.
+    /// Publishes a part of an answer. Returns the finish reason if the hub ends the answer there.
     async fn take(
         &self,
         mut delta: Delta,
@@ -282,7 +284,8 @@ impl Run {
     ) -> Result<Option<String>, (RunFailure, bool)> {
         const LENGTH: &str = "length";
         if delta.says_text() && self.is_long_enough(batcher) {
-            // Whatever the upstream was told: its connection closes with this.
+            // The limit applies even if the upstream ignores it; the connection closes with the
+            // run.
             return Ok(Some(LENGTH.to_owned()));
         }
         if delta.redact.is_some() {
@@ -291,7 +294,7 @@ impl Run {
         let mut is_cut = delta.cut_to(self.room(batcher));
         batcher.leave_new(&mut delta.extra);
         let room = self.settings.max_output_bytes.saturating_sub(batcher.output_bytes());
-        // An answer that ends here has all of its text.
+        // The text of an answer that ends here is complete, so dropping other members is no cut.
         is_cut |= delta.cut_extra_to(room) && delta.finish.is_none();
         let had_none = batcher.first.is_none();
         let is_said =
@@ -323,7 +326,7 @@ impl Run {
         has_most || self.room(batcher) == 0
     }
 
-    /// Bytes that the answer may still have.
+    /// Returns the number of bytes that the answer may still have.
     fn room(&self, batcher: &EventBatcher) -> usize {
         let bytes_of = |tokens: u64| {
             let bytes = tokens.saturating_mul(MAX_BYTES_PER_TOKEN);
@@ -334,7 +337,7 @@ impl Run {
         by_tokens.saturating_sub(batcher.said_bytes).min(left)
     }
 
-    /// Tokens of the answer at most: as was asked, and no more than the hub allows.
+    /// Returns the maximum number of tokens of the answer: the requested one, if the hub allows it.
     fn most_tokens(&self) -> Option<u64> {
         [self.ask.max_tokens, self.settings.max_tokens].into_iter().flatten().min()
     }

@@ -4,14 +4,14 @@ use crate::wire::chat::StreamUsage;
 use std::fmt;
 use std::time::Duration;
 
-/// The model that is always there.
+/// Built-in model that is always available.
 pub const ECHO: &str = "echo";
 
 /// Protocol of an upstream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// OpenAI: `{url}/chat/completions` with the key as a bearer; also vLLM, Ollama, llama.cpp and
-    /// LiteLLM.
+    /// OpenAI: `{url}/chat/completions` with the key as a bearer token; also vLLM, Ollama,
+    /// llama.cpp and LiteLLM.
     OpenAi,
     /// Azure's `/openai/v1/`, with the key in `api-key`.
     AzureV1,
@@ -19,7 +19,7 @@ pub enum Kind {
     Azure,
 }
 
-/// A key, which nobody is shown.
+/// A secret key, which `Debug` does not print.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UpstreamKey(pub String);
 
@@ -44,9 +44,9 @@ pub struct Upstream {
     pub api_version: Option<String>,
     /// Models.
     pub models: Vec<String>,
-    /// Chats that it is asked at once, at most; further ones wait.
+    /// Maximum number of concurrent requests; further chats wait.
     pub max_running: Option<u64>,
-    /// Headers that it is sent beside its key.
+    /// Further headers of requests.
     pub headers: Vec<(String, UpstreamKey)>,
     /// The setting `stream-usage`.
     pub stream_usage: StreamUsage,
@@ -61,7 +61,7 @@ pub struct Timeouts<T> {
     pub connect: T,
     /// Time until the first token.
     pub first_token: T,
-    /// Between two signs of life.
+    /// Maximum time without output or a comment after the first token.
     pub idle: T,
 }
 
@@ -79,7 +79,7 @@ impl Upstream {
         }
     }
 
-    /// A text without its key and the values of its headers that are long enough to be one.
+    /// Returns a text without the key, and without header values that are long enough to be a key.
     pub(super) fn without_key(&self, text: &str) -> String {
         const KEY_BYTES: usize = 8;
         let of_headers = self.headers.iter().map(|(_, value)| value);
@@ -87,7 +87,7 @@ impl Upstream {
         secrets.fold(text.to_owned(), |text, secret| text.replace(secret.0.as_str(), "…"))
     }
 
-    /// The header with its key.
+    /// Returns the header with the key.
     pub(super) fn credential(&self) -> Option<(&'static str, String)> {
         let UpstreamKey(key) = self.key.as_ref()?;
         Some(match self.kind {
@@ -106,11 +106,11 @@ pub struct ChatSettings {
     pub timeouts: Timeouts<Duration>,
     /// Maximum duration of a chat.
     pub total_timeout: Duration,
-    /// Tokens of an answer at most, whatever is asked for.
+    /// Maximum number of tokens of an answer, whatever a request asks for.
     pub max_tokens: Option<u64>,
-    /// Bytes of an answer at most.
+    /// Maximum size of an answer, in bytes.
     pub max_output_bytes: usize,
-    /// Bytes of a request at most.
+    /// Maximum size of a request, in bytes.
     pub max_request_bytes: usize,
     /// Time for which a chat is kept after its end.
     pub kept: Duration,
@@ -119,7 +119,7 @@ pub struct ChatSettings {
 }
 
 impl ChatSettings {
-    /// The upstream of a model; `None` for the echo, or where there is no such model.
+    /// Returns the upstream of a model; `None` for the echo and for an unknown model.
     pub(super) fn upstream_of(&self, model: &str) -> Option<&Upstream> {
         self.upstreams.iter().find(|upstream| upstream.models.iter().any(|known| known == model))
     }
@@ -149,7 +149,7 @@ impl ChatSettings {
         self.upstreams.iter().map(|upstream| upstream.name.as_str()).chain([ECHO])
     }
 
-    /// Every model, the usual one first, and whose it is.
+    /// Returns all models and the names of their upstreams, the default model first.
     pub fn models(&self) -> Vec<(&str, &str)> {
         let all = self.upstreams.iter().flat_map(|upstream| {
             upstream.models.iter().map(|model| (model.as_str(), upstream.name.as_str()))
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_is_asked_where_its_upstream_has_it() {
+    fn endpoint_and_credential_depend_on_the_protocol() {
         let upstream = |kind| Upstream {
             name: "u".into(),
             url: "https://x.example".into(),
@@ -197,6 +197,6 @@ mod tests {
             let shown = upstream(kind).credential();
             assert_eq!(shown, Some((credential.0, credential.1.to_owned())));
         }
-        assert!(!format!("{:?}", upstream(Kind::Azure)).contains("\"k\""), "nobody is shown it");
+        assert!(!format!("{:?}", upstream(Kind::Azure)).contains("\"k\""), "the key is printed");
     }
 }

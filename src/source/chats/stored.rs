@@ -6,7 +6,7 @@ use crate::journal::History;
 use crate::source::error::SourceError;
 use crate::wire::chat::{ChatEvent, Transcript};
 
-/// The event that an entry is, where it is one.
+/// Returns the chat event in an entry, if there is one.
 pub(super) fn event_of(entry: &Entry) -> Option<ChatEvent> {
     match &entry.body {
         Body::Event { payload, .. } => serde_json::from_slice(payload.as_bytes()).ok(),
@@ -14,7 +14,7 @@ pub(super) fn event_of(entry: &Entry) -> Option<ChatEvent> {
     }
 }
 
-/// A chat up to a place, or as far as it has come. May wait for the disk.
+/// Reads a chat up to a position, or all of it so far. May wait for the disk.
 pub(super) fn transcript(
     history: &History,
     stream: &StreamName,

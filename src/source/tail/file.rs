@@ -11,18 +11,18 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Bytes that are read at once.
+/// Maximum number of bytes in one read.
 const CHUNK_BYTES: u64 = 256 * 1024;
-/// A file that has not grown for so long has said what it says for now.
+/// Time without growth after which the last event of a file counts as complete.
 const QUIET_AFTER: Duration = Duration::from_secs(1);
 /// Time for which a file that was renamed or deleted is still followed.
 const RENAMED_FOR: Duration = Duration::from_secs(5 * 60);
 const DELETED_FOR: Duration = Duration::from_secs(10);
-/// Time until events that were refused are read again.
+/// Time until refused events are read again.
 const HELD_FOR: Duration = Duration::from_secs(2);
 
-/// Opens a regular file without waiting for anybody: a pipe of that name has no end, and a link may
-/// lead to what only the hub may read.
+/// Opens a regular file without blocking. A pipe is refused because it has no end, and a symbolic
+/// link, unless it may be followed, because it may lead to a file that only the hub may read.
 fn open_file(path: &Path, follows_links: bool) -> io::Result<File> {
     let links = if follows_links { OFlags::empty() } else { OFlags::NOFOLLOW };
     let flags = (OFlags::NONBLOCK | links).bits().cast_signed();
@@ -40,7 +40,7 @@ fn open_file(path: &Path, follows_links: bool) -> io::Result<File> {
     Ok(file)
 }
 
-/// A file that is open.
+/// A followed file, which is open.
 pub(super) struct Followed {
     file: File,
     /// Path at which it was first seen.
@@ -50,7 +50,7 @@ pub(super) struct Followed {
     pub(super) spec: usize,
     pub(super) offset: u64,
     seen: FileSnapshot,
-    /// Path behind a symbolic link.
+    /// Target of a symbolic link.
     real: Option<PathBuf>,
     size: u64,
     /// Time of the last write, as the file system reports it.
@@ -59,9 +59,10 @@ pub(super) struct Followed {
     held_until: Option<Instant>,
     /// Time at which it was last seen to grow.
     grew: Instant,
-    /// Since when no pattern finds it.
+    /// Time since which no pattern matches it.
     unlisted: Option<Instant>,
-    /// That nothing whole was in it: of what size it was, and whether it was quiet.
+    /// Set if the last read found no complete event: the size of the file then, and true if it was
+    /// quiet.
     barren: Option<(u64, bool)>,
 }
 
@@ -80,8 +81,8 @@ pub(super) struct NewLines {
 }
 
 impl Followed {
-    /// Opens a file to be read on from `offset`, or from where it was; from its start where it is not
-    /// the one that was.
+    /// Opens a file. Reading continues at `place` if the content before it is unchanged, otherwise
+    /// at the start. Without a `place`, `from` returns the offset for the size of the file.
     pub(super) fn open(
         path: &Path,
         spec: usize,
@@ -139,7 +140,7 @@ impl Followed {
         self.real = place.real.as_ref().map(PathBuf::from);
     }
 
-    /// Returns true if it is not to be read at the moment.
+    /// Returns true while reads are delayed because events were refused.
     pub(super) fn is_held(&self) -> bool {
         self.held_until.is_some_and(|until| Instant::now() < until)
     }
@@ -158,7 +159,7 @@ impl Followed {
         }
     }
 
-    /// Bytes that were not read.
+    /// Returns the number of unread bytes.
     pub(super) fn behind(&self) -> u64 {
         self.size.saturating_sub(self.offset)
     }
@@ -177,7 +178,7 @@ impl Followed {
         }
     }
 
-    /// Reads what is new, some of it at a time; it is new until [`Self::took`] says otherwise.
+    /// Reads some of the new content. It is returned again until [`Self::took`] moves the position.
     pub(super) fn read(&mut self, spec: &TailSpec) -> io::Result<NewLines> {
         let about = self.file.metadata()?;
         let mut new = NewLines::default();
@@ -214,13 +215,13 @@ impl Followed {
         Ok(new)
     }
 
-    /// This is published.
+    /// Moves the read position past `bytes`.
     pub(super) fn took(&mut self, bytes: &[u8]) {
         self.offset += bytes.len() as u64;
         self.seen.read(bytes);
     }
 
-    /// Returns the read position, to come back to.
+    /// Returns the read position, for [`Self::hold`].
     pub(super) fn at(&self) -> (u64, FileSnapshot) {
         (self.offset, self.seen.clone())
     }

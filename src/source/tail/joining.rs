@@ -1,15 +1,15 @@
-//! Events out of the text of a file: whole lines, joined where several belong together.
+//! Splits the text of a file into events: complete lines, joined if several belong together.
 
 use crate::event::{Line, LineSplitter, MAX_LINE_BYTES};
 use regex::Regex;
 
-/// Lines that are joined at most.
+/// Maximum number of joined lines.
 const MAX_JOINED_LINES: usize = 500;
 
 /// Rule for lines that continue the one before.
 #[derive(Clone, Debug)]
 pub enum JoinRule {
-    /// None.
+    /// No lines are joined.
     Nothing,
     /// Lines that are indented, such as those of a stack trace.
     Indented,
@@ -17,11 +17,11 @@ pub enum JoinRule {
     Until(Regex),
 }
 
-/// A rule that is not valid.
+/// Error in the setting `multiline`.
 #[derive(Debug, thiserror::Error)]
 #[error("{value:?} is not off, indented or a regular expression: {source}")]
 pub struct JoinRuleError {
-    /// Rule as it is written.
+    /// Rule as configured.
     value: String,
     source: regex::Error,
 }
@@ -51,16 +51,16 @@ impl JoinRule {
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(super) struct LineJoiner {
     pub(super) text: String,
-    /// Bytes of the file up to its end, from where the reading began.
+    /// Number of bytes from the start of the read to the end of the event.
     pub(super) until: usize,
-    /// Lines of it in which something was no UTF-8, and was replaced.
+    /// Number of lines in which invalid UTF-8 was replaced.
     pub(super) replaced: u64,
     lines: usize,
 }
 
-/// The events of `bytes`, as far as they are whole. `is_quiet` says that nothing has come for a while,
-/// so that a last line is the last of its event; `is_last` that nothing will come any more, so that
-/// also one without an end is a line.
+/// Returns the complete events in `bytes`. `is_quiet` means that nothing has arrived for a while,
+/// so that the last line completes its event. `is_last` means that nothing more will arrive, so
+/// that a last line without a line end is complete, too.
 pub(super) fn texts(
     bytes: &[u8],
     joins: &JoinRule,
@@ -92,7 +92,7 @@ pub(super) fn texts(
     if is_last {
         splitter.finish(&mut take);
     }
-    // More lines of the last one may come.
+    // The last event may have more lines.
     if !is_quiet && !matches!(joins, JoinRule::Nothing) {
         texts.pop();
     }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_events_and_what_has_no_end_waits_for_it() {
+    fn complete_lines_are_events_and_an_incomplete_line_waits() {
         let (texts, until) = joined("one\ntwo\r\nthr", &JoinRule::Nothing, true, false);
         assert_eq!((texts, until), (vec!["one".to_owned(), "two".to_owned()], 9));
         let (texts, until) = joined("one\ntwo", &JoinRule::Nothing, true, true);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_together_is_joined_once_it_is_known_to_be_whole() {
+    fn continuation_lines_are_joined_once_the_event_is_complete() {
         let trace = "ERROR: a\n  at b\n\tat c\nINFO: d\n  e\n";
         let whole = vec!["ERROR: a\n  at b\n\tat c".to_owned(), "INFO: d\n  e".to_owned()];
         assert_eq!(joined(trace, &JoinRule::Indented, true, false), (whole.clone(), trace.len()));
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_counted() {
+    fn lines_with_invalid_utf8_are_counted() {
         let replaced: Vec<u64> = texts(b"a\xff\n  \xfe\nb\n", &JoinRule::Indented, true, false)
             .iter()
             .map(|text| text.replaced)

@@ -1,7 +1,8 @@
-//! Files that are followed: each line of theirs an event.
+//! Followed files: each line is an event.
 //!
-//! Promises: what stands in a file comes once and in order, through rotation by renaming, emptying and
-//! new files, and across restarts of the hub; a journal that takes nothing holds the reading up.
+//! Promises: the content of a file is published once and in order, through rotation by renaming,
+//! truncation and new files, and across restarts of the hub. Reading waits while the journal
+//! accepts nothing.
 
 mod file;
 mod joining;
@@ -11,11 +12,11 @@ mod rotation;
 mod spec;
 
 pub use joining::JoinRule;
-pub use position::{KEPT_EVENTS, STREAM};
 pub use spec::{StreamTemplate, TailSpec};
 
 use super::last_values::off_thread;
 use super::output::log_data;
+use super::own_streams::TAIL_STREAM;
 use super::supervisor::Feed;
 use crate::event::{Draft, Position, StreamName, Timestamp};
 use crate::journal::{History, PublishError, Refusal};
@@ -30,28 +31,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Files that are followed at once; each is open.
+/// Maximum number of followed files; each is open.
 pub const MAX_FILES: usize = 256;
 /// Interval at which files are checked for growth, and folders for new files.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const LIST_EVERY: Duration = Duration::from_secs(1);
-/// Events of one commit, beside the place behind them.
+/// Maximum number of events in one commit, in addition to the read position after them.
 const EVENTS_TOGETHER: usize = 500;
-/// After so many places, and so long, all of them are said again.
+/// Number of published positions, and time since the last snapshot, after either of which a
+/// snapshot of all positions is published.
 const PLACES_BETWEEN: usize = 5_000;
 const SAID_AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
-/// Places of one commit.
+/// Maximum number of positions in one commit.
 const PLACES_TOGETHER: usize = 1_000;
 
-/// All that is followed.
+/// State of the followed files.
 struct Tail {
     specs: Arc<[TailSpec]>,
     places: FilePositions,
     files: Vec<Followed>,
     listed: Option<Instant>,
-    /// Messages about files that were found.
+    /// Position events that are published next.
     to_say: Vec<Draft>,
-    /// Files that found no room, when that was last said.
+    /// Number of files beyond [`MAX_FILES`] at the last listing.
     left_out: usize,
     /// Files that could not be opened.
     unreadable: HashSet<PathBuf>,
@@ -65,7 +67,7 @@ struct Tail {
     said: (usize, Instant),
 }
 
-/// Follows for ever.
+/// Follows files until that fails.
 pub async fn follow(
     feed: Feed,
     history: Arc<History>,
@@ -111,7 +113,7 @@ impl Tail {
         Ok(tail)
     }
 
-    /// Looks at what there is, and reads some of what is new in each file.
+    /// Lists files if that is due, and reads some of the new lines of each file.
     fn look(mut self, now: Timestamp) -> Result<(Self, Vec<(usize, NewLines)>), SourceError> {
         if self.listed.is_none_or(|listed| listed.elapsed() >= LIST_EVERY) {
             self.list(now)?;
@@ -124,7 +126,7 @@ impl Tail {
                 unread.insert(called.clone());
             }
             if unread.contains(&called) {
-                // What was written before it, to the file that had its name, comes first.
+                // Lines of an older file that had the same name come first.
                 continue;
             }
             match file.read(&self.specs[file.spec]) {
@@ -148,11 +150,12 @@ impl Tail {
         Ok((self, all))
     }
 
-    /// Finds files that are new, and those that are gone.
+    /// Opens new files, and marks those that no pattern matches any more.
     fn list(&mut self, now: Timestamp) -> Result<(), SourceError> {
         let is_first = self.listed.is_none();
-        // A journal that is full lets go of its oldest, whatever that is of.
-        let said = StreamName::parse(STREAM).ok().and_then(|own| self.history.stream(&own).ok()?);
+        // A full journal removes its oldest events, which may be read positions.
+        let said =
+            StreamName::parse(TAIL_STREAM).ok().and_then(|own| self.history.stream(&own).ok()?);
         let first = said.and_then(|said| said.first);
         self.is_forgotten |= !is_first && first.is_none_or(|first| first > self.said_at);
         self.listed = Some(Instant::now());
@@ -160,7 +163,8 @@ impl Tail {
         let mut listed: HashSet<(usize, FileId)> = HashSet::new();
         let (mut left_out, mut unreadable) = (0, HashSet::new());
         for (at, spec) in specs.iter().enumerate() {
-            // What it finds first was there before; what comes later is new and read from its start.
+            // Files that a new pattern finds first existed before; later ones are new and read from
+            // the start.
             let is_new_tail = !self.places.begun.contains(&spec.key());
             for path in paths(spec) {
                 let Ok(about) = path.metadata() else { continue };
@@ -212,7 +216,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Publishes what is new; whether there may be more at once.
+    /// Publishes new lines. Returns true if there may be more immediately.
     async fn publish(
         &mut self,
         feed: &Feed,
@@ -225,7 +229,7 @@ impl Tail {
         for (at, new) in new {
             let called = (self.files[at].spec, self.files[at].path.clone());
             if held.contains(&called) {
-                // Behind what has to wait; it is read again.
+                // These lines follow lines that wait; they are read again.
                 continue;
             }
             has_more |= !new.texts.is_empty();
@@ -256,14 +260,14 @@ impl Tail {
             }
         }
         for at in over.into_iter().rev() {
-            // The others keep their order: one that was renamed is before the one in its place.
+            // The others keep their order: a renamed file is before the one that replaced it.
             self.files.remove(at);
         }
         Ok(has_more)
     }
 
-    /// Publishes some events of a file together with the place behind them; whether there was room for
-    /// its stream.
+    /// Publishes events of a file together with the read position after them. Returns false if the
+    /// maximum number of streams leaves no room for its stream.
     async fn publish_texts(
         &mut self,
         feed: &Feed,
@@ -277,7 +281,7 @@ impl Tail {
         let behind = draft("place", &place, now)?;
         let events = texts.iter().filter_map(|text| event(spec, &file.path, &text.text, now));
         let events: Vec<Draft> = events.chain([behind.clone()]).collect();
-        // Lines that are not what the type needs.
+        // Lines that are not valid for the event type.
         feed.lost((texts.len() + 1 - events.len()) as u64);
         match feed.insist(events).await {
             Ok(()) => {}
@@ -285,7 +289,7 @@ impl Tail {
                 feed.complain(why.to_string());
                 return Ok(false);
             }
-            // Its stream takes nothing any more; the others go on.
+            // The stream accepts no more events; other files are not affected.
             Err(PublishError::Refused(why)) => {
                 tracing::warn!(path = place.path, lines = texts.len(), error = %why, "lines were refused");
                 feed.lost(texts.len() as u64);
@@ -298,13 +302,13 @@ impl Tail {
         Ok(true)
     }
 
-    /// Says what is to be remembered, and now and again everything.
+    /// Publishes waiting position events and, if it is due, a snapshot of all positions.
     async fn say(&mut self, feed: &Feed) -> Result<(), SourceError> {
         let is_due = self.said.0 >= PLACES_BETWEEN
             || self.is_forgotten
             || (self.said.0 > 0 && self.said.1.elapsed() >= SAID_AGAIN_AFTER);
         let before = self.history.head();
-        // What moved is said before everything, and together.
+        // Waiting events are published before the snapshot, and together.
         let mut drafts = std::mem::take(&mut self.to_say);
         if is_due {
             drafts.extend(self.places.drafts(feed.now())?);
@@ -319,13 +323,14 @@ impl Tail {
     }
 }
 
-/// The files that a pattern finds now.
+/// Returns the files that the patterns match now.
 fn paths(spec: &TailSpec) -> impl Iterator<Item = PathBuf> {
     let found = spec.paths.iter().flat_map(|pattern| glob::glob(pattern.as_str()));
     found.flatten().flatten()
 }
 
-/// A line as an event: of a log that is JSON already as it is, of any other as the message.
+/// Returns a line as an event. A line that is a JSON object, or that has a type other than `log`,
+/// is published unchanged if it is valid; any other becomes the message of a log event.
 fn event(spec: &TailSpec, path: &Path, text: &str, now: Timestamp) -> Option<Draft> {
     let stream = spec.stream.of(path).ok()?;
     let streams = || vec![stream.clone()];

@@ -1,9 +1,10 @@
 //! Read positions of followed files, stored on a stream of the hub.
 //!
 //! Promises: a position is committed in one unit with the lines before it, so that no line is lost
-//! or repeated, whatever happens to the hub.
+//! or repeated, even if the hub is killed.
 
 use super::super::last_values::read_stream;
+use super::super::own_streams::TAIL_STREAM;
 use crate::event::{Body, Draft, EventType, StreamName, Timestamp};
 use crate::journal::History;
 use crate::source::error::SourceError;
@@ -15,15 +16,11 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The stream.
-pub const STREAM: &str = "hub.tail";
-/// Events of it that are kept: more than come between two times that everything is said again.
-pub const KEPT_EVENTS: u64 = 20_000;
-/// Bytes at the beginning of a file, and before the place, by which it is told from another one.
+/// Number of bytes at the beginning of a file, and before the read position, that identify it.
 const HEAD_BYTES: u64 = 256;
 const LAST_BYTES: u64 = 64;
 
-/// Identity of a file, whatever its name is.
+/// Identity of a file, independent of its name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct FileId {
     device: u64,
@@ -94,7 +91,7 @@ pub(super) struct FilePosition {
     /// Key of the followed pattern; see [`TailSpec::key`](super::TailSpec).
     pub(super) tail: String,
     pub(super) path: String,
-    /// Path behind a symbolic link.
+    /// Target of a symbolic link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) real: Option<String>,
     #[serde(flatten)]
@@ -109,7 +106,7 @@ pub(super) struct FilePosition {
     pub(super) gone: bool,
 }
 
-/// That files are followed as somebody wants it: what is new from here on is new.
+/// Record that a pattern is followed: files that appear from here on are read from the start.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Begun {
     pub(super) tail: String,
@@ -126,7 +123,7 @@ impl FilePositions {
     /// Reads the positions that were stored last.
     pub(super) fn read(history: &History) -> Result<Self, SourceError> {
         let mut places = Self::default();
-        read_stream(history, STREAM, &mut |entry| {
+        read_stream(history, TAIL_STREAM, &mut |entry| {
             let Body::Event { kind, payload } = &entry.body else { return };
             match kind.as_str() {
                 "place" => {
@@ -153,7 +150,7 @@ impl FilePositions {
         };
     }
 
-    /// Everything, to be said again, so that what said it first may go.
+    /// Returns a snapshot of all positions, so that retention may remove the earlier events.
     pub(super) fn drafts(&self, now: Timestamp) -> Result<Vec<Draft>, SourceError> {
         let begun = self.begun.iter().map(|tail| {
             let tail = tail.clone();
@@ -163,13 +160,13 @@ impl FilePositions {
     }
 }
 
-/// An event of the stream.
+/// Returns an event of the stream of read positions.
 pub(super) fn draft(
     kind: &str,
     data: &impl Serialize,
     now: Timestamp,
 ) -> Result<Draft, SourceError> {
-    let stream = StreamName::parse(STREAM)?;
+    let stream = StreamName::parse(TAIL_STREAM)?;
     let kind = EventType::parse(kind)?;
     let data = to_raw_value(data)?;
     Ok(Draft::from_json(vec![stream], kind, &data, now)?)

@@ -4,7 +4,7 @@ use super::position::FileId;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// A file that has, or had, a name.
+/// A file that has a given name, or had it before it was rotated.
 pub(super) struct RotatedFile {
     pub(super) path: PathBuf,
     pub(super) id: FileId,
@@ -12,7 +12,7 @@ pub(super) struct RotatedFile {
 }
 
 /// Returns true for suffixes of rotated files: none, `.1`, `-20261125`, `.2026-11-25_10:00`.
-/// Compressed files have longer ones, and so have files of other programs (`.pos`, `.bak`).
+/// Compressed files and files of other programs (`.pos`, `.bak`) have other suffixes.
 fn is_rotated(rest: &str) -> bool {
     let is_part = |c: char| c.is_ascii_digit() || "-_:.T".contains(c);
     rest.is_empty()
@@ -21,8 +21,8 @@ fn is_rotated(rest: &str) -> bool {
             && rest.ends_with(|c: char| c.is_ascii_digit())
 }
 
-/// The files that have the name of `path`, or had it before they were rotated, as `app.log.1` and
-/// `app.log-20261125`, in the order in which they were written last.
+/// Returns the file at `path` and its rotated versions, such as `app.log.1` and `app.log-20261125`,
+/// sorted by the time of the last write.
 pub(super) fn beside(path: &Path) -> Vec<RotatedFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let Some(name) = path.file_name() else { return Vec::new() };
@@ -50,7 +50,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     #[test]
-    fn what_was_renamed_is_found_in_its_order() {
+    fn rotated_files_are_found_in_write_order() {
         let folder = tempfile::tempdir().expect("a folder");
         let begin = SystemTime::now() - Duration::from_secs(100);
         let names = [

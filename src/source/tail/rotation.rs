@@ -1,4 +1,5 @@
-//! Rotation while the hub was not running: where the rest of files is, and which files are gone.
+//! Rotation while the hub was not running: finds the unread rest of files, and forgets files that
+//! are gone.
 
 use super::Tail;
 use super::file::Followed;
@@ -9,8 +10,8 @@ use crate::source::error::SourceError;
 use std::path::{Path, PathBuf};
 
 impl Tail {
-    /// Finds what was rotated while nobody looked, and what was rotated after it. All of it was called
-    /// what the first was.
+    /// Opens files that were rotated while the hub was not running, and files that were created and
+    /// rotated after them. They all keep the original path of the first.
     pub(super) fn find_rotated(&mut self, now: Timestamp) -> Result<(), SourceError> {
         let mut known: Vec<_> = self.places.files.values().cloned().collect();
         known.sort_by_key(|place| place.written);
@@ -24,8 +25,8 @@ impl Tail {
             let is_known = |file: &renamed::RotatedFile| {
                 known.iter().any(|known| known.file == file.id && known.tail == place.tail)
             };
-            // By its number; or, where it was copied and emptied, or its numbers are others now, by what
-            // it says.
+            // Found by inode; or by content, if the file was copied and truncated or inodes have
+            // changed.
             let says_it = |file: &renamed::RotatedFile| Followed::is_at(&file.path, place);
             let by_number = |file: &renamed::RotatedFile| file.id == place.file;
             let numbered = |file: &&renamed::RotatedFile| {
@@ -47,17 +48,17 @@ impl Tail {
             let found = beside.into_iter().filter(|file| is_later(file));
             later.extend(found.map(|file| (file.path, spec, place)));
         }
-        // Of those some are what another place is of.
+        // Some of these are opened for another position already.
         for (path, spec, place) in later {
             self.open_as(&path, spec, place, None);
         }
-        // What was written first comes first.
+        // Files that were written first come first.
         self.files.sort_by_key(Followed::written);
         Ok(())
     }
 
-    /// Opens what was called as a place says; whether it is the last of the files now. None is opened
-    /// twice.
+    /// Opens a file under the original path of `called`. Returns true if it was added, as the last
+    /// of `files`; a file that is open already is not added again.
     fn open_as(
         &mut self,
         path: &Path,
@@ -88,7 +89,8 @@ impl Tail {
         Ok(())
     }
 
-    /// Forgets what went while nobody looked: where its folder has files, and not that one.
+    /// Forgets files that disappeared while the hub was not running: the directory has files, but
+    /// not this one.
     pub(super) fn forget_gone(&mut self, now: Timestamp) -> Result<(), SourceError> {
         let mut gone = Vec::new();
         for place in self.places.files.values() {

@@ -1,21 +1,21 @@
-//! Files that are followed, as they are configured.
+//! Configuration of followed files.
 
 use super::joining::JoinRule;
 use crate::event::{EventType, Invalid, StreamName};
 use std::path::Path;
 
-/// Files that are followed, and where their lines go.
+/// Files to follow, and the stream of their lines.
 #[derive(Clone, Debug)]
 pub struct TailSpec {
     /// Patterns of their paths.
     pub paths: Vec<glob::Pattern>,
-    /// The stream of each.
+    /// Template of the stream of each file.
     pub stream: StreamTemplate,
     /// The type of the events.
     pub kind: EventType,
     /// Rule for lines that belong together.
     pub joins: JoinRule,
-    /// True if the content before the first sight of a file is published, too.
+    /// True if the content that a file has when it is first found is published, too.
     pub from_start: bool,
     /// True if symbolic links are followed.
     pub follows_links: bool,
@@ -29,19 +29,19 @@ impl TailSpec {
     }
 }
 
-/// The name of a stream with `{name}`, `{file}` and `{dir}` in it.
+/// Template of a stream name, with the placeholders `{name}`, `{file}` and `{dir}`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamTemplate(String);
 
-/// Fault of a template, or of the name that it makes of a path.
+/// Error in a template, or in the name that it produces for a path.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     /// The name is not valid for a stream.
     #[error("{name:?} is not a stream name: {}", .source.detail)]
     Name {
-        /// Name that the template makes.
+        /// Name that the template produces.
         name: String,
-        /// Fault in it.
+        /// Error in the name.
         source: Invalid,
     },
     /// The stream belongs to the hub.
@@ -50,7 +50,8 @@ pub enum TemplateError {
 }
 
 impl StreamTemplate {
-    /// Checks and takes a template.
+    /// Parses a template. Streams that only the hub may write to, or only admins may read, are
+    /// refused.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let template = Self(text.to_owned());
         let stream = template.of(Path::new("/dir/name.log"))?;
@@ -61,7 +62,8 @@ impl StreamTemplate {
         }
     }
 
-    /// The stream of a file. What may not stand in a name is an underscore there.
+    /// Returns the stream of a file. Characters that a stream name cannot contain become
+    /// underscores.
     pub(super) fn of(&self, path: &Path) -> Result<StreamName, TemplateError> {
         let text = |part: Option<&std::ffi::OsStr>| {
             let part = part.unwrap_or_default().to_string_lossy();
@@ -83,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stream_of_a_file_says_which_it_is() {
+    fn stream_template_inserts_parts_of_the_path() {
         let of = |template: &str, path: &str| {
             let template = StreamTemplate::parse(template).expect("a template");
             template.of(Path::new(path)).expect("a stream").to_string()

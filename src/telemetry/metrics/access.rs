@@ -32,22 +32,22 @@ impl AccessMetrics {
 }
 
 impl Telemetry {
-    /// A credential was refused, or there was none.
+    /// Counts a credential that was refused or missing.
     pub fn credential_refused(&self, reason: CredentialRefused) {
         self.0.access.credentials.with_label_values(&[reason.as_str()]).inc();
     }
 
-    /// A request was refused before anybody asked who it is by.
+    /// Counts a request that was refused before authentication.
     pub fn request_refused(&self, reason: RequestRefused) {
         self.0.access.requests.with_label_values(&[reason.as_str()]).inc();
     }
 
-    /// The client of a request went away before that was answered.
+    /// Counts a request whose client disconnected before the response.
     pub fn request_abandoned(&self) {
         self.0.access.abandoned.inc();
     }
 
-    /// A connection was closed before anybody listened to it.
+    /// Counts a connection that was closed before its first request.
     pub fn connection_refused(&self, reason: ConnectionRefused) {
         self.0.access.connections.with_label_values(&[reason.as_str()]).inc();
     }

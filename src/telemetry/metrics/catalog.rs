@@ -1,4 +1,4 @@
-//! `docs/metrics.md`: every family, from the registry itself.
+//! `docs/metrics.md`: all families, generated from the registry.
 
 use super::{LimitUse, ReadinessSample, Sampled, Telemetry};
 use prometheus::proto::{MetricFamily, MetricType};
@@ -13,7 +13,7 @@ const INTRODUCTION: &str = "# Metrics\n\n\
     `--metrics-streams` and limits in the configuration name.\n\n\
     This file is printed by `fanfare metrics`.\n";
 
-/// Topics of the families, by the word after their prefix.
+/// Topics of the families, by the first word after the prefix of their names.
 const ABOUT: [(&str, &[&str]); 9] = [
     ("The hub", &["build", "ready", "draining", "drain", "log"]),
     (
@@ -32,7 +32,7 @@ const ABOUT: [(&str, &[&str]); 9] = [
     ("The process", &["process"]),
 ];
 
-/// The families, their kinds, labels and meanings.
+/// Returns the page with all families: kind, labels and meaning.
 pub fn markdown() -> Result<String, prometheus::Error> {
     let telemetry = Telemetry::new()?;
     let _ = telemetry.of_pattern("…");
@@ -71,7 +71,7 @@ fn example() -> Sampled {
     Sampled { limits: vec![limit], readiness }
 }
 
-/// The first word of a name that says what it is about.
+/// Returns the first word of a name after the prefix, which determines the topic.
 fn word_of(name: &str) -> &str {
     let name = name.strip_prefix("fanfare_").unwrap_or(name);
     name.split('_').next().unwrap_or(name)
@@ -113,13 +113,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_is_what_the_registry_says() {
+    fn page_matches_the_registry() {
         let page = include_str!("../../../docs/metrics.md");
         assert_eq!(page, markdown().expect("metrics"), "run `fanfare metrics > docs/metrics.md`");
     }
 
     #[test]
-    fn every_family_is_about_something() {
+    fn each_family_has_exactly_one_topic() {
         let families = Telemetry::new().expect("metrics").gather(&example());
         for family in &families {
             let word = word_of(family.name());

@@ -1,4 +1,4 @@
-//! Chats: how they go, how fast, and who reads them. Neither content nor ids are in a label.
+//! Metrics of chats: outcomes, speed, and readers. Labels contain neither content nor ids.
 
 use super::super::reasons::ChatRefused;
 use super::{MetricFactory, Telemetry};
@@ -20,14 +20,14 @@ const OUTCOMES: [&str; 10] = [
 ];
 /// Outcomes of a request to an upstream.
 const ATTEMPTS: [&str; 4] = ["answered", "refused", "refused_for_now", "unreached"];
-/// Seconds from 50 ms to a minute, where the first token of a model lies.
+/// Buckets in seconds, from 50 ms to a minute: the range of a model's first token.
 const FIRST_TOKEN_BUCKETS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0];
-/// Tokens a second, from a slow machine's to a fast one's.
+/// Buckets in tokens per second, from a slow machine to a fast one.
 const PACE_BUCKETS: [f64; 9] = [1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0];
-/// Readers of one chat.
+/// Buckets in readers of one chat.
 const READERS_BUCKETS: [f64; 7] = [0.0, 1.0, 2.0, 5.0, 10.0, 100.0, 1_000.0];
 
-/// The figures of chats. Cheap to clone.
+/// Metrics of chats. Cheap to clone.
 #[derive(Clone)]
 pub struct ChatMetrics {
     ended: IntCounterVec,
@@ -134,32 +134,32 @@ impl ChatMetrics {
         self.ended.with_label_values(&[upstream, outcome]).inc();
     }
 
-    /// An upstream was asked.
+    /// Counts a request to an upstream, by result.
     pub fn attempted(&self, upstream: &str, result: &str) {
         self.attempts.with_label_values(&[upstream, result]).inc();
     }
 
-    /// An upstream says nothing.
+    /// Counts a stall: an upstream that sends nothing in the middle of an answer.
     pub fn stalled(&self, upstream: &str) {
         self.stalls.with_label_values(&[upstream]).inc();
     }
 
-    /// A repeated request took a chat over.
+    /// Counts a repeated request that took over the run of the first.
     pub fn adopted(&self) {
         self.adopted.inc();
     }
 
-    /// A key was known.
+    /// Counts a request whose idempotency key had already begun a chat.
     pub fn replayed(&self) {
         self.replayed.inc();
     }
 
-    /// The first of an answer came after so long.
+    /// Records the time until the first token of an answer.
     pub fn first_token(&self, after: Duration) {
         self.first_token.observe(after.as_secs_f64());
     }
 
-    /// An answer had so many tokens, within so long from its first.
+    /// Records the tokens of an answer, which took `within` from its first token.
     pub fn told(&self, tokens: u64, within: Option<Duration>) {
         self.tokens.inc_by(tokens);
         if let Some(seconds) = within.map(|within| within.as_secs_f64()).filter(|s| *s > 0.0) {
@@ -172,13 +172,13 @@ impl ChatMetrics {
         self.readers.observe(readers as f64);
     }
 
-    /// A request was refused.
+    /// Counts a refused request.
     pub fn refused(&self, reason: ChatRefused) {
         self.refused.with_label_values(&[reason.as_str()]).inc();
     }
 }
 
-/// A chat that waits for its turn.
+/// A chat that waits for a permit, counted until this is dropped.
 pub struct Queued(IntGauge);
 
 impl Drop for Queued {
@@ -188,7 +188,7 @@ impl Drop for Queued {
 }
 
 impl Telemetry {
-    /// The figures of chats.
+    /// Returns the metrics of chats.
     pub fn chats(&self) -> ChatMetrics {
         self.0.chats.clone()
     }

@@ -1,4 +1,4 @@
-//! Makes families and registers them.
+//! Creates metric families and registers them.
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -6,13 +6,13 @@ use prometheus::{
     Opts, Registry,
 };
 
-/// Seconds from 50 µs to 10 s, where a publish, a commit and a fan-out lie.
+/// Buckets in seconds, from 50 µs to 10 s: the range of a publish, a commit and a fan-out.
 pub(super) const LATENCY_BUCKETS: [f64; 17] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
     1.0, 2.5, 5.0, 10.0,
 ];
 
-/// Registers what it makes.
+/// Factory that registers each metric that it creates.
 pub(super) struct MetricFactory(pub(super) Registry);
 
 impl MetricFactory {
@@ -43,7 +43,7 @@ impl MetricFactory {
         self.registered(IntCounter::new(name, help)?)
     }
 
-    /// Counts what is no whole number.
+    /// Creates a counter with fractions.
     pub(super) fn sum(&self, name: &str, help: &str) -> Result<Counter, prometheus::Error> {
         self.registered(Counter::new(name, help)?)
     }

@@ -1,4 +1,4 @@
-//! Downloads from the folders that the configuration names.
+//! Metrics of downloads from the configured folders.
 
 use super::super::reasons::Served;
 use super::{MetricFactory, Telemetry};
@@ -24,7 +24,7 @@ impl FileMetrics {
 }
 
 impl Telemetry {
-    /// A request for a file was answered.
+    /// Counts an answered request for a file.
     pub fn file_served(&self, served: Served) {
         self.0.files.requests.with_label_values(&[served.as_str()]).inc();
     }

@@ -1,4 +1,4 @@
-//! The journal: how fast it commits, what it holds, how it is.
+//! Metrics of the journal: commits, content, and health.
 
 use super::factory::LATENCY_BUCKETS;
 use super::{MetricFactory, Telemetry};
@@ -34,19 +34,19 @@ pub(super) struct JournalMetrics {
 /// Content of the journal, reported once a second.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct JournalSample {
-    /// Bytes of the entries that are kept.
+    /// Bytes of the retained entries.
     pub bytes: u64,
     /// Streams with history.
     pub streams: usize,
     /// Time of the oldest stored event, in seconds since 1970, if there is one.
     pub oldest_s: Option<f64>,
-    /// Bytes of its files.
+    /// Bytes of the journal's files.
     pub disk_bytes: u64,
-    /// Bytes that the disk has left.
+    /// Free bytes of the disk.
     pub disk_free_bytes: u64,
-    /// Compactions that run.
+    /// Running compactions.
     pub compacting: usize,
-    /// Compactions since the start, and how long they took.
+    /// Finished compactions since the start, and the time spent in them.
     pub compacted: (u64, Duration),
 }
 
@@ -147,7 +147,8 @@ fn whole(bytes: u64) -> i64 {
 }
 
 impl Telemetry {
-    /// A batch of so many entries and bytes became durable in this time, and whether it was synced.
+    /// Records a durable batch: its entries, its bytes, the time it took, and whether it was
+    /// synced.
     pub fn batch_committed(&self, entries: usize, bytes: usize, took: Duration, synced: bool) {
         let journal = &self.0.journal;
         journal.commit_latency.observe(took.as_secs_f64());
@@ -179,22 +180,22 @@ impl Telemetry {
         self.0.journal.disk_reserve_bytes.set(whole(reserve_bytes));
     }
 
-    /// The store was rewritten.
+    /// Counts a compaction that reclaimed disk space.
     pub fn journal_reclaimed(&self) {
         self.0.journal.reclaims.inc();
     }
 
-    /// Sets whether the disk has too little room.
+    /// Sets whether publishes are refused for lack of disk space.
     pub fn journal_disk_full(&self, is_full: bool) {
         self.0.journal.disk_full.set(i64::from(is_full));
     }
 
-    /// Sets the lead of the system clock over the time that retention goes by.
+    /// Sets the lead of the system clock over the time used by retention.
     pub fn clock_jumped(&self, ahead: Duration) {
         self.0.journal.clock_jump.set(ahead.as_secs_f64());
     }
 
-    /// The journal takes no more until a restart.
+    /// Marks the journal as poisoned: it accepts nothing until a restart.
     pub fn journal_poisoned(&self) {
         self.0.journal.troubles.poisoned.set(1);
     }

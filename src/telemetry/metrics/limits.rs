@@ -1,4 +1,4 @@
-//! The limits and their use, as `GET /stats` has them.
+//! Metrics of limits and their use, with the values of `GET /stats`.
 
 use super::MetricFactory;
 use prometheus::{IntCounterVec, IntGaugeVec};

@@ -1,7 +1,7 @@
-//! The metrics and the verbs that move them, by what they are about.
+//! Metrics and the methods that change them, one file per topic.
 //!
-//! Promises: every family is there from the first scrape; what is known only to those who hold it
-//! (queues, limits, the disk) is [`Sampled`] when a scrape asks.
+//! Promises: every family exists from the first scrape; values that only their owners know (queues,
+//! limits, the disk) are [`Sampled`] by the scrape.
 
 mod access;
 mod catalog;
@@ -60,7 +60,7 @@ struct SampledMetrics {
     readiness: readiness::ReadinessMetrics,
 }
 
-/// Values that a scrape samples, because nobody reports them.
+/// Values that a scrape samples, because they are not reported.
 #[derive(Debug, Default)]
 pub struct Sampled {
     /// Every limit and its use.
@@ -79,7 +79,7 @@ pub enum Exposition {
 }
 
 impl Exposition {
-    /// The one that a scrape's `Accept` asks for: the newer one wherever it is named.
+    /// Returns the format for a scrape's `Accept`: the newer one if that names it.
     pub fn accepted(accept: &str) -> Self {
         let names = |kind: &str| kind.trim().starts_with("application/openmetrics-text");
         if accept.split(',').any(names) { Self::OpenMetrics } else { Self::Text }
@@ -95,7 +95,7 @@ impl Exposition {
 }
 
 impl Telemetry {
-    /// Registers every family. Fails only when two have one name.
+    /// Registers every family. Fails only if two families have the same name.
     pub fn new() -> Result<Self, prometheus::Error> {
         let make = MetricFactory(Registry::new());
         let metrics = Metrics {
@@ -121,7 +121,7 @@ impl Telemetry {
         Ok(Self(Arc::new(metrics)))
     }
 
-    /// Everything, with what was sampled for it.
+    /// Returns all metrics, with the sampled values, in a text format.
     pub fn render(
         &self,
         sampled: &Sampled,
@@ -136,7 +136,7 @@ impl Telemetry {
         Ok(out)
     }
 
-    /// Returns true if a line of this kind may be written, of which there may be many.
+    /// Returns true if a log line of this kind, which may be frequent, may be written.
     pub fn may_log(&self, kind: &'static str) -> bool {
         self.0.lines.admit(kind)
     }
@@ -151,8 +151,7 @@ impl Telemetry {
         self.0.lines.suppressed()
     }
 
-    /// Counts the lines of the log that had no room, and returns how many there were since this was
-    /// last asked.
+    /// Counts the log lines that were lost since the last call, and returns their number.
     pub fn lost_lines(&self) -> u64 {
         let lost = log_writer::take_lost();
         self.0.lost_lines.inc_by(lost);

@@ -1,7 +1,7 @@
-//! `OpenMetrics` 1.0, for scrapes that ask for it.
+//! `OpenMetrics` 1.0 format, for scrapes that request it.
 //!
-//! It differs from the text format in little: a counter's family is called without `_total`, and
-//! the end is marked, so that what was cut off is known to be.
+//! It differs little from the text format: the family of a counter has no `_total` in its name, and
+//! a marker at the end reveals a truncated response.
 
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 use std::fmt::Write as _;
@@ -24,7 +24,7 @@ fn write_family(text: &mut String, family: &MetricFamily) -> std::fmt::Result {
         }
         MetricType::GAUGE => ("gauge", family.name()),
         MetricType::HISTOGRAM => ("histogram", family.name()),
-        // The hub has none.
+        // The hub has no metrics of these types.
         MetricType::SUMMARY | MetricType::UNTYPED => return Ok(()),
     };
     writeln!(text, "# TYPE {name} {kind}")?;
@@ -58,7 +58,7 @@ fn write_metric(text: &mut String, metric: &Metric, name: &str, kind: &str) -> s
     writeln!(text, "{name}_count{} {count}", Labels(labels, None))
 }
 
-/// A series' labels, with the bound of a bucket.
+/// Labels of a series, with the bound of a bucket.
 struct Labels<'a>(&'a [LabelPair], Option<&'a str>);
 
 impl std::fmt::Display for Labels<'_> {
@@ -74,7 +74,7 @@ impl std::fmt::Display for Labels<'_> {
     }
 }
 
-/// Text with what would end it escaped.
+/// Text with backslashes, quotes and line breaks escaped.
 struct Escaped<'a>(&'a str);
 
 impl std::fmt::Display for Escaped<'_> {
@@ -97,7 +97,7 @@ mod tests {
     use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 
     #[test]
-    fn counters_lose_their_ending_bounds_are_floats_and_the_end_is_marked() {
+    fn families_are_encoded_as_openmetrics() {
         let registry = Registry::new();
         let counters = IntCounterVec::new(Opts::new("a_total", "Of \"a\""), &["b"]).expect("ok");
         counters.with_label_values(&["x\\y\n\"z"]).inc();

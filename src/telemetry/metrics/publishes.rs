@@ -6,9 +6,9 @@ use super::{MetricFactory, Telemetry};
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 use std::time::Duration;
 
-/// Types with a label value of their own; any other is `other`, so that labels stay bounded.
+/// Event types with a label value of their own; others are `other`, so that labels stay bounded.
 const TYPES: [&str; 4] = ["message", "log", "metric", "heartbeat"];
-/// The label value of the others.
+/// Label value of all other types.
 const OTHER: &str = "other";
 
 pub(super) struct PublishMetrics {
@@ -21,7 +21,7 @@ pub(super) struct PublishMetrics {
     to_patterns: IntCounterVec,
 }
 
-/// Events of one batch, counted where nothing is shared.
+/// Counts of one batch, collected without shared state.
 #[derive(Default)]
 pub struct Published {
     events: [u64; TYPES.len() + 1],
@@ -30,7 +30,8 @@ pub struct Published {
 }
 
 impl Published {
-    /// An event of this type, with so many bytes of data, for so many sessions.
+    /// Counts an event of a type, with the bytes of its data and the number of sessions that it
+    /// matches.
     pub fn add(&mut self, kind: &str, bytes: usize, subscribers: u32) {
         let at = TYPES.iter().position(|known| *known == kind).unwrap_or(TYPES.len());
         self.events[at] += 1;
@@ -46,7 +47,7 @@ pub struct PatternMetrics {
 }
 
 impl PatternMetrics {
-    /// An event that so many sessions are sent.
+    /// Counts an event and its deliveries, one for each subscriber.
     pub fn published(&self, subscribers: u32) {
         self.events.inc();
         self.deliveries.inc_by(u64::from(subscribers));
@@ -93,7 +94,7 @@ impl PublishMetrics {
 }
 
 impl Telemetry {
-    /// A batch was published.
+    /// Counts a published batch.
     pub fn events_published(&self, published: &Published) {
         let publishes = &self.0.publishes;
         for (counter, events) in publishes.events.iter().zip(published.events) {
@@ -105,7 +106,7 @@ impl Telemetry {
         self.0.sessions.due.inc_by(published.due);
     }
 
-    /// The figures of a pattern.
+    /// Returns the metrics of a pattern.
     pub fn of_pattern(&self, pattern: &str) -> PatternMetrics {
         let publishes = &self.0.publishes;
         PatternMetrics {
@@ -114,12 +115,12 @@ impl Telemetry {
         }
     }
 
-    /// A publish request was answered after this long, or its client gave up.
+    /// Records the time until a publish request was answered, or its client gave up.
     pub fn publish_took(&self, took: Duration) {
         self.0.publishes.latency.observe(took.as_secs_f64());
     }
 
-    /// A publish request was refused.
+    /// Counts a refused publish request.
     pub fn publish_refused(&self, reason: PublishRefused) {
         self.0.publishes.refused.with_label_values(&[reason.as_str()]).inc();
     }

@@ -1,4 +1,4 @@
-//! Readiness, lengths of queues, and bounds that were reached.
+//! Metrics of readiness, lengths of queues, and bounds that were reached.
 
 use super::super::reasons::BoundHit;
 use super::{MetricFactory, Telemetry};
@@ -21,7 +21,7 @@ pub(super) struct ReadinessMetrics {
 /// State of the readiness checks and queues.
 #[derive(Default, Debug)]
 pub struct ReadinessSample {
-    /// Checks, and whether each passes; `None` for one that is only reported.
+    /// Checks, each with true if it passes.
     pub checks: Vec<(&'static str, bool)>,
     /// True if the hub is ready.
     pub is_ready: bool,
@@ -36,13 +36,13 @@ pub struct ReadinessSample {
 /// Lengths of the queues.
 #[derive(Default, Debug)]
 pub struct Queues {
-    /// Publish requests, and their bytes, for a commit.
+    /// Publish requests that wait for a commit, and their bytes.
     pub publish: (usize, usize),
-    /// Committed batches for the connection manager.
+    /// Committed batches that wait for the connection manager.
     pub batches: usize,
-    /// Reads of history for the disk.
+    /// Reads of history that read from the disk.
     pub reads: usize,
-    /// Look-ups for the disk.
+    /// Lookups that read from the disk.
     pub lookups: usize,
     /// Bytes of bodies that are being received.
     pub body_bytes: usize,
@@ -120,7 +120,7 @@ pub(super) fn bounds(make: &MetricFactory) -> Result<IntCounterVec, prometheus::
 }
 
 impl Telemetry {
-    /// Something had no room.
+    /// Counts a bound that was reached.
     pub fn bound_hit(&self, bound: BoundHit) {
         self.0.bounds.with_label_values(&[bound.as_str()]).inc();
     }

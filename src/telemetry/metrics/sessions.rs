@@ -1,4 +1,4 @@
-//! Sessions: how many there are, how they came and went, what they were sent.
+//! Metrics of sessions: their number, how they opened and closed, and what they were sent.
 
 use super::super::reasons::{Closed, Replayed, SubscribeRejectReason};
 use super::factory::LATENCY_BUCKETS;
@@ -67,34 +67,34 @@ impl SessionMetrics {
 }
 
 impl Telemetry {
-    /// A session began, its resume having become `resume`.
+    /// Counts an opened session; `resume` is the result of its resume.
     pub fn session_opened(&self, resume: &str) {
         self.0.sessions.live.inc();
         self.0.sessions.opened.with_label_values(&[resume]).inc();
     }
 
-    /// A session ended.
+    /// Counts a closed session.
     pub fn session_closed(&self, reason: Closed) {
         self.0.sessions.live.dec();
         self.0.sessions.closed.with_label_values(&[reason.as_str()]).inc();
     }
 
-    /// A session began (+1) or stopped (-1) to read from history.
+    /// Counts a session that began (+1) or stopped (-1) to read from history.
     pub fn catching_up(&self, change: i64) {
         self.0.sessions.catching_up.add(change);
     }
 
-    /// A subscriber was turned away.
+    /// Counts a refused subscriber.
     pub fn subscriber_refused(&self, reason: SubscribeRejectReason) {
         self.0.sessions.refused.with_label_values(&[reason.as_str()]).inc();
     }
 
-    /// Events were handed to a session from history.
+    /// Counts events sent to a session from history.
     pub fn replayed(&self, source: Replayed, events: u64) {
         self.0.sessions.replayed.with_label_values(&[source.as_str()]).inc_by(events);
     }
 
-    /// Retention overtook a session.
+    /// Counts a gap: retention removed events before a session read them.
     pub fn session_gap(&self) {
         self.0.sessions.gaps.inc();
     }

@@ -4,7 +4,7 @@ use super::Telemetry;
 use prometheus::local::LocalHistogram;
 use std::time::Duration;
 
-/// The figures of one shard.
+/// Metrics of one shard.
 pub struct ShardMetrics {
     telemetry: Telemetry,
     deliveries: u64,
@@ -22,25 +22,25 @@ impl ShardMetrics {
         Self { telemetry, deliveries: 0, bytes: 0, fanout, undelivered, queued_bytes: 0 }
     }
 
-    /// Events were handed to live sessions: so many deliveries of so many bytes.
+    /// Counts deliveries to live sessions, and their bytes.
     pub fn delivered(&mut self, deliveries: u64, bytes: u64) {
         self.deliveries += deliveries;
         self.bytes += bytes;
     }
 
-    /// Deliveries that were not handed over yet.
+    /// Returns the number of deliveries that were not reported yet.
     #[cfg(test)]
     pub fn deliveries(&self) -> u64 {
         self.deliveries
     }
 
-    /// A batch was with the sockets so long after its commit.
+    /// Records the time from the commit of a batch until it was written to the sockets.
     pub fn fanned_out(&mut self, after: Duration) {
         self.fanout.observe(after.as_secs_f64());
     }
 
-    /// Hands over what was counted, with what is on its way now: the bytes that wait, and, where
-    /// there are sessions, the age of the oldest event that one of them has not taken.
+    /// Reports the counts, with the bytes that wait now and, if there are sessions, the age of the
+    /// oldest event that one of them has not taken.
     pub fn flush(&mut self, queued_bytes: u64, oldest: Option<Duration>) {
         if let Some(age) = oldest {
             self.undelivered.observe(age.as_secs_f64());

@@ -3,7 +3,7 @@
 use super::{MetricFactory, Telemetry};
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-/// The sources there may be.
+/// Names of all sources.
 const SOURCES: [&str; 4] = ["heartbeats", "log", "system", "tail"];
 /// States of a source of heartbeats.
 const STATUSES: [&str; 3] = ["up", "late", "down"];
@@ -40,7 +40,7 @@ struct JobFamilies {
     running: IntGaugeVec,
 }
 
-/// The figures of one job.
+/// Metrics of one job.
 #[derive(Clone)]
 pub struct JobMetrics {
     runs: IntCounterVec,
@@ -49,17 +49,17 @@ pub struct JobMetrics {
 }
 
 impl JobMetrics {
-    /// A run began.
+    /// Counts a run as running.
     pub fn began(&self) {
         self.running.inc();
     }
 
-    /// A run gave its place back.
+    /// Counts a run as no longer running.
     pub fn left(&self) {
         self.running.dec();
     }
 
-    /// A run ended like this.
+    /// Counts an ended run, by outcome.
     pub fn ended(&self, outcome: &str) {
         self.runs.with_label_values(&[self.name.as_str(), outcome]).inc();
     }
@@ -70,7 +70,7 @@ impl JobMetrics {
     }
 }
 
-/// The figures of files that are followed.
+/// Metrics of followed files.
 #[derive(Clone)]
 pub struct TailMetrics {
     files: IntGauge,
@@ -94,7 +94,7 @@ impl TailMetrics {
     }
 }
 
-/// The figures of one source.
+/// Metrics of one source.
 #[derive(Clone)]
 pub struct SourceMetrics {
     up: IntGauge,
@@ -167,12 +167,12 @@ impl Telemetry {
         self.0.sources.heartbeats.clone()
     }
 
-    /// The figures of files that are followed.
+    /// Returns the metrics of followed files.
     pub fn tail(&self) -> TailMetrics {
         self.0.sources.tail.clone()
     }
 
-    /// The figures of a job; the configuration says which there are.
+    /// Returns the metrics of a job; all its series exist from then on.
     pub fn of_job(&self, name: &str) -> JobMetrics {
         let jobs = &self.0.sources.jobs;
         for outcome in OUTCOMES {
@@ -185,7 +185,7 @@ impl Telemetry {
         }
     }
 
-    /// The figures of a source, which runs from here on.
+    /// Returns the metrics of a source, and marks it as running.
     pub fn of_source(&self, name: &str) -> SourceMetrics {
         let sources = &self.0.sources;
         let up = sources.up.with_label_values(&[name]);

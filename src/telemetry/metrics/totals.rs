@@ -1,4 +1,4 @@
-//! The figures that a dashboard begins with, without a scrape.
+//! Totals for a dashboard, available without a scrape.
 
 use super::Telemetry;
 use prometheus::IntCounterVec;
@@ -7,10 +7,10 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-/// Counts since the start, and what there is now.
+/// Totals since the start, and current values.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
 pub struct Totals {
-    /// Sessions that are live.
+    /// Open sessions.
     pub sessions: u64,
     /// Sessions that read from history.
     pub sessions_catching_up: u64,
@@ -18,35 +18,35 @@ pub struct Totals {
     pub sessions_opened: u64,
     /// Sessions that were closed.
     pub sessions_closed: u64,
-    /// Subscribers that were turned away.
+    /// Subscribers that were refused.
     pub subscribers_refused: u64,
     /// Events that were published.
     pub events_published: u64,
-    /// Bytes of their data.
+    /// Bytes of the data of published events.
     pub published_bytes: u64,
     /// Publish requests that were refused.
     pub publishes_refused: u64,
-    /// Events that were handed to live sessions.
+    /// Events that were delivered to live sessions.
     pub deliveries: u64,
-    /// Bytes of these.
+    /// Bytes of the events that were delivered to live sessions.
     pub delivered_bytes: u64,
-    /// Events that were handed to sessions from history.
+    /// Events that were sent to sessions from history.
     pub events_replayed: u64,
-    /// Times retention overtook a session.
+    /// Gaps: times that retention removed events before a session read them.
     pub session_gaps: u64,
     /// Credentials that were refused.
     pub credentials_refused: u64,
-    /// Bytes that at least one live session has not taken.
+    /// Bytes in memory that at least one live session has not taken.
     pub session_queue_bytes: u64,
-    /// Bytes of the entries that are kept.
+    /// Bytes of the retained entries.
     pub journal_bytes: u64,
-    /// Bytes past which the oldest go.
+    /// Bytes of entries above which the oldest are removed.
     pub journal_max_bytes: u64,
     /// Streams with history.
     pub journal_streams: u64,
     /// Bytes of the journal's files.
     pub journal_disk_bytes: u64,
-    /// Bytes that its disk has left.
+    /// Free bytes on the journal's disk.
     pub journal_disk_free_bytes: u64,
 }
 
@@ -55,22 +55,22 @@ pub struct Totals {
 pub struct Latency {
     /// Number of observations.
     pub count: u64,
-    /// Seconds in all.
+    /// Sum of all observations, in seconds.
     pub sum_s: f64,
     /// Cumulative buckets.
     pub buckets: Vec<Bucket>,
 }
 
-/// A count of what took no longer.
+/// A bucket of a histogram.
 #[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
 pub struct Bucket {
-    /// Seconds at most.
+    /// Upper bound, in seconds.
     pub le_s: f64,
     /// Number of observations up to the bound.
     pub count: u64,
 }
 
-/// Refusals of each kind by their reasons; those that never were are left out.
+/// Refusals by kind and reason, without reasons that never occurred.
 pub type Refusals = BTreeMap<&'static str, BTreeMap<String, u64>>;
 
 /// Returns the values of `counters` that are not 0, by their only label.

@@ -1,5 +1,5 @@
-//! The blocks of Server-Sent Events that a session has, as `wire/sse.rs` writes them: comments, each a
-//! line; events, with a blank line behind each.
+//! Splits the output of a session, as `wire/sse.rs` writes it, into blocks: comments of one line,
+//! and events that end with a blank line.
 
 use super::event::ChatEvent;
 
@@ -15,7 +15,7 @@ pub(super) struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// The chat's event that it is, if it is one.
+    /// Returns the chat event in the block, if there is one.
     pub(super) fn event(&self) -> Option<ChatEvent> {
         let data = self.data.filter(|_| self.name.is_none())?;
         serde_json::from_str(data).ok()
@@ -40,7 +40,7 @@ impl<'a> Block<'a> {
     }
 }
 
-/// The blocks of `bytes`, which end behind one.
+/// Returns the blocks of `bytes`, which must end with a complete block.
 pub(super) fn of(bytes: &[u8]) -> impl Iterator<Item = Block<'_>> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_session_writes_is_told_apart() {
+    fn comments_and_events_are_distinguished() {
         let bytes = b":\nretry: 5\nevent: hub-open\nid: x\ndata: {\"a\":1}\n\n:\nid: y\ndata: {\"type\":\"done\",\"finish_reason\":\"stop\",\"is_final\":true}\n\n";
         let blocks: Vec<Block<'_>> = of(bytes).collect();
         assert_eq!(blocks.iter().map(|block| block.raw.len()).sum::<usize>(), bytes.len());

@@ -1,7 +1,7 @@
-//! Events of an upstream that speaks OpenAI's Chat Completions or a similar protocol.
+//! Decoder of the events of upstreams: OpenAI's Chat Completions and similar protocols.
 //!
-//! Lenient: missing, null and empty are the same; members that the hub does not interpret are
-//! passed on as an [`Extra`]. An error is looked for first.
+//! It is lenient: missing, null and empty members are the same; members that the hub does not
+//! interpret are passed on as an [`Extra`]. Errors are detected first.
 
 use super::event::Usage;
 use super::extra::{Extra, meaningful, members_bytes};
@@ -9,36 +9,36 @@ use super::surrogates::{Slot, SurrogateJoiner, repaired, without_marks};
 use super::upstream_error::UpstreamFailure;
 use serde_json::{Map, Value, json};
 
-/// Members of a chunk that are the hub's own in what it sends.
+/// Members of a chunk that the hub sets itself, and does not pass on.
 const OF_CHUNK: [&str; 6] = ["id", "object", "created", "model", "error", "fanfare"];
-/// Members of a delta or a message that are understood.
+/// Member of a delta or a message that the hub sets itself.
 const ROLE: &str = "role";
-/// Finish reasons that are none: the model, or who runs it, has failed (OpenRouter, vLLM).
+/// Finish reasons that report a failure of the model or its operator (OpenRouter, vLLM).
 const FAILURES: [&str; 2] = ["error", "abort"];
 
 /// Event of an upstream.
 #[derive(Clone, PartialEq, Debug)]
 pub enum UpstreamEvent {
-    /// That it has said everything.
+    /// The upstream has sent everything.
     End,
-    /// A part of its answer.
+    /// A part of an answer.
     Delta(Box<Delta>),
-    /// That it failed.
+    /// The upstream failed.
     Trouble(UpstreamFailure),
-    /// A comment, which is a sign of life.
+    /// A comment, which shows that the upstream is alive.
     Alive,
 }
 
-/// A part of an answer; nothing in it that is empty.
+/// A part of an answer; no member of it is empty.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Delta {
     /// More of the answer.
     pub content: Option<String>,
-    /// More of what stands before it.
+    /// More of the reasoning before the answer.
     pub reasoning: Option<String>,
-    /// More of why there is none.
+    /// More of the refusal to answer.
     pub refusal: Option<String>,
-    /// More of calls of tools.
+    /// More of tool calls.
     pub tools: Vec<ToolPart>,
     /// Finish reason, if there is one.
     pub finish: Option<String>,
@@ -46,27 +46,27 @@ pub struct Delta {
     pub usage: Option<Usage>,
     /// Result of a filter, if it found something.
     pub filter: Option<Value>,
-    /// The characters of the answer that are not to be shown any more.
+    /// Range of characters of the answer that must not be shown any more.
     pub redact: Option<(u64, u64)>,
     /// Members that the hub does not interpret.
     pub extra: Extra,
-    /// The failure that ends the answer behind this part.
+    /// The failure that ends the answer after this part.
     pub trouble: Option<UpstreamFailure>,
 }
 
 impl Delta {
-    /// Returns true if the model says something in it that the hub understands.
+    /// Returns true if it has output of the model that the hub interprets.
     pub fn says_text(&self) -> bool {
         let texts = [&self.content, &self.reasoning, &self.refusal];
         texts.into_iter().any(Option::is_some) || !self.tools.is_empty()
     }
 
-    /// Returns true if the model says something in it.
+    /// Returns true if it has output of the model.
     pub fn says_something(&self) -> bool {
         self.says_text() || self.extra.is_content()
     }
 
-    /// Drops the members that are not interpreted where they have more than `bytes`; returns true if so.
+    /// Drops uninterpreted members of more than `bytes` in total. Returns true if it did.
     pub fn cut_extra_to(&mut self, bytes: usize) -> bool {
         let of_tools = self.tools.iter().map(|tool| members_bytes(&tool.extra)).sum::<usize>();
         let is_cut = self.extra.bytes() + of_tools > bytes;
@@ -77,7 +77,7 @@ impl Delta {
         is_cut
     }
 
-    /// Leaves at most `bytes` of what the model says, whole characters; whether it says more.
+    /// Truncates the output to `bytes`, between characters. Returns true if it had more.
     pub fn cut_to(&mut self, bytes: usize) -> bool {
         let (mut left, mut is_cut) = (bytes, false);
         for said in [&mut self.reasoning, &mut self.content, &mut self.refusal] {
@@ -93,44 +93,44 @@ impl Delta {
     }
 }
 
-/// Leaves as much of a text as there is room for; whether that is not all.
+/// Truncates a text to `left` bytes, between characters. Returns true if it had more.
 fn cut(text: &mut String, left: &mut usize) -> bool {
     let most = text.len().min(*left);
     let at = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     let is_cut = at < text.len();
     text.truncate(at);
-    // What one character had no room for, the next one has none either.
+    // If one character did not fit, nothing may follow in its place.
     *left = if is_cut { 0 } else { *left - at };
     is_cut
 }
 
-/// More of a call of a tool.
+/// A part of a tool call.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct ToolPart {
     /// Index of the call, if it is given.
     pub index: Option<u64>,
     /// Id of the call.
     pub id: Option<String>,
-    /// The tool.
+    /// Name of the tool.
     pub name: Option<String>,
     /// More of its arguments.
     pub arguments: String,
-    /// True where it stands in `function_call`, which came before `tool_calls`.
+    /// True if it is in `function_call`, the predecessor of `tool_calls`.
     pub legacy: bool,
-    /// The type of a tool that is no function, where the part says it.
+    /// Type of the tool if it is not `function`, in the part that names it.
     pub custom: Option<String>,
     /// Members that the hub does not interpret.
     pub extra: Map<String, Value>,
 }
 
-/// Understands what one upstream sends for one answer.
+/// Decoder of the events of one answer.
 #[derive(Debug, Default)]
 pub struct Decoder {
     halves: SurrogateJoiner,
 }
 
 impl Decoder {
-    /// Understands the data of one event, or a whole body.
+    /// Decodes the data of an event, or a whole body.
     pub fn hear(&mut self, data: &[u8]) -> UpstreamEvent {
         let data = data.trim_ascii();
         if data == b"[DONE]" {
@@ -156,13 +156,13 @@ impl Decoder {
         let mut delta = delta(value);
         self.join(&mut delta, has_marks);
         if delta.trouble.is_some() && !delta.says_text() {
-            // What stands beside a failure is no part of an answer.
+            // Members beside a failure are no part of an answer.
             delta.extra = Extra::default();
         }
         UpstreamEvent::Delta(Box::new(delta))
     }
 
-    /// Joins characters that were cut in halves between two chunks.
+    /// Joins surrogate pairs that were split between two chunks.
     fn join(&mut self, delta: &mut Delta, has_marks: bool) {
         let texts = [
             (Slot::Content, &mut delta.content),
@@ -200,7 +200,7 @@ impl Decoder {
     }
 }
 
-/// Replaces the marks of halves where no text goes on.
+/// Replaces the marks of lone surrogates in members that no later chunk continues.
 fn scrub_delta(delta: &mut Delta) {
     let Extra { delta: of_delta, choice, chunk } = &mut delta.extra;
     for members in [of_delta, choice, chunk] {
@@ -226,7 +226,7 @@ fn scrub(value: &mut Value) {
 fn delta(value: Value) -> Delta {
     let Value::Object(mut chunk) = value else { return Delta::default() };
     let mut delta = Delta { usage: usage(chunk.remove("usage")), ..Delta::default() };
-    // An object without them is no chunk, and nothing of it is passed on.
+    // An object without `choices` is no chunk; nothing but its usage is used.
     let Some(choices) = chunk.remove("choices") else { return delta };
     chunk.retain(|name, _| !OF_CHUNK.contains(&name.as_str()));
     delta.extra.chunk = meaningful(chunk);
@@ -237,8 +237,8 @@ fn delta(value: Value) -> Delta {
     filter(&mut choice, &mut delta);
     delta.finish = take_text(&mut choice, "finish_reason");
     delta.trouble = failure(&mut choice, &mut delta.finish);
-    // Whole answers of those who do not stream have a message. Beside a delta it is the whole answer
-    // so far (Perplexity).
+    // Answers that are not streamed have a message. Beside a delta it is the whole answer so far
+    // (Perplexity).
     let message = choice.remove("message");
     let parts = choice.remove("delta").filter(Value::is_object).or(message);
     delta.extra.choice = meaningful(choice);
@@ -265,7 +265,7 @@ fn delta(value: Value) -> Delta {
     delta
 }
 
-/// Takes the parts of a `content` that are no texts: what is thought in them (Mistral), and others.
+/// Removes parts of a `content` that are no texts. Returns their reasoning (Mistral), and others.
 fn take_parts(parts: &mut Map<String, Value>) -> (Option<String>, Vec<Value>) {
     let Some(Value::Array(content)) = parts.get_mut("content") else { return (None, Vec::new()) };
     let is_other = |part: &mut Value| !part.get("text").is_some_and(Value::is_string);
@@ -279,7 +279,7 @@ fn take_parts(parts: &mut Map<String, Value>) -> (Option<String>, Vec<Value>) {
     (Some(thought).filter(|text| !text.is_empty()), others)
 }
 
-/// The failure that a choice ends with; its word for that is no finish reason then.
+/// Returns the failure that a choice ends with, and then removes the finish reason.
 fn failure(
     choice: &mut Map<String, Value>,
     finish: &mut Option<String>,
@@ -299,7 +299,7 @@ fn failure(
     }
 }
 
-/// A text, or the texts of its parts.
+/// Returns a text, or the joined texts of a list of parts.
 fn said(value: &Value) -> Option<String> {
     let all = match value {
         Value::String(text) => text.clone(),
@@ -311,7 +311,7 @@ fn said(value: &Value) -> Option<String> {
 
 fn tool(at: usize, call: Value) -> Option<ToolPart> {
     let Value::Object(mut call) = call else { return None };
-    // Those that come together are told apart by their order.
+    // Calls of one chunk without an index are distinguished by their order.
     let index = call.remove("index").and_then(|index| index.as_u64());
     let index = index.or_else(|| (at > 0).then_some(at as u64));
     let mut part = ToolPart { index, id: take_text(&mut call, "id"), ..ToolPart::default() };
@@ -326,7 +326,7 @@ fn tool(at: usize, call: Value) -> Option<ToolPart> {
 fn function(part: ToolPart, call: &mut Map<String, Value>) -> ToolPart {
     let arguments = match call.remove("arguments") {
         Some(Value::String(text)) => text,
-        // Ollama has them as what they mean.
+        // Ollama sends a JSON value instead of its text.
         Some(value) if !value.is_null() => value.to_string(),
         _ => String::new(),
     };
@@ -360,14 +360,14 @@ fn usage(value: Option<Value>) -> Option<Usage> {
         (prompt.unwrap_or_default(), completion.unwrap_or_default());
     let sum = prompt_tokens.saturating_add(completion_tokens);
     let total_tokens = count("total_tokens").unwrap_or(sum);
-    // These are the hub's own words in its event.
+    // These names are the hub's own members of its event.
     members.retain(|name, _| !["type", "estimated", "attempts"].contains(&name.as_str()));
     let more = meaningful(members);
     let (estimated, attempts) = (false, 0);
     Some(Usage { prompt_tokens, completion_tokens, total_tokens, estimated, attempts, more })
 }
 
-/// A text that is there and not empty.
+/// Returns the text of a member, if it is not empty.
 pub(super) fn text(value: &Value, name: &str) -> Option<String> {
     value.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
@@ -380,8 +380,8 @@ fn take_text(members: &mut Map<String, Value>, name: &str) -> Option<String> {
 }
 
 impl ToolPart {
-    /// Returns the members of a call that the hub does not interpret, as they stand in a delta: of one
-    /// that is no function all that the part has.
+    /// Returns the members of a call that the hub does not interpret, as members of a delta. For a
+    /// call of a custom tool these are all of the part.
     pub fn extra_of_delta(&self, index: u64, is_custom: bool) -> Extra {
         let mut call = self.extra.clone();
         if is_custom {
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_null_empty_or_missing_is_not_there() {
+    fn null_empty_and_missing_members_are_the_same() {
         for nothing in [
             r#"{"choices":[]}"#,
             r#"{"choices":null}"#,
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_understood_in_each_of_its_spellings() {
+    fn all_forms_of_a_delta_are_decoded() {
         let content = |json| delta_of(json).content;
         assert_eq!(content(r#"{"choices":[{"delta":{"content":"a"}}]}"#).as_deref(), Some("a"));
         let parts =
@@ -461,13 +461,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_by_a_little_is_understood() {
+    fn slightly_invalid_json_is_repaired() {
         let odd = r#"{"choices":[{"delta":{"content":"a\ud800b\ud83d\ude00 \"NaN\" \\"},"logprobs":[-Infinity,NaN,Infinity]}]}"#;
         assert_eq!(delta_of(odd).content.as_deref(), Some("a\u{fffd}b\u{1f600} \"NaN\" \\"));
     }
 
     #[test]
-    fn an_error_is_seen_in_each_of_its_forms_and_before_all_else() {
+    fn all_forms_of_errors_are_detected_before_the_answer() {
         for (json, message, code) in [
             (
                 r#"{"error":{"message":"m","code":"c"},"choices":[{"delta":{"content":"x"}}]}"#,
@@ -502,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_found_nothing_says_nothing() {
+    fn filter_results_without_a_hit_are_dropped() {
         let quiet = r#"{"choices":[{"delta":{"content":"a"},"content_filter_results":{"hate":{"filtered":false}}}]}"#;
         assert_eq!(delta_of(quiet).filter, None);
         let hit = r#"{"choices":[{"content_filter_offsets":{"check_offset":9,"start_offset":2,"end_offset":5},"content_filter_results":{"hate":{"filtered":true}}}]}"#;
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_beside_a_delta_or_a_failure_is_no_part_of_the_answer() {
+    fn members_beside_a_delta_or_a_failure_are_dropped() {
         let both = r#"{"choices":[{"delta":{"content":"b"},"message":{"role":"assistant","content":"ab"}}]}"#;
         let delta = delta_of(both);
         assert_eq!((delta.content.as_deref(), delta.extra.is_empty()), (Some("b"), true));
@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_content_that_are_no_texts_are_passed_on() {
+    fn content_parts_other_than_text_are_passed_on() {
         let json = r#"{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},{"type":"image","url":"u"},{"type":"text","text":"a"}]}}]}"#;
         let delta = delta_of(json);
         assert_eq!((delta.content.as_deref(), delta.reasoning.as_deref()), (Some("a"), Some("hm")));
@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn a_half_at_the_end_of_an_answer_stands_at_its_end() {
+    fn lone_surrogate_at_the_end_of_an_answer_is_replaced() {
         let json = r#"{"choices":[{"message":{"content":"abc\ud83d"},"finish_reason":"stop"}]}"#;
         assert_eq!(delta_of(json).content.as_deref(), Some("abc\u{fffd}"));
         let private = "{\"choices\":[{\"delta\":{\"content\":\"\u{f0001}\\ud83d\"}}]}";

@@ -1,7 +1,8 @@
-//! A chat as OpenAI's clients have it: chunks of Chat Completions, or the whole of one.
+//! OpenAI's format of chats: chunks of Chat Completions, or a whole completion.
 //!
-//! Neither `id:` nor `retry:` nor `event:`, no empty data, nothing that is no chunk and nothing behind
-//! `[DONE]`, because the clients raise at each; the place is a member of the chunk, `fanfare.seq`.
+//! Clients raise an error on each of these, so there is no `id:`, `retry:` or `event:`, no empty
+//! data, nothing that is no chunk and nothing after `[DONE]`. The position is a member of the
+//! chunk, `fanfare.seq`.
 
 use super::MAX_JOINED_BYTES;
 use super::blocks::Block;
@@ -10,10 +11,10 @@ use super::extra::Extra;
 use super::transcript::{Redaction, Transcript};
 use serde_json::{Map, Value, json};
 
-/// A sign of life that none of them takes for an event.
+/// Heartbeat that no client takes for an event.
 const BEAT: &[u8] = b": \n\n";
 
-/// The face of Chat Completions.
+/// Converter to Chat Completions.
 #[derive(Debug, Default)]
 pub struct Completions {
     chat: String,
@@ -21,15 +22,15 @@ pub struct Completions {
     created: u64,
     wants_usage: bool,
     usage: Option<Usage>,
-    /// Members of chunks that stand in each: OpenAI's clients go by the last.
+    /// Members that each chunk repeats, because OpenAI's clients use those of the last chunk.
     of_chunks: Map<String, Value>,
     redactions: Vec<Redaction>,
-    /// Events so far, and how many its reader has.
+    /// Number of events so far, and number of events that the reader has.
     seq: u64,
     after: u64,
-    /// Characters of the answer so far.
+    /// Number of characters of the answer so far.
     characters: u64,
-    /// A text that more may be joined to, and the place of its last part.
+    /// Output that more may be joined to, and the number of its last event.
     waiting: Option<(ChatEvent, u64)>,
     has_ended: bool,
 }
@@ -100,7 +101,7 @@ impl Completions {
         }
     }
 
-    /// Sends members that the hub does not interpret where they stood.
+    /// Sends members that the hub does not interpret, in the objects that they came in.
     fn extra(&mut self, extra: Extra, out: &mut Vec<u8>) {
         let Extra { delta, choice, chunk: of_chunk } = extra;
         let is_word = |value: &Value| !value.is_object() && !value.is_array();
@@ -109,7 +110,7 @@ impl Completions {
         if self.seq <= self.after {
             return;
         }
-        // They may repeat what is not to be shown.
+        // They may repeat redacted text.
         let is_shown = self.redactions.is_empty();
         let (delta, choice) = if is_shown { (delta, choice) } else { Default::default() };
         let mut chunk = self.chunk(&delta.into(), None, self.seq);
@@ -198,7 +199,7 @@ fn chat_id(chat: &str) -> String {
     format!("{PREFIX}{chat}")
 }
 
-/// The chat that is called so.
+/// Returns the id of the chat without OpenAI's prefix.
 pub fn chunk_id(id: &str) -> &str {
     id.strip_prefix(PREFIX).unwrap_or(id)
 }
@@ -256,7 +257,7 @@ pub fn error_object(end: &ChatEvent) -> Value {
     json!({ "message": message, "type": kind, "param": null, "code": code })
 }
 
-/// A whole chat as one answer.
+/// Returns a whole chat as one completion.
 pub fn whole(chat: &str, model: &str, transcript: &Transcript) -> Value {
     let extra = transcript.extra();
     let mut message = extra.delta;
@@ -344,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_chunks_and_nothing_else() {
+    fn output_has_only_chunks() {
         for is_level in [true, false] {
             let text = read(Completions::new(0, false, Vec::new()), &events(), is_level);
             for forbidden in ["id:", "retry:", "event:", "data: \n", "usage"] {
@@ -360,19 +361,19 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_from_any_place_has_the_rest() {
+    fn reader_resumes_after_any_event() {
         let whole = read(Completions::new(0, true, Vec::new()), &events(), true);
         let chunks: Vec<&str> = whole.split_inclusive("\n\n").collect();
         for after in 0..=6 {
             let rest = read(Completions::new(after, true, Vec::new()), &events(), true);
-            // Role, reasoning, two texts; usage and [DONE] come whatever is there.
+            // Role, reasoning, two texts; usage and [DONE] are always sent.
             let first = (after as usize).min(4) + usize::from(after == 6);
             assert_eq!(rest, chunks[first..].concat(), "{after}");
         }
     }
 
     #[test]
-    fn what_was_cut_ends_in_an_error_and_nothing_else() {
+    fn incomplete_chat_ends_with_an_error() {
         let mut events = events();
         events.truncate(3);
         events.push(ChatEvent::Cancelled { by: "user".into() });

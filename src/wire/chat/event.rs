@@ -1,4 +1,4 @@
-//! The events of a chat, as they stand in the journal and as its readers get them.
+//! Events of a chat, as they are stored in the journal and sent to readers.
 
 use super::extra::Extra;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ChatEvent {
-    /// The first one.
+    /// The first event.
     Start {
         /// The chat's id.
         chat: String,
@@ -27,36 +27,36 @@ pub enum ChatEvent {
     Token {
         /// The text.
         content: String,
-        /// Characters (Unicode scalar values) of the answer before it.
+        /// Number of characters (Unicode scalar values) of the answer before it.
         index: u64,
-        /// Characters of it.
+        /// Number of its characters.
         n: u64,
         /// Always false: more may come.
         is_final: bool,
     },
-    /// More of what the model thinks before it answers.
+    /// More of the model's reasoning before its answer.
     Reasoning {
         /// The text.
         content: String,
     },
-    /// More of why the model does not answer.
+    /// More of the model's refusal to answer.
     Refusal {
         /// The text.
         content: String,
     },
-    /// More of a call of a tool.
+    /// More of a tool call.
     ToolCall {
         /// Index of the call.
         index: u64,
         /// Id of the call, in its first event.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<String>,
-        /// The tool, where it begins.
+        /// Name of the tool, in the first event of the call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
         /// More of its arguments, as JSON text.
         arguments: String,
-        /// True where the upstream has it as `function_call`, which came before `tool_calls`.
+        /// True if the upstream sends it as `function_call`, the predecessor of `tool_calls`.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         legacy: bool,
         /// Members of the call that the hub does not interpret, in `delta.tool_calls`.
@@ -72,7 +72,7 @@ pub enum ChatEvent {
     Status {
         /// State.
         state: State,
-        /// The try that is made, from 1.
+        /// Number of the request to the upstream, from 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<u64>,
         /// Time until the next request, in milliseconds.
@@ -87,18 +87,18 @@ pub enum ChatEvent {
         /// Result as the upstream sent it.
         results: Value,
     },
-    /// A part of the answer is not to be shown any more; its replacement has as many characters.
+    /// A part of the answer must not be shown any more; its replacement has as many characters.
     Redact {
-        /// The first character.
+        /// Index of the first character.
         from_index: u64,
-        /// The character behind the last.
+        /// Index after the last character.
         to_index: u64,
         /// Replacement text.
         replacement: String,
     },
     /// Usage of tokens.
     Usage(Usage),
-    /// The answer is whole.
+    /// The answer is complete.
     Done {
         /// Finish reason of the model, as the upstream sent it.
         finish_reason: String,
@@ -120,9 +120,9 @@ pub enum ChatEvent {
         retryable: bool,
         /// True if a part of the answer exists.
         partial: bool,
-        /// The status that the upstream answered with, where that was it.
+        /// HTTP status of the upstream's answer, if that was the cause.
         upstream_status: Option<u16>,
-        /// Seconds after which the upstream may be asked again, where it said that.
+        /// Seconds after which the upstream accepts a retry, if it named a time.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after: Option<u64>,
         /// The `code` of the upstream's error.
@@ -131,7 +131,7 @@ pub enum ChatEvent {
         /// The `type` of the upstream's error.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         upstream_type: Option<String>,
-        /// The `param` of the upstream's error: what of the request it is about.
+        /// The `param` of the upstream's error: the part of the request that is at fault.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         upstream_param: Option<String>,
     },
@@ -146,7 +146,7 @@ pub struct Usage {
     pub completion_tokens: u64,
     /// Sum of both.
     pub total_tokens: u64,
-    /// True if the hub has estimated the numbers, as the upstream sent none.
+    /// True if the hub has estimated the numbers, because the upstream sent none.
     pub estimated: bool,
     /// Number of requests to the upstream.
     pub attempts: u64,
@@ -159,9 +159,9 @@ pub struct Usage {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Queued: waits for a permit of its upstream.
+    /// Waits for a permit of its upstream.
     Queued,
-    /// The upstream is being asked.
+    /// A request to the upstream is in progress.
     Connecting,
     /// The request will be retried.
     Retrying,
@@ -175,24 +175,24 @@ pub enum State {
 pub enum FailureCause {
     /// The upstream's answer ended without a finish reason.
     UpstreamIncomplete,
-    /// The upstream said nothing for too long.
+    /// The upstream sent nothing for too long.
     UpstreamStalled,
-    /// The upstream refused, or said something that is no answer.
+    /// The upstream refused the request, or sent something that is no answer.
     UpstreamError,
-    /// The upstream does not take the hub's key.
+    /// The upstream refused the hub's key.
     UpstreamAuth,
     /// The chat took too long.
     Timeout,
-    /// The upstream's filter refused it.
+    /// The upstream's content filter refused the chat.
     ContentFilter,
     /// The hub stopped, or was killed, meanwhile.
     HubRestarted,
-    /// The journal took no more of it.
+    /// The journal accepted no more events of the chat.
     JournalUnavailable,
 }
 
 impl FailureCause {
-    /// The word that clients read.
+    /// Returns the name that clients see.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UpstreamIncomplete => "upstream_incomplete",
@@ -208,14 +208,14 @@ impl FailureCause {
 }
 
 impl ChatEvent {
-    /// A part of an answer that has `index` characters before it.
+    /// Returns a part of an answer that has `index` characters before it.
     pub fn token(content: String, index: u64) -> Self {
         let n = content.chars().count() as u64;
         Self::Token { content, index, n, is_final: false }
     }
 
-    /// Takes in what the model says next, where that goes on with the same and both have at most `most`
-    /// bytes; gives it back otherwise.
+    /// Appends `next` if it continues this output and both have at most `most` bytes together;
+    /// returns it otherwise.
     pub fn join(&mut self, next: Self, most: usize) -> Option<Self> {
         let (text, more) = match (&mut *self, &next) {
             (

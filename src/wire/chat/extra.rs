@@ -1,14 +1,14 @@
-//! Members of an upstream's answer that the hub does not interpret; they reach readers as they are.
+//! Members of an upstream's answer that the hub does not interpret; readers get them unchanged.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Strings that say what something is: a later chunk replaces them, where other strings go on.
+/// Strings that identify something: a later chunk replaces them, while it appends to other strings.
 const LABELS: [&str; 6] = ["type", "id", "role", "name", "format", "signature"];
 /// Random padding of a chunk, which means nothing and differs in each.
 const PADDING: &str = "obfuscation";
 
-/// Uninterpreted members, by the object that they stood in.
+/// Uninterpreted members, by the object that they came in.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Extra {
@@ -24,12 +24,12 @@ pub struct Extra {
 }
 
 impl Extra {
-    /// Returns true if there is nothing in it.
+    /// Returns true if it has no members.
     pub fn is_empty(&self) -> bool {
         self.chunk.is_empty() && !self.is_content()
     }
 
-    /// Returns true if it is a part of the answer, and not of its description.
+    /// Returns true if it has members of the answer, and not only of its description.
     pub fn is_content(&self) -> bool {
         !self.delta.is_empty() || !self.choice.is_empty()
     }
@@ -39,7 +39,7 @@ impl Extra {
         members_bytes(&self.delta) + members_bytes(&self.choice) + members_bytes(&self.chunk)
     }
 
-    /// Takes the members of the one call that it is about, without its index.
+    /// Returns the members of the one tool call that it has, without the index.
     pub(super) fn into_call(mut self) -> Map<String, Value> {
         let first = match self.delta.remove("tool_calls") {
             Some(Value::Array(calls)) => calls.into_iter().next(),
@@ -50,17 +50,17 @@ impl Extra {
         call
     }
 
-    /// Continues it with the members of a later chunk, as OpenAI's clients put chunks together:
-    /// objects are merged, items of lists by their `index`, texts are appended.
+    /// Merges the members of a later chunk into it, as OpenAI's clients do: objects are merged,
+    /// items of lists by their `index`, texts are appended.
     pub fn merge(&mut self, more: Self) {
         continue_members(&mut self.delta, more.delta);
         continue_members(&mut self.choice, more.choice);
-        // A chunk describes the whole answer, each time anew.
+        // The members of each chunk describe the whole answer, so the latest apply.
         self.chunk.extend(more.chunk);
     }
 }
 
-/// Returns the size of members in bytes, as JSON; 0 where there are none.
+/// Returns the size of members in bytes, as JSON; 0 if there are none.
 pub(super) fn members_bytes(members: &Map<String, Value>) -> usize {
     if members.is_empty() {
         return 0;
@@ -68,7 +68,7 @@ pub(super) fn members_bytes(members: &Map<String, Value>) -> usize {
     serde_json::to_vec(members).map_or(0, |json| json.len())
 }
 
-/// Leaves members that say something: none that is null, and no padding.
+/// Returns the members without those that are empty, and without padding.
 pub(super) fn meaningful(mut members: Map<String, Value>) -> Map<String, Value> {
     members.retain(|name, value| !is_empty(value) && name != PADDING);
     members
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_put_together_as_clients_do() {
+    fn chunks_are_merged_like_clients_do() {
         let mut all = Extra::default();
         for more in [
             json!({ "delta": { "details": [{ "index": 0, "type": "t", "text": "a" }] } }),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_of_members_that_say_nothing() {
+    fn empty_members_and_padding_are_dropped() {
         let said = json!({ "a": null, "b": [], "c": { "d": null }, "obfuscation": "xyz", "e": 0 });
         let Value::Object(members) = said else { panic!("an object") };
         assert_eq!(Value::Object(meaningful(members)), json!({ "e": 0 }));

@@ -1,8 +1,9 @@
-//! Chats: what is asked of a model, what an upstream says, the events that become of it, and the
-//! faces under which those are read.
+//! Formats of chats: requests to a model, responses of upstreams, the events that result, and the
+//! formats in which these are read.
 //!
-//! Promises: whatever an upstream sends is understood, or is an error that says what it was; each
-//! face is made of the same journalled events, at reading. Never: I/O, and nothing of actix.
+//! Promises: whatever an upstream sends is decoded, or becomes an error that describes it; all
+//! response formats are converted from the same events of the journal, when they are read.
+//! Never: does I/O, or uses actix.
 
 mod blocks;
 mod completion;
@@ -24,7 +25,7 @@ pub use request::{ChatRequest, StreamUsage};
 pub use transcript::{Redaction, Transcript};
 pub use upstream_error::UpstreamFailure;
 
-/// The text of one frame at most, in bytes, where a late reader is sent many events in one.
+/// Maximum size of the text of a frame, in bytes, if a late reader is sent many events in one.
 const MAX_JOINED_BYTES: usize = 16 * 1024;
 
 /// Converter of a session's Server-Sent Events to the format of a reader.
@@ -37,7 +38,7 @@ pub enum ResponseFormat {
 }
 
 impl ResponseFormat {
-    /// Takes whole blocks; what becomes of them is in `out`, save a last text that more may be
+    /// Converts whole blocks and appends the result to `out`, except a last text that more may be
     /// joined to.
     pub fn take(&mut self, blocks: &[u8], out: &mut Vec<u8>) {
         for block in blocks::of(blocks) {
@@ -48,7 +49,7 @@ impl ResponseFormat {
         }
     }
 
-    /// Writes buffered output, as nothing more is available now.
+    /// Writes buffered output, because nothing more is available now.
     pub fn flush(&mut self, out: &mut Vec<u8>) {
         match self {
             Self::Native(face) => face.flush(out),
@@ -56,8 +57,8 @@ impl ResponseFormat {
         }
     }
 
-    /// Ends the output: readers that take the end of the body for the end of the answer are told if
-    /// it is not.
+    /// Ends the output. If the chat has not ended, readers that take the end of the body for the
+    /// end of the answer get an error.
     pub fn close(&mut self, out: &mut Vec<u8>) {
         self.flush(out);
         match self {

@@ -1,4 +1,5 @@
-//! A chat as its own readers have it: the journalled events, texts that are there together joined.
+//! The hub's native format of chats: the events of the journal, with texts that are available
+//! together joined.
 
 use super::MAX_JOINED_BYTES;
 use super::blocks::Block;
@@ -8,20 +9,21 @@ use super::transcript::Redaction;
 use serde::Serialize;
 use serde_json::json;
 
-/// The native face.
+/// Converter to the native format.
 #[derive(Debug, Default)]
 pub struct Native {
-    /// The whole text so far, where it is wanted with every part.
+    /// Text so far, if the reader wants it with every part.
     accumulated: Option<String>,
     redactions: Vec<Redaction>,
     waiting: Option<Waiting>,
     has_ended: bool,
-    /// True where its reader is told of its connection by a terminal event, having no other way.
+    /// True if the end of a connection is reported with a terminal event, because the reader gets
+    /// no control events.
     tells_breaks: bool,
     has_said: bool,
 }
 
-/// A text that more may be joined to, with the place of its last part.
+/// Output that more may be joined to, with the id of its last part.
 #[derive(Debug)]
 struct Waiting {
     retry: Option<String>,
@@ -29,7 +31,7 @@ struct Waiting {
     event: ChatEvent,
 }
 
-/// A part with the whole text.
+/// A part with the text so far.
 #[derive(Serialize)]
 struct Part<'a> {
     #[serde(flatten)]
@@ -45,14 +47,14 @@ impl Native {
         Self { accumulated, redactions, ..Self::default() }
     }
 
-    /// Has a connection that ends before the chat end with a terminal event: for readers who asked
-    /// for no events of the hub. `has_said` says that they have a part of the answer already.
+    /// Reports a connection that ends before the chat with a terminal event: for readers who asked
+    /// for no control events. `has_said` is true if they have a part of the answer already.
     pub fn with_breaks_told(self, has_said: bool) -> Self {
         Self { tells_breaks: true, has_said, ..self }
     }
 
-    /// Ends the connection, and not the chat. The event has no id, so that a resume goes on with the
-    /// chat.
+    /// Appends a terminal event for a connection that ends before the chat. It has no id, so that a
+    /// resume continues the chat.
     pub(super) fn break_off(&mut self, out: &mut Vec<u8>) {
         if !self.tells_breaks || std::mem::replace(&mut self.has_ended, true) {
             return;
@@ -80,7 +82,7 @@ impl Native {
             return self.say(block, self.shown(event), out);
         }
         self.flush(out);
-        // What is not interpreted may repeat what is not to be shown.
+        // Members that are not interpreted may repeat redacted text.
         if let Some(ChatEvent::Extra { .. }) = event
             && !self.redactions.is_empty()
         {
@@ -182,18 +184,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_together_comes_in_one_that_ends_at_an_exact_place() {
+    fn available_tokens_are_joined_under_the_last_id() {
         let all = read(Native::default(), &tokens("aé😀b"));
         assert_eq!(all.len(), 1);
-        assert_eq!(all[0].0, "3", "the id of the last");
+        assert_eq!(all[0].0, "3", "id of the last token");
         assert_eq!((&all[0].1["content"], &all[0].1["n"]), (&"aé😀b".into(), &4.into()));
         let long = read(Native::default(), &tokens(&"x".repeat(40_000)));
-        assert_eq!(long.len(), 3, "of at most 16 KiB each");
+        assert_eq!(long.len(), 3, "at most 16 KiB each");
         assert_eq!(long[2].1["index"], 32_768);
     }
 
     #[test]
-    fn so_does_whatever_else_the_model_says() {
+    fn available_reasoning_and_tool_calls_are_joined() {
         let thought = |n: u32| block(n, &ChatEvent::Reasoning { content: "hm ".into() });
         let call = |n: u32, index, id: Option<&str>| {
             let (id, name) = (id.map(str::to_owned), None);
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn other_events_stand_where_they_stood() {
+    fn other_events_keep_their_place() {
         let mut blocks = tokens("ab");
         let reasoning = ChatEvent::Reasoning { content: "hm".into() };
         blocks.insert(1, block(9, &reasoning));
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_accumulated_from_where_a_reader_is_and_redacted() {
+    fn text_is_accumulated_from_the_resume_point_and_redacted() {
         let redaction = Redaction { from: 1, to: 3, replacement: "##".into() };
         let mut blocks = tokens("abcd");
         let late = ChatEvent::Redact { from_index: 0, to_index: 1, replacement: "#".into() };

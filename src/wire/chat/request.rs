@@ -5,7 +5,8 @@ use crate::wire::BodyError;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// Pairs of `metadata` at most, and characters of each name and value, as OpenAI has them.
+/// Maximum number of `metadata` pairs, and of characters of each name and value, as in OpenAI's
+/// API.
 const MAX_METADATA: usize = 16;
 const MAX_METADATA_CHARS: usize = 512;
 /// Members of the native form.
@@ -18,7 +19,7 @@ const INCLUDE_USAGE: &str = "include_usage";
 /// Policy for asking an upstream for usage (`stream_options.include_usage`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum StreamUsage {
-    /// Unless the client has said otherwise; not again where the upstream refuses that.
+    /// Unless the client sends `stream_options`, and until the upstream refuses them.
     #[default]
     Auto,
     /// Always, whatever the client sends.
@@ -32,17 +33,17 @@ pub enum StreamUsage {
 pub struct ChatRequest {
     /// Model; the default one if it is not set.
     pub model: Option<String>,
-    /// True if the answer is to be streamed.
+    /// True if the answer is streamed.
     pub stream: bool,
-    /// True if the usage is to be part of the stream.
+    /// True if the stream includes the usage.
     pub include_usage: bool,
     /// Metadata.
     pub metadata: Map<String, Value>,
-    /// Tokens of the answer at most.
+    /// Maximum number of tokens of the answer.
     pub max_tokens: Option<u64>,
     /// SHA-256 of the request in hexadecimal digits.
     pub fingerprint: String,
-    /// The client's own `stream_options`; empty where it gave null or `{}`.
+    /// The client's own `stream_options`; empty if it sent null or `{}`.
     stream_options: Option<Map<String, Value>>,
     /// Members that are sent to the upstream, except the model.
     members: Map<String, Value>,
@@ -78,8 +79,8 @@ impl ChatRequest {
         Ok(Self { stream: true, ..Self::of("native", members)? })
     }
 
-    /// Reads a request of OpenAI's Chat Completions; what the hub does not know goes on to the
-    /// upstream as it is.
+    /// Reads a request of OpenAI's Chat Completions. Members that the hub does not know are sent to
+    /// the upstream unchanged.
     pub fn completion(body: &[u8]) -> Result<Self, BodyError> {
         let mut members = object(body)?;
         if let Some(n) = members.remove("n")
@@ -111,7 +112,7 @@ impl ChatRequest {
         for name in OF_FORM {
             members.remove(name);
         }
-        // Two who ask for the same have the same, in whatever order they say it.
+        // Equal requests have equal fingerprints, whatever the order of their members.
         let said = Sha256::new()
             .chain_update(face)
             .chain_update(Value::Object(members.clone()).to_string());
@@ -144,7 +145,7 @@ impl ChatRequest {
         self.members.get("messages").unwrap_or(&Value::Null)
     }
 
-    /// The text of the last message.
+    /// Returns the text of the last message.
     pub fn last_text(&self) -> String {
         let content = self.messages().as_array().and_then(|all| all.last()?.get("content"));
         match content {
@@ -156,13 +157,13 @@ impl ChatRequest {
         }
     }
 
-    /// Characters of all that is asked, near enough to estimate tokens by.
+    /// Returns the approximate number of characters of the messages, to estimate tokens from.
     pub fn characters(&self) -> u64 {
         self.messages().to_string().chars().count() as u64
     }
 
-    /// Returns the body for an upstream: of `model`, streamed, and of so many tokens at most; `usage` is
-    /// `None` for one that takes no `stream_options`.
+    /// Returns the body for an upstream: for `model`, streamed, with at most `max_tokens`. `usage`
+    /// is `None` for an upstream that takes no `stream_options`.
     pub fn for_upstream(
         &self,
         model: &str,
@@ -175,7 +176,7 @@ impl ChatRequest {
         if let Some(options) = usage.and_then(|usage| self.options(usage)) {
             body.insert("stream_options".into(), options.into());
         }
-        // Which of both a model takes, whoever asks knows.
+        // Only the client knows which of the two the model takes, so none is added.
         for name in ["max_tokens", "max_completion_tokens"] {
             if let (Some(most), Some(asked)) = (max_tokens, body.get_mut(name)) {
                 *asked = most.into();
@@ -191,13 +192,13 @@ impl ChatRequest {
         self.options(usage).is_some()
     }
 
-    /// Returns true if they ask for the usage and for nothing else.
+    /// Returns true if the `stream_options` for an upstream ask for the usage and for nothing else.
     pub fn asks_for_usage_alone(&self, usage: StreamUsage) -> bool {
         let alone = [(INCLUDE_USAGE.to_owned(), Value::Bool(true))].into_iter().collect();
         self.options(usage) == Some(alone)
     }
 
-    /// Returns the `stream_options` for an upstream; `None` where there are none.
+    /// Returns the `stream_options` for an upstream; `None` if there are none.
     fn options(&self, usage: StreamUsage) -> Option<Map<String, Value>> {
         let mut options = self.stream_options.clone().unwrap_or_default();
         options.retain(|_, value| !value.is_null());
@@ -279,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn one_message_is_a_list_of_one() {
+    fn message_becomes_a_list_of_one_message() {
         let ask = native(r#"{"message":"hi","temperature":0.5}"#).expect("ok");
         assert_eq!(ask.messages(), &json!([{ "role": "user", "content": "hi" }]));
         let body: Value =
@@ -289,12 +290,12 @@ mod tests {
         assert_eq!(body["temperature"], 0.5);
         assert_eq!(body["stream_options"], json!({ "include_usage": true }));
         let same = native(r#"{"temperature":0.5,"messages":[{"content":"hi","role":"user"}]}"#);
-        assert_eq!(same.expect("ok").fingerprint, ask.fingerprint, "the same, said otherwise");
+        assert_eq!(same.expect("ok").fingerprint, ask.fingerprint, "same request, reordered");
         assert_ne!(native(r#"{"message":"ho"}"#).expect("ok").fingerprint, ask.fingerprint);
     }
 
     #[test]
-    fn a_number_is_the_same_however_long_it_is() {
+    fn fingerprint_is_the_same_for_reformatted_numbers() {
         let digits = format!("{}9", "7".repeat(126));
         for number in ["0.1", "1.7976931348623157e308", "9007199254740993.5", &digits] {
             let read = |text: &str| {
@@ -310,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked_is_refused_by_name() {
+    fn invalid_member_is_refused_by_name() {
         for (body, field) in [
             (r#"{"message":""}"#, "message"),
             (r#"{"message":1}"#, "message"),
@@ -338,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_completion_goes_on_as_it_is_but_for_how_it_comes() {
+    fn completion_is_passed_on_except_members_of_its_form() {
         let body = br#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"stream":true,"stream_options":{"include_usage":true},"n":1,"seed":7,"max_completion_tokens":90}"#;
         let ask = ChatRequest::completion(body).expect("ok");
         assert_eq!((ask.stream, ask.include_usage, ask.max_tokens), (true, true, Some(90)));
@@ -354,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_is_asked_for_usage_as_the_client_and_its_setting_say() {
+    fn usage_is_requested_as_client_and_setting_specify() {
         use StreamUsage::{Always, Auto, Never};
         let sent = |options: &str, usage| {
             let body = format!(r#"{{"messages":[{{"role":"user"}}]{options}}}"#);

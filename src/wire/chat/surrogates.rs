@@ -1,11 +1,11 @@
-//! Characters that come in halves: a pair of UTF-16 surrogates that an upstream has cut between two
-//! chunks, each half an escape of its own (RFC 8259 §7 allows that, and no Rust string can hold it).
+//! Joins pairs of UTF-16 surrogates that an upstream has split between two chunks, as one escape
+//! each (RFC 8259 §7 allows that, and no Rust string can hold one).
 
-/// The first of the private characters that stand for lone halves until their other halves come.
+/// First of the private-use characters that mark lone surrogates until their other halves arrive.
 const FIRST_MARK: u32 = 0xf_0000;
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
-/// A text that goes on from chunk to chunk.
+/// A text that continues from chunk to chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Slot {
     Content,
@@ -15,13 +15,13 @@ pub(super) enum Slot {
     Arguments(Option<u64>),
 }
 
-/// First halves at the ends of texts, whose second halves may come with the next chunk.
+/// High surrogates at the ends of texts, whose low surrogates may come with the next chunk.
 #[derive(Debug, Default)]
 pub(super) struct SurrogateJoiner(Vec<(Slot, u16)>);
 
 impl SurrogateJoiner {
-    /// Joins halves in `text`, with the one that its slot has from the chunk before, and keeps a
-    /// first half at its end. `has_marks` says that the chunk was repaired.
+    /// Joins surrogates in `text`, including the one that its slot has from the chunk before, and
+    /// keeps a high surrogate at its end. `has_marks` means that the chunk was repaired.
     pub(super) fn join(&mut self, slot: Slot, text: &mut String, has_marks: bool) {
         if text.is_empty() || !has_marks && self.0.is_empty() {
             return;
@@ -50,18 +50,18 @@ impl SurrogateJoiner {
         *text = joined;
     }
 
-    /// Takes the slots whose halves stay alone, each for a replacement character.
+    /// Takes the slots whose surrogates stay alone; each gets a replacement character.
     pub(super) fn take_lone(&mut self) -> Vec<Slot> {
         self.0.drain(..).map(|(slot, _)| slot).collect()
     }
 }
 
-/// Replaces the marks of halves in a text that does not go on.
+/// Replaces the marks in a text that no later chunk continues.
 pub(super) fn without_marks(text: &str) -> String {
     text.chars().map(|c| if marked(c).is_some() { REPLACEMENT } else { c }).collect()
 }
 
-/// The half that a character stands for.
+/// Returns the surrogate that a character marks.
 fn marked(character: char) -> Option<u16> {
     let unit = u32::from(character).checked_sub(FIRST_MARK)?;
     (unit < 0x800).then_some(0xd800 + unit as u16)
@@ -71,9 +71,9 @@ fn mark(unit: u16) -> Option<char> {
     char::from_u32(FIRST_MARK + u32::from(unit.checked_sub(0xd800)?))
 }
 
-/// Makes JSON of what is none by a little, as some write it: numbers that are none become null, and
-/// lone halves of characters private characters that stand for them, which is the second result; or
-/// replacement characters, where such private ones are in the text.
+/// Repairs slightly invalid JSON that some upstreams send. NaN and infinities become null. Lone
+/// surrogates become private-use characters that mark them, and the second result is true. If the
+/// text has such characters already, lone surrogates become replacement characters.
 pub(super) fn repaired(data: &[u8]) -> (Vec<u8>, bool) {
     let can_mark = !has_private(data);
     let mark = |unit| if can_mark { mark(unit) } else { Some(REPLACEMENT) };
@@ -100,14 +100,14 @@ pub(super) fn repaired(data: &[u8]) -> (Vec<u8>, bool) {
     (out, can_mark)
 }
 
-/// Returns true if private characters may be in a text, as they are or escaped.
+/// Returns true if a text may have such private-use characters, literal or escaped.
 fn has_private(data: &[u8]) -> bool {
     let is_first = |pair: &[u8]| pair == [0xf3, 0xb0];
     let is_escape = |text: &[u8]| text.eq_ignore_ascii_case(b"\\udb8");
     data.windows(2).any(is_first) || data.windows(5).any(is_escape)
 }
 
-/// Bytes of an escape of one character: of a pair, both halves.
+/// Returns the number of bytes of the escape of one character; a surrogate pair has two escapes.
 fn escape(text: &[u8]) -> Option<usize> {
     let high = unit(text)?;
     let is_pair = (0xd800..0xdc00).contains(&high)
@@ -119,7 +119,7 @@ fn lone_half(text: &[u8]) -> Option<u16> {
     unit(text).filter(|unit| (0xd800..0xe000).contains(unit) && escape(text) == Some(6))
 }
 
-/// The unit of UTF-16 that an escape begins with: `\u` and four digits.
+/// Returns the UTF-16 code unit of the escape that a text begins with: `\u` and four digits.
 fn unit(text: &[u8]) -> Option<u16> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
@@ -130,8 +130,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halves_are_joined_within_their_slot_alone() {
-        let mark = |unit| mark(unit).expect("a half").to_string();
+    fn surrogates_are_joined_only_within_their_slot() {
+        let mark = |unit| mark(unit).expect("a surrogate").to_string();
         let (high, low) = (mark(0xd83d), mark(0xde00));
         let mut halves = SurrogateJoiner::default();
         let mut join = |slot, text: String| {

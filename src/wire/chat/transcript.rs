@@ -1,15 +1,15 @@
-//! A chat as a whole, put together from its events.
+//! A whole chat, assembled from its events.
 
 use super::event::{ChatEvent, Usage};
 use super::extra::Extra;
 use serde_json::{Map, Value, json};
 
-/// Characters that are not to be shown any more.
+/// Characters that must not be shown any more.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Redaction {
-    /// The first one.
+    /// Index of the first character.
     pub from: u64,
-    /// The one behind the last.
+    /// Index after the last character.
     pub to: u64,
     /// Replacement, of the same number of characters.
     pub replacement: String,
@@ -27,7 +27,7 @@ impl Redaction {
         }
     }
 
-    /// `text`, which has `index` characters before it, without what is not to be shown.
+    /// Returns `text` with the redactions `all` applied. It has `index` characters before it.
     pub fn apply(all: &[Self], text: &str, index: u64) -> String {
         let hidden = |at: u64| {
             let of = all.iter().find(|one| (one.from..one.to).contains(&at))?;
@@ -38,17 +38,18 @@ impl Redaction {
     }
 }
 
-/// Calls of one answer; what is beyond is let be, as no upstream has so many.
+/// Maximum number of tool calls of an answer; further ones are ignored, because no upstream has so
+/// many.
 const MAX_TOOLS: usize = 1_024;
 
-/// A chat as far as it has come.
+/// A chat so far.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Transcript {
     /// Time of creation, in seconds since 1970.
     pub created: u64,
     /// Metadata of the request.
     pub metadata: Map<String, Value>,
-    /// The answer, as it came.
+    /// Text of the answer, before redactions.
     text: String,
     characters: u64,
     /// True if events are missing.
@@ -75,7 +76,7 @@ struct Tool {
 }
 
 impl Transcript {
-    /// Takes the next event.
+    /// Adds the next event.
     pub fn add(&mut self, event: ChatEvent) {
         self.is_cut |= self.events == 0 && !matches!(event, ChatEvent::Start { .. });
         self.events += 1;
@@ -114,8 +115,8 @@ impl Transcript {
         tool.legacy |= more.legacy;
     }
 
-    /// Returns the members of the upstream's answer that the hub does not interpret. Where a part of
-    /// the answer is not to be shown, what of them may repeat it is left out.
+    /// Returns the members of the upstream's answer that the hub does not interpret. If a part of
+    /// the answer is redacted, the members that may repeat it are left out.
     pub fn extra(&self) -> Extra {
         if self.redactions.is_empty() {
             return self.extra.clone();
@@ -123,7 +124,7 @@ impl Transcript {
         Extra { chunk: self.extra.chunk.clone(), ..Extra::default() }
     }
 
-    /// The answer, without what is not to be shown.
+    /// Returns the text of the answer, after redactions.
     pub fn text(&self) -> String {
         if self.redactions.is_empty() {
             self.text.clone()
@@ -145,7 +146,7 @@ impl Transcript {
             || self.extra.is_content()
     }
 
-    /// Returns the finish reason of the model, if it ended by itself.
+    /// Returns the finish reason of the model, if the answer is complete.
     pub fn finish_reason(&self) -> Option<&str> {
         match &self.end {
             Some(ChatEvent::Done { finish_reason, .. }) => Some(finish_reason),
@@ -153,7 +154,7 @@ impl Transcript {
         }
     }
 
-    /// `running`, `done`, `cancelled` or `error`.
+    /// Returns `running`, `done`, `cancelled` or `error`.
     pub fn status(&self) -> &'static str {
         match &self.end {
             None => "running",
@@ -163,7 +164,7 @@ impl Transcript {
         }
     }
 
-    /// The calls of tools, as OpenAI has them; `None` where there are none.
+    /// Returns the tool calls in OpenAI's format; `None` if there are none.
     pub fn tool_calls(&self) -> Option<Value> {
         let mut extras = match self.extra().delta.remove("tool_calls") {
             Some(Value::Array(calls)) => calls,
@@ -181,7 +182,8 @@ impl Transcript {
         (!calls.is_empty()).then_some(Value::Array(calls))
     }
 
-    /// Returns a call with the members that are not interpreted; a call of a custom tool has only those.
+    /// Returns a call with the members that are not interpreted; a call of a custom tool has only
+    /// these.
     fn tool_call(&self, at: usize, extra: Option<Value>) -> Option<Value> {
         let mut call = match extra {
             Some(Value::Object(members)) => members,
@@ -202,7 +204,7 @@ impl Transcript {
         (!call.is_empty()).then_some(Value::Object(call))
     }
 
-    /// The call that the upstream has as `function_call`; `None` where there is none.
+    /// Returns the call that the upstream sent as `function_call`; `None` if there is none.
     pub fn function_call(&self) -> Option<Value> {
         let tool = self.tools.iter().find(|tool| tool.legacy)?;
         Some(json!({ "name": tool.name, "arguments": tool.arguments }))
@@ -224,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_redacted_is_so_wherever_its_parts_are_cut() {
+    fn redaction_does_not_depend_on_how_the_text_is_split() {
         let text = "aé😀bcdef";
         let all = [Redaction { from: 1, to: 4, replacement: "███".into() }];
         for at in 0..=8_usize {
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_of_a_tool_is_put_together_and_what_is_missing_is_seen() {
+    fn tool_calls_are_assembled_and_missing_events_detected() {
         let mut transcript = Transcript::default();
         let part = |index, id: Option<&str>, arguments: &str| ChatEvent::ToolCall {
             index,
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_of_tools_that_are_no_functions_stand_among_the_others() {
+    fn custom_tool_calls_keep_their_place() {
         let mut transcript = Transcript::default();
         let custom = json!({ "delta": { "tool_calls": [
             { "index": 1, "id": "c", "type": "custom", "custom": { "input": "x" } },

@@ -1,4 +1,4 @@
-//! Errors of upstreams, in each of the forms that they have for them.
+//! Errors of upstreams, in all of their formats.
 
 use super::completion::text;
 use serde_json::{Map, Value};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 /// Maximum length of a message; the rest is replaced by `…`.
 const MAX_MESSAGE_CHARS: usize = 1_000;
 
-/// An error, as an upstream tells it.
+/// An error that an upstream reports.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct UpstreamFailure {
     /// Description of the failure.
@@ -34,12 +34,12 @@ impl UpstreamFailure {
 }
 
 impl UpstreamFailure {
-    /// The error that an event or a body is, if it is one.
+    /// Returns the error in an event or a body, if there is one.
     pub(super) fn in_event(value: &Value) -> Option<Self> {
         trouble(value)
     }
 
-    /// The error that a value is, in whatever form.
+    /// Returns the error in a value of any form.
     pub(super) fn of_value(error: &Value) -> Self {
         match error {
             Value::Object(error) => of_object(error),
@@ -49,7 +49,7 @@ impl UpstreamFailure {
         }
     }
 
-    /// Reads the body of a refusal; the message is `status` if the body has none.
+    /// Reads an error body; the message names `status` if the body has none.
     pub fn of_body(body: &[u8], status: u16) -> Self {
         let value = serde_json::from_slice::<Value>(body).ok();
         let told = value.as_ref().and_then(|value| {
@@ -64,7 +64,7 @@ impl UpstreamFailure {
         trouble
     }
 
-    /// Reads the value of the SSE field `error`, in whatever form.
+    /// Reads the value of the SSE field `error`, in any form.
     pub fn of_field(text: &[u8]) -> Self {
         match serde_json::from_slice::<Value>(text) {
             Ok(Value::Object(error)) => {
@@ -107,7 +107,7 @@ fn trouble(value: &Value) -> Option<UpstreamFailure> {
     })
 }
 
-/// The `detail` of FastAPI's errors: a text, or a list of what is wrong and where.
+/// Returns the `detail` of FastAPI's errors: a text, or a list of faults and their places.
 fn detail(value: &Value) -> Option<String> {
     match value.get("detail")? {
         Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),

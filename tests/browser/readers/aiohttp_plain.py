@@ -1,4 +1,4 @@
-"""aiohttp alone: the lines of a response, put together by hand; coming back is the reader's own."""
+"""aiohttp alone: the reader parses the lines of a response and reconnects itself."""
 
 import asyncio
 import sys

@@ -1,5 +1,5 @@
-"""aiohttp-sse-client. It comes back by itself after a response that ends, and with its last id; a
-connection that breaks, and a 204, are errors, so that the reader begins anew with the id it noted."""
+"""aiohttp-sse-client. It reconnects with its last id after a response that ends. A broken connection
+and a 204 are errors, after which the reader starts again with the id that it noted."""
 
 import asyncio
 import sys
@@ -20,7 +20,7 @@ async def main(url):
                     last = event.last_event_id or last
                     tell(event.type, event.data, event.last_event_id)
         except ConnectionAbortedError as error:
-            # It says so of a 204, too.
+            # A 204 raises this error as well.
             if "204" in str(error):
                 return over(204)
         except (aiohttp.ClientError, ConnectionError, asyncio.TimeoutError):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# curl: what it shows is put together by the shell, which comes back with the last id.
+# curl: the shell parses its output and reconnects with the last id.
 set -uo pipefail
 url=$1 last='' retry=1 status=''
 while [ "$status" != 204 ]; do

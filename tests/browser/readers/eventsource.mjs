@@ -1,4 +1,4 @@
-// The npm package `eventsource`: an EventSource for Node, which comes back by itself.
+// The npm package `eventsource`: an EventSource for Node, which reconnects by itself.
 
 import { EventSource } from 'eventsource';
 

@@ -1,4 +1,4 @@
-"""httpx with httpx-sse, which reads one response: coming back is the reader's own."""
+"""httpx with httpx-sse, which reads one response; the reader reconnects itself."""
 
 import sys
 import time

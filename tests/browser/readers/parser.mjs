@@ -1,4 +1,4 @@
-// The npm package `eventsource-parser` with `fetch`: it reads one response; coming back is the reader's own.
+// The npm package `eventsource-parser` with `fetch` reads one response; the reader reconnects itself.
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 
@@ -17,7 +17,7 @@ for (;;) {
       console.log(JSON.stringify({ type: event ?? 'message', data, id }));
     }
   } catch {
-    // It is taken up again.
+    // The loop reconnects.
   }
   await new Promise((resolve) => setTimeout(resolve, retry));
 }

@@ -1,4 +1,4 @@
-"""requests with sseclient-py, which reads one response: coming back is the reader's own."""
+"""requests with sseclient-py, which reads one response; the reader reconnects itself."""
 
 import sys
 import time

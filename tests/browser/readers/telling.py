@@ -1,4 +1,4 @@
-"""What a reader of the client matrix prints: an event a line, and the status that ended it."""
+"""Output of the readers of the client matrix: one event per line, and the status at the end."""
 
 import json
 

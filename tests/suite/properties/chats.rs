@@ -56,24 +56,24 @@ proptest! {
     #![proptest_config(cases(2_000))]
 
     #[test]
-    fn an_upstream_is_cut_into_the_same_events_wherever_its_bytes_are(
+    fn upstream_bytes_decode_to_the_same_events_in_chunks_of_any_size(
         text in text_of(PIECES), step in any::<u8>(),
     ) {
         chats::upstream(step, text.as_bytes());
     }
 
     #[test]
-    fn whatever_an_upstream_says_is_heard(text in text_of(JSON)) {
+    fn every_event_of_an_upstream_is_decoded(text in text_of(JSON)) {
         chats::event(text.as_bytes());
     }
 
     #[test]
-    fn what_is_asked_goes_on(text in text_of(JSON)) {
+    fn an_accepted_request_can_be_forwarded(text in text_of(JSON)) {
         chats::ask(text.as_bytes());
     }
 
     #[test]
-    fn an_answer_is_whole_under_every_face(
+    fn an_answer_is_complete_in_every_response_format(
         parts in proptest::collection::vec(any::<String>(), 0..20),
         together in proptest::collection::vec(any::<bool>(), 0..24),
     ) {

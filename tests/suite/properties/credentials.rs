@@ -1,4 +1,4 @@
-//! Properties of who somebody is: addresses behind proxies, tokens, tickets, revocations.
+//! Properties of identities: client addresses behind proxies, tokens, tickets and revocations.
 
 use super::laws::{clients, credentials};
 use super::{cases, text_of};
@@ -6,7 +6,7 @@ use fanfare::access::RevocationTarget;
 use proptest::prelude::*;
 use std::net::IpAddr;
 
-/// Header lines that a client may send: everything but line ends.
+/// Header lines that a client may send: any text without control characters.
 fn said() -> impl Strategy<Value = Vec<String>> {
     let text = text_of(&[
         "for=6.6.6.6",
@@ -83,21 +83,21 @@ proptest! {
     #![proptest_config(cases(1_000))]
 
     #[test]
-    fn where_nobody_is_trusted_a_client_is_whoever_has_the_connection(
+    fn without_a_trusted_proxy_the_client_is_the_peer(
         (forwarded, x, peer) in (said(), said(), any::<IpAddr>()),
     ) {
         clients::nobody_is_believed(peer, &refs(&forwarded), &refs(&x));
     }
 
     #[test]
-    fn a_client_is_a_proxy_or_an_address_that_was_named(
+    fn a_client_is_the_proxy_or_an_address_of_the_headers(
         (forwarded, x) in (said(), said()),
     ) {
         clients::nobody_is_invented(&refs(&forwarded), &refs(&x));
     }
 
     #[test]
-    fn a_client_is_never_whom_it_says_it_is(
+    fn a_client_cannot_forge_its_address(
         (said, real) in (said(), any::<IpAddr>()),
         (on_same_line, quoted) in any::<(bool, bool)>(),
     ) {
@@ -109,7 +109,7 @@ proptest! {
     #![proptest_config(cases(300))]
 
     #[test]
-    fn a_token_or_ticket_is_good_only_as_it_was_made(
+    fn a_changed_token_or_ticket_is_refused(
         (at, byte, how) in (any::<usize>(), any::<u8>(), any::<u8>()),
         text in text_of(&[".", "eyJhbGciOiJIUzI1NiJ9", "eyJhbGciOiJub25lIn0", "e30", "=", "-_"]),
     ) {
@@ -119,12 +119,12 @@ proptest! {
     }
 
     #[test]
-    fn whoever_is_let_in_is_whom_the_claims_name_and_no_longer(text in claims()) {
+    fn an_accepted_token_grants_only_what_its_claims_say(text in claims()) {
         credentials::claims(&credentials::access(), text.as_bytes());
     }
 
     #[test]
-    fn a_ticket_reads_and_does_nothing_else(
+    fn a_ticket_grants_only_subscribing(
         streams in proptest::collection::vec("[a*.]{1,4}", 0..3),
         (until, end) in (any::<i32>(), any::<i32>()),
         more in proptest::option::of(Just(",\"publish\":[\"**\"],\"admin\":true")),
@@ -139,7 +139,7 @@ proptest! {
     }
 
     #[test]
-    fn a_key_set_that_is_wrong_is_refused_by_its_name(
+    fn an_invalid_key_set_is_refused_with_the_name_of_its_setting(
         k in "[A-Za-z0-9_-]{0,60}",
         (kty, alg) in ("(oct|RSA|EC|OKP)", "(HS256|RS256|ES256|EdDSA|none)"),
     ) {
@@ -151,11 +151,11 @@ proptest! {
 }
 
 proptest! {
-    // Each waits for the disk.
+    // Each case waits for the disk.
     #![proptest_config(cases(40))]
 
     #[test]
-    fn a_revocation_that_was_answered_outlives_a_crash(
+    fn an_acknowledged_revocation_survives_a_crash(
         all in proptest::collection::vec(whose(), 1..4),
         cut in any::<usize>(),
     ) {
@@ -163,7 +163,7 @@ proptest! {
     }
 
     #[test]
-    fn a_file_of_revocations_opens_again_or_is_refused_with_its_line(
+    fn a_file_of_revocations_opens_again_or_is_refused_with_the_invalid_line(
         lines in proptest::collection::vec(
             prop_oneof![
                 4 => (whose(), prop_oneof![Just(1u64), Just(4_000_000_000_000)]).prop_map(

@@ -1,11 +1,11 @@
-//! Properties of events, as they come in and as they go out.
+//! Properties of events as they are published and as they are delivered.
 
 use super::laws::{bodies, sse};
 use super::{cases, text_of};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Any JSON, its numbers spelled in many ways, as its parts.
+/// The tokens of any JSON, with numbers in many spellings.
 fn tokens() -> impl Strategy<Value = Vec<String>> {
     let one = |text: String| vec![text];
     let string = any::<String>().prop_map(|text| Value::from(text).to_string());
@@ -46,7 +46,7 @@ fn kind() -> impl Strategy<Value = &'static str> {
     proptest::sample::select(&["message", "log", "metric", "heartbeat", "x", " a b"][..])
 }
 
-/// An object with members that shapes know, mostly right.
+/// An object with the members of event types that have a shape, mostly valid.
 fn shaped() -> impl Strategy<Value = String> {
     let text = || any::<String>().prop_map(|text| Value::from(text).to_string());
     let member = |name: &'static str, value: BoxedStrategy<String>| {
@@ -75,7 +75,7 @@ fn shaped() -> impl Strategy<Value = String> {
         })
 }
 
-/// An event as a publisher writes it, mostly right.
+/// An event as a publisher writes it, mostly valid.
 fn event() -> impl Strategy<Value = String> {
     let stream = prop_oneof![
         6 => Just(json!("a")),
@@ -121,7 +121,7 @@ proptest! {
     #![proptest_config(cases(1_000))]
 
     #[test]
-    fn white_space_in_json_makes_no_difference_and_is_not_sent(
+    fn white_space_in_json_is_ignored_and_not_stored(
         tokens in tokens(),
         spaces in proptest::collection::vec("[ \n\r\t]{0,3}", 0..40),
     ) {
@@ -129,39 +129,39 @@ proptest! {
     }
 
     #[test]
-    fn json_data_means_what_it_meant_and_stays_what_it_became(
+    fn json_data_keeps_its_meaning_and_is_normalized_once(
         (kind, text) in (kind(), prop_oneof![json_text(), shaped()]),
     ) {
         bodies::json_data(kind, &text);
     }
 
     #[test]
-    fn text_data_is_what_was_written(
+    fn text_data_is_kept_as_written(
         (kind, text) in (kind(), prop_oneof![payload(), shaped(), json_text()]),
     ) {
         bodies::text_data(kind, &text);
     }
 
     #[test]
-    fn an_event_is_the_same_by_itself_in_a_list_and_on_a_line(
+    fn an_event_is_the_same_alone_in_a_list_and_on_a_line(
         body in prop_oneof![8 => event(), 1 => json_text(), 1 => any::<String>()],
     ) {
         bodies::publish(body.as_bytes());
     }
 
     #[test]
-    fn a_body_of_lines_is_its_lines(
+    fn an_ndjson_body_contains_the_events_of_its_lines(
         events in proptest::collection::vec(event(), 0..5),
         end in proptest::sample::select(&["\n", "\r\n", "\n\n", "\n \n", "\r", "]\n["][..]),
     ) {
-        // Mostly of one line each, as they must be.
+        // First with each event on one line, as NDJSON requires.
         let flat = events.iter().map(|event| event.replace(['\n', '\r'], " "));
         bodies::lines(flat.collect::<Vec<_>>().join(end).as_bytes());
         bodies::lines(events.join(end).as_bytes());
     }
 
     #[test]
-    fn what_is_written_as_a_block_is_read_back_by_every_client(
+    fn a_written_block_is_read_back_unchanged(
         kind in prop_oneof![kind().prop_map(str::to_owned), text_of(&[" ", ":", "é", "\u{feff}"])],
         text in payload(),
         (number, retry) in (any::<u64>(), any::<u64>()),

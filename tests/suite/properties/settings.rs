@@ -1,4 +1,4 @@
-//! Properties of what is configured.
+//! Properties of the configuration.
 
 use super::laws::settings;
 use super::{cases, text_of};
@@ -12,7 +12,7 @@ fn value() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A line of a file, or what could be one.
+/// A line of a configuration file, or text like one.
 fn line() -> impl Strategy<Value = String> {
     let name = proptest::sample::select(
         &[
@@ -70,12 +70,12 @@ proptest! {
     }
 
     #[test]
-    fn a_size_is_its_number_of_its_unit(text in value()) {
+    fn a_size_is_its_number_times_its_unit(text in value()) {
         settings::bytes(&text);
     }
 
     #[test]
-    fn a_setting_means_the_same_wherever_it_is_said(
+    fn a_setting_means_the_same_as_a_flag_in_the_environment_and_in_the_file(
         name in proptest::sample::select(&[
             "drain", "heartbeat", "max-age", "max-events", "max-bytes", "max-body-bytes",
             "max-connections-per-client", "publish-bytes-per-subject",
@@ -90,7 +90,7 @@ proptest! {
     #![proptest_config(cases(500))]
 
     #[test]
-    fn everything_that_is_wrong_with_a_file_has_its_place(
+    fn every_error_of_a_file_names_its_place(
         lines in proptest::collection::vec(line(), 0..8),
         end in proptest::sample::select(&["\n", "\r\n"][..]),
     ) {

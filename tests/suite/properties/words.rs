@@ -1,10 +1,10 @@
-//! Properties of names, selectors, types, ids, times and keys.
+//! Properties of names, selectors, types, ids, times, keys and lines.
 
 use super::laws::words;
 use super::{cases, text_of};
 use proptest::prelude::*;
 
-/// Few parts, so that selectors and names meet.
+/// Joins parts from a small set, so that selectors and names often match.
 fn parts(parts: &'static [&'static str]) -> impl Strategy<Value = String> {
     let part = proptest::sample::select(parts);
     proptest::collection::vec(part, 1..5).prop_map(|parts| parts.join("."))
@@ -32,14 +32,14 @@ proptest! {
     #![proptest_config(cases(2_000))]
 
     #[test]
-    fn a_name_is_taken_as_it_is_or_not_at_all(
+    fn a_name_is_accepted_unchanged_or_refused(
         text in prop_oneof![crooked(), name(), "[a-zé.]{250,260}"],
     ) {
         words::stream_name(&text);
     }
 
     #[test]
-    fn a_selector_means_what_its_parts_mean(
+    fn a_selector_matches_by_its_parts(
         text in prop_oneof![4 => selector(), 1 => crooked()],
         name in prop_oneof![4 => name(), 1 => crooked()],
     ) {
@@ -48,7 +48,7 @@ proptest! {
     }
 
     #[test]
-    fn an_intersection_is_what_both_reach_and_within_each(
+    fn an_intersection_reaches_exactly_what_both_selectors_reach(
         one in prop_oneof![4 => selector(), 1 => name()],
         other in prop_oneof![4 => selector(), 1 => name()],
         name in name(),
@@ -58,7 +58,7 @@ proptest! {
     }
 
     #[test]
-    fn a_type_is_one_that_a_page_can_listen_to(
+    fn an_accepted_type_can_be_dispatched_by_eventsource(
         text in prop_oneof![
             text_of(&["hub-", "hub", "open", "error", "message", "\u{85}", "\n", " ", "Ω"]),
             "[a-z]{60,70}",
@@ -68,7 +68,7 @@ proptest! {
     }
 
     #[test]
-    fn an_id_is_what_its_digits_say(
+    fn an_id_has_the_value_of_its_digits(
         (epoch, position) in (digits(8), digits(16)),
         other in text_of(&["-", "0", "00000000-", "+", "é", "ff"]),
         (at, with) in (
@@ -85,7 +85,7 @@ proptest! {
     }
 
     #[test]
-    fn a_time_is_the_moment_that_it_says(
+    fn a_time_parses_to_its_exact_value(
         (year, month, day) in (0..10_000u32, 0..14u32, 0..33u32),
         (hour, minute, second) in (0..25u32, 0..61u32, 0..60u32),
         fraction in "(\\.[0-9]{1,9})?",
@@ -99,19 +99,19 @@ proptest! {
     }
 
     #[test]
-    fn a_moment_is_written_so_that_it_reads_back_and_sorts(
+    fn a_formatted_time_parses_back_and_sorts(
         ms in prop_oneof![0..300_000_000_000_000u64, any::<u64>()],
     ) {
         words::moment_reads_back(ms);
     }
 
     #[test]
-    fn a_key_is_taken_as_it_is_or_not_at_all(text in prop_oneof![any::<String>(), "[a-é]{50,130}"]) {
+    fn a_key_is_kept_unchanged_or_refused(text in prop_oneof![any::<String>(), "[a-é]{50,130}"]) {
         words::key(&text);
     }
 
     #[test]
-    fn lines_are_the_same_however_their_bytes_come(
+    fn lines_do_not_depend_on_the_chunks_of_their_bytes(
         input in prop_oneof![
             text_of(&["\n", "\r\n", "\r", "a", "\u{e9}", "\u{1f600}", "long enough"]).prop_map(String::into_bytes),
             proptest::collection::vec(any::<u8>(), 0..100),

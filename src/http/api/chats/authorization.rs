@@ -29,21 +29,34 @@ pub(crate) fn owner(caller: &Caller) -> Result<Option<Arc<str>>, Problem> {
         (Some(subject), _, _) => Ok(Some(subject)),
         (None, Some(jti), _) => Ok(Some(format!("jti {jti}").into())),
         (None, None, None) => Ok(None),
-        // Whoever has such a token would have the chats of all others.
+        // Without an owner, such tokens would have access to each other's chats.
         (None, None, Some(_)) => {
             Err(Problem::new(Code::Forbidden, "a token that chats needs `sub` or `jti`"))
         }
     }
 }
 
-/// Returns true if a selector names a chat that the caller may read whatever the grants are.
-pub(crate) fn may_read_stream(state: &AppState, caller: &Caller, selector: &Selector) -> bool {
-    let chat = selector.exact().and_then(|stream| state.chats.of_stream(stream));
-    chat.is_some_and(|chat| may_read(caller, &chat))
+/// Adds the selectors of chats that the caller may read regardless of its grants.
+pub(crate) fn add_readable(
+    state: &AppState,
+    caller: &Caller,
+    selectors: &[Selector],
+    mut readable: Vec<Selector>,
+) -> Vec<Selector> {
+    let own = selectors.iter().filter(|selector| {
+        let chat = selector.exact().and_then(|stream| state.chats.of_stream(stream));
+        chat.is_some_and(|chat| may_read(caller, &chat))
+    });
+    for selector in own {
+        if !readable.contains(selector) {
+            readable.push(selector.clone());
+        }
+    }
+    readable
 }
 
-/// Refuses a subscription to nothing but a chat that is gone, as `/chats/{id}` is refused: its stream would
-/// be an empty one that waits for events which never come.
+/// Refuses a subscription to a single chat that is gone, as `/chats/{id}` does: its stream would
+/// be empty and wait for events that never come.
 pub(crate) fn refuse_gone(state: &AppState, selectors: &[Selector]) -> Result<(), Problem> {
     let [selector] = selectors else { return Ok(()) };
     match selector.exact().filter(|stream| state.chats.is_of_chat(stream)) {
@@ -52,13 +65,22 @@ pub(crate) fn refuse_gone(state: &AppState, selectors: &[Selector]) -> Result<()
     }
 }
 
-/// Returns true if a selector names a chat with redactions.
-pub(crate) fn is_redacted(state: &AppState, selector: &Selector) -> bool {
-    let chat = selector.exact().and_then(|stream| state.chats.of_stream(stream));
-    chat.is_some_and(|chat| chat.is_redacted())
+/// Refuses a chat with redactions, because its stream contains the redacted parts.
+pub(crate) fn refuse_redacted(state: &AppState, selectors: &[Selector]) -> Result<(), Problem> {
+    let is_redacted = |selector: &&Selector| {
+        let chat = selector.exact().and_then(|stream| state.chats.of_stream(stream));
+        chat.is_some_and(|chat| chat.is_redacted())
+    };
+    match selectors.iter().find(is_redacted) {
+        Some(chat) => {
+            let why = format!("a part of {chat} may not be shown; read it at /chats/{{id}}/events");
+            Err(Problem::new(Code::Forbidden, why).field("stream"))
+        }
+        None => Ok(()),
+    }
 }
 
-/// The chat of an id, for somebody who may read it.
+/// Returns the caller and the chat of an id, if the caller may read the chat.
 pub(crate) fn readable(
     state: &AppState,
     request: &HttpRequest,
@@ -67,7 +89,7 @@ pub(crate) fn readable(
     authorize(state, request, id, may_read)
 }
 
-/// The same for somebody who may stop it, too.
+/// Returns the caller and the chat of an id, if the caller may change the chat.
 pub(crate) fn changeable(
     state: &AppState,
     request: &HttpRequest,
@@ -87,11 +109,11 @@ fn authorize(
     Ok((caller, chat))
 }
 
-/// Refuses a chat that is unknown, deleted or not kept any more.
+/// Refuses a chat that is unknown, deleted or no longer stored.
 fn require_present(state: &AppState, chat: Option<Arc<Chat>>) -> Result<Arc<Chat>, Problem> {
     match chat {
         Some(chat) if chat.is_deleted() => Err(Problem::new(Code::Gone, "the chat is deleted")),
-        // What the cap over the journal took is gone, too.
+        // A chat that the journal's size limit has removed is gone as well.
         Some(chat) if !state.history.has_history(&chat.stream) => {
             Err(Problem::new(Code::Gone, "the chat is not kept any more"))
         }

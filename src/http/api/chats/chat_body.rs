@@ -1,4 +1,4 @@
-//! The body of a chat's reader: a session's blocks under the face that was asked for.
+//! Response body of a chat's reader: a session's blocks in the requested format.
 
 use crate::http::api::event_body::EventBody;
 use crate::source::ChatReader;
@@ -9,10 +9,10 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Bytes that are made before they are sent.
+/// Number of converted bytes that are gathered before they are sent.
 const GATHERED_BYTES: usize = 32 * 1024;
 
-/// A session, as a chat is read.
+/// The body of a session, converted to a format of chats.
 pub(crate) struct ChatBody {
     session: EventBody,
     face: ResponseFormat,
@@ -47,7 +47,7 @@ impl MessageBody for ChatBody {
         let this = &mut *self;
         loop {
             if this.is_over {
-                // What was made before this has been taken.
+                // All earlier output has been taken.
                 if this.has_all {
                     this.reader.acknowledge_all();
                 }
@@ -68,7 +68,7 @@ impl MessageBody for ChatBody {
                     this.face.close(&mut this.out);
                 }
                 Poll::Pending => {
-                    // More of what is there may be on its way from the disk; what is, goes.
+                    // More may still come from the disk, but output that is ready is sent now.
                     this.face.flush(&mut this.out);
                     return this.made().map_or(Poll::Pending, |made| Poll::Ready(Some(Ok(made))));
                 }

@@ -1,6 +1,6 @@
-//! `/v1/…`: OpenAI's clients, unchanged.
+//! `/v1/…`: OpenAI's API, for its unchanged clients.
 //!
-//! `Accept` is not looked at, because SDKs send `application/json` also where they want a stream.
+//! `Accept` is ignored, because SDKs send `application/json` even if they want a stream.
 
 use crate::access::Caller;
 use crate::http::api::chats::authorization;
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The chat of an answer.
+/// Header with the id of the chat.
 pub(crate) const CHAT_ID: HeaderName = HeaderName::from_static("fanfare-chat-id");
 /// Header that says that the chat existed already.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -35,15 +35,15 @@ const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// Maximum time from stopping a chat to its end.
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Form of an answer.
+/// Requested form of an answer.
 struct Form {
     stream: bool,
     wants_usage: bool,
-    /// Events that whoever reads has already.
+    /// Number of events that the client has already.
     after: u64,
 }
 
-/// A chat with somebody who reads it.
+/// A chat with its reader.
 struct Attached {
     caller: Arc<Caller>,
     chat: Arc<Chat>,
@@ -140,7 +140,7 @@ pub(crate) async fn cancel(
     let cancelled = async {
         let (_, chat) = authorization::changeable(&state, &request, chunk_id(&id))?;
         state.chats.stop(&chat, StopBy::User);
-        // One whose end the journal does not take yet is stopped all the same.
+        // The chat is stopped even if the journal does not take its end yet.
         let _ = tokio::time::timeout(STOPS_WITHIN, chat.until(ChatProgress::is_over)).await;
         let transcript = read::transcript(&state, &chat, None).await?;
         Ok(with_id(HttpResponse::Ok().json(whole(&chat.id, &chat.model, &transcript)), &chat))
@@ -198,7 +198,7 @@ fn model_object(model: &str, upstream: &str) -> Value {
     json!({ "id": model, "object": "model", "created": 0, "owned_by": upstream })
 }
 
-/// Waits for the upstream, and answers with what it says.
+/// Waits for the upstream and returns its answer.
 async fn answer(
     state: &Data<AppState>,
     request: &HttpRequest,
@@ -223,7 +223,7 @@ async fn answer(
             None => {
                 let streamed = stream(state, request, caller, chat.clone(), reader, &form).await;
                 if !replayed && streamed.as_ref().map_or(true, |r| !r.status().is_success()) {
-                    // Nobody reads what was begun for them.
+                    // The chat was created for this request and now has no reader.
                     state.chats.stop(&chat, StopBy::NoReaders);
                 }
                 return streamed.map(|response| as_replayed(response, replayed));
@@ -234,14 +234,14 @@ async fn answer(
     };
     reader.acknowledge_all();
     if replayed {
-        // It was counted from then, and not from now.
+        // The time counts from the original response.
         response.headers_mut().remove(header::RETRY_AFTER);
     }
     response = with_id(response, &chat);
     Ok(as_replayed(response, replayed))
 }
 
-/// The whole of a chat that has ended, if it ended well.
+/// Returns the whole answer of a chat that has ended, or the error response if it failed.
 async fn whole_answer(state: &Data<AppState>, chat: &Arc<Chat>) -> Result<HttpResponse, Problem> {
     let transcript = read::transcript(state, chat, None).await?;
     if let Some(failed) = transcript.end.as_ref().and_then(openai::failed) {
@@ -257,7 +257,8 @@ async fn whole_answer(state: &Data<AppState>, chat: &Arc<Chat>) -> Result<HttpRe
     )))
 }
 
-/// The answer to whoever begins to read a chat that has failed before anything was said.
+/// Returns the error response if the client reads from the start and the chat failed before any
+/// output.
 async fn failed_at_once(
     state: &Data<AppState>,
     chat: &Arc<Chat>,
@@ -297,7 +298,7 @@ async fn stream(
     let reading = Reading { caller, chat, reader, face, requested: None, options };
     let mut response = read::open(state, request, reading).await?;
     if response.status() != StatusCode::OK {
-        // It was turned away for load: said so that these clients understand it, and to be tried again.
+        // The reader was rejected because of load: reported in OpenAI's form, as retryable.
         let object = json!({
             "message": "the hub has no room for another reader", "type": "server_error",
             "param": null, "code": "resource_exhausted",
@@ -312,7 +313,7 @@ async fn stream(
             None => refused,
         });
     }
-    // Its places are in its chunks.
+    // The chunks contain their positions.
     response.headers_mut().remove(LAST_EVENT_ID);
     Ok(with_id(response, &of))
 }

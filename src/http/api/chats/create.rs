@@ -16,7 +16,7 @@ use actix_web::web::{Data, Payload};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-/// The header under which the same is asked once, however often it is sent.
+/// Header with which a repeated request creates no second chat.
 const KEY: &str = "Idempotency-Key";
 
 /// Conditions under which a chat is created, and kept when nobody reads it.
@@ -26,11 +26,11 @@ pub(crate) struct CreatePolicy {
     pub(crate) is_adoptable: bool,
     /// True if the chat stops once nobody has read it for a minute.
     pub(crate) stops_alone: bool,
-    /// True if no chat is created: the one to continue exists, or it is gone.
+    /// True if no chat is created: the chat to continue must exist, or the request fails as gone.
     pub(crate) must_be_there: bool,
 }
 
-/// The body of a request for a chat.
+/// Reads the body of a request for a chat.
 pub(crate) async fn read_ask(
     state: &AppState,
     request: &HttpRequest,
@@ -46,7 +46,7 @@ pub(crate) async fn read_ask(
     }
 }
 
-/// The key of a request, as the hub knows it: by its hash.
+/// Returns the hash of a request's idempotency key.
 pub(crate) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
     let mut said = request.headers().get_all(KEY);
     let (Some(value), more) = (said.next(), said.next()) else { return Ok(None) };
@@ -60,7 +60,7 @@ pub(crate) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, P
     Ok(Some(hash.iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
-/// Begins a chat for somebody.
+/// Creates a chat, or returns the chat that was created with the key.
 pub(crate) async fn create_chat(
     state: &Data<AppState>,
     request: &HttpRequest,
@@ -106,7 +106,7 @@ impl From<NoChat> for Problem {
     }
 }
 
-/// Counts why a request was refused.
+/// Counts a refusal by its reason.
 pub(crate) fn count_refusal<T>(state: &AppState, result: Result<T, Problem>) -> Result<T, Problem> {
     result.inspect_err(|problem| state.chats.metrics().refused(reason(problem)))
 }

@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 
 /// Maximum time that a request waits for a deletion, which continues after it.
 const DELETED_WITHIN: Duration = Duration::from_secs(10);
-/// A chat of the hub's own goes on whoever reads it.
+/// Policy of native chats, which continue without readers.
 const MANNER: CreatePolicy =
     CreatePolicy { is_adoptable: false, stops_alone: false, must_be_there: false };
 
@@ -32,27 +32,27 @@ const MANNER: CreatePolicy =
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes what `wire/chat/ask.rs` reads")]
 pub(crate) struct ChatAsk {
-    /// Message of the user; or `messages`.
+    /// Message of the user, instead of `messages`.
     #[schema(nullable = false, min_length = 1)]
     message: Option<String>,
-    /// All that was said so far, each with a `role`.
+    /// Messages so far, each with a `role`.
     #[schema(nullable = false, min_items = 1)]
     messages: Option<Vec<Map<String, Value>>>,
     /// Model; the default one if it is not set.
     #[schema(nullable = true)]
     model: Option<String>,
-    /// Tokens of the answer at most.
+    /// Maximum number of tokens in the answer.
     #[schema(nullable = true, minimum = 1)]
     max_tokens: Option<u64>,
     /// Sampling temperature, from 0 to 2.
     #[schema(nullable = false, minimum = 0, maximum = 2)]
     temperature: Option<f64>,
-    /// Up to 16 texts that are noted with it.
+    /// Up to 16 texts that are stored with the chat.
     #[schema(nullable = true)]
     metadata: Option<std::collections::BTreeMap<String, String>>,
 }
 
-/// A chat that was begun.
+/// A chat that was created.
 #[derive(Serialize, ToSchema)]
 #[schema(as = BegunChat)]
 pub(crate) struct BegunShape {
@@ -60,19 +60,19 @@ pub(crate) struct BegunShape {
     id: String,
     /// Stream of the chat.
     stream: String,
-    /// `begun`; how it goes on, its events say.
+    /// `begun`; the events report the progress.
     status: &'static str,
     /// URL of its events, from the start.
     events_url: String,
     /// URL that stops it.
     stop_url: String,
-    /// A ticket to read it by.
+    /// A ticket to read the chat.
     ticket: String,
     /// Time after which the ticket opens no new connections.
     expires_at: String,
 }
 
-/// A chat as far as it has come.
+/// A chat with its answer so far.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Chat)]
 pub(crate) struct ChatShape {
@@ -94,14 +94,14 @@ pub(crate) struct ChatShape {
     /// Reason of the model for refusing an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<String>,
-    /// Calls of tools, as OpenAI has them.
+    /// Tool calls, in OpenAI's form.
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_calls: Option<Value>,
     /// Members of the upstream's answer that the hub does not interpret: of its `delta`, its `choice`
     /// and its `chunk`.
     #[serde(skip_serializing_if = "Option::is_none")]
     extra: Option<Value>,
-    /// Reason for which the model ended, if it did by itself.
+    /// Reason why the model finished, if it did.
     finish_reason: Option<String>,
     /// Tokens used.
     usage: Option<Value>,
@@ -169,7 +169,7 @@ async fn create_one(
         .json(shape))
 }
 
-/// `POST /chat`: the answer in the answer, for whoever reads by `fetch`.
+/// `POST /chat`: creates a chat and streams its answer, for clients that use `fetch`.
 #[utoipa::path(post, path = "/chat", tag = "chats",
     request_body(content = ChatAsk),
     params(
@@ -198,7 +198,7 @@ async fn chat_here(
 ) -> Result<HttpResponse, Problem> {
     let requested = read::requested(request)?;
     let (caller, chat) = match &requested {
-        // fetch-event-source sends it again when its tab is shown again.
+        // fetch-event-source repeats the request when its tab becomes visible again.
         Some(id) => {
             let body = create::read_ask(state, request, payload).await?;
             if !body.is_empty() {
@@ -216,7 +216,7 @@ async fn chat_here(
     };
     let location = format!("/chats/{}", chat.id);
     let mut options = read::options_of(state, request)?;
-    // To a reader that knows no names of events, control events would be the chat's.
+    // A reader that ignores event names would take control events for events of the chat.
     options.has_control.get_or_insert(false);
     // A client that reads by `fetch` understands a status.
     options.refusal_as_status.get_or_insert(true);

@@ -17,7 +17,7 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use std::sync::Arc;
 
-/// Detail of the problem for a chat that the journal's cap has cut.
+/// Detail of the problem for a chat of which the journal's size limit has removed a part.
 const CUT: &str = "a part of the chat is not kept any more";
 
 /// A reader of a chat.
@@ -26,7 +26,7 @@ pub(crate) struct Reading {
     pub(crate) chat: Arc<Chat>,
     pub(crate) reader: ChatReader,
     pub(crate) face: ResponseFormat,
-    /// The id that they go on after.
+    /// Id to resume after.
     pub(crate) requested: Option<String>,
     pub(crate) options: ReaderOptions,
 }
@@ -40,7 +40,7 @@ pub(crate) fn options_of(
     ReaderOptions::read(&pairs, state.settings.heartbeat, now()).map_err(Problem::query)
 }
 
-/// The id that a request goes on after, in its header or its query.
+/// Returns the id that a request resumes after, from its header or its query.
 pub(crate) fn requested(request: &HttpRequest) -> Result<Option<String>, Problem> {
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
     let in_query = query::last_event_id(&pairs).map_err(Problem::query)?;
@@ -62,7 +62,7 @@ pub(crate) async fn open(
     subscribe::open(state, request, SubscribeRequest { query, requested, caller, wrap }).await
 }
 
-/// A chat of which the first is gone is no shorter one to whoever reads it from its start.
+/// Fails if the start of a chat was removed, so that a reader does not take the rest for the whole.
 async fn has_its_start(state: &Data<AppState>, chat: &Chat) -> Result<(), Problem> {
     let stream = chat.stream.clone();
     let view = read_history(state, move |history| history.stream(&stream)).await?;
@@ -73,7 +73,7 @@ async fn has_its_start(state: &Data<AppState>, chat: &Chat) -> Result<(), Proble
     }
 }
 
-/// The face of the hub's own events.
+/// Returns the native format, that of the hub's own events.
 pub(crate) async fn native(
     state: &Data<AppState>,
     chat: &Arc<Chat>,
@@ -108,7 +108,7 @@ pub(crate) async fn redactions(
     }
 }
 
-/// A chat up to a place, or as far as it has come.
+/// Reads a chat up to a position, or up to its newest event.
 pub(crate) async fn transcript(
     state: &Data<AppState>,
     chat: &Arc<Chat>,
@@ -122,7 +122,7 @@ pub(crate) async fn transcript(
     }
 }
 
-/// The chat whose event an id is, if somebody may read it.
+/// Returns the caller and the chat of an event's id, if the caller may read the chat.
 pub(crate) async fn of_event(
     state: &Data<AppState>,
     request: &HttpRequest,

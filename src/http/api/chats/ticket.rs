@@ -1,4 +1,4 @@
-//! Tickets for one chat: what a page puts into the URL of its EventSource.
+//! Tickets for one chat, for the URL of an EventSource.
 
 use crate::access::{Caller, KeyError, TicketWanted};
 use crate::event::{Position, Selector, Timestamp};
@@ -80,7 +80,7 @@ pub(crate) enum Validity {
     Anew(Timestamp, Duration),
 }
 
-/// Makes a ticket for one chat; returns it with when it opens no new connection any more.
+/// Makes a ticket for one chat; returns it with the time after which it opens no new connections.
 pub(crate) async fn ticket(
     state: &Data<AppState>,
     caller: &Caller,

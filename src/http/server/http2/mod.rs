@@ -1,8 +1,8 @@
 //! HTTP/2 (RFC 9113): requests that share a connection, each with its own flow control.
 //!
-//! Promises: a stream whose client reads nothing delays no other stream and is reset after the write
-//! timeout; a client that resets a stream is noticed at once, also while there is nothing to send.
-//! Never: routes. A request goes to the same service as one by HTTP/1.1.
+//! Promises: a stream whose client reads nothing delays no other stream and is reset after the
+//! write timeout; a client's reset of a stream is noticed immediately, even while there is nothing
+//! to send. Never: routes requests. They go to the same service as those of HTTP/1.1.
 
 mod reply;
 
@@ -46,7 +46,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Interval at which a connection is checked for open streams.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(15);
-/// Checks without an open stream after which a connection is closed.
+/// Number of consecutive checks without an open stream after which a connection is closed.
 const MAX_IDLE_CHECKS: u32 = 5;
 /// Maximum time from the handshake to the first request.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -210,8 +210,8 @@ async fn answer<S, B>(
     }
 }
 
-/// Converts a request to actix's type. `:authority` becomes the `Host` header, unless the request has
-/// that too; then both must be equal (RFC 9113 §8.3.1).
+/// Converts a request to actix's type. `:authority` becomes the `Host` header. If the request has
+/// both, they must be equal (RFC 9113 §8.3.1).
 fn parse_request(
     request: http::Request<RecvStream>,
     peer: Option<SocketAddr>,

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
-/// Size from which on no more is joined: a frame that every peer accepts (RFC 9113 §4.2).
+/// Size at which joining stops: a frame that every peer accepts (RFC 9113 §4.2).
 const FRAME_BYTES: usize = 16 * 1024;
 
 /// Returns true for headers of an HTTP/1.1 connection, which HTTP/2 forbids (RFC 9113 §8.2.2).

@@ -1,4 +1,4 @@
-//! Laws of events as they are handed in: data, publish bodies, and bodies of a line each.
+//! Laws of published events: data, JSON bodies and NDJSON bodies.
 
 use fanfare::event::{Draft, EventType, StreamName, Timestamp};
 use fanfare::wire::{BodyError, Publish, read_json, read_ndjson};
@@ -20,7 +20,7 @@ fn text_of(draft: &Draft) -> &str {
     std::str::from_utf8(draft.payload().as_bytes()).expect("UTF-8")
 }
 
-/// Everything of a draft that counts.
+/// Returns everything that makes up a draft.
 fn whole(draft: &Draft) -> (Vec<StreamName>, String, Vec<u8>, bool, Option<String>, u128) {
     (
         draft.streams().to_vec(),
@@ -36,11 +36,11 @@ fn is_shaped(kind: &EventType) -> bool {
     ["log", "metric", "heartbeat"].contains(&kind.as_str())
 }
 
-/// JSON data means what it meant, a string its text, and what went through once stays as it is.
+/// JSON data keeps its meaning, a string becomes its text, and a second pass changes nothing.
 pub fn json_data(kind: &str, text: &str) {
     let Ok(kind) = EventType::parse(kind) else { return };
     let Ok(raw) = serde_json::from_str::<Box<RawValue>>(text) else { return };
-    // Text that no program can hold, like half of a surrogate pair, is still JSON.
+    // JSON may contain text that a `String` cannot, such as half of a surrogate pair.
     let meant = serde_json::from_str::<Value>(text).ok();
     let draft = match Draft::from_json(streams(), kind.clone(), &raw, now()) {
         Ok(draft) => draft,
@@ -55,7 +55,7 @@ pub fn json_data(kind: &str, text: &str) {
         return assert_eq!(meant, Some(Value::from(payload)));
     }
     let same: Box<RawValue> = serde_json::from_str(payload).expect("JSON");
-    let again = Draft::from_json(streams(), kind.clone(), &same, now()).expect("it was taken");
+    let again = Draft::from_json(streams(), kind.clone(), &same, now()).expect("accepted before");
     assert_eq!(again.payload(), draft.payload());
     if !is_shaped(&kind) {
         assert_eq!(again.fingerprint(), draft.fingerprint());
@@ -70,7 +70,7 @@ pub fn json_data(kind: &str, text: &str) {
     shaped(&kind, &said, &sent);
 }
 
-/// What became of data that has a shape: a level, a timestamp, and the rest as it was.
+/// Checks data of a type with a shape: a known level, a timestamp, and the rest unchanged.
 fn shaped(
     kind: &EventType,
     said: &serde_json::Map<String, Value>,
@@ -96,7 +96,7 @@ fn shaped(
     assert!(needed.iter().all(|name| sent.contains_key(*name)), "{sent:?}");
 }
 
-/// What a line says of its level, in any spelling of it.
+/// Words in a line, in any case, that set its level.
 const SAID: [(&str, &[&str]); 6] = [
     ("trace", &["trace"]),
     ("debug", &["debug", "dbg"]),
@@ -106,8 +106,8 @@ const SAID: [(&str, &[&str]); 6] = [
     ("critical", &["crit", "fatal", "alert", "emerg", "panic"]),
 ];
 
-/// Text is what was written; a log of any text that is no object says just that, at a level that
-/// the text names, or else `info`.
+/// Text is kept as written. Text of a log that is not an object becomes the message, at a level
+/// that the text names, or else `info`.
 pub fn text_data(kind: &str, text: &str) {
     let Ok(kind) = EventType::parse(kind) else { return };
     let draft = Draft::from_text(streams(), kind.clone(), text, now());
@@ -117,7 +117,7 @@ pub fn text_data(kind: &str, text: &str) {
             let sent: Value = serde_json::from_str(text_of(&draft)).expect("JSON");
             assert_eq!(sent["message"].as_str(), Some(text));
             let level = sent["level"].as_str().expect("a level");
-            let (_, words) = SAID.iter().find(|(known, _)| *known == level).expect("a known one");
+            let (_, words) = SAID.iter().find(|(known, _)| *known == level).expect("known");
             let text = text.to_ascii_lowercase();
             assert!(level == "info" || words.iter().any(|word| text.contains(word)), "{level}");
         }
@@ -127,24 +127,24 @@ pub fn text_data(kind: &str, text: &str) {
             json_data(kind.as_str(), text_of(&draft));
         }
         ("log" | "metric" | "heartbeat", Err(why)) => {
-            assert!(kind.as_str() != "log" || is_object, "{text:?} is a line");
+            assert!(kind.as_str() != "log" || is_object, "{text:?} is refused");
             assert!(why.field.starts_with("data"), "{why}");
         }
         (_, draft) => {
-            let draft = draft.expect("any text will do");
+            let draft = draft.expect("any text is valid");
             assert_eq!((text_of(&draft), draft.payload().is_json()), (text, false));
         }
     }
 }
 
-/// White space between the parts of JSON makes no difference, and none of it is sent.
+/// White space between the tokens of JSON makes no difference, and none of it is kept.
 pub fn spaced(tokens: &[String], spaces: &[String]) {
     let spaces = spaces.iter().map(String::as_str).chain(std::iter::repeat(""));
     let text: String = tokens.iter().zip(spaces).flat_map(|(t, s)| [s, t.as_str()]).collect();
     let dense = tokens.concat();
     let read = |text: &str| {
         let raw: Box<RawValue> = serde_json::from_str(text).expect("JSON");
-        Draft::from_json(streams(), EventType::default(), &raw, now()).expect("taken")
+        Draft::from_json(streams(), EventType::default(), &raw, now()).expect("valid")
     };
     assert_eq!(whole(&read(&text)), whole(&read(&dense)), "{text:?}");
     if !dense.starts_with('"') {
@@ -152,7 +152,7 @@ pub fn spaced(tokens: &[String], spaces: &[String]) {
     }
 }
 
-/// An event is the same by itself, in a list and on a line; so is what is wrong with it.
+/// An event, or its error, is the same alone, in a list and on a line.
 pub fn publish(body: &[u8]) {
     let one = read_json(body, MAX_EVENT_BYTES, now());
     if let Ok(Publish::Batch(drafts)) = &one {
@@ -166,7 +166,7 @@ pub fn publish(body: &[u8]) {
         return;
     }
     let listed = read_json(format!("[{text}]").as_bytes(), MAX_EVENT_BYTES, now());
-    // Where it is JSON a line end is not within a string.
+    // In JSON, a line end is never within a string.
     let is_json = serde_json::from_str::<&RawValue>(text).is_ok();
     let line = text.replace(['\n', '\r'], if is_json { " " } else { "\u{b}" });
     let lined = read_ndjson(line.as_bytes(), MAX_EVENT_BYTES, now());
@@ -178,7 +178,7 @@ pub fn publish(body: &[u8]) {
             let lined = lined.expect("it is one line");
             assert_eq!(lined.iter().map(whole).collect::<Vec<_>>(), [whole(&draft)]);
         }
-        // What is wrong before anything else is that it is no object.
+        // An error of the data, such as not being an object, may precede the syntax error.
         Err(BodyError::Invalid(_)) if !is_json => {
             assert!(listed.is_err() && lined.is_err());
         }
@@ -193,13 +193,13 @@ pub fn publish(body: &[u8]) {
             assert!(matches!(listed, Err(BodyError::TooLarge { size: s, .. }) if s == size));
             assert!(matches!(lined, Err(BodyError::TooLarge { size: s, .. }) if s == size));
         }
-        // `1, 2` is no JSON, though a list of it is.
+        // `1, 2` is not JSON, but `[1, 2]` is.
         Err(BodyError::Unreadable(_)) => assert!(lined.is_err()),
         Ok(Publish::Batch(_)) => unreachable!("it is no list"),
     }
 }
 
-/// What a body says, read by somebody else, is what its draft is.
+/// Compares a draft with its body as `serde_json` reads it.
 fn means(text: &str, draft: &Draft) {
     let Ok(said) = serde_json::from_str::<Value>(text) else { return };
     let names: Vec<&str> = match &said["stream"] {
@@ -220,7 +220,7 @@ fn means(text: &str, draft: &Draft) {
     }
 }
 
-/// A body of lines is its lines.
+/// An NDJSON body contains the events of its lines.
 pub fn lines(body: &[u8]) {
     let read = read_ndjson(body, MAX_EVENT_BYTES, now());
     let Ok(text) = std::str::from_utf8(body) else {

@@ -1,4 +1,4 @@
-//! Laws of chats: what an upstream sends, what is asked of it, and how an answer is read.
+//! Laws of chats: events of an upstream, requests to it, and formats of its answer.
 
 use super::sse::interpret;
 use fanfare::wire::chat::{
@@ -8,7 +8,7 @@ use fanfare::wire::chat::{
 use fanfare::wire::{SseDecoder, SseFrame};
 use serde_json::Value;
 
-/// What bytes are cut into, however they come.
+/// Returns the frames of bytes that arrive in these pieces.
 fn cut<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Option<Vec<SseFrame>> {
     let (mut frames, mut out) = (SseDecoder::new(1024 * 1024), Vec::new());
     for piece in pieces {
@@ -18,7 +18,7 @@ fn cut<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Option<Vec<SseFrame>> {
     Some(out)
 }
 
-/// Wherever an upstream's bytes are cut, they are the same events, and those that any reader finds.
+/// Bytes of an upstream decode to the same events in chunks of any size, as any reader finds them.
 pub fn upstream(step: u8, bytes: &[u8]) {
     let whole = cut(std::iter::once(bytes)).expect("it is small");
     assert_eq!(cut(bytes.chunks(usize::from(step).max(1))).as_ref(), Some(&whole));
@@ -27,7 +27,7 @@ pub fn upstream(step: u8, bytes: &[u8]) {
         SseFrame::Error(_) | SseFrame::Comment => None,
     });
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    // The last event needs no blank line here.
+    // Unlike `interpret`, the decoder needs no blank line after the last event.
     let told = interpret(&format!("{text}\n\n"));
     let told = told.messages.iter().map(|message| message.data.as_bytes().trim_ascii().to_vec());
     let told: Vec<Vec<u8>> = told.filter(|data| !data.is_empty()).collect();
@@ -35,16 +35,16 @@ pub fn upstream(step: u8, bytes: &[u8]) {
     assert_eq!(data, told, "{text:?}");
 }
 
-/// Whatever an event is, nothing that is heard of it is empty or endless, and an error comes first.
+/// Any event decodes to non-empty texts and bounded messages, and an error takes precedence.
 pub fn event(data: &[u8]) {
     match Decoder::default().hear(data) {
         UpstreamEvent::Alive => panic!("data is no comment"),
         UpstreamEvent::End => assert_eq!(data.trim_ascii(), b"[DONE]"),
         UpstreamEvent::Trouble(trouble) => is_told(&trouble),
         UpstreamEvent::Delta(delta) => {
-            // What is repaired is none.
+            // Data that the decoder repairs is not JSON, and becomes null here.
             let value = serde_json::from_slice::<Value>(data).unwrap_or_default();
-            assert!(!value["error"].is_object(), "an error is none");
+            assert!(!value["error"].is_object(), "an error is missed");
             let texts = [&delta.content, &delta.reasoning, &delta.refusal, &delta.finish];
             assert!(texts.into_iter().flatten().all(|text| !text.is_empty()), "{delta:?}");
             assert!(delta.redact.is_none_or(|(from, to)| from < to));
@@ -59,7 +59,7 @@ fn is_told(trouble: &UpstreamFailure) {
     assert!((1..=1_001).contains(&long), "{trouble:?}");
 }
 
-/// What is taken can be sent on, and is the same however it is spelled.
+/// An accepted request can be forwarded, and its fingerprint does not depend on its spelling.
 pub fn ask(body: &[u8]) {
     for read in [ChatRequest::native, ChatRequest::completion] {
         let Ok(ask) = read(body) else { continue };
@@ -74,13 +74,13 @@ pub fn ask(body: &[u8]) {
                 .all(|name| { sent[name].is_null() || sent[name] == 7 })
         );
         let said: Value = serde_json::from_slice(body).expect("JSON");
-        let again = read(said.to_string().as_bytes()).expect("it was taken");
+        let again = read(said.to_string().as_bytes()).expect("valid before");
         assert_eq!(again.fingerprint, ask.fingerprint);
     }
 }
 
-/// What a reader of either face has of an answer's text, whose blocks come together where `together`
-/// says so: all of it, in order.
+/// A reader of either format gets the whole text of an answer in order, even if blocks are flushed
+/// together, as `together` says.
 pub fn faces(parts: &[String], together: &[bool]) {
     let mut events = vec![ChatEvent::Start {
         chat: "c".into(),

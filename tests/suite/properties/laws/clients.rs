@@ -1,10 +1,10 @@
-//! Laws of who a client is, behind proxies and by what they say.
+//! Laws of client addresses behind proxies.
 
 use fanfare::limits::{Client, ForwardedHeaders, client_of};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// The proxies of these laws: the first that a client comes to, and the one behind it.
+/// The proxies of these laws: the one that a client connects to, and the one next to the hub.
 const PROXIES: [&str; 2] = ["10.0.0.1", "10.0.0.2"];
 
 fn trusted() -> Vec<IpNet> {
@@ -15,7 +15,7 @@ fn hops<'a>(forwarded: &'a [&'a str], x_forwarded_for: &'a [&'a str]) -> Forward
     ForwardedHeaders { forwarded, x_forwarded_for }
 }
 
-/// Where nobody is trusted, a client is whoever has the connection, whatever is said.
+/// Without a trusted proxy, the client is the peer, whatever the headers contain.
 pub fn nobody_is_believed(peer: IpAddr, forwarded: &[&str], x_forwarded_for: &[&str]) {
     let client = client_of(peer, hops(forwarded, x_forwarded_for), &[]);
     assert_eq!(client, Client::at(peer, peer.to_canonical().is_loopback()));
@@ -24,7 +24,7 @@ pub fn nobody_is_believed(peer: IpAddr, forwarded: &[&str], x_forwarded_for: &[&
     assert_eq!(client, Client::at(stranger, false), "a stranger is not believed");
 }
 
-/// Behind a proxy, a client is that proxy or an address that stands in the headers.
+/// Behind a proxy, the client is that proxy or an address of the headers.
 pub fn nobody_is_invented(forwarded: &[&str], x_forwarded_for: &[&str]) {
     let peer: IpAddr = PROXIES[1].parse().expect("an address");
     let client = client_of(peer, hops(forwarded, x_forwarded_for), &trusted());
@@ -45,7 +45,7 @@ fn says_nothing(forwarded: &[&str], x_forwarded_for: &[&str]) -> bool {
     forwarded.is_empty() && x_forwarded_for.is_empty()
 }
 
-/// What a proxy adds to what came: on the same line, or on one of its own.
+/// Returns header lines after a proxy has added to them, on the last line or on a new one.
 fn added(said: &[String], adds: &str, on_same_line: bool) -> Vec<String> {
     let mut lines = said.to_vec();
     match lines.last_mut() {
@@ -65,8 +65,8 @@ fn client_behind(forwarded: &[String], x_forwarded_for: &[String]) -> IpAddr {
     client_of(peer, hops(&forwarded, &x), &trusted()).address
 }
 
-/// A client says what it likes, and two proxies add the truth: it is believed the truth, or where
-/// it has made that unreadable, it is taken for a proxy. It is never whom it says it is.
+/// A client sends any headers, and two proxies add the truth. The hub finds the true address or, if
+/// the client has made the header unreadable, that of a proxy. It never finds a forged address.
 pub fn nobody_is_somebody_else(said: &[String], real: IpAddr, on_same_line: bool, quoted: bool) {
     let real = real.to_canonical();
     if trusted().iter().any(|net| net.contains(&real)) {

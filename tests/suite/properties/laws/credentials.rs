@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const SECRET: &str = "a secret that is long enough to be one";
 const TICKET_KEY: [u8; 32] = *b"0123456789abcdef0123456789abcdef";
-/// Far away: what verifies signatures looks at the clock, too.
+/// Far in the future, because `jsonwebtoken` compares the claims with the system clock, too.
 const NOW_S: u64 = 4_000_000_000;
 const LIFETIME: Duration = Duration::from_secs(3600);
 
@@ -21,7 +21,7 @@ fn now() -> Timestamp {
     Timestamp::from_ms(NOW_S * 1000)
 }
 
-/// What takes tokens of a secret and tickets of a key that these laws know, and nothing else.
+/// Returns an `Access` that accepts only tokens of `SECRET` and tickets of `TICKET_KEY`.
 pub fn access() -> Access {
     let settings = JwtSettings {
         secret: Some(SECRET.to_owned()),
@@ -34,7 +34,7 @@ pub fn access() -> Access {
     let sum = crc32fast::hash(TICKET_KEY.as_ref()).to_be_bytes();
     std::fs::write(&file, [TICKET_KEY.as_ref(), &sum[..]].concat()).expect("writes");
     let tickets = Tickets::open(Some(&file)).expect("a key");
-    // Whoever shows nothing reads everything, so that a ticket may be by nobody.
+    // Anonymous callers may read everything, so that a ticket may have no maker.
     let subscribe = Scope::parse(&["**".to_owned()]).expect("a selector");
     let anyone = Grants { subscribe, ..Grants::nothing() };
     Access::new(Vec::new(), verifier, Some(anyone)).with(tickets, Arc::default())
@@ -60,7 +60,7 @@ fn signed(header: &str, claims: &[u8], secret: &[u8]) -> String {
     format!("{message}.{}", sum.expect("signs"))
 }
 
-/// A token that is good.
+/// Returns a valid token.
 pub fn good_token() -> String {
     let claims = json!({
         "exp": NOW_S + 600, "sub": "ann", "jti": "x", "fanfare": { "subscribe": ["a.**"] }
@@ -68,7 +68,7 @@ pub fn good_token() -> String {
     signed(r#"{"alg":"HS256","typ":"JWT"}"#, claims.to_string().as_bytes(), SECRET.as_bytes())
 }
 
-/// A ticket that is good.
+/// Returns a valid ticket.
 pub fn good_ticket(access: &Access) -> String {
     let wanted = TicketWanted {
         streams: vec![Selector::parse("a.*").expect("a selector")],
@@ -82,15 +82,15 @@ pub fn good_ticket(access: &Access) -> String {
     access.mint(&maker, &wanted).expect("a ticket")
 }
 
-/// What nobody has signed is neither a token nor a ticket, and a ticket is no token.
+/// Text without a valid signature is neither a token nor a ticket.
 pub fn unsigned(access: &Access, text: &str) {
-    assert!(access.verify(text, now()).is_err(), "{text:?} is taken as a token");
+    assert!(access.verify(text, now()).is_err(), "{text:?} is accepted as a token");
     let last = Some(EventId { epoch: Epoch(1), position: Position::of(9, 0) });
-    assert!(access.verify_ticket(text, None, now()).is_err(), "{text:?} is taken as a ticket");
-    assert!(access.verify_ticket(text, last, now()).is_err(), "{text:?} is taken as a ticket");
+    assert!(access.verify_ticket(text, None, now()).is_err(), "{text:?} is accepted as a ticket");
+    assert!(access.verify_ticket(text, last, now()).is_err(), "{text:?} is accepted as a ticket");
 }
 
-/// One byte more, less or other, and it is good no more; nor is it good for the other purpose.
+/// A token or ticket with a byte added, removed or changed is refused; neither passes as the other.
 pub fn mutated(access: &Access, at: usize, byte: u8, how: u8) {
     let (token, ticket) = (good_token(), good_ticket(access));
     assert!(access.verify(&token, now()).is_ok());
@@ -114,11 +114,11 @@ pub fn mutated(access: &Access, at: usize, byte: u8, how: u8) {
     }
 }
 
-/// Whatever is signed: who is let in is whom the claims name, and no longer than they say.
+/// An accepted caller is the one that the signed claims name, for no longer than they allow.
 pub fn claims(access: &Access, text: &[u8]) {
     let token = signed(r#"{"alg":"HS256"}"#, text, SECRET.as_bytes());
     let Ok(caller) = access.verify(&token, now()) else { return };
-    // What is in members that do not count may be what no program can hold.
+    // Members that are ignored may contain text that a `String` cannot.
     let Ok(said) = serde_json::from_slice::<Value>(text) else { return };
     let is_after = |value: &Value| value.as_f64().is_some_and(|s| s > NOW_S as f64);
     assert!(is_after(&said["exp"]) && !is_after(&said["nbf"]), "{said}");
@@ -132,7 +132,7 @@ pub fn claims(access: &Access, text: &[u8]) {
     assert!(named("publish") > 0 || caller.grants.publish == Grants::nothing().publish);
 }
 
-/// Whatever stands in a signed ticket, it reads and does nothing else, and only as long as it says.
+/// A signed ticket with any claims grants only subscribing, and only until the end that it names.
 pub fn ticket_claims(access: &Access, text: &[u8]) {
     let ticket = signed(r#"{"alg":"HS256","typ":"fanfare-ticket"}"#, text, &TICKET_KEY);
     let Ok(caller) = access.verify_ticket(&ticket, None, now()) else { return };
@@ -143,10 +143,10 @@ pub fn ticket_claims(access: &Access, text: &[u8]) {
     assert!(caller.by_ticket);
     assert_eq!(caller.expires.map(Timestamp::ms), said["end"].as_u64());
     let other = signed(r#"{"alg":"HS256","typ":"JWT"}"#, text, &TICKET_KEY);
-    assert!(access.verify_ticket(&other, None, now()).is_err(), "it says that it is no ticket");
+    assert!(access.verify_ticket(&other, None, now()).is_err(), "its type is not a ticket");
 }
 
-/// A key set is taken or refused by its name; a token is held against what it has.
+/// A key set is refused with its setting's name, or is accepted and verifies any token.
 pub fn key_set(bytes: &[u8], tokens: &[String]) {
     let settings = JwtSettings {
         jwks: Some(bytes.to_vec()),
@@ -182,7 +182,7 @@ fn open(file: &Path) -> std::io::Result<Revocations> {
     Revocations::open(Some(file), LIFETIME, now())
 }
 
-/// Those that were answered are known after a restart, whatever the last line was cut to.
+/// Acknowledged revocations are known after a restart, wherever the last line was cut.
 pub fn torn_revocations(all: &[RevocationTarget], cut: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("revocations");
@@ -210,7 +210,7 @@ pub fn torn_revocations(all: &[RevocationTarget], cut: usize) {
     }
 }
 
-/// A file of anything opens, and again, or is refused with the line that is wrong.
+/// A file of any bytes opens, also a second time, or is refused with the invalid line.
 pub fn revocations(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("revocations");
@@ -224,7 +224,7 @@ pub fn revocations(bytes: &[u8]) {
             let line: usize = line.and_then(|line| line.parse().ok()).expect("a line");
             let lines = bytes.split_inclusive(|b| *b == b'\n').count();
             assert!((1..=lines).contains(&line), "{why}");
-            return assert_eq!(std::fs::read(&file).expect("reads"), bytes, "it is left alone");
+            return assert_eq!(std::fs::read(&file).expect("reads"), bytes, "it is unchanged");
         }
     };
     let again = open(&file).expect("what was written opens");
@@ -234,13 +234,13 @@ pub fn revocations(bytes: &[u8]) {
         let Ok(whose) = serde_json::from_value::<RevocationTarget>(said["whose"].clone()) else {
             continue;
         };
-        // Without a time it is no revocation: a last line that a crash has cut is like that.
+        // A line without a time, such as a last line that a crash has cut, is not a revocation.
         if said["at"].as_u64().is_none() {
             continue;
         }
         let caller = by(&whose);
         assert_eq!(first.covers(&caller), again.covers(&caller), "{whose:?}");
-        // A last line without its end was cut by a crash; one that names keys is about those alone.
+        // A crash has cut a last line without a line end. A line with `keys` concerns only those.
         let holds = line.ends_with(b"\n") && said.get("keys").is_none() && !has_undone;
         let is_key = matches!(whose, RevocationTarget::Key(_));
         assert!(!(holds && is_key) || again.covers(&caller), "{whose:?}");

@@ -1,7 +1,7 @@
-//! What must be so of every input of a parser, each law a function that panics where it is not.
+//! Laws that hold for every input of a parser. Each is a function that panics if it is violated.
 //!
-//! Two drive them: the property tests here with inputs that are mostly right, and the targets in
-//! `fuzz/` with whatever a fuzzer comes up with.
+//! The property tests check them with mostly valid inputs, and the targets in `fuzz/` with the
+//! inputs of a fuzzer.
 
 pub mod bodies;
 pub mod chats;

@@ -1,4 +1,4 @@
-//! Laws of what is configured: durations, sizes, and the file.
+//! Laws of the configuration: durations, sizes and the file.
 
 use clap::ArgMatches;
 use fanfare::config::{Config, ConfigError, RawConfig, command};
@@ -8,20 +8,20 @@ fn flags(words: &[&str]) -> ArgMatches {
     command().try_get_matches_from([&["serve"], words].concat()).expect("flags")
 }
 
-/// What is meant by `value` of a setting, said in the environment.
+/// Resolves a configuration with the environment variable `name` set to `value`.
 fn meant(name: &str, value: &str) -> Result<Config, Vec<ConfigError>> {
     let env = |asked: &str| (asked == name).then(|| value.to_owned());
     Config::resolve(RawConfig::collect(&flags(&[]), env))
 }
 
-/// What `text` is in milliseconds, where it is written as everybody writes it: numbers with units
-/// from the largest to the smallest, each once.
+/// Returns `text` in milliseconds if it has the usual form: numbers with units from the largest to
+/// the smallest, each once.
 fn milliseconds(text: &str) -> Option<u64> {
     let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
     let (mut rest, mut units, mut sum) = (text, &units[..], 0u64);
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        // What is larger may be more than a span holds, and is not for this law to say.
+        // A larger number may exceed the range of a span, which this law does not cover.
         let number: u64 = rest.get(..digits).filter(|d| d.len() <= 6)?.parse().ok()?;
         rest = &rest[digits..];
         let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
@@ -37,13 +37,13 @@ pub fn duration(text: &str) {
     match (meant("FANFARE_DRAIN", text), milliseconds(text)) {
         (Ok(config), Some(ms)) => assert_eq!(config.drain.as_millis(), u128::from(ms), "{text:?}"),
         (Err(wrong), None) => names_a_place(&wrong, Path::new("-"), ""),
-        // There are more ways to write one, but a bare number is none.
+        // Other forms are valid, too, but not a number without a unit.
         (Ok(_), None) => assert!(text.parse::<f64>().is_err(), "{text:?} has no unit"),
         (Err(wrong), Some(_)) => panic!("{text:?}: {wrong:?}"),
     }
 }
 
-/// What `text` is in bytes: digits, and perhaps a unit.
+/// Returns `text` in bytes: digits and an optional unit.
 fn size(text: &str) -> Option<u64> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let number: u128 = text[..digits].parse().ok()?;
@@ -62,13 +62,13 @@ fn size(text: &str) -> Option<u64> {
     number.checked_mul(factor)?.try_into().ok()
 }
 
-/// A size is its number of its unit.
+/// A size is its number times its unit.
 pub fn bytes(text: &str) {
     let config = meant("FANFARE_MIN_FREE_BYTES", text);
     match (config, size(text)) {
         (Ok(config), Some(bytes)) => assert_eq!(config.min_free_bytes, bytes, "{text:?}"),
         (Err(wrong), None) => names_a_place(&wrong, Path::new("-"), ""),
-        // White space and a plus sign are no mistake.
+        // White space and a plus sign are allowed.
         (Ok(config), None) => {
             let plain = text.trim().trim_start_matches('+');
             assert_eq!(size(plain), Some(config.min_free_bytes), "{text:?}");
@@ -77,7 +77,7 @@ pub fn bytes(text: &str) {
     }
 }
 
-/// A setting means the same wherever it is said, and is refused wherever it is wrong.
+/// A setting has the same value, or the same errors, as a flag, in the environment and in the file.
 pub fn said_anywhere(name: &str, value: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("f.toml");
@@ -104,7 +104,7 @@ pub fn said_anywhere(name: &str, value: &str) {
     assert_eq!(told[0], told[2], "{name} = {value:?}");
 }
 
-/// Whatever is wrong is a flag, a variable or a line of the file.
+/// Checks that each error names a flag, a variable or a line of the file.
 fn names_a_place(wrong: &[ConfigError], file: &Path, text: &str) {
     assert!(!wrong.is_empty());
     let lines = text.matches('\n').count() + 1;
@@ -117,12 +117,12 @@ fn names_a_place(wrong: &[ConfigError], file: &Path, text: &str) {
     }
 }
 
-/// A file is understood, or everything that is wrong with it has its place. Said elsewhere is what
-/// would have names looked up and files read.
+/// A file is accepted, or each of its errors names a place. The environment overrides settings that
+/// would look up names or read files.
 pub fn file(folder: &Path, text: &str) {
     let path = folder.join("f.toml");
     std::fs::write(&path, text).expect("writes");
-    // A name may also be written with escapes.
+    // A name may also be spelled with escapes.
     let may_name_files = text.contains(['j', '\\']);
     let env = |name: &str| match name {
         "FANFARE_LISTEN" => Some("127.0.0.1:0".to_owned()),

@@ -1,4 +1,4 @@
-//! Laws of what is written as Server-Sent Events, held against a reader of its own.
+//! Laws of written Server-Sent Events, checked with a separate parser.
 
 use fanfare::event::{
     Body, Draft, Entry, Epoch, EventId, EventType, Position, StreamName, Timestamp,
@@ -6,7 +6,7 @@ use fanfare::event::{
 use fanfare::wire::{self, View};
 use serde_json::Value;
 
-/// What an EventSource dispatches.
+/// An event that an EventSource dispatches.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
     pub kind: String,
@@ -14,7 +14,7 @@ pub struct Message {
     pub last_id: String,
 }
 
-/// What a whole stream comes to.
+/// The result of a whole stream.
 #[derive(Default, PartialEq, Eq, Debug)]
 pub struct Told {
     pub messages: Vec<Message>,
@@ -22,8 +22,8 @@ pub struct Told {
     pub last_id: String,
 }
 
-/// A text without its BOM, in lines; what is behind the last line end is no line (WHATWG HTML
-/// §9.2.6: it is discarded).
+/// Returns the lines of a text without its BOM. Text after the last line end is discarded (WHATWG
+/// HTML §9.2.6).
 fn lines(text: &str) -> Vec<&str> {
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines = Vec::new();
@@ -77,13 +77,13 @@ pub fn interpret(text: &str) -> Told {
     told
 }
 
-/// A text as it is read where every line end is read as one.
+/// Returns a text with each line end as LF, as clients read it.
 pub fn normalized(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n")
 }
 
-/// Any text of any type is read back as it is, save that its line ends are one; so is an envelope
-/// of it, to the letter.
+/// Any text of any type is read back unchanged, except that line ends become LF. The data of an
+/// envelope is read back exactly.
 pub fn block(kind: &str, text: &str, number: u64, retry_ms: u64) {
     let Ok(kind) = EventType::parse(kind) else { return };
     let now = Timestamp::from_ms(number % 250_000_000_000_000);
@@ -121,7 +121,7 @@ pub fn block(kind: &str, text: &str, number: u64, retry_ms: u64) {
     assert_eq!(envelope["type"], kind.as_str());
     assert_eq!(envelope["time"], now.to_string());
     if draft.payload().is_json() {
-        // The same letters, so that no number is rounded on its way.
+        // The same characters, so that no number is rounded.
         assert!(message.data.ends_with(&format!("\"data\":{payload}}}")), "{envelope}");
     } else {
         assert_eq!(envelope["data"], payload);

@@ -4,7 +4,7 @@ use fanfare::event::{
     EventId, EventType, Key, Line, LineSplitter, Selector, StreamName, Timestamp,
 };
 
-/// A name is taken as it is, or not at all.
+/// A name is accepted unchanged or refused.
 pub fn stream_name(text: &str) {
     let is_good = (1..=255).contains(&text.len())
         && !["", ".", ".."].contains(&text)
@@ -15,7 +15,7 @@ pub fn stream_name(text: &str) {
     }
 }
 
-/// Whether parts of a name match those of a selector: `*` one of them, a last `**` the rest.
+/// Returns true if the parts of a name match: `*` matches one part, a last `**` the rest.
 fn parts_match(wanted: &[&str], parts: &[&str]) -> bool {
     match (wanted, parts) {
         ([], []) => true,
@@ -27,7 +27,7 @@ fn parts_match(wanted: &[&str], parts: &[&str]) -> bool {
     }
 }
 
-/// Whether a selector means a name, by what the documentation says.
+/// Returns true if a selector matches a name as documented.
 pub fn is_meant(selector: &str, name: &str) -> bool {
     if !selector.contains('*') {
         return selector == name;
@@ -37,8 +37,8 @@ pub fn is_meant(selector: &str, name: &str) -> bool {
     parts_match(&wanted, &parts)
 }
 
-/// Whether whoever asks for `selector` is sent `name`: wildcards reach no `chat.…`, and a `hub.…`
-/// only where they say so.
+/// Returns true if a subscriber of `selector` gets `name`: wildcards never reach `chat.…`, and
+/// reach `hub.…` only if the selector begins with `hub.`.
 fn is_reached(selector: &str, name: &str) -> bool {
     let is_pattern = selector.contains('*');
     let out_of_reach =
@@ -46,7 +46,7 @@ fn is_reached(selector: &str, name: &str) -> bool {
     is_meant(selector, name) && !(is_pattern && out_of_reach)
 }
 
-/// A selector is taken as it is written, and means what its parts mean.
+/// A selector is accepted unchanged and matches by its parts.
 pub fn selector(text: &str, name: &str) {
     let parts: Vec<&str> = text.split('.').collect();
     let is_pattern = text.contains('*');
@@ -74,19 +74,19 @@ pub fn selector(text: &str, name: &str) {
     assert_eq!(selector.reaches(&name), is_reached(text, name.as_str()), "{text} at {name}");
 }
 
-/// The intersection of two selectors reaches what both reach, whichever is asked for the other.
+/// The intersection of two selectors reaches what both reach, in either order of the operands.
 pub fn intersection(one: &str, other: &str, name: &str) {
     let (Ok(one), Ok(other)) = (Selector::parse(one), Selector::parse(other)) else { return };
-    // Longer ones may meet in a pattern that is too long to be said, while a name with an empty
-    // part in it is not: they reach nothing then.
+    // The intersection of longer ones may be too long for a pattern, although both reach a name
+    // with an empty part that is not too long. It is then `None`.
     if one.as_str().len() + other.as_str().len() > 255 {
         return;
     }
     let both = one.intersection(&other);
     assert_eq!(both, other.intersection(&one), "{one} and {other}");
     if let Some(both) = &both {
-        assert_eq!(Selector::parse(both.as_str()).as_ref(), Ok(both), "it can be said again");
-        // What both reach is within each of them.
+        assert_eq!(Selector::parse(both.as_str()).as_ref(), Ok(both), "it parses again");
+        // The intersection is within each of them.
         assert_eq!(both.intersection(&one).as_ref(), Some(both), "{both} of {one}");
         assert_eq!(both.intersection(&other).as_ref(), Some(both), "{both} of {other}");
     }
@@ -95,7 +95,7 @@ pub fn intersection(one: &str, other: &str, name: &str) {
     assert_eq!(reached, one.reaches(&name) && other.reaches(&name), "{one} and {other} at {name}");
 }
 
-/// A type is one that EventSource can dispatch, and neither its own nor the hub's.
+/// A type can be dispatched by EventSource and is reserved neither by it nor by the hub.
 pub fn event_type(text: &str) {
     let is_good = (1..=64).contains(&text.len())
         && !text.chars().any(char::is_control)
@@ -110,7 +110,7 @@ pub fn event_type(text: &str) {
     }
 }
 
-/// An id that is taken is what it says; its own spelling reads back.
+/// An accepted id has the value of its digits, and its canonical spelling parses back.
 pub fn event_id(text: &str) {
     let hex = |range: std::ops::Range<usize>| {
         let digits = text.as_bytes().get(range)?;
@@ -132,7 +132,7 @@ pub fn event_id(text: &str) {
     }
 }
 
-/// Milliseconds of an RFC 3339 time as everybody writes it, by the calendar alone.
+/// Returns a usual RFC 3339 time in milliseconds, computed from the calendar.
 fn rfc3339_ms(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let number = |range: std::ops::Range<usize>| -> Option<i64> {
@@ -178,10 +178,10 @@ fn rfc3339_ms(text: &str) -> Option<i64> {
     Some(seconds * 1000 + ms)
 }
 
-/// The last moment that jiff tells, less the largest offset.
+/// The last time that jiff represents minus the largest offset, in milliseconds.
 const LAST_MS: i64 = 253_402_207_200_000 - 86_400_000;
 
-/// A time is the moment that it says, and its own spelling is that moment again.
+/// A time parses to its exact value, and its formatted value parses back.
 pub fn timestamp(text: &str) {
     let parsed = Timestamp::parse("t", text);
     match rfc3339_ms(text) {
@@ -197,7 +197,7 @@ pub fn timestamp(text: &str) {
     }
 }
 
-/// A moment is written so that it reads back, in a form that sorts as it does.
+/// A formatted time parses back, and sorts as text like the time.
 pub fn moment_reads_back(ms: u64) {
     let moment = Timestamp::from_ms(ms);
     let text = moment.to_string();
@@ -209,7 +209,7 @@ pub fn moment_reads_back(ms: u64) {
     }
 }
 
-/// A key is taken as it is, or not at all.
+/// A key is accepted unchanged or refused.
 pub fn key(text: &str) {
     match Key::parse("key", text) {
         Ok(key) => assert!((1..=128).contains(&text.len()) && key.as_str() == text, "{text:?}"),
@@ -217,11 +217,11 @@ pub fn key(text: &str) {
     }
 }
 
-/// Bytes of a line in these laws, at most: few, so that there are long ones.
+/// Maximum size of a line in these laws, small so that longer lines are common.
 const LINE_BYTES: usize = 16;
 
-/// Lines are the same however their bytes come, and are all of these; one that is too long becomes
-/// several, none of which is cut within a character.
+/// Lines do not depend on the chunks of their bytes, and account for all of them. A line that is
+/// too long is split, but never within a character.
 pub fn lines(input: &[u8], step: usize) {
     let read = |step: usize| {
         let (mut splitter, mut read) = (LineSplitter::new(LINE_BYTES), Vec::new());

@@ -1,0 +1,46 @@
+//! The subcommands that are clients of a hub, and those for the shell.
+
+use super::{client, publish, shell, streams, tail, transfer, whole_command};
+use clap::{ArgMatches, Command};
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// Returns the subcommands.
+pub(super) fn commands() -> Vec<Command> {
+    let clients = [
+        publish::command(),
+        super::run::command(),
+        tail::command(),
+        streams::command(),
+        transfer::export_command(),
+        transfer::import_command(),
+    ];
+    let clients = clients.into_iter().map(|command| command.args(client::arguments()));
+    clients.chain([shell::completions_command(), shell::man_command()]).collect()
+}
+
+/// Runs a subcommand; `None` if it is not one of these.
+pub(super) fn run(name: &str, flags: &ArgMatches) -> Option<anyhow::Result<ExitCode>> {
+    let done = match name {
+        "publish" => as_client(publish::run(flags)),
+        "run" => return Some(as_client(super::run::run(flags))),
+        "tail" => as_client(tail::run(flags)),
+        "streams" => as_client(streams::run(flags)),
+        "export" => as_client(transfer::export(flags)),
+        "import" => as_client(transfer::import(flags)),
+        "completions" => print(&shell::completions(flags, whole_command())),
+        "man" => shell::man(flags, whole_command()).and_then(|page| print(&page)),
+        _ => return None,
+    };
+    Some(done.map(|()| ExitCode::SUCCESS))
+}
+
+/// Runs a client of a hub.
+pub(super) fn as_client<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+fn print(text: &[u8]) -> anyhow::Result<()> {
+    std::io::stdout().write_all(text)?;
+    Ok(())
+}

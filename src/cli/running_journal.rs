@@ -1,0 +1,75 @@
+//! `fanfare journal backup` and `acknowledge-loss`: commands on the journal of a running hub.
+
+use super::client::{self, Client};
+use super::clients::as_client;
+use super::journal::file_argument;
+use crate::journal::verify_backup;
+use anyhow::Context as _;
+use clap::{ArgMatches, Command};
+use reqwest::Method;
+use serde_json::Value;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Returns the subcommands of `fanfare journal`.
+pub(super) fn commands() -> [Command; 2] {
+    [
+        Command::new("backup")
+            .about("Copy a running hub's journal to a file, consistent as of one moment")
+            .arg(file_argument("The file to write"))
+            .args(client::arguments()),
+        Command::new("acknowledge-loss")
+            .about("Acknowledge the losses that a running hub reports")
+            .args(client::arguments()),
+    ]
+}
+
+/// Runs a subcommand; `None` if it is not one of these.
+pub(super) fn run(name: &str, flags: &ArgMatches) -> Option<anyhow::Result<ExitCode>> {
+    let done = match name {
+        "backup" => as_client(back_up(flags)),
+        "acknowledge-loss" => as_client(acknowledge(flags)),
+        _ => return None,
+    };
+    Some(done.map(|()| ExitCode::SUCCESS))
+}
+
+/// Writes the backup to a temporary file beside its path, verifies it, and renames it.
+async fn back_up(flags: &ArgMatches) -> anyhow::Result<()> {
+    let file = flags.get_one::<PathBuf>("file").context("a file to write is needed")?;
+    let client = Client::of(flags)?;
+    let mut answer = client.send(client.request(Method::GET, "/journal/backup")).await?;
+    let mut made = file.clone().into_os_string();
+    made.push(".part");
+    let made = PathBuf::from(made);
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&made);
+    let mut out = opened.with_context(|| format!("cannot create {}", made.display()))?;
+    while let Some(piece) = answer.chunk().await.map_err(|error| client.away(error))? {
+        out.write_all(&piece).with_context(|| format!("cannot write {}", made.display()))?;
+    }
+    out.sync_all()?;
+    let records = verify_backup(&made)?;
+    std::fs::rename(&made, file)?;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+    let bytes = out.metadata()?.len();
+    writeln!(std::io::stdout(), "{}: {records} records, {bytes} bytes", file.display())?;
+    Ok(())
+}
+
+async fn acknowledge(flags: &ArgMatches) -> anyhow::Result<()> {
+    let client = Client::of(flags)?;
+    let answer = client.send(client.request(Method::DELETE, "/journal/losses")).await?;
+    let answer = answer.bytes().await.map_err(|error| client.away(error))?;
+    let answer: Value = serde_json::from_slice(&answer)?;
+    let losses = answer["losses"].as_array().map_or(&[][..], Vec::as_slice);
+    for loss in losses {
+        writeln!(std::io::stdout(), "{loss}")?;
+    }
+    writeln!(std::io::stdout(), "acknowledged {} losses", losses.len())?;
+    Ok(())
+}

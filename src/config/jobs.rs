@@ -1,0 +1,60 @@
+//! Configuration of jobs.
+
+use super::raw::{RawValue, Rule};
+use super::resolve::{Resolver, parse_count, parse_directory, parse_some_time};
+use crate::source::{JobSpec, RunAs, check_job_name};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// Default time for a run to stop.
+const STOP_AFTER: Duration = Duration::from_secs(10);
+
+impl Resolver {
+    /// Returns the jobs of the `[job.NAME]` tables.
+    pub(super) fn jobs(&mut self) -> Vec<JobSpec> {
+        let tables = self.said.take_tables("job");
+        tables.into_iter().filter_map(|(place, rule)| self.job(&place, rule)).collect()
+    }
+
+    fn job(&mut self, place: &str, mut rule: Rule) -> Option<JobSpec> {
+        let name =
+            self.member(&mut rule, "name", |text| check_job_name(text).map(|()| text.to_owned()));
+        let command = rule.remove("command").map(|words| words.values).unwrap_or_default();
+        if command.first().is_none_or(String::is_empty) {
+            self.said.note(place, "a job needs `command`, a list of a program and its arguments");
+        }
+        let passed = rule.remove("pass-env").map(|words| words.values).unwrap_or_default();
+        let environment = rule.remove("environment").map_or_else(Vec::new, |w| self.variables(&w));
+        let directory = self.member(&mut rule, "directory", parse_directory);
+        let timeout = self.member(&mut rule, "timeout", parse_some_time);
+        let user = self.member(&mut rule, "user", RunAs::find);
+        let at_most = self.member(&mut rule, "at-most", parse_count).unwrap_or(1);
+        let stop_after =
+            self.member(&mut rule, "stop-after", parse_some_time).unwrap_or(STOP_AFTER);
+        self.refuse_others("a job", rule);
+        Some(JobSpec {
+            name: name?,
+            command,
+            directory,
+            environment,
+            passed,
+            timeout,
+            user,
+            at_most: usize::try_from(at_most).unwrap_or(usize::MAX),
+            stop_after,
+        })
+    }
+
+    fn variables(&mut self, words: &RawValue) -> Vec<(String, String)> {
+        let mut seen = HashSet::new();
+        self.parse(words, |pair| match pair.split_once('=') {
+            Some((name, value)) if !name.is_empty() && !pair.contains('\0') => {
+                Ok((name.to_owned(), value.to_owned()))
+            }
+            _ => Err(format!("{pair:?} is no variable")),
+        })
+        .into_iter()
+        .filter(|(name, _)| seen.insert(name.clone()))
+        .collect()
+    }
+}

@@ -1,0 +1,48 @@
+//! Configuration of followed files.
+
+use super::raw::Rule;
+use super::resolve::Resolver;
+use crate::event::EventType;
+use crate::source::{JoinRule, StreamTemplate, TailSpec};
+
+/// Default stream of a followed file.
+const DEFAULT_STREAM: &str = "logs.{name}";
+
+impl Resolver {
+    /// Returns the followed files of the `[[source.tail]]` tables.
+    pub(super) fn tails(&mut self) -> Vec<TailSpec> {
+        let tables = self.said.take_tables("source.tail");
+        tables.into_iter().filter_map(|(place, rule)| self.tail(&place, rule)).collect()
+    }
+
+    fn tail(&mut self, place: &str, mut rule: Rule) -> Option<TailSpec> {
+        let paths = rule.remove("paths").map_or_else(Vec::new, |words| {
+            self.parse(&words, |text| {
+                glob::Pattern::new(text).map_err(|e| format!("{text:?} is no pattern: {e}"))
+            })
+        });
+        if paths.is_empty() {
+            self.said.note(place, "source.tail needs `paths`, a pattern or a list of them");
+        }
+        let kind = |text: &str| EventType::parse(text).map_err(|e| e.detail);
+        let template = StreamTemplate::parse(DEFAULT_STREAM).ok();
+        let stream = self.member(&mut rule, "stream", StreamTemplate::parse).or(template)?;
+        let kind = self.member(&mut rule, "type", kind).or(EventType::parse("log").ok())?;
+        let joins =
+            self.member(&mut rule, "multiline", JoinRule::parse).unwrap_or(JoinRule::Nothing);
+        let from_start = self.member(&mut rule, "from", |text| match text {
+            "start" => Ok(true),
+            "end" => Ok(false),
+            _ => Err(format!("{text:?} is neither start nor end")),
+        });
+        let links = self.member(&mut rule, "follow-symlinks", |text| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(format!("{text:?} is neither true nor false")),
+        });
+        self.refuse_others("source.tail", rule);
+        let (from_start, follows_links) =
+            (from_start.unwrap_or_default(), links.unwrap_or_default());
+        Some(TailSpec { paths, stream, kind, joins, from_start, follows_links })
+    }
+}

@@ -1,0 +1,41 @@
+//! Names and default retention of the streams that the hub publishes itself.
+//!
+//! Every build knows them, also one without the feature that publishes to them: a data directory
+//! keeps its retention when the binary changes.
+
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// Stream of the hub's own log.
+pub const LOG_STREAM: &str = "hub.logs";
+/// Stream of the system monitor.
+pub const SYSTEM_STREAM: &str = "system";
+/// Default retention of the log and of the system monitor.
+pub const OWN_STREAM_KEPT: Duration = HOUR;
+
+/// Stream of changes of the status of services that send heartbeats.
+pub const HEARTBEATS_STREAM: &str = "heartbeats";
+/// Default retention of that stream. A service that is down is forgotten after this time.
+pub const HEARTBEATS_KEPT: Duration = Duration::from_secs(24 * HOUR.as_secs());
+
+/// Prefix of the streams of job runs.
+#[cfg(feature = "jobs")]
+pub const JOB_PREFIX: &str = "jobs.";
+/// Selector of the streams of job runs.
+pub const JOB_STREAMS: &str = "jobs.**";
+/// Default retention of the streams of job runs.
+pub const JOBS_KEPT: Duration = Duration::from_secs(7 * 24 * HOUR.as_secs());
+
+/// Stream of the read positions of followed files.
+pub const TAIL_STREAM: &str = "hub.tail";
+/// Retention of that stream: more events than are published between two reports of all positions.
+pub const TAIL_KEPT_EVENTS: u64 = 20_000;
+
+/// Prefix of the streams of chats.
+#[cfg(feature = "chat")]
+pub const CHAT_PREFIX: &str = "chat.";
+/// Selector of the streams of chats.
+pub const CHAT_STREAMS: &str = "chat.**";
+/// Stream of the records of chats.
+pub const CHATS_STREAM: &str = "hub.chats";
