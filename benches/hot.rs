@@ -7,9 +7,9 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fanfare::event::{
     Body, Draft, Entry, EventType, Interest, Position, Selector, StreamName, Timestamp,
 };
-use fanfare::hub::probe::{FanOut, Matching};
+use fanfare::hub::probe::{FanOut, SelectorProbe};
 use fanfare::journal::{
-    Committed, Dispatch, Durability, Item, Journal, RetentionLimits, RetentionPolicy, Settings,
+    CommittedBatch, Dispatch, Durability, Item, Journal, RetentionLimits, RetentionPolicy, Settings,
 };
 use fanfare::telemetry::Telemetry;
 use fanfare::wire::{self, View};
@@ -47,10 +47,10 @@ fn entry(position: Position) -> Entry {
     Entry { position, time: Timestamp::from_ms(1), streams, body }
 }
 
-fn batch(number: u64) -> Committed {
+fn batch(number: u64) -> CommittedBatch {
     let entries: Vec<Entry> = (0..EVENTS).map(|i| entry(Position::of(number, i))).collect();
     let (first, last) = (Position::of(number, 0), Position::of(number, EVENTS - 1));
-    Committed { first, last, at: Instant::now(), entries }
+    CommittedBatch { first, last, at: Instant::now(), entries }
 }
 
 /// Opens a journal that answers publishers as soon as their batch is committed.
@@ -108,7 +108,7 @@ fn matching(c: &mut Criterion) {
     let patterns = (0..100).map(|n| format!("team{n}.**"));
     let selectors: Vec<Selector> =
         exact.chain(patterns).map(|s| Selector::parse(&s).unwrap()).collect();
-    let index = Matching::of(&selectors);
+    let index = SelectorProbe::of(&selectors);
     let mut group = c.benchmark_group("match");
     for name in ["bench.77777", "team42.builds.7", "nobody.reads.this"] {
         let stream = stream(name);
@@ -119,8 +119,8 @@ fn matching(c: &mut Criterion) {
 /// Times only `step`, with a new batch in each round.
 fn timed(
     rounds: u64,
-    mut next: impl FnMut() -> Committed,
-    mut step: impl FnMut(Committed) -> Duration,
+    mut next: impl FnMut() -> CommittedBatch,
+    mut step: impl FnMut(CommittedBatch) -> Duration,
 ) -> Duration {
     (0..rounds).map(|_| step(next())).sum()
 }
@@ -149,7 +149,7 @@ fn fan(c: &mut Criterion) {
                     let began = Instant::now();
                     direct.push(&batch);
                     let took = began.elapsed();
-                    direct.round();
+                    direct.flush();
                     took
                 })
             });
@@ -159,7 +159,7 @@ fn fan(c: &mut Criterion) {
                 timed(rounds, &mut next, |batch| {
                     direct.push(&batch);
                     let began = Instant::now();
-                    direct.round();
+                    direct.flush();
                     began.elapsed()
                 })
             });
@@ -169,7 +169,7 @@ fn fan(c: &mut Criterion) {
             b.iter_custom(|rounds| {
                 timed(rounds, &mut next, |batch| {
                     asked.push(&batch);
-                    asked.round();
+                    asked.flush();
                     let began = Instant::now();
                     assert!(asked.poll() > 0);
                     began.elapsed()

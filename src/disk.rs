@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// Syncs the entries of the directory at `path` to disk.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
@@ -21,7 +21,7 @@ pub(crate) fn sync_tree(path: &Path) -> io::Result<()> {
             File::open(entry.path())?.sync_all()?;
         }
     }
-    sync_folder(path)
+    sync_dir(path)
 }
 
 /// Writes `content` to the file at `path`, which only its owner may read, and syncs the file.
@@ -39,6 +39,6 @@ pub(crate) fn replace_file(path: &Path, content: &[u8]) -> io::Result<File> {
     let made = path.with_extension("new");
     let file = write_file(&made, content)?;
     fs::rename(&made, path)?;
-    path.parent().map_or(Ok(()), sync_folder)?;
+    path.parent().map_or(Ok(()), sync_dir)?;
     Ok(file)
 }

@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 pub const MAX_GRANT_SELECTORS: usize = 100;
 
 /// Selector that admins may read in addition to their grants.
-const EVERYTHING_OF_THE_HUB: &str = "hub.**";
+const HUB_STREAMS: &str = "hub.**";
 
 /// All jobs, folders or models.
 pub const ALL: &str = "*";
 
 /// Returns the selector of a job's runs.
-fn of_runs(job: &str) -> Option<Selector> {
+fn job_runs_selector(job: &str) -> Option<Selector> {
     Selector::parse(&format!("jobs.{job}.*")).ok()
 }
 
@@ -131,7 +131,7 @@ impl Scope {
 /// Grants as written in the claim of a token or in the configuration of a key.
 #[derive(Clone, Default, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Claimed {
+pub struct GrantClaims {
     /// Selectors of streams to publish to.
     pub publish: Vec<String>,
     /// Selectors of streams to end.
@@ -151,16 +151,16 @@ pub struct Claimed {
 impl Grants {
     /// Parses grants. The hub's own streams are granted to admins only, even if selectors name
     /// them.
-    pub fn of(claimed: Claimed) -> Result<Self, Invalid> {
+    pub fn of(claimed: GrantClaims) -> Result<Self, Invalid> {
         let subscribe = match Scope::parse(&claimed.subscribe)? {
             Scope::Only(selectors) => {
                 let mut selectors = selectors.into_vec();
                 selectors.retain(|selector| !selector.is_for_admins());
                 if claimed.admin {
-                    selectors.push(Selector::parse(EVERYTHING_OF_THE_HUB)?);
+                    selectors.push(Selector::parse(HUB_STREAMS)?);
                 }
                 // A caller that may run a job may read the output of its runs.
-                selectors.extend(claimed.run.iter().filter_map(|job| of_runs(job)));
+                selectors.extend(claimed.run.iter().filter_map(|job| job_runs_selector(job)));
                 Scope::Only(selectors.into())
             }
             everything => everything,
@@ -178,7 +178,7 @@ impl Grants {
     }
 
     /// Returns grants of nothing.
-    pub fn nothing() -> Self {
+    pub fn none() -> Self {
         Self {
             publish: Scope::default(),
             end: Scope::default(),
@@ -192,7 +192,7 @@ impl Grants {
     }
 
     /// Returns grants of everything.
-    pub fn everything() -> Self {
+    pub fn all() -> Self {
         Self {
             publish: Scope::Everything,
             end: Scope::Everything,
@@ -254,7 +254,7 @@ mod tests {
 
     fn grants(subscribe: &[&str], admin: bool) -> Grants {
         let subscribe = subscribe.iter().map(|text| (*text).to_owned()).collect();
-        Grants::of(Claimed { subscribe, admin, ..Claimed::default() }).expect("grants")
+        Grants::of(GrantClaims { subscribe, admin, ..GrantClaims::default() }).expect("grants")
     }
 
     #[test]
@@ -312,7 +312,7 @@ mod tests {
         let (granted, wanted) = (some("x"), (0..100).map(|n| format!("*.y{n}.**")));
         let texts: Vec<String> = wanted.collect();
         let wanted = selectors(&texts.iter().map(String::as_str).collect::<Vec<_>>());
-        let grants = Grants::of(Claimed { subscribe: granted, ..Claimed::default() });
+        let grants = Grants::of(GrantClaims { subscribe: granted, ..GrantClaims::default() });
         let why = grants.expect("grants").readable(&wanted).expect_err("too many");
         assert!(why.detail.contains("more than 100"), "{why:?}");
     }

@@ -5,7 +5,7 @@
 
 use super::error::KeyError;
 use super::key_set::{Key, RemoteKeys, key_set, pin, pinned, public_key, secret_key};
-use super::{Caller, Claimed, Denied, Grants, RevocationMark};
+use super::{Caller, Denied, GrantClaims, Grants, RevocationMark};
 use crate::event::Timestamp;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation};
@@ -57,7 +57,7 @@ struct Claims {
     #[serde(default)]
     sub: Option<String>,
     #[serde(default)]
-    fanfare: Claimed,
+    fanfare: GrantClaims,
 }
 
 impl std::fmt::Debug for Verifier {
@@ -144,7 +144,15 @@ impl Verifier {
         let expires = Some(Timestamp::from_ms(expires));
         let issued = issued.map(Timestamp::from_ms);
         let (subject, jti) = (claims.sub, claims.jti);
-        Ok(Caller { subject, jti, issued, grants, expires, mark: Some(mark), ..Caller::nobody() })
+        Ok(Caller {
+            subject,
+            jti,
+            issued,
+            grants,
+            expires,
+            mark: Some(mark),
+            ..Caller::anonymous_caller()
+        })
     }
 
     /// Returns the claims of a token and the mark of the key that signed it.
@@ -156,7 +164,7 @@ impl Verifier {
             return Err(Denied::Algorithm);
         }
         let mut denied = Denied::Unknown;
-        for key in all().filter(takes).filter(|key| key.is_meant(header)) {
+        for key in all().filter(takes).filter(|key| key.matches_header(header)) {
             match jsonwebtoken::decode(token, &key.key, &self.validation(header.alg)) {
                 Ok(decoded) => return Ok((decoded.claims, key.mark)),
                 Err(error) => denied = reason(error.kind()),

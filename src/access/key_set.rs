@@ -34,7 +34,7 @@ impl Key {
     }
 
     /// Returns true if a token with this header may be signed with the key.
-    pub(super) fn is_meant(&self, header: &Header) -> bool {
+    pub(super) fn matches_header(&self, header: &Header) -> bool {
         match (&self.id, &header.kid) {
             (Some(id), Some(meant)) => id == meant,
             _ => true,
@@ -185,9 +185,15 @@ fn key_of_set(jwk: &Jwk) -> Option<Key> {
     };
     let key = DecodingKey::from_jwk(jwk).ok()?;
     let fits = key.family() == algorithm.family();
-    let is_named = common.key_algorithm.is_some();
+    let has_explicit_algorithm = common.key_algorithm.is_some();
     let id = common.key_id.clone();
     // The key material only, without its metadata.
     let mark = RevocationMark::of(&serde_json::to_vec(&jwk.algorithm).ok()?);
-    fits.then(|| Key { id, key, algorithms: vec![algorithm], is_named, mark })
+    fits.then(|| Key {
+        id,
+        key,
+        algorithms: vec![algorithm],
+        is_named: has_explicit_algorithm,
+        mark,
+    })
 }

@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn key_is_found_only_by_its_secret() {
-        let key = |name, hash: &str| ApiKey::new(name, hash, Grants::nothing()).expect("a key");
+        let key = |name, hash: &str| ApiKey::new(name, hash, Grants::none()).expect("a key");
         let keys = [key("a", HASH), key("b", &"0".repeat(64))];
         assert_eq!(find(&keys, "secret").map(|key| key.name.as_str()), Some("a"));
         assert_eq!(hash_of("secret"), HASH);
@@ -92,8 +92,8 @@ mod tests {
     fn malformed_hash_is_refused() {
         for bad in ["", "secret", &HASH[1..], &format!("{HASH}0"), &"g".repeat(64), &"é".repeat(32)]
         {
-            assert!(ApiKey::new("a", bad, Grants::nothing()).is_err(), "{bad:?}");
+            assert!(ApiKey::new("a", bad, Grants::none()).is_err(), "{bad:?}");
         }
-        assert!(ApiKey::new("", HASH, Grants::nothing()).is_err());
+        assert!(ApiKey::new("", HASH, Grants::none()).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! Signing of tokens, for operators without an issuer, and decoding of tokens.
 
 use super::error::KeyError;
-use super::{Claimed, Grants};
+use super::{GrantClaims, Grants};
 use crate::event::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub struct NewToken {
     /// Subject.
     pub subject: Option<String>,
     /// Grants.
-    pub grants: Claimed,
+    pub grants: GrantClaims,
     /// Time until the expiry.
     pub lifetime: Duration,
     /// Issuer.
@@ -48,7 +48,7 @@ struct Claims<'a> {
     iat: u64,
     exp: u64,
     jti: Uuid,
-    fanfare: &'a Claimed,
+    fanfare: &'a GrantClaims,
 }
 
 impl NewToken {
@@ -56,7 +56,7 @@ impl NewToken {
     /// invalid.
     pub fn sign(&self, key: &SigningKey, now: Timestamp) -> Result<String, KeyError> {
         Grants::of(self.grants.clone())?;
-        let (key, usual) = encoding(key)?;
+        let (key, usual) = encoding_key(key)?;
         let algorithms = match &self.algorithm {
             Some(name) => vec![name.parse().map_err(|_| KeyError::UnknownAlgorithm(name.clone()))?],
             None => usual,
@@ -84,7 +84,7 @@ impl NewToken {
 }
 
 /// Returns the key and the algorithms to try unless one is named.
-fn encoding(key: &SigningKey) -> Result<(EncodingKey, Vec<Algorithm>), KeyError> {
+fn encoding_key(key: &SigningKey) -> Result<(EncodingKey, Vec<Algorithm>), KeyError> {
     use Algorithm::{ES256, ES384, EdDSA, HS256, RS256};
     let pem = match key {
         SigningKey::Secret(secret) => {
@@ -106,7 +106,7 @@ fn encoding(key: &SigningKey) -> Result<(EncodingKey, Vec<Algorithm>), KeyError>
 }
 
 /// Returns the header and the claims of a token, without verifying its signature.
-pub fn told(token: &str) -> Result<(Value, Value), KeyError> {
+pub fn decode_unverified(token: &str) -> Result<(Value, Value), KeyError> {
     let decoded = jsonwebtoken::dangerous::insecure_decode::<Value>(token)?;
     let header =
         serde_json::to_value(&decoded.header).map_err(jsonwebtoken::errors::Error::from)?;

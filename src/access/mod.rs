@@ -13,13 +13,13 @@ mod revocation;
 mod ticket;
 
 pub use error::KeyError;
-pub use grants::{ALL, Claimed, Grants, MAX_GRANT_SELECTORS, Scope};
+pub use grants::{ALL, GrantClaims, Grants, MAX_GRANT_SELECTORS, Scope};
 pub use jwt::{JwtSettings, Verifier};
 pub use key_set::RemoteKeys;
 pub use keys::{ApiKey, clash, hash_of, new_secret};
-pub use mint::{NewToken, SigningKey, told};
+pub use mint::{NewToken, SigningKey, decode_unverified};
 pub use revocation::{RevocationTarget, Revocations, RevokeError};
-pub use ticket::{TicketSpec as TicketWanted, Tickets};
+pub use ticket::{TicketSpec, Tickets};
 
 use crate::event::{EventId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -65,13 +65,13 @@ impl Caller {
     }
 
     /// Creates a caller without a credential and without grants.
-    pub fn nobody() -> Self {
+    pub fn anonymous_caller() -> Self {
         Self {
             subject: None,
             key: None,
             jti: None,
             issued: None,
-            grants: Grants::nothing(),
+            grants: Grants::none(),
             expires: None,
             mark: None,
             by_ticket: false,
@@ -95,7 +95,7 @@ impl RevocationMark {
 pub use crate::telemetry::CredentialRefused as Denied;
 
 /// Returns the detail of the problem for a refused credential.
-pub fn explain(denied: Denied) -> &'static str {
+pub fn problem_detail(denied: Denied) -> &'static str {
     match denied {
         Denied::Missing => "a credential is needed",
         Denied::Malformed => "the credential has no form that is known here",
@@ -138,14 +138,15 @@ impl Access {
     /// any of the three, everything is granted to all callers.
     pub fn new(keys: Vec<ApiKey>, verifier: Option<Verifier>, anonymous: Option<Grants>) -> Self {
         let is_open = keys.is_empty() && verifier.is_none() && anonymous.is_none();
-        let grants = if is_open { Some(Grants::everything()) } else { anonymous };
-        let anonymous = grants.map(|grants| Arc::new(Caller { grants, ..Caller::nobody() }));
+        let grants = if is_open { Some(Grants::all()) } else { anonymous };
+        let anonymous =
+            grants.map(|grants| Arc::new(Caller { grants, ..Caller::anonymous_caller() }));
         Self { keys, verifier, anonymous, is_open, ..Self::default() }
     }
 
     /// Sets the lifetime of tickets of callers whose credential never expires.
     #[must_use]
-    pub fn lasting(self, max_lifetime: Duration) -> Self {
+    pub fn with_max_lifetime(self, max_lifetime: Duration) -> Self {
         Self { max_lifetime, ..self }
     }
 
@@ -156,7 +157,7 @@ impl Access {
 
     /// Adds tickets and revocations.
     #[must_use]
-    pub fn with(self, tickets: Tickets, revocations: Arc<Revocations>) -> Self {
+    pub fn with_tickets(self, tickets: Tickets, revocations: Arc<Revocations>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let generation = NEXT.fetch_add(1, Ordering::Relaxed);
         Self { tickets: Some(tickets), revocations: Some(revocations), generation, ..self }
@@ -165,14 +166,16 @@ impl Access {
     /// Takes over the tickets and revocations of `before` and, if the key set is the same, the keys
     /// that were fetched.
     #[must_use]
-    pub fn succeeding(self, before: &Self, is_same_key_set: bool) -> Self {
+    pub fn inherit_from(self, before: &Self, is_same_key_set: bool) -> Self {
         if let (true, Some(new), Some(old)) =
             (is_same_key_set, self.remote_keys(), before.remote_keys())
         {
             new.succeed(old);
         }
         match (&before.tickets, &before.revocations) {
-            (Some(tickets), Some(revocations)) => self.with(tickets.clone(), revocations.clone()),
+            (Some(tickets), Some(revocations)) => {
+                self.with_tickets(tickets.clone(), revocations.clone())
+            }
             _ => self,
         }
     }
@@ -204,10 +207,10 @@ impl Access {
     /// key is gone or has other grants.
     pub fn is_over(&self, caller: &Caller) -> bool {
         let revoked = self.revocations.as_ref().is_some_and(|r| r.covers(caller));
-        revoked || !self.is_backed(caller)
+        revoked || !self.is_still_granted(caller)
     }
 
-    fn is_backed(&self, caller: &Caller) -> bool {
+    fn is_still_granted(&self, caller: &Caller) -> bool {
         let is_within = |grants: &Grants| {
             if caller.by_ticket {
                 grants.subscribe.includes(&caller.grants.subscribe.without_chats())
@@ -253,7 +256,7 @@ impl Access {
         if let Some(key) = keys::find(&self.keys, credential) {
             let name = Some(key.name.clone());
             let (subject, grants, mark) = (name.clone(), key.grants.clone(), Some(key.mark()));
-            let caller = Caller { subject, key: name, grants, mark, ..Caller::nobody() };
+            let caller = Caller { subject, key: name, grants, mark, ..Caller::anonymous_caller() };
             return self.unless_over(caller);
         }
         match &self.verifier {
@@ -274,7 +277,7 @@ impl Access {
     }
 
     /// Creates a ticket for `maker`.
-    pub fn mint(&self, maker: &Caller, wanted: &TicketWanted) -> Result<String, KeyError> {
+    pub fn mint(&self, maker: &Caller, wanted: &TicketSpec) -> Result<String, KeyError> {
         match &self.tickets {
             Some(tickets) => tickets.mint(maker, wanted),
             None => Err(KeyError::NoTicketKey),

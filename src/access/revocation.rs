@@ -61,7 +61,12 @@ impl Revoked {
 }
 
 /// Returns true if a token that the revocation covers may still be valid.
-fn matters(whose: &RevocationTarget, at: Timestamp, keep: Duration, now: Timestamp) -> bool {
+fn may_still_apply(
+    whose: &RevocationTarget,
+    at: Timestamp,
+    keep: Duration,
+    now: Timestamp,
+) -> bool {
     matches!(whose, RevocationTarget::Key(_)) || at >= now.minus_ms(keep.as_millis() as u64)
 }
 
@@ -101,7 +106,7 @@ impl Revocations {
             }
         }
         if known.len() > MAX_REVOCATIONS {
-            known.retain(|whose, revoked| matters(whose, revoked.at, keep, now));
+            known.retain(|whose, revoked| may_still_apply(whose, revoked.at, keep, now));
         }
         let file = file.map(|path| rewrite(path, &known)).transpose()?.map(Mutex::new);
         let changes = AtomicUsize::new(known.len());
@@ -119,7 +124,7 @@ impl Revocations {
         // Held until the revocation is in effect, so that the file and the map have the same order.
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_REVOCATIONS {
-            known.retain(|whose, revoked| matters(whose, revoked.at, self.keep, now));
+            known.retain(|whose, revoked| may_still_apply(whose, revoked.at, self.keep, now));
         }
         if known.len() >= MAX_REVOCATIONS {
             return Err(RevokeError::TooMany);
@@ -160,8 +165,8 @@ impl Revocations {
         let Some(file) = &self.file else { return Ok(()) };
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         let end = file.stream_position()?;
-        let written = file.write_all(&written(line)).and_then(|()| file.sync_data());
-        if let Err(error) = written {
+        let encode_line = file.write_all(&written(line)).and_then(|()| file.sync_data());
+        if let Err(error) = encode_line {
             // A partial line must not precede the next one.
             file.set_len(end)?;
             file.seek(io::SeekFrom::Start(end))?;
@@ -273,7 +278,7 @@ mod tests {
             subject: Some(sub.into()),
             jti: Some(jti.into()),
             issued: issued.map(at),
-            ..Caller::nobody()
+            ..Caller::anonymous_caller()
         }
     }
 
@@ -350,7 +355,7 @@ mod tests {
         let key = |secret: &[u8]| Caller {
             key: Some("ci".into()),
             mark: Some(RevocationMark::of(secret)),
-            ..Caller::nobody()
+            ..Caller::anonymous_caller()
         };
         let marks = [RevocationMark::of(b"old")];
         revocations.add(RevocationTarget::Key("ci".into()), &marks, at(1)).expect("revoked");

@@ -131,7 +131,7 @@ impl Tickets {
             return Err(Denied::Expired);
         }
         let subscribe = Scope::parse(&claims.streams).map_err(|_| Denied::Claims)?;
-        let grants = Grants { subscribe, ..Grants::nothing() };
+        let grants = Grants { subscribe, ..Grants::none() };
         let expires = Some(Timestamp::from_ms(claims.end));
         Ok(Caller {
             subject: claims.sub,
@@ -190,7 +190,7 @@ mod tests {
     }
 
     fn minted(tickets: &Tickets) -> String {
-        let maker = Caller { subject: Some("ann".into()), ..Caller::nobody() };
+        let maker = Caller { subject: Some("ann".into()), ..Caller::anonymous_caller() };
         let streams = vec![Selector::parse("a.*").expect("a selector")];
         let (made, until, end) = (at(0), at(100), at(1000));
         let wanted = TicketSpec { streams, head: id(7, 5), made, until, end, seed: None };
@@ -216,7 +216,7 @@ mod tests {
         }
         let caller = tickets.verify(&ticket, None, at(1)).expect("opens");
         assert_eq!((caller.subject.as_deref(), caller.expires), (Some("ann"), Some(at(1000))));
-        let other = Grants { subscribe: caller.grants.subscribe.clone(), ..Grants::nothing() };
+        let other = Grants { subscribe: caller.grants.subscribe.clone(), ..Grants::none() };
         assert_eq!(caller.grants, other, "it grants reading and nothing else");
         let told = jsonwebtoken::dangerous::insecure_decode::<Claims>(&ticket).expect("claims");
         assert_ne!(told.claims.head, id(7, 5).position.get(), "the position is masked");

@@ -17,7 +17,7 @@ use crate::http::{
 use crate::hub::{ConnectionManager, Drain, RetryPacer};
 use crate::journal::{Dispatch, Durability, Journal, Settings, now};
 use crate::limits::{Limits, MemoryBudget, Rates};
-use crate::source::{self, Sources};
+use crate::source::{self, Supervisor};
 use crate::telemetry::{self, Telemetry};
 use actix::{Actor, Addr};
 use actix_web::dev::ServerHandle;
@@ -59,14 +59,14 @@ async fn serve(
     let mut hangup = signal(SignalKind::hangup())?;
     let (state, journal) = build(&config)?;
     #[cfg(feature = "jobs")]
-    if let Err(error) = state.jobs.end_what_was_left(&state.history) {
+    if let Err(error) = state.jobs.end_orphaned_runs(&state.history) {
         tracing::warn!(%error, "failed to end job runs of the last start");
     }
     #[cfg(feature = "chat")]
     if let Err(error) = state.chats.restore() {
         tracing::warn!(%error, "failed to restore chats");
     }
-    start_beside(&state, &config).await;
+    start_background_tasks(&state, &config).await;
     let server = http::start(state.clone(), &config.listen)?;
     let apart = http::start_admin(state.clone(), &config.metrics_listen)?;
     let mut stop = signal(SignalKind::terminate())?;
@@ -78,7 +78,7 @@ async fn serve(
         tokio::select! {
             _ = stop.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload::everything(&state, configured()).await,
+            _ = hangup.recv() => reload::apply(&state, configured()).await,
             ended = &mut running => {
                 failed = Some(ended.map_err(anyhow::Error::from).and_then(|ended| {
                     ended.context("the server failed")
@@ -105,7 +105,7 @@ fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
     let journal = Journal::open(settings, telemetry.clone(), out)?;
     let manager = manager(config, batches, &journal, telemetry.clone());
     let revocations = Arc::new(revocations(config)?);
-    let access = config.access.clone().with(tickets(config)?, revocations.clone());
+    let access = config.access.clone().with_tickets(tickets(config)?, revocations.clone());
     #[cfg(feature = "chat")]
     let chats = source::Chats::new(
         config.chats.clone(),
@@ -121,7 +121,7 @@ fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
         #[cfg(feature = "remote-keys")]
         key_set: arc_swap::ArcSwapOption::empty(),
         revocations,
-        sources: Sources::new(journal.publisher.clone(), telemetry.clone()),
+        sources: Supervisor::new(journal.publisher.clone(), telemetry.clone()),
         #[cfg(feature = "jobs")]
         jobs: source::Jobs::new(config.jobs.clone(), journal.publisher.clone(), &telemetry),
         publisher: journal.publisher.clone(),
@@ -213,7 +213,7 @@ async fn drain(state: &Data<AppState>, config: &Config) {
 }
 
 /// Starts the background tasks: periodic checks, and the sources of the hub's own events.
-async fn start_beside(state: &Data<AppState>, config: &Config) {
+async fn start_background_tasks(state: &Data<AppState>, config: &Config) {
     #[cfg(feature = "remote-keys")]
     reload::fetch_keys(state, &state.access.load_full(), config.jwks_url.as_deref()).await;
     watch::start(state);
@@ -226,26 +226,26 @@ async fn start_beside(state: &Data<AppState>, config: &Config) {
             Durability::Sync | Durability::Os => config.data_dir.clone(),
         };
         let run = move |feed| source::watch_system(feed, every, disk.clone());
-        actix::spawn(state.sources.clone().keep("system", run));
+        actix::spawn(state.sources.clone().supervise("system", run));
     }
     let (history, metrics) = (state.history.clone(), state.telemetry.heartbeats());
     let grace = config.grace;
-    let run = move |feed| source::watch_heartbeats(feed, history.clone(), grace, metrics.clone());
-    actix::spawn(state.sources.clone().keep("heartbeats", run));
+    let run = move |feed| source::monitor_heartbeats(feed, history.clone(), grace, metrics.clone());
+    actix::spawn(state.sources.clone().supervise("heartbeats", run));
     #[cfg(feature = "tail")]
     if !config.tails.is_empty() {
         let (history, specs) = (state.history.clone(), config.tails.clone());
         let metrics = state.telemetry.tail();
         let run =
             move |feed| source::follow_files(feed, history.clone(), specs.clone(), metrics.clone());
-        actix::spawn(state.sources.clone().keep("tail", run));
+        actix::spawn(state.sources.clone().supervise("tail", run));
     }
     if config.publish_log
-        && let Some(lines) = telemetry::log_lines()
+        && let Some(lines) = telemetry::capture_log_lines()
     {
         let lines = Arc::new(Mutex::new(lines));
         let run = move |feed| source::publish_log(feed, lines.clone());
-        actix::spawn(state.sources.clone().keep("log", run));
+        actix::spawn(state.sources.clone().supervise("log", run));
     }
 }
 

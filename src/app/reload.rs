@@ -15,7 +15,7 @@ use actix_web::web::Data;
 use std::sync::Arc;
 
 /// Replaces the configuration by a reloaded one.
-pub(super) async fn everything(state: &Data<AppState>, config: anyhow::Result<Config>) {
+pub(super) async fn apply(state: &Data<AppState>, config: anyhow::Result<Config>) {
     if let Some(tls) = &state.tls {
         certificate(tls);
     }
@@ -58,7 +58,7 @@ pub(super) async fn everything(state: &Data<AppState>, config: anyhow::Result<Co
 /// Applies the configured keys and token settings.
 #[cfg(not(feature = "remote-keys"))]
 async fn access(state: &Data<AppState>, config: &Config) {
-    let access = config.access.clone().succeeding(&state.access.load_full(), false);
+    let access = config.access.clone().inherit_from(&state.access.load_full(), false);
     state.access.store(Arc::new(access));
 }
 
@@ -68,14 +68,14 @@ async fn access(state: &Data<AppState>, config: &Config) {
     let before = state.access.load_full();
     let url = config.jwks_url.as_deref();
     let is_same = state.key_set.load().as_ref().is_some_and(|key_set| key_set.is_at(url));
-    let access = Arc::new(config.access.clone().succeeding(&before, is_same));
+    let access = Arc::new(config.access.clone().inherit_from(&before, is_same));
     if is_same {
         // The fetched keys are valid until the next fetch, which the reload does not wait for.
         state.access.store(access.clone());
         if let Some((url, keys)) = url.zip(access.remote_keys().cloned()) {
             let key_set = Arc::new(RemoteKeySet::new(url.into(), keys));
             state.key_set.store(Some(key_set.clone()));
-            let fresh = RemoteKeySet::keep_fresh(Arc::downgrade(&key_set));
+            let fresh = RemoteKeySet::refresh_periodically(Arc::downgrade(&key_set));
             actix::spawn(async move {
                 key_set.fetch_now().await;
                 // The state holds the only other reference, so this task ends with the next reload.
@@ -97,7 +97,7 @@ pub(super) async fn fetch_keys(state: &Data<AppState>, access: &Access, url: Opt
     let key_set = url.zip(keys).map(|(url, keys)| Arc::new(RemoteKeySet::new(url.into(), keys)));
     if let Some(key_set) = &key_set {
         key_set.fetch_now().await;
-        actix::spawn(RemoteKeySet::keep_fresh(Arc::downgrade(key_set)));
+        actix::spawn(RemoteKeySet::refresh_periodically(Arc::downgrade(key_set)));
     }
     state.key_set.store(key_set);
 }

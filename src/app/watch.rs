@@ -7,16 +7,16 @@ use std::time::Duration;
 
 /// Starts the checks.
 pub(super) fn start(state: &Data<AppState>) {
-    actix::spawn(commits(state.clone()));
-    actix::spawn(memory(state.clone()));
-    actix::spawn(lines(state.clone()));
-    actix::spawn(rates(state.clone()));
-    actix::spawn(certificate(state.clone()));
+    actix::spawn(watch_commits(state.clone()));
+    actix::spawn(watch_memory(state.clone()));
+    actix::spawn(watch_log_lines(state.clone()));
+    actix::spawn(watch_rates(state.clone()));
+    actix::spawn(watch_certificate(state.clone()));
 }
 
 /// Reports a writer that hangs, for example on a disk that does not respond: once in the log, and
 /// in the metric and the readiness while it lasts.
-async fn commits(state: Data<AppState>) {
+async fn watch_commits(state: Data<AppState>) {
     let mut was_hanging = false;
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -35,17 +35,17 @@ async fn commits(state: Data<AppState>) {
 }
 
 /// Interval of memory checks, and the shorter one once much memory is used.
-const LOOK_AT_MEMORY_EVERY: Duration = Duration::from_millis(100);
+const MEMORY_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(10);
 /// Interval at which the rates of idle clients are removed.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// Samples the memory of the process for the memory budget.
-async fn memory(state: Data<AppState>) {
+async fn watch_memory(state: Data<AppState>) {
     let mut was_short = false;
     loop {
         if let Some(bytes) = resident_bytes() {
-            state.memory.note(bytes);
+            state.memory.record_usage(bytes);
         }
         let is_short = state.memory.is_short();
         match (was_short, is_short) {
@@ -57,13 +57,13 @@ async fn memory(state: Data<AppState>) {
         }
         was_short = is_short;
         let next =
-            if state.memory.is_filling() { LOOK_CLOSELY_EVERY } else { LOOK_AT_MEMORY_EVERY };
+            if state.memory.is_filling() { LOOK_CLOSELY_EVERY } else { MEMORY_CHECK_INTERVAL };
         tokio::time::sleep(next).await;
     }
 }
 
 /// Logs how many log lines were suppressed or lost.
-async fn lines(state: Data<AppState>) {
+async fn watch_log_lines(state: Data<AppState>) {
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
         every_second.tick().await;
@@ -78,11 +78,11 @@ async fn lines(state: Data<AppState>) {
 }
 
 /// Removes the rates of idle clients.
-async fn rates(state: Data<AppState>) {
+async fn watch_rates(state: Data<AppState>) {
     let mut turns = tokio::time::interval(FORGET_EVERY);
     loop {
         turns.tick().await;
-        state.rates.load().forget_quiet();
+        state.rates.load().remove_idle();
     }
 }
 
@@ -90,7 +90,7 @@ async fn rates(state: Data<AppState>) {
 const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(2);
 
 /// Reloads the certificate when its files have changed.
-async fn certificate(state: Data<AppState>) {
+async fn watch_certificate(state: Data<AppState>) {
     let mut turns = tokio::time::interval(LOOK_AT_FILES_EVERY);
     while let Some(tls) = &state.tls {
         turns.tick().await;

@@ -37,13 +37,13 @@ pub fn become_program(parent: u32, program: &[OsString]) -> io::Error {
 }
 
 /// A child and its data, both ended when this is dropped or the bench is interrupted.
-pub struct Owned(Arc<Mutex<Option<Both>>>);
+pub struct OwnedChild(Arc<Mutex<Option<ChildAndData>>>);
 
-type Both = (Child, Option<TempDir>);
+type ChildAndData = (Child, Option<TempDir>);
 
-impl Owned {
+impl OwnedChild {
     /// Runs `start` and takes ownership of the child.
-    pub fn start(start: impl FnOnce() -> anyhow::Result<Both>) -> anyhow::Result<Self> {
+    pub fn start(start: impl FnOnce() -> anyhow::Result<ChildAndData>) -> anyhow::Result<Self> {
         let both = Arc::new(Mutex::new(None));
         let interrupted = both.clone();
         // The lock makes an interrupt wait until the child exists.
@@ -60,17 +60,17 @@ impl Owned {
     }
 }
 
-impl Drop for Owned {
+impl Drop for OwnedChild {
     fn drop(&mut self) {
         end(&self.0);
     }
 }
 
-fn lock(both: &Mutex<Option<Both>>) -> MutexGuard<'_, Option<Both>> {
+fn lock(both: &Mutex<Option<ChildAndData>>) -> MutexGuard<'_, Option<ChildAndData>> {
     both.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn end(both: &Mutex<Option<Both>>) {
+fn end(both: &Mutex<Option<ChildAndData>>) {
     if let Some((mut child, data)) = lock(both).take() {
         let _ = child.kill();
         let _ = child.wait();

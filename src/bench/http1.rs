@@ -32,7 +32,7 @@ enum Phase {
 /// Input that is not an HTTP/1.1 response.
 #[derive(Debug, thiserror::Error)]
 #[error("not an HTTP/1.1 response: {0}")]
-pub struct Garbled(String);
+pub struct InvalidResponse(String);
 
 impl Default for Decoder {
     fn default() -> Self {
@@ -58,7 +58,11 @@ impl Decoder {
 
     /// Decodes more input and passes the parts of the body to `body`. Input after a complete
     /// response is ignored.
-    pub fn feed(&mut self, mut input: &[u8], mut body: impl FnMut(&[u8])) -> Result<(), Garbled> {
+    pub fn feed(
+        &mut self,
+        mut input: &[u8],
+        mut body: impl FnMut(&[u8]),
+    ) -> Result<(), InvalidResponse> {
         while !input.is_empty() {
             match self.phase {
                 Phase::Complete => return Ok(()),
@@ -90,7 +94,7 @@ impl Decoder {
         Ok(())
     }
 
-    fn between_chunks(&self, byte: u8) -> Result<Phase, Garbled> {
+    fn between_chunks(&self, byte: u8) -> Result<Phase, InvalidResponse> {
         Ok(match (self.phase, byte) {
             (Phase::ChunkSize { size: 0, .. }, b'\n') => Phase::Trailer(true),
             (Phase::ChunkSize { size, .. }, b'\n') => Phase::Chunk(size),
@@ -110,20 +114,20 @@ impl Decoder {
             (Phase::Trailer(_), b'\n') => Phase::Trailer(true),
             (Phase::Trailer(empty), b'\r') => Phase::Trailer(empty),
             (Phase::Trailer(_), _) => Phase::Trailer(false),
-            (phase, byte) => return Err(Garbled(format!("byte {byte:#04x} in {phase:?}"))),
+            (phase, byte) => return Err(InvalidResponse(format!("byte {byte:#04x} in {phase:?}"))),
         })
     }
 
     /// Reads the head, which may come in parts; returns the input after it.
-    fn read_head<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8], Garbled> {
+    fn read_head<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8], InvalidResponse> {
         let before = self.head.len();
         self.head.extend_from_slice(input);
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
-        let parsed = response.parse(&self.head).map_err(|e| Garbled(e.to_string()))?;
+        let parsed = response.parse(&self.head).map_err(|e| InvalidResponse(e.to_string()))?;
         let httparse::Status::Complete(length) = parsed else {
             if self.head.len() > MAX_HEAD_BYTES {
-                return Err(Garbled("its head has no end".into()));
+                return Err(InvalidResponse("its head has no end".into()));
             }
             return Ok(&[]);
         };

@@ -46,7 +46,7 @@ impl Ledger {
     }
 
     /// Records an event. Returns false for a duplicate, or if `line` is not of this subscriber.
-    pub fn take(&mut self, line: usize, number: u32) -> bool {
+    pub fn record(&mut self, line: usize, number: u32) -> bool {
         let Some(expected) = self.expected.get_mut(line) else { return false };
         if number == *expected || *expected == NOT_BEGUN {
             *expected = number.saturating_add(1);
@@ -74,7 +74,7 @@ impl Ledger {
     }
 
     /// Returns the final counts; `published` returns the number of events published on a line.
-    pub fn close(mut self, published: impl Fn(usize) -> u32) -> Counts {
+    pub fn finish(mut self, published: impl Fn(usize) -> u32) -> Counts {
         let jumped: u64 = self.missing.iter().map(|(_, gap)| gap.len() as u64).sum();
         let tail = |(line, expected): (usize, &u32)| match *expected {
             NOT_BEGUN => 0,
@@ -87,7 +87,7 @@ impl Ledger {
     /// Returns the final counts of a subscriber that left: skipped events are lost, those after it
     /// left are not.
     pub fn close_early(self) -> Counts {
-        self.close(|_| 0)
+        self.finish(|_| 0)
     }
 }
 
@@ -98,9 +98,9 @@ mod tests {
     fn after(numbers: &[u32], published: u32, joins: bool) -> Counts {
         let mut ledger = Ledger::new(1, joins);
         for number in numbers {
-            ledger.take(0, *number);
+            ledger.record(0, *number);
         }
-        ledger.close(|_| published)
+        ledger.finish(|_| published)
     }
 
     #[test]
@@ -124,9 +124,9 @@ mod tests {
     #[test]
     fn lines_are_independent_and_unknown_lines_are_ignored() {
         let mut ledger = Ledger::new(2, false);
-        assert!(ledger.take(0, 0) && ledger.take(1, 0) && ledger.take(1, 1));
-        assert!(!ledger.take(2, 0));
-        let counts = ledger.close(|line| [1, 3][line]);
+        assert!(ledger.record(0, 0) && ledger.record(1, 0) && ledger.record(1, 1));
+        assert!(!ledger.record(2, 0));
+        let counts = ledger.finish(|line| [1, 3][line]);
         assert_eq!((counts.received, counts.lost), (3, 1));
     }
 }

@@ -25,6 +25,7 @@ mod publishers;
 mod readers;
 mod report;
 mod run;
+mod scenario;
 mod scrape;
 mod server;
 mod slow;

@@ -2,6 +2,7 @@
 
 use super::layout::Layout;
 use super::mark::MARK_BYTES;
+use super::scenario::Scenario;
 use crate::config::duration;
 use anyhow::{Result, anyhow, bail, ensure};
 use clap::builder::{PossibleValuesParser, ValueParser};
@@ -11,30 +12,6 @@ use std::time::Duration;
 /// Maximum number of streams in a subscriber's URL.
 const MAX_STREAMS_PER_SUBSCRIBER: usize = 64;
 const MAX_PUBLISHERS: usize = 4_096;
-
-/// Scenario of a bench.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scenario {
-    /// Events at a steady rate.
-    Paced,
-    /// Maximum rate of events.
-    Saturated,
-    /// Connections without events.
-    Idle,
-    /// All subscribers drop at once and resume.
-    Storm,
-    /// Subscribers connect, read and leave, repeatedly.
-    Churn,
-    /// Very many streams with few readers each.
-    ManyStreams,
-    /// Publishes without subscribers.
-    Publish,
-    /// Events at a steady rate, beside clients that are slow on purpose.
-    Slow,
-    /// Events at a steady rate, while the metrics are scraped.
-    Scraped,
-}
 
 struct Preset {
     scenario: Scenario,
@@ -51,7 +28,7 @@ struct Preset {
 /// Default interval of scrapes in the scenario `scraped`.
 const USUAL_SCRAPE: Duration = Duration::from_millis(100);
 /// Default number of slow clients in the scenario `slow`.
-const USUAL_SLOW: usize = 900;
+const DEFAULT_SLOW_CLIENTS: usize = 900;
 
 const PRESETS: [Preset; 9] = [
     Preset {
@@ -322,7 +299,10 @@ impl Plan {
             },
             subscribers: size_of("subscribers", preset.subscribers),
             stuck: size_of("stuck", 0),
-            slow: size_of("slow", if preset.scenario == Scenario::Slow { USUAL_SLOW } else { 0 }),
+            slow: size_of(
+                "slow",
+                if preset.scenario == Scenario::Slow { DEFAULT_SLOW_CLIENTS } else { 0 },
+            ),
             scrape: matches
                 .get_one::<Duration>("scrape")
                 .copied()

@@ -2,6 +2,6 @@
 //!
 //! The bench itself does not use this module.
 
-pub use super::http1::{Decoder, Garbled};
+pub use super::http1::{Decoder, InvalidResponse};
 pub use super::mark::{MARK_BYTES, Mark};
 pub use super::sse::Scanner;

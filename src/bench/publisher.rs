@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
 /// Maximum bytes of a response body that are shown when a publish is refused.
-const MAX_TOLD_BYTES: usize = 300;
+const MAX_REASON_BYTES: usize = 300;
 
 /// A publishing connection.
 pub struct Publisher {
@@ -105,7 +105,7 @@ impl Publisher {
     }
 
     /// Makes the connection idle, ready for the next request.
-    pub fn rest(&mut self, now_ns: u64) {
+    pub fn finish_request(&mut self, now_ns: u64) {
         self.sent_ns = None;
         self.idle_since_ns = now_ns;
         if let Answer::Http(decoder, _) = &mut self.answer {
@@ -120,7 +120,7 @@ impl Answer {
             Self::Http(decoder, text) => {
                 decoder
                     .feed(input, |body| {
-                        let room = MAX_TOLD_BYTES.saturating_sub(text.len());
+                        let room = MAX_REASON_BYTES.saturating_sub(text.len());
                         text.extend_from_slice(&body[..body.len().min(room)]);
                     })
                     .map_err(io::Error::other)?;

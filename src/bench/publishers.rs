@@ -19,9 +19,9 @@ use std::time::Duration;
 const BUFFER_BYTES: usize = 16 * 1024;
 const EVENTS_AT_ONCE: usize = 256;
 /// Maximum time between two checks of the clock.
-const LOOK_AFTER: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Refusals, or failures, without any acknowledged publish, after which the bench gives up.
-const HOPELESS: u64 = 50;
+const MAX_INITIAL_FAILURES: u64 = 50;
 /// Maximum time for outstanding answers at the end.
 const LAST_ANSWERS_NS: u64 = 30_000_000_000;
 
@@ -139,7 +139,7 @@ impl Run {
             let now = self.tally.now_ns();
             let done = self.begun >= self.schedule.events || now >= deadline;
             if !done {
-                self.hand_out(now)?;
+                self.send_due(now)?;
             }
             let all_answered = self.idle.len() == self.publishers.len();
             if done && (all_answered || now >= deadline.saturating_add(LAST_ANSWERS_NS)) {
@@ -166,14 +166,14 @@ impl Run {
     fn wait(&self, now: u64) -> Duration {
         let paced = self.schedule.every_ns > 0 && !self.idle.is_empty();
         if paced && self.begun < self.schedule.events {
-            LOOK_AFTER.min(Duration::from_nanos(self.due_ns().saturating_sub(now)))
+            POLL_INTERVAL.min(Duration::from_nanos(self.due_ns().saturating_sub(now)))
         } else {
-            LOOK_AFTER
+            POLL_INTERVAL
         }
     }
 
     /// Sends the events that are due through idle publishers.
-    fn hand_out(&mut self, now: u64) -> io::Result<()> {
+    fn send_due(&mut self, now: u64) -> io::Result<()> {
         let paced = self.schedule.every_ns > 0;
         while self.begun < self.schedule.events && (!paced || self.due_ns() <= now) {
             let Some(at) = self.idle.pop() else { return Ok(()) };
@@ -193,19 +193,19 @@ impl Run {
         let (requests, url) = (&self.requests, &self.url);
         publisher
             .publish(sent_ns, |out| requests.publication(url, mark, out))
-            .or_else(|error| self.lost(at, &error))
+            .or_else(|error| self.reconnect(at, &error))
     }
 
     fn ready(&mut self, at: usize) -> io::Result<()> {
         if let Err(error) = self.publishers[at].send() {
-            return self.lost(at, &error);
+            return self.reconnect(at, &error);
         }
         loop {
             let publisher = &mut self.publishers[at];
             let progress = match publisher.receive(&mut self.buffer) {
                 Ok(None) => return Ok(()),
                 Ok(Some(progress)) => progress,
-                Err(error) => return self.lost(at, &error),
+                Err(error) => return self.reconnect(at, &error),
             };
             let now = self.tally.now_ns();
             match progress {
@@ -227,7 +227,7 @@ impl Run {
     /// Counts a refusal; the next event reuses its number.
     fn refused(&mut self, why: &str) -> io::Result<()> {
         self.result.refused += 1;
-        if self.result.acknowledged == 0 && self.result.refused >= HOPELESS {
+        if self.result.acknowledged == 0 && self.result.refused >= MAX_INITIAL_FAILURES {
             return Err(io::Error::other(format!("every publish is refused: {why}")));
         }
         Ok(())
@@ -235,7 +235,7 @@ impl Run {
 
     fn rest(&mut self, at: usize, now: u64) -> io::Result<()> {
         let over = self.publishers[at].is_over();
-        self.publishers[at].rest(now);
+        self.publishers[at].finish_request(now);
         if over {
             self.publishers[at] = self.connect(at, self.publishers[at].sent, now)?;
         }
@@ -244,19 +244,19 @@ impl Run {
         if self.schedule.every_ns == 0 {
             let deadline = self.result.began_ns.saturating_add(self.schedule.for_ns);
             if now < deadline {
-                self.hand_out(now)?;
+                self.send_due(now)?;
             }
         }
         Ok(())
     }
 
     /// Reconnects after a failure; the server may have accepted the event in flight.
-    fn lost(&mut self, at: usize, error: &io::Error) -> io::Result<()> {
+    fn reconnect(&mut self, at: usize, error: &io::Error) -> io::Result<()> {
         let was_busy = self.publishers[at].sent_ns.is_some();
         let sent = self.publishers[at].sent + u64::from(was_busy);
         if was_busy {
             self.result.failed += 1;
-            if self.result.acknowledged == 0 && self.result.failed >= HOPELESS {
+            if self.result.acknowledged == 0 && self.result.failed >= MAX_INITIAL_FAILURES {
                 return Err(io::Error::other(format!("no publish gets through: {error}")));
             }
         }

@@ -5,7 +5,8 @@
 
 use super::endpoint::Requests;
 use super::ledger::{Counts, Ledger};
-use super::plan::{Plan, Scenario};
+use super::plan::Plan;
+use super::scenario::Scenario;
 use super::subscriber::{Stage, Subscriber};
 use super::tally::{Tally, histogram};
 use hdrhistogram::Histogram;
@@ -251,7 +252,7 @@ impl Reader {
         let mut seen = 0;
         let mut event = |mark: super::mark::Mark| {
             seen += 1;
-            if ledger.take(layout.line(*index, mark.stream, mark.publisher), mark.sequence) {
+            if ledger.record(layout.line(*index, mark.stream, mark.publisher), mark.sequence) {
                 received += 1;
                 latency.saturating_record(now.saturating_sub(mark.sent_ns));
             }
@@ -330,7 +331,7 @@ impl Reader {
                 subscriber.ledger.close_early()
             } else {
                 let layout = self.requests.layout;
-                subscriber.ledger.close(|line| layout.published(index, line, sent))
+                subscriber.ledger.finish(|line| layout.published(index, line, sent))
             });
         }
         Seen { counts, latency: self.latency, connect: self.connect }

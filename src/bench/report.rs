@@ -1,7 +1,7 @@
 //! Report of a bench: JSON for scripts, a table for people.
 
 use super::number::count;
-use super::plan::Scenario;
+use super::scenario::Scenario;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -26,7 +26,7 @@ pub struct Report {
     pub slow_closed: Option<u64>,
     /// Duration of scrapes of the server's metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub scrape_ms: Option<Times>,
+    pub scrape_ms: Option<Quantiles>,
     /// Streams.
     pub streams: usize,
     /// Publishing connections.
@@ -39,7 +39,7 @@ pub struct Report {
     pub dropped: u64,
     /// Time from the start of a connection to the head of the response.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub connect_ms: Option<Times>,
+    pub connect_ms: Option<Quantiles>,
     /// Publishes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publish: Option<Publishes>,
@@ -47,7 +47,7 @@ pub struct Report {
     pub deliveries: Deliveries,
     /// Time from sending a publish to a subscriber receiving the event.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub latency_ms: Option<Times>,
+    pub latency_ms: Option<Quantiles>,
     /// Result of a storm of reconnects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storm: Option<Storm>,
@@ -71,7 +71,7 @@ pub struct Publishes {
     /// Publishes without an answer.
     pub failed: u64,
     pub per_second: f64,
-    pub answer_ms: Times,
+    pub answer_ms: Quantiles,
 }
 
 /// Events received by the subscribers.
@@ -124,14 +124,14 @@ pub struct Used {
 
 /// Quantiles of a distribution of times, in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Times {
+pub struct Quantiles {
     pub p50: f64,
     pub p99: f64,
     pub p999: f64,
     pub max: f64,
 }
 
-impl Times {
+impl Quantiles {
     /// Computes the quantiles of times in nanoseconds; `None` if there are none.
     pub fn of(times: &Histogram<u64>) -> Option<Self> {
         let at = |quantile| times.value_at_quantile(quantile) as f64 / 1e6;
@@ -265,7 +265,7 @@ fn name_of(scenario: Scenario) -> String {
     serde_json::to_string(&scenario).unwrap_or_default().trim_matches('"').to_owned()
 }
 
-fn milliseconds(times: Times) -> String {
-    let Times { p50, p99, p999, max } = times;
+fn milliseconds(times: Quantiles) -> String {
+    let Quantiles { p50, p99, p999, max } = times;
     format!("p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms, max {max:.2} ms")
 }

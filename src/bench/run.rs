@@ -1,14 +1,15 @@
 //! Runs a scenario from the first connection to the report.
 
 use super::endpoint::Requests;
-use super::plan::{Plan, Scenario};
+use super::plan::Plan;
 use super::process::{CpuTime, Process, socket_bytes};
 use super::publishers::{Published, Schedule, publish};
 use super::readers::{Readers, Seen};
-use super::report::{Churn, Deliveries, Publishes, Report, Storm, Times, Used};
+use super::report::{Churn, Deliveries, Publishes, Quantiles, Report, Storm, Used};
+use super::scenario::Scenario;
 use super::scrape::Scrapes;
 use super::server::Server;
-use super::slow::Slow;
+use super::slow::SlowClients;
 use super::tally::Tally;
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -103,7 +104,7 @@ impl Run<'_> {
         sleep(self.plan.settle);
         self.pss_before = self.process.and_then(Process::pss_bytes);
         self.connect(&readers)?;
-        let slow = Slow::start(&self.requests, self.plan.slow)?;
+        let slow = SlowClients::start(&self.requests, self.plan.slow)?;
         if slow.is_some() {
             // All of them connect before the measurement.
             self.wait("slow clients", SLOW_COME_WITHIN);
@@ -127,9 +128,9 @@ impl Run<'_> {
         };
         let after = self.mark();
         self.bar.finish_and_clear();
-        let slow_closed = slow.map(Slow::stop);
+        let slow_closed = slow.map(SlowClients::stop);
         let scraped = scrapes.map(Scrapes::stop).transpose()?;
-        let scrape_ms = scraped.as_ref().and_then(Times::of);
+        let scrape_ms = scraped.as_ref().and_then(Quantiles::of);
         let sent = published.as_ref().map(|p| p.sent.clone()).unwrap_or_default();
         let seen = readers.finish(sent)?;
         let measured = Measured { before, after, pss, published, seen, storm };
@@ -294,7 +295,7 @@ impl Run<'_> {
             size_bytes: plan.size,
             refused: self.tally.refused.get(),
             dropped: self.tally.dropped.get(),
-            connect_ms: Times::of(&seen.connect),
+            connect_ms: Quantiles::of(&seen.connect),
             churn: churns.then(|| Churn {
                 visits,
                 per_second: per(visits, measured_s),
@@ -305,7 +306,7 @@ impl Run<'_> {
                 refused: p.refused,
                 failed: p.failed,
                 per_second: per(p.acknowledged, (p.ended_ns - p.began_ns) as f64 / 1e9),
-                answer_ms: Times::of(&p.answer).unwrap_or(NONE),
+                answer_ms: Quantiles::of(&p.answer).unwrap_or(NONE),
             }),
             deliveries: Deliveries {
                 received: counts.received,
@@ -314,7 +315,7 @@ impl Run<'_> {
                 reordered: counts.reordered,
                 per_second: per(counts.received, receiving),
             },
-            latency_ms: Times::of(&seen.latency).filter(|_| storm.is_none()),
+            latency_ms: Quantiles::of(&seen.latency).filter(|_| storm.is_none()),
             storm,
             used,
             socket_bytes: self.sockets_most - self.sockets_before,
@@ -348,7 +349,7 @@ impl Run<'_> {
 }
 
 /// Quantiles if there are no answers.
-const NONE: Times = Times { p50: 0.0, p99: 0.0, p999: 0.0, max: 0.0 };
+const NONE: Quantiles = Quantiles { p50: 0.0, p99: 0.0, p999: 0.0, max: 0.0 };
 
 fn joined(thread: JoinHandle<std::io::Result<Published>>) -> anyhow::Result<Published> {
     thread.join().ok().context("the publisher panicked")?.context("publishing failed")

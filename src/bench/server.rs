@@ -1,6 +1,6 @@
 //! The measured server: one that is running, or a child process of the bench.
 
-use super::child::{self, Owned};
+use super::child::{self, OwnedChild};
 use super::endpoint::Url;
 use super::plan::Target;
 use super::process::Process;
@@ -20,7 +20,7 @@ pub struct Server {
     /// Name in reports.
     pub name: String,
     /// Child process of the bench; dropping it ends the child and removes its data.
-    _owned: Option<Owned>,
+    _owned: Option<OwnedChild>,
 }
 
 impl Server {
@@ -40,7 +40,7 @@ impl Server {
                 Ok(Self { subscribe, publish, process, name, _owned: None })
             }
             Target::Own(args) => {
-                let owned = Owned::start(|| {
+                let owned = OwnedChild::start(|| {
                     let data = TempDir::with_prefix("fanfare-bench-")?;
                     let mut command = own_command()?;
                     command.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"]);
@@ -54,7 +54,7 @@ impl Server {
                 Self::started(owned, name, "/events?{streams}", "/streams/{stream}/events")
             }
             Target::Floor(workers) => {
-                let owned = Owned::start(|| {
+                let owned = OwnedChild::start(|| {
                     let mut command = own_command()?;
                     command.args(["bench-floor", "--workers", &workers.to_string()]);
                     Ok((spawn(command)?, None))
@@ -65,7 +65,12 @@ impl Server {
     }
 
     /// Waits for a child to print the address on which it listens.
-    fn started(owned: Owned, name: String, subscribe: &str, publish: &str) -> anyhow::Result<Self> {
+    fn started(
+        owned: OwnedChild,
+        name: String,
+        subscribe: &str,
+        publish: &str,
+    ) -> anyhow::Result<Self> {
         let mut line = String::new();
         let (process, out) = match owned.child() {
             Some((pid, out)) => (Some(Process(pid)), out),

@@ -21,7 +21,7 @@ const RECEIVE_BUFFER_BYTES: usize = 4_096;
 const PROMISED_BYTES: usize = 100_000;
 
 /// Slow clients that run until they are stopped.
-pub struct Slow {
+pub struct SlowClients {
     is_over: Arc<AtomicBool>,
     closed: Arc<AtomicU64>,
     thread: JoinHandle<()>,
@@ -35,7 +35,7 @@ struct Client {
     reads: bool,
 }
 
-impl Slow {
+impl SlowClients {
     /// Starts `count` slow clients, a third of each kind.
     pub fn start(requests: &Requests, count: usize) -> std::io::Result<Option<Self>> {
         let Some(url) = requests.subscribe.as_ref().filter(|_| count > 0) else { return Ok(None) };

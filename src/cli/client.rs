@@ -34,7 +34,7 @@ pub(super) struct Client {
 pub(super) enum Failure {
     /// The hub cannot be reached, or the connection broke.
     #[error("cannot reach the hub at {at}: {why}")]
-    Away {
+    Unreachable {
         /// URL of the hub.
         at: String,
         /// Error of the system.
@@ -42,7 +42,7 @@ pub(super) enum Failure {
     },
     /// The hub cannot serve the request now.
     #[error("the hub refused: {why}")]
-    Later {
+    Unavailable {
         /// Message of the hub.
         why: String,
         /// Time after which to try again.
@@ -62,7 +62,7 @@ impl Failure {
     /// Returns the exit status for scripts.
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Away { .. } | Self::Later { .. } => ExitCode::from(3),
+            Self::Unreachable { .. } | Self::Unavailable { .. } => ExitCode::from(3),
             Self::Refused { .. } => ExitCode::from(4),
         }
     }
@@ -123,7 +123,7 @@ impl Client {
 
     /// Sends a request; a status other than success is a failure.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let answer = request.send().await.map_err(|error| self.away(error))?;
+        let answer = request.send().await.map_err(|error| self.connection_failure(error))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
@@ -142,14 +142,14 @@ impl Client {
         let is_later = status.is_server_error()
             || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
         if is_later {
-            Err(Failure::Later { why, after })
+            Err(Failure::Unavailable { why, after })
         } else {
             Err(Failure::Refused { why, field })
         }
     }
 
     /// Returns the failure for a broken connection, with its innermost cause.
-    pub(super) fn away(&self, error: reqwest::Error) -> Failure {
+    pub(super) fn connection_failure(&self, error: reqwest::Error) -> Failure {
         let error = error.without_url();
         let mut why = error.to_string();
         let mut cause = std::error::Error::source(&error);
@@ -157,7 +157,7 @@ impl Client {
             why = inner.to_string();
             cause = inner.source();
         }
-        Failure::Away { at: self.base.clone(), why }
+        Failure::Unreachable { at: self.base.clone(), why }
     }
 }
 
@@ -165,12 +165,12 @@ impl Client {
 pub(super) struct Retries {
     backoff: Backoff,
     /// True if the user was told about the retries.
-    has_told: bool,
+    was_reported: bool,
 }
 
 impl Retries {
     pub(super) fn new() -> Self {
-        Self { backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), has_told: false }
+        Self { backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), was_reported: false }
     }
 
     /// Waits before the next attempt, and tells the user before the first. Returns an error if a
@@ -178,11 +178,11 @@ impl Retries {
     pub(super) async fn after(&mut self, failure: Failure) -> Result<(), Failure> {
         let after = match &failure {
             Failure::Refused { .. } => return Err(failure),
-            Failure::Later { after, .. } => *after,
-            Failure::Away { .. } => None,
+            Failure::Unavailable { after, .. } => *after,
+            Failure::Unreachable { .. } => None,
         };
-        if !std::mem::replace(&mut self.has_told, true) {
-            super::say(&format!("{failure}; trying again"));
+        if !std::mem::replace(&mut self.was_reported, true) {
+            super::print_message(&format!("{failure}; trying again"));
         }
         tokio::time::sleep(after.unwrap_or(Duration::ZERO).max(self.backoff.pause())).await;
         Ok(())
@@ -190,8 +190,8 @@ impl Retries {
 
     /// Resets the pauses after a success.
     pub(super) fn reset(&mut self) {
-        if std::mem::take(&mut self.has_told) {
-            super::say("the hub is there again");
+        if std::mem::take(&mut self.was_reported) {
+            super::print_message("the hub is there again");
         }
         self.backoff.reset();
     }

@@ -28,7 +28,10 @@ pub(super) fn start(words: &[OsString]) -> std::io::Result<Child> {
 
 /// Shows and publishes the child's output until it exits. SIGTERM is forwarded to the child; an
 /// interrupt from the terminal reaches it anyway.
-pub(super) async fn shown(child: &mut Child, way: &Arc<OutputSpool>) -> anyhow::Result<ExitStatus> {
+pub(super) async fn relay_output(
+    child: &mut Child,
+    way: &Arc<OutputSpool>,
+) -> anyhow::Result<ExitStatus> {
     let (ended, is_over) = watch::channel(false);
     let out = child.stdout.take().map(|out| Output::new(out, is_over.clone()));
     let err = child.stderr.take().map(|err| Output::new(err, is_over));

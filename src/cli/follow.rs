@@ -11,7 +11,7 @@ use std::time::Duration;
 const MAX_EVENT_BYTES: usize = 64 * 1024 * 1024;
 /// Time without any bytes, including heartbeats, after which the connection counts as broken;
 /// heartbeats come every 15 s.
-const SILENT_FOR: Duration = Duration::from_secs(45);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Streams to read.
 pub(super) struct Subscription {
@@ -28,7 +28,7 @@ enum Ended {
     /// The hub closed the connection; reconnect immediately.
     Closed,
     /// The connection failed; reconnect later.
-    Cut(Failure),
+    Failed(Failure),
 }
 
 /// Data of the hub's control events.
@@ -56,7 +56,7 @@ impl Subscription {
             match self.connection(client, &mut reader, &mut pauses, event, flush).await? {
                 Ended::Finished => return Ok(()),
                 Ended::Closed => {}
-                Ended::Cut(failure) => pauses.after(failure).await?,
+                Ended::Failed(failure) => pauses.after(failure).await?,
             }
         }
     }
@@ -78,24 +78,24 @@ impl Subscription {
         let mut answer = match client.send(request).await {
             Ok(answer) if answer.status() == StatusCode::NO_CONTENT => return Ok(Ended::Finished),
             Ok(answer) => answer,
-            Err(failure) => return Ok(Ended::Cut(failure)),
+            Err(failure) => return Ok(Ended::Failed(failure)),
         };
         pauses.reset();
         let (mut why, mut has_ended) = (None, false);
         loop {
-            let part = match tokio::time::timeout(SILENT_FOR, answer.chunk()).await {
+            let part = match tokio::time::timeout(IDLE_TIMEOUT, answer.chunk()).await {
                 Ok(Ok(Some(part))) => part,
                 Ok(Ok(None)) if !self.follows && why.is_none() => return Ok(Ended::Finished),
                 Ok(Ok(None)) if has_ended && why.is_none() => return Ok(Ended::Closed),
                 Ok(Ok(None)) => {
                     let why = why.unwrap_or_else(|| "the stream was closed".to_owned());
                     let after = reader.retry_ms().map(Duration::from_millis);
-                    return Ok(Ended::Cut(Failure::Later { why, after }));
+                    return Ok(Ended::Failed(Failure::Unavailable { why, after }));
                 }
-                Ok(Err(error)) => return Ok(Ended::Cut(client.away(error))),
+                Ok(Err(error)) => return Ok(Ended::Failed(client.connection_failure(error))),
                 Err(_) => {
-                    let why = format!("nothing came for {} s", SILENT_FOR.as_secs());
-                    return Ok(Ended::Cut(Failure::Later { why, after: None }));
+                    let why = format!("nothing came for {} s", IDLE_TIMEOUT.as_secs());
+                    return Ok(Ended::Failed(Failure::Unavailable { why, after: None }));
                 }
             };
             let mut frames = Vec::new();
@@ -105,7 +105,7 @@ impl Subscription {
                 match it.kind.strip_prefix("hub-") {
                     Some(about) => {
                         has_ended |= about == "end";
-                        why = told(about, &it.data).or(why);
+                        why = report_notice(about, &it.data).or(why);
                     }
                     None => event(it)?,
                 }
@@ -116,25 +116,27 @@ impl Subscription {
 }
 
 /// Prints a notice of the hub. Returns the reason if the hub closes the connection with an error.
-fn told(about: &str, data: &[u8]) -> Option<String> {
+fn report_notice(about: &str, data: &[u8]) -> Option<String> {
     let told: ServerNotices = serde_json::from_slice(data).ok()?;
     let missed = || match told.missed {
         Some(missed) => format!("{missed} events are missing here"),
         None => "some events are missing here".to_owned(),
     };
     match (about, told.resume.as_deref()) {
-        ("open", Some("gap")) | ("gap", _) => super::say(&missed()),
+        ("open", Some("gap")) | ("gap", _) => super::print_message(&missed()),
         ("open", Some("reset")) => {
-            super::say("the hub does not know this place; it begins with the oldest event it has");
+            super::print_message(
+                "the hub does not know this place; it begins with the oldest event it has",
+            );
         }
         ("end", _) => {
             let (stream, reason) =
                 (told.stream.unwrap_or_default(), told.reason.unwrap_or_default());
-            super::say(&format!("{stream} has {reason}"));
+            super::print_message(&format!("{stream} has {reason}"));
         }
         ("notice", _) => {
             let (code, at) = (told.code.unwrap_or_default(), told.at.unwrap_or_default());
-            super::say(&format!("{code} at {at}"));
+            super::print_message(&format!("{code} at {at}"));
         }
         ("error", _) => return told.code,
         _ => {}

@@ -106,14 +106,14 @@ fn restore_file(flags: &ArgMatches) -> anyhow::Result<()> {
 }
 
 fn findings(out: &mut impl Write, checked: &CheckReport) -> std::io::Result<()> {
-    for remark in &checked.remarks {
+    for remark in &checked.warnings {
         writeln!(out, "note: {remark}")?;
     }
-    for wrong in &checked.wrong {
+    for wrong in &checked.errors {
         writeln!(out, "{wrong}")?;
     }
-    if checked.more_wrong > 0 {
-        writeln!(out, "and {} more like these", checked.more_wrong)?;
+    if checked.unlisted_errors > 0 {
+        writeln!(out, "and {} more like these", checked.unlisted_errors)?;
     }
     let CheckReport { records, entries, bytes, .. } = checked;
     let streams = checked.streams.len();
@@ -164,9 +164,9 @@ fn as_json(checked: &CheckReport) -> Value {
     });
     json!({
         "sound": checked.is_sound(),
-        "remarks": checked.remarks,
-        "wrong": checked.wrong,
-        "more_wrong": checked.more_wrong,
+        "remarks": checked.warnings,
+        "wrong": checked.errors,
+        "more_wrong": checked.unlisted_errors,
         "records": checked.records,
         "entries": checked.entries,
         "bytes": checked.bytes,

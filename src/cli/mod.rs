@@ -58,7 +58,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("{error:#}"));
+            print_message(&format!("{error:#}"));
             exit_code(&error)
         }
     }
@@ -75,7 +75,7 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 }
 
 /// Prints a message to standard error.
-fn say(text: &str) {
+fn print_message(text: &str) {
     // Standard error may be closed, or a file on a full disk.
     let _ = writeln!(std::io::stderr(), "fanfare: {text}");
 }

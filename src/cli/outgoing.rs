@@ -53,11 +53,11 @@ pub(super) async fn publish(client: &Client, events: &[String]) -> Result<(), Fa
     let request = client.request(Method::POST, "/publish").body(body);
     let answer = client.send(request.header("content-type", "application/json")).await?;
     // The response counts once it is read: a hub that dies meanwhile has not acknowledged.
-    answer.bytes().await.map(drop).map_err(|error| client.away(error))
+    answer.bytes().await.map(drop).map_err(|error| client.connection_failure(error))
 }
 
 /// Publishes a batch with retries; returns an error if a retry cannot succeed.
-pub(super) async fn deliver(
+pub(super) async fn publish_with_retry(
     client: &Client,
     events: &[String],
     pauses: &mut Retries,
@@ -74,7 +74,7 @@ pub(super) async fn deliver(
 }
 
 /// Returns the index of the event that the hub refused, if it names one: `[7].data` is the eighth.
-pub(super) fn blamed(failure: &Failure) -> Option<usize> {
+pub(super) fn refused_event_index(failure: &Failure) -> Option<usize> {
     let Failure::Refused { why, field } = failure else { return None };
     let index = |text: &str| text.split_once(']')?.0.parse().ok();
     let by_field = field.as_deref().and_then(|field| index(field.strip_prefix('[')?));

@@ -66,10 +66,10 @@ impl Style {
         let mut out = String::new();
         self.paint(&mut out, "2", &event.time);
         out.push(' ');
-        self.paint(&mut out, "36", &plain(&event.streams()));
+        self.paint(&mut out, "36", &escape_controls(&event.streams()));
         out.push(' ');
         let data: Value = serde_json::from_str(event.data.get()).unwrap_or_default();
-        let member = |name: &str| data.get(name).map(spoken).unwrap_or_default();
+        let member = |name: &str| data.get(name).map(text_or_json).unwrap_or_default();
         let text = match event.kind.as_str() {
             "log" => {
                 let level = member("level");
@@ -78,26 +78,27 @@ impl Style {
                 member("message")
             }
             "metric" => {
-                let unit =
-                    data.get("unit").map_or(String::new(), |unit| " ".to_owned() + &spoken(unit));
+                let unit = data
+                    .get("unit")
+                    .map_or(String::new(), |unit| " ".to_owned() + &text_or_json(unit));
                 let labels = data.get("labels").map_or(String::new(), |it| format!(" {it}"));
                 format!("{} = {}{unit}{labels}", member("name"), member("value"))
             }
-            "message" => spoken(&data),
+            "message" => text_or_json(&data),
             other => {
-                self.paint(&mut out, "35", &plain(other));
+                self.paint(&mut out, "35", &escape_controls(other));
                 out.push(' ');
-                spoken(&data)
+                text_or_json(&data)
             }
         };
-        out.push_str(&plain(&text).replace('\n', "\n    "));
+        out.push_str(&escape_controls(&text).replace('\n', "\n    "));
         out.push('\n');
         out
     }
 }
 
 /// Returns the text of a string, or JSON.
-fn spoken(value: &Value) -> String {
+fn text_or_json(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
@@ -114,7 +115,7 @@ fn colour_of(level: &str) -> &'static str {
 
 /// Escapes the control characters of `text`, which a terminal would interpret, except line breaks
 /// and tabs.
-pub(super) fn plain(text: &str) -> String {
+pub(super) fn escape_controls(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.trim_end_matches(['\r', '\n']).chars() {
         match c {

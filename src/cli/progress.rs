@@ -7,11 +7,11 @@ use std::time::Duration;
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Counter with a progress display.
-pub(super) struct CountedReader {
+pub(super) struct ProgressCounter {
     bar: ProgressBar,
 }
 
-impl CountedReader {
+impl ProgressCounter {
     /// Creates a counter of `what`, from zero.
     pub(super) fn new(what: &str) -> Self {
         // The target is hidden if standard error is not a terminal.

@@ -1,8 +1,8 @@
 //! `fanfare publish`: publishes one event, or each line of standard input.
 
 use super::client::{Client, Failure, Retries};
-use super::outgoing::{BATCH_EVENTS, Event, blamed, deliver, take_batch};
-use super::progress::CountedReader;
+use super::outgoing::{BATCH_EVENTS, Event, publish_with_retry, refused_event_index, take_batch};
+use super::progress::ProgressCounter;
 use crate::event::{Line, LineSplitter, StreamName};
 use crate::source::log_data;
 use anyhow::Context as _;
@@ -108,7 +108,7 @@ async fn one(
         request = request.header("idempotency-key", key);
     }
     let answer = client.send(request).await?;
-    let receipt = answer.bytes().await.map_err(|error| client.away(error))?;
+    let receipt = answer.bytes().await.map_err(|error| client.connection_failure(error))?;
     let Receipt { id } = serde_json::from_slice(&receipt).context("the answer is no receipt")?;
     writeln!(std::io::stdout(), "{id}")?;
     Ok(())
@@ -125,8 +125,8 @@ struct Lines {
 impl Lines {
     async fn publish(&self, client: &Client) -> anyhow::Result<()> {
         let mut parts = standard_input()?;
-        let mut taken = Taken::of(self);
-        let (mut counted, mut pauses) = (CountedReader::new("lines"), Retries::new());
+        let mut taken = LineBatcher::of(self);
+        let (mut counted, mut pauses) = (ProgressCounter::new("lines"), Retries::new());
         let mut has_more = true;
         while has_more {
             match parts.recv().await {
@@ -144,7 +144,7 @@ impl Lines {
             }
             while !taken.waiting.is_empty() {
                 let batch = take_batch(&mut taken.waiting);
-                let sent = deliver(client, &batch, &mut pauses).await;
+                let sent = publish_with_retry(client, &batch, &mut pauses).await;
                 sent.map_err(|failure| at_line(failure, counted.count()))?;
                 counted.add(batch.len());
             }
@@ -155,7 +155,9 @@ impl Lines {
         counted.finish();
         if taken.replaced > 0 {
             let lines = taken.replaced;
-            super::say(&format!("{lines} lines had bytes that are no UTF-8, which are replaced"));
+            super::print_message(&format!(
+                "{lines} lines had bytes that are no UTF-8, which are replaced"
+            ));
         }
         Ok(())
     }
@@ -173,7 +175,7 @@ impl Lines {
 }
 
 /// Lines that were read and converted to events.
-struct Taken<'a> {
+struct LineBatcher<'a> {
     lines: &'a Lines,
     splitter: LineSplitter,
     waiting: VecDeque<String>,
@@ -183,7 +185,7 @@ struct Taken<'a> {
     wrong: Option<anyhow::Error>,
 }
 
-impl<'a> Taken<'a> {
+impl<'a> LineBatcher<'a> {
     fn of(lines: &'a Lines) -> Self {
         let (splitter, waiting) = (LineSplitter::new(MAX_LINE_BYTES), VecDeque::new());
         Self { lines, splitter, waiting, count: 0, replaced: 0, wrong: None }
@@ -215,7 +217,7 @@ impl<'a> Taken<'a> {
 
 /// Adds to a refusal the line that caused it; `before` lines were published.
 fn at_line(failure: Failure, before: u64) -> anyhow::Error {
-    match blamed(&failure) {
+    match refused_event_index(&failure) {
         Some(at) => {
             let line = before + at as u64 + 1;
             anyhow::Error::new(failure)

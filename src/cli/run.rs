@@ -4,8 +4,8 @@
 //! events that could not be published are left in a file, which is reported.
 
 use super::client::{Client, Failure, Retries};
-use super::command::{Signals, shown, start};
-use super::outgoing::{Event, blamed, publish, take_batch};
+use super::command::{Signals, relay_output, start};
+use super::outgoing::{Event, publish, refused_event_index, take_batch};
 use super::spool::Spool;
 use crate::event::StreamName;
 use anyhow::Context as _;
@@ -87,7 +87,7 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     let mut child = match start(&words) {
         Ok(child) => child,
         Err(error) => {
-            super::say(&format!("{}: {error}", words[0].display()));
+            super::print_message(&format!("{}: {error}", words[0].display()));
             let is_missing = error.kind() == std::io::ErrorKind::NotFound;
             return Ok(ExitCode::from(if is_missing { NOT_FOUND } else { NOT_RUNNABLE }));
         }
@@ -99,7 +99,7 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
         changed: Notify::new(),
     });
     let mut sending = tokio::spawn(send(client.clone(), way.clone()));
-    let status = shown(&mut child, &way).await?;
+    let status = relay_output(&mut child, &way).await?;
     way.push("exit", &to_raw_value(&Exit::of(status, began.elapsed()))?);
     way.close();
     let wait = flags.get_one::<Duration>("wait").copied().unwrap_or_default();
@@ -115,12 +115,12 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     let done = match sent {
         Ok(()) if flags.get_flag("end") => end_within(wait, &client, &stream).await,
         Ok(()) => Ok(()),
-        Err(why) => way.leave(flags.get_one::<PathBuf>("spool"), &why),
+        Err(why) => way.write_unpublished(flags.get_one::<PathBuf>("spool"), &why),
     };
     if let Err(why) = done {
-        super::say(&format!("{why:#}"));
+        super::print_message(&format!("{why:#}"));
     }
-    way.say_what_is_lost();
+    way.report_lost_events();
     Ok(exit_code(status))
 }
 
@@ -161,17 +161,17 @@ impl OutputSpool {
                 state.spool.push(event).context("what waits for the hub cannot be kept")
             });
             if let Err(why) = kept {
-                state.lose(1, &why.to_string());
+                state.record_loss(1, &why.to_string());
             }
         });
         self.changed.notify_one();
     }
 
-    fn say_what_is_lost(&self) {
+    fn report_lost_events(&self) {
         self.with(|state| {
             if state.lost > 0 {
                 let (lost, why) = (state.lost, state.why_lost.as_deref().unwrap_or_default());
-                super::say(&format!("{lost} events are lost: {why}"));
+                super::print_message(&format!("{lost} events are lost: {why}"));
             }
         });
     }
@@ -182,7 +182,11 @@ impl OutputSpool {
     }
 
     /// Writes the unpublished events to a file.
-    fn leave(&self, folder: Option<&PathBuf>, why: &anyhow::Error) -> anyhow::Result<()> {
+    fn write_unpublished(
+        &self,
+        folder: Option<&PathBuf>,
+        why: &anyhow::Error,
+    ) -> anyhow::Result<()> {
         let folder = folder.cloned().unwrap_or_else(std::env::temp_dir);
         let path = folder.join(format!("fanfare-run-{}.ndjson", self.key));
         let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
@@ -201,7 +205,7 @@ impl OutputSpool {
             file.flush().map(|()| lines)
         })?;
         let path = path.display();
-        super::say(&format!(
+        super::print_message(&format!(
             "{lines} events are not published ({why:#}); they are in {path}, which `fanfare import` \
              publishes"
         ));
@@ -233,11 +237,11 @@ async fn send(client: Client, way: Arc<OutputSpool>) -> anyhow::Result<()> {
                 way.with(|state| state.under_way.clear());
             }
             // The hub refused one of them; the others are sent without it.
-            Err(failure) => match blamed(&failure).filter(|at| *at < batch.len()) {
+            Err(failure) => match refused_event_index(&failure).filter(|at| *at < batch.len()) {
                 Some(at) => way.with(|state| {
                     if at < state.under_way.len() {
                         state.under_way.remove(at);
-                        state.lose(1, &failure.to_string());
+                        state.record_loss(1, &failure.to_string());
                     }
                 }),
                 None => pauses.after(failure).await?,
@@ -247,7 +251,7 @@ async fn send(client: Client, way: Arc<OutputSpool>) -> anyhow::Result<()> {
 }
 
 impl State {
-    fn lose(&mut self, events: u64, why: &str) {
+    fn record_loss(&mut self, events: u64, why: &str) {
         self.lost += events;
         self.why_lost.get_or_insert_with(|| why.to_owned());
     }

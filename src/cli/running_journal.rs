@@ -48,7 +48,9 @@ async fn back_up(flags: &ArgMatches) -> anyhow::Result<()> {
     let mut options = OpenOptions::new();
     let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&made);
     let mut out = opened.with_context(|| format!("cannot create {}", made.display()))?;
-    while let Some(piece) = answer.chunk().await.map_err(|error| client.away(error))? {
+    while let Some(piece) =
+        answer.chunk().await.map_err(|error| client.connection_failure(error))?
+    {
         out.write_all(&piece).with_context(|| format!("cannot write {}", made.display()))?;
     }
     out.sync_all()?;
@@ -64,7 +66,7 @@ async fn back_up(flags: &ArgMatches) -> anyhow::Result<()> {
 async fn acknowledge(flags: &ArgMatches) -> anyhow::Result<()> {
     let client = Client::of(flags)?;
     let answer = client.send(client.request(Method::DELETE, "/journal/losses")).await?;
-    let answer = answer.bytes().await.map_err(|error| client.away(error))?;
+    let answer = answer.bytes().await.map_err(|error| client.connection_failure(error))?;
     let answer: Value = serde_json::from_slice(&answer)?;
     let losses = answer["losses"].as_array().map_or(&[][..], Vec::as_slice);
     for loss in losses {

@@ -54,7 +54,7 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
     loop {
         let path = format!("/streams?limit={AT_ONCE}&prefix={prefix}{after}");
         let answer = client.send(client.request(Method::GET, &path)).await?;
-        let answer = answer.bytes().await.map_err(|error| client.away(error))?;
+        let answer = answer.bytes().await.map_err(|error| client.connection_failure(error))?;
         let list: List = serde_json::from_slice(&answer)?;
         for stream in &list.streams {
             if as_json {

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::follow::Subscription;
-use super::output::{Envelope, Style, plain};
+use super::output::{Envelope, Style, escape_controls};
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -90,7 +90,7 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
                 let line = match format {
                     "text" => {
                         let text = envelope.text();
-                        let text = if is_terminal { plain(&text) } else { text };
+                        let text = if is_terminal { escape_controls(&text) } else { text };
                         text.replace('\r', "\\r").replace('\n', "\\n") + "\n"
                     }
                     "ndjson" => format!("{{\"id\":\"{}\",{}\n", event.id, &data[1..]),

@@ -1,6 +1,8 @@
 //! `fanfare token`: creates tokens and API keys, and shows the content of a token.
 
-use crate::access::{Claimed, NewToken, SigningKey, explain, hash_of, new_secret, told};
+use crate::access::{
+    GrantClaims, NewToken, SigningKey, decode_unverified, hash_of, new_secret, problem_detail,
+};
 use crate::config::{Config, duration};
 use crate::event::Timestamp;
 use crate::journal::now;
@@ -83,9 +85,9 @@ pub(super) fn run(
     Ok(())
 }
 
-fn claimed(flags: &ArgMatches) -> Claimed {
+fn claimed(flags: &ArgMatches) -> GrantClaims {
     let list = |name: &str| flags.get_many(name).unwrap_or_default().cloned().collect();
-    Claimed {
+    GrantClaims {
         publish: list("publish"),
         end: list("end"),
         subscribe: list("subscribe"),
@@ -121,7 +123,8 @@ fn inspect(flags: &ArgMatches, config: &Config) -> anyhow::Result<String> {
         Some(token) => token.to_owned(),
     };
     let token = token.trim();
-    let (header, claims) = told(token).map_err(|why| anyhow::anyhow!("it is no token: {why}"))?;
+    let (header, claims) =
+        decode_unverified(token).map_err(|why| anyhow::anyhow!("it is no token: {why}"))?;
     let mut out = format!("header  {header}\nclaims  {claims}\n");
     for (name, what) in [("iat", "issued"), ("nbf", "begins"), ("exp", "ends")] {
         if let Some(seconds) = claims.get(name).and_then(serde_json::Value::as_f64) {
@@ -131,7 +134,7 @@ fn inspect(flags: &ArgMatches, config: &Config) -> anyhow::Result<String> {
     }
     let verdict = match config.access.verify(token, now()) {
         Ok(caller) => format!("taken, as {}", caller.subject.as_deref().unwrap_or("nobody named")),
-        Err(why) => format!("refused: {}", explain(why)),
+        Err(why) => format!("refused: {}", problem_detail(why)),
     };
     let _ = writeln!(out, "here    {verdict}");
     Ok(out)

@@ -1,8 +1,8 @@
 //! `fanfare export` and `fanfare import`: copy history out of a hub and into another.
 
 use super::client::{Client, Failure, Retries};
-use super::outgoing::{Event, blamed, deliver, take_batch};
-use super::progress::CountedReader;
+use super::outgoing::{Event, publish_with_retry, refused_event_index, take_batch};
+use super::progress::ProgressCounter;
 use super::tail::{query, selection};
 use crate::event::StreamName;
 use anyhow::{Context as _, bail};
@@ -72,7 +72,7 @@ pub(super) async fn export(flags: &ArgMatches) -> anyhow::Result<()> {
         out: BufWriter::new(out),
         begun: Vec::new(),
         last_id: None,
-        counted: CountedReader::new(if format == "ndjson" { "events" } else { "bytes" }),
+        counted: ProgressCounter::new(if format == "ndjson" { "events" } else { "bytes" }),
         by_line: format == "ndjson",
     };
     let mut pauses = Retries::new();
@@ -93,7 +93,7 @@ struct Export {
     begun: Vec<u8>,
     /// Id of the last line that was written.
     last_id: Option<String>,
-    counted: CountedReader,
+    counted: ProgressCounter,
     by_line: bool,
 }
 
@@ -127,10 +127,10 @@ impl Export {
             match tokio::time::timeout(SILENT_FOR, answer.chunk()).await {
                 Ok(Ok(Some(part))) => self.take(&part)?,
                 Ok(Ok(None)) => return Ok(Ok(())),
-                Ok(Err(error)) => return Ok(Err(client.away(error))),
+                Ok(Err(error)) => return Ok(Err(client.connection_failure(error))),
                 Err(_) => {
                     let why = format!("nothing came for {} s", SILENT_FOR.as_secs());
-                    return Ok(Err(Failure::Later { why, after: None }));
+                    return Ok(Err(Failure::Unavailable { why, after: None }));
                 }
             }
         }
@@ -181,7 +181,7 @@ pub(super) async fn import(flags: &ArgMatches) -> anyhow::Result<()> {
         Some(file) => Box::new(BufReader::new(File::open(file).with_context(|| file.clone())?)),
         None => Box::new(std::io::stdin().lock()),
     };
-    let (mut counted, mut pauses) = (CountedReader::new("events"), Retries::new());
+    let (mut counted, mut pauses) = (ProgressCounter::new("events"), Retries::new());
     let (mut waiting, mut lines, mut left_out) = (VecDeque::new(), VecDeque::new(), 0_u64);
     let (mut line, mut number) = (String::new(), 0_u64);
     loop {
@@ -206,8 +206,8 @@ pub(super) async fn import(flags: &ArgMatches) -> anyhow::Result<()> {
         if batch.is_empty() {
             break;
         }
-        if let Err(failure) = deliver(&client, &batch, &mut pauses).await {
-            let at = blamed(&failure).and_then(|at| lines.get(at).copied());
+        if let Err(failure) = publish_with_retry(&client, &batch, &mut pauses).await {
+            let at = refused_event_index(&failure).and_then(|at| lines.get(at).copied());
             let place = at.map_or_else(String::new, |line| format!("line {line}, "));
             let before = counted.count();
             return Err(failure).with_context(|| format!("{place}after {before} were published"));
@@ -217,7 +217,9 @@ pub(super) async fn import(flags: &ArgMatches) -> anyhow::Result<()> {
     }
     counted.finish();
     if left_out > 0 {
-        super::say(&format!("{left_out} events of streams that only a hub writes are left out"));
+        super::print_message(&format!(
+            "{left_out} events of streams that only a hub writes are left out"
+        ));
     }
     Ok(())
 }

@@ -1,36 +1,39 @@
 //! Configuration of access.
 
 use super::invalid_value::InvalidValue;
-use super::raw::{RawValue, Rule};
-use super::resolve::{Resolver, parse_some_time};
-use crate::access::{ALL, Access, ApiKey, Claimed, Grants, JwtSettings, Scope, Verifier, clash};
+use super::raw::{RawValue, Table};
+use super::resolve::{Resolver, parse_positive_duration};
+use crate::access::{
+    ALL, Access, ApiKey, GrantClaims, Grants, JwtSettings, Scope, Verifier, clash,
+};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 impl Resolver {
     /// Returns keys, token settings, and the grants of requests without a credential.
     pub(super) fn access(&mut self) -> Access {
-        let tables = self.said.take_tables("key");
+        let tables = self.raw.take_tables("key");
         let place = tables.last().map(|(place, _)| place.clone()).unwrap_or_default();
         let keys = tables.into_iter().filter_map(|(place, rule)| self.key(&place, rule));
         let keys: Vec<ApiKey> = keys.collect();
         if let Some(why) = clash(&keys) {
-            self.said.note(place, why.to_string());
+            self.raw.add_error(place, why.to_string());
         }
-        let max_lifetime = self.one("jwt-max-lifetime", parse_some_time).unwrap_or_default();
+        let max_lifetime =
+            self.value("jwt-max-lifetime", parse_positive_duration).unwrap_or_default();
         let verifier = self.verifier(max_lifetime);
-        let access = Access::new(keys, verifier, self.anonymous()).lasting(max_lifetime);
-        if access.is_open() && self.said.wrong.is_empty() {
-            self.refuse_strangers();
+        let access = Access::new(keys, verifier, self.anonymous()).with_max_lifetime(max_lifetime);
+        if access.is_open() && self.raw.errors.is_empty() {
+            self.reject_open_public_hub();
         }
         access
     }
 
     /// Refuses a configuration in which other machines reach the hub and anyone may do everything
     /// only by default.
-    fn refuse_strangers(&mut self) {
+    fn reject_open_public_hub(&mut self) {
         let address = |text: &str| text.parse::<SocketAddr>().map_err(|e| e.to_string());
-        let listen = self.said.of("listen");
+        let listen = self.raw.of("listen");
         for text in listen.iter().flat_map(|words| &words.values) {
             // A host name may resolve to any address; only `localhost` is always local.
             let is_local = match address(text) {
@@ -38,7 +41,7 @@ impl Resolver {
                 Err(_) => text.starts_with("localhost:"),
             };
             if let (false, Some(words)) = (is_local, &listen) {
-                self.said.note(
+                self.raw.add_error(
                     words.place.clone(),
                     format!(
                         "{text} is reached from other machines: configure a [[key]], --jwt-secret, \
@@ -57,7 +60,7 @@ impl Resolver {
         };
         let words = self.list("anonymous", known);
         let everything = Scope::parse(&["**".to_owned()]).unwrap_or_default();
-        let mut grants = Grants::nothing();
+        let mut grants = Grants::none();
         for word in &words {
             match word.as_str() {
                 "subscribe" => grants.subscribe = everything.clone(),
@@ -75,40 +78,40 @@ impl Resolver {
         let read = |path: &str| std::fs::read(path).map_err(|e| format!("{path}: {e}"));
         let has_remote_keys = self.jwks_url().is_some();
         let settings = JwtSettings {
-            secret: self.one("jwt-secret", text),
-            public_key: self.one("jwt-public-key", read),
+            secret: self.value("jwt-secret", text),
+            public_key: self.value("jwt-public-key", read),
             jwks: self
-                .one("jwks", |t| if is_url(t) { remote_keys() } else { read(t).map(Some) })
+                .value("jwks", |t| if is_url(t) { remote_keys() } else { read(t).map(Some) })
                 .flatten(),
             has_remote_keys,
             algorithms: self.list("jwt-algorithms", text),
-            issuer: self.one("jwt-issuer", text),
-            audience: self.one("jwt-audience", text),
+            issuer: self.value("jwt-issuer", text),
+            audience: self.value("jwt-audience", text),
             max_lifetime,
         };
         Verifier::new(settings).unwrap_or_else(|(name, why)| {
-            let place = self.said.of(name).map_or_else(|| format!("--{name}"), |words| words.place);
-            self.said.note(place, why.to_string());
+            let place = self.raw.of(name).map_or_else(|| format!("--{name}"), |words| words.place);
+            self.raw.add_error(place, why.to_string());
             None
         })
     }
 
     /// Returns the URL of the key set, if one is configured.
     pub(super) fn jwks_url(&self) -> Option<String> {
-        let said = self.said.of("jwks")?.values.into_iter().next()?;
+        let said = self.raw.of("jwks")?.values.into_iter().next()?;
         is_url(&said).then_some(said)
     }
 
-    fn key(&mut self, place: &str, mut rule: Rule) -> Option<ApiKey> {
+    fn key(&mut self, place: &str, mut rule: Table) -> Option<ApiKey> {
         let mut take = |name: &str| rule.remove(name);
         let (name, hash, admin) = (take("name"), take("sha256"), take("admin"));
         let (publish, end, subscribe) = (take("publish"), take("end"), take("subscribe"));
         let (run, files, chat) = (take("run"), take("files"), take("chat"));
         for (name, words) in rule {
-            self.said.note(words.place, format!("key has no {name:?}"));
+            self.raw.add_error(words.place, format!("key has no {name:?}"));
         }
         let texts = |words: Option<RawValue>| words.map(|words| words.values).unwrap_or_default();
-        let claimed = Claimed {
+        let claimed = GrantClaims {
             publish: texts(publish),
             end: texts(end),
             subscribe: texts(subscribe),
@@ -118,15 +121,15 @@ impl Resolver {
             admin: admin.is_some_and(|words| self.parse(&words, parse_truth).pop() == Some(true)),
         };
         let grants = Grants::of(claimed).unwrap_or_else(|invalid| {
-            self.said.note(place, invalid.detail);
-            Grants::nothing()
+            self.raw.add_error(place, invalid.detail);
+            Grants::none()
         });
         let one = |words: Option<RawValue>| words.and_then(|words| words.values.into_iter().next());
         let (name, hash) = (one(name).unwrap_or_default(), one(hash).unwrap_or_default());
         match ApiKey::new(&name, &hash, grants) {
             Ok(key) => Some(key),
             Err(why) => {
-                self.said.note(place, why.to_string());
+                self.raw.add_error(place, why.to_string());
                 None
             }
         }

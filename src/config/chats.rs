@@ -1,8 +1,8 @@
 //! Configuration of chats and their upstreams.
 
 use super::invalid_value::InvalidValue;
-use super::raw::Rule;
-use super::resolve::{Resolver, parse_count, parse_size, parse_some_time, parse_switch};
+use super::raw::Table;
+use super::resolve::{Resolver, parse_count, parse_positive_duration, parse_size, parse_switch};
 use crate::source::{ChatSettings, ChatTimeouts, ECHO, Upstream, UpstreamKey, UpstreamKind};
 use crate::wire::chat::StreamUsage;
 use reqwest::header::{HeaderName, HeaderValue};
@@ -17,11 +17,11 @@ const KINDS: [(&str, UpstreamKind); 3] = [
 impl Resolver {
     /// Returns the settings of chats.
     pub(super) fn chats(&mut self) -> ChatSettings {
-        let tables = self.said.take_tables("chat.upstream");
+        let tables = self.raw.take_tables("chat.upstream");
         let upstreams: Vec<Upstream> =
             tables.into_iter().filter_map(|(place, rule)| self.upstream(&place, rule)).collect();
-        self.refuse_doubles(&upstreams);
-        let mut time = |name| self.one(name, parse_some_time).unwrap_or_default();
+        self.reject_duplicate_models(&upstreams);
+        let mut time = |name| self.value(name, parse_positive_duration).unwrap_or_default();
         let timeouts = ChatTimeouts {
             connect: time("chat-connect-timeout"),
             first_token: time("chat-first-token-timeout"),
@@ -32,36 +32,37 @@ impl Resolver {
             timeouts,
             total_timeout: time("chat-total-timeout"),
             kept: time("chat-kept"),
-            max_tokens: self.one("chat-max-tokens", parse_count),
-            max_output_bytes: self.one("chat-max-output-bytes", parse_size).unwrap_or_default(),
-            max_request_bytes: self.one("chat-max-request-bytes", parse_size).unwrap_or_default(),
-            keeps_prompts: self.one("chat-keep-prompts", parse_switch).unwrap_or_default(),
+            max_tokens: self.value("chat-max-tokens", parse_count),
+            max_output_bytes: self.value("chat-max-output-bytes", parse_size).unwrap_or_default(),
+            max_request_bytes: self.value("chat-max-request-bytes", parse_size).unwrap_or_default(),
+            keeps_prompts: self.value("chat-keep-prompts", parse_switch).unwrap_or_default(),
         }
     }
 
     /// Refuses a model that two upstreams name, because only the first would ever be asked.
-    fn refuse_doubles(&mut self, upstreams: &[Upstream]) {
+    fn reject_duplicate_models(&mut self, upstreams: &[Upstream]) {
         let models = || upstreams.iter().flat_map(|upstream| upstream.models.iter());
         let is_double =
             |(at, model): &(usize, &String)| models().take(*at).any(|one| one == *model);
         for (_, model) in models().enumerate().filter(is_double) {
-            self.said.note("chat.upstream", format!("the model {model:?} is named twice"));
+            self.raw.add_error("chat.upstream", format!("the model {model:?} is named twice"));
         }
     }
 
-    fn upstream(&mut self, place: &str, mut rule: Rule) -> Option<Upstream> {
+    fn upstream(&mut self, place: &str, mut rule: Table) -> Option<Upstream> {
         let name = self.member(&mut rule, "name", |text| match text {
             ECHO => Err(format!("the upstream {ECHO:?} is the hub's own")),
             name => Ok(name.to_owned()),
         })?;
         for (needed, what) in [("url", "where it is"), ("models", "a list of their names")] {
             if rule.get(needed).is_none_or(|words| words.values.is_empty()) {
-                self.said.note(place, format!("the upstream {name:?} needs `{needed}`, {what}"));
+                self.raw
+                    .add_error(place, format!("the upstream {name:?} needs `{needed}`, {what}"));
             }
         }
         if let Some(words) = rule.remove("api-key") {
             let why = "a file never has the key: name the variable that has it in `api-key-env`";
-            self.said.note(words.place, why);
+            self.raw.add_error(words.place, why);
         }
         let url = self.member(&mut rule, "url", parse_url);
         let kind = self.member(&mut rule, "kind", parse_kind).unwrap_or(UpstreamKind::OpenAi);
@@ -84,25 +85,25 @@ impl Resolver {
             self.member(&mut rule, "api-version", |text| Ok::<_, InvalidValue>(text.to_owned()));
         match (kind, version) {
             (UpstreamKind::Azure, None) => {
-                self.said.note(place, "an upstream of kind azure needs `api-version`");
+                self.raw.add_error(place, "an upstream of kind azure needs `api-version`");
             }
             (UpstreamKind::OpenAi | UpstreamKind::AzureV1, Some(place)) => {
-                self.said.note(place, "api-version is for the kind azure");
+                self.raw.add_error(place, "api-version is for the kind azure");
             }
             _ => {}
         }
         let max_running = self.member(&mut rule, "max-running", parse_count);
         let stream_usage = self.member(&mut rule, "stream-usage", parse_stream_usage);
         let timeouts = ChatTimeouts {
-            connect: self.member(&mut rule, "connect-timeout", parse_some_time),
-            first_token: self.member(&mut rule, "first-token-timeout", parse_some_time),
-            idle: self.member(&mut rule, "idle-timeout", parse_some_time),
+            connect: self.member(&mut rule, "connect-timeout", parse_positive_duration),
+            first_token: self.member(&mut rule, "first-token-timeout", parse_positive_duration),
+            idle: self.member(&mut rule, "idle-timeout", parse_positive_duration),
         };
         let headers = rule.remove("headers");
         let headers = headers.map_or_else(Vec::new, |words| self.parse(&words, parse_header));
         let is_credential = |name: &str| matches!(name, "authorization" | "api-key");
         if key.is_some() && headers.iter().any(|(name, _)| is_credential(name)) {
-            self.said.note(place, "the key is sent already, give `headers` without it");
+            self.raw.add_error(place, "the key is sent already, give `headers` without it");
         }
         self.refuse_others("an upstream", rule);
         Some(Upstream {

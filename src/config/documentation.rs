@@ -66,12 +66,13 @@ what is not granted is refused, and a subscription to more than is granted is na
 name = \"ci\"
 sha256 = \"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\"
 publish = [\"builds.**\"]
+end = [\"builds.**\"]
 subscribe = [\"builds.**\", \"deploys\"]
 admin = false
 ```
 
 `admin = true` grants what is for operators (deleting streams, metrics, `hub.**`), and no stream
-beyond those that are named. `run` lists jobs, `files` folders and `chat` models, by name; `*` is all of
+beyond those that are named. `end` lists streams that may be ended; `run` lists jobs, `files` folders and `chat` models, by name; `*` is all of
 them.
 
 ## Jobs

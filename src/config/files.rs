@@ -1,17 +1,17 @@
 //! Configuration of folders to download from.
 
-use super::raw::Rule;
+use super::raw::Table;
 use super::resolve::{Resolver, parse_directory};
 use std::path::PathBuf;
 
 impl Resolver {
     /// Returns the folders of the `[files.NAME]` tables.
     pub(super) fn folders(&mut self) -> Vec<(String, PathBuf)> {
-        let tables = self.said.take_tables("files");
+        let tables = self.raw.take_tables("files");
         tables.into_iter().filter_map(|(place, rule)| self.folder(&place, rule)).collect()
     }
 
-    fn folder(&mut self, place: &str, mut rule: Rule) -> Option<(String, PathBuf)> {
+    fn folder(&mut self, place: &str, mut rule: Table) -> Option<(String, PathBuf)> {
         let name = self.member(&mut rule, "name", |text| {
             if text.is_empty() || text.contains('/') {
                 Err(format!("{text:?} cannot be a part of a path"))
@@ -20,7 +20,7 @@ impl Resolver {
             }
         });
         if !rule.contains_key("path") {
-            self.said.note(place, "files needs `path`, a folder");
+            self.raw.add_error(place, "files needs `path`, a folder");
         }
         let path = self.member(&mut rule, "path", parse_directory);
         self.refuse_others("files", rule);

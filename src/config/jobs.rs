@@ -1,7 +1,7 @@
 //! Configuration of jobs.
 
-use super::raw::{RawValue, Rule};
-use super::resolve::{Resolver, parse_count, parse_directory, parse_some_time};
+use super::raw::{RawValue, Table};
+use super::resolve::{Resolver, parse_count, parse_directory, parse_positive_duration};
 use crate::source::{JobSpec, RunAs, check_job_name};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,25 +12,26 @@ const STOP_AFTER: Duration = Duration::from_secs(10);
 impl Resolver {
     /// Returns the jobs of the `[job.NAME]` tables.
     pub(super) fn jobs(&mut self) -> Vec<JobSpec> {
-        let tables = self.said.take_tables("job");
+        let tables = self.raw.take_tables("job");
         tables.into_iter().filter_map(|(place, rule)| self.job(&place, rule)).collect()
     }
 
-    fn job(&mut self, place: &str, mut rule: Rule) -> Option<JobSpec> {
+    fn job(&mut self, place: &str, mut rule: Table) -> Option<JobSpec> {
         let name =
             self.member(&mut rule, "name", |text| check_job_name(text).map(|()| text.to_owned()));
         let command = rule.remove("command").map(|words| words.values).unwrap_or_default();
         if command.first().is_none_or(String::is_empty) {
-            self.said.note(place, "a job needs `command`, a list of a program and its arguments");
+            self.raw
+                .add_error(place, "a job needs `command`, a list of a program and its arguments");
         }
         let passed = rule.remove("pass-env").map(|words| words.values).unwrap_or_default();
         let environment = rule.remove("environment").map_or_else(Vec::new, |w| self.variables(&w));
         let directory = self.member(&mut rule, "directory", parse_directory);
-        let timeout = self.member(&mut rule, "timeout", parse_some_time);
+        let timeout = self.member(&mut rule, "timeout", parse_positive_duration);
         let user = self.member(&mut rule, "user", RunAs::find);
         let at_most = self.member(&mut rule, "at-most", parse_count).unwrap_or(1);
         let stop_after =
-            self.member(&mut rule, "stop-after", parse_some_time).unwrap_or(STOP_AFTER);
+            self.member(&mut rule, "stop-after", parse_positive_duration).unwrap_or(STOP_AFTER);
         self.refuse_others("a job", rule);
         Some(JobSpec {
             name: name?,

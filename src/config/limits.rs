@@ -1,8 +1,8 @@
 //! Configuration of limits.
 
 use super::invalid_value::InvalidValue;
-use super::raw::Rule as Table;
-use super::resolve::{Resolver, parse_count, parse_some_bytes};
+use super::raw::Table;
+use super::resolve::{Resolver, parse_count, parse_positive_bytes};
 use crate::event::{MAX_SELECTORS, Selector};
 use crate::limits::{Bound, Bounds, Limit, Limits, Rule, machine_memory_bytes};
 use ipnet::IpNet;
@@ -34,7 +34,7 @@ const LIMITS: [(Limit, &str); 12] = [
 
 fn parse(limit: Limit, text: &str) -> Result<u64, InvalidValue> {
     match limit {
-        Limit::PublishBytesPerClient | Limit::PublishBytesPerSubject => parse_some_bytes(text),
+        Limit::PublishBytesPerClient | Limit::PublishBytesPerSubject => parse_positive_bytes(text),
         Limit::Selectors => match parse_count(text)? {
             count if count <= MAX_SELECTORS as u64 => Ok(count),
             _ => Err(InvalidValue::range(text, format!("from 1 to {MAX_SELECTORS}"))),
@@ -48,15 +48,15 @@ impl Resolver {
     pub(super) fn limits(&mut self) -> Limits {
         let mut hub = Bounds::default();
         for (limit, name) in LIMITS {
-            let is_said = self.said.of(name).is_some();
-            let most = self.one(name, |text| parse(limit, text));
-            hub.set(limit, most.map(|most| Bound { most, is_explicit: is_said }));
+            let is_said = self.raw.of(name).is_some();
+            let most = self.value(name, |text| parse(limit, text));
+            hub.set(limit, most.map(|most| Bound { max: most, is_explicit: is_said }));
         }
-        if hub.of(Limit::Connections).is_none() {
+        if hub.get(Limit::Connections).is_none() {
             let most = sessions_by_file_limit();
-            hub.set(Limit::Connections, Some(Bound { most, is_explicit: false }));
+            hub.set(Limit::Connections, Some(Bound { max: most, is_explicit: false }));
         }
-        let tables = self.said.take_tables("limit");
+        let tables = self.raw.take_tables("limit");
         let rules = tables.into_iter().filter_map(|(place, table)| self.limit_rule(&place, table));
         Limits { hub, rules: rules.collect() }
     }
@@ -70,13 +70,13 @@ impl Resolver {
         for (limit, name) in LIMITS.into_iter().filter(|(limit, _)| is_of_streams(limit)) {
             let Some(words) = table.remove(name) else { continue };
             let most = self.parse(&words, |text| parse(limit, text)).pop();
-            bounds.set(limit, most.map(|most| Bound { most, is_explicit: true }));
+            bounds.set(limit, most.map(|most| Bound { max: most, is_explicit: true }));
         }
         for (name, words) in table {
-            self.said.note(words.place, format!("limit has no {name:?}"));
+            self.raw.add_error(words.place, format!("limit has no {name:?}"));
         }
         let Some(streams) = streams else {
-            self.said.note(place, "limit needs `streams`, a selector or a list of them");
+            self.raw.add_error(place, "limit needs `streams`, a selector or a list of them");
             return None;
         };
         let streams = self.parse(&streams, |text| Selector::parse(text).map_err(|e| e.detail));
@@ -84,7 +84,7 @@ impl Resolver {
     }
 
     pub(super) fn memory_budget(&mut self) -> u64 {
-        self.one("memory-budget", parse_some_bytes)
+        self.value("memory-budget", parse_positive_bytes)
             .unwrap_or_else(|| machine_memory_bytes() / 100 * MEMORY_PERCENT)
     }
 

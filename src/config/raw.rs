@@ -32,14 +32,14 @@ pub(super) struct RawValue {
 }
 
 /// A table of the file, such as one of `[[retention]]` or `[job.backup]`: its members by name.
-pub(super) type Rule = HashMap<String, RawValue>;
+pub(super) type Table = HashMap<String, RawValue>;
 
 /// Kind of table that a file may have several of.
 struct Tables {
     /// Name of the tables.
     name: &'static str,
     /// True if each has a name, as in `[job.backup]`, which becomes its member `name`.
-    are_named: bool,
+    is_named: bool,
     /// Members that are lists.
     lists: &'static [&'static str],
     /// Members that are tables of strings, which become lists of `NAME=VALUE`.
@@ -47,37 +47,28 @@ struct Tables {
 }
 
 const TABLES: [Tables; 7] = [
-    Tables { name: "retention", are_named: false, lists: &["streams"], maps: &[] },
-    Tables { name: "limit", are_named: false, lists: &["streams"], maps: &[] },
+    Tables { name: "retention", is_named: false, lists: &["streams"], maps: &[] },
+    Tables { name: "limit", is_named: false, lists: &["streams"], maps: &[] },
     Tables {
         name: "key",
-        are_named: false,
+        is_named: false,
         lists: &["publish", "end", "subscribe", "run", "files", "chat"],
         maps: &[],
     },
-    Tables {
-        name: "job",
-        are_named: true,
-        lists: &["command", "pass-env"],
-        maps: &["environment"],
-    },
-    Tables { name: "files", are_named: true, lists: &[], maps: &[] },
-    Tables { name: "chat.upstream", are_named: true, lists: &["models"], maps: &["headers"] },
-    Tables { name: "source.tail", are_named: false, lists: &["paths"], maps: &[] },
+    Tables { name: "job", is_named: true, lists: &["command", "pass-env"], maps: &["environment"] },
+    Tables { name: "files", is_named: true, lists: &[], maps: &[] },
+    Tables { name: "chat.upstream", is_named: true, lists: &["models"], maps: &["headers"] },
+    Tables { name: "source.tail", is_named: false, lists: &["paths"], maps: &[] },
 ];
 
 /// Parent tables of `[[source.tail]]` and `[chat.upstream.NAME]`.
-const ABOVE: [&str; 2] = ["source", "chat"];
+const PARENT_TABLES: [&str; 2] = ["source", "chat"];
 
 /// Returns the tables below `above`, for the error about an unknown one.
-fn below_of(above: &str) -> String {
+fn child_tables(above: &str) -> String {
     let all = TABLES.iter().filter(|tables| tables.name.starts_with(&format!("{above}.")));
     let named = |tables: &Tables| {
-        if tables.are_named {
-            format!("{}.NAME", tables.name)
-        } else {
-            format!("[{}]", tables.name)
-        }
+        if tables.is_named { format!("{}.NAME", tables.name) } else { format!("[{}]", tables.name) }
     };
     all.map(named).collect::<Vec<_>>().join(", ")
 }
@@ -85,10 +76,10 @@ fn below_of(above: &str) -> String {
 /// All raw settings.
 #[derive(Default)]
 pub struct RawConfig {
-    words: HashMap<&'static str, RawValue>,
+    values: HashMap<&'static str, RawValue>,
     /// Tables by kind, each with its place.
-    tables: HashMap<&'static str, Vec<(String, Rule)>>,
-    pub(super) wrong: Vec<ConfigError>,
+    tables: HashMap<&'static str, Vec<(String, Table)>>,
+    pub(super) errors: Vec<ConfigError>,
 }
 
 impl RawConfig {
@@ -107,7 +98,9 @@ impl RawConfig {
         if let Some(path) = file {
             match std::fs::read_to_string(&path) {
                 Ok(text) => said.read_file(&path, &text),
-                Err(e) => said.note(path.display().to_string(), format!("cannot be read: {e}")),
+                Err(e) => {
+                    said.add_error(path.display().to_string(), format!("cannot be read: {e}"))
+                }
             }
         }
         for setting in SETTINGS {
@@ -120,12 +113,13 @@ impl RawConfig {
                 }
             };
             if let Some(value) = env(&variable) {
-                said.words.insert(setting.name, RawValue { place: variable, values: each(&value) });
+                said.values
+                    .insert(setting.name, RawValue { place: variable, values: each(&value) });
             }
             if let Some(values) = flags.get_many::<String>(setting.name) {
                 let place = format!("--{}", setting.name);
                 let values = values.flat_map(each).collect();
-                said.words.insert(setting.name, RawValue { place, values });
+                said.values.insert(setting.name, RawValue { place, values });
             }
         }
         said
@@ -134,23 +128,23 @@ impl RawConfig {
     /// Returns the raw value of a setting.
     pub(super) fn of(&self, name: &'static str) -> Option<RawValue> {
         debug_assert!(SETTINGS.iter().any(|setting| setting.name == name), "{name}");
-        self.words.get(name).cloned()
+        self.values.get(name).cloned()
     }
 
     /// Removes and returns the tables of a kind, each with its place.
-    pub(super) fn take_tables(&mut self, list: &str) -> Vec<(String, Rule)> {
+    pub(super) fn take_tables(&mut self, list: &str) -> Vec<(String, Table)> {
         debug_assert!(TABLES.iter().any(|tables| tables.name == list), "{list}");
         self.tables.remove(list).unwrap_or_default()
     }
 
-    pub(super) fn note(&mut self, place: impl Into<String>, why: impl Into<String>) {
-        self.wrong.push(ConfigError { place: place.into(), why: why.into() });
+    pub(super) fn add_error(&mut self, place: impl Into<String>, why: impl Into<String>) {
+        self.errors.push(ConfigError { place: place.into(), why: why.into() });
     }
 
     /// Reports the settings and tables that need a feature which this build lacks.
     pub(super) fn refuse_missing_features(&mut self) {
         // A setting that is `off` asks for nothing.
-        let used = self.words.iter().filter(|(_, words)| words.values != ["off"]);
+        let used = self.values.iter().filter(|(_, words)| words.values != ["off"]);
         let settings = used.filter_map(|(name, words)| {
             missing_for_setting(name).map(|feature| (*name, &words.place, feature))
         });
@@ -163,7 +157,7 @@ impl RawConfig {
         missing.sort_unstable();
         for (name, place, feature) in missing {
             let why = format!("{name} needs the feature {feature:?}, which this build lacks");
-            self.wrong.push(ConfigError { place: place.clone(), why });
+            self.errors.push(ConfigError { place: place.clone(), why });
         }
     }
 
@@ -176,14 +170,14 @@ impl RawConfig {
             Ok(table) => table,
             Err(e) => {
                 let at = e.span().map_or(0, |span| span.start);
-                return self.note(place(at), e.message().to_owned());
+                return self.add_error(place(at), e.message().to_owned());
             }
         };
         for (key, value) in table.get_ref() {
             let (name, at) = (key.get_ref().replace('_', "-"), place(key.span().start));
             if let Some(tables) = TABLES.iter().find(|tables| tables.name == name) {
                 self.read_tables(value.get_ref(), tables, &at, &place);
-            } else if let Some(above) = ABOVE.into_iter().find(|above| *above == name)
+            } else if let Some(above) = PARENT_TABLES.into_iter().find(|above| *above == name)
                 && let DeValue::Table(below) = value.get_ref()
             {
                 for (key, value) in below {
@@ -191,12 +185,12 @@ impl RawConfig {
                         (format!("{above}.{}", key.get_ref()), place(key.span().start));
                     match TABLES.iter().find(|tables| tables.name == name) {
                         Some(tables) => self.read_tables(value.get_ref(), tables, &at, &place),
-                        None => self.note(
+                        None => self.add_error(
                             at,
                             format!(
                                 "there is no {above} {:?}; there are tables [{}]",
                                 key.get_ref(),
-                                below_of(above)
+                                child_tables(above)
                             ),
                         ),
                     }
@@ -204,18 +198,18 @@ impl RawConfig {
             } else if let Some(setting) = SETTINGS.iter().find(|s| s.name == name) {
                 match words(value.get_ref(), setting.repeatable) {
                     Some(values) if values.is_empty() => {
-                        self.note(at, format!("{name} is an empty list; leave it out"));
+                        self.add_error(at, format!("{name} is an empty list; leave it out"));
                     }
                     Some(values) => {
                         let words = RawValue { place: at.clone(), values };
-                        if self.words.insert(setting.name, words).is_some() {
-                            self.note(at, format!("{name} is given twice"));
+                        if self.values.insert(setting.name, words).is_some() {
+                            self.add_error(at, format!("{name} is given twice"));
                         }
                     }
-                    None => self.note(at, format!("{name} must be a string or a number")),
+                    None => self.add_error(at, format!("{name} must be a string or a number")),
                 }
             } else {
-                self.note(at, format!("there is no setting {name:?}"));
+                self.add_error(at, format!("there is no setting {name:?}"));
             }
         }
     }
@@ -229,26 +223,26 @@ impl RawConfig {
     ) {
         let name = tables.name;
         match value {
-            DeValue::Array(list) if !tables.are_named => {
+            DeValue::Array(list) if !tables.is_named => {
                 if list.is_empty() {
-                    self.note(at, format!("{name} is an empty list; leave it out"));
+                    self.add_error(at, format!("{name} is an empty list; leave it out"));
                 }
                 for item in list {
                     let at = place(item.span().start);
                     match item.get_ref() {
                         DeValue::Table(table) => self.read_table(table, tables, at, place),
-                        _ => self.note(at, format!("{name} is a list of tables: [[{name}]]")),
+                        _ => self.add_error(at, format!("{name} is a list of tables: [[{name}]]")),
                     }
                 }
             }
-            DeValue::Table(named) if tables.are_named => {
+            DeValue::Table(named) if tables.is_named => {
                 // In the order of the file; the parser sorts them by name.
                 let mut named: Vec<_> = named.iter().collect();
                 named.sort_by_key(|(key, _)| key.span().start);
                 for (key, value) in named {
                     let at = place(key.span().start);
                     let DeValue::Table(table) = value.get_ref() else {
-                        self.note(at, format!("{name} has tables with names: [{name}.NAME]"));
+                        self.add_error(at, format!("{name} has tables with names: [{name}.NAME]"));
                         continue;
                     };
                     self.read_table(table, tables, at.clone(), place);
@@ -257,14 +251,14 @@ impl RawConfig {
                         && rule.insert("name".to_owned(), words).is_some()
                     {
                         let at = place(key.span().start);
-                        self.note(at, format!("its name is {:?} already", key.get_ref()));
+                        self.add_error(at, format!("its name is {:?} already", key.get_ref()));
                     }
                 }
             }
-            _ if tables.are_named => {
-                self.note(at, format!("{name} has tables with names: [{name}.NAME]"));
+            _ if tables.is_named => {
+                self.add_error(at, format!("{name} has tables with names: [{name}.NAME]"));
             }
-            _ => self.note(at, format!("{name} is a list of tables: [[{name}]]")),
+            _ => self.add_error(at, format!("{name} is a list of tables: [[{name}]]")),
         }
     }
 
@@ -275,7 +269,7 @@ impl RawConfig {
         at: String,
         place: &impl Fn(usize) -> String,
     ) {
-        let mut rule = Rule::new();
+        let mut rule = Table::new();
         for (key, value) in table {
             let (name, at) = (key.get_ref().replace('_', "-"), place(key.span().start));
             let is_map = tables.maps.contains(&name.as_str());
@@ -288,11 +282,11 @@ impl RawConfig {
                 Some(values) => {
                     let words = RawValue { place: at.clone(), values };
                     if rule.insert(name.clone(), words).is_some() {
-                        self.note(at, format!("{name} is given twice"));
+                        self.add_error(at, format!("{name} is given twice"));
                     }
                 }
-                None if is_map => self.note(at, format!("{name} is a table of strings")),
-                None => self.note(at, format!("{name} must be a string, a number or a bool")),
+                None if is_map => self.add_error(at, format!("{name} is a table of strings")),
+                None => self.add_error(at, format!("{name} must be a string, a number or a bool")),
             }
         }
         self.tables.entry(tables.name).or_default().push((at, rule));

@@ -3,7 +3,7 @@
 use super::invalid_value::InvalidValue;
 use super::limits::connections_by_file_limit;
 #[cfg(any(feature = "chat", feature = "files", feature = "jobs", feature = "tail"))]
-use super::raw::Rule;
+use super::raw::Table;
 use super::raw::{ConfigError, RawConfig, RawValue};
 use super::settings::SETTINGS;
 use super::units;
@@ -113,9 +113,9 @@ pub struct Config {
 impl Config {
     /// Resolves all settings, or returns all errors.
     pub fn resolve(said: RawConfig) -> Result<Self, Vec<ConfigError>> {
-        let mut r = Resolver { said };
-        r.said.refuse_missing_features();
-        let durability = r.one("durability", parse_durability).unwrap_or(Durability::Sync);
+        let mut r = Resolver { raw: said };
+        r.raw.refuse_missing_features();
+        let durability = r.value("durability", parse_durability).unwrap_or(Durability::Sync);
         #[cfg(feature = "chat")]
         let chats = r.chats();
         #[cfg(feature = "chat")]
@@ -133,20 +133,20 @@ impl Config {
             metrics_listen: r.list("metrics-listen", parse_address).concat(),
             metrics_streams: r.list("metrics-streams", parse_selector),
             tls: r.tls(),
-            h2c: r.one("h2c", parse_switch).unwrap_or_default(),
+            h2c: r.value("h2c", parse_switch).unwrap_or_default(),
             data_dir: r
-                .one("data-dir", |t| Ok::<_, InvalidValue>(PathBuf::from(t)))
+                .value("data-dir", |t| Ok::<_, InvalidValue>(PathBuf::from(t)))
                 .unwrap_or_default(),
             durability,
-            retry: r.one("retry", units::duration).unwrap_or_default(),
-            heartbeat: r.one("heartbeat", parse_heartbeat).unwrap_or_default(),
+            retry: r.value("retry", units::duration).unwrap_or_default(),
+            heartbeat: r.value("heartbeat", parse_heartbeat).unwrap_or_default(),
             retention: r.retention(durability, chat_records_kept),
-            min_free_bytes: r.one("min-free-bytes", units::bytes).unwrap_or_default(),
-            recent_bytes: r.one("recent-bytes", parse_size).unwrap_or_default(),
+            min_free_bytes: r.value("min-free-bytes", units::bytes).unwrap_or_default(),
+            recent_bytes: r.value("recent-bytes", parse_size).unwrap_or_default(),
             #[cfg(feature = "system")]
-            system: r.one("system", parse_system).flatten(),
+            system: r.value("system", parse_system).flatten(),
             grace: r.grace(),
-            publish_log: r.one("publish-log", parse_switch).unwrap_or_default(),
+            publish_log: r.value("publish-log", parse_switch).unwrap_or_default(),
             #[cfg(feature = "chat")]
             chats,
             #[cfg(feature = "jobs")]
@@ -155,36 +155,36 @@ impl Config {
             folders: r.folders(),
             #[cfg(feature = "tail")]
             tails,
-            max_event_bytes: r.one("max-event-bytes", parse_size).unwrap_or_default(),
-            max_body_bytes: r.one("max-body-bytes", parse_size).unwrap_or_default(),
+            max_event_bytes: r.value("max-event-bytes", parse_size).unwrap_or_default(),
+            max_body_bytes: r.value("max-body-bytes", parse_size).unwrap_or_default(),
             // Each followed file takes an open file.
             max_sockets: connections_by_file_limit().saturating_sub(tailed_files).max(2),
             limits: Arc::new(r.limits()),
             memory_budget: r.memory_budget(),
             trusted_proxies: r.trusted_proxies(),
-            refusal_return_rate: r.one("refusal-return-rate", parse_count).unwrap_or_default(),
-            write_timeout: r.one("write-timeout", parse_some_time).unwrap_or_default(),
-            drain: r.one("drain", units::duration).unwrap_or_default(),
-            workers: r.one("workers", parse_count).map_or_else(cores, |n| n as usize),
+            refusal_return_rate: r.value("refusal-return-rate", parse_count).unwrap_or_default(),
+            write_timeout: r.value("write-timeout", parse_positive_duration).unwrap_or_default(),
+            drain: r.value("drain", units::duration).unwrap_or_default(),
+            workers: r.value("workers", parse_count).map_or_else(cores, |n| n as usize),
             cors_origins: r.list("cors-origin", parse_origin),
             public_hosts: r.list("public-host", |t| Ok::<_, InvalidValue>(t.to_owned())),
             access: r.access(),
             #[cfg(feature = "remote-keys")]
             jwks_url: r.jwks_url(),
-            log: r.one("log", parse_log).unwrap_or_default(),
-            log_format: r.one("log-format", parse_log_format).unwrap_or(LogFormat::Text),
+            log: r.value("log", parse_log).unwrap_or_default(),
+            log_format: r.value("log-format", parse_log_format).unwrap_or(LogFormat::Text),
         };
-        if r.said.wrong.is_empty() { Ok(config) } else { Err(r.said.wrong) }
+        if r.raw.errors.is_empty() { Ok(config) } else { Err(r.raw.errors) }
     }
 }
 
 pub(super) struct Resolver {
-    pub(super) said: RawConfig,
+    pub(super) raw: RawConfig,
 }
 
 impl Resolver {
     /// Returns the parsed value of a setting or of its default; `None` if that is empty or invalid.
-    pub(super) fn one<T, E: Display>(
+    pub(super) fn value<T, E: Display>(
         &mut self,
         name: &'static str,
         parse: impl Fn(&str) -> Result<T, E>,
@@ -197,7 +197,7 @@ impl Resolver {
         name: &'static str,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Vec<T> {
-        let words = self.said.of(name).unwrap_or_else(|| default(name));
+        let words = self.raw.of(name).unwrap_or_else(|| default(name));
         self.parse(&words, parse)
     }
 
@@ -210,7 +210,7 @@ impl Resolver {
         for value in &words.values {
             match parse(value) {
                 Ok(value) => meant.push(value),
-                Err(error) => self.said.note(words.place.clone(), error.to_string()),
+                Err(error) => self.raw.add_error(words.place.clone(), error.to_string()),
             }
         }
         meant
@@ -220,7 +220,7 @@ impl Resolver {
     #[cfg(any(feature = "chat", feature = "files", feature = "jobs", feature = "tail"))]
     pub(super) fn member<T, E: Display>(
         &mut self,
-        rule: &mut Rule,
+        rule: &mut Table,
         name: &str,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<T> {
@@ -230,19 +230,19 @@ impl Resolver {
 
     /// Reports the members that are left of a table as unknown.
     #[cfg(any(feature = "chat", feature = "files", feature = "jobs", feature = "tail"))]
-    pub(super) fn refuse_others(&mut self, what: &str, rule: Rule) {
+    pub(super) fn refuse_others(&mut self, what: &str, rule: Table) {
         for (name, words) in rule {
-            self.said.note(words.place, format!("{what} has no {name:?}"));
+            self.raw.add_error(words.place, format!("{what} has no {name:?}"));
         }
     }
 
     fn tls(&mut self) -> Option<(PathBuf, PathBuf)> {
         let path = |text: &str| Ok::<_, InvalidValue>(PathBuf::from(text));
-        let (certificate, key) = (self.one("tls-cert", path), self.one("tls-key", path));
-        if let (Some(_), Some(words)) = (&certificate, self.said.of("h2c"))
+        let (certificate, key) = (self.value("tls-cert", path), self.value("tls-key", path));
+        if let (Some(_), Some(words)) = (&certificate, self.raw.of("h2c"))
             && words.values == ["on"]
         {
-            self.said.note(words.place, "by TLS, HTTP/2 is there anyway; h2c is without it");
+            self.raw.add_error(words.place, "by TLS, HTTP/2 is there anyway; h2c is without it");
         }
         match (certificate, key) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
@@ -252,21 +252,21 @@ impl Resolver {
                     Some(_) => ("tls-cert", "tls-key"),
                     None => ("tls-key", "tls-cert"),
                 };
-                let place = self.said.of(has).map(|words| words.place).unwrap_or_default();
-                self.said.note(place, format!("needs --{lacks}, too"));
+                let place = self.raw.of(has).map(|words| words.place).unwrap_or_default();
+                self.raw.add_error(place, format!("needs --{lacks}, too"));
                 None
             }
         }
     }
 
     fn grace(&mut self) -> GracePeriods {
-        let late = self.one("heartbeat-late", parse_some_time).unwrap_or_default();
-        let down = self.one("heartbeat-down", parse_some_time).unwrap_or_default();
+        let late = self.value("heartbeat-late", parse_positive_duration).unwrap_or_default();
+        let down = self.value("heartbeat-down", parse_positive_duration).unwrap_or_default();
         if late > down {
             let place =
-                ["heartbeat-late", "heartbeat-down"].into_iter().find_map(|n| self.said.of(n));
+                ["heartbeat-late", "heartbeat-down"].into_iter().find_map(|n| self.raw.of(n));
             let place = place.map(|words| words.place).unwrap_or_default();
-            self.said.note(place, "heartbeat-late comes after heartbeat-down");
+            self.raw.add_error(place, "heartbeat-late comes after heartbeat-down");
         }
         GracePeriods { late, down }
     }
@@ -345,7 +345,7 @@ fn parse_heartbeat(text: &str) -> Result<Duration, InvalidValue> {
     }
 }
 
-pub(super) fn parse_some_time(text: &str) -> Result<Duration, InvalidValue> {
+pub(super) fn parse_positive_duration(text: &str) -> Result<Duration, InvalidValue> {
     let duration = units::duration(text)?;
     match duration.as_millis() {
         0 => Err(InvalidValue::range(text, "1ms or more")),
@@ -360,7 +360,7 @@ pub(super) fn parse_count(text: &str) -> Result<u64, InvalidValue> {
     }
 }
 
-pub(super) fn parse_some_bytes(text: &str) -> Result<u64, InvalidValue> {
+pub(super) fn parse_positive_bytes(text: &str) -> Result<u64, InvalidValue> {
     match units::bytes(text)? {
         0 => Err(InvalidValue::range(text, "one byte or more")),
         n => Ok(n),
@@ -368,7 +368,7 @@ pub(super) fn parse_some_bytes(text: &str) -> Result<u64, InvalidValue> {
 }
 
 pub(super) fn parse_size(text: &str) -> Result<usize, InvalidValue> {
-    let bytes = parse_some_bytes(text)?;
+    let bytes = parse_positive_bytes(text)?;
     usize::try_from(bytes).map_err(|_| InvalidValue::range(text, "what this machine can address"))
 }
 

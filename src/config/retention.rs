@@ -1,7 +1,9 @@
 //! Configuration of retention, and retention of the hub's own streams.
 
-use super::raw::Rule;
-use super::resolve::{Resolver, parse_count, parse_selector, parse_some_bytes, parse_some_time};
+use super::raw::Table;
+use super::resolve::{
+    Resolver, parse_count, parse_positive_bytes, parse_positive_duration, parse_selector,
+};
 use crate::event::Selector;
 use crate::journal::{Durability, RetentionLimits, RetentionPolicy};
 use crate::source::{
@@ -20,15 +22,18 @@ impl Resolver {
         chat_records_kept: Option<Duration>,
     ) -> RetentionPolicy {
         let otherwise = RetentionLimits {
-            max_age_ms: self.one("max-age", parse_some_time).map(|age| age.as_millis() as u64),
-            max_events: self.one("max-events", parse_count),
-            max_bytes: self.one("max-bytes", parse_some_bytes),
+            max_age_ms: self
+                .value("max-age", parse_positive_duration)
+                .map(|age| age.as_millis() as u64),
+            max_events: self.value("max-events", parse_count),
+            max_bytes: self.value("max-bytes", parse_positive_bytes),
         };
-        let mut total_bytes = self.one("journal-max-bytes", parse_some_bytes).unwrap_or_default();
-        if durability == Durability::Memory && self.said.of("journal-max-bytes").is_none() {
+        let mut total_bytes =
+            self.value("journal-max-bytes", parse_positive_bytes).unwrap_or_default();
+        if durability == Durability::Memory && self.raw.of("journal-max-bytes").is_none() {
             total_bytes = MEMORY_JOURNAL_MAX_BYTES;
         }
-        let rules = self.said.take_tables("retention");
+        let rules = self.raw.take_tables("retention");
         let mut rules: Vec<_> =
             rules.into_iter().flat_map(|(place, rule)| self.rule(&place, rule)).collect();
         // After the configured rules, so that a configured rule takes precedence.
@@ -59,24 +64,24 @@ impl Resolver {
         RetentionPolicy { rules, otherwise, total_bytes }
     }
 
-    fn rule(&mut self, place: &str, mut rule: Rule) -> Vec<(Selector, RetentionLimits)> {
+    fn rule(&mut self, place: &str, mut rule: Table) -> Vec<(Selector, RetentionLimits)> {
         let mut take = |name: &str| rule.remove(name);
         let (streams, age) = (take("streams"), take("max-age"));
         let (events, bytes) = (take("max-events"), take("max-bytes"));
         for (name, words) in rule {
-            self.said.note(words.place, format!("retention has no {name:?}"));
+            self.raw.add_error(words.place, format!("retention has no {name:?}"));
         }
         let Some(streams) = streams else {
-            self.said.note(place, "retention needs `streams`, a selector or a list of them");
+            self.raw.add_error(place, "retention needs `streams`, a selector or a list of them");
             return Vec::new();
         };
         let selectors = self.parse(&streams, parse_selector);
         let kept = RetentionLimits {
             max_age_ms: age
-                .and_then(|w| self.parse(&w, parse_some_time).pop())
+                .and_then(|w| self.parse(&w, parse_positive_duration).pop())
                 .map(|age| age.as_millis() as u64),
             max_events: events.and_then(|w| self.parse(&w, parse_count).pop()),
-            max_bytes: bytes.and_then(|w| self.parse(&w, parse_some_bytes).pop()),
+            max_bytes: bytes.and_then(|w| self.parse(&w, parse_positive_bytes).pop()),
         };
         selectors.into_iter().map(|selector| (selector, kept)).collect()
     }

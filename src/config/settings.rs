@@ -133,11 +133,11 @@ settings! {
     "workers" "N" = "":
         "Worker threads; without it one for each core.";
     "cors-origin" "ORIGIN" = "" list:
-        "Origins whose pages may use the hub, like `https://app.example`, or `*`; without it only the hub's own.";
+        "Origins whose pages may use the hub, like `https://app.example`, or `*`; without it only the hub's own. Pages of the same site may also publish without a credential if anonymous clients may.";
     "trusted-proxy" "CIDR" = "" list:
         "Proxies, like `10.0.0.0/8` or `127.0.0.1`, whose `Forwarded` or `X-Forwarded-For` tells who a client is. Without it everybody behind a proxy is one client, and behind one on the hub's own machine one that no default binds.";
     "public-host" "NAME" = "" list:
-        "A name the hub goes by. While it asks for no credential it answers only to these and to its own machine's names, so that no other site's name leads here.";
+        "A host name of the hub. Requests without a credential that are granted something are answered only under these names, the names of the hub's own machine and its addresses, which prevents DNS rebinding.";
     "anonymous" "WHAT" = "" list:
         "What those may do who show no credential: `subscribe`, `publish`, `end` (streams), `metrics`, `chat`. Without it everything on a loopback address where neither a key nor a token is configured, and nothing otherwise.";
     "jwt-secret" "SECRET" = "":
@@ -153,7 +153,7 @@ settings! {
     "jwt-audience" "TEXT" = "":
         "The `aud` that a token must have.";
     "jwt-max-lifetime" "DURATION" = "24h":
-        "How far away the `exp` of a token may be; every token needs one.";
+        "Maximum lifetime of a token: from its `iat`, or from now if it has none, to its `exp`, which every token needs.";
     "log" "FILTER" = "info":
         "What is logged to standard error, as `warn` or `info,fanfare::hub=debug`.";
     "log-format" "FORMAT" = "auto":

@@ -1,6 +1,6 @@
 //! Configuration of followed files.
 
-use super::raw::Rule;
+use super::raw::Table;
 use super::resolve::Resolver;
 use crate::event::EventType;
 use crate::source::{JoinRule, StreamTemplate, TailSpec};
@@ -11,18 +11,18 @@ const DEFAULT_STREAM: &str = "logs.{name}";
 impl Resolver {
     /// Returns the followed files of the `[[source.tail]]` tables.
     pub(super) fn tails(&mut self) -> Vec<TailSpec> {
-        let tables = self.said.take_tables("source.tail");
+        let tables = self.raw.take_tables("source.tail");
         tables.into_iter().filter_map(|(place, rule)| self.tail(&place, rule)).collect()
     }
 
-    fn tail(&mut self, place: &str, mut rule: Rule) -> Option<TailSpec> {
+    fn tail(&mut self, place: &str, mut rule: Table) -> Option<TailSpec> {
         let paths = rule.remove("paths").map_or_else(Vec::new, |words| {
             self.parse(&words, |text| {
                 glob::Pattern::new(text).map_err(|e| format!("{text:?} is no pattern: {e}"))
             })
         });
         if paths.is_empty() {
-            self.said.note(place, "source.tail needs `paths`, a pattern or a list of them");
+            self.raw.add_error(place, "source.tail needs `paths`, a pattern or a list of them");
         }
         let kind = |text: &str| EventType::parse(text).map_err(|e| e.detail);
         let template = StreamTemplate::parse(DEFAULT_STREAM).ok();

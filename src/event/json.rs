@@ -96,7 +96,7 @@ pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
 }
 
 /// Deserializes a member so that `null` differs from a missing member; for `deserialize_with`.
-pub(crate) fn present<'de, D: serde::Deserializer<'de>>(
+pub(crate) fn deserialize_present<'de, D: serde::Deserializer<'de>>(
     from: D,
 ) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(from).map(Some)

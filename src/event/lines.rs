@@ -8,7 +8,7 @@ pub const MAX_LINE_BYTES: usize = 64 * 1024;
 /// Splits bytes into lines; keeps those whose line has not ended yet. A line that is too long
 /// becomes several.
 pub struct LineSplitter {
-    begun: Vec<u8>,
+    partial: Vec<u8>,
     max_bytes: usize,
 }
 
@@ -37,15 +37,15 @@ impl Line<'_> {
 impl LineSplitter {
     /// Creates a splitter for lines of at most `max_bytes`.
     pub fn new(max_bytes: usize) -> Self {
-        Self { begun: Vec::new(), max_bytes }
+        Self { partial: Vec::new(), max_bytes }
     }
 
     /// Adds input; calls `line` with every complete line.
     pub fn feed(&mut self, mut input: &[u8], line: &mut dyn FnMut(Line<'_>)) {
         while let Some(end) = memchr::memchr(b'\n', input) {
             let (this, rest) = input.split_at(end + 1);
-            if self.begun.is_empty() && this.len() <= self.max_bytes {
-                tell(this, line)
+            if self.partial.is_empty() && this.len() <= self.max_bytes {
+                emit(this, line)
             } else {
                 self.begin(this, line);
                 self.finish(line);
@@ -57,28 +57,28 @@ impl LineSplitter {
 
     /// Emits the rest of a line that has no end.
     pub fn finish(&mut self, line: &mut dyn FnMut(Line<'_>)) {
-        if !self.begun.is_empty() {
-            tell(&self.begun, line);
-            self.begun.clear();
+        if !self.partial.is_empty() {
+            emit(&self.partial, line);
+            self.partial.clear();
         }
     }
 
     /// Returns the number of bytes whose line has not ended.
     pub fn pending_bytes(&self) -> usize {
-        self.begun.len()
+        self.partial.len()
     }
 
     fn begin(&mut self, mut part: &[u8], line: &mut dyn FnMut(Line<'_>)) {
-        while self.begun.len() + part.len() > self.max_bytes {
-            let room = self.max_bytes - self.begun.len();
-            self.begun.extend_from_slice(&part[..room]);
+        while self.partial.len() + part.len() > self.max_bytes {
+            let room = self.max_bytes - self.partial.len();
+            self.partial.extend_from_slice(&part[..room]);
             part = &part[room..];
             // Never splits a character.
-            let whole = whole_characters(&self.begun);
-            tell(&self.begun[..whole], line);
-            self.begun.drain(..whole);
+            let whole = whole_characters(&self.partial);
+            emit(&self.partial[..whole], line);
+            self.partial.drain(..whole);
         }
-        self.begun.extend_from_slice(part);
+        self.partial.extend_from_slice(part);
     }
 }
 
@@ -90,7 +90,7 @@ fn whole_characters(bytes: &[u8]) -> usize {
     }
 }
 
-fn tell(bytes: &[u8], line: &mut dyn FnMut(Line<'_>)) {
+fn emit(bytes: &[u8], line: &mut dyn FnMut(Line<'_>)) {
     let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     line(Line { text: String::from_utf8_lossy(text), bytes: bytes.len() });

@@ -43,7 +43,7 @@ impl Selector {
     }
 
     /// Returns true for wildcards over streams that no wildcard reaches.
-    pub fn is_vain(&self) -> bool {
+    pub fn matches_nothing(&self) -> bool {
         self.exact().is_none() && above(self.as_str()) == Some(CHAT)
     }
 
@@ -70,14 +70,14 @@ impl Selector {
             (_, Some(name)) => return self.reaches(name).then(|| other.clone()),
             _ => {}
         }
-        let text = parts_of_both(self.as_str(), other.as_str())?;
+        let text = intersect_patterns(self.as_str(), other.as_str())?;
         let reached = self.may_reach_below(&text) && other.may_reach_below(&text);
         reached.then(|| Self::parse(&text).ok()).flatten()
     }
 }
 
 /// Returns the pattern that matches exactly the names that two patterns match.
-fn parts_of_both(one: &str, other: &str) -> Option<String> {
+fn intersect_patterns(one: &str, other: &str) -> Option<String> {
     let (mut ones, mut others) = (one.split('.'), other.split('.'));
     let mut both = Vec::new();
     loop {
@@ -165,6 +165,6 @@ mod tests {
         ] {
             assert_eq!(selector(wanted).reaches(&name(stream)), reached, "{wanted} at {stream}");
         }
-        assert!(selector("chat.**").is_vain() && !selector("chat.a").is_vain());
+        assert!(selector("chat.**").matches_nothing() && !selector("chat.a").matches_nothing());
     }
 }

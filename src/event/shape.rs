@@ -67,7 +67,7 @@ struct Members<'a> {
     #[serde(borrow)]
     level: Option<&'a RawValue>,
     message: Option<&'a RawValue>,
-    #[serde(default, borrow, deserialize_with = "json::present")]
+    #[serde(default, borrow, deserialize_with = "json::deserialize_present")]
     timestamp: Option<&'a RawValue>,
     module: Option<&'a RawValue>,
     function: Option<&'a RawValue>,

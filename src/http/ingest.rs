@@ -3,7 +3,7 @@
 use crate::event::{Draft, Receipt, StreamName};
 use crate::http::error::{Code, Problem};
 use crate::http::state::AppState;
-use crate::journal::{Item, PublishError, Unit};
+use crate::journal::{Item, PublishError, PublishUnit};
 use crate::limits::{Client, RateExceeded};
 use crate::telemetry::Telemetry;
 use std::sync::Arc;
@@ -36,9 +36,9 @@ pub(crate) async fn ingest(
 ) -> Result<Vec<Receipt>, Problem> {
     refuse_in_drain(state)?;
     let sizes = drafts.iter().map(|draft| (draft.streams(), draft.payload().as_bytes().len()));
-    spend(state, source.publisher, sizes)?;
+    charge_rates(state, source.publisher, sizes)?;
     let bytes = source.body_bytes + drafts.len() * EVENT_OVERHEAD_BYTES;
-    let unit: Unit = drafts.into_iter().map(Item::Event).collect();
+    let unit: PublishUnit = drafts.into_iter().map(Item::Event).collect();
     let mut timer =
         PublishTimer { telemetry: &state.telemetry, began: source.began, was_refused: false };
     let answer = state.publisher.publish(unit, bytes).await;
@@ -68,16 +68,16 @@ pub(crate) fn refuse_in_drain(state: &AppState) -> Result<(), Problem> {
 }
 
 /// Charges events, each given as its streams and bytes, to the publisher's rates.
-pub(crate) fn spend<'a>(
+pub(crate) fn charge_rates<'a>(
     state: &AppState,
     publisher: &Publisher,
     events: impl Iterator<Item = (&'a [StreamName], usize)>,
 ) -> Result<(), Problem> {
     let spent = state.rates.load().spend(&publisher.client, publisher.subject.as_ref(), events);
-    spent.map_err(too_fast)
+    spent.map_err(rate_exceeded)
 }
 
-fn too_fast(RateExceeded { limit, wait }: RateExceeded) -> Problem {
+fn rate_exceeded(RateExceeded { limit, wait }: RateExceeded) -> Problem {
     let why = format!("the limit {} is reached", limit.as_str());
     Problem::new(Code::TooMany, why).limit(limit).retry_after(wait.as_secs() + 1)
 }

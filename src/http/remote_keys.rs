@@ -72,12 +72,12 @@ impl RemoteKeySet {
 
     /// Fetches the key set now. On failure the last one stays in use.
     pub async fn fetch_now(&self) {
-        let mut tried = self.tried.lock().await;
-        self.fetch(&mut tried).await;
+        let mut attempts = self.tried.lock().await;
+        self.fetch(&mut attempts).await;
     }
 
     /// Fetches the key set periodically until it is dropped.
-    pub async fn keep_fresh(this: std::sync::Weak<Self>) {
+    pub async fn refresh_periodically(this: std::sync::Weak<Self>) {
         while let Some(key_set) = this.upgrade() {
             let has_succeeded = key_set.tried.lock().await.succeeded;
             drop(key_set);
@@ -105,7 +105,7 @@ impl RemoteKeySet {
     }
 
     /// Fetches the document.
-    async fn text(&self) -> Result<Vec<u8>, FetchError> {
+    async fn download(&self) -> Result<Vec<u8>, FetchError> {
         let client = self.client.as_ref().map_err(|error| FetchError::Client(error.clone()))?;
         let answer = client.get(&self.url).send().await?;
         let mut answer = answer.error_for_status()?;
@@ -120,7 +120,7 @@ impl RemoteKeySet {
     }
 
     async fn fetch(&self, tried: &mut FetchAttempts) {
-        let json = self.text().await;
+        let json = self.download().await;
         let read = json.and_then(|json| self.keys.replace(&json).map_err(FetchError::Keys));
         tried.at = Some(Instant::now());
         tried.succeeded = read.is_ok();

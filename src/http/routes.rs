@@ -32,7 +32,7 @@ use actix_web::{App, HttpRequest, HttpResponse, Resource, Route};
 /// Builds the app of the hub or, if `is_apart`, of the admin listener.
 pub(crate) fn app(
     state: Data<AppState>,
-    is_apart: bool,
+    is_admin_listener: bool,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,
@@ -43,14 +43,14 @@ pub(crate) fn app(
     >,
 > {
     let origins = &state.settings.cors_origins;
-    let cors = Condition::new(!origins.is_empty() && !is_apart, cors(origins));
-    let guarded = Condition::new(!is_apart, from_fn(auth::authenticate));
-    let guarded_apart = Condition::new(is_apart, from_fn(auth::check_admin_host));
-    let routes = if is_apart { admin_routes } else { routes };
+    let cors = Condition::new(!origins.is_empty() && !is_admin_listener, cors(origins));
+    let guarded = Condition::new(!is_admin_listener, from_fn(auth::authenticate));
+    let admin_host_check = Condition::new(is_admin_listener, from_fn(auth::check_admin_host));
+    let routes = if is_admin_listener { admin_routes } else { routes };
     App::new()
         .app_data(state)
         .wrap(guarded)
-        .wrap(guarded_apart)
+        .wrap(admin_host_check)
         .wrap(cors)
         .wrap(from_fn(access_log::log_requests))
         .configure(routes)
@@ -134,7 +134,7 @@ fn handler(path: &str, method: &str) -> Route {
         ("DELETE", "/revocations") => web::delete().to(revocations::undo),
         ("POST", "/revocations") => web::post().to(revocations::add),
         ("POST", "/tickets") => web::post().to(tickets::mint),
-        ("GET", "/session") => web::get().to(login::who),
+        ("GET", "/session") => web::get().to(login::describe_caller),
         ("POST", "/session") => web::post().to(login::begin),
         ("DELETE", "/session") => web::delete().to(login::end),
         ("GET", "/stats") => web::get().to(stats::stats),

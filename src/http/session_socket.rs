@@ -98,7 +98,7 @@ impl SessionSocket {
     }
 
     /// Leaves the socket to a session once everything that actix has written is flushed.
-    pub(crate) fn request_takeover(&self, successor: Subscription) {
+    pub(crate) fn schedule_takeover(&self, successor: Subscription) {
         *self.successor.borrow_mut() = Some(successor);
     }
 
@@ -109,8 +109,8 @@ impl SessionSocket {
 
     /// Drops a session that can no longer take over.
     pub(crate) fn cancel_takeover(&self) {
-        let successor = self.successor.borrow_mut().take();
-        drop(successor);
+        let pending_session = self.successor.borrow_mut().take();
+        drop(pending_session);
     }
 
     /// Ready once the peer is gone; bytes that it sends are ignored.
@@ -144,7 +144,7 @@ impl SessionSocket {
     }
 
     /// Stores a piece to be sent before anything else. No other piece may be stored.
-    pub(crate) fn keep(&self, piece: Bytes) {
+    pub(crate) fn set_unsent(&self, piece: Bytes) {
         *self.unsent.borrow_mut() = piece;
     }
 
@@ -204,7 +204,7 @@ impl DirectSink for SessionSocket {
         if written == piece.len() {
             return WriteOutcome::All;
         }
-        self.keep(piece.slice(written..));
+        self.set_unsent(piece.slice(written..));
         WriteOutcome::Kept
     }
 }

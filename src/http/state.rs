@@ -7,7 +7,7 @@ use crate::http::tls::Tls;
 use crate::hub::{ConnectionManager, RetryPacer, ShardHandle, ShardSettings, WorkerLiveness};
 use crate::journal::{Backup, Dispatch, Health, History, Publisher, StreamUsage, now};
 use crate::limits::{Limits, MemoryBudget, Rates, Usage};
-use crate::source::Sources;
+use crate::source::Supervisor;
 use crate::telemetry::Telemetry;
 use actix::dev::ToEnvelope;
 use actix::{Addr, Handler, Message};
@@ -73,7 +73,7 @@ pub struct AppState {
     /// Revoked credentials.
     pub revocations: Arc<Revocations>,
     /// Sources of events inside the hub.
-    pub sources: Sources,
+    pub sources: Supervisor,
     /// Chats with models.
     #[cfg(feature = "chat")]
     pub chats: crate::source::Chats,
@@ -150,7 +150,7 @@ pub struct Folder {
 }
 
 /// Maximum time for an answer of the connection manager; a longer time makes the hub unready.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+const MANAGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Returns the problem for a connection manager that does not answer.
 pub(crate) fn manager_unresponsive() -> Problem {
@@ -166,7 +166,7 @@ impl AppState {
         ConnectionManager: Handler<M>,
         <ConnectionManager as actix::Actor>::Context: ToEnvelope<ConnectionManager, M>,
     {
-        let answer = timeout(ANSWER_WITHIN, self.manager.send(question)).await;
+        let answer = timeout(MANAGER_TIMEOUT, self.manager.send(question)).await;
         answer.ok().and_then(Result::ok).ok_or_else(manager_unresponsive)
     }
 

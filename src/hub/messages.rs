@@ -4,7 +4,7 @@ use super::ids::{GroupId, SessionKey, ShardId};
 use super::quota_owner::QuotaOwner;
 use super::session_view::{SessionFilter, SessionView};
 use crate::event::{Interest, Position};
-use crate::journal::Committed;
+use crate::journal::CommittedBatch;
 use crate::limits::Limit;
 use actix::{Message, Recipient};
 use std::sync::Arc;
@@ -47,11 +47,11 @@ pub(super) struct Registered {
 #[rtype(result = "()")]
 pub(super) enum FromShard {
     /// A shard has started.
-    Join { shard: ShardId, address: ShardAddress },
+    ShardStarted { shard: ShardId, address: ShardAddress },
     /// A session registers.
-    Seat { shard: ShardId, key: SessionKey, interest: Arc<Interest>, holder: Arc<QuotaOwner> },
+    Register { shard: ShardId, key: SessionKey, interest: Arc<Interest>, holder: Arc<QuotaOwner> },
     /// A session has ended.
-    Leave { shard: ShardId, key: SessionKey },
+    Unregister { shard: ShardId, key: SessionKey },
 }
 
 /// Message from the manager to a shard.
@@ -59,9 +59,9 @@ pub(super) enum FromShard {
 #[rtype(result = "()")]
 pub(super) enum ToShard {
     /// Answer to a registration.
-    Seated { key: SessionKey, answer: Result<Registered, SubscribeRejection> },
+    Registered { key: SessionKey, answer: Result<Registered, SubscribeRejection> },
     /// Batch with the groups that receive its entries: pairs of entry index and group, in order.
-    Deliver { batch: Arc<Committed>, takers: Vec<(u32, GroupId)> },
+    Deliver { batch: Arc<CommittedBatch>, recipients: Vec<(u32, GroupId)> },
     /// Batches up to `through` were left out because the mailbox was full: every session reads them
     /// from history.
     Resync { through: Position },

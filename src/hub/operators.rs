@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 /// Maximum time for an answer of the manager or a shard; a shard that takes longer is left out.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A page of the hub's sessions.
 #[derive(Default, Debug)]
@@ -37,7 +37,7 @@ pub async fn sessions(
     // Asks for one more than fits, to learn if there is another page.
     let wanted = Arc::new(SessionFilter { limit: limit + 1, ..wanted });
     let list = |shard: &ShardAddress| shard.list.send(ListSessions(wanted.clone()));
-    let (answers, silent) = ask(manager, list).await?;
+    let (answers, silent) = query_shards(manager, list).await?;
     let mut sessions: Vec<_> = answers.into_iter().flatten().collect();
     sessions.sort_unstable_by_key(|session| session.id);
     let has_more = sessions.len() > limit;
@@ -48,13 +48,14 @@ pub async fn sessions(
 /// Closes a session; returns true if it existed. `None` if the manager, or a shard that may have it,
 /// does not answer.
 pub async fn close(manager: &Addr<ConnectionManager>, id: Uuid) -> Option<bool> {
-    let (answers, silent) = ask(manager, |shard| shard.close.send(CloseSession(id))).await?;
+    let (answers, silent) =
+        query_shards(manager, |shard| shard.close.send(CloseSession(id))).await?;
     let was_there = answers.contains(&true);
     (was_there || silent == 0).then_some(was_there)
 }
 
 /// Asks all shards; returns their answers, and the number of those that did not answer.
-async fn ask<M>(
+async fn query_shards<M>(
     manager: &Addr<ConnectionManager>,
     question: impl Fn(&ShardAddress) -> RecipientRequest<M>,
 ) -> Option<(Vec<M::Result>, usize)>
@@ -62,8 +63,8 @@ where
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    let shards = timeout(ANSWER_WITHIN, manager.send(GetShards)).await.ok()?.ok()?;
-    let asked = shards.iter().map(|shard| timeout(ANSWER_WITHIN, question(shard)));
+    let shards = timeout(QUERY_TIMEOUT, manager.send(GetShards)).await.ok()?.ok()?;
+    let asked = shards.iter().map(|shard| timeout(QUERY_TIMEOUT, question(shard)));
     let answers: Vec<_> =
         join_all(asked).await.into_iter().filter_map(|answer| answer.ok()?.ok()).collect();
     let silent = shards.len() - answers.len();

@@ -11,7 +11,7 @@ use super::shard::{
     CatchUp, DirectSink, Mode, Session, Shard, ShardSettings, ShardState, WriteOutcome,
 };
 use crate::event::{Interest, Position, Selector, StreamName};
-use crate::journal::{Committed, History};
+use crate::journal::{CommittedBatch, History};
 use crate::limits::Client;
 use crate::telemetry::Telemetry;
 use crate::wire::View;
@@ -55,16 +55,20 @@ pub(super) fn holder() -> Arc<QuotaOwner> {
 }
 
 /// Registers a session, as the manager would.
-pub(super) fn seat(state: &mut ShardState, group: GroupId, session: Session) -> Option<SessionKey> {
+pub(super) fn register_session(
+    state: &mut ShardState,
+    group: GroupId,
+    session: Session,
+) -> Option<SessionKey> {
     let key = state.admit(session)?;
     state.registered(key, Ok(Registered { group, through: Position::ZERO }));
     Some(key)
 }
 
 /// Index of selectors that counts those that match a stream.
-pub struct Matching(SelectorIndex<u64>);
+pub struct SelectorProbe(SelectorIndex<u64>);
 
-impl Matching {
+impl SelectorProbe {
     /// Creates an index of `selectors`.
     pub fn of(selectors: &[Selector]) -> Self {
         let mut index = SelectorIndex::default();
@@ -125,23 +129,23 @@ impl FanOut {
         let mut state = self.state.borrow_mut();
         let (answer, _seated) = oneshot::channel();
         let session = Session::new(interest, View::default(), holder(), answer);
-        let Some(key) = seat(&mut state, GROUP, session) else { return };
+        let Some(key) = register_session(&mut state, GROUP, session) else { return };
         if let Some(session) = state.members.session_mut(key) {
             session.mode = Mode::CatchingUp(CatchUp::default());
-            session.outlet = has_socket.then(|| Rc::new(Sink) as Rc<dyn DirectSink>);
+            session.sink = has_socket.then(|| Rc::new(Sink) as Rc<dyn DirectSink>);
             self.sessions.push(key);
         }
     }
 
     /// Frames a batch and queues all of it for the sessions.
-    pub fn push(&mut self, batch: &Committed) {
+    pub fn push(&mut self, batch: &CommittedBatch) {
         let takers: Vec<(u32, GroupId)> =
             (0..batch.entries.len() as u32).map(|entry| (entry, GROUP)).collect();
         self.state.borrow_mut().deliver(batch, &takers);
     }
 
     /// Writes all queued events to the sockets.
-    pub fn round(&mut self) {
+    pub fn flush(&mut self) {
         while self.state.borrow_mut().write_slice() {}
     }
 

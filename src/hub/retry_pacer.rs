@@ -13,7 +13,7 @@ const JITTER_PERCENT: u64 = 20;
 /// tab first, and must not delay other clients until then.
 const OWN_LIMIT_FACTOR: u32 = 5;
 /// Maximum retry time.
-const LONGEST: Duration = Duration::from_secs(3600);
+const MAX_RETRY: Duration = Duration::from_secs(3600);
 
 /// Maximum number of clients with remembered retries; once it is reached, clients without pending
 /// retries are removed.
@@ -28,7 +28,7 @@ pub struct RetryPacer {
     next_slot_us: AtomicU64,
     clients: DashMap<ClientKey, ClientRetries>,
     /// Last removal of clients without pending retries, in microseconds after `began`.
-    forgot_us: AtomicU64,
+    last_cleanup_us: AtomicU64,
 }
 
 /// Pending retries of one client.
@@ -50,7 +50,7 @@ impl RetryPacer {
             began,
             next_slot_us,
             clients: DashMap::new(),
-            forgot_us: AtomicU64::new(0),
+            last_cleanup_us: AtomicU64::new(0),
         }
     }
 
@@ -60,8 +60,8 @@ impl RetryPacer {
     }
 
     /// Returns the retry time for a client that has reached a per-client limit, in milliseconds.
-    pub fn own_limit_ms(&self) -> u64 {
-        jittered((self.base * OWN_LIMIT_FACTOR).min(LONGEST).as_millis() as u64)
+    pub fn client_limit_ms(&self) -> u64 {
+        jittered((self.base * OWN_LIMIT_FACTOR).min(MAX_RETRY).as_millis() as u64)
     }
 
     /// Returns the retry time for a client that is refused now, in milliseconds. The client takes a
@@ -71,14 +71,14 @@ impl RetryPacer {
         let Some(most) = most else { return self.rejected_ms() };
         let now_us = self.began.elapsed().as_micros() as u64;
         if self.clients.len() >= MAX_REMEMBERED && !self.remove_expired(now_us) {
-            return self.own_limit_ms();
+            return self.client_limit_ms();
         }
         let mut turns = self.clients.entry(client.key()).or_default();
         if turns.last_us <= now_us {
             *turns = ClientRetries::default();
         }
         if turns.count >= most {
-            return self.own_limit_ms();
+            return self.client_limit_ms();
         }
         let wait_ms = self.rejected_ms();
         turns.count += 1;
@@ -89,9 +89,9 @@ impl RetryPacer {
     /// Removes clients without pending retries, at most once a second; returns true if there is
     /// room.
     fn remove_expired(&self, now_us: u64) -> bool {
-        let last = self.forgot_us.load(Ordering::Relaxed);
+        let last = self.last_cleanup_us.load(Ordering::Relaxed);
         let is_due = now_us >= last + 1_000_000;
-        if is_due && self.forgot_us.swap(now_us, Ordering::Relaxed) == last {
+        if is_due && self.last_cleanup_us.swap(now_us, Ordering::Relaxed) == last {
             self.clients.retain(|_, turns| turns.last_us > now_us);
         }
         self.clients.len() < MAX_REMEMBERED
@@ -108,7 +108,7 @@ impl RetryPacer {
             });
         let slot_us = claimed.unwrap_or(now_us).max(now_us);
         let wait_ms = (slot_us - now_us) / 1000;
-        (self.retry_ms() + wait_ms).min(LONGEST.as_millis() as u64)
+        (self.retry_ms() + wait_ms).min(MAX_RETRY.as_millis() as u64)
     }
 }
 

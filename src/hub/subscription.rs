@@ -8,7 +8,7 @@ use super::shard::{
     ShardState,
 };
 use crate::event::Position;
-use crate::telemetry::Closed;
+use crate::telemetry::CloseReason;
 use actix::Addr;
 use bytes::Bytes;
 use rand::Rng;
@@ -77,13 +77,13 @@ impl Subscription {
         let Some(session) = state.members.session_mut(self.key) else { return };
         session.cursor = opening.cursor;
         session.last = opening.until;
-        session.told = opening.seen_removals;
+        session.seen_removals = opening.seen_removals;
         session.ended.extend(opening.ended);
         session.first_block = opening.first_block;
         session.prefix = opening.prefix;
         session.beat = opening.heartbeat;
         session.flush_delay = FlushDelay::new(opening.flush);
-        session.outlet = opening.outlet;
+        session.sink = opening.outlet;
         session.last_sent = now;
         session.began = Some(SessionOrigin { at: crate::journal::now(), resume: opening.resume });
         session.mode = Mode::CatchingUp(CatchUp { until: state.dispatched_watermark, job: None });
@@ -98,7 +98,7 @@ impl Subscription {
         let is_over = state.settings.access.load().is_over(&opening.caller);
         state.expiries.bind(self.key, session, opening.caller);
         if is_over {
-            state.close(self.key, Closed::Revoked);
+            state.close(self.key, CloseReason::Revoked);
         }
     }
 
@@ -117,10 +117,11 @@ impl Subscription {
 
     /// Returns true if the session ended before it had sent everything, and without a closing
     /// block; its connection must then not end normally.
-    pub fn was_cut_short(&self) -> bool {
+    pub fn is_truncated(&self) -> bool {
         let state = self.state.borrow();
         state.members.session(self.key).is_none_or(|session| {
-            let is_whole = matches!(session.closing, Some(Closed::Complete | Closed::Ended));
+            let is_whole =
+                matches!(session.closing, Some(CloseReason::Complete | CloseReason::Ended));
             session.last.is_some() && !session.view.has_control() && !is_whole
         })
     }
@@ -128,14 +129,14 @@ impl Subscription {
     /// Records that the socket has taken all bytes that waited for it.
     pub fn resume_after_socket(&self) {
         if let Some(session) = self.state.borrow_mut().members.session_mut(self.key) {
-            session.kept_at = None;
+            session.unsent_since = None;
         }
     }
 
     /// Closes the session because its socket took no bytes within the write timeout.
-    pub fn close_stalled(&self) {
+    pub fn close_for_write_timeout(&self) {
         if let Some(session) = self.state.borrow_mut().members.session_mut(self.key) {
-            session.closing.get_or_insert(Closed::WriteTimeout);
+            session.closing.get_or_insert(CloseReason::WriteTimeout);
         }
     }
 

@@ -20,22 +20,22 @@ pub enum Item {
 }
 
 /// Items of one request; either all of them are applied or none.
-pub type Unit = Vec<Item>;
+pub type PublishUnit = Vec<Item>;
 
 /// A batch that the sequencer has ordered.
 #[derive(Clone, Debug)]
-pub struct Ordered {
+pub struct OrderedBatch {
     /// Number of the batch: ascending, never used twice.
     pub number: u64,
     /// Time at which the batch was proposed, by the clock of the proposer.
     pub time: Timestamp,
     /// Units; at most [`MAX_ENTRIES_PER_BATCH`](crate::event::MAX_ENTRIES_PER_BATCH) items.
-    pub units: Vec<Unit>,
+    pub units: Vec<PublishUnit>,
 }
 
 /// A durable batch, as fan-out and readers see it.
 #[derive(Debug)]
-pub struct Committed {
+pub struct CommittedBatch {
     /// First position of the batch.
     pub first: Position,
     /// Position of the last entry.
@@ -48,7 +48,7 @@ pub struct Committed {
 
 /// Result of one item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Placed {
+pub struct ItemResult {
     /// Position of the item; for a duplicate, that of the first one.
     pub position: Position,
     /// True if nothing was added: the idempotency key was known, or the stream had already ended.
@@ -56,7 +56,7 @@ pub struct Placed {
 }
 
 /// Outcome of a unit: a position for each item, or the reason why the whole unit was refused.
-pub type Outcome = Result<Vec<Placed>, Refusal>;
+pub type Outcome = Result<Vec<ItemResult>, Refusal>;
 
 /// Reason why a unit was refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

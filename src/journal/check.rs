@@ -21,7 +21,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Maximum number of errors that are listed; further ones are only counted.
-const MAX_TOLD: usize = 100;
+const MAX_LISTED_ERRORS: usize = 100;
 
 /// Result of a check.
 #[derive(Default, Debug)]
@@ -45,11 +45,11 @@ pub struct CheckReport {
     /// Number of events of each type, the most frequent first.
     pub types: Vec<(String, u64)>,
     /// Findings that are not errors.
-    pub remarks: Vec<String>,
+    pub warnings: Vec<String>,
     /// Errors, each with its location.
-    pub wrong: Vec<String>,
+    pub errors: Vec<String>,
     /// Number of further errors.
-    pub more_wrong: u64,
+    pub unlisted_errors: u64,
 }
 
 /// Content of a stream.
@@ -84,13 +84,13 @@ pub fn check(data_dir: &Path, holder: &str) -> Result<CheckReport, OpenError> {
     let store = folder.join("journal");
     let mut checked = CheckReport::default();
     for loss in LossRecord::in_dir(&folder).load().map_err(failed)? {
-        checked.remarks.push(format!("found at an earlier start and not acknowledged: {loss}"));
+        checked.warnings.push(format!("found at an earlier start and not acknowledged: {loss}"));
     }
     match wal::inspect(&store).map_err(failed)? {
         None => {}
         Some(bad) if bad.is_torn => {
             wal::rewrite(&store, Some(&bad)).map_err(failed)?;
-            checked.remarks.push(format!(
+            checked.warnings.push(format!(
                 "{bad} there was an unfinished write, which nobody was answered for; it is removed"
             ));
         }
@@ -121,8 +121,8 @@ pub fn check(data_dir: &Path, holder: &str) -> Result<CheckReport, OpenError> {
     let mut look = Inspection::begin(&kv, sealing.keys(), &mut checked).map_err(broken)?;
     look.entries().map_err(broken)?;
     look.index().map_err(broken)?;
-    look.others().map_err(broken)?;
-    look.sums();
+    look.check_other_records().map_err(broken)?;
+    look.compare_totals();
     if let Some(mark) = mark.filter(|mark| mark.position > look.totals.last) {
         let lost = EventId { epoch: mark.epoch, position: mark.position };
         let kept = look.epochs.id(look.totals.last);
@@ -297,7 +297,7 @@ impl<'a> Inspection<'a> {
     }
 
     /// Checks the items beside the entries: keys, times, tombstones, names and heads.
-    fn others(&mut self) -> Result<(), JournalError> {
+    fn check_other_records(&mut self) -> Result<(), JournalError> {
         type IsWhole = fn(&[u8], &[u8]) -> bool;
         let kinds: [(u8, &str, IsWhole); 6] = [
             (keys::KEY, "an idempotency key", |_, value| KeyItem::read(value).is_some()),
@@ -322,7 +322,7 @@ impl<'a> Inspection<'a> {
     }
 
     /// Compares the counted values with the stored ones.
-    fn sums(&mut self) {
+    fn compare_totals(&mut self) {
         let (rows, checked) = (&self.rows, &mut *self.checked);
         for (number, (name, row)) in rows {
             let sum = self.of_entries.get(number).copied().unwrap_or_default();
@@ -358,12 +358,16 @@ impl<'a> Inspection<'a> {
 
 impl CheckReport {
     fn note(&mut self, what: String) {
-        if self.wrong.len() < MAX_TOLD { self.wrong.push(what) } else { self.more_wrong += 1 }
+        if self.errors.len() < MAX_LISTED_ERRORS {
+            self.errors.push(what)
+        } else {
+            self.unlisted_errors += 1
+        }
     }
 
     /// Returns true if there are no errors.
     pub fn is_sound(&self) -> bool {
-        self.wrong.is_empty()
+        self.errors.is_empty()
     }
 }
 
@@ -408,8 +412,8 @@ mod tests {
         }
         tokio::task::spawn_blocking(move || journal.close()).await.expect("closes");
         // A process that another test starts shares the lock until it calls `exec`.
-        use crate::journal::data_dir::DataDirError::Held;
-        while let Err(Held(..)) = DataDir::open(path, "") {
+        use crate::journal::data_dir::DataDirError::Locked;
+        while let Err(Locked(..)) = DataDir::open(path, "") {
             tokio::task::yield_now().await;
         }
     }
@@ -478,7 +482,7 @@ mod tests {
             let folder = tempfile::tempdir().expect("a folder");
             journal(folder.path()).await;
             let sound = check(folder.path(), "").expect("checks");
-            assert_eq!((sound.wrong, sound.entries, sound.streams.len()), (Vec::new(), 10, 2));
+            assert_eq!((sound.errors, sound.entries, sound.streams.len()), (Vec::new(), 10, 2));
             let kv =
                 DiskKv::open(&folder.path().join("journal"), Arc::new(KeepAll)).expect("opens");
             let kv = Kv::Disk(kv);
@@ -487,7 +491,7 @@ mod tests {
             kv.commit(changes, Sync::Process).expect("commits");
             drop(kv);
             let told = match check(folder.path(), "") {
-                Ok(checked) => checked.wrong.join("\n"),
+                Ok(checked) => checked.errors.join("\n"),
                 Err(error) => error.to_string(),
             };
             assert!(told.contains(said), "{what}: {told}");

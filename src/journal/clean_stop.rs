@@ -26,18 +26,18 @@ fn identity(folder: &DataDir) -> io::Result<String> {
 }
 
 /// Records a clean stop. Nothing in the directory may be written afterwards.
-pub(super) fn note(folder: &DataDir) -> io::Result<()> {
+pub(super) fn record(folder: &DataDir) -> io::Result<()> {
     replace_file(&path(folder), identity(folder)?.as_bytes()).map(drop)
 }
 
 /// Returns true if the last stop was clean and the directory is not a copy.
-pub(super) fn holds(folder: &DataDir) -> bool {
+pub(super) fn is_recorded(folder: &DataDir) -> bool {
     let noted = std::fs::read_to_string(path(folder));
     noted.is_ok_and(|noted| identity(folder).is_ok_and(|is| is == noted))
 }
 
 /// Removes the record, so that the next stop is unclean unless it writes a new one.
-pub(super) fn forget(folder: &DataDir) -> io::Result<()> {
+pub(super) fn remove(folder: &DataDir) -> io::Result<()> {
     match std::fs::remove_file(path(folder)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(e),
@@ -61,23 +61,23 @@ mod tests {
         let [data, kept] = ["data", "kept"].map(|name| place.path().join(name));
         let open = || DataDir::open(&data, "").expect("opens");
         let folder = open();
-        assert!(!holds(&folder), "nothing was recorded");
+        assert!(!is_recorded(&folder), "nothing was recorded");
         std::fs::write(data.join("HEAD"), "1").expect("writes");
-        note(&folder).expect("noted");
-        assert!(holds(&folder));
+        record(&folder).expect("noted");
+        assert!(is_recorded(&folder));
         copy(&["-a"], &data, &kept);
         drop(folder);
         // Restore the copy over the original files, then in place of the directory.
         let original = data.join("HEAD");
         copy(&["-a", "--remove-destination"], &original, &place.path().join("HEAD"));
         copy(&["-a"], &kept.join("."), &data);
-        assert!(!holds(&open()), "the files were overwritten");
+        assert!(!is_recorded(&open()), "the files were overwritten");
         std::fs::remove_dir_all(&data).expect("removes");
         copy(&["-a"], &kept, &data);
-        assert!(!holds(&open()), "it is another directory");
-        note(&open()).expect("noted");
-        assert!(holds(&open()));
-        forget(&open()).expect("forgotten");
-        assert!(!holds(&open()));
+        assert!(!is_recorded(&open()), "it is another directory");
+        record(&open()).expect("noted");
+        assert!(is_recorded(&open()));
+        remove(&open()).expect("forgotten");
+        assert!(!is_recorded(&open()));
     }
 }

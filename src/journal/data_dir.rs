@@ -1,6 +1,6 @@
 //! The data directory: its lock, its format and its permissions.
 
-use crate::disk::{replace_file, sync_folder};
+use crate::disk::{replace_file, sync_dir};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -25,13 +25,13 @@ pub enum DataDirError {
         "data directory {0} has format {1}, this hub understands up to {FORMAT}: it was written by \
          a newer Fanfare"
     )]
-    Newer(PathBuf, u32),
+    UnsupportedFormat(PathBuf, u32),
     /// The version file is invalid.
     #[error("data directory {0}: {FORMAT_FILE} contains {1:?}, which is not a format number")]
     Unreadable(PathBuf, String),
     /// Another hub uses the directory.
     #[error("data directory {0} is in use by {1}")]
-    Held(PathBuf, String),
+    Locked(PathBuf, String),
 }
 
 /// A data directory, locked by this process while the value lives.
@@ -59,7 +59,7 @@ impl DataDir {
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 lock.read_to_string(&mut holder).map_err(failed)?;
-                return Err(DataDirError::Held(path.to_owned(), holder.trim().to_owned()));
+                return Err(DataDirError::Locked(path.to_owned(), holder.trim().to_owned()));
             }
         }
         lock.set_len(0).map_err(failed)?;
@@ -81,7 +81,7 @@ impl DataDir {
 
     /// Syncs the directory's entries to disk.
     pub(super) fn sync(&self) -> io::Result<()> {
-        sync_folder(&self.path)
+        sync_dir(&self.path)
     }
 }
 
@@ -98,7 +98,7 @@ fn create_synced(path: &Path) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         created => created?,
     }
-    sync_folder(parent.unwrap_or(Path::new(".")))
+    sync_dir(parent.unwrap_or(Path::new(".")))
 }
 
 /// Removes all permissions of others from the directory at `path` and from the files in it.
@@ -135,7 +135,7 @@ fn check_format(path: &Path) -> Result<(), DataDirError> {
         Ok(format) if format < FORMAT => {
             replace_file(&file, format!("{FORMAT}\n").as_bytes()).map(drop).map_err(failed)
         }
-        Ok(format) => Err(DataDirError::Newer(path.to_owned(), format)),
+        Ok(format) => Err(DataDirError::UnsupportedFormat(path.to_owned(), format)),
         Err(_) => Err(DataDirError::Unreadable(path.to_owned(), text.trim().to_owned())),
     }
 }

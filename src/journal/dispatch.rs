@@ -1,6 +1,6 @@
 //! Committed batches on their way from the writer to the connection manager.
 
-use super::batch::Committed;
+use super::batch::CommittedBatch;
 use super::publisher::Answer;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Dispatch {
     /// The committed batch; `None` if every item was a duplicate.
-    pub batch: Option<Arc<Committed>>,
+    pub batch: Option<Arc<CommittedBatch>>,
     pub(crate) answers: Vec<Answer>,
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 /// Time after which a running step of the writer is reported as stuck.
-pub const STEP_HANGS_AFTER_MS: u64 = 5_000;
+pub const STUCK_AFTER_MS: u64 = 5_000;
 
 /// A step of the writer between two waits for work. Each may wait for the disk, and `HandOut` for
 /// the connection manager.
@@ -18,24 +18,24 @@ pub enum Step {
     /// Committing a batch.
     Commit,
     /// Applying limits, checking free space, writing the watermark.
-    Upkeep,
+    Housekeeping,
     /// Closing the journal.
     Close,
     /// Sending a batch to the connection manager.
-    HandOut,
+    Dispatch,
 }
 
 impl Step {
-    const ALL: [Self; 4] = [Self::Commit, Self::Upkeep, Self::Close, Self::HandOut];
+    const ALL: [Self; 4] = [Self::Commit, Self::Housekeeping, Self::Close, Self::Dispatch];
     /// Bits that encode the step.
     const BITS: u32 = 2;
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Commit => "a commit",
-            Self::Upkeep => "the upkeep of the journal",
+            Self::Housekeeping => "the upkeep of the journal",
             Self::Close => "the closing of the journal",
-            Self::HandOut => "handing a batch to the connection manager",
+            Self::Dispatch => "handing a batch to the connection manager",
         }
     }
 }
@@ -52,8 +52,8 @@ pub struct StuckStep {
 impl std::fmt::Display for StuckStep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let what = match self.step {
-            Step::HandOut => "it takes none",
-            Step::Commit | Step::Upkeep | Step::Close => "the disk does not answer",
+            Step::Dispatch => "it takes none",
+            Step::Commit | Step::Housekeeping | Step::Close => "the disk does not answer",
         };
         write!(f, "{} has been running for {} ms: {what}", self.step.as_str(), self.ms)
     }
@@ -109,7 +109,7 @@ impl Health {
         let began = (said >> Step::BITS).checked_sub(1)?;
         let step = Step::ALL[said as usize % Step::ALL.len()];
         let ms = self.now_ms().saturating_sub(began);
-        (ms > STEP_HANGS_AFTER_MS).then_some(StuckStep { step, ms })
+        (ms > STUCK_AFTER_MS).then_some(StuckStep { step, ms })
     }
 
     /// Returns the losses that were found at this or an earlier start and not acknowledged yet.
@@ -191,12 +191,12 @@ mod tests {
         for step in Step::ALL {
             health.begin(step);
             assert_eq!(health.stuck(), None);
-            health.started -= Duration::from_millis(STEP_HANGS_AFTER_MS + 1);
+            health.started -= Duration::from_millis(STUCK_AFTER_MS + 1);
             assert_eq!(health.stuck().map(|hanging| hanging.step), Some(step));
         }
         health.begin(Step::Commit);
         assert_eq!(health.stuck(), None, "a new step began");
-        health.started -= Duration::from_millis(STEP_HANGS_AFTER_MS + 1);
+        health.started -= Duration::from_millis(STUCK_AFTER_MS + 1);
         health.finish();
         assert_eq!(health.stuck(), None, "the writer is idle");
     }

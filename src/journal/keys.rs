@@ -195,7 +195,7 @@ pub(super) fn write_entry(
 pub(super) struct StoredEntry {
     pub(super) time: Timestamp,
     pub(super) numbers: Vec<StreamNumber>,
-    what: u8,
+    tag: u8,
     tail: Bytes,
 }
 
@@ -209,22 +209,22 @@ impl StoredEntry {
         let numbers = (0..count).map(|_| fields.u32()).collect::<Option<_>>()?;
         let tail = value.slice(value.len() - fields.0.len()..);
         let is_known = what <= DELETED || what == TEXT | SEALED || what == JSON | SEALED;
-        is_known.then_some(Self { time, numbers, what, tail })
+        is_known.then_some(Self { time, numbers, tag: what, tail })
     }
 
     /// Returns true for events, false for ends.
     pub(super) fn is_event(&self) -> bool {
-        matches!(self.what & !SEALED, TEXT | JSON)
+        matches!(self.tag & !SEALED, TEXT | JSON)
     }
 
     /// Returns the number of the stream whose key the data is sealed with, if it is sealed.
     pub(super) fn sealed_by(&self) -> Option<StreamNumber> {
-        if self.what & SEALED == 0 { None } else { self.numbers.first().copied() }
+        if self.tag & SEALED == 0 { None } else { self.numbers.first().copied() }
     }
 
     /// Returns true if the entry is the deletion of a stream.
     pub(super) fn is_deletion(&self) -> bool {
-        self.what == DELETED
+        self.tag == DELETED
     }
 
     /// Returns the entry, given the names of its streams that still exist; `None` if it is damaged
@@ -240,7 +240,7 @@ impl StoredEntry {
             let stream = StreamName::parse(std::str::from_utf8(&self.tail).ok()?).ok()?;
             Some(Entry { position, time, streams: [stream].into(), body: Body::End(reason) })
         };
-        match self.what {
+        match self.tag {
             ENDED => end(EndReason::Ended),
             DELETED => end(EndReason::Deleted),
             what => {
@@ -341,7 +341,7 @@ pub(super) struct Tombstone {
     /// True if the stream was deleted, false if retention emptied it.
     pub(super) deleted: bool,
     /// Stream number under which the idempotency keys are stored.
-    pub(super) keys: StreamNumber,
+    pub(super) keys_number: StreamNumber,
 }
 
 impl Tombstone {
@@ -351,7 +351,7 @@ impl Tombstone {
             .u64(self.last.get())
             .u64(self.time.ms())
             .u8(u8::from(self.deleted))
-            .u32(self.keys)
+            .u32(self.keys_number)
             .0
     }
 
@@ -363,7 +363,7 @@ impl Tombstone {
             time: Timestamp::from_ms(fields.u64()?),
             deleted: fields.u8()? == 1,
             // Format 1 lacks this field; no stream has the number 0.
-            keys: if fields.0.is_empty() { 0 } else { fields.u32()? },
+            keys_number: if fields.0.is_empty() { 0 } else { fields.u32()? },
         })
     }
 }
@@ -465,13 +465,13 @@ mod tests {
         #[test]
         fn items_round_trip_and_are_damaged_if_truncated(
             (ordinal, time, bytes, streams) in any::<(u64, u64, u32, u8)>(),
-            (one, other, fingerprint, is, keys) in any::<(u64, u64, u128, bool, u32)>(),
+            (one, other, fingerprint, is, keys_number) in any::<(u64, u64, u128, bool, u32)>(),
         ) {
             let time = Timestamp::from_ms(time);
             let (position, last) = (Position::from_stored(one), Position::from_stored(other));
             let item = IndexItem { ordinal, time, bytes, streams, is_event: is };
             let key = KeyItem { position, time, fingerprint };
-            let trace = Tombstone { position, last, time, deleted: is, keys };
+            let trace = Tombstone { position, last, time, deleted: is, keys_number };
             prop_assert_eq!(IndexItem::read(&item.write()), Some(item));
             prop_assert_eq!(KeyItem::read(&key.write()), Some(key));
             prop_assert_eq!(Tombstone::read(&trace.write()), Some(trace));

@@ -1,7 +1,7 @@
 //! Losses that were found at a start, kept in the file `LOSS` until an operator acknowledges them.
 
 use super::data_dir::DataDir;
-use crate::disk::{replace_file, sync_folder};
+use crate::disk::{replace_file, sync_dir};
 use crate::event::EventId;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -99,6 +99,6 @@ impl LossRecord {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             removed => removed?,
         }
-        sync_folder(self.path.parent().unwrap_or(Path::new(".")))
+        sync_dir(self.path.parent().unwrap_or(Path::new(".")))
     }
 }

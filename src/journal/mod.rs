@@ -36,14 +36,14 @@ mod watermark;
 mod writer;
 
 pub use backup::{Backup, BackupError, restore, verify_backup};
-pub use batch::{Committed, Item, Refusal, Unit};
+pub use batch::{CommittedBatch, Item, PublishUnit, Refusal};
 pub use check::{CheckReport, StreamSummary, check};
 pub use clock::now;
 pub use data_dir::{DataDirError, FORMAT};
 pub use dispatch::Dispatch;
 pub use error::{Damaged, JournalError};
 pub use health::Health;
-pub use history::{First, History, Start};
+pub use history::{FirstEntry, History, Start};
 pub use loss::Loss;
 pub use open::{Durability, Journal, OpenError, Settings};
 pub use publisher::{MAX_QUEUED_BYTES, MAX_QUEUED_PUBLISHES, PublishError, Publisher};

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 /// Returns the number of bytes of a write-ahead file that form whole batches.
 pub fn whole_batches(file: &[u8]) -> usize {
-    wal::good_bytes(file)
+    wal::valid_prefix_len(file)
 }
 
 /// Decodes a stored entry and encodes it again; returns `None` if it is damaged.

@@ -1,6 +1,6 @@
 //! The handle that publishes to a journal.
 
-use super::batch::{Placed, Refusal, Unit};
+use super::batch::{ItemResult, PublishUnit, Refusal};
 use super::health::Health;
 use super::writer::WriterMessage;
 use crate::event::Receipt;
@@ -38,7 +38,7 @@ pub enum PublishError {
 /// Answer to a publisher; the connection manager adds the number of sessions that got the events.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) placed: Vec<Placed>,
+    pub(crate) placed: Vec<ItemResult>,
     pub(crate) receipts: Vec<Receipt>,
     pub(crate) reply: Reply,
 }
@@ -67,7 +67,11 @@ impl Publisher {
     /// Publishes a whole unit or nothing; returns a receipt for each item. Fails immediately if the
     /// unit cannot be accepted, and otherwise returns once the unit is as durable as the hub's mode
     /// promises. Dropping the future does not withdraw the unit.
-    pub async fn publish(&self, unit: Unit, bytes: usize) -> Result<Vec<Receipt>, PublishError> {
+    pub async fn publish(
+        &self,
+        unit: PublishUnit,
+        bytes: usize,
+    ) -> Result<Vec<Receipt>, PublishError> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(PublishError::Draining);
         }
@@ -75,20 +79,20 @@ impl Publisher {
             return Err(PublishError::Poisoned(why.to_owned()));
         }
         if !self.health.enqueue(bytes, MAX_QUEUED_PUBLISHES, MAX_QUEUED_BYTES) {
-            return Err(self.is_full());
+            return Err(self.queue_full_error());
         }
         let (reply, answer) = oneshot::channel();
         if let Err(error) = self.queue.try_send(WriterMessage::Publish { unit, bytes, reply }) {
             self.health.dequeue(bytes);
             return Err(match error {
-                TrySendError::Full(_) => self.is_full(),
+                TrySendError::Full(_) => self.queue_full_error(),
                 TrySendError::Disconnected(_) => self.writer_gone(),
             });
         }
         answer.await.unwrap_or_else(|_| Err(self.writer_gone()))
     }
 
-    fn is_full(&self) -> PublishError {
+    fn queue_full_error(&self) -> PublishError {
         self.telemetry.bound_hit(BoundHit::PublishQueue);
         PublishError::QueueFull
     }

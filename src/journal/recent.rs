@@ -3,7 +3,7 @@
 //! Promises: holds every entry above its floor, in order, up to a bound in bytes.
 //! Never: waits for anything else while its lock is held.
 
-use super::batch::Committed;
+use super::batch::CommittedBatch;
 use super::store::Streams;
 use crate::event::{Entry, Interest, Position, StreamName};
 use std::collections::{HashMap, VecDeque};
@@ -23,7 +23,7 @@ pub(super) struct Recent {
 }
 
 struct Ring {
-    batches: VecDeque<Arc<Committed>>,
+    batches: VecDeque<Arc<CommittedBatch>>,
     by_stream: HashMap<StreamName, VecDeque<Position>>,
     /// Last positions of streams that were deleted or emptied while the ring held entries of them.
     vanished: HashMap<StreamName, Position>,
@@ -47,7 +47,7 @@ impl Recent {
     }
 
     /// Adds the next batch and evicts the oldest ones beyond the bound.
-    pub(super) fn push(&self, batch: Arc<Committed>) {
+    pub(super) fn push(&self, batch: Arc<CommittedBatch>) {
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         for entry in &batch.entries {
             ring.bytes += entry.footprint_bytes();
@@ -97,10 +97,10 @@ impl Recent {
             return None;
         }
         Some(match interest.exact_streams() {
-            Some(names) => ring.read_narrow(streams, &names, after, until, &mut |entry| {
+            Some(names) => ring.read_streams(streams, &names, after, until, &mut |entry| {
                 if interest.passes(entry) { visit(entry) } else { ControlFlow::Continue(()) }
             }),
-            None => ring.read_wide(streams, interest, after, until, visit),
+            None => ring.read_pattern(streams, interest, after, until, visit),
         })
     }
 
@@ -110,7 +110,7 @@ impl Recent {
 }
 
 impl Ring {
-    fn evict(&mut self, batch: &Committed) {
+    fn evict(&mut self, batch: &CommittedBatch) {
         self.floor = batch.last;
         for entry in &batch.entries {
             self.bytes -= entry.footprint_bytes();
@@ -136,7 +136,7 @@ impl Ring {
         batch.entries.get(usize::try_from(position.get().checked_sub(batch.first.get())?).ok()?)
     }
 
-    fn read_narrow(
+    fn read_streams(
         &self,
         streams: &Streams,
         names: &[&StreamName],
@@ -169,7 +169,7 @@ impl Ring {
             .map_or(until, |entry| entry.position)
     }
 
-    fn read_wide(
+    fn read_pattern(
         &self,
         streams: &Streams,
         interest: &Interest,
@@ -187,13 +187,13 @@ impl Ring {
         let from = self.batches.partition_point(|batch| batch.last <= after);
         let entries = self.batches.range(from..).flat_map(|batch| &batch.entries);
         let entries = entries.skip_while(|entry| entry.position <= after);
-        for (looked_at, entry) in entries.take_while(|entry| entry.position <= until).enumerate() {
+        for (examined, entry) in entries.take_while(|entry| entry.position <= until).enumerate() {
             let shown = interest.passes(entry)
                 && entry.streams.iter().any(|name| {
                     let floor = *floors.entry(name).or_insert_with(|| floor_of(name));
                     floor.is_some_and(|floor| floor < entry.position)
                 });
-            if (shown && visit(entry).is_break()) || looked_at + 1 == MAX_LOOKED_AT {
+            if (shown && visit(entry).is_break()) || examined + 1 == MAX_LOOKED_AT {
                 return entry.position;
             }
         }

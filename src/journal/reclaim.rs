@@ -2,7 +2,8 @@
 //! entries, and a full disk accepts no writes. A thread reclaims the space in both cases.
 //!
 //! Obsolete tables are dropped first, which writes almost nothing. Compacting the rest rewrites all
-//! live entries, and starts only if they fit into the free space above the reserve.
+//! live entries, and starts only if they fit into the free space above the reserve, or above a
+//! quarter of the reserve while the disk is full.
 
 use super::free_space::FreeSpaceGuard;
 use super::kv::Kv;
@@ -17,7 +18,7 @@ const MIN_DEAD_BYTES: u64 = 32 * 1024 * 1024;
 const MIN_DEAD_BYTES_IN_MEMORY: u64 = 1024 * 1024;
 /// A rewrite reads and writes all live bytes, so it waits until the dead bytes reach the live bytes
 /// divided by this.
-const DEAD_SHARE: u64 = 2;
+const DEAD_BYTES_DIVISOR: u64 = 2;
 /// Pause after a run; each consecutive failure doubles it.
 const REST: Duration = Duration::from_secs(30);
 const REST_IN_MEMORY: Duration = Duration::from_secs(1);
@@ -33,7 +34,7 @@ const BYTES_PER_KEPT_BYTE: u64 = 4;
 const REWRITE_OVERHEAD_BYTES: u64 = 64 * 1024 * 1024;
 /// Minimum bytes of replaced table files that are removed while the reserve is spent even if the
 /// compaction that may follow does not fit. Without this, such a hub would stay full forever.
-const WORTH_A_COMPACTION_BYTES: u64 = 64 * 1024 * 1024;
+const MIN_REPLACED_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes that dropping obsolete tables writes besides unflushed entries: a manifest and small
 /// tables.
 const DROP_OVERHEAD_BYTES: u64 = 1024 * 1024;
@@ -87,7 +88,8 @@ impl Reclaimer {
     pub(super) fn note(&mut self, removed: u64, kept: u64, is_full: bool) {
         self.dead_bytes += removed;
         let now = Instant::now();
-        if self.dead_bytes >= self.min_dead_bytes.max(kept / DEAD_SHARE) && now >= self.next {
+        if self.dead_bytes >= self.min_dead_bytes.max(kept / DEAD_BYTES_DIVISOR) && now >= self.next
+        {
             if self.wake.try_send(ReclaimRequest { kept, is_cheap: false, is_full }).is_ok() {
                 self.dead_bytes = 0;
                 self.next = now + self.rest;
@@ -95,10 +97,10 @@ impl Reclaimer {
             }
         } else if is_full && now >= self.next_while_full {
             // A rewrite may free more if it fits; it keeps the usual pause between rewrites.
-            let is_cheap = now < self.next;
-            if self.wake.try_send(ReclaimRequest { kept, is_cheap, is_full }).is_ok() {
+            let drops_only = now < self.next;
+            if self.wake.try_send(ReclaimRequest { kept, is_cheap: drops_only, is_full }).is_ok() {
                 self.next_while_full = now + REST_WHILE_FULL;
-                if !is_cheap {
+                if !drops_only {
                     self.next = now + self.rest;
                 }
             }
@@ -137,7 +139,7 @@ impl Worker {
                     }
                 }
                 Err(error) => {
-                    let pause = self.rest.saturating_mul(1 << self.failures.min(16)).min(MAX_REST);
+                    let pause = pause_after(self.failures, self.rest);
                     self.failures += 1;
                     self.resume = Instant::now() + pause;
                     let retry_s = pause.as_secs();
@@ -153,8 +155,7 @@ impl Worker {
     /// space.
     fn has_room_to_drop(&self, room: &FreeSpaceGuard) -> bool {
         let flushed_bytes = self.kv.unflushed_bytes() + DROP_OVERHEAD_BYTES;
-        let is_risked =
-            !room.is_reserve_spent() || self.kv.replaced_bytes() >= WORTH_A_COMPACTION_BYTES;
+        let is_risked = !room.is_reserve_spent() || self.kv.replaced_bytes() >= MIN_REPLACED_BYTES;
         let behind_bytes = if is_risked { 0 } else { self.kv.next_compaction_bytes() };
         room.free_bytes().is_none_or(|free| free >= flushed_bytes + behind_bytes)
     }
@@ -197,6 +198,11 @@ fn rewritten_bytes(kept: u64, table_bytes: u64) -> u64 {
     bound.min(table_bytes)
 }
 
+/// Returns the pause after a failure, which doubles with each one before it.
+fn pause_after(failures: u32, rest: Duration) -> Duration {
+    rest.saturating_mul(1 << failures.min(16)).min(MAX_REST)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,5 +213,11 @@ mod tests {
         assert_eq!(rewritten_bytes(190 * MIB, 250 * MIB), 250 * MIB);
         assert_eq!(rewritten_bytes(10 * MIB, 900 * MIB), 104 * MIB);
         assert_eq!(rewritten_bytes(u64::MAX, u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn pause_doubles_with_each_failure_up_to_an_hour() {
+        let minutes = |failures| pause_after(failures, Duration::from_secs(60)).as_secs() / 60;
+        assert_eq!([0, 1, 2, 5, 6, 40].map(minutes), [1, 2, 4, 32, 60, 60]);
     }
 }

@@ -60,11 +60,11 @@ impl OpenedStore {
         let store = folder.join("journal");
         create(&folder, &store, mark.is_none(), floors.clone())
             .map_err(|e| e.into_open_error(&settings.data_dir))?;
-        let is_clean = clean_stop::holds(&folder);
+        let is_clean = clean_stop::is_recorded(&folder);
         let losses = LossRecord::in_dir(&folder);
         let continues = repair(&folder, &store, mark, is_clean, &losses).map_err(failed)?;
         // From here on, a stop is unclean unless it is recorded as clean.
-        clean_stop::forget(&folder).map_err(failed)?;
+        clean_stop::remove(&folder).map_err(failed)?;
         let sealing = KeyFile::open(&folder.join("stream-keys")).map_err(failed)?;
         folder.sync().map_err(failed)?;
         let opened = DiskKv::open(&store, floors);

@@ -49,6 +49,6 @@ impl Watermark {
     pub(super) fn close(&mut self) -> Result<(), JournalError> {
         self.sync()?;
         let Some((folder, _)) = &self.files else { return Ok(()) };
-        clean_stop::note(folder).map_err(JournalError::writing("CLOSED"))
+        clean_stop::record(folder).map_err(JournalError::writing("CLOSED"))
     }
 }

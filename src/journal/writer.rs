@@ -3,7 +3,7 @@
 //! Promises: publishes that wait together share one commit; a batch is dispatched only once it is
 //! durable; the first failed write or sync poisons the journal, which then refuses all publishes.
 
-use super::batch::{Item, Outcome, Unit};
+use super::batch::{Item, Outcome, PublishUnit};
 use super::clock::{RetentionClock, now};
 use super::dispatch::Dispatch;
 use super::free_space::FreeSpaceGuard;
@@ -31,23 +31,23 @@ const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Interval of age limits, the total cap and the watermark.
 const TICK: Duration = Duration::from_secs(1);
 /// Interval at which an idle journal checks that the disk accepts writes.
-const PROVE_EVERY: Duration = Duration::from_secs(10);
+const DISK_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// Idle time after which the watermark is synced, so that a busy publisher does not wait for it.
-const MARK_SYNCED_AFTER: Duration = Duration::from_millis(20);
+const MARK_SYNC_DELAY: Duration = Duration::from_millis(20);
 /// Interval of further steps if one was not enough; publishes are handled in between.
-const NEXT_STEP: Duration = Duration::from_millis(20);
+const STEP_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Message to the writer.
 pub(super) enum WriterMessage {
     /// A unit to publish, its size and the receiver of its answer.
-    Publish { unit: Unit, bytes: usize, reply: Reply },
+    Publish { unit: PublishUnit, bytes: usize, reply: Reply },
     /// Stop after all earlier messages.
     Stop,
 }
 
 /// A publish that waits for its commit.
 struct PendingPublish {
-    unit: Unit,
+    unit: PublishUnit,
     bytes: usize,
     reply: Reply,
 }
@@ -110,8 +110,8 @@ impl Writer {
                 Ok(WriterMessage::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
             if ticked.elapsed() >= tick_after {
-                self.health.begin(Step::Upkeep);
-                tick_after = if self.tick() { NEXT_STEP } else { TICK };
+                self.health.begin(Step::Housekeeping);
+                tick_after = if self.tick() { STEP_INTERVAL } else { TICK };
                 ticked = Instant::now();
             }
         }
@@ -123,7 +123,7 @@ impl Writer {
     /// Returns how long the writer waits for a publish before it does something else.
     fn wait_time(&self, tick_after: Duration, ticked: Instant) -> Duration {
         let until_tick = tick_after.saturating_sub(ticked.elapsed());
-        if self.syncs_mark() { until_tick.min(MARK_SYNCED_AFTER) } else { until_tick }
+        if self.syncs_mark() { until_tick.min(MARK_SYNC_DELAY) } else { until_tick }
     }
 
     fn syncs_mark(&self) -> bool {
@@ -179,13 +179,13 @@ impl Writer {
         }
         let mut units = Vec::with_capacity(waiting.len());
         let mut replies = Vec::with_capacity(waiting.len());
-        let mut in_all = 0;
+        let mut total_bytes = 0;
         for PendingPublish { unit, bytes, reply } in waiting {
-            in_all += bytes;
+            total_bytes += bytes;
             replies.push((reply, streams_of(&unit)));
             units.push(unit);
         }
-        match self.commit(ticket, units, in_all) {
+        match self.commit(ticket, units, total_bytes) {
             Ok(applied) => self.dispatch(applied, replies),
             Err(error) => {
                 self.health.poison(&error.to_string(), &self.telemetry);
@@ -222,7 +222,7 @@ impl Writer {
     fn commit(
         &mut self,
         ticket: Ticket,
-        units: Vec<Unit>,
+        units: Vec<PublishUnit>,
         bytes: usize,
     ) -> Result<Applied, JournalError> {
         let began = Instant::now();
@@ -265,7 +265,7 @@ impl Writer {
         let sent = match self.out.try_send(dispatch) {
             Err(TrySendError::Full(dispatch)) => {
                 self.telemetry.bound_hit(BoundHit::DispatchQueue);
-                self.health.begin(Step::HandOut);
+                self.health.begin(Step::Dispatch);
                 self.out.blocking_send(dispatch).is_ok()
             }
             sent => sent.is_ok(),
@@ -318,7 +318,7 @@ impl Writer {
 
     /// Moves floors and syncs the high-water mark; returns true if there is more to do.
     fn run_housekeeping(&mut self) -> bool {
-        let is_due = self.watermark.age() >= PROVE_EVERY;
+        let is_due = self.watermark.age() >= DISK_CHECK_INTERVAL;
         let proved = if is_due { self.write_mark() } else { Ok(()) };
         let done = proved.and_then(|()| self.tick_store());
         match done.and_then(|more| self.watermark.sync().map(|()| more)) {
@@ -338,7 +338,7 @@ impl Writer {
         let wall = now();
         let time = self.clock.time(wall, Instant::now());
         if self.clock.is_long_behind(self.store.totals().time) {
-            self.store.step_back(wall)?;
+            self.store.set_time_back(wall)?;
         }
         self.store.tick(time, wall)
     }
@@ -389,7 +389,7 @@ fn refuse(waiting: Vec<PendingPublish>, why: &PublishError) {
 }
 
 /// Returns the streams of each item, for the receipts.
-fn streams_of(unit: &Unit) -> Vec<Box<[StreamName]>> {
+fn streams_of(unit: &PublishUnit) -> Vec<Box<[StreamName]>> {
     unit.iter()
         .map(|item| match item {
             Item::Event(draft) => draft.streams().into(),

@@ -8,7 +8,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bound {
     /// Maximum: a number or bytes; for a rate, per second.
-    pub most: u64,
+    pub max: u64,
     /// True if it was configured. Defaults do not bind clients on the hub's own machine.
     pub is_explicit: bool,
 }
@@ -19,7 +19,7 @@ pub struct Bounds([Option<Bound>; Limit::COUNT]);
 
 impl Bounds {
     /// Returns the bound of `limit`.
-    pub fn of(&self, limit: Limit) -> Option<Bound> {
+    pub fn get(&self, limit: Limit) -> Option<Bound> {
         self.0.get(limit as usize).copied().flatten()
     }
 
@@ -80,9 +80,9 @@ impl Limits {
 
     /// Returns the bound of `limit` in `scope`, and the scope that sets it.
     pub fn bound(&self, limit: Limit, scope: Scope) -> (Scope, Option<Bound>) {
-        match self.bounds(scope).and_then(|bounds| bounds.of(limit)) {
+        match self.bounds(scope).and_then(|bounds| bounds.get(limit)) {
             Some(bound) => (scope, Some(bound)),
-            None => (Scope::HUB, self.hub.of(limit)),
+            None => (Scope::HUB, self.hub.get(limit)),
         }
     }
 
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     fn limits(rules: &[(&str, &[(Limit, u64)])]) -> Limits {
-        let bound = |most| Some(Bound { most, is_explicit: true });
+        let bound = |most| Some(Bound { max: most, is_explicit: true });
         let mut limits = Limits::default();
         limits.hub.set(Limit::ConnectionsPerClient, bound(100));
         for (streams, set) in rules {
@@ -160,7 +160,7 @@ mod tests {
             ("**", 100, None),
         ] {
             let scope = limits.scope(&Selector::parse(selector).expect("ok"));
-            let most = |limit| limits.bound(limit, scope).1.map(|bound| bound.most);
+            let most = |limit| limits.bound(limit, scope).1.map(|bound| bound.max);
             assert_eq!(most(ConnectionsPerClient), Some(of_client), "{selector}");
             assert_eq!(most(ConnectionsPerStream), of_stream, "{selector}");
         }

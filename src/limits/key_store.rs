@@ -12,27 +12,27 @@ use std::hash::{BuildHasher as _, Hash};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Number of groups that keys beyond the maximum are divided into, by their hash.
-const CROWDS: usize = 256;
+const SHARED_STATES: usize = 256;
 
 /// States of a rate limiter, by key.
 pub(super) struct BoundedKeyStore<K> {
     most: usize,
     count: AtomicUsize,
-    apart: DashMap<K, InMemoryState>,
+    per_key: DashMap<K, InMemoryState>,
     crowds: Vec<InMemoryState>,
 }
 
 impl<K: Hash + Eq> BoundedKeyStore<K> {
     /// Creates a store with separate rates for at most `most` keys.
-    pub(super) fn up_to(most: usize) -> Self {
-        let crowds = (0..CROWDS).map(|_| InMemoryState::default()).collect();
-        Self { most, count: AtomicUsize::new(0), apart: DashMap::new(), crowds }
+    pub(super) fn with_capacity(most: usize) -> Self {
+        let shared = (0..SHARED_STATES).map(|_| InMemoryState::default()).collect();
+        Self { most, count: AtomicUsize::new(0), per_key: DashMap::new(), crowds: shared }
     }
 }
 
 /// Returns the time at which a rate is fully replenished; governor computes it but does not expose
 /// it.
-fn whole_at(state: &InMemoryState) -> Option<Nanos> {
+fn replenished_at(state: &InMemoryState) -> Option<Nanos> {
     state.measure_and_replace(&NotKeyed::NonKey, Err::<((), Nanos), _>).err().flatten()
 }
 
@@ -43,14 +43,14 @@ impl<K: Hash + Eq + Clone> StateStore for BoundedKeyStore<K> {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        if let Some(state) = self.apart.get(key) {
+        if let Some(state) = self.per_key.get(key) {
             return state.measure_and_replace(&NotKeyed::NonKey, measure);
         }
         if self.count.load(Ordering::Relaxed) >= self.most {
-            let crowd = FxBuildHasher.hash_one(key) as usize % CROWDS;
+            let crowd = FxBuildHasher.hash_one(key) as usize % SHARED_STATES;
             return self.crowds[crowd].measure_and_replace(&NotKeyed::NonKey, measure);
         }
-        let state = self.apart.entry(key.clone()).or_insert_with(|| {
+        let state = self.per_key.entry(key.clone()).or_insert_with(|| {
             self.count.fetch_add(1, Ordering::Relaxed);
             InMemoryState::default()
         });
@@ -60,8 +60,8 @@ impl<K: Hash + Eq + Clone> StateStore for BoundedKeyStore<K> {
 
 impl<K: Hash + Eq + Clone> ShrinkableKeyedStateStore<K> for BoundedKeyStore<K> {
     fn retain_recent(&self, drop_below: Nanos) {
-        self.apart.retain(|_, state| {
-            let is_recent = whole_at(state) > Some(drop_below);
+        self.per_key.retain(|_, state| {
+            let is_recent = replenished_at(state) > Some(drop_below);
             if !is_recent {
                 self.count.fetch_sub(1, Ordering::Relaxed);
             }
@@ -70,7 +70,7 @@ impl<K: Hash + Eq + Clone> ShrinkableKeyedStateStore<K> for BoundedKeyStore<K> {
     }
 
     fn shrink_to_fit(&self) {
-        self.apart.shrink_to_fit();
+        self.per_key.shrink_to_fit();
     }
 
     fn len(&self) -> usize {
@@ -97,10 +97,11 @@ mod tests {
     fn stored_keys_keep_their_rates_and_further_keys_share_groups() {
         let clock = FakeRelativeClock::default();
         let quota = Quota::per_second(NonZeroU32::new(2).expect("not 0"));
-        let rates: Limiter = RateLimiter::new(quota, BoundedKeyStore::up_to(1000), clock.clone());
+        let rates: Limiter =
+            RateLimiter::new(quota, BoundedKeyStore::with_capacity(1000), clock.clone());
         assert!(rates.check_key(&0).is_ok());
         let served = (1..100_000).filter(|n| rates.check_key(n).is_ok()).count();
-        assert_eq!(served, 999 + 2 * CROWDS, "one for each stored key, two for each group");
+        assert_eq!(served, 999 + 2 * SHARED_STATES, "one for each stored key, two for each group");
         assert_eq!(rates.len(), 1000);
         assert!(rates.check_key(&0).is_ok(), "the second event of key 0 is unaffected");
         assert!(rates.check_key(&0).is_err());

@@ -34,7 +34,7 @@ impl MemoryBudget {
     }
 
     /// Records the resident memory of the process.
-    pub fn note(&self, used_bytes: u64) {
+    pub fn record_usage(&self, used_bytes: u64) {
         self.used_bytes.store(used_bytes, Ordering::Relaxed);
         self.peak_bytes.fetch_max(used_bytes, Ordering::Relaxed);
     }
@@ -118,7 +118,7 @@ mod tests {
             (900_000, false, true),
             (950_000, false, false),
         ] {
-            budget.note(used);
+            budget.record_usage(used);
             assert_eq!((budget.has_room(), budget.may_accept()), (has_room, accepts), "{used}");
         }
         assert_eq!((budget.usage().peak, budget.usage().refusals), (Some(950_000), 3));

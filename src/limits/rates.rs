@@ -93,7 +93,7 @@ impl Rates {
         let meters = limits.scopes().flat_map(|scope| {
             let bounds = limits.bounds(scope).cloned().unwrap_or_default();
             RATES.into_iter().filter_map(move |limit| {
-                Some(Meter::new(limit, scope, bounds.of(limit)?, max_body_bytes))
+                Some(Meter::new(limit, scope, bounds.get(limit)?, max_body_bytes))
             })
         });
         Self { meters: meters.collect(), clock: DefaultClock::default(), limits }
@@ -123,7 +123,7 @@ impl Rates {
         if self.meters.iter().all(|meter| meter.key(client, subject).is_none()) {
             return Ok(());
         }
-        let spent = self.by_scopes(events);
+        let spent = self.group_by_scopes(events);
         for meter in &self.meters {
             let Some(key) = meter.key(client, subject) else { continue };
             let is_here = |scope: &Scope| self.limits.bound(meter.limit, *scope).0 == meter.scope;
@@ -141,7 +141,7 @@ impl Rates {
     }
 
     /// Groups events by the scopes they belong to: an event counts once in each.
-    fn by_scopes<'a>(
+    fn group_by_scopes<'a>(
         &self,
         events: impl Iterator<Item = (&'a [StreamName], usize)>,
     ) -> FxHashMap<Vec<Scope>, RateSpent> {
@@ -163,7 +163,7 @@ impl Rates {
     }
 
     /// Forgets idle clients and subjects. Called about once a second.
-    pub fn forget_quiet(&self) {
+    pub fn remove_idle(&self) {
         for meter in &self.meters {
             meter.usage.used.store(0, Ordering::Relaxed);
             if !meter.limiter.is_empty() {
@@ -183,14 +183,14 @@ impl Meter {
     fn new(limit: Limit, scope: Scope, bound: Bound, max_body_bytes: usize) -> Self {
         let request =
             if counts_bytes(limit) { max_body_bytes as u64 } else { MAX_ENTRIES_PER_BATCH as u64 };
-        let is_large = bound.most.max(request) > u64::from(u32::MAX);
+        let is_large = bound.max.max(request) > u64::from(u32::MAX);
         let unit = if is_large { LARGE_UNIT_BYTES } else { 1 };
-        let (rate, request) = (bound.most.div_ceil(unit), request.div_ceil(unit));
+        let (rate, request) = (bound.max.div_ceil(unit), request.div_ceil(unit));
         let number = |n: u64| NonZeroU32::new(n.clamp(1, u64::from(u32::MAX)) as u32);
         let (rate, burst) = (number(rate), number(rate.max(request)));
         let (rate, burst) = (rate.unwrap_or(NonZeroU32::MAX), burst.unwrap_or(NonZeroU32::MAX));
         let quota = Quota::per_second(rate).allow_burst(burst);
-        let remembered = BoundedKeyStore::up_to(MAX_REMEMBERED);
+        let remembered = BoundedKeyStore::with_capacity(MAX_REMEMBERED);
         let limiter = Limiter::new(quota, remembered, DefaultClock::default());
         Self { limit, scope, bound, unit, burst, limiter, usage: Arc::default() }
     }
@@ -234,7 +234,7 @@ impl Meter {
         Usage {
             limit: self.limit.as_str(),
             streams: limits.streams(self.scope),
-            max: Some(self.bound.most),
+            max: Some(self.bound.max),
             r#use: read(&self.usage.used),
             peak: read(&self.usage.peak),
             refusals: self.usage.refusals.load(Ordering::Relaxed),
@@ -250,7 +250,7 @@ mod tests {
 
     fn bounds(limit: Limit, most: u64, is_said: bool) -> Bounds {
         let mut bounds = Bounds::default();
-        bounds.set(limit, Some(Bound { most, is_explicit: is_said }));
+        bounds.set(limit, Some(Bound { max: most, is_explicit: is_said }));
         bounds
     }
 
@@ -309,7 +309,7 @@ mod tests {
             bounds: bounds(Limit::Connections, 1, true),
         };
         let mut hub = bounds(Limit::PublishEventsPerClient, 10, true);
-        hub.set(Limit::PublishBytesPerClient, Some(Bound { most: 1024, is_explicit: true }));
+        hub.set(Limit::PublishBytesPerClient, Some(Bound { max: 1024, is_explicit: true }));
         let rules = vec![rule("a.**"), rule("b.**")];
         let rates = Rates::of(Arc::new(Limits { hub, rules }), 1024);
         let names = ["a.x", "b.x", "c"].map(|name| StreamName::parse(name).expect("a name"));
@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn refused_subject_spends_nothing_of_its_address() {
         let mut hub = bounds(Limit::PublishEventsPerClient, 100, true);
-        hub.set(Limit::PublishEventsPerSubject, Some(Bound { most: 1, is_explicit: true }));
+        hub.set(Limit::PublishEventsPerSubject, Some(Bound { max: 1, is_explicit: true }));
         let rates = Rates::of(Arc::new(Limits { hub, rules: Vec::new() }), 1);
         let batch = events("a", 2_000, 0);
         let post = |subject: &str| {
@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(rates.meters[0].limiter.len(), 100);
         let began = std::time::Instant::now();
         while !rates.meters[0].limiter.is_empty() {
-            rates.forget_quiet();
+            rates.remove_idle();
             assert!(began.elapsed() < Duration::from_secs(60), "idle clients stay");
         }
     }

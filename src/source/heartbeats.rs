@@ -6,7 +6,7 @@
 
 use super::last_values::{off_thread, read, read_stream};
 use super::own_streams::{HEARTBEATS_KEPT, HEARTBEATS_STREAM};
-use super::supervisor::Feed;
+use super::supervisor::SourceHandle;
 use crate::event::{
     Body, Draft, EventType, Interest, MAX_ENTRIES_PER_BATCH, Position, Selector, StreamName,
     Timestamp,
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Interval at which sources are checked.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum number of watched sources; heartbeats of further ones are counted as refused.
 const MAX_SOURCES: usize = 10_000;
 
@@ -65,7 +65,7 @@ struct Source {
 struct HeartbeatSeen {
     last: Timestamp,
     /// Status that was reported last, if any.
-    told: Option<Status>,
+    reported: Option<Status>,
 }
 
 /// State of the heartbeat monitor.
@@ -80,28 +80,29 @@ struct HeartbeatWatch {
 }
 
 /// Runs the heartbeat monitor until it fails.
-pub async fn watch(
-    feed: Feed,
+pub async fn monitor_heartbeats(
+    feed: SourceHandle,
     history: Arc<History>,
     grace: GracePeriods,
     metrics: HeartbeatMetrics,
 ) -> Result<(), SourceError> {
-    let mut watch = off_thread(move || HeartbeatWatch::begin(history)).await?;
-    let mut turns = tokio::time::interval(LOOK_EVERY);
+    let mut monitor = off_thread(move || HeartbeatWatch::begin(history)).await?;
+    let mut turns = tokio::time::interval(CHECK_INTERVAL);
     loop {
         turns.tick().await;
-        watch = off_thread(move || watch.read()).await?;
+        monitor = off_thread(move || monitor.read()).await?;
         let now = feed.now();
-        let changes = watch.changes(now, grace);
+        let changes = monitor.changes(now, grace);
         for some in changes.chunks(MAX_ENTRIES_PER_BATCH) {
             let drafts = some.iter().map(|told| draft(told, now)).collect::<Result<_, _>>()?;
             // Refused reports are repeated after the next check.
             if feed.publish(drafts).await.is_ok() {
-                watch.confirm(some);
+                monitor.confirm(some);
             }
         }
-        feed.lost(std::mem::take(&mut watch.unwatched));
-        let count = |status| watch.sources.values().filter(|s| s.told == Some(status)).count();
+        feed.lost(std::mem::take(&mut monitor.unwatched));
+        let count =
+            |status| monitor.sources.values().filter(|s| s.reported == Some(status)).count();
         metrics.set([Status::Up, Status::Late, Status::Down].map(count));
     }
 }
@@ -120,9 +121,9 @@ impl HeartbeatWatch {
         let every = Selector::parse("**")?;
         let beats = Interest::new(vec![every], Some([kind].into()))?;
         let cursor = history.head();
-        let mut watch = Self { history, beats, cursor, sources: BTreeMap::new(), unwatched: 0 };
+        let mut monitor = Self { history, beats, cursor, sources: BTreeMap::new(), unwatched: 0 };
         let mut sources = BTreeMap::new();
-        read_stream(&watch.history, HEARTBEATS_STREAM, &mut |entry| {
+        read_stream(&monitor.history, HEARTBEATS_STREAM, &mut |entry| {
             let Body::Event { payload, .. } = &entry.body else { return };
             let Ok(told) = serde_json::from_slice::<StatusChange>(payload.as_bytes()) else {
                 return;
@@ -131,11 +132,11 @@ impl HeartbeatWatch {
             // Reports of older versions do not name the stream.
             if !told.stream.is_empty() {
                 let source = Source { stream: told.stream, name: told.source };
-                sources.insert(source, HeartbeatSeen { last, told: Some(told.status) });
+                sources.insert(source, HeartbeatSeen { last, reported: Some(told.status) });
             }
         })?;
-        watch.sources = sources;
-        Ok(watch)
+        monitor.sources = sources;
+        Ok(monitor)
     }
 
     /// Reads the new heartbeats.
@@ -154,7 +155,7 @@ impl HeartbeatWatch {
             if let Some(heard) = sources.get_mut(&source) {
                 heard.last = heard.last.max(entry.time);
             } else if sources.len() < MAX_SOURCES {
-                sources.insert(source, HeartbeatSeen { last: entry.time, told: None });
+                sources.insert(source, HeartbeatSeen { last: entry.time, reported: None });
             } else {
                 *unwatched += 1;
             }
@@ -176,7 +177,7 @@ impl HeartbeatWatch {
                 silent if silent >= grace.late => Status::Late,
                 _ => Status::Up,
             };
-            if heard.told != Some(status) {
+            if heard.reported != Some(status) {
                 let last = heard.last.to_string();
                 let Source { stream, name } = source.clone();
                 changes.push(StatusChange { source: name, stream, status, last });
@@ -189,7 +190,7 @@ impl HeartbeatWatch {
         for StatusChange { source, stream, status, .. } in told {
             let source = Source { stream: stream.clone(), name: source.clone() };
             if let Some(heard) = self.sources.get_mut(&source) {
-                heard.told = Some(*status);
+                heard.reported = Some(*status);
             }
         }
     }

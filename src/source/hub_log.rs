@@ -4,7 +4,7 @@
 //! about a line.
 
 use super::own_streams::LOG_STREAM;
-use super::supervisor::Feed;
+use super::supervisor::SourceHandle;
 use crate::event::{Draft, EventType, MAX_ENTRIES_PER_BATCH, StreamName};
 use crate::source::error::SourceError;
 use crate::telemetry::{LogLine, lost_log_lines};
@@ -16,8 +16,8 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::Receiver;
 
 /// Maximum number of lines in one commit.
-const LINES_TOGETHER: usize = 256;
-const _: () = assert!(LINES_TOGETHER <= MAX_ENTRIES_PER_BATCH);
+const MAX_LINES_PER_COMMIT: usize = 256;
+const _: () = assert!(MAX_LINES_PER_COMMIT <= MAX_ENTRIES_PER_BATCH);
 
 #[derive(Serialize)]
 struct Log<'a> {
@@ -32,13 +32,16 @@ struct Log<'a> {
 
 /// Publishes log lines as they arrive. Lines that are refused, for example on a full disk, are
 /// lost; standard error has them.
-pub async fn publish(feed: Feed, lines: Arc<Mutex<Receiver<LogLine>>>) -> Result<(), SourceError> {
+pub async fn publish(
+    feed: SourceHandle,
+    lines: Arc<Mutex<Receiver<LogLine>>>,
+) -> Result<(), SourceError> {
     let mut lines = lines.lock().await;
     let stream = StreamName::parse(LOG_STREAM)?;
     let kind = EventType::parse("log")?;
     let mut waiting = Vec::new();
     loop {
-        if lines.recv_many(&mut waiting, LINES_TOGETHER).await == 0 {
+        if lines.recv_many(&mut waiting, MAX_LINES_PER_COMMIT).await == 0 {
             return Err(SourceError::Ended);
         }
         let lost = lost_log_lines();

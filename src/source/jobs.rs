@@ -133,14 +133,18 @@ impl Jobs {
     }
 
     /// Starts a run of a job for the caller `by`. Returns once the `start` event is published.
-    pub async fn begin(&self, name: &str, by: Option<&str>) -> Result<StartedRun, StartRunError> {
+    pub async fn start_run(
+        &self,
+        name: &str,
+        by: Option<&str>,
+    ) -> Result<StartedRun, StartRunError> {
         let job = self.0.jobs.get(name).ok_or_else(|| StartRunError::Unknown(name.to_owned()))?;
         let began = now();
         let run = run_name(&began.to_string());
         let stream = format!("{JOB_PREFIX}{name}.{run}");
         let stream =
             StreamName::parse(&stream).map_err(|_| StartRunError::Unknown(name.to_owned()))?;
-        let (stop, group) = self.take_place(job, &run, began.to_string())?;
+        let (stop, group) = self.reserve_slot(job, &run, began.to_string())?;
         let place = RunSlot { jobs: self.clone(), name: name.to_owned(), run: run.clone() };
         let start = event(&stream, "start", &RunStart { job: name, run: &run, by });
         let (publisher, spec, metrics) =
@@ -241,7 +245,7 @@ impl Jobs {
 
     /// Ends the streams of runs that were left open because the hub ended before them, as soon as
     /// the journal accepts that.
-    pub fn end_what_was_left(&self, history: &History) -> Result<(), JournalError> {
+    pub fn end_orphaned_runs(&self, history: &History) -> Result<(), JournalError> {
         let mut after: Option<StreamName> = None;
         loop {
             let page =
@@ -250,8 +254,8 @@ impl Jobs {
             for (stream, publisher) in open.map(|(stream, _)| (stream, self.0.publisher.clone())) {
                 tracing::warn!(%stream, "the hub stopped before this job run ended");
                 let items =
-                    last_items(stream, &JobExit::without_status(StopReason::HubRestarted, None));
-                tokio::spawn(async move { run::say(&publisher, items).await });
+                    exit_items(stream, &JobExit::without_status(StopReason::HubRestarted, None));
+                tokio::spawn(async move { run::publish_items(&publisher, items).await });
             }
             let last = page.streams.last().filter(|_| page.streams.len() == PAGE);
             after = page.stopped_at.or_else(|| last.map(|(stream, _)| stream.clone()));
@@ -261,7 +265,7 @@ impl Jobs {
         }
     }
 
-    fn take_place(
+    fn reserve_slot(
         &self,
         job: &Job,
         run: &str,
@@ -281,7 +285,7 @@ impl Jobs {
         let group = Arc::new(OnceLock::new());
         let place = Running { since, stop, group: group.clone() };
         running.insert((name.clone(), run.to_owned()), place);
-        job.metrics.began();
+        job.metrics.run_started();
         Ok((stopped, group))
     }
 
@@ -312,7 +316,7 @@ impl Drop for RunSlot {
         let run = (std::mem::take(&mut self.name), std::mem::take(&mut self.run));
         self.jobs.running().remove(&run);
         if let Some(job) = self.jobs.0.jobs.get(&run.0) {
-            job.metrics.left();
+            job.metrics.run_finished();
         }
         self.jobs.0.changed.notify_waiters();
     }
@@ -334,7 +338,7 @@ pub(super) fn event(stream: &StreamName, kind: &str, data: &impl Serialize) -> O
 }
 
 /// Returns the event for the end of a run, and the end of its stream.
-pub(super) fn last_items(stream: &StreamName, exit: &JobExit) -> Vec<Item> {
+pub(super) fn exit_items(stream: &StreamName, exit: &JobExit) -> Vec<Item> {
     event(stream, "exit", exit).into_iter().chain([Item::End(stream.clone())]).collect()
 }
 

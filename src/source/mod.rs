@@ -29,12 +29,12 @@ mod tail;
 
 #[cfg(feature = "chat")]
 pub use chats::{
-    Chat, ChatSettings, Chats, CreateChat as WantedChat, CreateChatError as NoChat,
-    CreatedChat as BegunChat, ECHO, Kind as UpstreamKind, Progress as ChatProgress,
-    Reader as ChatReader, StopBy, Timeouts as ChatTimeouts, Upstream, UpstreamKey,
+    Chat, ChatSettings, Chats, CreateChat, CreateChatError, CreatedChat, ECHO,
+    Kind as UpstreamKind, Progress as ChatProgress, Reader as ChatReader, StopBy,
+    Timeouts as ChatTimeouts, Upstream, UpstreamKey,
 };
 pub use error::SourceError;
-pub use heartbeats::{GracePeriods, watch as watch_heartbeats};
+pub use heartbeats::{GracePeriods, monitor_heartbeats};
 pub use hub_log::publish as publish_log;
 #[cfg(feature = "jobs")]
 pub use job::{JobSpec, RunAs, check_job_name};
@@ -46,7 +46,7 @@ pub use own_streams::{
     CHAT_STREAMS, CHATS_STREAM, HEARTBEATS_KEPT, HEARTBEATS_STREAM, JOB_STREAMS, JOBS_KEPT,
     LOG_STREAM, OWN_STREAM_KEPT, SYSTEM_STREAM, TAIL_KEPT_EVENTS, TAIL_STREAM,
 };
-pub use supervisor::{Feed, SourceView, Sources};
+pub use supervisor::{SourceHandle, SourceView, Supervisor};
 #[cfg(feature = "system")]
 pub use system::watch as watch_system;
 #[cfg(feature = "tail")]

@@ -2,7 +2,7 @@
 
 use crate::backoff::Backoff;
 use crate::event::Draft;
-use crate::journal::{Item, PublishError, Publisher, Unit};
+use crate::journal::{Item, PublishError, PublishUnit, Publisher};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -13,12 +13,12 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 const RETRY_WITHIN: Duration = Duration::from_secs(5);
 
 /// Returns events as one unit.
-pub(super) fn unit(drafts: Vec<Draft>) -> Unit {
+pub(super) fn unit(drafts: Vec<Draft>) -> PublishUnit {
     drafts.into_iter().map(Item::Event).collect()
 }
 
 /// Publishes a unit, without a retry.
-pub(super) async fn publish(publisher: &Publisher, unit: Unit) -> Result<(), PublishError> {
+pub(super) async fn publish(publisher: &Publisher, unit: PublishUnit) -> Result<(), PublishError> {
     let data = |item: &Item| match item {
         Item::Event(draft) => draft.payload().as_bytes().len(),
         Item::End(_) | Item::Delete { .. } => 0,
@@ -31,7 +31,7 @@ pub(super) async fn publish(publisher: &Publisher, unit: Unit) -> Result<(), Pub
 /// other error. `waits` is called with the reason of each retry.
 pub(super) async fn publish_with_retry(
     publisher: &Publisher,
-    unit: Unit,
+    unit: PublishUnit,
     waits: impl Fn(&PublishError),
 ) -> Result<(), PublishError> {
     let mut backoff = Backoff::new(RETRY_AFTER, RETRY_WITHIN);

@@ -5,11 +5,11 @@
 //! that does not end after TERM is killed with the processes that it started.
 
 use super::job::{JobExit, JobSpec, StopReason};
-use super::jobs::{event, last_items};
+use super::jobs::{event, exit_items};
 use super::output::{OUTPUT_WITHIN, Output, log_data, shown_line};
 use super::publish_with_retry::publish_with_retry;
 use crate::event::{Line, LineSplitter, StreamName};
-use crate::journal::{Item, Publisher, Unit};
+use crate::journal::{Item, PublishUnit, Publisher};
 use futures_util::future::join_all;
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -25,7 +25,7 @@ use tokio::time::{sleep, timeout};
 /// Maximum number of lines that wait for the journal; beyond it the command blocks on its pipe.
 const MAX_WAITING_LINES: usize = 1_024;
 /// Maximum number of lines in one commit.
-const LINES_TOGETHER: usize = 256;
+const MAX_LINES_PER_COMMIT: usize = 256;
 
 /// Request to stop a run.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +62,7 @@ pub(super) async fn run(
     if let Some(reason) = before {
         drop(stop);
         let exit = JobExit::without_status(reason, Some("it was not started".into()));
-        say(publisher, last_items(stream, &exit)).await;
+        publish_items(publisher, exit_items(stream, &exit)).await;
         return exit;
     }
     let exit = match spec.start(run, stream.as_str()) {
@@ -86,7 +86,7 @@ pub(super) async fn run(
             JobExit::without_status(StopReason::NotStarted, Some(why))
         }
     };
-    say(publisher, last_items(stream, &exit)).await;
+    publish_items(publisher, exit_items(stream, &exit)).await;
     exit
 }
 
@@ -139,7 +139,7 @@ async fn end_in_time(
     group: Option<Pid>,
     mut stop: StopReceiver,
 ) -> Option<StopReason> {
-    let mut ended = std::pin::pin!(exited(child));
+    let mut ended = std::pin::pin!(wait_for_exit(child));
     let limit = async {
         match spec.timeout {
             Some(limit) => sleep(limit).await,
@@ -169,7 +169,7 @@ async fn end_in_time(
 }
 
 /// Waits until a child has ended, without reaping it (waitid(2), WNOWAIT).
-async fn exited(child: &mut Child) {
+async fn wait_for_exit(child: &mut Child) {
     let Some(process) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else { return };
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     let (told, ended) = tokio::sync::oneshot::channel();
@@ -249,13 +249,13 @@ fn lines_of(
 
 async fn publish_lines(mut waiting: mpsc::Receiver<Item>, publisher: Publisher) {
     let mut lines = Vec::new();
-    while waiting.recv_many(&mut lines, LINES_TOGETHER).await > 0 {
-        say(&publisher, std::mem::take(&mut lines)).await;
+    while waiting.recv_many(&mut lines, MAX_LINES_PER_COMMIT).await > 0 {
+        publish_items(&publisher, std::mem::take(&mut lines)).await;
     }
 }
 
 /// Publishes items of a run, with retries. Logs an error if they can never be published.
-pub(super) async fn say(publisher: &Publisher, items: Unit) {
+pub(super) async fn publish_items(publisher: &Publisher, items: PublishUnit) {
     let events = items.len();
     // The command blocks on its pipe meanwhile, and the journal logs the reason itself.
     if let Err(why) = publish_with_retry(publisher, items, |_| {}).await {

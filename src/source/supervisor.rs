@@ -16,16 +16,16 @@ use utoipa::ToSchema;
 const RESTART_AFTER: Duration = Duration::from_millis(500);
 const RESTART_WITHIN: Duration = Duration::from_secs(60);
 /// Running time after which a failure restarts the backoff with the first pause.
-const WELL_AFTER: Duration = Duration::from_secs(60);
+const BACKOFF_RESET_AFTER: Duration = Duration::from_secs(60);
 
 /// The sources of one hub. Cheap to clone.
 #[derive(Clone)]
-pub struct Sources(Arc<Inner>);
+pub struct Supervisor(Arc<Inner>);
 
 struct Inner {
     publisher: Publisher,
     telemetry: Telemetry,
-    all: Mutex<Vec<Feed>>,
+    all: Mutex<Vec<SourceHandle>>,
 }
 
 /// State of a source.
@@ -48,30 +48,30 @@ pub struct SourceView {
 
 /// Handle through which a source publishes. Cheap to clone.
 #[derive(Clone)]
-pub struct Feed {
+pub struct SourceHandle {
     publisher: Publisher,
     metrics: SourceMetrics,
     view: Arc<Mutex<SourceView>>,
 }
 
-impl Sources {
+impl Supervisor {
     /// Creates an empty set of sources.
     pub fn new(publisher: Publisher, telemetry: Telemetry) -> Self {
         Self(Arc::new(Inner { publisher, telemetry, all: Mutex::default() }))
     }
 
     /// Runs a source until the hub stops, and restarts it with backoff whenever `run` returns.
-    pub async fn keep<F: Future<Output = Result<(), SourceError>>>(
+    pub async fn supervise<F: Future<Output = Result<(), SourceError>>>(
         self,
         name: &'static str,
-        run: impl Fn(Feed) -> F,
+        run: impl Fn(SourceHandle) -> F,
     ) {
         let feed = self.add(name);
         let mut backoff = Backoff::new(RESTART_AFTER, RESTART_WITHIN);
         loop {
             let began = Instant::now();
             let failed = run(feed.clone()).await.err().unwrap_or(SourceError::Ended);
-            if began.elapsed() >= WELL_AFTER {
+            if began.elapsed() >= BACKOFF_RESET_AFTER {
                 backoff.reset();
             }
             tracing::warn!(source = name, error = %failed, "source failed; restarting it");
@@ -89,10 +89,10 @@ impl Sources {
         }
     }
 
-    fn add(&self, name: &'static str) -> Feed {
+    fn add(&self, name: &'static str) -> SourceHandle {
         let view =
             SourceView { name, state: "running", restarts: 0, events: 0, refused: 0, error: None };
-        let feed = Feed {
+        let feed = SourceHandle {
             publisher: self.0.publisher.clone(),
             metrics: self.0.telemetry.of_source(name),
             view: Arc::new(Mutex::new(view)),
@@ -108,7 +108,7 @@ impl Sources {
     }
 }
 
-impl Feed {
+impl SourceHandle {
     /// Publishes events in one unit, without a retry. Refused events are lost and counted; a source
     /// that must not lose any publishes them again.
     pub async fn publish(&self, drafts: Vec<Draft>) -> Result<(), SourceError> {
@@ -132,9 +132,9 @@ impl Feed {
 
     /// Publishes events in one unit, and retries until they are accepted. Fails only if a retry
     /// would never help.
-    pub async fn insist(&self, drafts: Vec<Draft>) -> Result<(), PublishError> {
+    pub async fn publish_with_retry(&self, drafts: Vec<Draft>) -> Result<(), PublishError> {
         let count = drafts.len() as u64;
-        publish_with_retry(&self.publisher, unit(drafts), |why| self.complain(why.to_string()))
+        publish_with_retry(&self.publisher, unit(drafts), |why| self.set_error(why.to_string()))
             .await?;
         self.published(count);
         Ok(())
@@ -146,7 +146,7 @@ impl Feed {
     }
 
     /// Reports why the source cannot publish at the moment.
-    pub(super) fn complain(&self, why: String) {
+    pub(super) fn set_error(&self, why: String) {
         self.note(|view| view.error = Some(why));
     }
 

@@ -4,7 +4,7 @@
 //! all figures. They are published in one commit.
 
 use super::own_streams::SYSTEM_STREAM;
-use super::supervisor::Feed;
+use super::supervisor::SourceHandle;
 use crate::event::{Draft, EventType, StreamName, Timestamp};
 use crate::source::error::SourceError;
 use serde::Serialize;
@@ -56,7 +56,7 @@ struct Monitor {
 }
 
 /// Publishes the state of the machine at an interval. `disk` is a path on the disk to report.
-pub async fn watch(feed: Feed, every: Duration, disk: PathBuf) -> Result<(), SourceError> {
+pub async fn watch(feed: SourceHandle, every: Duration, disk: PathBuf) -> Result<(), SourceError> {
     let mut monitor = Monitor::new(disk);
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -17,11 +17,11 @@ use tracing_subscriber::layer::Context;
 /// Maximum number of lines that wait for the reader.
 const MAX_WAITING: usize = 1024;
 /// Prefix of the targets that are captured.
-const OURS: &str = "fanfare";
+const CRATE_TARGET: &str = "fanfare";
 /// Target of the code that publishes lines; its own lines are left out.
-const PUBLISHES: &str = "fanfare::source";
+const PUBLISHER_TARGET: &str = "fanfare::source";
 /// Target of the code that every publish uses; its lines count from `info` on.
-const ON_THE_WAY: &str = "fanfare::journal";
+const JOURNAL_TARGET: &str = "fanfare::journal";
 
 /// A captured log line.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ static READER: OnceLock<Sender<LogLine>> = OnceLock::new();
 static LOST: AtomicU64 = AtomicU64::new(0);
 
 /// Starts the capture and returns the lines; `None` if they have a reader already.
-pub fn log_lines() -> Option<Receiver<LogLine>> {
+pub fn capture_log_lines() -> Option<Receiver<LogLine>> {
     let (sender, lines) = channel(MAX_WAITING);
     READER.set(sender).is_ok().then_some(lines)
 }
@@ -60,8 +60,8 @@ fn is_captured(metadata: &Metadata<'_>) -> bool {
     let is_below = |room: &str| {
         target.strip_prefix(room).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
     };
-    let is_quiet = is_below(ON_THE_WAY) && *metadata.level() > Level::INFO;
-    is_below(OURS) && !is_below(PUBLISHES) && !is_quiet
+    let is_quiet = is_below(JOURNAL_TARGET) && *metadata.level() > Level::INFO;
+    is_below(CRATE_TARGET) && !is_below(PUBLISHER_TARGET) && !is_quiet
 }
 
 impl<S: Subscriber> Layer<S> for Capture {
@@ -75,7 +75,7 @@ impl<S: Subscriber> Layer<S> for Capture {
         let mut line = LogLine {
             level: level(*metadata.level()),
             message: String::new(),
-            module: metadata.module_path().unwrap_or(OURS),
+            module: metadata.module_path().unwrap_or(CRATE_TARGET),
             line: metadata.line(),
             fields: Map::new(),
         };

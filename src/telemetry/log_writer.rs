@@ -32,7 +32,7 @@ struct LogWriter {
 }
 
 /// Writer that `tracing` uses.
-pub(super) struct ToLog;
+pub(super) struct LogSink;
 
 /// Starts the thread; if that fails, each thread writes its own lines.
 pub(super) fn start() {
@@ -81,7 +81,7 @@ impl LogWriter {
     }
 }
 
-impl<'a> MakeWriter<'a> for ToLog {
+impl<'a> MakeWriter<'a> for LogSink {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {
@@ -89,7 +89,7 @@ impl<'a> MakeWriter<'a> for ToLog {
     }
 }
 
-impl Write for ToLog {
+impl Write for LogSink {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         match LINES.get() {
             Some(writer) => writer.take(line),

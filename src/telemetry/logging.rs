@@ -1,7 +1,7 @@
 //! Logging by `tracing` to standard error; the filter can be changed while the process runs.
 
 use super::log_capture::Capture;
-use super::log_writer::{self, ToLog};
+use super::log_writer::{self, LogSink};
 use std::io::IsTerminal;
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub fn start(filter: &str, format: LogFormat) {
     let (filter_layer, handle) = reload::Layer::new(parsed);
     let replace = move |new| handle.reload(new);
     let lines = fmt::layer()
-        .with_writer(ToLog)
+        .with_writer(LogSink)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     let registry = tracing_subscriber::registry().with(filter_layer).with(Capture);

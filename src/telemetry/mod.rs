@@ -10,7 +10,7 @@ mod logging;
 mod metrics;
 mod reasons;
 
-pub use log_capture::{LogLine, log_lines, lost_log_lines};
+pub use log_capture::{LogLine, capture_log_lines, lost_log_lines};
 pub use logging::{
     InvalidFilter, LogFormat, check_filter as check_log_filter, end as end_logging,
     filter as log_filter, set_filter as set_log_filter, start as start_logging,
@@ -21,6 +21,6 @@ pub use metrics::{
     SourceMetrics, TailMetrics, Telemetry, Totals, markdown,
 };
 pub use reasons::{
-    BoundHit, ChatRefused, Closed, ConnectionRefused, CredentialRefused, Limit, PublishRefused,
-    Replayed, RequestRefused, Served, SubscribeRejectReason,
+    BoundHit, ChatRefused, CloseReason, ConnectionRefused, CredentialRefused, FileOutcome, Limit,
+    PublishRefused, ReplaySource, RequestRefused, SubscribeRejectReason,
 };

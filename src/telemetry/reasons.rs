@@ -21,7 +21,7 @@ macro_rules! reasons {
 
 reasons! {
     /// Reason for which a session ended.
-    Closed {
+    CloseReason {
         /// The client disconnected.
         Client = "client_disconnected",
         /// The client took no byte for the write timeout.
@@ -250,7 +250,7 @@ reasons! {
 
 reasons! {
     /// Outcome of a request for a file.
-    Served {
+    FileOutcome {
         /// The whole file is sent.
         Whole = "whole",
         /// A part of it is sent.
@@ -294,7 +294,7 @@ reasons! {
 
 reasons! {
     /// Origin of replayed events.
-    Replayed {
+    ReplaySource {
         /// The recent events in memory.
         Memory = "memory",
         /// The journal.

@@ -49,7 +49,7 @@ pub fn read_json(
         return object(text, max_event_bytes, now).map(Publish::One);
     }
     let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|e| unreadable(&e))?;
-    bounded(items.len())?;
+    check_event_count(items.len())?;
     let mut drafts = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         let draft = object(item.get(), max_event_bytes, now).map_err(|e| match e {
@@ -72,11 +72,11 @@ pub fn read_ndjson(
         if line.trim().is_empty() {
             continue;
         }
-        bounded(drafts.len() + 1)?;
+        check_event_count(drafts.len() + 1)?;
         let place = format!("line {}: ", index + 1);
         drafts.push(object(line, max_event_bytes, now).map_err(|e| e.at(&place))?);
     }
-    bounded(drafts.len())?;
+    check_event_count(drafts.len())?;
     Ok(drafts)
 }
 
@@ -117,7 +117,7 @@ struct Item<'a> {
     stream: Option<&'a RawValue>,
     r#type: Option<&'a RawValue>,
     // A `null` is data too, so it must not read as a missing member.
-    #[serde(default, borrow, deserialize_with = "json::present")]
+    #[serde(default, borrow, deserialize_with = "json::deserialize_present")]
     data: Option<&'a RawValue>,
     key: Option<&'a RawValue>,
 }
@@ -169,7 +169,7 @@ fn string<'a>(field: &str, raw: &'a RawValue) -> Result<Cow<'a, str>, Invalid> {
     json::string(raw).ok_or_else(|| Invalid::new(field, format!("`{field}` must be a string")))
 }
 
-fn bounded(events: usize) -> Result<(), BodyError> {
+fn check_event_count(events: usize) -> Result<(), BodyError> {
     match events {
         0 => Err(BodyError::Unreadable("the batch is empty".into())),
         n if n > MAX_EVENTS_PER_BODY => Err(BodyError::Invalid(Invalid::new(

@@ -14,9 +14,9 @@ use std::borrow::Cow;
 /// Maximum number of columns, also if the first event determines them.
 const MAX_COLUMNS: usize = 256;
 /// Column of data that is no object.
-const WHOLE: &str = "data";
+const DATA_COLUMN: &str = "data";
 /// Columns of the envelope.
-const OWN: [&str; 4] = ["id", "stream", "type", "time"];
+const ENVELOPE_COLUMNS: [&str; 4] = ["id", "stream", "type", "time"];
 
 /// Columns of a table, by the members of data. `a.b` is the member `b` of the member `a`, unless
 /// there is a member of that name.
@@ -54,7 +54,7 @@ impl Columns {
             names.filter(|name| known.insert(name.clone())).take(MAX_COLUMNS).collect::<Vec<_>>()
         };
         let names = Members::of(payload).map(named).filter(|names| !names.is_empty());
-        Self(names.unwrap_or_else(|| vec![WHOLE.to_owned()]))
+        Self(names.unwrap_or_else(|| vec![DATA_COLUMN.to_owned()]))
     }
 
     /// Returns the columns of an event; `None` for the end of a stream.
@@ -70,19 +70,19 @@ impl Columns {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Table<'a> {
     pub(super) columns: &'a Columns,
-    pub(super) style: Style,
+    pub(super) style: TableOptions,
 }
 
 /// Options of a table beside its columns.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Style {
+pub struct TableOptions {
     /// True if the columns of the envelope come before those of the data.
     pub envelope: bool,
     /// True if an apostrophe is put before texts that a spreadsheet would run as formulas.
     pub escape_formulas: bool,
 }
 
-impl Style {
+impl TableOptions {
     /// Returns a text as a cell. The escaped first characters are those of OWASP, "CSV Injection".
     fn cell<'a>(self, text: Cow<'a, str>) -> Cow<'a, str> {
         if self.escape_formulas && text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
@@ -93,8 +93,8 @@ impl Style {
 }
 
 /// Appends the line that names the columns.
-pub fn header(out: &mut Vec<u8>, columns: &Columns, style: Style) {
-    let own = if style.envelope { &OWN[..] } else { &[] };
+pub fn header(out: &mut Vec<u8>, columns: &Columns, style: TableOptions) {
+    let own = if style.envelope { &ENVELOPE_COLUMNS[..] } else { &[] };
     let names = own.iter().copied().chain(columns.0.iter().map(String::as_str));
     row(out, names.map(|name| style.cell(Cow::Borrowed(name))));
 }
@@ -112,7 +112,7 @@ pub(super) fn entry(
     let members = MembersByName::of(payload);
     let cell = |name: &'_ String| match &members {
         Some(members) => members.get(name).map_or(Cow::Borrowed(""), |value| text(value, style)),
-        None if name == WHOLE => whole(payload, style),
+        None if name == DATA_COLUMN => whole(payload, style),
         None => Cow::Borrowed(""),
     };
     let cells = columns.0.iter().map(cell);
@@ -125,7 +125,7 @@ pub(super) fn entry(
 }
 
 /// Returns data that is no object as a cell. A number is not escaped.
-fn whole(payload: &Payload, style: Style) -> Cow<'_, str> {
+fn whole(payload: &Payload, style: TableOptions) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(payload.as_bytes());
     match text.parse::<f64>() {
         Ok(_) => text,
@@ -134,7 +134,7 @@ fn whole(payload: &Payload, style: Style) -> Cow<'_, str> {
 }
 
 /// Returns a value as a cell: the text of a string, nothing for `null`, otherwise its JSON.
-fn text(value: &RawValue, style: Style) -> Cow<'_, str> {
+fn text(value: &RawValue, style: TableOptions) -> Cow<'_, str> {
     match value.get() {
         "null" => Cow::Borrowed(""),
         other => json::string(value).map_or(Cow::Borrowed(other), |text| style.cell(text)),
@@ -183,7 +183,7 @@ mod tests {
             named => (Columns::parse(named).expect("columns"), false),
         };
         let mut out = Vec::new();
-        let style = Style { envelope, ..Style::default() };
+        let style = TableOptions { envelope, ..TableOptions::default() };
         header(&mut out, &columns, style);
         for it in &events {
             let id = EventId { epoch: Epoch(0), position: it.position };

@@ -5,7 +5,7 @@ use crate::event::{EventId, Receipt};
 use serde::Serialize;
 
 #[derive(Serialize)]
-struct Shape<'a> {
+struct ReceiptView<'a> {
     id: String,
     stream: Streams<'a>,
     subscribers: u32,
@@ -19,7 +19,7 @@ enum Streams<'a> {
     Several(Vec<&'a str>),
 }
 
-impl<'a> From<&'a Receipt> for Shape<'a> {
+impl<'a> From<&'a Receipt> for ReceiptView<'a> {
     fn from(receipt: &'a Receipt) -> Self {
         let stream = match &*receipt.streams {
             [one] => Streams::One(one.as_str()),
@@ -36,12 +36,12 @@ impl<'a> From<&'a Receipt> for Shape<'a> {
 
 /// Returns the answer to a publish of one event.
 pub fn receipt(receipt: &Receipt) -> Vec<u8> {
-    json(&Shape::from(receipt))
+    json(&ReceiptView::from(receipt))
 }
 
 /// Returns the answer to a publish of an array, in its order.
 pub fn receipts(receipts: &[Receipt]) -> Vec<u8> {
-    json(&receipts.iter().map(Shape::from).collect::<Vec<_>>())
+    json(&receipts.iter().map(ReceiptView::from).collect::<Vec<_>>())
 }
 
 /// Returns the answer to a publish of newline-delimited JSON: the number of newly published events,

@@ -72,14 +72,14 @@ mod tests {
         envelope: false,
         columns: None,
         escape_formulas: false,
-        control_off: false,
+        without_control: false,
     };
     const ENVELOPE: View = View {
         format: Format::Sse,
         envelope: true,
         columns: None,
         escape_formulas: false,
-        control_off: false,
+        without_control: false,
     };
 
     fn spelled(streams: &[&str], kind: &str, text: &str, view: View) -> String {

@@ -101,7 +101,7 @@ impl SseDecoder {
                     None => self.after_cr = true,
                 }
             }
-            self.line_is_whole(out);
+            self.finish_line(out);
         }
         self.grow(rest)
     }
@@ -109,7 +109,7 @@ impl SseDecoder {
     /// Ends the input. An event without a blank line after it counts as complete, which deviates
     /// from the specification.
     pub fn end(&mut self, out: &mut Vec<SseFrame>) {
-        self.line_is_whole(out);
+        self.finish_line(out);
         self.dispatch(out);
     }
 
@@ -122,7 +122,7 @@ impl SseDecoder {
         Ok(())
     }
 
-    fn line_is_whole(&mut self, out: &mut Vec<SseFrame>) {
+    fn finish_line(&mut self, out: &mut Vec<SseFrame>) {
         let line = std::mem::take(&mut self.line);
         let is_first = !std::mem::replace(&mut self.is_begun, true);
         let text = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| is_first).unwrap_or(&line);

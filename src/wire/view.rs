@@ -80,18 +80,18 @@ pub struct View {
     /// True if texts of a table that a spreadsheet would run as formulas are escaped.
     pub escape_formulas: bool,
     /// True if the hub's own control events are left out.
-    pub control_off: bool,
+    pub without_control: bool,
 }
 
 impl View {
     /// Returns true if the hub's control events are included.
     pub fn has_control(&self) -> bool {
-        !self.control_off && matches!(self.format, Format::Sse | Format::Ndjson)
+        !self.without_control && matches!(self.format, Format::Sse | Format::Ndjson)
     }
 
     /// Returns the options of a table.
-    pub fn style(&self) -> csv::Style {
-        csv::Style { envelope: self.envelope, escape_formulas: self.escape_formulas }
+    pub fn style(&self) -> csv::TableOptions {
+        csv::TableOptions { envelope: self.envelope, escape_formulas: self.escape_formulas }
     }
 
     /// Returns true for a table whose columns its first event determines.

@@ -65,7 +65,7 @@ fn a_flipped_bit_anywhere_in_the_write_ahead_file_is_reported() {
 
 /// Stops a hub in a commit and destroys the block that was being written. The block also contains
 /// the end of the acknowledged data.
-fn destroy_block(seed: u64, is_noise: bool) -> Result<(Disk, Ledger), String> {
+pub fn destroy_block(seed: u64, is_noise: bool) -> Result<(Disk, Ledger), String> {
     let mut random = SmallRng::seed_from_u64(seed);
     let disk = Disk::mount(Journaling::Ordered);
     let mut ledger = Ledger::default();

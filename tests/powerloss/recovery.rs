@@ -1,5 +1,6 @@
 //! Recovery after a power loss: its interruption, and what it leaves behind.
 
+use crate::bit_flips::destroy_block;
 use crate::disk::{Disk, inode_of, is_available};
 use crate::faults::Faults;
 use crate::ledger::{Harm, Ledger};
@@ -80,6 +81,41 @@ fn a_recovery_stopped_at_any_operation_is_completed_on_a_strict_disk() {
         Journaling::Strict,
         "a_recovery_stopped_at_any_operation_is_completed_on_a_strict_disk",
     );
+}
+
+/// A recovery from damage copies the damaged end, records the loss and cuts the file. Wherever it
+/// stops, the next start completes it: the loss is reported, with one copy of the damaged end.
+#[test]
+fn a_recovery_from_damage_stopped_at_any_operation_still_reports_the_loss() {
+    if !is_available() {
+        return;
+    }
+    let scenario = "a_recovery_from_damage_stopped_at_any_operation_still_reports_the_loss";
+    let (disk, known) = destroy_block(1, true).unwrap();
+    let damaged = disk.snapshot();
+    let stop = |ledger: &mut Ledger, stop_at| {
+        disk.restore(&damaged);
+        disk.resume(Faults { stop_at, ..Faults::default() });
+        run_until_stopped(&disk, &[], (LOAD, Harm::Damage), ledger)
+    };
+    stop(&mut known.clone(), None).unwrap();
+    assert_eq!(damaged_folders(&disk).len(), 1, "the damaged end is copied");
+    let operations = disk.state().operations;
+    let fates = if is_full() { 20 } else { 1 };
+    let seeds = (1..=operations)
+        .flat_map(|stop| (0..fates).map(move |fate| stop * 100 + (stop + fate) % 20));
+    run_seeds(scenario, seeds, |seed| {
+        let mut ledger = known.clone();
+        stop(&mut ledger, Some(seed / 100))?;
+        if seed % 2 > 0 {
+            disk.lose_power(Unsynced::Chosen, seed);
+        }
+        recover(&disk, &[], Harm::Damage, &mut ledger)?;
+        match damaged_folders(&disk) {
+            copies if copies.len() == 1 => Ok(()),
+            copies => Err(format!("the damaged end was copied to {copies:?}")),
+        }
+    });
 }
 
 /// The next start shows an event whose acknowledgement a kill prevented. The event must then stay.

@@ -116,7 +116,7 @@ async fn subscriptions_are_narrowed_to_the_grants() {
     assert_eq!(seen.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(), granted);
     // History is narrowed like live events: from the start, after an id, and after a restart.
     hub.kill();
-    hub.start_again().await;
+    hub.restart().await;
     let mut again = read(&hub, "/events?stream=**&from=start", "s", None).await;
     let events = again.take(granted.len()).await;
     assert_eq!(events.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(), granted);
@@ -236,6 +236,8 @@ async fn an_open_hub_answers_only_to_known_hosts_and_origins() {
         ((Method::POST, "/streams/s/events"), &[][..], 200),
         ((Method::POST, "/streams/s/events"), &[("Sec-Fetch-Site", "same-origin")], 200),
         ((Method::POST, "/streams/s/events"), &[("Origin", own.as_str())], 200),
+        // Pages of the same site may write without a credential.
+        ((Method::POST, "/streams/s/events"), &[("Sec-Fetch-Site", "same-site")], 200),
         ((Method::POST, "/streams/s/events"), &[cross], 403),
         ((Method::POST, "/streams/s/events"), &[("Origin", "http://evil.example")], 403),
         ((Method::POST, "/streams/s/events"), &[("Origin", "null")], 403),
@@ -250,6 +252,28 @@ async fn an_open_hub_answers_only_to_known_hosts_and_origins() {
     }
     let count = hub.metric("fanfare_requests_refused_total{reason=\"cross_site\"}").await;
     assert_eq!(count, 7.0);
+}
+
+#[tokio::test]
+async fn an_anonymous_hub_on_all_addresses_answers_only_to_known_hosts() {
+    let compose = include_str!("../../deploy/compose.yaml");
+    assert!(compose.contains("FANFARE_PUBLIC_HOST:"), "the compose file names its host");
+    let public = ["--listen", "0.0.0.0:0", "--anonymous", "subscribe,publish"];
+    let hub = Hub::start(&[&public[..], &["--public-host", "hub.example"]].concat()).await;
+    let port = hub.address.rsplit(':').next().unwrap();
+    let publish = "POST /streams/s/events HTTP/1.1\r\nContent-Length: 0\r\n";
+    for (host, status) in [
+        (format!("127.0.0.1:{port}"), 200),
+        ("hub.example".to_owned(), 200),
+        (format!("evil.example:{port}"), 421),
+    ] {
+        let read = raw(&hub, &format!("GET /streams HTTP/1.1\r\nHost: {host}\r\n")).await;
+        assert_eq!(read, status, "{host}");
+        let written = raw(&hub, &format!("{publish}Host: {host}\r\n")).await;
+        assert_eq!(written == 421, status == 421, "{host}: {written}");
+    }
+    let foreign = "Host: hub.example\r\nSec-Fetch-Site: cross-site\r\n";
+    assert_eq!(raw(&hub, &format!("{publish}{foreign}")).await, 403);
 }
 
 /// Sends a request head verbatim and returns the status.
@@ -467,7 +491,7 @@ async fn readiness_reasons_are_shown_to_admins_and_on_the_metrics_listener() {
     hub.publish("s", "1").await;
     hub.kill();
     std::fs::write(hub.data.join("LOSS"), "damaged").unwrap();
-    hub.start_again().await;
+    hub.restart().await;
     let reason = |ready: &Value| ready["checks"]["loss"]["reason"].clone();
     let (_, for_all) = hub.get("/readyz").await;
     assert_eq!((&for_all["checks"]["loss"]["ok"], reason(&for_all)), (&json!(true), Value::Null));
@@ -518,7 +542,7 @@ async fn revocations_are_listed_and_undone() {
     assert_eq!(send(&hub, Method::POST, ci).await.0, 200);
     assert_eq!(publish(&hub).await, 401);
     hub.kill();
-    hub.start_again().await;
+    hub.restart().await;
     let (_, list) = send(&hub, Method::GET, "").await;
     assert_eq!(list["revocations"][0]["key"], "ci");
     assert_eq!(publish(&hub).await, 401);

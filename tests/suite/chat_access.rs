@@ -1,7 +1,7 @@
 //! Access to chats: owners, tickets, grants, and the confidentiality of stored content.
 
 use crate::credentials::{SECRET, file_with, good, in_seconds};
-use crate::hub::{Hub, PATIENCE};
+use crate::hub::{Hub, TEST_TIMEOUT};
 use crate::reader::Reader;
 use crate::upstream::{Step, Upstream, answer, head, part};
 use reqwest::Method;
@@ -31,7 +31,7 @@ async fn hub_of(upstream: &Upstream, flags: &[&str]) -> (Hub, tempfile::TempDir)
         .collect();
     let file = file_with(folder.path(), &keys, &more);
     let flags: Vec<&str> = [&["--config", &file], flags].concat();
-    (Hub::on(&folder.path().join("data"), &flags).await, folder)
+    (Hub::start_in(&folder.path().join("data"), &flags).await, folder)
 }
 
 /// Sends a request as `who`, anonymous if empty; returns the status and the response.
@@ -206,7 +206,7 @@ async fn prompts_and_answers_are_not_logged_and_are_stored_encrypted() {
     let holds_keys = || std::fs::read(&keys).unwrap().iter().any(|byte| *byte != 0);
     assert!(holds_keys());
     hub.kill();
-    hub.start_again().await;
+    hub.restart().await;
     for id in &ids {
         let path = format!("/chats/{id}");
         let events = ask(&hub, "ann", (Method::GET, &path), &Value::Null).await;
@@ -218,7 +218,7 @@ async fn prompts_and_answers_are_not_logged_and_are_stored_encrypted() {
     }
     // A key that was not erased in time is erased by the next start.
     hub.kill();
-    hub.start_again().await;
+    hub.restart().await;
     assert!(!holds_keys(), "keys of deleted chats are erased");
     assert_eq!(files_with(&hub.data, &words), Vec::<PathBuf>::new());
     let log = hub.log();
@@ -268,7 +268,7 @@ async fn tokens_without_a_subject_own_chats_by_id_and_tickets_expire_with_their_
         if status == 401 {
             break assert_eq!(problem["code"], "token_expired");
         }
-        assert!(status == 200 && began.elapsed() < PATIENCE, "{problem}");
+        assert!(status == 200 && began.elapsed() < TEST_TIMEOUT, "{problem}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -323,10 +323,10 @@ async fn cookies_start_and_stop_chats_only_for_pages_of_the_hub() {
         assert_eq!(post(path, "cross-site").await.0, 403, "{path}");
     }
     // Each refusal is logged with its reason.
-    hub.until_logged("reason=\"forbidden\"", 3).await;
+    hub.wait_for_log("reason=\"forbidden\"", 3).await;
     let (status, chat) = post("/chats", "same-origin").await;
     assert_eq!(status, 201, "{chat}");
-    upstream.until_asked(1).await;
+    upstream.wait_for_requests(1).await;
     let stop = chat["stop_url"].as_str().unwrap();
     assert_eq!(post(stop, "cross-site").await.0, 403);
     assert_eq!(post(stop, "same-origin").await.0, 202);
@@ -368,8 +368,8 @@ async fn a_damaged_chat_key_is_logged_and_affects_no_other_chat() {
     let mut bytes = std::fs::read(&keys).unwrap();
     bytes[20] ^= 1;
     std::fs::write(&keys, bytes).unwrap();
-    hub.start_again().await;
-    hub.until_logged("stream-keys are damaged", 1).await;
+    hub.restart().await;
+    hub.wait_for_log("stream-keys are damaged", 1).await;
     let read = async |path: &String| {
         let sent = hub.http.get(hub.url(path)).bearer_auth(secret("ann")).send().await.unwrap();
         sent.text().await.unwrap_or_default()

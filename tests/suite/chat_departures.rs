@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 /// Sends a request, reads the head of the answer, and disappears without a FIN or a RST, like a
 /// machine that loses its network.
-const VANISHES: &str = "
+const VANISHING_CLIENT: &str = "
 import socket, sys
 host, port = sys.argv[1].rsplit(':', 1)
 client = socket.create_connection((host, int(port)))
@@ -40,7 +40,7 @@ async fn a_retry_takes_over_the_run_of_a_half_open_connection() {
     );
     let (address, python) = (hub.address.clone(), "python3");
     let vanished = tokio::task::spawn_blocking(move || {
-        Command::new(python).args(["-c", VANISHES, &address, &request]).status().unwrap()
+        Command::new(python).args(["-c", VANISHING_CLIENT, &address, &request]).status().unwrap()
     });
     assert!(vanished.await.unwrap().success(), "this test needs root, for TCP_REPAIR");
     assert_eq!(hub.metric("fanfare_sessions").await, 1.0, "the hub has not noticed");

@@ -2,7 +2,7 @@
 
 use crate::chat::{begin, begun, end, events_url, text, told, whole};
 use crate::disk::SmallDisk;
-use crate::hub::{Hub, PATIENCE};
+use crate::hub::{Hub, TEST_TIMEOUT};
 use crate::reader::Event;
 use crate::upstream::{Step, Upstream, answer, done, head, part};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ async fn a_chat_can_be_stopped_at_any_time() {
     {
         let chat = begun(&hub).await;
         let id = chat["id"].as_str().unwrap();
-        upstream.until_asked(at + 1).await;
+        upstream.wait_for_requests(at + 1).await;
         let mut reader = hub.subscribe(events_url(&chat)).await;
         if partial == "a" {
             while reader.next_event().await.unwrap().json()["type"] != "token" {}
@@ -38,7 +38,7 @@ async fn a_chat_can_be_stopped_at_any_time() {
             assert_eq!(hub.http.post(url).send().await.unwrap().status(), 202, "{id}");
         }
         if expected == "cancelled" {
-            upstream.until_left(at + 1).await;
+            upstream.wait_for_disconnects(at + 1).await;
         }
         let events = whole(&hub, &chat).await;
         assert_eq!(
@@ -62,7 +62,7 @@ async fn a_restart_after_a_kill_ends_running_chats_and_starts_none_again() {
     }
     let last = reader.last_id().to_owned();
     hub.kill();
-    hub.start_again().await;
+    hub.restart().await;
     let events = whole(&hub, &chat).await;
     assert_eq!(text(&events), "ab", "the durable part");
     let end = end(&events);
@@ -87,7 +87,7 @@ async fn a_deleted_chat_is_stopped_and_gone() {
     while reader.next_event().await.unwrap().json()["type"] != "token" {}
     let url = hub.url(&format!("/chats/{}", chat["id"].as_str().unwrap()));
     assert_eq!(hub.http.delete(&url).send().await.unwrap().status(), 204);
-    upstream.until_left(1).await;
+    upstream.wait_for_disconnects(1).await;
     let rest: Vec<Event> = reader.rest().await;
     let cancelled =
         rest.iter().find(|event| !event.is_control() && event.json()["type"] == "cancelled");
@@ -122,7 +122,7 @@ async fn deletions_finish_without_their_client_and_repeats_have_no_effect() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, gone).await.expect("the chat is not deleted");
+        tokio::time::timeout(TEST_TIMEOUT, gone).await.expect("the chat is not deleted");
     }
     let mut records = hub.subscribe("/streams/hub.chats/events?from=start&follow=false").await;
     let deleted = records.rest().await;
@@ -139,7 +139,7 @@ async fn chats_are_deleted_some_time_after_their_end() {
         whole(&hub, &chat).await;
         if restarts {
             hub.kill();
-            hub.start_again().await;
+            hub.restart().await;
         }
         let gone = async {
             while hub.get(&format!("/streams/{}", chat["stream"].as_str().unwrap())).await.0 != 404
@@ -147,7 +147,7 @@ async fn chats_are_deleted_some_time_after_their_end() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, gone).await.expect("the chat is not deleted");
+        tokio::time::timeout(TEST_TIMEOUT, gone).await.expect("the chat is not deleted");
     }
 }
 
@@ -158,11 +158,11 @@ async fn a_drain_waits_for_chats_and_ends_those_that_do_not_finish() {
     let upstream = Upstream::start(scripts).await;
     let (mut hub, _folder) = upstream.hub(&["--drain", "2s"]).await;
     let (one, two) = (begun(&hub).await, begun(&hub).await);
-    upstream.until_asked(2).await;
+    upstream.wait_for_requests(2).await;
     hub.terminate();
     next.notify_one();
     assert!(hub.ended().await.success());
-    hub.start_again().await;
+    hub.restart().await;
     let mut ends = Vec::new();
     for chat in [&one, &two] {
         let events = whole(&hub, chat).await;
@@ -205,14 +205,14 @@ async fn a_chat_cut_by_the_journal_size_limit_is_gone_as_a_whole() {
         }
         assert_eq!(hub.subscribe(events_url(&chat)).await.status, 410, "readers do not wait");
         hub.kill();
-        hub.start_again().await;
+        hub.restart().await;
         let path = format!("/streams/{}", chat["stream"].as_str().unwrap());
         let gone = async {
             while hub.get(&path).await.0 != 404 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, gone).await.expect("the stream is not deleted");
+        tokio::time::timeout(TEST_TIMEOUT, gone).await.expect("the stream is not deleted");
     }
 }
 
@@ -226,14 +226,14 @@ async fn a_chat_that_cannot_be_stored_fails_and_releases_its_upstream() {
     let folder = tempfile::tempdir().unwrap();
     let file = upstream.config(folder.path(), "");
     let flags = ["--config", &file, "--min-free-bytes", "96MiB"];
-    let hub = Hub::on(&disk.path().join("data"), &flags).await;
+    let hub = Hub::start_in(&disk.path().join("data"), &flags).await;
     let chat = begun(&hub).await;
     let mut reader = hub.subscribe(events_url(&chat)).await;
     while reader.next_event().await.unwrap().json()["type"] != "token" {}
     let ballast = disk.path().join("ballast");
     std::fs::write(&ballast, vec![0; 180 << 20]).unwrap();
     next.notify_one();
-    upstream.until_left(1).await;
+    upstream.wait_for_disconnects(1).await;
     // The end and the events before it are readable while the disk is still full.
     let events = whole(&hub, &chat).await;
     assert_eq!(begin(&hub, json!({ "message": "hi" }), None).await.0, 503, "none is started");

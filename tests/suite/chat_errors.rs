@@ -224,7 +224,7 @@ async fn every_request_for_a_deleted_chat_is_a_410() {
         assert_eq!(begin(&hub, json!({ "message": "hi" }), Some("k")).await.0, 410, "by key");
         // After a restart the hub knows the chat only from its journal.
         hub.kill();
-        hub.start_again().await;
+        hub.restart().await;
     }
 }
 
@@ -239,7 +239,7 @@ async fn requests_for_a_forgotten_chat_are_a_404() {
     let path = format!("/chats/{}", chat["id"].as_str().unwrap());
     let began = std::time::Instant::now();
     while hub.get(&path).await.0 != 404 {
-        assert!(began.elapsed() < crate::hub::PATIENCE, "it is still known");
+        assert!(began.elapsed() < crate::hub::TEST_TIMEOUT, "it is still known");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     let all = statuses(&hub, &chat, &last_event).await;
@@ -268,7 +268,7 @@ async fn a_chat_ticket_is_valid_for_the_requested_time() {
     let url = format!("{}?ticket={}", events_url(&chat), brief["ticket"].as_str().unwrap());
     let began = std::time::Instant::now();
     while hub.subscribe(&url).await.status != 401 {
-        assert!(began.elapsed() < crate::hub::PATIENCE, "the ticket does not expire");
+        assert!(began.elapsed() < crate::hub::TEST_TIMEOUT, "the ticket does not expire");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     for wrong in [r#"{"ttl":"0s"}"#, r#"{"ttl":"2h"}"#, r#"{"ttl":"soon"}"#] {

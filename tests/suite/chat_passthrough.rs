@@ -259,7 +259,7 @@ async fn unknown_members_are_in_the_whole_answer_before_and_after_a_restart() {
         let (_, headers, first) = post(&hub, &ask(false), &[]).await;
         let id = headers["fanfare-chat-id"].to_str().unwrap().to_owned();
         hub.kill();
-        hub.start_again().await;
+        hub.restart().await;
         let (_, again) = hub.get(&format!("/v1/chat/completions/{id}")).await;
         for whole in [first, again] {
             let all = merged(std::slice::from_ref(&whole));

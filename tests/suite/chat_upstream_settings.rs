@@ -28,7 +28,7 @@ async fn hub_of(
     );
     std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + &more).unwrap();
     let flags = [&["--config", &file], flags].concat();
-    (Hub::on(&folder.path().join("data"), &flags).await, folder)
+    (Hub::start_in(&folder.path().join("data"), &flags).await, folder)
 }
 
 async fn begun_of(hub: &Hub, model: &str) -> Value {
@@ -90,7 +90,7 @@ async fn the_connect_timeout_is_set_per_upstream() {
     std::fs::write(&config, text).unwrap();
     let waits = ["--chat-connect-timeout", LONG, "--chat-first-token-timeout", LONG];
     let flags = [&["--config", config.to_str().unwrap()], &waits[..]].concat();
-    let hub = Hub::on(&folder.path().join("data"), &flags).await;
+    let hub = Hub::start_in(&folder.path().join("data"), &flags).await;
     let events = whole(&hub, &begun(&hub).await).await;
     assert_eq!(end(&events)["code"], "upstream_error", "{events:?}");
 }
@@ -125,7 +125,7 @@ async fn comments_keep_alive(said: &str, flags: &[&str]) {
     let silent = Upstream::start(vec![[before(), vec![Step::Hang]].concat()]).await;
     let (hub, _folder) = hub_of([&alive, &silent], ["", ""], flags).await;
     let lives = begun_of(&hub, "m").await;
-    alive.until_asked(1).await;
+    alive.wait_for_requests(1).await;
     for _ in 0..2 {
         let ends = begun_of(&hub, "n").await;
         assert_eq!(end(&whole(&hub, &ends).await)["code"], "upstream_stalled");

@@ -198,7 +198,7 @@ async fn answers_are_bounded_whatever_the_upstream_sends() {
             (end(&events)["finish_reason"].clone(), text(&events).len()),
             (json!("length"), most)
         );
-        upstream.until_left(1).await;
+        upstream.wait_for_disconnects(1).await;
         let asked =
             ask["max_tokens"].as_u64().map(|asked| asked.min(20)).map_or(Value::Null, Value::from);
         assert_eq!(upstream.asked()[0].body["max_tokens"], asked);
@@ -207,7 +207,7 @@ async fn answers_are_bounded_whatever_the_upstream_sends() {
     let (hub, _folder) = upstream.hub(&["--chat-total-timeout", "500ms"]).await;
     let chat = begun(&hub).await;
     assert_eq!(end(&whole(&hub, &chat).await)["code"], "timeout");
-    upstream.until_left(1).await;
+    upstream.wait_for_disconnects(1).await;
     let (hub, _folder) = upstream.hub(&["--chat-max-request-bytes", "100"]).await;
     let (status, _) = begin(&hub, json!({ "message": "x".repeat(200) }), None).await;
     assert_eq!(status, 413);
@@ -306,10 +306,10 @@ async fn chats_beyond_max_running_wait_in_order() {
     let file = upstream.config(folder.path(), "max-running = 1\n");
     let hub = Hub::start(&["--config", &file]).await;
     let first = begun(&hub).await;
-    upstream.until_asked(1).await;
+    upstream.wait_for_requests(1).await;
     let queued = "fanfare_chats_queued{upstream=\"scripted\"}";
     let (second, third) = (begun(&hub).await, begun(&hub).await);
-    hub.until_metric(queued, |n| n == 2.0).await;
+    hub.wait_for_metric(queued, |n| n == 2.0).await;
     // A stopped chat leaves the queue without a request to its upstream.
     let stop = hub.url(second["stop_url"].as_str().unwrap());
     hub.http.post(stop).send().await.unwrap();
@@ -317,18 +317,18 @@ async fn chats_beyond_max_running_wait_in_order() {
     assert_eq!(kinds(&events), ["start", "status", "usage", "cancelled"]);
     assert_eq!(events[1]["state"], "queued");
     assert_eq!((&events[2]["attempts"], &events[2]["total_tokens"]), (&json!(0), &json!(0)));
-    hub.until_metric(queued, |n| n == 1.0).await;
+    hub.wait_for_metric(queued, |n| n == 1.0).await;
     // A chat without an upstream does not wait.
     let (_, echo) = begin(&hub, json!({ "message": "hi", "model": "echo" }), None).await;
     assert_eq!(end(&whole(&hub, &echo).await)["type"], "done");
     assert_eq!(upstream.asked().len(), 1);
     let fourth = begun(&hub).await;
-    hub.until_metric(queued, |n| n == 2.0).await;
+    hub.wait_for_metric(queued, |n| n == 2.0).await;
     next.notify_one();
     assert_eq!(text(&whole(&hub, &first).await), "a");
     // A chat from the queue counts as running: the next one waits for its end.
-    hub.until_metric(queued, |n| n == 1.0).await;
-    upstream.until_asked(2).await;
+    hub.wait_for_metric(queued, |n| n == 1.0).await;
+    upstream.wait_for_requests(2).await;
     assert_eq!(upstream.asked().len(), 2);
     next.notify_one();
     assert_eq!(text(&whole(&hub, &fourth).await), "c");

@@ -30,7 +30,7 @@ fn has_usage(events: &[Event]) -> bool {
 async fn hub_with(upstream: &Upstream, stream_usage: &str) -> (Hub, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = upstream.config(folder.path(), &format!("stream-usage = {stream_usage:?}\n"));
-    (Hub::on(&folder.path().join("data"), &["--config", &file]).await, folder)
+    (Hub::start_in(&folder.path().join("data"), &["--config", &file]).await, folder)
 }
 
 /// Returns refusals of upstreams that do not support `stream_options`.

@@ -92,7 +92,7 @@ async fn a_chat_continues_without_readers_and_late_readers_get_everything() {
         }
     }
     drop(reader);
-    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
     let done = "fanfare_chats_ended_total{outcome=\"done\",upstream=\"scripted\"}";
     while hub.metric(done).await < 1.0 {
         // The notification is kept if the script does not wait yet.
@@ -136,7 +136,7 @@ async fn a_late_reader_gets_few_frames_and_resumes_exactly_between_them() {
     let upstream = Upstream::start(vec![script]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     let chat = begun(&hub).await;
-    hub.until_metric("fanfare_chats_ended_total{outcome=\"done\",upstream=\"scripted\"}", |n| {
+    hub.wait_for_metric("fanfare_chats_ended_total{outcome=\"done\",upstream=\"scripted\"}", |n| {
         n == 1.0
     })
     .await;
@@ -221,7 +221,7 @@ async fn redacted_text_is_not_sent_again() {
             assert!(all.contains("kl███pq") && !all.contains("mno"), "{path}: {all}");
         }
         hub.kill();
-        hub.start_again().await;
+        hub.restart().await;
     }
 }
 

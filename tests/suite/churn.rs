@@ -1,7 +1,7 @@
 //! Connections that end in every possible way: the counts return to zero.
 
 use crate::credentials::{SECRET, good, in_seconds, with};
-use crate::hub::{Hub, PATIENCE};
+use crate::hub::{Hub, TEST_TIMEOUT};
 use crate::reader::Reader;
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// Number of connections that are opened and ended.
-const COMERS: usize = 10_000;
+const CLIENTS: usize = 10_000;
 const PATH: &str = "/events?stream=a.x&stream=a.*&heartbeat=1";
 
 /// Subscribes and reads the start of the status line.
@@ -30,7 +30,7 @@ async fn begin(hub: &Hub, token: &str) -> TcpStream {
 }
 
 /// Opens a connection and ends it in one of six ways.
-async fn come_and_go(hub: &Hub, token: &str, way: usize) {
+async fn open_and_end(hub: &Hub, token: &str, way: usize) {
     match way % 6 {
         // An orderly close.
         0 => drop(begin(hub, token).await),
@@ -44,7 +44,7 @@ async fn come_and_go(hub: &Hub, token: &str, way: usize) {
             let mut socket = begin(hub, token).await;
             socket.shutdown().await.unwrap();
             let mut rest = Vec::new();
-            let ended = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut rest));
+            let ended = tokio::time::timeout(TEST_TIMEOUT, socket.read_to_end(&mut rest));
             let _ = ended.await.expect("the hub keeps a half-closed connection");
         }
         // A close before the answer.
@@ -81,12 +81,12 @@ async fn taken(hub: &Hub, admin: &str) -> Vec<(String, u64)> {
         .collect()
 }
 
-async fn until_nothing_is_taken(hub: &Hub, admin: &str) {
-    until_taken(hub, admin, 0).await;
+async fn wait_for_no_use(hub: &Hub, admin: &str) {
+    wait_for_use(hub, admin, 0).await;
 }
 
 /// Waits until every connection limit has this use.
-async fn until_taken(hub: &Hub, admin: &str, wanted: u64) {
+async fn wait_for_use(hub: &Hub, admin: &str, wanted: u64) {
     let began = Instant::now();
     loop {
         let taken = taken(hub, admin).await;
@@ -94,7 +94,7 @@ async fn until_taken(hub: &Hub, admin: &str, wanted: u64) {
         if taken.iter().all(|(_, count)| *count == wanted) {
             return;
         }
-        assert!(began.elapsed() < PATIENCE, "{taken:?} stays\n{}", hub.log());
+        assert!(began.elapsed() < TEST_TIMEOUT, "{taken:?} stays\n{}", hub.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -110,7 +110,7 @@ async fn killed_readers(hub: &Hub, token: &str) {
                 .unwrap()
         })
         .collect();
-    hub.until_metric("fanfare_sessions", |n| n == 20.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == 20.0).await;
     for curl in &mut curls {
         curl.kill().unwrap();
         curl.wait().unwrap();
@@ -130,7 +130,7 @@ async fn stuck_readers(hub: &Hub, token: &str, admin: &str) {
         let post = hub.http.post(hub.url("/streams/a.x/events")).bearer_auth(admin);
         assert_eq!(post.body(body.clone()).send().await.unwrap().status(), 200);
     }
-    until_nothing_is_taken(hub, admin).await;
+    wait_for_no_use(hub, admin).await;
 }
 
 /// Opens readers whose credential expires or is then revoked.
@@ -145,7 +145,7 @@ async fn revoked_and_expired_readers(hub: &Hub, admin: &str) -> Vec<Reader> {
     let revoke = hub.http.post(hub.url("/revocations")).bearer_auth(admin);
     let revoked = revoke.body(json!({ "jti": "none" }).to_string()).send().await.unwrap();
     assert_eq!(revoked.status(), 200, "it revokes another token");
-    until_taken(hub, admin, 20).await;
+    wait_for_use(hub, admin, 20).await;
     let revoke = hub.http.post(hub.url("/revocations")).bearer_auth(admin);
     let revoked = revoke.body(json!({ "sub": "ann" }).to_string()).send().await.unwrap();
     assert_eq!(revoked.status(), 200);
@@ -182,23 +182,23 @@ async fn ten_thousand_connections_end_in_every_way_and_none_stays_counted() {
     let workers = (0..50).map(|worker| {
         let (hub, token) = (hub.clone(), token.clone());
         tokio::spawn(async move {
-            for n in 0..COMERS / 50 {
-                come_and_go(&hub, &token, worker + n).await;
+            for n in 0..CLIENTS / 50 {
+                open_and_end(&hub, &token, worker + n).await;
             }
         })
     });
     for worker in workers.collect::<Vec<_>>() {
         worker.await.unwrap();
     }
-    until_nothing_is_taken(&hub, &admin).await;
+    wait_for_no_use(&hub, &admin).await;
 
     killed_readers(&hub, &token).await;
-    until_nothing_is_taken(&hub, &admin).await;
+    wait_for_no_use(&hub, &admin).await;
 
     stuck_readers(&hub, &token, &admin).await;
-    until_nothing_is_taken(&hub, &admin).await;
+    wait_for_no_use(&hub, &admin).await;
     let mut held = revoked_and_expired_readers(&hub, &admin).await;
-    until_nothing_is_taken(&hub, &admin).await;
+    wait_for_no_use(&hub, &admin).await;
     for reader in &mut held {
         let last = reader.rest().await.pop().unwrap();
         assert_eq!(last.name, "hub-error", "expected an error: {last:?}");

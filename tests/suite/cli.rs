@@ -1,6 +1,6 @@
 //! The command line against real hubs: piped data arrives complete.
 
-use crate::hub::{Hub, PATIENCE, full};
+use crate::hub::{Hub, TEST_TIMEOUT, full};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -58,7 +58,7 @@ impl Drop for Owned {
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < PATIENCE * 5, "timed out waiting for: {what}");
+        assert!(began.elapsed() < TEST_TIMEOUT * 5, "timed out waiting for: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -168,7 +168,7 @@ async fn piped_lines_arrive_once_and_in_order_although_the_hub_is_killed() {
         let some = whole / share;
         until("a part is there", || bytes(&tails[0].1) > some / 2).await;
         hub.kill();
-        hub.start_again().await;
+        hub.restart().await;
     }
     until("all is there", || tails.iter().all(|(_, file)| bytes(file) >= whole)).await;
     writing.join().unwrap();
@@ -232,7 +232,7 @@ async fn run_does_not_wait_for_an_unreachable_hub_and_spools_events() {
     let left: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(left.len(), 1);
-    hub.start_again().await;
+    hub.restart().await;
     for _ in 0..2 {
         out(fanfare(&hub, &["import", left[0].to_str().unwrap()]));
     }
@@ -317,10 +317,10 @@ async fn an_interrupted_export_fails_or_resumes() {
                 }
             }
         });
-        hub.until_metric("fanfare_sessions", |sessions| sessions == 1.0).await;
+        hub.wait_for_metric("fanfare_sessions", |sessions| sessions == 1.0).await;
         hub.stop().await;
         hurry.store(true, Ordering::Relaxed);
-        hub.start_again().await;
+        hub.restart().await;
         let read = reading.join().unwrap();
         let status = child.0.wait().unwrap();
         match format {
@@ -397,7 +397,7 @@ async fn run_keeps_the_exit_code_if_events_can_be_neither_published_nor_spooled(
     let mode = std::os::unix::fs::PermissionsExt::mode(&left.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(std::fs::read_to_string(left.path()).unwrap().lines().count(), 301);
-    hub.start_again().await;
+    hub.restart().await;
     let imported = said(fanfare(&hub, &["import", left.path().to_str().unwrap()]));
     assert_eq!(imported.0, 0, "{}", imported.2);
     assert_eq!(hub.get("/streams/s").await.1["events"], 301);

@@ -38,16 +38,16 @@ async fn retention_by_age_waits_when_the_clock_jumps_forward() {
 
     // A jump of a day, with a retention of an hour.
     move_clock(&clock, "+24h");
-    hub.until_metric(jump, |seconds| seconds > 86_000.0).await;
+    hub.wait_for_metric(jump, |seconds| seconds > 86_000.0).await;
     hub.publish("s", "while it is wrong").await;
     move_clock(&clock, "+0");
-    hub.until_metric(jump, |seconds| seconds == 0.0).await;
+    hub.wait_for_metric(jump, |seconds| seconds == 0.0).await;
     hub.publish("s", "after").await;
 
     let start = first.replace(first.rsplit('-').next().unwrap(), "0000000000000000");
     let mut reader = hub.resume("/streams/s/events", &start).await;
     let kept: Vec<_> = reader.take(3).await.into_iter().map(|event| event.data).collect();
     assert_eq!(kept, ["before", "while it is wrong", "after"]);
-    hub.until_logged("jumped forward", 1).await;
-    hub.until_logged("set back", 1).await;
+    hub.wait_for_log("jumped forward", 1).await;
+    hub.wait_for_log("set back", 1).await;
 }

@@ -62,7 +62,7 @@ async fn a_silent_upstream_does_not_delay_the_response_head() {
     hub.http.post(hub.url(&path)).send().await.unwrap();
     let events = reader.rest().await;
     assert_eq!(events.last().unwrap().json()["error"]["code"], "cancelled");
-    upstream.until_left(1).await;
+    upstream.wait_for_disconnects(1).await;
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn chats_beyond_max_chats_are_refused_with_the_name_of_the_limit() {
     );
     hub.http.post(hub.url(one["stop_url"].as_str().unwrap())).send().await.unwrap();
     whole(&hub, &one).await;
-    hub.until_metric("fanfare_chats_running", |n| n == 1.0).await;
+    hub.wait_for_metric("fanfare_chats_running", |n| n == 1.0).await;
     begun(&hub).await;
 }
 
@@ -164,7 +164,7 @@ async fn a_truncated_answer_stays_an_error_on_replay_resume_and_restart() {
             assert_eq!(hub.get(&format!("/v1/chat/completions/{id}")).await.0, 502);
         }
         hub.kill();
-        hub.start_again().await;
+        hub.restart().await;
     }
     assert_eq!(upstream.asked().len(), 1);
 }
@@ -196,7 +196,7 @@ async fn a_chat_whose_reader_is_refused_is_stopped() {
     let mut native =
         Reader::request(&hub.address, "POST /chat", &[], r#"{"message":"x"}"#).await.unwrap();
     assert_eq!((native.status, &native.body().await["limit"]), (503, &json!("max_connections")));
-    hub.until_metric(
+    hub.wait_for_metric(
         "fanfare_chats_ended_total{outcome=\"cancelled\",upstream=\"scripted\"}",
         |n| n == 2.0,
     )

@@ -140,7 +140,7 @@ async fn a_retry_takes_over_the_run_of_the_first_request() {
     }
     assert_eq!(upstream.asked().len(), 2);
     assert_eq!(hub.metric("fanfare_chat_adopted_total").await, 2.0);
-    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
     let mut later = stream(&hub, &[("x-stainless-retry-count", "2")]).await;
     assert_eq!(
         said(&later.rest().await).0,
@@ -157,7 +157,7 @@ async fn a_run_with_an_idempotency_key_is_taken_over_only_with_that_key() {
     let key = ("Idempotency-Key", "k");
     let retry = ("x-stainless-retry-count", "1");
     drop(stream(&hub, &[key]).await);
-    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
     let mut without = stream(&hub, &[retry]).await;
     assert_eq!(said(&without.rest().await).0, "another");
     let mut with = stream(&hub, &[key, retry]).await;
@@ -175,10 +175,10 @@ async fn a_retry_gets_the_answer_that_the_first_request_did_not_wait_for() {
     // The client gives up before the first byte.
     tokio::select! {
         _ = Reader::request(&hub.address, PATH, &[], &body) => panic!("nothing was said yet"),
-        () = upstream.until_asked(1) => {}
+        () = upstream.wait_for_requests(1) => {}
     }
     next.notify_one();
-    hub.until_metric("fanfare_chats_ended_total{outcome=\"done\",upstream=\"scripted\"}", |n| {
+    hub.wait_for_metric("fanfare_chats_ended_total{outcome=\"done\",upstream=\"scripted\"}", |n| {
         n == 1.0
     })
     .await;
@@ -200,13 +200,13 @@ async fn subjects_with_the_same_address_share_no_chat() {
         &more,
     );
     let flags = ["--config", &file, "--metrics-listen", "127.0.0.1:0"];
-    let hub = Hub::on(&folder.path().join("data"), &flags).await;
+    let hub = Hub::start_in(&folder.path().join("data"), &flags).await;
     let as_of = |who: &str| format!("Bearer secret of {who}, long enough");
     let first = stream(&hub, &[("Authorization", &as_of("ann"))]).await;
     let id = first.headers["fanfare-chat-id"].clone();
     drop(first);
     // Rules out the open reader as the reason that the run is not taken over.
-    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
     let retry = ("x-stainless-retry-count", "1");
     let mut other = stream(&hub, &[("Authorization", &as_of("bob")), retry]).await;
     assert_eq!(said(&other.rest().await).0, "another");
@@ -218,7 +218,7 @@ async fn subjects_with_the_same_address_share_no_chat() {
         let answer = hub.http.post(url).header("Authorization", who.as_str()).send().await.unwrap();
         assert_eq!(answer.status(), expected);
     }
-    upstream.until_left(1).await;
+    upstream.wait_for_disconnects(1).await;
 }
 
 #[tokio::test]
@@ -304,13 +304,13 @@ async fn a_retry_after_a_failure_or_a_stop_starts_a_new_run() {
     let url = hub.url(&format!("/chats/{}/stop", first.headers["fanfare-chat-id"]));
     drop(first);
     hub.http.post(url).send().await.unwrap();
-    hub.until_metric(
+    hub.wait_for_metric(
         "fanfare_chats_ended_total{outcome=\"cancelled\",upstream=\"scripted\"}",
         |n| n == 1.0,
     )
     .await;
     drop(stream(&hub, &[retry]).await);
-    hub.until_metric(
+    hub.wait_for_metric(
         "fanfare_chats_ended_total{outcome=\"upstream_incomplete\",upstream=\"scripted\"}",
         |n| n == 1.0,
     )

@@ -14,7 +14,7 @@ const END: &str = "the end";
 async fn survives_kills(durability: &str) {
     let kills = if full() { 20 } else { 5 };
     let folder = tempfile::tempdir().unwrap();
-    let mut hub = Hub::on(&folder.path().join("data"), &["--durability", durability]).await;
+    let mut hub = Hub::start_in(&folder.path().join("data"), &["--durability", durability]).await;
     let address = Arc::new(Mutex::new(hub.address.clone()));
     let stop = Arc::new(AtomicBool::new(false));
     let counter = Arc::new(AtomicU64::new(0));
@@ -32,7 +32,7 @@ async fn survives_kills(durability: &str) {
             tokio::spawn(follower.until(END))
         })
         .collect();
-    hub.until_metric("fanfare_sessions_opened_total{resume=\"live\"}", |n| n >= 10.0).await;
+    hub.wait_for_metric("fanfare_sessions_opened_total{resume=\"live\"}", |n| n >= 10.0).await;
     let publishers: Vec<_> = (0..4)
         .map(|_| tokio::spawn(publish_until(address.clone(), stop.clone(), counter.clone())))
         .collect();
@@ -40,7 +40,7 @@ async fn survives_kills(durability: &str) {
         let pause = rand::rng().random_range(50..600);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         hub.kill();
-        hub.start_again().await;
+        hub.restart().await;
         *address.lock().unwrap() = hub.address.clone();
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -146,7 +146,7 @@ async fn a_torn_write_loses_no_acknowledged_event() {
     bytes.truncate(used(&bytes));
     bytes.extend_from_within(0..40);
     std::fs::write(&path, bytes).unwrap();
-    hub.start_again().await;
+    hub.restart().await;
     let mut reader = hub.subscribe("/streams/s/events?from=start").await;
     let events = reader.take(50).await;
     assert_eq!(events.last().unwrap().data, "49");
@@ -171,7 +171,7 @@ async fn damage_in_the_middle_is_reported_with_its_position_until_acknowledged()
     let at = bytes.windows(needle.len()).position(|w| w == needle).expect("event 100");
     bytes[at] ^= 0x40;
     std::fs::write(&path, bytes).unwrap();
-    hub.start_again().await;
+    hub.restart().await;
     let log = hub.log();
     let line = log.lines().find(|line| line.contains("is damaged")).expect("it is logged");
     assert!(line.contains(&format!("{} from byte ", path.display())), "{line}");
@@ -195,10 +195,10 @@ async fn damage_in_the_middle_is_reported_with_its_position_until_acknowledged()
     assert_eq!(before_last(&hub).await, ids[99]);
     // The loss is reported until it is acknowledged, across clean and unclean restarts.
     hub.stop().await;
-    hub.start_again().await;
+    hub.restart().await;
     assert_eq!(hub.metric("fanfare_journal_loss_found").await, 1.0);
     hub.kill();
-    hub.start_again().await;
+    hub.restart().await;
     let told = hub.get("/readyz").await.1["checks"]["loss"]["reason"].clone();
     assert!(told.as_str().is_some_and(|told| told.contains(&ids[99])), "{told}");
     assert_eq!(put_aside(&hub), aside, "one copy of the damage");
@@ -210,7 +210,7 @@ async fn damage_in_the_middle_is_reported_with_its_position_until_acknowledged()
     assert!(done.status.success() && said.contains("acknowledged 1 losses"), "{said}");
     assert_eq!(hub.metric("fanfare_journal_loss_found").await, 0.0);
     hub.kill();
-    hub.start_again().await;
+    hub.restart().await;
     assert_eq!(hub.get("/readyz").await.1["checks"]["loss"]["reason"], serde_json::Value::Null);
 }
 
@@ -237,7 +237,7 @@ async fn damage_to_the_last_batches_is_reported_even_if_head_is_older() {
         let at = used(&bytes) - bytes_from_end;
         bytes[at] ^= 4;
         std::fs::write(&path, bytes).unwrap();
-        hub.start_again().await;
+        hub.restart().await;
         assert_eq!(hub.metric("fanfare_journal_loss_found").await, 1.0, "{what}: {}", hub.log());
         assert_eq!(put_aside(&hub).len(), 1, "{what}");
         let new = hub.publish_id("s", "new").await;
@@ -258,7 +258,7 @@ async fn an_unclean_stop_begins_a_new_epoch_and_rewrites_the_write_ahead_files()
         hub.kill();
         // A missing `HEAD` does not hide that the stop was unclean.
         std::fs::remove_file(hub.data.join("HEAD")).unwrap();
-        hub.start_again().await;
+        hub.restart().await;
         let after = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(wal(&hub)).unwrap());
         assert_ne!(before, after, "{durability}: pages of a failed sync would stay unwritten");
         assert_ne!(hub.publish_id("s", "2").await[..8], id[..8], "{durability}: a new epoch");
@@ -281,7 +281,7 @@ async fn a_hub_starts_after_an_interrupted_creation_of_its_journal() {
             std::fs::write(journal.join("version"), version).unwrap();
         }
         std::fs::create_dir_all(folder.path().join("data/journal.new/keyspaces")).unwrap();
-        let hub = Hub::on(&folder.path().join("data"), &[]).await;
+        let hub = Hub::start_in(&folder.path().join("data"), &[]).await;
         hub.publish("s", what).await;
         assert!(!hub.data.join("journal.new").exists());
     }
@@ -299,13 +299,13 @@ async fn before_last(hub: &Hub) -> String {
 async fn a_hub_in_memory_leaves_no_file_and_begins_a_new_epoch() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("none");
-    let mut hub = Hub::on(&data, &["--durability", "memory"]).await;
+    let mut hub = Hub::start_in(&data, &["--durability", "memory"]).await;
     let id = hub.publish_id("s", "1").await;
     let mut reader = hub.subscribe("/streams/s/events?from=start").await;
     assert_eq!(reader.next_event().await.unwrap().data, "1");
     assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0, "memory touches no data directory");
     hub.kill();
-    hub.start_again().await;
+    hub.restart().await;
     let mut reader = hub.resume("/streams/s/events", &id).await;
     assert_eq!(reader.open().await["resume"], "reset");
 }
@@ -317,7 +317,7 @@ async fn an_orderly_stop_keeps_epoch_events_and_keys() {
         let event = json!({ "stream": "s", "data": "1", "key": "k" });
         let first = hub.post("/publish", event.clone()).await;
         hub.stop().await;
-        hub.start_again().await;
+        hub.restart().await;
         let again = hub.post("/publish", event).await;
         assert_eq!((&again["id"], &again["duplicate"]), (&first["id"], &json!(true)));
         let next = hub.publish_id("s", "2").await;

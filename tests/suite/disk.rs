@@ -1,5 +1,6 @@
 //! A full disk: publishes fail with a reason, reads continue, and no acknowledged event is lost.
 
+#[cfg(feature = "chat")]
 use crate::chat::{begun, whole};
 use crate::hub::Hub;
 use serde_json::json;
@@ -72,7 +73,7 @@ async fn publishes_are_refused_below_the_reserve_until_space_is_freed() {
         std::fs::write(&ballast, chunk.repeat(mebibytes)).unwrap();
     };
     write_ballast(80);
-    let mut hub = Hub::on(&disk.path().join("data"), &["--min-free-bytes", "96MiB"]).await;
+    let mut hub = Hub::start_in(&disk.path().join("data"), &["--min-free-bytes", "96MiB"]).await;
     hub.publish("other", "x").await;
     let (mut ids, refusal) = fill(&hub).await;
     assert_eq!(refusal["code"], "disk_full");
@@ -92,7 +93,7 @@ async fn publishes_are_refused_below_the_reserve_until_space_is_freed() {
     has_all(&hub, &ids).await;
     assert_eq!(hub.get("/readyz").await.0, 200);
     hub.kill();
-    hub.start_again().await;
+    hub.restart().await;
     has_all(&hub, &ids).await;
 }
 
@@ -101,7 +102,7 @@ async fn publishes_are_refused_below_the_reserve_until_space_is_freed() {
 async fn a_nearly_spent_reserve_is_not_written_to() {
     let disk = SmallDisk::new(256);
     let ballast = disk.path().join("ballast");
-    let hub = Hub::on(&disk.path().join("data"), &["--min-free-bytes", "96MiB"]).await;
+    let hub = Hub::start_in(&disk.path().join("data"), &["--min-free-bytes", "96MiB"]).await;
     hub.publish("s", "x").await;
     let leave = |bytes: u64| {
         let _ = std::fs::remove_file(&ballast);
@@ -140,13 +141,14 @@ fn free(disk: &SmallDisk) -> u64 {
     stat.f_bavail * stat.f_frsize
 }
 
+#[cfg(feature = "chat")]
 #[tokio::test]
 #[ignore = "needs root: mounts a tmpfs"]
 async fn deleting_a_chat_on_a_full_disk_does_not_rewrite_the_journal() {
     // Space for the stored events, the reserve, and the most that their compactions need.
     let disk = SmallDisk::new(512);
     let flags = ["--min-free-bytes", "64MiB", "--chat-kept", "1s"];
-    let mut hub = Hub::on(&disk.path().join("data"), &flags).await;
+    let mut hub = Hub::start_in(&disk.path().join("data"), &flags).await;
     let noise = Noise::new();
     for n in 0..1_900 {
         hub.publish("s", noise.part(n)).await;
@@ -157,7 +159,11 @@ async fn deleting_a_chat_on_a_full_disk_does_not_rewrite_the_journal() {
     whole(&hub, &chat).await;
     let began = std::time::Instant::now();
     while holds_keys() {
-        assert!(began.elapsed() < crate::hub::PATIENCE, "the chat keeps its key\n{}", hub.log());
+        assert!(
+            began.elapsed() < crate::hub::TEST_TIMEOUT,
+            "the chat keeps its key\n{}",
+            hub.log()
+        );
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     hub.publish("s", "it goes on").await;
@@ -165,7 +171,7 @@ async fn deleting_a_chat_on_a_full_disk_does_not_rewrite_the_journal() {
     // happen.
     assert_eq!(hub.metric("fanfare_journal_reclaims_total").await, 0.0, "{}", hub.log());
     hub.stop().await;
-    hub.start_again().await;
+    hub.restart().await;
     hub.publish("s", "and after a restart").await;
     assert!(!hub.log().contains("failed to reclaim"), "{}", hub.log());
 }
@@ -176,7 +182,7 @@ async fn retention_frees_space_on_a_full_disk() {
     // Slightly more than the 648 MiB that the size limit, the reserve and the overhead need.
     let disk = SmallDisk::new(704);
     let flags = ["--journal-max-bytes", "200MiB", "--min-free-bytes", "192MiB"];
-    let hub = Hub::on(&disk.path().join("data"), &flags).await;
+    let hub = Hub::start_in(&disk.path().join("data"), &flags).await;
     let noise = Noise::new();
     let mut refused = 0;
     for n in 0..7_000 {
@@ -190,7 +196,7 @@ async fn retention_frees_space_on_a_full_disk() {
             refused += 1;
             assert_eq!(answer["code"], "disk_full", "{answer}");
             assert!(
-                began.elapsed() < crate::hub::PATIENCE,
+                began.elapsed() < crate::hub::TEST_TIMEOUT,
                 "event {n} stays refused, with {} bytes free\n{}",
                 free(&disk),
                 hub.log()
@@ -207,7 +213,7 @@ async fn retention_frees_space_on_a_full_disk() {
 async fn a_failed_write_poisons_the_journal_until_a_restart_and_loses_nothing() {
     let disk = SmallDisk::new(48);
     let ballast = disk.path().join("ballast");
-    let mut hub = Hub::on_one_disk(disk.path(), &["--min-free-bytes", "0"]).await;
+    let mut hub = Hub::start_with_log_in(disk.path(), &["--min-free-bytes", "0"]).await;
     std::fs::write(&ballast, vec![0; 8 << 20]).unwrap();
     let (mut ids, refusal) = fill(&hub).await;
     assert_eq!(refusal["code"], "journal_poisoned", "{refusal}");
@@ -219,7 +225,7 @@ async fn a_failed_write_poisons_the_journal_until_a_restart_and_loses_nothing() 
     std::fs::remove_file(&ballast).unwrap();
     assert_eq!(hub.try_post("/publish", r#"{"stream":"s","data":1}"#).await.0, 503);
     hub.kill();
-    hub.start_again().await;
+    hub.restart().await;
     has_all(&hub, &ids).await;
     ids.push(hub.publish_id("s", &format!("{}/after", ids.len())).await);
     has_all(&hub, &ids).await;

@@ -58,7 +58,7 @@ async fn a_drain_notifies_every_reader_answers_every_publish_and_exits_with_0() 
             })
         })
         .collect();
-    hub.until_metric("fanfare_events_published_total{type=\"message\"}", |n| n > 500.0).await;
+    hub.wait_for_metric("fanfare_events_published_total{type=\"message\"}", |n| n > 500.0).await;
     draining.store(true, Ordering::Relaxed);
     hub.terminate();
     // The listener stays open for a while: readiness fails, and new readers get an error at once.
@@ -99,7 +99,7 @@ async fn a_drain_notifies_every_reader_answers_every_publish_and_exits_with_0() 
     assert!(hub.ended().await.success());
     assert!(refused > 0, "later publishes are refused");
     // All acknowledged events are stored.
-    hub.start_again().await;
+    hub.restart().await;
     let mut reader = hub.subscribe("/events?stream=**&from=start").await;
     taken.sort();
     let kept: Vec<String> = reader.take(taken.len()).await.into_iter().map(|e| e.id).collect();
@@ -131,7 +131,7 @@ async fn an_interrupted_export_does_not_end_like_a_complete_one() {
             hub.address
         );
         socket.write_all(request.as_bytes()).await.unwrap();
-        hub.until_metric("fanfare_sessions", |sessions| sessions == 1.0).await;
+        hub.wait_for_metric("fanfare_sessions", |sessions| sessions == 1.0).await;
         hub.terminate();
         let (mut read, mut part) = (Vec::new(), vec![0; 32 * 1024]);
         let end = loop {

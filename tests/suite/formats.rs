@@ -1,6 +1,6 @@
 //! Output formats: lines of JSON and of text, and CSV, live and as an export.
 
-use crate::hub::{Hub, PATIENCE};
+use crate::hub::{Hub, TEST_TIMEOUT};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -34,7 +34,8 @@ impl Lines {
                 let line = self.rest.drain(..=at).collect::<Vec<u8>>();
                 return Some(String::from_utf8(line[..at].to_vec()).unwrap());
             }
-            let chunk = timeout(PATIENCE, self.response.chunk()).await.expect("a line").unwrap();
+            let chunk =
+                timeout(TEST_TIMEOUT, self.response.chunk()).await.expect("a line").unwrap();
             match chunk {
                 Some(chunk) => self.rest.extend_from_slice(&chunk),
                 None => {
@@ -127,7 +128,7 @@ async fn subscriptions_without_follow_export_the_history_in_every_format() {
     let rest = events.rest().await;
     assert_eq!(rest.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(), expected);
     let last = rest.last().unwrap().id.clone();
-    hub.until_metric("fanfare_sessions_closed_total{reason=\"complete\"}", |n| n == 3.0).await;
+    hub.wait_for_metric("fanfare_sessions_closed_total{reason=\"complete\"}", |n| n == 3.0).await;
     // An EventSource that reconnects gets a 204, so that it does not try again.
     let asked = hub.http.get(hub.url("/streams/s/events?follow=false"));
     let nothing_new = asked.header("Last-Event-ID", &last).send().await.unwrap();
@@ -217,7 +218,7 @@ async fn the_first_event_sets_the_columns_of_a_table_live_and_from_history() {
     assert_eq!(named.all().await, ["a\r"]);
     let wrong = hub.http.get(hub.url("/streams/s/events?columns=a")).send().await.unwrap();
     assert_eq!(wrong.status(), 400, "events have no columns");
-    hub.until_metric("fanfare_sessions", |n| n == 2.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == 2.0).await;
     assert_eq!(hub.try_post("/streams/s/end", "").await.0, 200);
     assert_eq!(live.next().await, None);
 }
@@ -260,7 +261,7 @@ async fn chunks(
         }
         chunks
     };
-    timeout(PATIENCE, async { tokio::join!(read, publish).0 }).await.expect("all lines")
+    timeout(TEST_TIMEOUT, async { tokio::join!(read, publish).0 }).await.expect("all lines")
 }
 
 #[tokio::test]
@@ -269,7 +270,7 @@ async fn flush_options_combine_events_into_fewer_writes() {
     let hub = Hub::start(&[]).await;
     let text = |n: usize| format!("{n:0>99}");
     let publish = || async {
-        hub.until_metric("fanfare_sessions", |n| n >= 1.0).await;
+        hub.wait_for_metric("fanfare_sessions", |n| n >= 1.0).await;
         for n in 0..EVENTS {
             hub.publish("s", &text(n)).await;
         }
@@ -281,14 +282,14 @@ async fn flush_options_combine_events_into_fewer_writes() {
     assert_eq!(written.concat(), expected);
     assert!(written.len() <= EVENTS / 3, "{} writes", written.len());
     // Without these options nothing waits, and nearly every event is a separate write.
-    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
     let at_once = chunks(&hub, "/streams/s/events?format=text", EVENTS, publish()).await;
     assert_eq!(at_once.concat(), expected);
     assert!(at_once.len() > written.len(), "{} writes", at_once.len());
     // A single event is written when the time is over.
-    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
     let one = async {
-        hub.until_metric("fanfare_sessions", |n| n >= 1.0).await;
+        hub.wait_for_metric("fanfare_sessions", |n| n >= 1.0).await;
         hub.publish("s", "alone").await;
     };
     let path = "/streams/s/events?format=text&flush_ms=50";

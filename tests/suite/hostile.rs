@@ -1,7 +1,7 @@
 //! Invalid input is refused with a 4xx or closed, without effect on other clients.
 
 use crate::credentials::{SECRET, good, with};
-use crate::hub::{Hub, PATIENCE};
+use crate::hub::{Hub, TEST_TIMEOUT};
 use serde_json::json;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,7 +26,7 @@ async fn say(hub: &Hub, bytes: &[u8], closes: bool) -> Vec<u8> {
             }
         }
     };
-    let read = timeout(PATIENCE, reads).await;
+    let read = timeout(TEST_TIMEOUT, reads).await;
     read.unwrap_or_else(|_| panic!("the connection stays open: {:?}", text(bytes)));
     answer
 }
@@ -205,7 +205,7 @@ async fn deep_json_and_unfinished_requests_do_not_affect_others() {
     assert!(hub.resident_bytes() < before + (64 << 20));
     for (n, mut socket) in slow.into_iter().enumerate() {
         let mut answer = Vec::new();
-        let ended = timeout(PATIENCE, socket.read_to_end(&mut answer)).await;
+        let ended = timeout(TEST_TIMEOUT, socket.read_to_end(&mut answer)).await;
         let _ = ended.unwrap_or_else(|_| panic!("{n} stays open"));
         let told = statuses(&answer);
         assert!(told.iter().all(|status| (400..500).contains(status)), "{told:?}");
@@ -229,7 +229,7 @@ async fn connections_are_limited_per_client() {
         held.push(TcpStream::connect(&hub.address).await.unwrap());
     }
     let refused = "fanfare_connections_refused_total{reason=\"max_connections_per_client\"}";
-    hub.until_metric(refused, |n| n == 200.0 - 66.0).await;
+    hub.wait_for_metric(refused, |n| n == 200.0 - 66.0).await;
     // Another address of this machine is counted separately.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
@@ -237,7 +237,7 @@ async fn connections_are_limited_per_client() {
     let ask = format!("GET /stats HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
     other.write_all(ask.as_bytes()).await.unwrap();
     let mut answer = [0; 15];
-    timeout(PATIENCE, other.read_exact(&mut answer)).await.expect("an answer").unwrap();
+    timeout(TEST_TIMEOUT, other.read_exact(&mut answer)).await.expect("an answer").unwrap();
     assert_eq!(&answer, b"HTTP/1.1 200 OK");
     drop(held);
     let again = async {
@@ -249,7 +249,7 @@ async fn connections_are_limited_per_client() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(PATIENCE, again).await.expect("a connection is accepted again");
+    timeout(TEST_TIMEOUT, again).await.expect("a connection is accepted again");
 }
 
 #[tokio::test]
@@ -265,7 +265,7 @@ async fn unauthorized_publishes_are_refused_before_their_body_is_read() {
         let _ = socket.write_all(&[b' '; 10_000]).await;
         let mut answer = Vec::new();
         while statuses(&answer).is_empty() {
-            let read = timeout(PATIENCE, socket.read_buf(&mut answer)).await;
+            let read = timeout(TEST_TIMEOUT, socket.read_buf(&mut answer)).await;
             assert!(read.expect("an answer").unwrap() > 0, "{path}");
         }
         assert_eq!(statuses(&answer), [403], "{path}");
@@ -277,7 +277,7 @@ async fn unauthorized_publishes_are_refused_before_their_body_is_read() {
 
 #[tokio::test]
 async fn the_metrics_listener_checks_the_host_and_is_not_crowded_out() {
-    let hub = Hub::with_files(600, &["--metrics-listen", "127.0.0.1:0"]).await;
+    let hub = Hub::with_max_open_files(600, &["--metrics-listen", "127.0.0.1:0"]).await;
     let address = hub.metrics.clone().unwrap();
     let asks = |host: &'static str| {
         let request = hub.http.get(format!("http://{address}/metrics")).header("Host", host);
@@ -288,5 +288,5 @@ async fn the_metrics_listener_checks_the_host_and_is_not_crowded_out() {
     for _ in 0..150 {
         held.push(TcpStream::connect(&hub.address).await.unwrap());
     }
-    assert_eq!(timeout(PATIENCE, asks("127.0.0.1")).await.expect("an answer"), 200);
+    assert_eq!(timeout(TEST_TIMEOUT, asks("127.0.0.1")).await.expect("an answer"), 200);
 }

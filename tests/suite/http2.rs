@@ -2,7 +2,7 @@
 
 use crate::certificate::Certificate;
 use crate::credentials::{SECRET, claims, good};
-use crate::hub::{Hub, PATIENCE};
+use crate::hub::{Hub, TEST_TIMEOUT};
 use crate::reader::{Event, Parser};
 use bytes::Bytes;
 use h2::RecvStream;
@@ -42,7 +42,7 @@ async fn ask(
     if let Some(body) = body {
         sending.send_data(body, true).unwrap();
     }
-    timeout(PATIENCE, answer).await.expect("no answer").unwrap()
+    timeout(TEST_TIMEOUT, answer).await.expect("no answer").unwrap()
 }
 
 fn get(hub: &Hub, path: &str) -> Request<()> {
@@ -93,7 +93,7 @@ impl Stream {
             if let Some(event) = self.waiting.pop_front() {
                 return Ok(Some(event));
             }
-            let chunk = timeout(PATIENCE, self.body.data()).await.expect("no data comes");
+            let chunk = timeout(TEST_TIMEOUT, self.body.data()).await.expect("no data comes");
             let Some(chunk) = chunk.transpose()? else { return Ok(None) };
             self.body.flow_control().release_capacity(chunk.len()).unwrap();
             self.parser.feed(&chunk, &mut self.waiting);
@@ -149,14 +149,14 @@ async fn reset_streams_end_at_once_and_stuck_streams_time_out() {
         let left = Stream::open(&mut connection, &hub, "/streams/a/events").await;
         let stuck = Stream::open(&mut connection, &hub, "/streams/a/events").await;
         let mut other = Stream::open(&mut connection, &hub, "/streams/b/events").await;
-        hub.until_metric("fanfare_sessions", |n| n == 3.0).await;
+        hub.wait_for_metric("fanfare_sessions", |n| n == 3.0).await;
         drop(left);
-        hub.until_metric("fanfare_sessions", |n| n == 2.0).await;
+        hub.wait_for_metric("fanfare_sessions", |n| n == 2.0).await;
         for _ in 0..20 {
             let body = json!({ "stream": "a", "data": "x".repeat(16 * 1024) }).to_string();
             ask(&mut connection, post(&hub, "/publish"), Some(body.into())).await;
         }
-        hub.until_metric("fanfare_sessions", |n| n == 1.0).await;
+        hub.wait_for_metric("fanfare_sessions", |n| n == 1.0).await;
         let timed_out = "fanfare_sessions_closed_total{reason=\"connection_timeout\"}";
         assert_eq!(hub.metric(timed_out).await, 1.0);
         drop(stuck);
@@ -192,7 +192,7 @@ async fn a_drain_notifies_the_streams_of_a_connection_and_closes_it() {
                 }
             }
         };
-        let told = timeout(PATIENCE, told).await.expect("the connection stays open");
+        let told = timeout(TEST_TIMEOUT, told).await.expect("the connection stays open");
         assert_eq!(told.reason(), Some(h2::Reason::NO_ERROR), "{told}");
         assert!(hub.ended().await.success());
     }
@@ -262,7 +262,8 @@ async fn a_connection_without_requests_is_closed_and_counted() {
     for (hub, certificate) in hubs(&[]).await {
         // The driver answers every frame, but no request is sent.
         let silent = connect(&hub, certificate.as_ref()).await;
-        hub.until_metric("fanfare_connections_refused_total{reason=\"http2\"}", |n| n == 1.0).await;
+        hub.wait_for_metric("fanfare_connections_refused_total{reason=\"http2\"}", |n| n == 1.0)
+            .await;
         let gone = async {
             let mut silent = silent;
             while let Ok(ready) = silent.clone().ready().await {
@@ -270,7 +271,7 @@ async fn a_connection_without_requests_is_closed_and_counted() {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         };
-        timeout(PATIENCE, gone).await.expect("the connection stays open");
+        timeout(TEST_TIMEOUT, gone).await.expect("the connection stays open");
     }
 }
 
@@ -286,7 +287,7 @@ async fn a_stream_without_window_is_closed_with_a_timeout() {
     let answer = ask(&mut connection, get(&hub, "/streams/a/events"), None).await;
     assert_eq!(answer.status(), 200);
     let reason = "fanfare_sessions_closed_total{reason=\"connection_timeout\"}";
-    hub.until_metric(reason, |n| n == 1.0).await;
+    hub.wait_for_metric(reason, |n| n == 1.0).await;
     let ended = answer.into_body().data().await.unwrap();
     assert_eq!(ended.unwrap_err().reason(), Some(h2::Reason::CANCEL));
 }
@@ -305,7 +306,7 @@ async fn an_interrupted_export_is_reset() {
         let mut body = ask(&mut connection, get(&hub, path), None).await.into_body();
         hub.terminate();
         let end = loop {
-            let Some(chunk) = timeout(PATIENCE, body.data()).await.unwrap() else { break None };
+            let Some(chunk) = timeout(TEST_TIMEOUT, body.data()).await.unwrap() else { break None };
             match chunk {
                 Ok(bytes) => body.flow_control().release_capacity(bytes.len()).unwrap(),
                 Err(error) => break Some(error),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Maximum time that a test waits for a condition.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Returns true if `FANFARE_TESTS=full` asks for the long tests.
 pub fn full() -> bool {
@@ -48,40 +48,40 @@ impl Hub {
     /// Starts a hub on a fresh data directory.
     pub async fn start(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut hub = Self::on(&folder.path().join("data"), flags).await;
+        let mut hub = Self::start_in(&folder.path().join("data"), flags).await;
         hub._folder = Some(folder);
         hub
     }
 
     /// Starts a hub with a limit on open files.
-    pub async fn with_files(files: u32, flags: &[&str]) -> Self {
+    pub async fn with_max_open_files(files: u32, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut hub = Self::stopped(&folder.path().join("data"), flags);
+        let mut hub = Self::unstarted(&folder.path().join("data"), flags);
         hub.files = Some(files);
         hub._folder = Some(folder);
-        hub.start_again().await;
+        hub.restart().await;
         hub
     }
 
     /// Starts a hub with variables in its environment.
     pub async fn with_variables(variables: &[(&str, &str)], flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut hub = Self::stopped(&folder.path().join("data"), flags);
+        let mut hub = Self::unstarted(&folder.path().join("data"), flags);
         hub.variables =
             variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         hub._folder = Some(folder);
-        hub.start_again().await;
+        hub.restart().await;
         hub
     }
 
     /// Starts a hub on the given data directory.
-    pub async fn on(data: &Path, flags: &[&str]) -> Self {
-        let mut hub = Self::stopped(data, flags);
-        hub.start_again().await;
+    pub async fn start_in(data: &Path, flags: &[&str]) -> Self {
+        let mut hub = Self::unstarted(data, flags);
+        hub.restart().await;
         hub
     }
 
-    fn stopped(data: &Path, flags: &[&str]) -> Self {
+    fn unstarted(data: &Path, flags: &[&str]) -> Self {
         std::fs::create_dir_all(data).unwrap();
         Self {
             child: None,
@@ -100,16 +100,16 @@ impl Hub {
     }
 
     /// Starts a hub whose log is on the same disk as its data.
-    pub async fn on_one_disk(disk: &Path, flags: &[&str]) -> Self {
+    pub async fn start_with_log_in(disk: &Path, flags: &[&str]) -> Self {
         let data = disk.join("data");
-        let mut hub = Self::stopped(&data, flags);
+        let mut hub = Self::unstarted(&data, flags);
         hub.log = disk.join("log");
-        hub.start_again().await;
+        hub.restart().await;
         hub
     }
 
     /// Starts the process again on the same directory, on a free port unless `stay` was called.
-    pub async fn start_again(&mut self) {
+    pub async fn restart(&mut self) {
         raise_file_limit();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let limit = self.files.map_or(String::new(), |files| format!("ulimit -n {files}; "));
@@ -155,6 +155,7 @@ impl Hub {
     }
 
     /// Keeps the current address for further starts, for clients that reconnect to it.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code))]
     pub fn stay(&mut self) {
         self.place.clone_from(&self.address);
     }
@@ -195,10 +196,10 @@ impl Hub {
     }
 
     /// Waits until the log contains `what` at least `times` times.
-    pub async fn until_logged(&self, what: &str, times: usize) {
+    pub async fn wait_for_log(&self, what: &str, times: usize) {
         let began = Instant::now();
         while self.log().matches(what).count() < times {
-            assert!(began.elapsed() < PATIENCE, "{what:?} is not logged\n{}", self.log());
+            assert!(began.elapsed() < TEST_TIMEOUT, "{what:?} is not logged\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -206,10 +207,13 @@ impl Hub {
     /// Waits for the end of the process.
     pub async fn ended(&mut self) -> ExitStatus {
         let mut child = self.child.take().unwrap();
-        tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(move || child.wait().unwrap()))
-            .await
-            .expect("the hub does not end")
-            .unwrap()
+        tokio::time::timeout(
+            TEST_TIMEOUT,
+            tokio::task::spawn_blocking(move || child.wait().unwrap()),
+        )
+        .await
+        .expect("the hub does not end")
+        .unwrap()
     }
 
     /// Sends SIGTERM and waits for a successful exit.
@@ -274,14 +278,14 @@ impl Hub {
     }
 
     /// Waits until a metric satisfies `enough`.
-    pub async fn until_metric(&self, name: &str, enough: impl Fn(f64) -> bool) {
+    pub async fn wait_for_metric(&self, name: &str, enough: impl Fn(f64) -> bool) {
         let began = Instant::now();
         loop {
             let value = self.metric(name).await;
             if enough(value) {
                 return;
             }
-            assert!(began.elapsed() < PATIENCE, "{name} stays at {value}\n{}", self.log());
+            assert!(began.elapsed() < TEST_TIMEOUT, "{name} stays at {value}\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

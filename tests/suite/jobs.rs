@@ -1,7 +1,7 @@
 //! Jobs: commands that clients start by name. Each run has its own stream.
 
 use crate::credentials::file_with;
-use crate::hub::{Hub, PATIENCE};
+use crate::hub::{Hub, TEST_TIMEOUT};
 use crate::reader::{Event, Reader};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
@@ -96,7 +96,7 @@ async fn job_output_is_streamed_line_by_line_and_complete_for_late_readers() {
     assert_eq!(hub.get(&format!("/streams/{stream}")).await.1["state"], "ended");
     let resumed = hub.resume(&format!("/streams/{stream}/events"), &first[1].id).await;
     assert_eq!(whole_of(resumed).await, late.len() - 2, "a resumed reader gets the rest");
-    hub.until_metric("fanfare_job_running{job=\"slow\"}", |n| n == 0.0).await;
+    hub.wait_for_metric("fanfare_job_running{job=\"slow\"}", |n| n == 0.0).await;
     let failed = "fanfare_job_runs_total{job=\"slow\",outcome=\"failed\"}";
     assert_eq!(hub.metric(failed).await, 1.0);
 }
@@ -116,10 +116,10 @@ async fn process(reader: &mut Reader) -> Pid {
     Pid::from_raw(id).unwrap()
 }
 
-async fn until_gone(process: Pid) {
+async fn wait_for_exit(process: Pid) {
     let began = Instant::now();
     while test_kill_process(process).is_ok() {
-        assert!(began.elapsed() < PATIENCE, "{process:?} still runs");
+        assert!(began.elapsed() < TEST_TIMEOUT, "{process:?} still runs");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }
@@ -145,7 +145,7 @@ async fn a_stopped_job_gets_sigterm_and_then_sigkill() {
             json!([null, signal.as_raw(), "stopped"]),
             "{job}"
         );
-        until_gone(process).await;
+        wait_for_exit(process).await;
         assert_eq!(stop().await.unwrap().status(), 204, "the run has ended");
         let none = hub.http.delete(hub.url(&format!("/jobs/{job}/runs/none"))).send().await;
         assert_eq!(none.unwrap().status(), 404);
@@ -153,7 +153,7 @@ async fn a_stopped_job_gets_sigterm_and_then_sigkill() {
     let begun = begin(&hub, "long").await;
     let child = process(&mut read(&hub, &begun).await).await;
     assert_eq!(exit(&whole(&hub, &begun).await)["reason"], "timeout");
-    until_gone(child).await;
+    wait_for_exit(child).await;
 }
 
 #[tokio::test]
@@ -219,7 +219,7 @@ async fn runs_are_limited_by_at_most_and_need_the_run_grant() {
     };
     assert_eq!(stop("s2").await.unwrap().status(), 403);
     assert_eq!(stop("s1").await.unwrap().status(), 202);
-    hub.until_metric("fanfare_job_running{job=\"one\"}", |n| n == 1.0).await;
+    hub.wait_for_metric("fanfare_job_running{job=\"one\"}", |n| n == 1.0).await;
     assert_eq!(post("s1", "/jobs/one/runs").await.0, 202, "a slot is free again");
 }
 
@@ -250,15 +250,15 @@ async fn a_stopping_hub_stops_its_jobs_and_a_killed_one_ends_their_streams_at_re
     let mut reader = read(&hub, &begun).await;
     let job = process(&mut reader).await;
     hub.stop().await;
-    until_gone(job).await;
-    hub.start_again().await;
+    wait_for_exit(job).await;
+    hub.restart().await;
     let events = whole(&hub, &begun).await;
     assert_eq!(messages(&events, "stdout")[1], "bye", "its last output is stored");
     assert_eq!(exit(&events)["reason"], "hub_stopping");
     let begun = begin(&hub, "j").await;
     let left = process(&mut read(&hub, &begun).await).await;
     hub.kill();
-    hub.start_again().await;
+    hub.restart().await;
     let last = exit(&whole(&hub, &begun).await);
     assert_eq!(json!([last["code"], last["reason"]]), json!([null, "hub_restarted"]));
     let _ = kill_process(left, Signal::KILL);
@@ -300,11 +300,11 @@ async fn job_output_is_published_once_the_journal_accepts_it_again() {
     let file = config(folder.path(), jobs);
     let disk = crate::disk::SmallDisk::new(64);
     let flags = ["--config", &file, "--min-free-bytes", "32MiB"];
-    let hub = Hub::on(&disk.path().join("data"), &flags).await;
+    let hub = Hub::start_in(&disk.path().join("data"), &flags).await;
     let begun = begin(&hub, "j").await;
     let ballast = disk.path().join("ballast");
     std::fs::write(&ballast, vec![0; 40 << 20]).unwrap();
-    hub.until_metric("fanfare_journal_disk_full", |n| n == 1.0).await;
+    hub.wait_for_metric("fanfare_journal_disk_full", |n| n == 1.0).await;
     // Longer than the hub waits for a quiet pipe (`OUTPUT_WITHIN`). The run must not end meanwhile.
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     assert_eq!(hub.metric("fanfare_job_running{job=\"j\"}").await, 1.0);
@@ -339,16 +339,16 @@ async fn no_job_outlives_a_hub_that_shuts_down() {
         let pid = Pid::from_raw(hub.pid() as i32).unwrap();
         if at_once {
             kill_process(pid, Signal::INT).unwrap();
-            hub.until_logged("draining", 1).await;
+            hub.wait_for_log("draining", 1).await;
             kill_process(pid, Signal::INT).unwrap();
         } else {
             hub.terminate();
         }
         assert!(hub.ended().await.success());
         for process in left {
-            until_gone(process).await;
+            wait_for_exit(process).await;
         }
-        hub.start_again().await;
+        hub.restart().await;
         for (begun, reason) in runs.iter().zip(["stopped", "hub_stopping", "timeout"]) {
             let last = exit(&whole(&hub, begun).await);
             if !at_once {
@@ -376,8 +376,8 @@ async fn a_run_ends_even_if_its_client_disconnects() {
     }
     kill_process(pid, Signal::CONT).unwrap();
     let ended = "fanfare_job_runs_total{job=\"j\",outcome=\"ok\"}";
-    hub.until_metric(ended, |runs| runs > 0.0).await;
-    hub.until_metric("fanfare_job_running{job=\"j\"}", |running| running == 0.0).await;
+    hub.wait_for_metric(ended, |runs| runs > 0.0).await;
+    hub.wait_for_metric("fanfare_job_running{job=\"j\"}", |running| running == 0.0).await;
     let runs = hub.metric(ended).await as usize;
     let (_, list) = hub.get("/streams?prefix=jobs.&limit=1000").await;
     let streams = list["streams"].as_array().unwrap();
@@ -462,10 +462,10 @@ async fn the_group_of_a_job_is_signalled_before_its_leader_is_waited_for() {
     let [leader, left_behind] = processes[..] else { panic!("{printed}") };
     let began = Instant::now();
     while state_of(leader).is_some() {
-        assert!(began.elapsed() < PATIENCE, "{leader} is never waited for");
+        assert!(began.elapsed() < TEST_TIMEOUT, "{leader} is never waited for");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     // A signal wakes a process before the call that sends it returns.
     assert_ne!(state_of(left_behind), Some('S'), "the group was not signalled first");
-    until_gone(Pid::from_raw(left_behind).unwrap()).await;
+    wait_for_exit(Pid::from_raw(left_behind).unwrap()).await;
 }

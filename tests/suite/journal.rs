@@ -47,7 +47,7 @@ async fn journal_check_reads_every_record_and_refuses_a_journal_in_use() {
         };
         assert_eq!(sums(&checked), sums(&listed));
         assert_eq!(checked["types"], json!({ "log": 50, "message": 50 }));
-        hub.start_again().await;
+        hub.restart().await;
         assert_eq!(hub.get("/streams/a").await.1["last_id"], before["last_id"], "nothing changed");
     }
 }

@@ -1,7 +1,7 @@
 //! Limits: they are exact, named in refusals, released, and shown by `/stats`.
 
 use crate::credentials::{SECRET, file_with_keys, good, with};
-use crate::hub::{Hub, PATIENCE};
+use crate::hub::{Hub, TEST_TIMEOUT};
 use crate::reader::Reader;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -37,9 +37,9 @@ async fn refused_by(reader: &mut Reader) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_concurrent_subscribers_fill_a_limit_of_500_exactly() {
-    const COMERS: usize = 10_000;
+    const CLIENTS: usize = 10_000;
     let hub = Arc::new(Hub::start(&["--max-connections", "500"]).await);
-    let comers: Vec<_> = (0..COMERS)
+    let comers: Vec<_> = (0..CLIENTS)
         .map(|_| {
             let hub = hub.clone();
             tokio::spawn(async move {
@@ -58,12 +58,12 @@ async fn ten_thousand_concurrent_subscribers_fill_a_limit_of_500_exactly() {
     }
     assert_eq!(seated.len(), 500);
     let line = usage(&hub, "max_connections", None).await;
-    let expected = json!({ "limit": "max_connections", "max": 500, "use": 500, "peak": 500, "refusals": COMERS - 500 });
+    let expected = json!({ "limit": "max_connections", "max": 500, "use": 500, "peak": 500, "refusals": CLIENTS - 500 });
     assert_eq!(line, expected);
     let refused = hub.metric("fanfare_subscribers_refused_total{reason=\"max_connections\"}").await;
-    assert_eq!(refused, (COMERS - 500) as f64);
+    assert_eq!(refused, (CLIENTS - 500) as f64);
     drop(seated);
-    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
     assert_eq!(usage(&hub, "max_connections", None).await["use"], 0);
 }
 
@@ -117,7 +117,7 @@ async fn session_limits_are_named_in_a_form_that_the_client_understands() {
         assert_eq!((refused.status, refused.body().await["limit"].as_str()), (status, Some(limit)));
     }
     held.pop();
-    hub.until_metric("fanfare_sessions", |n| n == 5.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == 5.0).await;
     let headers = [("X-Forwarded-For", "192.0.2.1"), ("Accept", "*/*")];
     let mut refused = Reader::connect(&hub.address, "/streams/b/events", &headers).await.unwrap();
     assert_eq!(refused.status, 429, "the limit is per client");
@@ -223,7 +223,7 @@ async fn max_streams_is_exact_and_a_batch_beyond_it_creates_no_stream() {
     let refused = hub.metric("fanfare_publishes_refused_total{reason=\"max_streams\"}").await;
     assert!(refused >= 36.0, "{refused}");
     hub.kill();
-    hub.start_again().await;
+    hub.restart().await;
     assert_eq!(
         hub.try_post("/publish", event("c").to_string()).await.0,
         503,
@@ -290,7 +290,10 @@ async fn a_hub_near_its_memory_budget_refuses_publishers_and_subscribers() {
             break answer;
         }
         published += 1;
-        assert!(began.elapsed() < PATIENCE && published < 20_000, "it accepts {published} events");
+        assert!(
+            began.elapsed() < TEST_TIMEOUT && published < 20_000,
+            "it accepts {published} events"
+        );
     };
     assert_eq!(refused["limit"], "memory_budget", "{refused}");
     let mut turned = hub.subscribe("/streams/a/events").await;
@@ -324,7 +327,7 @@ async fn a_subject_beyond_its_rate_is_refused_and_others_continue() {
 #[tokio::test]
 async fn a_hub_short_of_file_descriptors_stops_accepting_and_keeps_serving() {
     // 512 file descriptors are reserved for the journal and the rest of the process.
-    let hub = Hub::with_files(700, &["--workers", "2"]).await;
+    let hub = Hub::with_max_open_files(700, &["--workers", "2"]).await;
     let mut reader = hub.subscribe("/streams/a/events").await;
     reader.open().await;
     let mut held = Vec::new();
@@ -334,7 +337,7 @@ async fn a_hub_short_of_file_descriptors_stops_accepting_and_keeps_serving() {
     let files = || std::fs::read_dir(format!("/proc/{}/fd", hub.pid())).unwrap().count();
     let began = Instant::now();
     while files() < 188 {
-        assert!(began.elapsed() < PATIENCE, "only {} files", files());
+        assert!(began.elapsed() < TEST_TIMEOUT, "only {} files", files());
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     // Silent connections are closed, and then the next ones are accepted.

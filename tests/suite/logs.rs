@@ -1,7 +1,7 @@
 //! The log: a line for each request, no secrets, and sampling of repeated lines.
 
 use crate::credentials::{SECRET, file_with_keys, good, with};
-use crate::hub::{Hub, PATIENCE};
+use crate::hub::{Hub, TEST_TIMEOUT};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
@@ -25,7 +25,7 @@ async fn line_of(hub: &Hub, id: &str) -> Value {
         if let Some(line) = found {
             return line;
         }
-        assert!(began.elapsed() < PATIENCE, "no line of {id}\n{}", hub.log());
+        assert!(began.elapsed() < TEST_TIMEOUT, "no line of {id}\n{}", hub.log());
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }
@@ -94,7 +94,7 @@ async fn the_session_id_is_logged_with_the_request_and_with_the_close() {
         json!(["session", session, 2, "resumed"])
     );
     drop(reader);
-    hub.until_logged("session closed", 1).await;
+    hub.wait_for_log("session closed", 1).await;
     let closed = &lines(&hub, "session closed")[0];
     assert_eq!(
         json!([closed["session"], closed["reason"], closed["position"]]),
@@ -162,7 +162,7 @@ async fn repeated_log_lines_are_sampled_and_the_others_are_counted() {
     };
     let began = Instant::now();
     while told().0 + told().1 < STORM {
-        assert!(began.elapsed() < PATIENCE, "{:?}", told());
+        assert!(began.elapsed() < TEST_TIMEOUT, "{:?}", told());
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     let (written, left_out) = told();
@@ -193,10 +193,10 @@ async fn the_log_filter_can_be_changed_at_run_time() {
     assert_eq!(put("s1", "info,fanfare=debug").await, 200);
     line_of(&hub, "before").await;
     assert_eq!(hub.get("/healthz").await.0, 200);
-    hub.until_logged("\"path\":\"/healthz\"", 1).await;
+    hub.wait_for_log("\"path\":\"/healthz\"", 1).await;
     assert!(!hub.log().contains("\"silent\""));
     hub.reload();
-    hub.until_logged("reloaded keys", 1).await;
+    hub.wait_for_log("reloaded keys", 1).await;
     assert_eq!(get("after").await, json!({ "filter": "info" }), "as configured");
 }
 
@@ -227,13 +227,13 @@ async fn an_unread_log_delays_no_request_and_lost_lines_are_counted() {
     while lost().await == 0.0 {
         let answer = http.post(format!("{url}/streams/s/events")).body("x").send().await.unwrap();
         assert_eq!(answer.status(), 200);
-        assert!(began.elapsed() < PATIENCE, "no line is lost");
+        assert!(began.elapsed() < TEST_TIMEOUT, "no line is lost");
     }
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let began = Instant::now();
     while child.try_wait().unwrap().is_none() {
-        assert!(began.elapsed() < PATIENCE, "the hub waits for its log to be read");
+        assert!(began.elapsed() < TEST_TIMEOUT, "the hub waits for its log to be read");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }

@@ -71,12 +71,14 @@ async fn metrics_agree_with_the_counts_of_clients() {
     for reader in &mut readers {
         reader.take(10).await;
     }
-    hub.until_metric("fanfare_deliveries_total", |n| n == 30.0).await;
+    hub.wait_for_metric("fanfare_deliveries_total", |n| n == 30.0).await;
     assert_eq!(hub.metric("fanfare_events_published_total{type=\"message\"}").await, 10.0);
     assert_eq!(hub.metric("fanfare_sessions").await, 3.0);
     drop(readers);
-    hub.until_metric("fanfare_sessions_closed_total{reason=\"client_disconnected\"}", |n| n == 3.0)
-        .await;
+    hub.wait_for_metric("fanfare_sessions_closed_total{reason=\"client_disconnected\"}", |n| {
+        n == 3.0
+    })
+    .await;
     assert_eq!(hub.metric("fanfare_sessions").await, 0.0);
 }
 
@@ -120,15 +122,15 @@ async fn fan_out_is_measured_once_per_batch_and_not_per_session() {
             reader.take(1).await;
         }
     }
-    hub.until_metric("fanfare_fanout_seconds_count", |n| n >= 10.0).await;
+    hub.wait_for_metric("fanfare_fanout_seconds_count", |n| n >= 10.0).await;
     // Each worker reports once a second, independently of the others.
     let scrape = hub.scrape().await;
     let count = scrape.sample("fanfare_fanout_seconds_count");
     assert!((10.0..=20.0).contains(&count), "{count} for ten batches and two workers");
     assert!(scrape.sample("fanfare_fanout_seconds_sum") > 0.0);
     assert_eq!(scrape.sample("fanfare_fanout_seconds_bucket{le=\"10\"}"), count);
-    hub.until_metric("fanfare_deliveries_due_total", |n| n == 10.0 * READERS as f64).await;
-    hub.until_metric("fanfare_undelivered_age_seconds_count", |n| n >= 2.0).await;
+    hub.wait_for_metric("fanfare_deliveries_due_total", |n| n == 10.0 * READERS as f64).await;
+    hub.wait_for_metric("fanfare_undelivered_age_seconds_count", |n| n >= 2.0).await;
 }
 
 #[tokio::test]
@@ -145,14 +147,14 @@ async fn the_age_of_undelivered_events_is_measured() {
             hub.publish("s", &data).await;
         }
         looks = hub.metric(all).await + 2.0;
-        hub.until_metric(all, |n| n >= looks).await;
+        hub.wait_for_metric(all, |n| n >= looks).await;
     }
-    hub.until_metric(all, |n| n >= looks + 2.0).await;
+    hub.wait_for_metric(all, |n| n >= looks + 2.0).await;
     let scrape = hub.scrape().await;
     assert!(scrape.sample(young) < scrape.sample(all), "no event is late");
     assert_eq!(hub.metric("fanfare_sessions_catching_up").await, 0.0);
     drop(reader);
-    hub.until_metric("fanfare_session_queue_bytes", |n| n == 0.0).await;
+    hub.wait_for_metric("fanfare_session_queue_bytes", |n| n == 0.0).await;
 }
 
 #[tokio::test]
@@ -173,7 +175,7 @@ async fn a_hub_at_max_connections_is_not_ready_until_a_session_ends() {
     assert_eq!(hub.metric("fanfare_ready_check{check=\"sessions\"}").await, 0.0);
     assert_eq!(hub.get("/healthz").await.0, 200, "a full hub needs no restart");
     readers.pop();
-    hub.until_metric("fanfare_ready", |n| n == 1.0).await;
+    hub.wait_for_metric("fanfare_ready", |n| n == 1.0).await;
     assert_eq!(hub.get("/readyz").await.0, 200);
 }
 
@@ -190,7 +192,7 @@ async fn the_oldest_event_metric_is_the_time_of_the_oldest_kept_event() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     // The oldest kept event is the fourth, published between the third's answer and its own.
-    hub.until_metric(oldest, |at| at > published[2] - 0.001 && at <= published[3]).await;
+    hub.wait_for_metric(oldest, |at| at > published[2] - 0.001 && at <= published[3]).await;
     assert!(hub.metric("fanfare_journal_disk_free_bytes").await > 0.0);
     assert!(hub.metric("fanfare_journal_disk_bytes").await > 0.0);
     assert_eq!(hub.metric("fanfare_journal_syncs_total").await, 6.0);
@@ -207,8 +209,8 @@ async fn only_configured_stream_patterns_have_separate_metrics() {
     let of = |family: &str, pattern: &str| format!("{family}{{streams=\"{pattern}\"}}");
     for (pattern, events, deliveries) in [("a.*", 1.0, 1.0), ("b", 1.0, 0.0)] {
         let events_of = of("fanfare_stream_events_published_total", pattern);
-        hub.until_metric(&events_of, |n| n == events).await;
-        hub.until_metric(&of("fanfare_stream_deliveries_total", pattern), |n| n == deliveries)
+        hub.wait_for_metric(&events_of, |n| n == events).await;
+        hub.wait_for_metric(&of("fanfare_stream_deliveries_total", pattern), |n| n == deliveries)
             .await;
     }
     let text = hub.http.get(hub.url("/metrics")).send().await.unwrap().text().await.unwrap();
@@ -231,8 +233,8 @@ async fn a_batch_is_measured_once_for_any_number_of_interests() {
         }
     }
     // A worker may report between the last write and its measurement.
-    hub.until_metric("fanfare_fanout_seconds_count", |n| n >= 10.0).await;
-    hub.until_metric("fanfare_deliveries_total", |n| n == 30.0).await;
+    hub.wait_for_metric("fanfare_fanout_seconds_count", |n| n >= 10.0).await;
+    hub.wait_for_metric("fanfare_deliveries_total", |n| n == 30.0).await;
     assert_eq!(hub.metric("fanfare_fanout_seconds_count").await, 10.0);
 }
 
@@ -244,7 +246,7 @@ async fn malformed_requests_and_invalid_subscription_bodies_are_counted() {
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).await.unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
-    hub.until_metric("fanfare_connections_refused_total{reason=\"http1\"}", |n| n == 1.0).await;
+    hub.wait_for_metric("fanfare_connections_refused_total{reason=\"http1\"}", |n| n == 1.0).await;
     for body in ["{", "[]", "{\"stream\": 7}"] {
         assert!(hub.try_post("/events", body).await.0 >= 400);
     }

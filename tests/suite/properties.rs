@@ -4,6 +4,7 @@
 
 pub mod laws;
 
+#[cfg(feature = "chat")]
 mod chats;
 mod credentials;
 mod events;

@@ -110,7 +110,7 @@ async fn an_idempotency_key_publishes_once_even_across_a_restart() {
             (&first["id"], &json!(true), &json!(0))
         );
         hub.kill();
-        hub.start_again().await;
+        hub.restart().await;
     }
     for (stream, data) in [
         (json!("a"), json!({ "level": "info", "message": "m" })),
@@ -284,7 +284,7 @@ async fn a_key_outlives_retention_but_not_the_deletion_of_its_stream() {
     let until_empty = async |hub: &Hub| {
         let began = std::time::Instant::now();
         while hub.get("/streams/s").await.0 != 404 {
-            assert!(began.elapsed() < crate::hub::PATIENCE, "the stream remains");
+            assert!(began.elapsed() < crate::hub::TEST_TIMEOUT, "the stream remains");
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
@@ -298,7 +298,7 @@ async fn a_key_outlives_retention_but_not_the_deletion_of_its_stream() {
         assert_eq!(publish(&hub).await["id"], first["id"]);
         until_empty(&hub).await;
         hub.stop().await;
-        hub.start_again().await;
+        hub.restart().await;
     }
     hub.publish("s", "there").await;
     let deleted = hub.http.delete(hub.url("/streams/s")).send().await.unwrap();

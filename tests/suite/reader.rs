@@ -1,7 +1,7 @@
 //! A client with one connection. It parses events as a browser does (WHATWG HTML §9.2.6) and keeps
 //! the bytes for tests that check them.
 
-use crate::hub::PATIENCE;
+use crate::hub::TEST_TIMEOUT;
 use std::collections::{BTreeMap, VecDeque};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -93,7 +93,7 @@ impl Reader {
 
     /// Returns the next event, or `None` once the stream has ended.
     pub async fn next(&mut self) -> Option<Event> {
-        tokio::time::timeout(PATIENCE, self.next_or_error())
+        tokio::time::timeout(TEST_TIMEOUT, self.next_or_error())
             .await
             .expect("no event in time")
             .unwrap_or(None)

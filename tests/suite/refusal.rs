@@ -40,7 +40,7 @@ async fn an_eventsource_is_refused_in_a_stream_and_other_clients_with_a_status()
         4.0
     );
     held.pop();
-    hub.until_metric("fanfare_sessions", |n| n == 1.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == 1.0).await;
     hub.subscribe("/streams/s/events").await.open().await;
 }
 

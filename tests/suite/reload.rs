@@ -2,7 +2,7 @@
 
 use crate::certificate::Certificate;
 use crate::credentials::{READ, file_with_keys, in_seconds, show};
-use crate::hub::{Hub, PATIENCE};
+use crate::hub::{Hub, TEST_TIMEOUT};
 use crate::reader::Reader;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::Method;
@@ -59,7 +59,7 @@ async fn a_reload_ends_the_sessions_and_tickets_of_removed_and_changed_keys() {
         ("late", "late", all),
     ]);
     hub.reload();
-    hub.until_logged(RELOADED, 1).await;
+    hub.wait_for_log(RELOADED, 1).await;
     for reader in &mut ended {
         let told = reader.next().await.unwrap();
         assert_eq!(
@@ -80,13 +80,13 @@ async fn a_reload_ends_the_sessions_and_tickets_of_removed_and_changed_keys() {
     // An invalid file changes nothing and is reported.
     std::fs::write(&file, "[[key]]\nname = 1\n").unwrap();
     hub.reload();
-    hub.until_logged("failed to reload the configuration", 1).await;
+    hub.wait_for_log("failed to reload the configuration", 1).await;
     assert!(hub.log().contains("keys.toml:1"), "{}", hub.log());
     assert_eq!(show(&hub, (Method::GET, READ), "s").await.0, 200);
     // An empty file does not open the hub to anonymous clients.
     std::fs::write(&file, "").unwrap();
     hub.reload();
-    hub.until_logged("restart the hub to open it", 1).await;
+    hub.wait_for_log("restart the hub to open it", 1).await;
     assert_eq!(hub.subscribe(READ).await.status, 401);
     assert_eq!(show(&hub, (Method::GET, READ), "s").await.0, 200);
     keys(&[
@@ -94,7 +94,7 @@ async fn a_reload_ends_the_sessions_and_tickets_of_removed_and_changed_keys() {
         ("w", "w", "publish = [\"a.**\"]"),
     ]);
     hub.reload();
-    hub.until_logged(RELOADED, 2).await;
+    hub.wait_for_log(RELOADED, 2).await;
     let told = stays.next().await.unwrap();
     assert_eq!(told.name, "hub-error", "the grants of its key have changed");
 }
@@ -115,7 +115,7 @@ async fn lowered_limits_refuse_new_sessions_and_close_none() {
     std::fs::write(&file, "max-connections = 2\nmax-streams = 1\npublish-events-per-client = 1\n")
         .unwrap();
     hub.reload();
-    hub.until_logged(RELOADED, 1).await;
+    hub.wait_for_log(RELOADED, 1).await;
     assert_eq!(hub.subscribe("/streams/a/events").await.next().await.unwrap().name, "hub-error");
     let (status, problem) = hub.try_post("/streams/b/events", "x").await;
     assert_eq!((status, &problem["limit"]), (503, &json!("max_streams")));
@@ -125,7 +125,7 @@ async fn lowered_limits_refuse_new_sessions_and_close_none() {
         assert_eq!(data, ["before", "after"]);
     }
     held.truncate(1);
-    hub.until_metric("fanfare_sessions", |n| n == 1.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == 1.0).await;
     assert_eq!(hub.subscribe("/streams/a/events").await.next().await.unwrap().name, "hub-open");
     let (_, stats) = hub.get("/stats").await;
     let rate = stats["limits"].as_array().unwrap().iter();
@@ -154,7 +154,7 @@ async fn a_changed_certificate_is_loaded_and_connections_stay_open() {
     certificate.renew("second");
     let began = Instant::now();
     while served_name(&hub, &certificate).await.is_none() {
-        assert!(began.elapsed() < PATIENCE, "the new one is not loaded\n{}", hub.log());
+        assert!(began.elapsed() < TEST_TIMEOUT, "the new one is not loaded\n{}", hub.log());
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert!(served_name(&hub, &first).await.is_none());
@@ -162,7 +162,7 @@ async fn a_changed_certificate_is_loaded_and_connections_stay_open() {
     let half = Certificate::make("third");
     copy(&half.path(), &certificate.path());
     hub.reload();
-    hub.until_logged("failed to reload the certificate; the last one stays in use", 1).await;
+    hub.wait_for_log("failed to reload the certificate; the last one stays in use", 1).await;
     open.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     let mut answer = [0; 9];
     open.read_exact(&mut answer).await.unwrap();
@@ -170,7 +170,7 @@ async fn a_changed_certificate_is_loaded_and_connections_stay_open() {
     copy(&half.folder().join("key.pem"), &certificate.folder().join("key.pem"));
     let began = Instant::now();
     while served_name(&hub, &half).await.is_none() {
-        assert!(began.elapsed() < PATIENCE, "the whole pair is not loaded\n{}", hub.log());
+        assert!(began.elapsed() < TEST_TIMEOUT, "the whole pair is not loaded\n{}", hub.log());
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
@@ -253,7 +253,7 @@ async fn a_remote_key_set_is_fetched_again_for_unknown_keys_at_a_bounded_rate() 
     *issuer.set.lock().unwrap() = Some(key_set_with_more(&[("k1", 0), ("k2", 1)]));
     let began = Instant::now();
     while show(&hub, read(), &token("k2", 1)).await.0 != 200 {
-        assert!(began.elapsed() < PATIENCE, "the new key is not fetched");
+        assert!(began.elapsed() < TEST_TIMEOUT, "the new key is not fetched");
         for n in 0..50 {
             assert_eq!(show(&hub, read(), &token(&format!("no{n}"), 1)).await.0, 401);
         }
@@ -263,17 +263,17 @@ async fn a_remote_key_set_is_fetched_again_for_unknown_keys_at_a_bounded_rate() 
     let asked = issuer.asked.load(Ordering::SeqCst);
     assert!((2..=most).contains(&asked), "{asked} of {most}");
     hub.reload();
-    hub.until_logged(RELOADED, 1).await;
+    hub.wait_for_log(RELOADED, 1).await;
     assert_eq!(show(&hub, read(), &token("k1", 0)).await.0, 200);
     // A reload keeps the fetched keys even if the issuer is unavailable.
     *issuer.set.lock().unwrap() = None;
     hub.reload();
-    hub.until_logged(RELOADED, 2).await;
+    hub.wait_for_log(RELOADED, 2).await;
     assert_eq!(show(&hub, read(), &token("k2", 1)).await.0, 200);
     // Removing a key from the set ends its sessions.
     *issuer.set.lock().unwrap() = Some(key_set(&[("k2", 1)]));
     hub.reload();
-    hub.until_logged(RELOADED, 3).await;
+    hub.wait_for_log(RELOADED, 3).await;
     assert_eq!(live.next().await.unwrap().json()["code"], "token_revoked");
     assert_eq!(show(&hub, read(), &token("k1", 0)).await.0, 401);
 }
@@ -285,19 +285,19 @@ async fn repeated_reloads_do_not_multiply_the_retries_of_a_fetch() {
     let hub = Hub::start(&["--jwks", &issuer.url]).await;
     for n in 1..=RELOADS {
         hub.reload();
-        hub.until_logged(RELOADED, n).await;
+        hub.wait_for_log(RELOADED, n).await;
     }
     let asked = || issuer.asked.load(Ordering::SeqCst);
     // Each reload starts a fetch and does not wait for it.
     let began = Instant::now();
     while asked() < 1 + RELOADS {
-        assert!(began.elapsed() < PATIENCE, "only {} fetches", asked());
+        assert!(began.elapsed() < TEST_TIMEOUT, "only {} fetches", asked());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // The fetch fails and is retried every 10 seconds, by the last reload only.
     let began = Instant::now();
     while asked() < 1 + RELOADS + 2 {
-        assert!(began.elapsed() < PATIENCE, "the fetch is not retried");
+        assert!(began.elapsed() < TEST_TIMEOUT, "the fetch is not retried");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -315,7 +315,7 @@ async fn a_hub_with_an_unavailable_key_set_starts_and_is_not_ready() {
     *issuer.set.lock().unwrap() = Some(key_set(&[("k1", 0)]));
     let began = Instant::now();
     while show(&hub, (Method::GET, READ), &token("k1", 0)).await.0 != 200 {
-        assert!(began.elapsed() < PATIENCE, "the fetch is not retried");
+        assert!(began.elapsed() < TEST_TIMEOUT, "the fetch is not retried");
     }
     assert_eq!(hub.get("/readyz").await.0, 200);
 }

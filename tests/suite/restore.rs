@@ -25,13 +25,13 @@ async fn a_directory_restored_from_a_copy_resets_readers_that_saw_later_events()
     for over_the_original in [false, true] {
         let place = tempfile::tempdir().unwrap();
         let (data, kept) = (place.path().join("data"), place.path().join("kept"));
-        let mut hub = Hub::on(&data, &[]).await;
+        let mut hub = Hub::start_in(&data, &[]).await;
         for n in 1..=3 {
             hub.publish("s", &format!("old-{n}")).await;
         }
         hub.stop().await;
         copy(&data, &kept);
-        hub.start_again().await;
+        hub.restart().await;
         let mut seen = Vec::new();
         for n in 1..=3 {
             seen.push(hub.publish_id("s", &format!("lost-{n}")).await);
@@ -44,7 +44,7 @@ async fn a_directory_restored_from_a_copy_resets_readers_that_saw_later_events()
             std::fs::remove_dir_all(&data).unwrap();
             copy(&kept, &data);
         }
-        hub.start_again().await;
+        hub.restart().await;
         for n in 1..=5 {
             let id = hub.publish_id("s", &format!("new-{n}")).await;
             assert!(!seen.contains(&id), "an id names two events");
@@ -93,7 +93,7 @@ async fn a_backup_of_a_running_hub_is_a_snapshot_and_begins_an_epoch_when_restor
     );
     let checked = journal(&["check", "--data-dir", data]);
     assert!(checked.status.success(), "{}", said(&checked));
-    let copy = Hub::on(&restored, &[]).await;
+    let copy = Hub::start_in(&restored, &[]).await;
     let mut reader = copy.subscribe("/events?stream=**&from=start").await;
     let mut original = hub.subscribe("/events?stream=**&from=start").await;
     let kept = copy.get("/streams/during").await.1["events"].as_u64().unwrap_or_default() as usize;
@@ -150,7 +150,7 @@ async fn a_table_damaged_while_the_hub_runs_is_reported_by_readyz() {
     let began = std::time::Instant::now();
     // The store decides which events are in tables and not in memory.
     while !hub.log().contains("a file is damaged") {
-        assert!(began.elapsed() < crate::hub::PATIENCE, "no damage is found");
+        assert!(began.elapsed() < crate::hub::TEST_TIMEOUT, "no damage is found");
         let ready = hub.get("/readyz").await.1;
         assert_eq!(ready["checks"]["reads"], json!({ "ok": true }));
         for n in 0..100 {
@@ -160,10 +160,10 @@ async fn a_table_damaged_while_the_hub_runs_is_reported_by_readyz() {
         let mut reader = hub.subscribe("/streams/s/events?from=start&follow=false").await;
         while reader.next().await.is_some() {}
     }
-    hub.until_logged("a file is damaged", 1).await;
+    hub.wait_for_log("a file is damaged", 1).await;
     let ready: Value = hub.get("/readyz").await.1;
     assert!(ready["checks"]["reads"]["reason"].is_string(), "{ready}");
-    hub.until_metric("fanfare_journal_read_failed", |failed| failed == 1.0).await;
+    hub.wait_for_metric("fanfare_journal_read_failed", |failed| failed == 1.0).await;
 }
 
 /// Changes bytes in every block of each file except the last ones, which index the others and may
@@ -176,5 +176,30 @@ fn damage_tables(folder: &std::path::Path) {
         bytes[..end].iter_mut().step_by(2_000).for_each(|byte| *byte = byte.wrapping_add(0x10));
         let Ok(file) = std::fs::OpenOptions::new().write(true).open(&table) else { continue };
         std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn only_the_owner_can_read_secrets_and_backups() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = tempfile::tempdir().unwrap();
+    let (data, backup) = (place.path().join("data"), place.path().join("backup"));
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let mut hub = Hub::start_in(&data, &[]).await;
+    let revoked = hub.http.post(hub.url("/revocations")).json(&json!({ "sub": "ann" }));
+    assert!(revoked.send().await.unwrap().status().is_success());
+    hub.publish("s", "one").await;
+    let done = journal(&["backup", backup.to_str().unwrap(), "--url", &hub.url("")]);
+    assert!(done.status.success(), "{}", said(&done));
+    hub.stop().await;
+    assert_eq!(mode(&backup), 0o600);
+    assert_eq!(mode(&data), 0o700);
+    let files = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> = files.filter(|path| path.is_file()).collect();
+    for secret in ["tickets.key", "revocations", "stream-keys"] {
+        assert!(files.iter().any(|path| path.ends_with(secret)), "there is no {secret}");
+    }
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
     }
 }

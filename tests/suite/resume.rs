@@ -29,7 +29,7 @@ async fn clients_that_reconnect_at_random_get_every_event_once_and_in_order() {
             (path, tokio::spawn(follower.until(END)))
         })
         .collect();
-    hub.until_metric("fanfare_sessions_opened_total{resume=\"live\"}", |n| n >= CLIENTS as f64)
+    hub.wait_for_metric("fanfare_sessions_opened_total{resume=\"live\"}", |n| n >= CLIENTS as f64)
         .await;
     let publishers: Vec<_> =
         (0..PUBLISHERS).map(|p| tokio::spawn(publish_some(hub.clone(), p))).collect();

@@ -32,7 +32,7 @@ async fn a_stream_keeps_its_newest_events_and_an_older_resume_is_a_gap() {
         let mut all = hub.subscribe("/events?stream=**&from=start").await;
         assert_eq!(all.next_event().await.unwrap().data, "20");
         hub.stop().await;
-        hub.start_again().await;
+        hub.restart().await;
     }
 }
 
@@ -65,7 +65,7 @@ async fn bytes_and_age_limit_streams_and_a_rule_applies_only_to_its_pattern() {
         "{small}"
     );
     assert_eq!(hub.get("/streams/other").await.1["events"], 20);
-    hub.until_metric("fanfare_journal_streams", |n| n == 2.0).await;
+    hub.wait_for_metric("fanfare_journal_streams", |n| n == 2.0).await;
     assert_eq!(
         hub.get("/streams/young").await.0,
         404,
@@ -86,10 +86,10 @@ async fn mass_expiry_removes_every_stream_while_publishes_are_accepted() {
     let events: Vec<_> =
         (0..4000).map(|n| json!({ "stream": format!("s{n}"), "data": n })).collect();
     hub.post("/publish", json!(events)).await;
-    hub.until_metric("fanfare_journal_streams", |n| n > 0.0).await;
+    hub.wait_for_metric("fanfare_journal_streams", |n| n > 0.0).await;
     assert_eq!(hub.publish("late", "x").await["duplicate"], false);
-    hub.until_metric("fanfare_journal_streams", |n| n == 0.0).await;
-    hub.until_metric("fanfare_journal_bytes", |n| n == 0.0).await;
+    hub.wait_for_metric("fanfare_journal_streams", |n| n == 0.0).await;
+    hub.wait_for_metric("fanfare_journal_bytes", |n| n == 0.0).await;
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn journal_max_bytes_drops_the_oldest_events_first() {
     for n in 0..400 {
         hub.publish(&format!("s{}", n % 4), &format!("{n}/{}", "x".repeat(1000))).await;
     }
-    hub.until_metric("fanfare_journal_bytes", |n| n > 0.0 && n <= 102_400.0).await;
+    hub.wait_for_metric("fanfare_journal_bytes", |n| n > 0.0 && n <= 102_400.0).await;
     let mut reader = hub.subscribe("/events?stream=**&from=start").await;
     let first: usize =
         reader.next_event().await.unwrap().data.split('/').next().unwrap().parse().unwrap();
@@ -260,7 +260,7 @@ async fn byte_counts_stay_exact_across_kills() {
             publish("a", &hub).await;
         }
         hub.kill();
-        hub.start_again().await;
+        hub.restart().await;
     }
     for _ in 0..20 {
         publish("b", &hub).await;
@@ -271,9 +271,9 @@ async fn byte_counts_stay_exact_across_kills() {
         let bytes: u64 = streams.iter().map(|s| s["bytes"].as_u64().unwrap()).sum();
         assert!(bytes <= 1_048_576, "{bytes} bytes are kept: {streams:?}");
         // The metric is updated once a second.
-        hub.until_metric("fanfare_journal_bytes", |n| n == bytes as f64).await;
+        hub.wait_for_metric("fanfare_journal_bytes", |n| n == bytes as f64).await;
         hub.kill();
-        hub.start_again().await;
+        hub.restart().await;
     }
 }
 
@@ -308,7 +308,7 @@ async fn an_idle_hub_reclaims_the_space_of_deleted_events() {
     let began = std::time::Instant::now();
     while size_of(&tables) > 5_000_000 {
         assert!(
-            began.elapsed() < crate::hub::PATIENCE,
+            began.elapsed() < crate::hub::TEST_TIMEOUT,
             "the tables still hold {} bytes",
             size_of(&tables)
         );
@@ -329,7 +329,7 @@ async fn tombstones_are_bounded_and_a_resume_from_before_them_is_a_gap() {
         let events: Vec<_> = (0..4_000).map(event).collect();
         hub.post("/publish", json!(events)).await;
     }
-    hub.until_metric("fanfare_journal_streams", |streams| streams < 1_000.0).await;
+    hub.wait_for_metric("fanfare_journal_streams", |streams| streams < 1_000.0).await;
     // A resume from before the tombstones gets a gap, because events may be missing.
     for path in ["/events?stream=never.**", "/streams/never/events"] {
         let mut reader = hub.resume(path, &before).await;

@@ -1,7 +1,7 @@
 //! Sessions, as operators list and close them.
 
 use crate::credentials::{SECRET, file_with_keys, good, with};
-use crate::hub::{Hub, PATIENCE};
+use crate::hub::{Hub, TEST_TIMEOUT};
 use crate::reader::Reader;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ async fn a_session_is_listed_with_its_state() {
         if session["sent_events"] == 1 {
             break session;
         }
-        assert!(began.elapsed() < PATIENCE, "{list}");
+        assert!(began.elapsed() < TEST_TIMEOUT, "{list}");
     };
     assert!(session["since"].as_str().unwrap().starts_with("20"));
     let mut session = session;
@@ -95,7 +95,7 @@ async fn a_stalled_session_is_listed_with_its_lag_and_queued_bytes() {
         if is_behind && session["state"] == "live" {
             break;
         }
-        assert!(began.elapsed() < PATIENCE, "{list}");
+        assert!(began.elapsed() < TEST_TIMEOUT, "{list}");
     }
     loop {
         publish(&hub, "big", &data).await;
@@ -104,7 +104,7 @@ async fn a_stalled_session_is_listed_with_its_lag_and_queued_bytes() {
             assert_eq!(session["lag"], Value::Null);
             break;
         }
-        assert!(began.elapsed() < PATIENCE, "{session}");
+        assert!(began.elapsed() < TEST_TIMEOUT, "{session}");
     }
     drop(reader);
 }
@@ -177,7 +177,7 @@ async fn an_operator_closes_a_session_and_its_client_is_notified() {
     assert_eq!(ended.next().await, None);
     let began = Instant::now();
     while delete(id.clone()).await != 404 {
-        assert!(began.elapsed() < PATIENCE, "the session remains");
+        assert!(began.elapsed() < TEST_TIMEOUT, "the session remains");
     }
     assert_eq!(delete("x".into()).await, 404);
     let text = hub.http.get(hub.url("/metrics")).bearer_auth("admin").send().await.unwrap();
@@ -217,7 +217,7 @@ async fn stats_report_readiness_totals_and_version() {
         if stats["totals"]["deliveries"] == 1 && stats["totals"]["journal_bytes"] != 0 {
             break stats;
         }
-        assert!(began.elapsed() < PATIENCE, "{stats}");
+        assert!(began.elapsed() < TEST_TIMEOUT, "{stats}");
     };
     assert_eq!(json!([stats["ready"], stats["checks"]["journal"]["ok"]]), json!([true, true]));
     let totals = &stats["totals"];
@@ -258,7 +258,7 @@ async fn fill(hub: &Hub) -> Value {
                 return session;
             }
         }
-        assert!(began.elapsed() < PATIENCE, "the socket accepts everything");
+        assert!(began.elapsed() < TEST_TIMEOUT, "the socket accepts everything");
     }
 }
 
@@ -271,10 +271,10 @@ async fn bytes_queued_for_a_socket_are_reported_with_their_age() {
     let before = session["lag"].as_u64().unwrap();
     let began = Instant::now();
     while get(&hub, "/sessions").await["sessions"][0]["lag"].as_u64() <= Some(before.max(100)) {
-        assert!(began.elapsed() < PATIENCE, "the lag does not grow");
+        assert!(began.elapsed() < TEST_TIMEOUT, "the lag does not grow");
     }
-    hub.until_metric("fanfare_session_queue_bytes", |bytes| bytes > 0.0).await;
-    hub.until_metric("fanfare_undelivered_age_seconds_sum", |seconds| seconds > 0.1).await;
+    hub.wait_for_metric("fanfare_session_queue_bytes", |bytes| bytes > 0.0).await;
+    hub.wait_for_metric("fanfare_undelivered_age_seconds_sum", |seconds| seconds > 0.1).await;
     // After the client has read everything, nothing is queued.
     let mut taken = vec![0; 1 << 20];
     while get(&hub, "/sessions").await["sessions"][0]["queued_bytes"] != 0 {
@@ -300,12 +300,12 @@ async fn a_closed_session_that_does_not_end_is_aborted() {
     let id = fill(&hub).await["id"].as_str().unwrap().to_owned();
     let asked = hub.http.delete(hub.url(&format!("/sessions/{id}"))).bearer_auth("admin");
     assert_eq!(asked.send().await.unwrap().status(), 204);
-    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
     let closed = "fanfare_sessions_closed_total{reason=\"closed_by_operator\"}";
     assert_eq!(hub.metric(closed).await, 1.0);
     let began = Instant::now();
     while is_established(socket.local_addr().unwrap().port()) {
-        assert!(began.elapsed() < PATIENCE, "the connection stays open");
+        assert!(began.elapsed() < TEST_TIMEOUT, "the connection stays open");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }

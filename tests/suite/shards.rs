@@ -33,7 +33,7 @@ async fn sessions_of_dropped_connections_are_released() {
         hub.publish(&format!("s{round}"), "x").await;
         drop(readers);
     }
-    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
     assert_eq!(hub.publish("s3", "x").await["subscribers"], 0);
     assert_eq!(hub.metric("fanfare_sessions_opened_total{resume=\"live\"}").await, 400.0);
 }

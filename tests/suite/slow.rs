@@ -67,7 +67,7 @@ async fn other_readers_get_every_event_in_order_during_slow_client_attacks() {
     }
     assert!(!hub.log().contains("panicked"), "{}", hub.log());
     drop(readers);
-    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
 }
 
 async fn read_to(reader: &mut Reader, from: usize, to: usize) {

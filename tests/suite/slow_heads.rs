@@ -1,6 +1,6 @@
 //! Heads sent byte by byte: every request of a connection has the same timeout for its head.
 
-use crate::hub::{Hub, PATIENCE};
+use crate::hub::{Hub, TEST_TIMEOUT};
 use futures_util::future::join_all;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -31,7 +31,7 @@ async fn attack(hub: &Hub, attack: &Attack) {
         write.write_all(piece.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         while !answer.ends_with(b"ok\n") && !answer.ends_with(b"}") {
-            let count = timeout(PATIENCE, read.read_buf(&mut answer)).await.expect("no answer");
+            let count = timeout(TEST_TIMEOUT, read.read_buf(&mut answer)).await.expect("no answer");
             assert!(count.unwrap() > 0, "closed before the attack");
         }
     }
@@ -68,7 +68,7 @@ async fn the_head_timeout_applies_to_every_request_of_a_connection() {
         case("pipelined behind a whole request", &[&pipelined], "a", true),
     ];
     let attacks = cases.iter().map(|case| async {
-        timeout(PATIENCE, attack(&hub, case)).await.map_err(|_| case.name).err()
+        timeout(TEST_TIMEOUT, attack(&hub, case)).await.map_err(|_| case.name).err()
     });
     let stays: Vec<_> = join_all(attacks).await.into_iter().flatten().collect();
     assert!(stays.is_empty(), "these stay open: {stays:?}");

@@ -76,7 +76,7 @@ async fn the_system_stream_is_reserved_and_the_monitor_can_be_off() {
 async fn the_system_monitor_continues_after_its_events_were_refused() {
     let hub = Hub::start(&["--system", "100ms", "--min-free-bytes", "1000TiB"]).await;
     let refused = "fanfare_source_events_refused_total{source=\"system\"}";
-    hub.until_metric(refused, |n| n >= 16.0).await;
+    hub.wait_for_metric(refused, |n| n >= 16.0).await;
     let system = source(&hub, "system").await;
     assert_eq!(json!([system["state"], system["restarts"]]), json!(["running", 0]));
     assert!(system["error"].as_str().unwrap().contains("min-free-bytes"), "{system}");
@@ -118,7 +118,7 @@ async fn the_log_never_feeds_on_itself() {
     let hub = Hub::start(&[&LOG[..], &["--log", "trace"]].concat()).await;
     let events = "fanfare_source_events_total{source=\"log\"}";
     assert_eq!(hub.get("/version").await.0, 200);
-    hub.until_metric(events, |n| n >= 1.0).await;
+    hub.wait_for_metric(events, |n| n >= 1.0).await;
     // Each scrape logs a few lines at this level, of its request and perhaps its connection. A log
     // that fed on itself would add a line with each commit.
     let mut before = hub.metric(events).await;
@@ -137,7 +137,7 @@ async fn a_log_that_cannot_be_published_loses_lines_and_delays_no_request() {
         assert_eq!(hub.get("/nothing").await.0, 404);
     }
     let refused = "fanfare_source_events_refused_total{source=\"log\"}";
-    hub.until_metric(refused, |n| n >= 50.0).await;
+    hub.wait_for_metric(refused, |n| n >= 50.0).await;
     assert_eq!(source(&hub, "log").await["state"], "running");
 }
 
@@ -162,7 +162,7 @@ async fn each_change_of_a_heartbeat_status_is_published_once() {
     reader.open().await;
     beat(&hub, "shop").await;
     assert_eq!(told(&mut reader).await, ("shop".into(), "up".into()));
-    hub.until_metric("fanfare_heartbeat_sources{status=\"up\"}", |n| n == 1.0).await;
+    hub.wait_for_metric("fanfare_heartbeat_sources{status=\"up\"}", |n| n == 1.0).await;
     // Repeated heartbeats are reported once.
     for _ in 0..5 {
         beat(&hub, "shop").await;
@@ -170,7 +170,7 @@ async fn each_change_of_a_heartbeat_status_is_published_once() {
     for status in ["late", "down"] {
         assert_eq!(told(&mut reader).await, ("shop".into(), status.into()));
     }
-    hub.until_metric("fanfare_heartbeat_sources{status=\"down\"}", |n| n == 1.0).await;
+    hub.wait_for_metric("fanfare_heartbeat_sources{status=\"down\"}", |n| n == 1.0).await;
     beat(&hub, "till").await;
     assert_eq!(told(&mut reader).await, ("till".into(), "up".into()));
     beat(&hub, "shop").await;
@@ -186,7 +186,7 @@ async fn a_service_that_died_while_the_hub_was_down_is_reported() {
     let mut before = told(&mut reader).await;
     let last = reader.last_id().to_owned();
     hub.kill();
-    hub.start_again().await;
+    hub.restart().await;
     let mut reader = hub.resume("/streams/heartbeats/events", &last).await;
     reader.open().await;
     // No heartbeat follows, so that the hub relies on the status events from before the kill.

@@ -1,6 +1,6 @@
 //! The bytes of event streams, as real clients need them.
 
-use crate::hub::{Hub, PATIENCE};
+use crate::hub::{Hub, TEST_TIMEOUT};
 use crate::reader::Reader;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -130,7 +130,8 @@ async fn events_carry_their_type_and_an_envelope_names_their_streams() {
 async fn until(socket: &mut TcpStream, text: &mut String, end: &str) {
     let mut buffer = [0; 4096];
     while !text.ends_with(end) {
-        let read = tokio::time::timeout(PATIENCE, socket.read(&mut buffer)).await.unwrap().unwrap();
+        let read =
+            tokio::time::timeout(TEST_TIMEOUT, socket.read(&mut buffer)).await.unwrap().unwrap();
         assert!(read > 0, "closed after {text}");
         text.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
     }

@@ -96,7 +96,7 @@ async fn an_ended_stream_notifies_its_readers_and_refuses_publishes_and_readers(
             assert_eq!(reader.next().await.unwrap().data, "on", "readers of other streams stay");
         }
         hub.kill();
-        hub.start_again().await;
+        hub.restart().await;
         wild = hub.subscribe("/events?stream=*").await;
         both = hub.subscribe("/events?stream=a&stream=b").await;
         wild.open().await;
@@ -156,7 +156,7 @@ async fn deleting_a_stream_ends_its_readers_drops_its_history_and_frees_its_name
             "the other stream keeps its event"
         );
         hub.kill();
-        hub.start_again().await;
+        hub.restart().await;
     }
     let again = hub.post("/publish", json!({ "stream": "a", "data": "new", "key": "k" })).await;
     assert_eq!(again["duplicate"], false, "the deletion removes its keys");
@@ -176,7 +176,7 @@ async fn deleting_a_stream_that_only_has_readers_ends_them() {
     let end = reader.next().await.unwrap();
     assert_eq!(end.json()["reason"], "deleted");
     assert_eq!(reader.next().await, None);
-    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
     assert_eq!(hub.http.delete(hub.url("/streams/a")).send().await.unwrap().status(), 404);
 }
 
@@ -249,10 +249,10 @@ async fn ending_a_stream_needs_the_end_grant() {
 }
 
 /// Waits until the hub keeps about `expected` bytes of events.
-async fn settled_bytes(hub: &Hub, expected: f64) {
+async fn wait_for_bytes(hub: &Hub, expected: f64) {
     // The metrics of the journal are 0 until their first update after a start.
-    hub.until_metric("fanfare_journal_streams", |streams| streams > 0.0).await;
-    hub.until_metric("fanfare_journal_bytes", |bytes| (bytes - expected).abs() < 1_000.0).await;
+    hub.wait_for_metric("fanfare_journal_streams", |streams| streams > 0.0).await;
+    hub.wait_for_metric("fanfare_journal_bytes", |bytes| (bytes - expected).abs() < 1_000.0).await;
 }
 
 #[tokio::test]
@@ -276,17 +276,17 @@ async fn deleting_streams_with_shared_events_subtracts_their_bytes_in_steps() {
     // Shared events stay. A killed hub continues the subtraction after its restart.
     delete(&hub, "a").await;
     hub.kill();
-    hub.start_again().await;
+    hub.restart().await;
     delete(&hub, "b").await;
     let (_, c) = hub.get("/streams/c").await;
     assert_eq!(c["events"], EVENTS);
     let shared = c["bytes"].as_f64().unwrap();
     assert!(shared < all);
-    settled_bytes(&hub, shared).await;
+    wait_for_bytes(&hub, shared).await;
     delete(&hub, "c").await;
     hub.kill();
-    hub.start_again().await;
-    settled_bytes(&hub, 0.0).await;
+    hub.restart().await;
+    wait_for_bytes(&hub, 0.0).await;
     hub.stop().await;
     let checked = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"))
         .args(["journal", "check", "--data-dir", hub.data.to_str().unwrap()])

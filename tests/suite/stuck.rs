@@ -48,7 +48,7 @@ async fn a_stuck_reader_delays_no_other_client_and_is_closed_with_its_reason() {
     for _ in 0..LIVE {
         live.push(tokio::spawn(read_all(hub.subscribe("/streams/s/events").await)));
     }
-    hub.until_metric("fanfare_sessions", |n| n == LIVE as f64 + 1.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == LIVE as f64 + 1.0).await;
     let before = hub.resident_bytes();
     let mut peak = before;
     for batch in 0..BATCHES {
@@ -58,8 +58,10 @@ async fn a_stuck_reader_delays_no_other_client_and_is_closed_with_its_reason() {
     for reader in live {
         reader.await.unwrap();
     }
-    hub.until_metric("fanfare_sessions_closed_total{reason=\"connection_timeout\"}", |n| n == 1.0)
-        .await;
+    hub.wait_for_metric("fanfare_sessions_closed_total{reason=\"connection_timeout\"}", |n| {
+        n == 1.0
+    })
+    .await;
     drop(stuck);
     // Each of 100 readers got 12 MB. Memory may grow by the journal's share (memtables, recent
     // events, block cache) and the bounded queues, but not by the stuck reader's unread bytes.
@@ -72,9 +74,9 @@ async fn a_stuck_reader_delays_no_other_client_and_is_closed_with_its_reason() {
 async fn a_stuck_reader_whose_socket_takes_everything_is_closed_with_the_same_reason() {
     let hub = Hub::start(&["--write-timeout", "1s"]).await;
     let stuck = stuck(&hub).await;
-    hub.until_metric("fanfare_sessions", |n| n == 1.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == 1.0).await;
     publish_batch(&hub, 0).await;
-    hub.until_metric("fanfare_sessions", |n| n == 0.0).await;
+    hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
     let reason = "fanfare_sessions_closed_total{reason=\"connection_timeout\"}";
     assert_eq!(hub.metric(reason).await, 1.0, "{}", hub.log());
     drop(stuck);
@@ -88,7 +90,7 @@ async fn a_reader_that_continues_in_time_gets_every_event() {
     for batch in 0..BATCHES {
         publish_batch(&hub, batch).await;
     }
-    hub.until_metric("fanfare_bound_hits_total{bound=\"session_queue\"}", |n| n >= 1.0).await;
+    hub.wait_for_metric("fanfare_bound_hits_total{bound=\"session_queue\"}", |n| n >= 1.0).await;
     read_all(reader).await;
     assert!(hub.metric("fanfare_events_replayed_total{source=\"disk\"}").await > 0.0);
     assert_eq!(hub.metric("fanfare_sessions_catching_up").await, 0.0);

@@ -1,7 +1,7 @@
 //! Followed files, rotated by the real logrotate.
 
 use crate::disk::SmallDisk;
-use crate::hub::{Hub, PATIENCE, full};
+use crate::hub::{Hub, TEST_TIMEOUT, full};
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -41,7 +41,7 @@ fn messages(events: &[Value]) -> Vec<String> {
 }
 
 /// Waits until a stream has at least `count` events and returns them.
-async fn until_there_are(hub: &Hub, stream: &str, count: usize) -> Vec<Value> {
+async fn wait_for_events(hub: &Hub, stream: &str, count: usize) -> Vec<Value> {
     let began = Instant::now();
     loop {
         let events = events(hub, stream).await;
@@ -49,7 +49,7 @@ async fn until_there_are(hub: &Hub, stream: &str, count: usize) -> Vec<Value> {
             return events;
         }
         assert!(
-            began.elapsed() < PATIENCE,
+            began.elapsed() < TEST_TIMEOUT,
             "{} of {count}: {events:?}\n{}",
             events.len(),
             hub.log()
@@ -69,8 +69,8 @@ fn are(lines: &[String], expected: &[String]) {
 }
 
 /// Waits until the hub follows this many files.
-async fn until_followed(hub: &Hub, files: usize) {
-    hub.until_metric("fanfare_tail_files", |n| n == files as f64).await;
+async fn wait_for_files(hub: &Hub, files: usize) {
+    hub.wait_for_metric("fanfare_tail_files", |n| n == files as f64).await;
 }
 
 #[tokio::test]
@@ -78,14 +78,14 @@ async fn new_lines_are_published_with_their_level_and_each_file_has_its_stream()
     let (folder, config) = folder("");
     append(&folder, "web.log", "before\nin the ");
     let hub = Hub::start(&["--config", &config]).await;
-    until_followed(&hub, 1).await;
+    wait_for_files(&hub, 1).await;
     append(
         &folder,
         "web.log",
         "middle\n2026-11-25 ERROR lost\n{\"level\":\"warn\",\"message\":\"as it is\",\"fields\":{\"a\":1}}\n{\"msg\":\"of another shape\"}\nopen",
     );
     append(&folder, "db.log", b"\xff new\n");
-    let web = until_there_are(&hub, "logs.web", 4).await;
+    let web = wait_for_events(&hub, "logs.web", 4).await;
     let levels: Vec<&str> = web.iter().map(|log| log["level"].as_str().unwrap()).collect();
     assert_eq!(levels, ["info", "error", "warn", "info"]);
     assert_eq!(
@@ -93,11 +93,11 @@ async fn new_lines_are_published_with_their_level_and_each_file_has_its_stream()
         ["middle", "2026-11-25 ERROR lost", "as it is", "{\"msg\":\"of another shape\"}"]
     );
     assert_eq!(web[2]["fields"], json!({ "a": 1 }));
-    let db = until_there_are(&hub, "logs.db", 1).await;
+    let db = wait_for_events(&hub, "logs.db", 1).await;
     assert_eq!(messages(&db), ["\u{fffd} new"], "a later file is read from its start");
-    hub.until_metric("fanfare_tail_lines_replaced_total", |n| n == 1.0).await;
+    hub.wait_for_metric("fanfare_tail_lines_replaced_total", |n| n == 1.0).await;
     append(&folder, "web.log", " line\n");
-    assert_eq!(messages(&until_there_are(&hub, "logs.web", 5).await)[4], "open line");
+    assert_eq!(messages(&wait_for_events(&hub, "logs.web", 5).await)[4], "open line");
     let (_, stats) = hub.get("/stats").await;
     let sources = stats["sources"].as_array().unwrap();
     assert!(sources.iter().any(|s| s["name"] == "tail" && s["state"] == "running"), "{stats}");
@@ -109,7 +109,7 @@ async fn indented_lines_are_joined_into_one_event() {
         folder("multiline = \"indented\"\nfrom = \"start\"\nstream = \"{dir}.{file}\"");
     append(&folder, "a.log", "ERROR: x\n  at y\n  at z\nnext\n");
     let hub = Hub::start(&["--config", &config]).await;
-    let events = until_there_are(&hub, "logs.a.log", 2).await;
+    let events = wait_for_events(&hub, "logs.a.log", 2).await;
     assert_eq!(messages(&events), ["ERROR: x\n  at y\n  at z", "next"]);
     assert_eq!(events[0]["level"], "error");
 }
@@ -141,11 +141,11 @@ async fn every_line_is_published_once_across_rotations_and_kills() {
     let (folder, config) = folder("");
     append(&folder, "app.log", "before\n");
     let mut hub = Hub::start(&["--config", &config, "--durability", "os"]).await;
-    until_followed(&hub, 1).await;
+    wait_for_files(&hub, 1).await;
     let mut twice = 0;
     for round in 0..rounds {
         let from = round * LINES;
-        until_there_are(&hub, "logs.app", from).await;
+        wait_for_events(&hub, "logs.app", from).await;
         for at in (from..from + LINES).step_by(10) {
             append(&folder, "app.log", numbers(at..at + 10));
             if at == from + LINES / 2 {
@@ -165,19 +165,19 @@ async fn every_line_is_published_once_across_rotations_and_kills() {
             }
         }
         if round % 3 != 0 {
-            hub.start_again().await;
+            hub.restart().await;
         }
     }
-    let lines = until_there_are(&hub, "logs.app", rounds * LINES).await;
+    let lines = wait_for_events(&hub, "logs.app", rounds * LINES).await;
     let expected: Vec<String> = (0..rounds * LINES).map(|n| n.to_string()).collect();
     are(&messages(&lines), &expected);
     assert!(twice >= rounds / 3);
     let (_, list) = hub.get("/streams?prefix=logs.").await;
     assert_eq!(list["streams"].as_array().unwrap().len(), 1, "all lines are on one stream: {list}");
     hub.stop().await;
-    hub.start_again().await;
+    hub.restart().await;
     append(&folder, "app.log", "last\n");
-    let lines = until_there_are(&hub, "logs.app", expected.len() + 1).await;
+    let lines = wait_for_events(&hub, "logs.app", expected.len() + 1).await;
     assert_eq!(lines.len(), expected.len() + 1);
 }
 
@@ -188,15 +188,15 @@ async fn a_truncated_file_is_read_from_its_start_even_if_it_has_grown_again() {
     let (folder, config) = folder("");
     append(&folder, "app.log", "");
     let hub = Hub::start(&["--config", &config]).await;
-    until_followed(&hub, 1).await;
+    wait_for_files(&hub, 1).await;
     append(&folder, "app.log", numbers(0..100));
-    until_there_are(&hub, "logs.app", 100).await;
+    wait_for_events(&hub, "logs.app", 100).await;
     rotate(&folder, "copytruncate");
     append(&folder, "app.log", numbers(100..400));
-    until_there_are(&hub, "logs.app", 400).await;
+    wait_for_events(&hub, "logs.app", 400).await;
     rotate(&folder, "copytruncate");
     append(&folder, "app.log", "x\n");
-    let lines = messages(&until_there_are(&hub, "logs.app", 401).await);
+    let lines = messages(&wait_for_events(&hub, "logs.app", 401).await);
     let expected: Vec<String> = (0..400).map(|n| n.to_string()).chain(["x".to_owned()]).collect();
     assert_eq!(lines, expected);
 }
@@ -209,30 +209,30 @@ async fn copies_rotated_while_the_hub_was_down_are_read_and_other_files_are_not(
     let (folder, config) = folder("");
     append(&folder, "app.log", numbers(0..100));
     let mut hub = Hub::start(&["--config", &config]).await;
-    until_followed(&hub, 1).await;
+    wait_for_files(&hub, 1).await;
     append(&folder, "app.log", numbers(100..200));
-    until_there_are(&hub, "logs.app", 100).await;
+    wait_for_events(&hub, "logs.app", 100).await;
     hub.kill();
     append(&folder, "app.log", numbers(200..300));
     rotate(&folder, "copytruncate");
     append(&folder, "app.log", numbers(300..310));
     append(&folder, "app.log.bak", "not a part of it\n");
     append(&folder, "app.log.pos", "nor this\n");
-    hub.start_again().await;
-    let lines = messages(&until_there_are(&hub, "logs.app", 210).await);
+    hub.restart().await;
+    let lines = messages(&wait_for_events(&hub, "logs.app", 210).await);
     assert_eq!(lines, (100..310).map(|n| n.to_string()).collect::<Vec<_>>());
     // A restart publishes nothing twice, and two rotations while the hub is down are found, too.
     hub.kill();
-    hub.start_again().await;
-    until_followed(&hub, 2).await;
+    hub.restart().await;
+    wait_for_files(&hub, 2).await;
     hub.kill();
     append(&folder, "app.log", numbers(310..320));
     rotate(&folder, "copytruncate");
     append(&folder, "app.log", numbers(320..330));
     rotate(&folder, "copytruncate");
     append(&folder, "app.log", numbers(330..340));
-    hub.start_again().await;
-    let lines = messages(&until_there_are(&hub, "logs.app", 240).await);
+    hub.restart().await;
+    let lines = messages(&wait_for_events(&hub, "logs.app", 240).await);
     are(&lines, &(100..340).map(|n| n.to_string()).collect::<Vec<_>>());
     let (_, list) = hub.get("/streams?prefix=logs.").await;
     assert_eq!(list["streams"].as_array().unwrap().len(), 1, "{list}");
@@ -248,8 +248,8 @@ async fn links_are_not_followed_by_default_and_a_pipe_delays_nothing() {
     assert!(made.success());
     std::fs::write(logs.join("real.log"), "a line\n").unwrap();
     let hub = Hub::start(&["--config", &config]).await;
-    until_there_are(&hub, "logs.real", 1).await;
-    hub.until_logged("set follow-symlinks = true to follow it", 1).await;
+    wait_for_events(&hub, "logs.real", 1).await;
+    hub.wait_for_log("set follow-symlinks = true to follow it", 1).await;
     assert_eq!(hub.get("/streams/logs.app").await.0, 404);
 }
 
@@ -266,18 +266,18 @@ async fn rotated_files_behind_a_link_are_found_after_every_restart() {
     };
     write(String::new()).unwrap();
     let mut hub = Hub::start(&["--config", &config]).await;
-    until_followed(&hub, 1).await;
+    wait_for_files(&hub, 1).await;
     let mut count = 0;
     for round in 0..4 {
         write(numbers(count..count + 10)).unwrap();
-        until_there_are(&hub, "logs.app", count + 10).await;
+        wait_for_events(&hub, "logs.app", count + 10).await;
         hub.kill();
         write(numbers(count + 10..count + 20)).unwrap();
         std::fs::rename(real.join("0.log"), real.join(format!("0.log.{}", 4 - round))).unwrap();
         write(numbers(count + 20..count + 30)).unwrap();
         count += 30;
-        hub.start_again().await;
-        let lines = messages(&until_there_are(&hub, "logs.app", count).await);
+        hub.restart().await;
+        let lines = messages(&wait_for_events(&hub, "logs.app", count).await);
         assert_eq!(lines, (0..count).map(|n| n.to_string()).collect::<Vec<_>>(), "{round}");
     }
 }
@@ -288,15 +288,15 @@ async fn a_file_rewritten_at_the_same_length_is_read_again() {
     let path = folder.path().join("logs/app.log");
     std::fs::write(&path, "aaaa\n").unwrap();
     let hub = Hub::start(&["--config", &config]).await;
-    until_there_are(&hub, "logs.app", 1).await;
+    wait_for_events(&hub, "logs.app", 1).await;
     std::fs::write(&path, "bbbb\n").unwrap();
-    let lines = messages(&until_there_are(&hub, "logs.app", 2).await);
+    let lines = messages(&wait_for_events(&hub, "logs.app", 2).await);
     assert_eq!(lines, ["aaaa", "bbbb"]);
     let banner = "=".repeat(300);
     std::fs::write(&path, format!("{banner}\n1\n")).unwrap();
-    until_there_are(&hub, "logs.app", 4).await;
+    wait_for_events(&hub, "logs.app", 4).await;
     std::fs::write(&path, format!("{banner}\n2\n3\n4\n")).unwrap();
-    let lines = messages(&until_there_are(&hub, "logs.app", 8).await);
+    let lines = messages(&wait_for_events(&hub, "logs.app", 8).await);
     assert_eq!(lines[4..], [&banner, "2", "3", "4"]);
 }
 
@@ -307,17 +307,17 @@ async fn the_position_of_a_quiet_file_outlives_retention() {
     append(&folder, "app.log", "");
     let flags = ["--config", &config, "--journal-max-bytes", "2MiB", "--durability", "os"];
     let mut hub = Hub::start(&flags).await;
-    until_followed(&hub, 1).await;
+    wait_for_files(&hub, 1).await;
     append(&folder, "app.log", "once\n");
-    until_there_are(&hub, "logs.app", 1).await;
+    wait_for_events(&hub, "logs.app", 1).await;
     for _ in 0..60 {
         hub.publish("other", &"x".repeat(100_000)).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     hub.kill();
     append(&folder, "app.log", "again\n");
-    hub.start_again().await;
-    let lines = messages(&until_there_are(&hub, "logs.app", 1).await);
+    hub.restart().await;
+    let lines = messages(&wait_for_events(&hub, "logs.app", 1).await);
     // Retention removed the first line; neither line is published twice.
     assert_eq!(lines.last().unwrap(), "again");
     assert!(lines.iter().filter(|line| *line == "once").count() <= 1, "{lines:?}");
@@ -331,7 +331,7 @@ async fn the_position_of_a_quiet_file_outlives_retention() {
 }
 
 /// Waits until a source reports an error that contains `why`.
-async fn until_refused(hub: &Hub, why: &str) {
+async fn wait_for_source_error(hub: &Hub, why: &str) {
     let began = std::time::Instant::now();
     loop {
         let stats = hub.get("/stats").await.1;
@@ -340,7 +340,7 @@ async fn until_refused(hub: &Hub, why: &str) {
         if complaints.any(|complaint| complaint.contains(why)) {
             return;
         }
-        assert!(began.elapsed() < crate::hub::PATIENCE, "it is not refused: {stats}");
+        assert!(began.elapsed() < crate::hub::TEST_TIMEOUT, "it is not refused: {stats}");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
@@ -352,17 +352,17 @@ async fn a_file_whose_stream_exceeds_max_streams_waits_and_others_continue() {
     append(&folder, "a.log", "a\n");
     // `hub.tail` is one of the two streams.
     let hub = Hub::start(&["--config", &config, "--max-streams", "2"]).await;
-    until_there_are(&hub, "logs.a", 1).await;
+    wait_for_events(&hub, "logs.a", 1).await;
     append(&folder, "b.log", "b1\n");
     append(&folder, "a.log", "a2\n");
-    until_there_are(&hub, "logs.a", 2).await;
-    until_refused(&hub, "max_streams").await;
+    wait_for_events(&hub, "logs.a", 2).await;
+    wait_for_source_error(&hub, "max_streams").await;
     append(&folder, "b.log", "b2\n");
     append(&folder, "a.log", "a3\n");
-    until_there_are(&hub, "logs.a", 3).await;
+    wait_for_events(&hub, "logs.a", 3).await;
     let asked = hub.http.delete(hub.url("/streams/logs.a")).send().await.unwrap();
     assert_eq!(asked.status(), 204);
-    assert_eq!(messages(&until_there_are(&hub, "logs.b", 2).await), ["b1", "b2"]);
+    assert_eq!(messages(&wait_for_events(&hub, "logs.b", 2).await), ["b1", "b2"]);
 }
 
 /// A journal that accepts nothing pauses reading, and no line is lost.
@@ -375,12 +375,12 @@ async fn lines_refused_by_a_full_disk_are_published_later() {
     let ballast = disk.path().join("ballast");
     std::fs::write(&ballast, vec![0; 40 << 20]).unwrap();
     let flags = ["--config", &config, "--min-free-bytes", "32MiB"];
-    let hub = Hub::on(&disk.path().join("data"), &flags).await;
-    hub.until_metric("fanfare_journal_disk_full", |n| n == 1.0).await;
+    let hub = Hub::start_in(&disk.path().join("data"), &flags).await;
+    hub.wait_for_metric("fanfare_journal_disk_full", |n| n == 1.0).await;
     append(&folder, "app.log", numbers(2_000..2_500));
     assert_eq!(events(&hub, "logs.app").await.len(), 0);
     std::fs::remove_file(&ballast).unwrap();
-    let lines = messages(&until_there_are(&hub, "logs.app", 2_500).await);
+    let lines = messages(&wait_for_events(&hub, "logs.app", 2_500).await);
     assert_eq!(lines, (0..2_500).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 

@@ -70,7 +70,16 @@ fn good_tokens() -> Vec<Case> {
             FINE,
         ),
         ("of nobody", ok(with("sub", Value::Null)), FINE),
+        ("of 23 hours in its last", ok(lasting(-22 * 3_600, 3_600)), FINE),
+        ("issued in the future", ok(lasting(3_600, 23 * 3_600)), FINE),
     ]
+}
+
+/// Returns claims of a token that was issued and expires so many seconds from now.
+fn lasting(issued: i64, expires: i64) -> Value {
+    let mut claims = with("iat", json!(in_seconds(issued)));
+    claims["exp"] = json!(in_seconds(expires));
+    claims
 }
 
 fn badly_timed_tokens() -> Vec<Case> {
@@ -81,6 +90,8 @@ fn badly_timed_tokens() -> Vec<Case> {
         ("ending before time began", ok(with("exp", json!(-5))), BAD),
         ("that never ends", ok(with("exp", Value::Null)), BAD),
         ("that ends in two days", ok(with("exp", json!(in_seconds(2 * 86_400)))), BAD),
+        ("of 25 hours in its last two", ok(lasting(-23 * 3_600, 2 * 3_600)), BAD),
+        ("issued a year ago", ok(lasting(-365 * 86_400, 60)), BAD),
         ("that ends at the end of time", ok(with("exp", json!(1e300))), BAD),
         ("whose end is text", ok(with("exp", json!("soon"))), BAD),
         ("valid in a minute", ok(with("nbf", json!(in_seconds(60)))), BAD),
@@ -88,7 +99,7 @@ fn badly_timed_tokens() -> Vec<Case> {
     ]
 }
 
-fn tokens_of_others() -> Vec<Case> {
+fn foreign_tokens() -> Vec<Case> {
     vec![
         ("for another audience", ok(with("aud", json!("else"))), BAD),
         ("for no audience", good(&with("iss", json!("us"))), BAD),
@@ -154,7 +165,7 @@ fn no_grants() -> Vec<Case> {
     ]
 }
 
-fn no_tokens() -> Vec<Case> {
+fn malformed_tokens() -> Vec<Case> {
     vec![
         ("9 KiB long", ok(with("pad", json!("x".repeat(9 * 1024)))), BAD),
         ("of spaces", " ".to_owned(), BAD),
@@ -180,11 +191,11 @@ async fn every_token_gets_the_expected_status_and_code() {
     let cases = [
         good_tokens(),
         badly_timed_tokens(),
-        tokens_of_others(),
+        foreign_tokens(),
         badly_signed_tokens(),
         bad_claims(),
         no_grants(),
-        no_tokens(),
+        malformed_tokens(),
     ]
     .concat();
     let whole = ok(claims());
@@ -436,7 +447,7 @@ async fn a_revoked_credential_ends_its_sessions_and_is_refused() {
             }
             sessions.clear();
             hub.kill();
-            hub.start_again().await;
+            hub.restart().await;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! An upstream of chats that follows a test's script, byte by byte.
 
-use crate::hub::{Hub, PATIENCE};
+use crate::hub::{Hub, TEST_TIMEOUT};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -69,20 +69,20 @@ impl Upstream {
     }
 
     /// Waits until the hub has closed this many connections.
-    pub async fn until_left(&self, times: usize) {
+    pub async fn wait_for_disconnects(&self, times: usize) {
         let mut left = self.left.subscribe();
         let left = left.wait_for(|left| *left >= times);
-        tokio::time::timeout(PATIENCE, left).await.expect("the hub does not close it").unwrap();
+        tokio::time::timeout(TEST_TIMEOUT, left).await.expect("the hub does not close it").unwrap();
     }
 
     /// Waits until the upstream has received this many requests.
-    pub async fn until_asked(&self, times: usize) {
+    pub async fn wait_for_requests(&self, times: usize) {
         let until = async {
             while self.asked().len() < times {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, until).await.expect("no request came");
+        tokio::time::timeout(TEST_TIMEOUT, until).await.expect("no request came");
     }
 
     /// Starts a hub that uses this upstream for the model `m`.
@@ -90,7 +90,7 @@ impl Upstream {
         let folder = tempfile::tempdir().unwrap();
         let file = self.config(folder.path(), "");
         let flags: Vec<&str> = [&["--config", &file], flags].concat();
-        (Hub::on(&folder.path().join("data"), &flags).await, folder)
+        (Hub::start_in(&folder.path().join("data"), &flags).await, folder)
     }
 
     /// Writes a configuration with this upstream and `more`, and returns its path.

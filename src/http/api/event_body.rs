@@ -35,7 +35,7 @@ impl Stalled {
 impl Drop for EventBody {
     fn drop(&mut self) {
         if let (true, Some(subscription)) = (self.stalled.0.get(), &self.subscription) {
-            subscription.close_stalled();
+            subscription.close_for_write_timeout();
         }
     }
 }
@@ -65,12 +65,12 @@ impl MessageBody for EventBody {
         if let Some(socket) = self.socket.take()
             && let Some(subscription) = self.subscription.take()
         {
-            socket.request_takeover(subscription);
+            socket.schedule_takeover(subscription);
         }
         let this = &mut *self;
         match &mut this.subscription {
             Some(subscription) => match subscription.poll_next(cx) {
-                Poll::Ready(None) if subscription.was_cut_short() => {
+                Poll::Ready(None) if subscription.is_truncated() => {
                     if let Some(connection) = &this.ends_connection {
                         connection.reset_at_end();
                     }

@@ -12,10 +12,10 @@ use crate::http::extract::client::client;
 use crate::http::extract::identity::require_caller;
 use crate::http::extract::query;
 use crate::http::ingest::Publisher;
-use crate::http::openapi::responses::{HistoryRefused, Refused};
+use crate::http::openapi::responses::{CommonErrors, HistoryErrors};
 use crate::http::resource::Routes;
 use crate::http::state::AppState;
-use crate::telemetry::Served;
+use crate::telemetry::FileOutcome;
 use actix_files::NamedFile;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{self, Data, Path, block};
@@ -58,8 +58,8 @@ pub(crate) fn handler(path: &str, method: &str) -> Option<Route> {
          content_type = "application/problem+json"),
         (status = 412, description = "It is not as it was"),
         (status = 416, description = "It has no such part"),
-        Refused,
-        HistoryRefused,
+        CommonErrors,
+        HistoryErrors,
     )
 )]
 pub(crate) async fn get(
@@ -71,17 +71,17 @@ pub(crate) async fn get(
     let served = serve(&state, &request, folder, path).await;
     state.telemetry.file_served(match &served {
         Ok(response) => match response.status() {
-            StatusCode::OK => Served::Whole,
-            StatusCode::PARTIAL_CONTENT => Served::Part,
-            StatusCode::NOT_MODIFIED => Served::NotModified,
-            _ => Served::Invalid,
+            StatusCode::OK => FileOutcome::Whole,
+            StatusCode::PARTIAL_CONTENT => FileOutcome::Part,
+            StatusCode::NOT_MODIFIED => FileOutcome::NotModified,
+            _ => FileOutcome::Invalid,
         },
         Err(problem) => match problem.code {
-            Code::NotFound => Served::NotFound,
-            Code::Unauthorized | Code::TokenExpired | Code::Forbidden => Served::Forbidden,
-            Code::ResourceExhausted | Code::TooMany => Served::Busy,
-            Code::ServerError => Served::Error,
-            _ => Served::Invalid,
+            Code::NotFound => FileOutcome::NotFound,
+            Code::Unauthorized | Code::TokenExpired | Code::Forbidden => FileOutcome::Forbidden,
+            Code::ResourceExhausted | Code::TooMany => FileOutcome::Busy,
+            Code::ServerError => FileOutcome::Error,
+            _ => FileOutcome::Invalid,
         },
     });
     served
@@ -152,7 +152,7 @@ async fn serve(
 /// Returns the stream that the progress is published to, if the request names one.
 fn requested_progress_stream(request: &HttpRequest) -> Result<Option<StreamName>, Problem> {
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
-    let asked = query::one_of(&pairs, &["progress"]).map_err(Problem::query)?;
+    let asked = query::single(&pairs, &["progress"]).map_err(Problem::query)?;
     asked
         .map(StreamName::parse)
         .transpose()

@@ -5,7 +5,7 @@ use crate::access::Caller;
 use crate::http::error::{Code, Document, Problem};
 use crate::http::extract::identity::require_caller;
 use crate::http::history::read_history;
-use crate::http::openapi::responses::{BodyRefused, HistoryRefused, Refused};
+use crate::http::openapi::responses::{BodyErrors, CommonErrors, HistoryErrors};
 use crate::http::resource::Routes;
 use crate::http::state::AppState;
 use crate::source::{JobView, StartRunError, StartedRun};
@@ -74,7 +74,7 @@ impl From<StartRunError> for Problem {
 #[utoipa::path(get, path = "/jobs", tag = "jobs",
     responses(
         (status = 200, description = "The jobs that are granted, with their runs", body = List),
-        Refused,
+        CommonErrors,
     )
 )]
 pub(crate) async fn list(
@@ -93,8 +93,8 @@ pub(crate) async fn list(
         (status = 202, description = "It was begun", body = BegunShape),
         (status = 404, description = "There is no such job", body = Document,
          content_type = "application/problem+json"),
-        Refused,
-        BodyRefused,
+        CommonErrors,
+        BodyErrors,
     )
 )]
 pub(crate) async fn begin(
@@ -103,7 +103,7 @@ pub(crate) async fn begin(
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let caller = may_run(&state, &request, &name)?;
-    let begun = state.jobs.begin(&name, caller.counted_as().as_deref()).await?;
+    let begun = state.jobs.start_run(&name, caller.counted_as().as_deref()).await?;
     let shape = BegunShape::from(&begun);
     Ok(HttpResponse::Accepted()
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -122,8 +122,8 @@ pub(crate) async fn begin(
         (status = 204, description = "It has ended already"),
         (status = 404, description = "There is none, or it is forgotten", body = Document,
          content_type = "application/problem+json"),
-        Refused,
-        HistoryRefused,
+        CommonErrors,
+        HistoryErrors,
     )
 )]
 pub(crate) async fn stop(

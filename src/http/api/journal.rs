@@ -2,7 +2,7 @@
 
 use crate::http::error::{Code, Problem};
 use crate::http::extract::identity::require_admin;
-use crate::http::openapi::responses::{HistoryRefused, Refused};
+use crate::http::openapi::responses::{CommonErrors, HistoryErrors};
 use crate::http::state::AppState;
 use crate::journal::Loss;
 use actix_web::http::header;
@@ -54,7 +54,7 @@ fn answer(losses: Vec<Loss>) -> HttpResponse {
 /// `GET /journal/losses`
 #[utoipa::path(get, path = "/journal/losses", tag = "operators", responses(
     (status = 200, description = "Losses that are not acknowledged yet", body = Losses),
-    Refused,
+    CommonErrors,
 ))]
 pub(crate) async fn losses(
     state: Data<AppState>,
@@ -67,8 +67,8 @@ pub(crate) async fn losses(
 /// `DELETE /journal/losses`
 #[utoipa::path(delete, path = "/journal/losses", tag = "operators", responses(
     (status = 200, description = "The losses that are acknowledged now", body = Losses),
-    Refused,
-    HistoryRefused,
+    CommonErrors,
+    HistoryErrors,
 ))]
 pub(crate) async fn acknowledge_losses(
     state: Data<AppState>,
@@ -91,8 +91,8 @@ pub(crate) async fn acknowledge_losses(
     (status = 200, description = "The journal as it is now, for `fanfare journal restore`; whole \
         only with its last record", body = Vec<u8>, content_type = "application/octet-stream"),
     (status = 409, description = "A backup is being made already, or the hub stores nothing"),
-    Refused,
-    HistoryRefused,
+    CommonErrors,
+    HistoryErrors,
 ))]
 pub(crate) async fn backup(
     state: Data<AppState>,
@@ -102,13 +102,13 @@ pub(crate) async fn backup(
     let Some(backup) = state.backup.clone() else {
         return Err(Problem::new(Code::Conflict, "a hub in memory has nothing to back up"));
     };
-    let Some(turn) = Turn::take(&state.is_backing_up) else {
+    let Some(turn) = BackupPermit::take(&state.is_backing_up) else {
         return Err(Problem::new(Code::Conflict, "another backup is being made"));
     };
     let (pieces, waiting) = mpsc::channel(WAITING_PIECES);
     tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        let out = BufWriter::with_capacity(PIECE_BYTES, Pieces(pieces.clone()));
+        let out = BufWriter::with_capacity(PIECE_BYTES, ChunkWriter(pieces.clone()));
         match backup.write(out) {
             Ok(()) => tracing::info!("made a backup"),
             Err(error) => {
@@ -129,24 +129,24 @@ pub(crate) async fn backup(
 }
 
 /// Permit to make a backup. Only one exists at a time, because a backup reads the whole journal.
-struct Turn(Arc<AtomicBool>);
+struct BackupPermit(Arc<AtomicBool>);
 
-impl Turn {
+impl BackupPermit {
     fn take(is_taken: &Arc<AtomicBool>) -> Option<Self> {
         (!is_taken.swap(true, Ordering::AcqRel)).then(|| Self(is_taken.clone()))
     }
 }
 
-impl Drop for Turn {
+impl Drop for BackupPermit {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
 }
 
 /// Writer that sends its bytes to the response, at the client's pace.
-struct Pieces(mpsc::Sender<io::Result<Bytes>>);
+struct ChunkWriter(mpsc::Sender<io::Result<Bytes>>);
 
-impl Write for Pieces {
+impl Write for ChunkWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
         sent.map_err(|_| io::ErrorKind::BrokenPipe)?;

@@ -4,7 +4,7 @@
 use crate::http::error::{Code, Problem};
 use crate::http::extract::body::{parse_object, read_body};
 use crate::http::extract::identity::require_admin;
-use crate::http::openapi::responses::{BodyRefused, Refused};
+use crate::http::openapi::responses::{BodyErrors, CommonErrors};
 use crate::http::state::AppState;
 use crate::telemetry::{InvalidFilter, check_log_filter, log_filter, set_log_filter};
 use actix_web::http::header;
@@ -24,7 +24,7 @@ pub(crate) struct LogFilter {
 /// `GET /log-filter`
 #[utoipa::path(get, path = "/log-filter", tag = "operators", responses(
     (status = 200, description = "What is logged", body = LogFilter),
-    Refused,
+    CommonErrors,
 ))]
 pub(crate) async fn get(
     state: Data<AppState>,
@@ -39,8 +39,8 @@ pub(crate) async fn get(
     request_body(content = LogFilter),
     responses(
         (status = 200, description = "What is logged from now on", body = LogFilter),
-        Refused,
-        BodyRefused,
+        CommonErrors,
+        BodyErrors,
     )
 )]
 pub(crate) async fn put(

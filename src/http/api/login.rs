@@ -5,7 +5,7 @@
 use crate::http::error::{Code, Problem};
 use crate::http::extract::cookie;
 use crate::http::extract::identity::require_caller;
-use crate::http::openapi::responses::Refused;
+use crate::http::openapi::responses::CommonErrors;
 use crate::http::state::AppState;
 use crate::journal::now;
 use actix_web::http::header::{self};
@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 /// The caller and its grants.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Who {
+pub(crate) struct CallerDescription {
     /// `key NAME`, or `sub SUB` of a token; null if there is neither.
     subject: Option<String>,
     /// Time at which the credential expires (RFC 3339).
@@ -41,27 +41,29 @@ pub(crate) struct Who {
 /// `GET /session`
 #[utoipa::path(get, path = "/session", tag = "access",
     responses(
-        (status = 200, description = "Who asks, and what they may do", body = Who),
-        Refused,
+        (status = 200, description = "Who asks, and what they may do", body = CallerDescription),
+        CommonErrors,
     )
 )]
-pub(crate) async fn who(
+pub(crate) async fn describe_caller(
     state: Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let caller = require_caller(&state, &request)?;
     let grants = &caller.grants;
-    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Who {
-        subject: caller.counted_as().map(|subject| subject.to_string()),
-        expires_at: caller.expires.map(|expires| expires.to_string()),
-        publish: grants.publish.selectors(),
-        end: grants.end.selectors(),
-        subscribe: grants.subscribe.selectors(),
-        run: grants.run.to_vec(),
-        files: grants.files.to_vec(),
-        chat: grants.chat.to_vec(),
-        admin: grants.admin,
-    }))
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(
+        CallerDescription {
+            subject: caller.counted_as().map(|subject| subject.to_string()),
+            expires_at: caller.expires.map(|expires| expires.to_string()),
+            publish: grants.publish.selectors(),
+            end: grants.end.selectors(),
+            subscribe: grants.subscribe.selectors(),
+            run: grants.run.to_vec(),
+            files: grants.files.to_vec(),
+            chat: grants.chat.to_vec(),
+            admin: grants.admin,
+        },
+    ))
 }
 
 /// `POST /session`, with the credential as `Authorization: Bearer`.
@@ -69,7 +71,7 @@ pub(crate) async fn who(
     responses(
         (status = 204, description = "The credential is in a cookie from now on",
          headers(("set-cookie" = String, description = "The cookie"))),
-        Refused,
+        CommonErrors,
     )
 )]
 pub(crate) async fn begin(
@@ -93,11 +95,11 @@ pub(crate) async fn begin(
     responses(
         (status = 204, description = "The cookie is ended",
          headers(("set-cookie" = String, description = "One that takes its place and ends"))),
-        Refused,
+        CommonErrors,
     )
 )]
 pub(crate) async fn end(request: HttpRequest) -> HttpResponse {
-    answer(cookie::ended(&request))
+    answer(cookie::expired_cookie(&request))
 }
 
 fn answer(cookie: String) -> HttpResponse {

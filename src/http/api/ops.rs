@@ -1,9 +1,9 @@
 //! Operations: version, health, readiness, metrics.
 
-use crate::http::api::readiness::{self, Ready};
+use crate::http::api::readiness::{self, Readiness};
 use crate::http::error::{Code, Problem};
 use crate::http::extract::identity::require_caller;
-use crate::http::openapi::responses::{HistoryRefused, Refused};
+use crate::http::openapi::responses::{CommonErrors, HistoryErrors};
 use crate::http::outcome::{self, RequestOutcome};
 use crate::http::state::AppState;
 use crate::telemetry::Exposition;
@@ -24,7 +24,7 @@ pub(crate) struct Version {
 /// `GET /version`
 #[utoipa::path(get, path = "/version", tag = "operators", responses(
     (status = 200, description = "What runs here", body = Version),
-    Refused,
+    CommonErrors,
 ))]
 pub(crate) async fn version() -> HttpResponse {
     HttpResponse::Ok().json(Version {
@@ -37,7 +37,7 @@ pub(crate) async fn version() -> HttpResponse {
 /// `GET /healthz`: the process answers.
 #[utoipa::path(get, path = "/healthz", tag = "operators", responses(
     (status = 200, description = "The process answers", body = String, content_type = "text/plain"),
-    Refused,
+    CommonErrors,
 ))]
 pub(crate) async fn healthz() -> HttpResponse {
     HttpResponse::Ok()
@@ -48,9 +48,9 @@ pub(crate) async fn healthz() -> HttpResponse {
 
 /// `GET /readyz`: readiness of the hub. Only admins get the reasons of failed checks.
 #[utoipa::path(get, path = "/readyz", tag = "operators", responses(
-    (status = 200, description = "It may be sent work", body = Ready),
-    (status = 503, description = "It should not be, and why", body = Ready),
-    Refused,
+    (status = 200, description = "It may be sent work", body = Readiness),
+    (status = 503, description = "It should not be, and why", body = Readiness),
+    CommonErrors,
 ))]
 pub(crate) async fn readyz(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
     // Reasons contain paths and positions.
@@ -64,7 +64,7 @@ pub(crate) async fn readyz_admin(state: Data<AppState>) -> HttpResponse {
     readiness(readiness::ready(&state, &readiness::usage(&state).await))
 }
 
-fn readiness(ready: Ready) -> HttpResponse {
+fn readiness(ready: Readiness) -> HttpResponse {
     let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = HttpResponse::build(status);
     let response = response.insert_header((header::CACHE_CONTROL, "no-store")).json(&ready);
@@ -79,8 +79,8 @@ fn readiness(ready: Ready) -> HttpResponse {
 #[utoipa::path(get, path = "/metrics", tag = "operators", responses(
     (status = 200, description = "The metrics, for Prometheus",
      content((String = "text/plain"), (String = "application/openmetrics-text"))),
-    Refused,
-    HistoryRefused,
+    CommonErrors,
+    HistoryErrors,
 ))]
 pub(crate) async fn metrics(
     state: Data<AppState>,

@@ -8,7 +8,7 @@ use crate::http::extract::client::client;
 use crate::http::extract::identity::require_caller;
 use crate::http::extract::query;
 use crate::http::ingest::{PublishSource, Publisher, ingest};
-use crate::http::openapi::responses::{BodyRefused, Refused};
+use crate::http::openapi::responses::{BodyErrors, CommonErrors};
 use crate::http::openapi::shapes::{Events, LogMessage, Receipt as ReceiptShape, Receipts};
 use crate::http::outcome::{self, RequestOutcome};
 use crate::http::state::AppState;
@@ -39,8 +39,8 @@ const LOGS: &str = "logs";
         (status = 200, description = "It is published", body = Receipts),
         (status = 409, description = "A stream has ended, or a key means something else",
          body = Document, content_type = "application/problem+json"),
-        Refused,
-        BodyRefused,
+        CommonErrors,
+        BodyErrors,
     )
 )]
 pub(crate) async fn publish(
@@ -63,8 +63,8 @@ pub(crate) async fn publish(
         (status = 200, description = "It is published", body = ReceiptShape),
         (status = 409, description = "The stream has ended, or the key means something else",
          body = Document, content_type = "application/problem+json"),
-        Refused,
-        BodyRefused,
+        CommonErrors,
+        BodyErrors,
     )
 )]
 pub(crate) async fn publish_text(
@@ -84,8 +84,8 @@ pub(crate) async fn publish_text(
         (status = 200, description = "It is published", body = ReceiptShape),
         (status = 409, description = "The stream has ended, or the key means something else",
          body = Document, content_type = "application/problem+json"),
-        Refused,
-        BodyRefused,
+        CommonErrors,
+        BodyErrors,
     )
 )]
 pub(crate) async fn log_message(
@@ -159,7 +159,7 @@ async fn publish_one_text(
     let stream = query::stream_of(request).map_err(Problem::query)?;
     check_publish(&caller, &stream)?;
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
-    let kind = query::one_of(&pairs, &["type"]).map_err(Problem::query)?;
+    let kind = query::single(&pairs, &["type"]).map_err(Problem::query)?;
     let kind = kind.map_or(Ok(EventType::default()), EventType::parse).map_err(Problem::query)?;
     let body = read_body(state, request, body).await?;
     let began = Instant::now();

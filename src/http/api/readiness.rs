@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 /// Result of the readiness checks.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Ready {
+pub(crate) struct Readiness {
     pub(crate) ready: bool,
     checks: BTreeMap<&'static str, Check>,
 }
@@ -31,7 +31,7 @@ impl Check {
     }
 }
 
-impl Ready {
+impl Readiness {
     /// Removes the reasons, so that only the results of the checks remain.
     pub(crate) fn without_reasons(mut self) -> Self {
         self.checks.values_mut().for_each(|check| check.reason = None);
@@ -40,14 +40,14 @@ impl Ready {
 }
 
 /// Use of all limits.
-pub(crate) struct Used {
+pub(crate) struct LimitUsage {
     pub(crate) limits: Vec<Usage>,
     /// True if the connection manager has answered; otherwise its part is from its last answer.
     is_current: bool,
 }
 
 /// Returns the use of all limits.
-pub(crate) async fn usage(state: &AppState) -> Used {
+pub(crate) async fn usage(state: &AppState) -> LimitUsage {
     let said = state.ask(GetUsage).await;
     let is_current = said.is_ok();
     let mut last = state.last_usage.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,17 +57,17 @@ pub(crate) async fn usage(state: &AppState) -> Used {
     let mut usage = last.clone();
     drop(last);
     let limits = state.limits.load_full();
-    usage.push(state.selectors.usage(limits.hub.of(Limit::Selectors).map(|bound| bound.most)));
+    usage.push(state.selectors.usage(limits.hub.get(Limit::Selectors).map(|bound| bound.max)));
     usage.extend(state.stream_usage.usage(&limits));
     usage.extend(state.rates.load().usage());
     #[cfg(feature = "chat")]
     usage.extend(state.chats.usage());
     usage.push(state.memory.usage());
-    Used { limits: usage, is_current }
+    LimitUsage { limits: usage, is_current }
 }
 
 /// Returns the result of every check, with the reason of a failure.
-pub(crate) fn ready(state: &AppState, used: &Used) -> Ready {
+pub(crate) fn ready(state: &AppState, used: &LimitUsage) -> Readiness {
     let health = &state.health;
     let when = |is_so: bool, why: &str| Check::unless(is_so.then(|| why.to_owned()));
     let hanging = health.stuck().map(|hanging| hanging.to_string());
@@ -84,7 +84,7 @@ pub(crate) fn ready(state: &AppState, used: &Used) -> Ready {
         ("loss", Check { ok: true, reason: losses(state) }),
         ("reads", Check { ok: true, reason: health.read_error() }),
     ]);
-    Ready { ready: checks.values().all(|check| check.ok), checks }
+    Readiness { ready: checks.values().all(|check| check.ok), checks }
 }
 
 /// Describes the losses that are not acknowledged yet.
@@ -95,7 +95,7 @@ fn losses(state: &AppState) -> Option<String> {
 }
 
 /// Returns the reason why no session can be opened, if there is one.
-fn sessions(used: &Used) -> Option<String> {
+fn sessions(used: &LimitUsage) -> Option<String> {
     if !used.is_current {
         return Some("the connection manager does not answer".to_owned());
     }

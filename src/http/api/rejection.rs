@@ -59,13 +59,13 @@ pub(crate) fn reject_subscriber(
     state.telemetry.subscriber_refused(reason);
     // A client that exceeds its own limit must not make others wait longer.
     let retry_ms = match code {
-        Code::TooMany => state.retry_pacer.own_limit_ms(),
+        Code::TooMany => state.retry_pacer.client_limit_ms(),
         _ => {
             let client = client(state, request);
             // The client cannot have more sessions than this.
-            let bound = state.limits.load().hub.of(Limit::ConnectionsPerClient);
+            let bound = state.limits.load().hub.get(Limit::ConnectionsPerClient);
             let binds = bound.filter(|bound| bound.is_explicit || !client.is_local);
-            state.retry_pacer.rejected_client_ms(&client, binds.map(|bound| bound.most))
+            state.retry_pacer.rejected_client_ms(&client, binds.map(|bound| bound.max))
         }
     };
     if as_status || !accepts_event_stream(request) {

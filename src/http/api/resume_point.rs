@@ -87,7 +87,7 @@ pub(crate) async fn find_resume_point(
 
 /// Maximum number of attempts to count missing events while more are removed. After that the number
 /// is reported as unknown.
-const TRIES_TO_COUNT: usize = 4;
+const MAX_COUNT_ATTEMPTS: usize = 4;
 
 /// Resumes after a known position; the result is a gap if events after it were removed.
 fn resume(
@@ -112,7 +112,7 @@ fn resume(
         gap.first = first.found().map(|first| history.id(first));
         tries += 1;
         let is_exact = history.removals() == told;
-        if is_exact || tries == TRIES_TO_COUNT {
+        if is_exact || tries == MAX_COUNT_ATTEMPTS {
             gap.missed = gap.missed.filter(|_| is_exact);
             let cursor = first.before();
             return Ok(ResumePoint {

@@ -4,7 +4,7 @@ use crate::access::{RevocationTarget, RevokeError};
 use crate::http::error::{Code, Document, Problem};
 use crate::http::extract::body::read_body;
 use crate::http::extract::identity::require_admin;
-use crate::http::openapi::responses::{BodyRefused, HistoryRefused, Refused};
+use crate::http::openapi::responses::{BodyErrors, CommonErrors, HistoryErrors};
 use crate::http::state::AppState;
 use crate::journal::now;
 use actix_web::http::header;
@@ -47,7 +47,7 @@ struct RevocationList<'a> {
 /// `GET /revocations`
 #[utoipa::path(get, path = "/revocations", tag = "access", responses(
     (status = 200, description = "What is revoked, newest first", body = RevocationList),
-    Refused,
+    CommonErrors,
 ))]
 pub(crate) async fn list(
     state: Data<AppState>,
@@ -68,9 +68,9 @@ pub(crate) async fn list(
         (status = 204, description = "The revocation is undone"),
         (status = 404, description = "Nothing of theirs is revoked",
          body = Document, content_type = "application/problem+json"),
-        Refused,
-        BodyRefused,
-        HistoryRefused,
+        CommonErrors,
+        BodyErrors,
+        HistoryErrors,
     )
 )]
 pub(crate) async fn undo(
@@ -118,9 +118,9 @@ fn refused(error: &RevokeError) -> Problem {
     responses(
         (status = 200, description = "Nothing of theirs that was made until now is good any more",
          body = Answer),
-        Refused,
-        BodyRefused,
-        HistoryRefused,
+        CommonErrors,
+        BodyErrors,
+        HistoryErrors,
     )
 )]
 pub(crate) async fn add(

@@ -4,7 +4,7 @@ use crate::event::{Invalid, StreamName, Timestamp};
 use crate::http::error::{Code, Document, Problem};
 use crate::http::extract::identity::require_admin;
 use crate::http::extract::query;
-use crate::http::openapi::responses::{HistoryRefused, Refused};
+use crate::http::openapi::responses::{CommonErrors, HistoryErrors};
 use crate::http::state::{AppState, manager_unresponsive};
 use crate::hub::{GetPresence, SessionFilter, SessionView, close, sessions};
 use actix_web::http::header;
@@ -86,8 +86,8 @@ impl From<SessionView> for Session {
     ),
     responses(
         (status = 200, description = "Sessions that are live, by id", body = List),
-        Refused,
-        HistoryRefused,
+        CommonErrors,
+        HistoryErrors,
     )
 )]
 pub(crate) async fn list(
@@ -109,7 +109,7 @@ pub(crate) async fn list(
 
 fn session_filter(query: &str) -> Result<SessionFilter, Invalid> {
     let pairs = query::pairs(query)?;
-    let one = |name| query::one_of(&pairs, &[name]);
+    let one = |name| query::single(&pairs, &[name]);
     let no = |name: &str, text: &str, what| Invalid::new(name, format!("{text:?} is no {what}"));
     let address = |text: &str| text.parse().map_err(|_| no("address", text, "IP address"));
     let id = |text: &str| Uuid::parse_str(text).map_err(|_| no("after", text, "session's id"));
@@ -133,8 +133,8 @@ fn session_filter(query: &str) -> Result<SessionFilter, Invalid> {
         (status = 204, description = "It is told, and ends; its client may come back"),
         (status = 404, description = "There is none", body = Document,
          content_type = "application/problem+json"),
-        Refused,
-        HistoryRefused,
+        CommonErrors,
+        HistoryErrors,
     )
 )]
 pub(crate) async fn delete(
@@ -182,8 +182,8 @@ pub(crate) struct Subject {
             description = "The stream")),
     responses(
         (status = 200, description = "Who reads it", body = Presence),
-        Refused,
-        HistoryRefused,
+        CommonErrors,
+        HistoryErrors,
     )
 )]
 pub(crate) async fn presence(

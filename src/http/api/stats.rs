@@ -1,9 +1,9 @@
 //! `GET /stats`: use of the hub and of each limit.
 
-use crate::http::api::readiness::{self, Ready};
+use crate::http::api::readiness::{self, Readiness};
 use crate::http::error::Problem;
 use crate::http::extract::identity::require_admin;
-use crate::http::openapi::responses::{HistoryRefused, Refused};
+use crate::http::openapi::responses::{CommonErrors, HistoryErrors};
 use crate::http::state::AppState;
 use crate::limits::Usage;
 use crate::source::SourceView;
@@ -22,7 +22,7 @@ pub(crate) struct Stats {
     uptime_s: u64,
     /// Readiness and its checks.
     #[serde(flatten)]
-    ready: Ready,
+    ready: Readiness,
     totals: Totals,
     /// Seconds from the commit of a batch until it is written to the sockets of all its live
     /// sessions.
@@ -43,8 +43,8 @@ pub(crate) struct Stats {
 #[utoipa::path(get, path = "/stats", tag = "operators",
     responses(
         (status = 200, description = "How the hub is used", body = Stats),
-        Refused,
-        HistoryRefused,
+        CommonErrors,
+        HistoryErrors,
     )
 )]
 pub(crate) async fn stats(

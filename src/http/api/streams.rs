@@ -8,8 +8,8 @@ use crate::http::extract::client::client;
 use crate::http::extract::identity::{require_admin, require_caller};
 use crate::http::extract::query;
 use crate::http::history::read_history;
-use crate::http::ingest::{Publisher, refuse_in_drain, spend};
-use crate::http::openapi::responses::{BodyRefused, HistoryRefused, Refused};
+use crate::http::ingest::{Publisher, charge_rates, refuse_in_drain};
+use crate::http::openapi::responses::{BodyErrors, CommonErrors, HistoryErrors};
 use crate::http::openapi::shapes::EndReceipt;
 use crate::http::state::AppState;
 use crate::hub::{CountSubscribers, FindNames};
@@ -63,8 +63,8 @@ pub(crate) struct Stream {
     responses(
         (status = 200, description = "Streams with history or with readers who name them, sorted",
          body = List),
-        Refused,
-        HistoryRefused,
+        CommonErrors,
+        HistoryErrors,
     )
 )]
 pub(crate) async fn list(
@@ -73,7 +73,7 @@ pub(crate) async fn list(
 ) -> Result<HttpResponse, Problem> {
     let caller = require_caller(&state, &request)?;
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
-    let one = |name| query::one_of(&pairs, &[name]).map_err(Problem::query);
+    let one = |name| query::single(&pairs, &[name]).map_err(Problem::query);
     let prefix = one("prefix")?.unwrap_or_default().to_owned();
     let after = one("after")?.map(str::to_owned);
     let limit = one("limit")?.map_or(Ok(DEFAULT_LIMIT), |text| match text.parse() {
@@ -81,7 +81,7 @@ pub(crate) async fn list(
         _ => Err(Problem::query(Invalid::new("limit", format!("must be 1 to {MAX_LIMIT}")))),
     })?;
     let reads_nothing = caller.grants.subscribe == Scope::default();
-    let (waited_for, end) = if reads_nothing {
+    let (subscribed_names, end) = if reads_nothing {
         (Vec::new(), None)
     } else {
         find_names(&state, &caller, &prefix, after.clone(), limit + 1).await?
@@ -94,7 +94,7 @@ pub(crate) async fn list(
         let listed = history.list(&prefix, after.as_deref(), limit + 1, may_read)?;
         let listed_all = listed.streams.into_iter().map(|(name, view)| (name, Some(view)));
         let mut found: Vec<(StreamName, Option<StreamView>)> = listed_all.collect();
-        for name in waited_for {
+        for name in subscribed_names {
             if history.stream(&name)?.is_none() {
                 found.push((name, None));
             }
@@ -123,8 +123,8 @@ pub(crate) async fn list(
 }
 
 /// Maximum number of names in one question, so that the manager is not blocked, and of questions.
-const NAMES_AT_ONCE: usize = 1_000;
-const MAX_ASKED: usize = 20;
+const NAMES_PER_QUERY: usize = 1_000;
+const MAX_QUERIES: usize = 20;
 
 /// Returns stream names that readers name and `caller` may read: at least `limit` if there are that
 /// many. The second value is the last examined name, if there may be more after it.
@@ -136,10 +136,10 @@ async fn find_names(
     limit: usize,
 ) -> Result<(Vec<StreamName>, Option<StreamName>), Problem> {
     let mut found = Vec::new();
-    for _ in 0..MAX_ASKED {
-        let ask = FindNames { prefix: prefix.to_owned(), after, limit: NAMES_AT_ONCE };
+    for _ in 0..MAX_QUERIES {
+        let ask = FindNames { prefix: prefix.to_owned(), after, limit: NAMES_PER_QUERY };
         let names = state.ask(ask).await?;
-        let last = names.last().filter(|_| names.len() == NAMES_AT_ONCE).cloned();
+        let last = names.last().filter(|_| names.len() == NAMES_PER_QUERY).cloned();
         found.extend(names.into_iter().filter(|name| caller.grants.may_read(name)));
         let Some(last) = last else { return Ok((found, None)) };
         if found.len() >= limit {
@@ -157,8 +157,8 @@ async fn find_names(
         (status = 200, description = "The stream", body = Stream),
         (status = 404, description = "It has neither history nor readers who name it",
          body = Document, content_type = "application/problem+json"),
-        Refused,
-        HistoryRefused,
+        CommonErrors,
+        HistoryErrors,
     )
 )]
 pub(crate) async fn get(
@@ -189,8 +189,8 @@ pub(crate) async fn get(
     responses(
         (status = 200, description = "It takes no more events; its readers are told",
          body = EndReceipt),
-        Refused,
-        BodyRefused,
+        CommonErrors,
+        BodyErrors,
     )
 )]
 pub(crate) async fn end(
@@ -207,8 +207,8 @@ pub(crate) async fn end(
         (status = 204, description = "It is gone with its history; its readers are told"),
         (status = 404, description = "There is no such stream",
          body = Document, content_type = "application/problem+json"),
-        Refused,
-        BodyRefused,
+        CommonErrors,
+        BodyErrors,
     )
 )]
 pub(crate) async fn delete(
@@ -224,8 +224,8 @@ async fn end_stream(state: &AppState, request: &HttpRequest) -> Result<HttpRespo
     check_end(&caller, &name)?;
     refuse_in_drain(state)?;
     // Every reader gets the end as an event, so it is metered as one.
-    let who = Publisher { client: client(state, request), subject: caller.counted_as() };
-    spend(state, &who, std::iter::once((std::slice::from_ref(&name), 0)))?;
+    let publisher = Publisher { client: client(state, request), subject: caller.counted_as() };
+    charge_rates(state, &publisher, std::iter::once((std::slice::from_ref(&name), 0)))?;
     let receipt = ingest_item(state, Item::End(name.clone())).await?;
     let json = wire::end_receipt(receipt.id, name.as_str(), receipt.subscribers);
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(json))

@@ -13,8 +13,8 @@ use crate::http::extract::client::client;
 use crate::http::extract::identity::require_caller;
 use crate::http::extract::last_event_id::{LAST_EVENT_ID, requested_id};
 use crate::http::extract::query::{self, SubscribeQuery};
-use crate::http::openapi::responses::{BodyRefused, HistoryRefused, Refused, Subscribed};
-use crate::http::openapi::shapes::{Reading, Subscription};
+use crate::http::openapi::responses::{BodyErrors, CommonErrors, HistoryErrors, Subscribed};
+use crate::http::openapi::shapes::{SubscribeParameters, Subscription};
 use crate::http::outcome::{self, RequestOutcome};
 use crate::http::session_socket::SessionSocket;
 use crate::http::state::AppState;
@@ -37,10 +37,10 @@ use std::sync::atomic::Ordering;
 #[utoipa::path(get, path = "/events", tag = "subscribe",
     params(
         ("stream" = Vec<String>, Query, description = "Streams, or patterns of their names"),
-        Reading,
+        SubscribeParameters,
         ("Last-Event-ID" = Option<String>, Header, description = "Go on after this event"),
     ),
-    responses(Subscribed, Refused, HistoryRefused),
+    responses(Subscribed, CommonErrors, HistoryErrors),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
 pub(crate) async fn events(
@@ -54,10 +54,10 @@ pub(crate) async fn events(
 #[utoipa::path(get, path = "/streams/{stream}/events", tag = "subscribe",
     params(
         ("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$", description = "The stream"),
-        Reading,
+        SubscribeParameters,
         ("Last-Event-ID" = Option<String>, Header, description = "Go on after this event"),
     ),
-    responses(Subscribed, Refused, HistoryRefused),
+    responses(Subscribed, CommonErrors, HistoryErrors),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
 pub(crate) async fn stream_events(
@@ -76,7 +76,7 @@ pub(crate) async fn stream_events(
 #[utoipa::path(post, path = "/events", tag = "subscribe",
     request_body(content = Subscription),
     params(("Last-Event-ID" = Option<String>, Header, description = "Go on after this event")),
-    responses(Subscribed, Refused, BodyRefused, HistoryRefused),
+    responses(Subscribed, CommonErrors, BodyErrors, HistoryErrors),
     security((), ("bearer" = []), ("cookie" = []))
 )]
 pub(crate) async fn events_by_body(
@@ -182,8 +182,8 @@ pub(crate) async fn open(
     let id = seat.subscription.id();
     let socket = session_socket(request).filter(|_| wrap.is_none());
     let outlet = socket.clone().map(|socket| socket as Rc<dyn DirectSink>);
-    let opening = opening(state, &query, &place, requested.as_deref(), id, caller);
-    seat.subscription.begin(SessionStart { outlet, until, ..opening });
+    let session_start = opening(state, &query, &place, requested.as_deref(), id, caller);
+    seat.subscription.begin(SessionStart { outlet, until, ..session_start });
     state.telemetry.session_opened(place.resume.as_str());
     let mut response = HttpResponse::Ok();
     response
@@ -218,7 +218,7 @@ fn accepted_format(request: &HttpRequest) -> Format {
 
 /// Fails if a subscription has more selectors than the limit.
 fn check_selectors(state: &AppState, interest: &Interest) -> Result<(), Problem> {
-    let most = state.limits.load().hub.of(Limit::Selectors).map_or(u64::MAX, |bound| bound.most);
+    let most = state.limits.load().hub.get(Limit::Selectors).map_or(u64::MAX, |bound| bound.max);
     let count = interest.selectors().len() as u64;
     state.selectors.note(count, count > most);
     if count > most {
@@ -236,8 +236,10 @@ fn narrow_to_grants(
     interest: Interest,
 ) -> Result<Interest, Problem> {
     let refuse = |why: String| Err(Problem::new(Code::Forbidden, why).field("stream"));
-    if let Some(vain) = interest.selectors().iter().find(|selector| selector.is_vain()) {
-        return refuse(format!("no wildcard reaches the streams of {vain}; name them"));
+    if let Some(unmatchable) =
+        interest.selectors().iter().find(|selector| selector.matches_nothing())
+    {
+        return refuse(format!("no wildcard reaches the streams of {unmatchable}; name them"));
     }
     #[cfg(feature = "chat")]
     authorization::refuse_redacted(state, interest.selectors())?;
@@ -295,7 +297,7 @@ fn opening(
     let some = |bytes: Vec<u8>| Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty());
     let (first_block, prefix) = (some(first_block), some(prefix));
     let (cursor, told, ended) = (place.cursor, place.seen_removals, place.ended.clone());
-    let (beat, resume) = (query.beat, place.resume);
+    let (beat, resume) = (query.heartbeat, place.resume);
     SessionStart {
         cursor,
         until: None,

@@ -1,12 +1,12 @@
 //! `POST /tickets`: credentials for an EventSource, which cannot send headers.
 
-use crate::access::{MAX_CREDENTIAL_BYTES, Scope, TicketWanted};
+use crate::access::{MAX_CREDENTIAL_BYTES, Scope, TicketSpec};
 use crate::config::duration;
 use crate::event::{Interest, Invalid, Selector};
 use crate::http::error::{Code, Problem};
 use crate::http::extract::body::{parse_object, read_body};
 use crate::http::extract::identity::require_caller;
-use crate::http::openapi::responses::{BodyRefused, Refused};
+use crate::http::openapi::responses::{BodyErrors, CommonErrors};
 use crate::http::state::AppState;
 use crate::journal::now;
 use actix_web::http::header;
@@ -23,7 +23,7 @@ const MAX_TTL: Duration = Duration::from_secs(3600);
 /// A request for a ticket.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Asked {
+pub(crate) struct TicketRequest {
     /// Streams, or patterns of their names.
     streams: Vec<String>,
     /// Time for which the ticket opens new connections, such as `10m`; at most an hour.
@@ -40,11 +40,11 @@ pub(crate) struct Ticket {
 
 /// `POST /tickets {"streams": ["a.*"], "ttl": "10m"}`
 #[utoipa::path(post, path = "/tickets", tag = "access",
-    request_body(content = Asked),
+    request_body(content = TicketRequest),
     responses(
         (status = 200, description = "A ticket for the URL of an EventSource", body = Ticket),
-        Refused,
-        BodyRefused,
+        CommonErrors,
+        BodyErrors,
     )
 )]
 pub(crate) async fn mint(
@@ -60,7 +60,7 @@ pub(crate) async fn mint(
         return Err(Problem::new(Code::Forbidden, "reading is not granted"));
     }
     let body = read_body(&state, &request, body).await?;
-    let asked: Asked = parse_object(&body)?;
+    let asked: TicketRequest = parse_object(&body)?;
     let ttl = asked.ttl.as_deref().map_or(Ok(DEFAULT_TTL), ttl)?;
     let selectors = asked.streams.iter().map(|text| Selector::parse(text));
     let wanted = Interest::new(selectors.collect::<Result<Vec<_>, _>>()?, None)?;
@@ -73,7 +73,7 @@ pub(crate) async fn mint(
     let end = state.access.load().ends(&maker, now);
     let until = now.plus_ms(ttl.as_millis() as u64).min(end);
     let head = state.history.id(state.history.head());
-    let wanted = TicketWanted { streams, head, made: now, until, end, seed: None };
+    let wanted = TicketSpec { streams, head, made: now, until, end, seed: None };
     let ticket = state.access.load().mint(&maker, &wanted);
     let ticket = ticket.map_err(|error| Problem::new(Code::ServerError, error.to_string()))?;
     if ticket.len() > MAX_CREDENTIAL_BYTES {

@@ -13,7 +13,7 @@ const NAME: &str = "fanfare";
 const HOST_NAME: &str = "__Host-fanfare";
 
 /// Returns a `Set-Cookie` value that ends the cookie.
-pub(crate) fn ended(request: &HttpRequest) -> String {
+pub(crate) fn expired_cookie(request: &HttpRequest) -> String {
     cookie(request, "", 0)
 }
 

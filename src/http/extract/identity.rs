@@ -1,6 +1,6 @@
 //! The caller of a request, as the authentication middleware identified it.
 
-use crate::access::{Caller, Denied, explain};
+use crate::access::{Caller, Denied, problem_detail};
 use crate::http::error::{Code, Problem};
 use crate::http::state::AppState;
 use actix_web::{HttpMessage as _, HttpRequest};
@@ -40,5 +40,5 @@ pub(crate) fn credential_problem(state: &AppState, why: Denied) -> Problem {
         Denied::Expired => Code::TokenExpired,
         _ => Code::Unauthorized,
     };
-    Problem::new(code, explain(why))
+    Problem::new(code, problem_detail(why))
 }

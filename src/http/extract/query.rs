@@ -40,7 +40,7 @@ pub(crate) struct SubscribeQuery {
     pub(crate) start: Start,
     /// False if the response ends with the newest event.
     pub(crate) follow: bool,
-    pub(crate) beat: Heartbeat,
+    pub(crate) heartbeat: Heartbeat,
     pub(crate) flush: Option<FlushOptions>,
     pub(crate) refusal_as_status: bool,
 }
@@ -49,7 +49,7 @@ pub(crate) struct SubscribeQuery {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReaderOptions {
     pub(crate) start: Option<Start>,
-    pub(crate) beat: Heartbeat,
+    pub(crate) heartbeat: Heartbeat,
     pub(crate) has_control: Option<bool>,
     pub(crate) refusal_as_status: Option<bool>,
 }
@@ -59,7 +59,7 @@ impl ReaderOptions {
     #[cfg(feature = "chat")]
     pub(crate) fn new(heartbeat: Duration) -> Self {
         let beat = Heartbeat { every_s: heartbeat.as_secs().max(1), as_event: false };
-        Self { start: None, beat, has_control: None, refusal_as_status: None }
+        Self { start: None, heartbeat: beat, has_control: None, refusal_as_status: None }
     }
 
     /// Reads the options from a query.
@@ -68,7 +68,7 @@ impl ReaderOptions {
         heartbeat: Duration,
         now: Timestamp,
     ) -> Result<Self, Invalid> {
-        let one = |name: &'static str| one_of(pairs, &[name]);
+        let one = |name: &'static str| single(pairs, &[name]);
         let start = match (one("last")?, one("from")?) {
             (Some(count), _) => Some(Start::Last(last(count)?)),
             (None, Some(from)) => Some(start(from, now)?),
@@ -82,7 +82,7 @@ impl ReaderOptions {
         };
         Ok(Self {
             start,
-            beat: Heartbeat { every_s: every.as_secs().max(1), as_event: beat_as == "event" },
+            heartbeat: Heartbeat { every_s: every.as_secs().max(1), as_event: beat_as == "event" },
             has_control: is("control", ["on", "off"])?,
             refusal_as_status: is("refusal", ["status", "event"])?,
         })
@@ -96,12 +96,12 @@ impl SubscribeQuery {
         let control_off = options.has_control == Some(false);
         Ok(Self {
             interest: Interest::new(vec![Selector::Exact(stream)], None)?,
-            view: View { control_off, ..View::default() },
+            view: View { without_control: control_off, ..View::default() },
             format: None,
             last_event_id: None,
             start: options.start.unwrap_or(Start::Oldest),
             follow: true,
-            beat: options.beat,
+            heartbeat: options.heartbeat,
             flush: None,
             refusal_as_status: control_off || options.refusal_as_status == Some(true),
         })
@@ -115,10 +115,10 @@ pub(crate) fn read(
     heartbeat: Duration,
     now: Timestamp,
 ) -> Result<SubscribeQuery, Invalid> {
-    let one = |name: &'static str| one_of(pairs, &[name]);
+    let one = |name: &'static str| single(pairs, &[name]);
     let selectors = match stream {
         Some(stream) => vec![Selector::Exact(stream)],
-        None => all_of(pairs, "stream").map(Selector::parse).collect::<Result<Vec<_>, _>>()?,
+        None => values(pairs, "stream").map(Selector::parse).collect::<Result<Vec<_>, _>>()?,
     };
     let types = one("types")?
         .map(|list| list.split(',').map(|t| EventType::parse(t.trim())).collect())
@@ -139,7 +139,7 @@ pub(crate) fn read(
         view: View {
             envelope: envelope == "true",
             columns: one("columns")?.map(Columns::parse).transpose()?.map(Arc::new),
-            control_off,
+            without_control: control_off,
             escape_formulas: escapes == "true",
             ..View::default()
         },
@@ -147,7 +147,7 @@ pub(crate) fn read(
         last_event_id: last_event_id(pairs)?.map(str::to_owned),
         start: options.start.unwrap_or(default_start),
         follow,
-        beat: options.beat,
+        heartbeat: options.heartbeat,
         flush,
         refusal_as_status: control_off || options.refusal_as_status == Some(true),
     })
@@ -155,7 +155,7 @@ pub(crate) fn read(
 
 /// Returns the last event id of a query.
 pub(crate) fn last_event_id(pairs: &[(String, String)]) -> Result<Option<&str>, Invalid> {
-    Ok(one_of(pairs, &LAST_ID_NAMES)?.filter(|id| !id.is_empty()))
+    Ok(single(pairs, &LAST_ID_NAMES)?.filter(|id| !id.is_empty()))
 }
 
 /// Returns the stream in a path, `/streams/{stream}…`.
@@ -226,7 +226,7 @@ fn only<T>(name: &str, value: Option<T>, what: &str) -> Result<T, Invalid> {
 }
 
 /// Returns the value of the parameter with one of `names`. A second value is an error.
-pub(crate) fn one_of<'a>(
+pub(crate) fn single<'a>(
     pairs: &'a [(String, String)],
     names: &[&str],
 ) -> Result<Option<&'a str>, Invalid> {
@@ -238,7 +238,7 @@ pub(crate) fn one_of<'a>(
     }
 }
 
-fn all_of<'a>(pairs: &'a [(String, String)], name: &'a str) -> impl Iterator<Item = &'a str> {
+fn values<'a>(pairs: &'a [(String, String)], name: &'a str) -> impl Iterator<Item = &'a str> {
     pairs.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
 }
 
@@ -323,8 +323,8 @@ mod tests {
         )
         .expect("ok");
         assert_eq!(q.interest.selectors().len(), 2);
-        assert!(q.view.envelope && !q.view.control_off && q.beat.as_event);
-        assert_eq!(q.beat.every_s, 2);
+        assert!(q.view.envelope && !q.view.without_control && q.heartbeat.as_event);
+        assert_eq!(q.heartbeat.every_s, 2);
         assert_eq!(q.last_event_id.as_deref(), Some("x"));
         assert_eq!(q.start, Start::At(Timestamp::from_ms(990_000)));
         let time = read_at("stream=a&from=1970-01-01T01:00:05+01:00").expect("ok").start;
@@ -445,7 +445,7 @@ mod tests {
             selectors.sort_unstable();
             selectors.dedup();
             prop_assert_eq!(meant.interest.selectors(), &selectors[..]);
-            prop_assert_eq!((meant.start, meant.beat.every_s), (Start::Last(last), beat));
+            prop_assert_eq!((meant.start, meant.heartbeat.every_s), (Start::Last(last), beat));
             prop_assert_eq!(meant.view.envelope, envelope);
             prop_assert_eq!(meant.last_event_id, Some(id.clone()).filter(|id| !id.is_empty()));
             let again = format!("{query}&{}", pair(once[twice]));

@@ -29,7 +29,7 @@ impl BodyBudget {
     /// limit per client.
     pub(crate) fn reserve(&self, client: &Client, max_body_bytes: usize) -> BodyReservation<'_> {
         let max_of_client = MAX_BYTES_PER_CLIENT.max(max_body_bytes);
-        let of_client = (!client.is_local).then(|| self.by_client.hold_nothing(client.key()));
+        let of_client = (!client.is_local).then(|| self.by_client.empty_hold(client.key()));
         BodyReservation { bytes: 0, budget: self, of_client, max_of_client }
     }
 

@@ -27,12 +27,12 @@ impl ConnectionLimiter {
         trusted_proxies: &[IpNet],
     ) -> Option<ConnectionPermit> {
         let client = Client::at(peer, peer.to_canonical().is_loopback());
-        let bound = limits.hub.of(Limit::ConnectionsPerClient);
+        let bound = limits.hub.get(Limit::ConnectionsPerClient);
         let is_proxy = trusted_proxies.iter().any(|net| net.contains(&client.address));
         match bound.filter(|bound| !is_proxy && (bound.is_explicit || !client.is_local)) {
             None => Some(ConnectionPermit { _hold: None }),
             Some(bound) => {
-                let hold = self.0.hold(client.key(), 1, bound.most + CONNECTIONS_BESIDE_SESSIONS);
+                let hold = self.0.hold(client.key(), 1, bound.max + CONNECTIONS_BESIDE_SESSIONS);
                 hold.map(|hold| ConnectionPermit { _hold: Some(hold) })
             }
         }

@@ -44,7 +44,7 @@ pub(crate) struct HeadClock {
     timer: RefCell<Option<Pin<Box<Sleep>>>>,
     is_expired: Cell<bool>,
     /// True if the request was refused before its body arrived; the body follows the response.
-    is_early: Cell<bool>,
+    body_is_pending: Cell<bool>,
 }
 
 impl HeadClock {
@@ -54,7 +54,7 @@ impl HeadClock {
             since: Cell::new(Instant::now()),
             timer: RefCell::new(None),
             is_expired: Cell::new(false),
-            is_early: Cell::new(false),
+            body_is_pending: Cell::new(false),
         })
     }
 
@@ -69,20 +69,20 @@ impl HeadClock {
     }
 
     /// Starts the clock after a response that did not wait for the body of its request.
-    pub(crate) fn start_early(&self) {
-        self.is_early.set(true);
+    pub(crate) fn start_before_body(&self) {
+        self.body_is_pending.set(true);
         self.start();
     }
 
     /// Notes that bytes were read.
-    pub(crate) fn has_read(&self) {
-        if self.state.get() == State::Answered && !self.is_early.get() {
+    pub(crate) fn on_read(&self) {
+        if self.state.get() == State::Answered && !self.body_is_pending.get() {
             self.enter(State::Reading);
         }
     }
 
     /// Notes that bytes of a response were written.
-    pub(crate) fn has_written(&self) {
+    pub(crate) fn on_write(&self) {
         if self.state.get() == State::Answered {
             self.since.set(Instant::now());
         }
@@ -131,7 +131,7 @@ pub(crate) fn stop(clock: Option<&Rc<HeadClock>>) {
 }
 
 /// Starts the clock for the next head once the body of the response is sent.
-pub(crate) fn start_behind(
+pub(crate) fn start_after_response(
     response: ServiceResponse<BoxBody>,
     clock: Option<Rc<HeadClock>>,
 ) -> ServiceResponse<BoxBody> {
@@ -139,7 +139,7 @@ pub(crate) fn start_behind(
     let (request, status) = (response.request(), response.status());
     let has_body = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
     let has_body = has_body.iter().any(|name| request.headers().contains_key(name));
-    clock.is_early.set(has_body && !status.is_success());
+    clock.body_is_pending.set(has_body && !status.is_success());
     let is_small = match response.response().body().size() {
         BodySize::None => true,
         BodySize::Sized(bytes) => bytes <= SMALL_BODY_BYTES,

@@ -19,12 +19,12 @@ pub(super) struct ClientHold {
 impl PerClient {
     /// Holds `amount` for a client, unless the client would hold more than `max`.
     pub(super) fn hold(&self, client: ClientKey, amount: u64, max: u64) -> Option<ClientHold> {
-        let mut hold = self.hold_nothing(client);
+        let mut hold = self.empty_hold(client);
         hold.grow(amount, max).then_some(hold)
     }
 
     /// Starts a hold that grows later.
-    pub(super) fn hold_nothing(&self, client: ClientKey) -> ClientHold {
+    pub(super) fn empty_hold(&self, client: ClientKey) -> ClientHold {
         ClientHold { amounts: self.clone(), client, amount: 0 }
     }
 }

@@ -66,11 +66,11 @@ pub(crate) async fn log_requests<B: MessageBody + 'static>(
         Ok(mut response) => {
             response.headers_mut().insert(REQUEST_ID, id);
             pending.end(&RequestEnd::of(response.response()), Some(response.request()));
-            Ok(head_clock::start_behind(response.map_into_boxed_body(), clock))
+            Ok(head_clock::start_after_response(response.map_into_boxed_body(), clock))
         }
         Err(error) => {
             if let Some(clock) = clock {
-                clock.start_early();
+                clock.start_before_body();
             }
             let mut response = error.error_response();
             pending.end(&RequestEnd::of(&response), None);

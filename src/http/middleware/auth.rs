@@ -129,8 +129,9 @@ async fn identify_by_cookie(
     credential: &str,
 ) -> Result<RequestIdentity, Problem> {
     let caller = verify(state, credential).await;
-    let caller =
-        caller.map_err(|why| credential_problem(state, why).ends_cookie(cookie::ended(request)))?;
+    let caller = caller.map_err(|why| {
+        credential_problem(state, why).ends_cookie(cookie::expired_cookie(request))
+    })?;
     if request.method().is_safe() || is_own_page(state, request) {
         return Ok(RequestIdentity(Some(Arc::new(caller))));
     }
@@ -188,7 +189,7 @@ fn ticket_in_query(request: &HttpRequest) -> Result<Option<(String, Option<Event
     }
     let malformed = |_| Denied::Malformed;
     let pairs = query::pairs(query).map_err(malformed)?;
-    let ticket = query::one_of(&pairs, &[TICKET]).map_err(malformed)?.unwrap_or_default();
+    let ticket = query::single(&pairs, &[TICKET]).map_err(malformed)?.unwrap_or_default();
     let last = requested_id(request, query::last_event_id(&pairs).ok().flatten());
     let reads = request.method() == Method::GET && request.path().ends_with("/events");
     let resumes = reads || request.method() == Method::POST && request.path() == "/events";

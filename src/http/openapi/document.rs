@@ -15,7 +15,7 @@ use crate::http::api::{
     tickets,
 };
 use crate::http::error::Document;
-use crate::http::openapi::responses::Refused;
+use crate::http::openapi::responses::CommonErrors;
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use std::sync::OnceLock;
@@ -25,7 +25,7 @@ use utoipa::{Modify, OpenApi};
 /// `GET /openapi.json`
 #[utoipa::path(get, path = "/openapi.json", tag = "operators", responses(
     (status = 200, description = "This description", content_type = "application/json"),
-    Refused,
+    CommonErrors,
 ))]
 pub(crate) async fn openapi() -> HttpResponse {
     static TEXT: OnceLock<String> = OnceLock::new();
@@ -56,7 +56,7 @@ pub(crate) async fn openapi() -> HttpResponse {
         streams::delete,
         streams::end,
         tickets::mint,
-        login::who,
+        login::describe_caller,
         login::begin,
         login::end,
         revocations::list,

@@ -32,14 +32,14 @@ macro_rules! refusals {
 
 refusals! {
     /// Refusals of every route.
-    Refused {
+    CommonErrors {
         400 = "The request cannot be read",
         401 = "No credential where one is needed, or one that is not good",
         403 = "It is not granted, or a page of another site asks",
         421 = "It is meant for another host",
     }
     /// Refusals of routes that take a body.
-    BodyRefused {
+    BodyErrors {
         408 = "The body stopped in the middle",
         413 = "The body, or the data of an event, is too large",
         422 = "A value fails its check",
@@ -47,7 +47,7 @@ refusals! {
         503 = "A limit of the hub is reached, its disk is full, or it is stopping",
     }
     /// Refusals of routes that read the journal.
-    HistoryRefused {
+    HistoryErrors {
         500 = "The journal cannot be read",
     }
 }
@@ -55,7 +55,7 @@ refusals! {
 #[cfg(feature = "chat")]
 refusals! {
     /// Refusals of routes of one chat.
-    ChatMissed {
+    ChatErrors {
         404 = "There is no such chat, or it is another's",
         410 = "The chat is deleted",
     }

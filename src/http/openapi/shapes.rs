@@ -12,19 +12,19 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(ToSchema, Serialize)]
 pub(crate) struct Subscription {
     /// Streams, or patterns of their names.
-    stream: Texts,
+    stream: TextOrList,
     #[schema(nullable = false)]
     last_event_id: Option<String>,
-    #[schema(nullable = false, minimum = 0)]
+    #[schema(nullable = false, minimum = 0, maximum = 10000)]
     last: Option<u64>,
     #[schema(nullable = false)]
     from: Option<String>,
     #[schema(nullable = false)]
-    types: Option<Texts>,
+    types: Option<TextOrList>,
     #[schema(nullable = false, inline)]
     format: Option<FormatShape>,
     #[schema(nullable = false)]
-    columns: Option<Texts>,
+    columns: Option<TextOrList>,
     #[schema(nullable = false)]
     follow: Option<bool>,
     #[schema(nullable = false)]
@@ -38,18 +38,18 @@ pub(crate) struct Subscription {
     #[schema(nullable = false, minimum = 1, maximum = 262_144)]
     flush_bytes: Option<u64>,
     #[schema(nullable = false, inline)]
-    heartbeat_as: Option<BeatAs>,
+    heartbeat_as: Option<HeartbeatForm>,
     #[schema(nullable = false, inline)]
     control: Option<Control>,
     #[schema(nullable = false, inline)]
-    refusal: Option<RefusalAs>,
+    refusal: Option<RefusalForm>,
 }
 
 /// Text, or a list of texts.
 #[derive(ToSchema, Serialize)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "it describes what `query.rs` reads")]
-enum Texts {
+enum TextOrList {
     One(String),
     Several(Vec<String>),
 }
@@ -157,12 +157,12 @@ pub(crate) struct EndReceipt {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "it describes what `query.rs` reads")]
-pub(crate) struct Reading {
+pub(crate) struct SubscribeParameters {
     /// Id of the event to resume after, if the client cannot send the header `Last-Event-ID`.
     #[param(nullable = false)]
     last_event_id: Option<String>,
     /// Number of the newest events to start with.
-    #[param(minimum = 0, nullable = false, format = "uint64")]
+    #[param(minimum = 0, maximum = 10000, nullable = false, format = "uint64")]
     last: Option<u64>,
     /// Start of the events: `start`, `now`, a time (RFC 3339), or a duration before now (`10m`).
     #[param(nullable = false)]
@@ -197,13 +197,13 @@ pub(crate) struct Reading {
     follow: Option<bool>,
     /// Form of heartbeats: `comment` or `event`.
     #[param(inline, nullable = false)]
-    heartbeat_as: Option<BeatAs>,
+    heartbeat_as: Option<HeartbeatForm>,
     /// `off` omits `hub-open`, `hub-gap`, `hub-end`, `hub-notice` and `hub-error`.
     #[param(inline, nullable = false)]
     control: Option<Control>,
     /// `status` refuses this client with an HTTP status instead of an event stream.
     #[param(inline, nullable = false)]
-    refusal: Option<RefusalAs>,
+    refusal: Option<RefusalForm>,
     /// Ticket of `POST /tickets`.
     #[param(nullable = false)]
     ticket: Option<String>,
@@ -222,7 +222,7 @@ enum FormatShape {
 #[derive(ToSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(dead_code, reason = "it describes what `query.rs` reads")]
-enum BeatAs {
+enum HeartbeatForm {
     Comment,
     Event,
 }
@@ -238,7 +238,7 @@ enum Control {
 #[derive(ToSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(dead_code, reason = "it describes what `query.rs` reads")]
-enum RefusalAs {
+enum RefusalForm {
     Event,
     Status,
 }

@@ -95,7 +95,7 @@ impl AsyncRead for Transport {
         let before = buf.filled().len();
         let read = either!(self, stream => stream.poll_read(cx, buf));
         if buf.filled().len() > before {
-            self.clock.has_read();
+            self.clock.on_read();
         }
         if self.clock.poll_expired(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -110,7 +110,7 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.clock.has_written();
+        self.clock.on_write();
         either!(self, stream => stream.poll_write(cx, buf))
     }
 

@@ -85,7 +85,7 @@ impl Future for EventStream {
             }
             match self.gather(cx) {
                 piece if piece.is_empty() && !self.has_ended => return Poll::Pending,
-                piece => self.socket.keep(piece),
+                piece => self.socket.set_unsent(piece),
             }
         }
         cx.waker().wake_by_ref();
@@ -97,7 +97,7 @@ impl EventStream {
     /// Ends the stream of a lost connection.
     fn lost(&self) -> Poll<()> {
         if self.socket.has_timed_out() {
-            self.subscription.close_stalled();
+            self.subscription.close_for_write_timeout();
         }
         Poll::Ready(())
     }
@@ -113,7 +113,7 @@ impl EventStream {
             }
         }
         let mut piece = if frames.is_empty() { Vec::new() } else { wire::chunk(&frames) };
-        if self.has_ended && !self.subscription.was_cut_short() {
+        if self.has_ended && !self.subscription.is_truncated() {
             piece.extend_from_slice(wire::LAST_CHUNK);
         }
         piece.into()

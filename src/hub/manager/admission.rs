@@ -38,7 +38,7 @@ impl QuotaSlots {
         bound: Option<Bound>,
         bucket: impl FnOnce() -> Bucket,
     ) {
-        let Some(Bound { most, .. }) = bound else { return };
+        let Some(Bound { max: most, .. }) = bound else { return };
         let bucket = bucket();
         if self.0.iter().all(|place| place.bucket != bucket) {
             self.0.push(QuotaSlot { limit, scope, bucket, most });
@@ -60,7 +60,7 @@ pub(in crate::hub) struct Admission {
 }
 
 /// Limits that count sessions.
-const COUNTED: [Limit; 4] = [
+const SESSION_LIMITS: [Limit; 4] = [
     Limit::Connections,
     Limit::ConnectionsPerClient,
     Limit::ConnectionsPerSubject,
@@ -140,7 +140,7 @@ impl Admission {
         let mut places = QuotaSlots(Vec::with_capacity(4));
         // A rule's limit on sessions applies in addition to the hub's, not instead of it.
         for scope in std::iter::once(&Scope::HUB).chain(&scopes) {
-            let bound = self.limits.bounds(*scope).and_then(|b| b.of(Limit::Connections));
+            let bound = self.limits.bounds(*scope).and_then(|b| b.get(Limit::Connections));
             places.add(Limit::Connections, *scope, bound, || Bucket::All(*scope));
         }
         for scope in &scopes {
@@ -175,8 +175,8 @@ impl Admission {
         }
         let mut usage = Vec::new();
         for scope in self.limits.scopes() {
-            for limit in COUNTED {
-                let bound = self.limits.bounds(scope).and_then(|bounds| bounds.of(limit));
+            for limit in SESSION_LIMITS {
+                let bound = self.limits.bounds(scope).and_then(|bounds| bounds.get(limit));
                 if bound.is_none() && scope != Scope::HUB {
                     continue;
                 }
@@ -185,7 +185,7 @@ impl Admission {
                 usage.push(Usage {
                     limit: limit.as_str(),
                     streams: self.limits.streams(scope),
-                    max: bound.map(|bound| bound.most),
+                    max: bound.map(|bound| bound.max),
                     r#use: counted(most.get(&(limit, scope)).copied().unwrap_or(0)),
                     peak: counted(slot.peak),
                     refusals: slot.refusals,
@@ -205,7 +205,7 @@ mod tests {
     fn bounds(set: &[(Limit, u64)]) -> Bounds {
         let mut bounds = Bounds::default();
         for (limit, most) in set {
-            bounds.set(*limit, Some(Bound { most: *most, is_explicit: true }));
+            bounds.set(*limit, Some(Bound { max: *most, is_explicit: true }));
         }
         bounds
     }
@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn default_limit_does_not_apply_to_local_clients() {
         let mut hub = Bounds::default();
-        hub.set(Limit::ConnectionsPerClient, Some(Bound { most: 1, is_explicit: false }));
+        hub.set(Limit::ConnectionsPerClient, Some(Bound { max: 1, is_explicit: false }));
         let mut admission = Admission::new(Arc::new(Limits { hub, rules: Vec::new() }));
         let local = QuotaOwner { client: Client::at([127, 0, 0, 1].into(), true), subject: None };
         let other = holder(1, "");

@@ -20,7 +20,7 @@ use crate::event::{Body, Interest, Position, Selector, StreamName};
 use crate::hub::ids::{GroupId, SessionKey, ShardId};
 use crate::hub::messages::{FromShard, Registered, SubscribeRejection, ToShard};
 use crate::hub::quota_owner::QuotaOwner;
-use crate::journal::{Committed, Dispatch};
+use crate::journal::{CommittedBatch, Dispatch};
 use crate::limits::Limits;
 use crate::telemetry::{Published, Telemetry};
 use actix::prelude::{Actor, AsyncContext, Context, Handler, Message, StreamHandler};
@@ -42,7 +42,7 @@ const GONE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Actor that dispatches committed batches to the shards and admits sessions.
 pub struct ConnectionManager {
     telemetry: Telemetry,
-    shown: PatternMetrics,
+    pattern_metrics: PatternMetrics,
     admission: Admission,
     shards: FxHashMap<ShardId, ShardSlot>,
     groups: FxHashMap<GroupId, SubscribedGroup>,
@@ -61,7 +61,7 @@ pub struct ConnectionManager {
 /// Sessions with the same interest.
 struct SubscribedGroup {
     interest: Arc<Interest>,
-    seats: FxHashMap<ShardId, u32>,
+    sessions_by_shard: FxHashMap<ShardId, u32>,
     total: u32,
 }
 
@@ -76,7 +76,7 @@ impl ConnectionManager {
         shown: &[Selector],
     ) -> Self {
         Self {
-            shown: PatternMetrics::new(shown, &telemetry),
+            pattern_metrics: PatternMetrics::new(shown, &telemetry),
             telemetry,
             admission: Admission::new(limits),
             shards: FxHashMap::default(),
@@ -115,7 +115,7 @@ impl ConnectionManager {
 
     /// Sends each shard the entries that its groups select; returns the number of sessions that
     /// get each entry.
-    fn fan_out(&mut self, batch: Arc<Committed>) -> Vec<u32> {
+    fn fan_out(&mut self, batch: Arc<CommittedBatch>) -> Vec<u32> {
         let mut takers: FxHashMap<ShardId, Vec<(u32, GroupId)>> = FxHashMap::default();
         let mut counts = Vec::with_capacity(batch.entries.len());
         let mut matched = Vec::new();
@@ -134,14 +134,14 @@ impl ConnectionManager {
                     continue;
                 };
                 count += group.total;
-                for shard in group.seats.keys() {
+                for shard in group.sessions_by_shard.keys() {
                     takers.entry(*shard).or_default().push((index as u32, *id));
                 }
             }
             counts.push(count);
             if let Body::Event { kind, payload } = &entry.body {
                 published.add(kind.as_str(), payload.as_bytes().len(), count);
-                self.shown.note(entry, count);
+                self.pattern_metrics.note(entry, count);
             }
         }
         self.telemetry.events_published(&published);
@@ -149,7 +149,7 @@ impl ConnectionManager {
         for (id, takers) in takers {
             let Some(shard) = self.shards.get_mut(&id) else { continue };
             let batch = batch.clone();
-            shard.deliver(ToShard::Deliver { batch, takers }, &self.telemetry);
+            shard.deliver(ToShard::Deliver { batch, recipients: takers }, &self.telemetry);
         }
         counts
     }
@@ -175,10 +175,10 @@ impl ConnectionManager {
         };
         if let Some(interested) = self.groups.get_mut(&group) {
             interested.total += 1;
-            *interested.seats.entry(shard).or_insert(0) += 1;
+            *interested.sessions_by_shard.entry(shard).or_insert(0) += 1;
         }
         if let Some(slot) = self.shards.get_mut(&shard) {
-            slot.seats.insert(key, (group, holder));
+            slot.sessions.insert(key, (group, holder));
         }
         self.sessions += 1;
         Ok(Registered { group, through: self.dispatched_watermark })
@@ -191,12 +191,15 @@ impl ConnectionManager {
             self.index.insert(selector, id);
         }
         self.by_interest.insert(interest.clone(), id);
-        self.groups.insert(id, SubscribedGroup { interest, seats: FxHashMap::default(), total: 0 });
+        self.groups.insert(
+            id,
+            SubscribedGroup { interest, sessions_by_shard: FxHashMap::default(), total: 0 },
+        );
         id
     }
 
-    fn leave(&mut self, shard: ShardId, key: SessionKey) {
-        let seat = self.shards.get_mut(&shard).and_then(|slot| slot.seats.remove(&key));
+    fn unregister(&mut self, shard: ShardId, key: SessionKey) {
+        let seat = self.shards.get_mut(&shard).and_then(|slot| slot.sessions.remove(&key));
         let Some((group, holder)) = seat else { return };
         self.release(shard, group, &holder);
     }
@@ -206,10 +209,10 @@ impl ConnectionManager {
         self.admission.release(holder, &group.interest);
         self.sessions -= 1;
         group.total -= 1;
-        if let Some(of_shard) = group.seats.get_mut(&shard) {
+        if let Some(of_shard) = group.sessions_by_shard.get_mut(&shard) {
             *of_shard -= 1;
             if *of_shard == 0 {
-                group.seats.remove(&shard);
+                group.sessions_by_shard.remove(&shard);
             }
         }
         if group.total == 0
@@ -260,7 +263,7 @@ impl ConnectionManager {
                 tracing::warn!(shard = id, "a worker thread has ended; released its sessions");
             }
             let Some(slot) = self.shards.remove(&id) else { continue };
-            for (group, holder) in slot.seats.into_values() {
+            for (group, holder) in slot.sessions.into_values() {
                 self.release(id, group, &holder);
             }
         }
@@ -303,20 +306,20 @@ impl Handler<FromShard> for ConnectionManager {
 
     fn handle(&mut self, message: FromShard, ctx: &mut Self::Context) {
         match message {
-            FromShard::Join { shard, address } => {
+            FromShard::ShardStarted { shard, address } => {
                 let mut slot = ShardSlot::new(address);
                 if let Some(window) = self.draining {
                     slot.send(ToShard::Drain { window }, self.dispatched_watermark);
                 }
                 self.shards.insert(shard, slot);
             }
-            FromShard::Seat { shard, key, interest, holder } => {
+            FromShard::Register { shard, key, interest, holder } => {
                 let answer = self.register(shard, key, interest, holder);
                 if let Some(slot) = self.shards.get_mut(&shard) {
-                    slot.send(ToShard::Seated { key, answer }, self.dispatched_watermark);
+                    slot.send(ToShard::Registered { key, answer }, self.dispatched_watermark);
                 }
             }
-            FromShard::Leave { shard, key } => self.leave(shard, key),
+            FromShard::Unregister { shard, key } => self.unregister(shard, key),
         }
         self.retry_later(ctx);
     }

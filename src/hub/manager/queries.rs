@@ -82,7 +82,7 @@ impl Handler<GetPresence> for ConnectionManager {
         self.index.matches(&ask.0, &mut groups);
         let groups: FxHashSet<GroupId> = groups.into_iter().collect();
         let mut by_subject: FxHashMap<Option<Arc<str>>, u32> = FxHashMap::default();
-        let seats = self.shards.values().flat_map(|slot| slot.seats.values());
+        let seats = self.shards.values().flat_map(|slot| slot.sessions.values());
         for (_, holder) in seats.filter(|(group, _)| groups.contains(group)) {
             *by_subject.entry(holder.subject.clone()).or_default() += 1;
         }
@@ -107,7 +107,7 @@ impl Handler<ChangeLimits> for ConnectionManager {
     type Result = ();
 
     fn handle(&mut self, change: ChangeLimits, _: &mut Self::Context) {
-        let seats = self.shards.values().flat_map(|slot| slot.seats.values());
+        let seats = self.shards.values().flat_map(|slot| slot.sessions.values());
         let held = seats
             .filter_map(|(group, holder)| Some((&**holder, &*self.groups.get(group)?.interest)));
         self.admission.change(change.0, held);

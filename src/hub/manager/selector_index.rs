@@ -80,7 +80,7 @@ impl<T: Copy + PartialEq> SelectorIndex<T> {
             out.extend_from_slice(values);
         }
         if self.pattern_count > 0 {
-            self.patterns.reach(name, out);
+            self.patterns.append_reaching(name, out);
         }
     }
 
@@ -132,7 +132,7 @@ impl<T: Copy + PartialEq> Node<T> {
 
     /// Appends the values of the patterns that reach `name`, as [`Selector::reaches`] defines.
     /// Called on the root node.
-    fn reach(&self, name: &StreamName, out: &mut Vec<T>) {
+    fn append_reaching(&self, name: &StreamName, out: &mut Vec<T>) {
         if name.is_hidden() {
             return;
         }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub(in crate::hub) struct ShardSlot {
     pub(in crate::hub) address: ShardAddress,
     /// Sessions of the shard.
-    pub(in crate::hub) seats: FxHashMap<SessionKey, (GroupId, Arc<QuotaOwner>)>,
+    pub(in crate::hub) sessions: FxHashMap<SessionKey, (GroupId, Arc<QuotaOwner>)>,
     /// Messages that wait for room in the mailbox, with at most one answer for each session.
     pending: VecDeque<ToShard>,
     /// True if batches were left out since the last `Resync`.
@@ -25,7 +25,7 @@ pub(in crate::hub) struct ShardSlot {
 
 impl ShardSlot {
     pub(in crate::hub) fn new(address: ShardAddress) -> Self {
-        Self { address, seats: FxHashMap::default(), pending: VecDeque::new(), is_behind: false }
+        Self { address, sessions: FxHashMap::default(), pending: VecDeque::new(), is_behind: false }
     }
 
     /// Returns true if messages wait for room in the mailbox.
@@ -89,7 +89,7 @@ mod tests {
     use actix::Addr;
 
     fn message(key: u64) -> ToShard {
-        ToShard::Seated { key, answer: Err(SubscribeRejection::Draining) }
+        ToShard::Registered { key, answer: Err(SubscribeRejection::Draining) }
     }
 
     #[test]
@@ -107,7 +107,7 @@ mod tests {
         slot.send(message(1), through);
         let waiting: Vec<&ToShard> = slot.pending.iter().collect();
         assert!(matches!(waiting[0], ToShard::Resync { through: t } if *t == through));
-        assert!(matches!(waiting[1], ToShard::Seated { key: 1, .. }));
+        assert!(matches!(waiting[1], ToShard::Registered { key: 1, .. }));
         assert!(!slot.is_behind, "the resync is queued");
         slot.deliver(message(2), &telemetry);
         assert!(slot.is_behind, "a batch does not overtake pending messages");

@@ -97,8 +97,8 @@ impl Handler<ToShard> for Shard {
     fn handle(&mut self, message: ToShard, ctx: &mut Self::Context) {
         let mut state = self.state.borrow_mut();
         match message {
-            ToShard::Seated { key, answer } => state.registered(key, answer),
-            ToShard::Deliver { batch, takers } => state.deliver(&batch, &takers),
+            ToShard::Registered { key, answer } => state.registered(key, answer),
+            ToShard::Deliver { batch, recipients: takers } => state.deliver(&batch, &takers),
             ToShard::Resync { through } => state.resync(through),
             ToShard::Drain { window } => {
                 state.start_drain(window);

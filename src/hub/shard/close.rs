@@ -5,7 +5,7 @@ use super::members::Members;
 use super::session::Session;
 use crate::hub::ids::SessionKey;
 use crate::hub::retry_pacer::RetryPacer;
-use crate::telemetry::Closed;
+use crate::telemetry::CloseReason;
 use crate::wire;
 use rand::Rng;
 use std::collections::VecDeque;
@@ -30,20 +30,20 @@ pub(in crate::hub) struct CloseSchedule {
     leaving: Vec<(Duration, SessionKey)>,
     drained_for: Duration,
     /// Closed sessions, with the second at which each is aborted.
-    cut_off: VecDeque<(u64, SessionKey)>,
+    abort_deadlines: VecDeque<(u64, SessionKey)>,
 }
 
 impl CloseSchedule {
     /// Spreads the closing of all sessions over a drain window.
     pub(in crate::hub) fn start_drain(&mut self, members: &Members, window: Duration) {
-        let told_within = window * DRAIN_CLOSE_PERCENT / 100;
+        let close_window = window * DRAIN_CLOSE_PERCENT / 100;
         let mut rng = rand::rng();
-        let mut leaving: Vec<_> = members
+        let mut draining: Vec<_> = members
             .sessions()
-            .map(|(key, _)| (told_within.mul_f64(rng.random_range(0.0..=1.0)), *key))
+            .map(|(key, _)| (close_window.mul_f64(rng.random_range(0.0..=1.0)), *key))
             .collect();
-        leaving.sort_unstable_by(|a, b| b.cmp(a));
-        self.leaving = leaving;
+        draining.sort_unstable_by(|a, b| b.cmp(a));
+        self.leaving = draining;
     }
 
     /// Advances the drain by one step.
@@ -63,7 +63,7 @@ impl CloseSchedule {
         pacer: &RetryPacer,
         now: u64,
         key: SessionKey,
-        reason: Closed,
+        reason: CloseReason,
     ) {
         let Some(session) = members.session_mut(key) else { return };
         if session.closing.is_some() {
@@ -79,16 +79,16 @@ impl CloseSchedule {
         }
         session.close_block = Some(block.into());
         session.wake(now);
-        if reason != Closed::Draining {
+        if reason != CloseReason::Draining {
             // A drain is bounded by its window.
-            self.cut_off.push_back((now + GRACE_S, key));
+            self.abort_deadlines.push_back((now + GRACE_S, key));
         }
     }
 
     /// Returns the next closed session that has not ended within the grace period.
     pub(in crate::hub) fn next_overdue(&mut self, now: u64) -> Option<SessionKey> {
-        self.cut_off.front().filter(|(at, _)| *at <= now)?;
-        self.cut_off.pop_front().map(|(_, key)| key)
+        self.abort_deadlines.front().filter(|(at, _)| *at <= now)?;
+        self.abort_deadlines.pop_front().map(|(_, key)| key)
     }
 }
 
@@ -97,8 +97,8 @@ pub(in crate::hub) fn disconnect_reason(
     session: &Session,
     now: u64,
     write_timeout: Duration,
-) -> Closed {
+) -> CloseReason {
     let timeout = write_timeout.as_secs() * STALLED_PERCENT / 100;
     let stalled = session.stalled_since.map_or(0, |since| now.saturating_sub(since));
-    if stalled > 0 && stalled >= timeout { Closed::WriteTimeout } else { Closed::Client }
+    if stalled > 0 && stalled >= timeout { CloseReason::WriteTimeout } else { CloseReason::Client }
 }

@@ -7,7 +7,7 @@ use super::members::Members;
 use super::shared_queue::Segment;
 use crate::event::Body;
 use crate::hub::ids::{GroupId, GroupKey, SessionKey};
-use crate::journal::{Committed, History};
+use crate::journal::{CommittedBatch, History};
 use crate::wire::View;
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use std::time::Instant;
 
 /// A batch framed for one view.
 struct FramedBatch<'a> {
-    batch: &'a Committed,
+    batch: &'a CommittedBatch,
     view: &'a View,
     frames: Frames,
     history: &'a History,
@@ -29,7 +29,7 @@ pub(in crate::hub) fn deliver(
     members: &mut Members,
     flushes: &mut FlushScheduler,
     history: &History,
-    batch: &Committed,
+    batch: &CommittedBatch,
     takers: &[(u32, GroupId)],
 ) -> Vec<SessionKey> {
     let by_group = group_entries(takers);
@@ -47,7 +47,7 @@ pub(in crate::hub) fn deliver(
             framed.queue(members, key, entries);
             let Some(queue) = members.queue_mut(key) else { continue };
             flushes.schedule(key, queue);
-            if queue.is_over() {
+            if queue.exceeds_limit() {
                 too_far_behind.extend(members.too_far_behind(key));
             }
         }

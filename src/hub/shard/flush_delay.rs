@@ -26,7 +26,7 @@ pub(in crate::hub) struct FlushDelay {
     /// End of the current delay.
     until: Option<Instant>,
     /// True if the session is in the heap of due flushes, which holds each session once.
-    is_noted: bool,
+    is_queued: bool,
 }
 
 impl FlushDelay {
@@ -65,7 +65,7 @@ impl DelayedFlushes {
 
     /// Returns true if the `unread` bytes of a live session must wait for more; schedules the
     /// session if its delay begins.
-    pub(in crate::hub) fn delays(
+    pub(in crate::hub) fn should_delay(
         &mut self,
         delay: &mut FlushDelay,
         key: SessionKey,
@@ -78,7 +78,7 @@ impl DelayedFlushes {
         if unread > 0 && delay.until.is_none() {
             let until = Instant::now() + options.within;
             delay.until = Some(until);
-            if !std::mem::replace(&mut delay.is_noted, true) {
+            if !std::mem::replace(&mut delay.is_queued, true) {
                 self.due.push(Reverse((until, key)));
                 self.changed.notify_one();
             }
@@ -100,10 +100,10 @@ impl DelayedFlushes {
         key: SessionKey,
         now: Instant,
     ) -> bool {
-        delay.is_noted = false;
+        delay.is_queued = false;
         match delay.until {
             Some(later) if later > now => {
-                delay.is_noted = true;
+                delay.is_queued = true;
                 self.due.push(Reverse((later, key)));
                 false
             }

@@ -43,11 +43,11 @@ pub(in crate::hub) struct FlushScheduler {
     /// True if the queue of the last flush received more meanwhile.
     is_busy: bool,
     coalesced: VecDeque<CoalescedWrite>,
-    begin: Rc<Notify>,
+    scheduled: Rc<Notify>,
     /// Commit times of the batches in the current flush.
-    brings: Vec<Rc<Instant>>,
+    current_batches: Vec<Rc<Instant>>,
     /// Commit times of the batches in finished flushes, until their fan-out is measured.
-    brought: Vec<Rc<Instant>>,
+    flushed_batches: Vec<Rc<Instant>>,
 }
 
 /// The current flush.
@@ -56,7 +56,7 @@ struct CurrentFlush {
     key: GroupKey,
     /// Number of sessions left to write to: the first ones of the queue's list, because the list
     /// fills gaps from its end.
-    ahead: usize,
+    remaining: usize,
     /// End of the group's queue when the flush began, in bytes.
     began_at: u64,
 }
@@ -79,9 +79,9 @@ impl FlushScheduler {
             current: None,
             is_busy: false,
             coalesced: VecDeque::new(),
-            begin: Rc::default(),
-            brings: Vec::new(),
-            brought: Vec::new(),
+            scheduled: Rc::default(),
+            current_batches: Vec::new(),
+            flushed_batches: Vec::new(),
         }
     }
 
@@ -89,14 +89,14 @@ impl FlushScheduler {
     pub(in crate::hub) fn schedule(&mut self, key: GroupKey, group: &mut SharedQueue) {
         if !std::mem::replace(&mut group.is_flush_due, true) {
             self.due.push_back(key);
-            self.begin.notify_one();
+            self.scheduled.notify_one();
         }
     }
 
     /// Ends the current flush.
     fn end(&mut self) {
         self.current = None;
-        self.brought.append(&mut self.brings);
+        self.flushed_batches.append(&mut self.current_batches);
     }
 
     /// Drops the joined writes, which belong to one group and must not outlive it.
@@ -108,7 +108,7 @@ impl FlushScheduler {
 impl FlushScheduler {
     /// Returns the `Notify` that is signalled when a flush is scheduled.
     pub(in crate::hub) fn scheduled(&self) -> Rc<Notify> {
-        self.begin.clone()
+        self.scheduled.clone()
     }
 
     /// Writes to some sessions; returns true if there are more. `now` is the current second of the
@@ -122,7 +122,9 @@ impl FlushScheduler {
     ) -> bool {
         let (mut sessions, mut bytes) = (0, 0);
         loop {
-            let Some(CurrentFlush { key, ahead, began_at }) = self.current_flush(members) else {
+            let Some(CurrentFlush { key, remaining: ahead, began_at }) =
+                self.current_flush(members)
+            else {
                 return false;
             };
             let Some(queue) = members.queue(key) else {
@@ -142,7 +144,7 @@ impl FlushScheduler {
                 self.end();
                 continue;
             };
-            self.current = Some(CurrentFlush { key, ahead: at, began_at });
+            self.current = Some(CurrentFlush { key, remaining: at, began_at });
             sessions += 1;
             let session = queue.live()[at];
             if !is_delayed(members, delayed, session) {
@@ -158,22 +160,22 @@ impl FlushScheduler {
             let key = self.due.pop_front()?;
             let began_at = members.queue_mut(key).map_or(0, |queue| {
                 queue.is_flush_due = false;
-                std::mem::swap(&mut self.brings, &mut queue.fresh);
+                std::mem::swap(&mut self.current_batches, &mut queue.unmeasured_batches);
                 queue.end_offset()
             });
-            self.current = Some(CurrentFlush { key, ahead: usize::MAX, began_at });
+            self.current = Some(CurrentFlush { key, remaining: usize::MAX, began_at });
         }
         self.current
     }
 
     /// Records how long batches took to reach the sockets of all their sessions.
     pub(in crate::hub) fn measure_fan_out(&mut self, delivery: &mut Delivery) {
-        if self.brought.is_empty() {
+        if self.flushed_batches.is_empty() {
             return;
         }
         let now = Instant::now();
         // The other batches are still to be written to another group.
-        for at in self.brought.drain(..).filter_map(Rc::into_inner) {
+        for at in self.flushed_batches.drain(..).filter_map(Rc::into_inner) {
             delivery.metrics.fanned_out(now.saturating_duration_since(at));
         }
     }
@@ -209,7 +211,7 @@ impl FlushScheduler {
             session.last_sent = now;
             session.heartbeat_due = false;
             if written == WriteOutcome::Kept {
-                session.kept_at = committed;
+                session.unsent_since = committed;
                 delivery.note_unsent(of);
                 session.wake(now);
                 break;
@@ -235,13 +237,13 @@ fn is_delayed(members: &mut Members, delayed: &mut DelayedFlushes, key: SessionK
     }
     let Some((session, queue)) = members.with_queue(key) else { return false };
     let Mode::Live { next, .. } = session.mode else { return false };
-    delayed.delays(&mut session.flush_delay, key, queue.unread_bytes(next))
+    delayed.should_delay(&mut session.flush_delay, key, queue.unread_bytes(next))
 }
 
 /// Returns the sink and the next segment of a session, if only segments must be written to it.
 fn direct(session: &Session, group: &SharedQueue) -> Option<(Rc<dyn DirectSink>, u64)> {
     let Mode::Live { next, .. } = session.mode else { return None };
-    let outlet = session.outlet.as_ref()?;
+    let outlet = session.sink.as_ref()?;
     // Without a waker, the connection has yet to poll and will get everything then.
     session.waker.as_ref()?;
     let has_own = session.first_block.is_some()
@@ -305,7 +307,7 @@ mod tests {
     use crate::hub::shard::page::tests::journal;
     use crate::hub::shard::session::CatchUp;
     use crate::hub::shard::state::ShardState;
-    use crate::journal::{Committed, Journal};
+    use crate::journal::{CommittedBatch, Journal};
     use crate::telemetry::Telemetry;
     use crate::wire::View;
     use std::cell::{Cell, RefCell};
@@ -315,13 +317,13 @@ mod tests {
     const GROUP: GroupId = 1;
 
     /// A socket that takes `room` pieces and records them.
-    struct Paper {
+    struct RecordingSink {
         pieces: RefCell<Vec<Bytes>>,
         room: Cell<usize>,
         is_blocked: Cell<bool>,
     }
 
-    impl DirectSink for Paper {
+    impl DirectSink for RecordingSink {
         fn abort(&self) {}
 
         fn unsent_bytes(&self) -> usize {
@@ -339,7 +341,7 @@ mod tests {
         }
     }
 
-    impl Paper {
+    impl RecordingSink {
         fn taking(pieces: usize) -> Rc<Self> {
             let is_blocked = Cell::new(false);
             Rc::new(Self { pieces: RefCell::default(), room: Cell::new(pieces), is_blocked })
@@ -361,17 +363,17 @@ mod tests {
     }
 
     /// Adds a live session whose connection waits for it.
-    fn join(state: &mut ShardState, outlet: Option<Rc<Paper>>) -> SessionKey {
+    fn join(state: &mut ShardState, outlet: Option<Rc<RecordingSink>>) -> SessionKey {
         let selector = Selector::parse("s").expect("a selector");
         let interest = Arc::new(Interest::new(vec![selector], None).expect("ok"));
         let (answer, _seated) = tokio::sync::oneshot::channel();
         let session = Session::new(interest, View::default(), probe::holder(), answer);
-        let key = probe::seat(state, GROUP, session).expect("the session is admitted");
+        let key = probe::register_session(state, GROUP, session).expect("the session is admitted");
         let dispatched = state.dispatched_watermark;
         let session = state.members.session_mut(key).expect("the session exists");
         session.cursor = dispatched;
         session.mode = Mode::CatchingUp(CatchUp { until: dispatched, job: None });
-        session.outlet = outlet.map(|paper| paper as Rc<dyn DirectSink>);
+        session.sink = outlet.map(|paper| paper as Rc<dyn DirectSink>);
         state.settings.telemetry.catching_up(1);
         let session = poll(state, key);
         assert!(session.is_none(), "there is nothing yet");
@@ -404,7 +406,7 @@ mod tests {
             .collect();
         let (first, last) = (Position::of(number, 0), Position::of(number, texts.len() - 1));
         let takers: Vec<(u32, GroupId)> = (0..texts.len() as u32).map(|i| (i, GROUP)).collect();
-        state.deliver(&Committed { first, last, at: Instant::now(), entries }, &takers);
+        state.deliver(&CommittedBatch { first, last, at: Instant::now(), entries }, &takers);
     }
 
     fn with(test: impl FnOnce(&mut ShardState, &Journal)) {
@@ -427,7 +429,7 @@ mod tests {
     #[test]
     fn new_events_are_written_in_one_piece_without_waking_the_connection() {
         with(|state, _| {
-            let (paper, other) = (Paper::taking(9), Paper::taking(9));
+            let (paper, other) = (RecordingSink::taking(9), RecordingSink::taking(9));
             let key = join(state, Some(paper.clone()));
             join(state, Some(other.clone()));
             let without = join(state, None);
@@ -451,7 +453,7 @@ mod tests {
     #[test]
     fn full_socket_delays_its_session_and_loses_nothing() {
         with(|state, _| {
-            let paper = Paper::taking(1);
+            let paper = RecordingSink::taking(1);
             let key = join(state, Some(paper.clone()));
             deliver(state, 1, &["a"]);
             state.write_slice();
@@ -477,7 +479,7 @@ mod tests {
 
     #[test]
     fn direct_writes_need_the_next_events_and_a_ready_socket() {
-        type Change = fn(&mut Session, &Paper);
+        type Change = fn(&mut Session, &RecordingSink);
         let cases: [(&str, Change); 4] = [
             ("has something else to be told first", |session, _| {
                 session.prefix = Some(Bytes::from_static(b": so\n"));
@@ -488,7 +490,7 @@ mod tests {
         ];
         for (why, change) in cases {
             with(|state, _| {
-                let paper = Paper::taking(9);
+                let paper = RecordingSink::taking(9);
                 let key = join(state, Some(paper.clone()));
                 change(state.members.session_mut(key).expect("the session exists"), &paper);
                 let cursor = session(state, key).cursor;
@@ -504,12 +506,12 @@ mod tests {
     #[test]
     fn end_of_stream_is_sent_by_the_connection_which_then_closes() {
         with(|state, _| {
-            let paper = Paper::taking(9);
+            let paper = RecordingSink::taking(9);
             let key = join(state, Some(paper.clone()));
             let (position, time) = (Position::of(1, 0), Timestamp::default());
             let streams = [StreamName::parse("s").expect("a name")].into();
             let end = Entry { position, time, streams, body: Body::End(EndReason::Ended) };
-            let batch = Committed {
+            let batch = CommittedBatch {
                 first: position,
                 last: position,
                 at: Instant::now(),
@@ -526,7 +528,7 @@ mod tests {
     #[test]
     fn written_event_replaces_a_due_heartbeat() {
         with(|state, _| {
-            let key = join(state, Some(Paper::taking(9)));
+            let key = join(state, Some(RecordingSink::taking(9)));
             state.members.session_mut(key).expect("the session exists").heartbeat_due = true;
             deliver(state, 1, &["a"]);
             state.write_slice();
@@ -537,7 +539,8 @@ mod tests {
     #[test]
     fn sessions_may_join_and_leave_during_a_flush() {
         with(|state, _| {
-            let papers: Vec<Rc<Paper>> = (0..300).map(|_| Paper::taking(99)).collect();
+            let papers: Vec<Rc<RecordingSink>> =
+                (0..300).map(|_| RecordingSink::taking(99)).collect();
             let keys: Vec<SessionKey> =
                 papers.iter().map(|paper| join(state, Some(paper.clone()))).collect();
             deliver(state, 1, &["a"]);
@@ -549,7 +552,7 @@ mod tests {
                 }
             }
             deliver(state, 2, &["b"]);
-            let late = Paper::taking(99);
+            let late = RecordingSink::taking(99);
             join(state, Some(late.clone()));
             while state.write_slice() {}
             for (at, paper) in papers.iter().enumerate().filter(|(at, _)| !gone(*at)) {
@@ -560,7 +563,7 @@ mod tests {
     }
 
     /// Returns the number of sessions that each of the next slices writes to.
-    fn slices(state: &mut ShardState, papers: &[Rc<Paper>], count: usize) -> Vec<usize> {
+    fn slices(state: &mut ShardState, papers: &[Rc<RecordingSink>], count: usize) -> Vec<usize> {
         let written = || papers.iter().map(|paper| paper.pieces.borrow().len()).sum::<usize>();
         let mut before = written();
         let mut slice = || {
@@ -575,7 +578,8 @@ mod tests {
     #[test]
     fn slices_are_short_while_events_arrive_and_long_with_a_backlog() {
         with(|state, _| {
-            let papers: Vec<Rc<Paper>> = (0..400).map(|_| Paper::taking(99)).collect();
+            let papers: Vec<Rc<RecordingSink>> =
+                (0..400).map(|_| RecordingSink::taking(99)).collect();
             for paper in &papers {
                 join(state, Some(paper.clone()));
             }
@@ -599,7 +603,7 @@ mod tests {
     #[test]
     fn long_queue_is_written_in_bounded_pieces_that_sessions_share() {
         with(|state, _| {
-            let papers = [Paper::taking(99), Paper::taking(99)];
+            let papers = [RecordingSink::taking(99), RecordingSink::taking(99)];
             for paper in &papers {
                 join(state, Some(paper.clone()));
             }
@@ -626,10 +630,10 @@ mod tests {
         actix::System::new().block_on(async {
             let journal = journal(1 << 20);
             let state = probe::shard(journal.history.clone(), Telemetry::new().expect("metrics"));
-            let paper = Paper::taking(1);
+            let paper = RecordingSink::taking(1);
             let key = join(&mut state.borrow_mut(), Some(paper.clone()));
             let subscription = crate::hub::Subscription::of(state.clone(), key);
-            let kept = || session(&state.borrow(), key).kept_at;
+            let kept = || session(&state.borrow(), key).unsent_since;
             assert_eq!(kept(), None);
             let before = Instant::now();
             deliver(&mut state.borrow_mut(), 1, &["a"]);

@@ -1,7 +1,7 @@
 //! The frames of a batch: built once for a view, sliced for every group.
 
 use super::shared_queue::SharedQueue;
-use crate::journal::{Committed, History};
+use crate::journal::{CommittedBatch, History};
 use crate::wire::{self, View};
 use bytes::Bytes;
 
@@ -17,7 +17,7 @@ pub(in crate::hub) struct Frames {
 
 impl Frames {
     pub(in crate::hub) fn of(
-        batch: &Committed,
+        batch: &CommittedBatch,
         view: &View,
         history: &History,
         taken: impl Iterator<Item = u32>,
@@ -40,7 +40,7 @@ impl Frames {
 
     /// Builds the frames of some entries for one group.
     pub(in crate::hub) fn of_group(
-        batch: &Committed,
+        batch: &CommittedBatch,
         entries: &[u32],
         history: &History,
         view: &View,

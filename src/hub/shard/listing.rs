@@ -43,7 +43,7 @@ fn view(members: &Members, history: &History, session: &Session) -> Option<Sessi
         _ => None,
     };
     let unsent = session.unsent();
-    let unsent_bytes = session.outlet.as_ref().map_or(0, |outlet| outlet.unsent_bytes() as u64);
+    let unsent_bytes = session.sink.as_ref().map_or(0, |outlet| outlet.unsent_bytes() as u64);
     let queued = unread.map_or(0, |(_, next, group)| group.unread_bytes(next));
     let lag = unread.map(|(segment, ..)| {
         let oldest = unsent.map(|(at, _)| at).or(segment.map(|segment| segment.at));

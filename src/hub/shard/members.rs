@@ -74,7 +74,7 @@ impl Members {
     /// Adds a session to the group of those that share its interest and its view.
     pub(in crate::hub) fn enter_group(&mut self, key: SessionKey, group: GroupId) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        let group = (group, self.views.enter(&session.view));
+        let group = (group, self.views.acquire(&session.view));
         session.group = Some(group);
         let new_queue = || SharedQueue::new(session.interest.clone());
         self.queues.entry(group).or_insert_with(new_queue).seats += 1;
@@ -82,7 +82,7 @@ impl Members {
 
     /// Removes one session from a group; returns true if it was the last.
     fn leave_group(&mut self, group: GroupKey) -> bool {
-        self.views.leave(group.1);
+        self.views.release(group.1);
         let Some(queue) = self.queues.get_mut(&group) else { return false };
         queue.seats -= 1;
         let is_last = queue.seats == 0;
@@ -95,7 +95,7 @@ impl Members {
     /// Removes a session; returns it with the mode that it had, and true if its group is gone.
     pub(in crate::hub) fn remove(&mut self, key: SessionKey) -> Option<Removed> {
         let mut session = self.sessions.remove(&key)?;
-        let mode = std::mem::replace(&mut session.mode, Mode::Seated);
+        let mode = std::mem::replace(&mut session.mode, Mode::Registered);
         if let Mode::Live { next, place } = mode {
             self.leave_queue(session.group, place, next);
         }

@@ -5,7 +5,7 @@
 
 use crate::event::{Body, Entry, Interest, Position, StreamName};
 use crate::journal::{History, JournalError};
-use crate::telemetry::Replayed;
+use crate::telemetry::ReplaySource;
 use crate::wire::{self, View};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(in crate::hub) struct Page {
     /// Position up to which history was read.
     pub(in crate::hub) through: Position,
     pub(in crate::hub) events: u64,
-    pub(in crate::hub) source: Replayed,
+    pub(in crate::hub) source: ReplaySource,
     /// Number of removals that the reader knows of once it has the page.
     pub(in crate::hub) seen_removals: u64,
     pub(in crate::hub) gap: bool,
@@ -47,7 +47,7 @@ impl PageRequest {
         if may_be_gap() {
             return None;
         }
-        let mut page = self.empty(Replayed::Memory);
+        let mut page = self.empty(ReplaySource::Memory);
         let mut add = |entry: &Entry| page.add(entry, history, self);
         let through = history.read_recent(&self.interest, self.cursor, self.until, &mut add)?;
         page.through = through;
@@ -59,14 +59,14 @@ impl PageRequest {
     pub(in crate::hub) fn read(&self, history: &History) -> Result<Page, JournalError> {
         loop {
             let attempt = self.attempt(history)?;
-            if let Some(page) = self.settled(history, attempt)? {
+            if let Some(page) = self.validate(history, attempt)? {
                 return Ok(page);
             }
         }
     }
 
     fn attempt(&self, history: &History) -> Result<Attempt, JournalError> {
-        let mut page = self.empty(Replayed::Disk);
+        let mut page = self.empty(ReplaySource::Disk);
         page.seen_removals = history.removals();
         let (mut after, mut until) = (self.cursor, self.until);
         if let Some(mut gap) = history.gap(&self.interest, self.cursor, self.told)? {
@@ -80,16 +80,16 @@ impl PageRequest {
             after = first.before();
             until = until.max(after);
         }
-        let notice = page.bytes.len();
+        let gap_notice_len = page.bytes.len();
         let mut add = |entry: &Entry| page.add(entry, history, self);
         page.through = history.read(&self.interest, after, until, &mut add)?;
-        Ok(Attempt { page, from: after, notice })
+        Ok(Attempt { page, from: after, notice: gap_notice_len })
     }
 
     /// Returns the page if none of its entries can have been removed during the read. Otherwise
     /// returns `None`, so that the page is read again, or, if the page reports a gap already, only
     /// that gap: the next page reports the new one.
-    fn settled(&self, history: &History, attempt: Attempt) -> Result<Option<Page>, JournalError> {
+    fn validate(&self, history: &History, attempt: Attempt) -> Result<Option<Page>, JournalError> {
         let Attempt { mut page, from, notice } = attempt;
         if history.gap(&self.interest, from, page.seen_removals)?.is_none() {
             return Ok(Some(page));
@@ -100,7 +100,7 @@ impl PageRequest {
         Ok(page.gap.then_some(Page { through: from, events: 0, ..page }))
     }
 
-    fn empty(&self, source: Replayed) -> Page {
+    fn empty(&self, source: ReplaySource) -> Page {
         Page {
             bytes: Vec::new(),
             through: self.cursor,
@@ -201,7 +201,7 @@ pub(in crate::hub) mod tests {
         let attempt = request.attempt(&journal.history).expect("reads");
         assert_eq!(attempt.page.events, 5);
         publish(&journal, 8).await;
-        assert!(request.settled(&journal.history, attempt).expect("checks").is_none());
+        assert!(request.validate(&journal.history, attempt).expect("checks").is_none());
         let page = request.read(&journal.history).expect("reads");
         assert!(page.gap && page.bytes.starts_with(b"event: hub-gap\n"));
         assert!(request.read_recent(&journal.history).is_none(), "memory cannot report gaps");
@@ -218,7 +218,7 @@ pub(in crate::hub) mod tests {
         let attempt = request.attempt(&journal.history).expect("reads");
         assert!(attempt.page.gap && attempt.page.events > 0);
         publish(&journal, 12).await;
-        let page = request.settled(&journal.history, attempt).expect("checks").expect("a notice");
+        let page = request.validate(&journal.history, attempt).expect("checks").expect("a notice");
         assert_eq!(page.events, 0);
         assert!(page.through > cursor, "the reader advances");
         let next = PageRequest { cursor: page.through, told: page.seen_removals, ..request };

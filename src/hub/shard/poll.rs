@@ -10,7 +10,7 @@ use super::settings::ShardSettings;
 use crate::event::{Position, Timestamp};
 use crate::hub::ids::SessionKey;
 use crate::journal::JournalError;
-use crate::telemetry::{BoundHit, Closed};
+use crate::telemetry::{BoundHit, CloseReason};
 use crate::wire;
 use bytes::Bytes;
 use std::future::Future;
@@ -66,7 +66,7 @@ impl Polling<'_> {
             let step = match &session.mode {
                 Mode::Live { .. } => self.step_live(key),
                 Mode::CatchingUp(_) => self.step_catching_up(key, cx),
-                Mode::Seating(_) | Mode::Seated => Step::Wait,
+                Mode::Registering(_) | Mode::Registered => Step::Wait,
             };
             match step {
                 Step::Yield(bytes) => return self.yielded(key, now, bytes),
@@ -127,14 +127,14 @@ impl Polling<'_> {
             return Step::Again;
         }
         session.cursor = segment.last;
-        if session.outlet.is_some() {
-            session.kept_at.get_or_insert(segment.at);
+        if session.sink.is_some() {
+            session.unsent_since.get_or_insert(segment.at);
             self.delivery.note_unsent(key);
         }
         if !segment.ends.is_empty() {
             session.ended.extend(segment.ends);
             if session.is_finished(&self.settings.history) {
-                session.closing = Some(Closed::Ended);
+                session.closing = Some(CloseReason::Ended);
             }
         }
         session.sent_events += segment.events;
@@ -159,7 +159,7 @@ impl Polling<'_> {
             };
         }
         if session.last.is_some_and(|last| session.cursor >= last) {
-            session.closing = Some(Closed::Complete);
+            session.closing = Some(CloseReason::Complete);
             return Step::Again;
         }
         // A session with an end reads everything from history, and nothing live.
@@ -175,7 +175,7 @@ impl Polling<'_> {
             view: session.view.clone(),
             cursor: session.cursor,
             until: session.last.unwrap_or(catch_up.until),
-            told: session.told,
+            told: session.seen_removals,
         };
         if let Some(page) = request.read_recent(&self.settings.history) {
             return self.take_page(key, page);
@@ -201,7 +201,7 @@ impl Polling<'_> {
     fn take_page(&mut self, key: SessionKey, page: Page) -> Step {
         let Some(session) = self.members.session_mut(key) else { return Step::Wait };
         session.cursor = page.through;
-        session.told = page.seen_removals;
+        session.seen_removals = page.seen_removals;
         session.sent_events += page.events;
         session.ended.extend(page.ends);
         let prefix = session.prefix.take_if(|_| !page.bytes.is_empty());
@@ -229,7 +229,7 @@ impl Polling<'_> {
     fn go_live(&mut self, key: SessionKey) -> Step {
         let Some(session) = self.members.session_mut(key) else { return Step::Wait };
         if session.is_finished(&self.settings.history) {
-            session.closing = Some(Closed::Ended);
+            session.closing = Some(CloseReason::Ended);
             return Step::Again;
         }
         if !self.members.go_live(key) {
@@ -245,7 +245,7 @@ impl Polling<'_> {
             tracing::error!(error, "failed to read history for a session");
         }
         let pacer = &self.settings.retry_pacer;
-        self.closes.close(self.members, pacer, self.now, key, Closed::Error);
+        self.closes.close(self.members, pacer, self.now, key, CloseReason::Error);
         Step::Again
     }
 }
@@ -261,7 +261,7 @@ mod tests {
     use crate::hub::probe;
     use crate::hub::shard::page::tests::{journal, publish};
     use crate::hub::shard::session::Session;
-    use crate::journal::Committed;
+    use crate::journal::CommittedBatch;
     use crate::telemetry::Telemetry;
     use std::ops::ControlFlow;
     use std::sync::Arc;
@@ -281,7 +281,7 @@ mod tests {
         let (answer, _seated) = tokio::sync::oneshot::channel();
         let session =
             Session::new(interest.clone(), wire::View::default(), probe::holder(), answer);
-        let key = probe::seat(&mut state, 1, session).expect("the session is admitted");
+        let key = probe::register_session(&mut state, 1, session).expect("the session is admitted");
         let first = Position::of(last.batch(), 0);
         let session = state.members.session_mut(key).expect("the session exists");
         session.cursor = first;
@@ -296,7 +296,7 @@ mod tests {
         };
         journal.history.read(&interest, Position::ZERO, last, &mut copy).expect("reads");
         state.deliver(
-            &Committed { first, last, at: Instant::now(), entries },
+            &CommittedBatch { first, last, at: Instant::now(), entries },
             &[(0, 1), (1, 1), (2, 1)],
         );
         let Poll::Ready(Some(bytes)) = state.poll(key, &mut cx) else { panic!("nothing comes") };

@@ -12,7 +12,7 @@ use crate::hub::ids::GroupKey;
 use crate::hub::messages::SubscribeRejection;
 use crate::hub::quota_owner::QuotaOwner;
 use crate::journal::{History, JournalError};
-use crate::telemetry::Closed;
+use crate::telemetry::CloseReason;
 use crate::wire::{Resume, View};
 use bytes::Bytes;
 use std::collections::HashSet;
@@ -62,9 +62,9 @@ pub struct SessionStart {
 /// Source of a session's next bytes.
 pub(in crate::hub) enum Mode {
     /// Waits for its registration.
-    Seating(oneshot::Sender<Result<Position, SubscribeRejection>>),
+    Registering(oneshot::Sender<Result<Position, SubscribeRejection>>),
     /// Registered, and not started.
-    Seated,
+    Registered,
     /// Reads history.
     CatchingUp(CatchUp),
     /// Reads its shared queue: the next segment, and its index among the readers.
@@ -113,7 +113,7 @@ pub(in crate::hub) struct Session {
     pub(in crate::hub) cursor: Position,
     /// Position at which it ends, if there is one.
     pub(in crate::hub) last: Option<Position>,
-    pub(in crate::hub) told: u64,
+    pub(in crate::hub) seen_removals: u64,
     /// Streams selected by name whose end it knows of.
     pub(in crate::hub) ended: HashSet<StreamName>,
     /// Block that is sent before anything else.
@@ -129,11 +129,11 @@ pub(in crate::hub) struct Session {
     pub(in crate::hub) expires: Option<(Timestamp, Timestamp)>,
     /// The last block, after which the session ends.
     pub(in crate::hub) close_block: Option<Bytes>,
-    pub(in crate::hub) closing: Option<Closed>,
+    pub(in crate::hub) closing: Option<CloseReason>,
     pub(in crate::hub) waker: Option<Waker>,
-    pub(in crate::hub) outlet: Option<Rc<dyn DirectSink>>,
+    pub(in crate::hub) sink: Option<Rc<dyn DirectSink>>,
     /// Commit time of the oldest event that the sink took and the socket has not.
-    pub(in crate::hub) kept_at: Option<Instant>,
+    pub(in crate::hub) unsent_since: Option<Instant>,
     /// Second since which bytes wait for a socket that takes nothing.
     pub(in crate::hub) stalled_since: Option<u64>,
 }
@@ -153,10 +153,10 @@ impl Session {
             began: None,
             sent_events: 0,
             group: None,
-            mode: Mode::Seating(seat),
+            mode: Mode::Registering(seat),
             cursor: Position::ZERO,
             last: None,
-            told: 0,
+            seen_removals: 0,
             ended: HashSet::new(),
             first_block: None,
             prefix: None,
@@ -169,8 +169,8 @@ impl Session {
             close_block: None,
             closing: None,
             waker: None,
-            outlet: None,
-            kept_at: None,
+            sink: None,
+            unsent_since: None,
             stalled_since: None,
         }
     }
@@ -186,8 +186,8 @@ impl Session {
     /// Returns the commit time of the oldest event that the socket has not taken, and the number of
     /// unsent bytes; `None` if there are none.
     pub(in crate::hub) fn unsent(&self) -> Option<(Instant, u64)> {
-        let bytes = self.outlet.as_ref()?.unsent_bytes() as u64;
-        self.kept_at.filter(|_| bytes > 0).map(|at| (at, bytes))
+        let bytes = self.sink.as_ref()?.unsent_bytes() as u64;
+        self.unsent_since.filter(|_| bytes > 0).map(|at| (at, bytes))
     }
 
     /// Returns true if every stream it selects by name has ended at or before its cursor. A stream that

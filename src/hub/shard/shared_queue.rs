@@ -49,7 +49,7 @@ pub(in crate::hub) struct SharedQueue {
     /// True if a flush is scheduled.
     pub(in crate::hub) is_flush_due: bool,
     /// Commit times of the batches that arrived since the last flush began.
-    pub(in crate::hub) fresh: Vec<Rc<Instant>>,
+    pub(in crate::hub) unmeasured_batches: Vec<Rc<Instant>>,
     queue: VecDeque<Queued>,
     /// Index of the first segment, counted since the queue was created.
     front: u64,
@@ -63,7 +63,7 @@ impl SharedQueue {
             seats: 0,
             live: Vec::new(),
             is_flush_due: false,
-            fresh: Vec::new(),
+            unmeasured_batches: Vec::new(),
             queue: VecDeque::new(),
             front: 0,
             end_offset: 0,
@@ -107,8 +107,8 @@ impl SharedQueue {
             self.queue.clear();
             return;
         }
-        if self.fresh.len() < MEASURED_BATCHES {
-            self.fresh.push(batch.clone());
+        if self.unmeasured_batches.len() < MEASURED_BATCHES {
+            self.unmeasured_batches.push(batch.clone());
         }
         let offset = self.end_offset;
         self.end_offset += segment.bytes.len() as u64;
@@ -116,7 +116,7 @@ impl SharedQueue {
     }
 
     /// Returns true if a session may be too far behind.
-    pub(in crate::hub) fn is_over(&self) -> bool {
+    pub(in crate::hub) fn exceeds_limit(&self) -> bool {
         self.queue.front().is_some_and(|q| self.end_offset - q.offset > MAX_SESSION_QUEUE_BYTES)
     }
 
@@ -227,8 +227,8 @@ mod tests {
         let mut group = SharedQueue::new(interest());
         group.join(1);
         group.push(segment(MAX_SESSION_QUEUE_BYTES as usize), &now());
-        assert!(!group.is_over());
+        assert!(!group.exceeds_limit());
         group.push(segment(1), &now());
-        assert!(group.is_over());
+        assert!(group.exceeds_limit());
     }
 }

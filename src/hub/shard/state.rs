@@ -21,8 +21,8 @@ use crate::event::Position;
 use crate::hub::ids::{GroupId, SessionKey, ShardId};
 use crate::hub::messages::{FromShard, Registered, ShardAddress, SubscribeRejection};
 use crate::hub::session_view::{SessionFilter, SessionView};
-use crate::journal::Committed;
-use crate::telemetry::{BoundHit, Closed};
+use crate::journal::CommittedBatch;
+use crate::telemetry::{BoundHit, CloseReason};
 use actix::Recipient;
 use bytes::Bytes;
 use std::task::{Context, Poll};
@@ -71,7 +71,7 @@ impl ShardState {
 
     /// Announces the shard to the manager.
     pub(in crate::hub) fn join(&mut self, address: ShardAddress) {
-        self.manager.send(FromShard::Join { shard: self.id, address });
+        self.manager.send(FromShard::ShardStarted { shard: self.id, address });
     }
 
     /// Inserts a session and registers it; `None` if the manager's mailbox is full.
@@ -82,7 +82,7 @@ impl ShardState {
         let (shard, interest) = (self.id, session.interest.clone());
         let holder = session.holder.clone();
         let key = self.members.insert(session);
-        self.manager.send(FromShard::Seat { shard, key, interest, holder });
+        self.manager.send(FromShard::Register { shard, key, interest, holder });
         Some(key)
     }
 
@@ -94,7 +94,9 @@ impl ShardState {
         let Registered { group, through } = match answer {
             Ok(seated) => seated,
             Err(refusal) => {
-                if let Some(Removed { mode: Mode::Seating(seat), .. }) = self.members.remove(key) {
+                if let Some(Removed { mode: Mode::Registering(seat), .. }) =
+                    self.members.remove(key)
+                {
                     let _ = seat.send(Err(refusal));
                 }
                 return;
@@ -103,12 +105,12 @@ impl ShardState {
         self.dispatched_watermark = self.dispatched_watermark.max(through);
         let Some(session) = self.members.session_mut(key) else {
             // The client left before its registration was answered.
-            self.manager.send(FromShard::Leave { shard: self.id, key });
+            self.manager.send(FromShard::Unregister { shard: self.id, key });
             return;
         };
-        let mode = std::mem::replace(&mut session.mode, Mode::Seated);
+        let mode = std::mem::replace(&mut session.mode, Mode::Registered);
         self.members.enter_group(key, group);
-        if let Mode::Seating(seat) = mode {
+        if let Mode::Registering(seat) = mode {
             // If the client has left, the drop of its `Subscription` removes the session.
             let _ = seat.send(Ok(through));
         }
@@ -127,7 +129,7 @@ impl ShardState {
         if session.group.is_none() {
             return;
         }
-        self.manager.send(FromShard::Leave { shard: self.id, key });
+        self.manager.send(FromShard::Unregister { shard: self.id, key });
         if matches!(mode, Mode::CatchingUp(_) | Mode::Live { .. }) {
             let (now, timeout) = (self.heartbeats.elapsed(), self.settings.write_timeout);
             let on_its_own = || close::disconnect_reason(&session, now, timeout);
@@ -138,12 +140,12 @@ impl ShardState {
     }
 
     /// Closes a session between two events, with a reason and a retry time.
-    pub(in crate::hub) fn close(&mut self, key: SessionKey, reason: Closed) {
+    pub(in crate::hub) fn close(&mut self, key: SessionKey, reason: CloseReason) {
         let now = self.heartbeats.now();
         self.closes.close(&mut self.members, &self.settings.retry_pacer, now, key, reason);
     }
 
-    fn log_closed(&self, session: &Session, reason: Closed) {
+    fn log_closed(&self, session: &Session, reason: CloseReason) {
         if self.settings.telemetry.may_log(reason.as_str()) {
             tracing::info!(
                 session = %session.id,
@@ -173,7 +175,7 @@ impl ShardState {
     }
 
     /// Queues the entries of a batch for the groups of this shard.
-    pub(in crate::hub) fn deliver(&mut self, batch: &Committed, takers: &[(u32, GroupId)]) {
+    pub(in crate::hub) fn deliver(&mut self, batch: &CommittedBatch, takers: &[(u32, GroupId)]) {
         self.dispatched_watermark = self.dispatched_watermark.max(batch.last);
         let history = &self.settings.history;
         let behind =
@@ -208,10 +210,10 @@ impl ShardState {
         self.manager.flush();
         let (time, second) = (crate::journal::now(), self.heartbeats.now());
         for key in self.expiries.expired(&mut self.members, time, second) {
-            self.close(key, Closed::Expired);
+            self.close(key, CloseReason::Expired);
         }
         for key in self.expiries.revoked(&self.members, &self.settings.access.load()) {
-            self.close(key, Closed::Revoked);
+            self.close(key, CloseReason::Revoked);
         }
         self.abort_overdue();
         while self.heartbeats.now() < self.heartbeats.elapsed() {
@@ -242,7 +244,7 @@ impl ShardState {
     fn abort_overdue(&mut self) {
         while let Some(key) = self.closes.next_overdue(self.heartbeats.now()) {
             let Some(session) = self.members.session(key) else { continue };
-            if let Some(outlet) = &session.outlet {
+            if let Some(outlet) = &session.sink {
                 outlet.abort();
             }
             // The session is no longer counted, even if its connection lingers.
@@ -261,7 +263,7 @@ impl ShardState {
     pub(in crate::hub) fn drain_step(&mut self) {
         self.closes.drain_step();
         while let Some(key) = self.closes.next_drained() {
-            self.close(key, Closed::Draining);
+            self.close(key, CloseReason::Draining);
         }
     }
 
@@ -299,7 +301,7 @@ impl ShardState {
         let is_it = |session: &Session| session.id == id && session.began.is_some();
         let found = self.members.sessions().find(|(_, session)| is_it(session));
         let Some(key) = found.map(|(key, _)| *key) else { return false };
-        self.close(key, Closed::Operator);
+        self.close(key, CloseReason::Operator);
         true
     }
 }

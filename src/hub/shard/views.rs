@@ -13,7 +13,7 @@ pub(in crate::hub) struct Views {
 
 impl Views {
     /// Counts a new session with `view`; returns the id of the view.
-    pub(in crate::hub) fn enter(&mut self, view: &View) -> ViewId {
+    pub(in crate::hub) fn acquire(&mut self, view: &View) -> ViewId {
         if let Some((id, (_, sessions))) = self.all.iter_mut().find(|(_, (known, _))| known == view)
         {
             *sessions += 1;
@@ -25,7 +25,7 @@ impl Views {
     }
 
     /// Removes a session from the count of a view; forgets the view with its last session.
-    pub(in crate::hub) fn leave(&mut self, id: ViewId) {
+    pub(in crate::hub) fn release(&mut self, id: ViewId) {
         if let Some((_, sessions)) = self.all.get_mut(&id) {
             *sessions -= 1;
             if *sessions == 0 {
@@ -48,13 +48,13 @@ mod tests {
     fn view_exists_while_sessions_have_it_and_its_id_is_not_reused() {
         let mut views = Views::default();
         let enveloped = View { envelope: true, ..View::default() };
-        let first = views.enter(&View::default());
-        assert_eq!(views.enter(&View::default()), first);
-        assert_ne!(views.enter(&enveloped), first);
-        views.leave(first);
+        let first = views.acquire(&View::default());
+        assert_eq!(views.acquire(&View::default()), first);
+        assert_ne!(views.acquire(&enveloped), first);
+        views.release(first);
         assert_eq!(views.all().len(), 2);
-        views.leave(first);
+        views.release(first);
         assert_eq!(views.all().len(), 1);
-        assert_ne!(views.enter(&View::default()), first);
+        assert_ne!(views.acquire(&View::default()), first);
     }
 }

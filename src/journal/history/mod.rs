@@ -10,7 +10,7 @@ mod read;
 mod removal;
 mod start;
 
-pub use read::First;
+pub use read::FirstEntry;
 pub use start::Start;
 
 use super::keys;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Maximum number of names that one list examines, including those that the caller may not read.
-const MAX_LOOKED_AT: usize = 100_000;
+const MAX_EXAMINED: usize = 100_000;
 
 /// A page of a list of streams.
 pub struct StreamPage {
@@ -49,23 +49,23 @@ pub struct History {
 pub(crate) struct Watermarks {
     head: AtomicU64,
     removed_to: AtomicU64,
-    forgotten_to: AtomicU64,
+    gone_streams_to: AtomicU64,
     removals: AtomicU64,
-    traces_lost_to: AtomicU64,
+    tombstones_lost_to: AtomicU64,
     /// Number of the removal at which `traces_lost_to` last moved.
-    traces_removal: AtomicU64,
+    tombstones_lost_removal: AtomicU64,
 }
 
 impl Watermarks {
     pub(crate) fn set_removed(&self, totals: &Totals, removals: u64) {
-        self.forgotten_to.store(totals.forgotten_to.get(), Ordering::Release);
+        self.gone_streams_to.store(totals.forgotten_to.get(), Ordering::Release);
         self.removed_to.store(totals.removed_to.get(), Ordering::Release);
         self.removals.store(removals, Ordering::Release);
     }
 
     pub(crate) fn set_tombstones_lost(&self, totals: &Totals, removals: u64) {
-        self.traces_removal.store(removals, Ordering::Release);
-        self.traces_lost_to.store(totals.tombstones_lost_to.get(), Ordering::Release);
+        self.tombstones_lost_removal.store(removals, Ordering::Release);
+        self.tombstones_lost_to.store(totals.tombstones_lost_to.get(), Ordering::Release);
     }
 
     pub(crate) fn set_head(&self, head: Position) {
@@ -134,7 +134,7 @@ impl History {
             _ => keys::name(prefix),
         };
         let mut listed = StreamPage { streams: Vec::new(), stopped_at: None };
-        for (looked_at, pair) in self.kv.walk(start, keys::end_of(keys::NAME)).enumerate() {
+        for (examined, pair) in self.kv.walk(start, keys::end_of(keys::NAME)).enumerate() {
             let (key, _) = pair?;
             let Ok(text) = std::str::from_utf8(&key[1..]) else { continue };
             if listed.streams.len() == limit || !text.starts_with(prefix) {
@@ -146,7 +146,7 @@ impl History {
             {
                 listed.streams.push((name.clone(), view));
             }
-            if looked_at + 1 == MAX_LOOKED_AT {
+            if examined + 1 == MAX_EXAMINED {
                 listed.stopped_at = Some(name);
                 break;
             }

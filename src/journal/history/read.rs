@@ -20,14 +20,14 @@ const MAX_READS_FOR_FIRST: usize = 32;
 
 /// Position of the next entry of an interest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum First {
+pub enum FirstEntry {
     /// Position of the entry.
     At(Position),
     /// No entry up to this position is selected.
     NoneUpTo(Position),
 }
 
-impl First {
+impl FirstEntry {
     /// Returns the position, if an entry was found.
     pub fn found(self) -> Option<Position> {
         match self {
@@ -71,8 +71,8 @@ impl History {
             return Ok(through);
         }
         let stopped_at = match interest.exact_streams() {
-            Some(names) => self.read_narrow(&names, interest, after, until, visit)?,
-            None => self.read_wide(interest, after, until, visit)?,
+            Some(names) => self.read_streams(&names, interest, after, until, visit)?,
+            None => self.read_pattern(interest, after, until, visit)?,
         };
         Ok(stopped_at.unwrap_or(until))
     }
@@ -84,7 +84,7 @@ impl History {
         interest: &Interest,
         mut after: Position,
         until: Position,
-    ) -> Result<First, JournalError> {
+    ) -> Result<FirstEntry, JournalError> {
         for _ in 0..MAX_READS_FOR_FIRST {
             let mut first = None;
             after = self.read(interest, after, until, &mut |entry| {
@@ -92,13 +92,13 @@ impl History {
                 ControlFlow::Break(())
             })?;
             if let Some(first) = first {
-                return Ok(First::At(first));
+                return Ok(FirstEntry::At(first));
             }
             if after >= until {
                 break;
             }
         }
-        Ok(First::NoneUpTo(after))
+        Ok(FirstEntry::NoneUpTo(after))
     }
 
     /// Returns the streams of the entry at a position; none if the entry was removed.
@@ -107,7 +107,7 @@ impl History {
         Ok(entry.map_or_else(Vec::new, |entry| entry.streams.into_vec()))
     }
 
-    fn read_narrow(
+    fn read_streams(
         &self,
         names: &[&StreamName],
         interest: &Interest,
@@ -138,7 +138,7 @@ impl History {
             }
         }
         let mut shown = Position::ZERO;
-        let mut looked_at = 0;
+        let mut examined = 0;
         while let Some(Reverse((place, at))) = next.pop() {
             while let Some((position, time, name)) = deletions.first().filter(|d| d.0 < place) {
                 if visit(&deletion(*position, *time, name)).is_break() {
@@ -153,9 +153,9 @@ impl History {
                 continue;
             }
             shown = place;
-            looked_at += 1;
+            examined += 1;
             let entry = self.entry(place)?.filter(|entry| interest.passes(entry));
-            if entry.is_some_and(|entry| visit(&entry).is_break()) || looked_at == MAX_LOOKED_AT {
+            if entry.is_some_and(|entry| visit(&entry).is_break()) || examined == MAX_LOOKED_AT {
                 return Ok(Some(place));
             }
         }
@@ -167,7 +167,7 @@ impl History {
         Ok(None)
     }
 
-    fn read_wide(
+    fn read_pattern(
         &self,
         interest: &Interest,
         after: Position,
@@ -177,7 +177,7 @@ impl History {
         let from = keys::entry(Position::from_stored(after.get() + 1));
         let to = keys::entry(Position::from_stored(until.get().saturating_add(1)));
         let mut known = HashMap::new();
-        for (looked_at, pair) in self.kv.walk(from, to).enumerate() {
+        for (examined, pair) in self.kv.walk(from, to).enumerate() {
             let (key, value) = pair?;
             let position = keys::position_of(&key).ok_or_else(|| damaged(&key))?;
             let stored = StoredEntry::read(&value).ok_or_else(|| damaged(&key))?;
@@ -185,10 +185,10 @@ impl History {
                 || stored.numbers.iter().any(|number| {
                     let wanted = known
                         .entry(*number)
-                        .or_insert_with(|| self.removed_up_to(*number, interest));
+                        .or_insert_with(|| self.floor_if_selected(*number, interest));
                     wanted.is_some_and(|floor| floor < position)
                 });
-            let enough = looked_at + 1 == MAX_LOOKED_AT;
+            let enough = examined + 1 == MAX_LOOKED_AT;
             let names = self.names(&stored.numbers);
             // The stream of a sealed entry may have been deleted meanwhile.
             if shown && (stored.sealed_by().is_none() || !names.is_empty()) {
@@ -206,7 +206,7 @@ impl History {
     }
 
     /// Returns the floor of a stream, if it exists and is selected.
-    pub(super) fn removed_up_to(
+    pub(super) fn floor_if_selected(
         &self,
         number: StreamNumber,
         interest: &Interest,

@@ -43,7 +43,7 @@ impl History {
             // A reader that continues (`told` > 0) learns of a deletion from the stream's end.
             let trace = self.tombstone(name, after)?.filter(|trace| trace.last > after);
             if trace.is_some_and(|trace| told == 0 || !trace.deleted)
-                || self.may_be_incomplete(name, after, told)?
+                || self.may_have_lost_tombstone(name, after, told)?
             {
                 hit = Some(unknown);
             } else if let Some(row) = self.streams.get(name).filter(is_new) {
@@ -111,7 +111,7 @@ impl History {
         after: Position,
         told: u64,
     ) -> Result<bool, JournalError> {
-        if load(&self.marks.forgotten_to) <= after {
+        if load(&self.marks.gone_streams_to) <= after {
             return Ok(false);
         }
         if self.has_lost_tombstones(after, told) {
@@ -133,13 +133,13 @@ impl History {
     /// Returns true if tombstones of streams removed after `after` may have been dropped since
     /// removal number `told`.
     fn has_lost_tombstones(&self, after: Position, told: u64) -> bool {
-        load(&self.marks.traces_lost_to) > after
-            && self.marks.traces_removal.load(Ordering::Acquire) > told
+        load(&self.marks.tombstones_lost_to) > after
+            && self.marks.tombstones_lost_removal.load(Ordering::Acquire) > told
     }
 
     /// Returns true if a former stream of this name may have been removed after `after`, and its
     /// tombstone dropped. That is ruled out if the current stream began at or before `after`.
-    fn may_be_incomplete(
+    fn may_have_lost_tombstone(
         &self,
         name: &StreamName,
         after: Position,
@@ -210,7 +210,7 @@ impl History {
         name: &StreamName,
         after: Position,
     ) -> Result<Option<Tombstone>, JournalError> {
-        if load(&self.marks.forgotten_to) <= after {
+        if load(&self.marks.gone_streams_to) <= after {
             return Ok(None);
         }
         let value = self.kv.get(&keys::tombstone(name.as_str()))?;

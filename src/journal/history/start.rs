@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 /// Maximum number of unselected entries that are skipped in the search for the newest selected
 /// ones.
-const MAX_LOOKED_AT_FOR_LAST: usize = 1 << 18;
+const MAX_EXAMINED_FOR_LAST: usize = 1 << 18;
 
 /// Start of a subscription without an id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,22 +78,22 @@ impl History {
             return Ok(head);
         }
         let oldest = match interest.exact_streams() {
-            Some(names) => self.last_narrow(&names, interest, count, head)?,
-            None => self.last_wide(interest, count, head)?,
+            Some(names) => self.last_of_streams(&names, interest, count, head)?,
+            None => self.last_of_pattern(interest, count, head)?,
         };
         Ok(oldest.map_or(head, Position::before))
     }
 
     /// Returns the oldest of the newest `count` positions of the named streams. Only entries up to
     /// the head count, because a batch that is being applied appears in the store entry by entry.
-    fn last_narrow(
+    fn last_of_streams(
         &self,
         names: &[&StreamName],
         interest: &Interest,
         count: usize,
         head: Position,
     ) -> Result<Option<Position>, JournalError> {
-        let most = count.saturating_add(MAX_LOOKED_AT_FOR_LAST);
+        let most = count.saturating_add(MAX_EXAMINED_FOR_LAST);
         let mut places = BTreeSet::new();
         for name in names {
             let Some(row) = self.streams.get(name) else { continue };
@@ -126,7 +126,7 @@ impl History {
         Ok(places.first().copied())
     }
 
-    fn last_wide(
+    fn last_of_pattern(
         &self,
         interest: &Interest,
         count: usize,
@@ -136,7 +136,7 @@ impl History {
         let mut known = HashMap::new();
         let end = keys::entry(Position::from_stored(head.get() + 1));
         let newest = self.kv.walk_back(vec![keys::ENTRY], end);
-        for pair in newest.take(count.saturating_add(MAX_LOOKED_AT_FOR_LAST)) {
+        for pair in newest.take(count.saturating_add(MAX_EXAMINED_FOR_LAST)) {
             let (key, value) = pair?;
             let place = keys::position_of(&key).ok_or_else(|| damaged(&key))?;
             let stored = StoredEntry::read(&value).ok_or_else(|| damaged(&key))?;
@@ -144,7 +144,7 @@ impl History {
                 && stored.numbers.iter().any(|number| {
                     let wanted = known
                         .entry(*number)
-                        .or_insert_with(|| self.removed_up_to(*number, interest));
+                        .or_insert_with(|| self.floor_if_selected(*number, interest));
                     wanted.is_some_and(|floor| floor < place)
                 });
             if !kept {

@@ -10,7 +10,7 @@
 //! u32, stored length u32, key, value; clears `4`, keyspace u64; and `3`, xxh3 of the items u64,
 //! magic. Files are preallocated, so zeros after the last batch are expected.
 
-use crate::disk::{sync_folder, write_file};
+use crate::disk::{sync_dir, write_file};
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -54,7 +54,7 @@ pub(in crate::journal) fn inspect(folder: &Path) -> io::Result<Option<BadTail>> 
     };
     while let Some(file) = files.next() {
         let bytes = fs::read(&file)?;
-        let good = good_bytes(&bytes);
+        let good = valid_prefix_len(&bytes);
         if used_bytes(&bytes[good..]) > 0 {
             let later: Vec<_> = files.collect();
             let is_torn = later.is_empty() && is_torn_write(&bytes, good);
@@ -84,7 +84,7 @@ impl BadTail {
         for file in &self.later {
             copy_used(file, 0, folder)?;
         }
-        sync_folder(folder)
+        sync_dir(folder)
     }
 }
 
@@ -115,7 +115,7 @@ pub(in crate::journal) fn rewrite(folder: &Path, bad: Option<&BadTail>) -> io::R
     }
     for file in files(folder)? {
         let bytes = fs::read(&file)?;
-        let good = &bytes[..good_bytes(&bytes)];
+        let good = &bytes[..valid_prefix_len(&bytes)];
         let made = file.with_extension("new");
         match write_file(&made, good) {
             Ok(_) => fs::rename(&made, &file)?,
@@ -126,7 +126,7 @@ pub(in crate::journal) fn rewrite(folder: &Path, bad: Option<&BadTail>) -> io::R
             Err(error) => return Err(error),
         }
     }
-    sync_folder(folder)
+    sync_dir(folder)
 }
 
 /// Overwrites the start of the file with the same bytes, so that they are written to disk, and cuts
@@ -160,13 +160,13 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// present.
 fn is_torn_write(bytes: &[u8], begin: usize) -> bool {
     let end = used_bytes(bytes);
-    if Remainder::of(&bytes[begin..]).batch().is_some() || has_whole_batch(&bytes[begin + 1..end]) {
+    if Parser::of(&bytes[begin..]).batch().is_some() || has_whole_batch(&bytes[begin + 1..end]) {
         return false;
     }
     if has_unwritten_sector(bytes, begin, end) {
         return true;
     }
-    let mut rest = Remainder::of(&bytes[begin..]);
+    let mut rest = Parser::of(&bytes[begin..]);
     let _ = rest.whole_batch();
     let failed_at = bytes.len() - rest.bytes.len();
     // Bytes are missing, unless a wrong length only makes it seem so.
@@ -176,7 +176,7 @@ fn is_torn_write(bytes: &[u8], begin: usize) -> bool {
 /// Returns true if a whole batch begins anywhere in `bytes`.
 fn has_whole_batch(bytes: &[u8]) -> bool {
     memchr::memchr_iter(1, bytes).any(|at| {
-        let mut rest = Remainder::of(&bytes[at..]);
+        let mut rest = Parser::of(&bytes[at..]);
         // Zeros never look like an empty batch, because the checksum of no bytes is not zero.
         rest.batch().is_some()
     })
@@ -202,8 +202,8 @@ fn ends_like_a_batch(bytes: &[u8]) -> bool {
 
 /// Returns the number of bytes from the start that are whole batches. The checksums do not cover
 /// the sequence numbers, so their order is checked, too.
-pub(in crate::journal) fn good_bytes(bytes: &[u8]) -> usize {
-    let mut rest = Remainder::of(bytes);
+pub(in crate::journal) fn valid_prefix_len(bytes: &[u8]) -> usize {
+    let mut rest = Parser::of(bytes);
     // Start and number of the previous batch, and true if it directly follows its own predecessor.
     let mut last: Option<(usize, u64)> = None;
     let mut last_follows = false;
@@ -225,13 +225,13 @@ pub(in crate::journal) fn good_bytes(bytes: &[u8]) -> usize {
 }
 
 /// Bytes of a file that were not parsed yet.
-struct Remainder<'a> {
+struct Parser<'a> {
     bytes: &'a [u8],
     /// True once an item had an impossible length.
     is_implausible: bool,
 }
 
-impl<'a> Remainder<'a> {
+impl<'a> Parser<'a> {
     fn of(bytes: &'a [u8]) -> Self {
         Self { bytes, is_implausible: false }
     }
@@ -250,7 +250,7 @@ impl<'a> Remainder<'a> {
 
     /// Skips one batch if it is complete and valid, and returns its sequence number.
     fn batch(&mut self) -> Option<u64> {
-        let mut rest = Remainder::of(self.bytes);
+        let mut rest = Parser::of(self.bytes);
         let number = rest.whole_batch()?;
         self.bytes = rest.bytes;
         Some(number)
@@ -353,7 +353,7 @@ mod tests {
     fn files_are_rewritten_in_place() {
         let (folder, file) = written();
         let before = fs::read(&file).expect("reads");
-        let good = good_bytes(&before);
+        let good = valid_prefix_len(&before);
         write_in_place(&file, &before[..good]).expect("writes");
         assert_eq!(fs::read(&file).expect("reads"), before[..good]);
         assert_eq!(open(folder.path()).len(), 20);
@@ -363,7 +363,7 @@ mod tests {
     fn flipped_bytes_are_found_and_copied_and_the_rest_opens() {
         let (whole, file) = written();
         let bytes = fs::read(&file).expect("reads");
-        let used = good_bytes(&bytes);
+        let used = valid_prefix_len(&bytes);
         let mut found = 0;
         for at in (0..used).step_by(used / 40) {
             let folder = tempfile::tempdir().expect("a folder");
@@ -429,17 +429,17 @@ mod tests {
         let whole = batch(1, &items);
         for follower in [3, 1_000_000] {
             let file = [&whole[..], &batch(2, &items), &batch(follower, &items)].concat();
-            assert_eq!(good_bytes(&file), file.len());
+            assert_eq!(valid_prefix_len(&file), file.len());
         }
         let file = [&whole[..], &batch(2, &items), &batch(3 | far, &items)].concat();
-        assert_eq!(good_bytes(&file), 2 * whole.len());
+        assert_eq!(valid_prefix_len(&file), 2 * whole.len());
         assert!(!is_torn_write(&file, 2 * whole.len()));
-        assert_eq!(good_bytes(&batch(1 | far, &items)), 0);
+        assert_eq!(valid_prefix_len(&batch(1 | far, &items)), 0);
         // An intact batch before it stays, even if it does not follow its own predecessor.
         let file = [&whole[..], &batch(2 | far, &items)].concat();
-        assert_eq!(good_bytes(&file), whole.len());
+        assert_eq!(valid_prefix_len(&file), whole.len());
         let file = [&whole[..], &batch(5, &items), &batch(6 | far, &items)].concat();
-        assert_eq!(good_bytes(&file), 2 * whole.len());
+        assert_eq!(valid_prefix_len(&file), 2 * whole.len());
     }
 
     #[test]
@@ -449,7 +449,7 @@ mod tests {
         for cut in 1..last.len() {
             for zeros in [0, 4096] {
                 let file = [&first[..], &last[..cut], &vec![0; zeros]].concat();
-                assert_eq!(good_bytes(&file), first.len(), "cut at {cut}");
+                assert_eq!(valid_prefix_len(&file), first.len(), "cut at {cut}");
                 assert!(is_torn_write(&file, first.len()), "cut at {cut} of {}", last.len());
             }
         }
@@ -499,10 +499,10 @@ mod tests {
         ) {
             let used = written.len();
             let allocated = [&written[..], &vec![0; zeros]].concat();
-            prop_assert_eq!(good_bytes(&allocated), used);
+            prop_assert_eq!(valid_prefix_len(&allocated), used);
             let cut = cut.index(used);
             let last_whole = begins.iter().copied().filter(|begin| *begin <= cut).max();
-            prop_assert_eq!(Some(good_bytes(&written[..cut])), last_whole);
+            prop_assert_eq!(Some(valid_prefix_len(&written[..cut])), last_whole);
         }
 
         #[test]
@@ -517,7 +517,7 @@ mod tests {
             let batch = begins.iter().rposition(|begin| *begin <= at).expect("one");
             let begin = begins[batch];
             written[at] ^= flip;
-            let good = good_bytes(&written);
+            let good = valid_prefix_len(&written);
             if SEQUENCE.contains(&(at - begin)) {
                 // No checksum covers it: only a wrong order is detected, and it may be unclear
                 // which of two batches is wrong.
@@ -526,7 +526,7 @@ mod tests {
             } else {
                 prop_assert_eq!(good, begin);
             }
-            prop_assert_eq!(good_bytes(&written[..good]), good, "what is left opens");
+            prop_assert_eq!(valid_prefix_len(&written[..good]), good, "what is left opens");
             let number = |begin: &usize| {
                 let bytes = &written[begin + SEQUENCE.start..begin + SEQUENCE.end];
                 u64::from_le_bytes(bytes.try_into().expect("eight"))
@@ -543,9 +543,9 @@ mod tests {
             let mut bytes = written;
             let at = at.index(bytes.len());
             bytes.splice(at..at, with);
-            let good = good_bytes(&bytes);
+            let good = valid_prefix_len(&bytes);
             prop_assert!(good <= bytes.len());
-            prop_assert_eq!(good_bytes(&bytes[..good]), good);
+            prop_assert_eq!(valid_prefix_len(&bytes[..good]), good);
         }
     }
 }

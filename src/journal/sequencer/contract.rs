@@ -23,11 +23,11 @@ fn proposal(ticket: Ticket) -> Proposal {
     Proposal { ticket, time: Timestamp::from_ms(ticket), units: vec![vec![Item::End(stream)]] }
 }
 
-fn drain(order: &mut impl Sequencer) -> Vec<(Ordered, Option<Ticket>)> {
+fn drain(order: &mut impl Sequencer) -> Vec<(OrderedBatch, Option<Ticket>)> {
     std::iter::from_fn(|| order.next().expect("the order works")).collect()
 }
 
-fn whole_once_and_in_order(fixture: &impl Fixture) {
+fn delivers_batches_once_in_order(fixture: &impl Fixture) {
     let mut order = fixture.after(0);
     let mut accepted = Vec::new();
     let mut came = Vec::new();
@@ -63,6 +63,6 @@ fn no_number_comes_twice_over_a_restart(fixture: &impl Fixture) {
 
 #[test]
 fn local_sequencer_fulfills_the_contract() {
-    whole_once_and_in_order(&Local);
+    delivers_batches_once_in_order(&Local);
     no_number_comes_twice_over_a_restart(&Local);
 }

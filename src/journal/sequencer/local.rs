@@ -1,7 +1,7 @@
 //! The sequencer of a single machine: batches keep the order in which the writer proposes them.
 
 use super::{Proposal, Sequencer, SequencerError, Ticket};
-use crate::journal::batch::Ordered;
+use crate::journal::batch::OrderedBatch;
 use std::collections::VecDeque;
 
 /// Maximum number of proposed batches; the writer takes each before it proposes another.
@@ -10,7 +10,7 @@ const MAX_WAITING: usize = 16;
 /// Numbers batches consecutively.
 pub(in crate::journal) struct LocalSequencer {
     last: u64,
-    waiting: VecDeque<(Ordered, Ticket)>,
+    waiting: VecDeque<(OrderedBatch, Ticket)>,
 }
 
 impl LocalSequencer {
@@ -27,11 +27,11 @@ impl Sequencer for LocalSequencer {
         }
         self.last += 1;
         let Proposal { ticket, time, units } = proposal;
-        self.waiting.push_back((Ordered { number: self.last, time, units }, ticket));
+        self.waiting.push_back((OrderedBatch { number: self.last, time, units }, ticket));
         Ok(())
     }
 
-    fn next(&mut self) -> Result<Option<(Ordered, Option<Ticket>)>, SequencerError> {
+    fn next(&mut self) -> Result<Option<(OrderedBatch, Option<Ticket>)>, SequencerError> {
         Ok(self.waiting.pop_front().map(|(ordered, ticket)| (ordered, Some(ticket))))
     }
 }

@@ -18,7 +18,7 @@ mod local;
 
 pub(super) use local::LocalSequencer;
 
-use super::batch::{Ordered, Unit};
+use super::batch::{OrderedBatch, PublishUnit};
 use crate::event::Timestamp;
 
 /// Identifier that a proposer gives a batch.
@@ -29,7 +29,7 @@ pub(super) type Ticket = u64;
 pub(super) struct Proposal {
     pub(super) ticket: Ticket,
     pub(super) time: Timestamp,
-    pub(super) units: Vec<Unit>,
+    pub(super) units: Vec<PublishUnit>,
 }
 
 /// Failure to order a batch.
@@ -47,5 +47,5 @@ pub(super) trait Sequencer: Send {
 
     /// Returns the next batch of the order, with its ticket if this proposer proposed it; `None` if
     /// there is none yet.
-    fn next(&mut self) -> Result<Option<(Ordered, Option<Ticket>)>, SequencerError>;
+    fn next(&mut self) -> Result<Option<(OrderedBatch, Option<Ticket>)>, SequencerError>;
 }

@@ -84,10 +84,10 @@ impl Store {
         let from = keys::index(number, Position::from_stored(until.get() + 1));
         let end = keys::index(number, Position::from_stored(u64::MAX));
         let kv = self.kv.clone();
-        let (mut last, mut looked_at) = (until, 0);
+        let (mut last, mut examined) = (until, 0);
         for pair in kv.walk(from, end).take(most) {
             let (key, value) = pair?;
-            looked_at += 1;
+            examined += 1;
             let Some(position) = keys::position_of(&key) else { continue };
             // Advanced past damaged items, too, so that the next step begins after them.
             last = position;
@@ -95,15 +95,15 @@ impl Store {
             if let Some(item) = shared
                 && !self.kept_elsewhere(position, number)?
             {
-                self.freed(u64::from(item.bytes));
+                self.subtract_bytes(u64::from(item.bytes));
             }
         }
-        if looked_at < most {
+        if examined < most {
             self.deleted.remove(number, &mut self.pending_changes);
             self.trimmer.gone(number);
         } else {
             self.deleted.put(number, last, &mut self.pending_changes);
         }
-        Ok(looked_at)
+        Ok(examined)
     }
 }

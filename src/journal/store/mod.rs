@@ -25,7 +25,7 @@ pub use streams::StreamView;
 pub(super) use streams::{StreamRow, Streams};
 pub(super) use totals::Totals;
 
-use super::batch::{Committed, Ordered, Outcome};
+use super::batch::{CommittedBatch, OrderedBatch, Outcome};
 use super::history::Watermarks;
 use super::keys;
 use super::kv::{Changes, Kv, Sync};
@@ -66,7 +66,7 @@ pub(super) struct Store {
     quota: Quota,
     /// Changes that are added to the next commit, such as streams that retention emptied.
     pending_changes: Changes,
-    owed_tombstones: HashMap<StreamName, keys::Tombstone>,
+    pending_tombstones: HashMap<StreamName, keys::Tombstone>,
     last_time_mark: Timestamp,
     removed_streams: Vec<(StreamName, Position)>,
     removed_bytes: u64,
@@ -79,7 +79,7 @@ pub(super) struct Store {
 /// Result of applying a batch.
 pub(super) struct Applied {
     /// Entries in order, for readers; `None` if nothing was added.
-    pub(super) batch: Option<Arc<Committed>>,
+    pub(super) batch: Option<Arc<CommittedBatch>>,
     /// Outcomes of the units, in order.
     pub(super) outcomes: Vec<Outcome>,
 }
@@ -123,7 +123,7 @@ impl Store {
             has_unwritten_totals: false,
             quota,
             pending_changes: owed,
-            owed_tombstones: HashMap::new(),
+            pending_tombstones: HashMap::new(),
             last_time_mark,
             removed_streams: vanished,
             removed_bytes,
@@ -173,7 +173,7 @@ impl Store {
     }
 
     /// Applies the next batch of the order.
-    pub(super) fn apply(&mut self, ordered: Ordered) -> Result<Applied, JournalError> {
+    pub(super) fn apply(&mut self, ordered: OrderedBatch) -> Result<Applied, JournalError> {
         self.quota.refresh(&self.streams);
         let mut staging = Staging::new(self, ordered.number, ordered.time);
         let mut outcomes = Vec::with_capacity(ordered.units.len());
@@ -225,19 +225,19 @@ impl Store {
         }
         self.trim(&touched)?;
         let first = Position::of(ordered.number, 0);
-        let batch = Committed { first, last: self.totals.last, at, entries: staged.entries };
+        let batch = CommittedBatch { first, last: self.totals.last, at, entries: staged.entries };
         Ok(Applied { batch: Some(Arc::new(batch)), outcomes })
     }
 
     /// Sets the time of stored events back to `time`, to which the wall clock was set back. Removes
     /// the time marks after it, because a search by time would take them for marks of later events.
-    pub(super) fn step_back(&mut self, time: Timestamp) -> Result<(), JournalError> {
+    pub(super) fn set_time_back(&mut self, time: Timestamp) -> Result<(), JournalError> {
         let ahead_s = (self.totals.time.ms() - time.ms()) / 1000;
         tracing::warn!(ahead_s, "setting the time of new events back to the system clock");
         self.last_time_mark = Timestamp::default();
         self.totals.time = time;
         self.has_unwritten_totals = true;
-        self.trimmer.rearm(time);
+        self.trimmer.schedule_expiry(time);
         let marks = self.kv.walk(keys::time(time.plus_ms(1)), keys::end_of(keys::TIME));
         for mark in marks.take(MAX_REMOVED_MARKS) {
             self.pending_changes.remove(mark?.0.to_vec());
@@ -288,7 +288,7 @@ impl Store {
     ) -> Result<(), JournalError> {
         // Heads that retention changed are committed with the totals that depend on them.
         let mut all = std::mem::take(&mut self.pending_changes);
-        self.owed_tombstones.clear();
+        self.pending_tombstones.clear();
         for name in self.trimmer.take_dirty() {
             if let Some(row) = self.streams.get(&name) {
                 all.put(keys::head(row.number), row.write());
@@ -302,11 +302,12 @@ impl Store {
     /// Replaces the row of a stream without entries with a tombstone, for clients that resume.
     fn add_tombstone(&mut self, name: &StreamName, row: &StreamRow, now: Timestamp) {
         let (position, last) = (row.last, row.last);
-        let trace = keys::Tombstone { position, last, time: now, deleted: false, keys: row.keys };
+        let trace =
+            keys::Tombstone { position, last, time: now, deleted: false, keys_number: row.keys };
         self.pending_changes.remove(keys::head(row.number));
         self.pending_changes.remove(keys::name(name.as_str()));
         self.pending_changes.put(keys::tombstone(name.as_str()), trace.write());
-        if self.owed_tombstones.insert(name.clone(), trace).is_none() {
+        if self.pending_tombstones.insert(name.clone(), trace).is_none() {
             self.note_tombstone();
         }
         self.totals.forgotten_to = self.totals.forgotten_to.max(row.last);
@@ -319,15 +320,18 @@ impl Store {
 
     /// Returns the number under which the idempotency keys of a stream that does not exist are
     /// stored. They outlive a stream that retention emptied, but not one that was deleted.
-    fn keys_of_gone(&self, name: &StreamName) -> Result<Option<keys::StreamNumber>, JournalError> {
-        let trace = match self.owed_tombstones.get(name) {
+    fn keys_number_of_removed(
+        &self,
+        name: &StreamName,
+    ) -> Result<Option<keys::StreamNumber>, JournalError> {
+        let trace = match self.pending_tombstones.get(name) {
             Some(trace) => Some(*trace),
             None => {
                 let value = self.kv.get(&keys::tombstone(name.as_str()))?;
                 value.and_then(|value| keys::Tombstone::read(&value))
             }
         };
-        Ok(trace.filter(|trace| !trace.deleted).map(|trace| trace.keys))
+        Ok(trace.filter(|trace| !trace.deleted).map(|trace| trace.keys_number))
     }
 
     /// Counts another tombstone; beyond the limit the oldest are dropped.
@@ -353,4 +357,62 @@ fn tombstone_positions(kv: &Kv) -> Result<Vec<Position>, JournalError> {
         places.extend(keys::Tombstone::read(&value).map(|trace| trace.position));
     }
     Ok(places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::Item;
+    use super::super::kv::MemoryKv;
+    use super::super::sealing::KeyFile;
+    use super::*;
+    use crate::event::{Draft, EventType};
+    use crate::journal::RetentionLimits;
+
+    const HOUR_MS: u64 = 60 * 60 * 1000;
+
+    fn store(retention: RetentionPolicy) -> Store {
+        let floors = Arc::new(Floors::default());
+        let kv = Kv::Memory(MemoryKv::new(floors.clone()).into());
+        Store::open(kv, Sync::Process, retention, Arc::default(), floors, KeyFile::none()).unwrap()
+    }
+
+    fn publish(store: &mut Store, number: u64, time: Timestamp) -> Timestamp {
+        let streams = vec![StreamName::parse("s").unwrap()];
+        let draft = Draft::from_text(streams, EventType::default(), "x", time).unwrap();
+        let units = vec![vec![Item::Event(draft)]];
+        let applied = store.apply(OrderedBatch { number, time, units }).unwrap();
+        applied.batch.unwrap().entries[0].time
+    }
+
+    fn events(store: &Store) -> u64 {
+        let row = store.streams().get(&StreamName::parse("s").unwrap());
+        row.map_or(0, |row| row.events)
+    }
+
+    #[test]
+    fn events_of_a_clock_that_was_ahead_expire_after_it_was_set_back() {
+        let otherwise = RetentionLimits { max_age_ms: Some(HOUR_MS), ..RetentionLimits::default() };
+        let policy = RetentionPolicy { rules: Vec::new(), otherwise, total_bytes: u64::MAX };
+        let mut store = store(policy);
+        let right = Timestamp::from_ms(100 * 24 * HOUR_MS);
+        let ahead = right.plus_ms(24 * HOUR_MS);
+        assert_eq!(publish(&mut store, 1, ahead), ahead);
+        assert!(publish(&mut store, 2, right) >= ahead, "stored time does not step back by itself");
+        store.set_time_back(right).unwrap();
+        let marks = |store: &Store| {
+            store.kv.walk(keys::time(right.plus_ms(HOUR_MS)), keys::end_of(keys::TIME)).count()
+        };
+        assert_eq!(marks(&store), 1);
+        assert_eq!(publish(&mut store, 3, right.plus_ms(1000)), right.plus_ms(1000));
+        assert_eq!(marks(&store), 0, "the time mark of the wrong clock is removed");
+        let tick = |store: &mut Store, now: Timestamp| {
+            while store.tick(now, now).unwrap() {}
+        };
+        tick(&mut store, right.plus_ms(HOUR_MS / 2));
+        assert_eq!(events(&store), 3);
+        // The age of events from the wrong clock counts from when they are found.
+        tick(&mut store, right.plus_ms(HOUR_MS + 2000));
+        tick(&mut store, right.plus_ms(2 * HOUR_MS + 4000));
+        assert_eq!(events(&store), 0);
+    }
 }

@@ -28,12 +28,12 @@ impl StreamUsage {
     pub fn usage(&self, limits: &Limits) -> Vec<Usage> {
         let usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
         let scopes = limits.scopes().filter_map(|scope| {
-            let bound = limits.bounds(scope)?.of(Limit::Streams)?;
+            let bound = limits.bounds(scope)?.get(Limit::Streams)?;
             let usage = usage.get(&scope).copied().unwrap_or_default();
             Some(Usage {
                 limit: Limit::Streams.as_str(),
                 streams: limits.streams(scope),
-                max: Some(bound.most),
+                max: Some(bound.max),
                 r#use: Some(usage.streams),
                 peak: Some(usage.peak),
                 refusals: usage.refusals,
@@ -120,13 +120,13 @@ impl Quota {
         }
         self.usage.with(|usage| {
             for (scope, count) in &wanted {
-                let bound = self.limits.bounds(*scope).and_then(|b| b.of(Limit::Streams));
+                let bound = self.limits.bounds(*scope).and_then(|b| b.get(Limit::Streams));
                 let Some(bound) = bound else { continue };
                 let usage = usage.entry(*scope).or_default();
                 let before = usage.streams + fresh.get(scope).copied().unwrap_or(0);
-                if before + count > bound.most {
+                if before + count > bound.max {
                     usage.refusals += 1;
-                    return Err(bound.most);
+                    return Err(bound.max);
                 }
             }
             Ok(())

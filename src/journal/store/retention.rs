@@ -128,7 +128,7 @@ impl Trimmer {
     }
 
     /// Moves all due times to at most their age limit after `now`, to which the clock was set back.
-    pub(super) fn rearm(&mut self, now: Timestamp) {
+    pub(super) fn schedule_expiry(&mut self, now: Timestamp) {
         let all = std::mem::take(&mut self.due).into_iter();
         let rearmed = all.map(|Reverse(mut due)| {
             let age = self.retention.limits(&due.name).max_age_ms.unwrap_or_default();
@@ -290,7 +290,7 @@ impl Store {
             self.put_trimmed(&name, row);
         }
         if was_kept {
-            self.freed(bytes);
+            self.subtract_bytes(bytes);
         }
     }
 
@@ -315,7 +315,7 @@ impl Store {
             let bytes = u64::from(item.bytes);
             row.remove_front(position, bytes, item.streams == 1, item.is_event);
             if item.streams == 1 || !self.kept_elsewhere(position, row.number)? {
-                self.freed(bytes);
+                self.subtract_bytes(bytes);
             }
             self.totals.removed_to = self.totals.removed_to.max(position);
         }
@@ -325,7 +325,7 @@ impl Store {
         Ok(front)
     }
 
-    pub(super) fn freed(&mut self, bytes: u64) {
+    pub(super) fn subtract_bytes(&mut self, bytes: u64) {
         self.totals.bytes = self.totals.bytes.saturating_sub(bytes);
         self.removed_bytes += bytes;
     }

@@ -1,6 +1,6 @@
 //! A batch that is being applied, invisible to readers until it is committed.
 
-use super::super::batch::{Item, Outcome, Placed, Refusal, Unit};
+use super::super::batch::{Item, ItemResult, Outcome, PublishUnit, Refusal};
 use super::super::keys::{self, IndexItem, KeyItem, StreamNumber, Tombstone};
 use super::super::kv::Changes;
 use super::quota::NewStreams;
@@ -79,7 +79,7 @@ impl<'a> Staging<'a> {
     }
 
     /// Applies a whole unit, or returns why it is refused and changes nothing.
-    pub(super) fn unit(&mut self, unit: Unit) -> Result<Outcome, JournalError> {
+    pub(super) fn unit(&mut self, unit: PublishUnit) -> Result<Outcome, JournalError> {
         let mut new = NewItems::default();
         let mut next = self.staged.entries.len();
         let mut placed = Vec::with_capacity(unit.len());
@@ -136,8 +136,8 @@ impl<'a> Staging<'a> {
         item: &Item,
         position: Position,
         new: &mut NewItems,
-    ) -> Result<Result<Placed, Refusal>, JournalError> {
-        let fresh = Placed { position, duplicate: false };
+    ) -> Result<Result<ItemResult, Refusal>, JournalError> {
+        let fresh = ItemResult { position, duplicate: false };
         let draft = match item {
             Item::Event(draft) => draft,
             Item::End(stream) => {
@@ -146,7 +146,9 @@ impl<'a> Staging<'a> {
                     new.streams.push(stream.clone());
                 }
                 let end = row.and_then(|row| row.end);
-                return Ok(Ok(end.map_or(fresh, |position| Placed { position, duplicate: true })));
+                return Ok(Ok(
+                    end.map_or(fresh, |position| ItemResult { position, duplicate: true })
+                ));
             }
             Item::Delete { stream, has_readers } => {
                 return Ok(if *has_readers || self.row(stream).is_some() {
@@ -160,7 +162,7 @@ impl<'a> Staging<'a> {
             && let Some(known) = self.key_of(draft.streams(), key)?
         {
             return Ok(if known.fingerprint == draft.fingerprint() {
-                Ok(Placed { position: known.position, duplicate: true })
+                Ok(ItemResult { position: known.position, duplicate: true })
             } else {
                 Err(Refusal::KeyConflict(key.as_str().to_owned()))
             });
@@ -210,7 +212,7 @@ impl<'a> Staging<'a> {
             Some(row) => Ok(row.map(|row| row.keys)),
             None => match self.store.streams.get(stream) {
                 Some(row) => Ok(Some(row.keys)),
-                None => self.store.keys_of_gone(stream),
+                None => self.store.keys_number_of_removed(stream),
             },
         }
     }
@@ -318,7 +320,8 @@ impl<'a> Staging<'a> {
         let body = Body::End(EndReason::Deleted);
         let entry = Entry { position, time, streams: [stream.clone()].into(), body };
         let value = keys::write_entry(&entry, &[row.number], None);
-        let trace = Tombstone { position, last: row.last, time, deleted: true, keys: row.keys };
+        let trace =
+            Tombstone { position, last: row.last, time, deleted: true, keys_number: row.keys };
         let changes = &mut self.staged.changes;
         changes.put(keys::entry(position), value);
         changes.remove(keys::head(row.number));
@@ -352,7 +355,7 @@ impl<'a> Staging<'a> {
         }
         // Idempotency keys of a stream that was deleted in this batch are not remembered.
         let is_deleted = self.staged.rows.contains_key(stream);
-        let keys = if is_deleted { None } else { self.store.keys_of_gone(stream)? };
+        let keys = if is_deleted { None } else { self.store.keys_number_of_removed(stream)? };
         Ok(StreamRow::new(number, keys.unwrap_or(number)))
     }
 }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 /// Maximum number of tombstones; each takes about 60 bytes and its name. A resume by pattern reads
 /// all.
-const MAX_TRACES: usize = 1 << 17;
+const MAX_TOMBSTONES: usize = 1 << 17;
 /// Interval between two samples, in tombstones.
 const SAMPLED: usize = 1 << 8;
 
@@ -26,7 +26,7 @@ pub(super) struct TombstoneLimit {
 impl TombstoneLimit {
     /// Starts with the positions of the existing tombstones.
     pub(super) fn new(places: Vec<Position>) -> Self {
-        Self::of(MAX_TRACES, SAMPLED, places)
+        Self::of(MAX_TOMBSTONES, SAMPLED, places)
     }
 
     fn of(max: usize, sampled: usize, mut places: Vec<Position>) -> Self {

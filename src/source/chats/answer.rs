@@ -163,10 +163,10 @@ impl HttpAnswer {
         loop {
             match self.waiting.pop_front() {
                 Some(SseFrame::Event(event)) if event.data.trim_ascii().is_empty() => {}
-                Some(SseFrame::Event(event)) => return Ok(Some(self.decoder.hear(&event.data))),
+                Some(SseFrame::Event(event)) => return Ok(Some(self.decoder.decode(&event.data))),
                 Some(SseFrame::Comment) => return Ok(Some(UpstreamEvent::Alive)),
                 Some(SseFrame::Error(error)) => {
-                    return Ok(Some(UpstreamEvent::Trouble(UpstreamFailure::of_field(&error))));
+                    return Ok(Some(UpstreamEvent::Failure(UpstreamFailure::of_field(&error))));
                 }
                 None if self.is_over => return Ok(None),
                 None => {

@@ -70,7 +70,7 @@ pub struct Chat {
     /// True if a repeated request takes the chat over from a client whose connection broke.
     pub(super) is_adoptable: bool,
     /// True if it stops when it has no readers.
-    pub(super) stops_alone: bool,
+    pub(super) stops_without_readers: bool,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) stop: watch::Sender<Option<StopBy>>,
     /// Held while the chat is deleted.
@@ -90,7 +90,7 @@ struct Readers {
     /// Time since which there is no reader.
     none_since: Option<Instant>,
     /// True once a reader was sent all of it.
-    is_taken: bool,
+    was_read_completely: bool,
     is_deleted: Option<Timestamp>,
 }
 
@@ -115,7 +115,7 @@ impl Chat {
             now: 0,
             peak: 0,
             none_since: Some(Instant::now()),
-            is_taken: false,
+            was_read_completely: false,
             is_deleted: None,
         };
         Some(Arc::new(Self {
@@ -128,7 +128,7 @@ impl Chat {
             fingerprint,
             key,
             is_adoptable: of.is_adoptable,
-            stops_alone: of.stops_alone,
+            stops_without_readers: of.stops_alone,
             progress: watch::Sender::new(progress),
             stop: watch::Sender::new(None),
             deletion: tokio::sync::Mutex::default(),
@@ -201,7 +201,7 @@ impl Chat {
     /// may be the first request, whose connection broke unnoticed.
     pub(super) fn take_over(self: &Arc<Self>) -> Option<Reader> {
         let mut readers = self.readers();
-        if readers.is_taken || readers.is_deleted.is_some() {
+        if readers.was_read_completely || readers.is_deleted.is_some() {
             return None;
         }
         readers.enter();
@@ -214,7 +214,7 @@ impl Chat {
     }
 
     /// Returns the time since which it has no readers.
-    pub(super) fn alone_since(&self) -> Option<Instant> {
+    pub(super) fn without_readers_since(&self) -> Option<Instant> {
         self.readers().none_since
     }
 
@@ -242,7 +242,7 @@ pub struct Reader(Arc<Chat>);
 impl Reader {
     /// Records that the reader was sent all of it.
     pub fn acknowledge_all(&self) {
-        self.0.readers().is_taken = true;
+        self.0.readers().was_read_completely = true;
     }
 }
 

@@ -15,13 +15,13 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 /// Maximum time for which output waits for more.
-const GATHERED_FOR: Duration = Duration::from_millis(25);
+const MAX_BATCH_DELAY: Duration = Duration::from_millis(25);
 /// Size at which output is published without waiting, in bytes: one frame of a late reader.
 const MAX_WAITING_BYTES: usize = 16 * 1024;
 /// Maximum time for which the journal may refuse a chat's events; then the chat fails.
 const JOURNAL_WITHIN: Duration = Duration::from_secs(10);
 /// Maximum number of characters that may be redacted before they arrive.
-const MAX_REDACTED_AHEAD: u64 = 4_096;
+const MAX_REDACT_AHEAD_CHARS: u64 = 4_096;
 /// Replacement of a character that must not be shown.
 const REDACTED: &str = "█";
 
@@ -40,7 +40,7 @@ pub(super) struct EventBatcher {
     /// Number of characters of the answer so far.
     pub(super) characters: u64,
     /// Size of the model's output, and of the members that are not interpreted, in bytes.
-    pub(super) said_bytes: usize,
+    pub(super) text_bytes: usize,
     extra_bytes: usize,
     /// Number of parts of the output; each is a token or more.
     pub(super) parts: u64,
@@ -48,7 +48,7 @@ pub(super) struct EventBatcher {
     pub(super) first: Option<Instant>,
     calls: ToolCalls,
     /// Members of earlier chunks that describe the whole answer; later chunks repeat them.
-    of_chunks: Map<String, Value>,
+    chunk_members: Map<String, Value>,
 }
 
 impl EventBatcher {
@@ -60,37 +60,37 @@ impl EventBatcher {
             bytes: 0,
             since: None,
             characters: 0,
-            said_bytes: 0,
+            text_bytes: 0,
             extra_bytes: 0,
             parts: 0,
             first: None,
             calls: ToolCalls::default(),
-            of_chunks: Map::new(),
+            chunk_members: Map::new(),
         }
     }
 
     /// Returns the size of the whole answer, in bytes.
     pub(super) fn output_bytes(&self) -> usize {
-        self.said_bytes.saturating_add(self.extra_bytes)
+        self.text_bytes.saturating_add(self.extra_bytes)
     }
 
     /// Returns the time at which waiting output is due for publishing.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.since.map(|since| since + GATHERED_FOR)
+        self.since.map(|since| since + MAX_BATCH_DELAY)
     }
 
     /// Adds a part of an answer. Returns true if it has output of the model.
     pub(super) async fn push(&mut self, delta: Delta) -> Result<bool, PublishFailed> {
         let is_first = self.first.is_none();
-        let (says_text, says_something) = (delta.says_text(), delta.says_something());
-        for content in delta.reasoning.iter().flat_map(|text| pieces(text)) {
+        let (says_text, says_something) = (delta.has_known_output(), delta.has_output());
+        for content in delta.reasoning.iter().flat_map(|text| split_text(text)) {
             self.push_event(ChatEvent::Reasoning { content });
         }
-        for content in delta.content.iter().flat_map(|text| pieces(text)) {
+        for content in delta.content.iter().flat_map(|text| split_text(text)) {
             let event = ChatEvent::token(content, self.characters);
             self.push_event(event);
         }
-        for content in delta.refusal.iter().flat_map(|text| pieces(text)) {
+        for content in delta.refusal.iter().flat_map(|text| split_text(text)) {
             self.push_event(ChatEvent::Refusal { content });
         }
         for part in delta.tools {
@@ -106,7 +106,7 @@ impl EventBatcher {
         }
         if let Some((from_index, to)) = delta.redact {
             // The redaction may include text that has not arrived yet.
-            let to_index = to.min(self.characters + MAX_REDACTED_AHEAD);
+            let to_index = to.min(self.characters + MAX_REDACT_AHEAD_CHARS);
             let replacement = REDACTED.repeat(to_index.saturating_sub(from_index) as usize);
             if !replacement.is_empty() {
                 self.push_event(ChatEvent::Redact { from_index, to_index, replacement });
@@ -119,13 +119,13 @@ impl EventBatcher {
     }
 
     /// Keeps only the members of a chunk that are new or have changed.
-    pub(super) fn leave_new(&self, extra: &mut Extra) {
-        extra.chunk.retain(|name, value| self.of_chunks.get(name) != Some(value));
+    pub(super) fn retain_changed(&self, extra: &mut Extra) {
+        extra.chunk.retain(|name, value| self.chunk_members.get(name) != Some(value));
     }
 
     /// Adds members that are not interpreted.
     fn extra(&mut self, extra: Extra) {
-        self.of_chunks.extend(extra.chunk.clone());
+        self.chunk_members.extend(extra.chunk.clone());
         if !extra.is_empty() {
             self.push_event(ChatEvent::Extra { extra });
         }
@@ -139,7 +139,7 @@ impl EventBatcher {
             return self.extra(extra);
         }
         let ToolPart { mut id, mut name, legacy, .. } = part;
-        for arguments in pieces(&part.arguments) {
+        for arguments in split_text(&part.arguments) {
             let (id, name, extra) = (id.take(), name.take(), std::mem::take(&mut extra));
             self.push_event(ChatEvent::ToolCall { index, id, name, arguments, legacy, extra });
         }
@@ -187,10 +187,10 @@ impl EventBatcher {
         match &event {
             ChatEvent::Extra { .. } => self.extra_bytes += bytes,
             ChatEvent::ToolCall { extra, .. } => {
-                self.said_bytes += bytes;
+                self.text_bytes += bytes;
                 self.extra_bytes += extra.bytes();
             }
-            _ => self.said_bytes += bytes,
+            _ => self.text_bytes += bytes,
         }
         self.bytes += bytes;
         self.since.get_or_insert_with(Instant::now);
@@ -203,7 +203,7 @@ impl EventBatcher {
 }
 
 /// Splits a text into pieces that each fit a frame; an empty text is one piece.
-fn pieces(text: &str) -> Vec<String> {
+fn split_text(text: &str) -> Vec<String> {
     let (mut all, mut rest) = (Vec::new(), text);
     while rest.len() > MAX_WAITING_BYTES {
         let at = (1..=MAX_WAITING_BYTES).rev().find(|at| rest.is_char_boundary(*at));
@@ -279,9 +279,9 @@ mod tests {
     #[test]
     fn long_text_is_split_between_characters() {
         let text = "é".repeat(20_000);
-        let all = pieces(&text);
+        let all = split_text(&text);
         assert_eq!((all.concat(), all.len()), (text, 3));
-        assert_eq!(pieces(""), [""]);
+        assert_eq!(split_text(""), [""]);
     }
 
     #[test]

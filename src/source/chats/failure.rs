@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Failure that ended a run.
 pub(super) enum RunFailure {
     Failed(Failure),
-    Untold(String),
+    Unpublished(String),
 }
 
 pub(super) struct Failure {
@@ -16,14 +16,14 @@ pub(super) struct Failure {
     pub(super) message: String,
     pub(super) retryable: bool,
     pub(super) status: Option<u16>,
-    pub(super) words: Words,
+    pub(super) words: UpstreamErrorFields,
     /// Delay before a retry that the upstream asked for, if it did.
     pub(super) wait: Option<Duration>,
 }
 
 /// Code, type and parameter of an upstream's error, by which clients distinguish failures.
 #[derive(Default)]
-pub(super) struct Words {
+pub(super) struct UpstreamErrorFields {
     pub(super) code: Option<String>,
     pub(super) kind: Option<String>,
     pub(super) param: Option<String>,
@@ -31,14 +31,14 @@ pub(super) struct Words {
 
 impl Failure {
     pub(super) fn new(fault: FailureCause, message: String) -> Self {
-        let (status, words, wait) = (None, Words::default(), None);
+        let (status, words, wait) = (None, UpstreamErrorFields::default(), None);
         Self { fault, message, retryable: true, status, words, wait }
     }
 }
 
 impl From<PublishFailed> for RunFailure {
     fn from(PublishFailed(why): PublishFailed) -> Self {
-        Self::Untold(why)
+        Self::Unpublished(why)
     }
 }
 
@@ -60,7 +60,7 @@ impl RunFailure {
             Some(401 | 403) => FailureCause::UpstreamAuth,
             _ => FailureCause::UpstreamError,
         };
-        let retryable = fault == FailureCause::UpstreamError && status.is_none_or(may_pass);
+        let retryable = fault == FailureCause::UpstreamError && status.is_none_or(is_retryable);
         if let (FailureCause::UpstreamAuth, Some(code)) = (fault, status) {
             let message = format!("the upstream answered {code}: it does not take the hub's key");
             return Self::Failed(Failure {
@@ -73,14 +73,14 @@ impl RunFailure {
         let without_key = |text: String| upstream.map_or(text.clone(), |of| of.without_key(&text));
         let word = |word: Option<String>| word.map(without_key);
         let UpstreamFailure { message, code, kind, param, .. } = trouble;
-        let words = Words { code: word(code), kind: word(kind), param: word(param) };
+        let words = UpstreamErrorFields { code: word(code), kind: word(kind), param: word(param) };
         let failure = Failure::new(fault, without_key(message));
         Self::Failed(Failure { retryable, status, words, wait, ..failure })
     }
 }
 
 /// Returns true if a request that failed with this status may succeed later.
-fn may_pass(status: u16) -> bool {
+fn is_retryable(status: u16) -> bool {
     matches!(status, 408 | 409 | 425 | 429) || status >= 500
 }
 

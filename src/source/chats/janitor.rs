@@ -57,8 +57,8 @@ impl Chats {
         if let Some(ended) = chat.ended() {
             return (ended.plus_ms(kept_ms) <= at).then_some(DueAction::Delete);
         }
-        let is_alone = chat.stops_alone
-            && chat.alone_since().is_some_and(|since| since.elapsed() >= ALONE_FOR);
+        let is_alone = chat.stops_without_readers
+            && chat.without_readers_since().is_some_and(|since| since.elapsed() >= ALONE_FOR);
         is_alone.then_some(DueAction::Stop)
     }
 

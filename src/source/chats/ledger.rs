@@ -66,12 +66,12 @@ impl Record {
 
 /// Returns the subject whose limit a chat counts towards: its owner, or the address of the client.
 /// For a client on the hub's own machine there is a limit only if it is set explicitly.
-pub(super) fn counted_as(
+pub(super) fn limit_subject(
     owner: Option<&Arc<str>>,
     client: &Client,
     limits: &Limits,
 ) -> Option<Arc<str>> {
-    let is_set = limits.hub.of(Limit::ChatsPerSubject).is_some_and(|bound| bound.is_explicit);
+    let is_set = limits.hub.get(Limit::ChatsPerSubject).is_some_and(|bound| bound.is_explicit);
     let by_address = || format!("client {}", client.key()).into();
     owner.cloned().or_else(|| (is_set || !client.is_local).then(by_address))
 }
@@ -81,7 +81,7 @@ type KeyOf = (Option<Arc<str>>, String);
 
 /// Usage of a limit.
 #[derive(Default)]
-struct OwnerUsage {
+struct LimitUsage {
     now: u64,
     peak: u64,
     refusals: u64,
@@ -92,8 +92,8 @@ struct OwnerUsage {
 pub(super) struct Ledger {
     chats: HashMap<String, Arc<Chat>>,
     keys: HashMap<KeyOf, String>,
-    running: OwnerUsage,
-    of_subject: OwnerUsage,
+    running: LimitUsage,
+    of_subject: LimitUsage,
     by_subject: HashMap<Arc<str>, u64>,
     pub(super) is_stopping: bool,
 }
@@ -125,15 +125,15 @@ impl Ledger {
         limits: &Limits,
     ) -> Result<(), (Limit, u64)> {
         let over = |bound: Option<Bound>, used: u64| {
-            bound.filter(|bound| used >= bound.most).map(|bound| bound.most)
+            bound.filter(|bound| used >= bound.max).map(|bound| bound.max)
         };
-        if let Some(most) = over(limits.hub.of(Limit::Chats), self.running.now) {
+        if let Some(most) = over(limits.hub.get(Limit::Chats), self.running.now) {
             self.running.refusals += 1;
             return Err((Limit::Chats, most));
         }
         if let Some(subject) = &chat.counted_as {
             let mine = self.by_subject.entry(subject.clone()).or_insert(0);
-            if let Some(most) = over(limits.hub.of(Limit::ChatsPerSubject), *mine) {
+            if let Some(most) = over(limits.hub.get(Limit::ChatsPerSubject), *mine) {
                 self.of_subject.refusals += 1;
                 return Err((Limit::ChatsPerSubject, most));
             }
@@ -154,7 +154,7 @@ impl Ledger {
     }
 
     /// Removes a chat from the running ones.
-    pub(super) fn leave(&mut self, chat: &Chat) {
+    pub(super) fn release(&mut self, chat: &Chat) {
         self.running.now = self.running.now.saturating_sub(1);
         if let Some(subject) = &chat.counted_as
             && let Some(mine) = self.by_subject.get_mut(subject)
@@ -185,10 +185,10 @@ impl Ledger {
     /// Returns the use of the limits on chats.
     pub(super) fn usage(&self, limits: &Limits) -> Vec<Usage> {
         let most_of_one = self.by_subject.values().copied().max().unwrap_or_default();
-        let of = |limit: Limit, used: &OwnerUsage, now: u64| Usage {
+        let of = |limit: Limit, used: &LimitUsage, now: u64| Usage {
             limit: limit.as_str(),
             streams: None,
-            max: limits.hub.of(limit).map(|bound| bound.most),
+            max: limits.hub.get(limit).map(|bound| bound.max),
             r#use: Some(now),
             peak: Some(used.peak),
             refusals: used.refusals,
@@ -264,7 +264,7 @@ mod tests {
     fn limits(all: u64, of_one: u64) -> Limits {
         let mut limits = Limits::default();
         for (limit, most) in [(Limit::Chats, all), (Limit::ChatsPerSubject, of_one)] {
-            limits.hub.set(limit, Some(Bound { most, is_explicit: true }));
+            limits.hub.set(limit, Some(Bound { max: most, is_explicit: true }));
         }
         limits
     }
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(refused, Err((Limit::ChatsPerSubject, 2)));
         assert_eq!(ledger.reserve(&chat("4", None, None), &limits), Ok(()));
         assert_eq!(ledger.reserve(&chat("5", Some("b"), None), &limits), Err((Limit::Chats, 3)));
-        ledger.leave(&one);
+        ledger.release(&one);
         assert_eq!(ledger.reserve(&chat("6", Some("a"), None), &limits), Ok(()));
         let used: Vec<_> =
             ledger.usage(&limits).iter().map(|u| (u.r#use, u.peak, u.refusals)).collect();

@@ -32,7 +32,7 @@ use arc_swap::ArcSwap;
 use chat::ChatSetup;
 use endpoint::Endpoints;
 use event_batcher::{EventBatcher, item, publish};
-use ledger::{Ledger, Record, counted_as};
+use ledger::{Ledger, Record, limit_subject};
 use permits::UpstreamPermits;
 use run::Run;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -69,7 +69,7 @@ pub struct CreateChat {
     /// True if the chat stops after a minute without readers.
     pub stops_alone: bool,
     /// True if no new chat may be created: unless the key is known, the chat to continue is gone.
-    pub must_be_there: bool,
+    pub must_exist: bool,
 }
 
 /// A chat that was created, or existed already.
@@ -113,7 +113,7 @@ impl Chats {
         telemetry: &Telemetry,
     ) -> Result<Self, reqwest::Error> {
         let metrics = telemetry.chats();
-        settings.upstream_names().for_each(|name| metrics.know(name));
+        settings.upstream_names().for_each(|name| metrics.register_upstream(name));
         Ok(Self(Arc::new(Inner {
             turns: Arc::new(UpstreamPermits::new(&settings.upstreams)),
             endpoints: Arc::new(Endpoints::new(&settings)?),
@@ -170,7 +170,7 @@ impl Chats {
                 Err(CreateChatError::KeyTaken)
             };
         }
-        if wanted.must_be_there {
+        if wanted.must_exist {
             return Err(CreateChatError::Gone);
         }
         if ledger.is_stopping {
@@ -182,7 +182,7 @@ impl Chats {
         let limits = self.0.limits.load();
         let beginning = ChatSetup {
             id: Uuid::new_v4().simple().to_string(),
-            counted_as: counted_as(owner.as_ref(), &wanted.client, &limits),
+            counted_as: limit_subject(owner.as_ref(), &wanted.client, &limits),
             owner,
             model,
             created: now(),
@@ -204,7 +204,7 @@ impl Chats {
         if let Err(why) = begun {
             let mut ledger = self.ledger();
             ledger.forget(&chat);
-            ledger.leave(&chat);
+            ledger.release(&chat);
             self.0.metrics.running(ledger.running());
             chat.progress.send_replace(Progress::Refused(why));
             return;
@@ -219,14 +219,14 @@ impl Chats {
             metrics: self.0.metrics.clone(),
         };
         let mut batcher = EventBatcher::new(publisher, chat.stream.clone());
-        let last = run.finish(&mut batcher).await;
+        let last = run.run(&mut batcher).await;
         self.end(&chat, batcher.take(), last).await;
         {
             let mut ledger = self.ledger();
-            ledger.leave(&chat);
+            ledger.release(&chat);
             self.0.metrics.running(ledger.running());
         }
-        self.0.metrics.read_by(chat.most_readers());
+        self.0.metrics.record_readers(chat.most_readers());
     }
 
     fn first_unit(&self, chat: &Chat, ask: &ChatRequest) -> Vec<Item> {

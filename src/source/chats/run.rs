@@ -52,17 +52,17 @@ struct RunProgress {
 
 impl Run {
     /// Runs the chat. Returns its last events, which are not published yet.
-    pub(super) async fn finish(self, batcher: &mut EventBatcher) -> Vec<ChatEvent> {
+    pub(super) async fn run(self, batcher: &mut EventBatcher) -> Vec<ChatEvent> {
         let mut went = RunProgress { attempts: 0, usage: None };
         let deadline = Instant::now() + self.settings.total_timeout;
         let mut stopped = self.chat.stop.subscribe();
         let end = tokio::select! {
             end = timeout_at(deadline, self.answer(batcher, &mut went)) => match end {
                 Ok(Ok(finish_reason)) => ChatEvent::Done { finish_reason, is_final: true },
-                Ok(Err(cut)) => self.cut(cut, batcher),
+                Ok(Err(cut)) => self.error_event(cut, batcher),
                 Err(_) => {
                     let why = format!("it took longer than {:?}", self.settings.total_timeout);
-                    self.cut(RunFailure::failed(FailureCause::Timeout, why), batcher)
+                    self.error_event(RunFailure::failed(FailureCause::Timeout, why), batcher)
                 }
             },
             by = stopped.wait_for(Option::is_some) => {
@@ -70,21 +70,24 @@ impl Run {
                 match by {
                     StopBy::Hub => {
                         let why = "the hub stopped while the model answered";
-                        self.cut(RunFailure::failed(FailureCause::HubRestarted, why), batcher)
+                        self.error_event(RunFailure::failed(FailureCause::HubRestarted, why), batcher)
                     }
                     by => ChatEvent::Cancelled { by: by.as_str().to_owned() },
                 }
             }
         };
         let usage = self.usage(&went, batcher);
-        self.metrics.told(usage.completion_tokens, batcher.first.map(|first| first.elapsed()));
+        self.metrics
+            .record_answer(usage.completion_tokens, batcher.first.map(|first| first.elapsed()));
         [ChatEvent::Usage(usage), end].into()
     }
 
-    fn cut(&self, cut: RunFailure, batcher: &EventBatcher) -> ChatEvent {
+    fn error_event(&self, cut: RunFailure, batcher: &EventBatcher) -> ChatEvent {
         let failure = match cut {
             RunFailure::Failed(failure) => failure,
-            RunFailure::Untold(message) => Failure::new(FailureCause::JournalUnavailable, message),
+            RunFailure::Unpublished(message) => {
+                Failure::new(FailureCause::JournalUnavailable, message)
+            }
         };
         ChatEvent::Error {
             code: failure.fault,
@@ -244,9 +247,9 @@ impl Run {
                     alive = Instant::now();
                     continue;
                 }
-                Ok(Some(UpstreamEvent::Trouble(trouble))) => {
+                Ok(Some(UpstreamEvent::Failure(trouble))) => {
                     let may_retry = is_temporary(&trouble);
-                    return Err((self.cut_of(trouble), may_retry));
+                    return Err((self.upstream_failure(trouble), may_retry));
                 }
                 Ok(Some(UpstreamEvent::End) | None) => {
                     return finish.ok_or_else(|| (incomplete(), false));
@@ -258,7 +261,7 @@ impl Run {
                     return Err((RunFailure::failed(FailureCause::UpstreamIncomplete, why), false));
                 }
                 Err(UpstreamError::Refused(trouble, _)) => {
-                    return Err((self.cut_of(trouble), false));
+                    return Err((self.upstream_failure(trouble), false));
                 }
             };
             (last, is_stalled) = (Instant::now(), false);
@@ -270,7 +273,7 @@ impl Run {
             }
             if let Some(trouble) = trouble {
                 let may_retry = is_temporary(&trouble);
-                return Err((self.cut_of(trouble), may_retry));
+                return Err((self.upstream_failure(trouble), may_retry));
             }
         }
     }
@@ -283,7 +286,7 @@ impl Run {
         began: Instant,
     ) -> Result<Option<String>, (RunFailure, bool)> {
         const LENGTH: &str = "length";
-        if delta.says_text() && self.is_long_enough(batcher) {
+        if delta.has_known_output() && self.is_long_enough(batcher) {
             // The limit applies even if the upstream ignores it; the connection closes with the
             // run.
             return Ok(Some(LENGTH.to_owned()));
@@ -291,15 +294,15 @@ impl Run {
         if delta.redact.is_some() {
             self.chat.is_redacted.store(true, Ordering::Release);
         }
-        let mut is_cut = delta.cut_to(self.room(batcher));
-        batcher.leave_new(&mut delta.extra);
+        let mut is_cut = delta.truncate(self.room(batcher));
+        batcher.retain_changed(&mut delta.extra);
         let room = self.settings.max_output_bytes.saturating_sub(batcher.output_bytes());
         // The text of an answer that ends here is complete, so dropping other members is no cut.
         is_cut |= delta.cut_extra_to(room) && delta.finish.is_none();
         let had_none = batcher.first.is_none();
-        let is_said =
+        let has_output =
             batcher.push(delta).await.map_err(|untold| (RunFailure::from(untold), false))?;
-        if is_said && had_none {
+        if has_output && had_none {
             self.metrics.first_token(began.elapsed());
         }
         Ok(is_cut.then(|| LENGTH.to_owned()))
@@ -317,7 +320,7 @@ impl Run {
         self.settings.upstream_name(&self.chat.model)
     }
 
-    fn cut_of(&self, trouble: UpstreamFailure) -> RunFailure {
+    fn upstream_failure(&self, trouble: UpstreamFailure) -> RunFailure {
         RunFailure::of(trouble, None, self.upstream())
     }
 
@@ -334,7 +337,7 @@ impl Run {
         };
         let by_tokens = self.most_tokens().map_or(usize::MAX, bytes_of);
         let left = self.settings.max_output_bytes.saturating_sub(batcher.output_bytes());
-        by_tokens.saturating_sub(batcher.said_bytes).min(left)
+        by_tokens.saturating_sub(batcher.text_bytes).min(left)
     }
 
     /// Returns the maximum number of tokens of the answer: the requested one, if the hub allows it.

@@ -1,6 +1,6 @@
 //! A followed file, which may grow, be renamed, emptied or deleted.
 
-use super::joining::{LineJoiner, texts};
+use super::joining::{JoinedLines, split_events};
 use super::position::{FileId, FilePosition, FileSnapshot};
 use super::spec::TailSpec;
 use rustix::fs::OFlags;
@@ -63,13 +63,13 @@ pub(super) struct Followed {
     unlisted: Option<Instant>,
     /// Set if the last read found no complete event: the size of the file then, and true if it was
     /// quiet.
-    barren: Option<(u64, bool)>,
+    last_empty_read: Option<(u64, bool)>,
 }
 
 /// New lines of a file.
 #[derive(Default)]
 pub(super) struct NewLines {
-    pub(super) texts: Vec<LineJoiner>,
+    pub(super) texts: Vec<JoinedLines>,
     /// The bytes that they were read from.
     pub(super) bytes: Vec<u8>,
     /// True if the file was emptied or replaced, and is read from its start.
@@ -124,7 +124,7 @@ impl Followed {
             held_until: None,
             grew: Instant::now(),
             unlisted: None,
-            barren: None,
+            last_empty_read: None,
         })
     }
 
@@ -135,7 +135,7 @@ impl Followed {
     }
 
     /// Keeps the original path and link target, whatever path it is opened by.
-    pub(super) fn is_called_as(&mut self, place: &FilePosition) {
+    pub(super) fn set_original_path(&mut self, place: &FilePosition) {
         self.path = PathBuf::from(&place.path);
         self.real = place.real.as_ref().map(PathBuf::from);
     }
@@ -151,7 +151,7 @@ impl Followed {
     }
 
     /// Sets whether a pattern matches it.
-    pub(super) fn is_listed(&mut self, is_listed: bool) {
+    pub(super) fn set_listed(&mut self, is_listed: bool) {
         if is_listed {
             self.unlisted = None
         } else {
@@ -160,7 +160,7 @@ impl Followed {
     }
 
     /// Returns the number of unread bytes.
-    pub(super) fn behind(&self) -> u64 {
+    pub(super) fn unread_bytes(&self) -> u64 {
         self.size.saturating_sub(self.offset)
     }
 
@@ -193,30 +193,32 @@ impl Followed {
             }
             (self.size, self.written) = (about.len(), written);
             self.grew = Instant::now();
-            self.barren = None;
+            self.last_empty_read = None;
         }
         let is_quiet = self.grew.elapsed() >= QUIET_AFTER;
         let stays = if about.nlink() == 0 { DELETED_FOR } else { RENAMED_FOR };
         let gone_for = self.unlisted.map_or(Duration::ZERO, |since| since.elapsed());
         let is_last = gone_for >= stays && self.grew.elapsed() >= stays;
-        if self.behind() == 0 || (self.barren == Some((self.size, is_quiet)) && !is_last) {
+        if self.unread_bytes() == 0
+            || (self.last_empty_read == Some((self.size, is_quiet)) && !is_last)
+        {
             new.is_over = is_last;
             return Ok(new);
         }
-        let mut bytes = vec![0; self.behind().min(CHUNK_BYTES) as usize];
+        let mut bytes = vec![0; self.unread_bytes().min(CHUNK_BYTES) as usize];
         let read = self.file.read_at(&mut bytes, self.offset)?;
         bytes.truncate(read);
         let is_all = self.offset + read as u64 >= self.size;
         let is_over = is_all && is_last;
-        new.texts = texts(&bytes, &spec.joins, is_all && is_quiet || is_last, is_over);
+        new.texts = split_events(&bytes, &spec.joins, is_all && is_quiet || is_last, is_over);
         (new.has_more, new.is_over) = (!is_all, is_all && is_last);
-        self.barren = new.texts.is_empty().then_some((self.size, is_quiet));
+        self.last_empty_read = new.texts.is_empty().then_some((self.size, is_quiet));
         new.bytes = bytes;
         Ok(new)
     }
 
     /// Moves the read position past `bytes`.
-    pub(super) fn took(&mut self, bytes: &[u8]) {
+    pub(super) fn advance(&mut self, bytes: &[u8]) {
         self.offset += bytes.len() as u64;
         self.seen.read(bytes);
     }
@@ -227,8 +229,8 @@ impl Followed {
     }
 
     /// Sets the read position back, and delays the next read.
-    pub(super) fn hold(&mut self, offset: u64, seen: FileSnapshot) {
-        (self.offset, self.seen, self.barren) = (offset, seen, None);
+    pub(super) fn rewind(&mut self, offset: u64, seen: FileSnapshot) {
+        (self.offset, self.seen, self.last_empty_read) = (offset, seen, None);
         self.held_until = Some(Instant::now() + HELD_FOR);
     }
 }

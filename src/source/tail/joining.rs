@@ -38,7 +38,7 @@ impl JoinRule {
         }
     }
 
-    fn goes_on(&self, line: &str) -> bool {
+    fn is_continuation(&self, line: &str) -> bool {
         match self {
             Self::Nothing => false,
             Self::Indented => line.starts_with([' ', '\t']),
@@ -49,7 +49,7 @@ impl JoinRule {
 
 /// The text of one event.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub(super) struct LineJoiner {
+pub(super) struct JoinedLines {
     pub(super) text: String,
     /// Number of bytes from the start of the read to the end of the event.
     pub(super) until: usize,
@@ -61,21 +61,21 @@ pub(super) struct LineJoiner {
 /// Returns the complete events in `bytes`. `is_quiet` means that nothing has arrived for a while,
 /// so that the last line completes its event. `is_last` means that nothing more will arrive, so
 /// that a last line without a line end is complete, too.
-pub(super) fn texts(
+pub(super) fn split_events(
     bytes: &[u8],
     joins: &JoinRule,
     is_quiet: bool,
     is_last: bool,
-) -> Vec<LineJoiner> {
-    let mut texts: Vec<LineJoiner> = Vec::new();
+) -> Vec<JoinedLines> {
+    let mut texts: Vec<JoinedLines> = Vec::new();
     let (mut splitter, mut at) = (LineSplitter::default(), 0);
     let mut take = |line: Line<'_>| {
         at += line.bytes;
         let (replaced, until) = (u64::from(line.is_replaced()), at);
-        let room = |text: &&mut LineJoiner| {
+        let room = |text: &&mut JoinedLines| {
             text.lines < MAX_JOINED_LINES && text.text.len() + line.text.len() < MAX_LINE_BYTES
         };
-        match texts.last_mut().filter(|_| joins.goes_on(&line.text)).filter(room) {
+        match texts.last_mut().filter(|_| joins.is_continuation(&line.text)).filter(room) {
             Some(text) => {
                 text.text.push('\n');
                 text.text.push_str(&line.text);
@@ -84,7 +84,7 @@ pub(super) fn texts(
                 text.lines += 1;
             }
             None => {
-                texts.push(LineJoiner { text: line.text.into_owned(), until, replaced, lines: 1 });
+                texts.push(JoinedLines { text: line.text.into_owned(), until, replaced, lines: 1 });
             }
         }
     };
@@ -109,7 +109,7 @@ mod tests {
         is_quiet: bool,
         is_last: bool,
     ) -> (Vec<String>, usize) {
-        let texts = texts(bytes.as_bytes(), joins, is_quiet, is_last);
+        let texts = split_events(bytes.as_bytes(), joins, is_quiet, is_last);
         let until = texts.last().map_or(0, |text| text.until);
         (texts.into_iter().map(|text| text.text).collect(), until)
     }
@@ -140,10 +140,11 @@ mod tests {
 
     #[test]
     fn lines_with_invalid_utf8_are_counted() {
-        let replaced: Vec<u64> = texts(b"a\xff\n  \xfe\nb\n", &JoinRule::Indented, true, false)
-            .iter()
-            .map(|text| text.replaced)
-            .collect();
+        let replaced: Vec<u64> =
+            split_events(b"a\xff\n  \xfe\nb\n", &JoinRule::Indented, true, false)
+                .iter()
+                .map(|text| text.replaced)
+                .collect();
         assert_eq!(replaced, [2, 0]);
     }
 }

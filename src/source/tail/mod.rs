@@ -17,13 +17,13 @@ pub use spec::{StreamTemplate, TailSpec};
 use super::last_values::off_thread;
 use super::output::log_data;
 use super::own_streams::TAIL_STREAM;
-use super::supervisor::Feed;
+use super::supervisor::SourceHandle;
 use crate::event::{Draft, Position, StreamName, Timestamp};
 use crate::journal::{History, PublishError, Refusal};
 use crate::source::error::SourceError;
 use crate::telemetry::TailMetrics;
 use file::{Followed, NewLines};
-use joining::LineJoiner;
+use joining::JoinedLines;
 use position::{Begun, FileId, FilePositions, draft};
 use serde_json::value::to_raw_value;
 use std::collections::HashSet;
@@ -37,22 +37,22 @@ pub const MAX_FILES: usize = 256;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const LIST_EVERY: Duration = Duration::from_secs(1);
 /// Maximum number of events in one commit, in addition to the read position after them.
-const EVENTS_TOGETHER: usize = 500;
+const MAX_EVENTS_PER_COMMIT: usize = 500;
 /// Number of published positions, and time since the last snapshot, after either of which a
 /// snapshot of all positions is published.
-const PLACES_BETWEEN: usize = 5_000;
-const SAID_AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
+const SNAPSHOT_AFTER_POSITIONS: usize = 5_000;
+const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Maximum number of positions in one commit.
-const PLACES_TOGETHER: usize = 1_000;
+const MAX_POSITIONS_PER_COMMIT: usize = 1_000;
 
 /// State of the followed files.
-struct Tail {
+struct FileFollower {
     specs: Arc<[TailSpec]>,
-    places: FilePositions,
+    positions: FilePositions,
     files: Vec<Followed>,
     listed: Option<Instant>,
     /// Position events that are published next.
-    to_say: Vec<Draft>,
+    pending: Vec<Draft>,
     /// Number of files beyond [`MAX_FILES`] at the last listing.
     left_out: usize,
     /// Files that could not be opened.
@@ -61,26 +61,26 @@ struct Tail {
     failing: HashSet<PathBuf>,
     /// Position of the journal when all read positions were last published, and whether some of
     /// them were removed since.
-    said_at: Position,
-    is_forgotten: bool,
+    snapshot_position: Position,
+    needs_snapshot: bool,
     history: Arc<History>,
     said: (usize, Instant),
 }
 
 /// Follows files until that fails.
 pub async fn follow(
-    feed: Feed,
+    feed: SourceHandle,
     history: Arc<History>,
     specs: Arc<[TailSpec]>,
     metrics: TailMetrics,
 ) -> Result<(), SourceError> {
     let now = feed.now();
-    let mut tail = off_thread(move || Tail::begin(&history, specs, now)).await?;
+    let mut tail = off_thread(move || FileFollower::begin(&history, specs, now)).await?;
     loop {
         let now = feed.now();
         let (looked, new) = off_thread(move || tail.look(now)).await?;
         tail = looked;
-        let behind = tail.files.iter().map(Followed::behind).sum();
+        let behind = tail.files.iter().map(Followed::unread_bytes).sum();
         metrics.set(tail.files.len(), behind, tail.unreadable.len() + tail.left_out);
         let has_more = tail.publish(&feed, new, &metrics).await?;
         if !has_more {
@@ -89,7 +89,7 @@ pub async fn follow(
     }
 }
 
-impl Tail {
+impl FileFollower {
     fn begin(
         history: &Arc<History>,
         specs: Arc<[TailSpec]>,
@@ -97,17 +97,17 @@ impl Tail {
     ) -> Result<Self, SourceError> {
         let mut tail = Self {
             specs,
-            places: FilePositions::read(history)?,
+            positions: FilePositions::read(history)?,
             files: Vec::new(),
             listed: None,
-            to_say: Vec::new(),
+            pending: Vec::new(),
             left_out: 0,
             unreadable: HashSet::new(),
             failing: HashSet::new(),
-            said_at: Position::ZERO,
-            is_forgotten: false,
+            snapshot_position: Position::ZERO,
+            needs_snapshot: false,
             history: history.clone(),
-            said: (PLACES_BETWEEN, Instant::now()),
+            said: (SNAPSHOT_AFTER_POSITIONS, Instant::now()),
         };
         tail.find_rotated(now)?;
         Ok(tail)
@@ -157,7 +157,8 @@ impl Tail {
         let said =
             StreamName::parse(TAIL_STREAM).ok().and_then(|own| self.history.stream(&own).ok()?);
         let first = said.and_then(|said| said.first);
-        self.is_forgotten |= !is_first && first.is_none_or(|first| first > self.said_at);
+        self.needs_snapshot |=
+            !is_first && first.is_none_or(|first| first > self.snapshot_position);
         self.listed = Some(Instant::now());
         let specs = self.specs.clone();
         let mut listed: HashSet<(usize, FileId)> = HashSet::new();
@@ -165,7 +166,7 @@ impl Tail {
         for (at, spec) in specs.iter().enumerate() {
             // Files that a new pattern finds first existed before; later ones are new and read from
             // the start.
-            let is_new_tail = !self.places.begun.contains(&spec.key());
+            let is_new_tail = !self.positions.begun.contains(&spec.key());
             for path in paths(spec) {
                 let Ok(about) = path.metadata() else { continue };
                 let id = FileId::of(&about);
@@ -180,13 +181,13 @@ impl Tail {
                     continue;
                 }
                 let skips = is_new_tail && is_first && !spec.from_start;
-                let place = self.places.files.get(&(spec.key(), id));
+                let place = self.positions.files.get(&(spec.key(), id));
                 let from = |size| if skips { size } else { 0 };
                 match Followed::open(&path, at, place, spec.follows_links, from) {
                     Ok(file) => {
                         if skips {
-                            self.to_say.push(draft("place", &file.place(spec, false), now)?);
-                            self.places.note(file.place(spec, false));
+                            self.pending.push(draft("place", &file.place(spec, false), now)?);
+                            self.positions.note(file.place(spec, false));
                         }
                         self.files.push(file);
                     }
@@ -199,15 +200,15 @@ impl Tail {
                 }
             }
             if is_new_tail {
-                self.to_say.push(draft("begun", &Begun { tail: spec.key() }, now)?);
-                self.places.begun.insert(spec.key());
+                self.pending.push(draft("begun", &Begun { tail: spec.key() }, now)?);
+                self.positions.begun.insert(spec.key());
             }
         }
         if is_first {
             self.forget_gone(now)?;
         }
         for file in &mut self.files {
-            file.is_listed(listed.contains(&(file.spec, file.id)));
+            file.set_listed(listed.contains(&(file.spec, file.id)));
         }
         if left_out > self.left_out {
             tracing::warn!(left_out, max = MAX_FILES, "too many files to follow");
@@ -219,11 +220,11 @@ impl Tail {
     /// Publishes new lines. Returns true if there may be more immediately.
     async fn publish(
         &mut self,
-        feed: &Feed,
+        feed: &SourceHandle,
         new: Vec<(usize, NewLines)>,
         metrics: &TailMetrics,
     ) -> Result<bool, SourceError> {
-        self.say(feed).await?;
+        self.publish_positions(feed).await?;
         let (mut over, mut has_more) = (Vec::new(), false);
         let mut held: HashSet<(usize, PathBuf)> = HashSet::new();
         for (at, new) in new {
@@ -242,12 +243,12 @@ impl Tail {
             }
             let mut from = 0;
             let mut is_held = false;
-            for texts in new.texts.chunks(EVENTS_TOGETHER) {
+            for texts in new.texts.chunks(MAX_EVENTS_PER_COMMIT) {
                 let until = texts.last().map_or(from, |text| text.until);
                 let (offset, snapshot) = self.files[at].at();
-                self.files[at].took(&new.bytes[from..until]);
+                self.files[at].advance(&new.bytes[from..until]);
                 if !self.publish_texts(feed, at, texts, false).await? {
-                    self.files[at].hold(offset, snapshot);
+                    self.files[at].rewind(offset, snapshot);
                     (is_held, _) = (true, held.insert(called.clone()));
                     break;
                 }
@@ -270,9 +271,9 @@ impl Tail {
     /// maximum number of streams leaves no room for its stream.
     async fn publish_texts(
         &mut self,
-        feed: &Feed,
+        feed: &SourceHandle,
         at: usize,
-        texts: &[LineJoiner],
+        texts: &[JoinedLines],
         is_over: bool,
     ) -> Result<bool, SourceError> {
         let (file, now) = (&self.files[at], feed.now());
@@ -283,41 +284,42 @@ impl Tail {
         let events: Vec<Draft> = events.chain([behind.clone()]).collect();
         // Lines that are not valid for the event type.
         feed.lost((texts.len() + 1 - events.len()) as u64);
-        match feed.insist(events).await {
+        match feed.publish_with_retry(events).await {
             Ok(()) => {}
             Err(PublishError::Refused(why @ Refusal::TooManyStreams(_))) => {
-                feed.complain(why.to_string());
+                feed.set_error(why.to_string());
                 return Ok(false);
             }
             // The stream accepts no more events; other files are not affected.
             Err(PublishError::Refused(why)) => {
                 tracing::warn!(path = place.path, lines = texts.len(), error = %why, "lines were refused");
                 feed.lost(texts.len() as u64);
-                feed.insist(vec![behind]).await?;
+                feed.publish_with_retry(vec![behind]).await?;
             }
             Err(other) => return Err(other.into()),
         }
-        self.places.note(place);
+        self.positions.note(place);
         self.said.0 += 1;
         Ok(true)
     }
 
     /// Publishes waiting position events and, if it is due, a snapshot of all positions.
-    async fn say(&mut self, feed: &Feed) -> Result<(), SourceError> {
-        let is_due = self.said.0 >= PLACES_BETWEEN
-            || self.is_forgotten
-            || (self.said.0 > 0 && self.said.1.elapsed() >= SAID_AGAIN_AFTER);
+    async fn publish_positions(&mut self, feed: &SourceHandle) -> Result<(), SourceError> {
+        let is_due = self.said.0 >= SNAPSHOT_AFTER_POSITIONS
+            || self.needs_snapshot
+            || (self.said.0 > 0 && self.said.1.elapsed() >= SNAPSHOT_INTERVAL);
         let before = self.history.head();
         // Waiting events are published before the snapshot, and together.
-        let mut drafts = std::mem::take(&mut self.to_say);
+        let mut drafts = std::mem::take(&mut self.pending);
         if is_due {
-            drafts.extend(self.places.drafts(feed.now())?);
+            drafts.extend(self.positions.drafts(feed.now())?);
         }
-        for some in drafts.chunks(PLACES_TOGETHER) {
-            feed.insist(some.to_vec()).await?;
+        for some in drafts.chunks(MAX_POSITIONS_PER_COMMIT) {
+            feed.publish_with_retry(some.to_vec()).await?;
         }
         if is_due {
-            (self.said, self.said_at, self.is_forgotten) = ((0, Instant::now()), before, false);
+            (self.said, self.snapshot_position, self.needs_snapshot) =
+                ((0, Instant::now()), before, false);
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ fn is_rotated(rest: &str) -> bool {
 
 /// Returns the file at `path` and its rotated versions, such as `app.log.1` and `app.log-20261125`,
 /// sorted by the time of the last write.
-pub(super) fn beside(path: &Path) -> Vec<RotatedFile> {
+pub(super) fn rotated_files(path: &Path) -> Vec<RotatedFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let Some(name) = path.file_name() else { return Vec::new() };
     let name = name.to_string_lossy();
@@ -67,7 +67,7 @@ mod tests {
             let file = std::fs::File::create(folder.path().join(name)).expect("a file");
             file.set_modified(begin + Duration::from_secs(age as u64)).expect("its time");
         }
-        let found = beside(&folder.path().join("app.log"));
+        let found = rotated_files(&folder.path().join("app.log"));
         let found: Vec<_> = found.iter().filter_map(|file| file.path.file_name()).collect();
         assert_eq!(found, ["app.log.2", "app.log-1", "app.log"]);
     }

@@ -1,7 +1,7 @@
 //! Rotation while the hub was not running: finds the unread rest of files, and forgets files that
 //! are gone.
 
-use super::Tail;
+use super::FileFollower;
 use super::file::Followed;
 use super::position::{FilePosition, draft};
 use super::renamed;
@@ -9,11 +9,11 @@ use crate::event::Timestamp;
 use crate::source::error::SourceError;
 use std::path::{Path, PathBuf};
 
-impl Tail {
+impl FileFollower {
     /// Opens files that were rotated while the hub was not running, and files that were created and
     /// rotated after them. They all keep the original path of the first.
     pub(super) fn find_rotated(&mut self, now: Timestamp) -> Result<(), SourceError> {
-        let mut known: Vec<_> = self.places.files.values().cloned().collect();
+        let mut known: Vec<_> = self.positions.files.values().cloned().collect();
         known.sort_by_key(|place| place.written);
         let mut later = Vec::new();
         for place in &known {
@@ -21,7 +21,7 @@ impl Tail {
                 continue;
             };
             let name = PathBuf::from(place.real.as_ref().unwrap_or(&place.path));
-            let beside = renamed::beside(&name);
+            let beside = renamed::rotated_files(&name);
             let is_known = |file: &renamed::RotatedFile| {
                 known.iter().any(|known| known.file == file.id && known.tail == place.tail)
             };
@@ -37,7 +37,7 @@ impl Tail {
             if let Some(file) = found {
                 let is_open = self.open_as(&file.path, spec, place, Some(place));
                 if is_open && !by_number(file) {
-                    self.say_moved(place, now)?;
+                    self.publish_moved(place, now)?;
                 }
             }
             let stays = found.is_some_and(|file| file.path == name && place.offset > 0);
@@ -71,20 +71,20 @@ impl Tail {
         let Ok(mut file) = opened else { return false };
         let is_new = !self.files.iter().any(|other| (other.spec, other.id) == (spec, file.id));
         if is_new {
-            file.is_called_as(called);
+            file.set_original_path(called);
             self.files.push(file);
         }
         is_new
     }
 
     /// Publishes both positions of a file whose inode has changed.
-    fn say_moved(&mut self, old: &FilePosition, now: Timestamp) -> Result<(), SourceError> {
+    fn publish_moved(&mut self, old: &FilePosition, now: Timestamp) -> Result<(), SourceError> {
         let Some(file) = self.files.last() else { return Ok(()) };
         let new = file.place(&self.specs[file.spec], false);
         let gone = FilePosition { gone: true, ..old.clone() };
         for place in [new, gone] {
-            self.to_say.push(draft("place", &place, now)?);
-            self.places.note(place);
+            self.pending.push(draft("place", &place, now)?);
+            self.positions.note(place);
         }
         Ok(())
     }
@@ -93,7 +93,7 @@ impl Tail {
     /// not this one.
     pub(super) fn forget_gone(&mut self, now: Timestamp) -> Result<(), SourceError> {
         let mut gone = Vec::new();
-        for place in self.places.files.values() {
+        for place in self.positions.files.values() {
             let is_open = |file: &Followed| {
                 file.id == place.file && self.specs[file.spec].key() == place.tail
             };
@@ -107,8 +107,8 @@ impl Tail {
             }
         }
         for place in gone {
-            self.to_say.push(draft("place", &place, now)?);
-            self.places.note(place);
+            self.pending.push(draft("place", &place, now)?);
+            self.positions.note(place);
         }
         Ok(())
     }

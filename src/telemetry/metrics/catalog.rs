@@ -37,7 +37,7 @@ pub fn markdown() -> Result<String, prometheus::Error> {
     let telemetry = Telemetry::new()?;
     let _ = telemetry.of_pattern("…");
     let _ = telemetry.of_job("…");
-    telemetry.chats().know("…");
+    telemetry.chats().register_upstream("…");
     let families = telemetry.gather(&example());
     let mut text = INTRODUCTION.to_owned();
     for (about, words) in ABOUT {

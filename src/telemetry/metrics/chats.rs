@@ -106,7 +106,7 @@ impl ChatMetrics {
     }
 
     /// Registers an upstream, so that its series exist from the start.
-    pub fn know(&self, upstream: &str) {
+    pub fn register_upstream(&self, upstream: &str) {
         for outcome in OUTCOMES {
             self.ended.with_label_values(&[upstream, outcome]);
         }
@@ -160,7 +160,7 @@ impl ChatMetrics {
     }
 
     /// Records the tokens of an answer, which took `within` from its first token.
-    pub fn told(&self, tokens: u64, within: Option<Duration>) {
+    pub fn record_answer(&self, tokens: u64, within: Option<Duration>) {
         self.tokens.inc_by(tokens);
         if let Some(seconds) = within.map(|within| within.as_secs_f64()).filter(|s| *s > 0.0) {
             self.pace.observe(tokens as f64 / seconds);
@@ -168,7 +168,7 @@ impl ChatMetrics {
     }
 
     /// Observes the highest number of concurrent readers of a chat.
-    pub fn read_by(&self, readers: usize) {
+    pub fn record_readers(&self, readers: usize) {
         self.readers.observe(readers as f64);
     }
 

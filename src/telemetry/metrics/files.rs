@@ -1,6 +1,6 @@
 //! Metrics of downloads from the configured folders.
 
-use super::super::reasons::Served;
+use super::super::reasons::FileOutcome;
 use super::{MetricFactory, Telemetry};
 use prometheus::{IntCounter, IntCounterVec};
 
@@ -16,7 +16,7 @@ impl FileMetrics {
                 "fanfare_file_requests_total",
                 "Requests for files, by result",
                 "outcome",
-                Served::ALL.iter().map(|served| served.as_str()),
+                FileOutcome::ALL.iter().map(|served| served.as_str()),
             )?,
             bytes: make.counter("fanfare_file_bytes_total", "Bytes of files sent")?,
         })
@@ -25,7 +25,7 @@ impl FileMetrics {
 
 impl Telemetry {
     /// Counts an answered request for a file.
-    pub fn file_served(&self, served: Served) {
+    pub fn file_served(&self, served: FileOutcome) {
         self.0.files.requests.with_label_values(&[served.as_str()]).inc();
     }
 

@@ -1,6 +1,6 @@
 //! Metrics of sessions: their number, how they opened and closed, and what they were sent.
 
-use super::super::reasons::{Closed, Replayed, SubscribeRejectReason};
+use super::super::reasons::{CloseReason, ReplaySource, SubscribeRejectReason};
 use super::factory::LATENCY_BUCKETS;
 use super::{MetricFactory, Telemetry};
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
@@ -32,13 +32,13 @@ impl SessionMetrics {
                 ["live", "resumed", "gap", "reset"].into_iter())?,
             closed: make.counters( "fanfare_sessions_closed_total", "Sessions closed, by reason",
                 "reason",
-                Closed::ALL.iter().map(|r| r.as_str()))?,
+                CloseReason::ALL.iter().map(|r| r.as_str()))?,
             refused: make.counters( "fanfare_subscribers_refused_total", "Subscribers refused, by reason",
                 "reason",
                 SubscribeRejectReason::ALL.iter().map(|r| r.as_str()))?,
             replayed: make.counters( "fanfare_events_replayed_total", "Events sent to sessions from history, by where they were read",
                 "source",
-                Replayed::ALL.iter().map(|r| r.as_str()))?,
+                ReplaySource::ALL.iter().map(|r| r.as_str()))?,
             gaps: make.counter(
                 "fanfare_session_gaps_total",
                 "Sessions told of a gap because retention removed events before they read them",
@@ -74,7 +74,7 @@ impl Telemetry {
     }
 
     /// Counts a closed session.
-    pub fn session_closed(&self, reason: Closed) {
+    pub fn session_closed(&self, reason: CloseReason) {
         self.0.sessions.live.dec();
         self.0.sessions.closed.with_label_values(&[reason.as_str()]).inc();
     }
@@ -90,7 +90,7 @@ impl Telemetry {
     }
 
     /// Counts events sent to a session from history.
-    pub fn replayed(&self, source: Replayed, events: u64) {
+    pub fn replayed(&self, source: ReplaySource, events: u64) {
         self.0.sessions.replayed.with_label_values(&[source.as_str()]).inc_by(events);
     }
 

@@ -50,12 +50,12 @@ pub struct JobMetrics {
 
 impl JobMetrics {
     /// Counts a run as running.
-    pub fn began(&self) {
+    pub fn run_started(&self) {
         self.running.inc();
     }
 
     /// Counts a run as no longer running.
-    pub fn left(&self) {
+    pub fn run_finished(&self) {
         self.running.dec();
     }
 

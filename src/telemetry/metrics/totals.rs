@@ -85,7 +85,7 @@ fn by_label(counters: &IntCounterVec) -> BTreeMap<String, u64> {
 }
 
 /// Returns the sum over all label values.
-pub(super) fn in_all(counters: &IntCounterVec) -> u64 {
+pub(super) fn sum(counters: &IntCounterVec) -> u64 {
     let families = counters.collect();
     let series = families.iter().flat_map(|family| family.get_metric());
     series.map(|metric| metric.get_counter().get_value() as u64).sum()
@@ -99,17 +99,17 @@ impl Telemetry {
         Totals {
             sessions: now(&sessions.live),
             sessions_catching_up: now(&sessions.catching_up),
-            sessions_opened: in_all(&sessions.opened),
-            sessions_closed: in_all(&sessions.closed),
-            subscribers_refused: in_all(&sessions.refused),
+            sessions_opened: sum(&sessions.opened),
+            sessions_closed: sum(&sessions.closed),
+            subscribers_refused: sum(&sessions.refused),
             events_published: publishes.events.iter().map(prometheus::IntCounter::get).sum(),
             published_bytes: publishes.bytes.get(),
-            publishes_refused: in_all(&publishes.refused),
+            publishes_refused: sum(&publishes.refused),
             deliveries: sessions.deliveries.get(),
             delivered_bytes: sessions.delivered_bytes.get(),
-            events_replayed: in_all(&sessions.replayed),
+            events_replayed: sum(&sessions.replayed),
             session_gaps: sessions.gaps.get(),
-            credentials_refused: in_all(&self.0.access.credentials),
+            credentials_refused: sum(&self.0.access.credentials),
             session_queue_bytes: now(&sessions.queued_bytes),
             journal_bytes: now(&journal.bytes),
             journal_max_bytes: now(&journal.max_bytes),

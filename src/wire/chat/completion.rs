@@ -24,7 +24,7 @@ pub enum UpstreamEvent {
     /// A part of an answer.
     Delta(Box<Delta>),
     /// The upstream failed.
-    Trouble(UpstreamFailure),
+    Failure(UpstreamFailure),
     /// A comment, which shows that the upstream is alive.
     Alive,
 }
@@ -56,14 +56,14 @@ pub struct Delta {
 
 impl Delta {
     /// Returns true if it has output of the model that the hub interprets.
-    pub fn says_text(&self) -> bool {
+    pub fn has_known_output(&self) -> bool {
         let texts = [&self.content, &self.reasoning, &self.refusal];
         texts.into_iter().any(Option::is_some) || !self.tools.is_empty()
     }
 
     /// Returns true if it has output of the model.
-    pub fn says_something(&self) -> bool {
-        self.says_text() || self.extra.is_content()
+    pub fn has_output(&self) -> bool {
+        self.has_known_output() || self.extra.is_content()
     }
 
     /// Drops uninterpreted members of more than `bytes` in total. Returns true if it did.
@@ -78,7 +78,7 @@ impl Delta {
     }
 
     /// Truncates the output to `bytes`, between characters. Returns true if it had more.
-    pub fn cut_to(&mut self, bytes: usize) -> bool {
+    pub fn truncate(&mut self, bytes: usize) -> bool {
         let (mut left, mut is_cut) = (bytes, false);
         for said in [&mut self.reasoning, &mut self.content, &mut self.refusal] {
             is_cut |= said.as_mut().is_some_and(|text| cut(text, &mut left));
@@ -131,7 +131,7 @@ pub struct Decoder {
 
 impl Decoder {
     /// Decodes the data of an event, or a whole body.
-    pub fn hear(&mut self, data: &[u8]) -> UpstreamEvent {
+    pub fn decode(&mut self, data: &[u8]) -> UpstreamEvent {
         let data = data.trim_ascii();
         if data == b"[DONE]" {
             return UpstreamEvent::End;
@@ -142,7 +142,7 @@ impl Decoder {
                 let (data, has_marks) = repaired(data);
                 let Ok(value) = serde_json::from_slice(&data) else {
                     let message = "the upstream sent something that is no JSON".to_owned();
-                    return UpstreamEvent::Trouble(UpstreamFailure {
+                    return UpstreamEvent::Failure(UpstreamFailure {
                         message,
                         ..UpstreamFailure::default()
                     });
@@ -151,11 +151,11 @@ impl Decoder {
             }
         };
         if let Some(trouble) = UpstreamFailure::in_event(&value) {
-            return UpstreamEvent::Trouble(trouble);
+            return UpstreamEvent::Failure(trouble);
         }
         let mut delta = delta(value);
         self.join(&mut delta, has_marks);
-        if delta.trouble.is_some() && !delta.says_text() {
+        if delta.trouble.is_some() && !delta.has_known_output() {
             // Members beside a failure are no part of an answer.
             delta.extra = Extra::default();
         }
@@ -403,15 +403,15 @@ mod tests {
     use super::*;
 
     fn delta_of(json: &str) -> Delta {
-        match Decoder::default().hear(json.as_bytes()) {
+        match Decoder::default().decode(json.as_bytes()) {
             UpstreamEvent::Delta(delta) => *delta,
             other => panic!("{json}: {other:?}"),
         }
     }
 
     fn trouble_of(json: &str) -> UpstreamFailure {
-        match Decoder::default().hear(json.as_bytes()) {
-            UpstreamEvent::Trouble(trouble) => trouble,
+        match Decoder::default().decode(json.as_bytes()) {
+            UpstreamEvent::Failure(trouble) => trouble,
             other => panic!("{json}: {other:?}"),
         }
     }
@@ -431,7 +431,7 @@ mod tests {
         ] {
             assert_eq!(delta_of(nothing), Delta::default(), "{nothing}");
         }
-        assert_eq!(Decoder::default().hear(b" [DONE] "), UpstreamEvent::End);
+        assert_eq!(Decoder::default().decode(b" [DONE] "), UpstreamEvent::End);
     }
 
     #[test]
@@ -517,7 +517,7 @@ mod tests {
         assert_eq!((delta.content.as_deref(), delta.extra.is_empty()), (Some("b"), true));
         let failed = r#"{"choices":[{"finish_reason":"error","native_finish_reason":"error","error":{"code":502,"message":"m"}}]}"#;
         let delta = delta_of(failed);
-        assert!(!delta.says_something() && delta.finish.is_none(), "{delta:?}");
+        assert!(!delta.has_output() && delta.finish.is_none(), "{delta:?}");
         assert_eq!(delta.trouble.map(|trouble| trouble.status), Some(Some(502)));
     }
 

@@ -152,7 +152,7 @@ impl Completions {
         data(out, &self.chunk(&delta, None, seq));
     }
 
-    pub(super) fn break_off(&mut self, out: &mut Vec<u8>) {
+    pub(super) fn disconnect(&mut self, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.has_ended, true) {
             let message =
                 "the hub ended this stream, and not the chat; go on behind the last chunk";
@@ -258,7 +258,7 @@ pub fn error_object(end: &ChatEvent) -> Value {
 }
 
 /// Returns a whole chat as one completion.
-pub fn whole(chat: &str, model: &str, transcript: &Transcript) -> Value {
+pub fn completion_object(chat: &str, model: &str, transcript: &Transcript) -> Value {
     let extra = transcript.extra();
     let mut message = extra.delta;
     message.remove("tool_calls");
@@ -281,15 +281,15 @@ pub fn whole(chat: &str, model: &str, transcript: &Transcript) -> Value {
     choice.entry("logprobs").or_insert(Value::Null);
     choice.insert("finish_reason".into(), transcript.finish_reason().into());
     let usage = transcript.usage.clone().unwrap_or_default();
-    let mut whole = extra.chunk;
-    whole.insert("id".into(), chat_id(chat).into());
-    whole.insert("object".into(), "chat.completion".into());
-    whole.insert("created".into(), transcript.created.into());
-    whole.insert("model".into(), model.into());
-    whole.insert("choices".into(), json!([choice]));
-    whole.insert("usage".into(), usage_object(&usage));
-    whole.insert("fanfare".into(), json!({ "seq": transcript.events }));
-    whole.into()
+    let mut object = extra.chunk;
+    object.insert("id".into(), chat_id(chat).into());
+    object.insert("object".into(), "chat.completion".into());
+    object.insert("created".into(), transcript.created.into());
+    object.insert("model".into(), model.into());
+    object.insert("choices".into(), json!([choice]));
+    object.insert("usage".into(), usage_object(&usage));
+    object.insert("fanfare".into(), json!({ "seq": transcript.events }));
+    object.into()
 }
 
 fn data(out: &mut Vec<u8>, value: &impl serde::Serialize) {

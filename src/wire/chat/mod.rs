@@ -17,7 +17,7 @@ mod transcript;
 mod upstream_error;
 
 pub use completion::{Decoder, Delta, ToolPart, UpstreamEvent};
-pub use completions::{Completions, chunk_id, error_object, whole};
+pub use completions::{Completions, chunk_id, completion_object, error_object};
 pub use event::{ChatEvent, FailureCause, State, Usage};
 pub use extra::Extra;
 pub use native::Native;
@@ -63,7 +63,7 @@ impl ResponseFormat {
         self.flush(out);
         match self {
             Self::Native(face) => face.break_off(out),
-            Self::Completions(face) => face.break_off(out),
+            Self::Completions(face) => face.disconnect(out),
         }
     }
 

@@ -19,7 +19,7 @@ pub struct Native {
     has_ended: bool,
     /// True if the end of a connection is reported with a terminal event, because the reader gets
     /// no control events.
-    tells_breaks: bool,
+    reports_disconnect: bool,
     has_said: bool,
 }
 
@@ -49,14 +49,14 @@ impl Native {
 
     /// Reports a connection that ends before the chat with a terminal event: for readers who asked
     /// for no control events. `has_said` is true if they have a part of the answer already.
-    pub fn with_breaks_told(self, has_said: bool) -> Self {
-        Self { tells_breaks: true, has_said, ..self }
+    pub fn with_disconnect_event(self, has_said: bool) -> Self {
+        Self { reports_disconnect: true, has_said, ..self }
     }
 
     /// Appends a terminal event for a connection that ends before the chat. It has no id, so that a
     /// resume continues the chat.
     pub(super) fn break_off(&mut self, out: &mut Vec<u8>) {
-        if !self.tells_breaks || std::mem::replace(&mut self.has_ended, true) {
+        if !self.reports_disconnect || std::mem::replace(&mut self.has_ended, true) {
             return;
         }
         let message =

@@ -133,10 +133,10 @@ mod tests {
     fn surrogates_are_joined_only_within_their_slot() {
         let mark = |unit| mark(unit).expect("a surrogate").to_string();
         let (high, low) = (mark(0xd83d), mark(0xde00));
-        let mut halves = SurrogateJoiner::default();
+        let mut surrogates = SurrogateJoiner::default();
         let mut join = |slot, text: String| {
             let mut text = text;
-            halves.join(slot, &mut text, true);
+            surrogates.join(slot, &mut text, true);
             text
         };
         assert_eq!(join(Slot::Content, format!("a{high}")), "a");
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(join(Slot::Content, format!("{low}b{high}{low}")), "\u{1f600}b\u{1f600}");
         assert_eq!(join(Slot::Arguments(Some(1)), high.clone()), "");
         assert_eq!(join(Slot::Arguments(Some(1)), format!("x{high}")), "\u{fffd}x");
-        assert_eq!(halves.take_lone(), [Slot::Arguments(Some(1))]);
-        assert_eq!(halves.take_lone(), []);
+        assert_eq!(surrogates.take_lone(), [Slot::Arguments(Some(1))]);
+        assert_eq!(surrogates.take_lone(), []);
     }
 }

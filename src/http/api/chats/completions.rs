@@ -5,7 +5,7 @@
 use crate::access::Caller;
 use crate::http::api::chats::authorization;
 use crate::http::api::chats::create::{self, CreatePolicy, create_chat};
-use crate::http::api::chats::read::{self, Reading};
+use crate::http::api::chats::read::{self, ChatReadRequest};
 use crate::http::error::{Code, Problem, openai};
 use crate::http::extract::identity::require_caller;
 use crate::http::extract::last_event_id::{LAST_EVENT_ID, requested_id};
@@ -13,7 +13,7 @@ use crate::http::extract::query::{self, ReaderOptions};
 use crate::http::outcome::{self, RequestOutcome};
 use crate::http::state::AppState;
 use crate::source::{Chat, ChatProgress, ChatReader, StopBy};
-use crate::wire::chat::{ChatRequest, Completions, ResponseFormat, chunk_id, whole};
+use crate::wire::chat::{ChatRequest, Completions, ResponseFormat, chunk_id, completion_object};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::{Data, Path, Payload};
@@ -31,9 +31,9 @@ const ON_DISCONNECT: &str = "fanfare-on-disconnect";
 /// Header with the number of times that an SDK has sent the request before.
 const RETRY_COUNT: &str = "x-stainless-retry-count";
 /// Maximum time that the head of an answer waits for the head of the upstream's answer.
-const HEAD_WITHIN: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum time from stopping a chat to its end.
-const STOPS_WITHIN: Duration = Duration::from_secs(5);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Requested form of an answer.
 struct Form {
@@ -44,7 +44,7 @@ struct Form {
 }
 
 /// A chat with its reader.
-struct Attached {
+struct AttachedReader {
     caller: Arc<Caller>,
     chat: Arc<Chat>,
     reader: ChatReader,
@@ -78,21 +78,22 @@ async fn create_one(
     let caller = authorization::require_chat_caller(state, request)?;
     let (key, after) = (create::idempotency_key(request)?, after(request)?);
     let (is_adoptable, stops_alone) = (key.is_none(), stops_alone(request)?);
-    let manner = CreatePolicy { is_adoptable, stops_alone, must_be_there: false };
-    let ask = ChatRequest::completion(&create::read_ask(state, request, payload).await?)?;
+    let manner =
+        CreatePolicy { is_adoptable, stops_without_readers: stops_alone, must_exist: false };
+    let ask = ChatRequest::completion(&create::read_request_body(state, request, payload).await?)?;
     let form = Form { stream: ask.stream, wants_usage: ask.include_usage, after };
     let owner = authorization::owner(&caller)?;
     let adopted = (manner.is_adoptable && is_retry(request))
         .then(|| state.chats.adopt(owner.as_ref(), &ask.fingerprint))
         .flatten();
     let attached = match adopted {
-        Some((chat, reader)) => Attached { caller, chat, reader, replayed: true },
+        Some((chat, reader)) => AttachedReader { caller, chat, reader, replayed: true },
         None => {
-            let manner = CreatePolicy { must_be_there: after > 0, ..manner };
+            let manner = CreatePolicy { must_exist: after > 0, ..manner };
             let begun = create_chat(state, request, &caller, ask, key, manner).await?;
             let (chat, replayed) = (begun.chat, begun.replayed);
             let reader = chat.read();
-            Attached { caller, chat, reader, replayed }
+            AttachedReader { caller, chat, reader, replayed }
         }
     };
     answer(state, request, attached, form).await
@@ -115,14 +116,15 @@ pub(crate) async fn get(
     let got = async {
         let (caller, chat) = authorization::readable(&state, &request, chunk_id(&id))?;
         let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
-        let said = query::one_of(&pairs, &["stream"]).map_err(Problem::query)?;
+        let said = query::single(&pairs, &["stream"]).map_err(Problem::query)?;
         let form = Form {
             stream: said.is_some_and(|stream| stream == "true" || stream == "1"),
             wants_usage: true,
             after: after(&request)?,
         };
         let reader = chat.read();
-        answer(&state, &request, Attached { caller, chat, reader, replayed: true }, form).await
+        answer(&state, &request, AttachedReader { caller, chat, reader, replayed: true }, form)
+            .await
     };
     openai_response(&state, got.await)
 }
@@ -141,9 +143,12 @@ pub(crate) async fn cancel(
         let (_, chat) = authorization::changeable(&state, &request, chunk_id(&id))?;
         state.chats.stop(&chat, StopBy::User);
         // The chat is stopped even if the journal does not take its end yet.
-        let _ = tokio::time::timeout(STOPS_WITHIN, chat.until(ChatProgress::is_over)).await;
+        let _ = tokio::time::timeout(STOP_TIMEOUT, chat.until(ChatProgress::is_over)).await;
         let transcript = read::transcript(&state, &chat, None).await?;
-        Ok(with_id(HttpResponse::Ok().json(whole(&chat.id, &chat.model, &transcript)), &chat))
+        Ok(with_id(
+            HttpResponse::Ok().json(completion_object(&chat.id, &chat.model, &transcript)),
+            &chat,
+        ))
     };
     openai_response(&state, cancelled.await)
 }
@@ -202,15 +207,15 @@ fn model_object(model: &str, upstream: &str) -> Value {
 async fn answer(
     state: &Data<AppState>,
     request: &HttpRequest,
-    attached: Attached,
+    attached: AttachedReader,
     form: Form,
 ) -> Result<HttpResponse, Problem> {
-    let Attached { caller, chat, reader, replayed } = attached;
+    let AttachedReader { caller, chat, reader, replayed } = attached;
     let is_enough = |progress: &ChatProgress| {
         progress.is_over() || form.stream && matches!(progress, ChatProgress::Answered)
     };
     let progress = if form.stream {
-        tokio::time::timeout(HEAD_WITHIN, chat.until(is_enough)).await.ok()
+        tokio::time::timeout(HEAD_TIMEOUT, chat.until(is_enough)).await.ok()
     } else {
         Some(chat.until(is_enough).await)
     };
@@ -218,7 +223,7 @@ async fn answer(
         return Err(why.into());
     }
     let mut response = if form.stream {
-        match failed_at_once(state, &chat, progress, form.after).await? {
+        match early_failure(state, &chat, progress, form.after).await? {
             Some(failed) => failed,
             None => {
                 let streamed = stream(state, request, caller, chat.clone(), reader, &form).await;
@@ -250,16 +255,14 @@ async fn whole_answer(state: &Data<AppState>, chat: &Arc<Chat>) -> Result<HttpRe
     if transcript.end.is_none() {
         return Err(Problem::new(Code::Gone, "how the chat ended is not kept any more"));
     }
-    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(whole(
-        &chat.id,
-        &chat.model,
-        &transcript,
-    )))
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(completion_object(&chat.id, &chat.model, &transcript)))
 }
 
 /// Returns the error response if the client reads from the start and the chat failed before any
 /// output.
-async fn failed_at_once(
+async fn early_failure(
     state: &Data<AppState>,
     chat: &Arc<Chat>,
     progress: Option<ChatProgress>,
@@ -295,7 +298,7 @@ async fn stream(
     let options = ReaderOptions::new(state.settings.heartbeat);
     let options = ReaderOptions { has_control: Some(false), ..options };
     let of = chat.clone();
-    let reading = Reading { caller, chat, reader, face, requested: None, options };
+    let reading = ChatReadRequest { caller, chat, reader, face, requested: None, options };
     let mut response = read::open(state, request, reading).await?;
     if response.status() != StatusCode::OK {
         // The reader was rejected because of load: reported in OpenAI's form, as retryable.
@@ -328,7 +331,7 @@ fn with_id(mut response: HttpResponse, chat: &Chat) -> HttpResponse {
 /// Returns the number of events that the client has.
 fn after(request: &HttpRequest) -> Result<u64, Problem> {
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
-    let starting_after = query::one_of(&pairs, &["starting_after"]).map_err(Problem::query)?;
+    let starting_after = query::single(&pairs, &["starting_after"]).map_err(Problem::query)?;
     match starting_after.map(str::to_owned).or_else(|| requested_id(request, None)) {
         None => Ok(0),
         Some(text) => text.parse().map_err(|_| {

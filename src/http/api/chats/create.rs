@@ -8,7 +8,7 @@ use crate::http::extract::body::read_body;
 use crate::http::extract::client::client;
 use crate::http::state::AppState;
 use crate::limits::Limit;
-use crate::source::{BegunChat, NoChat, WantedChat};
+use crate::source::{CreateChat, CreateChatError, CreatedChat};
 use crate::telemetry::ChatRefused;
 use crate::wire::chat::ChatRequest;
 use actix_web::HttpRequest;
@@ -25,13 +25,13 @@ pub(crate) struct CreatePolicy {
     /// True if a repeated request takes the chat over from a client that is gone.
     pub(crate) is_adoptable: bool,
     /// True if the chat stops once nobody has read it for a minute.
-    pub(crate) stops_alone: bool,
+    pub(crate) stops_without_readers: bool,
     /// True if no chat is created: the chat to continue must exist, or the request fails as gone.
-    pub(crate) must_be_there: bool,
+    pub(crate) must_exist: bool,
 }
 
 /// Reads the body of a request for a chat.
-pub(crate) async fn read_ask(
+pub(crate) async fn read_request_body(
     state: &AppState,
     request: &HttpRequest,
     payload: Payload,
@@ -68,7 +68,7 @@ pub(crate) async fn create_chat(
     ask: ChatRequest,
     key: Option<String>,
     manner: CreatePolicy,
-) -> Result<BegunChat, Problem> {
+) -> Result<CreatedChat, Problem> {
     let models = state.chats.models();
     let model = ask.model.as_deref().or(models.first().map(|(model, _)| model.as_str()));
     if let Some(model) = model
@@ -77,9 +77,21 @@ pub(crate) async fn create_chat(
         let why = format!("asking the model {model:?} is not granted");
         return Err(Problem::new(Code::Forbidden, why).field("model"));
     }
-    let CreatePolicy { is_adoptable, stops_alone, must_be_there } = manner;
+    let CreatePolicy {
+        is_adoptable,
+        stops_without_readers: stops_alone,
+        must_exist: must_be_there,
+    } = manner;
     let (owner, client) = (authorization::owner(caller)?, client(state, request));
-    let wanted = WantedChat { ask, owner, client, key, is_adoptable, stops_alone, must_be_there };
+    let wanted = CreateChat {
+        ask,
+        owner,
+        client,
+        key,
+        is_adoptable,
+        stops_alone,
+        must_exist: must_be_there,
+    };
     let begun = state.chats.create(wanted).await?;
     if begun.replayed {
         state.chats.metrics().replayed();
@@ -87,21 +99,23 @@ pub(crate) async fn create_chat(
     Ok(begun)
 }
 
-impl From<NoChat> for Problem {
-    fn from(why: NoChat) -> Self {
+impl From<CreateChatError> for Problem {
+    fn from(why: CreateChatError) -> Self {
         let detail = why.to_string();
         match why {
-            NoChat::UnknownModel(_) => Self::new(Code::NotFound, detail).field("model"),
-            NoChat::KeyTaken => Self::new(Code::Validation, detail).field(KEY),
-            NoChat::Gone => Self::new(Code::Gone, detail).field(KEY),
-            NoChat::TooManyKnown => Self::new(Code::ResourceExhausted, detail).retry_after(60),
-            NoChat::AtMost(limit @ Limit::ChatsPerSubject, _) => {
+            CreateChatError::UnknownModel(_) => Self::new(Code::NotFound, detail).field("model"),
+            CreateChatError::KeyTaken => Self::new(Code::Validation, detail).field(KEY),
+            CreateChatError::Gone => Self::new(Code::Gone, detail).field(KEY),
+            CreateChatError::TooManyKnown => {
+                Self::new(Code::ResourceExhausted, detail).retry_after(60)
+            }
+            CreateChatError::AtMost(limit @ Limit::ChatsPerSubject, _) => {
                 Self::new(Code::TooMany, detail).limit(limit).retry_after(5)
             }
-            NoChat::AtMost(limit, _) => {
+            CreateChatError::AtMost(limit, _) => {
                 Self::new(Code::ResourceExhausted, detail).limit(limit).retry_after(5)
             }
-            NoChat::Refused(refused) => refused.into(),
+            CreateChatError::Refused(refused) => refused.into(),
         }
     }
 }

@@ -3,12 +3,12 @@
 use crate::access::Caller;
 use crate::http::api::chats::authorization;
 use crate::http::api::chats::create::{self, CreatePolicy, count_refusal, create_chat};
-use crate::http::api::chats::read::{self, Reading};
+use crate::http::api::chats::read::{self, ChatReadRequest};
 use crate::http::api::chats::ticket::{Validity, ticket};
 use crate::http::error::{Code, Document, Problem};
 use crate::http::extract::query::{self, ReaderOptions};
 use crate::http::openapi::responses::{
-    BodyRefused, ChatMissed, HistoryRefused, Refused, Subscribed,
+    BodyErrors, ChatErrors, CommonErrors, HistoryErrors, Subscribed,
 };
 use crate::http::state::AppState;
 use crate::source::{Chat, StopBy};
@@ -23,10 +23,10 @@ use std::time::Duration;
 use utoipa::ToSchema;
 
 /// Maximum time that a request waits for a deletion, which continues after it.
-const DELETED_WITHIN: Duration = Duration::from_secs(10);
+const DELETE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Policy of native chats, which continue without readers.
-const MANNER: CreatePolicy =
-    CreatePolicy { is_adoptable: false, stops_alone: false, must_be_there: false };
+const NATIVE_POLICY: CreatePolicy =
+    CreatePolicy { is_adoptable: false, stops_without_readers: false, must_exist: false };
 
 /// A request for a chat in the native form.
 #[derive(ToSchema)]
@@ -54,7 +54,7 @@ pub(crate) struct ChatAsk {
 
 /// A chat that was created.
 #[derive(Serialize, ToSchema)]
-#[schema(as = BegunChat)]
+#[schema(as = CreatedChat)]
 pub(crate) struct BegunShape {
     /// Id of the chat.
     id: String,
@@ -121,7 +121,7 @@ pub(crate) struct ChatShape {
         (status = 200, description = "It was begun before with this key", body = BegunShape),
         (status = 404, description = "There is no such model", body = Document, content_type = "application/problem+json"),
         (status = 410, description = "What was begun with this key is deleted", body = Document, content_type = "application/problem+json"),
-        Refused, BodyRefused, HistoryRefused,
+        CommonErrors, BodyErrors, HistoryErrors,
     )
 )]
 pub(crate) async fn create(
@@ -139,13 +139,13 @@ async fn create_one(
 ) -> Result<HttpResponse, Problem> {
     let caller = authorization::require_chat_caller(state, request)?;
     let key = create::idempotency_key(request)?;
-    let ask = ChatRequest::native(&create::read_ask(state, request, payload).await?)?;
-    let begun = create_chat(state, request, &caller, ask, key, MANNER).await?;
+    let ask = ChatRequest::native(&create::read_request_body(state, request, payload).await?)?;
+    let begun = create_chat(state, request, &caller, ask, key, NATIVE_POLICY).await?;
     let chat = &begun.chat;
     let (ticket, expires_at) = match chat.ticket.get() {
         Some(ticket) => ticket.clone(),
         None => {
-            let made = ticket(state, &caller, chat, Validity::OfChat).await?;
+            let made = ticket(state, &caller, chat, Validity::SinceCreation).await?;
             chat.ticket.get_or_init(|| made).clone()
         }
     };
@@ -180,7 +180,7 @@ async fn create_one(
         Subscribed,
         (status = 404, description = "There is no such model", body = Document, content_type = "application/problem+json"),
         (status = 410, description = "What it would go on with is not there any more", body = Document, content_type = "application/problem+json"),
-        Refused, BodyRefused, HistoryRefused,
+        CommonErrors, BodyErrors, HistoryErrors,
     )
 )]
 pub(crate) async fn chat(
@@ -188,10 +188,10 @@ pub(crate) async fn chat(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    count_refusal(&state, chat_here(&state, &request, payload).await)
+    count_refusal(&state, create_or_resume(&state, &request, payload).await)
 }
 
-async fn chat_here(
+async fn create_or_resume(
     state: &Data<AppState>,
     request: &HttpRequest,
     payload: Payload,
@@ -200,17 +200,18 @@ async fn chat_here(
     let (caller, chat) = match &requested {
         // fetch-event-source repeats the request when its tab becomes visible again.
         Some(id) => {
-            let body = create::read_ask(state, request, payload).await?;
+            let body = create::read_request_body(state, request, payload).await?;
             if !body.is_empty() {
                 ChatRequest::native(&body)?;
             }
-            read::of_event(state, request, id).await?
+            read::readable_by_event(state, request, id).await?
         }
         None => {
             let caller = authorization::require_chat_caller(state, request)?;
             let key = create::idempotency_key(request)?;
-            let ask = ChatRequest::native(&create::read_ask(state, request, payload).await?)?;
-            let begun = create_chat(state, request, &caller, ask, key, MANNER).await?;
+            let ask =
+                ChatRequest::native(&create::read_request_body(state, request, payload).await?)?;
+            let begun = create_chat(state, request, &caller, ask, key, NATIVE_POLICY).await?;
             (caller, begun.chat)
         }
     };
@@ -242,7 +243,7 @@ async fn open(
     options: ReaderOptions,
 ) -> Result<HttpResponse, Problem> {
     let said = query::pairs(request.query_string()).map_err(Problem::query)?;
-    let is_accumulated = match query::one_of(&said, &["accumulated"]).map_err(Problem::query)? {
+    let is_accumulated = match query::single(&said, &["accumulated"]).map_err(Problem::query)? {
         None | Some("0" | "false") => false,
         Some("1" | "true") => true,
         Some(_) => {
@@ -254,7 +255,7 @@ async fn open(
     let id = requested.as_deref();
     let face = read::native(state, &chat, id, is_accumulated, !has_control).await?;
     let reader = chat.read();
-    let reading = Reading { caller, chat, reader, face, requested, options };
+    let reading = ChatReadRequest { caller, chat, reader, face, requested, options };
     read::open(state, request, reading).await
 }
 
@@ -267,8 +268,8 @@ async fn open(
     ),
     responses(
         Subscribed,
-        ChatMissed,
-        Refused, HistoryRefused,
+        ChatErrors,
+        CommonErrors, HistoryErrors,
     ),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
@@ -291,8 +292,8 @@ pub(crate) async fn events(
     params(("id" = String, Path, description = "The chat")),
     responses(
         (status = 200, description = "As far as it has come", body = ChatShape),
-        ChatMissed,
-        Refused, HistoryRefused,
+        ChatErrors,
+        CommonErrors, HistoryErrors,
     ),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
@@ -339,9 +340,9 @@ async fn shape(
     params(("id" = String, Path, description = "The chat")),
     responses(
         (status = 204, description = "It is stopped and deleted"),
-        ChatMissed,
+        ChatErrors,
         (status = 503, description = "The journal takes no more, or the hub is stopping", body = Document, content_type = "application/problem+json"),
-        Refused, HistoryRefused,
+        CommonErrors, HistoryErrors,
     )
 )]
 pub(crate) async fn delete(
@@ -350,7 +351,7 @@ pub(crate) async fn delete(
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let (_, chat) = count_refusal(&state, authorization::changeable(&state, &request, &id))?;
-    let deleted = tokio::time::timeout(DELETED_WITHIN, state.chats.delete(&chat)).await;
+    let deleted = tokio::time::timeout(DELETE_TIMEOUT, state.chats.delete(&chat)).await;
     let deleted = deleted.map_or_else(
         |_| {
             let why = "the journal takes nothing; it is deleted as soon as it does";
@@ -367,8 +368,8 @@ pub(crate) async fn delete(
     params(("id" = String, Path, description = "The chat")),
     responses(
         (status = 202, description = "It stops, or has ended"),
-        ChatMissed,
-        Refused,
+        ChatErrors,
+        CommonErrors,
     )
 )]
 pub(crate) async fn stop(

@@ -21,7 +21,7 @@ use std::sync::Arc;
 const CUT: &str = "a part of the chat is not kept any more";
 
 /// A reader of a chat.
-pub(crate) struct Reading {
+pub(crate) struct ChatReadRequest {
     pub(crate) caller: Arc<Caller>,
     pub(crate) chat: Arc<Chat>,
     pub(crate) reader: ChatReader,
@@ -51,11 +51,11 @@ pub(crate) fn requested(request: &HttpRequest) -> Result<Option<String>, Problem
 pub(crate) async fn open(
     state: &Data<AppState>,
     request: &HttpRequest,
-    reading: Reading,
+    reading: ChatReadRequest,
 ) -> Result<HttpResponse, Problem> {
-    let Reading { caller, chat, reader, face, requested, options } = reading;
+    let ChatReadRequest { caller, chat, reader, face, requested, options } = reading;
     if options.start.is_none() && requested.is_none() {
-        has_its_start(state, &chat).await?;
+        require_start(state, &chat).await?;
     }
     let query = SubscribeQuery::of_stream(chat.stream.clone(), options).map_err(Problem::query)?;
     let wrap = Some(Box::new(|session| ChatBody::new(session, face, reader).boxed()) as _);
@@ -63,7 +63,7 @@ pub(crate) async fn open(
 }
 
 /// Fails if the start of a chat was removed, so that a reader does not take the rest for the whole.
-async fn has_its_start(state: &Data<AppState>, chat: &Chat) -> Result<(), Problem> {
+async fn require_start(state: &Data<AppState>, chat: &Chat) -> Result<(), Problem> {
     let stream = chat.stream.clone();
     let view = read_history(state, move |history| history.stream(&stream)).await?;
     if view.is_some_and(|view| view.events < view.published) {
@@ -79,7 +79,7 @@ pub(crate) async fn native(
     chat: &Arc<Chat>,
     requested: Option<&str>,
     is_accumulated: bool,
-    tells_breaks: bool,
+    reports_disconnect: bool,
 ) -> Result<ResponseFormat, Problem> {
     let redactions = redactions(state, chat).await?;
     let has = requested.and_then(|id| state.history.resolve(EventId::parse(id).ok()?));
@@ -92,7 +92,8 @@ pub(crate) async fn native(
         }
     };
     let face = Native::new(redactions, text);
-    let face = if tells_breaks { face.with_breaks_told(requested.is_some()) } else { face };
+    let face =
+        if reports_disconnect { face.with_disconnect_event(requested.is_some()) } else { face };
     Ok(ResponseFormat::Native(face))
 }
 
@@ -123,7 +124,7 @@ pub(crate) async fn transcript(
 }
 
 /// Returns the caller and the chat of an event's id, if the caller may read the chat.
-pub(crate) async fn of_event(
+pub(crate) async fn readable_by_event(
     state: &Data<AppState>,
     request: &HttpRequest,
     id: &str,

@@ -1,6 +1,6 @@
 //! Tickets for one chat, for the URL of an EventSource.
 
-use crate::access::{Caller, KeyError, TicketWanted};
+use crate::access::{Caller, KeyError, TicketSpec};
 use crate::event::{Position, Selector, Timestamp};
 use crate::http::api::chats::authorization;
 use crate::http::api::chats::create::count_refusal;
@@ -8,7 +8,7 @@ use crate::http::api::tickets::ttl;
 use crate::http::error::{Code, Problem};
 use crate::http::extract::body::{parse_object, read_body};
 use crate::http::history::read_history;
-use crate::http::openapi::responses::{BodyRefused, ChatMissed, HistoryRefused, Refused};
+use crate::http::openapi::responses::{BodyErrors, ChatErrors, CommonErrors, HistoryErrors};
 use crate::http::state::AppState;
 use crate::journal::now;
 use crate::source::Chat;
@@ -34,7 +34,7 @@ pub(crate) struct ChatTicket {
 /// Request body of `POST /chats/{id}/tickets`.
 #[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ChatTicketAsked {
+pub(crate) struct ChatTicketRequest {
     /// Lifetime for opening new connections, such as `10m`: at most an hour, which is the default.
     #[schema(nullable = false, pattern = r"^([1-9]\d{0,3}(ms|s)|[1-9]m|[1-5]\dm|60m|1h)$")]
     ttl: Option<String>,
@@ -42,12 +42,12 @@ pub(crate) struct ChatTicketAsked {
 
 /// `POST /chats/{id}/tickets`
 #[utoipa::path(post, path = "/chats/{id}/tickets", tag = "chats",
-    request_body(content = ChatTicketAsked),
+    request_body(content = ChatTicketRequest),
     params(("id" = String, Path, description = "The chat")),
     responses(
         (status = 200, description = "A ticket to read it by", body = ChatTicket),
-        ChatMissed,
-        Refused, BodyRefused, HistoryRefused,
+        ChatErrors,
+        CommonErrors, BodyErrors, HistoryErrors,
     )
 )]
 pub(crate) async fn tickets(
@@ -58,13 +58,13 @@ pub(crate) async fn tickets(
 ) -> Result<HttpResponse, Problem> {
     let (caller, chat) = count_refusal(&state, authorization::changeable(&state, &request, &id))?;
     let body = count_refusal(&state, read_body(&state, &request, body).await)?;
-    let asked: ChatTicketAsked = if body.trim_ascii().is_empty() {
-        ChatTicketAsked::default()
+    let asked: ChatTicketRequest = if body.trim_ascii().is_empty() {
+        ChatTicketRequest::default()
     } else {
         count_refusal(&state, parse_object(&body))?
     };
     let ttl = asked.ttl.as_deref().map_or(Ok(DEFAULT_TTL), ttl).map_err(Problem::from);
-    let validity = Validity::Anew(now(), count_refusal(&state, ttl)?);
+    let validity = Validity::FromNow(now(), count_refusal(&state, ttl)?);
     let (ticket, expires_at) = ticket(&state, &caller, &chat, validity).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -75,9 +75,9 @@ pub(crate) async fn tickets(
 #[derive(Clone, Copy)]
 pub(crate) enum Validity {
     /// Counted from the beginning of the chat, so that each call returns the same ticket.
-    OfChat,
+    SinceCreation,
     /// A new ticket, with the time at which it is made and its lifetime.
-    Anew(Timestamp, Duration),
+    FromNow(Timestamp, Duration),
 }
 
 /// Makes a ticket for one chat; returns it with the time after which it opens no new connections.
@@ -91,16 +91,16 @@ pub(crate) async fn ticket(
     let first = read_history(state, move |history| history.stream(&stream)).await?;
     let first = first.and_then(|view| view.first).unwrap_or(Position::ZERO);
     let (begun, ttl, seed) = match validity {
-        Validity::OfChat => {
+        Validity::SinceCreation => {
             let seed = Uuid::parse_str(&chat.id).map(|id| id.as_u64_pair().0).ok();
             (chat.created, DEFAULT_TTL, seed)
         }
-        Validity::Anew(at, ttl) => (at, ttl, None),
+        Validity::FromNow(at, ttl) => (at, ttl, None),
     };
     let access = state.access.load();
     let end = access.ends(caller, begun);
     let until = begun.plus_ms(ttl.as_millis() as u64).min(end);
-    let wanted = TicketWanted {
+    let wanted = TicketSpec {
         streams: vec![Selector::Exact(chat.stream.clone())],
         head: state.history.id(first),
         made: begun,

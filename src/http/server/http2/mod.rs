@@ -125,7 +125,7 @@ where
 {
     let (mut is_stopping, mut idle_checks) = (false, 0);
     let mut checks = tokio::time::interval(IDLE_CHECK_INTERVAL);
-    let mut patience = pin!(tokio::time::sleep(FIRST_REQUEST_TIMEOUT));
+    let mut first_request_timer = pin!(tokio::time::sleep(FIRST_REQUEST_TIMEOUT));
     loop {
         tokio::select! {
             accepted = connection.accept() => match accepted {
@@ -142,9 +142,9 @@ where
             () = &mut stopping, if !is_stopping => {
                 is_stopping = true;
                 connection.graceful_shutdown();
-                patience.as_mut().reset(tokio::time::Instant::now());
+                first_request_timer.as_mut().reset(tokio::time::Instant::now());
             }
-            () = &mut patience, if !shared.has_requested.get() => return Ok(()),
+            () = &mut first_request_timer, if !shared.has_requested.get() => return Ok(()),
             _ = checks.tick() => {
                 idle_checks = if shared.open.get() == 0 { idle_checks + 1 } else { 0 };
                 match idle_checks.cmp(&MAX_IDLE_CHECKS) {

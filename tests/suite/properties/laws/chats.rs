@@ -37,10 +37,10 @@ pub fn upstream(step: u8, bytes: &[u8]) {
 
 /// Any event decodes to non-empty texts and bounded messages, and an error takes precedence.
 pub fn event(data: &[u8]) {
-    match Decoder::default().hear(data) {
+    match Decoder::default().decode(data) {
         UpstreamEvent::Alive => panic!("data is no comment"),
         UpstreamEvent::End => assert_eq!(data.trim_ascii(), b"[DONE]"),
-        UpstreamEvent::Trouble(trouble) => is_told(&trouble),
+        UpstreamEvent::Failure(trouble) => is_told(&trouble),
         UpstreamEvent::Delta(delta) => {
             // Data that the decoder repairs is not JSON, and becomes null here.
             let value = serde_json::from_slice::<Value>(data).unwrap_or_default();

@@ -1,8 +1,8 @@
 //! Laws of tokens, tickets, key sets and revocations.
 
 use fanfare::access::{
-    Access, Caller, Grants, JwtSettings, RevocationTarget, Revocations, Scope, TicketWanted,
-    Tickets, Verifier,
+    Access, Caller, Grants, JwtSettings, RevocationTarget, Revocations, Scope, TicketSpec, Tickets,
+    Verifier,
 };
 use fanfare::event::{Epoch, EventId, Position, Selector, Timestamp};
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -36,8 +36,8 @@ pub fn access() -> Access {
     let tickets = Tickets::open(Some(&file)).expect("a key");
     // Anonymous callers may read everything, so that a ticket may have no maker.
     let subscribe = Scope::parse(&["**".to_owned()]).expect("a selector");
-    let anyone = Grants { subscribe, ..Grants::nothing() };
-    Access::new(Vec::new(), verifier, Some(anyone)).with(tickets, Arc::default())
+    let anyone = Grants { subscribe, ..Grants::none() };
+    Access::new(Vec::new(), verifier, Some(anyone)).with_tickets(tickets, Arc::default())
 }
 
 fn base64(bytes: &[u8]) -> String {
@@ -70,7 +70,7 @@ pub fn good_token() -> String {
 
 /// Returns a valid ticket.
 pub fn good_ticket(access: &Access) -> String {
-    let wanted = TicketWanted {
+    let wanted = TicketSpec {
         streams: vec![Selector::parse("a.*").expect("a selector")],
         head: EventId { epoch: Epoch(1), position: Position::of(1, 0) },
         made: now(),
@@ -129,7 +129,7 @@ pub fn claims(access: &Access, text: &[u8]) {
     assert!(expires > now() && expires <= now().plus_ms(LIFETIME.as_millis() as u64));
     assert_eq!(caller.grants.admin, said["fanfare"]["admin"] == true);
     let named = |name: &str| said["fanfare"][name].as_array().map_or(0, Vec::len);
-    assert!(named("publish") > 0 || caller.grants.publish == Grants::nothing().publish);
+    assert!(named("publish") > 0 || caller.grants.publish == Grants::none().publish);
 }
 
 /// A signed ticket with any claims grants only subscribing, and only until the end that it names.
@@ -139,7 +139,7 @@ pub fn ticket_claims(access: &Access, text: &[u8]) {
     let Ok(said) = serde_json::from_slice::<Value>(text) else { return };
     assert!(said["end"].as_u64() > Some(now().ms()) && said["until"].as_u64() > Some(now().ms()));
     let subscribe = caller.grants.subscribe.clone();
-    assert_eq!(caller.grants, Grants { subscribe, ..Grants::nothing() });
+    assert_eq!(caller.grants, Grants { subscribe, ..Grants::none() });
     assert!(caller.by_ticket);
     assert_eq!(caller.expires.map(Timestamp::ms), said["end"].as_u64());
     let other = signed(r#"{"alg":"HS256","typ":"JWT"}"#, text, &TICKET_KEY);
@@ -169,7 +169,7 @@ pub fn key_set(bytes: &[u8], tokens: &[String]) {
 }
 
 fn by(whose: &RevocationTarget) -> Caller {
-    let mut caller = Caller::nobody();
+    let mut caller = Caller::anonymous_caller();
     match whose.clone() {
         RevocationTarget::Jti(jti) => caller.jti = Some(jti),
         RevocationTarget::Sub(sub) => caller.subject = Some(sub),

@@ -4,6 +4,7 @@
 //! inputs of a fuzzer.
 
 pub mod bodies;
+#[cfg(feature = "chat")]
 pub mod chats;
 pub mod clients;
 pub mod credentials;
