@@ -208,7 +208,9 @@ impl StoredEntry {
         let count = fields.u8()?;
         let numbers = (0..count).map(|_| fields.u32()).collect::<Option<_>>()?;
         let tail = value.slice(value.len() - fields.0.len()..);
-        let is_known = what <= DELETED || what == TEXT | SEALED || what == JSON | SEALED;
+        // Sealed data names the stream whose key opens it.
+        let is_sealed = matches!(what & !SEALED, TEXT | JSON) && count > 0;
+        let is_known = what <= DELETED || what & SEALED != 0 && is_sealed;
         is_known.then_some(Self { time, numbers, tag: what, tail })
     }
 
@@ -417,6 +419,14 @@ mod tests {
         });
         let end = proptest::sample::select(&[EndReason::Ended, EndReason::Deleted][..]);
         prop_oneof![3 => event, 1 => end.prop_map(Body::End)]
+    }
+
+    #[test]
+    fn sealed_entry_without_a_stream_is_damaged() {
+        let whole = Encoder(Vec::new()).u8(JSON | SEALED).u64(1).u8(1).u32(7).u8(0).0;
+        assert_eq!(StoredEntry::read(&whole.into()).and_then(|entry| entry.sealed_by()), Some(7));
+        let lacking = Encoder(Vec::new()).u8(JSON | SEALED).u64(1).u8(0).u8(0).0;
+        assert!(StoredEntry::read(&lacking.into()).is_none());
     }
 
     proptest! {
