@@ -1,7 +1,7 @@
 //! Publishing: charges the publisher's rates, then writes to the journal.
 
 use crate::event::{Draft, Receipt, StreamName};
-use crate::http::error::{Code, Problem};
+use crate::http::error::Problem;
 use crate::http::state::AppState;
 use crate::journal::{Item, PublishError, PublishUnit};
 use crate::limits::{Client, RateExceeded};
@@ -79,5 +79,5 @@ pub(crate) fn charge_rates<'a>(
 
 fn rate_exceeded(RateExceeded { limit, wait }: RateExceeded) -> Problem {
     let why = format!("the limit {} is reached", limit.as_str());
-    Problem::new(Code::TooMany, why).limit(limit).retry_after(wait.as_secs() + 1)
+    Problem::limit_reached(limit, why).retry_after(wait.as_secs() + 1)
 }

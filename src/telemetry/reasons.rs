@@ -17,6 +17,36 @@ macro_rules! reasons {
             }
         }
     };
+    // Reasons that also may be one of some limits.
+    ($(#[$doc:meta])* $name:ident limits [$($limit:ident),*] {
+        $($(#[$vdoc:meta])* $variant:ident = $text:literal,)*
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum $name {
+            /// A limit was reached; the label value is the name of its setting.
+            Limit(Limit),
+            $($(#[$vdoc])* $variant,)*
+        }
+
+        impl $name {
+            pub(super) const ALL: &'static [Self] =
+                &[$(Self::Limit(Limit::$limit),)* $(Self::$variant,)*];
+
+            /// Returns the reason for a limit, if it is one that can cause such a refusal.
+            pub fn of_limit(limit: Limit) -> Option<Self> {
+                Self::ALL.contains(&Self::Limit(limit)).then_some(Self::Limit(limit))
+            }
+
+            /// Returns the label value.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    Self::Limit(limit) => limit.as_str(),
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+    };
 }
 
 reasons! {
@@ -76,23 +106,32 @@ reasons! {
     }
 }
 
+impl Limit {
+    /// Returns true for a limit of each client or subject, false for a limit of the hub.
+    pub fn is_of_caller(self) -> bool {
+        match self {
+            Self::ConnectionsPerClient
+            | Self::ConnectionsPerSubject
+            | Self::PublishEventsPerClient
+            | Self::PublishBytesPerClient
+            | Self::PublishEventsPerSubject
+            | Self::PublishBytesPerSubject
+            | Self::ChatsPerSubject => true,
+            Self::Connections
+            | Self::ConnectionsPerStream
+            | Self::Selectors
+            | Self::Streams
+            | Self::MemoryBudget
+            | Self::Chats => false,
+        }
+    }
+}
+
 reasons! {
     /// Reason for which a subscriber was refused.
-    SubscribeRejectReason {
+    SubscribeRejectReason limits [Connections, ConnectionsPerClient, ConnectionsPerSubject, ConnectionsPerStream, Selectors, MemoryBudget] {
         /// The hub is stopping.
         Draining = "draining",
-        /// The maximum number of sessions is open.
-        MaxConnections = "max_connections",
-        /// The maximum number of sessions of the client is open.
-        MaxConnectionsPerClient = "max_connections_per_client",
-        /// The maximum number of sessions of the subject is open.
-        MaxConnectionsPerSubject = "max_connections_per_subject",
-        /// The maximum number of sessions of a stream is open.
-        MaxConnectionsPerStream = "max_connections_per_stream",
-        /// The subscription has too many selectors.
-        MaxSelectors = "max_selectors",
-        /// The memory budget is nearly used up.
-        MemoryBudget = "memory_budget",
         /// The queue of the connection manager is full.
         ManagerBusy = "manager_queue",
         /// The request is invalid.
@@ -116,7 +155,7 @@ reasons! {
 
 reasons! {
     /// Reason for which a publish was refused.
-    PublishRefused {
+    PublishRefused limits [Streams, PublishEventsPerClient, PublishBytesPerClient, PublishEventsPerSubject, PublishBytesPerSubject, MemoryBudget] {
         /// A value fails its check or cannot be read.
         Invalid = "validation_error",
         /// The credential is missing or invalid, or does not grant the stream.
@@ -129,18 +168,6 @@ reasons! {
         NotFound = "not_found",
         /// The publish queue is full.
         QueueFull = "publish_queue",
-        /// The maximum number of streams exists.
-        MaxStreams = "max_streams",
-        /// The client publishes too many events a second.
-        EventsPerClient = "publish_events_per_client",
-        /// The client publishes too many bytes a second.
-        BytesPerClient = "publish_bytes_per_client",
-        /// The subject publishes too many events a second.
-        EventsPerSubject = "publish_events_per_subject",
-        /// The subject publishes too many bytes a second.
-        BytesPerSubject = "publish_bytes_per_subject",
-        /// The memory budget is nearly used up.
-        MemoryBudget = "memory_budget",
         /// The disk has too little free space.
         DiskFull = "disk_full",
         /// The journal is poisoned.
@@ -158,7 +185,7 @@ reasons! {
 
 reasons! {
     /// Reason for which a chat was refused.
-    ChatRefused {
+    ChatRefused limits [Chats, ChatsPerSubject] {
         /// The request is invalid.
         Invalid = "validation_error",
         /// The credential is missing or invalid, or does not grant the model.
@@ -171,10 +198,6 @@ reasons! {
         TooLarge = "payload_too_large",
         /// The idempotency key was used for another request.
         KeyTaken = "idempotency_key_reused",
-        /// The maximum number of chats is running.
-        MaxChats = "max_chats",
-        /// The maximum number of chats of the subject is running.
-        MaxChatsPerSubject = "max_chats_per_subject",
         /// The bodies that are being received use up their limit, or the publish queue is full.
         Busy = "resource_exhausted",
         /// The hub is stopping.
@@ -232,11 +255,7 @@ reasons! {
 
 reasons! {
     /// Reason for which a connection was refused, or closed because a request on it was unreadable.
-    ConnectionRefused {
-        /// The maximum number of connections of the client is open.
-        MaxConnectionsPerClient = "max_connections_per_client",
-        /// The memory budget is nearly used up.
-        MemoryBudget = "memory_budget",
+    ConnectionRefused limits [ConnectionsPerClient, MemoryBudget] {
         /// The TLS handshake failed.
         Tls = "tls",
         /// The request is not valid HTTP/1.1.

@@ -13,7 +13,6 @@ use crate::http::openapi::shapes::{Events, LogMessage, Receipt as ReceiptShape, 
 use crate::http::outcome::{self, RequestOutcome};
 use crate::http::state::AppState;
 use crate::journal::now;
-use crate::limits::Limit;
 use crate::telemetry::PublishRefused;
 use crate::wire::{self, Publish};
 use actix_web::http::header;
@@ -234,12 +233,13 @@ pub(crate) fn count_refusal(
     result: Result<HttpResponse, Problem>,
 ) -> Result<HttpResponse, Problem> {
     result.inspect_err(|problem| {
-        state.telemetry.publish_refused(match problem.code {
+        let by_limit = problem.limit.and_then(PublishRefused::of_limit);
+        let by_code = || match problem.code {
             Code::Unauthorized | Code::TokenExpired | Code::Forbidden => PublishRefused::Forbidden,
             Code::PayloadTooLarge => PublishRefused::TooLarge,
             Code::Conflict => PublishRefused::Conflict,
             Code::NotFound => PublishRefused::NotFound,
-            Code::TooMany | Code::ResourceExhausted => refusal_by_limit(problem.limit),
+            Code::TooMany | Code::ResourceExhausted => PublishRefused::QueueFull,
             Code::DiskFull => PublishRefused::DiskFull,
             Code::JournalPoisoned => PublishRefused::Poisoned,
             Code::Draining => PublishRefused::Draining,
@@ -251,30 +251,9 @@ pub(crate) fn count_refusal(
             | Code::Misdirected
             | Code::MethodNotAllowed
             | Code::Gone => PublishRefused::Invalid,
-        });
+        };
+        state.telemetry.publish_refused(by_limit.unwrap_or_else(by_code));
     })
-}
-
-fn refusal_by_limit(limit: Option<Limit>) -> PublishRefused {
-    match limit {
-        Some(Limit::Streams) => PublishRefused::MaxStreams,
-        Some(Limit::PublishEventsPerClient) => PublishRefused::EventsPerClient,
-        Some(Limit::PublishBytesPerClient) => PublishRefused::BytesPerClient,
-        Some(Limit::PublishEventsPerSubject) => PublishRefused::EventsPerSubject,
-        Some(Limit::PublishBytesPerSubject) => PublishRefused::BytesPerSubject,
-        Some(Limit::MemoryBudget) => PublishRefused::MemoryBudget,
-        // The other limits refuse no publisher.
-        Some(
-            Limit::Connections
-            | Limit::ConnectionsPerClient
-            | Limit::ConnectionsPerSubject
-            | Limit::ConnectionsPerStream
-            | Limit::Selectors
-            | Limit::Chats
-            | Limit::ChatsPerSubject,
-        )
-        | None => PublishRefused::QueueFull,
-    }
 }
 
 fn is_ndjson(request: &HttpRequest) -> bool {

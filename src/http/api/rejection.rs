@@ -21,30 +21,9 @@ fn rejection_of(refusal: SubscribeRejection) -> (Code, SubscribeRejectReason) {
         SubscribeRejection::ManagerQueue => {
             (Code::ResourceExhausted, SubscribeRejectReason::ManagerBusy)
         }
-        SubscribeRejection::Limit(limit) => match limit {
-            Limit::ConnectionsPerClient => {
-                (Code::TooMany, SubscribeRejectReason::MaxConnectionsPerClient)
-            }
-            Limit::ConnectionsPerSubject => {
-                (Code::TooMany, SubscribeRejectReason::MaxConnectionsPerSubject)
-            }
-            Limit::ConnectionsPerStream => {
-                (Code::ResourceExhausted, SubscribeRejectReason::MaxConnectionsPerStream)
-            }
-            Limit::MemoryBudget => (Code::ResourceExhausted, SubscribeRejectReason::MemoryBudget),
-            // Except for `Connections`, these limits reject no subscriber here.
-            Limit::Connections
-            | Limit::Selectors
-            | Limit::Streams
-            | Limit::PublishEventsPerClient
-            | Limit::PublishBytesPerClient
-            | Limit::PublishEventsPerSubject
-            | Limit::PublishBytesPerSubject
-            | Limit::Chats
-            | Limit::ChatsPerSubject => {
-                (Code::ResourceExhausted, SubscribeRejectReason::MaxConnections)
-            }
-        },
+        SubscribeRejection::Limit(limit) => {
+            (Code::of_limit(limit), SubscribeRejectReason::Limit(limit))
+        }
     }
 }
 
@@ -97,7 +76,8 @@ pub(crate) fn count_rejection(
     result: Result<HttpResponse, Problem>,
 ) -> Result<HttpResponse, Problem> {
     result.inspect_err(|problem| {
-        state.telemetry.subscriber_refused(match problem.code {
+        let by_limit = problem.limit.and_then(SubscribeRejectReason::of_limit);
+        let by_code = || match problem.code {
             Code::Unauthorized | Code::TokenExpired | Code::Forbidden => {
                 SubscribeRejectReason::Forbidden
             }
@@ -105,8 +85,6 @@ pub(crate) fn count_rejection(
             Code::ClientDisconnected => SubscribeRejectReason::Client,
             Code::ConnectionTimeout => SubscribeRejectReason::Timeout,
             Code::Draining => SubscribeRejectReason::Draining,
-            _ if problem.limit == Some(Limit::Selectors) => SubscribeRejectReason::MaxSelectors,
-            _ if problem.limit == Some(Limit::MemoryBudget) => SubscribeRejectReason::MemoryBudget,
             Code::TooMany | Code::ResourceExhausted => SubscribeRejectReason::RequestBodies,
             Code::ServerError | Code::Unresponsive | Code::JournalPoisoned | Code::DiskFull => {
                 SubscribeRejectReason::Error
@@ -118,7 +96,8 @@ pub(crate) fn count_rejection(
             | Code::Gone
             | Code::MethodNotAllowed
             | Code::Conflict => SubscribeRejectReason::Invalid,
-        });
+        };
+        state.telemetry.subscriber_refused(by_limit.unwrap_or_else(by_code));
     })
 }
 

@@ -96,6 +96,11 @@ impl Code {
         }
     }
 
+    /// Returns the code of a request that reached a limit.
+    pub(crate) fn of_limit(limit: Limit) -> Self {
+        if limit.is_of_caller() { Self::TooMany } else { Self::ResourceExhausted }
+    }
+
     /// Returns the code on the wire.
     pub(crate) fn as_str(self) -> &'static str {
         self.row().0
@@ -120,6 +125,11 @@ impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         Self { code, detail, field: None, limit: None, retry_after: None, cookie: None }
+    }
+
+    /// Returns the problem of a request that reached a limit.
+    pub(crate) fn limit_reached(limit: Limit, detail: impl Into<String>) -> Self {
+        Self::new(Code::of_limit(limit), detail).limit(limit)
     }
 
     /// Returns the reason that the problem is counted and logged with: the limit, or the code.
@@ -207,7 +217,7 @@ impl From<PublishError> for Problem {
                 Self::new(Code::Conflict, detail).field("key")
             }
             PublishError::Refused(Refusal::TooManyStreams(_)) => {
-                Self::new(Code::ResourceExhausted, detail).field("stream").limit(Limit::Streams)
+                Self::limit_reached(Limit::Streams, detail).field("stream")
             }
             PublishError::QueueFull => Self::new(Code::ResourceExhausted, detail).retry_after(1),
             PublishError::Draining => Self::new(Code::Draining, detail).retry_after(5),

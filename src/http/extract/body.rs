@@ -38,8 +38,7 @@ pub(crate) async fn read_body(
     }
     if !state.memory.has_room() {
         let why = "the hub has nearly used up its memory budget";
-        let problem = Problem::new(Code::ResourceExhausted, why);
-        return Err(problem.limit(Limit::MemoryBudget).retry_after(1));
+        return Err(Problem::limit_reached(Limit::MemoryBudget, why).retry_after(1));
     }
     let client = client(state, request);
     let (began, mut whole) = (Instant::now(), BytesMut::new());

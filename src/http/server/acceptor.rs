@@ -10,6 +10,7 @@ use crate::http::server::takeover::serve;
 use crate::http::session_socket::{SessionSocket, Socket};
 use crate::http::state::AppState;
 use crate::http::tls::HTTP2;
+use crate::limits::Limit;
 use crate::telemetry::ConnectionRefused;
 use actix_http::error::DispatchError;
 use actix_http::{Protocol, Request, Response};
@@ -189,12 +190,12 @@ where
     ) -> Result<Option<ConnectionPermit>, ConnectionRefused> {
         let Some(peer) = peer.filter(|_| !self.is_admin_listener) else { return Ok(None) };
         if !self.state.memory.may_accept() {
-            return Err(ConnectionRefused::MemoryBudget);
+            return Err(ConnectionRefused::Limit(Limit::MemoryBudget));
         }
         let limits = self.state.limits.load();
         let proxies = &self.state.settings.trusted_proxies;
         let permit = self.state.connections.acquire(peer.ip(), &limits, proxies);
-        permit.map(Some).ok_or(ConnectionRefused::MaxConnectionsPerClient)
+        permit.map(Some).ok_or(ConnectionRefused::Limit(Limit::ConnectionsPerClient))
     }
 
     /// Serves a connection without TLS with the HTTP version that it begins with.

@@ -7,7 +7,6 @@ use crate::http::error::{Code, Problem};
 use crate::http::extract::body::read_body;
 use crate::http::extract::client::client;
 use crate::http::state::AppState;
-use crate::limits::Limit;
 use crate::source::{CreateChat, CreateChatError, CreatedChat};
 use crate::telemetry::ChatRefused;
 use crate::wire::chat::ChatRequest;
@@ -109,12 +108,7 @@ impl From<CreateChatError> for Problem {
             CreateChatError::TooManyKnown => {
                 Self::new(Code::ResourceExhausted, detail).retry_after(60)
             }
-            CreateChatError::AtMost(limit @ Limit::ChatsPerSubject, _) => {
-                Self::new(Code::TooMany, detail).limit(limit).retry_after(5)
-            }
-            CreateChatError::AtMost(limit, _) => {
-                Self::new(Code::ResourceExhausted, detail).limit(limit).retry_after(5)
-            }
+            CreateChatError::AtMost(limit, _) => Self::limit_reached(limit, detail).retry_after(5),
             CreateChatError::Refused(refused) => refused.into(),
         }
     }
@@ -126,14 +120,12 @@ pub(crate) fn count_refusal<T>(state: &AppState, result: Result<T, Problem>) -> 
 }
 
 fn reason(problem: &Problem) -> ChatRefused {
-    match problem.code {
+    let by_code = || match problem.code {
         Code::Unauthorized | Code::TokenExpired | Code::Forbidden => ChatRefused::Forbidden,
         Code::NotFound => ChatRefused::NotFound,
         Code::Gone => ChatRefused::Gone,
         Code::PayloadTooLarge => ChatRefused::TooLarge,
         Code::Validation if problem.field.as_deref() == Some(KEY) => ChatRefused::KeyTaken,
-        _ if problem.limit == Some(Limit::Chats) => ChatRefused::MaxChats,
-        _ if problem.limit == Some(Limit::ChatsPerSubject) => ChatRefused::MaxChatsPerSubject,
         Code::TooMany | Code::ResourceExhausted | Code::Unresponsive => ChatRefused::Busy,
         Code::Draining => ChatRefused::Draining,
         Code::DiskFull | Code::JournalPoisoned => ChatRefused::Journal,
@@ -144,5 +136,6 @@ fn reason(problem: &Problem) -> ChatRefused {
         | Code::Misdirected
         | Code::MethodNotAllowed
         | Code::Conflict => ChatRefused::Invalid,
-    }
+    };
+    problem.limit.and_then(ChatRefused::of_limit).unwrap_or_else(by_code)
 }
