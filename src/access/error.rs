@@ -17,10 +17,10 @@ pub enum KeyError {
     #[error("key {0:?}: a secret needs at least {MIN_SECRET_BYTES} bytes")]
     ShortSecretInSet(String),
     /// The PEM contains no supported key.
-    #[error("not a {0} key of RSA, EC or Ed25519 in PEM")]
+    #[error("not a PEM-encoded RSA, EC or Ed25519 {0} key")]
     Pem(&'static str),
     /// The document is not a key set (RFC 7517 §5).
-    #[error("not a key set: {0}")]
+    #[error("not a JSON Web Key Set: {0}")]
     KeySet(#[source] serde_json::Error),
     /// The key set has no key that can verify tokens.
     #[error("the key set has no key that can verify a token")]
@@ -49,12 +49,12 @@ pub enum KeyError {
     #[error(transparent)]
     Token(#[from] jsonwebtoken::errors::Error),
     /// Settings of tokens are given without a key that verifies them.
-    #[error("no key for tokens is set: set --jwt-secret, --jwt-public-key or --jwks")]
+    #[error("no key to verify tokens; set --jwt-secret, --jwt-public-key or --jwks")]
     NoKey,
     /// No configured key can be used with the configured algorithms.
-    #[error("no key that is set is used with these")]
+    #[error("no configured key can be used with these algorithms")]
     NoKeyForAlgorithms,
     /// The hub has no key for tickets.
-    #[error("this hub has no key for tickets")]
+    #[error("this hub has no ticket key")]
     NoTicketKey,
 }

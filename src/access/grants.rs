@@ -115,7 +115,7 @@ impl Scope {
             left.extend(granted.iter().filter_map(|granted| wanted.intersection(granted)));
             if left.len() > MAX_SELECTORS {
                 let why = format!(
-                    "narrowed to what is granted it comes to more than {MAX_SELECTORS} selectors"
+                    "the granted part of the subscription needs more than {MAX_SELECTORS} selectors"
                 );
                 return Err(Invalid::new("stream", why));
             }

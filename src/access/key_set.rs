@@ -65,7 +65,7 @@ pub struct RemoteKeys {
 
 impl std::fmt::Debug for RemoteKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "RemoteKeys, {} of them", self.keys.load().len())
+        write!(f, "RemoteKeys with {} keys", self.keys.load().len())
     }
 }
 
@@ -148,7 +148,7 @@ pub(super) fn public_key(pem: &[u8]) -> Result<Key, KeyError> {
 pub(super) fn key_set(json: &[u8]) -> Result<Vec<Key>, KeyError> {
     let keys = read_set(json)?;
     if let Some(short) = keys.iter().find(|key| key.is_short()) {
-        let name = short.id.as_deref().unwrap_or("without a kid");
+        let name = short.id.as_deref().unwrap_or("(no kid)");
         return Err(KeyError::ShortSecretInSet(name.to_owned()));
     }
     if keys.is_empty() { Err(KeyError::NoUsableKey) } else { Ok(keys) }

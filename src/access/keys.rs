@@ -44,7 +44,7 @@ pub fn clash(keys: &[ApiKey]) -> Option<String> {
     keys.iter().enumerate().find_map(|(at, key)| {
         let other = keys[..at].iter().find(|o| o.name == key.name || o.hash == key.hash)?;
         let what = if other.name == key.name { "name" } else { "sha256" };
-        Some(format!("keys {:?} and {:?} have one {what}", other.name, key.name))
+        Some(format!("keys {:?} and {:?} have the same {what}", other.name, key.name))
     })
 }
 

@@ -97,20 +97,21 @@ pub use crate::telemetry::CredentialRefused as Denied;
 /// Returns the detail of the problem for a refused credential.
 pub fn problem_detail(denied: Denied) -> &'static str {
     match denied {
-        Denied::Missing => "a credential is needed",
-        Denied::Malformed => "the credential has no form that is known here",
+        Denied::Missing => "a credential is required",
+        Denied::Malformed => "the credential is malformed",
         Denied::Unknown => "the credential is unknown",
-        Denied::Algorithm => "the token's algorithm is not taken here",
-        Denied::Signature => "the token's signature is not right",
+        Denied::Algorithm => "the token's algorithm is not accepted",
+        Denied::Signature => "the token's signature is invalid",
         Denied::Expired => "the token has expired",
         Denied::Revoked => "the credential has been revoked",
         Denied::Early => "the token is not valid yet",
-        Denied::Lifetime => "the token does not expire, or too late",
+        Denied::Lifetime => "the token has no `exp`, or its lifetime exceeds --jwt-max-lifetime",
         Denied::Audience => "the token is for another audience",
-        Denied::Issuer => "the token is by another issuer",
-        Denied::Claims => "the token's claims cannot be understood",
+        Denied::Issuer => "the token is from another issuer",
+        Denied::Claims => "the token's claims are invalid",
         Denied::InQuery => {
-            "a credential in a query gets into logs; send it as `Authorization: Bearer`"
+            "a credential in the query is not accepted, because URLs are logged; send it as \
+             `Authorization: Bearer`"
         }
     }
 }

@@ -155,8 +155,8 @@ fn stored_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     match std::fs::read(path) {
         Ok(bytes) => read_key(&bytes).ok_or_else(|| {
             let why = format!(
-                "{} is damaged; remove it to sign tickets with a new key, which ends those that \
-                 are out",
+                "{} is damaged; delete it to create a new key, which invalidates all existing \
+                 tickets",
                 path.display()
             );
             io::Error::new(io::ErrorKind::InvalidData, why)

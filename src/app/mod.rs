@@ -97,7 +97,7 @@ async fn serve(
 
 /// Builds all parts of the hub.
 fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
-    let telemetry = Telemetry::new().context("the metrics clash")?;
+    let telemetry = Telemetry::new().context("cannot register the metrics")?;
     let (out, batches) = mpsc::channel(MAX_WAITING_BATCHES);
     let dispatched = out.downgrade();
     let limits = Arc::new(ArcSwap::new(config.limits.clone()));
@@ -116,7 +116,7 @@ fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
     );
     let state = Data::new(AppState {
         #[cfg(feature = "chat")]
-        chats: chats.map_err(anyhow::Error::msg).context("upstreams cannot be asked")?,
+        chats: chats.map_err(anyhow::Error::msg).context("cannot create HTTP clients")?,
         access: Arc::new(ArcSwap::from_pointee(access)),
         #[cfg(feature = "remote-keys")]
         key_set: arc_swap::ArcSwapOption::empty(),
@@ -199,9 +199,7 @@ async fn drain(state: &Data<AppState>, config: &Config) {
     let (drained, all_gone) = oneshot::channel();
     let window = config.drain;
     if state.manager.send(Drain { window, drained }).await.is_err() {
-        tracing::error!(
-            "the connection manager has stopped; subscribers are not told of the drain"
-        );
+        tracing::error!("the connection manager has stopped; cannot disconnect subscribers");
     }
     let both = futures_util::future::join(all_gone, runs::stop_all(state, window));
     match tokio::time::timeout(window, both).await {
@@ -263,14 +261,14 @@ fn manager(
 /// Opens the key of tickets, stored with the journal so that tickets survive a restart as it does.
 fn tickets(config: &Config) -> anyhow::Result<Tickets> {
     Tickets::open(beside_journal(config, "tickets.key").as_deref())
-        .context("the key of tickets cannot be had")
+        .context("cannot open tickets.key")
 }
 
 /// Opens the revocations, stored with the journal.
 fn revocations(config: &Config) -> anyhow::Result<Revocations> {
     let file = beside_journal(config, "revocations");
     Revocations::open(file.as_deref(), config.access.max_lifetime(), now())
-        .context("the revocations cannot be read")
+        .context("cannot open the revocations file")
 }
 
 /// Returns the path of a file in the data directory; `None` if there is no such directory.
@@ -280,7 +278,7 @@ fn beside_journal(config: &Config, name: &str) -> Option<PathBuf> {
 
 fn tls(config: &Config) -> anyhow::Result<Option<Tls>> {
     let Some((certificate, key)) = config.tls.clone() else { return Ok(None) };
-    Tls::open(TlsFiles { certificate, key }).context("there can be no TLS").map(Some)
+    Tls::open(TlsFiles { certificate, key }).context("cannot set up TLS").map(Some)
 }
 
 /// Prints the addresses. A failed write is ignored, because the parent may close the pipe after the

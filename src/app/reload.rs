@@ -31,8 +31,8 @@ pub(super) async fn apply(state: &Data<AppState>, config: anyhow::Result<Config>
     if config.access.is_open() && !state.access.load().is_open() {
         // A file that is gone or empty for a moment must not open the hub to everybody.
         return tracing::error!(
-            "refused to reload: without any key or token everybody could do everything; restart the \
-             hub to open it"
+            "refused to reload: without a key or token the hub would be open to everybody; \
+             restart it to apply this"
         );
     }
     if let Err(error) = set_log_filter(&config.log) {
@@ -50,8 +50,8 @@ pub(super) async fn apply(state: &Data<AppState>, config: anyhow::Result<Config>
     }
     state.memory.set(config.memory_budget);
     tracing::info!(
-        "reloaded keys, limits, anonymous grants, the memory budget and the log filter; other settings \
-         are read at the start"
+        "reloaded keys, limits, anonymous grants, the memory budget and the log filter; other \
+         settings require a restart"
     );
 }
 

@@ -25,11 +25,11 @@ pub fn command(own: &std::path::Path, program: impl Into<OsString>) -> Command {
 /// that has already exited, so the parent is compared afterwards.
 pub fn become_program(parent: u32, program: &[OsString]) -> io::Error {
     let Some((name, args)) = program.split_first() else {
-        return io::Error::other("there is no program to start");
+        return io::Error::other("no program to start was given");
     };
     match set_parent_process_death_signal(Some(Signal::TERM)) {
         Ok(()) if Pid::as_raw(getppid()).cast_unsigned() != parent => {
-            io::Error::other("the process that started this one has exited")
+            io::Error::other("the parent process has exited")
         }
         Ok(()) => Command::new(name).args(args).exec(),
         Err(error) => error.into(),

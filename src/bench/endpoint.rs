@@ -38,14 +38,14 @@ impl Url {
         let known =
             schemes.iter().find_map(|(s, p, port)| Some((text.strip_prefix(s)?, *p, *port)));
         let Some((rest, protocol, port)) = known else {
-            bail!("{text:?} begins with neither http:// nor redis://");
+            bail!("{text:?} must start with http:// or redis://");
         };
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let resolved = match host.to_socket_addrs() {
             Ok(addresses) => Ok(addresses),
             Err(_) => (host, port).to_socket_addrs(),
         };
-        let mut addresses = resolved.with_context(|| format!("{host:?} is not an address"))?;
+        let mut addresses = resolved.with_context(|| format!("cannot resolve {host:?}"))?;
         let address = addresses.next().with_context(|| format!("{host:?} has no address"))?;
         let path = if path.is_empty() { "/" } else { path }.to_owned();
         Ok(Self { address, protocol, host: host.to_owned(), path })

@@ -114,7 +114,9 @@ impl Decoder {
             (Phase::Trailer(_), b'\n') => Phase::Trailer(true),
             (Phase::Trailer(empty), b'\r') => Phase::Trailer(empty),
             (Phase::Trailer(_), _) => Phase::Trailer(false),
-            (phase, byte) => return Err(InvalidResponse(format!("byte {byte:#04x} in {phase:?}"))),
+            (phase, byte) => {
+                return Err(InvalidResponse(format!("unexpected byte {byte:#04x} in {phase:?}")));
+            }
         })
     }
 
@@ -127,7 +129,7 @@ impl Decoder {
         let parsed = response.parse(&self.head).map_err(|e| InvalidResponse(e.to_string()))?;
         let httparse::Status::Complete(length) = parsed else {
             if self.head.len() > MAX_HEAD_BYTES {
-                return Err(InvalidResponse("its head has no end".into()));
+                return Err(InvalidResponse("the head is too long".into()));
             }
             return Ok(&[]);
         };

@@ -45,7 +45,7 @@ const PRESETS: [Preset; 9] = [
     Preset {
         scenario: Scenario::Saturated,
         name: "saturated",
-        about: "as many events as get through",
+        about: "as many events as possible",
         subscribers: 1_000,
         streams: 1,
         per_subscriber: 1,
@@ -56,7 +56,7 @@ const PRESETS: [Preset; 9] = [
     Preset {
         scenario: Scenario::Idle,
         name: "idle",
-        about: "connections that nothing is published to",
+        about: "connections without events",
         subscribers: 10_000,
         streams: 1,
         per_subscriber: 1,
@@ -67,7 +67,7 @@ const PRESETS: [Preset; 9] = [
     Preset {
         scenario: Scenario::Storm,
         name: "storm",
-        about: "all drop at once and resume, having missed --missed events",
+        about: "all subscribers disconnect at once and resume after missing --missed events",
         subscribers: 10_000,
         streams: 1,
         per_subscriber: 1,
@@ -78,7 +78,7 @@ const PRESETS: [Preset; 9] = [
     Preset {
         scenario: Scenario::Churn,
         name: "churn",
-        about: "connect, read --visit events, leave, again",
+        about: "subscribers connect, read --visit events, disconnect, and repeat",
         subscribers: 500,
         streams: 1,
         per_subscriber: 1,
@@ -100,7 +100,7 @@ const PRESETS: [Preset; 9] = [
     Preset {
         scenario: Scenario::Publish,
         name: "publish",
-        about: "publishes that nobody reads",
+        about: "publishes without subscribers",
         subscribers: 0,
         streams: 1,
         per_subscriber: 1,
@@ -111,7 +111,7 @@ const PRESETS: [Preset; 9] = [
     Preset {
         scenario: Scenario::Slow,
         name: "slow",
-        about: "events at a steady rate, beside --slow clients that never finish what they begin",
+        about: "events at a steady rate, with --slow additional clients that are slow on purpose",
         subscribers: 100,
         streams: 1,
         per_subscriber: 1,
@@ -122,7 +122,7 @@ const PRESETS: [Preset; 9] = [
     Preset {
         scenario: Scenario::Scraped,
         name: "scraped",
-        about: "events at a steady rate to many, while the metrics are scraped every --scrape",
+        about: "events at a steady rate to many, with the metrics scraped every --scrape",
         subscribers: 15_000,
         streams: 1,
         per_subscriber: 1,
@@ -193,6 +193,14 @@ pub struct Plan {
     pub json: bool,
 }
 
+/// Text after the flags in `--help`.
+const EXPLANATION: &str = "Without URLs the bench starts a hub on a temporary data directory, with the arguments \
+     after `--`.\nIn URLs and the body, {stream} is replaced by the name of a stream, \
+     {streams} by\nstream=NAME&stream=…, and {data} by the data of the event, a JSON \
+     string. A publish URL\nredis://HOST:PORT/{stream} sends XADD.\nThe exit status is 1 \
+     if an event was lost, duplicated or reordered, or if a\nsubscriber was refused or \
+     disconnected by the server.";
+
 /// Returns the command `bench` with its flags.
 pub fn command() -> Command {
     let scenarios = PRESETS.map(|p| clap::builder::PossibleValue::new(p.name).help(p.about));
@@ -200,62 +208,58 @@ pub fn command() -> Command {
         |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
     let count = |name, value| text(name, value).value_parser(clap::value_parser!(u64));
     Command::new("bench")
-        .about("Measure this hub or any other SSE server: cost, latency, and that nothing is lost")
-        .after_help(
-            "Without URLs a hub is started on a temporary data directory, with the arguments after \
-             `--`.\nIn URLs and the body {stream} stands for a stream's name, {streams} for \
-             stream=NAME&stream=…,\nand {data} for the event's data, a JSON string. A publish URL \
-             redis://HOST:PORT/{stream} sends XADD.\nThe exit status is 1 where an event was lost, \
-             duplicated or reordered, or a\nsubscriber was not let in or was dropped by the server.",
-        )
+        .about("Measure the cost, latency and losses of this hub or of any other SSE server")
+        .after_help(EXPLANATION)
         .arg(
             Arg::new("scenario")
                 .value_name("SCENARIO")
                 .default_value("paced")
                 .value_parser(PossibleValuesParser::new(scenarios)),
         )
-        .arg(text("subscribe-url", "URL").help("Where to subscribe"))
-        .arg(text("publish-url", "URL").help("Where to publish"))
-        .arg(text("publish-body", "TEXT").default_value("{data}").help("The body of a publish"))
+        .arg(text("subscribe-url", "URL").help("URL to subscribe to"))
+        .arg(text("publish-url", "URL").help("URL to publish to"))
+        .arg(text("publish-body", "TEXT").default_value("{data}").help("Body of a publish"))
         .arg(
-            text("header", "NAME: VALUE").action(ArgAction::Append).help("Sent with every request"),
+            text("header", "NAME: VALUE").action(ArgAction::Append).help("Header of every request"),
         )
-        .arg(count("pid", "PID").help("The server's process, whose costs are told"))
+        .arg(count("pid", "PID").help("Process of the server, whose CPU and memory are measured"))
         .arg(text("floor", "WORKERS").value_parser(clap::value_parser!(u64)).help(
-            "Measure the floor: a server with so many threads that writes each frame to each \
-             socket and does nothing else",
+            "Measure the floor instead: a minimal server with WORKERS threads, which only writes \
+             each frame to each socket",
         ))
-        .arg(count("subscribers", "N").help("Connections that read"))
-        .arg(count("stuck", "N").help("Of these, connections that never read"))
+        .arg(count("subscribers", "N").help("Connections that subscribe"))
+        .arg(count("stuck", "N").help("Number of subscribers that never read"))
         .arg(count("slow", "N").help(
-            "Connections beside these that are slow on purpose: a third each never end their head, \
-             never end their body, never read",
+            "Additional connections that are slow on purpose: a third never end their head, a \
+             third never end their body, a third never read",
         ))
         .arg(
             text("scrape", "TIME")
                 .value_parser(ValueParser::new(duration))
-                .help("Scrape the server's /metrics this often meanwhile; 0s for not at all"),
+                .help("Interval of scrapes of the server's /metrics; 0s for none"),
         )
-        .arg(count("streams", "K").help("Streams"))
-        .arg(count("streams-per-subscriber", "M").help("Streams that each connection reads"))
-        .arg(count("publishers", "P").help("Connections that publish, each waiting for its answer"))
-        .arg(text("rate", "R|max").help("Events a second, or as many as get through"))
-        .arg(count("events", "E").help("End after so many events"))
+        .arg(count("streams", "K").help("Number of streams"))
+        .arg(count("streams-per-subscriber", "M").help("Streams that each subscriber reads"))
+        .arg(count("publishers", "P").help("Connections that publish; each waits for its response"))
+        .arg(text("rate", "R|max").help("Events per second, or as many as possible"))
+        .arg(count("events", "E").help("Number of events after which the bench ends"))
         .arg(count("size", "BYTES").default_value("200").help("Bytes of an event's data"))
         .arg(
             text("duration", "TIME")
                 .value_parser(ValueParser::new(duration))
-                .help("End after so long, like 20s"),
+                .help("Time after which the bench ends, such as 20s"),
         )
-        .arg(count("missed", "N").default_value("100").help("Events missed in a storm"))
-        .arg(count("visit", "N").default_value("5").help("Events read in a visit of churn"))
-        .arg(count("threads", "N").default_value("1").help("Threads that read"))
-        .arg(count("connecting", "N").default_value("500").help("Connections opened at once"))
+        .arg(
+            count("missed", "N").default_value("100").help("Events missed in the scenario `storm`"),
+        )
+        .arg(count("visit", "N").default_value("5").help("Events read per connection in `churn`"))
+        .arg(count("threads", "N").default_value("1").help("Threads of the subscribers"))
+        .arg(count("connecting", "N").default_value("500").help("Connections opened concurrently"))
         .arg(
             text("settle", "TIME")
                 .value_parser(ValueParser::new(duration))
                 .default_value("1s")
-                .help("Time for the server to come to rest before it is measured"),
+                .help("Time for the server to settle before it is measured"),
         )
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON"))
         .arg(
@@ -263,7 +267,7 @@ pub fn command() -> Command {
                 .last(true)
                 .num_args(0..)
                 .value_name("ARGUMENTS")
-                .help("Arguments of the hub that is started"),
+                .help("Arguments of the hub that the bench starts"),
         )
 }
 
@@ -277,16 +281,15 @@ impl Plan {
         let given = |name: &str| count(name).unwrap_or_default();
         let name = said("scenario").unwrap_or_default();
         let Some(preset) = PRESETS.iter().find(|p| p.name == name) else {
-            bail!("{name:?} is not a scenario");
+            bail!("unknown scenario {name:?}");
         };
-        let rate =
-            match said("rate").as_deref() {
-                None => preset.rate,
-                Some("max") => None,
-                Some(text) => Some(text.parse().ok().filter(|r| *r > 0.0).ok_or_else(|| {
-                    anyhow!("--rate {text:?} is neither a number above 0 nor `max`")
-                })?),
-            };
+        let rate = match said("rate").as_deref() {
+            None => preset.rate,
+            Some("max") => None,
+            Some(text) => Some(text.parse().ok().filter(|r| *r > 0.0).ok_or_else(|| {
+                anyhow!("--rate {text:?} is not a number greater than 0 or `max`")
+            })?),
+        };
         let plan = Self {
             scenario: preset.scenario,
             target: target(matches, preset.scenario)?,
@@ -341,10 +344,10 @@ impl Plan {
         within("size", self.size, MARK_BYTES..=64 * 1024 * 1024)?;
         within("threads", self.threads, 1..=64)?;
         if !self.body.contains("{data}") {
-            bail!("--publish-body has no {{data}}, so that nothing could be followed");
+            bail!("--publish-body must contain {{data}}");
         }
         if let Some(bad) = self.headers.iter().find(|h| !h.contains(':') || h.contains('\n')) {
-            bail!("--header {bad:?} is not like `Name: value`");
+            bail!("--header {bad:?} must have the form `Name: value`");
         }
         Ok(self)
     }
@@ -358,7 +361,7 @@ fn target(matches: &ArgMatches, scenario: Scenario) -> Result<Target> {
     let hub: Vec<String> = matches.get_many("hub").unwrap_or_default().cloned().collect();
     if subscribe.is_none() && publish.is_none() {
         if pid.is_some() {
-            bail!("--pid names the process of a server whose URLs are not given");
+            bail!("--pid requires --subscribe-url or --publish-url");
         }
         return Ok(match floor {
             Some(workers) => Target::Floor((*workers as usize).clamp(1, 64)),
@@ -366,12 +369,12 @@ fn target(matches: &ArgMatches, scenario: Scenario) -> Result<Target> {
         });
     }
     if floor.is_some() || !hub.is_empty() {
-        bail!("URLs are of a server that is running; --floor and `--` start one");
+        bail!("URLs name a running server; remove --floor and the arguments after `--`");
     }
     let (reads, writes) = (scenario != Scenario::Publish, scenario != Scenario::Idle);
     match (&subscribe, &publish) {
-        (None, _) if reads => bail!("--publish-url needs --subscribe-url beside it"),
-        (_, None) if writes => bail!("--subscribe-url needs --publish-url beside it"),
+        (None, _) if reads => bail!("this scenario also requires --subscribe-url"),
+        (_, None) if writes => bail!("this scenario also requires --publish-url"),
         _ => Ok(Target::Running { subscribe, publish, pid }),
     }
 }

@@ -228,7 +228,7 @@ impl Run {
     fn refused(&mut self, why: &str) -> io::Result<()> {
         self.result.refused += 1;
         if self.result.acknowledged == 0 && self.result.refused >= MAX_INITIAL_FAILURES {
-            return Err(io::Error::other(format!("every publish is refused: {why}")));
+            return Err(io::Error::other(format!("every publish was refused: {why}")));
         }
         Ok(())
     }
@@ -257,7 +257,7 @@ impl Run {
         if was_busy {
             self.result.failed += 1;
             if self.result.acknowledged == 0 && self.result.failed >= MAX_INITIAL_FAILURES {
-                return Err(io::Error::other(format!("no publish gets through: {error}")));
+                return Err(io::Error::other(format!("no publish succeeded: {error}")));
             }
         }
         let now = self.tally.now_ns();

@@ -268,7 +268,7 @@ impl Reader {
             && let Some(status) = subscriber.decoder.status()
         {
             if status != 200 {
-                anyhow::bail!("the server answered {status}");
+                anyhow::bail!("the server responded with status {status}");
             }
             self.begun(at, now);
         }

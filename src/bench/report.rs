@@ -162,7 +162,7 @@ impl Report {
         rows.extend(self.event_rows());
         rows.extend(self.server_rows());
         let wide = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        let mut out = format!("\n{} of {}\n\n", name_of(self.scenario), self.server);
+        let mut out = format!("\n{} on {}\n\n", name_of(self.scenario), self.server);
         for (name, value) in rows {
             let _ = writeln!(out, "  {name:wide$}  {value}");
         }
@@ -182,13 +182,16 @@ impl Report {
         ));
         if self.refused + self.dropped > 0 {
             let (refused, dropped) = (count(self.refused), count(self.dropped));
-            rows.push(("", format!("{refused} not let in, {dropped} dropped by the server")));
+            rows.push((
+                "",
+                format!("{refused} refused or failed, {dropped} disconnected by the server"),
+            ));
         }
         rows.extend(self.slow_closed.map(|closed| {
             let slow = count(self.slow as u64);
-            ("slow clients", format!("{slow} at once, closed {} times", count(closed)))
+            ("slow clients", format!("{slow} concurrent, closed {} times", count(closed)))
         }));
-        rows.extend(self.connect_ms.map(|times| ("connecting", milliseconds(times))));
+        rows.extend(self.connect_ms.map(|times| ("connect time", milliseconds(times))));
         rows.extend(self.churn.as_ref().map(|churn| {
             let cost = churn.cpu_us_per_visit.map(|us| format!(", {us:.0} µs of CPU each"));
             let (visits, rate) = (count(churn.visits), count(churn.per_second as u64));
@@ -204,18 +207,18 @@ impl Report {
             let by = count(self.publishers as u64);
             rows.push((
                 "publishes",
-                format!("{done} of {} bytes, {rate}/s, by {by}", self.size_bytes),
+                format!("{done} of {} bytes, {rate}/s, by {by} publishers", self.size_bytes),
             ));
             if publish.refused + publish.failed > 0 {
                 let (refused, failed) = (count(publish.refused), count(publish.failed));
                 rows.push((
                     "",
                     format!(
-                        "{refused} refused, {failed} without an answer, which may count as lost"
+                        "{refused} refused, {failed} without a response, which may count as lost"
                     ),
                 ));
             }
-            rows.push(("answered after", milliseconds(publish.answer_ms)));
+            rows.push(("response time", milliseconds(publish.answer_ms)));
         }
         let seen = &self.deliveries;
         if seen.received + seen.lost > 0 {
@@ -230,7 +233,7 @@ impl Report {
         rows.extend(self.scrape_ms.map(|times| ("scrapes", milliseconds(times))));
         rows.extend(self.storm.as_ref().map(|storm| {
             let (missed, after) = (count(storm.missed), storm.level_after_ms);
-            ("storm", format!("all level after {after:.0} ms, with {missed} missed events each"))
+            ("storm", format!("all caught up after {after:.0} ms, {missed} missed events each"))
         }));
         rows
     }
@@ -256,7 +259,7 @@ impl Report {
             }));
         }
         let sockets = self.socket_bytes as f64 / f64::from(1 << 20);
-        rows.push(("socket buffers", format!("{sockets:.1} MiB at most, both ends")));
+        rows.push(("socket buffers", format!("{sockets:.1} MiB peak, both ends")));
         rows
     }
 }

@@ -33,8 +33,8 @@ pub fn run(plan: &Plan, max_files: u64) -> anyhow::Result<Report> {
     let needed = (plan.subscribers + plan.slow + plan.layout.publishers) as u64 + OTHER_FILES;
     if needed > max_files {
         bail!(
-            "{needed} open files are needed and {max_files} are allowed (ulimit -n): at most {} \
-             subscribers",
+            "{needed} open files are needed, but {max_files} are allowed (ulimit -n); use at most \
+             {} subscribers",
             max_files.saturating_sub(plan.layout.publishers as u64 + OTHER_FILES)
         );
     }
@@ -188,11 +188,11 @@ impl Run<'_> {
             (tally.connected.get() - connected + tally.refused.get() - refused, all)
         };
         if !self.watch("connecting", CONNECT_WITHIN, there) {
-            bail!("only {} of {all} subscribers were answered", there(&self.tally).0);
+            bail!("only {} of {all} subscribers got a response", there(&self.tally).0);
         }
         if all > 0 && self.tally.connected.get() == connected {
-            let why = self.tally.first_refusal.get().map_or("nobody knows why", String::as_str);
-            bail!("no subscriber was let in: {why}");
+            let why = self.tally.first_refusal.get().map_or("unknown reason", String::as_str);
+            bail!("no subscriber was admitted: {why}");
         }
         Ok(())
     }

@@ -73,7 +73,7 @@ fn scrape(connection: &mut BufReader<TcpStream>, address: SocketAddr) -> anyhow:
         let mut line = String::new();
         connection.read_line(&mut line)?;
         if is_first && !line.contains(" 200 ") {
-            bail!("{PATH} was answered {line:?}");
+            bail!("{PATH} returned {line:?}");
         }
         is_first = false;
         match line.trim_end().split_once(": ") {
@@ -87,5 +87,5 @@ fn scrape(connection: &mut BufReader<TcpStream>, address: SocketAddr) -> anyhow:
     }
     let mut body = vec![0; length];
     connection.read_exact(&mut body)?;
-    if body.starts_with(b"# HELP ") { Ok(()) } else { bail!("{PATH} has no metrics") }
+    if body.starts_with(b"# HELP ") { Ok(()) } else { bail!("{PATH} returned no metrics") }
 }

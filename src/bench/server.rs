@@ -31,7 +31,7 @@ impl Server {
                 let url = |text: &Option<String>| text.as_deref().map(Url::parse).transpose();
                 let process = pid.map(Process);
                 if let Some(Process(pid)) = process.filter(|process| !process.exists()) {
-                    bail!("there is no process {pid}");
+                    bail!("process {pid} does not exist");
                 }
                 let subscribe = url(subscribe).map_err(anyhow::Error::msg)?;
                 let publish = url(publish).map_err(anyhow::Error::msg)?;
@@ -80,7 +80,7 @@ impl Server {
             BufReader::new(out).read_line(&mut line)?;
         }
         let Some(base) = line.trim().strip_prefix("listening on ") else {
-            bail!("the server did not start; it says why above");
+            bail!("the server did not start; its error is above");
         };
         let url = |path: &str| Url::parse(&format!("{base}{path}")).map_err(anyhow::Error::msg);
         let (subscribe, publish) = (Some(url(subscribe)?), Some(url(publish)?));
@@ -94,5 +94,5 @@ fn own_command() -> std::io::Result<Command> {
 }
 
 fn spawn(mut command: Command) -> anyhow::Result<Child> {
-    command.stdout(Stdio::piped()).spawn().context("the server cannot start")
+    command.stdout(Stdio::piped()).spawn().context("cannot start the server")
 }

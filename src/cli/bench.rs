@@ -14,13 +14,13 @@ const FLOOR: &str = "bench-floor";
 /// Returns the subcommands.
 pub(super) fn commands() -> Vec<Command> {
     let floor = Command::new(FLOOR)
-        .about("Serve the floor that `bench --floor` measures")
+        .about("Run the minimal server that `bench --floor` measures")
         .hide(true)
         .arg(Arg::new("workers").long("workers").value_parser(value_parser!(usize)));
     let program =
         Arg::new("program").last(true).num_args(1..).value_parser(value_parser!(OsString));
     let child = Command::new(child::SUBCOMMAND)
-        .about("Become a program that ends with the one that started it")
+        .about("Run a program that exits with its parent process")
         .hide(true)
         .arg(Arg::new("parent").required(true).value_parser(value_parser!(u32)))
         .arg(program);

@@ -41,7 +41,7 @@ pub(super) enum Failure {
         why: String,
     },
     /// The hub cannot serve the request now.
-    #[error("the hub refused: {why}")]
+    #[error("the hub cannot serve the request now: {why}")]
     Unavailable {
         /// Message of the hub.
         why: String,
@@ -49,7 +49,7 @@ pub(super) enum Failure {
         after: Option<Duration>,
     },
     /// The hub refuses the request.
-    #[error("the hub refused: {why}")]
+    #[error("the hub refused the request: {why}")]
     Refused {
         /// Message of the hub.
         why: String,
@@ -84,11 +84,11 @@ pub(super) fn arguments() -> [Arg; 2] {
             .value_name("URL")
             .env("FANFARE_URL")
             .default_value(DEFAULT_URL)
-            .help("Where the hub is"),
+            .help("URL of the hub"),
         Arg::new("token")
             .long("token-file")
             .value_name("FILE")
-            .help("A file with the key or token to show; otherwise FANFARE_TOKEN, if that is set"),
+            .help("File with the API key or token; without it, FANFARE_TOKEN is used if it is set"),
     ]
 }
 
@@ -103,7 +103,7 @@ impl Client {
         let mut headers = HeaderMap::new();
         if let Some(token) = token.as_deref().map(str::trim).filter(|token| !token.is_empty()) {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-                .context("the token has characters that no token has")?;
+                .context("the token contains invalid characters")?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
@@ -182,7 +182,7 @@ impl Retries {
             Failure::Unreachable { .. } => None,
         };
         if !std::mem::replace(&mut self.was_reported, true) {
-            super::print_message(&format!("{failure}; trying again"));
+            super::print_message(&format!("{failure}; retrying"));
         }
         tokio::time::sleep(after.unwrap_or(Duration::ZERO).max(self.backoff.pause())).await;
         Ok(())
@@ -191,7 +191,7 @@ impl Retries {
     /// Resets the pauses after a success.
     pub(super) fn reset(&mut self) {
         if std::mem::take(&mut self.was_reported) {
-            super::print_message("the hub is there again");
+            super::print_message("the hub is available again");
         }
         self.backoff.reset();
     }

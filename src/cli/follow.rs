@@ -88,13 +88,13 @@ impl Subscription {
                 Ok(Ok(None)) if !self.follows && why.is_none() => return Ok(Ended::Finished),
                 Ok(Ok(None)) if has_ended && why.is_none() => return Ok(Ended::Closed),
                 Ok(Ok(None)) => {
-                    let why = why.unwrap_or_else(|| "the stream was closed".to_owned());
+                    let why = why.unwrap_or_else(|| "the hub closed the connection".to_owned());
                     let after = reader.retry_ms().map(Duration::from_millis);
                     return Ok(Ended::Failed(Failure::Unavailable { why, after }));
                 }
                 Ok(Err(error)) => return Ok(Ended::Failed(client.connection_failure(error))),
                 Err(_) => {
-                    let why = format!("nothing came for {} s", IDLE_TIMEOUT.as_secs());
+                    let why = format!("no data received for {} s", IDLE_TIMEOUT.as_secs());
                     return Ok(Ended::Failed(Failure::Unavailable { why, after: None }));
                 }
             };
@@ -119,24 +119,24 @@ impl Subscription {
 fn report_notice(about: &str, data: &[u8]) -> Option<String> {
     let told: ServerNotices = serde_json::from_slice(data).ok()?;
     let missed = || match told.missed {
-        Some(missed) => format!("{missed} events are missing here"),
-        None => "some events are missing here".to_owned(),
+        Some(missed) => format!("{missed} events were missed: they are no longer stored"),
+        None => "some events were missed: they are no longer stored".to_owned(),
     };
     match (about, told.resume.as_deref()) {
         ("open", Some("gap")) | ("gap", _) => super::print_message(&missed()),
         ("open", Some("reset")) => {
             super::print_message(
-                "the hub does not know this place; it begins with the oldest event it has",
+                "the hub does not know this event id; reading from the oldest stored event",
             );
         }
         ("end", _) => {
             let (stream, reason) =
                 (told.stream.unwrap_or_default(), told.reason.unwrap_or_default());
-            super::print_message(&format!("{stream} has {reason}"));
+            super::print_message(&format!("stream {stream} was {reason}"));
         }
         ("notice", _) => {
             let (code, at) = (told.code.unwrap_or_default(), told.at.unwrap_or_default());
-            super::print_message(&format!("{code} at {at}"));
+            super::print_message(&format!("notice: {code} at {at}"));
         }
         ("error", _) => return told.code,
         _ => {}

@@ -35,7 +35,7 @@ pub(super) fn command() -> Command {
                 .args([data_dir(), as_json()]),
         )
         .subcommand(
-            Command::new("stats").about("Print what a stopped hub's journal holds").args([
+            Command::new("stats").about("Print statistics of a stopped hub's journal").args([
                 data_dir(),
                 as_json(),
                 Arg::new("all")
@@ -47,7 +47,7 @@ pub(super) fn command() -> Command {
         .subcommand(
             Command::new("restore")
                 .about("Restore a backup into an empty data directory")
-                .arg(file_argument("The backup to read"))
+                .arg(file_argument("Backup file to read"))
                 .arg(data_dir()),
         );
     #[cfg(feature = "cli")]
@@ -98,7 +98,7 @@ fn look(what: &str, flags: &ArgMatches) -> anyhow::Result<ExitCode> {
 }
 
 fn restore_file(flags: &ArgMatches) -> anyhow::Result<()> {
-    let file = flags.get_one::<PathBuf>("file").context("a backup to read is needed")?;
+    let file = flags.get_one::<PathBuf>("file").context("missing FILE, the backup to read")?;
     let records = restore(file, data_dir(flags), &holder("restore"))?;
     let folder = data_dir(flags).display();
     writeln!(std::io::stdout(), "restored {records} records to {folder}")?;
@@ -149,7 +149,7 @@ fn stats(out: &mut impl Write, checked: &CheckReport, all: bool) -> std::io::Res
         writeln!(out, "{events:>12} {bytes:>14}  {state:<6} {}", stream.name)?;
     }
     if !checked.is_sound() {
-        writeln!(out, "\nsomething is wrong; `fanfare journal check` says what")?;
+        writeln!(out, "\nthe journal is damaged; run `fanfare journal check` for details")?;
     }
     Ok(())
 }

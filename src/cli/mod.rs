@@ -103,12 +103,12 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
             }
             Some(("check", flags)) => {
                 resolve(flags)?;
-                writeln!(std::io::stdout(), "the configuration is fine")?;
+                writeln!(std::io::stdout(), "the configuration is valid")?;
             }
-            _ => bail!("config needs a subcommand"),
+            _ => bail!("missing subcommand of `config`"),
         },
         Some((name, flags)) => return dispatch_optional(name, flags),
-        None => bail!("nothing to do"),
+        None => bail!("missing subcommand"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -124,7 +124,7 @@ fn dispatch_optional(name: &str, flags: &ArgMatches) -> anyhow::Result<ExitCode>
         return done;
     }
     let _ = flags;
-    bail!("there is no subcommand {name:?}")
+    bail!("unknown subcommand {name:?}")
 }
 
 /// Raises the open file limit as far as the system allows, because every connection is an open
@@ -133,7 +133,7 @@ pub fn raise_file_limit() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        let _ = writeln!(std::io::stderr(), "fanfare: the open file limit stays low: {error}");
+        let _ = writeln!(std::io::stderr(), "fanfare: cannot raise the open file limit: {error}");
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
@@ -147,13 +147,12 @@ fn resolve(flags: &ArgMatches) -> anyhow::Result<Config> {
     }
     Config::resolve(RawConfig::collect(flags, |name| std::env::var(name).ok())).map_err(|wrong| {
         let lines: Vec<String> = wrong.iter().map(|w| format!("\n  {w}")).collect();
-        anyhow::anyhow!("the configuration is wrong:{}", lines.concat())
+        anyhow::anyhow!("invalid configuration:{}", lines.concat())
     })
 }
 
 fn whole_command() -> Command {
-    let check =
-        command().name("check").about("Say what is wrong with the configuration, if anything");
+    let check = command().name("check").about("Check the configuration and report every error");
     let docs = Command::new("docs").about("Print docs/configuration.md");
     Command::new("fanfare")
         .about("Broadcasts events to browsers and services over Server-Sent Events")
@@ -164,10 +163,10 @@ fn whole_command() -> Command {
         .subcommands(optional_commands())
         .subcommand(journal::command())
         .subcommand(token::command(command()))
-        .subcommand(Command::new("metrics").about("Print docs/metrics.md: every metric there is"))
+        .subcommand(Command::new("metrics").about("Print docs/metrics.md, the list of metrics"))
         .subcommand(
             Command::new("config")
-                .about("About the configuration")
+                .about("Check or document the configuration")
                 .subcommand_required(true)
                 .subcommand(check)
                 .subcommand(docs),

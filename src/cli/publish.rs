@@ -24,41 +24,46 @@ const MAX_LINE_BYTES: usize = 16 * 1024 * 1024;
 
 pub(super) fn command() -> Command {
     Command::new("publish")
-        .about("Publish an event, or each line of standard input as one")
+        .about("Publish an event, or each line of standard input as an event")
         .long_about(
-            "Publishes DATA, or else standard input, as one event and prints its id.\n\n\
-             With --lines each line of standard input is an event. They are published in batches \
-             as they come; a hub that is away is waited for, and no line is published twice (a hub \
-             knows a line again for ten minutes). With \
-             --key the same can be run again after it was interrupted: lines that are there \
-             already are not published again (within the ten minutes that a hub remembers keys).",
+            "Publishes DATA, or standard input without it, as one event and prints its id.\n\n\
+             With --lines, each line of standard input is an event. Lines are published in \
+             batches as they arrive. If the hub is unreachable, publishing is retried; no line is \
+             published twice, because the hub remembers the key of each line for ten minutes. \
+             With --key, an interrupted command can be run again within these ten minutes: lines \
+             that are published already are not published again.",
         )
-        .arg(Arg::new("stream").value_name("STREAM").required(true).help("Where to"))
-        .arg(Arg::new("data").value_name("DATA").conflicts_with("lines").help("What"))
+        .arg(Arg::new("stream").value_name("STREAM").required(true).help("Stream to publish to"))
+        .arg(
+            Arg::new("data")
+                .value_name("DATA")
+                .conflicts_with("lines")
+                .help("Data of the event; without it, standard input"),
+        )
         .arg(
             Arg::new("type")
                 .long("type")
                 .value_name("TYPE")
                 .default_value("message")
-                .help("The type of the event; a line of type `log` is its message"),
+                .help("Event type; with --lines and `log`, a line is the message of a log event"),
         )
         .arg(
             Arg::new("lines")
                 .long("lines")
                 .action(ArgAction::SetTrue)
-                .help("Each line of standard input is an event"),
+                .help("Publish each line of standard input as an event"),
         )
         .arg(
             Arg::new("json")
                 .long("json")
                 .action(ArgAction::SetTrue)
-                .help("The data, or each line, is JSON"),
+                .help("Parse the data, or each line, as JSON"),
         )
         .arg(
             Arg::new("key")
                 .long("key")
                 .value_name("KEY")
-                .help("The event's key; of lines, what the key of each begins with"),
+                .help("Idempotency key of the event; with --lines, prefix of the key of each line"),
         )
 }
 
@@ -76,7 +81,7 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
     }
     let data = match text("data") {
         Some(data) => data,
-        None => std::io::read_to_string(std::io::stdin()).context("standard input")?,
+        None => std::io::read_to_string(std::io::stdin()).context("cannot read standard input")?,
     };
     one(&client, &stream, &kind, data, flags.get_flag("json"), text("key")).await
 }
@@ -95,7 +100,8 @@ async fn one(
     }
     let quoted = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let (path, body) = if is_json {
-        let data: Box<RawValue> = serde_json::from_str(&data).context("the data is no JSON")?;
+        let data: Box<RawValue> =
+            serde_json::from_str(&data).context("the data is not valid JSON")?;
         let streams = to_raw_value(stream)?;
         let key = key.clone().unwrap_or_else(|| Uuid::new_v4().simple().to_string());
         let event = Event { stream: &streams, kind, data: &data, key: &key };
@@ -109,7 +115,8 @@ async fn one(
     }
     let answer = client.send(request).await?;
     let receipt = answer.bytes().await.map_err(|error| client.connection_failure(error))?;
-    let Receipt { id } = serde_json::from_slice(&receipt).context("the answer is no receipt")?;
+    let Receipt { id } =
+        serde_json::from_slice(&receipt).context("the response of the hub is not a receipt")?;
     writeln!(std::io::stdout(), "{id}")?;
     Ok(())
 }
@@ -130,7 +137,7 @@ impl Lines {
         let mut has_more = true;
         while has_more {
             match parts.recv().await {
-                Some(part) => taken.feed(&part.context("standard input")?),
+                Some(part) => taken.feed(&part.context("cannot read standard input")?),
                 None => {
                     taken.finish();
                     has_more = false;
@@ -140,7 +147,7 @@ impl Lines {
             while taken.waiting.len() < BATCH_EVENTS
                 && let Ok(part) = parts.try_recv()
             {
-                taken.feed(&part.context("standard input")?);
+                taken.feed(&part.context("cannot read standard input")?);
             }
             while !taken.waiting.is_empty() {
                 let batch = take_batch(&mut taken.waiting);
@@ -155,9 +162,7 @@ impl Lines {
         counted.finish();
         if taken.replaced > 0 {
             let lines = taken.replaced;
-            super::print_message(&format!(
-                "{lines} lines had bytes that are no UTF-8, which are replaced"
-            ));
+            super::print_message(&format!("replaced invalid UTF-8 in {lines} lines"));
         }
         Ok(())
     }
@@ -165,7 +170,7 @@ impl Lines {
     fn event(&self, number: u64, line: &str) -> anyhow::Result<String> {
         let data = match (self.is_json, self.kind.as_str()) {
             (true, _) => RawValue::from_string(line.to_owned())
-                .with_context(|| format!("line {number} is no JSON"))?,
+                .with_context(|| format!("line {number} is not valid JSON"))?,
             (false, "log") => to_raw_value(&log_data(line, None))?,
             (false, _) => to_raw_value(line)?,
         };
@@ -221,7 +226,7 @@ fn at_line(failure: Failure, before: u64) -> anyhow::Error {
         Some(at) => {
             let line = before + at as u64 + 1;
             anyhow::Error::new(failure)
-                .context(format!("line {line}, after {before} were published"))
+                .context(format!("cannot publish line {line} ({before} lines were published)"))
         }
         None => failure.into(),
     }

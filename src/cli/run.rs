@@ -33,24 +33,25 @@ const NOT_RUNNABLE: u8 = 126;
 
 pub(super) fn command() -> Command {
     Command::new("run")
-        .about("Run a command here, and publish what it says line by line")
+        .about("Run a local command and publish its output line by line")
         .long_about(
-            "Runs a command, shows its output, and publishes each line of it as a `log` event, with \
-             an `exit` event at the end. It exits as the command does (128 and the signal where one \
-             ended it). While the hub is away lines wait in memory, and past 8 MiB on disk.",
+            "Runs a command, shows its output, and publishes each line of it as a `log` event, \
+             with an `exit` event at the end. The exit status is that of the command, or 128 plus \
+             the signal that ended it. While the hub is unreachable, lines are queued in memory, \
+             and beyond 8 MiB on disk.",
         )
         .arg(
             Arg::new("stream")
                 .long("stream")
                 .value_name("STREAM")
                 .required(true)
-                .help("Where to publish"),
+                .help("Stream to publish to"),
         )
         .arg(
             Arg::new("end")
                 .long("end")
                 .action(ArgAction::SetTrue)
-                .help("End the stream with the command"),
+                .help("End the stream when the command exits"),
         )
         .arg(
             Arg::new("wait")
@@ -58,14 +59,14 @@ pub(super) fn command() -> Command {
                 .value_name("DURATION")
                 .default_value(DEFAULT_WAIT)
                 .value_parser(clap::builder::ValueParser::new(crate::config::duration))
-                .help("How long to wait at the end for a hub that is away"),
+                .help("Maximum time to wait for an unreachable hub after the command exits"),
         )
         .arg(
             Arg::new("spool")
                 .long("spool")
                 .value_name("DIR")
                 .value_parser(clap::value_parser!(PathBuf))
-                .help("Where what could not be published is left; otherwise where temporary files are"),
+                .help("Folder for unpublished events; without it, that of temporary files"),
         )
         .arg(
             Arg::new("command")
@@ -74,7 +75,7 @@ pub(super) fn command() -> Command {
                 .required(true)
                 .num_args(1..)
                 .value_parser(clap::value_parser!(OsString))
-                .help("The command and its arguments"),
+                .help("Command and its arguments"),
         )
 }
 
@@ -106,8 +107,8 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let sent = tokio::select! {
         sent = &mut sending => sent?,
-        () = tokio::time::sleep(wait) => Err(anyhow::anyhow!("the hub was away")),
-        () = signals.any() => Err(anyhow::anyhow!("nobody waited for the hub")),
+        () = tokio::time::sleep(wait) => Err(anyhow::anyhow!("the hub was unreachable")),
+        () = signals.any() => Err(anyhow::anyhow!("interrupted while the hub was unreachable")),
     };
     // Stop sending before the unpublished events are written to a file.
     sending.abort();
@@ -158,7 +159,7 @@ impl OutputSpool {
             let key = format!("{}:{}", self.key, state.count);
             let event = Event { stream: &self.stream, kind, data, key: &key }.json();
             let kept = event.and_then(|event| {
-                state.spool.push(event).context("what waits for the hub cannot be kept")
+                state.spool.push(event).context("cannot write the queue of events to disk")
             });
             if let Err(why) = kept {
                 state.record_loss(1, &why.to_string());
@@ -206,8 +207,7 @@ impl OutputSpool {
         })?;
         let path = path.display();
         super::print_message(&format!(
-            "{lines} events are not published ({why:#}); they are in {path}, which `fanfare import` \
-             publishes"
+            "{lines} events were not published ({why:#}); publish them with `fanfare import {path}`"
         ));
         Ok(())
     }
@@ -269,7 +269,7 @@ async fn end_within(wait: Duration, client: &Client, stream: &str) -> anyhow::Re
         }
     });
     let ended: Result<Result<(), Failure>, _> = ended.await;
-    ended.map_err(|_| anyhow::anyhow!("the stream is not ended: the hub was away"))??;
+    ended.map_err(|_| anyhow::anyhow!("cannot end the stream: the hub was unreachable"))??;
     Ok(())
 }
 
@@ -279,7 +279,7 @@ async fn end(client: &Client, stream: &str) -> Result<(), Failure> {
     let request = client.request(Method::POST, &format!("/streams/{name}/end"));
     match client.send(request).await {
         Err(Failure::Refused { why, .. }) => {
-            eprintln!("fanfare: the stream stays open: {why}");
+            eprintln!("fanfare: cannot end the stream: {why}");
             Ok(())
         }
         sent => sent.map(drop),

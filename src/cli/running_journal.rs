@@ -18,11 +18,11 @@ use std::process::ExitCode;
 pub(super) fn commands() -> [Command; 2] {
     [
         Command::new("backup")
-            .about("Copy a running hub's journal to a file, consistent as of one moment")
-            .arg(file_argument("The file to write"))
+            .about("Copy a running hub's journal to a file, as a consistent snapshot")
+            .arg(file_argument("Backup file to write"))
             .args(client::arguments()),
         Command::new("acknowledge-loss")
-            .about("Acknowledge the losses that a running hub reports")
+            .about("Acknowledge the losses of events that a running hub reports")
             .args(client::arguments()),
     ]
 }
@@ -39,7 +39,7 @@ pub(super) fn run(name: &str, flags: &ArgMatches) -> Option<anyhow::Result<ExitC
 
 /// Writes the backup to a temporary file beside its path, verifies it, and renames it.
 async fn back_up(flags: &ArgMatches) -> anyhow::Result<()> {
-    let file = flags.get_one::<PathBuf>("file").context("a file to write is needed")?;
+    let file = flags.get_one::<PathBuf>("file").context("missing FILE, the backup to write")?;
     let client = Client::of(flags)?;
     let mut answer = client.send(client.request(Method::GET, "/journal/backup")).await?;
     let mut made = file.clone().into_os_string();

@@ -6,24 +6,24 @@ use clap_complete::Shell;
 use std::path::PathBuf;
 
 pub(super) fn completions_command() -> Command {
-    Command::new("completions").about("Print the completions of a shell").arg(
+    Command::new("completions").about("Print shell completions").arg(
         Arg::new("shell")
             .value_name("SHELL")
             .required(true)
             .value_parser(clap::value_parser!(Shell))
-            .help("Which one"),
+            .help("Shell to print completions for"),
     )
 }
 
 pub(super) fn man_command() -> Command {
     Command::new("man")
-        .about("Print the manual page, or write those of all subcommands to a folder")
+        .about("Print the manual page, or write the pages of all subcommands to a folder")
         .arg(
             Arg::new("folder")
                 .long("folder")
                 .value_name("DIR")
                 .value_parser(clap::value_parser!(PathBuf))
-                .help("Where to write them"),
+                .help("Folder to write the pages to"),
         )
 }
 

@@ -13,13 +13,13 @@ const AT_ONCE: usize = 1_000;
 
 pub(super) fn command() -> Command {
     Command::new("streams")
-        .about("List the streams")
-        .arg(Arg::new("prefix").value_name("PREFIX").help("Those whose names begin so"))
+        .about("List streams")
+        .arg(Arg::new("prefix").value_name("PREFIX").help("Only streams whose names start with it"))
         .arg(
             Arg::new("json")
                 .long("json")
                 .action(ArgAction::SetTrue)
-                .help("As the hub says it, a stream a line"),
+                .help("Print each stream as a line of JSON, as the hub returns it"),
         )
 }
 

@@ -11,11 +11,11 @@ use std::io::{BufWriter, IsTerminal as _, Write as _};
 
 pub(super) fn command() -> Command {
     Command::new("tail")
-        .about("Show events as they come")
+        .about("Show events as they arrive")
         .long_about(
-            "Shows events as they come, coloured by level on a terminal. It comes back when the \
-             hub was away, and goes on behind the last event it has shown: none is missed and none \
-             is shown twice. It ends when every stream it names has ended.",
+            "Shows events as they arrive, coloured by level on a terminal. After a disconnect it \
+             reconnects and resumes after the last event shown: no event is missed and none is \
+             shown twice. It exits when every stream that it names has ended.",
         )
         .args(selection())
         .arg(
@@ -24,13 +24,13 @@ pub(super) fn command() -> Command {
                 .value_name("FORMAT")
                 .value_parser(["pretty", "text", "ndjson"])
                 .default_value("pretty")
-                .help("As what: for people, the data alone, or an envelope a line"),
+                .help("Output format: for people, only the data, or one JSON envelope per line"),
         )
         .arg(
             Arg::new("no-follow")
                 .long("no-follow")
                 .action(ArgAction::SetTrue)
-                .help("End with the newest event"),
+                .help("Exit after the newest event"),
         )
         .arg(
             Arg::new("color")
@@ -38,7 +38,7 @@ pub(super) fn command() -> Command {
                 .value_name("WHEN")
                 .value_parser(["auto", "always", "never"])
                 .default_value("auto")
-                .help("Whether in colours; NO_COLOR is honoured"),
+                .help("Use of colours; `auto` respects NO_COLOR"),
         )
 }
 
@@ -52,10 +52,14 @@ pub(super) fn selection() -> [Arg; 4] {
             .value_name("SELECTOR")
             .num_args(1..)
             .required(true)
-            .help("Streams, or patterns of their names, as 'builds.**'"),
-        text("from", "WHEN", "Begin with `start`, `now`, a time, or so long ago (10m)"),
-        text("last", "N", "Begin with the newest N").short('n'),
-        text("types", "LIST", "Only these types, with commas between"),
+            .help("Streams or patterns of streams, such as 'builds.**'"),
+        text(
+            "from",
+            "WHEN",
+            "Position to start at: `start`, `now`, a time, or a duration ago (10m)",
+        ),
+        text("last", "N", "Start with the newest N events").short('n'),
+        text("types", "LIST", "Only events of these types, separated by commas"),
     ]
 }
 
@@ -86,7 +90,7 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
             &mut |event| {
                 let data = String::from_utf8_lossy(&event.data);
                 let envelope: Envelope<'_> = serde_json::from_str(&data)
-                    .with_context(|| format!("no envelope: {data:.100}"))?;
+                    .with_context(|| format!("invalid envelope: {data:.100}"))?;
                 let line = match format {
                     "text" => {
                         let text = envelope.text();

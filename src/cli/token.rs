@@ -26,46 +26,46 @@ pub(super) fn command(serve: Command) -> Command {
     let list =
         |name, help| text(name, "SELECTOR", help).action(ArgAction::Append).value_delimiter(',');
     let grants = [
-        list("publish", "Streams that it publishes to"),
-        list("end", "Streams that it ends"),
-        list("subscribe", "Streams that it reads"),
-        list("run", "Jobs that it runs"),
-        list("files", "Folders that it downloads from"),
-        list("chat", "Models that it chats with"),
+        list("publish", "Streams that it may publish to"),
+        list("end", "Streams that it may end"),
+        list("subscribe", "Streams that it may read"),
+        list("run", "Jobs that it may run, by name"),
+        list("files", "Folders that it may download from, by name"),
+        list("chat", "Models that it may chat with, by name"),
         Arg::new("admin")
             .long("admin")
             .action(ArgAction::SetTrue)
-            .help("What is for operators, too"),
+            .help("Grant admin operations, such as deleting streams and reading metrics"),
     ];
     let mint = Command::new("mint")
-        .about("Make a token, signed with FANFARE_JWT_SECRET or with --private-key")
+        .about("Create a token, signed with FANFARE_JWT_SECRET or with --private-key")
         .args(&grants)
-        .arg(text("sub", "NAME", "Whom it is for"))
+        .arg(text("sub", "NAME", "Subject of the token (`sub`)"))
         .arg(
-            text("expires", "DURATION", "How long it is good")
+            text("expires", "DURATION", "Lifetime of the token")
                 .default_value(DEFAULT_LIFETIME)
                 .value_parser(ValueParser::new(duration)),
         )
-        .arg(text("iss", "TEXT", "Its issuer"))
-        .arg(text("aud", "TEXT", "Its audience"))
-        .arg(text("kid", "TEXT", "The key's name in a key set"))
-        .arg(text("algorithm", "NAME", "The algorithm, where not the usual one of the key"))
-        .arg(text("private-key", "FILE", "A private key in PEM (RSA, EC, Ed25519)"));
+        .arg(text("iss", "TEXT", "Issuer of the token (`iss`)"))
+        .arg(text("aud", "TEXT", "Audience of the token (`aud`)"))
+        .arg(text("kid", "TEXT", "Id of the key in a key set (`kid`)"))
+        .arg(text("algorithm", "NAME", "Signature algorithm, if not the default of the key"))
+        .arg(text("private-key", "FILE", "Private key (PEM: RSA, EC, Ed25519)"));
     let inspect = serve
         .name("inspect")
-        .about("Tell what a token says, and whether a hub that is configured like this takes it")
+        .about("Show the content of a token, and whether a hub with this configuration accepts it")
         .arg(
             Arg::new("token")
                 .value_name("TOKEN")
                 .required(true)
-                .help("The token, or - for standard input"),
+                .help("Token, or - for standard input"),
         );
     let key = Command::new("key")
-        .about("Make an API key: its secret, and its lines for the configuration")
-        .arg(Arg::new("name").value_name("NAME").required(true).help("How it is called"))
+        .about("Create an API key: print its secret, and its lines for the configuration")
+        .arg(Arg::new("name").value_name("NAME").required(true).help("Name of the key"))
         .args(&grants);
     Command::new("token")
-        .about("Make tokens and keys, and see what a token says")
+        .about("Create tokens and API keys, and inspect tokens")
         .subcommand_required(true)
         .subcommands([mint, inspect, key])
 }
@@ -79,7 +79,7 @@ pub(super) fn run(
         Some(("mint", flags)) => mint(flags)? + "\n",
         Some(("inspect", flags)) => inspect(flags, &resolve(flags)?)?,
         Some(("key", flags)) => key(flags),
-        _ => bail!("token needs a subcommand"),
+        _ => bail!("missing subcommand of `token`"),
     };
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(())
@@ -103,7 +103,7 @@ fn mint(flags: &ArgMatches) -> anyhow::Result<String> {
     let key = match (text("private-key"), std::env::var(SECRET_VARIABLE)) {
         (Some(path), _) => SigningKey::Pem(std::fs::read(&path).with_context(|| path.clone())?),
         (None, Ok(secret)) => SigningKey::Secret(secret),
-        (None, Err(_)) => bail!("give --private-key FILE, or the secret in {SECRET_VARIABLE}"),
+        (None, Err(_)) => bail!("no signing key: set --private-key FILE or {SECRET_VARIABLE}"),
     };
     let new = NewToken {
         subject: text("sub"),
@@ -124,19 +124,21 @@ fn inspect(flags: &ArgMatches, config: &Config) -> anyhow::Result<String> {
     };
     let token = token.trim();
     let (header, claims) =
-        decode_unverified(token).map_err(|why| anyhow::anyhow!("it is no token: {why}"))?;
+        decode_unverified(token).map_err(|why| anyhow::anyhow!("not a token: {why}"))?;
     let mut out = format!("header  {header}\nclaims  {claims}\n");
-    for (name, what) in [("iat", "issued"), ("nbf", "begins"), ("exp", "ends")] {
+    for (name, what) in [("iat", "issued"), ("nbf", "begins"), ("exp", "expires")] {
         if let Some(seconds) = claims.get(name).and_then(serde_json::Value::as_f64) {
             let at = Timestamp::from_ms((seconds * 1e3) as u64);
             let _ = writeln!(out, "{what:7} {at}");
         }
     }
     let verdict = match config.access.verify(token, now()) {
-        Ok(caller) => format!("taken, as {}", caller.subject.as_deref().unwrap_or("nobody named")),
+        Ok(caller) => {
+            format!("accepted, subject {}", caller.subject.as_deref().unwrap_or("none"))
+        }
         Err(why) => format!("refused: {}", problem_detail(why)),
     };
-    let _ = writeln!(out, "here    {verdict}");
+    let _ = writeln!(out, "result  {verdict}");
     Ok(out)
 }
 

@@ -24,35 +24,40 @@ const SILENT_FOR: Duration = Duration::from_secs(60);
 pub(super) fn export_command() -> Command {
     let file = Arg::new("output").short('o').long("output").value_name("FILE");
     Command::new("export")
-        .about("Write history to a file, or to standard output")
+        .about("Write stored events to a file or to standard output")
         .long_about(
-            "Writes everything there is of the streams, unless --from or --last say otherwise, and \
-             ends with the newest event. As ndjson, which `fanfare import` reads, it goes on where \
-             it was when the hub was away.",
+            "Writes all stored events of the streams, unless --from or --last selects some, and \
+             exits after the newest event. The format ndjson, which `fanfare import` reads, is \
+             resumed after a disconnect.",
         )
         .args(selection())
-        .arg(file.help("Where to, rather than to standard output"))
+        .arg(file.help("File to write; without it, standard output"))
         .arg(
             Arg::new("format")
                 .long("format")
                 .value_name("FORMAT")
                 .value_parser(["ndjson", "csv", "text", "sse"])
                 .default_value("ndjson")
-                .help("As what"),
+                .help("Output format"),
         )
-        .arg(Arg::new("columns").long("columns").value_name("LIST").help("Of csv: which members"))
+        .arg(
+            Arg::new("columns")
+                .long("columns")
+                .value_name("LIST")
+                .help("Members of the data that are columns of csv, separated by commas"),
+        )
 }
 
 pub(super) fn import_command() -> Command {
     Command::new("import")
-        .about("Publish what `fanfare export` has written")
+        .about("Publish the events of a `fanfare export`")
         .long_about(
-            "Publishes the lines of a file, or of standard input, that `fanfare export` has \
-             written. The events get ids and times of this hub; what their data say of time stays. \
-             Running it again within ten minutes publishes nothing twice. Streams that only a hub \
-             itself writes are left out, and counted.",
+            "Publishes the events of a file or of standard input, as `fanfare export` writes \
+             them. The events get new ids and times from this hub; times within their data are \
+             unchanged. Running it again within ten minutes publishes nothing twice. Events of \
+             streams that only the hub itself can write are skipped and counted.",
         )
-        .arg(Arg::new("input").value_name("FILE").help("The file, rather than standard input"))
+        .arg(Arg::new("input").value_name("FILE").help("File to read; without it, standard input"))
 }
 
 pub(super) async fn export(flags: &ArgMatches) -> anyhow::Result<()> {
@@ -78,7 +83,7 @@ pub(super) async fn export(flags: &ArgMatches) -> anyhow::Result<()> {
     let mut pauses = Retries::new();
     while let Err(failure) = export.connection(&client, &query, &mut pauses).await? {
         if !export.by_line && export.counted.count() > 0 {
-            bail!("{failure}; as {format} it cannot go on where it was");
+            bail!("{failure}; an export as {format} cannot be resumed");
         }
         pauses.after(failure).await?;
     }
@@ -120,7 +125,7 @@ impl Export {
         if let (Some(wanted), Some(from)) = (&self.last_id, from)
             && wanted != from
         {
-            bail!("what followed {wanted} is not there any more: the hub goes on behind {from}");
+            bail!("events after {wanted} are no longer stored: the hub resumes after {from}");
         }
         self.begun.clear();
         loop {
@@ -129,7 +134,7 @@ impl Export {
                 Ok(Ok(None)) => return Ok(Ok(())),
                 Ok(Err(error)) => return Ok(Err(client.connection_failure(error))),
                 Err(_) => {
-                    let why = format!("nothing came for {} s", SILENT_FOR.as_secs());
+                    let why = format!("no data received for {} s", SILENT_FOR.as_secs());
                     return Ok(Err(Failure::Unavailable { why, after: None }));
                 }
             }
@@ -153,7 +158,8 @@ impl Export {
             count += 1;
         }
         if let Some(last) = last {
-            let Line { id, .. } = serde_json::from_slice(last).context("no line of an export")?;
+            let Line { id, .. } =
+                serde_json::from_slice(last).context("not a line of an export")?;
             self.last_id = id;
         }
         self.counted.add(count);
@@ -187,7 +193,11 @@ pub(super) async fn import(flags: &ArgMatches) -> anyhow::Result<()> {
     loop {
         while waiting.len() < READ_AHEAD {
             line.clear();
-            if input.read_line(&mut line).with_context(|| format!("line {}", number + 1))? == 0 {
+            if input
+                .read_line(&mut line)
+                .with_context(|| format!("cannot read line {}", number + 1))?
+                == 0
+            {
                 break;
             }
             number += 1;
@@ -208,9 +218,10 @@ pub(super) async fn import(flags: &ArgMatches) -> anyhow::Result<()> {
         }
         if let Err(failure) = publish_with_retry(&client, &batch, &mut pauses).await {
             let at = refused_event_index(&failure).and_then(|at| lines.get(at).copied());
-            let place = at.map_or_else(String::new, |line| format!("line {line}, "));
+            let place = at.map_or_else(String::new, |line| format!("cannot publish line {line}: "));
             let before = counted.count();
-            return Err(failure).with_context(|| format!("{place}after {before} were published"));
+            return Err(failure)
+                .with_context(|| format!("{place}{before} events were published before"));
         }
         lines.drain(..batch.len());
         counted.add(batch.len());
@@ -218,7 +229,7 @@ pub(super) async fn import(flags: &ArgMatches) -> anyhow::Result<()> {
     counted.finish();
     if left_out > 0 {
         super::print_message(&format!(
-            "{left_out} events of streams that only a hub writes are left out"
+            "skipped {left_out} events of streams that only the hub itself can write"
         ));
     }
     Ok(())
@@ -226,10 +237,11 @@ pub(super) async fn import(flags: &ArgMatches) -> anyhow::Result<()> {
 
 /// Parses a line as an event; returns `None` if only a hub itself may publish it.
 fn event(line: &str) -> anyhow::Result<Option<String>> {
-    let it: Line<'_> = serde_json::from_str(line).context("no line of an export")?;
+    let it: Line<'_> = serde_json::from_str(line).context("not a line of an export")?;
     let names: Vec<String> = match serde_json::from_str::<String>(it.stream.get()) {
         Ok(name) => vec![name],
-        Err(_) => serde_json::from_str(it.stream.get()).context("`stream` names no streams")?,
+        Err(_) => serde_json::from_str(it.stream.get())
+            .context("`stream` is neither a name nor a list of names")?,
     };
     let is_own = |name: &String| StreamName::parse(name).is_ok_and(|name| name.is_written_by_hub());
     if names.iter().any(is_own) {
@@ -238,7 +250,7 @@ fn event(line: &str) -> anyhow::Result<Option<String>> {
     let key = match (it.key, it.id) {
         (Some(key), _) => key,
         (None, Some(id)) => format!("import:{id}"),
-        (None, None) => bail!("neither an `id` nor a `key`"),
+        (None, None) => bail!("missing `id` or `key`"),
     };
     Event { stream: it.stream, kind: &it.kind, data: it.data, key: &key }.json().map(Some)
 }

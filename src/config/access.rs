@@ -44,9 +44,9 @@ impl Resolver {
                 self.raw.add_error(
                     words.place.clone(),
                     format!(
-                        "{text} is reached from other machines: configure a [[key]], --jwt-secret, \
-                         --jwt-public-key or --jwks, or allow everybody something with \
-                         --anonymous subscribe,publish"
+                        "{text} is reachable from other machines without authentication: configure \
+                         a [[key]], --jwt-secret, --jwt-public-key or --jwks, or grant access \
+                         without a credential with --anonymous subscribe,publish"
                     ),
                 );
             }
@@ -56,7 +56,7 @@ impl Resolver {
     fn anonymous(&mut self) -> Option<Grants> {
         let known = |text: &str| match text {
             "subscribe" | "publish" | "end" | "metrics" | "chat" => Ok(text.to_owned()),
-            _ => Err(format!("{text:?} is none of subscribe, publish, end, metrics, chat")),
+            _ => Err(format!("{text:?} is not one of subscribe, publish, end, metrics, chat")),
         };
         let words = self.list("anonymous", known);
         let everything = Scope::parse(&["**".to_owned()]).unwrap_or_default();
@@ -75,7 +75,7 @@ impl Resolver {
 
     fn verifier(&mut self, max_lifetime: Duration) -> Option<Verifier> {
         let text = |text: &str| Ok::<_, InvalidValue>(text.to_owned());
-        let read = |path: &str| std::fs::read(path).map_err(|e| format!("{path}: {e}"));
+        let read = |path: &str| std::fs::read(path).map_err(|e| format!("cannot read {path}: {e}"));
         let has_remote_keys = self.jwks_url().is_some();
         let settings = JwtSettings {
             secret: self.value("jwt-secret", text),
@@ -108,7 +108,7 @@ impl Resolver {
         let (publish, end, subscribe) = (take("publish"), take("end"), take("subscribe"));
         let (run, files, chat) = (take("run"), take("files"), take("chat"));
         for (name, words) in rule {
-            self.raw.add_error(words.place, format!("key has no {name:?}"));
+            self.raw.add_error(words.place, format!("unknown member {name:?} in [[key]]"));
         }
         let texts = |words: Option<RawValue>| words.map(|words| words.values).unwrap_or_default();
         let claimed = GrantClaims {

@@ -51,25 +51,26 @@ impl Resolver {
 
     fn upstream(&mut self, place: &str, mut rule: Table) -> Option<Upstream> {
         let name = self.member(&mut rule, "name", |text| match text {
-            ECHO => Err(format!("the upstream {ECHO:?} is the hub's own")),
+            ECHO => Err(format!("the upstream name {ECHO:?} is reserved")),
             name => Ok(name.to_owned()),
         })?;
-        for (needed, what) in [("url", "where it is"), ("models", "a list of their names")] {
+        let needs = [("url", "the base URL of its API"), ("models", "a list of model names")];
+        for (needed, what) in needs {
             if rule.get(needed).is_none_or(|words| words.values.is_empty()) {
-                self.raw
-                    .add_error(place, format!("the upstream {name:?} needs `{needed}`, {what}"));
+                self.raw.add_error(place, format!("upstream {name:?}: missing `{needed}`, {what}"));
             }
         }
         if let Some(words) = rule.remove("api-key") {
-            let why = "a file never has the key: name the variable that has it in `api-key-env`";
+            let why =
+                "the key must not be in the file; name its environment variable in `api-key-env`";
             self.raw.add_error(words.place, why);
         }
         let url = self.member(&mut rule, "url", parse_url);
         let kind = self.member(&mut rule, "kind", parse_kind).unwrap_or(UpstreamKind::OpenAi);
         let models = rule.remove("models").map_or_else(Vec::new, |words| {
             self.parse(&words, |model| match model {
-                "" => Err("a model has a name".to_owned()),
-                ECHO => Err(format!("the model {ECHO:?} is the hub's own")),
+                "" => Err("the name of a model must not be empty".to_owned()),
+                ECHO => Err(format!("the model name {ECHO:?} is reserved")),
                 model => Ok(model.to_owned()),
             })
         });
@@ -78,17 +79,17 @@ impl Resolver {
                 .ok()
                 .filter(|key| !key.is_empty())
                 .map(UpstreamKey)
-                .ok_or_else(|| format!("the variable {variable:?} is not set, or empty"))
+                .ok_or_else(|| format!("environment variable {variable:?} is not set or empty"))
         });
         let version = rule.get("api-version").map(|words| words.place.clone());
         let api_version =
             self.member(&mut rule, "api-version", |text| Ok::<_, InvalidValue>(text.to_owned()));
         match (kind, version) {
             (UpstreamKind::Azure, None) => {
-                self.raw.add_error(place, "an upstream of kind azure needs `api-version`");
+                self.raw.add_error(place, "kind azure requires `api-version`");
             }
             (UpstreamKind::OpenAi | UpstreamKind::AzureV1, Some(place)) => {
-                self.raw.add_error(place, "api-version is for the kind azure");
+                self.raw.add_error(place, "`api-version` is only for kind azure");
             }
             _ => {}
         }
@@ -103,9 +104,10 @@ impl Resolver {
         let headers = headers.map_or_else(Vec::new, |words| self.parse(&words, parse_header));
         let is_credential = |name: &str| matches!(name, "authorization" | "api-key");
         if key.is_some() && headers.iter().any(|(name, _)| is_credential(name)) {
-            self.raw.add_error(place, "the key is sent already, give `headers` without it");
+            self.raw
+                .add_error(place, "`api-key-env` sets the credential; remove it from `headers`");
         }
-        self.refuse_others("an upstream", rule);
+        self.refuse_others("[chat.upstream.NAME]", rule);
         Some(Upstream {
             name,
             url: url?,
@@ -167,7 +169,9 @@ fn parse_url(text: &str) -> Result<String, InvalidValue> {
         return wrong("is neither http nor https");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return wrong("has a user in it; a key goes into the variable that `api-key-env` names");
+        return wrong(
+            "has a user name or password (put a key into the variable that `api-key-env` names)",
+        );
     }
     if url.query().is_some() || url.fragment().is_some() {
         return wrong("has a query or a fragment");
@@ -210,25 +214,25 @@ mod tests {
     #[test]
     fn invalid_upstream_settings_are_reported_without_secrets() {
         for (member, why) in [
-            ("models = []", "needs `models`"),
-            ("url = \"https://u:secret@x/v1\"", "has a user in it"),
+            ("models = []", "missing `models`"),
+            ("url = \"https://u:secret@x/v1\"", "has a user name or password"),
             ("url = \"https://x/v1?key=secret\"", "has a query"),
             ("url = \"https://x/v1/chat/completions\"", "ends with /chat/completions"),
             ("url = \"ftp://x\"", "neither http nor https"),
             ("kind = \"azur\"", "not one of openai, azure-v1, azure"),
-            ("kind = \"azure\"", "needs `api-version`"),
-            ("api-version = \"1\"", "is for the kind azure"),
+            ("kind = \"azure\"", "requires `api-version`"),
+            ("api-version = \"1\"", "is only for kind azure"),
             ("api-key = \"secret\"", "`api-key-env`"),
-            ("api-key-env = \"NO_SUCH_VARIABLE\"", "is not set, or empty"),
+            ("api-key-env = \"NO_SUCH_VARIABLE\"", "is not set or empty"),
             ("models = [\"m\", \"m\"]", "named twice"),
-            ("models = [\"echo\"]", "the hub's own"),
-            ("max-running = 0", "not a number from 1"),
+            ("models = [\"echo\"]", "is reserved"),
+            ("max-running = 0", "not a positive integer"),
             ("stream-usage = \"often\"", "not one of auto, always, never"),
             ("idle-timeout = \"0s\"", "0s"),
             ("headers = { Host = \"secret\" }", "the header \"Host\" is set by the hub"),
-            ("headers = { \"a b\" = \"secret\" }", "not the name of a header"),
+            ("headers = { \"a b\" = \"secret\" }", "not a valid header name"),
             ("headers = { a = \"secret\\n\" }", "characters that are not allowed"),
-            ("modles = \"m\"", "an upstream has no \"modles\""),
+            ("modles = \"m\"", "unknown member \"modles\" in [chat.upstream.NAME]"),
         ] {
             let name = member.split(' ').next().unwrap_or_default();
             let usual = ["url = \"http://x\"", "models = [\"a\"]"].map(str::to_owned);

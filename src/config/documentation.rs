@@ -5,27 +5,28 @@ use std::fmt::Write;
 
 const HEAD: &str = "# Configuration
 
-<!-- Made from the table in src/config/settings.rs by `fanfare config docs`; a test fails when they
-drift. -->
+<!-- Generated from the table in src/config/settings.rs by `fanfare config docs`; a test compares
+them. -->
 
 Every setting is a flag of `fanfare serve`, an environment variable, and a member of an optional
-file (`--config FILE`, `FANFARE_CONFIG`, or `fanfare.toml` in the working directory). A flag comes
-before the variable, and that before the file. Everything that is wrong is reported at once, with
-its place, and the hub does not start.
+file. The file is the one that `--config FILE` or `FANFARE_CONFIG` names, otherwise `fanfare.toml`
+in the working directory. A flag takes precedence over the variable, and the variable over the file.
+If a setting is invalid, the hub does not start; it reports all errors at once, each with its place.
+`fanfare config check` does the same without starting the hub.
 
-Durations are written `500ms`, `3s`, `10m`, `1h30m`, `7d`; sizes `1048576`, `256KiB`, `8MiB`,
-`10GB`. A setting that may be repeated is a list in the file, and may be separated by commas in
-a flag or the environment.
+Durations are written as `500ms`, `3s`, `10m`, `1h30m` or `7d`; sizes as `1048576`, `256KiB`, `8MiB`
+or `10GB`. The values of a repeatable setting are a list in the file, and can be separated by commas
+in a flag or the environment.
 
 | flag | variable | default | meaning |
 |---|---|---|---|
 ";
 
 const TAIL: &str = "
-## Retention for some streams
+## Retention per stream
 
-In the file, the first rule whose selector matches a stream decides for it, and the flags for every
-other stream. A limit that a rule does not name is none.
+To keep the events of some streams longer or shorter than those of others, add `[[retention]]` rules
+to the file:
 
 ```toml
 max-events = 100000
@@ -36,15 +37,12 @@ max-age = \"7d\"
 max-bytes = \"64MiB\"
 ```
 
-## Limits for some streams
+The first rule with a selector that matches a stream applies to it; the flags apply to all other
+streams. A limit that the rule does not set is none, even if a flag sets it.
 
-In the file, the first rule that a stream falls under (or all of a pattern, for those who subscribe
-to one) decides for it; what the rule does not set is as everywhere else, and what is counted under
-a rule is not counted under the hub's limit of that name. `max-connections` and `max-streams` of a
-rule are within the hub's own and not in their place. A rule may set `max-connections`,
-`max-connections-per-client`, `max-connections-per-subject`, `max-connections-per-stream`,
-`max-streams`, and the four rates `publish-…-per-…`; what it sets binds clients on the hub's own
-machine, too.
+## Limits per stream
+
+To set other limits for some streams, add `[[limit]]` rules to the file:
 
 ```toml
 [[limit]]
@@ -53,13 +51,23 @@ max-connections-per-subject = 20
 publish-events-per-client = 50
 ```
 
-`GET /stats` (for admins) shows each limit with its use, its peak and how often it refused somebody.
+- A rule may set `max-connections`, `max-connections-per-client`, `max-connections-per-subject`,
+  `max-connections-per-stream`, `max-streams`, and the four rates `publish-…-per-…`. What it sets
+  applies to clients on the hub's own machine, too.
+- The first rule that matches a stream applies to it. To a subscription to a pattern, the first rule
+  that covers the whole pattern applies.
+- For a limit that the rule does not set, the limit of the hub applies.
+- What is counted under a rule is not counted under the limit of the hub with the same name. Two
+  limits are exceptions: `max-connections` and `max-streams` of a rule apply in addition to those of
+  the hub.
 
-## Keys
+`GET /stats` (for admins) shows each limit with its use, its peak and its number of refusals.
 
-A key is a secret of whoever publishes or reads, shown as `Authorization: Bearer SECRET`. The file
-knows it by its SHA-256 alone. `fanfare token key NAME` makes both. Grants are lists of selectors;
-what is not granted is refused, and a subscription to more than is granted is narrowed to what is.
+## API keys
+
+To create an API key, run `fanfare token key NAME`. It prints the secret and the lines for the file.
+A publisher or subscriber sends the secret as `Authorization: Bearer SECRET`; the file contains only
+its SHA-256.
 
 ```toml
 [[key]]
@@ -71,99 +79,132 @@ subscribe = [\"builds.**\", \"deploys\"]
 admin = false
 ```
 
-`admin = true` grants what is for operators (deleting streams, metrics, `hub.**`), and no stream
-beyond those that are named. `end` lists streams that may be ended; `run` lists jobs, `files` folders and `chat` models, by name; `*` is all of
-them.
+- `publish` and `subscribe` grant publishing to streams and reading them. They are lists of
+  selectors.
+- `end` grants ending streams. It is a list of selectors.
+- `run`, `files` and `chat` grant running jobs, downloading from folders and chatting with models.
+  They are lists of names; `*` is all of them.
+- `admin = true` grants what is for operators: deleting streams, metrics, `hub.**`. It grants no
+  stream other than those that are named.
+
+What is not granted is refused. A subscription to more than is granted is narrowed to what is
+granted.
 
 ## Jobs
 
-A command that may be run by name (`POST /jobs/backup/runs`, by whoever is granted `run = [\"backup\"]`);
-nobody says anything of the command but this file. Its output is the stream `jobs.backup.RUN`, line by line
-as `log` events while it runs, between a `start` and an `exit` event, and kept for a week unless a
-`[[retention]]` says otherwise.
+To let clients run a command by name, define a job:
 
 ```toml
 [job.backup]
-command = [\"/usr/local/bin/backup\", \"--all\"]   # a program and its arguments; no shell reads them
-directory = \"/srv\"                               # otherwise where the hub was started
-environment = { LEVEL = \"9\" }                    # beside PATH, HOME, LANG and the like
-pass-env = [\"BACKUP_KEY\"]                        # further variables of the hub's own environment
-timeout = \"2h\"                                   # otherwise none
-user = \"backup\"                                  # for a hub that is root
-at-most = 1                                        # runs at once; further ones are a 429
-stop-after = \"10s\"                               # from TERM to KILL
+command = [\"/usr/local/bin/backup\", \"--all\"]     # program and arguments; not read by a shell
+directory = \"/srv\"                               # default: the working directory of the hub
+environment = { LEVEL = \"9\" }                    # in addition to PATH, HOME, LANG and the like
+pass-env = [\"BACKUP_KEY\"]                        # further variables to inherit from the hub
+timeout = \"2h\"                                   # default: none
+user = \"backup\"                                  # requires a hub that runs as root
+at-most = 1                                      # maximum concurrent runs; further ones get a 429
+stop-after = \"10s\"                               # time from TERM to KILL
 ```
 
-The command finds its run and its stream in `FANFARE_RUN` and `FANFARE_STREAM`. What it has started and
-left behind ends with it. A hub that stops stops its jobs, within `--drain`; of a hub that is killed the
-commands go on by themselves, and their streams end with the reason `hub_restarted` when it is back.
+A client with the grant `run = [\"backup\"]` starts a run with `POST /jobs/backup/runs`. Clients
+cannot change the command; only the file defines it.
+
+The output is published to the stream `jobs.backup.RUN` while the command runs: a `start` event, a
+`log` event for each line, and an `exit` event. The stream is kept for a week unless a
+`[[retention]]` rule says otherwise. The command finds the name of its run in `FANFARE_RUN` and that
+of its stream in `FANFARE_STREAM`.
+
+Processes that the command starts and leaves behind end with it. When the hub stops, it stops its
+jobs within `--drain`. If the hub is killed, the commands continue to run; when it starts again, it
+ends their streams with the reason `hub_restarted`.
 
 ## Chats
 
-Whoever has models is an upstream: OpenAI, Azure OpenAI, vLLM, Ollama, llama.cpp, LiteLLM, and whatever else
-speaks OpenAI's Chat Completions. Beside them there is always the model `echo`, which says what it was told.
+To make models available, define their upstreams: OpenAI, Azure OpenAI, vLLM, Ollama, llama.cpp,
+LiteLLM, or any other server with OpenAI's Chat Completions API. The model `echo`, which repeats
+what it is sent, is always available.
 
 ```toml
 [chat.upstream.openai]
 url = \"https://api.openai.com/v1\"
-api-key-env = \"OPENAI_API_KEY\"     # the variable that has the key; a file never has it
-models = [\"gpt-5\", \"gpt-5-mini\"]   # the first of the first upstream is the usual one
+api-key-env = \"OPENAI_API_KEY\"     # variable with the API key; the key must not be in the file
+models = [\"gpt-5\", \"gpt-5-mini\"]   # the first model of the first upstream is the default
 
 [chat.upstream.local]
 url = \"http://127.0.0.1:11434/v1\"
 models = [\"llama3.3\"]
-max-running = 4                      # chats that it is asked at once; further ones wait in turn
-first-token-timeout = \"5m\"         # also `connect-timeout`, `idle-timeout`; otherwise --chat-…-timeout
-headers = { X-Title = \"status\" }   # what it is sent beside the key
-stream-usage = \"auto\"              # whether it is asked for usage in the stream: auto, always, never
+max-running = 4                    # maximum concurrent chats; further ones wait in a queue
+first-token-timeout = \"5m\"         # also connect-timeout, idle-timeout; default: --chat-…-timeout
+headers = { X-Title = \"status\" }   # additional headers of each request
+stream-usage = \"auto\"              # request usage in the stream: auto, always or never
 
 [chat.upstream.azure]
-kind = \"azure\"                     # deployments; `azure-v1` is /openai/v1/, without api-version
+kind = \"azure\"                     # deployments; azure-v1 is /openai/v1/, without api-version
 url = \"https://example.openai.azure.com\"
 api-version = \"2024-10-21\"
 api-key-env = \"AZURE_OPENAI_KEY\"
 models = [\"my-deployment\"]
 ```
 
-With `stream-usage = \"auto\"` an upstream is asked for the tokens of an answer (`stream_options.include_usage`) unless
-the client says otherwise, and no more once it has refused that; then, and with `never`, the hub estimates them.
+With `stream-usage = \"auto\"` the hub requests the number of tokens of an answer
+(`stream_options.include_usage`) unless the client decides that itself. If the upstream refuses the
+option, the hub no longer sends it to that upstream. Then, and with `never`, it estimates the usage.
 
-A key or a token asks the models that it is granted: `chat = [\"gpt-5\"]`, or `[\"*\"]`. Whoever began a chat
-reads it, and admins; `/chat` is a page for it (log in on the dashboard, under Access), and [chats.md](chats.md) says how to use them.
+A key or a token can use the models that it is granted: `chat = [\"gpt-5\"]`, or `[\"*\"]` for all.
+A chat can be read by whoever began it and by admins. `/chat` is a page for chats (log in on the
+dashboard, under Access). [chats.md](chats.md) describes how to use chats.
 
-## Folders to download from
+## File downloads
+
+To serve the files of a folder, give it a name:
 
 ```toml
 [files.releases]
 path = \"/srv/releases\"
 ```
 
-`GET /files/releases/v42/app.tar.gz` sends the file to whoever is granted `files = [\"releases\"]`: by whole or
-in ranges, with an `ETag`, in constant memory. Nothing outside of the folder is sent, whatever a path or a link
-says, nor what begins with a dot. With `?progress=STREAM`, which the caller must be granted to publish to,
-that stream has `progress` events (`file`, `state`, `bytes_sent`, `total_size`, `percentage`), ten a second at
-most, the last of them `done` or `aborted`. At most 128 downloads at once, and 16 of one client (not on
-the hub's own machine); further ones are refused.
+A client with the grant `files = [\"releases\"]` downloads a file with
+`GET /files/releases/v42/app.tar.gz`, as a whole or in ranges, with an `ETag`. The hub needs
+constant memory for it. It sends nothing outside the folder, whatever the path or a link says, and
+no file or folder whose name starts with a dot.
 
-## Files that are followed
+To follow the progress of a download, add `?progress=STREAM`; the client must be granted to publish
+to that stream. The hub publishes `progress` events to it (`file`, `state`, `bytes_sent`,
+`total_size`, `percentage`), at most ten per second; the `state` of the last one is `done` or
+`aborted`.
+
+At most 128 downloads run at once, and at most 16 of one client (clients on the hub's own machine
+have no such limit). Further ones are refused.
+
+## Followed files
+
+To publish each new line of log files as an event, follow the files:
 
 ```toml
 [[source.tail]]
 paths = [\"/var/log/app/*.log\"]
-stream = \"logs.{name}\"      # {name} without, {file} with its ending, {dir} the folder; this is the default
-type = \"log\"               # a line that is such an object already stays as it is
-multiline = \"indented\"     # or what a first line looks like, as '^\\d{4}-'; otherwise each line by itself
-from = \"end\"               # or \"start\": of what is there when the hub first looks
-follow-symlinks = false    # true where the paths are symbolic links, as for logs of containers
+stream = \"logs.{name}\"     # default; also {file} and {dir}
+type = \"log\"               # a line that already is such an object is published unchanged
+multiline = \"indented\"     # or a pattern of first lines, such as '^\\d{4}-'; default: off
+from = \"end\"               # default; \"start\" also publishes the content at first sight
+follow-symlinks = false    # true if the paths are symbolic links, as for logs of containers
 ```
 
-Each line comes once and in order, also when the hub was killed meanwhile: how far a file was read is committed
-with its lines (on the stream `hub.tail`). A file that is renamed is read to its end first; what was renamed
-while the hub was away is found beside it, as `app.log.1` or `app.log-20261125`, also where it was copied and
-emptied, unless it was compressed; one that is emptied, or gets new content, is read from its start. A stream
-that finds no room (`max-streams`) holds up its file alone. A level is looked for in each line. What is no
-UTF-8 is replaced, and counted (`fanfare_tail_lines_replaced_total`). Lines of more than 64 KiB become
-several. At most 256 files; new ones are found within a second.
+- In `stream`, `{name}` is the name of the file without its extension, `{file}` the name with it,
+  and `{dir}` the name of its folder.
+- With `multiline`, lines that belong together are one event; otherwise each line is an event.
+- With `from = \"start\"`, what a file contains when the hub first finds it is published, too.
+- Each line is published once and in order, even if the hub is killed: the read position is
+  committed together with the lines, on the stream `hub.tail`.
+- A file that is renamed is read to its end first. A file that was renamed while the hub was not
+  running is found beside it, as `app.log.1` or `app.log-20261125`, also if it was copied and then
+  emptied, but not if it was compressed.
+- A file that is emptied, or gets new content, is read from its start.
+- If `max-streams` leaves no room for the stream of a file, only that file waits.
+- The hub looks for a level in each line.
+- Bytes that are not valid UTF-8 are replaced and counted (`fanfare_tail_lines_replaced_total`).
+- A line of more than 64 KiB is split into several events.
+- At most 256 files are followed. New files are found within a second.
 ";
 
 /// Returns the page.
@@ -180,7 +221,7 @@ pub fn markdown() -> String {
             page,
             "| `--{} {}`{repeat} | `{}` | {default} | {} |",
             setting.name,
-            setting.value,
+            setting.value.replace('|', "\\|"),
             env_name(setting.name),
             setting.help
         );

@@ -14,16 +14,16 @@ impl Resolver {
     fn folder(&mut self, place: &str, mut rule: Table) -> Option<(String, PathBuf)> {
         let name = self.member(&mut rule, "name", |text| {
             if text.is_empty() || text.contains('/') {
-                Err(format!("{text:?} cannot be a part of a path"))
+                Err(format!("invalid folder name {text:?}: it is empty or contains a slash"))
             } else {
                 Ok(text.to_owned())
             }
         });
         if !rule.contains_key("path") {
-            self.raw.add_error(place, "files needs `path`, a folder");
+            self.raw.add_error(place, "missing `path` in [files.NAME]: the folder to serve");
         }
         let path = self.member(&mut rule, "path", parse_directory);
-        self.refuse_others("files", rule);
+        self.refuse_others("[files.NAME]", rule);
         Some((name?, path?))
     }
 }

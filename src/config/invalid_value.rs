@@ -23,7 +23,7 @@ pub enum InvalidValue {
         expected: &'static str,
     },
     /// The value is too small or too large.
-    #[error("{value:?} is not {range}")]
+    #[error("{value:?} is out of range; expected {range}")]
     Range {
         /// Value as it is written.
         value: String,
@@ -42,7 +42,7 @@ pub enum InvalidValue {
     #[error("{}", .0.detail)]
     Selector(#[from] Invalid),
     /// A header's name is not valid.
-    #[error("{0:?} is not the name of a header")]
+    #[error("{0:?} is not a valid header name")]
     HeaderName(String),
     /// The hub sets the header itself.
     #[error("the header {0:?} is set by the hub")]
@@ -51,10 +51,10 @@ pub enum InvalidValue {
     #[error("the value of the header {0:?} has characters that are not allowed")]
     HeaderValue(String),
     /// The URL, which may contain a secret, is not valid.
-    #[error("the URL {0}; one is like https://api.openai.com/v1")]
+    #[error("the URL {0}; expected one like https://api.openai.com/v1")]
     Url(&'static str),
     /// The directory does not exist.
-    #[error("there is no directory {0:?}")]
+    #[error("{0:?} is not an existing directory")]
     NoDirectory(String),
 }
 

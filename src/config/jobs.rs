@@ -21,8 +21,8 @@ impl Resolver {
             self.member(&mut rule, "name", |text| check_job_name(text).map(|()| text.to_owned()));
         let command = rule.remove("command").map(|words| words.values).unwrap_or_default();
         if command.first().is_none_or(String::is_empty) {
-            self.raw
-                .add_error(place, "a job needs `command`, a list of a program and its arguments");
+            let why = "missing `command` in [job.NAME]: a list of the program and its arguments";
+            self.raw.add_error(place, why);
         }
         let passed = rule.remove("pass-env").map(|words| words.values).unwrap_or_default();
         let environment = rule.remove("environment").map_or_else(Vec::new, |w| self.variables(&w));
@@ -32,7 +32,7 @@ impl Resolver {
         let at_most = self.member(&mut rule, "at-most", parse_count).unwrap_or(1);
         let stop_after =
             self.member(&mut rule, "stop-after", parse_positive_duration).unwrap_or(STOP_AFTER);
-        self.refuse_others("a job", rule);
+        self.refuse_others("[job.NAME]", rule);
         Some(JobSpec {
             name: name?,
             command,
@@ -52,7 +52,7 @@ impl Resolver {
             Some((name, value)) if !name.is_empty() && !pair.contains('\0') => {
                 Ok((name.to_owned(), value.to_owned()))
             }
-            _ => Err(format!("{pair:?} is no variable")),
+            _ => Err(format!("{pair:?} is not a valid environment variable")),
         })
         .into_iter()
         .filter(|(name, _)| seen.insert(name.clone()))

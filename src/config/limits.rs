@@ -37,7 +37,7 @@ fn parse(limit: Limit, text: &str) -> Result<u64, InvalidValue> {
         Limit::PublishBytesPerClient | Limit::PublishBytesPerSubject => parse_positive_bytes(text),
         Limit::Selectors => match parse_count(text)? {
             count if count <= MAX_SELECTORS as u64 => Ok(count),
-            _ => Err(InvalidValue::range(text, format!("from 1 to {MAX_SELECTORS}"))),
+            _ => Err(InvalidValue::range(text, format!("1 to {MAX_SELECTORS}"))),
         },
         _ => parse_count(text),
     }
@@ -73,10 +73,11 @@ impl Resolver {
             bounds.set(limit, most.map(|most| Bound { max: most, is_explicit: true }));
         }
         for (name, words) in table {
-            self.raw.add_error(words.place, format!("limit has no {name:?}"));
+            self.raw.add_error(words.place, format!("unknown member {name:?} in [[limit]]"));
         }
         let Some(streams) = streams else {
-            self.raw.add_error(place, "limit needs `streams`, a selector or a list of them");
+            let why = "missing `streams` in [[limit]]: a selector or a list of selectors";
+            self.raw.add_error(place, why);
             return None;
         };
         let streams = self.parse(&streams, |text| Selector::parse(text).map_err(|e| e.detail));
@@ -93,7 +94,7 @@ impl Resolver {
             let one = text.parse::<IpAddr>().map(IpNet::from);
             text.parse()
                 .or(one)
-                .map_err(|_| format!("{text:?} is no network like 10.0.0.0/8, nor an address"))
+                .map_err(|_| format!("{text:?} is not an IP address or a network like 10.0.0.0/8"))
         })
     }
 }

@@ -99,7 +99,7 @@ impl RawConfig {
             match std::fs::read_to_string(&path) {
                 Ok(text) => said.read_file(&path, &text),
                 Err(e) => {
-                    said.add_error(path.display().to_string(), format!("cannot be read: {e}"))
+                    said.add_error(path.display().to_string(), format!("cannot read the file: {e}"))
                 }
             }
         }
@@ -143,8 +143,9 @@ impl RawConfig {
 
     /// Reports the settings and tables that need a feature which this build lacks.
     pub(super) fn refuse_missing_features(&mut self) {
-        // A setting that is `off` asks for nothing.
-        let used = self.values.iter().filter(|(_, words)| words.values != ["off"]);
+        // The system monitor that is off asks for nothing.
+        let is_used = |name: &str, words: &RawValue| name != "system" || words.values != ["off"];
+        let used = self.values.iter().filter(|(name, words)| is_used(name, words));
         let settings = used.filter_map(|(name, words)| {
             missing_for_setting(name).map(|feature| (*name, &words.place, feature))
         });
@@ -188,7 +189,7 @@ impl RawConfig {
                         None => self.add_error(
                             at,
                             format!(
-                                "there is no {above} {:?}; there are tables [{}]",
+                                "unknown table {:?} in {above}; expected [{}]",
                                 key.get_ref(),
                                 child_tables(above)
                             ),
@@ -209,7 +210,7 @@ impl RawConfig {
                     None => self.add_error(at, format!("{name} must be a string or a number")),
                 }
             } else {
-                self.add_error(at, format!("there is no setting {name:?}"));
+                self.add_error(at, format!("unknown setting {name:?}"));
             }
         }
     }
@@ -231,7 +232,8 @@ impl RawConfig {
                     let at = place(item.span().start);
                     match item.get_ref() {
                         DeValue::Table(table) => self.read_table(table, tables, at, place),
-                        _ => self.add_error(at, format!("{name} is a list of tables: [[{name}]]")),
+                        _ => self
+                            .add_error(at, format!("{name} must be a list of tables: [[{name}]]")),
                     }
                 }
             }
@@ -242,7 +244,7 @@ impl RawConfig {
                 for (key, value) in named {
                     let at = place(key.span().start);
                     let DeValue::Table(table) = value.get_ref() else {
-                        self.add_error(at, format!("{name} has tables with names: [{name}.NAME]"));
+                        self.add_error(at, format!("{name} must have named tables: [{name}.NAME]"));
                         continue;
                     };
                     self.read_table(table, tables, at.clone(), place);
@@ -251,14 +253,20 @@ impl RawConfig {
                         && rule.insert("name".to_owned(), words).is_some()
                     {
                         let at = place(key.span().start);
-                        self.add_error(at, format!("its name is {:?} already", key.get_ref()));
+                        self.add_error(
+                            at,
+                            format!(
+                                "the table header sets the name {:?}; remove `name`",
+                                key.get_ref()
+                            ),
+                        );
                     }
                 }
             }
             _ if tables.is_named => {
-                self.add_error(at, format!("{name} has tables with names: [{name}.NAME]"));
+                self.add_error(at, format!("{name} must have named tables: [{name}.NAME]"));
             }
-            _ => self.add_error(at, format!("{name} is a list of tables: [[{name}]]")),
+            _ => self.add_error(at, format!("{name} must be a list of tables: [[{name}]]")),
         }
     }
 
@@ -285,8 +293,10 @@ impl RawConfig {
                         self.add_error(at, format!("{name} is given twice"));
                     }
                 }
-                None if is_map => self.add_error(at, format!("{name} is a table of strings")),
-                None => self.add_error(at, format!("{name} must be a string, a number or a bool")),
+                None if is_map => self.add_error(at, format!("{name} must be a table of strings")),
+                None => {
+                    self.add_error(at, format!("{name} must be a string, a number or a boolean"))
+                }
             }
         }
         self.tables.entry(tables.name).or_default().push((at, rule));

@@ -119,9 +119,9 @@ impl Config {
         #[cfg(feature = "chat")]
         let chats = r.chats();
         #[cfg(feature = "chat")]
-        let chat_records_kept = Some(chats.records_kept());
+        let chat_records_kept = chats.records_kept();
         #[cfg(not(feature = "chat"))]
-        let chat_records_kept = None;
+        let chat_records_kept = crate::source::OWN_STREAM_KEPT;
         #[cfg(feature = "tail")]
         let tails: Arc<[_]> = r.tails().into();
         #[cfg(feature = "tail")]
@@ -232,7 +232,7 @@ impl Resolver {
     #[cfg(any(feature = "chat", feature = "files", feature = "jobs", feature = "tail"))]
     pub(super) fn refuse_others(&mut self, what: &str, rule: Table) {
         for (name, words) in rule {
-            self.raw.add_error(words.place, format!("{what} has no {name:?}"));
+            self.raw.add_error(words.place, format!("unknown member {name:?} in {what}"));
         }
     }
 
@@ -242,7 +242,7 @@ impl Resolver {
         if let (Some(_), Some(words)) = (&certificate, self.raw.of("h2c"))
             && words.values == ["on"]
         {
-            self.raw.add_error(words.place, "by TLS, HTTP/2 is there anyway; h2c is without it");
+            self.raw.add_error(words.place, "h2c is HTTP/2 without TLS; remove it or --tls-cert");
         }
         match (certificate, key) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
@@ -253,7 +253,7 @@ impl Resolver {
                     None => ("tls-key", "tls-cert"),
                 };
                 let place = self.raw.of(has).map(|words| words.place).unwrap_or_default();
-                self.raw.add_error(place, format!("needs --{lacks}, too"));
+                self.raw.add_error(place, format!("requires --{lacks}"));
                 None
             }
         }
@@ -266,7 +266,7 @@ impl Resolver {
             let place =
                 ["heartbeat-late", "heartbeat-down"].into_iter().find_map(|n| self.raw.of(n));
             let place = place.map(|words| words.place).unwrap_or_default();
-            self.raw.add_error(place, "heartbeat-late comes after heartbeat-down");
+            self.raw.add_error(place, "heartbeat-late must not exceed heartbeat-down");
         }
         GracePeriods { late, down }
     }
@@ -300,7 +300,7 @@ fn parse_system(text: &str) -> Result<Option<Duration>, InvalidValue> {
     if SYSTEM_RANGE.contains(&every) {
         Ok(Some(every))
     } else {
-        Err(InvalidValue::range(text, "off, or from 100ms to 1h"))
+        Err(InvalidValue::range(text, "off, or 100ms to 1h"))
     }
 }
 
@@ -341,7 +341,7 @@ fn parse_heartbeat(text: &str) -> Result<Duration, InvalidValue> {
     if HEARTBEAT_RANGE.contains(&duration) {
         Ok(duration)
     } else {
-        Err(InvalidValue::range(text, "from 1s to 1h"))
+        Err(InvalidValue::range(text, "1s to 1h"))
     }
 }
 
@@ -355,21 +355,21 @@ pub(super) fn parse_positive_duration(text: &str) -> Result<Duration, InvalidVal
 
 pub(super) fn parse_count(text: &str) -> Result<u64, InvalidValue> {
     match text.parse() {
-        Ok(0) | Err(_) => Err(InvalidValue::form(text, "a number from 1")),
+        Ok(0) | Err(_) => Err(InvalidValue::form(text, "a positive integer")),
         Ok(n) => Ok(n),
     }
 }
 
 pub(super) fn parse_positive_bytes(text: &str) -> Result<u64, InvalidValue> {
     match units::bytes(text)? {
-        0 => Err(InvalidValue::range(text, "one byte or more")),
+        0 => Err(InvalidValue::range(text, "1 byte or more")),
         n => Ok(n),
     }
 }
 
 pub(super) fn parse_size(text: &str) -> Result<usize, InvalidValue> {
     let bytes = parse_positive_bytes(text)?;
-    usize::try_from(bytes).map_err(|_| InvalidValue::range(text, "what this machine can address"))
+    usize::try_from(bytes).map_err(|_| InvalidValue::range(text, "an addressable size"))
 }
 
 /// Parses the path of a directory that exists.

@@ -19,7 +19,7 @@ impl Resolver {
     pub(super) fn retention(
         &mut self,
         durability: Durability,
-        chat_records_kept: Option<Duration>,
+        chat_records_kept: Duration,
     ) -> RetentionPolicy {
         let otherwise = RetentionLimits {
             max_age_ms: self
@@ -45,15 +45,20 @@ impl Resolver {
         let places =
             RetentionLimits { max_events: Some(TAIL_KEPT_EVENTS), ..RetentionLimits::default() };
         // Likewise chats would lose their beginnings, or their keys would start a second run.
-        let records = RetentionLimits {
-            max_age_ms: chat_records_kept.map(|age| age.as_millis() as u64),
+        let aged = |age: Duration| RetentionLimits {
+            max_age_ms: Some(age.as_millis() as u64),
             ..RetentionLimits::default()
         };
-        for (stream, kept) in [
-            (TAIL_STREAM, places),
-            (CHATS_STREAM, records),
-            (CHAT_STREAMS, RetentionLimits::default()),
-        ] {
+        let records = aged(chat_records_kept);
+        // Chats delete their streams; a build without them removes those of another build by age.
+        let chats = if cfg!(feature = "chat") {
+            RetentionLimits::default()
+        } else {
+            aged(chat_records_kept)
+        };
+        for (stream, kept) in
+            [(TAIL_STREAM, places), (CHATS_STREAM, records), (CHAT_STREAMS, chats)]
+        {
             rules.splice(0..0, Selector::parse(stream).map(|stream| (stream, kept)));
         }
         let week = RetentionLimits { max_age_ms: Some(JOBS_KEPT.as_millis() as u64), ..otherwise };
@@ -69,10 +74,11 @@ impl Resolver {
         let (streams, age) = (take("streams"), take("max-age"));
         let (events, bytes) = (take("max-events"), take("max-bytes"));
         for (name, words) in rule {
-            self.raw.add_error(words.place, format!("retention has no {name:?}"));
+            self.raw.add_error(words.place, format!("unknown member {name:?} in [[retention]]"));
         }
         let Some(streams) = streams else {
-            self.raw.add_error(place, "retention needs `streams`, a selector or a list of them");
+            let why = "missing `streams` in [[retention]]: a selector or a list of selectors";
+            self.raw.add_error(place, why);
             return Vec::new();
         };
         let selectors = self.parse(&streams, parse_selector);

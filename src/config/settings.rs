@@ -37,135 +37,177 @@ macro_rules! settings {
 
 settings! {
     "listen" "ADDR" = "127.0.0.1:8080" list:
-        "Address and port to serve on; port 0 takes a free one.";
+        "Address and port to serve on; port 0 selects a free one.";
     "tls-cert" "FILE" = "":
-        "Serves by TLS with this certificate (PEM, with those between it and the root), and HTTP/2 to those who ask for it. Read again on SIGHUP, and when it has changed.";
+        "Certificate chain (PEM) for TLS: the certificate, then its intermediates. Requires \
+         `--tls-key`. Clients that negotiate HTTP/2 (ALPN) get it. Reloaded on SIGHUP and when the \
+         file changes.";
     "tls-key" "FILE" = "":
-        "Its private key (PEM).";
+        "Private key (PEM) of `--tls-cert`.";
     "h2c" "on|off" = "off":
-        "Speaks HTTP/2 without TLS to those who begin so, as a proxy does that was told to.";
+        "Accept HTTP/2 without TLS from clients with prior knowledge, such as a reverse proxy that \
+         is configured for it.";
     "metrics-listen" "ADDR" = "" list:
-        "Address and port for `/metrics`, `/healthz` and `/readyz` alone, without credential and without TLS: for Prometheus, on an address that the public does not reach.";
+        "Address and port of a separate listener that serves only `/metrics`, `/healthz` and \
+         `/readyz`, without credentials and TLS. For Prometheus, on an address that the public \
+         cannot reach.";
     "metrics-streams" "SELECTOR" = "" list:
-        "A stream, or a pattern of their names, whose events and deliveries are counted apart in the metrics, with the selector as their label.";
+        "Stream or pattern of streams whose events and deliveries are counted separately in the \
+         metrics, with the selector as label `streams`.";
     "data-dir" "DIR" = "./data":
-        "Where the journal lives. Created where needed; one hub at a time.";
+        "Directory of the journal; created if missing. Only one hub can use it at a time.";
     "durability" "MODE" = "sync":
-        "When a publish is answered: `sync` once it is on the medium, `os` once the operating system has it (survives a killed hub, not power loss), `memory` at once (no data directory; a restart is a new epoch).";
+        "When a publish is acknowledged: `sync` once it is synced to disk, `os` once the operating \
+         system has it (survives a killed hub, not power loss), `memory` immediately (no data \
+         directory; a restart begins a new epoch).";
     "retry" "DURATION" = "3s":
-        "How long clients wait before they reconnect; each is told a time spread by 20 % around it.";
+        "Time that clients wait before they reconnect; each client gets a random value within 20 % \
+         of it.";
     "heartbeat" "DURATION" = "15s":
-        "A quiet connection gets a sign of life this often (1s to 1h).";
+        "Interval of heartbeats on idle connections (1s to 1h).";
     "max-age" "DURATION" = "":
-        "Events of a stream older than this go.";
+        "Maximum age of the events of a stream; older ones are deleted.";
     "max-events" "N" = "":
-        "Events of a stream beyond this many go, oldest first.";
+        "Maximum events kept per stream; the oldest are deleted first.";
     "max-bytes" "BYTES" = "":
-        "Events of a stream beyond this many stored bytes go, oldest first.";
+        "Maximum stored bytes per stream; the oldest events are deleted first.";
     "journal-max-bytes" "BYTES" = "10GiB":
-        "Stored bytes of all streams; the oldest of the whole hub go first. With durability `memory` the default is 256MiB.";
+        "Maximum stored bytes of all streams; the oldest events of the whole hub are deleted \
+         first. With durability `memory` the default is 256MiB.";
     "min-free-bytes" "BYTES" = "256MiB":
-        "Publishes are refused while the disk has less than this left, so that compaction always has room, and streams can be ended and deleted: until a quarter of it is left.";
+        "Minimum free disk space; below it publishes are refused, so that compaction always has \
+         room. Streams can still be ended and deleted until a quarter of it is left.";
     "recent-bytes" "BYTES" = "64MiB":
-        "Memory for the newest events, from which reconnecting clients are served without a disk.";
+        "Memory for the newest events; reconnecting clients are served from it without reading the \
+         disk.";
     "max-event-bytes" "BYTES" = "256KiB":
-        "The data of one event at most.";
+        "Maximum bytes of the data of one event.";
     "max-body-bytes" "BYTES" = "8MiB":
-        "The body of one request at most.";
+        "Maximum bytes of the body of one request.";
     "system" "TIME|off" = "2s":
-        "How often the system monitor publishes how this machine is, to the stream `system`, which is kept for an hour unless a `[[retention]]` says otherwise; or `off`.";
+        "Interval at which the system monitor publishes the state of this machine to the stream \
+         `system` (100ms to 1h), or `off`. Events are kept for 1 hour unless a `[[retention]]` \
+         rule says otherwise.";
     "publish-log" "on|off" = "on":
-        "Publishes the hub's own log to the stream `hub.logs`, which admins read; it is kept for an hour unless a `[[retention]]` says otherwise.";
+        "Publish the hub's own log to the stream `hub.logs`, which admins can read. Events are \
+         kept for 1 hour unless a `[[retention]]` rule says otherwise.";
     "heartbeat-late" "DURATION" = "30s":
-        "A service that sends `heartbeat` events is told of as late after so long without one, on the stream `heartbeats`.";
+        "Time without a `heartbeat` event after which a service that sends them is reported as \
+         late on the stream `heartbeats`.";
     "heartbeat-down" "DURATION" = "90s":
-        "And as down after so long.";
+        "Time without a `heartbeat` event after which a service is reported as down.";
     "max-connections" "N" = "":
-        "Subscriber sessions at most; without it what the open file limit allows, less a reserve.";
+        "Maximum subscriber sessions. Without it: as many as the open file limit allows, less a \
+         reserve.";
     "max-connections-per-client" "N" = "1000":
-        "Sessions of one client, by its address (IPv6: by /64), at most. By itself it does not bind clients on the hub's own machine; set, it does.";
+        "Maximum sessions of one client, identified by its address (IPv6: by its /64). The default \
+         does not apply to clients on the hub's own machine; a configured value does.";
     "max-connections-per-subject" "N" = "10000":
-        "Sessions of one key, or of one `sub` of tokens, at most; those by a ticket are its maker's.";
+        "Maximum sessions of one API key, or of one `sub` of tokens. Sessions with a ticket count \
+         for whoever created it.";
     "max-connections-per-stream" "N" = "":
-        "Sessions that name one stream, or one pattern, at most; without it as many as the hub takes.";
+        "Maximum sessions that name one stream or one pattern. Without it: only \
+         `--max-connections` applies.";
     "max-selectors" "N" = "100":
-        "Selectors of one subscription at most (1 to 100).";
+        "Maximum selectors of one subscription (1 to 100).";
     "max-streams" "N" = "200000":
-        "Streams with history at most; each takes about 1 KB of memory. Events for further ones are refused.";
+        "Maximum streams with history; each takes about 1 KB of memory. Events for further streams \
+         are refused.";
     "publish-events-per-client" "N" = "10000":
-        "Events that one client, by its address, may publish in a second. Like all four, it lets one whole request through at once, and by itself it does not bind clients on the hub's own machine.";
+        "Maximum events per second that one client, identified by its address, may publish. Like \
+         the other three publish rates, it always allows one whole request at once, and the \
+         default does not apply to clients on the hub's own machine.";
     "publish-bytes-per-client" "BYTES" = "64MiB":
-        "Bytes of data that one client may publish in a second.";
+        "Maximum bytes of event data per second that one client may publish.";
     "publish-events-per-subject" "N" = "20000":
-        "Events that one key, or one `sub` of tokens, may publish in a second.";
+        "Maximum events per second that one API key, or one `sub` of tokens, may publish.";
     "publish-bytes-per-subject" "BYTES" = "128MiB":
-        "Bytes of data that one key, or one `sub` of tokens, may publish in a second.";
+        "Maximum bytes of event data per second that one API key, or one `sub` of tokens, may \
+         publish.";
     "max-chats" "N" = "200":
-        "Chats that run at most.";
+        "Maximum running chats.";
     "max-chats-per-subject" "N" = "20":
-        "Chats of one key, of one `sub` of tokens, or of one address of those who show neither, that run at most. By itself it does not bind clients on the hub's own machine; set, it does.";
+        "Maximum running chats of one API key, of one `sub` of tokens, or of one address without a \
+         credential. The default does not apply to clients on the hub's own machine; a configured \
+         value does.";
     "chat-connect-timeout" "DURATION" = "10s":
-        "How long connecting to an upstream of chats may take.";
+        "Maximum time to connect to an upstream of chats.";
     "chat-first-token-timeout" "DURATION" = "2m":
-        "How long the first token of an answer may take.";
+        "Maximum time until the first token of an answer.";
     "chat-idle-timeout" "DURATION" = "1m":
-        "How long an upstream may say nothing in the middle of an answer; comments are signs of life.";
+        "Maximum time between two chunks of an answer; comments reset it.";
     "chat-total-timeout" "DURATION" = "15m":
-        "How long an answer may take.";
+        "Maximum duration of an answer.";
     "chat-max-tokens" "N" = "":
-        "Tokens of an answer at most, whatever is asked for.";
+        "Maximum tokens of an answer, whatever the request asks for.";
     "chat-max-output-bytes" "BYTES" = "1MiB":
-        "Bytes of an answer at most.";
+        "Maximum bytes of an answer.";
     "chat-max-request-bytes" "BYTES" = "4MiB":
-        "Bytes of what is asked at most; `--max-body-bytes` holds, too.";
+        "Maximum bytes of a chat request; `--max-body-bytes` applies, too.";
     "chat-kept" "DURATION" = "1h":
-        "How long a chat is kept after its end.";
+        "Time for which a chat is kept after its end.";
     "chat-keep-prompts" "on|off" = "off":
-        "Journals what is asked, too, in the first event of each chat.";
+        "Also store the prompt of each chat in the journal, in its first event.";
     "memory-budget" "BYTES" = "":
-        "Memory that the process may have. From 90 % of it on nobody new is let in, from 95 % on no connection is accepted; without it 80 % of what the machine or its control group has.";
+        "Memory budget of the process. At 90 % of it new subscribers and publishes are refused, at \
+         95 % no connection is accepted. Without it: 80 % of the memory of the machine or its \
+         control group.";
     "refusal-return-rate" "N" = "500":
-        "Subscribers that are turned away are told to come back at different times: at most this many a second.";
+        "Maximum refused subscribers per second that are told to reconnect; their reconnects are \
+         spread over time.";
     "write-timeout" "DURATION" = "30s":
-        "A connection that takes no byte for this long is closed.";
+        "Time after which a connection that accepts no bytes is closed.";
     "drain" "DURATION" = "10s":
-        "On SIGTERM readers are told to go, spread over this window.";
+        "Time over which subscribers are disconnected after SIGTERM.";
     "workers" "N" = "":
-        "Worker threads; without it one for each core.";
+        "Number of worker threads. Without it: one per core.";
     "cors-origin" "ORIGIN" = "" list:
-        "Origins whose pages may use the hub, like `https://app.example`, or `*`; without it only the hub's own. Pages of the same site may also publish without a credential if anonymous clients may.";
+        "Origin whose pages may use the hub, such as `https://app.example`, or `*` for any. \
+         Without it: only the hub's own. Pages of the same site may also publish without a \
+         credential if anonymous clients may.";
     "trusted-proxy" "CIDR" = "" list:
-        "Proxies, like `10.0.0.0/8` or `127.0.0.1`, whose `Forwarded` or `X-Forwarded-For` tells who a client is. Without it everybody behind a proxy is one client, and behind one on the hub's own machine one that no default binds.";
+        "Proxy, such as `10.0.0.0/8` or `127.0.0.1`, whose `Forwarded` or `X-Forwarded-For` header \
+         identifies the client. Without it, all clients behind a proxy count as one, and behind a \
+         proxy on the hub's own machine the default limits do not apply to them.";
     "public-host" "NAME" = "" list:
-        "A host name of the hub. Requests without a credential that are granted something are answered only under these names, the names of the hub's own machine and its addresses, which prevents DNS rebinding.";
+        "Host name of the hub. If anonymous clients have grants, requests without a credential are \
+         answered only under these names, `localhost` and IP addresses, which prevents DNS \
+         rebinding.";
     "anonymous" "WHAT" = "" list:
-        "What those may do who show no credential: `subscribe`, `publish`, `end` (streams), `metrics`, `chat`. Without it everything on a loopback address where neither a key nor a token is configured, and nothing otherwise.";
+        "Grant of requests without a credential: `subscribe`, `publish`, `end` (streams), \
+         `metrics`, `chat`. Without it: everything on a loopback address if neither a key nor a \
+         token is configured, otherwise nothing.";
     "jwt-secret" "SECRET" = "":
-        "Takes tokens signed with this secret (32 bytes or more, HS256). Better in the environment or the file than on a command line, which others can see.";
+        "Secret that verifies tokens (HS256; at least 32 bytes). Set it in the environment or the \
+         file, because other users can see a command line.";
     "jwt-public-key" "FILE" = "":
-        "Takes tokens that this public key (PEM: RSA, EC, Ed25519) verifies.";
+        "Public key (PEM: RSA, EC, Ed25519) that verifies tokens.";
     "jwks" "FILE|URL" = "":
-        "Takes tokens that a key of this key set (RFC 7517) verifies. One at a URL is fetched every 5 minutes, and, at most every 10 seconds, where a token names a key that is not there.";
+        "Key set (RFC 7517) whose keys verify tokens. A key set at a URL is fetched every 5 \
+         minutes, and when a token names an unknown key, at most every 10 seconds.";
     "jwt-algorithms" "NAME" = "" list:
-        "The algorithms that are taken, of those the keys can be used with; without it HS256, RS256, ES256 or ES384, EdDSA, or what a key set says.";
+        "Accepted algorithm of tokens, among those that the keys can be used with. Without it: \
+         HS256, RS256, ES256 or ES384, EdDSA, according to the key, or the algorithm that a key \
+         set names.";
     "jwt-issuer" "TEXT" = "":
-        "The `iss` that a token must have.";
+        "Required `iss` of tokens.";
     "jwt-audience" "TEXT" = "":
-        "The `aud` that a token must have.";
+        "Required `aud` of tokens.";
     "jwt-max-lifetime" "DURATION" = "24h":
-        "Maximum lifetime of a token: from its `iat`, or from now if it has none, to its `exp`, which every token needs.";
+        "Maximum lifetime of a token: from its `iat`, or from now if it has none, to its `exp`, \
+         which every token needs.";
     "log" "FILTER" = "info":
-        "What is logged to standard error, as `warn` or `info,fanfare::hub=debug`.";
+        "Filter of the log on standard error, such as `warn` or `info,fanfare::hub=debug`.";
     "log-format" "FORMAT" = "auto":
-        "`text`, `json`, or `auto`: text on a terminal, JSON otherwise.";
+        "Format of the log: `text`, `json`, or `auto` (text on a terminal, JSON otherwise).";
 }
 
 /// Returns the command `serve`, built from the table.
 pub fn command() -> Command {
-    let config = Arg::new("config")
-        .long("config")
-        .value_name("FILE")
-        .help("A file of settings, `fanfare.toml`-style. Flags come first, then FANFARE_… variables, then the file. [env: FANFARE_CONFIG]");
+    let config = Arg::new("config").long("config").value_name("FILE").help(
+        "Configuration file (TOML); without it `fanfare.toml`, if that exists. Flags override \
+         FANFARE_… variables, which override the file. [env: FANFARE_CONFIG]",
+    );
     let args = SETTINGS.iter().map(|setting| {
         let mut help = setting.help.to_owned();
         if !setting.default.is_empty() {
@@ -185,7 +227,7 @@ pub fn command() -> Command {
             _ => arg,
         }
     });
-    Command::new("serve").about("Serve the hub").arg(config).args(args)
+    Command::new("serve").about("Run the hub").arg(config).args(args)
 }
 
 /// Returns the environment variable of a setting.

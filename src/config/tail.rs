@@ -18,11 +18,12 @@ impl Resolver {
     fn tail(&mut self, place: &str, mut rule: Table) -> Option<TailSpec> {
         let paths = rule.remove("paths").map_or_else(Vec::new, |words| {
             self.parse(&words, |text| {
-                glob::Pattern::new(text).map_err(|e| format!("{text:?} is no pattern: {e}"))
+                glob::Pattern::new(text).map_err(|e| format!("invalid pattern {text:?}: {e}"))
             })
         });
         if paths.is_empty() {
-            self.raw.add_error(place, "source.tail needs `paths`, a pattern or a list of them");
+            let why = "missing `paths` in [[source.tail]]: a pattern or a list of patterns";
+            self.raw.add_error(place, why);
         }
         let kind = |text: &str| EventType::parse(text).map_err(|e| e.detail);
         let template = StreamTemplate::parse(DEFAULT_STREAM).ok();
@@ -33,14 +34,14 @@ impl Resolver {
         let from_start = self.member(&mut rule, "from", |text| match text {
             "start" => Ok(true),
             "end" => Ok(false),
-            _ => Err(format!("{text:?} is neither start nor end")),
+            _ => Err(format!("{text:?} is not one of start, end")),
         });
         let links = self.member(&mut rule, "follow-symlinks", |text| match text {
             "true" => Ok(true),
             "false" => Ok(false),
-            _ => Err(format!("{text:?} is neither true nor false")),
+            _ => Err(format!("{text:?} is not one of true, false")),
         });
-        self.refuse_others("source.tail", rule);
+        self.refuse_others("[[source.tail]]", rule);
         let (from_start, follows_links) =
             (from_start.unwrap_or_default(), links.unwrap_or_default());
         Some(TailSpec { paths, stream, kind, joins, from_start, follows_links })

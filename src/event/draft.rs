@@ -53,7 +53,7 @@ impl Draft {
             Payload::json(&shape::check(&kind, raw, now)?)
         } else if raw.starts_with('"') {
             let text: String = serde_json::from_str(raw)
-                .map_err(|e| Invalid::new("data", format!("not a string of Unicode text: {e}")))?;
+                .map_err(|e| Invalid::new("data", format!("not a valid Unicode string: {e}")))?;
             Payload::text(&text)
         } else {
             Payload::json(raw)
@@ -87,12 +87,12 @@ impl Draft {
         if streams.is_empty() || streams.len() > MAX_STREAMS_PER_EVENT {
             return Err(Invalid::new(
                 "stream",
-                format!("an event belongs to 1 to {MAX_STREAMS_PER_EVENT} streams"),
+                format!("an event must have 1 to {MAX_STREAMS_PER_EVENT} streams"),
             ));
         }
         for (i, name) in streams.iter().enumerate() {
             if streams[..i].contains(name) {
-                return Err(Invalid::new("stream", format!("{name:?} is named twice")));
+                return Err(Invalid::new("stream", format!("duplicate stream {name:?}")));
             }
         }
         let fingerprint = fingerprint(&streams, &kind, payload.is_json(), said);

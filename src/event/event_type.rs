@@ -31,10 +31,10 @@ impl EventType {
             return refuse("a type must not contain control characters".into());
         }
         if TAKEN.contains(&text) {
-            return refuse(format!("{text:?} collides with EventSource's own event"));
+            return refuse(format!("{text:?} is reserved: EventSource has an event of that name"));
         }
         if text.starts_with(RESERVED_PREFIX) {
-            return refuse(format!("types that start with {RESERVED_PREFIX:?} are the hub's own"));
+            return refuse(format!("types that start with {RESERVED_PREFIX:?} are reserved"));
         }
         Ok(Self(Some(text.into())))
     }

@@ -64,7 +64,7 @@ impl EventId {
     /// Parses an id; an error names `last_event_id`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let malformed =
-            || Invalid::new("last_event_id", format!("{text:?} is no event id of this hub"));
+            || Invalid::new("last_event_id", format!("{text:?} is not a valid event id"));
         let hex = |part: &str| {
             let digits = part.bytes().all(|b| b.is_ascii_hexdigit());
             digits.then(|| u64::from_str_radix(part, 16).ok()).flatten()

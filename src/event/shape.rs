@@ -27,7 +27,10 @@ pub(super) fn is_shaped(kind: &EventType) -> bool {
 /// Checks `raw`, which must be valid JSON; returns it with a normal level and a timestamp.
 pub(super) fn check(kind: &EventType, raw: &str, now: Timestamp) -> Result<String, Invalid> {
     if !raw.starts_with('{') {
-        return Err(Invalid::new("data", format!("a {} event's data is an object", kind.as_str())));
+        return Err(Invalid::new(
+            "data",
+            format!("the data of a {} event must be a JSON object", kind.as_str()),
+        ));
     }
     let members: Members<'_> =
         serde_json::from_str(raw).map_err(|e| Invalid::new("data", e.to_string()))?;
@@ -55,9 +58,10 @@ pub(super) fn check_text(kind: &EventType, text: &str, now: Timestamp) -> Result
             let line = format!(r#"{{"level":"{level}","message":{}}}"#, json::quoted(text));
             Ok(with_timestamp(&line, now))
         }
-        _ => {
-            Err(Invalid::new("data", format!("a {} event's data is a JSON object", kind.as_str())))
-        }
+        _ => Err(Invalid::new(
+            "data",
+            format!("the data of a {} event must be a JSON object", kind.as_str()),
+        )),
     }
 }
 
@@ -87,7 +91,7 @@ fn check_log<'a>(members: &Members<'_>, raw: &'a str) -> Result<Cow<'a, str>, In
     let Some((level, _)) =
         LEVELS.iter().find(|(name, other)| *name == folded || other.contains(&folded.as_str()))
     else {
-        let detail = format!("{said:?} is none of trace, debug, info, warn, error, critical");
+        let detail = format!("{said:?} is not one of trace, debug, info, warn, error, critical");
         return Err(Invalid::new("data.level", detail));
     };
     string("message", members.message)?;

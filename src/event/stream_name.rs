@@ -25,7 +25,7 @@ impl StreamName {
             ));
         }
         if text == "." || text == ".." {
-            return refuse(format!("{text:?} is no stream name"));
+            return refuse(format!("{text:?} is not a valid stream name"));
         }
         match text.chars().find(|c| c.is_control() || c.is_whitespace() || *c == '*') {
             Some(c) => refuse(format!("a stream name must not contain {c:?}")),

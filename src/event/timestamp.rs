@@ -21,7 +21,10 @@ impl Timestamp {
     /// Parses an RFC 3339 time with any offset; times before 1970 become 1970.
     pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
         let moment: jiff::Timestamp = text.parse().map_err(|_| {
-            Invalid::new(field, format!("{text:?} is no RFC 3339 time like 2026-01-31T12:00:00Z"))
+            Invalid::new(
+                field,
+                format!("{text:?} is not an RFC 3339 time such as 2026-01-31T12:00:00Z"),
+            )
         })?;
         Ok(Self(u64::try_from(moment.as_millisecond()).unwrap_or(0)))
     }

@@ -37,11 +37,11 @@ struct FetchAttempts {
 /// Failure to fetch a key set.
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
-    #[error("cannot make an HTTP client: {0}")]
+    #[error("cannot create an HTTP client: {0}")]
     Client(Arc<reqwest::Error>),
     #[error("{error}{}", .error.source().map(|cause| format!(": {cause}")).unwrap_or_default())]
     Request { error: reqwest::Error },
-    #[error("it has more than {MAX_BYTES} bytes")]
+    #[error("the key set has more than {MAX_BYTES} bytes")]
     TooLarge,
     #[error(transparent)]
     Keys(KeyError),

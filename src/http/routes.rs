@@ -194,7 +194,7 @@ fn admin_routes(config: &mut ServiceConfig) {
 }
 
 async fn not_found(request: HttpRequest) -> HttpResponse {
-    let nothing = Problem::new(Code::NotFound, format!("there is no {}", request.path()));
+    let nothing = Problem::new(Code::NotFound, format!("unknown path {}", request.path()));
     error_for(request.path(), nothing).error_response()
 }
 

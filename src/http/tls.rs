@@ -73,7 +73,7 @@ impl TlsFiles {
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(|e| wrong(certificate, &e))?;
         if chain.is_empty() {
-            return Err(wrong(certificate, &"there is no certificate in it"));
+            return Err(wrong(certificate, &"no certificate found"));
         }
         let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| wrong(key, &e))?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

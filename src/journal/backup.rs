@@ -118,7 +118,7 @@ fn read(
     mut visit: impl FnMut(Record) -> Result<(), BackupError>,
 ) -> Result<u64, BackupError> {
     let failed = |e: io::Error| match e.kind() {
-        io::ErrorKind::UnexpectedEof => BackupError::Damaged(file.to_owned(), "it ends early"),
+        io::ErrorKind::UnexpectedEof => BackupError::Damaged(file.to_owned(), "it is truncated"),
         _ => BackupError::Io(file.to_owned(), e),
     };
     let damaged = |why| BackupError::Damaged(file.to_owned(), why);
@@ -127,7 +127,7 @@ fn read(
         sum: crc32fast::Hasher::new(),
     };
     if input.bytes(HEADER.len()).map_err(failed)? != HEADER {
-        return Err(damaged("it has no header of a backup"));
+        return Err(damaged("it has no backup header"));
     }
     let mut count = 0;
     loop {
@@ -146,7 +146,7 @@ fn read(
             b'p' => Record::Pair(key, value),
             b'f' => {
                 let name = String::from_utf8(key).ok().filter(|n| FILES.contains(&n.as_str()));
-                Record::File(name.ok_or_else(|| damaged("it holds an unknown file"))?, value)
+                Record::File(name.ok_or_else(|| damaged("it contains an unknown file"))?, value)
             }
             _ => return Err(damaged("a record has an unknown kind")),
         })?;
@@ -154,7 +154,7 @@ fn read(
     let counted = input.bytes(8).map_err(failed)?;
     let sum = input.sum.clone().finalize();
     if counted != u64::to_be_bytes(count) || input.number().map_err(failed)? != sum {
-        return Err(damaged("its checksum is wrong"));
+        return Err(damaged("its checksum does not match"));
     }
     Ok(count)
 }

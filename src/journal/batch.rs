@@ -68,7 +68,7 @@ pub enum Refusal {
     #[error("idempotency key {0:?} was used with other data or other streams")]
     KeyConflict(String),
     /// The stream to delete does not exist.
-    #[error("there is no stream {0:?}")]
+    #[error("stream {0:?} does not exist")]
     Unknown(StreamName),
     /// The limit on the number of streams is reached.
     #[error("max_streams ({0}) reached; raise --max-streams or delete streams")]

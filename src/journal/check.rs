@@ -78,26 +78,26 @@ impl Expiry for KeepAll {
 pub fn check(data_dir: &Path, holder: &str) -> Result<CheckReport, OpenError> {
     let failed = |error| OpenError::Io(data_dir.to_owned(), error);
     if !data_dir.join("journal").is_dir() {
-        return Err(failed(io::Error::new(io::ErrorKind::NotFound, "there is no journal")));
+        return Err(failed(io::Error::new(io::ErrorKind::NotFound, "no journal found")));
     }
     let folder = DataDir::open(data_dir, holder)?;
     let store = folder.join("journal");
     let mut checked = CheckReport::default();
     for loss in LossRecord::in_dir(&folder).load().map_err(failed)? {
-        checked.warnings.push(format!("found at an earlier start and not acknowledged: {loss}"));
+        checked.warnings.push(format!("unacknowledged loss, found at an earlier start: {loss}"));
     }
     match wal::inspect(&store).map_err(failed)? {
         None => {}
         Some(bad) if bad.is_torn => {
             wal::rewrite(&store, Some(&bad)).map_err(failed)?;
-            checked.warnings.push(format!(
-                "{bad} there was an unfinished write, which nobody was answered for; it is removed"
-            ));
+            checked
+                .warnings
+                .push(format!("{bad}: removed an unfinished write that was not acknowledged"));
         }
         Some(bad) => {
             checked.note(format!(
-                "{bad} the write-ahead file is damaged; a hub that starts keeps what is before it, \
-                 and a copy of the rest (nothing else was checked)"
+                "{bad}: the write-ahead file is damaged; when the hub starts, it keeps everything \
+                 before this byte and a copy of the rest (nothing else was checked)"
             ));
             return Ok(checked);
         }
@@ -126,9 +126,7 @@ pub fn check(data_dir: &Path, holder: &str) -> Result<CheckReport, OpenError> {
     if let Some(mark) = mark.filter(|mark| mark.position > look.totals.last) {
         let lost = EventId { epoch: mark.epoch, position: mark.position };
         let kept = look.epochs.id(look.totals.last);
-        checked.note(format!(
-            "events after {kept} are missing, up to {lost}, which had been committed"
-        ));
+        checked.note(format!("committed events after {kept}, up to {lost}, are missing"));
     }
     checked.disk_bytes = kv.disk_bytes();
     Ok(checked)
@@ -214,22 +212,22 @@ impl<'a> Inspection<'a> {
             let (key, value) = pair?;
             self.checked.records += 1;
             let Some(position) = keys::position_of(&key) else {
-                self.checked.note(format!("the key {key:?} is of no entry"));
+                self.checked.note(format!("{key:?} is not a valid key of an entry"));
                 continue;
             };
             let id = self.epochs.id(position);
             let Some(stored) = StoredEntry::read(&value) else {
-                self.checked.note(format!("the entry {id} is damaged"));
+                self.checked.note(format!("entry {id} is damaged"));
                 continue;
             };
             let (numbers, time, is_event) =
                 (stored.numbers.clone(), stored.time, stored.is_event());
             if position > self.totals.last {
-                self.checked.note(format!("the entry {id} is behind the last that was committed"));
+                self.checked.note(format!("entry {id} is after the last committed entry"));
             }
             // A larger step back is legitimate: the clock was set back.
             if time < last_time && last_time.ms() <= time.ms().saturating_add(MAX_LEAD_MS) {
-                self.checked.note(format!("the entry {id} is older than the one before it"));
+                self.checked.note(format!("entry {id} is older than the entry before it"));
             }
             last_time = time;
             let bytes = value.len() as u64;
@@ -256,7 +254,7 @@ impl<'a> Inspection<'a> {
                 continue;
             }
             match stored.into_entry(position, names, &self.keys) {
-                None => self.checked.note(format!("what the entry {id} says is damaged")),
+                None => self.checked.note(format!("the content of entry {id} is damaged")),
                 Some(entry) if is_kept => {
                     if let Body::Event { kind, payload } = &entry.body {
                         *self.types.entry(kind.as_str().to_owned()).or_default() += 1;
@@ -264,7 +262,7 @@ impl<'a> Inspection<'a> {
                         let is_json =
                             |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
                         if !text.is_ok_and(|text| !payload.is_json() || is_json(text)) {
-                            self.checked.note(format!("the data of {id} are damaged"));
+                            self.checked.note(format!("the data of event {id} is damaged"));
                         }
                     }
                 }
@@ -285,7 +283,7 @@ impl<'a> Inspection<'a> {
             self.checked.records += 1;
             let place = (keys::number_of(&key), keys::position_of(&key), IndexItem::read(&value));
             let (Some(number), Some(position), Some(item)) = place else {
-                self.checked.note(format!("the index at {key:?} is damaged"));
+                self.checked.note(format!("index item {key:?} is damaged"));
                 continue;
             };
             if self.rows.get(&number).is_some_and(|(_, row)| position > row.floor) {
@@ -300,21 +298,21 @@ impl<'a> Inspection<'a> {
     fn check_other_records(&mut self) -> Result<(), JournalError> {
         type IsWhole = fn(&[u8], &[u8]) -> bool;
         let kinds: [(u8, &str, IsWhole); 6] = [
-            (keys::KEY, "an idempotency key", |_, value| KeyItem::read(value).is_some()),
-            (keys::TOMBSTONE, "a tombstone", |_, value| Tombstone::read(value).is_some()),
-            (keys::TIME, "a place by time", |key, value| key.len() == 9 && value.len() == 8),
-            (keys::NAME, "the name of a stream", |_, value| value.len() == 4),
-            (keys::DELETED_STREAM, "the record of a deleted stream", |key, value| {
+            (keys::KEY, "idempotency key", |_, value| KeyItem::read(value).is_some()),
+            (keys::TOMBSTONE, "tombstone", |_, value| Tombstone::read(value).is_some()),
+            (keys::TIME, "time mark", |key, value| key.len() == 9 && value.len() == 8),
+            (keys::NAME, "stream name", |_, value| value.len() == 4),
+            (keys::DELETED_STREAM, "record of a deleted stream", |key, value| {
                 keys::number_of(key).is_some() && value.len() == 8
             }),
-            (keys::HEAD, "the head of a stream", |key, _| keys::number_of(key).is_some()),
+            (keys::HEAD, "stream head", |key, _| keys::number_of(key).is_some()),
         ];
         for (kind, what, is_whole) in kinds {
             for pair in self.walk(kind) {
                 let (key, value) = pair?;
                 self.checked.records += 1;
                 if !is_whole(&key, &value) {
-                    self.checked.note(format!("{what} is damaged, at {key:?}"));
+                    self.checked.note(format!("{what} {key:?} is damaged"));
                 }
             }
         }
@@ -327,11 +325,11 @@ impl<'a> Inspection<'a> {
         for (number, (name, row)) in rows {
             let sum = self.of_entries.get(number).copied().unwrap_or_default();
             if sum != self.of_index.get(number).copied().unwrap_or_default() {
-                checked.note(format!("the index of {name:?} is not that of its entries"));
+                checked.note(format!("the index of stream {name:?} does not match its entries"));
             }
             if (sum.events, sum.bytes) != (row.events, row.bytes) {
                 checked.note(format!(
-                    "{name:?} has {} events of {} bytes, and its head says {} of {}",
+                    "stream {name:?} has {} events of {} bytes, but its head records {} of {}",
                     sum.events, sum.bytes, row.events, row.bytes
                 ));
             }
@@ -344,7 +342,7 @@ impl<'a> Inspection<'a> {
         }
         if checked.bytes != self.totals.bytes {
             let (are, said) = (checked.bytes, self.totals.bytes);
-            checked.note(format!("the entries have {are} bytes, and the totals say {said}"));
+            checked.note(format!("the entries have {are} bytes, but the totals record {said}"));
         }
         checked.streams.sort_by(|a, b| a.name.cmp(&b.name));
         checked.types = self.types.drain().collect();
@@ -464,7 +462,7 @@ mod tests {
                     let (_, value) = first(kv, keys::ENTRY);
                     c.put(keys::entry(Position::from_stored(u64::MAX)), value);
                 },
-                "behind the last",
+                "after the last committed",
             ),
             ("a name says nothing", |kv, c| c.put(first(kv, keys::NAME).0, vec![1]), "damaged"),
             (
@@ -475,7 +473,7 @@ mod tests {
                     value[35] ^= 1;
                     c.put(keys::TOTALS.to_vec(), value);
                 },
-                "the totals say",
+                "the totals record",
             ),
         ];
         for (what, change, said) in cases {

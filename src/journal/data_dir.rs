@@ -22,8 +22,8 @@ pub enum DataDirError {
     Io(PathBuf, std::io::Error),
     /// A newer Fanfare wrote it.
     #[error(
-        "data directory {0} has format {1}, this hub understands up to {FORMAT}: it was written by \
-         a newer Fanfare"
+        "data directory {0} has format {1}, but this version supports only up to {FORMAT}: it was \
+         written by a newer version of Fanfare"
     )]
     UnsupportedFormat(PathBuf, u32),
     /// The version file is invalid.

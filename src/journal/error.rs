@@ -10,10 +10,10 @@ use std::sync::Arc;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum JournalError {
     /// An earlier write or sync failed; the journal takes no more writes.
-    #[error("an earlier write or sync failed; restart the hub once the disk is well")]
+    #[error("an earlier write or sync failed; repair the disk, then restart the hub")]
     Poisoned,
     /// Another process has the data directory open.
-    #[error("another process uses it")]
+    #[error("it is in use by another process")]
     Locked,
     /// Stored bytes are damaged.
     #[error("{0}")]
@@ -39,13 +39,13 @@ pub enum JournalError {
     #[error("the read was not finished: {0}")]
     Unfinished(Arc<dyn std::error::Error + Send + Sync>),
     /// All stream numbers are used up.
-    #[error("the stream numbers are used up")]
+    #[error("all stream numbers are used up")]
     NoStreamNumber,
     /// The sequencer refused a batch.
     #[error(transparent)]
     Sequencer(#[from] SequencerError),
     /// The sequencer returned no batch for the proposed one.
-    #[error("the sequencer gave out no batch")]
+    #[error("the sequencer returned no batch")]
     NoBatch,
 }
 
@@ -53,7 +53,7 @@ pub enum JournalError {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Damaged {
     /// The value under a key.
-    #[error("the journal's entry under key {} is damaged", .0.escape_ascii())]
+    #[error("the journal entry at key {} is damaged", .0.escape_ascii())]
     Entry(Vec<u8>),
     /// An idempotency key.
     #[error("the idempotency key {0:?} is damaged")]
@@ -62,7 +62,7 @@ pub enum Damaged {
     #[error("{0} is damaged")]
     Record(&'static str),
     /// Keys of hidden streams.
-    #[error("{count} keys in {} are damaged; the chats that they belong to cannot be read", .path.display())]
+    #[error("{count} keys in {} are damaged; their chats cannot be read", .path.display())]
     StreamKeys {
         /// Number of damaged keys.
         count: usize,

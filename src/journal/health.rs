@@ -33,9 +33,9 @@ impl Step {
     fn as_str(self) -> &'static str {
         match self {
             Self::Commit => "a commit",
-            Self::Housekeeping => "the upkeep of the journal",
-            Self::Close => "the closing of the journal",
-            Self::Dispatch => "handing a batch to the connection manager",
+            Self::Housekeeping => "journal housekeeping",
+            Self::Close => "closing the journal",
+            Self::Dispatch => "sending a batch to the connection manager",
         }
     }
 }
@@ -52,10 +52,10 @@ pub struct StuckStep {
 impl std::fmt::Display for StuckStep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let what = match self.step {
-            Step::Dispatch => "it takes none",
-            Step::Commit | Step::Housekeeping | Step::Close => "the disk does not answer",
+            Step::Dispatch => "it does not respond",
+            Step::Commit | Step::Housekeeping | Step::Close => "the disk does not respond",
         };
-        write!(f, "{} has been running for {} ms: {what}", self.step.as_str(), self.ms)
+        write!(f, "{} has taken {} ms so far: {what}", self.step.as_str(), self.ms)
     }
 }
 

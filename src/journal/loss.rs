@@ -30,7 +30,7 @@ impl std::fmt::Display for Loss {
         }
         write!(f, " are lost")?;
         if let Some(committed) = &self.committed {
-            write!(f, ", up to {committed}, which had been committed")?;
+            write!(f, "; the last known committed event is {committed}")?;
         }
         write!(f, "; see {}", self.place)
     }
@@ -76,7 +76,7 @@ impl LossRecord {
             bytes => bytes?,
         };
         let unreadable = |_| {
-            let place = format!("{}, which cannot be read", self.path.display());
+            let place = format!("{} (unreadable)", self.path.display());
             vec![Loss { kept: Some("an unknown event".to_owned()), ..Loss::found_at(place) }]
         };
         Ok(serde_json::from_slice(&bytes).unwrap_or_else(unreadable))

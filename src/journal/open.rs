@@ -65,10 +65,10 @@ pub enum OpenError {
     #[error(transparent)]
     Folder(#[from] DataDirError),
     /// The store cannot be read or written.
-    #[error("the journal in {0} cannot be opened: {1}")]
+    #[error("cannot open the journal in {0}: {1}")]
     Store(PathBuf, JournalError),
     /// A thread or a file that the journal needs could not be created or opened.
-    #[error("the journal in {0} cannot be opened: {1}")]
+    #[error("cannot open the journal in {0}: {1}")]
     Io(PathBuf, std::io::Error),
 }
 

@@ -101,7 +101,7 @@ impl Publisher {
         if self.closed.load(Ordering::Relaxed) {
             return PublishError::Draining;
         }
-        let why = "its writer is gone";
+        let why = "the journal writer has stopped";
         self.health.poison(why, &self.telemetry);
         PublishError::Poisoned(why.to_owned())
     }

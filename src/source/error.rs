@@ -14,15 +14,15 @@ pub enum SourceError {
     #[error("cannot publish: {0}")]
     Publish(#[from] PublishError),
     /// An event that the source formed is not valid.
-    #[error("cannot form an event: {0}")]
+    #[error("cannot create an event: {0}")]
     Invalid(#[from] Invalid),
     /// The data of an event cannot be written as JSON.
-    #[error("cannot write the data of an event: {0}")]
+    #[error("cannot serialize the data of an event: {0}")]
     Data(#[from] serde_json::Error),
     /// A blocking task panicked.
     #[error("a task panicked")]
     Panicked(#[from] JoinError),
     /// The input of the source has ended.
-    #[error("its input has ended")]
+    #[error("the input has ended")]
     Ended,
 }

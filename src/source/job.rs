@@ -83,7 +83,7 @@ impl RunAs {
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// The system does not know the user.
-    #[error("there is no user {0:?}")]
+    #[error("unknown user {0:?}")]
     NoSuchUser(String),
     /// The name is too long, or has a character that is not allowed.
     #[error("invalid job name {0:?}: use 1 to {MAX_NAME_BYTES} of A-Z, a-z, 0-9, - and _")]

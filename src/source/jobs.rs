@@ -73,10 +73,10 @@ pub struct StartedRun {
 #[derive(Debug, thiserror::Error)]
 pub enum StartRunError {
     /// The job does not exist.
-    #[error("there is no job {0:?}")]
+    #[error("unknown job {0:?}")]
     Unknown(String),
     /// The maximum number of concurrent runs of the job is reached.
-    #[error("at-most ({0}) reached: that many runs of the job are running")]
+    #[error("at-most ({0}) reached: too many runs of the job are running")]
     AtMost(usize),
     /// The first event could not be published.
     #[error(transparent)]

@@ -61,7 +61,7 @@ pub(super) async fn run(
     let before = stop.borrow().map(|stop| stop.reason);
     if let Some(reason) = before {
         drop(stop);
-        let exit = JobExit::without_status(reason, Some("it was not started".into()));
+        let exit = JobExit::without_status(reason, Some("stopped before it started".into()));
         publish_items(publisher, exit_items(stream, &exit)).await;
         return exit;
     }

@@ -34,7 +34,7 @@ static LOG: OnceLock<Log> = OnceLock::new();
 
 /// An invalid filter.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{filter:?} is not a filter like `warn` or `info,fanfare::hub=debug`: {why}")]
+#[error("{filter:?} is not a valid log filter, such as `warn` or `info,fanfare::hub=debug`: {why}")]
 pub struct InvalidFilter {
     filter: String,
     why: String,
@@ -48,7 +48,7 @@ pub fn check_filter(filter: &str) -> Result<(), InvalidFilter> {
 fn parse(filter: &str) -> Result<EnvFilter, InvalidFilter> {
     let invalid = |why: String| InvalidFilter { filter: filter.to_owned(), why };
     if filter.trim().is_empty() {
-        return Err(invalid("it is empty; `off` logs nothing".into()));
+        return Err(invalid("it is empty; use `off` to log nothing".into()));
     }
     EnvFilter::try_new(format!("{QUIET},{filter}")).map_err(|e| invalid(e.to_string()))
 }

@@ -33,14 +33,14 @@ impl Columns {
         let refuse = |why: String| Err(Invalid::new("columns", why));
         let names: Vec<String> = list.split(',').map(|name| name.trim().to_owned()).collect();
         if names.len() > MAX_COLUMNS {
-            return refuse(format!("at most {MAX_COLUMNS} are taken, these are {}", names.len()));
+            return refuse(format!("at most {MAX_COLUMNS} columns allowed, got {}", names.len()));
         }
         for (at, name) in names.iter().enumerate() {
             if name.is_empty() {
-                return refuse("one of them has no name".into());
+                return refuse("a column name must not be empty".into());
             }
             if names[..at].contains(name) {
-                return refuse(format!("{name:?} is named twice"));
+                return refuse(format!("duplicate column {name:?}"));
             }
         }
         Ok(Self(names))

@@ -155,7 +155,7 @@ test.describe('if the upstream breaks off', () => {
   test('marks the answer as cut, not as complete', async ({ page, hub }) => {
     await page.goto(`${hub.url}/chat`);
     await ask(page, 'words');
-    await expect(state(page)).toHaveText(/^cut: the upstream's connection broke/);
+    await expect(state(page)).toHaveText(/^cut: the connection to the upstream failed/);
     await expect(said(page)).toHaveText('half an');
     await page.getByRole('button', { name: 'Retry' }).click();
     await whole(page, 'whole');
@@ -217,7 +217,7 @@ test.describe('a user without a credential', () => {
     const config = `[[key]]\nname = "ann"\nsha256 = "${'a'.repeat(64)}"\nchat = ["*"]\n`;
     const hub = await Hub.start([], config);
     await page.goto(`${hub.url}/chat`);
-    await expect(page.locator('#empty')).toHaveText(/models are not known: a credential is needed/);
+    await expect(page.locator('#empty')).toHaveText(/models are not known: a credential is required/);
     await expect(page.getByRole('link', { name: 'log in' })).toHaveAttribute('href', './#/access');
     await hub.stop();
   });

@@ -320,12 +320,12 @@ fn a_public_address_requires_access_settings_and_invalid_ones_are_reported() {
     let (no_keys, nobody) = (file("no.toml", "key = []"), file("nobody.toml", "anonymous = []"));
     for (args, place) in [
         (&["--jwks", &short][..], "tiny"),
-        (&["--config", &twice], "\"one\" and \"two\" have one sha256"),
+        (&["--config", &twice], "\"one\" and \"two\" have the same sha256"),
         (&["--config", &no_keys], "key is an empty list"),
         (&["--config", &nobody], "anonymous is an empty list"),
-        (&["--jwt-issuer", "us"], "--jwt-issuer: no key for tokens"),
-        (&["--jwt-audience", "us"], "--jwt-audience: no key for tokens"),
-        (&["--jwt-algorithms", "RS256"], "--jwt-algorithms: no key for tokens"),
+        (&["--jwt-issuer", "us"], "--jwt-issuer: no key to verify tokens"),
+        (&["--jwt-audience", "us"], "--jwt-audience: no key to verify tokens"),
+        (&["--jwt-algorithms", "RS256"], "--jwt-algorithms: no key to verify tokens"),
         (&["--jwt-secret", "short"], "--jwt-secret"),
         (&["--jwt-public-key", "/dev/null"], "--jwt-public-key"),
         (&["--jwks", "/nowhere"], "--jwks"),

@@ -297,7 +297,7 @@ fn a_bench_that_cannot_run_reports_the_reason() {
         (&["--rate", "often"], "--rate"),
         (
             &["--subscribe-url", "http://127.0.0.1:1/", "--publish-url", "http://127.0.0.1:1/"],
-            "no subscriber was let in: Connection refused",
+            "no subscriber was admitted: Connection refused",
         ),
         (&["publish", "--publish-url", "http://127.0.0.1:1/"], "no publish"),
         (&["--", "--durability", "eternal"], "did not start"),

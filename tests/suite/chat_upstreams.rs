@@ -356,7 +356,7 @@ async fn connecting_to_an_upstream_times_out() {
     ];
     let hub = Hub::start(&flags).await;
     let events = whole(&hub, &begun(&hub).await).await;
-    let why = "the upstream did not take the connection in time";
+    let why = "timeout while connecting to the upstream";
     assert_eq!(
         (&end(&events)["code"], &end(&events)["message"]),
         (&json!("upstream_error"), &json!(why))

@@ -283,7 +283,7 @@ async fn the_echo_model_needs_no_upstream_and_says_what_it_is() {
     let hub = Hub::start(&[]).await;
     let chat = begun(&hub).await;
     let text = text(&whole(&hub, &chat).await);
-    assert!(text.contains("no model") && text.ends_with("hi"), "{text}");
+    assert!(text.contains("not a model") && text.ends_with("hi"), "{text}");
     let (status, problem) = begin(&hub, json!({ "message": "hi", "model": "gpt" }), None).await;
     assert_eq!((status, &problem["field"]), (404, &json!("model")));
     assert_eq!(hub.metric("fanfare_chats_refused_total{reason=\"not_found\"}").await, 1.0);

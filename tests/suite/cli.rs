@@ -118,7 +118,7 @@ async fn exit_codes_identify_errors_and_a_closed_pipe_is_a_success() {
     let lines = fanfare(&hub, &["publish", "a", "--lines", "--json"]);
     let done = fed(lines, b"1\n2\n{\n4\n");
     let why = String::from_utf8(done.stderr).unwrap();
-    assert!(done.status.code() == Some(1) && why.contains("line 3 is no JSON"), "{why}");
+    assert!(done.status.code() == Some(1) && why.contains("line 3 is not valid JSON"), "{why}");
     let large = [&b"small\n"[..], &b"x".repeat(300 * 1024), b"\n"].concat();
     let done = fed(fanfare(&hub, &["publish", "b", "--lines"]), &large);
     let why = String::from_utf8(done.stderr).unwrap();
@@ -228,7 +228,7 @@ async fn run_does_not_wait_for_an_unreachable_hub_and_spools_events() {
     let run = [&run[..], &["sh", "-c", &script]].concat();
     let (code, shown, err) = said(fanfare(&hub, &run));
     assert_eq!((code, shown.lines().count()), (0, LINES));
-    assert!(err.contains(&format!("{} events are not published", LINES + 1)), "{err}");
+    assert!(err.contains(&format!("{} events were not published", LINES + 1)), "{err}");
     let left: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(left.len(), 1);
@@ -336,7 +336,7 @@ async fn an_interrupted_export_fails_or_resumes() {
                 child.0.stderr.take().unwrap().read_to_string(&mut why).unwrap();
                 assert!(read.lines().count() < EVENTS, "the export was not interrupted");
                 assert!(
-                    !status.success() && why.contains("cannot go on"),
+                    !status.success() && why.contains("cannot be resumed"),
                     "{format}: {status} {why}"
                 );
             }

@@ -269,13 +269,13 @@ async fn a_stopping_hub_stops_its_jobs_and_a_killed_one_ends_their_streams_at_re
 async fn invalid_job_settings_are_reported_with_their_line() {
     for (text, why) in [
         ("[job.\"a.b\"]\ncommand = [\"x\"]", "invalid job name"),
-        ("[job.j]\n", "needs `command`"),
-        ("[job.j]\ncommand = []", "needs `command`"),
-        ("[job.j]\ncommand = [\"x\"]\nuser = \"no-such-user\"", "there is no user"),
-        ("[job.j]\ncommand = [\"x\"]\ndirectory = \"/no/such\"", "there is no directory"),
-        ("[job.j]\ncommand = [\"x\"]\nenvironment = [\"A=1\"]", "is a table of strings"),
-        ("[job.j]\ncommand = [\"x\"]\nshell = true", "a job has no \"shell\""),
-        ("[job.j]\ncommand = [\"x\"]\nname = \"k\"", "its name is \"j\" already"),
+        ("[job.j]\n", "missing `command`"),
+        ("[job.j]\ncommand = []", "missing `command`"),
+        ("[job.j]\ncommand = [\"x\"]\nuser = \"no-such-user\"", "unknown user"),
+        ("[job.j]\ncommand = [\"x\"]\ndirectory = \"/no/such\"", "is not an existing directory"),
+        ("[job.j]\ncommand = [\"x\"]\nenvironment = [\"A=1\"]", "must be a table of strings"),
+        ("[job.j]\ncommand = [\"x\"]\nshell = true", "unknown member \"shell\" in [job.NAME]"),
+        ("[job.j]\ncommand = [\"x\"]\nname = \"k\"", "the table header sets the name \"j\""),
         ("[[job]]\ncommand = [\"x\"]", "[job.NAME]"),
         ("job = 3", "[job.NAME]"),
     ] {

@@ -170,7 +170,7 @@ async fn a_hub_at_max_connections_is_not_ready_until_a_session_ends() {
     let (status, ready) = hub.get("/readyz").await;
     assert_eq!(status, 503);
     let reason = ready["checks"]["sessions"]["reason"].as_str().unwrap();
-    assert!(reason.contains("max_connections is 2"), "{reason}");
+    assert!(reason.contains("max_connections (2) reached"), "{reason}");
     assert_eq!(hub.metric("fanfare_ready").await, 0.0);
     assert_eq!(hub.metric("fanfare_ready_check{check=\"sessions\"}").await, 0.0);
     assert_eq!(hub.get("/healthz").await.0, 200, "a full hub needs no restart");

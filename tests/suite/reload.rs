@@ -86,7 +86,7 @@ async fn a_reload_ends_the_sessions_and_tickets_of_removed_and_changed_keys() {
     // An empty file does not open the hub to anonymous clients.
     std::fs::write(&file, "").unwrap();
     hub.reload();
-    hub.wait_for_log("restart the hub to open it", 1).await;
+    hub.wait_for_log("restart it to apply this", 1).await;
     assert_eq!(hub.subscribe(READ).await.status, 401);
     assert_eq!(show(&hub, (Method::GET, READ), "s").await.0, 200);
     keys(&[

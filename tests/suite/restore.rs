@@ -56,6 +56,7 @@ async fn a_directory_restored_from_a_copy_resets_readers_that_saw_later_events()
     }
 }
 
+#[cfg(feature = "cli")]
 #[tokio::test]
 async fn a_backup_of_a_running_hub_is_a_snapshot_and_begins_an_epoch_when_restored() {
     let place = tempfile::tempdir().unwrap();
@@ -149,7 +150,7 @@ async fn a_table_damaged_while_the_hub_runs_is_reported_by_readyz() {
     let hub = Hub::start(&["--recent-bytes", "1"]).await;
     let began = std::time::Instant::now();
     // The store decides which events are in tables and not in memory.
-    while !hub.log().contains("a file is damaged") {
+    while !hub.log().contains("a file may be damaged") {
         assert!(began.elapsed() < crate::hub::TEST_TIMEOUT, "no damage is found");
         let ready = hub.get("/readyz").await.1;
         assert_eq!(ready["checks"]["reads"], json!({ "ok": true }));
@@ -160,7 +161,7 @@ async fn a_table_damaged_while_the_hub_runs_is_reported_by_readyz() {
         let mut reader = hub.subscribe("/streams/s/events?from=start&follow=false").await;
         while reader.next().await.is_some() {}
     }
-    hub.wait_for_log("a file is damaged", 1).await;
+    hub.wait_for_log("a file may be damaged", 1).await;
     let ready: Value = hub.get("/readyz").await.1;
     assert!(ready["checks"]["reads"]["reason"].is_string(), "{ready}");
     hub.wait_for_metric("fanfare_journal_read_failed", |failed| failed == 1.0).await;
@@ -179,6 +180,7 @@ fn damage_tables(folder: &std::path::Path) {
     }
 }
 
+#[cfg(feature = "cli")]
 #[tokio::test]
 async fn only_the_owner_can_read_secrets_and_backups() {
     use std::os::unix::fs::PermissionsExt as _;

@@ -387,14 +387,14 @@ async fn lines_refused_by_a_full_disk_are_published_later() {
 #[tokio::test]
 async fn invalid_tail_settings_are_reported_with_their_line() {
     for (text, why) in [
-        ("[[source.tail]]\nstream = \"x\"", "needs `paths`"),
-        ("[[source.tail]]\npaths = [\"a[\"]", "is no pattern"),
+        ("[[source.tail]]\nstream = \"x\"", "missing `paths`"),
+        ("[[source.tail]]\npaths = [\"a[\"]", "invalid pattern"),
         ("[[source.tail]]\npaths = \"a\"\nstream = \"hub.x\"", "only the hub publishes"),
         ("[[source.tail]]\npaths = \"a\"\nmultiline = \"(\"", "is not off, indented"),
-        ("[[source.tail]]\npaths = \"a\"\nfrom = \"middle\"", "neither start nor end"),
-        ("[[source.tail]]\npaths = \"a\"\nlevel = \"x\"", "has no \"level\""),
+        ("[[source.tail]]\npaths = \"a\"\nfrom = \"middle\"", "not one of start, end"),
+        ("[[source.tail]]\npaths = \"a\"\nlevel = \"x\"", "unknown member \"level\""),
         ("[source.tail]\npaths = \"a\"", "[[source.tail]]"),
-        ("[[source.nothing]]\npaths = \"a\"", "there is no source"),
+        ("[[source.nothing]]\npaths = \"a\"", "unknown table \"nothing\" in source"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("f.toml");

@@ -474,7 +474,7 @@ async fn the_command_line_mints_and_inspects_tokens_and_creates_keys() {
     assert_eq!(show(&hub, (Method::GET, READ), &token).await.0, 200);
     assert_eq!(show(&hub, (Method::POST, READ), &token).await.0, 403);
     let (told, text) = token_command(&["inspect", &token]);
-    assert!(told && text.contains("here    taken, as ann"), "{text}");
+    assert!(told && text.contains("result  accepted, subject ann"), "{text}");
     let (told, text) = token_command(&["inspect", "--jwt-audience", "else", &token]);
     assert!(told && text.contains("refused: the token is for another audience"), "{text}");
     for (args, why) in [
@@ -482,7 +482,7 @@ async fn the_command_line_mints_and_inspects_tokens_and_creates_keys() {
         (&["mint", "--algorithm", "none"], "none"),
         (&["mint", "--algorithm", "RS256"], "RS256"),
         (&["mint", "--private-key", "/dev/null"], "PEM"),
-        (&["inspect", "hello"], "no token"),
+        (&["inspect", "hello"], "not a token"),
     ] {
         let (made, text) = token_command(args);
         assert!(!made && text.contains(why), "{args:?}: {text}");
@@ -495,7 +495,7 @@ async fn the_command_line_mints_and_inspects_tokens_and_creates_keys() {
         assert!(made, "{name}: {token}");
         let args = ["inspect", "--jwt-public-key", public.to_str().unwrap(), &token];
         let (_, text) = token_command(&args);
-        assert!(text.contains("here    taken"), "{name}: {text}");
+        assert!(text.contains("result  accepted"), "{name}: {text}");
     }
     let (made, text) = token_command(&["key", "ci", "--publish", "a.**", "--subscribe", "a.x"]);
     let (secret, lines) = text.split_once("\n\n").unwrap();

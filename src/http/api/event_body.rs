@@ -74,7 +74,7 @@ impl MessageBody for EventBody {
                     if let Some(connection) = &this.ends_connection {
                         connection.reset_at_end();
                     }
-                    let why = "it was sent away before it had everything";
+                    let why = "the session was closed before all events were sent";
                     Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::ConnectionAborted, why))))
                 }
                 polled => polled.map(|bytes| bytes.map(Ok)),

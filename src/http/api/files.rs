@@ -44,20 +44,22 @@ pub(crate) fn handler(path: &str, method: &str) -> Option<Route> {
 /// `GET /files/{folder}/{path}`, whole or in ranges (RFC 9110 §14).
 #[utoipa::path(get, path = "/files/{folder}/{path}", tag = "files",
     params(
-        ("folder" = String, Path, description = "The folder, by its name"),
-        ("path" = String, Path, description = "The file in it; it may have slashes"),
+        ("folder" = String, Path, description = "Name of the folder"),
+        ("path" = String, Path,
+         description = "Path of the file in the folder; may contain slashes"),
         ("progress" = Option<String>, Query,
-         description = "The stream that is told how far it is, at most ten times a second"),
-        ("Range" = Option<String>, Header, description = "The part that is wanted"),
+         description = "Stream to publish the progress to, at most ten times a second"),
+        ("Range" = Option<String>, Header, description = "Byte range to download"),
     ),
     responses(
         (status = 200, description = "The file", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = 206, description = "The part", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = 304, description = "It is as it was"),
-        (status = 404, description = "There is no such file", body = Document,
+        (status = 206, description = "The requested range of the file", body = Vec<u8>,
+         content_type = "application/octet-stream"),
+        (status = 304, description = "The file has not changed"),
+        (status = 404, description = "Unknown folder or file", body = Document,
          content_type = "application/problem+json"),
-        (status = 412, description = "It is not as it was"),
-        (status = 416, description = "It has no such part"),
+        (status = 412, description = "The file does not match `If-Match` or `If-Unmodified-Since`"),
+        (status = 416, description = "The range is outside the file"),
         CommonErrors,
         HistoryErrors,
     )
@@ -95,7 +97,7 @@ async fn serve(
 ) -> Result<HttpResponse, Problem> {
     let caller = require_caller(state, request)?;
     if !caller.grants.may_download(&name) {
-        let why = format!("downloading from the folder {name:?} is not granted");
+        let why = format!("permission denied: you cannot download from folder {name:?}");
         return Err(Problem::new(Code::Forbidden, why));
     }
     let progress = match requested_progress_stream(request)? {
@@ -106,7 +108,8 @@ async fn serve(
         }
         None => None,
     };
-    let missing = || Problem::new(Code::NotFound, format!("there is no file {path:?} in {name:?}"));
+    let missing =
+        || Problem::new(Code::NotFound, format!("unknown file {path:?} in folder {name:?}"));
     let folder = state.settings.folders.iter().find(|folder| folder.name == name);
     let folder = folder.ok_or_else(missing)?.path.clone();
     let place = state.downloads.begin(&client(state, request))?;
@@ -119,10 +122,7 @@ async fn serve(
         Ok(Ok(file)) => file,
         Ok(Err(error)) if is_missing(&error) => return Err(missing()),
         Ok(Err(error)) => {
-            return Err(Problem::new(
-                Code::ServerError,
-                format!("{path:?} cannot be read: {error}"),
-            ));
+            return Err(Problem::new(Code::ServerError, format!("cannot read {path:?}: {error}")));
         }
         Err(error) => return Err(Problem::new(Code::ServerError, error.to_string())),
     };
@@ -163,7 +163,8 @@ fn requested_progress_stream(request: &HttpRequest) -> Result<Option<StreamName>
 fn refuse_cross_site(request: &HttpRequest) -> Result<(), Problem> {
     let site = request.headers().get("sec-fetch-site");
     if site.is_some_and(|site| site != "same-origin" && site != "none") {
-        let why = "the progress of a download is not published for another site's page";
+        let why =
+            "permission denied: pages of other sites cannot publish the progress of a download";
         Err(Problem::new(Code::Forbidden, why).field("progress"))
     } else {
         Ok(())

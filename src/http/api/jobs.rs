@@ -73,7 +73,7 @@ impl From<StartRunError> for Problem {
 /// `GET /jobs`
 #[utoipa::path(get, path = "/jobs", tag = "jobs",
     responses(
-        (status = 200, description = "The jobs that are granted, with their runs", body = List),
+        (status = 200, description = "Jobs that the caller may run, with their runs", body = List),
         CommonErrors,
     )
 )]
@@ -88,10 +88,10 @@ pub(crate) async fn list(
 
 /// `POST /jobs/{name}/runs`: the output is a stream, which late readers get from the first line.
 #[utoipa::path(post, path = "/jobs/{name}/runs", tag = "jobs",
-    params(("name" = String, Path, description = "The job")),
+    params(("name" = String, Path, description = "Name of the job")),
     responses(
-        (status = 202, description = "It was begun", body = BegunShape),
-        (status = 404, description = "There is no such job", body = Document,
+        (status = 202, description = "The run was started", body = BegunShape),
+        (status = 404, description = "Unknown job", body = Document,
          content_type = "application/problem+json"),
         CommonErrors,
         BodyErrors,
@@ -114,13 +114,14 @@ pub(crate) async fn begin(
 /// `DELETE /jobs/{name}/runs/{run}`: sends SIGTERM, then SIGKILL if the run does not end.
 #[utoipa::path(delete, path = "/jobs/{name}/runs/{run}", tag = "jobs",
     params(
-        ("name" = String, Path, description = "The job"),
-        ("run" = String, Path, description = "Its run"),
+        ("name" = String, Path, description = "Name of the job"),
+        ("run" = String, Path, description = "Name of the run"),
     ),
     responses(
-        (status = 202, description = "It is told to stop; its `exit` event says when it has"),
-        (status = 204, description = "It has ended already"),
-        (status = 404, description = "There is none, or it is forgotten", body = Document,
+        (status = 202, description = "The run is being stopped; its `exit` event reports the end"),
+        (status = 204, description = "The run has ended already"),
+        (status = 404, description = "Unknown run, or its history is no longer stored",
+         body = Document,
          content_type = "application/problem+json"),
         CommonErrors,
         HistoryErrors,
@@ -146,7 +147,7 @@ pub(crate) async fn stop(
     if has_ended {
         Ok(HttpResponse::NoContent().finish())
     } else {
-        let detail = format!("the job {name:?} has no run {run:?}");
+        let detail = format!("unknown run {run:?} of job {name:?}");
         Err(Problem::new(Code::NotFound, detail))
     }
 }
@@ -160,6 +161,9 @@ fn may_run(
     if caller.grants.may_run(name) {
         Ok(caller)
     } else {
-        Err(Problem::new(Code::Forbidden, format!("running the job {name:?} is not granted")))
+        Err(Problem::new(
+            Code::Forbidden,
+            format!("permission denied: you cannot run job {name:?}"),
+        ))
     }
 }

@@ -66,7 +66,7 @@ pub(crate) async fn losses(
 
 /// `DELETE /journal/losses`
 #[utoipa::path(delete, path = "/journal/losses", tag = "operators", responses(
-    (status = 200, description = "The losses that are acknowledged now", body = Losses),
+    (status = 200, description = "Losses that this request acknowledged", body = Losses),
     CommonErrors,
     HistoryErrors,
 ))]
@@ -88,9 +88,9 @@ pub(crate) async fn acknowledge_losses(
 
 /// `GET /journal/backup`
 #[utoipa::path(get, path = "/journal/backup", tag = "operators", responses(
-    (status = 200, description = "The journal as it is now, for `fanfare journal restore`; whole \
+    (status = 200, description = "Backup of the journal, for `fanfare journal restore`; complete \
         only with its last record", body = Vec<u8>, content_type = "application/octet-stream"),
-    (status = 409, description = "A backup is being made already, or the hub stores nothing"),
+    (status = 409, description = "Another backup is in progress, or the journal is in memory"),
     CommonErrors,
     HistoryErrors,
 ))]
@@ -100,10 +100,13 @@ pub(crate) async fn backup(
 ) -> Result<HttpResponse, Problem> {
     require_admin(&state, &request)?;
     let Some(backup) = state.backup.clone() else {
-        return Err(Problem::new(Code::Conflict, "a hub in memory has nothing to back up"));
+        return Err(Problem::new(
+            Code::Conflict,
+            "cannot back up the journal: it is in memory (--durability memory)",
+        ));
     };
     let Some(turn) = BackupPermit::take(&state.is_backing_up) else {
-        return Err(Problem::new(Code::Conflict, "another backup is being made"));
+        return Err(Problem::new(Code::Conflict, "another backup is in progress"));
     };
     let (pieces, waiting) = mpsc::channel(WAITING_PIECES);
     tokio::task::spawn_blocking(move || {

@@ -23,7 +23,7 @@ pub(crate) struct LogFilter {
 
 /// `GET /log-filter`
 #[utoipa::path(get, path = "/log-filter", tag = "operators", responses(
-    (status = 200, description = "What is logged", body = LogFilter),
+    (status = 200, description = "The log filter in use", body = LogFilter),
     CommonErrors,
 ))]
 pub(crate) async fn get(
@@ -38,7 +38,7 @@ pub(crate) async fn get(
 #[utoipa::path(put, path = "/log-filter", tag = "operators",
     request_body(content = LogFilter),
     responses(
-        (status = 200, description = "What is logged from now on", body = LogFilter),
+        (status = 200, description = "The new log filter", body = LogFilter),
         CommonErrors,
         BodyErrors,
     )

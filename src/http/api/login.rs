@@ -41,7 +41,7 @@ pub(crate) struct CallerDescription {
 /// `GET /session`
 #[utoipa::path(get, path = "/session", tag = "access",
     responses(
-        (status = 200, description = "Who asks, and what they may do", body = CallerDescription),
+        (status = 200, description = "The caller and its grants", body = CallerDescription),
         CommonErrors,
     )
 )]
@@ -69,7 +69,7 @@ pub(crate) async fn describe_caller(
 /// `POST /session`, with the credential as `Authorization: Bearer`.
 #[utoipa::path(post, path = "/session", tag = "access",
     responses(
-        (status = 204, description = "The credential is in a cookie from now on",
+        (status = 204, description = "The credential is stored in a cookie",
          headers(("set-cookie" = String, description = "The cookie"))),
         CommonErrors,
     )
@@ -81,7 +81,7 @@ pub(crate) async fn begin(
     let caller = require_caller(&state, &request)?;
     let shown = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     let Some((_, credential)) = shown.and_then(|text| text.split_once(' ')) else {
-        let why = "show the credential that the session is to have as `Authorization: Bearer`";
+        let why = "send the credential of the session as `Authorization: Bearer`";
         return Err(Problem::new(Code::Unauthorized, why));
     };
     let now = now();
@@ -93,8 +93,8 @@ pub(crate) async fn begin(
 /// `DELETE /session`
 #[utoipa::path(delete, path = "/session", tag = "access",
     responses(
-        (status = 204, description = "The cookie is ended",
-         headers(("set-cookie" = String, description = "One that takes its place and ends"))),
+        (status = 204, description = "The cookie is deleted",
+         headers(("set-cookie" = String, description = "Expired cookie that replaces it"))),
         CommonErrors,
     )
 )]

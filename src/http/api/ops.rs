@@ -23,7 +23,8 @@ pub(crate) struct Version {
 
 /// `GET /version`
 #[utoipa::path(get, path = "/version", tag = "operators", responses(
-    (status = 200, description = "What runs here", body = Version),
+    (status = 200, description = "Name and version of the hub, and its journal format",
+     body = Version),
     CommonErrors,
 ))]
 pub(crate) async fn version() -> HttpResponse {
@@ -48,8 +49,8 @@ pub(crate) async fn healthz() -> HttpResponse {
 
 /// `GET /readyz`: readiness of the hub. Only admins get the reasons of failed checks.
 #[utoipa::path(get, path = "/readyz", tag = "operators", responses(
-    (status = 200, description = "It may be sent work", body = Readiness),
-    (status = 503, description = "It should not be, and why", body = Readiness),
+    (status = 200, description = "The hub is ready", body = Readiness),
+    (status = 503, description = "The hub is not ready; admins get the reasons", body = Readiness),
     CommonErrors,
 ))]
 pub(crate) async fn readyz(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
@@ -77,7 +78,7 @@ fn readiness(ready: Readiness) -> HttpResponse {
 
 /// `GET /metrics`, in Prometheus's text format, or in `OpenMetrics` if `Accept` requests it.
 #[utoipa::path(get, path = "/metrics", tag = "operators", responses(
-    (status = 200, description = "The metrics, for Prometheus",
+    (status = 200, description = "Metrics for Prometheus",
      content((String = "text/plain"), (String = "application/openmetrics-text"))),
     CommonErrors,
     HistoryErrors,
@@ -87,7 +88,10 @@ pub(crate) async fn metrics(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     if !require_caller(&state, &request)?.grants.metrics {
-        return Err(Problem::new(Code::Forbidden, "the metrics are for admins"));
+        return Err(Problem::new(
+            Code::Forbidden,
+            "permission denied: metrics require the grant `admin` or `--anonymous metrics`",
+        ));
     }
     metrics_admin(state, request).await
 }
@@ -103,7 +107,7 @@ pub(crate) async fn metrics_admin(
     let text = state
         .telemetry
         .render(&sampled, exposition)
-        .map_err(|e| Problem::new(Code::ServerError, format!("the metrics cannot be read: {e}")))?;
+        .map_err(|e| Problem::new(Code::ServerError, format!("cannot render the metrics: {e}")))?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::VARY, "Accept"))

@@ -44,7 +44,7 @@ pub(crate) fn serve(config: &mut ServiceConfig) {
 /// `GET /chat`
 #[cfg(feature = "chat")]
 #[utoipa::path(get, path = "/chat", tag = "chats",
-    responses((status = 200, description = "A page to chat on", content_type = "text/html"))
+    responses((status = 200, description = "The chat page", content_type = "text/html"))
 )]
 pub(crate) async fn chat(request: HttpRequest) -> HttpResponse {
     answer(&request, "chat.html")

@@ -29,14 +29,16 @@ const LOGS: &str = "logs";
 /// `POST /publish`
 #[utoipa::path(post, path = "/publish", tag = "publish",
     request_body(
-        description = "One event, an array of events that are published all or none, or \
-                       `application/x-ndjson` with an event a line",
+        description = "One event, an array of events that is published as a whole or not \
+                       at all, or `application/x-ndjson` with one event per line",
         content((Events = "application/json"), (String = "application/x-ndjson"))
     ),
-    params(("Idempotency-Key" = Option<String>, Header, description = "The key of a single event")),
+    params(("Idempotency-Key" = Option<String>, Header,
+            description = "Idempotency key of a single event")),
     responses(
-        (status = 200, description = "It is published", body = Receipts),
-        (status = 409, description = "A stream has ended, or a key means something else",
+        (status = 200, description = "All events were published", body = Receipts),
+        (status = 409,
+         description = "A stream has ended, or a key was used with other data or other streams",
          body = Document, content_type = "application/problem+json"),
         CommonErrors,
         BodyErrors,
@@ -52,15 +54,18 @@ pub(crate) async fn publish(
 
 /// `POST /streams/{stream}/events?type=TYPE`
 #[utoipa::path(post, path = "/streams/{stream}/events", tag = "publish",
-    request_body(content = String, content_type = "text/plain", description = "The data as it is"),
+    request_body(content = String, content_type = "text/plain",
+                 description = "Data of the event, as text"),
     params(
-        ("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$", description = "Where to"),
-        ("type" = Option<String>, Query, description = "The event's type"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Its key"),
+        ("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$",
+         description = "Stream to publish to"),
+        ("type" = Option<String>, Query, description = "Type of the event, `message` by default"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Idempotency key of the event"),
     ),
     responses(
-        (status = 200, description = "It is published", body = ReceiptShape),
-        (status = 409, description = "The stream has ended, or the key means something else",
+        (status = 200, description = "The event was published", body = ReceiptShape),
+        (status = 409,
+         description = "The stream has ended, or the key was used with other data or other streams",
          body = Document, content_type = "application/problem+json"),
         CommonErrors,
         BodyErrors,
@@ -78,10 +83,12 @@ pub(crate) async fn publish_text(
 /// services that only log.
 #[utoipa::path(post, path = "/log-message", tag = "publish",
     request_body(content = LogMessage),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Its key")),
+    params(("Idempotency-Key" = Option<String>, Header,
+            description = "Idempotency key of the event")),
     responses(
-        (status = 200, description = "It is published", body = ReceiptShape),
-        (status = 409, description = "The stream has ended, or the key means something else",
+        (status = 200, description = "The event was published", body = ReceiptShape),
+        (status = 409,
+         description = "The stream has ended, or the key was used with other data or other streams",
          body = Document, content_type = "application/problem+json"),
         CommonErrors,
         BodyErrors,
@@ -120,7 +127,10 @@ async fn publish_body(
     let caller = require_caller(state, request)?;
     if caller.grants.publish == Scope::default() {
         // Fails before the body is read.
-        return Err(Problem::new(Code::Forbidden, "publishing is not granted"));
+        return Err(Problem::new(
+            Code::Forbidden,
+            "permission denied: you cannot publish to any stream",
+        ));
     }
     let body = read_body(state, request, body).await?;
     let began = Instant::now();
@@ -193,21 +203,21 @@ async fn ingest_for_request(
 
 /// Refuses a caller who may not publish to `stream`.
 pub(crate) fn check_publish(caller: &Caller, stream: &StreamName) -> Result<(), Problem> {
-    check_write(stream, "publishing to", caller.grants.may_publish(stream))
+    check_write(stream, "publish to", caller.grants.may_publish(stream))
 }
 
 /// Refuses a caller who may not end `stream`.
 pub(crate) fn check_end(caller: &Caller, stream: &StreamName) -> Result<(), Problem> {
-    check_write(stream, "ending", caller.grants.may_end(stream))
+    check_write(stream, "end", caller.grants.may_end(stream))
 }
 
 fn check_write(stream: &StreamName, what: &str, is_granted: bool) -> Result<(), Problem> {
     let refuse = |why| Err(Problem::new(Code::Forbidden, why).field("stream"));
     if stream.is_written_by_hub() {
-        return refuse(format!("only the hub publishes to {stream:?}"));
+        return refuse(format!("permission denied: only the hub publishes to {stream:?}"));
     }
     if !is_granted {
-        return refuse(format!("{what} {stream:?} is not granted"));
+        return refuse(format!("permission denied: you cannot {what} {stream:?}"));
     }
     Ok(())
 }
@@ -268,7 +278,8 @@ fn is_ndjson(request: &HttpRequest) -> bool {
 fn key_header(request: &HttpRequest) -> Result<Option<Key>, Problem> {
     let Some(value) = request.headers().get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let text = value.to_str().map_err(|_| {
-        Problem::new(Code::Malformed, "the header is no visible ASCII").field(IDEMPOTENCY_KEY)
+        Problem::new(Code::Malformed, "the header must contain only visible ASCII characters")
+            .field(IDEMPOTENCY_KEY)
     })?;
     Ok(Some(Key::parse(IDEMPOTENCY_KEY, text)?))
 }
@@ -278,7 +289,7 @@ fn reject_key(key: Option<Key>) -> Result<(), Problem> {
         None => Ok(()),
         Some(_) => Err(Problem::new(
             Code::Validation,
-            "the header is for a single event; in a batch each event has its own `key`",
+            "the header is for a single event; in a batch, set the `key` of each event",
         )
         .field(IDEMPOTENCY_KEY)),
     }

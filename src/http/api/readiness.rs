@@ -102,14 +102,14 @@ fn sessions(used: &LimitUsage) -> Option<String> {
     let name = Limit::Connections.as_str();
     let all = used.limits.iter().find(|usage| usage.limit == name && usage.streams.is_none())?;
     let (most, used) = (all.max?, all.r#use?);
-    (used >= most).then(|| format!("as many sessions as allowed are open: {name} is {most}"))
+    (used >= most).then(|| format!("{name} ({most}) reached: no more sessions can be opened"))
 }
 
 /// Describes the worker threads that do not answer, if there are any.
 fn workers(state: &AppState) -> Option<String> {
     let silent = state.worker_liveness.unresponsive()?;
     let (workers, of, s) = (silent.workers, silent.of, silent.longest.as_secs());
-    Some(format!("{workers} of {of} worker threads have not answered, one of them for {s} s"))
+    Some(format!("{workers} of {of} worker threads do not answer, the longest for {s} s"))
 }
 
 /// Collects the values that a scrape samples.

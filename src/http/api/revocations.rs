@@ -46,7 +46,7 @@ struct RevocationList<'a> {
 
 /// `GET /revocations`
 #[utoipa::path(get, path = "/revocations", tag = "access", responses(
-    (status = 200, description = "What is revoked, newest first", body = RevocationList),
+    (status = 200, description = "Revocations in force, newest first", body = RevocationList),
     CommonErrors,
 ))]
 pub(crate) async fn list(
@@ -65,8 +65,8 @@ pub(crate) async fn list(
 #[utoipa::path(delete, path = "/revocations", tag = "access",
     request_body(content = WhoseShape),
     responses(
-        (status = 204, description = "The revocation is undone"),
-        (status = 404, description = "Nothing of theirs is revoked",
+        (status = 204, description = "The revocation was removed"),
+        (status = 404, description = "No such revocation",
          body = Document, content_type = "application/problem+json"),
         CommonErrors,
         BodyErrors,
@@ -86,7 +86,7 @@ pub(crate) async fn undo(
             tracing::info!(?whose, "removed a revocation");
             Ok(HttpResponse::NoContent().finish())
         }
-        Ok(false) => Err(Problem::new(Code::NotFound, "nothing of theirs is revoked")),
+        Ok(false) => Err(Problem::new(Code::NotFound, "no such revocation")),
         Err(error) => Err(refused(&error)),
     }
 }
@@ -116,7 +116,8 @@ fn refused(error: &RevokeError) -> Problem {
 #[utoipa::path(post, path = "/revocations", tag = "access",
     request_body(content = WhoseShape),
     responses(
-        (status = 200, description = "Nothing of theirs that was made until now is good any more",
+        (status = 200,
+         description = "Credentials of the target that were issued until now are revoked",
          body = Answer),
         CommonErrors,
         BodyErrors,

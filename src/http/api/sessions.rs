@@ -78,14 +78,18 @@ impl From<SessionView> for Session {
 /// `GET /sessions?stream=&subject=&address=&after=&limit=`
 #[utoipa::path(get, path = "/sessions", tag = "operators",
     params(
-        ("stream" = Option<String>, Query, description = "Those that an event on it would go to"),
-        ("subject" = Option<String>, Query, description = "Those of `key NAME` or `sub SUB`"),
-        ("address" = Option<String>, Query, description = "Those from there"),
-        ("after" = Option<String>, Query, description = "The id to go on behind"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many at most"),
+        ("stream" = Option<String>, Query,
+         description = "Sessions that an event on this stream would go to"),
+        ("subject" = Option<String>, Query,
+         description = "Sessions of this subject: `key NAME` or `sub SUB`"),
+        ("address" = Option<String>, Query, description = "Sessions from this IP address"),
+        ("after" = Option<String>, Query,
+         description = "Id of the session to continue after: `next` of the previous page"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
+         description = "Maximum number of sessions in the response"),
     ),
     responses(
-        (status = 200, description = "Sessions that are live, by id", body = List),
+        (status = 200, description = "Open sessions, sorted by id", body = List),
         CommonErrors,
         HistoryErrors,
     )
@@ -110,9 +114,9 @@ pub(crate) async fn list(
 fn session_filter(query: &str) -> Result<SessionFilter, Invalid> {
     let pairs = query::pairs(query)?;
     let one = |name| query::single(&pairs, &[name]);
-    let no = |name: &str, text: &str, what| Invalid::new(name, format!("{text:?} is no {what}"));
-    let address = |text: &str| text.parse().map_err(|_| no("address", text, "IP address"));
-    let id = |text: &str| Uuid::parse_str(text).map_err(|_| no("after", text, "session's id"));
+    let no = |name: &str, text: &str, what| Invalid::new(name, format!("{text:?} is not {what}"));
+    let address = |text: &str| text.parse().map_err(|_| no("address", text, "an IP address"));
+    let id = |text: &str| Uuid::parse_str(text).map_err(|_| no("after", text, "a session id"));
     let limit = |text: &str| match text.parse() {
         Ok(limit @ 1..=MAX_LIMIT) => Ok(limit),
         _ => Err(Invalid::new("limit", format!("must be 1 to {MAX_LIMIT}"))),
@@ -128,10 +132,11 @@ fn session_filter(query: &str) -> Result<SessionFilter, Invalid> {
 
 /// `DELETE /sessions/{id}`
 #[utoipa::path(delete, path = "/sessions/{id}", tag = "operators",
-    params(("id" = String, Path, description = "The session")),
+    params(("id" = String, Path, description = "Id of the session")),
     responses(
-        (status = 204, description = "It is told, and ends; its client may come back"),
-        (status = 404, description = "There is none", body = Document,
+        (status = 204,
+         description = "The session is notified and closed; its client may reconnect"),
+        (status = 404, description = "Unknown session", body = Document,
          content_type = "application/problem+json"),
         CommonErrors,
         HistoryErrors,
@@ -151,7 +156,7 @@ pub(crate) async fn delete(
         tracing::info!(session = id.as_str(), "an operator closed a session");
         Ok(HttpResponse::NoContent().finish())
     } else {
-        Err(Problem::new(Code::NotFound, format!("there is no session {:?}", *id)))
+        Err(Problem::new(Code::NotFound, format!("unknown session {:?}", *id)))
     }
 }
 
@@ -179,9 +184,9 @@ pub(crate) struct Subject {
 /// `GET /presence/{stream}`
 #[utoipa::path(get, path = "/presence/{stream}", tag = "operators",
     params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$",
-            description = "The stream")),
+            description = "Name of the stream")),
     responses(
-        (status = 200, description = "Who reads it", body = Presence),
+        (status = 200, description = "Subscribers of the stream", body = Presence),
         CommonErrors,
         HistoryErrors,
     )

@@ -35,6 +35,10 @@ pub(crate) struct Stats {
     /// Configured jobs with their runs.
     #[cfg(feature = "jobs")]
     jobs: Vec<crate::source::JobView>,
+    /// Empty: this build has no jobs.
+    #[cfg(not(feature = "jobs"))]
+    #[schema(value_type = Vec<String>)]
+    jobs: [u8; 0],
     /// Each limit with its use.
     limits: Vec<Usage>,
 }
@@ -42,7 +46,7 @@ pub(crate) struct Stats {
 /// `GET /stats`
 #[utoipa::path(get, path = "/stats", tag = "operators",
     responses(
-        (status = 200, description = "How the hub is used", body = Stats),
+        (status = 200, description = "Totals, limits and readiness of the hub", body = Stats),
         CommonErrors,
         HistoryErrors,
     )
@@ -63,6 +67,8 @@ pub(crate) async fn stats(
         sources: state.sources.views(),
         #[cfg(feature = "jobs")]
         jobs: state.jobs.views(|_| true),
+        #[cfg(not(feature = "jobs"))]
+        jobs: [],
         limits: used.limits,
     }))
 }

@@ -56,12 +56,15 @@ pub(crate) struct Stream {
 /// `GET /streams?prefix=&limit=&after=`
 #[utoipa::path(get, path = "/streams", tag = "streams",
     params(
-        ("prefix" = Option<String>, Query, description = "What their names begin with"),
-        ("after" = Option<String>, Query, description = "The name to go on behind"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many at most"),
+        ("prefix" = Option<String>, Query, description = "Prefix of the names"),
+        ("after" = Option<String>, Query,
+         description = "Name to continue after: `next` of the previous page"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
+         description = "Maximum number of streams in the response"),
     ),
     responses(
-        (status = 200, description = "Streams with history or with readers who name them, sorted",
+        (status = 200,
+         description = "Streams with history or with subscribers that name them, sorted",
          body = List),
         CommonErrors,
         HistoryErrors,
@@ -152,10 +155,11 @@ async fn find_names(
 
 /// `GET /streams/{stream}`
 #[utoipa::path(get, path = "/streams/{stream}", tag = "streams",
-    params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$", description = "Which one")),
+    params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$",
+            description = "Name of the stream")),
     responses(
         (status = 200, description = "The stream", body = Stream),
-        (status = 404, description = "It has neither history nor readers who name it",
+        (status = 404, description = "The stream has no history, and no subscriber names it",
          body = Document, content_type = "application/problem+json"),
         CommonErrors,
         HistoryErrors,
@@ -168,7 +172,7 @@ pub(crate) async fn get(
     let caller = require_caller(&state, &request)?;
     let name = query::stream_of(&request).map_err(Problem::query)?;
     if !caller.grants.may_read(&name) {
-        let detail = format!("reading {name:?} is not granted");
+        let detail = format!("permission denied: you cannot read stream {name:?}");
         return Err(Problem::new(Code::Forbidden, detail).field("stream"));
     }
     let asked = name.clone();
@@ -176,7 +180,8 @@ pub(crate) async fn get(
     let readers = state.ask(CountSubscribers(vec![name.clone()])).await?.first().copied();
     let subscribers = readers.map_or(0, |readers| readers.subscribers);
     if view.is_none() && !readers.is_some_and(|readers| readers.named) {
-        let detail = format!("stream {name:?} has no history and no reader that names it");
+        let detail =
+            format!("unknown stream {name:?}: it has no history, and no subscriber names it");
         return Err(Problem::new(Code::NotFound, detail));
     }
     let described = describe(&state.history, &name, view, subscribers);
@@ -185,9 +190,11 @@ pub(crate) async fn get(
 
 /// `POST /streams/{stream}/end`
 #[utoipa::path(post, path = "/streams/{stream}/end", tag = "streams",
-    params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$", description = "Which one")),
+    params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$",
+            description = "Name of the stream")),
     responses(
-        (status = 200, description = "It takes no more events; its readers are told",
+        (status = 200,
+         description = "The stream accepts no more events; its subscribers are notified",
          body = EndReceipt),
         CommonErrors,
         BodyErrors,
@@ -202,10 +209,12 @@ pub(crate) async fn end(
 
 /// `DELETE /streams/{stream}`
 #[utoipa::path(delete, path = "/streams/{stream}", tag = "streams",
-    params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$", description = "Which one")),
+    params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$",
+            description = "Name of the stream")),
     responses(
-        (status = 204, description = "It is gone with its history; its readers are told"),
-        (status = 404, description = "There is no such stream",
+        (status = 204,
+         description = "The stream and its history were deleted; its subscribers are notified"),
+        (status = 404, description = "Unknown stream",
          body = Document, content_type = "application/problem+json"),
         CommonErrors,
         BodyErrors,
@@ -244,7 +253,7 @@ async fn delete_stream(state: &AppState, request: &HttpRequest) -> Result<HttpRe
 async fn ingest_item(state: &AppState, item: Item) -> Result<Receipt, Problem> {
     refuse_in_drain(state)?;
     let receipts = state.publisher.publish(vec![item], ITEM_BYTES).await?;
-    let missing = || Problem::new(Code::ServerError, "the journal gave no receipt");
+    let missing = || Problem::new(Code::ServerError, "the journal returned no receipt");
     receipts.into_iter().next().ok_or_else(missing)
 }
 

@@ -1,6 +1,8 @@
 //! `GET /events` and `GET /streams/{stream}/events`.
 
 use crate::access::{Caller, Scope};
+#[cfg(not(feature = "chat"))]
+use crate::event::Selector;
 use crate::event::{Interest, Invalid, StreamName};
 #[cfg(feature = "chat")]
 use crate::http::api::chats::authorization;
@@ -38,7 +40,7 @@ use std::sync::atomic::Ordering;
     params(
         ("stream" = Vec<String>, Query, description = "Streams, or patterns of their names"),
         SubscribeParameters,
-        ("Last-Event-ID" = Option<String>, Header, description = "Go on after this event"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Id of the event to resume after"),
     ),
     responses(Subscribed, CommonErrors, HistoryErrors),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
@@ -55,7 +57,7 @@ pub(crate) async fn events(
     params(
         ("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$", description = "The stream"),
         SubscribeParameters,
-        ("Last-Event-ID" = Option<String>, Header, description = "Go on after this event"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Id of the event to resume after"),
     ),
     responses(Subscribed, CommonErrors, HistoryErrors),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
@@ -75,7 +77,8 @@ pub(crate) async fn stream_events(
 /// can send headers. Parameters in the query apply as well.
 #[utoipa::path(post, path = "/events", tag = "subscribe",
     request_body(content = Subscription),
-    params(("Last-Event-ID" = Option<String>, Header, description = "Go on after this event")),
+    params(("Last-Event-ID" = Option<String>, Header,
+            description = "Id of the event to resume after")),
     responses(Subscribed, CommonErrors, BodyErrors, HistoryErrors),
     security((), ("bearer" = []), ("cookie" = []))
 )]
@@ -99,7 +102,7 @@ async fn read_members(
 ) -> Result<Vec<(String, String)>, Problem> {
     if require_caller(state, request)?.grants.subscribe == Scope::default() {
         // Fails before the body is read.
-        return Err(Problem::new(Code::Forbidden, "reading is not granted"));
+        return Err(Problem::new(Code::Forbidden, "permission denied: you cannot read any stream"));
     }
     let body = read_body(state, request, body).await?;
     query::pairs_of_members(&parse_object(&body)?).map_err(Problem::query)
@@ -120,7 +123,7 @@ async fn subscribe(
     query.interest = narrow_to_grants(state, &caller, query.interest)?;
     query.view.format = query.format.unwrap_or_else(|| accepted_format(request));
     if query.view.columns.is_some() && query.view.format != Format::Csv {
-        let why = Invalid::new("columns", "only a table has columns: format=csv");
+        let why = Invalid::new("columns", "columns require format=csv");
         return Err(Problem::query(why));
     }
     query.refusal_as_status |= query.view.format != Format::Sse;
@@ -222,8 +225,21 @@ fn check_selectors(state: &AppState, interest: &Interest) -> Result<(), Problem>
     let count = interest.selectors().len() as u64;
     state.selectors.note(count, count > most);
     if count > most {
-        let why = format!("a subscription names at most {most} selectors, this one {count}");
+        let why =
+            format!("{count} selectors are more than the maximum of {most}; raise --max-selectors");
         Err(Problem::new(Code::Validation, why).field("stream").limit(Limit::Selectors))
+    } else {
+        Ok(())
+    }
+}
+
+/// Refuses streams of chats, whose redactions and deletions this build does not know.
+#[cfg(not(feature = "chat"))]
+fn refuse_chats(_: &AppState, selectors: &[Selector]) -> Result<(), Problem> {
+    let is_chat = |selector: &Selector| selector.exact().is_some_and(StreamName::is_hidden);
+    if selectors.iter().any(is_chat) {
+        let why = "streams of chats need the feature \"chat\", which this build lacks";
+        Err(Problem::new(Code::Forbidden, why).field("stream"))
     } else {
         Ok(())
     }
@@ -239,7 +255,9 @@ fn narrow_to_grants(
     if let Some(unmatchable) =
         interest.selectors().iter().find(|selector| selector.matches_nothing())
     {
-        return refuse(format!("no wildcard reaches the streams of {unmatchable}; name them"));
+        return refuse(format!(
+            "wildcards do not match the streams of {unmatchable}; subscribe to them by name"
+        ));
     }
     #[cfg(feature = "chat")]
     authorization::refuse_redacted(state, interest.selectors())?;
@@ -247,9 +265,9 @@ fn narrow_to_grants(
     #[cfg(feature = "chat")]
     let readable = authorization::add_readable(state, caller, interest.selectors(), readable);
     #[cfg(not(feature = "chat"))]
-    let _ = state;
+    refuse_chats(state, interest.selectors())?;
     if readable.is_empty() {
-        return refuse("reading none of these streams is granted".into());
+        return refuse("permission denied: you cannot read any of these streams".into());
     }
     #[cfg(feature = "chat")]
     authorization::refuse_gone(state, interest.selectors())?;

@@ -54,10 +54,13 @@ pub(crate) async fn mint(
 ) -> Result<HttpResponse, Problem> {
     let maker = require_caller(&state, &request)?;
     if maker.by_ticket {
-        return Err(Problem::new(Code::Forbidden, "a ticket makes no other"));
+        return Err(Problem::new(
+            Code::Forbidden,
+            "permission denied: a ticket cannot create tickets",
+        ));
     }
     if maker.grants.subscribe == Scope::default() {
-        return Err(Problem::new(Code::Forbidden, "reading is not granted"));
+        return Err(Problem::new(Code::Forbidden, "permission denied: you cannot read any stream"));
     }
     let body = read_body(&state, &request, body).await?;
     let asked: TicketRequest = parse_object(&body)?;
@@ -66,7 +69,7 @@ pub(crate) async fn mint(
     let wanted = Interest::new(selectors.collect::<Result<Vec<_>, _>>()?, None)?;
     let streams = maker.grants.readable(wanted.selectors())?;
     if streams.is_empty() {
-        let why = "reading none of these streams is granted";
+        let why = "permission denied: you cannot read any of these streams";
         return Err(Problem::new(Code::Forbidden, why).field("streams"));
     }
     let now = now();
@@ -77,7 +80,8 @@ pub(crate) async fn mint(
     let ticket = state.access.load().mint(&maker, &wanted);
     let ticket = ticket.map_err(|error| Problem::new(Code::ServerError, error.to_string()))?;
     if ticket.len() > MAX_CREDENTIAL_BYTES {
-        let why = format!("a ticket for so much would have more than {MAX_CREDENTIAL_BYTES} bytes");
+        let why =
+            format!("the ticket would exceed {MAX_CREDENTIAL_BYTES} bytes; request fewer streams");
         return Err(Problem::new(Code::Validation, why).field("streams"));
     }
     Ok(HttpResponse::Ok()
@@ -90,7 +94,7 @@ pub(crate) fn ttl(text: &str) -> Result<Duration, Invalid> {
     let wrong = |why: String| Invalid::new("ttl", why);
     let ttl = duration(text).map_err(|error| wrong(error.to_string()))?;
     if ttl.is_zero() || ttl > MAX_TTL {
-        Err(wrong(format!("{text:?} is not within 1ms and 1h")))
+        Err(wrong(format!("{text:?} is not between 1ms and 1h")))
     } else {
         Ok(ttl)
     }

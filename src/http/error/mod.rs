@@ -229,7 +229,7 @@ impl From<PublishError> for Problem {
 
 impl From<JournalError> for Problem {
     fn from(error: JournalError) -> Self {
-        Self::new(Code::ServerError, format!("history could not be read: {error}"))
+        Self::new(Code::ServerError, format!("cannot read history: {error}"))
     }
 }
 
@@ -237,7 +237,7 @@ impl From<SourceError> for Problem {
     fn from(error: SourceError) -> Self {
         match error {
             SourceError::Journal(error) => error.into(),
-            other => Self::new(Code::ServerError, format!("history could not be read: {other}")),
+            other => Self::new(Code::ServerError, format!("cannot read history: {other}")),
         }
     }
 }

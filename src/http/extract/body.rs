@@ -29,7 +29,11 @@ pub(crate) async fn read_body(
 ) -> Result<Bytes, Problem> {
     let max = state.settings.max_body_bytes;
     let too_large = || {
-        Problem::new(Code::PayloadTooLarge, format!("a body has at most {max} bytes")).field("body")
+        Problem::new(
+            Code::PayloadTooLarge,
+            format!("the body exceeds the maximum of {max} bytes (--max-body-bytes)"),
+        )
+        .field("body")
     };
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
@@ -47,14 +51,14 @@ pub(crate) async fn read_body(
         let next = tokio::time::timeout(CHUNK_TIMEOUT, body.next()).await;
         let Some(chunk) = next.map_err(|_| stalled())? else { break };
         let chunk = chunk.map_err(|e| {
-            Problem::new(Code::ClientDisconnected, format!("the body cannot be read: {e}"))
+            Problem::new(Code::ClientDisconnected, format!("cannot read the body: {e}"))
         })?;
         if whole.len() + chunk.len() > max {
             return Err(too_large());
         }
         if !held.grow(chunk.len()) {
             state.telemetry.bound_hit(BoundHit::RequestBodies);
-            let detail = "the bodies on their way have more bytes than they may";
+            let detail = "too many bytes of request bodies are being received; retry later";
             return Err(Problem::new(Code::ResourceExhausted, detail).retry_after(1));
         }
         whole.extend_from_slice(&chunk);
@@ -71,7 +75,7 @@ pub(crate) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Proble
     let malformed = |why: String| Problem::new(Code::Malformed, why).field("body");
     if body.trim_ascii_start().first() != Some(&b'{') {
         // serde would also read a struct from an array, by the order of its members.
-        return Err(malformed("it must be a JSON object".into()));
+        return Err(malformed("the body must be a JSON object".into()));
     }
     serde_json::from_slice(body).map_err(|e| malformed(e.to_string()))
 }
@@ -79,7 +83,8 @@ pub(crate) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Proble
 fn stalled() -> Problem {
     let seconds = CHUNK_TIMEOUT.as_secs();
     let why = format!(
-        "nothing of the body came for {seconds} s, or less than {MIN_BYTES_PER_SECOND} bytes a second"
+        "the body arrives too slowly: nothing for {seconds} s, or less than \
+         {MIN_BYTES_PER_SECOND} bytes per second"
     );
     Problem::new(Code::ConnectionTimeout, why)
 }

@@ -29,7 +29,7 @@ pub(crate) fn require_admin(state: &AppState, request: &HttpRequest) -> Result<(
     if require_caller(state, request)?.grants.admin {
         Ok(())
     } else {
-        Err(Problem::new(Code::Forbidden, "this needs the grant `admin`"))
+        Err(Problem::new(Code::Forbidden, "permission denied: the grant `admin` is required"))
     }
 }
 

@@ -198,7 +198,7 @@ pub(crate) fn pairs_of_members(members: &Map<String, Value>) -> Result<Pairs, In
                 vec![only(name, value.as_bool(), "true or false")?.to_string()]
             }
             known if TEXT_NAMES.contains(&known) || LAST_ID_NAMES.contains(&known) => {
-                vec![only(name, value.as_str(), "a text")?.to_owned()]
+                vec![only(name, value.as_str(), "a string")?.to_owned()]
             }
             _ => continue,
         };
@@ -218,7 +218,7 @@ fn texts(name: &str, value: &Value) -> Result<Vec<String>, Invalid> {
         Value::Array(list) => list.iter().map(text).collect(),
         one => text(one).map(|text| vec![text]),
     };
-    only(name, all, "a text or a list of texts")
+    only(name, all, "a string or a list of strings")
 }
 
 fn only<T>(name: &str, value: Option<T>, what: &str) -> Result<T, Invalid> {
@@ -246,7 +246,9 @@ fn choice<'a>(field: &str, said: Option<&'a str>, from: &[&'a str]) -> Result<&'
     match said {
         None => Ok(from[0]),
         Some(word) if from.contains(&word) => Ok(word),
-        Some(word) => Err(Invalid::new(field, format!("{word:?} is none of {}", from.join(", ")))),
+        Some(word) => {
+            Err(Invalid::new(field, format!("{word:?} is not one of {}", from.join(", "))))
+        }
     }
 }
 
@@ -256,8 +258,8 @@ const MAX_LAST: usize = 10_000;
 fn last(text: &str) -> Result<usize, Invalid> {
     match text.parse() {
         Ok(count) if count <= MAX_LAST => Ok(count),
-        Ok(_) => Err(Invalid::new("last", format!("at most {MAX_LAST} are taken; use from=start"))),
-        Err(_) => Err(Invalid::new("last", format!("{text:?} is no number"))),
+        Ok(_) => Err(Invalid::new("last", format!("must be at most {MAX_LAST}; use from=start"))),
+        Err(_) => Err(Invalid::new("last", format!("{text:?} is not a number"))),
     }
 }
 
@@ -265,7 +267,7 @@ fn beat_every(text: &str) -> Result<Duration, Invalid> {
     let seconds = text.parse().map(Duration::from_secs).map_err(|_| ());
     match seconds.or_else(|()| duration(text)) {
         Ok(every) if HEARTBEAT_RANGE.contains(&every) => Ok(every),
-        _ => Err(Invalid::new("heartbeat", format!("{text:?} is no time between 1s and 1h"))),
+        _ => Err(Invalid::new("heartbeat", format!("{text:?} is not a duration from 1s to 1h"))),
     }
 }
 
@@ -300,7 +302,7 @@ fn start(text: &str, now: Timestamp) -> Result<Start, Invalid> {
     }
     // A `+` in a query is decoded as a space, even the unescaped one of a time offset.
     Timestamp::parse("from", &text.replace(' ', "+")).map(Start::At).map_err(|_| {
-        Invalid::new("from", format!("{text:?} is none of start, now, a time, a duration like 10m"))
+        Invalid::new("from", format!("{text:?} is not start, now, a time or a duration like 10m"))
     })
 }
 

@@ -63,7 +63,7 @@ pub(crate) async fn check_admin_host<B: MessageBody>(
 async fn identify(state: &AppState, request: &HttpRequest) -> Result<RequestIdentity, Problem> {
     if request.headers().get_all(header::HOST).count() > 1 {
         state.telemetry.request_refused(RequestRefused::Host);
-        let why = "a request names its host once (RFC 9112 §3.2)";
+        let why = "the request has more than one Host header (RFC 9112 §3.2)";
         return Err(Problem::new(Code::Malformed, why).field("Host"));
     }
     if state.settings.is_local && state.access.load().has_no_credentials() {
@@ -136,7 +136,7 @@ async fn identify_by_cookie(
         return Ok(RequestIdentity(Some(Arc::new(caller))));
     }
     state.telemetry.request_refused(RequestRefused::CrossSite);
-    let why = "a cookie speaks only for pages of this hub, and of origins in --cors-origin";
+    let why = "the cookie is accepted only from pages of this hub and of origins in --cors-origin";
     Err(Problem::new(Code::Forbidden, why).field("Origin"))
 }
 
@@ -206,7 +206,7 @@ fn check_host(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
     };
     let mut said = request.headers().get_all(header::HOST).map(|value| value.to_str());
     let (Some(Ok(host)), None) = (said.next(), said.next()) else {
-        return refuse(Code::Malformed, "a request needs one Host header".into());
+        return refuse(Code::Malformed, "the request must have one valid Host header".into());
     };
     let is_ours = |authority: &str| {
         let name = host_name(authority).unwrap_or_default();
@@ -221,8 +221,8 @@ fn check_host(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
         refuse(
             Code::Misdirected,
             format!(
-                "this hub asks for no credential and answers only to its own machine's names, \
-                 and to --public-host; {target:?} is neither"
+                "host {target:?} is not allowed: without credentials, the hub accepts only names \
+                 of its own machine and of --public-host"
             ),
         )
     }
@@ -251,8 +251,8 @@ fn check_anonymous(state: &AppState, request: &HttpRequest) -> Result<(), Proble
         return Ok(());
     }
     state.telemetry.request_refused(RequestRefused::Host);
-    let why = "requests without a credential are answered only under the names in --public-host, \
-               localhost and IP addresses";
+    let why = "requests without a credential are accepted only for localhost, IP addresses and the \
+               names in --public-host";
     Err(Problem::new(Code::Misdirected, why).field("Host"))
 }
 
@@ -297,7 +297,7 @@ fn check_site(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
         return Ok(());
     }
     state.telemetry.request_refused(RequestRefused::CrossSite);
-    let why = "pages of other sites may use this hub only where --cors-origin names them";
+    let why = "permission denied: pages of other sites need their origin in --cors-origin";
     Err(Problem::new(Code::Forbidden, why).field("Origin"))
 }
 

@@ -24,7 +24,8 @@ use utoipa::{Modify, OpenApi};
 
 /// `GET /openapi.json`
 #[utoipa::path(get, path = "/openapi.json", tag = "operators", responses(
-    (status = 200, description = "This description", content_type = "application/json"),
+    (status = 200, description = "OpenAPI description of the API",
+     content_type = "application/json"),
     CommonErrors,
 ))]
 pub(crate) async fn openapi() -> HttpResponse {
@@ -81,13 +82,11 @@ pub(crate) async fn openapi() -> HttpResponse {
     modifiers(&Access),
     security((), ("bearer" = []), ("cookie" = [])),
     tags(
-        (name = "publish", description = "Getting events in"),
-        (name = "subscribe", description = "Reading them"),
-        (name = "streams", description = "What there is"),
-        (name = "access", description = "Who may do what"),
-        (name = "files", description = "Downloads"),
-        (name = "jobs", description = "Commands that are run by name"),
-        (name = "operators", description = "How the hub is"),
+        (name = "publish", description = "Publish events"),
+        (name = "subscribe", description = "Subscribe to events"),
+        (name = "streams", description = "List, inspect, end and delete streams"),
+        (name = "access", description = "Authentication, tickets and revocations"),
+        (name = "operators", description = "Operate and monitor the hub"),
     )
 )]
 struct Api;
@@ -95,13 +94,19 @@ struct Api;
 /// Paths of downloads.
 #[cfg(feature = "files")]
 #[derive(OpenApi)]
-#[openapi(paths(files::get))]
+#[openapi(
+    paths(files::get),
+    tags((name = "files", description = "Download files"))
+)]
 struct FilesApi;
 
 /// Paths of jobs.
 #[cfg(feature = "jobs")]
 #[derive(OpenApi)]
-#[openapi(paths(jobs::list, jobs::begin, jobs::stop))]
+#[openapi(
+    paths(jobs::list, jobs::begin, jobs::stop),
+    tags((name = "jobs", description = "Run configured commands"))
+)]
 struct JobsApi;
 
 /// Paths of chats.
@@ -155,11 +160,11 @@ impl Modify for Access {
             .description(Some("An API key, or a JSON Web Token with a `fanfare` claim"));
         let cookie = ApiKey::Cookie(ApiKeyValue::with_description(
             "fanfare",
-            "What `POST /session` has set, for pages of the hub's own",
+            "Cookie set by `POST /session`, for pages of the hub",
         ));
         let ticket = ApiKey::Query(ApiKeyValue::with_description(
             "ticket",
-            "What `POST /tickets` has made, for an EventSource",
+            "Ticket created by `POST /tickets`, for an EventSource",
         ));
         let components = api.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));

@@ -33,17 +33,17 @@ macro_rules! refusals {
 refusals! {
     /// Refusals of every route.
     CommonErrors {
-        400 = "The request cannot be read",
-        401 = "No credential where one is needed, or one that is not good",
-        403 = "It is not granted, or a page of another site asks",
-        421 = "It is meant for another host",
+        400 = "The request cannot be parsed",
+        401 = "Authentication is required, or the credential is invalid",
+        403 = "Permission denied, or a page of another site sent the request",
+        421 = "The request is for another host",
     }
     /// Refusals of routes that take a body.
     BodyErrors {
-        408 = "The body stopped in the middle",
+        408 = "The body stopped or arrived too slowly",
         413 = "The body, or the data of an event, is too large",
-        422 = "A value fails its check",
-        429 = "The client's own limit is reached",
+        422 = "A value is invalid",
+        429 = "A limit of the client is reached",
         503 = "A limit of the hub is reached, its disk is full, or it is stopping",
     }
     /// Refusals of routes that read the journal.
@@ -56,8 +56,8 @@ refusals! {
 refusals! {
     /// Refusals of routes of one chat.
     ChatErrors {
-        404 = "There is no such chat, or it is another's",
-        410 = "The chat is deleted",
+        404 = "Unknown chat, or a chat of another subject",
+        410 = "The chat was deleted or is no longer stored",
     }
 }
 
@@ -68,18 +68,18 @@ impl IntoResponses for Subscribed {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         let text = || Content::new(Some(Schema::from(Object::with_type(Type::String))));
         let events = ResponseBuilder::new()
-            .description("Events, or, where an EventSource is turned away, why")
+            .description("Events, or the reason why an EventSource was rejected")
             // The specification of Server-Sent Events defines the format.
             .content("text/event-stream", Content::new(None::<Schema>))
             .content("application/x-ndjson", text())
             .content("text/plain", text())
             .content("text/csv", text());
-        let finished = ResponseBuilder::new().description("Everything asked for has ended");
+        let finished = ResponseBuilder::new().description("No events are left, and none will come");
         BTreeMap::from([
             ("200".to_owned(), events.build().into()),
             ("204".to_owned(), finished.build().into()),
-            ("422".to_owned(), problem("It names too many streams")),
-            ("429".to_owned(), problem("The client's own limit is reached")),
+            ("422".to_owned(), problem("The subscription has too many selectors")),
+            ("429".to_owned(), problem("A limit of the client is reached")),
             ("503".to_owned(), problem("A limit of the hub is reached, or it is stopping")),
         ])
     }

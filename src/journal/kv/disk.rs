@@ -58,7 +58,7 @@ impl ReadErrors {
     /// Records a failure; only the first is logged and kept.
     pub(in crate::journal) fn note(&self, error: &JournalError) {
         if self.0.set(error.to_string()).is_ok() {
-            tracing::error!(%error, "failed to read the journal: a file is damaged");
+            tracing::error!(%error, "failed to read the journal; a file may be damaged");
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Proposal {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SequencerError {
     /// The maximum number of batches already waits to be applied.
-    #[error("{0} batches wait to be applied")]
+    #[error("too many batches waiting to be applied ({0})")]
     Full(usize),
 }
 

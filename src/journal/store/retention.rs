@@ -260,7 +260,7 @@ impl Store {
             let (Some(position), Some(entry)) =
                 (keys::position_of(&key), StoredEntry::read(&value))
             else {
-                return Err(JournalError::damaged("an entry at the journal's tail"));
+                return Err(JournalError::damaged("the oldest entry of the journal"));
             };
             self.totals.floor = position;
             self.drop_entry(position, &entry, value.len() as u64);

@@ -33,7 +33,7 @@ impl Totals {
         let Some(value) = kv.get(keys::TOTALS)? else {
             return Ok(Self { next_stream: 1, ..Self::default() });
         };
-        Self::read(&value).ok_or_else(|| JournalError::damaged("the record of the totals"))
+        Self::read(&value).ok_or_else(|| JournalError::damaged("the totals record"))
     }
 
     fn read(value: &[u8]) -> Option<Self> {

@@ -108,7 +108,8 @@ impl UpstreamRequest<'_> {
         let is_refused = !response.status().is_success();
         if let Some(encoding) = encoding {
             let message = format!(
-                "the upstream answered {status} in the encoding {encoding:?}, which was not asked for"
+                "the upstream answered {status} with content encoding {encoding:?}, which was not \
+                 requested"
             );
             let status = is_refused.then_some(status);
             return Err(UpstreamError::Refused(
@@ -238,9 +239,9 @@ fn describe_error(error: reqwest::Error) -> String {
         cause = source;
     }
     match (is_connect, is_timeout) {
-        (true, true) => "the upstream did not take the connection in time".to_owned(),
-        (true, false) => format!("the upstream cannot be reached: {cause}"),
-        _ => format!("the upstream's connection broke: {cause}"),
+        (true, true) => "timeout while connecting to the upstream".to_owned(),
+        (true, false) => format!("cannot connect to the upstream: {cause}"),
+        _ => format!("the connection to the upstream failed: {cause}"),
     }
 }
 
@@ -255,7 +256,8 @@ pub(super) struct Echo {
 impl Echo {
     fn of(ask: &ChatRequest) -> Self {
         let text = format!(
-            "I am no model, only the `{ECHO}` of this hub, and say what I was told:\n\n{}",
+            "This is not a model: the built-in `{ECHO}` of this hub only repeats your last \
+             message:\n\n{}",
             ask.last_text()
         );
         let words: VecDeque<String> = text.split_inclusive(' ').map(str::to_owned).collect();

@@ -167,7 +167,7 @@ impl EventBatcher {
         match timeout(JOURNAL_WITHIN, publish_with_retry(&self.publisher, unit, |_| {})).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(why)) => Err(PublishFailed(why.to_string())),
-            Err(_) => Err(PublishFailed("the journal takes nothing".into())),
+            Err(_) => Err(PublishFailed("timeout while publishing to the journal".into())),
         }
     }
 

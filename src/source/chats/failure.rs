@@ -62,7 +62,7 @@ impl RunFailure {
         };
         let retryable = fault == FailureCause::UpstreamError && status.is_none_or(is_retryable);
         if let (FailureCause::UpstreamAuth, Some(code)) = (fault, status) {
-            let message = format!("the upstream answered {code}: it does not take the hub's key");
+            let message = format!("the upstream answered {code}: it rejected the hub's key");
             return Self::Failed(Failure {
                 retryable,
                 status,
@@ -92,6 +92,6 @@ pub(super) fn is_temporary(trouble: &UpstreamFailure) -> bool {
 pub(super) fn incomplete() -> RunFailure {
     RunFailure::failed(
         FailureCause::UpstreamIncomplete,
-        "the upstream's answer ended without a finish reason, so that it is not whole",
+        "the upstream's answer is incomplete: it ended without a finish reason",
     )
 }

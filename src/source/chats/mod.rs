@@ -84,19 +84,19 @@ pub struct CreatedChat {
 #[derive(Debug, thiserror::Error)]
 pub enum CreateChatError {
     /// The model does not exist.
-    #[error("there is no model {0:?}")]
+    #[error("unknown model {0:?}")]
     UnknownModel(String),
     /// The key was used for another request.
     #[error("the Idempotency-Key was used with another request")]
     KeyTaken,
     /// The chat to continue is deleted or never existed.
-    #[error("the chat to resume does not exist any more")]
+    #[error("the chat to resume no longer exists")]
     Gone,
     /// The maximum number of chats is stored or remembered.
-    #[error("the maximum number of kept chats is reached")]
+    #[error("the maximum number of stored chats is reached")]
     TooManyKnown,
     /// The maximum number of chats is running.
-    #[error("{limit} ({1}) reached: that many chats are running", limit = .0.as_str())]
+    #[error("{limit} ({1}) reached: too many chats are running", limit = .0.as_str())]
     AtMost(Limit, u64),
     /// The first event was refused.
     #[error(transparent)]

@@ -61,7 +61,7 @@ impl Run {
                 Ok(Ok(finish_reason)) => ChatEvent::Done { finish_reason, is_final: true },
                 Ok(Err(cut)) => self.error_event(cut, batcher),
                 Err(_) => {
-                    let why = format!("it took longer than {:?}", self.settings.total_timeout);
+                    let why = format!("chat took longer than {:?}", self.settings.total_timeout);
                     self.error_event(RunFailure::failed(FailureCause::Timeout, why), batcher)
                 }
             },
@@ -348,7 +348,7 @@ impl Run {
     fn silent(&self, most: Duration) -> RunFailure {
         RunFailure::failed(
             FailureCause::UpstreamStalled,
-            format!("the upstream said nothing for {most:?}"),
+            format!("the upstream sent nothing for {most:?}"),
         )
     }
 }

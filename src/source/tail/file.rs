@@ -178,7 +178,7 @@ impl Followed {
         }
     }
 
-    /// Reads some of the new content. It is returned again until [`Self::took`] moves the position.
+    /// Reads some of the new content. It is returned again until [`Self::advance`] moves the position.
     pub(super) fn read(&mut self, spec: &TailSpec) -> io::Result<NewLines> {
         let about = self.file.metadata()?;
         let mut new = NewLines::default();
@@ -223,7 +223,7 @@ impl Followed {
         self.seen.read(bytes);
     }
 
-    /// Returns the read position, for [`Self::hold`].
+    /// Returns the read position, for [`Self::rewind`].
     pub(super) fn at(&self) -> (u64, FileSnapshot) {
         (self.offset, self.seen.clone())
     }

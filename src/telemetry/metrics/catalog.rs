@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 const INTRODUCTION: &str = "# Metrics\n\n\
-    `GET /metrics` serves them in Prometheus' text format, or in OpenMetrics 1.0 where `Accept` asks \
-    for that. It needs the grant `admin`, `--anonymous metrics`, or a listener of its own \
-    (`--metrics-listen`). Every family is there from the first scrape, with each label value that \
-    is known beforehand at 0. No label is a stream's name, but for the patterns that \
+    `GET /metrics` returns these metrics in the Prometheus text format, or in OpenMetrics 1.0 if \
+    `Accept` asks for it. It requires the grant `admin`, `--anonymous metrics`, or a separate \
+    listener (`--metrics-listen`). Every family exists from the first scrape; label values known \
+    in advance start at 0. No label value is a stream name, except for the patterns that \
     `--metrics-streams` and limits in the configuration name.\n\n\
-    This file is printed by `fanfare metrics`.\n";
+    `fanfare metrics` prints this file.\n";
 
 /// Topics of the families, by the first word after the prefix of their names.
 const ABOUT: [(&str, &[&str]); 9] = [

@@ -141,7 +141,7 @@ impl Decoder {
             Err(_) => {
                 let (data, has_marks) = repaired(data);
                 let Ok(value) = serde_json::from_slice(&data) else {
-                    let message = "the upstream sent something that is no JSON".to_owned();
+                    let message = "the upstream sent invalid JSON".to_owned();
                     return UpstreamEvent::Failure(UpstreamFailure {
                         message,
                         ..UpstreamFailure::default()
@@ -482,7 +482,7 @@ mod tests {
             (r#"[{"error":{"message":"m"}}]"#, "m", None),
             (r#"{"error":["boom"]}"#, r#"["boom"]"#, None),
             (r#"{"detail":"m"}"#, "m", None),
-            ("<html>", "the upstream sent something that is no JSON", None),
+            ("<html>", "the upstream sent invalid JSON", None),
         ] {
             let trouble = trouble_of(json);
             assert_eq!(

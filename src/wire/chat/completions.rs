@@ -126,7 +126,7 @@ impl Completions {
     fn gone(&mut self, out: &mut Vec<u8>) {
         self.flush(out);
         self.has_ended = true;
-        let message = "a part of the chat is not kept any more";
+        let message = "a part of the chat is no longer stored";
         let error = json!({ "message": message, "type": "gone", "param": null, "code": "gone" });
         data(out, &json!({ "error": error }));
     }
@@ -155,7 +155,7 @@ impl Completions {
     pub(super) fn disconnect(&mut self, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.has_ended, true) {
             let message =
-                "the hub ended this stream, and not the chat; go on behind the last chunk";
+                "the hub closed this stream, but did not end the chat; resume after the last chunk";
             let error = json!({
                 "message": message, "type": "server_error", "param": null, "code": "disconnected",
             });

@@ -60,7 +60,7 @@ impl Native {
             return;
         }
         let message =
-            "the hub ended this connection, and not the chat; resume after the last event";
+            "the hub closed this connection, but did not end the chat; resume after the last event";
         let end = json!({
             "type": "error", "code": "disconnected", "message": message,
             "retryable": true, "partial": self.has_said, "upstream_status": null,

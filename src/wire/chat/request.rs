@@ -55,26 +55,26 @@ impl ChatRequest {
     pub fn native(body: &[u8]) -> Result<Self, BodyError> {
         let mut members = object(body)?;
         if let Some(name) = members.keys().find(|name| !NATIVE.contains(&name.as_str())) {
-            return Err(Invalid::new(name.as_str(), format!("there is no `{name}`")).into());
+            return Err(Invalid::new(name.as_str(), format!("unknown member `{name}`")).into());
         }
         match (members.remove("message"), members.contains_key("messages")) {
             (Some(_), true) => {
                 return Err(
-                    Invalid::new("message", "give `message` or `messages`, and not both").into()
+                    Invalid::new("message", "give `message` or `messages`, not both").into()
                 );
             }
             (Some(Value::String(text)), false) if !text.is_empty() => {
                 members.insert("messages".into(), json!([{ "role": "user", "content": text }]));
             }
             (Some(_), false) => {
-                return Err(Invalid::new("message", "it must be a text that is not empty").into());
+                return Err(Invalid::new("message", "must be a non-empty string").into());
             }
             (None, _) => {}
         }
         if let Some(value) = members.get("temperature")
             && !value.as_f64().is_some_and(|number| (0.0..=2.0).contains(&number))
         {
-            return Err(Invalid::new("temperature", "it must be a number from 0 to 2").into());
+            return Err(Invalid::new("temperature", "must be a number from 0 to 2").into());
         }
         Ok(Self { stream: true, ..Self::of("native", members)? })
     }
@@ -86,18 +86,18 @@ impl ChatRequest {
         if let Some(n) = members.remove("n")
             && !(n.is_null() || n == 1)
         {
-            return Err(Invalid::new("n", "a chat has one answer: n is 1").into());
+            return Err(Invalid::new("n", "must be 1, because a chat has one answer").into());
         }
         let stream = match members.get("stream") {
             None | Some(Value::Null) => false,
             Some(Value::Bool(stream)) => *stream,
-            Some(_) => return Err(Invalid::new("stream", "it must be true or false").into()),
+            Some(_) => return Err(Invalid::new("stream", "must be true or false").into()),
         };
         let stream_options = match members.get("stream_options") {
             None => None,
             Some(Value::Null) => Some(Map::new()),
             Some(Value::Object(options)) => Some(options.clone()),
-            Some(_) => return Err(Invalid::new("stream_options", "it must be an object").into()),
+            Some(_) => return Err(Invalid::new("stream_options", "must be an object").into()),
         };
         let wants_usage = stream_options.as_ref().and_then(|options| options.get(INCLUDE_USAGE));
         let include_usage = wants_usage == Some(&Value::Bool(true));
@@ -107,7 +107,7 @@ impl ChatRequest {
 
     fn of(face: &str, mut members: Map<String, Value>) -> Result<Self, Invalid> {
         if !members.contains_key("messages") && face == "native" {
-            return Err(Invalid::new("message", "`message` is missing, or `messages`"));
+            return Err(Invalid::new("message", "`message` or `messages` is required"));
         }
         for name in OF_FORM {
             members.remove(name);
@@ -121,7 +121,7 @@ impl ChatRequest {
         let model = match members.remove("model") {
             None | Some(Value::Null) => None,
             Some(Value::String(name)) if !name.is_empty() => Some(name),
-            Some(_) => return Err(Invalid::new("model", "it must be the name of a model")),
+            Some(_) => return Err(Invalid::new("model", "must be the name of a model")),
         };
         let metadata = match members.get("metadata") {
             None | Some(Value::Null) => Map::new(),
@@ -217,25 +217,23 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, BodyError> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(members)) => Ok(members),
         Ok(_) => Err(BodyError::Unreadable("the body must be a JSON object".into())),
-        Err(e) => Err(BodyError::Unreadable(format!("the body is no JSON: {e}"))),
+        Err(e) => Err(BodyError::Unreadable(format!("the body is not JSON: {e}"))),
     }
 }
 
 fn check_messages(messages: Option<&Value>) -> Result<(), Invalid> {
     let wrong = |why: &str| Err(Invalid::new("messages", why));
     let Some(messages) = messages.and_then(Value::as_array) else {
-        return wrong("it must be a list of messages");
+        return wrong("must be a list of messages");
     };
     if messages.is_empty() {
-        return wrong("it must have a message");
+        return wrong("must have at least one message");
     }
     let has_role = |message: &Value| {
         message.get("role").and_then(Value::as_str).is_some_and(|role| !role.is_empty())
     };
     match messages.iter().position(|message| !has_role(message)) {
-        Some(at) => {
-            Err(Invalid::new(format!("messages[{at}]"), "a message is an object with a `role`"))
-        }
+        Some(at) => Err(Invalid::new(format!("messages[{at}]"), "must be an object with a `role`")),
         None => Ok(()),
     }
 }
@@ -243,7 +241,8 @@ fn check_messages(messages: Option<&Value>) -> Result<(), Invalid> {
 fn metadata(value: &Value) -> Result<Map<String, Value>, Invalid> {
     let wrong = || {
         let why = format!(
-            "it has at most {MAX_METADATA} texts of at most {MAX_METADATA_CHARS} characters each"
+            "must be an object with at most {MAX_METADATA} strings; names and strings have at most \
+             {MAX_METADATA_CHARS} characters"
         );
         Invalid::new("metadata", why)
     };
@@ -264,7 +263,7 @@ fn max_tokens(members: &Map<String, Value>) -> Result<Option<u64>, Invalid> {
             None | Some(Value::Null) => {}
             Some(value) => match value.as_u64().filter(|count| *count > 0) {
                 Some(count) => most = Some(most.map_or(count, |most: u64| most.min(count))),
-                None => return Err(Invalid::new(name, "it must be a number from 1")),
+                None => return Err(Invalid::new(name, "must be a positive integer")),
             },
         }
     }

@@ -10,7 +10,7 @@ use actix_web::HttpRequest;
 use std::sync::Arc;
 
 /// Detail of the problem for a chat that does not exist and for one of another subject.
-const NO_CHAT: &str = "there is no such chat";
+const NO_CHAT: &str = "unknown chat";
 
 /// Returns true if the caller may read a chat: its owner, an admin, or the holder of a ticket for
 /// it.
@@ -31,7 +31,7 @@ pub(crate) fn owner(caller: &Caller) -> Result<Option<Arc<str>>, Problem> {
         (None, None, None) => Ok(None),
         // Without an owner, such tokens would have access to each other's chats.
         (None, None, Some(_)) => {
-            Err(Problem::new(Code::Forbidden, "a token that chats needs `sub` or `jti`"))
+            Err(Problem::new(Code::Forbidden, "permission denied: the token needs `sub` or `jti`"))
         }
     }
 }
@@ -73,7 +73,7 @@ pub(crate) fn refuse_redacted(state: &AppState, selectors: &[Selector]) -> Resul
     };
     match selectors.iter().find(is_redacted) {
         Some(chat) => {
-            let why = format!("a part of {chat} may not be shown; read it at /chats/{{id}}/events");
+            let why = format!("permission denied: {chat} is redacted; read /chats/{{id}}/events");
             Err(Problem::new(Code::Forbidden, why).field("stream"))
         }
         None => Ok(()),
@@ -115,7 +115,7 @@ fn require_present(state: &AppState, chat: Option<Arc<Chat>>) -> Result<Arc<Chat
         Some(chat) if chat.is_deleted() => Err(Problem::new(Code::Gone, "the chat is deleted")),
         // A chat that the journal's size limit has removed is gone as well.
         Some(chat) if !state.history.has_history(&chat.stream) => {
-            Err(Problem::new(Code::Gone, "the chat is not kept any more"))
+            Err(Problem::new(Code::Gone, "the chat is no longer stored"))
         }
         Some(chat) => Ok(chat),
         None => Err(Problem::new(Code::NotFound, NO_CHAT)),
@@ -129,7 +129,7 @@ pub(crate) fn require_chat_caller(
 ) -> Result<Arc<Caller>, Problem> {
     let caller = require_caller(state, request)?;
     if caller.by_ticket || caller.grants.chat.is_empty() {
-        Err(Problem::new(Code::Forbidden, "asking models is not granted"))
+        Err(Problem::new(Code::Forbidden, "permission denied: you cannot use any model"))
     } else {
         Ok(caller)
     }

@@ -53,14 +53,21 @@ struct AttachedReader {
 
 /// `POST /v1/chat/completions`
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "openai",
-    request_body(content = Object, description = "As OpenAI describes it; `n` is 1"),
+    request_body(content = Object, description = "Chat completion in OpenAI's form; `n` must be 1"),
     params(
-        ("Idempotency-Key" = Option<String>, Header, description = "Asked once, however often it is sent"),
-        ("Last-Event-ID" = Option<String>, Header, description = "Go on after the chunk of this `fanfare.seq`"),
-        ("starting_after" = Option<u64>, Query, description = "The same"),
-        ("Fanfare-On-Disconnect" = Option<String>, Header, description = "`stop`, a minute after its client is gone, or `continue`"),
+        ("Idempotency-Key" = Option<String>, Header,
+         description = "Idempotency key: a repeated request returns the chat of the first one"),
+        ("Last-Event-ID" = Option<String>, Header,
+         description = "Resumes after the chunk with this `fanfare.seq`"),
+        ("starting_after" = Option<u64>, Query,
+         description = "Same as `Last-Event-ID`, which it overrides"),
+        ("Fanfare-On-Disconnect" = Option<String>, Header,
+         description = "`stop` (default) stops the chat a minute after its last reader has \
+                        disconnected; `continue` lets it finish"),
     ),
-    responses((status = "default", description = "As OpenAI's, errors too; chunks have `fanfare.seq`, their place"))
+    responses((status = "default",
+               description = "Completion, chunks or error in OpenAI's form; chunks also have \
+                              `fanfare.seq`, their position"))
 )]
 pub(crate) async fn create(
     state: Data<AppState>,
@@ -102,11 +109,13 @@ async fn create_one(
 /// `GET /v1/chat/completions/{id}`
 #[utoipa::path(get, path = "/v1/chat/completions/{id}", tag = "openai",
     params(
-        ("id" = String, Path, description = "The `id` of its chunks"),
-        ("stream" = Option<bool>, Query, description = "As it comes; otherwise the whole, once it is there"),
-        ("starting_after" = Option<u64>, Query, description = "Go on after the chunk of this `fanfare.seq`"),
+        ("id" = String, Path, description = "Id of the completion, as in its chunks"),
+        ("stream" = Option<bool>, Query,
+         description = "`true` streams the answer; otherwise it is returned once it is complete"),
+        ("starting_after" = Option<u64>, Query,
+         description = "Resumes after the chunk with this `fanfare.seq`"),
     ),
-    responses((status = "default", description = "As that of `POST /v1/chat/completions`"))
+    responses((status = "default", description = "Same as for `POST /v1/chat/completions`"))
 )]
 pub(crate) async fn get(
     state: Data<AppState>,
@@ -131,8 +140,8 @@ pub(crate) async fn get(
 
 /// `POST /v1/chat/completions/{id}/cancel`
 #[utoipa::path(post, path = "/v1/chat/completions/{id}/cancel", tag = "openai",
-    params(("id" = String, Path, description = "The `id` of its chunks")),
-    responses((status = "default", description = "The answer as far as it came"))
+    params(("id" = String, Path, description = "Id of the completion, as in its chunks")),
+    responses((status = "default", description = "Completion with the answer so far"))
 )]
 pub(crate) async fn cancel(
     state: Data<AppState>,
@@ -155,7 +164,8 @@ pub(crate) async fn cancel(
 
 /// `GET /v1/models`
 #[utoipa::path(get, path = "/v1/models", tag = "openai",
-    responses((status = "default", description = "The models that may be asked, as OpenAI lists them"))
+    responses((status = "default",
+               description = "Models that the caller may use, in OpenAI's form"))
 )]
 pub(crate) async fn models(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
     let listed = granted_models(&state, &request).map(|models| {
@@ -170,8 +180,8 @@ pub(crate) async fn models(state: Data<AppState>, request: HttpRequest) -> HttpR
 
 /// `GET /v1/models/{id}`
 #[utoipa::path(get, path = "/v1/models/{id}", tag = "openai",
-    params(("id" = String, Path, description = "The model")),
-    responses((status = "default", description = "The model, as OpenAI describes one"))
+    params(("id" = String, Path, description = "Id of the model")),
+    responses((status = "default", description = "The model, in OpenAI's form"))
 )]
 pub(crate) async fn model(
     state: Data<AppState>,
@@ -183,7 +193,7 @@ pub(crate) async fn model(
         found
             .map(|(model, upstream)| HttpResponse::Ok().json(model_object(model, upstream)))
             .ok_or_else(|| {
-                Problem::new(Code::NotFound, format!("there is no model {:?}", *id)).field("model")
+                Problem::new(Code::NotFound, format!("unknown model {:?}", *id)).field("model")
             })
     });
     openai_response(&state, found)
@@ -253,7 +263,7 @@ async fn whole_answer(state: &Data<AppState>, chat: &Arc<Chat>) -> Result<HttpRe
         return Ok(failed);
     }
     if transcript.end.is_none() {
-        return Err(Problem::new(Code::Gone, "how the chat ended is not kept any more"));
+        return Err(Problem::new(Code::Gone, "the end of the chat is no longer stored"));
     }
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -303,7 +313,7 @@ async fn stream(
     if response.status() != StatusCode::OK {
         // The reader was rejected because of load: reported in OpenAI's form, as retryable.
         let object = json!({
-            "message": "the hub has no room for another reader", "type": "server_error",
+            "message": "the hub cannot accept another reader; retry later", "type": "server_error",
             "param": null, "code": "resource_exhausted",
         });
         let mut refused = with_id(openai::error(response.status(), &object), &of);
@@ -335,7 +345,7 @@ fn after(request: &HttpRequest) -> Result<u64, Problem> {
     match starting_after.map(str::to_owned).or_else(|| requested_id(request, None)) {
         None => Ok(0),
         Some(text) => text.parse().map_err(|_| {
-            let why = format!("{text:?} is no `fanfare.seq`, which is a number");
+            let why = format!("{text:?} is not a number; use the `fanfare.seq` of a chunk");
             Problem::new(Code::Malformed, why).field("starting_after")
         }),
     }

@@ -38,7 +38,8 @@ pub(crate) async fn read_request_body(
     let body = read_body(state, request, payload).await?;
     let most = state.chats.max_request_bytes();
     if body.len() > most {
-        let why = format!("what is asked has at most {most} bytes (--chat-max-request-bytes)");
+        let why =
+            format!("the request exceeds the maximum of {most} bytes (--chat-max-request-bytes)");
         Err(Problem::new(Code::PayloadTooLarge, why).field("body"))
     } else {
         Ok(body)
@@ -50,9 +51,11 @@ pub(crate) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, P
     let mut said = request.headers().get_all(KEY);
     let (Some(value), more) = (said.next(), said.next()) else { return Ok(None) };
     let wrong = |why| Problem::new(Code::Malformed, why).field(KEY);
-    let text = value.to_str().map_err(|_| wrong("the header is no visible ASCII"))?;
+    let text = value
+        .to_str()
+        .map_err(|_| wrong("the header must contain only visible ASCII characters"))?;
     if more.is_some() {
-        return Err(wrong("the header stands there twice"));
+        return Err(wrong("the header must not be repeated"));
     }
     let key = Key::parse(KEY, text)?;
     let hash = Sha256::digest(key.as_str());
@@ -73,7 +76,7 @@ pub(crate) async fn create_chat(
     if let Some(model) = model
         && !caller.grants.may_chat(model)
     {
-        let why = format!("asking the model {model:?} is not granted");
+        let why = format!("permission denied: you cannot use model {model:?}");
         return Err(Problem::new(Code::Forbidden, why).field("model"));
     }
     let CreatePolicy {

@@ -115,12 +115,16 @@ pub(crate) struct ChatShape {
 /// `POST /chats`
 #[utoipa::path(post, path = "/chats", tag = "chats",
     request_body(content = ChatAsk),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Asked once, however often it is sent")),
+    params(("Idempotency-Key" = Option<String>, Header,
+            description = "Idempotency key: a repeated request returns the chat of the first one")),
     responses(
-        (status = 201, description = "It was begun", body = BegunShape),
-        (status = 200, description = "It was begun before with this key", body = BegunShape),
-        (status = 404, description = "There is no such model", body = Document, content_type = "application/problem+json"),
-        (status = 410, description = "What was begun with this key is deleted", body = Document, content_type = "application/problem+json"),
+        (status = 201, description = "The chat was created", body = BegunShape),
+        (status = 200, description = "The chat was created by an earlier request with this key",
+         body = BegunShape),
+        (status = 404, description = "Unknown model", body = Document,
+         content_type = "application/problem+json"),
+        (status = 410, description = "The chat that was created with this key was deleted",
+         body = Document, content_type = "application/problem+json"),
         CommonErrors, BodyErrors, HistoryErrors,
     )
 )]
@@ -173,13 +177,18 @@ async fn create_one(
 #[utoipa::path(post, path = "/chat", tag = "chats",
     request_body(content = ChatAsk),
     params(
-        ("Idempotency-Key" = Option<String>, Header, description = "Asked once, however often it is sent"),
-        ("Last-Event-ID" = Option<String>, Header, description = "Go on with the chat of this event, and begin none"),
+        ("Idempotency-Key" = Option<String>, Header,
+         description = "Idempotency key: a repeated request returns the chat of the first one"),
+        ("Last-Event-ID" = Option<String>, Header,
+         description = "Resumes the chat after this event; creates no chat"),
     ),
     responses(
         Subscribed,
-        (status = 404, description = "There is no such model", body = Document, content_type = "application/problem+json"),
-        (status = 410, description = "What it would go on with is not there any more", body = Document, content_type = "application/problem+json"),
+        (status = 404, description = "Unknown model", body = Document,
+         content_type = "application/problem+json"),
+        (status = 410,
+         description = "The chat to resume, or the one created with this key, no longer exists",
+         body = Document, content_type = "application/problem+json"),
         CommonErrors, BodyErrors, HistoryErrors,
     )
 )]
@@ -247,7 +256,7 @@ async fn open(
         None | Some("0" | "false") => false,
         Some("1" | "true") => true,
         Some(_) => {
-            let why = "accumulated is 1 or 0";
+            let why = "must be 1, 0, true or false";
             return Err(Problem::new(Code::Malformed, why).field("accumulated"));
         }
     };
@@ -262,9 +271,10 @@ async fn open(
 /// `GET /chats/{id}/events`
 #[utoipa::path(get, path = "/chats/{id}/events", tag = "chats",
     params(
-        ("id" = String, Path, description = "The chat"),
-        ("accumulated" = Option<bool>, Query, description = "The whole text so far with every part"),
-        ("Last-Event-ID" = Option<String>, Header, description = "Go on after this event"),
+        ("id" = String, Path, description = "Id of the chat"),
+        ("accumulated" = Option<bool>, Query,
+         description = "Adds `accumulated`, the whole text so far, to each part of the text"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Id of the event to resume after"),
     ),
     responses(
         Subscribed,
@@ -289,9 +299,9 @@ pub(crate) async fn events(
 
 /// `GET /chats/{id}`
 #[utoipa::path(get, path = "/chats/{id}", tag = "chats",
-    params(("id" = String, Path, description = "The chat")),
+    params(("id" = String, Path, description = "Id of the chat")),
     responses(
-        (status = 200, description = "As far as it has come", body = ChatShape),
+        (status = 200, description = "The chat with its answer so far", body = ChatShape),
         ChatErrors,
         CommonErrors, HistoryErrors,
     ),
@@ -337,11 +347,12 @@ async fn shape(
 
 /// `DELETE /chats/{id}`
 #[utoipa::path(delete, path = "/chats/{id}", tag = "chats",
-    params(("id" = String, Path, description = "The chat")),
+    params(("id" = String, Path, description = "Id of the chat")),
     responses(
-        (status = 204, description = "It is stopped and deleted"),
+        (status = 204, description = "The chat was stopped and deleted"),
         ChatErrors,
-        (status = 503, description = "The journal takes no more, or the hub is stopping", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The journal accepts no writes, or the hub is stopping",
+         body = Document, content_type = "application/problem+json"),
         CommonErrors, HistoryErrors,
     )
 )]
@@ -354,7 +365,7 @@ pub(crate) async fn delete(
     let deleted = tokio::time::timeout(DELETE_TIMEOUT, state.chats.delete(&chat)).await;
     let deleted = deleted.map_or_else(
         |_| {
-            let why = "the journal takes nothing; it is deleted as soon as it does";
+            let why = "the journal accepts no writes; the chat is deleted as soon as it does";
             Err(Problem::new(Code::Unresponsive, why).retry_after(5))
         },
         |deleted| deleted.map_err(Problem::from),
@@ -365,9 +376,9 @@ pub(crate) async fn delete(
 
 /// `POST /chats/{id}/stop`
 #[utoipa::path(post, path = "/chats/{id}/stop", tag = "chats",
-    params(("id" = String, Path, description = "The chat")),
+    params(("id" = String, Path, description = "Id of the chat")),
     responses(
-        (status = 202, description = "It stops, or has ended"),
+        (status = 202, description = "The chat is being stopped, or has ended already"),
         ChatErrors,
         CommonErrors,
     )

@@ -18,7 +18,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use std::sync::Arc;
 
 /// Detail of the problem for a chat of which the journal's size limit has removed a part.
-const CUT: &str = "a part of the chat is not kept any more";
+const CUT: &str = "a part of the chat is no longer stored";
 
 /// A reader of a chat.
 pub(crate) struct ChatReadRequest {
@@ -129,7 +129,7 @@ pub(crate) async fn readable_by_event(
     request: &HttpRequest,
     id: &str,
 ) -> Result<(Arc<Caller>, Arc<Chat>), Problem> {
-    let gone = || Problem::new(Code::Gone, "the chat to resume does not exist any more");
+    let gone = || Problem::new(Code::Gone, "the chat to resume no longer exists");
     let place =
         EventId::parse(id).ok().and_then(|id| state.history.resolve(id)).ok_or_else(gone)?;
     let streams = read_history(state, move |history| history.streams_at(place)).await?;

@@ -43,9 +43,9 @@ pub(crate) struct ChatTicketRequest {
 /// `POST /chats/{id}/tickets`
 #[utoipa::path(post, path = "/chats/{id}/tickets", tag = "chats",
     request_body(content = ChatTicketRequest),
-    params(("id" = String, Path, description = "The chat")),
+    params(("id" = String, Path, description = "Id of the chat")),
     responses(
-        (status = 200, description = "A ticket to read it by", body = ChatTicket),
+        (status = 200, description = "Ticket that grants reading the chat", body = ChatTicket),
         ChatErrors,
         CommonErrors, BodyErrors, HistoryErrors,
     )
