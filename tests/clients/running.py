@@ -10,7 +10,7 @@ import time
 import requests
 
 BINARY = sys.argv[1]
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 class Hub:

@@ -91,7 +91,7 @@ async fn publishes_are_refused_below_the_reserve_until_space_is_freed() {
     let again = hub.publish("s", &format!("{}/again", ids.len())).await;
     ids.push(again["id"].as_str().unwrap().to_owned());
     has_all(&hub, &ids).await;
-    assert_eq!(hub.get("/readyz").await.0, 200);
+    hub.wait_until_ready().await;
     hub.kill();
     hub.restart().await;
     has_all(&hub, &ids).await;

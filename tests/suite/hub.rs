@@ -290,6 +290,19 @@ impl Hub {
         }
     }
 
+    /// Waits until the hub is ready.
+    pub async fn wait_until_ready(&self) {
+        let began = Instant::now();
+        loop {
+            let (status, checks) = self.get("/readyz").await;
+            if status == 200 {
+                return;
+            }
+            assert!(began.elapsed() < TEST_TIMEOUT, "not ready: {checks}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Resident memory of the process, in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid())).unwrap();
