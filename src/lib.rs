@@ -19,7 +19,8 @@
 //!                               History (recent events in memory, then the journal)
 //! ```
 //!
-//! The modules are listed in the order of the data flow; each uses only those above it.
+//! The modules are listed in the order of the data flow; each uses only those above it,
+//! and the helpers `backoff` and `disk`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 

@@ -2,7 +2,7 @@
 export interface FanfareEvent<Data = any> {
   /** Id to resume after. The ids of one hub sort as text. */
   id: string;
-  /** The stream that it was published to: the first of `streams`. */
+  /** First of `streams`; the event may also be in streams that were not selected. */
   stream: string;
   /** All of its streams that the subscription selects. */
   streams: string[];
@@ -35,7 +35,10 @@ export type State =
     }
   /** Events were removed before they were read; the subscription continues with the first one left. */
   | { state: 'gap'; /** Number of events, if known. */ missed: number | null; first: string | null }
-  /** The hub has another journal and does not know the last id. Reading continues from its start. */
+  /**
+   * The hub does not know the last id (another journal). Every stored event follows, from the oldest, also
+   * those seen before: clear what the page shows.
+   */
   | { state: 'reset'; requested: string | null }
   /** A stream has ended; others may continue. */
   | { state: 'stream-ended'; stream: string; reason: string }
@@ -44,8 +47,9 @@ export type State =
   /** The next attempt follows in `delay` ms. */
   | {
       state: 'waiting';
-      /** `lost` or `silent` (the connection), `status`, `credential`, or a code of the hub such as
-       * `draining`, or `resource_exhausted` with the `limit` that was reached. */
+      /** `lost`, `silent` (45 s without bytes), `status` (an answer without a code), `credential` (the function
+       * failed, or is asked again), or a code of `hub-error` or of a problem document, such as `draining`, or
+       * `resource_exhausted` with the `limit` that was reached. */
       reason: string;
       limit?: string;
       detail?: string;
@@ -83,7 +87,7 @@ export interface Place {
   setItem(key: string, value: string): void;
 }
 
-export interface Options {
+export interface Options<Data = any> {
   /** Names or patterns: `builds.42`, `builds.*`, `builds.**`, `**`. */
   streams: string | string[];
   /** Base URL of the hub; by default the hub that served this module. */
@@ -102,11 +106,12 @@ export interface Options {
   from?: string;
   /** Number of newest events to begin with, in place of `from`. */
   last?: number;
-  onEvent?: (event: FanfareEvent) => void;
+  onEvent?: (event: FanfareEvent<Data>) => void;
   onState?: (state: State) => void;
   /**
    * Resumes after a reload of the page. The last id is stored in `sessionStorage`, under this name if one
-   * is given, or in the given storage. A stored id takes precedence over `from` and `last`.
+   * is given, or in the given storage. A stored id overrides `from` and `last`, so earlier events do not come
+   * again after a reload.
    */
   remember?: boolean | string | { storage: Place; key: string };
   /**
@@ -125,29 +130,31 @@ export interface Options {
 /**
  * Subscribes to streams of a hub until the subscription is closed or no more events can follow.
  *
- * @throws {TypeError} if a hub could not accept an option
+ * @throws {TypeError} if `streams` or `url` is invalid, or `token` and `ticket` are both set; other options
+ *   that the hub does not accept end in `refused`
  */
-export function subscribe(options: Options): Subscription;
+export function subscribe<Data = any>(options: Options<Data>): Subscription<Data>;
 
 /**
  * A subscription. Its async iterator reads no faster than its consumer, ends with the subscription, and
- * throws a {@link SubscriptionError} if that was refused or has expired.
+ * throws a {@link SubscriptionError} if that was refused or has expired. Leaving the loop (`break`) closes the
+ * subscription; all iterators of one share a queue. Events before iteration go to `onEvent` alone.
  */
-export interface Subscription extends AsyncIterable<FanfareEvent> {
+export interface Subscription<Data = any> extends AsyncIterable<FanfareEvent<Data>> {
   /** Id of the last event that was handed on, or the position that reading began at. */
   readonly lastEventId: string | null;
   /** The last state. */
   readonly state: State;
-  /** Ends the subscription; the last state is `closed`. */
+  /** Ends the subscription as `closed`; without effect after a final state. */
   close(): void;
-  /** Drops the connection and resumes after the last event. */
+  /** Drops the connection, that of all tabs if shared, and resumes at once. */
   reconnect(): void;
 }
 
 /** Error of an iterated subscription that was refused or has expired. */
 export class SubscriptionError extends Error {
-  constructor(state: Final);
-  readonly state: Final;
+  constructor(state: Extract<Final, { state: 'refused' | 'expired' }>);
+  readonly state: Extract<Final, { state: 'refused' | 'expired' }>;
 }
 
 /** Parses `text/event-stream` (WHATWG HTML §9.2.6) from bytes in chunks of any size. */
@@ -160,5 +167,8 @@ export class Parser {
   push(bytes: Uint8Array): void;
 }
 
-/** Returns true if a selector matches a stream: `*` matches one part, a final `**` one or more. */
+/**
+ * Returns true if a selector matches a stream: `*` matches one part, a final `**` one or more; no wildcard
+ * matches `chat.…`; only patterns that begin with `hub.` match `hub.…`.
+ */
 export function selects(selector: string, stream: string): boolean;

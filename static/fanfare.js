@@ -5,8 +5,8 @@
  *     import { subscribe } from '/fanfare.js';
  *     subscribe({ streams: 'builds.*', onEvent: (event) => console.log(event.stream, event.data) });
  *
- * Promises: every event once and in order; every change of the connection is reported to `onState`.
- * Never: an event that was not selected, a second connection if one suffices, a reconnect without a delay.
+ * Promises: every event once (except after `reset`) and in order; every change of the connection is reported to `onState`.
+ * Never: an event that was not selected, a second connection if one suffices.
  *
  * The API and its types are in `fanfare.d.ts`.
  *

@@ -50,7 +50,10 @@ async fn watch_memory(state: Data<AppState>) {
         let is_short = state.memory.is_short();
         match (was_short, is_short) {
             (false, true) => {
-                tracing::warn!("memory budget is nearly used up; refusing new subscribers")
+                tracing::warn!(
+                    "memory budget is nearly used up (90 %); refusing new subscribers and request \
+                     bodies"
+                )
             }
             (true, false) => tracing::info!("memory is available again"),
             _ => {}

@@ -130,7 +130,11 @@ impl RemoteKeySet {
                 // The user information and the query of a URL may be secrets.
                 let place = self.url.split('?').next().unwrap_or_default();
                 let place = place.rsplit('@').next().unwrap_or_default();
-                tracing::error!(place, %error, "failed to fetch a key set");
+                tracing::error!(
+                    url = place,
+                    %error,
+                    "failed to fetch a key set; keys fetched before stay in use"
+                );
             }
         }
     }

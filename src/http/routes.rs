@@ -29,7 +29,7 @@ use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, Resource, Route};
 
-/// Builds the app of the hub or, if `is_apart`, of the admin listener.
+/// Builds the app of the hub or, if `is_admin_listener`, of the admin listener.
 pub(crate) fn app(
     state: Data<AppState>,
     is_admin_listener: bool,

@@ -158,7 +158,7 @@ pub(crate) fn manager_unresponsive() -> Problem {
 }
 
 impl AppState {
-    /// Sends a question to the connection manager and waits up to `ANSWER_WITHIN` for the answer.
+    /// Sends a question to the connection manager and waits up to `MANAGER_TIMEOUT` for the answer.
     pub(crate) async fn ask<M>(&self, question: M) -> Result<M::Result, Problem>
     where
         M: Message + Send + 'static,

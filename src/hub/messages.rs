@@ -29,6 +29,8 @@ pub enum SubscribeRejection {
     Draining,
     /// [`MANAGER_MAILBOX`](super::MANAGER_MAILBOX) requests wait for the manager.
     ManagerQueue,
+    /// The worker thread of the session has ended.
+    WorkerGone,
     /// This limit is reached.
     Limit(Limit),
 }

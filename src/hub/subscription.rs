@@ -58,7 +58,7 @@ impl ShardHandle {
         match seated.await {
             Ok(Ok(through)) => Ok(PendingSession { subscription, through }),
             Ok(Err(refusal)) => Err(refusal),
-            Err(_) => Err(SubscribeRejection::ManagerQueue),
+            Err(_) => Err(SubscribeRejection::WorkerGone),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 /// Time after which a running step of the writer is reported as stuck.
 pub const STUCK_AFTER_MS: u64 = 5_000;
 
-/// A step of the writer between two waits for work. Each may wait for the disk, and `HandOut` for
+/// A step of the writer between two waits for work. Each may wait for the disk, and `Dispatch` for
 /// the connection manager.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
@@ -139,7 +139,10 @@ impl Health {
     pub(super) fn poison(&self, why: &str, telemetry: &Telemetry) {
         if self.poisoned.set(why.to_owned()).is_ok() {
             telemetry.journal_poisoned();
-            tracing::error!(error = why, "the journal is poisoned; publishes fail until a restart");
+            tracing::error!(
+                error = why,
+                "the journal is poisoned; publishes fail until a restart; check the disk first"
+            );
         }
     }
 

@@ -113,7 +113,11 @@ impl RecoveryFiles {
         if found.is_some() || committed.is_some() {
             let place = self.folder.join("journal").display().to_string();
             let loss = found.unwrap_or_else(|| Loss::found_at(place)).between(kept, committed);
-            tracing::error!(%loss, "committed events are lost; a new epoch begins");
+            tracing::error!(
+                %loss,
+                "committed events are lost; a new epoch begins; see FanfareJournalLoss in \
+                 docs/operations.md"
+            );
             self.losses.add(loss)?;
         }
         self.losses.load()

@@ -221,12 +221,13 @@ impl Jobs {
     /// Kills all running commands immediately and starts no more.
     pub fn kill_all(&self) {
         self.0.is_stopping.store(true, Ordering::Relaxed);
-        for run in self.running().values().filter(|run| !run.is_over()) {
+        for ((job, run), running) in self.running().iter().filter(|(_, run)| !run.is_over()) {
             // This also stops a run whose command is about to be started.
             let stop = Stop { reason: StopReason::HubStopping, within: Some(Duration::ZERO) };
-            run.stop.send_if_modified(|told| set(told, stop));
-            if let Some(group) = run.group.get() {
-                tracing::warn!(group = group.as_raw_nonzero(), "killing a job that did not end");
+            running.stop.send_if_modified(|told| set(told, stop));
+            if let Some(group) = running.group.get() {
+                let group_id = group.as_raw_nonzero();
+                tracing::warn!(job, run, group = group_id, "killing a job that did not end");
                 let _ = kill_process_group(*group, Signal::KILL);
             }
         }
@@ -251,11 +252,12 @@ impl Jobs {
             let page =
                 history.list(JOB_PREFIX, after.as_ref().map(StreamName::as_str), PAGE, |_| true)?;
             let open = page.streams.iter().filter(|(_, view)| !view.ended);
-            for (stream, publisher) in open.map(|(stream, _)| (stream, self.0.publisher.clone())) {
+            for (stream, _) in open {
                 tracing::warn!(%stream, "the hub stopped before this job run ended");
-                let items =
-                    exit_items(stream, &JobExit::without_status(StopReason::HubRestarted, None));
-                tokio::spawn(async move { run::publish_items(&publisher, items).await });
+                let (stream, publisher) = (stream.clone(), self.0.publisher.clone());
+                let exit = JobExit::without_status(StopReason::HubRestarted, None);
+                let items = exit_items(&stream, &exit);
+                tokio::spawn(async move { run::publish_items(&publisher, &stream, items).await });
             }
             let last = page.streams.last().filter(|_| page.streams.len() == PAGE);
             after = page.stopped_at.or_else(|| last.map(|(stream, _)| stream.clone()));

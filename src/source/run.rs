@@ -62,7 +62,7 @@ pub(super) async fn run(
     if let Some(reason) = before {
         drop(stop);
         let exit = JobExit::without_status(reason, Some("stopped before it started".into()));
-        publish_items(publisher, exit_items(stream, &exit)).await;
+        publish_items(publisher, stream, exit_items(stream, &exit)).await;
         return exit;
     }
     let exit = match spec.start(run, stream.as_str()) {
@@ -86,7 +86,7 @@ pub(super) async fn run(
             JobExit::without_status(StopReason::NotStarted, Some(why))
         }
     };
-    publish_items(publisher, exit_items(stream, &exit)).await;
+    publish_items(publisher, stream, exit_items(stream, &exit)).await;
     exit
 }
 
@@ -112,7 +112,7 @@ async fn follow(
     let out = child.stdout.take().map(|out| read(out, "stdout", stream, &lines, &is_over));
     let err = child.stderr.take().map(|err| read(err, "stderr", stream, &lines, &is_over));
     drop(lines);
-    let publishing = tokio::spawn(publish_lines(waiting, publisher.clone()));
+    let publishing = tokio::spawn(publish_lines(waiting, publisher.clone(), stream.clone()));
     // The process id stays in use until the child is reaped, so no other process group can get it
     // before.
     let told = end_in_time(spec, &mut child, group, stop).await;
@@ -247,18 +247,23 @@ fn lines_of(
     items
 }
 
-async fn publish_lines(mut waiting: mpsc::Receiver<Item>, publisher: Publisher) {
+async fn publish_lines(
+    mut waiting: mpsc::Receiver<Item>,
+    publisher: Publisher,
+    stream: StreamName,
+) {
     let mut lines = Vec::new();
     while waiting.recv_many(&mut lines, MAX_LINES_PER_COMMIT).await > 0 {
-        publish_items(&publisher, std::mem::take(&mut lines)).await;
+        publish_items(&publisher, &stream, std::mem::take(&mut lines)).await;
     }
 }
 
-/// Publishes items of a run, with retries. Logs an error if they can never be published.
-pub(super) async fn publish_items(publisher: &Publisher, items: PublishUnit) {
+/// Publishes items of a run on its stream, with retries. Logs an error if they can never be
+/// published.
+pub(super) async fn publish_items(publisher: &Publisher, stream: &StreamName, items: PublishUnit) {
     let events = items.len();
     // The command blocks on its pipe meanwhile, and the journal logs the reason itself.
     if let Err(why) = publish_with_retry(publisher, items, |_| {}).await {
-        tracing::error!(events, error = %why, "lost output of a job");
+        tracing::error!(%stream, events, error = %why, "lost output of a job");
     }
 }

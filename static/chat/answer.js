@@ -73,7 +73,7 @@ export class Answer {
       const { resume } = JSON.parse(data);
       // The hub sends the whole answer again.
       if (!isFirst && resume !== 'resumed') this.anew();
-      if (!isFirst && !this.shown.end) this.tell({ state: resume === 'resumed' ? 'went on where it was' : 'read anew', kind: '' });
+      if (!isFirst && !this.shown.end) this.tell({ state: resume === 'resumed' ? 'resumed' : 'read again from the start', kind: '' });
       isFirst = false;
     });
     source.addEventListener('hub-error', ({ data }) => {
@@ -83,7 +83,7 @@ export class Answer {
     source.onerror = () => {
       if (this.shown.end) return source.close();
       if (source.readyState === EventSource.CLOSED) return this.look(chat);
-      this.tell({ state: 'the connection broke; going on…', kind: 'warn' });
+      this.tell({ state: 'connection lost; reconnecting…', kind: 'warn' });
     };
   }
 
@@ -103,7 +103,7 @@ export class Answer {
       this.over(end);
     } catch (error) {
       const isGone = error instanceof Refused && [404, 410].includes(error.status);
-      if (isGone) return this.over({ type: 'error', code: 'gone', message: 'it is not kept any more' });
+      if (isGone) return this.over({ type: 'error', code: 'gone', message: 'the answer is no longer stored' });
       this.tell({ state: `${why(error)}; going on…`, kind: 'warn' });
       setTimeout(() => !this.isClosed && this.look(chat), AGAIN_MS);
     }
@@ -152,7 +152,7 @@ export class Answer {
 /** @param {any} event @returns {Partial<Shown>} */
 function statusOf({ state, after_ms, reason }) {
   if (state === 'retrying') return { state: `${reason}; asked again in ${Math.ceil(after_ms / 1000)} s`, kind: 'warn' };
-  if (state === 'queued') return { state: 'waits for its turn, behind others…', kind: '' };
+  if (state === 'queued') return { state: 'queued…', kind: '' };
   if (state === 'stalled') return { state: 'the model says nothing…', kind: 'warn' };
   return { state: 'waits for the model…', kind: '' };
 }
@@ -160,7 +160,7 @@ function statusOf({ state, after_ms, reason }) {
 /** @param {any} end @returns {{ state: string, kind: '' | 'warn' | 'bad' }} */
 function saidOf({ type, by, finish_reason, code, message }) {
   if (type === 'cancelled') return { state: by === 'deleted' ? 'deleted' : 'stopped', kind: 'warn' };
-  if (type === 'done') return finish_reason === 'length' ? { state: 'cut off: it was as long as it may be', kind: 'warn' } : { state: '', kind: '' };
+  if (type === 'done') return finish_reason === 'length' ? { state: 'cut off: maximum length reached', kind: 'warn' } : { state: '', kind: '' };
   if (code === 'gone' || code === 'not_asked') return { state: message, kind: 'bad' };
   const isCut = ['upstream_incomplete', 'upstream_stalled', 'hub_restarted', 'timeout'].includes(code);
   return { state: `${isCut ? 'cut' : 'failed'}: ${message}`, kind: 'bad' };

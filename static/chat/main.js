@@ -139,7 +139,7 @@ document.addEventListener('keydown', ({ key }) => {
 
 byId('fresh').addEventListener('click', async () => {
   const left = running();
-  if (left.length > 0 && !confirm('An answer is being written. Stop it, and begin anew?')) return;
+  if (left.length > 0 && !confirm('An answer is being written. Stop it and start a new chat?')) return;
   await Promise.all(left.map(({ turn }) => stop(turn.key)));
   turns.clear();
   draw();

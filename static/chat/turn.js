@@ -22,7 +22,7 @@ export class TurnView {
     this.isOver = false;
     this.drawnAt = 0;
     this.said = h('div', { class: 'said', 'aria-busy': 'true' });
-    this.thought = h('details', { class: 'thought', hidden: true }, h('summary', {}, 'What it thought'), h('pre'));
+    this.thought = h('details', { class: 'thought', hidden: true }, h('summary', {}, 'Reasoning'), h('pre'));
     this.state = h('span', { class: 'state', role: 'status' });
     this.stop = h('button', { type: 'button', onclick: stop }, 'Stop');
     this.retry = h('button', { type: 'button', onclick: retry, hidden: true }, 'Retry');

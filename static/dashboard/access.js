@@ -36,11 +36,13 @@ function whoCard(who, changed) {
     changed();
   };
   return h('section', { class: 'card' },
-    h('h2', {}, who.subject ?? 'Nobody is logged in'),
-    who.subject || !who.admin ? null : h('p', { class: 'muted' }, 'Nor need anybody be: this hub asks for nothing, and answers its own machine alone.'),
+    h('h2', {}, who.subject ?? 'Not logged in'),
+    who.subject || !who.admin ? null : h('p', { class: 'muted' }, 'This hub needs no login: it has no credentials and answers only its own machine.'),
     h('dl', {},
       h('dt', {}, 'reads'), h('dd', {}, listed(who.subscribe)),
       h('dt', {}, 'publishes to'), h('dd', {}, listed(who.publish)),
+      h('dt', {}, 'ends'), h('dd', {}, listed(who.end)),
+      h('dt', {}, 'chats with'), h('dd', {}, listed(who.chat)),
       h('dt', {}, 'runs'), h('dd', {}, listed(who.run)),
       h('dt', {}, 'downloads from'), h('dd', {}, listed(who.files)),
       h('dt', {}, 'admin'), h('dd', {}, who.admin ? 'yes' : 'no'),
@@ -66,14 +68,15 @@ function ticketCard(who) {
       const { ticket, expires_at: until } = await ask('tickets', { method: 'POST', body: { streams: wanted, ttl: ttl.value } });
       const query = new URLSearchParams([...wanted.map((/** @type {string} */ stream) => ['stream', stream]), ['ticket', ticket]]);
       replace(made, h('p', { class: 'good' }, `For new connections until ${new Date(until).toLocaleTimeString()}:`),
-        copyable(`new EventSource('${new URL(`events?${query}`, HUB).href}')`));
+        copyable(`new EventSource('${new URL(`events?${query}`, HUB).href}')`),
+        h('p', { class: 'muted' }, 'Events with a type need addEventListener(type, …); onmessage gets only those without.'));
     } catch (error) {
       replace(made, h('p', { class: 'bad' }, why(error)));
     }
   };
-  return h('section', { class: 'card' }, h('h2', {}, 'A ticket, for an EventSource'),
+  return h('section', { class: 'card' }, h('h2', {}, 'Ticket for an EventSource'),
     h('p', { class: 'muted' }, `An EventSource sends no header; a ticket stands in its URL, reads only, and no more than ${who.subject ?? 'you'} may.`),
-    h('form', { class: 'form', onsubmit: mint }, field('Streams', streams), field('For', ttl), h('button', {}, 'Make a ticket')), made);
+    h('form', { class: 'form', onsubmit: mint }, field('Streams', streams), field('Valid for', ttl), h('button', {}, 'Make a ticket')), made);
 }
 
 /** Decodes a token in the page, which sends it nowhere. */
@@ -94,15 +97,15 @@ function decodeCard() {
       const left = claims.exp * 1000 - Date.now();
       const grants = claims.fanfare;
       replace(said,
-        claims.nbf * 1000 > Date.now() ? h('p', { class: 'bad' }, `It is not good before ${time(claims.nbf)}.`) : null,
-        h('p', { class: left > 0 ? 'good' : 'bad' }, claims.exp === undefined ? 'It has no end (`exp`); the hub refuses it.' : left > 0 ? `Good until ${time(claims.exp)}.` : `It has expired, ${time(claims.exp)}.`),
+        claims.nbf * 1000 > Date.now() ? h('p', { class: 'bad' }, `Not valid before ${time(claims.nbf)}.`) : null,
+        h('p', { class: left > 0 ? 'good' : 'bad' }, claims.exp === undefined ? 'No expiry (`exp`): the hub rejects it.' : left > 0 ? `Valid until ${time(claims.exp)}.` : `Expired at ${time(claims.exp)}.`),
         grants === undefined ? h('p', { class: 'bad' }, 'It grants nothing: there is no claim `fanfare`.') : null,
         h('pre', { class: 'command' }, JSON.stringify(head, null, 2), '\n', JSON.stringify(claims, null, 2)),
-        h('p', { class: 'muted' }, 'Whether its signature is good only the hub can tell.'));
+        h('p', { class: 'muted' }, 'Only the hub can verify the signature.'));
     } catch (error) {
       replace(said, h('p', { class: 'bad' }, `This is no token that can be read: ${why(error)}`));
     }
   });
-  return h('section', { class: 'card form' }, h('h2', {}, 'What a token says'),
+  return h('section', { class: 'card form' }, h('h2', {}, 'Decode a token'),
     field('A JWT; it is read here and sent nowhere', token), said);
 }

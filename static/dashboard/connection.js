@@ -59,8 +59,8 @@ function tell(state) {
       return `live: ${resume[state.resume]}${by}`;
     }
     case 'gap': return `gap: ${state.missed ?? 'an unknown number of'} events were removed before they could be read`;
-    case 'reset': return 'reset: the last id means nothing to this hub';
-    case 'waiting': return `${state.limit ?? state.reason}${state.detail ? ` (${state.detail})` : ''}: again in ${(state.delay / 1000).toFixed(1)} s`;
+    case 'reset': return 'reset: the hub does not know the last id; reading from the oldest event';
+    case 'waiting': return `${state.limit ?? state.reason}${state.detail ? ` (${state.detail})` : ''}: retrying in ${(state.delay / 1000).toFixed(1)} s`;
     case 'refused': case 'expired': return `${state.state}: ${state.detail ?? state.code ?? ''}`;
     case 'stream-ended': return `${state.stream} has ended (${state.reason})`;
     case 'expiring': return `the credential is good until ${clock(state.at)}`;

@@ -63,10 +63,11 @@ export async function ask(path, { method = 'GET', body, headers = {}, signal } =
  * User of this page. `isKnown` is false without a login if nothing is granted to anonymous users.
  *
  * @typedef {{ isKnown: boolean, subject: string | null, expires_at: string | null, publish: string[],
- *   subscribe: string[], run: string[], files: string[], admin: boolean }} Who
+ *   end: string[], subscribe: string[], run: string[], files: string[], chat: string[], admin: boolean }} Who
  */
 
-const NOBODY = { isKnown: false, subject: null, expires_at: null, publish: [], subscribe: [], run: [], files: [], admin: false };
+/** @type {Who} */
+const NOBODY = { isKnown: false, subject: null, expires_at: null, publish: [], end: [], subscribe: [], run: [], files: [], chat: [], admin: false };
 
 /** Name under which tabs of the same user share a connection. */
 let identity = 'nobody';

@@ -27,7 +27,7 @@ export function jobs({ main, signal }) {
   const stop = async (/** @type {string} */ name, /** @type {string} */ run) => {
     try {
       await ask(`jobs/${encodeURIComponent(name)}/runs/${encodeURIComponent(run)}`, { method: 'DELETE' });
-      say('It is told to stop.', 'good');
+      say('Stop requested.', 'good');
       await look();
     } catch (error) {
       if (!signal.aborted) say(why(error), 'bad');

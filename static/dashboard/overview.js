@@ -23,9 +23,9 @@ export function overview({ main, who, signal }) {
     ? h('p', {}, `${what} You are logged in as ${who.subject}; what you may read is under `, h('a', { href: '#/streams' }, 'Streams'), '.')
     : h('p', {}, what, ' ', h('a', { href: '#/access' }, 'Log in'), ' to see it.'));
   if (who.admin) drawHub(hub, signal);
-  else hub.append(login('What the hub does is shown to admins.'));
+  else hub.append(login('Only admins can see the state of the hub.'));
   if (who.subscribe.some((granted) => selects(granted, 'system'))) drawMachine(machine, signal);
-  else machine.append(login('Reading the stream “system” is not granted.'));
+  else machine.append(login('You cannot read the stream “system”.'));
 }
 
 /** A sample of the figures. @typedef {{ at: number, stats: any }} Look */
@@ -43,7 +43,7 @@ function drawHub(hub, signal) {
   const totals = h('dl', { class: 'totals' });
   const limits = h('div');
   const refusals = table('Refusals by reason', ['of', 'reason', ['last minute'], ['since the start']]);
-  const none = h('p', { class: 'muted' }, 'Nothing and nobody.');
+  const none = h('p', { class: 'muted' }, 'No refusals.');
   hub.append(health, h('div', { class: 'cards' }, Object.values(charts).map(({ element }) => element)), totals,
     h('div', { class: 'columns' },
       h('section', { class: 'card' }, h('h2', {}, 'Limits in use'), limits),
@@ -62,7 +62,7 @@ function drawHub(hub, signal) {
       looks = [];
       if (!signal.aborted) {
         health.dataset.state = 'bad';
-        write(health, 'Not known');
+        write(health, 'Unknown');
       }
       throw error;
     }

@@ -17,7 +17,7 @@ export function pages(label, look) {
     return look().catch((error) => say(why(error), 'bad'));
   };
   const onward = h('button', { type: 'button', hidden: true, onclick: () => turnTo(further) }, label);
-  const back = h('button', { type: 'button', hidden: true, onclick: () => turnTo(null) }, 'The first');
+  const back = h('button', { type: 'button', hidden: true, onclick: () => turnTo(null) }, 'First page');
   return {
     buttons: [back, onward],
     after: () => after,

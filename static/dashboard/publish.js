@@ -68,8 +68,8 @@ export function publish({ main, query }) {
   const preview = h('pre', { class: 'command' });
   const receipt = h('div', { id: 'receipt', 'aria-live': 'polite' });
   const form = h('form', { class: 'card form', novalidate: true },
-    field('Stream', stream), field('Type', type), h('div', { class: 'another' }, field('Which', another)),
-    Object.values(parts), field('Key: the same again publishes nothing', key),
+    field('Stream', stream), field('Type', type), h('div', { class: 'another' }, field('Custom', another)),
+    Object.values(parts), field('Idempotency key (optional)', key),
     h('div', { class: 'bar' }, button, wrong));
 
   const value = (/** @type {string} */ name) => form.elements.namedItem(name).value;
@@ -160,6 +160,6 @@ export function publish({ main, query }) {
     }
   });
   main.append(h('h1', {}, 'Publish'), h('div', { class: 'columns' }, form,
-    h('section', { class: 'card' }, h('h2', {}, 'What is sent'), preview, note, receipt)));
+    h('section', { class: 'card' }, h('h2', {}, 'Request body'), preview, note, receipt)));
   check();
 }

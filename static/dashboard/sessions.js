@@ -14,17 +14,17 @@ const SHOWN = 200;
 export function sessions({ main, who, signal }) {
   main.append(h('h1', {}, 'Sessions'));
   if (!who.admin) {
-    main.append(h('p', {}, 'Who reads is shown to admins. ', h('a', { href: '#/access' }, 'Log in'), ' as one to see it.'));
+    main.append(h('p', {}, 'Only admins can see sessions. ', h('a', { href: '#/access' }, 'Log in'), ' as an admin.'));
     return;
   }
   const filters = ['stream', 'subject', 'address'].map((name) => h('input', { name, type: 'search', autocomplete: 'off', spellcheck: 'false' }));
   const list = table('Sessions', ['session', 'streams', 'subject', 'address', ['since'], ['behind'], ['queued'], ['sent'], 'resume', '']);
   const more = h('span', { class: 'muted' });
-  const part = pages(`The next ${count(LOOKED_AT)}`, () => look());
+  const part = pages(`Next ${count(LOOKED_AT)}`, () => look());
   const end = async (/** @type {string} */ id) => {
     try {
       await ask(`sessions/${id}`, { method: 'DELETE' });
-      say('The session is ended; its reader may come back.', 'good');
+      say('Session closed; its client may reconnect.', 'good');
       await look();
     } catch (error) {
       if (!signal.aborted) say(why(error), 'bad');
@@ -55,7 +55,7 @@ export function sessions({ main, who, signal }) {
       h('button', { type: 'button', 'aria-label': `Disconnect ${session.id.slice(0, 8)}`, onclick: () => end(session.id) }, 'Disconnect'),
     ]);
     write(more, [
-      sessions.length === 0 ? 'There is none.' : '',
+      sessions.length === 0 ? 'No sessions.' : '',
       sessions.length > SHOWN ? `These are ${SHOWN} of ${count(sessions.length)}, those that are behind most.` : '',
       next === null ? '' : 'There are more.',
       silent > 0 ? `${silent} worker threads have not answered; theirs are missing.` : '',

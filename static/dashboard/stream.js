@@ -85,9 +85,9 @@ export function openStream({ main, query, signal }, name) {
     const parts = [`${shown === all ? count(all) : `${count(shown)} of ${count(all)}`} ${all === 1 ? 'event' : 'events'}`];
     if (removed > 0) parts.push(`${count(removed)} older ones left out`);
     if (isPaused) parts.push(`${count(waiting.length)} waiting`);
-    if (isHeld()) parts.push('the rest waits in the hub');
+    if (isHeld()) parts.push('more events remain in the hub');
     write(status, parts.join(', '));
-    list.sayEmpty(shown > 0 ? '' : all > 0 ? 'None of these is what is asked for above.' : from ? 'Nothing since then, yet.' : 'Nothing yet.');
+    list.sayEmpty(shown > 0 ? '' : all > 0 ? 'No event matches the filter.' : from ? 'No events since then.' : 'No events yet.');
   };
   const pause = h('button', {
     type: 'button', 'aria-pressed': 'false',
@@ -145,7 +145,7 @@ export function openStream({ main, query, signal }, name) {
       onState: (told) => {
         if (mine.signal.aborted) return;
         if (told.state === 'gap') mark(`— ${told.missed ?? 'some'} events were removed before they could be read —`);
-        if (told.state === 'reset') mark('— the hub has another journal now —');
+        if (told.state === 'reset') mark('— the journal was replaced; all stored events follow —');
         if (told.state === 'stream-ended') mark(`— ${told.stream} has ended (${told.reason}) —`);
         if (told.state === 'ended') write(state, 'It has ended.');
         if (told.state === 'refused' || told.state === 'expired') write(state, `${told.state}: ${told.detail ?? told.code ?? ''}`);

@@ -17,7 +17,7 @@ export function streams(context) {
   const { main, path, query, who, signal } = context;
   if (path.length > 0) return openStream(context, path.join('/'));
   if (!who.isKnown) {
-    main.append(h('h1', {}, 'Streams'), h('p', {}, 'What there is, is shown to those who may read it. ', h('a', { href: '#/access' }, 'Log in'), ' to see it.'));
+    main.append(h('h1', {}, 'Streams'), h('p', {}, h('a', { href: '#/access' }, 'Log in'), ' to see the streams that you can read.'));
     return;
   }
 
@@ -26,7 +26,7 @@ export function streams(context) {
   const wrong = h('span', { class: 'bad', role: 'status' });
   const list = table('Streams', ['name', ['events/s'], ['readers'], ['events'], ['kept'], ['last event'], 'state']);
   const more = h('span', { class: 'muted' });
-  const part = pages(`The next ${SHOWN}`, () => look());
+  const part = pages(`Next ${SHOWN}`, () => look());
   const open = (/** @type {Event} */ event) => {
     event.preventDefault();
     try {
@@ -66,7 +66,7 @@ export function streams(context) {
         stream.last_time ? clock(stream.last_time) : '–', stream.state,
       ];
     });
-    const none = prefix.value === '' ? 'There is none yet that you may read.' : 'No name begins so.';
+    const none = prefix.value === '' ? 'No readable streams yet.' : 'No name starts with this.';
     write(more, streams.length === 0 ? none : next ? 'There are more.' : '');
   };
   const refilter = settled(look);

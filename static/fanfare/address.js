@@ -11,6 +11,8 @@ export function hubAt(url) {
   const at = new URL(url ?? new URL('..', import.meta.url), base);
   if (!at.pathname.endsWith('/')) at.pathname += '/';
   at.search = at.hash = '';
-  if (!/^https?:$/.test(at.protocol)) throw new TypeError(`\`url\` names no hub: ${at.href}`);
+  if (!/^https?:$/.test(at.protocol)) {
+    throw new TypeError(`\`url\` must be the http(s) URL of a hub, not ${at.href}; set it outside of a browser`);
+  }
   return at;
 }

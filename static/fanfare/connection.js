@@ -168,7 +168,8 @@ export class Connection {
       secret.wasTaken = true;
       const kind = response.headers.get('content-type') ?? '';
       if (!kind.startsWith('text/event-stream') || !response.body) {
-        return { state: 'refused', status: 200, detail: `this is no event stream but ${kind || 'nothing'}` };
+        const detail = `expected text/event-stream, got ${kind || 'no content type'}; is \`url\` a hub?`;
+        return { state: 'refused', status: 200, detail };
       }
       return await this.read(response.body, watch);
     } catch (error) {

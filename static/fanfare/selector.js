@@ -34,7 +34,7 @@ export function checkSelector(selector) {
   const refuse = (/** @type {string} */ why) => {
     throw new TypeError(`the selector ${JSON.stringify(selector)}: ${why}`);
   };
-  if (typeof selector !== 'string' || selector === '') return refuse('it is no text');
+  if (typeof selector !== 'string' || selector === '') return refuse('must be a non-empty string');
   if (new TextEncoder().encode(selector).length > 255) refuse('it has more than 255 bytes');
   if (/[\s\u0000-\u001f\u007f-\u009f]/.test(selector)) refuse('it has spaces or control characters');
   if (!selector.includes('*')) return;

@@ -381,7 +381,7 @@ export class LiveSubscription {
 
 /** Error of an iterated subscription that was refused or has expired. */
 export class SubscriptionError extends Error {
-  /** @param {Final} state */
+  /** @param {Extract<Final, { state: 'refused' | 'expired' }>} state */
   constructor(state) {
     const { code, detail, status } = /** @type {{ code?: string, detail?: string, status?: number }} */ (state);
     super(`${state.state}: ${detail ?? code ?? status}`);

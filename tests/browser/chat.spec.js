@@ -1,7 +1,7 @@
 // The page `/chat` in a browser, with a scripted upstream.
 
 import { test as base, expect, Hub, Wire } from './hub.js';
-import { Upstream, parts, pause } from './upstream.js';
+import { Upstream, held, parts, pause } from './upstream.js';
 
 const WORDS = Array.from({ length: 60 }, (_, n) => `word${n} `);
 
@@ -62,17 +62,21 @@ test('shows the questions of one tab in another', async ({ page, context, hub, u
   await expect(other.locator('.asked')).toHaveCount(0);
 });
 
-test('stops an answer and asks again', async ({ page, hub, upstream }) => {
-  await page.goto(`${hub.url}/chat`);
-  await ask(page, 'words');
-  await expect(said(page)).toContainText('word3');
-  await page.getByRole('button', { name: 'Stop' }).click();
-  await expect(state(page)).toHaveText('stopped');
-  await expect(said(page)).not.toContainText('word59');
-  await page.getByRole('button', { name: 'Retry' }).click();
-  await whole(page, WORDS.join('').trim());
-  await expect(page.locator('.asked')).toHaveCount(1);
-  expect(upstream.asked.length).toBe(2);
+test.describe('an answer that does not end', () => {
+  test.use({ scripts: [held(WORDS, 9), parts(WORDS)] });
+
+  test('is stopped, and asked for again', async ({ page, hub, upstream }) => {
+    await page.goto(`${hub.url}/chat`);
+    await ask(page, 'words');
+    await expect(said(page)).toContainText('word3');
+    await page.getByRole('button', { name: 'Stop' }).click();
+    await expect(state(page)).toHaveText('stopped');
+    await expect(said(page)).not.toContainText('word59');
+    await page.getByRole('button', { name: 'Retry' }).click();
+    await whole(page, WORDS.join('').trim());
+    await expect(page.locator('.asked')).toHaveCount(1);
+    expect(upstream.asked.length).toBe(2);
+  });
 });
 
 test.describe('before the list of models arrives', () => {
@@ -120,15 +124,16 @@ test.describe('before the list of models arrives', () => {
 });
 
 test.describe('with a bad network', () => {
-  test.use({ expectedErrors: [/Failed to load resource|ERR_/] });
-  test('loses nothing of an answer when the connection breaks', async ({ page, hub }) => {
+  test.use({ expectedErrors: [/Failed to load resource|ERR_/], scripts: [held(WORDS, 9)] });
+  test('loses nothing of an answer when the connection breaks', async ({ page, hub, upstream }) => {
     const wire = await Wire.to(hub);
     await page.goto(`${wire.url}/chat`);
     await ask(page, 'words');
     await expect(said(page)).toContainText('word3');
     wire.cut();
-    await expect(state(page)).toHaveText(/broke/);
+    await expect(state(page)).toHaveText(/connection lost/);
     wire.mend();
+    upstream.release();
     await whole(page, WORDS.join('').trim());
     wire.stop();
   });
@@ -181,7 +186,7 @@ test.describe('if the upstream allows one request at a time', () => {
     await fetch(`${hub.url}/chats`, { method: 'POST', body: JSON.stringify({ message: 'first' }) });
     await page.goto(`${hub.url}/chat`);
     await ask(page, 'later');
-    await expect(state(page)).toHaveText('waits for its turn, behind others…');
+    await expect(state(page)).toHaveText('queued…');
     expect(upstream.asked.length).toBe(1);
     await whole(page, WORDS.join('').trim());
     expect(upstream.asked.length).toBe(2);

@@ -64,6 +64,6 @@ test('the package runs in Node', async ({ hub }) => {
   `);
   const { stdout } = await run('node', ['use.mjs'], { cwd: folder });
   await writeFile(join(folder, 'wrong.mjs'), "import { subscribe } from 'fanfare-client';\nsubscribe({ streams: 'a' });\n");
-  await expect(run('node', ['wrong.mjs'], { cwd: folder }), 'a file URL is no default for `url`').rejects.toThrow('names no hub');
+  await expect(run('node', ['wrong.mjs'], { cwd: folder }), 'a file URL is no default for `url`').rejects.toThrow('must be the http(s) URL of a hub');
   expect(JSON.parse(stdout)).toEqual([['n', 'message', 0], ['n', 'message', 1], ['n', 'message', 2], ['n', 'log', 'grüße']]);
 });

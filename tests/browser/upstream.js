@@ -10,6 +10,7 @@ export class Upstream {
   static async start(...scripts) {
     const upstream = new Upstream();
     upstream.asked = [];
+    const released = new Promise((resolve) => { upstream.release = resolve; });
     upstream.server = createServer(async (request, response) => {
       let text = '';
       for await (const part of request) text += part;
@@ -19,6 +20,7 @@ export class Upstream {
       response.on('error', () => {});
       await script({
         response,
+        released,
         begin: () => response.writeHead(200, { 'Content-Type': 'text/event-stream' }),
         beat: () => response.write(': still there\n\n'),
         say,
@@ -45,6 +47,15 @@ export class Upstream {
     this.server.close();
   }
 }
+
+/** Returns a script that sends some of these parts, and the others after `release()` of the upstream. */
+export const held = (texts, first) => async ({ begin, part, done, released }) => {
+  begin();
+  for (const text of texts.slice(0, first)) part(text);
+  await released;
+  for (const text of texts.slice(first)) part(text);
+  done();
+};
 
 /** Returns a script that sends these parts, each after `ms` milliseconds. */
 export const parts = (texts, ms = 0) => async ({ begin, part, done }) => {

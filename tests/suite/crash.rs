@@ -151,7 +151,7 @@ async fn a_torn_write_loses_no_acknowledged_event() {
     let events = reader.take(50).await;
     assert_eq!(events.last().unwrap().data, "49");
     assert_eq!(hub.metric("fanfare_journal_loss_found").await, 0.0);
-    assert!(hub.log().contains("removed an unfinished write"), "{}", hub.log());
+    hub.wait_for_log("removed an unfinished write", 1).await;
     assert!(put_aside(&hub).is_empty(), "a torn write is not copied");
     assert_eq!(hub.publish("s", "50").await["duplicate"], false);
     assert_eq!(reader.next().await.unwrap().data, "50");
@@ -172,6 +172,7 @@ async fn damage_in_the_middle_is_reported_with_its_position_until_acknowledged()
     bytes[at] ^= 0x40;
     std::fs::write(&path, bytes).unwrap();
     hub.restart().await;
+    hub.wait_for_log("is damaged", 1).await;
     let log = hub.log();
     let line = log.lines().find(|line| line.contains("is damaged")).expect("it is logged");
     assert!(line.contains(&format!("{} from byte ", path.display())), "{line}");

@@ -21,6 +21,7 @@ fn rejection_of(refusal: SubscribeRejection) -> (Code, SubscribeRejectReason) {
         SubscribeRejection::ManagerQueue => {
             (Code::ResourceExhausted, SubscribeRejectReason::ManagerBusy)
         }
+        SubscribeRejection::WorkerGone => (Code::Unresponsive, SubscribeRejectReason::Error),
         SubscribeRejection::Limit(limit) => {
             (Code::of_limit(limit), SubscribeRejectReason::Limit(limit))
         }
@@ -50,7 +51,10 @@ pub(crate) fn reject_subscriber(
     if as_status || !accepts_event_stream(request) {
         let detail = match refusal {
             SubscribeRejection::Draining => "the hub is stopping".to_owned(),
-            _ => format!("the limit {} is reached", reason.as_str()),
+            SubscribeRejection::WorkerGone => "a worker thread has ended; retry".to_owned(),
+            SubscribeRejection::ManagerQueue | SubscribeRejection::Limit(_) => {
+                format!("the limit {} is reached", reason.as_str())
+            }
         };
         let mut problem = Problem::new(code, detail).retry_after(retry_ms.div_ceil(1000));
         if let SubscribeRejection::Limit(limit) = refusal {
@@ -58,7 +62,9 @@ pub(crate) fn reject_subscriber(
         }
         return problem.error_response();
     }
-    let name = (refusal != SubscribeRejection::Draining).then_some(reason.as_str());
+    let is_limit =
+        matches!(refusal, SubscribeRejection::ManagerQueue | SubscribeRejection::Limit(_));
+    let name = is_limit.then_some(reason.as_str());
     let mut block = Vec::new();
     wire::hub_error(&mut block, Format::Sse, retry_ms, code.as_str(), name);
     let response = HttpResponse::Ok()

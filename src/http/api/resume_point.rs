@@ -41,7 +41,8 @@ pub(crate) async fn is_finished(
     .await
 }
 
-/// Finds the start position of a session, without I/O if nothing can have been removed.
+/// Finds the start position of a session. Does no I/O for a live start, or for a resume after which
+/// nothing was removed.
 pub(crate) async fn find_resume_point(
     state: &Data<AppState>,
     interest: Arc<Interest>,

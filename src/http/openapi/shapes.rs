@@ -195,13 +195,19 @@ pub(crate) struct SubscribeParameters {
     /// `false` ends the response with the newest event, for an export.
     #[param(nullable = false)]
     follow: Option<bool>,
-    /// Form of heartbeats: `comment` or `event`.
+    /// Form of heartbeats: `comment` is invisible to an EventSource; `event` sends
+    /// `event: heartbeat` with `{"source":"fanfare","timestamp"}`. Published heartbeats have the
+    /// same name but the `source` of their publisher.
     #[param(inline, nullable = false)]
     heartbeat_as: Option<HeartbeatForm>,
-    /// `off` omits `hub-open`, `hub-gap`, `hub-end`, `hub-notice` and `hub-error`.
+    /// `off` omits `hub-open`, `hub-gap`, `hub-end`, `hub-notice` and `hub-error`, and refuses with
+    /// a status as `refusal=status` does: not for an EventSource, which never retries after a
+    /// status.
     #[param(inline, nullable = false)]
     control: Option<Control>,
-    /// `status` refuses this client with an HTTP status instead of an event stream.
+    /// Form of a refusal at a limit or a stop: `event` is a stream with `hub-error`, the default
+    /// for `Accept: text/event-stream`; `status` is a 429 or 503. Other refusals are always a
+    /// status.
     #[param(inline, nullable = false)]
     refusal: Option<RefusalForm>,
     /// Ticket of `POST /tickets`.

@@ -166,7 +166,7 @@ impl ConnectionManager {
         }
         if !self.shards.contains_key(&shard) {
             // The shard's thread has ended; this message is late.
-            return Err(SubscribeRejection::ManagerQueue);
+            return Err(SubscribeRejection::WorkerGone);
         }
         self.admission.acquire(&holder, &interest).map_err(SubscribeRejection::Limit)?;
         let group = match self.by_interest.get(&interest) {

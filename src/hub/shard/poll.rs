@@ -242,7 +242,9 @@ impl Polling<'_> {
     fn history_failed(&mut self, key: SessionKey, error: &str) -> Step {
         // A disk that fails for one session fails for a thousand others as well.
         if self.settings.telemetry.may_log("history_failed") {
-            tracing::error!(error, "failed to read history for a session");
+            let session = self.members.session(key).map(|session| session.id);
+            let session = session.map(tracing::field::display);
+            tracing::error!(session, error, "failed to read history for a session");
         }
         let pacer = &self.settings.retry_pacer;
         self.closes.close(self.members, pacer, self.now, key, CloseReason::Error);

@@ -52,7 +52,7 @@ pub(crate) struct Watermarks {
     gone_streams_to: AtomicU64,
     removals: AtomicU64,
     tombstones_lost_to: AtomicU64,
-    /// Number of the removal at which `traces_lost_to` last moved.
+    /// Number of the removal at which `tombstones_lost_to` last moved.
     tombstones_lost_removal: AtomicU64,
 }
 

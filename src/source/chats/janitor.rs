@@ -39,7 +39,11 @@ impl Chats {
                     DueAction::Forget => self.ledger().forget(&chat),
                     DueAction::Delete => {
                         if let Err(why) = self.delete(&chat).await {
-                            tracing::warn!(error = %why, "failed to delete a chat; trying again later");
+                            tracing::warn!(
+                                chat = chat.id,
+                                error = %why,
+                                "failed to delete a chat; trying again later"
+                            );
                             break;
                         }
                     }

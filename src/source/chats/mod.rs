@@ -257,15 +257,26 @@ impl Chats {
         unit.extend(last.iter().filter_map(|event| item(&chat.stream, event)));
         unit.push(Item::End(chat.stream.clone()));
         unit.extend(ledger::stream().and_then(|stream| item(&stream, &record)));
-        let waits = |why: &PublishError| tracing::warn!(error = %why, "failed to publish the end of a chat; trying again");
+        let waits = |why: &PublishError| {
+            tracing::warn!(
+                chat = chat.id,
+                error = %why,
+                "failed to publish the end of a chat; trying again"
+            );
+        };
         if let Err(why) = publish_with_retry(&self.0.publisher, unit, waits).await {
-            tracing::warn!(error = %why, "failed to publish the end of a chat");
+            tracing::warn!(
+                chat = chat.id,
+                error = %why,
+                "failed to publish the end of a chat; the next start ends it"
+            );
         }
         let upstream = self.0.settings.upstream_name(&chat.model);
         self.0.metrics.ended(upstream, outcome);
         let ms = at.ms().saturating_sub(chat.created.ms());
         match &end {
             Some(ChatEvent::Error { upstream_status, .. }) => tracing::warn!(
+                chat = chat.id,
                 outcome,
                 upstream,
                 upstream_status,
@@ -273,7 +284,14 @@ impl Chats {
                 ms,
                 "chat failed"
             ),
-            _ => tracing::info!(outcome, upstream, model = chat.model, ms, "chat ended"),
+            _ => tracing::info!(
+                chat = chat.id,
+                outcome,
+                upstream,
+                model = chat.model,
+                ms,
+                "chat ended"
+            ),
         }
         chat.progress.send_replace(Progress::Over(at, end));
     }

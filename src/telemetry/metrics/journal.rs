@@ -128,7 +128,8 @@ impl JournalTroubles {
             )?,
             hanging: make.gauge(
                 "fanfare_journal_commit_hanging",
-                "1 while a commit has run for more than five seconds",
+                "1 while one step of the journal's writer (commit, housekeeping, closing, dispatch) \
+                 has run for more than five seconds",
             )?,
             lost: make.gauge(
                 "fanfare_journal_loss_found",

@@ -30,7 +30,7 @@ const NATIVE_POLICY: CreatePolicy =
 
 /// A request for a chat in the native form.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes what `wire/chat/ask.rs` reads")]
+#[expect(dead_code, reason = "it describes what `wire/chat/request.rs` reads")]
 pub(crate) struct ChatAsk {
     /// Message of the user, instead of `messages`.
     #[schema(nullable = false, min_length = 1)]
