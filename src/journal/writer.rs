@@ -209,9 +209,7 @@ impl Writer {
         let full = self.free_space.as_ref().and_then(FreeSpaceGuard::shortage);
         if full != self.health.disk_full() {
             match &full {
-                Some(reason) => {
-                    tracing::error!(reason, "too little disk space; refusing publishes")
-                }
+                Some(reason) => tracing::error!(reason, "disk is nearly full; refusing publishes"),
                 None => tracing::info!("disk space is available again; accepting publishes"),
             }
             self.telemetry.journal_disk_full(full.is_some());
