@@ -1,8 +1,8 @@
 //! Fanfare: a self-hosted hub that broadcasts events over Server-Sent Events.
 //!
 //! The journal assigns every event one position in one hub-wide order when it commits the event.
-//! Everything else reads the journal forward from a position: live delivery, resume, replay and a
-//! slow reader that catches up are the same thing, a cursor.
+//! Live delivery, resume, replay and catching up are one mechanism: a cursor that reads the journal
+//! forward from a position.
 //!
 //! ```text
 //! POST /publish ─> Draft ─> Publisher ─> Journal (one writer: order, apply, sync)

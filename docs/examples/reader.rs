@@ -1,7 +1,7 @@
 //! A reader in Rust: `reqwest` with `eventsource-stream`, which reads one response. The reader
 //! itself reconnects with the last id and stops at a 204.
 //!
-//! It prints one event per line:
+//! To print one event per line, run
 //! `cargo run --example reader -- 'http://127.0.0.1:8080/streams/hello/events'`
 
 use eventsource_stream::Eventsource as _;

@@ -5,7 +5,7 @@
 //! than the measured server. Every event carries its publisher, its number and its send time; every
 //! subscriber keeps a ledger of them.
 //!
-//! It uses no other module than `config`, for units, and knows a hub only from outside.
+//! The module uses only `config`, for units, and accesses a hub only over its public interface.
 
 pub mod child;
 pub mod floor;

@@ -2,9 +2,8 @@
 //!
 //! The file `CLOSED` is written last at a clean stop and removed first at a start. It identifies
 //! the file `HEAD` by properties that no copy preserves: device, inode and time of the last change.
-//! So a directory that was restored from a copy, with any tool, is not mistaken for the original,
-//! which continued after the copy was made. A snapshot of the whole file system preserves all of
-//! these.
+//! A start therefore detects a directory that was restored from a copy, made with any tool, while
+//! the original continued. A snapshot of the whole file system preserves all three properties.
 
 use super::data_dir::DataDir;
 use crate::disk::replace_file;

@@ -1,7 +1,7 @@
 //! The hub's own log as `log` events on the stream `hub.logs`, which admins read.
 //!
-//! There is no feedback loop: lines that this module logs are not captured, and it logs nothing
-//! about a line.
+//! Lines that this module logs are not captured, and it logs nothing about a line, which prevents
+//! a feedback loop.
 
 use super::own_streams::LOG_STREAM;
 use super::supervisor::SourceHandle;

@@ -25,7 +25,7 @@ enum Step {
     Again,
     /// More is ready; other connections run first.
     Later,
-    /// Nothing is ready.
+    /// No bytes are ready; wait until the session is woken.
     Wait,
 }
 

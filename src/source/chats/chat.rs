@@ -40,7 +40,7 @@ impl Progress {
 pub enum StopBy {
     /// A caller that may change it stopped it.
     User,
-    /// It had no readers for too long.
+    /// The chat had no readers for too long.
     NoReaders,
     /// The chat is deleted.
     Deleted,
