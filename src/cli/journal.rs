@@ -1,7 +1,7 @@
 //! `fanfare journal`: checks and restores a journal that no hub has open.
 
 #[cfg(feature = "cli")]
-use super::running_journal;
+use super::clients;
 use crate::event::{EventId, Timestamp};
 use crate::journal::{CheckReport, check, restore};
 use anyhow::Context as _;
@@ -51,7 +51,7 @@ pub(super) fn command() -> Command {
                 .arg(data_dir()),
         );
     #[cfg(feature = "cli")]
-    let journal = journal.subcommands(running_journal::commands());
+    let journal = journal.subcommands(clients::journal_commands());
     journal
 }
 
@@ -67,7 +67,7 @@ pub(super) fn file_argument(help: &'static str) -> Arg {
 pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let (what, flags) = matches.subcommand().unwrap_or(("check", matches));
     #[cfg(feature = "cli")]
-    if let Some(done) = running_journal::run(what, flags) {
+    if let Some(done) = clients::run_journal(what, flags) {
         return done;
     }
     if what == "restore" {

@@ -7,37 +7,9 @@
 #[cfg(feature = "bench")]
 mod bench;
 #[cfg(feature = "cli")]
-mod client;
-#[cfg(feature = "cli")]
 mod clients;
-#[cfg(feature = "cli")]
-mod command;
-#[cfg(feature = "cli")]
-mod follow;
 mod journal;
-#[cfg(feature = "cli")]
-mod outgoing;
-#[cfg(feature = "cli")]
-mod output;
-#[cfg(feature = "cli")]
-mod progress;
-#[cfg(feature = "cli")]
-mod publish;
-#[cfg(feature = "cli")]
-mod run;
-#[cfg(feature = "cli")]
-mod running_journal;
-#[cfg(feature = "cli")]
-mod shell;
-#[cfg(feature = "cli")]
-mod spool;
-#[cfg(feature = "cli")]
-mod streams;
-#[cfg(feature = "cli")]
-mod tail;
 mod token;
-#[cfg(feature = "cli")]
-mod transfer;
 
 use crate::config::{Config, FEATURES, RawConfig, command};
 use anyhow::bail;
@@ -67,8 +39,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Returns the exit status of a failure.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     #[cfg(feature = "cli")]
-    if let Some(failure) = error.downcast_ref::<client::Failure>() {
-        return failure.exit_code();
+    if let Some(code) = clients::exit_code(error) {
+        return code;
     }
     let _ = error;
     ExitCode::FAILURE

@@ -1,8 +1,8 @@
 //! `fanfare journal backup` and `acknowledge-loss`: commands on the journal of a running hub.
 
+use super::as_client;
 use super::client::{self, Client};
-use super::clients::as_client;
-use super::journal::file_argument;
+use crate::cli::journal::file_argument;
 use crate::journal::verify_backup;
 use anyhow::Context as _;
 use clap::{ArgMatches, Command};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Returns the subcommands of `fanfare journal`.
-pub(super) fn commands() -> [Command; 2] {
+pub(in crate::cli) fn commands() -> [Command; 2] {
     [
         Command::new("backup")
             .about("Copy a running hub's journal to a file, as a consistent snapshot")
@@ -28,7 +28,7 @@ pub(super) fn commands() -> [Command; 2] {
 }
 
 /// Runs a subcommand; `None` if it is not one of these.
-pub(super) fn run(name: &str, flags: &ArgMatches) -> Option<anyhow::Result<ExitCode>> {
+pub(in crate::cli) fn run(name: &str, flags: &ArgMatches) -> Option<anyhow::Result<ExitCode>> {
     let done = match name {
         "backup" => as_client(back_up(flags)),
         "acknowledge-loss" => as_client(acknowledge(flags)),

@@ -1,6 +1,23 @@
 //! The subcommands that are clients of a hub, and those for the shell.
 
-use super::{client, publish, shell, streams, tail, transfer, whole_command};
+mod client;
+mod command;
+mod follow;
+mod outgoing;
+mod output;
+mod progress;
+mod publish;
+mod run;
+mod running_journal;
+mod shell;
+mod spool;
+mod streams;
+mod tail;
+mod transfer;
+
+pub(super) use running_journal::{commands as journal_commands, run as run_journal};
+
+use super::{print_message, whole_command};
 use clap::{ArgMatches, Command};
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -9,7 +26,7 @@ use std::process::ExitCode;
 pub(super) fn commands() -> Vec<Command> {
     let clients = [
         publish::command(),
-        super::run::command(),
+        run::command(),
         tail::command(),
         streams::command(),
         transfer::export_command(),
@@ -23,7 +40,7 @@ pub(super) fn commands() -> Vec<Command> {
 pub(super) fn run(name: &str, flags: &ArgMatches) -> Option<anyhow::Result<ExitCode>> {
     let done = match name {
         "publish" => as_client(publish::run(flags)),
-        "run" => return Some(as_client(super::run::run(flags))),
+        "run" => return Some(as_client(run::run(flags))),
         "tail" => as_client(tail::run(flags)),
         "streams" => as_client(streams::run(flags)),
         "export" => as_client(transfer::export(flags)),
@@ -35,8 +52,13 @@ pub(super) fn run(name: &str, flags: &ArgMatches) -> Option<anyhow::Result<ExitC
     Some(done.map(|()| ExitCode::SUCCESS))
 }
 
+/// Returns the exit status of a failed request to a hub.
+pub(super) fn exit_code(error: &anyhow::Error) -> Option<ExitCode> {
+    error.downcast_ref().map(client::Failure::exit_code)
+}
+
 /// Runs a client of a hub.
-pub(super) fn as_client<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+fn as_client<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
