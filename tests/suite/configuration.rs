@@ -100,3 +100,21 @@ async fn the_hub_listens_on_several_addresses_and_names_one_in_use() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+/// A build without a feature refuses its settings, and streams that only the feature can protect.
+#[cfg(not(feature = "chat"))]
+#[tokio::test]
+async fn a_build_without_chats_refuses_their_settings_and_streams() {
+    let check = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        .args(["config", "check", "--chat-kept", "2h", "--system", "off"])
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&check.stderr);
+    assert!(!check.status.success(), "{error}");
+    assert!(error.contains("--chat-kept: chat-kept needs the feature \"chat\""), "{error}");
+    assert!(!error.contains("system"), "{error}");
+    let hub = Hub::start(&[]).await;
+    let refused = hub.get("/streams/chat.x/events?refusal=status").await;
+    assert_eq!((refused.0, refused.1["code"].as_str()), (403, Some("forbidden")));
+    assert_eq!(hub.get("/chats/x").await.0, 404);
+}
