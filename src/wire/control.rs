@@ -4,6 +4,8 @@
 //! id of `hub-open` and `hub-gap` is the position *before* the events that follow, so that a client
 //! that drops right after them resumes there.
 
+#[cfg(feature = "chat")]
+use super::record;
 use super::sse::{self, line};
 use super::view::{Format, View};
 use crate::event::{EndReason, Entry, EventId, Timestamp};
@@ -72,9 +74,7 @@ pub fn hub_open(out: &mut Vec<u8>, format: Format, retry_ms: u64, opening: &Open
         #[serde(flatten)]
         gap: Option<Missing>,
     }
-    if format == Format::Sse {
-        sse::retry(out, retry_ms);
-    }
+    retry(out, format, retry_ms);
     let data = Data {
         session: opening.session,
         resume: opening.resume,
@@ -83,6 +83,17 @@ pub fn hub_open(out: &mut Vec<u8>, format: Format, retry_ms: u64, opening: &Open
         gap: opening.gap.map(Missing::from),
     };
     write_control(out, format, "hub-open", Some(opening.from), &data);
+}
+
+/// Appends the time to wait before a reconnect, in milliseconds. For Server-Sent Events it is a
+/// line that belongs to the block that follows; lines, plain text and tables have none.
+pub fn retry(out: &mut Vec<u8>, format: Format, retry_ms: u64) {
+    match format {
+        Format::Sse => line(out, b"retry: ", retry_ms.to_string().as_bytes()),
+        Format::Ndjson | Format::Text | Format::Csv => {}
+        #[cfg(feature = "chat")]
+        Format::Records => record::retry(out, retry_ms),
+    }
 }
 
 /// Appends the notice that retention overtook a session; `from` is the position before the next
@@ -107,9 +118,7 @@ pub fn hub_error(
         #[serde(skip_serializing_if = "Option::is_none")]
         limit: Option<&'a str>,
     }
-    if format == Format::Sse {
-        sse::retry(out, retry_ms);
-    }
+    retry(out, format, retry_ms);
     write_control(out, format, "hub-error", None, &Data { code, retry_ms, limit });
 }
 
@@ -169,6 +178,8 @@ pub fn heartbeat(out: &mut Vec<u8>, view: &View, as_event: bool, now: Timestamp)
         }
         Format::Sse => out.extend_from_slice(sse::COMMENT),
         Format::Ndjson => out.push(b'\n'),
+        #[cfg(feature = "chat")]
+        Format::Records => record::heartbeat(out),
     }
 }
 
@@ -195,6 +206,12 @@ fn write_control(
             out.push(b'\n');
         }
         Format::Text | Format::Csv => {}
+        #[cfg(feature = "chat")]
+        Format::Records => {
+            let mut text = Vec::new();
+            block(&mut text, kind, id, data);
+            record::control(out, &text);
+        }
     }
 }
 

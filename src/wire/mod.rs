@@ -13,6 +13,8 @@ mod control;
 mod csv;
 mod envelope;
 mod lines;
+#[cfg(feature = "chat")]
+mod record;
 mod reply;
 mod sse;
 mod sse_decoder;
@@ -20,10 +22,11 @@ mod view;
 
 pub use body::{BodyError, MAX_EVENTS_PER_BODY, Publish, read_json, read_log, read_ndjson};
 pub use chunk::{LAST_CHUNK, chunk};
-pub use control::{Gap, Opening, Resume, heartbeat, hub_error, hub_gap, hub_notice, hub_open};
+pub use control::{
+    Gap, Opening, Resume, heartbeat, hub_error, hub_gap, hub_notice, hub_open, retry,
+};
 pub use csv::{Columns, header};
 pub use reply::{end_receipt, receipt, receipts, summary};
-pub use sse::retry;
 pub use sse_decoder::{SseDecoder, SseEvent, SseFrame, TooLarge};
 pub use view::{Format, View};
 
@@ -42,6 +45,8 @@ pub fn entry(
         Format::Sse => sse::entry(out, id, entry, view, reader),
         Format::Ndjson => lines::ndjson(out, id, entry, view.has_control(), reader),
         Format::Text => lines::text(out, entry),
+        #[cfg(feature = "chat")]
+        Format::Records => record::entry(out, id, entry, view),
         Format::Csv => {
             if let Some(columns) = &view.columns {
                 let table = csv::Table { columns, style: view.style() };

@@ -40,11 +40,6 @@ pub(super) fn entry(
     }
 }
 
-/// Appends a `retry:` line, which belongs to the block that follows.
-pub fn retry(out: &mut Vec<u8>, retry_ms: u64) {
-    line(out, b"retry: ", retry_ms.to_string().as_bytes());
-}
-
 pub(super) fn line(out: &mut Vec<u8>, field: &[u8], value: &[u8]) {
     out.extend_from_slice(field);
     out.extend_from_slice(value);

@@ -16,6 +16,9 @@ pub enum Format {
     Text,
     /// A row per event, `text/csv`.
     Csv,
+    /// Records for a converter inside the process, which writes Server-Sent Events.
+    #[cfg(feature = "chat")]
+    Records,
 }
 
 impl Format {
@@ -49,6 +52,8 @@ impl Format {
     fn essence(self) -> &'static str {
         match self {
             Self::Sse => "text/event-stream",
+            #[cfg(feature = "chat")]
+            Self::Records => Self::Sse.essence(),
             Self::Ndjson => "application/x-ndjson",
             Self::Text => "text/plain",
             Self::Csv => "text/csv",
@@ -86,7 +91,7 @@ pub struct View {
 impl View {
     /// Returns true if the hub's control events are included.
     pub fn has_control(&self) -> bool {
-        !self.without_control && matches!(self.format, Format::Sse | Format::Ndjson)
+        !self.without_control && !matches!(self.format, Format::Text | Format::Csv)
     }
 
     /// Returns the options of a table.
@@ -113,6 +118,8 @@ impl View {
             Format::Sse | Format::Csv => self.envelope,
             Format::Ndjson => true,
             Format::Text => false,
+            #[cfg(feature = "chat")]
+            Format::Records => false,
         }
     }
 }

@@ -248,7 +248,8 @@ impl Hub {
 
     /// Gets a path; returns the status and the JSON answer.
     pub async fn get(&self, path: &str) -> (u16, Value) {
-        let answer = self.http.get(self.url(path)).send().await.unwrap();
+        // A live stream does not end.
+        let answer = self.http.get(self.url(path)).timeout(TEST_TIMEOUT).send().await.unwrap();
         let status = answer.status().as_u16();
         (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
     }

@@ -301,10 +301,10 @@ fn opening(
             gap: place.gap,
         };
         wire::hub_open(&mut lines, view.format, retry_ms, &opening);
-    } else if view.format == Format::Sse {
+    } else {
         // Clients may take a block without data for an empty message, so `retry` goes into the
         // first event's block.
-        wire::retry(&mut lines, retry_ms);
+        wire::retry(&mut lines, view.format, retry_ms);
     }
     let mut names = Vec::new();
     if let Some(columns) = &view.columns {

@@ -5,10 +5,10 @@
 //! chunk, `fanfare.seq`.
 
 use super::MAX_JOINED_BYTES;
-use super::blocks::Block;
 use super::event::{ChatEvent, Usage};
 use super::extra::Extra;
 use super::transcript::{Redaction, Transcript};
+use crate::wire::record::Record;
 use serde_json::{Map, Value, json};
 
 /// Heartbeat that no client takes for an event.
@@ -46,11 +46,21 @@ impl Completions {
         self.has_ended
     }
 
-    pub(super) fn take(&mut self, block: &Block<'_>, out: &mut Vec<u8>) {
-        if block.is_comment {
-            return out.extend_from_slice(BEAT);
+    pub(super) fn take(&mut self, record: Record<'_>, out: &mut Vec<u8>) {
+        match record {
+            Record::Event { data, .. } => {
+                if let Ok(event) = serde_json::from_slice(data)
+                    && !self.has_ended
+                {
+                    self.event(event, out);
+                }
+            }
+            Record::Heartbeat => out.extend_from_slice(BEAT),
+            Record::Control(_) | Record::Retry(_) => {}
         }
-        let Some(event) = block.event().filter(|_| !self.has_ended) else { return };
+    }
+
+    fn event(&mut self, event: ChatEvent, out: &mut Vec<u8>) {
         self.seq += 1;
         if event.is_content() {
             return self.part(event, out);
@@ -301,6 +311,8 @@ fn data(out: &mut Vec<u8>, value: &impl serde::Serialize) {
 mod tests {
     use super::super::ResponseFormat;
     use super::*;
+    use crate::event::{Epoch, EventId, Position};
+    use crate::wire::record;
 
     fn events() -> Vec<ChatEvent> {
         let start = ChatEvent::Start {
@@ -325,14 +337,20 @@ mod tests {
 
     fn read(face: Completions, events: &[ChatEvent], is_level: bool) -> String {
         let (mut face, mut out) = (ResponseFormat::Completions(face), Vec::new());
+        let id = EventId { epoch: Epoch(0), position: Position::ZERO };
         for event in events {
-            let json = serde_json::to_string(event).expect("JSON");
-            face.take(format!("retry: 5\nid: x\ndata: {json}\n\n").as_bytes(), &mut out);
+            let json = serde_json::to_vec(event).expect("JSON");
+            let mut records = Vec::new();
+            record::retry(&mut records, 5);
+            record::event(&mut records, id, &json);
+            face.take(&records, &mut out);
             if is_level {
                 face.flush(&mut out);
             }
         }
-        face.take(b":\n", &mut out);
+        let mut beat = Vec::new();
+        record::heartbeat(&mut beat);
+        face.take(&beat, &mut out);
         String::from_utf8(out).expect("UTF-8")
     }
 

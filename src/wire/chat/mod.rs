@@ -5,7 +5,6 @@
 //! response formats are converted from the same events of the journal, when they are read.
 //! Never: does I/O, or uses actix.
 
-mod blocks;
 mod completion;
 mod completions;
 mod event;
@@ -25,10 +24,12 @@ pub use request::{ChatRequest, StreamUsage};
 pub use transcript::{Redaction, Transcript};
 pub use upstream_error::UpstreamFailure;
 
+use super::record::records;
+
 /// Maximum size of the text of a frame, in bytes, if a late reader is sent many events in one.
 const MAX_JOINED_BYTES: usize = 16 * 1024;
 
-/// Converter of a session's Server-Sent Events to the format of a reader.
+/// Converter of a session's records to the format of a reader.
 #[derive(Debug)]
 pub enum ResponseFormat {
     /// Events of the hub.
@@ -38,13 +39,13 @@ pub enum ResponseFormat {
 }
 
 impl ResponseFormat {
-    /// Converts whole blocks and appends the result to `out`, except a last text that more may be
-    /// joined to.
-    pub fn take(&mut self, blocks: &[u8], out: &mut Vec<u8>) {
-        for block in blocks::of(blocks) {
+    /// Converts whole records, the output of a session with [`Format::Records`](super::Format), and
+    /// appends the result to `out`, except a last text that more may be joined to.
+    pub fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        for record in records(bytes) {
             match self {
-                Self::Native(face) => face.take(&block, out),
-                Self::Completions(face) => face.take(&block, out),
+                Self::Native(face) => face.take(record, out),
+                Self::Completions(face) => face.take(record, out),
             }
         }
     }

@@ -2,10 +2,12 @@
 //! together joined.
 
 use super::MAX_JOINED_BYTES;
-use super::blocks::Block;
 use super::event::ChatEvent;
 use super::extra::Extra;
 use super::transcript::Redaction;
+use crate::event::EventId;
+use crate::wire::record::Record;
+use crate::wire::{Format, sse};
 use serde::Serialize;
 use serde_json::json;
 
@@ -16,6 +18,8 @@ pub struct Native {
     accumulated: Option<String>,
     redactions: Vec<Redaction>,
     waiting: Option<Waiting>,
+    /// Time to wait before a reconnect, which the next block states.
+    retry_ms: Option<u64>,
     has_ended: bool,
     /// True if the end of a connection is reported with a terminal event, because the reader gets
     /// no control events.
@@ -26,8 +30,7 @@ pub struct Native {
 /// Output that more may be joined to, with the id of its last part.
 #[derive(Debug)]
 struct Waiting {
-    retry: Option<String>,
-    id: String,
+    id: EventId,
     event: ChatEvent,
 }
 
@@ -65,21 +68,30 @@ impl Native {
             "type": "error", "code": "disconnected", "message": message,
             "retryable": true, "partial": self.has_said, "upstream_status": null,
         });
-        line(out, "data: ", &crate::wire::control::json(&end));
-        out.push(b'\n');
+        self.block(out, None, &crate::wire::control::json(&end));
     }
 
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    pub(super) fn take(&mut self, block: &Block<'_>, out: &mut Vec<u8>) {
-        if block.is_comment {
-            return out.extend_from_slice(block.raw);
+    pub(super) fn take(&mut self, record: Record<'_>, out: &mut Vec<u8>) {
+        match record {
+            Record::Event { id, data } => self.event(id, data, out),
+            Record::Control(block) => {
+                self.flush(out);
+                self.write_retry(out);
+                out.extend_from_slice(block);
+            }
+            Record::Heartbeat => out.extend_from_slice(sse::COMMENT),
+            Record::Retry(retry_ms) => self.retry_ms = Some(retry_ms),
         }
-        let event = block.event();
+    }
+
+    fn event(&mut self, id: EventId, data: &[u8], out: &mut Vec<u8>) {
+        let event: Option<ChatEvent> = serde_json::from_slice(data).ok();
         if let Some(event) = event.as_ref().filter(|event| event.is_content()) {
-            return self.say(block, self.shown(event), out);
+            return self.say(id, self.shown(event), out);
         }
         self.flush(out);
         // Members that are not interpreted may repeat redacted text.
@@ -88,7 +100,7 @@ impl Native {
         {
             return;
         }
-        out.extend_from_slice(block.raw);
+        self.block(out, Some(id), data);
         let Some(event) = event else { return };
         self.has_ended |= event.is_terminal();
         if let Some(redaction) = Redaction::of(&event) {
@@ -116,78 +128,89 @@ impl Native {
         }
     }
 
-    fn say(&mut self, block: &Block<'_>, event: ChatEvent, out: &mut Vec<u8>) {
+    fn say(&mut self, id: EventId, event: ChatEvent, out: &mut Vec<u8>) {
         self.has_said = true;
-        let id = block.id.unwrap_or_default();
         let rest = match &mut self.waiting {
             Some(waiting) => waiting.event.join(event, MAX_JOINED_BYTES),
             None => Some(event),
         };
         match (rest, &mut self.waiting) {
-            (None, Some(waiting)) => id.clone_into(&mut waiting.id),
+            (None, Some(waiting)) => waiting.id = id,
             (None, None) => {}
             (Some(event), _) => {
                 self.flush(out);
-                let retry = block.retry.map(str::to_owned);
-                self.waiting = Some(Waiting { retry, id: id.to_owned(), event });
+                self.waiting = Some(Waiting { id, event });
             }
         }
     }
 
     pub(super) fn flush(&mut self, out: &mut Vec<u8>) {
-        let Some(Waiting { retry, id, event }) = self.waiting.take() else { return };
+        let Some(Waiting { id, event }) = self.waiting.take() else { return };
         let mut part = Part { event: &event, accumulated: None };
         if let (Some(text), ChatEvent::Token { content, .. }) = (&mut self.accumulated, &event) {
             text.push_str(content);
             part.accumulated = Some(text);
         }
-        if let Some(retry) = retry {
-            line(out, "retry: ", retry.as_bytes());
+        let data = crate::wire::control::json(&part);
+        self.block(out, Some(id), &data);
+    }
+
+    fn block(&mut self, out: &mut Vec<u8>, id: Option<EventId>, data: &[u8]) {
+        self.write_retry(out);
+        if let Some(id) = id {
+            sse::line(out, b"id: ", &id.text());
         }
-        line(out, "id: ", id.as_bytes());
-        line(out, "data: ", &crate::wire::control::json(&part));
+        sse::data(out, data);
         out.push(b'\n');
     }
-}
 
-fn line(out: &mut Vec<u8>, field: &str, value: &[u8]) {
-    crate::wire::sse::line(out, field.as_bytes(), value);
+    fn write_retry(&mut self, out: &mut Vec<u8>) {
+        if let Some(retry_ms) = self.retry_ms.take() {
+            crate::wire::retry(out, Format::Sse, retry_ms);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{Redaction, ResponseFormat};
     use super::*;
+    use crate::event::{Epoch, Position};
     use serde_json::Value;
 
-    fn block(id: u32, event: &ChatEvent) -> String {
-        format!("id: {id}\ndata: {}\n\n", serde_json::to_string(event).expect("JSON"))
+    fn record(id: u64, event: &ChatEvent) -> Vec<u8> {
+        let mut out = Vec::new();
+        let id = EventId { epoch: Epoch(0), position: Position::from_stored(id) };
+        let data = serde_json::to_vec(event).expect("JSON");
+        crate::wire::record::event(&mut out, id, &data);
+        out
     }
 
-    fn read(face: Native, blocks: &[String]) -> Vec<(String, Value)> {
+    fn read(face: Native, records: &[Vec<u8>]) -> Vec<(u64, Value)> {
         let (mut face, mut out) = (ResponseFormat::Native(face), Vec::new());
-        for block in blocks {
-            face.take(block.as_bytes(), &mut out);
+        for record in records {
+            face.take(record, &mut out);
         }
         face.flush(&mut out);
         let text = String::from_utf8(out).expect("UTF-8");
         let of = |block: &str| {
             let line = |name: &str| block.lines().find_map(|l| l.strip_prefix(name)).unwrap_or("");
-            (line("id: ").to_owned(), serde_json::from_str(line("data: ")).expect("JSON"))
+            let id = EventId::parse(line("id: ")).expect("an id");
+            (id.position.get(), serde_json::from_str(line("data: ")).expect("JSON"))
         };
         text.split_terminator("\n\n").map(of).collect()
     }
 
-    fn tokens(text: &str) -> Vec<String> {
-        let each = text.chars().zip(0..);
-        each.map(|(c, at)| block(at, &ChatEvent::token(c.to_string(), u64::from(at)))).collect()
+    fn tokens(text: &str) -> Vec<Vec<u8>> {
+        let each = text.chars().zip(0u64..);
+        each.map(|(c, at)| record(at, &ChatEvent::token(c.to_string(), at))).collect()
     }
 
     #[test]
     fn available_tokens_are_joined_under_the_last_id() {
         let all = read(Native::default(), &tokens("aé😀b"));
         assert_eq!(all.len(), 1);
-        assert_eq!(all[0].0, "3", "id of the last token");
+        assert_eq!(all[0].0, 3, "id of the last token");
         assert_eq!((&all[0].1["content"], &all[0].1["n"]), (&"aé😀b".into(), &4.into()));
         let long = read(Native::default(), &tokens(&"x".repeat(40_000)));
         assert_eq!(long.len(), 3, "at most 16 KiB each");
@@ -196,11 +219,11 @@ mod tests {
 
     #[test]
     fn available_reasoning_and_tool_calls_are_joined() {
-        let thought = |n: u32| block(n, &ChatEvent::Reasoning { content: "hm ".into() });
-        let call = |n: u32, index, id: Option<&str>| {
+        let thought = |n: u64| record(n, &ChatEvent::Reasoning { content: "hm ".into() });
+        let call = |n: u64, index, id: Option<&str>| {
             let (id, name) = (id.map(str::to_owned), None);
             let arguments = "{".into();
-            block(
+            record(
                 n,
                 &ChatEvent::ToolCall {
                     index,
@@ -212,32 +235,32 @@ mod tests {
                 },
             )
         };
-        let mut blocks: Vec<String> = (0..3).map(thought).collect();
-        blocks.extend([call(3, 0, Some("a")), call(4, 0, None), call(5, 1, Some("b"))]);
-        let all = read(Native::default(), &blocks);
-        let ids: Vec<&str> = all.iter().map(|(id, _)| id.as_str()).collect();
-        assert_eq!(ids, ["2", "4", "5"]);
+        let mut records: Vec<Vec<u8>> = (0..3).map(thought).collect();
+        records.extend([call(3, 0, Some("a")), call(4, 0, None), call(5, 1, Some("b"))]);
+        let all = read(Native::default(), &records);
+        let ids: Vec<u64> = all.iter().map(|(id, _)| *id).collect();
+        assert_eq!(ids, [2, 4, 5]);
         assert_eq!(all[0].1["content"], "hm hm hm ");
         assert_eq!((&all[1].1["id"], &all[1].1["arguments"]), (&"a".into(), &"{{".into()));
     }
 
     #[test]
     fn other_events_keep_their_place() {
-        let mut blocks = tokens("ab");
+        let mut records = tokens("ab");
         let reasoning = ChatEvent::Reasoning { content: "hm".into() };
-        blocks.insert(1, block(9, &reasoning));
-        let ids: Vec<String> = read(Native::default(), &blocks).into_iter().map(|b| b.0).collect();
-        assert_eq!(ids, ["0", "9", "1"]);
+        records.insert(1, record(9, &reasoning));
+        let ids: Vec<u64> = read(Native::default(), &records).into_iter().map(|b| b.0).collect();
+        assert_eq!(ids, [0, 9, 1]);
     }
 
     #[test]
     fn text_is_accumulated_from_the_resume_point_and_redacted() {
         let redaction = Redaction { from: 1, to: 3, replacement: "##".into() };
-        let mut blocks = tokens("abcd");
+        let mut records = tokens("abcd");
         let late = ChatEvent::Redact { from_index: 0, to_index: 1, replacement: "#".into() };
-        blocks.push(block(8, &late));
-        blocks.push(block(9, &ChatEvent::token("e".into(), 4)));
-        let all = read(Native::new(vec![redaction], Some(String::new())), &blocks);
+        records.push(record(8, &late));
+        records.push(record(9, &ChatEvent::token("e".into(), 4)));
+        let all = read(Native::new(vec![redaction], Some(String::new())), &records);
         assert_eq!(all[0].1["content"], "a##d");
         assert_eq!(all[2].1["accumulated"], "###de");
         let resumed = read(Native::new(Vec::new(), Some("ab".into())), &tokens("abcd")[2..]);

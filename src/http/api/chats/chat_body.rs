@@ -1,4 +1,4 @@
-//! Response body of a chat's reader: a session's blocks in the requested format.
+//! Response body of a chat's reader: a session's records in the requested format.
 
 use crate::http::api::event_body::EventBody;
 use crate::source::ChatReader;
@@ -54,8 +54,8 @@ impl MessageBody for ChatBody {
                 return Poll::Ready(None);
             }
             match Pin::new(&mut this.session).poll_next(cx) {
-                Poll::Ready(Some(Ok(blocks))) => {
-                    this.face.take(&blocks, &mut this.out);
+                Poll::Ready(Some(Ok(records))) => {
+                    this.face.take(&records, &mut this.out);
                     if this.out.len() < GATHERED_BYTES {
                         continue;
                     }

@@ -11,6 +11,7 @@ use crate::http::history::read_history;
 use crate::http::state::AppState;
 use crate::journal::now;
 use crate::source::{Chat, ChatReader, Chats};
+use crate::wire::Format;
 use crate::wire::chat::{Native, Redaction, ResponseFormat, Transcript};
 use actix_web::body::MessageBody;
 use actix_web::web::Data;
@@ -57,7 +58,9 @@ pub(crate) async fn open(
     if options.start.is_none() && requested.is_none() {
         require_start(state, &chat).await?;
     }
-    let query = SubscribeQuery::of_stream(chat.stream.clone(), options).map_err(Problem::query)?;
+    let stream = chat.stream.clone();
+    let mut query = SubscribeQuery::of_stream(stream, options).map_err(Problem::query)?;
+    query.view.format = Format::Records;
     let wrap = Some(Box::new(|session| ChatBody::new(session, face, reader).boxed()) as _);
     subscribe::open(state, request, SubscribeRequest { query, requested, caller, wrap }).await
 }

@@ -1,11 +1,15 @@
 //! Laws of chats: events of an upstream, requests to it, and formats of its answer.
 
 use super::sse::interpret;
+use fanfare::event::{
+    Body, Draft, Entry, Epoch, EventId, EventType, MAX_ENTRIES_PER_BATCH, Position, StreamName,
+    Timestamp,
+};
 use fanfare::wire::chat::{
     ChatEvent, ChatRequest, Completions, Decoder, Native, ResponseFormat, StreamUsage,
     UpstreamEvent, UpstreamFailure,
 };
-use fanfare::wire::{SseDecoder, SseFrame};
+use fanfare::wire::{self, Format, SseDecoder, SseFrame, View};
 use serde_json::Value;
 
 /// Returns the frames of bytes that arrive in these pieces.
@@ -79,6 +83,21 @@ pub fn ask(body: &[u8]) {
     }
 }
 
+/// Returns what a session of the chat writes for an event.
+fn record(at: usize, event: &ChatEvent) -> Vec<u8> {
+    let now = Timestamp::from_ms(0);
+    let stream = StreamName::parse("c").expect("a name");
+    let json = serde_json::value::to_raw_value(event).expect("JSON");
+    let draft = Draft::from_json(vec![stream], EventType::default(), &json, now).expect("valid");
+    let position = Position::of(1, at % MAX_ENTRIES_PER_BATCH);
+    let body = Body::Event { kind: draft.kind().clone(), payload: draft.payload().clone() };
+    let entry = Entry { position, time: now, streams: draft.streams().into(), body };
+    let view = View { format: Format::Records, ..View::default() };
+    let mut out = Vec::new();
+    wire::entry(&mut out, EventId { epoch: Epoch(1), position }, &entry, &view, None);
+    out
+}
+
 /// A reader of either format gets the whole text of an answer in order, even if blocks are flushed
 /// together, as `together` says.
 pub fn faces(parts: &[String], together: &[bool]) {
@@ -100,8 +119,7 @@ pub fn faces(parts: &[String], together: &[bool]) {
     for (mut face, content) in [(native, "/content"), (completions, "/choices/0/delta/content")] {
         let mut out = Vec::new();
         for (at, event) in events.iter().enumerate() {
-            let json = serde_json::to_string(event).expect("JSON");
-            face.take(format!("id: {at}\ndata: {json}\n\n").as_bytes(), &mut out);
+            face.take(&record(at, event), &mut out);
             if !together.get(at).copied().unwrap_or_default() {
                 face.flush(&mut out);
             }

@@ -3,7 +3,7 @@
 use fanfare::event::{
     Body, Draft, Entry, Epoch, EventId, EventType, Position, StreamName, Timestamp,
 };
-use fanfare::wire::{self, View};
+use fanfare::wire::{self, Format, View};
 use serde_json::Value;
 
 /// An event that an EventSource dispatches.
@@ -96,7 +96,7 @@ pub fn block(kind: &str, text: &str, number: u64, retry_ms: u64) {
     let payload = std::str::from_utf8(draft.payload().as_bytes()).expect("UTF-8");
 
     let mut plain = Vec::new();
-    wire::retry(&mut plain, retry_ms);
+    wire::retry(&mut plain, Format::Sse, retry_ms);
     wire::entry(&mut plain, id, &entry, &View::default(), None);
     wire::heartbeat(&mut plain, &View::default(), false, now);
     wire::heartbeat(&mut plain, &View::default(), true, now);
