@@ -4,24 +4,18 @@ use crate::event::{Draft, Receipt, StreamName};
 use crate::http::error::Problem;
 use crate::http::state::AppState;
 use crate::journal::{Item, PublishError, PublishUnit};
-use crate::limits::{Client, RateExceeded};
+use crate::limits::{QuotaOwner, RateExceeded};
 use crate::telemetry::Telemetry;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Overhead of an event in the publish queue beyond its data, in bytes.
 const EVENT_OVERHEAD_BYTES: usize = 128;
 
-/// The client and subject whose rates a publish is charged to.
-pub(crate) struct Publisher {
-    pub(crate) client: Client,
-    pub(crate) subject: Option<Arc<str>>,
-}
-
 /// The origin of a publish.
 pub(crate) struct PublishSource<'a> {
-    pub(crate) publisher: &'a Publisher,
+    /// The client and subject whose rates the publish is charged to.
+    pub(crate) owner: &'a QuotaOwner,
     /// Size of the body that contained the events, in bytes.
     pub(crate) body_bytes: usize,
     /// The time from which the publish is measured.
@@ -36,7 +30,7 @@ pub(crate) async fn ingest(
 ) -> Result<Vec<Receipt>, Problem> {
     refuse_in_drain(state)?;
     let sizes = drafts.iter().map(|draft| (draft.streams(), draft.payload().as_bytes().len()));
-    charge_rates(state, source.publisher, sizes)?;
+    charge_rates(state, source.owner, sizes)?;
     let bytes = source.body_bytes + drafts.len() * EVENT_OVERHEAD_BYTES;
     let unit: PublishUnit = drafts.into_iter().map(Item::Event).collect();
     let mut timer =
@@ -67,13 +61,13 @@ pub(crate) fn refuse_in_drain(state: &AppState) -> Result<(), Problem> {
     if state.draining.load(Ordering::Relaxed) { Err(PublishError::Draining.into()) } else { Ok(()) }
 }
 
-/// Charges events, each given as its streams and bytes, to the publisher's rates.
+/// Charges events, each given as its streams and bytes, to the rates of their publisher.
 pub(crate) fn charge_rates<'a>(
     state: &AppState,
-    publisher: &Publisher,
+    owner: &QuotaOwner,
     events: impl Iterator<Item = (&'a [StreamName], usize)>,
 ) -> Result<(), Problem> {
-    let spent = state.rates.load().spend(&publisher.client, publisher.subject.as_ref(), events);
+    let spent = state.rates.load().spend(owner, events);
     spent.map_err(rate_exceeded)
 }
 

@@ -1,11 +1,11 @@
 //! Messages between the shards and the connection manager: their only interface to each other.
 
 use super::ids::{GroupId, SessionKey, ShardId};
-use super::quota_owner::QuotaOwner;
 use super::session_view::{SessionFilter, SessionView};
 use crate::event::{Interest, Position};
 use crate::journal::CommittedBatch;
 use crate::limits::Limit;
+use crate::limits::QuotaOwner;
 use actix::{Message, Recipient};
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,7 +13,6 @@ mod messages;
 mod operators;
 #[doc(hidden)]
 pub mod probe;
-mod quota_owner;
 mod retry_pacer;
 mod session_view;
 mod shard;
@@ -26,7 +25,6 @@ pub use manager::{
 };
 pub use messages::{Subscribe, SubscribeRejection};
 pub use operators::{SessionPage, close, sessions};
-pub use quota_owner::QuotaOwner;
 pub use retry_pacer::RetryPacer;
 pub use session_view::{SessionFilter, SessionView};
 pub use shard::{DirectSink, FlushOptions, Heartbeat, SessionStart, ShardSettings, WriteOutcome};

@@ -5,7 +5,6 @@
 use super::ids::{GroupId, SessionKey};
 use super::manager::{ConnectionManager, SelectorIndex};
 use super::messages::Registered;
-use super::quota_owner::QuotaOwner;
 use super::retry_pacer::RetryPacer;
 use super::shard::{
     CatchUp, DirectSink, Mode, Session, Shard, ShardSettings, ShardState, WriteOutcome,
@@ -13,6 +12,7 @@ use super::shard::{
 use crate::event::{Interest, Position, Selector, StreamName};
 use crate::journal::{CommittedBatch, History};
 use crate::limits::Client;
+use crate::limits::QuotaOwner;
 use crate::telemetry::Telemetry;
 use crate::wire::View;
 use actix::Addr;

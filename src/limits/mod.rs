@@ -9,12 +9,14 @@ mod client;
 mod forwarded;
 mod key_store;
 mod memory;
+mod quota_owner;
 mod rates;
 
 pub use bounds::{Bound, Bounds, Limits, Rule, Scope, Usage};
 pub use client::{Client, ClientKey};
 pub use forwarded::{ForwardedHeaders, client_of};
 pub use memory::{MemoryBudget, machine_memory_bytes, resident_bytes};
+pub use quota_owner::QuotaOwner;
 pub use rates::{RateExceeded, RateSpent, Rates};
 
 /// The limits by name.

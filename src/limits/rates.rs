@@ -5,8 +5,9 @@
 
 use super::Limit;
 use super::bounds::{Bound, Limits, Scope, Usage};
-use super::client::{Client, ClientKey};
+use super::client::ClientKey;
 use super::key_store::BoundedKeyStore;
+use super::quota_owner::QuotaOwner;
 use crate::event::{MAX_ENTRIES_PER_BATCH, StreamName};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
@@ -112,20 +113,19 @@ impl Rates {
         changed
     }
 
-    /// Deducts a request's events, each with its streams and bytes, from the rates of `client` and
-    /// `subject`; fails with the time to wait if a rate is exceeded.
+    /// Deducts a request's events, each with its streams and bytes, from the rates of `owner`;
+    /// fails with the time to wait if a rate is exceeded.
     pub fn spend<'a>(
         &self,
-        client: &Client,
-        subject: Option<&Arc<str>>,
+        owner: &QuotaOwner,
         events: impl Iterator<Item = (&'a [StreamName], usize)>,
     ) -> Result<(), RateExceeded> {
-        if self.meters.iter().all(|meter| meter.key(client, subject).is_none()) {
+        if self.meters.iter().all(|meter| meter.key(owner).is_none()) {
             return Ok(());
         }
         let spent = self.group_by_scopes(events);
         for meter in &self.meters {
-            let Some(key) = meter.key(client, subject) else { continue };
+            let Some(key) = meter.key(owner) else { continue };
             let is_here = |scope: &Scope| self.limits.bound(meter.limit, *scope).0 == meter.scope;
             let here = spent.iter().filter(|(scopes, _)| scopes.iter().any(is_here));
             let amount = here.map(|(_, spent)| {
@@ -196,15 +196,15 @@ impl Meter {
     }
 
     /// Returns the key to count by, if the rate binds the client or subject.
-    fn key(&self, client: &Client, subject: Option<&Arc<str>>) -> Option<Key> {
-        if client.is_local && !self.bound.is_explicit {
+    fn key(&self, owner: &QuotaOwner) -> Option<Key> {
+        if owner.client.is_local && !self.bound.is_explicit {
             return None;
         }
         match self.limit {
             Limit::PublishEventsPerClient | Limit::PublishBytesPerClient => {
-                Some(Key::Client(client.key()))
+                Some(Key::Client(owner.client.key()))
             }
-            _ => subject.cloned().map(Key::Subject),
+            _ => owner.subject.clone().map(Key::Subject),
         }
     }
 
@@ -245,6 +245,7 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::super::bounds::{Bounds, Rule};
+    use super::super::client::Client;
     use super::*;
     use crate::event::Selector;
 
@@ -264,7 +265,7 @@ mod tests {
 
     fn spend(rates: &Rates, client: &Client, sent: &[(Vec<StreamName>, usize)]) -> bool {
         let sent = sent.iter().map(|(streams, bytes)| (streams.as_slice(), *bytes));
-        rates.spend(client, None, sent).is_ok()
+        rates.spend(&QuotaOwner { client: *client, subject: None }, sent).is_ok()
     }
 
     #[test]
@@ -331,8 +332,8 @@ mod tests {
         let batch = events("a", 2_000, 0);
         let post = |subject: &str| {
             let sent = batch.iter().map(|(streams, bytes)| (streams.as_slice(), *bytes));
-            let subject: Arc<str> = subject.into();
-            rates.spend(&client(1, false), Some(&subject), sent).map_err(|e| e.limit)
+            let owner = QuotaOwner { client: client(1, false), subject: Some(subject.into()) };
+            rates.spend(&owner, sent).map_err(|e| e.limit)
         };
         assert_eq!((post("ann"), post("ann").is_ok()), (Ok(()), true));
         for _ in 0..5 {

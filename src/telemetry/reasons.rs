@@ -168,6 +168,8 @@ reasons! {
         NotFound = "not_found",
         /// The publish queue is full.
         QueueFull = "publish_queue",
+        /// The bodies that are being received use up their limit.
+        RequestBodies = "request_bodies",
         /// The disk has too little free space.
         DiskFull = "disk_full",
         /// The journal is poisoned.

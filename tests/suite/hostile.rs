@@ -182,6 +182,40 @@ async fn invalid_utf8_and_json_get_a_problem_with_a_detail() {
 }
 
 #[tokio::test]
+async fn bodies_of_one_client_have_a_bound_while_they_are_received() {
+    const MIB: usize = 1 << 20;
+    let args = ["--max-body-bytes", "32MiB", "--trusted-proxy", "127.0.0.1"];
+    let hub = Hub::start(&args).await;
+    let head = |address: &str| {
+        format!(
+            "POST /publish HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {address}\r\n\
+             Content-Length: {}\r\n\r\n",
+            31 * MIB
+        )
+    };
+    // Less than is announced, so that the hub waits for the rest.
+    let mut first = TcpStream::connect(&hub.address).await.unwrap();
+    first.write_all(head("192.0.2.1").as_bytes()).await.unwrap();
+    first.write_all(&vec![b' '; 20 * MIB]).await.unwrap();
+    hub.wait_for_metric("fanfare_request_body_bytes", |bytes| bytes >= (20 * MIB) as f64).await;
+    let mut second = head("192.0.2.1").into_bytes();
+    second.resize(second.len() + 20 * MIB, b' ');
+    let answer = say(&hub, &second, false).await;
+    assert_eq!(statuses(&answer), [503], "{}", text(&answer));
+    assert!(text(&answer).contains("503"), "{}", text(&answer));
+    let refused = "fanfare_publishes_refused_total{reason=\"request_bodies\"}";
+    assert_eq!(hub.metric(refused).await, 1.0);
+    assert_eq!(hub.metric("fanfare_bound_hits_total{bound=\"request_bodies\"}").await, 1.0);
+    assert!(hub.log().contains("reason=\"request_bodies\""), "{}", hub.log());
+    // Another client is not affected.
+    let body = "{\"stream\":\"s\",\"data\":1}";
+    let other = head("192.0.2.2").replace(&(31 * MIB).to_string(), &body.len().to_string()) + body;
+    assert_eq!(statuses(&say(&hub, other.as_bytes(), false).await), [200]);
+    drop(first);
+    hub.wait_for_metric("fanfare_request_body_bytes", |bytes| bytes == 0.0).await;
+}
+
+#[tokio::test]
 async fn deep_json_and_unfinished_requests_do_not_affect_others() {
     let hub = Hub::start(&[]).await;
     let before = hub.resident_bytes();

@@ -1,10 +1,11 @@
 //! Progress of a download, as `progress` events.
 
 use crate::event::{Draft, EventType, StreamName};
-use crate::http::ingest::{PublishSource, Publisher, ingest};
+use crate::http::ingest::{PublishSource, ingest};
 use crate::http::limits::Download;
 use crate::http::state::AppState;
 use crate::journal::now;
+use crate::limits::QuotaOwner;
 use crate::telemetry::Telemetry;
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
@@ -45,7 +46,7 @@ struct ProgressData<'a> {
 
 /// Stream that receives the progress of a download, and the name of the file in its events.
 pub(crate) struct ProgressTarget {
-    pub(crate) publisher: Publisher,
+    pub(crate) owner: QuotaOwner,
     pub(crate) stream: StreamName,
     pub(crate) file: String,
 }
@@ -112,7 +113,7 @@ async fn publish_progress(
     mut at: watch::Receiver<(Status, u64)>,
 ) {
     let Ok(kind) = EventType::parse("progress") else { return };
-    let ProgressTarget { publisher, stream, file } = target;
+    let ProgressTarget { owner, stream, file } = target;
     loop {
         let (status, bytes_sent) = *at.borrow_and_update();
         let percentage = match total_size {
@@ -127,7 +128,7 @@ async fn publish_progress(
         let Some(draft) = draft else { return };
         let is_last = status != Status::Sending;
         for _ in 0..if is_last { LAST_EVENT_ATTEMPTS } else { 1 } {
-            let source = PublishSource { publisher: &publisher, body_bytes: file.len(), began };
+            let source = PublishSource { owner: &owner, body_bytes: file.len(), began };
             if ingest(&state, source, vec![draft.clone()]).await.is_ok() || !is_last {
                 break;
             }

@@ -9,9 +9,8 @@ use crate::http::api::download_progress::{DownloadProgress, MeteredBody, Progres
 use crate::http::api::publish::check_publish;
 use crate::http::error::{Code, Document, Problem};
 use crate::http::extract::client::client;
-use crate::http::extract::identity::require_caller;
+use crate::http::extract::identity::{quota_owner, require_caller};
 use crate::http::extract::query;
-use crate::http::ingest::Publisher;
 use crate::http::openapi::responses::{CommonErrors, HistoryErrors};
 use crate::http::resource::Routes;
 use crate::http::state::AppState;
@@ -139,8 +138,8 @@ async fn serve(
         return Ok(response);
     }
     let progress = progress.map(|stream| {
-        let publisher = Publisher { client: client(state, request), subject: caller.counted_as() };
-        let target = ProgressTarget { publisher, stream, file: format!("{name}/{path}") };
+        let owner = quota_owner(state, request, &caller);
+        let target = ProgressTarget { owner, stream, file: format!("{name}/{path}") };
         DownloadProgress::begin(state.clone(), target, &response)
     });
     let telemetry = state.telemetry.clone();

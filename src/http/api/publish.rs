@@ -4,16 +4,16 @@ use crate::access::{Caller, Scope};
 use crate::event::{Draft, EventType, Key, Receipt, StreamName};
 use crate::http::error::{Code, Document, Problem};
 use crate::http::extract::body::read_body;
-use crate::http::extract::client::client;
-use crate::http::extract::identity::require_caller;
+use crate::http::extract::idempotency_key::{IDEMPOTENCY_KEY, idempotency_key};
+use crate::http::extract::identity::{quota_owner, require_caller};
 use crate::http::extract::query;
-use crate::http::ingest::{PublishSource, Publisher, ingest};
+use crate::http::ingest::{PublishSource, ingest};
 use crate::http::openapi::responses::{BodyErrors, CommonErrors};
 use crate::http::openapi::shapes::{Events, LogMessage, Receipt as ReceiptShape, Receipts};
 use crate::http::outcome::{self, RequestOutcome};
 use crate::http::state::AppState;
 use crate::journal::now;
-use crate::telemetry::PublishRefused;
+use crate::telemetry::{BoundHit, PublishRefused};
 use crate::wire::{self, Publish};
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
@@ -21,8 +21,6 @@ use actix_web::{HttpRequest, HttpResponse};
 use rustc_hash::FxHashSet;
 use std::time::Instant;
 
-/// Header with the idempotency key of a single event.
-const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// Stream of `POST /log-message`.
 const LOGS: &str = "logs";
 
@@ -113,7 +111,7 @@ async fn publish_log(
     let body = read_body(state, request, body).await?;
     let began = Instant::now();
     let draft = wire::read_log(&body, stream, state.settings.max_event_bytes, now())?;
-    let draft = draft.with_key(key_header(request)?);
+    let draft = draft.with_key(idempotency_key(request)?);
     let receipts =
         ingest_for_request(state, request, &caller, vec![draft], body.len(), began).await?;
     Ok(publish_response(state, one_receipt(&receipts), &receipts))
@@ -134,7 +132,7 @@ async fn publish_body(
     }
     let body = read_body(state, request, body).await?;
     let began = Instant::now();
-    let key = key_header(request)?;
+    let key = idempotency_key(request)?;
     let max = state.settings.max_event_bytes;
     type WriteReceipts = fn(&[Receipt]) -> Vec<u8>;
     let (drafts, write) = if is_ndjson(request) {
@@ -180,7 +178,8 @@ async fn publish_one_text(
         let detail = format!("the data has {} bytes, more than the maximum of {max}", text.len());
         return Err(Problem::new(Code::PayloadTooLarge, detail).field("data"));
     }
-    let draft = Draft::from_text(vec![stream], kind, text, now())?.with_key(key_header(request)?);
+    let draft =
+        Draft::from_text(vec![stream], kind, text, now())?.with_key(idempotency_key(request)?);
     let receipts =
         ingest_for_request(state, request, &caller, vec![draft], body.len(), began).await?;
     Ok(publish_response(state, one_receipt(&receipts), &receipts))
@@ -197,8 +196,8 @@ async fn ingest_for_request(
     for stream in drafts.iter().flat_map(Draft::streams) {
         check_publish(caller, stream)?;
     }
-    let publisher = Publisher { client: client(state, request), subject: caller.counted_as() };
-    ingest(state, PublishSource { publisher: &publisher, body_bytes, began }, drafts).await
+    let owner = quota_owner(state, request, caller);
+    ingest(state, PublishSource { owner: &owner, body_bytes, began }, drafts).await
 }
 
 /// Refuses a caller who may not publish to `stream`.
@@ -249,7 +248,10 @@ pub(crate) fn count_refusal(
             Code::PayloadTooLarge => PublishRefused::TooLarge,
             Code::Conflict => PublishRefused::Conflict,
             Code::NotFound => PublishRefused::NotFound,
-            Code::TooMany | Code::ResourceExhausted => PublishRefused::QueueFull,
+            Code::TooMany | Code::ResourceExhausted => match problem.bound {
+                Some(BoundHit::RequestBodies) => PublishRefused::RequestBodies,
+                _ => PublishRefused::QueueFull,
+            },
             Code::DiskFull => PublishRefused::DiskFull,
             Code::JournalPoisoned => PublishRefused::Poisoned,
             Code::Draining => PublishRefused::Draining,
@@ -273,15 +275,6 @@ fn is_ndjson(request: &HttpRequest) -> bool {
         kind.as_deref(),
         Some("application/x-ndjson" | "application/ndjson" | "application/jsonl")
     )
-}
-
-fn key_header(request: &HttpRequest) -> Result<Option<Key>, Problem> {
-    let Some(value) = request.headers().get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    let text = value.to_str().map_err(|_| {
-        Problem::new(Code::Malformed, "the header must contain only visible ASCII characters")
-            .field(IDEMPOTENCY_KEY)
-    })?;
-    Ok(Some(Key::parse(IDEMPOTENCY_KEY, text)?))
 }
 
 fn reject_key(key: Option<Key>) -> Result<(), Problem> {

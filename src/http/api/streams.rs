@@ -4,11 +4,10 @@ use crate::access::{Caller, Scope};
 use crate::event::{Invalid, Receipt, StreamName};
 use crate::http::api::publish::{check_end, count_refusal};
 use crate::http::error::{Code, Document, Problem};
-use crate::http::extract::client::client;
-use crate::http::extract::identity::{require_admin, require_caller};
+use crate::http::extract::identity::{quota_owner, require_admin, require_caller};
 use crate::http::extract::query;
 use crate::http::history::read_history;
-use crate::http::ingest::{Publisher, charge_rates, refuse_in_drain};
+use crate::http::ingest::{charge_rates, refuse_in_drain};
 use crate::http::openapi::responses::{BodyErrors, CommonErrors, HistoryErrors};
 use crate::http::openapi::shapes::EndReceipt;
 use crate::http::state::AppState;
@@ -233,8 +232,8 @@ async fn end_stream(state: &AppState, request: &HttpRequest) -> Result<HttpRespo
     check_end(&caller, &name)?;
     refuse_in_drain(state)?;
     // Every reader gets the end as an event, so it is metered as one.
-    let publisher = Publisher { client: client(state, request), subject: caller.counted_as() };
-    charge_rates(state, &publisher, std::iter::once((std::slice::from_ref(&name), 0)))?;
+    let owner = quota_owner(state, request, &caller);
+    charge_rates(state, &owner, std::iter::once((std::slice::from_ref(&name), 0)))?;
     let receipt = ingest_item(state, Item::End(name.clone())).await?;
     let json = wire::end_receipt(receipt.id, name.as_str(), receipt.subscribers);
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(json))

@@ -11,8 +11,7 @@ use crate::http::api::rejection::{count_rejection, reject_subscriber};
 use crate::http::api::resume_point::{ResumePoint, find_resume_point, is_finished};
 use crate::http::error::{Code, Problem};
 use crate::http::extract::body::{parse_object, read_body};
-use crate::http::extract::client::client;
-use crate::http::extract::identity::require_caller;
+use crate::http::extract::identity::{quota_owner, require_caller};
 use crate::http::extract::last_event_id::{LAST_EVENT_ID, requested_id};
 use crate::http::extract::query::{self, SubscribeQuery};
 use crate::http::openapi::responses::{BodyErrors, CommonErrors, HistoryErrors, Subscribed};
@@ -20,7 +19,7 @@ use crate::http::openapi::shapes::{SubscribeParameters, Subscription};
 use crate::http::outcome::{self, RequestOutcome};
 use crate::http::session_socket::SessionSocket;
 use crate::http::state::AppState;
-use crate::hub::{DirectSink, QuotaOwner, SessionStart, Subscribe, SubscribeRejection};
+use crate::hub::{DirectSink, SessionStart, Subscribe, SubscribeRejection};
 use crate::journal::now;
 use crate::limits::Limit;
 use crate::telemetry::SubscribeRejectReason;
@@ -166,7 +165,7 @@ pub(crate) async fn open(
     if is_finished(state, &interest, requested.as_deref(), query.start).await? {
         return Ok(finished(state).finish());
     }
-    let holder = QuotaOwner { client: client(state, request), subject: caller.counted_as() };
+    let holder = quota_owner(state, request, &caller);
     let wanted = Subscribe { interest: interest.clone(), view: query.view.clone(), holder };
     let seat = match state.shard().register(wanted).await {
         Ok(seat) => seat,

@@ -8,6 +8,7 @@ use crate::http::outcome::{self, InternalFailure, RequestOutcome};
 use crate::journal::{JournalError, PublishError, Refusal};
 use crate::limits::Limit;
 use crate::source::SourceError;
+use crate::telemetry::BoundHit;
 use crate::wire::BodyError;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
@@ -115,6 +116,8 @@ pub(crate) struct Problem {
     pub(crate) field: Option<String>,
     /// The limit that was reached.
     pub(crate) limit: Option<Limit>,
+    /// The queue or buffer that was full.
+    pub(crate) bound: Option<BoundHit>,
     /// Seconds after which the client may retry.
     pub(crate) retry_after: Option<u64>,
     /// `Set-Cookie` value that ends an invalid cookie.
@@ -123,8 +126,15 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
-        Self { code, detail, field: None, limit: None, retry_after: None, cookie: None }
+        Self {
+            code,
+            detail: detail.into(),
+            field: None,
+            limit: None,
+            bound: None,
+            retry_after: None,
+            cookie: None,
+        }
     }
 
     /// Returns the problem of a request that reached a limit.
@@ -132,9 +142,16 @@ impl Problem {
         Self::new(Code::of_limit(limit), detail).limit(limit)
     }
 
-    /// Returns the reason that the problem is counted and logged with: the limit, or the code.
+    /// Returns the problem of a request that found a queue or buffer of the hub full.
+    pub(crate) fn bound_hit(bound: BoundHit, detail: impl Into<String>) -> Self {
+        let problem = Self::new(Code::ResourceExhausted, detail).retry_after(1);
+        Self { bound: Some(bound), ..problem }
+    }
+
+    /// Returns the reason that the problem is logged with: the limit or bound, or the code.
     pub(crate) fn reason(&self) -> &'static str {
-        self.limit.map_or(self.code.as_str(), Limit::as_str)
+        let bound = || self.bound.map_or(self.code.as_str(), BoundHit::as_str);
+        self.limit.map_or_else(bound, Limit::as_str)
     }
 
     /// Returns the problem of an invalid query or path.
@@ -219,7 +236,7 @@ impl From<PublishError> for Problem {
             PublishError::Refused(Refusal::TooManyStreams(_)) => {
                 Self::limit_reached(Limit::Streams, detail).field("stream")
             }
-            PublishError::QueueFull => Self::new(Code::ResourceExhausted, detail).retry_after(1),
+            PublishError::QueueFull => Self::bound_hit(BoundHit::PublishQueue, detail),
             PublishError::Draining => Self::new(Code::Draining, detail).retry_after(5),
             PublishError::DiskFull(_) => Self::new(Code::DiskFull, detail).retry_after(30),
             PublishError::Poisoned(_) => Self::new(Code::JournalPoisoned, detail).retry_after(30),

@@ -59,7 +59,7 @@ pub(crate) async fn read_body(
         if !held.grow(chunk.len()) {
             state.telemetry.bound_hit(BoundHit::RequestBodies);
             let detail = "too many bytes of request bodies are being received; retry later";
-            return Err(Problem::new(Code::ResourceExhausted, detail).retry_after(1));
+            return Err(Problem::bound_hit(BoundHit::RequestBodies, detail));
         }
         whole.extend_from_slice(&chunk);
         let due = Duration::from_secs((whole.len() / MIN_BYTES_PER_SECOND) as u64);

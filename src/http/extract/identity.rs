@@ -2,7 +2,9 @@
 
 use crate::access::{Caller, Denied, problem_detail};
 use crate::http::error::{Code, Problem};
+use crate::http::extract::client::client;
 use crate::http::state::AppState;
+use crate::limits::QuotaOwner;
 use actix_web::{HttpMessage as _, HttpRequest};
 use std::sync::Arc;
 
@@ -10,6 +12,11 @@ use std::sync::Arc;
 /// without grants.
 #[derive(Clone)]
 pub(crate) struct RequestIdentity(pub(crate) Option<Arc<Caller>>);
+
+/// Returns the client and subject that a request's sessions and publishes are counted for.
+pub(crate) fn quota_owner(state: &AppState, request: &HttpRequest, caller: &Caller) -> QuotaOwner {
+    QuotaOwner { client: client(state, request), subject: caller.counted_as() }
+}
 
 /// Returns the caller of a request, if it is known.
 pub(crate) fn identity(request: &HttpRequest) -> Option<Arc<Caller>> {

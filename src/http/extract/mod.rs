@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod cookie;
+pub(crate) mod idempotency_key;
 pub(crate) mod identity;
 pub(crate) mod last_event_id;
 pub(crate) mod query;

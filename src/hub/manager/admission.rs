@@ -4,7 +4,7 @@
 //! admits no session. The counts are exact, because only the manager counts.
 
 use crate::event::{Interest, Selector};
-use crate::hub::quota_owner::QuotaOwner;
+use crate::limits::QuotaOwner;
 use crate::limits::{Bound, ClientKey, Limit, Limits, Scope, Usage};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;

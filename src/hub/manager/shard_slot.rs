@@ -6,7 +6,7 @@
 use crate::event::Position;
 use crate::hub::ids::{GroupId, SessionKey};
 use crate::hub::messages::{ShardAddress, ToShard};
-use crate::hub::quota_owner::QuotaOwner;
+use crate::limits::QuotaOwner;
 use crate::telemetry::{BoundHit, Telemetry};
 use actix::prelude::SendError;
 use rustc_hash::FxHashMap;

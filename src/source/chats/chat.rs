@@ -104,7 +104,7 @@ pub(super) struct ChatSetup {
     pub(super) fingerprint: String,
     pub(super) key: Option<String>,
     pub(super) is_adoptable: bool,
-    pub(super) stops_alone: bool,
+    pub(super) stops_without_readers: bool,
 }
 
 impl Chat {
@@ -128,7 +128,7 @@ impl Chat {
             fingerprint,
             key,
             is_adoptable: of.is_adoptable,
-            stops_without_readers: of.stops_alone,
+            stops_without_readers: of.stops_without_readers,
             progress: watch::Sender::new(progress),
             stop: watch::Sender::new(None),
             deletion: tokio::sync::Mutex::default(),

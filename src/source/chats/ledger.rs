@@ -213,7 +213,7 @@ impl Ledger {
                     fingerprint,
                     key,
                     is_adoptable: false,
-                    stops_alone: false,
+                    stops_without_readers: false,
                 };
                 if let Some(chat) = Chat::new(beginning, Progress::Begun) {
                     // Redacted until the record of its end says otherwise.
@@ -256,7 +256,7 @@ mod tests {
             fingerprint: "f".into(),
             key: key.map(str::to_owned),
             is_adoptable: false,
-            stops_alone: false,
+            stops_without_readers: false,
         };
         Chat::new(beginning, Progress::Beginning).expect("a chat")
     }

@@ -67,7 +67,7 @@ pub struct CreateChat {
     /// True if a repeated request takes the chat over from a client that is gone.
     pub is_adoptable: bool,
     /// True if the chat stops after a minute without readers.
-    pub stops_alone: bool,
+    pub stops_without_readers: bool,
     /// True if no new chat may be created: unless the key is known, the chat to continue is gone.
     pub must_exist: bool,
 }
@@ -189,7 +189,7 @@ impl Chats {
             fingerprint: ask.fingerprint.clone(),
             key,
             is_adoptable: wanted.is_adoptable,
-            stops_alone: wanted.stops_alone,
+            stops_without_readers: wanted.stops_without_readers,
         };
         let chat = Chat::new(beginning, Progress::Beginning).ok_or(CreateChatError::Gone)?;
         let entered = ledger.reserve(&chat, &limits);

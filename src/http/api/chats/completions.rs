@@ -83,7 +83,7 @@ async fn create_one(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let caller = authorization::require_chat_caller(state, request)?;
-    let (key, after) = (create::idempotency_key(request)?, after(request)?);
+    let (key, after) = (create::hashed_key(request)?, after(request)?);
     let (is_adoptable, stops_alone) = (key.is_none(), stops_alone(request)?);
     let manner =
         CreatePolicy { is_adoptable, stops_without_readers: stops_alone, must_exist: false };

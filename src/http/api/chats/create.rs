@@ -6,6 +6,7 @@ use crate::http::api::chats::authorization;
 use crate::http::error::{Code, Problem};
 use crate::http::extract::body::read_body;
 use crate::http::extract::client::client;
+use crate::http::extract::idempotency_key::{IDEMPOTENCY_KEY, idempotency_key};
 use crate::http::state::AppState;
 use crate::source::{CreateChat, CreateChatError, CreatedChat};
 use crate::telemetry::ChatRefused;
@@ -14,9 +15,6 @@ use actix_web::HttpRequest;
 use actix_web::web::{Data, Payload};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-
-/// Header with which a repeated request creates no second chat.
-const KEY: &str = "Idempotency-Key";
 
 /// Conditions under which a chat is created, and kept when nobody reads it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,19 +45,10 @@ pub(crate) async fn read_request_body(
 }
 
 /// Returns the hash of a request's idempotency key.
-pub(crate) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
-    let mut said = request.headers().get_all(KEY);
-    let (Some(value), more) = (said.next(), said.next()) else { return Ok(None) };
-    let wrong = |why| Problem::new(Code::Malformed, why).field(KEY);
-    let text = value
-        .to_str()
-        .map_err(|_| wrong("the header must contain only visible ASCII characters"))?;
-    if more.is_some() {
-        return Err(wrong("the header must not be repeated"));
-    }
-    let key = Key::parse(KEY, text)?;
-    let hash = Sha256::digest(key.as_str());
-    Ok(Some(hash.iter().map(|byte| format!("{byte:02x}")).collect()))
+pub(crate) fn hashed_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
+    let hash = |key: Key| Sha256::digest(key.as_str());
+    let hex = |hash: &[u8]| hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(idempotency_key(request)?.map(|key| hex(&hash(key))))
 }
 
 /// Creates a chat, or returns the chat that was created with the key.
@@ -69,7 +58,7 @@ pub(crate) async fn create_chat(
     caller: &Caller,
     ask: ChatRequest,
     key: Option<String>,
-    manner: CreatePolicy,
+    policy: CreatePolicy,
 ) -> Result<CreatedChat, Problem> {
     let models = state.chats.models();
     let model = ask.model.as_deref().or(models.first().map(|(model, _)| model.as_str()));
@@ -79,22 +68,11 @@ pub(crate) async fn create_chat(
         let why = format!("permission denied: you cannot use model {model:?}");
         return Err(Problem::new(Code::Forbidden, why).field("model"));
     }
-    let CreatePolicy {
-        is_adoptable,
-        stops_without_readers: stops_alone,
-        must_exist: must_be_there,
-    } = manner;
+    let CreatePolicy { is_adoptable, stops_without_readers, must_exist } = policy;
     let (owner, client) = (authorization::owner(caller)?, client(state, request));
-    let wanted = CreateChat {
-        ask,
-        owner,
-        client,
-        key,
-        is_adoptable,
-        stops_alone,
-        must_exist: must_be_there,
-    };
-    let begun = state.chats.create(wanted).await?;
+    let create =
+        CreateChat { ask, owner, client, key, is_adoptable, stops_without_readers, must_exist };
+    let begun = state.chats.create(create).await?;
     if begun.replayed {
         state.chats.metrics().replayed();
     }
@@ -106,8 +84,8 @@ impl From<CreateChatError> for Problem {
         let detail = why.to_string();
         match why {
             CreateChatError::UnknownModel(_) => Self::new(Code::NotFound, detail).field("model"),
-            CreateChatError::KeyTaken => Self::new(Code::Validation, detail).field(KEY),
-            CreateChatError::Gone => Self::new(Code::Gone, detail).field(KEY),
+            CreateChatError::KeyTaken => Self::new(Code::Validation, detail).field(IDEMPOTENCY_KEY),
+            CreateChatError::Gone => Self::new(Code::Gone, detail).field(IDEMPOTENCY_KEY),
             CreateChatError::TooManyKnown => {
                 Self::new(Code::ResourceExhausted, detail).retry_after(60)
             }
@@ -128,7 +106,9 @@ fn reason(problem: &Problem) -> ChatRefused {
         Code::NotFound => ChatRefused::NotFound,
         Code::Gone => ChatRefused::Gone,
         Code::PayloadTooLarge => ChatRefused::TooLarge,
-        Code::Validation if problem.field.as_deref() == Some(KEY) => ChatRefused::KeyTaken,
+        Code::Validation if problem.field.as_deref() == Some(IDEMPOTENCY_KEY) => {
+            ChatRefused::KeyTaken
+        }
         Code::TooMany | Code::ResourceExhausted | Code::Unresponsive => ChatRefused::Busy,
         Code::Draining => ChatRefused::Draining,
         Code::DiskFull | Code::JournalPoisoned => ChatRefused::Journal,

@@ -142,7 +142,7 @@ async fn create_one(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let caller = authorization::require_chat_caller(state, request)?;
-    let key = create::idempotency_key(request)?;
+    let key = create::hashed_key(request)?;
     let ask = ChatRequest::native(&create::read_request_body(state, request, payload).await?)?;
     let begun = create_chat(state, request, &caller, ask, key, NATIVE_POLICY).await?;
     let chat = &begun.chat;
@@ -217,7 +217,7 @@ async fn create_or_resume(
         }
         None => {
             let caller = authorization::require_chat_caller(state, request)?;
-            let key = create::idempotency_key(request)?;
+            let key = create::hashed_key(request)?;
             let ask =
                 ChatRequest::native(&create::read_request_body(state, request, payload).await?)?;
             let begun = create_chat(state, request, &caller, ask, key, NATIVE_POLICY).await?;

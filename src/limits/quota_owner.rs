@@ -1,9 +1,9 @@
-//! The client and subject that a session is counted for.
+//! The client and subject that sessions and publishes are counted for.
 
-use crate::limits::Client;
+use super::Client;
 use std::sync::Arc;
 
-/// The client and subject that a session is counted for.
+/// The client and subject that a session or a publish is counted for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct QuotaOwner {
     /// Client, by its address.
