@@ -168,8 +168,9 @@ impl Access {
     /// that were fetched.
     #[must_use]
     pub fn inherit_from(self, before: &Self, is_same_key_set: bool) -> Self {
-        if let (true, Some(new), Some(old)) =
-            (is_same_key_set, self.remote_keys(), before.remote_keys())
+        if is_same_key_set
+            && let Some(new) = self.remote_keys()
+            && let Some(old) = before.remote_keys()
         {
             new.succeed(old);
         }

@@ -48,15 +48,13 @@ async fn watch_memory(state: Data<AppState>) {
             state.memory.record_usage(bytes);
         }
         let is_short = state.memory.is_short();
-        match (was_short, is_short) {
-            (false, true) => {
-                tracing::warn!(
-                    "memory budget is nearly used up (90 %); refusing new subscribers and request \
-                     bodies"
-                )
-            }
-            (true, false) => tracing::info!("memory is available again"),
-            _ => {}
+        if is_short && !was_short {
+            tracing::warn!(
+                "memory budget is nearly used up (90 %); refusing new subscribers and request \
+                 bodies"
+            );
+        } else if was_short && !is_short {
+            tracing::info!("memory is available again");
         }
         was_short = is_short;
         let next =

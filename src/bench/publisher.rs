@@ -124,7 +124,7 @@ impl Answer {
                         text.extend_from_slice(&body[..body.len().min(room)]);
                     })
                     .map_err(io::Error::other)?;
-                let (true, Some(status)) = (decoder.is_complete(), decoder.status()) else {
+                let Some(status) = decoder.status().filter(|_| decoder.is_complete()) else {
                     return Ok(Progress::More);
                 };
                 let told = String::from_utf8_lossy(&std::mem::take(text)).into_owned();

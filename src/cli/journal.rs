@@ -88,10 +88,12 @@ fn holder(what: &str) -> String {
 fn look(what: &str, flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     let checked = check(data_dir(flags), &holder(what))?;
     let mut out = BufWriter::new(std::io::stdout().lock());
-    match (what, flags.get_flag("json")) {
-        (_, true) => writeln!(out, "{}", as_json(&checked))?,
-        ("stats", _) => stats(&mut out, &checked, flags.get_flag("all"))?,
-        _ => findings(&mut out, &checked)?,
+    if flags.get_flag("json") {
+        writeln!(out, "{}", as_json(&checked))?;
+    } else if what == "stats" {
+        stats(&mut out, &checked, flags.get_flag("all"))?;
+    } else {
+        findings(&mut out, &checked)?;
     }
     out.flush()?;
     Ok(if checked.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

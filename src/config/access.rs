@@ -40,7 +40,9 @@ impl Resolver {
                 Ok(address) => address.ip().is_loopback(),
                 Err(_) => text.starts_with("localhost:"),
             };
-            if let (false, Some(words)) = (is_local, &listen) {
+            if let Some(words) = &listen
+                && !is_local
+            {
                 self.raw.add_error(
                     words.place.clone(),
                     format!(

@@ -82,7 +82,9 @@ impl Pages {
     pub fn truncate(&mut self, size: u64) {
         self.pages.split_off(&size.div_ceil(PAGE));
         let inside = (size % PAGE) as usize;
-        if let (true, Some(page)) = (inside > 0, self.pages.get_mut(&(size / PAGE))) {
+        if inside > 0
+            && let Some(page) = self.pages.get_mut(&(size / PAGE))
+        {
             Arc::make_mut(page)[inside..].fill(0);
         }
         self.size = size;

@@ -192,9 +192,25 @@ fn conditions_do_not_match_on_bools() {
             let rest = arm.strip_prefix("true ").or_else(|| arm.strip_prefix("false "));
             let is_bool = rest
                 .is_some_and(|rest| ["=>", "if ", "| "].iter().any(|next| rest.starts_with(next)));
+            let is_bool = is_bool || has_bool_pattern(arm);
             assert!(!is_bool, "{}:{}: use if", path.display(), at + 1);
         }
     }
+}
+
+/// Returns true if a line begins an arm or has a `let` with a tuple pattern of which a part is a
+/// bool.
+fn has_bool_pattern(line: &str) -> bool {
+    let tuple = match line.find("let (") {
+        Some(at) => &line[at + 4..],
+        None if line.starts_with('(') && line.contains("=>") => line,
+        None => return false,
+    };
+    let end = match line.find("let (") {
+        Some(_) => tuple.split(" = ").next().unwrap(),
+        None => tuple.split(" =>").next().unwrap(),
+    };
+    parameters(&format!("fn {end}")).iter().any(|part| matches!(*part, "true" | "false"))
 }
 
 #[test]

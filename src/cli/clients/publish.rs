@@ -110,7 +110,9 @@ async fn one(
         (format!("/streams/{}/events?type={}", quoted(stream), quoted(kind)), data)
     };
     let mut request = client.request(Method::POST, &path).body(body);
-    if let (Some(key), false) = (&key, is_json) {
+    if let Some(key) = &key
+        && !is_json
+    {
         request = request.header("idempotency-key", key);
     }
     let answer = client.send(request).await?;
@@ -168,11 +170,13 @@ impl Lines {
     }
 
     fn event(&self, number: u64, line: &str) -> anyhow::Result<String> {
-        let data = match (self.is_json, self.kind.as_str()) {
-            (true, _) => RawValue::from_string(line.to_owned())
-                .with_context(|| format!("line {number} is not valid JSON"))?,
-            (false, "log") => to_raw_value(&log_data(line, None))?,
-            (false, _) => to_raw_value(line)?,
+        let data = if self.is_json {
+            RawValue::from_string(line.to_owned())
+                .with_context(|| format!("line {number} is not valid JSON"))?
+        } else if self.kind == "log" {
+            to_raw_value(&log_data(line, None))?
+        } else {
+            to_raw_value(line)?
         };
         let key = format!("{}:{number}", self.key);
         Event { stream: &self.stream, kind: &self.kind, data: &data, key: &key }.json()

@@ -34,7 +34,9 @@ impl Stalled {
 
 impl Drop for EventBody {
     fn drop(&mut self) {
-        if let (true, Some(subscription)) = (self.stalled.0.get(), &self.subscription) {
+        if self.stalled.0.get()
+            && let Some(subscription) = &self.subscription
+        {
             subscription.close_for_write_timeout();
         }
     }

@@ -391,12 +391,15 @@ mod tests {
     /// Encodes `text` as a form does. `escapes` selects the safe characters to escape as well.
     fn escaped(text: &str, escapes: &[bool]) -> String {
         let mut escapes = escapes.iter().copied().chain(std::iter::repeat(true));
-        let byte = |byte: u8| match (byte, escapes.next() == Some(true)) {
-            (b' ', false) => "+".to_owned(),
-            (b'a'..=b'z' | b'0'..=b'9' | b'.' | b'*' | b':' | b',', false) => {
-                char::from(byte).into()
+        let byte = |byte: u8| {
+            let is_escaped = escapes.next() == Some(true);
+            match byte {
+                b' ' if !is_escaped => "+".to_owned(),
+                b'a'..=b'z' | b'0'..=b'9' | b'.' | b'*' | b':' | b',' if !is_escaped => {
+                    char::from(byte).into()
+                }
+                _ => format!("%{byte:02x}"),
             }
-            _ => format!("%{byte:02x}"),
         };
         text.bytes().map(byte).collect()
     }

@@ -238,10 +238,12 @@ fn describe_error(error: reqwest::Error) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    match (is_connect, is_timeout) {
-        (true, true) => "timeout while connecting to the upstream".to_owned(),
-        (true, false) => format!("cannot connect to the upstream: {cause}"),
-        _ => format!("the connection to the upstream failed: {cause}"),
+    if !is_connect {
+        format!("the connection to the upstream failed: {cause}")
+    } else if is_timeout {
+        "timeout while connecting to the upstream".to_owned()
+    } else {
+        format!("cannot connect to the upstream: {cause}")
     }
 }
 

@@ -57,19 +57,15 @@ impl ChatRequest {
         if let Some(name) = members.keys().find(|name| !NATIVE.contains(&name.as_str())) {
             return Err(Invalid::new(name.as_str(), format!("unknown member `{name}`")).into());
         }
-        match (members.remove("message"), members.contains_key("messages")) {
-            (Some(_), true) => {
-                return Err(
-                    Invalid::new("message", "give `message` or `messages`, not both").into()
-                );
+        if let Some(message) = members.remove("message") {
+            let invalid = |why| Err(Invalid::new("message", why).into());
+            if members.contains_key("messages") {
+                return invalid("give `message` or `messages`, not both");
             }
-            (Some(Value::String(text)), false) if !text.is_empty() => {
-                members.insert("messages".into(), json!([{ "role": "user", "content": text }]));
-            }
-            (Some(_), false) => {
-                return Err(Invalid::new("message", "must be a non-empty string").into());
-            }
-            (None, _) => {}
+            let Some(text) = message.as_str().filter(|text| !text.is_empty()) else {
+                return invalid("must be a non-empty string");
+            };
+            members.insert("messages".into(), json!([{ "role": "user", "content": text }]));
         }
         if let Some(value) = members.get("temperature")
             && !value.as_f64().is_some_and(|number| (0.0..=2.0).contains(&number))

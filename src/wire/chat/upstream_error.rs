@@ -91,7 +91,9 @@ fn trouble(value: &Value) -> Option<UpstreamFailure> {
             }
             // Flat: the object itself is the error.
             let all = value.as_object()?;
-            if let (Some(detail), false) = (detail(value), all.contains_key("choices")) {
+            if let Some(detail) = detail(value)
+                && !all.contains_key("choices")
+            {
                 return Some(UpstreamFailure::of_message(detail));
             }
             let is_one = text(value, "object").as_deref() == Some("error")

@@ -85,15 +85,12 @@ pub(crate) async fn native(
     reports_disconnect: bool,
 ) -> Result<ResponseFormat, Problem> {
     let redactions = redactions(state, chat).await?;
-    let has = requested.and_then(|id| state.history.resolve(EventId::parse(id).ok()?));
-    let text = match (is_accumulated, has) {
-        (false, _) => None,
-        (true, None) => Some(String::new()),
-        (true, Some(has)) => {
-            let text = transcript(state, chat, Some(has)).await?.text();
-            Some(Redaction::apply(&redactions, &text, 0))
-        }
-    };
+    let mut text = is_accumulated.then(String::new);
+    let position = requested.and_then(|id| state.history.resolve(EventId::parse(id).ok()?));
+    if let (Some(text), Some(position)) = (&mut text, position) {
+        let before = transcript(state, chat, Some(position)).await?.text();
+        *text = Redaction::apply(&redactions, &before, 0);
+    }
     let face = Native::new(redactions, text);
     let face =
         if reports_disconnect { face.with_disconnect_event(requested.is_some()) } else { face };

@@ -76,10 +76,10 @@ pub fn nobody_is_somebody_else(said: &[String], real: IpAddr, on_same_line: bool
     let x = added(&x, PROXIES[0], on_same_line);
     assert_eq!(client_behind(&[], &x), real, "{x:?}");
 
-    let named = match (real, quoted) {
-        (IpAddr::V6(v6), _) => format!("for=\"[{v6}]:4711\""),
-        (v4, true) => format!("proto=https;for=\"{v4}\""),
-        (v4, false) => format!("for={v4};proto=https"),
+    let named = match real {
+        IpAddr::V6(v6) => format!("for=\"[{v6}]:4711\""),
+        v4 if quoted => format!("proto=https;for=\"{v4}\""),
+        v4 => format!("for={v4};proto=https"),
     };
     let forwarded = added(said, &named, on_same_line);
     let forwarded = added(&forwarded, &format!("for={}", PROXIES[0]), on_same_line);

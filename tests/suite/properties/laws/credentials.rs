@@ -204,7 +204,7 @@ pub fn torn_revocations(all: &[RevocationTarget], cut: usize) {
         for whose in answered {
             assert!(again.covers(&by(whose)), "{whose:?} is forgotten");
         }
-        if let (false, Some(last)) = (is_whole, all.last()) {
+        if !is_whole && let Some(last) = all.last() {
             assert_eq!(again.covers(&by(last)), answered.contains(last), "{last:?}");
         }
     }
